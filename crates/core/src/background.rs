@@ -1,0 +1,414 @@
+//! The background manager's handle: what the protocol, the command line and the agent call.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::task::{
+    Cause, DeliveredBy, Notification, Outcome, Progress, Task, TaskId, Timestamp,
+};
+
+/// How to open the background manager.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The state directory.
+    pub state_dir: PathBuf,
+    /// The workspace, an absolute path.
+    pub workspace: PathBuf,
+    /// What the caller is.
+    pub role: Role,
+    /// Retention and size settings.
+    pub settings: Settings,
+}
+
+/// What opens the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// A daemon: holds the workspace's tasks back from lingering, keeps idle shims ready, prunes.
+    Daemon,
+    /// A command that comes and goes: never attaches, so it starts no linger time anew.
+    Visitor,
+}
+
+/// Settings of the store (`config.toml`, section `store`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// How long a finished task is kept. Default 7 days.
+    pub keep_for: Duration,
+    /// How many finished tasks of a workspace are kept. Default 500.
+    pub keep_count: u32,
+    /// Bytes the store may take on disk. Default 2 GiB.
+    pub quota: u64,
+    /// Bytes of a task's output kept from its beginning. Default 4 MiB.
+    pub output_head: u64,
+    /// Bytes of a task's output kept from its end. Default 12 MiB.
+    pub output_tail: u64,
+    /// Whether exit records and the ledger are forced to the disk, so that they survive a loss of
+    /// power too. Default no: the kernel's page cache survives every death of a process.
+    pub sync: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            keep_for: Duration::from_secs(7 * 24 * 3_600),
+            keep_count: 500,
+            quota: 2 << 30,
+            output_head: 4 << 20,
+            output_tail: 12 << 20,
+            sync: false,
+        }
+    }
+}
+
+/// What to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// A line for `/bin/sh -c`.
+    Shell(String),
+    /// A program and its arguments, executed as they are. Never empty.
+    Argv(Vec<String>),
+}
+
+/// Where a task's standard input comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stdin {
+    /// `/dev/null`.
+    Null,
+    /// [`Background::write`].
+    Pipe,
+    /// A terminal of this size, for standard output and error too.
+    Pty {
+        /// Rows of the terminal.
+        rows: u16,
+        /// Columns of the terminal.
+        cols: u16,
+    },
+}
+
+/// A pattern that makes a notification of each line it matches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watch {
+    /// Its name in the notification.
+    pub id: String,
+    /// A regular expression in the `regex` crate's syntax, matched line by line.
+    pub pattern: String,
+    /// How many notifications at most.
+    pub limit: u32,
+}
+
+/// A wish to run a command.
+#[derive(Debug, Clone)]
+pub struct Spawn {
+    /// What to run.
+    pub command: Command,
+    /// Where, relative to the workspace; default the workspace itself.
+    pub cwd: Option<PathBuf>,
+    /// What to set (`Some`) or take out (`None`) of the environment inherited from this process.
+    pub env: BTreeMap<String, Option<String>>,
+    /// What its owner calls it.
+    pub label: Option<String>,
+    /// Where its notifications go.
+    pub queue: String,
+    /// How long it may run.
+    pub deadline: Option<Duration>,
+    /// How long it may run with no daemon attached to its workspace; `None`: for ever.
+    pub linger: Option<Duration>,
+    /// Its standard input.
+    pub stdin: Stdin,
+    /// Patterns to watch its output for.
+    pub watches: Vec<Watch>,
+    /// The same token in the same workspace returns the task already made.
+    pub client_token: Option<String>,
+}
+
+/// A spawned task. Its pushes are held back until `hold` is dropped, so that the reply that names
+/// the task can be sent first (contract, guarantee 1).
+#[derive(Debug)]
+pub struct Spawned {
+    /// The task.
+    pub task: Task,
+    /// Drop it once the reply is queued for the client.
+    pub hold: Hold,
+}
+
+/// Holds back the events of a task until it is dropped.
+#[derive(Debug)]
+#[must_use = "events of the task flow once this is dropped"]
+pub struct Hold {
+    _private: (),
+}
+
+/// Which tasks [`Background::list`] returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Filter {
+    /// Only these states.
+    pub state: Option<StateFilter>,
+    /// How many at most.
+    pub limit: Option<u32>,
+}
+
+/// A state to list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StateFilter {
+    /// Running.
+    Running,
+    /// Being stopped.
+    Stopping,
+    /// Ended this way.
+    Ended(Outcome),
+}
+
+/// A piece of output.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Chunk {
+    /// Where `data` starts.
+    pub offset: u64,
+    /// The bytes. Empty at the end of what is there now.
+    pub data: Vec<u8>,
+    /// Where to read on.
+    pub next_offset: u64,
+    /// The task has ended and nothing comes after `next_offset`.
+    pub eof: bool,
+    /// Output before `offset`, from the offset asked for, that was not retained.
+    pub gap: Option<(u64, u64)>,
+}
+
+/// Which tasks to wait for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Which {
+    /// These.
+    Ids(Vec<TaskId>),
+    /// Those of this queue that run, and those whose end waits in it undelivered.
+    Queue(String),
+}
+
+/// When a wait is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// As soon as one of them has ended.
+    Any,
+    /// When all have.
+    All,
+}
+
+/// The end of a wait.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waited {
+    /// The tasks waited for, as they stand now, ended or not.
+    pub tasks: Vec<Task>,
+    /// The time was up before the wait was over.
+    pub timed_out: bool,
+}
+
+/// How to stop a task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stop {
+    /// The signal to begin with, signal(7).
+    pub signal: i32,
+    /// How long its tree has before SIGKILL.
+    pub grace: Duration,
+    /// Who asks, and why.
+    pub cause: Cause,
+}
+
+/// How drained notifications are acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ack {
+    /// By dropping or calling [`Lease::ack`] once the reply is written. Until then no other drain
+    /// sees them, unless this process dies.
+    Auto,
+    /// By [`Background::ack`]. Until then every drain sees them.
+    Manual,
+}
+
+/// What a drain returned.
+#[derive(Debug)]
+pub struct Drained {
+    /// Oldest first.
+    pub notifications: Vec<Notification>,
+    /// How many are left in the queue.
+    pub remaining: u64,
+    /// With [`Ack::Auto`], what to acknowledge once the reply is written.
+    pub lease: Option<Lease>,
+}
+
+/// The right to acknowledge what one drain returned. Dropped without [`Lease::ack`], the
+/// notifications are drained again.
+#[derive(Debug)]
+pub struct Lease {
+    _private: (),
+}
+
+impl Lease {
+    /// Marks the notifications delivered. Call it once the reply is written.
+    pub async fn ack(self) -> Result<u64, Error> {
+        unimplemented!()
+    }
+}
+
+/// What to remove from the store.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Remove {
+    /// These tasks.
+    pub ids: Option<Vec<TaskId>>,
+    /// Tasks that ended before this moment.
+    pub ended_before: Option<Timestamp>,
+}
+
+/// Something a client is told. A push tells a person; it never consumes from a queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The leader runs, and its pid is known.
+    Started(Task),
+    /// Output of a subscribed task.
+    Output {
+        /// The task.
+        id: TaskId,
+        /// Where `data` starts; a jump means that output was skipped.
+        offset: u64,
+        /// The bytes.
+        data: Vec<u8>,
+    },
+    /// A task said how far it is.
+    Progress {
+        /// The task.
+        id: TaskId,
+        /// How far.
+        progress: Progress,
+    },
+    /// A notification of another kind than an end was queued.
+    Notified(Notification),
+    /// A task ended, and its notification is durable.
+    Exited(Notification),
+    /// A full picture that replaces the one before.
+    Changed {
+        /// The tasks that run in this workspace.
+        running: Vec<TaskId>,
+        /// How many notifications wait in each queue that has any.
+        undelivered: BTreeMap<String, u64>,
+    },
+}
+
+/// The events of a workspace, in the order of the contract's guarantees. One reader: a daemon has
+/// one client. Output is read from the log when the reader asks for it, never before, so a reader
+/// that stalls costs no memory: it sees a jump of the offset.
+#[derive(Debug)]
+pub struct Events {
+    _private: (),
+}
+
+impl Events {
+    /// The next event; `None` once the manager is closed. Cancel-safe.
+    pub async fn next(&mut self) -> Option<Event> {
+        unimplemented!()
+    }
+}
+
+/// A handle on the background manager of one workspace. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Background {
+    _private: (),
+}
+
+impl Background {
+    /// Opens the store, takes in what happened while nobody looked, and starts the supervisor on
+    /// the current tokio runtime.
+    pub async fn open(_options: Options) -> Result<(Self, Events), Error> {
+        unimplemented!()
+    }
+
+    /// Runs a command in the background. Returns once the task is recorded and in its supervisor's
+    /// hands: it will run and be reported, whatever dies.
+    pub async fn spawn(&self, _wish: Spawn) -> Result<Spawned, Error> {
+        unimplemented!()
+    }
+
+    /// One task.
+    pub async fn get(&self, _id: TaskId) -> Result<Task, Error> {
+        unimplemented!()
+    }
+
+    /// Tasks of the workspace: running first, then newest.
+    pub async fn list(&self, _filter: Filter) -> Result<Vec<Task>, Error> {
+        unimplemented!()
+    }
+
+    /// The last `bytes` of a task's output (less where less is kept).
+    pub async fn tail(&self, _id: TaskId, _bytes: u64) -> Result<Chunk, Error> {
+        unimplemented!()
+    }
+
+    /// Output from `offset` on, at most `limit` bytes.
+    pub async fn read(&self, _id: TaskId, _offset: u64, _limit: u64) -> Result<Chunk, Error> {
+        unimplemented!()
+    }
+
+    /// Waits until tasks end, or until the time is up. Never consumes. Cancel-safe.
+    pub async fn wait(
+        &self,
+        _which: Which,
+        _mode: Mode,
+        _timeout: Duration,
+    ) -> Result<Waited, Error> {
+        unimplemented!()
+    }
+
+    /// Stops a task's whole tree; returns when it is gone. Dropping the future stops nothing less:
+    /// the stop goes on.
+    pub async fn stop(&self, _id: TaskId, _how: Stop) -> Result<Task, Error> {
+        unimplemented!()
+    }
+
+    /// Writes to a task's standard input; returns when the task's pipe has taken all of it.
+    pub async fn write(&self, _id: TaskId, _data: Vec<u8>, _eof: bool) -> Result<(), Error> {
+        unimplemented!()
+    }
+
+    /// Takes notifications out of a queue, oldest first.
+    pub async fn drain(&self, _queue: String, _max: u32, _ack: Ack) -> Result<Drained, Error> {
+        unimplemented!()
+    }
+
+    /// Acknowledges every notification of a queue up to `through`; returns how many that were.
+    pub async fn ack(&self, _queue: String, _through: u64) -> Result<u64, Error> {
+        unimplemented!()
+    }
+
+    /// Marks the end of a task delivered in its own queue, because the owner of the queue has seen
+    /// it by other means. Returns whether it was still undelivered.
+    pub async fn mark_delivered(
+        &self,
+        _id: TaskId,
+        _by: DeliveredBy,
+        _turn: Option<u64>,
+    ) -> Result<bool, Error> {
+        unimplemented!()
+    }
+
+    /// Removes finished tasks and their output; returns how many. A running one is never removed.
+    pub async fn remove(&self, _what: Remove) -> Result<u64, Error> {
+        unimplemented!()
+    }
+
+    /// Starts `Event::Output` for a task, from `offset` or from now on.
+    pub async fn subscribe(&self, _id: TaskId, _offset: Option<u64>) -> Result<(), Error> {
+        unimplemented!()
+    }
+
+    /// Ends `Event::Output` for a task.
+    pub async fn unsubscribe(&self, _id: TaskId) -> Result<(), Error> {
+        unimplemented!()
+    }
+
+    /// How long this command took in this workspace before, newest first, at most 20.
+    pub async fn past_durations(&self, _command: &str) -> Result<Vec<Duration>, Error> {
+        unimplemented!()
+    }
+
+    /// Detaches from the workspace and ends the supervisor. Tasks go on.
+    pub async fn close(&self) {
+        unimplemented!()
+    }
+}

@@ -1,0 +1,62 @@
+//! Every limit of the background manager, in one place.
+//!
+//! `initialize` shows them to clients; `docs/protocol.md` lists them for people.
+
+use std::time::Duration;
+
+/// Bytes of the two ends of an output in a notification (contract, section 2).
+pub const PREVIEW_BYTES: usize = 4_096;
+/// Bytes of output `task/check` shows unless told (contract, section 3).
+pub const CHECK_TAIL_BYTES: u64 = 4_096;
+/// Most bytes of output in one reply; a larger wish is cut to it and the reply says how far it went.
+pub const READ_BYTES_MAX: u64 = 4 << 20;
+/// Bytes `task/read` returns unless told (contract, section 3).
+pub const READ_BYTES: u64 = 65_536;
+/// Most bytes of one `task/output` push (contract, section 4).
+pub const PUSH_BYTES: u64 = 65_536;
+/// Shortest time between two `task/output` pushes of a task: 20 a second (contract, section 4).
+pub const PUSH_INTERVAL: Duration = Duration::from_millis(50);
+/// Shortest time between two progress reports of a task. Editors redraw at each.
+pub const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
+/// Tasks `task/check` lists unless told (contract, section 3).
+pub const LIST_LIMIT: u32 = 100;
+/// Most tasks one list returns.
+pub const LIST_LIMIT_MAX: u32 = 10_000;
+/// Notifications `task/drain` returns unless told (contract, section 3).
+pub const DRAIN_MAX: u32 = 100;
+/// Most notifications one drain returns: at 4 096 bytes of preview each, about 8 MB.
+pub const DRAIN_MAX_MAX: u32 = 1_000;
+/// How long `task/wait` waits unless told (contract, section 3).
+pub const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a stopped tree has between the signal and SIGKILL unless told (contract, section 3).
+pub const STOP_GRACE: Duration = Duration::from_secs(2);
+/// Longest grace: an hour. A longer one is a task that nobody stops.
+pub const STOP_GRACE_MAX: Duration = Duration::from_secs(3_600);
+/// How long a task outlives the last daemon of its workspace unless told (contract, section 1).
+pub const LINGER: Duration = Duration::from_secs(3_600);
+/// Longest deadline, linger or wait: a year, well inside every clock the system calls take.
+pub const TIME_MAX: Duration = Duration::from_secs(366 * 24 * 3_600);
+/// Tasks running at once in one workspace.
+pub const RUNNING_MAX: usize = 4_096;
+/// Bytes of a command. The kernel takes 128 KiB an argument (`MAX_ARG_STRLEN`, execve(2)).
+pub const COMMAND_BYTES: usize = 128 * 1024 - 1;
+/// Bytes of all arguments and of the whole environment; execve(2) allows a quarter of the stack.
+pub const ARGUMENTS_BYTES: usize = 1 << 20;
+/// Bytes of a label, a queue's name, a client token or a watch's id.
+pub const NAME_BYTES: usize = 256;
+/// Watches of one task.
+pub const WATCHES_MAX: usize = 16;
+/// Bytes of a watch's pattern.
+pub const PATTERN_BYTES: usize = 1_024;
+/// Notifications one watch makes unless told.
+pub const WATCH_LIMIT: u32 = 1;
+/// Most notifications one watch makes.
+pub const WATCH_LIMIT_MAX: u32 = 1_000;
+/// Bytes of a matched line that are told.
+pub const MATCH_LINE_BYTES: usize = 1_024;
+/// Bytes of one `task/write`.
+pub const WRITE_BYTES: usize = 8 << 20;
+/// Ids in one `task/wait` or `task/remove`.
+pub const IDS_MAX: usize = 10_000;
+/// Rows and columns of a terminal (`struct winsize` has 16 bits; no screen has more than this).
+pub const PTY_SIDE_MAX: u16 = 4_096;

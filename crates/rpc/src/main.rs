@@ -1,0 +1,2 @@
+//! The `meanwhile` binary.
+fn main() {}
