@@ -2,6 +2,7 @@
 //!
 //! Knows no JSON-RPC and no stdio: those are `crates/rpc`'s.
 
+pub mod agent;
 pub mod background;
 pub mod error;
 pub mod limits;

@@ -1,0 +1,355 @@
+//! Why a model call came to nothing, and what to do about it.
+//!
+//! A failure is made where the reason is known (a status, a broken stream, a script) and carries
+//! everything the rest needs: a kind for the loop (an overflow is compacted away), the words for a
+//! person, a hint apart from them, and whether trying again makes sense.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// Why a model call came to nothing. No tool was run because of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// What kind it is.
+    pub kind: FailureKind,
+    /// What happened.
+    pub message: String,
+    /// What to do next, where we know.
+    pub hint: Option<String>,
+    /// How often the call was made.
+    pub attempts: u32,
+    /// Whether the same request may do better.
+    pub again: Again,
+}
+
+/// The kinds of failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FailureKind {
+    /// The key is missing, wrong, or may not do this.
+    Unauthorized,
+    /// There is no such model, or no such route.
+    NotFound,
+    /// The history does not fit the model's context.
+    ContextOverflow,
+    /// Too many requests, or the account's means are spent.
+    RateLimited,
+    /// The server has more to do than it can.
+    Overloaded,
+    /// The server does not take this request.
+    BadRequest,
+    /// The server failed.
+    Server,
+    /// No connection.
+    Unreachable,
+    /// Connected, and then silence for too long.
+    Stalled,
+    /// The answer ended in the middle.
+    Cut,
+    /// The answer is not what the protocol says.
+    Garbage,
+    /// The script says nothing for this request, or expected another one.
+    Script,
+}
+
+/// Whether the same request may do better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Again {
+    /// No.
+    Never,
+    /// After the usual delay.
+    Later,
+    /// After this long, by the server's own word.
+    After(Duration),
+}
+
+impl Failure {
+    pub(crate) fn new(kind: FailureKind, again: Again, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), hint: None, attempts: 1, again }
+    }
+
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        if self.attempts > 1 {
+            write!(f, " (tried {} times)", self.attempts)?;
+        }
+        if let Some(hint) = &self.hint {
+            write!(f, "; {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Who is talked to: what the words of a failure need.
+#[derive(Debug, Clone)]
+pub(crate) struct Peer {
+    /// The base URL without a password in it.
+    pub(crate) url: String,
+    /// The model asked for.
+    pub(crate) model: String,
+    /// The setting that holds the key.
+    pub(crate) key_setting: &'static str,
+    /// The setting that holds the base URL.
+    pub(crate) url_setting: &'static str,
+    /// A key is sent.
+    pub(crate) has_key: bool,
+}
+
+impl Peer {
+    /// What an answer with a status other than 200 means.
+    pub(crate) fn refused(&self, status: u16, again: Again, body: &str) -> Failure {
+        let error = Reported::parse(body);
+        let said = error.sentence();
+        let Self { url, model, key_setting, url_setting, .. } = self;
+        let of_kind = |kind| {
+            Failure::new(kind, again, format!("{url} answered {status}: {said}"))
+        };
+        if error.is_overflow() || status == 413 {
+            return overflow(model, &said);
+        }
+        match status {
+            401 | 403 if !self.has_key => of_kind(FailureKind::Unauthorized)
+                .hint(format!("no key was sent: set {key_setting}")),
+            401 => of_kind(FailureKind::Unauthorized)
+                .hint(format!("the key in {key_setting} is not valid there: check it")),
+            403 => of_kind(FailureKind::Unauthorized)
+                .hint(format!("the key in {key_setting} may not use `{model}`")),
+            402 => of_kind(FailureKind::RateLimited)
+                .hint(format!("the account behind {key_setting} has no credit left")),
+            404 | 405 => of_kind(FailureKind::NotFound).hint(format!(
+                "is `{model}` the name of a model there (MEANWHILE_MODEL), and is {url_setting} right?"
+            )),
+            429 => of_kind(FailureKind::RateLimited).hint("wait, or use another key or model"),
+            503 | 529 => of_kind(FailureKind::Overloaded).hint("try again in a while"),
+            500..=599 => of_kind(FailureKind::Server).hint(format!(
+                "the fault is the server's, or it does not know something in the request: see the log of {url}"
+            )),
+            _ => of_kind(FailureKind::BadRequest)
+                .hint(format!("does `{model}` support tools and streaming at {url}?")),
+        }
+    }
+
+    /// What an error in the stream of an answer, after a 200, means.
+    pub(crate) fn broke_off(&self, body: &str) -> Failure {
+        let error = Reported::parse(body);
+        let said = error.sentence();
+        if error.is_overflow() {
+            return overflow(&self.model, &said);
+        }
+        let (kind, again) = match (error.kind.as_str(), error.code) {
+            ("overloaded_error" | "unavailable_error", _) | (_, Some(503 | 529)) => {
+                (FailureKind::Overloaded, Again::Later)
+            }
+            ("rate_limit_error", _) | (_, Some(429)) => (FailureKind::RateLimited, Again::Later),
+            (
+                "invalid_request_error" | "authentication_error" | "permission_error"
+                | "not_found_error" | "billing_error",
+                _,
+            )
+            | (_, Some(400..=499)) => (FailureKind::BadRequest, Again::Never),
+            _ => (FailureKind::Server, Again::Later),
+        };
+        Failure::new(kind, again, format!("{} broke off its answer: {said}", self.url))
+    }
+
+    /// The answer's bytes are not what the protocol says.
+    pub(crate) fn garbage(&self, what: &str, bytes: &str) -> Failure {
+        let Self { url, url_setting, .. } = self;
+        let shown = shorten(bytes, 120);
+        Failure::new(FailureKind::Garbage, Again::Later, format!("{url} sent {what}: `{shown}`"))
+            .hint(format!("does {url_setting} name a model server, and no proxy's page?"))
+    }
+
+    /// The stream ended before the answer did.
+    pub(crate) fn cut(&self, why: &str) -> Failure {
+        let message = format!("the answer of {} was cut: {why}", self.url);
+        Failure::new(FailureKind::Cut, Again::Later, message)
+            .hint("check the connection, or a proxy's time-out in between")
+    }
+
+    /// Nothing came for this long.
+    pub(crate) fn silent(&self, since: &str, limit: Duration, again: Again) -> Failure {
+        let message =
+            format!("{} sent nothing for {:?} {since}: gave up waiting", self.url, limit);
+        Failure::new(FailureKind::Stalled, again, message)
+            .hint("is the server busy, or the connection dead?")
+    }
+}
+
+fn overflow(model: &str, said: &str) -> Failure {
+    Failure::new(
+        FailureKind::ContextOverflow,
+        Again::Never,
+        format!("the conversation does not fit the context of `{model}`: {said}"),
+    )
+    .hint("compact it, or start a new session")
+}
+
+/// An error as a server wrote it, in any of the known shapes.
+struct Reported {
+    kind: String,
+    code: Option<u16>,
+    message: String,
+}
+
+/// `{"error": {...}}` (Anthropic, OpenAI, llama.cpp), `{"error": "..."}` (Ollama), `{"detail": ...}`
+/// and `{"message": ...}` (servers made with common frameworks).
+#[derive(Deserialize)]
+struct Envelope {
+    error: Option<serde_json::Value>,
+    detail: Option<serde_json::Value>,
+    message: Option<serde_json::Value>,
+}
+
+impl Reported {
+    fn parse(body: &str) -> Self {
+        let text = |value: &serde_json::Value| match value {
+            serde_json::Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        let plain = |message: String| Self { kind: String::new(), code: None, message };
+        let Ok(envelope) = serde_json::from_str::<Envelope>(body) else {
+            return plain(body.to_owned());
+        };
+        match (envelope.error, envelope.detail, envelope.message) {
+            (Some(serde_json::Value::Object(error)), ..) => {
+                // The type says more than the code, which is a number, a word or null.
+                let word = |key: &str| error.get(key).and_then(|v| v.as_str());
+                let number = error.get("code").and_then(serde_json::Value::as_u64);
+                Self {
+                    kind: [word("code"), word("type")]
+                        .into_iter()
+                        .flatten()
+                        .find(|word| *word == "context_length_exceeded")
+                        .or(word("type"))
+                        .or(word("code"))
+                        .unwrap_or_default()
+                        .to_owned(),
+                    code: number.and_then(|code| u16::try_from(code).ok()),
+                    message: error.get("message").map(text).unwrap_or_default(),
+                }
+            }
+            (Some(other), ..) | (None, Some(other), _) | (None, None, Some(other)) => {
+                plain(text(&other))
+            }
+            (None, None, None) => plain(body.to_owned()),
+        }
+    }
+
+    fn sentence(&self) -> String {
+        let message = shorten(&self.message, 400);
+        match (message.is_empty(), self.kind.is_empty()) {
+            (true, true) => "no reason given".to_owned(),
+            (true, false) => self.kind.clone(),
+            (false, true) => message,
+            (false, false) => format!("{message} ({})", self.kind),
+        }
+    }
+
+    /// Vendors say it in words; only OpenAI and llama.cpp have a type for it.
+    fn is_overflow(&self) -> bool {
+        const WORDS: [&str; 7] = [
+            "prompt is too long",
+            "exceeds the available context size",
+            "maximum context length",
+            "context length exceeded",
+            "exceed context limit",
+            "context window",
+            "input is too long",
+        ];
+        matches!(
+            self.kind.as_str(),
+            "context_length_exceeded" | "exceed_context_size_error" | "request_too_large"
+        ) || {
+            let message = self.message.to_lowercase();
+            WORDS.iter().any(|word| message.contains(word))
+        }
+    }
+}
+
+/// One line of at most `limit` characters.
+pub(crate) fn shorten(text: &str, limit: usize) -> String {
+    let mut line = String::new();
+    for (count, c) in text.split_whitespace().flat_map(|w| [w, " "]).flat_map(str::chars).enumerate() {
+        if count == limit {
+            return format!("{}...", line.trim_end());
+        }
+        line.push(if c.is_control() { '?' } else { c });
+    }
+    line.trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer() -> Peer {
+        Peer {
+            url: "http://127.0.0.1:8080".into(),
+            model: "m".into(),
+            key_setting: "KEY",
+            url_setting: "URL",
+            has_key: true,
+        }
+    }
+
+    #[test]
+    fn each_shape_of_error_is_read() {
+        let check = |status, body: &str, kind, said: &str| {
+            let failure = peer().refused(status, Again::Never, body);
+            assert_eq!(failure.kind, kind, "{body}");
+            assert!(failure.message.ends_with(said), "{failure}");
+            assert!(failure.hint.is_some(), "{failure}");
+        };
+        let anthropic = r#"{"type":"error","error":{"type":"not_found_error","message":"model: m"}}"#;
+        check(404, anthropic, FailureKind::NotFound, "model: m (not_found_error)");
+        check(401, r#"{"error":{"message":"bad key","code":401}}"#, FailureKind::Unauthorized, "bad key");
+        check(404, r#"{"error":"model 'm' not found"}"#, FailureKind::NotFound, "model 'm' not found");
+        check(422, r#"{"detail":[{"loc":1}]}"#, FailureKind::BadRequest, r#"[{"loc":1}]"#);
+        check(502, "<html>\n<b>Bad</b>", FailureKind::Server, "<html> <b>Bad</b>");
+        check(500, "", FailureKind::Server, "no reason given");
+        check(529, "{}", FailureKind::Overloaded, "{}");
+    }
+
+    #[test]
+    fn an_overflow_is_known_by_any_of_its_names() {
+        for body in [
+            r#"{"error":{"type":"invalid_request_error","message":"prompt is too long: 210 > 200"}}"#,
+            r#"{"error":{"code":"context_length_exceeded","type":"invalid_request_error","message":"x"}}"#,
+            r#"{"error":{"code":400,"message":"request (9030 tokens) exceeds the available context size (8192 tokens)","type":"exceed_context_size_error"}}"#,
+        ] {
+            let failure = peer().refused(400, Again::Later, body);
+            assert_eq!((failure.kind, failure.again), (FailureKind::ContextOverflow, Again::Never));
+            assert_eq!(peer().broke_off(body).kind, FailureKind::ContextOverflow);
+        }
+    }
+
+    #[test]
+    fn an_error_after_a_200_is_retried_by_its_type() {
+        let check = |body: &str, want| {
+            let failure = peer().broke_off(body);
+            assert_eq!((failure.kind, failure.again), want, "{body}");
+        };
+        check(r#"{"error":{"type":"overloaded_error"}}"#, (FailureKind::Overloaded, Again::Later));
+        check(r#"{"error":{"type":"api_error"}}"#, (FailureKind::Server, Again::Later));
+        check(r#"{"error":{"code":429,"message":"x"}}"#, (FailureKind::RateLimited, Again::Later));
+        let bad = r#"{"error":{"type":"invalid_request_error"}}"#;
+        check(bad, (FailureKind::BadRequest, Again::Never));
+    }
+
+    #[test]
+    fn a_long_reason_is_one_short_line() {
+        assert_eq!(shorten("a\n\n b\u{7}c", 10), "a b?c");
+        assert_eq!(shorten(&"é".repeat(50), 3), "ééé...");
+    }
+}

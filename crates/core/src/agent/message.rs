@@ -1,0 +1,402 @@
+//! The words of a conversation, whichever provider it is held with.
+//!
+//! A history is a list of [`Message`]s that only ever grows at its end. What the model said is
+//! kept as raw JSON in the provider's own dialect, blocks of an unknown type included, because it
+//! has to be sent back as it came: thinking blocks are signed, and the prompt cache compares bytes.
+//! Reading an answer (its text, its calls) looks at that JSON and never changes it.
+//!
+//! A message is stored as one JSON text ([`Message::to_json`]).
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+/// One message of a history.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Message {
+    /// What a person asked for.
+    Prompt {
+        /// Their words.
+        text: String,
+    },
+    /// What the model answered.
+    Assistant(Assistant),
+    /// The results of every call of the answer before, one each.
+    ToolResults {
+        /// In the order of the calls.
+        results: Vec<ToolResult>,
+    },
+    /// What background tasks reported: a message of its own, with no human input in it.
+    Background {
+        /// The whole `<background-results>` text.
+        text: String,
+    },
+    /// What the harness itself tells the model: an answer that was cut, a session resumed, the
+    /// summary of what was compacted. No human input in it.
+    Notice {
+        /// The text.
+        text: String,
+    },
+}
+
+/// What one tool call came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToolResult {
+    /// The id of the call.
+    pub call_id: String,
+    /// What the model is shown.
+    pub content: String,
+    /// The tool failed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_error: bool,
+}
+
+/// What the model answered, in the dialect it answered in.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Assistant {
+    /// How to read `blocks`.
+    pub dialect: Dialect,
+    /// The model's name.
+    pub model: String,
+    /// The answer as it came. Anthropic: the content blocks. OpenAI: one element, the message.
+    pub blocks: Vec<Block>,
+}
+
+/// The provider's way of writing an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Dialect {
+    /// Content blocks of Anthropic Messages.
+    Anthropic,
+    /// A message of OpenAI chat completions.
+    OpenAi,
+    /// Anthropic's blocks, and one of type `script` that says where the script is.
+    Script,
+}
+
+/// A piece of an answer, as raw JSON.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Block(Box<RawValue>);
+
+/// A tool the model wants run.
+#[derive(Debug, Clone)]
+pub struct ToolCall {
+    /// What the result has to name.
+    pub id: String,
+    /// The tool.
+    pub name: String,
+    /// Its arguments.
+    pub input: Input,
+}
+
+/// The arguments of a call.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// A JSON object, its text as the model wrote it.
+    Object(Box<RawValue>),
+    /// Something else. Answer the call with an error that says so; never run it.
+    Invalid {
+        /// What the model wrote.
+        text: String,
+    },
+}
+
+/// The key that wraps arguments which are no JSON object, so that a history can carry them:
+/// Anthropic's own advice for such input, and servers that parse arguments refuse anything else.
+const INVALID_KEY: &str = "INVALID_JSON";
+
+impl Message {
+    /// The text a store keeps.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("a message has string keys only and cannot fail")
+    }
+
+    /// Reads a stored message back.
+    pub fn from_json(text: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(text)
+    }
+
+    /// The answer, if it is one.
+    pub fn assistant(&self) -> Option<&Assistant> {
+        match self {
+            Self::Assistant(answer) => Some(answer),
+            Self::Prompt { .. }
+            | Self::ToolResults { .. }
+            | Self::Background { .. }
+            | Self::Notice { .. } => None,
+        }
+    }
+}
+
+impl Block {
+    /// A block of this JSON.
+    pub fn new(raw: Box<RawValue>) -> Self {
+        Self(raw)
+    }
+
+    /// A block made from a value.
+    pub(crate) fn of(value: &impl Serialize) -> Self {
+        Self(serde_json::value::to_raw_value(value).expect("a block has string keys only"))
+    }
+
+    /// Its JSON text.
+    pub fn as_json(&self) -> &str {
+        self.0.get()
+    }
+
+    /// The block read as content of Anthropic Messages.
+    pub(crate) fn view(&self) -> View {
+        let Ok(head) = serde_json::from_str::<BlockHead>(self.0.get()) else {
+            return View::Other;
+        };
+        match (head.kind.as_deref(), head.id, head.name) {
+            (Some("text"), ..) => View::Text(head.text.unwrap_or_default()),
+            (Some("thinking"), ..) => View::Thinking(head.thinking.unwrap_or_default()),
+            (Some("tool_use"), Some(id), Some(name)) => {
+                View::Call(ToolCall { id, name, input: Input::read(head.input) })
+            }
+            _ => View::Other,
+        }
+    }
+}
+
+/// What a content block is, as far as we know it.
+pub(crate) enum View {
+    /// Text for people.
+    Text(String),
+    /// The model's reasoning, or a summary of it.
+    Thinking(String),
+    /// A call.
+    Call(ToolCall),
+    /// Something to keep and send back unread.
+    Other,
+}
+
+#[derive(Deserialize)]
+struct BlockHead {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    text: Option<String>,
+    thinking: Option<String>,
+    id: Option<String>,
+    name: Option<String>,
+    input: Option<Box<RawValue>>,
+}
+
+/// The fields of an OpenAI message that we read.
+#[derive(Deserialize)]
+struct ChatMessage {
+    content: Option<String>,
+    refusal: Option<String>,
+    reasoning_content: Option<String>,
+    reasoning: Option<String>,
+    #[serde(default)]
+    tool_calls: Vec<ChatCall>,
+}
+
+#[derive(Deserialize)]
+struct ChatCall {
+    id: String,
+    function: ChatFunction,
+}
+
+#[derive(Deserialize)]
+struct ChatFunction {
+    name: String,
+    arguments: String,
+}
+
+impl Assistant {
+    /// The text of the answer, without the reasoning.
+    pub fn text(&self) -> String {
+        match self.dialect {
+            Dialect::Anthropic | Dialect::Script => self.collect(|view| match view {
+                View::Text(text) => Some(text),
+                View::Thinking(_) | View::Call(_) | View::Other => None,
+            }),
+            Dialect::OpenAi => self
+                .chat()
+                .and_then(|chat| chat.content.filter(|text| !text.is_empty()).or(chat.refusal))
+                .unwrap_or_default(),
+        }
+    }
+
+    /// The model's reasoning, where the provider shows it.
+    pub fn thinking(&self) -> String {
+        match self.dialect {
+            Dialect::Anthropic | Dialect::Script => self.collect(|view| match view {
+                View::Thinking(text) => Some(text),
+                View::Text(_) | View::Call(_) | View::Other => None,
+            }),
+            Dialect::OpenAi => self
+                .chat()
+                .and_then(|chat| chat.reasoning_content.or(chat.reasoning))
+                .unwrap_or_default(),
+        }
+    }
+
+    /// The calls, in order. Each has to be answered in the very next message.
+    pub fn calls(&self) -> Vec<ToolCall> {
+        match self.dialect {
+            Dialect::Anthropic | Dialect::Script => self
+                .blocks
+                .iter()
+                .filter_map(|block| match block.view() {
+                    View::Call(call) => Some(call),
+                    View::Text(_) | View::Thinking(_) | View::Other => None,
+                })
+                .collect(),
+            Dialect::OpenAi => self
+                .chat()
+                .map(|chat| chat.tool_calls)
+                .unwrap_or_default()
+                .into_iter()
+                .map(|call| ToolCall {
+                    id: call.id,
+                    name: call.function.name,
+                    input: Input::parse(&call.function.arguments),
+                })
+                .collect(),
+        }
+    }
+
+    fn collect(&self, pick: impl Fn(View) -> Option<String>) -> String {
+        self.blocks.iter().filter_map(|block| pick(block.view())).collect()
+    }
+
+    fn chat(&self) -> Option<ChatMessage> {
+        serde_json::from_str(self.blocks.first()?.as_json()).ok()
+    }
+}
+
+impl Input {
+    /// Arguments as the model wrote them; none at all is an empty object.
+    pub(crate) fn parse(text: &str) -> Self {
+        let text = if text.trim().is_empty() { "{}" } else { text };
+        match serde_json::from_str::<Box<RawValue>>(text) {
+            Ok(raw) => Self::read(Some(raw)),
+            Err(_) => Self::Invalid { text: text.to_owned() },
+        }
+    }
+
+    fn read(raw: Option<Box<RawValue>>) -> Self {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Wrapped {
+            #[serde(rename = "INVALID_JSON")]
+            text: String,
+        }
+        let raw = match raw {
+            Some(raw) => raw,
+            None => return Self::parse("{}"),
+        };
+        if !raw.get().trim_start().starts_with('{') {
+            return Self::Invalid { text: raw.get().to_owned() };
+        }
+        if raw.get().contains(INVALID_KEY)
+            && let Ok(Wrapped { text }) = serde_json::from_str(raw.get())
+        {
+            return Self::Invalid { text };
+        }
+        Self::Object(raw)
+    }
+
+    /// The JSON object a history carries: the arguments, or the wrapped text.
+    pub(crate) fn to_raw(&self) -> Box<RawValue> {
+        match self {
+            Self::Object(raw) => raw.clone(),
+            Self::Invalid { text } => {
+                serde_json::value::to_raw_value(&serde_json::json!({ INVALID_KEY: text }))
+                    .expect("a string under a string key is JSON")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(dialect: Dialect, blocks: &[&str]) -> Assistant {
+        let blocks = blocks
+            .iter()
+            .map(|raw| Block::new(RawValue::from_string((*raw).to_owned()).unwrap()))
+            .collect();
+        Assistant { dialect, model: "m".into(), blocks }
+    }
+
+    #[test]
+    fn a_stored_message_comes_back_byte_for_byte() {
+        // Key order, an unknown type, a number a float would change, and an escape are all kept.
+        let raw = r#"{"z":1,"type":"server_thing","big":12345678901234567890123,"f":1.0,"e":"\u00e9"}"#;
+        let all = [
+            Message::Prompt { text: "do \"it\"\n".into() },
+            Message::Assistant(answer(Dialect::Anthropic, &[raw])),
+            Message::ToolResults {
+                results: vec![ToolResult {
+                    call_id: "a".into(),
+                    content: "x".into(),
+                    is_error: true,
+                }],
+            },
+            Message::Background { text: "<background-results>".into() },
+            Message::Notice { text: "resumed".into() },
+        ];
+        for message in &all {
+            let json = message.to_json();
+            assert_eq!(Message::from_json(&json).unwrap().to_json(), json);
+        }
+        assert!(all[1].to_json().contains(raw));
+    }
+
+    #[test]
+    fn both_dialects_read_alike() {
+        let anthropic = answer(
+            Dialect::Anthropic,
+            &[
+                r#"{"type":"thinking","thinking":"hm","signature":"s"}"#,
+                r#"{"type":"text","text":"I look."}"#,
+                r#"{"type":"novel","text":"not for us"}"#,
+                r#"{"type":"tool_use","id":"a","name":"bash","input":{"command":"ls"}}"#,
+            ],
+        );
+        let openai = answer(
+            Dialect::OpenAi,
+            &[r#"{"role":"assistant","content":"I look.","reasoning_content":"hm","novel":[1],
+                 "tool_calls":[{"id":"a","type":"function","function":{"name":"bash",
+                 "arguments":"{\"command\":\"ls\"}"}}]}"#],
+        );
+        for answer in [anthropic, openai] {
+            assert_eq!((answer.text(), answer.thinking()), ("I look.".into(), "hm".into()));
+            let [call] = &answer.calls()[..] else { panic!("one call") };
+            assert_eq!((call.id.as_str(), call.name.as_str()), ("a", "bash"));
+            let Input::Object(input) = &call.input else { panic!("an object") };
+            assert_eq!(input.get(), r#"{"command":"ls"}"#);
+        }
+    }
+
+    #[test]
+    fn arguments_that_are_no_object_are_never_an_object() {
+        let check = |text: &str, want: Result<&str, &str>| {
+            let first = Input::parse(text);
+            // What a history carries reads back as the same thing.
+            let second = Input::parse(first.to_raw().get());
+            for input in [first, second] {
+                match (&input, want) {
+                    (Input::Object(raw), Ok(want)) => assert_eq!(raw.get(), want),
+                    (Input::Invalid { text }, Err(want)) => assert_eq!(text, want),
+                    (Input::Object(_) | Input::Invalid { .. }, _) => panic!("{text}: {input:?}"),
+                }
+            }
+        };
+        check("", Ok("{}"));
+        check(" \n", Ok("{}"));
+        check(r#"{"a":1}"#, Ok(r#"{"a":1}"#));
+        check(r#"{"a":"#, Err(r#"{"a":"#));
+        check("[1]", Err("[1]"));
+        check("\"ls\"", Err("\"ls\""));
+        check("null", Err("null"));
+        check("{} {}", Err("{} {}"));
+    }
+}

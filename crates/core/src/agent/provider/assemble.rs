@@ -1,0 +1,243 @@
+//! Putting the pieces of a streamed answer together, one event at a time.
+//!
+//! An [`Assembler`] is fed the data of each event and holds no connection, so that every recorded
+//! stream can be replayed into it. Objects keep the order of their fields and the text of their
+//! values: an answer is sent back later, and it must be the same answer.
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::super::failure::{Failure, Peer};
+use super::super::message::{Block, Input};
+use super::{CutCall, Delta, StopReason, Turn};
+
+/// The pieces of one answer.
+pub(crate) trait Assembler: Send {
+    /// Takes the data of one event.
+    fn event(&mut self, data: &str, peer: &Peer) -> Result<Vec<Delta>, Failure>;
+    /// The protocol's own word for the end has come.
+    fn is_whole(&self) -> bool;
+    /// The answer, or what it lacks.
+    fn finish(self, peer: &Peer) -> Result<Turn, Failure>;
+}
+
+/// A JSON object in the order and the spelling it came in.
+#[derive(Debug, Default)]
+pub(crate) struct Fields(Vec<(String, Box<RawValue>)>);
+
+impl<'de> Deserialize<'de> for Fields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder;
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Fields;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
+                let mut fields = Fields::default();
+                while let Some((key, value)) = map.next_entry::<String, _>()? {
+                    fields.set(&key, value);
+                }
+                Ok(fields)
+            }
+        }
+        deserializer.deserialize_map(InOrder)
+    }
+}
+
+impl Fields {
+    pub(crate) fn get(&self, key: &str) -> Option<&RawValue> {
+        self.0.iter().find(|(name, _)| name == key).map(|(_, value)| &**value)
+    }
+
+    /// The string under a key; `None` when there is none or it is something else.
+    pub(crate) fn string(&self, key: &str) -> Option<String> {
+        serde_json::from_str(self.get(key)?.get()).ok()
+    }
+
+    pub(crate) fn set(&mut self, key: &str, value: Box<RawValue>) {
+        match self.0.iter_mut().find(|(name, _)| name == key) {
+            Some((_, old)) => *old = value,
+            None => self.0.push((key.to_owned(), value)),
+        }
+    }
+
+    pub(crate) fn set_string(&mut self, key: &str, text: &str) {
+        self.set(key, to_raw_value(text).expect("a string is JSON"));
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &RawValue)> {
+        self.0.iter().map(|(key, value)| (key.as_str(), &**value))
+    }
+
+    pub(crate) fn into_raw(self) -> Box<RawValue> {
+        to_raw_value(&self).expect("raw values under string keys are JSON")
+    }
+}
+
+impl serde::Serialize for Fields {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter())
+    }
+}
+
+/// An object that grows by deltas: strings get longer, arrays get more elements. That is how every
+/// known delta works, and so how one of a new kind most likely does.
+#[derive(Debug, Default)]
+pub(crate) struct Growing {
+    fields: Fields,
+    strings: Vec<(String, String)>,
+    arrays: Vec<(String, Vec<Box<RawValue>>)>,
+}
+
+impl Growing {
+    pub(crate) fn new(fields: Fields) -> Self {
+        Self { fields, ..Self::default() }
+    }
+
+    /// Appends to the string under `key`.
+    pub(crate) fn append(&mut self, key: &str, more: &str) {
+        match self.strings.iter_mut().find(|(name, _)| name == key) {
+            Some((_, text)) => text.push_str(more),
+            None => {
+                let mut text = self.fields.string(key).unwrap_or_default();
+                text.push_str(more);
+                self.strings.push((key.to_owned(), text));
+            }
+        }
+    }
+
+    /// Appends elements to the array under `key`.
+    pub(crate) fn extend(&mut self, key: &str, more: Vec<Box<RawValue>>) {
+        match self.arrays.iter_mut().find(|(name, _)| name == key) {
+            Some((_, array)) => array.extend(more),
+            None => {
+                let old = self.fields.get(key).map(RawValue::get).unwrap_or_default();
+                let mut array: Vec<_> = serde_json::from_str(old).unwrap_or_default();
+                array.extend(more);
+                self.arrays.push((key.to_owned(), array));
+            }
+        }
+    }
+
+    /// Grows by a field of a delta, whatever it is.
+    pub(crate) fn grow(&mut self, key: &str, value: &RawValue) {
+        if let Ok(text) = serde_json::from_str::<String>(value.get()) {
+            self.append(key, &text);
+        } else if let Ok(array) = serde_json::from_str(value.get()) {
+            self.extend(key, array);
+        } else if value.get() != "null" {
+            self.fields.set(key, value.to_owned());
+        }
+    }
+
+    /// What it has grown to.
+    pub(crate) fn into_fields(mut self) -> Fields {
+        for (key, text) in self.strings {
+            self.fields.set_string(&key, &text);
+        }
+        for (key, array) in self.arrays {
+            self.fields.set(&key, to_raw_value(&array).expect("an array of raw values is JSON"));
+        }
+        self.fields
+    }
+}
+
+/// What becomes of one call at the end of an answer.
+pub(crate) enum Fate {
+    /// It is part of the answer; its arguments as a history carries them.
+    Kept(Box<RawValue>),
+    /// It was cut off, or belongs to an answer that was refused.
+    Dropped(CutCall),
+}
+
+/// Judges a call by why the answer ended. An object that was cut does not parse, and no arguments
+/// at all may be the beginning of some.
+pub(crate) fn fate(stop: &StopReason, name: &str, arguments: &str) -> Fate {
+    let cut = || {
+        Fate::Dropped(CutCall { name: name.to_owned(), arguments: arguments.to_owned() })
+    };
+    let input = Input::parse(arguments);
+    match stop {
+        StopReason::Refusal => cut(),
+        StopReason::MaxTokens | StopReason::ContextFull => match input {
+            Input::Object(raw) if !arguments.trim().is_empty() => Fate::Kept(raw),
+            Input::Object(_) | Input::Invalid { .. } => cut(),
+        },
+        StopReason::EndTurn
+        | StopReason::ToolUse
+        | StopReason::StopSequence
+        | StopReason::PauseTurn
+        | StopReason::Other(_) => Fate::Kept(input.to_raw()),
+    }
+}
+
+/// Whether there are calls decides, whatever the server says: each has to be answered.
+pub(crate) fn settle(stop: StopReason, has_calls: bool) -> StopReason {
+    match (stop, has_calls) {
+        (StopReason::EndTurn | StopReason::StopSequence | StopReason::Other(_), true)
+        | (StopReason::PauseTurn, true) => StopReason::ToolUse,
+        (StopReason::ToolUse, false) => StopReason::EndTurn,
+        (stop, _) => stop,
+    }
+}
+
+/// A block of these fields.
+pub(crate) fn block(fields: Fields) -> Block {
+    Block::new(fields.into_raw())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_grows_and_keeps_its_order_and_spelling() {
+        let start = r#"{"z":1.0,"text":"a","type":"t","list":[1.50],"n":null}"#;
+        let mut growing = Growing::new(serde_json::from_str(start).unwrap());
+        let delta: Fields =
+            serde_json::from_str(r#"{"text":"b\"","list":[{"b":2,"a":1}],"n":null,"new":7e2}"#)
+                .unwrap();
+        for (key, value) in delta.iter() {
+            growing.grow(key, value);
+        }
+        growing.append("text", "c");
+        assert_eq!(
+            growing.into_fields().into_raw().get(),
+            r#"{"z":1.0,"text":"ab\"c","type":"t","list":[1.50,{"b":2,"a":1}],"n":null,"new":7e2}"#
+        );
+    }
+
+    #[test]
+    fn a_cut_call_is_never_kept() {
+        let check = |stop, arguments: &str, want: Option<&str>| {
+            let kept = match fate(&stop, "bash", arguments) {
+                Fate::Kept(raw) => Some(raw.get().to_owned()),
+                Fate::Dropped(cut) => {
+                    assert_eq!((cut.name.as_str(), cut.arguments.as_str()), ("bash", arguments));
+                    None
+                }
+            };
+            assert_eq!(kept.as_deref(), want, "{stop:?} {arguments}");
+        };
+        let whole = r#"{"command":"rm -rf build"}"#;
+        for stop in [StopReason::MaxTokens, StopReason::ContextFull] {
+            for end in 0..whole.len() {
+                check(stop.clone(), &whole[..end], None);
+            }
+            check(stop, whole, Some(whole));
+        }
+        check(StopReason::Refusal, whole, None);
+        check(StopReason::ToolUse, "", Some("{}"));
+        check(StopReason::EndTurn, "ls", Some(r#"{"INVALID_JSON":"ls"}"#));
+    }
+
+    #[test]
+    fn calls_decide_whether_tools_are_run() {
+        for stop in [StopReason::EndTurn, StopReason::Other("x".into()), StopReason::ToolUse] {
+            assert_eq!(settle(stop, true), StopReason::ToolUse);
+        }
+        assert_eq!(settle(StopReason::ToolUse, false), StopReason::EndTurn);
+        assert_eq!(settle(StopReason::MaxTokens, true), StopReason::MaxTokens);
+    }
+}

@@ -1,0 +1,420 @@
+//! One POST whose answer is a stream of events: connecting, refusals, silence, cuts.
+//!
+//! Knows no vendor. A key is a [`Secret`], put into a header marked sensitive and shown nowhere.
+//! Redirects are not followed, because a header with a key must not travel to another host, and
+//! certificates are only loaded for `https`, so that a local server works on a machine without any.
+
+use std::fmt;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use futures_util::StreamExt as _;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use serde::Deserialize;
+use sse_stream::{Sse, SseByteStream};
+
+use super::super::failure::{Again, Failure, FailureKind, Peer};
+use super::super::retry::{Attempt, Patience, judge, persist};
+use super::assemble::Assembler;
+use super::{Call, Sink, Turn};
+
+/// A key or token. Never shown, not even by `Debug`.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Keeps a secret; blanks around it are a slip of whoever pasted it.
+    pub fn new(text: &str) -> Self {
+        Self(text.trim().to_owned())
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.trim().is_empty()
+    }
+
+    fn header(&self, prefix: &str) -> Result<HeaderValue, HttpError> {
+        let mut value = HeaderValue::from_str(&format!("{prefix}{}", self.0.trim()))
+            .map_err(|_| HttpError::BadKey)?;
+        value.set_sensitive(true);
+        Ok(value)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// Why a provider cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    /// The base URL is none.
+    #[error("`{url}` is not a base URL: expected `http://HOST[:PORT][/PATH]` or `https://...`")]
+    BadUrl {
+        /// What was given.
+        url: String,
+    },
+    /// The key cannot stand in a header.
+    #[error("the key has a line break or another character that no key has: copy it again")]
+    BadKey,
+    /// The HTTP client cannot be made: nearly always, no certificates on this machine.
+    #[error("cannot set up https: {0}; install `ca-certificates`, or name a bundle in SSL_CERT_FILE")]
+    Client(String),
+}
+
+/// How a key is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KeyHeader {
+    /// `x-api-key: KEY`.
+    XApiKey,
+    /// `authorization: Bearer KEY`.
+    Bearer,
+}
+
+/// Where a provider's requests go.
+pub struct Endpoint {
+    client: reqwest::Client,
+    base: reqwest::Url,
+    headers: HeaderMap,
+    pub(crate) peer: Peer,
+    pub(crate) patience: Patience,
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint").field("peer", &self.peer).finish_non_exhaustive()
+    }
+}
+
+/// What an [`Endpoint`] is made of.
+#[derive(Debug)]
+pub(crate) struct Parts<'a> {
+    pub(crate) base: &'a str,
+    pub(crate) key: Option<(KeyHeader, &'a Secret)>,
+    pub(crate) key_setting: &'static str,
+    pub(crate) url_setting: &'static str,
+    pub(crate) model: &'a str,
+    pub(crate) patience: Patience,
+}
+
+/// Most bytes of one answer: hundreds of times the longest answer of any model.
+const ANSWER_BYTES: usize = 64 << 20;
+/// Most bytes of a refusal that are read.
+const REFUSAL_BYTES: usize = 64 << 10;
+/// How long the end of a body is waited for after the end of an answer, so that the connection can
+/// be used again: it is nearly always there already.
+const TRAILER: Duration = Duration::from_millis(20);
+
+impl Endpoint {
+    pub(crate) fn new(parts: Parts<'_>) -> Result<Self, HttpError> {
+        let bad = || HttpError::BadUrl { url: parts.base.to_owned() };
+        let mut base = reqwest::Url::parse(parts.base.trim()).map_err(|_| bad())?;
+        if !matches!(base.scheme(), "http" | "https") || base.host_str().is_none() {
+            return Err(bad());
+        }
+        let path = base.path().trim_end_matches('/').to_owned();
+        base.set_path(&path);
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let key = parts.key.filter(|(_, key)| !key.is_empty());
+        match key {
+            Some((KeyHeader::XApiKey, key)) => {
+                headers.insert(HeaderName::from_static("x-api-key"), key.header("")?);
+            }
+            Some((KeyHeader::Bearer, key)) => {
+                headers.insert(reqwest::header::AUTHORIZATION, key.header("Bearer ")?);
+            }
+            None => {}
+        }
+        let mut shown = base.clone();
+        // Cannot fail on http and https; a password that stays would be shown.
+        shown.set_username("").map_err(|()| bad())?;
+        shown.set_password(None).map_err(|()| bad())?;
+        shown.set_query(None);
+        let peer = Peer {
+            url: shown.as_str().trim_end_matches('/').to_owned(),
+            model: parts.model.to_owned(),
+            key_setting: parts.key_setting,
+            url_setting: parts.url_setting,
+            has_key: key.is_some(),
+        };
+        let client = client(&base, &parts.patience)?;
+        Ok(Self { client, base, headers, peer, patience: parts.patience })
+    }
+
+    /// The host the requests go to.
+    pub(crate) fn host(&self) -> &str {
+        self.base.host_str().unwrap_or_default()
+    }
+
+    /// The path of the base URL, without a slash at its end.
+    pub(crate) fn path(&self) -> &str {
+        self.base.path().trim_end_matches('/')
+    }
+
+    pub(crate) fn set_path(&mut self, path: &str) {
+        self.base.set_path(path);
+    }
+
+    pub(crate) fn header(&mut self, name: &'static str, value: &str) -> Result<(), HttpError> {
+        let value = HeaderValue::from_str(value).map_err(|_| HttpError::BadKey)?;
+        self.headers.insert(HeaderName::from_static(name), value);
+        Ok(())
+    }
+
+    fn route(&self, route: &str) -> reqwest::Url {
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}{route}", self.path()));
+        url
+    }
+
+    /// The names of the models the server has (`GET /models` below `route`).
+    pub(crate) async fn models(&self, route: &str) -> Result<Vec<String>, Failure> {
+        #[derive(Deserialize)]
+        struct Models {
+            data: Vec<Model>,
+        }
+        #[derive(Deserialize)]
+        struct Model {
+            id: String,
+        }
+        let request = self.client.get(self.route(route)).headers(self.headers.clone());
+        let response = self.send(request).await?;
+        let body = text(response, &self.patience).await;
+        match serde_json::from_str::<Models>(&body) {
+            Ok(models) => Ok(models.data.into_iter().map(|model| model.id).collect()),
+            Err(_) => Err(self.peer.garbage("something else than a list of models", &body)),
+        }
+    }
+
+    /// Sends a request; an answer with a status of 200 or a failure.
+    async fn send(&self, request: reqwest::RequestBuilder) -> Result<reqwest::Response, Failure> {
+        let first_byte = self.patience.first_byte;
+        let response = match tokio::time::timeout(first_byte, request.send()).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => return Err(self.unreachable(&error)),
+            Err(_) => {
+                return Err(self.peer.silent("after the request", first_byte, Again::Never));
+            }
+        };
+        let status = response.status().as_u16();
+        if status == 200 {
+            return Ok(response);
+        }
+        let headers = response.headers().clone();
+        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let again = judge(status, header, SystemTime::now());
+        if let (300..=399, Some(to)) = (status, header("location")) {
+            let message = format!("{} answered {status}, a redirect to {to}", self.peer.url);
+            return Err(Failure::new(FailureKind::NotFound, Again::Never, message)
+                .hint(format!("put the address meant into {}", self.peer.url_setting)));
+        }
+        let body = text(response, &self.patience).await;
+        Err(self.peer.refused(status, again, &body))
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> Failure {
+        let reason = root(error);
+        let Peer { url, url_setting, .. } = &self.peer;
+        let hint = if error.is_timeout() || !self.is_loopback() {
+            format!("check the network, a proxy, and {url_setting}")
+        } else {
+            format!("is the server running? {url_setting} says where it is")
+        };
+        let kind = if error.is_connect() || error.is_timeout() || error.is_builder() {
+            FailureKind::Unreachable
+        } else {
+            FailureKind::Cut
+        };
+        Failure::new(kind, Again::Later, format!("cannot reach {url}: {reason}")).hint(hint)
+    }
+
+    fn is_loopback(&self) -> bool {
+        is_loopback(self.host())
+    }
+
+    /// Posts `body` and reads the answer with assemblers made by `make`, one an attempt.
+    pub(crate) fn call<P, A>(
+        provider: Arc<P>,
+        route: &'static str,
+        body: Vec<u8>,
+        make: impl Fn(&P) -> A + Send + 'static,
+    ) -> Call
+    where
+        P: AsRef<Self> + Send + Sync + 'static,
+        A: Assembler,
+    {
+        Call::new(|sink| async move {
+            let patience = provider.as_ref().as_ref().patience.clone();
+            persist(Post { provider, route, body, make }, &patience, &sink).await
+        })
+    }
+}
+
+struct Post<P, F> {
+    provider: Arc<P>,
+    route: &'static str,
+    body: Vec<u8>,
+    make: F,
+}
+
+impl<P, A, F> Attempt for Post<P, F>
+where
+    P: AsRef<Endpoint> + Send + Sync,
+    A: Assembler,
+    F: Fn(&P) -> A + Send,
+{
+    async fn attempt(&mut self, sink: &Sink) -> Result<Turn, Failure> {
+        let assembler = (self.make)(&self.provider);
+        let endpoint: &Endpoint = self.provider.as_ref().as_ref();
+        let request = endpoint
+            .client
+            .post(endpoint.route(self.route))
+            .headers(endpoint.headers.clone())
+            .body(self.body.clone());
+        let whole = endpoint.patience.whole;
+        let once = async {
+            let response = endpoint.send(request).await?;
+            let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+            if let Some(kind) = kind.filter(|kind| !kind.starts_with("text/event-stream")) {
+                let what = format!("`{kind}` instead of a stream of events");
+                let body = text(response, &endpoint.patience).await;
+                return Err(endpoint.peer.garbage(&what, &body));
+            }
+            read(bytes(response, &endpoint.patience), assembler, &endpoint.peer, sink).await
+        };
+        match tokio::time::timeout(whole, once).await {
+            Ok(result) => result,
+            Err(_) => {
+                let why = format!("it was not over after {whole:?}");
+                Err(Failure { again: Again::Never, ..endpoint.peer.cut(&why) })
+            }
+        }
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+fn client(base: &reqwest::Url, patience: &Patience) -> Result<reqwest::Client, HttpError> {
+    // Whoever was first has installed one: either will do.
+    rustls::crypto::ring::default_provider().install_default().ok();
+    let mut builder = reqwest::Client::builder()
+        .user_agent(concat!("meanwhile/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(patience.connect);
+    if base.scheme() == "http" {
+        builder = builder.tls_certs_only([]);
+    }
+    if base.host_str().is_some_and(is_loopback) {
+        builder = builder.no_proxy();
+    }
+    builder.build().map_err(|error| HttpError::Client(root(&error)))
+}
+
+/// The innermost reason, which is the one people know ("connection refused").
+fn root(error: &dyn std::error::Error) -> String {
+    let mut inner = error;
+    while let Some(source) = inner.source() {
+        inner = source;
+    }
+    let text = inner.to_string().to_lowercase();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
+}
+
+/// As much of a body as is worth reading when it is no stream.
+async fn text(mut response: reqwest::Response, patience: &Patience) -> String {
+    let mut body = Vec::new();
+    while body.len() < REFUSAL_BYTES
+        && let Ok(Ok(Some(chunk))) = tokio::time::timeout(patience.stall, response.chunk()).await
+    {
+        body.extend_from_slice(&chunk);
+    }
+    String::from_utf8_lossy(&body).into_owned()
+}
+
+/// Why the bytes of an answer ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Broken {
+    #[error("nothing came for {0:?}")]
+    Silent(Duration),
+    #[error("it is longer than {ANSWER_BYTES} bytes")]
+    Endless,
+    #[error("{0}")]
+    Connection(String),
+}
+
+/// The bytes of an answer, with a watch on silence and on endless ones. The first byte has longer.
+fn bytes(
+    response: reqwest::Response,
+    patience: &Patience,
+) -> impl futures_util::Stream<Item = Result<impl AsRef<[u8]> + use<>, Broken>> + Send + use<> {
+    struct State {
+        response: reqwest::Response,
+        limit: Duration,
+        stall: Duration,
+        total: usize,
+    }
+    let start =
+        State { response, limit: patience.first_byte, stall: patience.stall, total: 0 };
+    futures_util::stream::unfold(start, |mut state| async move {
+        let item = match tokio::time::timeout(state.limit, state.response.chunk()).await {
+            Ok(Ok(None)) => return None,
+            Ok(Ok(Some(chunk))) => {
+                state.limit = state.stall;
+                state.total += chunk.len();
+                if state.total > ANSWER_BYTES { Err(Broken::Endless) } else { Ok(chunk) }
+            }
+            Ok(Err(error)) => Err(Broken::Connection(root(&error))),
+            Err(_) => Err(Broken::Silent(state.limit)),
+        };
+        Some((item, state))
+    })
+}
+
+/// Reads the events of an answer into a turn.
+pub(crate) async fn read<S, B>(
+    bytes: S,
+    mut assembler: impl Assembler,
+    peer: &Peer,
+    sink: &Sink,
+) -> Result<Turn, Failure>
+where
+    S: futures_util::Stream<Item = Result<B, Broken>>,
+    B: AsRef<[u8]>,
+{
+    // The decoder wants buffers it can eat from.
+    let bytes = bytes.map(|chunk| chunk.map(std::io::Cursor::new));
+    let mut events = pin!(SseByteStream::new(bytes));
+    while !assembler.is_whole() {
+        match events.next().await {
+            Some(Ok(Sse { data: Some(data), .. })) => {
+                for delta in assembler.event(&data, peer)? {
+                    sink.send(delta).await;
+                }
+            }
+            Some(Ok(Sse { data: None, .. })) => {}
+            None => return assembler.finish(peer),
+            Some(Err(sse_stream::Error::Body(error))) => {
+                return Err(match error.downcast_ref::<Broken>() {
+                    Some(Broken::Silent(limit)) => {
+                        peer.silent("in the middle of its answer", *limit, Again::Later)
+                    }
+                    Some(Broken::Endless | Broken::Connection(_)) | None => {
+                        peer.cut(&error.to_string())
+                    }
+                });
+            }
+            Some(Err(error)) => return Err(peer.garbage("bytes that are no events", &error.to_string())),
+        }
+    }
+    let rest = async { while events.next().await.is_some() {} };
+    // An answer that goes on is of no interest: its connection is closed.
+    tokio::time::timeout(TRAILER, rest).await.ok();
+    assembler.finish(peer)
+}

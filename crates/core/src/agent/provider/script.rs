@@ -1,0 +1,217 @@
+//! The script file of a scripted model: plain TOML that people write by hand.
+//!
+//! ```toml
+//! model = "demo"              # the model's name; default: the file's name
+//! context_window = 8192       # in tokens; default: none
+//! pace_ms = 20                # time between two words; default 0
+//!
+//! [[turn]]                    # the answer to the 1st request
+//! think = "A build takes long."
+//! text = "I start the build."
+//! delay_ms = 300              # time before the first word
+//! [[turn.call]]
+//! tool = "background_run"
+//! input = { command = "make" }
+//! save = { build = "[0-9a-f]{8}" }   # {{build}} is what this finds in the call's result
+//!
+//! [[turn]]                    # the answer to the 2nd
+//! expect = ["<background-results>", "[bg:{{build}}] exited 0"]
+//! text = "Built."
+//! ```
+//!
+//! `expect` holds texts that must stand, in this order, in what was added since the last answer,
+//! and `absent` those that must not; `messages` names the kinds of the added messages (`prompt`,
+//! `tool_results`, `background`, `notice`). A request that is not as expected fails the call with
+//! words that show both. `hold = "PATH"` waits with the answer until that file exists. `stop` sets
+//! another reason to stop (`max_tokens`, `refusal`, ...). `fault` fails the first `times` (1)
+//! attempts in one of the ways real servers fail: a status as in `"529"`, `"cut"`, `"stall"`,
+//! `"error"` (after half an answer) or `"garbage"`. A turn with `when = "TEXT"` is out of the
+//! sequence: it answers every request whose added messages hold that text.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use regex::Regex;
+use serde::Deserialize;
+
+/// A whole script.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Script {
+    pub(crate) model: Option<String>,
+    pub(crate) context_window: Option<u64>,
+    #[serde(default)]
+    pub(crate) pace_ms: u64,
+    #[serde(default, rename = "turn")]
+    pub(crate) turns: Vec<ScriptTurn>,
+}
+
+/// One answer.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ScriptTurn {
+    pub(crate) when: Option<String>,
+    #[serde(default)]
+    pub(crate) expect: Vec<String>,
+    #[serde(default)]
+    pub(crate) absent: Vec<String>,
+    pub(crate) messages: Option<Vec<Kind>>,
+    #[serde(default)]
+    pub(crate) delay_ms: u64,
+    pub(crate) hold: Option<PathBuf>,
+    pub(crate) think: Option<String>,
+    #[serde(default)]
+    pub(crate) text: String,
+    #[serde(default, rename = "call")]
+    pub(crate) calls: Vec<ScriptCall>,
+    pub(crate) stop: Option<Stop>,
+    pub(crate) fault: Option<Fault>,
+    #[serde(default = "once")]
+    pub(crate) times: u32,
+}
+
+fn once() -> u32 {
+    1
+}
+
+/// One call of an answer.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ScriptCall {
+    pub(crate) tool: String,
+    /// The arguments. A text is sent as it is, so that a script can send what is no JSON.
+    #[serde(default)]
+    pub(crate) input: ScriptInput,
+    /// Names, and the pattern that finds the value in the call's result.
+    #[serde(default, deserialize_with = "patterns")]
+    pub(crate) save: BTreeMap<String, Regex>,
+}
+
+/// Arguments of a call.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum ScriptInput {
+    Text(String),
+    Object(BTreeMap<String, serde_json::Value>),
+}
+
+impl Default for ScriptInput {
+    fn default() -> Self {
+        Self::Object(BTreeMap::new())
+    }
+}
+
+/// The kinds of message that are not answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Kind {
+    Prompt,
+    ToolResults,
+    Background,
+    Notice,
+}
+
+/// A reason to stop, in Anthropic's words.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Stop {
+    EndTurn,
+    MaxTokens,
+    ModelContextWindowExceeded,
+    StopSequence,
+    PauseTurn,
+    Refusal,
+}
+
+/// A way to fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) enum Fault {
+    Status(u16),
+    Cut,
+    Stall,
+    Error,
+    Garbage,
+}
+
+impl TryFrom<String> for Fault {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Ok(match text.as_str() {
+            "cut" => Self::Cut,
+            "stall" => Self::Stall,
+            "error" => Self::Error,
+            "garbage" => Self::Garbage,
+            status => match status.parse() {
+                Ok(status @ 400..=599) => Self::Status(status),
+                Ok(_) | Err(_) => {
+                    return Err(format!(
+                        "`{text}` is no fault: expected a status from 400 to 599, `cut`, `stall`, `error` or `garbage`"
+                    ));
+                }
+            },
+        })
+    }
+}
+
+fn patterns<'de, D: serde::Deserializer<'de>>(d: D) -> Result<BTreeMap<String, Regex>, D::Error> {
+    BTreeMap::<String, String>::deserialize(d)?
+        .into_iter()
+        .map(|(name, pattern)| match Regex::new(&pattern) {
+            Ok(regex) => Ok((name, regex)),
+            Err(error) => Err(serde::de::Error::custom(error)),
+        })
+        .collect()
+}
+
+/// A script file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum BadScript {
+    /// It cannot be read.
+    #[error("cannot read the script `{}`: {error}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// It is not a script.
+    #[error("the script `{}` cannot be used: {message}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong where.
+        message: String,
+    },
+}
+
+impl Script {
+    pub(crate) fn read(path: &Path) -> Result<Self, BadScript> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| BadScript::Unreadable { path: path.to_owned(), error })?;
+        Self::parse(path, &text)
+    }
+
+    pub(crate) fn parse(path: &Path, text: &str) -> Result<Self, BadScript> {
+        let malformed = |message: String| BadScript::Malformed { path: path.to_owned(), message };
+        let script: Self =
+            toml::from_str(text).map_err(|error| malformed(error.to_string().trim().to_owned()))?;
+        if script.turns.is_empty() {
+            return Err(malformed("it has no `[[turn]]`, so it never answers".into()));
+        }
+        Ok(script)
+    }
+
+    /// The time between two words.
+    pub(crate) fn pace(&self) -> std::time::Duration {
+        std::time::Duration::from_millis(self.pace_ms)
+    }
+}
+
+/// Puts saved values in the place of `{{name}}`; a name nobody saved stays, so that it is seen.
+pub(crate) fn fill(text: &str, saved: &BTreeMap<String, String>) -> String {
+    saved.iter().fold(text.to_owned(), |text, (name, value)| {
+        text.replace(&format!("{{{{{name}}}}}"), value)
+    })
+}

@@ -1,0 +1,180 @@
+//! When a failed call is made again, and how long to wait before that.
+//!
+//! The rules are those of the vendors' own clients: `x-should-retry` is obeyed, else 408, 409, 429
+//! and every 5xx are tried again; `retry-after-ms` and `retry-after` are honoured, else half a
+//! second doubles up to eight, with jitter. Attempts are counted and few, because some servers
+//! answer 500 to a request that will never be right. Nothing has happened yet when a call fails
+//! (tools run only once an answer is whole), so a call may be made again from any point of its
+//! stream.
+
+use std::future::Future;
+use std::time::{Duration, SystemTime};
+
+use super::failure::{Again, Failure};
+use super::provider::{Delta, Sink, Turn};
+
+/// How patient a provider is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Patience {
+    /// How often a failed call is made again. Default 2.
+    pub retries: u32,
+    /// The first delay. Default 0.5 s; it doubles each time.
+    pub backoff: Duration,
+    /// The longest delay we choose ourselves. Default 8 s.
+    pub backoff_max: Duration,
+    /// The longest delay a server may ask for. Beyond it the call fails at once and says so,
+    /// because nobody likes to look at a still screen for an hour. Default 60 s.
+    pub retry_after_max: Duration,
+    /// How long a connection may take. Default 10 s.
+    pub connect: Duration,
+    /// How long the first byte of an answer may take. Default 10 min: a local server loads the
+    /// model and reads the whole prompt before it says anything.
+    pub first_byte: Duration,
+    /// How long an answer may be silent; pings and comments are no silence. Default 2 min.
+    pub stall: Duration,
+    /// How long one attempt may take in all. Default 1 h.
+    pub whole: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            retries: 2,
+            backoff: Duration::from_millis(500),
+            backoff_max: Duration::from_secs(8),
+            retry_after_max: Duration::from_secs(60),
+            connect: Duration::from_secs(10),
+            first_byte: Duration::from_secs(600),
+            stall: Duration::from_secs(120),
+            whole: Duration::from_secs(3_600),
+        }
+    }
+}
+
+/// One way to make a call, any number of times.
+pub(crate) trait Attempt: Send {
+    /// Makes the call once.
+    fn attempt(&mut self, sink: &Sink) -> impl Future<Output = Result<Turn, Failure>> + Send;
+}
+
+/// Makes a call, again where that makes sense.
+pub(crate) async fn persist(
+    mut call: impl Attempt,
+    patience: &Patience,
+    sink: &Sink,
+) -> Result<Turn, Failure> {
+    let mut attempts = 1;
+    loop {
+        let mut failure = match call.attempt(sink).await {
+            Ok(turn) => return Ok(turn),
+            Err(failure) => failure,
+        };
+        failure.attempts = attempts;
+        if attempts > patience.retries {
+            return Err(failure);
+        }
+        let delay = match failure.again {
+            Again::Never => return Err(failure),
+            Again::Later => backoff(patience, attempts, random()),
+            Again::After(delay) if delay > patience.retry_after_max => {
+                let seconds = delay.as_secs();
+                return Err(failure.hint(format!("the server asks to wait {seconds} s")));
+            }
+            Again::After(delay) => delay,
+        };
+        tracing::warn!(attempt = attempts, ?delay, "model call failed: {}", failure.message);
+        let why = failure.message;
+        sink.send(Delta::Retrying { attempt: attempts + 1, delay, why }).await;
+        tokio::time::sleep(delay).await;
+        attempts += 1;
+    }
+}
+
+/// Whether a status is worth another attempt, by the server's word or by the rule.
+pub(crate) fn judge<'h>(
+    status: u16,
+    header: impl Fn(&str) -> Option<&'h str>,
+    now: SystemTime,
+) -> Again {
+    let again = match header("x-should-retry") {
+        Some("true") => true,
+        Some("false") => false,
+        Some(_) | None => matches!(status, 408 | 409 | 429 | 500..=599),
+    };
+    let seconds = |text: &str| {
+        text.trim().parse::<f64>().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+    };
+    let after = || {
+        let millis = header("retry-after-ms").and_then(|text| seconds(text).map(|s| s / 1_000));
+        millis.or_else(|| {
+            let text = header("retry-after")?;
+            seconds(text).or_else(|| {
+                let date = httpdate::parse_http_date(text.trim()).ok()?;
+                Some(date.duration_since(now).unwrap_or_default())
+            })
+        })
+    };
+    match (again, after()) {
+        (false, _) => Again::Never,
+        (true, None) => Again::Later,
+        (true, Some(delay)) => Again::After(delay),
+    }
+}
+
+/// The delay after failed attempt number `attempt` (from 1), a quarter less at `random` = 1.
+fn backoff(patience: &Patience, attempt: u32, random: f64) -> Duration {
+    let doubled = 2_u32.saturating_pow(attempt.saturating_sub(1).min(20));
+    let full = patience.backoff.saturating_mul(doubled).min(patience.backoff_max);
+    full.mul_f64(1.0 - 0.25 * random)
+}
+
+/// From 0 to 1: so that clients which failed together do not come back together. The bits of a
+/// random id do; a generator of our own would be a dependency for one number.
+fn random() -> f64 {
+    let (bits, ..) = uuid::Uuid::new_v4().as_fields();
+    f64::from(bits) / f64::from(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_and_its_headers_say_whether_and_when() {
+        let now = httpdate::parse_http_date("Sun, 22 Nov 2026 08:00:00 GMT").unwrap();
+        let check = |status, headers: &[(&str, &str)], want| {
+            let header = |name: &str| headers.iter().find(|h| h.0 == name).map(|h| h.1);
+            assert_eq!(judge(status, header, now), want, "{status} {headers:?}");
+        };
+        let after = |millis| Again::After(Duration::from_millis(millis));
+        for status in [408, 409, 429, 500, 502, 503, 504, 529] {
+            check(status, &[], Again::Later);
+        }
+        for status in [400, 401, 403, 404, 413, 422] {
+            check(status, &[], Again::Never);
+        }
+        check(400, &[("x-should-retry", "true")], Again::Later);
+        check(529, &[("x-should-retry", "false"), ("retry-after", "1")], Again::Never);
+        check(529, &[("x-should-retry", "maybe")], Again::Later);
+        check(429, &[("retry-after", "7")], after(7_000));
+        check(429, &[("retry-after", " 0.5 ")], after(500));
+        check(429, &[("retry-after", "7"), ("retry-after-ms", "20")], after(20));
+        check(429, &[("retry-after", "7"), ("retry-after-ms", "x")], after(7_000));
+        check(429, &[("retry-after", "Sun, 22 Nov 2026 08:00:09 GMT")], after(9_000));
+        check(429, &[("retry-after", "Sun, 22 Nov 2026 07:00:00 GMT")], after(0));
+        for nonsense in ["-1", "NaN", "inf", "1e300", "soon", ""] {
+            check(429, &[("retry-after", nonsense)], Again::Later);
+        }
+    }
+
+    #[test]
+    fn delays_double_up_to_eight_seconds_and_jitter_only_shortens() {
+        let patience = Patience::default();
+        let millis = |attempt, random| backoff(&patience, attempt, random).as_millis();
+        assert_eq!([1, 2, 3, 4, 5, 6].map(|n| millis(n, 0.0)), [500, 1000, 2000, 4000, 8000, 8000]);
+        assert_eq!([1, 5, 4_000_000_000].map(|n| millis(n, 1.0)), [375, 6000, 6000]);
+        for _ in 0..100 {
+            assert!((0.0..=1.0).contains(&random()));
+        }
+    }
+}
