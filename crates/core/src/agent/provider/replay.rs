@@ -103,25 +103,25 @@ fn assert_deltas_agree(deltas: &[Delta], turn: &Turn) {
 }
 
 const RECORDED: [(&str, &str); 19] = [
-    ("a02-chat-stream", ""),
-    ("a03s-stop-seq-stream", ""),
-    ("a04s-max-tokens-stream", ""),
-    ("a06-tools-auto-stream", ""),
-    ("a07-tools-any-stream", ""),
-    ("a10s-parallel-stream", ""),
-    ("a11-tool-args-cut-by-max-tokens-stream", ""),
-    ("a12-toolresult-roundtrip-stream", ""),
-    ("a13c-results-after-assistant-turn-stream", ""),
-    ("ctxfull-anthropic", ""),
-    ("o02-chat-stream", ""),
-    ("o02b-chat-stream-nousage", ""),
-    ("o04s-length-stream", ""),
-    ("o06-tools-auto-stream", ""),
-    ("o07-tools-required-stream", ""),
-    ("o10s-parallel-stream", ""),
-    ("o11-tool-args-cut-by-length-stream", ""),
-    ("o12-toolresult-roundtrip-stream", ""),
-    ("ctxfull-openai", ""),
+    ("a02-chat-stream", r#"Hello! How can I assist you today? |  | EndTurn |  | 1+31r+0w 10"#),
+    ("a03s-stop-seq-stream", r#"1 2 3 4  |  | EndTurn |  | 1+48r+0w 9"#),
+    ("a04s-max-tokens-stream", r#"Rust is a statically typed, compiled lan |  | MaxTokens |  | 11+24r+0w 12"#),
+    ("a06-tools-auto-stream", r#" | background_run{"command": "cargo test"} | ToolUse |  | 1+323r+0w 22"#),
+    ("a07-tools-any-stream", r#"Hello! How can I assist you today? Is th |  | MaxTokens |  | 7+310r+0w 96"#),
+    ("a10s-parallel-stream", r#" | background_run{"command": "cargo build"} background_run{"command": "cargo clippy"} | ToolUse |  | 1+336r+0w 40"#),
+    ("a11-tool-args-cut-by-max-tokens-stream", r#" |  | MaxTokens | background_run{" | 14+310r+0w 14"#),
+    ("a12-toolresult-roundtrip-stream", r#" | background_run{"command": "cargo test"} | ToolUse |  | 33+337r+0w 22"#),
+    ("a13c-results-after-assistant-turn-stream", "<background-results>\n<task id=\"bg_1\" com |  | EndTurn |  | 70+368r+0w 51"),
+    ("ctxfull-anthropic", r#"1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 1 |  | MaxTokens |  | 49+0r+0w 463"#),
+    ("o02-chat-stream", r#"Hello! How can I assist you today? |  | EndTurn |  | 1+34r+0w 10"#),
+    ("o02b-chat-stream-nousage", r#"Hello! How can I assist you today? |  | EndTurn |  | 0+0r+0w 0"#),
+    ("o04s-length-stream", r#"Rust is a statically typed, compiled lan |  | MaxTokens |  | 1+34r+0w 12"#),
+    ("o06-tools-auto-stream", r#" | background_run{"command": "cargo test"} | ToolUse |  | 1+323r+0w 22"#),
+    ("o07-tools-required-stream", r#"Hello! How can I assist you today? Is th |  | MaxTokens |  | 7+310r+0w 96"#),
+    ("o10s-parallel-stream", r#" | background_run{"command": "cargo build"} background_run{"command": "cargo clippy"} | ToolUse |  | 1+336r+0w 40"#),
+    ("o11-tool-args-cut-by-length-stream", r#" |  | MaxTokens | background_run{" | 14+310r+0w 14"#),
+    ("o12-toolresult-roundtrip-stream", r#" | background_run{"command": "cargo test"} | ToolUse |  | 33+337r+0w 22"#),
+    ("ctxfull-openai", r#"1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 1 |  | MaxTokens |  | 0+0r+0w 0"#),
 ];
 
 #[tokio::test]
@@ -135,4 +135,262 @@ async fn recorded_answers_are_read_whole_and_byte_by_byte() {
             assert_eq!(line(&turn), want, "{name} in pieces of {size}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_cut_at_any_byte_changes_nothing_but_the_pieces() {
+    for name in [
+        "a10s-parallel-stream",
+        "a11-tool-args-cut-by-max-tokens-stream",
+        "o10s-parallel-stream",
+        "o11-tool-args-cut-by-length-stream",
+    ] {
+        let bytes = recorded(name);
+        let (_, whole) = replay(is_anthropic(name), pieces(&bytes, bytes.len())).await;
+        let whole = line(&whole.unwrap());
+        for at in 1..bytes.len() {
+            let two = vec![Ok(bytes[..at].to_vec()), Ok(bytes[at..].to_vec())];
+            let (_, turn) = replay(is_anthropic(name), two).await;
+            assert_eq!(turn.map(|turn| line(&turn)).as_ref(), Ok(&whole), "{name} at {at}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_ends_early_is_never_an_answer() {
+    for (name, end) in [
+        // From the end of this event on the answer is whole.
+        ("a10s-parallel-stream", "data: {\"type\":\"message_stop\"}\n\n"),
+        ("o10s-parallel-stream", "\"finish_reason\":\"tool_calls\""),
+    ] {
+        let bytes = recorded(name);
+        let text = String::from_utf8(bytes.clone()).unwrap();
+        let at = text.find(end).unwrap();
+        let enough = at + text[at..].find("\n\n").unwrap() + 2;
+        for length in 0..enough {
+            let (_, turn) = replay(is_anthropic(name), pieces(&bytes[..length], 4_096)).await;
+            let kind = turn.map(|turn| line(&turn)).map_err(|failure| failure.kind);
+            assert_eq!(kind, Err(FailureKind::Cut), "{name}, {length} bytes");
+        }
+        let (_, turn) = replay(is_anthropic(name), pieces(&bytes[..enough], 4_096)).await;
+        assert_eq!(turn.unwrap().answer.calls().len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_broken_connection_is_told_from_a_silent_one() {
+    let start = || Ok(recorded("a10s-parallel-stream")[..500].to_vec());
+    let reset = Broken::Connection("connection reset by peer".into());
+    let (_, turn) = replay(true, vec![start(), Err(reset)]).await;
+    let failure = turn.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::Cut);
+    assert!(failure.to_string().contains("connection reset by peer"), "{failure}");
+    let silent = Broken::Silent(std::time::Duration::from_secs(9));
+    let failure = replay(true, vec![start(), Err(silent)]).await.1.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::Stalled);
+    assert!(failure.to_string().contains("9s"), "{failure}");
+}
+
+/// Events of one line of data each.
+fn events(lines: &[&str]) -> Vec<u8> {
+    lines.iter().map(|line| format!("data: {line}\n\n")).collect::<String>().into_bytes()
+}
+
+const START: &str = r#"{"type":"message_start","message":{"model":"m-1","usage":{"input_tokens":5,"cache_creation_input_tokens":7,"cache_read_input_tokens":2,"output_tokens":1}}}"#;
+const STOP: &str = r#"{"type":"message_stop"}"#;
+
+fn anthropic(middle: &[&str], stop: &str) -> Vec<u8> {
+    let delta = format!(
+        r#"{{"type":"message_delta","delta":{{"stop_reason":"{stop}"}},"usage":{{"output_tokens":9}}}}"#
+    );
+    let mut lines = vec![START];
+    lines.extend(middle);
+    lines.extend([delta.as_str(), STOP]);
+    events(&lines)
+}
+
+/// What a stream comes to, in pieces of several sizes.
+async fn check(is_anthropic: bool, bytes: &[u8], want: &str) -> Turn {
+    let mut last = None;
+    for size in [bytes.len(), 1, 5] {
+        let (deltas, turn) = replay(is_anthropic, pieces(bytes, size)).await;
+        let turn = turn.unwrap_or_else(|f| panic!("{f}: {}", String::from_utf8_lossy(bytes)));
+        assert_eq!(line(&turn), want);
+        if turn.stop != StopReason::Refusal {
+            assert_deltas_agree(&deltas, &turn);
+        }
+        last = Some(turn);
+    }
+    last.expect("there are three sizes")
+}
+
+#[tokio::test]
+async fn overlapping_blocks_are_kept_apart_and_unknown_ones_are_kept() {
+    let bytes = anthropic(
+        &[
+            r#"{"type":"content_block_start","index":0,"content_block":{"type":"thinking","thinking":"","signature":""}}"#,
+            r#"{"type":"ping"}"#,
+            r#"{"type":"content_block_start","index":2,"content_block":{"type":"tool_use","id":"b","name":"bash","input":{}}}"#,
+            r#"{"type":"content_block_delta","index":0,"delta":{"type":"thinking_delta","thinking":"hm "}}"#,
+            r#"{"type":"content_block_delta","index":2,"delta":{"type":"input_json_delta","partial_json":"{\"n\":1.0,"}}"#,
+            r#"{"type":"content_block_start","index":1,"content_block":{"type":"text","text":"","citations":[]}}"#,
+            r#"{"type":"content_block_delta","index":0,"delta":{"type":"thinking_delta","thinking":"so"}}"#,
+            r#"{"type":"content_block_delta","index":1,"delta":{"type":"text_delta","text":"Both: "}}"#,
+            r#"{"type":"content_block_delta","index":1,"delta":{"type":"citations_delta","citation":{"z":1,"a":2}}}"#,
+            r#"{"type":"something_new","index":1,"payload":[1]}"#,
+            r#"{"type":"content_block_delta","index":2,"delta":{"type":"input_json_delta","partial_json":"\"a\":2}"}}"#,
+            r#"{"type":"content_block_delta","index":0,"delta":{"type":"signature_delta","signature":"c2ln"}}"#,
+            r#"{"type":"content_block_delta","index":1,"delta":{"type":"text_delta","text":"é"}}"#,
+            r#"{"type":"content_block_start","index":3,"content_block":{"type":"novel","z":[1.50],"content":"x"}}"#,
+            r#"{"type":"content_block_delta","index":3,"delta":{"type":"novel_delta","content":"y"}}"#,
+            r#"{"type":"content_block_start","index":4,"content_block":{"type":"server_tool_use","id":"s","name":"web","input":{}}}"#,
+            r#"{"type":"content_block_delta","index":4,"delta":{"type":"input_json_delta","partial_json":"{\"q\":1}"}}"#,
+            r#"{"type":"content_block_stop","index":0}"#,
+        ],
+        "tool_use",
+    );
+    let turn = check(true, &bytes, r#"Both: é | bash{"n":1.0,"a":2} | ToolUse |  | 5+2r+7w 9"#).await;
+    let blocks: Vec<_> = turn.answer.blocks.iter().map(|block| block.as_json()).collect();
+    assert_eq!(
+        blocks,
+        [
+            r#"{"type":"thinking","thinking":"hm so","signature":"c2ln"}"#,
+            r#"{"type":"text","text":"Both: é","citations":[{"z":1,"a":2}]}"#,
+            r#"{"type":"tool_use","id":"b","name":"bash","input":{"n":1.0,"a":2}}"#,
+            r#"{"type":"novel","z":[1.50],"content":"xy"}"#,
+            r#"{"type":"server_tool_use","id":"s","name":"web","input":{"q":1}}"#,
+        ]
+    );
+    assert_eq!(turn.answer.model, "m-1");
+}
+
+#[tokio::test]
+async fn every_reason_to_stop_is_known() {
+    let text = r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":"t"}}"#;
+    let call = r#"{"type":"content_block_start","index":1,"content_block":{"type":"tool_use","id":"b","name":"bash","input":{}}}"#;
+    let input = r#"{"type":"content_block_delta","index":1,"delta":{"type":"input_json_delta","partial_json":"{\"a\":1}"}}"#;
+    for (stop, alone, with_call) in [
+        ("end_turn", " | EndTurn | ", r#"bash{"a":1} | ToolUse | "#),
+        ("tool_use", " | EndTurn | ", r#"bash{"a":1} | ToolUse | "#),
+        ("max_tokens", " | MaxTokens | ", r#"bash{"a":1} | MaxTokens | "#),
+        ("model_context_window_exceeded", " | ContextFull | ", r#"bash{"a":1} | ContextFull | "#),
+        ("stop_sequence", " | StopSequence | ", r#"bash{"a":1} | ToolUse | "#),
+        ("pause_turn", " | PauseTurn | ", r#"bash{"a":1} | ToolUse | "#),
+        ("refusal", " | Refusal | ", r#" | Refusal | bash{"a":1}"#),
+        ("tired", " | Other(\"tired\") | ", r#"bash{"a":1} | ToolUse | "#),
+    ] {
+        check(true, &anthropic(&[text], stop), &format!("t | {alone} | 5+2r+7w 9")).await;
+        let bytes = anthropic(&[text, call, input], stop);
+        check(true, &bytes, &format!("t | {with_call} | 5+2r+7w 9")).await;
+    }
+    // No arguments at all may be the beginning of some, when the answer was cut.
+    check(true, &anthropic(&[call], "max_tokens"), " |  | MaxTokens | bash | 5+2r+7w 9").await;
+    check(true, &anthropic(&[call], "tool_use"), " | bash{} | ToolUse |  | 5+2r+7w 9").await;
+}
+
+#[tokio::test]
+async fn line_ends_comments_marks_and_a_foreign_word_do_not_matter() {
+    let text = r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":"t"}}"#;
+    let plain = String::from_utf8(anthropic(&[text], "end_turn")).unwrap();
+    let spoiled = plain.replacen("data: ", ": a comment\n\nevent: x\nid: 1\nretry: 5\nodd: y\ndata: ", 3);
+    let with_done = plain.replace(&format!("data: {STOP}"), &format!("data: [DONE]\n\ndata: {STOP}"));
+    for bytes in [
+        plain.replace('\n', "\r\n"),
+        plain.replace('\n', "\r"),
+        format!("\u{feff}{plain}"),
+        spoiled,
+        with_done,
+        format!("{plain}data: [DONE]\n\n"),
+        format!("{plain}data: <html>\n\n"),
+    ] {
+        check(true, bytes.as_bytes(), "t |  | EndTurn |  | 5+2r+7w 9").await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_answer_fails_with_its_reason() {
+    let overloaded = r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#;
+    let orphan = r#"{"type":"content_block_delta","index":7,"delta":{"type":"text_delta","text":"t"}}"#;
+    let nameless = r#"{"type":"content_block_start","index":0,"content_block":{"type":"tool_use"}}"#;
+    for (is_anthropic, last, kind, said) in [
+        (true, overloaded, FailureKind::Overloaded, "Overloaded"),
+        (true, r#"{"error":{"message":"slot died"}}"#, FailureKind::Server, "slot died"),
+        (true, "<html>", FailureKind::Garbage, "<html>"),
+        (true, "[1]", FailureKind::Garbage, "[1]"),
+        (true, orphan, FailureKind::Garbage, "never began"),
+        (true, nameless, FailureKind::Garbage, "without id"),
+        (false, r#"{"error":{"code":503,"message":"busy"}}"#, FailureKind::Overloaded, "busy"),
+        (false, "{\"choices\":", FailureKind::Garbage, "no JSON"),
+        (false, r#"{"choices":[{"delta":{"tool_calls":7}}]}"#, FailureKind::Garbage, "none"),
+        (false, "[DONE]", FailureKind::Cut, "finish_reason"),
+    ] {
+        let first = if is_anthropic { START } else { r#"{"choices":[]}"# };
+        let failure = replay(is_anthropic, pieces(&events(&[first, last]), 9)).await.1.unwrap_err();
+        assert_eq!(failure.kind, kind, "{failure}");
+        assert!(failure.to_string().contains(said), "{failure}");
+    }
+    let (_, turn) = replay(true, vec![Ok(b"data: \xff\xfe\n\n".to_vec())]).await;
+    assert_eq!(turn.unwrap_err().kind, FailureKind::Garbage);
+}
+
+/// A chat stream of these deltas.
+fn chat(deltas: &[&str], finish: &str) -> Vec<u8> {
+    let mut lines: Vec<_> =
+        deltas.iter().map(|d| format!(r#"{{"choices":[{{"index":0,"delta":{d}}}]}}"#)).collect();
+    lines.push(format!(r#"{{"choices":[{{"index":0,"delta":{{}},"finish_reason":"{finish}"}}]}}"#));
+    lines.push(r#"{"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":3,"cost":0.5}}"#.into());
+    lines.push("[DONE]".into());
+    events(&lines.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+#[tokio::test]
+async fn calls_are_told_apart_by_index_or_by_id() {
+    let two = r#" | a{"x":1} b{"y":2} | ToolUse |  | 9+0r+0w 3"#;
+    // By index, with the pieces mixed; a name said again changes nothing.
+    check(false, &chat(&[
+        r#"{"role":"assistant","tool_calls":[{"index":0,"id":"1","function":{"name":"a","arguments":"{\"x\""}}]}"#,
+        r#"{"tool_calls":[{"index":1,"id":"2","type":"function","function":{"name":"b","arguments":"{\"y\":"}}]}"#,
+        r#"{"tool_calls":[{"index":0,"function":{"arguments":":1}"}},{"index":1,"id":"","function":{"name":"b","arguments":"2}"}}]}"#,
+    ], "tool_calls"), two).await;
+    // Ollama's: whole calls, all of index 0. And `stop` for a reason.
+    check(false, &chat(&[
+        r#"{"tool_calls":[{"index":0,"id":"1","function":{"name":"a","arguments":"{\"x\":1}"}}]}"#,
+        r#"{"tool_calls":[{"index":0,"id":"2","function":{"name":"b","arguments":"{\"y\":2}"}}]}"#,
+    ], "stop"), two).await;
+    // No index; then no id either.
+    check(false, &chat(&[
+        r#"{"tool_calls":[{"id":"1","function":{"name":"a","arguments":"{\"x\":1}"}},{"id":"2","function":{"name":"b","arguments":"{\"y\""}}]}"#,
+        r#"{"tool_calls":[{"function":{"arguments":":2}"}}]}"#,
+    ], "tool_calls"), two).await;
+    let turn = check(false, &chat(&[
+        r#"{"tool_calls":[{"function":{"name":"a","arguments":"{\"x\":1}"}}]}"#,
+        r#"{"tool_calls":[{"function":{"name":"b","arguments":"{\"y\":2}"}}]}"#,
+    ], "tool_calls"), two).await;
+    let ids: Vec<_> = turn.answer.calls().into_iter().map(|call| call.id).collect();
+    assert!(ids[0] != ids[1] && ids.iter().all(|id| id.starts_with("call_")), "{ids:?}");
+    assert_eq!(turn.cost, super::Cost::from_dollars(0.5));
+}
+
+#[tokio::test]
+async fn what_a_server_adds_is_sent_back_and_refusals_are_none_of_it() {
+    let turn = check(false, &chat(&[
+        r#"{"role":"assistant","content":"","reasoning_content":"h","odd":1}"#,
+        r#"{"reasoning_content":"m","reasoning_details":[{"z":1,"a":2}]}"#,
+        r#"{"content":null,"reasoning_details":[{"b":1.0}]}"#,
+        r#"{"tool_calls":[{"index":0,"id":"1","function":{"name":"a","arguments":""},"extra_content":{"sig":"s"}}]}"#,
+    ], "tool_calls"), r#" | a{} | ToolUse |  | 9+0r+0w 3"#).await;
+    assert_eq!(
+        turn.answer.blocks[0].as_json(),
+        r#"{"role":"assistant","content":null,"reasoning_content":"hm","reasoning_details":[{"z":1,"a":2},{"b":1.0}],"tool_calls":[{"id":"1","type":"function","function":{"name":"a","arguments":"{}"},"extra_content":{"sig":"s"}}]}"#
+    );
+    let no = chat(&[r#"{"refusal":"I can't."}"#], "stop");
+    check(false, &no, "I can't. |  | Refusal |  | 9+0r+0w 3").await;
+    let filtered = chat(&[r#"{"content":"I"}"#], "content_filter");
+    check(false, &filtered, "I |  | Refusal |  | 9+0r+0w 3").await;
+    // Not a word: nothing to append.
+    let turn = check(false, &chat(&[], "stop"), " |  | EndTurn |  | 9+0r+0w 3").await;
+    assert!(turn.answer.blocks.is_empty());
+    // No JSON: the call is answered with an error, never run.
+    let bad = chat(&[r#"{"tool_calls":[{"index":0,"id":"1","function":{"name":"a","arguments":"ls"}}]}"#], "tool_calls");
+    check(false, &bad, " | a!ls | ToolUse |  | 9+0r+0w 3").await;
 }
