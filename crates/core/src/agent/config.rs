@@ -48,9 +48,11 @@ const PROBE: Duration = Duration::from_millis(500);
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// Nothing is set and nothing was found (1006).
-    #[error("no model: {0}; set MEANWHILE_MODEL to `anthropic/NAME` with ANTHROPIC_API_KEY, or to \
+    #[error(
+        "no model: {0}; set MEANWHILE_MODEL to `anthropic/NAME` with ANTHROPIC_API_KEY, or to \
         `openai/NAME` with OPENAI_API_KEY, or OPENAI_BASE_URL for a server of your own, or start \
-        Ollama; `meanwhile demo` and background tasks work without a model")]
+        Ollama; `meanwhile demo` and background tasks work without a model"
+    )]
     NoModel(String),
     /// `MEANWHILE_MODEL` names no kind of model.
     #[error("MEANWHILE_MODEL is `{0}`: expected `anthropic/NAME`, `openai/NAME` or `script/PATH`")]
@@ -249,8 +251,7 @@ fn only(
 
 /// The model a local server names first, which with Ollama is the one changed last.
 async fn first_model(url: &str, patience: &Patience) -> Option<String> {
-    let patience =
-        Patience { connect: PROBE, first_byte: PROBE, stall: PROBE, ..patience.clone() };
+    let patience = Patience { connect: PROBE, first_byte: PROBE, stall: PROBE, ..patience.clone() };
     let server = OpenAi::new("", Some(url), None, patience).ok()?;
     let models = tokio::time::timeout(PROBE, server.models()).await.ok()?.ok()?;
     models.into_iter().next()

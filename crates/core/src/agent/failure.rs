@@ -111,9 +111,7 @@ impl Peer {
         let error = Reported::parse(body);
         let said = error.sentence();
         let Self { url, model, key_setting, url_setting, .. } = self;
-        let of_kind = |kind| {
-            Failure::new(kind, again, format!("{url} answered {status}: {said}"))
-        };
+        let of_kind = |kind| Failure::new(kind, again, format!("{url} answered {status}: {said}"));
         if error.is_overflow() || status == 413 {
             return overflow(model, &said);
         }
@@ -152,8 +150,11 @@ impl Peer {
             }
             ("rate_limit_error", _) | (_, Some(429)) => (FailureKind::RateLimited, Again::Later),
             (
-                "invalid_request_error" | "authentication_error" | "permission_error"
-                | "not_found_error" | "billing_error",
+                "invalid_request_error"
+                | "authentication_error"
+                | "permission_error"
+                | "not_found_error"
+                | "billing_error",
                 _,
             )
             | (_, Some(400..=499)) => (FailureKind::BadRequest, Again::Never),
@@ -179,8 +180,7 @@ impl Peer {
 
     /// Nothing came for this long.
     pub(crate) fn silent(&self, since: &str, limit: Duration, again: Again) -> Failure {
-        let message =
-            format!("{} sent nothing for {:?} {since}: gave up waiting", self.url, limit);
+        let message = format!("{} sent nothing for {:?} {since}: gave up waiting", self.url, limit);
         Failure::new(FailureKind::Stalled, again, message)
             .hint("is the server busy, or the connection dead?")
     }
@@ -280,7 +280,9 @@ impl Reported {
 /// One line of at most `limit` characters.
 pub(crate) fn shorten(text: &str, limit: usize) -> String {
     let mut line = String::new();
-    for (count, c) in text.split_whitespace().flat_map(|w| [w, " "]).flat_map(str::chars).enumerate() {
+    for (count, c) in
+        text.split_whitespace().flat_map(|w| [w, " "]).flat_map(str::chars).enumerate()
+    {
         if count == limit {
             return format!("{}...", line.trim_end());
         }
@@ -311,10 +313,21 @@ mod tests {
             assert!(failure.message.ends_with(said), "{failure}");
             assert!(failure.hint.is_some(), "{failure}");
         };
-        let anthropic = r#"{"type":"error","error":{"type":"not_found_error","message":"model: m"}}"#;
+        let anthropic =
+            r#"{"type":"error","error":{"type":"not_found_error","message":"model: m"}}"#;
         check(404, anthropic, FailureKind::NotFound, "model: m (not_found_error)");
-        check(401, r#"{"error":{"message":"bad key","code":401}}"#, FailureKind::Unauthorized, "bad key");
-        check(404, r#"{"error":"model 'm' not found"}"#, FailureKind::NotFound, "model 'm' not found");
+        check(
+            401,
+            r#"{"error":{"message":"bad key","code":401}}"#,
+            FailureKind::Unauthorized,
+            "bad key",
+        );
+        check(
+            404,
+            r#"{"error":"model 'm' not found"}"#,
+            FailureKind::NotFound,
+            "model 'm' not found",
+        );
         check(422, r#"{"detail":[{"loc":1}]}"#, FailureKind::BadRequest, r#"[{"loc":1}]"#);
         check(502, "<html>\n<b>Bad</b>", FailureKind::Server, "<html> <b>Bad</b>");
         check(500, "", FailureKind::Server, "no reason given");

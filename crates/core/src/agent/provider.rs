@@ -199,7 +199,11 @@ impl Provider {
     /// Makes a call. The request is turned into bytes here and now; nothing is sent before the call
     /// is polled.
     pub fn stream(&self, request: &Request<'_>) -> Call {
-        debug_assert_eq!(pairing::check(request.history), Ok(()), "an unpaired history is never sent");
+        debug_assert_eq!(
+            pairing::check(request.history),
+            Ok(()),
+            "an unpaired history is never sent"
+        );
         match self {
             Self::Anthropic(provider) => provider.call(request),
             Self::OpenAi(provider) => provider.call(request),

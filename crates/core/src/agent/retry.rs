@@ -102,7 +102,10 @@ pub(crate) fn judge<'h>(
         Some(_) | None => matches!(status, 408 | 409 | 429 | 500..=599),
     };
     let seconds = |text: &str| {
-        text.trim().parse::<f64>().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        text.trim()
+            .parse::<f64>()
+            .ok()
+            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
     };
     let after = || {
         let millis = header("retry-after-ms").and_then(|text| seconds(text).map(|s| s / 1_000));

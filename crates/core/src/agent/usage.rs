@@ -156,7 +156,9 @@ mod tests {
         check("gpt-5-mini-2025-08-07", Some(250));
         check("claude-opus-4-20250514", Some(15_000));
         check("claude-3-7-sonnet-latest", Some(3_000));
-        for unknown in ["gpt-9", "gpt-5.1", "gpt-5-pro", "gpt-5-2025-mini", "qwen2.5-coder-0.5b", ""] {
+        for unknown in
+            ["gpt-9", "gpt-5.1", "gpt-5-pro", "gpt-5-2025-mini", "qwen2.5-coder-0.5b", ""]
+        {
             check(unknown, None);
         }
     }

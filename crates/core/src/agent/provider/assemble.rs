@@ -154,9 +154,7 @@ pub(crate) enum Fate {
 /// Judges a call by why the answer ended. An object that was cut does not parse, and no arguments
 /// at all may be the beginning of some.
 pub(crate) fn fate(stop: &StopReason, name: &str, arguments: &str) -> Fate {
-    let cut = || {
-        Fate::Dropped(CutCall { name: name.to_owned(), arguments: arguments.to_owned() })
-    };
+    let cut = || Fate::Dropped(CutCall { name: name.to_owned(), arguments: arguments.to_owned() });
     let input = Input::parse(arguments);
     match stop {
         StopReason::Refusal => cut(),

@@ -61,7 +61,9 @@ pub enum HttpError {
     #[error("the key has a line break or another character that no key has: copy it again")]
     BadKey,
     /// The HTTP client cannot be made: nearly always, no certificates on this machine.
-    #[error("cannot set up https: {0}; install `ca-certificates`, or name a bundle in SSL_CERT_FILE")]
+    #[error(
+        "cannot set up https: {0}; install `ca-certificates`, or name a bundle in SSL_CERT_FILE"
+    )]
     Client(String),
 }
 
@@ -360,8 +362,7 @@ fn bytes(
         stall: Duration,
         total: usize,
     }
-    let start =
-        State { response, limit: patience.first_byte, stall: patience.stall, total: 0 };
+    let start = State { response, limit: patience.first_byte, stall: patience.stall, total: 0 };
     futures_util::stream::unfold(start, |mut state| async move {
         let item = match tokio::time::timeout(state.limit, state.response.chunk()).await {
             Ok(Ok(None)) => return None,
@@ -410,7 +411,9 @@ where
                     }
                 });
             }
-            Some(Err(error)) => return Err(peer.garbage("bytes that are no events", &error.to_string())),
+            Some(Err(error)) => {
+                return Err(peer.garbage("bytes that are no events", &error.to_string()));
+            }
         }
     }
     let rest = async { while events.next().await.is_some() {} };

@@ -218,7 +218,10 @@ impl Serialize for Conversation<'_> {
     }
 }
 
-fn translated<S: serde::ser::SerializeSeq>(answer: &Assistant, seq: &mut S) -> Result<(), S::Error> {
+fn translated<S: serde::ser::SerializeSeq>(
+    answer: &Assistant,
+    seq: &mut S,
+) -> Result<(), S::Error> {
     let text = answer.text();
     let calls: Vec<_> = answer
         .calls()
@@ -328,8 +331,8 @@ impl Chat {
                     deltas.push(Delta::Text(text));
                 }
                 ("tool_calls", _) => {
-                    let calls: Option<Vec<CallDelta>> = serde_json::from_str(value.get())
-                        .map_err(|_| "calls that are none")?;
+                    let calls: Option<Vec<CallDelta>> =
+                        serde_json::from_str(value.get()).map_err(|_| "calls that are none")?;
                     for call in calls.unwrap_or_default() {
                         self.call(call, deltas);
                     }

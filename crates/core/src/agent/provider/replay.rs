@@ -30,7 +30,10 @@ fn recorded(name: &str) -> Vec<u8> {
 
 type Outcome = (Vec<Delta>, Result<Turn, Failure>);
 
-async fn run<A: Assembler + 'static>(assembler: A, pieces: Vec<Result<Vec<u8>, Broken>>) -> Outcome {
+async fn run<A: Assembler + 'static>(
+    assembler: A,
+    pieces: Vec<Result<Vec<u8>, Broken>>,
+) -> Outcome {
     let mut call = Call::new(|sink| async move {
         let bytes = futures_util::stream::iter(pieces);
         read(bytes, assembler, &peer(), &sink).await
@@ -69,7 +72,8 @@ fn line(turn: &Turn) -> String {
             Input::Invalid { text } => format!("{}!{text}", call.name),
         })
         .collect();
-    let cut = turn.cut.as_ref().map_or(String::new(), |cut| format!("{}{}", cut.name, cut.arguments));
+    let cut =
+        turn.cut.as_ref().map_or(String::new(), |cut| format!("{}{}", cut.name, cut.arguments));
     let text: String = turn.answer.text().chars().take(40).collect();
     let u = turn.usage;
     format!(
@@ -105,22 +109,64 @@ fn assert_deltas_agree(deltas: &[Delta], turn: &Turn) {
 const RECORDED: [(&str, &str); 19] = [
     ("a02-chat-stream", r#"Hello! How can I assist you today? |  | EndTurn |  | 1+31r+0w 10"#),
     ("a03s-stop-seq-stream", r#"1 2 3 4  |  | EndTurn |  | 1+48r+0w 9"#),
-    ("a04s-max-tokens-stream", r#"Rust is a statically typed, compiled lan |  | MaxTokens |  | 11+24r+0w 12"#),
-    ("a06-tools-auto-stream", r#" | background_run{"command": "cargo test"} | ToolUse |  | 1+323r+0w 22"#),
-    ("a07-tools-any-stream", r#"Hello! How can I assist you today? Is th |  | MaxTokens |  | 7+310r+0w 96"#),
-    ("a10s-parallel-stream", r#" | background_run{"command": "cargo build"} background_run{"command": "cargo clippy"} | ToolUse |  | 1+336r+0w 40"#),
-    ("a11-tool-args-cut-by-max-tokens-stream", r#" |  | MaxTokens | background_run{" | 14+310r+0w 14"#),
-    ("a12-toolresult-roundtrip-stream", r#" | background_run{"command": "cargo test"} | ToolUse |  | 33+337r+0w 22"#),
-    ("a13c-results-after-assistant-turn-stream", "<background-results>\n<task id=\"bg_1\" com |  | EndTurn |  | 70+368r+0w 51"),
-    ("ctxfull-anthropic", r#"1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 1 |  | MaxTokens |  | 49+0r+0w 463"#),
+    (
+        "a04s-max-tokens-stream",
+        r#"Rust is a statically typed, compiled lan |  | MaxTokens |  | 11+24r+0w 12"#,
+    ),
+    (
+        "a06-tools-auto-stream",
+        r#" | background_run{"command": "cargo test"} | ToolUse |  | 1+323r+0w 22"#,
+    ),
+    (
+        "a07-tools-any-stream",
+        r#"Hello! How can I assist you today? Is th |  | MaxTokens |  | 7+310r+0w 96"#,
+    ),
+    (
+        "a10s-parallel-stream",
+        r#" | background_run{"command": "cargo build"} background_run{"command": "cargo clippy"} | ToolUse |  | 1+336r+0w 40"#,
+    ),
+    (
+        "a11-tool-args-cut-by-max-tokens-stream",
+        r#" |  | MaxTokens | background_run{" | 14+310r+0w 14"#,
+    ),
+    (
+        "a12-toolresult-roundtrip-stream",
+        r#" | background_run{"command": "cargo test"} | ToolUse |  | 33+337r+0w 22"#,
+    ),
+    (
+        "a13c-results-after-assistant-turn-stream",
+        "<background-results>\n<task id=\"bg_1\" com |  | EndTurn |  | 70+368r+0w 51",
+    ),
+    (
+        "ctxfull-anthropic",
+        r#"1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 1 |  | MaxTokens |  | 49+0r+0w 463"#,
+    ),
     ("o02-chat-stream", r#"Hello! How can I assist you today? |  | EndTurn |  | 1+34r+0w 10"#),
-    ("o02b-chat-stream-nousage", r#"Hello! How can I assist you today? |  | EndTurn |  | 0+0r+0w 0"#),
-    ("o04s-length-stream", r#"Rust is a statically typed, compiled lan |  | MaxTokens |  | 1+34r+0w 12"#),
-    ("o06-tools-auto-stream", r#" | background_run{"command": "cargo test"} | ToolUse |  | 1+323r+0w 22"#),
-    ("o07-tools-required-stream", r#"Hello! How can I assist you today? Is th |  | MaxTokens |  | 7+310r+0w 96"#),
-    ("o10s-parallel-stream", r#" | background_run{"command": "cargo build"} background_run{"command": "cargo clippy"} | ToolUse |  | 1+336r+0w 40"#),
+    (
+        "o02b-chat-stream-nousage",
+        r#"Hello! How can I assist you today? |  | EndTurn |  | 0+0r+0w 0"#,
+    ),
+    (
+        "o04s-length-stream",
+        r#"Rust is a statically typed, compiled lan |  | MaxTokens |  | 1+34r+0w 12"#,
+    ),
+    (
+        "o06-tools-auto-stream",
+        r#" | background_run{"command": "cargo test"} | ToolUse |  | 1+323r+0w 22"#,
+    ),
+    (
+        "o07-tools-required-stream",
+        r#"Hello! How can I assist you today? Is th |  | MaxTokens |  | 7+310r+0w 96"#,
+    ),
+    (
+        "o10s-parallel-stream",
+        r#" | background_run{"command": "cargo build"} background_run{"command": "cargo clippy"} | ToolUse |  | 1+336r+0w 40"#,
+    ),
     ("o11-tool-args-cut-by-length-stream", r#" |  | MaxTokens | background_run{" | 14+310r+0w 14"#),
-    ("o12-toolresult-roundtrip-stream", r#" | background_run{"command": "cargo test"} | ToolUse |  | 33+337r+0w 22"#),
+    (
+        "o12-toolresult-roundtrip-stream",
+        r#" | background_run{"command": "cargo test"} | ToolUse |  | 33+337r+0w 22"#,
+    ),
     ("ctxfull-openai", r#"1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 1 |  | MaxTokens |  | 0+0r+0w 0"#),
 ];
 
@@ -249,7 +295,8 @@ async fn overlapping_blocks_are_kept_apart_and_unknown_ones_are_kept() {
         ],
         "tool_use",
     );
-    let turn = check(true, &bytes, r#"Both: é | bash{"n":1.0,"a":2} | ToolUse |  | 5+2r+7w 9"#).await;
+    let turn =
+        check(true, &bytes, r#"Both: é | bash{"n":1.0,"a":2} | ToolUse |  | 5+2r+7w 9"#).await;
     let blocks: Vec<_> = turn.answer.blocks.iter().map(|block| block.as_json()).collect();
     assert_eq!(
         blocks,
@@ -266,7 +313,8 @@ async fn overlapping_blocks_are_kept_apart_and_unknown_ones_are_kept() {
 
 #[tokio::test]
 async fn every_reason_to_stop_is_known() {
-    let text = r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":"t"}}"#;
+    let text =
+        r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":"t"}}"#;
     let call = r#"{"type":"content_block_start","index":1,"content_block":{"type":"tool_use","id":"b","name":"bash","input":{}}}"#;
     let input = r#"{"type":"content_block_delta","index":1,"delta":{"type":"input_json_delta","partial_json":"{\"a\":1}"}}"#;
     for (stop, alone, with_call) in [
@@ -290,10 +338,13 @@ async fn every_reason_to_stop_is_known() {
 
 #[tokio::test]
 async fn line_ends_comments_marks_and_a_foreign_word_do_not_matter() {
-    let text = r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":"t"}}"#;
+    let text =
+        r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":"t"}}"#;
     let plain = String::from_utf8(anthropic(&[text], "end_turn")).unwrap();
-    let spoiled = plain.replacen("data: ", ": a comment\n\nevent: x\nid: 1\nretry: 5\nodd: y\ndata: ", 3);
-    let with_done = plain.replace(&format!("data: {STOP}"), &format!("data: [DONE]\n\ndata: {STOP}"));
+    let spoiled =
+        plain.replacen("data: ", ": a comment\n\nevent: x\nid: 1\nretry: 5\nodd: y\ndata: ", 3);
+    let with_done =
+        plain.replace(&format!("data: {STOP}"), &format!("data: [DONE]\n\ndata: {STOP}"));
     for bytes in [
         plain.replace('\n', "\r\n"),
         plain.replace('\n', "\r"),
@@ -309,9 +360,12 @@ async fn line_ends_comments_marks_and_a_foreign_word_do_not_matter() {
 
 #[tokio::test]
 async fn what_is_no_answer_fails_with_its_reason() {
-    let overloaded = r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#;
-    let orphan = r#"{"type":"content_block_delta","index":7,"delta":{"type":"text_delta","text":"t"}}"#;
-    let nameless = r#"{"type":"content_block_start","index":0,"content_block":{"type":"tool_use"}}"#;
+    let overloaded =
+        r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#;
+    let orphan =
+        r#"{"type":"content_block_delta","index":7,"delta":{"type":"text_delta","text":"t"}}"#;
+    let nameless =
+        r#"{"type":"content_block_start","index":0,"content_block":{"type":"tool_use"}}"#;
     for (is_anthropic, last, kind, said) in [
         (true, overloaded, FailureKind::Overloaded, "Overloaded"),
         (true, r#"{"error":{"message":"slot died"}}"#, FailureKind::Server, "slot died"),
@@ -338,7 +392,9 @@ fn chat(deltas: &[&str], finish: &str) -> Vec<u8> {
     let mut lines: Vec<_> =
         deltas.iter().map(|d| format!(r#"{{"choices":[{{"index":0,"delta":{d}}}]}}"#)).collect();
     lines.push(format!(r#"{{"choices":[{{"index":0,"delta":{{}},"finish_reason":"{finish}"}}]}}"#));
-    lines.push(r#"{"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":3,"cost":0.5}}"#.into());
+    lines.push(
+        r#"{"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":3,"cost":0.5}}"#.into(),
+    );
     lines.push("[DONE]".into());
     events(&lines.iter().map(String::as_str).collect::<Vec<_>>())
 }
@@ -362,10 +418,18 @@ async fn calls_are_told_apart_by_index_or_by_id() {
         r#"{"tool_calls":[{"id":"1","function":{"name":"a","arguments":"{\"x\":1}"}},{"id":"2","function":{"name":"b","arguments":"{\"y\""}}]}"#,
         r#"{"tool_calls":[{"function":{"arguments":":2}"}}]}"#,
     ], "tool_calls"), two).await;
-    let turn = check(false, &chat(&[
-        r#"{"tool_calls":[{"function":{"name":"a","arguments":"{\"x\":1}"}}]}"#,
-        r#"{"tool_calls":[{"function":{"name":"b","arguments":"{\"y\":2}"}}]}"#,
-    ], "tool_calls"), two).await;
+    let turn = check(
+        false,
+        &chat(
+            &[
+                r#"{"tool_calls":[{"function":{"name":"a","arguments":"{\"x\":1}"}}]}"#,
+                r#"{"tool_calls":[{"function":{"name":"b","arguments":"{\"y\":2}"}}]}"#,
+            ],
+            "tool_calls",
+        ),
+        two,
+    )
+    .await;
     let ids: Vec<_> = turn.answer.calls().into_iter().map(|call| call.id).collect();
     assert!(ids[0] != ids[1] && ids.iter().all(|id| id.starts_with("call_")), "{ids:?}");
     assert_eq!(turn.cost, super::Cost::from_dollars(0.5));
@@ -391,6 +455,9 @@ async fn what_a_server_adds_is_sent_back_and_refusals_are_none_of_it() {
     let turn = check(false, &chat(&[], "stop"), " |  | EndTurn |  | 9+0r+0w 3").await;
     assert!(turn.answer.blocks.is_empty());
     // No JSON: the call is answered with an error, never run.
-    let bad = chat(&[r#"{"tool_calls":[{"index":0,"id":"1","function":{"name":"a","arguments":"ls"}}]}"#], "tool_calls");
+    let bad = chat(
+        &[r#"{"tool_calls":[{"index":0,"id":"1","function":{"name":"a","arguments":"ls"}}]}"#],
+        "tool_calls",
+    );
     check(false, &bad, " | a!ls | ToolUse |  | 9+0r+0w 3").await;
 }

@@ -123,7 +123,8 @@ impl Scripted {
             let when = turns[**turn].when.as_ref();
             when.is_some_and(|when| text.contains(&fill(when, &saved)))
         };
-        let sequence: Vec<usize> = (0..turns.len()).filter(|at| turns[*at].when.is_none()).collect();
+        let sequence: Vec<usize> =
+            (0..turns.len()).filter(|at| turns[*at].when.is_none()).collect();
         let all: Vec<usize> = (0..turns.len()).collect();
         let turn = match all.iter().find(called) {
             Some(turn) => *turn,
@@ -231,7 +232,11 @@ impl Scripted {
 
 fn mark(block: &Block) -> Option<Mark> {
     // Looked at for every answer of a history at each request: most are not even parsed.
-    block.as_json().starts_with(r#"{"type":"script""#).then(|| serde_json::from_str(block.as_json()))?.ok()
+    block
+        .as_json()
+        .starts_with(r#"{"type":"script""#)
+        .then(|| serde_json::from_str(block.as_json()))?
+        .ok()
 }
 
 /// What a message that is no answer says.
@@ -345,7 +350,9 @@ async fn fail(script: &Scripted, plan: &Plan, fault: Fault, sink: &Sink) -> Fail
         }
         Fault::Error => {
             sink.send(Delta::Text(half)).await;
-            peer.broke_off(r#"{"error":{"type":"overloaded_error","message":"a fault of the script"}}"#)
+            peer.broke_off(
+                r#"{"error":{"type":"overloaded_error","message":"a fault of the script"}}"#,
+            )
         }
         Fault::Stall => {
             sink.send(Delta::Text(half)).await;

@@ -1,0 +1,131 @@
+//! Asks the model that is set (`MEANWHILE_MODEL` and the rest) a short dialogue with tools, and
+//! prints what comes: to try a server by hand, and what `tests/llm` runs against the graders.
+//!
+//! ```text
+//! ask [PROMPT]      # default: a background build; tools are pretended, nothing is run
+//! ```
+//!
+//! Exit code 0 when the model ended its turn, 1 when a call failed.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use meanwhile_core::agent::config::LOCAL_SERVERS;
+use meanwhile_core::agent::retry::Patience;
+use meanwhile_core::agent::{
+    Delta, Message, Request, Settings, StopReason, Tool, ToolCall, ToolResult, Usage, pairing,
+};
+use serde_json::value::RawValue;
+
+const SYSTEM: &str = "You are a coding agent. Use background_run for long commands. When the \
+    results of background tasks are there, say in one sentence how they ended.";
+const PROMPT: &str = "Run `cargo build` in the background.";
+/// Model calls of one run: a small model calls a tool for ever.
+const CALLS: usize = 6;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let mut out = std::io::stdout().lock();
+    match run(&mut out).await {
+        Ok(code) => code,
+        Err(error) => {
+            writeln!(out, "failed: {error}").ok();
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(out: &mut impl std::io::Write) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let settings = Settings::from_env(|name| std::env::var(name).ok());
+    let mut patience = Patience::default();
+    if let Ok(millis) = std::env::var("ASK_STALL_MS") {
+        patience.stall = Duration::from_millis(millis.parse()?);
+    }
+    let provider = settings.provider(patience, &LOCAL_SERVERS).await?;
+    writeln!(out, "model: {}", provider.setting())?;
+    let tools = tools()?;
+    let text = std::env::args().nth(1).unwrap_or_else(|| PROMPT.to_owned());
+    let mut history = vec![Message::Prompt { text }];
+    let mut total = Usage::default();
+    let mut reported = false;
+    for _ in 0..CALLS {
+        pairing::check(&history)?;
+        let start = Instant::now();
+        let request =
+            Request { system: SYSTEM, tools: &tools, history: &history, max_tokens: Some(512) };
+        let mut call = provider.stream(&request);
+        let mut first = None;
+        while let Some(delta) = call.next().await {
+            first.get_or_insert_with(|| start.elapsed());
+            match delta {
+                Delta::Text(text) => write!(out, "{text}")?,
+                Delta::Thinking(text) => write!(out, "[{text}]")?,
+                Delta::CallStarted { name, .. } => write!(out, "\n-> {name} ")?,
+                Delta::CallInput { json, .. } => write!(out, "{json}")?,
+                Delta::Retrying { attempt, delay, why } => {
+                    writeln!(out, "\n(attempt {attempt} in {delay:?}: {why})")?;
+                }
+            }
+        }
+        let turn = call.finish().await?;
+        total += turn.usage;
+        writeln!(
+            out,
+            "\n== {:?}, first delta after {:?}, whole after {:?}, {:?}",
+            turn.stop,
+            first.unwrap_or_default(),
+            start.elapsed(),
+            turn.usage
+        )?;
+        let calls = turn.answer.calls();
+        if !turn.answer.blocks.is_empty() {
+            history.push(Message::Assistant(turn.answer));
+        }
+        if !calls.is_empty() {
+            history.push(results(calls));
+            if !reported {
+                let text = "<background-results>\n[bg:b3f9c2a1] exited 0 after 2.4s: cargo build\n\
+                    Finished `dev` profile in 2.31s\n</background-results>";
+                history.push(Message::Background { text: text.to_owned() });
+                reported = true;
+            }
+        } else if turn.stop != StopReason::PauseTurn {
+            writeln!(out, "done: {total:?}")?;
+            return Ok(ExitCode::SUCCESS);
+        }
+    }
+    writeln!(out, "stopped after {CALLS} model calls: {total:?}")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn results(calls: Vec<ToolCall>) -> Message {
+    let results = calls.into_iter().map(|call| {
+        let known = call.name == "background_run";
+        let content = match known {
+            true => "started in the background as b3f9c2a1".to_owned(),
+            false => format!("no tool `{}`: there are background_run and bash", call.name),
+        };
+        ToolResult { call_id: call.id, content, is_error: !known }
+    });
+    Message::ToolResults { results: results.collect() }
+}
+
+fn tools() -> Result<Vec<Tool>, serde_json::Error> {
+    let schema = r#"{"type":"object","properties":{"command":{"type":"string","description":"shell command"}},"required":["command"]}"#;
+    let tool = |name: &str, description: &str| {
+        Ok(Tool {
+            name: name.to_owned(),
+            description: description.to_owned(),
+            input_schema: RawValue::from_string(schema.to_owned())?,
+        })
+    };
+    Ok(vec![
+        tool("bash", "Run a shell command and return its output.")?,
+        tool(
+            "background_run",
+            "Run a shell command in the background. Returns a task id at once; the output arrives \
+             later in a <background-results> message.",
+        )?,
+    ])
+}
