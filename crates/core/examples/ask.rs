@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use meanwhile_core::agent::config::LOCAL_SERVERS;
+use meanwhile_core::agent::message::Input;
 use meanwhile_core::agent::retry::Patience;
 use meanwhile_core::agent::{
     Delta, Message, Request, Settings, StopReason, Tool, ToolCall, ToolResult, Usage, pairing,
@@ -101,12 +102,12 @@ async fn run(out: &mut impl std::io::Write) -> Result<ExitCode, Box<dyn std::err
 
 fn results(calls: Vec<ToolCall>) -> Message {
     let results = calls.into_iter().map(|call| {
-        let known = call.name == "background_run";
-        let content = match known {
-            true => "started in the background as b3f9c2a1".to_owned(),
-            false => format!("no tool `{}`: there are background_run and bash", call.name),
+        let (content, is_error) = match (call.name.as_str(), call.input) {
+            (_, Input::Invalid { .. }) => ("the arguments are no JSON object".to_owned(), true),
+            ("background_run", _) => ("started in the background as b3f9c2a1".to_owned(), false),
+            (name, _) => (format!("no tool `{name}`: there is background_run"), true),
         };
-        ToolResult { call_id: call.id, content, is_error: !known }
+        ToolResult { call_id: call.id, content, is_error }
     });
     Message::ToolResults { results: results.collect() }
 }

@@ -109,7 +109,7 @@ async fn an_anthropic_request_is_as_the_vendor_wants_it() {
     let turn = ask(&provider, &[prompt("build")]).await.1.unwrap();
     ask(&provider, &dialogue(&turn)).await.1.unwrap();
     let asked = server.asked();
-    assert_eq!(server.connections(), 1, "the connection is used again");
+    assert_eq!(server.connections(), 2, "a kept connection to a local server is not trusted");
     assert_eq!(asked[0].line, "POST /v1/messages HTTP/1.1");
     assert_eq!(asked[0].header("x-api-key"), Some("sk-secret"));
     assert_eq!(asked[0].header("anthropic-version"), Some("2023-06-01"));
@@ -153,7 +153,7 @@ async fn an_openai_request_is_as_every_server_takes_it() {
     let turn = ask(&provider, &[prompt("build")]).await.1.unwrap();
     ask(&provider, &dialogue(&turn)).await.1.unwrap();
     let asked = server.asked();
-    assert_eq!(server.connections(), 1, "the connection is used again");
+    assert_eq!(server.connections(), 2, "a kept connection to a local server is not trusted");
     assert_eq!(asked[0].line, "POST /v1/chat/completions HTTP/1.1");
     assert_eq!(asked[0].header("authorization"), Some("Bearer sk-secret"));
     assert_eq!(asked[0].header("x-api-key"), None);
@@ -177,7 +177,7 @@ async fn an_openai_request_is_as_every_server_takes_it() {
             "messages": [
                 {"role": "system", "content": "Be brief."},
                 {"role": "user", "content": "build"},
-                {"role": "assistant", "content": null,
+                {"role": "assistant", "content": "",
                  "tool_calls": [call(0, "cargo build"), call(1, "cargo clippy")]},
                 {"role": "tool", "tool_call_id": turn.answer.calls()[0].id, "content": "task 0"},
                 {"role": "tool", "tool_call_id": turn.answer.calls()[1].id, "content": "error: task 1"},

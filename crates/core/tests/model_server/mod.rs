@@ -4,6 +4,7 @@
 //! rules of the wire. The check of the pairing is written anew here, on the wire's own JSON.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -172,11 +173,23 @@ async fn request(stream: &mut TcpStream) -> Option<Asked> {
     Some(Asked { at: Instant::now(), line, headers, body })
 }
 
+/// Where `tests/llm/comply.py` wants the requests, to hold them against the vendors' schemas.
+fn hand_over(asked: &Asked) {
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    if let Some(dir) = std::env::var_os("MEANWHILE_REQUESTS_DIR") {
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let route = asked.line.split(' ').nth(1).unwrap_or_default().replace('/', "_");
+        let name = format!("{}-{number}-{route}.json", std::process::id());
+        std::fs::write(std::path::Path::new(&dir).join(name), asked.body.to_string()).unwrap();
+    }
+}
+
 /// The rules no request may break.
 fn check_wire(asked: &Asked) {
     if asked.line.starts_with("GET ") {
         return;
     }
+    hand_over(asked);
     for forbidden in ["temperature", "top_p", "top_k", "tool_choice", "thinking"] {
         assert!(asked.body.get(forbidden).is_none(), "{forbidden} is never sent");
     }

@@ -118,7 +118,7 @@ struct WireResult<'a> {
 #[derive(Serialize)]
 struct Answer<'a> {
     role: &'static str,
-    content: Option<&'a str>,
+    content: &'a str,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     tool_calls: &'a [WireCall],
 }
@@ -236,8 +236,7 @@ fn translated<S: serde::ser::SerializeSeq>(
     if text.is_empty() && calls.is_empty() {
         return Ok(());
     }
-    let content = (!text.is_empty()).then_some(text.as_str());
-    seq.serialize_element(&Answer { role: "assistant", content, tool_calls: &calls })
+    seq.serialize_element(&Answer { role: "assistant", content: &text, tool_calls: &calls })
 }
 
 /// The pieces of a streamed answer.
@@ -303,7 +302,9 @@ impl Chat {
     pub(crate) fn new(model: &str, official: bool) -> Self {
         let mut fields = Fields::default();
         fields.set_string("role", "assistant");
-        fields.set("content", to_raw_value(&()).expect("null is JSON"));
+        // Beside calls the vendor writes null, and each server refuses another of null, nothing
+        // and an empty text; the last is the one that all take.
+        fields.set_string("content", "");
         Self {
             model: model.to_owned(),
             official,
@@ -463,7 +464,7 @@ impl Assembler for Chat {
             self.message.extend("tool_calls", calls.collect());
         }
         let fields = self.message.into_fields();
-        let said = fields.iter().any(|(key, value)| key != "role" && value.get() != "null");
+        let said = fields.iter().any(|(key, value)| key != "role" && value.get() != r#""""#);
         let blocks: Vec<Block> = said.then(|| block(fields)).into_iter().collect();
         let listed = || self.official.then(|| usage::list_price(&self.model, self.usage)).flatten();
         let cost = self.charged.or_else(listed);

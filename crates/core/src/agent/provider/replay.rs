@@ -445,7 +445,7 @@ async fn what_a_server_adds_is_sent_back_and_refusals_are_none_of_it() {
     ], "tool_calls"), r#" | a{} | ToolUse |  | 9+0r+0w 3"#).await;
     assert_eq!(
         turn.answer.blocks[0].as_json(),
-        r#"{"role":"assistant","content":null,"reasoning_content":"hm","reasoning_details":[{"z":1,"a":2},{"b":1.0}],"tool_calls":[{"id":"1","type":"function","function":{"name":"a","arguments":"{}"},"extra_content":{"sig":"s"}}]}"#
+        r#"{"role":"assistant","content":"","reasoning_content":"hm","reasoning_details":[{"z":1,"a":2},{"b":1.0}],"tool_calls":[{"id":"1","type":"function","function":{"name":"a","arguments":"{}"},"extra_content":{"sig":"s"}}]}"#
     );
     let no = chat(&[r#"{"refusal":"I can't."}"#], "stop");
     check(false, &no, "I can't. |  | Refusal |  | 9+0r+0w 3").await;

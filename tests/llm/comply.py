@@ -1,0 +1,107 @@
+#!/usr/bin/env python3
+"""Validates every request that leaves against the two vendors' own OpenAPI descriptions.
+
+    pip install 'llm-comply==0.5.0' jsonschema
+    cargo build -p meanwhile-core --example ask
+    python3 tests/llm/comply.py [PATH/TO/ask]        # default: target/debug/examples/ask
+    MEANWHILE_REQUESTS_DIR=DIR cargo test -p meanwhile-core --test agent_wire
+    python3 tests/llm/comply.py --requests DIR       # what the tests' own server was sent
+
+A dialogue with everything a history can hold (parallel calls, a failed tool, arguments that are no
+JSON, thinking, background results, an answer that was cut, an empty one) is held in both wire
+formats with a server on loopback, and the requests it got are judged.
+"""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+from llm_comply import schema
+from recorder import Recorder
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+call = lambda id, name, input: {"type": "tool_use", "id": id, "name": name, "input": input}
+text = lambda text: {"type": "text", "text": text}
+ANSWERS = [
+    (
+        [
+            {"type": "thinking", "thinking": "Long.", "signature": "c2ln"},
+            text("I start both."),
+            call("toolu_1", "background_run", {"command": "make"}),
+            call("toolu_2", "background_run", {"command": "make test"}),
+        ],
+        "tool_use",
+    ),
+    ([call("toolu_3", "no_such_tool", {}), call("toolu_4", "bash", "ls -l")], "tool_use"),
+    ([text(" "), call("toolu_5", "bash", {"command": "true"})], "tool_use"),
+    ([text("On it."), call("toolu_6", "bash", {"command": "ls"}), call("toolu_7", "bash", '{"comm')], "max_tokens"),
+    ([call("toolu_8", "bash", "")], "tool_use"),
+    ([text("Done.")], "end_turn"),
+]
+FORMATS = {
+    "anthropic": ("/v1/messages", "anthropic.json", "CreateMessageParams"),
+    "openai": ("/v1/chat/completions", "openai_chat.json", "CreateChatCompletionRequest"),
+}
+
+
+def judges():
+    """For each vendor, what judges a request, proved to say no to a broken one."""
+    specs = pathlib.Path(schema.__file__).parent / "specs"
+    right = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]}
+    found = {}
+    for vendor, (_, spec, name) in FORMATS.items():
+        loader = schema.SpecLoader(str(specs / spec))
+        judge = found[vendor] = lambda body, loader=loader, name=name: loader.validate(body, name)
+        wrong = [
+            {key: value for key, value in right.items() if key != "messages"},
+            right | {"messages": [{"role": "wizard", "content": "x"}]},
+            right | {"messages": [{"role": "user", "content": 7}]},
+        ]
+        if judge(right) or not all(judge(body) for body in wrong):
+            sys.exit(f"{vendor}: the schema cannot tell right from wrong: is jsonschema installed?")
+    return found
+
+
+def recorded(folder):
+    """Judges requests that a test has left in a folder."""
+    files = sorted(pathlib.Path(folder).glob("*.json"))
+    wrong, judge = 0, judges()
+    for file in files:
+        vendor = "anthropic" if "messages" in file.name else "openai"
+        for problem in judge[vendor](json.loads(file.read_text())):
+            wrong += 1
+            print(f"{file.name}: {problem[:600]}")
+    print(f"{len(files)} requests")
+    sys.exit(f"{wrong} problems" if wrong or not files else 0)
+
+
+def main():
+    if sys.argv[1:2] == ["--requests"]:
+        recorded(sys.argv[2])
+    ask = sys.argv[1] if len(sys.argv) > 1 else ROOT / "target/debug/examples/ask"
+    wrong, judge = 0, judges()
+    for vendor, (route, _, _) in FORMATS.items():
+        recorder = Recorder(ANSWERS)
+        base = recorder.url + ("/v1" if vendor == "openai" else "")
+        env = {
+            "PATH": os.environ["PATH"],
+            "MEANWHILE_MODEL": f"{vendor}/tester",
+            f"{vendor.upper()}_API_KEY": "key",
+            f"{vendor.upper()}_BASE_URL": base,
+        }
+        run = subprocess.run([ask], env=env, capture_output=True, text=True, timeout=60)
+        if run.returncode or len(recorder.requests) != len(ANSWERS):
+            sys.exit(f"{vendor}: {len(recorder.requests)} requests, exit {run.returncode}\n{run.stdout}{run.stderr}")
+        for number, (path, _, body) in enumerate(recorder.requests, 1):
+            problems = judge[vendor](body) + ([] if path == route else [f"sent to {path}, not {route}"])
+            wrong += len(problems)
+            for problem in problems:
+                print(f"{vendor} request {number}: {problem[:600]}")
+        print(f"{vendor}: {len(recorder.requests)} requests, the last of {len(body['messages'])} messages")
+    sys.exit(f"{wrong} problems" if wrong else 0)
+
+
+main()
