@@ -1,5 +1,7 @@
 //! Scripted models: the turns, what they expect, what they save, and how they fail.
 
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
+
 use std::time::Duration;
 
 use meanwhile_core::agent::message::Input;

@@ -256,3 +256,76 @@ async fn first_model(url: &str, patience: &Patience) -> Option<String> {
     let models = tokio::time::timeout(PROBE, server.models()).await.ok()?.ok()?;
     models.into_iter().next()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Message, Request};
+    use super::*;
+
+    #[tokio::test]
+    async fn without_a_model_the_error_says_what_to_set() {
+        let none = Settings::default();
+        let dead = "http://127.0.0.1:1/v1";
+        let error = none.provider(Patience::default(), &[dead]).await.unwrap_err();
+        let text = error.to_string();
+        assert!(matches!(error, ConfigError::NoModel(_)));
+        for word in
+            ["MEANWHILE_MODEL", "ANTHROPIC_API_KEY", "OPENAI_API_KEY", "demo", "tasks", dead]
+        {
+            assert!(text.contains(word), "{text}");
+        }
+        let settings = |pairs: &'static [(&str, &str)]| {
+            Settings::from_env(move |name| {
+                pairs.iter().find(|pair| pair.0 == name).map(|pair| pair.1.to_owned())
+            })
+        };
+        for (set, words) in [
+            (
+                settings(&[("ANTHROPIC_API_KEY", "k"), ("MEANWHILE_MODEL", " ")]),
+                "MEANWHILE_MODEL is not set",
+            ),
+            (settings(&[("OPENAI_API_KEY", "k")]), "MEANWHILE_MODEL is not set"),
+            (settings(&[("MEANWHILE_MODEL", "gpt-5")]), "`gpt-5`: expected `anthropic/NAME`"),
+            (settings(&[("MEANWHILE_MODEL", "mistral/x")]), "`mistral/x`: expected"),
+            (settings(&[("MEANWHILE_MODEL", "openai/")]), "`openai/`: expected"),
+            (settings(&[("MEANWHILE_MODEL", "anthropic/x")]), "set ANTHROPIC_API_KEY"),
+            (settings(&[("MEANWHILE_MODEL", "openai/x")]), "set OPENAI_API_KEY"),
+            (settings(&[("MEANWHILE_MODEL", "script//no/such.toml")]), "/no/such.toml"),
+            (
+                settings(&[
+                    ("MEANWHILE_MODEL", "openai/x"),
+                    ("OPENAI_BASE_URL", "localhost:11434"),
+                ]),
+                "OPENAI_BASE_URL: `localhost:11434` is not a base URL",
+            ),
+            (
+                settings(&[
+                    ("MEANWHILE_MODEL", "anthropic/x"),
+                    ("ANTHROPIC_API_KEY", "a\nb"),
+                    ("ANTHROPIC_BASE_URL", "http://h"),
+                ]),
+                "ANTHROPIC_API_KEY: the key has a line break",
+            ),
+        ] {
+            let text = set.provider(Patience::default(), &[]).await.unwrap_err().to_string();
+            assert!(text.contains(words), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_secret_is_shown_nowhere() {
+        let settings = Settings {
+            model: Some("anthropic/x".into()),
+            anthropic_api_key: Some(Secret::new("sk-secret")),
+            anthropic_base_url: Some("http://user:pa55@127.0.0.1:1/?key=sk-secret".into()),
+            ..Settings::default()
+        };
+        let provider =
+            settings.provider(Patience { retries: 0, ..Patience::default() }, &[]).await.unwrap();
+        let history = [Message::Prompt { text: "x".into() }];
+        let request = Request { system: "", tools: &[], history: &history, max_tokens: None };
+        let failure = provider.stream(&request).finish().await.unwrap_err();
+        let shown = format!("{provider:?} {failure:?} {failure} {:?}", settings.anthropic_api_key);
+        assert!(!shown.contains("sk-secret") && !shown.contains("pa55"), "{shown}");
+    }
+}

@@ -213,9 +213,8 @@ struct Envelope {
 
 impl Reported {
     fn parse(body: &str) -> Self {
-        let text = |value: &serde_json::Value| match value {
-            serde_json::Value::String(text) => text.clone(),
-            other => other.to_string(),
+        let text = |value: &serde_json::Value| {
+            value.as_str().map_or_else(|| value.to_string(), str::to_owned)
         };
         let plain = |message: String| Self { kind: String::new(), code: None, message };
         let Ok(envelope) = serde_json::from_str::<Envelope>(body) else {

@@ -129,7 +129,8 @@ async fn serve(mut stream: TcpStream, journal: Arc<Mutex<Journal>>, replies: Arc
             Reply::Keep(bytes) => stream.write_all(&bytes).await.unwrap(),
             Reply::Hang(bytes) => {
                 stream.write_all(&bytes).await.ok();
-                stream.read(&mut [0]).await.ok();
+                // Nothing more comes from a client that waits: this is the end of the connection.
+                stream.read_u8().await.ok();
                 journal.lock().unwrap().closed_by_client += 1;
                 return;
             }

@@ -64,7 +64,7 @@ pub(crate) struct ScriptTurn {
     pub(crate) text: String,
     #[serde(default, rename = "call")]
     pub(crate) calls: Vec<ScriptCall>,
-    pub(crate) stop: Option<Stop>,
+    pub(crate) stop: Option<Ending>,
     pub(crate) fault: Option<Fault>,
     #[serde(default = "once")]
     pub(crate) times: u32,
@@ -114,7 +114,7 @@ pub(crate) enum Kind {
 /// A reason to stop, in Anthropic's words.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Stop {
+pub(crate) enum Ending {
     EndTurn,
     MaxTokens,
     ModelContextWindowExceeded,

@@ -20,7 +20,7 @@ use super::super::retry::{Attempt, Patience, judge, persist};
 use super::super::usage::Usage;
 use super::anthropic::ToolUse;
 use super::assemble::{Fate, fate, settle};
-use super::script::{BadScript, Fault, Kind, Script, ScriptInput, Stop, fill};
+use super::script::{BadScript, Ending, Fault, Kind, Script, ScriptInput, fill};
 use super::{Call, CutCall, Delta, Request, Sink, StopReason, Turn};
 
 /// A model that follows a script file.
@@ -372,14 +372,14 @@ struct Said<'a> {
     text: Option<&'a str>,
 }
 
-async fn finish(script: &Scripted, plan: &Plan, stop: Option<Stop>, sink: &Sink) -> Turn {
+async fn finish(script: &Scripted, plan: &Plan, stop: Option<Ending>, sink: &Sink) -> Turn {
     let stop = match stop {
-        None | Some(Stop::EndTurn) => StopReason::EndTurn,
-        Some(Stop::MaxTokens) => StopReason::MaxTokens,
-        Some(Stop::ModelContextWindowExceeded) => StopReason::ContextFull,
-        Some(Stop::StopSequence) => StopReason::StopSequence,
-        Some(Stop::PauseTurn) => StopReason::PauseTurn,
-        Some(Stop::Refusal) => StopReason::Refusal,
+        None | Some(Ending::EndTurn) => StopReason::EndTurn,
+        Some(Ending::MaxTokens) => StopReason::MaxTokens,
+        Some(Ending::ModelContextWindowExceeded) => StopReason::ContextFull,
+        Some(Ending::StopSequence) => StopReason::StopSequence,
+        Some(Ending::PauseTurn) => StopReason::PauseTurn,
+        Some(Ending::Refusal) => StopReason::Refusal,
     };
     let mut blocks = Vec::new();
     let mut output = plan.think.len() + plan.text.len();
