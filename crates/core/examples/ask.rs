@@ -2,8 +2,11 @@
 //! prints what comes: to try a server by hand, and what `tests/llm` runs against the graders.
 //!
 //! ```text
-//! ask [PROMPT]      # default: a background build; tools are pretended, nothing is run
+//! ask [--worked-example] [PROMPT]
 //! ```
+//!
+//! The tools are pretended and nothing is run. The default prompt asks for a background build; a
+//! worked example in the history before it shows a small model how that goes.
 //!
 //! Exit code 0 when the model ended its turn, 1 when a call failed.
 
@@ -12,7 +15,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use meanwhile_core::agent::config::LOCAL_SERVERS;
-use meanwhile_core::agent::message::Input;
+use meanwhile_core::agent::message::{Assistant, Block, Dialect, Input};
 use meanwhile_core::agent::retry::Patience;
 use meanwhile_core::agent::{
     Delta, Message, Request, Settings, StopReason, Tool, ToolCall, ToolResult, Usage, pairing,
@@ -46,8 +49,13 @@ async fn run(out: &mut impl std::io::Write) -> Result<ExitCode, Box<dyn std::err
     let provider = settings.provider(patience, &LOCAL_SERVERS).await?;
     writeln!(out, "model: {}", provider.setting())?;
     let tools = tools()?;
-    let text = std::env::args().nth(1).unwrap_or_else(|| PROMPT.to_owned());
-    let mut history = vec![Message::Prompt { text }];
+    let mut words: Vec<_> = std::env::args().skip(1).collect();
+    let mut history = Vec::new();
+    if words.first().is_some_and(|word| word == "--worked-example") {
+        words.remove(0);
+        history = worked_example()?;
+    }
+    history.push(Message::Prompt { text: words.pop().unwrap_or_else(|| PROMPT.to_owned()) });
     let mut total = Usage::default();
     let mut reported = false;
     for _ in 0..CALLS {
@@ -98,6 +106,37 @@ async fn run(out: &mut impl std::io::Write) -> Result<ExitCode, Box<dyn std::err
     }
     writeln!(out, "stopped after {CALLS} model calls: {total:?}")?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A dialogue that went well.
+fn worked_example() -> Result<Vec<Message>, serde_json::Error> {
+    let answer = |block: &str| {
+        Ok(Message::Assistant(Assistant {
+            dialect: Dialect::Anthropic,
+            model: "example".to_owned(),
+            blocks: vec![Block::new(RawValue::from_string(block.to_owned())?)],
+        }))
+    };
+    Ok(vec![
+        Message::Prompt { text: "Run `make test` in the background.".to_owned() },
+        answer(
+            r#"{"type":"tool_use","id":"call_1","name":"background_run","input":{"command":"make test"}}"#,
+        )?,
+        Message::ToolResults {
+            results: vec![ToolResult {
+                call_id: "call_1".to_owned(),
+                content: "started in the background as 77e01c44".to_owned(),
+                is_error: false,
+            }],
+        },
+        Message::Background {
+            text:
+                "<background-results>\n[bg:77e01c44] exited 0 after 1.2s: make test\nall passed\n\
+                </background-results>"
+                    .to_owned(),
+        },
+        answer(r#"{"type":"text","text":"`make test` (77e01c44) ended well: all passed."}"#)?,
+    ])
 }
 
 fn results(calls: Vec<ToolCall>) -> Message {

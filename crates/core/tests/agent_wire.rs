@@ -459,7 +459,9 @@ async fn a_local_server_is_found_by_itself_and_a_choice_is_left_to_the_user() {
     .await;
     let local = format!("{}/v1", server.url);
     let found = Settings::default().provider(patience(), &["http://127.0.0.1:1/v1", &local]).await;
-    assert_eq!(found.unwrap().setting(), "openai/qwen2.5-coder-0.5b");
+    let found = found.unwrap();
+    assert_eq!(found.setting(), "openai/qwen2.5-coder-0.5b");
+    assert_eq!((found.context_window(), found.ask_context_window().await), (None, Some(8_192)));
     assert_eq!(server.asked()[0].line, "GET /v1/models HTTP/1.1");
 
     let one = ModelServer::start(vec![list(r#"{"data":[{"id":"only"}]}"#)]).await;

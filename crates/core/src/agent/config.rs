@@ -11,7 +11,9 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::failure::Failure;
-use super::provider::{Anthropic, Auth, BadScript, HttpError, OpenAi, Provider, Scripted, Secret};
+use super::provider::{
+    Anthropic, Auth, BadScript, HttpError, Listed, OpenAi, Provider, Scripted, Secret,
+};
 use super::retry::Patience;
 
 /// What a user sets about models. Field names are those of `config.toml`, section `model`.
@@ -230,17 +232,17 @@ fn variable(error: &HttpError, key: &'static str, url: &'static str) -> &'static
 
 /// The only model of a server somebody pointed at: with several, the choice is not ours.
 fn only(
-    models: Result<Vec<String>, Failure>,
+    models: Result<Vec<Listed>, Failure>,
     variable: &str,
     url: &str,
     vendor: &str,
 ) -> Result<String, String> {
     match models {
-        Ok(mut models) if models.len() == 1 => Ok(models.remove(0)),
+        Ok(mut models) if models.len() == 1 => Ok(models.remove(0).id),
         Ok(models) if models.is_empty() => Err(format!("{variable} is {url}, which has none")),
         Ok(models) => {
             let shown: Vec<_> =
-                models.iter().take(10).map(|name| format!("`{vendor}/{name}`")).collect();
+                models.iter().take(10).map(|model| format!("`{vendor}/{}`", model.id)).collect();
             let more = if models.len() > 10 { ", ..." } else { "" };
             let list = shown.join(", ");
             Err(format!("MEANWHILE_MODEL is not set, and {url} has {list}{more}"))
@@ -254,7 +256,7 @@ async fn first_model(url: &str, patience: &Patience) -> Option<String> {
     let patience = Patience { connect: PROBE, first_byte: PROBE, stall: PROBE, ..patience.clone() };
     let server = OpenAi::new("", Some(url), None, patience).ok()?;
     let models = tokio::time::timeout(PROBE, server.models()).await.ok()?.ok()?;
-    models.into_iter().next()
+    models.into_iter().next().map(|model| model.id)
 }
 
 #[cfg(test)]

@@ -46,6 +46,7 @@ mod script;
 mod scripted;
 
 pub use anthropic::{Anthropic, Auth};
+pub(crate) use http::Listed;
 pub use http::{Endpoint, HttpError, Secret};
 pub use openai::OpenAi;
 pub use script::BadScript;
@@ -186,14 +187,29 @@ impl Provider {
         }
     }
 
-    /// The size of the model's context in tokens, where it is known without asking. A smaller one
-    /// shows itself as [`StopReason::ContextFull`] or [`super::FailureKind::ContextOverflow`].
+    /// The size of the model's context in tokens, where it is known without asking.
     pub fn context_window(&self) -> Option<u64> {
         match self {
-            Self::Anthropic(_) => Some(anthropic::CONTEXT_WINDOW),
+            Self::Anthropic(provider) => provider.context_window(),
             Self::OpenAi(provider) => provider.context_window(),
             Self::Scripted(provider) => provider.context_window(),
         }
+    }
+
+    /// The same, asking the server where that is needed: llama.cpp, vLLM and OpenRouter tell it in
+    /// their list of models. `None`: nobody knows, and a full context shows itself as
+    /// [`StopReason::ContextFull`] or [`super::FailureKind::ContextOverflow`].
+    pub async fn ask_context_window(&self) -> Option<u64> {
+        let models = match self {
+            _ if self.context_window().is_some() => return self.context_window(),
+            Self::Anthropic(provider) => provider.models().await,
+            Self::OpenAi(provider) => provider.models().await,
+            Self::Scripted(_) => return None,
+        };
+        let models = models.ok()?;
+        // A server of one model answers to any name.
+        let by_name = models.iter().find(|model| model.id == self.model());
+        by_name.or(models.first().filter(|_| models.len() == 1))?.context_window()
     }
 
     /// Makes a call. The request is turned into bytes here and now; nothing is sent before the call

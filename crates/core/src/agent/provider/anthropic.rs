@@ -4,27 +4,28 @@
 //! API versions refuse them. Marks three places for the prompt cache: the last tool, the system
 //! prompt and the newest user message; a server that does not know the mark ignores it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::Serialize;
 use serde::ser::{SerializeSeq as _, Serializer};
-use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::super::failure::{Failure, Peer};
+use super::super::failure::Failure;
 use super::super::message::{Assistant, Block, Dialect, Message, View};
 use super::super::retry::Patience;
-use super::super::usage::{self, Usage};
-use super::assemble::{Assembler, Fate, Fields, Growing, block, fate, settle};
-use super::http::{Endpoint, HttpError, KeyHeader, Parts, Secret};
-use super::{Call, CutCall, Delta, Request, StopReason, Tool, Turn};
+use super::http::{Endpoint, HttpError, KeyHeader, Listed, Parts, Secret};
+use super::{Call, Request, Tool};
+
+mod stream;
+
+pub(crate) use stream::Messages;
 
 /// The vendor's own server.
 pub(crate) const BASE_URL: &str = "https://api.anthropic.com";
 /// The API version that every server of this wire format knows.
 pub(crate) const VERSION: &str = "2023-06-01";
 /// Every current model of the vendor takes this much, in tokens.
-pub(crate) const CONTEXT_WINDOW: u64 = 200_000;
+const CONTEXT_WINDOW: u64 = 200_000;
 /// The longest answer asked for unless told, in tokens. Room for a large file, and every model
 /// since Claude 3.7 takes it.
 const MAX_TOKENS: u32 = 16_000;
@@ -80,16 +81,23 @@ impl Anthropic {
         Ok(Self { endpoint })
     }
 
-    /// The names of the models the server has.
-    pub(crate) async fn models(&self) -> Result<Vec<String>, Failure> {
+    /// The models the server has.
+    pub(crate) async fn models(&self) -> Result<Vec<Listed>, Failure> {
         self.endpoint.models("/v1/models").await
+    }
+
+    fn is_official(&self) -> bool {
+        self.endpoint.host() == "api.anthropic.com"
+    }
+
+    pub(crate) fn context_window(&self) -> Option<u64> {
+        self.is_official().then_some(CONTEXT_WINDOW)
     }
 
     pub(crate) fn call(self: &Arc<Self>, request: &Request<'_>) -> Call {
         let body = body(&self.endpoint.peer.model, request);
         Endpoint::call(Arc::clone(self), "/v1/messages", body, |provider| {
-            let official = provider.endpoint.host() == "api.anthropic.com";
-            Messages::new(&provider.endpoint.peer.model, official)
+            Messages::new(&provider.endpoint.peer.model, provider.is_official())
         })
     }
 }
@@ -265,207 +273,62 @@ pub(crate) struct ToolUse<'a> {
     pub(crate) input: &'a RawValue,
 }
 
-/// The blocks of a streamed answer, by index: they may overlap.
-pub(crate) struct Messages {
-    model: String,
-    official: bool,
-    parts: BTreeMap<usize, Part>,
-    usage: WireUsage,
-    stop: Option<String>,
-    stopped: bool,
-}
+#[cfg(test)]
+mod tests {
+    use super::super::super::message::ToolResult;
+    use super::*;
 
-struct Part {
-    kind: String,
-    grown: Growing,
-    input: String,
-}
-
-#[derive(Deserialize)]
-struct Event {
-    #[serde(rename = "type")]
-    kind: Option<String>,
-    index: Option<usize>,
-    message: Option<Start>,
-    content_block: Option<Fields>,
-    delta: Option<Fields>,
-    usage: Option<WireUsage>,
-    error: Option<Box<RawValue>>,
-}
-
-#[derive(Deserialize)]
-struct Start {
-    model: Option<String>,
-    usage: Option<WireUsage>,
-}
-
-/// Counts are cumulative: a later one replaces an earlier one.
-#[derive(Deserialize, Default)]
-struct WireUsage {
-    input_tokens: Option<u64>,
-    output_tokens: Option<u64>,
-    cache_read_input_tokens: Option<u64>,
-    cache_creation_input_tokens: Option<u64>,
-}
-
-impl WireUsage {
-    fn update(&mut self, newer: &Self) {
-        self.input_tokens = newer.input_tokens.or(self.input_tokens);
-        self.output_tokens = newer.output_tokens.or(self.output_tokens);
-        self.cache_read_input_tokens =
-            newer.cache_read_input_tokens.or(self.cache_read_input_tokens);
-        self.cache_creation_input_tokens =
-            newer.cache_creation_input_tokens.or(self.cache_creation_input_tokens);
-    }
-}
-
-impl Messages {
-    pub(crate) fn new(model: &str, official: bool) -> Self {
-        Self {
-            model: model.to_owned(),
-            official,
-            parts: BTreeMap::new(),
-            usage: WireUsage::default(),
-            stop: None,
-            stopped: false,
-        }
+    fn answer(blocks: &[&str]) -> Message {
+        let block = |raw: &&str| Block::new(RawValue::from_string((*raw).to_owned()).unwrap());
+        Message::Assistant(Assistant {
+            dialect: Dialect::Anthropic,
+            model: "m".into(),
+            blocks: blocks.iter().map(block).collect(),
+        })
     }
 
-    fn start(&mut self, index: usize, fields: Fields) -> Result<Vec<Delta>, &'static str> {
-        let kind = fields.string("type").unwrap_or_default();
-        let deltas = match kind.as_str() {
-            "text" => fields.string("text").filter(|text| !text.is_empty()).map(Delta::Text),
-            "tool_use" => match (fields.string("id"), fields.string("name")) {
-                (Some(id), Some(name)) => Some(Delta::CallStarted { index, id, name }),
-                _ => return Err("a call without id or name"),
+    fn sent(model: &str, history: &[Message]) -> serde_json::Value {
+        let request = Request { system: "", tools: &[], history, max_tokens: None };
+        serde_json::from_slice(&body(model, &request)).unwrap()
+    }
+
+    #[test]
+    fn what_the_api_refuses_is_left_out_and_the_rest_is_verbatim() {
+        let novel = r#"{"z":1.0,"type":"novel","a":12345678901234567890123}"#;
+        let call = r#"{"type":"tool_use","id":"a","name":"b","input":{"y":1.50,"x":"\u00e9"}}"#;
+        let history = [
+            answer(&[]),
+            answer(&[r#"{"type":"text","text":" \n"}"#]),
+            answer(&[novel, r#"{"type":"text","text":""}"#, call]),
+            Message::ToolResults {
+                results: vec![ToolResult {
+                    call_id: "a".into(),
+                    content: String::new(),
+                    is_error: false,
+                }],
             },
-            _ => None,
-        };
-        let part = Part { kind, grown: Growing::new(fields), input: String::new() };
-        self.parts.insert(index, part);
-        Ok(deltas.into_iter().collect())
+            answer(&[r#"{"type":"text","text":"paused"}"#]),
+        ];
+        let request = Request { system: "", tools: &[], history: &history, max_tokens: None };
+        let text = String::from_utf8(body("m", &request)).unwrap();
+        assert!(text.contains(&format!(r#""content":[{novel},{call}]"#)), "{text}");
+        assert_eq!(text.matches(r#""role":"assistant""#).count(), 2, "{text}");
+        // The newest user message is marked, and only that, wherever it stands.
+        assert_eq!(text.matches("cache_control").count(), 1, "{text}");
+        let result = &sent("m", &history)["messages"][1]["content"][0];
+        assert_eq!(result["cache_control"], serde_json::json!({"type": "ephemeral"}));
     }
 
-    fn grow(&mut self, index: usize, delta: &Fields) -> Result<Vec<Delta>, &'static str> {
-        let part = self.parts.get_mut(&index).ok_or("a piece of a block that never began")?;
-        let mut deltas = Vec::new();
-        for (key, value) in delta.iter() {
-            let text = || serde_json::from_str::<String>(value.get()).unwrap_or_default();
-            match key {
-                "type" => {}
-                "partial_json" => {
-                    part.input.push_str(&text());
-                    if part.kind == "tool_use" {
-                        deltas.push(Delta::CallInput { index, json: text() });
-                    }
-                }
-                "citation" => part.grown.extend("citations", vec![value.to_owned()]),
-                _ => {
-                    part.grown.grow(key, value);
-                    match (key, part.kind.as_str()) {
-                        ("text", "text") => deltas.push(Delta::Text(text())),
-                        ("thinking", "thinking") => deltas.push(Delta::Thinking(text())),
-                        _ => {}
-                    }
-                }
-            }
+    #[test]
+    fn an_old_model_is_asked_for_no_more_than_it_can() {
+        for (model, want) in [
+            ("claude-3-haiku-20240307", 4_096),
+            ("claude-3-5-sonnet-20241022", 8_192),
+            ("claude-3-7-sonnet-latest", 16_000),
+            ("claude-sonnet-4-5", 16_000),
+            ("qwen", 16_000),
+        ] {
+            assert_eq!(sent(model, &[])["max_tokens"], want, "{model}");
         }
-        Ok(deltas)
-    }
-}
-
-impl Assembler for Messages {
-    fn event(&mut self, data: &str, peer: &Peer) -> Result<Vec<Delta>, Failure> {
-        // vLLM closes this wire format with OpenAI's word, too.
-        if data.trim() == "[DONE]" {
-            return Ok(Vec::new());
-        }
-        let Ok(event) = serde_json::from_str::<Event>(data) else {
-            return Err(peer.garbage("an event that is no JSON object", data));
-        };
-        let done = match (event.kind.as_deref(), event.index) {
-            (Some("message_start"), _) => {
-                if let Some(start) = event.message {
-                    self.model = start.model.unwrap_or_else(|| self.model.clone());
-                    self.usage.update(&start.usage.unwrap_or_default());
-                }
-                Ok(Vec::new())
-            }
-            (Some("content_block_start"), Some(index)) => {
-                self.start(index, event.content_block.unwrap_or_default())
-            }
-            (Some("content_block_delta"), Some(index)) => {
-                self.grow(index, &event.delta.unwrap_or_default())
-            }
-            (Some("message_delta"), _) => {
-                self.stop = event.delta.and_then(|delta| delta.string("stop_reason"));
-                self.usage.update(&event.usage.unwrap_or_default());
-                Ok(Vec::new())
-            }
-            (Some("message_stop"), _) => {
-                self.stopped = true;
-                Ok(Vec::new())
-            }
-            (Some("error"), _) => return Err(peer.broke_off(data)),
-            (None, _) if event.error.is_some() => return Err(peer.broke_off(data)),
-            // `ping`, `content_block_stop`, and whatever comes next year.
-            _ => Ok(Vec::new()),
-        };
-        done.map_err(|what| peer.garbage(what, data))
-    }
-
-    fn is_whole(&self) -> bool {
-        self.stopped
-    }
-
-    fn finish(self, peer: &Peer) -> Result<Turn, Failure> {
-        if !self.stopped {
-            return Err(peer.cut("the stream ended without `message_stop`"));
-        }
-        let stop = match self.stop.as_deref() {
-            Some("end_turn") | None => StopReason::EndTurn,
-            Some("tool_use") => StopReason::ToolUse,
-            Some("max_tokens") => StopReason::MaxTokens,
-            Some("model_context_window_exceeded") => StopReason::ContextFull,
-            Some("stop_sequence") => StopReason::StopSequence,
-            Some("pause_turn") => StopReason::PauseTurn,
-            Some("refusal") => StopReason::Refusal,
-            Some(other) => StopReason::Other(other.to_owned()),
-        };
-        let mut cut: Option<CutCall> = None;
-        let mut blocks = Vec::new();
-        let mut has_calls = false;
-        for part in self.parts.into_values() {
-            let mut fields = part.grown.into_fields();
-            let is_call = part.kind == "tool_use";
-            if is_call || !part.input.is_empty() {
-                let arguments = if part.input.is_empty() {
-                    fields.get("input").map(RawValue::get).filter(|raw| *raw != "{}")
-                } else {
-                    Some(part.input.as_str())
-                };
-                let name = fields.string("name").unwrap_or_default();
-                // What the server ran itself is no call of ours, and stays as it is.
-                let end = if is_call { &stop } else { &StopReason::EndTurn };
-                match fate(end, &name, arguments.unwrap_or_default()) {
-                    Fate::Kept(input) => fields.set("input", input),
-                    Fate::Dropped(call) => {
-                        cut = Some(call);
-                        continue;
-                    }
-                }
-                has_calls |= is_call;
-            }
-            blocks.push(block(fields));
-        }
-        let usage = Usage {
-            input: self.usage.input_tokens.unwrap_or_default(),
-            output: self.usage.output_tokens.unwrap_or_default(),
-            cache_read: self.usage.cache_read_input_tokens.unwrap_or_default(),
-            cache_write: self.usage.cache_creation_input_tokens.unwrap_or_default(),
-        };
-        let cost = self.official.then(|| usage::list_price(&self.model, usage)).flatten();
-        let answer = Assistant { dialect: Dialect::Anthropic, model: self.model, blocks };
-        Ok(Turn { answer, stop: settle(stop, has_calls), cut, usage, cost })
     }
 }

@@ -173,21 +173,17 @@ impl Endpoint {
         url
     }
 
-    /// The names of the models the server has (`GET /models` below `route`).
-    pub(crate) async fn models(&self, route: &str) -> Result<Vec<String>, Failure> {
+    /// The models the server has.
+    pub(crate) async fn models(&self, route: &str) -> Result<Vec<Listed>, Failure> {
         #[derive(Deserialize)]
         struct Models {
-            data: Vec<Model>,
-        }
-        #[derive(Deserialize)]
-        struct Model {
-            id: String,
+            data: Vec<Listed>,
         }
         let request = self.client.get(self.route(route)).headers(self.headers.clone());
         let response = self.send(request).await?;
         let body = text(response, &self.patience).await;
         match serde_json::from_str::<Models>(&body) {
-            Ok(models) => Ok(models.data.into_iter().map(|model| model.id).collect()),
+            Ok(models) => Ok(models.data),
             Err(_) => Err(self.peer.garbage("something else than a list of models", &body)),
         }
     }
@@ -221,6 +217,12 @@ impl Endpoint {
     fn unreachable(&self, error: &reqwest::Error) -> Failure {
         let reason = root(error);
         let Peer { url, url_setting, .. } = &self.peer;
+        if reason.contains("certificate") {
+            let message = format!("cannot trust {url}: {reason}");
+            return Failure::new(FailureKind::Unreachable, Again::Never, message).hint(format!(
+                "name the certificates of your own authority in SSL_CERT_FILE, or correct {url_setting}"
+            ));
+        }
         let hint = if error.is_timeout() || !self.is_loopback() {
             format!("check the network, a proxy, and {url_setting}")
         } else {
@@ -253,6 +255,32 @@ impl Endpoint {
             let patience = provider.as_ref().as_ref().patience.clone();
             persist(Post { provider, route, body, make }, &patience, &sink).await
         })
+    }
+}
+
+/// A model as a server lists it.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Listed {
+    /// Its name.
+    pub(crate) id: String,
+    /// vLLM's word for the size of the context.
+    max_model_len: Option<u64>,
+    /// OpenRouter's.
+    context_length: Option<u64>,
+    /// llama.cpp's.
+    meta: Option<Meta>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Meta {
+    n_ctx: Option<u64>,
+}
+
+impl Listed {
+    /// The size of the context in tokens, where the server says it.
+    pub(crate) fn context_window(&self) -> Option<u64> {
+        let meta = self.meta.as_ref().and_then(|meta| meta.n_ctx);
+        meta.or(self.max_model_len).or(self.context_length)
     }
 }
 
