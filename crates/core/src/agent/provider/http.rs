@@ -451,3 +451,16 @@ where
     tokio::time::timeout(TRAILER, rest).await.ok();
     assembler.finish(peer)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_hidden_in_its_header_too() {
+        let value = Secret::new(" sk-secret\n").header("Bearer ").unwrap();
+        assert_eq!(value, "Bearer sk-secret");
+        assert_eq!(format!("{value:?}"), "Sensitive");
+        assert!(matches!(Secret::new("a\nb").header(""), Err(HttpError::BadKey)));
+    }
+}

@@ -401,38 +401,42 @@ fn chat(deltas: &[&str], finish: &str) -> Vec<u8> {
 
 #[tokio::test]
 async fn calls_are_told_apart_by_index_or_by_id() {
-    let two = r#" | a{"x":1} b{"y":2} | ToolUse |  | 9+0r+0w 3"#;
+    let two = async |deltas: &[&str], finish: &str| {
+        let want = r#" | a{"x":1} b{"y":2} | ToolUse |  | 9+0r+0w 3"#;
+        let turn = check(false, &chat(deltas, finish), want).await;
+        let ids: Vec<_> = turn.answer.calls().into_iter().map(|call| call.id).collect();
+        assert_ne!(ids[0], ids[1]);
+        assert_eq!(turn.cost, super::Cost::from_dollars(0.5));
+        ids
+    };
     // By index, with the pieces mixed; a name said again changes nothing.
-    check(false, &chat(&[
-        r#"{"role":"assistant","tool_calls":[{"index":0,"id":"1","function":{"name":"a","arguments":"{\"x\""}}]}"#,
+    let mixed = [
+        r#"{"tool_calls":[{"index":0,"id":"1","function":{"name":"a","arguments":"{\"x\""}}]}"#,
         r#"{"tool_calls":[{"index":1,"id":"2","type":"function","function":{"name":"b","arguments":"{\"y\":"}}]}"#,
         r#"{"tool_calls":[{"index":0,"function":{"arguments":":1}"}},{"index":1,"id":"","function":{"name":"b","arguments":"2}"}}]}"#,
-    ], "tool_calls"), two).await;
+    ];
+    assert_eq!(two(&mixed, "tool_calls").await, ["1", "2"]);
     // Ollama's: whole calls, all of index 0. And `stop` for a reason.
-    check(false, &chat(&[
+    let whole = [
         r#"{"tool_calls":[{"index":0,"id":"1","function":{"name":"a","arguments":"{\"x\":1}"}}]}"#,
         r#"{"tool_calls":[{"index":0,"id":"2","function":{"name":"b","arguments":"{\"y\":2}"}}]}"#,
-    ], "stop"), two).await;
-    // No index; then no id either.
-    check(false, &chat(&[
+    ];
+    assert_eq!(two(&whole, "stop").await, ["1", "2"]);
+    // No index.
+    let by_id = [
         r#"{"tool_calls":[{"id":"1","function":{"name":"a","arguments":"{\"x\":1}"}},{"id":"2","function":{"name":"b","arguments":"{\"y\""}}]}"#,
         r#"{"tool_calls":[{"function":{"arguments":":2}"}}]}"#,
-    ], "tool_calls"), two).await;
-    let turn = check(
-        false,
-        &chat(
-            &[
-                r#"{"tool_calls":[{"function":{"name":"a","arguments":"{\"x\":1}"}}]}"#,
-                r#"{"tool_calls":[{"function":{"name":"b","arguments":"{\"y\":2}"}}]}"#,
-            ],
-            "tool_calls",
-        ),
-        two,
-    )
-    .await;
-    let ids: Vec<_> = turn.answer.calls().into_iter().map(|call| call.id).collect();
-    assert!(ids[0] != ids[1] && ids.iter().all(|id| id.starts_with("call_")), "{ids:?}");
-    assert_eq!(turn.cost, super::Cost::from_dollars(0.5));
+    ];
+    assert_eq!(two(&by_id, "tool_calls").await, ["1", "2"]);
+    // No id either, or the same one twice: their results could not be told apart.
+    let nameless = whole.map(|delta| {
+        delta.replace(r#""index":0,"id":"1","#, "").replace(r#""index":0,"id":"2","#, "")
+    });
+    let ids = two(&nameless.each_ref().map(String::as_str), "tool_calls").await;
+    assert!(ids.iter().all(|id| id.starts_with("call_")), "{ids:?}");
+    let twins =
+        [whole[0].to_owned(), whole[1].replace(r#""index":0,"id":"2""#, r#""index":1,"id":"1""#)];
+    assert_eq!(two(&twins.each_ref().map(String::as_str), "tool_calls").await[0], "1");
 }
 
 #[tokio::test]
@@ -451,6 +455,9 @@ async fn what_a_server_adds_is_sent_back_and_refusals_are_none_of_it() {
     check(false, &no, "I can't. |  | Refusal |  | 9+0r+0w 3").await;
     let filtered = chat(&[r#"{"content":"I"}"#], "content_filter");
     check(false, &filtered, "I |  | Refusal |  | 9+0r+0w 3").await;
+    // A second choice is not ours.
+    let other = r#"{"choices":[{"index":1,"delta":{"content":"no"}},{"index":0,"delta":{"content":"yes"},"finish_reason":"stop"}]}"#;
+    check(false, &events(&[other, "[DONE]"]), "yes |  | EndTurn |  | 0+0r+0w 0").await;
     // Not a word: nothing to append.
     let turn = check(false, &chat(&[], "stop"), " |  | EndTurn |  | 9+0r+0w 3").await;
     assert!(turn.answer.blocks.is_empty());
