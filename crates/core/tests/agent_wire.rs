@@ -311,15 +311,19 @@ async fn a_lasting_fault_ends_with_words_that_help() {
     let html = b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 9\r\n\r\n<p>Hello!"
         .to_vec();
     for format in [Anthropic, OpenAi] {
-        let (key, url) = match format {
-            Anthropic => ("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL"),
-            OpenAi => ("OPENAI_API_KEY", "OPENAI_BASE_URL"),
+        let (key, url, vendor) = match format {
+            Anthropic => ("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "anthropic"),
+            OpenAi => ("OPENAI_API_KEY", "OPENAI_BASE_URL", "openai"),
         };
         let raw = |name: &str| {
             [recorded(&format!("{name}.headers")), recorded(&format!("{name}.body"))].concat()
         };
         let once: [(Vec<u8>, K, &[&str]); 10] = [
-            (recorded("auth-401-anthropic.raw"), K::Unauthorized, &["401", "Invalid API Key", key]),
+            (
+                recorded(&format!("auth-401-{vendor}.raw")),
+                K::Unauthorized,
+                &["401", "Invalid API Key", key],
+            ),
             (status(403, "", "{}"), K::Unauthorized, &["403", "`tester`", key]),
             (status(402, "", "{}"), K::RateLimited, &["credit"]),
             (raw("oe7-not-found"), K::NotFound, &["404", "`tester`", "MEANWHILE_MODEL", url]),
@@ -342,7 +346,7 @@ async fn a_lasting_fault_ends_with_words_that_help() {
             // A recorded answer that only ever pings, and then ends.
             (
                 [&b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"[..],
-                 &recorded("ping-anthropic.raw")].concat(),
+                 &recorded(&format!("ping-{vendor}.raw"))].concat(),
                 K::Cut,
                 &["was cut"],
             ),

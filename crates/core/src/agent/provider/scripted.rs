@@ -294,7 +294,10 @@ impl Attempt for Performance {
     async fn attempt(&mut self, sink: &Sink) -> Result<Turn, Failure> {
         let Self { script, plan } = self;
         let turn = &script.script.turns[plan.turn];
-        tokio::time::sleep(Duration::from_millis(turn.delay_ms)).await;
+        // Even a sleep of nothing lasts until the timer's next tick, a millisecond.
+        if turn.delay_ms > 0 {
+            tokio::time::sleep(Duration::from_millis(turn.delay_ms)).await;
+        }
         while let Some(hold) = &turn.hold
             && !hold.exists()
         {
