@@ -436,7 +436,7 @@ async fn dropping_a_call_closes_its_connection_at_once() {
             let start = Instant::now();
             drop(call);
             server.closed_by_client().await;
-            assert!(start.elapsed() < Duration::from_millis(100), "{:?}", start.elapsed());
+            assert!(start.elapsed() < Duration::from_millis(500), "{:?}", start.elapsed());
         }
     }
 }
