@@ -54,7 +54,9 @@ fn what_was_drained_is_not_drained_again() {
     let id = id_of(&first["notifications"][0]["task"]);
     let delivered = &daemon.check(&id)["delivered"];
     assert_eq!(delivered["by"], "drain", "{delivered}");
-    daemon.push("tasks/changed", |p| p["undelivered"] == json!({}) || p["undelivered"]["default"] == 0);
+    daemon.push("tasks/changed", |p| {
+        p["undelivered"] == json!({}) || p["undelivered"]["default"] == 0
+    });
 }
 
 #[test]
@@ -86,7 +88,9 @@ fn what_is_not_acked_is_drained_again() {
     for round in 0..3 {
         let drained = daemon.call("task/drain", manual.clone());
         assert_eq!(numbers(&drained), [1, 2, 3, 4], "round {round}");
-        assert!(daemon.check(&id_of(&drained["notifications"][0]["task"])).get("delivered").is_none());
+        assert!(
+            daemon.check(&id_of(&drained["notifications"][0]["task"])).get("delivered").is_none()
+        );
         match round {
             0 => {}
             1 => {

@@ -188,11 +188,8 @@ fn tasks_outlive_every_way_a_daemon_ends() {
     };
     let sigkill = |daemon: Daemon| drop(daemon.kill9());
     let shutdown = |daemon: Daemon| daemon.shut_down();
-    let ends: [(&str, &dyn Fn(Daemon)); 3] = [
-        ("end of stdin", &end_of_stdin),
-        ("SIGKILL", &sigkill),
-        ("shutdown", &shutdown),
-    ];
+    let ends: [(&str, &dyn Fn(Daemon)); 3] =
+        [("end of stdin", &end_of_stdin), ("SIGKILL", &sigkill), ("shutdown", &shutdown)];
     let gate = lab.gate("gate");
     for (name, end) in ends {
         let daemon = lab.daemon();
@@ -235,9 +232,7 @@ fn the_workspace_is_the_folder_named_or_the_working_directory() {
         assert_eq!(task["cwd"], wanted, "{name}");
         assert_eq!(daemon.output(&id).trim_end(), wanted, "{name}");
     };
-    let folder = |path: &str| {
-        json!({ "workspaceFolders": [{ "uri": format!("file://{path}"), "name": "x" }] })
-    };
+    let folder = |path: &str| json!({ "workspaceFolders": [{ "uri": format!("file://{path}"), "name": "x" }] });
     check("workspaceFolders", &folder, true);
     check("rootUri", &|path| json!({ "rootUri": format!("file://{path}") }), true);
     check("nothing", &|_| json!({}), false);
@@ -265,7 +260,8 @@ fn the_state_directory_follows_the_environment_and_is_private() {
         let daemon = start.go();
         daemon.run("true");
         let directory = lab.root().join(wanted);
-        let about = std::fs::metadata(&directory).unwrap_or_else(|e| panic!("{name}: {wanted}: {e}"));
+        let about =
+            std::fs::metadata(&directory).unwrap_or_else(|e| panic!("{name}: {wanted}: {e}"));
         assert_eq!(about.permissions().mode() & 0o777, 0o700, "{name}");
     };
     let all = [("MEANWHILE_STATE_DIR", "state"), ("XDG_STATE_HOME", "xdg")];
@@ -319,7 +315,8 @@ fn execute_command_serves_clients_that_know_lsp_only() {
     let command = |name: &str, arguments: Value| {
         daemon.call("workspace/executeCommand", json!({ "command": name, "arguments": arguments }))
     };
-    let task = command("meanwhile.spawn", json!([{ "command": "echo hi; exit 4" }]))["task"].clone();
+    let task =
+        command("meanwhile.spawn", json!([{ "command": "echo hi; exit 4" }]))["task"].clone();
     let id = id_of(&task);
     daemon.exited(&id);
     let seen = command("meanwhile.check", json!([{ "id": id }]));

@@ -55,7 +55,8 @@ fn output_comes_before_the_end() {
     // where nothing floods.
     let daemon = Lab::new().daemon();
     let gates = daemon.lab().gate("gate");
-    let ids = burst(&daemon, 20, |n| json!({ "command": format!("read x < gate; echo {n}; echo end") }));
+    let ids =
+        burst(&daemon, 20, |n| json!({ "command": format!("read x < gate; echo {n}; echo end") }));
     for id in &ids {
         assert_eq!(daemon.call("task/subscribe", json!({ "id": id })), json!({}));
     }
@@ -101,8 +102,11 @@ fn a_task_that_is_over_is_never_told_again() {
     let snapshot = next.push("tasks/changed", |_| true);
     assert_eq!(snapshot["undelivered"], json!({ "default": 1 }), "the queue is the truth");
     next.run("true");
-    let pushed: Vec<Value> =
-        next.pushes("task/exited").into_iter().filter(|p| p["notification"]["task"]["id"] == *id).collect();
+    let pushed: Vec<Value> = next
+        .pushes("task/exited")
+        .into_iter()
+        .filter(|p| p["notification"]["task"]["id"] == *id)
+        .collect();
     assert_eq!(pushed, Vec::<Value>::new(), "a push is made once");
 }
 
@@ -158,8 +162,10 @@ fn more_than_1024_requests_in_flight_are_refused_and_retryable() {
     for wait in &waits {
         daemon.notify("$/cancelRequest", json!({ "id": wait }));
     }
-    let codes: Vec<i64> =
-        waits.iter().map(|&wait| daemon.answer(wait).expect_err("cancelled or refused").code).collect();
+    let codes: Vec<i64> = waits
+        .iter()
+        .map(|&wait| daemon.answer(wait).expect_err("cancelled or refused").code)
+        .collect();
     assert!(codes.iter().all(|code| [-32800, -32000].contains(code)), "{codes:?}");
     assert!(codes.iter().filter(|&&code| code == -32000).count() < 100, "1 024 are taken");
     daemon.stop(&id);

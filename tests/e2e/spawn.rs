@@ -53,8 +53,7 @@ fn a_task_has_the_fields_of_the_contract() {
 /// RFC 3339, UTC, with milliseconds: such texts sort as the times they name.
 fn time(value: &Value) -> String {
     let text = value.as_str().unwrap_or_else(|| panic!("no time: {value}"));
-    let shape: String =
-        text.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+    let shape: String = text.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
     assert_eq!(shape, "0000-00-00T00:00:00.000Z", "{text}");
     text.to_owned()
 }
@@ -117,7 +116,8 @@ fn a_working_directory_is_relative_to_the_workspace() {
     let daemon = lab.daemon();
     fs::create_dir(lab.file("sub dir")).expect("the workspace is writable");
     let below = lab.file("sub dir").display().to_string();
-    for (cwd, wanted) in [("sub dir", below.as_str()), (below.as_str(), below.as_str()), ("/", "/")] {
+    for (cwd, wanted) in [("sub dir", below.as_str()), (below.as_str(), below.as_str()), ("/", "/")]
+    {
         let (task, output) = ran(&daemon, json!({ "command": "pwd -P", "cwd": cwd }));
         assert_eq!(output.trim_end(), wanted);
         assert_eq!(task["cwd"], wanted);
@@ -218,8 +218,10 @@ fn a_queue_is_named_by_the_spawn_or_by_the_connection() {
 #[test]
 fn names_may_be_any_text() {
     let daemon = Lab::new().daemon();
-    for name in ["ünïcödé 🦀", "a\nb\t\"c\"", "../../etc", "'; drop table tasks; --", "\u{7f}"] {
-        let params = json!({ "command": "true", "label": name, "queue": name, "clientToken": name });
+    for name in ["ünïcödé 🦀", "a\nb\t\"c\"", "../../etc", "'; drop table tasks; --", "\u{7f}"]
+    {
+        let params =
+            json!({ "command": "true", "label": name, "queue": name, "clientToken": name });
         let (task, _) = ran(&daemon, params);
         assert_eq!(task["label"], name);
         assert_eq!(task["queue"], name);

@@ -43,7 +43,9 @@ fn a_burst_from_two_daemons_is_told_once_each_in_gapless_numbers() {
     let (one, two) = (lab.daemon(), lab.daemon());
     let command = json!({ "command": "true" });
     let asked: Vec<(bool, i64)> = (0..60)
-        .map(|n| (n % 2 == 0, if n % 2 == 0 { &one } else { &two }.ask("task/spawn", command.clone())))
+        .map(|n| {
+            (n % 2 == 0, if n % 2 == 0 { &one } else { &two }.ask("task/spawn", command.clone()))
+        })
         .collect();
     let ids: BTreeSet<String> = asked
         .into_iter()
@@ -80,7 +82,12 @@ fn racing_drains_share_a_queue_without_loss_or_repeat() {
         one.exited(id);
     }
     let asked: Vec<(bool, i64)> = (0..40)
-        .map(|n| (n % 2 == 0, if n % 2 == 0 { &one } else { &two }.ask("task/drain", json!({ "max": 3 }))))
+        .map(|n| {
+            (
+                n % 2 == 0,
+                if n % 2 == 0 { &one } else { &two }.ask("task/drain", json!({ "max": 3 })),
+            )
+        })
         .collect();
     let mut numbers: Vec<u64> = Vec::new();
     for (first, ask) in asked {
@@ -113,13 +120,15 @@ fn the_command_line_and_a_daemon_share_tasks_both_ways() {
     let from_daemon = daemon.sh("sleep 600");
     let listed = lab.cli(&["ps", "--json"]);
     let text = String::from_utf8_lossy(&listed.stdout).into_owned();
-    assert!(listed.status.success() && text.contains(&from_daemon), "ps shows {from_daemon}: {text}");
+    assert!(
+        listed.status.success() && text.contains(&from_daemon),
+        "ps shows {from_daemon}: {text}"
+    );
 
     let spawned = lab.cli(&["spawn", "--label", "from the shell", "--", "echo", "a  b"]);
     assert!(spawned.status.success(), "{spawned:?}");
-    let pushed = daemon.push("task/exited", |push| {
-        push["notification"]["task"]["label"] == "from the shell"
-    });
+    let pushed = daemon
+        .push("task/exited", |push| push["notification"]["task"]["label"] == "from the shell");
     let id = id_of(&pushed["notification"]["task"]);
     assert_eq!(daemon.output(&id), "a  b\n");
     let logs = lab.cli(&["logs", &id]);

@@ -156,7 +156,8 @@ impl Drop for Rooms {
             sweep(mark);
             return;
         }
-        let gone = until(Duration::from_secs(10), || procs::carrying(mark).is_empty().then_some(()));
+        let gone =
+            until(Duration::from_secs(10), || procs::carrying(mark).is_empty().then_some(()));
         if gone.is_none() {
             let left = procs::carrying(mark);
             sweep(mark);

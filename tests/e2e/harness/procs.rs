@@ -50,11 +50,6 @@ pub(crate) fn all() -> Vec<Process> {
         .collect()
 }
 
-/// The children of a process.
-pub(crate) fn children(pid: i32) -> Vec<Process> {
-    all().into_iter().filter(|process| process.parent == pid).collect()
-}
-
 /// The processes that carry `mark` in their arguments, their environment or their working
 /// directory. A zombie carries nothing.
 pub(crate) fn carrying(mark: &Path) -> Vec<Process> {

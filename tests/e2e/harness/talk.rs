@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::{DEADLINE, Daemon, Direction, Entry, Lab, frame};
+use super::{DEADLINE, Daemon, Direction, Entry, Lab};
 
 /// An error answer.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,11 +41,6 @@ impl Daemon {
         id
     }
 
-    /// Sends several requests in one write, as a busy client does.
-    pub(crate) fn ask_all(&self, requests: &[(&str, Value)]) -> Vec<i64> {
-        requests.iter().map(|(method, params)| self.ask(method, params.clone())).collect()
-    }
-
     /// Sends a notification. Null parameters are left out.
     #[track_caller]
     pub(crate) fn notify(&self, method: &str, params: Value) {
@@ -62,10 +57,20 @@ impl Daemon {
         self.wire.send_bytes(bytes).expect("the daemon reads its stdin");
     }
 
-    /// Sends any value as a message, without looking at it.
+    /// Sends any bytes, and says whether anybody took them.
+    pub(crate) fn send_perhaps(&self, bytes: &[u8]) -> bool {
+        self.wire.send_bytes(bytes).is_ok()
+    }
+
+    /// Logs a message that goes out by [`Self::send_bytes`], so that its answer is expected.
+    pub(crate) fn announce(&self, message: &Value) {
+        self.wire.record(Direction::Sent, message.clone());
+    }
+
+    /// Sends a message of the test's own making, which is to be logged like any other.
     #[track_caller]
     pub(crate) fn send_raw(&self, message: &Value) {
-        self.send_bytes(&frame(message));
+        self.wire.send(message.clone()).expect("the daemon reads its stdin");
     }
 
     /// Waits for the answer to a request.
@@ -133,14 +138,21 @@ impl Daemon {
                     .iter()
                     .map(|entry| {
                         let text = entry.message.to_string();
-                        format!("{:?} {}", entry.direction, text.chars().take(300).collect::<String>())
+                        format!(
+                            "{:?} {}",
+                            entry.direction,
+                            text.chars().take(300).collect::<String>()
+                        )
                     })
                     .collect();
                 drop(log);
                 panic!("waited {DEADLINE:?} in vain: {what}; the last messages: {last:#?}");
             }
-            let (again, _timeout) =
-                self.wire.news.wait_timeout(log, left).expect("nobody panics while holding the log");
+            let (again, _timeout) = self
+                .wire
+                .news
+                .wait_timeout(log, left)
+                .expect("nobody panics while holding the log");
             log = again;
         }
     }
@@ -173,12 +185,6 @@ impl Daemon {
     /// All pushes of this method so far.
     pub(crate) fn pushes(&self, method: &str) -> Vec<Value> {
         self.wire.log().entries.iter().filter_map(|entry| entry.push(method).cloned()).collect()
-    }
-
-    /// How many messages have arrived.
-    pub(crate) fn received(&self) -> usize {
-        let log = self.wire.log();
-        log.entries.iter().filter(|entry| entry.direction == Direction::Received).count()
     }
 
     /// Spawns with these parameters; returns the task.

@@ -1,6 +1,6 @@
 //! LSP's base protocol, as a client sees it.
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead};
 
 use serde_json::Value;
 
