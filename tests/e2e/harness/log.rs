@@ -156,3 +156,81 @@ fn ascending_numbers(log: &[Entry]) {
         assert!(seq > before, "queue {queue}: push {seq} came after {before}");
     }
 }
+
+/// The audit itself, on sessions made up to break each rule: a rule that cannot fail is none.
+mod tests {
+    use std::panic::catch_unwind;
+
+    use serde_json::{Value, json};
+
+    use super::{Direction, Entry, audit};
+
+    fn sent(message: Value) -> Entry {
+        Entry { direction: Direction::Sent, message }
+    }
+
+    fn heard(message: Value) -> Entry {
+        Entry { direction: Direction::Received, message }
+    }
+
+    fn push(method: &str, params: Value) -> Entry {
+        heard(json!({ "jsonrpc": "2.0", "method": method, "params": params }))
+    }
+
+    fn ask(id: i64) -> Entry {
+        sent(json!({ "jsonrpc": "2.0", "id": id, "method": "task/spawn", "params": {} }))
+    }
+
+    fn reply(id: i64, task: &str) -> Entry {
+        heard(json!({ "jsonrpc": "2.0", "id": id, "result": { "task": { "id": task } } }))
+    }
+
+    fn started(task: &str) -> Entry {
+        push("task/started", json!({ "task": { "id": task } }))
+    }
+
+    fn exited(task: &str, seq: u64) -> Entry {
+        let notification = json!({ "seq": seq, "queue": "q", "task": { "id": task } });
+        push("task/exited", json!({ "notification": notification }))
+    }
+
+    fn changed(running: &[&str]) -> Entry {
+        push("tasks/changed", json!({ "running": running, "undelivered": {} }))
+    }
+
+    fn broken(log: &[Entry]) -> bool {
+        catch_unwind(|| audit(log, true)).is_err()
+    }
+
+    #[test]
+    fn an_orderly_session_passes() {
+        let log = [
+            ask(1),
+            reply(1, "a"),
+            started("a"),
+            changed(&["a"]),
+            exited("a", 1),
+            changed(&[]),
+            exited("b", 2),
+        ];
+        assert!(!broken(&log));
+    }
+
+    #[test]
+    fn each_rule_can_be_broken() {
+        let output = || push("task/output", json!({ "id": "a", "offset": 0, "data": "" }));
+        for (rule, log) in [
+            ("every request is answered", vec![ask(1)]),
+            ("once", vec![ask(1), reply(1, "a"), reply(1, "a")]),
+            ("and asked", vec![reply(1, "a")]),
+            ("the reply comes first", vec![ask(1), started("a"), reply(1, "a")]),
+            ("output comes before the end", vec![exited("a", 1), output()]),
+            ("one end a task", vec![exited("a", 1), exited("a", 2)]),
+            ("the end comes before the snapshot", vec![changed(&["a"]), changed(&[])]),
+            ("a snapshot drops the dead", vec![exited("a", 1), changed(&["a"])]),
+            ("numbers ascend", vec![exited("a", 2), exited("b", 1)]),
+        ] {
+            assert!(broken(&log), "{rule}");
+        }
+    }
+}
