@@ -24,6 +24,7 @@ mod spawn;
 mod spawn_stdin;
 mod stall;
 mod stop;
+mod store;
 mod two_daemons;
 mod watch;
 mod wire_faults;
