@@ -4,6 +4,7 @@
 
 pub mod background;
 pub mod error;
+pub mod ledger;
 pub mod limits;
 pub mod task;
 
