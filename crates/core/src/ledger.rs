@@ -18,7 +18,7 @@ mod rows;
 mod schema;
 mod tasks;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::fs::{self, OpenOptions};
 use std::io::ErrorKind;

@@ -6,6 +6,7 @@ pub mod background;
 pub mod error;
 pub mod ledger;
 pub mod limits;
+pub mod store;
 pub mod task;
 
 pub use background::Background;

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+
 use tempfile::TempDir;
 
 use super::*;
@@ -23,7 +24,7 @@ pub(super) fn id(n: u32) -> TaskId {
 }
 
 /// A task whose creation time grows with its number.
-pub(super) fn new_task(n: u32, queue: &str) -> NewTask {
+pub(crate) fn new_task(n: u32, queue: &str) -> NewTask {
     NewTask {
         id: id(n),
         workspace: PathBuf::from(HERE),
