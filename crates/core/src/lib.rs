@@ -2,12 +2,16 @@
 //!
 //! Knows no JSON-RPC and no stdio: those are `crates/rpc`'s.
 
+mod ansi;
 pub mod background;
 pub mod error;
 pub mod ledger;
 pub mod limits;
+pub mod preview;
+pub mod quote;
 pub mod store;
 pub mod task;
+pub mod watch;
 
 pub use background::Background;
 pub use error::Error;
