@@ -8,6 +8,7 @@ pub mod error;
 pub mod ledger;
 pub mod limits;
 pub mod preview;
+pub mod progress;
 pub mod quote;
 pub mod store;
 pub mod task;
