@@ -19,6 +19,7 @@ mod ordering;
 mod output;
 mod output_bounds;
 mod progress;
+mod retention;
 mod slow_client;
 mod spawn;
 mod spawn_stdin;
