@@ -1,2 +1,7 @@
-//! The `meanwhile` binary.
+//! `meanwhile`: background work for coding agents.
+
+mod convert;
+mod serve;
+mod wire;
+
 fn main() {}
