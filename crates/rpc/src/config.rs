@@ -17,14 +17,14 @@ use toml::de::{DeTable, DeValue};
 
 /// Everything that is set for this user.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Config {
+pub(crate) struct Config {
     /// Section `[store]`.
-    pub store: Settings,
+    pub(crate) store: Settings,
 }
 
 /// Why the settings cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ConfigError {
+pub(crate) enum ConfigError {
     /// Neither the directory itself nor the home directory it would be in is known.
     #[error("cannot tell where the {what} is: neither `{variable}` nor `HOME` is an absolute path")]
     NoHome {
@@ -55,7 +55,7 @@ pub enum ConfigError {
 
 /// The settings of this user: `$XDG_CONFIG_HOME/meanwhile/config.toml`, or the defaults where
 /// there is no such file.
-pub fn load() -> Result<Config, ConfigError> {
+pub(crate) fn load() -> Result<Config, ConfigError> {
     let path = config_file()?;
     match std::fs::read_to_string(&path) {
         Ok(text) => parse(&path, &text),
@@ -72,7 +72,7 @@ pub fn load() -> Result<Config, ConfigError> {
 }
 
 /// The settings file, whether it exists or not.
-pub fn config_file() -> Result<PathBuf, ConfigError> {
+pub(crate) fn config_file() -> Result<PathBuf, ConfigError> {
     Ok(base("configuration", "XDG_CONFIG_HOME", ".config", &variable)?
         .join("meanwhile")
         .join("config.toml"))
@@ -80,7 +80,7 @@ pub fn config_file() -> Result<PathBuf, ConfigError> {
 
 /// The state directory: `$MEANWHILE_STATE_DIR`, else `$XDG_STATE_HOME/meanwhile`, else
 /// `~/.local/state/meanwhile`.
-pub fn state_dir() -> Result<PathBuf, ConfigError> {
+pub(crate) fn state_dir() -> Result<PathBuf, ConfigError> {
     state_dir_from(&variable)
 }
 
@@ -221,7 +221,7 @@ impl File<'_> {
 
 /// Reads a time such as `90s`, `10m`, `1h30m` or `7d`. A bare number is refused: seconds to one
 /// reader are milliseconds to the next.
-pub fn parse_duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let expected = "expected a time such as `90s`, `10m`, `1h30m` or `7d`";
     let time = humantime::parse_duration(text.trim())
         .map_err(|error| format!("`{text}`: {}; {expected}", first_lower(&error.to_string())))?;
@@ -241,7 +241,7 @@ fn first_lower(text: &str) -> String {
 
 /// Reads a size such as `512KiB`, `2GiB`, `10MB` or `4096`. As everywhere but in marketing, `KB`
 /// is 1 000 and `KiB` (or a lone `K`) is 1 024.
-pub fn parse_size(text: &str) -> Result<u64, String> {
+pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     let expected = "expected a size such as `4096`, `512KiB` or `2GiB`";
     let trimmed = text.trim();
     let digits = trimmed.find(|c: char| !c.is_ascii_digit()).unwrap_or(trimmed.len());
@@ -325,10 +325,7 @@ mod tests {
             "\n[stores]\n",
             "/etc/c.toml:2: unknown key `stores`: expected the section `[store]`",
         );
-        check(
-            "store = 1\n",
-            "/etc/c.toml:1: `store`: expected a section, `[store]`, found `1`",
-        );
+        check("store = 1\n", "/etc/c.toml:1: `store`: expected a section, `[store]`, found `1`");
     }
 
     #[test]

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
-use meanwhile::config::parse_duration;
 use meanwhile_core::background::{Command as TaskCommand, StateFilter};
 use meanwhile_core::limits;
 use meanwhile_core::task::Outcome;
-use nix::sys::signal::Signal;
+
+use crate::config::parse_duration;
+use crate::convert::signal;
 
 /// Background work that outlives whoever started it.
 ///
@@ -48,12 +49,6 @@ pub(crate) enum Command {
     Stop(Stop),
     /// Take what has happened out of a queue.
     Drain(Drain),
-    /// Serve an editor or agent: JSON-RPC on standard input and output.
-    Serve(Serve),
-    /// Print the JSON Schema of the protocol.
-    Schema,
-    /// Check that this machine has what background work needs.
-    Doctor(Doctor),
     /// Print completions for a shell.
     Completions(Completions),
     /// Print the manual page, in roff.
@@ -306,11 +301,9 @@ fn parse_signal(text: &str) -> Result<i32, String> {
             _ => Err(format!("`{text}` is not a signal: expected a number from 1 to 64")),
         };
     }
-    let upper = text.to_ascii_uppercase();
-    let name = if upper.starts_with("SIG") { upper } else { format!("SIG{upper}") };
-    name.parse::<Signal>()
-        .map(|signal| signal as i32)
-        .map_err(|_| format!("`{text}` is not a signal: expected a name such as TERM, or a number"))
+    signal::number(&text.to_ascii_uppercase()).ok_or_else(|| {
+        format!("`{text}` is not a signal: expected a name such as TERM, or a number")
+    })
 }
 
 /// What the words after `spawn` mean: one word with shell characters in it is a line for the shell,

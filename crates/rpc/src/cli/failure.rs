@@ -6,10 +6,10 @@
 use std::io;
 use std::process::ExitCode;
 
-use meanwhile::config::ConfigError;
 use meanwhile_core::Error;
 
 use super::out::{self, style};
+use crate::config::ConfigError;
 
 /// A command that did not do its work.
 #[derive(Debug)]

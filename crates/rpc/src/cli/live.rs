@@ -207,15 +207,13 @@ mod tests {
 
     #[test]
     fn a_line_tells_what_is_known() {
-        let check = |gone: u64,
-                     usual: Option<u64>,
-                     percent: Option<u8>,
-                     expected: (Option<u64>, &str)| {
-            let forecast = usual.map(|usual| Forecast { median: Duration::from_secs(usual) });
-            let progress = Progress { percent, message: None };
-            let found = describe(Duration::from_secs(gone), forecast, Some(&progress));
-            assert_eq!((found.0, found.1.as_str()), expected);
-        };
+        let check =
+            |gone: u64, usual: Option<u64>, percent: Option<u8>, expected: (Option<u64>, &str)| {
+                let forecast = usual.map(|usual| Forecast { median: Duration::from_secs(usual) });
+                let progress = Progress { percent, message: None };
+                let found = describe(Duration::from_secs(gone), forecast, Some(&progress));
+                assert_eq!((found.0, found.1.as_str()), expected);
+            };
         check(38, None, None, (None, "38s"));
         check(38, Some(92), None, (Some(413), "38s, about 54s left"));
         check(92, Some(92), None, (Some(990), "1m 32s, about 0.0s left"));

@@ -7,13 +7,10 @@ use meanwhile_core::task::TaskId;
 
 use super::args;
 use super::failure::Failure;
-use super::follow::{Follow, Piece};
+use super::follow::{Follow, Manner, PIECE_BYTES, Piece};
 use super::out::{Out, note};
 use super::session::Session;
 use super::{ids, json, show};
-
-/// Bytes read at a time.
-const PIECE_BYTES: u64 = 256 << 10;
 
 pub(crate) async fn run(session: &mut Session, args: args::Logs) -> Result<u8, Failure> {
     let Session { background, events, out } = session;
@@ -22,23 +19,13 @@ pub(crate) async fn run(session: &mut Session, args: args::Logs) -> Result<u8, F
         Some(lines) => last_lines(background, id, lines).await?,
         None => 0,
     };
-    if !args.follow {
-        let mut offset = start;
-        loop {
-            let chunk = background.read(id, offset, PIECE_BYTES).await?;
-            if chunk.data.is_empty() && chunk.gap.is_none() {
-                return Ok(0);
-            }
-            offset = chunk.next_offset;
-            show_chunk(out, id, &chunk, args.json)?;
-        }
-    }
+    let manner = Manner { wait: args.follow, text: args.json };
     let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
-    let mut follow = Follow::new(background, events, id, start).await?;
+    let mut follow = Follow::new(background, events, id, start, manner).await?;
     loop {
         tokio::select! {
             piece = follow.next() => match piece? {
-                Piece::Output(chunk) => show_chunk(out, id, &chunk, args.json)?,
+                Piece::Output(chunk) => show_chunk(out, id, chunk, args.json)?,
                 Piece::Progress(_) => {}
                 Piece::End => return Ok(0),
             },
@@ -47,7 +34,7 @@ pub(crate) async fn run(session: &mut Session, args: args::Logs) -> Result<u8, F
     }
 }
 
-fn show_chunk(out: &mut Out, id: TaskId, chunk: &Chunk, as_json: bool) -> Result<(), Failure> {
+fn show_chunk(out: &mut Out, id: TaskId, chunk: Chunk, as_json: bool) -> Result<(), Failure> {
     if as_json {
         return json::output(out, id, chunk);
     }

@@ -22,8 +22,7 @@ pub(crate) async fn run(session: &mut Session, args: args::Ps) -> Result<u8, Fai
     let now = Timestamp::now();
     let (tasks, older) = match args.state {
         Some(name) => {
-            let filter =
-                Filter { state: Some(name.into()), limit: Some(limits::LIST_LIMIT_MAX) };
+            let filter = Filter { state: Some(name.into()), limit: Some(limits::LIST_LIMIT_MAX) };
             (session.background.list(filter).await?, 0)
         }
         None if args.all => (ids::list(&session.background).await?, 0),

@@ -6,11 +6,11 @@
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
-use meanwhile::config;
 use meanwhile_core::background::{Background, Events, Options, Role};
 
 use super::failure::Failure;
 use super::out::Out;
+use crate::config;
 
 /// What a command works with.
 pub(crate) struct Session {

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use anstyle::Style;
 use meanwhile_core::task::{Actor, Cause, End, Exit, Outcome, State, Task, Timestamp};
-use nix::sys::signal::Signal;
 
 use super::out::style;
+use crate::convert::signal;
 
 /// A length of time in at most two units: `0.4s`, `38s`, `1m 32s`, `2h 5m`, `3d 4h`.
 pub(crate) fn elapsed(time: Duration) -> String {
@@ -90,21 +90,11 @@ fn is_invisible(c: char) -> bool {
     matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
-/// A signal's name: `SIGKILL`, or `SIGRTMIN+1` and the like.
-pub(crate) fn signal(number: i32) -> String {
-    match Signal::try_from(number) {
-        Ok(signal) => signal.as_str().to_owned(),
-        // signal(7): glibc's programs see real-time signals from 34 to 64.
-        Err(_) if (34..=64).contains(&number) => format!("SIGRTMIN+{}", number - 34),
-        Err(_) => format!("signal {number}"),
-    }
-}
-
 /// The kernel's word: `exit 1`, `SIGKILL`, `no exit status`.
 pub(crate) fn exit(exit: Exit) -> String {
     match exit {
         Exit::Code(code) => format!("exit {code}"),
-        Exit::Signal(number) => signal(number),
+        Exit::Signal(number) => signal::name(number),
         Exit::Unknown => "no exit status".to_owned(),
     }
 }
@@ -133,9 +123,7 @@ pub(crate) fn state(task: &Task) -> (String, Style) {
             };
             (text, style::LIVE)
         }
-        State::Stopping { cause } => {
-            (format!("stopping, by {}", actor(cause.actor)), style::ODD)
-        }
+        State::Stopping { cause } => (format!("stopping, by {}", actor(cause.actor)), style::ODD),
         State::Ended(end) => ended(end, task.deadline),
     }
 }
@@ -257,19 +245,6 @@ mod tests {
         check("名前 é", "名前 é");
     }
 
-    #[test]
-    fn signals_have_their_names() {
-        for (number, name) in [
-            (9, "SIGKILL"),
-            (15, "SIGTERM"),
-            (34, "SIGRTMIN+0"),
-            (64, "SIGRTMIN+30"),
-            (99, "signal 99"),
-        ] {
-            assert_eq!(signal(number), name);
-        }
-    }
-
     fn end(outcome: Outcome, exit: Exit, actor: Option<Actor>) -> End {
         End {
             outcome,
@@ -347,8 +322,7 @@ mod tests {
     fn a_running_task_says_how_far_it_is() {
         let mut task = task(State::Running);
         assert_eq!(state(&task).0, "running");
-        task.progress =
-            Some(meanwhile_core::task::Progress { percent: Some(41), message: None });
+        task.progress = Some(meanwhile_core::task::Progress { percent: Some(41), message: None });
         assert_eq!(state(&task).0, "running 41%");
         assert_eq!(age(&task, Timestamp(5_000)), Duration::from_secs(5));
         let cause = Cause { actor: Actor::Agent, message: String::new() };

@@ -9,7 +9,7 @@ use tokio::io::AsyncReadExt;
 
 use super::args;
 use super::failure::Failure;
-use super::follow::{Follow, Piece};
+use super::follow::{Follow, Manner, Piece};
 use super::live::{self, Live, result_line};
 use super::out::{self, Out, note, remark};
 use super::session::Session;
@@ -33,7 +33,9 @@ pub(crate) async fn run(session: &mut Session, args: args::Spawn) -> Result<u8, 
     }
     session.out.flush()?;
     if !wait {
-        remark(format_args!("it runs in the background; `meanwhile logs -f {id}` shows its output"));
+        remark(format_args!(
+            "it runs in the background; `meanwhile logs -f {id}` shows its output"
+        ));
         if pass_input {
             feed(&session.background, id).await?;
         }
@@ -45,8 +47,7 @@ pub(crate) async fn run(session: &mut Session, args: args::Spawn) -> Result<u8, 
 fn wish(args: args::Spawn) -> Result<Spawn, Failure> {
     let stdin = match (args.pty, args.stdin) {
         (true, _) => {
-            let (rows, cols) =
-                console::Term::stderr().size_checked().unwrap_or(ROWS_COLUMNS);
+            let (rows, cols) = console::Term::stderr().size_checked().unwrap_or(ROWS_COLUMNS);
             Stdin::Pty { rows, cols }
         }
         (false, true) => Stdin::Pipe,
@@ -92,7 +93,8 @@ async fn stay(
         false => Live::new(background, std::slice::from_ref(task)).await?,
     };
     let mut screen = Screen { out, id, live, as_json, held: Vec::new() };
-    let mut follow = Follow::new(background, events, id, 0).await?;
+    let manner = Manner { wait: true, text: as_json };
+    let mut follow = Follow::new(background, events, id, 0, manner).await?;
     let mut tick = tokio::time::interval(live::TICK);
     let mut fed = !pass_input;
     let mut input = std::pin::pin!(feed(background, id));
@@ -120,8 +122,7 @@ async fn stay(
         }
     }
     let waited = background.wait(Which::Ids(vec![id]), Mode::All, limits::TIME_MAX).await?;
-    let Some((task, end)) =
-        waited.tasks.first().and_then(|task| task.end().map(|end| (task, end)))
+    let Some((task, end)) = waited.tasks.first().and_then(|task| task.end().map(|end| (task, end)))
     else {
         return Err(Failure::new(format!("nobody knows how task `{id}` ended")));
     };
@@ -194,7 +195,7 @@ const HELD_MAX: usize = 64 << 10;
 impl Screen<'_> {
     fn output(&mut self, chunk: Chunk) -> Result<(), Failure> {
         if self.as_json {
-            return json::output(self.out, self.id, &chunk);
+            return json::output(self.out, self.id, chunk);
         }
         if let Some((from, to)) = chunk.gap {
             self.show_held()?;
@@ -222,7 +223,7 @@ impl Screen<'_> {
         if bytes.is_empty() {
             return Ok(());
         }
-        let show = || out.raw(&bytes).and_then(|()| out.flush());
+        let mut show = || out.raw(&bytes).and_then(|()| out.flush());
         match live {
             Some(live) => live.suspend(show),
             None => show(),

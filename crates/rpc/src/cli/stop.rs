@@ -24,10 +24,7 @@ pub(crate) async fn run(session: &mut Session, args: args::Stop) -> Result<u8, F
     let how = Stop {
         signal: args.signal,
         grace: args.grace,
-        cause: Cause {
-            actor: Actor::Client,
-            message: "stopped from the command line".to_owned(),
-        },
+        cause: Cause { actor: Actor::Client, message: "stopped from the command line".to_owned() },
     };
     // All at once: ten tasks that need their grace need it together.
     let mut stops = JoinSet::new();

@@ -60,11 +60,8 @@ impl Table {
         let wanted = self.content_widths();
         let shown = self.choose(&wanted, width);
         let mut text = String::new();
-        let titles: Vec<Cell> = self
-            .columns
-            .iter()
-            .map(|column| Cell::new(column.title, style::DIM))
-            .collect();
+        let titles: Vec<Cell> =
+            self.columns.iter().map(|column| Cell::new(column.title, style::DIM)).collect();
         for row in std::iter::once(&titles).chain(&self.rows) {
             render_row(&mut text, row, &wanted, &shown, width, colour);
         }

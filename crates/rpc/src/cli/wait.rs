@@ -74,10 +74,7 @@ fn show_event(live: &mut Live, event: Event, ids: &[TaskId], told: &mut BTreeSet
                 live.ended(task);
             }
         }
-        Event::Started(_)
-        | Event::Output { .. }
-        | Event::Notified(_)
-        | Event::Changed { .. } => {}
+        Event::Started(_) | Event::Output { .. } | Event::Notified(_) | Event::Changed { .. } => {}
     }
 }
 
