@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 mod args;
+mod doctor;
 mod drain;
 mod failure;
 mod follow;
@@ -41,6 +42,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Wait(args) => session::run(workspace, async |it| wait::run(it, args).await),
         Command::Stop(args) => session::run(workspace, async |it| stop::run(it, args).await),
         Command::Drain(args) => session::run(workspace, async |it| drain::run(it, args).await),
+        Command::Doctor(args) => written(|out| doctor::run(out, workspace.as_deref(), &args)),
         Command::Completions(args) => written(|out| generate::completions(out, args)),
         Command::Man => written(generate::manual),
     };

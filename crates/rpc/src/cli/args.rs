@@ -49,6 +49,8 @@ pub(crate) enum Command {
     Stop(Stop),
     /// Take what has happened out of a queue.
     Drain(Drain),
+    /// Check that this machine has what background work needs.
+    Doctor(Doctor),
     /// Print completions for a shell.
     Completions(Completions),
     /// Print the manual page, in roff.

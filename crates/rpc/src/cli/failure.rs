@@ -3,6 +3,7 @@
 //! Owns the two lines `error: …` and `hint: …` and the exit codes of failures. The errors of the
 //! background manager are written for every caller; here they get the words of the command line.
 
+use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
@@ -69,6 +70,15 @@ impl Failure {
             Self::Told { code, .. } => ExitCode::from(*code),
             // As any program of a pipe that is told to stop: quietly.
             Self::ClosedOutput => ExitCode::SUCCESS,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Told { message, .. } => f.write_str(message),
+            Self::ClosedOutput => f.write_str("nobody reads the output"),
         }
     }
 }

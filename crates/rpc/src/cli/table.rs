@@ -121,6 +121,9 @@ fn render_row(
     for (place, column) in shown.iter().enumerate() {
         let cell = &row[*column];
         let last = place + 1 == shown.len();
+        if left == 0 {
+            break;
+        }
         let cut: Cow<'_, str> = console::truncate_str(&cell.text, wanted[*column].min(left), "…");
         let used = console::measure_text_width(&cut);
         // Writing to a string cannot fail.
@@ -160,7 +163,7 @@ mod tests {
 
     const LONG: &str = "cargo test --workspace --all-features --no-fail-fast -- --test-threads=1 \
                         --nocapture supervisor::tests::everything_that_can_go_wrong_does_go_wrong \
-                        and some more of it";
+                        and some more of it, to the end of a wide screen";
 
     fn check(width: Option<usize>, expected: &str) {
         let text = sample(LONG).render(width, false);
@@ -200,7 +203,7 @@ mod tests {
         check(None, &all);
         assert_eq!(all.lines().map(str::len).max(), Some(34 + LONG.len()));
         check(Some(34 + LONG.len()), &all);
-        check(Some(200), &all.replace("go_wrong and some more of it", "go_wron…"));
+        check(Some(200), &all.replace(LONG, &format!("{}…", &LONG[..200 - 34 - 1])));
     }
 
     #[test]
