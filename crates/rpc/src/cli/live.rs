@@ -135,6 +135,7 @@ fn look(bar: bool) -> ProgressStyle {
     };
     ProgressStyle::with_template(template)
         .expect("the template is one of the two above")
+        .tick_chars("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏ ")
         .progress_chars("=> ")
 }
 
