@@ -1,0 +1,62 @@
+//! The death of the process that started the daemon (`processId` of `initialize`).
+//!
+//! Matters where the client dies and a child of it holds our standard input open. A pidfd wakes us
+//! at once; where the kernel has none, the process is looked at twice a second.
+
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// How often to look where there is no pidfd: the contract allows a second.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Returns once the process is gone.
+pub(crate) async fn gone(pid: u32) {
+    let Some(pid) = i32::try_from(pid).ok().filter(|pid| *pid > 0) else {
+        // No process can have this number, so none can die.
+        return std::future::pending().await;
+    };
+    if let Some(raw) = rustix::process::Pid::from_raw(pid)
+        && let Ok(pidfd) = rustix::process::pidfd_open(raw, rustix::process::PidfdFlags::NONBLOCK)
+        && let Ok(pidfd) = AsyncFd::with_interest(pidfd, Interest::READABLE)
+    {
+        // Readable once the process has ended, pidfd_open(2).
+        if pidfd.readable().await.is_ok() {
+            return;
+        }
+    }
+    // EPERM too means that it lives.
+    while kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH) {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_end_of_a_process_is_noticed() {
+        let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        let watch = gone(child.id());
+        tokio::pin!(watch);
+        let early = tokio::time::timeout(Duration::from_millis(20), &mut watch).await;
+        assert!(early.is_err(), "a living process counts as gone");
+        drop(child.stdin.take());
+        tokio::time::timeout(Duration::from_secs(5), watch).await.expect("its end is noticed");
+        child.wait().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_process_that_is_gone_already_is_noticed() {
+        let mut child = Command::new("true").spawn().unwrap();
+        child.wait().unwrap();
+        tokio::time::timeout(Duration::from_secs(5), gone(child.id())).await.expect("it is gone");
+    }
+}
