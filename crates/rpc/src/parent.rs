@@ -3,6 +3,7 @@
 //! Matters where the client dies and a child of it holds our standard input open. A pidfd wakes us
 //! at once; where the kernel has none, the process is looked at twice a second.
 
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -20,10 +21,7 @@ pub(crate) async fn gone(pid: u32) {
         // No process can have this number, so none can die.
         return std::future::pending().await;
     };
-    if let Some(raw) = rustix::process::Pid::from_raw(pid)
-        && let Ok(pidfd) = rustix::process::pidfd_open(raw, rustix::process::PidfdFlags::NONBLOCK)
-        && let Ok(pidfd) = AsyncFd::with_interest(pidfd, Interest::READABLE)
-    {
+    if let Some(pidfd) = pidfd(pid) {
         // Readable once the process has ended, pidfd_open(2).
         if pidfd.readable().await.is_ok() {
             return;
@@ -33,6 +31,16 @@ pub(crate) async fn gone(pid: u32) {
     while kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH) {
         tokio::time::sleep(LOOK_EVERY).await;
     }
+}
+
+fn pidfd(pid: i32) -> Option<AsyncFd<OwnedFd>> {
+    let pid = rustix::process::Pid::from_raw(pid)?;
+    let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::NONBLOCK).ok()?;
+    #[expect(
+        deprecated,
+        reason = "its replacement is unsafe; what that asks for, an `OwnedFd` keeps by its type"
+    )]
+    AsyncFd::with_interest(pidfd, Interest::READABLE).ok()
 }
 
 #[cfg(test)]

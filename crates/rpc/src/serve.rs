@@ -358,13 +358,9 @@ impl Connection {
             return;
         };
         let Some(task) = self.progresses.task_of(&token) else { return };
-        let params = json!({"id": task.to_string()});
-        let number = self.number();
-        let call = self.service.call(request("task/stop".to_owned(), Some(params), Some(number)));
+        let server = self.server().clone();
         self.owned.spawn(async move {
-            if let Ok(Some(response)) = call.await
-                && let Some(error) = response.error()
-            {
+            if let Err(error) = stop::whole(&server, task, "its progress was cancelled").await {
                 tracing::warn!(%task, %error, "cannot stop a task whose progress was cancelled");
             }
             Owned::Other
@@ -379,15 +375,11 @@ impl Connection {
                 Owned::Parent
             });
         }
-        let number = self.number();
-        // Asks for the shortest list there is, so that the store is open before it is needed.
-        let call = self.service.call(request(
-            "task/check".to_owned(),
-            Some(json!({"limit": 1})),
-            Some(number),
-        ));
+        let server = self.server().clone();
         self.owned.spawn(async move {
-            let _ = call.await;
+            if let Err(error) = server.background().await {
+                tracing::error!(%error, "cannot open the store; the next request tries again");
+            }
             Owned::Other
         });
     }

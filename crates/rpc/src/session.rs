@@ -5,8 +5,8 @@
 //! where it did not open tries again.
 
 use std::path::PathBuf;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use meanwhile_core::Background;
 use meanwhile_core::background::{Events, Options, Role, Settings};
@@ -34,9 +34,12 @@ pub(crate) struct Start {
     pub(crate) settings: Settings,
 }
 
-/// The server of one connection.
+/// The server of one connection. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Server(Arc<Shared>);
+
 #[derive(Debug)]
-pub(crate) struct Server {
+struct Shared {
     start: Start,
     session: OnceLock<Session>,
     background: OnceCell<Background>,
@@ -59,13 +62,13 @@ struct Session {
 impl Server {
     /// A server before its handshake.
     pub(crate) fn new(start: Start, events: mpsc::UnboundedSender<Events>) -> Self {
-        Self {
+        Self(Arc::new(Shared {
             start,
             session: OnceLock::new(),
             background: OnceCell::new(),
             events,
             shut_down: AtomicBool::new(false),
-        }
+        }))
     }
 
     /// The background manager, opened by whoever comes first.
@@ -74,7 +77,7 @@ impl Server {
     ///
     /// 1005 where the store cannot be opened, -32002 before the handshake.
     pub(crate) async fn background(&self) -> Result<&Background> {
-        self.background.get_or_try_init(|| self.open()).await
+        self.0.background.get_or_try_init(|| self.open()).await
     }
 
     /// What requests mean where they say nothing.
@@ -88,44 +91,44 @@ impl Server {
 
     /// Whether the client shows progress that we begin.
     pub(crate) fn shows_progress(&self) -> bool {
-        self.session.get().is_some_and(|session| session.shows_progress)
+        self.0.session.get().is_some_and(|session| session.shows_progress)
     }
 
     /// The process to live with, once the handshake named one.
     pub(crate) fn parent(&self) -> Option<u32> {
-        self.session.get().and_then(|session| session.parent)
+        self.0.session.get().and_then(|session| session.parent)
     }
 
     /// Whether `shutdown` was answered.
     pub(crate) fn is_shut_down(&self) -> bool {
-        self.shut_down.load(Ordering::Relaxed)
+        self.0.shut_down.load(Ordering::Relaxed)
     }
 
     /// Detaches from the workspace. Tasks go on.
     pub(crate) async fn close(&self) {
-        if let Some(background) = self.background.get() {
+        if let Some(background) = self.0.background.get() {
             background.close().await;
         }
     }
 
     fn session(&self) -> Result<&Session> {
-        self.session.get().ok_or_else(error::not_initialized)
+        self.0.session.get().ok_or_else(error::not_initialized)
     }
 
     async fn open(&self) -> Result<Background> {
         let unavailable = meanwhile_core::Error::StoreUnavailable;
         let state_dir =
-            self.start.state_dir.clone().map_err(|why| error::from_core(&unavailable(why)))?;
+            self.0.start.state_dir.clone().map_err(|why| error::from_core(&unavailable(why)))?;
         let options = Options {
             state_dir,
             workspace: self.session()?.workspace.clone(),
             role: Role::Daemon,
-            settings: self.start.settings.clone(),
+            settings: self.0.start.settings.clone(),
         };
         let (background, events) =
             Background::open(options).await.map_err(|error| error::from_core(&error))?;
         // The loop does not listen any more only when it is ending.
-        let _ = self.events.send(events);
+        let _ = self.0.events.send(events);
         Ok(background)
     }
 }
@@ -147,7 +150,7 @@ impl LanguageServer for Server {
             parent: params.process_id,
         };
         // The router lets a second handshake through only where the first one failed.
-        self.session.set(session).map_err(|_| Error::invalid_request())?;
+        self.0.session.set(session).map_err(|_| Error::invalid_request())?;
         Ok(result())
     }
 
@@ -156,7 +159,7 @@ impl LanguageServer for Server {
     }
 
     async fn shutdown(&self) -> Result<()> {
-        self.shut_down.store(true, Ordering::Relaxed);
+        self.0.shut_down.store(true, Ordering::Relaxed);
         Ok(())
     }
 }
