@@ -15,7 +15,10 @@ fn each_end_is_told_once() {
     store.run(&["wait", &second]);
     let text = store.ok(&["drain"]);
     let lines: Vec<&str> = text.lines().collect();
-    assert_eq!((lines[0], lines[lines.len() - 1]), ("<background-results>", "</background-results>"));
+    assert_eq!(
+        (lines[0], lines[lines.len() - 1]),
+        ("<background-results>", "</background-results>")
+    );
     assert!(lines[1].starts_with(&format!("[bg:{first}] exited 0 after 0.")), "{text}");
     assert_eq!(lines[2], "one");
     assert!(lines[3].starts_with(&format!("[bg:{second}] exited 2 after 0.")), "{text}");

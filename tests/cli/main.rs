@@ -1,5 +1,7 @@
 //! The command line, through the real binary. Every test has a store of its own.
 
+#![expect(clippy::unwrap_used, reason = "what cannot be unwrapped fails the test, there and then")]
+
 mod doctor;
 mod drain;
 mod generated;

@@ -40,7 +40,11 @@ fn the_id_is_all_that_is_printed_without_waiting() {
 #[test]
 fn what_cannot_be_started_is_an_error() {
     let store = Store::new();
-    store.check(&["spawn", "--", "no-such-program-here"], 1, "error: cannot start `no-such-program");
+    store.check(
+        &["spawn", "--", "no-such-program-here"],
+        1,
+        "error: cannot start `no-such-program",
+    );
     store.check(&["spawn", "--cwd", "nowhere", "--", "true"], 1, "error: ");
     store.check(&["spawn", "--watch", "(", "--", "true"], 2, "error: ");
     let listed = store.json(&["ps", "--all", "--json"]);
@@ -106,7 +110,8 @@ fn a_deadline_ends_the_task_and_says_so() {
 #[test]
 fn json_lines_are_the_task_its_output_and_its_end() {
     let store = Store::new();
-    let ran = store.run(&["spawn", "--wait", "--json", "printf 'one\\n'; printf 'tw\\303'; exit 5"]);
+    let ran =
+        store.run(&["spawn", "--wait", "--json", "printf 'one\\n'; printf 'tw\\303'; exit 5"]);
     assert_eq!(ran.code, Some(5), "{}", ran.stderr);
     let lines = ran.json_lines();
     let (first, rest) = lines.split_first().expect("a first line");

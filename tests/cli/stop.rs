@@ -8,7 +8,8 @@ use crate::harness::{Store, until};
 fn a_stop_takes_the_whole_tree_and_leaves_its_cause() {
     let store = Store::new();
     // One that ignores the signal, with a child in a session of its own.
-    let id = store.spawn("trap '' TERM; setsid sleep 600 & echo $! > child; sleep 600 & wait; wait");
+    let id =
+        store.spawn("trap '' TERM; setsid sleep 600 & echo $! > child; sleep 600 & wait; wait");
     let child = store.workspace().join("child");
     until("the child is started", || {
         std::fs::read_to_string(&child).is_ok_and(|text| text.ends_with('\n'))

@@ -11,9 +11,11 @@ use crate::harness::Store;
 #[test]
 fn the_highest_exit_code_of_several_counts() {
     let store = Store::new();
-    let (good, bad, worse) = (store.spawn("true"), store.spawn("exit 3"), store.spawn("kill -9 $$"));
+    let (good, bad, worse) =
+        (store.spawn("true"), store.spawn("exit 3"), store.spawn("kill -9 $$"));
     let check = |ids: &[&String], code: i32| {
-        let args: Vec<&str> = ["wait"].into_iter().chain(ids.iter().map(|id| id.as_str())).collect();
+        let args: Vec<&str> =
+            ["wait"].into_iter().chain(ids.iter().map(|id| id.as_str())).collect();
         let ran = store.run(&args);
         assert_eq!((ran.code, ran.text().as_str()), (Some(code), ""), "{}", ran.stderr);
         assert_eq!(ran.stderr, "", "quiet where nobody looks");

@@ -21,6 +21,7 @@ mod live;
 mod logs;
 mod out;
 mod ps;
+mod serve;
 mod session;
 mod show;
 mod spawn;
@@ -34,25 +35,30 @@ use out::Out;
 
 /// Does what the command line says.
 pub(crate) fn main() -> ExitCode {
-    let Cli { workspace, command } = Cli::parse();
-    let result = match command {
+    match run(Cli::parse()) {
+        Ok(code) => code,
+        Err(failure) => {
+            failure.tell();
+            failure.exit_code()
+        }
+    }
+}
+
+fn run(Cli { workspace, command }: Cli) -> Result<ExitCode, Failure> {
+    let code = match command {
         Command::Spawn(args) => session::run(workspace, async |it| spawn::run(it, args).await),
         Command::Ps(args) => session::run(workspace, async |it| ps::run(it, args).await),
         Command::Logs(args) => session::run(workspace, async |it| logs::run(it, args).await),
         Command::Wait(args) => session::run(workspace, async |it| wait::run(it, args).await),
         Command::Stop(args) => session::run(workspace, async |it| stop::run(it, args).await),
         Command::Drain(args) => session::run(workspace, async |it| drain::run(it, args).await),
+        Command::Serve(args) => return serve::run(workspace.as_deref(), &args),
+        Command::Schema => written(generate::schema),
         Command::Doctor(args) => written(|out| doctor::run(out, workspace.as_deref(), &args)),
         Command::Completions(args) => written(|out| generate::completions(out, args)),
         Command::Man => written(generate::manual),
     };
-    match result {
-        Ok(code) => ExitCode::from(code),
-        Err(failure) => {
-            failure.tell();
-            failure.exit_code()
-        }
-    }
+    code.map(ExitCode::from)
 }
 
 /// Runs a command that needs no store, and hands over what it wrote.

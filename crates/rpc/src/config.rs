@@ -1,7 +1,6 @@
-//! Where the program keeps its state, and the settings a person wrote down for it.
+//! The settings a person wrote down.
 //!
-//! Owns the meaning of the environment variables and of `config.toml` (contract, section 8). It
-//! never writes either, and never reads a file of a workspace: a checked-out repository must not
+//! Owns the meaning of `config.toml` (contract, section 8). It never writes it, and never reads a file of a workspace: a checked-out repository must not
 //! change what this program keeps or where. The file is read by hand rather than through `serde`,
 //! so that every complaint can name the file, the line, the key and what was expected.
 
@@ -25,14 +24,9 @@ pub(crate) struct Config {
 /// Why the settings cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ConfigError {
-    /// Neither the directory itself nor the home directory it would be in is known.
-    #[error("cannot tell where the {what} is: neither `{variable}` nor `HOME` is an absolute path")]
-    NoHome {
-        /// What was looked for.
-        what: &'static str,
-        /// The variable that would name it.
-        variable: &'static str,
-    },
+    /// Nobody knows where the file would be.
+    #[error("cannot tell where the settings are: no home directory")]
+    NoHome,
     /// The file is there and cannot be read.
     #[error("cannot read `{}`: {reason}", path.display())]
     Unreadable {
@@ -73,41 +67,16 @@ pub(crate) fn load() -> Result<Config, ConfigError> {
 
 /// The settings file, whether it exists or not.
 pub(crate) fn config_file() -> Result<PathBuf, ConfigError> {
-    Ok(base("configuration", "XDG_CONFIG_HOME", ".config", &variable)?
-        .join("meanwhile")
-        .join("config.toml"))
+    file(&|name| std::env::var_os(name))
 }
 
-/// The state directory: `$MEANWHILE_STATE_DIR`, else `$XDG_STATE_HOME/meanwhile`, else
-/// `~/.local/state/meanwhile`.
-pub(crate) fn state_dir() -> Result<PathBuf, ConfigError> {
-    state_dir_from(&variable)
-}
-
-fn variable(name: &str) -> Option<OsString> {
-    std::env::var_os(name)
-}
-
-fn state_dir_from(variable: &dyn Fn(&str) -> Option<OsString>) -> Result<PathBuf, ConfigError> {
-    if let Some(named) = variable("MEANWHILE_STATE_DIR").filter(|value| !value.is_empty()) {
-        // A relative one is taken from where the program was started, as every shell user expects.
-        let named = PathBuf::from(named);
-        return Ok(std::path::absolute(&named).unwrap_or(named));
-    }
-    Ok(base("state directory", "XDG_STATE_HOME", ".local/state", variable)?.join("meanwhile"))
-}
-
-/// The XDG base directory specification: a relative path in a variable is ignored.
-fn base(
-    what: &'static str,
-    name: &'static str,
-    below_home: &str,
-    variable: &dyn Fn(&str) -> Option<OsString>,
-) -> Result<PathBuf, ConfigError> {
+/// As the XDG Base Directory Specification has it: a relative path in a variable is ignored.
+fn file(variable: &dyn Fn(&str) -> Option<OsString>) -> Result<PathBuf, ConfigError> {
     let absolute = |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    absolute(name)
-        .or_else(|| absolute("HOME").map(|home| home.join(below_home)))
-        .ok_or(ConfigError::NoHome { what, variable: name })
+    absolute("XDG_CONFIG_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".config")))
+        .map(|base| base.join("meanwhile").join("config.toml"))
+        .ok_or(ConfigError::NoHome)
 }
 
 const STORE_KEYS: &str =
@@ -335,21 +304,17 @@ mod tests {
     }
 
     #[test]
-    fn the_state_directory_is_looked_for_in_order() {
+    fn the_file_is_looked_for_in_order() {
         let check = |set: &[(&str, &str)], expected: Option<&str>| {
             let variable = |name: &str| {
                 set.iter().find(|(set, _)| *set == name).map(|(_, value)| OsString::from(value))
             };
-            let found = state_dir_from(&variable).ok();
-            assert_eq!(found, expected.map(PathBuf::from), "{set:?}");
+            assert_eq!(file(&variable).ok(), expected.map(PathBuf::from), "{set:?}");
         };
-        let (own, xdg, home) =
-            (("MEANWHILE_STATE_DIR", "/own"), ("XDG_STATE_HOME", "/xdg"), ("HOME", "/home/a"));
-        check(&[own, xdg, home], Some("/own"));
-        check(&[xdg, home], Some("/xdg/meanwhile"));
-        check(&[home], Some("/home/a/.local/state/meanwhile"));
-        check(&[("MEANWHILE_STATE_DIR", ""), home], Some("/home/a/.local/state/meanwhile"));
-        check(&[("XDG_STATE_HOME", "relative"), home], Some("/home/a/.local/state/meanwhile"));
+        let (xdg, home) = (("XDG_CONFIG_HOME", "/xdg"), ("HOME", "/home/a"));
+        check(&[xdg, home], Some("/xdg/meanwhile/config.toml"));
+        check(&[home], Some("/home/a/.config/meanwhile/config.toml"));
+        check(&[("XDG_CONFIG_HOME", "x"), home], Some("/home/a/.config/meanwhile/config.toml"));
         check(&[("HOME", "")], None);
         check(&[], None);
     }

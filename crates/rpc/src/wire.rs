@@ -14,9 +14,9 @@ pub(crate) use error::{Code, ErrorData};
 pub(crate) use initialize::{Capability, InitializationOptions, Limits};
 pub(crate) use method::{
     AckMode, AckParams, AckResult, CheckParams, CheckResult, CommandParam, DrainParams,
-    DrainResult, Empty, Encoding, OneTask, PtyParam, ReadParams, ReadResult, RemoveParams,
-    RemoveResult, SpawnParams, StdinParam, StopParams, SubscribeParams, TailText, TaskList,
-    TaskResult, UnsubscribeParams, WaitMode, WaitParams, WaitResult, WatchParam, WriteParams,
+    DrainResult, Empty, Encoding, OneTask, ReadParams, ReadResult, RemoveParams, RemoveResult,
+    SpawnParams, StdinParam, StopParams, SubscribeParams, TailText, TaskList, TaskResult,
+    UnsubscribeParams, WaitMode, WaitParams, WaitResult, WatchParam, WriteParams,
 };
 pub(crate) use object::{
     Actor, Cause, DateTime, Delivered, DeliveredBy, Exit, Gap, Match, Notification,

@@ -49,6 +49,10 @@ pub(crate) enum Command {
     Stop(Stop),
     /// Take what has happened out of a queue.
     Drain(Drain),
+    /// Serve an editor or agent: JSON-RPC on standard input and output.
+    Serve(Serve),
+    /// Print the JSON Schema of the protocol.
+    Schema,
     /// Check that this machine has what background work needs.
     Doctor(Doctor),
     /// Print completions for a shell.

@@ -96,9 +96,7 @@ impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
         let failure = Self::new(error.to_string());
         match error {
-            ConfigError::NoHome { variable, .. } => {
-                failure.hint(format!("set `HOME`, or `{variable}`, to an absolute path"))
-            }
+            ConfigError::NoHome => failure.hint("set `HOME` to an absolute path"),
             ConfigError::Unreadable { .. } => {
                 failure.hint("make the file readable for you, or move it away")
             }

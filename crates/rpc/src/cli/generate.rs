@@ -1,10 +1,11 @@
-//! What is generated from the grammar itself: completions and the manual page.
+//! What is generated from the program itself: completions, the manual page, the protocol's schema.
 
 use clap::CommandFactory;
 
 use super::args::{self, Cli};
 use super::failure::Failure;
 use super::out::Out;
+use crate::schema;
 
 /// `meanwhile completions SHELL`.
 pub(crate) fn completions(out: &mut Out, args: args::Completions) -> Result<u8, Failure> {
@@ -30,5 +31,11 @@ pub(crate) fn manual(out: &mut Out) -> Result<u8, Failure> {
         page.render_options_section(&mut text).map_err(cannot)?;
     }
     out.raw(&text)?;
+    Ok(0)
+}
+
+/// `meanwhile schema`.
+pub(crate) fn schema(out: &mut Out) -> Result<u8, Failure> {
+    out.raw(schema::text().as_bytes())?;
     Ok(0)
 }

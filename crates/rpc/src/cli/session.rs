@@ -10,7 +10,7 @@ use meanwhile_core::background::{Background, Events, Options, Role};
 
 use super::failure::Failure;
 use super::out::Out;
-use crate::config;
+use crate::{config, state_dir};
 
 /// What a command works with.
 pub(crate) struct Session {
@@ -22,7 +22,7 @@ pub(crate) struct Session {
 impl Session {
     async fn open(workspace: Option<&Path>) -> Result<Self, Failure> {
         let options = Options {
-            state_dir: config::state_dir()?,
+            state_dir: state_dir::find().map_err(Failure::new)?,
             workspace: self::workspace(workspace)?,
             role: Role::Visitor,
             settings: config::load()?.store,

@@ -51,6 +51,37 @@ pub(crate) fn overloaded(limit: usize) -> jsonrpc::Error {
     build(message, &data)
 }
 
+/// A request came before the handshake.
+pub(crate) fn not_initialized() -> jsonrpc::Error {
+    jsonrpc::Error {
+        code: ErrorCode::ServerError(-32002),
+        message: "the server is not initialized; send `initialize` first".into(),
+        data: None,
+    }
+}
+
+/// A reply is larger than a message may be.
+pub(crate) fn reply_too_long(bytes: usize, limit: usize) -> jsonrpc::Error {
+    let message = format!(
+        "limit reached: the reply would have {bytes} bytes, at most {limit} go; ask for less with \
+         `limit`, `max` or `tailBytes`"
+    );
+    let data =
+        ErrorData { limit: Some("messageBytes".to_owned()), ..ErrorData::of(Code::LimitReached) };
+    build(message, &data)
+}
+
+/// A handler panicked.
+pub(crate) fn panicked() -> jsonrpc::Error {
+    jsonrpc::Error {
+        code: ErrorCode::InternalError,
+        message: "internal error: this request failed, others go on; the log on standard error \
+                  says more"
+            .into(),
+        data: None,
+    }
+}
+
 fn build(message: String, data: &ErrorData) -> jsonrpc::Error {
     jsonrpc::Error {
         code: ErrorCode::from(data.kind.number()),

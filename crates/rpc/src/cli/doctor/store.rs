@@ -13,7 +13,7 @@ use nix::unistd::{AccessFlags, Uid, access, mkfifo};
 
 use super::{Check, Probe, mounts};
 use crate::cli::{session, show};
-use crate::config;
+use crate::{config, state_dir};
 
 /// Less room than this is soon gone: one task's output, kept at its default size, four times.
 const SPACE_LOW: u64 = 64 << 20;
@@ -31,10 +31,10 @@ pub(super) fn check(workspace: Option<&Path>) -> Vec<Check> {
         },
         Err(error) => Check::fail("settings", error.to_string(), NO_TASK, "correct the file"),
     };
-    let state = match config::state_dir() {
+    let state = match state_dir::find() {
         Ok(state) => state,
         Err(error) => {
-            let check = Check::fail("state directory", error.to_string(), NO_TASK, ELSEWHERE);
+            let check = Check::fail("state directory", error, NO_TASK, ELSEWHERE);
             return vec![settings, check];
         }
     };
