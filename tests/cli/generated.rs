@@ -41,13 +41,24 @@ fn bash_completes_commands_options_and_values() {
 }
 
 #[test]
-fn the_manual_tells_every_command() {
+fn every_command_has_its_manual_page() {
     let store = Store::new();
-    let page = store.ok(&["man"]);
-    assert!(page.contains(".TH meanwhile 1"), "{page}");
+    let program = store.ok(&["man"]);
+    assert!(program.contains(".TH meanwhile 1"), "{program}");
     for command in ["spawn", "ps", "logs", "wait", "stop", "drain", "serve", "schema", "doctor"] {
-        let name = format!("meanwhile\\-{command}");
-        assert!(page.contains(&name), "`{name}` is not in the manual");
+        let page = store.ok(&["man", command]);
+        assert!(page.contains(&format!(".TH meanwhile-{command} 1")), "{page}");
+        assert!(program.contains(&format!("meanwhile\\-{command}(1)")), "{command} is not listed");
     }
-    assert_eq!(page.matches(".TH ").count(), 1, "one page");
+    let page = store.ok(&["man", "spawn"]);
+    assert!(page.contains("/bin/sh \\-c"), "what a single argument means is told: {page}");
+    store.check(&["man", "spwan"], 2, "hint: the commands are spawn, ps");
+}
+
+#[test]
+fn the_schema_is_json() {
+    let store = Store::new();
+    let schema = store.json(&["schema"]);
+    assert_eq!(schema["protocolVersion"], 1);
+    assert!(schema["methods"]["task/spawn"].is_object(), "{schema:#}");
 }

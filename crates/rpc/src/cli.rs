@@ -31,6 +31,7 @@ mod wait;
 
 use args::{Cli, Command};
 use failure::Failure;
+pub(crate) use failure::reason;
 use out::Out;
 
 /// Does what the command line says.
@@ -56,7 +57,7 @@ fn run(Cli { workspace, command }: Cli) -> Result<ExitCode, Failure> {
         Command::Schema => written(generate::schema),
         Command::Doctor(args) => written(|out| doctor::run(out, workspace.as_deref(), &args)),
         Command::Completions(args) => written(|out| generate::completions(out, args)),
-        Command::Man => written(generate::manual),
+        Command::Man(args) => written(|out| generate::manual(out, args)),
     };
     code.map(ExitCode::from)
 }

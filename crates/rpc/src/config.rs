@@ -61,7 +61,7 @@ pub(crate) fn load() -> Result<Config, ConfigError> {
         {
             Ok(Config::default())
         }
-        Err(error) => Err(ConfigError::Unreadable { path, reason: error.to_string() }),
+        Err(error) => Err(ConfigError::Unreadable { path, reason: crate::cli::reason(&error) }),
     }
 }
 

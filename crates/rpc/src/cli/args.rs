@@ -34,31 +34,21 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// What to do.
+/// What to do. The help of each is that of its arguments' type.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run a command in the background.
     Spawn(Spawn),
-    /// List tasks: those that run, and those that ended lately.
     Ps(Ps),
-    /// Show the output of a task, byte for byte.
     Logs(Logs),
-    /// Wait until tasks end.
     Wait(Wait),
-    /// Stop tasks, with every process they started.
     Stop(Stop),
-    /// Take what has happened out of a queue.
     Drain(Drain),
-    /// Serve an editor or agent: JSON-RPC on standard input and output.
     Serve(Serve),
     /// Print the JSON Schema of the protocol.
     Schema,
-    /// Check that this machine has what background work needs.
     Doctor(Doctor),
-    /// Print completions for a shell.
     Completions(Completions),
-    /// Print the manual page, in roff.
-    Man,
+    Man(Man),
 }
 
 /// Run a command in the background.
@@ -235,6 +225,15 @@ pub(crate) struct Doctor {
 pub(crate) struct Completions {
     /// The shell.
     pub(crate) shell: Shell,
+}
+
+/// Print the manual page, in roff.
+#[derive(Debug, Args)]
+#[command(after_help = "To read it:\n  meanwhile man | man -l -")]
+pub(crate) struct Man {
+    /// The command whose page is meant [default: the program's own].
+    #[arg(value_name = "COMMAND")]
+    pub(crate) command: Option<String>,
 }
 
 /// The queue of whoever names none (contract, section 3).

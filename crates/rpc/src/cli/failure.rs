@@ -74,6 +74,14 @@ impl Failure {
     }
 }
 
+/// The system's word for what went wrong, in our style: `no such file or directory`.
+pub(crate) fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut chars = text.chars();
+    chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default()
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -88,7 +96,7 @@ impl From<io::Error> for Failure {
         if error.kind() == io::ErrorKind::BrokenPipe {
             return Self::ClosedOutput;
         }
-        Self::new(format!("cannot write to standard output: {error}"))
+        Self::new(format!("cannot write to standard output: {}", reason(&error)))
     }
 }
 

@@ -5,6 +5,7 @@ use clap::CommandFactory;
 use super::args::{self, Cli};
 use super::failure::Failure;
 use super::out::Out;
+use super::show;
 use crate::schema;
 
 /// `meanwhile completions SHELL`.
@@ -15,21 +16,26 @@ pub(crate) fn completions(out: &mut Out, args: args::Completions) -> Result<u8, 
     Ok(0)
 }
 
-/// `meanwhile man`: the program's page, and each command's after it.
-pub(crate) fn manual(out: &mut Out) -> Result<u8, Failure> {
-    let mut command = Cli::command().disable_help_subcommand(true);
-    command.build();
+/// `meanwhile man [COMMAND]`.
+pub(crate) fn manual(out: &mut Out, args: args::Man) -> Result<u8, Failure> {
+    let mut program = Cli::command().disable_help_subcommand(true);
+    program.build();
+    let page = match &args.command {
+        None => program,
+        Some(name) => match program.find_subcommand(name) {
+            Some(command) => command.clone(),
+            None => {
+                let names: Vec<&str> =
+                    program.get_subcommands().map(clap::Command::get_name).collect();
+                return Err(Failure::usage(format!("no command `{}`", show::one_line(name)))
+                    .hint(format!("the commands are {}", names.join(", "))));
+            }
+        },
+    };
     let mut text = Vec::new();
-    let cannot = |error| Failure::new(format!("cannot write the manual page: {error}"));
-    let page = clap_mangen::Man::new(command.clone());
-    page.render(&mut text).map_err(cannot)?;
-    for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
-        let page = clap_mangen::Man::new(sub.clone());
-        page.render_name_section(&mut text).map_err(cannot)?;
-        page.render_synopsis_section(&mut text).map_err(cannot)?;
-        page.render_description_section(&mut text).map_err(cannot)?;
-        page.render_options_section(&mut text).map_err(cannot)?;
-    }
+    clap_mangen::Man::new(page)
+        .render(&mut text)
+        .map_err(|error| Failure::new(format!("cannot write the manual page: {error}")))?;
     out.raw(&text)?;
     Ok(0)
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use meanwhile_core::background::Settings;
 
 use super::args;
-use super::failure::Failure;
+use super::failure::{Failure, reason};
 use crate::session::Start;
 use crate::{config, serve, state_dir};
 
@@ -17,7 +17,7 @@ pub(crate) fn run(workspace: Option<&Path>, args: &args::Serve) -> Result<ExitCo
         // A client that names no workspace means the directory the server was started in.
         let directory = super::session::workspace(workspace)?;
         std::env::set_current_dir(&directory).map_err(|error| {
-            Failure::usage(format!("cannot enter `{}`: {error}", directory.display()))
+            Failure::usage(format!("cannot enter `{}`: {}", directory.display(), reason(&error)))
         })?;
     }
     let start = match config::load() {
@@ -26,6 +26,7 @@ pub(crate) fn run(workspace: Option<&Path>, args: &args::Serve) -> Result<ExitCo
         // tells the client what is wrong, where a person sees it.
         Err(error) => Start { state_dir: Err(error.to_string()), settings: Settings::default() },
     };
-    serve::run(start)
-        .map_err(|error| Failure::new(format!("cannot use standard input and output: {error}")))
+    serve::run(start).map_err(|error| {
+        Failure::new(format!("cannot use standard input and output: {}", reason(&error)))
+    })
 }

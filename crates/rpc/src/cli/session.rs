@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use meanwhile_core::background::{Background, Events, Options, Role};
 
-use super::failure::Failure;
+use super::failure::{Failure, reason};
 use super::out::Out;
 use crate::{config, state_dir};
 
@@ -40,7 +40,7 @@ where
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::new(format!("cannot start the runtime: {error}")))?;
+        .map_err(|error| Failure::new(format!("cannot start the runtime: {}", reason(&error))))?;
     let result = runtime.block_on(async {
         let mut session = Session::open(workspace.as_deref()).await?;
         let result = command(&mut session).await;
@@ -60,7 +60,7 @@ pub(crate) fn workspace(named: Option<&Path>) -> Result<PathBuf, Failure> {
         Failure::usage(format!("cannot use `{}` as the workspace: {reason}", directory.display()))
             .hint("`--workspace DIR` names one")
     };
-    let path = directory.canonicalize().map_err(|error| problem(error.to_string()))?;
+    let path = directory.canonicalize().map_err(|error| problem(reason(&error)))?;
     match path.is_dir() {
         true => Ok(path),
         false => Err(problem("it is not a directory".to_owned())),

@@ -8,7 +8,7 @@ use meanwhile_core::{Error, limits};
 use tokio::io::AsyncReadExt;
 
 use super::args;
-use super::failure::Failure;
+use super::failure::{Failure, reason};
 use super::follow::{Follow, Manner, Piece};
 use super::live::{self, Live, result_line};
 use super::out::{self, Out, note, remark};
@@ -75,7 +75,7 @@ fn wish(args: args::Spawn) -> Result<Spawn, Failure> {
 /// A person means a directory as seen from where they stand, not from the workspace.
 fn from_here(directory: PathBuf) -> Result<PathBuf, Failure> {
     std::path::absolute(&directory).map_err(|error| {
-        Failure::usage(format!("cannot use `{}` as --cwd: {error}", directory.display()))
+        Failure::usage(format!("cannot use `{}` as --cwd: {}", directory.display(), reason(&error)))
     })
 }
 
@@ -166,10 +166,9 @@ async fn feed(background: &Background, id: TaskId) -> Result<(), Failure> {
     let mut stdin = tokio::io::stdin();
     let mut buffer = vec![0; INPUT_BYTES];
     loop {
-        let count = stdin
-            .read(&mut buffer)
-            .await
-            .map_err(|error| Failure::new(format!("cannot read standard input: {error}")))?;
+        let count = stdin.read(&mut buffer).await.map_err(|error| {
+            Failure::new(format!("cannot read standard input: {}", reason(&error)))
+        })?;
         match background.write(id, buffer[..count].to_vec(), count == 0).await {
             Ok(()) if count > 0 => {}
             // A command that ends before it has read all is no failure, as in any pipe.

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use nix::sys::prctl;
 
 use super::{Check, Status};
+use crate::cli::failure::reason;
 
 pub(super) fn check() -> Vec<Check> {
     vec![
@@ -79,7 +80,7 @@ fn verdict(
 ) -> Check {
     match result {
         Ok(found) => Check::ok(name, found),
-        Err(error) => Check::bad(worst, name, error.to_string(), cost, remedy),
+        Err(error) => Check::bad(worst, name, reason(&error), cost, remedy),
     }
 }
 

@@ -12,6 +12,7 @@ use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, Uid, access, mkfifo};
 
 use super::{Check, Probe, mounts};
+use crate::cli::failure::reason;
 use crate::cli::{session, show};
 use crate::{config, state_dir};
 
@@ -49,7 +50,7 @@ pub(super) fn check(workspace: Option<&Path>) -> Vec<Check> {
         match Probe::new(&state) {
             Ok(probe) => checks.extend(abilities(&probe)),
             Err(error) => {
-                let found = format!("cannot write there: {error}");
+                let found = format!("cannot write there: {}", reason(&error));
                 checks.push(Check::fail("writable", found, NO_TASK, ELSEWHERE));
             }
         }
@@ -196,10 +197,10 @@ fn nature(kind: &str) -> Nature {
 fn abilities(probe: &Probe) -> Vec<Check> {
     let verdict = |name, result: io::Result<()>, cost: &str| match result {
         Ok(()) => Check::ok(name, "yes"),
-        Err(error) => Check::fail(name, error.to_string(), cost, ELSEWHERE),
+        Err(error) => Check::fail(name, reason(&error), cost, ELSEWHERE),
     };
     let file =
-        |name: &str| File::options().create(true).write(true).read(true).open(probe.path(name));
+        |name: &str| File::options().create_new(true).write(true).read(true).open(probe.path(name));
     vec![
         verdict(
             "programs run there",
