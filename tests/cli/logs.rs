@@ -16,7 +16,7 @@ fn output_is_shown_byte_for_byte() {
     let lines = store.run(&["logs", "--json", &id]).json_lines();
     assert_eq!(
         json!(lines),
-        json!([{"id": id, "offset": 0, "data": "/wAbWzMxeA0K", "encoding": "base64"}])
+        json!([{"id": id, "offset": 0, "data": "/wAbWzMxbXgNCg==", "encoding": "base64"}])
     );
 }
 

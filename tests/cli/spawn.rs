@@ -116,7 +116,7 @@ fn json_lines_are_the_task_its_output_and_its_end() {
     let lines = ran.json_lines();
     let (first, rest) = lines.split_first().expect("a first line");
     let (last, output) = rest.split_last().expect("a last line");
-    assert_eq!(first["task"]["exit"], json!(null));
+    assert_eq!(first["task"]["command"], "printf 'one\\n'; printf 'tw\\303'; exit 5");
     assert_eq!(last["task"]["exit"], json!({"code": 5, "signal": null}));
     assert_eq!(last["task"]["output"]["total"], 7);
     let mut offset = 0;

@@ -31,6 +31,8 @@ pub(crate) mod style {
 /// Standard output.
 pub(crate) struct Out {
     stdout: io::BufWriter<io::StdoutLock<'static>>,
+    /// Whether somebody looks at standard output itself.
+    pub(crate) terminal: bool,
     /// Whether standard output is a terminal that wants colours.
     pub(crate) colour: bool,
     /// The width to fit to; `None` where nobody looks, and nothing is cut.
@@ -41,12 +43,12 @@ impl Out {
     pub(crate) fn new() -> Self {
         let stdout = io::stdout();
         let colour = wants_colour(&stdout);
-        let width = stdout
-            .is_terminal()
+        let terminal = stdout.is_terminal();
+        let width = terminal
             .then(|| console::Term::stdout().size_checked())
             .flatten()
             .map(|(_, columns)| usize::from(columns));
-        Self { stdout: io::BufWriter::new(stdout.lock()), colour, width }
+        Self { stdout: io::BufWriter::new(stdout.lock()), terminal, colour, width }
     }
 
     /// Bytes as they are.

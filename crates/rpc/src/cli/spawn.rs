@@ -200,7 +200,7 @@ impl Screen<'_> {
             self.show_held()?;
             self.aside(format_args!("... {} bytes were not kept ...", show::thousands(to - from)));
         }
-        if self.live.is_none() {
+        if !self.shares_screen() {
             self.out.raw(&chunk.data)?;
             return self.out.flush();
         }
@@ -214,6 +214,11 @@ impl Screen<'_> {
         self.show_held()?;
         self.held = rest;
         Ok(())
+    }
+
+    /// Whether output and moving line are drawn in one place.
+    fn shares_screen(&self) -> bool {
+        self.live.is_some() && self.out.terminal
     }
 
     fn show_held(&mut self) -> Result<(), Failure> {
@@ -239,7 +244,7 @@ impl Screen<'_> {
 
     /// Shows what is left, and the result.
     fn finish(mut self, task: &Task) -> Result<(), Failure> {
-        if self.live.is_some() && !self.held.is_empty() {
+        if !self.held.is_empty() {
             self.held.push(b'\n');
         }
         self.show_held()?;
