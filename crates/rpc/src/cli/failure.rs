@@ -121,6 +121,11 @@ impl From<Error> for Failure {
             Error::Invalid { field, message } => Self::usage(format!("`{field}`: {message}")),
             Error::UnknownTask(id) => Self::new(format!("no task `{id}` in this workspace"))
                 .hint("`meanwhile ps --all` lists its tasks; `--workspace DIR` looks in another"),
+            // ENOENT of the program itself, errno(3).
+            Error::SpawnFailed { path: None, errno: libc::ENOENT, .. } => Self::new(
+                error.to_string(),
+            )
+            .hint("a program is looked for in PATH; a shell's own word needs one: `sh -c 'WORD'`"),
             Error::SpawnFailed { .. } => Self::new(error.to_string()),
             Error::LimitReached { .. } => Self::new(error.to_string()),
             Error::NotRunning { id, message } => {

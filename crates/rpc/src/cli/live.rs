@@ -76,9 +76,9 @@ impl Live {
             let (position, told) =
                 describe(now.since(line.started), line.forecast, line.progress.as_ref());
             line.bar.set_style(look(position.is_some()));
-            line.bar.set_position(position.unwrap_or(0));
             line.bar.set_message(format!("{told} · {}", line.command));
-            line.bar.tick();
+            // This moves the spinner, too.
+            line.bar.update(|state| state.set_pos(position.unwrap_or(0)));
         }
     }
 

@@ -152,10 +152,10 @@ pub(crate) fn interrupted(ids: &[TaskId]) -> u8 {
     let names = names.join(" ");
     match ids {
         [id] => note(format_args!(
-            "\nthe task goes on: `meanwhile logs -f {id}` shows it, `meanwhile stop {id}` ends it"
+            "the task goes on: `meanwhile logs -f {id}` shows it, `meanwhile stop {id}` ends it"
         )),
         _ => note(format_args!(
-            "\nthe tasks go on: `meanwhile ps` lists them, `meanwhile stop {names}` ends them"
+            "the tasks go on: `meanwhile ps` lists them, `meanwhile stop {names}` ends them"
         )),
     }
     show::INTERRUPTED
