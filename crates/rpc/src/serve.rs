@@ -477,3 +477,6 @@ fn request(method: String, params: Option<Value>, number: Option<i64>) -> Reques
     }
     request.finish()
 }
+
+#[cfg(test)]
+mod tests;
