@@ -21,18 +21,31 @@ struct Client {
 
 impl Client {
     fn start() -> Self {
+        Self::start_with(|builder| builder)
+    }
+
+    /// With other handlers for some methods: the first one that is registered is called.
+    fn start_with(
+        prepare: impl FnOnce(LspServiceBuilder<Server>) -> LspServiceBuilder<Server>,
+    ) -> Self {
         let (to, input) = tokio::io::duplex(1 << 20);
         let (output, from) = tokio::io::duplex(1 << 20);
         let start = Start {
             state_dir: Err("there is none in this test".to_owned()),
             settings: Settings::default(),
         };
-        let server = tokio::spawn(serve(start, input, output));
+        let (events, incoming_events) = mpsc::unbounded_channel();
+        let builder = register(prepare(LspService::build(|_| Server::new(start, events))));
+        let server = tokio::spawn(serve_with(builder, incoming_events, input, output));
         Self { to: Some(to), from, decoder: Decoder::new(), server }
     }
 
     async fn ready() -> Self {
-        let mut client = Self::start();
+        Self::start().initialized().await
+    }
+
+    async fn initialized(self) -> Self {
+        let mut client = self;
         let reply = client.ask("initialize", json!({"capabilities": {}})).await;
         assert!(reply.get("result").is_some(), "{reply}");
         client.notify("initialized", json!({})).await;
@@ -245,4 +258,128 @@ async fn the_death_of_the_client_is_the_end() {
     drop(child.stdin.take());
     assert!(!client.end().await);
     child.wait().unwrap();
+}
+
+type Answer = tower_lsp::jsonrpc::Result<Value>;
+
+async fn hang(_: &Server, _: Value) -> Answer {
+    std::future::pending().await
+}
+
+async fn panic(_: &Server, _: Value) -> Answer {
+    panic!("this handler panics, as the test asks");
+}
+
+async fn a_megabyte(_: &Server, _: Value) -> Answer {
+    Ok("x".repeat(1 << 20).into())
+}
+
+async fn too_much(_: &Server, _: Value) -> Answer {
+    Ok("x".repeat(17 << 20).into())
+}
+
+#[tokio::test]
+async fn no_number_of_waiting_requests_holds_up_another() {
+    let client = Client::start_with(|builder| builder.custom_method("task/wait", hang));
+    let mut client = client.initialized().await;
+    for id in 0..WAITING_MAX {
+        client.request(id, "task/wait", json!({})).await;
+    }
+    let one_more = client.ask("task/wait", json!({})).await;
+    is_error(&one_more, json!("task/wait"), -32000);
+    let data = json!({"kind": "serverOverloaded", "limit": "waitingRequests", "retryable": true});
+    assert_eq!(one_more["error"]["data"], data);
+    is_error(&client.ask("task/check", json!({})).await, json!("task/check"), 1005);
+
+    client.notify("$/cancelRequest", json!({"id": 7})).await;
+    is_error(&client.read().await.unwrap(), json!(7), -32800);
+    // Neither is running, so neither is answered.
+    client.notify("$/cancelRequest", json!({"id": 7})).await;
+    client.notify("$/cancelRequest", json!({"id": {}})).await;
+    is_error(&client.ask("task/check", json!({})).await, json!("task/check"), 1005);
+    // The place that was freed is taken again, under the same id.
+    client.request(7, "task/wait", json!({})).await;
+    client.request(7, "task/wait", json!({})).await;
+    is_error(&client.read().await.unwrap(), json!(7), -32600);
+
+    assert_eq!(client.ask("shutdown", Value::Null).await["result"], Value::Null);
+    client.notify("exit", Value::Null).await;
+    assert!(client.end().await);
+}
+
+#[tokio::test]
+async fn any_id_can_be_cancelled() {
+    let client = Client::start_with(|builder| builder.custom_method("task/wait", hang));
+    let mut client = client.initialized().await;
+    for id in [json!("a"), json!(-1), json!(1u64 << 40), json!(u64::MAX)] {
+        client.request(id.clone(), "task/wait", json!({})).await;
+        client.notify("$/cancelRequest", json!({ "id": id.clone() })).await;
+        is_error(&client.read().await.unwrap(), id, -32800);
+    }
+}
+
+#[tokio::test]
+async fn a_change_is_carried_out_although_it_is_cancelled() {
+    let client = Client::start_with(|builder| {
+        builder.custom_method("task/drain", async |_: &Server, _: Value| -> Answer {
+            tokio::task::yield_now().await;
+            Ok("drained".into())
+        })
+    });
+    let mut client = client.initialized().await;
+    client.request(1, "task/drain", json!({})).await;
+    client.notify("$/cancelRequest", json!({"id": 1})).await;
+    assert_eq!(client.read().await.unwrap()["result"], "drained");
+}
+
+#[tokio::test]
+async fn a_panic_fails_one_request() {
+    let client = Client::start_with(|builder| {
+        builder.custom_method("task/wait", hang).custom_method("task/read", panic)
+    });
+    let mut client = client.initialized().await;
+    client.request(1, "task/wait", json!({})).await;
+    for _ in 0..2 {
+        is_error(&client.ask("task/read", json!({})).await, json!("task/read"), -32603);
+    }
+    is_error(&client.ask("task/check", json!({})).await, json!("task/check"), 1005);
+    client.notify("$/cancelRequest", json!({"id": 1})).await;
+    is_error(&client.read().await.unwrap(), json!(1), -32800);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_the_input_waits_for_no_request_for_long() {
+    let client = Client::start_with(|builder| builder.custom_method("task/wait", hang));
+    let mut client = client.initialized().await;
+    client.request(1, "task/wait", json!({})).await;
+    client.request(2, "task/check", json!({})).await;
+    let began = tokio::time::Instant::now();
+    client.to = None;
+    is_error(&client.read().await.unwrap(), json!(2), 1005);
+    assert!(!client.end().await);
+    assert!(began.elapsed() < Duration::from_millis(500), "took {:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_client_that_reads_late_gets_every_reply() {
+    let client = Client::start_with(|builder| builder.custom_method("task/read", a_megabyte));
+    let mut client = client.initialized().await;
+    for id in 0..80 {
+        client.request(id, "task/read", json!({})).await;
+    }
+    let mut ids: Vec<u64> = Vec::new();
+    for _ in 0..80 {
+        ids.push(client.read().await.unwrap()["id"].as_u64().unwrap());
+    }
+    ids.sort_unstable();
+    assert!(ids.into_iter().eq(0..80));
+}
+
+#[tokio::test]
+async fn a_reply_that_is_too_long_becomes_an_error() {
+    let client = Client::start_with(|builder| builder.custom_method("task/read", too_much));
+    let mut client = client.initialized().await;
+    let reply = client.ask("task/read", json!({})).await;
+    is_error(&reply, json!("task/read"), 1003);
+    assert_eq!(reply["error"]["data"], json!({"kind": "limitReached", "limit": "messageBytes"}));
 }
