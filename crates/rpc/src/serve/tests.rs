@@ -135,7 +135,7 @@ async fn the_handshake_is_that_of_the_contract() {
     is_error(
         &client.ask("textDocument/hover", json!({})).await,
         json!("textDocument/hover"),
-        -32602,
+        -32601,
     );
     client.notify("no/such", json!({})).await;
     client.request(1, "shutdown", Value::Null).await;
@@ -176,7 +176,7 @@ async fn what_is_malformed_is_answered_and_the_next_message_too() {
         (b"{}", Value::Null, -32600),
         (b"[]", Value::Null, -32600),
         (br#"{"jsonrpc":"2.0","id":1.5,"method":"task/check"}"#, Value::Null, -32600),
-        (br#"{"jsonrpc":"1.0","id":7,"method":"task/check"}"#, json!(7), -32600),
+        (br#"{"jsonrpc":"1.0","id":7,"method":"task/check"}"#, Value::Null, -32600),
         (br#"{"jsonrpc":"2.0","id":8,"method":"task/check","params":[1]}"#, json!(8), -32602),
     ] {
         client.send(body).await;
