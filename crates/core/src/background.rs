@@ -5,9 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::task::{
-    Cause, DeliveredBy, Notification, Outcome, Progress, Task, TaskId, Timestamp,
-};
+use crate::task::{Cause, DeliveredBy, Notification, Outcome, Progress, Task, TaskId, Timestamp};
 
 /// How to open the background manager.
 #[derive(Debug, Clone)]
