@@ -7,3 +7,6 @@ pub(crate) mod error;
 pub(crate) mod from_wire;
 pub(crate) mod signal;
 pub(crate) mod to_wire;
+
+#[cfg(test)]
+mod tests;

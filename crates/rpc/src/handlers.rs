@@ -28,3 +28,6 @@ pub(crate) type Result<T> = std::result::Result<T, Error>;
 fn refused(why: meanwhile_core::Error) -> Error {
     error::from_core(&why)
 }
+
+#[cfg(test)]
+mod tests;

@@ -58,11 +58,10 @@ impl Serialize for Id {
     }
 }
 
-/// Why a body is no message, and what to answer.
+/// Why a body is no message, and what to answer, with a null id: that of what is no request is not
+/// to be relied on (JSON-RPC 2.0, section 5).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Malformed {
-    /// The id, where it could be read.
-    pub id: Option<Id>,
     /// -32700 for what is not JSON, -32600 for JSON that is no request.
     pub code: i64,
     /// What was wrong and what was expected.
@@ -77,17 +76,16 @@ pub struct Malformed {
 /// message of JSON-RPC 2.0.
 pub fn parse(body: &[u8]) -> Result<Message, Malformed> {
     let value = serde_json::from_slice(body).map_err(|error| Malformed {
-        id: None,
         code: -32700,
         message: format!("the body is not JSON: {error}; expected one JSON-RPC message").into(),
     })?;
     match value {
         Value::Object(members) => classify(members),
         Value::Array(_) => {
-            Err(invalid(None, "a batch is not supported; send each request in a frame of its own"))
+            Err(invalid("a batch is not supported; send each request in a frame of its own"))
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
-            Err(invalid(None, "the body is not an object; expected one JSON-RPC message"))
+            Err(invalid("the body is not an object; expected one JSON-RPC message"))
         }
     }
 }
@@ -100,17 +98,16 @@ fn classify(mut members: Map<String, Value>) -> Result<Message, Malformed> {
             (Some(number), _) => Some(Some(Id::Number(number))),
             (None, Some(number)) => Some(Some(Id::Large(number))),
             (None, None) => {
-                return Err(invalid(None, "`id` is a fraction; expected an integer or a string"));
+                return Err(invalid("`id` is a fraction; expected an integer or a string"));
             }
         },
         Some(Value::Null) => Some(None),
         Some(Value::Bool(_) | Value::Array(_) | Value::Object(_)) => {
-            return Err(invalid(None, "`id` is no id; expected an integer or a string"));
+            return Err(invalid("`id` is no id; expected an integer or a string"));
         }
     };
-    let known = id.clone().flatten();
     if members.get("jsonrpc").and_then(Value::as_str) != Some("2.0") {
-        return Err(invalid(known, "`jsonrpc` is not \"2.0\"; expected a JSON-RPC 2.0 message"));
+        return Err(invalid("`jsonrpc` is not \"2.0\"; expected a JSON-RPC 2.0 message"));
     }
     let params = members.remove("params").filter(|params| !params.is_null());
     match (members.remove("method"), id) {
@@ -119,9 +116,9 @@ fn classify(mut members: Map<String, Value>) -> Result<Message, Malformed> {
         }
         (Some(Value::String(method)), None) => Ok(Message::Notification { method, params }),
         (Some(Value::String(_)), Some(None)) => {
-            Err(invalid(None, "`id` is null; expected an integer or a string"))
+            Err(invalid("`id` is null; expected an integer or a string"))
         }
-        (Some(_), _) => Err(invalid(known, "`method` is not a string; expected a method's name")),
+        (Some(_), _) => Err(invalid("`method` is not a string; expected a method's name")),
         (None, id) => {
             let outcome = match (members.remove("result"), members.remove("error")) {
                 (Some(result), None) => Ok(result),
@@ -129,19 +126,19 @@ fn classify(mut members: Map<String, Value>) -> Result<Message, Malformed> {
                 (Some(_), Some(_)) | (None, None) => {
                     let message = "neither request nor response; expected `method`, or `id` with \
                                    one of `result` and `error`";
-                    return Err(invalid(known, message));
+                    return Err(invalid(message));
                 }
             };
             match id {
                 Some(id) => Ok(Message::Response { id, outcome }),
-                None => Err(invalid(None, "a response without `id`; expected that of a request")),
+                None => Err(invalid("a response without `id`; expected that of a request")),
             }
         }
     }
 }
 
-fn invalid(id: Option<Id>, message: &'static str) -> Malformed {
-    Malformed { id, code: -32600, message: message.into() }
+fn invalid(message: &'static str) -> Malformed {
+    Malformed { code: -32600, message: message.into() }
 }
 
 #[cfg(test)]
@@ -151,12 +148,12 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn refused(body: impl AsRef<[u8]>, code: i64, id: Option<Id>) {
+    fn refused(body: impl AsRef<[u8]>, code: i64) {
         let body = body.as_ref();
         let shown = String::from_utf8_lossy(body).chars().take(80).collect::<String>();
         match parse(body) {
             Err(malformed) => {
-                assert_eq!((malformed.code, malformed.id), (code, id), "{shown}");
+                assert_eq!(malformed.code, code, "{shown}");
             }
             Ok(message) => panic!("{shown} was taken for {message:?}"),
         }
@@ -169,38 +166,33 @@ mod tests {
 
     #[test]
     fn what_is_not_json_is_a_parse_error() {
-        refused("", -32700, None);
-        refused("{", -32700, None);
-        refused("{} {}", -32700, None);
-        refused(b"\"\xff\"", -32700, None);
-        refused(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"\xc3\x28\"}", -32700, None);
+        refused("", -32700);
+        refused("{", -32700);
+        refused("{} {}", -32700);
+        refused(b"\"\xff\"", -32700);
+        refused(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"\xc3\x28\"}", -32700);
         let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
-        refused(&deep, -32700, None);
-        refused(
-            format!(r#"{{"jsonrpc":"2.0","id":1,"method":"m","params":{deep}}}"#),
-            -32700,
-            None,
-        );
+        refused(&deep, -32700);
+        refused(format!(r#"{{"jsonrpc":"2.0","id":1,"method":"m","params":{deep}}}"#), -32700);
     }
 
     #[test]
     fn json_that_is_no_message_is_an_invalid_request() {
         for body in ["{}", "[]", "5", "null", "\"x\"", r#"[{"jsonrpc":"2.0","id":1,"method":"m"}]"#]
         {
-            refused(body, -32600, None);
+            refused(body, -32600);
         }
         for id in ["1.5", "1e300", "true", "[]", "{}", "null"] {
             let body = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"m"}}"#);
-            refused(body, -32600, None);
+            refused(body, -32600);
         }
-        let one = Some(Id::Number(1));
-        refused(r#"{"jsonrpc":"1.0","id":1,"method":"m"}"#, -32600, one.clone());
-        refused(r#"{"jsonrpc":2.0,"id":1,"method":"m"}"#, -32600, one.clone());
-        refused(r#"{"id":1,"method":"m"}"#, -32600, one.clone());
-        refused(r#"{"jsonrpc":"2.0","id":1}"#, -32600, one.clone());
-        refused(r#"{"jsonrpc":"2.0","id":1,"method":5}"#, -32600, one.clone());
-        refused(r#"{"jsonrpc":"2.0","id":1,"result":1,"error":{}}"#, -32600, one);
-        refused(r#"{"jsonrpc":"2.0","result":1}"#, -32600, None);
+        refused(r#"{"jsonrpc":"1.0","id":1,"method":"m"}"#, -32600);
+        refused(r#"{"jsonrpc":2.0,"id":1,"method":"m"}"#, -32600);
+        refused(r#"{"id":1,"method":"m"}"#, -32600);
+        refused(r#"{"jsonrpc":"2.0","id":1}"#, -32600);
+        refused(r#"{"jsonrpc":"2.0","id":1,"method":5}"#, -32600);
+        refused(r#"{"jsonrpc":"2.0","id":1,"result":1,"error":{}}"#, -32600);
+        refused(r#"{"jsonrpc":"2.0","result":1}"#, -32600);
     }
 
     #[test]

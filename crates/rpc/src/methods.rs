@@ -77,3 +77,8 @@ fn spawn(params: Option<&Value>) -> Conduct {
 pub(crate) fn is_ours(method: &str) -> bool {
     METHODS.contains(&method)
 }
+
+/// Whether a request is served: one of ours, or one of LSP's that we need.
+pub(crate) fn is_known(method: &str) -> bool {
+    is_ours(method) || matches!(method, "initialize" | "shutdown" | "workspace/executeCommand")
+}

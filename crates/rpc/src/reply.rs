@@ -7,13 +7,14 @@ use serde_json::Value;
 use tower_lsp::jsonrpc::{Error, ErrorCode, Response};
 
 use crate::convert::error;
+use crate::methods;
 use crate::outbox::{Mark, Outbox};
 
-/// A reply. `id` is null where the request's could not be read.
+/// A reply.
 #[derive(Debug, Serialize)]
 pub(crate) struct Reply<'a> {
     jsonrpc: &'static str,
-    id: Option<&'a Id>,
+    id: &'a Id,
     #[serde(flatten)]
     outcome: Outcome<'a>,
 }
@@ -32,13 +33,13 @@ impl<'a> Reply<'a> {
             Ok(result) => Outcome::Result(result),
             Err(error) => Outcome::Error(std::borrow::Cow::Borrowed(error)),
         };
-        Self { jsonrpc: "2.0", id: Some(id), outcome }
+        Self { jsonrpc: "2.0", id, outcome }
     }
 
     /// A refusal.
     pub(crate) fn error(id: &'a Id, error: Error) -> Self {
         let outcome = Outcome::Error(std::borrow::Cow::Owned(error));
-        Self { jsonrpc: "2.0", id: Some(id), outcome }
+        Self { jsonrpc: "2.0", id, outcome }
     }
 
     /// Sends it.
@@ -49,13 +50,11 @@ impl<'a> Reply<'a> {
     pub(crate) fn send(&self, outbox: &Outbox) -> Result<Mark, Mark> {
         let body = serde_json::to_vec(self)
             .expect("replies are made of strings, numbers and string-keyed maps only");
-        match self.id {
-            Some(id) if body.len() > MESSAGE_BYTES => {
-                let error = error::reply_too_long(body.len(), MESSAGE_BYTES);
-                Err(outbox.send(&Reply::error(id, error)))
-            }
-            Some(_) | None => Ok(outbox.send_body(&body)),
+        if body.len() > MESSAGE_BYTES {
+            let error = error::reply_too_long(body.len(), MESSAGE_BYTES);
+            return Err(outbox.send(&Reply::error(self.id, error)));
         }
+        Ok(outbox.send_body(&body))
     }
 }
 
@@ -63,22 +62,23 @@ impl<'a> Reply<'a> {
 #[derive(Debug, Serialize)]
 pub(crate) struct Refusal {
     jsonrpc: &'static str,
-    id: Option<Id>,
+    /// Always null: it answers what has no id.
+    id: (),
     error: Error,
 }
 
 impl Reply<'_> {
     /// The answer to a body that is no message.
     pub(crate) fn malformed(malformed: Malformed) -> Refusal {
-        let Malformed { id, code, message } = malformed;
-        Refusal { jsonrpc: "2.0", id, error: Error { code: code.into(), message, data: None } }
+        let Malformed { code, message } = malformed;
+        Refusal { jsonrpc: "2.0", id: (), error: Error { code: code.into(), message, data: None } }
     }
 
     /// The answer to a frame that cannot be read.
     pub(crate) fn fault(fault: &Fault) -> Refusal {
         let error =
             Error { code: fault.code().into(), message: fault.to_string().into(), data: None };
-        Refusal { jsonrpc: "2.0", id: None, error }
+        Refusal { jsonrpc: "2.0", id: (), error }
     }
 }
 
@@ -105,13 +105,11 @@ pub(crate) fn explain(
     outcome.map_err(|mut error| {
         let bare = error.message == error.code.description();
         match error.code {
-            ErrorCode::MethodNotFound => {
-                let shown: String = method.chars().take(64).collect();
-                error.message =
-                    format!("unknown method `{shown}`; the result of `initialize` lists them")
-                        .into();
-                error.data = None;
+            // The router knows all of LSP, and reads the parameters of what we do not serve.
+            ErrorCode::InvalidParams if !methods::is_known(method) => {
+                return unknown_method(method);
             }
+            ErrorCode::MethodNotFound => return unknown_method(method),
             ErrorCode::ServerError(-32002) => error = error::not_initialized(),
             ErrorCode::InvalidRequest if shut_down => {
                 error.message = "the server was shut down; only `exit` is accepted".into();
@@ -129,4 +127,10 @@ pub(crate) fn explain(
         }
         error
     })
+}
+
+fn unknown_method(method: &str) -> Error {
+    let shown: String = method.chars().take(64).collect();
+    let message = format!("unknown method `{shown}`; the result of `initialize` lists them");
+    Error { code: ErrorCode::MethodNotFound, message: message.into(), data: None }
 }

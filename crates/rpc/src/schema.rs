@@ -10,20 +10,27 @@ use crate::wire;
 /// The document: for each method its `params` and `result`, for each push its `params`, and what
 /// the handshake adds to LSP's.
 pub(crate) fn document() -> Value {
-    let mut generator = SchemaSettings::draft2020_12().into_generator();
-    let methods: Map<String, Value> =
-        METHODS.iter().map(|name| ((*name).to_owned(), method(name, &mut generator))).collect();
+    // What is read may leave out what has a default; what is written always has it.
+    let mut read = SchemaSettings::draft2020_12().into_generator();
+    let mut written = SchemaSettings::draft2020_12().for_serialize().into_generator();
+    let methods: Map<String, Value> = METHODS
+        .iter()
+        .map(|name| ((*name).to_owned(), method(name, &mut read, &mut written)))
+        .collect();
     let pushes: Map<String, Value> = wire::Push::METHODS
         .iter()
-        .map(|name| ((*name).to_owned(), json!({"params": push(name, &mut generator)})))
+        .map(|name| ((*name).to_owned(), json!({"params": push(name, &mut written)})))
         .collect();
     let initialize = json!({
-        "initializationOptions": of::<wire::InitializationOptions>(&mut generator),
-        "capabilities.experimental.meanwhile": of::<wire::Capability>(&mut generator),
+        "initializationOptions": of::<wire::InitializationOptions>(&mut read),
+        "capabilities.experimental.meanwhile": of::<wire::Capability>(&mut written),
     });
-    let error_data = of::<wire::ErrorData>(&mut generator);
+    let error_data = of::<wire::ErrorData>(&mut written);
     let codes: Map<String, Value> =
         wire::Code::ALL.iter().map(|code| (code.number().to_string(), json!(code))).collect();
+    let mut definitions = written.take_definitions(true);
+    definitions.values_mut().for_each(never_null);
+    definitions.extend(read.take_definitions(true));
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "The protocol of meanwhile",
@@ -33,8 +40,38 @@ pub(crate) fn document() -> Value {
         "pushes": pushes,
         "commands": COMMANDS,
         "errors": {"data": error_data, "codes": codes},
-        "$defs": generator.take_definitions(true),
+        "$defs": definitions,
     })
+}
+
+/// An optional member of what we write is left out, never null; the generator cannot know.
+fn never_null(schema: &mut Value) {
+    let required: Vec<Value> =
+        schema.get("required").and_then(Value::as_array).cloned().unwrap_or_default();
+    let Some(Value::Object(members)) = schema.get_mut("properties") else { return };
+    for (name, member) in members {
+        if required.iter().any(|required| required == name) {
+            continue;
+        }
+        let Some(member) = member.as_object_mut() else { continue };
+        if let Some(Value::Array(types)) = member.get_mut("type") {
+            types.retain(|kind| kind != "null");
+            if let [only] = &mut types[..] {
+                let only = only.take();
+                member.insert("type".to_owned(), only);
+            }
+        }
+        if let Some(Value::Array(mut choices)) = member.remove("anyOf") {
+            choices.retain(|choice| choice.get("type") != Some(&Value::from("null")));
+            match (choices.pop(), choices.is_empty()) {
+                (Some(Value::Object(only)), true) => member.extend(only),
+                (last, _) => {
+                    choices.extend(last);
+                    member.insert("anyOf".to_owned(), Value::Array(choices));
+                }
+            }
+        }
+    }
 }
 
 /// The document as text: what is committed as `docs/schema.json`.
@@ -45,21 +82,19 @@ pub(crate) fn text() -> String {
     text
 }
 
-fn method(name: &str, generator: &mut SchemaGenerator) -> Value {
+fn method(name: &str, read: &mut SchemaGenerator, written: &mut SchemaGenerator) -> Value {
     let (params, result) = match name {
-        "task/spawn" => (of::<wire::SpawnParams>(generator), of::<wire::TaskResult>(generator)),
-        "task/check" => (of::<wire::CheckParams>(generator), of::<wire::CheckResult>(generator)),
-        "task/drain" => (of::<wire::DrainParams>(generator), of::<wire::DrainResult>(generator)),
-        "task/ack" => (of::<wire::AckParams>(generator), of::<wire::AckResult>(generator)),
-        "task/wait" => (of::<wire::WaitParams>(generator), of::<wire::WaitResult>(generator)),
-        "task/read" => (of::<wire::ReadParams>(generator), of::<wire::ReadResult>(generator)),
-        "task/stop" => (of::<wire::StopParams>(generator), of::<wire::TaskResult>(generator)),
-        "task/write" => (of::<wire::WriteParams>(generator), of::<wire::Empty>(generator)),
-        "task/subscribe" => (of::<wire::SubscribeParams>(generator), of::<wire::Empty>(generator)),
-        "task/unsubscribe" => {
-            (of::<wire::UnsubscribeParams>(generator), of::<wire::Empty>(generator))
-        }
-        "task/remove" => (of::<wire::RemoveParams>(generator), of::<wire::RemoveResult>(generator)),
+        "task/spawn" => (of::<wire::SpawnParams>(read), of::<wire::TaskResult>(written)),
+        "task/check" => (of::<wire::CheckParams>(read), of::<wire::CheckResult>(written)),
+        "task/drain" => (of::<wire::DrainParams>(read), of::<wire::DrainResult>(written)),
+        "task/ack" => (of::<wire::AckParams>(read), of::<wire::AckResult>(written)),
+        "task/wait" => (of::<wire::WaitParams>(read), of::<wire::WaitResult>(written)),
+        "task/read" => (of::<wire::ReadParams>(read), of::<wire::ReadResult>(written)),
+        "task/stop" => (of::<wire::StopParams>(read), of::<wire::TaskResult>(written)),
+        "task/write" => (of::<wire::WriteParams>(read), of::<wire::Empty>(written)),
+        "task/subscribe" => (of::<wire::SubscribeParams>(read), of::<wire::Empty>(written)),
+        "task/unsubscribe" => (of::<wire::UnsubscribeParams>(read), of::<wire::Empty>(written)),
+        "task/remove" => (of::<wire::RemoveParams>(read), of::<wire::RemoveResult>(written)),
         other => unreachable!("`{other}` is in the list of methods and has no schema"),
     };
     json!({"params": params, "result": result})
@@ -93,6 +128,19 @@ mod tests {
         }
         let committed = std::fs::read_to_string(path).unwrap_or_default();
         assert!(committed == text(), "docs/schema.json is old; MEANWHILE_BLESS=1 writes it anew");
+    }
+
+    #[test]
+    fn what_may_be_null_is_told_from_what_may_be_left_out() {
+        let document = document();
+        let member = |path: &str| document.pointer(path).unwrap_or_else(|| panic!("no {path}"));
+        assert_eq!(member("/$defs/Task/properties/label/type"), "string");
+        assert_eq!(member("/$defs/Task/properties/exit/$ref"), "#/$defs/Exit");
+        assert_eq!(*member("/$defs/Exit/required"), json!(["code", "signal"]));
+        assert_eq!(*member("/$defs/Exit/properties/code/type"), json!(["integer", "null"]));
+        let linger = "/$defs/InitializationOptions/properties/lingerMs/type";
+        assert_eq!(*member(linger), json!(["integer", "null"]));
+        assert_eq!(*member("/$defs/SpawnParams/required"), json!(["command"]));
     }
 
     #[test]

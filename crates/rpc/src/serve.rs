@@ -9,34 +9,31 @@
 //! Requests are known to the router by a number of ours, so that every id a client may choose can
 //! be cancelled, and a panic leaves nothing behind.
 
+mod dispatch;
+
 use std::collections::HashMap;
 use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use meanwhile_core::background::{Events, Lease};
 use meanwhile_rpc::frame::Decoder;
-use meanwhile_rpc::message::{self, Id, Message};
-use serde_json::{Map, Value, json};
+use meanwhile_rpc::message::{self, Id};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tower_lsp::jsonrpc::{Request, Response};
-use tower_lsp::{ClientSocket, LspService};
-use tower_service::Service as _;
+use tower_lsp::{ClientSocket, LspService, LspServiceBuilder};
 
 use crate::handlers::{
     ack, check, drain, read, remove, spawn, stop, subscribe, unsubscribe, wait, write,
 };
-use crate::methods::{self, Conduct};
 use crate::outbox::{Outbox, READ_ROOM};
 use crate::progress::Progresses;
-use crate::reply::{Reply, explain};
+use crate::reply::Reply;
 use crate::session::{Server, Start};
-use crate::{after, parent, push, reply, transport, workspace};
+use crate::{parent, push, transport};
 
 /// Requests that may wait at once; one more is refused and may be sent again (contract, section 5,
 /// guarantee 8: none of the others is).
@@ -80,7 +77,13 @@ pub(crate) async fn serve(
     output: impl AsyncWrite + Send + Unpin + 'static,
 ) -> bool {
     let (events, incoming_events) = mpsc::unbounded_channel();
-    let (service, socket) = LspService::build(|_| Server::new(start, events))
+    let builder = LspService::build(|_| Server::new(start, events));
+    serve_with(register(builder), incoming_events, input, output).await
+}
+
+/// Routes the methods of the contract.
+fn register(builder: LspServiceBuilder<Server>) -> LspServiceBuilder<Server> {
+    builder
         .custom_method("task/spawn", spawn::run)
         .custom_method("task/check", check::run)
         .custom_method("task/drain", drain::run)
@@ -92,7 +95,15 @@ pub(crate) async fn serve(
         .custom_method("task/subscribe", subscribe::run)
         .custom_method("task/unsubscribe", unsubscribe::run)
         .custom_method("task/remove", remove::run)
-        .finish();
+}
+
+async fn serve_with(
+    builder: LspServiceBuilder<Server>,
+    incoming_events: mpsc::UnboundedReceiver<Events>,
+    input: impl AsyncRead + Unpin,
+    output: impl AsyncWrite + Send + Unpin + 'static,
+) -> bool {
+    let (service, socket) = builder.finish();
     let outbox = Outbox::new();
     let (written, leases) = mpsc::unbounded_channel();
     let mut owned = JoinSet::new();
@@ -235,138 +246,6 @@ impl Connection {
         None
     }
 
-    async fn dispatch(&mut self, message: Message) -> Option<End> {
-        match message {
-            Message::Request { id, method, params } => self.request(id, method, params).await,
-            Message::Notification { method, params } => return self.notification(&method, params),
-            Message::Response { id: Some(Id::Text(id)), outcome } => {
-                if !self.progresses.created(&id, outcome.is_ok(), &self.outbox) {
-                    tracing::warn!(id, "a response to no request of ours");
-                }
-            }
-            // Never answered: an error about an error would go round for ever.
-            Message::Response { id, outcome } => {
-                tracing::warn!(?id, ?outcome, "a response to no request of ours");
-            }
-        }
-        None
-    }
-
-    async fn request(&mut self, id: Id, method: String, params: Option<Value>) {
-        if self.in_flight.contains_key(&id) {
-            self.outbox.send(&Reply::error(&id, reply::duplicate_id()));
-            return;
-        }
-        let conduct = methods::conduct(&method, params.as_ref());
-        let Some(permit) = self.admit(conduct).await else {
-            self.outbox.send(&Reply::error(&id, crate::convert::error::overloaded(WAITING_MAX)));
-            return;
-        };
-        let number = self.number();
-        let call = self.service.call(request(method.clone(), params, Some(number)));
-        if method == "initialize" {
-            // What comes next means nothing before this is settled, and it settles at once.
-            let response = call.await;
-            self.reply(&id, &method, response.ok().flatten());
-            self.begin();
-            return;
-        }
-        self.in_flight.insert(id.clone(), (number, conduct.cancellable));
-        let (outbox, progresses) = (self.outbox.clone(), self.progresses.clone());
-        let large = conduct.large.then(|| self.large.clone());
-        let shut_down = self.server().is_shut_down();
-        self.requests.spawn(async move {
-            let _permit = permit;
-            let _large = match large {
-                Some(large) => {
-                    let permit = large.acquire_owned().await;
-                    outbox.room(READ_ROOM).await;
-                    permit.ok()
-                }
-                None => None,
-            };
-            let handler = std::panic::AssertUnwindSafe(after::collect(call)).catch_unwind();
-            let (outcome, left) = match handler.await {
-                Ok((response, left)) => {
-                    let response = response.ok().flatten();
-                    (explain(&method, shut_down, response), left)
-                }
-                Err(_) => (Err(crate::convert::error::panicked()), Vec::new()),
-            };
-            match Reply::new(&id, &outcome).send(&outbox) {
-                Ok(mark) if outcome.is_ok() => after::run(left, mark, &outbox, &progresses),
-                // What was left is dropped: a drain that did not arrive is drained again.
-                Ok(_) | Err(_) => drop(left),
-            }
-            id
-        });
-    }
-
-    /// The right to run; `None` where too many wait already.
-    async fn admit(&self, conduct: Conduct) -> Option<OwnedSemaphorePermit> {
-        if conduct.waits {
-            self.waiting.clone().try_acquire_owned().ok()
-        } else {
-            self.busy.clone().acquire_owned().await.ok()
-        }
-    }
-
-    fn notification(&mut self, method: &str, params: Option<Value>) -> Option<End> {
-        match method {
-            "exit" => return Some(End::Exit),
-            "$/cancelRequest" => self.cancel(params.as_ref()),
-            "window/workDoneProgress/cancel" => self.cancel_progress(params),
-            _ => {
-                let call = self.service.call(request(method.to_owned(), params, None));
-                self.owned.spawn(async {
-                    // Says only that the router has exited, which ends the loop elsewhere.
-                    let _ = call.await;
-                    Owned::Other
-                });
-            }
-        }
-        None
-    }
-
-    /// Cancels a request that runs. One that is a change is carried out, and answered as usual.
-    fn cancel(&mut self, params: Option<&Value>) {
-        let id = match params.and_then(|params| params.get("id")) {
-            Some(Value::String(text)) => Id::Text(text.clone()),
-            Some(Value::Number(number)) => match (number.as_i64(), number.as_u64()) {
-                (Some(number), _) => Id::Number(number),
-                (None, Some(number)) => Id::Large(number),
-                (None, None) => return,
-            },
-            Some(_) | None => return,
-        };
-        if let Some((number, true)) = self.in_flight.get(&id).copied() {
-            self.release(number);
-        }
-    }
-
-    /// Ends the router's side of a request.
-    fn release(&mut self, number: i64) {
-        let cancel = request("$/cancelRequest".to_owned(), Some(json!({ "id": number })), None);
-        // The router does it within the first poll.
-        let _ = self.service.call(cancel).now_or_never();
-    }
-
-    /// Stops the task whose progress the client cancelled.
-    fn cancel_progress(&mut self, params: Option<Value>) {
-        let token = params.and_then(|mut params| params.get_mut("token").map(Value::take));
-        let Some(token) = token.and_then(|token| serde_json::from_value(token).ok()) else {
-            return;
-        };
-        let Some(task) = self.progresses.task_of(&token) else { return };
-        let server = self.server().clone();
-        self.owned.spawn(async move {
-            if let Err(error) = stop::whole(&server, task, "its progress was cancelled").await {
-                tracing::warn!(%task, %error, "cannot stop a task whose progress was cancelled");
-            }
-            Owned::Other
-        });
-    }
-
     /// After the handshake: opens the store, and watches the client.
     fn begin(&mut self) {
         if let Some(pid) = self.server().parent() {
@@ -403,18 +282,6 @@ impl Connection {
             // Handlers are caught where they panic, so this is the loop's own fault.
             Err(error) => tracing::error!(%error, "a request was not answered"),
         }
-    }
-
-    fn reply(&mut self, id: &Id, method: &str, response: Option<Response>) {
-        let outcome = explain(method, false, response);
-        // A reply that is too long is replaced by its error, which is what there is to do.
-        let _ = Reply::new(id, &outcome).send(&self.outbox);
-    }
-
-    /// The next number of the router's; it reads 32 bits where a request is cancelled.
-    fn number(&mut self) -> i64 {
-        self.last_number = self.last_number % i64::from(i32::MAX) + 1;
-        self.last_number
     }
 
     fn server(&self) -> &Server {
@@ -455,25 +322,5 @@ impl Connection {
     }
 }
 
-/// A request as the router takes it. Parameters that were left out of one of ours are empty.
-fn request(method: String, params: Option<Value>, number: Option<i64>) -> Request {
-    let empty = || Value::Object(Map::new());
-    let params = match method.as_str() {
-        "initialize" => {
-            let mut params = params.unwrap_or_else(empty);
-            workspace::normalize(&mut params);
-            Some(params)
-        }
-        "initialized" => Some(empty()),
-        method if methods::is_ours(method) => Some(params.unwrap_or_else(empty)),
-        _ => params,
-    };
-    let mut request = Request::build(method);
-    if let Some(params) = params {
-        request = request.params(params);
-    }
-    if let Some(number) = number {
-        request = request.id(number);
-    }
-    request.finish()
-}
+#[cfg(test)]
+mod tests;

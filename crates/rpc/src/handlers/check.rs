@@ -19,7 +19,7 @@ pub(crate) async fn run(server: &Server, params: Value) -> Result<CheckResult> {
             let task = background.get(id).await.map_err(refused)?;
             let tail = background.tail(id, bytes).await.map_err(refused)?;
             let (task, tail) = (to_wire::task(&task), to_wire::tail(&tail));
-            Ok(CheckResult::One(OneTask { task, tail }))
+            Ok(CheckResult::One(Box::new(OneTask { task, tail })))
         }
         None => {
             let filter = from_wire::filter(params.state, params.limit)?;

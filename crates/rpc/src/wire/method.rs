@@ -147,7 +147,7 @@ pub(crate) struct CheckParams {
 #[serde(untagged)]
 pub(crate) enum CheckResult {
     /// With `id`.
-    One(OneTask),
+    One(Box<OneTask>),
     /// Without.
     Many(TaskList),
 }
