@@ -8,6 +8,7 @@ mod generated;
 mod harness;
 mod logs;
 mod ps;
+mod serve;
 mod spawn;
 mod stop;
 mod terminal;

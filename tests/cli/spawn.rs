@@ -126,8 +126,8 @@ fn json_lines_are_the_task_its_output_and_its_end() {
             Some("utf8") => line["data"].as_str().unwrap().len(),
             // The lone byte at the very end is not text.
             Some("base64") => {
-                assert!(["dHfD", "ww=="].contains(&line["data"].as_str().unwrap()), "{line}");
-                line["data"].as_str().unwrap().trim_end_matches('=').len() * 3 / 4
+                assert_eq!(line["data"], "ww==", "{line}");
+                1
             }
             other => panic!("{other:?}"),
         };

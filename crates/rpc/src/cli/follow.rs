@@ -65,8 +65,9 @@ impl<'a> Follow<'a> {
             if self.due {
                 let mut chunk = self.background.read(self.id, self.offset, PIECE_BYTES).await?;
                 let last = chunk.eof || (!self.manner.wait && chunk.data.is_empty());
-                if self.manner.text && !chunk.eof {
-                    cut_to_characters(&mut chunk, self.manner.wait);
+                if self.manner.text {
+                    let more_to_come = self.manner.wait && !chunk.eof;
+                    cut_to_characters(&mut chunk, more_to_come);
                 }
                 self.offset = chunk.next_offset;
                 if !chunk.data.is_empty() || chunk.gap.is_some() {
@@ -92,8 +93,8 @@ impl<'a> Follow<'a> {
     }
 }
 
-/// Leaves the beginning of a character at the end of a piece for the next one. Alone it is left
-/// only if more is to come.
+/// Leaves the beginning of a character at the end of a piece for the next one, so that at the very
+/// end it is a piece of its own. Alone it is left only if more is to come.
 fn cut_to_characters(chunk: &mut Chunk, more_to_come: bool) {
     let held = incomplete_tail(&chunk.data);
     if held < chunk.data.len() || more_to_come {
