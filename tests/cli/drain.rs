@@ -69,3 +69,17 @@ fn what_nobody_could_read_is_told_again() {
     assert_eq!(status.code(), Some(0), "quiet, as in any pipe");
     assert!(store.ok(&["drain"]).contains("exited 0"), "it was not lost");
 }
+
+#[test]
+fn a_watched_line_is_told_while_the_task_runs() {
+    let store = Store::new();
+    let line = "echo starting; echo listening on 3000; until [ -e go ]; do sleep 0.02; done";
+    store.ok(&["spawn", "--watch", "listening on \\d+", "--", "sh", "-c", line]);
+    let mut told = String::new();
+    crate::harness::until("the match is told", || {
+        told = store.ok(&["drain"]);
+        !told.is_empty()
+    });
+    assert!(told.contains("output matched `listening on \\d+` at byte 9: "), "{told}");
+    assert!(told.contains("\nlistening on 3000\n"), "{told}");
+}

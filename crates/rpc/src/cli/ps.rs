@@ -91,3 +91,72 @@ fn table(tasks: &[Task], now: Timestamp) -> Table {
     });
     Table { columns, rows: rows.collect() }
 }
+
+#[cfg(test)]
+mod tests {
+    use meanwhile_core::task::{End, Exit, Outcome, TaskId};
+
+    use super::*;
+
+    fn task(ended_ago: Option<Duration>) -> Task {
+        let at = |ago: Duration| Timestamp(NOW.0 - ago.as_millis() as i64);
+        let state = match ended_ago {
+            None => State::Running,
+            Some(ago) => State::Ended(End {
+                outcome: Outcome::Exited,
+                exit: Exit::Code(0),
+                cause: None,
+                at: at(ago),
+                duration: Duration::ZERO,
+            }),
+        };
+        Task {
+            id: TaskId::random(),
+            workspace: "/w".into(),
+            queue: "default".to_owned(),
+            label: None,
+            command: "make".to_owned(),
+            cwd: "/w".into(),
+            pid: None,
+            state,
+            created_at: Timestamp(0),
+            deadline: None,
+            output: Default::default(),
+            progress: None,
+            survivors: Vec::new(),
+            delivered: None,
+        }
+    }
+
+    const NOW: Timestamp = Timestamp(1_700_000_000_000);
+
+    #[test]
+    fn what_runs_and_what_ended_lately_is_recent() {
+        let check = |running: usize, ended: &[u64], shown: usize, older: usize| {
+            let minutes = |minutes: &u64| task(Some(Duration::from_secs(minutes * 60)));
+            let running = (0..running).map(|_| task(None));
+            let tasks = running.chain(ended.iter().map(minutes)).collect();
+            let (recent, left) = recent(tasks, NOW);
+            assert_eq!((recent.len(), left), (shown, older), "{ended:?}");
+        };
+        check(0, &[], 0, 0);
+        check(40, &[1, 2, 3], 43, 0);
+        check(1, &[1, 24 * 60, 24 * 60 + 1], 3, 1);
+        check(1, &[1; 20], 1 + RECENT_MAX, 20 - RECENT_MAX);
+    }
+
+    #[test]
+    fn labels_have_a_column_only_where_there_are_some() {
+        let mut one = task(None);
+        let titles = |task: &Task| {
+            table(std::slice::from_ref(task), NOW)
+                .render(None, false)
+                .lines()
+                .next()
+                .map(str::to_owned)
+        };
+        assert!(titles(&one).is_some_and(|line| !line.contains("LABEL")));
+        one.label = Some("web".to_owned());
+        assert!(titles(&one).is_some_and(|line| line.contains("LABEL")));
+    }
+}

@@ -53,8 +53,13 @@ fn wish(args: args::Spawn) -> Result<Spawn, Failure> {
         (false, true) => Stdin::Pipe,
         (false, false) => Stdin::Null,
     };
-    let watches = args.watch.into_iter().enumerate().map(|(i, pattern)| Watch {
-        id: format!("watch{}", i + 1),
+    let watches = args.watch.into_iter().enumerate().map(|(place, pattern)| Watch {
+        // A notice that names the pattern says more than one that counts; a long one is counted, as
+        // the protocol does.
+        id: match pattern.len() {
+            1..=limits::NAME_BYTES => pattern.clone(),
+            _ => place.to_string(),
+        },
         pattern,
         limit: limits::WATCH_LIMIT,
     });
