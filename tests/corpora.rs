@@ -1,0 +1,37 @@
+//! Replays the fuzzers' corpora, so that what was found once is found again without a fuzzer.
+
+use std::path::Path;
+
+#[path = "../fuzz/checks/exit_record.rs"]
+mod exit_record;
+#[path = "../fuzz/checks/frame_reader.rs"]
+mod frame_reader;
+#[path = "../fuzz/checks/router.rs"]
+mod router;
+
+fn replay(target: &str, check: fn(&[u8])) {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
+    let mut seeds = 0;
+    for seed in std::fs::read_dir(&corpus).unwrap() {
+        let path = seed.unwrap().path();
+        eprintln!("{}", path.display());
+        check(&std::fs::read(&path).unwrap());
+        seeds += 1;
+    }
+    assert!(seeds > 0, "{} is empty", corpus.display());
+}
+
+#[test]
+fn frame_reader_takes_its_corpus() {
+    replay("frame_reader", frame_reader::check);
+}
+
+#[test]
+fn router_takes_its_corpus() {
+    replay("router", router::check);
+}
+
+#[test]
+fn exit_record_takes_its_corpus() {
+    replay("exit_record", exit_record::check);
+}
