@@ -35,3 +35,16 @@ fn router_takes_its_corpus() {
 fn exit_record_takes_its_corpus() {
     replay("exit_record", exit_record::check);
 }
+
+#[test]
+fn exit_record_s_corpus_reaches_every_part() {
+    let parse = |seed: &str| {
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/exit_record");
+        meanwhile_shim::record::parse(&std::fs::read(corpus.join(seed)).unwrap())
+    };
+    let killed = parse("killed").unwrap().end.expect("it has ended");
+    assert_eq!((killed.survivors.len(), killed.cause.is_some()), (1, true));
+    assert!(parse("exited").unwrap().end.is_some());
+    assert!(parse("stopping").unwrap().stop.is_some());
+    assert_eq!(parse("torn"), Err(meanwhile_shim::record::RecordError::Checksum));
+}

@@ -118,6 +118,7 @@ async fn serve_with(
         owned,
         in_flight: HashMap::new(),
         last_number: 0,
+        held: false,
         waiting: Arc::new(Semaphore::new(WAITING_MAX)),
         busy: Arc::new(Semaphore::new(BUSY_MAX)),
         large: Arc::new(Semaphore::new(LARGE_MAX)),
@@ -143,6 +144,8 @@ struct Connection {
     /// The router's number of each request that runs, and whether it may be cancelled.
     in_flight: HashMap<Id, (i64, bool)>,
     last_number: i64,
+    /// Messages that have arrived are not dispatched for now.
+    held: bool,
     waiting: Arc<Semaphore>,
     busy: Arc<Semaphore>,
     large: Arc<Semaphore>,
@@ -176,8 +179,14 @@ impl Connection {
         let mut decoder = Decoder::new();
         let outbox = self.outbox.clone();
         loop {
+            if self.held && self.may_dispatch() {
+                if let Some(end) = self.take_in(&mut decoder).await {
+                    return end;
+                }
+            }
+            // What is held is not added to, but for so much that the end of the input is seen.
+            let may_read = !self.held || decoder.buffered() < READ_BYTES;
             let read = async {
-                outbox.room(READ_ROOM).await;
                 let space = decoder.space();
                 space.reserve(READ_BYTES);
                 input.read_buf(space).await
@@ -200,7 +209,8 @@ impl Connection {
                     let pusher = push::run(events, self.outbox.clone(), self.progresses.clone());
                     self.owned.spawn(async { pusher.await; Owned::Other });
                 }
-                result = read => match result {
+                () = outbox.room(READ_ROOM), if self.held && !outbox.has_room(READ_ROOM) => {}
+                result = read, if may_read => match result {
                     Ok(1..) => {
                         if let Some(end) = self.take_in(&mut decoder).await {
                             return end;
@@ -221,9 +231,14 @@ impl Connection {
         }
     }
 
-    /// Dispatches every message that is whole.
+    /// Dispatches every message that is whole, or holds the rest while too much is under way.
     async fn take_in(&mut self, decoder: &mut Decoder) -> Option<End> {
-        while let Some(item) = decoder.next() {
+        loop {
+            self.held = !self.may_dispatch();
+            if self.held {
+                return None;
+            }
+            let item = decoder.next()?;
             match item {
                 Ok(body) => match message::parse(body) {
                     Ok(message) => {
@@ -243,7 +258,11 @@ impl Connection {
                 }
             }
         }
-        None
+    }
+
+    /// Whether one more message may be taken: the client reads, and there is a place to run.
+    fn may_dispatch(&self) -> bool {
+        self.outbox.has_room(READ_ROOM) && self.busy.available_permits() > 0
     }
 
     /// After the handshake: opens the store, and watches the client.

@@ -44,7 +44,7 @@ impl Connection {
             return;
         }
         let conduct = methods::conduct(&method, params.as_ref());
-        let Some(permit) = self.admit(conduct).await else {
+        let Some(permit) = self.admit(conduct) else {
             self.outbox.send(&Reply::error(&id, error::overloaded(WAITING_MAX)));
             return;
         };
@@ -88,13 +88,11 @@ impl Connection {
         });
     }
 
-    /// The right to run; `None` where too many wait already.
-    async fn admit(&self, conduct: Conduct) -> Option<OwnedSemaphorePermit> {
-        if conduct.waits {
-            self.waiting.clone().try_acquire_owned().ok()
-        } else {
-            self.busy.clone().acquire_owned().await.ok()
-        }
+    /// The right to run; `None` where too many wait already. A place for one that does not wait is
+    /// there: the loop looked before it took the message.
+    fn admit(&self, conduct: Conduct) -> Option<OwnedSemaphorePermit> {
+        let places = if conduct.waits { &self.waiting } else { &self.busy };
+        places.clone().try_acquire_owned().ok()
     }
 
     fn notification(&mut self, method: &str, params: Option<Value>) -> Option<End> {
