@@ -175,3 +175,6 @@ fn describe(end: &End) -> String {
     };
     format!("{how} after {:.1}s", end.duration.as_secs_f64())
 }
+
+#[cfg(test)]
+mod tests;

@@ -179,10 +179,11 @@ impl Connection {
         let mut decoder = Decoder::new();
         let outbox = self.outbox.clone();
         loop {
-            if self.held && self.may_dispatch() {
-                if let Some(end) = self.take_in(&mut decoder).await {
-                    return end;
-                }
+            if self.held
+                && self.may_dispatch()
+                && let Some(end) = self.take_in(&mut decoder).await
+            {
+                return end;
             }
             // What is held is not added to, but for so much that the end of the input is seen.
             let may_read = !self.held || decoder.buffered() < READ_BYTES;
