@@ -310,10 +310,9 @@ impl Connection {
 
     /// Lets what is under way come to its end, for less than half a second.
     async fn finish(&mut self, end: &End) {
-        if *end == End::Input {
-            let answers = async { while self.requests.join_next().await.is_some() {} };
+        if *end != End::Output {
             // Those that still wait are not answered: nobody is there to ask again.
-            let _ = timeout(LAST_ANSWERS, answers).await;
+            let _ = timeout(LAST_ANSWERS, self.last_answers(end)).await;
         }
         self.requests.abort_all();
         if *end != End::Output {
@@ -330,6 +329,17 @@ impl Connection {
         let _ = timeout(LAST_STEP, acknowledged).await;
         let _ = timeout(LAST_STEP, self.service.inner().close()).await;
         self.owned.abort_all();
+    }
+
+    /// Waits for the requests that run: after `exit` for changes only, which are carried out anyway.
+    async fn last_answers(&mut self, end: &End) {
+        let all = *end == End::Input;
+        while self.in_flight.values().any(|(_, cancellable)| all || !cancellable) {
+            match self.requests.join_next().await {
+                Some(done) => self.answered(done),
+                None => return,
+            }
+        }
     }
 
     /// Waits until the writer has written everything.

@@ -414,3 +414,38 @@ async fn more_requests_than_run_at_once_are_all_answered() {
         assert_eq!(client.read().await.unwrap()["result"], Value::Null);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn changes_are_carried_out_although_the_end_is_right_behind_them() {
+    for end in ["exit", "the end of the input"] {
+        let client = Client::start_with(|builder| {
+            builder.custom_method("task/wait", hang).custom_method(
+                "task/spawn",
+                async |_: &Server, _: Value| -> Answer {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    Ok("spawned".into())
+                },
+            )
+        });
+        let mut client = client.initialized().await;
+        client.request(1, "task/wait", json!({})).await;
+        client.request(2, "task/spawn", json!({"command": "true"})).await;
+        client.request(3, "task/spawn", json!({"command": ["true"]})).await;
+        client.request(4, "shutdown", Value::Null).await;
+        client.request(5, "shutdown", Value::Null).await;
+        match end {
+            "exit" => client.notify("exit", Value::Null).await,
+            _ => client.to = None,
+        }
+        let mut replies = Vec::new();
+        for _ in 0..4 {
+            replies.push(client.read().await.unwrap());
+        }
+        replies.sort_by_key(|reply| reply["id"].as_u64());
+        assert_eq!(replies[0]["result"], "spawned", "{end}");
+        assert_eq!(replies[1]["result"], "spawned", "{end}");
+        assert_eq!(replies[2]["result"], Value::Null, "{end}");
+        is_error(&replies[3], json!(5), -32600);
+        assert!(client.end().await, "{end}");
+    }
+}
