@@ -20,12 +20,14 @@ mod tasks;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::ErrorKind;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+use nix::sys::stat::{Mode, SFlag, mknod};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::background::{Stdin, Watch};
@@ -235,9 +237,9 @@ impl Ledger {
 }
 
 /// Makes the file with mode 0600 before SQLite does with the umask's; the log and its index take
-/// their mode from it.
+/// their mode from it. Without opening it: closing any descriptor of the file would drop the locks
+/// that other connections of this process hold on it (fcntl(2)), and SQLite relies on them.
 fn make_private(path: &Path) -> Result<(), LedgerError> {
-    let made = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path);
     let refused = |error: std::io::Error| {
         let kind = error.kind();
         if matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded) {
@@ -248,8 +250,11 @@ fn make_private(path: &Path) -> Result<(), LedgerError> {
             LedgerError::CannotOpen { path: path.to_owned(), reason: error.to_string() }
         }
     };
-    let file = made.map_err(refused)?;
-    if file.metadata().map_err(refused)?.permissions().mode() & 0o777 != 0o600 {
+    match mknod(path, SFlag::S_IFREG, Mode::S_IRUSR | Mode::S_IWUSR, 0) {
+        Ok(()) | Err(Errno::EEXIST) => {}
+        Err(errno) => return Err(refused(errno.into())),
+    }
+    if fs::metadata(path).map_err(refused)?.permissions().mode() & 0o777 != 0o600 {
         fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(refused)?;
     }
     Ok(())

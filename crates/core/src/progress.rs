@@ -9,7 +9,7 @@ mod tests;
 
 use std::sync::LazyLock;
 
-use regex::{Captures, Regex};
+use regex_lite::{Captures, Regex};
 
 use crate::ansi;
 use crate::task::Progress;
@@ -18,6 +18,8 @@ use crate::task::Progress;
 const LINES: usize = 8;
 /// Bytes looked at from the end: eight lines of a wide terminal, and far more.
 const TAIL_BYTES: usize = 8 << 10;
+/// Bytes of a line beyond which it is data.
+const LINE_BYTES: usize = 1 << 10;
 /// Most bytes of the message.
 const MESSAGE_BYTES: usize = 200;
 
@@ -34,12 +36,23 @@ pub fn read_progress(tail_of_output: &str) -> Option<Progress> {
 }
 
 fn read_line(line: &str) -> Option<Progress> {
+    if line.len() > LINE_BYTES || !may_tell(line) {
+        return None;
+    }
     if let Some(percent) = read_percent(line).or_else(|| read_ratio(line)) {
         return Some(Progress { percent: Some(percent), message: Some(message(line)) });
     }
     let forms = &*FORMS;
     // pnpm counts up to a total that it does not know yet.
     forms.count.is_match(line).then(|| Progress { percent: None, message: Some(message(line)) })
+}
+
+/// Whether a line has what every form has. Most lines have not, and are spared the patterns.
+fn may_tell(line: &str) -> bool {
+    line.contains(['%', '/'])
+        || line.contains(" of ")
+        || line.starts_with(['[', '(', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9'])
+        || line.starts_with("Progress:")
 }
 
 /// The line without the bar, which a client draws itself.
@@ -51,8 +64,8 @@ fn message(line: &str) -> String {
     text.char_indices().take_while(fits).map(|(_, c)| c).collect()
 }
 
-/// The forms, compiled when the first task writes something. `[0-9]` rather than `\d`, and few
-/// Unicode classes, keep them small: an idle daemon has a budget.
+/// The forms, compiled when the first task writes something. By `regex-lite`: with `regex` they took
+/// 2 to 5 MB, more than the rest of an idle daemon, and these few short lines need no speed.
 struct Forms {
     /// `45%`, `45.3 %`, with what stands directly before and after.
     percent: Regex,
@@ -82,28 +95,26 @@ struct Forms {
 
 static FORMS: LazyLock<Forms> = LazyLock::new(|| {
     let regex = |pattern: &str| Regex::new(pattern).expect("a pattern of this module is valid");
-    let n = "([0-9][0-9,]{0,11})";
+    let n = "([0-9][0-9,]*)";
     let nouns = "(?i:step|tests?|files?|chunks?|shards?|epoch|batch|pages?|parts?|layers?|tasks?|\
          stages?|items?|modules?|packages?|crates?|objects?|targets?|jobs?|rows?|records?|images?|\
          building|compiling|compiled|downloading|downloaded|processing|processed|running|\
          installing|installed|linking|fetching|fetched|copying|uploading|uploaded|progress|\
          completed|finished|done)";
     Forms {
-        percent: regex(
-            r"(^|[^0-9A-Za-z.,+/_-])([0-9]{1,3})(?:\.[0-9]{1,6})?[ ]?%([^0-9A-Za-z%]|$)",
-        ),
+        percent: regex(r"(^|[^0-9A-Za-z.,+/_-])([0-9]{1,3})(?:\.[0-9]+)?[ ]?%([^0-9A-Za-z%]|$)"),
         bar: regex(
             r"[\[(|<]?(?:[=#]{2,}[>\-. ]*|[=#]?>[\-. ]{3,}|[█▓▒░━╸╺▏▎▍▌▋▊▉■□▰▱⣿⠂⡀]{2,}[ ]*)[\])|>]?",
         ),
-        speed: regex(r"(?i-u)[0-9] ?[kmgt]?i?b(?:ytes)?/s(?:ec)?\b|\beta\b|\b[0-9.]+[km]?it/s\b"),
+        speed: regex(r"(?i)[0-9] ?[kmgt]?i?b(?:ytes)?/s(?:ec)?\b|\beta\b|\b[0-9.]+[km]?it/s\b"),
         word: regex(
-            r"(?i-u)\b(?:progress|complete|completed|done|finished|(?:down|up)load(?:ing|ed)?|install(?:ing|ed)?|build(?:ing)?|compil(?:ing|ed)|extract(?:ing|ed)?|unpack(?:ing|ed)?|receiving|resolving|counting|compressing|writing|updating|checking|cloning|fetching|transferring|processing|processed|copying|linking|loading|converting|encoding|training|indexing|scanning|syncing|verifying|pulling|pushing|reading(?: package)?|generating|exporting|rendering|analy[sz]ing|importing|migrating|bundling|optimi[sz]ing)\b",
+            r"(?i)\b(?:progress|complete|completed|done|finished|(?:down|up)load(?:ing|ed)?|install(?:ing|ed)?|build(?:ing)?|compil(?:ing|ed)|extract(?:ing|ed)?|unpack(?:ing|ed)?|receiving|resolving|counting|compressing|writing|updating|checking|cloning|fetching|transferring|processing|processed|copying|linking|loading|converting|encoding|training|indexing|scanning|syncing|verifying|pulling|pushing|reading(?: package)?|generating|exporting|rendering|analy[sz]ing|importing|migrating|bundling|optimi[sz]ing)\b",
         ),
         other: regex(
-            r"(?i-u)\b(?:cpu|mem|memory|ram|disk|heap|swap|usage|used|idle|coverage|covered|branches|statements|packet loss|faster|slower|smaller|larger|bigger|fewer|accuracy|confidence|battery|discount|probability|hit rate|tests passed|compared|threshold|opacity|width|height)\b",
+            r"(?i)\b(?:cpu|mem|memory|ram|disk|heap|swap|usage|used|idle|coverage|covered|branches|statements|packet loss|faster|slower|smaller|larger|bigger|fewer|accuracy|confidence|battery|discount|probability|hit rate|tests passed|compared|threshold|opacity|width|height)\b",
         ),
         count_of_other: regex(
-            r"(?i-u)\b(?:retry|retrying|retries|attempts?|try|tries|score|rated)\b|[0-9] +[a-z]+ failed\b",
+            r"(?i)\b(?:retry|retrying|retries|attempts?|try|tries|score|rated)\b|[0-9] +[a-z]+ failed\b",
         ),
         prose: regex(
             r"(?i)^\s*(?:of\s+[^0-9~\s]|off\b|more\b|less\b|chance\b|sure\b|increase|decrease|reduction|compat|legit|pure\b|free\b|safe\b|is\b|are\b|was\b|were\b)",
@@ -113,7 +124,7 @@ static FORMS: LazyLock<Forms> = LazyLock::new(|| {
         ),
         ratios: vec![
             // ninja, yarn, bazel, ghc; docker names the stage.
-            regex(&format!(r"\[ *(?:[A-Za-z][\w.-]{{0,40}} +)?{n} ?(?:/| of ) ?{n}\]")),
+            regex(&format!(r"\[ *(?:[A-Za-z][A-Za-z0-9_.-]* +)?{n} ?(?:/| of ) ?{n}\]")),
             // cargo: a bar, then the numbers.
             regex(&format!(r"[=#>\-. ][\])|] *{n}/{n}(?:$|[\s:,])")),
             regex(&format!(r"\( *{n} ?(?:/|of) ?{n} *\)")),
@@ -124,14 +135,14 @@ static FORMS: LazyLock<Forms> = LazyLock::new(|| {
                 r"^{n}/{n} .+ (?:OK|FAIL|SKIP|TIMEOUT|ERROR|EXPECTEDFAIL) +[0-9.]+ ?s\b"
             )),
             regex(&format!(
-                r"(?-u:\b){nouns}(?::| \([0-9]+\):)? +#?{n} ?(?:/| of ) ?{n}(?:$|[\s:,;)\].])"
+                r"\b{nouns}(?::| \([0-9]+\):)? +#?{n} ?(?:/| of ) ?{n}(?:$|[\s:,;)\].])"
             )),
-            regex(&format!(r"(?-u:^|[\s(]){n} ?(?:/| of ) ?{n} +{nouns}(?-u:\b)")),
+            regex(&format!(r"(?:^|[\s(]){n} ?(?:/| of ) ?{n} +{nouns}\b")),
         ],
         sizes: regex(
             r"(?:^|[\s\[(])([0-9]+(?:\.[0-9]+)?) ?([kKMGT]?i?B)? ?/ ?([0-9]+(?:\.[0-9]+)?) ?([kKMGT]?i?B)(?:$|[\s,)\]])",
         ),
-        fill: regex(r"^[\[(]([#█=]{1,80})([.⠂░-]{0,80})[\])]"),
+        fill: regex(r"^[\[(]([#█=]+)([.⠂░-]*)[\])]"),
         count: regex(r"^Progress: resolved [0-9]+, reused [0-9]+, downloaded [0-9]+"),
     }
 });

@@ -124,8 +124,9 @@ impl Files {
                 return Ok(Some(self));
             }
             if gone {
-                let published = self.dir.with_file_name(String::from_utf8_lossy(&self.id).as_ref());
-                if published.exists() {
+                // Published means that the folder lost its dot. Then the task is to run, though
+                // the daemon died before it could say so.
+                if !self.dir.exists() {
                     return Ok(Some(self));
                 }
                 fs::remove_dir_all(&self.dir)?;
@@ -137,7 +138,9 @@ impl Files {
     /// Reads what to run.
     pub fn spec(&mut self) -> io::Result<Spec> {
         let spec = Spec::parse(&fs::read(layout::SPEC)?)?;
+        // The folder an idle shim waited in may have been published under another name.
         self.dir = self.state.join(layout::LIVE).join(&spec.id);
+        self.id = id_of(&self.dir)?;
         self.workspace.set(layout::workspace_hash(&spec.workspace));
         if self.extent.total == 0 {
             self.extent.head_cap = spec.head_cap;

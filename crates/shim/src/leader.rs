@@ -14,7 +14,6 @@ use meanwhile_shim::record::Exit;
 use meanwhile_shim::spec::{Spec, Stdin};
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::pty::{Winsize, openpty};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::input::Input;
 
@@ -39,10 +38,6 @@ pub struct Leader {
 
 /// Starts the leader. An error is the kernel's word.
 pub fn start(spec: &Spec) -> io::Result<Leader> {
-    if let Some(limit) = spec.open_files {
-        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-        setrlimit(Resource::RLIMIT_NOFILE, limit.min(hard), hard)?;
-    }
     let env = environment(spec);
     match spec.stdin {
         Stdin::Null => {

@@ -28,8 +28,9 @@ fn main() -> ExitCode {
     };
     match run(dir, &mode.to_string_lossy()) {
         Ok(()) => ExitCode::SUCCESS,
-        // Nobody reads a shim's standard error; the lock that goes with it tells everybody.
-        Err(_) => ExitCode::FAILURE,
+        // Nobody reads a shim's standard error. Its parent learns from the exit code what a shim
+        // that never became ready was short of.
+        Err(error) => ExitCode::from(error.raw_os_error().and_then(|e| e.try_into().ok()).unwrap_or(1)),
     }
 }
 

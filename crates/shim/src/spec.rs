@@ -45,8 +45,6 @@ pub struct Spec {
     pub tail_cap: u64,
     /// Force the exit record to the disk.
     pub sync: bool,
-    /// The limit of open files the task gets, where the daemon raised its own.
-    pub open_files: Option<u64>,
     /// Patterns to watch the output for.
     pub watches: Vec<Watch>,
     /// The caller's token.
@@ -99,7 +97,6 @@ impl Default for Spec {
             head_cap: 0,
             tail_cap: 0,
             sync: false,
-            open_files: None,
             watches: Vec::new(),
             client_token: None,
         }
@@ -154,9 +151,6 @@ impl Spec {
         put("tail", &number(self.tail_cap));
         if self.sync {
             put("sync", b"1");
-        }
-        if let Some(limit) = self.open_files {
-            put("nofile", &number(limit));
         }
         for watch in &self.watches {
             put("watch", watch.id.as_bytes());
@@ -221,7 +215,6 @@ impl Spec {
                 b"head" => spec.head_cap = number()?,
                 b"tail" => spec.tail_cap = number()?,
                 b"sync" => spec.sync = true,
-                b"nofile" => spec.open_files = Some(number()?),
                 b"watch" => {
                     spec.watches.push(Watch { id: text(), pattern: String::new(), limit: 1 });
                 }
@@ -274,7 +267,6 @@ mod tests {
             head_cap: 1,
             tail_cap: 2,
             sync: true,
-            open_files: Some(1024),
             watches: vec![Watch { id: "w".into(), pattern: "a=b".into(), limit: 7 }],
             client_token: Some("t".into()),
         }

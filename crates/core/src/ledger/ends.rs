@@ -281,7 +281,8 @@ fn cause_columns(cause: Option<&Cause>) -> (Option<&'static str>, Option<&str>) 
 }
 
 /// Keeps how long a command took, and drops the oldest of what is kept. The workspace's own bound
-/// is looked at on one in 64 only: it costs a walk over an index of thousands.
+/// is looked at on one in 256 only: it costs a
+/// walk over thousands of rows.
 fn remember_duration(tx: &Transaction<'_>, finish: &Finish) -> Result<(), LedgerError> {
     if finish.task.command.len() > DURATION_COMMAND_BYTES {
         return Ok(());
@@ -298,7 +299,7 @@ fn remember_duration(tx: &Transaction<'_>, finish: &Finish) -> Result<(), Ledger
            ORDER BY n DESC LIMIT 1 OFFSET ?3)",
     )?
     .execute(params![workspace, finish.task.command, DURATIONS_OF_COMMAND])?;
-    if n % 64 == 0 {
+    if n % 256 == 0 {
         trim_durations(tx, &finish.task.workspace)?;
     }
     Ok(())

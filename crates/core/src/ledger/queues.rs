@@ -58,7 +58,7 @@ impl Ledger {
     ) -> Result<Batch, LedgerError> {
         self.write(|tx| {
             end_dead_leases(tx, workspace, queue, how, is_alive)?;
-            let waiting = waiting(tx, workspace, queue)?;
+            let free = free(tx, workspace, queue)?;
             let mut rows = Vec::new();
             let mut notifications = Vec::new();
             let mut select = tx.prepare_cached(WAITING)?;
@@ -69,7 +69,7 @@ impl Ledger {
                 rows.push(n);
                 notifications.push(notification);
             }
-            let remaining = waiting - int(rows.len() as u64);
+            let remaining = free - int(rows.len() as u64);
             let lease = match how {
                 Drain::Auto { holder } if !rows.is_empty() => Some(lease(tx, &rows, holder)?),
                 Drain::Auto { .. } | Drain::Manual => None,
@@ -205,7 +205,7 @@ fn end_dead_leases(
 ) -> Result<(), LedgerError> {
     let mut holders = tx.prepare_cached(
         "SELECT DISTINCT lease_holder FROM notifications
-         WHERE workspace = ?1 AND queue = ?2 AND acked_at IS NULL AND lease_holder IS NOT NULL",
+         WHERE lease IS NOT NULL AND workspace = ?1 AND queue = ?2",
     )?;
     let holders: Vec<String> = holders
         .query_map(params![path_bytes(workspace), queue], |row| row.get(0))?
@@ -218,7 +218,7 @@ fn end_dead_leases(
         if !is_own && !is_alive(&holder) {
             tx.prepare_cached(
                 "UPDATE notifications SET lease_holder = NULL, lease = NULL
-                 WHERE workspace = ?1 AND queue = ?2 AND acked_at IS NULL AND lease_holder = ?3",
+                 WHERE lease IS NOT NULL AND workspace = ?1 AND queue = ?2 AND lease_holder = ?3",
             )?
             .execute(params![path_bytes(workspace), queue, holder])?;
         }
@@ -226,14 +226,19 @@ fn end_dead_leases(
     Ok(())
 }
 
-fn waiting(tx: &Transaction<'_>, workspace: &Path, queue: &str) -> Result<i64, LedgerError> {
-    let waiting = tx
+/// How many notifications of a queue wait and are not leased. Two counts, each answered by an index;
+/// few rows are leased at any time.
+fn free(tx: &Transaction<'_>, workspace: &Path, queue: &str) -> Result<i64, LedgerError> {
+    let free = tx
         .prepare_cached(
-            "SELECT count(*) FROM notifications
-             WHERE workspace = ?1 AND queue = ?2 AND acked_at IS NULL AND lease_holder IS NULL",
+            "SELECT
+               (SELECT count(*) FROM notifications
+                WHERE workspace = ?1 AND queue = ?2 AND acked_at IS NULL)
+               - (SELECT count(*) FROM notifications
+                  WHERE lease IS NOT NULL AND workspace = ?1 AND queue = ?2)",
         )?
         .query_row(params![path_bytes(workspace), queue], |row| row.get(0))?;
-    Ok(waiting)
+    Ok(free)
 }
 
 /// Leases rows under a token of their own. Random: a number counted up would have to be stored.

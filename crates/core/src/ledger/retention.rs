@@ -81,7 +81,7 @@ impl Ledger {
     }
 
     /// The tasks of any workspace that ended first, at most `limit`: what to remove when the store
-    /// is over its quota.
+    /// is over its quota. Walks over all that have ended.
     pub fn oldest_finished(&self, limit: u32) -> Result<Vec<(PathBuf, TaskId)>, LedgerError> {
         let mut select = self.connection.prepare_cached(OLDEST)?;
         let found = select

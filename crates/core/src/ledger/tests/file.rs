@@ -1,5 +1,7 @@
 //! The file itself: full, foreign, damaged, and whose it is.
 
+use std::os::unix::fs::MetadataExt;
+
 use super::*;
 
 #[test]
@@ -74,4 +76,20 @@ fn the_file_is_the_owners_alone() {
     fs::set_permissions(dir.path().join(FILE), fs::Permissions::from_mode(0o644)).expect("set");
     Ledger::open(dir.path(), false).expect("opened");
     assert_eq!(mode(FILE), 0o600);
+}
+
+#[test]
+fn opening_it_again_leaves_the_locks_of_the_first_in_place() {
+    let (dir, mut first) = open();
+    end(&mut first, 1, "q");
+    let inode = fs::metadata(dir.path().join(FILE)).expect("the file").ino();
+    let locks = || {
+        let locks = fs::read_to_string("/proc/locks").expect("the kernel's list of locks");
+        locks.lines().filter(|line| line.contains(&format!(":{inode} "))).count()
+    };
+    assert!(locks() > 0, "a connection holds a lock for as long as it is open");
+    let second = make_private(&dir.path().join(FILE));
+    assert!(second.is_ok() && locks() > 0);
+    drop(Ledger::open(dir.path(), false).expect("opened"));
+    assert!(locks() > 0);
 }

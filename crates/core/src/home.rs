@@ -1,0 +1,258 @@
+//! The state directory: making it, and what is done to the folders of tasks in it.
+//!
+//! Owns no state but paths. Everything here may be done by several processes at once: a folder is
+//! published and settled by renaming, and a file that is gone was settled by somebody else.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use meanwhile_shim::ctl::{self, Order};
+use meanwhile_shim::layout;
+use meanwhile_shim::lock;
+use meanwhile_shim::record::{self, Record};
+use meanwhile_shim::spec::Spec;
+use nix::sys::stat::Mode;
+
+use crate::error::Error;
+use crate::task::TaskId;
+
+/// The shim, as `build.rs` made it.
+static SHIM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/meanwhile-shim"));
+
+/// How old a folder of an idle shim is before nobody's lock on it means that nobody comes.
+const STRAY_AGE: Duration = Duration::from_secs(10);
+
+/// The state directory.
+#[derive(Debug, Clone)]
+pub struct Home {
+    root: PathBuf,
+    shim: PathBuf,
+}
+
+fn unavailable(path: &Path, error: &io::Error) -> Error {
+    let advice = match error.raw_os_error() {
+        Some(libc::ENOSPC | libc::EDQUOT) => "free some space there",
+        Some(libc::EROFS | libc::EACCES | libc::EPERM) => {
+            "make it writable, or set MEANWHILE_STATE_DIR to a directory that is"
+        }
+        _ => "check it with `meanwhile doctor`",
+    };
+    Error::StoreUnavailable(format!("`{}`: {error}; {advice}", path.display()))
+}
+
+impl Home {
+    /// Makes the state directory, readable by its owner alone, and puts the shim in it.
+    pub fn open(root: &Path) -> Result<Self, Error> {
+        let shim = root.join(layout::BIN).join(format!("meanwhile-shim-{:08x}", crc(SHIM)));
+        let home = Self { root: root.to_owned(), shim };
+        home.make_folders().map_err(|error| unavailable(root, &error))?;
+        home.install_shim().map_err(|error| unavailable(&home.shim, &error))?;
+        Ok(home)
+    }
+
+    fn make_folders(&self) -> io::Result<()> {
+        let private = |path: &Path| DirBuilder::new().recursive(true).mode(0o700).create(path);
+        private(&self.root)?;
+        let mode = fs::metadata(&self.root)?.permissions().mode();
+        if mode & 0o077 != 0 {
+            fs::set_permissions(&self.root, PermissionsExt::from_mode(0o700))?;
+        }
+        for folder in [layout::BELLS, layout::ATTACHED, layout::LIVE, layout::DONE, layout::BIN] {
+            private(&self.root.join(folder))?;
+        }
+        Ok(())
+    }
+
+    fn install_shim(&self) -> io::Result<()> {
+        if fs::metadata(&self.shim).is_ok_and(|file| file.len() == SHIM.len() as u64) {
+            return Ok(());
+        }
+        // Another process may do the same: each writes its own file, and the last rename stands.
+        let new = self.shim.with_extension(TaskId::random().as_str());
+        let written = (|| {
+            let mut file =
+                OpenOptions::new().write(true).create_new(true).mode(0o700).open(&new)?;
+            file.write_all(SHIM)?;
+            drop(file);
+            fs::rename(&new, &self.shim)
+        })();
+        if written.is_err() {
+            let _ = fs::remove_file(&new);
+        }
+        written
+    }
+
+    /// Takes away shims of versions that are no longer in use. A running one keeps its file.
+    pub fn remove_old_shims(&self) {
+        let Ok(entries) = fs::read_dir(self.root.join(layout::BIN)) else { return };
+        for entry in entries.flatten().filter(|entry| entry.path() != self.shim) {
+            let old = entry.metadata().and_then(|file| file.modified()).ok();
+            if old.and_then(|at| at.elapsed().ok()).is_some_and(|age| age > STRAY_AGE) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+
+    /// The state directory itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The shim's binary.
+    pub fn shim(&self) -> &Path {
+        &self.shim
+    }
+
+    /// The folder of doorbells.
+    pub fn bells(&self) -> PathBuf {
+        self.root.join(layout::BELLS)
+    }
+
+    /// Makes the folder of an idle shim.
+    pub fn idle_folder(&self) -> io::Result<(TaskId, PathBuf)> {
+        loop {
+            let id = TaskId::random();
+            if self.live(id).exists() || self.done(id).exists() {
+                continue;
+            }
+            let folder = self.root.join(layout::LIVE).join(format!(".{id}"));
+            match DirBuilder::new().mode(0o700).create(&folder) {
+                Ok(()) => return Ok((id, folder)),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The folder of a task under way.
+    pub fn live(&self, id: TaskId) -> PathBuf {
+        self.root.join(layout::LIVE).join(id.as_str())
+    }
+
+    /// The record and log of an ended task.
+    pub fn done(&self, id: TaskId) -> PathBuf {
+        self.root.join(layout::DONE).join(id.as_str())
+    }
+
+    /// The tasks under way, of all workspaces.
+    pub fn live_ids(&self) -> io::Result<Vec<TaskId>> {
+        let entries = fs::read_dir(self.root.join(layout::LIVE))?;
+        Ok(entries.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect())
+    }
+
+    /// What a task under way is.
+    pub fn spec(&self, id: TaskId) -> io::Result<Spec> {
+        Spec::parse(&fs::read(self.live(id).join(layout::SPEC))?)
+    }
+
+    /// The open record and log of a task, wherever it lies.
+    pub fn record_file(&self, id: TaskId) -> io::Result<File> {
+        let live = self.live(id).join(layout::RECORD);
+        // It may be settled between the two looks.
+        File::open(&live).or_else(|_| File::open(self.done(id))).or_else(|_| File::open(&live))
+    }
+
+    /// The record of a task.
+    pub fn record(&self, id: TaskId) -> io::Result<Record> {
+        record::read(&self.record_file(id)?)
+    }
+
+    /// Whether a shim supervises the task.
+    pub fn is_supervised(&self, id: TaskId) -> bool {
+        let record = self.live(id).join(layout::RECORD);
+        File::open(record).and_then(|file| lock::is_held(&file)).unwrap_or(false)
+    }
+
+    /// Tells a task's shim something; ENXIO where there is none.
+    pub fn order(&self, id: TaskId, order: &Order) -> io::Result<()> {
+        order.send(&ctl::open(&self.live(id).join(layout::CTL))?)
+    }
+
+    /// Puts the record of an ended task where ended tasks are, and its folder away.
+    pub fn settle(&self, id: TaskId) {
+        let folder = self.live(id);
+        let moved = fs::rename(folder.join(layout::RECORD), self.done(id));
+        if moved.is_ok() || self.done(id).exists() || !folder.exists() {
+            let _ = fs::remove_dir_all(&folder);
+        }
+    }
+
+    /// Deletes what is kept of a task.
+    pub fn delete(&self, id: TaskId) {
+        let _ = fs::remove_file(self.done(id));
+        if !self.is_supervised(id) {
+            let _ = fs::remove_dir_all(self.live(id));
+        }
+    }
+
+    /// Takes away folders of idle shims that were killed.
+    pub fn remove_strays(&self) {
+        let Ok(entries) = fs::read_dir(self.root.join(layout::LIVE)) else { return };
+        for entry in entries.flatten() {
+            if !entry.file_name().as_encoded_bytes().starts_with(b".") {
+                continue;
+            }
+            let age = entry.metadata().and_then(|m| m.modified()).ok().and_then(|t| t.elapsed().ok());
+            let record = File::open(entry.path().join(layout::RECORD));
+            let held = record.and_then(|file| lock::is_held(&file)).unwrap_or(false);
+            if !held && age.is_some_and(|age| age > STRAY_AGE) {
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
+    }
+
+    /// Makes the FIFO of a task's standard input.
+    pub fn make_input(&self, folder: &Path) -> io::Result<()> {
+        Ok(nix::unistd::mkfifo(&folder.join(layout::STDIN), Mode::S_IRUSR | Mode::S_IWUSR)?)
+    }
+
+    /// Opens the file that daemons of a workspace lock together, and locks it.
+    pub fn attach(&self, workspace: u64) -> io::Result<File> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(layout::attached(&self.root, workspace))?;
+        lock::shared(&file)?;
+        Ok(file)
+    }
+
+    /// Bytes the store takes on disk.
+    pub fn disk_usage(&self) -> u64 {
+        let size = |folder: &str| -> u64 {
+            let Ok(entries) = fs::read_dir(self.root.join(folder)) else { return 0 };
+            entries
+                .flatten()
+                .map(|entry| {
+                    let record = entry.path().join(layout::RECORD);
+                    let file = fs::metadata(record).or_else(|_| entry.metadata());
+                    file.map_or(0, |file| file.blocks() * 512)
+                })
+                .sum()
+        };
+        let ledger = fs::read_dir(&self.root).map_or(0, |entries| {
+            entries.flatten().filter_map(|e| e.metadata().ok()).map(|m| m.blocks() * 512).sum()
+        });
+        size(layout::LIVE) + size(layout::DONE) + ledger
+    }
+}
+
+fn crc(bytes: &[u8]) -> u32 {
+    crc32fast::hash(bytes)
+}
+
+/// What an error of the file system means to a caller.
+pub fn io_error(path: &Path, error: &io::Error) -> Error {
+    match error.raw_os_error() {
+        Some(libc::EMFILE | libc::ENFILE) => Error::LimitReached {
+            limit: "openFiles",
+            message: "too many open files; raise `ulimit -n` or wait for tasks to end".to_owned(),
+        },
+        _ => unavailable(path, error),
+    }
+}
