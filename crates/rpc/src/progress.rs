@@ -115,6 +115,9 @@ impl Progresses {
                 let mut value = json!({"kind": "report"});
                 if let Some(percent) = progress.percent {
                     value["percentage"] = percent.into();
+                    // It began without a percentage, since most tasks never have one; clients may
+                    // then ignore it, but they show a message.
+                    value["message"] = format!("{percent}%").into();
                 }
                 if let Some(message) = &progress.message {
                     value["message"] = message.as_str().into();

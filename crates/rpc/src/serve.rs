@@ -22,7 +22,7 @@ use meanwhile_rpc::frame::Decoder;
 use meanwhile_rpc::message::{self, Id};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::{Semaphore, mpsc};
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinSet};
 use tokio::time::timeout;
 use tower_lsp::{ClientSocket, LspService, LspServiceBuilder};
 
@@ -108,7 +108,7 @@ async fn serve_with(
     let (written, leases) = mpsc::unbounded_channel();
     let mut owned = JoinSet::new();
     let writer = outbox.clone().write_to(output, written);
-    owned.spawn(async move { Owned::Writer(writer.await) });
+    let writer = owned.spawn(async move { Owned::Writer(writer.await) });
     let mut connection = Connection {
         service,
         _socket: socket,
@@ -116,6 +116,7 @@ async fn serve_with(
         progresses: Progresses::default(),
         requests: JoinSet::new(),
         owned,
+        vital: vec![writer.id()],
         in_flight: HashMap::new(),
         last_number: 0,
         held: false,
@@ -141,6 +142,8 @@ struct Connection {
     requests: JoinSet<Id>,
     /// The other tasks of this connection.
     owned: JoinSet<Owned>,
+    /// Those of them without which it is of no use: the writer and the pusher.
+    vital: Vec<task::Id>,
     /// The router's number of each request that runs, and whether it may be cancelled.
     in_flight: HashMap<Id, (i64, bool)>,
     last_number: i64,
@@ -202,13 +205,20 @@ impl Connection {
                     }
                     Ok(Owned::Parent) => return End::Exit,
                     Ok(Owned::Other) => {}
-                    Err(error) => tracing::error!(%error, "a task of the connection failed"),
+                    Err(error) => {
+                        tracing::error!(%error, "a task of the connection failed");
+                        // A client that is told nothing any more must see that, and start anew.
+                        if self.vital.contains(&error.id()) {
+                            return End::Output;
+                        }
+                    }
                 },
                 Some(done) = self.requests.join_next() => self.answered(done),
                 Some(lease) = self.leases.recv() => self.acknowledge(lease),
                 Some(events) = self.incoming_events.recv() => {
                     let pusher = push::run(events, self.outbox.clone(), self.progresses.clone());
-                    self.owned.spawn(async { pusher.await; Owned::Other });
+                    let pusher = self.owned.spawn(async { pusher.await; Owned::Other });
+                    self.vital.push(pusher.id());
                 }
                 () = outbox.room(READ_ROOM), if self.held && !outbox.has_room(READ_ROOM) => {}
                 result = read, if may_read => match result {
@@ -292,7 +302,7 @@ impl Connection {
         });
     }
 
-    fn answered(&mut self, done: Result<Id, tokio::task::JoinError>) {
+    fn answered(&mut self, done: Result<Id, task::JoinError>) {
         match done {
             Ok(id) => {
                 if let Some((number, _)) = self.in_flight.remove(&id) {

@@ -32,7 +32,7 @@ fn ended(outcome: Outcome, exit: Exit) -> Task {
 }
 
 fn half() -> Progress {
-    Progress { percent: Some(50), message: Some("50%".to_owned()) }
+    Progress { percent: Some(50), message: None }
 }
 
 /// What was sent.
@@ -61,6 +61,8 @@ async fn a_client_s_token_is_used_from_the_begin_to_the_end() {
     progresses.follow(follow, &outbox);
     assert_eq!(progresses.task_of(&token), Some(running.id));
     progresses.report(running.id, &half(), &outbox);
+    let said = Progress { percent: None, message: Some("linking".to_owned()) };
+    progresses.report(running.id, &said, &outbox);
     progresses.end(&ended(Outcome::Exited, Exit::Code(3)), &outbox);
     assert_eq!(progresses.task_of(&token), None);
     progresses.report(running.id, &half(), &outbox);
@@ -70,6 +72,7 @@ async fn a_client_s_token_is_used_from_the_begin_to_the_end() {
         [
             progress(json!(7), json!({"kind": "begin", "title": title, "cancellable": true})),
             progress(json!(7), json!({"kind": "report", "percentage": 50, "message": "50%"})),
+            progress(json!(7), json!({"kind": "report", "message": "linking"})),
             progress(json!(7), json!({"kind": "end", "message": "exited 3 after 1.2s"})),
         ]
     );
