@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 fn main() {
-    let shim = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("../shim");
+    let shim =
+        PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("../shim");
     println!("cargo:rerun-if-changed={}", shim.join("src").display());
     println!("cargo:rerun-if-changed={}", shim.join("Cargo.toml").display());
     println!("cargo:rerun-if-changed=build.rs");

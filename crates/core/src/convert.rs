@@ -1,6 +1,5 @@
 //! Between the files of a shim and the words of this crate.
 
-use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use meanwhile_shim::log;
@@ -131,9 +130,4 @@ pub fn preview(file: &std::fs::File, record: &Record) -> Preview {
     let tail = log::read(file, extent, tail_from..total).unwrap_or_default();
     let tail = if tail.len() < record.last.len() { &record.last } else { &tail };
     preview::build(&head, tail, total)
-}
-
-/// Whether a path is too long to be anything.
-pub fn has_nul(path: &std::path::Path) -> bool {
-    path.as_os_str().as_bytes().contains(&0)
 }

@@ -22,6 +22,7 @@ const BACKLOG_BYTES: u64 = 16 * PUSH_BYTES;
 
 /// What the supervisor tells the reader of the events.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "events are most of what is sent")]
 pub enum Signal {
     /// A lifecycle event; of which task, if it is of one.
     Event(Option<TaskId>, Event),
@@ -44,21 +45,27 @@ pub type Signals = UnboundedSender<Signal>;
 #[derive(Debug)]
 #[must_use = "events of the task flow once this is dropped"]
 pub struct Hold {
-    id: TaskId,
-    signals: Signals,
+    held: Option<(TaskId, Signals)>,
 }
 
 impl Hold {
     pub(crate) fn new(id: TaskId, signals: Signals) -> Self {
         // A manager without a reader of its events has nothing to hold back.
         let _ = signals.send(Signal::Hold(id));
-        Self { id, signals }
+        Self { held: Some((id, signals)) }
+    }
+
+    /// Holds nothing back: the task is known already.
+    pub(crate) fn none() -> Self {
+        Self { held: None }
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        let _ = self.signals.send(Signal::Release(self.id));
+        if let Some((id, signals)) = self.held.take() {
+            let _ = signals.send(Signal::Release(id));
+        }
     }
 }
 
@@ -185,9 +192,9 @@ impl Events {
         let after = meanwhile_shim::record::read(&file).ok()?.extent;
         subscription.not_before = Instant::now() + PUSH_INTERVAL;
         subscription.ready = range.end < extent.total || after.total > range.end;
-        let valid = after.next_kept(range.start).is_some_and(|kept| {
-            kept.start == range.start && kept.end >= range.end
-        });
+        let valid = after
+            .next_kept(range.start)
+            .is_some_and(|kept| kept.start == range.start && kept.end >= range.end);
         if !valid {
             return None;
         }

@@ -195,13 +195,30 @@ impl Home {
             if !entry.file_name().as_encoded_bytes().starts_with(b".") {
                 continue;
             }
-            let age = entry.metadata().and_then(|m| m.modified()).ok().and_then(|t| t.elapsed().ok());
+            let age =
+                entry.metadata().and_then(|m| m.modified()).ok().and_then(|t| t.elapsed().ok());
             let record = File::open(entry.path().join(layout::RECORD));
             let held = record.and_then(|file| lock::is_held(&file)).unwrap_or(false);
             if !held && age.is_some_and(|age| age > STRAY_AGE) {
                 let _ = fs::remove_dir_all(entry.path());
             }
         }
+    }
+
+    /// Puts away the folder of a task that never was.
+    pub fn delete_refused(&self, id: TaskId) {
+        let _ = fs::remove_dir_all(self.live(id));
+    }
+
+    /// Ended tasks whose file is older than this.
+    pub fn done_older_than(&self, age: Duration) -> Vec<TaskId> {
+        let Ok(entries) = fs::read_dir(self.root.join(layout::DONE)) else { return Vec::new() };
+        let is_old = |entry: &fs::DirEntry| {
+            let modified = entry.metadata().and_then(|file| file.modified()).ok();
+            modified.and_then(|at| at.elapsed().ok()).is_some_and(|elapsed| elapsed > age)
+        };
+        let old = entries.flatten().filter(is_old);
+        old.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
     }
 
     /// Makes the FIFO of a task's standard input.

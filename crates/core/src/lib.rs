@@ -4,14 +4,23 @@
 
 mod ansi;
 pub mod background;
+mod command;
+mod convert;
 pub mod error;
+mod events;
+mod home;
 pub mod ledger;
 pub mod limits;
+mod live;
+mod manager;
+mod pool;
 pub mod preview;
 pub mod progress;
 pub mod quote;
 pub mod store;
+mod supervisor;
 pub mod task;
+mod upkeep;
 pub mod watch;
 
 pub use background::Background;

@@ -30,7 +30,9 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         // Nobody reads a shim's standard error. Its parent learns from the exit code what a shim
         // that never became ready was short of.
-        Err(error) => ExitCode::from(error.raw_os_error().and_then(|e| e.try_into().ok()).unwrap_or(1)),
+        Err(error) => {
+            ExitCode::from(error.raw_os_error().and_then(|e| e.try_into().ok()).unwrap_or(1))
+        }
     }
 }
 

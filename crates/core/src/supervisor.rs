@@ -1,0 +1,530 @@
+//! The one owner of all tasks under way in a workspace.
+//!
+//! Everything that can wake it is an [`Event`]; it handles one at a time and never waits for
+//! anything else. Ends become notifications in batches: while one transaction is under way, what
+//! happens is gathered for the next.
+
+mod ends;
+mod outputs;
+mod recovery;
+mod spawns;
+
+use std::collections::{HashMap, VecDeque};
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::time::Duration;
+
+use meanwhile_shim::bell::{self, Kind, Message};
+use meanwhile_shim::ctl::Order;
+use meanwhile_shim::layout;
+use nix::sys::stat::Mode as FileMode;
+use tokio::net::unix::pipe;
+use tokio::signal::unix::{Signal as UnixSignal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use crate::background::{self, Mode, Options, Role, Settings};
+use crate::command::{Command, Undelivered};
+use crate::convert;
+use crate::error::Error;
+use crate::events::{Signal, Signals};
+use crate::home::{Home, io_error};
+use crate::ledger::{Finish, Finished, NewTask, Notice};
+use crate::live::{Live, Stage};
+use crate::pool::Pool;
+use crate::store::Store;
+use crate::task::{Notification, TaskId};
+
+/// Commands that wait for the supervisor. It never blocks, so this is a burst; a full channel only
+/// makes its callers wait.
+pub const COMMANDS: usize = 1_024;
+/// Between two looks at shims that are not our children, and at everything else that has no bell.
+const SWEEP: Duration = Duration::from_secs(1);
+/// After the ledger refused a write.
+const RETRY: Duration = Duration::from_millis(250);
+/// Least time between two full pictures for a client.
+const PICTURE_ROUND: Duration = Duration::from_millis(20);
+/// How long after a stop's grace its shim has, before it is taken for dead: longer than the shim's
+/// own patience with processes that SIGKILL does not end.
+const STOP_PATIENCE: Duration = Duration::from_secs(8);
+/// Between two attempts to give an order to a shim that is only starting.
+const ORDER_ROUND: Duration = Duration::from_millis(10);
+/// Ends after which retention and quota are looked at again.
+const ENDS_BETWEEN_UPKEEP: u32 = 64;
+/// Time after which they are looked at again.
+const UPKEEP: Duration = Duration::from_secs(600);
+
+/// Everything that can wake the supervisor.
+#[expect(clippy::large_enum_variant, reason = "one at a time, on the stack")]
+enum Event {
+    Command(Option<Command>),
+    Bells,
+    Child,
+    Recorded(Result<Recorded, Error>),
+    Scanned(Finish),
+    Picture(Result<Undelivered, Error>),
+    Upkept(bool),
+    Timer,
+}
+
+/// What goes into the ledger in one transaction.
+#[derive(Debug, Clone, Default)]
+struct Batch {
+    insert: Vec<NewTask>,
+    started: Vec<(TaskId, u32)>,
+    notices: Vec<Notice>,
+    finishes: Vec<Finish>,
+    /// Ends that another process may have recorded.
+    foreign: Vec<TaskId>,
+}
+
+impl Batch {
+    fn is_empty(&self) -> bool {
+        self.insert.is_empty()
+            && self.started.is_empty()
+            && self.notices.is_empty()
+            && self.finishes.is_empty()
+            && self.foreign.is_empty()
+    }
+}
+
+/// What came of a batch.
+#[derive(Debug)]
+struct Recorded {
+    notices: Vec<Notification>,
+    finished: Vec<(TaskId, Finished)>,
+    foreign: Vec<Notification>,
+}
+
+struct Waiter {
+    ids: Vec<TaskId>,
+    mode: Mode,
+    done: oneshot::Sender<()>,
+}
+
+type Job<T> = Option<Pin<Box<dyn Future<Output = T> + Send>>>;
+
+/// The owner.
+pub struct Supervisor {
+    home: Home,
+    workspace: PathBuf,
+    hash: u64,
+    role: Role,
+    settings: Settings,
+    store: Store,
+    commands: mpsc::Receiver<Command>,
+    signals: Signals,
+    bell: pipe::Receiver,
+    bell_name: String,
+    children: UnixSignal,
+    _attached: Option<File>,
+    pool: Pool,
+    pool_target: usize,
+    pool_failure: Option<io::Error>,
+    refill_at: Option<Instant>,
+    tasks: HashMap<TaskId, Live>,
+    spawns: VecDeque<spawns::Pending>,
+    waiters: Vec<Waiter>,
+    /// Statuses of children that nobody had asked about: leaders whose shim died.
+    strays: VecDeque<(u32, i32)>,
+    batch: Batch,
+    writing: Option<Batch>,
+    write: Job<Result<Recorded, Error>>,
+    write_after: Option<Instant>,
+    scans: tokio::task::JoinSet<Finish>,
+    picture: Job<Result<Undelivered, Error>>,
+    picture_wanted: bool,
+    picture_after: Instant,
+    upkeep: Job<bool>,
+    upkeep_at: Instant,
+    ends: u32,
+    over_quota: bool,
+    /// Why new tasks are refused: the ledger cannot be written.
+    degraded: Option<String>,
+    sweep_at: Instant,
+}
+
+/// A doorbell of our own: its name and its file.
+pub fn make_bell(home: &Home) -> Result<(String, File), Error> {
+    let name = uuid::Uuid::new_v4().simple().to_string();
+    let path = home.bells().join(&name);
+    let file = nix::unistd::mkfifo(&path, FileMode::S_IRUSR | FileMode::S_IWUSR)
+        .map_err(io::Error::from)
+        .and_then(|()| {
+            OpenOptions::new()
+                .read(true)
+                .write(true)
+                .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
+                .open(&path)
+        });
+    file.map(|file| (name, file)).map_err(|error| io_error(&path, &error))
+}
+
+/// Whether the owner of a bell lives. For leases: their holders are bells.
+pub fn is_bell_alive(bells: &std::path::Path, name: &str) -> bool {
+    OpenOptions::new()
+        .write(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
+        .open(bells.join(name))
+        .is_ok()
+}
+
+impl Supervisor {
+    /// Takes hold of the workspace.
+    pub fn new(
+        options: Options,
+        home: Home,
+        store: Store,
+        (bell_name, bell): (String, File),
+        commands: mpsc::Receiver<Command>,
+        signals: Signals,
+    ) -> Result<Self, Error> {
+        let root = home.root().to_owned();
+        let io = |error: io::Error| io_error(&root, &error);
+        let hash = layout::workspace_hash(&options.workspace);
+        let attached = match options.role {
+            Role::Daemon => Some(home.attach(hash).map_err(io)?),
+            Role::Visitor => None,
+        };
+        nix::sys::prctl::set_child_subreaper(true).map_err(|errno| io(errno.into()))?;
+        let now = Instant::now();
+        Ok(Self {
+            pool: Pool::new(home.clone()).map_err(io)?,
+            pool_target: 0,
+            pool_failure: None,
+            refill_at: None,
+            home,
+            workspace: options.workspace,
+            hash,
+            role: options.role,
+            settings: options.settings,
+            store,
+            commands,
+            signals,
+            bell: pipe::Receiver::from_file(bell).map_err(io)?,
+            bell_name,
+            children: signal(SignalKind::child()).map_err(io)?,
+            _attached: attached,
+            tasks: HashMap::new(),
+            spawns: VecDeque::new(),
+            waiters: Vec::new(),
+            strays: VecDeque::new(),
+            batch: Batch::default(),
+            writing: None,
+            write: None,
+            write_after: None,
+            scans: tokio::task::JoinSet::new(),
+            picture: None,
+            picture_wanted: false,
+            picture_after: now,
+            upkeep: None,
+            upkeep_at: now + Duration::from_secs(1),
+            ends: 0,
+            over_quota: false,
+            degraded: None,
+            sweep_at: now + SWEEP,
+        })
+    }
+
+    /// Works until it is closed.
+    pub async fn run(mut self) {
+        if self.role == Role::Daemon {
+            self.pool_target = spawns::POOL_MIN;
+            self.refill_at = Some(Instant::now());
+        }
+        loop {
+            let event = self.next_event().await;
+            if let Event::Command(None) = event {
+                return self.close();
+            }
+            if let Event::Command(Some(Command::Close(done))) = event {
+                self.close();
+                let _ = done.send(());
+                return;
+            }
+            self.handle(event);
+            self.go_on();
+        }
+    }
+
+    /// Takes in what happened before, and returns once the ledger has it.
+    pub async fn catch_up(&mut self) -> Result<(), Error> {
+        self.recover();
+        self.recover_traceless().await?;
+        self.go_on();
+        while self.write.is_some() || !self.scans.is_empty() || !self.batch.is_empty() {
+            let event = tokio::select! {
+                result = job(&mut self.write) => Event::Recorded(result),
+                Some(Ok(finish)) = self.scans.join_next() => Event::Scanned(finish),
+            };
+            self.handle(event);
+            if let Some(reason) = &self.degraded {
+                return Err(Error::StoreUnavailable(reason.clone()));
+            }
+            self.go_on();
+        }
+        Ok(())
+    }
+
+    async fn next_event(&mut self) -> Event {
+        let timer = self.next_timer();
+        tokio::select! {
+            biased;
+            result = job(&mut self.write) => Event::Recorded(result),
+            command = self.commands.recv() => Event::Command(command),
+            // Both ends are ours: it cannot fail.
+            _ = self.bell.readable() => Event::Bells,
+            _ = self.children.recv() => Event::Child,
+            Some(Ok(finish)) = self.scans.join_next() => Event::Scanned(finish),
+            result = job(&mut self.picture) => Event::Picture(result),
+            over = job(&mut self.upkeep) => Event::Upkept(over),
+            () = tokio::time::sleep_until(timer) => Event::Timer,
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Command(Some(command)) => self.command(command),
+            Event::Command(None) => {}
+            Event::Bells => self.bells(),
+            Event::Child => self.reap(),
+            Event::Recorded(result) => self.recorded(result),
+            Event::Scanned(finish) => self.batch.finishes.push(finish),
+            Event::Picture(result) => self.picture(result),
+            Event::Upkept(over) => self.over_quota = over,
+            Event::Timer => {}
+        }
+    }
+
+    /// What is due after every event.
+    fn go_on(&mut self) {
+        let now = Instant::now();
+        self.serve_spawns(now);
+        self.look_at_outputs(now);
+        self.look_at_stops(now);
+        if now >= self.sweep_at {
+            self.sweep_at = now + SWEEP;
+            self.sweep();
+        }
+        self.start_write(now);
+        if self.picture_wanted && self.picture.is_none() && now >= self.picture_after {
+            self.picture_wanted = false;
+            let workspace = self.workspace.clone();
+            let query = self.store.read(move |ledger| ledger.undelivered(&workspace));
+            self.picture = Some(Box::pin(query));
+        }
+        let due = now >= self.upkeep_at || self.ends >= ENDS_BETWEEN_UPKEEP;
+        if self.role == Role::Daemon && self.upkeep.is_none() && due {
+            self.ends = 0;
+            self.upkeep_at = now + UPKEEP;
+            self.upkeep = Some(Box::pin(crate::upkeep::keep_up(
+                self.home.clone(),
+                self.store.clone(),
+                self.workspace.clone(),
+                self.settings.clone(),
+            )));
+        }
+    }
+
+    fn next_timer(&self) -> Instant {
+        let now = Instant::now();
+        let picture = self.picture_wanted.then_some(self.picture_after);
+        let write = if self.batch.is_empty() { None } else { self.write_after };
+        let upkeep = (self.role == Role::Daemon).then_some(self.upkeep_at);
+        // An idle daemon has nothing to look at, and sleeps.
+        let sweep = (!self.tasks.is_empty()).then_some(self.sweep_at);
+        let live = self.tasks.values().flat_map(|live| {
+            let stop = live.stopping.as_ref().map(|stopping| match stopping.delivered {
+                true => stopping.since + stopping.how.grace + STOP_PATIENCE,
+                false => now + ORDER_ROUND,
+            });
+            let reaped = live.reaped.map(|_| now + ORDER_ROUND);
+            [live.arm_at, live.orphaned, stop, reaped]
+        });
+        let times = [picture, write, upkeep, sweep, self.refill_at].into_iter().chain(live);
+        times.flatten().min().unwrap_or_else(|| Instant::now() + UPKEEP)
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Spawn { spec, reply } => self.spawn(spec, reply),
+            Command::Get(id, reply) => {
+                let live = self.tasks.get(&id).filter(|live| !live.has_ended());
+                let _ = reply.send(live.map(|live| live.task(&self.home)));
+            }
+            Command::List(reply) => {
+                let live = self.tasks.values().filter(|live| !live.has_ended());
+                let mut tasks: Vec<_> = live.map(|live| live.task(&self.home)).collect();
+                tasks.sort_by_key(|task| std::cmp::Reverse((task.created_at, task.id)));
+                let _ = reply.send(tasks);
+            }
+            Command::Wait { ids, mode, done } => {
+                self.waiters.retain(|waiter| !waiter.done.is_closed());
+                self.waiters.push(Waiter { ids, mode, done });
+                self.tell_waiters();
+            }
+            Command::InQueue(queue, reply) => {
+                let live = self.tasks.values().filter(|live| !live.has_ended());
+                let ids = live.filter(|live| live.facts.queue == queue).map(|live| live.facts.id);
+                let _ = reply.send(ids.collect());
+            }
+            Command::Stop { id, how, reply } => {
+                let _ = reply.send(self.stop(id, how));
+            }
+            Command::Input(id, reply) => {
+                let live = self.tasks.get(&id).filter(|live| !live.has_ended());
+                let _ = reply.send(live.map(|live| (live.facts.clone(), live.input.clone())));
+            }
+            Command::Subscribe(id, offset, reply) => {
+                self.subscribe(id, offset);
+                let _ = reply.send(());
+            }
+            Command::Unsubscribe(id, reply) => {
+                if let Some(live) = self.tasks.get_mut(&id) {
+                    live.subscribed = false;
+                }
+                self.tell(Signal::Unsubscribe(id));
+                let _ = reply.send(());
+            }
+            Command::Changed => {
+                self.picture_wanted = true;
+                let message = Message { kind: Kind::Ledger, id: [0; 8], workspace: self.hash };
+                bell::ring(&self.home.bells(), message, Some(&self.bell_name));
+            }
+            // `run` takes it.
+            Command::Close(_) => {}
+        }
+    }
+
+    fn bells(&mut self) {
+        let mut bytes = [0; 64 * bell::MESSAGE_BYTES];
+        loop {
+            match self.bell.try_read(&mut bytes) {
+                Ok(len) => {
+                    for message in bytes[..len].chunks_exact(bell::MESSAGE_BYTES) {
+                        let message = message.try_into().expect("chunks of this size");
+                        if let Some(message) = Message::parse(message) {
+                            self.bell_rang(message);
+                        }
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // Empty now.
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn bell_rang(&mut self, message: Message) {
+        let Ok(id) = String::from_utf8_lossy(&message.id).parse::<TaskId>() else {
+            if message.kind == Kind::Ledger && message.workspace == self.hash {
+                self.picture_wanted = true;
+            }
+            return;
+        };
+        if message.kind == Kind::Ready {
+            if let Err(error) = self.pool.ready(id) {
+                self.pool_failure = Some(error);
+            }
+            return;
+        }
+        if message.workspace != self.hash {
+            return;
+        }
+        match message.kind {
+            Kind::Started => self.started(id),
+            Kind::Output => self.output(id),
+            Kind::Stalled => self.stalled(id),
+            Kind::Stopping => {}
+            Kind::Ended => self.ended(id),
+            Kind::Gone => self.gone(id),
+            Kind::Ready | Kind::Ledger => {}
+        }
+    }
+
+    fn tell(&self, signal: Signal) {
+        // Nobody reads the events of a visitor.
+        let _ = self.signals.send(signal);
+    }
+
+    fn tell_event(&self, id: TaskId, event: background::Event) {
+        self.tell(Signal::Event(Some(id), event));
+    }
+
+    fn picture(&mut self, result: Result<Undelivered, Error>) {
+        self.picture_after = Instant::now() + PICTURE_ROUND;
+        // A picture that could not be taken is taken again with the next change.
+        if let Ok(undelivered) = result {
+            let live = self.tasks.values().filter(|live| !live.has_ended());
+            let mut running: Vec<_> =
+                live.map(|live| (live.facts.created_at, live.facts.id)).collect();
+            running.sort_unstable();
+            let running = running.into_iter().map(|(_, id)| id).collect();
+            self.tell(Signal::Event(None, background::Event::Changed { running, undelivered }));
+        }
+    }
+
+    fn tell_waiters(&mut self) {
+        let is_over = |waiter: &Waiter| {
+            let runs = |id: &TaskId| self.tasks.get(id).is_some_and(|live| !live.has_ended());
+            match waiter.mode {
+                Mode::Any => waiter.ids.is_empty() || !waiter.ids.iter().all(runs),
+                Mode::All => !waiter.ids.iter().any(runs),
+            }
+        };
+        let (over, waiting): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.waiters).into_iter().partition(is_over);
+        self.waiters = waiting;
+        for waiter in over {
+            let _ = waiter.done.send(());
+        }
+    }
+
+    /// Sends an order to a task's shim; one whose shim is dead gets another.
+    fn order(&mut self, id: TaskId, order: &Order) -> bool {
+        match self.home.order(id, order) {
+            Ok(()) => true,
+            Err(error) => {
+                if error.raw_os_error() == Some(libc::ENXIO) {
+                    self.suspect(id);
+                }
+                false
+            }
+        }
+    }
+
+    fn close(&mut self) {
+        let _ = std::fs::remove_file(self.home.bells().join(&self.bell_name));
+        for pending in self.spawns.drain(..) {
+            pending.refuse(Error::StoreUnavailable("the daemon is shutting down".to_owned()));
+        }
+    }
+
+    /// The facts of a task that this process did not spawn.
+    fn load(&mut self, id: TaskId) -> Option<&mut Live> {
+        if !self.tasks.contains_key(&id) {
+            let spec = self.home.spec(id).ok()?;
+            if spec.workspace != self.workspace {
+                return None;
+            }
+            let facts = convert::facts(id, &spec);
+            self.batch.insert.push(facts.clone());
+            self.tasks.insert(id, Live::new(facts, Stage::Running, None));
+        }
+        self.tasks.get_mut(&id)
+    }
+}
+
+async fn job<T>(job: &mut Job<T>) -> T {
+    match job {
+        Some(future) => {
+            let result = future.await;
+            *job = None;
+            result
+        }
+        None => std::future::pending().await,
+    }
+}
