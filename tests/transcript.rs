@@ -10,8 +10,18 @@ use std::time::Duration;
 use serde_json::Value;
 
 /// Members whose values differ from run to run. Their types must not.
-const VARYING: [&str; 9] =
-    ["pid", "createdAt", "endedAt", "at", "durationMs", "workspace", "cwd", "version", "limits"];
+const VARYING: [&str; 10] = [
+    "pid",
+    "createdAt",
+    "endedAt",
+    "at",
+    "durationMs",
+    "total",
+    "workspace",
+    "cwd",
+    "version",
+    "limits",
+];
 /// The id of the task as the page has it; as long as a real one.
 const SAMPLE_ID: &str = "b3f9c2a1";
 /// A member that may be there before the page shows it.

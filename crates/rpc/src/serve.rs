@@ -216,7 +216,7 @@ impl Connection {
                 Some(done) = self.requests.join_next() => self.answered(done),
                 Some(lease) = self.leases.recv() => self.acknowledge(lease),
                 Some(events) = self.incoming_events.recv() => {
-                    let pusher = push::run(events, self.outbox.clone(), self.progresses.clone());
+                    let pusher = push::run(events, self.outbox.clone(), self.progresses.clone(), self.server().output_gate());
                     let pusher = self.owned.spawn(async { pusher.await; Owned::Other });
                     self.vital.push(pusher.id());
                 }
