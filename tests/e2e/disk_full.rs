@@ -1,0 +1,208 @@
+//! A full disk: new tasks are refused with 1005, running ones are not harmed, and all is well again
+//! when there is room.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::harness::{Daemon, Lab, RpcError, eventually, id_of, skip};
+
+/// A small disk of its own for the store. Must be dropped after the daemons on it.
+struct Disk {
+    lab: Lab,
+}
+
+impl Disk {
+    /// `None` where this machine does not let us mount one.
+    fn new(megabytes: u32) -> Option<Self> {
+        if !nix::unistd::geteuid().is_root() {
+            skip("a small disk can be mounted by root only");
+            return None;
+        }
+        let lab = Lab::new();
+        fs::create_dir(lab.state()).expect("the test's directory is writable");
+        let size = format!("size={megabytes}m,mode=0700");
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
+            .arg(lab.state())
+            .output()
+            .expect("mount is there where there is a root");
+        if !mount.status.success() {
+            skip(&format!("no tmpfs here: {}", String::from_utf8_lossy(&mount.stderr)));
+            return None;
+        }
+        Some(Self { lab })
+    }
+
+    /// Takes all the room there is.
+    fn fill(&self) {
+        let mut filler = File::create(self.lab.state().join("filler")).expect("an inode is left");
+        let block = [1; 4_096];
+        while filler.write_all(&block).is_ok() {}
+    }
+
+    /// Gives it back.
+    fn free(&self) {
+        fs::remove_file(self.lab.state().join("filler")).expect("the filler is there");
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Lazily, for a process of a failed test may still hold a file on it.
+        let unmount = Command::new("umount").arg("-l").arg(self.lab.state()).status();
+        assert!(unmount.is_ok_and(|status| status.success()), "the disk cannot be unmounted");
+    }
+}
+
+fn refused(daemon: &Daemon) -> RpcError {
+    let error = daemon.refused(1005, "task/spawn", json!({ "command": "echo no >> ran" }));
+    assert_eq!(error.data["kind"], "storeUnavailable", "{error:?}");
+    error
+}
+
+/// Waits for the daemon to take tasks again, and runs one.
+fn expect_recovery(daemon: &Daemon) {
+    let task = eventually("a spawn to be accepted again", || {
+        daemon.request("task/spawn", json!({ "command": "echo back; exit 2" })).ok()
+    });
+    let id = id_of(&task["task"]);
+    assert_eq!(daemon.exited(&id)["task"]["exit"]["code"], 2);
+    assert_eq!(daemon.output(&id), "back\n");
+    assert_eq!(daemon.lab().text("ran"), "", "a refused command ran");
+}
+
+#[test]
+fn new_tasks_are_refused_and_running_ones_reported_when_there_is_room() {
+    let Some(disk) = Disk::new(24) else { return };
+    let gate = disk.lab.gate("gate");
+    let daemon = disk.lab.start().noisy().go();
+    let id = daemon.sh("echo early; read x < gate; exit 6");
+    daemon.wait_output(&id, "early");
+    disk.fill();
+    refused(&daemon);
+    assert_eq!(daemon.check(&id)["state"], "running", "reading goes on");
+    gate.open();
+    // It ends while nothing can be written; the end must not be lost for it.
+    refused(&daemon);
+    disk.free();
+    let task = daemon.exited(&id)["task"].clone();
+    assert_eq!((&task["state"], &task["exit"]["code"]), (&json!("exited"), &json!(6)));
+    expect_recovery(&daemon);
+    let told: Vec<Value> =
+        daemon.drain().iter().map(|n| n["task"]["exit"]["code"].clone()).collect();
+    assert_eq!(told, [json!(6), json!(2)], "each once");
+}
+
+#[test]
+fn an_end_on_a_full_disk_outlives_the_daemon_too() {
+    let Some(disk) = Disk::new(24) else { return };
+    let gate = disk.lab.gate("gate");
+    let daemon = disk.lab.start().noisy().go();
+    let id = daemon.sh("echo $$ > pid; echo early; read x < gate; exit 9");
+    let leader = disk.lab.pid_in("pid");
+    daemon.wait_output(&id, "early");
+    disk.fill();
+    drop(daemon.kill9());
+    gate.open();
+    eventually("the task to end", || crate::harness::state_of(leader).is_none().then_some(()));
+    disk.free();
+    let daemon = disk.lab.daemon();
+    let task = daemon.exited(&id)["task"].clone();
+    assert_eq!((&task["state"], &task["exit"]["code"]), (&json!("exited"), &json!(9)), "not lost");
+    assert_eq!(daemon.drain().len(), 1);
+}
+
+#[test]
+fn a_task_that_writes_on_a_full_disk_is_not_harmed() {
+    let Some(disk) = Disk::new(24) else { return };
+    let gate = disk.lab.gate("gate");
+    let daemon = disk.lab.start().noisy().go();
+    let script = "echo early; read x < gate; seq 1 200000; echo $? > status; exit 4";
+    let id = daemon.sh(script);
+    daemon.wait_output(&id, "early");
+    disk.fill();
+    gate.open();
+    let status = disk.lab.line_in("status");
+    disk.free();
+    let task = daemon.exited(&id)["task"].clone();
+    assert_eq!((&task["state"], &task["exit"]["code"]), (&json!("exited"), &json!(4)), "{task}");
+    assert_eq!(status, "0\n", "its writes fail though only its log is full");
+    expect_recovery(&daemon);
+}
+
+#[test]
+fn output_larger_than_the_disk_harms_neither_task_nor_store() {
+    let Some(disk) = Disk::new(40) else { return };
+    let daemon = disk.lab.start().noisy().go();
+    let id = daemon.sh("head -c 300000000 /dev/zero | tr '\\0' x; echo LAST; exit 3");
+    let other = daemon.sh("sleep 0.2; exit 5");
+    let task = daemon.exited(&id)["task"].clone();
+    assert_eq!((&task["state"], &task["exit"]["code"]), (&json!("exited"), &json!(3)), "{task}");
+    assert_eq!(daemon.exited(&other)["task"]["exit"]["code"], 5);
+    assert_eq!(task["output"]["total"], 300_000_005);
+    expect_recovery(&daemon);
+}
+
+#[test]
+fn a_daemon_starts_on_a_full_disk_and_recovers() {
+    let Some(disk) = Disk::new(24) else { return };
+    let gate = disk.lab.gate("gate");
+    let daemon = disk.lab.daemon();
+    let id = daemon.sh("echo early; read x < gate; exit 8");
+    daemon.wait_output(&id, "early");
+    daemon.shut_down();
+    drop(daemon);
+    disk.fill();
+    let daemon = disk.lab.start().noisy().go();
+    assert_eq!(daemon.check(&id)["state"], "running");
+    refused(&daemon);
+    gate.open();
+    disk.free();
+    assert_eq!(daemon.exited(&id)["task"]["exit"]["code"], 8);
+    expect_recovery(&daemon);
+}
+
+#[test]
+fn a_brand_new_store_on_a_full_disk_says_so() {
+    let Some(disk) = Disk::new(1) else { return };
+    disk.fill();
+    let daemon = disk.lab.start().silent().noisy().go();
+    let params = json!({ "processId": null, "capabilities": {} });
+    // Either way is honest: refuse to begin, or begin and refuse tasks.
+    match daemon.request("initialize", params) {
+        Ok(_) => {
+            daemon.notify("initialized", json!({}));
+            refused(&daemon);
+        }
+        Err(error) => assert_eq!(error.code, 1005, "{error:?}"),
+    }
+}
+
+#[test]
+fn a_read_only_state_directory_says_so() {
+    let Some(disk) = Disk::new(24) else { return };
+    disk.lab.daemon().run("true");
+    let remount = |how: &str| {
+        let status = Command::new("mount")
+            .args(["-o", &format!("remount,{how}")])
+            .arg(disk.lab.state())
+            .status()
+            .expect("mount is there");
+        assert!(status.success());
+    };
+    remount("ro");
+    let daemon = disk.lab.start().silent().noisy().go();
+    match daemon.request("initialize", json!({ "processId": null, "capabilities": {} })) {
+        Ok(_) => {
+            daemon.notify("initialized", json!({}));
+            refused(&daemon);
+        }
+        Err(error) => assert_eq!(error.code, 1005, "{error:?}"),
+    }
+    drop(daemon);
+    remount("rw");
+    expect_recovery(&disk.lab.daemon());
+}
