@@ -10,8 +10,18 @@ use std::time::Duration;
 use serde_json::Value;
 
 /// Members whose values differ from run to run. Their types must not.
-const VARYING: [&str; 9] =
-    ["pid", "createdAt", "endedAt", "at", "durationMs", "workspace", "cwd", "version", "limits"];
+const VARYING: [&str; 10] = [
+    "pid",
+    "createdAt",
+    "endedAt",
+    "at",
+    "durationMs",
+    "total",
+    "workspace",
+    "cwd",
+    "version",
+    "limits",
+];
 /// The id of the task as the page has it; as long as a real one.
 const SAMPLE_ID: &str = "b3f9c2a1";
 /// A member that may be there before the page shows it.
@@ -21,7 +31,7 @@ const SNAPSHOT: &str = "tasks/changed";
 
 fn transcript() -> Vec<String> {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/protocol.md");
-    let page = std::fs::read_to_string(page).unwrap();
+    let page = std::fs::read_to_string(page).expect("the page is there");
     let (_, rest) = page.split_once("```transcript\n").expect("the page has a transcript");
     let (transcript, _) = rest.split_once("```").expect("the transcript ends");
     transcript.lines().map(str::to_owned).collect()
@@ -34,14 +44,14 @@ fn frames(from: impl Read + Send + 'static) -> mpsc::Receiver<Value> {
         let mut from = BufReader::new(from);
         loop {
             let mut header = String::new();
-            if from.read_line(&mut header).unwrap() == 0 {
+            if from.read_line(&mut header).expect("a header") == 0 {
                 return;
             }
             let length = header.strip_prefix("Content-Length: ").expect("the first header");
-            let mut body = vec![0; length.trim().parse().unwrap()];
-            from.read_line(&mut header).unwrap();
-            from.read_exact(&mut body).unwrap();
-            if send.send(serde_json::from_slice(&body).unwrap()).is_err() {
+            let mut body = vec![0; length.trim().parse().expect("a length")];
+            from.read_line(&mut header).expect("an empty line");
+            from.read_exact(&mut body).expect("a body");
+            if send.send(serde_json::from_slice(&body).expect("JSON")).is_err() {
                 return;
             }
         }

@@ -10,7 +10,7 @@ use crate::background::{Stdin, Watch};
 use crate::ledger::NewTask;
 use crate::preview;
 use crate::task::{
-    Actor, Cause, End, Exit, Outcome, OutputStat, Preview, State, Survivor, TaskId, Timestamp,
+    Actor, Cause, End, Exit, Outcome, OutputStat, Preview, Survivor, TaskId, Timestamp,
 };
 
 /// Bytes of each end of an output that a preview is made from: it looks for a line's end there.
@@ -93,15 +93,6 @@ pub fn end(end: &record::End) -> End {
         cause: end.cause.as_ref().map(cause),
         at: Timestamp(end.at_ms),
         duration: Duration::from_nanos(end.duration_ns),
-    }
-}
-
-/// The state of a task whose record this is.
-pub fn state(record: &Record) -> State {
-    match (&record.end, &record.stop) {
-        (Some(ended), _) => State::Ended(end(ended)),
-        (None, Some(stop)) => State::Stopping { cause: cause(stop) },
-        (None, None) => State::Running,
     }
 }
 

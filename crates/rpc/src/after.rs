@@ -8,6 +8,7 @@
 use std::cell::RefCell;
 
 use meanwhile_core::background::{Hold, Lease};
+use tokio::sync::OwnedRwLockReadGuard;
 
 use crate::outbox::{Mark, Outbox};
 use crate::progress::{Follow, Progresses};
@@ -19,6 +20,8 @@ pub(crate) enum After {
     Follow(Follow),
     /// Once the reply is queued: let the task's pushes flow.
     Release(Hold),
+    /// Once the reply is queued: let the pushes of output flow.
+    Flow(OwnedRwLockReadGuard<()>),
     /// Once the reply is written: acknowledge.
     Ack(Lease),
 }
@@ -49,6 +52,7 @@ pub(crate) fn run(left: Vec<After>, reply: Mark, outbox: &Outbox, progresses: &P
         match action {
             After::Follow(follow) => progresses.follow(follow, outbox),
             After::Release(hold) => drop(hold),
+            After::Flow(held) => drop(held),
             After::Ack(lease) => outbox.when_written(reply, lease),
         }
     }

@@ -124,6 +124,11 @@ impl Decoder {
         &mut self.buffer
     }
 
+    /// Bytes that have arrived and are not part of a frame yet.
+    pub fn buffered(&self) -> usize {
+        self.buffer.len() - self.start
+    }
+
     /// Whether the input may end here: between two frames.
     pub fn is_between_frames(&self) -> bool {
         self.start == self.buffer.len()

@@ -106,6 +106,11 @@ impl Outbox {
         self.0.filled.notify_one();
     }
 
+    /// Whether at most `bytes` are unwritten.
+    pub(crate) fn has_room(&self, bytes: usize) -> bool {
+        self.lock().unwritten() <= bytes
+    }
+
     /// Waits until at most `bytes` are unwritten.
     pub(crate) async fn room(&self, bytes: usize) {
         loop {
@@ -113,7 +118,7 @@ impl Outbox {
             tokio::pin!(emptied);
             // Registered before the look, so that no wake between the two is missed.
             emptied.as_mut().enable();
-            if self.lock().unwritten() <= bytes {
+            if self.has_room(bytes) {
                 return;
             }
             emptied.await;

@@ -115,6 +115,9 @@ impl Progresses {
                 let mut value = json!({"kind": "report"});
                 if let Some(percent) = progress.percent {
                     value["percentage"] = percent.into();
+                    // It began without a percentage, since most tasks never have one; clients may
+                    // then ignore it, but they show a message.
+                    value["message"] = format!("{percent}%").into();
                 }
                 if let Some(message) = &progress.message {
                     value["message"] = message.as_str().into();
@@ -175,3 +178,6 @@ fn describe(end: &End) -> String {
     };
     format!("{how} after {:.1}s", end.duration.as_secs_f64())
 }
+
+#[cfg(test)]
+mod tests;

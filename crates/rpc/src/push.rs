@@ -5,10 +5,12 @@
 //! lifecycle events and skips output.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use meanwhile_core::background::{Event, Events};
 use meanwhile_core::task::TaskId;
 use serde::Serialize;
+use tokio::sync::RwLock;
 
 use crate::convert::to_wire;
 use crate::outbox::{Outbox, PUSH_ROOM};
@@ -24,11 +26,20 @@ struct Envelope<'a> {
 }
 
 /// Sends the events until there are no more.
-pub(crate) async fn run(mut events: Events, outbox: Outbox, progresses: Progresses) {
+pub(crate) async fn run(
+    mut events: Events,
+    outbox: Outbox,
+    progresses: Progresses,
+    output_gate: Arc<RwLock<()>>,
+) {
     let mut pusher = Pusher { outbox, progresses, texts: Texts::default() };
     loop {
         pusher.outbox.room(PUSH_ROOM).await;
         let Some(event) = events.next().await else { return };
+        if let Event::Output { .. } = event {
+            // Waits for the replies to the subscriptions of this moment, and holds up none.
+            drop(output_gate.write().await);
+        }
         pusher.push(event);
     }
 }

@@ -22,7 +22,7 @@ use meanwhile_rpc::frame::Decoder;
 use meanwhile_rpc::message::{self, Id};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::{Semaphore, mpsc};
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinSet};
 use tokio::time::timeout;
 use tower_lsp::{ClientSocket, LspService, LspServiceBuilder};
 
@@ -108,7 +108,7 @@ async fn serve_with(
     let (written, leases) = mpsc::unbounded_channel();
     let mut owned = JoinSet::new();
     let writer = outbox.clone().write_to(output, written);
-    owned.spawn(async move { Owned::Writer(writer.await) });
+    let writer = owned.spawn(async move { Owned::Writer(writer.await) });
     let mut connection = Connection {
         service,
         _socket: socket,
@@ -116,8 +116,10 @@ async fn serve_with(
         progresses: Progresses::default(),
         requests: JoinSet::new(),
         owned,
+        vital: vec![writer.id()],
         in_flight: HashMap::new(),
         last_number: 0,
+        held: false,
         waiting: Arc::new(Semaphore::new(WAITING_MAX)),
         busy: Arc::new(Semaphore::new(BUSY_MAX)),
         large: Arc::new(Semaphore::new(LARGE_MAX)),
@@ -140,9 +142,13 @@ struct Connection {
     requests: JoinSet<Id>,
     /// The other tasks of this connection.
     owned: JoinSet<Owned>,
+    /// Those of them without which it is of no use: the writer and the pusher.
+    vital: Vec<task::Id>,
     /// The router's number of each request that runs, and whether it may be cancelled.
     in_flight: HashMap<Id, (i64, bool)>,
     last_number: i64,
+    /// Messages that have arrived are not dispatched for now.
+    held: bool,
     waiting: Arc<Semaphore>,
     busy: Arc<Semaphore>,
     large: Arc<Semaphore>,
@@ -176,8 +182,15 @@ impl Connection {
         let mut decoder = Decoder::new();
         let outbox = self.outbox.clone();
         loop {
+            if self.held
+                && self.may_dispatch()
+                && let Some(end) = self.take_in(&mut decoder).await
+            {
+                return end;
+            }
+            // What is held is not added to, but for so much that the end of the input is seen.
+            let may_read = !self.held || decoder.buffered() < READ_BYTES;
             let read = async {
-                outbox.room(READ_ROOM).await;
                 let space = decoder.space();
                 space.reserve(READ_BYTES);
                 input.read_buf(space).await
@@ -192,15 +205,23 @@ impl Connection {
                     }
                     Ok(Owned::Parent) => return End::Exit,
                     Ok(Owned::Other) => {}
-                    Err(error) => tracing::error!(%error, "a task of the connection failed"),
+                    Err(error) => {
+                        tracing::error!(%error, "a task of the connection failed");
+                        // A client that is told nothing any more must see that, and start anew.
+                        if self.vital.contains(&error.id()) {
+                            return End::Output;
+                        }
+                    }
                 },
                 Some(done) = self.requests.join_next() => self.answered(done),
                 Some(lease) = self.leases.recv() => self.acknowledge(lease),
                 Some(events) = self.incoming_events.recv() => {
-                    let pusher = push::run(events, self.outbox.clone(), self.progresses.clone());
-                    self.owned.spawn(async { pusher.await; Owned::Other });
+                    let pusher = push::run(events, self.outbox.clone(), self.progresses.clone(), self.server().output_gate());
+                    let pusher = self.owned.spawn(async { pusher.await; Owned::Other });
+                    self.vital.push(pusher.id());
                 }
-                result = read => match result {
+                () = outbox.room(READ_ROOM), if self.held && !outbox.has_room(READ_ROOM) => {}
+                result = read, if may_read => match result {
                     Ok(1..) => {
                         if let Some(end) = self.take_in(&mut decoder).await {
                             return end;
@@ -221,9 +242,14 @@ impl Connection {
         }
     }
 
-    /// Dispatches every message that is whole.
+    /// Dispatches every message that is whole, or holds the rest while too much is under way.
     async fn take_in(&mut self, decoder: &mut Decoder) -> Option<End> {
-        while let Some(item) = decoder.next() {
+        loop {
+            self.held = !self.may_dispatch();
+            if self.held {
+                return None;
+            }
+            let item = decoder.next()?;
             match item {
                 Ok(body) => match message::parse(body) {
                     Ok(message) => {
@@ -243,7 +269,11 @@ impl Connection {
                 }
             }
         }
-        None
+    }
+
+    /// Whether one more message may be taken: the client reads, and there is a place to run.
+    fn may_dispatch(&self) -> bool {
+        self.outbox.has_room(READ_ROOM) && self.busy.available_permits() > 0
     }
 
     /// After the handshake: opens the store, and watches the client.
@@ -272,7 +302,7 @@ impl Connection {
         });
     }
 
-    fn answered(&mut self, done: Result<Id, tokio::task::JoinError>) {
+    fn answered(&mut self, done: Result<Id, task::JoinError>) {
         match done {
             Ok(id) => {
                 if let Some((number, _)) = self.in_flight.remove(&id) {
@@ -290,10 +320,9 @@ impl Connection {
 
     /// Lets what is under way come to its end, for less than half a second.
     async fn finish(&mut self, end: &End) {
-        if *end == End::Input {
-            let answers = async { while self.requests.join_next().await.is_some() {} };
+        if *end != End::Output {
             // Those that still wait are not answered: nobody is there to ask again.
-            let _ = timeout(LAST_ANSWERS, answers).await;
+            let _ = timeout(LAST_ANSWERS, self.last_answers(end)).await;
         }
         self.requests.abort_all();
         if *end != End::Output {
@@ -310,6 +339,17 @@ impl Connection {
         let _ = timeout(LAST_STEP, acknowledged).await;
         let _ = timeout(LAST_STEP, self.service.inner().close()).await;
         self.owned.abort_all();
+    }
+
+    /// Waits for the requests that run: after `exit` for changes only, which are carried out anyway.
+    async fn last_answers(&mut self, end: &End) {
+        let all = *end == End::Input;
+        while self.in_flight.values().any(|(_, cancellable)| all || !cancellable) {
+            match self.requests.join_next().await {
+                Some(done) => self.answered(done),
+                None => return,
+            }
+        }
     }
 
     /// Waits until the writer has written everything.

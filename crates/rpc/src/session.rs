@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 
 use meanwhile_core::Background;
 use meanwhile_core::background::{Events, Options, Role, Settings};
-use tokio::sync::{OnceCell, mpsc};
+use tokio::sync::{OnceCell, RwLock, mpsc};
 use tower_lsp::LanguageServer;
 use tower_lsp::jsonrpc::{Error, Result};
 use tower_lsp::ls_types::{
@@ -45,6 +45,9 @@ struct Shared {
     background: OnceCell<Background>,
     /// Takes the events to the loop, which owns the pusher.
     events: mpsc::UnboundedSender<Events>,
+    /// Held for reading by a subscription that is not answered yet, taken for writing before a push
+    /// of output: the reply comes first.
+    output_gate: Arc<RwLock<()>>,
     shut_down: AtomicBool,
 }
 
@@ -67,6 +70,7 @@ impl Server {
             session: OnceLock::new(),
             background: OnceCell::new(),
             events,
+            output_gate: Arc::default(),
             shut_down: AtomicBool::new(false),
         }))
     }
@@ -97,6 +101,11 @@ impl Server {
     /// The process to live with, once the handshake named one.
     pub(crate) fn parent(&self) -> Option<u32> {
         self.0.session.get().and_then(|session| session.parent)
+    }
+
+    /// What holds pushes of output back while a subscription is not answered.
+    pub(crate) fn output_gate(&self) -> Arc<RwLock<()>> {
+        self.0.output_gate.clone()
     }
 
     /// Whether `shutdown` was answered.

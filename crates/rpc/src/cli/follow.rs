@@ -4,13 +4,15 @@
 //! when to look again, so a flood costs this process no memory and the reader no byte.
 
 use meanwhile_core::background::{Background, Chunk, Event, Events};
+use meanwhile_core::limits;
 use meanwhile_core::task::{Progress, TaskId};
 
 use super::failure::Failure;
 use crate::convert::to_wire::incomplete_tail;
 
-/// Bytes asked for at a time.
-pub(crate) const PIECE_BYTES: u64 = 256 << 10;
+/// Bytes asked for at a time. Large, because a task that writes faster than it is read loses the
+/// middle of its output once that no longer fits its log: fewer, longer reads keep up for longer.
+pub(crate) const PIECE_BYTES: u64 = limits::READ_BYTES_MAX;
 
 /// How to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -97,7 +97,7 @@ async fn stay(
         true => None,
         false => Live::new(background, std::slice::from_ref(task)).await?,
     };
-    let mut screen = Screen { out, id, live, as_json, held: Vec::new() };
+    let mut screen = Screen { out, id, live, as_json, held: Vec::new(), missed: 0 };
     let manner = Manner { wait: true, text: as_json };
     let mut follow = Follow::new(background, events, id, 0, manner).await?;
     let mut tick = tokio::time::interval(live::TICK);
@@ -191,6 +191,8 @@ struct Screen<'a> {
     as_json: bool,
     /// The line that has not ended yet. The moving line is drawn below whole lines only.
     held: Vec<u8>,
+    /// Bytes that were not shown and are not told of yet.
+    missed: u64,
 }
 
 /// A longer line is shown without waiting for its end.
@@ -203,7 +205,7 @@ impl Screen<'_> {
         }
         if let Some((from, to)) = chunk.gap {
             self.show_held()?;
-            self.aside(format_args!("... {} bytes were not kept ...", show::thousands(to - from)));
+            self.gap(to - from);
         }
         if !self.shares_screen() {
             self.out.raw(&chunk.data)?;
@@ -239,11 +241,14 @@ impl Screen<'_> {
         }
     }
 
-    /// A remark between the lines of the output.
-    fn aside(&self, text: std::fmt::Arguments<'_>) {
+    /// The task wrote faster than it was read. Told in its place where somebody looks, and once at
+    /// the end where not.
+    fn gap(&mut self, bytes: u64) {
         match &self.live {
-            Some(live) => live.suspend(|| note(text)),
-            None => note(text),
+            Some(live) if self.out.terminal => live.suspend(|| {
+                note(format_args!("... {} bytes were not kept ...", show::thousands(bytes)));
+            }),
+            Some(_) | None => self.missed += bytes,
         }
     }
 
@@ -255,6 +260,18 @@ impl Screen<'_> {
         self.show_held()?;
         if self.as_json {
             return self.out.json(&json::task(task));
+        }
+        let missed = self.missed;
+        if missed > 0 {
+            let text = format!(
+                "{} bytes came faster than they could be shown and are not kept; \
+                 `output_tail` in config.toml makes room for more",
+                show::thousands(missed)
+            );
+            match &self.live {
+                Some(live) => live.suspend(|| note(text)),
+                None => note(text),
+            }
         }
         if let Some(live) = &mut self.live {
             live.ended(task);

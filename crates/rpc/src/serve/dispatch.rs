@@ -4,7 +4,7 @@ use futures_util::FutureExt;
 use meanwhile_rpc::message::{Id, Message};
 use serde_json::{Map, Value, json};
 use tokio::sync::OwnedSemaphorePermit;
-use tower_lsp::jsonrpc::{Request, Response};
+use tower_lsp::jsonrpc::Request;
 use tower_service::Service as _;
 
 use super::{Connection, End, Owned, WAITING_MAX};
@@ -44,17 +44,22 @@ impl Connection {
             return;
         }
         let conduct = methods::conduct(&method, params.as_ref());
-        let Some(permit) = self.admit(conduct).await else {
+        let Some(permit) = self.admit(conduct) else {
             self.outbox.send(&Reply::error(&id, error::overloaded(WAITING_MAX)));
             return;
         };
         let number = self.number();
         let call = self.service.call(request(method.clone(), params, Some(number)));
-        if method == "initialize" {
-            // What comes next means nothing before this is settled, and it settles at once.
+        if method == "initialize" || method == "shutdown" {
+            // What comes next means something else after it, and it settles at once.
+            let shut_down = self.server().is_shut_down();
             let response = call.await;
-            self.reply(&id, &method, response.ok().flatten());
-            self.begin();
+            let outcome = explain(&method, shut_down, response.ok().flatten());
+            // Neither reply is ever too long.
+            let _ = Reply::new(&id, &outcome).send(&self.outbox);
+            if method == "initialize" && outcome.is_ok() {
+                self.begin();
+            }
             return;
         }
         self.in_flight.insert(id.clone(), (number, conduct.cancellable));
@@ -88,13 +93,11 @@ impl Connection {
         });
     }
 
-    /// The right to run; `None` where too many wait already.
-    async fn admit(&self, conduct: Conduct) -> Option<OwnedSemaphorePermit> {
-        if conduct.waits {
-            self.waiting.clone().try_acquire_owned().ok()
-        } else {
-            self.busy.clone().acquire_owned().await.ok()
-        }
+    /// The right to run; `None` where too many wait already. A place for one that does not wait is
+    /// there: the loop looked before it took the message.
+    fn admit(&self, conduct: Conduct) -> Option<OwnedSemaphorePermit> {
+        let places = if conduct.waits { &self.waiting } else { &self.busy };
+        places.clone().try_acquire_owned().ok()
     }
 
     fn notification(&mut self, method: &str, params: Option<Value>) -> Option<End> {
@@ -151,12 +154,6 @@ impl Connection {
             }
             Owned::Other
         });
-    }
-
-    fn reply(&mut self, id: &Id, method: &str, response: Option<Response>) {
-        let outcome = explain(method, false, response);
-        // A reply that is too long is replaced by its error, which is what there is to do.
-        let _ = Reply::new(id, &outcome).send(&self.outbox);
     }
 
     /// The next number of the router's; it reads 32 bits where a request is cancelled.

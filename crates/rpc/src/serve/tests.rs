@@ -375,6 +375,18 @@ async fn a_client_that_reads_late_gets_every_reply() {
     assert!(ids.into_iter().eq(0..80));
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_end_of_the_input_is_seen_although_nobody_reads_the_replies() {
+    let client = Client::start_with(|builder| builder.custom_method("task/read", a_megabyte));
+    let mut client = client.initialized().await;
+    for id in 0..40 {
+        client.request(id, "task/read", json!({})).await;
+    }
+    client.to = None;
+    let ended = tokio::time::timeout(Duration::from_millis(500), client.server).await;
+    assert!(!ended.expect("it ends in time").unwrap());
+}
+
 #[tokio::test]
 async fn a_reply_that_is_too_long_becomes_an_error() {
     let client = Client::start_with(|builder| builder.custom_method("task/read", too_much));
@@ -382,4 +394,58 @@ async fn a_reply_that_is_too_long_becomes_an_error() {
     let reply = client.ask("task/read", json!({})).await;
     is_error(&reply, json!("task/read"), 1003);
     assert_eq!(reply["error"]["data"], json!({"kind": "limitReached", "limit": "messageBytes"}));
+}
+
+#[tokio::test]
+async fn more_requests_than_run_at_once_are_all_answered() {
+    let client = Client::start_with(|builder| {
+        builder.custom_method("task/ack", async |_: &Server, _: Value| -> Answer {
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            Ok(Value::Null)
+        })
+    });
+    let mut client = client.initialized().await;
+    for id in 0..BUSY_MAX + 500 {
+        client.request(id, "task/ack", json!({})).await;
+    }
+    for _ in 0..BUSY_MAX + 500 {
+        assert_eq!(client.read().await.unwrap()["result"], Value::Null);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn changes_are_carried_out_although_the_end_is_right_behind_them() {
+    for end in ["exit", "the end of the input"] {
+        let client = Client::start_with(|builder| {
+            builder.custom_method("task/wait", hang).custom_method(
+                "task/spawn",
+                async |_: &Server, _: Value| -> Answer {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    Ok("spawned".into())
+                },
+            )
+        });
+        let mut client = client.initialized().await;
+        client.request(1, "task/wait", json!({})).await;
+        client.request(2, "task/spawn", json!({"command": "true"})).await;
+        client.request(3, "task/spawn", json!({"command": ["true"]})).await;
+        client.request(4, "shutdown", Value::Null).await;
+        client.request(5, "shutdown", Value::Null).await;
+        match end {
+            "exit" => client.notify("exit", Value::Null).await,
+            _ => client.to = None,
+        }
+        let mut replies = Vec::new();
+        for _ in 0..4 {
+            replies.push(client.read().await.unwrap());
+        }
+        replies.sort_by_key(|reply| reply["id"].as_u64());
+        assert_eq!(replies[0]["result"], "spawned", "{end}");
+        assert_eq!(replies[1]["result"], "spawned", "{end}");
+        assert_eq!(replies[2]["result"], Value::Null, "{end}");
+        is_error(&replies[3], json!(5), -32600);
+        assert!(client.end().await, "{end}");
+    }
 }
