@@ -207,6 +207,8 @@ fn a_brand_new_store_on_a_full_disk_says_so() {
 fn a_read_only_state_directory_says_so() {
     let Some(disk) = Disk::new(24) else { return };
     disk.lab.daemon().run("true");
+    // A process that may still write would keep it writable.
+    disk.lab.expect_no_process();
     let remount = |how: &str| {
         let status = Command::new("mount")
             .args(["-o", &format!("remount,{how}")])

@@ -170,7 +170,7 @@ fn a_pid_used_again_by_a_stranger_is_neither_reported_nor_stopped() {
     eventually("the leader to end", || gone(leader).then_some(()));
     let Some(mut stranger) = with_pid(leader) else {
         skip("no process can be given a chosen pid (needs root and a quiet machine)");
-        drop(lab.daemon());
+        expect_lost(&lab.daemon(), &id);
         return;
     };
     let daemon = lab.daemon();
