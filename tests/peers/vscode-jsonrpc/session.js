@@ -21,10 +21,13 @@ class Pushes {
   #waiting = new Set();
 
   constructor(connection) {
-    connection.onNotification((method, params) => {
+    const remember = (method, params) => {
       this.#seen.push({ method, params });
       for (const look of this.#waiting) look();
-    });
+    };
+    connection.onNotification(remember);
+    // The library keeps `$/progress` to itself, and has a way of its own to hear it.
+    connection.onUnhandledProgress((params) => remember("$/progress", params));
   }
 
   index(method, fits) {
