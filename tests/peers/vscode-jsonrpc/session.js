@@ -55,6 +55,16 @@ class Pushes {
   }
 }
 
+/** Whether a process has ended. A zombie has: its parent will have its status in a moment. */
+function hasEnded(pid) {
+  const stat = `/proc/${pid}/stat`;
+  try {
+    return readFileSync(stat, "utf8").includes(") Z ");
+  } catch {
+    return true;
+  }
+}
+
 const exitedOf = (id) => (params) => params.notification.task.id === id;
 
 async function session(connection, workspace) {
@@ -111,7 +121,7 @@ async function session(connection, workspace) {
   const pid = Number(readFileSync(child, "utf8"));
   const stopped = await connection.sendRequest("task/stop", { id: long.task.id });
   assert.equal(stopped.task.state, "stopped");
-  assert.ok(!existsSync(`/proc/${pid}`), "a child outlived the stop");
+  assert.ok(hasEnded(pid), "a child outlived the stop");
   await pushes.wait("task/exited", exitedOf(long.task.id));
   await pushes.wait(
     "$/progress",
