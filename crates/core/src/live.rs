@@ -62,6 +62,8 @@ pub struct Live {
     pub stage: Stage,
     /// Its shim, where that is our child.
     pub shim: Option<u32>,
+    /// Its shim was our child from the start: if that is killed, the leader becomes our child.
+    pub was_ours: bool,
     /// Its leader.
     pub leader: Option<u32>,
     /// `task/started` was told.
@@ -97,6 +99,7 @@ impl Live {
             facts,
             stage,
             shim,
+            was_ours: shim.is_some(),
             leader: None,
             started: false,
             progress: None,

@@ -80,7 +80,10 @@ impl Message {
 pub fn ring(bells: &Path, message: Message, except: Option<&str>) {
     let Ok(entries) = fs::read_dir(bells) else { return };
     for entry in entries.flatten() {
-        if except.is_some_and(|own| entry.file_name().as_encoded_bytes() == own.as_bytes()) {
+        let name = entry.file_name();
+        let name = name.as_encoded_bytes();
+        // A hidden one is only being made.
+        if name.starts_with(b".") || except.is_some_and(|own| name == own.as_bytes()) {
             continue;
         }
         let path = entry.path();
