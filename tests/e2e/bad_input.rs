@@ -372,7 +372,6 @@ fn bad_options_of_initialize_are_refused_by_name() {
         (json!({ "lingerMs": -1 }), "lingerMs"),
         (json!({ "lingerMs": "1" }), "lingerMs"),
         (json!({ "lingerMs": 1e30 }), "lingerMs"),
-        (json!({ "nosuch": 1 }), "nosuch"),
     ] {
         let daemon = Lab::new().start().silent().go();
         let params = json!({

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{Lab, id_of, state_of};
+use crate::harness::{Lab, gone, id_of};
 
 #[test]
 fn a_task_ends_at_its_deadline_with_its_tree_and_keeps_its_output() {
@@ -20,7 +20,7 @@ fn a_task_ends_at_its_deadline_with_its_tree_and_keeps_its_output() {
     assert!(task["durationMs"].as_u64().is_some_and(|ms| ms >= 400), "{task}");
     assert_eq!(daemon.output(&id), "partial\n");
     for pid in pids {
-        assert_eq!(state_of(pid), None, "pid {pid} outlived the deadline");
+        assert!(gone(pid), "pid {pid} outlived the deadline");
     }
 }
 
@@ -41,9 +41,7 @@ fn a_deadline_holds_while_no_daemon_runs() {
     let id = id_of(&daemon.spawn(spawn));
     let pid = lab.pid_in("pid");
     drop(daemon.kill9());
-    crate::harness::eventually("the task to end by itself", || {
-        state_of(pid).is_none().then_some(())
-    });
+    crate::harness::eventually("the task to end by itself", || gone(pid).then_some(()));
     let daemon = lab.daemon();
     let task = daemon.exited(&id)["task"].clone();
     assert_eq!((&task["state"], &task["cause"]["actor"]), (&json!("timedOut"), &json!("deadline")));

@@ -8,13 +8,11 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use crate::harness::{Daemon, Lab, eventually, id_of, parent, skip, state_of};
+use crate::harness::{Daemon, Lab, eventually, gone, id_of, parent, skip};
 
 fn sigkill(pid: i32) {
     kill(Pid::from_raw(pid), Signal::SIGKILL).expect("the process lives");
-    eventually("the killed process to be gone", || {
-        state_of(pid).is_none_or(|state| state == 'Z').then_some(())
-    });
+    eventually("the killed process to be gone", || gone(pid).then_some(()));
 }
 
 /// The supervisor of the task whose leader this is.
@@ -38,7 +36,7 @@ fn with_a_daemon_alive_the_status_is_exact() {
         let leader = lab.pid_in("pid");
         sigkill(shim_of(&lab, leader));
         assert_eq!(daemon.check(&id)["state"], "running", "the command has not ended");
-        assert_ne!(state_of(leader), None, "the command is not harmed");
+        assert!(!gone(leader), "the command is not harmed");
         gate.open();
         let task = daemon.exited(&id)["task"].clone();
         assert_eq!((&task["state"], &task["exit"]), (&json!("exited"), &exit), "{end}: {task}");
@@ -55,7 +53,7 @@ fn with_a_daemon_alive_the_tree_can_be_stopped() {
     let (leader, far) = (lab.pid_in("pid"), lab.pid_in("far"));
     sigkill(shim_of(&lab, leader));
     let task = daemon.call("task/stop", json!({ "id": id, "graceMs": 200 }))["task"].clone();
-    assert_eq!((state_of(leader), state_of(far)), (None, None), "{task}");
+    assert!(gone(leader) && gone(far), "{task}");
     assert_eq!(task["state"], "stopped", "{task}");
     assert_eq!(daemon.exited(&id)["task"]["state"], "stopped");
 }
@@ -65,6 +63,7 @@ fn abandoned(lab: &Lab) -> (String, i32) {
     let daemon = lab.daemon();
     let id = daemon.sh("echo $$ > pid; echo said; read x < gate; exit 0");
     let leader = lab.pid_in("pid");
+    daemon.wait_output(&id, "said");
     let shim = shim_of(lab, leader);
     drop(daemon.kill9());
     sigkill(shim);
@@ -87,7 +86,7 @@ fn without_anybody_who_saw_the_end_it_is_lost_and_told_once() {
     let gate = lab.gate("gate");
     let (id, leader) = abandoned(&lab);
     gate.open();
-    eventually("the leader to end", || state_of(leader).is_none().then_some(()));
+    eventually("the leader to end", || gone(leader).then_some(()));
     let daemon = lab.daemon();
     expect_lost(&daemon, &id);
     daemon.refused(1004, "task/stop", json!({ "id": id }));
@@ -104,7 +103,7 @@ fn a_task_that_lost_its_supervisor_can_still_be_stopped() {
     let (id, leader) = abandoned(&lab);
     let daemon = lab.daemon();
     daemon.call("task/stop", json!({ "id": id, "graceMs": 200 }));
-    assert_eq!(state_of(leader), None, "the leader outlived its stop");
+    assert!(gone(leader), "the leader outlived its stop");
     let task = daemon.exited(&id)["task"].clone();
     assert!(["lost", "stopped"].contains(&task["state"].as_str().expect("a state")), "{task}");
     assert_eq!(daemon.drain().len(), 1);
@@ -137,15 +136,41 @@ fn a_kill_at_any_moment_leaves_each_task_told_once() {
 }
 
 #[test]
+fn a_kill_of_everything_at_once_leaves_nothing_behind() {
+    let lab = Lab::new();
+    let daemon = lab.daemon();
+    let ids = [daemon.sh("sleep 600"), daemon.sh("sleep 600")];
+    for id in &ids {
+        daemon.push("task/started", |push| push["task"]["id"] == **id);
+    }
+    // As a container that is taken down, or the out-of-memory killer of a whole group.
+    let all = lab.processes();
+    for process in &all {
+        kill(Pid::from_raw(process.pid), Signal::SIGSTOP).expect("it lives");
+    }
+    for process in all.iter().filter(|process| process.pid != daemon.pid()) {
+        kill(Pid::from_raw(process.pid), Signal::SIGKILL).expect("it lives");
+    }
+    drop(daemon.kill9());
+    lab.expect_no_process();
+    let daemon = lab.daemon();
+    for id in &ids {
+        assert_eq!(daemon.exited(id)["task"]["state"], "lost");
+    }
+    assert_eq!(daemon.drain().len(), 2);
+    // That no pipe or half-made folder is left is asserted by the harness.
+}
+
+#[test]
 fn a_pid_used_again_by_a_stranger_is_neither_reported_nor_stopped() {
     let lab = Lab::new();
     let gate = lab.gate("gate");
     let (id, leader) = abandoned(&lab);
     gate.open();
-    eventually("the leader to end", || state_of(leader).is_none().then_some(()));
+    eventually("the leader to end", || gone(leader).then_some(()));
     let Some(mut stranger) = with_pid(leader) else {
         skip("no process can be given a chosen pid (needs root and a quiet machine)");
-        drop(lab.daemon());
+        expect_lost(&lab.daemon(), &id);
         return;
     };
     let daemon = lab.daemon();

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Lab, eventually, state_of};
+use crate::harness::{Lab, eventually, gone};
 
 #[test]
 fn a_task_nobody_attends_is_stopped_after_the_linger_time() {
@@ -21,7 +21,7 @@ fn a_task_nobody_attends_is_stopped_after_the_linger_time() {
             drop(daemon);
         }
         eventually("the lonely task to be stopped", || {
-            pids.iter().all(|&pid| state_of(pid).is_none()).then_some(())
+            pids.iter().all(|&pid| gone(pid)).then_some(())
         });
         assert!(
             start.elapsed() >= Duration::from_millis(600),
@@ -52,8 +52,10 @@ fn a_daemon_that_comes_back_in_time_saves_the_task() {
     let mut daemon = Some(daemon);
     while Instant::now() < end {
         drop(daemon.take().map(crate::harness::Daemon::kill9));
-        daemon = Some(lab.start().options(options.clone()).go());
-        assert_ne!(state_of(pid), None, "an attended task was stopped");
+        let next = lab.start().options(options.clone()).go();
+        next.run("sleep 0.3");
+        daemon = Some(next);
+        assert!(!gone(pid), "an attended task was stopped");
     }
     let daemon = daemon.expect("there is always one");
     assert_eq!(daemon.stop(&id)["cause"]["actor"], "client");
@@ -88,12 +90,12 @@ fn null_means_never_and_the_command_line_lingers_for_ever() {
     let from_cli = lab.pid_in("cli");
     let daemon = lab.start().options(json!({ "lingerMs": 100 })).go();
     let short = daemon.sh("echo $$ > short; exec sleep 600");
-    let gone = lab.pid_in("short");
+    let short_lived = lab.pid_in("short");
     daemon.shut_down();
     drop(daemon);
-    eventually("the short one to be stopped", || state_of(gone).is_none().then_some(()));
-    assert_ne!(state_of(pid), None, "null means never");
-    assert_ne!(state_of(from_cli), None, "from the command line, too");
+    eventually("the short one to be stopped", || gone(short_lived).then_some(()));
+    assert!(!gone(pid), "null means never");
+    assert!(!gone(from_cli), "from the command line, too");
     let daemon = lab.daemon();
     assert_eq!(daemon.exited(&short)["task"]["cause"]["actor"], "linger");
     daemon.stop(&id);

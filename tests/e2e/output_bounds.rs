@@ -141,7 +141,7 @@ fn a_flood_through_a_terminal_is_bounded_too() {
     let before = daemon.memory("VmRSS");
     let spawn = json!({ "command": "echo FIRST; yes", "pty": { "rows": 24, "cols": 80 } });
     let id = crate::harness::id_of(&daemon.spawn(spawn));
-    wait_total(&daemon, &id, 60 * MIB);
+    wait_total(&daemon, &id, 24 * MIB);
     assert!(lab.disk_usage() <= DISK_BOUND);
     daemon.stop(&id);
     let notification = daemon.exited(&id);

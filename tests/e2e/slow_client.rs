@@ -46,9 +46,9 @@ fn a_stalled_reader_gets_every_lifecycle_push_and_a_jump_in_the_output() {
                 entry.about().map(str::to_owned)
             };
             let ids: Vec<String> = log.iter().filter_map(about).collect();
-            (ids.len() == 201).then_some(ids)
+            (ids.len() >= 201).then_some(ids)
         });
-        assert_eq!(told.iter().collect::<BTreeSet<_>>().len(), 201, "each once");
+        assert_eq!(told.iter().collect::<BTreeSet<_>>().len(), told.len(), "each once");
         assert_eq!(daemon.pushes("task/started").len(), 202);
         daemon.stop(&flood);
         daemon.exited(&flood);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use crate::harness::{Lab, eventually, id_of, state_of};
+use crate::harness::{Lab, eventually, gone, id_of};
 
 /// Starts a daemon on a store that cannot be used. It refuses to begin, or begins and refuses tasks;
 /// it never ends by itself.
@@ -97,7 +97,7 @@ fn a_store_taken_away_is_noticed_and_harms_no_task() {
         }
         Err(error) => assert_eq!(error.code, 1005, "{error:?}"),
     }
-    assert_ne!(state_of(pid), None, "the running task is not harmed");
+    assert!(!gone(pid), "the running task is not harmed");
     // Whatever was made in the meantime gives way to what was there.
     let _none = fs::remove_dir_all(lab.state());
     fs::rename(&aside, lab.state()).expect("the test's directory is writable");
@@ -105,5 +105,5 @@ fn a_store_taken_away_is_noticed_and_harms_no_task() {
     let daemon = lab.daemon();
     assert_eq!(daemon.check(&id)["state"], "running");
     daemon.stop(&id);
-    eventually("it to be gone", || state_of(pid).is_none().then_some(()));
+    eventually("it to be gone", || gone(pid).then_some(()));
 }

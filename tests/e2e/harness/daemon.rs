@@ -149,6 +149,11 @@ impl Daemon {
         }
     }
 
+    /// Its process id.
+    pub(crate) fn pid(&self) -> i32 {
+        self.pid
+    }
+
     /// A figure of its `/proc/PID/status`, in bytes.
     pub(crate) fn memory(&self, field: &str) -> u64 {
         procs::memory(self.pid, field).expect("the daemon lives")

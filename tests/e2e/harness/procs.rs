@@ -36,6 +36,11 @@ pub(crate) fn state_of(pid: i32) -> Option<char> {
     process(pid).map(|process| process.state)
 }
 
+/// Whether a process has ended. A zombie has: its parent will have its status in a moment.
+pub(crate) fn gone(pid: i32) -> bool {
+    state_of(pid).is_none_or(|state| state == 'Z')
+}
+
 /// The parent of a process.
 pub(crate) fn parent(pid: i32) -> Option<i32> {
     process(pid).map(|process| process.parent)

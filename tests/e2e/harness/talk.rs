@@ -157,10 +157,11 @@ impl Daemon {
         }
     }
 
-    /// Waits for a message in the log, from its beginning on.
+    /// Waits for a message from the daemon, among all that have come.
     #[track_caller]
     pub(crate) fn find<T>(&self, what: &str, pick: impl Fn(&Entry) -> Option<T>) -> T {
-        self.wait_for(what, |log| log.entries.iter().find_map(&pick))
+        let heard = |entry: &&Entry| entry.direction == Direction::Received;
+        self.wait_for(what, |log| log.entries.iter().filter(heard).find_map(&pick))
     }
 
     /// Waits for a push of this method whose parameters satisfy a condition.
