@@ -232,6 +232,12 @@ impl Home {
         old.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
     }
 
+    /// Holds the FIFO of a task's output open.
+    pub fn open_pipe(&self, id: TaskId) -> Option<File> {
+        let pipe = self.live(id).join(layout::PIPE);
+        OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(pipe).ok()
+    }
+
     /// Makes the FIFO of a task's standard input.
     pub fn make_input(&self, folder: &Path) -> io::Result<()> {
         Ok(nix::unistd::mkfifo(&folder.join(layout::STDIN), Mode::S_IRUSR | Mode::S_IWUSR)?)

@@ -84,6 +84,8 @@ pub struct Live {
     pub stopping: Option<Stopping>,
     /// Who waits for its whole tree to be gone.
     pub stop_waiters: Vec<oneshot::Sender<()>>,
+    /// Its output while it has no shim: a pipe that nobody holds open forgets what is in it.
+    pub pipe: Option<std::fs::File>,
     /// Its shim is dead; another one is to take over at this time.
     pub orphaned: Option<Instant>,
     /// The leader's status, reaped by us, for the shim that took over.
@@ -109,6 +111,7 @@ impl Live {
             seen: 0,
             stopping: None,
             stop_waiters: Vec::new(),
+            pipe: None,
             orphaned: None,
             reaped: None,
         }
@@ -119,6 +122,14 @@ impl Live {
         match self.stage {
             Stage::Checked(_) | Stage::Running | Stage::Recording => false,
             Stage::Survived => true,
+        }
+    }
+
+    /// Whether anybody but its spawner may hear of it: it is sure to exist, and has not ended.
+    pub fn is_listed(&self) -> bool {
+        match self.stage {
+            Stage::Running | Stage::Recording => true,
+            Stage::Checked(_) | Stage::Survived => false,
         }
     }
 

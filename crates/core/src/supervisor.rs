@@ -164,7 +164,7 @@ pub fn make_bell(home: &Home) -> Result<(String, File), Error> {
     let name = uuid::Uuid::new_v4().simple().to_string();
     let path = home.bells().join(&name);
     // Whoever rings takes a bell without an owner away: it gets its name once it has one.
-    let new = home.bells().join(format!(".{name}"));
+    let new = home.bells().join(bell::name_in_the_making(&name));
     let file = nix::unistd::mkfifo(&new, FileMode::S_IRUSR | FileMode::S_IWUSR)
         .map_err(io::Error::from)
         .and_then(|()| {
@@ -372,7 +372,7 @@ impl Supervisor {
                 let _ = reply.send(live.map(|live| live.task(&home)));
             }
             Command::List(reply) => {
-                let live = self.tasks.values().filter(|live| !live.has_ended());
+                let live = self.tasks.values().filter(|live| live.is_listed());
                 let mut tasks: Vec<_> = live.map(|live| live.task(&self.home)).collect();
                 tasks.sort_by_key(|task| std::cmp::Reverse((task.created_at, task.id)));
                 let _ = reply.send(tasks);
@@ -383,7 +383,7 @@ impl Supervisor {
                 self.tell_waiters();
             }
             Command::InQueue(queue, reply) => {
-                let live = self.tasks.values().filter(|live| !live.has_ended());
+                let live = self.tasks.values().filter(|live| live.is_listed());
                 let ids = live.filter(|live| live.facts.queue == queue).map(|live| live.facts.id);
                 let _ = reply.send(ids.collect());
             }
@@ -476,7 +476,7 @@ impl Supervisor {
         self.picture_after = Instant::now() + PICTURE_ROUND;
         // A picture that could not be taken is taken again with the next change.
         if let Ok(undelivered) = result {
-            let live = self.tasks.values().filter(|live| !live.has_ended());
+            let live = self.tasks.values().filter(|live| live.is_listed());
             let mut running: Vec<_> =
                 live.map(|live| (live.facts.created_at, live.facts.id)).collect();
             running.sort_unstable();

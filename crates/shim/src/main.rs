@@ -77,9 +77,6 @@ fn ignore_signals() -> nix::Result<()> {
     for number in ignored {
         set_ignored(number)?;
     }
-    // glibc keeps signals 32 and 33 to itself and passes on what a client's client did with them.
-    set_default(32);
-    set_default(33);
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&watched_signals()), None)
 }
 
@@ -87,17 +84,6 @@ fn ignore_signals() -> nix::Result<()> {
 fn set_ignored(number: Signal) -> nix::Result<()> {
     // SAFETY: ignoring a signal runs no code of ours.
     unsafe { signal(number, SigHandler::SigIgn) }.map(|_| ())
-}
-
-#[expect(unsafe_code, reason = "glibc refuses sigaction(2) for its own signals")]
-fn set_default(number: i32) {
-    // The kernel's own `struct sigaction`: handler (SIG_DFL is 0), flags, restorer, mask.
-    let action = [0_u64; 4];
-    // SAFETY: the kernel reads one structure, which no architecture has larger than this, and a
-    // mask of 8 bytes. A static program with one thread uses neither signal.
-    unsafe {
-        libc::syscall(libc::SYS_rt_sigaction, number, action.as_ptr(), std::ptr::null::<u8>(), 8)
-    };
 }
 
 /// What comes through the signal descriptor.

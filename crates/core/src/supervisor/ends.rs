@@ -268,7 +268,9 @@ impl Supervisor {
 
     /// A task's shim seems to be dead.
     pub(super) fn suspect(&mut self, id: TaskId) {
+        let pipe = self.home.open_pipe(id);
         let Some(live) = self.tasks.get_mut(&id) else { return };
+        live.pipe = live.pipe.take().or(pipe);
         // Our own child's death is certain, and nobody else can take over as well as we can.
         let patience = if live.shim.is_some() { Duration::ZERO } else { PARENT_FIRST };
         live.orphaned.get_or_insert_with(|| Instant::now() + patience);
