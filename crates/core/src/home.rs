@@ -12,6 +12,7 @@ use std::time::Duration;
 use meanwhile_shim::ctl::{self, Order};
 use meanwhile_shim::layout::{self, remove_folder};
 use meanwhile_shim::lock;
+use meanwhile_shim::output;
 use meanwhile_shim::record::{self, Record};
 use meanwhile_shim::spec::Spec;
 use nix::sys::stat::Mode;
@@ -115,17 +116,27 @@ impl Home {
     /// Makes the folder of an idle shim, named after the bell of the process it waits for.
     pub fn idle_folder(&self, bell: &str) -> io::Result<(TaskId, PathBuf)> {
         loop {
-            let id = TaskId::random();
-            if self.live(id).exists() || self.done(id).exists() {
-                continue;
-            }
-            let folder = self.root.join(layout::LIVE).join(format!(".{id}.{bell}"));
+            let id = self.free_id();
+            let folder = self.idle_path(id, bell);
             match DirBuilder::new().mode(0o700).create(&folder) {
                 Ok(()) => return Ok((id, folder)),
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    fn free_id(&self) -> TaskId {
+        loop {
+            let id = TaskId::random();
+            if !self.live(id).exists() && !self.done(id).exists() {
+                return id;
+            }
+        }
+    }
+
+    fn idle_path(&self, id: TaskId, bell: &str) -> PathBuf {
+        self.root.join(layout::LIVE).join(format!(".{id}.{bell}"))
     }
 
     /// The folder of a task under way.
@@ -169,7 +180,7 @@ impl Home {
 
     /// Tells a task's shim something; ENXIO where there is none.
     pub fn order(&self, id: TaskId, order: &Order) -> io::Result<()> {
-        order.send(&ctl::open(&self.live(id).join(layout::CTL))?)
+        order.send(&ctl::open(&self.live(id).join(layout::CTL))?, id.as_bytes())
     }
 
     /// Puts the record of an ended task where ended tasks are, and its folder away.
@@ -179,6 +190,15 @@ impl Home {
         if moved.is_ok() || self.done(id).exists() {
             remove_folder(&folder);
         }
+    }
+
+    /// The same, but the folder becomes an idle shim's.
+    pub fn settle_and_reuse(&self, id: TaskId, bell: &str) -> io::Result<(TaskId, PathBuf)> {
+        fs::rename(self.live(id).join(layout::RECORD), self.done(id))?;
+        let new = self.free_id();
+        let folder = self.idle_path(new, bell);
+        fs::rename(self.live(id), &folder)?;
+        Ok((new, folder))
     }
 
     /// Deletes what is kept of a task.
@@ -232,10 +252,13 @@ impl Home {
         old.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
     }
 
-    /// Holds the FIFO of a task's output open.
+    /// Holds the pipe of a task's output open: one that nobody has open forgets what is in it.
     pub fn open_pipe(&self, id: TaskId) -> Option<File> {
-        let pipe = self.live(id).join(layout::PIPE);
-        OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(pipe).ok()
+        let record = self.record(id).ok()?;
+        if record.pipe == 0 || record.leader_pid == 0 {
+            return None;
+        }
+        output::find(record.pipe, &[record.leader_pid])
     }
 
     /// Makes the FIFO of a task's standard input.

@@ -84,6 +84,8 @@ pub struct Live {
     pub stopping: Option<Stopping>,
     /// Who waits for its whole tree to be gone.
     pub stop_waiters: Vec<oneshot::Sender<()>>,
+    /// Others of its tree were alive at its end.
+    pub survives: bool,
     /// Its output while it has no shim: a pipe that nobody holds open forgets what is in it.
     pub pipe: Option<std::fs::File>,
     /// Its shim is dead; another one is to take over at this time.
@@ -111,6 +113,7 @@ impl Live {
             seen: 0,
             stopping: None,
             stop_waiters: Vec::new(),
+            survives: false,
             pipe: None,
             orphaned: None,
             reaped: None,

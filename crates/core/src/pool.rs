@@ -25,6 +25,9 @@ use crate::task::TaskId;
 /// Environment variables that no task gets unless its spawn names them (contract, section 8).
 const SECRETS: [&str; 2] = ["ANTHROPIC_API_KEY", "OPENAI_API_KEY"];
 
+/// Folders of ended tasks that are kept for the next ones.
+const SPARES: usize = 16;
+
 /// An idle shim that is ready.
 #[derive(Debug)]
 struct Idle {
@@ -41,6 +44,8 @@ pub struct Pool {
     home: Home,
     bell: String,
     env: Vec<(OsString, OsString)>,
+    /// Folders of ended tasks, to be used again.
+    spares: Vec<(TaskId, PathBuf)>,
     starting: HashMap<TaskId, (u32, PathBuf)>,
     ready: VecDeque<Idle>,
     life: (OwnedFd, OwnedFd),
@@ -62,7 +67,15 @@ impl Pool {
             .filter(|(name, _)| !SECRETS.iter().any(|secret| name == secret))
             .collect();
         let life = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
-        Ok(Self { home, bell, env, starting: HashMap::new(), ready: VecDeque::new(), life })
+        Ok(Self {
+            home,
+            bell,
+            env,
+            spares: Vec::new(),
+            starting: HashMap::new(),
+            ready: VecDeque::new(),
+            life,
+        })
     }
 
     /// How many shims are ready, and how many are on their way.
@@ -72,7 +85,10 @@ impl Pool {
 
     /// Starts one more.
     pub fn start_one(&mut self) -> io::Result<()> {
-        let (id, folder) = self.home.idle_folder(&self.bell)?;
+        let (id, folder) = match self.spares.pop() {
+            Some(spare) => spare,
+            None => self.home.idle_folder(&self.bell)?,
+        };
         let life = (3, Fd::Share(self.life.0.as_fd()));
         match launch(&self.home, &self.env, &folder, "idle", Some(life)) {
             Ok(pid) => {
@@ -101,7 +117,8 @@ impl Pool {
                 id,
                 spec: OpenOptions::new()
                     .write(true)
-                    .create_new(true)
+                    .create(true)
+                    .truncate(true)
                     .mode(0o600)
                     .open(folder.join(layout::SPEC))?,
                 ctl: ctl::open(&folder.join(layout::CTL))?,
@@ -118,6 +135,21 @@ impl Pool {
                 end(pid, &folder);
                 Err(error)
             }
+        }
+    }
+
+    /// Puts the folder of an ended task away; whether it can be used again.
+    pub fn settle(&mut self, id: TaskId) -> bool {
+        if self.spares.len() >= SPARES {
+            return false;
+        }
+        self.home.settle_and_reuse(id, &self.bell).map(|spare| self.spares.push(spare)).is_ok()
+    }
+
+    /// Takes away the folders that nobody will use.
+    pub fn close(&mut self) {
+        for (_, folder) in self.spares.drain(..) {
+            layout::remove_folder(&folder);
         }
     }
 
@@ -175,7 +207,7 @@ fn give(home: &Home, idle: &Idle, spec: &Spec) -> io::Result<Handed> {
     }
     // From here on the task exists. A shim that died a moment ago leaves it to be reported lost.
     fs::rename(&idle.folder, home.live(id))?;
-    match Order::Go.send(&idle.ctl) {
+    match Order::Go.send(&idle.ctl, idle.id.as_bytes()) {
         Ok(()) => Ok(Handed { id, shim: idle.pid }),
         Err(error) => {
             // Nobody was told of it: it never was.

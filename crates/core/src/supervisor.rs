@@ -91,6 +91,11 @@ impl Batch {
             && self.finishes.is_empty()
             && !self.look
     }
+
+    /// Whether somebody waits to be told.
+    fn is_urgent(&self) -> bool {
+        !self.notices.is_empty() || !self.finishes.is_empty() || self.look
+    }
 }
 
 /// What came of a batch.
@@ -144,6 +149,7 @@ pub struct Supervisor {
     writing: Option<Batch>,
     write: Job<Result<Recorded, Error>>,
     write_after: Option<Instant>,
+    insert_at: Option<Instant>,
     scans: tokio::task::JoinSet<Finish>,
     /// Work on files whose outcome nobody waits for.
     chores: tokio::task::JoinSet<()>,
@@ -225,6 +231,7 @@ impl Supervisor {
             writing: None,
             write: None,
             write_after: None,
+            insert_at: None,
             scans: tokio::task::JoinSet::new(),
             chores: tokio::task::JoinSet::new(),
             picture: None,
@@ -248,10 +255,10 @@ impl Supervisor {
         loop {
             let event = self.next_event().await;
             if let Event::Command(None) = event {
-                return self.close();
+                return self.close().await;
             }
             if let Event::Command(Some(Command::Close(done))) = event {
-                self.close();
+                self.close().await;
                 let _ = done.send(());
                 return;
             }
@@ -359,7 +366,8 @@ impl Supervisor {
             let reaped = live.reaped.map(|_| now + ORDER_ROUND);
             [live.arm_at, live.orphaned, stop, reaped]
         });
-        let times = [picture, write, upkeep, sweep, self.refill_at].into_iter().chain(live);
+        let insert = self.insert_at.filter(|_| self.write.is_none());
+        let times = [picture, write, insert, upkeep, sweep, self.refill_at].into_iter().chain(live);
         times.flatten().min().unwrap_or_else(|| Instant::now() + UPKEEP)
     }
 
@@ -514,7 +522,17 @@ impl Supervisor {
         }
     }
 
-    fn close(&mut self) {
+    async fn close(&mut self) {
+        // What is on its way into the ledger arrives; the rest is in the files.
+        let batch = std::mem::take(&mut self.batch);
+        if self.write.is_some() {
+            let _ = job(&mut self.write).await;
+        }
+        if !batch.insert.is_empty() {
+            let _ = self.store.write(move |ledger| ledger.insert(&batch.insert)).await;
+        }
+        while self.chores.join_next().await.is_some() {}
+        self.pool.close();
         let _ = std::fs::remove_file(self.home.bells().join(&self.bell_name));
         for pending in self.spawns.drain(..) {
             pending.refuse(Error::StoreUnavailable("the daemon is shutting down".to_owned()));

@@ -1,8 +1,9 @@
 //! Orders to a shim, through the FIFO `ctl` in its task's folder.
 //!
 //! An order is one write of at most `PIPE_BUF` (4 096) bytes, which pipe(7) keeps whole: two
-//! bytes of length, one of kind, and what belongs to it. Opening the FIFO fails with ENXIO where
-//! no shim lives.
+//! bytes of length, eight of the task's id, one of kind, and what belongs to it. Opening the FIFO
+//! fails with ENXIO where no shim lives. A folder is used again for another task, and whoever opened
+//! the FIFO before may write to it after: so an order names its task, and a shim obeys no other.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -35,8 +36,9 @@ pub enum Order {
 }
 
 impl Order {
-    fn to_bytes(&self) -> Vec<u8> {
+    fn to_bytes(&self, id: &[u8; 8]) -> Vec<u8> {
         let mut bytes = vec![0, 0];
+        bytes.extend_from_slice(id);
         match self {
             Self::Go => bytes.push(b'G'),
             Self::Stop { signal, grace, cause } => {
@@ -82,9 +84,9 @@ impl Order {
         }
     }
 
-    /// Sends the order through an open FIFO.
-    pub fn send(&self, mut fifo: &File) -> io::Result<()> {
-        let bytes = self.to_bytes();
+    /// Sends the order to the shim of task `id` through its open FIFO.
+    pub fn send(&self, mut fifo: &File, id: &[u8; 8]) -> io::Result<()> {
+        let bytes = self.to_bytes(id);
         // One write: a message below PIPE_BUF goes whole or not at all.
         match fifo.write(&bytes)? {
             n if n == bytes.len() => Ok(()),
@@ -98,15 +100,19 @@ pub fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC).open(path)
 }
 
-/// Cuts the orders out of what was read from the FIFO; a rest stays in `buffer`.
-pub fn take(buffer: &mut Vec<u8>) -> Vec<Order> {
+/// Cuts the orders for task `id` out of what was read from the FIFO; a rest stays in `buffer`.
+pub fn take(buffer: &mut Vec<u8>, id: &[u8; 8]) -> Vec<Order> {
     let mut orders = Vec::new();
     while let [low, high, ..] = buffer[..] {
-        let len = usize::from(u16::from_le_bytes([low, high])).max(3);
+        let len = usize::from(u16::from_le_bytes([low, high])).max(2);
         if buffer.len() < len {
             break;
         }
-        orders.extend(Order::parse(&buffer[2..len]));
+        if let Some((to, order)) = buffer[2..len].split_at_checked(8)
+            && to == id
+        {
+            orders.extend(Order::parse(order));
+        }
         buffer.drain(..len);
     }
     orders
@@ -126,13 +132,15 @@ mod tests {
             Order::Arm(u64::MAX),
             Order::Reaped(0x0900),
         ];
-        let stream: Vec<u8> = orders.iter().flat_map(Order::to_bytes).collect();
+        let (mine, other) = (b"0123abcd", b"feedc0de");
+        let both = |order: &Order| [order.to_bytes(mine), order.to_bytes(other)].concat();
+        let stream: Vec<u8> = orders.iter().flat_map(both).collect();
         for piece in 1..stream.len() {
             let mut buffer = Vec::new();
             let mut got = Vec::new();
             for bytes in stream.chunks(piece) {
                 buffer.extend_from_slice(bytes);
-                got.extend(take(&mut buffer));
+                got.extend(take(&mut buffer, mine));
             }
             assert_eq!(got, orders, "pieces of {piece}");
         }

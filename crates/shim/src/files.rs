@@ -12,8 +12,10 @@ use meanwhile_shim::ctl::{self, Order};
 use meanwhile_shim::layout;
 use meanwhile_shim::lock;
 use meanwhile_shim::log::{self, Extent};
+use meanwhile_shim::output;
 use meanwhile_shim::record::{self, Cause, End, Phase, Sheet};
 use meanwhile_shim::spec::Spec;
+use meanwhile_shim::tree;
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -44,16 +46,18 @@ pub struct Files {
     armed: Option<u64>,
     /// Orders come in here.
     pub ctl: File,
-    /// The output comes in here.
-    pub pipe: File,
+    /// The output comes in here. Always there but while it is read.
+    pipe: Option<File>,
+    /// Keeps the pipe from ending while the task has closed it.
+    _pipe_end: Option<File>,
 }
 
-fn fifo(path: &str, flags: i32) -> io::Result<File> {
+fn open_ctl() -> io::Result<File> {
     OpenOptions::new()
         .read(true)
         .write(true)
-        .custom_flags(flags | libc::O_NONBLOCK | libc::O_CLOEXEC)
-        .open(path)
+        .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
+        .open(layout::CTL)
 }
 
 /// `live/.<id>.<bell>` is the folder of an idle shim, `live/<id>` a task's.
@@ -75,21 +79,42 @@ impl Files {
             .open(layout::RECORD)?;
         let size = record::HEADER_BYTES as i64 + LOG_ALLOCATED;
         fallocate(&record, FallocateFlags::empty(), 0, size)?;
-        mkfifo(layout::PIPE, Mode::S_IRUSR | Mode::S_IWUSR)?;
-        mkfifo(layout::CTL, Mode::S_IRUSR | Mode::S_IWUSR)?;
+        match mkfifo(layout::CTL, Mode::S_IRUSR | Mode::S_IWUSR) {
+            // The folder had another task before.
+            Ok(()) | Err(Errno::EEXIST) => {}
+            Err(errno) => return Err(errno.into()),
+        }
         let sheet = Sheet::create(&record)?;
-        Self::open(dir, record, sheet, Extent::default())
+        let (pipe, end) = output::create()?;
+        sheet.pipe(output::inode(&pipe)?);
+        Self::open(dir, record, sheet, Extent::default(), (pipe, Some(end)))
     }
 
     /// Opens what another shim left behind.
     pub fn take_over(dir: PathBuf) -> io::Result<Self> {
         let record = OpenOptions::new().read(true).write(true).open(layout::RECORD)?;
-        let extent = record::read(&record)?.extent;
+        let found = record::read(&record)?;
+        let mut holders = vec![found.leader_pid, nix::unistd::getppid().as_raw() as u32];
+        holders.extend(tree::marked(
+            &String::from_utf8_lossy(&id_of(&dir)?),
+            (found.leader_pid != 0).then_some(found.leader_pid),
+        ));
+        let pipe = match output::find(found.pipe, &holders) {
+            Some(pipe) => (pipe, None),
+            // Nobody has it any more: nothing will come.
+            None => output::create().map(|(pipe, end)| (pipe, Some(end)))?,
+        };
         let sheet = Sheet::open(&record)?;
-        Self::open(dir, record, sheet, extent)
+        Self::open(dir, record, sheet, found.extent, pipe)
     }
 
-    fn open(dir: PathBuf, record: File, sheet: Sheet, extent: Extent) -> io::Result<Self> {
+    fn open(
+        dir: PathBuf,
+        record: File,
+        sheet: Sheet,
+        extent: Extent,
+        (pipe, pipe_end): (File, Option<File>),
+    ) -> io::Result<Self> {
         if !lock::exclusive(&record)? {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
@@ -106,8 +131,9 @@ impl Files {
             orders: Vec::new(),
             buffer: Vec::new(),
             armed: None,
-            ctl: fifo(layout::CTL, 0)?,
-            pipe: fifo(layout::PIPE, 0)?,
+            ctl: open_ctl()?,
+            pipe: Some(pipe),
+            _pipe_end: pipe_end,
         })
     }
 
@@ -156,6 +182,19 @@ impl Files {
         &self.state
     }
 
+    /// The pipe of the output.
+    pub fn pipe(&self) -> &File {
+        self.pipe.as_ref().expect("it is taken only while it is read")
+    }
+
+    /// Moves output that is in the pipe into the log, see [`Files::take_output`].
+    pub fn take_pipe(&mut self, reads: usize) -> io::Result<u64> {
+        let Some(pipe) = self.pipe.take() else { return Ok(0) };
+        let taken = self.take_output(&pipe, reads);
+        self.pipe = Some(pipe);
+        taken
+    }
+
     /// The record.
     pub fn sheet(&mut self) -> &mut Sheet {
         &mut self.sheet
@@ -180,7 +219,7 @@ impl Files {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
         }
-        Ok(ctl::take(&mut self.orders))
+        Ok(ctl::take(&mut self.orders, &self.id))
     }
 
     /// Somebody wants to know of output behind `offset`.

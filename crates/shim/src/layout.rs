@@ -8,13 +8,15 @@
 //! live/<id>/          a task that is not yet in the ledger as ended, or that has survivors
 //!     spec            what to run
 //!     record          the record and, behind it, the log
-//!     pipe            the FIFO that is its standard output and error
 //!     ctl             the FIFO through which its shim takes orders
 //!     stdin           the FIFO that is, or feeds, its standard input
 //! live/.<id>.<bell>/  the folder of an idle shim that waits for the owner of that bell; renaming
 //!                     it publishes the task
 //! done/<id>           the record and log of an ended task
 //! ```
+//!
+//! The folder of an ended task becomes the next idle shim's: some file systems take milliseconds to
+//! delete a file or make a new one, and a rename costs them nothing.
 
 use std::path::{Path, PathBuf};
 
@@ -34,8 +36,6 @@ pub const BIN: &str = "bin";
 pub const SPEC: &str = "spec";
 /// In a task's folder: the record and the log.
 pub const RECORD: &str = "record";
-/// In a task's folder: the FIFO of its output.
-pub const PIPE: &str = "pipe";
 /// In a task's folder: the FIFO of orders to its shim.
 pub const CTL: &str = "ctl";
 /// In a task's folder: the FIFO of its standard input.
@@ -56,7 +56,7 @@ pub fn workspace_hash(workspace: &Path) -> u64 {
 /// Takes a task's folder away. Two processes may do so at once, and each must get to the end: a
 /// walk that stops at the first file somebody else took would leave the others.
 pub fn remove_folder(folder: &Path) {
-    for name in [PIPE, CTL, STDIN, RECORD, SPEC] {
+    for name in [CTL, STDIN, RECORD, SPEC] {
         let _ = std::fs::remove_file(folder.join(name));
     }
     let _ = std::fs::remove_dir(folder);

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use meanwhile_shim::launch::{self, Fd, Launch};
 use meanwhile_shim::layout;
+use meanwhile_shim::output;
 use meanwhile_shim::record::Exit;
 use meanwhile_shim::spec::{Spec, Stdin};
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
@@ -37,13 +38,14 @@ pub struct Leader {
 }
 
 /// Starts the leader. An error is the kernel's word.
-pub fn start(spec: &Spec) -> io::Result<Leader> {
+pub fn start(spec: &Spec, pipe: &File) -> io::Result<Leader> {
+    let pipe = CString::new(output::path_for_child(pipe))?;
     let env = environment(spec);
     match spec.stdin {
         Stdin::Null => {
             let fds = [
                 (0, Fd::Open(c"/dev/null", libc::O_RDONLY)),
-                (1, Fd::Open(c"pipe", libc::O_RDWR)),
+                (1, Fd::Open(&pipe, libc::O_RDWR)),
                 (2, Fd::Same(1)),
             ];
             Ok(Leader { pid: exec(spec, &env, &fds)?, terminal: None, input: Input::None })
@@ -52,7 +54,7 @@ pub fn start(spec: &Spec) -> io::Result<Leader> {
             let (reader, writer) = crate::input::open_pipe()?;
             let fds = [
                 (0, Fd::Open(c"stdin", libc::O_RDONLY)),
-                (1, Fd::Open(c"pipe", libc::O_RDWR)),
+                (1, Fd::Open(&pipe, libc::O_RDWR)),
                 (2, Fd::Same(1)),
             ];
             let pid = exec(spec, &env, &fds)?;

@@ -16,6 +16,7 @@ pub mod layout;
 pub mod lock;
 pub mod log;
 pub mod map;
+pub mod output;
 pub mod record;
 pub mod spec;
 pub mod tree;

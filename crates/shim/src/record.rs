@@ -14,7 +14,7 @@
 //! | 16 | 4, 4, 8 | the shim's pid, the leader's pid, the leader's start time |
 //! | 32 | 16 | boot id |
 //! | 48 | 8 × 6 | log: total, head length, tail start, head capacity, tail capacity, reserved |
-//! | 96 | 4, 4, 8 | shim's start time (low 32 bits are enough: same boot), pad |
+//! | 96 | 8, 8 | the inode of the pipe that is its output, pad |
 //! | 112 | 1, 1, 2 | stop: actor, pad, message length |
 //! | 116 | 512 | stop: message |
 //! | 636 | 4 | length of the last bytes |
@@ -53,6 +53,7 @@ pub(crate) const AT_TAIL_FROM: usize = 64;
 pub(crate) const AT_HEAD_CAP: usize = 72;
 pub(crate) const AT_TAIL_CAP: usize = 80;
 pub(crate) const AT_RESERVED: usize = 88;
+pub(crate) const AT_PIPE: usize = 96;
 pub(crate) const AT_STOP: usize = 112;
 pub(crate) const AT_LAST_LEN: usize = 636;
 pub(crate) const AT_END: usize = 640;
@@ -202,6 +203,8 @@ pub struct Record {
     pub leader_start: u64,
     /// The boot it runs in.
     pub boot_id: [u8; 16],
+    /// The inode of the pipe that is its output; 0 where that is a terminal.
+    pub pipe: u64,
     /// What of its output lies where.
     pub extent: Extent,
     /// Who asked for its end; set from phase stopping on.
@@ -299,6 +302,7 @@ pub fn parse(bytes: &[u8]) -> Result<Record, RecordError> {
         leader_pid: u32_at(bytes, AT_LEADER_PID),
         leader_start: u64_at(bytes, AT_LEADER_START),
         boot_id: bytes[AT_BOOT_ID..AT_BOOT_ID + 16].try_into().expect("sixteen bytes"),
+        pipe: u64_at(bytes, AT_PIPE),
         extent,
         stop,
         last: bytes[AT_LAST..AT_LAST + last_len].to_vec(),
@@ -348,6 +352,11 @@ impl Sheet {
         self.map.store_u64(AT_LEADER_START, start_time);
         self.map.store_u32(AT_LEADER_PID, pid);
         self.phase(Phase::Running);
+    }
+
+    /// Names the pipe of its output.
+    pub fn pipe(&self, inode: u64) {
+        self.map.store_u64(AT_PIPE, inode);
     }
 
     /// Says what is in the log.

@@ -120,7 +120,7 @@ impl Shim {
         let spec = files.spec()?;
         files.phase(Phase::Starting);
         let started = Instant::now();
-        let leader = match leader::start(&spec) {
+        let leader = match leader::start(&spec, files.pipe()) {
             Ok(leader) => leader,
             Err(error) => {
                 not_started(&mut files, &spec, &error);
@@ -215,7 +215,7 @@ impl Shim {
         // A terminal whose last slave was closed would be readable for ever.
         if self.terminal.is_none() || matches!(self.life, Life::Running) {
             output = Some(fds.len());
-            fds.push(readable(self.terminal.as_ref().unwrap_or(&self.files.pipe).as_fd()));
+            fds.push(readable(self.terminal.as_ref().unwrap_or(self.files.pipe()).as_fd()));
         }
         if let (Input::Terminal { fifo, waiting }, Some(terminal)) = (&self.input, &self.terminal) {
             input = Some(fds.len());
@@ -259,10 +259,7 @@ impl Shim {
     fn take_output(&mut self, reads: usize) -> io::Result<u64> {
         let taken = match &self.terminal {
             Some(terminal) => self.files.take_output(terminal, reads)?,
-            None => {
-                let pipe = self.files.pipe.try_clone()?;
-                self.files.take_output(&pipe, reads)?
-            }
+            None => self.files.take_pipe(reads)?,
         };
         if taken > 0 {
             self.last_output = Instant::now();

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::{Batch, PAST, RETRY, Recorded, STOP_PATIENCE, Supervisor};
-use crate::background::{Event, Stop};
+use crate::background::{Event, Role, Stdin, Stop};
 use crate::convert;
 use crate::error::Error;
 use crate::ledger::{Cursor, Finish};
@@ -24,6 +24,8 @@ use crate::watch::Scanner;
 const PARENT_FIRST: Duration = Duration::from_millis(300);
 /// Children whose end was seen before anybody knew whose leader they were.
 const STRAYS_MAX: usize = 256;
+/// How long the rows of new tasks wait for company.
+const INSERT_DELAY: Duration = Duration::from_millis(2);
 /// Ends in one transaction: a thousand at once must not keep a `task/check` waiting.
 const FINISHES: usize = 64;
 /// Notifications told at once, likewise.
@@ -34,20 +36,27 @@ const SCAN_BYTES: u64 = 1 << 20;
 impl Supervisor {
     /// A task's end is recorded in its folder.
     pub(super) fn ended(&mut self, id: TaskId) {
+        if self.past.contains(&id) {
+            return;
+        }
         let Ok(file) = self.home.record_file(id) else { return self.ended_elsewhere(id) };
         let Ok(record) = record::read(&file) else { return };
         let Some(end) = &record.end else { return };
         if self.refuse_unexecuted(id, end.exit) {
             return;
         }
-        if record.leader_pid != 0 {
-            self.started(id);
+        match self.load(id).map(|live| (&live.stage, live.started)) {
+            None => return self.ended_elsewhere(id),
+            Some((Stage::Recording | Stage::Survived, _)) => return,
+            Some((Stage::Checked(_) | Stage::Running, started)) => {
+                if !started && record.leader_pid != 0 {
+                    self.started(id);
+                }
+            }
         }
-        let Some(live) = self.load(id) else { return self.ended_elsewhere(id) };
-        match live.stage {
-            Stage::Checked(_) | Stage::Running => live.stage = Stage::Recording,
-            Stage::Recording | Stage::Survived => return,
-        }
+        let Some(live) = self.tasks.get_mut(&id) else { return };
+        live.stage = Stage::Recording;
+        live.survives = !end.survivors.is_empty();
         live.arm_at = None;
         live.orphaned = None;
         let finish = Finish {
@@ -86,13 +95,23 @@ impl Supervisor {
     }
 
     fn put_away(&mut self, id: TaskId) {
+        let mut reusable = false;
         if let Some(live) = self.tasks.remove(&id) {
+            // Of our own shim we know that it is through, and of a task without survivors that
+            // nobody has its files open.
+            reusable = live.was_ours
+                && live.facts.stdin == Stdin::Null
+                && matches!(live.stage, Stage::Recording)
+                && self.role == Role::Daemon;
             for waiter in live.stop_waiters {
                 let _ = waiter.send(());
             }
         }
         self.past.truncate(PAST - 1);
         self.past.push_front(id);
+        if reusable && self.pool.settle(id) {
+            return;
+        }
         let home = self.home.clone();
         // Half a dozen system calls that nobody waits for. What a shutdown leaves undone, the next
         // start does.
@@ -104,6 +123,15 @@ impl Supervisor {
         if self.write.is_some() || self.batch.is_empty() {
             return;
         }
+        if !self.batch.is_urgent() {
+            // A task's row follows when the processors have done what its spawner waits for; its
+            // folder is the truth until then.
+            let at = *self.insert_at.get_or_insert(now + INSERT_DELAY);
+            if now < at {
+                return;
+            }
+        }
+        self.insert_at = None;
         if self.write_after.is_some_and(|at| now < at) {
             return;
         }
@@ -147,23 +175,19 @@ impl Supervisor {
         if !recorded.more {
             // Every end is told now, or was told before, or was removed before it could be.
             for id in std::mem::take(&mut self.finished) {
-                if self.tasks.contains_key(&id) {
-                    self.after_end(id);
-                }
+                self.after_end(id);
             }
         }
         self.tell_waiters();
     }
 
     fn after_end(&mut self, id: TaskId) {
-        let survives = self
-            .home
-            .record(id)
-            .is_ok_and(|record| record.end.is_some_and(|end| !end.survivors.is_empty()))
-            && self.home.is_supervised(id);
         match self.tasks.get_mut(&id) {
-            Some(live) if survives => live.stage = Stage::Survived,
-            Some(_) | None => self.put_away(id),
+            Some(live) if live.survives && self.home.is_supervised(id) => {
+                live.stage = Stage::Survived;
+            }
+            Some(_) => self.put_away(id),
+            None => {}
         }
     }
 
@@ -327,6 +351,9 @@ impl Supervisor {
     }
 
     fn shim_ended(&mut self, id: TaskId) {
+        if self.tasks.get(&id).is_some_and(|live| matches!(live.stage, Stage::Recording)) {
+            return;
+        }
         let ended = self.home.record(id).is_ok_and(|record| record.end.is_some());
         if ended {
             self.ended(id);
