@@ -69,7 +69,7 @@ fn an_attended_task_outlives_the_linger_time() {
         lab.start().options(json!({ "lingerMs": 300 })).go(),
     );
     let id = one.sh("sleep 600");
-    two.push("task/started", |push| push["task"]["id"] == *id);
+    two.push("tasks/changed", |push| push["running"] == json!([id]));
     drop(one.kill9());
     // A time in which a task of 300 ms linger would be gone, measured by a task that takes it.
     let clock = two.sh("sleep 1.2");

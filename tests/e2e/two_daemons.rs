@@ -12,7 +12,6 @@ fn every_client_of_a_workspace_sees_its_tasks() {
     let gate = lab.gate("gate");
     let (one, two) = (lab.daemon(), lab.start().over(Transport::Sockets).go());
     let id = one.sh("echo shared; read x < gate; exit 6");
-    two.push("task/started", |push| push["task"]["id"] == *id);
     two.push("tasks/changed", |push| push["running"] == json!([id]));
     assert_eq!(two.check(&id)["state"], "running");
     two.wait_output(&id, "shared");
@@ -106,7 +105,7 @@ fn the_death_of_one_daemon_is_nothing_to_the_other() {
     let gate = lab.gate("gate");
     let (one, two) = (lab.daemon(), lab.daemon());
     let id = one.sh("read x < gate; exit 5");
-    two.push("task/started", |push| push["task"]["id"] == *id);
+    two.push("tasks/changed", |push| push["running"] == json!([id]));
     drop(one.kill9());
     gate.open();
     assert_eq!(two.exited(&id)["task"]["exit"]["code"], 5);
