@@ -106,7 +106,7 @@ fn a_thousand_tasks_may_end_at_once() {
         // A check is answered in the middle of it.
         let asked = Instant::now();
         daemon.call("task/check", json!({ "limit": 1 }));
-        assert!(asked.elapsed() < Duration::from_secs(3), "{:?} for a check", asked.elapsed());
+        assert!(asked.elapsed() < Duration::from_secs(5), "{:?} for a check", asked.elapsed());
     }
     for id in &ids {
         assert_eq!(daemon.exited(id)["task"]["exit"]["code"], 3);

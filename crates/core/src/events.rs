@@ -86,22 +86,25 @@ pub struct Events {
     home: Home,
     signals: UnboundedReceiver<Signal>,
     queue: VecDeque<Event>,
-    held: HashMap<TaskId, Vec<Signal>>,
+    /// Tasks whose spawn is not answered yet.
+    held: HashSet<TaskId>,
+    /// From the first event of a held task on, everything, so that the order stays.
+    waiting: VecDeque<Signal>,
     subscriptions: HashMap<TaskId, Subscription>,
 }
 
 impl Events {
     pub(crate) fn new(home: Home) -> (Signals, Self) {
         let (sender, signals) = unbounded_channel();
-        let (queue, held, subscriptions) = Default::default();
-        (sender, Self { home, signals, queue, held, subscriptions })
+        let (queue, held, waiting, subscriptions) = Default::default();
+        (sender, Self { home, signals, queue, held, waiting, subscriptions })
     }
 
     /// The next event; `None` once the manager is closed. Cancel-safe.
     pub async fn next(&mut self) -> Option<Event> {
         loop {
             while let Ok(signal) = self.signals.try_recv() {
-                self.take(signal);
+                self.receive(signal);
             }
             if let Some(event) = self.queue.pop_front() {
                 return Some(event);
@@ -112,27 +115,39 @@ impl Events {
             }
             let wake = self.subscriptions.values().filter(|s| s.ready).map(|s| s.not_before).min();
             tokio::select! {
-                signal = self.signals.recv() => self.take(signal?),
+                signal = self.signals.recv() => self.receive(signal?),
                 () = sleep_until(wake) => {}
             }
         }
     }
 
-    fn take(&mut self, signal: Signal) {
+    fn receive(&mut self, signal: Signal) {
         match signal {
             Signal::Hold(id) => {
-                self.held.entry(id).or_default();
+                self.held.insert(id);
             }
             Signal::Release(id) => {
-                for signal in self.held.remove(&id).unwrap_or_default() {
-                    self.take(signal);
-                }
+                self.held.remove(&id);
             }
+            Signal::Event(..)
+            | Signal::Subscribe(..)
+            | Signal::Unsubscribe(_)
+            | Signal::Output(_) => self.waiting.push_back(signal),
+        }
+        while let Some(signal) = self.waiting.pop_front() {
+            if let Signal::Event(Some(id), _) = &signal
+                && self.held.contains(id)
+            {
+                return self.waiting.push_front(signal);
+            }
+            self.take(signal);
+        }
+    }
+
+    fn take(&mut self, signal: Signal) {
+        match signal {
+            Signal::Hold(_) | Signal::Release(_) => {}
             Signal::Event(Some(id), event) => {
-                if let Some(held) = self.held.get_mut(&id) {
-                    held.push(Signal::Event(Some(id), event));
-                    return;
-                }
                 // Everything a subscriber is to hear of a task comes before its end.
                 if let Event::Exited(_) = &event {
                     let last = self.output(id, PUSH_BYTES);
@@ -149,8 +164,7 @@ impl Events {
                 {
                     self.queue.pop_back();
                 }
-                let held: HashSet<TaskId> = self.held.keys().copied().collect();
-                self.queue.push_back(without(event, &held));
+                self.queue.push_back(without(event, &self.held));
             }
             Signal::Subscribe(id, offset) => {
                 let new = Subscription { offset, ready: true, not_before: Instant::now() };

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use meanwhile_shim::ctl::{self, Order};
-use meanwhile_shim::layout;
+use meanwhile_shim::layout::{self, remove_folder};
 use meanwhile_shim::lock;
 use meanwhile_shim::record::{self, Record};
 use meanwhile_shim::spec::Spec;
@@ -22,7 +22,8 @@ use crate::task::TaskId;
 /// The shim, as `build.rs` made it.
 static SHIM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/meanwhile-shim"));
 
-/// How old a folder of an idle shim is before nobody's lock on it means that nobody comes.
+/// How old a shim's binary of another version is before it is taken away: its daemon may be about to
+/// start one.
 const STRAY_AGE: Duration = Duration::from_secs(10);
 
 /// The state directory.
@@ -111,14 +112,14 @@ impl Home {
         self.root.join(layout::BELLS)
     }
 
-    /// Makes the folder of an idle shim.
-    pub fn idle_folder(&self) -> io::Result<(TaskId, PathBuf)> {
+    /// Makes the folder of an idle shim, named after the bell of the process it waits for.
+    pub fn idle_folder(&self, bell: &str) -> io::Result<(TaskId, PathBuf)> {
         loop {
             let id = TaskId::random();
             if self.live(id).exists() || self.done(id).exists() {
                 continue;
             }
-            let folder = self.root.join(layout::LIVE).join(format!(".{id}"));
+            let folder = self.root.join(layout::LIVE).join(format!(".{id}.{bell}"));
             match DirBuilder::new().mode(0o700).create(&folder) {
                 Ok(()) => return Ok((id, folder)),
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
@@ -175,8 +176,8 @@ impl Home {
     pub fn settle(&self, id: TaskId) {
         let folder = self.live(id);
         let moved = fs::rename(folder.join(layout::RECORD), self.done(id));
-        if moved.is_ok() || self.done(id).exists() || !folder.exists() {
-            let _ = fs::remove_dir_all(&folder);
+        if moved.is_ok() || self.done(id).exists() {
+            remove_folder(&folder);
         }
     }
 
@@ -184,30 +185,40 @@ impl Home {
     pub fn delete(&self, id: TaskId) {
         let _ = fs::remove_file(self.done(id));
         if !self.is_supervised(id) {
-            let _ = fs::remove_dir_all(self.live(id));
+            remove_folder(&self.live(id));
         }
     }
 
-    /// Takes away folders of idle shims that were killed.
+    /// Whether the owner of a bell lives. The bell's name stands for its owner in leases too.
+    pub fn is_bell_alive(&self, bell: &str) -> bool {
+        ctl::open(&self.bells().join(bell)).is_ok()
+    }
+
+    /// Takes away folders of idle shims that were killed, and what is left of ended tasks.
     pub fn remove_strays(&self) {
         let Ok(entries) = fs::read_dir(self.root.join(layout::LIVE)) else { return };
         for entry in entries.flatten() {
-            if !entry.file_name().as_encoded_bytes().starts_with(b".") {
-                continue;
-            }
-            let age =
-                entry.metadata().and_then(|m| m.modified()).ok().and_then(|t| t.elapsed().ok());
+            let name = entry.file_name();
             let record = File::open(entry.path().join(layout::RECORD));
             let held = record.and_then(|file| lock::is_held(&file)).unwrap_or(false);
-            if !held && age.is_some_and(|age| age > STRAY_AGE) {
-                let _ = fs::remove_dir_all(entry.path());
+            let stray = match name.to_str().and_then(|name| name.strip_prefix('.')) {
+                // An idle shim whose process is gone takes its folder away itself, unless it was
+                // killed too.
+                Some(idle) => {
+                    idle.split_once('.').is_none_or(|(_, bell)| !self.is_bell_alive(bell))
+                }
+                // A task always has a spec: this one was ended and half put away.
+                None => !entry.path().join(layout::SPEC).exists(),
+            };
+            if stray && !held {
+                remove_folder(&entry.path());
             }
         }
     }
 
     /// Puts away the folder of a task that never was.
     pub fn delete_refused(&self, id: TaskId) {
-        let _ = fs::remove_dir_all(self.live(id));
+        remove_folder(&self.live(id));
     }
 
     /// Ended tasks whose file is older than this.
@@ -219,6 +230,12 @@ impl Home {
         };
         let old = entries.flatten().filter(is_old);
         old.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+    }
+
+    /// Holds the FIFO of a task's output open.
+    pub fn open_pipe(&self, id: TaskId) -> Option<File> {
+        let pipe = self.live(id).join(layout::PIPE);
+        OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(pipe).ok()
     }
 
     /// Makes the FIFO of a task's standard input.
@@ -237,6 +254,12 @@ impl Home {
             .open(layout::attached(&self.root, workspace))?;
         lock::shared(&file)?;
         Ok(file)
+    }
+
+    /// Bytes that can be written to the state directory; `None` where the system does not say.
+    pub fn free_bytes(&self) -> Option<u64> {
+        let stat = nix::sys::statvfs::statvfs(&self.root).ok()?;
+        Some(stat.blocks_available().saturating_mul(stat.fragment_size()))
     }
 
     /// Bytes the store takes on disk.

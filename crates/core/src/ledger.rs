@@ -37,7 +37,7 @@ use crate::task::{
 };
 
 pub use error::LedgerError;
-pub use queues::{Batch, Drain, LeaseToken};
+pub use queues::{Batch, Cursor, Drain, LeaseToken};
 
 /// The file's name in the state directory.
 const FILE: &str = "meanwhile.db";

@@ -62,6 +62,8 @@ pub struct Live {
     pub stage: Stage,
     /// Its shim, where that is our child.
     pub shim: Option<u32>,
+    /// Its shim was our child from the start: if that is killed, the leader becomes our child.
+    pub was_ours: bool,
     /// Its leader.
     pub leader: Option<u32>,
     /// `task/started` was told.
@@ -82,6 +84,8 @@ pub struct Live {
     pub stopping: Option<Stopping>,
     /// Who waits for its whole tree to be gone.
     pub stop_waiters: Vec<oneshot::Sender<()>>,
+    /// Its output while it has no shim: a pipe that nobody holds open forgets what is in it.
+    pub pipe: Option<std::fs::File>,
     /// Its shim is dead; another one is to take over at this time.
     pub orphaned: Option<Instant>,
     /// The leader's status, reaped by us, for the shim that took over.
@@ -97,6 +101,7 @@ impl Live {
             facts,
             stage,
             shim,
+            was_ours: shim.is_some(),
             leader: None,
             started: false,
             progress: None,
@@ -106,6 +111,7 @@ impl Live {
             seen: 0,
             stopping: None,
             stop_waiters: Vec::new(),
+            pipe: None,
             orphaned: None,
             reaped: None,
         }
@@ -116,6 +122,14 @@ impl Live {
         match self.stage {
             Stage::Checked(_) | Stage::Running | Stage::Recording => false,
             Stage::Survived => true,
+        }
+    }
+
+    /// Whether anybody but its spawner may hear of it: it is sure to exist, and has not ended.
+    pub fn is_listed(&self) -> bool {
+        match self.stage {
+            Stage::Running | Stage::Recording => true,
+            Stage::Checked(_) | Stage::Survived => false,
         }
     }
 

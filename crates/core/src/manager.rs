@@ -29,7 +29,7 @@ use crate::limits;
 use crate::live::InputState;
 use crate::quote::quote_argv;
 use crate::store::Store;
-use crate::supervisor::{COMMANDS, Supervisor, is_bell_alive, make_bell};
+use crate::supervisor::{COMMANDS, Supervisor, make_bell};
 use crate::task::{DeliveredBy, State, Task, TaskId};
 use crate::watch::Scanner;
 
@@ -407,14 +407,14 @@ impl Background {
 
     /// Takes notifications out of a queue, oldest first.
     pub async fn drain(&self, queue: String, max: u32, ack: Ack) -> Result<Drained, Error> {
-        let (workspace, holder, bells) =
-            (self.workspace.clone(), self.holder.clone(), self.home.bells());
+        let (workspace, holder, home) =
+            (self.workspace.clone(), self.holder.clone(), self.home.clone());
         let drain = self.store.write(move |ledger| {
             let how = match ack {
                 Ack::Auto => Drain::Auto { holder: &holder },
                 Ack::Manual => Drain::Manual,
             };
-            let is_alive = |name: &str| is_bell_alive(&bells, name);
+            let is_alive = |name: &str| home.is_bell_alive(name);
             ledger.drain(&workspace, &queue, max, how, &is_alive)
         });
         let batch = drain.await?;

@@ -11,7 +11,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use meanwhile_shim::ctl::{self, Order};
 use meanwhile_shim::launch::{Fd, Launch};
@@ -39,6 +39,7 @@ struct Idle {
 #[derive(Debug)]
 pub struct Pool {
     home: Home,
+    bell: String,
     env: Vec<(OsString, OsString)>,
     starting: HashMap<TaskId, (u32, PathBuf)>,
     ready: VecDeque<Idle>,
@@ -56,12 +57,12 @@ pub struct Handed {
 
 impl Pool {
     /// An empty pool.
-    pub fn new(home: Home) -> io::Result<Self> {
+    pub fn new(home: Home, bell: String) -> io::Result<Self> {
         let env = std::env::vars_os()
             .filter(|(name, _)| !SECRETS.iter().any(|secret| name == secret))
             .collect();
         let life = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
-        Ok(Self { home, env, starting: HashMap::new(), ready: VecDeque::new(), life })
+        Ok(Self { home, bell, env, starting: HashMap::new(), ready: VecDeque::new(), life })
     }
 
     /// How many shims are ready, and how many are on their way.
@@ -71,7 +72,7 @@ impl Pool {
 
     /// Starts one more.
     pub fn start_one(&mut self) -> io::Result<()> {
-        let (id, folder) = self.home.idle_folder()?;
+        let (id, folder) = self.home.idle_folder(&self.bell)?;
         let life = (3, Fd::Share(self.life.0.as_fd()));
         match launch(&self.home, &self.env, &folder, "idle", Some(life)) {
             Ok(pid) => {
@@ -79,15 +80,17 @@ impl Pool {
                 Ok(())
             }
             Err(error) => {
-                let _ = fs::remove_dir_all(&folder);
+                layout::remove_folder(&folder);
                 Err(error)
             }
         }
     }
 
-    /// Starts a shim that takes a task over from one that was killed; returns its pid.
-    pub fn start_adopter(&self, id: TaskId) -> io::Result<u32> {
-        launch(&self.home, &self.env, &self.home.live(id), "adopt", None)
+    /// Starts a shim that takes a task over from one that was killed; returns its pid. With
+    /// `is_ours` the leader is our child now, and we shall tell its status.
+    pub fn start_adopter(&self, id: TaskId, is_ours: bool) -> io::Result<u32> {
+        let mode = if is_ours { "adopt-child" } else { "adopt" };
+        launch(&self.home, &self.env, &self.home.live(id), mode, None)
     }
 
     /// A shim says that it is ready. Not one of ours: nothing happens.
@@ -122,12 +125,12 @@ impl Pool {
     pub fn reaped(&mut self, pid: u32) -> bool {
         let starting = self.starting.iter().find(|(_, (of, _))| *of == pid).map(|(id, _)| *id);
         if let Some((_, folder)) = starting.and_then(|id| self.starting.remove(&id)) {
-            let _ = fs::remove_dir_all(folder);
+            layout::remove_folder(&folder);
             return true;
         }
         let idle = self.ready.iter().position(|idle| idle.pid == pid);
         if let Some(idle) = idle.and_then(|at| self.ready.remove(at)) {
-            let _ = fs::remove_dir_all(idle.folder);
+            layout::remove_folder(&idle.folder);
             return true;
         }
         false
@@ -182,16 +185,16 @@ fn give(home: &Home, idle: &Idle, spec: &Spec) -> io::Result<Handed> {
     }
 }
 
-fn end(pid: u32, folder: &PathBuf) {
+fn end(pid: u32, folder: &Path) {
     let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).unwrap_or(i32::MAX));
     let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
-    let _ = fs::remove_dir_all(folder);
+    layout::remove_folder(folder);
 }
 
 fn launch(
     home: &Home,
     env: &[(OsString, OsString)],
-    folder: &std::path::Path,
+    folder: &Path,
     mode: &str,
     extra: Option<(i32, Fd)>,
 ) -> io::Result<u32> {

@@ -32,7 +32,7 @@ use crate::convert;
 use crate::error::Error;
 use crate::events::{Signal, Signals};
 use crate::home::{Home, io_error};
-use crate::ledger::{Finish, Finished, NewTask, Notice};
+use crate::ledger::{Cursor, Finish, NewTask, Notice};
 use crate::live::{Live, Stage};
 use crate::pool::Pool;
 use crate::store::Store;
@@ -45,6 +45,8 @@ pub const COMMANDS: usize = 1_024;
 const SWEEP: Duration = Duration::from_secs(1);
 /// After the ledger refused a write.
 const RETRY: Duration = Duration::from_millis(250);
+/// Tasks put away lately that are remembered: more than can ring at once.
+const PAST: usize = 2_048;
 /// Least time between two full pictures for a client.
 const PICTURE_ROUND: Duration = Duration::from_millis(20);
 /// How long after a stop's grace its shim has, before it is taken for dead: longer than the shim's
@@ -52,9 +54,9 @@ const PICTURE_ROUND: Duration = Duration::from_millis(20);
 const STOP_PATIENCE: Duration = Duration::from_secs(8);
 /// Between two attempts to give an order to a shim that is only starting.
 const ORDER_ROUND: Duration = Duration::from_millis(10);
-/// Ends after which retention and quota are looked at again.
-const ENDS_BETWEEN_UPKEEP: u32 = 64;
-/// Time after which they are looked at again.
+/// How soon after an end retention and quota are looked at again.
+const UPKEEP_DELAY: Duration = Duration::from_secs(1);
+/// Time after which they are looked at again in any case.
 const UPKEEP: Duration = Duration::from_secs(600);
 
 /// Everything that can wake the supervisor.
@@ -77,8 +79,8 @@ struct Batch {
     started: Vec<(TaskId, u32)>,
     notices: Vec<Notice>,
     finishes: Vec<Finish>,
-    /// Ends that another process may have recorded.
-    foreign: Vec<TaskId>,
+    /// Another process has queued something: look.
+    look: bool,
 }
 
 impl Batch {
@@ -87,16 +89,18 @@ impl Batch {
             && self.started.is_empty()
             && self.notices.is_empty()
             && self.finishes.is_empty()
-            && self.foreign.is_empty()
+            && !self.look
     }
 }
 
 /// What came of a batch.
 #[derive(Debug)]
 struct Recorded {
-    notices: Vec<Notification>,
-    finished: Vec<(TaskId, Finished)>,
-    foreign: Vec<Notification>,
+    /// What was queued since the last time, by whichever process.
+    news: Vec<Notification>,
+    cursor: Cursor,
+    /// There may be more.
+    more: bool,
 }
 
 struct Waiter {
@@ -126,15 +130,23 @@ pub struct Supervisor {
     pool_failure: Option<io::Error>,
     refill_at: Option<Instant>,
     tasks: HashMap<TaskId, Live>,
+    /// Tasks whose end is in the ledger, to be put away once it is told.
+    finished: Vec<TaskId>,
+    /// Tasks put away lately: a bell that comes late must not bring them back.
+    past: VecDeque<TaskId>,
     spawns: VecDeque<spawns::Pending>,
     waiters: Vec<Waiter>,
     /// Statuses of children that nobody had asked about: leaders whose shim died.
     strays: VecDeque<(u32, i32)>,
     batch: Batch,
+    /// What was queued up to here has been told to our client.
+    cursor: Cursor,
     writing: Option<Batch>,
     write: Job<Result<Recorded, Error>>,
     write_after: Option<Instant>,
     scans: tokio::task::JoinSet<Finish>,
+    /// Work on files whose outcome nobody waits for.
+    chores: tokio::task::JoinSet<()>,
     picture: Job<Result<Undelivered, Error>>,
     picture_wanted: bool,
     picture_after: Instant,
@@ -151,25 +163,19 @@ pub struct Supervisor {
 pub fn make_bell(home: &Home) -> Result<(String, File), Error> {
     let name = uuid::Uuid::new_v4().simple().to_string();
     let path = home.bells().join(&name);
-    let file = nix::unistd::mkfifo(&path, FileMode::S_IRUSR | FileMode::S_IWUSR)
+    // Whoever rings takes a bell without an owner away: it gets its name once it has one.
+    let new = home.bells().join(bell::name_in_the_making(&name));
+    let file = nix::unistd::mkfifo(&new, FileMode::S_IRUSR | FileMode::S_IWUSR)
         .map_err(io::Error::from)
         .and_then(|()| {
             OpenOptions::new()
                 .read(true)
                 .write(true)
                 .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
-                .open(&path)
-        });
+                .open(&new)
+        })
+        .and_then(|file| std::fs::rename(&new, &path).map(|()| file));
     file.map(|file| (name, file)).map_err(|error| io_error(&path, &error))
-}
-
-/// Whether the owner of a bell lives. For leases: their holders are bells.
-pub fn is_bell_alive(bells: &std::path::Path, name: &str) -> bool {
-    OpenOptions::new()
-        .write(true)
-        .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
-        .open(bells.join(name))
-        .is_ok()
 }
 
 impl Supervisor {
@@ -192,7 +198,7 @@ impl Supervisor {
         nix::sys::prctl::set_child_subreaper(true).map_err(|errno| io(errno.into()))?;
         let now = Instant::now();
         Ok(Self {
-            pool: Pool::new(home.clone()).map_err(io)?,
+            pool: Pool::new(home.clone(), bell_name.clone()).map_err(io)?,
             pool_target: 0,
             pool_failure: None,
             refill_at: None,
@@ -209,14 +215,18 @@ impl Supervisor {
             children: signal(SignalKind::child()).map_err(io)?,
             _attached: attached,
             tasks: HashMap::new(),
+            finished: Vec::new(),
+            past: VecDeque::new(),
             spawns: VecDeque::new(),
             waiters: Vec::new(),
             strays: VecDeque::new(),
             batch: Batch::default(),
+            cursor: Cursor::default(),
             writing: None,
             write: None,
             write_after: None,
             scans: tokio::task::JoinSet::new(),
+            chores: tokio::task::JoinSet::new(),
             picture: None,
             picture_wanted: false,
             picture_after: now,
@@ -252,6 +262,7 @@ impl Supervisor {
 
     /// Takes in what happened before, and returns once the ledger has it.
     pub async fn catch_up(&mut self) -> Result<(), Error> {
+        self.cursor = self.store.read(|ledger| ledger.now()).await?;
         self.recover();
         self.recover_traceless().await?;
         self.go_on();
@@ -261,8 +272,9 @@ impl Supervisor {
                 Some(Ok(finish)) = self.scans.join_next() => Event::Scanned(finish),
             };
             self.handle(event);
-            if let Some(reason) = &self.degraded {
-                return Err(Error::StoreUnavailable(reason.clone()));
+            if self.degraded.is_some() {
+                // A full disk, say. What is there can be looked at; the rest is tried again.
+                return Ok(());
             }
             self.go_on();
         }
@@ -279,6 +291,7 @@ impl Supervisor {
             _ = self.bell.readable() => Event::Bells,
             _ = self.children.recv() => Event::Child,
             Some(Ok(finish)) = self.scans.join_next() => Event::Scanned(finish),
+            Some(_) = self.chores.join_next() => Event::Timer,
             result = job(&mut self.picture) => Event::Picture(result),
             over = job(&mut self.upkeep) => Event::Upkept(over),
             () = tokio::time::sleep_until(timer) => Event::Timer,
@@ -316,10 +329,12 @@ impl Supervisor {
             let query = self.store.read(move |ledger| ledger.undelivered(&workspace));
             self.picture = Some(Box::pin(query));
         }
-        let due = now >= self.upkeep_at || self.ends >= ENDS_BETWEEN_UPKEEP;
-        if self.role == Role::Daemon && self.upkeep.is_none() && due {
-            self.ends = 0;
-            self.upkeep_at = now + UPKEEP;
+        if std::mem::take(&mut self.ends) > 0 {
+            self.upkeep_at = self.upkeep_at.min(now + UPKEEP_DELAY);
+        }
+        if self.role == Role::Daemon && self.upkeep.is_none() && now >= self.upkeep_at {
+            let age = self.settings.keep_for / 4;
+            self.upkeep_at = now + age.clamp(UPKEEP_DELAY, UPKEEP);
             self.upkeep = Some(Box::pin(crate::upkeep::keep_up(
                 self.home.clone(),
                 self.store.clone(),
@@ -352,11 +367,12 @@ impl Supervisor {
         match command {
             Command::Spawn { spec, reply } => self.spawn(spec, reply),
             Command::Get(id, reply) => {
-                let live = self.tasks.get(&id).filter(|live| !live.has_ended());
-                let _ = reply.send(live.map(|live| live.task(&self.home)));
+                let home = self.home.clone();
+                let live = self.find(id).filter(|live| !live.has_ended());
+                let _ = reply.send(live.map(|live| live.task(&home)));
             }
             Command::List(reply) => {
-                let live = self.tasks.values().filter(|live| !live.has_ended());
+                let live = self.tasks.values().filter(|live| live.is_listed());
                 let mut tasks: Vec<_> = live.map(|live| live.task(&self.home)).collect();
                 tasks.sort_by_key(|task| std::cmp::Reverse((task.created_at, task.id)));
                 let _ = reply.send(tasks);
@@ -367,7 +383,7 @@ impl Supervisor {
                 self.tell_waiters();
             }
             Command::InQueue(queue, reply) => {
-                let live = self.tasks.values().filter(|live| !live.has_ended());
+                let live = self.tasks.values().filter(|live| live.is_listed());
                 let ids = live.filter(|live| live.facts.queue == queue).map(|live| live.facts.id);
                 let _ = reply.send(ids.collect());
             }
@@ -375,7 +391,7 @@ impl Supervisor {
                 let _ = reply.send(self.stop(id, how));
             }
             Command::Input(id, reply) => {
-                let live = self.tasks.get(&id).filter(|live| !live.has_ended());
+                let live = self.find(id).filter(|live| !live.has_ended());
                 let _ = reply.send(live.map(|live| (live.facts.clone(), live.input.clone())));
             }
             Command::Subscribe(id, offset, reply) => {
@@ -400,7 +416,8 @@ impl Supervisor {
     }
 
     fn bells(&mut self) {
-        let mut bytes = [0; 64 * bell::MESSAGE_BYTES];
+        // No more than this at once: what comes from the client goes first.
+        let mut bytes = [0; 32 * bell::MESSAGE_BYTES];
         loop {
             match self.bell.try_read(&mut bytes) {
                 Ok(len) => {
@@ -410,6 +427,7 @@ impl Supervisor {
                             self.bell_rang(message);
                         }
                     }
+                    return;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // Empty now.
@@ -458,7 +476,7 @@ impl Supervisor {
         self.picture_after = Instant::now() + PICTURE_ROUND;
         // A picture that could not be taken is taken again with the next change.
         if let Ok(undelivered) = result {
-            let live = self.tasks.values().filter(|live| !live.has_ended());
+            let live = self.tasks.values().filter(|live| live.is_listed());
             let mut running: Vec<_> =
                 live.map(|live| (live.facts.created_at, live.facts.id)).collect();
             running.sort_unstable();
@@ -503,9 +521,20 @@ impl Supervisor {
         }
     }
 
+    /// A live task. One that another process spawned a moment ago may have rung no bell yet.
+    fn find(&mut self, id: TaskId) -> Option<&mut Live> {
+        if !self.tasks.contains_key(&id) && self.home.record(id).ok()?.end.is_some() {
+            return None;
+        }
+        self.load(id)
+    }
+
     /// The facts of a task that this process did not spawn.
     fn load(&mut self, id: TaskId) -> Option<&mut Live> {
         if !self.tasks.contains_key(&id) {
+            if self.past.contains(&id) {
+                return None;
+            }
             let spec = self.home.spec(id).ok()?;
             if spec.workspace != self.workspace {
                 return None;

@@ -10,6 +10,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use crate::clock;
+
 /// Bytes of a message.
 pub const MESSAGE_BYTES: usize = 32;
 
@@ -80,7 +82,13 @@ impl Message {
 pub fn ring(bells: &Path, message: Message, except: Option<&str>) {
     let Ok(entries) = fs::read_dir(bells) else { return };
     for entry in entries.flatten() {
-        if except.is_some_and(|own| entry.file_name().as_encoded_bytes() == own.as_bytes()) {
+        let name = entry.file_name();
+        let name = name.as_encoded_bytes();
+        if name.starts_with(b".") {
+            remove_if_abandoned(&entry.path(), name);
+            continue;
+        }
+        if except.is_some_and(|own| name == own.as_bytes()) {
             continue;
         }
         let path = entry.path();
@@ -94,6 +102,23 @@ pub fn ring(bells: &Path, message: Message, except: Option<&str>) {
             }
             Err(_) => {}
         }
+    }
+}
+
+/// The name of a bell that has no owner yet. It tells whose it will be, so that it can be taken away
+/// if that process is killed in between.
+pub fn name_in_the_making(name: &str) -> String {
+    let pid = std::process::id();
+    format!(".{name}.{pid}.{}", clock::start_time(pid).unwrap_or(0))
+}
+
+fn remove_if_abandoned(path: &Path, name: &[u8]) {
+    let name = String::from_utf8_lossy(name);
+    let mut parts = name.rsplit('.');
+    let start = parts.next().and_then(|start| start.parse::<u64>().ok());
+    let pid = parts.next().and_then(|pid| pid.parse().ok());
+    if pid.is_none_or(|pid| clock::start_time(pid) != start) {
+        let _ = fs::remove_file(path);
     }
 }
 

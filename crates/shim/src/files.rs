@@ -56,11 +56,12 @@ fn fifo(path: &str, flags: i32) -> io::Result<File> {
         .open(path)
 }
 
-/// `live/.<id>` and `live/<id>` are the same task, before and after it was published.
+/// `live/.<id>.<bell>` is the folder of an idle shim, `live/<id>` a task's.
 fn id_of(dir: &Path) -> io::Result<[u8; 8]> {
     let name = dir.file_name().map(|name| name.as_encoded_bytes()).unwrap_or_default();
     let name = name.strip_prefix(b".").unwrap_or(name);
-    name.try_into().map_err(|_| io::ErrorKind::InvalidInput.into())
+    let id = name.get(..8).and_then(|id| id.try_into().ok());
+    id.ok_or_else(|| io::ErrorKind::InvalidInput.into())
 }
 
 impl Files {
@@ -129,7 +130,7 @@ impl Files {
                 if !self.dir.exists() {
                     return Ok(Some(self));
                 }
-                fs::remove_dir_all(&self.dir)?;
+                layout::remove_folder(&self.dir);
                 return Ok(None);
             }
         }
@@ -242,7 +243,7 @@ impl Files {
         self.ring(Kind::Stopping);
     }
 
-    /// Writes the end, and tells everybody.
+    /// Writes the end.
     pub fn ended(&mut self, mut end: End, sync: bool) {
         end.total = self.extent.total;
         end.dropped = self.extent.dropped();
@@ -253,7 +254,6 @@ impl Files {
             // The record is whole in the page cache either way; a failing disk changes nothing.
             let _ = self.record.sync_data();
         }
-        self.ring(Kind::Ended);
     }
 
     /// Where the task is in its life.

@@ -11,7 +11,8 @@
 //!     pipe            the FIFO that is its standard output and error
 //!     ctl             the FIFO through which its shim takes orders
 //!     stdin           the FIFO that is, or feeds, its standard input
-//! live/.<id>/         an idle shim's folder; renaming it publishes the task
+//! live/.<id>.<bell>/  the folder of an idle shim that waits for the owner of that bell; renaming
+//!                     it publishes the task
 //! done/<id>           the record and log of an ended task
 //! ```
 
@@ -50,6 +51,15 @@ pub fn workspace_hash(workspace: &Path) -> u64 {
     workspace.as_os_str().as_bytes().iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     })
+}
+
+/// Takes a task's folder away. Two processes may do so at once, and each must get to the end: a
+/// walk that stops at the first file somebody else took would leave the others.
+pub fn remove_folder(folder: &Path) {
+    for name in [PIPE, CTL, STDIN, RECORD, SPEC] {
+        let _ = std::fs::remove_file(folder.join(name));
+    }
+    let _ = std::fs::remove_dir(folder);
 }
 
 /// The lock file of a workspace's daemons.

@@ -98,11 +98,12 @@ fn exec(spec: &Spec, env: &[(OsString, OsString)], fds: &[(i32, Fd)]) -> io::Res
     let program = spec.argv.first().map_or(OsStr::new(""), OsString::as_os_str);
     let path = env.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_os_str());
     let mut error = io::Error::from_raw_os_error(libc::ENOENT);
+    let searched = !program.as_encoded_bytes().contains(&b'/');
     for candidate in launch::candidates(program, path) {
         match exec_patiently(&candidate, spec, env, fds) {
             Ok(pid) => return Ok(pid),
             Err(new) => match new.raw_os_error() {
-                Some(libc::ENOENT | libc::ENOTDIR) => {}
+                Some(libc::ENOENT | libc::ENOTDIR) if searched => {}
                 // As execvp(3): go on looking, but say this in the end.
                 Some(libc::EACCES) => error = new,
                 Some(_) | None => return Err(new),

@@ -1,8 +1,9 @@
-//! `meanwhile-shim DIR idle|run|adopt`: supervises one task, and ends with it.
+//! `meanwhile-shim DIR idle|run|adopt|adopt-child`: supervises one task, and ends with it.
 //!
 //! Started by a daemon or by the command line, never by hand. `idle` waits in the folder `DIR` for
-//! a task; `run` finds its spec there; `adopt` takes over from a shim that was killed. One thread,
-//! no runtime: a task's supervisor must cost next to nothing, and nothing must be able to stop it.
+//! a task; `run` finds its spec there; `adopt` takes over from a shim that was killed, `adopt-child`
+//! for a daemon that is the leader's parent now and will tell its status. One thread, no runtime: a
+//! task's supervisor must cost next to nothing, and nothing must be able to stop it.
 
 mod files;
 mod input;
@@ -37,12 +38,13 @@ fn main() -> ExitCode {
 }
 
 fn run(dir: PathBuf, mode: &str) -> std::io::Result<()> {
+    close_inherited();
     prctl::set_name(c"meanwhile-shim")?;
     prctl::set_child_subreaper(true)?;
     ignore_signals()?;
     std::env::set_current_dir(&dir)?;
     let files = match mode {
-        "adopt" => Files::take_over(dir)?,
+        "adopt" | "adopt-child" => Files::take_over(dir)?,
         _ => Files::create(dir)?,
     };
     match mode {
@@ -51,7 +53,8 @@ fn run(dir: PathBuf, mode: &str) -> std::io::Result<()> {
             Shim::start(files)?.supervise()
         }
         "run" => Shim::start(files)?.supervise(),
-        "adopt" => Shim::adopt(files)?.supervise(),
+        "adopt" => Shim::adopt(files, false)?.supervise(),
+        "adopt-child" => Shim::adopt(files, true)?.supervise(),
         _ => Err(std::io::ErrorKind::InvalidInput.into()),
     }
 }
@@ -86,6 +89,15 @@ fn set_ignored(number: Signal) -> nix::Result<()> {
 /// What comes through the signal descriptor.
 fn watched_signals() -> SigSet {
     SigSet::from_iter([Signal::SIGCHLD, Signal::SIGTERM])
+}
+
+/// Whatever a client left open in its daemon is nothing of a task's. Descriptor 3 is an idle shim's
+/// own, and every descriptor opened from here on is close-on-exec.
+#[expect(unsafe_code, reason = "close_range(2) has no wrapper in nix")]
+fn close_inherited() {
+    // SAFETY: nothing in this process owns these descriptors yet. On a kernel before 5.9 the call
+    // fails, and they stay open.
+    unsafe { libc::syscall(libc::SYS_close_range, 4, u32::MAX, 0) };
 }
 
 /// Descriptor 3 of an idle shim: the read end of a pipe whose other end its daemon holds.

@@ -40,8 +40,9 @@ const KILL_ROUND: Duration = Duration::from_millis(5);
 const KILL_PATIENCE: Duration = Duration::from_secs(5);
 /// Between two looks at the processes of a task that are not our children.
 const ADOPTED_ROUND: Duration = Duration::from_millis(50);
-/// How long the daemon that reaps an adopted leader has to tell its status.
-const STATUS_PATIENCE: Duration = Duration::from_secs(1);
+/// How long the daemon that reaps an adopted leader has to tell its status. It does at once, unless
+/// it is killed too.
+const STATUS_PATIENCE: Duration = Duration::from_secs(10);
 /// Longest time between two looks at whether a daemon is attached.
 const LINGER_ROUND: Duration = Duration::from_secs(30);
 /// Buffers of output taken before looking at anything else.
@@ -59,6 +60,8 @@ enum Kin {
         status: Option<Exit>,
         /// When it was seen to have ended.
         gone: Option<Instant>,
+        /// How long after that somebody may tell its status.
+        patience: Duration,
     },
 }
 
@@ -131,7 +134,7 @@ impl Shim {
     }
 
     /// Takes over the task in `files` from a shim that was killed.
-    pub fn adopt(mut files: Files) -> io::Result<Self> {
+    pub fn adopt(mut files: Files, is_child_of_parent: bool) -> io::Result<Self> {
         let spec = files.spec()?;
         let record = meanwhile_shim::record::read(&File::open(layout::RECORD)?)?;
         let same = record.boot_id == clock::boot_id()
@@ -141,7 +144,8 @@ impl Shim {
         let gone = if pidfd.is_some() { None } else { Some(Instant::now()) };
         let age = clock::wall_ms().saturating_sub(spec.created_ms).max(0) as u64;
         let started = Instant::now().checked_sub(Duration::from_millis(age));
-        let kin = Kin::Adopted { pidfd, status: None, gone };
+        let patience = if is_child_of_parent { STATUS_PATIENCE } else { Duration::ZERO };
+        let kin = Kin::Adopted { pidfd, status: None, gone, patience };
         let started = started.unwrap_or_else(Instant::now);
         let mut shim = Self::new(files, spec, record.leader_pid, kin, started)?;
         if let Stdin::Pipe = shim.spec.stdin {
@@ -490,12 +494,12 @@ impl Shim {
         match &mut self.kin {
             Kin::Child => leader::exit_of(self.leader),
             Kin::Adopted { status: Some(exit), .. } => Some(*exit),
-            Kin::Adopted { pidfd, status: None, gone } => {
+            Kin::Adopted { pidfd, status: None, gone, patience } => {
                 if gone.is_none() && pidfd.as_ref().is_none_or(is_readable) {
                     *gone = Some(now);
                 }
                 let gone = (*gone)?;
-                (now >= gone + STATUS_PATIENCE || pidfd.is_none()).then_some(Exit::Unknown)
+                (now >= gone + *patience).then_some(Exit::Unknown)
             }
         }
     }
@@ -521,15 +525,17 @@ impl Shim {
         self.files.ended(end, self.spec.sync);
         self.life = Life::Ended { survived };
         self.files.calm();
+        // Nothing is left of the tree once its end is heard of, no zombie either.
         self.reap();
+        self.files.ring(Kind::Ended);
     }
 
     /// When to look again though nothing happens.
     fn next_look(&self) -> Option<Instant> {
         let now = Instant::now();
         let strangers = match (&self.kin, &self.life, &self.stopping) {
-            (Kin::Adopted { gone: Some(gone), .. }, Life::Running, _) => {
-                Some(*gone + STATUS_PATIENCE)
+            (Kin::Adopted { gone: Some(gone), patience, .. }, Life::Running, _) => {
+                Some(*gone + *patience)
             }
             (Kin::Adopted { .. }, Life::Ended { .. } | Life::Draining { .. }, _)
             | (Kin::Adopted { .. }, _, Some(_)) => Some(now + ADOPTED_ROUND),
@@ -573,6 +579,7 @@ fn not_started(files: &mut Files, spec: &Spec, error: &io::Error) {
         survivors: Vec::new(),
     };
     files.ended(end, spec.sync);
+    files.ring(Kind::Ended);
 }
 
 fn is_readable(fd: &OwnedFd) -> bool {

@@ -89,6 +89,11 @@ fn reply_before_pushes(log: &[Entry]) {
         if let Some(id) = entry.about() {
             spoken_of.insert(id.to_owned());
         }
+        // A snapshot that names the task speaks of it too.
+        if let Some(snapshot) = entry.push("tasks/changed") {
+            let ids = snapshot["running"].as_array().into_iter().flatten();
+            spoken_of.extend(ids.filter_map(|id| id.as_str()).map(str::to_owned));
+        }
         let is_reply = entry.direction == Direction::Received
             && entry.message.get("method").is_none()
             && spawns.contains(&entry.message["id"].to_string());
@@ -228,6 +233,7 @@ mod tests {
             ("once", vec![ask(1), reply(1, "a"), reply(1, "a")]),
             ("and asked", vec![reply(1, "a")]),
             ("the reply comes first", vec![ask(1), started("a"), reply(1, "a")]),
+            ("also before a snapshot", vec![ask(1), changed(&["a"]), reply(1, "a")]),
             ("output comes before the end", vec![exited("a", 1), output()]),
             ("one end a task", vec![exited("a", 1), exited("a", 2)]),
             ("the end comes before the snapshot", vec![changed(&["a"]), changed(&[])]),

@@ -33,6 +33,10 @@ pub enum Drain<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LeaseToken(i64);
 
+/// A place in the order in which notifications were queued, of all workspaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Cursor(i64);
+
 /// What a drain returned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
@@ -169,6 +173,41 @@ impl Ledger {
             .query_map(params![path_bytes(workspace), queue, EXITED], |row| row.get(0).map(id_of))?
             .collect::<Result<_, _>>()?;
         Ok(ids)
+    }
+
+    /// Where the notifications queued from now on begin, for [`Ledger::news`].
+    pub fn now(&self) -> Result<Cursor, LedgerError> {
+        let last = self
+            .connection
+            .prepare_cached("SELECT max(n) FROM notifications")?
+            .query_row([], |row| row.get::<_, Option<i64>>(0))?;
+        Ok(Cursor(last.unwrap_or(0)))
+    }
+
+    /// What was queued in a workspace since, acknowledged or not, in the order of their numbers,
+    /// at most `limit`; and the cursor for what comes after.
+    pub fn news(
+        &self,
+        workspace: &Path,
+        since: Cursor,
+        limit: u32,
+    ) -> Result<(Vec<Notification>, Cursor), LedgerError> {
+        let mut select = self.connection.prepare_cached(concat!(
+            "SELECT ",
+            notification_columns!(),
+            " FROM notifications n JOIN tasks t ON t.id = n.task
+             WHERE n.n > ?1 AND n.workspace = ?2 ORDER BY n.n LIMIT ?3"
+        ))?;
+        let mut cursor = since;
+        let mut news = Vec::new();
+        for found in
+            select.query_map(params![since.0, path_bytes(workspace), limit], read_notification)?
+        {
+            let (n, notification) = found?;
+            cursor = Cursor(n);
+            news.push(notification);
+        }
+        Ok((news, cursor))
     }
 
     /// The notification of a task's end, acknowledged or not; `None` if it has not ended.

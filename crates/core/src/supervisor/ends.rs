@@ -1,5 +1,6 @@
 //! Ends: from an exit record to a notification that is durable, and orders to stop.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use meanwhile_shim::ctl::Order;
@@ -8,14 +9,14 @@ use meanwhile_shim::record::{self, Record};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::{Batch, RETRY, Recorded, STOP_PATIENCE, Supervisor};
+use super::{Batch, PAST, RETRY, Recorded, STOP_PATIENCE, Supervisor};
 use crate::background::{Event, Stop};
 use crate::convert;
 use crate::error::Error;
-use crate::ledger::{Finish, Finished, LedgerError};
+use crate::ledger::{Cursor, Finish};
 use crate::live::{Live, Stage, Stopping};
 use crate::store::Store;
-use crate::task::TaskId;
+use crate::task::{NotificationKind, TaskId};
 use crate::watch::Scanner;
 
 /// How long the parent of a shim has to take its task over before another daemon does: only the
@@ -23,6 +24,10 @@ use crate::watch::Scanner;
 const PARENT_FIRST: Duration = Duration::from_millis(300);
 /// Children whose end was seen before anybody knew whose leader they were.
 const STRAYS_MAX: usize = 256;
+/// Ends in one transaction: a thousand at once must not keep a `task/check` waiting.
+const FINISHES: usize = 64;
+/// Notifications told at once, likewise.
+const NEWS: usize = 256;
 /// Bytes of output scanned at once at a task's end.
 const SCAN_BYTES: u64 = 1 << 20;
 
@@ -66,8 +71,9 @@ impl Supervisor {
 
     /// The folder is gone: another process has recorded the end, and our client is to hear of it.
     fn ended_elsewhere(&mut self, id: TaskId) {
-        if !self.batch.foreign.contains(&id) {
-            self.batch.foreign.push(id);
+        self.batch.look = true;
+        if let Some(live) = self.tasks.get_mut(&id) {
+            live.stage = Stage::Recording;
         }
     }
 
@@ -85,7 +91,12 @@ impl Supervisor {
                 let _ = waiter.send(());
             }
         }
-        self.home.settle(id);
+        self.past.truncate(PAST - 1);
+        self.past.push_front(id);
+        let home = self.home.clone();
+        // Half a dozen system calls that nobody waits for. What a shutdown leaves undone, the next
+        // start does.
+        self.chores.spawn_blocking(move || home.settle(id));
     }
 
     /// Begins a transaction, if there is something to write and none under way.
@@ -96,9 +107,13 @@ impl Supervisor {
         if self.write_after.is_some_and(|at| now < at) {
             return;
         }
-        let batch = std::mem::take(&mut self.batch);
+        let mut batch = std::mem::take(&mut self.batch);
+        if batch.finishes.len() > FINISHES {
+            self.batch.finishes = batch.finishes.split_off(FINISHES);
+        }
         self.writing = Some(batch.clone());
-        self.write = Some(Box::pin(write(self.store.clone(), batch)));
+        let workspace = self.workspace.clone();
+        self.write = Some(Box::pin(write(self.store.clone(), workspace, self.cursor, batch)));
     }
 
     /// A transaction is over.
@@ -111,29 +126,31 @@ impl Supervisor {
         self.degraded = None;
         self.write_after = None;
         self.picture_wanted |= !written.insert.is_empty();
-        for notification in recorded.notices {
-            self.tell_event(notification.task.id, Event::Notified(notification));
-        }
-        for (id, finished) in recorded.finished {
-            self.picture_wanted = true;
-            self.ends += 1;
-            match finished {
-                Finished::Fresh { exited, matched } => {
-                    for notification in matched {
-                        self.tell_event(id, Event::Notified(notification));
-                    }
-                    self.tell_event(id, Event::Exited(*exited));
+        self.cursor = recorded.cursor;
+        // As many as fit into one reading: there may be more.
+        self.batch.look |= recorded.more;
+        for notification in recorded.news {
+            let id = notification.task.id;
+            match notification.kind {
+                NotificationKind::Exited => {
+                    self.picture_wanted = true;
+                    self.ends += 1;
+                    self.tell_event(id, Event::Exited(notification));
+                    self.after_end(id);
                 }
-                Finished::Known(exited) => self.tell_event(id, Event::Exited(*exited)),
-                Finished::Removed => {}
+                NotificationKind::Matched(_) | NotificationKind::Stalled => {
+                    self.tell_event(id, Event::Notified(notification));
+                }
             }
-            self.after_end(id);
         }
-        for exited in recorded.foreign {
-            let id = exited.task.id;
-            self.picture_wanted = true;
-            self.tell_event(id, Event::Exited(exited));
-            self.after_end(id);
+        self.finished.extend(written.finishes.iter().map(|finish| finish.task.id));
+        if !recorded.more {
+            // Every end is told now, or was told before, or was removed before it could be.
+            for id in std::mem::take(&mut self.finished) {
+                if self.tasks.contains_key(&id) {
+                    self.after_end(id);
+                }
+            }
         }
         self.tell_waiters();
     }
@@ -168,13 +185,13 @@ impl Supervisor {
         written.started.extend(newer.started);
         written.notices.extend(newer.notices);
         written.finishes.extend(newer.finishes);
-        written.foreign.extend(newer.foreign);
+        written.look |= newer.look;
         self.batch = written;
     }
 
     /// Orders a task's tree to be ended; what is returned tells when it is gone.
     pub(super) fn stop(&mut self, id: TaskId, how: Stop) -> Option<oneshot::Receiver<()>> {
-        let live = self.tasks.get_mut(&id)?;
+        let live = self.find(id)?;
         let (waiter, done) = oneshot::channel();
         live.stop_waiters.push(waiter);
         let since = Instant::now();
@@ -251,7 +268,9 @@ impl Supervisor {
 
     /// A task's shim seems to be dead.
     pub(super) fn suspect(&mut self, id: TaskId) {
+        let pipe = self.home.open_pipe(id);
         let Some(live) = self.tasks.get_mut(&id) else { return };
+        live.pipe = live.pipe.take().or(pipe);
         // Our own child's death is certain, and nobody else can take over as well as we can.
         let patience = if live.shim.is_some() { Duration::ZERO } else { PARENT_FIRST };
         live.orphaned.get_or_insert_with(|| Instant::now() + patience);
@@ -266,7 +285,8 @@ impl Supervisor {
             self.ended(id);
             return self.gone(id);
         }
-        let adopter = self.pool.start_adopter(id);
+        let is_ours = self.tasks.get(&id).is_some_and(|live| live.was_ours);
+        let adopter = self.pool.start_adopter(id, is_ours);
         let stray = self.strays.iter().position(|(pid, _)| *pid == record.leader_pid);
         let status = stray.and_then(|at| self.strays.remove(at)).map(|(_, status)| status);
         let Some(live) = self.tasks.get_mut(&id) else { return };
@@ -346,16 +366,27 @@ impl Supervisor {
     }
 }
 
-async fn write(store: Store, batch: Batch) -> Result<Recorded, Error> {
+async fn write(
+    store: Store,
+    workspace: PathBuf,
+    cursor: Cursor,
+    batch: Batch,
+) -> Result<Recorded, Error> {
     let job = store.write(move |ledger| {
-        ledger.insert(&batch.insert)?;
-        ledger.started(&batch.started)?;
-        let notices = ledger.notify(&batch.notices)?.into_iter().flatten().collect();
-        let finished = ledger.finish(&batch.finishes)?;
-        let finished = batch.finishes.iter().map(|f| f.task.id).zip(finished).collect();
-        let foreign = batch.foreign.iter().map(|id| ledger.exited(*id));
-        let foreign = foreign.collect::<Result<Vec<_>, LedgerError>>()?;
-        Ok(Recorded { notices, finished, foreign: foreign.into_iter().flatten().collect() })
+        if !batch.insert.is_empty() {
+            ledger.insert(&batch.insert)?;
+        }
+        if !batch.started.is_empty() {
+            ledger.started(&batch.started)?;
+        }
+        if !batch.notices.is_empty() {
+            ledger.notify(&batch.notices)?;
+        }
+        if !batch.finishes.is_empty() {
+            ledger.finish(&batch.finishes)?;
+        }
+        let (news, cursor) = ledger.news(&workspace, cursor, NEWS as u32)?;
+        Ok(Recorded { more: news.len() == NEWS, news, cursor })
     });
     job.await
 }

@@ -77,7 +77,7 @@ impl Supervisor {
     pub(super) fn subscribe(&mut self, id: TaskId, offset: Option<u64>) {
         let total = self.home.record(id).map_or(0, |record| record.extent.total);
         self.tell(Signal::Subscribe(id, offset.unwrap_or(total)));
-        if let Some(live) = self.tasks.get_mut(&id)
+        if let Some(live) = self.find(id)
             && !live.has_ended()
         {
             live.subscribed = true;

@@ -13,7 +13,7 @@ use crate::convert;
 use crate::error::Error;
 use crate::events::Hold;
 use crate::home::io_error;
-use crate::limits::RUNNING_MAX;
+use crate::limits::{self, RUNNING_MAX};
 use crate::live::{Live, Stage};
 use crate::task::TaskId;
 
@@ -56,6 +56,14 @@ impl Supervisor {
     fn refusal(&self) -> Option<Error> {
         if let Some(reason) = &self.degraded {
             return Some(Error::StoreUnavailable(reason.clone()));
+        }
+        if let Some(free) = self.home.free_bytes().filter(|free| *free < limits::FREE_MIN) {
+            return Some(Error::StoreUnavailable(format!(
+                "only {free} bytes are free in the state directory `{}`, and a task wants {}; free \
+                 some space there",
+                self.home.root().display(),
+                limits::FREE_MIN
+            )));
         }
         if self.over_quota {
             let message = format!(

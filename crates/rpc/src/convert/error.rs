@@ -31,10 +31,26 @@ pub(crate) fn from_core(error: &Error) -> jsonrpc::Error {
     build(message, &data)
 }
 
+/// Characters of a field's name in an error. Names are the caller's and may be anything.
+const FIELD_CHARS: usize = 200;
+/// Characters of a message in an error, likewise where it repeats a value.
+const MESSAGE_CHARS: usize = 600;
+
+/// Both ends of a text that is too long: what was wrong is at the one, what was expected at the other.
+fn shorten(text: &str, most: usize) -> String {
+    let count = text.chars().count();
+    if count <= most {
+        return text.to_owned();
+    }
+    let head: String = text.chars().take(most / 2).collect();
+    let tail: String = text.chars().skip(count - most / 2).collect();
+    format!("{head} … {tail}")
+}
+
 /// A parameter that cannot be used: which, what was wrong, what was expected.
 pub(crate) fn invalid(field: impl Into<String>, message: impl Display) -> jsonrpc::Error {
-    let field = field.into();
-    let message = format!("`{field}`: {message}");
+    let field = shorten(&field.into(), FIELD_CHARS);
+    let message = format!("`{field}`: {}", shorten(&message.to_string(), MESSAGE_CHARS));
     build(message, &ErrorData { field: Some(field), ..ErrorData::of(Code::InvalidParams) })
 }
 
