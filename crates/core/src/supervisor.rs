@@ -272,6 +272,7 @@ impl Supervisor {
         self.cursor = self.store.read(|ledger| ledger.now()).await?;
         self.recover();
         self.recover_traceless().await?;
+        self.batch.look = true;
         self.go_on();
         while self.write.is_some() || !self.scans.is_empty() || !self.batch.is_empty() {
             let event = tokio::select! {
@@ -279,6 +280,8 @@ impl Supervisor {
                 Some(Ok(finish)) = self.scans.join_next() => Event::Scanned(finish),
             };
             self.handle(event);
+            // What a recovered task says meanwhile need not wait for company.
+            self.batch.look |= !self.batch.is_empty();
             if self.degraded.is_some() {
                 // A full disk, say. What is there can be looked at; the rest is tried again.
                 return Ok(());
