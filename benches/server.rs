@@ -3,7 +3,7 @@
 //! Owns the child process and its pipes. It reads on the thread that measures, without a runtime,
 //! so that a figure is the daemon's time and not the client's.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
@@ -81,7 +81,17 @@ impl Place {
             self.meanwhile(&["serve"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let to = child.stdin.take();
         let from = child.stdout.take().ok_or("no pipe from the daemon")?;
-        Ok(Server { child, to, from, buffer: Vec::new(), pushes: VecDeque::new(), next: 0 })
+        Ok(Server {
+            child,
+            to,
+            from,
+            buffer: Vec::new(),
+            pushes: VecDeque::new(),
+            replies: HashMap::new(),
+            told: HashSet::new(),
+            repeated: 0,
+            next: 0,
+        })
     }
 }
 
@@ -108,6 +118,11 @@ pub(crate) struct Server {
     from: ChildStdout,
     buffer: Vec<u8>,
     pushes: VecDeque<Message>,
+    /// Replies to requests that nobody waits for yet: several under way are answered in any order.
+    replies: HashMap<u64, Message>,
+    /// Numbers of the ends that were told.
+    told: HashSet<u64>,
+    repeated: usize,
     next: u64,
 }
 
@@ -140,17 +155,22 @@ impl Server {
 
     /// Waits for the reply to a request; pushes that come before it are kept.
     pub(crate) fn reply(&mut self, (id, from): (u64, u64)) -> Outcome<Reply> {
-        loop {
-            let mut message = self.receive(PATIENCE)?.ok_or("the daemon does not answer")?;
-            if message.body["id"] != id {
-                self.pushes.push_back(message);
-            } else if message.body["error"].is_null() {
-                let result = message.body["result"].take();
-                return Ok(Reply { took: message.at - from, result });
-            } else {
-                return Err(message.body["error"].to_string().into());
+        let mut message = loop {
+            if let Some(message) = self.replies.remove(&id) {
+                break message;
             }
+            let message = self.receive(PATIENCE)?.ok_or("the daemon does not answer")?;
+            match message.body["id"].as_u64() {
+                Some(of) => {
+                    self.replies.insert(of, message);
+                }
+                None => self.pushes.push_back(message),
+            }
+        };
+        if !message.body["error"].is_null() {
+            return Err(message.body["error"].to_string().into());
         }
+        Ok(Reply { took: message.at - from, result: message.body["result"].take() })
     }
 
     /// A request and its reply.
@@ -168,20 +188,41 @@ impl Server {
 
     /// The next push, kept or new; `None`: none came in time.
     pub(crate) fn push(&mut self, patience: Duration) -> Outcome<Option<Message>> {
-        match self.pushes.pop_front() {
-            Some(message) => Ok(Some(message)),
-            None => self.receive(patience),
+        let until = Instant::now() + patience;
+        loop {
+            if let Some(message) = self.pushes.pop_front() {
+                return Ok(Some(message));
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            let Some(message) = self.receive(left)? else { return Ok(None) };
+            match message.body["id"].as_u64() {
+                Some(of) => {
+                    self.replies.insert(of, message);
+                }
+                None => return Ok(Some(message)),
+            }
         }
     }
 
-    /// Waits for the next end of a task; other pushes are dropped.
+    /// Waits for the next end of a task; other pushes are dropped. An end that is told again is not
+    /// a next one: it would make a rate too good.
     pub(crate) fn ended(&mut self) -> Outcome<Message> {
         loop {
             let message = self.push(PATIENCE)?.ok_or("no task ends")?;
-            if message.body["method"] == "task/exited" {
+            if message.body["method"] != "task/exited" {
+                continue;
+            }
+            let seq = message.body["params"]["notification"]["seq"].as_u64().ok_or("no seq")?;
+            if self.told.insert(seq) {
                 return Ok(message);
             }
+            self.repeated += 1;
         }
+    }
+
+    /// How many ends were told again since this was last asked; the contract has none.
+    pub(crate) fn repeated(&mut self) -> usize {
+        std::mem::take(&mut self.repeated)
     }
 
     /// Takes everything out of the queue; returns how many there were.
