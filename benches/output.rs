@@ -22,7 +22,10 @@ pub(crate) fn captured(report: &mut Report) -> Outcome<()> {
     let shown = file.to_str().ok_or("the path of the build is not UTF-8")?;
     let kinds = [
         ("in large writes", format!("head -c {BYTES} /dev/zero")),
-        ("in lines", format!("yes 'a line of output as a compiler writes it' | head -c {BYTES}")),
+        (
+            "in lines",
+            format!("yes 'a line of output as a compiler writes it' 2>/dev/null | head -c {BYTES}"),
+        ),
     ];
     for (how, command) in kinds {
         let plain = Bare::shell(&format!("{{ {command}; }} > '{shown}'"))?;
