@@ -42,10 +42,10 @@ pub(crate) fn yes(report: &mut Report) -> Outcome<()> {
         resident.add(Memory::of(server.pid())?.resident);
         let next = Instant::now() + EVERY;
         while let Some(left) = next.checked_duration_since(Instant::now()) {
-            if let Some(push) = server.push(left)? {
-                if push.body["method"] == "task/output" {
-                    pushed += push.bytes;
-                }
+            if let Some(push) = server.push(left)?
+                && push.body["method"] == "task/output"
+            {
+                pushed += push.bytes;
             }
         }
     }

@@ -74,11 +74,11 @@ fn run(report: &mut Report, chosen: &[&str]) -> Outcome<()> {
     report.machine()?;
     let mut failed = Ok(());
     for (name, group) in GROUPS {
-        if chosen.is_empty() || chosen.contains(&name) {
-            if let Err(error) = group(report) {
-                report.broken(name, &*error)?;
-                failed = Err(error);
-            }
+        if (chosen.is_empty() || chosen.contains(&name))
+            && let Err(error) = group(report)
+        {
+            report.broken(name, &*error)?;
+            failed = Err(error);
         }
     }
     report.close()?;
