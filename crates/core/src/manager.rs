@@ -104,7 +104,7 @@ impl Background {
             workspace: options.workspace.clone(),
             settings: options.settings.clone(),
             store: store.clone(),
-            holder: bell.0.clone(),
+            holder: bell.0.name.clone(),
             commands,
         };
         let mut supervisor = Supervisor::new(options, home, store, bell, receiver, signals)?;

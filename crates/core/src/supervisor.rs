@@ -126,8 +126,8 @@ pub struct Supervisor {
     store: Store,
     commands: mpsc::Receiver<Command>,
     signals: Signals,
-    bell: pipe::Receiver,
-    bell_name: String,
+    rings: pipe::Receiver,
+    bell: Bell,
     children: UnixSignal,
     _attached: Option<File>,
     pool: Pool,
@@ -165,8 +165,23 @@ pub struct Supervisor {
     sweep_at: Instant,
 }
 
-/// A doorbell of our own: its name and its file.
-pub fn make_bell(home: &Home) -> Result<(String, File), Error> {
+/// A doorbell of our own. It is taken away when this is dropped.
+#[derive(Debug)]
+pub struct Bell {
+    path: PathBuf,
+    /// Its name, which is ours in leases and in the folders of idle shims.
+    pub name: String,
+}
+
+impl Drop for Bell {
+    fn drop(&mut self) {
+        // Gone already where the state directory is.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Hangs a doorbell up.
+pub fn make_bell(home: &Home) -> Result<(Bell, File), Error> {
     let name = uuid::Uuid::new_v4().simple().to_string();
     let path = home.bells().join(&name);
     // Whoever rings takes a bell without an owner away: it gets its name once it has one.
@@ -181,7 +196,10 @@ pub fn make_bell(home: &Home) -> Result<(String, File), Error> {
                 .open(&new)
         })
         .and_then(|file| std::fs::rename(&new, &path).map(|()| file));
-    file.map(|file| (name, file)).map_err(|error| io_error(&path, &error))
+    match file {
+        Ok(file) => Ok((Bell { path, name }, file)),
+        Err(error) => Err(io_error(&path, &error)),
+    }
 }
 
 impl Supervisor {
@@ -190,7 +208,7 @@ impl Supervisor {
         options: Options,
         home: Home,
         store: Store,
-        (bell_name, bell): (String, File),
+        (bell, bell_file): (Bell, File),
         commands: mpsc::Receiver<Command>,
         signals: Signals,
     ) -> Result<Self, Error> {
@@ -204,7 +222,7 @@ impl Supervisor {
         nix::sys::prctl::set_child_subreaper(true).map_err(|errno| io(errno.into()))?;
         let now = Instant::now();
         Ok(Self {
-            pool: Pool::new(home.clone(), bell_name.clone()).map_err(io)?,
+            pool: Pool::new(home.clone(), bell.name.clone()).map_err(io)?,
             pool_target: 0,
             pool_failure: None,
             refill_at: None,
@@ -216,8 +234,8 @@ impl Supervisor {
             store,
             commands,
             signals,
-            bell: pipe::Receiver::from_file(bell).map_err(io)?,
-            bell_name,
+            rings: pipe::Receiver::from_file(bell_file).map_err(io)?,
+            bell,
             children: signal(SignalKind::child()).map_err(io)?,
             _attached: attached,
             tasks: HashMap::new(),
@@ -298,7 +316,7 @@ impl Supervisor {
             result = job(&mut self.write) => Event::Recorded(result),
             command = self.commands.recv() => Event::Command(command),
             // Both ends are ours: it cannot fail.
-            _ = self.bell.readable() => Event::Bells,
+            _ = self.rings.readable() => Event::Bells,
             _ = self.children.recv() => Event::Child,
             Some(Ok(finish)) = self.scans.join_next() => Event::Scanned(finish),
             Some(_) = self.chores.join_next() => Event::Timer,
@@ -419,7 +437,7 @@ impl Supervisor {
             Command::Changed => {
                 self.picture_wanted = true;
                 let message = Message { kind: Kind::Ledger, id: [0; 8], workspace: self.hash };
-                bell::ring(&self.home.bells(), message, Some(&self.bell_name));
+                bell::ring(&self.home.bells(), message, Some(&self.bell.name));
             }
             // `run` takes it.
             Command::Close(_) => {}
@@ -430,7 +448,7 @@ impl Supervisor {
         // No more than this at once: what comes from the client goes first.
         let mut bytes = [0; 32 * bell::MESSAGE_BYTES];
         loop {
-            match self.bell.try_read(&mut bytes) {
+            match self.rings.try_read(&mut bytes) {
                 Ok(len) => {
                     for message in bytes[..len].chunks_exact(bell::MESSAGE_BYTES) {
                         let message = message.try_into().expect("chunks of this size");
@@ -525,21 +543,20 @@ impl Supervisor {
         }
     }
 
-    async fn close(&mut self) {
-        // What is on its way into the ledger arrives; the rest is in the files.
-        let batch = std::mem::take(&mut self.batch);
-        if self.write.is_some() {
-            let _ = job(&mut self.write).await;
-        }
-        if !batch.insert.is_empty() {
-            let _ = self.store.write(move |ledger| ledger.insert(&batch.insert)).await;
-        }
-        while self.chores.join_next().await.is_some() {}
-        self.pool.close();
-        let _ = std::fs::remove_file(self.home.bells().join(&self.bell_name));
+    async fn close(mut self) {
         for pending in self.spawns.drain(..) {
             pending.refuse(Error::StoreUnavailable("the daemon is shutting down".to_owned()));
         }
+        self.pool.close();
+        // What is on its way into the ledger arrives; the rest is in the files.
+        if self.write.is_some() {
+            let _ = job(&mut self.write).await;
+        }
+        let rows = std::mem::take(&mut self.batch.insert);
+        if !rows.is_empty() {
+            let _ = self.store.write(move |ledger| ledger.insert(&rows)).await;
+        }
+        while self.chores.join_next().await.is_some() {}
     }
 
     /// A live task. One that another process spawned a moment ago may have rung no bell yet.
