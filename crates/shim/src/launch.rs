@@ -14,6 +14,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::ptr;
 
+use nix::errno::Errno;
+use nix::unistd::AccessFlags;
+
 /// What a child's descriptor is.
 #[derive(Debug)]
 pub enum Fd<'a> {
@@ -154,6 +157,17 @@ pub fn candidates(program: &OsStr, path: Option<&OsStr>) -> Vec<PathBuf> {
         .collect()
 }
 
+/// What execve(2) would certainly refuse about a file: that it is not there, or not ours to execute.
+/// `Ok` promises nothing: an interpreter may be missing, or this question is not the one that fails.
+pub fn probe(candidate: &Path) -> io::Result<()> {
+    match nix::unistd::eaccess(candidate, AccessFlags::X_OK) {
+        // A folder one may search passes for a file one may execute.
+        Ok(()) if candidate.is_dir() => Err(io::Error::from_raw_os_error(libc::EACCES)),
+        Err(errno @ (Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES)) => Err(errno.into()),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,5 +207,35 @@ mod tests {
         let found = candidates(OsStr::new("cc"), Some(OsStr::new("/a::/b")));
         assert_eq!(found, [Path::new("/a/cc"), Path::new("./cc"), Path::new("/b/cc")]);
         assert_eq!(candidates(OsStr::new("./cc"), None), [Path::new("./cc")]);
+    }
+    #[test]
+    fn probing_and_executing_give_the_same_errors() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("folder");
+        std::fs::create_dir(&folder).unwrap();
+        for (program, errno) in [
+            (dir.path().join("missing"), Some(libc::ENOENT)),
+            (PathBuf::from("/etc/passwd/x"), Some(libc::ENOTDIR)),
+            (PathBuf::from("/etc/passwd"), Some(libc::EACCES)),
+            (folder, Some(libc::EACCES)),
+            (PathBuf::from("/bin/true"), None),
+        ] {
+            let executed = run(program.to_str().unwrap(), &["x"]).err();
+            let probed = probe(&program).err();
+            assert_eq!(executed.and_then(|error| error.raw_os_error()), errno, "{program:?}");
+            assert_eq!(probed.and_then(|error| error.raw_os_error()), errno, "{program:?}");
+        }
+    }
+
+    #[test]
+    fn a_probe_leaves_it_to_the_kernel_to_refuse_what_it_is_not_sure_of() {
+        let dir = tempfile::tempdir().unwrap();
+        let script = dir.path().join("script");
+        std::fs::write(&script, "#!/no/such/interpreter\n").unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&script, mode).unwrap();
+        assert!(probe(&script).is_ok());
+        let error = run(script.to_str().unwrap(), &["x"]).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ENOENT));
     }
 }

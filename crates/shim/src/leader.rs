@@ -102,7 +102,9 @@ fn exec(spec: &Spec, env: &[(OsString, OsString)], fds: &[(i32, Fd)]) -> io::Res
     let mut error = io::Error::from_raw_os_error(libc::ENOENT);
     let searched = !program.as_encoded_bytes().contains(&b'/');
     for candidate in launch::candidates(program, path) {
-        match exec_patiently(&candidate, spec, env, fds) {
+        // A search asks the files first: each start that fails costs as much as one that does not.
+        let asked = if searched { launch::probe(&spec.cwd.join(&candidate)) } else { Ok(()) };
+        match asked.and_then(|()| exec_patiently(&candidate, spec, env, fds)) {
             Ok(pid) => return Ok(pid),
             Err(new) => match new.raw_os_error() {
                 Some(libc::ENOENT | libc::ENOTDIR) if searched => {}

@@ -12,7 +12,7 @@ use super::rows::{
     EXITED, MATCHED, STALLED, actor_word, count, int, micros, notification_columns, outcome_word,
     path_bytes, read_notification, row_id, survivors_word,
 };
-use super::tasks::insert;
+use super::tasks::{insert, started};
 use super::{About, Finish, Finished, Ledger, LedgerError, NewTask, Notice};
 use crate::task::{
     Cause, Exit, Match, Notification, Outcome, OutputStat, Preview, Progress, TaskId, Timestamp,
@@ -37,17 +37,36 @@ impl Ledger {
     /// Queues notifications of tasks that run. `None` for one that is not told: told before, over
     /// its watch's limit, or its task has ended, in which case the end's [`Finish`] tells it.
     pub fn notify(&mut self, notices: &[Notice]) -> Result<Vec<Option<Notification>>, LedgerError> {
+        self.write(|tx| notices.iter().map(|notice| notify(tx, notice)).collect())
+    }
+
+    /// Does what [`Ledger::insert`], [`Ledger::started`], [`Ledger::notify`] and
+    /// [`Ledger::finish`] do, in this order, as one transaction: a batch costs one lock and one
+    /// commit, and is there whole or not at all.
+    pub fn record(
+        &mut self,
+        tasks: &[NewTask],
+        leaders: &[(TaskId, u32)],
+        notices: &[Notice],
+        ends: &[Finish],
+    ) -> Result<(), LedgerError> {
+        if tasks.is_empty() && leaders.is_empty() && notices.is_empty() && ends.is_empty() {
+            return Ok(());
+        }
         self.write(|tx| {
-            notices
-                .iter()
-                .map(|notice| {
-                    insert(tx, &notice.task)?;
-                    match ended(tx, notice.task.id)? {
-                        Some(false) => tell(tx, &notice.task, &Entry::of_notice(notice)),
-                        Some(true) | None => Ok(None),
-                    }
-                })
-                .collect()
+            for task in tasks {
+                insert(tx, task)?;
+            }
+            if !leaders.is_empty() {
+                started(tx, leaders)?;
+            }
+            for notice in notices {
+                notify(tx, notice)?;
+            }
+            for end in ends {
+                finish(tx, end)?;
+            }
+            Ok(())
         })
     }
 
@@ -77,6 +96,14 @@ fn ended(tx: &Transaction<'_>, id: TaskId) -> Result<Option<bool>, LedgerError> 
         .query_row([row_id(id)], |row| row.get(0))
         .optional()?;
     Ok(ended)
+}
+
+fn notify(tx: &Transaction<'_>, notice: &Notice) -> Result<Option<Notification>, LedgerError> {
+    insert(tx, &notice.task)?;
+    match ended(tx, notice.task.id)? {
+        Some(false) => tell(tx, &notice.task, &Entry::of_notice(notice)),
+        Some(true) | None => Ok(None),
+    }
 }
 
 fn finish(tx: &Transaction<'_>, finish: &Finish) -> Result<Finished, LedgerError> {

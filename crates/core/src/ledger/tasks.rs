@@ -77,13 +77,7 @@ impl Ledger {
 
     /// Records the leaders of tasks.
     pub fn started(&mut self, leaders: &[(TaskId, u32)]) -> Result<(), LedgerError> {
-        self.write(|tx| {
-            let mut update = tx.prepare_cached("UPDATE tasks SET pid = ?2 WHERE id = ?1")?;
-            for &(id, pid) in leaders {
-                update.execute(params![row_id(id), pid])?;
-            }
-            Ok(())
-        })
+        self.write(|tx| started(tx, leaders))
     }
 
     /// Records that a task is being stopped. The first cause stands; an ended task is left alone.
@@ -190,6 +184,14 @@ pub(super) const RUNNING_HERE: &str = "SELECT id FROM tasks
      WHERE workspace = ?1 AND outcome IS NULL AND removed = 0 ORDER BY created_at, id";
 pub(super) const RUNNING: &str = "SELECT id FROM tasks INDEXED BY tasks_live
      WHERE outcome IS NULL AND removed = 0 ORDER BY workspace, created_at, id";
+
+pub(super) fn started(tx: &Transaction<'_>, leaders: &[(TaskId, u32)]) -> Result<(), LedgerError> {
+    let mut update = tx.prepare_cached("UPDATE tasks SET pid = ?2 WHERE id = ?1")?;
+    for &(id, pid) in leaders {
+        update.execute(params![row_id(id), pid])?;
+    }
+    Ok(())
+}
 
 /// Makes the row of a task. Returns whether it was made: not if it is there, or was and is removed.
 pub(super) fn insert(tx: &Transaction<'_>, task: &NewTask) -> Result<bool, LedgerError> {

@@ -153,6 +153,41 @@ fn an_end_is_told_once() {
     assert_eq!(ledger.undelivered(Path::new(HERE)).expect("read"), counts(&[("q", 1)]));
 }
 
+#[test]
+fn a_batch_is_recorded_whole_or_not_at_all() {
+    let (_dir, mut ledger) = open();
+    ledger.record(&[], &[], &[], &[]).expect("nothing to do");
+    let tasks = [new_task(1, "q"), new_task(2, "q")];
+    let leaders = [(id(1), 11), (id(2), 12)];
+    let stalled = notice_of(new_task(3, "q"), About::Stalled { offset: 100 });
+    let ended = finish_of(new_task(2, "q"), Outcome::Exited);
+
+    // Its last part cannot be written, so none of it may be.
+    let refuse = "CREATE TEMP TRIGGER refuse BEFORE INSERT ON main.notifications
+        WHEN new.kind = 'exited' BEGIN SELECT raise(ABORT, 'refused'); END";
+    ledger.connection.execute_batch(refuse).expect("made");
+    ledger
+        .record(&tasks, &leaders, std::slice::from_ref(&stalled), std::slice::from_ref(&ended))
+        .expect_err("refused");
+    assert_eq!(ledger.tasks(Path::new(HERE), None, 9).expect("read"), []);
+    assert_eq!(ledger.undelivered(Path::new(HERE)).expect("read"), counts(&[]));
+    ledger.connection.execute_batch("DROP TRIGGER refuse").expect("dropped");
+
+    // Twice is once.
+    for _ in 0..2 {
+        ledger
+            .record(&tasks, &leaders, std::slice::from_ref(&stalled), std::slice::from_ref(&ended))
+            .expect("recorded");
+        let one = ledger.task(Path::new(HERE), id(1)).expect("read").expect("there");
+        assert_eq!((one.pid, one.state), (Some(11), State::Running));
+        let told = drain(&mut ledger, "q").notifications;
+        let told: Vec<_> = told.iter().map(|n| (n.seq, n.task.id, &n.kind)).collect();
+        let expected =
+            [(1, id(3), &NotificationKind::Stalled), (2, id(2), &NotificationKind::Exited)];
+        assert_eq!(told, expected);
+    }
+}
+
 fn counts(queues: &[(&str, u64)]) -> BTreeMap<String, u64> {
     queues.iter().map(|&(queue, count)| (queue.to_owned(), count)).collect()
 }

@@ -93,3 +93,46 @@ fn opening_it_again_leaves_the_locks_of_the_first_in_place() {
     drop(Ledger::open(dir.path(), false).expect("opened"));
     assert!(locks() > 0);
 }
+
+fn size(dir: &TempDir, name: &str) -> u64 {
+    fs::metadata(dir.path().join(name)).map_or(0, |file| file.len())
+}
+
+#[test]
+fn the_last_to_close_leaves_the_log_to_the_next() {
+    let (dir, mut ledger) = open();
+    ledger.checkpoint().expect("nobody else");
+    let (file, log) = (size(&dir, FILE), size(&dir, "meanwhile.db-wal"));
+    end(&mut ledger, 1, "q");
+    drop(ledger);
+    assert!(size(&dir, "meanwhile.db-wal") >= log && log > 0);
+    assert_eq!(size(&dir, FILE), file, "nothing was copied");
+    let mut ledger = Ledger::open(dir.path(), false).expect("opened");
+    assert_eq!(seqs(&drain(&mut ledger, "q")), [1]);
+}
+
+#[test]
+fn a_checkpoint_cuts_a_long_log_and_waits_for_nobody() {
+    let (dir, mut ledger) = open();
+    ledger.connection.pragma_update(None, "wal_autocheckpoint", 0).expect("set");
+    for n in 1.. {
+        end(&mut ledger, n, "q");
+        if size(&dir, "meanwhile.db-wal") > WAL_BYTES as u64 {
+            break;
+        }
+    }
+    let reader = Ledger::open(dir.path(), false).expect("opened");
+    let reading = reader.connection.unchecked_transaction().expect("begun");
+    reading.query_row("SELECT count(*) FROM tasks", [], |_| Ok(())).expect("read");
+    end(&mut ledger, 1_000_000, "q");
+    let started = Instant::now();
+    ledger.checkpoint().expect("a reader is no error");
+    assert!(started.elapsed() < BUSY_TIMEOUT / 2);
+    assert!(size(&dir, "meanwhile.db-wal") > WAL_BYTES as u64, "the reader needs it");
+
+    drop(reading);
+    ledger.checkpoint().expect("nobody else");
+    assert_eq!(size(&dir, "meanwhile.db-wal"), 0);
+    let last = ledger.exited(id(1_000_000)).expect("read");
+    assert!(last.is_some(), "it is in the file now");
+}
