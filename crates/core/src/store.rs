@@ -266,7 +266,12 @@ mod tests {
         let refused = clone.write(|ledger| claim(ledger, "late")).await;
         assert!(matches!(refused, Err(Error::StoreUnavailable(_))), "{refused:?}");
         clone.close().await;
-        assert!(!dir.path().join("meanwhile.db-wal").exists(), "the file was let go of");
+        let held: Vec<_> = std::fs::read_dir("/proc/self/fd")
+            .expect("our descriptors")
+            .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
+            .filter(|file| file.starts_with(dir.path()))
+            .collect();
+        assert!(held.is_empty(), "the file was let go of: {held:?}");
     }
 
     #[tokio::test]
