@@ -48,7 +48,8 @@ fn unavailable(path: &Path, error: &io::Error) -> Error {
 impl Home {
     /// Makes the state directory, readable by its owner alone, and puts the shim in it.
     pub fn open(root: &Path) -> Result<Self, Error> {
-        let shim = root.join(layout::BIN).join(format!("meanwhile-shim-{:08x}", crc(SHIM)));
+        let shim =
+            root.join(layout::BIN).join(concat!("meanwhile-shim-", env!("MEANWHILE_SHIM_CRC")));
         let home = Self { root: root.to_owned(), shim };
         home.make_folders().map_err(|error| unavailable(root, &error))?;
         home.install_shim().map_err(|error| unavailable(&home.shim, &error))?;
@@ -78,6 +79,7 @@ impl Home {
             let mut file =
                 OpenOptions::new().write(true).create_new(true).mode(0o700).open(&new)?;
             file.write_all(SHIM)?;
+            let_go(SHIM);
             drop(file);
             fs::rename(&new, &self.shim)
         })();
@@ -305,8 +307,18 @@ impl Home {
     }
 }
 
-fn crc(bytes: &[u8]) -> u32 {
-    crc32fast::hash(bytes)
+/// Gives back the memory of a part of our own file; reading it again brings it back.
+#[expect(unsafe_code, reason = "madvise(2) is a C interface")]
+fn let_go(bytes: &'static [u8]) {
+    let page = 4_096;
+    let skipped = bytes.as_ptr().align_offset(page).min(bytes.len());
+    let inner = &bytes[skipped..];
+    let length = inner.len() - inner.len() % page;
+    // SAFETY: the pages are whole and hold nothing but these bytes, which are constant and in a
+    // private mapping of a file: a page that is let go is read from there again.
+    unsafe {
+        libc::madvise(inner.as_ptr().cast_mut().cast(), length, libc::MADV_DONTNEED);
+    }
 }
 
 /// What an error of the file system means to a caller.

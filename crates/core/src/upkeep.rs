@@ -21,6 +21,10 @@ pub async fn keep_up(home: Home, store: Store, workspace: PathBuf, settings: Set
         store.write(move |ledger| ledger.prune(&workspace, keep_for, keep_count, Timestamp::now()));
     delete(&home, prune.await.unwrap_or_default()).await;
     delete(&home, nobodys(&home, &store).await).await;
+    // A store that is closed last by a command is not written back: no command waits for the disk.
+    if let Err(error) = store.write(|ledger| ledger.checkpoint()).await {
+        tracing::debug!("the ledger's log was not written back: {error}");
+    }
     loop {
         if usage(&home).await <= settings.quota {
             return false;

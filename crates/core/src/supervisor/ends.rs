@@ -400,18 +400,7 @@ async fn write(
     batch: Batch,
 ) -> Result<Recorded, Error> {
     let job = store.write(move |ledger| {
-        if !batch.insert.is_empty() {
-            ledger.insert(&batch.insert)?;
-        }
-        if !batch.started.is_empty() {
-            ledger.started(&batch.started)?;
-        }
-        if !batch.notices.is_empty() {
-            ledger.notify(&batch.notices)?;
-        }
-        if !batch.finishes.is_empty() {
-            ledger.finish(&batch.finishes)?;
-        }
+        ledger.record(&batch.insert, &batch.started, &batch.notices, &batch.finishes)?;
         let (news, cursor) = ledger.news(&workspace, cursor, NEWS as u32)?;
         Ok(Recorded { more: news.len() == NEWS, news, cursor })
     });
