@@ -1,11 +1,10 @@
-//! The background manager's handle: what the protocol, the command line and the agent call.
+//! The background manager: what it can be asked, and what it answers.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::error::Error;
-use crate::task::{Cause, DeliveredBy, Notification, Outcome, Progress, Task, TaskId, Timestamp};
+use crate::task::{Cause, Notification, Outcome, Progress, Task, TaskId, Timestamp};
 
 /// How to open the background manager.
 #[derive(Debug, Clone)]
@@ -131,13 +130,6 @@ pub struct Spawned {
     pub hold: Hold,
 }
 
-/// Holds back the events of a task until it is dropped.
-#[derive(Debug)]
-#[must_use = "events of the task flow once this is dropped"]
-pub struct Hold {
-    _private: (),
-}
-
 /// Which tasks [`Background::list`] returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Filter {
@@ -232,20 +224,6 @@ pub struct Drained {
     pub lease: Option<Lease>,
 }
 
-/// The right to acknowledge what one drain returned. Dropped without [`Lease::ack`], the
-/// notifications are drained again.
-#[derive(Debug)]
-pub struct Lease {
-    _private: (),
-}
-
-impl Lease {
-    /// Marks the notifications delivered. Call it once the reply is written.
-    pub async fn ack(self) -> Result<u64, Error> {
-        unimplemented!()
-    }
-}
-
 /// What to remove from the store.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Remove {
@@ -289,124 +267,5 @@ pub enum Event {
     },
 }
 
-/// The events of a workspace, in the order of the contract's guarantees. One reader: a daemon has
-/// one client. Output is read from the log when the reader asks for it, never before, so a reader
-/// that stalls costs no memory: it sees a jump of the offset.
-#[derive(Debug)]
-pub struct Events {
-    _private: (),
-}
-
-impl Events {
-    /// The next event; `None` once the manager is closed. Cancel-safe.
-    pub async fn next(&mut self) -> Option<Event> {
-        unimplemented!()
-    }
-}
-
-/// A handle on the background manager of one workspace. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Background {
-    _private: (),
-}
-
-impl Background {
-    /// Opens the store, takes in what happened while nobody looked, and starts the supervisor on
-    /// the current tokio runtime.
-    pub async fn open(_options: Options) -> Result<(Self, Events), Error> {
-        unimplemented!()
-    }
-
-    /// Runs a command in the background. Returns once the task is recorded and in its supervisor's
-    /// hands: it will run and be reported, whatever dies.
-    pub async fn spawn(&self, _wish: Spawn) -> Result<Spawned, Error> {
-        unimplemented!()
-    }
-
-    /// One task.
-    pub async fn get(&self, _id: TaskId) -> Result<Task, Error> {
-        unimplemented!()
-    }
-
-    /// Tasks of the workspace: running first, then newest.
-    pub async fn list(&self, _filter: Filter) -> Result<Vec<Task>, Error> {
-        unimplemented!()
-    }
-
-    /// The last `bytes` of a task's output (less where less is kept).
-    pub async fn tail(&self, _id: TaskId, _bytes: u64) -> Result<Chunk, Error> {
-        unimplemented!()
-    }
-
-    /// Output from `offset` on, at most `limit` bytes.
-    pub async fn read(&self, _id: TaskId, _offset: u64, _limit: u64) -> Result<Chunk, Error> {
-        unimplemented!()
-    }
-
-    /// Waits until tasks end, or until the time is up. Never consumes. Cancel-safe.
-    pub async fn wait(
-        &self,
-        _which: Which,
-        _mode: Mode,
-        _timeout: Duration,
-    ) -> Result<Waited, Error> {
-        unimplemented!()
-    }
-
-    /// Stops a task's whole tree; returns when it is gone. Dropping the future stops nothing less:
-    /// the stop goes on.
-    pub async fn stop(&self, _id: TaskId, _how: Stop) -> Result<Task, Error> {
-        unimplemented!()
-    }
-
-    /// Writes to a task's standard input; returns when the task's pipe has taken all of it.
-    pub async fn write(&self, _id: TaskId, _data: Vec<u8>, _eof: bool) -> Result<(), Error> {
-        unimplemented!()
-    }
-
-    /// Takes notifications out of a queue, oldest first.
-    pub async fn drain(&self, _queue: String, _max: u32, _ack: Ack) -> Result<Drained, Error> {
-        unimplemented!()
-    }
-
-    /// Acknowledges every notification of a queue up to `through`; returns how many that were.
-    pub async fn ack(&self, _queue: String, _through: u64) -> Result<u64, Error> {
-        unimplemented!()
-    }
-
-    /// Marks the end of a task delivered in its own queue, because the owner of the queue has seen
-    /// it by other means. Returns whether it was still undelivered.
-    pub async fn mark_delivered(
-        &self,
-        _id: TaskId,
-        _by: DeliveredBy,
-        _turn: Option<u64>,
-    ) -> Result<bool, Error> {
-        unimplemented!()
-    }
-
-    /// Removes finished tasks and their output; returns how many. A running one is never removed.
-    pub async fn remove(&self, _what: Remove) -> Result<u64, Error> {
-        unimplemented!()
-    }
-
-    /// Starts `Event::Output` for a task, from `offset` or from now on.
-    pub async fn subscribe(&self, _id: TaskId, _offset: Option<u64>) -> Result<(), Error> {
-        unimplemented!()
-    }
-
-    /// Ends `Event::Output` for a task.
-    pub async fn unsubscribe(&self, _id: TaskId) -> Result<(), Error> {
-        unimplemented!()
-    }
-
-    /// How long this command took in this workspace before, newest first, at most 20.
-    pub async fn past_durations(&self, _command: &str) -> Result<Vec<Duration>, Error> {
-        unimplemented!()
-    }
-
-    /// Detaches from the workspace and ends the supervisor. Tasks go on.
-    pub async fn close(&self) {
-        unimplemented!()
-    }
-}
+pub use crate::events::{Events, Hold};
+pub use crate::manager::{Background, Lease};

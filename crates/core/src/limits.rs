@@ -12,8 +12,9 @@ pub const CHECK_TAIL_BYTES: u64 = 4_096;
 pub const READ_BYTES_MAX: u64 = 4 << 20;
 /// Bytes `task/read` returns unless told (contract, section 3).
 pub const READ_BYTES: u64 = 65_536;
-/// Most bytes of one `task/output` push (contract, section 4).
-pub const PUSH_BYTES: u64 = 65_536;
+/// Most bytes of one `task/output` push: 64 KiB (contract, section 4), less the 3 bytes of a
+/// character's beginning that the push before may have held back.
+pub const PUSH_BYTES: u64 = 65_536 - 3;
 /// Shortest time between two `task/output` pushes of a task: 20 a second (contract, section 4).
 pub const PUSH_INTERVAL: Duration = Duration::from_millis(50);
 /// Shortest time between two progress reports of a task. Editors redraw at each.
@@ -58,5 +59,8 @@ pub const MATCH_LINE_BYTES: usize = 1_024;
 pub const WRITE_BYTES: usize = 8 << 20;
 /// Ids in one `task/wait` or `task/remove`.
 pub const IDS_MAX: usize = 10_000;
+/// Free bytes on the disk of the state directory without which no task is spawned: room for the
+/// records and ledger entries of the tasks that run.
+pub const FREE_MIN: u64 = 256 << 10;
 /// Rows and columns of a terminal (`struct winsize` has 16 bits; no screen has more than this).
 pub const PTY_SIDE_MAX: u16 = 4_096;

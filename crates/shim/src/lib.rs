@@ -1,1 +1,22 @@
-//! The supervisor of one background task.
+//! The supervisor of one background task, and the files it shares with the daemon.
+//!
+//! A shim outlives every daemon. It owns the task's pipes, its log, its process tree and its exit
+//! record, and it alone writes the record; daemons and the command line only read it. It never
+//! touches the ledger: its files are the journal from which the ledger is brought up to date.
+//!
+//! The library is what both sides must agree on: where files lie ([`layout`]), what they mean
+//! ([`record`], [`spec`]), how one side wakes the other ([`bell`], [`ctl`]), how a tree is found
+//! and ended ([`tree`]) and how a process is started ([`launch`]).
+
+pub mod bell;
+pub mod clock;
+pub mod ctl;
+pub mod launch;
+pub mod layout;
+pub mod lock;
+pub mod log;
+pub mod map;
+pub mod output;
+pub mod record;
+pub mod spec;
+pub mod tree;

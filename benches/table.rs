@@ -1,0 +1,86 @@
+//! `cargo bench`: what the daemon costs, beside the bare system call, in one run.
+//!
+//! Owns the list of measurements and the order they run in. It never measures a part on its own:
+//! everything goes through the real binary over pipes, on a store of its own, because what a person
+//! feels is the sum. Each figure and its bare counterpart are taken in turn, so that a busy machine
+//! slows both and their ratio holds. `docs/benchmarks.md` explains the rows.
+//!
+//! `cargo bench -- spawn end` runs only the groups named.
+
+mod bare;
+mod flood;
+mod latency;
+mod memory;
+mod output;
+mod peers;
+mod rates;
+mod report;
+mod server;
+mod store;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use report::Report;
+
+/// What can go wrong ends the group it happens in, and its text stands in the table.
+pub(crate) type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+
+/// A name to choose it by, and what it does.
+type Group = (&'static str, fn(&mut Report) -> Outcome<()>);
+
+const GROUPS: [Group; 9] = [
+    ("spawn", latency::spawn),
+    ("end", latency::end),
+    ("rate", rates::short_tasks),
+    ("output", output::captured),
+    ("flood", flood::yes),
+    ("start", memory::start),
+    ("memory", memory::resident),
+    ("store", store::many),
+    ("cli", peers::command_lines),
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.first().is_some_and(|first| first == bare::MOMENT) {
+        return bare::tell_the_moment();
+    }
+    let (flags, chosen): (Vec<&str>, Vec<&str>) =
+        arguments.iter().map(String::as_str).partition(|argument| argument.starts_with('-'));
+    let mut out = std::io::stdout().lock();
+    if !flags.contains(&"--bench") {
+        // `cargo test --all-targets` builds it and runs it too; a minute of load is not a test.
+        return match writeln!(out, "nothing measured: run `cargo bench`") {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        };
+    }
+    if let Some(unknown) =
+        chosen.iter().find(|name| !GROUPS.iter().any(|(group, _)| group == *name))
+    {
+        let names: Vec<&str> = GROUPS.iter().map(|(name, _)| *name).collect();
+        let _ = writeln!(out, "no group `{unknown}`; there are: {}", names.join(", "));
+        return ExitCode::FAILURE;
+    }
+    let mut report = Report::new(out);
+    match run(&mut report, &chosen) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn run(report: &mut Report, chosen: &[&str]) -> Outcome<()> {
+    report.machine()?;
+    let mut failed = Ok(());
+    for (name, group) in GROUPS {
+        if (chosen.is_empty() || chosen.contains(&name))
+            && let Err(error) = group(report)
+        {
+            report.broken(name, &*error)?;
+            failed = Err(error);
+        }
+    }
+    report.close()?;
+    failed
+}

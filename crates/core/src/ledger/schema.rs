@@ -1,0 +1,151 @@
+//! The tables, and how an older file becomes a current one.
+//!
+//! Owns the SQL of the schema and its version. Never drops what it does not know: a file of a newer
+//! version is refused, because an older program cannot tell what it would break.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::LedgerError;
+
+/// Each entry takes a file from the version of its index to the next.
+const MIGRATIONS: &[&str] = &[VERSION_1];
+
+/// The version this program writes.
+pub(super) const VERSION: usize = MIGRATIONS.len();
+
+/// Times are milliseconds since the Unix epoch; a task's id is the number that its hex digits spell
+/// (`printf('%08x', id)`), which makes it the row id and spares an index; paths are BLOBs because
+/// they need not be UTF-8; lists (`watches`, `survivors`) are netstrings.
+///
+/// `tasks.removed` hides a task whose notifications still wait; the row goes with the last of them.
+/// `gone` remembers the ids of removed tasks, so that a daemon that was suspended while another one
+/// reported and removed a task cannot bring it back.
+///
+/// The partial indexes are those the frequent queries need to touch only the rows they return: a
+/// store with 10 000 finished tasks lists its running ones by reading only these. There are no more,
+/// because each is a page more that every end writes.
+///
+/// `n` grows with each row of `durations` and `gone`: only their oldest rows are ever deleted.
+const VERSION_1: &str = "
+CREATE TABLE tasks (
+  id INTEGER PRIMARY KEY,
+  workspace BLOB NOT NULL,
+  queue TEXT NOT NULL,
+  label TEXT,
+  command TEXT NOT NULL,
+  cwd BLOB NOT NULL,
+  created_at INTEGER NOT NULL,
+  deadline_ms INTEGER,
+  linger_ms INTEGER,
+  stdin TEXT NOT NULL,
+  watches TEXT NOT NULL,
+  client_token TEXT,
+  pid INTEGER,
+  outcome TEXT,
+  exit_code INTEGER,
+  exit_signal INTEGER,
+  cause_actor TEXT,
+  cause_message TEXT,
+  ended_at INTEGER,
+  duration_us INTEGER,
+  total INTEGER NOT NULL DEFAULT 0,
+  dropped INTEGER NOT NULL DEFAULT 0,
+  percent INTEGER,
+  progress TEXT,
+  survivors TEXT NOT NULL DEFAULT '',
+  delivered_at INTEGER,
+  delivered_by TEXT,
+  delivered_turn INTEGER,
+  removed INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE INDEX tasks_live ON tasks (workspace, created_at, id)
+  WHERE outcome IS NULL AND removed = 0;
+CREATE INDEX tasks_newest ON tasks (workspace, created_at, id)
+  WHERE outcome IS NOT NULL AND removed = 0;
+CREATE INDEX tasks_ended ON tasks (workspace, ended_at, id)
+  WHERE outcome IS NOT NULL AND removed = 0;
+
+CREATE TABLE queues (
+  workspace BLOB NOT NULL,
+  name TEXT NOT NULL,
+  next_seq INTEGER NOT NULL,
+  PRIMARY KEY (workspace, name)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE notifications (
+  n INTEGER PRIMARY KEY AUTOINCREMENT,
+  workspace BLOB NOT NULL,
+  queue TEXT NOT NULL,
+  seq INTEGER NOT NULL,
+  at INTEGER NOT NULL,
+  task INTEGER NOT NULL,
+  kind TEXT NOT NULL,
+  watch TEXT NOT NULL DEFAULT '',
+  position INTEGER NOT NULL DEFAULT 0,
+  line TEXT NOT NULL DEFAULT '',
+  head TEXT NOT NULL,
+  tail TEXT NOT NULL,
+  omitted INTEGER NOT NULL,
+  pid INTEGER,
+  cause_actor TEXT,
+  cause_message TEXT,
+  total INTEGER NOT NULL,
+  dropped INTEGER NOT NULL,
+  percent INTEGER,
+  progress TEXT,
+  lease_holder TEXT,
+  lease INTEGER,
+  acked_at INTEGER
+) STRICT;
+CREATE UNIQUE INDEX notifications_once ON notifications (task, kind, watch, position);
+CREATE UNIQUE INDEX notifications_waiting ON notifications (workspace, queue, seq)
+  WHERE acked_at IS NULL;
+CREATE INDEX notifications_leased ON notifications (lease, lease_holder, workspace, queue)
+  WHERE lease IS NOT NULL;
+
+CREATE TABLE tokens (
+  workspace BLOB NOT NULL,
+  token TEXT NOT NULL,
+  task INTEGER NOT NULL,
+  at INTEGER NOT NULL,
+  PRIMARY KEY (workspace, token)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE durations (
+  n INTEGER PRIMARY KEY,
+  workspace BLOB NOT NULL,
+  command TEXT NOT NULL,
+  duration_us INTEGER NOT NULL
+) STRICT;
+CREATE INDEX durations_command ON durations (workspace, command, n);
+
+CREATE TABLE gone (
+  n INTEGER PRIMARY KEY,
+  task INTEGER NOT NULL UNIQUE
+) STRICT;
+";
+
+/// Brings the file to [`VERSION`]. Several processes may do this at once: the version is read again
+/// inside the write transaction.
+pub(super) fn migrate(connection: &mut Connection) -> Result<(), LedgerError> {
+    if read_version(connection)? == VERSION {
+        return Ok(());
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let found = read_version(&transaction)?;
+    for step in MIGRATIONS.iter().skip(found) {
+        transaction.execute_batch(step)?;
+    }
+    transaction.pragma_update(None, "user_version", i64::try_from(VERSION).unwrap_or(i64::MAX))?;
+    transaction.commit()?;
+    Ok(())
+}
+
+/// The version of the file, refused if it is newer than [`VERSION`].
+fn read_version(connection: &Connection) -> Result<usize, LedgerError> {
+    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    match usize::try_from(found) {
+        Ok(found) if found <= VERSION => Ok(found),
+        Ok(_) | Err(_) => Err(LedgerError::NewerVersion { found }),
+    }
+}

@@ -1,0 +1,71 @@
+//! The command line.
+//!
+//! Every command works on the same store as the daemons do and needs none of them. Owns what a
+//! person types and reads; what a command means is the background manager's. Standard output is
+//! for results, written through `Out` alone; everything a person is told besides goes to standard
+//! error.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+mod args;
+mod doctor;
+mod drain;
+mod failure;
+mod follow;
+mod generate;
+mod ids;
+mod json;
+mod live;
+mod logs;
+mod out;
+mod ps;
+mod serve;
+mod session;
+mod show;
+mod spawn;
+mod stop;
+mod table;
+mod wait;
+
+use args::{Cli, Command};
+use failure::Failure;
+pub(crate) use failure::reason;
+use out::Out;
+
+/// Does what the command line says.
+pub(crate) fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(code) => code,
+        Err(failure) => {
+            failure.tell();
+            failure.exit_code()
+        }
+    }
+}
+
+fn run(Cli { workspace, command }: Cli) -> Result<ExitCode, Failure> {
+    let code = match command {
+        Command::Spawn(args) => session::run(workspace, async |it| spawn::run(it, args).await),
+        Command::Ps(args) => session::run(workspace, async |it| ps::run(it, args).await),
+        Command::Logs(args) => session::run(workspace, async |it| logs::run(it, args).await),
+        Command::Wait(args) => session::run(workspace, async |it| wait::run(it, args).await),
+        Command::Stop(args) => session::run(workspace, async |it| stop::run(it, args).await),
+        Command::Drain(args) => session::run(workspace, async |it| drain::run(it, args).await),
+        Command::Serve(args) => return serve::run(workspace.as_deref(), &args),
+        Command::Schema => written(generate::schema),
+        Command::Doctor(args) => written(|out| doctor::run(out, workspace.as_deref(), &args)),
+        Command::Completions(args) => written(|out| generate::completions(out, args)),
+        Command::Man(args) => written(|out| generate::manual(out, args)),
+    };
+    code.map(ExitCode::from)
+}
+
+/// Runs a command that needs no store, and hands over what it wrote.
+fn written(command: impl FnOnce(&mut Out) -> Result<u8, Failure>) -> Result<u8, Failure> {
+    let mut out = Out::new();
+    let code = command(&mut out)?;
+    out.flush()?;
+    Ok(code)
+}

@@ -1,0 +1,414 @@
+//! The command line's grammar.
+//!
+//! Owns the names, the help and the reading of single values. The completions and the manual page
+//! are generated from these types, so their doc comments are written for the person who types.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap_complete::Shell;
+use meanwhile_core::background::{Command as TaskCommand, StateFilter};
+use meanwhile_core::limits;
+use meanwhile_core::task::Outcome;
+
+use crate::config::parse_duration;
+use crate::convert::signal;
+
+/// Background work that outlives whoever started it.
+///
+/// A task belongs to a workspace (a directory) and goes on whatever dies: the terminal, the
+/// editor, the agent. Its output and its exit status are kept, and told once to whoever drains its
+/// queue.
+#[derive(Debug, Parser)]
+#[command(name = "meanwhile", version, propagate_version = true, arg_required_else_help = true)]
+#[command(after_help = "State is kept in $MEANWHILE_STATE_DIR, else $XDG_STATE_HOME/meanwhile, \
+    else ~/.local/state/meanwhile.\nSettings are read from \
+    $XDG_CONFIG_HOME/meanwhile/config.toml.")]
+pub(crate) struct Cli {
+    /// The workspace whose tasks are meant [default: the current directory].
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) workspace: Option<PathBuf>,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do. The help of each is that of its arguments' type.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Spawn(Spawn),
+    Ps(Ps),
+    Logs(Logs),
+    Wait(Wait),
+    Stop(Stop),
+    Drain(Drain),
+    Serve(Serve),
+    /// Print the JSON Schema of the protocol.
+    Schema,
+    Doctor(Doctor),
+    Completions(Completions),
+    Man(Man),
+}
+
+/// Run a command in the background.
+///
+/// Prints the task's id, and returns as soon as the task is recorded and in its supervisor's
+/// hands. A single argument with blanks or shell characters in it is a line for `/bin/sh -c`;
+/// several arguments, or one plain word, are a program and its arguments, executed as they are.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  meanwhile spawn -- cargo test --workspace\n  \
+    meanwhile spawn 'npm run build && npm run lint'\n  \
+    meanwhile spawn --label web --watch 'listening on' -- npm start")]
+pub(crate) struct Spawn {
+    /// Wait for the end, show the output as it comes, and exit as the command does.
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// What to call the task.
+    #[arg(long, value_name = "LABEL")]
+    pub(crate) label: Option<String>,
+    /// Where to run it [default: the workspace].
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) cwd: Option<PathBuf>,
+    /// Set a variable of its environment, or take one out (NAME without =).
+    #[arg(long, value_name = "NAME[=VALUE]", value_parser = parse_env)]
+    pub(crate) env: Vec<(String, Option<String>)>,
+    /// The queue its end is told to.
+    #[arg(long, value_name = "QUEUE", default_value = DEFAULT_QUEUE)]
+    pub(crate) queue: String,
+    /// End it after this time (90s, 10m, 1h30m).
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) deadline: Option<Duration>,
+    /// End it once no daemon has been attached to the workspace for this time, or `never`.
+    #[arg(long, value_name = "TIME", default_value = "never", value_parser = parse_linger)]
+    pub(crate) linger: Linger,
+    /// Give it a terminal instead of pipes.
+    #[arg(long)]
+    pub(crate) pty: bool,
+    /// Pass this command's standard input on to it, to the end.
+    #[arg(long)]
+    pub(crate) stdin: bool,
+    /// Tell the queue of the first line of output that matches (may be given several times).
+    #[arg(long, value_name = "REGEX")]
+    pub(crate) watch: Vec<String>,
+    /// Print JSON: the task; with --wait, JSON lines of the task, its output and the task at its
+    /// end.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The command.
+    #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
+    #[arg(value_hint = ValueHint::CommandWithArguments)]
+    pub(crate) command: Vec<String>,
+}
+
+/// List tasks: those that run, and those that ended lately.
+#[derive(Debug, Args)]
+pub(crate) struct Ps {
+    /// List every task that is still kept.
+    #[arg(long, short)]
+    pub(crate) all: bool,
+    /// List every task in this state.
+    #[arg(long, value_name = "STATE")]
+    pub(crate) state: Option<StateName>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Show the output of a task, byte for byte.
+#[derive(Debug, Args)]
+pub(crate) struct Logs {
+    /// Go on showing output until the task ends.
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    /// Begin with the last N lines.
+    #[arg(long, short = 'n', value_name = "N")]
+    pub(crate) tail: Option<usize>,
+    /// Print JSON lines, each a piece of the output.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The task; the beginning of its id will do.
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+}
+
+/// Wait until tasks end.
+///
+/// Exits as the command did: with its exit code, or 128 plus the signal that ended it; the highest
+/// of several. Exits with 124 if the time is up before. Waiting takes nothing out of a queue.
+#[derive(Debug, Args)]
+pub(crate) struct Wait {
+    /// Return as soon as one of them has ended.
+    #[arg(long)]
+    pub(crate) any: bool,
+    /// Wait for this time at most (90s, 10m, 1h30m).
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) timeout: Option<Duration>,
+    /// Print JSON: the tasks at the end of the wait.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The tasks; the beginnings of their ids will do.
+    #[arg(required = true, value_name = "ID")]
+    pub(crate) ids: Vec<String>,
+}
+
+/// Stop tasks, with every process they started.
+///
+/// Returns when all of them are gone. A process that does not end by itself within the grace is
+/// killed.
+#[derive(Debug, Args)]
+pub(crate) struct Stop {
+    /// Stop every running task of the workspace.
+    #[arg(long, conflicts_with = "ids")]
+    pub(crate) all: bool,
+    /// The signal to begin with.
+    #[arg(long, short, value_name = "SIGNAL", default_value = "TERM", value_parser = parse_signal)]
+    pub(crate) signal: i32,
+    /// How long they have before they are killed.
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_grace)]
+    pub(crate) grace: Duration,
+    /// Print JSON: the tasks as they ended.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The tasks; the beginnings of their ids will do.
+    #[arg(required_unless_present = "all", value_name = "ID")]
+    pub(crate) ids: Vec<String>,
+}
+
+/// Take what has happened out of a queue.
+///
+/// Prints every notification that was not drained before, oldest first. None is lost if this
+/// command dies before it has printed them, and none is printed twice.
+#[derive(Debug, Args)]
+pub(crate) struct Drain {
+    /// The queue.
+    #[arg(long, value_name = "QUEUE", default_value = DEFAULT_QUEUE)]
+    pub(crate) queue: String,
+    /// Take so many at most.
+    #[arg(long, value_name = "N", default_value_t = limits::DRAIN_MAX)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(limits::DRAIN_MAX_MAX)))]
+    pub(crate) max: u32,
+    /// Leave them in the queue until they are acknowledged with --ack.
+    #[arg(long)]
+    pub(crate) manual: bool,
+    /// Acknowledge what --manual printed, through this number, and print nothing.
+    #[arg(long, value_name = "SEQ", conflicts_with_all = ["max", "manual"])]
+    pub(crate) ack: Option<u64>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Serve an editor or agent: JSON-RPC on standard input and output.
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// Speak on standard input and output, which is the only way there is.
+    #[arg(long)]
+    pub(crate) stdio: bool,
+}
+
+/// Check that this machine has what background work needs.
+///
+/// Says of everything that is missing what it costs and what to do. Exits with 1 if tasks cannot
+/// run at all.
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Print completions for a shell.
+#[derive(Debug, Args)]
+#[command(after_help = "For bash:\n  meanwhile completions bash > \
+    ~/.local/share/bash-completion/completions/meanwhile")]
+pub(crate) struct Completions {
+    /// The shell.
+    pub(crate) shell: Shell,
+}
+
+/// Print the manual page, in roff.
+#[derive(Debug, Args)]
+#[command(after_help = "To read it:\n  meanwhile man | man -l -")]
+pub(crate) struct Man {
+    /// The command whose page is meant [default: the program's own].
+    #[arg(value_name = "COMMAND")]
+    pub(crate) command: Option<String>,
+}
+
+/// The queue of whoever names none (contract, section 3).
+const DEFAULT_QUEUE: &str = "default";
+
+/// A state of `ps --state`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StateName {
+    Running,
+    Stopping,
+    Exited,
+    Stopped,
+    TimedOut,
+    Lost,
+}
+
+impl From<StateName> for StateFilter {
+    fn from(name: StateName) -> Self {
+        match name {
+            StateName::Running => Self::Running,
+            StateName::Stopping => Self::Stopping,
+            StateName::Exited => Self::Ended(Outcome::Exited),
+            StateName::Stopped => Self::Ended(Outcome::Stopped),
+            StateName::TimedOut => Self::Ended(Outcome::TimedOut),
+            StateName::Lost => Self::Ended(Outcome::Lost),
+        }
+    }
+}
+
+/// How long a task stays without a daemon. A type of its own, because `clap` takes an `Option` for
+/// "may be left out".
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Linger(pub(crate) Option<Duration>);
+
+fn parse_linger(text: &str) -> Result<Linger, String> {
+    match text {
+        "never" => Ok(Linger(None)),
+        time => parse_duration(time)
+            .map(|time| Linger(Some(time)))
+            .map_err(|error| format!("{error}, or `never`")),
+    }
+}
+
+fn parse_grace(text: &str) -> Result<Duration, String> {
+    let time = parse_duration(text)?;
+    if time > limits::STOP_GRACE_MAX {
+        let most = limits::STOP_GRACE_MAX.as_secs() / 60;
+        return Err(format!("`{text}` is too long: expected at most {most} minutes"));
+    }
+    Ok(time)
+}
+
+fn parse_env(text: &str) -> Result<(String, Option<String>), String> {
+    let (name, value) = match text.split_once('=') {
+        Some((name, value)) => (name, Some(value.to_owned())),
+        None => (text, None),
+    };
+    if name.is_empty() {
+        return Err(format!("`{text}` names no variable: expected NAME=VALUE or NAME"));
+    }
+    Ok((name.to_owned(), value))
+}
+
+/// Reads `TERM`, `SIGTERM`, `term` or `15`.
+fn parse_signal(text: &str) -> Result<i32, String> {
+    if let Ok(number) = text.parse::<i32>() {
+        // signal(7): 1 to 64 on Linux.
+        return match number {
+            1..=64 => Ok(number),
+            _ => Err(format!("`{text}` is not a signal: expected a number from 1 to 64")),
+        };
+    }
+    signal::number(&text.to_ascii_uppercase()).ok_or_else(|| {
+        format!("`{text}` is not a signal: expected a name such as TERM, or a number")
+    })
+}
+
+/// What the words after `spawn` mean: one word with shell characters in it is a line for the shell,
+/// everything else a program and its arguments.
+pub(crate) fn task_command(mut words: Vec<String>) -> TaskCommand {
+    match words.as_slice() {
+        [line] if needs_shell(line) => TaskCommand::Shell(words.remove(0)),
+        _ => TaskCommand::Argv(words),
+    }
+}
+
+/// Whether a shell would do anything with a word but take it as the name of a program. POSIX,
+/// "Shell Command Language", 2.2 Quoting, lists the characters; `~`, `!`, `{`, `}` and `=` mean
+/// something at the beginning or to some shells.
+fn needs_shell(word: &str) -> bool {
+    word.chars().any(|c| c.is_whitespace() || "|&;<>()$`\\\"'*?[]#~=!{}".contains(c))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_grammar_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn one_word_with_shell_characters_is_a_line() {
+        let check = |words: &[&str], shell: bool| {
+            let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
+            let expected = match shell {
+                true => TaskCommand::Shell(words[0].clone()),
+                false => TaskCommand::Argv(words.clone()),
+            };
+            assert_eq!(task_command(words), expected);
+        };
+        check(&["make"], false);
+        check(&["./run.sh"], false);
+        check(&["cargo", "test"], false);
+        check(&["echo", "a && b"], false);
+        check(&["cargo test"], true);
+        check(&["true;false"], true);
+        check(&["a|b"], true);
+        check(&["$HOME/bin/x"], true);
+        check(&["~/bin/x"], true);
+        check(&["X=1"], true);
+        check(&[""], false);
+    }
+
+    #[test]
+    fn signals_go_by_name_or_number() {
+        let check =
+            |text: &str, expected: Option<i32>| assert_eq!(parse_signal(text).ok(), expected);
+        check("TERM", Some(15));
+        check("SIGTERM", Some(15));
+        check("term", Some(15));
+        check("9", Some(9));
+        check("64", Some(64));
+        for bad in ["", "0", "65", "-9", "SIGNOTHING", "SIG"] {
+            check(bad, None);
+        }
+    }
+
+    #[test]
+    fn variables_are_set_or_taken_out() {
+        let check = |text: &str, expected: Option<(&str, Option<&str>)>| {
+            let expected =
+                expected.map(|(name, value)| (name.to_owned(), value.map(str::to_owned)));
+            assert_eq!(parse_env(text).ok(), expected, "{text:?}");
+        };
+        check("A=1", Some(("A", Some("1"))));
+        check("A=", Some(("A", Some(""))));
+        check("A=b=c", Some(("A", Some("b=c"))));
+        check("A", Some(("A", None)));
+        check("=1", None);
+        check("", None);
+    }
+
+    #[test]
+    fn linger_and_grace_have_their_words() {
+        assert_eq!(parse_linger("never"), Ok(Linger(None)));
+        assert_eq!(parse_linger("1h"), Ok(Linger(Some(Duration::from_secs(3_600)))));
+        assert!(parse_linger("forever").is_err_and(|error| error.ends_with("or `never`")));
+        assert_eq!(parse_grace("0s"), Ok(Duration::ZERO));
+        assert!(parse_grace("2h").is_err());
+    }
+
+    #[test]
+    fn everything_after_the_command_is_the_commands_own() {
+        let check = |line: &[&str], expected: &[&str]| {
+            let cli = Cli::try_parse_from(line).expect("the line is right");
+            let Command::Spawn(spawn) = cli.command else { panic!("not spawn: {line:?}") };
+            assert_eq!(spawn.command, expected, "{line:?}");
+            assert!(!spawn.json && !spawn.wait, "{line:?}");
+        };
+        check(&["meanwhile", "spawn", "--", "ls", "--json"], &["ls", "--json"]);
+        check(&["meanwhile", "spawn", "ls", "--json"], &["ls", "--json"]);
+        check(&["meanwhile", "spawn", "ls", "--wait", "--", "x"], &["ls", "--wait", "--", "x"]);
+    }
+}

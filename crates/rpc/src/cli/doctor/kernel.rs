@@ -1,0 +1,138 @@
+//! What is asked of the kernel and of the system around it, each tried once.
+
+use std::fs;
+use std::io;
+use std::process::{Child, Command, Stdio};
+
+use nix::sys::prctl;
+
+use super::{Check, Status};
+use crate::cli::failure::reason;
+
+pub(super) fn check() -> Vec<Check> {
+    vec![
+        verdict(
+            Status::Fail,
+            "shell",
+            shell(),
+            "a command line cannot be run; an argument list can",
+            "install a POSIX shell as /bin/sh",
+        ),
+        verdict(
+            Status::Fail,
+            "subreaper",
+            subreaper(),
+            "what a task leaves behind is not found, and a stop leaves it running",
+            "use Linux 3.4 or later, and allow prctl(2) in the sandbox",
+        ),
+        verdict(
+            Status::Warn,
+            "children in /proc",
+            with_blocked_child(|child| {
+                let own = format!("/proc/self/task/{}/children", std::process::id());
+                let text = fs::read_to_string(own)?;
+                match text.split(' ').any(|pid| pid == child.id().to_string()) {
+                    true => Ok("listed".to_owned()),
+                    false => Err(io::Error::other(format!("a child is not listed in `{text}`"))),
+                }
+            }),
+            "a process that left its session may outlive a stop",
+            "use a kernel with CONFIG_PROC_CHILDREN, and mount /proc",
+        ),
+        verdict(
+            Status::Warn,
+            "waiting in /proc",
+            with_blocked_child(|child| {
+                let text = fs::read_to_string(format!("/proc/{}/syscall", child.id()))?;
+                Ok(if text.is_empty() { "empty".to_owned() } else { "readable".to_owned() })
+            }),
+            "a task that waits for input is not noticed",
+            "allow /proc/PID/syscall of your own processes (ptrace_scope below 2, no sandbox)",
+        ),
+        verdict(
+            Status::Warn,
+            "pidfd_open",
+            rustix::process::pidfd_open(
+                rustix::process::getpid(),
+                rustix::process::PidfdFlags::empty(),
+            )
+            .map(|_| "yes".to_owned())
+            .map_err(io::Error::from),
+            "the end of a task whose supervisor was killed is noticed later",
+            "use Linux 5.3 or later, and allow pidfd_open(2) in the sandbox",
+        ),
+        verdict(
+            Status::Fail,
+            "boot id",
+            fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()),
+            "a process cannot be told from one of the same number after a restart",
+            "mount /proc",
+        ),
+    ]
+}
+
+fn verdict(
+    worst: Status,
+    name: &'static str,
+    result: io::Result<String>,
+    cost: &str,
+    remedy: &str,
+) -> Check {
+    match result {
+        Ok(found) => Check::ok(name, found),
+        Err(error) => Check::bad(worst, name, reason(&error), cost, remedy),
+    }
+}
+
+fn shell() -> io::Result<String> {
+    let status = Command::new("/bin/sh").args(["-c", "exit 7"]).stdin(Stdio::null()).status()?;
+    match status.code() {
+        Some(7) => Ok("/bin/sh".to_owned()),
+        Some(_) | None => {
+            Err(io::Error::other(format!("`/bin/sh -c 'exit 7'` ended with {status}")))
+        }
+    }
+}
+
+/// Becomes a subreaper and stops being one.
+fn subreaper() -> io::Result<String> {
+    prctl::set_child_subreaper(true)?;
+    let set = prctl::get_child_subreaper()?;
+    prctl::set_child_subreaper(false)?;
+    match set {
+        true => Ok("yes".to_owned()),
+        false => Err(io::Error::other("it was asked for and did not come about")),
+    }
+}
+
+/// Does something while a child of ours waits for input that never comes.
+fn with_blocked_child(look: impl FnOnce(&Child) -> io::Result<String>) -> io::Result<String> {
+    let mut child = Command::new("/bin/sh")
+        .args(["-c", "read line"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let found = look(&child);
+    // Its standard input closes, and it ends by itself.
+    child.wait()?;
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_try_is_told_with_its_cost() {
+        let bad = verdict(Status::Warn, "x", Err(io::Error::other("no")), "much", "this");
+        assert_eq!(bad, Check::warn("x", "no", "much", "this"));
+        let good = verdict(Status::Warn, "x", Ok("yes".to_owned()), "much", "this");
+        assert_eq!(good, Check::ok("x", "yes"));
+    }
+
+    #[test]
+    fn the_shell_of_this_machine_works() {
+        assert_eq!(shell().expect("tests need one too"), "/bin/sh");
+    }
+}

@@ -1,0 +1,329 @@
+//! The state directory: whether it can be used, and whether its file system can do what is asked.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use nix::fcntl::{FallocateFlags, FcntlArg, fallocate, fcntl};
+use nix::sys::stat::Mode;
+use nix::sys::statvfs::statvfs;
+use nix::unistd::{AccessFlags, Uid, access, mkfifo};
+
+use super::{Check, Probe, mounts};
+use crate::cli::failure::reason;
+use crate::cli::{session, show};
+use crate::{config, state_dir};
+
+/// Less room than this is soon gone: one task's output, kept at its default size, four times.
+const SPACE_LOW: u64 = 64 << 20;
+/// The ledger's file in the state directory.
+const LEDGER: &str = "meanwhile.db";
+
+const NO_TASK: &str = "no task can be started, and no result of an earlier one can be read";
+const ELSEWHERE: &str = "set MEANWHILE_STATE_DIR to a directory of yours on a local disk";
+
+pub(super) fn check(workspace: Option<&Path>) -> Vec<Check> {
+    let settings = match config::load() {
+        Ok(_) => match config::config_file().is_ok_and(|path| path.exists()) {
+            true => Check::ok("settings", "read"),
+            false => Check::ok("settings", "none; the defaults hold"),
+        },
+        Err(error) => Check::fail("settings", error.to_string(), NO_TASK, "correct the file"),
+    };
+    let state = match state_dir::find() {
+        Ok(state) => state,
+        Err(error) => {
+            let check = Check::fail("state directory", error, NO_TASK, ELSEWHERE);
+            return vec![settings, check];
+        }
+    };
+    let mut checks = vec![settings];
+    // Opening the store makes the directory where it can; what is wrong with it is told above.
+    let was_there = state.exists();
+    let opened = session::run(workspace.map(Path::to_owned), async |_| Ok(0));
+    checks.push(directory(&state, was_there));
+    if state.is_dir() {
+        checks.push(space(&state));
+        checks.push(file_system(&state));
+        match Probe::new(&state) {
+            Ok(probe) => checks.extend(abilities(&probe)),
+            Err(error) => {
+                let found = format!("cannot write there: {}", reason(&error));
+                checks.push(Check::fail("writable", found, NO_TASK, ELSEWHERE));
+            }
+        }
+    }
+    checks.push(match opened {
+        Ok(_) => Check::ok("store", schema(&state)),
+        Err(failure) => Check::fail(
+            "store",
+            failure.to_string(),
+            NO_TASK,
+            "see what failed above; with nothing there, move the directory away and start anew",
+        ),
+    });
+    checks
+}
+
+fn directory(state: &Path, was_there: bool) -> Check {
+    const NAME: &str = "state directory";
+    let shown = state.display();
+    let Ok(metadata) = fs::metadata(state) else {
+        let above = existing_ancestor(state);
+        let found = match access(&above, AccessFlags::W_OK | AccessFlags::X_OK) {
+            Ok(()) => format!("{shown} is not there and could not be made"),
+            Err(error) => {
+                format!("{shown} cannot be made in `{}`: {}", above.display(), error.desc())
+            }
+        };
+        return Check::fail(NAME, found, NO_TASK, ELSEWHERE);
+    };
+    if !metadata.is_dir() {
+        let found = format!("{shown} is not a directory");
+        return Check::fail(NAME, found, NO_TASK, "move it away, or set MEANWHILE_STATE_DIR");
+    }
+    let (owner, me) = (metadata.uid(), Uid::effective().as_raw());
+    if owner != me {
+        return Check::warn(
+            NAME,
+            format!("{shown} belongs to user {owner}, and you are {me}"),
+            "its owner sees your tasks and can change them, and new files may lock one of you out",
+            "run as its owner, or set MEANWHILE_STATE_DIR to a directory of yours",
+        );
+    }
+    let mode = metadata.permissions().mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Check::warn(
+            NAME,
+            format!("{shown} has mode {mode:04o}, not 0700"),
+            "others on this machine can see your commands and their output",
+            &format!("chmod 700 '{shown}'"),
+        );
+    }
+    let made = if was_there { "" } else { ", made just now" };
+    Check::ok(NAME, format!("{shown}, mode {mode:04o}{made}"))
+}
+
+fn existing_ancestor(path: &Path) -> PathBuf {
+    path.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/")).to_owned()
+}
+
+fn space(state: &Path) -> Check {
+    const NAME: &str = "free space";
+    let stat = match statvfs(state) {
+        Ok(stat) => stat,
+        Err(error) => {
+            let found = format!("unknown: {}", error.desc());
+            return Check::warn(NAME, found, "a full disk refuses new tasks", "look with `df`");
+        }
+    };
+    let free = stat.blocks_available().saturating_mul(stat.fragment_size());
+    let found = format!("{} free", show::bytes(free));
+    // A file system without a table of files (btrfs, overlay on it) counts none at all.
+    let files_full = stat.files() > 0 && stat.files_available() == 0;
+    if free < SPACE_LOW || files_full {
+        let found = if files_full { format!("{found}, but no more files") } else { found };
+        return Check::warn(
+            NAME,
+            found,
+            "new tasks are refused once it is full; the running ones go on and lose output",
+            "make room, or set a smaller `quota` in config.toml",
+        );
+    }
+    Check::ok(NAME, found)
+}
+
+fn file_system(state: &Path) -> Check {
+    const NAME: &str = "file system";
+    let mounts = mounts::read();
+    let state = state.canonicalize().unwrap_or_else(|_| state.to_owned());
+    let Some(mount) = mounts::of(&mounts, &state) else {
+        let cost = "nobody knows whether it keeps locks";
+        return Check::warn(NAME, "unknown", cost, "mount /proc");
+    };
+    match nature(&mount.kind) {
+        Nature::Local => Check::ok(NAME, &mount.kind),
+        Nature::Network => Check::warn(
+            NAME,
+            format!("{}, over the network", mount.kind),
+            "locks and the ledger are not reliable there: results may be lost or told twice",
+            ELSEWHERE,
+        ),
+        Nature::Memory => Check::warn(
+            NAME,
+            format!("{}, in memory", mount.kind),
+            "results and output are gone after a restart of the machine, and take memory",
+            ELSEWHERE,
+        ),
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Nature {
+    Local,
+    Network,
+    Memory,
+}
+
+fn nature(kind: &str) -> Nature {
+    const NETWORK: [&str; 12] = [
+        "nfs",
+        "nfs4",
+        "cifs",
+        "smb3",
+        "smbfs",
+        "9p",
+        "afs",
+        "ceph",
+        "lustre",
+        "gfs2",
+        "virtiofs",
+        "glusterfs",
+    ];
+    const BEHIND_FUSE: [&str; 4] = ["sshfs", "glusterfs", "s3fs", "rclone"];
+    let behind = kind.strip_prefix("fuse.");
+    if NETWORK.contains(&kind) || behind.is_some_and(|kind| BEHIND_FUSE.contains(&kind)) {
+        return Nature::Network;
+    }
+    match kind {
+        "tmpfs" | "ramfs" => Nature::Memory,
+        _ => Nature::Local,
+    }
+}
+
+/// What the file system of the state directory must be able to do, each tried once.
+fn abilities(probe: &Probe) -> Vec<Check> {
+    let verdict = |name, result: io::Result<()>, cost: &str| match result {
+        Ok(()) => Check::ok(name, "yes"),
+        Err(error) => Check::fail(name, reason(&error), cost, ELSEWHERE),
+    };
+    let file =
+        |name: &str| File::options().create_new(true).write(true).read(true).open(probe.path(name));
+    vec![
+        verdict(
+            "programs run there",
+            run_there(probe),
+            "no task can be started: the supervisor is run from the state directory",
+        ),
+        verdict(
+            "pipes with a name",
+            mkfifo(&probe.path("fifo"), Mode::S_IRUSR | Mode::S_IWUSR).map_err(io::Error::from),
+            "no task can be started: supervisors are spoken to through such pipes",
+        ),
+        verdict(
+            "locks",
+            file("lock").and_then(lock),
+            "no task can be started: a supervisor shows that it lives by a lock",
+        ),
+        verdict(
+            "room set aside",
+            file("room").and_then(|file| {
+                fallocate(file, FallocateFlags::empty(), 0, 4_096).map_err(io::Error::from)
+            }),
+            "no task can be started: the room for its result is set aside first",
+        ),
+    ]
+}
+
+/// Runs a program from the folder: a mount with `noexec` refuses it.
+fn run_there(probe: &Probe) -> io::Result<()> {
+    let path = probe.path("program");
+    let mut file = File::options().create_new(true).write(true).mode(0o700).open(&path)?;
+    file.write_all(b"#!/bin/sh\nexit 0\n")?;
+    // Open for writing, it would be refused as busy (execve(2), ETXTBSY).
+    drop(file);
+    let status = Command::new(&path).status()?;
+    match status.success() {
+        true => Ok(()),
+        false => Err(io::Error::other(format!("a program ran there and ended with {status}"))),
+    }
+}
+
+/// Takes an open-file-description lock (fcntl(2)).
+fn lock(file: File) -> io::Result<()> {
+    let lock = libc::flock {
+        l_type: libc::F_WRLCK as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    fcntl(&file, FcntlArg::F_OFD_SETLK(&lock)).map(|_| ()).map_err(io::Error::from)
+}
+
+/// The version of the ledger's schema. SQLite keeps it in the file's header, big-endian at byte 60
+/// ("Database File Format", 1.3).
+fn schema(state: &Path) -> String {
+    let mut header = [0; 64];
+    match File::open(state.join(LEDGER)).and_then(|mut file| file.read_exact(&mut header)) {
+        Ok(()) => {
+            let [.., a, b, c, d] = header;
+            format!("opens, schema version {}", u32::from_be_bytes([a, b, c, d]))
+        }
+        // A new one is still in the write-ahead log only.
+        Err(_) => "opens".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Status;
+    use super::*;
+
+    #[test]
+    fn file_systems_have_their_nature() {
+        for (kind, expected) in [
+            ("ext4", Nature::Local),
+            ("overlay", Nature::Local),
+            ("fuse.ext3", Nature::Local),
+            ("nfs4", Nature::Network),
+            ("fuse.sshfs", Nature::Network),
+            ("tmpfs", Nature::Memory),
+        ] {
+            assert_eq!(nature(kind), expected, "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_directory_is_judged_by_its_mode_and_kind() {
+        let dir = tempfile::tempdir().expect("a temporary directory can be made");
+        let check = |path: &Path, status: Status, says: &str| {
+            let found = directory(path, true);
+            assert_eq!(found.status, status, "{found:?}");
+            assert!(found.found.contains(says), "{found:?}");
+        };
+        let mode = |mode| {
+            fs::set_permissions(dir.path(), fs::Permissions::from_mode(mode)).expect("it is ours");
+        };
+        mode(0o700);
+        check(dir.path(), Status::Ok, "mode 0700");
+        mode(0o750);
+        check(dir.path(), Status::Warn, "has mode 0750, not 0700");
+        mode(0o700);
+        let file = dir.path().join("file");
+        fs::write(&file, "").expect("it is writable");
+        check(&file, Status::Fail, "is not a directory");
+        check(&dir.path().join("none"), Status::Fail, "could not be made");
+    }
+
+    #[test]
+    fn an_ordinary_directory_can_do_it_all() {
+        let dir = tempfile::tempdir().expect("a temporary directory can be made");
+        let probe = Probe::new(dir.path()).expect("it is writable");
+        for check in abilities(&probe) {
+            assert_eq!(check.status, Status::Ok, "{check:?}");
+        }
+    }
+
+    #[test]
+    fn the_schema_is_read_from_the_header() {
+        let dir = tempfile::tempdir().expect("a temporary directory can be made");
+        assert_eq!(schema(dir.path()), "opens");
+        let mut header = [0; 100];
+        header[63] = 7;
+        fs::write(dir.path().join(LEDGER), header).expect("it is writable");
+        assert_eq!(schema(dir.path()), "opens, schema version 7");
+    }
+}

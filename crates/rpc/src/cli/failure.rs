@@ -1,0 +1,170 @@
+//! What a person reads when a command could not do its work.
+//!
+//! Owns the two lines `error: …` and `hint: …` and the exit codes of failures. The errors of the
+//! background manager are written for every caller; here they get the words of the command line.
+
+use std::fmt;
+use std::io;
+use std::process::ExitCode;
+
+use meanwhile_core::Error;
+
+use super::out::{self, style};
+use crate::config::ConfigError;
+
+/// A command that did not do its work.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Something to tell.
+    Told {
+        /// What was wrong, in lower case without a full stop.
+        message: String,
+        /// What to do, a line each.
+        hints: Vec<String>,
+        /// The exit code.
+        code: u8,
+    },
+    /// The reader of standard output went away. Nothing to tell.
+    ClosedOutput,
+}
+
+/// The exit code for a command line that makes no sense, as `clap` has it.
+pub(crate) const USAGE: u8 = 2;
+/// The exit code for everything else that fails.
+pub(crate) const FAILED: u8 = 1;
+
+impl Failure {
+    /// A failure that is not the command line's fault.
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self::Told { message: message.into(), hints: Vec::new(), code: FAILED }
+    }
+
+    /// A command line that makes no sense.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::Told { message: message.into(), hints: Vec::new(), code: USAGE }
+    }
+
+    /// The same with one more line of advice.
+    #[must_use]
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        match &mut self {
+            Self::Told { hints, .. } => hints.push(hint.into()),
+            Self::ClosedOutput => {}
+        }
+        self
+    }
+
+    /// Tells it on standard error.
+    pub(crate) fn tell(&self) {
+        let Self::Told { message, hints, .. } = self else { return };
+        let colour = out::stderr_colour();
+        out::note(format_args!("{} {message}", out::paint(colour, style::ERROR, "error:")));
+        for hint in hints {
+            out::note(format_args!("{} {hint}", out::paint(colour, style::HINT, "hint:")));
+        }
+    }
+
+    /// What the program ends with.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Told { code, .. } => ExitCode::from(*code),
+            // As any program of a pipe that is told to stop: quietly.
+            Self::ClosedOutput => ExitCode::SUCCESS,
+        }
+    }
+}
+
+/// The system's word for what went wrong, in our style: `no such file or directory`.
+pub(crate) fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut chars = text.chars();
+    chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default()
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Told { message, .. } => f.write_str(message),
+            Self::ClosedOutput => f.write_str("nobody reads the output"),
+        }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Self::ClosedOutput;
+        }
+        Self::new(format!("cannot write to standard output: {}", reason(&error)))
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        let failure = Self::new(error.to_string());
+        match error {
+            ConfigError::NoHome => failure.hint("set `HOME` to an absolute path"),
+            ConfigError::Unreadable { .. } => {
+                failure.hint("make the file readable for you, or move it away")
+            }
+            ConfigError::Bad { .. } => {
+                failure.hint("correct the line, or take it out to get the default")
+            }
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Invalid { field, message } => Self::usage(format!("`{field}`: {message}")),
+            Error::UnknownTask(id) => Self::new(format!("no task `{id}` in this workspace"))
+                .hint("`meanwhile ps --all` lists its tasks; `--workspace DIR` looks in another"),
+            // ENOENT of the program itself, errno(3).
+            Error::SpawnFailed { path: None, errno: libc::ENOENT, .. } => Self::new(
+                error.to_string(),
+            )
+            .hint("a program is looked for in PATH; a shell's own word needs one: `sh -c 'WORD'`"),
+            Error::SpawnFailed { .. } => Self::new(error.to_string()),
+            Error::LimitReached { .. } => Self::new(error.to_string()),
+            Error::NotRunning { id, message } => {
+                Self::new(format!("task `{id}` is not running: {message}"))
+            }
+            Error::StoreUnavailable(_) => {
+                Self::new(error.to_string()).hint("`meanwhile doctor` checks the state directory")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_error_has_its_exit_code() {
+        let check = |error: Error, expected: u8| {
+            let text = error.to_string();
+            let Failure::Told { code, .. } = Failure::from(error) else {
+                panic!("`{text}` is not told")
+            };
+            assert_eq!(code, expected, "{text}");
+        };
+        let id = meanwhile_core::task::TaskId::random();
+        check(Error::Invalid { field: "cwd".into(), message: "no".into() }, USAGE);
+        check(Error::UnknownTask(id), FAILED);
+        check(Error::SpawnFailed { command: "x".into(), path: None, errno: 2 }, FAILED);
+        check(Error::LimitReached { limit: "openFiles", message: "full".into() }, FAILED);
+        check(Error::NotRunning { id, message: "it ended".into() }, FAILED);
+        check(Error::StoreUnavailable("read-only".into()), FAILED);
+    }
+
+    #[test]
+    fn a_reader_that_left_is_no_news() {
+        let failure = Failure::from(io::Error::from(io::ErrorKind::BrokenPipe));
+        assert!(matches!(failure, Failure::ClosedOutput), "{failure:?}");
+        let failure = Failure::from(io::Error::from(io::ErrorKind::StorageFull));
+        assert!(matches!(failure, Failure::Told { .. }), "{failure:?}");
+    }
+}

@@ -1,0 +1,133 @@
+//! The output of one task, piece by piece.
+//!
+//! Reads from the log, where nothing is missing; the events of the background manager only say
+//! when to look again, so a flood costs this process no memory and the reader no byte.
+
+use meanwhile_core::background::{Background, Chunk, Event, Events};
+use meanwhile_core::limits;
+use meanwhile_core::task::{Progress, TaskId};
+
+use super::failure::Failure;
+use crate::convert::to_wire::incomplete_tail;
+
+/// Bytes asked for at a time. Large, because a task that writes faster than it is read loses the
+/// middle of its output once that no longer fits its log: fewer, longer reads keep up for longer.
+pub(crate) const PIECE_BYTES: u64 = limits::READ_BYTES_MAX;
+
+/// How to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Manner {
+    /// Go on until the task ends, rather than to the end of what there is now.
+    pub(crate) wait: bool,
+    /// End no piece inside a character, for a reader that takes text.
+    pub(crate) text: bool,
+}
+
+/// A reader of one task's output.
+pub(crate) struct Follow<'a> {
+    background: &'a Background,
+    events: &'a mut Events,
+    id: TaskId,
+    offset: u64,
+    manner: Manner,
+    /// Whether there may be output that was not read yet.
+    due: bool,
+}
+
+/// What comes next.
+#[derive(Debug)]
+pub(crate) enum Piece {
+    /// Output, or a hole in it.
+    Output(Chunk),
+    /// The task said how far it is.
+    Progress(Progress),
+    /// There is nothing more to read.
+    End,
+}
+
+impl<'a> Follow<'a> {
+    /// Reads a task's output from `offset` on.
+    pub(crate) async fn new(
+        background: &'a Background,
+        events: &'a mut Events,
+        id: TaskId,
+        offset: u64,
+        manner: Manner,
+    ) -> Result<Self, Failure> {
+        if manner.wait {
+            // First the subscription, then the first read: nothing is missed in between.
+            background.subscribe(id, None).await?;
+        }
+        Ok(Self { background, events, id, offset, manner, due: true })
+    }
+
+    /// The next piece. Cancel-safe: a piece is either returned or read again.
+    pub(crate) async fn next(&mut self) -> Result<Piece, Failure> {
+        loop {
+            if self.due {
+                let mut chunk = self.background.read(self.id, self.offset, PIECE_BYTES).await?;
+                let last = chunk.eof || (!self.manner.wait && chunk.data.is_empty());
+                if self.manner.text {
+                    let more_to_come = self.manner.wait && !chunk.eof;
+                    cut_to_characters(&mut chunk, more_to_come);
+                }
+                self.offset = chunk.next_offset;
+                if !chunk.data.is_empty() || chunk.gap.is_some() {
+                    return Ok(Piece::Output(chunk));
+                }
+                if last {
+                    return Ok(Piece::End);
+                }
+                self.due = false;
+            }
+            match self.events.next().await {
+                Some(Event::Output { id, .. }) => self.due |= id == self.id,
+                Some(Event::Exited(notification)) => self.due |= notification.task.id == self.id,
+                Some(Event::Progress { id, progress }) if id == self.id => {
+                    return Ok(Piece::Progress(progress));
+                }
+                // An end that another process took in may show only in the list of what runs.
+                Some(Event::Changed { running, .. }) => self.due |= !running.contains(&self.id),
+                Some(Event::Started(_) | Event::Progress { .. } | Event::Notified(_)) => {}
+                None => return Err(Failure::new("the background manager was closed")),
+            }
+        }
+    }
+}
+
+/// Leaves the beginning of a character at the end of a piece for the next one, so that at the very
+/// end it is a piece of its own. Alone it is left only if more is to come.
+fn cut_to_characters(chunk: &mut Chunk, more_to_come: bool) {
+    let held = incomplete_tail(&chunk.data);
+    if held < chunk.data.len() || more_to_come {
+        chunk.data.truncate(chunk.data.len() - held);
+        chunk.next_offset -= held as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_character_is_never_cut_in_two() {
+        let check = |data: &[u8], more: bool, expected: &[u8]| {
+            let mut chunk = Chunk {
+                offset: 10,
+                data: data.to_vec(),
+                next_offset: 10 + data.len() as u64,
+                ..Chunk::default()
+            };
+            cut_to_characters(&mut chunk, more);
+            assert_eq!(chunk.data, expected, "{data:?}");
+            assert_eq!(chunk.next_offset, 10 + expected.len() as u64, "{data:?}");
+        };
+        check("né".as_bytes(), true, "né".as_bytes());
+        check(b"n\xc3", true, b"n");
+        check(b"n\xc3", false, b"n");
+        check(b"\xc3", true, b"");
+        check(b"\xc3", false, b"\xc3");
+        check(b"\xff\xff", true, b"\xff\xff");
+        check(b"", true, b"");
+    }
+}

@@ -1,0 +1,332 @@
+//! Words for people: how long, how much, and how a task ended.
+//!
+//! Pure functions from the core's types to short text and a style. Nothing here prints.
+
+use std::time::Duration;
+
+use anstyle::Style;
+use meanwhile_core::task::{Actor, Cause, End, Exit, Outcome, State, Task, Timestamp};
+
+use super::out::style;
+use crate::convert::signal;
+
+/// A length of time in at most two units: `0.4s`, `38s`, `1m 32s`, `2h 5m`, `3d 4h`.
+pub(crate) fn elapsed(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let pair = |big: u64, big_unit: &str, small: u64, small_unit: &str| match small {
+        0 => format!("{big}{big_unit}"),
+        small => format!("{big}{big_unit} {small}{small_unit}"),
+    };
+    match seconds {
+        0..10 => {
+            let tenths = time.as_millis() / 100;
+            format!("{}.{}s", tenths / 10, tenths % 10)
+        }
+        10..60 => format!("{seconds}s"),
+        60..3_600 => pair(seconds / 60, "m", seconds % 60, "s"),
+        3_600..86_400 => pair(seconds / 3_600, "h", seconds % 3_600 / 60, "m"),
+        _ => pair(seconds / 86_400, "d", seconds % 86_400 / 3_600, "h"),
+    }
+}
+
+/// A length of time in seconds, as the agent's notices have it: `92.4s`.
+pub(crate) fn seconds(time: Duration) -> String {
+    let tenths = time.as_millis() / 100;
+    format!("{}.{}s", tenths / 10, tenths % 10)
+}
+
+/// A number of bytes: `0 B`, `1.5 KiB`, `12 MiB`.
+pub(crate) fn bytes(count: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if count < 1_024 {
+        return format!("{count} B");
+    }
+    let mut value = count as f64 / 1_024.0;
+    let mut unit = 0;
+    // What would be rounded to 1024 is the next unit's 1.0.
+    while value >= 1_023.5 && unit + 1 < UNITS.len() {
+        value /= 1_024.0;
+        unit += 1;
+    }
+    match value {
+        ..9.95 => format!("{value:.1} {}", UNITS[unit]),
+        _ => format!("{value:.0} {}", UNITS[unit]),
+    }
+}
+
+/// A number with its thousands apart, as the contract's notices have it: `1 204`.
+pub(crate) fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(' ');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Text on one line, with nothing in it that moves a cursor or changes a colour.
+pub(crate) fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_whitespace() {
+            if !line.ends_with(' ') && !line.is_empty() {
+                line.push(' ');
+            }
+        } else if c.is_control() || is_invisible(c) {
+            line.push('\u{fffd}');
+        } else {
+            line.push(c);
+        }
+    }
+    line.truncate(line.trim_end().len());
+    line
+}
+
+/// Format characters that reorder or hide what is around them (Unicode, bidirectional controls).
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+/// The kernel's word: `exit 1`, `SIGKILL`, `no exit status`.
+pub(crate) fn exit(exit: Exit) -> String {
+    match exit {
+        Exit::Code(code) => format!("exit {code}"),
+        Exit::Signal(number) => signal::name(number),
+        Exit::Unknown => "no exit status".to_owned(),
+    }
+}
+
+/// Who ended a task or asks for its end.
+pub(crate) fn actor(actor: Actor) -> &'static str {
+    match actor {
+        Actor::Client => "client",
+        Actor::Agent => "agent",
+        Actor::Deadline => "deadline",
+        Actor::Linger => "linger time",
+        Actor::Limit => "limit",
+        Actor::Daemon => "daemon",
+    }
+}
+
+/// The state with its cause, and how it looks: `running 41%`, `exit 1`, `stopped by client`,
+/// `timed out after 10s`.
+pub(crate) fn state(task: &Task) -> (String, Style) {
+    match &task.state {
+        State::Running => {
+            let percent = task.progress.as_ref().and_then(|progress| progress.percent);
+            let text = match percent {
+                Some(percent) => format!("running {percent}%"),
+                None => "running".to_owned(),
+            };
+            (text, style::LIVE)
+        }
+        State::Stopping { cause } => (format!("stopping, by {}", actor(cause.actor)), style::ODD),
+        State::Ended(end) => ended(end, task.deadline),
+    }
+}
+
+fn ended(end: &End, deadline: Option<Duration>) -> (String, Style) {
+    let by = |cause: &Option<Cause>| {
+        cause.as_ref().map(|cause| format!(" by {}", actor(cause.actor))).unwrap_or_default()
+    };
+    match end.outcome {
+        Outcome::Exited => {
+            let look = if end.exit == Exit::Code(0) { style::GOOD } else { style::BAD };
+            (exit(end.exit), look)
+        }
+        Outcome::Stopped => (format!("stopped{}", by(&end.cause)), style::ODD),
+        Outcome::TimedOut => {
+            (format!("timed out after {}", limit(deadline.unwrap_or(end.duration))), style::BAD)
+        }
+        Outcome::Lost => ("lost".to_owned(), style::BAD),
+    }
+}
+
+/// A limit a person set: as [`elapsed`], but `10s` rather than `10.0s` and `5s` rather than `5.0s`.
+fn limit(time: Duration) -> String {
+    let text = elapsed(time);
+    text.replace(".0s", "s")
+}
+
+/// One sentence on a task's end, without its id: `exit 1 after 4.0s`, `stopped by client (SIGTERM)
+/// after 1m 32s`, `lost after 3m: the supervisor left no exit record`.
+pub(crate) fn result(task: &Task, end: &End) -> String {
+    let (word, _) = state(task);
+    let took = elapsed(end.duration);
+    match end.outcome {
+        Outcome::Exited => format!("{word} after {took}"),
+        Outcome::Stopped => format!("{word} ({}) after {took}", exit(end.exit)),
+        Outcome::TimedOut => format!("{word} ({})", exit(end.exit)),
+        Outcome::Lost => match &end.cause {
+            Some(cause) => format!("{word} after {took}: {}", one_line(&cause.message)),
+            None => format!("{word} after {took}: its supervisor left no exit record"),
+        },
+    }
+}
+
+/// How long it has run, or ran.
+pub(crate) fn age(task: &Task, now: Timestamp) -> Duration {
+    task.end().map_or_else(|| now.since(task.created_at), |end| end.duration)
+}
+
+/// The exit code that follows a task's end: its own, 128 + the signal (as shells have it), 124 for
+/// a command that left with 0 when its time was up (as timeout(1) has it), 1 where nobody knows.
+pub(crate) fn exit_code(end: &End) -> u8 {
+    match (end.exit, end.outcome) {
+        (Exit::Code(0), Outcome::TimedOut) => TIMED_OUT,
+        // wait(2): only the low eight bits of a code ever reach a parent.
+        (Exit::Code(code), _) => code.to_le_bytes()[0],
+        (Exit::Signal(number), _) => u8::try_from(128 + number).unwrap_or(u8::MAX),
+        (Exit::Unknown, _) => super::failure::FAILED,
+    }
+}
+
+/// The exit code of a wait whose time was up, as timeout(1) has it.
+pub(crate) const TIMED_OUT: u8 = 124;
+
+/// The exit code of a wait that was interrupted: 128 + SIGINT.
+pub(crate) const INTERRUPTED: u8 = 130;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_at_most_two_units() {
+        let check = |millis: u64, expected: &str| {
+            assert_eq!(elapsed(Duration::from_millis(millis)), expected, "{millis} ms");
+        };
+        check(0, "0.0s");
+        check(449, "0.4s");
+        check(9_999, "9.9s");
+        check(10_000, "10s");
+        check(59_999, "59s");
+        check(60_000, "1m");
+        check(92_000, "1m 32s");
+        check(3_600_000, "1h");
+        check(7_500_000, "2h 5m");
+        check(86_400_000, "1d");
+        check(273_600_000, "3d 4h");
+        assert_eq!(seconds(Duration::from_millis(92_449)), "92.4s");
+    }
+
+    #[test]
+    fn sizes_have_two_digits_or_three() {
+        let check = |count: u64, expected: &str| assert_eq!(bytes(count), expected, "{count}");
+        check(0, "0 B");
+        check(1_023, "1023 B");
+        check(1_024, "1.0 KiB");
+        check(1_536, "1.5 KiB");
+        check(10 * 1_024, "10 KiB");
+        check(1_048_575, "1.0 MiB");
+        check(12 << 20, "12 MiB");
+        check(u64::MAX, "16384 PiB");
+    }
+
+    #[test]
+    fn thousands_are_apart() {
+        for (number, expected) in
+            [(0, "0"), (999, "999"), (1_204, "1 204"), (12_345, "12 345"), (1_000_000, "1 000 000")]
+        {
+            assert_eq!(thousands(number), expected);
+        }
+    }
+
+    #[test]
+    fn one_line_has_no_control_characters() {
+        let check = |text: &str, expected: &str| assert_eq!(one_line(text), expected, "{text:?}");
+        check("cargo  test\n&& echo\tdone\n", "cargo test && echo done");
+        check("  x ", "x");
+        check("\x1b[31mred\x07", "\u{fffd}[31mred\u{fffd}");
+        check("a\u{202e}b", "a\u{fffd}b");
+        check("名前 é", "名前 é");
+    }
+
+    fn end(outcome: Outcome, exit: Exit, actor: Option<Actor>) -> End {
+        End {
+            outcome,
+            exit,
+            cause: actor.map(|actor| Cause { actor, message: "because".to_owned() }),
+            at: Timestamp(92_000),
+            duration: Duration::from_secs(92),
+        }
+    }
+
+    fn task(state: State) -> Task {
+        Task {
+            id: "b3f9c2a1".parse().expect("it is an id"),
+            workspace: "/w".into(),
+            queue: "default".to_owned(),
+            label: None,
+            command: "npm install".to_owned(),
+            cwd: "/w".into(),
+            pid: Some(7),
+            state,
+            created_at: Timestamp(0),
+            deadline: Some(Duration::from_secs(10)),
+            output: Default::default(),
+            progress: None,
+            survivors: Vec::new(),
+            delivered: None,
+        }
+    }
+
+    #[test]
+    fn an_end_is_told_with_its_cause() {
+        let check = |end: End, word: &str, sentence: &str, code: u8| {
+            let task = task(State::Ended(end.clone()));
+            assert_eq!(state(&task).0, word);
+            assert_eq!(result(&task, &end), sentence);
+            assert_eq!(exit_code(&end), code, "{sentence}");
+        };
+        use {Exit::Code, Exit::Signal, Exit::Unknown};
+        check(end(Outcome::Exited, Code(0), None), "exit 0", "exit 0 after 1m 32s", 0);
+        check(end(Outcome::Exited, Code(127), None), "exit 127", "exit 127 after 1m 32s", 127);
+        check(end(Outcome::Exited, Signal(9), None), "SIGKILL", "SIGKILL after 1m 32s", 137);
+        check(
+            end(Outcome::Stopped, Signal(15), Some(Actor::Client)),
+            "stopped by client",
+            "stopped by client (SIGTERM) after 1m 32s",
+            143,
+        );
+        check(
+            end(Outcome::Stopped, Code(0), Some(Actor::Linger)),
+            "stopped by linger time",
+            "stopped by linger time (exit 0) after 1m 32s",
+            0,
+        );
+        check(
+            end(Outcome::TimedOut, Signal(15), Some(Actor::Deadline)),
+            "timed out after 10s",
+            "timed out after 10s (SIGTERM)",
+            143,
+        );
+        check(
+            end(Outcome::TimedOut, Code(0), Some(Actor::Deadline)),
+            "timed out after 10s",
+            "timed out after 10s (exit 0)",
+            124,
+        );
+        check(
+            end(Outcome::Lost, Unknown, Some(Actor::Daemon)),
+            "lost",
+            "lost after 1m 32s: because",
+            1,
+        );
+    }
+
+    #[test]
+    fn a_running_task_says_how_far_it_is() {
+        let mut task = task(State::Running);
+        assert_eq!(state(&task).0, "running");
+        task.progress = Some(meanwhile_core::task::Progress { percent: Some(41), message: None });
+        assert_eq!(state(&task).0, "running 41%");
+        assert_eq!(age(&task, Timestamp(5_000)), Duration::from_secs(5));
+        let cause = Cause { actor: Actor::Agent, message: String::new() };
+        task.state = State::Stopping { cause };
+        assert_eq!(state(&task).0, "stopping, by agent");
+    }
+}

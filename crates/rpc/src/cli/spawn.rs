@@ -1,0 +1,286 @@
+//! `meanwhile spawn`: starts a task, and with `--wait` stays with it to its end.
+
+use std::path::PathBuf;
+
+use meanwhile_core::background::{Background, Chunk, Mode, Spawn, Stdin, Watch, Which};
+use meanwhile_core::task::{Outcome, Task, TaskId};
+use meanwhile_core::{Error, limits};
+use tokio::io::AsyncReadExt;
+
+use super::args;
+use super::failure::{Failure, reason};
+use super::follow::{Follow, Manner, Piece};
+use super::live::{self, Live, result_line};
+use super::out::{self, Out, note, remark};
+use super::session::Session;
+use super::{json, show};
+
+/// Bytes of standard input passed on at a time: what a pipe holds.
+const INPUT_BYTES: usize = 64 << 10;
+/// A terminal's size where nobody has one to give.
+const ROWS_COLUMNS: (u16, u16) = (24, 80);
+
+pub(crate) async fn run(session: &mut Session, args: args::Spawn) -> Result<u8, Failure> {
+    let (wait, as_json, pass_input) = (args.wait, args.json, args.stdin);
+    let spawned = session.background.spawn(wish(args)?).await?;
+    let task = spawned.task;
+    drop(spawned.hold);
+    let id = task.id;
+    if as_json {
+        session.out.json(&json::task(&task))?;
+    } else if !wait {
+        session.out.line(id)?;
+    }
+    session.out.flush()?;
+    if !wait {
+        remark(format_args!(
+            "it runs in the background; `meanwhile logs -f {id}` shows its output"
+        ));
+        if pass_input {
+            feed(&session.background, id).await?;
+        }
+        return Ok(0);
+    }
+    stay(session, &task, as_json, pass_input).await
+}
+
+fn wish(args: args::Spawn) -> Result<Spawn, Failure> {
+    let stdin = match (args.pty, args.stdin) {
+        (true, _) => {
+            let (rows, cols) = console::Term::stderr().size_checked().unwrap_or(ROWS_COLUMNS);
+            Stdin::Pty { rows, cols }
+        }
+        (false, true) => Stdin::Pipe,
+        (false, false) => Stdin::Null,
+    };
+    let watches = args.watch.into_iter().enumerate().map(|(place, pattern)| Watch {
+        // A notice that names the pattern says more than one that counts; a long one is counted, as
+        // the protocol does.
+        id: match pattern.len() {
+            1..=limits::NAME_BYTES => pattern.clone(),
+            _ => place.to_string(),
+        },
+        pattern,
+        limit: limits::WATCH_LIMIT,
+    });
+    Ok(Spawn {
+        command: args::task_command(args.command),
+        cwd: args.cwd.map(from_here).transpose()?,
+        env: args.env.into_iter().collect(),
+        label: args.label,
+        queue: args.queue,
+        deadline: args.deadline,
+        linger: args.linger.0,
+        stdin,
+        watches: watches.collect(),
+        client_token: None,
+    })
+}
+
+/// A person means a directory as seen from where they stand, not from the workspace.
+fn from_here(directory: PathBuf) -> Result<PathBuf, Failure> {
+    std::path::absolute(&directory).map_err(|error| {
+        Failure::usage(format!("cannot use `{}` as --cwd: {}", directory.display(), reason(&error)))
+    })
+}
+
+/// Shows a task's output as it comes and ends as the task does.
+async fn stay(
+    session: &mut Session,
+    task: &Task,
+    as_json: bool,
+    pass_input: bool,
+) -> Result<u8, Failure> {
+    let Session { background, events, out } = session;
+    let id = task.id;
+    let live = match as_json {
+        true => None,
+        false => Live::new(background, std::slice::from_ref(task)).await?,
+    };
+    let mut screen = Screen { out, id, live, as_json, held: Vec::new(), missed: 0 };
+    let manner = Manner { wait: true, text: as_json };
+    let mut follow = Follow::new(background, events, id, 0, manner).await?;
+    let mut tick = tokio::time::interval(live::TICK);
+    let mut fed = !pass_input;
+    let mut input = std::pin::pin!(feed(background, id));
+    let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
+    loop {
+        tokio::select! {
+            piece = follow.next() => match piece? {
+                Piece::Output(chunk) => if let Err(failure) = screen.output(chunk) {
+                    return left(failure, id);
+                },
+                Piece::Progress(progress) => if let Some(live) = &mut screen.live {
+                    live.progress(id, progress);
+                },
+                Piece::End => break,
+            },
+            result = &mut input, if !fed => { result?; fed = true; }
+            _ = tick.tick(), if screen.live.is_some() => if let Some(live) = &mut screen.live {
+                live.tick();
+            },
+            // Without a handler the signal would have ended this process anyway.
+            _ = &mut interrupt => {
+                drop(screen);
+                return Ok(interrupted(&[id]));
+            }
+        }
+    }
+    let waited = background.wait(Which::Ids(vec![id]), Mode::All, limits::TIME_MAX).await?;
+    let Some((task, end)) = waited.tasks.first().and_then(|task| task.end().map(|end| (task, end)))
+    else {
+        return Err(Failure::new(format!("nobody knows how task `{id}` ended")));
+    };
+    screen.finish(task)?;
+    Ok(show::exit_code(end))
+}
+
+/// The reader of our output went away. As with any program in a pipe this is the end of us, but not
+/// of the task, and so it is told.
+fn left(failure: Failure, id: TaskId) -> Result<u8, Failure> {
+    match failure {
+        Failure::ClosedOutput => {
+            note(format_args!(
+                "nobody reads the output any more, but the task goes on: \
+                 `meanwhile stop {id}` ends it"
+            ));
+            // 128 + SIGPIPE.
+            Ok(141)
+        }
+        told @ Failure::Told { .. } => Err(told),
+    }
+}
+
+/// Tells what becomes of tasks whose wait was interrupted.
+pub(crate) fn interrupted(ids: &[TaskId]) -> u8 {
+    let names: Vec<&str> = ids.iter().map(TaskId::as_str).collect();
+    let names = names.join(" ");
+    match ids {
+        [id] => note(format_args!(
+            "the task goes on: `meanwhile logs -f {id}` shows it, `meanwhile stop {id}` ends it"
+        )),
+        _ => note(format_args!(
+            "the tasks go on: `meanwhile ps` lists them, `meanwhile stop {names}` ends them"
+        )),
+    }
+    show::INTERRUPTED
+}
+
+/// Passes standard input on to a task, to the end of either.
+async fn feed(background: &Background, id: TaskId) -> Result<(), Failure> {
+    let mut stdin = tokio::io::stdin();
+    let mut buffer = vec![0; INPUT_BYTES];
+    loop {
+        let count = stdin.read(&mut buffer).await.map_err(|error| {
+            Failure::new(format!("cannot read standard input: {}", reason(&error)))
+        })?;
+        match background.write(id, buffer[..count].to_vec(), count == 0).await {
+            Ok(()) if count > 0 => {}
+            // A command that ends before it has read all is no failure, as in any pipe.
+            Ok(()) | Err(Error::NotRunning { .. }) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Where the output of the task that is waited for goes.
+struct Screen<'a> {
+    out: &'a mut Out,
+    id: TaskId,
+    live: Option<Live>,
+    as_json: bool,
+    /// The line that has not ended yet. The moving line is drawn below whole lines only.
+    held: Vec<u8>,
+    /// Bytes that were not shown and are not told of yet.
+    missed: u64,
+}
+
+/// A longer line is shown without waiting for its end.
+const HELD_MAX: usize = 64 << 10;
+
+impl Screen<'_> {
+    fn output(&mut self, chunk: Chunk) -> Result<(), Failure> {
+        if self.as_json {
+            return json::output(self.out, self.id, chunk);
+        }
+        if let Some((from, to)) = chunk.gap {
+            self.show_held()?;
+            self.gap(to - from);
+        }
+        if !self.shares_screen() {
+            self.out.raw(&chunk.data)?;
+            return self.out.flush();
+        }
+        self.held.extend_from_slice(&chunk.data);
+        let whole = match self.held.iter().rposition(|byte| *byte == b'\n') {
+            Some(end) => end + 1,
+            None if self.held.len() > HELD_MAX => self.held.len(),
+            None => return Ok(()),
+        };
+        let rest = self.held.split_off(whole);
+        self.show_held()?;
+        self.held = rest;
+        Ok(())
+    }
+
+    /// Whether output and moving line are drawn in one place.
+    fn shares_screen(&self) -> bool {
+        self.live.is_some() && self.out.terminal
+    }
+
+    fn show_held(&mut self) -> Result<(), Failure> {
+        let Self { out, live, held, .. } = self;
+        let bytes = std::mem::take(held);
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let mut show = || out.raw(&bytes).and_then(|()| out.flush());
+        match live {
+            Some(live) => live.suspend(show),
+            None => show(),
+        }
+    }
+
+    /// The task wrote faster than it was read. Told in its place where somebody looks, and once at
+    /// the end where not.
+    fn gap(&mut self, bytes: u64) {
+        match &self.live {
+            Some(live) if self.out.terminal => live.suspend(|| {
+                note(format_args!("... {} bytes were not kept ...", show::thousands(bytes)));
+            }),
+            Some(_) | None => self.missed += bytes,
+        }
+    }
+
+    /// Shows what is left, and the result.
+    fn finish(mut self, task: &Task) -> Result<(), Failure> {
+        if !self.held.is_empty() {
+            self.held.push(b'\n');
+        }
+        self.show_held()?;
+        if self.as_json {
+            return self.out.json(&json::task(task));
+        }
+        let missed = self.missed;
+        if missed > 0 {
+            let text = format!(
+                "{} bytes came faster than they could be shown and are not kept; \
+                 `output_tail` in config.toml makes room for more",
+                show::thousands(missed)
+            );
+            match &self.live {
+                Some(live) => live.suspend(|| note(text)),
+                None => note(text),
+            }
+        }
+        if let Some(live) = &mut self.live {
+            live.ended(task);
+            return Ok(());
+        }
+        // Quiet, but an end that was not the command's own is never taken for one.
+        if task.end().is_some_and(|end| end.outcome != Outcome::Exited) {
+            note(result_line(task, out::stderr_colour()));
+        }
+        Ok(())
+    }
+}

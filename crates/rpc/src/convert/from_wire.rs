@@ -1,0 +1,364 @@
+//! From the wire to the domain: every limit is checked here, and a refusal names the field.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use meanwhile_core::background::{
+    Ack, Command, Filter, Mode, Remove, Spawn, StateFilter, Stdin, Stop, Watch, Which,
+};
+use meanwhile_core::limits;
+use meanwhile_core::task::{Actor, Cause, Outcome, TaskId, Timestamp};
+use tower_lsp::jsonrpc::Error;
+
+use super::error::invalid;
+use super::signal;
+use crate::wire;
+
+type Result<T> = std::result::Result<T, Error>;
+
+/// What a connection's requests mean where they say nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Defaults {
+    /// The queue.
+    pub(crate) queue: String,
+    /// How long a spawned task outlives the last daemon; `None`: for ever.
+    pub(crate) linger: Option<Duration>,
+}
+
+impl Default for Defaults {
+    fn default() -> Self {
+        Self { queue: "default".to_owned(), linger: Some(limits::LINGER) }
+    }
+}
+
+/// What a connection asked for at the handshake.
+pub(crate) fn defaults(options: wire::InitializationOptions) -> Result<Defaults> {
+    let fallback = Defaults::default();
+    let queue = match options.queue {
+        None => fallback.queue,
+        Some(queue) => name("initializationOptions.queue", queue)?,
+    };
+    let linger = match options.linger_ms {
+        None => fallback.linger,
+        Some(None) => None,
+        Some(Some(ms)) => {
+            Some(duration("initializationOptions.lingerMs", ms, 0, limits::TIME_MAX)?)
+        }
+    };
+    Ok(Defaults { queue, linger })
+}
+
+/// A wish to run a command.
+pub(crate) fn spawn(params: wire::SpawnParams, defaults: &Defaults) -> Result<Spawn> {
+    let stdin = match (params.pty, params.stdin) {
+        (Some(_), Some(_)) => {
+            let message = "does not go with `pty`, which is the standard input too; leave one out";
+            return Err(invalid("stdin", message));
+        }
+        (Some(pty), None) => {
+            Stdin::Pty { rows: side("pty.rows", pty.rows)?, cols: side("pty.cols", pty.cols)? }
+        }
+        (None, Some(wire::StdinParam::Pipe)) => Stdin::Pipe,
+        (None, Some(wire::StdinParam::Null) | None) => Stdin::Null,
+    };
+    Ok(Spawn {
+        command: command(params.command)?,
+        cwd: params.cwd.map(cwd).transpose()?,
+        env: environment(params.env)?,
+        label: params.label.map(|label| name("label", label)).transpose()?,
+        queue: queue(params.queue, defaults)?,
+        deadline: params
+            .deadline_ms
+            .map(|ms| duration("deadlineMs", ms, 1, limits::TIME_MAX))
+            .transpose()?,
+        linger: defaults.linger,
+        stdin,
+        watches: watches(params.watch)?,
+        client_token: params.client_token.map(|token| name("clientToken", token)).transpose()?,
+    })
+}
+
+/// Which tasks to list.
+pub(crate) fn filter(state: Option<wire::TaskState>, limit: Option<u32>) -> Result<Filter> {
+    let state = state.map(|state| match state {
+        wire::TaskState::Running => StateFilter::Running,
+        wire::TaskState::Stopping => StateFilter::Stopping,
+        wire::TaskState::Exited => StateFilter::Ended(Outcome::Exited),
+        wire::TaskState::Stopped => StateFilter::Ended(Outcome::Stopped),
+        wire::TaskState::TimedOut => StateFilter::Ended(Outcome::TimedOut),
+        wire::TaskState::Lost => StateFilter::Ended(Outcome::Lost),
+    });
+    let limit = count("limit", limit.unwrap_or(limits::LIST_LIMIT), limits::LIST_LIMIT_MAX)?;
+    Ok(Filter { state, limit: Some(limit) })
+}
+
+/// A drain: the queue, how many, and who acknowledges.
+pub(crate) fn drain(params: wire::DrainParams, defaults: &Defaults) -> Result<(String, u32, Ack)> {
+    let ack = match params.ack {
+        None | Some(wire::AckMode::Auto) => Ack::Auto,
+        Some(wire::AckMode::Manual) => Ack::Manual,
+    };
+    let max = count("max", params.max.unwrap_or(limits::DRAIN_MAX), limits::DRAIN_MAX_MAX)?;
+    Ok((queue(params.queue, defaults)?, max, ack))
+}
+
+/// A wait: for what, until when, how long at most.
+pub(crate) fn wait(
+    params: wire::WaitParams,
+    defaults: &Defaults,
+) -> Result<(Which, Mode, Duration)> {
+    let which = match (params.ids, params.queue) {
+        (Some(_), Some(_)) => {
+            let message = "does not go with `ids`; name the tasks or their queue, not both";
+            return Err(invalid("queue", message));
+        }
+        (Some(list), None) => Which::Ids(ids(list)?),
+        (None, named) => Which::Queue(queue(named, defaults)?),
+    };
+    let mode = match params.mode {
+        None | Some(wire::WaitMode::Any) => Mode::Any,
+        Some(wire::WaitMode::All) => Mode::All,
+    };
+    let timeout = match params.timeout_ms {
+        None => limits::WAIT_TIMEOUT,
+        Some(ms) => duration("timeoutMs", ms, 0, limits::TIME_MAX)?,
+    };
+    Ok((which, mode, timeout))
+}
+
+/// How to stop a task, for a client.
+pub(crate) fn stop(signal: Option<&str>, grace_ms: Option<u64>, why: &str) -> Result<Stop> {
+    let signal = match signal {
+        None => libc::SIGTERM,
+        Some(name) => signal::number(name).ok_or_else(|| {
+            let shown: String = name.chars().take(32).collect();
+            invalid("signal", format!("`{shown}` is not a signal; expected a name like `SIGINT`"))
+        })?,
+    };
+    let grace = match grace_ms {
+        None => limits::STOP_GRACE,
+        Some(ms) => duration("graceMs", ms, 0, limits::STOP_GRACE_MAX)?,
+    };
+    let cause = Cause { actor: Actor::Client, message: why.to_owned() };
+    Ok(Stop { signal, grace, cause })
+}
+
+/// What to remove.
+pub(crate) fn remove(params: wire::RemoveParams) -> Result<Remove> {
+    let ended_before = match &params.ended_before {
+        None => None,
+        Some(text) => Some(moment("endedBefore", text)?),
+    };
+    let ids = params.ids.map(ids).transpose()?;
+    if ids.is_none() && ended_before.is_none() {
+        return Err(invalid("ids", "missing; name the tasks, or set `endedBefore`"));
+    }
+    Ok(Remove { ids, ended_before })
+}
+
+/// The bytes of a write.
+pub(crate) fn data(text: String, encoding: Option<wire::Encoding>) -> Result<Vec<u8>> {
+    let bytes = match encoding {
+        None | Some(wire::Encoding::Utf8) => text.into_bytes(),
+        Some(wire::Encoding::Base64) => BASE64
+            .decode(text)
+            .map_err(|error| invalid("data", format!("not base64 (RFC 4648): {error}")))?,
+    };
+    at_most("data", bytes.len(), limits::WRITE_BYTES)?;
+    Ok(bytes)
+}
+
+/// A task's id.
+pub(crate) fn id(field: &str, text: &str) -> Result<TaskId> {
+    text.parse().map_err(|error| invalid(field, error))
+}
+
+/// The queue named, else the connection's.
+pub(crate) fn queue(named: Option<String>, defaults: &Defaults) -> Result<String> {
+    named.map_or_else(|| Ok(defaults.queue.clone()), |queue| name("queue", queue))
+}
+
+/// Bytes of output to return: a wish above the limit is cut, and the reply says how far it went.
+pub(crate) fn read_limit(limit: Option<u64>) -> Result<u64> {
+    match limit {
+        None => Ok(limits::READ_BYTES),
+        Some(0) => Err(invalid("limit", "is 0; expected 1 byte or more")),
+        Some(bytes) => Ok(bytes.min(limits::READ_BYTES_MAX)),
+    }
+}
+
+/// Bytes of an output's end to show, cut like those of [`read_limit`].
+pub(crate) fn tail_bytes(bytes: Option<u64>) -> u64 {
+    bytes.unwrap_or(limits::CHECK_TAIL_BYTES).min(limits::READ_BYTES_MAX)
+}
+
+/// A number no JSON reader rounds.
+pub(crate) fn integer(field: &str, value: u64) -> Result<u64> {
+    if value > wire::INTEGER_MAX {
+        return Err(invalid(field, format!("{value} is above {}", wire::INTEGER_MAX)));
+    }
+    Ok(value)
+}
+
+fn command(command: wire::CommandParam) -> Result<Command> {
+    match command {
+        wire::CommandParam::Shell(line) => {
+            if line.trim().is_empty() {
+                return Err(invalid("command", "is empty; expected a line for `/bin/sh -c`"));
+            }
+            no_nul("command", &line)?;
+            at_most("command", line.len(), limits::COMMAND_BYTES)?;
+            Ok(Command::Shell(line))
+        }
+        wire::CommandParam::Argv(argv) => {
+            if argv.is_empty() {
+                return Err(invalid("command", "is empty; expected a program and its arguments"));
+            }
+            if argv[0].is_empty() {
+                return Err(invalid("command[0]", "is empty; expected the name of a program"));
+            }
+            for (i, argument) in argv.iter().enumerate() {
+                let field = format!("command[{i}]");
+                no_nul(&field, argument)?;
+                at_most(&field, argument.len(), limits::COMMAND_BYTES)?;
+            }
+            let total = argv.iter().map(|argument| argument.len() + 1).sum();
+            at_most("command", total, limits::ARGUMENTS_BYTES)?;
+            Ok(Command::Argv(argv))
+        }
+    }
+}
+
+fn cwd(text: String) -> Result<PathBuf> {
+    if text.is_empty() {
+        let message = "is empty; expected a directory, absolute or relative to the workspace";
+        return Err(invalid("cwd", message));
+    }
+    no_nul("cwd", &text)?;
+    // PATH_MAX, with its NUL (limits.h).
+    at_most("cwd", text.len(), 4_095)?;
+    Ok(PathBuf::from(text))
+}
+
+fn environment(env: BTreeMap<String, Option<String>>) -> Result<BTreeMap<String, Option<String>>> {
+    let mut total = 0;
+    for (key, value) in &env {
+        let shown: String = key.chars().take(64).collect();
+        let field = if shown.is_empty() { "env".to_owned() } else { format!("env.{shown}") };
+        if key.is_empty() || key.contains(['=', '\0']) {
+            let message = "is no name for a variable; expected one that is not empty and has \
+                           neither `=` nor NUL";
+            return Err(invalid(field, message));
+        }
+        let value = value.as_deref().unwrap_or_default();
+        no_nul(&field, value)?;
+        at_most(&field, key.len() + 1 + value.len(), limits::COMMAND_BYTES)?;
+        total += key.len() + value.len() + 2;
+    }
+    at_most("env", total, limits::ARGUMENTS_BYTES)?;
+    Ok(env)
+}
+
+fn watches(list: Vec<wire::WatchParam>) -> Result<Vec<Watch>> {
+    if list.len() > limits::WATCHES_MAX {
+        let message = format!("has {} patterns; at most {} go", list.len(), limits::WATCHES_MAX);
+        return Err(invalid("watch", message));
+    }
+    let mut seen = HashSet::new();
+    list.into_iter()
+        .enumerate()
+        .map(|(i, watch)| {
+            let field = |name: &str| format!("watch[{i}].{name}");
+            let id = match watch.id {
+                None => i.to_string(),
+                Some(id) => name(&field("id"), id)?,
+            };
+            if !seen.insert(id.clone()) {
+                let message = format!("`{id}` names another watch already; expected a name each");
+                return Err(invalid(field("id"), message));
+            }
+            if watch.pattern.is_empty() {
+                return Err(invalid(field("pattern"), "is empty; expected a regular expression"));
+            }
+            at_most(&field("pattern"), watch.pattern.len(), limits::PATTERN_BYTES)?;
+            let limit = watch.limit.unwrap_or(limits::WATCH_LIMIT);
+            let limit = count(&field("limit"), limit, limits::WATCH_LIMIT_MAX)?;
+            Ok(Watch { id, pattern: watch.pattern, limit })
+        })
+        .collect()
+}
+
+/// Ids without repetition, in the order given.
+fn ids(list: Vec<String>) -> Result<Vec<TaskId>> {
+    if list.is_empty() {
+        return Err(invalid("ids", "is empty; expected one task or more"));
+    }
+    if list.len() > limits::IDS_MAX {
+        let message = format!("has {} tasks; at most {} go", list.len(), limits::IDS_MAX);
+        return Err(invalid("ids", message));
+    }
+    let mut seen = HashSet::new();
+    let mut out = Vec::with_capacity(list.len());
+    for (i, text) in list.iter().enumerate() {
+        let id = id(&format!("ids[{i}]"), text)?;
+        if seen.insert(id) {
+            out.push(id);
+        }
+    }
+    Ok(out)
+}
+
+fn moment(field: &str, text: &str) -> Result<Timestamp> {
+    humantime::parse_rfc3339(text).map(Timestamp::from).map_err(|error| {
+        let message = format!(
+            "not a time: {error}; expected RFC 3339 in UTC, like `2026-11-22T09:30:00.000Z`"
+        );
+        invalid(field, message)
+    })
+}
+
+fn name(field: &str, text: String) -> Result<String> {
+    if text.is_empty() {
+        return Err(invalid(field, "is empty; leave it out, or give it a name"));
+    }
+    no_nul(field, &text)?;
+    at_most(field, text.len(), limits::NAME_BYTES)?;
+    Ok(text)
+}
+
+fn no_nul(field: &str, text: &str) -> Result<()> {
+    match text.find('\0') {
+        None => Ok(()),
+        Some(at) => Err(invalid(field, format!("has a NUL at byte {at}; no command can have one"))),
+    }
+}
+
+fn at_most(field: &str, bytes: usize, most: usize) -> Result<()> {
+    if bytes > most {
+        return Err(invalid(field, format!("has {bytes} bytes; at most {most} go")));
+    }
+    Ok(())
+}
+
+fn count(field: &str, value: u32, most: u32) -> Result<u32> {
+    if value == 0 || value > most {
+        return Err(invalid(field, format!("is {value}; expected 1 to {most}")));
+    }
+    Ok(value)
+}
+
+fn side(field: &str, value: u16) -> Result<u16> {
+    count(field, value.into(), limits::PTY_SIDE_MAX.into()).map(|_| value)
+}
+
+fn duration(field: &str, ms: u64, least: u64, most: Duration) -> Result<Duration> {
+    let value = Duration::from_millis(ms);
+    if ms < least || value > most {
+        let most = most.as_millis();
+        return Err(invalid(field, format!("is {ms}; expected {least} to {most} milliseconds")));
+    }
+    Ok(value)
+}

@@ -1,0 +1,61 @@
+//! Signals by name, as the wire has them.
+
+use nix::sys::signal::Signal;
+
+/// The name of a signal: `SIGKILL`, `SIGRTMIN+3`; a number no kernel of ours sends is shown as it is.
+pub(crate) fn name(number: i32) -> String {
+    if let Ok(signal) = Signal::try_from(number) {
+        return signal.as_str().to_owned();
+    }
+    let first = libc::SIGRTMIN();
+    match number - first {
+        0 => "SIGRTMIN".to_owned(),
+        n if n > 0 && number <= libc::SIGRTMAX() => format!("SIGRTMIN+{n}"),
+        _ => format!("signal {number}"),
+    }
+}
+
+/// The number of a signal by its name, with or without `SIG`.
+pub(crate) fn number(name: &str) -> Option<i32> {
+    let bare = name.strip_prefix("SIG").unwrap_or(name);
+    if let Some(rest) = bare.strip_prefix("RTMIN") {
+        let n = match rest.strip_prefix('+') {
+            Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => digits.parse().ok()?,
+            None if rest.is_empty() => 0,
+            Some(_) | None => return None,
+        };
+        return libc::SIGRTMIN().checked_add(n).filter(|number| *number <= libc::SIGRTMAX());
+    }
+    format!("SIG{bare}").parse::<Signal>().ok().map(|signal| signal as i32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expect: Option<&str>) {
+        assert_eq!(number(text).map(name).as_deref(), expect, "{text}");
+    }
+
+    #[test]
+    fn names_and_numbers_agree() {
+        for signal in Signal::iterator() {
+            check(signal.as_str(), Some(signal.as_str()));
+        }
+        check("TERM", Some("SIGTERM"));
+        check("SIGRTMIN", Some("SIGRTMIN"));
+        check("RTMIN+3", Some("SIGRTMIN+3"));
+    }
+
+    #[test]
+    fn what_is_no_signal_has_no_number() {
+        for bad in ["", "SIG", "sigterm", "SIGSIGTERM", "SIGFOO", "15", "SIGRTMIN+", "SIGRTMIN+-1"]
+        {
+            check(bad, None);
+        }
+        check("SIGRTMIN+1000", None);
+        check("SIGRTMIN+99999999999", None);
+        assert_eq!(name(999), "signal 999");
+    }
+}

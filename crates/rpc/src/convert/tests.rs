@@ -1,0 +1,223 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use meanwhile_core::background::Chunk;
+use meanwhile_core::task::{
+    Actor, Cause, Delivered, DeliveredBy, End, Exit, Match, Notification, NotificationKind,
+    Outcome, OutputStat, Preview, Progress, State, Survivor, Task, Timestamp,
+};
+use serde_json::{Value, json};
+
+use super::{error, to_wire};
+use crate::wire::Encoding;
+
+fn task(state: State) -> Task {
+    Task {
+        id: "0123abcd".parse().unwrap(),
+        workspace: PathBuf::from("/w"),
+        queue: "q".to_owned(),
+        label: None,
+        command: "true".to_owned(),
+        cwd: PathBuf::from("/w/sub"),
+        pid: None,
+        state,
+        created_at: Timestamp(1_000),
+        deadline: None,
+        output: OutputStat { total: 5, dropped: 2 },
+        progress: None,
+        survivors: vec![],
+        delivered: None,
+    }
+}
+
+fn ended(outcome: Outcome, exit: Exit, actor: Option<Actor>) -> State {
+    let cause = actor.map(|actor| Cause { actor, message: "why".to_owned() });
+    State::Ended(End {
+        outcome,
+        exit,
+        cause,
+        at: Timestamp(93_400),
+        duration: Duration::from_micros(92_400_999),
+    })
+}
+
+#[track_caller]
+fn shows(state: State, expect: &Value) {
+    let shown = serde_json::to_value(to_wire::task(&task(state))).unwrap();
+    let mut all = json!({
+        "id": "0123abcd", "workspace": "/w", "queue": "q", "command": "true", "cwd": "/w/sub",
+        "createdAt": "1970-01-01T00:00:01.000Z", "output": {"total": 5, "dropped": 2},
+    });
+    all.as_object_mut().unwrap().extend(expect.as_object().unwrap().clone());
+    assert_eq!(shown, all);
+}
+
+#[test]
+fn every_state_is_shown() {
+    shows(State::Running, &json!({"state": "running"}));
+    let cause = Cause { actor: Actor::Agent, message: "enough".to_owned() };
+    shows(
+        State::Stopping { cause },
+        &json!({"state": "stopping", "cause": {"actor": "agent", "message": "enough"}}),
+    );
+    let at = json!({"endedAt": "1970-01-01T00:01:33.400Z", "durationMs": 92_400});
+    let check = |state: State, expect: Value| {
+        let mut expect = expect;
+        expect.as_object_mut().unwrap().extend(at.as_object().unwrap().clone());
+        shows(state, &expect);
+    };
+    check(
+        ended(Outcome::Exited, Exit::Code(3), None),
+        json!({"state": "exited", "exit": {"code": 3, "signal": null}}),
+    );
+    check(
+        ended(Outcome::Exited, Exit::Signal(libc::SIGKILL), None),
+        json!({"state": "exited", "exit": {"code": null, "signal": "SIGKILL"}}),
+    );
+    for (outcome, state) in
+        [(Outcome::Stopped, "stopped"), (Outcome::TimedOut, "timedOut"), (Outcome::Lost, "lost")]
+    {
+        for (actor, name) in [
+            (Actor::Client, "client"),
+            (Actor::Agent, "agent"),
+            (Actor::Deadline, "deadline"),
+            (Actor::Linger, "linger"),
+            (Actor::Limit, "limit"),
+            (Actor::Daemon, "daemon"),
+        ] {
+            check(
+                ended(outcome, Exit::Unknown, Some(actor)),
+                json!({
+                    "state": state, "exit": {"code": null, "signal": null},
+                    "cause": {"actor": name, "message": "why"},
+                }),
+            );
+        }
+    }
+}
+
+#[test]
+fn everything_optional_is_shown_where_it_is_there() {
+    let full = Task {
+        label: Some("build".to_owned()),
+        pid: Some(7),
+        deadline: Some(Duration::from_secs(2)),
+        progress: Some(Progress { percent: Some(40), message: Some("40%".to_owned()) }),
+        survivors: vec![Survivor { pid: 8, command: "sleep 9".to_owned() }],
+        delivered: Some(Delivered { at: Timestamp(0), by: DeliveredBy::Wait, turn: Some(3) }),
+        ..task(State::Running)
+    };
+    let shown = serde_json::to_value(to_wire::task(&full)).unwrap();
+    assert_eq!(shown["label"], "build");
+    assert_eq!(shown["pid"], 7);
+    assert_eq!(shown["deadlineMs"], 2_000);
+    assert_eq!(shown["progress"], json!({"percent": 40, "message": "40%"}));
+    assert_eq!(shown["survivors"], json!([{"pid": 8, "command": "sleep 9"}]));
+    let delivered = json!({"at": "1970-01-01T00:00:00.000Z", "by": "wait", "turn": 3});
+    assert_eq!(shown["delivered"], delivered);
+}
+
+#[test]
+fn every_kind_of_notification_is_shown() {
+    let found = Match { id: "ready".to_owned(), line: "ready".to_owned(), offset: 9 };
+    for (kind, name, expect) in [
+        (NotificationKind::Exited, "exited", Value::Null),
+        (NotificationKind::Stalled, "stalled", Value::Null),
+        (
+            NotificationKind::Matched(found),
+            "matched",
+            json!({"id": "ready", "line": "ready", "offset": 9}),
+        ),
+    ] {
+        let notification = Notification {
+            seq: 4,
+            queue: "q".to_owned(),
+            at: Timestamp(0),
+            kind,
+            task: task(State::Running),
+            preview: Preview { head: "a".to_owned(), tail: "z".to_owned(), omitted: 24 },
+        };
+        let shown = serde_json::to_value(to_wire::notification(&notification)).unwrap();
+        assert_eq!(shown["kind"], name);
+        assert_eq!(shown["seq"], 4);
+        assert_eq!(shown["preview"], json!({"head": "a", "tail": "z", "omitted": 24}));
+        assert_eq!(shown.get("match").cloned().unwrap_or_default(), expect);
+        assert_eq!(shown["task"]["id"], "0123abcd");
+    }
+}
+
+#[test]
+fn times_that_cannot_be_written_are_clamped() {
+    for (ms, text) in [
+        (i64::MIN, "1970-01-01T00:00:00.000Z"),
+        (1_764_000_000_007, "2025-11-24T16:00:00.007Z"),
+        (i64::MAX, "9999-12-31T23:59:59.999Z"),
+    ] {
+        assert_eq!(to_wire::time(Timestamp(ms)).0, text);
+    }
+}
+
+#[test]
+fn text_never_ends_inside_a_character_before_the_end() {
+    let chunk = |data: &[u8], eof| Chunk {
+        offset: 10,
+        data: data.to_vec(),
+        next_offset: 10 + data.len() as u64,
+        eof,
+        gap: Some((3, 10)),
+    };
+    let check = |data: &[u8], eof, text: &str, next| {
+        let read = to_wire::read(chunk(data, eof), Encoding::Utf8);
+        assert_eq!((read.data.as_str(), read.next_offset), (text, next), "{data:?}");
+        assert_eq!(read.gap.map(|gap| (gap.from, gap.to)), Some((3, 10)));
+    };
+    check("aé".as_bytes(), false, "aé", 13);
+    check(b"a\xc3", false, "a", 11);
+    check(b"a\xc3", true, "a\u{fffd}", 12);
+    check(b"a\xf0\x9f\x98", false, "a", 11);
+    check(b"a\xff", false, "a\u{fffd}", 12);
+    check(b"a\xe0\x80", false, "a\u{fffd}\u{fffd}", 13);
+    // Nothing but a beginning: better a fault than no way forward.
+    check(b"\xc3", false, "\u{fffd}", 11);
+    check(b"", false, "", 10);
+
+    let read = to_wire::read(chunk(b"a\xc3", false), Encoding::Base64);
+    assert_eq!((read.data.as_str(), read.next_offset), ("YcM=", 12));
+}
+
+#[test]
+fn a_tail_never_begins_inside_a_character() {
+    let tail = |offset, data: &[u8]| {
+        let chunk = Chunk { offset, data: data.to_vec(), ..Chunk::default() };
+        let tail = to_wire::tail(&chunk);
+        (tail.text, tail.offset)
+    };
+    assert_eq!(tail(5, b"\x98\x80ab"), ("ab".to_owned(), 7));
+    assert_eq!(tail(0, b"\x80a"), ("\u{fffd}a".to_owned(), 0));
+    assert_eq!(tail(5, b"ab"), ("ab".to_owned(), 5));
+}
+
+#[test]
+fn errors_carry_their_code_and_data() {
+    use meanwhile_core::Error;
+    let id = "0123abcd".parse().unwrap();
+    let limit = Error::LimitReached { limit: "runningTasks", message: "full".to_owned() };
+    let spawn = Error::SpawnFailed { command: "x".to_owned(), path: None, errno: libc::ENOENT };
+    let field = Error::Invalid { field: "watch[0].pattern".to_owned(), message: "x".to_owned() };
+    for (error, code, data) in [
+        (field, -32602, json!({"kind": "invalidParams", "field": "watch[0].pattern"})),
+        (Error::UnknownTask(id), 1001, json!({"kind": "unknownTask"})),
+        (spawn, 1002, json!({"kind": "spawnFailed", "errno": 2})),
+        (limit, 1003, json!({"kind": "limitReached", "limit": "runningTasks", "retryable": true})),
+        (Error::NotRunning { id, message: "x".to_owned() }, 1004, json!({"kind": "notRunning"})),
+        (
+            Error::StoreUnavailable("x".to_owned()),
+            1005,
+            json!({"kind": "storeUnavailable", "retryable": true}),
+        ),
+    ] {
+        let shown = error::from_core(&error);
+        assert_eq!((shown.code.code(), shown.data), (code, Some(data)), "{error}");
+        assert_eq!(shown.message, error.to_string());
+    }
+}

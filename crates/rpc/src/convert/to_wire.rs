@@ -1,0 +1,254 @@
+//! From the domain to the wire.
+
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use meanwhile_core::background::{Chunk, Drained, Waited};
+use meanwhile_core::{limits, task};
+
+use super::signal;
+use crate::wire;
+
+/// The last moment RFC 3339 can write, in milliseconds: the end of the year 9999.
+const LAST_MOMENT: i64 = 253_402_300_799_999;
+
+/// A task as it stands.
+pub(crate) fn task(task: &task::Task) -> wire::Task {
+    let end = task.end();
+    wire::Task {
+        id: task.id.to_string(),
+        workspace: path(&task.workspace),
+        queue: task.queue.clone(),
+        label: task.label.clone(),
+        command: task.command.clone(),
+        cwd: path(&task.cwd),
+        pid: task.pid,
+        state: state(&task.state),
+        exit: end.map(|end| exit(end.exit)),
+        cause: match &task.state {
+            task::State::Running => None,
+            task::State::Stopping { cause: why } => Some(cause(why)),
+            task::State::Ended(end) => end.cause.as_ref().map(cause),
+        },
+        created_at: time(task.created_at),
+        ended_at: end.map(|end| time(end.at)),
+        duration_ms: end.map(|end| millis(end.duration)),
+        deadline_ms: task.deadline.map(millis),
+        output: wire::Output { total: task.output.total, dropped: task.output.dropped },
+        progress: task.progress.as_ref().map(|progress| wire::Progress {
+            percent: progress.percent,
+            message: progress.message.clone(),
+        }),
+        survivors: task
+            .survivors
+            .iter()
+            .map(|one| wire::Survivor { pid: one.pid, command: one.command.clone() })
+            .collect(),
+        delivered: task.delivered.as_ref().map(|delivered| wire::Delivered {
+            at: time(delivered.at),
+            by: match delivered.by {
+                task::DeliveredBy::Drain => wire::DeliveredBy::Drain,
+                task::DeliveredBy::Wait => wire::DeliveredBy::Wait,
+                task::DeliveredBy::Check => wire::DeliveredBy::Check,
+            },
+            turn: delivered.turn,
+        }),
+    }
+}
+
+/// Tasks as they stand.
+pub(crate) fn tasks(tasks: &[task::Task]) -> Vec<wire::Task> {
+    tasks.iter().map(task).collect()
+}
+
+/// A notification.
+pub(crate) fn notification(it: &task::Notification) -> wire::Notification {
+    let (kind, matched) = match &it.kind {
+        task::NotificationKind::Exited => (wire::NotificationKind::Exited, None),
+        task::NotificationKind::Stalled => (wire::NotificationKind::Stalled, None),
+        task::NotificationKind::Matched(found) => (
+            wire::NotificationKind::Matched,
+            Some(wire::Match {
+                id: found.id.clone(),
+                line: found.line.clone(),
+                offset: found.offset,
+            }),
+        ),
+    };
+    wire::Notification {
+        seq: it.seq,
+        queue: it.queue.clone(),
+        kind,
+        at: time(it.at),
+        task: task(&it.task),
+        preview: wire::Preview {
+            head: it.preview.head.clone(),
+            tail: it.preview.tail.clone(),
+            omitted: it.preview.omitted,
+        },
+        matched,
+    }
+}
+
+/// What a drain returned.
+pub(crate) fn drained(it: &Drained) -> wire::DrainResult {
+    wire::DrainResult {
+        notifications: it.notifications.iter().map(notification).collect(),
+        remaining: it.remaining,
+    }
+}
+
+/// The end of a wait.
+pub(crate) fn waited(it: &Waited) -> wire::WaitResult {
+    wire::WaitResult { tasks: tasks(&it.tasks), timed_out: it.timed_out }
+}
+
+/// A moment: RFC 3339, UTC, milliseconds. Clamped to the years that notation has.
+pub(crate) fn time(at: task::Timestamp) -> wire::DateTime {
+    let at = task::Timestamp(at.0.clamp(0, LAST_MOMENT));
+    wire::DateTime(humantime::format_rfc3339_millis(SystemTime::from(at)).to_string())
+}
+
+/// A duration in whole milliseconds.
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).min(wire::INTEGER_MAX)
+}
+
+/// The end of an output, as text. It never starts inside a character.
+pub(crate) fn tail(chunk: &Chunk) -> wire::TailText {
+    let skip = if chunk.offset == 0 { 0 } else { leading_continuation(&chunk.data) };
+    wire::TailText {
+        text: String::from_utf8_lossy(&chunk.data[skip..]).into_owned(),
+        offset: chunk.offset + skip as u64,
+    }
+}
+
+/// A piece of output in the encoding asked for. As text it never ends inside a character unless
+/// the output does, so that `nextOffset` never splits one.
+pub(crate) fn read(chunk: Chunk, encoding: wire::Encoding) -> wire::ReadResult {
+    let Chunk { offset, mut data, mut next_offset, mut eof, gap } = chunk;
+    let data = match encoding {
+        wire::Encoding::Base64 => BASE64.encode(&data),
+        wire::Encoding::Utf8 => {
+            let held = if eof { 0 } else { incomplete_tail(&data) };
+            // A limit smaller than one character would otherwise never get past it.
+            if held > 0 && held < data.len() {
+                data.truncate(data.len() - held);
+                next_offset -= held as u64;
+                eof = false;
+            }
+            lossy(data)
+        }
+    };
+    let gap = gap.map(|(from, to)| wire::Gap { from, to });
+    wire::ReadResult { data, encoding, offset, next_offset, eof, gap }
+}
+
+/// Bytes as text where they are valid UTF-8, else exactly, as base64.
+pub(crate) fn exact(data: Vec<u8>) -> (String, wire::Encoding) {
+    match String::from_utf8(data) {
+        Ok(text) => (text, wire::Encoding::Utf8),
+        Err(error) => (BASE64.encode(error.as_bytes()), wire::Encoding::Base64),
+    }
+}
+
+/// How many bytes at the end begin a UTF-8 character that is not complete: 0 to 3.
+pub(crate) fn incomplete_tail(data: &[u8]) -> usize {
+    let window = &data[data.len().saturating_sub(3)..];
+    for (back, byte) in window.iter().rev().enumerate() {
+        let wanted = match byte {
+            0x80..=0xbf => continue,
+            0xc2..=0xdf => 2,
+            0xe0..=0xef => 3,
+            0xf0..=0xf4 => 4,
+            0x00..=0x7f | 0xc0 | 0xc1 | 0xf5..=0xff => 0,
+        };
+        let have = back + 1;
+        let start = data.len() - have;
+        // Three bytes may look like the start of a character and never become one (`e0 80`).
+        let may_be = match std::str::from_utf8(&data[start..]) {
+            Ok(_) => false,
+            Err(error) => error.error_len().is_none(),
+        };
+        return if wanted > have && may_be { have } else { 0 };
+    }
+    0
+}
+
+/// The limits a client can run into.
+pub(crate) fn limits() -> wire::Limits {
+    wire::Limits {
+        message_bytes: meanwhile_rpc::frame::MESSAGE_BYTES as u64,
+        waiting_requests: crate::serve::WAITING_MAX as u64,
+        running_tasks: limits::RUNNING_MAX as u64,
+        command_bytes: limits::COMMAND_BYTES as u64,
+        arguments_bytes: limits::ARGUMENTS_BYTES as u64,
+        name_bytes: limits::NAME_BYTES as u64,
+        watches: limits::WATCHES_MAX as u64,
+        pattern_bytes: limits::PATTERN_BYTES as u64,
+        watch_limit: limits::WATCH_LIMIT_MAX.into(),
+        preview_bytes: limits::PREVIEW_BYTES as u64,
+        match_line_bytes: limits::MATCH_LINE_BYTES as u64,
+        read_bytes: limits::READ_BYTES_MAX,
+        push_bytes: limits::PUSH_BYTES,
+        push_interval_ms: millis(limits::PUSH_INTERVAL),
+        progress_interval_ms: millis(limits::PROGRESS_INTERVAL),
+        list: limits::LIST_LIMIT_MAX.into(),
+        drain: limits::DRAIN_MAX_MAX.into(),
+        ids: limits::IDS_MAX as u64,
+        write_bytes: limits::WRITE_BYTES as u64,
+        stop_grace_ms: millis(limits::STOP_GRACE_MAX),
+        time_ms: millis(limits::TIME_MAX),
+        pty_side: limits::PTY_SIDE_MAX.into(),
+    }
+}
+
+fn state(state: &task::State) -> wire::TaskState {
+    match state {
+        task::State::Running => wire::TaskState::Running,
+        task::State::Stopping { .. } => wire::TaskState::Stopping,
+        task::State::Ended(end) => match end.outcome {
+            task::Outcome::Exited => wire::TaskState::Exited,
+            task::Outcome::Stopped => wire::TaskState::Stopped,
+            task::Outcome::TimedOut => wire::TaskState::TimedOut,
+            task::Outcome::Lost => wire::TaskState::Lost,
+        },
+    }
+}
+
+fn exit(exit: task::Exit) -> wire::Exit {
+    match exit {
+        task::Exit::Code(code) => wire::Exit { code: Some(code), signal: None },
+        task::Exit::Signal(number) => wire::Exit { code: None, signal: Some(signal::name(number)) },
+        task::Exit::Unknown => wire::Exit { code: None, signal: None },
+    }
+}
+
+fn cause(cause: &task::Cause) -> wire::Cause {
+    let actor = match cause.actor {
+        task::Actor::Client => wire::Actor::Client,
+        task::Actor::Agent => wire::Actor::Agent,
+        task::Actor::Deadline => wire::Actor::Deadline,
+        task::Actor::Linger => wire::Actor::Linger,
+        task::Actor::Limit => wire::Actor::Limit,
+        task::Actor::Daemon => wire::Actor::Daemon,
+    };
+    wire::Cause { actor, message: cause.message.clone() }
+}
+
+/// JSON has no other way to write a path; a byte that is not UTF-8 shows as U+FFFD.
+fn path(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+fn lossy(data: Vec<u8>) -> String {
+    String::from_utf8(data)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}
+
+/// How many bytes at the start continue a character that began before.
+fn leading_continuation(data: &[u8]) -> usize {
+    data.iter().take(3).take_while(|byte| matches!(byte, 0x80..=0xbf)).count()
+}

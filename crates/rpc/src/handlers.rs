@@ -1,0 +1,33 @@
+//! The methods of the contract, one file each.
+//!
+//! A handler reads its parameters, checks them, asks the background manager once, and shows what it
+//! said. It keeps no state, so dropping it at any moment changes nothing.
+
+pub(crate) mod ack;
+pub(crate) mod check;
+pub(crate) mod drain;
+pub(crate) mod execute_command;
+pub(crate) mod params;
+pub(crate) mod read;
+pub(crate) mod remove;
+pub(crate) mod spawn;
+pub(crate) mod stop;
+pub(crate) mod subscribe;
+pub(crate) mod unsubscribe;
+pub(crate) mod wait;
+pub(crate) mod write;
+
+use tower_lsp::jsonrpc::Error;
+
+use crate::convert::error;
+
+/// What a request got.
+pub(crate) type Result<T> = std::result::Result<T, Error>;
+
+/// Shows an error of the background manager.
+fn refused(why: meanwhile_core::Error) -> Error {
+    error::from_core(&why)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,7 @@
+//! The pure half of the wire: bytes to frames, frames to messages.
+//!
+//! A library of its own so that fuzzers and property tests reach it without a process. Does no I/O
+//! and knows no method: the server is the binary beside it.
+
+pub mod frame;
+pub mod message;

@@ -1,0 +1,70 @@
+//! The death of the process that started the daemon (`processId` of `initialize`).
+//!
+//! Matters where the client dies and a child of it holds our standard input open. A pidfd wakes us
+//! at once; where the kernel has none, the process is looked at twice a second.
+
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// How often to look where there is no pidfd: the contract allows a second.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Returns once the process is gone.
+pub(crate) async fn gone(pid: u32) {
+    let Some(pid) = i32::try_from(pid).ok().filter(|pid| *pid > 0) else {
+        // No process can have this number, so none can die.
+        return std::future::pending().await;
+    };
+    if let Some(pidfd) = pidfd(pid) {
+        // Readable once the process has ended, pidfd_open(2).
+        if pidfd.readable().await.is_ok() {
+            return;
+        }
+    }
+    // EPERM too means that it lives.
+    while kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH) {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+fn pidfd(pid: i32) -> Option<AsyncFd<OwnedFd>> {
+    let pid = rustix::process::Pid::from_raw(pid)?;
+    let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::NONBLOCK).ok()?;
+    #[expect(
+        deprecated,
+        reason = "its replacement is unsafe; what that asks for, an `OwnedFd` keeps by its type"
+    )]
+    AsyncFd::with_interest(pidfd, Interest::READABLE).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_end_of_a_process_is_noticed() {
+        let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        let watch = gone(child.id());
+        tokio::pin!(watch);
+        let early = tokio::time::timeout(Duration::from_millis(20), &mut watch).await;
+        assert!(early.is_err(), "a living process counts as gone");
+        drop(child.stdin.take());
+        tokio::time::timeout(Duration::from_secs(5), watch).await.expect("its end is noticed");
+        child.wait().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_process_that_is_gone_already_is_noticed() {
+        let mut child = Command::new("true").spawn().unwrap();
+        child.wait().unwrap();
+        tokio::time::timeout(Duration::from_secs(5), gone(child.id())).await.expect("it is gone");
+    }
+}

@@ -1,0 +1,77 @@
+//! Standard input and output without blocking a thread, where they allow it.
+//!
+//! A pipe (most clients) or a socket (Node gives a socketpair) is watched by the runtime; anything
+//! else, a terminal or a file, is read and written on blocking threads, because `O_NONBLOCK` on a
+//! terminal would change it for everyone who shares it. For the same reason a pipe is opened anew:
+//! the flag then is ours alone, even where standard error is the same pipe.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::net::UnixStream as StdUnixStream;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::UnixStream;
+use tokio::net::unix::pipe;
+
+/// Where requests come from.
+pub(crate) type Input = Box<dyn AsyncRead + Send + Unpin>;
+/// Where replies go.
+pub(crate) type Output = Box<dyn AsyncWrite + Send + Unpin>;
+
+/// Standard input.
+///
+/// # Errors
+///
+/// The descriptor cannot be duplicated or watched.
+pub(crate) fn input() -> io::Result<Input> {
+    let file = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let kind = file.metadata()?.file_type();
+    if kind.is_fifo() {
+        let own = reopened(&file, OpenOptions::new().read(true)).unwrap_or(file);
+        return Ok(Box::new(pipe::Receiver::from_file(own)?));
+    }
+    match stream(file, kind.is_socket())? {
+        Some(stream) => Ok(Box::new(stream)),
+        None => Ok(Box::new(tokio::io::stdin())),
+    }
+}
+
+/// Standard output.
+///
+/// # Errors
+///
+/// The descriptor cannot be duplicated or watched.
+pub(crate) fn output() -> io::Result<Output> {
+    let file = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+    let kind = file.metadata()?.file_type();
+    if kind.is_fifo() {
+        let own = reopened(&file, OpenOptions::new().write(true)).unwrap_or(file);
+        return Ok(Box::new(pipe::Sender::from_file(own)?));
+    }
+    match stream(file, kind.is_socket())? {
+        Some(stream) => Ok(Box::new(stream)),
+        None => Ok(Box::new(tokio::io::stdout())),
+    }
+}
+
+/// The same pipe through an open file description of our own, proc(5). Fails where `/proc` is not
+/// there or the other end is gone already; then the shared description must do.
+fn reopened(file: &File, how: &mut OpenOptions) -> io::Result<File> {
+    how.custom_flags(libc::O_NONBLOCK).open(format!("/proc/self/fd/{}", file.as_raw_fd()))
+}
+
+/// The descriptor as a Unix stream socket, if it is one.
+fn stream(file: File, is_socket: bool) -> io::Result<Option<UnixStream>> {
+    if !is_socket {
+        return Ok(None);
+    }
+    let stream = StdUnixStream::from(OwnedFd::from(file));
+    // Fails for sockets of other families, whose addresses are no paths.
+    if stream.local_addr().is_err() {
+        return Ok(None);
+    }
+    stream.set_nonblocking(true)?;
+    UnixStream::from_std(stream).map(Some)
+}

@@ -1,0 +1,33 @@
+//! The types of the wire: every parameter, result, push, object and error of the contract.
+//!
+//! Owns names, shapes and JSON bounds; never behaviour. `docs/schema.json` is generated from these
+//! types, so a change here is a change of the protocol and shows in a test. The domain has types of
+//! its own (`meanwhile-core`); only `convert` knows both.
+
+mod error;
+mod initialize;
+mod method;
+mod object;
+mod push;
+
+pub(crate) use error::{Code, ErrorData};
+pub(crate) use initialize::{Capability, InitializationOptions, Limits};
+pub(crate) use method::{
+    AckMode, AckParams, AckResult, CheckParams, CheckResult, CommandParam, DrainParams,
+    DrainResult, Empty, Encoding, OneTask, ReadParams, ReadResult, RemoveParams, RemoveResult,
+    SpawnParams, StdinParam, StopParams, SubscribeParams, TailText, TaskList, TaskResult,
+    UnsubscribeParams, WaitMode, WaitParams, WaitResult, WatchParam, WriteParams,
+};
+pub(crate) use object::{
+    Actor, Cause, DateTime, Delivered, DeliveredBy, Exit, Gap, Match, Notification,
+    NotificationKind, Output, Preview, Progress, Survivor, Task, TaskState,
+};
+pub(crate) use push::{
+    Changed, ExitedPush, NotifiedPush, OutputPush, ProgressPush, ProgressToken, Push, StartedPush,
+};
+
+/// The version of the contract these types speak.
+pub(crate) const PROTOCOL_VERSION: u32 = 1;
+
+/// The largest integer every JSON reader keeps exactly, 2^53 - 1 (RFC 8259, section 6).
+pub(crate) const INTEGER_MAX: u64 = (1 << 53) - 1;

@@ -1,0 +1,88 @@
+//! What is said at the handshake beyond LSP (contract, section 1).
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::INTEGER_MAX;
+
+/// `initializationOptions`. Unknown members are left alone: editors put their own settings here.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct InitializationOptions {
+    /// The queue of every request that names none; default `default`.
+    #[serde(default)]
+    pub(crate) queue: Option<String>,
+    /// How long a task outlives the last daemon of its workspace; null: for ever. Default an hour.
+    #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "Option<u64>", range(max = INTEGER_MAX))]
+    pub(crate) linger_ms: Option<Option<u64>>,
+}
+
+/// Tells a member that is null (`Some(None)`) from one that is not there (`None`).
+fn present<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Option<u64>>, D::Error> {
+    Option::<u64>::deserialize(input).map(Some)
+}
+
+/// `capabilities.experimental.meanwhile` of the result.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Capability {
+    /// The version of the contract.
+    pub(crate) protocol_version: u32,
+    /// The methods the server answers.
+    pub(crate) methods: Vec<&'static str>,
+    /// The pushes the server sends.
+    pub(crate) notifications: Vec<&'static str>,
+    /// Every limit a request can run into.
+    pub(crate) limits: Limits,
+}
+
+/// The limits, in bytes, milliseconds or items.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Limits {
+    /// Bytes of one message in either direction.
+    pub(crate) message_bytes: u64,
+    /// Requests that wait, at once.
+    pub(crate) waiting_requests: u64,
+    /// Tasks running at once in one workspace.
+    pub(crate) running_tasks: u64,
+    /// Bytes of a command, and of one argument of an argv.
+    pub(crate) command_bytes: u64,
+    /// Bytes of all arguments and of the environment given.
+    pub(crate) arguments_bytes: u64,
+    /// Bytes of a label, a queue's name, a client token or a watch's id.
+    pub(crate) name_bytes: u64,
+    /// Watches of one task.
+    pub(crate) watches: u64,
+    /// Bytes of a watch's pattern.
+    pub(crate) pattern_bytes: u64,
+    /// Most notifications one watch makes.
+    pub(crate) watch_limit: u64,
+    /// Bytes of both ends of an output in a notification.
+    pub(crate) preview_bytes: u64,
+    /// Bytes of a matched line.
+    pub(crate) match_line_bytes: u64,
+    /// Most bytes of output in one reply.
+    pub(crate) read_bytes: u64,
+    /// Most bytes of one `task/output`.
+    pub(crate) push_bytes: u64,
+    /// Shortest time between two `task/output` of a task.
+    pub(crate) push_interval_ms: u64,
+    /// Shortest time between two progress reports of a task.
+    pub(crate) progress_interval_ms: u64,
+    /// Most tasks one `task/check` lists.
+    pub(crate) list: u64,
+    /// Most notifications one `task/drain` returns.
+    pub(crate) drain: u64,
+    /// Most ids in one request.
+    pub(crate) ids: u64,
+    /// Bytes of one `task/write`.
+    pub(crate) write_bytes: u64,
+    /// Longest grace of a stop.
+    pub(crate) stop_grace_ms: u64,
+    /// Longest deadline, linger time or wait.
+    pub(crate) time_ms: u64,
+    /// Most rows or columns of a terminal.
+    pub(crate) pty_side: u64,
+}

@@ -1,0 +1,317 @@
+//! A task's folder, from the shim's side: the record it alone writes, and the FIFOs.
+
+use std::cell::Cell;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use meanwhile_shim::bell::{self, Kind, Message};
+use meanwhile_shim::ctl::{self, Order};
+use meanwhile_shim::layout;
+use meanwhile_shim::lock;
+use meanwhile_shim::log::{self, Extent};
+use meanwhile_shim::output;
+use meanwhile_shim::record::{self, Cause, End, Phase, Sheet};
+use meanwhile_shim::spec::Spec;
+use meanwhile_shim::tree;
+use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, fallocate};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+
+/// Bytes of log allocated in advance, so that a short output survives a full disk.
+const LOG_ALLOCATED: i64 = 8_192;
+/// Bytes of the first reads; most commands never fill it.
+const BUFFER_BYTES: usize = 16 << 10;
+/// Bytes of a read, and of the pipe, once a task floods: larger ones gain nothing more.
+const FLOOD_BYTES: usize = 256 << 10;
+
+/// A task's folder.
+pub struct Files {
+    /// The state directory.
+    state: PathBuf,
+    dir: PathBuf,
+    id: [u8; 8],
+    workspace: Cell<u64>,
+    record: File,
+    sheet: Sheet,
+    extent: Extent,
+    last: Vec<u8>,
+    orders: Vec<u8>,
+    buffer: Vec<u8>,
+    /// Ring once there is output behind this offset.
+    armed: Option<u64>,
+    /// Orders come in here.
+    pub ctl: File,
+    /// The output comes in here. Always there but while it is read.
+    pipe: Option<File>,
+    /// Keeps the pipe from ending while the task has closed it.
+    _pipe_end: Option<File>,
+}
+
+fn open_ctl() -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
+        .open(layout::CTL)
+}
+
+/// `live/.<id>.<bell>` is the folder of an idle shim, `live/<id>` a task's.
+fn id_of(dir: &Path) -> io::Result<[u8; 8]> {
+    let name = dir.file_name().map(|name| name.as_encoded_bytes()).unwrap_or_default();
+    let name = name.strip_prefix(b".").unwrap_or(name);
+    let id = name.get(..8).and_then(|id| id.try_into().ok());
+    id.ok_or_else(|| io::ErrorKind::InvalidInput.into())
+}
+
+impl Files {
+    /// Makes the record and the FIFOs in `dir`, which is the working directory.
+    pub fn create(dir: PathBuf) -> io::Result<Self> {
+        let record = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(layout::RECORD)?;
+        let size = record::HEADER_BYTES as i64 + LOG_ALLOCATED;
+        fallocate(&record, FallocateFlags::empty(), 0, size)?;
+        match mkfifo(layout::CTL, Mode::S_IRUSR | Mode::S_IWUSR) {
+            // The folder had another task before.
+            Ok(()) | Err(Errno::EEXIST) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        let sheet = Sheet::create(&record)?;
+        let (pipe, end) = output::create()?;
+        sheet.pipe(output::inode(&pipe)?);
+        Self::open(dir, record, sheet, Extent::default(), (pipe, Some(end)))
+    }
+
+    /// Opens what another shim left behind.
+    pub fn take_over(dir: PathBuf) -> io::Result<Self> {
+        let record = OpenOptions::new().read(true).write(true).open(layout::RECORD)?;
+        let found = record::read(&record)?;
+        let mut holders = vec![found.leader_pid, nix::unistd::getppid().as_raw() as u32];
+        holders.extend(tree::marked(
+            &String::from_utf8_lossy(&id_of(&dir)?),
+            (found.leader_pid != 0).then_some(found.leader_pid),
+        ));
+        let pipe = match output::find(found.pipe, &holders) {
+            Some(pipe) => (pipe, None),
+            // Nobody has it any more: nothing will come.
+            None => output::create().map(|(pipe, end)| (pipe, Some(end)))?,
+        };
+        let sheet = Sheet::open(&record)?;
+        Self::open(dir, record, sheet, found.extent, pipe)
+    }
+
+    fn open(
+        dir: PathBuf,
+        record: File,
+        sheet: Sheet,
+        extent: Extent,
+        (pipe, pipe_end): (File, Option<File>),
+    ) -> io::Result<Self> {
+        if !lock::exclusive(&record)? {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let state = dir.ancestors().nth(2).ok_or(io::ErrorKind::InvalidInput)?.to_owned();
+        Ok(Self {
+            state,
+            id: id_of(&dir)?,
+            dir,
+            workspace: Cell::new(0),
+            record,
+            sheet,
+            extent,
+            last: Vec::new(),
+            orders: Vec::new(),
+            buffer: Vec::new(),
+            armed: None,
+            ctl: open_ctl()?,
+            pipe: Some(pipe),
+            _pipe_end: pipe_end,
+        })
+    }
+
+    /// Waits for a task. `None`: the daemon went away without one, and the folder is gone.
+    pub fn idle(mut self, parent: OwnedFd) -> io::Result<Option<Self>> {
+        self.ring(Kind::Ready);
+        loop {
+            let mut fds = [
+                PollFd::new(self.ctl.as_fd(), PollFlags::POLLIN),
+                PollFd::new(parent.as_fd(), PollFlags::POLLIN),
+            ];
+            poll_again(&mut fds, PollTimeout::NONE)?;
+            let gone = fds[1].revents().is_some_and(|events| !events.is_empty());
+            if self.orders()?.contains(&Order::Go) {
+                return Ok(Some(self));
+            }
+            if gone {
+                // Published means that the folder lost its dot. Then the task is to run, though
+                // the daemon died before it could say so.
+                if !self.dir.exists() {
+                    return Ok(Some(self));
+                }
+                layout::remove_folder(&self.dir);
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Reads what to run.
+    pub fn spec(&mut self) -> io::Result<Spec> {
+        let spec = Spec::parse(&fs::read(layout::SPEC)?)?;
+        // The folder an idle shim waited in may have been published under another name.
+        self.dir = self.state.join(layout::LIVE).join(&spec.id);
+        self.id = id_of(&self.dir)?;
+        self.workspace.set(layout::workspace_hash(&spec.workspace));
+        if self.extent.total == 0 {
+            self.extent.head_cap = spec.head_cap;
+            self.extent.tail_cap = spec.tail_cap;
+        }
+        self.sheet.extent(&self.extent);
+        Ok(spec)
+    }
+
+    /// The state directory.
+    pub fn state(&self) -> &Path {
+        &self.state
+    }
+
+    /// The pipe of the output.
+    pub fn pipe(&self) -> &File {
+        self.pipe.as_ref().expect("it is taken only while it is read")
+    }
+
+    /// Moves output that is in the pipe into the log, see [`Files::take_output`].
+    pub fn take_pipe(&mut self, reads: usize) -> io::Result<u64> {
+        let Some(pipe) = self.pipe.take() else { return Ok(0) };
+        let taken = self.take_output(&pipe, reads);
+        self.pipe = Some(pipe);
+        taken
+    }
+
+    /// The record.
+    pub fn sheet(&mut self) -> &mut Sheet {
+        &mut self.sheet
+    }
+
+    /// The last byte of the output.
+    pub fn last_byte(&self) -> Option<u8> {
+        self.last.last().copied()
+    }
+
+    /// Wakes everybody.
+    pub fn ring(&self, kind: Kind) {
+        let message = Message { kind, id: self.id, workspace: self.workspace.get() };
+        bell::ring(&self.state.join(layout::BELLS), message, None);
+    }
+
+    /// The orders that have come.
+    pub fn orders(&mut self) -> io::Result<Vec<Order>> {
+        let mut bytes = [0; 4_096];
+        match (&self.ctl).read(&mut bytes) {
+            Ok(len) => self.orders.extend_from_slice(&bytes[..len]),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+        Ok(ctl::take(&mut self.orders, &self.id))
+    }
+
+    /// Somebody wants to know of output behind `offset`.
+    pub fn arm(&mut self, offset: u64) {
+        if self.extent.total > offset {
+            self.ring(Kind::Output);
+        } else {
+            self.armed = Some(self.armed.map_or(offset, |armed| armed.min(offset)));
+        }
+    }
+
+    /// Moves output that is there from `source` into the log, at most `reads` buffers full.
+    /// Returns how many bytes; 0: there is none now. Ends at the end of a terminal too.
+    pub fn take_output(&mut self, mut source: &File, reads: usize) -> io::Result<u64> {
+        let before = self.extent.total;
+        if self.buffer.is_empty() {
+            self.buffer = vec![0; BUFFER_BYTES];
+        }
+        for _ in 0..reads {
+            let len = match source.read(&mut self.buffer) {
+                Ok(len) => len,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // The last slave of a terminal was closed.
+                Err(error) if error.raw_os_error() == Some(libc::EIO) => break,
+                Err(error) => return Err(error),
+            };
+            if len == 0 {
+                break;
+            }
+            let sheet = &self.sheet;
+            log::append(&self.record, &mut self.extent, &self.buffer[..len], |e| sheet.extent(e));
+            keep_last(&mut self.last, &self.buffer[..len]);
+            if len == self.buffer.len() && len < FLOOD_BYTES {
+                self.buffer = vec![0; FLOOD_BYTES];
+                // Best effort: pipes of one user are limited (pipe(7)), and terminals have none.
+                let size = nix::fcntl::FcntlArg::F_SETPIPE_SZ(4 * FLOOD_BYTES as i32);
+                let _ = nix::fcntl::fcntl(source, size);
+            }
+        }
+        let taken = self.extent.total - before;
+        if taken > 0 {
+            self.sheet.last(&self.last);
+            if self.armed.is_some_and(|offset| self.extent.total > offset) {
+                self.armed = None;
+                self.ring(Kind::Output);
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Gives the memory of a flood back.
+    pub fn calm(&mut self) {
+        self.buffer = Vec::new();
+    }
+
+    /// Notes that the tree is being ended.
+    pub fn stopping(&mut self, cause: &Cause) {
+        self.sheet.stopping(cause);
+        self.ring(Kind::Stopping);
+    }
+
+    /// Writes the end.
+    pub fn ended(&mut self, mut end: End, sync: bool) {
+        end.total = self.extent.total;
+        end.dropped = self.extent.dropped();
+        self.extent.reserved = self.extent.total;
+        self.sheet.extent(&self.extent);
+        self.sheet.end(&end);
+        if sync {
+            // The record is whole in the page cache either way; a failing disk changes nothing.
+            let _ = self.record.sync_data();
+        }
+    }
+
+    /// Where the task is in its life.
+    pub fn phase(&mut self, phase: Phase) {
+        self.sheet.phase(phase);
+    }
+}
+
+fn keep_last(last: &mut Vec<u8>, data: &[u8]) {
+    let data = &data[data.len().saturating_sub(record::LAST_BYTES)..];
+    let excess = (last.len() + data.len()).saturating_sub(record::LAST_BYTES);
+    last.drain(..excess);
+    last.extend_from_slice(data);
+}
+
+/// poll(2), again after a signal.
+pub fn poll_again(fds: &mut [PollFd], timeout: PollTimeout) -> io::Result<()> {
+    match poll(fds, timeout) {
+        Ok(_) | Err(Errno::EINTR) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}

@@ -1,0 +1,241 @@
+//! Starting a process with posix_spawn(3), and nothing else.
+//!
+//! `std::process::Command` forks instead as soon as `PATH` is changed or a hook is set, which
+//! takes time in proportion to the caller's memory (31 ms with half a gigabyte, against 0.15 ms).
+//! A spawned child also needs a session of its own, which `Command` cannot give without a hook.
+
+#![expect(unsafe_code, reason = "posix_spawn(3) is a C interface")]
+
+use std::ffi::{CStr, CString, OsStr, OsString};
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::ptr;
+
+use nix::errno::Errno;
+use nix::unistd::AccessFlags;
+
+/// What a child's descriptor is.
+#[derive(Debug)]
+pub enum Fd<'a> {
+    /// This file, opened in the child. A terminal opened so by a session's leader becomes the
+    /// session's controlling terminal.
+    Open(&'a CStr, i32),
+    /// A descriptor of ours.
+    Share(BorrowedFd<'a>),
+    /// The same as this one of the child's, listed before.
+    Same(i32),
+}
+
+/// A child to be: its program, arguments, environment and descriptors.
+#[derive(Debug)]
+pub struct Launch<'a> {
+    /// The file to execute; not searched for.
+    pub program: &'a Path,
+    /// Its arguments, its own name first.
+    pub argv: &'a [OsString],
+    /// Its whole environment.
+    pub env: &'a [(OsString, OsString)],
+    /// The directory it starts in, entered after its descriptors were opened; `None`: ours.
+    pub cwd: Option<&'a Path>,
+    /// Its descriptors, in this order; all others of ours must be close-on-exec.
+    pub fds: &'a [(i32, Fd<'a>)],
+}
+
+fn c_string(text: &OsStr) -> io::Result<CString> {
+    CString::new(text.as_bytes()).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))
+}
+
+fn check(code: i32) -> io::Result<()> {
+    if code == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(code)) }
+}
+
+impl Launch<'_> {
+    /// Starts the child in a session and process group of its own, with no signal blocked and
+    /// every one at its default; returns its pid. An error is the kernel's word on the execve(2).
+    pub fn start(&self) -> io::Result<u32> {
+        let program = c_string(self.program.as_os_str())?;
+        let cwd = self.cwd.map(|cwd| c_string(cwd.as_os_str())).transpose()?;
+        let argv: Vec<CString> = self.argv.iter().map(|a| c_string(a)).collect::<Result<_, _>>()?;
+        let env: Vec<CString> = self
+            .env
+            .iter()
+            .map(|(name, value)| {
+                let mut entry = name.clone();
+                entry.push("=");
+                entry.push(value);
+                c_string(&entry)
+            })
+            .collect::<Result<_, _>>()?;
+        let pointers = |strings: &[CString]| -> Vec<*mut libc::c_char> {
+            strings.iter().map(|s| s.as_ptr().cast_mut()).chain([ptr::null_mut()]).collect()
+        };
+        let (argv, env) = (pointers(&argv), pointers(&env));
+        let mut actions = MaybeUninit::uninit();
+        let mut attributes = MaybeUninit::uninit();
+        let mut no_signals = MaybeUninit::uninit();
+        let mut all_signals = MaybeUninit::uninit();
+        let mut pid = 0;
+        // SAFETY: both objects are initialised before anything else is done with them and
+        // destroyed before they go; every pointer handed over is to memory that outlives the
+        // call, and the two vectors end with a null pointer.
+        unsafe {
+            check(libc::posix_spawn_file_actions_init(actions.as_mut_ptr()))?;
+            check(libc::posix_spawnattr_init(attributes.as_mut_ptr()))?;
+            libc::sigemptyset(no_signals.as_mut_ptr());
+            libc::sigfillset(all_signals.as_mut_ptr());
+            let result = (|| {
+                for (number, fd) in self.fds {
+                    check(match fd {
+                        Fd::Open(path, flags) => libc::posix_spawn_file_actions_addopen(
+                            actions.as_mut_ptr(),
+                            *number,
+                            path.as_ptr(),
+                            *flags,
+                            0,
+                        ),
+                        Fd::Share(fd) => libc::posix_spawn_file_actions_adddup2(
+                            actions.as_mut_ptr(),
+                            fd.as_raw_fd(),
+                            *number,
+                        ),
+                        Fd::Same(other) => libc::posix_spawn_file_actions_adddup2(
+                            actions.as_mut_ptr(),
+                            *other,
+                            *number,
+                        ),
+                    })?;
+                }
+                check(libc::posix_spawnattr_setsigmask(
+                    attributes.as_mut_ptr(),
+                    no_signals.as_ptr(),
+                ))?;
+                check(libc::posix_spawnattr_setsigdefault(
+                    attributes.as_mut_ptr(),
+                    all_signals.as_ptr(),
+                ))?;
+                if let Some(cwd) = &cwd {
+                    check(libc::posix_spawn_file_actions_addchdir_np(
+                        actions.as_mut_ptr(),
+                        cwd.as_ptr(),
+                    ))?;
+                }
+                let flags = i32::from(libc::POSIX_SPAWN_SETSID)
+                    | libc::POSIX_SPAWN_SETSIGMASK
+                    | libc::POSIX_SPAWN_SETSIGDEF;
+                check(libc::posix_spawnattr_setflags(attributes.as_mut_ptr(), flags as i16))?;
+                check(libc::posix_spawn(
+                    &raw mut pid,
+                    program.as_ptr(),
+                    actions.as_ptr(),
+                    attributes.as_ptr(),
+                    argv.as_ptr(),
+                    env.as_ptr(),
+                ))
+            })();
+            libc::posix_spawn_file_actions_destroy(actions.as_mut_ptr());
+            libc::posix_spawnattr_destroy(attributes.as_mut_ptr());
+            result?;
+        }
+        Ok(pid as u32)
+    }
+}
+
+/// The files to try for a program's name, as execvp(3) would: itself if it has a slash, else one
+/// in each folder of `path`.
+pub fn candidates(program: &OsStr, path: Option<&OsStr>) -> Vec<PathBuf> {
+    if program.as_bytes().contains(&b'/') {
+        return vec![program.into()];
+    }
+    // The default of execvp(3) without PATH, see confstr(_CS_PATH).
+    let path = path.unwrap_or(OsStr::new("/bin:/usr/bin"));
+    std::env::split_paths(path)
+        .map(|dir| if dir.as_os_str().is_empty() { Path::new(".").into() } else { dir })
+        .map(|dir| dir.join(program))
+        .collect()
+}
+
+/// What execve(2) would certainly refuse about a file: that it is not there, or not ours to execute.
+/// `Ok` promises nothing: an interpreter may be missing, or this question is not the one that fails.
+pub fn probe(candidate: &Path) -> io::Result<()> {
+    match nix::unistd::eaccess(candidate, AccessFlags::X_OK) {
+        // A folder one may search passes for a file one may execute.
+        Ok(()) if candidate.is_dir() => Err(io::Error::from_raw_os_error(libc::EACCES)),
+        Err(errno @ (Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES)) => Err(errno.into()),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(program: &str, argv: &[&str]) -> io::Result<i32> {
+        let argv: Vec<OsString> = argv.iter().map(OsString::from).collect();
+        let fds = [(0, Fd::Open(c"/dev/null", libc::O_RDONLY))];
+        let launch = Launch {
+            program: Path::new(program),
+            argv: &argv,
+            env: &[("A".into(), "b".into())],
+            cwd: None,
+            fds: &fds,
+        };
+        let pid = nix::unistd::Pid::from_raw(launch.start()? as i32);
+        let status = nix::sys::wait::waitpid(pid, None)?;
+        let nix::sys::wait::WaitStatus::Exited(_, code) = status else { panic!("{status:?}") };
+        Ok(code)
+    }
+
+    #[test]
+    fn a_child_has_its_own_session_and_just_its_environment() {
+        let script =
+            r#"[ "$(ps -o sid= -p $$ | tr -d ' ')" = "$$" ] && [ "$A" = b ] && [ -z "$HOME" ]"#;
+        assert_eq!(run("/bin/sh", &["sh", "-c", script]).unwrap(), 0);
+    }
+
+    #[test]
+    fn the_kernels_word_on_a_bad_program_comes_back() {
+        assert_eq!(run("/no/such", &["x"]).unwrap_err().raw_os_error(), Some(libc::ENOENT));
+        assert_eq!(run("/etc/passwd", &["x"]).unwrap_err().raw_os_error(), Some(libc::EACCES));
+        assert_eq!(run("/bin/sh", &["a\0b"]).unwrap_err().raw_os_error(), Some(libc::EINVAL));
+    }
+
+    #[test]
+    fn a_name_is_searched_for_like_execvp_does() {
+        let found = candidates(OsStr::new("cc"), Some(OsStr::new("/a::/b")));
+        assert_eq!(found, [Path::new("/a/cc"), Path::new("./cc"), Path::new("/b/cc")]);
+        assert_eq!(candidates(OsStr::new("./cc"), None), [Path::new("./cc")]);
+    }
+    #[test]
+    fn probing_and_executing_give_the_same_errors() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("folder");
+        std::fs::create_dir(&folder).unwrap();
+        for (program, errno) in [
+            (dir.path().join("missing"), Some(libc::ENOENT)),
+            (PathBuf::from("/etc/passwd/x"), Some(libc::ENOTDIR)),
+            (PathBuf::from("/etc/passwd"), Some(libc::EACCES)),
+            (folder, Some(libc::EACCES)),
+            (PathBuf::from("/bin/true"), None),
+        ] {
+            let executed = run(program.to_str().unwrap(), &["x"]).err();
+            let probed = probe(&program).err();
+            assert_eq!(executed.and_then(|error| error.raw_os_error()), errno, "{program:?}");
+            assert_eq!(probed.and_then(|error| error.raw_os_error()), errno, "{program:?}");
+        }
+    }
+
+    #[test]
+    fn a_probe_leaves_it_to_the_kernel_to_refuse_what_it_is_not_sure_of() {
+        let dir = tempfile::tempdir().unwrap();
+        let script = dir.path().join("script");
+        std::fs::write(&script, "#!/no/such/interpreter\n").unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&script, mode).unwrap();
+        assert!(probe(&script).is_ok());
+        let error = run(script.to_str().unwrap(), &["x"]).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ENOENT));
+    }
+}

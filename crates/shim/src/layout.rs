@@ -1,0 +1,68 @@
+//! Where everything lies in the state directory.
+//!
+//! ```text
+//! meanwhile.db        the ledger
+//! bin/                the shim's own binary, one for each version in use
+//! bells/<uuid>        a FIFO for each process that wants to be woken (see `bell`)
+//! attached/<hash>     locked by each daemon of a workspace; what lingering looks at
+//! live/<id>/          a task that is not yet in the ledger as ended, or that has survivors
+//!     spec            what to run
+//!     record          the record and, behind it, the log
+//!     ctl             the FIFO through which its shim takes orders
+//!     stdin           the FIFO that is, or feeds, its standard input
+//! live/.<id>.<bell>/  the folder of an idle shim that waits for the owner of that bell; renaming
+//!                     it publishes the task
+//! done/<id>           the record and log of an ended task
+//! ```
+//!
+//! The folder of an ended task becomes the next idle shim's: some file systems take milliseconds to
+//! delete a file or make a new one, and a rename costs them nothing.
+
+use std::path::{Path, PathBuf};
+
+/// The ledger.
+pub const LEDGER: &str = "meanwhile.db";
+/// The folder of doorbells.
+pub const BELLS: &str = "bells";
+/// The folder of the lock files that daemons hold.
+pub const ATTACHED: &str = "attached";
+/// The folder of tasks under way.
+pub const LIVE: &str = "live";
+/// The folder of ended tasks.
+pub const DONE: &str = "done";
+/// The folder of shim binaries.
+pub const BIN: &str = "bin";
+/// In a task's folder: what to run.
+pub const SPEC: &str = "spec";
+/// In a task's folder: the record and the log.
+pub const RECORD: &str = "record";
+/// In a task's folder: the FIFO of orders to its shim.
+pub const CTL: &str = "ctl";
+/// In a task's folder: the FIFO of its standard input.
+pub const STDIN: &str = "stdin";
+/// The environment variable that marks a task's processes, so that they are found again after
+/// their shim was killed.
+pub const TASK_ID_VARIABLE: &str = "MEANWHILE_TASK_ID";
+
+/// A workspace's short name: FNV-1a (64 bits) of its path. Stable across versions, unlike the
+/// standard library's hashers; a collision would only make two workspaces linger together.
+pub fn workspace_hash(workspace: &Path) -> u64 {
+    use std::os::unix::ffi::OsStrExt;
+    workspace.as_os_str().as_bytes().iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+/// Takes a task's folder away. Two processes may do so at once, and each must get to the end: a
+/// walk that stops at the first file somebody else took would leave the others.
+pub fn remove_folder(folder: &Path) {
+    for name in [CTL, STDIN, RECORD, SPEC] {
+        let _ = std::fs::remove_file(folder.join(name));
+    }
+    let _ = std::fs::remove_dir(folder);
+}
+
+/// The lock file of a workspace's daemons.
+pub fn attached(state: &Path, workspace: u64) -> PathBuf {
+    state.join(ATTACHED).join(format!("{workspace:016x}"))
+}

@@ -1,0 +1,172 @@
+//! Starting the leader: the process whose end is the task's end.
+
+use std::collections::BTreeMap;
+use std::ffi::{CString, OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::time::Duration;
+
+use meanwhile_shim::launch::{self, Fd, Launch};
+use meanwhile_shim::layout;
+use meanwhile_shim::output;
+use meanwhile_shim::record::Exit;
+use meanwhile_shim::spec::{Spec, Stdin};
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+use nix::pty::{Winsize, openpty};
+
+use crate::input::Input;
+
+/// Waits between attempts while the machine is short of processes or memory: 0.6 s in all, so
+/// that a passing shortage ends nobody's task.
+const RETRIES: [Duration; 4] = [
+    Duration::from_millis(20),
+    Duration::from_millis(60),
+    Duration::from_millis(160),
+    Duration::from_millis(360),
+];
+
+/// A leader that runs.
+pub struct Leader {
+    /// Its pid.
+    pub pid: u32,
+    /// The master side of its terminal.
+    pub terminal: Option<File>,
+    /// Its standard input, as far as it comes through the shim.
+    pub input: Input,
+}
+
+/// Starts the leader. An error is the kernel's word.
+pub fn start(spec: &Spec, pipe: &File) -> io::Result<Leader> {
+    let pipe = CString::new(output::path_for_child(pipe))?;
+    let env = environment(spec);
+    match spec.stdin {
+        Stdin::Null => {
+            let fds = [
+                (0, Fd::Open(c"/dev/null", libc::O_RDONLY)),
+                (1, Fd::Open(&pipe, libc::O_RDWR)),
+                (2, Fd::Same(1)),
+            ];
+            Ok(Leader { pid: exec(spec, &env, &fds)?, terminal: None, input: Input::None })
+        }
+        Stdin::Pipe => {
+            let (reader, writer) = crate::input::open_pipe()?;
+            let fds = [
+                (0, Fd::Open(c"stdin", libc::O_RDONLY)),
+                (1, Fd::Open(&pipe, libc::O_RDWR)),
+                (2, Fd::Same(1)),
+            ];
+            let pid = exec(spec, &env, &fds)?;
+            drop(reader);
+            Ok(Leader { pid, terminal: None, input: Input::Pipe(Some(writer)) })
+        }
+        Stdin::Pty { rows, cols } => {
+            let size = Winsize { ws_row: rows, ws_col: cols, ws_xpixel: 0, ws_ypixel: 0 };
+            let pty = openpty(&size, None)?;
+            for fd in [&pty.master, &pty.slave] {
+                fcntl(fd.as_fd(), FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+            }
+            fcntl(pty.master.as_fd(), FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+            let name = nix::unistd::ttyname(pty.slave.as_fd())?;
+            let name = CString::new(name.into_os_string().into_encoded_bytes())?;
+            // The leader opens the terminal itself, as the leader of a new session, and so makes
+            // it its controlling terminal.
+            let fds = [(0, Fd::Open(&name, libc::O_RDWR)), (1, Fd::Same(0)), (2, Fd::Same(0))];
+            let pid = exec(spec, &env, &fds)?;
+            let terminal = File::from(pty.master);
+            let input = Input::Terminal { fifo: crate::input::open_fifo()?, waiting: Vec::new() };
+            Ok(Leader { pid, terminal: Some(terminal), input })
+        }
+    }
+}
+
+fn environment(spec: &Spec) -> Vec<(OsString, OsString)> {
+    let mut env: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
+    if matches!(spec.stdin, Stdin::Pty { .. }) {
+        env.entry("TERM".into()).or_insert_with(|| "xterm-256color".into());
+    }
+    for (name, value) in &spec.env {
+        match value {
+            Some(value) => env.insert(name.clone(), value.clone()),
+            None => env.remove(name),
+        };
+    }
+    env.insert(layout::TASK_ID_VARIABLE.into(), spec.id.clone().into());
+    env.into_iter().collect()
+}
+
+fn exec(spec: &Spec, env: &[(OsString, OsString)], fds: &[(i32, Fd)]) -> io::Result<u32> {
+    let program = spec.argv.first().map_or(OsStr::new(""), OsString::as_os_str);
+    let path = env.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_os_str());
+    let mut error = io::Error::from_raw_os_error(libc::ENOENT);
+    let searched = !program.as_encoded_bytes().contains(&b'/');
+    for candidate in launch::candidates(program, path) {
+        // A search asks the files first: each start that fails costs as much as one that does not.
+        let asked = if searched { launch::probe(&spec.cwd.join(&candidate)) } else { Ok(()) };
+        match asked.and_then(|()| exec_patiently(&candidate, spec, env, fds)) {
+            Ok(pid) => return Ok(pid),
+            Err(new) => match new.raw_os_error() {
+                Some(libc::ENOENT | libc::ENOTDIR) if searched => {}
+                // As execvp(3): go on looking, but say this in the end.
+                Some(libc::EACCES) => error = new,
+                Some(_) | None => return Err(new),
+            },
+        }
+    }
+    Err(error)
+}
+
+fn exec_patiently(
+    program: &Path,
+    spec: &Spec,
+    env: &[(OsString, OsString)],
+    fds: &[(i32, Fd)],
+) -> io::Result<u32> {
+    let launch = Launch { program, argv: &spec.argv, env, cwd: Some(&spec.cwd), fds };
+    for wait in RETRIES {
+        match launch.start() {
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ENOMEM)) => {
+                std::thread::sleep(wait);
+            }
+            result => return result,
+        }
+    }
+    launch.start()
+}
+
+/// The status of a child that ended, which stays a zombie; `None` while it runs.
+///
+/// nix's `waitid` knows no real-time signal, and a child may die of one.
+#[expect(unsafe_code, reason = "waitid(2) is a C interface")]
+pub fn exit_of(pid: u32) -> Option<Exit> {
+    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: an all-zero siginfo_t is a valid one, and the call writes nothing else. The status
+    // is a field of the union's variant that SIGCHLD fills.
+    unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        if libc::waitid(libc::P_PID, pid, &raw mut info, flags) != 0 || info.si_pid() == 0 {
+            return None;
+        }
+        match info.si_code {
+            libc::CLD_EXITED => Some(Exit::Code(info.si_status())),
+            _ => Some(Exit::Signal(info.si_status())),
+        }
+    }
+}
+
+/// The status that waitpid(2) gave somebody else.
+pub fn exit_of_raw(status: i32) -> Exit {
+    if libc::WIFEXITED(status) {
+        Exit::Code(libc::WEXITSTATUS(status))
+    } else {
+        Exit::Signal(libc::WTERMSIG(status))
+    }
+}
+
+/// Reaps one child that ended, whoever it is.
+#[expect(unsafe_code, reason = "nix's waitpid knows no real-time signal")]
+pub fn reap_any() -> bool {
+    // SAFETY: a null status pointer is allowed (wait(2)).
+    unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) > 0 }
+}

@@ -1,0 +1,90 @@
+//! The record's header as shared memory: the one place that handles raw memory.
+//!
+//! Only the shim maps a record, and it alone writes it. Readers use pread(2).
+
+#![expect(unsafe_code, reason = "a shared mapping has no safe interface")]
+
+use std::fs::File;
+use std::io;
+use std::num::NonZeroUsize;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use nix::sys::mman::{MapFlags, ProtFlags, mmap};
+
+/// A file's first bytes, shared with everybody who reads the file.
+#[derive(Debug)]
+pub struct Map {
+    start: NonNull<u8>,
+    len: usize,
+}
+
+impl Map {
+    /// Maps the first `len` bytes. They must be allocated already, or a full disk would turn a
+    /// store into SIGBUS.
+    pub fn new(file: &File, len: usize) -> io::Result<Self> {
+        let size = NonZeroUsize::new(len).ok_or(io::ErrorKind::InvalidInput)?;
+        let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: a new mapping at an address of the kernel's choice aliases nothing of ours.
+        let start = unsafe { mmap(None, size, access, MapFlags::MAP_SHARED, file, 0) }?;
+        Ok(Self { start: start.cast(), len })
+    }
+
+    fn at(&self, offset: usize, size: usize) -> NonNull<u8> {
+        assert!(offset + size <= self.len && offset.is_multiple_of(size), "inside the mapping");
+        // SAFETY: the assertion keeps the address inside the mapping, which lives as long as the
+        // process (it is never unmapped).
+        unsafe { self.start.add(offset) }
+    }
+
+    /// The 64 bits at `offset`, a multiple of 8.
+    pub fn u64(&self, offset: usize) -> &AtomicU64 {
+        // SAFETY: `at` checked bounds and alignment; every access through this type to these
+        // bytes is atomic or happens before the record is published.
+        unsafe { self.at(offset, 8).cast::<AtomicU64>().as_ref() }
+    }
+
+    /// The 32 bits at `offset`, a multiple of 4.
+    pub fn u32(&self, offset: usize) -> &AtomicU32 {
+        // SAFETY: as for `u64`.
+        unsafe { self.at(offset, 4).cast::<AtomicU32>().as_ref() }
+    }
+
+    /// Copies bytes in. Readers must have another way to know that they are whole (a checksum, or
+    /// a field stored afterwards).
+    pub fn write(&mut self, offset: usize, bytes: &[u8]) {
+        assert!(offset + bytes.len() <= self.len, "inside the mapping");
+        // SAFETY: the range is inside the mapping and `bytes` is not: a shared mapping is never
+        // handed out as a slice.
+        unsafe {
+            std::ptr::copy_nonoverlapping(
+                bytes.as_ptr(),
+                self.start.add(offset).as_ptr(),
+                bytes.len(),
+            );
+        }
+    }
+
+    /// Copies bytes out.
+    pub fn read(&self, offset: usize, bytes: &mut [u8]) {
+        assert!(offset + bytes.len() <= self.len, "inside the mapping");
+        // SAFETY: as for `write`, the other way round.
+        unsafe {
+            std::ptr::copy_nonoverlapping(
+                self.start.add(offset).as_ptr(),
+                bytes.as_mut_ptr(),
+                bytes.len(),
+            );
+        }
+    }
+
+    /// Stores 64 bits so that whoever sees them sees what was stored before.
+    pub fn store_u64(&self, offset: usize, value: u64) {
+        self.u64(offset).store(value.to_le(), Ordering::Release);
+    }
+
+    /// Stores 32 bits, likewise.
+    pub fn store_u32(&self, offset: usize, value: u32) {
+        self.u32(offset).store(value.to_le(), Ordering::Release);
+    }
+}

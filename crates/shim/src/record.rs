@@ -1,0 +1,567 @@
+//! The record of a task: who supervises it, how much it wrote, and how it ended.
+//!
+//! The first [`HEADER_BYTES`] of the file `record`, allocated before the task starts, because an
+//! allocated record can be written on a full disk. The end is written once, sealed by a CRC and
+//! published by the phase. A record is never guessed: what does not parse is not an end.
+//!
+//! All numbers are little-endian. Version 1:
+//!
+//! | at | bytes | what |
+//! |---|---|---|
+//! | 0 | 8 | magic and version, `MWTASK01` |
+//! | 8 | 4 | phase: 0 idle, 1 starting, 2 running, 3 stopping, 4 ended |
+//! | 12 | 4 | flags: 1 = waits for input |
+//! | 16 | 4, 4, 8 | the shim's pid, the leader's pid, the leader's start time |
+//! | 32 | 16 | boot id |
+//! | 48 | 8 × 6 | log: total, head length, tail start, head capacity, tail capacity, reserved |
+//! | 96 | 8, 8 | the inode of the pipe that is its output, pad |
+//! | 112 | 1, 1, 2 | stop: actor, pad, message length |
+//! | 116 | 512 | stop: message |
+//! | 636 | 4 | length of the last bytes |
+//! | 640 | 3 968 | the end, see [`End`] |
+//! | 4 608 | 2 048 | the last bytes written, whatever became of the log |
+//! | 8 192 | | the log |
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use crate::log::Extent;
+use crate::map::Map;
+
+/// Bytes before the log.
+pub const HEADER_BYTES: usize = 8_192;
+/// Bytes of a message in a record.
+pub const MESSAGE_BYTES: usize = 512;
+/// Survivors named in a record.
+pub const SURVIVORS_MAX: usize = 16;
+/// Bytes of a survivor's command.
+pub const SURVIVOR_BYTES: usize = 200;
+/// Bytes of the very end of the output kept in the header.
+pub const LAST_BYTES: usize = 2_048;
+
+pub(crate) const MAGIC: &[u8; 8] = b"MWTASK01";
+pub(crate) const AT_PHASE: usize = 8;
+pub(crate) const AT_FLAGS: usize = 12;
+pub(crate) const AT_SHIM_PID: usize = 16;
+pub(crate) const AT_LEADER_PID: usize = 20;
+pub(crate) const AT_LEADER_START: usize = 24;
+pub(crate) const AT_BOOT_ID: usize = 32;
+pub(crate) const AT_TOTAL: usize = 48;
+pub(crate) const AT_HEAD_LEN: usize = 56;
+pub(crate) const AT_TAIL_FROM: usize = 64;
+pub(crate) const AT_HEAD_CAP: usize = 72;
+pub(crate) const AT_TAIL_CAP: usize = 80;
+pub(crate) const AT_RESERVED: usize = 88;
+pub(crate) const AT_PIPE: usize = 96;
+pub(crate) const AT_STOP: usize = 112;
+pub(crate) const AT_LAST_LEN: usize = 636;
+pub(crate) const AT_END: usize = 640;
+pub(crate) const END_BYTES: usize = 3_968;
+pub(crate) const AT_LAST: usize = 4_608;
+pub(crate) const FLAG_STALLED: u32 = 1;
+
+const SURVIVOR_SLOT: usize = SURVIVOR_BYTES + 8;
+const END_SURVIVORS: usize = 80 + MESSAGE_BYTES;
+const _: () = assert!(END_SURVIVORS + SURVIVORS_MAX * SURVIVOR_SLOT <= END_BYTES);
+const _: () = assert!(AT_END + END_BYTES == AT_LAST && AT_LAST + LAST_BYTES <= HEADER_BYTES);
+
+/// Where a task is in its life, in its supervisor's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Phase {
+    /// The shim waits for a task.
+    Idle = 0,
+    /// It has one and is about to start the leader.
+    Starting = 1,
+    /// The leader runs.
+    Running = 2,
+    /// The tree is being ended.
+    Stopping = 3,
+    /// The end is written.
+    Ended = 4,
+}
+
+impl Phase {
+    fn from_u32(value: u32) -> Option<Self> {
+        [Self::Idle, Self::Starting, Self::Running, Self::Stopping, Self::Ended]
+            .into_iter()
+            .find(|phase| *phase as u32 == value)
+    }
+}
+
+/// Who asked for an end. The numbers are the file's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Actor {
+    /// A person or program.
+    Client = 1,
+    /// A model.
+    Agent = 2,
+    /// The task's deadline.
+    Deadline = 3,
+    /// No daemon for the linger time.
+    Linger = 4,
+    /// A limit of the machine.
+    Limit = 5,
+    /// The daemon or the shim.
+    Daemon = 6,
+}
+
+impl Actor {
+    /// The actor of this number.
+    pub fn from_u8(value: u8) -> Option<Self> {
+        [Self::Client, Self::Agent, Self::Deadline, Self::Linger, Self::Limit, Self::Daemon]
+            .into_iter()
+            .find(|actor| *actor as u8 == value)
+    }
+}
+
+/// Who asked for an end, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cause {
+    /// Who.
+    pub actor: Actor,
+    /// Why, cut to [`MESSAGE_BYTES`].
+    pub message: String,
+}
+
+/// What kind of end it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Outcome {
+    /// By itself.
+    Exited = 0,
+    /// Stopped on somebody's word.
+    Stopped = 1,
+    /// By its deadline.
+    TimedOut = 2,
+    /// The supervisor that knew is gone.
+    Lost = 3,
+}
+
+/// The leader's wait status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// `_exit` with this code.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+    /// It was never started: errno(3).
+    NotStarted(i32),
+    /// Not known.
+    Unknown,
+}
+
+/// A descendant that outlived the leader.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Survivor {
+    /// Its process id.
+    pub pid: u32,
+    /// Its command line, cut to [`SURVIVOR_BYTES`].
+    pub command: String,
+}
+
+/// How a task ended. Written once.
+///
+/// In the file: CRC-32 (4) of the rest, outcome (1), exit kind (1), cause's actor or 0 (1), pad
+/// (1), exit value (4), pad (4), ended at (8), duration (8), total (8), dropped (8), pad (24), message
+/// length (2), survivors (2), pad (4), message (512), survivors of 208 bytes each: pid (4), length
+/// (2), pad (2), command (200).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct End {
+    /// What kind of end.
+    pub outcome: Outcome,
+    /// The kernel's word.
+    pub exit: Exit,
+    /// Why, where it was not the command's own.
+    pub cause: Option<Cause>,
+    /// When, in milliseconds since the epoch.
+    pub at_ms: i64,
+    /// How long it ran, in nanoseconds of the monotonic clock.
+    pub duration_ns: u64,
+    /// Bytes written until then.
+    pub total: u64,
+    /// Bytes of these not kept.
+    pub dropped: u64,
+    /// Who outlived the leader.
+    pub survivors: Vec<Survivor>,
+}
+
+/// A record as read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Where the task is in its life.
+    pub phase: Phase,
+    /// It waits for input.
+    pub stalled: bool,
+    /// Its supervisor.
+    pub shim_pid: u32,
+    /// Its leader; 0 before the start.
+    pub leader_pid: u32,
+    /// The leader's start time, see [`crate::clock::start_time`].
+    pub leader_start: u64,
+    /// The boot it runs in.
+    pub boot_id: [u8; 16],
+    /// The inode of the pipe that is its output; 0 where that is a terminal.
+    pub pipe: u64,
+    /// What of its output lies where.
+    pub extent: Extent,
+    /// Who asked for its end; set from phase stopping on.
+    pub stop: Option<Cause>,
+    /// Its last bytes of output.
+    pub last: Vec<u8>,
+    /// The end, from phase ended on.
+    pub end: Option<End>,
+}
+
+/// The bytes are not a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordError {
+    /// Shorter than a header.
+    Short,
+    /// Another magic number or version.
+    Magic,
+    /// A number outside its range.
+    Range(&'static str),
+    /// The end's checksum is wrong.
+    Checksum,
+}
+
+impl std::fmt::Display for RecordError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Short => f.write_str("the record is shorter than its header"),
+            Self::Magic => f.write_str("not a record of this version"),
+            Self::Range(field) => write!(f, "the record's {field} is out of range"),
+            Self::Checksum => f.write_str("the checksum of the record's end is wrong"),
+        }
+    }
+}
+
+impl std::error::Error for RecordError {}
+
+fn u16_at(bytes: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes([bytes[at], bytes[at + 1]])
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
+}
+
+fn text_at(bytes: &[u8], at: usize, len: usize) -> String {
+    String::from_utf8_lossy(&bytes[at..at + len]).into_owned()
+}
+
+/// `text` cut to `max` bytes at a character's boundary.
+pub(crate) fn cut(text: &str, max: usize) -> &str {
+    &text[..text.floor_char_boundary(max)]
+}
+
+/// Reads a record from the first [`HEADER_BYTES`] of its file.
+pub fn parse(bytes: &[u8]) -> Result<Record, RecordError> {
+    let bytes = bytes.get(..HEADER_BYTES).ok_or(RecordError::Short)?;
+    if &bytes[..8] != MAGIC {
+        return Err(RecordError::Magic);
+    }
+    let phase = Phase::from_u32(u32_at(bytes, AT_PHASE)).ok_or(RecordError::Range("phase"))?;
+    let stop = match bytes[AT_STOP] {
+        0 => None,
+        actor => {
+            let len = usize::from(u16_at(bytes, AT_STOP + 2));
+            if len > MESSAGE_BYTES {
+                return Err(RecordError::Range("stop message"));
+            }
+            let actor = Actor::from_u8(actor).ok_or(RecordError::Range("stop actor"))?;
+            Some(Cause { actor, message: text_at(bytes, AT_STOP + 4, len) })
+        }
+    };
+    let last_len = u32_at(bytes, AT_LAST_LEN) as usize;
+    if last_len > LAST_BYTES {
+        return Err(RecordError::Range("length of the last bytes"));
+    }
+    let extent = Extent {
+        total: u64_at(bytes, AT_TOTAL),
+        head_len: u64_at(bytes, AT_HEAD_LEN),
+        tail_from: u64_at(bytes, AT_TAIL_FROM),
+        head_cap: u64_at(bytes, AT_HEAD_CAP),
+        tail_cap: u64_at(bytes, AT_TAIL_CAP),
+        reserved: u64_at(bytes, AT_RESERVED),
+    };
+    if extent.head_cap > i64::MAX as u64 / 4 || extent.tail_cap > i64::MAX as u64 / 4 {
+        return Err(RecordError::Range("log capacity"));
+    }
+    Ok(Record {
+        phase,
+        stalled: u32_at(bytes, AT_FLAGS) & FLAG_STALLED != 0,
+        shim_pid: u32_at(bytes, AT_SHIM_PID),
+        leader_pid: u32_at(bytes, AT_LEADER_PID),
+        leader_start: u64_at(bytes, AT_LEADER_START),
+        boot_id: bytes[AT_BOOT_ID..AT_BOOT_ID + 16].try_into().expect("sixteen bytes"),
+        pipe: u64_at(bytes, AT_PIPE),
+        extent,
+        stop,
+        last: bytes[AT_LAST..AT_LAST + last_len].to_vec(),
+        end: match phase {
+            Phase::Ended => Some(End::parse(&bytes[AT_END..AT_END + END_BYTES])?),
+            Phase::Idle | Phase::Starting | Phase::Running | Phase::Stopping => None,
+        },
+    })
+}
+
+/// Reads the record of an open file.
+pub fn read(file: &File) -> io::Result<Record> {
+    let mut bytes = vec![0; HEADER_BYTES];
+    file.read_exact_at(&mut bytes, 0)?;
+    parse(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
+/// A record under its supervisor's pen.
+#[derive(Debug)]
+pub struct Sheet {
+    map: Map,
+}
+
+impl Sheet {
+    /// Begins the record of this file, whose header must be allocated.
+    pub fn create(file: &File) -> io::Result<Self> {
+        let mut sheet = Self::open(file)?;
+        sheet.map.write(0, MAGIC);
+        sheet.map.write(AT_BOOT_ID, &crate::clock::boot_id());
+        Ok(sheet)
+    }
+
+    /// Goes on with the record of this file, which is now this process's.
+    pub fn open(file: &File) -> io::Result<Self> {
+        let sheet = Self { map: Map::new(file, HEADER_BYTES)? };
+        sheet.map.store_u32(AT_SHIM_PID, std::process::id());
+        Ok(sheet)
+    }
+
+    /// Sets the phase.
+    pub fn phase(&self, phase: Phase) {
+        self.map.store_u32(AT_PHASE, phase as u32);
+    }
+
+    /// Names the leader.
+    pub fn leader(&self, pid: u32, start_time: u64) {
+        self.map.store_u64(AT_LEADER_START, start_time);
+        self.map.store_u32(AT_LEADER_PID, pid);
+        self.phase(Phase::Running);
+    }
+
+    /// Names the pipe of its output.
+    pub fn pipe(&self, inode: u64) {
+        self.map.store_u64(AT_PIPE, inode);
+    }
+
+    /// Says what is in the log.
+    pub fn extent(&self, extent: &Extent) {
+        // `reserved` first: who sees a new total must see what it overwrote.
+        self.map.store_u64(AT_RESERVED, extent.reserved);
+        self.map.store_u64(AT_TAIL_FROM, extent.tail_from);
+        self.map.store_u64(AT_HEAD_CAP, extent.head_cap);
+        self.map.store_u64(AT_TAIL_CAP, extent.tail_cap);
+        self.map.store_u64(AT_HEAD_LEN, extent.head_len);
+        self.map.store_u64(AT_TOTAL, extent.total);
+    }
+
+    /// Keeps the last bytes of the output.
+    pub fn last(&mut self, bytes: &[u8]) {
+        let bytes = &bytes[bytes.len().saturating_sub(LAST_BYTES)..];
+        self.map.write(AT_LAST, bytes);
+        self.map.store_u32(AT_LAST_LEN, bytes.len() as u32);
+    }
+
+    /// Says whether the task waits for input.
+    pub fn stalled(&self, stalled: bool) {
+        self.map.store_u32(AT_FLAGS, if stalled { FLAG_STALLED } else { 0 });
+    }
+
+    /// Notes who wants the end.
+    pub fn stopping(&mut self, cause: &Cause) {
+        let message = cut(&cause.message, MESSAGE_BYTES).as_bytes();
+        self.map.write(AT_STOP + 4, message);
+        self.map.write(AT_STOP + 2, &(message.len() as u16).to_le_bytes());
+        self.map.write(AT_STOP, &[cause.actor as u8]);
+        self.phase(Phase::Stopping);
+    }
+
+    /// Writes the end and publishes it.
+    pub fn end(&mut self, end: &End) {
+        self.map.write(AT_END, &end.to_bytes());
+        self.phase(Phase::Ended);
+    }
+}
+
+impl End {
+    /// The end as its file holds it.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = vec![0; END_BYTES];
+        let (kind, value) = match self.exit {
+            Exit::Code(code) => (0, code),
+            Exit::Signal(signal) => (1, signal),
+            Exit::NotStarted(errno) => (2, errno),
+            Exit::Unknown => (3, 0),
+        };
+        bytes[4] = self.outcome as u8;
+        bytes[5] = kind;
+        bytes[8..12].copy_from_slice(&value.to_le_bytes());
+        let numbers = [self.at_ms as u64, self.duration_ns, self.total, self.dropped];
+        for (i, number) in numbers.into_iter().enumerate() {
+            bytes[16 + 8 * i..24 + 8 * i].copy_from_slice(&number.to_le_bytes());
+        }
+        if let Some(cause) = &self.cause {
+            let message = cut(&cause.message, MESSAGE_BYTES).as_bytes();
+            bytes[6] = cause.actor as u8;
+            bytes[72..74].copy_from_slice(&(message.len() as u16).to_le_bytes());
+            bytes[80..80 + message.len()].copy_from_slice(message);
+        }
+        let survivors = &self.survivors[..self.survivors.len().min(SURVIVORS_MAX)];
+        bytes[74..76].copy_from_slice(&(survivors.len() as u16).to_le_bytes());
+        for (i, survivor) in survivors.iter().enumerate() {
+            let at = END_SURVIVORS + i * SURVIVOR_SLOT;
+            let command = cut(&survivor.command, SURVIVOR_BYTES).as_bytes();
+            bytes[at..at + 4].copy_from_slice(&survivor.pid.to_le_bytes());
+            bytes[at + 4..at + 6].copy_from_slice(&(command.len() as u16).to_le_bytes());
+            bytes[at + 8..at + 8 + command.len()].copy_from_slice(command);
+        }
+        let crc = crc32fast::hash(&bytes[4..]);
+        bytes[..4].copy_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Self, RecordError> {
+        if u32_at(bytes, 0) != crc32fast::hash(&bytes[4..]) {
+            return Err(RecordError::Checksum);
+        }
+        let outcome = [Outcome::Exited, Outcome::Stopped, Outcome::TimedOut, Outcome::Lost]
+            .into_iter()
+            .find(|outcome| *outcome as u8 == bytes[4])
+            .ok_or(RecordError::Range("outcome"))?;
+        let value = u32_at(bytes, 8) as i32;
+        let exit = match bytes[5] {
+            0 => Exit::Code(value),
+            1 => Exit::Signal(value),
+            2 => Exit::NotStarted(value),
+            3 => Exit::Unknown,
+            _ => return Err(RecordError::Range("exit")),
+        };
+        let message_len = usize::from(u16_at(bytes, 72));
+        let survivors = usize::from(u16_at(bytes, 74));
+        if message_len > MESSAGE_BYTES || survivors > SURVIVORS_MAX {
+            return Err(RecordError::Range("lengths"));
+        }
+        let cause = match bytes[6] {
+            0 => None,
+            actor => Some(Cause {
+                actor: Actor::from_u8(actor).ok_or(RecordError::Range("actor"))?,
+                message: text_at(bytes, 80, message_len),
+            }),
+        };
+        let survivors = (0..survivors)
+            .map(|i| {
+                let at = END_SURVIVORS + i * SURVIVOR_SLOT;
+                let len = usize::from(u16_at(bytes, at + 4));
+                if len > SURVIVOR_BYTES {
+                    return Err(RecordError::Range("survivor"));
+                }
+                Ok(Survivor { pid: u32_at(bytes, at), command: text_at(bytes, at + 8, len) })
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            outcome,
+            exit,
+            cause,
+            at_ms: u64_at(bytes, 16) as i64,
+            duration_ns: u64_at(bytes, 24),
+            total: u64_at(bytes, 32),
+            dropped: u64_at(bytes, 40),
+            survivors,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn end(exit: Exit, message: &str, survivors: usize) -> End {
+        End {
+            outcome: Outcome::Stopped,
+            exit,
+            cause: Some(Cause { actor: Actor::Client, message: message.to_owned() }),
+            at_ms: 1_763_800_000_123,
+            duration_ns: 92_400_000_000,
+            total: 10,
+            dropped: 3,
+            survivors: (0..survivors)
+                .map(|i| Survivor { pid: i as u32 + 2, command: format!("server {i}") })
+                .collect(),
+        }
+    }
+
+    fn header(end: &End) -> Vec<u8> {
+        let mut bytes = vec![0; HEADER_BYTES];
+        bytes[..8].copy_from_slice(MAGIC);
+        bytes[AT_PHASE] = Phase::Ended as u8;
+        bytes[AT_END..AT_END + END_BYTES].copy_from_slice(&end.to_bytes());
+        bytes
+    }
+
+    #[test]
+    fn an_end_reads_back_as_written() {
+        for exit in
+            [Exit::Code(0), Exit::Code(255), Exit::Signal(9), Exit::NotStarted(2), Exit::Unknown]
+        {
+            for survivors in [0, 1, SURVIVORS_MAX] {
+                let end = end(exit, "asked for by the editor", survivors);
+                assert_eq!(parse(&header(&end)).unwrap().end, Some(end));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_is_cut_at_a_character() {
+        let record = parse(&header(&end(Exit::Code(1), &"é".repeat(400), 40))).unwrap();
+        let end = record.end.unwrap();
+        assert_eq!(end.cause.unwrap().message, "é".repeat(256));
+        assert_eq!(end.survivors.len(), SURVIVORS_MAX);
+    }
+
+    #[test]
+    fn one_flipped_bit_is_not_an_end() {
+        let good = header(&end(Exit::Code(0), "x", 2));
+        for at in [AT_END, AT_END + 4, AT_END + 8, AT_END + 80, AT_END + END_BYTES - 1] {
+            let mut bad = good.clone();
+            bad[at] ^= 1;
+            assert_eq!(parse(&bad), Err(RecordError::Checksum), "byte {at}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_parser_panic(
+            mut bytes in proptest::collection::vec(any::<u8>(), HEADER_BYTES),
+            magic: bool,
+            phase in 0u8..6,
+            sealed: bool,
+        ) {
+            if magic {
+                bytes[..8].copy_from_slice(MAGIC);
+                bytes[AT_PHASE..AT_PHASE + 4].copy_from_slice(&[phase, 0, 0, 0]);
+                bytes[AT_STOP] %= 8;
+            }
+            if sealed {
+                let crc = crc32fast::hash(&bytes[AT_END + 4..AT_END + END_BYTES]);
+                bytes[AT_END..AT_END + 4].copy_from_slice(&crc.to_le_bytes());
+            }
+            let _ = parse(&bytes);
+        }
+    }
+}

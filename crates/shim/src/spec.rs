@@ -1,0 +1,289 @@
+//! What to run, as the daemon writes it and as shims and late readers find it.
+//!
+//! A text of `key=value` entries, each ended by a NUL, like `/proc/<pid>/environ`: no value can
+//! hold a NUL, since none could be passed to execve(2). The last entry is `end=`; a text without
+//! it was never finished. Unknown keys are skipped, so that an older reader takes a newer text.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Everything about a task that is fixed at spawn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spec {
+    /// The task's id.
+    pub id: String,
+    /// The workspace.
+    pub workspace: PathBuf,
+    /// The queue of its notifications.
+    pub queue: String,
+    /// What its owner calls it.
+    pub label: Option<String>,
+    /// The command as shown.
+    pub command: String,
+    /// The program and its arguments; for a shell line, `/bin/sh -c line`.
+    pub argv: Vec<OsString>,
+    /// Whoever spawned it waits for the execve(2): if that fails, there was no task.
+    pub checked: bool,
+    /// Where to run it.
+    pub cwd: PathBuf,
+    /// What to set or take out of the environment.
+    pub env: Vec<(OsString, Option<OsString>)>,
+    /// When it was asked for, in milliseconds since the epoch.
+    pub created_ms: i64,
+    /// How long it may run.
+    pub deadline: Option<Duration>,
+    /// How long it may run with no daemon attached to its workspace.
+    pub linger: Option<Duration>,
+    /// Its standard input.
+    pub stdin: Stdin,
+    /// Bytes of output kept from the beginning.
+    pub head_cap: u64,
+    /// Bytes of output kept from the end.
+    pub tail_cap: u64,
+    /// Force the exit record to the disk.
+    pub sync: bool,
+    /// Patterns to watch the output for.
+    pub watches: Vec<Watch>,
+    /// The caller's token.
+    pub client_token: Option<String>,
+}
+
+/// Where standard input comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stdin {
+    /// `/dev/null`.
+    Null,
+    /// The FIFO `stdin`.
+    Pipe,
+    /// A terminal, fed from the FIFO `stdin`.
+    Pty {
+        /// Its rows.
+        rows: u16,
+        /// Its columns.
+        cols: u16,
+    },
+}
+
+/// A pattern to watch the output for. The shim does not look at it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watch {
+    /// Its name.
+    pub id: String,
+    /// A regular expression.
+    pub pattern: String,
+    /// How many matches are told.
+    pub limit: u32,
+}
+
+impl Default for Spec {
+    fn default() -> Self {
+        Self {
+            id: String::new(),
+            workspace: PathBuf::new(),
+            queue: String::new(),
+            label: None,
+            command: String::new(),
+            argv: Vec::new(),
+            checked: false,
+            cwd: PathBuf::new(),
+            env: Vec::new(),
+            created_ms: 0,
+            deadline: None,
+            linger: None,
+            stdin: Stdin::Null,
+            head_cap: 0,
+            tail_cap: 0,
+            sync: false,
+            watches: Vec::new(),
+            client_token: None,
+        }
+    }
+}
+
+impl Spec {
+    /// The spec as its file holds it.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(512);
+        let mut put = |key: &str, value: &[u8]| {
+            out.extend_from_slice(key.as_bytes());
+            out.push(b'=');
+            out.extend_from_slice(value);
+            out.push(0);
+        };
+        let number = |n: u64| n.to_string().into_bytes();
+        put("spec", b"1");
+        put("id", self.id.as_bytes());
+        put("workspace", self.workspace.as_os_str().as_bytes());
+        put("queue", self.queue.as_bytes());
+        if let Some(label) = &self.label {
+            put("label", label.as_bytes());
+        }
+        put("command", self.command.as_bytes());
+        for arg in &self.argv {
+            put("arg", arg.as_bytes());
+        }
+        if self.checked {
+            put("checked", b"1");
+        }
+        put("cwd", self.cwd.as_os_str().as_bytes());
+        for (name, value) in &self.env {
+            match value {
+                Some(value) => put("env", &[name.as_bytes(), b"=", value.as_bytes()].concat()),
+                None => put("unset", name.as_bytes()),
+            }
+        }
+        put("created", self.created_ms.to_string().as_bytes());
+        if let Some(deadline) = self.deadline {
+            put("deadline", &number(deadline.as_millis() as u64));
+        }
+        if let Some(linger) = self.linger {
+            put("linger", &number(linger.as_millis() as u64));
+        }
+        match self.stdin {
+            Stdin::Null => {}
+            Stdin::Pipe => put("stdin", b"pipe"),
+            Stdin::Pty { rows, cols } => put("pty", format!("{rows} {cols}").as_bytes()),
+        }
+        put("head", &number(self.head_cap));
+        put("tail", &number(self.tail_cap));
+        if self.sync {
+            put("sync", b"1");
+        }
+        for watch in &self.watches {
+            put("watch", watch.id.as_bytes());
+            put("pattern", watch.pattern.as_bytes());
+            put("limit", &number(u64::from(watch.limit)));
+        }
+        if let Some(token) = &self.client_token {
+            put("token", token.as_bytes());
+        }
+        put("end", b"");
+        out
+    }
+
+    /// Reads a spec back.
+    pub fn parse(bytes: &[u8]) -> io::Result<Self> {
+        let bad = |what: &str| io::Error::new(io::ErrorKind::InvalidData, format!("spec: {what}"));
+        let mut spec = Self::default();
+        let mut whole = false;
+        for entry in bytes.split(|b| *b == 0) {
+            if entry.is_empty() {
+                continue;
+            }
+            let at = entry.iter().position(|b| *b == b'=').ok_or_else(|| bad("no `=`"))?;
+            let (key, value) = (&entry[..at], &entry[at + 1..]);
+            let text = || String::from_utf8_lossy(value).into_owned();
+            let os = |bytes: &[u8]| OsStr::from_bytes(bytes).to_owned();
+            let number = || {
+                std::str::from_utf8(value)
+                    .ok()
+                    .and_then(|t| t.parse::<u64>().ok())
+                    .ok_or_else(|| bad("not a number"))
+            };
+            match key {
+                b"spec" if value != b"1" => return Err(bad("another version")),
+                b"id" => spec.id = text(),
+                b"workspace" => spec.workspace = OsString::from_vec(value.to_vec()).into(),
+                b"queue" => spec.queue = text(),
+                b"label" => spec.label = Some(text()),
+                b"command" => spec.command = text(),
+                b"arg" => spec.argv.push(os(value)),
+                b"checked" => spec.checked = true,
+                b"cwd" => spec.cwd = OsString::from_vec(value.to_vec()).into(),
+                b"env" => {
+                    let at = value.iter().position(|b| *b == b'=').ok_or_else(|| bad("env"))?;
+                    spec.env.push((os(&value[..at]), Some(os(&value[at + 1..]))));
+                }
+                b"unset" => spec.env.push((os(value), None)),
+                b"created" => {
+                    spec.created_ms = text().parse().map_err(|_| bad("not a number"))?;
+                }
+                b"deadline" => spec.deadline = Some(Duration::from_millis(number()?)),
+                b"linger" => spec.linger = Some(Duration::from_millis(number()?)),
+                b"stdin" => spec.stdin = Stdin::Pipe,
+                b"pty" => {
+                    let text = text();
+                    let (rows, cols) = text.split_once(' ').ok_or_else(|| bad("pty"))?;
+                    spec.stdin = Stdin::Pty {
+                        rows: rows.parse().map_err(|_| bad("pty"))?,
+                        cols: cols.parse().map_err(|_| bad("pty"))?,
+                    };
+                }
+                b"head" => spec.head_cap = number()?,
+                b"tail" => spec.tail_cap = number()?,
+                b"sync" => spec.sync = true,
+                b"watch" => {
+                    spec.watches.push(Watch { id: text(), pattern: String::new(), limit: 1 });
+                }
+                b"pattern" => {
+                    spec.watches.last_mut().ok_or_else(|| bad("pattern"))?.pattern = text();
+                }
+                b"limit" => {
+                    spec.watches.last_mut().ok_or_else(|| bad("limit"))?.limit = number()? as u32;
+                }
+                b"token" => spec.client_token = Some(text()),
+                b"end" => whole = true,
+                _ => {}
+            }
+        }
+        if !whole {
+            return Err(bad("cut off"));
+        }
+        Ok(spec)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn full() -> Spec {
+        Spec {
+            id: "0123abcd".into(),
+            workspace: "/w/a b".into(),
+            queue: "default".into(),
+            label: Some("build".into()),
+            command: "echo a=b\nc".into(),
+            argv: vec![
+                "/bin/sh".into(),
+                "-c".into(),
+                OsString::from_vec(vec![0xff, b'=']),
+                "".into(),
+            ],
+            checked: true,
+            cwd: "/w".into(),
+            env: vec![
+                ("A".into(), Some("x=y".into())),
+                ("B".into(), None),
+                ("C".into(), Some("".into())),
+            ],
+            created_ms: -5,
+            deadline: Some(Duration::from_millis(1_500)),
+            linger: Some(Duration::ZERO),
+            stdin: Stdin::Pty { rows: 24, cols: 80 },
+            head_cap: 1,
+            tail_cap: 2,
+            sync: true,
+            watches: vec![Watch { id: "w".into(), pattern: "a=b".into(), limit: 7 }],
+            client_token: Some("t".into()),
+        }
+    }
+
+    #[test]
+    fn a_spec_reads_back_as_written() {
+        for spec in [full(), Spec { stdin: Stdin::Pipe, ..full() }, Spec::default()] {
+            assert_eq!(Spec::parse(&spec.to_bytes()).unwrap(), spec);
+        }
+    }
+
+    #[test]
+    fn a_spec_that_was_cut_off_is_refused_wherever_it_was_cut() {
+        let bytes = full().to_bytes();
+        for len in 0..bytes.len() - "end=\0".len() + 3 {
+            assert!(Spec::parse(&bytes[..len]).is_err(), "at {len}");
+        }
+    }
+}

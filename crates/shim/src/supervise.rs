@@ -1,0 +1,597 @@
+//! The supervisor's loop: everything that can happen to a task, in one place.
+//!
+//! The leader stays unreaped until its end is recorded, so its pid and process group cannot be
+//! anybody else's while signals are sent to them. An order to stop goes to the whole tree.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use meanwhile_shim::bell::Kind;
+use meanwhile_shim::clock;
+use meanwhile_shim::ctl::Order;
+use meanwhile_shim::layout;
+use meanwhile_shim::lock;
+use meanwhile_shim::record::{Actor, Cause, End, Exit, Outcome, Phase, Survivor};
+use meanwhile_shim::spec::{Spec, Stdin};
+use meanwhile_shim::tree;
+use nix::poll::{PollFd, PollFlags, PollTimeout};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::Pid;
+
+use crate::files::{Files, poll_again};
+use crate::input::Input;
+use crate::{leader, stall};
+
+/// How long output of a leader's children is waited for after its own end (design, decision 6).
+const DRAIN_TIME: Duration = Duration::from_millis(200);
+/// How long without output before a look at whether the task waits for input (issue: 15 s).
+const STALL_TIME: Duration = Duration::from_secs(15);
+/// How often to look again.
+const STALL_RETRY: Duration = Duration::from_secs(5);
+/// How long a deadline's or a linger's SIGTERM has before SIGKILL: the contract's default grace.
+const GRACE: Duration = Duration::from_secs(2);
+/// Between two rounds of SIGKILL.
+const KILL_ROUND: Duration = Duration::from_millis(5);
+/// A process that SIGKILL has not ended by then hangs in the kernel (state D); it is named as a
+/// survivor, and the task's end is told.
+const KILL_PATIENCE: Duration = Duration::from_secs(5);
+/// Between two looks at the processes of a task that are not our children.
+const ADOPTED_ROUND: Duration = Duration::from_millis(50);
+/// How long the daemon that reaps an adopted leader has to tell its status. It does at once, unless
+/// it is killed too.
+const STATUS_PATIENCE: Duration = Duration::from_secs(10);
+/// Longest time between two looks at whether a daemon is attached.
+const LINGER_ROUND: Duration = Duration::from_secs(30);
+/// Buffers of output taken before looking at anything else.
+const READS: usize = 16;
+
+/// What the leader is to us.
+enum Kin {
+    /// Our child.
+    Child,
+    /// A stranger, watched through its pidfd: its own shim was killed.
+    Adopted {
+        /// Readable once it ended.
+        pidfd: Option<OwnedFd>,
+        /// Its wait status, from the daemon that reaped it.
+        status: Option<Exit>,
+        /// When it was seen to have ended.
+        gone: Option<Instant>,
+        /// How long after that somebody may tell its status.
+        patience: Duration,
+    },
+}
+
+/// How far the task is.
+#[derive(Clone, Copy)]
+enum Life {
+    /// The leader runs.
+    Running,
+    /// The leader ended; others of its tree may still write.
+    Draining {
+        /// Its status.
+        exit: Exit,
+        /// When we stop waiting for them.
+        until: Instant,
+    },
+    /// The end is recorded.
+    Ended {
+        /// Others of its tree lived on.
+        survived: bool,
+    },
+}
+
+/// A tree that is being ended.
+struct Stopping {
+    outcome: Outcome,
+    cause: Cause,
+    kill_at: Instant,
+    give_up_at: Instant,
+}
+
+/// A shim at work.
+pub struct Shim {
+    files: Files,
+    spec: Spec,
+    signals: SignalFd,
+    /// SIGCHLD came since the last look.
+    children_changed: bool,
+    leader: u32,
+    kin: Kin,
+    terminal: Option<File>,
+    input: Input,
+    started: Instant,
+    life: Life,
+    stopping: Option<Stopping>,
+    last_output: Instant,
+    stall_check: Option<Instant>,
+    stalled: bool,
+    linger_check: Option<Instant>,
+    attached: Option<File>,
+    unattached_since: Option<Instant>,
+}
+
+impl Shim {
+    /// Starts the task in `files`.
+    pub fn start(mut files: Files) -> io::Result<Self> {
+        let spec = files.spec()?;
+        files.phase(Phase::Starting);
+        let started = Instant::now();
+        let leader = match leader::start(&spec, files.pipe()) {
+            Ok(leader) => leader,
+            Err(error) => {
+                not_started(&mut files, &spec, &error);
+                return Err(error);
+            }
+        };
+        files.sheet().leader(leader.pid, clock::start_time(leader.pid).unwrap_or(0));
+        files.ring(Kind::Started);
+        let shim = Self::new(files, spec, leader.pid, Kin::Child, started)?;
+        Ok(Self { terminal: leader.terminal, input: leader.input, ..shim })
+    }
+
+    /// Takes over the task in `files` from a shim that was killed.
+    pub fn adopt(mut files: Files, is_child_of_parent: bool) -> io::Result<Self> {
+        let spec = files.spec()?;
+        let record = meanwhile_shim::record::read(&File::open(layout::RECORD)?)?;
+        let same = record.boot_id == clock::boot_id()
+            && record.leader_pid != 0
+            && clock::start_time(record.leader_pid) == Some(record.leader_start);
+        let pidfd = if same { pidfd_open(record.leader_pid).ok() } else { None };
+        let gone = if pidfd.is_some() { None } else { Some(Instant::now()) };
+        let age = clock::wall_ms().saturating_sub(spec.created_ms).max(0) as u64;
+        let started = Instant::now().checked_sub(Duration::from_millis(age));
+        let patience = if is_child_of_parent { STATUS_PATIENCE } else { Duration::ZERO };
+        let kin = Kin::Adopted { pidfd, status: None, gone, patience };
+        let started = started.unwrap_or_else(Instant::now);
+        let mut shim = Self::new(files, spec, record.leader_pid, kin, started)?;
+        if let Stdin::Pipe = shim.spec.stdin {
+            shim.input = Input::Pipe(crate::input::open_pipe().ok().map(|(_, writer)| writer));
+        }
+        if let Some(cause) = record.stop {
+            shim.stop(libc::SIGTERM, GRACE, Outcome::Stopped, cause);
+        }
+        Ok(shim)
+    }
+
+    fn new(files: Files, spec: Spec, leader: u32, kin: Kin, started: Instant) -> io::Result<Self> {
+        let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
+        let signals = SignalFd::with_flags(&crate::watched_signals(), flags)?;
+        let now = Instant::now();
+        Ok(Self {
+            signals,
+            children_changed: false,
+            leader,
+            kin,
+            terminal: None,
+            input: Input::None,
+            started,
+            life: Life::Running,
+            stopping: None,
+            last_output: now,
+            stall_check: (spec.stdin != Stdin::Null).then(|| now + STALL_TIME),
+            stalled: false,
+            linger_check: spec.linger.map(|_| now),
+            attached: None,
+            unattached_since: None,
+            files,
+            spec,
+        })
+    }
+
+    /// Supervises until nobody of the tree is left.
+    pub fn supervise(mut self) -> io::Result<()> {
+        loop {
+            self.look()?;
+            if let Life::Ended { survived } = self.life
+                && (!survived || self.living().is_empty())
+            {
+                if survived {
+                    // The last of the tree may have written something.
+                    self.take_output(usize::MAX)?;
+                    self.files.ring(Kind::Gone);
+                }
+                return Ok(());
+            }
+            self.wait()?;
+        }
+    }
+
+    /// Waits for something to happen, and takes in output, orders and signals.
+    fn wait(&mut self) -> io::Result<()> {
+        let timeout = self.next_look().map_or(PollTimeout::NONE, |at| {
+            let left = at.saturating_duration_since(Instant::now()) + Duration::from_micros(999);
+            PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+        });
+        let readable = |fd| PollFd::new(fd, PollFlags::POLLIN);
+        let (mut output, mut input) = (None, None);
+        let mut fds = vec![readable(self.signals.as_fd()), readable(self.files.ctl.as_fd())];
+        if let Kin::Adopted { pidfd: Some(pidfd), gone: None, .. } = &self.kin {
+            fds.push(readable(pidfd.as_fd()));
+        }
+        // A terminal whose last slave was closed would be readable for ever.
+        if self.terminal.is_none() || matches!(self.life, Life::Running) {
+            output = Some(fds.len());
+            fds.push(readable(self.terminal.as_ref().unwrap_or(self.files.pipe()).as_fd()));
+        }
+        if let (Input::Terminal { fifo, waiting }, Some(terminal)) = (&self.input, &self.terminal) {
+            input = Some(fds.len());
+            if waiting.is_empty() {
+                fds.push(readable(fifo.as_fd()));
+            } else {
+                fds.push(PollFd::new(terminal.as_fd(), PollFlags::POLLOUT));
+            }
+        }
+        poll_again(&mut fds, timeout)?;
+        let is_ready = |i: Option<usize>| {
+            i.is_some_and(|i| fds[i].revents().is_some_and(|events| !events.is_empty()))
+        };
+        let (output_ready, input_ready) = (is_ready(output), is_ready(input));
+        let (signalled, ordered) = (is_ready(Some(0)), is_ready(Some(1)));
+        let hung_up = output.is_some_and(|i| {
+            fds[i].revents().is_some_and(|events| events.contains(PollFlags::POLLHUP))
+        });
+        drop(fds);
+        if output_ready {
+            let taken = self.take_output(READS)?;
+            if hung_up && taken == 0 {
+                // Nobody has the terminal open any more: nothing will come of it.
+                self.terminal = None;
+            }
+        }
+        if input_ready && let Some(terminal) = &self.terminal {
+            self.input.feed(terminal);
+        }
+        if signalled {
+            self.take_signals()?;
+        }
+        if ordered {
+            for order in self.files.orders()? {
+                self.obey(order);
+            }
+        }
+        Ok(())
+    }
+
+    fn take_output(&mut self, reads: usize) -> io::Result<u64> {
+        let taken = match &self.terminal {
+            Some(terminal) => self.files.take_output(terminal, reads)?,
+            None => self.files.take_pipe(reads)?,
+        };
+        if taken > 0 {
+            self.last_output = Instant::now();
+            if self.stalled {
+                self.stalled = false;
+                self.files.sheet().stalled(false);
+            }
+            if let Some(at) = &mut self.stall_check {
+                *at = self.last_output + STALL_TIME;
+            }
+        }
+        Ok(taken)
+    }
+
+    fn take_signals(&mut self) -> io::Result<()> {
+        while let Some(signal) = self.signals.read_signal()? {
+            self.children_changed |= signal.ssi_signo == libc::SIGCHLD as u32;
+            if signal.ssi_signo == libc::SIGTERM as u32 {
+                let message = "the supervisor was asked to terminate (SIGTERM)".to_owned();
+                let cause = Cause { actor: Actor::Daemon, message };
+                self.stop(libc::SIGTERM, GRACE, Outcome::Stopped, cause);
+            }
+        }
+        Ok(())
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Go => {}
+            Order::Stop { signal, grace, cause } => {
+                self.stop(signal, grace, Outcome::Stopped, cause);
+            }
+            Order::EndInput => {
+                self.input.end();
+                if let Some(terminal) = &self.terminal {
+                    self.input.feed(terminal);
+                }
+            }
+            Order::Arm(offset) => self.files.arm(offset),
+            Order::Reaped(raw) => {
+                if let Kin::Adopted { status, .. } = &mut self.kin {
+                    *status = Some(leader::exit_of_raw(raw));
+                }
+            }
+        }
+    }
+
+    /// Begins to end the tree; a second order only shortens the first one's grace.
+    fn stop(&mut self, signal: i32, grace: Duration, outcome: Outcome, cause: Cause) {
+        let now = Instant::now();
+        let kill_at = now + grace;
+        match &mut self.stopping {
+            Some(stopping) => stopping.kill_at = stopping.kill_at.min(kill_at),
+            None => {
+                if !matches!(self.life, Life::Ended { .. }) {
+                    self.files.stopping(&cause);
+                }
+                let give_up_at = kill_at + KILL_PATIENCE;
+                self.stopping = Some(Stopping { outcome, cause, kill_at, give_up_at });
+            }
+        }
+        tree::signal(&self.living(), signal);
+    }
+
+    /// The processes of the task, zombies too.
+    fn members(&self) -> Vec<u32> {
+        let mut members = tree::descendants(std::process::id());
+        if let Kin::Adopted { .. } = self.kin {
+            members.extend(tree::marked(&self.spec.id, (self.leader != 0).then_some(self.leader)));
+            members.sort_unstable();
+            members.dedup();
+        }
+        members
+    }
+
+    fn living(&self) -> Vec<u32> {
+        if let (Kin::Child, Life::Draining { .. }) = (&self.kin, self.life) {
+            // The leader's children are ours now; usually there are none.
+            let others = tree::children_of_single_thread(std::process::id());
+            if others.iter().all(|pid| *pid == self.leader) {
+                return Vec::new();
+            }
+        }
+        self.members().into_iter().filter(|pid| tree::is_alive(*pid)).collect()
+    }
+
+    /// Looks at everything that may have changed.
+    fn look(&mut self) -> io::Result<()> {
+        let now = Instant::now();
+        if std::mem::take(&mut self.children_changed) {
+            self.reap();
+        }
+        if let Life::Running = self.life
+            && let Some(exit) = self.leader_exit(now)
+        {
+            self.take_output(usize::MAX)?;
+            self.life = Life::Draining { exit, until: now + DRAIN_TIME };
+        }
+        self.look_at_limits(now);
+        self.look_at_stop(now)?;
+        if let Life::Draining { exit, until } = self.life
+            && self.stopping.is_none()
+        {
+            let others = self.living();
+            if others.is_empty() || now >= until {
+                self.take_output(usize::MAX)?;
+                let (outcome, cause) = match exit {
+                    Exit::Unknown => (Outcome::Lost, Some(lost())),
+                    Exit::Code(_) | Exit::Signal(_) | Exit::NotStarted(_) => {
+                        (Outcome::Exited, None)
+                    }
+                };
+                self.end(outcome, exit, cause, tree::name(&others));
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes on with an order to stop.
+    fn look_at_stop(&mut self, now: Instant) -> io::Result<()> {
+        let Some(stopping) = &self.stopping else { return Ok(()) };
+        let (kill_at, give_up_at) = (stopping.kill_at, stopping.give_up_at);
+        if now >= kill_at {
+            tree::kill_all(|| self.members());
+            self.reap();
+        }
+        let Life::Draining { exit, .. } = self.life else { return Ok(()) };
+        let left = self.living();
+        if left.is_empty() || now >= give_up_at {
+            self.take_output(usize::MAX)?;
+            if let Some(Stopping { outcome, cause, .. }) = &self.stopping {
+                let (outcome, cause) = (*outcome, cause.clone());
+                self.end(outcome, exit, Some(cause), tree::name(&left));
+            }
+        }
+        Ok(())
+    }
+
+    /// Deadline, lingering, waiting for input.
+    fn look_at_limits(&mut self, now: Instant) {
+        if let (Life::Running, None, Some(deadline)) =
+            (&self.life, &self.stopping, self.spec.deadline)
+            && now >= self.started + deadline
+        {
+            let message = format!("ran longer than its deadline of {} ms", deadline.as_millis());
+            let cause = Cause { actor: Actor::Deadline, message };
+            self.stop(libc::SIGTERM, GRACE, Outcome::TimedOut, cause);
+        }
+        if let (Some(at), Some(linger)) = (self.linger_check, self.spec.linger)
+            && self.stopping.is_none()
+            && now >= at
+        {
+            self.look_at_daemons(now, linger);
+        }
+        if let Some(at) = self.stall_check
+            && now >= at
+        {
+            self.stall_check = Some(now + STALL_RETRY);
+            if let Life::Running = self.life
+                && !self.stalled
+                && self.is_waiting_for_input()
+            {
+                self.stalled = true;
+                self.files.sheet().stalled(true);
+                self.files.ring(Kind::Stalled);
+            }
+        }
+    }
+
+    fn look_at_daemons(&mut self, now: Instant, linger: Duration) {
+        if self.attached.is_none() {
+            let hash = layout::workspace_hash(&self.spec.workspace);
+            self.attached = File::options()
+                .read(true)
+                .write(true)
+                .open(layout::attached(self.files.state(), hash))
+                .ok();
+        }
+        let attached =
+            self.attached.as_ref().is_some_and(|file| lock::is_held(file).unwrap_or(true));
+        let since = if attached { None } else { Some(*self.unattached_since.get_or_insert(now)) };
+        self.unattached_since = since;
+        let round = (linger / 8).clamp(Duration::from_millis(20), LINGER_ROUND);
+        self.linger_check = Some(match since {
+            Some(since) => (now + round).min(since + linger),
+            None => now + round,
+        });
+        if since.is_some_and(|since| now >= since + linger) {
+            let message = format!("no daemon was attached for {} ms", linger.as_millis());
+            let cause = Cause { actor: Actor::Linger, message };
+            self.stop(libc::SIGTERM, GRACE, Outcome::Stopped, cause);
+        }
+    }
+
+    fn is_waiting_for_input(&self) -> bool {
+        let input = match (&self.input, &self.terminal) {
+            (Input::None, _) | (Input::Pipe(None), _) | (Input::Terminal { .. }, None) => {
+                return false;
+            }
+            (Input::Pipe(Some(_)), _) => fs::metadata(layout::STDIN),
+            // The leader opened the slave as its standard input.
+            (Input::Terminal { .. }, Some(_)) => {
+                fs::metadata(format!("/proc/{}/fd/0", self.leader))
+            }
+        };
+        input.is_ok_and(|input| stall::is_waiting(&self.members(), &input, self.files.last_byte()))
+    }
+
+    /// Reaps whoever of the tree ended, but for the leader while its end is not recorded.
+    fn reap(&self) {
+        let spared = match (&self.life, &self.kin) {
+            (Life::Running | Life::Draining { .. }, Kin::Child) => Some(self.leader),
+            (Life::Ended { .. }, Kin::Child) | (_, Kin::Adopted { .. }) => None,
+        };
+        match spared {
+            Some(leader) => {
+                for pid in tree::children_of_single_thread(std::process::id()) {
+                    if pid != leader {
+                        let _ = waitpid(Pid::from_raw(pid as i32), Some(WaitPidFlag::WNOHANG));
+                    }
+                }
+            }
+            None => while leader::reap_any() {},
+        }
+    }
+
+    /// The leader's status, if it ended.
+    fn leader_exit(&mut self, now: Instant) -> Option<Exit> {
+        match &mut self.kin {
+            Kin::Child => leader::exit_of(self.leader),
+            Kin::Adopted { status: Some(exit), .. } => Some(*exit),
+            Kin::Adopted { pidfd, status: None, gone, patience } => {
+                if gone.is_none() && pidfd.as_ref().is_none_or(is_readable) {
+                    *gone = Some(now);
+                }
+                let gone = (*gone)?;
+                (now >= gone + *patience).then_some(Exit::Unknown)
+            }
+        }
+    }
+
+    fn end(
+        &mut self,
+        outcome: Outcome,
+        exit: Exit,
+        cause: Option<Cause>,
+        survivors: Vec<Survivor>,
+    ) {
+        let end = End {
+            outcome,
+            exit,
+            cause,
+            at_ms: clock::wall_ms(),
+            duration_ns: u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX),
+            total: 0,
+            dropped: 0,
+            survivors,
+        };
+        let survived = !end.survivors.is_empty();
+        self.files.ended(end, self.spec.sync);
+        self.life = Life::Ended { survived };
+        self.files.calm();
+        // Nothing is left of the tree once its end is heard of, no zombie either.
+        self.reap();
+        self.files.ring(Kind::Ended);
+    }
+
+    /// When to look again though nothing happens.
+    fn next_look(&self) -> Option<Instant> {
+        let now = Instant::now();
+        let strangers = match (&self.kin, &self.life, &self.stopping) {
+            (Kin::Adopted { gone: Some(gone), patience, .. }, Life::Running, _) => {
+                Some(*gone + *patience)
+            }
+            (Kin::Adopted { .. }, Life::Ended { .. } | Life::Draining { .. }, _)
+            | (Kin::Adopted { .. }, _, Some(_)) => Some(now + ADOPTED_ROUND),
+            (Kin::Child, ..) | (Kin::Adopted { .. }, Life::Running, None) => None,
+        };
+        let life = match (&self.life, &self.stopping) {
+            (_, Some(stopping)) => Some(stopping.kill_at.max(now + KILL_ROUND)),
+            (Life::Running, None) => self.spec.deadline.map(|deadline| self.started + deadline),
+            (Life::Draining { until, .. }, None) => Some(*until),
+            (Life::Ended { .. }, None) => None,
+        };
+        let linger = if self.stopping.is_none() { self.linger_check } else { None };
+        let stall = match self.life {
+            Life::Running => self.stall_check,
+            Life::Draining { .. } | Life::Ended { .. } => None,
+        };
+        [strangers, life, linger, stall].into_iter().flatten().min()
+    }
+}
+
+fn lost() -> Cause {
+    let message = "its supervisor was killed, and nobody saw how it ended".to_owned();
+    Cause { actor: Actor::Daemon, message }
+}
+
+fn not_started(files: &mut Files, spec: &Spec, error: &io::Error) {
+    let errno = error.raw_os_error().unwrap_or(libc::EIO);
+    let actor = match errno {
+        libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE => Actor::Limit,
+        _ => Actor::Daemon,
+    };
+    let cause = Cause { actor, message: format!("could not be started: {error}") };
+    let end = End {
+        outcome: Outcome::Exited,
+        exit: Exit::NotStarted(errno),
+        cause: Some(cause),
+        at_ms: clock::wall_ms(),
+        duration_ns: 0,
+        total: 0,
+        dropped: 0,
+        survivors: Vec::new(),
+    };
+    files.ended(end, spec.sync);
+    files.ring(Kind::Ended);
+}
+
+fn is_readable(fd: &OwnedFd) -> bool {
+    let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
+    poll_again(&mut fds, PollTimeout::ZERO).is_ok()
+        && fds[0].revents().is_some_and(|events| !events.is_empty())
+}
+
+#[expect(unsafe_code, reason = "pidfd_open(2) has no wrapper in nix")]
+fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
+    // SAFETY: the call takes two numbers and returns a new descriptor, which nobody else owns.
+    unsafe {
+        match libc::syscall(libc::SYS_pidfd_open, pid, 0) {
+            fd @ 0.. => Ok(OwnedFd::from_raw_fd(fd as i32)),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+}

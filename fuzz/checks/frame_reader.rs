@@ -1,0 +1,30 @@
+//! Any bytes, split anywhere, give the same frames and faults, and lost framing stays lost.
+
+use meanwhile_rpc::frame::{Decoder, Fault, MESSAGE_BYTES};
+
+/// The first byte says how large the pieces are.
+pub fn check(data: &[u8]) {
+    let Some((size, input)) = data.split_first() else { return };
+    let whole = decode([input].into_iter());
+    let pieces = decode(input.chunks(usize::from(*size) + 1));
+    assert_eq!(whole, pieces);
+    for (i, item) in whole.iter().enumerate() {
+        match item {
+            Ok(body) => assert!(body.len() <= MESSAGE_BYTES),
+            Err(fault) if fault.is_fatal() => assert_eq!(i + 1, whole.len()),
+            Err(_) => {}
+        }
+    }
+}
+
+fn decode<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Vec<Result<Vec<u8>, Fault>> {
+    let mut decoder = Decoder::new();
+    let mut items = Vec::new();
+    for piece in pieces {
+        decoder.push(piece);
+        while let Some(item) = decoder.next() {
+            items.push(item.map(<[u8]>::to_vec));
+        }
+    }
+    items
+}

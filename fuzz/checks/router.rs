@@ -1,0 +1,32 @@
+//! Any bytes: each frame is a message or is refused, and a request can be answered under its id.
+
+use meanwhile_rpc::frame::{self, Decoder};
+use meanwhile_rpc::message::{self, Id, Message};
+
+/// Reads the bytes as a client's, and the answers as the client would.
+pub fn check(data: &[u8]) {
+    let mut decoder = Decoder::new();
+    decoder.push(data);
+    while let Some(item) = decoder.next() {
+        let Ok(body) = item else { continue };
+        match message::parse(body) {
+            Ok(Message::Request { id, .. }) => answer(&id),
+            Ok(Message::Notification { .. } | Message::Response { .. }) => {}
+            Err(malformed) => assert!(matches!(malformed.code, -32700 | -32600)),
+        }
+    }
+}
+
+/// An id goes back as it came.
+fn answer(id: &Id) {
+    let reply = serde_json::json!({"jsonrpc": "2.0", "id": id, "result": null});
+    let mut bytes = Vec::new();
+    frame::append(&mut bytes, reply.to_string().as_bytes());
+    let mut decoder = Decoder::new();
+    decoder.push(&bytes);
+    let body = decoder.next().expect("a frame").expect("without fault");
+    match message::parse(body) {
+        Ok(Message::Response { id: read, .. }) => assert_eq!(read.as_ref(), Some(id)),
+        other => panic!("a reply was read as {other:?}"),
+    }
+}

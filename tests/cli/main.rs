@@ -1,0 +1,15 @@
+//! The command line, through the real binary. Every test has a store of its own.
+
+#![expect(clippy::unwrap_used, reason = "what cannot be unwrapped fails the test, there and then")]
+
+mod doctor;
+mod drain;
+mod generated;
+mod harness;
+mod logs;
+mod ps;
+mod serve;
+mod spawn;
+mod stop;
+mod terminal;
+mod wait;

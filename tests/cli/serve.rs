@@ -1,0 +1,91 @@
+//! `meanwhile serve`, as far as the command line decides about it.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, ChildStdout};
+
+use serde_json::{Value, json};
+
+use crate::harness::Store;
+
+/// A server that is spoken to in turn: a request, its reply.
+struct Server {
+    child: Child,
+    output: BufReader<ChildStdout>,
+}
+
+impl Server {
+    fn start(store: &Store, args: &[&str]) -> Self {
+        let mut command = store.command(args);
+        let mut child = command.stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let mut server = Self { child, output };
+        server.ask("initialize", json!({"capabilities": {}}));
+        server.send(&json!({"jsonrpc": "2.0", "method": "initialized", "params": {}}));
+        server
+    }
+
+    fn send(&mut self, message: &Value) {
+        let body = message.to_string();
+        let stdin = self.child.stdin.as_mut().unwrap();
+        write!(stdin, "Content-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+    }
+
+    fn ask(&mut self, method: &str, params: Value) -> Value {
+        self.send(&json!({"jsonrpc": "2.0", "id": method, "method": method, "params": params}));
+        loop {
+            let mut header = String::new();
+            self.output.read_line(&mut header).unwrap();
+            let length = header.trim().strip_prefix("Content-Length: ").unwrap().parse().unwrap();
+            self.output.read_line(&mut header).unwrap();
+            let mut body = vec![0; length];
+            self.output.read_exact(&mut body).unwrap();
+            let message: Value = serde_json::from_slice(&body).unwrap();
+            // Pushes come in between.
+            if message["id"] == method {
+                return message;
+            }
+        }
+    }
+
+    fn end(mut self) -> Option<i32> {
+        self.ask("shutdown", Value::Null);
+        self.send(&json!({"jsonrpc": "2.0", "method": "exit"}));
+        self.child.wait().unwrap().code()
+    }
+}
+
+#[test]
+fn it_sees_what_the_command_line_spawned() {
+    let store = Store::new();
+    let id = store.spawn_held(0);
+    for args in [&["serve"][..], &["serve", "--stdio"]] {
+        let mut server = Server::start(&store, args);
+        let reply = server.ask("task/check", json!({}));
+        assert_eq!(reply["result"]["tasks"][0]["id"], json!(id), "{reply}");
+        assert_eq!(server.end(), Some(0));
+    }
+}
+
+#[test]
+fn the_workspace_may_be_named() {
+    let store = Store::new();
+    store.spawn_held(0);
+    let other = store.workspace().join("other");
+    std::fs::create_dir(&other).unwrap();
+    let mut server = Server::start(&store, &["serve", "--workspace", other.to_str().unwrap()]);
+    assert_eq!(server.ask("task/check", json!({}))["result"]["tasks"], json!([]));
+    assert_eq!(server.end(), Some(0));
+}
+
+#[test]
+fn wrong_settings_are_told_to_whoever_asks() {
+    let store = Store::new();
+    store.write_config("[store]\nquota = \"much\"\n");
+    let mut server = Server::start(&store, &["serve"]);
+    let reply = server.ask("task/check", json!({}));
+    assert_eq!(reply["error"]["code"], 1005, "{reply}");
+    let message = reply["error"]["message"].as_str().unwrap();
+    assert!(message.contains("config.toml:2: `store.quota`: expected a size"), "{message}");
+    assert_eq!(server.end(), Some(0));
+    store.write_config("");
+}

@@ -1,0 +1,176 @@
+//! What a person sees on a terminal: a real one, read through a terminal emulator.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::process::Child;
+use std::sync::mpsc;
+
+use nix::pty::{Winsize, openpty};
+
+use crate::harness::{PATIENCE, Store, until};
+
+const ROWS: u16 = 24;
+
+/// A run of the binary on a terminal.
+struct Session {
+    child: Child,
+    pieces: mpsc::Receiver<Vec<u8>>,
+    seen: Vec<u8>,
+    columns: u16,
+}
+
+impl Session {
+    fn new(store: &Store, columns: u16, args: &[&str]) -> Self {
+        let size = Winsize { ws_row: ROWS, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        let pty = openpty(&size, None).unwrap();
+        let slave = || pty.slave.try_clone().unwrap();
+        let child = store
+            .command(args)
+            .env("TERM", "xterm-256color")
+            .stdin(slave())
+            .stdout(slave())
+            .stderr(slave())
+            .spawn()
+            .unwrap();
+        drop(pty.slave);
+        Self { child, pieces: read_on(pty.master), seen: Vec::new(), columns }
+    }
+
+    /// Everything drawn so far, and whether more may come.
+    fn catch_up(&mut self) -> bool {
+        loop {
+            match self.pieces.try_recv() {
+                Ok(piece) => self.seen.extend(piece),
+                Err(mpsc::TryRecvError::Empty) => return true,
+                Err(mpsc::TryRecvError::Disconnected) => return false,
+            }
+        }
+    }
+
+    /// The screen as it stands.
+    fn screen(&mut self) -> String {
+        self.catch_up();
+        let mut parser = vt100::Parser::new(ROWS, self.columns, 0);
+        parser.process(&self.seen);
+        parser.screen().contents()
+    }
+
+    /// The end: the exit code and the last screen.
+    fn end(mut self) -> (Option<i32>, String) {
+        while let Ok(piece) = self.pieces.recv_timeout(PATIENCE) {
+            self.seen.extend(piece);
+        }
+        let code = self.child.wait().unwrap().code();
+        (code, self.screen())
+    }
+}
+
+fn read_on(master: OwnedFd) -> mpsc::Receiver<Vec<u8>> {
+    let (sender, pieces) = mpsc::channel();
+    let mut master = File::from(master);
+    std::thread::spawn(move || {
+        let mut buffer = vec![0; 4_096];
+        // The end of a terminal is an error (EIO), not an end of file.
+        while let Ok(count @ 1..) = master.read(&mut buffer) {
+            if sender.send(buffer[..count].to_vec()).is_err() {
+                break;
+            }
+        }
+    });
+    pieces
+}
+
+/// Whether a line begins with a spinner: one of the braille patterns.
+fn spins(screen: &str) -> bool {
+    screen.lines().any(|line| line.starts_with(|c| matches!(c, '\u{2800}'..='\u{28ff}')))
+}
+
+#[test]
+fn a_wait_draws_a_line_and_leaves_the_result() {
+    let store = Store::new();
+    let id = store.spawn_held(3);
+    let mut session = Session::new(&store, 80, &["wait", &id]);
+    until("a line is drawn", || {
+        let screen = session.screen();
+        spins(&screen) && screen.contains(&id) && screen.contains("until [ -e go ]")
+    });
+    store.release();
+    let (code, screen) = session.end();
+    assert_eq!(code, Some(3), "{screen}");
+    assert!(!spins(&screen), "the line is cleaned up: {screen}");
+    let lines: Vec<&str> = screen.lines().collect();
+    assert_eq!(lines.len(), 1, "{screen}");
+    assert!(lines[0].starts_with(&format!("{id}  exit 3 after ")), "{screen}");
+}
+
+#[test]
+fn output_runs_above_the_line() {
+    let store = Store::new();
+    let line = "echo one; until [ -e go ]; do sleep 0.02; done; echo two; printf three";
+    let mut session = Session::new(&store, 80, &["spawn", "--wait", "--", "sh", "-c", line]);
+    until("output and line are drawn", || {
+        let screen = session.screen();
+        screen.starts_with("one\n") && spins(&screen)
+    });
+    store.release();
+    let (code, screen) = session.end();
+    assert_eq!(code, Some(0), "{screen}");
+    let lines: Vec<&str> = screen.lines().collect();
+    assert_eq!(lines[..3], ["one", "two", "three"], "{screen}");
+    assert!(lines[3].contains("  exit 0 after "), "{screen}");
+    assert_eq!(lines.len(), 4, "{screen}");
+}
+
+#[test]
+fn a_command_that_ran_before_has_a_forecast() {
+    let store = Store::new();
+    // Long enough for a forecast the first time; held, so that it can be seen, the second.
+    let line = "sleep 0.6; if [ -e second ]; then until [ -e go ]; do sleep 0.02; done; fi";
+    store.ok(&["spawn", "--wait", "--", "sh", "-c", line]);
+    std::fs::write(store.workspace().join("second"), "").unwrap();
+    let mut session = Session::new(&store, 80, &["spawn", "--wait", "--", "sh", "-c", line]);
+    until("a bar is drawn", || session.screen().contains(" [="));
+    until("it is overdue", || session.screen().contains("longer than the usual 0."));
+    store.release();
+    assert_eq!(session.end().0, Some(0));
+}
+
+#[test]
+fn a_table_fits_its_terminal() {
+    let store = Store::new();
+    store.ok(&["spawn", "--wait", "--label", "a label", "--", "echo", &"long ".repeat(60)]);
+    for columns in [40, 80, 200] {
+        let (code, screen) = Session::new(&store, columns, &["ps"]).end();
+        assert_eq!(code, Some(0), "{screen}");
+        // A line that did not fit would have gone on in the next row.
+        assert_eq!(screen.lines().count(), 2, "{columns}: {screen}");
+        assert!(screen.lines().nth(1).is_some_and(|line| line.ends_with('…')), "{screen}");
+        assert_eq!(screen.contains("LABEL"), columns > 40, "{screen}");
+    }
+}
+
+#[test]
+fn colours_are_for_terminals_that_want_them() {
+    let store = Store::new();
+    store.ok(&["spawn", "--wait", "--", "true"]);
+    let drawn = |name: &str, value: &str| {
+        let size = Winsize { ws_row: ROWS, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+        let pty = openpty(&size, None).unwrap();
+        let mut child = store
+            .command(&["ps"])
+            .env("TERM", "xterm-256color")
+            .env(name, value)
+            .stdout(pty.slave)
+            .spawn()
+            .unwrap();
+        let seen: Vec<u8> = read_on(pty.master).iter().flatten().collect();
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+        String::from_utf8(seen).unwrap()
+    };
+    assert!(drawn("X", "").contains("\x1b[32mexit 0"));
+    for (name, value) in [("NO_COLOR", "1"), ("TERM", "dumb")] {
+        let text = drawn(name, value);
+        assert!(text.contains("exit 0") && !text.contains('\x1b'), "{name}: {text:?}");
+    }
+}

@@ -1,0 +1,58 @@
+//! The examples the README shows.
+
+use std::fs;
+use std::process::Command;
+
+use crate::{Scratch, blocks, readme, root};
+
+#[test]
+fn the_readme_shows_the_examples_as_they_are() {
+    for (language, file) in
+        [("python", "client.py"), ("lua", "meanwhile.lua"), ("js", "extension.js")]
+    {
+        let example = fs::read_to_string(root().join("docs/examples").join(file)).expect(file);
+        assert!(blocks(language).contains(&example), "README.md shows another {file}");
+    }
+}
+
+#[test]
+#[expect(clippy::print_stderr, reason = "whoever reads the run is to see what it did not run")]
+fn the_client_runs_as_shown() {
+    if Command::new("python3").arg("--version").output().is_err() {
+        eprintln!("skipped: python3 is not installed");
+        return;
+    }
+    let scratch = Scratch::new();
+    let ran = scratch.run(scratch.command("python3").arg(root().join("docs/examples/client.py")));
+    // Snapshots come as often as there is something new to tell.
+    let told = |text: &str| -> Vec<String> {
+        text.lines().filter(|line| *line != "tasks/changed").map(str::to_owned).collect()
+    };
+    let shown = blocks("text").into_iter().find(|block| block.contains("task/exited"));
+    assert_eq!(told(&ran), told(&shown.expect("the README shows what the client prints")));
+}
+
+#[test]
+fn the_first_command_shows_what_the_readme_says() {
+    let scratch = Scratch::new();
+    let mut command = scratch.command(root().join("try"));
+    let ran = scratch.run(command.arg("--no-install"));
+    let shown = blocks("text").into_iter().find(|block| block.contains("cargo check"));
+    let shown = shown.expect("the README shows what `./try` prints");
+    let steps = |text: &str| -> Vec<String> {
+        text.lines().filter(|line| line.starts_with('#')).map(str::to_owned).collect()
+    };
+    assert_eq!(steps(&ran), steps(&shown));
+    let ended = ran.lines().filter(|line| line.contains("] exited 0 after "));
+    assert_eq!(ended.count(), 1, "told once:\n{ran}");
+    assert!(ran.contains("running"), "the build ran while something else happened:\n{ran}");
+}
+
+#[test]
+fn the_readme_names_commands_that_are_there() {
+    for command in ["./try", "./test"] {
+        assert!(readme().contains(command) && root().join(command).is_file(), "{command}");
+    }
+    let ci = fs::read_to_string(root().join(".ci/run")).expect("it is there");
+    assert!(ci.contains("\n./test "), "what runs for every commit is the README's second command");
+}

@@ -1,0 +1,70 @@
+//! The README's tour, replayed: every command in a `console` block, in order, on one store.
+//!
+//! Ids, times and sizes differ from run to run, and widths with them; everything else must be what
+//! the page shows.
+
+use std::collections::HashMap;
+
+use regex::Regex;
+
+use crate::{Scratch, blocks};
+
+/// What a page's text and a run's have in common.
+struct Reader {
+    id: Regex,
+    varying: Regex,
+    /// From an id of the page to the one of this run.
+    ids: HashMap<String, String>,
+}
+
+impl Reader {
+    fn new() -> Self {
+        Self {
+            id: Regex::new(r"\b[0-9a-f]{8}\b").expect("a pattern"),
+            varying: Regex::new(r"\b[0-9]+(\.[0-9]+)?( ?k?B\b|m?s\b)").expect("a pattern"),
+            ids: HashMap::new(),
+        }
+    }
+
+    /// A command of the page with the ids of this run.
+    fn command(&self, shown: &str) -> String {
+        let mut command = shown.to_owned();
+        for (shown, ours) in &self.ids {
+            command = command.replace(shown, ours);
+        }
+        command
+    }
+
+    /// Takes in the ids of a line, then tells whether both say the same.
+    #[track_caller]
+    fn compare(&mut self, command: &str, shown: &str, ran: &str) {
+        for (shown, ran) in shown.lines().zip(ran.lines()) {
+            for (shown, ran) in self.id.find_iter(shown).zip(self.id.find_iter(ran)) {
+                let ours = ran.as_str().to_owned();
+                self.ids.entry(shown.as_str().to_owned()).or_insert(ours);
+            }
+        }
+        assert_eq!(self.plain(&self.command(shown)), self.plain(ran), "`{command}` says:\n{ran}");
+    }
+
+    fn plain(&self, text: &str) -> Vec<String> {
+        let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+        text.lines().map(|line| words(&self.varying.replace_all(line, "N"))).collect()
+    }
+}
+
+#[test]
+fn the_tour_is_what_happens() {
+    let scratch = Scratch::new();
+    let mut reader = Reader::new();
+    let page = blocks("console").concat();
+    let page = format!("\n{page}");
+    let steps: Vec<&str> = page.split("\n$ ").skip(1).collect();
+    assert!(steps.len() > 5, "the README has a tour");
+    for step in steps {
+        let (command, shown) = step.split_once('\n').unwrap_or((step, ""));
+        let ours = reader.command(command);
+        let ran = scratch.run(scratch.command("sh").args(["-c", &ours]));
+        reader.compare(command, shown, &ran);
+    }
+}

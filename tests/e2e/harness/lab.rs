@@ -1,0 +1,205 @@
+//! A store and a workspace of its own for one test, and the look at what is left of it.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+use super::{BINARY, Daemon, Gate, Process, Start, eventually, procs, until};
+
+/// A store and a workspace. Clones share them; the last one looks for what was left behind.
+#[derive(Clone)]
+pub(crate) struct Lab(Arc<Rooms>);
+
+struct Rooms {
+    directory: TempDir,
+}
+
+impl Lab {
+    pub(crate) fn new() -> Self {
+        let directory = tempfile::Builder::new()
+            .prefix("meanwhile-e2e-")
+            .tempdir()
+            .expect("the temporary directory is writable");
+        let lab = Self(Arc::new(Rooms { directory }));
+        for room in [lab.workspace(), lab.home()] {
+            fs::create_dir(room).expect("the test's directory is new");
+        }
+        lab
+    }
+
+    /// The directory that holds all of it; its path marks every process of this test.
+    pub(crate) fn root(&self) -> &Path {
+        self.0.directory.path()
+    }
+
+    /// `$MEANWHILE_STATE_DIR`.
+    pub(crate) fn state(&self) -> PathBuf {
+        self.root().join("state")
+    }
+
+    /// The workspace.
+    pub(crate) fn workspace(&self) -> PathBuf {
+        self.root().join("workspace")
+    }
+
+    /// `$HOME`, so that nobody's settings reach a test.
+    pub(crate) fn home(&self) -> PathBuf {
+        self.root().join("home")
+    }
+
+    /// A file in the workspace.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.workspace().join(name)
+    }
+
+    /// The text of a file in the workspace, empty where there is none yet.
+    pub(crate) fn text(&self, name: &str) -> String {
+        fs::read_to_string(self.file(name)).unwrap_or_default()
+    }
+
+    /// A gate for tasks in the workspace.
+    pub(crate) fn gate(&self, name: &str) -> Gate {
+        Gate::new(&self.file(name))
+    }
+
+    /// Waits for a file in the workspace to have a whole line, and returns its text.
+    pub(crate) fn line_in(&self, name: &str) -> String {
+        eventually(&format!("a line in the file `{name}`"), || {
+            Some(self.text(name)).filter(|text| text.ends_with('\n'))
+        })
+    }
+
+    /// Waits for a number that a task writes into a file of the workspace.
+    pub(crate) fn pid_in(&self, name: &str) -> i32 {
+        let text = self.line_in(name);
+        text.trim().parse().unwrap_or_else(|_| panic!("`{name}` holds no number: {text:?}"))
+    }
+
+    /// A daemon with a client that has said `initialized`.
+    pub(crate) fn daemon(&self) -> Daemon {
+        self.start().go()
+    }
+
+    /// A daemon to be started with other settings than the usual ones.
+    pub(crate) fn start(&self) -> Start {
+        Start::new(self)
+    }
+
+    /// The command line on this store, in this workspace.
+    pub(crate) fn cli(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().expect("the binary runs")
+    }
+
+    /// The binary with these arguments, in the workspace, with the environment of this test.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(BINARY);
+        command.args(arguments);
+        self.dress(&mut command);
+        command
+    }
+
+    /// Gives a command the working directory and the environment of this test.
+    pub(crate) fn dress(&self, command: &mut Command) {
+        command
+            .current_dir(self.workspace())
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.home())
+            .env("MEANWHILE_STATE_DIR", self.state());
+    }
+
+    /// The processes of this test that are alive: daemons, shims, tasks.
+    pub(crate) fn processes(&self) -> Vec<Process> {
+        procs::carrying(self.root())
+    }
+
+    /// The shims of this store that are alive.
+    pub(crate) fn shims(&self) -> Vec<Process> {
+        let is_shim = |process: &Process| {
+            fs::read_to_string(format!("/proc/{}/comm", process.pid))
+                .is_ok_and(|name| "meanwhile-shim".starts_with(name.trim_end()) && name.len() > 10)
+        };
+        self.processes().into_iter().filter(is_shim).collect()
+    }
+
+    /// Bytes the store takes on the disk; holes take none.
+    pub(crate) fn disk_usage(&self) -> u64 {
+        use std::os::unix::fs::MetadataExt;
+        let mut bytes = 0;
+        walk(&self.state(), &mut |path| {
+            bytes += fs::symlink_metadata(path).map_or(0, |about| about.blocks() * 512);
+        });
+        bytes
+    }
+
+    /// Waits until no process of this test is alive.
+    pub(crate) fn expect_no_process(&self) {
+        eventually("every process of this test to be gone", || {
+            self.processes().is_empty().then_some(())
+        });
+    }
+}
+
+impl Drop for Rooms {
+    fn drop(&mut self) {
+        let mark = self.directory.path();
+        if thread::panicking() {
+            sweep(mark);
+            return;
+        }
+        let gone =
+            until(Duration::from_secs(10), || procs::carrying(mark).is_empty().then_some(()));
+        if gone.is_none() {
+            let left = procs::carrying(mark);
+            sweep(mark);
+            panic!("processes left by this test: {left:#?}");
+        }
+        let strays = strays(&mark.join("state"));
+        assert!(strays.is_empty(), "files left in the state directory: {strays:#?}");
+    }
+}
+
+/// Kills what a failed test left, so that it can't disturb the next one.
+fn sweep(mark: &Path) {
+    until(Duration::from_secs(5), || {
+        let left = procs::carrying(mark);
+        for process in &left {
+            // It may have ended since it was seen; that is what is wanted.
+            let _gone = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
+        }
+        left.is_empty().then_some(())
+    });
+}
+
+/// What no task and no daemon needs any more: pipes, sockets, things under a temporary name.
+fn strays(state: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    walk(state, &mut |path| {
+        let Ok(about) = fs::symlink_metadata(path) else { return };
+        let kind = about.file_type();
+        let name = path.file_name().unwrap_or(OsStr::new("")).to_string_lossy().into_owned();
+        if kind.is_fifo() || kind.is_socket() || name.contains("tmp") {
+            found.push(path.to_owned());
+        }
+    });
+    found
+}
+
+fn walk(directory: &Path, visit: &mut dyn FnMut(&Path)) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let path = entry.path();
+        visit(&path);
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            walk(&path, visit);
+        }
+    }
+}

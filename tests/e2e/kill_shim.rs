@@ -1,0 +1,196 @@
+//! SIGKILL of a task's supervisor: the status is still exact while a daemon lives, and honestly
+//! `lost` otherwise; the tree can always be stopped.
+
+use std::fs;
+use std::process::Command;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+
+use crate::harness::{Daemon, Lab, eventually, gone, id_of, parent, skip};
+
+fn sigkill(pid: i32) {
+    kill(Pid::from_raw(pid), Signal::SIGKILL).expect("the process lives");
+    eventually("the killed process to be gone", || gone(pid).then_some(()));
+}
+
+/// The supervisor of the task whose leader this is.
+fn shim_of(lab: &Lab, leader: i32) -> i32 {
+    let shim = parent(leader).expect("the leader lives");
+    let shims: Vec<i32> = lab.shims().iter().map(|process| process.pid).collect();
+    assert!(shims.contains(&shim), "the leader's parent {shim} is none of the shims {shims:?}");
+    shim
+}
+
+#[test]
+fn with_a_daemon_alive_the_status_is_exact() {
+    for (end, exit) in [
+        ("exit 7", json!({ "code": 7, "signal": null })),
+        ("kill -SEGV $$", json!({ "code": null, "signal": "SIGSEGV" })),
+    ] {
+        let lab = Lab::new();
+        let gate = lab.gate("gate");
+        let daemon = lab.daemon();
+        let id = daemon.sh(&format!("echo $$ > pid; echo one; read x < gate; echo two; {end}"));
+        let leader = lab.pid_in("pid");
+        sigkill(shim_of(&lab, leader));
+        assert_eq!(daemon.check(&id)["state"], "running", "the command has not ended");
+        assert!(!gone(leader), "the command is not harmed");
+        gate.open();
+        let task = daemon.exited(&id)["task"].clone();
+        assert_eq!((&task["state"], &task["exit"]), (&json!("exited"), &exit), "{end}: {task}");
+        assert_eq!(daemon.output(&id), "one\ntwo\n");
+        assert_eq!(daemon.drain().len(), 1);
+    }
+}
+
+#[test]
+fn with_a_daemon_alive_the_tree_can_be_stopped() {
+    let lab = Lab::new();
+    let daemon = lab.daemon();
+    let id = daemon.sh("setsid sh -c 'echo $$ > far; sleep 600' & sleep 600 & echo $$ > pid; wait");
+    let (leader, far) = (lab.pid_in("pid"), lab.pid_in("far"));
+    sigkill(shim_of(&lab, leader));
+    let task = daemon.call("task/stop", json!({ "id": id, "graceMs": 200 }))["task"].clone();
+    assert!(gone(leader) && gone(far), "{task}");
+    assert_eq!(task["state"], "stopped", "{task}");
+    assert_eq!(daemon.exited(&id)["task"]["state"], "stopped");
+}
+
+/// A task whose supervisor and daemon were killed; its leader waits at the gate.
+fn abandoned(lab: &Lab) -> (String, i32) {
+    let daemon = lab.daemon();
+    let id = daemon.sh("echo $$ > pid; echo said; read x < gate; exit 0");
+    let leader = lab.pid_in("pid");
+    daemon.wait_output(&id, "said");
+    let shim = shim_of(lab, leader);
+    drop(daemon.kill9());
+    sigkill(shim);
+    (id, leader)
+}
+
+fn expect_lost(daemon: &Daemon, id: &str) -> Value {
+    let task = daemon.exited(id)["task"].clone();
+    assert_eq!(task["state"], "lost", "{task}");
+    let code = &task["exit"]["code"];
+    assert!(code.is_null(), "no status is made up: {task}");
+    assert_eq!(task["cause"]["actor"], "daemon", "{task}");
+    assert_eq!(daemon.output(id), "said\n", "what it wrote is kept");
+    task
+}
+
+#[test]
+fn without_anybody_who_saw_the_end_it_is_lost_and_told_once() {
+    let lab = Lab::new();
+    let gate = lab.gate("gate");
+    let (id, leader) = abandoned(&lab);
+    gate.open();
+    eventually("the leader to end", || gone(leader).then_some(()));
+    let daemon = lab.daemon();
+    expect_lost(&daemon, &id);
+    daemon.refused(1004, "task/stop", json!({ "id": id }));
+    drop(daemon.kill9());
+    let daemon = lab.daemon();
+    assert_eq!(daemon.drain().len(), 1);
+    assert_eq!(daemon.drain(), Vec::<Value>::new());
+}
+
+#[test]
+fn a_task_that_lost_its_supervisor_can_still_be_stopped() {
+    let lab = Lab::new();
+    let _gate = lab.gate("gate");
+    let (id, leader) = abandoned(&lab);
+    let daemon = lab.daemon();
+    daemon.call("task/stop", json!({ "id": id, "graceMs": 200 }));
+    assert!(gone(leader), "the leader outlived its stop");
+    let task = daemon.exited(&id)["task"].clone();
+    assert!(["lost", "stopped"].contains(&task["state"].as_str().expect("a state")), "{task}");
+    assert_eq!(daemon.drain().len(), 1);
+}
+
+#[test]
+fn a_kill_at_any_moment_leaves_each_task_told_once() {
+    let lab = Lab::new();
+    let daemon = lab.daemon();
+    let mut ids = Vec::new();
+    for round in 0..30 {
+        ids.push(daemon.sh(&format!("for i in $(seq {round}); do :; done; exit 5")));
+        // Some of them supervise, some have just ended, some wait for a task.
+        for shim in lab.shims() {
+            let _gone = kill(Pid::from_raw(shim.pid), Signal::SIGKILL);
+        }
+    }
+    for id in &ids {
+        let task = daemon.exited(id)["task"].clone();
+        let honest = match task["state"].as_str().expect("a state") {
+            "exited" => task["exit"]["code"] == 5,
+            "lost" => task["exit"]["code"].is_null(),
+            _ => false,
+        };
+        assert!(honest, "{task}");
+    }
+    let drained: Vec<String> = daemon.drain().iter().map(|n| id_of(&n["task"])).collect();
+    assert_eq!(drained.len(), ids.len(), "each once");
+    daemon.run("true");
+}
+
+#[test]
+fn a_kill_of_everything_at_once_leaves_nothing_behind() {
+    let lab = Lab::new();
+    let daemon = lab.daemon();
+    let ids = [daemon.sh("sleep 600"), daemon.sh("sleep 600")];
+    for id in &ids {
+        daemon.push("task/started", |push| push["task"]["id"] == **id);
+    }
+    // As a container that is taken down, or the out-of-memory killer of a whole group.
+    let all = lab.processes();
+    for process in &all {
+        kill(Pid::from_raw(process.pid), Signal::SIGSTOP).expect("it lives");
+    }
+    for process in all.iter().filter(|process| process.pid != daemon.pid()) {
+        kill(Pid::from_raw(process.pid), Signal::SIGKILL).expect("it lives");
+    }
+    drop(daemon.kill9());
+    lab.expect_no_process();
+    let daemon = lab.daemon();
+    for id in &ids {
+        assert_eq!(daemon.exited(id)["task"]["state"], "lost");
+    }
+    assert_eq!(daemon.drain().len(), 2);
+    // That no pipe or half-made folder is left is asserted by the harness.
+}
+
+#[test]
+fn a_pid_used_again_by_a_stranger_is_neither_reported_nor_stopped() {
+    let lab = Lab::new();
+    let gate = lab.gate("gate");
+    let (id, leader) = abandoned(&lab);
+    gate.open();
+    eventually("the leader to end", || gone(leader).then_some(()));
+    let Some(mut stranger) = with_pid(leader) else {
+        skip("no process can be given a chosen pid (needs root and a quiet machine)");
+        expect_lost(&lab.daemon(), &id);
+        return;
+    };
+    let daemon = lab.daemon();
+    expect_lost(&daemon, &id);
+    daemon.refused(1004, "task/stop", json!({ "id": id }));
+    assert_eq!(stranger.try_wait().expect("the child is ours"), None, "the stranger was harmed");
+    stranger.kill().expect("the child is ours");
+    stranger.wait().expect("the child is ours");
+}
+
+/// A process with this pid: the kernel takes the one after the last (pid_namespaces(7)).
+fn with_pid(pid: i32) -> Option<std::process::Child> {
+    for _ in 0..50 {
+        fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string()).ok()?;
+        let mut child = Command::new("sleep").arg("600").spawn().expect("sleep runs");
+        if i32::try_from(child.id()) == Ok(pid) {
+            return Some(child);
+        }
+        child.kill().expect("the child is ours");
+        child.wait().expect("the child is ours");
+    }
+    None
+}

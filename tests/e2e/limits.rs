@@ -1,0 +1,178 @@
+//! Out of descriptors, out of processes, and very many tasks.
+
+use std::os::unix::fs::chown;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::harness::{BINARY, Daemon, Lab, RpcError, eventually, id_of, skip};
+
+/// Spawns many at once; returns the ids of those accepted and the errors of the others.
+fn crowd(daemon: &Daemon, count: usize, command: &str) -> (Vec<String>, Vec<RpcError>) {
+    let asked: Vec<i64> =
+        (0..count).map(|_| daemon.ask("task/spawn", json!({ "command": command }))).collect();
+    let (mut ids, mut errors) = (Vec::new(), Vec::new());
+    for ask in asked {
+        match daemon.answer(ask) {
+            Ok(result) => ids.push(id_of(&result["task"])),
+            Err(error) => errors.push(error),
+        }
+    }
+    (ids, errors)
+}
+
+/// Those accepted end as they should, those refused say why, and afterwards all is well.
+fn expect_orderly(daemon: &Daemon, ids: &[String], errors: &[RpcError], limit: &str) {
+    for error in errors {
+        assert_eq!(error.code, 1003, "{error:?}");
+        assert_eq!(error.data["kind"], "limitReached", "{error:?}");
+        assert_eq!(error.data["limit"], limit, "{error:?}");
+    }
+    for id in ids {
+        let task = daemon.exited(id)["task"].clone();
+        assert_eq!((&task["state"], &task["exit"]["code"]), (&json!("exited"), &json!(3)));
+    }
+    assert_eq!(daemon.drain().len(), ids.len(), "each accepted task is told once");
+    let task = eventually("a spawn to be accepted again", || {
+        daemon.request("task/spawn", json!({ "command": "exit 3" })).ok()
+    });
+    daemon.exited(&id_of(&task["task"]));
+    let tasks = daemon.call("task/check", json!({ "limit": 10_000 }))["tasks"].clone();
+    assert_eq!(tasks.as_array().map(Vec::len), Some(ids.len() + 1), "nothing refused is recorded");
+}
+
+#[test]
+fn out_of_descriptors_spawns_are_refused_and_nothing_else_suffers() {
+    let lab = Lab::new();
+    let gate = lab.gate("gate");
+    let limited = ["sh", "-c", "ulimit -n 40; exec \"$@\"", "sh"];
+    let daemon = lab.start().wrapped_in(&limited).noisy().go();
+    let (ids, errors) = crowd(&daemon, 80, "read x < gate; exit 3");
+    assert!(!ids.is_empty(), "some fit: {errors:?}");
+    daemon.call("task/check", json!({}));
+    gate.open_for(ids.len());
+    expect_orderly(&daemon, &ids, &errors, "openFiles");
+}
+
+#[test]
+fn out_of_processes_spawns_are_refused_and_nothing_else_suffers() {
+    if !nix::unistd::geteuid().is_root() {
+        skip("a limit on processes binds others than root, and only root becomes another");
+        return;
+    }
+    // A user of its own, so that the limit counts this test's processes only.
+    let user = 60_000 + std::process::id() % 5_000;
+    let lab = Lab::new();
+    let gate = lab.gate("gate");
+    for path in [lab.root().to_owned(), lab.workspace(), lab.home(), lab.file("gate")] {
+        chown(path, Some(user), Some(user)).expect("root may");
+    }
+    let number = user.to_string();
+    let become_user = ["setpriv", "--reuid", &number, "--regid", &number, "--clear-groups"];
+    let reachable = Command::new(become_user[0])
+        .args(&become_user[1..])
+        .args([BINARY, "--version"])
+        .output()
+        .is_ok_and(|output| output.status.success());
+    if !reachable {
+        skip("another user cannot run the binary from where it was built");
+        return;
+    }
+    let wrapper = [&become_user[..], &["prlimit", "--nproc=40"]].concat();
+    let daemon = lab.start().wrapped_in(&wrapper).noisy().go();
+    let (ids, errors) = crowd(&daemon, 60, "read x < gate; exit 3");
+    assert!(!ids.is_empty(), "some fit: {errors:?}");
+    assert!(!errors.is_empty(), "60 tasks do not fit into 40 processes");
+    daemon.call("task/check", json!({}));
+    gate.open_for(ids.len());
+    expect_orderly(&daemon, &ids, &errors, "processes");
+}
+
+#[test]
+fn a_thousand_tasks_may_end_at_once() {
+    let lab = Lab::new();
+    let gate = lab.gate("gate");
+    let daemon = lab.daemon();
+    daemon.run("true");
+    let before = daemon.memory("VmRSS");
+    let (ids, errors) = crowd(&daemon, 1_000, "read x < gate; echo over; exit 3");
+    assert_eq!(errors, Vec::new());
+    gate.open_for(ids.len());
+    let start = Instant::now();
+    while daemon.pushes("task/exited").len() <= ids.len()
+        && start.elapsed() < Duration::from_secs(30)
+    {
+        // A check is answered in the middle of it.
+        let asked = Instant::now();
+        daemon.call("task/check", json!({ "limit": 1 }));
+        assert!(asked.elapsed() < Duration::from_secs(5), "{:?} for a check", asked.elapsed());
+    }
+    for id in &ids {
+        assert_eq!(daemon.exited(id)["task"]["exit"]["code"], 3);
+    }
+    let mut numbers = Vec::new();
+    while numbers.len() <= ids.len() {
+        let drained = daemon.drain();
+        assert!(!drained.is_empty(), "only {} of {} are told", numbers.len(), ids.len() + 1);
+        numbers.extend(drained.iter().map(|n| n["seq"].as_u64().expect("a number")));
+    }
+    assert_eq!(numbers, (1..=1_001).collect::<Vec<u64>>());
+    let grown = daemon.memory("VmRSS").saturating_sub(before);
+    assert!(grown < 24 << 20, "the daemon grew by {} kB", grown / 1024);
+}
+
+/// The median time of a spawn's reply and of a check.
+fn speed(daemon: &Daemon) -> (Duration, Duration) {
+    let median = |mut times: Vec<Duration>| {
+        times.sort();
+        times[times.len() / 2]
+    };
+    let (mut spawns, mut checks) = (Vec::new(), Vec::new());
+    for _ in 0..41 {
+        let start = Instant::now();
+        let id = daemon.sh("true");
+        spawns.push(start.elapsed());
+        daemon.exited(&id);
+        let start = Instant::now();
+        daemon.check(&id);
+        checks.push(start.elapsed());
+        daemon.drain();
+    }
+    (median(spawns), median(checks))
+}
+
+#[test]
+fn ten_thousand_finished_tasks_slow_nothing_down() {
+    let lab = Lab::new();
+    let daemon = lab.daemon();
+    let (spawn_before, check_before) = speed(&daemon);
+    // 500 finished tasks are kept in a workspace, so it takes 20 of them.
+    let mut finished = 0;
+    for n in 0..20 {
+        let workspace = lab.root().join(format!("w{n}"));
+        std::fs::create_dir(&workspace).expect("the test's directory is writable");
+        let folder = json!([{ "uri": format!("file://{}", workspace.display()), "name": "w" }]);
+        let other = lab.start().initialize("workspaceFolders", folder).go();
+        for _ in 0..5 {
+            let asked: Vec<i64> =
+                (0..100).map(|_| other.ask("task/spawn", json!({ "command": ["true"] }))).collect();
+            for ask in asked {
+                let id = id_of(&other.answer(ask).expect("it is accepted")["task"]);
+                other.exited(&id);
+                finished += 1;
+            }
+        }
+    }
+    assert_eq!(finished, 10_000);
+    let (spawn_after, check_after) = speed(&daemon);
+    let bound = |before: Duration| before * 2 + Duration::from_millis(2);
+    assert!(spawn_after < bound(spawn_before), "a spawn: {spawn_before:?}, then {spawn_after:?}");
+    assert!(check_after < bound(check_before), "a check: {check_before:?}, then {check_after:?}");
+    // A daemon that starts on such a store starts as fast, and lists as fast.
+    let start = Instant::now();
+    drop(lab.daemon());
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?} to start", start.elapsed());
+    let listed: Value = daemon.call("task/check", json!({}))["tasks"].clone();
+    assert!(listed.as_array().is_some_and(|list| !list.is_empty()));
+}

@@ -1,0 +1,31 @@
+//! The real binary, driven from outside as an editor drives it.
+//!
+//! Written from the contract, never from the code: a test here knows the wire, the command line
+//! and what the kernel shows of processes and files. Nothing here reaches into the crates, so a
+//! test that fails names a promise to users that is broken.
+
+mod anchors;
+mod bad_input;
+mod deadline;
+mod disk_full;
+mod drain;
+mod harness;
+mod kill;
+mod kill_shim;
+mod lifecycle;
+mod limits;
+mod linger;
+mod ordering;
+mod output;
+mod output_bounds;
+mod progress;
+mod retention;
+mod slow_client;
+mod spawn;
+mod spawn_stdin;
+mod stall;
+mod stop;
+mod store;
+mod two_daemons;
+mod watch;
+mod wire_faults;

@@ -1,0 +1,62 @@
+//! A task that waits for input is told of: no output for 15 s while it reads its terminal or stdin.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::harness::{Lab, id_of, until};
+
+/// When it must have been told: 15 s, and what a busy machine adds.
+const TOLD: Duration = Duration::from_secs(30);
+
+#[test]
+fn a_task_that_waits_for_input_is_told_once_and_others_are_not() {
+    let daemon = Lab::new().daemon();
+    let start = Instant::now();
+    let pty = json!({ "rows": 24, "cols": 80 });
+    let spawn = |params: Value| id_of(&daemon.spawn(params));
+    let waiting = [
+        spawn(json!({ "command": "printf 'password: '; read x", "pty": pty })),
+        spawn(json!({ "command": ["cat"], "stdin": "pipe" })),
+        spawn(json!({ "command": "echo in a child; sh -c 'read y'", "stdin": "pipe" })),
+    ];
+    let busy = [
+        spawn(json!({ "command": "sleep 600" })),
+        spawn(json!({ "command": "sleep 600", "stdin": "pipe" })),
+        spawn(json!({ "command": "sleep 600", "pty": pty })),
+        spawn(json!({ "command": "while :; do echo tick; sleep 2; done", "stdin": "pipe" })),
+    ];
+    let stalled = || -> Vec<Value> {
+        let all =
+            daemon.pushes("task/notified").into_iter().map(|push| push["notification"].clone());
+        all.filter(|notification| notification["kind"] == "stalled").collect()
+    };
+    let told = until(TOLD, || (stalled().len() >= waiting.len()).then_some(()));
+    let ids: Vec<String> = stalled().iter().map(|n| id_of(&n["task"])).collect();
+    assert!(told.is_some(), "told of {ids:?}, not of all of {waiting:?}");
+    assert!(start.elapsed() >= Duration::from_secs(14), "told too early");
+    for id in &waiting {
+        assert_eq!(ids.iter().filter(|told| *told == id).count(), 1, "{id} in {ids:?}");
+    }
+    for id in &busy {
+        assert!(!ids.contains(id), "{id} does not read: {ids:?}");
+        assert_eq!(daemon.stop(id)["state"], "stopped");
+    }
+    let prompt = stalled().into_iter().find(|n| n["task"]["id"] == *waiting[0]).expect("just seen");
+    assert_eq!(prompt["task"]["state"], "running");
+    assert!(
+        prompt["preview"]["tail"].as_str().is_some_and(|t| t.ends_with("password: "))
+            || prompt["preview"]["head"].as_str().is_some_and(|t| t.ends_with("password: ")),
+        "{prompt}"
+    );
+    // The queue tells it too, and answering it goes on.
+    let queued = daemon.drain().into_iter().filter(|n| n["kind"] == "stalled").count();
+    assert_eq!(queued, waiting.len());
+    daemon.call("task/write", json!({ "id": waiting[0], "data": "secret\n" }));
+    for id in &waiting[1..] {
+        daemon.call("task/write", json!({ "id": id, "data": "\n", "eof": true }));
+    }
+    for id in &waiting {
+        assert_eq!(daemon.exited(id)["task"]["state"], "exited");
+    }
+}

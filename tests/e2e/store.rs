@@ -1,0 +1,109 @@
+//! A state directory that cannot be used is said to be so, with 1005, and never guessed around.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use crate::harness::{Lab, eventually, gone, id_of};
+
+/// Starts a daemon on a store that cannot be used. It refuses to begin, or begins and refuses tasks;
+/// it never ends by itself.
+fn expect_unavailable(lab: &Lab) {
+    let daemon = lab.start().silent().noisy().go();
+    match daemon.request("initialize", json!({ "processId": null, "capabilities": {} })) {
+        Ok(_) => {
+            daemon.notify("initialized", json!({}));
+            let error = daemon.refused(1005, "task/spawn", json!({ "command": "echo no >> ran" }));
+            assert_eq!(error.data["kind"], "storeUnavailable");
+        }
+        Err(error) => {
+            assert_eq!((error.code, &error.data["kind"]), (1005, &json!("storeUnavailable")));
+            // Not initialized: there is nothing to shut down, and `exit` gives 1.
+            daemon.notify("exit", serde_json::Value::Null);
+            assert_eq!(daemon.ends_within(std::time::Duration::from_secs(2)).code(), Some(1));
+        }
+    }
+    assert_eq!(lab.text("ran"), "");
+}
+
+/// The SQLite files of a store.
+fn ledgers(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).expect("the store is there");
+    entries
+        .map(|entry| entry.expect("the store is readable").path())
+        .filter(|path| fs::read(path).is_ok_and(|bytes| bytes.starts_with(b"SQLite format 3\0")))
+        .collect()
+}
+
+#[test]
+fn a_state_directory_that_is_a_file_is_refused() {
+    let lab = Lab::new();
+    fs::write(lab.state(), "a file").expect("the test's directory is writable");
+    expect_unavailable(&lab);
+    assert_eq!(fs::read_to_string(lab.state()).expect("it is still there"), "a file");
+}
+
+#[test]
+fn a_ledger_of_garbage_is_refused_and_left_as_it_is() {
+    let lab = Lab::new();
+    lab.daemon().run("true");
+    let found = ledgers(&lab.state());
+    assert!(!found.is_empty(), "the ledger is an SQLite file in the state directory");
+    let garbage = vec![0x5a; 16_384];
+    for path in &found {
+        fs::write(path, &garbage).expect("the store is writable");
+        for suffix in ["-wal", "-shm"] {
+            let mut beside = path.as_os_str().to_owned();
+            beside.push(suffix);
+            // There may be none.
+            let _gone = fs::remove_file(beside);
+        }
+    }
+    expect_unavailable(&lab);
+    for path in &found {
+        assert_eq!(fs::read(path).expect("it is still there"), garbage, "it may be repaired");
+    }
+}
+
+#[test]
+fn a_workspace_that_is_gone_refuses_spawns_with_1002() {
+    let lab = Lab::new();
+    let workspace = lab.root().join("short-lived");
+    fs::create_dir(&workspace).expect("the test's directory is writable");
+    let folder = json!([{ "uri": format!("file://{}", workspace.display()), "name": "x" }]);
+    let daemon = lab.start().initialize("workspaceFolders", folder).go();
+    fs::remove_dir(&workspace).expect("it is empty");
+    let error = daemon.refused(1002, "task/spawn", json!({ "command": "true" }));
+    assert_eq!(error.data["errno"], nix::libc::ENOENT, "{error:?}");
+    assert!(error.message.contains("short-lived"), "{error:?}");
+    fs::create_dir(&workspace).expect("the test's directory is writable");
+    daemon.run("true");
+}
+
+#[test]
+fn a_store_taken_away_is_noticed_and_harms_no_task() {
+    let lab = Lab::new();
+    let daemon = lab.start().noisy().go();
+    let id = daemon.sh("echo $$ > pid; exec sleep 600");
+    let pid = lab.pid_in("pid");
+    let aside = lab.root().join("aside");
+    fs::rename(lab.state(), &aside).expect("the test's directory is writable");
+    match daemon.request("task/spawn", json!({ "command": "exit 3" })) {
+        // Made anew, or not to be had: both are honest; what is accepted must be reported.
+        Ok(result) => {
+            let other = id_of(&result["task"]);
+            assert_eq!(daemon.exited(&other)["task"]["exit"]["code"], 3);
+        }
+        Err(error) => assert_eq!(error.code, 1005, "{error:?}"),
+    }
+    assert!(!gone(pid), "the running task is not harmed");
+    // Whatever was made in the meantime gives way to what was there.
+    let _none = fs::remove_dir_all(lab.state());
+    fs::rename(&aside, lab.state()).expect("the test's directory is writable");
+    drop(daemon.kill9());
+    let daemon = lab.daemon();
+    assert_eq!(daemon.check(&id)["state"], "running");
+    daemon.stop(&id);
+    eventually("it to be gone", || gone(pid).then_some(()));
+}
