@@ -5,6 +5,8 @@
 //! with output: it sees a jump of the offset.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use meanwhile_shim::log;
@@ -38,8 +40,30 @@ pub enum Signal {
     Output(TaskId),
 }
 
+/// Signals that wait for a reader that does not come for them, at some 5 kB each. Beyond, the reader is
+/// taken for dead: what it was to be told is in the ledger, and whoever comes next asks there.
+const SIGNALS_MAX: usize = 8_192;
+
 /// The supervisor's end.
-pub type Signals = UnboundedSender<Signal>;
+#[derive(Debug, Clone)]
+pub struct Signals {
+    sender: UnboundedSender<Signal>,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Signals {
+    /// Tells the reader. Nobody reads the events of a visitor, and a closed manager has nothing to
+    /// tell.
+    pub fn send(&self, signal: Signal) {
+        if self.waiting.fetch_add(1, Ordering::Relaxed) <= SIGNALS_MAX {
+            // An error: nobody will read any more.
+            let _ = self.sender.send(signal);
+        } else {
+            // The reader must see that there was more, and the count must not run away.
+            self.waiting.store(SIGNALS_MAX + 1, Ordering::Relaxed);
+        }
+    }
+}
 
 /// Holds back the events of a task until it is dropped.
 #[derive(Debug)]
@@ -50,8 +74,7 @@ pub struct Hold {
 
 impl Hold {
     pub(crate) fn new(id: TaskId, signals: Signals) -> Self {
-        // A manager without a reader of its events has nothing to hold back.
-        let _ = signals.send(Signal::Hold(id));
+        signals.send(Signal::Hold(id));
         Self { held: Some((id, signals)) }
     }
 
@@ -64,7 +87,7 @@ impl Hold {
 impl Drop for Hold {
     fn drop(&mut self) {
         if let Some((id, signals)) = self.held.take() {
-            let _ = signals.send(Signal::Release(id));
+            signals.send(Signal::Release(id));
         }
     }
 }
@@ -85,6 +108,7 @@ struct Subscription {
 pub struct Events {
     home: Home,
     signals: UnboundedReceiver<Signal>,
+    unread: Arc<AtomicUsize>,
     queue: VecDeque<Event>,
     /// Tasks whose spawn is not answered yet.
     held: HashSet<TaskId>,
@@ -96,13 +120,20 @@ pub struct Events {
 impl Events {
     pub(crate) fn new(home: Home) -> (Signals, Self) {
         let (sender, signals) = unbounded_channel();
+        let unread = Arc::new(AtomicUsize::new(0));
         let (queue, held, waiting, subscriptions) = Default::default();
-        (sender, Self { home, signals, queue, held, waiting, subscriptions })
+        let events =
+            Self { home, signals, unread: unread.clone(), queue, held, waiting, subscriptions };
+        (Signals { sender, waiting: unread }, events)
     }
 
-    /// The next event; `None` once the manager is closed. Cancel-safe.
+    /// The next event; `None` once the manager is closed, or the reader has left so many unread that
+    /// some had to be dropped. Cancel-safe.
     pub async fn next(&mut self) -> Option<Event> {
         loop {
+            if self.unread.load(Ordering::Relaxed) > SIGNALS_MAX {
+                return None;
+            }
             while let Ok(signal) = self.signals.try_recv() {
                 self.receive(signal);
             }
@@ -122,6 +153,7 @@ impl Events {
     }
 
     fn receive(&mut self, signal: Signal) {
+        self.unread.fetch_sub(1, Ordering::Relaxed);
         match signal {
             Signal::Hold(id) => {
                 self.held.insert(id);

@@ -493,8 +493,7 @@ impl Supervisor {
     }
 
     fn tell(&self, signal: Signal) {
-        // Nobody reads the events of a visitor.
-        let _ = self.signals.send(signal);
+        self.signals.send(signal);
     }
 
     fn tell_event(&self, id: TaskId, event: background::Event) {

@@ -164,6 +164,8 @@ enum Owned {
     Parent,
     /// Something that the connection can do without.
     Other,
+    /// Nothing more will be pushed: the manager is closed, or the client reads none of it.
+    Pusher,
 }
 
 /// Why the loop ended.
@@ -204,6 +206,10 @@ impl Connection {
                         return End::Output;
                     }
                     Ok(Owned::Parent) => return End::Exit,
+                    Ok(Owned::Pusher) => {
+                        tracing::warn!("the client left too many pushes unread");
+                        return End::Output;
+                    }
                     Ok(Owned::Other) => {}
                     Err(error) => {
                         tracing::error!(%error, "a task of the connection failed");
@@ -217,7 +223,7 @@ impl Connection {
                 Some(lease) = self.leases.recv() => self.acknowledge(lease),
                 Some(events) = self.incoming_events.recv() => {
                     let pusher = push::run(events, self.outbox.clone(), self.progresses.clone(), self.server().output_gate());
-                    let pusher = self.owned.spawn(async { pusher.await; Owned::Other });
+                    let pusher = self.owned.spawn(async { pusher.await; Owned::Pusher });
                     self.vital.push(pusher.id());
                 }
                 () = outbox.room(READ_ROOM), if self.held && !outbox.has_room(READ_ROOM) => {}
