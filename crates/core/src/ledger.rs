@@ -48,10 +48,13 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Page cache of a connection in KiB (negative: KiB rather than pages). The default, 2 MB, twice,
 /// would be most of what an idle daemon may take; the kernel caches the file anyway.
 const CACHE_KIB: i64 = -512;
+/// Bytes of a page. An end touches a dozen pages, each of which goes into the log whole and is summed
+/// up; most of what is written fits into much less than SQLite's 4 096.
+const PAGE_BYTES: i64 = 1_024;
 /// Size the write-ahead log is cut to after a checkpoint, in bytes.
 const WAL_BYTES: i64 = 4 << 20;
 /// What a page takes in the log: SQLite's default page and its frame's header (fileformat2.html).
-const FRAME_BYTES: i64 = 4_096 + 24;
+const FRAME_BYTES: i64 = PAGE_BYTES + 24;
 /// Prepared statements kept: all of this module's.
 const STATEMENTS: usize = 96;
 
@@ -202,12 +205,15 @@ impl Ledger {
         let mut connection = Connection::open(path)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        // Of a new store only: a file keeps the size it was made with.
+        connection.pragma_update(None, "page_size", PAGE_BYTES)?;
         // The last connection would copy the log into the file, force both to the disk and delete
         // the log: five waits for the disk in every command where no daemon runs, its next opening
         // included. The log is as safe as the file; `checkpoint` and every thousandth page, SQLite's
         // default, keep it short.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         write_ahead(&connection)?;
+        connection.pragma_update(None, "wal_autocheckpoint", WAL_BYTES / FRAME_BYTES)?;
         connection.pragma_update(None, "synchronous", if sync { "FULL" } else { "NORMAL" })?;
         connection.pragma_update(None, "cache_size", CACHE_KIB)?;
         connection.pragma_update(None, "temp_store", "MEMORY")?;

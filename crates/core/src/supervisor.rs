@@ -137,6 +137,8 @@ pub struct Supervisor {
     tasks: HashMap<TaskId, Live>,
     /// Tasks whose end is in the ledger, to be put away once it is told.
     finished: Vec<TaskId>,
+    /// Tasks whose end is told, and whose folders are to be put away.
+    told: Vec<(TaskId, bool)>,
     /// Tasks put away lately: a bell that comes late must not bring them back.
     past: VecDeque<TaskId>,
     spawns: VecDeque<spawns::Pending>,
@@ -240,6 +242,7 @@ impl Supervisor {
             _attached: attached,
             tasks: HashMap::new(),
             finished: Vec::new(),
+            told: Vec::new(),
             past: VecDeque::new(),
             spawns: VecDeque::new(),
             waiters: Vec::new(),
@@ -281,7 +284,13 @@ impl Supervisor {
                 return;
             }
             self.handle(event);
+            if !self.told.is_empty() {
+                // The push goes out before anything is tidied up.
+                tokio::task::yield_now().await;
+                self.tidy_up();
+            }
             self.go_on();
+            self.tidy_up();
         }
     }
 
@@ -300,6 +309,7 @@ impl Supervisor {
             self.handle(event);
             // What a recovered task says meanwhile need not wait for company.
             self.batch.look |= !self.batch.is_empty();
+            self.tidy_up();
             if self.degraded.is_some() {
                 // A full disk, say. What is there can be looked at; the rest is tried again.
                 return Ok(());
@@ -555,6 +565,7 @@ impl Supervisor {
         if !rows.is_empty() {
             let _ = self.store.write(move |ledger| ledger.insert(&rows)).await;
         }
+        self.tidy_up();
         while self.chores.join_next().await.is_some() {}
     }
 

@@ -109,13 +109,20 @@ impl Supervisor {
         }
         self.past.truncate(PAST - 1);
         self.past.push_front(id);
-        if reusable && self.pool.settle(id) {
-            return;
+        self.told.push((id, reusable));
+    }
+
+    /// Puts the folders of ended tasks away.
+    pub(super) fn tidy_up(&mut self) {
+        for (id, reusable) in std::mem::take(&mut self.told) {
+            if reusable && self.pool.settle(id) {
+                continue;
+            }
+            let home = self.home.clone();
+            // Half a dozen system calls that nobody waits for. What a shutdown leaves undone, the
+            // next start does.
+            self.chores.spawn_blocking(move || home.settle(id));
         }
-        let home = self.home.clone();
-        // Half a dozen system calls that nobody waits for. What a shutdown leaves undone, the next
-        // start does.
-        self.chores.spawn_blocking(move || home.settle(id));
     }
 
     /// Begins a transaction, if there is something to write and none under way.
