@@ -144,9 +144,13 @@ fn a_kill_of_everything_at_once_leaves_nothing_behind() {
         daemon.push("task/started", |push| push["task"]["id"] == **id);
     }
     // As a container that is taken down, or the out-of-memory killer of a whole group.
-    let all = lab.processes();
-    for process in &all {
-        kill(Pid::from_raw(process.pid), Signal::SIGSTOP).expect("it lives");
+    // Stopped again and again until nobody is new: a shell may be about to start its command.
+    let mut all = Vec::new();
+    while all.len() < lab.processes().len() {
+        all = lab.processes();
+        for process in &all {
+            kill(Pid::from_raw(process.pid), Signal::SIGSTOP).expect("it lives");
+        }
     }
     for process in all.iter().filter(|process| process.pid != daemon.pid()) {
         kill(Pid::from_raw(process.pid), Signal::SIGKILL).expect("it lives");

@@ -7,6 +7,7 @@ mod ansi;
 pub mod background;
 mod command;
 mod convert;
+mod doorbell;
 pub mod error;
 mod events;
 mod home;

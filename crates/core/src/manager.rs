@@ -21,6 +21,7 @@ use crate::background::{
 };
 use crate::command::Command;
 use crate::convert;
+use crate::doorbell::make_bell;
 use crate::error::Error;
 use crate::events::Events;
 use crate::home::{Home, io_error};
@@ -29,7 +30,7 @@ use crate::limits;
 use crate::live::InputState;
 use crate::quote::quote_argv;
 use crate::store::Store;
-use crate::supervisor::{COMMANDS, Supervisor, make_bell};
+use crate::supervisor::{COMMANDS, Supervisor};
 use crate::task::{DeliveredBy, State, Task, TaskId};
 use crate::watch::Scanner;
 
@@ -325,11 +326,16 @@ impl Background {
                 ids
             }
             Which::Queue(queue) => {
-                let (workspace, name) = (self.workspace.clone(), queue.clone());
-                let ended = self.store.read(move |l| l.undelivered_ends(&workspace, &name)).await?;
-                let live = self.ask(|reply| Command::InQueue(queue, reply)).await?;
+                // In this order: one that ends in between is found twice rather than not at all.
+                let name = queue.clone();
+                let live = self.ask(|reply| Command::InQueue(name, reply)).await?;
+                let workspace = self.workspace.clone();
+                let ended =
+                    self.store.read(move |l| l.undelivered_ends(&workspace, &queue)).await?;
                 let mut ids = ended;
                 ids.extend(live);
+                let mut seen = std::collections::HashSet::new();
+                ids.retain(|id| seen.insert(*id));
                 ids
             }
         };

@@ -10,9 +10,8 @@ mod recovery;
 mod spawns;
 
 use std::collections::{HashMap, VecDeque};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::Duration;
@@ -20,7 +19,6 @@ use std::time::Duration;
 use meanwhile_shim::bell::{self, Kind, Message};
 use meanwhile_shim::ctl::Order;
 use meanwhile_shim::layout;
-use nix::sys::stat::Mode as FileMode;
 use tokio::net::unix::pipe;
 use tokio::signal::unix::{Signal as UnixSignal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
@@ -29,6 +27,7 @@ use tokio::time::Instant;
 use crate::background::{self, Mode, Options, Role, Settings};
 use crate::command::{Command, Undelivered};
 use crate::convert;
+use crate::doorbell::Bell;
 use crate::error::Error;
 use crate::events::{Signal, Signals};
 use crate::home::{Home, io_error};
@@ -165,43 +164,6 @@ pub struct Supervisor {
     /// Why new tasks are refused: the ledger cannot be written.
     degraded: Option<String>,
     sweep_at: Instant,
-}
-
-/// A doorbell of our own. It is taken away when this is dropped.
-#[derive(Debug)]
-pub struct Bell {
-    path: PathBuf,
-    /// Its name, which is ours in leases and in the folders of idle shims.
-    pub name: String,
-}
-
-impl Drop for Bell {
-    fn drop(&mut self) {
-        // Gone already where the state directory is.
-        let _ = std::fs::remove_file(&self.path);
-    }
-}
-
-/// Hangs a doorbell up.
-pub fn make_bell(home: &Home) -> Result<(Bell, File), Error> {
-    let name = uuid::Uuid::new_v4().simple().to_string();
-    let path = home.bells().join(&name);
-    // Whoever rings takes a bell without an owner away: it gets its name once it has one.
-    let new = home.bells().join(bell::name_in_the_making(&name));
-    let file = nix::unistd::mkfifo(&new, FileMode::S_IRUSR | FileMode::S_IWUSR)
-        .map_err(io::Error::from)
-        .and_then(|()| {
-            OpenOptions::new()
-                .read(true)
-                .write(true)
-                .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
-                .open(&new)
-        })
-        .and_then(|file| std::fs::rename(&new, &path).map(|()| file));
-    match file {
-        Ok(file) => Ok((Bell { path, name }, file)),
-        Err(error) => Err(io_error(&path, &error)),
-    }
 }
 
 impl Supervisor {
