@@ -379,7 +379,17 @@ impl Supervisor {
         for id in ids {
             let Some(live) = self.tasks.get(&id) else { continue };
             match live.stage {
-                Stage::Recording => {}
+                Stage::Recording => {
+                    // Nothing is on its way into the ledger: look at it afresh.
+                    let idle = self.write.is_none() && self.batch.is_empty();
+                    if idle
+                        && self.scans.is_empty()
+                        && self.finished.is_empty()
+                        && let Some(live) = self.tasks.get_mut(&id)
+                    {
+                        live.stage = Stage::Running;
+                    }
+                }
                 Stage::Survived => {
                     if !self.home.is_supervised(id) {
                         self.put_away(id);
