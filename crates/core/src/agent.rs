@@ -13,8 +13,12 @@ pub mod config;
 pub mod failure;
 pub mod message;
 pub mod pairing;
+pub mod permission;
 pub mod provider;
 pub mod retry;
+pub mod session;
+pub mod tools;
+pub mod trace;
 pub mod usage;
 
 pub use config::{ConfigError, Settings};
