@@ -17,6 +17,7 @@ async fn server() -> Server {
     let start = Start {
         state_dir: Err("there is none in this test".to_owned()),
         settings: meanwhile_core::background::Settings::default(),
+        agent: crate::agent::Setup::default(),
     };
     let server = Server::new(start, events);
     server.initialize(InitializeParams::default()).await.expect("the handshake needs no store");

@@ -33,6 +33,7 @@ impl Client {
         let start = Start {
             state_dir: Err("there is none in this test".to_owned()),
             settings: Settings::default(),
+            agent: crate::agent::Setup::default(),
         };
         let (events, incoming_events) = mpsc::unbounded_channel();
         let builder = register(prepare(LspService::build(|_| Server::new(start, events))));
