@@ -102,7 +102,9 @@ fn method(name: &str, read: &mut SchemaGenerator, written: &mut SchemaGenerator)
         "task/subscribe" => (of::<wire::SubscribeParams>(read), of::<wire::Empty>(written)),
         "task/unsubscribe" => (of::<wire::UnsubscribeParams>(read), of::<wire::Empty>(written)),
         "task/remove" => (of::<wire::RemoveParams>(read), of::<wire::RemoveResult>(written)),
-        "session/new" => (of::<acp::NewSessionRequest>(read), of::<acp::NewSessionResponse>(written)),
+        "session/new" => {
+            (of::<acp::NewSessionRequest>(read), of::<acp::NewSessionResponse>(written))
+        }
         "session/load" => {
             (of::<acp::LoadSessionRequest>(read), of::<acp::LoadSessionResponse>(written))
         }

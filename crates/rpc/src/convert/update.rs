@@ -103,7 +103,9 @@ impl Teller {
             Update::Notice(text) => {
                 To::UserMessageChunk(chunk(text).meta(meta(json!({"origin": "notice"}))))
             }
-            Update::Usage { used, size, last, cost } => To::UsageUpdate(usage(used, size, last, cost)),
+            Update::Usage { used, size, last, cost } => {
+                To::UsageUpdate(usage(used, size, last, cost))
+            }
             Update::Title(title) => {
                 To::SessionInfoUpdate(acp::SessionInfoUpdate::new().title(title))
             }
@@ -183,7 +185,7 @@ pub(crate) fn option_id(kind: acp::PermissionOptionKind) -> &'static str {
         acp::PermissionOptionKind::AllowAlways => "allow_always",
         acp::PermissionOptionKind::RejectAlways => "reject_always",
         // What we do not know is no consent.
-        _ => "reject_once",
+        acp::PermissionOptionKind::RejectOnce | _ => "reject_once",
     }
 }
 
@@ -288,3 +290,6 @@ fn usage(used: u64, size: Option<u64>, last: Usage, cost: Option<Cost>) -> acp::
         None => update,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -83,3 +83,6 @@ fn wake(meta: Option<&acp::Meta>) -> Result<Option<Wake>> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -76,7 +76,9 @@ impl Asks {
             !reply.is_closed()
         });
         for id in gone {
-            outbox.send(&json!({"jsonrpc": "2.0", "method": "$/cancelRequest", "params": {"id": id}}));
+            outbox.send(
+                &json!({"jsonrpc": "2.0", "method": "$/cancelRequest", "params": {"id": id}}),
+            );
         }
     }
 
@@ -88,8 +90,8 @@ impl Asks {
 
 /// What the person chose; `None` where the question was cancelled.
 fn read(result: &Value) -> Result<Option<Answer>, String> {
-    let response: acp::RequestPermissionResponse =
-        serde::Deserialize::deserialize(result).map_err(|error: serde_json::Error| error.to_string())?;
+    let response: acp::RequestPermissionResponse = serde::Deserialize::deserialize(result)
+        .map_err(|error: serde_json::Error| error.to_string())?;
     let acp::RequestPermissionOutcome::Selected(selected) = response.outcome else {
         return Ok(None);
     };

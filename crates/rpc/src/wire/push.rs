@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Encoding, INTEGER_MAX, Notification, RetryingPush, Task, TracedPush, TurnPush, acp,
-};
+use super::{Encoding, INTEGER_MAX, Notification, RetryingPush, Task, TracedPush, TurnPush, acp};
 
 /// A push, written as a JSON-RPC notification: its method, and its parameters as they are.
 #[derive(Debug, Clone, PartialEq, Serialize)]
