@@ -12,7 +12,7 @@ use std::time::Duration;
 use meanwhile_core::Background;
 use meanwhile_core::agent::session::{self, Updates, Wake};
 use meanwhile_core::background::{Events, Options, Role, Settings};
-use tokio::sync::{OnceCell, RwLock, mpsc, oneshot};
+use tokio::sync::{OnceCell, RwLock, mpsc};
 use tokio::time::timeout;
 use tower_lsp::LanguageServer;
 use tower_lsp::jsonrpc::{Error, Result};
@@ -26,7 +26,7 @@ use crate::convert::from_wire::{self, Defaults};
 use crate::convert::{error, to_wire};
 use crate::handlers::{execute_command, params};
 use crate::methods::{COMMANDS, METHODS};
-use crate::sessions::{Open, Reading, Sessions};
+use crate::sessions::{self, Open, Reading, Sessions};
 use crate::wire::{self, Push};
 use crate::workspace;
 
@@ -141,14 +141,14 @@ impl Server {
         Ok(options)
     }
 
-    /// Takes a session in. What it says is told once `begin` has ended.
+    /// Takes a session in. A task of the loop tells the client what it says.
     pub(crate) fn take_in(
         &self,
         session: session::Session,
         updates: Updates,
-        begin: Option<oneshot::Receiver<()>>,
+        start: sessions::Start,
     ) -> Open {
-        let (open, reading) = self.0.sessions.open(session, updates, begin);
+        let (open, reading) = self.0.sessions.open(session, updates, start);
         // The loop does not listen any more only when it is ending.
         let _ = self.0.streams.send(Stream::Session(Box::new(reading)));
         open

@@ -14,7 +14,7 @@ use meanwhile_core::agent::session::{Session, Updates};
 use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use asks::Asks;
-pub(crate) use reading::Reading;
+pub(crate) use reading::{Reading, Start};
 
 /// Handlers that wait at once for a reader to catch up; one more waits for its turn.
 const BARRIERS: usize = 16;
@@ -48,12 +48,12 @@ impl Sessions {
         &self,
         session: Session,
         updates: Updates,
-        begin: Option<oneshot::Receiver<()>>,
+        start: Start,
     ) -> (Open, Reading) {
         let (barriers, incoming) = mpsc::channel(BARRIERS);
         let id = session.id().to_string();
         let open = Open { session, barriers };
-        let reading = Reading::new(id.clone(), updates, incoming, begin);
+        let reading = Reading::new(id.clone(), updates, incoming, start);
         self.lock().insert(id, open.clone());
         (open, reading)
     }

@@ -2,11 +2,13 @@
 
 use meanwhile_core::agent::session::Session;
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 
 use super::{Result, place, refused, wake};
 use crate::convert::error::invalid;
 use crate::handlers::params;
 use crate::session::Server;
+use crate::sessions::Start;
 use crate::wire::acp;
 
 /// Answers once everything that was said in it is on its way to the client.
@@ -23,10 +25,10 @@ pub(crate) async fn run(server: &Server, params: Value) -> Result<acp::LoadSessi
     let options = server.session_options(wake).await?;
     let (session, updates) = Session::load(background, options, &id.0).await.map_err(refused)?;
     let about = json!({"model": session.model()});
-    let open = server.take_in(session, updates, None);
-    // The session answers this after it has said everything over again.
-    open.session.unfinished().await.map_err(refused)?;
-    open.told().await;
+    let (told, all_told) = oneshot::channel();
+    server.take_in(session, updates, Start::Loaded(told));
+    // Its end is the news, whichever it is.
+    let _ = all_told.await;
     let mut meta = acp::Meta::new();
     meta.insert("meanwhile".to_owned(), about);
     Ok(acp::LoadSessionResponse::new().meta(meta))

@@ -8,6 +8,7 @@ use super::{Result, place, refused, wake};
 use crate::after::{self, After};
 use crate::handlers::params;
 use crate::session::Server;
+use crate::sessions::Start;
 use crate::wire::acp;
 
 /// Answers once the session is recorded. What it says follows the reply.
@@ -21,7 +22,7 @@ pub(crate) async fn run(server: &Server, params: Value) -> Result<acp::NewSessio
     let about = json!({"model": session.model()});
     let id = acp::SessionId::new(session.id().as_str());
     let (replied, begin) = oneshot::channel();
-    server.take_in(session, updates, Some(begin));
+    server.take_in(session, updates, Start::New(begin));
     after::leave(After::Begin(replied));
     let mut meta = acp::Meta::new();
     meta.insert("meanwhile".to_owned(), about);
