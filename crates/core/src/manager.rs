@@ -188,6 +188,9 @@ impl Background {
             Program::Shell(line) => {
                 (vec!["/bin/sh".into(), "-c".into(), line.clone().into()], line, false)
             }
+            Program::ShellOf { shell, line } => {
+                (vec![shell.into(), "-c".into(), line.clone().into()], line, false)
+            }
             Program::Argv(argv) => {
                 let command = quote_argv(&argv);
                 (argv.into_iter().map(Into::into).collect(), command, true)
@@ -371,6 +374,20 @@ impl Background {
                 self.get(id).await
             }
             None => Err(Error::NotRunning { id, message: describe_end(&task) }),
+        }
+    }
+
+    /// Orders a stop and waits for nothing, for a caller that is going away itself. Nothing happens
+    /// where the task has ended or the background manager is closed.
+    pub(crate) fn stop_soon(&self, id: TaskId, how: Stop) {
+        let (reply, _) = oneshot::channel();
+        let order = Command::Stop { id, how, reply };
+        if let Err(mpsc::error::TrySendError::Full(order)) = self.commands.try_send(order)
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            let commands = self.commands.clone();
+            // Ends as soon as the supervisor has taken some of what it was sent.
+            runtime.spawn(async move { commands.send(order).await });
         }
     }
 
