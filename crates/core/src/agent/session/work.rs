@@ -112,7 +112,8 @@ impl Work {
         let workspace = background.workspace().to_owned();
         let tools = options.settings.tools.clone();
         let work = Self {
-            toolbox: Toolbox::new(background.clone(), id.0.clone(), tools),
+            toolbox: Toolbox::new(background.clone(), id.0.clone(), tools)
+                .with_linger(options.settings.linger),
             system: prompt::system(&workspace),
             window: options.provider.context_window(),
             window_asked: false,
