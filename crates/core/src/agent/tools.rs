@@ -4,8 +4,27 @@
 //! out on [`Background`] and on files. Decides nothing about permission: [`Toolbox::read`] says what
 //! a call is about to touch ([`Access`]), and whoever runs it has asked before. Never touches the
 //! history: an [`Outcome`] is handed back.
+//!
+//! A call is read once, by [`Toolbox::read`], into what is to be done; what is judged and what is
+//! carried out are therefore the same, paths included.
+
+mod args;
+mod blocking;
+mod call;
+mod commands;
+mod edit;
+mod files;
+mod output;
+mod paths;
+mod ports;
+mod schema;
+mod search;
+mod shell;
+mod tasks;
+mod text;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -13,7 +32,10 @@ use tokio::sync::mpsc;
 use super::message::ToolCall;
 use super::provider::Tool;
 use crate::background::Background;
+use crate::limits;
 use crate::task::{DeliveredBy, Task, TaskId};
+
+use call::Action;
 
 /// How the tools behave (`config.toml`, section `agent`).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +58,9 @@ pub struct Toolbox {
     background: Background,
     queue: String,
     settings: Settings,
+    linger: Option<Duration>,
+    tools: Arc<[Tool]>,
+    views: Arc<tasks::Views>,
 }
 
 /// A call that was understood, before it is carried out.
@@ -49,6 +74,14 @@ pub struct Intent {
     pub kind: Kind,
     /// What it touches, for permission.
     pub access: Vec<Access>,
+    action: Option<Action>,
+}
+
+impl Intent {
+    /// An intent that can be judged and never run, for whoever tests rules.
+    pub fn new(tool: &'static str, title: String, kind: Kind, access: Vec<Access>) -> Self {
+        Self { tool, title, kind, access, action: None }
+    }
 }
 
 /// The sorts of call, as ACP has them.
@@ -143,18 +176,27 @@ pub struct Diff {
 impl Toolbox {
     /// The tools of a session whose tasks tell `queue`.
     pub fn new(background: Background, queue: String, settings: Settings) -> Self {
-        Self { background, queue, settings }
+        let tools = schema::tools(settings.yield_after).into();
+        let linger = Some(limits::LINGER);
+        Self { background, queue, settings, linger, tools, views: Arc::default() }
+    }
+
+    /// The same, with tasks that run this long with no daemon attached; `None`: for ever. Default:
+    /// [`limits::LINGER`].
+    #[must_use]
+    pub fn with_linger(mut self, linger: Option<Duration>) -> Self {
+        self.linger = linger;
+        self
     }
 
     /// What the model is told about them; the same in every request.
     pub fn tools(&self) -> &[Tool] {
-        unimplemented!()
+        &self.tools
     }
 
     /// Understands a call. An error is what the model is to be told: unknown tool, wrong arguments.
     pub fn read(&self, call: &ToolCall) -> Result<Intent, String> {
-        let _ = call;
-        unimplemented!()
+        call::read(call, self.background.workspace())
     }
 
     /// Carries a call out. `key` makes it happen once: it becomes the `client_token` of the task a
@@ -168,7 +210,39 @@ impl Toolbox {
         key: String,
         progress: mpsc::UnboundedSender<Progress>,
     ) -> Outcome {
-        let _ = (intent, key, progress, &self.background, &self.queue, &self.settings);
-        unimplemented!()
+        let done = match intent.action {
+            None => Err("this call was made to be judged only and cannot be run".to_owned()),
+            Some(Action::Bash(run)) => self.bash(run, key, &progress).await,
+            Some(Action::BackgroundRun(run)) => self.background_run(run, key, &progress).await,
+            Some(Action::Check { id: Some(id), wait }) => self.check(id, wait).await,
+            Some(Action::Check { id: None, wait }) => self.check_all(wait).await,
+            Some(Action::Stop { id, signal }) => self.stop(id, signal).await,
+            Some(Action::Write { id, text, eof }) => self.write(id, text, eof).await,
+            Some(Action::Output { id, part }) => self.output(id, part).await,
+            Some(Action::Read(read)) => files::read(read, self.settings.result_bytes).await,
+            Some(Action::WriteFile { path, content }) => files::write(path, content).await,
+            Some(Action::Edit(edit)) => edit::run(edit).await,
+            Some(Action::Glob(glob)) => search::glob(glob, self.settings.result_bytes).await,
+            Some(Action::Grep(grep)) => search::grep(grep, self.settings.result_bytes).await,
+            Some(Action::Plan(plan)) => Ok(Outcome {
+                content: "the plan is noted".to_owned(),
+                plan: Some(plan),
+                ..Outcome::default()
+            }),
+        };
+        let mut outcome = done.unwrap_or_else(|content| Outcome {
+            content,
+            is_error: true,
+            ..Outcome::default()
+        });
+        // Each tool keeps within the budget; a long error or path of somebody else may not.
+        text::cut(&mut outcome.content, self.settings.result_bytes);
+        outcome
+    }
+}
+
+impl Outcome {
+    fn of(content: String) -> Self {
+        Self { content, ..Self::default() }
     }
 }
