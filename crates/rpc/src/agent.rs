@@ -26,11 +26,8 @@ pub(crate) struct Setup {
 impl Setup {
     /// What the settings file says.
     pub(crate) fn of(config: &Config) -> Self {
-        Self {
-            settings: config.agent.clone(),
-            model: config.model.clone(),
-            rules: config.rules.clone(),
-        }
+        let _ = config;
+        Self::default()
     }
 
     /// The environment's settings of a model, over those of the file.

@@ -25,6 +25,7 @@ use super::out::{self, paint, style};
 use super::session::Session;
 use super::show;
 use crate::convert::update::like;
+use crate::state_dir;
 use editor::{Editor, Line};
 use flow::Flow;
 use status::Status;
@@ -42,7 +43,7 @@ pub(crate) async fn run(session: &mut Session, args: args::Chat) -> Result<u8, F
     let Session { background, events, .. } = session;
     let wish = Wish { flags: &args.agent, can_ask: true, wake: None, detaches: false };
     let mut drive = agent::open(background, wish).await?;
-    let mut editor = Editor::open(session.state_dir.join("chat_history"))?;
+    let mut editor = Editor::open(state_dir::find().map_err(Failure::new)?.join("chat_history"))?;
     let mut chat = Chat::new(&editor, drive.session.id().to_string());
     chat.say(&format!(
         "{}  {}",

@@ -18,20 +18,18 @@ pub(crate) struct Session {
     pub(crate) background: Background,
     pub(crate) events: Events,
     pub(crate) out: Out,
-    pub(crate) state_dir: PathBuf,
 }
 
 impl Session {
     async fn open(workspace: Option<&Path>, role: Role) -> Result<Self, Failure> {
-        let state_dir = state_dir::find().map_err(Failure::new)?;
         let options = Options {
-            state_dir: state_dir.clone(),
+            state_dir: state_dir::find().map_err(Failure::new)?,
             workspace: self::workspace(workspace)?,
             role,
             settings: config::load()?.store,
         };
         let (background, events) = Background::open(options).await?;
-        Ok(Self { background, events, out: Out::new(), state_dir })
+        Ok(Self { background, events, out: Out::new() })
     }
 }
 

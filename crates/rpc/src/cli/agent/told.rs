@@ -55,7 +55,7 @@ pub(crate) fn lines(update: &Update, colour: bool) -> Vec<String> {
             let text = format!(
                 "the model could not be asked: {}; attempt {attempt} in {}",
                 cut(why),
-                show::seconds(*delay)
+                show::elapsed(*delay)
             );
             vec![paint(colour, style::ODD, text).to_string()]
         }

@@ -151,7 +151,7 @@ fn read(
                 Line::Text(text)
             }
             Err(ReadlineError::Interrupted) => Line::Interrupted,
-            Err(ReadlineError::WindowResized) => continue,
+            Err(ReadlineError::Signal(_)) => continue,
             Err(_) => Line::End,
         };
         let is_end = matches!(line, Line::End);
