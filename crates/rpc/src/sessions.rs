@@ -44,12 +44,7 @@ impl Open {
 
 impl Sessions {
     /// Takes a session in. What reads its updates is handed back, to be run by the serve loop.
-    pub(crate) fn open(
-        &self,
-        session: Session,
-        updates: Updates,
-        start: Start,
-    ) -> (Open, Reading) {
+    pub(crate) fn open(&self, session: Session, updates: Updates, start: Start) -> (Open, Reading) {
         let (barriers, incoming) = mpsc::channel(BARRIERS);
         let id = session.id().to_string();
         let open = Open { session, barriers };

@@ -34,10 +34,7 @@ pub(crate) struct Wish<'a> {
 }
 
 /// Opens the session: a new one, or the one to be resumed.
-pub(crate) async fn open(
-    background: &Background,
-    wish: Wish<'_>,
-) -> Result<Drive, Failure> {
+pub(crate) async fn open(background: &Background, wish: Wish<'_>) -> Result<Drive, Failure> {
     let mut setup = Setup::of(&config::load()?).with_environment();
     if let Some(model) = &wish.flags.model {
         setup.model.model = Some(model.clone());
@@ -64,7 +61,9 @@ pub(crate) async fn open(
             };
             Session::load(background, options, last.id.as_str()).await
         }
-        Some(id) => Session::load(background.clone(), options, &whole(&background, id).await?).await,
+        Some(id) => {
+            Session::load(background.clone(), options, &whole(&background, id).await?).await
+        }
     };
     let (session, updates) = opened.map_err(refused)?;
     Ok(Drive::new(session, updates, resumed))
@@ -94,9 +93,9 @@ fn rule(effect: Effect, text: &str) -> Result<Rule, Failure> {
         Effect::Ask => "ask",
         Effect::Deny => "deny",
     };
-    format!("{word} {text}").parse().map_err(|error| {
-        Failure::usage(format!("--{word} `{}`: {error}", show::one_line(text)))
-    })
+    format!("{word} {text}")
+        .parse()
+        .map_err(|error| Failure::usage(format!("--{word} `{}`: {error}", show::one_line(text))))
 }
 
 fn no_model(error: ConfigError) -> Failure {
@@ -262,7 +261,11 @@ fn is_resumed(update: &Update) -> bool {
 }
 
 /// Stops tasks, each with its whole tree.
-pub(crate) async fn stop(background: &Background, tasks: &[Task], why: &str) -> Result<(), Failure> {
+pub(crate) async fn stop(
+    background: &Background,
+    tasks: &[Task],
+    why: &str,
+) -> Result<(), Failure> {
     for task in tasks {
         let cause = Cause { actor: Actor::Client, message: why.to_owned() };
         let how = Stop { signal: libc::SIGTERM, grace: limits::STOP_GRACE, cause };

@@ -71,8 +71,10 @@ impl End {
                 "the answer was cut: it reached the longest length the model gives".to_owned()
             }
             Self::Turn(TurnEnd::MaxCalls) => {
-                return Err(Failure::new("the turn was ended: it made as many model calls as it may")
-                    .hint("`calls_per_turn` in the settings says how many that are"));
+                return Err(Failure::new(
+                    "the turn was ended: it made as many model calls as it may",
+                )
+                .hint("`calls_per_turn` in the settings says how many that are"));
             }
             Self::Turn(TurnEnd::Refusal) => "the model declined to go on".to_owned(),
             Self::Turn(TurnEnd::Failed(why)) => why,

@@ -48,7 +48,9 @@ pub(crate) fn lines(update: &Update, colour: bool) -> Vec<String> {
                 .filter(|line| line.starts_with("[bg:"))
                 .map(|line| format!("{} {}", mark("◂"), cut(line)))
                 .collect(),
-            told => told.iter().map(|one| format!("{} {}", mark("◂"), heard(one, colour))).collect(),
+            told => {
+                told.iter().map(|one| format!("{} {}", mark("◂"), heard(one, colour))).collect()
+            }
         },
         Update::Notice(text) => vec![dim(cut(first_line(text)))],
         Update::Retrying { attempt, delay, why } => {

@@ -10,14 +10,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, mpsc as std_mpsc};
 
 use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
+use rustyline::Helper;
+use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;
 use rustyline::highlight::Highlighter;
-use rustyline::history::FileHistory;
-use rustyline::{ColorMode, Config, ExternalPrinter, Prompt};
-use rustyline::completion::Completer;
 use rustyline::hint::Hinter;
+use rustyline::history::FileHistory;
 use rustyline::validate::Validator;
-use rustyline::Helper;
+use rustyline::{ColorMode, Config, ExternalPrinter, Prompt};
 use tokio::sync::mpsc;
 
 use crate::cli::failure::{Failure, reason};
@@ -64,15 +64,13 @@ impl Editor {
         let interactive = stdin.is_terminal()
             && std::io::stdout().is_terminal()
             && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
-        let broken = |error: ReadlineError| {
-            Failure::new(format!("cannot use the terminal: {error}"))
-        };
+        let broken =
+            |error: ReadlineError| Failure::new(format!("cannot use the terminal: {error}"));
         let (sender, lines) = mpsc::channel(1);
         let (go_on, told) = std_mpsc::channel();
         let status = Arc::new(Mutex::new(String::new()));
         if !interactive {
-            let screen =
-                Screen { printer: Arc::new(Mutex::new(Plain)), status, interactive };
+            let screen = Screen { printer: Arc::new(Mutex::new(Plain)), status, interactive };
             let reader = move || read_plain(&sender);
             start(reader)?;
             return Ok(Self { lines, go_on, screen, interactive, before: None });
@@ -132,9 +130,11 @@ impl Drop for Editor {
 
 fn start(reader: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
     // Blocked in a read at the end, it dies with the process.
-    std::thread::Builder::new().name("keyboard".to_owned()).spawn(reader).map(drop).map_err(
-        |error| Failure::new(format!("cannot start a thread: {}", reason(&error))),
-    )
+    std::thread::Builder::new()
+        .name("keyboard".to_owned())
+        .spawn(reader)
+        .map(drop)
+        .map_err(|error| Failure::new(format!("cannot start a thread: {}", reason(&error))))
 }
 
 fn read(
