@@ -12,6 +12,7 @@
 pub mod config;
 pub mod failure;
 pub mod message;
+pub mod notice;
 pub mod pairing;
 pub mod permission;
 pub mod provider;

@@ -24,6 +24,7 @@ mod supervisor;
 pub mod task;
 mod upkeep;
 pub mod watch;
+pub mod words;
 
 pub use background::Background;
 pub use error::Error;

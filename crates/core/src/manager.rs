@@ -4,6 +4,8 @@
 //! straight to the files. Changes are one command or one transaction each, so that whoever asked
 //! may go away at any moment.
 
+mod agents;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -1,7 +1,19 @@
 //! A conversation that runs commands: prompts in, turns out, and a drain before each model call.
 //!
 //! [`Session`] is a handle on one owner task, which alone touches the history. What happens is told
-//! through [`Updates`], which one front reads.
+//! through [`Updates`], which one front reads. What was said and done is in the ledger before
+//! anything follows from it, so a session that was killed is loaded again where it was.
+
+mod calls;
+mod compact;
+mod owner;
+mod prompt;
+mod resume;
+mod step;
+#[cfg(test)]
+mod tests;
+mod turn;
+mod work;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,6 +27,7 @@ use super::tools::{self, Diff, Kind, PlanEntry};
 use super::trace::{self, Origin, Trace};
 use super::usage::{Cost, Usage};
 use crate::background::Background;
+use crate::ledger::SessionRow;
 use crate::task::{Notification, Task, Timestamp};
 
 /// What a session needs from outside.
@@ -298,6 +311,27 @@ impl Updates {
 pub struct Session {
     id: SessionId,
     background: Background,
+    model: String,
+    commands: mpsc::Sender<Command>,
+}
+
+/// Updates that wait for the front: some seconds of a fast stream. Then the session waits for it,
+/// and with it the model's connection.
+const UPDATES: usize = 256;
+/// Commands that wait for the owner, which takes them at once; a full channel makes callers wait.
+const COMMANDS: usize = 64;
+
+/// What the owner is asked.
+#[derive(Debug)]
+enum Command {
+    /// Say this; told how the turn ended.
+    Prompt(String, oneshot::Sender<TurnEnd>),
+    /// End the turn that runs.
+    Cancel,
+    /// Tell when nothing is to be done any more.
+    Idle(oneshot::Sender<()>),
+    /// End; told when it is done.
+    Close(oneshot::Sender<()>),
 }
 
 impl Session {
@@ -306,31 +340,71 @@ impl Session {
         background: Background,
         options: Options,
     ) -> Result<(Self, Updates), Error> {
-        let _ = (background, options);
-        unimplemented!()
+        let id = SessionId(uuid::Uuid::new_v4().to_string());
+        let (workspace, model) = (background.workspace().to_owned(), options.provider.setting());
+        let (name, holder) = (id.0.clone(), background.holder().to_owned());
+        background
+            .store()
+            .write(move |l| {
+                l.create_session(&workspace, &name, &model, (&holder, std::process::id()))
+            })
+            .await?;
+        let begun = work::Begun::default();
+        Self::start(background, options, id, begun).await
     }
 
     /// Opens a session again, repaired where a crash cut it off. Its updates begin with everything
-    /// said so far.
+    /// said so far, and after that [`trace::Fact::Resumed`].
     pub async fn load(
         background: Background,
         options: Options,
         id: &str,
     ) -> Result<(Self, Updates), Error> {
-        let _ = (background, options, id);
-        unimplemented!()
+        let id = resume::claim(&background, id).await?;
+        let begun = match resume::read(&background, &id).await {
+            Ok(begun) => begun,
+            Err(error) => {
+                work::release(&background, &id);
+                return Err(error);
+            }
+        };
+        Self::start(background, options, id, begun).await
+    }
+
+    async fn start(
+        background: Background,
+        options: Options,
+        id: SessionId,
+        begun: work::Begun,
+    ) -> Result<(Self, Updates), Error> {
+        let (commands, receiver) = mpsc::channel(COMMANDS);
+        let (sender, updates) = mpsc::channel(UPDATES);
+        let model = options.provider.setting();
+        let owner =
+            owner::Owner::new(background.clone(), options, id.clone(), begun, receiver, sender);
+        // Owned by its handles: it ends when the last is dropped or one of them closes it.
+        tokio::spawn(owner.await?.run());
+        Ok((Self { id, background, model, commands }, Updates(updates)))
     }
 
     /// The sessions of the workspace, newest first, at most `limit` from the `skip`th on.
     pub async fn list(background: &Background, skip: u64, limit: u32) -> Result<Vec<Info>, Error> {
-        let _ = (background, skip, limit);
-        unimplemented!()
+        let workspace = background.workspace().to_owned();
+        let rows = background.store().read(move |l| l.sessions(&workspace, skip, limit)).await?;
+        let info = |row: SessionRow| Info {
+            id: SessionId(row.id),
+            workspace: row.workspace,
+            title: row.title,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        };
+        Ok(rows.into_iter().map(info).collect())
     }
 
-    /// The trace of a session, open or not, after event `after`.
+    /// The trace of a session, open or not, after event `after`: at most
+    /// [`trace::EVENTS_MAX`] events.
     pub async fn trace(background: &Background, id: &str, after: u64) -> Result<Trace, Error> {
-        let _ = (background, id, after);
-        unimplemented!()
+        trace::read(background, id, after).await
     }
 
     /// Its name.
@@ -340,36 +414,54 @@ impl Session {
 
     /// The model's setting, `anthropic/NAME`.
     pub fn model(&self) -> String {
-        unimplemented!()
+        self.model.clone()
+    }
+
+    async fn send(&self, command: Command) -> Result<(), Error> {
+        self.commands.send(command).await.map_err(|_| Error::Closed(self.id.clone()))
     }
 
     /// Says something; returns when the turn it makes is over. While a turn runs it is queued, in
     /// order. Once accepted it is carried out, whether this future is polled or not.
     pub async fn prompt(&self, text: String) -> Result<TurnEnd, Error> {
-        let _ = text;
-        unimplemented!()
+        if text.trim().is_empty() {
+            return Err(Error::EmptyPrompt);
+        }
+        let (done, end) = oneshot::channel();
+        self.send(Command::Prompt(text, done)).await?;
+        end.await.map_err(|_| Error::Closed(self.id.clone()))
     }
 
     /// Ends the turn that runs. A command in the foreground is stopped; background tasks go on, and
     /// prompts that wait are carried out.
     pub async fn cancel(&self) -> Result<(), Error> {
-        unimplemented!()
+        self.send(Command::Cancel).await
     }
 
     /// The session's tasks that run, and how many results wait.
     pub async fn unfinished(&self) -> Result<(Vec<Task>, u64), Error> {
-        let _ = &self.background;
-        unimplemented!()
+        let queue = self.id.0.clone();
+        let running = self.background.running_in(queue.clone()).await?;
+        let workspace = self.background.workspace().to_owned();
+        let waiting = self.background.store().read(move |l| l.waiting(&workspace, &queue)).await?;
+        Ok((running, waiting))
     }
 
     /// Returns when the session is idle: no turn runs, no prompt waits, and with [`Wake::On`] no
-    /// result waits either. Then [`Session::unfinished`] says what still runs.
+    /// result waits either, unless [`Settings::wakes_per_hour`] keeps it waiting. Then
+    /// [`Session::unfinished`] says what still runs.
     pub async fn idle(&self) -> Result<(), Error> {
-        unimplemented!()
+        let (done, idle) = oneshot::channel();
+        self.send(Command::Idle(done)).await?;
+        idle.await.map_err(|_| Error::Closed(self.id.clone()))
     }
 
     /// Ends the turn that runs, as [`Session::cancel`] does, and closes the session.
     pub async fn close(&self) {
-        unimplemented!()
+        let (done, closed) = oneshot::channel();
+        if self.send(Command::Close(done)).await.is_ok() {
+            // Closed either way: it said so, or its owner is gone.
+            let _ = closed.await;
+        }
     }
 }

@@ -2,7 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::task::{DeliveredBy, Task, Timestamp};
+use super::session::Error;
+use crate::background::Background;
+use crate::ledger::{NewFact, StoredFact};
+use crate::task::{DeliveredBy, Task, TaskId, Timestamp};
+
+/// Events in one piece of a trace at most.
+pub const EVENTS_MAX: u32 = 5_000;
 
 /// One fact.
 #[derive(Debug, Clone, PartialEq)]
@@ -159,4 +165,98 @@ pub struct Trace {
     pub journeys: Vec<Journey>,
     /// Where to go on.
     pub next: u64,
+}
+
+impl Fact {
+    /// The task it is about.
+    fn task(&self) -> Option<TaskId> {
+        match self {
+            Self::TaskSpawned { task_id, .. } | Self::Delivered { task_id, .. } => {
+                task_id.parse().ok()
+            }
+            Self::TurnStarted { .. }
+            | Self::CallStarted { .. }
+            | Self::CallEnded { .. }
+            | Self::ToolStarted { .. }
+            | Self::ToolEnded { .. }
+            | Self::TurnEnded { .. }
+            | Self::Compacted { .. }
+            | Self::Resumed {} => None,
+        }
+    }
+}
+
+impl Event {
+    /// As the ledger keeps it.
+    pub(crate) fn to_row(&self) -> NewFact {
+        NewFact {
+            n: self.n,
+            at: self.at,
+            task: self.fact.task(),
+            fact: serde_json::to_string(&self.fact).expect("a fact has string keys only"),
+        }
+    }
+
+    /// From the ledger; `None` for a fact that only a newer program knows.
+    pub(crate) fn from_row(row: &StoredFact) -> Option<Self> {
+        let fact = serde_json::from_str(&row.fact).ok()?;
+        Some(Self { n: row.n, at: row.at, fact })
+    }
+}
+
+/// Reads a piece of a session's trace, and the way of its tasks as it stands now.
+pub(crate) async fn read(background: &Background, id: &str, after: u64) -> Result<Trace, Error> {
+    let (workspace, name) = (background.workspace().to_owned(), id.to_owned());
+    let found = background.store().read(move |ledger| {
+        if ledger.session(&workspace, &name)?.is_none() {
+            return Ok(None);
+        }
+        let rows = ledger.trace(&name, after, EVENTS_MAX, false)?;
+        let of_tasks: Vec<Event> = ledger
+            .trace(&name, 0, u32::MAX, true)?
+            .iter()
+            .filter_map(Event::from_row)
+            .collect();
+        let ids: Vec<TaskId> = of_tasks.iter().filter_map(|event| event.fact.task()).collect();
+        let journeys = ledger.journeys(&workspace, &name, &ids)?;
+        Ok(Some((rows, of_tasks, journeys)))
+    });
+    let (rows, of_tasks, stored) =
+        found.await?.ok_or_else(|| Error::Unknown(id.to_owned()))?;
+    let next = rows.last().map_or(after, |row| row.n);
+    let mut journeys = Vec::with_capacity(stored.len());
+    for journey in stored {
+        let mut task = journey.task;
+        if task.end().is_none() {
+            // The supervisor knows better how it stands; what only it knows is in no ledger.
+            task = background.get(task.id).await.unwrap_or(task);
+        }
+        let spawned = of_tasks.iter().find_map(|event| match &event.fact {
+            Fact::TaskSpawned { call, tool_call_id, task_id, .. }
+                if task_id == task.id.as_str() =>
+            {
+                Some((tool_call_id.clone(), *call))
+            }
+            Fact::TaskSpawned { .. }
+            | Fact::TurnStarted { .. }
+            | Fact::CallStarted { .. }
+            | Fact::CallEnded { .. }
+            | Fact::ToolStarted { .. }
+            | Fact::ToolEnded { .. }
+            | Fact::Delivered { .. }
+            | Fact::TurnEnded { .. }
+            | Fact::Compacted { .. }
+            | Fact::Resumed {} => None,
+        });
+        let delivered = task.delivered.as_ref();
+        journeys.push(Journey {
+            delivered: delivered.and_then(|told| Some((told.turn?, told.by))),
+            queued: journey.queued,
+            tool_call_id: spawned.as_ref().map(|(id, _)| id.clone()),
+            spawned_in_call: spawned.map(|(_, call)| call),
+            task,
+        });
+    }
+    let events = rows.iter().filter_map(Event::from_row).collect();
+    Ok(Trace { events, journeys, next })
 }
