@@ -79,6 +79,7 @@ fn every_command_is_found() {
     check("time -p a | b", "[a][b]");
     check("a # b; c\nd", "[a][d]");
     check("a $(b # )\n)", "[b][a,?]");
+    check("2>&1 if a", "[if,a]");
     check("\"if\" a", "[if,a]");
     check("i\\f a", "[if,a]");
     check("echo if then { }", "[echo,if,then,{,}]");
@@ -116,6 +117,7 @@ fn here_documents_are_text_but_for_what_they_run() {
     check("a <<E\n\tE\nE", "[a]");
     check("a <<E <<F\nE\n$(b)\nF", "[a][b]");
     check("a <<E | b\nE\nc", "[a][b][c]");
+    check("a <<E\n\\$(b) \\`c\\` \\\\$(d)\nE", "[a][d]");
     check("$(a <<E\nE\n)", "[a][?]");
     for line in [
         "a <<E",
@@ -123,7 +125,7 @@ fn here_documents_are_text_but_for_what_they_run() {
         "a <<E\nb\n E",
         "a <<$x\n$x",
         "a <<E'F'\nEF",
-        "a <<E\n\\$(b)\nE",
+        "a <<E\nb\\\nE\nE",
         "a <<E $(\nb)\nE",
         "a <<E 'x\ny'\nE",
         "a <<E \\\nb\nE",
