@@ -44,7 +44,7 @@ impl Scene {
     fn judge(&self, rules: &[&str], tool: &'static str, access: Vec<Access>) -> Verdict {
         let rules = rules.iter().map(|it| it.parse().expect(it)).collect();
         let rules = Rules { rules, home: Some(self.home.clone()) };
-        let intent = Intent { tool, title: String::new(), kind: Kind::Execute, access };
+        let intent = Intent::new(tool, String::new(), Kind::Execute, access);
         rules.judge(&intent, &self.workspace)
     }
 

@@ -170,15 +170,15 @@ fn a_trace_is_read_piece_by_piece_and_by_task() {
     };
     ledger.append_facts(TALK, &[fact(1, None), fact(2, Some(9)), fact(4, None)]).expect("appended");
     ledger.append_facts("nobody", &[fact(1, None)]).expect("a trace that nobody has");
-    let numbers = |after, limit, of_tasks| -> Vec<u64> {
+    let numbers = |after: u64, limit: u32, of_tasks: bool| -> Vec<u64> {
         let facts = ledger.trace(TALK, after, limit, of_tasks).expect("read");
         facts.into_iter().map(|fact| fact.n).collect()
     };
     assert_eq!(numbers(0, 9, false), [1, 2, 4]);
     assert_eq!(numbers(1, 1, false), [2]);
     assert_eq!(numbers(0, 9, true), [2]);
-    assert_eq!(numbers(u64::MAX, 9, false), []);
-    assert_eq!(numbers(4, 9, false), []);
+    assert!(numbers(u64::MAX, 9, false).is_empty());
+    assert!(numbers(4, 9, false).is_empty());
 }
 
 #[test]
