@@ -42,8 +42,8 @@ use crate::task::{
 pub use error::LedgerError;
 pub use queues::{Batch, Cursor, Drain, LeaseToken};
 pub use sessions::{
-    Addition, Claim, Journey, NewFact, NewMessage, News, Seen, SessionRow, StoredFact, StoredMessage,
-    Told,
+    Addition, Claim, Journey, NewFact, NewMessage, News, Seen, SessionRow, StoredFact,
+    StoredMessage, Told,
 };
 
 /// The file's name in the state directory.

@@ -142,6 +142,9 @@ mod tests {
     fn numbers_and_signals_read_well() {
         assert_eq!([0, 999, 1_204, 1_000_000].map(thousands), ["0", "999", "1 204", "1 000 000"]);
         assert_eq!(seconds(Duration::from_millis(92_449)), "92.4s");
-        assert_eq!([9, libc::SIGRTMIN() + 3, 999].map(signal), ["SIGKILL", "SIGRTMIN+3", "signal 999"]);
+        assert_eq!(
+            [9, libc::SIGRTMIN() + 3, 999].map(signal),
+            ["SIGKILL", "SIGRTMIN+3", "signal 999"]
+        );
     }
 }

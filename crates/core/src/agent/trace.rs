@@ -212,17 +212,13 @@ pub(crate) async fn read(background: &Background, id: &str, after: u64) -> Resul
             return Ok(None);
         }
         let rows = ledger.trace(&name, after, EVENTS_MAX, false)?;
-        let of_tasks: Vec<Event> = ledger
-            .trace(&name, 0, u32::MAX, true)?
-            .iter()
-            .filter_map(Event::from_row)
-            .collect();
+        let of_tasks: Vec<Event> =
+            ledger.trace(&name, 0, u32::MAX, true)?.iter().filter_map(Event::from_row).collect();
         let ids: Vec<TaskId> = of_tasks.iter().filter_map(|event| event.fact.task()).collect();
         let journeys = ledger.journeys(&workspace, &name, &ids)?;
         Ok(Some((rows, of_tasks, journeys)))
     });
-    let (rows, of_tasks, stored) =
-        found.await?.ok_or_else(|| Error::Unknown(id.to_owned()))?;
+    let (rows, of_tasks, stored) = found.await?.ok_or_else(|| Error::Unknown(id.to_owned()))?;
     let next = rows.last().map_or(after, |row| row.n);
     let mut journeys = Vec::with_capacity(stored.len());
     for journey in stored {

@@ -267,7 +267,11 @@ pub(super) fn end_dead_leases(
 
 /// How many notifications of a queue wait and are not leased. Two counts, each answered by an index;
 /// few rows are leased at any time.
-pub(super) fn free(tx: &Transaction<'_>, workspace: &Path, queue: &str) -> Result<i64, LedgerError> {
+pub(super) fn free(
+    tx: &Transaction<'_>,
+    workspace: &Path,
+    queue: &str,
+) -> Result<i64, LedgerError> {
     let free = tx
         .prepare_cached(
             "SELECT

@@ -314,11 +314,8 @@ impl Ledger {
                 LedgerError::Other(format!("session `{}` is not in the store", add.session))
             })?;
             let seen = see(tx, add)?;
-            let (drained, remaining) = if add.drain > 0 {
-                take(tx, add, is_alive)?
-            } else {
-                Default::default()
-            };
+            let (drained, remaining) =
+                if add.drain > 0 { take(tx, add, is_alive)? } else { Default::default() };
             if add.only_with_news && drained.is_empty() {
                 return Ok(None);
             }
@@ -377,9 +374,7 @@ impl Ledger {
                 "SELECT id FROM tasks
                  WHERE workspace = ?1 AND queue = ?2 AND outcome IS NULL AND removed = 0",
             )?;
-            for row in
-                running.query_map(params![path_bytes(workspace), queue], |row| row.get(0))?
-            {
+            for row in running.query_map(params![path_bytes(workspace), queue], |row| row.get(0))? {
                 rows.insert(row?);
             }
             let mut select = tx.prepare_cached(concat!(
@@ -420,8 +415,9 @@ impl Ledger {
 
     /// The permission rules remembered in a workspace, oldest first.
     pub fn rules(&self, workspace: &Path) -> Result<Vec<String>, LedgerError> {
-        let mut select =
-            self.connection.prepare_cached("SELECT rule FROM rules WHERE workspace = ?1 ORDER BY n")?;
+        let mut select = self
+            .connection
+            .prepare_cached("SELECT rule FROM rules WHERE workspace = ?1 ORDER BY n")?;
         let rules = select
             .query_map([path_bytes(workspace)], |row| row.get(0))?
             .collect::<Result<_, _>>()?;
@@ -429,7 +425,11 @@ impl Ledger {
     }
 
     /// Remembers permission rules.
-    pub fn remember_rules(&mut self, workspace: &Path, rules: &[String]) -> Result<(), LedgerError> {
+    pub fn remember_rules(
+        &mut self,
+        workspace: &Path,
+        rules: &[String],
+    ) -> Result<(), LedgerError> {
         self.write(|tx| {
             for rule in rules {
                 tx.prepare_cached(

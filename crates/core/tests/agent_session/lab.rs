@@ -9,9 +9,7 @@ use meanwhile_core::agent::Provider;
 use meanwhile_core::agent::permission::{Effect, Rule, Rules};
 use meanwhile_core::agent::provider::Scripted;
 use meanwhile_core::agent::retry::Patience;
-use meanwhile_core::agent::session::{
-    Options, Session, Settings, TurnEnd, Update, Updates,
-};
+use meanwhile_core::agent::session::{Options, Session, Settings, TurnEnd, Update, Updates};
 use meanwhile_core::agent::trace::{Event, Fact, Trace};
 use meanwhile_core::background::{self, Role};
 use meanwhile_core::task::TaskId;
@@ -179,9 +177,7 @@ impl Talk {
 
     /// Returns once this model call has begun.
     pub async fn call_began(&mut self, call: u64) {
-        let began = |update: &Update| {
-            matches!(update, Update::Traced(Event { fact: Fact::CallStarted { call: n, .. }, .. }) if *n == call)
-        };
+        let began = |update: &Update| matches!(update, Update::Traced(Event { fact: Fact::CallStarted { call: n, .. }, .. }) if *n == call);
         self.until(began).await;
     }
 

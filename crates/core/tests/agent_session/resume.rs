@@ -6,7 +6,8 @@ use meanwhile_core::agent::trace::{Event, Fact};
 use super::lab::{Lab, Talk, gated, run};
 
 async fn resumed(talk: &mut Talk) {
-    talk.until(|update| matches!(update, Update::Traced(Event { fact: Fact::Resumed {}, .. }))).await;
+    talk.until(|update| matches!(update, Update::Traced(Event { fact: Fact::Resumed {}, .. })))
+        .await;
 }
 
 #[test]

@@ -46,7 +46,8 @@ impl Work {
             let Outcome { content, is_error, seen, plan, diff } = outcome;
             self.step.seen.extend(seen);
             self.note(Fact::ToolEnded { tool_call_id: id.clone(), is_error });
-            let ended = Update::ToolEnded { id: id.clone(), content: content.clone(), is_error, diff };
+            let ended =
+                Update::ToolEnded { id: id.clone(), content: content.clone(), is_error, diff };
             self.out.send(ended).await;
             if let Some(plan) = plan {
                 self.out.send(Update::Plan(plan)).await;

@@ -244,7 +244,8 @@ impl Inbox {
         if self.wake == Wake::On && self.look && self.wakes.blocked(Instant::now()).is_none() {
             // The supervisor's word comes a moment after the ledger's.
             let (workspace, queue) = (self.background.workspace().to_owned(), self.id.0.clone());
-            let waiting = self.background.store().read(move |l| l.waiting(&workspace, &queue)).await;
+            let waiting =
+                self.background.store().read(move |l| l.waiting(&workspace, &queue)).await;
             if waiting.is_ok_and(|waiting| waiting > 0) {
                 return;
             }

@@ -4,8 +4,8 @@
 //! what was said, what happened, and what was taken out of the queue. Only what is stored enters the
 //! history; what the ledger refused waits here, in order, for the next step.
 
-use super::work::Work;
 use super::Update;
+use super::work::Work;
 use crate::agent::message::Message;
 use crate::agent::notice;
 use crate::agent::trace::{Event, Fact, Origin};
