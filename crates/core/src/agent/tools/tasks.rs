@@ -11,7 +11,7 @@ use super::{Outcome, Toolbox, ports};
 use crate::background::{Ack, Filter, Mode, Stop, Which};
 use crate::error::Error;
 use crate::limits;
-use crate::task::{Actor, Cause, DeliveredBy, State, Task, TaskId};
+use crate::task::{Actor, Cause, DeliveredBy, NotificationKind, State, Task, TaskId};
 
 /// Tasks in a list that run, and that ended.
 const LISTED: (usize, usize) = (40, 10);
@@ -170,28 +170,33 @@ impl Toolbox {
     /// call, and a server that says it is ready is worth more than the rest of a wait.
     async fn wait(&self, which: Which, mode: Mode, patience: Duration) -> Result<Over, Error> {
         let mut queued = self.background.queued(self.queue.clone()).await?;
-        let mut least = *queued.borrow_and_update();
-        // The count may be late; what is in the queue now, the ledger knows.
-        let waiting = self.background.drain(self.queue.clone(), 1, Ack::Manual).await?;
-        if !waiting.notifications.is_empty() {
-            return Ok(Over::News);
-        }
         let news = async {
-            while queued.changed().await.is_ok() {
-                let now = *queued.borrow_and_update();
-                if now > least {
-                    return;
+            // The count may be late, and says nothing of what it counts: the ledger does.
+            while !self.has_news().await? {
+                if queued.changed().await.is_err() {
+                    // Closed; the wait says so.
+                    std::future::pending::<()>().await;
                 }
-                least = now;
             }
-            // Closed: the wait will say so.
-            std::future::pending().await
+            Ok(Over::News)
         };
         tokio::select! {
             biased;
             waited = self.background.wait(which, mode, patience) => waited.map(|_| Over::Waited),
-            () = news => Ok(Over::News),
+            news = news => news,
         }
+    }
+
+    /// Whether something waits in the session's queue that the model does not know. An end that a call
+    /// of the same answer has shown stays there until the results are stored.
+    async fn has_news(&self) -> Result<bool, Error> {
+        let queue = self.queue.clone();
+        let waiting = self.background.drain(queue, limits::DRAIN_MAX, Ack::Manual).await?;
+        Ok(waiting.notifications.iter().any(|notification| {
+            let view = self.views.last(notification.task.id);
+            let is_known = view.is_some_and(|view| view.stage == Stage::Ended);
+            notification.kind != NotificationKind::Exited || !is_known
+        }))
     }
 
     /// A task and its output since the model last saw it.
@@ -215,9 +220,11 @@ impl Toolbox {
     /// `check_background` without an id.
     pub(super) async fn check_all(&self, wait: Duration) -> Result<Outcome, String> {
         if !wait.is_zero() {
-            let which = Which::Queue(self.queue.clone());
-            let waited = self.wait(which, Mode::Any, wait).await;
-            waited.map_err(|error| self.said(error))?;
+            let running = self.background.running_in(self.queue.clone()).await;
+            let running = running.map_err(|error| self.said(error))?;
+            // With none there is nothing to wait for, and the wait is over at once.
+            let which = Which::Ids(running.iter().map(|task| task.id).collect());
+            self.wait(which, Mode::Any, wait).await.map_err(|error| self.said(error))?;
         }
         let filter = Filter { state: None, limit: Some(limits::LIST_LIMIT) };
         let tasks = self.background.list(filter).await.map_err(|error| self.said(error))?;
