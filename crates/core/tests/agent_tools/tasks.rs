@@ -131,7 +131,10 @@ fn what_was_shown_is_no_news() {
         let slow = lab.start("sleep 60").await;
         // Shown by another call of the same answer: still in the queue, until that is stored.
         let outcome = lab.run("bash", json!({ "command": "true" })).await;
-        assert_eq!(lab.queued().await, [seen_one(&outcome)]);
+        let other = lab.start("true").await;
+        lab.end(other).await;
+        seen_one(&lab.run("task_output", task(other)).await);
+        assert_eq!(lab.queued().await, [seen_one(&outcome), other]);
         for input in [with(slow, json!({ "wait_seconds": 0.3 })), json!({ "wait_seconds": 0.3 })] {
             let start = Instant::now();
             let told = lab.ok("check_background", input).await;

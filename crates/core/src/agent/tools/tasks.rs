@@ -1,6 +1,6 @@
 //! `check_background`, `stop_background`, `write_background`: looking at tasks and steering them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -32,6 +32,8 @@ pub(super) struct Views(Mutex<Shown>);
 #[derive(Debug, Default)]
 struct Shown {
     tasks: HashMap<TaskId, View>,
+    /// Tasks of this session whose end a result has stated.
+    ended: HashSet<TaskId>,
     list: Option<Vec<(TaskId, View)>>,
 }
 
@@ -122,6 +124,7 @@ impl Toolbox {
     pub(super) fn saw(&self, task: &Task, by: DeliveredBy, outcome: &mut Outcome) {
         // The ledger has the end: until then the task is running, whoever asks.
         if task.end().is_some() && task.queue == self.queue {
+            self.views.with(|shown| shown.ended.insert(task.id));
             outcome.seen.push((task.id, by));
         }
     }
@@ -192,10 +195,11 @@ impl Toolbox {
     async fn has_news(&self) -> Result<bool, Error> {
         let queue = self.queue.clone();
         let waiting = self.background.drain(queue, limits::DRAIN_MAX, Ack::Manual).await?;
-        Ok(waiting.notifications.iter().any(|notification| {
-            let view = self.views.last(notification.task.id);
-            let is_known = view.is_some_and(|view| view.stage == Stage::Ended);
-            notification.kind != NotificationKind::Exited || !is_known
+        Ok(self.views.with(|shown| {
+            waiting.notifications.iter().any(|notification| {
+                notification.kind != NotificationKind::Exited
+                    || !shown.ended.contains(&notification.task.id)
+            })
         }))
     }
 
