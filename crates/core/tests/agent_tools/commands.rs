@@ -231,7 +231,7 @@ fn a_directory_that_is_not_there_is_named() {
     lab(async |lab| {
         std::fs::create_dir(lab.workspace.join("sub")).unwrap();
         let shown = lab.ok("bash", json!({ "command": "pwd", "cwd": "sub" })).await;
-        assert!(shown.ends_with("/work/sub"), "{shown}");
+        assert!(shown.ends_with("/project/sub"), "{shown}");
         for tool in ["bash", "background_run"] {
             let error = lab.fails(tool, json!({ "command": "pwd", "cwd": "nowhere" })).await;
             assert!(error.contains("nowhere") && error.contains("no such"), "{error}");
