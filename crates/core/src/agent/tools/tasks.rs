@@ -1,6 +1,6 @@
 //! `check_background`, `stop_background`, `write_background`: looking at tasks and steering them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -8,10 +8,10 @@ use std::time::Duration;
 use super::output::{HEADER_BYTES, excerpt, lines};
 use super::text::{self, command, plural, state, survivors};
 use super::{Outcome, Toolbox, ports};
-use crate::background::{Filter, Mode, Stop, Which};
+use crate::background::{Ack, Filter, Mode, Stop, Which};
 use crate::error::Error;
 use crate::limits;
-use crate::task::{Actor, Cause, DeliveredBy, State, Task, TaskId};
+use crate::task::{Actor, Cause, DeliveredBy, NotificationKind, State, Task, TaskId};
 
 /// Tasks in a list that run, and that ended.
 const LISTED: (usize, usize) = (40, 10);
@@ -32,6 +32,8 @@ pub(super) struct Views(Mutex<Shown>);
 #[derive(Debug, Default)]
 struct Shown {
     tasks: HashMap<TaskId, View>,
+    /// Tasks of this session whose end a result has stated.
+    ended: HashSet<TaskId>,
     list: Option<Vec<(TaskId, View)>>,
 }
 
@@ -59,6 +61,15 @@ impl View {
         };
         Self { stage, next }
     }
+}
+
+/// Why a wait is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Over {
+    /// What was waited for has happened, or the time was up.
+    Waited,
+    /// Something waits in the session's queue.
+    News,
 }
 
 impl Views {
@@ -113,6 +124,7 @@ impl Toolbox {
     pub(super) fn saw(&self, task: &Task, by: DeliveredBy, outcome: &mut Outcome) {
         // The ledger has the end: until then the task is running, whoever asks.
         if task.end().is_some() && task.queue == self.queue {
+            self.views.with(|shown| shown.ended.insert(task.id));
             outcome.seen.push((task.id, by));
         }
     }
@@ -133,11 +145,16 @@ impl Toolbox {
     pub(super) async fn check(&self, id: TaskId, wait: Duration) -> Result<Outcome, String> {
         let mut task = self.task(id).await?;
         let mut by = DeliveredBy::Check;
+        let mut news = "";
         if !wait.is_zero() && task.end().is_none() {
-            let waited = self.background.wait(Which::Ids(vec![id]), Mode::All, wait).await;
-            waited.map_err(|error| self.said(error))?;
+            let which = Which::Ids(vec![id]);
+            let waited = self.wait(which, Mode::All, wait).await;
+            let over = waited.map_err(|error| self.said(error))?;
             task = self.task(id).await?;
             by = DeliveredBy::Wait;
+            if over == Over::News && task.end().is_none() {
+                news = "something else has happened; the next message tells you";
+            }
         }
         let last = self.views.last(id);
         let mut outcome = match last {
@@ -147,8 +164,43 @@ impl Toolbox {
             }
             Some(_) | None => self.shown(&task, last.map_or(0, |last| last.next)).await?,
         };
+        outcome.content = lines([outcome.content.as_str(), news]);
         self.saw(&task, by, &mut outcome);
         Ok(outcome)
+    }
+
+    /// Waits for tasks, but not over news for this session: the model gets those only with its next
+    /// call, and a server that says it is ready is worth more than the rest of a wait.
+    async fn wait(&self, which: Which, mode: Mode, patience: Duration) -> Result<Over, Error> {
+        let mut queued = self.background.queued(self.queue.clone()).await?;
+        let news = async {
+            // The count may be late, and says nothing of what it counts: the ledger does.
+            while !self.has_news().await? {
+                if queued.changed().await.is_err() {
+                    // Closed; the wait says so.
+                    std::future::pending::<()>().await;
+                }
+            }
+            Ok(Over::News)
+        };
+        tokio::select! {
+            biased;
+            waited = self.background.wait(which, mode, patience) => waited.map(|_| Over::Waited),
+            news = news => news,
+        }
+    }
+
+    /// Whether something waits in the session's queue that the model does not know. An end that a call
+    /// of the same answer has shown stays there until the results are stored.
+    async fn has_news(&self) -> Result<bool, Error> {
+        let queue = self.queue.clone();
+        let waiting = self.background.drain(queue, limits::DRAIN_MAX, Ack::Manual).await?;
+        Ok(self.views.with(|shown| {
+            waiting.notifications.iter().any(|notification| {
+                notification.kind != NotificationKind::Exited
+                    || !shown.ended.contains(&notification.task.id)
+            })
+        }))
     }
 
     /// A task and its output since the model last saw it.
@@ -166,15 +218,17 @@ impl Toolbox {
             (false, _) => format!("output since you last looked:\n{}", excerpt.shown),
         };
         let header = format!("{} {}: {}", task.id, state(task), command(&task.command));
-        Ok(Outcome::of(lines([header.as_str(), &shown, left.trim_start()])))
+        Ok(Outcome::of(lines([header.as_str(), &shown, &left])))
     }
 
     /// `check_background` without an id.
     pub(super) async fn check_all(&self, wait: Duration) -> Result<Outcome, String> {
         if !wait.is_zero() {
-            let which = Which::Queue(self.queue.clone());
-            let waited = self.background.wait(which, Mode::Any, wait).await;
-            waited.map_err(|error| self.said(error))?;
+            let running = self.background.running_in(self.queue.clone()).await;
+            let running = running.map_err(|error| self.said(error))?;
+            // With none there is nothing to wait for, and the wait is over at once.
+            let which = Which::Ids(running.iter().map(|task| task.id).collect());
+            self.wait(which, Mode::Any, wait).await.map_err(|error| self.said(error))?;
         }
         let filter = Filter { state: None, limit: Some(limits::LIST_LIMIT) };
         let tasks = self.background.list(filter).await.map_err(|error| self.said(error))?;
