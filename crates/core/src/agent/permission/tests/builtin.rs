@@ -14,6 +14,9 @@ fn what_only_looks_in_the_workspace_runs_unasked() {
         "cat src/main.rs | head -n 20 | wc -l",
         "head -5 a.txt; tail -n 3 a.txt",
         "cat *.txt",
+        "sort a*",
+        "sort -- *.txt",
+        "wc -l ./*.txt src/m*.rs",
         "grep -rn 'fn main' src",
         "grep -A 3 '/etc' src/main.rs",
         "grep -n '../x' a.txt",
@@ -100,6 +103,13 @@ fn what_writes_runs_code_or_tells_others_is_asked() {
         "sed -i s/a/b/ a.txt",
         "sed -n 'w out' a.txt",
         "sed -n '1e rm' a.txt",
+        "sort *",
+        "sort -u *.txt",
+        "rg a *",
+        "sed -n 1p *",
+        "find * -name x",
+        "find [a]* -name x",
+        "wc -l ?",
         "sort -o out a.txt",
         "sort --outp=out a.txt",
         "sort --compress-program=x a.txt",
@@ -226,7 +236,7 @@ fn what_writes_runs_code_or_tells_others_is_asked() {
         "cd $x && ls",
         "while true; do cat ../a.txt; cd src; done",
     ] {
-        table.row(effect(&scene.line(&[], line)), "ask", format!("{line}"));
+        table.row(effect(&scene.line(&[], line)), "ask", line.to_string());
     }
 }
 
@@ -300,7 +310,7 @@ fn files_elsewhere_and_keys_are_asked_in_commands_too() {
         "echo x > /dev/tcp/127.0.0.1/80",
         "echo x > ~/x",
     ] {
-        table.row(effect(&scene.line(&[], line)), "ask", format!("{line}"));
+        table.row(effect(&scene.line(&[], line)), "ask", line.to_string());
     }
     assert_eq!(effect(&scene.line(&[], &format!("cat {}", key.display()))), "ask");
     // Where it runs counts as well.
@@ -407,7 +417,7 @@ fn always_offers_what_is_like_it_and_no_more() {
         ("sort -o x a.txt", "ask"),
         ("export X=1", "ask"),
     ] {
-        table.row(said(&scene.line(&[], line)), expected, format!("{line}"));
+        table.row(said(&scene.line(&[], line)), expected, line.to_string());
     }
 }
 

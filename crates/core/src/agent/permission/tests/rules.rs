@@ -33,7 +33,7 @@ fn a_rule_for_a_command_is_for_that_command() {
         ("make x", "ask"),
         ("BAR=1 FOO=1 make x", "ask"),
     ] {
-        table.row(effect(&scene.line(&rules, line)), expected, format!("{line}"));
+        table.row(effect(&scene.line(&rules, line)), expected, line.to_string());
     }
 }
 
@@ -108,6 +108,22 @@ fn deny_wins_over_ask_and_ask_over_allow() {
         (&["deny write"], "ls > a.txt", "deny"),
     ] {
         table.row(effect(&scene.line(rules, line)), expected, format!("{line} with {rules:?}"));
+    }
+}
+
+#[test]
+fn where_a_command_runs_counts() {
+    let (scene, mut table) = (Scene::new(), Table::default());
+    for (rules, cwd, expected) in [
+        (&["allow bash make"][..], "src", "allow"),
+        (&["allow bash make"], "../other", "ask"),
+        (&["allow bash make", "allow read ../other"], "../other", "allow"),
+        (&["allow bash"], "../other", "allow"),
+        (&["allow bash", "deny read ../other"], "../other", "deny"),
+        (&["allow bash", "deny read ../other"], "out", "deny"),
+    ] {
+        let verdict = scene.line_in(rules, "make", cwd);
+        table.row(effect(&verdict), expected, format!("{cwd} with {rules:?}"));
     }
 }
 
