@@ -116,7 +116,7 @@ fn lesson() -> Board {
 fn what_happens_at_one_moment_stands_in_one_column() {
     let rows = frame(&lesson(), at(9_500), 59, 24, false);
     let expect = [
-        "meanwhile demo  scripted model, real commands, no key…9.5s",
+        "meanwhile demo  scripted model, real commands, no ke… 9.5s",
         "        0s        2s        4s        6s        8s",
         "agent   1━━━━·····2━━━━━━━━━◆3━━━···············◆4━━━··",
         "queue                  ●────▲                   ▲",
