@@ -257,10 +257,10 @@ impl Moving {
     fn wipe(&self) {
         let typed = self.typed.load(Ordering::Relaxed) + console::measure_text_width(SIGN);
         let up = 2 + typed / (columns() + 1);
-        let mut stdout = std::io::stdout().lock();
-        // A screen that is gone is noticed where lines are read.
-        let _ = write!(stdout, "\x1b[{up}A\r\x1b[2K\x1b[{up}B");
-        let _ = stdout.flush();
+        let text = format!("\x1b[{up}A\r\x1b[2K\x1b[{up}B");
+        // Around the lock of standard output, which the other thread holds. A screen that is gone is
+        // noticed where lines are read.
+        let _ = nix::unistd::write(std::io::stdout(), text.as_bytes());
     }
 }
 
