@@ -184,7 +184,21 @@ impl Chat {
                 self.say(&line);
             }
             Update::Text(text) => self.text(&text),
-            other => self.show(&other),
+            other @ (Update::TurnStarted { .. }
+            | Update::Thinking(_)
+            | Update::Retrying { .. }
+            | Update::ToolCall { .. }
+            | Update::ToolRunning { .. }
+            | Update::ToolTask { .. }
+            | Update::ToolEnded { .. }
+            | Update::Plan(_)
+            | Update::Background { .. }
+            | Update::Notice(_)
+            | Update::Ask(_)
+            | Update::Usage { .. }
+            | Update::Title(_)
+            | Update::Traced(_)
+            | Update::TurnEnded { .. }) => self.show(&other),
         }
     }
 
@@ -217,7 +231,18 @@ impl Chat {
                     self.question();
                 }
             }
-            other => {
+            other @ (Update::Prompt(_)
+            | Update::Retrying { .. }
+            | Update::ToolCall { .. }
+            | Update::ToolRunning { .. }
+            | Update::ToolTask { .. }
+            | Update::ToolEnded { .. }
+            | Update::Plan(_)
+            | Update::Background { .. }
+            | Update::Notice(_)
+            | Update::Usage { .. }
+            | Update::Title(_)
+            | Update::Traced(_)) => {
                 if let Update::ToolCall { title, .. } = &other {
                     self.status.doing = show::one_line(title);
                 }

@@ -98,10 +98,8 @@ pub(crate) async fn run(session: &mut Session, args: args::Demo) -> Result<u8, F
 
 /// Why the script cannot go on.
 fn failure(update: &Update) -> Option<String> {
-    match update {
-        Update::TurnEnded { end: TurnEnd::Failed(why), .. } => Some(why.clone()),
-        _ => None,
-    }
+    let Update::TurnEnded { end: TurnEnd::Failed(why), .. } = update else { return None };
+    Some(why.clone())
 }
 
 /// Where the board is shown.

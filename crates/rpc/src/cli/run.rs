@@ -221,7 +221,20 @@ impl<'a> Show<'a> {
                         }
                         out.flush()?;
                     }
-                    _ => {}
+                    Update::TurnStarted { .. }
+                    | Update::Prompt(_)
+                    | Update::Thinking(_)
+                    | Update::ToolCall { .. }
+                    | Update::ToolRunning { .. }
+                    | Update::ToolTask { .. }
+                    | Update::ToolEnded { .. }
+                    | Update::Plan(_)
+                    | Update::Background { .. }
+                    | Update::Notice(_)
+                    | Update::Ask(_)
+                    | Update::Usage { .. }
+                    | Update::Title(_)
+                    | Update::Traced(_) => {}
                 }
                 let lines = told::lines(&update, *colour);
                 if !lines.is_empty() && !std::mem::replace(ends_line, true) {

@@ -158,7 +158,19 @@ impl Board {
                 }
                 self.call_begins(names);
             }
-            _ => {}
+            Update::TurnStarted { .. }
+            | Update::Prompt(_)
+            | Update::Thinking(_)
+            | Update::ToolCall { .. }
+            | Update::ToolRunning { .. }
+            | Update::ToolTask { .. }
+            | Update::ToolEnded { .. }
+            | Update::Plan(_)
+            | Update::Notice(_)
+            | Update::Ask(_)
+            | Update::Usage { .. }
+            | Update::Title(_)
+            | Update::TurnEnded { .. } => {}
         }
     }
 
@@ -175,7 +187,11 @@ impl Board {
                     lane.task.progress = Some(progress);
                 }
             }
-            _ => {}
+            Event::Started(_)
+            | Event::Output { .. }
+            | Event::Notified(_)
+            | Event::Exited(_)
+            | Event::Changed { .. } => {}
         }
     }
 
@@ -212,7 +228,13 @@ impl Board {
                 let running = self.running();
                 self.push(at, What::Idle { running });
             }
-            _ => {}
+            Fact::TurnStarted { .. }
+            | Fact::ToolStarted { .. }
+            | Fact::ToolEnded { .. }
+            | Fact::TaskSpawned { .. }
+            | Fact::Delivered { .. }
+            | Fact::Compacted { .. }
+            | Fact::Resumed {} => {}
         }
     }
 
