@@ -22,6 +22,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::linkat;
 
 use crate::error::Error;
+use crate::memory;
 use crate::task::TaskId;
 
 /// The shim, as `build.rs` made it.
@@ -83,7 +84,7 @@ impl Home {
             let mut file =
                 OpenOptions::new().write(true).create_new(true).mode(0o700).open(&new)?;
             file.write_all(SHIM)?;
-            let_go(SHIM);
+            memory::let_go(SHIM);
             drop(file);
             fs::rename(&new, &self.shim)
         })();
@@ -211,19 +212,20 @@ impl Home {
         }
     }
 
-    /// The same, but the folder becomes an idle shim's. For the process that started the task's shim,
-    /// which has ended.
+    /// The same, but the folder becomes an idle shim's. For the process that started the task's
+    /// shim, which has ended: as nobody else uses the folder again, its paths mislead nobody here.
     pub fn settle_and_reuse(&self, id: TaskId, bell: &str) -> io::Result<(TaskId, PathBuf)> {
-        self.keep_record(id)?;
+        fs::rename(self.live(id).join(layout::RECORD), self.done(id))?;
         let new = self.free_id();
         let folder = self.idle_path(new, bell);
         fs::rename(self.live(id), &folder)?;
+        // Where somebody else had linked it already, the first rename left both names.
         match fs::remove_file(folder.join(layout::RECORD)) {
-            Ok(()) => Ok((new, folder)),
-            Err(error) => {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
                 remove_folder(&folder);
                 Err(error)
             }
+            Ok(()) | Err(_) => Ok((new, folder)),
         }
     }
 
@@ -367,20 +369,6 @@ impl Home {
             entries.flatten().filter_map(|e| e.metadata().ok()).map(|m| m.blocks() * 512).sum()
         });
         size(layout::LIVE) + size(layout::DONE) + ledger
-    }
-}
-
-/// Gives back the memory of a part of our own file; reading it again brings it back.
-#[expect(unsafe_code, reason = "madvise(2) is a C interface")]
-fn let_go(bytes: &'static [u8]) {
-    let page = 4_096;
-    let skipped = bytes.as_ptr().align_offset(page).min(bytes.len());
-    let inner = &bytes[skipped..];
-    let length = inner.len() - inner.len() % page;
-    // SAFETY: the pages are whole and hold nothing but these bytes, which are constant and in a
-    // private mapping of a file: a page that is let go is read from there again.
-    unsafe {
-        libc::madvise(inner.as_ptr().cast_mut().cast(), length, libc::MADV_DONTNEED);
     }
 }
 

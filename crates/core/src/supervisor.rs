@@ -58,6 +58,12 @@ const UPKEEP_DELAY: Duration = Duration::from_secs(1);
 /// Time after which they are looked at again in any case.
 const UPKEEP: Duration = Duration::from_secs(600);
 
+/// Ends after which the ledger's log is written back, once nobody waits: some 4 MiB of it. The first
+/// commit afterwards begins the log anew and waits for the disk, so not after each.
+const WRITE_BACK_ENDS: u32 = 128;
+/// How long after its start a daemon has done what it does only once.
+const SETTLED: Duration = Duration::from_millis(500);
+
 /// Everything that can wake the supervisor.
 #[expect(clippy::large_enum_variant, reason = "one at a time, on the stack")]
 enum Event {
@@ -160,6 +166,10 @@ pub struct Supervisor {
     upkeep: Job<bool>,
     upkeep_at: Instant,
     ends: u32,
+    /// Ends since the ledger's log was written back.
+    unwritten: u32,
+    /// Its code that ran at the start only is still in memory.
+    holds_start: bool,
     over_quota: bool,
     /// Why new tasks are refused: the ledger cannot be written.
     degraded: Option<String>,
@@ -221,8 +231,10 @@ impl Supervisor {
             picture_wanted: false,
             picture_after: now,
             upkeep: None,
-            upkeep_at: now + Duration::from_secs(1),
+            upkeep_at: now + SETTLED,
             ends: 0,
+            unwritten: 0,
+            holds_start: true,
             over_quota: false,
             degraded: None,
             sweep_at: now + SWEEP,
@@ -329,17 +341,27 @@ impl Supervisor {
             let query = self.store.read(move |ledger| ledger.undelivered(&workspace));
             self.picture = Some(Box::pin(query));
         }
-        if std::mem::take(&mut self.ends) > 0 {
+        let ends = std::mem::take(&mut self.ends);
+        if ends > 0 {
+            self.unwritten += ends;
             self.upkeep_at = self.upkeep_at.min(now + UPKEEP_DELAY);
         }
         if self.role == Role::Daemon && self.upkeep.is_none() && now >= self.upkeep_at {
             let age = self.settings.keep_for / 4;
             self.upkeep_at = now + age.clamp(UPKEEP_DELAY, UPKEEP);
+            if std::mem::take(&mut self.holds_start) {
+                crate::memory::let_go_of_code();
+            }
+            let write_back = self.unwritten >= WRITE_BACK_ENDS;
+            if write_back {
+                self.unwritten = 0;
+            }
             self.upkeep = Some(Box::pin(crate::upkeep::keep_up(
                 self.home.clone(),
                 self.store.clone(),
                 self.workspace.clone(),
                 self.settings.clone(),
+                write_back,
             )));
         }
     }

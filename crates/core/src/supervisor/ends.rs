@@ -124,8 +124,7 @@ impl Supervisor {
                 let _ = waiter.send(());
             }
         }
-        self.past.truncate(PAST - 1);
-        self.past.push_front(id);
+        self.remember(id);
         self.told.push((id, reusable));
     }
 
@@ -211,7 +210,16 @@ impl Supervisor {
                 live.stage = Stage::Survived;
             }
             Some(_) => self.put_away(id),
-            None => {}
+            // Another process started and ended it before its bells were heard here. They ring yet.
+            None => self.remember(id),
+        }
+    }
+
+    /// Nothing is told of a task after its end.
+    fn remember(&mut self, id: TaskId) {
+        if !self.past.contains(&id) {
+            self.past.truncate(PAST - 1);
+            self.past.push_front(id);
         }
     }
 
