@@ -1,4 +1,5 @@
-//! The ledger: tasks, queues, notifications and past durations, in one SQLite file a user.
+//! The ledger: tasks, queues, notifications, past durations and the agent's sessions, in one SQLite
+//! file a user.
 //!
 //! Owns `meanwhile.db` in the state directory and every transaction on it. Never starts, signals or
 //! looks at a process, never touches a task's files, and keeps nothing in memory between calls.
@@ -16,6 +17,7 @@ mod queues;
 mod retention;
 mod rows;
 mod schema;
+mod sessions;
 mod tasks;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -39,6 +41,10 @@ use crate::task::{
 
 pub use error::LedgerError;
 pub use queues::{Batch, Cursor, Drain, LeaseToken};
+pub use sessions::{
+    Addition, Claim, Journey, NewFact, NewMessage, News, Seen, SessionRow, StoredFact,
+    StoredMessage, Told,
+};
 
 /// The file's name in the state directory.
 const FILE: &str = "meanwhile.db";
@@ -59,7 +65,7 @@ const WAL_BYTES_MAX: i64 = 16 << 20;
 /// What a page takes in the log: the page and its frame's header (fileformat2.html).
 const FRAME_BYTES: i64 = PAGE_BYTES + 24;
 /// Prepared statements kept: all of this module's.
-const STATEMENTS: usize = 96;
+const STATEMENTS: usize = 128;
 
 /// What is known of a task before it runs, and does not change.
 #[derive(Debug, Clone, PartialEq, Eq)]

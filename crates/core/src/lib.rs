@@ -25,6 +25,7 @@ mod supervisor;
 pub mod task;
 mod upkeep;
 pub mod watch;
+pub mod words;
 
 pub use background::Background;
 pub use error::Error;

@@ -6,6 +6,7 @@
 
 mod ends;
 mod outputs;
+mod queued;
 mod recovery;
 mod spawns;
 
@@ -150,6 +151,8 @@ pub struct Supervisor {
     waiters: Vec<Waiter>,
     /// Statuses of children that nobody had asked about: leaders whose shim died.
     strays: VecDeque<(u32, i32)>,
+    /// Who wants to know how many notifications wait in a queue.
+    queued: queued::Queued,
     batch: Batch,
     /// What was queued up to here has been told to our client.
     cursor: Cursor,
@@ -219,6 +222,7 @@ impl Supervisor {
             spawns: VecDeque::new(),
             waiters: Vec::new(),
             strays: VecDeque::new(),
+            queued: queued::Queued::default(),
             batch: Batch::default(),
             cursor: Cursor::default(),
             writing: None,
@@ -428,6 +432,11 @@ impl Supervisor {
                 self.tell(Signal::Unsubscribe(id));
                 let _ = reply.send(());
             }
+            Command::Queued(queue, reply) => {
+                let _ = reply.send(self.queued.watch(queue));
+                // The first number comes with the next picture.
+                self.picture_wanted = true;
+            }
             Command::Changed => {
                 self.picture_wanted = true;
                 let message = Message { kind: Kind::Ledger, id: [0; 8], workspace: self.hash };
@@ -498,6 +507,7 @@ impl Supervisor {
         self.picture_after = Instant::now() + PICTURE_ROUND;
         // A picture that could not be taken is taken again with the next change.
         if let Ok(undelivered) = result {
+            self.queued.count(&undelivered);
             let live = self.tasks.values().filter(|live| live.is_listed());
             let mut running: Vec<_> =
                 live.map(|live| (live.facts.created_at, live.facts.id)).collect();

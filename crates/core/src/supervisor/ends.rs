@@ -182,6 +182,7 @@ impl Supervisor {
         self.batch.look |= recorded.more;
         for notification in recorded.news {
             let id = notification.task.id;
+            self.queued.more(&notification.queue);
             match notification.kind {
                 NotificationKind::Exited => {
                     self.picture_wanted = true;

@@ -1,0 +1,8 @@
+//! The agent's tools on a real background manager, in a directory of their own.
+
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
+
+#[path = "agent_tools/commands.rs"]
+mod commands;
+#[path = "agent_tools/lab.rs"]
+mod lab;
