@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 #![expect(clippy::wildcard_enum_match_arm, reason = "tests look for one thing among many")]
 
+#[path = "agent_session/kill.rs"]
+mod kill;
 #[path = "agent_session/lab.rs"]
 mod lab;
 #[path = "agent_session/resume.rs"]

@@ -157,6 +157,7 @@ pub enum TurnEnd {
 
 /// What a front is told, in order.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "each is moved twice and kept by nobody")]
 pub enum Update {
     /// A turn began.
     TurnStarted {

@@ -119,6 +119,7 @@ pub enum Access {
 
 /// Something that happens while a call runs.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "one or two a call, and gone at once")]
 pub enum Progress {
     /// A command runs, as this task.
     Spawned(Task),

@@ -300,7 +300,7 @@ impl Ledger {
 
     /// Appends to a session, and takes what is to be told out of its queue, as one transaction.
     /// `tell` puts it in words; what else it returns is handed through. `None`: there was nothing
-    /// to tell, and nothing was to be appended without.
+    /// to tell, and nothing was to be appended without. What was seen is acknowledged in any case.
     ///
     /// Leases of a holder that `is_alive` denies end here, as in [`Ledger::drain`].
     pub fn append<T>(

@@ -153,9 +153,9 @@ fn with_wakes_off_results_wait_for_the_prompt() {
 fn a_cancel_ends_the_turn_and_leaves_background_tasks_alone() {
     run(async |lab: &mut Lab| {
         let script = format!(
-            "[[turn]]\n{}{}{}[[turn]]\nmessages = ['tool_results', 'prompt']\n\
-             expect = ['cancelled by the person', 'cancelled by the person', 'next']\n\
-             hold = '@/never'\n[[turn]]\ntext = 'unseen'\n",
+            "[[turn]]\n{}{}{}[[turn]]\n\
+             expect = ['the command was stopped', 'cancelled by the person', 'next']\n\
+             absent = ['background-results']\nhold = '@/never'\n[[turn]]\ntext = 'unseen'\n",
             calls("background_run", &format!("{{ command = '{}' }}", gated("a", "x"))),
             calls("bash", "{ command = 'echo began > began; sleep 600' }"),
             calls("bash", "{ command = 'touch third' }"),
@@ -167,11 +167,16 @@ fn a_cancel_ends_the_turn_and_leaves_background_tasks_alone() {
         talk.session.cancel().await.unwrap();
         talk.turn_ended().await;
         assert_eq!(end.await.unwrap(), TurnEnd::Cancelled);
-        let (running, waiting) = talk.session.unfinished().await.unwrap();
-        let [task] = &running[..] else { panic!("the one in the background: {running:?}") };
-        assert!(task.command.contains("-e a"), "{task:?}");
-        // The end of the command that was stopped is told by the cancelled call, or waits.
-        assert!(waiting <= 1);
+        let tasks = talk.tasks();
+        let ended = async |at: usize| {
+            lab.background.get(tasks[at]).await.is_ok_and(|task| task.end().is_some())
+        };
+        super::lab::eventually(async || ended(1).await).await;
+        assert!(!ended(0).await, "the one in the background goes on");
+        // The person has ended the turn: the end of the command it ran starts no other.
+        talk.session.idle().await.unwrap();
+        assert_eq!(talk.session.unfinished().await.unwrap().1, 0);
+        assert_eq!(lab.background.get(tasks[1]).await.unwrap().delivered.unwrap().turn, Some(2));
         assert!(!lab.workspace.join("third").exists());
         // While the model is asked, and with a prompt in the line behind.
         let (second, third) = (talk.begin("next"), talk.begin("last"));

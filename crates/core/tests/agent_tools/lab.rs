@@ -28,6 +28,12 @@ pub struct Lab {
     keys: AtomicU32,
 }
 
+/// Does something while no background manager is there that would reap its children.
+pub fn alone<T>(work: impl FnOnce() -> T) -> T {
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    work()
+}
+
 /// Runs a test in a new workspace, and leaves nothing behind.
 pub fn lab(test: impl AsyncFnOnce(&Lab)) {
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -150,17 +156,6 @@ impl Lab {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         panic!("task {id} never wrote `{wanted}`");
-    }
-
-    /// Waits until a file is there.
-    pub async fn file(&self, name: &str) -> String {
-        for _ in 0..3_000 {
-            if let Ok(text) = std::fs::read_to_string(self.workspace.join(name)) {
-                return text;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("there never was a file `{name}`");
     }
 
     /// The ends that wait in the session's queue.

@@ -193,6 +193,10 @@ pub(super) fn reads(words: &[Word]) -> Option<Vec<Word>> {
             };
             (!args.is_empty() && args.iter().all(harmless)).then(Vec::new)
         }
+        "read" => {
+            let sets = |it: &String| it == "-r" || super::wrap::is_local(it);
+            literals(args)?.iter().all(sets).then(Vec::new)
+        }
         "command" => {
             let looks = args.first()?.literal().is_some_and(|it| it == "-v" || it == "-V");
             (looks && literals(args).is_some()).then(Vec::new)
@@ -218,6 +222,16 @@ pub(super) fn reads(words: &[Word]) -> Option<Vec<Word>> {
             arguments(args, &options, &operands)
         }
     }
+}
+
+/// Whether a command is one of those that may run unasked, as long as its arguments are harmless. A
+/// rule for it would be one for the harmful ones.
+pub(super) fn is_known(words: &[Word]) -> bool {
+    let alone = words.get(..1).is_some_and(|it| reads(it).is_some());
+    let with_command = words
+        .get(..2)
+        .is_some_and(|it| it.first().is_some_and(|it| it.text() == "git") && reads(it).is_some());
+    alone || with_command || words.first().is_some_and(|it| it.text() == "printf")
 }
 
 /// The texts of words that are all literal.
@@ -246,6 +260,10 @@ fn arguments(args: &[Word], options: &Options, operands: &Operands) -> Option<Ve
     let (mut files, mut rest, mut has_pattern) = (Vec::new(), Vec::new(), false);
     let mut args = args.iter();
     while let Some(arg) = args.next() {
+        if arg.is_process {
+            // What runs in it is judged by itself, and its name is no option.
+            continue;
+        }
         if arg.is_dynamic() {
             return None;
         }

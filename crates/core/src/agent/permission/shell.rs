@@ -233,10 +233,11 @@ impl Parser<'_> {
     /// The bodies of the here-documents named in the line that just ended.
     fn read_heredocs(&mut self) -> Result<(), String> {
         for heredoc in std::mem::take(&mut self.heredocs) {
-            let mut body = String::new();
+            let (mut body, mut trouble) = (String::new(), None);
             loop {
                 if self.at >= self.chars.len() {
-                    return Err("a here-document without its end".to_owned());
+                    trouble = Some("a here-document without its end");
+                    break;
                 }
                 let rest = self.chars.get(self.at..).unwrap_or_default();
                 let line: String = rest.iter().take_while(|c| **c != '\n').collect();
@@ -245,11 +246,18 @@ impl Parser<'_> {
                 if shown == heredoc.delimiter {
                     break;
                 }
+                if heredoc.expands && line.ends_with('\\') {
+                    // Whether the next line may then be the end is not the same everywhere.
+                    trouble = Some("a here-document with a line that goes on in the next");
+                }
                 body.push_str(&line);
                 body.push('\n');
             }
             if heredoc.expands {
                 self.expand_heredoc(&body)?;
+            }
+            if let Some(why) = trouble {
+                return Err(why.to_owned());
             }
         }
         Ok(())
@@ -257,9 +265,6 @@ impl Parser<'_> {
 
     /// What is substituted in the body of a here-document is run.
     fn expand_heredoc(&mut self, body: &str) -> Result<(), String> {
-        if body.contains('\\') {
-            return Err("a backslash in a here-document".to_owned());
-        }
         let mut parser = Parser {
             chars: body.chars().collect(),
             at: 0,
@@ -272,6 +277,7 @@ impl Parser<'_> {
             match c {
                 '$' => parser.dollar(&mut word, true)?,
                 '`' => parser.backticks(&mut word, true)?,
+                '\\' => parser.at += 2,
                 _ => parser.at += 1,
             }
         }
@@ -281,7 +287,8 @@ impl Parser<'_> {
     /// One simple command, or a word of the grammar after which a command may begin.
     fn command(&mut self) -> Result<Made, String> {
         let mut simple = Simple::default();
-        let mut both = false;
+        // After a redirection no word is one of the grammar's.
+        let (mut both, mut begun) = (false, false);
         loop {
             self.skip_blanks()?;
             let Some(c) = self.peek() else { break };
@@ -289,14 +296,14 @@ impl Parser<'_> {
                 '&' if self.peek_at(1) == Some('>') => {
                     self.at += 2;
                     let _ = self.take(">");
-                    both = true;
+                    (both, begun) = (true, true);
                     let target = self.target()?;
                     simple.redirects.push(Redirect::Write(target));
                 }
                 '\n' | ';' | '&' | '|' | ')' => break,
                 '#' => self.skip_comment(),
                 '(' => {
-                    let named = simple.assignments.is_empty() && simple.redirects.is_empty();
+                    let named = simple.assignments.is_empty() && !begun;
                     match simple.words.as_slice() {
                         [name] if named && name.literal().is_some() => {}
                         _ => return Err("a bracket among words".to_owned()),
@@ -309,11 +316,15 @@ impl Parser<'_> {
                     self.script.repeats = true;
                     return Ok(Made::Command);
                 }
-                '<' | '>' if self.peek_at(1) != Some('(') => self.redirect(&mut simple)?,
+                '<' | '>' if self.peek_at(1) != Some('(') => {
+                    begun = true;
+                    self.redirect(&mut simple)?;
+                }
                 _ if self.is_numbered_redirect() => {
                     while self.peek().is_some_and(|c| c.is_ascii_digit()) {
                         self.at += 1;
                     }
+                    begun = true;
                     self.redirect(&mut simple)?;
                 }
                 _ => {
@@ -330,7 +341,7 @@ impl Parser<'_> {
                         continue;
                     }
                     if simple.assignments.is_empty()
-                        && simple.redirects.is_empty()
+                        && !begun
                         && let Some(made) = self.keyword(&word)?
                     {
                         return Ok(made);

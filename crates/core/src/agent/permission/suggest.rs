@@ -2,8 +2,7 @@
 //! few that the rule would cover what nobody meant to allow.
 
 use super::shell::Word;
-use super::wrap;
-use super::{Effect, Rule};
+use super::{Effect, Rule, known, wrap};
 use crate::quote::quote_argv;
 
 /// Programs that do whatever their arguments or their input say, destroy, tell others, or change
@@ -182,6 +181,7 @@ pub(super) fn always(words: &[Word]) -> Option<Rule> {
         || RECKLESS.contains(&program)
         || program.starts_with("mkfs.")
         || wrap::unwrap(program, words).is_some()
+        || known::is_known(words)
     {
         return None;
     }

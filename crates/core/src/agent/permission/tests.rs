@@ -37,14 +37,14 @@ impl Scene {
             std::fs::write(home.join(file), "").expect("it is ours");
         }
         symlink("../other", workspace.join("out")).expect("it is ours");
-        symlink("../other/file", workspace.join("src/link.rs")).expect("it is ours");
+        symlink("../../other/file", workspace.join("src/link.rs")).expect("it is ours");
         Self { _dir: dir, home, workspace }
     }
 
     fn judge(&self, rules: &[&str], tool: &'static str, access: Vec<Access>) -> Verdict {
         let rules = rules.iter().map(|it| it.parse().expect(it)).collect();
         let rules = Rules { rules, home: Some(self.home.clone()) };
-        let intent = Intent { tool, title: String::new(), kind: Kind::Execute, access };
+        let intent = Intent::new(tool, String::new(), Kind::Execute, access);
         rules.judge(&intent, &self.workspace)
     }
 
@@ -77,5 +77,24 @@ fn effect(verdict: &Verdict) -> &'static str {
         Verdict::Allow => "allow",
         Verdict::Ask { .. } => "ask",
         Verdict::Deny { .. } => "deny",
+    }
+}
+
+/// A table that is gone through to its end, so that one run shows all that is wrong.
+#[derive(Default)]
+struct Table(Vec<String>);
+
+impl Table {
+    fn row(&mut self, said: impl Into<String>, expected: &str, what: String) {
+        let said = said.into();
+        if said != expected {
+            self.0.push(format!("{what}: expected {expected}, was {said}"));
+        }
+    }
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        assert!(std::thread::panicking() || self.0.is_empty(), "{}", self.0.join("\n"));
     }
 }

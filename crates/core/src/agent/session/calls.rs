@@ -8,6 +8,7 @@ use crate::agent::message::{Input, Message, ToolCall, ToolResult};
 use crate::agent::permission::{Effect, Rule, Verdict};
 use crate::agent::tools::{Access, Intent, Kind, Outcome, Progress};
 use crate::agent::trace::Fact;
+use crate::task::TaskId;
 
 /// What a call of a cancelled turn is answered.
 const CANCELLED: &str = "cancelled by the person";
@@ -162,7 +163,7 @@ impl Work {
         let (sender, mut progress) = mpsc::unbounded_channel();
         let toolbox = self.toolbox.clone();
         let cancelled = self.cancelled();
-        let mut going_on = None;
+        let mut command = None;
         let outcome = {
             let run = toolbox.run(intent, key, sender);
             tokio::pin!(run, cancelled);
@@ -170,8 +171,7 @@ impl Work {
                 tokio::select! {
                     biased;
                     Some(step) = progress.recv() => {
-                        let task = self.show_progress(id, step, in_foreground).await;
-                        going_on = task.or(going_on);
+                        command = self.show_progress(id, step, in_foreground).await.or(command);
                     }
                     outcome = &mut run => break Some(outcome),
                     () = &mut cancelled => break None,
@@ -179,25 +179,29 @@ impl Work {
             }
         };
         while let Ok(step) = progress.try_recv() {
-            let task = self.show_progress(id, step, in_foreground).await;
-            going_on = task.or(going_on);
+            command = self.show_progress(id, step, in_foreground).await.or(command);
         }
-        match (outcome, going_on) {
+        match (outcome, command) {
             (Some(outcome), _) => Ran::Answered(outcome),
             (None, None) => Ran::Cancelled(CANCELLED.to_owned()),
-            (None, Some(task)) => {
+            (None, Some(Place::Background(task))) => {
                 Ran::Cancelled(format!("{CANCELLED}; it goes on in the background as task {task}"))
+            }
+            (None, Some(Place::Foreground(task))) => {
+                // Its end must not start a turn that the person has just ended.
+                self.stopped.push(task);
+                Ran::Cancelled(format!("{CANCELLED}; the command was stopped"))
             }
         }
     }
 
-    /// Shows how far a call is; returns the task if it is in the background.
+    /// Shows how far a call is; returns where its command runs.
     async fn show_progress(
         &mut self,
         id: &str,
         progress: Progress,
         in_foreground: bool,
-    ) -> Option<crate::task::TaskId> {
+    ) -> Option<Place> {
         let (task, background) = match progress {
             Progress::Spawned(task) => {
                 self.tell(Fact::TaskSpawned {
@@ -210,12 +214,23 @@ impl Work {
                 .await;
                 (task, !in_foreground)
             }
-            Progress::Moved(task) => (self.background.get(task).await.ok()?, true),
+            Progress::Moved(task) => match self.background.get(task).await {
+                Ok(task) => (task, true),
+                // Ended and removed since.
+                Err(_) => return Some(Place::Background(task)),
+            },
         };
-        let moved = background.then_some(task.id);
+        let place =
+            if background { Place::Background(task.id) } else { Place::Foreground(task.id) };
         self.out.send(Update::ToolTask { id: id.to_owned(), task, background }).await;
-        moved
+        Some(place)
     }
+}
+
+/// Where a command runs.
+enum Place {
+    Foreground(TaskId),
+    Background(TaskId),
 }
 
 fn failed(why: String) -> Outcome {

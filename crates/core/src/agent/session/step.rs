@@ -97,7 +97,7 @@ impl Work {
             title: self.step.title.clone(),
             messages: bodies.collect(),
             facts: self.step.facts.iter().map(Event::to_row).collect(),
-            seen: self.step.seen.clone(),
+            seen: self.seen(),
             // Without a request of its own, the next one carries it.
             call: self.counts.calls + u64::from(drain == Drain::No),
             drain: if drain == Drain::No { 0 } else { notice::ENTRIES_MAX },
@@ -109,9 +109,26 @@ impl Work {
         let write = self.background.store().write(move |ledger| {
             ledger.append(&addition, &alive, |news| tell(news, n, call, facts))
         });
-        let Some(tidings) = write.await? else { return Ok(false) };
+        let tidings = write.await?;
+        self.forget_stopped().await;
+        let Some(tidings) = tidings else { return Ok(false) };
         self.committed(tidings).await;
         Ok(true)
+    }
+
+    /// The ends that count as seen with this step.
+    fn seen(&self) -> Vec<(TaskId, DeliveredBy)> {
+        let stopped = self.stopped.iter().map(|task| (*task, DeliveredBy::Wait));
+        self.step.seen.iter().copied().chain(stopped).collect()
+    }
+
+    /// Forgets stopped commands whose end is known, and acknowledged therefore.
+    async fn forget_stopped(&mut self) {
+        for task in std::mem::take(&mut self.stopped) {
+            if self.background.get(task).await.is_ok_and(|task| task.delivered.is_none()) {
+                self.stopped.push(task);
+            }
+        }
     }
 
     async fn committed(&mut self, tidings: Tidings) {

@@ -14,6 +14,7 @@ use crate::agent::tools::Toolbox;
 use crate::agent::trace::Fact;
 use crate::agent::usage::Cost;
 use crate::background::Background;
+use crate::task::TaskId;
 
 /// How a session begins: empty, or as the ledger has it.
 #[derive(Debug, Default)]
@@ -89,6 +90,9 @@ pub(super) struct Work {
     pub(super) counts: Counts,
     /// What is not in the ledger yet.
     pub(super) step: Step,
+    /// Commands that a cancelled turn stopped. The answer to their call says so already, so their
+    /// ends are told to nobody.
+    pub(super) stopped: Vec<TaskId>,
     /// Tokens of the history, as the model counted them last.
     pub(super) used: u64,
     /// The size of the model's context.
@@ -126,6 +130,7 @@ impl Work {
             history: begun.history,
             counts: begun.counts,
             step: begun.step,
+            stopped: Vec::new(),
             used: 0,
             cost: begun.cost,
             titled: begun.titled,

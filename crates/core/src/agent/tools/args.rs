@@ -148,9 +148,10 @@ impl Fields {
             None => Ok(Vec::new()),
             Some((_, Value::String(text))) => Ok(vec![text]),
             Some((name, Value::Array(values))) => {
-                let texts = values.into_iter().enumerate().map(|(i, value)| match value {
-                    Value::String(text) => Ok(text),
-                    other => Err(format!("`{name}[{i}]`: expected a string, got {}", kind(&other))),
+                let texts = values.iter().enumerate().map(|(i, value)| {
+                    value.as_str().map(str::to_owned).ok_or_else(|| {
+                        format!("`{name}[{i}]`: expected a string, got {}", kind(value))
+                    })
                 });
                 texts.collect()
             }
@@ -174,9 +175,12 @@ impl Fields {
                 return Err(format!("`{name}`: expected a list, {what}, got {}", kind(&other)));
             }
         };
-        let objects = values.into_iter().enumerate().map(|(i, value)| match value {
-            Value::Object(fields) => Ok(Self { tool, fields, taken: Vec::new() }),
-            other => Err(format!("`{name}[{i}]`: expected an object, got {}", kind(&other))),
+        let objects = values.into_iter().enumerate().map(|(i, value)| {
+            let got = kind(&value);
+            if let Value::Object(fields) = value {
+                return Ok(Self { tool, fields, taken: Vec::new() });
+            }
+            Err(format!("`{name}[{i}]`: expected an object, got {got}"))
         });
         objects.collect()
     }
@@ -215,12 +219,12 @@ impl Fields {
             .ok_or_else(|| self.missing(names[0], "the id that the task was started with"))
     }
 
-    /// Whether a field that is not taken yet has a value.
+    /// Refuses what nobody took, unless it says nothing.
     pub(super) fn finish(self) -> Result<(), String> {
         self.finish_with(|_| None)
     }
 
-    /// Refuses what nobody took, unless it says nothing. `hint` may say what to do instead.
+    /// The same; `hint` may say what to do instead.
     pub(super) fn finish_with(
         self,
         hint: impl Fn(&str) -> Option<&'static str>,

@@ -191,13 +191,11 @@ fn list(path: &Path, asked: &str) -> Result<String, String> {
 
 /// What went wrong with a file, and what may have been meant.
 pub(super) fn failed(what: &str, path: &Path, error: &io::Error) -> String {
-    let reason = match error.kind() {
-        ErrorKind::NotFound => "there is no such file".to_owned(),
-        ErrorKind::PermissionDenied => "the system does not permit it".to_owned(),
-        _ => {
-            let text = error.to_string();
-            text.split(" (os error").next().unwrap_or_default().to_lowercase()
-        }
+    let reason = if error.kind() == ErrorKind::NotFound {
+        "there is no such file".to_owned()
+    } else {
+        let text = error.to_string();
+        text.split(" (os error").next().unwrap_or_default().to_lowercase()
     };
     let mut text = format!("cannot {what} `{}`: {reason}", path.display());
     if error.kind() == ErrorKind::NotFound

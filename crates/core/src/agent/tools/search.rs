@@ -200,7 +200,7 @@ fn grep_now(grep: &Grep, room: usize, gone: &Gone) -> Result<String, String> {
         Search::Enough => format!(
             "... more than {most} match{}; take a narrower pattern, path or \
                                    glob, or a larger limit ...",
-            if most == 1 { "es" } else { "" }
+            if most == 1 { "" } else { "es" }
         ),
         Search::Full => format!(
             "... {found} match{} shown and more there; take a narrower pattern, path or glob ...",

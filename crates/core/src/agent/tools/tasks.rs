@@ -260,7 +260,7 @@ impl Toolbox {
             Ok(task) => task,
             Err(Error::NotRunning { .. }) => {
                 let task = self.task(id).await?;
-                return Err(format!("task {id} does not run any more: it {}", state(&task)));
+                return Err(format!("task {id} does not run any more: {}", state(&task)));
             }
             Err(error) => return Err(self.said(error)),
         };

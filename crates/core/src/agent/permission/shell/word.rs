@@ -90,9 +90,10 @@ impl Word {
         open && self.chars != text && self.chars.len() > 1
     }
 
-    /// It stands for the names of files.
+    /// It stands for the names of files. A bracket that is not closed stands for itself.
     pub(crate) fn is_glob(&self) -> bool {
-        self.chars.iter().any(|pair| matches!(pair, ('*' | '?' | '[', false)))
+        let has = |c: char| self.chars.contains(&(c, false));
+        has('*') || has('?') || (has('[') && has(']'))
     }
 
     /// It begins with the home directory.

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn what_only_looks_in_the_workspace_runs_unasked() {
-    let scene = Scene::new();
+    let (scene, mut table) = (Scene::new(), Table::default());
     for line in [
         "ls",
         "ls -la src",
@@ -57,8 +57,9 @@ fn what_only_looks_in_the_workspace_runs_unasked() {
         "cat <<'EOF'\n$(rm -rf b)\nEOF",
         "cat <<-END\n\ttext\n\tEND\nls",
         "cd src && cat main.rs",
-        "cd src && ls ..",
-        "cd src; cat ../a.txt",
+        "cd src && ls .",
+        "while read -r line; do echo $line; done < a.txt",
+        "[ -f a.txt ] && ls",
         "ls # ; rm -rf b",
         "echo 'a && rm -rf b'",
         "echo a\\;rm",
@@ -76,13 +77,13 @@ fn what_only_looks_in_the_workspace_runs_unasked() {
         "# nothing",
     ] {
         let verdict = scene.line(&[], line);
-        assert_eq!(verdict, Verdict::Allow, "{line}");
+        table.row(effect(&verdict), "allow", format!("{line} ({verdict:?})"));
     }
 }
 
 #[test]
 fn what_writes_runs_code_or_tells_others_is_asked() {
-    let scene = Scene::new();
+    let (scene, mut table) = (Scene::new(), Table::default());
     for line in [
         "rm -rf b",
         "cargo check",
@@ -220,16 +221,18 @@ fn what_writes_runs_code_or_tells_others_is_asked() {
         "tee out",
         "cd; ls",
         "cd -",
+        "read PATH; ls",
+        "read -p x line",
         "cd $x && ls",
         "while true; do cat ../a.txt; cd src; done",
     ] {
-        assert_eq!(effect(&scene.line(&[], line)), "ask", "{line}");
+        table.row(effect(&scene.line(&[], line)), "ask", format!("{line}"));
     }
 }
 
 #[test]
 fn files_elsewhere_and_keys_are_asked_in_commands_too() {
-    let scene = Scene::new();
+    let (scene, mut table) = (Scene::new(), Table::default());
     let key = scene.home.join(".ssh/id_rsa");
     for line in [
         "cat /etc/passwd",
@@ -254,6 +257,8 @@ fn files_elsewhere_and_keys_are_asked_in_commands_too() {
         "ls /",
         "cd .. && ls",
         "cd src && cat ../../other/file",
+        // It may have failed, so it is judged from both.
+        "cd src && ls ..",
         "cd src/.. && cat ../x",
         "cd ~ && ls",
         "cd out && ls",
@@ -295,7 +300,7 @@ fn files_elsewhere_and_keys_are_asked_in_commands_too() {
         "echo x > /dev/tcp/127.0.0.1/80",
         "echo x > ~/x",
     ] {
-        assert_eq!(effect(&scene.line(&[], line)), "ask", "{line}");
+        table.row(effect(&scene.line(&[], line)), "ask", format!("{line}"));
     }
     assert_eq!(effect(&scene.line(&[], &format!("cat {}", key.display()))), "ask");
     // Where it runs counts as well.
@@ -308,7 +313,7 @@ fn files_elsewhere_and_keys_are_asked_in_commands_too() {
         ("git status", "src", "allow"),
         ("git status", "bare", "ask"),
     ] {
-        assert_eq!(effect(&scene.line_in(&[], line, cwd)), expected, "{line} in {cwd}");
+        table.row(effect(&scene.line_in(&[], line, cwd)), expected, format!("{line} in {cwd}"));
     }
     assert_eq!(effect(&scene.line(&[], "cd bare && git status")), "ask");
 }
@@ -347,7 +352,7 @@ fn files_are_judged_by_where_they_lead() {
 
 #[test]
 fn always_offers_what_is_like_it_and_no_more() {
-    let scene = Scene::new();
+    let (scene, mut table) = (Scene::new(), Table::default());
     for (line, expected) in [
         ("npm test", "ask + allow bash npm test"),
         ("npm test -- --watch", "ask + allow bash npm test"),
@@ -394,9 +399,15 @@ fn always_offers_what_is_like_it_and_no_more() {
         ("X=1 npm test", "ask"),
         ("npm test $(cat .env)", "ask"),
         ("npm $x", "ask"),
+        ("cat $x", "ask"),
+        ("echo $SECRET", "ask"),
+        ("printf -v PATH x", "ask"),
+        ("git diff --output=x", "ask"),
+        ("find . -delete", "ask"),
+        ("sort -o x a.txt", "ask"),
         ("export X=1", "ask"),
     ] {
-        assert_eq!(said(&scene.line(&[], line)), expected, "{line}");
+        table.row(said(&scene.line(&[], line)), expected, format!("{line}"));
     }
 }
 

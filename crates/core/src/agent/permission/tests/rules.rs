@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn a_rule_for_a_command_is_for_that_command() {
-    let scene = Scene::new();
+    let (scene, mut table) = (Scene::new(), Table::default());
     let rules = ["allow bash git status", "allow bash npm run 'a b'", "allow bash FOO=1 make"];
     for (line, expected) in [
         ("git status --anything $x", "allow"),
@@ -33,13 +33,13 @@ fn a_rule_for_a_command_is_for_that_command() {
         ("make x", "ask"),
         ("BAR=1 FOO=1 make x", "ask"),
     ] {
-        assert_eq!(effect(&scene.line(&rules, line)), expected, "{line}");
+        table.row(effect(&scene.line(&rules, line)), expected, format!("{line}"));
     }
 }
 
 #[test]
 fn deny_wins_over_ask_and_ask_over_allow() {
-    let scene = Scene::new();
+    let (scene, mut table) = (Scene::new(), Table::default());
     for (rules, line, expected) in [
         (&["allow bash npm", "ask bash npm publish"][..], "npm publish x", "ask"),
         (&["allow bash npm", "ask bash npm publish"], "npm test", "allow"),
@@ -101,21 +101,21 @@ fn deny_wins_over_ask_and_ask_over_allow() {
         (&["allow read ~"], "cat ~/other/file", "allow"),
         (&["allow read ~"], "cat ~/.ssh/id_rsa", "ask"),
         (&["allow read ~/.ssh/id_rsa"], "cat ~/.ssh/id_rsa", "allow"),
-        (&["allow read"], "cat ~/.ssh/id_rsa $x", "allow"),
+        (&["allow read"], "cat ~/.ssh/id_rsa", "allow"),
         (&["allow read .env"], "cat .env", "allow"),
         (&["deny read ../other"], "cat src/link.rs", "deny"),
         (&["deny read src/link.rs"], "cat src/link.rs", "deny"),
         (&["deny write"], "ls > a.txt", "deny"),
     ] {
-        assert_eq!(effect(&scene.line(rules, line)), expected, "{line} with {rules:?}");
+        table.row(effect(&scene.line(rules, line)), expected, format!("{line} with {rules:?}"));
     }
 }
 
 #[test]
 fn a_rule_for_a_tool_is_for_that_tool() {
-    let scene = Scene::new();
+    let (scene, mut table) = (Scene::new(), Table::default());
     let file = || scene.workspace.join("src/main.rs");
-    let task = || crate::task::TaskId::from(7);
+    let task = || crate::task::TaskId::random();
     let command = || Access::Command { line: "npm test".to_owned(), cwd: scene.workspace.clone() };
     let (read, write) = (|| vec![Access::Read(file())], || vec![Access::Write(file())]);
     for (rules, tool, access, expected) in [
@@ -142,7 +142,7 @@ fn a_rule_for_a_tool_is_for_that_tool() {
         (&["deny read ."], "edit_file", [read(), write()].concat(), "deny"),
     ] {
         let verdict = scene.judge(rules, tool, access);
-        assert_eq!(effect(&verdict), expected, "{tool} with {rules:?}: {verdict:?}");
+        table.row(effect(&verdict), expected, format!("{tool} with {rules:?}: {verdict:?}"));
     }
 }
 
