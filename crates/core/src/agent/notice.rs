@@ -193,7 +193,7 @@ fn lines(output: &str) -> String {
 
 /// Takes the meaning from what looks like a mark of ours; `from_output`: the beginning of an entry
 /// is one of them.
-fn harmless(line: &str, from_output: bool) -> String {
+pub(crate) fn harmless(line: &str, from_output: bool) -> String {
     let mut text = String::with_capacity(line.len());
     if from_output && line.trim_start().starts_with("[bg:") {
         text.push('\\');

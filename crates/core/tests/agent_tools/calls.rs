@@ -169,6 +169,7 @@ fn what_can_only_mean_one_thing_is_taken_for_it() {
         }
         let background =
             lab.read("bash", json!({"command": "sleep 60", "run_in_background": true}));
+        assert_eq!(background.tool, "background_run");
         let (tell, _) = tokio::sync::mpsc::unbounded_channel();
         let outcome = lab.toolbox.run(background, lab.key(), tell).await;
         assert!(outcome.content.starts_with("started in the background"), "{outcome:?}");

@@ -73,7 +73,7 @@ fn a_timeout_ends_the_command_wherever_it_is() {
     lab(async |lab| {
         let outcome =
             lab.run("bash", json!({ "command": "echo a; sleep 60", "timeout": 0.2 })).await;
-        assert!(outcome.content.starts_with("timed out after 0.2s, SIGTERM,"), "{outcome:?}");
+        assert!(outcome.content.starts_with("timed out after 0.2s, SIGTERM after"), "{outcome:?}");
         assert!(outcome.content.ends_with("\na") && outcome.is_error, "{outcome:?}");
         let toolbox = lab.patient(Duration::from_millis(50));
         let input = json!({ "command": "sleep 60", "timeout": "0.4" });

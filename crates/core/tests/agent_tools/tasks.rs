@@ -108,6 +108,25 @@ fn a_check_waits_as_long_as_it_is_told() {
 }
 
 #[test]
+fn a_wait_is_over_when_there_is_news() {
+    lab(async |lab| {
+        let slow = lab.start("sleep 60").await;
+        let start = Instant::now();
+        let server = json!({ "command": "sleep 0.2; echo ready; sleep 60", "watch": ["ready"] });
+        lab.ok("background_run", server).await;
+        for input in [with(slow, json!({ "wait_seconds": 50 })), json!({ "wait_seconds": 50 })] {
+            // The second time it waits in the queue already.
+            let outcome = lab.run("check_background", input).await;
+            assert!(start.elapsed() < Duration::from_secs(25), "{:?}", start.elapsed());
+            assert!(outcome.content.contains("running for") && outcome.seen.is_empty());
+        }
+        let told = lab.ok("check_background", with(slow, json!({ "wait_seconds": 50 }))).await;
+        let news = "\nsomething else has happened; the next message tells you";
+        assert!(told.contains("unchanged, running") && told.ends_with(news), "{told}");
+    });
+}
+
+#[test]
 fn a_list_names_what_there_is() {
     lab(async |lab| {
         assert_eq!(lab.ok("check_background", json!({})).await, "there are no background tasks");
@@ -218,14 +237,14 @@ fn a_task_is_stopped_by_its_owner_only() {
             lab.start("echo begun; trap 'echo caught; kill $!; exit 5' INT; sleep 60 & wait").await;
         lab.output(id, "begun").await;
         let outcome = lab.run("stop_background", with(id, json!({ "signal": "SIGINT" }))).await;
-        assert!(outcome.content.starts_with(&format!("{id} stopped by you, exit code 5, after ")));
+        assert!(outcome.content.starts_with(&format!("{id} stopped by agent, exit 5 after ")));
         assert!(outcome.content.contains("begun\ncaught") && !outcome.is_error, "{outcome:?}");
         assert_eq!(seen_one(&outcome), id);
         let task_now = lab.background.get(id).await.unwrap();
         let end = task_now.end().unwrap();
         assert_eq!((end.exit, end.cause.as_ref().unwrap().actor), (Exit::Code(5), Actor::Agent));
         let error = lab.fails("stop_background", task(id)).await;
-        assert!(error.contains("does not run any more: stopped by you"), "{error}");
+        assert!(error.contains("does not run any more: stopped by agent"), "{error}");
         let theirs = foreign(lab, "sleep 60").await;
         for (tool, input) in [
             ("stop_background", task(theirs)),

@@ -9,11 +9,12 @@ use super::edit::Edit;
 use super::files::Read;
 use super::output::Part;
 use super::search::{Glob, Grep};
-use super::{Access, Intent, Kind, PlanEntry, PlanStatus, paths, schema, search, text};
+use super::{Access, Intent, Kind, PlanEntry, PlanStatus, paths, schema, search};
 use crate::agent::message::{Input, ToolCall};
 use crate::background::Watch;
 use crate::limits;
 use crate::task::TaskId;
+use crate::words;
 
 /// Longest wait of `check_background`: a turn must not hang for ever, and asking again is cheap.
 const WAIT_MAX: Duration = Duration::from_secs(600);
@@ -120,10 +121,13 @@ fn run(fields: &mut Fields, workspace: &Path) -> Result<Run, String> {
     Ok(Run { line, cwd, deadline: None, label: None, watches: Vec::new(), stdin: false })
 }
 
-fn command_intent(tool: &'static str, run: Run, background: bool) -> Intent {
+fn command_intent(tool: &'static str, run: Run) -> Intent {
     let access = vec![Access::Command { line: run.line.clone(), cwd: run.cwd.clone() }];
-    let title = text::one_line(&run.line);
-    let action = if background { Action::BackgroundRun(run) } else { Action::Bash(run) };
+    let title = words::one_line(&run.line);
+    let action = match tool {
+        schema::BACKGROUND_RUN => Action::BackgroundRun(run),
+        _ => Action::Bash(run),
+    };
     intent(tool, title, Kind::Execute, access, action)
 }
 
@@ -138,7 +142,9 @@ fn bash(mut fields: Fields, workspace: &Path) -> Result<Intent, String> {
         "stdin" | "watch" | "label" => Some("background_run takes it"),
         _ => None,
     })?;
-    Ok(command_intent(schema::BASH, run, background == Some(true)))
+    // Another agent's way of saying it; what it means is all that counts from here on.
+    let tool = if background == Some(true) { schema::BACKGROUND_RUN } else { schema::BASH };
+    Ok(command_intent(tool, run))
 }
 
 fn background_run(mut fields: Fields, workspace: &Path) -> Result<Intent, String> {
@@ -170,11 +176,11 @@ fn background_run(mut fields: Fields, workspace: &Path) -> Result<Intent, String
         .collect();
     fields.flag(&["run_in_background", "is_background", "background"])?;
     fields.finish()?;
-    Ok(command_intent(schema::BACKGROUND_RUN, run, true))
+    Ok(command_intent(schema::BACKGROUND_RUN, run))
 }
 
 fn cut_name(name: &str) -> String {
-    let mut name = text::one_line(name);
+    let mut name = words::one_line(name);
     name.truncate(name.floor_char_boundary(limits::NAME_BYTES));
     name
 }
@@ -240,7 +246,7 @@ fn write_background(mut fields: Fields) -> Result<Intent, String> {
     fields.finish()?;
     let title = match text.is_empty() {
         true => format!("end the input of task {id}"),
-        false => format!("write to task {id}: {}", text::one_line(&text)),
+        false => format!("write to task {id}: {}", words::one_line(&text)),
     };
     let action = Action::Write { id, text, eof };
     Ok(intent(schema::WRITE_BACKGROUND, title, Kind::Execute, vec![Access::Task(id)], action))
@@ -274,7 +280,7 @@ fn signal(name: &str) -> Result<i32, String> {
 const PATH: [&str; 6] = ["path", "file_path", "filePath", "filepath", "filename", "file"];
 
 fn shown(path: &Path, workspace: &Path) -> String {
-    text::one_line(&paths::relative(path, workspace))
+    words::one_line(&paths::relative(path, workspace))
 }
 
 fn read_file(mut fields: Fields, workspace: &Path) -> Result<Intent, String> {
@@ -327,7 +333,7 @@ fn glob(mut fields: Fields, workspace: &Path) -> Result<Intent, String> {
     let base = paths::resolve(workspace, &base)?;
     let base = if prefix.is_empty() { base } else { paths::resolve(&base, prefix)? };
     let access = vec![Access::Read(base.clone())];
-    let title = text::one_line(&pattern);
+    let title = words::one_line(&pattern);
     let action = Action::Glob(Glob { pattern: rest, base, workspace: workspace.into() });
     Ok(intent(schema::GLOB, title, Kind::Search, access, action))
 }
@@ -349,7 +355,7 @@ fn grep(mut fields: Fields, workspace: &Path) -> Result<Intent, String> {
     fields.flag(&["-n"])?;
     fields.finish()?;
     let access = vec![Access::Read(base.clone())];
-    let title = text::one_line(&pattern);
+    let title = words::one_line(&pattern);
     let action = Action::Grep(Grep {
         pattern,
         base,

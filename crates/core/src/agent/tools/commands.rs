@@ -6,12 +6,13 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::call::Run;
 use super::output::{HEADER_BYTES, excerpt, lines};
-use super::text::{seconds, state, survivors};
+use super::text::{state, survivors};
 use super::{Outcome, Progress, Toolbox, shell};
 use crate::background::{Background, Command, Mode, Spawn, Stdin, Stop, Which};
 use crate::error::Error;
 use crate::limits;
 use crate::task::{Actor, Cause, DeliveredBy, Exit, Task, TaskId};
+use crate::words::seconds;
 
 /// Stops a command in the foreground when whoever waits for it goes away.
 struct Foreground {
@@ -118,7 +119,7 @@ impl Toolbox {
             true => "(no output)",
             false => &excerpt.shown,
         };
-        let content = lines([state(task).as_str(), shown, left.trim_start()]);
+        let content = lines([state(task).as_str(), shown, &left]);
         Ok(Outcome { is_error, ..Outcome::of(content) })
     }
 

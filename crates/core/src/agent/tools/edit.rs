@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use super::Outcome;
 use super::blocking::blocking;
 use super::files::{diff, failed, replace};
-use super::text::{plural, thousands};
+use super::text::plural;
+use crate::words::thousands;
 
 /// Bytes of a file that is edited; a larger one is data.
 const FILE_BYTES: u64 = 32 << 20;

@@ -7,8 +7,9 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::blocking::{Gone, blocking};
-use super::text::{cut, plural, thousands};
+use super::text::{cut, plural};
 use super::{Diff, Outcome};
+use crate::words::thousands;
 
 /// Lines that are shown unless told.
 const LINES: u64 = 2_000;

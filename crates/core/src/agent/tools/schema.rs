@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 
 use super::shell;
-use super::text::seconds;
 use crate::agent::provider::Tool;
+use crate::words::seconds;
 
 pub(super) const BASH: &str = "bash";
 pub(super) const BACKGROUND_RUN: &str = "background_run";

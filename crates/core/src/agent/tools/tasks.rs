@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::output::{HEADER_BYTES, excerpt, lines};
 use super::text::{self, command, plural, state, survivors};
 use super::{Outcome, Toolbox, ports};
-use crate::background::{Filter, Mode, Stop, Which};
+use crate::background::{Ack, Filter, Mode, Stop, Which};
 use crate::error::Error;
 use crate::limits;
 use crate::task::{Actor, Cause, DeliveredBy, State, Task, TaskId};
@@ -59,6 +59,15 @@ impl View {
         };
         Self { stage, next }
     }
+}
+
+/// Why a wait is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Over {
+    /// What was waited for has happened, or the time was up.
+    Waited,
+    /// Something waits in the session's queue.
+    News,
 }
 
 impl Views {
@@ -133,11 +142,16 @@ impl Toolbox {
     pub(super) async fn check(&self, id: TaskId, wait: Duration) -> Result<Outcome, String> {
         let mut task = self.task(id).await?;
         let mut by = DeliveredBy::Check;
+        let mut news = "";
         if !wait.is_zero() && task.end().is_none() {
-            let waited = self.background.wait(Which::Ids(vec![id]), Mode::All, wait).await;
-            waited.map_err(|error| self.said(error))?;
+            let which = Which::Ids(vec![id]);
+            let waited = self.wait(which, Mode::All, wait).await;
+            let over = waited.map_err(|error| self.said(error))?;
             task = self.task(id).await?;
             by = DeliveredBy::Wait;
+            if over == Over::News && task.end().is_none() {
+                news = "something else has happened; the next message tells you";
+            }
         }
         let last = self.views.last(id);
         let mut outcome = match last {
@@ -147,8 +161,37 @@ impl Toolbox {
             }
             Some(_) | None => self.shown(&task, last.map_or(0, |last| last.next)).await?,
         };
+        outcome.content = lines([outcome.content.as_str(), news]);
         self.saw(&task, by, &mut outcome);
         Ok(outcome)
+    }
+
+    /// Waits for tasks, but not over news for this session: the model gets those only with its next
+    /// call, and a server that says it is ready is worth more than the rest of a wait.
+    async fn wait(&self, which: Which, mode: Mode, patience: Duration) -> Result<Over, Error> {
+        let mut queued = self.background.queued(self.queue.clone()).await?;
+        let mut least = *queued.borrow_and_update();
+        // The count may be late; what is in the queue now, the ledger knows.
+        let waiting = self.background.drain(self.queue.clone(), 1, Ack::Manual).await?;
+        if !waiting.notifications.is_empty() {
+            return Ok(Over::News);
+        }
+        let news = async {
+            while queued.changed().await.is_ok() {
+                let now = *queued.borrow_and_update();
+                if now > least {
+                    return;
+                }
+                least = now;
+            }
+            // Closed: the wait will say so.
+            std::future::pending().await
+        };
+        tokio::select! {
+            biased;
+            waited = self.background.wait(which, mode, patience) => waited.map(|_| Over::Waited),
+            () = news => Ok(Over::News),
+        }
     }
 
     /// A task and its output since the model last saw it.
@@ -166,14 +209,14 @@ impl Toolbox {
             (false, _) => format!("output since you last looked:\n{}", excerpt.shown),
         };
         let header = format!("{} {}: {}", task.id, state(task), command(&task.command));
-        Ok(Outcome::of(lines([header.as_str(), &shown, left.trim_start()])))
+        Ok(Outcome::of(lines([header.as_str(), &shown, &left])))
     }
 
     /// `check_background` without an id.
     pub(super) async fn check_all(&self, wait: Duration) -> Result<Outcome, String> {
         if !wait.is_zero() {
             let which = Which::Queue(self.queue.clone());
-            let waited = self.background.wait(which, Mode::Any, wait).await;
+            let waited = self.wait(which, Mode::Any, wait).await;
             waited.map_err(|error| self.said(error))?;
         }
         let filter = Filter { state: None, limit: Some(limits::LIST_LIMIT) };

@@ -3,12 +3,14 @@
 //! Pure. Output comes from programs and is not trusted: nothing in it moves a cursor, and nothing in
 //! it looks like a message of the harness.
 
-use std::fmt::Write as _;
-use std::time::Duration;
-
+use crate::agent::notice::harmless;
 use crate::ansi;
 use crate::preview::without_partial_end;
-use crate::task::{Actor, Exit, Outcome, State, Task};
+use crate::task::{State, Survivor, Task, Timestamp};
+use crate::words::{actor, ended, one_line, seconds, shorten};
+
+/// Survivors of a task that are named.
+const SURVIVORS: usize = 5;
 
 /// Output as a terminal would show it: no escape sequences, of a line that was written over only
 /// what was written last, U+FFFD for what is not UTF-8 and for other control characters.
@@ -27,31 +29,25 @@ pub(super) fn clean(output: &[u8]) -> String {
 }
 
 fn push_line(shown: &mut String, line: &str) {
-    let start = shown.len();
-    for (at, c) in line.char_indices() {
+    let mut plain = String::with_capacity(line.len());
+    for c in line.chars() {
         match c {
             '\u{8}' => {
-                if shown.len() > start {
-                    shown.pop();
-                }
+                plain.pop();
             }
-            '<' if is_mark(&line[at + 1..]) => shown.push_str("\\<"),
-            c if c != '\t' && is_unseen(c) => shown.push('\u{fffd}'),
-            c => shown.push(c),
+            c if c != '\t' && is_unseen(c) => plain.push('\u{fffd}'),
+            c => plain.push(c),
         }
+    }
+    match plain.contains('<') {
+        true => shown.push_str(&harmless(&plain, false)),
+        false => shown.push_str(&plain),
     }
 }
 
 /// Control characters, and the format characters that reorder what is around them.
 fn is_unseen(c: char) -> bool {
     c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
-/// Whether the tag of a block of background results follows the `<`, as a lenient reader takes it.
-fn is_mark(rest: &str) -> bool {
-    let name = rest.trim_start_matches(|c: char| c == '/' || c.is_whitespace());
-    let wanted = "background-results";
-    name.get(..wanted.len()).is_some_and(|name| name.eq_ignore_ascii_case(wanted))
 }
 
 /// A piece of output as it is shown, and how many of its bytes it stands for.
@@ -133,26 +129,9 @@ fn shrink<'a>(
     }
 }
 
-/// Text on one line, without control characters.
-pub(super) fn one_line(text: &str) -> String {
-    let mut line = String::with_capacity(text.len());
-    for word in text.split_whitespace() {
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        line.extend(word.chars().map(|c| if is_unseen(c) { '\u{fffd}' } else { c }));
-    }
-    line
-}
-
 /// A command in a list: on one line, and not for ever.
 pub(super) fn command(line: &str) -> String {
-    let mut line = clean(one_line(line).as_bytes());
-    if line.len() > 200 {
-        line.truncate(line.floor_char_boundary(200));
-        line.push_str(" ...");
-    }
-    line
+    harmless(&shorten(&one_line(line), 200), false)
 }
 
 /// Cuts a text that is too long, and says so.
@@ -168,25 +147,6 @@ pub(super) fn cut(text: &mut String, most: usize) {
     }
 }
 
-/// A time: `92.4s`.
-pub(super) fn seconds(time: Duration) -> String {
-    let tenths = time.as_millis() / 100;
-    format!("{}.{}s", tenths / 10, tenths % 10)
-}
-
-/// A number in groups of three: `1 204`.
-pub(super) fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() * 4 / 3);
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(' ');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 /// `s` where there is not one.
 pub(super) fn plural(count: u64) -> &'static str {
     if count == 1 { "" } else { "s" }
@@ -194,85 +154,31 @@ pub(super) fn plural(count: u64) -> &'static str {
 
 /// Where a task stands: `running for 12.0s`, `exited 0 after 92.4s`.
 pub(super) fn state(task: &Task) -> String {
-    let age = || seconds(crate::task::Timestamp::now().since(task.created_at));
-    let end = match &task.state {
+    let age = || seconds(Timestamp::now().since(task.created_at));
+    match &task.state {
         State::Running => {
             let percent = task.progress.as_ref().and_then(|progress| progress.percent);
             let percent = percent.map(|percent| format!(", {percent} %")).unwrap_or_default();
-            return format!("running for {}{percent}", age());
+            format!("running for {}{percent}", age())
         }
         State::Stopping { cause } => {
-            return format!("being stopped by {}, running for {}", actor(cause.actor), age());
+            format!("being stopped by {}, running for {}", actor(cause.actor), age())
         }
-        State::Ended(end) => end,
-    };
-    let took = seconds(end.duration);
-    let cause = match &end.cause {
-        Some(cause) => format!(" ({})", command(&cause.message)),
-        None => String::new(),
-    };
-    let by = end.cause.as_ref().map_or("", |cause| actor(cause.actor));
-    match (end.outcome, end.exit) {
-        (Outcome::Exited, Exit::Code(code)) => format!("exited {code} after {took}{cause}"),
-        (Outcome::Exited, Exit::Signal(number)) => {
-            format!("ended by {} after {took}{cause}", signal(number))
-        }
-        (Outcome::Exited, Exit::Unknown) => format!("could not be started{cause}"),
-        (Outcome::Stopped, exit) => {
-            let by = if by.is_empty() { String::new() } else { format!(" by {by}") };
-            format!("stopped{by}{} after {took}{cause}", last_word(exit))
-        }
-        (Outcome::TimedOut, exit) => {
-            let after = task.deadline.map_or_else(|| took.clone(), seconds);
-            format!("timed out after {after}{}{cause}", last_word(exit))
-        }
-        (Outcome::Lost, _) => {
-            format!("lost after {took}: its end is not known{cause}")
-        }
-    }
-}
-
-/// How the leader itself ended, behind what ended it.
-fn last_word(exit: Exit) -> String {
-    match exit {
-        Exit::Code(code) => format!(", exit code {code},"),
-        Exit::Signal(number) => format!(", {},", signal(number)),
-        Exit::Unknown => String::new(),
-    }
-}
-
-fn actor(actor: Actor) -> &'static str {
-    match actor {
-        Actor::Client => "the user",
-        Actor::Agent => "you",
-        Actor::Deadline => "its deadline",
-        Actor::Linger => "its linger time",
-        Actor::Limit => "a limit",
-        Actor::Daemon => "the daemon",
-    }
-}
-
-/// The name of a signal, signal(7).
-fn signal(number: i32) -> String {
-    match nix::sys::signal::Signal::try_from(number) {
-        Ok(signal) => signal.as_str().to_owned(),
-        Err(_) => format!("signal {number}"),
+        State::Ended(_) => ended(task),
     }
 }
 
 /// The processes a task left behind, a line each.
 pub(super) fn survivors(task: &Task) -> String {
-    let mut text = String::new();
-    for survivor in &task.survivors {
-        // Writing to a string cannot fail.
-        let _ = write!(
-            text,
-            "\n... process {} is still alive: {} ...",
-            survivor.pid,
-            command(&survivor.command)
-        );
+    let line = |survivor: &Survivor| {
+        let command = command(&survivor.command);
+        format!("... process {} is still alive: {command} ...", survivor.pid)
+    };
+    let mut lines: Vec<String> = task.survivors.iter().take(SURVIVORS).map(line).collect();
+    if let Some(more @ 1..) = task.survivors.len().checked_sub(SURVIVORS) {
+        lines.push(format!("... and {more} more ..."));
     }
-    text
+    lines.join("\n")
 }
 
 #[cfg(test)]
@@ -324,13 +230,10 @@ mod tests {
     }
 
     #[test]
-    fn numbers_and_times_are_as_the_notices_have_them() {
-        assert_eq!(thousands(0), "0");
-        assert_eq!(thousands(1_204), "1 204");
-        assert_eq!(thousands(1_000_000), "1 000 000");
-        assert_eq!(seconds(Duration::from_millis(92_449)), "92.4s");
-        assert_eq!(one_line(" a\n\tb\x1b[1m "), "a b\u{fffd}[1m");
+    fn a_text_that_is_too_long_says_so() {
         let mut text = "ä".repeat(20);
+        cut(&mut text, 40);
+        assert_eq!(text, "ä".repeat(20));
         cut(&mut text, 21);
         assert_eq!(text, "ääää\n... cut ...");
     }
