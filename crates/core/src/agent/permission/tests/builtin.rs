@@ -226,7 +226,7 @@ fn what_writes_runs_code_or_tells_others_is_asked() {
         "cd $x && ls",
         "while true; do cat ../a.txt; cd src; done",
     ] {
-        table.row(effect(&scene.line(&[], line)), "ask", format!("{line}"));
+        table.row(effect(&scene.line(&[], line)), "ask", line.to_string());
     }
 }
 
@@ -300,7 +300,7 @@ fn files_elsewhere_and_keys_are_asked_in_commands_too() {
         "echo x > /dev/tcp/127.0.0.1/80",
         "echo x > ~/x",
     ] {
-        table.row(effect(&scene.line(&[], line)), "ask", format!("{line}"));
+        table.row(effect(&scene.line(&[], line)), "ask", line.to_string());
     }
     assert_eq!(effect(&scene.line(&[], &format!("cat {}", key.display()))), "ask");
     // Where it runs counts as well.
@@ -407,7 +407,7 @@ fn always_offers_what_is_like_it_and_no_more() {
         ("sort -o x a.txt", "ask"),
         ("export X=1", "ask"),
     ] {
-        table.row(said(&scene.line(&[], line)), expected, format!("{line}"));
+        table.row(said(&scene.line(&[], line)), expected, line.to_string());
     }
 }
 

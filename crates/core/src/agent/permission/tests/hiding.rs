@@ -90,7 +90,7 @@ impl Trap {
 
 /// Pieces that lines are made of. What is bad is a program of the trap; a file that is written to
 /// would be a trace.
-const PIECES: [&str; 92] = [
+const PIECES: [&str; 106] = [
     "bad",
     "worse",
     "good",
@@ -183,6 +183,20 @@ const PIECES: [&str; 92] = [
     "command ",
     "*",
     "~",
+    "cd src",
+    "cd ",
+    "../",
+    "read x",
+    "set -e",
+    "a() ",
+    "in ",
+    "else ",
+    "elif ",
+    "esac ",
+    "do ",
+    "select x in ",
+    "=",
+    "nohup ",
 ];
 
 #[test]

@@ -33,7 +33,7 @@ fn a_rule_for_a_command_is_for_that_command() {
         ("make x", "ask"),
         ("BAR=1 FOO=1 make x", "ask"),
     ] {
-        table.row(effect(&scene.line(&rules, line)), expected, format!("{line}"));
+        table.row(effect(&scene.line(&rules, line)), expected, line.to_string());
     }
 }
 
