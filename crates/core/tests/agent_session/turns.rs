@@ -101,7 +101,8 @@ fn an_hour_has_so_many_wakes_and_a_prompt_takes_what_waits() {
         let script = format!(
             "[[turn]]\n{}{}[[turn]]\ntext = 'I wait. '\n\
              [[turn]]\nmessages = ['background']\ntext = 'One. '\n\
-             [[turn]]\nmessages = ['prompt', 'background']\ntext = 'Two.'\n",
+             [[turn]]\nmessages = ['notice', 'prompt', 'background']\n\
+             expect = ['wakes_per_hour', 'and?']\ntext = 'Two.'\n",
             start("a"),
             start("b")
         );
