@@ -45,6 +45,11 @@ pub(crate) async fn run(session: &mut Session, args: args::Run) -> Result<u8, Fa
     let (mut running, waiting) = session.unfinished().await.map_err(agent::refused)?;
     if args.at_end == AtEnd::Stop && !running.is_empty() {
         agent::stop(background, &running, "the run that started it has ended").await?;
+        if !args.json {
+            for task in &running {
+                out::note(format_args!("stopped {}  {}", task.id, show::one_line(&task.command)));
+            }
+        }
         running.clear();
     }
     show.end(&end, &running, waiting)?;
