@@ -263,6 +263,55 @@ fn a_full_context_is_summarised_and_no_handle_is_lost() {
 }
 
 #[test]
+fn results_that_came_with_a_request_that_did_not_fit_are_not_lost() {
+    run(async |lab: &mut Lab| {
+        let script = format!(
+            "[[turn]]\n{}[[turn]]\nhold = '@/second'\n{LOOK}\
+             [[turn]]\nwhen = 'Summarise this conversation'\nexpect = ['said by a']\n\
+             text = 'SUMMARY.'\n\
+             [[turn]]\nfault = '413'\ntimes = 1\nexpect = ['said by a']\n\
+             text = 'It is there.'\n",
+            calls("background_run", &format!("{{ command = '{}' }}", gated("a", "said by a"))),
+        );
+        let mut talk = lab.session(&script).await;
+        let end = talk.begin("build the thing");
+        talk.call_began(2).await;
+        lab.open_gate("a");
+        lab.waiting(&talk, 1).await;
+        lab.open_gate("second");
+        talk.turn_ended().await;
+        assert_eq!(end.await.unwrap(), TurnEnd::EndTurn);
+        assert_eq!(talk.said(), "It is there.");
+        let told = &talk.notices()[0];
+        for words in ["SUMMARY.", "build the thing", "said by a"] {
+            assert!(told.contains(words), "{words}: {told}");
+        }
+        assert_eq!(talk.results().len(), 1, "it was told once");
+        talk.close().await;
+    });
+}
+
+#[test]
+fn a_history_that_does_not_even_fit_to_be_summarised_is_left_behind() {
+    run(async |lab: &mut Lab| {
+        let script = "[[turn]]\nwhen = 'Summarise this conversation'\nfault = '413'\ntimes = 9\n\
+                      [[turn]]\ntext = 'one'\nstop = 'model_context_window_exceeded'\n\
+                      [[turn]]\nmessages = ['notice', 'notice']\nexpect = ['no summary', 'go']\ntext = ' two'\n";
+        let mut talk = lab.session(script).await;
+        assert_eq!(talk.prompt("go").await, TurnEnd::EndTurn);
+        assert_eq!(talk.said(), "one two");
+        talk.close().await;
+        // Where the model cannot be asked at all, the prompt stays in the history.
+        let script = "[[turn]]\nwhen = 'Summarise this conversation'\nfault = '401'\n\
+                      [[turn]]\ntext = 'one'\nstop = 'model_context_window_exceeded'\n";
+        let mut talk = lab.session(script).await;
+        let TurnEnd::Failed(why) = talk.prompt("go").await else { panic!("it failed") };
+        assert!(why.contains("could not be summarised") && why.contains("ANTHROPIC"), "{why}");
+        talk.close().await;
+    });
+}
+
+#[test]
 fn permissions_are_asked_remembered_and_told() {
     run(async |lab: &mut Lab| {
         let make = |name: &str| calls("bash", &format!("{{ command = 'mkdir {name}' }}"));

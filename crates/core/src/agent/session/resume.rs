@@ -17,21 +17,42 @@ use crate::background::Background;
 use crate::ledger::{Claim, SessionRow};
 use crate::task::Timestamp;
 
+/// How often a claim looks again at a holder whose process is gone.
+const CLAIM_ROUND: Duration = Duration::from_millis(10);
+/// How long it looks.
+const CLAIM_PATIENCE: u32 = 200;
+
 /// Takes hold of a session.
+///
+/// A process that was killed while it started another one seems to live until that one has closed
+/// its copy of the bell; and where pids are another container's, a pid that is gone says nothing. So
+/// neither alone is believed at once.
 pub(super) async fn claim(background: &Background, id: &str) -> Result<SessionId, Error> {
-    let (workspace, name) = (background.workspace().to_owned(), id.to_owned());
-    let (holder, alive) = (background.holder().to_owned(), background.liveness());
-    let claim = background.store().write(move |ledger| {
-        ledger.claim_session(&workspace, &name, (&holder, std::process::id()), &alive)
-    });
-    match claim.await? {
-        Claim::Taken(SessionRow { id, .. }) => Ok(SessionId(id)),
-        Claim::Unknown => Err(Error::Unknown(id.to_owned())),
-        Claim::Held { pid } => {
+    let mut patience = CLAIM_PATIENCE;
+    loop {
+        let (workspace, name) = (background.workspace().to_owned(), id.to_owned());
+        let (holder, alive) = (background.holder().to_owned(), background.liveness());
+        let claim = background.store().write(move |ledger| {
+            ledger.claim_session(&workspace, &name, (&holder, std::process::id()), &alive)
+        });
+        let pid = match claim.await? {
+            Claim::Taken(SessionRow { id, .. }) => return Ok(SessionId(id)),
+            Claim::Unknown => return Err(Error::Unknown(id.to_owned())),
+            Claim::Held { pid } => pid,
+        };
+        if patience == 0 || is_there(pid) {
             let holder = format!(", pid {pid}");
-            Err(Error::Busy { id: SessionId(id.to_owned()), holder })
+            return Err(Error::Busy { id: SessionId(id.to_owned()), holder });
         }
+        patience -= 1;
+        tokio::time::sleep(CLAIM_ROUND).await;
     }
+}
+
+/// Whether a process of this number exists.
+fn is_there(pid: u32) -> bool {
+    let Ok(pid @ 1..) = i32::try_from(pid) else { return true };
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None) != Err(nix::errno::Errno::ESRCH)
 }
 
 /// Reads a session that we hold, and finds out what is to be repaired.
