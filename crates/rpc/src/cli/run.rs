@@ -97,20 +97,27 @@ async fn work(
         Driven::Left => return Ok(End::Left),
     };
     let go_on = |end: &TurnEnd| matches!(end, TurnEnd::EndTurn | TurnEnd::Cancelled);
+    let mut unheard = false;
     while wait && go_on(&end) {
         let mut last = None;
         let idle = drive.until(session.idle(), |update| show.turn(update, &mut last)).await?;
         if let Driven::Left = idle {
             return Ok(End::Left);
         }
+        let was_unheard = unheard && last.is_none();
         // A turn that results began says how the whole ended.
         end = last.unwrap_or(end);
         let (running, waiting) = session.unfinished().await.map_err(agent::refused)?;
         if running.is_empty() {
-            // With results that wait the hour's turns are used up.
-            let _ = waiting;
-            break;
+            // What ended since it was idle starts a turn yet. What has started none when it is
+            // idle once more starts none for now: the hour's turns are used up.
+            if waiting == 0 || was_unheard {
+                break;
+            }
+            unheard = true;
+            continue;
         }
+        unheard = false;
         show.waits(&running)?;
         let ids = running.iter().map(|task| task.id).collect();
         let ended = background.wait(Which::Ids(ids), Mode::Any, limits::TIME_MAX);
