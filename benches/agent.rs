@@ -285,7 +285,7 @@ pub(crate) fn flood(report: &mut Report) -> Outcome<()> {
         talk.look()?;
     }
     let mut calm = Samples::default();
-    for _ in 0..TURNS {
+    for _ in 0..COMMANDS {
         calm.add(talk.look()?.0);
     }
     talk.server.stop(&idle)?;

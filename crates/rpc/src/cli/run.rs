@@ -97,27 +97,28 @@ async fn work(
         Driven::Left => return Ok(End::Left),
     };
     let go_on = |end: &TurnEnd| matches!(end, TurnEnd::EndTurn | TurnEnd::Cancelled);
-    let mut unheard = false;
+    let mut settled = false;
     while wait && go_on(&end) {
         let mut last = None;
         let idle = drive.until(session.idle(), |update| show.turn(update, &mut last)).await?;
         if let Driven::Left = idle {
             return Ok(End::Left);
         }
-        let was_unheard = unheard && last.is_none();
+        let is_over = settled && last.is_none();
         // A turn that results began says how the whole ended.
         end = last.unwrap_or(end);
-        let (running, waiting) = session.unfinished().await.map_err(agent::refused)?;
+        let (running, _) = session.unfinished().await.map_err(agent::refused)?;
         if running.is_empty() {
-            // What ended since it was idle starts a turn yet. What has started none when it is
-            // idle once more starts none for now: the hour's turns are used up.
-            if waiting == 0 || was_unheard {
+            // What ended since the session was idle has begun a turn by now, or is about to: it is
+            // over once it is idle again and there was none. What still waits then has to, because
+            // the hour's turns are used up.
+            if is_over {
                 break;
             }
-            unheard = true;
+            settled = true;
             continue;
         }
-        unheard = false;
+        settled = false;
         show.waits(&running)?;
         let ids = running.iter().map(|task| task.id).collect();
         let ended = background.wait(Which::Ids(ids), Mode::Any, limits::TIME_MAX);
