@@ -241,12 +241,14 @@ impl Inbox {
         if ready || self.idle.is_empty() {
             return;
         }
-        if self.wake == Wake::On && self.look && self.wakes.blocked(Instant::now()).is_none() {
-            // The supervisor's word comes a moment after the ledger's.
+        if self.wake == Wake::On && self.wakes.blocked(Instant::now()).is_none() {
+            // The supervisor's word comes a moment after the ledger's. Where both say the same, no
+            // more is to come: a turn has looked for these results and could not take them.
             let (workspace, queue) = (self.background.workspace().to_owned(), self.id.0.clone());
             let waiting =
                 self.background.store().read(move |l| l.waiting(&workspace, &queue)).await;
-            if waiting.is_ok_and(|waiting| waiting > 0) {
+            let said = *self.queued.borrow();
+            if waiting.is_ok_and(|waiting| waiting > 0 && (self.look || waiting != said)) {
                 return;
             }
         }
