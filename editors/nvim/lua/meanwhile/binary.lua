@@ -11,7 +11,8 @@ M.oldest = "0.1.0"
 ---@field source string where it was found, in words
 ---@field version? string
 
-local install = "install it with `cargo install --locked --path crates/rpc` in a checkout of meanwhile"
+local install =
+  "install it with `cargo install --locked --path crates/rpc` in a checkout of meanwhile"
 local setting = "`vim.g.meanwhile = { binary = '/path/to/meanwhile' }`"
 
 ---@param path string

@@ -119,10 +119,8 @@ function M.parse_run(rest)
     elseif name == "cwd" then
       opts.cwd = vim.fn.expand(value)
     else
-      return nil, ("`%s` is no option of run, expected one of %s"):format(
-        word,
-        table.concat(switches, " ")
-      )
+      return nil,
+        ("`%s` is no option of run, expected one of %s"):format(word, table.concat(switches, " "))
     end
     rest = after
   end

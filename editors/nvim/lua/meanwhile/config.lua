@@ -73,7 +73,9 @@ function M.problems(opts)
   end
   check(opts, kinds, "vim.g.meanwhile")
   if type(opts) == "table" then
-    if type(opts.icons) == "string" and not vim.list_contains({ "unicode", "ascii" }, opts.icons) then
+    if
+      type(opts.icons) == "string" and not vim.list_contains({ "unicode", "ascii" }, opts.icons)
+    then
       table.insert(found, '`vim.g.meanwhile.icons` is neither "unicode" nor "ascii"')
     end
     if type(opts.quickfix) == "string" and opts.quickfix ~= "failed" then

@@ -105,7 +105,11 @@ function Connection:launch(generation)
     __index = function(_, method)
       if type(method) ~= "string" or not method:match("^[%a]+/") then
         return nil
-      elseif method:match("^window/") or method:match("^workspace/") or method:match("^client/") then
+      elseif
+        method:match("^window/")
+        or method:match("^workspace/")
+        or method:match("^client/")
+      then
         return nil
       elseif method:match("^textDocument/") then
         return nil
@@ -173,13 +177,10 @@ function Connection:initialized(client, result)
     self.generation = self.generation + 1
     client:stop()
     return self:fail(
-      ("`%s` (%s) speaks protocol version %s, and this plugin speaks %d: update the older of the two, or "
-        .. "set `vim.g.meanwhile.binary`"):format(
-        self.binary.path,
-        self.binary.version,
-        spoken,
-        protocol
-      )
+      (
+        "`%s` (%s) speaks protocol version %s, and this plugin speaks %d: update the older of the two, or "
+        .. "set `vim.g.meanwhile.binary`"
+      ):format(self.binary.path, self.binary.version, spoken, protocol)
     )
   end
   self.capability = capability
@@ -290,7 +291,6 @@ function Connection:request(method, params, done, opts)
   end
   table.insert(self.queued, request)
   if self.state == "idle" or self.state == "failed" then
-    tell.forget()
     self.deaths = {}
     self:start()
   end
@@ -307,7 +307,6 @@ end
 
 --- Ends the daemon and starts a new one. Tasks go on.
 function Connection:restart()
-  tell.forget()
   self.deaths = {}
   local client = self.client_id and vim.lsp.get_client_by_id(self.client_id)
   if client and (self.state == "ready" or self.state == "starting") then

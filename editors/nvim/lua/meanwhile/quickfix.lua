@@ -46,9 +46,14 @@ function M.set(task, text, efm)
     table.remove(items, 1)
     vim.fn.setqflist({}, "r", { items = items })
   end
-  local valid = 0
-  for _, item in ipairs(items) do
+  local valid, first = 0, nil
+  for i, item in ipairs(items) do
     valid = valid + item.valid
+    first = first or (item.valid == 1 and i or nil)
+  end
+  -- `:cc` goes to the first place rather than to the first line.
+  if first then
+    vim.fn.setqflist({}, "a", { idx = first })
   end
   return valid
 end
@@ -78,9 +83,7 @@ function M.fill(workspace, id, done)
       if done then
         done(valid)
       elseif valid == 0 then
-        tell.warn(
-          ("no place in the output of %s matches 'errorformat'"):format(format.name(task))
-        )
+        tell.warn(("no place in the output of %s matches 'errorformat'"):format(format.name(task)))
       else
         tell.info(
           ("%d place%s in the quickfix list (:copen)"):format(valid, valid == 1 and "" or "s")

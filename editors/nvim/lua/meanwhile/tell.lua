@@ -21,22 +21,13 @@ local function say(text, level)
   vim.notify(builtin and format.cut(text, room) or text, level, { title = "meanwhile" })
 end
 
---- A fault: once until something else has been said.
----@type string?
-local last_fault
-
+--- What could not be done, and what mends it. All of it, however long.
 ---@param text string
 function M.fault(text)
-  if last_fault == text then
-    return
-  end
-  last_fault = text
-  vim.notify("meanwhile: " .. text, vim.log.levels.ERROR, { title = "meanwhile" })
-end
-
---- Lets the same fault be told again, since the person asked again.
-function M.forget()
-  last_fault = nil
+  -- Later, since an error that is echoed while a command runs would end that command.
+  vim.schedule(function()
+    vim.notify("meanwhile: " .. text, vim.log.levels.ERROR, { title = "meanwhile" })
+  end)
 end
 
 ---@param text string

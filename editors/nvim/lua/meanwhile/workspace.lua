@@ -259,6 +259,8 @@ end
 --- Fetches the whole list.
 ---@param done? fun(err?: meanwhile.Error)
 function Workspace:refresh(done)
+  -- What comes while the list is on its way is not missing from it.
+  local known = vim.tbl_keys(self.tasks)
   self:request("task/check", { limit = list_limit }, function(err, result)
     if result then
       local there = {}
@@ -266,7 +268,7 @@ function Workspace:refresh(done)
         there[task.id] = true
         self:absorb(task)
       end
-      for id in pairs(self.tasks) do
+      for _, id in ipairs(known) do
         if not there[id] then
           self.tasks[id] = nil
         end

@@ -20,7 +20,8 @@ List.__index = List
 ---@type table<string, meanwhile.List>
 local lists = {}
 
---- Whether a task has the words of a filter, each of them, in its command, label, state or id.
+--- Whether a task has the words of a filter, each of them, in its command, label or state,
+--- or is of that id.
 ---@param task meanwhile.Task
 ---@param filter string
 ---@return boolean
@@ -30,11 +31,12 @@ function M.matches(task, filter)
     task.command,
     format.state(task),
     format.outcome(task),
-    task.id,
   }, " ")
   text = text:lower()
   for word in filter:lower():gmatch("%S+") do
-    if not text:find(word, 1, true) then
+    -- Few letters stand in any id by chance.
+    local is_id = #word >= 4 and vim.startswith(task.id, word)
+    if not is_id and not text:find(word, 1, true) then
       return false
     end
   end

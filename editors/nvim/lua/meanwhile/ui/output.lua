@@ -33,7 +33,7 @@ local outputs = {}
 --- How far behind it may be before it skips to the end, in bytes.
 local behind_most = 4 * 1024 * 1024
 --- What one turn of the event loop feeds to the terminal, in bytes: some milliseconds of work.
-local feed_bytes = 128 * 1024
+local feed_bytes = 64 * 1024
 
 --- Text of ours between the output, dim.
 ---@param text string
@@ -144,7 +144,7 @@ function Output:skip(total)
   local to = total - config.get().output.tail
   if to > self.next then
     local skipped = format.bytes(to - self.next)
-    self:write(("\r\n%s"):format(note(("[%s skipped; g< reads them]"):format(skipped))))
+    self:write(("\r\n%s"):format(note(("[%s skipped; o reads them]"):format(skipped))))
     self.skipped = true
     self.next = to
   end
@@ -179,7 +179,7 @@ function Output:begin(from)
   self.from, self.next, self.ended, self.open_line = from, from, false, false
   self.skipped = false
   if from > 0 then
-    self:write(note(("[%s before this; g< reads more of it]"):format(format.bytes(from))))
+    self:write(note(("[%s before this; o reads more of it]"):format(format.bytes(from))))
   end
   -- The first piece may begin in the middle of a line.
   self:subscribe()
@@ -257,7 +257,7 @@ end
 function Output:map()
   view.map(self.buf, "Output", {
     {
-      "g<",
+      "o",
       function()
         self:earlier()
       end,

@@ -76,7 +76,6 @@ end
 ---@param command string the command that makes the window
 ---@return integer win
 function M.show(buf, command)
-  local win = vim.fn.win_findbuf(buf)[1]
   for _, other in ipairs(vim.fn.win_findbuf(buf)) do
     if vim.api.nvim_win_get_tabpage(other) == vim.api.nvim_get_current_tabpage() then
       vim.api.nvim_set_current_win(other)
@@ -84,7 +83,7 @@ function M.show(buf, command)
     end
   end
   vim.cmd(command)
-  win = vim.api.nvim_get_current_win()
+  local win = vim.api.nvim_get_current_win()
   vim.api.nvim_win_set_buf(win, buf)
   M.plain(win)
   return win
