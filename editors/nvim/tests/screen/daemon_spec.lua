@@ -148,7 +148,7 @@ describe("the daemon", function()
   it("speaks another version of the protocol: both are named", function()
     local fake = place.dir .. "/fake.lua"
     vim.fn.writefile({
-      [[if arg[1] == "--version" then print("meanwhile 9.0.0") os.exit(0) end]],
+      [[if arg[1] == "--version" then io.write("meanwhile 9.0.0\\n") os.exit(0) end]],
       [[local length]],
       [[repeat]],
       [[  local line = io.read("*l"):gsub("\r", "")]],

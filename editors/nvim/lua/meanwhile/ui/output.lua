@@ -201,6 +201,12 @@ end
 function Output:make()
   self.buf = vim.api.nvim_create_buf(false, true)
   vim.bo[self.buf].bufhidden = "hide"
+  self:map()
+end
+
+--- Makes the terminal, which takes the size of the window that shows the buffer.
+---@private
+function Output:terminal()
   vim.bo[self.buf].scrollback = config.get().output.scrollback
   self.channel = vim.api.nvim_open_term(self.buf, {
     on_input = function(_, _, _, data)
@@ -208,7 +214,6 @@ function Output:make()
     end,
   })
   vim.bo[self.buf].filetype = "meanwhile-output"
-  self:map()
 end
 
 --- Keys of terminal mode, and what the terminal answers to a program that asks it something.
@@ -248,6 +253,7 @@ function Output:earlier()
     vim.api.nvim_win_set_buf(win, self.buf)
     view.plain(win)
   end
+  self:terminal()
   vim.api.nvim_buf_delete(old, { force = true })
   self:name()
   self:begin(from)
@@ -386,6 +392,9 @@ function M.open(workspace, id, opts)
     })
   end
   local win = view.show(self.buf, config.get().output.open)
+  if not self.channel then
+    self:terminal()
+  end
   workspace.seen_failures = 0
   -- The end, and it follows.
   vim.api.nvim_win_call(win, function()
