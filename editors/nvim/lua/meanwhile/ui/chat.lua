@@ -1,0 +1,621 @@
+--- The chat with the agent: what was said on top, where to write below. The session lives in the
+--- daemon; this shows it, and loads it again after a restart.
+
+local config = require("meanwhile.config")
+local format = require("meanwhile.format")
+local permission = require("meanwhile.ui.permission")
+local sessions = require("meanwhile.sessions")
+local tell = require("meanwhile.tell")
+local transcript = require("meanwhile.transcript")
+local view = require("meanwhile.ui.view")
+
+local M = {}
+
+---@class meanwhile.Chat
+---@field workspace meanwhile.Workspace
+---@field session? string
+---@field model? string
+---@field log meanwhile.Transcript
+---@field buf integer what was said
+---@field input integer where to write
+---@field counts integer[] lines by item
+---@field turns integer turns that run or wait
+---@field queued string[] prompts that wait for a turn to end
+---@field self_turn boolean a turn that began by itself
+---@field loading boolean
+---@field note? string
+---@field pending boolean
+---@field offs fun()[]
+local Chat = {}
+Chat.__index = Chat
+
+---@type table<string, meanwhile.Chat> by root
+local chats = {}
+
+local empty = " Ask for something below: <CR> sends it, ? has the keys."
+
+--- The session of the chat that is open.
+---@param workspace meanwhile.Workspace
+---@return string?
+function M.current(workspace)
+  local chat = chats[workspace.root]
+  return chat and chat.session
+end
+
+---@private
+---@return boolean
+function Chat:working()
+  return self.turns > 0 or self.self_turn
+end
+
+--- The window's bar: the model, and what goes on.
+---@private
+function Chat:bar()
+  local running = 0
+  for _, task in pairs(self.workspace.tasks) do
+    if task.queue == self.session and not format.ended(task) then
+      running = running + 1
+    end
+  end
+  local parts = { self.log.title or "chat" }
+  if self.model then
+    table.insert(parts, self.model)
+  end
+  local waits = self.session and #permission.waiting(self.session) or 0
+  if waits > 0 then
+    table.insert(parts, "waits for your permission (p)")
+  elseif self.loading then
+    table.insert(parts, "loading")
+  elseif self.note then
+    table.insert(parts, self.note)
+  elseif self:working() then
+    table.insert(parts, "working")
+  else
+    table.insert(parts, "idle")
+  end
+  if #self.queued > 0 then
+    table.insert(parts, ("%d prompts wait"):format(#self.queued))
+  end
+  if running > 0 then
+    table.insert(parts, ("%d in the background"):format(running))
+  end
+  local text = " " .. view.escape(format.one_line(table.concat(parts, " · ")))
+  for _, win in ipairs(vim.fn.win_findbuf(self.buf)) do
+    if vim.wo[win].winbar ~= text then
+      vim.api.nvim_set_option_value("winbar", text, { win = win, scope = "local" })
+    end
+  end
+end
+
+--- Draws what has changed, and stays at the end where the cursor was there.
+---@private
+function Chat:draw()
+  self.pending = false
+  if not vim.api.nvim_buf_is_valid(self.buf) then
+    return
+  end
+  local buf = self.buf
+  local following = {}
+  local count = vim.api.nvim_buf_line_count(buf)
+  for _, win in ipairs(vim.fn.win_findbuf(buf)) do
+    if vim.api.nvim_win_get_cursor(win)[1] >= count then
+      table.insert(following, win)
+    end
+  end
+  local icons = config.get().icons
+  local items = self.log.items
+  local first = math.min(self.log.dirty, #items + 1)
+  self.log.dirty = math.huge
+  local row = 0
+  for i = 1, first - 1 do
+    row = row + (self.counts[i] or 0)
+  end
+  local lines, spans = {}, {}
+  for i = first, #items do
+    local item_lines, item_spans = transcript.render(items[i], function(id)
+      return self.workspace.tasks[id]
+    end, icons)
+    if i == 1 and item_lines[1] == "" then
+      table.remove(item_lines, 1)
+      item_spans = vim.tbl_map(function(span)
+        return { span[1] - 1, span[2], span[3], span[4] }
+      end, item_spans)
+    end
+    for _, span in ipairs(item_spans) do
+      table.insert(spans, { row + #lines + span[1], span[2], span[3], span[4] })
+    end
+    self.counts[i] = #item_lines
+    vim.list_extend(lines, item_lines)
+  end
+  for i = #items + 1, #self.counts do
+    self.counts[i] = nil
+  end
+  if #items == 0 then
+    lines = { empty }
+    spans = { { 0, 0, -1, "MeanwhileDim" } }
+  end
+  vim.bo[buf].modifiable = true
+  vim.api.nvim_buf_clear_namespace(buf, view.namespace, row, -1)
+  -- Only what differs, so that a stream does not draw the same text again and again.
+  local old = vim.api.nvim_buf_get_lines(buf, row, -1, false)
+  local same = 0
+  while same < #old and same < #lines and old[same + 1] == lines[same + 1] do
+    same = same + 1
+  end
+  if same < #old or same < #lines then
+    local rest = vim.list_slice(lines, same + 1)
+    vim.api.nvim_buf_set_lines(buf, row + same, -1, false, rest)
+  end
+  vim.bo[buf].modifiable = false
+  for _, span in ipairs(spans) do
+    if span[1] >= 0 then
+      local line = vim.api.nvim_buf_get_lines(buf, span[1], span[1] + 1, false)[1] or ""
+      local last = span[3] == -1 and #line or math.min(span[3], #line)
+      if span[2] < last then
+        vim.api.nvim_buf_set_extmark(buf, view.namespace, span[1], span[2], {
+          end_col = last,
+          hl_group = span[4],
+          priority = 150,
+        })
+      end
+    end
+  end
+  local now_last = vim.api.nvim_buf_line_count(buf)
+  for _, win in ipairs(following) do
+    if vim.api.nvim_win_is_valid(win) then
+      vim.api.nvim_win_set_cursor(win, { now_last, 0 })
+    end
+  end
+  self:bar()
+end
+
+---@private
+function Chat:soon()
+  if not self.pending then
+    self.pending = true
+    vim.defer_fn(function()
+      self:draw()
+    end, 30)
+  end
+end
+
+---@private
+---@param err meanwhile.Error
+function Chat:failed(err)
+  self.log:fault(sessions.explain(err))
+  self:soon()
+end
+
+--- Takes a push in.
+---@private
+---@param method string
+---@param params table
+function Chat:pushed(method, params)
+  if params.sessionId ~= self.session then
+    return
+  end
+  if method == "session/update" then
+    self.note = nil
+    self.log:apply(params.update)
+  elseif method == "session/retrying" then
+    self.log:void()
+    self.note = ("tries again (%d) in %s: %s"):format(
+      params.attempt,
+      format.duration(params.delayMs),
+      params.message
+    )
+  elseif method == "session/turn" then
+    -- Those of prompts end with the answer to the prompt.
+    if params.origin == "background" then
+      self.self_turn = params.state == "started"
+    end
+    if params.state == "ended" then
+      self.note = nil
+      self.log:close()
+      if params.error and params.origin == "background" then
+        self.log:fault(params.error)
+      end
+      if params.origin == "background" then
+        self:next_prompt()
+      end
+    end
+  elseif method == "session/traced" then
+    if params.event.type == "call_started" then
+      self.log:begin_call()
+    else
+      return
+    end
+  else
+    return
+  end
+  self:soon()
+end
+
+--- Whether the person is in the chat and not in the middle of typing.
+---@private
+---@return boolean
+function Chat:ready_to_ask()
+  local buf = vim.api.nvim_get_current_buf()
+  local here = buf == self.buf or buf == self.input
+  return here and vim.api.nvim_get_mode().mode == "n"
+end
+
+---@private
+function Chat:ask_if_ready()
+  if self.session and self:ready_to_ask() then
+    permission.next(self.session)
+  end
+end
+
+--- The daemon has nothing of what we knew: it is asked for all of it.
+---@private
+---@param id string
+---@param done? fun()
+function Chat:load(id, done)
+  self.session = id
+  self.loading = true
+  self.log = transcript.new()
+  self.turns, self.self_turn, self.note, self.queued = 0, false, nil, {}
+  self:soon()
+  self.workspace:request("session/load", {
+    sessionId = id,
+    cwd = self.workspace.root,
+    mcpServers = {},
+  }, function(err, result)
+    if self.session ~= id then
+      return
+    end
+    self.loading = false
+    self.log:close()
+    if err then
+      self:failed(err)
+    else
+      self.model = vim.tbl_get(result, "_meta", "meanwhile", "model") or self.model
+      if done then
+        done()
+      end
+    end
+    self:soon()
+  end)
+end
+
+--- A session of its own.
+---@private
+---@param done fun()
+function Chat:begin(done)
+  self.loading = true
+  self:soon()
+  self.workspace:request("session/new", {
+    cwd = self.workspace.root,
+    mcpServers = {},
+  }, function(err, result)
+    self.loading = false
+    if err then
+      if not err.told then
+        self:failed(err)
+      end
+      return self:soon()
+    end
+    self.session = result.sessionId
+    self.model = vim.tbl_get(result, "_meta", "meanwhile", "model")
+    self:soon()
+    done()
+  end)
+end
+
+--- A turn is over: the prompt that waited for it is the next to be answered.
+---@private
+function Chat:next_prompt()
+  local text = table.remove(self.queued, 1)
+  if text then
+    self.log:prompt(text)
+  end
+end
+
+--- Sends what was written.
+---@param text string
+function Chat:send(text)
+  if not self.session then
+    return self:begin(function()
+      self:send(text)
+    end)
+  end
+  if self:working() then
+    -- It is answered after what runs now, and stands there.
+    table.insert(self.queued, text)
+  else
+    self.log:prompt(text)
+  end
+  self.turns = self.turns + 1
+  self:soon()
+  for _, win in ipairs(vim.fn.win_findbuf(self.buf)) do
+    vim.api.nvim_win_set_cursor(win, { vim.api.nvim_buf_line_count(self.buf), 0 })
+  end
+  local session = self.session
+  self.workspace:request("session/prompt", {
+    sessionId = session,
+    prompt = { { type = "text", text = text } },
+  }, function(err, result)
+    if self.session ~= session then
+      return
+    end
+    self.turns = math.max(0, self.turns - 1)
+    self.note = nil
+    self.log:close()
+    if err then
+      self:failed(err)
+    elseif result.stopReason ~= "end_turn" then
+      self.log:fault("the turn ended: " .. result.stopReason:gsub("_", " "))
+    end
+    self:next_prompt()
+    self:soon()
+  end)
+end
+
+--- Sends what stands below.
+---@private
+function Chat:submit()
+  local lines = vim.api.nvim_buf_get_lines(self.input, 0, -1, false)
+  local text = vim.trim(table.concat(lines, "\n"))
+  if text == "" then
+    return
+  end
+  vim.cmd.stopinsert()
+  vim.api.nvim_buf_set_lines(self.input, 0, -1, false, {})
+  self:send(text)
+end
+
+--- Ends the running turn; background tasks go on.
+---@private
+function Chat:cancel()
+  if self.session and self:working() then
+    permission.cancel(self.session)
+    self.workspace.connection:notify("session/cancel", { sessionId = self.session })
+    self.note = "cancelling"
+    self:bar()
+  end
+end
+
+--- The item under the cursor.
+---@private
+---@return meanwhile.Item?
+function Chat:item()
+  local line, row = vim.fn.line("."), 0
+  for i, count in ipairs(self.counts) do
+    row = row + count
+    if line <= row then
+      return self.log.items[i]
+    end
+  end
+end
+
+---@private
+function Chat:map()
+  local function submit()
+    self:submit()
+  end
+  local cancel = {
+    "<C-c>",
+    function()
+      self:cancel()
+    end,
+    "end the turn (background tasks go on)",
+  }
+  local ask = {
+    "p",
+    function()
+      if self.session and #permission.waiting(self.session) > 0 then
+        permission.next(self.session)
+      else
+        tell.info("no request for permission waits")
+      end
+    end,
+    "answer a request for permission",
+  }
+  local timeline = {
+    "t",
+    function()
+      require("meanwhile.ui.timeline").open(self.workspace, self.session)
+    end,
+    "open the timeline",
+  }
+  local choose = {
+    "s",
+    function()
+      sessions.choose(self.workspace, function(id)
+        self:load(id)
+      end)
+    end,
+    "choose another session",
+  }
+  local close = {
+    "q",
+    function()
+      view.close(self.input)
+      view.close(self.buf)
+    end,
+    "close",
+  }
+  view.map(self.buf, "Chat", {
+    {
+      "<CR>",
+      function()
+        local item = self:item()
+        local text = item and item.text or ""
+        local id = item and item.task
+        if item and item.kind == "background" then
+          -- The result under the cursor, or the first.
+          local line = vim.api.nvim_get_current_line()
+          id = line:match("%[bg:(%x+)%]") or text:match("%[bg:(%x+)%]")
+        end
+        if id then
+          require("meanwhile.ui.output").open(self.workspace, id)
+        end
+      end,
+      "open the output of a command",
+    },
+    {
+      { "i", "a" },
+      function()
+        self:show()
+        vim.cmd.startinsert()
+      end,
+      "write",
+    },
+    ask,
+    timeline,
+    choose,
+    cancel,
+    close,
+  })
+  vim.keymap.set("n", "<CR>", submit, { buffer = self.input, desc = "send" })
+  vim.keymap.set({ "n", "i" }, "<C-s>", submit, { buffer = self.input, desc = "send" })
+  vim.keymap.set("n", "<C-c>", cancel[2], { buffer = self.input, desc = cancel[3] })
+  vim.keymap.set("n", "g?", function()
+    view.help("Writing", {
+      { "<CR>", submit, "send (normal mode)" },
+      { "<C-s>", submit, "send (also while writing)" },
+      cancel,
+    })
+  end, { buffer = self.input, desc = "show the keys" })
+end
+
+--- Shows both windows, with the cursor where to write.
+---@private
+function Chat:show()
+  local win = view.show(self.buf, config.get().chat.open)
+  for option, value in pairs({ wrap = true, linebreak = true, breakindent = true }) do
+    vim.api.nvim_set_option_value(option, value, { win = win, scope = "local" })
+  end
+  local input = vim.fn.win_findbuf(self.input)[1]
+  if input and vim.api.nvim_win_get_tabpage(input) == vim.api.nvim_get_current_tabpage() then
+    vim.api.nvim_set_current_win(input)
+  else
+    vim.cmd("belowright 5split")
+    input = vim.api.nvim_get_current_win()
+    vim.api.nvim_win_set_buf(input, self.input)
+    view.plain(input)
+    vim.api.nvim_set_option_value("winbar", "", { win = input, scope = "local" })
+    vim.wo[input].wrap = true
+    vim.wo[input].winfixheight = true
+  end
+  self:bar()
+end
+
+---@param workspace meanwhile.Workspace
+---@return meanwhile.Chat
+local function make(workspace)
+  local self = setmetatable({
+    workspace = workspace,
+    log = transcript.new(),
+    counts = {},
+    turns = 0,
+    queued = {},
+    self_turn = false,
+    loading = false,
+    pending = false,
+  }, Chat)
+  self.buf = view.scratch("meanwhile://chat" .. workspace.root, "meanwhile-chat")
+  self.input = view.scratch("meanwhile://prompt" .. workspace.root, "meanwhile-prompt")
+  vim.bo[self.input].modifiable = true
+  pcall(vim.treesitter.start, self.buf, "markdown")
+  self:map()
+  workspace.ask = function(params)
+    return permission.request(params, function()
+      vim.schedule(function()
+        self:bar()
+        if self:ready_to_ask() and params.sessionId == self.session then
+          permission.next(params.sessionId)
+        else
+          local question = permission.question(params)
+          tell.warn("the agent asks for permission: " .. question .. " (:Meanwhile chat)")
+        end
+      end)
+    end)
+  end
+  local lost = false
+  self.offs = {
+    workspace:on("session", function(method, params)
+      self:pushed(method, params)
+    end),
+    workspace:on("tasks", function()
+      for _, item in ipairs(self.log.items) do
+        if item.task then
+          self.log:task_changed(item.task)
+        end
+      end
+      self:soon()
+    end),
+    workspace:on("state", function(state)
+      if state == "waiting" and self.session then
+        lost = true
+        permission.cancel(self.session)
+      end
+    end),
+    workspace:on("ready", function()
+      if lost and self.session then
+        lost = false
+        -- After the requests that failed with the old daemon have said so.
+        self:load(self.session)
+      end
+    end),
+  }
+  local group = vim.api.nvim_create_augroup("meanwhile-chat-" .. self.buf, { clear = true })
+  for _, buf in ipairs({ self.buf, self.input }) do
+    vim.api.nvim_create_autocmd({ "BufEnter", "WinEnter", "InsertLeave" }, {
+      group = group,
+      buffer = buf,
+      callback = vim.schedule_wrap(function()
+        self:ask_if_ready()
+      end),
+    })
+  end
+  vim.api.nvim_create_autocmd("BufWipeout", {
+    group = group,
+    callback = function(event)
+      if event.buf ~= self.buf and event.buf ~= self.input then
+        return
+      end
+      for _, off in ipairs(self.offs) do
+        off()
+      end
+      chats[workspace.root] = nil
+      vim.api.nvim_del_augroup_by_id(group)
+      vim.schedule(function()
+        for _, buf in ipairs({ self.buf, self.input }) do
+          if vim.api.nvim_buf_is_valid(buf) then
+            vim.api.nvim_buf_delete(buf, { force = true })
+          end
+        end
+      end)
+    end,
+  })
+  return self
+end
+
+--- Opens the chat: of the session that is named, or of the one that was open, or a new one.
+---@param workspace meanwhile.Workspace
+---@param word? string a session, or the beginning of one
+---@param new? boolean a new session, whatever was open
+function M.open(workspace, word, new)
+  local self = chats[workspace.root]
+  if not self then
+    self = make(workspace)
+    chats[workspace.root] = self
+  end
+  self:show()
+  if word then
+    sessions.resolve(workspace, word, function(id)
+      if id ~= self.session then
+        self:load(id)
+      end
+    end)
+  elseif new or not self.session then
+    self.session = nil
+    self.log = transcript.new()
+    self:begin(function() end)
+  end
+  self:draw()
+end
+
+return M
