@@ -52,22 +52,6 @@ describe("options", function()
     assert.equal(1, #told)
     assert.truthy(told[1]:find("notify", 1, true))
   end)
-
-  it("are each in the help and in the types", function()
-    local function read(path)
-      return table.concat(vim.fn.readfile(require("harness").plugin .. path), "\n")
-    end
-    local help, types = read("/doc/meanwhile.txt"), read("/lua/meanwhile/types.lua")
-    local names = { "binary", "env", "root", "queue", "linger", "autostart", "notify", "progress" }
-    vim.list_extend(
-      names,
-      { "quickfix", "errorformat", "icons", "list", "output", "timeline", "chat" }
-    )
-    for _, name in ipairs(names) do
-      assert.truthy(types:find("---@field " .. name .. "?", 1, true), name)
-      assert.truthy(help:find("\n" .. name, 1, true), name .. " is not in the help")
-    end
-  end)
 end)
 
 describe("the types", function()
