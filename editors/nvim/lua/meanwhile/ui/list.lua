@@ -70,6 +70,8 @@ function M.progress(task, ascii)
   if not percent then
     return message
   end
+  -- The number stands beside the state already.
+  message = vim.trim((message:gsub("[%[%(]?%s*%d+%.?%d*%%[%]%)]?:?", "", 1)))
   local full = math.floor(math.max(0, math.min(100, percent)) / 100 * bar_width + 0.5)
   local on, off = ascii and "#" or "━", ascii and "." or "─"
   return vim.trim(("%s%s %s"):format(on:rep(full), off:rep(bar_width - full), message))

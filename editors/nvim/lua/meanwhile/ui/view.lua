@@ -103,6 +103,7 @@ function M.plain(win)
     winfixbuf = false,
     colorcolumn = "",
     statuscolumn = "",
+    fillchars = "eob: ",
   }) do
     vim.api.nvim_set_option_value(option, value, { win = win, scope = "local" })
   end
