@@ -400,10 +400,14 @@ function M.draw(chart, opts)
       if first == last and task.outcome == "ok" then
         glyph = set.single
       end
+      local drain = task.delivered and column(task.delivered)
+      if drain and drain <= last and last > first then
+        -- A result that came in at once: both are seen, and the diamond stands below the call's.
+        last = drain - 1
+      end
       lane.put(last, glyph, group)
-      if task.delivered then
-        -- A result that came in at once still has a column of its own.
-        lane.put(math.max(column(task.delivered), last + 1), set.drain, "MeanwhileDrain")
+      if drain then
+        lane.put(math.max(drain, last + 1), set.drain, "MeanwhileDrain")
       end
     end
     emit(task.name, group, lane, { kind = "task", task = task })

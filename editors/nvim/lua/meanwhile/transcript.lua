@@ -253,9 +253,10 @@ local shown_lines = 6
 ---@param item meanwhile.Item
 ---@param find fun(id: string): meanwhile.Task?
 ---@param icons "unicode"|"ascii"
+---@param previous? meanwhile.Item
 ---@return string[] lines
 ---@return meanwhile.Span[] spans with lines from 0
-function M.render(item, find, icons)
+function M.render(item, find, icons, previous)
   local set = marks[icons]
   local lines, spans = {}, {}
   local function add(text, group, from, to)
@@ -323,7 +324,9 @@ function M.render(item, find, icons)
     end
     local title = format.one_line(item.title or item.tool or "a tool")
     local head = "  " .. mark .. " "
-    add("", nil)
+    if not previous or previous.kind ~= "tool" then
+      add("", nil)
+    end
     local from = #head + #title
     add(head .. title .. suffix .. (item.task and "  " .. item.task or ""), group, 0, #head)
     table.insert(spans, { #lines - 1, #head, from, "MeanwhileTool" })

@@ -2,7 +2,9 @@
 --- daemon; this shows it, and loads it again after a restart.
 
 local config = require("meanwhile.config")
+local draw = require("meanwhile.ui.chat_draw")
 local format = require("meanwhile.format")
+local keys = require("meanwhile.ui.chat_keys")
 local permission = require("meanwhile.ui.permission")
 local sessions = require("meanwhile.sessions")
 local tell = require("meanwhile.tell")
@@ -32,8 +34,6 @@ Chat.__index = Chat
 ---@type table<string, meanwhile.Chat> by root
 local chats = {}
 
-local empty = " Ask for something below: <CR> sends it, ? has the keys."
-
 --- The session of the chat that is open.
 ---@param workspace meanwhile.Workspace
 ---@return string?
@@ -42,131 +42,9 @@ function M.current(workspace)
   return chat and chat.session
 end
 
----@private
 ---@return boolean
 function Chat:working()
   return self.turns > 0 or self.self_turn
-end
-
---- The window's bar: the model, and what goes on.
----@private
-function Chat:bar()
-  local running = 0
-  for _, task in pairs(self.workspace.tasks) do
-    if task.queue == self.session and not format.ended(task) then
-      running = running + 1
-    end
-  end
-  local parts = { self.log.title or "chat" }
-  if self.model then
-    table.insert(parts, self.model)
-  end
-  local waits = self.session and #permission.waiting(self.session) or 0
-  if waits > 0 then
-    table.insert(parts, "waits for your permission (p)")
-  elseif self.loading then
-    table.insert(parts, "loading")
-  elseif self.note then
-    table.insert(parts, self.note)
-  elseif self:working() then
-    table.insert(parts, "working")
-  else
-    table.insert(parts, "idle")
-  end
-  if #self.queued > 0 then
-    table.insert(parts, ("%d prompts wait"):format(#self.queued))
-  end
-  if running > 0 then
-    table.insert(parts, ("%d in the background"):format(running))
-  end
-  local text = " " .. view.escape(format.one_line(table.concat(parts, " · ")))
-  for _, win in ipairs(vim.fn.win_findbuf(self.buf)) do
-    if vim.wo[win].winbar ~= text then
-      vim.api.nvim_set_option_value("winbar", text, { win = win, scope = "local" })
-    end
-  end
-end
-
---- Draws what has changed, and stays at the end where the cursor was there.
----@private
-function Chat:draw()
-  self.pending = false
-  if not vim.api.nvim_buf_is_valid(self.buf) then
-    return
-  end
-  local buf = self.buf
-  local following = {}
-  local count = vim.api.nvim_buf_line_count(buf)
-  for _, win in ipairs(vim.fn.win_findbuf(buf)) do
-    if vim.api.nvim_win_get_cursor(win)[1] >= count then
-      table.insert(following, win)
-    end
-  end
-  local icons = config.get().icons
-  local items = self.log.items
-  local first = math.min(self.log.dirty, #items + 1)
-  self.log.dirty = math.huge
-  local row = 0
-  for i = 1, first - 1 do
-    row = row + (self.counts[i] or 0)
-  end
-  local lines, spans = {}, {}
-  for i = first, #items do
-    local item_lines, item_spans = transcript.render(items[i], function(id)
-      return self.workspace.tasks[id]
-    end, icons)
-    if i == 1 and item_lines[1] == "" then
-      table.remove(item_lines, 1)
-      item_spans = vim.tbl_map(function(span)
-        return { span[1] - 1, span[2], span[3], span[4] }
-      end, item_spans)
-    end
-    for _, span in ipairs(item_spans) do
-      table.insert(spans, { row + #lines + span[1], span[2], span[3], span[4] })
-    end
-    self.counts[i] = #item_lines
-    vim.list_extend(lines, item_lines)
-  end
-  for i = #items + 1, #self.counts do
-    self.counts[i] = nil
-  end
-  if #items == 0 then
-    lines = { empty }
-    spans = { { 0, 0, -1, "MeanwhileDim" } }
-  end
-  vim.bo[buf].modifiable = true
-  vim.api.nvim_buf_clear_namespace(buf, view.namespace, row, -1)
-  -- Only what differs, so that a stream does not draw the same text again and again.
-  local old = vim.api.nvim_buf_get_lines(buf, row, -1, false)
-  local same = 0
-  while same < #old and same < #lines and old[same + 1] == lines[same + 1] do
-    same = same + 1
-  end
-  if same < #old or same < #lines then
-    local rest = vim.list_slice(lines, same + 1)
-    vim.api.nvim_buf_set_lines(buf, row + same, -1, false, rest)
-  end
-  vim.bo[buf].modifiable = false
-  for _, span in ipairs(spans) do
-    if span[1] >= 0 then
-      local line = vim.api.nvim_buf_get_lines(buf, span[1], span[1] + 1, false)[1] or ""
-      local last = span[3] == -1 and #line or math.min(span[3], #line)
-      if span[2] < last then
-        vim.api.nvim_buf_set_extmark(buf, view.namespace, span[1], span[2], {
-          end_col = last,
-          hl_group = span[4],
-          priority = 150,
-        })
-      end
-    end
-  end
-  local now_last = vim.api.nvim_buf_line_count(buf)
-  for _, win in ipairs(following) do
-    if vim.api.nvim_win_is_valid(win) then
-      vim.api.nvim_win_set_cursor(win, { now_last, 0 })
-    end
-  end
-  self:bar()
 end
 
 ---@private
@@ -174,7 +52,8 @@ function Chat:soon()
   if not self.pending then
     self.pending = true
     vim.defer_fn(function()
-      self:draw()
+      self.pending = false
+      draw.draw(self)
     end, 30)
   end
 end
@@ -248,7 +127,6 @@ function Chat:ask_if_ready()
 end
 
 --- The daemon has nothing of what we knew: it is asked for all of it.
----@private
 ---@param id string
 ---@param done? fun()
 function Chat:load(id, done)
@@ -353,7 +231,6 @@ function Chat:send(text)
 end
 
 --- Sends what stands below.
----@private
 function Chat:submit()
   local lines = vim.api.nvim_buf_get_lines(self.input, 0, -1, false)
   local text = vim.trim(table.concat(lines, "\n"))
@@ -366,122 +243,16 @@ function Chat:submit()
 end
 
 --- Ends the running turn; background tasks go on.
----@private
 function Chat:cancel()
   if self.session and self:working() then
     permission.cancel(self.session)
     self.workspace.connection:notify("session/cancel", { sessionId = self.session })
     self.note = "cancelling"
-    self:bar()
+    draw.bar(self)
   end
-end
-
---- The item under the cursor.
----@private
----@return meanwhile.Item?
-function Chat:item()
-  local line, row = vim.fn.line("."), 0
-  for i, count in ipairs(self.counts) do
-    row = row + count
-    if line <= row then
-      return self.log.items[i]
-    end
-  end
-end
-
----@private
-function Chat:map()
-  local function submit()
-    self:submit()
-  end
-  local cancel = {
-    "<C-c>",
-    function()
-      self:cancel()
-    end,
-    "end the turn (background tasks go on)",
-  }
-  local ask = {
-    "p",
-    function()
-      if self.session and #permission.waiting(self.session) > 0 then
-        permission.next(self.session)
-      else
-        tell.info("no request for permission waits")
-      end
-    end,
-    "answer a request for permission",
-  }
-  local timeline = {
-    "t",
-    function()
-      require("meanwhile.ui.timeline").open(self.workspace, self.session)
-    end,
-    "open the timeline",
-  }
-  local choose = {
-    "s",
-    function()
-      sessions.choose(self.workspace, function(id)
-        self:load(id)
-      end)
-    end,
-    "choose another session",
-  }
-  local close = {
-    "q",
-    function()
-      view.close(self.input)
-      view.close(self.buf)
-    end,
-    "close",
-  }
-  view.map(self.buf, "Chat", {
-    {
-      "<CR>",
-      function()
-        local item = self:item()
-        local text = item and item.text or ""
-        local id = item and item.task
-        if item and item.kind == "background" then
-          -- The result under the cursor, or the first.
-          local line = vim.api.nvim_get_current_line()
-          id = line:match("%[bg:(%x+)%]") or text:match("%[bg:(%x+)%]")
-        end
-        if id then
-          require("meanwhile.ui.output").open(self.workspace, id)
-        end
-      end,
-      "open the output of a command",
-    },
-    {
-      { "i", "a" },
-      function()
-        self:show()
-        vim.cmd.startinsert()
-      end,
-      "write",
-    },
-    ask,
-    timeline,
-    choose,
-    cancel,
-    close,
-  })
-  vim.keymap.set("n", "<CR>", submit, { buffer = self.input, desc = "send" })
-  vim.keymap.set({ "n", "i" }, "<C-s>", submit, { buffer = self.input, desc = "send" })
-  vim.keymap.set("n", "<C-c>", cancel[2], { buffer = self.input, desc = cancel[3] })
-  vim.keymap.set("n", "g?", function()
-    view.help("Writing", {
-      { "<CR>", submit, "send (normal mode)" },
-      { "<C-s>", submit, "send (also while writing)" },
-      cancel,
-    })
-  end, { buffer = self.input, desc = "show the keys" })
 end
 
 --- Shows both windows, with the cursor where to write.
----@private
 function Chat:show()
   local win = view.show(self.buf, config.get().chat.open)
   for option, value in pairs({ wrap = true, linebreak = true, breakindent = true }) do
@@ -495,11 +266,12 @@ function Chat:show()
     input = vim.api.nvim_get_current_win()
     vim.api.nvim_win_set_buf(input, self.input)
     view.plain(input)
-    vim.api.nvim_set_option_value("winbar", "", { win = input, scope = "local" })
+    local bar = " prompt: <CR> sends, g? has the keys"
+    vim.api.nvim_set_option_value("winbar", bar, { win = input, scope = "local" })
     vim.wo[input].wrap = true
     vim.wo[input].winfixheight = true
   end
-  self:bar()
+  draw.bar(self)
 end
 
 ---@param workspace meanwhile.Workspace
@@ -519,11 +291,11 @@ local function make(workspace)
   self.input = view.scratch("meanwhile://prompt" .. workspace.root, "meanwhile-prompt")
   vim.bo[self.input].modifiable = true
   pcall(vim.treesitter.start, self.buf, "markdown")
-  self:map()
+  keys.map(self)
   workspace.ask = function(params)
     return permission.request(params, function()
       vim.schedule(function()
-        self:bar()
+        draw.bar(self)
         if self:ready_to_ask() and params.sessionId == self.session then
           permission.next(params.sessionId)
         else
@@ -615,7 +387,7 @@ function M.open(workspace, word, new)
     self.log = transcript.new()
     self:begin(function() end)
   end
-  self:draw()
+  draw.draw(self)
 end
 
 return M

@@ -99,6 +99,7 @@ function M.plain(win)
     foldcolumn = "0",
     spell = false,
     list = false,
+    cursorline = false,
     wrap = false,
     winfixbuf = false,
     colorcolumn = "",
