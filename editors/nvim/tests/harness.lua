@@ -135,7 +135,7 @@ Child.__index = Child
 ---@return Child
 function M.child(place, opts)
   opts = opts or {}
-  local self = setmetatable({ place = place }, Child)
+  local self = setmetatable({ place = place, opts = opts }, Child)
   local columns, lines = opts.columns or 100, opts.lines or 30
   self.errors = {}
   self.job = vim.fn.jobstart({

@@ -19,6 +19,7 @@ local M = {}
 ---@field task? string the task that runs its command
 ---@field background? boolean whether that went to the background
 ---@field call? integer the call a background message entered with
+---@field diffs? string[][] lines of changes, unified
 ---@field entries? { content: string, status: string }[]
 ---@field lines? string[] as rendered last
 ---@field spans? meanwhile.Span[]
@@ -107,17 +108,27 @@ function Transcript:tool_call(update)
     item.background = ours.background
   end
   if update.content then
-    local parts = {}
+    local parts, diffs = {}, nil
     for _, content in ipairs(update.content) do
       if content.type == "terminal" then
         item.task = content.terminalId
       elseif content.type == "content" then
         table.insert(parts, text_of(content.content))
       elseif content.type == "diff" then
-        table.insert(parts, "changed " .. tostring(content.path))
+        diffs = diffs or {}
+        local old, new = content.oldText or "", content.newText or ""
+        local changes = vim.diff(old, new, { ctxlen = 1 }) --[[@as string]]
+        local lines = vim.split(vim.trim(changes), "\n", { plain = true })
+        table.insert(
+          diffs,
+          vim.tbl_filter(function(line)
+            return not line:match("^\\ No newline")
+          end, lines)
+        )
       end
     end
     item.text = table.concat(parts, "\n")
+    item.diffs = diffs or item.diffs
   end
   self:changed(index)
 end
@@ -248,6 +259,8 @@ local status_groups = {
 
 --- Lines of output that a tool call shows before it is cut.
 local shown_lines = 6
+--- Lines of a change that are shown.
+local diff_lines = 16
 
 --- The lines of an item. Pure but for `find`, which says how a task stands.
 ---@param item meanwhile.Item
@@ -267,9 +280,10 @@ function M.render(item, find, icons, previous)
   end
   local function body(text, prefix, group)
     for _, line in ipairs(vim.split(text, "\n", { plain = true })) do
-      line = line:gsub("\r", ""):gsub("\27%[[%d;:?]*[ -/]*[@-~]", "")
+      line = line:gsub("\27%[[%d;:?]*[ -/]*[@-~]", ""):gsub("\r+$", ""):gsub("^.*\r", "")
       if prefix ~= "" then
         add(prefix .. line, group, 0, #prefix)
+        table.insert(spans, { #lines - 1, #prefix, -1, "MeanwhileOutput" })
       else
         add(line, group)
       end
@@ -298,14 +312,17 @@ function M.render(item, find, icons, previous)
       heading = ("%s · entered with call %d"):format(heading, item.call)
     end
     add("", nil)
-    add(set.top .. set.line .. " " .. heading, group)
-    -- The heading says what the tags say.
+    -- So far to the right that nothing in it is taken for Markdown.
+    add("    " .. set.top .. set.line .. " " .. heading, group)
+    -- The heading says what the tags and the words after them say. No output can close a block.
     local text = vim.trim(item.text)
     if background then
-      text = text:gsub("^<background%-results>\n?", ""):gsub("\n?</background%-results>$", "")
+      text = text
+        :gsub("^<background%-results>\n?", "")
+        :gsub("\n?</background%-results>[^\n]*\n?[^\n]*$", "")
     end
-    body(text, set.bar .. " ", group)
-    add(set.bottom .. set.line, group)
+    body(text, "    " .. set.bar .. " ", group)
+    add("    " .. set.bottom .. set.line, group)
   elseif item.kind == "tool" then
     local status = item.status or "pending"
     local task = item.task and find(item.task)
@@ -323,6 +340,10 @@ function M.render(item, find, icons, previous)
       suffix = "  " .. format.duration(format.elapsed(task))
     end
     local title = format.one_line(item.title or item.tool or "a tool")
+    if item.tool and item.tool ~= "execute" and item.tool ~= "other" then
+      -- `edit cart.py`, where the title is only the name.
+      title = vim.startswith(title:lower(), item.tool) and title or item.tool .. " " .. title
+    end
     local head = "  " .. mark .. " "
     if not previous or previous.kind ~= "tool" then
       add("", nil)
@@ -331,8 +352,22 @@ function M.render(item, find, icons, previous)
     add(head .. title .. suffix .. (item.task and "  " .. item.task or ""), group, 0, #head)
     table.insert(spans, { #lines - 1, #head, from, "MeanwhileTool" })
     table.insert(spans, { #lines - 1, from, -1, "MeanwhileDim" })
-    local text = vim.trim(item.text)
-    if text ~= "" then
+    -- What a start in the background answers is for the model.
+    local text = item.background and "" or vim.trim(item.text)
+    for _, diff in ipairs(item.diffs or {}) do
+      for i, line in ipairs(diff) do
+        if i > diff_lines then
+          add(("    ... %d lines more"):format(#diff - diff_lines), "MeanwhileDim")
+          break
+        end
+        local sign = line:sub(1, 1)
+        add(
+          "    " .. line,
+          sign == "+" and "MeanwhileAdded" or sign == "-" and "MeanwhileRemoved" or "MeanwhileDim"
+        )
+      end
+    end
+    if text ~= "" and not item.diffs then
       local out = vim.split(text, "\n", { plain = true })
       local first = math.max(1, #out - shown_lines + 1)
       if first > 1 then

@@ -239,7 +239,8 @@ describe("the transcript", function()
     log:apply(
       chunk(
         "user_message_chunk",
-        "<background-results>\n[bg:aaaaaaaa] exited 0 after 10.0s: make\nbuilt\n</background-results>",
+        "<background-results>\n[bg:aaaaaaaa] exited 0 after 10.0s: make\nbuilt\n</background-results>\n"
+          .. "(No human input.)",
         { origin = "background", taskIds = { "aaaaaaaa" }, call = 3 }
       )
     )
@@ -254,14 +255,14 @@ Build it.
 ▌ agent
 I start it.
 
-┏━ background results, not typed by anyone · entered with call 3
-┃ [bg:aaaaaaaa] exited 0 after 10.0s: make
-┃ built
-┗━
+    ┏━ background results, not typed by anyone · entered with call 3
+    ┃ [bg:aaaaaaaa] exited 0 after 10.0s: make
+    ┃ built
+    ┗━
 
-┏━ notice of meanwhile
-┃ The daemon was started again.
-┗━
+    ┏━ notice of meanwhile
+    ┃ The daemon was started again.
+    ┗━
 
 ▌ agent
 Built.]],
@@ -341,6 +342,25 @@ Built.]],
     end
   end)
 
+  it("shows what an edit changes", function()
+    local log = transcript.new()
+    log:apply({
+      sessionUpdate = "tool_call",
+      toolCallId = "e",
+      title = "cart.py",
+      kind = "edit",
+      status = "completed",
+      content = {
+        { type = "diff", path = "/w/cart.py", oldText = "a\nb\nc\n", newText = "a\nB\nc\n" },
+        { type = "content", content = { type = "text", text = "1 place changed" } },
+      },
+    })
+    assert.equal(
+      "\n  ✓ edit cart.py\n    @@ -1,3 +1,3 @@\n     a\n    -b\n    +B\n     c",
+      render(log)
+    )
+  end)
+
   it("cannot be made to look like something else", function()
     local log = transcript.new()
     log:apply(
@@ -350,8 +370,8 @@ Built.]],
         { origin = "background" }
       )
     )
-    for line in vim.gsplit(vim.trim(render(log)), "\n") do
-      assert.truthy(vim.startswith(line, "┃ ") or line:match("^[┏┗]"), line)
+    for line in vim.gsplit(render(log):sub(2), "\n") do
+      assert.truthy(vim.startswith(line, "    ┃ ") or line:match("^    [┏┗]"), line)
     end
   end)
 end)

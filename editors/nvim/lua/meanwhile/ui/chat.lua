@@ -23,6 +23,9 @@ local M = {}
 ---@field counts integer[] lines by item
 ---@field turns integer turns that run or wait
 ---@field queued string[] prompts that wait for a turn to end
+---@field unsent string[] prompts that wait for a session
+---@field shown integer prompts that stand in the transcript
+---@field begun integer turns of prompts that have begun
 ---@field self_turn boolean a turn that began by itself
 ---@field loading boolean
 ---@field note? string
@@ -94,13 +97,13 @@ function Chat:pushed(method, params)
       if params.error and params.origin == "background" then
         self.log:fault(params.error)
       end
-      if params.origin == "background" then
-        self:next_prompt()
-      end
     end
   elseif method == "session/traced" then
-    if params.event.type == "call_started" then
+    local event = params.event
+    if event.type == "call_started" then
       self.log:begin_call()
+    elseif event.type == "turn_started" and event.origin == "prompt" then
+      self:turn_started()
     else
       return
     end
@@ -128,12 +131,12 @@ end
 
 --- The daemon has nothing of what we knew: it is asked for all of it.
 ---@param id string
----@param done? fun()
-function Chat:load(id, done)
+function Chat:load(id)
   self.session = id
   self.loading = true
   self.log = transcript.new()
   self.turns, self.self_turn, self.note, self.queued = 0, false, nil, {}
+  self.shown, self.begun = 0, 0
   self:soon()
   self.workspace:request("session/load", {
     sessionId = id,
@@ -149,9 +152,7 @@ function Chat:load(id, done)
       self:failed(err)
     else
       self.model = vim.tbl_get(result, "_meta", "meanwhile", "model") or self.model
-      if done then
-        done()
-      end
+      self:flush()
     end
     self:soon()
   end)
@@ -159,8 +160,7 @@ end
 
 --- A session of its own.
 ---@private
----@param done fun()
-function Chat:begin(done)
+function Chat:begin()
   self.loading = true
   self:soon()
   self.workspace:request("session/new", {
@@ -177,32 +177,47 @@ function Chat:begin(done)
     self.session = result.sessionId
     self.model = vim.tbl_get(result, "_meta", "meanwhile", "model")
     self:soon()
-    done()
+    self:flush()
   end)
 end
 
---- A turn is over: the prompt that waited for it is the next to be answered.
+--- A prompt's turn begins: what waited for the one before stands here.
 ---@private
-function Chat:next_prompt()
+function Chat:turn_started()
+  if self.begun < self.shown then
+    self.begun = self.begun + 1
+    return
+  end
   local text = table.remove(self.queued, 1)
   if text then
     self.log:prompt(text)
+    self.begun, self.shown = self.begun + 1, self.shown + 1
+  end
+end
+
+--- What was written while there was no session to send it to.
+---@private
+function Chat:flush()
+  local unsent = self.unsent
+  self.unsent = {}
+  for _, text in ipairs(unsent) do
+    self:send(text)
   end
 end
 
 --- Sends what was written.
 ---@param text string
 function Chat:send(text)
-  if not self.session then
-    return self:begin(function()
-      self:send(text)
-    end)
+  if self.loading or not self.session then
+    table.insert(self.unsent, text)
+    return self.loading or self:begin()
   end
   if self:working() then
     -- It is answered after what runs now, and stands there.
     table.insert(self.queued, text)
   else
     self.log:prompt(text)
+    self.shown = self.shown + 1
   end
   self.turns = self.turns + 1
   self:soon()
@@ -221,11 +236,12 @@ function Chat:send(text)
     self.note = nil
     self.log:close()
     if err then
+      -- It may have been refused before it had a turn.
+      self.begun = self.shown
       self:failed(err)
     elseif result.stopReason ~= "end_turn" then
       self.log:fault("the turn ended: " .. result.stopReason:gsub("_", " "))
     end
-    self:next_prompt()
     self:soon()
   end)
 end
@@ -283,6 +299,9 @@ local function make(workspace)
     counts = {},
     turns = 0,
     queued = {},
+    unsent = {},
+    shown = 0,
+    begun = 0,
     self_turn = false,
     loading = false,
     pending = false,
@@ -320,8 +339,12 @@ local function make(workspace)
     end),
     workspace:on("state", function(state)
       if state == "waiting" and self.session then
-        lost = true
+        lost, self.loading = true, true
         permission.cancel(self.session)
+        self:soon()
+      elseif state == "failed" then
+        self.loading = false
+        self:soon()
       end
     end),
     workspace:on("ready", function()
@@ -385,7 +408,7 @@ function M.open(workspace, word, new)
   elseif new or not self.session then
     self.session = nil
     self.log = transcript.new()
-    self:begin(function() end)
+    self:begin()
   end
   draw.draw(self)
 end

@@ -21,7 +21,8 @@ function M.bar(chat)
   end
   local parts = { chat.log.title or "chat" }
   if chat.model then
-    table.insert(parts, chat.model)
+    -- Of a path only its end.
+    table.insert(parts, (chat.model:gsub("^([^/]+/).*/", "%1")))
   end
   local waits = chat.session and #permission.waiting(chat.session) or 0
   if waits > 0 then

@@ -34,6 +34,9 @@ local links = {
   Tool = "Identifier",
   Background = "DiagnosticHint",
   Notice = "DiagnosticWarn",
+  Output = "Normal",
+  Added = "Added",
+  Removed = "Removed",
 }
 
 --- Names of highlights, for whoever wants other colours: `MeanwhileOk` and so on.
