@@ -19,6 +19,18 @@ describe("the output", function()
     )
   end
 
+  --- Waits until its last lines have a text. Costs little, however long it is.
+  local function ends(pattern)
+    return nvim:eventually(
+      [[(function(pattern)
+        local last = vim.fn.prevnonblank(vim.fn.line("$"))
+        local lines = vim.api.nvim_buf_get_lines(0, math.max(0, last - 5), last, false)
+        return table.concat(lines, "\n"):find(pattern) ~= nil
+      end)(...)]],
+      pattern
+    )
+  end
+
   it("has colours and what a terminal does with redrawn lines", function()
     nvim:spawn("printf 'a \\033[31mred\\033[0m b\\n1%%\\r99%%\\n'; exit 2")
     nvim:eventually("#_G.events == 2")
@@ -67,28 +79,29 @@ describe("the output", function()
     local id = nvim:spawn("seq 1 12700000; echo the end")
     nvim:eventually([[require("meanwhile.workspace").get().tasks[...].state == "exited"]], id)
     assert.truthy(nvim:task(id).output.total > 100e6)
-    -- The longest time in which Neovim did nothing else.
+    -- The longest work in one piece, in which Neovim did nothing else. In time of the processor, since
+    -- the machine may be busy with something else.
     nvim:lua([[
-      _G.worst, _G.last = 0, vim.uv.hrtime()
+      _G.worst, _G.last = 0, os.clock()
       local timer = vim.uv.new_timer()
       timer:start(0, 5, vim.schedule_wrap(function()
-        local now = vim.uv.hrtime()
-        _G.worst, _G.last = math.max(_G.worst, (now - _G.last) / 1e6), now
+        local now = os.clock()
+        _G.worst, _G.last = math.max(_G.worst, (now - _G.last) * 1000), now
       end))
     ]])
     local from = vim.uv.hrtime()
     nvim:cmd("Meanwhile output " .. id)
-    has("the end\n")
+    ends("the end\n")
     local opened = (vim.uv.hrtime() - from) / 1e6
-    assert.truthy(opened < 3000, ("it took %d ms"):format(opened))
+    assert.truthy(opened < 5000, ("it took %d ms"):format(opened))
     local before = nvim:lua("return vim.fn.line('$')")
     nvim:sees("the end")
-    assert.truthy(nvim:text():find("o reads more of it"))
+    assert.truthy(nvim:lua("return vim.fn.getline(1)"):find("o reads more of it"))
     nvim:type("o")
     nvim:eventually("vim.fn.line('$') > ...", before * 2)
-    has("the end\n%[exited 0")
+    ends("the end\n%[exited 0")
     local worst = nvim:lua("return _G.worst")
-    assert.truthy(worst < 400, ("Neovim stood still for %d ms"):format(worst))
+    assert.truthy(worst < 200, ("Neovim stood still for %d ms"):format(worst))
   end)
 
   it("skips a flood that nobody can follow, and ends with its end", function()

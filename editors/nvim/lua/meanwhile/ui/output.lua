@@ -33,7 +33,7 @@ local outputs = {}
 --- How far behind it may be before it skips to the end, in bytes.
 local behind_most = 4 * 1024 * 1024
 --- What one turn of the event loop feeds to the terminal, in bytes: some milliseconds of work.
-local feed_bytes = 64 * 1024
+local feed_bytes = 48 * 1024
 
 --- Text of ours between the output, dim.
 ---@param text string
