@@ -30,6 +30,7 @@ local tell = require("meanwhile.tell")
 ---@field client_id? integer
 ---@field capability? table
 ---@field restarts integer
+---@field environment? table<string, string> what the daemon was started with
 ---@field private listener meanwhile.Listener
 ---@field private queued meanwhile.Request[]
 ---@field private sent table<meanwhile.Request, true>
@@ -126,6 +127,7 @@ function Connection:launch(generation)
       end
     end,
   })
+  self.environment = vim.tbl_extend("force", vim.fn.environ(), opts.env)
   local started, client_id = pcall(vim.lsp.start, {
     name = "meanwhile",
     root_dir = self.root,

@@ -155,7 +155,9 @@ function Workspace:absorb(task, notification)
   end
   self.tasks[task.id] = task
   if not old and not format.ended(task) then
-    self.latest = task.id
+    if task.queue == self.queue then
+      self.latest = task.id
+    end
     autocmd("MeanwhileTaskStarted", { task = task, root = self.root })
   end
   local ran = old ~= nil and not format.ended(old)
@@ -306,12 +308,41 @@ function Workspace:sorted()
   return tasks
 end
 
+--- What a spawn has to say of the environment: what the person, or a plugin that chooses a virtual
+--- environment, has changed in Neovim since the daemon was started. A task gets keys of models only if
+--- it is given them by name, so those are not among it.
+---@param started table<string, string>
+---@param now table<string, string>
+---@return table<string, any> env
+function M.changed_environment(started, now)
+  local env = {}
+  for name, value in pairs(now) do
+    if started[name] ~= value then
+      env[name] = value
+    end
+  end
+  for name in pairs(started) do
+    if now[name] == nil then
+      env[name] = vim.NIL
+    end
+  end
+  env.ANTHROPIC_API_KEY, env.OPENAI_API_KEY = nil, nil
+  return env
+end
+
 --- Starts a task. It can be sent twice: the token makes it one task.
 ---@param params table as `task/spawn` has them
 ---@param done fun(err?: meanwhile.Error, task?: meanwhile.Task)
 function Workspace:spawn(params, done)
   params.clientToken = params.clientToken
     or ("nvim-%d-%d-%d"):format(vim.fn.getpid(), vim.uv.hrtime(), math.random(2 ^ 31))
+  local started = self.connection.environment
+  if started then
+    local now = vim.tbl_extend("force", vim.fn.environ(), config.get().env)
+    local env = M.changed_environment(started, now)
+    env = vim.tbl_extend("force", env, params.env or {})
+    params.env = next(env) and env or nil
+  end
   self:request("task/spawn", params, function(err, result)
     if err then
       return done(err)

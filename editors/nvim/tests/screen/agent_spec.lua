@@ -161,6 +161,27 @@ text = "Done."
     end)
   end)
 
+  it("forgets a question when the daemon that asked it is gone", function()
+    local nvim = chat([==[
+[[turn]]
+[[turn.call]]
+tool = "background_run"
+input = { command = "touch asked" }
+[[turn]]
+text = "After it."
+]==])
+    nvim:type("iAsk me<Esc><CR>")
+    nvim:sees("Allow the agent:")
+    vim.uv.kill(harness.daemons(place)[1], "sigkill")
+    nvim:eventually("require('meanwhile.workspace').get().connection.restarts == 1")
+    nvim:type("1<CR>")
+    nvim:sees("idle")
+    says(nvim, "Ask me")
+    nvim:type("iAgain<Esc><CR>")
+    says(nvim, "After it%.")
+    assert.is_nil(vim.uv.fs_stat(place.root .. "/asked"), "a late answer allows nothing")
+  end)
+
   it("is cancelled, and background tasks go on", function()
     local nvim = chat([==[
 [[turn]]

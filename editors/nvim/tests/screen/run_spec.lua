@@ -168,6 +168,26 @@ describe("the Lua interface", function()
     assert.equal("stopped", seen.state)
   end)
 
+  it("gives a task the environment that Neovim has now, without keys", function()
+    nvim:spawn("true")
+    nvim:lua([[
+      vim.env.VIRTUAL_ENV, vim.env.XDG_DATA_HOME = "/venv", nil
+      vim.env.ANTHROPIC_API_KEY = "secret"
+    ]])
+    local text = nvim:lua([[
+      local handle = require("meanwhile").spawn({
+        'echo "$VIRTUAL_ENV|${XDG_DATA_HOME-unset}|${ANTHROPIC_API_KEY-none}|$MINE"',
+        env = { MINE = "mine" },
+      })
+      handle:wait(15000)
+      local text
+      handle:output(function(got) text = got end)
+      vim.wait(5000, function() return text end)
+      return text
+    ]])
+    assert.equal("/venv|unset|none|mine\n", text)
+  end)
+
   it("says why there is no task", function()
     local seen = nvim:lua([[
       local called

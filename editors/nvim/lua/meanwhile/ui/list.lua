@@ -169,6 +169,8 @@ function List:draw()
   if not view.visible(self.buf) then
     return
   end
+  -- What stands here has been seen.
+  self.workspace.seen_failures = 0
   local win = vim.fn.win_findbuf(self.buf)[1]
   local here = self:current_id(win)
   local info = vim.fn.getwininfo(win)[1]
@@ -454,7 +456,6 @@ function M.open(workspace)
   end
   local win = view.show(self.buf, config.get().list.open)
   vim.wo[win].cursorline = true
-  workspace.seen_failures = 0
   self:draw()
   -- The first task rather than the title.
   if vim.api.nvim_win_get_cursor(win)[1] == 1 then
