@@ -326,7 +326,9 @@ function M.changed_environment(started, now)
       env[name] = vim.NIL
     end
   end
-  env.ANTHROPIC_API_KEY, env.OPENAI_API_KEY = nil, nil
+  for _, name in ipairs({ "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "OPENAI_API_KEY" }) do
+    env[name] = nil
+  end
   return env
 end
 

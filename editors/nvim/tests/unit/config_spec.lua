@@ -73,4 +73,31 @@ describe("the types", function()
       assert.same(expected, fields)
     end
   end)
+
+  it("know every event of a trace", function()
+    local harness = require("harness")
+    local schema = table.concat(vim.fn.readfile(harness.checkout .. "/docs/schema.json"), "\n")
+    local defs = vim.json.decode(schema)["$defs"]
+    local path = harness.plugin .. "/lua/meanwhile/sessions.lua"
+    local types = table.concat(vim.fn.readfile(path), "\n")
+    local kinds = types:match("%-%-%-@alias meanwhile%.TraceType\n(.-)\n\n")
+    local event = types:match("%-%-%-@class meanwhile%.TraceEvent\n(.-)\n\n")
+    assert.truthy(#defs.TraceEvent.oneOf >= 10)
+    for _, variant in ipairs(defs.TraceEvent.oneOf) do
+      local kind = variant.properties.type.const
+      assert.truthy(kinds:find(("%q"):format(kind), 1, true), kind)
+      for name in pairs(variant.properties) do
+        local known = event:find("@field " .. name .. " ", 1, true)
+          or event:find("@field " .. name .. "? ", 1, true)
+        -- The place in the queue is of no use to a picture.
+        assert.truthy(known or name == "seq", kind .. "." .. name)
+      end
+    end
+    local task = types:match("%-%-%-@class meanwhile%.TraceTask\n(.-)\nlocal")
+    for name in pairs(defs.TraceTask.properties) do
+      local known = task:find("@field " .. name .. " ", 1, true)
+        or task:find("@field " .. name .. "? ", 1, true)
+      assert.truthy(known or name == "seq", name)
+    end
+  end)
 end)

@@ -129,9 +129,21 @@ function Chat:ask_if_ready()
   end
 end
 
+--- Lets go of the session, so that another process can open it. Its tasks go on.
+---@param next? string the session that takes its place
+function Chat:leave(next)
+  if self.session and self.session ~= next and self.workspace.connection.state == "ready" then
+    permission.cancel(self.session)
+    local params = { sessionId = self.session }
+    -- Where it is not open there is nothing to close.
+    self.workspace:request("session/close", params, function() end)
+  end
+end
+
 --- The daemon has nothing of what we knew: it is asked for all of it.
 ---@param id string
 function Chat:load(id)
+  self:leave(id)
   self.session = id
   self.loading = true
   self.log = transcript.new()
@@ -172,6 +184,7 @@ function Chat:begin()
       if not err.told then
         self:failed(err)
       end
+      self:give_back()
       return self:soon()
     end
     self.session = result.sessionId
@@ -202,6 +215,17 @@ function Chat:flush()
   self.unsent = {}
   for _, text in ipairs(unsent) do
     self:send(text)
+  end
+end
+
+--- What could not be sent stands below again.
+---@private
+function Chat:give_back()
+  local text = table.concat(self.unsent, "\n")
+  self.unsent = {}
+  local below = vim.api.nvim_buf_get_lines(self.input, 0, -1, false)
+  if vim.trim(table.concat(below)) == "" then
+    vim.api.nvim_buf_set_lines(self.input, 0, -1, false, vim.split(text, "\n", { plain = true }))
   end
 end
 
@@ -371,6 +395,7 @@ local function make(workspace)
       if event.buf ~= self.buf and event.buf ~= self.input then
         return
       end
+      self:leave()
       for _, off in ipairs(self.offs) do
         off()
       end
@@ -406,9 +431,13 @@ function M.open(workspace, word, new)
       end
     end)
   elseif new or not self.session then
+    self:leave()
     self.session = nil
+    self.turns, self.self_turn, self.note, self.queued = 0, false, nil, {}
+    self.shown, self.begun = 0, 0
     self.log = transcript.new()
-    self:begin()
+    -- Connected, so that the first prompt finds a daemon; the session begins with it.
+    workspace.connection:start()
   end
   draw.draw(self)
 end
