@@ -322,6 +322,22 @@ function Output:map()
   })
 end
 
+--- The window's bar: what runs here, and how it stands.
+---@private
+function Output:bar()
+  local task = self.workspace.tasks[self.id]
+  if not task or not vim.api.nvim_buf_is_valid(self.buf) then
+    return
+  end
+  local text = (" %s · %s"):format(format.name(task), format.state(task))
+  for _, win in ipairs(vim.fn.win_findbuf(self.buf)) do
+    local bar = view.escape(format.cut(text, vim.api.nvim_win_get_width(win)))
+    if vim.wo[win].winbar ~= bar then
+      vim.api.nvim_set_option_value("winbar", bar, { win = win, scope = "local" })
+    end
+  end
+end
+
 ---@private
 function Output:name()
   local task = self.workspace.tasks[self.id]
@@ -333,7 +349,10 @@ function Output:name()
   vim.api.nvim_buf_set_name(self.buf, name)
   if task then
     vim.b[self.buf].term_title = format.name(task)
+    -- For `gf` and `gF`: names in an output are relative to where the command ran.
+    vim.bo[self.buf].path = vim.fn.escape(task.cwd, "\\ ,") .. ",,"
   end
+  self:bar()
 end
 
 --- Opens the output of a task.
@@ -364,6 +383,9 @@ function M.open(workspace, id, opts)
       workspace:on("output", function(push)
         self:pushed(push)
       end),
+      workspace:on("tasks", function()
+        self:bar()
+      end),
       workspace:on("exited", function(task)
         if task.id == id then
           self:catch_up()
@@ -392,6 +414,7 @@ function M.open(workspace, id, opts)
     })
   end
   local win = view.show(self.buf, config.get().output.open)
+  self:bar()
   if not self.channel then
     self:terminal()
   end
