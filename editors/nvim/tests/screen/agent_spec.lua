@@ -215,7 +215,7 @@ text = "Second answer."
 ]==])
     nvim:type("ione<Esc><CR>")
     nvim:type("itwo<Esc><CR>")
-    nvim:sees("1 prompts wait")
+    nvim:sees("1 prompt waits")
     local text = says(nvim, "Second answer%.")
     assert.truthy(
       text:find("one\n\n▌ agent\nFirst answer%.\n\n▌ you\ntwo\n\n▌ agent\nSecond"),

@@ -48,11 +48,7 @@ function M.bar(chat)
       running = running + 1
     end
   end
-  local parts = { chat.log.title or "chat" }
-  if chat.model then
-    -- Of a path only its end.
-    table.insert(parts, (chat.model:gsub("^([^/]+/).*/", "%1")))
-  end
+  local parts = {}
   local waits = chat.session and #permission.waiting(chat.session) or 0
   if waits > 0 then
     table.insert(parts, "waits for your permission (p)")
@@ -65,20 +61,24 @@ function M.bar(chat)
   else
     table.insert(parts, "idle")
   end
-  local usage = chat.log.usage and M.usage(chat.log.usage)
-  if usage then
-    table.insert(parts, usage)
-  end
   if #chat.queued > 0 then
-    table.insert(parts, ("%d prompts wait"):format(#chat.queued))
+    local count = #chat.queued
+    table.insert(parts, count == 1 and "1 prompt waits" or count .. " prompts wait")
   end
   if running > 0 then
     table.insert(parts, ("%d in the background"):format(running))
   end
-  local text = " " .. view.escape(format.one_line(table.concat(parts, " · ")))
+  if chat.model then
+    -- Of a path only its end.
+    table.insert(parts, (chat.model:gsub("^([^/]+/).*/", "%1")))
+  end
+  table.insert(parts, chat.log.usage and M.usage(chat.log.usage))
+  table.insert(parts, chat.log.title)
+  local text = " " .. format.one_line(table.concat(parts, " · "))
   for _, win in ipairs(vim.fn.win_findbuf(chat.buf)) do
-    if vim.wo[win].winbar ~= text then
-      vim.api.nvim_set_option_value("winbar", text, { win = win, scope = "local" })
+    local bar = view.escape(format.cut(text, vim.api.nvim_win_get_width(win)))
+    if vim.wo[win].winbar ~= bar then
+      vim.api.nvim_set_option_value("winbar", bar, { win = win, scope = "local" })
     end
   end
 end
