@@ -83,6 +83,31 @@ function Transcript:chunk(kind, text, call)
   end
 end
 
+--- What an edit would change, from its arguments: a person has to see it before allowing it.
+---@param input any
+---@return string[][]?
+local function proposed(input)
+  if type(input) ~= "table" then
+    return nil
+  end
+  local old, new = input.old_string, input.new_string
+  if type(input.content) == "string" then
+    old, new = "", input.content
+  end
+  if type(old) ~= "string" or type(new) ~= "string" then
+    return nil
+  end
+  local function whole(text)
+    return text == "" and "" or text:gsub("\n$", "") .. "\n"
+  end
+  local changes = vim.diff(whole(old), whole(new), { ctxlen = 1 }) --[[@as string]]
+  local lines = vim.tbl_filter(function(line)
+    -- Line numbers would be those of the pieces.
+    return line ~= "" and not vim.startswith(line, "@@")
+  end, vim.split(changes, "\n", { plain = true }))
+  return { lines }
+end
+
 ---@private
 ---@param update table
 function Transcript:tool_call(update)
@@ -107,6 +132,7 @@ function Transcript:tool_call(update)
   if ours.background ~= nil then
     item.background = ours.background
   end
+  item.diffs = item.diffs or proposed(update.rawInput)
   if update.content then
     local parts, diffs = {}, nil
     for _, content in ipairs(update.content) do

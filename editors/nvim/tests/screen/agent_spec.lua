@@ -138,6 +138,25 @@ text = "Then I leave it."
     assert.is_nil(vim.uv.fs_stat(place.root .. "/forbidden"))
   end)
 
+  it("shows what it edited, in the chat and in the buffer of the file", function()
+    vim.fn.writefile({ "one", "two", "three" }, place.root .. "/notes.txt")
+    local nvim = chat([==[
+[[turn]]
+[[turn.call]]
+tool = "edit_file"
+input = { path = "notes.txt", old_string = "two", new_string = "2" }
+[[turn]]
+text = "Changed."
+]==])
+    nvim:cmd("wincmd t | edit notes.txt | wincmd b")
+    nvim:type("iChange it<Esc><CR>")
+    nvim:sees("Allow the agent: .*notes.txt")
+    says(nvim, "%-two\n +%+2")
+    nvim:type("1<CR>")
+    says(nvim, "Changed%.")
+    nvim:eventually("vim.fn.getbufline('notes.txt', 2)[1] == '2'")
+  end)
+
   it("never asks over what is typed elsewhere", function()
     local nvim = chat([==[
 [[turn]]

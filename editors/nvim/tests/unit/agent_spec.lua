@@ -342,13 +342,20 @@ Built.]],
     end
   end)
 
-  it("shows what an edit changes", function()
+  it("shows what an edit changes, before and after it is allowed", function()
     local log = transcript.new()
     log:apply({
       sessionUpdate = "tool_call",
       toolCallId = "e",
       title = "cart.py",
       kind = "edit",
+      status = "pending",
+      rawInput = { path = "cart.py", old_string = "b", new_string = "B" },
+    })
+    assert.equal("\n  ○ edit cart.py  waits for permission\n    -b\n    +B", render(log))
+    log:apply({
+      sessionUpdate = "tool_call_update",
+      toolCallId = "e",
       status = "completed",
       content = {
         { type = "diff", path = "/w/cart.py", oldText = "a\nb\nc\n", newText = "a\nB\nc\n" },

@@ -68,6 +68,15 @@ function Chat:failed(err)
   self:soon()
 end
 
+--- Files that the agent may have changed are read again, where the person has not changed them.
+local function reread()
+  vim.schedule(function()
+    if vim.fn.getcmdwintype() == "" then
+      vim.cmd("silent! checktime")
+    end
+  end)
+end
+
 --- Takes a push in.
 ---@private
 ---@param method string
@@ -79,6 +88,9 @@ function Chat:pushed(method, params)
   if method == "session/update" then
     self.note = nil
     self.log:apply(params.update)
+    if params.update.status == "completed" and not self.loading then
+      reread()
+    end
   elseif method == "session/retrying" then
     self.log:void()
     self.note = ("tries again (%d) in %s: %s"):format(
@@ -338,7 +350,13 @@ local function make(workspace)
   workspace.ask = function(params)
     return permission.request(params, function()
       vim.schedule(function()
-        draw.bar(self)
+        if params.sessionId == self.session and params.toolCall then
+          local update = { sessionUpdate = "tool_call_update" }
+          self.log:apply(vim.tbl_extend("keep", update, params.toolCall))
+        end
+        -- What is asked about is on the screen before the question.
+        draw.draw(self)
+        vim.cmd.redraw()
         if self:ready_to_ask() and params.sessionId == self.session then
           permission.next(params.sessionId)
         else
