@@ -145,6 +145,24 @@ describe("the daemon", function()
     end
   end)
 
+  it("is found on the PATH, and its absence says how to get it", function()
+    local bin = place.dir .. "/bin"
+    vim.fn.mkdir(bin, "p")
+    local env = { PATH = bin .. ":/usr/bin:/bin", CARGO_HOME = place.dir .. "/cargo" }
+    local nvim = harness.child(place, { binary = false, env = env })
+    nvim:cmd("Meanwhile run echo hello")
+    local told = nvim:hears("no `meanwhile` on the PATH")
+    assert.truthy(
+      told:find("cargo install", 1, true) and told:find("vim.g.meanwhile", 1, true),
+      told
+    )
+    vim.uv.fs_symlink(harness.binary, bin .. "/meanwhile")
+    nvim:cmd("Meanwhile run echo hello")
+    nvim:hears("echo hello exited 0")
+    nvim:cmd("checkhealth meanwhile")
+    assert.truthy(nvim:text():find("/bin/meanwhile`, from PATH", 1, true), nvim:text())
+  end)
+
   it("speaks another version of the protocol: both are named", function()
     local fake = place.dir .. "/fake.lua"
     vim.fn.writefile({

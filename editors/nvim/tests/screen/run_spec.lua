@@ -119,6 +119,29 @@ describe(":Meanwhile run", function()
   end)
 end)
 
+describe("the readme's way of installing it", function()
+  after_each(harness.clean)
+
+  it("is enough for the command and the help", function()
+    local place = harness.place()
+    local readme = table.concat(vim.fn.readfile(harness.plugin .. "/README.md"), "\n")
+    local line = readme:match("\n(vim%.opt%.runtimepath:append%(.-%))\n")
+    line = line:gsub("/path/to/meanwhile", harness.checkout)
+    local init = place.dir .. "/init.lua"
+    vim.fn.writefile({ line }, init)
+    local script = place.dir .. "/script.lua"
+    vim.fn.writefile({
+      "vim.cmd('help meanwhile-list')",
+      "io.write(vim.fn.exists(':Meanwhile') .. ' ' .. vim.fn.expand('%:t'))",
+    }, script)
+    local command =
+      { vim.v.progpath, "--headless", "-u", init, "-c", "luafile " .. script, "-c", "qa!" }
+    local out = vim.system(command, { env = place.env, cwd = place.root, text = true }):wait(20000)
+    assert.equal("2 meanwhile.txt", out.stdout, out.stderr)
+    assert.equal("", out.stderr)
+  end)
+end)
+
 describe("the Lua interface", function()
   local place, nvim
   before_each(function()

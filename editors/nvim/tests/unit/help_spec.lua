@@ -12,6 +12,18 @@ describe("the help", function()
     assert.truthy(help:find("*" .. tag .. "*", 1, true), tag .. " is not in the help")
   end
 
+  it("is found by its tags, which are those of its text", function()
+    local dir = vim.fn.tempname()
+    vim.fn.mkdir(dir, "p")
+    vim.fn.writefile(
+      vim.fn.readfile(harness.plugin .. "/doc/meanwhile.txt"),
+      dir .. "/meanwhile.txt"
+    )
+    vim.cmd.helptags(dir)
+    local made = table.concat(vim.fn.readfile(dir .. "/tags"), "\n")
+    assert.equal(made, read("doc/tags"), ":helptags editors/nvim/doc brings them up to date")
+  end)
+
   it("has every command", function()
     for name in pairs(require("meanwhile.command").subcommands) do
       has(":Meanwhile-" .. name)
