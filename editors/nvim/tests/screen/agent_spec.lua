@@ -102,6 +102,9 @@ text = "The build failed."
     ]])
     assert.equal("running", task.state)
     nvim:sees("1 in the background")
+    nvim:cmd("wincmd t | Meanwhile list")
+    nvim:sees("● running .* build +sh wait.sh 3")
+    nvim:type("q")
     vim.fn.writefile({}, gate)
     local text = says(nvim, "The build failed%.")
     assert.truthy(
@@ -111,6 +114,7 @@ text = "The build failed."
     assert.truthy(text:find("┃ %[bg:" .. task.id .. "%] exited 3"), text)
     assert.truthy(text:find("in the background, exit 3  " .. task.id), text)
     -- Where a result is said, its output is one key away.
+    nvim:cmd("Meanwhile chat")
     nvim:type("<C-w>k/bg:<CR><CR>")
     nvim:sees("exited 3 after")
     assert.truthy(nvim:lua("return vim.api.nvim_buf_get_name(0)"):find(task.id))

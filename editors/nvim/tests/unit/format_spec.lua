@@ -94,4 +94,34 @@ describe("format", function()
     assert.equal(3, vim.fn.strdisplaywidth(format.cut("日本語", 4)))
     assert.equal("", format.cut("abc", 0))
   end)
+
+  it("draws the list, an agent's tasks marked as such", function()
+    local list = require("meanwhile.ui.list")
+    local now = format.time("2026-11-22T09:31:00.000Z")
+    local tasks = {
+      task({
+        id = "aaaaaaaa",
+        state = "running",
+        exit = nil,
+        durationMs = nil,
+        queue = "0f9c1b2e-0000-4000-8000-000000000001",
+        progress = { percent = 40, message = "[40%] linking" },
+      }),
+      task({ label = "tests", exit = { code = 1 }, endedAt = "2026-11-22T09:30:04.000Z" }),
+    }
+    tasks[1].durationMs = nil
+    local opts =
+      { now = now, width = 96, icons = "ascii", filter = "", root = "/w", state = "ready" }
+    local lines, _, rows = list.lines(tasks, opts)
+    assert.same({
+      " /w  1 running, 1 failed, 2 in all",
+      " * running 40%      1m           (agent)  make                     ####...... linking  aaaaaaaa",
+      " x exit 1         4.0s  56s ago  tests    make                                         b3f9c2a1",
+    }, lines)
+    assert.same({ [2] = "aaaaaaaa", [3] = "b3f9c2a1" }, rows)
+    opts.filter = "agent"
+    lines = list.lines(tasks, opts)
+    assert.equal(2, #lines)
+    assert.truthy(lines[1]:find("showing 1 with “agent”", 1, true))
+  end)
 end)

@@ -20,6 +20,16 @@ List.__index = List
 ---@type table<string, meanwhile.List>
 local lists = {}
 
+--- What a task is called in the list: its label, else that an agent's session started it.
+---@param task meanwhile.Task
+---@return string?
+function M.label(task)
+  if task.label then
+    return format.one_line(task.label)
+  end
+  return task.queue:match("^%x+%-%x+%-%x+%-%x+%-%x+$") and "(agent)" or nil
+end
+
 --- Whether a task has the words of a filter, each of them, in its command, label or state,
 --- or is of that id.
 ---@param task meanwhile.Task
@@ -27,7 +37,7 @@ local lists = {}
 ---@return boolean
 function M.matches(task, filter)
   local text = table.concat({
-    task.label or "",
+    M.label(task) or "",
     task.command,
     format.state(task),
     format.outcome(task),
@@ -96,12 +106,12 @@ function M.lines(tasks, opts)
     if M.matches(task, opts.filter) then
       table.insert(shown, task)
       states = math.max(states, #format.state(task))
-      names = math.max(names, vim.fn.strdisplaywidth(task.label or ""))
+      names = math.max(names, vim.fn.strdisplaywidth(M.label(task) or ""))
     end
   end
   names = math.min(names, 16)
   local labelled = vim.iter(shown):any(function(task)
-    return task.label ~= nil
+    return M.label(task) ~= nil
   end)
 
   local head = (" %s  %d running, %d failed, %d in all"):format(
@@ -135,7 +145,7 @@ function M.lines(tasks, opts)
     add(" " .. format.pad(format.duration(format.elapsed(task, opts.now)), 7, true))
     add("  " .. format.pad(when(task, opts.now), 7), "MeanwhileDim")
     if labelled then
-      local label = task.label and format.cut(format.one_line(task.label), names) or ""
+      local label = format.cut(M.label(task) or "", names)
       add("  " .. format.pad(label, names), "MeanwhileLabel")
     end
     local progress = M.progress(task, opts.icons == "ascii")
