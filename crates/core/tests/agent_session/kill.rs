@@ -131,7 +131,8 @@ fn a_killed_agent_loses_nothing_and_repeats_nothing() {
     let mut before: Vec<String> = Vec::new();
     let mut random = 0x2545_f491_4f6c_dd1d_u64;
     for death in 0..DEATHS {
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        random =
+            random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let mut child = child(dir);
         std::thread::sleep(LIFE.mul_f64((random >> 40) as f64 / f64::from(1 << 24)));
         if let Some(status) = child.try_wait().unwrap() {
