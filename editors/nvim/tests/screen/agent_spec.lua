@@ -228,6 +228,21 @@ text = "never"
     nvim:hears("server stopped by client")
   end)
 
+  it("tells that it has answered where that cannot be seen", function()
+    local nvim = chat([==[
+[[turn]]
+delay_ms = 600
+text = "Behind the scenes."
+]==])
+    nvim:type("iWork<Esc><CR>")
+    says(nvim, "▌ you\nWork")
+    nvim:cmd("only | enew")
+    nvim:hears("the agent has answered %(:Meanwhile chat%): Work")
+    nvim:cmd("Meanwhile chat")
+    nvim:sees("Behind the scenes%.")
+    assert.equal(1, nvim:lua("return #_G.told"), nvim:told())
+  end)
+
   it("answers prompts in their order, each where it belongs", function()
     local nvim = chat([==[
 [[turn]]

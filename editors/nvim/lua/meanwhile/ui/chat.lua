@@ -77,6 +77,15 @@ local function reread()
   end)
 end
 
+--- Tells of the end of a turn, where it cannot be seen.
+---@private
+function Chat:answered()
+  if not self:working() and config.get().notify ~= false and not view.visible(self.buf) then
+    local title = self.log.title and ": " .. format.one_line(self.log.title) or ""
+    tell.info("the agent has answered (:Meanwhile chat)" .. title)
+  end
+end
+
 --- Takes a push in.
 ---@private
 ---@param method string
@@ -108,6 +117,9 @@ function Chat:pushed(method, params)
       self.log:close()
       if params.error and params.origin == "background" then
         self.log:fault(params.error)
+      end
+      if params.origin == "background" then
+        self:answered()
       end
     end
   elseif method == "session/traced" then
@@ -278,6 +290,7 @@ function Chat:send(text)
     elseif result.stopReason ~= "end_turn" then
       self.log:fault("the turn ended: " .. result.stopReason:gsub("_", " "))
     end
+    self:answered()
     self:soon()
   end)
 end
