@@ -7,6 +7,9 @@ local format = require("meanwhile.format")
 
 local M = {}
 
+-- Neovim 0.12 gives it its new name.
+local diff = vim.text.diff or vim.diff
+
 ---@alias meanwhile.ItemKind "user"|"agent"|"thought"|"tool"|"background"|"notice"|"plan"|"fault"
 
 ---@class meanwhile.Item
@@ -100,7 +103,7 @@ local function proposed(input)
   local function whole(text)
     return text == "" and "" or text:gsub("\n$", "") .. "\n"
   end
-  local changes = vim.diff(whole(old), whole(new), { ctxlen = 1 }) --[[@as string]]
+  local changes = diff(whole(old), whole(new), { ctxlen = 1 }) --[[@as string]]
   local lines = vim.tbl_filter(function(line)
     -- Line numbers would be those of the pieces.
     return line ~= "" and not vim.startswith(line, "@@")
@@ -143,7 +146,7 @@ function Transcript:tool_call(update)
       elseif content.type == "diff" then
         diffs = diffs or {}
         local old, new = content.oldText or "", content.newText or ""
-        local changes = vim.diff(old, new, { ctxlen = 1 }) --[[@as string]]
+        local changes = diff(old, new, { ctxlen = 1 }) --[[@as string]]
         local lines = vim.split(vim.trim(changes), "\n", { plain = true })
         table.insert(
           diffs,
@@ -380,10 +383,10 @@ function M.render(item, find, icons, previous)
     table.insert(spans, { #lines - 1, from, -1, "MeanwhileDim" })
     -- What a start in the background answers is for the model.
     local text = item.background and "" or vim.trim(item.text)
-    for _, diff in ipairs(item.diffs or {}) do
-      for i, line in ipairs(diff) do
+    for _, change in ipairs(item.diffs or {}) do
+      for i, line in ipairs(change) do
         if i > diff_lines then
-          add(("    ... %d lines more"):format(#diff - diff_lines), "MeanwhileDim")
+          add(("    ... %d lines more"):format(#change - diff_lines), "MeanwhileDim")
           break
         end
         local sign = line:sub(1, 1)
