@@ -47,7 +47,7 @@ export function activate(context: vscode.ExtensionContext) {
     vscode.workspace.onDidGrantWorkspaceTrust(() => all.restart()),
     vscode.window.onDidChangeWindowState(({ focused }) => {
       // Another window may have cleared finished tasks, of which there is no push.
-      if (focused) all.refresh().catch((error) => log.debug(error));
+      if (focused) all.refetch().catch((error) => log.debug(error));
     }),
   );
   all.start();

@@ -222,12 +222,14 @@ export class Folders implements vscode.Disposable {
     await Promise.all(this.all().map((folder) => folder.daemon.restart()));
   }
 
+  /** Fetches the lists of those that run, and starts those that do not. */
   async refresh(): Promise<void> {
-    await Promise.all(
-      this.all().map((folder) =>
-        folder.daemon.state.kind === 'running' ? folder.refetch() : folder.daemon.start(),
-      ),
-    );
+    await Promise.all(this.all().map((folder) => folder.daemon.start()));
+    await this.refetch();
+  }
+
+  async refetch(): Promise<void> {
+    await Promise.all(this.all().map((folder) => folder.refetch()));
   }
 
   async dispose(): Promise<void> {

@@ -59,6 +59,11 @@ export class Notices implements vscode.Disposable {
     this.silenced.add(id);
   }
 
+  /** Whether ends wait to be told. */
+  get pending(): boolean {
+    return this.burst.length > 0;
+  }
+
   dispose(): void {
     clearTimeout(this.timer);
     for (const subscription of this.subscriptions) subscription.dispose();
@@ -73,11 +78,11 @@ export class Notices implements vscode.Disposable {
     const setting = this.setting();
     if (setting === 'off' || (setting === 'failures' && !isFailure(task))) return;
     this.burst.push({ folder, task });
-    clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.flush(), BURST_MS);
+    this.timer ??= setTimeout(() => this.flush(), BURST_MS);
   }
 
   private flush(): void {
+    this.timer = undefined;
     const burst = this.burst;
     this.burst = [];
     const each = burst.length <= BURST_EACH ? burst : [];

@@ -7,11 +7,14 @@ import { once } from 'node:events';
 import * as vscode from 'vscode';
 import {
   CloseAction,
+  type DynamicFeature,
   ErrorAction,
+  ExecuteCommandRequest,
   type InitializeParams,
   LanguageClient,
   RevealOutputChannelOn,
   State,
+  type StaticFeature,
 } from 'vscode-languageclient/node';
 import {
   type Capability,
@@ -124,7 +127,8 @@ export class Daemon implements vscode.Disposable {
 
   /** A request that the schema does not list by this name. */
   async call<R>(method: string, params: unknown, token?: vscode.CancellationToken): Promise<R> {
-    await this.start();
+    // Having given up, only a person's wish starts it again: not every view that asks.
+    if (this.current.kind !== 'failed') await this.start();
     const client = this.client;
     if (this.current.kind === 'failed') throw new Error(this.current.reason);
     if (!client || this.current.kind !== 'running') throw new Error('the daemon is not running');
@@ -303,6 +307,15 @@ export class Daemon implements vscode.Disposable {
 
 /** A client that tells the daemon of its own folder only: the first one named is its workspace. */
 class FolderClient extends LanguageClient {
+  /**
+   * The daemon's commands are for clients that can send nothing else. Registered in VS Code they
+   * would clash with ours, and with those of the next folder's daemon.
+   */
+  override registerFeature(feature: StaticFeature | DynamicFeature<unknown>): void {
+    const type = 'registrationType' in feature ? feature.registrationType : undefined;
+    if (type?.method !== ExecuteCommandRequest.method) super.registerFeature(feature);
+  }
+
   protected override fillInitializeParams(params: InitializeParams): void {
     super.fillInitializeParams(params);
     const folder = this.clientOptions.workspaceFolder;
