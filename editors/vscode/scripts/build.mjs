@@ -1,5 +1,6 @@
 // Bundles the extension and its webview into dist/. `--tests` also bundles the tests that run
 // inside the extension host, into out/.
+import { copyFile } from 'node:fs/promises';
 import { build } from 'esbuild';
 
 const minify = process.argv.includes('--minify');
@@ -14,6 +15,20 @@ await build({
   format: 'cjs',
   external: ['vscode'],
 });
+await build({
+  ...common,
+  entryPoints: { panel: 'webview/main.ts' },
+  outdir: 'dist',
+  platform: 'browser',
+  target: 'es2022',
+  format: 'iife',
+});
+const codicons = 'node_modules/@vscode/codicons/dist';
+await Promise.all([
+  copyFile('webview/panel.css', 'dist/panel.css'),
+  copyFile(`${codicons}/codicon.css`, 'dist/codicon.css'),
+  copyFile(`${codicons}/codicon.ttf`, 'dist/codicon.ttf'),
+]);
 if (process.argv.includes('--tests')) {
   await build({
     ...common,

@@ -9,6 +9,7 @@ import { Notices } from './notices';
 import { OUTPUT_SCHEME, OutputDocuments } from './output/document';
 import { OutputLinks } from './output/linkProvider';
 import { Terminals } from './output/terminal';
+import { Panel } from './panel/panel';
 import { Problems } from './problems/problems';
 import { StatusBar } from './statusbar';
 import { TASK_TYPE, TaskProvider } from './taskProvider';
@@ -18,7 +19,7 @@ let folders: Folders | undefined;
 
 export function activate(context: vscode.ExtensionContext) {
   const log = vscode.window.createOutputChannel('Meanwhile', { log: true });
-  const all = new Folders(log, context.extensionPath);
+  const all = new Folders(log, context.extensionPath, (folder) => panel.add(folder));
   folders = all;
   const tree = new TaskTree(all);
   const terminals = new Terminals(all.events);
@@ -28,6 +29,7 @@ export function activate(context: vscode.ExtensionContext) {
   const notices = new Notices(all, terminals);
   const status = new StatusBar(all, tree.view);
   const tasks = new TaskProvider(all);
+  const panel: Panel = new Panel(all, terminals, context, log);
   context.subscriptions.push(
     log,
     tree,
@@ -35,6 +37,7 @@ export function activate(context: vscode.ExtensionContext) {
     problems,
     notices,
     status,
+    panel,
     registerCommands({ folders: all, tree, terminals, documents, problems, notices, log }),
     registerTools(all),
     vscode.window.registerTerminalLinkProvider(links),
@@ -51,7 +54,7 @@ export function activate(context: vscode.ExtensionContext) {
     }),
   );
   all.start();
-  return { folders: all, tree, terminals, links, problems, notices, status, log, tasks };
+  return { folders: all, tree, terminals, links, problems, notices, status, log, tasks, panel };
 }
 
 export type Api = ReturnType<typeof activate>;

@@ -38,6 +38,8 @@ const LAST_WORDS = 5;
 /** How long a daemon may take to shut down when the window closes. */
 const STOP_TIMEOUT_MS = 2_000;
 
+type RequestHandler = (params: never, token: vscode.CancellationToken) => unknown;
+
 export interface Settings {
   /** How long tasks outlive the last daemon; null: for ever. */
   lingerMs: number | null;
@@ -57,7 +59,7 @@ export class Daemon implements vscode.Disposable {
   private readonly connectEmitter = new vscode.EventEmitter<void>();
   private readonly failEmitter = new vscode.EventEmitter<string>();
   private readonly pushHandlers = new Map<string, ((params: never) => void)[]>();
-  private readonly requestHandlers = new Map<string, (params: never) => unknown>();
+  private readonly requestHandlers = new Map<string, RequestHandler>();
 
   readonly onDidChangeState = this.stateEmitter.event;
   /** A daemon is there, for the first time or again: fetch what you show. */
@@ -96,8 +98,11 @@ export class Daemon implements vscode.Disposable {
   }
 
   /** Answers a request of the daemon's. */
-  onRequest<T, R>(method: string, handler: (params: T) => R | Promise<R>): void {
-    this.requestHandlers.set(method, handler as (params: never) => unknown);
+  onRequest<T, R>(
+    method: string,
+    handler: (params: T, token: vscode.CancellationToken) => R | Promise<R>,
+  ): void {
+    this.requestHandlers.set(method, handler as RequestHandler);
   }
 
   /** Starts it, or waits for the start that is under way. Does not throw: see `state`. */
@@ -233,7 +238,7 @@ export class Daemon implements vscode.Disposable {
       });
     }
     for (const [method, handler] of this.requestHandlers) {
-      client.onRequest(method, (params) => handler(params as never));
+      client.onRequest(method, (params, token) => handler(params as never, token));
     }
     client.onDidChangeState(({ oldState, newState }) => {
       const ours = generation === this.generation && this.client === client;

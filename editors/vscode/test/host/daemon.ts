@@ -67,6 +67,7 @@ test('a daemon that does not stay up is told once, with what mends it', async ()
 test('a wrong meanwhile.path is told once, naming setting and fix; mending it starts anew', async () => {
   const here = await folder();
   const { notices } = await api();
+  await until(() => !notices.pending, 'what ended before is told');
   const told = notices.shown.length;
   await setting('path', '/nowhere/meanwhile');
   await until(() => here.daemon.state.kind === 'failed', 'the failure');

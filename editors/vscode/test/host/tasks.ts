@@ -72,19 +72,23 @@ test('progress and the time left are shown', async () => {
 test('stop ends the tree, without telling whoever stopped it', async () => {
   const here = await folder();
   const { notices, tree } = await api();
-  const id = await runCommand('sleep 300 & sleep 300');
-  const told = notices.shown.length;
+  const id = await runCommand('sleep 300 & sleep 300 # not told');
+  await until(() => here.store.get(id)?.pid, 'it runs');
   await vscode.commands.executeCommand('meanwhile.stop', tree.nodeOf(id));
   const task = await ended(here, id);
   assert.equal(task.state, 'stopped');
   assert.equal((await nodeOf(id)).icon, 'circle-slash');
-  assert.equal(notices.shown.length, told);
+  const other = await runCommand('true # told');
+  await ended(here, other);
+  await until(() => notices.shown.some((text) => /# told/.test(text)), 'the next end is told');
+  assert.ok(!notices.shown.some((text) => /# not told/.test(text)));
 });
 
 test('restart stops what runs and starts the same again', async () => {
   const here = await folder();
   const { tree } = await api();
   const id = await runCommand('echo again; sleep 300');
+  await until(() => here.store.get(id)?.pid, 'it runs');
   await vscode.commands.executeCommand('meanwhile.restart', tree.nodeOf(id));
   assert.equal((await ended(here, id)).state, 'stopped');
   const other = await until(
