@@ -7,14 +7,7 @@ set -euo pipefail
 workspace=$1 data=$2
 shift 2
 CS=$MEANWHILE_EDITORS/code-server/node_modules/code-server/out/node/entry.js
-mkdir -p "$data/ext" "$data/user/User"
-[ -f "$data/user/User/settings.json" ] || cat > "$data/user/User/settings.json" <<'JSON'
-{ "workbench.startupEditor": "none", "telemetry.telemetryLevel": "off",
-  "security.workspace.trust.enabled": false, "extensions.autoUpdate": "off",
-  "extensions.autoCheckUpdates": false, "update.mode": "none",
-  "chat.disableAIFeatures": true, "workbench.secondarySideBar.defaultVisibility": "hidden",
-  "git.enabled": false, "window.commandCenter": false }
-JSON
+mkdir -p "$data/ext" "$data/user"
 printf 'auth: none\ncert: false\n' > "$data/config.yaml"
 port=${PORT:-$(python3 -c 'import socket; s=socket.socket(); s.bind(("127.0.0.1",0)); print(s.getsockname()[1])')}
 export EXTENSIONS_GALLERY='{"serviceUrl":"http://127.0.0.1:9/none","itemUrl":"","resourceUrlTemplate":""}'

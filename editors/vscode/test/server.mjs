@@ -1,5 +1,5 @@
 // A real VS Code server for one test run, in a folder of its own; and nothing left of it afterwards.
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -8,12 +8,36 @@ import { fileURLToPath } from 'node:url';
 const here = dirname(fileURLToPath(import.meta.url));
 const START_TIMEOUT_MS = 60_000;
 
-/** Starts it; `flags` go to code-server. `dispose` ends it with all that it started. */
-export async function startServer(flags = [], env = {}) {
+/** A window without anything that moves by itself. */
+const SETTINGS = {
+  'workbench.startupEditor': 'none',
+  'telemetry.telemetryLevel': 'off',
+  'security.workspace.trust.enabled': false,
+  'extensions.autoUpdate': 'off',
+  'extensions.autoCheckUpdates': false,
+  'update.mode': 'none',
+  'chat.disableAIFeatures': true,
+  'workbench.secondarySideBar.defaultVisibility': 'hidden',
+  'git.enabled': false,
+  'window.commandCenter': false,
+  // Text that a test can read, rather than pixels.
+  'terminal.integrated.gpuAcceleration': 'off',
+};
+
+/**
+ * Starts it; `flags` go to code-server, `vsix` is installed first, `settings` are the user's.
+ * `dispose` ends it with all that it started.
+ */
+export async function startServer(flags = [], { env = {}, vsix, settings = {}, files = {} } = {}) {
   const root = await mkdtemp(join(tmpdir(), 'meanwhile-vscode-'));
   const workspace = join(root, 'project');
   const state = join(root, 'state');
   await mkdir(workspace);
+  await writeFiles(workspace, files);
+  await writeFiles(join(root, 'data/user/User'), {
+    'settings.json': JSON.stringify({ ...SETTINGS, ...settings }),
+  });
+  if (vsix) install(root, vsix);
   const child = spawn(join(here, 'serve.sh'), [workspace, join(root, 'data'), ...flags], {
     stdio: ['ignore', 'pipe', 'inherit'],
     detached: true,
@@ -61,7 +85,28 @@ export async function startServer(flags = [], env = {}) {
   };
 }
 
-/** Writes files into the workspace. */
+/** Installs a package as a person would. */
+function install(root, vsix) {
+  const entry = join(
+    process.env.MEANWHILE_EDITORS,
+    'code-server/node_modules/code-server/out/node/entry.js',
+  );
+  execFileSync(
+    process.execPath,
+    [
+      entry,
+      '--extensions-dir',
+      join(root, 'data/ext'),
+      '--user-data-dir',
+      join(root, 'data/user'),
+      '--install-extension',
+      vsix,
+    ],
+    { stdio: ['ignore', 'ignore', 'pipe'] },
+  );
+}
+
+/** Writes files into a folder. */
 export async function writeFiles(folder, files) {
   for (const [name, text] of Object.entries(files)) {
     await mkdir(dirname(join(folder, name)), { recursive: true });

@@ -3,6 +3,7 @@
 
 import { randomBytes } from 'node:crypto';
 import * as vscode from 'vscode';
+import { originInWords } from '../daemon/binary';
 import type { Folder, Folders } from '../folders';
 import type { Terminals } from '../output/terminal';
 import type { Task } from '../protocol/generated';
@@ -122,7 +123,7 @@ export class Panel implements vscode.WebviewViewProvider, vscode.Disposable {
           ? { kind: 'ready' }
           : {
               kind: 'missing',
-              reason: `${state.binary.path}, version ${state.binary.version}, has no agent. Background tasks work; for the agent set meanwhile.path to a newer version.`,
+              reason: `meanwhile ${state.binary.version} (${originInWords(state.binary)}) has no agent. Background tasks work; for the agent set meanwhile.path to a newer version.`,
             };
     }
   }

@@ -8,6 +8,7 @@ import { plain } from '../output/ansi';
 import type { Task } from '../protocol/generated';
 import {
   bytes,
+  cut,
   description,
   ending,
   type Filter,
@@ -43,6 +44,10 @@ const CROWD = 50;
 const CROWD_TICKS = 5;
 /** Changes within this time are one redraw. */
 const REDRAW_AFTER_MS = 50;
+/** Of a long list, which VS Code takes longer to lay out than tasks take to come. */
+const REDRAW_CROWD_AFTER_MS = 400;
+/** A longer command would push what it does out of a narrow side bar; the tooltip has it whole. */
+const LABEL_CHARS = 36;
 /** How much of the output a tooltip shows. */
 const TOOLTIP_BYTES = 2_048;
 
@@ -182,7 +187,10 @@ export class TaskTree implements vscode.TreeDataProvider<Node>, vscode.Disposabl
     const { store } = node.folder;
     const task = store.get(node.id);
     if (!task) return new vscode.TreeItem(node.id);
-    const item = new vscode.TreeItem(title(task), vscode.TreeItemCollapsibleState.None);
+    const item = new vscode.TreeItem(
+      cut(title(task), LABEL_CHARS),
+      vscode.TreeItemCollapsibleState.None,
+    );
     const how = outcome(task, store.isStalled(task.id));
     node.drawn = this.words(node, task);
     item.id = task.id;
@@ -257,7 +265,8 @@ export class TaskTree implements vscode.TreeDataProvider<Node>, vscode.Disposabl
     this.redraw ??= { structure: false, nodes: new Set() };
     this.redraw.structure ||= structure;
     for (const node of nodes) this.redraw.nodes.add(node);
-    this.redrawTimer ??= setTimeout(() => this.flush(), REDRAW_AFTER_MS);
+    const after = this.nodes.size > CROWD ? REDRAW_CROWD_AFTER_MS : REDRAW_AFTER_MS;
+    this.redrawTimer ??= setTimeout(() => this.flush(), after);
   }
 
   private flush(): void {
@@ -277,8 +286,8 @@ export class TaskTree implements vscode.TreeDataProvider<Node>, vscode.Disposabl
       running > 0 ? { value: running, tooltip: `${running} running in the background` } : undefined;
     const words = filterInWords(this.current);
     const shown = this.folders.all().reduce((n, folder) => n + this.tasksOf(folder).length, 0);
-    if (words === undefined) delete this.view.message;
-    else this.view.message = shown === 0 ? `${words}: nothing matches` : `${words}: ${shown}`;
+    this.view.message =
+      words === undefined ? '' : shown === 0 ? `${words}: nothing matches` : `${words}: ${shown}`;
   }
 
   private prune(): void {
