@@ -11,7 +11,7 @@ use crate::harness::{Daemon, Lab, Transport, id_of};
 /// "Within 1 s", with half a second for a machine that is busy with the other tests.
 const WITHIN_1_S: Duration = Duration::from_millis(1_500);
 
-const METHODS: [&str; 11] = [
+const METHODS: [&str; 18] = [
     "task/spawn",
     "task/check",
     "task/drain",
@@ -23,15 +23,26 @@ const METHODS: [&str; 11] = [
     "task/subscribe",
     "task/unsubscribe",
     "task/remove",
+    "session/new",
+    "session/load",
+    "session/list",
+    "session/prompt",
+    "session/cancel",
+    "session/close",
+    "session/trace",
 ];
 
-const PUSHES: [&str; 6] = [
+const PUSHES: [&str; 10] = [
     "task/started",
     "task/output",
     "task/progress",
     "task/notified",
     "task/exited",
     "tasks/changed",
+    "session/update",
+    "session/turn",
+    "session/retrying",
+    "session/traced",
 ];
 
 fn holds_all(list: &Value, wanted: &[&str]) {

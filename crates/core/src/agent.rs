@@ -12,9 +12,14 @@
 pub mod config;
 pub mod failure;
 pub mod message;
+pub mod notice;
 pub mod pairing;
+pub mod permission;
 pub mod provider;
 pub mod retry;
+pub mod session;
+pub mod tools;
+pub mod trace;
 pub mod usage;
 
 pub use config::{ConfigError, Settings};

@@ -64,6 +64,13 @@ impl Default for Settings {
 pub enum Command {
     /// A line for `/bin/sh -c`.
     Shell(String),
+    /// A line for another shell, which takes it after `-c` too.
+    ShellOf {
+        /// The shell, an absolute path.
+        shell: PathBuf,
+        /// The line.
+        line: String,
+    },
     /// A program and its arguments, executed as they are. Never empty.
     Argv(Vec<String>),
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use meanwhile_shim::spec::Spec;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::background::{Mode, Spawned, Stop};
 use crate::error::Error;
@@ -51,6 +51,8 @@ pub enum Command {
     Subscribe(TaskId, Option<u64>, oneshot::Sender<()>),
     /// No longer.
     Unsubscribe(TaskId, oneshot::Sender<()>),
+    /// How many notifications wait in a queue, now and from now on.
+    Queued(String, oneshot::Sender<watch::Receiver<u64>>),
     /// The ledger was changed from here: tell everybody else, and our client.
     Changed,
     /// End.

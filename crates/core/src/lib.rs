@@ -15,6 +15,7 @@ pub mod ledger;
 pub mod limits;
 mod live;
 mod manager;
+mod memory;
 mod pool;
 pub mod preview;
 pub mod progress;
@@ -24,6 +25,7 @@ mod supervisor;
 pub mod task;
 mod upkeep;
 pub mod watch;
+pub mod words;
 
 pub use background::Background;
 pub use error::Error;

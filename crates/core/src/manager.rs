@@ -4,6 +4,8 @@
 //! straight to the files. Changes are one command or one transaction each, so that whoever asked
 //! may go away at any moment.
 
+mod agents;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -185,6 +187,9 @@ impl Background {
         let (argv, command, checked) = match wish.command {
             Program::Shell(line) => {
                 (vec!["/bin/sh".into(), "-c".into(), line.clone().into()], line, false)
+            }
+            Program::ShellOf { shell, line } => {
+                (vec![shell.into(), "-c".into(), line.clone().into()], line, false)
             }
             Program::Argv(argv) => {
                 let command = quote_argv(&argv);
@@ -369,6 +374,20 @@ impl Background {
                 self.get(id).await
             }
             None => Err(Error::NotRunning { id, message: describe_end(&task) }),
+        }
+    }
+
+    /// Orders a stop and waits for nothing, for a caller that is going away itself. Nothing happens
+    /// where the task has ended or the background manager is closed.
+    pub(crate) fn stop_soon(&self, id: TaskId, how: Stop) {
+        let (reply, _) = oneshot::channel();
+        let order = Command::Stop { id, how, reply };
+        if let Err(mpsc::error::TrySendError::Full(order)) = self.commands.try_send(order)
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            let commands = self.commands.clone();
+            // Ends as soon as the supervisor has taken some of what it was sent.
+            runtime.spawn(async move { commands.send(order).await });
         }
     }
 

@@ -19,11 +19,9 @@ use meanwhile_shim::layout;
 use meanwhile_shim::spec::{Spec, Stdin};
 use nix::fcntl::OFlag;
 
+use crate::agent::config::SECRET_VARIABLES;
 use crate::home::Home;
 use crate::task::TaskId;
-
-/// Environment variables that no task gets unless its spawn names them (contract, section 8).
-const SECRETS: [&str; 2] = ["ANTHROPIC_API_KEY", "OPENAI_API_KEY"];
 
 /// Folders of ended tasks that are kept for the next ones.
 const SPARES: usize = 16;
@@ -63,8 +61,10 @@ pub struct Handed {
 impl Pool {
     /// An empty pool.
     pub fn new(home: Home, bell: String) -> io::Result<Self> {
+        // What a shim never had, neither its task nor `/proc/<pid>/environ` can show. A spawn that
+        // names a key hands it over in its spec (contract, section 8).
         let env = std::env::vars_os()
-            .filter(|(name, _)| !SECRETS.iter().any(|secret| name == secret))
+            .filter(|(name, _)| !SECRET_VARIABLES.iter().any(|secret| name == secret))
             .collect();
         let life = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
         Ok(Self {

@@ -92,7 +92,7 @@ fn tail_end(bytes: &[u8]) -> &[u8] {
 }
 
 /// Without the first bytes of a character whose others are missing.
-fn without_partial_end(bytes: &[u8]) -> &[u8] {
+pub(crate) fn without_partial_end(bytes: &[u8]) -> &[u8] {
     for back in 1..=bytes.len().min(3) {
         let at = bytes.len() - back;
         let wanted = match bytes[at] {

@@ -6,6 +6,7 @@
 
 mod ends;
 mod outputs;
+mod queued;
 mod recovery;
 mod spawns;
 
@@ -57,6 +58,12 @@ const ORDER_ROUND: Duration = Duration::from_millis(10);
 const UPKEEP_DELAY: Duration = Duration::from_secs(1);
 /// Time after which they are looked at again in any case.
 const UPKEEP: Duration = Duration::from_secs(600);
+
+/// Ends after which the ledger's log is written back, once nobody waits: some 4 MiB of it. The first
+/// commit afterwards begins the log anew and waits for the disk, so not after each.
+const WRITE_BACK_ENDS: u32 = 128;
+/// How long after its start a daemon has done what it does only once.
+const SETTLED: Duration = Duration::from_millis(500);
 
 /// Everything that can wake the supervisor.
 #[expect(clippy::large_enum_variant, reason = "one at a time, on the stack")]
@@ -144,6 +151,8 @@ pub struct Supervisor {
     waiters: Vec<Waiter>,
     /// Statuses of children that nobody had asked about: leaders whose shim died.
     strays: VecDeque<(u32, i32)>,
+    /// Who wants to know how many notifications wait in a queue.
+    queued: queued::Queued,
     batch: Batch,
     /// What was queued up to here has been told to our client.
     cursor: Cursor,
@@ -160,6 +169,10 @@ pub struct Supervisor {
     upkeep: Job<bool>,
     upkeep_at: Instant,
     ends: u32,
+    /// Ends since the ledger's log was written back.
+    unwritten: u32,
+    /// Its code that ran at the start only is still in memory.
+    holds_start: bool,
     over_quota: bool,
     /// Why new tasks are refused: the ledger cannot be written.
     degraded: Option<String>,
@@ -209,6 +222,7 @@ impl Supervisor {
             spawns: VecDeque::new(),
             waiters: Vec::new(),
             strays: VecDeque::new(),
+            queued: queued::Queued::default(),
             batch: Batch::default(),
             cursor: Cursor::default(),
             writing: None,
@@ -221,8 +235,10 @@ impl Supervisor {
             picture_wanted: false,
             picture_after: now,
             upkeep: None,
-            upkeep_at: now + Duration::from_secs(1),
+            upkeep_at: now + SETTLED,
             ends: 0,
+            unwritten: 0,
+            holds_start: true,
             over_quota: false,
             degraded: None,
             sweep_at: now + SWEEP,
@@ -329,17 +345,27 @@ impl Supervisor {
             let query = self.store.read(move |ledger| ledger.undelivered(&workspace));
             self.picture = Some(Box::pin(query));
         }
-        if std::mem::take(&mut self.ends) > 0 {
+        let ends = std::mem::take(&mut self.ends);
+        if ends > 0 {
+            self.unwritten += ends;
             self.upkeep_at = self.upkeep_at.min(now + UPKEEP_DELAY);
         }
         if self.role == Role::Daemon && self.upkeep.is_none() && now >= self.upkeep_at {
             let age = self.settings.keep_for / 4;
             self.upkeep_at = now + age.clamp(UPKEEP_DELAY, UPKEEP);
+            if std::mem::take(&mut self.holds_start) {
+                crate::memory::let_go_of_code();
+            }
+            let write_back = self.unwritten >= WRITE_BACK_ENDS;
+            if write_back {
+                self.unwritten = 0;
+            }
             self.upkeep = Some(Box::pin(crate::upkeep::keep_up(
                 self.home.clone(),
                 self.store.clone(),
                 self.workspace.clone(),
                 self.settings.clone(),
+                write_back,
             )));
         }
     }
@@ -405,6 +431,11 @@ impl Supervisor {
                 }
                 self.tell(Signal::Unsubscribe(id));
                 let _ = reply.send(());
+            }
+            Command::Queued(queue, reply) => {
+                let _ = reply.send(self.queued.watch(queue));
+                // The first number comes with the next picture.
+                self.picture_wanted = true;
             }
             Command::Changed => {
                 self.picture_wanted = true;
@@ -476,6 +507,7 @@ impl Supervisor {
         self.picture_after = Instant::now() + PICTURE_ROUND;
         // A picture that could not be taken is taken again with the next change.
         if let Ok(undelivered) = result {
+            self.queued.count(&undelivered);
             let live = self.tasks.values().filter(|live| live.is_listed());
             let mut running: Vec<_> =
                 live.map(|live| (live.facts.created_at, live.facts.id)).collect();

@@ -8,7 +8,7 @@
 use std::cell::RefCell;
 
 use meanwhile_core::background::{Hold, Lease};
-use tokio::sync::OwnedRwLockReadGuard;
+use tokio::sync::{OwnedRwLockReadGuard, oneshot};
 
 use crate::outbox::{Mark, Outbox};
 use crate::progress::{Follow, Progresses};
@@ -22,6 +22,8 @@ pub(crate) enum After {
     Release(Hold),
     /// Once the reply is queued: let the pushes of output flow.
     Flow(OwnedRwLockReadGuard<()>),
+    /// Once the reply is queued: let a session's updates flow, by its end.
+    Begin(oneshot::Sender<()>),
     /// Once the reply is written: acknowledge.
     Ack(Lease),
 }
@@ -53,6 +55,7 @@ pub(crate) fn run(left: Vec<After>, reply: Mark, outbox: &Outbox, progresses: &P
             After::Follow(follow) => progresses.follow(follow, outbox),
             After::Release(hold) => drop(hold),
             After::Flow(held) => drop(held),
+            After::Begin(replied) => drop(replied),
             After::Ack(lease) => outbox.when_written(reply, lease),
         }
     }

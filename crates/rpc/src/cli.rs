@@ -9,7 +9,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+mod agent;
 mod args;
+mod chat;
+mod demo;
 mod doctor;
 mod drain;
 mod failure;
@@ -21,8 +24,10 @@ mod live;
 mod logs;
 mod out;
 mod ps;
+mod run;
 mod serve;
 mod session;
+mod sessions;
 mod show;
 mod spawn;
 mod stop;
@@ -53,6 +58,12 @@ fn run(Cli { workspace, command }: Cli) -> Result<ExitCode, Failure> {
         Command::Wait(args) => session::run(workspace, async |it| wait::run(it, args).await),
         Command::Stop(args) => session::run(workspace, async |it| stop::run(it, args).await),
         Command::Drain(args) => session::run(workspace, async |it| drain::run(it, args).await),
+        Command::Run(args) => session::stay(workspace, async |it| run::run(it, args).await),
+        Command::Chat(args) => session::stay(workspace, async |it| chat::run(it, args).await),
+        Command::Sessions(args) => {
+            session::run(workspace, async |it| sessions::run(it, args).await)
+        }
+        Command::Demo(args) => session::stay(workspace, async |it| demo::run(it, args).await),
         Command::Serve(args) => return serve::run(workspace.as_deref(), &args),
         Command::Schema => written(generate::schema),
         Command::Doctor(args) => written(|out| doctor::run(out, workspace.as_deref(), &args)),

@@ -5,8 +5,11 @@
 
 pub(crate) mod error;
 pub(crate) mod from_wire;
+pub(crate) mod prompt;
 pub(crate) mod signal;
 pub(crate) mod to_wire;
+pub(crate) mod trace;
+pub(crate) mod update;
 
 #[cfg(test)]
 mod tests;

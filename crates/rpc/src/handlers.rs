@@ -10,6 +10,7 @@ pub(crate) mod execute_command;
 pub(crate) mod params;
 pub(crate) mod read;
 pub(crate) mod remove;
+pub(crate) mod session;
 pub(crate) mod spawn;
 pub(crate) mod stop;
 pub(crate) mod subscribe;

@@ -1,6 +1,7 @@
 //! `meanwhile`: background work for coding agents.
 
 mod after;
+mod agent;
 mod cli;
 mod config;
 mod convert;
@@ -15,6 +16,7 @@ mod reply;
 mod schema;
 mod serve;
 mod session;
+mod sessions;
 mod state_dir;
 mod transport;
 mod wire;

@@ -20,11 +20,11 @@ const CHANGES: Conduct = Conduct { waits: false, cancellable: false, large: fals
 const SHOWS: Conduct = Conduct { waits: false, cancellable: true, large: true };
 /// Waits for something outside.
 const WAITS: Conduct = Conduct { waits: true, cancellable: true, large: false };
-/// Waits for the shim's word on `execve`; then it has happened.
-const SPAWNS: Conduct = Conduct { waits: true, cancellable: false, large: false };
+/// Waits for something outside, such as the shim's word on `execve`; then it has happened.
+const LONG_CHANGES: Conduct = Conduct { waits: true, cancellable: false, large: false };
 
 /// Our own methods, in the order of the contract.
-pub(crate) const METHODS: [&str; 11] = [
+pub(crate) const METHODS: [&str; 18] = [
     "task/spawn",
     "task/check",
     "task/drain",
@@ -36,7 +36,17 @@ pub(crate) const METHODS: [&str; 11] = [
     "task/subscribe",
     "task/unsubscribe",
     "task/remove",
+    "session/new",
+    "session/load",
+    "session/list",
+    "session/prompt",
+    "session/cancel",
+    "session/close",
+    "session/trace",
 ];
+
+/// What we ask the client.
+pub(crate) const PERMISSION: &str = "session/request_permission";
 
 /// The commands of `workspace/executeCommand`.
 pub(crate) const COMMANDS: [&str; 4] =
@@ -49,6 +59,13 @@ pub(crate) fn conduct(method: &str, params: Option<&Value>) -> Conduct {
         "task/check" | "task/read" => SHOWS,
         "task/drain" => Conduct { large: true, ..CHANGES },
         "task/wait" | "task/stop" | "task/write" => WAITS,
+        // A model server may be looked for, another process's session asked after.
+        "session/new" | "session/load" => LONG_CHANGES,
+        "session/list" | "session/trace" => SHOWS,
+        // Cancelling it ends the waiting; the turn is ended by `session/cancel`.
+        "session/prompt" => WAITS,
+        // A command in the foreground is stopped first.
+        "session/close" => LONG_CHANGES,
         "workspace/executeCommand" => {
             let member = |name| params.and_then(|params| params.get(name));
             match member("command").and_then(Value::as_str) {
@@ -68,7 +85,7 @@ pub(crate) fn conduct(method: &str, params: Option<&Value>) -> Conduct {
 /// A line for the shell is answered once it is recorded; an argv once it is known to execute.
 fn spawn(params: Option<&Value>) -> Conduct {
     match params.and_then(|params| params.get("command")) {
-        Some(Value::Array(_)) => SPAWNS,
+        Some(Value::Array(_)) => LONG_CHANGES,
         Some(_) | None => CHANGES,
     }
 }

@@ -96,8 +96,13 @@ impl Pusher {
     }
 
     fn send(&self, push: &Push) {
-        self.outbox.send(&Envelope { jsonrpc: "2.0", push });
+        send(push, &self.outbox);
     }
+}
+
+/// Sends a push.
+pub(crate) fn send(push: &Push, outbox: &Outbox) {
+    outbox.send(&Envelope { jsonrpc: "2.0", push });
 }
 
 /// A piece of a task's output.

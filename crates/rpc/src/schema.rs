@@ -4,8 +4,8 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-use crate::methods::{COMMANDS, METHODS};
-use crate::wire;
+use crate::methods::{COMMANDS, METHODS, PERMISSION};
+use crate::wire::{self, acp};
 
 /// The document: for each method its `params` and `result`, for each push its `params`, and what
 /// the handshake adds to LSP's.
@@ -21,6 +21,12 @@ pub(crate) fn document() -> Value {
         .iter()
         .map(|name| ((*name).to_owned(), json!({"params": push(name, &mut written)})))
         .collect();
+    let requests = json!({
+        PERMISSION: {
+            "params": of::<acp::RequestPermissionRequest>(&mut written),
+            "result": of::<acp::RequestPermissionResponse>(&mut read),
+        },
+    });
     let initialize = json!({
         "initializationOptions": of::<wire::InitializationOptions>(&mut read),
         "capabilities.experimental.meanwhile": of::<wire::Capability>(&mut written),
@@ -38,6 +44,7 @@ pub(crate) fn document() -> Value {
         "initialize": initialize,
         "methods": methods,
         "pushes": pushes,
+        "serverRequests": requests,
         "commands": COMMANDS,
         "errors": {"data": error_data, "codes": codes},
         "$defs": definitions,
@@ -95,6 +102,21 @@ fn method(name: &str, read: &mut SchemaGenerator, written: &mut SchemaGenerator)
         "task/subscribe" => (of::<wire::SubscribeParams>(read), of::<wire::Empty>(written)),
         "task/unsubscribe" => (of::<wire::UnsubscribeParams>(read), of::<wire::Empty>(written)),
         "task/remove" => (of::<wire::RemoveParams>(read), of::<wire::RemoveResult>(written)),
+        "session/new" => {
+            (of::<acp::NewSessionRequest>(read), of::<acp::NewSessionResponse>(written))
+        }
+        "session/load" => {
+            (of::<acp::LoadSessionRequest>(read), of::<acp::LoadSessionResponse>(written))
+        }
+        "session/list" => {
+            (of::<acp::ListSessionsRequest>(read), of::<acp::ListSessionsResponse>(written))
+        }
+        "session/prompt" => (of::<acp::PromptRequest>(read), of::<acp::PromptResponse>(written)),
+        "session/cancel" => (of::<acp::CancelNotification>(read), of::<wire::Empty>(written)),
+        "session/close" => {
+            (of::<acp::CloseSessionRequest>(read), of::<acp::CloseSessionResponse>(written))
+        }
+        "session/trace" => (of::<wire::TraceParams>(read), of::<wire::TraceResult>(written)),
         other => unreachable!("`{other}` is in the list of methods and has no schema"),
     };
     json!({"params": params, "result": result})
@@ -108,6 +130,10 @@ fn push(name: &str, generator: &mut SchemaGenerator) -> Value {
         "task/notified" => of::<wire::NotifiedPush>(generator),
         "task/exited" => of::<wire::ExitedPush>(generator),
         "tasks/changed" => of::<wire::Changed>(generator),
+        "session/update" => of::<acp::SessionNotification>(generator),
+        "session/turn" => of::<wire::TurnPush>(generator),
+        "session/retrying" => of::<wire::RetryingPush>(generator),
+        "session/traced" => of::<wire::TracedPush>(generator),
         other => unreachable!("`{other}` is in the list of pushes and has no schema"),
     }
 }

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use meanwhile_core::background::{Events, Lease};
+use meanwhile_core::background::Lease;
 use meanwhile_rpc::frame::Decoder;
 use meanwhile_rpc::message::{self, Id};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
@@ -27,12 +27,13 @@ use tokio::time::timeout;
 use tower_lsp::{ClientSocket, LspService, LspServiceBuilder};
 
 use crate::handlers::{
-    ack, check, drain, read, remove, spawn, stop, subscribe, unsubscribe, wait, write,
+    ack, check, drain, read, remove, session, spawn, stop, subscribe, unsubscribe, wait, write,
 };
 use crate::outbox::{Outbox, READ_ROOM};
 use crate::progress::Progresses;
 use crate::reply::Reply;
-use crate::session::{Server, Start};
+use crate::session::{Server, Start, Stream};
+use crate::sessions::Asks;
 use crate::{parent, push, transport};
 
 /// Requests that may wait at once; one more is refused and may be sent again (contract, section 5,
@@ -76,9 +77,9 @@ pub(crate) async fn serve(
     input: impl AsyncRead + Unpin,
     output: impl AsyncWrite + Send + Unpin + 'static,
 ) -> bool {
-    let (events, incoming_events) = mpsc::unbounded_channel();
-    let builder = LspService::build(|_| Server::new(start, events));
-    serve_with(register(builder), incoming_events, input, output).await
+    let (streams, incoming) = mpsc::unbounded_channel();
+    let builder = LspService::build(|_| Server::new(start, streams));
+    serve_with(register(builder), incoming, input, output).await
 }
 
 /// Routes the methods of the contract.
@@ -95,11 +96,18 @@ fn register(builder: LspServiceBuilder<Server>) -> LspServiceBuilder<Server> {
         .custom_method("task/subscribe", subscribe::run)
         .custom_method("task/unsubscribe", unsubscribe::run)
         .custom_method("task/remove", remove::run)
+        .custom_method("session/new", session::new::run)
+        .custom_method("session/load", session::load::run)
+        .custom_method("session/list", session::list::run)
+        .custom_method("session/prompt", session::prompt::run)
+        .custom_method("session/cancel", session::cancel::run)
+        .custom_method("session/close", session::close::run)
+        .custom_method("session/trace", session::trace::run)
 }
 
 async fn serve_with(
     builder: LspServiceBuilder<Server>,
-    incoming_events: mpsc::UnboundedReceiver<Events>,
+    incoming: mpsc::UnboundedReceiver<Stream>,
     input: impl AsyncRead + Unpin,
     output: impl AsyncWrite + Send + Unpin + 'static,
 ) -> bool {
@@ -114,6 +122,7 @@ async fn serve_with(
         _socket: socket,
         outbox,
         progresses: Progresses::default(),
+        asks: Asks::default(),
         requests: JoinSet::new(),
         owned,
         vital: vec![writer.id()],
@@ -123,7 +132,7 @@ async fn serve_with(
         waiting: Arc::new(Semaphore::new(WAITING_MAX)),
         busy: Arc::new(Semaphore::new(BUSY_MAX)),
         large: Arc::new(Semaphore::new(LARGE_MAX)),
-        incoming_events,
+        incoming,
         leases,
     };
     let end = connection.run(input).await;
@@ -138,6 +147,7 @@ struct Connection {
     _socket: ClientSocket,
     outbox: Outbox,
     progresses: Progresses,
+    asks: Asks,
     /// The requests that run; each returns its id once it has answered.
     requests: JoinSet<Id>,
     /// The other tasks of this connection.
@@ -152,7 +162,7 @@ struct Connection {
     waiting: Arc<Semaphore>,
     busy: Arc<Semaphore>,
     large: Arc<Semaphore>,
-    incoming_events: mpsc::UnboundedReceiver<Events>,
+    incoming: mpsc::UnboundedReceiver<Stream>,
     leases: mpsc::UnboundedReceiver<Lease>,
 }
 
@@ -221,11 +231,7 @@ impl Connection {
                 },
                 Some(done) = self.requests.join_next() => self.answered(done),
                 Some(lease) = self.leases.recv() => self.acknowledge(lease),
-                Some(events) = self.incoming_events.recv() => {
-                    let pusher = push::run(events, self.outbox.clone(), self.progresses.clone(), self.server().output_gate());
-                    let pusher = self.owned.spawn(async { pusher.await; Owned::Pusher });
-                    self.vital.push(pusher.id());
-                }
+                Some(stream) = self.incoming.recv() => self.follow(stream),
                 () = outbox.room(READ_ROOM), if self.held && !outbox.has_room(READ_ROOM) => {}
                 result = read, if may_read => match result {
                     Ok(1..) => {
@@ -282,6 +288,29 @@ impl Connection {
         self.outbox.has_room(READ_ROOM) && self.busy.available_permits() > 0
     }
 
+    /// Has a stream read to its end.
+    fn follow(&mut self, stream: Stream) {
+        let outbox = self.outbox.clone();
+        match stream {
+            Stream::Events(events) => {
+                let gate = self.server().output_gate();
+                let pusher = push::run(events, outbox, self.progresses.clone(), gate);
+                let pusher = self.owned.spawn(async {
+                    pusher.await;
+                    Owned::Pusher
+                });
+                self.vital.push(pusher.id());
+            }
+            Stream::Session(reading) => {
+                let reading = reading.run(outbox, self.asks.clone());
+                self.owned.spawn(async {
+                    reading.await;
+                    Owned::Other
+                });
+            }
+        }
+    }
+
     /// After the handshake: opens the store, and watches the client.
     fn begin(&mut self) {
         if let Some(pid) = self.server().parent() {
@@ -327,6 +356,12 @@ impl Connection {
     /// Lets what is under way come to its end, for less than half a second.
     async fn finish(&mut self, end: &End) {
         if *end != End::Output {
+            // What a session still says is told; what does not end in time goes on without us.
+            let sessions = self.server().sessions().clone();
+            self.owned.spawn(async move {
+                sessions.close().await;
+                Owned::Other
+            });
             // Those that still wait are not answered: nobody is there to ask again.
             let _ = timeout(LAST_ANSWERS, self.last_answers(end)).await;
         }

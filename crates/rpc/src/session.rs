@@ -4,13 +4,16 @@
 //! and succeeds where the state directory is not usable; whoever needs the store waits for it, and
 //! where it did not open tries again.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use meanwhile_core::Background;
+use meanwhile_core::agent::session::{self, Updates, Wake};
 use meanwhile_core::background::{Events, Options, Role, Settings};
 use tokio::sync::{OnceCell, RwLock, mpsc};
+use tokio::time::timeout;
 use tower_lsp::LanguageServer;
 use tower_lsp::jsonrpc::{Error, Result};
 use tower_lsp::ls_types::{
@@ -18,12 +21,17 @@ use tower_lsp::ls_types::{
     ServerCapabilities, ServerInfo,
 };
 
+use crate::agent::Setup;
 use crate::convert::from_wire::{self, Defaults};
 use crate::convert::{error, to_wire};
 use crate::handlers::{execute_command, params};
 use crate::methods::{COMMANDS, METHODS};
+use crate::sessions::{self, Open, Reading, Sessions};
 use crate::wire::{self, Push};
 use crate::workspace;
+
+/// How long sessions have to end their turns at `shutdown`.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 
 /// What the command line settles before the first byte is read.
 #[derive(Debug, Clone)]
@@ -32,6 +40,17 @@ pub(crate) struct Start {
     pub(crate) state_dir: std::result::Result<PathBuf, String>,
     /// Retention and size settings.
     pub(crate) settings: Settings,
+    /// What agent sessions are made with.
+    pub(crate) agent: Setup,
+}
+
+/// Something that a task of the serve loop is to read to its end.
+#[derive(Debug)]
+pub(crate) enum Stream {
+    /// The events of the workspace.
+    Events(Events),
+    /// The updates of an agent session.
+    Session(Box<Reading>),
 }
 
 /// The server of one connection. Cheap to clone.
@@ -43,8 +62,9 @@ struct Shared {
     start: Start,
     session: OnceLock<Session>,
     background: OnceCell<Background>,
-    /// Takes the events to the loop, which owns the pusher.
-    events: mpsc::UnboundedSender<Events>,
+    sessions: Sessions,
+    /// Takes what is to be read to the loop, which owns the readers.
+    streams: mpsc::UnboundedSender<Stream>,
     /// Held for reading by a subscription that is not answered yet, taken for writing before a push
     /// of output: the reply comes first.
     output_gate: Arc<RwLock<()>>,
@@ -64,12 +84,13 @@ struct Session {
 
 impl Server {
     /// A server before its handshake.
-    pub(crate) fn new(start: Start, events: mpsc::UnboundedSender<Events>) -> Self {
+    pub(crate) fn new(start: Start, streams: mpsc::UnboundedSender<Stream>) -> Self {
         Self(Arc::new(Shared {
             start,
             session: OnceLock::new(),
             background: OnceCell::new(),
-            events,
+            sessions: Sessions::default(),
+            streams,
             output_gate: Arc::default(),
             shut_down: AtomicBool::new(false),
         }))
@@ -91,6 +112,46 @@ impl Server {
     /// -32002 before the handshake.
     pub(crate) fn defaults(&self) -> Result<&Defaults> {
         self.session().map(|session| &session.defaults)
+    }
+
+    /// The workspace.
+    ///
+    /// # Errors
+    ///
+    /// -32002 before the handshake.
+    pub(crate) fn workspace(&self) -> Result<&Path> {
+        self.session().map(|session| session.workspace.as_path())
+    }
+
+    /// The agent sessions that are open on this connection.
+    pub(crate) fn sessions(&self) -> &Sessions {
+        &self.0.sessions
+    }
+
+    /// What a new or loaded session is made with. The model is looked for now.
+    ///
+    /// # Errors
+    ///
+    /// 1006: there is no model.
+    pub(crate) async fn session_options(&self, wake: Option<Wake>) -> Result<session::Options> {
+        let setup = &self.0.start.agent;
+        let provider = setup.provider().await.map_err(|error| error::no_model(&error))?;
+        let mut options = setup.options(provider, true);
+        options.settings.wake = wake.unwrap_or(options.settings.wake);
+        Ok(options)
+    }
+
+    /// Takes a session in. A task of the loop tells the client what it says.
+    pub(crate) fn take_in(
+        &self,
+        session: session::Session,
+        updates: Updates,
+        start: sessions::Start,
+    ) -> Open {
+        let (open, reading) = self.0.sessions.open(session, updates, start);
+        // The loop does not listen any more only when it is ending.
+        let _ = self.0.streams.send(Stream::Session(Box::new(reading)));
+        open
     }
 
     /// Whether the client shows progress that we begin.
@@ -137,7 +198,7 @@ impl Server {
         let (background, events) =
             Background::open(options).await.map_err(|error| error::from_core(&error))?;
         // The loop does not listen any more only when it is ending.
-        let _ = self.0.events.send(events);
+        let _ = self.0.streams.send(Stream::Events(events));
         Ok(background)
     }
 }
@@ -168,6 +229,9 @@ impl LanguageServer for Server {
     }
 
     async fn shutdown(&self) -> Result<()> {
+        // A turn that runs is ended by whoever asked for it, not by a death in the middle; but a
+        // command in the foreground may take its time, and can be found again.
+        let _ = timeout(LAST_WORDS, self.0.sessions.close()).await;
         self.0.shut_down.store(true, Ordering::Relaxed);
         Ok(())
     }

@@ -9,6 +9,7 @@ mod initialize;
 mod method;
 mod object;
 mod push;
+mod session;
 
 pub(crate) use error::{Code, ErrorData};
 pub(crate) use initialize::{Capability, InitializationOptions, Limits};
@@ -25,6 +26,14 @@ pub(crate) use object::{
 pub(crate) use push::{
     Changed, ExitedPush, NotifiedPush, OutputPush, ProgressPush, ProgressToken, Push, StartedPush,
 };
+
+pub(crate) use session::{
+    RetryingPush, TraceEvent, TraceFact, TraceParams, TraceResult, TraceTask, TracedPush,
+    TurnOrigin, TurnPush, TurnState,
+};
+
+/// The shapes of the Agent Client Protocol, version 1.
+pub(crate) use agent_client_protocol_schema::v1 as acp;
 
 /// The version of the contract these types speak.
 pub(crate) const PROTOCOL_VERSION: u32 = 1;

@@ -39,6 +39,8 @@ pub(super) struct Wire {
     pub(super) news: Condvar,
     stalled: Mutex<bool>,
     go_on: Condvar,
+    /// What the client answers to the daemon's requests, by method; `None`: not by itself.
+    answers: Mutex<HashMap<String, Option<Value>>>,
 }
 
 /// The messages so far, with the ways to find some of them fast.
@@ -118,6 +120,7 @@ impl Daemon {
             news: Condvar::new(),
             stalled: Mutex::new(false),
             go_on: Condvar::new(),
+            answers: Mutex::default(),
         });
         let stderr = Arc::new(Mutex::new(String::new()));
         let mut errors = child.stderr.take().expect("stderr is piped");
@@ -167,6 +170,13 @@ impl Daemon {
     /// What it has written to stderr.
     pub(crate) fn stderr(&self) -> String {
         self.stderr.lock().expect("nobody panics while holding stderr").clone()
+    }
+
+    /// What the client answers to requests of this method from now on; `None`: the test answers.
+    /// Unless told it is null.
+    pub(crate) fn answers(&self, method: &str, result: Option<Value>) {
+        let mut answers = self.wire.answers.lock().expect("nobody panics while answering");
+        answers.insert(method.to_owned(), result);
     }
 
     /// Stops reading what the daemon sends, or goes on.
@@ -251,12 +261,15 @@ fn pump(wire: &Arc<Wire>, stdout: impl Read) {
     let end = loop {
         match read_frame(&mut stdout) {
             Ok(Some(message)) => {
-                let asks = message.get("method").is_some() && message.get("id").is_some();
                 let id = message["id"].clone();
+                let answer = message["method"].as_str().filter(|_| !id.is_null()).map(|method| {
+                    let answers = wire.answers.lock().expect("nobody panics while answering");
+                    answers.get(method).cloned().unwrap_or(Some(Value::Null))
+                });
                 wire.record(Direction::Received, message);
-                if asks {
+                if let Some(Some(result)) = answer {
                     // The daemon may be ending: then nobody wants the answer.
-                    let _sent = wire.send(json!({ "jsonrpc": "2.0", "id": id, "result": null }));
+                    let _sent = wire.send(json!({ "jsonrpc": "2.0", "id": id, "result": result }));
                 }
             }
             Ok(None) => break Ok(()),

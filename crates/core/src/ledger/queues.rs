@@ -235,7 +235,7 @@ pub(super) const WAITING: &str = concat!(
      ORDER BY n.seq LIMIT ?3"
 );
 
-fn end_dead_leases(
+pub(super) fn end_dead_leases(
     tx: &Transaction<'_>,
     workspace: &Path,
     queue: &str,
@@ -267,7 +267,11 @@ fn end_dead_leases(
 
 /// How many notifications of a queue wait and are not leased. Two counts, each answered by an index;
 /// few rows are leased at any time.
-fn free(tx: &Transaction<'_>, workspace: &Path, queue: &str) -> Result<i64, LedgerError> {
+pub(super) fn free(
+    tx: &Transaction<'_>,
+    workspace: &Path,
+    queue: &str,
+) -> Result<i64, LedgerError> {
     let free = tx
         .prepare_cached(
             "SELECT
@@ -293,10 +297,10 @@ fn lease(tx: &Transaction<'_>, rows: &[i64], holder: &str) -> Result<LeaseToken,
 }
 
 /// A notification to be acknowledged.
-struct Waiting {
-    n: i64,
-    task: i64,
-    is_end: bool,
+pub(super) struct Waiting {
+    pub(super) n: i64,
+    pub(super) task: i64,
+    pub(super) is_end: bool,
 }
 
 fn rows(
@@ -316,7 +320,7 @@ fn rows(
 
 /// Acknowledges notifications; an end also says so in its task. What was only kept for them goes:
 /// the text of a match (its key stays, so that it is not told again), and tasks removed before.
-fn acknowledge(
+pub(super) fn acknowledge(
     tx: &Transaction<'_>,
     rows: &[Waiting],
     by: DeliveredBy,

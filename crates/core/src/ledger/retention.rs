@@ -125,8 +125,23 @@ fn retire(tx: &Transaction<'_>, row: i64) -> Result<(), LedgerError> {
     bury_if_told(tx, row)
 }
 
-/// Deletes a removed task once none of its notifications waits, and remembers its id.
+/// Deletes a removed task once none of its notifications waits, and remembers its id. One of an
+/// agent's session stays hidden, without the text of its output: the session's timeline tells of it.
 pub(super) fn bury_if_told(tx: &Transaction<'_>, row: i64) -> Result<(), LedgerError> {
+    let in_session: bool = tx
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM tasks t JOIN sessions s ON s.id = t.queue
+               AND s.workspace = t.workspace WHERE t.id = ?1 AND t.removed = 1)",
+        )?
+        .query_row([row], |found| found.get(0))?;
+    if in_session {
+        tx.prepare_cached(
+            "UPDATE notifications SET head = '', tail = '', line = ''
+             WHERE task = ?1 AND acked_at IS NOT NULL",
+        )?
+        .execute([row])?;
+        return Ok(());
+    }
     let buried = tx
         .prepare_cached(
             "DELETE FROM tasks WHERE id = ?1 AND removed = 1 AND NOT EXISTS (

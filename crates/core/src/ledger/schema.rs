@@ -8,7 +8,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::LedgerError;
 
 /// Each entry takes a file from the version of its index to the next.
-const MIGRATIONS: &[&str] = &[VERSION_1];
+const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2];
 
 /// The version this program writes.
 pub(super) const VERSION: usize = MIGRATIONS.len();
@@ -122,6 +122,48 @@ CREATE INDEX durations_command ON durations (workspace, command, n);
 CREATE TABLE gone (
   n INTEGER PRIMARY KEY,
   task INTEGER NOT NULL UNIQUE
+) STRICT;
+";
+
+/// The agent's sessions. What a session said is a row of `messages` each, as JSON, and never changed;
+/// `fresh` marks one from which the model's history begins anew. What happened is a row of `trace`
+/// each, as JSON; `task` is set where the fact is about one, so that these are found without reading
+/// the rest. The row id of both is the session's number in the upper and the row's own in the lower
+/// 32 bits, which makes a session's rows neighbours and spares an index.
+///
+/// `holder` is the bell of the process that has the session open, as in leases. `rules` are the
+/// permissions a person chose to be remembered.
+const VERSION_2: &str = "
+CREATE TABLE sessions (
+  n INTEGER PRIMARY KEY AUTOINCREMENT,
+  id TEXT NOT NULL UNIQUE,
+  workspace BLOB NOT NULL,
+  title TEXT,
+  model TEXT NOT NULL,
+  created_at INTEGER NOT NULL,
+  holder TEXT,
+  holder_pid INTEGER
+) STRICT;
+
+CREATE TABLE messages (
+  id INTEGER PRIMARY KEY,
+  at INTEGER NOT NULL,
+  fresh INTEGER NOT NULL DEFAULT 0,
+  body TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE trace (
+  id INTEGER PRIMARY KEY,
+  at INTEGER NOT NULL,
+  task INTEGER,
+  fact TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE rules (
+  n INTEGER PRIMARY KEY,
+  workspace BLOB NOT NULL,
+  rule TEXT NOT NULL,
+  UNIQUE (workspace, rule)
 ) STRICT;
 ";
 

@@ -9,6 +9,7 @@ use crate::task::{Actor, Delivered, DeliveredBy, Exit, NotificationKind, Outcome
 mod file;
 mod model;
 mod racing;
+mod sessions;
 
 const HERE: &str = "/w";
 const HOLDER: &str = "me";

@@ -44,6 +44,10 @@ pub(crate) enum Command {
     Stop(Stop),
     Drain(Drain),
     Serve(Serve),
+    Run(Run),
+    Chat(Chat),
+    Sessions(Sessions),
+    Demo(Demo),
     /// Print the JSON Schema of the protocol.
     Schema,
     Doctor(Doctor),
@@ -157,6 +161,9 @@ pub(crate) struct Wait {
 /// Returns when all of them are gone. A process that does not end by itself within the grace is
 /// killed.
 #[derive(Debug, Args)]
+#[command(
+    override_usage = "meanwhile stop [OPTIONS] <ID>...\n       meanwhile stop [OPTIONS] --all"
+)]
 pub(crate) struct Stop {
     /// Stop every running task of the workspace.
     #[arg(long, conflicts_with = "ids")]
@@ -205,6 +212,91 @@ pub(crate) struct Serve {
     /// Speak on standard input and output, which is the only way there is.
     #[arg(long)]
     pub(crate) stdio: bool,
+}
+
+/// Have the agent do something, and end when it is done.
+///
+/// The agent works in this directory with the model of MEANWHILE_MODEL. What it says goes to
+/// standard output, what it does to standard error. Nobody is asked: what no rule allows is denied,
+/// and the agent is told why. Exits with 0 if the agent finished.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  meanwhile run 'why does the build fail?'\n  \
+    meanwhile run --allow 'bash cargo test' 'make the tests pass'\n  \
+    git diff | meanwhile run -\n\nMEANWHILE_MODEL is anthropic/NAME with ANTHROPIC_API_KEY, \
+    openai/NAME with OPENAI_API_KEY or\nOPENAI_BASE_URL, or script/PATH.")]
+pub(crate) struct Run {
+    #[command(flatten)]
+    pub(crate) agent: AgentFlags,
+    /// What to do about background tasks once the agent has said its last word.
+    #[arg(long, value_name = "POLICY", default_value = "wait")]
+    pub(crate) at_end: AtEnd,
+    /// Print JSON lines: the session, what happens as the daemon's pushes, and the result.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// What is to be done; `-` reads it from standard input.
+    #[arg(value_name = "PROMPT")]
+    pub(crate) prompt: Vec<String>,
+}
+
+/// What becomes of background tasks at the end of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AtEnd {
+    /// Wait for them, and let the agent hear how they ended.
+    Wait,
+    /// Stop them.
+    Stop,
+    /// Leave them running; their results wait in the session.
+    Detach,
+}
+
+/// Talk with the agent.
+///
+/// A task that ends while nobody types wakes the agent by itself. Ctrl-C ends the turn that runs,
+/// never a task; Ctrl-D leaves, and tasks go on.
+#[derive(Debug, Args)]
+pub(crate) struct Chat {
+    #[command(flatten)]
+    pub(crate) agent: AgentFlags,
+}
+
+/// What `run` and `chat` have in common.
+#[derive(Debug, Args)]
+pub(crate) struct AgentFlags {
+    /// The model [default: MEANWHILE_MODEL].
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) model: Option<String>,
+    /// Allow what fits this rule: a tool, and the words a command begins with (may be given several
+    /// times).
+    #[arg(long, value_name = "RULE")]
+    pub(crate) allow: Vec<String>,
+    /// Deny what fits this rule (may be given several times).
+    #[arg(long, value_name = "RULE")]
+    pub(crate) deny: Vec<String>,
+    /// Go on with a session: the beginning of its name, or `last`.
+    #[arg(long, value_name = "ID")]
+    pub(crate) resume: Option<String>,
+}
+
+/// List the sessions of the workspace, newest first.
+#[derive(Debug, Args)]
+pub(crate) struct Sessions {
+    /// List so many at most.
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 20)]
+    pub(crate) limit: u32,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Watch background work happen: a scripted model, real commands, no key and no network.
+///
+/// Runs in the current directory and only reads it. On a terminal the lanes move: the agent's turns,
+/// the tasks beside them, the queue, and the point where results enter the next model call.
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Follow this script instead of the built-in one.
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
+    pub(crate) script: Option<PathBuf>,
 }
 
 /// Check that this machine has what background work needs.

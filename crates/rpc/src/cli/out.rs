@@ -105,6 +105,11 @@ fn wants_colour(stream: &impl anstream::stream::RawStream) -> bool {
     !matches!(AutoStream::choice(stream), ColorChoice::Never)
 }
 
+/// Whether standard output is a terminal that wants colours.
+pub(crate) fn stdout_colour() -> bool {
+    wants_colour(&io::stdout())
+}
+
 /// Whether standard error is a terminal that wants colours.
 pub(crate) fn stderr_colour() -> bool {
     wants_colour(&io::stderr())

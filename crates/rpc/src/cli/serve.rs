@@ -7,6 +7,7 @@ use meanwhile_core::background::Settings;
 
 use super::args;
 use super::failure::{Failure, reason};
+use crate::agent::Setup;
 use crate::session::Start;
 use crate::{config, serve, state_dir};
 
@@ -21,10 +22,18 @@ pub(crate) fn run(workspace: Option<&Path>, args: &args::Serve) -> Result<ExitCo
         })?;
     }
     let start = match config::load() {
-        Ok(config) => Start { state_dir: state_dir::find(), settings: config.store },
+        Ok(config) => Start {
+            state_dir: state_dir::find(),
+            agent: Setup::of(&config).with_environment(),
+            settings: config.store,
+        },
         // As with a state directory that cannot be used: the handshake works, and each request
         // tells the client what is wrong, where a person sees it.
-        Err(error) => Start { state_dir: Err(error.to_string()), settings: Settings::default() },
+        Err(error) => Start {
+            state_dir: Err(error.to_string()),
+            settings: Settings::default(),
+            agent: Setup::default(),
+        },
     };
     serve::run(start).map_err(|error| {
         Failure::new(format!("cannot use standard input and output: {}", reason(&error)))

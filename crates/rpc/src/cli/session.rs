@@ -1,7 +1,8 @@
 //! One command's hold on the store.
 //!
 //! Owns the runtime, the background manager's handle and the writer for as long as a command runs.
-//! A command is a visitor: it never attaches to the workspace, and no daemon has to be there.
+//! A command is a visitor: it never attaches to the workspace, and no daemon has to be there. Only one
+//! that holds an agent stays attached, as a daemon does.
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -20,11 +21,11 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    async fn open(workspace: Option<&Path>) -> Result<Self, Failure> {
+    async fn open(workspace: Option<&Path>, role: Role) -> Result<Self, Failure> {
         let options = Options {
             state_dir: state_dir::find().map_err(Failure::new)?,
             workspace: self::workspace(workspace)?,
-            role: Role::Visitor,
+            role,
             settings: config::load()?.store,
         };
         let (background, events) = Background::open(options).await?;
@@ -37,12 +38,27 @@ pub(crate) fn run<F>(workspace: Option<PathBuf>, command: F) -> Result<u8, Failu
 where
     F: AsyncFnOnce(&mut Session) -> Result<u8, Failure>,
 {
+    run_as(Role::Visitor, workspace, command)
+}
+
+/// The same for a command that holds an agent: while it stays, no task of the workspace lingers.
+pub(crate) fn stay<F>(workspace: Option<PathBuf>, command: F) -> Result<u8, Failure>
+where
+    F: AsyncFnOnce(&mut Session) -> Result<u8, Failure>,
+{
+    run_as(Role::Daemon, workspace, command)
+}
+
+fn run_as<F>(role: Role, workspace: Option<PathBuf>, command: F) -> Result<u8, Failure>
+where
+    F: AsyncFnOnce(&mut Session) -> Result<u8, Failure>,
+{
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::new(format!("cannot start the runtime: {}", reason(&error))))?;
     let result = runtime.block_on(async {
-        let mut session = Session::open(workspace.as_deref()).await?;
+        let mut session = Session::open(workspace.as_deref(), role).await?;
         let result = command(&mut session).await;
         let flushed = session.out.flush();
         session.background.close().await;

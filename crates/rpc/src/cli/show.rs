@@ -5,10 +5,11 @@
 use std::time::Duration;
 
 use anstyle::Style;
-use meanwhile_core::task::{Actor, Cause, End, Exit, Outcome, State, Task, Timestamp};
+use meanwhile_core::task::{Cause, End, Exit, Outcome, State, Task, Timestamp};
+
+pub(crate) use meanwhile_core::words::{actor, exit, one_line, thousands};
 
 use super::out::style;
-use crate::convert::signal;
 
 /// A length of time in at most two units: `0.4s`, `38s`, `1m 32s`, `2h 5m`, `3d 4h`.
 pub(crate) fn elapsed(time: Duration) -> String {
@@ -29,12 +30,6 @@ pub(crate) fn elapsed(time: Duration) -> String {
     }
 }
 
-/// A length of time in seconds, as the agent's notices have it: `92.4s`.
-pub(crate) fn seconds(time: Duration) -> String {
-    let tenths = time.as_millis() / 100;
-    format!("{}.{}s", tenths / 10, tenths % 10)
-}
-
 /// A number of bytes: `0 B`, `1.5 KiB`, `12 MiB`.
 pub(crate) fn bytes(count: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
@@ -51,63 +46,6 @@ pub(crate) fn bytes(count: u64) -> String {
     match value {
         ..9.95 => format!("{value:.1} {}", UNITS[unit]),
         _ => format!("{value:.0} {}", UNITS[unit]),
-    }
-}
-
-/// A number with its thousands apart, as the contract's notices have it: `1 204`.
-pub(crate) fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() * 4 / 3);
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(' ');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// Text on one line, with nothing in it that moves a cursor or changes a colour.
-pub(crate) fn one_line(text: &str) -> String {
-    let mut line = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_whitespace() {
-            if !line.ends_with(' ') && !line.is_empty() {
-                line.push(' ');
-            }
-        } else if c.is_control() || is_invisible(c) {
-            line.push('\u{fffd}');
-        } else {
-            line.push(c);
-        }
-    }
-    line.truncate(line.trim_end().len());
-    line
-}
-
-/// Format characters that reorder or hide what is around them (Unicode, bidirectional controls).
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
-}
-
-/// The kernel's word: `exit 1`, `SIGKILL`, `no exit status`.
-pub(crate) fn exit(exit: Exit) -> String {
-    match exit {
-        Exit::Code(code) => format!("exit {code}"),
-        Exit::Signal(number) => signal::name(number),
-        Exit::Unknown => "no exit status".to_owned(),
-    }
-}
-
-/// Who ended a task or asks for its end.
-pub(crate) fn actor(actor: Actor) -> &'static str {
-    match actor {
-        Actor::Client => "client",
-        Actor::Agent => "agent",
-        Actor::Deadline => "deadline",
-        Actor::Linger => "linger time",
-        Actor::Limit => "limit",
-        Actor::Daemon => "daemon",
     }
 }
 
@@ -210,7 +148,6 @@ mod tests {
         check(7_500_000, "2h 5m");
         check(86_400_000, "1d");
         check(273_600_000, "3d 4h");
-        assert_eq!(seconds(Duration::from_millis(92_449)), "92.4s");
     }
 
     #[test]

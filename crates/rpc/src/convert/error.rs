@@ -3,6 +3,7 @@
 use std::fmt::Display;
 
 use meanwhile_core::Error;
+use meanwhile_core::agent::{ConfigError, session};
 use tower_lsp::jsonrpc::{self, ErrorCode};
 
 use crate::wire::{Code, ErrorData};
@@ -29,6 +30,42 @@ pub(crate) fn from_core(error: &Error) -> jsonrpc::Error {
         }
     };
     build(message, &data)
+}
+
+/// An error of an agent session.
+pub(crate) fn from_session(error: &session::Error) -> jsonrpc::Error {
+    match error {
+        session::Error::Unknown(_) | session::Error::Closed(_) => invalid("sessionId", error),
+        session::Error::EmptyPrompt => invalid("prompt", error),
+        session::Error::Busy { .. } => {
+            let data = ErrorData {
+                limit: Some("sessionHolders".to_owned()),
+                retryable: Some(true),
+                ..ErrorData::of(Code::LimitReached)
+            };
+            build(error.to_string(), &data)
+        }
+        session::Error::Core(error) => from_core(error),
+    }
+}
+
+/// There is no model to talk to. The text says what to set.
+pub(crate) fn no_model(error: &ConfigError) -> jsonrpc::Error {
+    let message = match error {
+        ConfigError::NoModel(_) => error.to_string(),
+        ConfigError::BadModel(_)
+        | ConfigError::NoKey { .. }
+        | ConfigError::Http { .. }
+        | ConfigError::Script(_) => {
+            format!("no model: {error}; `meanwhile demo` and background tasks work without a model")
+        }
+    };
+    build(message, &ErrorData::of(Code::NoModel))
+}
+
+/// A turn that could not go on because the model could not be asked.
+pub(crate) fn model_failed(why: String) -> jsonrpc::Error {
+    build(why, &ErrorData::of(Code::ModelFailed))
 }
 
 /// Characters of a field's name in an error. Names are the caller's and may be anything.

@@ -2,18 +2,7 @@
 
 use nix::sys::signal::Signal;
 
-/// The name of a signal: `SIGKILL`, `SIGRTMIN+3`; a number no kernel of ours sends is shown as it is.
-pub(crate) fn name(number: i32) -> String {
-    if let Ok(signal) = Signal::try_from(number) {
-        return signal.as_str().to_owned();
-    }
-    let first = libc::SIGRTMIN();
-    match number - first {
-        0 => "SIGRTMIN".to_owned(),
-        n if n > 0 && number <= libc::SIGRTMAX() => format!("SIGRTMIN+{n}"),
-        _ => format!("signal {number}"),
-    }
-}
+pub(crate) use meanwhile_core::words::signal as name;
 
 /// The number of a signal by its name, with or without `SIG`.
 pub(crate) fn number(name: &str) -> Option<i32> {

@@ -61,6 +61,7 @@ fn explain(path: String, said: &str) -> (String, String) {
         ("expected u16", "expected an integer from 0 to 65535"),
         ("expected struct PtyParam", "expected an object with `rows` and `cols`"),
         ("expected struct WatchParam", "expected an object with `pattern`"),
+        ("expected internally tagged enum ContentBlock", "expected an object with a `type`"),
         ("expected string or map", "expected a string"),
         ("expected a sequence", "expected an array"),
         ("expected a map", "expected an object"),

@@ -9,7 +9,7 @@ use tower_service::Service as _;
 
 use super::{Connection, End, Owned, WAITING_MAX};
 use crate::convert::error;
-use crate::handlers::stop;
+use crate::handlers::{session, stop};
 use crate::methods::{self, Conduct};
 use crate::outbox::READ_ROOM;
 use crate::reply::{self, Reply, explain};
@@ -22,7 +22,8 @@ impl Connection {
             Message::Request { id, method, params } => self.request(id, method, params).await,
             Message::Notification { method, params } => return self.notification(&method, params),
             Message::Response { id: Some(Id::Text(id)), outcome } => {
-                if !self.progresses.created(&id, outcome.is_ok(), &self.outbox) {
+                let asked = self.asks.answered(&id, &outcome);
+                if !asked && !self.progresses.created(&id, outcome.is_ok(), &self.outbox) {
                     tracing::warn!(id, "a response to no request of ours");
                 }
             }
@@ -105,6 +106,7 @@ impl Connection {
             "exit" => return Some(End::Exit),
             "$/cancelRequest" => self.cancel(params.as_ref()),
             "window/workDoneProgress/cancel" => self.cancel_progress(params),
+            "session/cancel" => self.cancel_turn(params),
             _ => {
                 let call = self.service.call(request(method.to_owned(), params, None));
                 self.owned.spawn(async {
@@ -151,6 +153,18 @@ impl Connection {
         self.owned.spawn(async move {
             if let Err(error) = stop::whole(&server, task, "its progress was cancelled").await {
                 tracing::warn!(%task, %error, "cannot stop a task whose progress was cancelled");
+            }
+            Owned::Other
+        });
+    }
+
+    /// Ends the turn of a session that the client cancelled.
+    fn cancel_turn(&mut self, params: Option<Value>) {
+        let server = self.server().clone();
+        let params = params.unwrap_or_else(|| Value::Object(Map::new()));
+        self.owned.spawn(async move {
+            if let Err(error) = session::cancel::run(&server, params).await {
+                tracing::warn!(%error, "cannot cancel a turn");
             }
             Owned::Other
         });

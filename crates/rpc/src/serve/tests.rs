@@ -33,6 +33,7 @@ impl Client {
         let start = Start {
             state_dir: Err("there is none in this test".to_owned()),
             settings: Settings::default(),
+            agent: crate::agent::Setup::default(),
         };
         let (events, incoming_events) = mpsc::unbounded_channel();
         let builder = register(prepare(LspService::build(|_| Server::new(start, events))));
@@ -125,8 +126,8 @@ async fn the_handshake_is_that_of_the_contract() {
     );
     let ours = &capabilities["experimental"]["meanwhile"];
     assert_eq!(ours["protocolVersion"], 1);
-    assert_eq!(ours["methods"].as_array().unwrap().len(), 11);
-    assert_eq!(ours["notifications"].as_array().unwrap().len(), 6);
+    assert_eq!(ours["methods"].as_array().unwrap().len(), 18);
+    assert_eq!(ours["notifications"].as_array().unwrap().len(), 10);
     assert_eq!(ours["limits"]["messageBytes"], 16 << 20);
     assert_eq!(ours["limits"]["waitingRequests"], 1_024);
     is_error(&client.ask("initialize", json!({})).await, json!("initialize"), -32600);

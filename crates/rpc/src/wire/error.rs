@@ -21,6 +21,8 @@ pub(crate) enum Code {
     NoModel,
     /// A permission was denied.
     PermissionDenied,
+    /// The model could not be asked; the prompt stays in the session.
+    ModelFailed,
     /// A parameter cannot be used; `field` names it.
     InvalidParams,
     /// The server has as many waiting requests as it takes; the same request may succeed later.
@@ -29,7 +31,7 @@ pub(crate) enum Code {
 
 impl Code {
     /// Every code.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::UnknownTask,
         Self::SpawnFailed,
         Self::LimitReached,
@@ -37,6 +39,7 @@ impl Code {
         Self::StoreUnavailable,
         Self::NoModel,
         Self::PermissionDenied,
+        Self::ModelFailed,
         Self::InvalidParams,
         Self::ServerOverloaded,
     ];
@@ -51,6 +54,7 @@ impl Code {
             Self::StoreUnavailable => 1005,
             Self::NoModel => 1006,
             Self::PermissionDenied => 1007,
+            Self::ModelFailed => 1008,
             Self::InvalidParams => -32602,
             Self::ServerOverloaded => -32000,
         }

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Encoding, INTEGER_MAX, Notification, Task};
+use super::{Encoding, INTEGER_MAX, Notification, RetryingPush, Task, TracedPush, TurnPush, acp};
 
 /// A push, written as a JSON-RPC notification: its method, and its parameters as they are.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "method", content = "params")]
 pub(crate) enum Push {
     /// The leader runs.
@@ -29,17 +29,33 @@ pub(crate) enum Push {
     /// What runs and what waits to be drained.
     #[serde(rename = "tasks/changed")]
     Changed(Changed),
+    /// Something happened in an agent session.
+    #[serde(rename = "session/update")]
+    Session(Box<acp::SessionNotification>),
+    /// A turn of a session began or ended.
+    #[serde(rename = "session/turn")]
+    Turn(TurnPush),
+    /// A model call failed and is made again.
+    #[serde(rename = "session/retrying")]
+    Retrying(RetryingPush),
+    /// A fact for a session's timeline.
+    #[serde(rename = "session/traced")]
+    Traced(TracedPush),
 }
 
 impl Push {
     /// The methods, in the order of the contract.
-    pub(crate) const METHODS: [&'static str; 6] = [
+    pub(crate) const METHODS: [&'static str; 10] = [
         "task/started",
         "task/output",
         "task/progress",
         "task/notified",
         "task/exited",
         "tasks/changed",
+        "session/update",
+        "session/turn",
+        "session/retrying",
+        "session/traced",
     ];
 }
 

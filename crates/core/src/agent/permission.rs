@@ -1,0 +1,192 @@
+//! What the agent may do without asking, what it has to ask for, and what it may not do.
+//!
+//! Owns the rules and their judgement. Asks nobody itself, and reads no file of a workspace: a
+//! checked-out repository must not give itself rights (contract, section 8).
+//!
+//! A call is taken apart into everything it touches, a line of shell into each command it would run
+//! and each file it names; each part is judged by itself and the strictest decides. What cannot be
+//! taken apart is asked.
+
+mod command;
+mod files;
+mod git;
+mod known;
+mod paths;
+mod rule;
+mod shell;
+mod suggest;
+mod wrap;
+
+use std::path::{Path, PathBuf};
+
+pub use rule::BadRule;
+
+use self::command::Lines;
+use self::files::Files;
+use self::paths::Places;
+use super::tools::{Access, Intent};
+
+/// What is to be done with a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Run it.
+    Allow,
+    /// Ask the person.
+    Ask {
+        /// Why, for the person: `rm -rf b` has no rule.
+        why: String,
+        /// The rules that "always" would add, so that this call and its like are not asked again.
+        /// Empty: it has to be asked every time.
+        always: Vec<Rule>,
+    },
+    /// Don't run it.
+    Deny {
+        /// Why, for the model.
+        why: String,
+    },
+}
+
+/// What a rule says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// Run without asking.
+    Allow,
+    /// Ask each time.
+    Ask,
+    /// Never.
+    Deny,
+}
+
+/// One rule: `allow bash git status`, `deny write_file`, `ask read ../`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// What it says.
+    pub effect: Effect,
+    /// Which tool: its name, or `*`, or `read` and `write` for files, whichever tool or command
+    /// touches them. `bash` and `background_run` are one: the same rule holds in the foreground and
+    /// in the background.
+    pub tool: String,
+    /// For commands, the words a command must begin with; for files, the path it must lie in. `None`:
+    /// any.
+    pub prefix: Option<String>,
+}
+
+/// The rules in force: those of the settings, then those remembered, then the built-in ones.
+#[derive(Debug, Clone, Default)]
+pub struct Rules {
+    rules: Vec<Rule>,
+    home: Option<PathBuf>,
+}
+
+/// What one part of a call comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Standing {
+    /// It may be.
+    Allow,
+    /// Nothing allows it: to be asked, unless a rule for the whole allows it.
+    Unruled {
+        /// Why.
+        why: String,
+        /// The rule that would allow it from now on.
+        always: Option<Rule>,
+    },
+    /// A rule holds it back: to be asked each time.
+    Held {
+        /// Why.
+        why: String,
+    },
+    /// A rule forbids it.
+    Denied {
+        /// Why.
+        why: String,
+    },
+}
+
+impl Rules {
+    /// These rules and the built-in ones. Of the rules that fit, `deny` wins over `ask`, and `ask`
+    /// over `allow`; nothing fits: reads in the workspace are allowed, all else is asked.
+    pub fn new(rules: Vec<Rule>) -> Self {
+        Self { rules, home: std::env::var_os("HOME").map(PathBuf::from) }
+    }
+
+    /// Adds a rule, as a person's "always" does.
+    pub fn add(&mut self, rule: Rule) {
+        if !self.rules.contains(&rule) {
+            self.rules.push(rule);
+        }
+    }
+
+    /// Judges a call by everything it touches; the strictest part decides. Looks at the names of
+    /// files and at links, which may block for as long as the disk does.
+    pub fn judge(&self, intent: &Intent, workspace: &Path) -> Verdict {
+        let places = Places::new(workspace, self.home.as_deref());
+        let mut found = self.tool(intent);
+        for access in &intent.access {
+            match access {
+                Access::Command { line, cwd } => {
+                    found.push(files::judge(&self.rules, &places, "", Files::Read, cwd));
+                    found.extend(Lines::new(&self.rules, &places, cwd).line(line));
+                }
+                Access::Read(path) => {
+                    found.push(files::judge(&self.rules, &places, intent.tool, Files::Read, path));
+                }
+                Access::Write(path) => {
+                    found.push(files::judge(&self.rules, &places, intent.tool, Files::Write, path));
+                }
+                // What a session started it may steer.
+                Access::Task(_) => {}
+            }
+        }
+        strictest(found)
+    }
+
+    /// What rules say of a tool by its name alone, where no part of the call is judged by it.
+    fn tool(&self, intent: &Intent) -> Vec<Standing> {
+        let is_judged = |access: &Access| match access {
+            Access::Command { .. } | Access::Read(_) | Access::Write(_) => true,
+            Access::Task(_) => false,
+        };
+        if intent.access.iter().any(is_judged) {
+            return Vec::new();
+        }
+        let about =
+            |rule: &&Rule| rule.prefix.is_none() && (rule.tool == "*" || rule.tool == intent.tool);
+        let standing = |rule: &Rule| match rule.effect {
+            Effect::Allow => Standing::Allow,
+            Effect::Ask => Standing::Held { why: format!("it falls under the rule `{rule}`") },
+            Effect::Deny => Standing::Denied { why: format!("the rule `{rule}` forbids it") },
+        };
+        self.rules.iter().filter(about).map(standing).collect()
+    }
+}
+
+/// What the parts of a call come to together.
+fn strictest(found: Vec<Standing>) -> Verdict {
+    let (mut reasons, mut always, mut every_time) = (Vec::new(), Vec::new(), false);
+    for standing in found {
+        match standing {
+            Standing::Allow => {}
+            Standing::Denied { why } => return Verdict::Deny { why },
+            Standing::Held { why } => {
+                every_time = true;
+                reasons.push(why);
+            }
+            Standing::Unruled { why, always: rule } => {
+                every_time |= rule.is_none();
+                always.extend(rule.filter(|rule| !always.contains(rule)));
+                reasons.push(why);
+            }
+        }
+    }
+    reasons.dedup();
+    if reasons.is_empty() {
+        return Verdict::Allow;
+    }
+    if every_time {
+        always.clear();
+    }
+    Verdict::Ask { why: reasons.join("; "), always }
+}
+
+#[cfg(test)]
+mod tests;

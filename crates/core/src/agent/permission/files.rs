@@ -1,0 +1,134 @@
+//! What the rules say of a file.
+
+use std::path::{Path, PathBuf};
+
+use super::paths::{self, Places};
+use super::{Effect, Rule, Standing};
+
+/// What is done with a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Files {
+    /// It is read, or what is below it.
+    Read,
+    /// It is written, made or removed.
+    Write,
+}
+
+impl Files {
+    /// The name that rules have for it, whichever tool it is.
+    fn group(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+        }
+    }
+
+    /// Whether a rule is about this, done by `tool`.
+    fn is_meant_by(self, rule: &Rule, tool: &str) -> bool {
+        rule.tool == "*" || rule.tool == self.group() || rule.tool == tool
+    }
+}
+
+/// Judges a file that `tool` touches. A path is judged by where it leads; a rule that forbids also
+/// holds for the path as it is written.
+pub(super) fn judge(
+    rules: &[Rule],
+    places: &Places,
+    tool: &str,
+    files: Files,
+    path: &Path,
+) -> Standing {
+    let does = files.group();
+    let Some(resolved) = paths::resolve(path) else {
+        let why = format!("cannot tell where `{}` leads", places.show(path));
+        return Standing::Held { why };
+    };
+    let shown = places.show(&resolved);
+    let is_secret = match files {
+        Files::Read => places.is_secret(&resolved) || places.is_secret(path),
+        Files::Write => places.is_guarded(&resolved) || places.is_guarded(path),
+    };
+    let (mut allow, mut ask) = (false, None);
+    for rule in rules.iter().filter(|rule| files.is_meant_by(rule, tool)) {
+        let at = rule.prefix.as_deref().map(|text| places.of_rule(text));
+        let at: Option<PathBuf> = match at {
+            None => None,
+            // `~` and nobody knows where that is.
+            Some(None) => continue,
+            Some(Some(at)) => Some(at),
+        };
+        let target = at.as_deref().map(|at| paths::resolve(at).unwrap_or_else(|| at.to_owned()));
+        let leads_there = target.as_ref().is_none_or(|it| resolved.starts_with(it));
+        let is_written_so = at.as_ref().is_some_and(|it| path.starts_with(it));
+        match rule.effect {
+            Effect::Deny if leads_there || is_written_so => {
+                let why = format!("the rule `{rule}` forbids to {does} `{shown}`");
+                return Standing::Denied { why };
+            }
+            Effect::Ask if leads_there || is_written_so => {
+                ask = Some(format!("to {does} `{shown}` falls under the rule `{rule}`"));
+            }
+            // A rule for a directory is not meant for the keys in it, unless it names them.
+            Effect::Allow if leads_there => {
+                allow |= !is_secret
+                    || target.is_none_or(|it| match files {
+                        Files::Read => places.is_secret(&it),
+                        Files::Write => places.is_guarded(&it),
+                    });
+            }
+            Effect::Deny | Effect::Ask | Effect::Allow => {}
+        }
+    }
+    if let Some(why) = ask {
+        return Standing::Held { why };
+    }
+    let is_inside = places.is_inside(&resolved);
+    if allow || (files == Files::Read && is_inside && !is_secret) {
+        return Standing::Allow;
+    }
+    let why = match (files, is_secret, is_inside) {
+        (Files::Read, true, _) => format!("`{shown}` may hold keys"),
+        (Files::Write, true, _) => format!("`{shown}` may hold keys or run programs"),
+        (Files::Read, false, _) => format!("it reads `{shown}`, outside of the workspace"),
+        (Files::Write, false, true) => format!("it writes `{shown}`"),
+        (Files::Write, false, false) => format!("it writes `{shown}`, outside of the workspace"),
+    };
+    let always = match (is_secret, is_inside, files) {
+        (true, _, _) => None,
+        (false, true, _) => of_path(files, Path::new(".")),
+        (false, false, Files::Read) => of_path(files, &neighbourhood(places, &resolved)),
+        (false, false, Files::Write) => of_path(files, &resolved),
+    };
+    Standing::Unruled { why, always }
+}
+
+/// What can be said of a file that nobody can name before it is touched.
+pub(super) fn judge_unknown(rules: &[Rule], files: Files) -> Standing {
+    let mut about = rules.iter().filter(|rule| files.is_meant_by(rule, files.group()));
+    let does = files.group();
+    let why = format!("which file it would {does} shows only when it runs");
+    if about.clone().any(|rule| rule.effect != Effect::Allow) {
+        return Standing::Held { why };
+    }
+    match about.any(|rule| rule.prefix.is_none()) {
+        true => Standing::Allow,
+        false => Standing::Unruled { why, always: None },
+    }
+}
+
+/// The directory whose files a person means who allows to read one of them; the file alone where
+/// that would be their whole home or more.
+fn neighbourhood(places: &Places, resolved: &Path) -> PathBuf {
+    let directory = if resolved.is_dir() { Some(resolved) } else { resolved.parent() };
+    let home = places.home.as_deref().and_then(paths::resolve);
+    let is_too_much =
+        |it: &Path| it.parent().is_none() || home.as_ref().is_some_and(|home| home.starts_with(it));
+    directory.filter(|it| !is_too_much(it)).unwrap_or(resolved).to_owned()
+}
+
+fn of_path(files: Files, path: &Path) -> Option<Rule> {
+    let text = path.to_str()?;
+    let is_all = path.parent().is_none() && path.is_absolute();
+    let rule = Rule::with_effect(Effect::Allow, &format!("{} {text}", files.group())).ok()?;
+    (!is_all && rule.prefix.as_deref() == Some(text)).then_some(rule)
+}

@@ -1,0 +1,217 @@
+//! The text of a rule, as it is written in the settings and kept in the store.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::{Effect, Rule};
+
+/// What a rule can be about: every tool there is, `read` and `write` for files whoever touches
+/// them, and `*` for all of it. A name that is misspelt would be a rule that never holds.
+pub(super) const TOOLS: [&str; 15] = [
+    "*",
+    "read",
+    "write",
+    "bash",
+    "background_run",
+    "check_background",
+    "stop_background",
+    "write_background",
+    "task_output",
+    "read_file",
+    "write_file",
+    "edit_file",
+    "glob",
+    "grep",
+    "update_plan",
+];
+
+/// The tools whose rules hold for commands.
+pub(super) const COMMAND_TOOLS: [&str; 2] = ["bash", "background_run"];
+
+/// Why a text is no rule.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadRule {
+    /// It does not begin with what it says.
+    #[error(
+        "`{0}` is no rule: expected `allow`, `ask` or `deny`, then a tool, as in `allow bash git status`"
+    )]
+    Effect(String),
+    /// It names no tool.
+    #[error("a rule without a tool: expected {}", tools())]
+    NoTool,
+    /// It names a tool that there is not.
+    #[error("unknown tool `{name}`: expected {}", tools())]
+    Tool {
+        /// What stands in its place.
+        name: String,
+    },
+    /// Its words cannot be told apart.
+    #[error("`{0}`: expected the words a command begins with, their quotes closed, on one line")]
+    Words(String),
+    /// It has a star where words are expected.
+    #[error(
+        "`{0}` ends in a star: expected the words a command begins with; whatever follows them is \
+        covered without it"
+    )]
+    Star(String),
+    /// It names a path for a tool that has none.
+    #[error("`{0}` is more than the tool's name: `{1}` takes neither a path nor a command")]
+    NoPrefix(String, String),
+}
+
+fn tools() -> String {
+    let names: Vec<_> = TOOLS.iter().map(|name| format!("`{name}`")).collect();
+    names.join(", ")
+}
+
+impl fmt::Display for Effect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Allow => "allow",
+            Self::Ask => "ask",
+            Self::Deny => "deny",
+        })
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.effect, self.tool)?;
+        match &self.prefix {
+            Some(prefix) => write!(f, " {prefix}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl FromStr for Rule {
+    type Err = BadRule;
+
+    fn from_str(text: &str) -> Result<Self, BadRule> {
+        let (effect, rest) = split(text);
+        let effect = match effect {
+            "allow" => Effect::Allow,
+            "ask" => Effect::Ask,
+            "deny" => Effect::Deny,
+            _ => return Err(BadRule::Effect(text.trim().to_owned())),
+        };
+        Self::with_effect(effect, rest)
+    }
+}
+
+impl Rule {
+    /// Reads a rule whose effect is known from where it stands: `bash git status`.
+    pub fn with_effect(effect: Effect, text: &str) -> Result<Self, BadRule> {
+        let (tool, prefix) = split(text);
+        if tool.is_empty() {
+            return Err(BadRule::NoTool);
+        }
+        if !TOOLS.contains(&tool) {
+            return Err(BadRule::Tool { name: tool.to_owned() });
+        }
+        if prefix.is_empty() {
+            return Ok(Self { effect, tool: tool.to_owned(), prefix: None });
+        }
+        if prefix.chars().any(char::is_control) {
+            return Err(BadRule::Words(prefix.escape_debug().to_string()));
+        }
+        if COMMAND_TOOLS.contains(&tool) {
+            match shlex::split(prefix).as_deref() {
+                None | Some([]) => return Err(BadRule::Words(prefix.to_owned())),
+                Some([.., last]) if last == "*" || last.ends_with(":*") => {
+                    return Err(BadRule::Star(prefix.to_owned()));
+                }
+                Some([..]) => {}
+            }
+        } else if tool.ends_with("_background") || matches!(tool, "task_output" | "update_plan") {
+            return Err(BadRule::NoPrefix(prefix.to_owned(), tool.to_owned()));
+        }
+        Ok(Self { effect, tool: tool.to_owned(), prefix: Some(prefix.to_owned()) })
+    }
+
+    /// Whether it is about commands, as far as its tool goes.
+    pub(super) fn is_about_commands(&self) -> bool {
+        self.tool == "*" || COMMAND_TOOLS.contains(&self.tool.as_str())
+    }
+
+    /// The words that a command must begin with; `None`: any will do, or it names no words.
+    pub(super) fn words(&self) -> Option<Vec<String>> {
+        self.prefix.as_deref().and_then(shlex::split)
+    }
+}
+
+/// The first word, and the rest without the blanks around it.
+fn split(text: &str) -> (&str, &str) {
+    let text = text.trim();
+    let (first, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+    (first, rest.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_text_is_a_rule_and_the_same_text_again() {
+        for text in [
+            "allow *",
+            "deny *",
+            "ask read ../",
+            "allow read ~/notes",
+            "deny write_file",
+            "allow write .",
+            "allow write /srv/a b",
+            "allow bash",
+            "deny bash rm",
+            "allow bash git status",
+            "allow background_run npm run build",
+            "allow bash git commit -m 'two words'",
+            "allow bash 'my tool' \"it's\"",
+            "ask stop_background",
+            "deny update_plan",
+            "ask edit_file Cargo.toml",
+            "ask grep /usr",
+        ] {
+            let rule: Rule = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!(rule.to_string(), text);
+        }
+        let spaced: Rule = "  allow \t bash   git status  ".parse().expect("blanks don't matter");
+        assert_eq!(spaced.to_string(), "allow bash git status");
+    }
+
+    #[test]
+    fn what_is_no_rule_is_told_what_was_expected() {
+        for (text, expected) in [
+            ("", "`` is no rule: expected `allow`, `ask` or `deny`"),
+            ("permit bash ls", "`permit bash ls` is no rule: expected `allow`"),
+            ("Allow bash", "`Allow bash` is no rule"),
+            ("allow", "a rule without a tool: expected `*`, `read`, `write`, `bash`"),
+            ("allow shell ls", "unknown tool `shell`: expected `*`"),
+            ("allow git status", "unknown tool `git`: expected"),
+            ("allow bash git 'status", "`git 'status`: expected the words a command begins with"),
+            ("allow bash git\nrm", "`git\\nrm`: expected the words"),
+            ("allow bash # all", "`# all`: expected the words"),
+            ("allow bash npm run *", "`npm run *` ends in a star"),
+            ("allow bash npm run:*", "`npm run:*` ends in a star"),
+            ("allow stop_background x", "`x` is more than the tool's name: `stop_background`"),
+        ] {
+            let error = text.parse::<Rule>().expect_err(text).to_string();
+            assert!(error.contains(expected), "{text:?}: {error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_a_rule_is_written_and_read_as_itself(
+            effect in prop::sample::select(vec!["allow", "ask", "deny"]),
+            tool in prop::sample::select(TOOLS.to_vec()),
+            prefix in "[ -~\u{e4}\u{a0}]{0,12}",
+        ) {
+            if let Ok(rule) = format!("{effect} {tool} {prefix}").parse::<Rule>() {
+                prop_assert_eq!(rule.to_string().parse(), Ok(rule));
+            }
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! No line that is allowed runs what is not: lines are made up at random, and those that may run
+//! unasked are run by the shells there are.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestCaseError, TestRunner};
+
+use super::*;
+
+/// The shells that a line may get to be run by.
+const SHELLS: [&[&str]; 4] =
+    [&["sh", "-c"], &["bash", "-c"], &["dash", "-c"], &["busybox", "sh", "-c"]];
+
+/// A directory of programs that are not to be run, each of which says so; and nothing else.
+struct Trap {
+    scene: Scene,
+    bin: PathBuf,
+}
+
+impl Trap {
+    fn new() -> Self {
+        let scene = Scene::new();
+        let bin = scene.home.join("bin");
+        std::fs::create_dir(&bin).expect("it is ours");
+        for name in ["bad", "worse", "a", "x", "if", "then", "[[", "EOF", "1", "2", "a.txt"] {
+            Self::program(&bin, name, "sprung");
+        }
+        // A rule is set for these two.
+        for name in ["good", "make"] {
+            Self::program(&bin, name, "fine");
+        }
+        Self { scene, bin }
+    }
+
+    fn program(bin: &Path, name: &str, leaves: &str) {
+        use std::os::unix::fs::PermissionsExt;
+        let path = bin.join(name);
+        let home = bin.parent().expect("it lies in one");
+        let text = format!("#!/bin/sh\n: > {}/{leaves}\n", home.display());
+        std::fs::write(&path, text).expect("it is ours");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))
+            .expect("it is ours");
+    }
+
+    /// Everything there is in the workspace, and outside of it what the bad programs leave.
+    fn traces(&self) -> String {
+        let mut traces = String::new();
+        for directory in ["", "work", "work/src", "other"] {
+            let mut names: Vec<_> = std::fs::read_dir(self.scene.home.join(directory))
+                .expect("it is there")
+                .map(|entry| entry.expect("it is there").path())
+                .filter(|path| !path.ends_with("fine"))
+                .map(|path| {
+                    let length =
+                        path.metadata().map_or(0, |it| if it.is_file() { it.len() } else { 0 });
+                    format!("{} {length}", path.display())
+                })
+                .collect();
+            names.sort();
+            let _ = writeln!(traces, "{names:?}");
+        }
+        traces
+    }
+
+    /// Runs a line by every shell there is, with a limit: it may loop.
+    fn run(&self, line: &str) {
+        for shell in SHELLS {
+            let [program, args @ ..] = shell else { continue };
+            let limit = ["5", program];
+            let ran = Command::new("timeout")
+                .args(limit)
+                .args(args)
+                .arg(line)
+                .current_dir(&self.scene.workspace)
+                .env_clear()
+                .env("PATH", format!("{}:/usr/bin:/bin", self.bin.display()))
+                .env("HOME", &self.scene.home)
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status();
+            // A shell that is not there runs nothing; `sh` is.
+            assert!(ran.is_ok(), "`timeout` is part of every system the tests run on");
+        }
+    }
+}
+
+/// Pieces that lines are made of. What is bad is a program of the trap; a file that is written to
+/// would be a trace.
+const PIECES: [&str; 106] = [
+    "bad",
+    "worse",
+    "good",
+    "make x",
+    "ls",
+    "cat a.txt",
+    "echo",
+    "echo a",
+    "pwd",
+    "true",
+    "false",
+    "git status",
+    ":",
+    " ",
+    " ",
+    " ",
+    " ",
+    " ",
+    "\n",
+    ";",
+    "&&",
+    "||",
+    "|",
+    "|&",
+    "&",
+    "!",
+    "(",
+    ")",
+    "((",
+    "))",
+    "{ ",
+    "; }",
+    "{",
+    "}",
+    "$(",
+    "`",
+    "<(",
+    ">(",
+    "\"",
+    "'",
+    "\\",
+    "\\\n",
+    "\\'",
+    "$'",
+    "$\"",
+    "${x:-",
+    "${x",
+    "$((",
+    "$x",
+    "x=",
+    "x=bad",
+    "$",
+    ">",
+    ">>",
+    "<",
+    "2>",
+    "&>",
+    ">&",
+    "2>&1",
+    "/dev/null",
+    "out",
+    "a.txt",
+    "<<EOF",
+    "<<'EOF'",
+    "<<-EOF",
+    "\nEOF\n",
+    "<<<",
+    "#",
+    "if ",
+    "then ",
+    "; fi",
+    "for x in ",
+    "; do ",
+    "; done",
+    "while false",
+    "case a in ",
+    "a) ",
+    ";;",
+    "esac",
+    "f()",
+    "function ",
+    "[[",
+    "]]",
+    "time ",
+    "eval ",
+    "sh -c ",
+    "env ",
+    "xargs ",
+    "timeout 5 ",
+    "command ",
+    "*",
+    "~",
+    "cd src",
+    "cd ",
+    "../",
+    "read x",
+    "set -e",
+    "a() ",
+    "in ",
+    "else ",
+    "elif ",
+    "esac ",
+    "do ",
+    "select x in ",
+    "=",
+    "nohup ",
+];
+
+#[test]
+fn no_line_that_is_allowed_runs_what_is_not() {
+    let trap = std::cell::RefCell::new(Trap::new());
+    let rules = ["allow bash good", "allow bash make x"];
+    let line = prop::collection::vec(prop::sample::select(PIECES.to_vec()), 1..14)
+        .prop_map(|pieces| pieces.concat());
+    // `PROPTEST_CASES` makes it more.
+    let usual = Config::default().cases;
+    let config = Config { cases: 8 * usual, failure_persistence: None, ..Config::default() };
+    let (mut runner, allowed) = (TestRunner::new(config), std::cell::Cell::new(0));
+    runner
+        .run(&line, |line| {
+            if trap.borrow().scene.line(&rules, &line) == Verdict::Allow {
+                // Each run takes as long as a hundred judgements.
+                if allowed.replace(allowed.get() + 1) < usual {
+                    let before = trap.borrow().traces();
+                    trap.borrow().run(&line);
+                    let after = trap.borrow().traces();
+                    if after != before {
+                        // One that has not sprung, for the search for a shorter line.
+                        trap.replace(Trap::new());
+                    }
+                    prop_assert_eq!(after, before, "{:?}", line);
+                }
+            }
+            Ok::<(), TestCaseError>(())
+        })
+        .unwrap_or_else(|error| panic!("{error}"));
+    assert!(allowed.get() > usual / 8, "{} lines were allowed, too few to say much", allowed.get());
+}
+
+/// The trap is one: what is bad leaves a trace.
+#[test]
+fn the_trap_springs() {
+    for line in ["bad", "echo $(worse)", "echo > new", "ls; a", "x"] {
+        let trap = Trap::new();
+        let before = trap.traces();
+        trap.run(line);
+        assert_ne!(trap.traces(), before, "{line}");
+    }
+}
+
+proptest! {
+    /// Whatever is put around or after an allowed command with another in it, that one is judged.
+    #[test]
+    fn a_command_that_is_forbidden_is_found_wherever_it_stands(
+        wraps in prop::collection::vec(prop::sample::select(WRAPS.to_vec()), 0..6),
+    ) {
+        let scene = Scene::new();
+        let mut line = "bad b".to_owned();
+        for (before, after) in &wraps {
+            line = format!("{before}{line}{after}");
+        }
+        let verdict = scene.line(&["allow bash", "deny bash bad"], &line);
+        prop_assert!(matches!(verdict, Verdict::Deny { .. }), "{:?}: {:?}", line, verdict);
+        // Without any rule it is asked at least, and with another rule too.
+        for rules in [&[][..], &["allow bash ls", "allow bash echo", "allow bash good"]] {
+            let verdict = scene.line(rules, &line);
+            prop_assert!(matches!(verdict, Verdict::Ask { .. }), "{:?}: {:?}", line, verdict);
+        }
+    }
+
+    /// Nothing makes the judgement panic, and nothing makes it take long.
+    #[test]
+    fn any_text_is_judged(line in "\\PC{0,40}", pieces in prop::collection::vec(prop::sample::select(PIECES.to_vec()), 0..30)) {
+        let scene = Scene::new();
+        scene.line(&["allow bash ls", "deny bash rm"], &line);
+        scene.line(&["allow bash ls", "deny bash rm"], &pieces.concat());
+    }
+}
+
+/// What a command can stand in.
+const WRAPS: [(&str, &str); 33] = [
+    ("ls; ", ""),
+    ("", "; ls"),
+    ("ls && ", ""),
+    ("ls || ", " || ls"),
+    ("ls | ", " | cat"),
+    ("ls & ", ""),
+    ("ls\n", ""),
+    ("", " > /dev/null 2>&1"),
+    // With a blank, for `$((` is arithmetic.
+    (" ( ", " )"),
+    ("{ ", "; }"),
+    ("! ", ""),
+    ("time ", ""),
+    ("echo $(", ")"),
+    ("echo \"$(", ")\""),
+    ("echo \"a $(", ") b\" 'c'"),
+    ("echo <(", ")"),
+    ("x=$(", ")"),
+    ("x=$(", ") ls"),
+    ("ls > $(", ")"),
+    ("ls \\\n $(", ")"),
+    ("if ", "; then ls; fi"),
+    ("if ls; then ", "; else ls; fi"),
+    ("while ls; do ", "; done"),
+    ("for x in a b; do ", "; done"),
+    ("for x in $(", "); do ls; done"),
+    ("case a in a) ", ";; esac"),
+    ("case $(", ") in *) ls;; esac"),
+    ("f() { ", "; }; f"),
+    ("cat <<EOF\n$(", ")\nEOF"),
+    ("echo a # comment\n", ""),
+    ("echo ';' \"#\" \\' ; ", ""),
+    ("$(", ")"),
+    ("ls '' $x; ", "\n"),
+];

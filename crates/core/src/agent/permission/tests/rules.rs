@@ -1,0 +1,171 @@
+//! What rules do, together and against each other.
+
+use super::*;
+
+#[test]
+fn a_rule_for_a_command_is_for_that_command() {
+    let (scene, mut table) = (Scene::new(), Table::default());
+    let rules = ["allow bash git status", "allow bash npm run 'a b'", "allow bash FOO=1 make"];
+    for (line, expected) in [
+        ("git status --anything $x", "allow"),
+        ("git   'status'", "allow"),
+        ("g\"it\" status", "allow"),
+        ("git statusx", "ask"),
+        ("git status; rm b", "ask"),
+        ("git status && rm b", "ask"),
+        ("git status | rm b", "ask"),
+        ("git status & rm b", "ask"),
+        ("git status\nrm b", "ask"),
+        ("git status $(rm b)", "ask"),
+        ("git status `rm b`", "ask"),
+        ("git status > a.txt", "ask"),
+        ("git -c core.pager=x status", "ask"),
+        ("GIT_DIR=bare git status", "ask"),
+        ("./git status", "ask"),
+        ("/usr/bin/git status", "ask"),
+        ("git $x status", "ask"),
+        ("git {status,x} a", "ask"),
+        ("npm run 'a b' c", "allow"),
+        ("npm run a b", "ask"),
+        ("npm run a\\ b", "allow"),
+        ("FOO=1 make x", "allow"),
+        ("FOO=2 make x", "ask"),
+        ("make x", "ask"),
+        ("BAR=1 FOO=1 make x", "ask"),
+    ] {
+        table.row(effect(&scene.line(&rules, line)), expected, line.to_string());
+    }
+}
+
+#[test]
+fn deny_wins_over_ask_and_ask_over_allow() {
+    let (scene, mut table) = (Scene::new(), Table::default());
+    for (rules, line, expected) in [
+        (&["allow bash npm", "ask bash npm publish"][..], "npm publish x", "ask"),
+        (&["allow bash npm", "ask bash npm publish"], "npm test", "allow"),
+        (&["deny bash npm publish", "allow bash npm"], "npm publish", "deny"),
+        (&["allow bash npm publish", "deny bash npm"], "npm publish", "deny"),
+        (&["allow bash", "deny bash rm"], "rm b", "deny"),
+        (&["allow bash", "deny bash rm"], "/bin/rm b", "deny"),
+        (&["allow bash", "deny bash rm"], "ls; true && (rm b)", "deny"),
+        (&["allow bash", "deny bash rm"], "echo $(rm b)", "deny"),
+        (&["allow bash", "deny bash rm"], "sudo -u x rm b", "deny"),
+        (&["allow bash", "deny bash rm"], "env X=1 nohup rm b", "deny"),
+        (&["allow bash", "deny bash rm"], "X=1 rm b", "deny"),
+        (&["allow bash", "deny bash rm"], "sh -c 'cd x && rm b'", "deny"),
+        (&["allow bash", "deny bash rm"], "ls | xargs rm", "deny"),
+        (&["allow bash", "deny bash rm"], "find . -exec rm {} +", "deny"),
+        (&["allow bash", "deny bash rm"], "if true; then rm b; fi", "deny"),
+        (&["allow bash", "deny bash rm"], "f() { rm b; }; f", "deny"),
+        (&["allow bash", "deny bash rm"], "cat <<EOF\n$(rm b)\nEOF", "deny"),
+        (&["allow bash", "deny bash rm"], "r''m b", "deny"),
+        (&["allow bash", "deny bash rm"], "touch x", "allow"),
+        // What may be a command that is held back is not run unasked.
+        (&["allow bash", "deny bash rm"], "$x b", "ask"),
+        (&["allow bash", "deny bash rm"], "eval \"$x\"", "ask"),
+        (&["allow bash", "deny bash rm"], "[[ -f x ]] && touch y", "ask"),
+        (&["allow bash", "deny bash rm"], "sh x.sh", "ask"),
+        (&["allow bash"], "$x b; eval y; [[ -f x ]]", "allow"),
+        (&["allow bash"], "sudo rm -rf / > ~/.ssh/x", "allow"),
+        (&["allow *"], "rm -rf / > x", "allow"),
+        (&["deny *"], "ls", "deny"),
+        (&["deny bash"], "ls", "deny"),
+        (&["ask bash"], "ls", "ask"),
+        (&["ask bash git diff"], "git diff", "ask"),
+        (&["allow bash git", "deny bash git push"], "git push", "deny"),
+        (&["allow bash git", "deny bash git push"], "git -C x push", "ask"),
+        (&["allow bash git", "deny bash git push"], "git --no-pager push", "ask"),
+        (&["allow bash git", "deny bash git push"], "git $x", "ask"),
+        (&["allow bash git", "deny bash git push"], "git commit -m push", "allow"),
+        (&["allow bash git", "deny bash git push"], "git log push", "allow"),
+        // A rule for the wrapper is for what it runs, but for what another holds back.
+        (&["allow bash sudo apt"], "sudo apt update", "allow"),
+        (&["allow bash sudo"], "sudo rm b", "allow"),
+        (&["allow bash sudo", "deny bash rm"], "sudo rm b", "deny"),
+        (&["allow bash sudo", "ask bash rm"], "sudo rm b", "ask"),
+        (&["allow bash apt"], "sudo apt update", "ask"),
+        (&["allow bash sh x.sh"], "sh x.sh y", "allow"),
+        (&["allow bash cat"], "cat ../other/file .env", "allow"),
+        (&["allow bash cat", "deny read .env"], "cat .env", "deny"),
+        (&["allow bash cat", "ask read ../other"], "cat out/file", "ask"),
+        (&["allow bash grep"], "find . -exec grep x {} +", "allow"),
+        (&["allow bash grep"], "ls | xargs grep x", "allow"),
+        (&["allow background_run npm test"], "npm test", "allow"),
+        (&["allow write ."], "echo x > a.txt", "allow"),
+        (&["allow write ."], "echo x > ../y", "ask"),
+        (&["allow write ."], "echo x > out/y", "ask"),
+        (&["allow write ."], "echo x > .git/config", "ask"),
+        (&["allow write src"], "ls > src/x; ls > y", "ask"),
+        (&["allow write src"], "cd src && ls > x", "ask"),
+        (&["allow read /etc"], "cat /etc/hosts", "allow"),
+        (&["allow read ~"], "cat ~/other/file", "allow"),
+        (&["allow read ~"], "cat ~/.ssh/id_rsa", "ask"),
+        (&["allow read ~/.ssh/id_rsa"], "cat ~/.ssh/id_rsa", "allow"),
+        (&["allow read"], "cat ~/.ssh/id_rsa", "allow"),
+        (&["allow read .env"], "cat .env", "allow"),
+        (&["deny read ../other"], "cat src/link.rs", "deny"),
+        (&["deny read src/link.rs"], "cat src/link.rs", "deny"),
+        (&["deny write"], "ls > a.txt", "deny"),
+    ] {
+        table.row(effect(&scene.line(rules, line)), expected, format!("{line} with {rules:?}"));
+    }
+}
+
+#[test]
+fn a_rule_for_a_tool_is_for_that_tool() {
+    let (scene, mut table) = (Scene::new(), Table::default());
+    let file = || scene.workspace.join("src/main.rs");
+    let task = || crate::task::TaskId::random();
+    let command = || Access::Command { line: "npm test".to_owned(), cwd: scene.workspace.clone() };
+    let (read, write) = (|| vec![Access::Read(file())], || vec![Access::Write(file())]);
+    for (rules, tool, access, expected) in [
+        (&["allow bash npm test"][..], "background_run", vec![command()], "allow"),
+        (&["deny background_run"], "bash", vec![command()], "deny"),
+        (&["allow write_file"], "write_file", write(), "allow"),
+        (&["allow write_file"], "edit_file", write(), "ask"),
+        (&["allow write"], "edit_file", write(), "allow"),
+        (&["allow write src"], "edit_file", write(), "allow"),
+        (&["allow write sr"], "edit_file", write(), "ask"),
+        (&["allow write .", "deny edit_file src"], "edit_file", write(), "deny"),
+        (&["allow *"], "edit_file", write(), "allow"),
+        (&["allow bash"], "edit_file", write(), "ask"),
+        (&["deny read src"], "grep", read(), "deny"),
+        (&["deny read src"], "edit_file", write(), "ask"),
+        (&["deny grep"], "read_file", read(), "allow"),
+        (&["ask read_file src/main.rs"], "read_file", read(), "ask"),
+        (&[], "stop_background", vec![Access::Task(task())], "allow"),
+        (&["ask stop_background"], "stop_background", vec![Access::Task(task())], "ask"),
+        (&["deny *"], "update_plan", vec![], "deny"),
+        (&["deny bash"], "update_plan", vec![], "allow"),
+        // The strictest of what it touches.
+        (&["allow write ."], "edit_file", [read(), write()].concat(), "allow"),
+        (&["deny read ."], "edit_file", [read(), write()].concat(), "deny"),
+    ] {
+        let verdict = scene.judge(rules, tool, access);
+        table.row(effect(&verdict), expected, format!("{tool} with {rules:?}: {verdict:?}"));
+    }
+}
+
+#[test]
+fn the_reason_says_what_it_is_about() {
+    let scene = Scene::new();
+    for (rules, line, expected) in [
+        (&[][..], "rm -rf b", "`rm -rf b` has no rule"),
+        (&[], "ls; rm b; touch c", "`rm b` has no rule; `touch c` has no rule"),
+        (&[], "echo x > a.txt", "it writes `a.txt`"),
+        (&[], "cat .env", "`.env` may hold keys"),
+        (&[], "cat /etc/hosts", "it reads `/etc/hosts`, outside of the workspace"),
+        (&[], "[[ a ]]", "cannot tell what it runs: `[[` means something in bash only"),
+        (&[], "$x y", "which command `$.. y` is shows only when it runs"),
+        (&[], "PATH=. ls", "it sets `PATH` for `ls`"),
+        (&["deny bash rm"], "ls && rm b", "the rule `deny bash rm` forbids `rm b`"),
+        (&["ask bash ls"], "ls", "`ls` falls under the rule `ask bash ls`"),
+        (&["deny write"], "ls > x", "the rule `deny write` forbids to write `x`"),
+        (&[], "rm 'a\nb'", "`rm a\\nb` has no rule"),
+    ] {
+        match scene.line(rules, line) {
+            Verdict::Ask { why, .. } | Verdict::Deny { why } => assert_eq!(why, expected, "{line}"),
+            Verdict::Allow => panic!("{line} is allowed"),
+        }
+    }
+}

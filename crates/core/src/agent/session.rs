@@ -1,0 +1,468 @@
+//! A conversation that runs commands: prompts in, turns out, and a drain before each model call.
+//!
+//! [`Session`] is a handle on one owner task, which alone touches the history. What happens is told
+//! through [`Updates`], which one front reads. What was said and done is in the ledger before
+//! anything follows from it, so a session that was killed is loaded again where it was.
+
+mod calls;
+mod compact;
+mod owner;
+mod prompt;
+mod resume;
+mod step;
+#[cfg(test)]
+mod tests;
+mod turn;
+mod work;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+use tokio::sync::{mpsc, oneshot};
+
+use super::permission::{Rule, Rules};
+use super::provider::Provider;
+use super::tools::{self, Diff, Kind, PlanEntry};
+use super::trace::{self, Origin, Trace};
+use super::usage::{Cost, Usage};
+use crate::background::Background;
+use crate::ledger::SessionRow;
+use crate::task::{Notification, Task, Timestamp};
+
+/// What a session needs from outside.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The model.
+    pub provider: Provider,
+    /// What it may do.
+    pub rules: Rules,
+    /// Whether somebody is there to be asked. Where nobody is, what would be asked is denied, and
+    /// the model is told why.
+    pub can_ask: bool,
+    /// How it behaves.
+    pub settings: Settings,
+}
+
+/// How sessions behave (`config.toml`, section `agent`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// What a task that ends while the agent is idle does.
+    pub wake: Wake,
+    /// Model calls of one turn at most. Default 100.
+    pub calls_per_turn: u32,
+    /// Turns the agent starts by itself in an hour at most. Default 60.
+    pub wakes_per_hour: u32,
+    /// How the tools behave.
+    pub tools: tools::Settings,
+    /// How long a task may run with no daemon attached; `None`: for ever.
+    pub linger: Option<Duration>,
+}
+
+/// What the end of a task does while the agent is idle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wake {
+    /// Starts a turn.
+    On,
+    /// Waits for the next prompt.
+    Queue,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            wake: Wake::On,
+            calls_per_turn: 100,
+            wakes_per_hour: 60,
+            tools: tools::Settings::default(),
+            linger: Some(Duration::from_secs(3_600)),
+        }
+    }
+}
+
+/// The name of a session, and of its queue: a v4 UUID.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SessionId(String);
+
+impl SessionId {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for SessionId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A session in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Info {
+    /// Its name.
+    pub id: SessionId,
+    /// The workspace.
+    pub workspace: PathBuf,
+    /// The beginning of its first prompt.
+    pub title: Option<String>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When something was last added.
+    pub updated_at: Timestamp,
+}
+
+/// Why a session cannot do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no such session in this workspace.
+    #[error("no session `{0}` in this workspace; `session/list` names those there are")]
+    Unknown(String),
+    /// Another process has it open.
+    #[error("session `{id}` is open in another process{holder}; close it there")]
+    Busy {
+        /// The session.
+        id: SessionId,
+        /// `, pid 123`, where known.
+        holder: String,
+    },
+    /// A prompt without words.
+    #[error("the prompt is empty; expected some text")]
+    EmptyPrompt,
+    /// The session was closed.
+    #[error("session `{0}` is closed; load it again")]
+    Closed(SessionId),
+    /// The store.
+    #[error(transparent)]
+    Core(#[from] crate::Error),
+}
+
+/// Why a turn ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TurnEnd {
+    /// The model had nothing more to say.
+    EndTurn,
+    /// Its answer reached its longest length.
+    MaxTokens,
+    /// [`Settings::calls_per_turn`] were made.
+    MaxCalls,
+    /// The model declined.
+    Refusal,
+    /// [`Session::cancel`].
+    Cancelled,
+    /// The model could not be asked; the text says why and what to do. The prompt stays in the
+    /// history.
+    Failed(String),
+}
+
+/// What a front is told, in order.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "each is moved twice and kept by nobody")]
+pub enum Update {
+    /// A turn began.
+    TurnStarted {
+        /// Its number in the session, from 1.
+        turn: u64,
+        /// Who began it.
+        origin: Origin,
+    },
+    /// What a person said: told on a load only; live, whoever said it shows it.
+    Prompt(String),
+    /// More of an answer.
+    Text(String),
+    /// More reasoning.
+    Thinking(String),
+    /// The model call failed and is made again; what it streamed so far is void.
+    Retrying {
+        /// The number of the coming attempt.
+        attempt: u32,
+        /// How long from now.
+        delay: Duration,
+        /// What went wrong.
+        why: String,
+    },
+    /// The model wants a tool run.
+    ToolCall {
+        /// The model's id of the call.
+        id: String,
+        /// The tool.
+        name: String,
+        /// What a person is shown.
+        title: String,
+        /// What sort of thing it does.
+        kind: Kind,
+        /// The arguments.
+        input: Box<RawValue>,
+        /// Files it touches.
+        locations: Vec<PathBuf>,
+    },
+    /// It may run, and does.
+    ToolRunning {
+        /// The call.
+        id: String,
+    },
+    /// It runs a command.
+    ToolTask {
+        /// The call.
+        id: String,
+        /// The task.
+        task: Task,
+        /// It is in the background, from its start or since now.
+        background: bool,
+    },
+    /// It came to an end.
+    ToolEnded {
+        /// The call.
+        id: String,
+        /// What the model is shown.
+        content: String,
+        /// It failed.
+        is_error: bool,
+        /// The change to a file.
+        diff: Option<Diff>,
+    },
+    /// The agent's plan, whole.
+    Plan(Vec<PlanEntry>),
+    /// Results of background tasks entered the history, before this model call.
+    Background {
+        /// The call whose request carries them.
+        call: u64,
+        /// The message.
+        text: String,
+        /// What it tells; empty on a load.
+        notifications: Vec<Notification>,
+    },
+    /// The harness told the model something.
+    Notice(String),
+    /// Something is to be asked. A dropped `reply` means no.
+    Ask(Ask),
+    /// Tokens and cost.
+    Usage {
+        /// Tokens in the context now.
+        used: u64,
+        /// The size of the context, where known.
+        size: Option<u64>,
+        /// Of the last call.
+        last: Usage,
+        /// Of the whole session.
+        cost: Option<Cost>,
+    },
+    /// The session has a title now.
+    Title(String),
+    /// A fact for the timeline.
+    Traced(trace::Event),
+    /// A turn ended.
+    TurnEnded {
+        /// The turn.
+        turn: u64,
+        /// Who began it.
+        origin: Origin,
+        /// Why.
+        end: TurnEnd,
+    },
+}
+
+/// A question to the person.
+#[derive(Debug)]
+pub struct Ask {
+    /// The tool call, told before with [`Update::ToolCall`].
+    pub id: String,
+    /// What is shown.
+    pub title: String,
+    /// What sort of thing it does.
+    pub kind: Kind,
+    /// The arguments.
+    pub input: Box<RawValue>,
+    /// Why it is asked.
+    pub why: String,
+    /// What "always" would add; empty: "always" is not offered.
+    pub always: Vec<Rule>,
+    /// Where the answer goes.
+    pub reply: oneshot::Sender<Answer>,
+}
+
+/// What the person says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// This once.
+    Allow,
+    /// And its like, in this workspace, from now on.
+    AllowAlways,
+    /// Not this.
+    Reject,
+    /// Nor its like.
+    RejectAlways,
+}
+
+/// What happens in a session. One reader; the session waits for it when it is
+/// `UPDATES` behind.
+#[derive(Debug)]
+pub struct Updates(mpsc::Receiver<Update>);
+
+impl Updates {
+    /// The next; `None` once the session is closed. Cancel-safe.
+    pub async fn next(&mut self) -> Option<Update> {
+        self.0.recv().await
+    }
+}
+
+/// A handle on an open session. Cheap to clone; the session closes with [`Session::close`] or when the
+/// last handle is dropped.
+#[derive(Debug, Clone)]
+pub struct Session {
+    id: SessionId,
+    background: Background,
+    model: String,
+    commands: mpsc::Sender<Command>,
+}
+
+/// Updates that wait for the front: some seconds of a fast stream. Then the session waits for it,
+/// and with it the model's connection.
+const UPDATES: usize = 256;
+/// Commands that wait for the owner, which takes them at once; a full channel makes callers wait.
+const COMMANDS: usize = 64;
+
+/// What the owner is asked.
+#[derive(Debug)]
+enum Command {
+    /// Say this; told how the turn ended.
+    Prompt(String, oneshot::Sender<TurnEnd>),
+    /// End the turn that runs.
+    Cancel,
+    /// Tell when nothing is to be done any more.
+    Idle(oneshot::Sender<()>),
+    /// End; told when it is done.
+    Close(oneshot::Sender<()>),
+}
+
+impl Session {
+    /// Makes a session.
+    pub async fn create(
+        background: Background,
+        options: Options,
+    ) -> Result<(Self, Updates), Error> {
+        let id = SessionId(uuid::Uuid::new_v4().to_string());
+        let (workspace, model) = (background.workspace().to_owned(), options.provider.setting());
+        let (name, holder) = (id.0.clone(), background.holder().to_owned());
+        background
+            .store()
+            .write(move |l| {
+                l.create_session(&workspace, &name, &model, (&holder, std::process::id()))
+            })
+            .await?;
+        let begun = work::Begun::default();
+        Self::start(background, options, id, begun).await
+    }
+
+    /// Opens a session again, repaired where a crash cut it off. Its updates begin with everything
+    /// said so far, and after that [`trace::Fact::Resumed`].
+    pub async fn load(
+        background: Background,
+        options: Options,
+        id: &str,
+    ) -> Result<(Self, Updates), Error> {
+        let id = resume::claim(&background, id).await?;
+        let begun = match resume::read(&background, &id).await {
+            Ok(begun) => begun,
+            Err(error) => {
+                work::release(&background, &id);
+                return Err(error);
+            }
+        };
+        Self::start(background, options, id, begun).await
+    }
+
+    async fn start(
+        background: Background,
+        options: Options,
+        id: SessionId,
+        begun: work::Begun,
+    ) -> Result<(Self, Updates), Error> {
+        let (commands, receiver) = mpsc::channel(COMMANDS);
+        let (sender, updates) = mpsc::channel(UPDATES);
+        let model = options.provider.setting();
+        let owner =
+            owner::Owner::new(background.clone(), options, id.clone(), begun, receiver, sender);
+        // Owned by its handles: it ends when the last is dropped or one of them closes it.
+        tokio::spawn(owner.await?.run());
+        Ok((Self { id, background, model, commands }, Updates(updates)))
+    }
+
+    /// The sessions of the workspace, newest first, at most `limit` from the `skip`th on.
+    pub async fn list(background: &Background, skip: u64, limit: u32) -> Result<Vec<Info>, Error> {
+        let workspace = background.workspace().to_owned();
+        let rows = background.store().read(move |l| l.sessions(&workspace, skip, limit)).await?;
+        let info = |row: SessionRow| Info {
+            id: SessionId(row.id),
+            workspace: row.workspace,
+            title: row.title,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        };
+        Ok(rows.into_iter().map(info).collect())
+    }
+
+    /// The trace of a session, open or not, after event `after`: at most
+    /// [`trace::EVENTS_MAX`] events.
+    pub async fn trace(background: &Background, id: &str, after: u64) -> Result<Trace, Error> {
+        trace::read(background, id, after).await
+    }
+
+    /// Its name.
+    pub fn id(&self) -> &SessionId {
+        &self.id
+    }
+
+    /// The model's setting, `anthropic/NAME`.
+    pub fn model(&self) -> String {
+        self.model.clone()
+    }
+
+    async fn send(&self, command: Command) -> Result<(), Error> {
+        self.commands.send(command).await.map_err(|_| Error::Closed(self.id.clone()))
+    }
+
+    /// Says something; returns when the turn it makes is over. While a turn runs it is queued, in
+    /// order. Once accepted it is carried out, whether this future is polled or not.
+    pub async fn prompt(&self, text: String) -> Result<TurnEnd, Error> {
+        if text.trim().is_empty() {
+            return Err(Error::EmptyPrompt);
+        }
+        let (done, end) = oneshot::channel();
+        self.send(Command::Prompt(text, done)).await?;
+        end.await.map_err(|_| Error::Closed(self.id.clone()))
+    }
+
+    /// Ends the turn that runs. A command in the foreground is stopped; background tasks go on, and
+    /// prompts that wait are carried out.
+    pub async fn cancel(&self) -> Result<(), Error> {
+        self.send(Command::Cancel).await
+    }
+
+    /// The session's tasks that run, and how many results wait.
+    pub async fn unfinished(&self) -> Result<(Vec<Task>, u64), Error> {
+        let queue = self.id.0.clone();
+        let running = self.background.running_in(queue.clone()).await?;
+        let workspace = self.background.workspace().to_owned();
+        let waiting = self.background.store().read(move |l| l.waiting(&workspace, &queue)).await?;
+        Ok((running, waiting))
+    }
+
+    /// Returns when the session is idle: no turn runs, no prompt waits, and with [`Wake::On`] no
+    /// result waits either, unless [`Settings::wakes_per_hour`] keeps it waiting. Then
+    /// [`Session::unfinished`] says what still runs.
+    pub async fn idle(&self) -> Result<(), Error> {
+        let (done, idle) = oneshot::channel();
+        self.send(Command::Idle(done)).await?;
+        idle.await.map_err(|_| Error::Closed(self.id.clone()))
+    }
+
+    /// Ends the turn that runs, as [`Session::cancel`] does, and closes the session.
+    pub async fn close(&self) {
+        let (done, closed) = oneshot::channel();
+        if self.send(Command::Close(done)).await.is_ok() {
+            // Closed either way: it said so, or its owner is gone.
+            let _ = closed.await;
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! The tool calls of one answer: judged, asked about, run in order, and answered one by one.
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::work::Work;
+use super::{Answer, Ask, Update};
+use crate::agent::message::{Input, Message, ToolCall, ToolResult};
+use crate::agent::permission::{Effect, Rule, Verdict};
+use crate::agent::tools::{Access, Intent, Kind, Outcome, Progress};
+use crate::agent::trace::Fact;
+use crate::task::TaskId;
+
+/// What a call of a cancelled turn is answered.
+const CANCELLED: &str = "cancelled by the person";
+
+/// What became of a call.
+enum Ran {
+    /// It was answered.
+    Answered(Outcome),
+    /// The turn is to end.
+    Cancelled(String),
+}
+
+impl Work {
+    /// Runs the calls of the answer just stored; their results go with the next step. Returns
+    /// whether the turn was cancelled meanwhile: then calls were answered with that.
+    pub(super) async fn run_calls(&mut self, calls: Vec<ToolCall>) -> bool {
+        let message = self.counts.messages;
+        let mut results = Vec::with_capacity(calls.len());
+        let mut cancelled = false;
+        for (i, call) in calls.into_iter().enumerate() {
+            let id = call.id.clone();
+            let ran = if cancelled {
+                Ran::Cancelled(CANCELLED.to_owned())
+            } else {
+                let key = format!("{}:{message}:{i}", self.id);
+                self.run_call(call, key).await
+            };
+            let outcome = match ran {
+                Ran::Answered(outcome) => outcome,
+                Ran::Cancelled(why) => {
+                    cancelled = true;
+                    failed(why)
+                }
+            };
+            let Outcome { content, is_error, seen, plan, diff } = outcome;
+            self.step.seen.extend(seen);
+            self.note(Fact::ToolEnded { tool_call_id: id.clone(), is_error });
+            let ended =
+                Update::ToolEnded { id: id.clone(), content: content.clone(), is_error, diff };
+            self.out.send(ended).await;
+            if let Some(plan) = plan {
+                self.out.send(Update::Plan(plan)).await;
+            }
+            results.push(ToolResult { call_id: id, content, is_error });
+        }
+        self.say(Message::ToolResults { results });
+        cancelled
+    }
+
+    async fn run_call(&mut self, call: ToolCall, key: String) -> Ran {
+        let read = match &call.input {
+            Input::Object(_) => self.toolbox.read(&call),
+            Input::Invalid { text } => {
+                let text = crate::words::shorten(&crate::words::one_line(text), 200);
+                Err(format!("the arguments are no JSON object: `{text}`; call again with one"))
+            }
+        };
+        let (title, kind, locations) = match &read {
+            Ok(intent) => (intent.title.clone(), intent.kind, locations(intent)),
+            Err(_) => (call.name.clone(), Kind::Execute, Vec::new()),
+        };
+        let shown = Update::ToolCall {
+            id: call.id.clone(),
+            name: call.name.clone(),
+            title: title.clone(),
+            kind,
+            input: call.input.to_raw(),
+            locations,
+        };
+        self.out.send(shown).await;
+        let started = Fact::ToolStarted {
+            call: self.counts.calls,
+            tool_call_id: call.id.clone(),
+            name: call.name.clone(),
+            title,
+        };
+        let intent = match read {
+            Ok(intent) => intent,
+            Err(why) => {
+                self.tell(started).await;
+                return Ran::Answered(failed(why));
+            }
+        };
+        match self.permit(&call, &intent).await {
+            Ok(()) => {}
+            Err(refused) => return refused,
+        }
+        self.tell(started).await;
+        self.out.send(Update::ToolRunning { id: call.id.clone() }).await;
+        self.carry_out(&call.id, intent, key).await
+    }
+
+    /// Finds out whether a call may run.
+    async fn permit(&mut self, call: &ToolCall, intent: &Intent) -> Result<(), Ran> {
+        let (why, always) = match self.options.rules.judge(intent, &self.workspace) {
+            Verdict::Allow => return Ok(()),
+            Verdict::Deny { why } => {
+                return Err(Ran::Answered(failed(format!("not allowed: {why}"))));
+            }
+            Verdict::Ask { why, .. } if !self.options.can_ask => {
+                return Err(Ran::Answered(failed(format!(
+                    "not allowed: {why}, and nobody is there to be asked. Do without it, and say at \
+                     the end what you could not do"
+                ))));
+            }
+            Verdict::Ask { why, always } => (why, always),
+        };
+        let (reply, answer) = oneshot::channel();
+        let ask = Ask {
+            id: call.id.clone(),
+            title: intent.title.clone(),
+            kind: intent.kind,
+            input: call.input.to_raw(),
+            why,
+            always: always.clone(),
+            reply,
+        };
+        self.out.send(Update::Ask(ask)).await;
+        let answer = tokio::select! {
+            biased;
+            () = self.cancelled() => return Err(Ran::Cancelled(CANCELLED.to_owned())),
+            // A question that was dropped is a no.
+            answer = answer => answer.unwrap_or(Answer::Reject),
+        };
+        match answer {
+            Answer::Allow => Ok(()),
+            Answer::AllowAlways => {
+                self.remember(always, Effect::Allow);
+                Ok(())
+            }
+            Answer::Reject => Err(refused()),
+            Answer::RejectAlways => {
+                self.remember(always, Effect::Deny);
+                Err(refused())
+            }
+        }
+    }
+
+    /// Takes a person's "always" down, for this session and those to come in the workspace.
+    fn remember(&mut self, rules: Vec<Rule>, effect: Effect) {
+        let rules: Vec<Rule> = rules.into_iter().map(|rule| Rule { effect, ..rule }).collect();
+        let texts: Vec<String> = rules.iter().map(ToString::to_string).collect();
+        for rule in rules {
+            self.options.rules.add(rule);
+        }
+        let workspace = self.workspace.clone();
+        drop(self.background.store().write(move |l| l.remember_rules(&workspace, &texts)));
+    }
+
+    async fn carry_out(&mut self, id: &str, intent: Intent, key: String) -> Ran {
+        let in_foreground = intent.tool == "bash";
+        let (sender, mut progress) = mpsc::unbounded_channel();
+        let toolbox = self.toolbox.clone();
+        let cancelled = self.cancelled();
+        let mut command = None;
+        let outcome = {
+            let run = toolbox.run(intent, key, sender);
+            tokio::pin!(run, cancelled);
+            loop {
+                tokio::select! {
+                    biased;
+                    Some(step) = progress.recv() => {
+                        command = self.show_progress(id, step, in_foreground).await.or(command);
+                    }
+                    outcome = &mut run => break Some(outcome),
+                    () = &mut cancelled => break None,
+                }
+            }
+        };
+        while let Ok(step) = progress.try_recv() {
+            command = self.show_progress(id, step, in_foreground).await.or(command);
+        }
+        match (outcome, command) {
+            (Some(outcome), _) => Ran::Answered(outcome),
+            (None, None) => Ran::Cancelled(CANCELLED.to_owned()),
+            (None, Some(Place::Background(task))) => {
+                Ran::Cancelled(format!("{CANCELLED}; it goes on in the background as task {task}"))
+            }
+            (None, Some(Place::Foreground(task))) => {
+                // Its end must not start a turn that the person has just ended.
+                self.stopped.push(task);
+                Ran::Cancelled(format!("{CANCELLED}; the command was stopped"))
+            }
+        }
+    }
+
+    /// Shows how far a call is; returns where its command runs.
+    async fn show_progress(
+        &mut self,
+        id: &str,
+        progress: Progress,
+        in_foreground: bool,
+    ) -> Option<Place> {
+        let (task, background) = match progress {
+            Progress::Spawned(task) => {
+                self.tell(Fact::TaskSpawned {
+                    call: self.counts.calls,
+                    tool_call_id: id.to_owned(),
+                    task_id: task.id.to_string(),
+                    command: task.command.clone(),
+                    moved: in_foreground,
+                })
+                .await;
+                (task, !in_foreground)
+            }
+            Progress::Moved(task) => match self.background.get(task).await {
+                Ok(task) => (task, true),
+                // Ended and removed since.
+                Err(_) => return Some(Place::Background(task)),
+            },
+        };
+        let place =
+            if background { Place::Background(task.id) } else { Place::Foreground(task.id) };
+        self.out.send(Update::ToolTask { id: id.to_owned(), task, background }).await;
+        Some(place)
+    }
+}
+
+/// Where a command runs.
+enum Place {
+    Foreground(TaskId),
+    Background(TaskId),
+}
+
+fn failed(why: String) -> Outcome {
+    Outcome { content: why, is_error: true, ..Outcome::default() }
+}
+
+fn refused() -> Ran {
+    Ran::Answered(failed(
+        "the person refused this call; don't try the same in another way, ask what to do instead"
+            .to_owned(),
+    ))
+}
+
+/// The files a call touches.
+pub(super) fn locations(intent: &Intent) -> Vec<std::path::PathBuf> {
+    let path = |access: &Access| match access {
+        Access::Read(path) | Access::Write(path) => Some(path.clone()),
+        Access::Command { .. } | Access::Task(_) => None,
+    };
+    intent.access.iter().filter_map(path).collect()
+}

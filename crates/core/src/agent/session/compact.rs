@@ -1,0 +1,229 @@
+//! Making room: when the model's context is nearly full, a summary takes the place of the history.
+//!
+//! The transcript keeps everything. What changes is where the model's history begins: with a notice
+//! that holds the summary, what nobody has answered yet, and the tasks that run. Results that wait
+//! stay in the queue and come with the next request.
+
+use super::TurnEnd;
+use super::step::Drain;
+use super::turn::{Asked, dollars, ended};
+use super::work::Work;
+use crate::agent::failure::FailureKind;
+use crate::agent::message::Message;
+use crate::agent::notice;
+use crate::agent::provider::Request;
+use crate::agent::trace::Fact;
+use crate::task::Timestamp;
+use crate::words;
+
+/// The share of the context, in tenths, beyond which a summary is made before the next call: an
+/// answer and some results still fit into the rest.
+const FULL_TENTHS: u64 = 8;
+/// Tokens of a summary at most.
+const SUMMARY_TOKENS: u32 = 4_096;
+/// Bytes of the last prompt that are kept word for word.
+const PROMPT_BYTES: usize = 8 << 10;
+
+/// What the model is asked.
+const INSTRUCTION: &str = "Summarise this conversation: the context is nearly full, and your summary \
+     takes the place of everything above. No human input in this message. Call no tool. Write down \
+     what the person wants, in their words where they matter; what was done and found out, with \
+     names of files, functions, commands and tasks; what is left to do, and the very next step.";
+
+/// Why a summary was not made.
+enum Stop {
+    Cancelled,
+    Ended(TurnEnd),
+}
+
+impl Work {
+    /// Whether the next request should be a shorter one.
+    pub(super) fn is_full(&self) -> bool {
+        let nearly = |window: u64| self.used > window / 10 * FULL_TENTHS;
+        !self.history.is_empty() && (self.used == u64::MAX || self.window.is_some_and(nearly))
+    }
+
+    /// Has the model write a summary, and begins its history anew with it.
+    pub(super) async fn compact(&mut self) -> Result<(), TurnEnd> {
+        let is_result = |said: &Message| matches!(said, Message::ToolResults { .. });
+        // Results belong to the calls before them and go into the summary; what else is about to
+        // be said comes after it as it is.
+        let mut held = Vec::new();
+        if self.step.messages.iter().any(is_result) {
+            if let Err(error) = self.commit(Drain::No).await {
+                return Err(self.end_unstored(&error).await);
+            }
+        } else {
+            held = std::mem::take(&mut self.step.messages);
+        }
+        let made = self.summarise().await;
+        self.step.messages.extend(held);
+        match made {
+            Ok(()) => Ok(()),
+            Err(Stop::Cancelled) => Err(self.end_cancelled().await),
+            Err(Stop::Ended(end)) => {
+                // The prompt stays in the history, whatever became of the turn.
+                match self.commit(Drain::No).await {
+                    Ok(_) => Err(end),
+                    Err(error) => Err(self.end_unstored(&error).await),
+                }
+            }
+        }
+    }
+
+    async fn summarise(&mut self) -> Result<(), Stop> {
+        self.counts.calls += 1;
+        let (turn, call) = (self.counts.turns, self.counts.calls);
+        self.tell(Fact::CallStarted { turn, call }).await;
+        let summary = self.ask_summary(turn, call).await?;
+        let text = self.first_words(summary).await;
+        self.note(Fact::Compacted { call });
+        self.step.messages.push(Message::Notice { text });
+        self.step.fresh = true;
+        self.used = 0;
+        if let Err(error) = self.commit(Drain::No).await {
+            return Err(Stop::Ended(self.end_unstored(&error).await));
+        }
+        Ok(())
+    }
+
+    /// The model's summary; `None` where it wrote none or the history does not even fit for that.
+    async fn ask_summary(&mut self, turn: u64, call: u64) -> Result<Option<String>, Stop> {
+        let mut skip = 0;
+        loop {
+            let left_out = (skip > 0).then(|| Message::Notice {
+                text: "The beginning of the conversation is left out here.".to_owned(),
+            });
+            let instruction = Message::Notice { text: INSTRUCTION.to_owned() };
+            let kept = self.history[skip..].iter().cloned();
+            let history: Vec<_> = left_out.into_iter().chain(kept).chain([instruction]).collect();
+            let request = Request {
+                system: &self.system,
+                // Providers want the tools that the history calls.
+                tools: self.toolbox.tools(),
+                history: &history,
+                max_tokens: Some(SUMMARY_TOKENS),
+            };
+            let asked = self.listen(self.options.provider.stream(&request), false).await;
+            match asked {
+                Asked::Answered(answer) => {
+                    self.count(answer.usage, answer.cost);
+                    self.tell(Fact::CallEnded {
+                        turn,
+                        call,
+                        stop_reason: Some("summary".to_owned()),
+                        error: None,
+                        input_tokens: Some(answer.usage.input),
+                        output_tokens: Some(answer.usage.output),
+                        cached_tokens: Some(answer.usage.cache_read),
+                        cost_usd: answer.cost.map(dollars),
+                    })
+                    .await;
+                    let text = answer.answer.text();
+                    return Ok((!text.trim().is_empty()).then_some(text));
+                }
+                Asked::Cancelled => {
+                    self.tell(ended(turn, call, Some("cancelled"), None)).await;
+                    return Err(Stop::Cancelled);
+                }
+                Asked::Failed(failure) => {
+                    let overflow = failure.kind == FailureKind::ContextOverflow;
+                    if overflow && let Some(later) = shorter(&self.history, skip) {
+                        skip = later;
+                        continue;
+                    }
+                    self.tell(ended(turn, call, None, Some(failure.to_string()))).await;
+                    if overflow {
+                        return Ok(None);
+                    }
+                    let why = failure.to_string();
+                    return Err(Stop::Ended(TurnEnd::Failed(format!(
+                        "the context is full, and it could not be summarised: {why}"
+                    ))));
+                }
+            }
+        }
+    }
+
+    /// What the model's history begins with from now on.
+    async fn first_words(&self, summary: Option<String>) -> String {
+        let mut text = String::from(
+            "The conversation was summarised to make room. No human input in this message, except \
+             where it says so.\n\n",
+        );
+        text.push_str(summary.as_deref().unwrap_or(
+            "(There is no summary: the conversation did not fit the context any more. Look at the \
+             files for what was done.)",
+        ));
+        let prompt = self.history.iter().rev().find_map(|said| match said {
+            Message::Prompt { text } => Some(text),
+            Message::Assistant(_)
+            | Message::ToolResults { .. }
+            | Message::Background { .. }
+            | Message::Notice { .. } => None,
+        });
+        if let Some(prompt) = prompt {
+            let prompt = words::shorten(prompt, PROMPT_BYTES);
+            text.push_str(&format!("\n\nThe person's last words, as they were:\n{prompt}"));
+        }
+        // Results that came with the request that did not fit were told to nobody.
+        let unanswered = self.history.iter().rev().take_while(|said| said.assistant().is_none());
+        let mut results: Vec<&str> = unanswered
+            .filter_map(|said| match said {
+                Message::Background { text } => Some(text.as_str()),
+                Message::Assistant(_)
+                | Message::ToolResults { .. }
+                | Message::Prompt { .. }
+                | Message::Notice { .. } => None,
+            })
+            .collect();
+        results.reverse();
+        for result in results {
+            text.push_str("\n\n");
+            text.push_str(result);
+        }
+        if let Some(running) = self.running().await {
+            text.push_str("\n\n");
+            text.push_str(&running);
+        }
+        text
+    }
+
+    /// The session's tasks that run, so that no handle is lost; `None` if none does.
+    pub(super) async fn running(&self) -> Option<String> {
+        let tasks = self.background.running_in(self.id.0.clone()).await.unwrap_or_default();
+        if tasks.is_empty() {
+            return None;
+        }
+        let now = Timestamp::now();
+        let lines: Vec<String> = tasks.iter().map(|task| notice::running(task, now)).collect();
+        Some(format!(
+            "Background tasks that run; their results come by themselves:\n{}",
+            lines.join("\n")
+        ))
+    }
+}
+
+/// Where a shorter history may begin: half-way, and not between a call and its result.
+fn shorter(history: &[Message], skip: usize) -> Option<usize> {
+    let half = skip + (history.len() - skip).div_ceil(2);
+    let is_start = |at: &usize| !matches!(history[*at], Message::ToolResults { .. });
+    (half..history.len()).find(is_start)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shorter_history_never_begins_with_results() {
+        let prompt = || Message::Prompt { text: "p".into() };
+        let results = || Message::ToolResults { results: Vec::new() };
+        let history = [prompt(), prompt(), prompt(), results(), results(), prompt()];
+        assert_eq!(shorter(&history, 0), Some(5));
+        assert_eq!(shorter(&history, 5), None, "there is nothing left to leave out");
+        assert_eq!(shorter(&[prompt(), prompt(), prompt(), prompt()], 0), Some(2));
+        assert_eq!(shorter(&[prompt(), results()], 0), None);
+        assert_eq!(shorter(&[], 0), None);
+    }
+}

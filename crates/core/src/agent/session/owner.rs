@@ -1,0 +1,297 @@
+//! The owner of a session: what it is asked, what it does next, and when it wakes by itself.
+//!
+//! While a turn runs the owner still listens, so that a cancel reaches the turn at once and a prompt
+//! takes its place in the line. A turn is never dropped half-way: it is told to end, and leaves the
+//! history paired.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+use super::work::{Begun, Outlet, Replay, Work};
+use super::{Command, Error, Options, SessionId, TurnEnd, Update, Wake};
+use crate::background::Background;
+
+/// How long results that come while the agent is idle wait for company before they start a turn.
+const COALESCE: Duration = Duration::from_millis(20);
+/// The time over which turns the agent started by itself are counted.
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// The owner.
+pub(super) struct Owner {
+    inbox: Inbox,
+    work: Work,
+    replay: Replay,
+}
+
+/// What the owner does next.
+enum Job {
+    /// What a person said.
+    Prompt(String, oneshot::Sender<TurnEnd>),
+    /// Results are there.
+    Wake,
+}
+
+/// What the owner is asked, and what it waits for.
+struct Inbox {
+    background: Background,
+    id: SessionId,
+    commands: mpsc::Receiver<Command>,
+    prompts: VecDeque<(String, oneshot::Sender<TurnEnd>)>,
+    idle: Vec<oneshot::Sender<()>>,
+    closers: Vec<oneshot::Sender<()>>,
+    closing: watch::Sender<bool>,
+    cancel: watch::Sender<bool>,
+    /// How many results wait, by the supervisor's word.
+    queued: watch::Receiver<u64>,
+    wake: Wake,
+    /// Results may wait that no turn has looked for.
+    look: bool,
+    wakes: Wakes,
+}
+
+/// The turns the agent started by itself, and how many it may.
+struct Wakes {
+    limit: usize,
+    began: VecDeque<Instant>,
+    /// The person was told that the limit is reached.
+    told: bool,
+}
+
+impl Wakes {
+    fn new(limit: u32, past: &[Duration]) -> Self {
+        let now = Instant::now();
+        let began = past.iter().filter_map(|ago| now.checked_sub(*ago)).collect();
+        Self { limit: limit as usize, began, told: false }
+    }
+
+    /// Until when no more may be started; `None`: one may.
+    fn blocked(&mut self, now: Instant) -> Option<Instant> {
+        while self.began.front().is_some_and(|at| now >= *at + HOUR) {
+            self.began.pop_front();
+        }
+        if self.began.len() < self.limit {
+            self.told = false;
+            return None;
+        }
+        // With a limit of none there is no oldest one: look again in an hour.
+        let oldest = self.began.len().checked_sub(self.limit).and_then(|at| self.began.get(at));
+        Some(oldest.map_or(now + HOUR, |at| *at + HOUR))
+    }
+
+    fn begin(&mut self) {
+        self.began.push_back(Instant::now());
+    }
+}
+
+impl Owner {
+    pub(super) async fn new(
+        background: Background,
+        options: Options,
+        id: SessionId,
+        begun: Begun,
+        commands: mpsc::Receiver<Command>,
+        updates: mpsc::Sender<Update>,
+    ) -> Result<Self, Error> {
+        let (closing, closes) = watch::channel(false);
+        let (cancel, cancelled) = watch::channel(false);
+        let wake = options.settings.wake;
+        let wakes = Wakes::new(options.settings.wakes_per_hour, &begun.wakes);
+        let out = Outlet::new(updates, closes);
+        let (mut work, replay) =
+            Work::new(background.clone(), options, id.clone(), begun, out, cancelled);
+        // `work` is there before anything can fail: dropped, it closes the session.
+        let queued = background.queued(id.0.clone()).await?;
+        let workspace = background.workspace().to_owned();
+        for rule in background.store().read(move |l| l.rules(&workspace)).await? {
+            match rule.parse() {
+                Ok(rule) => work.options.rules.add(rule),
+                Err(_) => tracing::warn!("the remembered rule `{rule}` is not understood; ignored"),
+            }
+        }
+        let inbox = Inbox {
+            background,
+            id,
+            commands,
+            prompts: VecDeque::new(),
+            idle: Vec::new(),
+            closers: Vec::new(),
+            closing,
+            cancel,
+            queued,
+            wake,
+            look: true,
+            wakes,
+        };
+        Ok(Self { inbox, work, replay })
+    }
+
+    /// Works until it is closed.
+    pub(super) async fn run(self) {
+        let Self { mut inbox, mut work, replay } = self;
+        if work.resumed {
+            inbox.during(work.begin_again(replay)).await;
+        }
+        while let Some(job) = inbox.next(&work).await {
+            inbox.cancel.send_replace(false);
+            match job {
+                Job::Prompt(text, done) => {
+                    let end = inbox.during(work.turn(Some(text))).await;
+                    // Who asked may be gone. A prompt's turn always takes place.
+                    let _ = done.send(end.unwrap_or(TurnEnd::Cancelled));
+                }
+                Job::Wake => {
+                    if inbox.during(work.turn(None)).await.is_some() {
+                        inbox.wakes.begin();
+                    }
+                }
+            }
+        }
+        work.close().await;
+        for closer in inbox.closers {
+            let _ = closer.send(());
+        }
+    }
+}
+
+impl Inbox {
+    /// Listens while something is done.
+    async fn during<T>(&mut self, work: impl Future<Output = T>) -> T {
+        tokio::pin!(work);
+        loop {
+            let command = tokio::select! {
+                biased;
+                done = &mut work => return done,
+                command = self.commands.recv(), if !self.is_closing() => command,
+            };
+            self.take(command);
+        }
+    }
+
+    fn is_closing(&self) -> bool {
+        *self.closing.borrow()
+    }
+
+    fn take(&mut self, command: Option<Command>) {
+        match command {
+            Some(Command::Prompt(text, done)) => self.prompts.push_back((text, done)),
+            Some(Command::Cancel) => {
+                self.cancel.send_replace(true);
+            }
+            Some(Command::Idle(done)) => self.idle.push(done),
+            Some(Command::Close(done)) => {
+                self.closers.push(done);
+                self.closing.send_replace(true);
+                self.cancel.send_replace(true);
+            }
+            // Every handle is gone.
+            None => {
+                self.closing.send_replace(true);
+                self.cancel.send_replace(true);
+            }
+        }
+    }
+
+    /// What is to be done next; `None` to close.
+    async fn next(&mut self, work: &Work) -> Option<Job> {
+        let mut wake_at = None;
+        loop {
+            if self.is_closing() {
+                return None;
+            }
+            if let Some((text, done)) = self.prompts.pop_front() {
+                return Some(Job::Prompt(text, done));
+            }
+            if self.queued.has_changed().unwrap_or(false) {
+                self.queued.mark_unchanged();
+                self.look = true;
+            }
+            let now = Instant::now();
+            let ready = self.wake == Wake::On && self.look && *self.queued.borrow() > 0;
+            let blocked = if ready { self.wakes.blocked(now) } else { None };
+            if let Some(until) = blocked {
+                self.tell_blocked(work, until - now).await;
+            }
+            let at = match (ready, blocked) {
+                (false, _) => None,
+                (true, Some(until)) => Some(until),
+                (true, None) => Some(*wake_at.get_or_insert(now + COALESCE)),
+            };
+            self.tell_idle(ready && blocked.is_none()).await;
+            tokio::select! {
+                biased;
+                command = self.commands.recv() => self.take(command),
+                changed = self.queued.changed() => match changed {
+                    Ok(()) => self.look = true,
+                    // The background manager is closed.
+                    Err(_) => self.take(None),
+                },
+                () = sleep_until(at) => if blocked.is_none() {
+                    self.look = false;
+                    return Some(Job::Wake);
+                },
+            }
+        }
+    }
+
+    /// Tells those who wait for it that nothing is to be done any more.
+    async fn tell_idle(&mut self, ready: bool) {
+        if ready || self.idle.is_empty() {
+            return;
+        }
+        if self.wake == Wake::On && self.look && self.wakes.blocked(Instant::now()).is_none() {
+            // The supervisor's word comes a moment after the ledger's.
+            let (workspace, queue) = (self.background.workspace().to_owned(), self.id.0.clone());
+            let waiting =
+                self.background.store().read(move |l| l.waiting(&workspace, &queue)).await;
+            if waiting.is_ok_and(|waiting| waiting > 0) {
+                return;
+            }
+        }
+        for waiter in self.idle.drain(..) {
+            let _ = waiter.send(());
+        }
+    }
+
+    async fn tell_blocked(&mut self, work: &Work, left: Duration) {
+        if std::mem::replace(&mut self.wakes.told, true) {
+            return;
+        }
+        let minutes = left.as_secs().div_ceil(60);
+        let text = format!(
+            "Results of background tasks have started {} turns within an hour, which is the limit \
+             (`wakes_per_hour`). What comes now waits for your next prompt, or for {minutes} min.",
+            self.wakes.limit
+        );
+        work.out.send(Update::Notice(text)).await;
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_hour_has_so_many_wakes() {
+        let mut wakes = Wakes::new(2, &[Duration::from_secs(10)]);
+        let start = Instant::now();
+        assert_eq!(wakes.blocked(start), None);
+        wakes.begin();
+        assert_eq!(wakes.blocked(start), Some(start + HOUR - Duration::from_secs(10)));
+        tokio::time::advance(HOUR - Duration::from_secs(10)).await;
+        assert_eq!(wakes.blocked(Instant::now()), None);
+        wakes.begin();
+        assert_eq!(wakes.blocked(Instant::now()), Some(start + HOUR));
+        let mut never = Wakes::new(0, &[]);
+        assert_eq!(never.blocked(start), Some(start + HOUR));
+    }
+}

@@ -1,0 +1,304 @@
+//! A session opened again: what was said is read and shown, and what a crash cut off is repaired.
+//!
+//! A crash leaves at most one thing open: an answer whose calls have no results. A call that runs a
+//! command finds its task again by the token it was spawned with; of the others nobody knows.
+
+use std::time::Duration;
+
+use super::step::Drain;
+use super::turn::ended;
+use super::work::{Begun, Replay, Work};
+use super::{Error, SessionId, Update};
+use crate::agent::message::{Message, ToolCall, ToolResult};
+use crate::agent::tools::Kind;
+use crate::agent::trace::{Event, Fact, Origin};
+use crate::agent::usage::Cost;
+use crate::background::Background;
+use crate::ledger::{Claim, SessionRow};
+use crate::task::Timestamp;
+
+/// Takes hold of a session.
+pub(super) async fn claim(background: &Background, id: &str) -> Result<SessionId, Error> {
+    let (workspace, name) = (background.workspace().to_owned(), id.to_owned());
+    let (holder, alive) = (background.holder().to_owned(), background.liveness());
+    let claim = background.store().write(move |ledger| {
+        ledger.claim_session(&workspace, &name, (&holder, std::process::id()), &alive)
+    });
+    match claim.await? {
+        Claim::Taken(SessionRow { id, .. }) => Ok(SessionId(id)),
+        Claim::Unknown => Err(Error::Unknown(id.to_owned())),
+        Claim::Held { pid } => {
+            let holder = format!(", pid {pid}");
+            Err(Error::Busy { id: SessionId(id.to_owned()), holder })
+        }
+    }
+}
+
+/// Reads a session that we hold, and finds out what is to be repaired.
+pub(super) async fn read(background: &Background, id: &SessionId) -> Result<Begun, Error> {
+    let (workspace, name) = (background.workspace().to_owned(), id.0.clone());
+    let stored = background.store().read(move |ledger| {
+        let title = ledger.session(&workspace, &name)?.and_then(|session| session.title);
+        Ok((title, ledger.messages(&name)?, ledger.trace(&name, 0, u32::MAX, false)?))
+    });
+    let (title, rows, facts) = stored.await?;
+    let mut begun = Begun { titled: title.is_some(), ..Begun::default() };
+    begun.replay.title = title;
+    begun.counts.messages = rows.last().map_or(0, |row| row.n);
+    begun.counts.facts = facts.last().map_or(0, |row| row.n);
+    let facts: Vec<Event> = facts.iter().filter_map(Event::from_row).collect();
+    let mut past = Past::read(&facts);
+    begun.counts.calls = past.calls;
+    begun.counts.turns = past.turns;
+    begun.cost = past.cost;
+    begun.wakes = std::mem::take(&mut past.wakes);
+    for row in &rows {
+        let message = Message::from_json(&row.body).map_err(|error| {
+            let why = format!("message {} of session `{id}` cannot be read: {error}", row.n);
+            Error::Core(crate::Error::StoreUnavailable(why))
+        })?;
+        if row.fresh {
+            begun.history.clear();
+        }
+        begun.history.push(message.clone());
+        begun.replay.messages.push(message);
+    }
+    begun.replay.carried = past.carried.clone();
+    begun.resumed = true;
+    repair(background, id, &mut begun, &past).await?;
+    Ok(begun)
+}
+
+/// What a trace says about where a session stood.
+#[derive(Default)]
+struct Past {
+    calls: u64,
+    turns: u64,
+    cost: Option<Cost>,
+    wakes: Vec<Duration>,
+    /// The calls that carried results out of the queue, in order: one for each message of them.
+    carried: Vec<u64>,
+    open_turn: Option<u64>,
+    open_call: Option<u64>,
+    /// Calls of tools that did not end.
+    open_tools: Vec<String>,
+    /// Tasks it knows to be spawned.
+    spawned: Vec<String>,
+}
+
+impl Past {
+    fn read(facts: &[Event]) -> Self {
+        let mut past = Self::default();
+        let now = Timestamp::now();
+        for event in facts {
+            match &event.fact {
+                Fact::TurnStarted { turn, origin, .. } => {
+                    past.turns = past.turns.max(*turn);
+                    past.open_turn = Some(*turn);
+                    if *origin == Origin::Background {
+                        past.wakes.push(now.since(event.at));
+                    }
+                }
+                Fact::CallStarted { call, .. } => {
+                    past.calls = past.calls.max(*call);
+                    past.open_call = Some(*call);
+                }
+                Fact::CallEnded { cost_usd, .. } => {
+                    past.open_call = None;
+                    if let Some(cost) = cost_usd.and_then(Cost::from_dollars) {
+                        *past.cost.get_or_insert_default() += cost;
+                    }
+                }
+                Fact::ToolStarted { tool_call_id, .. } => {
+                    past.open_tools.push(tool_call_id.clone());
+                }
+                Fact::ToolEnded { tool_call_id, .. } => {
+                    past.open_tools.retain(|open| open != tool_call_id);
+                }
+                Fact::TaskSpawned { task_id, .. } => past.spawned.push(task_id.clone()),
+                Fact::Delivered { call, by, .. } => {
+                    if by == "drain" && past.carried.last() != Some(call) {
+                        past.carried.push(*call);
+                    }
+                }
+                Fact::TurnEnded { .. } => past.open_turn = None,
+                Fact::Compacted { .. } | Fact::Resumed {} => {}
+            }
+        }
+        past
+    }
+}
+
+/// Answers the calls that a crash left open, and ends in the trace what it left unended.
+async fn repair(
+    background: &Background,
+    id: &SessionId,
+    begun: &mut Begun,
+    past: &Past,
+) -> Result<(), Error> {
+    let mut facts = Vec::new();
+    let calls = match begun.history.last() {
+        Some(Message::Assistant(answer)) => answer.calls(),
+        Some(
+            Message::Prompt { .. }
+            | Message::ToolResults { .. }
+            | Message::Background { .. }
+            | Message::Notice { .. },
+        )
+        | None => Vec::new(),
+    };
+    if !calls.is_empty() {
+        let mut results = Vec::with_capacity(calls.len());
+        for (i, call) in calls.iter().enumerate() {
+            let token = format!("{id}:{}:{i}", begun.counts.messages);
+            let (content, spawned) = cut_off(background, id, token, call, past).await?;
+            facts.extend(spawned);
+            results.push(ToolResult { call_id: call.id.clone(), content, is_error: true });
+        }
+        let message = Message::ToolResults { results };
+        begun.replay.messages.push(message.clone());
+        begun.step.messages.push(message);
+        begun.interrupted = true;
+    }
+    for tool_call_id in &past.open_tools {
+        facts.push(Fact::ToolEnded { tool_call_id: tool_call_id.clone(), is_error: true });
+    }
+    let error = || Some("cut off by a restart of the agent".to_owned());
+    if let Some(call) = past.open_call {
+        facts.push(ended(past.turns, call, None, error()));
+    }
+    if let Some(turn) = past.open_turn {
+        facts.push(Fact::TurnEnded { turn, stop_reason: "failed".to_owned(), error: error() });
+        begun.interrupted = true;
+    }
+    facts.push(Fact::Resumed {});
+    for fact in facts {
+        begun.counts.facts += 1;
+        begun.step.facts.push(Event { n: begun.counts.facts, at: Timestamp::now(), fact });
+    }
+    Ok(())
+}
+
+/// What a call that was cut off is answered, and the task it started if the trace misses it.
+async fn cut_off(
+    background: &Background,
+    id: &SessionId,
+    token: String,
+    call: &ToolCall,
+    past: &Past,
+) -> Result<(String, Option<Fact>), Error> {
+    let workspace = background.workspace().to_owned();
+    let known = background.store().read(move |l| l.token(&workspace, &token)).await?;
+    let task = match known {
+        Some(task) => match background.get(task).await {
+            Ok(task) => Some(task),
+            Err(crate::Error::UnknownTask(_)) => None,
+            Err(error) => return Err(error.into()),
+        },
+        None => None,
+    };
+    let Some(task) = task.filter(|task| task.queue == id.0) else {
+        let text = "interrupted by a restart of the agent: it may or may not have happened, so look \
+                    before you do it again";
+        return Ok((text.to_owned(), None));
+    };
+    let is_known = past.spawned.iter().any(|spawned| spawned == task.id.as_str());
+    let spawned = (!is_known).then(|| Fact::TaskSpawned {
+        call: past.calls,
+        tool_call_id: call.id.clone(),
+        task_id: task.id.to_string(),
+        command: task.command.clone(),
+        moved: call.name == "bash",
+    });
+    let id = task.id;
+    let text = match (task.end(), &task.delivered) {
+        (None, _) => format!(
+            "the agent was restarted while this ran; it goes on in the background as task {id}, and \
+             its result comes by itself"
+        ),
+        (Some(_), None) => format!(
+            "the agent was restarted while this ran; it has ended meanwhile, as task {id}, and its \
+             result comes by itself"
+        ),
+        (Some(_), Some(_)) => format!(
+            "the agent was restarted while this ran; it has ended, as task {id}, and \
+             task_output(\"{id}\") shows what it wrote"
+        ),
+    };
+    Ok((text, spawned))
+}
+
+impl Work {
+    /// Shows everything said so far, and stores the repair.
+    pub(super) async fn begin_again(&mut self, replay: Replay) {
+        if let Some(title) = replay.title {
+            self.out.send(Update::Title(title)).await;
+        }
+        let mut carried = replay.carried.into_iter();
+        for message in replay.messages {
+            self.replay(message, &mut carried).await;
+        }
+        // What is refused goes with the next step.
+        if let Err(error) = self.commit(Drain::No).await {
+            tracing::error!("session `{}` was not repaired: {error}", self.id);
+            self.tell_facts().await;
+        }
+    }
+
+    async fn replay(&self, message: Message, carried: &mut impl Iterator<Item = u64>) {
+        let update = match message {
+            Message::Prompt { text } => Update::Prompt(text),
+            Message::Notice { text } => Update::Notice(text),
+            Message::Background { text } => {
+                let call = carried.next().unwrap_or(0);
+                Update::Background { call, text, notifications: Vec::new() }
+            }
+            Message::ToolResults { results } => {
+                for ToolResult { call_id: id, content, is_error } in results {
+                    self.out.send(Update::ToolEnded { id, content, is_error, diff: None }).await;
+                }
+                return;
+            }
+            Message::Assistant(answer) => {
+                let (thinking, text) = (answer.thinking(), answer.text());
+                if !thinking.is_empty() {
+                    self.out.send(Update::Thinking(thinking)).await;
+                }
+                if !text.is_empty() {
+                    self.out.send(Update::Text(text)).await;
+                }
+                for call in answer.calls() {
+                    let (title, kind, locations) = match self.toolbox.read(&call) {
+                        Ok(intent) => {
+                            let locations = super::calls::locations(&intent);
+                            (intent.title, intent.kind, locations)
+                        }
+                        Err(_) => (call.name.clone(), Kind::Execute, Vec::new()),
+                    };
+                    let input = call.input.to_raw();
+                    let (id, name) = (call.id, call.name);
+                    let shown = Update::ToolCall { id, name, title, kind, input, locations };
+                    self.out.send(shown).await;
+                }
+                return;
+            }
+        };
+        self.out.send(update).await;
+    }
+
+    /// Tells the model, with the first turn after a load, what was cut off and which tasks run.
+    pub(super) async fn tell_resumed(&mut self) {
+        let interrupted = std::mem::take(&mut self.interrupted);
+        let mut text = String::from("The session was resumed. No human input in this message.");
+        if interrupted {
+            text.push_str(" The agent was restarted in the middle of its last turn.");
+        }
+        match self.running().await {
+            Some(running) => text.push_str(&format!("\n{running}")),
+            None if interrupted => {}
+            // Nothing that it would not know.
+            None => return,
+        }
+        self.notice(text);
+    }
+}

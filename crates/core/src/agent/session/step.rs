@@ -1,0 +1,228 @@
+//! One step of a session on its way into the ledger.
+//!
+//! Everything that becomes part of the history goes through [`Work::commit`]: one transaction for
+//! what was said, what happened, and what was taken out of the queue. Only what is stored enters the
+//! history; what the ledger refused waits here, in order, for the next step.
+
+use super::Update;
+use super::work::Work;
+use crate::agent::message::Message;
+use crate::agent::notice;
+use crate::agent::trace::{Event, Fact, Origin};
+use crate::ledger::{Addition, NewMessage, News, Told};
+use crate::task::{DeliveredBy, Notification, NotificationKind, TaskId, Timestamp};
+
+/// What is to be stored next.
+#[derive(Debug, Default)]
+pub(super) struct Step {
+    /// Messages, in order.
+    pub(super) messages: Vec<Message>,
+    /// The first of them begins the model's history anew.
+    pub(super) fresh: bool,
+    /// Ends that the messages show.
+    pub(super) seen: Vec<(TaskId, DeliveredBy)>,
+    /// Facts, in order.
+    pub(super) facts: Vec<Event>,
+    /// The session's title, once it has one.
+    pub(super) title: Option<String>,
+}
+
+/// Whether the queue is drained with a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Drain {
+    /// No: no request follows.
+    No,
+    /// Yes.
+    Yes,
+    /// Yes, and without news there is no step at all.
+    OnlyNews,
+}
+
+/// The counts of a session. Each is the last number given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Counts {
+    pub(super) messages: u64,
+    pub(super) facts: u64,
+    pub(super) calls: u64,
+    pub(super) turns: u64,
+}
+
+/// What a transaction told the model, for the front.
+struct Tidings {
+    text: Option<String>,
+    notifications: Vec<Notification>,
+    facts: Vec<Event>,
+    acked: bool,
+}
+
+impl Work {
+    /// Something to be said with the next step.
+    pub(super) fn say(&mut self, message: Message) {
+        self.step.messages.push(message);
+    }
+
+    /// Something that happened, to be stored with the next step.
+    pub(super) fn note(&mut self, fact: Fact) {
+        self.counts.facts += 1;
+        self.step.facts.push(Event { n: self.counts.facts, at: Timestamp::now(), fact });
+    }
+
+    /// Stores what happened so far, without waiting for it: a trace that misses a fact after a
+    /// crash is no harm.
+    pub(super) async fn tell_facts(&mut self) {
+        let facts = std::mem::take(&mut self.step.facts);
+        if facts.is_empty() {
+            return;
+        }
+        let rows: Vec<_> = facts.iter().map(Event::to_row).collect();
+        let session = self.id.0.clone();
+        drop(self.background.store().write(move |l| l.append_facts(&session, &rows)));
+        for event in facts {
+            self.show(event).await;
+        }
+    }
+
+    /// Stores the step. `Ok(false)`: with [`Drain::OnlyNews`] there was none, and nothing is stored.
+    /// After an error the step is as it was.
+    pub(super) async fn commit(&mut self, drain: Drain) -> Result<bool, crate::Error> {
+        let first = self.counts.messages + 1;
+        let bodies = self.step.messages.iter().zip(first..).map(|(message, n)| NewMessage {
+            n,
+            fresh: self.step.fresh && n == first,
+            body: message.to_json(),
+        });
+        let addition = Addition {
+            session: self.id.0.clone(),
+            workspace: self.background.workspace().to_owned(),
+            title: self.step.title.clone(),
+            messages: bodies.collect(),
+            facts: self.step.facts.iter().map(Event::to_row).collect(),
+            seen: self.seen(),
+            // Without a request of its own, the next one carries it.
+            call: self.counts.calls + u64::from(drain == Drain::No),
+            drain: if drain == Drain::No { 0 } else { notice::ENTRIES_MAX },
+            only_with_news: drain == Drain::OnlyNews,
+        };
+        let n = first + self.step.messages.len() as u64;
+        let (call, facts) = (addition.call, self.counts.facts);
+        let alive = self.background.liveness();
+        let write = self.background.store().write(move |ledger| {
+            ledger.append(&addition, &alive, |news| tell(news, n, call, facts))
+        });
+        let tidings = write.await?;
+        self.forget_stopped().await;
+        let Some(tidings) = tidings else { return Ok(false) };
+        self.committed(tidings).await;
+        Ok(true)
+    }
+
+    /// The ends that count as seen with this step.
+    fn seen(&self) -> Vec<(TaskId, DeliveredBy)> {
+        let stopped = self.stopped.iter().map(|task| (*task, DeliveredBy::Wait));
+        self.step.seen.iter().copied().chain(stopped).collect()
+    }
+
+    /// Forgets stopped commands whose end is known, and acknowledged therefore.
+    async fn forget_stopped(&mut self) {
+        for task in std::mem::take(&mut self.stopped) {
+            if self.background.get(task).await.is_ok_and(|task| task.delivered.is_none()) {
+                self.stopped.push(task);
+            }
+        }
+    }
+
+    async fn committed(&mut self, tidings: Tidings) {
+        let step = std::mem::take(&mut self.step);
+        if step.fresh {
+            self.history.clear();
+        }
+        self.counts.messages += step.messages.len() as u64;
+        self.counts.facts += tidings.facts.len() as u64;
+        if tidings.acked {
+            // It is closing; there is nobody to be told.
+            let _ = self.background.changed().await;
+        }
+        if let Some(title) = step.title {
+            self.titled = true;
+            self.out.send(Update::Title(title)).await;
+        }
+        for event in step.facts.into_iter().chain(tidings.facts) {
+            self.show(event).await;
+        }
+        for message in step.messages {
+            if let Message::Notice { text } = &message {
+                self.out.send(Update::Notice(text.clone())).await;
+            }
+            self.history.push(message);
+        }
+        if let Some(text) = tidings.text {
+            self.counts.messages += 1;
+            self.history.push(Message::Background { text: text.clone() });
+            let notifications = tidings.notifications;
+            let call = self.counts.calls;
+            self.out.send(Update::Background { call, text, notifications }).await;
+        }
+    }
+
+    /// Tells the front of a fact.
+    async fn show(&self, event: Event) {
+        if let Fact::TurnStarted { turn, origin, .. } = event.fact {
+            self.out.send(Update::TurnStarted { turn, origin }).await;
+        }
+        self.out.send(Update::Traced(event)).await;
+    }
+}
+
+/// Puts news in words, inside the transaction that takes them out of the queue.
+fn tell(news: News, n: u64, call: u64, facts: u64) -> (Told, Tidings) {
+    let seen = news.seen.iter().map(|seen| Fact::Delivered {
+        call,
+        task_id: seen.task.to_string(),
+        seq: Some(seen.seq),
+        kind: "exited".to_owned(),
+        by: match seen.by {
+            DeliveredBy::Drain => "drain",
+            DeliveredBy::Wait => "wait",
+            DeliveredBy::Check => "check",
+        }
+        .to_owned(),
+    });
+    let drained = news.drained.iter().map(|notification| Fact::Delivered {
+        call,
+        task_id: notification.task.id.to_string(),
+        seq: Some(notification.seq),
+        kind: match notification.kind {
+            NotificationKind::Exited => "exited",
+            NotificationKind::Matched(_) => "matched",
+            NotificationKind::Stalled => "stalled",
+        }
+        .to_owned(),
+        by: "drain".to_owned(),
+    });
+    let at = Timestamp::now();
+    let facts: Vec<Event> =
+        seen.chain(drained).zip(facts + 1..).map(|(fact, n)| Event { n, at, fact }).collect();
+    let text = (!news.drained.is_empty()).then(|| notice::message(&news.drained, news.remaining));
+    let message = text.as_ref().map(|text| NewMessage {
+        n,
+        fresh: false,
+        body: Message::Background { text: text.clone() }.to_json(),
+    });
+    let told = Told { message, facts: facts.iter().map(Event::to_row).collect() };
+    let acked = !news.seen.is_empty() || !news.drained.is_empty();
+    (told, Tidings { text, notifications: news.drained, facts, acked })
+}
+
+/// The beginning of a prompt, for a label.
+pub(super) fn title(prompt: &str) -> String {
+    let line = prompt.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    crate::words::shorten(&crate::words::one_line(line), TITLE_BYTES)
+}
+
+/// Bytes of a title.
+const TITLE_BYTES: usize = 80;
+
+/// The origin of a turn that a prompt or, without one, results begin.
+pub(super) fn origin(prompt: Option<&str>) -> Origin {
+    if prompt.is_some() { Origin::Prompt } else { Origin::Background }
+}

@@ -1,0 +1,184 @@
+//! What a session knows while it is open, and the ways its parts share.
+//!
+//! [`Work`] is the one owner of the history. Its methods are the turn (`turn`), the tools (`calls`),
+//! the summary (`compact`), the repair (`resume`) and the way into the ledger (`step`).
+
+use std::path::PathBuf;
+
+use tokio::sync::{mpsc, watch};
+
+use super::step::{Counts, Step};
+use super::{Options, SessionId, Update, prompt};
+use crate::agent::message::Message;
+use crate::agent::tools::Toolbox;
+use crate::agent::trace::Fact;
+use crate::agent::usage::Cost;
+use crate::background::Background;
+use crate::task::TaskId;
+
+/// How a session begins: empty, or as the ledger has it.
+#[derive(Debug, Default)]
+pub(super) struct Begun {
+    /// Everything said so far, to be shown; the repair included.
+    pub(super) replay: Replay,
+    /// What of it the model is shown.
+    pub(super) history: Vec<Message>,
+    pub(super) counts: Counts,
+    pub(super) titled: bool,
+    pub(super) cost: Option<Cost>,
+    /// What is to be stored now: the repair.
+    pub(super) step: Step,
+    /// It was loaded: the model is to be told which tasks run.
+    pub(super) resumed: bool,
+    /// Its last turn was cut off.
+    pub(super) interrupted: bool,
+    /// How long ago each turn was that the agent started by itself.
+    pub(super) wakes: Vec<std::time::Duration>,
+}
+
+/// What a front is shown of a session that is loaded.
+#[derive(Debug, Default)]
+pub(super) struct Replay {
+    pub(super) title: Option<String>,
+    pub(super) messages: Vec<Message>,
+    /// The calls that carried results out of the queue: one for each such message, in order.
+    pub(super) carried: Vec<u64>,
+}
+
+/// The way to the front.
+#[derive(Debug)]
+pub(super) struct Outlet {
+    updates: mpsc::Sender<Update>,
+    closing: watch::Receiver<bool>,
+}
+
+impl Outlet {
+    pub(super) fn new(updates: mpsc::Sender<Update>, closing: watch::Receiver<bool>) -> Self {
+        Self { updates, closing }
+    }
+
+    /// Tells the front, waiting for it if it is far behind; but a session that closes waits for
+    /// nobody. A front that is gone has nothing to be told.
+    pub(super) async fn send(&self, update: Update) {
+        let mut closing = self.closing.clone();
+        tokio::select! {
+            biased;
+            sent = self.updates.reserve() => {
+                if let Ok(place) = sent {
+                    place.send(update);
+                }
+            }
+            _ = closing.wait_for(|closing| *closing) => {}
+        }
+    }
+}
+
+/// An open session.
+#[derive(Debug)]
+pub(super) struct Work {
+    pub(super) background: Background,
+    pub(super) id: SessionId,
+    pub(super) workspace: PathBuf,
+    pub(super) options: Options,
+    pub(super) toolbox: Toolbox,
+    pub(super) system: String,
+    pub(super) out: Outlet,
+    /// The turn that runs is to end.
+    pub(super) cancel: watch::Receiver<bool>,
+    /// What the model is shown. All of it is in the ledger.
+    pub(super) history: Vec<Message>,
+    pub(super) counts: Counts,
+    /// What is not in the ledger yet.
+    pub(super) step: Step,
+    /// Commands that a cancelled turn stopped. The answer to their call says so already, so their
+    /// ends are told to nobody.
+    pub(super) stopped: Vec<TaskId>,
+    /// Tokens of the history, as the model counted them last.
+    pub(super) used: u64,
+    /// The size of the model's context.
+    pub(super) window: Option<u64>,
+    pub(super) window_asked: bool,
+    pub(super) cost: Option<Cost>,
+    pub(super) titled: bool,
+    pub(super) resumed: bool,
+    pub(super) interrupted: bool,
+}
+
+impl Work {
+    pub(super) fn new(
+        background: Background,
+        options: Options,
+        id: SessionId,
+        begun: Begun,
+        out: Outlet,
+        cancel: watch::Receiver<bool>,
+    ) -> (Self, Replay) {
+        let workspace = background.workspace().to_owned();
+        let tools = options.settings.tools.clone();
+        let work = Self {
+            toolbox: Toolbox::new(background.clone(), id.0.clone(), tools)
+                .with_linger(options.settings.linger),
+            system: prompt::system(&workspace),
+            window: options.provider.context_window(),
+            window_asked: false,
+            background,
+            id,
+            workspace,
+            options,
+            out,
+            cancel,
+            history: begun.history,
+            counts: begun.counts,
+            step: begun.step,
+            stopped: Vec::new(),
+            used: 0,
+            cost: begun.cost,
+            titled: begun.titled,
+            resumed: begun.resumed,
+            interrupted: begun.interrupted,
+        };
+        (work, begun.replay)
+    }
+
+    /// Whether the turn is to end.
+    pub(super) fn is_cancelled(&self) -> bool {
+        *self.cancel.borrow()
+    }
+
+    /// Returns once the turn is to end.
+    pub(super) fn cancelled(&self) -> impl Future<Output = ()> + use<> {
+        let mut cancel = self.cancel.clone();
+        async move {
+            // The owner keeps the other end for as long as a turn runs.
+            let _ = cancel.wait_for(|cancelled| *cancelled).await;
+        }
+    }
+
+    /// What happened and was not stored yet, as the session closes.
+    pub(super) async fn close(mut self) {
+        self.tell_facts().await;
+    }
+
+    /// Tells the person and, with the next step, the model.
+    pub(super) fn notice(&mut self, text: String) {
+        self.say(Message::Notice { text });
+    }
+
+    /// A fact that is told at once.
+    pub(super) async fn tell(&mut self, fact: Fact) {
+        self.note(fact);
+        self.tell_facts().await;
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        release(&self.background, &self.id);
+    }
+}
+
+/// Closes a session that we have open, without waiting for it.
+pub(super) fn release(background: &Background, id: &SessionId) {
+    let (id, holder) = (id.0.clone(), background.holder().to_owned());
+    drop(background.store().write(move |l| l.release_session(&id, &holder)));
+}

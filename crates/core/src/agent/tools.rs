@@ -1,0 +1,249 @@
+//! The tools of the agent: what a model can do, and what each call comes to.
+//!
+//! Owns the names, the descriptions and the arguments the model sees, and how a call is carried
+//! out on [`Background`] and on files. Decides nothing about permission: [`Toolbox::read`] says what
+//! a call is about to touch ([`Access`]), and whoever runs it has asked before. Never touches the
+//! history: an [`Outcome`] is handed back.
+//!
+//! A call is read once, by [`Toolbox::read`], into what is to be done; what is judged and what is
+//! carried out are therefore the same, paths included.
+
+mod args;
+mod blocking;
+mod call;
+mod commands;
+mod edit;
+mod files;
+mod output;
+mod paths;
+mod ports;
+mod schema;
+mod search;
+mod shell;
+mod tasks;
+mod text;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::message::ToolCall;
+use super::provider::Tool;
+use crate::background::Background;
+use crate::limits;
+use crate::task::{DeliveredBy, Task, TaskId};
+
+use call::Action;
+
+/// How the tools behave (`config.toml`, section `agent`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// How long `bash` waits before the command moves to the background. Default 10 s.
+    pub yield_after: Duration,
+    /// Bytes of one tool result at most. Default 16 KiB.
+    pub result_bytes: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { yield_after: Duration::from_secs(10), result_bytes: 16 << 10 }
+    }
+}
+
+/// The tools of one session. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Toolbox {
+    background: Background,
+    queue: String,
+    settings: Settings,
+    linger: Option<Duration>,
+    tools: Arc<[Tool]>,
+    views: Arc<tasks::Views>,
+}
+
+/// A call that was understood, before it is carried out.
+#[derive(Debug, Clone)]
+pub struct Intent {
+    /// The tool's name.
+    pub tool: &'static str,
+    /// What a person is shown: `npm install`, `src/main.rs`.
+    pub title: String,
+    /// What sort of thing it does.
+    pub kind: Kind,
+    /// What it touches, for permission.
+    pub access: Vec<Access>,
+    action: Option<Action>,
+}
+
+impl Intent {
+    /// An intent that can be judged and never run, for whoever tests rules.
+    pub fn new(tool: &'static str, title: String, kind: Kind, access: Vec<Access>) -> Self {
+        Self { tool, title, kind, access, action: None }
+    }
+}
+
+/// The sorts of call, as ACP has them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Reads a file or a task.
+    Read,
+    /// Changes a file.
+    Edit,
+    /// Looks for something.
+    Search,
+    /// Runs a command, or steers one.
+    Execute,
+    /// Thinks: the plan.
+    Think,
+}
+
+/// What a call touches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Access {
+    /// Runs a line of shell in a directory.
+    Command {
+        /// The line.
+        line: String,
+        /// Where, absolute.
+        cwd: PathBuf,
+    },
+    /// Reads this file, or below this directory; absolute, symbolic links resolved.
+    Read(PathBuf),
+    /// Writes this file; absolute, symbolic links resolved.
+    Write(PathBuf),
+    /// Steers a task of the session's own (stop, write).
+    Task(TaskId),
+}
+
+/// Something that happens while a call runs.
+#[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "one or two a call, and gone at once")]
+pub enum Progress {
+    /// A command runs, as this task.
+    Spawned(Task),
+    /// It ran longer than [`Settings::yield_after`] and goes on in the background.
+    Moved(TaskId),
+}
+
+/// What a call came to.
+#[derive(Debug, Clone, Default)]
+pub struct Outcome {
+    /// What the model is shown, within [`Settings::result_bytes`].
+    pub content: String,
+    /// It failed.
+    pub is_error: bool,
+    /// Ends of tasks that `content` shows whole: they need not be told again. Marked delivered in
+    /// the transaction that stores the result.
+    pub seen: Vec<(TaskId, DeliveredBy)>,
+    /// The new plan, if the call made one.
+    pub plan: Option<Vec<PlanEntry>>,
+    /// The change to a file, if the call made one.
+    pub diff: Option<Diff>,
+}
+
+/// A step of the agent's plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlanEntry {
+    /// What is to be done.
+    pub content: String,
+    /// How far it is.
+    pub status: PlanStatus,
+}
+
+/// How far a step is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlanStatus {
+    /// Not begun.
+    Pending,
+    /// Under way.
+    InProgress,
+    /// Done.
+    Completed,
+}
+
+/// A file before and after.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diff {
+    /// The file, absolute.
+    pub path: PathBuf,
+    /// Its text before; `None`: there was no file.
+    pub old: Option<String>,
+    /// Its text now.
+    pub new: String,
+}
+
+impl Toolbox {
+    /// The tools of a session whose tasks tell `queue`.
+    pub fn new(background: Background, queue: String, settings: Settings) -> Self {
+        let tools = schema::tools(settings.yield_after).into();
+        let linger = Some(limits::LINGER);
+        Self { background, queue, settings, linger, tools, views: Arc::default() }
+    }
+
+    /// The same, with tasks that run this long with no daemon attached; `None`: for ever. Default:
+    /// [`limits::LINGER`].
+    #[must_use]
+    pub fn with_linger(mut self, linger: Option<Duration>) -> Self {
+        self.linger = linger;
+        self
+    }
+
+    /// What the model is told about them; the same in every request.
+    pub fn tools(&self) -> &[Tool] {
+        &self.tools
+    }
+
+    /// Understands a call. An error is what the model is to be told: unknown tool, wrong arguments.
+    pub fn read(&self, call: &ToolCall) -> Result<Intent, String> {
+        call::read(call, self.background.workspace())
+    }
+
+    /// Carries a call out. `key` makes it happen once: it becomes the `client_token` of the task a
+    /// command is spawned as, so that a call that was cut off by a crash can be found again.
+    ///
+    /// Dropped before its end, a command in the foreground is stopped; one in the background, and
+    /// one that has moved there, goes on.
+    pub async fn run(
+        &self,
+        intent: Intent,
+        key: String,
+        progress: mpsc::UnboundedSender<Progress>,
+    ) -> Outcome {
+        let done = match intent.action {
+            None => Err("this call was made to be judged only and cannot be run".to_owned()),
+            Some(Action::Bash(run)) => self.bash(run, key, &progress).await,
+            Some(Action::BackgroundRun(run)) => self.background_run(run, key, &progress).await,
+            Some(Action::Check { id: Some(id), wait }) => self.check(id, wait).await,
+            Some(Action::Check { id: None, wait }) => self.check_all(wait).await,
+            Some(Action::Stop { id, signal }) => self.stop(id, signal).await,
+            Some(Action::Write { id, text, eof }) => self.write(id, text, eof).await,
+            Some(Action::Output { id, part }) => self.output(id, part).await,
+            Some(Action::Read(read)) => files::read(read, self.settings.result_bytes).await,
+            Some(Action::WriteFile { path, content }) => files::write(path, content).await,
+            Some(Action::Edit(edit)) => edit::run(edit).await,
+            Some(Action::Glob(glob)) => search::glob(glob, self.settings.result_bytes).await,
+            Some(Action::Grep(grep)) => search::grep(grep, self.settings.result_bytes).await,
+            Some(Action::Plan(plan)) => Ok(Outcome {
+                content: "the plan is noted".to_owned(),
+                plan: Some(plan),
+                ..Outcome::default()
+            }),
+        };
+        let mut outcome = done.unwrap_or_else(|content| Outcome {
+            content,
+            is_error: true,
+            ..Outcome::default()
+        });
+        // Each tool keeps within the budget; a long error or path of somebody else may not.
+        text::cut(&mut outcome.content, self.settings.result_bytes);
+        outcome
+    }
+}
+
+impl Outcome {
+    fn of(content: String) -> Self {
+        Self { content, ..Self::default() }
+    }
+}

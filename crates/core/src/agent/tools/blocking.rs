@@ -1,0 +1,77 @@
+//! Work on files, on a thread where it may block.
+//!
+//! A thread cannot be stopped from outside, so work that may take long asks now and then whether
+//! anybody still waits for it.
+
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Whether nobody waits any more.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Gone(Arc<AtomicBool>);
+
+impl Gone {
+    pub(super) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// A reader that fails once nobody waits.
+    pub(super) fn watch<R: Read>(&self, reader: R) -> impl Read {
+        Watched { reader, gone: self.clone() }
+    }
+}
+
+struct Watched<R> {
+    reader: R,
+    gone: Gone,
+}
+
+impl<R: Read> Read for Watched<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.gone.is_set() {
+            return Err(io::Error::other("nobody waits for it any more"));
+        }
+        self.reader.read(buffer)
+    }
+}
+
+/// Sets it when the future is dropped.
+struct Waiting(Gone);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Runs work that may block.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce(&Gone) -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
+    let gone = Gone::default();
+    let _waiting = Waiting(gone.clone());
+    let done = tokio::task::spawn_blocking(move || work(&gone)).await;
+    done.unwrap_or_else(|error| Err(format!("the tool failed: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn work_that_nobody_waits_for_ends() {
+        let (tell, told) = mpsc::channel();
+        let work = blocking(move |gone| {
+            let mut zeroes = gone.watch(io::repeat(0));
+            let error = io::copy(&mut zeroes, &mut io::sink()).unwrap_err();
+            tell.send(error.to_string()).unwrap();
+            Ok(())
+        });
+        assert!(tokio::time::timeout(Duration::from_millis(10), work).await.is_err());
+        assert_eq!(told.recv().unwrap(), "nobody waits for it any more");
+    }
+}

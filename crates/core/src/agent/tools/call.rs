@@ -1,0 +1,396 @@
+//! From a call to what it means: one function a tool, which takes its arguments and says what they
+//! touch.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::args::Fields;
+use super::edit::Edit;
+use super::files::Read;
+use super::output::Part;
+use super::search::{Glob, Grep};
+use super::{Access, Intent, Kind, PlanEntry, PlanStatus, paths, schema, search};
+use crate::agent::message::{Input, ToolCall};
+use crate::background::Watch;
+use crate::limits;
+use crate::task::TaskId;
+use crate::words;
+
+/// Longest wait of `check_background`: a turn must not hang for ever, and asking again is cheap.
+const WAIT_MAX: Duration = Duration::from_secs(600);
+/// Characters of a title.
+const TITLE_CHARS: usize = 200;
+
+/// What is to be done.
+#[derive(Debug, Clone)]
+pub(super) enum Action {
+    Bash(Run),
+    BackgroundRun(Run),
+    Check { id: Option<TaskId>, wait: Duration },
+    Stop { id: TaskId, signal: i32 },
+    Write { id: TaskId, text: String, eof: bool },
+    Output { id: TaskId, part: Part },
+    Read(Read),
+    WriteFile { path: PathBuf, content: String },
+    Edit(Edit),
+    Glob(Glob),
+    Grep(Grep),
+    Plan(Vec<PlanEntry>),
+}
+
+/// A command to run.
+#[derive(Debug, Clone)]
+pub(super) struct Run {
+    pub(super) line: String,
+    pub(super) cwd: PathBuf,
+    pub(super) deadline: Option<Duration>,
+    pub(super) label: Option<String>,
+    pub(super) watches: Vec<Watch>,
+    pub(super) stdin: bool,
+}
+
+/// Understands a call.
+pub(super) fn read(call: &ToolCall, workspace: &Path) -> Result<Intent, String> {
+    let Some(tool) = schema::known(&call.name) else {
+        let names: Vec<&str> = schema::names().collect();
+        return Err(format!(
+            "there is no tool `{}`; the tools are {}",
+            call.name.chars().take(64).collect::<String>(),
+            names.join(", ")
+        ));
+    };
+    let json = match &call.input {
+        Input::Object(raw) => raw.get(),
+        Input::Invalid { text } => {
+            return Err(format!(
+                "the arguments of `{tool}` are no JSON object: `{}`; write the call again",
+                text.chars().take(200).collect::<String>()
+            ));
+        }
+    };
+    let fields = Fields::new(tool, json)?;
+    let mut intent = match tool {
+        schema::BASH => bash(fields, workspace),
+        schema::BACKGROUND_RUN => background_run(fields, workspace),
+        schema::CHECK_BACKGROUND => check(fields),
+        schema::TASK_OUTPUT => task_output(fields),
+        schema::WRITE_BACKGROUND => write_background(fields),
+        schema::STOP_BACKGROUND => stop(fields),
+        schema::READ_FILE => read_file(fields, workspace),
+        schema::WRITE_FILE => write_file(fields, workspace),
+        schema::EDIT_FILE => edit_file(fields, workspace),
+        schema::GLOB => glob(fields, workspace),
+        schema::GREP => grep(fields, workspace),
+        schema::UPDATE_PLAN => update_plan(fields),
+        other => Err(format!("there is no tool `{other}`")),
+    }?;
+    intent.title = intent.title.chars().take(TITLE_CHARS).collect();
+    Ok(intent)
+}
+
+fn intent(
+    tool: &'static str,
+    title: String,
+    kind: Kind,
+    access: Vec<Access>,
+    action: Action,
+) -> Intent {
+    Intent { action: Some(action), ..Intent::new(tool, title, kind, access) }
+}
+
+/// What `bash` and `background_run` have in common.
+fn run(fields: &mut Fields, workspace: &Path) -> Result<Run, String> {
+    let line = fields.text(&["command", "cmd"], "the line to run")?;
+    if line.trim().is_empty() {
+        return Err("`command` is empty: expected the line to run".to_owned());
+    }
+    if line.len() > limits::COMMAND_BYTES {
+        return Err(format!(
+            "`command` has {} bytes and may have {}; write it to a file and run that",
+            line.len(),
+            limits::COMMAND_BYTES
+        ));
+    }
+    if line.contains('\0') {
+        return Err("`command` has a NUL in it, which no command can have".to_owned());
+    }
+    let cwd = match fields.optional_text(&["cwd", "workdir", "directory", "dir_path"])? {
+        Some(cwd) => paths::resolve(workspace, &cwd)?,
+        None => workspace.to_owned(),
+    };
+    Ok(Run { line, cwd, deadline: None, label: None, watches: Vec::new(), stdin: false })
+}
+
+fn command_intent(tool: &'static str, run: Run) -> Intent {
+    let access = vec![Access::Command { line: run.line.clone(), cwd: run.cwd.clone() }];
+    let title = words::one_line(&run.line);
+    let action = match tool {
+        schema::BACKGROUND_RUN => Action::BackgroundRun(run),
+        _ => Action::Bash(run),
+    };
+    intent(tool, title, Kind::Execute, access, action)
+}
+
+fn bash(mut fields: Fields, workspace: &Path) -> Result<Intent, String> {
+    let mut run = run(&mut fields, workspace)?;
+    run.deadline = fields.seconds(&["timeout", "timeout_seconds", "deadline"])?;
+    if run.deadline.is_none() {
+        run.deadline = fields.seconds(&["timeout_ms"])?.map(|time| time / 1_000);
+    }
+    let background = fields.flag(&["run_in_background", "is_background", "background"])?;
+    fields.finish_with(|name| match name {
+        "stdin" | "watch" | "label" => Some("background_run takes it"),
+        _ => None,
+    })?;
+    // Another agent's way of saying it; what it means is all that counts from here on.
+    let tool = if background == Some(true) { schema::BACKGROUND_RUN } else { schema::BASH };
+    Ok(command_intent(tool, run))
+}
+
+fn background_run(mut fields: Fields, workspace: &Path) -> Result<Intent, String> {
+    let mut run = run(&mut fields, workspace)?;
+    run.deadline = fields.seconds(&["deadline", "timeout", "timeout_seconds"])?;
+    run.label = fields.optional_text(&["label", "name", "title"])?.map(|label| cut_name(&label));
+    run.label = run.label.filter(|label| !label.is_empty());
+    run.stdin = fields.flag(&["stdin"])? == Some(true);
+    let patterns = fields.texts(&["watch", "watches", "patterns"])?;
+    if patterns.len() > limits::WATCHES_MAX {
+        return Err(format!(
+            "`watch`: {} patterns, and there may be {}; join some with `|`",
+            patterns.len(),
+            limits::WATCHES_MAX
+        ));
+    }
+    run.watches = patterns
+        .into_iter()
+        .enumerate()
+        .map(|(place, pattern)| Watch {
+            // A notice that names the pattern says more than one that counts.
+            id: match pattern.len() {
+                1..=limits::NAME_BYTES => pattern.clone(),
+                _ => place.to_string(),
+            },
+            pattern,
+            limit: limits::WATCH_LIMIT,
+        })
+        .collect();
+    fields.flag(&["run_in_background", "is_background", "background"])?;
+    fields.finish()?;
+    Ok(command_intent(schema::BACKGROUND_RUN, run))
+}
+
+fn cut_name(name: &str) -> String {
+    let mut name = words::one_line(name);
+    name.truncate(name.floor_char_boundary(limits::NAME_BYTES));
+    name
+}
+
+const TASK: [&str; 4] = ["task_id", "id", "task", "bash_id"];
+
+fn check(mut fields: Fields) -> Result<Intent, String> {
+    let id = fields.optional_task(&TASK)?;
+    let wait = fields.patience(&["wait_seconds", "wait", "timeout"])?.min(WAIT_MAX);
+    fields.finish()?;
+    let title = match id {
+        Some(id) => format!("check task {id}"),
+        None => "list the background tasks".to_owned(),
+    };
+    let action = Action::Check { id, wait };
+    Ok(intent(schema::CHECK_BACKGROUND, title, Kind::Read, Vec::new(), action))
+}
+
+fn task_output(mut fields: Fields) -> Result<Intent, String> {
+    let id = fields.task(&TASK)?;
+    let offset = fields.count(&["offset"])?;
+    let head = fields.count(&["head"])?;
+    let tail = fields.count(&["tail"])?;
+    let pattern = fields.optional_text(&["pattern", "filter", "regex"])?;
+    let pattern = pattern.filter(|pattern| !pattern.is_empty());
+    fields.finish()?;
+    let part = match (offset, head, tail, pattern) {
+        (from, None, None, Some(pattern)) => {
+            Part::Matching { pattern, from: from.unwrap_or_default() }
+        }
+        (None, None, None, None) => Part::Ends,
+        (Some(offset), None, None, None) => Part::From(offset),
+        (None, Some(lines), None, None) => Part::Head(lines),
+        (None, None, Some(lines), None) => Part::Tail(lines),
+        _ => {
+            return Err(
+                "task_output takes one of offset, head, tail and pattern; only pattern and \
+                        offset go together"
+                    .to_owned(),
+            );
+        }
+    };
+    let title = format!("output of task {id}");
+    Ok(intent(schema::TASK_OUTPUT, title, Kind::Read, Vec::new(), Action::Output { id, part }))
+}
+
+fn write_background(mut fields: Fields) -> Result<Intent, String> {
+    let id = fields.task(&TASK)?;
+    let eof = fields.flag(&["eof"])? == Some(true);
+    let text = fields.optional_text(&["text", "data", "input", "chars"])?;
+    let text = match text {
+        Some(text) => text,
+        None if eof => String::new(),
+        None => return Err("`text` is missing: expected what to write, or eof: true".to_owned()),
+    };
+    if text.len() > limits::WRITE_BYTES {
+        return Err(format!(
+            "`text` has {} bytes and may have {}; write it in pieces",
+            text.len(),
+            limits::WRITE_BYTES
+        ));
+    }
+    fields.finish()?;
+    let title = match text.is_empty() {
+        true => format!("end the input of task {id}"),
+        false => format!("write to task {id}: {}", words::one_line(&text)),
+    };
+    let action = Action::Write { id, text, eof };
+    Ok(intent(schema::WRITE_BACKGROUND, title, Kind::Execute, vec![Access::Task(id)], action))
+}
+
+fn stop(mut fields: Fields) -> Result<Intent, String> {
+    let id = fields.task(&TASK)?;
+    let signal = match fields.optional_text(&["signal"])? {
+        Some(name) if !name.trim().is_empty() => signal(&name)?,
+        Some(_) | None => libc::SIGTERM,
+    };
+    fields.finish()?;
+    let action = Action::Stop { id, signal };
+    let title = format!("stop task {id}");
+    Ok(intent(schema::STOP_BACKGROUND, title, Kind::Execute, vec![Access::Task(id)], action))
+}
+
+fn signal(name: &str) -> Result<i32, String> {
+    let bare = name.trim().to_ascii_uppercase();
+    let bare = bare.strip_prefix("SIG").unwrap_or(&bare);
+    let known = match bare.parse::<i32>() {
+        Ok(number) => nix::sys::signal::Signal::try_from(number),
+        Err(_) => format!("SIG{bare}").parse::<nix::sys::signal::Signal>(),
+    };
+    known.map(|signal| signal as i32).map_err(|_| {
+        let name: String = name.chars().take(40).collect();
+        format!("`signal`: `{name}` is no signal: expected a name such as SIGTERM, SIGINT, SIGKILL")
+    })
+}
+
+const PATH: [&str; 6] = ["path", "file_path", "filePath", "filepath", "filename", "file"];
+
+fn shown(path: &Path, workspace: &Path) -> String {
+    words::one_line(&paths::relative(path, workspace))
+}
+
+fn read_file(mut fields: Fields, workspace: &Path) -> Result<Intent, String> {
+    let asked = fields.text(&PATH, "the file to read")?;
+    let path = paths::resolve(workspace, &asked)?;
+    let offset = fields.count(&["offset", "start_line", "line"])?.unwrap_or(1).max(1);
+    let limit = fields.count(&["limit", "lines"])?.filter(|limit| *limit > 0);
+    fields.finish_with(|name| match name {
+        "end_line" => Some("use limit, a number of lines"),
+        _ => None,
+    })?;
+    let access = vec![Access::Read(path.clone())];
+    let title = shown(&path, workspace);
+    let action = Action::Read(Read { path, asked, offset, limit });
+    Ok(intent(schema::READ_FILE, title, Kind::Read, access, action))
+}
+
+fn write_file(mut fields: Fields, workspace: &Path) -> Result<Intent, String> {
+    let asked = fields.text(&PATH, "the file to write")?;
+    let path = paths::resolve(workspace, &asked)?;
+    let content = fields.text(&["content", "contents", "text", "file_text"], "the whole text")?;
+    fields.finish()?;
+    let access = vec![Access::Write(path.clone())];
+    let title = shown(&path, workspace);
+    let action = Action::WriteFile { path, content };
+    Ok(intent(schema::WRITE_FILE, title, Kind::Edit, access, action))
+}
+
+fn edit_file(mut fields: Fields, workspace: &Path) -> Result<Intent, String> {
+    let asked = fields.text(&PATH, "the file to change")?;
+    let path = paths::resolve(workspace, &asked)?;
+    let old = fields.text(&["old_string", "old_str", "oldString"], "the text to replace")?;
+    let new = fields.text(&["new_string", "new_str", "newString"], "the text to put there")?;
+    let all = fields.flag(&["replace_all", "replaceAll"])? == Some(true);
+    fields.finish()?;
+    let access = vec![Access::Write(path.clone())];
+    let title = shown(&path, workspace);
+    let action = Action::Edit(Edit { path, old, new, all });
+    Ok(intent(schema::EDIT_FILE, title, Kind::Edit, access, action))
+}
+
+fn glob(mut fields: Fields, workspace: &Path) -> Result<Intent, String> {
+    let pattern = fields.text(&["pattern", "glob"], "a pattern such as `src/**/*.rs`")?;
+    let base = fields.optional_text(&["path", "directory", "dir_path"])?;
+    fields.finish()?;
+    let base = base.filter(|base| !base.trim().is_empty());
+    let base = base.unwrap_or_else(|| ".".to_owned());
+    // The part before the first wildcard is a directory to begin in, wherever it leads.
+    let (prefix, rest) = search::split(&pattern);
+    let base = paths::resolve(workspace, &base)?;
+    let base = if prefix.is_empty() { base } else { paths::resolve(&base, prefix)? };
+    let access = vec![Access::Read(base.clone())];
+    let title = words::one_line(&pattern);
+    let action = Action::Glob(Glob { pattern: rest, base, workspace: workspace.into() });
+    Ok(intent(schema::GLOB, title, Kind::Search, access, action))
+}
+
+fn grep(mut fields: Fields, workspace: &Path) -> Result<Intent, String> {
+    let pattern = fields.text(&["pattern", "regex", "query"], "a regular expression")?;
+    if pattern.is_empty() {
+        return Err("`pattern` is empty: expected a regular expression".to_owned());
+    }
+    let base = fields.optional_text(&["path", "directory", "dir_path"])?;
+    let base = base.filter(|base| !base.trim().is_empty());
+    let base = paths::resolve(workspace, base.as_deref().unwrap_or("."))?;
+    let glob = fields.optional_text(&["glob", "include", "file_pattern"])?;
+    let ignore_case = fields.flag(&["ignore_case", "-i", "case_insensitive"])? == Some(true);
+    let context = fields.count(&["context", "-C"])?;
+    let before = fields.count(&["-B"])?.or(context).unwrap_or_default();
+    let after = fields.count(&["-A"])?.or(context).unwrap_or_default();
+    let limit = fields.count(&["limit", "head_limit", "max_results"])?.filter(|limit| *limit > 0);
+    fields.flag(&["-n"])?;
+    fields.finish()?;
+    let access = vec![Access::Read(base.clone())];
+    let title = words::one_line(&pattern);
+    let action = Action::Grep(Grep {
+        pattern,
+        base,
+        workspace: workspace.into(),
+        glob: glob.filter(|glob| !glob.trim().is_empty()),
+        ignore_case,
+        before,
+        after,
+        limit,
+    });
+    Ok(intent(schema::GREP, title, Kind::Search, access, action))
+}
+
+fn update_plan(mut fields: Fields) -> Result<Intent, String> {
+    let steps = fields.objects(&["plan", "todos", "steps"], "a list of {step, status}")?;
+    fields.finish()?;
+    let plan = steps.into_iter().enumerate().map(|(i, mut step)| {
+        let in_place = |error: String| format!("plan[{i}]: {error}");
+        let content = step.text(&["step", "content", "title"], "what is to be done");
+        let content = content.map_err(in_place)?;
+        let status = step.optional_text(&["status"]).map_err(in_place)?;
+        let status = match status.as_deref() {
+            None | Some("pending" | "todo") => PlanStatus::Pending,
+            Some("in_progress" | "in-progress") => PlanStatus::InProgress,
+            Some("completed" | "done") => PlanStatus::Completed,
+            Some(other) => {
+                let other: String = other.chars().take(40).collect();
+                return Err(format!(
+                    "`plan[{i}].status`: expected pending, in_progress or completed, got \"{other}\""
+                ));
+            }
+        };
+        Ok(PlanEntry { content, status })
+    });
+    let plan: Vec<PlanEntry> = plan.collect::<Result<_, _>>()?;
+    let title = format!("plan of {} steps", plan.len());
+    Ok(intent(schema::UPDATE_PLAN, title, Kind::Think, Vec::new(), Action::Plan(plan)))
+}

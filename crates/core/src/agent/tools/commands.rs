@@ -1,0 +1,161 @@
+//! `bash` and `background_run`: the same task, waited for or not.
+
+use std::collections::BTreeMap;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::call::Run;
+use super::output::{HEADER_BYTES, excerpt, lines};
+use super::text::{state, survivors};
+use super::{Outcome, Progress, Toolbox, shell};
+use crate::background::{Background, Command, Mode, Spawn, Stdin, Stop, Which};
+use crate::error::Error;
+use crate::limits;
+use crate::task::{Actor, Cause, DeliveredBy, Exit, Task, TaskId};
+use crate::words::seconds;
+
+/// Stops a command in the foreground when whoever waits for it goes away.
+struct Foreground {
+    background: Background,
+    task: Option<TaskId>,
+}
+
+impl Foreground {
+    /// It is over, or goes on in the background.
+    fn let_go(mut self) {
+        self.task = None;
+    }
+}
+
+impl Drop for Foreground {
+    fn drop(&mut self) {
+        if let Some(id) = self.task {
+            let cause =
+                Cause { actor: Actor::Client, message: "the turn was cancelled".to_owned() };
+            let how = Stop { signal: libc::SIGTERM, grace: limits::STOP_GRACE, cause };
+            self.background.stop_soon(id, how);
+        }
+    }
+}
+
+impl Toolbox {
+    fn wish(&self, run: Run, key: String) -> Spawn {
+        let line = run.line;
+        let command = match shell::find() {
+            shell if shell.as_os_str() == "/bin/sh" => Command::Shell(line),
+            shell => Command::ShellOf { shell: shell.to_owned(), line },
+        };
+        Spawn {
+            command,
+            cwd: Some(run.cwd),
+            env: BTreeMap::new(),
+            label: run.label,
+            queue: self.queue.clone(),
+            deadline: run.deadline,
+            linger: self.linger,
+            stdin: if run.stdin { Stdin::Pipe } else { Stdin::Null },
+            watches: run.watches,
+            client_token: Some(key),
+        }
+    }
+
+    /// `bash`.
+    pub(super) async fn bash(
+        &self,
+        run: Run,
+        key: String,
+        progress: &mpsc::UnboundedSender<Progress>,
+    ) -> Result<Outcome, String> {
+        let (task, foreground) = self.in_foreground(self.wish(run, key)).await?;
+        let id = task.id;
+        // Who draws it may have gone; the command has not.
+        let _ = progress.send(Progress::Spawned(task));
+        let (ids, patience) = (Which::Ids(vec![id]), self.settings.yield_after);
+        let waited = self.background.wait(ids, Mode::All, patience).await;
+        let mut tasks = waited.map_err(|error| self.said(error))?.tasks;
+        // Between wait and answer the user may have removed it.
+        let task = tasks.pop().ok_or_else(|| self.said(Error::UnknownTask(id)))?;
+        foreground.let_go();
+        match task.end() {
+            Some(end) => {
+                let failed = end.exit != Exit::Code(0) || end.cause.is_some();
+                let mut outcome = self.ended(&task, failed).await?;
+                self.saw(&task, DeliveredBy::Wait, &mut outcome);
+                Ok(outcome)
+            }
+            None => {
+                let _ = progress.send(Progress::Moved(id));
+                self.moved(&task).await
+            }
+        }
+    }
+
+    /// Spawns, so that from the first moment on a drop of the future ends the command.
+    async fn in_foreground(&self, wish: Spawn) -> Result<(Task, Foreground), String> {
+        let (reply, answer) = oneshot::channel();
+        let background = self.background.clone();
+        // Runs to its end whoever waits: a spawn under way has no id yet by which to stop it. Where
+        // nobody takes the answer, dropping it stops the task.
+        tokio::spawn(async move {
+            let spawned = background.spawn(wish).await.map(|spawned| {
+                let task = Some(spawned.task.id);
+                (spawned.task, Foreground { background, task })
+            });
+            let _ = reply.send(spawned);
+        });
+        match answer.await {
+            Ok(spawned) => spawned.map_err(|error| self.said(error)),
+            Err(_) => Err("the command was not run: the agent is shutting down".to_owned()),
+        }
+    }
+
+    async fn ended(&self, task: &Task, is_error: bool) -> Result<Outcome, String> {
+        let left = survivors(task);
+        let room = self.settings.result_bytes.saturating_sub(HEADER_BYTES + left.len());
+        let excerpt = excerpt(&self.background, task, 0, room).await;
+        let excerpt = excerpt.map_err(|error| self.said(error))?;
+        self.views.note(task, excerpt.next);
+        let shown = match excerpt.shown.is_empty() {
+            true => "(no output)",
+            false => &excerpt.shown,
+        };
+        let content = lines([state(task).as_str(), shown, &left]);
+        Ok(Outcome { is_error, ..Outcome::of(content) })
+    }
+
+    async fn moved(&self, task: &Task) -> Result<Outcome, String> {
+        let room = self.settings.result_bytes.saturating_sub(HEADER_BYTES);
+        let excerpt = excerpt(&self.background, task, 0, room).await;
+        let excerpt = excerpt.map_err(|error| self.said(error))?;
+        self.views.note(task, excerpt.next);
+        let header = format!(
+            "still running after {}; it was moved to the background as task {}, nothing was \
+             restarted. Its result will be delivered to you by itself: go on with other work or \
+             end your turn, don't poll.",
+            seconds(self.settings.yield_after),
+            task.id
+        );
+        let shown = match excerpt.shown.is_empty() {
+            true => "(no output so far)".to_owned(),
+            false => format!("output so far:\n{}", excerpt.shown),
+        };
+        Ok(Outcome::of(lines([header.as_str(), &shown])))
+    }
+
+    /// `background_run`.
+    pub(super) async fn background_run(
+        &self,
+        run: Run,
+        key: String,
+        progress: &mpsc::UnboundedSender<Progress>,
+    ) -> Result<Outcome, String> {
+        let spawned = self.background.spawn(self.wish(run, key)).await;
+        let task = spawned.map_err(|error| self.said(error))?.task;
+        let id = task.id;
+        let _ = progress.send(Progress::Spawned(task));
+        Ok(Outcome::of(format!(
+            "started in the background as task {id}. Its result will be delivered to you by itself \
+             when it ends: go on with other work or end your turn, don't poll."
+        )))
+    }
+}

@@ -1,0 +1,314 @@
+//! `read_file` and `write_file`, and what every tool on files needs.
+
+use std::fmt::Write as _;
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, BufRead, BufReader, ErrorKind, Write as _};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use super::blocking::{Gone, blocking};
+use super::text::{cut, plural};
+use super::{Diff, Outcome};
+use crate::words::thousands;
+
+/// Lines that are shown unless told.
+const LINES: u64 = 2_000;
+/// Bytes of a line that are shown.
+const LINE_BYTES: usize = 2_000;
+/// Bytes of a file in which a NUL means that it is no text.
+const SNIFFED: usize = 8 << 10;
+/// Larger files are not read to their end only to count their lines.
+const COUNTED: u64 = 16 << 20;
+/// Entries of a directory that are shown.
+const ENTRIES: usize = 500;
+/// Bytes of a text that is shown as a change; a larger one is no use to anybody.
+const DIFF_BYTES: usize = 1 << 20;
+/// Bytes of a result kept for the line below the text.
+const NOTE_BYTES: usize = 160;
+
+const UTF8_BOM: &[u8] = b"\xef\xbb\xbf";
+
+/// What to read.
+#[derive(Debug, Clone)]
+pub(super) struct Read {
+    pub(super) path: PathBuf,
+    /// The path as the model wrote it.
+    pub(super) asked: String,
+    /// The first line, from 1.
+    pub(super) offset: u64,
+    pub(super) limit: Option<u64>,
+}
+
+/// `read_file`.
+pub(super) async fn read(read: Read, room: usize) -> Result<Outcome, String> {
+    blocking(move |gone| read_now(&read, room, gone)).await.map(Outcome::of)
+}
+
+fn read_now(read: &Read, room: usize, gone: &Gone) -> Result<String, String> {
+    let Read { path, asked, .. } = read;
+    let about = fs::metadata(path).map_err(|error| failed("read", path, &error))?;
+    if about.is_dir() {
+        return list(path, asked);
+    }
+    if !about.is_file() {
+        return Err(format!("`{asked}` is no file but {}; it cannot be read", special(&about)));
+    }
+    let file = File::open(path).map_err(|error| failed("read", path, &error))?;
+    let mut file = BufReader::with_capacity(64 << 10, gone.watch(file));
+    let fail = |error: io::Error| failed("read", path, &error);
+    let begin = file.fill_buf().map_err(fail)?;
+    if begin.is_empty() {
+        return Ok(format!("`{asked}` is empty"));
+    }
+    if let Some(what) = not_text(begin) {
+        let size = thousands(about.len());
+        return Ok(format!("`{asked}` is {what} of {size} bytes, which cannot be shown as text"));
+    }
+    if begin.starts_with(UTF8_BOM) {
+        file.consume(UTF8_BOM.len());
+    }
+    let room = room.saturating_sub(NOTE_BYTES + asked.len());
+    let mut text = String::new();
+    let (mut number, mut shown) = (0, 0);
+    let mut line = Vec::new();
+    let limit = read.limit.unwrap_or(LINES);
+    let mut is_full = false;
+    loop {
+        let wanted = number + 1 >= read.offset && !is_full;
+        let Some(length) = next_line(&mut file, &mut line, wanted).map_err(fail)? else { break };
+        number += 1;
+        if wanted {
+            let before = text.len();
+            push_line(&mut text, number, &line, length);
+            if text.len() > room || shown == limit {
+                text.truncate(if shown == 0 { text.floor_char_boundary(room) } else { before });
+                shown += u64::from(shown == 0);
+                is_full = true;
+            } else {
+                shown += 1;
+            }
+        }
+        if is_full && about.len() > COUNTED {
+            break;
+        }
+    }
+    if shown == 0 {
+        let s = plural(number);
+        return Err(format!("`offset`: `{asked}` has {number} line{s}, not {}", read.offset));
+    }
+    let next = read.offset + shown;
+    if is_full {
+        let of = match about.len() > COUNTED {
+            true => format!("{} bytes", thousands(about.len())),
+            false => format!("{number} lines"),
+        };
+        // Writing to a string cannot fail.
+        let _ = write!(text, "... the file has {of}; read on with offset={next} ...");
+    }
+    Ok(text)
+}
+
+/// Reads a line; keeps its beginning if it is wanted, and returns its length without its end.
+fn next_line(
+    file: &mut impl BufRead,
+    line: &mut Vec<u8>,
+    wanted: bool,
+) -> io::Result<Option<usize>> {
+    line.clear();
+    let mut length = 0;
+    let mut any = false;
+    loop {
+        let buffer = file.fill_buf()?;
+        if buffer.is_empty() {
+            return Ok(any.then_some(length));
+        }
+        any = true;
+        let end = buffer.iter().position(|byte| *byte == b'\n');
+        let piece = &buffer[..end.unwrap_or(buffer.len())];
+        if wanted {
+            let room = (LINE_BYTES + 1).saturating_sub(line.len());
+            line.extend_from_slice(&piece[..piece.len().min(room)]);
+        }
+        length += piece.len();
+        let used = piece.len() + usize::from(end.is_some());
+        file.consume(used);
+        if end.is_some() {
+            return Ok(Some(length));
+        }
+    }
+}
+
+fn push_line(text: &mut String, number: u64, line: &[u8], length: usize) {
+    // Writing to a string cannot fail.
+    if length <= LINE_BYTES {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let _ = writeln!(text, "{number:>6}\t{}", String::from_utf8_lossy(line));
+    } else {
+        let line = crate::preview::without_partial_end(&line[..LINE_BYTES]);
+        let rest = thousands((length - line.len()) as u64);
+        let line = String::from_utf8_lossy(line);
+        let _ = writeln!(text, "{number:>6}\t{line} ... {rest} more bytes in this line ...");
+    }
+}
+
+/// What a file is that begins like this, unless it is text.
+fn not_text(begin: &[u8]) -> Option<&'static str> {
+    if begin.starts_with(b"\xff\xfe") || begin.starts_with(b"\xfe\xff") {
+        return Some("UTF-16 text");
+    }
+    begin[..begin.len().min(SNIFFED)].contains(&0).then_some("a binary file")
+}
+
+fn special(about: &Metadata) -> &'static str {
+    use std::os::unix::fs::FileTypeExt;
+    let kind = about.file_type();
+    if kind.is_fifo() {
+        "a pipe"
+    } else if kind.is_socket() {
+        "a socket"
+    } else {
+        "a device"
+    }
+}
+
+fn list(path: &Path, asked: &str) -> Result<String, String> {
+    let entries = fs::read_dir(path).map_err(|error| failed("read", path, &error))?;
+    let mut names: Vec<String> = entries
+        .flatten()
+        .map(|entry| {
+            let slash = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            format!("{}{}", entry.file_name().to_string_lossy(), if slash { "/" } else { "" })
+        })
+        .collect();
+    names.sort_unstable();
+    let count = names.len();
+    names.truncate(ENTRIES);
+    let more = match count > ENTRIES {
+        true => format!("\n... {} more; glob finds files by name ...", count - ENTRIES),
+        false => String::new(),
+    };
+    Ok(format!("`{asked}` is a directory:\n{}{more}", names.join("\n")))
+}
+
+/// What went wrong with a file, and what may have been meant.
+pub(super) fn failed(what: &str, path: &Path, error: &io::Error) -> String {
+    let reason = if error.kind() == ErrorKind::NotFound {
+        "there is no such file".to_owned()
+    } else {
+        let text = error.to_string();
+        text.split(" (os error").next().unwrap_or_default().to_lowercase()
+    };
+    let mut text = format!("cannot {what} `{}`: {reason}", path.display());
+    if error.kind() == ErrorKind::NotFound
+        && let Some(hint) = hint(path)
+    {
+        text.push_str(&hint);
+    }
+    cut(&mut text, 2_000);
+    text
+}
+
+/// The deepest directory of the path that is there, or a file whose name is the same but for case or
+/// ending.
+fn hint(path: &Path) -> Option<String> {
+    let parent = path.parent()?;
+    if !parent.is_dir() {
+        let there = parent.ancestors().find(|path| path.is_dir())?;
+        return Some(format!("; `{}` is there, but not what follows it", there.display()));
+    }
+    let stem = path.file_stem()?.to_string_lossy().to_lowercase();
+    let similar = fs::read_dir(parent).ok()?.flatten().take(5_000).find(|entry| {
+        let name = entry.file_name();
+        let other = Path::new(&name).file_stem().unwrap_or_default();
+        other.to_string_lossy().to_lowercase() == stem
+    })?;
+    Some(format!("; did you mean `{}`?", similar.path().display()))
+}
+
+/// `write_file`.
+pub(super) async fn write(path: PathBuf, content: String) -> Result<Outcome, String> {
+    blocking(move |_| write_now(&path, content)).await
+}
+
+fn write_now(path: &Path, content: String) -> Result<Outcome, String> {
+    let old = match fs::metadata(path) {
+        Ok(about) if about.is_dir() => {
+            return Err(format!("`{}` is a directory; name a file in it", path.display()));
+        }
+        Ok(about) if !about.is_file() => {
+            let what = special(&about);
+            return Err(format!("`{}` is {what}, not a file; it is not written", path.display()));
+        }
+        Ok(about) => Some(about),
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(error) => return Err(failed("write", path, &error)),
+    };
+    // Only for the person who looks on. What cannot be shown is written all the same.
+    let before = old.as_ref().filter(|about| about.len() <= DIFF_BYTES as u64);
+    let before = before.and_then(|_| fs::read(path).ok());
+    if let (None, Some(parent)) = (&old, path.parent()) {
+        fs::create_dir_all(parent).map_err(|error| failed("make", parent, &error))?;
+    }
+    replace(path, content.as_bytes(), old.as_ref())
+        .map_err(|error| failed("write", path, &error))?;
+    let count = content.len() as u64;
+    let did = if old.is_some() { "replaced" } else { "created" };
+    let report = format!(
+        "{did} `{}`: {} byte{}, {} line{}",
+        path.display(),
+        thousands(count),
+        plural(count),
+        content.lines().count(),
+        plural(content.lines().count() as u64)
+    );
+    let diff = match old {
+        None => diff(path, None, content),
+        Some(_) => before.and_then(|before| diff(path, Some(before), content)),
+    };
+    Ok(Outcome { diff, ..Outcome::of(report) })
+}
+
+/// The change of a file, where it is text that can be shown.
+pub(super) fn diff(path: &Path, old: Option<Vec<u8>>, new: String) -> Option<Diff> {
+    let old = match old {
+        Some(old) if old.len() > DIFF_BYTES => return None,
+        Some(old) => Some(String::from_utf8(old).ok()?),
+        None => None,
+    };
+    (new.len() <= DIFF_BYTES).then(|| Diff { path: path.to_owned(), old, new })
+}
+
+/// Puts new bytes in the place of a file, whole or not at all; its mode and owner stay.
+pub(super) fn replace(path: &Path, bytes: &[u8], old: Option<&Metadata>) -> io::Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = parent.unwrap_or(Path::new("."));
+    let temporary = parent.join(format!(".meanwhile-{}.tmp", uuid::Uuid::new_v4()));
+    // A new file gets what the umask leaves; one that takes another's place is nobody's until then.
+    let mode = if old.is_some() { 0o600 } else { 0o666 };
+    let opened = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary);
+    let mut file = match (opened, old) {
+        (Ok(file), _) => file,
+        // A file may be written where its directory may not.
+        (Err(error), Some(_)) if error.kind() == ErrorKind::PermissionDenied => {
+            return fs::write(path, bytes);
+        }
+        (Err(error), _) => return Err(error),
+    };
+    let written = (|| {
+        file.write_all(bytes)?;
+        if let Some(old) = old {
+            let made = file.metadata()?;
+            if (made.uid(), made.gid()) != (old.uid(), old.gid()) {
+                // Where the owner cannot be kept, the file is ours now, as with any editor.
+                let _ = std::os::unix::fs::fchown(&file, Some(old.uid()), Some(old.gid()));
+            }
+            file.set_permissions(PermissionsExt::from_mode(old.mode() & 0o7777))?;
+        }
+        fs::rename(&temporary, path)
+    })();
+    if written.is_err() {
+        // The error says what happened; a leftover would only add to it.
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}

@@ -1,0 +1,328 @@
+//! Output of tasks for the model: its two ends, a part, or the lines that match.
+//!
+//! Reads only what is shown and a bounded piece around it, so that 200 MB cost no more than 200 kB.
+
+use std::fmt::Write as _;
+
+use super::text::{self, beginning, clean, ending};
+use super::{Outcome, Toolbox};
+use crate::background::{Background, Chunk, Watch};
+use crate::error::Error;
+use crate::preview::without_partial_end;
+use crate::task::{DeliveredBy, State, Task, TaskId};
+use crate::watch::Scanner;
+use crate::words::thousands;
+
+/// Bytes of a beginning that are looked at. More than are shown, for what a terminal would not show.
+const HEAD_BYTES: u64 = 64 << 10;
+/// Bytes of an end that are looked at.
+const TAIL_BYTES: u64 = 192 << 10;
+/// Bytes searched at a time.
+const SEARCH_BYTES: u64 = 1 << 20;
+/// Bytes of a result kept for the line that says what is left out.
+const NOTE_BYTES: usize = 160;
+/// Bytes of a result kept for what stands above the output.
+pub(super) const HEADER_BYTES: usize = 640;
+/// Matches of one search at most; the usual budget is reached before.
+const MATCHES_MAX: u32 = 5_000;
+
+/// Which part of an output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Part {
+    /// Both ends.
+    Ends,
+    /// From this byte on.
+    From(u64),
+    /// The first lines.
+    Head(u64),
+    /// The last lines.
+    Tail(u64),
+    /// The lines that match, from this byte on.
+    Matching { pattern: String, from: u64 },
+}
+
+/// Some of an output, and where it goes on.
+pub(super) struct Excerpt {
+    pub(super) shown: String,
+    pub(super) next: u64,
+}
+
+/// What a task wrote from byte `from` to now, at most `room` bytes of it: the two ends, and between
+/// them how to get at the rest.
+pub(super) async fn excerpt(
+    background: &Background,
+    task: &Task,
+    from: u64,
+    room: usize,
+) -> Result<Excerpt, Error> {
+    let (id, to) = (task.id, task.output.total);
+    let span = to.saturating_sub(from);
+    if span == 0 {
+        return Ok(Excerpt { shown: String::new(), next: from });
+    }
+    let step = if span <= HEAD_BYTES + TAIL_BYTES { span } else { HEAD_BYTES };
+    let head = background.read(id, from, step).await?;
+    let tail = match head.next_offset < to {
+        true => Some(last_bytes(background, id, head.next_offset, to).await?),
+        false => None,
+    };
+    let room = room.saturating_sub(NOTE_BYTES);
+    let Some(tail) = tail else {
+        let bytes = whole_characters(task, &head.data);
+        let next = head.next_offset - (head.data.len() - bytes.len()) as u64;
+        let all = clean(bytes);
+        let shown = match all.len() <= room {
+            true => lines([lost(head.offset - from).as_str(), &all]),
+            false => {
+                let first = beginning(bytes, room / 3);
+                let rest = &bytes[first.bytes..];
+                let last = ending(rest, room - first.shown.len());
+                let note = omitted(
+                    id,
+                    head.offset - from + (rest.len() - last.bytes) as u64,
+                    head.offset + first.bytes as u64,
+                );
+                lines([first.shown.as_str(), &note, &last.shown])
+            }
+        };
+        return Ok(Excerpt { shown, next });
+    };
+    let bytes = whole_characters(task, &tail.data);
+    let next = tail.next_offset - (tail.data.len() - bytes.len()) as u64;
+    let first = beginning(&head.data, room / 3);
+    let last = ending(bytes, room - first.shown.len());
+    let at = head.offset + first.bytes as u64;
+    let left_out = (next - last.bytes as u64).saturating_sub(from + first.bytes as u64);
+    let shown = lines([first.shown.as_str(), &omitted(id, left_out, at), &last.shown]);
+    Ok(Excerpt { shown, next })
+}
+
+/// The last bytes before `to`, from `from` on at most.
+async fn last_bytes(
+    background: &Background,
+    id: TaskId,
+    from: u64,
+    to: u64,
+) -> Result<Chunk, Error> {
+    let mut tail = background.read(id, from.max(to.saturating_sub(TAIL_BYTES)), TAIL_BYTES).await?;
+    while tail.next_offset < to {
+        // What is not kept lies between. What follows it is nearer to the end.
+        let more = background.read(id, tail.next_offset, TAIL_BYTES).await?;
+        if more.next_offset == tail.next_offset {
+            break;
+        }
+        tail = more;
+    }
+    Ok(tail)
+}
+
+/// The bytes without a character whose end is still to come.
+fn whole_characters<'a>(task: &Task, bytes: &'a [u8]) -> &'a [u8] {
+    match task.state {
+        State::Running | State::Stopping { .. } => without_partial_end(bytes),
+        State::Ended(_) => bytes,
+    }
+}
+
+fn lost(bytes: u64) -> String {
+    match bytes {
+        0 => String::new(),
+        bytes => format!("... {} bytes are not kept ...", thousands(bytes)),
+    }
+}
+
+fn omitted(id: TaskId, bytes: u64, at: u64) -> String {
+    match bytes {
+        0 => String::new(),
+        bytes => format!(
+            "... {} bytes omitted; task_output(\"{id}\", offset={at}) has them ...",
+            thousands(bytes)
+        ),
+    }
+}
+
+/// The pieces that say something, each on lines of its own.
+pub(super) fn lines<const N: usize>(pieces: [&str; N]) -> String {
+    let mut all = String::new();
+    for piece in pieces.into_iter().filter(|piece| !piece.is_empty()) {
+        if !all.is_empty() && !all.ends_with('\n') {
+            all.push('\n');
+        }
+        all.push_str(piece);
+    }
+    all.truncate(all.trim_end_matches('\n').len());
+    all
+}
+
+impl Toolbox {
+    /// `task_output`.
+    pub(super) async fn output(&self, id: TaskId, part: Part) -> Result<Outcome, String> {
+        let task = self.task(id).await?;
+        let total = task.output.total;
+        let room = self.settings.result_bytes.saturating_sub(HEADER_BYTES);
+        let shown = match part {
+            Part::Ends => excerpt(&self.background, &task, 0, room).await.map(|it| it.shown),
+            Part::From(offset) if offset > total => {
+                return Err(format!(
+                    "`offset`: {offset} is beyond the end; the output of task {id} has {total} \
+                     bytes so far"
+                ));
+            }
+            Part::From(offset) => self.part(&task, offset, None, room).await,
+            Part::Head(count) => self.part(&task, 0, Some(count), room).await,
+            Part::Tail(count) => self.tail(&task, count, room).await,
+            Part::Matching { pattern, from } => {
+                return self.matching(&task, pattern, from, room).await;
+            }
+        };
+        let shown = shown.map_err(|error| self.said(error))?;
+        Ok(self.about(&task, &shown))
+    }
+
+    fn about(&self, task: &Task, shown: &str) -> Outcome {
+        let count = thousands(task.output.total);
+        let header = format!(
+            "{} {}, {count} byte{} of output",
+            task.id,
+            text::state(task),
+            text::plural(task.output.total)
+        );
+        let mut outcome = Outcome::of(lines([header.as_str(), shown]));
+        self.saw(task, DeliveredBy::Check, &mut outcome);
+        outcome
+    }
+
+    /// From a byte on, as much as there is room for, or as many lines as were asked for.
+    async fn part(
+        &self,
+        task: &Task,
+        offset: u64,
+        count: Option<u64>,
+        room: usize,
+    ) -> Result<String, Error> {
+        let room = room.saturating_sub(NOTE_BYTES);
+        let chunk = self.background.read(task.id, offset, HEAD_BYTES + TAIL_BYTES).await?;
+        let bytes = match count {
+            Some(count) => first_lines(&chunk.data, count),
+            None => &chunk.data[..],
+        };
+        let piece = beginning(bytes, room);
+        let next = chunk.offset + piece.bytes as u64;
+        let left = task.output.total.saturating_sub(next);
+        let more = match left {
+            0 => String::new(),
+            left => format!("... {} bytes follow; go on with offset={next} ...", thousands(left)),
+        };
+        Ok(lines([lost(chunk.offset - offset).as_str(), &piece.shown, &more]))
+    }
+
+    async fn tail(&self, task: &Task, count: u64, room: usize) -> Result<String, Error> {
+        let room = room.saturating_sub(NOTE_BYTES);
+        let chunk = last_bytes(&self.background, task.id, 0, task.output.total).await?;
+        let bytes = last_lines(&chunk.data, count);
+        let piece = ending(bytes, room);
+        let before = chunk.next_offset - piece.bytes as u64;
+        let more = match before {
+            0 => String::new(),
+            before => format!("... {} bytes before ...", thousands(before)),
+        };
+        Ok(lines([more.as_str(), &piece.shown]))
+    }
+
+    async fn matching(
+        &self,
+        task: &Task,
+        pattern: String,
+        from: u64,
+        room: usize,
+    ) -> Result<Outcome, String> {
+        let watch = Watch { id: String::new(), pattern, limit: MATCHES_MAX };
+        let mut scanner = Scanner::new(&[watch]).map_err(|error| match error {
+            Error::Invalid { message, .. } => format!("`pattern`: {message}"),
+            other @ (Error::UnknownTask(_)
+            | Error::SpawnFailed { .. }
+            | Error::LimitReached { .. }
+            | Error::NotRunning { .. }
+            | Error::StoreUnavailable(_)) => other.to_string(),
+        })?;
+        let room = room.saturating_sub(NOTE_BYTES);
+        let (mut found, mut count, mut at) = (String::new(), 0_u64, from);
+        let mut more = String::new();
+        'search: loop {
+            let chunk = self.background.read(task.id, at, SEARCH_BYTES).await;
+            let chunk = chunk.map_err(|error| self.said(error))?;
+            at = chunk.next_offset;
+            let last = chunk.data.is_empty() || at >= task.output.total;
+            // The scanner counts from zero; a gap at its start would cost it the first line.
+            let searched = tokio::task::spawn_blocking(move || {
+                let mut hits = scanner.push(chunk.offset - from, &chunk.data);
+                if last {
+                    hits.extend(scanner.finish());
+                }
+                (scanner, hits)
+            });
+            let hits;
+            (scanner, hits) = searched.await.map_err(|error| error.to_string())?;
+            for hit in hits {
+                let offset = from + hit.found.offset;
+                let line = format!("{offset}: {}\n", clean(hit.found.line.as_bytes()));
+                if found.len() + line.len() > room {
+                    more = format!("... more matches; go on with offset={offset} ...");
+                    break 'search;
+                }
+                found.push_str(&line);
+                count += 1;
+            }
+            if scanner.is_done() {
+                more = "... and perhaps more; take a narrower pattern ...".to_owned();
+                break;
+            }
+            if last {
+                break;
+            }
+        }
+        let mut header = format!("{count} line{} match", text::plural(count));
+        if count == 1 {
+            header.push_str("es");
+        }
+        if count > 0 {
+            // Writing to a string cannot fail.
+            let _ = write!(header, ", each after its offset");
+        }
+        let shown = lines([header.as_str(), &found, &more]);
+        Ok(self.about(task, &shown))
+    }
+}
+
+fn first_lines(bytes: &[u8], count: u64) -> &[u8] {
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    let length = bytes.split_inclusive(|byte| *byte == b'\n').take(count).map(<[u8]>::len).sum();
+    &bytes[..length]
+}
+
+fn last_lines(bytes: &[u8], count: u64) -> &[u8] {
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    let lines = bytes.split_inclusive(|byte| *byte == b'\n').rev();
+    let length: usize = lines.take(count).map(<[u8]>::len).sum();
+    &bytes[bytes.len() - length..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_counted_from_both_ends() {
+        let check = |count, first: &str, last: &str| {
+            assert_eq!(first_lines(b"a\nb\nc", count), first.as_bytes());
+            assert_eq!(last_lines(b"a\nb\nc", count), last.as_bytes());
+        };
+        check(0, "", "");
+        check(1, "a\n", "c");
+        check(2, "a\nb\n", "b\nc");
+        check(9, "a\nb\nc", "a\nb\nc");
+        assert_eq!(last_lines(b"a\nb\n", 1), b"b\n");
+        assert_eq!(lines(["a\n", "", "b", "c\n"]), "a\nb\nc");
+        assert_eq!(lines(["", ""]), "");
+    }
+}

@@ -1,0 +1,118 @@
+//! The file that a path of a model means.
+//!
+//! Symbolic links are followed here, to the last one and into what does not exist yet, so that
+//! permission is asked for the file that is touched and not for a name of it.
+
+use std::ffi::OsString;
+use std::path::{Component, Path, PathBuf};
+
+/// Links followed at most: as many as the kernel follows (path_resolution(7)).
+const LINKS_MAX: u32 = 40;
+
+/// The absolute path that `text` means in `base`, symbolic links resolved. What does not exist is
+/// taken as it is written.
+pub(super) fn resolve(base: &Path, text: &str) -> Result<PathBuf, String> {
+    let text = text.strip_prefix("file://").unwrap_or(text);
+    if text.trim().is_empty() {
+        return Err("`path` is empty: expected a file or directory".to_owned());
+    }
+    if text.contains('\0') {
+        return Err("`path` has a NUL in it, which no path can have".to_owned());
+    }
+    let home = || std::env::var_os("HOME").filter(|home| !home.is_empty());
+    let path = match text.strip_prefix('~') {
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => match home() {
+            Some(home) => Path::new(&home).join(rest.trim_start_matches('/')),
+            None => return Err(format!("`{text}`: there is no home directory; give a whole path")),
+        },
+        Some(_) | None => base.join(text),
+    };
+    let mut found = PathBuf::from("/");
+    let mut rest = pieces(&path);
+    let mut links = 0;
+    while let Some(piece) = rest.pop() {
+        if piece == ".." {
+            found.pop();
+            continue;
+        }
+        found.push(&piece);
+        let Ok(target) = std::fs::read_link(&found) else { continue };
+        links += 1;
+        if links > LINKS_MAX {
+            return Err(format!("`{text}`: too many symbolic links; give the file itself"));
+        }
+        found.pop();
+        if target.is_absolute() {
+            found = PathBuf::from("/");
+        }
+        rest.extend(pieces(&target));
+    }
+    Ok(found)
+}
+
+/// The pieces of a path, the first last.
+fn pieces(path: &Path) -> Vec<OsString> {
+    let pieces = path.components().filter_map(|component| match component {
+        Component::Normal(piece) => Some(piece.to_owned()),
+        Component::ParentDir => Some("..".into()),
+        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
+    });
+    let mut pieces: Vec<OsString> = pieces.collect();
+    pieces.reverse();
+    pieces
+}
+
+/// A path as it is shown: from the workspace, if it lies there.
+pub(super) fn relative(path: &Path, workspace: &Path) -> String {
+    // The workspace may be named through a link itself.
+    let workspace = std::fs::canonicalize(workspace).unwrap_or_else(|_| workspace.to_owned());
+    match path.strip_prefix(&workspace) {
+        Ok(rest) if rest.as_os_str().is_empty() => ".".to_owned(),
+        Ok(rest) => rest.display().to_string(),
+        Err(_) => path.display().to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_path_means_the_file_that_is_touched() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        let work = root.join("work");
+        std::fs::create_dir_all(work.join("src")).unwrap();
+        std::fs::create_dir_all(root.join("out/deep")).unwrap();
+        symlink(root.join("out/deep"), work.join("away")).unwrap();
+        symlink("../out/missing", work.join("dangling")).unwrap();
+        symlink("loop", work.join("loop")).unwrap();
+        symlink("src", work.join("here")).unwrap();
+        let check = |text: &str, expected: Option<&str>| {
+            let found = resolve(&work, text);
+            assert_eq!(found.ok(), expected.map(|path| root.join(path)), "{text}");
+        };
+        check("src/a.rs", Some("work/src/a.rs"));
+        check("./src/../b", Some("work/b"));
+        check("new/../../c", Some("c"));
+        check("here/a", Some("work/src/a"));
+        check("away/x", Some("out/deep/x"));
+        // Not the parent of the link, but of what it names.
+        check("away/../x", Some("out/x"));
+        // Writing to it would make this file.
+        check("dangling", Some("out/missing"));
+        check("dangling/x", Some("out/missing/x"));
+        check("loop", None);
+        check("", None);
+        check(" ", None);
+        check("a\0b", None);
+        check(".", Some("work"));
+        check(&format!("file://{}", work.join("x").display()), Some("work/x"));
+        assert_eq!(resolve(&work, "/../../etc/./x").unwrap(), Path::new("/etc/x"));
+        assert_eq!(relative(&work.join("src/a"), &work), "src/a");
+        assert_eq!(relative(&work, &work), ".");
+        assert_eq!(relative(Path::new("/x"), &work), "/x");
+    }
+}

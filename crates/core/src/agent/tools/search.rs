@@ -1,0 +1,339 @@
+//! `glob` and `grep`, with ripgrep's crates.
+//!
+//! Both leave out what `.gitignore` and its like exclude, and `.git` itself; hidden files are files
+//! like any other. Bounded in what they return and stopped when nobody waits.
+
+use std::cmp::Reverse;
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use globset::{GlobBuilder, GlobMatcher};
+use grep_regex::{RegexMatcher, RegexMatcherBuilder};
+use grep_searcher::{
+    BinaryDetection, Searcher, SearcherBuilder, Sink, SinkContext, SinkContextKind, SinkMatch,
+};
+use ignore::{DirEntry, WalkBuilder};
+
+use super::Outcome;
+use super::blocking::{Gone, blocking};
+use super::files::failed;
+use super::paths::relative;
+
+/// Files that a glob sorts by age. One that matches more is too wide anyway.
+const FOUND_MAX: usize = 20_000;
+/// Files that a glob shows.
+const FILES: usize = 200;
+/// Matching lines unless told, and at most.
+const MATCHES: (u64, u64) = (100, 1_000);
+/// Lines of context at most.
+const CONTEXT_MAX: u64 = 20;
+/// Bytes of a line that are shown.
+const LINE_BYTES: usize = 400;
+/// Bytes of a compiled pattern, and of its cache.
+const COMPILED_BYTES: usize = 4 << 20;
+/// Bytes a search holds of a file: of its longest line, or of all of it where a match may span
+/// lines. A file with more is passed over.
+const HEAP_BYTES: usize = 32 << 20;
+/// Bytes of a result kept for the last line.
+const NOTE_BYTES: usize = 160;
+
+/// What to look for by name.
+#[derive(Debug, Clone)]
+pub(super) struct Glob {
+    pub(super) pattern: String,
+    pub(super) base: PathBuf,
+    pub(super) workspace: PathBuf,
+}
+
+/// What to look for in files.
+#[derive(Debug, Clone)]
+pub(super) struct Grep {
+    pub(super) pattern: String,
+    pub(super) base: PathBuf,
+    pub(super) workspace: PathBuf,
+    pub(super) glob: Option<String>,
+    pub(super) ignore_case: bool,
+    pub(super) before: u64,
+    pub(super) after: u64,
+    pub(super) limit: Option<u64>,
+}
+
+/// Splits a glob into the directory it begins with and the rest: `src/**/*.rs` is `src` and
+/// `**/*.rs`. The rest of a pattern without a slash is looked for at every depth.
+pub(super) fn split(pattern: &str) -> (&str, String) {
+    let pattern = pattern.trim();
+    if !pattern.contains('/') {
+        return ("", format!("**/{pattern}"));
+    }
+    let wild = pattern.find(['*', '?', '[', '{', '\\']).unwrap_or(pattern.len());
+    let (prefix, rest) = match pattern[..wild].rfind('/') {
+        Some(0) => ("/", &pattern[1..]),
+        Some(at) => (&pattern[..at], &pattern[at + 1..]),
+        None => ("", pattern),
+    };
+    (prefix, if rest.is_empty() { "**".to_owned() } else { rest.to_owned() })
+}
+
+fn matcher(pattern: &str) -> Result<GlobMatcher, String> {
+    let built = GlobBuilder::new(pattern).literal_separator(true).build();
+    let glob = built.map_err(|error| format!("no glob pattern: {error}"))?;
+    Ok(glob.compile_matcher())
+}
+
+/// The files below a directory, or the one file, in the order of their names.
+fn files<'a>(base: &Path, gone: &'a Gone) -> impl Iterator<Item = DirEntry> + 'a {
+    let mut walk = WalkBuilder::new(base);
+    // A workspace need not be a repository for its `.gitignore` to say what is not worth a look.
+    walk.hidden(false).require_git(false).sort_by_file_name(Ord::cmp);
+    walk.filter_entry(|entry| entry.file_name() != ".git" || entry.depth() == 0);
+    let entries = walk.build().take_while(|_| !gone.is_set()).filter_map(Result::ok);
+    entries.filter(|entry| entry.file_type().is_some_and(|kind| kind.is_file()))
+}
+
+/// `glob`.
+pub(super) async fn glob(glob: Glob, room: usize) -> Result<Outcome, String> {
+    blocking(move |gone| glob_now(&glob, room, gone)).await.map(Outcome::of)
+}
+
+fn glob_now(glob: &Glob, room: usize, gone: &Gone) -> Result<String, String> {
+    let base = &glob.base;
+    let matcher = matcher(&glob.pattern).map_err(|error| format!("`pattern`: {error}"))?;
+    let about = fs::metadata(base).map_err(|error| failed("look in", base, &error))?;
+    if !about.is_dir() {
+        return Err(format!("`path`: `{}` is no directory", base.display()));
+    }
+    let mut found = Vec::new();
+    for entry in files(base, gone) {
+        let name = entry.path().strip_prefix(base).unwrap_or(entry.path());
+        if matcher.is_match(name) {
+            let modified = entry.metadata().ok().and_then(|about| about.modified().ok());
+            found.push((Reverse(modified), entry.into_path()));
+            if found.len() >= FOUND_MAX {
+                break;
+            }
+        }
+    }
+    if found.is_empty() {
+        return Ok("no file matches; what .gitignore excludes was left out".to_owned());
+    }
+    found.sort_unstable();
+    let mut text = String::new();
+    let mut shown = 0;
+    for (_, path) in found.iter().take(FILES) {
+        let name = relative(path, &glob.workspace);
+        if text.len() + name.len() + NOTE_BYTES > room {
+            break;
+        }
+        text.push_str(&name);
+        text.push('\n');
+        shown += 1;
+    }
+    let left = found.len() - shown;
+    if left > 0 {
+        let least = if found.len() >= FOUND_MAX { "at least " } else { "" };
+        // Writing to a string cannot fail.
+        let _ = write!(text, "... {least}{left} more, older; take a narrower pattern ...");
+    }
+    text.truncate(text.trim_end().len());
+    Ok(text)
+}
+
+/// `grep`.
+pub(super) async fn grep(grep: Grep, room: usize) -> Result<Outcome, String> {
+    blocking(move |gone| grep_now(&grep, room, gone)).await.map(Outcome::of)
+}
+
+fn grep_now(grep: &Grep, room: usize, gone: &Gone) -> Result<String, String> {
+    let base = &grep.base;
+    fs::metadata(base).map_err(|error| failed("search", base, &error))?;
+    let (is_wanted, wanted) = match &grep.glob {
+        None => (true, None),
+        Some(glob) => {
+            let (is_wanted, glob) = match glob.trim().strip_prefix('!') {
+                Some(glob) => (false, glob),
+                None => (true, glob.trim()),
+            };
+            let glob = match glob.contains('/') {
+                true => glob.trim_start_matches("./").to_owned(),
+                false => format!("**/{glob}"),
+            };
+            (is_wanted, Some(matcher(&glob).map_err(|error| format!("`glob`: {error}"))?))
+        }
+    };
+    let (regex, mut searcher) = searcher(grep)?;
+    let most = grep.limit.unwrap_or(MATCHES.0).min(MATCHES.1);
+    let mut hits = Hits {
+        text: String::new(),
+        room: room.saturating_sub(NOTE_BYTES),
+        left: most,
+        last: None,
+        file: String::new(),
+        gone,
+        state: Search::Goes,
+    };
+    for entry in files(base, gone) {
+        let name = entry.path().strip_prefix(base).unwrap_or(entry.path());
+        if wanted.as_ref().is_some_and(|wanted| wanted.is_match(name) != is_wanted) {
+            continue;
+        }
+        let Ok(file) = File::open(entry.path()) else { continue };
+        hits.file = relative(entry.path(), &grep.workspace);
+        hits.last = None;
+        // A file that cannot be read, or has lines of gigabytes, is passed over.
+        let _ = searcher.search_reader(&regex, gone.watch(file), &mut hits);
+        match hits.state {
+            Search::Goes => {}
+            Search::Full | Search::Enough => break,
+        }
+    }
+    let found = most - hits.left;
+    if found == 0 && hits.text.is_empty() {
+        return Ok(
+            "nothing matches; binary files and what .gitignore excludes were left out".to_owned()
+        );
+    }
+    let mut text = hits.text;
+    let note = match hits.state {
+        Search::Goes => String::new(),
+        Search::Enough => format!(
+            "... more than {most} match{}; take a narrower pattern, path or \
+                                   glob, or a larger limit ...",
+            if most == 1 { "" } else { "es" }
+        ),
+        Search::Full => format!(
+            "... {found} match{} shown and more there; take a narrower pattern, path or glob ...",
+            if found == 1 { "" } else { "es" }
+        ),
+    };
+    text.push_str(&note);
+    text.truncate(text.trim_end().len());
+    Ok(text)
+}
+
+fn searcher(grep: &Grep) -> Result<(RegexMatcher, Searcher), String> {
+    // Line by line, unless the pattern is about more than one.
+    let spans = grep.pattern.contains(r"\n") || grep.pattern.contains("(?s");
+    let mut builder = RegexMatcherBuilder::new();
+    builder.case_insensitive(grep.ignore_case).multi_line(true);
+    builder.size_limit(COMPILED_BYTES).dfa_size_limit(COMPILED_BYTES);
+    if !spans {
+        builder.line_terminator(Some(b'\n'));
+    }
+    let regex = builder.build(&grep.pattern).map_err(|error| {
+        let text = error.to_string();
+        // The last line says what is wrong; those before draw the pattern.
+        let reason = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
+        format!(
+            "`pattern` is no regular expression: {reason}; escape ( ) [ ] {{ }} . * + ? | with \\"
+        )
+    })?;
+    let lines = |count: u64| usize::try_from(count.min(CONTEXT_MAX)).unwrap_or_default();
+    let mut builder = SearcherBuilder::new();
+    builder
+        .line_number(true)
+        .multi_line(spans)
+        .before_context(lines(grep.before))
+        .after_context(lines(grep.after))
+        .binary_detection(BinaryDetection::quit(0))
+        .heap_limit(Some(HEAP_BYTES));
+    Ok((regex, builder.build()))
+}
+
+/// How far a search is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Search {
+    Goes,
+    /// There is no room for more.
+    Full,
+    /// There are more matches than were asked for.
+    Enough,
+}
+
+/// What was found so far.
+struct Hits<'a> {
+    text: String,
+    room: usize,
+    left: u64,
+    /// The last line that was shown of this file.
+    last: Option<u64>,
+    file: String,
+    gone: &'a Gone,
+    state: Search,
+}
+
+impl Hits<'_> {
+    fn push(&mut self, mark: char, number: u64, bytes: &[u8]) -> bool {
+        let before = self.text.len();
+        let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+        for (number, line) in (number..).zip(bytes.split(|byte| *byte == b'\n')) {
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            let cut = crate::preview::without_partial_end(&line[..line.len().min(LINE_BYTES)]);
+            let dots = if line.len() > LINE_BYTES { " ..." } else { "" };
+            let shown = String::from_utf8_lossy(if dots.is_empty() { line } else { cut });
+            // Writing to a string cannot fail.
+            let _ = writeln!(self.text, "{}{mark}{number}{mark}{shown}{dots}", self.file);
+            self.last = Some(number);
+        }
+        if self.text.len() > self.room {
+            self.text.truncate(before);
+            self.state = Search::Full;
+            return false;
+        }
+        !self.gone.is_set()
+    }
+}
+
+impl Sink for Hits<'_> {
+    type Error = io::Error;
+
+    fn matched(&mut self, _: &Searcher, found: &SinkMatch<'_>) -> io::Result<bool> {
+        if self.left == 0 {
+            self.state = Search::Enough;
+            return Ok(false);
+        }
+        let goes_on = self.push(':', found.line_number().unwrap_or_default(), found.bytes());
+        if self.state == Search::Goes {
+            self.left -= 1;
+        }
+        Ok(goes_on)
+    }
+
+    fn context(&mut self, _: &Searcher, found: &SinkContext<'_>) -> io::Result<bool> {
+        // What comes before the match that is one too many is not shown.
+        if self.left == 0 && *found.kind() == SinkContextKind::Before {
+            return Ok(true);
+        }
+        Ok(self.push('-', found.line_number().unwrap_or_default(), found.bytes()))
+    }
+
+    fn context_break(&mut self, _: &Searcher) -> io::Result<bool> {
+        if self.left > 0 {
+            self.text.push_str("--\n");
+        }
+        Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_glob_begins_in_a_directory() {
+        let check = |pattern: &str, prefix: &str, rest: &str| {
+            assert_eq!(split(pattern), (prefix, rest.to_owned()), "{pattern}");
+        };
+        check("*.rs", "", "**/*.rs");
+        check("a.rs", "", "**/a.rs");
+        check("**/*.rs", "", "**/*.rs");
+        check("src/**/*.rs", "src", "**/*.rs");
+        check("src/a?/*.rs", "src", "a?/*.rs");
+        check("src/deep/a.rs", "src/deep", "a.rs");
+        check("/etc/*.conf", "/etc", "*.conf");
+        check("/*", "/", "*");
+        check("../x/{a,b}", "../x", "{a,b}");
+        check("src/", "src", "**");
+    }
+}

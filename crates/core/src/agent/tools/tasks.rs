@@ -1,0 +1,343 @@
+//! `check_background`, `stop_background`, `write_background`: looking at tasks and steering them.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use super::output::{HEADER_BYTES, excerpt, lines};
+use super::text::{self, command, plural, state, survivors};
+use super::{Outcome, Toolbox, ports};
+use crate::background::{Ack, Filter, Mode, Stop, Which};
+use crate::error::Error;
+use crate::limits;
+use crate::task::{Actor, Cause, DeliveredBy, State, Task, TaskId};
+
+/// Tasks in a list that run, and that ended.
+const LISTED: (usize, usize) = (40, 10);
+/// Bytes of the last line of a task in a list.
+const LAST_LINE_BYTES: usize = 120;
+/// Bytes of the end of an output in which its last line is looked for.
+const LAST_LINE_SOURCE: u64 = 1_024;
+/// How long a task has to read what is written to it.
+const WRITE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What the model has been shown of each task, so that it is shown once. Lost with the process:
+/// after that a check shows an output from its beginning again.
+///
+/// The tools of one answer may run side by side, hence the lock; it is held for a look-up.
+#[derive(Debug, Default)]
+pub(super) struct Views(Mutex<Shown>);
+
+#[derive(Debug, Default)]
+struct Shown {
+    tasks: HashMap<TaskId, View>,
+    list: Option<Vec<(TaskId, View)>>,
+}
+
+/// A task as it was shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct View {
+    stage: Stage,
+    /// Its output up to here.
+    next: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Running,
+    Stopping,
+    Ended,
+}
+
+impl View {
+    fn of(task: &Task, next: u64) -> Self {
+        let stage = match task.state {
+            State::Running => Stage::Running,
+            State::Stopping { .. } => Stage::Stopping,
+            State::Ended(_) => Stage::Ended,
+        };
+        Self { stage, next }
+    }
+}
+
+/// Why a wait is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Over {
+    /// What was waited for has happened, or the time was up.
+    Waited,
+    /// Something waits in the session's queue.
+    News,
+}
+
+impl Views {
+    fn with<T>(&self, change: impl FnOnce(&mut Shown) -> T) -> T {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The model has seen the state of a task, and its output up to `next`.
+    pub(super) fn note(&self, task: &Task, next: u64) {
+        self.with(|shown| shown.tasks.insert(task.id, View::of(task, next)));
+    }
+
+    fn last(&self, id: TaskId) -> Option<View> {
+        self.with(|shown| shown.tasks.get(&id).copied())
+    }
+
+    /// Notes a list; whether it is the one shown before.
+    fn same_list(&self, list: Vec<(TaskId, View)>) -> bool {
+        self.with(|shown| {
+            let same = shown.list.as_ref() == Some(&list);
+            shown.list = Some(list);
+            same
+        })
+    }
+}
+
+impl Toolbox {
+    /// An error of the background manager, in the words of the tools.
+    pub(super) fn said(&self, error: Error) -> String {
+        match error {
+            Error::UnknownTask(id) => format!(
+                "there is no task {id} in this workspace; check_background without task_id lists \
+                 the tasks"
+            ),
+            Error::Invalid { field, message } => match field.strip_suffix(".pattern") {
+                Some(watch) => format!("`{watch}`: {message}"),
+                None => format!("`{field}`: {message}"),
+            },
+            other @ (Error::SpawnFailed { .. }
+            | Error::LimitReached { .. }
+            | Error::NotRunning { .. }
+            | Error::StoreUnavailable(_)) => other.to_string(),
+        }
+    }
+
+    pub(super) async fn task(&self, id: TaskId) -> Result<Task, String> {
+        self.background.get(id).await.map_err(|error| self.said(error))
+    }
+
+    /// Notes that an outcome states the end of a task, if it has ended and is this session's own:
+    /// nobody takes the result of another one's task away.
+    pub(super) fn saw(&self, task: &Task, by: DeliveredBy, outcome: &mut Outcome) {
+        // The ledger has the end: until then the task is running, whoever asks.
+        if task.end().is_some() && task.queue == self.queue {
+            outcome.seen.push((task.id, by));
+        }
+    }
+
+    /// A task that this session may steer.
+    async fn own(&self, id: TaskId) -> Result<Task, String> {
+        let task = self.task(id).await?;
+        if task.queue != self.queue {
+            return Err(format!(
+                "task {id} was not started by you but by the user or another session, and only \
+                 they may stop it or write to it; check_background and task_output may read it"
+            ));
+        }
+        Ok(task)
+    }
+
+    /// `check_background` with an id.
+    pub(super) async fn check(&self, id: TaskId, wait: Duration) -> Result<Outcome, String> {
+        let mut task = self.task(id).await?;
+        let mut by = DeliveredBy::Check;
+        let mut news = "";
+        if !wait.is_zero() && task.end().is_none() {
+            let which = Which::Ids(vec![id]);
+            let waited = self.wait(which, Mode::All, wait).await;
+            let over = waited.map_err(|error| self.said(error))?;
+            task = self.task(id).await?;
+            by = DeliveredBy::Wait;
+            if over == Over::News && task.end().is_none() {
+                news = "something else has happened; the next message tells you";
+            }
+        }
+        let last = self.views.last(id);
+        let mut outcome = match last {
+            Some(last) if last == View::of(&task, task.output.total) => {
+                let hint = if task.end().is_none() { "; you will get its result" } else { "" };
+                Outcome::of(format!("{id}: unchanged, {}{hint}", state(&task)))
+            }
+            Some(_) | None => self.shown(&task, last.map_or(0, |last| last.next)).await?,
+        };
+        outcome.content = lines([outcome.content.as_str(), news]);
+        self.saw(&task, by, &mut outcome);
+        Ok(outcome)
+    }
+
+    /// Waits for tasks, but not over news for this session: the model gets those only with its next
+    /// call, and a server that says it is ready is worth more than the rest of a wait.
+    async fn wait(&self, which: Which, mode: Mode, patience: Duration) -> Result<Over, Error> {
+        let mut queued = self.background.queued(self.queue.clone()).await?;
+        let mut least = *queued.borrow_and_update();
+        // The count may be late; what is in the queue now, the ledger knows.
+        let waiting = self.background.drain(self.queue.clone(), 1, Ack::Manual).await?;
+        if !waiting.notifications.is_empty() {
+            return Ok(Over::News);
+        }
+        let news = async {
+            while queued.changed().await.is_ok() {
+                let now = *queued.borrow_and_update();
+                if now > least {
+                    return;
+                }
+                least = now;
+            }
+            // Closed: the wait will say so.
+            std::future::pending().await
+        };
+        tokio::select! {
+            biased;
+            waited = self.background.wait(which, mode, patience) => waited.map(|_| Over::Waited),
+            () = news => Ok(Over::News),
+        }
+    }
+
+    /// A task and its output since the model last saw it.
+    async fn shown(&self, task: &Task, from: u64) -> Result<Outcome, String> {
+        let left = survivors(task);
+        let room = self.settings.result_bytes.saturating_sub(HEADER_BYTES + left.len());
+        let excerpt = excerpt(&self.background, task, from, room).await;
+        let excerpt = excerpt.map_err(|error| self.said(error))?;
+        self.views.note(task, excerpt.next);
+        let shown = match (excerpt.shown.is_empty(), from) {
+            (true, 0) if task.end().is_none() => "(no output so far)".to_owned(),
+            (true, 0) => "(no output)".to_owned(),
+            (true, _) => "(no new output)".to_owned(),
+            (false, 0) => excerpt.shown,
+            (false, _) => format!("output since you last looked:\n{}", excerpt.shown),
+        };
+        let header = format!("{} {}: {}", task.id, state(task), command(&task.command));
+        Ok(Outcome::of(lines([header.as_str(), &shown, &left])))
+    }
+
+    /// `check_background` without an id.
+    pub(super) async fn check_all(&self, wait: Duration) -> Result<Outcome, String> {
+        if !wait.is_zero() {
+            let which = Which::Queue(self.queue.clone());
+            let waited = self.wait(which, Mode::Any, wait).await;
+            waited.map_err(|error| self.said(error))?;
+        }
+        let filter = Filter { state: None, limit: Some(limits::LIST_LIMIT) };
+        let tasks = self.background.list(filter).await.map_err(|error| self.said(error))?;
+        let (running, ended): (Vec<Task>, Vec<Task>) =
+            tasks.into_iter().partition(|task| task.end().is_none());
+        let (own, others): (Vec<Task>, Vec<Task>) =
+            running.into_iter().partition(|task| task.queue == self.queue);
+        let mut ended: Vec<Task> =
+            ended.into_iter().filter(|task| task.queue == self.queue).collect();
+        let counts = (own.len(), ended.len(), others.len());
+        ended.truncate(LISTED.1);
+        let mut listed: Vec<Task> = own.into_iter().chain(others).collect();
+        listed.truncate(LISTED.0);
+        listed.extend(ended);
+        if listed.is_empty() {
+            return Ok(Outcome::of("there are no background tasks".to_owned()));
+        }
+        let list = listed.iter().map(|task| (task.id, View::of(task, task.output.total)));
+        let (own, ended, others) = counts;
+        if self.views.same_list(list.collect()) {
+            return Ok(Outcome::of(format!(
+                "unchanged: {own} of your tasks run{}, nothing new",
+                if own == 1 { "s" } else { "" }
+            )));
+        }
+        let pids: Vec<u32> =
+            listed.iter().filter(|task| task.end().is_none()).filter_map(|task| task.pid).collect();
+        let ports = tokio::task::spawn_blocking(move || ports::listening(&pids)).await;
+        let ports = ports.unwrap_or_default();
+        let mut content = format!("{own} of your tasks run{}", if own == 1 { "s" } else { "" });
+        // Writing to a string cannot fail.
+        let _ = write!(content, ", {ended} ended");
+        if others > 0 {
+            let _ = write!(content, "; {others} of the user or other sessions");
+        }
+        for task in &listed {
+            let line = self.line(task, ports.get(&task.pid.unwrap_or_default())).await;
+            // A list is for an overview: what does not fit is asked for by its id.
+            if content.len() + line.len() + 64 > self.settings.result_bytes {
+                content.push_str("\n... more; check_background with task_id shows one ...");
+                break;
+            }
+            content.push('\n');
+            content.push_str(&line);
+        }
+        Ok(Outcome::of(content))
+    }
+
+    async fn line(&self, task: &Task, ports: Option<&Vec<u16>>) -> String {
+        let mut line = format!("{} {}", task.id, state(task));
+        if let Some(label) = &task.label {
+            let _ = write!(line, " ({})", command(label));
+        }
+        let _ = write!(line, ": {}", command(&task.command));
+        if task.queue != self.queue {
+            line.push_str(" | not yours");
+        }
+        if task.end().is_some() && task.delivered.is_none() {
+            line.push_str(" | result on its way to you");
+        }
+        if let Some(ports) = ports.filter(|ports| !ports.is_empty()) {
+            let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
+            let _ = write!(line, " | listens on {}", ports.join(", "));
+        }
+        if let Ok(chunk) = self.background.tail(task.id, LAST_LINE_SOURCE).await {
+            let shown = text::clean(&chunk.data);
+            if let Some(last) = shown.lines().rev().find(|line| !line.trim().is_empty()) {
+                let last = last.trim();
+                let end = last.floor_char_boundary(LAST_LINE_BYTES);
+                let dots = if end < last.len() { " ..." } else { "" };
+                let _ = write!(line, " | last line: {}{dots}", &last[..end]);
+            }
+        }
+        line
+    }
+
+    /// `stop_background`.
+    pub(super) async fn stop(&self, id: TaskId, signal: i32) -> Result<Outcome, String> {
+        self.own(id).await?;
+        let cause = Cause { actor: Actor::Agent, message: "stop_background".to_owned() };
+        let how = Stop { signal, grace: limits::STOP_GRACE, cause };
+        let task = match self.background.stop(id, how).await {
+            Ok(task) => task,
+            Err(Error::NotRunning { .. }) => {
+                let task = self.task(id).await?;
+                return Err(format!("task {id} does not run any more: {}", state(&task)));
+            }
+            Err(error) => return Err(self.said(error)),
+        };
+        let from = self.views.last(id).map_or(0, |last| last.next);
+        let mut outcome = self.shown(&task, from).await?;
+        self.saw(&task, DeliveredBy::Check, &mut outcome);
+        Ok(outcome)
+    }
+
+    /// `write_background`.
+    pub(super) async fn write(
+        &self,
+        id: TaskId,
+        text: String,
+        eof: bool,
+    ) -> Result<Outcome, String> {
+        self.own(id).await?;
+        let count = text.len();
+        let write = self.background.write(id, text.into_bytes(), eof);
+        match tokio::time::timeout(WRITE_PATIENCE, write).await {
+            Ok(Ok(())) => {
+                let closed = if eof { ", and closed its input" } else { "" };
+                let plural = plural(count as u64);
+                Ok(Outcome::of(format!("wrote {count} byte{plural} to task {id}{closed}")))
+            }
+            Ok(Err(Error::Invalid { .. })) => Err(format!(
+                "task {id} has no standard input; start it with background_run and stdin: true"
+            )),
+            Ok(Err(error)) => Err(self.said(error)),
+            Err(_) => Err(format!(
+                "task {id} has not read all of it within {} s; it may have got a part. \
+                 check_background shows what it does",
+                WRITE_PATIENCE.as_secs()
+            )),
+        }
+    }
+}

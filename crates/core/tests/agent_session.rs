@@ -1,0 +1,15 @@
+//! Sessions on a scripted model: which model call sees which result, and what is never lost.
+
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
+#![expect(clippy::wildcard_enum_match_arm, reason = "tests look for one thing among many")]
+
+#[path = "agent_session/kill.rs"]
+mod kill;
+#[path = "agent_session/lab.rs"]
+mod lab;
+#[path = "agent_session/resume.rs"]
+mod resume;
+#[path = "agent_session/timing.rs"]
+mod timing;
+#[path = "agent_session/turns.rs"]
+mod turns;

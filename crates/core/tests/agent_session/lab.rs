@@ -1,0 +1,260 @@
+//! A session with a scripted model on a real background manager, and the ways to look at it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use meanwhile_core::Background;
+use meanwhile_core::agent::Provider;
+use meanwhile_core::agent::permission::{Effect, Rule, Rules};
+use meanwhile_core::agent::provider::Scripted;
+use meanwhile_core::agent::retry::Patience;
+use meanwhile_core::agent::session::{Options, Session, Settings, TurnEnd, Update, Updates};
+use meanwhile_core::agent::trace::{Event, Fact, Trace};
+use meanwhile_core::background::{self, Role};
+use meanwhile_core::task::TaskId;
+
+/// How long anything may take. Nothing waits this long unless it fails.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A supervisor reaps every child of its process: one at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// A workspace and its background manager.
+pub struct Lab {
+    pub background: Background,
+    pub workspace: PathBuf,
+    events: background::Events,
+    dir: tempfile::TempDir,
+}
+
+/// Runs a test in a workspace of its own.
+pub fn run(test: impl AsyncFnOnce(&mut Lab)) {
+    let alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let dir = tempfile::tempdir().unwrap();
+        let workspace = dir.path().join("work");
+        std::fs::create_dir(&workspace).unwrap();
+        let (background, events) = open(dir.path(), &workspace).await;
+        let mut lab = Lab { background, workspace, events, dir };
+        test(&mut lab).await;
+        // Opens every gate, so that no command outlives its test.
+        std::fs::write(lab.workspace.join("all"), "").unwrap();
+        lab.background.close().await;
+    });
+    drop(alone);
+}
+
+async fn open(dir: &Path, workspace: &Path) -> (Background, background::Events) {
+    let options = background::Options {
+        state_dir: dir.join("state"),
+        workspace: workspace.to_owned(),
+        role: Role::Daemon,
+        settings: background::Settings::default(),
+    };
+    Background::open(options).await.unwrap()
+}
+
+/// Everything is allowed.
+pub fn anything() -> Rules {
+    Rules::new(vec![Rule { effect: Effect::Allow, tool: "*".to_owned(), prefix: None }])
+}
+
+impl Lab {
+    /// What a session needs, with a model that follows this script. In it `@` is the workspace.
+    pub fn options(&self, script: &str) -> Options {
+        let patience = Patience { backoff: Duration::from_millis(1), ..Patience::default() };
+        let script = script.replace('@', self.workspace.to_str().unwrap());
+        let scripted = Scripted::from_text("test.toml", &script, patience).unwrap();
+        Options {
+            provider: Provider::Scripted(scripted.into()),
+            rules: anything(),
+            can_ask: false,
+            settings: Settings::default(),
+        }
+    }
+
+    pub async fn session(&self, script: &str) -> Talk {
+        self.session_of(self.options(script)).await
+    }
+
+    pub async fn session_of(&self, options: Options) -> Talk {
+        let made = Session::create(self.background.clone(), options).await.unwrap();
+        Talk::new(made, &self.background)
+    }
+
+    /// The session as another process finds it, with a model that has seen nothing.
+    pub async fn load(&self, id: &str, options: Options) -> Talk {
+        let made = Session::load(self.background.clone(), options, id).await.unwrap();
+        Talk::new(made, &self.background)
+    }
+
+    /// Closes the background manager and opens it again: what a daemon's restart does.
+    pub async fn restart(&mut self) {
+        self.background.close().await;
+        let (background, events) = open(self.dir.path(), &self.workspace).await;
+        self.background = background;
+        self.events = events;
+    }
+
+    /// Lets a command or an answer go on that waits for this gate.
+    pub fn open_gate(&self, name: &str) {
+        std::fs::write(self.workspace.join(name), "").unwrap();
+    }
+
+    /// Returns once so many results wait in the session's queue.
+    pub async fn waiting(&self, talk: &Talk, count: u64) {
+        eventually(async || talk.session.unfinished().await.unwrap().1 == count).await;
+    }
+}
+
+/// A command that runs until its gate is open, then says `words`.
+pub fn gated(gate: &str, words: &str) -> String {
+    format!("while [ ! -e {gate} ] && [ ! -e all ]; do sleep 0.01; done; echo {words}")
+}
+
+/// Returns once it is so.
+pub async fn eventually(mut is_so: impl AsyncFnMut() -> bool) {
+    let wait = async {
+        while !is_so().await {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.expect("it should have come about");
+}
+
+/// A session and what it has told.
+pub struct Talk {
+    pub session: Session,
+    pub told: Vec<Update>,
+    background: Background,
+    updates: Updates,
+}
+
+impl Talk {
+    fn new((session, updates): (Session, Updates), background: &Background) -> Self {
+        Self { session, updates, told: Vec::new(), background: background.clone() }
+    }
+
+    pub fn id(&self) -> String {
+        self.session.id().to_string()
+    }
+
+    /// The next update that is so; those before it are kept.
+    pub async fn until(&mut self, mut is_it: impl FnMut(&Update) -> bool) {
+        let wait = async {
+            loop {
+                let update = self.updates.next().await.expect("the session is open");
+                let found = is_it(&update);
+                self.told.push(update);
+                if found {
+                    return;
+                }
+            }
+        };
+        let found = tokio::time::timeout(PATIENCE, wait).await;
+        assert!(found.is_ok(), "it did not come after {:#?}", self.told);
+    }
+
+    /// Says something, and returns how the turn ended, with its updates told.
+    pub async fn prompt(&mut self, text: &str) -> TurnEnd {
+        let end = self.begin(text);
+        self.turn_ended().await;
+        tokio::time::timeout(PATIENCE, end).await.unwrap().unwrap()
+    }
+
+    /// Says something and does not wait.
+    pub fn begin(&self, text: &str) -> tokio::task::JoinHandle<TurnEnd> {
+        let (session, text) = (self.session.clone(), text.to_owned());
+        tokio::spawn(async move { session.prompt(text).await.unwrap() })
+    }
+
+    /// Returns once a turn has ended.
+    pub async fn turn_ended(&mut self) {
+        self.until(|update| matches!(update, Update::TurnEnded { .. })).await;
+    }
+
+    /// Returns once this model call has begun.
+    pub async fn call_began(&mut self, call: u64) {
+        let began = |update: &Update| matches!(update, Update::Traced(Event { fact: Fact::CallStarted { call: n, .. }, .. }) if *n == call);
+        self.until(began).await;
+    }
+
+    /// How the turns that were told ended.
+    pub fn ends(&self) -> Vec<TurnEnd> {
+        let end = |update: &Update| match update {
+            Update::TurnEnded { end, .. } => Some(end.clone()),
+            _ => None,
+        };
+        self.told.iter().filter_map(end).collect()
+    }
+
+    /// What the model said.
+    pub fn said(&self) -> String {
+        let text = |update: &Update| match update {
+            Update::Text(text) => Some(text.clone()),
+            _ => None,
+        };
+        self.told.iter().filter_map(text).collect()
+    }
+
+    /// The messages of background results that were told.
+    pub fn results(&self) -> Vec<String> {
+        let text = |update: &Update| match update {
+            Update::Background { text, .. } => Some(text.clone()),
+            _ => None,
+        };
+        self.told.iter().filter_map(text).collect()
+    }
+
+    /// What the harness told the model.
+    pub fn notices(&self) -> Vec<String> {
+        let text = |update: &Update| match update {
+            Update::Notice(text) => Some(text.clone()),
+            _ => None,
+        };
+        self.told.iter().filter_map(text).collect()
+    }
+
+    /// The tool results.
+    pub fn outcomes(&self) -> Vec<String> {
+        let text = |update: &Update| match update {
+            Update::ToolEnded { content, .. } => Some(content.clone()),
+            _ => None,
+        };
+        self.told.iter().filter_map(text).collect()
+    }
+
+    /// The tasks it started, in order.
+    pub fn tasks(&self) -> Vec<TaskId> {
+        let task = |update: &Update| match update {
+            Update::Traced(Event { fact: Fact::TaskSpawned { task_id, .. }, .. }) => {
+                Some(task_id.parse().unwrap())
+            }
+            _ => None,
+        };
+        self.told.iter().filter_map(task).collect()
+    }
+
+    pub async fn trace(&self) -> Trace {
+        Session::trace(&self.background, &self.id(), 0).await.unwrap()
+    }
+
+    /// The calls whose requests carried notifications, as (task, call, by), in order.
+    pub async fn delivered(&self) -> Vec<(TaskId, u64, String)> {
+        let told = |event: Event| match event.fact {
+            Fact::Delivered { call, task_id, by, .. } => Some((task_id.parse().unwrap(), call, by)),
+            _ => None,
+        };
+        self.trace().await.events.into_iter().filter_map(told).collect()
+    }
+
+    /// Waits for the end of everything, and closes the session.
+    pub async fn close(self) {
+        let Self { session, mut updates, .. } = self;
+        let close = session.close();
+        let read = async { while updates.next().await.is_some() {} };
+        tokio::time::timeout(PATIENCE, async { tokio::join!(close, read) }).await.unwrap();
+    }
+}

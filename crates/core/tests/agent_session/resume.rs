@@ -1,0 +1,95 @@
+//! A session opened again: in this process and after a death of it.
+
+use meanwhile_core::agent::session::{Error, Session, TurnEnd, Update};
+use meanwhile_core::agent::trace::{Event, Fact};
+
+use super::lab::{Lab, Talk, gated, run};
+
+async fn resumed(talk: &mut Talk) {
+    talk.until(|update| matches!(update, Update::Traced(Event { fact: Fact::Resumed {}, .. })))
+        .await;
+}
+
+#[test]
+fn a_session_goes_on_where_it_was_and_its_results_wake_it() {
+    run(async |lab: &mut Lab| {
+        let script = format!(
+            "[[turn]]\ntext = 'I start. '\nthink = 'Hm.'\n[[turn.call]]\ntool = 'background_run'\n\
+             input = {{ command = '{}' }}\nsave = {{ a = 'task ([0-9a-f]{{8}})' }}\n\
+             [[turn]]\ntext = 'I wait. '\n\
+             [[turn]]\nmessages = ['notice', 'prompt']\nexpect = ['[bg:{{{{a}}}}] running for', 'still there']\n\
+             text = 'Yes. '\n[[turn]]\nmessages = ['background']\ntext = 'Done.'\n",
+            gated("a", "x")
+        );
+        let mut talk = lab.session(&script).await;
+        talk.prompt("go").await;
+        let id = talk.id();
+        let busy = Session::load(lab.background.clone(), lab.options(&script), &id).await;
+        let Err(Error::Busy { holder, .. }) = busy else { panic!("it is open: {busy:?}") };
+        assert_eq!(holder, format!(", pid {}", std::process::id()));
+        talk.close().await;
+        lab.restart().await;
+
+        let mut talk = lab.load(&id, lab.options(&script)).await;
+        resumed(&mut talk).await;
+        // Everything said so far, in order.
+        let shown: Vec<String> = talk
+            .told
+            .iter()
+            .filter_map(|update| match update {
+                Update::Title(text) => Some(format!("title {text}")),
+                Update::Prompt(text) => Some(format!("prompt {text}")),
+                Update::Thinking(text) => Some(format!("thinking {text}")),
+                Update::Text(text) => Some(format!("text {text}")),
+                Update::ToolCall { name, .. } => Some(format!("call {name}")),
+                Update::ToolEnded { is_error, .. } => Some(format!("ended {is_error}")),
+                Update::Traced(_) => None,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                "title go",
+                "prompt go",
+                "thinking Hm.",
+                "text I start. ",
+                "call background_run",
+                "ended false",
+                "text I wait. "
+            ]
+        );
+        talk.told.clear();
+        assert_eq!(talk.prompt("still there?").await, TurnEnd::EndTurn);
+        lab.open_gate("a");
+        talk.turn_ended().await;
+        assert_eq!(talk.said(), "Yes. Done.");
+        let trace = talk.trace().await;
+        let numbers: Vec<u64> = trace.events.iter().map(|event| event.n).collect();
+        assert_eq!(numbers, (1..=trace.next).collect::<Vec<_>>(), "numbered through");
+        let journey = &trace.journeys[0];
+        assert_eq!((journey.spawned_in_call, journey.delivered.map(|d| d.0)), (Some(1), Some(4)));
+        let unknown = Session::load(lab.background.clone(), lab.options(&script), "nobody").await;
+        assert!(matches!(unknown, Err(Error::Unknown(_))), "{unknown:?}");
+        talk.close().await;
+    });
+}
+
+#[test]
+fn a_removed_task_stays_on_the_timeline() {
+    run(async |lab: &mut Lab| {
+        let script = "[[turn]]\n[[turn.call]]\ntool = 'bash'\ninput = { command = 'echo hi' }\n\
+                      [[turn]]\nexpect = ['hi']\ntext = 'x'\n";
+        let mut talk = lab.session(script).await;
+        assert_eq!(talk.prompt("go").await, TurnEnd::EndTurn);
+        let task = talk.tasks()[0];
+        let what = meanwhile_core::background::Remove { ids: Some(vec![task]), ended_before: None };
+        assert_eq!(lab.background.remove(what).await.unwrap(), 1);
+        assert!(lab.background.get(task).await.is_err(), "it is gone for everybody else");
+        let journey = talk.trace().await.journeys.remove(0);
+        assert_eq!((journey.task.id, journey.task.command.as_str()), (task, "echo hi"));
+        assert!(journey.task.end().is_some() && journey.queued.is_some());
+        assert_eq!(journey.delivered.map(|told| told.0), Some(2));
+        talk.close().await;
+    });
+}

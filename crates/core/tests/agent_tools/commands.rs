@@ -1,0 +1,250 @@
+//! `bash` and `background_run`.
+
+use std::time::{Duration, Instant};
+
+use meanwhile_core::agent::tools::{Progress, Settings};
+use meanwhile_core::task::{Actor, DeliveredBy, Exit};
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use crate::lab::{lab, seen_one, toolbox};
+
+#[test]
+fn a_command_that_ends_in_time_is_shown_with_its_end() {
+    lab(async |lab| {
+        for (command, is_error, expected) in [
+            ("echo one; echo two >&2", false, "exited 0 after 0.Xs\none\ntwo"),
+            ("true", false, "exited 0 after 0.Xs\n(no output)"),
+            ("echo no; exit 3", true, "exited 3 after 0.Xs\nno"),
+            ("kill -9 $$", true, "ended by SIGKILL after 0.Xs\n(no output)"),
+            ("no-such-program", true, "exited 127 after 0.Xs\n"),
+            // Bash, not sh, where there is one; and nothing to read.
+            ("[[ a == a* ]] && cat && echo ${x:-{1..3}}", false, "exited 0 after 0.Xs\n"),
+            (
+                r"printf '\033[31mred\033[0m 1%%\r99%%\r100%%\n\377<background-results>'",
+                false,
+                "exited 0 after 0.Xs\n100%\n\u{fffd}\\<background-results>",
+            ),
+        ] {
+            let outcome = lab.run("bash", json!({ "command": command })).await;
+            let shown = outcome.content.replace(|c: char| c.is_ascii_digit(), "X");
+            let expected = expected.replace(|c: char| c.is_ascii_digit(), "X");
+            assert!(shown.starts_with(&expected), "{command}: {}", outcome.content);
+            assert_eq!(outcome.is_error, is_error, "{command}: {}", outcome.content);
+            let id = seen_one(&outcome);
+            assert_eq!(outcome.seen[0].1, DeliveredBy::Wait);
+            let task = lab.background.get(id).await.unwrap();
+            assert!(task.end().is_some(), "what is shown is durable");
+            assert_eq!(task.command, command, "the plain line");
+        }
+    });
+}
+
+#[test]
+fn a_command_that_takes_long_moves_to_the_background() {
+    lab(async |lab| {
+        let toolbox = lab.patient(Duration::from_millis(100));
+        let command = "echo $$; until [ -e go ]; do sleep 0.02; done; echo same $$";
+        let (outcome, progress) = lab.run_by(&toolbox, "bash", json!({ "command": command })).await;
+        let [Progress::Spawned(task), Progress::Moved(moved)] = &progress[..] else {
+            panic!("{progress:?}")
+        };
+        assert_eq!(task.id, *moved);
+        assert!(!outcome.is_error && outcome.seen.is_empty(), "{outcome:?}");
+        let id = task.id;
+        let pid = lab.background.get(id).await.unwrap().pid.unwrap();
+        for says in [id.as_str(), "moved to the background", "nothing was restarted"] {
+            assert!(outcome.content.contains(says), "{}", outcome.content);
+        }
+        assert!(outcome.content.ends_with(&format!("output so far:\n{pid}")), "{outcome:?}");
+        lab.write("go", "");
+        lab.end(id).await;
+        let (check, _) =
+            lab.run_by(&toolbox, "check_background", json!({ "task_id": id.as_str() })).await;
+        // The same process, and only what is new.
+        let new = format!("output since you last looked:\nsame {pid}");
+        assert!(check.content.ends_with(&new), "{}", check.content);
+        assert_eq!(lab.queued().await, [id], "its end is told like any other");
+    });
+}
+
+#[test]
+fn a_timeout_ends_the_command_wherever_it_is() {
+    lab(async |lab| {
+        let outcome =
+            lab.run("bash", json!({ "command": "echo a; sleep 60", "timeout": 0.2 })).await;
+        assert!(outcome.content.starts_with("timed out after 0.2s, SIGTERM after"), "{outcome:?}");
+        assert!(outcome.content.ends_with("\na") && outcome.is_error, "{outcome:?}");
+        let toolbox = lab.patient(Duration::from_millis(50));
+        let input = json!({ "command": "sleep 60", "timeout": "0.4" });
+        let (_, progress) = lab.run_by(&toolbox, "bash", input).await;
+        let [Progress::Spawned(task), Progress::Moved(_)] = &progress[..] else {
+            panic!("{progress:?}")
+        };
+        let task = lab.end(task.id).await;
+        assert_eq!(task.end().unwrap().cause.as_ref().unwrap().actor, Actor::Deadline);
+    });
+}
+
+#[test]
+fn what_a_command_leaves_behind_is_named() {
+    lab(async |lab| {
+        let command = "sleep 61 & echo started";
+        let outcome = lab.run("bash", json!({ "command": command })).await;
+        assert!(outcome.content.starts_with("exited 0"), "{outcome:?}");
+        assert!(outcome.content.contains("started\n... process "), "{outcome:?}");
+        assert!(outcome.content.ends_with("is still alive: sleep 61 ..."), "{outcome:?}");
+        let task = lab.background.get(seen_one(&outcome)).await.unwrap();
+        let [survivor] = &task.survivors[..] else { panic!("{task:?}") };
+        lab.ok("bash", json!({ "command": format!("kill {}", survivor.pid) })).await;
+    });
+}
+
+#[test]
+fn a_long_output_is_shown_by_its_ends() {
+    lab(async |lab| {
+        let room = Settings::default().result_bytes;
+        let outcome = lab.run("bash", json!({ "command": "seq 100000" })).await;
+        let text = &outcome.content;
+        assert!(text.len() <= room && text.len() > room - 1_000, "{}", text.len());
+        assert!(text.contains("s\n1\n2\n") && text.ends_with("\n99999\n100000"), "{text}");
+        // The cursor in it leads to the first byte that is not shown.
+        let note = text.lines().find(|line| line.contains("omitted")).unwrap();
+        let id = seen_one(&outcome);
+        assert!(note.contains(&format!("task_output(\"{id}\", offset=")), "{note}");
+        let offset: u64 = note.split(['=', ')']).nth(1).unwrap().parse().unwrap();
+        let (before, _) = text.split_once("...").unwrap();
+        let last: u64 = before.trim_end().lines().last().unwrap().parse().unwrap();
+        let input = json!({ "task_id": id.as_str(), "offset": offset });
+        let rest = lab.ok("task_output", input).await;
+        assert_eq!(rest.lines().nth(1), Some(format!("{}", last + 1).as_str()), "{rest}");
+    });
+}
+
+#[test]
+fn a_flood_costs_neither_memory_nor_time() {
+    lab(async |lab| {
+        let command = "head -c 200000000 /dev/zero | tr '\\0' x; echo; echo the end";
+        let toolbox = toolbox(
+            &lab.background,
+            "mine",
+            Settings { yield_after: Duration::from_secs(120), ..Settings::default() },
+        );
+        let id = lab.start(command).await;
+        lab.end(id).await;
+        let before = resident();
+        let start = Instant::now();
+        let input = json!({ "task_id": id.as_str() });
+        let (outcome, _) = lab.run_by(&toolbox, "check_background", input).await;
+        // Both bounds are far above what it takes and far below what reading it all would.
+        assert!(start.elapsed() < Duration::from_millis(200), "{:?}", start.elapsed());
+        assert!(resident() < before + (16 << 20), "{} after {before}", resident());
+        assert!(outcome.content.ends_with("\nthe end"), "{}", outcome.content);
+        assert!(outcome.content.len() <= 16 << 10);
+    });
+}
+
+/// Bytes of memory this process has.
+fn resident() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: u64 = text.split(' ').nth(1).unwrap().parse().unwrap();
+    pages * 4_096
+}
+
+#[test]
+fn a_cancelled_call_stops_its_command() {
+    lab(async |lab| {
+        // Dropped at any moment: before it is spawned, while it is, and when it runs.
+        for round in 0..30_u64 {
+            let (tell, mut told) = mpsc::unbounded_channel();
+            let intent = lab.read("bash", json!({ "command": "sleep 60" }));
+            let run = lab.toolbox.run(intent, lab.key(), tell);
+            let patience = Duration::from_micros(round * 200);
+            assert!(tokio::time::timeout(patience, run).await.is_err());
+            while let Some(step) = told.recv().await {
+                let Progress::Spawned(task) = step else { panic!("{step:?}") };
+                let end = lab.end(task.id).await;
+                let end = end.end().unwrap();
+                let cause = end.cause.as_ref().unwrap();
+                assert_eq!(cause.actor, Actor::Client);
+                assert_eq!(cause.message, "the turn was cancelled");
+            }
+        }
+        for _ in 0..3_000 {
+            if lab.running().await.is_empty() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{:?}", lab.running().await);
+    });
+}
+
+#[test]
+fn a_cancelled_turn_leaves_the_background_alone() {
+    lab(async |lab| {
+        let id = lab.start("sleep 60").await;
+        let check =
+            lab.run("check_background", json!({ "task_id": id.as_str(), "wait_seconds": 60 }));
+        assert!(tokio::time::timeout(Duration::from_millis(50), check).await.is_err());
+        let toolbox = lab.patient(Duration::from_millis(20));
+        let (_, progress) = lab.run_by(&toolbox, "bash", json!({ "command": "sleep 60" })).await;
+        assert!(matches!(progress[..], [_, Progress::Moved(_)]), "{progress:?}");
+        assert_eq!(lab.running().await.len(), 2);
+    });
+}
+
+#[test]
+fn a_background_command_is_told_by_its_queue() {
+    lab(async |lab| {
+        let input = json!({
+            "command": "echo ready; read line; echo got $line; exit 4",
+            "label": "server",
+            "watch": ["^ready$"],
+            "stdin": true,
+            "deadline": 60,
+        });
+        let (outcome, progress) = lab.run_by(&lab.toolbox, "background_run", input).await;
+        let [Progress::Spawned(task)] = &progress[..] else { panic!("{progress:?}") };
+        assert!(outcome.seen.is_empty() && !outcome.is_error, "{outcome:?}");
+        assert_eq!(
+            (task.label.as_deref(), task.deadline),
+            (Some("server"), Some(Duration::from_secs(60)))
+        );
+        assert_eq!(task.queue, "mine");
+        lab.ok("write_background", json!({ "task_id": task.id.as_str(), "text": "x\n" })).await;
+        let task = lab.end(task.id).await;
+        assert_eq!(task.end().unwrap().exit, Exit::Code(4));
+        assert_eq!(lab.queued().await, [task.id]);
+    });
+}
+
+#[test]
+fn one_key_runs_a_command_once() {
+    lab(async |lab| {
+        for _ in 0..3 {
+            let (tell, _) = mpsc::unbounded_channel();
+            let intent = lab.read("background_run", json!({ "command": "echo ran >> runs" }));
+            lab.toolbox.run(intent, "s:1:0".into(), tell).await;
+        }
+        let (tell, _) = mpsc::unbounded_channel();
+        let intent = lab.read("bash", json!({ "command": "echo ran >> runs" }));
+        let outcome = lab.toolbox.run(intent, "s:1:0".into(), tell).await;
+        assert!(outcome.content.starts_with("exited 0"), "{outcome:?}");
+        assert_eq!(lab.text("runs"), "ran\n");
+    });
+}
+
+#[test]
+fn a_directory_that_is_not_there_is_named() {
+    lab(async |lab| {
+        std::fs::create_dir(lab.workspace.join("sub")).unwrap();
+        let shown = lab.ok("bash", json!({ "command": "pwd", "cwd": "sub" })).await;
+        assert!(shown.ends_with("/work/sub"), "{shown}");
+        for tool in ["bash", "background_run"] {
+            let error = lab.fails(tool, json!({ "command": "pwd", "cwd": "nowhere" })).await;
+            assert!(error.contains("nowhere") && error.contains("no such"), "{error}");
+        }
+        assert_eq!(lab.running().await, []);
+    });
+}

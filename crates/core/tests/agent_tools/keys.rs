@@ -1,0 +1,57 @@
+//! Keys stay out of a task's environment.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use meanwhile_core::agent::config::SECRET_VARIABLES;
+use meanwhile_core::background::{self, Spawn, Stdin};
+
+use crate::lab::{alone, lab};
+
+/// Says that this process has the keys in its environment.
+const MARK: &str = "MEANWHILE_TEST_HAS_KEYS";
+
+/// No key of the environment reaches a task, unless its spawn names it (contract, section 8). The
+/// test runs itself again in an environment with keys, since a process cannot safely change its own.
+#[test]
+fn keys_reach_a_task_only_by_name() {
+    if std::env::var_os(MARK).is_none() {
+        let done = alone(|| {
+            Command::new(std::env::current_exe().unwrap())
+                .args(["keys::keys_reach_a_task_only_by_name", "--exact"])
+                .env(MARK, "1")
+                .envs(SECRET_VARIABLES.map(|name| (name, format!("secret of {name}"))))
+                .output()
+                .unwrap()
+        });
+        let told = String::from_utf8_lossy(&done.stdout);
+        assert!(done.status.success() && told.contains("1 passed"), "{done:?}");
+        return;
+    }
+    lab(async |lab| {
+        let show = "env";
+        let shown = lab.ok("bash", serde_json::json!({ "command": show })).await;
+        assert!(shown.contains(MARK), "the environment is shown: {shown}");
+        assert!(!shown.contains("secret of"), "{shown}");
+        for name in SECRET_VARIABLES {
+            let spawned = lab.background.spawn(Spawn {
+                command: background::Command::Shell(show.to_owned()),
+                cwd: None,
+                env: BTreeMap::from([(name.to_owned(), Some("named".to_owned()))]),
+                label: None,
+                queue: "other".to_owned(),
+                deadline: None,
+                linger: None,
+                stdin: Stdin::Null,
+                watches: Vec::new(),
+                client_token: None,
+            });
+            let id = spawned.await.unwrap().task.id;
+            lab.end(id).await;
+            let chunk = lab.background.read(id, 0, 1 << 20).await.unwrap();
+            let shown = String::from_utf8_lossy(&chunk.data);
+            assert!(shown.contains(&format!("{name}=named\n")), "{shown}");
+            assert!(!shown.contains("secret of"), "{shown}");
+        }
+    });
+}

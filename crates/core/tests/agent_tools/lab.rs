@@ -1,0 +1,198 @@
+//! A workspace with a background manager and the tools of one session.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use meanwhile_core::Background;
+use meanwhile_core::agent::ToolCall;
+use meanwhile_core::agent::message::Input;
+use meanwhile_core::agent::tools::{Intent, Outcome, Progress, Settings, Toolbox};
+use meanwhile_core::background::{
+    self, Ack, Events, Filter, Mode, Options, Role, StateFilter, Stop, Which,
+};
+use meanwhile_core::task::{Actor, Cause, NotificationKind, Task, TaskId};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use tokio::sync::mpsc;
+
+/// There is one background manager in a process at a time, since it reaps every child.
+static ONE: Mutex<()> = Mutex::new(());
+
+pub struct Lab {
+    pub background: Background,
+    pub toolbox: Toolbox,
+    pub workspace: PathBuf,
+    _events: Events,
+    keys: AtomicU32,
+}
+
+/// Does something while no background manager is there that would reap its children.
+pub fn alone<T>(work: impl FnOnce() -> T) -> T {
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    work()
+}
+
+/// Runs a test in a new workspace, and leaves nothing behind.
+pub fn lab(test: impl AsyncFnOnce(&Lab)) {
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let dir = tempfile::tempdir().unwrap();
+    let workspace = dir.path().canonicalize().unwrap().join("work");
+    std::fs::create_dir(&workspace).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let options = Options {
+            state_dir: dir.path().join("state"),
+            workspace: workspace.clone(),
+            role: Role::Daemon,
+            settings: background::Settings::default(),
+        };
+        let (background, events) = Background::open(options).await.unwrap();
+        let lab = Lab {
+            toolbox: toolbox(&background, "mine", Settings::default()),
+            background,
+            workspace,
+            _events: events,
+            keys: AtomicU32::new(0),
+        };
+        test(&lab).await;
+        lab.stop_all().await;
+        lab.background.close().await;
+    });
+}
+
+pub fn toolbox(background: &Background, queue: &str, settings: Settings) -> Toolbox {
+    Toolbox::new(background.clone(), queue.to_owned(), settings)
+}
+
+pub fn call(name: &str, input: &Value) -> ToolCall {
+    let raw = RawValue::from_string(input.to_string()).unwrap();
+    ToolCall { id: "1".into(), name: name.into(), input: Input::Object(raw) }
+}
+
+impl Lab {
+    pub fn key(&self) -> String {
+        format!("key:{}", self.keys.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub fn read(&self, name: &str, input: Value) -> Intent {
+        match self.toolbox.read(&call(name, &input)) {
+            Ok(intent) => intent,
+            Err(error) => panic!("{name} {input}: {error}"),
+        }
+    }
+
+    /// Why a call is not understood.
+    pub fn refused(&self, name: &str, input: Value) -> String {
+        match self.toolbox.read(&call(name, &input)) {
+            Ok(intent) => panic!("{name} {input}: {intent:?}"),
+            Err(error) => error,
+        }
+    }
+
+    /// A toolbox that waits this long for a command.
+    pub fn patient(&self, yield_after: Duration) -> Toolbox {
+        toolbox(&self.background, "mine", Settings { yield_after, ..Settings::default() })
+    }
+
+    pub async fn run(&self, name: &str, input: Value) -> Outcome {
+        self.run_by(&self.toolbox, name, input).await.0
+    }
+
+    /// What a call comes to that must not fail.
+    pub async fn ok(&self, name: &str, input: Value) -> String {
+        let outcome = self.run(name, input.clone()).await;
+        assert!(!outcome.is_error, "{name} {input}: {}", outcome.content);
+        outcome.content
+    }
+
+    /// What a call comes to that must fail.
+    pub async fn fails(&self, name: &str, input: Value) -> String {
+        let outcome = self.run(name, input.clone()).await;
+        assert!(outcome.is_error, "{name} {input}: {}", outcome.content);
+        outcome.content
+    }
+
+    pub async fn run_by(
+        &self,
+        toolbox: &Toolbox,
+        name: &str,
+        input: Value,
+    ) -> (Outcome, Vec<Progress>) {
+        let (tell, mut told) = mpsc::unbounded_channel();
+        let intent = self.read(name, input);
+        let outcome = toolbox.run(intent, self.key(), tell).await;
+        let mut progress = Vec::new();
+        while let Some(step) = told.recv().await {
+            progress.push(step);
+        }
+        (outcome, progress)
+    }
+
+    /// Starts a command in the background.
+    pub async fn start(&self, command: &str) -> TaskId {
+        let input = serde_json::json!({ "command": command });
+        let (outcome, progress) = self.run_by(&self.toolbox, "background_run", input).await;
+        let [Progress::Spawned(task)] = &progress[..] else { panic!("{outcome:?} {progress:?}") };
+        assert!(outcome.content.contains(task.id.as_str()), "{outcome:?}");
+        task.id
+    }
+
+    pub async fn end(&self, id: TaskId) -> Task {
+        let wait = self.background.wait(Which::Ids(vec![id]), Mode::All, Duration::from_secs(30));
+        let waited = wait.await.unwrap();
+        assert!(!waited.timed_out, "{waited:?}");
+        waited.tasks.into_iter().next().unwrap()
+    }
+
+    /// Waits until a task has written this.
+    pub async fn output(&self, id: TaskId, wanted: &str) {
+        for _ in 0..3_000 {
+            let chunk = self.background.read(id, 0, 1 << 20).await.unwrap();
+            if String::from_utf8_lossy(&chunk.data).contains(wanted) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("task {id} never wrote `{wanted}`");
+    }
+
+    /// The ends that wait in the session's queue.
+    pub async fn queued(&self) -> Vec<TaskId> {
+        let drained = self.background.drain("mine".into(), 100, Ack::Manual).await.unwrap();
+        let ends = drained.notifications.into_iter();
+        ends.filter(|n| n.kind == NotificationKind::Exited).map(|n| n.task.id).collect()
+    }
+
+    pub async fn running(&self) -> Vec<Task> {
+        let filter = Filter { state: Some(StateFilter::Running), limit: None };
+        self.background.list(filter).await.unwrap()
+    }
+
+    async fn stop_all(&self) {
+        for task in self.running().await {
+            let cause = Cause { actor: Actor::Client, message: "the test is over".into() };
+            let how = Stop { signal: libc::SIGKILL, grace: Duration::ZERO, cause };
+            let _ = self.background.stop(task.id, how).await;
+        }
+    }
+
+    pub fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.workspace.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    pub fn text(&self, name: impl AsRef<Path>) -> String {
+        std::fs::read_to_string(self.workspace.join(name)).unwrap()
+    }
+}
+
+/// The outcome's text, for an outcome that shows the end of one task.
+#[track_caller]
+pub fn seen_one(outcome: &Outcome) -> TaskId {
+    let [(id, _)] = outcome.seen[..] else { panic!("{outcome:?}") };
+    id
+}

@@ -1,0 +1,54 @@
+//! What an agent session is made with: the settings, the rules and the model of this user.
+//!
+//! Owns the choice between what the file says, what the environment says and what the command line
+//! says. The model is looked for when a session is made, never earlier: a daemon without one runs
+//! tasks all the same.
+
+use meanwhile_core::agent::config::LOCAL_SERVERS;
+use meanwhile_core::agent::permission::{Rule, Rules};
+use meanwhile_core::agent::retry::Patience;
+use meanwhile_core::agent::session::{Options, Settings};
+use meanwhile_core::agent::{ConfigError, Provider, config};
+
+use crate::config::Config;
+
+/// How the sessions of this user are made.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Setup {
+    /// How they behave.
+    pub(crate) settings: Settings,
+    /// Which model they talk to, with the environment's word before the file's.
+    pub(crate) model: config::Settings,
+    /// What the agent may do.
+    pub(crate) rules: Vec<Rule>,
+}
+
+impl Setup {
+    /// What the settings file says.
+    pub(crate) fn of(config: &Config) -> Self {
+        let _ = config;
+        Self::default()
+    }
+
+    /// The environment's settings of a model, over those of the file.
+    pub(crate) fn with_environment(mut self) -> Self {
+        let environment = config::Settings::from_env(|name| std::env::var(name).ok());
+        self.model = environment.or(self.model);
+        self
+    }
+
+    /// The model meant. May ask a server for its models.
+    ///
+    /// # Errors
+    ///
+    /// None is set and none was found, or what is set cannot be used; the text says what to set.
+    pub(crate) async fn provider(&self) -> Result<Provider, ConfigError> {
+        self.model.provider(Patience::default(), &LOCAL_SERVERS).await
+    }
+
+    /// What a session needs.
+    pub(crate) fn options(&self, provider: Provider, can_ask: bool) -> Options {
+        let rules = Rules::new(self.rules.clone());
+        Options { provider, rules, can_ask, settings: self.settings.clone() }
+    }
+}

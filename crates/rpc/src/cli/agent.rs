@@ -1,0 +1,303 @@
+//! A session that the command line holds itself: how it is opened, driven and left.
+//!
+//! `run`, `chat` and `demo` differ in what they show; what they share is here. A [`Drive`] reads the
+//! session's updates while something is awaited, because a session waits for whoever reads it, and
+//! turns Ctrl-C into what it means: the first ends the turn, the next one leaves.
+
+pub(crate) mod told;
+
+use meanwhile_core::agent::ConfigError;
+use meanwhile_core::agent::permission::{Effect, Rule};
+use meanwhile_core::agent::session::{self, Session, Update, Updates, Wake};
+use meanwhile_core::agent::trace::{Event, Fact};
+use meanwhile_core::background::{Background, Stop};
+use meanwhile_core::limits;
+use meanwhile_core::task::{Actor, Cause, Task};
+use tokio::task::JoinSet;
+
+use super::args;
+use super::failure::Failure;
+use super::{out, show};
+use crate::agent::Setup;
+use crate::config;
+
+/// What is asked of the session on the command line.
+#[derive(Debug)]
+pub(crate) struct Wish<'a> {
+    pub(crate) flags: &'a args::AgentFlags,
+    /// Somebody is there to be asked.
+    pub(crate) can_ask: bool,
+    /// What a task that ends while the agent is idle does; default: what is set.
+    pub(crate) wake: Option<Wake>,
+    /// Its tasks are to go on without us, for as long as they like.
+    pub(crate) detaches: bool,
+}
+
+/// Opens the session: a new one, or the one to be resumed.
+pub(crate) async fn open(background: &Background, wish: Wish<'_>) -> Result<Drive, Failure> {
+    let mut setup = Setup::of(&config::load()?).with_environment();
+    if let Some(model) = &wish.flags.model {
+        setup.model.model = Some(model.clone());
+    }
+    for (effect, texts) in [(Effect::Allow, &wish.flags.allow), (Effect::Deny, &wish.flags.deny)] {
+        for text in texts {
+            setup.rules.push(rule(effect, text)?);
+        }
+    }
+    let provider = setup.provider().await.map_err(no_model)?;
+    let mut options = setup.options(provider, wish.can_ask);
+    options.settings.wake = wish.wake.unwrap_or(options.settings.wake);
+    if wish.detaches {
+        options.settings.linger = None;
+    }
+    let background = background.clone();
+    let resumed = wish.flags.resume.is_some();
+    let opened = match wish.flags.resume.as_deref() {
+        None => Session::create(background, options).await,
+        Some("last") => {
+            let last = Session::list(&background, 0, 1).await.map_err(refused)?;
+            let Some(last) = last.first() else {
+                return Err(Failure::new("there is no session to resume in this workspace"));
+            };
+            Session::load(background, options, last.id.as_str()).await
+        }
+        Some(id) => {
+            Session::load(background.clone(), options, &whole(&background, id).await?).await
+        }
+    };
+    let (session, updates) = opened.map_err(refused)?;
+    Ok(Drive::new(session, updates, resumed))
+}
+
+/// The session whose name begins so.
+async fn whole(background: &Background, beginning: &str) -> Result<String, Failure> {
+    let all = Session::list(background, 0, u32::MAX).await.map_err(refused)?;
+    let mut fits = all.iter().map(|info| info.id.as_str()).filter(|id| id.starts_with(beginning));
+    match (fits.next(), fits.next()) {
+        (Some(id), None) => Ok(id.to_owned()),
+        (Some(_), Some(_)) => Err(Failure::usage(format!(
+            "more than one session begins with `{}`; write more of its name",
+            show::one_line(beginning)
+        ))),
+        (None, _) => Err(Failure::new(format!(
+            "no session `{}` in this workspace",
+            show::one_line(beginning)
+        ))
+        .hint("`meanwhile sessions` lists them; `last` is the newest")),
+    }
+}
+
+fn rule(effect: Effect, text: &str) -> Result<Rule, Failure> {
+    let word = match effect {
+        Effect::Allow => "allow",
+        Effect::Ask => "ask",
+        Effect::Deny => "deny",
+    };
+    format!("{word} {text}")
+        .parse()
+        .map_err(|error| Failure::usage(format!("--{word} `{}`: {error}", show::one_line(text))))
+}
+
+fn no_model(error: ConfigError) -> Failure {
+    let failure = Failure::new(error.to_string());
+    match error {
+        // It says so itself.
+        ConfigError::NoModel(_) => failure,
+        ConfigError::BadModel(_)
+        | ConfigError::NoKey { .. }
+        | ConfigError::Http { .. }
+        | ConfigError::Script(_) => {
+            failure.hint("`meanwhile demo` and background tasks work without a model")
+        }
+    }
+}
+
+/// An error of a session in the words of the command line.
+pub(crate) fn refused(error: session::Error) -> Failure {
+    match error {
+        session::Error::Core(error) => error.into(),
+        session::Error::Unknown(id) => {
+            Failure::new(format!("no session `{}` in this workspace", show::one_line(&id)))
+                .hint("`meanwhile sessions` lists them; `last` is the newest")
+        }
+        session::Error::EmptyPrompt => Failure::usage("the prompt is empty; expected some text"),
+        session::Error::Busy { .. } | session::Error::Closed(_) => Failure::new(error.to_string()),
+    }
+}
+
+/// How something that was awaited came out.
+#[derive(Debug)]
+pub(crate) enum Driven<T> {
+    /// It is done.
+    Done(T),
+    /// Ctrl-C, where there was no turn to end any more.
+    Left,
+}
+
+/// Reads a session's updates while something is awaited.
+pub(crate) struct Drive {
+    pub(crate) session: Session,
+    updates: Updates,
+    /// It was loaded, and says over again what was said before.
+    resumed: bool,
+    /// A turn runs, and whether it was told to end.
+    turn: Option<Ending>,
+    /// What must not be awaited by whoever reads the updates.
+    asides: JoinSet<()>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    NotYet,
+    Told,
+}
+
+impl Drive {
+    pub(crate) fn new(session: Session, updates: Updates, resumed: bool) -> Self {
+        Self { session, updates, resumed, turn: None, asides: JoinSet::new() }
+    }
+
+    /// Shows what was said before in a session that is resumed.
+    pub(crate) async fn replay(&mut self, mut show: impl FnMut(Update)) {
+        while self.resumed {
+            let Some(update) = self.updates.next().await else { return };
+            self.resumed = !is_resumed(&update);
+            show(update);
+        }
+    }
+
+    /// Awaits something and shows what the session says meanwhile.
+    pub(crate) async fn until<T>(
+        &mut self,
+        work: impl Future<Output = T>,
+        mut show: impl FnMut(Update) -> Result<(), Failure>,
+    ) -> Result<Driven<T>, Failure> {
+        let mut work = std::pin::pin!(work);
+        let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
+        loop {
+            tokio::select! {
+                // What was said before the end is shown before the end is.
+                biased;
+                Some(update) = self.updates.next() => {
+                    self.note(&update);
+                    show(update)?;
+                }
+                done = &mut work => return Ok(Driven::Done(done)),
+                _ = &mut interrupt => {
+                    if !self.cancel() {
+                        return Ok(Driven::Left);
+                    }
+                    interrupt.set(tokio::signal::ctrl_c());
+                }
+            }
+        }
+    }
+
+    /// The next update, to be shown by the caller. Cancel-safe.
+    pub(crate) async fn next(&mut self) -> Option<Update> {
+        let update = self.updates.next().await?;
+        self.note(&update);
+        Some(update)
+    }
+
+    fn note(&mut self, update: &Update) {
+        match update {
+            Update::TurnStarted { .. } => self.turn = Some(Ending::NotYet),
+            Update::TurnEnded { .. } => self.turn = None,
+            Update::Prompt(_)
+            | Update::Text(_)
+            | Update::Thinking(_)
+            | Update::Retrying { .. }
+            | Update::ToolCall { .. }
+            | Update::ToolRunning { .. }
+            | Update::ToolTask { .. }
+            | Update::ToolEnded { .. }
+            | Update::Plan(_)
+            | Update::Background { .. }
+            | Update::Notice(_)
+            | Update::Ask(_)
+            | Update::Usage { .. }
+            | Update::Title(_)
+            | Update::Traced(_) => {}
+        }
+    }
+
+    /// Whether a turn runs.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.turn.is_some()
+    }
+
+    /// Ends the turn that runs. Returns whether there was one that had not been told before.
+    pub(crate) fn cancel(&mut self) -> bool {
+        if self.turn != Some(Ending::NotYet) {
+            return false;
+        }
+        self.turn = Some(Ending::Told);
+        let session = self.session.clone();
+        // The session may wait for its updates to be read, so this is not the place to wait for it.
+        self.asides.spawn(async move {
+            // Closed already: then the turn has ended.
+            let _ = session.cancel().await;
+        });
+        true
+    }
+
+    /// Closes the session. What it still says is not shown any more.
+    pub(crate) async fn close(mut self) {
+        let session = self.session.clone();
+        let mut closed = std::pin::pin!(session.close());
+        loop {
+            tokio::select! {
+                () = &mut closed => return,
+                Some(_) = self.updates.next() => {}
+            }
+        }
+    }
+}
+
+/// Whether this is the last of what a loaded session says over again.
+fn is_resumed(update: &Update) -> bool {
+    matches!(update, Update::Traced(Event { fact: Fact::Resumed {}, .. }))
+}
+
+/// Stops tasks, each with its whole tree.
+pub(crate) async fn stop(
+    background: &Background,
+    tasks: &[Task],
+    why: &str,
+) -> Result<(), Failure> {
+    for task in tasks {
+        let cause = Cause { actor: Actor::Client, message: why.to_owned() };
+        let how = Stop { signal: libc::SIGTERM, grace: limits::STOP_GRACE, cause };
+        match background.stop(task.id, how).await {
+            // It ended by itself first.
+            Ok(_) | Err(meanwhile_core::Error::NotRunning { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Tells what is left: tasks that run, results nobody has heard.
+pub(crate) fn report(session: &Session, running: &[Task], waiting: u64) {
+    if running.is_empty() && waiting == 0 {
+        return;
+    }
+    let colour = out::stderr_colour();
+    match running.len() {
+        0 => {}
+        1 => out::note("unfinished: 1 task goes on"),
+        many => out::note(format_args!("unfinished: {many} tasks go on")),
+    }
+    for task in running {
+        let id = out::paint(colour, out::style::BOLD, task.id);
+        out::note(format_args!("  {id}  {}", show::one_line(&task.command)));
+    }
+    match waiting {
+        0 => {}
+        1 => out::note("1 result waits and was not heard"),
+        many => out::note(format_args!("{many} results wait and were not heard")),
+    }
+    let id = session.id();
+    out::note(format_args!("`meanwhile chat --resume {id}` goes on from here"));
+}

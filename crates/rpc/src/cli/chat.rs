@@ -1,0 +1,384 @@
+//! `meanwhile chat`: a conversation at the terminal.
+//!
+//! One line is typed at the bottom at any time, also while the agent works: what it says appears
+//! above, a prompt typed meanwhile waits its turn, and a task that ends wakes the agent without
+//! anybody asking. The line above the prompt moves: what the agent does, which tasks run. Ctrl-C ends
+//! the turn and never a task; Ctrl-D leaves, and says what goes on.
+
+mod editor;
+mod flow;
+mod status;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use meanwhile_core::agent::session::{self, Answer, Ask, TurnEnd, Update};
+use meanwhile_core::agent::trace::{Event as Traced, Fact};
+use meanwhile_core::background::Event;
+use meanwhile_core::task::{Task, Timestamp};
+use tokio::task::JoinSet;
+
+use super::agent::{self, Drive, Wish, told};
+use super::args;
+use super::failure::Failure;
+use super::out::{self, paint, style};
+use super::session::Session;
+use super::show;
+use crate::convert::update::like;
+use crate::state_dir;
+use editor::{Editor, Line};
+use flow::Flow;
+use status::Status;
+
+/// How often the moving line moves.
+const TICK: Duration = Duration::from_millis(120);
+
+const HELP: &str = "\
+/tasks      the tasks of this session that run
+/quit       leave (as Ctrl-D does); tasks go on
+Ctrl-C      end the turn that runs; tasks go on
+A prompt that is typed while a turn runs waits for it.";
+
+pub(crate) async fn run(session: &mut Session, args: args::Chat) -> Result<u8, Failure> {
+    let Session { background, events, .. } = session;
+    let wish = Wish { flags: &args.agent, can_ask: true, wake: None, detaches: false };
+    let mut drive = agent::open(background, wish).await?;
+    let mut editor = Editor::open(state_dir::find().map_err(Failure::new)?.join("chat_history"))?;
+    let mut chat = Chat::new(&editor, drive.session.id().to_string());
+    chat.say(&format!(
+        "{}  {}",
+        paint(chat.colour, style::BOLD, drive.session.model()),
+        paint(chat.colour, style::DIM, format_args!("session {}", drive.session.id()))
+    ));
+    drive.replay(|update| chat.said_before(update)).await;
+    let (running, _) = drive.session.unfinished().await.map_err(agent::refused)?;
+    chat.status.tasks = running;
+    chat.draw();
+
+    let mut turns: JoinSet<Result<TurnEnd, session::Error>> = JoinSet::new();
+    let mut tick = tokio::time::interval(TICK);
+    let mut open = true;
+    // Without a person the lines end at once, and what they asked for is still done.
+    while open || !turns.is_empty() {
+        tokio::select! {
+            biased;
+            update = drive.next() => match update {
+                Some(update) => chat.update(update),
+                None => break,
+            },
+            Some(event) = events.next() => chat.event(event),
+            Some(done) = turns.join_next() => {
+                if let Ok(Err(error)) = done {
+                    chat.bad(&error.to_string());
+                }
+            }
+            line = editor.next(), if open => match line {
+                Line::Text(text) => match chat.typed(&text) {
+                    Typed::Prompt => {
+                        let session = drive.session.clone();
+                        turns.spawn(async move { session.prompt(text).await });
+                        editor.go_on();
+                    }
+                    Typed::Handled => editor.go_on(),
+                    Typed::Quit => break,
+                },
+                Line::Interrupted => {
+                    if !drive.cancel() && !drive.is_busy() {
+                        chat.dim("nothing to end; Ctrl-D leaves");
+                    }
+                    editor.go_on();
+                }
+                Line::End if editor.is_interactive() => break,
+                Line::End => open = false,
+            },
+            _ = tick.tick(), if chat.status.moves() => chat.draw(),
+        }
+    }
+    if !editor.is_interactive() {
+        finish(&mut drive, &mut chat).await?;
+    }
+    chat.flush();
+    drop(editor);
+    let session = drive.session.clone();
+    drive.close().await;
+    let (running, waiting) = session.unfinished().await.map_err(agent::refused)?;
+    agent::report(&session, &running, waiting);
+    Ok(0)
+}
+
+/// Shows what is said until nothing is left to be done at once.
+async fn finish(drive: &mut Drive, chat: &mut Chat) -> Result<(), Failure> {
+    let session = drive.session.clone();
+    let shown = |update| {
+        chat.update(update);
+        Ok(())
+    };
+    drive.until(session.idle(), shown).await.map(drop)
+}
+
+/// What a typed line was.
+enum Typed {
+    /// Something to say to the agent.
+    Prompt,
+    /// Something for us.
+    Handled,
+    /// The end.
+    Quit,
+}
+
+/// What stands on the screen, and what waits for an answer.
+struct Chat {
+    screen: editor::Screen,
+    colour: bool,
+    session: String,
+    flow: Flow,
+    status: Status,
+    asks: VecDeque<Ask>,
+}
+
+impl Chat {
+    fn new(editor: &Editor, session: String) -> Self {
+        let screen = editor.screen();
+        let colour = out::stdout_colour();
+        Self {
+            screen,
+            colour,
+            session,
+            flow: Flow::default(),
+            status: Status::default(),
+            asks: VecDeque::new(),
+        }
+    }
+
+    /// A line above the prompt.
+    fn say(&mut self, line: &str) {
+        self.screen.print(line);
+    }
+
+    fn dim(&mut self, text: &str) {
+        let line = paint(self.colour, style::DIM, text).to_string();
+        self.say(&line);
+    }
+
+    fn bad(&mut self, text: &str) {
+        let line = format!("{} {text}", paint(self.colour, style::ERROR, "error:"));
+        self.say(&line);
+    }
+
+    fn draw(&mut self) {
+        let width = self.screen.width();
+        let line = self.status.line(Timestamp::now(), self.flow.rest(), width, self.colour);
+        self.screen.status(line);
+    }
+
+    /// What was said in a session that is resumed: who said what, not each step.
+    fn said_before(&mut self, update: Update) {
+        match update {
+            Update::Prompt(text) => {
+                self.flush();
+                let line = format!("{} {text}", paint(self.colour, style::LIVE, "›"));
+                self.say(&line);
+            }
+            Update::Text(text) => self.text(&text),
+            other => self.show(&other),
+        }
+    }
+
+    fn update(&mut self, update: Update) {
+        match update {
+            Update::Text(text) => {
+                self.status.doing = "answering".to_owned();
+                self.text(&text);
+            }
+            Update::Thinking(_) => self.status.doing = "thinking".to_owned(),
+            Update::TurnStarted { .. } => {
+                self.status.since = Some(Timestamp::now());
+                self.status.doing = "asking".to_owned();
+            }
+            Update::Traced(Traced { fact: Fact::CallStarted { .. }, .. }) => {
+                self.status.doing = "asking".to_owned();
+            }
+            Update::Traced(Traced { fact: Fact::CallEnded { .. }, .. }) => self.flush(),
+            Update::TurnEnded { end, .. } => {
+                self.status.since = None;
+                // Their turn is over: nobody waits for an answer.
+                self.asks.clear();
+                self.flush();
+                self.ended(end);
+            }
+            Update::Ask(ask) => {
+                self.flush();
+                self.asks.push_back(ask);
+                if self.asks.len() == 1 {
+                    self.question();
+                }
+            }
+            other => {
+                if let Update::ToolCall { title, .. } = &other {
+                    self.status.doing = show::one_line(title);
+                }
+                self.show(&other);
+            }
+        }
+        self.draw();
+    }
+
+    fn show(&mut self, update: &Update) {
+        let lines = told::lines(update, self.colour);
+        if !lines.is_empty() {
+            self.flush();
+        }
+        for line in lines {
+            self.say(&line);
+        }
+    }
+
+    fn text(&mut self, text: &str) {
+        let width = self.screen.width();
+        for row in self.flow.add(text, width) {
+            self.say(&row);
+        }
+    }
+
+    /// Writes what is left of an answer's last line.
+    fn flush(&mut self) {
+        if let Some(row) = self.flow.end() {
+            self.say(&row);
+        }
+    }
+
+    fn ended(&mut self, end: TurnEnd) {
+        match end {
+            TurnEnd::EndTurn => {}
+            TurnEnd::Cancelled => self.dim("cancelled"),
+            TurnEnd::MaxTokens => self.dim("the answer reached its longest length and was cut"),
+            TurnEnd::MaxCalls => {
+                self.dim("the turn made as many model calls as it may; a prompt goes on");
+            }
+            TurnEnd::Refusal => self.dim("the model declined to go on"),
+            TurnEnd::Failed(why) => self.bad(&why),
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::Started(task) => self.track(task),
+            Event::Exited(notification) => {
+                self.status.tasks.retain(|task| task.id != notification.task.id);
+            }
+            Event::Changed { running, .. } => {
+                self.status.tasks.retain(|task| running.contains(&task.id));
+            }
+            Event::Progress { id, progress } => {
+                if let Some(task) = self.status.tasks.iter_mut().find(|task| task.id == id) {
+                    task.progress = Some(progress);
+                }
+            }
+            Event::Output { .. } | Event::Notified(_) => return,
+        }
+        self.draw();
+    }
+
+    fn track(&mut self, task: Task) {
+        let known = self.status.tasks.iter().any(|known| known.id == task.id);
+        if task.queue == self.session && task.end().is_none() && !known {
+            self.status.tasks.push(task);
+        }
+    }
+
+    fn question(&mut self) {
+        let Some(ask) = self.asks.front() else { return };
+        let colour = self.colour;
+        let title = paint(colour, style::BOLD, show::one_line(&ask.title));
+        let mark = paint(colour, style::ODD, "?");
+        let why = paint(colour, style::DIM, show::one_line(&ask.why));
+        let always = like(ask).map(|like| format!(", a: always {like}, never: never {like}"));
+        let always = always.unwrap_or_default();
+        self.say(&format!("{mark} allow {title}?  {why}"));
+        self.say(&format!("  y: yes, n: no{always}"));
+    }
+
+    fn typed(&mut self, text: &str) -> Typed {
+        let text = text.trim();
+        if let Some(ask) = self.asks.front() {
+            if let Some(answer) = answer(text, !ask.always.is_empty()) {
+                if let Some(ask) = self.asks.pop_front() {
+                    // Its turn may have ended since.
+                    let _ = ask.reply.send(answer);
+                }
+                self.question();
+                return Typed::Handled;
+            }
+            if !text.is_empty() {
+                self.dim("that is no answer and waits as your next prompt; the question stands");
+            }
+            self.question();
+        }
+        match text {
+            "" => Typed::Handled,
+            "/quit" | "/exit" => Typed::Quit,
+            "/help" => {
+                self.say(HELP);
+                Typed::Handled
+            }
+            "/tasks" => {
+                self.tasks();
+                Typed::Handled
+            }
+            command if is_command(command) => {
+                self.dim("no such command; /help lists them");
+                Typed::Handled
+            }
+            _ => Typed::Prompt,
+        }
+    }
+
+    fn tasks(&mut self) {
+        if self.status.tasks.is_empty() {
+            self.dim("no task runs");
+        }
+        let now = Timestamp::now();
+        for task in self.status.tasks.clone() {
+            let id = paint(self.colour, style::BOLD, task.id);
+            let time = show::elapsed(now.since(task.created_at));
+            self.say(&format!("{id}  {time}  {}", show::one_line(&task.command)));
+        }
+    }
+}
+
+/// Whether a line looks like a command of ours, and not like a path.
+fn is_command(text: &str) -> bool {
+    text.strip_prefix('/').is_some_and(|word| word.bytes().all(|b| b.is_ascii_lowercase()))
+}
+
+/// An answer to a question, if the line is one.
+fn answer(text: &str, can_remember: bool) -> Option<Answer> {
+    match text.to_ascii_lowercase().as_str() {
+        "y" | "yes" => Some(Answer::Allow),
+        "n" | "no" => Some(Answer::Reject),
+        "a" | "always" if can_remember => Some(Answer::AllowAlways),
+        "never" if can_remember => Some(Answer::RejectAlways),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_clear_words_are_answers() {
+        let check = |text: &str, can_remember: bool, expected: Option<Answer>| {
+            assert_eq!(answer(text, can_remember), expected, "{text:?}");
+        };
+        check("y", false, Some(Answer::Allow));
+        check("YES", true, Some(Answer::Allow));
+        check("n", false, Some(Answer::Reject));
+        check("a", true, Some(Answer::AllowAlways));
+        check("always", false, None);
+        check("never", true, Some(Answer::RejectAlways));
+        check("never", false, None);
+        check("", true, None);
+        check("yes please", true, None);
+    }
+}

@@ -1,0 +1,266 @@
+//! `meanwhile run`: the agent does one thing, and the command ends when it is done.
+//!
+//! What the model says goes to standard output, everything else to standard error. Where nobody
+//! watches, an answer is written once it is whole: a call that failed half-way and was made again
+//! must not stand in somebody's file twice.
+
+use std::io::{IsTerminal, Read};
+
+use meanwhile_core::agent::session::{TurnEnd, Update, Wake};
+use meanwhile_core::agent::trace::{Event, Fact};
+use meanwhile_core::background::{Background, Mode, Which};
+use meanwhile_core::limits;
+use meanwhile_core::task::Task;
+use serde_json::json;
+
+use super::agent::{self, Drive, Driven, Wish, told};
+use super::args::{self, AtEnd};
+use super::failure::Failure;
+use super::out::{self, Out};
+use super::session::Session;
+use super::show;
+use crate::convert::to_wire;
+use crate::convert::update::{Teller, Told, stop_reason};
+
+pub(crate) async fn run(session: &mut Session, args: args::Run) -> Result<u8, Failure> {
+    let Session { background, out, .. } = session;
+    let prompt = prompt(&args.prompt)?;
+    let wait = args.at_end == AtEnd::Wait;
+    let wish = Wish {
+        flags: &args.agent,
+        can_ask: false,
+        wake: Some(if wait { Wake::On } else { Wake::Queue }),
+        detaches: args.at_end == AtEnd::Detach,
+    };
+    let mut drive = agent::open(background, wish).await?;
+    let session = drive.session.clone();
+    let mut show = match args.json {
+        true => Show::json(out, &session)?,
+        false => Show::text(out),
+    };
+    // Whoever resumes a session has seen it.
+    drive.replay(drop).await;
+    let end = work(background, &mut drive, &mut show, prompt, wait).await?;
+    drive.close().await;
+    let (mut running, waiting) = session.unfinished().await.map_err(agent::refused)?;
+    if args.at_end == AtEnd::Stop && !running.is_empty() {
+        agent::stop(background, &running, "the run that started it has ended").await?;
+        running.clear();
+    }
+    show.end(&end, &running, waiting)?;
+    if !args.json {
+        agent::report(&session, &running, waiting);
+    }
+    end.code()
+}
+
+/// How a run ended.
+enum End {
+    /// By itself, with the end of its last turn.
+    Turn(TurnEnd),
+    /// By Ctrl-C.
+    Left,
+}
+
+impl End {
+    fn code(self) -> Result<u8, Failure> {
+        let why = match self {
+            Self::Turn(TurnEnd::EndTurn) => return Ok(0),
+            Self::Turn(TurnEnd::Cancelled) | Self::Left => return Ok(show::INTERRUPTED),
+            Self::Turn(TurnEnd::MaxTokens) => {
+                "the answer was cut: it reached the longest length the model gives".to_owned()
+            }
+            Self::Turn(TurnEnd::MaxCalls) => {
+                return Err(Failure::new(
+                    "the turn was ended: it made as many model calls as it may",
+                )
+                .hint("`calls_per_turn` in the settings says how many that are"));
+            }
+            Self::Turn(TurnEnd::Refusal) => "the model declined to go on".to_owned(),
+            Self::Turn(TurnEnd::Failed(why)) => why,
+        };
+        Err(Failure::new(why))
+    }
+}
+
+/// Has the agent work, and with `wait` everything it has started.
+async fn work(
+    background: &Background,
+    drive: &mut Drive,
+    show: &mut Show<'_>,
+    prompt: String,
+    wait: bool,
+) -> Result<End, Failure> {
+    let session = drive.session.clone();
+    let mut end = match drive.until(session.prompt(prompt), |update| show.update(update)).await? {
+        Driven::Done(end) => end.map_err(agent::refused)?,
+        Driven::Left => return Ok(End::Left),
+    };
+    let go_on = |end: &TurnEnd| matches!(end, TurnEnd::EndTurn | TurnEnd::Cancelled);
+    while wait && go_on(&end) {
+        let mut last = None;
+        let idle = drive.until(session.idle(), |update| show.turn(update, &mut last)).await?;
+        if let Driven::Left = idle {
+            return Ok(End::Left);
+        }
+        // A turn that results began says how the whole ended.
+        end = last.unwrap_or(end);
+        let (running, waiting) = session.unfinished().await.map_err(agent::refused)?;
+        if running.is_empty() {
+            // With results that wait the hour's turns are used up.
+            let _ = waiting;
+            break;
+        }
+        show.waits(&running)?;
+        let ids = running.iter().map(|task| task.id).collect();
+        let ended = background.wait(Which::Ids(ids), Mode::Any, limits::TIME_MAX);
+        let mut last = None;
+        match drive.until(ended, |update| show.turn(update, &mut last)).await? {
+            Driven::Done(waited) => drop(waited?),
+            Driven::Left => return Ok(End::Left),
+        }
+        end = last.unwrap_or(end);
+    }
+    Ok(End::Turn(end))
+}
+
+/// The prompt: the words, or standard input.
+fn prompt(words: &[String]) -> Result<String, Failure> {
+    let text = match words {
+        [dash] if dash == "-" => read_input()?,
+        [] if !std::io::stdin().is_terminal() => read_input()?,
+        [] => {
+            return Err(Failure::usage("there is no prompt")
+                .hint("`meanwhile run 'fix the failing test'`, or `-` to read standard input"));
+        }
+        words => words.join(" "),
+    };
+    match text.trim() {
+        "" => Err(Failure::usage("the prompt is empty; expected some text")),
+        text => Ok(text.to_owned()),
+    }
+}
+
+fn read_input() -> Result<String, Failure> {
+    let mut bytes = Vec::new();
+    std::io::stdin().lock().read_to_end(&mut bytes).map_err(|error| {
+        Failure::new(format!("cannot read standard input: {}", super::failure::reason(&error)))
+    })?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Where what happens is shown.
+struct Show<'a> {
+    out: &'a mut Out,
+    form: Form,
+}
+
+enum Form {
+    /// For a person, with what of an answer is held back.
+    Text { colour: bool, held: String, ends_line: bool, told_wait: bool },
+    /// For a program.
+    Json(Teller),
+}
+
+impl<'a> Show<'a> {
+    fn text(out: &'a mut Out) -> Self {
+        let colour = out::stderr_colour();
+        let form = Form::Text { colour, held: String::new(), ends_line: true, told_wait: false };
+        Self { out, form }
+    }
+
+    fn json(
+        out: &'a mut Out,
+        session: &meanwhile_core::agent::session::Session,
+    ) -> Result<Self, Failure> {
+        let id = session.id().to_string();
+        out.json(&json!({"session": {"sessionId": id, "model": session.model()}}))?;
+        Ok(Self { out, form: Form::Json(Teller::new(id)) })
+    }
+
+    /// Shows an update, and keeps the end of a turn.
+    fn turn(&mut self, update: Update, last: &mut Option<TurnEnd>) -> Result<(), Failure> {
+        if let Update::TurnEnded { end, .. } = &update {
+            *last = Some(end.clone());
+        }
+        self.update(update)
+    }
+
+    fn update(&mut self, update: Update) -> Result<(), Failure> {
+        let Self { out, form } = self;
+        match form {
+            Form::Json(teller) => match teller.tell(update) {
+                Told::Push(push) => out.json(&push),
+                // Nobody can be asked here; a dropped question is a no.
+                Told::Ask(_) => Ok(()),
+            },
+            Form::Text { colour, held, ends_line, .. } => {
+                match &update {
+                    Update::Text(text) if out.terminal => {
+                        out.raw(text.as_bytes())?;
+                        out.flush()?;
+                        *ends_line = text.ends_with('\n');
+                    }
+                    Update::Text(text) => held.push_str(text),
+                    // What came of it is void.
+                    Update::Retrying { .. } => held.clear(),
+                    Update::Traced(Event { fact: Fact::CallEnded { .. }, .. })
+                    | Update::TurnEnded { .. } => {
+                        let text = std::mem::take(held);
+                        if !text.is_empty() {
+                            out.raw(text.as_bytes())?;
+                            *ends_line = text.ends_with('\n');
+                        }
+                        if !std::mem::replace(ends_line, true) {
+                            out.line("")?;
+                        }
+                        out.flush()?;
+                    }
+                    _ => {}
+                }
+                let lines = told::lines(&update, *colour);
+                if !lines.is_empty() && !std::mem::replace(ends_line, true) {
+                    out.line("")?;
+                    out.flush()?;
+                }
+                lines.iter().for_each(out::note);
+                Ok(())
+            }
+        }
+    }
+
+    /// The agent is done for now, and waits for these.
+    fn waits(&mut self, running: &[Task]) -> Result<(), Failure> {
+        if let Form::Text { told_wait, .. } = &mut self.form
+            && !std::mem::replace(told_wait, true)
+        {
+            let names: Vec<String> =
+                running.iter().map(|task| show::one_line(&task.command)).collect();
+            out::remark(format_args!(
+                "waiting for {} in the background; Ctrl-C leaves without it",
+                names.join(", ")
+            ));
+        }
+        Ok(())
+    }
+
+    /// The last line for a program.
+    fn end(&mut self, end: &End, running: &[Task], waiting: u64) -> Result<(), Failure> {
+        let Form::Json(_) = &self.form else { return Ok(()) };
+        let (reason, error) = match end {
+            End::Left => (Some(json!("cancelled")), None),
+            End::Turn(end) => match stop_reason(end.clone()) {
+                Ok(reason) => (Some(json!(reason)), None),
+                Err(why) => (None, Some(why)),
+            },
+        };
+        let mut result = json!({"unfinished": to_wire::tasks(running), "undelivered": waiting});
+        if let Some(reason) = reason {
+            result["stopReason"] = reason;
+        }
+        if let Some(error) = error {
+            result["error"] = error.into();
+        }
+        self.out.json(&json!({"result": result}))
+    }
+}

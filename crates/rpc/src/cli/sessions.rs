@@ -1,0 +1,48 @@
+//! `meanwhile sessions`: the conversations of the workspace.
+
+use meanwhile_core::agent::session::Session as Agent;
+use meanwhile_core::task::Timestamp;
+use serde_json::json;
+
+use super::agent;
+use super::args;
+use super::failure::Failure;
+use super::out::{remark, style};
+use super::session::Session;
+use super::show;
+use crate::convert::to_wire;
+
+/// Characters of a title.
+const TITLE_CHARS: usize = 60;
+
+pub(crate) async fn run(session: &mut Session, args: args::Sessions) -> Result<u8, Failure> {
+    let Session { background, out, .. } = session;
+    let found = Agent::list(background, 0, args.limit).await.map_err(agent::refused)?;
+    if args.json {
+        let sessions: Vec<_> = found
+            .iter()
+            .map(|info| {
+                json!({
+                    "sessionId": info.id.as_str(),
+                    "cwd": info.workspace,
+                    "title": info.title,
+                    "updatedAt": to_wire::time(info.updated_at),
+                })
+            })
+            .collect();
+        out.json(&json!({"sessions": sessions}))?;
+        return Ok(0);
+    }
+    if found.is_empty() {
+        remark("no session in this workspace; `meanwhile chat` begins one");
+    }
+    let now = Timestamp::now();
+    for info in found {
+        let id = out.paint(style::BOLD, info.id.as_str().split('-').next().unwrap_or_default());
+        let age = show::elapsed(now.since(info.updated_at));
+        let title = show::one_line(info.title.as_deref().unwrap_or("(nothing said yet)"));
+        let title: String = title.chars().take(TITLE_CHARS).collect();
+        out.line(format_args!("{id}  {:>10}  {title}", format!("{age} ago")))?;
+    }
+    Ok(0)
+}

@@ -1,0 +1,317 @@
+//! The sections of the settings file, a function each: what their keys mean.
+
+use std::borrow::Cow;
+
+use meanwhile_core::agent::permission::{Effect, Rule};
+use meanwhile_core::agent::provider::Secret;
+use meanwhile_core::agent::session::Wake;
+use toml::Spanned;
+
+use super::reader::{File, Value, parse_duration};
+use super::{Config, ConfigError};
+
+type Key<'a> = Spanned<Cow<'a, str>>;
+
+/// The least that a tool's result may be cut to: an error message has to fit in.
+const RESULT_MIN: u64 = 1 << 10;
+/// The most: what fills a model's context is of no use to it.
+const RESULT_MAX: u64 = 1 << 20;
+
+/// Section `[store]`.
+pub(super) fn store(
+    file: &File<'_>,
+    config: &mut Config,
+    key: &Key<'_>,
+    value: &Value<'_>,
+) -> Result<(), ConfigError> {
+    let store = &mut config.store;
+    let name = format!("store.{}", key.get_ref());
+    match key.get_ref().as_ref() {
+        "keep_for" => store.keep_for = file.time(&name, value)?,
+        "keep_count" => store.keep_count = file.count(&name, value, 0)?,
+        "quota" => store.quota = file.size(&name, value)?,
+        "output_head" => store.output_head = file.size(&name, value)?,
+        "output_tail" => store.output_tail = file.size(&name, value)?,
+        "sync" => {
+            let sync = value.get_ref().as_bool();
+            store.sync = sync.ok_or_else(|| file.bad_value(&name, value, "true or false"))?;
+        }
+        _ => {
+            let expected =
+                "`keep_for`, `keep_count`, `quota`, `output_head`, `output_tail` or `sync`";
+            return Err(file.unknown(key, "store", expected));
+        }
+    }
+    Ok(())
+}
+
+/// Section `[agent]`.
+pub(super) fn agent(
+    file: &File<'_>,
+    config: &mut Config,
+    key: &Key<'_>,
+    value: &Value<'_>,
+) -> Result<(), ConfigError> {
+    let agent = &mut config.agent;
+    let name = format!("agent.{}", key.get_ref());
+    match key.get_ref().as_ref() {
+        "yield_after" => agent.tools.yield_after = file.time(&name, value)?,
+        "result_bytes" => {
+            let size = file.size(&name, value)?;
+            let size =
+                usize::try_from(size).ok().filter(|_| (RESULT_MIN..=RESULT_MAX).contains(&size));
+            let expected = "a size from \"1KiB\" to \"1MiB\"";
+            agent.tools.result_bytes =
+                size.ok_or_else(|| file.bad_value(&name, value, expected))?;
+        }
+        "calls_per_turn" => agent.calls_per_turn = file.count(&name, value, 1)?,
+        "wakes_per_hour" => agent.wakes_per_hour = file.count(&name, value, 0)?,
+        "wake" => {
+            agent.wake = match value.get_ref().as_str() {
+                Some("on") => Wake::On,
+                Some("queue") => Wake::Queue,
+                _ => return Err(file.bad_value(&name, value, "\"on\" or \"queue\"")),
+            };
+        }
+        "linger" => {
+            let expected = "a time such as \"1h\", or \"forever\"";
+            let text = value.get_ref().as_str();
+            agent.linger = match text.map(|text| (text, parse_duration(text))) {
+                Some(("forever", _)) => None,
+                Some((_, Ok(time))) => Some(time),
+                Some((_, Err(_))) | None => return Err(file.bad_value(&name, value, expected)),
+            };
+        }
+        _ => {
+            let expected = "`yield_after`, `result_bytes`, `calls_per_turn`, `wakes_per_hour`, \
+                            `wake` or `linger`";
+            return Err(file.unknown(key, "agent", expected));
+        }
+    }
+    Ok(())
+}
+
+/// Section `[model]`. No complaint shows a value: a key that was pasted in the wrong place is one
+/// all the same.
+pub(super) fn model(
+    file: &File<'_>,
+    config: &mut Config,
+    key: &Key<'_>,
+    value: &Value<'_>,
+) -> Result<(), ConfigError> {
+    let model = &mut config.model;
+    let name = format!("model.{}", key.get_ref());
+    let text = |expected: &str| {
+        let text = value.get_ref().as_str().map(str::trim).filter(|text| !text.is_empty());
+        text.map(str::to_owned).ok_or_else(|| file.bad_secret(&name, value, expected))
+    };
+    let secret = || text("the key, in quotes").map(|text| Some(Secret::new(&text)));
+    let url = || {
+        let expected = "a base URL, \"http://HOST[:PORT][/PATH]\" or \"https://...\"";
+        let url = text(expected)?;
+        match url.starts_with("http://") || url.starts_with("https://") {
+            true => Ok(Some(url)),
+            false => Err(file.bad_secret(&name, value, expected)),
+        }
+    };
+    match key.get_ref().as_ref() {
+        "model" => {
+            let expected = "\"anthropic/NAME\", \"openai/NAME\" or \"script/PATH\"";
+            let it = text(expected)?;
+            let is_named = |(vendor, name): (&str, &str)| {
+                ["anthropic", "openai", "script"].contains(&vendor) && !name.is_empty()
+            };
+            if !it.split_once('/').is_some_and(is_named) {
+                return Err(file.bad_secret(&name, value, expected));
+            }
+            model.model = Some(it);
+        }
+        "anthropic_api_key" => model.anthropic_api_key = secret()?,
+        "anthropic_auth_token" => model.anthropic_auth_token = secret()?,
+        "anthropic_base_url" => model.anthropic_base_url = url()?,
+        "anthropic_version" => {
+            model.anthropic_version = Some(text("a version such as \"2023-06-01\"")?);
+        }
+        "openai_api_key" => model.openai_api_key = secret()?,
+        "openai_base_url" => model.openai_base_url = url()?,
+        _ => {
+            let expected = "`model`, `anthropic_api_key`, `anthropic_auth_token`, \
+                            `anthropic_base_url`, `anthropic_version`, `openai_api_key` or \
+                            `openai_base_url`";
+            return Err(file.unknown(key, "model", expected));
+        }
+    }
+    Ok(())
+}
+
+/// Section `[permissions]`.
+pub(super) fn permissions(
+    file: &File<'_>,
+    config: &mut Config,
+    key: &Key<'_>,
+    value: &Value<'_>,
+) -> Result<(), ConfigError> {
+    let name = format!("permissions.{}", key.get_ref());
+    let effect = match key.get_ref().as_ref() {
+        "allow" => Effect::Allow,
+        "ask" => Effect::Ask,
+        "deny" => Effect::Deny,
+        _ => return Err(file.unknown(key, "permissions", "`allow`, `ask` or `deny`")),
+    };
+    let expected = "a list of rules such as [\"bash git status\", \"write src\"]";
+    for rule in file.list(&name, value, expected)? {
+        let text = rule.get_ref().as_str();
+        let text = text.ok_or_else(|| file.bad_value(&name, rule, "a rule such as \"bash ls\""))?;
+        let rule = Rule::with_effect(effect, text)
+            .map_err(|error| file.bad(rule.span().start, format_args!("`{name}`: {error}")))?;
+        config.rules.push(rule);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use super::super::parse;
+    use super::*;
+
+    fn read(text: &str) -> Config {
+        parse(Path::new("/c"), text).unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    #[test]
+    fn a_full_file_sets_everything_about_the_agent() {
+        let config = read(
+            "[agent]\nyield_after = \"30s\"\nresult_bytes = \"32KiB\"\ncalls_per_turn = 7\n\
+             wakes_per_hour = 0\nwake = \"queue\"\nlinger = \"2h\"\n\
+             [model]\nmodel = \"anthropic/m\"\nanthropic_api_key = \" k1 \"\n\
+             anthropic_auth_token = \"k2\"\nanthropic_base_url = \"http://h\"\n\
+             anthropic_version = \"v\"\nopenai_api_key = \"k3\"\n\
+             openai_base_url = \"https://h/v1\"\n\
+             [permissions]\nallow = [\"bash npm test\", \"write src\"]\n\
+             ask = [\"bash git push\"]\ndeny = [\n  \"read ~/.ssh\",\n  \"*\",\n]\n",
+        );
+        let agent = &config.agent;
+        assert_eq!(agent.tools.yield_after, Duration::from_secs(30));
+        assert_eq!(agent.tools.result_bytes, 32 << 10);
+        assert_eq!((agent.calls_per_turn, agent.wakes_per_hour), (7, 0));
+        assert_eq!(agent.wake, Wake::Queue);
+        assert_eq!(agent.linger, Some(Duration::from_secs(7_200)));
+        let model = &config.model;
+        assert_eq!(model.model.as_deref(), Some("anthropic/m"));
+        assert_eq!(model.anthropic_api_key, Some(Secret::new("k1")));
+        assert_eq!(model.anthropic_auth_token, Some(Secret::new("k2")));
+        assert_eq!(model.anthropic_base_url.as_deref(), Some("http://h"));
+        assert_eq!(model.anthropic_version.as_deref(), Some("v"));
+        assert_eq!(model.openai_api_key, Some(Secret::new("k3")));
+        assert_eq!(model.openai_base_url.as_deref(), Some("https://h/v1"));
+        let rules: Vec<String> = config.rules.iter().map(Rule::to_string).collect();
+        assert_eq!(
+            rules,
+            [
+                "allow bash npm test",
+                "allow write src",
+                "ask bash git push",
+                "deny read ~/.ssh",
+                "deny *"
+            ]
+        );
+        let text = "[agent]\nlinger = \"forever\"\nwake = \"on\"\nyield_after = \"0s\"\n";
+        assert_eq!(read(text).agent.linger, None);
+    }
+
+    #[test]
+    fn a_complaint_names_its_place() {
+        let check = |text: &str, expected: &str| {
+            let error = parse(Path::new("/c"), text).expect_err(text).to_string();
+            assert!(error.starts_with(expected), "{text:?}: {error}");
+        };
+        check(
+            "[agent]\nyield_after = 10\n",
+            "/c:2: `agent.yield_after`: expected a time such as \"7d\" or \"12h\", found `10`",
+        );
+        check(
+            "[agent]\nresult_bytes = 100\n",
+            "/c:2: `agent.result_bytes`: expected a size from \"1KiB\" to \"1MiB\", found `100`",
+        );
+        check("[agent]\nresult_bytes = \"2MiB\"\n", "/c:2: `agent.result_bytes`: expected a size");
+        check(
+            "[agent]\ncalls_per_turn = 0\n",
+            "/c:2: `agent.calls_per_turn`: expected a whole number from 1 to 4294967295, found `0`",
+        );
+        check(
+            "[agent]\nwakes_per_hour = 1.5\n",
+            "/c:2: `agent.wakes_per_hour`: expected a whole number from 0",
+        );
+        check(
+            "[agent]\nwake = true\n",
+            "/c:2: `agent.wake`: expected \"on\" or \"queue\", found `true`",
+        );
+        check(
+            "[agent]\nlinger = \"never\"\n",
+            "/c:2: `agent.linger`: expected a time such as \"1h\", or \"forever\", found `\"never\"`",
+        );
+        check("[agent]\nyield = 1\n", "/c:2: unknown key `agent.yield`: expected `yield_after`");
+        check(
+            "[permissions]\nallow = \"bash ls\"\n",
+            "/c:2: `permissions.allow`: expected a list of rules such as [\"bash git status\", \
+             \"write src\"], found `\"bash ls\"`",
+        );
+        check(
+            "[permissions]\nallow = [\n  \"bash ls\",\n  5,\n]\n",
+            "/c:4: `permissions.allow`: expected a rule such as \"bash ls\", found `5`",
+        );
+        check(
+            "[permissions]\ndeny = [\n  \"bash ls\",\n  \"git status\",\n]\n",
+            "/c:4: `permissions.deny`: unknown tool `git`: expected `*`, `read`",
+        );
+        check(
+            "[permissions]\nallow = [\"allow bash ls\"]\n",
+            "/c:2: `permissions.allow`: unknown tool `allow`",
+        );
+        check(
+            "[permissions]\nnever = []\n",
+            "/c:2: unknown key `permissions.never`: expected `allow`, `ask` or `deny`",
+        );
+    }
+
+    #[test]
+    fn no_complaint_and_no_debug_text_shows_a_key() {
+        for (text, expected) in [
+            ("model = \"sk-secret\"", "/c:1: `model`: expected a section, `[model]`"),
+            (
+                "[model]\nmodel = \"sk-secret\"",
+                "/c:2: `model.model`: expected \"anthropic/NAME\", \"openai/NAME\" or \"script/PATH\"",
+            ),
+            (
+                "[model]\nanthropic_api_key = [\"sk-secret\"]",
+                "/c:2: `model.anthropic_api_key`: expected the key, in quotes",
+            ),
+            ("[model]\nopenai_api_key = \" \"", "/c:2: `model.openai_api_key`: expected the key"),
+            (
+                "[model]\nopenai_base_url = \"sk-secret\"",
+                "/c:2: `model.openai_base_url`: expected a base URL, \"http://HOST",
+            ),
+            (
+                "[model]\nopenai_key = \"sk-secret\"",
+                "/c:2: unknown key `model.openai_key`: expected `model`, `anthropic_api_key`",
+            ),
+            ("[model]\nopenai_api_key = sk-secret", "/c:2: "),
+            ("[model]\nopenai_api_key = 'sk-secret", "/c:2: "),
+            ("[model]\nopenai_api_key = 'sk-secret' 'x'", "/c:2: "),
+            ("[model]\nopenai_api_key = 'sk-secret'\nopenai_api_key = 'sk-secret'", "/c:3: "),
+        ] {
+            let error = parse(Path::new("/c"), text).expect_err(text);
+            let (shown, debug) = (error.to_string(), format!("{error:?}"));
+            assert!(shown.starts_with(expected), "{text:?}: {shown}");
+            assert!(
+                !shown.contains("sk-secret") && !debug.contains("sk-secret"),
+                "{shown} {debug}"
+            );
+        }
+        let config = read("[model]\nopenai_api_key = \"sk-secret\"\n");
+        assert!(!format!("{config:?}").contains("sk-secret"));
+    }
+}

@@ -1,0 +1,97 @@
+//! The trace of a session, from the domain to the wire.
+
+use meanwhile_core::agent::trace::{Event, Fact, Journey, Origin, Trace};
+use meanwhile_core::task::DeliveredBy;
+
+use super::to_wire;
+use crate::wire;
+
+/// A piece of a trace.
+pub(crate) fn result(session_id: String, trace: Trace) -> wire::TraceResult {
+    wire::TraceResult {
+        session_id,
+        events: trace.events.into_iter().map(event).collect(),
+        tasks: trace.journeys.iter().map(journey).collect(),
+        next: trace.next,
+    }
+}
+
+/// One fact.
+pub(crate) fn event(event: Event) -> wire::TraceEvent {
+    wire::TraceEvent { n: event.n, at: to_wire::time(event.at), fact: fact(event.fact) }
+}
+
+/// Who began a turn.
+pub(crate) fn origin(origin: Origin) -> wire::TurnOrigin {
+    match origin {
+        Origin::Prompt => wire::TurnOrigin::Prompt,
+        Origin::Background => wire::TurnOrigin::Background,
+    }
+}
+
+fn fact(fact: Fact) -> wire::TraceFact {
+    use wire::TraceFact as To;
+    match fact {
+        Fact::TurnStarted { turn, origin, title } => {
+            To::TurnStarted { turn, origin: self::origin(origin), title }
+        }
+        Fact::CallStarted { turn, call } => To::CallStarted { turn, call },
+        Fact::CallEnded {
+            turn,
+            call,
+            stop_reason,
+            error,
+            input_tokens,
+            output_tokens,
+            cached_tokens,
+            cost_usd,
+        } => To::CallEnded {
+            turn,
+            call,
+            stop_reason,
+            error,
+            input_tokens,
+            output_tokens,
+            cached_tokens,
+            cost_usd,
+        },
+        Fact::ToolStarted { call, tool_call_id, name, title } => {
+            To::ToolStarted { call, tool_call_id, name, title }
+        }
+        Fact::ToolEnded { tool_call_id, is_error } => To::ToolEnded { tool_call_id, is_error },
+        Fact::TaskSpawned { call, tool_call_id, task_id, command, moved } => {
+            To::TaskSpawned { call, tool_call_id, task_id, command, moved }
+        }
+        Fact::Delivered { call, task_id, seq, kind, by } => {
+            To::Delivered { call, task_id, seq, kind, by }
+        }
+        Fact::TurnEnded { turn, stop_reason, error } => To::TurnEnded { turn, stop_reason, error },
+        Fact::Compacted { call } => To::Compacted { call: Some(call) },
+        Fact::Resumed {} => To::Resumed {},
+    }
+}
+
+fn journey(journey: &Journey) -> wire::TraceTask {
+    let task = to_wire::task(&journey.task);
+    let (queued_at, seq) = journey.queued.map(|(at, seq)| (to_wire::time(at), seq)).unzip();
+    let (delivered_in_call, delivered_by) = journey.delivered.unzip();
+    wire::TraceTask {
+        task_id: task.id,
+        command: task.command,
+        tool_call_id: journey.tool_call_id.clone(),
+        spawned_in_call: journey.spawned_in_call,
+        spawned_at: task.created_at,
+        ended_at: task.ended_at,
+        queued_at,
+        seq,
+        state: task.state,
+        exit: task.exit,
+        cause: task.cause,
+        delivered_in_call,
+        delivered_by: delivered_by.map(|by| match by {
+            DeliveredBy::Drain => wire::DeliveredBy::Drain,
+            DeliveredBy::Wait => wire::DeliveredBy::Wait,
+            DeliveredBy::Check => wire::DeliveredBy::Check,
+        }),
+    }
+}

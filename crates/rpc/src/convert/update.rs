@@ -1,0 +1,295 @@
+//! What happens in an agent session, in the words of the Agent Client Protocol.
+//!
+//! Each update of the core becomes one push, or a question. A [`Teller`] remembers, for one session,
+//! which tool calls run as tasks: the protocol replaces a call's content as a whole, so its last
+//! word has to name the task again.
+
+use std::collections::HashMap;
+
+use meanwhile_core::agent::session::{Ask, TurnEnd, Update};
+use meanwhile_core::agent::tools::{Diff, Kind, PlanEntry, PlanStatus};
+use meanwhile_core::agent::trace::Origin;
+use meanwhile_core::agent::{Cost, Usage};
+use meanwhile_core::task::Notification;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::{to_wire, trace};
+use crate::wire::{Push, RetryingPush, TracedPush, TurnOrigin, TurnPush, TurnState, acp};
+
+/// Puts the updates of one session into words.
+#[derive(Debug)]
+pub(crate) struct Teller {
+    session: String,
+    /// The tasks that tool calls under way run as.
+    terminals: HashMap<String, String>,
+}
+
+/// An update as the client is told it.
+#[derive(Debug)]
+pub(crate) enum Told {
+    /// A push.
+    Push(Push),
+    /// A question to the person.
+    Ask(Ask),
+}
+
+impl Teller {
+    /// For the session of this name.
+    pub(crate) fn new(session: String) -> Self {
+        Self { session, terminals: HashMap::new() }
+    }
+
+    /// Puts an update into words.
+    pub(crate) fn tell(&mut self, update: Update) -> Told {
+        use acp::SessionUpdate as To;
+        let update = match update {
+            Update::Ask(ask) => return Told::Ask(ask),
+            Update::TurnStarted { turn, origin } => {
+                return self.turn(turn, TurnState::Started, origin, None);
+            }
+            Update::TurnEnded { turn, origin, end } => {
+                self.terminals.clear();
+                return self.turn(turn, TurnState::Ended, origin, Some(end));
+            }
+            Update::Traced(event) => {
+                let event = trace::event(event);
+                let session_id = self.session.clone();
+                return Told::Push(Push::Traced(TracedPush { session_id, event }));
+            }
+            Update::Retrying { attempt, delay, why } => {
+                return Told::Push(Push::Retrying(RetryingPush {
+                    session_id: self.session.clone(),
+                    attempt,
+                    delay_ms: to_wire::millis(delay),
+                    message: why,
+                }));
+            }
+            Update::Prompt(text) => To::UserMessageChunk(chunk(text)),
+            Update::Text(text) => To::AgentMessageChunk(chunk(text)),
+            Update::Thinking(text) => To::AgentThoughtChunk(chunk(text)),
+            Update::ToolCall { id, name, title, kind, input, locations } => To::ToolCall(
+                acp::ToolCall::new(id, title)
+                    .name(name)
+                    .kind(self::kind(kind))
+                    .raw_input(value(&input))
+                    .locations(locations.into_iter().map(acp::ToolCallLocation::new).collect()),
+            ),
+            Update::ToolRunning { id } => {
+                change(id, acp::ToolCallUpdateFields::new().status(acp::ToolCallStatus::InProgress))
+            }
+            Update::ToolTask { id, task, background } => {
+                let task = task.id.to_string();
+                self.terminals.insert(id.clone(), task.clone());
+                let fields = acp::ToolCallUpdateFields::new().content(vec![terminal(&task)]);
+                let update = acp::ToolCallUpdate::new(id, fields);
+                To::ToolCallUpdate(match background {
+                    true => update.meta(meta(json!({"taskId": task, "background": true}))),
+                    false => update,
+                })
+            }
+            Update::ToolEnded { id, content, is_error, diff } => {
+                let shown = self.terminals.remove(&id);
+                ended(id, content, is_error, diff, shown.as_deref())
+            }
+            Update::Plan(entries) => {
+                To::Plan(acp::Plan::new(entries.into_iter().map(step).collect()))
+            }
+            Update::Background { call, text, notifications } => {
+                let ids = task_ids(&text, &notifications);
+                let about = json!({"origin": "background", "call": call, "taskIds": ids});
+                To::UserMessageChunk(chunk(text).meta(meta(about)))
+            }
+            Update::Notice(text) => {
+                To::UserMessageChunk(chunk(text).meta(meta(json!({"origin": "notice"}))))
+            }
+            Update::Usage { used, size, last, cost } => {
+                To::UsageUpdate(usage(used, size, last, cost))
+            }
+            Update::Title(title) => {
+                To::SessionInfoUpdate(acp::SessionInfoUpdate::new().title(title))
+            }
+        };
+        let session = acp::SessionId::new(self.session.as_str());
+        Told::Push(Push::Session(Box::new(acp::SessionNotification::new(session, update))))
+    }
+
+    fn turn(&self, turn: u64, state: TurnState, origin: Origin, end: Option<TurnEnd>) -> Told {
+        let (stop_reason, error) = match end.map(stop_reason) {
+            None => (None, None),
+            Some(Ok(reason)) => (Some(reason), None),
+            Some(Err(error)) => (None, Some(error)),
+        };
+        Told::Push(Push::Turn(TurnPush {
+            session_id: self.session.clone(),
+            turn,
+            state,
+            origin: self::origin(origin),
+            stop_reason,
+            error,
+        }))
+    }
+}
+
+/// Why a turn ended in ACP's words, or what went wrong.
+pub(crate) fn stop_reason(end: TurnEnd) -> Result<acp::StopReason, String> {
+    Ok(match end {
+        TurnEnd::EndTurn => acp::StopReason::EndTurn,
+        TurnEnd::MaxTokens => acp::StopReason::MaxTokens,
+        TurnEnd::MaxCalls => acp::StopReason::MaxTurnRequests,
+        TurnEnd::Refusal => acp::StopReason::Refusal,
+        TurnEnd::Cancelled => acp::StopReason::Cancelled,
+        TurnEnd::Failed(why) => return Err(why),
+    })
+}
+
+/// The question as a request to the client.
+pub(crate) fn permission(session: &str, ask: &Ask) -> acp::RequestPermissionRequest {
+    let fields = acp::ToolCallUpdateFields::new()
+        .title(ask.title.as_str())
+        .kind(kind(ask.kind))
+        .status(acp::ToolCallStatus::Pending)
+        .raw_input(value(&ask.input))
+        .content(vec![text_content(ask.why.clone())]);
+    let call = acp::ToolCallUpdate::new(ask.id.clone(), fields);
+    let option = |kind: acp::PermissionOptionKind, name: String| {
+        acp::PermissionOption::new(option_id(kind), name, kind)
+    };
+    use acp::PermissionOptionKind as Choice;
+    let mut options = vec![option(Choice::AllowOnce, "Allow".to_owned())];
+    let like = like(ask);
+    if let Some(like) = &like {
+        options.push(option(Choice::AllowAlways, format!("Always allow {like}")));
+    }
+    options.push(option(Choice::RejectOnce, "Reject".to_owned()));
+    if let Some(like) = &like {
+        options.push(option(Choice::RejectAlways, format!("Never allow {like}")));
+    }
+    acp::RequestPermissionRequest::new(session.to_owned(), call, options)
+}
+
+/// What "always" is about: `npm test`, `write_file src/`. `None` where it is not offered.
+pub(crate) fn like(ask: &Ask) -> Option<String> {
+    let named = ask.always.iter().map(|rule| match &rule.prefix {
+        Some(prefix) => format!("`{prefix}`"),
+        None => format!("`{}`", rule.tool),
+    });
+    let named: Vec<_> = named.collect();
+    (!named.is_empty()).then(|| named.join(" and "))
+}
+
+/// The name of an answer on the wire: that of its kind.
+pub(crate) fn option_id(kind: acp::PermissionOptionKind) -> &'static str {
+    match kind {
+        acp::PermissionOptionKind::AllowOnce => "allow_once",
+        acp::PermissionOptionKind::AllowAlways => "allow_always",
+        acp::PermissionOptionKind::RejectAlways => "reject_always",
+        // What we do not know is no consent.
+        acp::PermissionOptionKind::RejectOnce | _ => "reject_once",
+    }
+}
+
+fn origin(origin: Origin) -> TurnOrigin {
+    trace::origin(origin)
+}
+
+fn chunk(text: String) -> acp::ContentChunk {
+    acp::ContentChunk::new(acp::ContentBlock::Text(acp::TextContent::new(text)))
+}
+
+/// What is ours in an update of ACP's.
+fn meta(about: Value) -> acp::Meta {
+    let mut meta = acp::Meta::new();
+    meta.insert("meanwhile".to_owned(), about);
+    meta
+}
+
+fn change(id: String, fields: acp::ToolCallUpdateFields) -> acp::SessionUpdate {
+    acp::SessionUpdate::ToolCallUpdate(acp::ToolCallUpdate::new(id, fields))
+}
+
+fn ended(
+    id: String,
+    text: String,
+    is_error: bool,
+    diff: Option<Diff>,
+    task: Option<&str>,
+) -> acp::SessionUpdate {
+    let status = match is_error {
+        true => acp::ToolCallStatus::Failed,
+        false => acp::ToolCallStatus::Completed,
+    };
+    let mut content: Vec<acp::ToolCallContent> = task.map(terminal).into_iter().collect();
+    if let Some(Diff { path, old, new }) = diff {
+        content.push(acp::ToolCallContent::Diff(acp::Diff::new(path, new).old_text(old)));
+    }
+    content.push(text_content(text));
+    change(id, acp::ToolCallUpdateFields::new().status(status).content(content))
+}
+
+fn terminal(task: &str) -> acp::ToolCallContent {
+    acp::ToolCallContent::Terminal(acp::Terminal::new(task.to_owned()))
+}
+
+fn text_content(text: String) -> acp::ToolCallContent {
+    let block = acp::ContentBlock::Text(acp::TextContent::new(text));
+    acp::ToolCallContent::Content(acp::Content::new(block))
+}
+
+/// The arguments of a call. What a model wrote may be no JSON; then it is shown as it is.
+fn value(raw: &RawValue) -> Value {
+    serde_json::from_str(raw.get()).unwrap_or_else(|_| Value::from(raw.get()))
+}
+
+fn kind(kind: Kind) -> acp::ToolKind {
+    match kind {
+        Kind::Read => acp::ToolKind::Read,
+        Kind::Edit => acp::ToolKind::Edit,
+        Kind::Search => acp::ToolKind::Search,
+        Kind::Execute => acp::ToolKind::Execute,
+        Kind::Think => acp::ToolKind::Think,
+    }
+}
+
+fn step(entry: PlanEntry) -> acp::PlanEntry {
+    let status = match entry.status {
+        PlanStatus::Pending => acp::PlanEntryStatus::Pending,
+        PlanStatus::InProgress => acp::PlanEntryStatus::InProgress,
+        PlanStatus::Completed => acp::PlanEntryStatus::Completed,
+    };
+    acp::PlanEntry::new(entry.content, acp::PlanEntryPriority::Medium, status)
+}
+
+/// The tasks a message tells of. After a load only the text is left; an output cannot forge the
+/// beginning of an entry in it.
+fn task_ids(text: &str, notifications: &[Notification]) -> Vec<String> {
+    let mut ids: Vec<String> = match notifications {
+        [] => text
+            .lines()
+            .filter_map(|line| Some(line.strip_prefix("[bg:")?.split_once(']')?.0.to_owned()))
+            .collect(),
+        told => told.iter().map(|notification| notification.task.id.to_string()).collect(),
+    };
+    let mut seen = std::collections::HashSet::new();
+    ids.retain(|id| seen.insert(id.clone()));
+    ids
+}
+
+fn usage(used: u64, size: Option<u64>, last: Usage, cost: Option<Cost>) -> acp::UsageUpdate {
+    // ACP knows no size that is unknown.
+    let update = acp::UsageUpdate::new(used, size.unwrap_or(0)).meta(meta(json!({
+        "last": {
+            "inputTokens": last.input,
+            "outputTokens": last.output,
+            "cacheReadTokens": last.cache_read,
+            "cacheWriteTokens": last.cache_write,
+        },
+    })));
+    match cost {
+        Some(Cost(billionths)) => update.cost(acp::Cost::new(billionths as f64 / 1e9, "USD")),
+        None => update,
+    }
+}
+
+#[cfg(test)]
+mod tests;

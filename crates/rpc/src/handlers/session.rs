@@ -1,0 +1,88 @@
+//! `session/*`: the methods of agent sessions, one file each.
+//!
+//! Parameters and results are the Agent Client Protocol's. Its own reading is lenient, as its
+//! extensibility wants; what would change the meaning of a request is checked here and refused by
+//! name.
+
+pub(crate) mod cancel;
+pub(crate) mod close;
+pub(crate) mod list;
+pub(crate) mod load;
+pub(crate) mod new;
+pub(crate) mod prompt;
+pub(crate) mod trace;
+
+use std::path::{Path, PathBuf};
+
+use meanwhile_core::agent::session::{self, Wake};
+use tower_lsp::jsonrpc::Error;
+
+use super::Result;
+use crate::convert::error::{self, invalid};
+use crate::session::Server;
+use crate::sessions::Open;
+use crate::wire::acp;
+
+/// Shows an error of a session.
+fn refused(why: session::Error) -> Error {
+    error::from_session(&why)
+}
+
+/// The session of this name, which has to be open on this connection.
+fn open(server: &Server, id: &acp::SessionId) -> Result<Open> {
+    server.sessions().get(&id.0).ok_or_else(|| {
+        let shown: String = id.0.chars().take(64).collect();
+        let message = format!(
+            "`{shown}` is no session open on this connection; `session/new` makes one, \
+             `session/load` opens one that `session/list` names"
+        );
+        invalid("sessionId", message)
+    })
+}
+
+/// Where a session is to work: in the workspace, with our own tools.
+fn place(
+    server: &Server,
+    cwd: &Path,
+    more: &[PathBuf],
+    mcp_servers: &[acp::McpServer],
+) -> Result<()> {
+    let workspace = server.workspace()?;
+    let real = std::fs::canonicalize(cwd).unwrap_or_else(|_| cwd.to_owned());
+    if real != workspace {
+        let (cwd, workspace) = (cwd.display(), workspace.display());
+        return Err(invalid(
+            "cwd",
+            format!(
+                "`{cwd}` is not the workspace; expected `{workspace}`, or a server started for \
+                 that directory"
+            ),
+        ));
+    }
+    if !more.is_empty() {
+        let message = "is not supported; expected it left out or []";
+        return Err(invalid("additionalDirectories", message));
+    }
+    if !mcp_servers.is_empty() {
+        return Err(invalid("mcpServers", "MCP servers are not supported; expected []"));
+    }
+    Ok(())
+}
+
+/// What a task that ends while the agent is idle is to do, if the client says so.
+fn wake(meta: Option<&acp::Meta>) -> Result<Option<Wake>> {
+    let said = meta.and_then(|meta| meta.get("meanwhile")).and_then(|ours| ours.get("wake"));
+    match said.map(|said| (said, said.as_str())) {
+        None => Ok(None),
+        Some((_, Some("on"))) => Ok(Some(Wake::On)),
+        Some((_, Some("queue"))) => Ok(Some(Wake::Queue)),
+        Some((said, _)) => {
+            let shown: String = said.to_string().chars().take(64).collect();
+            let message = format!("is {shown}; expected \"on\" or \"queue\"");
+            Err(invalid("_meta.meanwhile.wake", message))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,19 @@
+//! `session/close`: closes a session. Its tasks go on, and their results wait in its queue.
+
+use serde_json::Value;
+
+use super::{Result, open};
+use crate::handlers::params;
+use crate::session::Server;
+use crate::wire::acp;
+
+/// Answers when the turn that ran has ended and everything was told.
+pub(crate) async fn run(server: &Server, params: Value) -> Result<acp::CloseSessionResponse> {
+    let params: acp::CloseSessionRequest = params::parse(params)?;
+    let open = open(server, &params.session_id)?;
+    open.session.close().await;
+    open.told().await;
+    // Whoever closed it at the same time has taken it out already.
+    drop(server.sessions().take(&params.session_id.0));
+    Ok(acp::CloseSessionResponse::new())
+}

@@ -1,0 +1,48 @@
+//! `session/list`: the sessions of the workspace, newest first.
+
+use meanwhile_core::agent::session::Session;
+use serde_json::Value;
+
+use super::{Result, refused};
+use crate::convert::error::invalid;
+use crate::convert::to_wire;
+use crate::handlers::params;
+use crate::session::Server;
+use crate::wire::acp;
+
+/// Sessions of one page.
+const PAGE: u32 = 100;
+
+/// Answers with a page. The cursor is how many came before.
+pub(crate) async fn run(server: &Server, params: Value) -> Result<acp::ListSessionsResponse> {
+    let params: acp::ListSessionsRequest = params::parse(params)?;
+    let skip: u64 = match params.cursor.as_deref() {
+        None => 0,
+        Some(cursor) => cursor.parse().map_err(|_| {
+            let message = "is not one of ours; expected a `nextCursor` as it came, or none";
+            invalid("cursor", message)
+        })?,
+    };
+    let elsewhere = match &params.cwd {
+        None => false,
+        Some(cwd) => {
+            let cwd = std::fs::canonicalize(cwd).unwrap_or_else(|_| cwd.clone());
+            cwd != server.workspace()?
+        }
+    };
+    let background = server.background().await?;
+    if elsewhere {
+        return Ok(acp::ListSessionsResponse::new(vec![]));
+    }
+    // One more than is shown tells whether there are more.
+    let mut found = Session::list(background, skip, PAGE + 1).await.map_err(refused)?;
+    let more = found.len() > PAGE as usize;
+    found.truncate(PAGE as usize);
+    let next = more.then(|| (skip + u64::from(PAGE)).to_string());
+    let sessions = found.into_iter().map(|info| {
+        acp::SessionInfo::new(info.id.to_string(), info.workspace)
+            .title(info.title)
+            .updated_at(to_wire::time(info.updated_at).0)
+    });
+    Ok(acp::ListSessionsResponse::new(sessions.collect()).next_cursor(next))
+}

@@ -1,0 +1,78 @@
+//! The agent sessions that are open on this connection.
+//!
+//! Owns the handles, by name. Each session's updates are read by one task of the serve loop
+//! ([`Reading`]), so that what a session says goes out in its own order; whoever has to answer after
+//! the last of it asks the reader first ([`Open::told`]).
+
+mod asks;
+mod reading;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use meanwhile_core::agent::session::{Session, Updates};
+use tokio::sync::{mpsc, oneshot};
+
+pub(crate) use asks::Asks;
+pub(crate) use reading::{Reading, Start};
+
+/// Handlers that wait at once for a reader to catch up; one more waits for its turn.
+const BARRIERS: usize = 16;
+
+/// The open sessions. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Sessions(Arc<Mutex<HashMap<String, Open>>>);
+
+/// An open session. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Open {
+    /// The session.
+    pub(crate) session: Session,
+    barriers: mpsc::Sender<oneshot::Sender<()>>,
+}
+
+impl Open {
+    /// Returns once everything the session has said so far is on its way to the client.
+    pub(crate) async fn told(&self) {
+        let (passed, wait) = oneshot::channel();
+        // A reader that has ended has told everything.
+        if self.barriers.send(passed).await.is_ok() {
+            let _ = wait.await;
+        }
+    }
+}
+
+impl Sessions {
+    /// Takes a session in. What reads its updates is handed back, to be run by the serve loop.
+    pub(crate) fn open(&self, session: Session, updates: Updates, start: Start) -> (Open, Reading) {
+        let (barriers, incoming) = mpsc::channel(BARRIERS);
+        let id = session.id().to_string();
+        let open = Open { session, barriers };
+        let reading = Reading::new(id.clone(), updates, incoming, start);
+        self.lock().insert(id, open.clone());
+        (open, reading)
+    }
+
+    /// The open session of this name.
+    pub(crate) fn get(&self, id: &str) -> Option<Open> {
+        self.lock().get(id).cloned()
+    }
+
+    /// Takes a session out, to be closed.
+    pub(crate) fn take(&self, id: &str) -> Option<Open> {
+        self.lock().remove(id)
+    }
+
+    /// Closes every session. Their tasks go on.
+    pub(crate) async fn close(&self) {
+        let all: Vec<Open> = self.lock().drain().map(|(_, open)| open).collect();
+        for open in all {
+            open.session.close().await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Open>> {
+        // A panic under the lock leaves a map that is whole: every change is one insert or remove.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

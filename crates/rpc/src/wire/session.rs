@@ -1,0 +1,271 @@
+//! Agent sessions (contract, section 7): what is ours beside the Agent Client Protocol's own types.
+//!
+//! Prompts, updates and permissions have ACP's shapes, version 1, taken from its own crate, so that
+//! an ACP client finds what it knows. Here are the trace, and the pushes ACP has no words for.
+
+use agent_client_protocol_schema::v1 as acp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Cause, DateTime, DeliveredBy, Exit, INTEGER_MAX, NotificationKind, TaskState};
+
+/// Parameters of `session/trace`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct TraceParams {
+    /// The session, open or not.
+    pub(crate) session_id: String,
+    /// Only events after this one; default 0, all.
+    #[schemars(range(max = INTEGER_MAX))]
+    pub(crate) after: Option<u64>,
+}
+
+/// Result of `session/trace`.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct TraceResult {
+    /// The session.
+    pub(crate) session_id: String,
+    /// What happened, oldest first.
+    pub(crate) events: Vec<TraceEvent>,
+    /// Every task of the session, oldest first.
+    pub(crate) tasks: Vec<TraceTask>,
+    /// What to ask for with `after` next.
+    #[schemars(range(max = INTEGER_MAX))]
+    pub(crate) next: u64,
+}
+
+/// A fact about a session.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub(crate) struct TraceEvent {
+    /// Its number, ascending within the session, from 1.
+    #[schemars(range(max = INTEGER_MAX))]
+    pub(crate) n: u64,
+    /// When.
+    pub(crate) at: DateTime,
+    /// What.
+    #[serde(flatten)]
+    pub(crate) fact: TraceFact,
+}
+
+/// What a trace can tell. Turns and model calls are counted in the session, from 1.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case", rename_all_fields = "camelCase")]
+pub(crate) enum TraceFact {
+    /// A turn began.
+    TurnStarted {
+        /// The turn.
+        turn: u64,
+        /// Who began it.
+        origin: TurnOrigin,
+        /// The beginning of the prompt.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        title: Option<String>,
+    },
+    /// A request went to the model.
+    CallStarted {
+        /// The turn.
+        turn: u64,
+        /// The model call.
+        call: u64,
+    },
+    /// The answer was whole, or the call failed for good.
+    CallEnded {
+        /// The turn.
+        turn: u64,
+        /// The model call.
+        call: u64,
+        /// Why the model stopped.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        stop_reason: Option<String>,
+        /// Why the call failed.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+        /// Tokens of the request.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        input_tokens: Option<u64>,
+        /// Tokens of the answer.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        output_tokens: Option<u64>,
+        /// Tokens of the request that came from the provider's cache.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cached_tokens: Option<u64>,
+        /// US dollars, where the price is known.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cost_usd: Option<f64>,
+    },
+    /// A tool began to run.
+    ToolStarted {
+        /// The model call whose answer asked for it.
+        call: u64,
+        /// The call of the tool.
+        tool_call_id: String,
+        /// The tool.
+        name: String,
+        /// What a person is shown.
+        title: String,
+    },
+    /// It came to an end.
+    ToolEnded {
+        /// The call of the tool.
+        tool_call_id: String,
+        /// It failed.
+        is_error: bool,
+    },
+    /// A tool started a command.
+    TaskSpawned {
+        /// The model call whose answer asked for it.
+        call: u64,
+        /// The call of the tool.
+        tool_call_id: String,
+        /// The task.
+        task_id: String,
+        /// The command.
+        command: String,
+        /// It began in the foreground.
+        moved: bool,
+    },
+    /// A notification stands in a request.
+    Delivered {
+        /// The model call whose request carries it.
+        call: u64,
+        /// The task.
+        task_id: String,
+        /// Its number in the session's queue, where it came from there.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        seq: Option<u64>,
+        /// What it tells.
+        #[schemars(with = "NotificationKind")]
+        kind: String,
+        /// How it came into the request.
+        #[schemars(with = "DeliveredBy")]
+        by: String,
+    },
+    /// A turn ended.
+    TurnEnded {
+        /// The turn.
+        turn: u64,
+        /// Why.
+        stop_reason: String,
+        /// What went wrong.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+    },
+    /// A summary took the place of the history in what the model is sent.
+    Compacted {
+        /// The model call that wrote it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        call: Option<u64>,
+    },
+    /// The session was opened again.
+    Resumed {},
+}
+
+/// Who began a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum TurnOrigin {
+    /// A person.
+    Prompt,
+    /// Results of background tasks, while the agent was idle.
+    Background,
+}
+
+/// The way of one task through a session. Its bar is `spawnedAt` to `endedAt`; its result waits in
+/// the queue from `queuedAt` to the start of the model call `deliveredInCall`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct TraceTask {
+    /// The task.
+    pub(crate) task_id: String,
+    /// The command.
+    pub(crate) command: String,
+    /// The call of the tool that started it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tool_call_id: Option<String>,
+    /// The model call whose answer asked for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) spawned_in_call: Option<u64>,
+    /// When it was asked for.
+    pub(crate) spawned_at: DateTime,
+    /// When it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ended_at: Option<DateTime>,
+    /// When its end was queued.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) queued_at: Option<DateTime>,
+    /// The number of its end in the session's queue.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) seq: Option<u64>,
+    /// Where it is in its life.
+    pub(crate) state: TaskState,
+    /// The kernel's word, once it has ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) exit: Option<Exit>,
+    /// Who ended it and why, where that was not the command itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cause: Option<Cause>,
+    /// The model call whose request carried its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) delivered_in_call: Option<u64>,
+    /// How it came into that request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) delivered_by: Option<DeliveredBy>,
+}
+
+/// Parameters of `session/turn`: a turn began or ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct TurnPush {
+    /// The session.
+    pub(crate) session_id: String,
+    /// The turn, counted in the session from 1.
+    #[schemars(range(max = INTEGER_MAX))]
+    pub(crate) turn: u64,
+    /// What it did.
+    pub(crate) state: TurnState,
+    /// Who began it.
+    pub(crate) origin: TurnOrigin,
+    /// Why it ended; not with `error`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) stop_reason: Option<acp::StopReason>,
+    /// What went wrong, and what to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) error: Option<String>,
+}
+
+/// What a turn did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum TurnState {
+    /// It began.
+    Started,
+    /// It ended.
+    Ended,
+}
+
+/// Parameters of `session/retrying`: a model call failed and is made again. What it streamed so far
+/// is void.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RetryingPush {
+    /// The session.
+    pub(crate) session_id: String,
+    /// The number of the coming attempt.
+    pub(crate) attempt: u32,
+    /// How long until then.
+    #[schemars(range(max = INTEGER_MAX))]
+    pub(crate) delay_ms: u64,
+    /// What went wrong.
+    pub(crate) message: String,
+}
+
+/// Parameters of `session/traced`: a fact for the timeline, as it happens.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct TracedPush {
+    /// The session.
+    pub(crate) session_id: String,
+    /// The fact.
+    pub(crate) event: TraceEvent,
+}

@@ -1,0 +1,225 @@
+//! How turns and sessions end: cancelled, closed, killed, refused, without a model.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Lab, eventually};
+use crate::session::{COMMAND, Chat, ONE_TASK, here, scripted};
+
+#[test]
+fn cancelling_ends_the_turn_and_no_task() {
+    let lab = Lab::new();
+    let gate = lab.gate("gate");
+    let hold = lab.root().join("hold");
+    let script = format!(
+        "[[turn]]\n[[turn.call]]\ntool = \"background_run\"\ninput = {{ command = \"{COMMAND}\" }}\n\
+         [[turn]]\nhold = \"{}\"\ntext = \"never\"\n[[turn]]\ntext = \"after\"\n",
+        hold.display()
+    );
+    let chat = Chat::new(&lab, &script);
+    let ask = chat.ask("go");
+    chat.daemon.push("session/traced", |it| {
+        it["event"]["type"] == "call_started" && it["event"]["call"] == 2
+    });
+    let task = chat.task(COMMAND);
+    chat.cancel();
+    assert_eq!(chat.daemon.answer(ask), Ok(json!({ "stopReason": "cancelled" })));
+    assert_eq!(chat.turn(1, "ended")["stopReason"], "cancelled");
+    assert_eq!(chat.daemon.check(&task)["state"], "running");
+    // Of nothing that runs, nothing is cancelled; as a request it is answered.
+    let id = json!({ "sessionId": chat.id });
+    assert_eq!(chat.daemon.call("session/cancel", id), json!({}));
+    std::fs::write(&hold, "").expect("the test's directory is writable");
+    gate.open();
+    assert_eq!(chat.daemon.exited(&task)["task"]["exit"]["code"], 3);
+    chat.turn(2, "ended");
+}
+
+#[test]
+fn cancelling_stops_the_command_in_the_foreground() {
+    let lab = Lab::new();
+    let _gate = lab.gate("gate");
+    let script = format!(
+        "[[turn]]\n[[turn.call]]\ntool = \"bash\"\ninput = {{ command = \"{COMMAND}\" }}\n\
+         [[turn]]\ntext = \"after\"\n"
+    );
+    let chat = Chat::new(&lab, &script);
+    let ask = chat.ask("go");
+    let task = chat.task(COMMAND);
+    chat.cancel();
+    assert_eq!(chat.daemon.answer(ask), Ok(json!({ "stopReason": "cancelled" })));
+    assert_eq!(chat.daemon.exited(&task)["task"]["state"], "stopped");
+    assert_eq!(chat.prompt("and now?"), "end_turn");
+    chat.says("after");
+}
+
+#[test]
+fn a_closed_session_lets_its_tasks_go_on() {
+    let lab = Lab::new();
+    let gate = lab.gate("gate");
+    let chat = Chat::new(&lab, ONE_TASK);
+    chat.prompt("build it");
+    let task = chat.task(COMMAND);
+    let id = json!({ "sessionId": chat.id });
+    assert_eq!(chat.daemon.call("session/close", id.clone()), json!({}));
+    let error = chat.daemon.refused(-32602, "session/close", id);
+    assert_eq!(error.data["field"], "sessionId");
+    gate.open();
+    assert_eq!(chat.daemon.exited(&task)["task"]["exit"]["code"], 3);
+    let mut params = here(&lab);
+    params["sessionId"] = chat.id.clone().into();
+    chat.daemon.call("session/load", params);
+    // What waited in its queue is the first thing it hears.
+    chat.says("It has failed.");
+}
+
+#[test]
+fn a_killed_session_is_loaded_with_everything_in_it() {
+    let lab = Lab::new();
+    let gate = lab.gate("gate");
+    let chat = Chat::new(&lab, ONE_TASK);
+    chat.prompt("build it");
+    let (id, task) = (chat.id.clone(), chat.task(COMMAND));
+    chat.daemon.kill9();
+    gate.open();
+    let script = ONE_TASK.replace("messages = [\"background\"]\n", "");
+    let chat = Chat::load(&lab, &script, &id);
+    let entries = chat.daemon.entries();
+    let answered = entries
+        .iter()
+        .position(|entry| entry.message.get("method").is_none() && entry.message["id"] == 2);
+    let said = |text: &str| {
+        entries.iter().position(|entry| {
+            entry.push("session/update").is_some_and(|it| it["update"]["content"]["text"] == text)
+        })
+    };
+    let answered = answered.expect("session/load was the second request");
+    for text in ["build it", "I start it.", "It runs."] {
+        assert!(
+            said(text).is_some_and(|at| at < answered),
+            "`{text}` is not said before the reply"
+        );
+    }
+    chat.says("It has failed.");
+    let told = |id: &str| {
+        let all = chat.daemon.pushes("session/update");
+        let of = |it: &&Value| it["update"]["_meta"]["meanwhile"]["taskIds"] == json!([id]);
+        all.iter().filter(of).count()
+    };
+    assert_eq!(told(&task), 1);
+    let id = json!({ "sessionId": chat.id });
+    chat.turn(2, "ended");
+    chat.daemon.call("session/close", id.clone());
+    let mut params = here(&lab);
+    params["sessionId"] = chat.id.clone().into();
+    chat.daemon.call("session/load", params);
+    assert_eq!(told(&task), 2, "said over again, with its tasks named, and told once");
+}
+
+#[test]
+fn a_session_is_open_once() {
+    let lab = Lab::new();
+    let chat = Chat::new(&lab, ONE_TASK);
+    let mut params = here(&lab);
+    params["sessionId"] = chat.id.clone().into();
+    let here = chat.daemon.refused(-32602, "session/load", params.clone());
+    assert_eq!(here.data["field"], "sessionId");
+    let other = scripted(&lab, ONE_TASK);
+    let busy = other.refused(1003, "session/load", params.clone());
+    assert_eq!(busy.data["kind"], "limitReached");
+    let pid = chat.daemon.pid().to_string();
+    assert!(busy.message.contains(&pid), "who has it is not told: {}", busy.message);
+    drop(chat);
+    other.call("session/load", params);
+}
+
+#[test]
+fn a_daemon_without_a_model_runs_tasks() {
+    let lab = Lab::new();
+    for (model, says) in [
+        ("anthropic/claude", "ANTHROPIC_API_KEY"),
+        ("claude", "anthropic/NAME"),
+        ("script//no/such/file", "/no/such/file"),
+    ] {
+        let daemon = lab.start().env("MEANWHILE_MODEL", model).go();
+        let error = daemon.refused(1006, "session/new", here(&lab));
+        assert_eq!(error.data["kind"], "noModel");
+        for says in [says, "meanwhile demo"] {
+            assert!(error.message.contains(says), "{says}: {}", error.message);
+        }
+        assert_eq!(daemon.run("exit 5")["exit"]["code"], 5);
+        assert_eq!(daemon.call("session/list", json!({})), json!({ "sessions": [] }));
+    }
+}
+
+#[test]
+fn a_model_that_fails_loses_no_prompt() {
+    let lab = Lab::new();
+    let script = "[[turn]]\nfault = \"401\"\ntext = \"x\"\n[[turn]]\ntext = \"unreached\"\n";
+    let script = script.replace("[[turn]]\ntext = \"unreached\"\n", "");
+    let chat = Chat::new(&lab, &script);
+    let ask = chat.ask("hello");
+    let error = chat.daemon.answer(ask).expect_err("the model refused");
+    assert_eq!((error.code, &error.data["kind"]), (1008, &json!("modelFailed")));
+    let turn = chat.turn(1, "ended");
+    assert_eq!(turn["error"], *error.message);
+    assert!(turn.get("stopReason").is_none(), "{turn}");
+    assert_eq!(chat.prompt("again"), "end_turn");
+    chat.says("x");
+}
+
+#[test]
+fn a_call_that_is_made_again_is_told() {
+    let lab = Lab::new();
+    let script = "[[turn]]\nfault = \"cut\"\ntext = \"word by word\"\n";
+    let chat = Chat::new(&lab, script);
+    assert_eq!(chat.prompt("hello"), "end_turn");
+    let retrying = chat.daemon.push("session/retrying", |it| it["sessionId"] == *chat.id);
+    assert!(retrying["attempt"].is_u64() && retrying["delayMs"].is_u64(), "{retrying}");
+    assert!(retrying["message"].as_str().is_some_and(|text| !text.is_empty()), "{retrying}");
+    chat.says("word by word");
+}
+
+#[test]
+fn unknown_sessions_are_named() {
+    let lab = Lab::new();
+    let daemon = scripted(&lab, ONE_TASK);
+    let prompt = json!([{ "type": "text", "text": "hi" }]);
+    let id = "00000000-0000-4000-8000-000000000000";
+    let mut load = here(&lab);
+    load["sessionId"] = id.into();
+    for (method, params) in [
+        ("session/prompt", json!({ "sessionId": id, "prompt": prompt })),
+        ("session/close", json!({ "sessionId": id })),
+        ("session/cancel", json!({ "sessionId": id })),
+        ("session/trace", json!({ "sessionId": id })),
+        ("session/load", load),
+    ] {
+        let error = daemon.refused(-32602, method, params);
+        assert_eq!(error.data["field"], "sessionId", "{method}: {error:?}");
+        assert!(error.message.contains(id), "{method}: {error:?}");
+    }
+    // A notification about nothing is no news.
+    daemon.notify("session/cancel", json!({ "sessionId": id }));
+    daemon.notify("session/cancel", json!([]));
+    assert_eq!(daemon.run("exit 6")["exit"]["code"], 6);
+}
+
+#[test]
+fn shutdown_answers_the_prompt_that_runs() {
+    let lab = Lab::new();
+    let gate = lab.gate("gate");
+    let hold = lab.root().join("hold");
+    let script = format!("[[turn]]\nhold = \"{}\"\ntext = \"never\"\n", hold.display());
+    let chat = Chat::new(&lab, &script);
+    let ask = chat.ask("go");
+    chat.daemon.push("session/traced", |it| it["event"]["type"] == "call_started");
+    let task = chat.daemon.sh("read x < gate");
+    assert_eq!(chat.daemon.call("shutdown", Value::Null), Value::Null);
+    assert_eq!(chat.daemon.answer(ask), Ok(json!({ "stopReason": "cancelled" })));
+    chat.daemon.notify("exit", Value::Null);
+    chat.daemon.ends_within(crate::harness::DEADLINE);
+    drop(chat);
+    gate.open();
+    let daemon = lab.daemon();
+    eventually("the task to end", || (daemon.check(&task)["state"] == "exited").then_some(()));
+}
