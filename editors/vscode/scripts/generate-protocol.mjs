@@ -9,12 +9,18 @@ const here = dirname(fileURLToPath(import.meta.url));
 const schemaFile = join(here, '../../../docs/schema.json');
 const outFile = join(here, '../src/protocol/generated.ts');
 
-/** Drops what stands beside a `$ref`: a description there would make a second type of the same. */
+/**
+ * What stands beside a `$ref`: a description there would make a second type of the same, so it is
+ * dropped; properties, as in the variants of `SessionUpdate`, become an intersection.
+ */
 function plain(schema) {
   if (Array.isArray(schema)) return schema.map(plain);
   if (schema === null || typeof schema !== 'object') return schema;
-  if (typeof schema.$ref === 'string') return { $ref: schema.$ref };
-  return Object.fromEntries(Object.entries(schema).map(([key, value]) => [key, plain(value)]));
+  const { $ref, ...rest } = schema;
+  if (typeof $ref === 'string' && !rest.properties) return { $ref };
+  const entries = Object.entries(rest).map(([key, value]) => [key, plain(value)]);
+  if (typeof $ref !== 'string') return Object.fromEntries(entries);
+  return { allOf: [{ $ref }, Object.fromEntries(entries)] };
 }
 
 /** The TypeScript text for a schema as `meanwhile schema` prints it. */
@@ -39,6 +45,10 @@ export async function generate(schema) {
   const pushes = Object.entries(schema.pushes).map(
     ([method, { params }]) => `  '${method}': ${name(params)};`,
   );
+  const asked = Object.entries(schema.serverRequests ?? {}).map(
+    ([method, { params, result }]) =>
+      `  '${method}': { params: ${name(params)}; result: ${name(result)} };`,
+  );
   return [
     '// Generated from docs/schema.json by `npm run generate`. Not to be edited.',
     '',
@@ -55,6 +65,11 @@ export async function generate(schema) {
     '/** Every push of the server, by its method. */',
     'export interface Pushes {',
     ...pushes,
+    '}',
+    '',
+    '/** Every request of the server, by its method. */',
+    'export interface ServerRequests {',
+    ...asked,
     '}',
     '',
     `export const PROTOCOL_VERSION = ${schema.protocolVersion};`,

@@ -21,6 +21,7 @@ import {
   type Methods,
   PROTOCOL_VERSION,
   type Pushes,
+  type ServerRequests,
 } from '../protocol/generated';
 import { type Binary, originInWords } from './binary';
 
@@ -91,16 +92,20 @@ export class Daemon implements vscode.Disposable {
   }
 
   /** Handlers outlive the connection. Register them before `start`. */
-  onPush<P extends keyof Pushes>(method: P, handler: (params: Pushes[P]) => void): void;
-  onPush<T>(method: string, handler: (params: T) => void): void;
-  onPush(method: string, handler: (params: never) => void): void {
-    this.pushHandlers.set(method, [...(this.pushHandlers.get(method) ?? []), handler]);
+  onPush<P extends keyof Pushes>(method: P, handler: (params: Pushes[P]) => void): void {
+    this.pushHandlers.set(method, [
+      ...(this.pushHandlers.get(method) ?? []),
+      handler as (params: never) => void,
+    ]);
   }
 
   /** Answers a request of the daemon's. */
-  onRequest<T, R>(
-    method: string,
-    handler: (params: T, token: vscode.CancellationToken) => R | Promise<R>,
+  onRequest<M extends keyof ServerRequests>(
+    method: M,
+    handler: (
+      params: ServerRequests[M]['params'],
+      token: vscode.CancellationToken,
+    ) => Promise<ServerRequests[M]['result']>,
   ): void {
     this.requestHandlers.set(method, handler as RequestHandler);
   }
@@ -127,22 +132,17 @@ export class Daemon implements vscode.Disposable {
     params: Methods[M]['params'],
     token?: vscode.CancellationToken,
   ): Promise<Methods[M]['result']> {
-    return this.call(method, params, token);
-  }
-
-  /** A request that the schema does not list by this name. */
-  async call<R>(method: string, params: unknown, token?: vscode.CancellationToken): Promise<R> {
     // Having given up, only a person's wish starts it again: not every view that asks.
     if (this.current.kind !== 'failed') await this.start();
     const client = this.client;
     if (this.current.kind === 'failed') throw new Error(this.current.reason);
     if (!client || this.current.kind !== 'running') throw new Error('the daemon is not running');
     return token
-      ? client.sendRequest<R>(method, params, token)
-      : client.sendRequest<R>(method, params);
+      ? client.sendRequest<Methods[M]['result']>(method, params, token)
+      : client.sendRequest<Methods[M]['result']>(method, params);
   }
 
-  async notify(method: string, params: unknown): Promise<void> {
+  async notify<M extends keyof Methods>(method: M, params: Methods[M]['params']): Promise<void> {
     await this.client?.sendNotification(method, params);
   }
 

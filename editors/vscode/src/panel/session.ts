@@ -8,12 +8,14 @@ import type {
   RetryingPush,
   SessionUpdate,
   ToolCall,
+  ToolCallUpdate,
   ToolContent,
   ToolStatus,
   TraceEvent,
   TraceTask,
   TurnPush,
 } from '../protocol/session';
+import { blockText, own } from '../protocol/session';
 
 export type Entry =
   | { kind: 'user'; text: string }
@@ -151,26 +153,21 @@ export function reduce(model: SessionModel, event: SessionEvent): void {
 function update(model: SessionModel, update: SessionUpdate): void {
   switch (update.sessionUpdate) {
     case 'user_message_chunk': {
-      const own = update._meta?.meanwhile;
-      const text = textOf(update.content);
-      if (own?.origin === 'background') {
-        model.entries.push({
-          kind: 'background',
-          text,
-          taskIds: own.taskIds ?? [],
-          call: own.call,
-        });
-      } else if (own?.origin === 'notice') model.entries.push({ kind: 'notice', text });
+      const { origin, taskIds = [], call } = own(update);
+      const text = blockText(update.content);
+      if (origin === 'background') {
+        model.entries.push({ kind: 'background', text, taskIds, call });
+      } else if (origin === 'notice') model.entries.push({ kind: 'notice', text });
       else append(model, 'user', text);
       return;
     }
     case 'agent_message_chunk':
       model.retry = undefined;
-      append(model, 'agent', textOf(update.content));
+      append(model, 'agent', blockText(update.content));
       return;
     case 'agent_thought_chunk':
       model.retry = undefined;
-      append(model, 'thought', textOf(update.content));
+      append(model, 'thought', blockText(update.content));
       return;
     case 'tool_call':
     case 'tool_call_update':
@@ -193,6 +190,14 @@ function update(model: SessionModel, update: SessionUpdate): void {
     case 'session_info_update':
       if (update.title) model.title = update.title;
       return;
+    // The protocol has them; this daemon does not say them.
+    case 'available_commands_update':
+    case 'current_mode_update':
+    case 'config_option_update':
+    case 'notice':
+    case 'compaction_update':
+    case 'compaction_summary_chunk':
+      return;
   }
 }
 
@@ -202,16 +207,7 @@ function append(model: SessionModel, kind: 'user' | 'agent' | 'thought', text: s
   else model.entries.push({ kind, text });
 }
 
-function textOf(content: {
-  type: string;
-  text?: string;
-  uri?: string;
-  resource?: { uri: string };
-}) {
-  return content.text ?? content.uri ?? content.resource?.uri ?? '';
-}
-
-function tool(model: SessionModel, call: ToolCall): void {
+function tool(model: SessionModel, call: ToolCall | ToolCallUpdate): void {
   let entry = model.entries.findLast(
     (entry) => entry.kind === 'tool' && entry.id === call.toolCallId,
   );
@@ -244,15 +240,15 @@ function tool(model: SessionModel, call: ToolCall): void {
     const terminal = call.content.find((part) => part.type === 'terminal');
     if (terminal) entry.taskId = terminal.terminalId;
   }
-  const own = call._meta?.meanwhile;
-  if (own?.taskId) entry.taskId = own.taskId;
-  if (own?.background) entry.background = true;
+  const { taskId, background } = own(call);
+  if (taskId !== undefined) entry.taskId = taskId;
+  if (background) entry.background = true;
 }
 
 function contentText(part: ToolContent): string {
   switch (part.type) {
     case 'content':
-      return textOf(part.content);
+      return blockText(part.content);
     case 'diff':
     case 'terminal':
       return '';

@@ -4,16 +4,7 @@
 
 import * as vscode from 'vscode';
 import type { Folder } from '../folders';
-import type {
-  PermissionAnswer,
-  PermissionRequest,
-  RetryingPush,
-  SessionInfo,
-  TracedPush,
-  TraceResult,
-  TurnPush,
-  UpdatePush,
-} from '../protocol/session';
+import type { PermissionAnswer, PermissionRequest, SessionInfo } from '../protocol/session';
 import { emptySession, reduce, type SessionEvent, type SessionModel } from './session';
 
 /** Sessions listed. */
@@ -49,24 +40,20 @@ export class Sessions {
 
   constructor(readonly folder: Folder) {
     const { daemon } = folder;
-    daemon.onPush('session/update', ({ sessionId, update }: UpdatePush) =>
+    daemon.onPush('session/update', ({ sessionId, update }) =>
       this.take(sessionId, { type: 'update', update }),
     );
-    daemon.onPush('session/turn', (push: TurnPush) =>
-      this.take(push.sessionId, { type: 'turn', push }),
-    );
-    daemon.onPush('session/retrying', (push: RetryingPush) =>
+    daemon.onPush('session/turn', (push) => this.take(push.sessionId, { type: 'turn', push }));
+    daemon.onPush('session/retrying', (push) =>
       this.take(push.sessionId, { type: 'retrying', push }),
     );
-    daemon.onPush('session/traced', ({ sessionId, event }: TracedPush) =>
+    daemon.onPush('session/traced', ({ sessionId, event }) =>
       this.take(sessionId, { type: 'traced', event }),
     );
     daemon.onPush('task/exited', ({ notification }) =>
       this.take(notification.queue, { type: 'taskEnded', notification }),
     );
-    daemon.onRequest('session/request_permission', (request: PermissionRequest, token) =>
-      this.ask(request, token),
-    );
+    daemon.onRequest('session/request_permission', (request, token) => this.ask(request, token));
     daemon.onDidConnect(() => this.reset());
   }
 
@@ -81,10 +68,7 @@ export class Sessions {
   async list(): Promise<SessionInfo[]> {
     if (!this.available) return [];
     const cwd = this.folder.workspaceFolder.uri.fsPath;
-    const { sessions } = await this.folder.daemon.call<{ sessions: SessionInfo[] }>(
-      'session/list',
-      { cwd },
-    );
+    const { sessions } = await this.folder.daemon.request('session/list', { cwd });
     this.infos = sessions.slice(0, LISTED);
     return this.infos;
   }
@@ -97,7 +81,7 @@ export class Sessions {
     this.models.set(id, model);
     const cwd = this.folder.workspaceFolder.uri.fsPath;
     try {
-      await this.folder.daemon.call('session/load', { sessionId: id, cwd, mcpServers: [] });
+      await this.folder.daemon.request('session/load', { sessionId: id, cwd, mcpServers: [] });
     } catch (error) {
       // Open in another process: it can be looked at, not spoken to.
       this.take(id, { type: 'readOnly', reason: (error as Error).message });
@@ -108,7 +92,7 @@ export class Sessions {
 
   async create(): Promise<SessionModel> {
     const cwd = this.folder.workspaceFolder.uri.fsPath;
-    const { sessionId } = await this.folder.daemon.call<{ sessionId: string }>('session/new', {
+    const { sessionId } = await this.folder.daemon.request('session/new', {
       cwd,
       mcpServers: [],
     });
@@ -121,10 +105,10 @@ export class Sessions {
   async prompt(id: string, text: string): Promise<void> {
     this.take(id, { type: 'prompted', text });
     try {
-      const { stopReason } = await this.folder.daemon.call<{ stopReason: string }>(
-        'session/prompt',
-        { sessionId: id, prompt: [{ type: 'text', text }] },
-      );
+      const { stopReason } = await this.folder.daemon.request('session/prompt', {
+        sessionId: id,
+        prompt: [{ type: 'text', text }],
+      });
       this.take(id, { type: 'answered', stopReason, error: undefined });
     } catch (error) {
       this.take(id, { type: 'answered', stopReason: undefined, error: (error as Error).message });
@@ -144,9 +128,9 @@ export class Sessions {
 
   private async trace(id: string): Promise<void> {
     const result = await this.folder.daemon
-      .call<TraceResult>('session/trace', { sessionId: id })
+      .request('session/trace', { sessionId: id })
       .catch(() => undefined);
-    if (result) this.take(id, { type: 'trace', events: result.events, tasks: result.tasks });
+    if (result) this.take(id, { type: 'trace', ...result });
   }
 
   private ask(

@@ -145,7 +145,7 @@ export function sessionTimeline(events: TraceEvent[], tasks: TraceTask[]): Timel
           at,
           event.error ? 'failed' : 'succeeded',
           [event.error, usage(event), event.stopReason?.replaceAll('_', ' ')].filter(
-            (text) => text !== undefined,
+            (text) => typeof text === 'string',
           ),
         );
         break;
@@ -360,10 +360,12 @@ function lookOf(task: { state: string; exit?: { code: number | null } }): Look {
   }
 }
 
-function usage(event: { inputTokens?: number; outputTokens?: number; costUsd?: number }) {
-  if (event.inputTokens === undefined && event.outputTokens === undefined) return undefined;
-  const cost = event.costUsd === undefined ? '' : `, $${event.costUsd.toFixed(4)}`;
-  return `${event.inputTokens ?? 0} tokens in, ${event.outputTokens ?? 0} out${cost}`;
+type CallEnded = Extract<TraceEvent, { type: 'call_ended' }>;
+
+function usage({ inputTokens, outputTokens, costUsd }: CallEnded): string | undefined {
+  if (typeof inputTokens !== 'number' && typeof outputTokens !== 'number') return undefined;
+  const cost = typeof costUsd === 'number' ? `, $${costUsd.toFixed(4)}` : '';
+  return `${inputTokens ?? 0} tokens in, ${outputTokens ?? 0} out${cost}`;
 }
 
 function finish(lanes: Lane[], links: Link[], omitted: number): Timeline {
