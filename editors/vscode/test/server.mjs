@@ -25,10 +25,11 @@ const SETTINGS = {
 };
 
 /**
- * Starts it; `flags` go to code-server, `vsix` is installed first, `settings` are the user's.
+ * Starts it; `flags` go to code-server, `vsix` is installed first, `settings` are the user's,
+ * `files` are the workspace's, `model` names a script among them.
  * `dispose` ends it with all that it started.
  */
-export async function startServer(flags = [], { env = {}, vsix, settings = {}, files = {} } = {}) {
+export async function startServer(flags = [], { model, vsix, settings = {}, files = {} } = {}) {
   const root = await mkdtemp(join(tmpdir(), 'meanwhile-vscode-'));
   const workspace = join(root, 'project');
   const state = join(root, 'state');
@@ -45,7 +46,10 @@ export async function startServer(flags = [], { env = {}, vsix, settings = {}, f
       ...process.env,
       MEANWHILE_STATE_DIR: state,
       MEANWHILE_TEST_RESULTS: join(root, 'results'),
-      ...env,
+      // Never the model of whoever runs the tests.
+      MEANWHILE_MODEL: `script/${join(root, model ?? 'no-script.toml')}`,
+      ANTHROPIC_API_KEY: undefined,
+      OPENAI_API_KEY: undefined,
     },
   });
   const port = await new Promise((done, fail) => {

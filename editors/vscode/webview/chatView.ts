@@ -4,6 +4,7 @@
 import MarkdownIt from 'markdown-it';
 import type { AgentState, FromWebview } from '../src/panel/messages';
 import type { Entry, Permission, SessionModel } from '../src/panel/session';
+import { blockText, type ToolContent } from '../src/protocol/session';
 import { codicon, h, iconButton } from './dom';
 
 /** No HTML of a model's is ever markup. */
@@ -163,6 +164,7 @@ export class ChatView {
         h('strong', {}, title),
       ),
       input !== '' && input !== title && h('pre', {}, input),
+      ...reasons(toolCall.content).map((reason) => h('div', { class: 'reason' }, reason)),
       h(
         'div',
         { class: 'options' },
@@ -373,6 +375,13 @@ function rendered(text: string): HTMLElement {
   const element = h('div', { class: 'text markdown' });
   element.innerHTML = markdown.render(text);
   return element;
+}
+
+/** Why it is asked, in the daemon's words. */
+function reasons(content: ToolContent[] | undefined): string[] {
+  return (content ?? []).flatMap((part) =>
+    part.type === 'content' ? [blockText(part.content)] : [],
+  );
 }
 
 function inputOf(input: unknown): string {

@@ -47,7 +47,7 @@ const REDRAW_AFTER_MS = 50;
 /** Of a long list, which VS Code takes longer to lay out than tasks take to come. */
 const REDRAW_CROWD_AFTER_MS = 400;
 /** A longer command would push what it does out of a narrow side bar; the tooltip has it whole. */
-const LABEL_CHARS = 36;
+const LABEL_CHARS = 28;
 /** How much of the output a tooltip shows. */
 const TOOLTIP_BYTES = 2_048;
 

@@ -1,7 +1,9 @@
 // A person at a window of VS Code: Chromium on the server's page, and the few things one does there.
 import { chromium } from 'playwright-core';
 
-const TIMEOUT_MS = 15_000;
+const TIMEOUT_MS = 20_000;
+/** A window of a machine with much else to do. */
+const START_TIMEOUT_MS = 90_000;
 
 export async function launch() {
   return chromium.launch({
@@ -30,13 +32,15 @@ export class Window {
     const page = await context.newPage();
     page.setDefaultTimeout(TIMEOUT_MS);
     const window = new Window(page, server);
-    await page.goto(`http://127.0.0.1:${server.port}/?folder=${server.workspace}`);
+    await page.goto(`http://127.0.0.1:${server.port}/?folder=${server.workspace}`, {
+      timeout: START_TIMEOUT_MS,
+    });
     await window.ready();
     return window;
   }
 
   async ready() {
-    await this.status().waitFor();
+    await this.status().waitFor({ timeout: START_TIMEOUT_MS });
   }
 
   async reload() {
@@ -55,10 +59,15 @@ export class Window {
     const input = this.page.locator('.quick-input-widget input[type=text]');
     await input.waitFor();
     await input.fill(`>${title}`);
+    // The palette orders by use and likeness; only the one of exactly this name is meant.
+    const name = title.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
     await this.page
-      .locator('.quick-input-list .monaco-list-row.focused', { hasText: title.replace('...', '') })
-      .waitFor();
-    await this.page.keyboard.press('Enter');
+      .locator('.quick-input-list .monaco-list-row')
+      .filter({
+        has: this.page.locator('.monaco-icon-label', { hasText: new RegExp(`^${name}$`) }),
+      })
+      .first()
+      .click();
   }
 
   /** Runs a shell command in the background, by hand. */
@@ -99,7 +108,7 @@ export class Window {
 
   /** The text of the terminal that is shown. */
   terminal(text) {
-    return this.page.locator('.terminal-wrapper.active .xterm-rows', { hasText: text });
+    return this.page.locator('.terminal-wrapper.active .xterm-rows:visible', { hasText: text });
   }
 
   /** The page inside our panel. */

@@ -1,5 +1,5 @@
-// Tests in the page of a real VS Code, with the package installed as a person would.
-//   usage: node test/page/index.mjs X.vsix [PATTERN]
+// Background tasks in the page of a real VS Code, with the package installed as a person would.
+//   usage: node test/page/tasks.mjs X.vsix [PATTERN]
 // Prints a line a test and `N passed, N failed`.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
@@ -9,6 +9,7 @@ import { startServer } from '../server.mjs';
 import { launch, Window } from './browser.mjs';
 import { connect } from './client.mjs';
 import { daemons, running } from './processes.mjs';
+import { runner, until } from './runner.mjs';
 
 const [vsix = 'meanwhile-linux-x64.vsix', pattern = ''] = process.argv.slice(2);
 /** What a person feels as a hang; the machine that tests is slower than a person's. */
@@ -34,33 +35,8 @@ const cli = (...args) =>
 const browser = await launch();
 const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
 const window = await Window.open(context, server);
-let [passed, failed] = [0, 0];
-
-async function test(name, work) {
-  if (!new RegExp(pattern).test(name)) return;
-  const since = Date.now();
-  try {
-    await work();
-    passed++;
-    console.log(`ok ${name} (${Date.now() - since} ms)`);
-  } catch (error) {
-    failed++;
-    console.log(`not ok ${name} (${Date.now() - since} ms)\n${error.stack}`);
-    if (process.env.SHOTS) {
-      const shot = join(process.env.SHOTS, `${name.replaceAll(/\W+/g, '-')}.png`);
-      await window.page.screenshot({ path: shot }).catch(() => undefined);
-    }
-    await window.page.keyboard.press('Escape').catch(() => undefined);
-  }
-}
-
-async function until(condition, what, ms = 10_000) {
-  const end = Date.now() + ms;
-  while (!(await condition())) {
-    if (Date.now() > end) throw new Error(`not within ${ms} ms: ${what}`);
-    await new Promise((done) => setTimeout(done, 25));
-  }
-}
+const { test: run, end } = runner(pattern);
+const test = (name, work) => run(window, name, work);
 
 const clear = async () => {
   await window.command('Notifications: Clear All Notifications');
@@ -100,7 +76,7 @@ await test('output comes live, and input goes in', async () => {
     'read name; echo "hello, $name"; sleep 0.2; echo "and $(tput cols 2>/dev/null || echo bye)"',
   );
   await window.row('read name').click();
-  await window.page.locator('.terminal-wrapper.active .xterm').click();
+  await window.page.locator('.terminal-wrapper.active .xterm:visible').click();
   await window.page.keyboard.type('world');
   await window.page.keyboard.press('Enter');
   await window.terminal('hello, world').waitFor();
@@ -221,7 +197,7 @@ await test('the panel draws a lane for each task, and is rebuilt after it was hi
   assert.ok(lanes === 1 || !/sleep 407/.test(focused ?? ''), 'the first thing has the focus');
   await window.page.keyboard.press('End');
   await window.page.keyboard.press('Enter');
-  await window.page.locator('.terminal-wrapper.active').waitFor();
+  await window.page.locator('.terminal-wrapper.active:visible').waitFor();
   await window.command('Meanwhile: Focus on Meanwhile View');
   await bar.waitFor();
   assert.equal(await window.panel().locator('.label').count(), lanes);
@@ -280,5 +256,4 @@ await test('nothing is left when the editor is killed, but the tasks', async () 
 await browser.close();
 if (existsSync(server.state)) cli('stop', '--all');
 await server.dispose();
-console.log(`${passed} passed, ${failed} failed`);
-process.exit(failed === 0 ? 0 : 1);
+end();
