@@ -1,7 +1,7 @@
 // The agent in the page of a real VS Code, on a scripted model.
 //   usage: node test/page/agent.mjs X.vsix [PATTERN]
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { startServer } from '../server.mjs';
 import { launch, Window } from './browser.mjs';
@@ -20,7 +20,7 @@ think = "A build takes long."
 text = "I start **the build** in the background."
 [[turn.call]]
 tool = "background_run"
-input = { command = "echo compiling; while [ ! -e go ]; do sleep 0.1; done; echo finished; exit 3" }
+input = { command = "touch began; echo compiling; while [ ! -e go ]; do sleep 0.1; done; echo finished; exit 3" }
 
 [[turn]]
 text = "It runs; you hear of its end."
@@ -60,7 +60,11 @@ await test('a prompt, a question of permission, a task in the background', async
   await panel().locator('textarea:enabled').waitFor();
   await say('Build it, please');
   await panel().locator('.entry.user', { hasText: 'Build it, please' }).waitFor();
-  await panel().locator('.ask button[data-kind=allow_once]').click();
+  const ask = panel().locator('.ask');
+  await ask.waitFor();
+  assert.match(await ask.innerText(), /The agent asks for permission: .*touch began/s);
+  assert.ok(!existsSync(join(server.workspace, 'began')), 'nothing is done before the answer');
+  await ask.locator('button[data-kind=allow_once]').click();
   await said('It runs; you hear of its end.').waitFor();
   assert.equal(await panel().locator('.ask').count(), 0);
   assert.equal(await panel().locator('.agent-text strong', { hasText: 'the build' }).count(), 1);
@@ -106,6 +110,7 @@ await test('the output of the agent\u2019s task opens from the conversation', as
 await test('a turn can be cancelled', async () => {
   await panel().locator('textarea:enabled').waitFor();
   await say('And now wait');
+  await panel().locator('.state', { hasText: 'Working' }).waitFor();
   await panel().locator('button[title^="Cancel the turn"]:visible').click();
   await panel().locator('.entry.turn-mark', { hasText: 'Cancelled' }).waitFor();
 });

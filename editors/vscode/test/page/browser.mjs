@@ -102,6 +102,21 @@ export class Window {
     await this.row(text).locator(`.action-label[aria-label^="${action}"]`).click();
   }
 
+  /** Opens the output of a line; once more if the list was drawn anew under the pointer. */
+  async output(text, says) {
+    for (let times = 0; times < 3; times++) {
+      await this.row(text).click();
+      const seen = await this.terminal(says)
+        .waitFor({ timeout: 8_000 })
+        .then(
+          () => true,
+          () => false,
+        );
+      if (seen) return;
+    }
+    await this.terminal(says).waitFor();
+  }
+
   toast(text) {
     return this.page.locator('.notification-toast', { hasText: text }).first();
   }

@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { availableParallelism, loadavg } from 'node:os';
 import { join, resolve } from 'node:path';
 import { startServer } from '../server.mjs';
 import { launch, Window } from './browser.mjs';
@@ -12,8 +13,8 @@ import { daemons, running } from './processes.mjs';
 import { runner, until } from './runner.mjs';
 
 const [vsix = 'meanwhile-linux-x64.vsix', pattern = ''] = process.argv.slice(2);
-/** What a person feels as a hang; the machine that tests is slower than a person's. */
-const FELT_MS = 1_000;
+/** What a person feels as a hang, on a machine that may have much else to do. */
+const feltMs = () => 800 * Math.max(1, loadavg()[0] / availableParallelism());
 
 const server = await startServer([], {
   vsix: resolve(vsix),
@@ -142,8 +143,7 @@ await test('after a reload of the window the task goes on and the list is back',
     running(server, 'sleep\u0000403').map((one) => one.pid),
     [pid],
   );
-  await window.row('still here').click();
-  await window.terminal('still here').waitFor();
+  await window.output('still here', 'still here');
   await window.act('still here', 'Stop');
   await until(() => running(server, 'sleep\u0000403').length === 0, 'it is stopped');
 });
@@ -209,19 +209,22 @@ await test('five hundred tasks in the list, without lag', async () => {
   await window.showTasks();
   const env = { ...process.env, MEANWHILE_STATE_DIR: server.state };
   const client = await connect(program, server.workspace, env).start();
-  const longest = await window.longestFrame(async () => {
+  const coming = await window.longestFrame(async () => {
     await Promise.all(
       Array.from({ length: 500 }, () => client.call('task/spawn', { command: ['sleep', '408'] })),
     );
     await until(async () => /500/.test(await window.status().innerText()), 'all run', 30_000);
+  });
+  client.end();
+  assert.ok(coming < feltMs(), `while they came a frame took ${Math.round(coming)} ms`);
+  const longest = await window.longestFrame(async () => {
     await window.row('sleep 408').click();
     for (const key of ['End', 'Home', 'PageDown', 'PageDown', 'End']) {
       await window.page.keyboard.press(key);
     }
     await window.row('sleep 408').waitFor();
   });
-  assert.ok(longest < FELT_MS, `a frame took ${Math.round(longest)} ms`);
-  client.end();
+  assert.ok(longest < feltMs(), `a frame took ${Math.round(longest)} ms`);
   cli('stop', '--all');
   await until(async () => !/\d{2,}/.test(await window.status().innerText()), 'none runs', 30_000);
   await window.command('Meanwhile: Clear Finished');
@@ -230,16 +233,15 @@ await test('five hundred tasks in the list, without lag', async () => {
 
 await test('a hundred megabytes of output open at their end, without a freeze', async () => {
   await window.showTasks();
-  await window.run(`yes ${'z'.repeat(99)} | head -c 100000000; echo THE-END # big`);
+  await window.run(`: big; yes ${'z'.repeat(99)} | head -c 100000000; echo THE-END`);
   await window.tree().locator('.monaco-list-row', { hasText: /big/ }).waitFor();
-  await window.toast('# big').waitFor();
+  await window.toast(': big').waitFor();
   const since = Date.now();
   const longest = await window.longestFrame(async () => {
-    await window.row('# big').click();
-    await window.terminal('THE-END').waitFor();
+    await window.output(': big', 'THE-END');
   });
   assert.ok(Date.now() - since < 10_000);
-  assert.ok(longest < FELT_MS, `a frame took ${Math.round(longest)} ms`);
+  assert.ok(longest < feltMs(), `a frame took ${Math.round(longest)} ms`);
 });
 
 await test('nothing is left when the editor is killed, but the tasks', async () => {
