@@ -35,6 +35,7 @@ execFileSync(
     'linux-x64',
     '--allow-missing-repository',
     '--skip-license',
+    '--no-rewrite-relative-links',
     '--out',
     out,
   ],

@@ -104,7 +104,6 @@ for (const look of ['light', 'dark']) {
   await window.run('cargo bench');
   await window.run('python3 -m http.server 0');
   await window.command('Meanwhile: Focus on Meanwhile View');
-  await window.command('View: Toggle Maximized Panel').catch(() => undefined);
   const panel = window.panel();
   await panel.locator('textarea:enabled').fill('Build a release and run the tests');
   await panel.locator('textarea').press('Enter');
@@ -125,7 +124,6 @@ for (const look of ['light', 'dark']) {
     console.log(file, png.length);
   };
   await shoot('agent');
-  await window.command('View: Toggle Maximized Panel').catch(() => undefined);
   await window.run('./build --release');
   await window.output('./build', 'Compiling');
   await page.waitForTimeout(1_500);

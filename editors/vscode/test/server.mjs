@@ -6,7 +6,8 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const here = dirname(fileURLToPath(import.meta.url));
-const START_TIMEOUT_MS = 60_000;
+const START_TIMEOUT_MS = 90_000;
+const program = join(here, '../bin/meanwhile');
 
 /** A window without anything that moves by itself. */
 const SETTINGS = {
@@ -66,6 +67,16 @@ export async function startServer(flags = [], { model, vsix, settings = {}, file
     if (Date.now() > end) throw new Error('the server does not answer');
     await new Promise((done) => setTimeout(done, 100));
   }
+  const signal = (name) => {
+    try {
+      process.kill(-child.pid, name);
+    } catch {
+      // It is gone already.
+    }
+  };
+  // Ended from outside, the tests leave nothing either.
+  process.on('exit', () => signal('SIGKILL'));
+  for (const name of ['SIGTERM', 'SIGINT', 'SIGHUP']) process.on(name, () => process.exit(1));
   const exited = new Promise((done) => child.once('exit', done));
   return {
     port,
@@ -74,16 +85,15 @@ export async function startServer(flags = [], { model, vsix, settings = {}, file
     state,
     results: join(root, 'results'),
     pid: child.pid,
-    kill(signal) {
-      try {
-        process.kill(-child.pid, signal);
-      } catch {
-        // It is gone already.
-      }
+    kill(name) {
+      signal(name);
       return exited;
     },
     async dispose() {
       await this.kill('SIGTERM');
+      // Tasks outlive every editor, as they should; those of a test have no one to come back to.
+      const env = { ...process.env, MEANWHILE_STATE_DIR: state };
+      execFileSync(program, ['stop', '--all'], { cwd: workspace, env, stdio: 'ignore' });
       await rm(root, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
     },
   };

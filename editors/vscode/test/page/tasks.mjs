@@ -3,7 +3,6 @@
 // Prints a line a test and `N passed, N failed`.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { availableParallelism, loadavg } from 'node:os';
 import { join, resolve } from 'node:path';
 import { startServer } from '../server.mjs';
@@ -256,6 +255,5 @@ await test('nothing is left when the editor is killed, but the tasks', async () 
 });
 
 await browser.close();
-if (existsSync(server.state)) cli('stop', '--all');
 await server.dispose();
 end();
