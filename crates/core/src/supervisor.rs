@@ -9,6 +9,7 @@ mod outputs;
 mod queued;
 mod recovery;
 mod spawns;
+mod upkeep;
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
@@ -54,14 +55,6 @@ const PICTURE_ROUND: Duration = Duration::from_millis(20);
 const STOP_PATIENCE: Duration = Duration::from_secs(8);
 /// Between two attempts to give an order to a shim that is only starting.
 const ORDER_ROUND: Duration = Duration::from_millis(10);
-/// How soon after an end retention and quota are looked at again.
-const UPKEEP_DELAY: Duration = Duration::from_secs(1);
-/// Time after which they are looked at again in any case.
-const UPKEEP: Duration = Duration::from_secs(600);
-
-/// Ends after which the ledger's log is written back, once nobody waits: some 4 MiB of it. The first
-/// commit afterwards begins the log anew and waits for the disk, so not after each.
-const WRITE_BACK_ENDS: u32 = 128;
 /// How long after its start a daemon has done what it does only once.
 const SETTLED: Duration = Duration::from_millis(500);
 
@@ -345,29 +338,7 @@ impl Supervisor {
             let query = self.store.read(move |ledger| ledger.undelivered(&workspace));
             self.picture = Some(Box::pin(query));
         }
-        let ends = std::mem::take(&mut self.ends);
-        if ends > 0 {
-            self.unwritten += ends;
-            self.upkeep_at = self.upkeep_at.min(now + UPKEEP_DELAY);
-        }
-        if self.role == Role::Daemon && self.upkeep.is_none() && now >= self.upkeep_at {
-            let age = self.settings.keep_for / 4;
-            self.upkeep_at = now + age.clamp(UPKEEP_DELAY, UPKEEP);
-            if std::mem::take(&mut self.holds_start) {
-                crate::memory::let_go_of_code();
-            }
-            let write_back = self.unwritten >= WRITE_BACK_ENDS;
-            if write_back {
-                self.unwritten = 0;
-            }
-            self.upkeep = Some(Box::pin(crate::upkeep::keep_up(
-                self.home.clone(),
-                self.store.clone(),
-                self.workspace.clone(),
-                self.settings.clone(),
-                write_back,
-            )));
-        }
+        self.look_at_store(now);
     }
 
     fn next_timer(&self) -> Instant {
@@ -387,7 +358,7 @@ impl Supervisor {
         });
         let insert = self.insert_at.filter(|_| self.write.is_none());
         let times = [picture, write, insert, upkeep, sweep, self.refill_at].into_iter().chain(live);
-        times.flatten().min().unwrap_or_else(|| Instant::now() + UPKEEP)
+        times.flatten().min().unwrap_or_else(|| now + upkeep::ROUND)
     }
 
     fn command(&mut self, command: Command) {

@@ -196,6 +196,20 @@ mod tests {
     }
 
     #[test]
+    fn the_examples_of_the_documentation_can_be_used() {
+        let page = include_str!("../../../docs/settings.md");
+        let examples: Vec<_> = page
+            .split("```toml\n")
+            .skip(1)
+            .filter_map(|rest| rest.split_once("```").map(|(example, _)| example))
+            .collect();
+        assert_eq!(examples.len(), 2, "the page was read");
+        for example in examples {
+            assert!(parse(Path::new("/c"), example).is_ok(), "{example}");
+        }
+    }
+
+    #[test]
     fn what_is_not_toml_names_its_line() {
         let error = parse(Path::new("/c"), "[store]\nsync = = true\n").expect_err("not TOML");
         assert!(error.to_string().starts_with("/c:2: "), "{error}");

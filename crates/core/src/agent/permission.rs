@@ -124,7 +124,6 @@ impl Rules {
         for access in &intent.access {
             match access {
                 Access::Command { line, cwd } => {
-                    found.push(files::judge(&self.rules, &places, "", Files::Read, cwd));
                     found.extend(Lines::new(&self.rules, &places, cwd).line(line));
                 }
                 Access::Read(path) => {

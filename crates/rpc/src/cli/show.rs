@@ -130,6 +130,8 @@ pub(crate) const INTERRUPTED: u8 = 130;
 
 #[cfg(test)]
 mod tests {
+    use meanwhile_core::task::Actor;
+
     use super::*;
 
     #[test]

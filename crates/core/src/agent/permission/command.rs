@@ -44,12 +44,21 @@ impl<'a> Lines<'a> {
     /// Judges a line and all it runs: one standing for each thing it does.
     pub(super) fn line(&mut self, line: &str) -> Vec<Standing> {
         let script = shell::parse(line);
+        if self.from.is_none() && self.depth == 0 {
+            let why = "cannot tell in which directory it runs".to_owned();
+            return vec![Standing::Unruled { why, always: None }];
+        }
         let moves = |it: &Simple| it.words.first().is_some_and(|it| it.text() == "cd");
         if script.repeats && script.commands.iter().any(moves) {
             // Each time round it is somewhere else.
             self.from = None;
         }
         let mut found = Vec::new();
+        if self.depth == 0 {
+            let judge =
+                |path: &PathBuf| files::judge(self.rules, self.places, "", Files::Read, path);
+            found.extend(self.from.iter().flatten().map(judge));
+        }
         for simple in &script.commands {
             found.extend(self.simple(simple));
         }

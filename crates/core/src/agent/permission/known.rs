@@ -311,6 +311,8 @@ fn arguments(args: &[Word], options: &Options, operands: &Operands) -> Option<Ve
                     args.next();
                 }
             }
+        } else if matches!(options, Options::Only { .. }) && arg.may_be_option() {
+            return None;
         } else {
             rest.push(arg.clone());
         }
@@ -348,8 +350,7 @@ fn sed(args: &[Word]) -> Option<Vec<Word>> {
     };
     let script = script.literal()?;
     let harmless = quiet.literal()? == "-n" && script.split(';').all(prints);
-    let file = |it: &Word| !it.is_dynamic() && !it.text().starts_with('-');
-    (harmless && files.iter().all(file)).then(|| files.to_vec())
+    (harmless && !files.iter().any(Word::may_be_option)).then(|| files.to_vec())
 }
 
 /// `find`, without what runs, writes or removes.
@@ -411,9 +412,9 @@ pub(super) fn find(args: &[Word]) -> Option<Vec<Word>> {
                     return None;
                 }
             }
-        } else if in_roots {
+        } else if in_roots && !arg.may_be_option() {
             roots.push(arg.clone());
-        } else if arg.is_glob() {
+        } else if in_roots || arg.is_glob() {
             // The names of files in its place may be predicates.
             return None;
         }

@@ -348,8 +348,9 @@ impl Parser<'_> {
             .commands
             .push(Simple { assignments: vec![(name, Word::unknown())], ..Simple::default() });
         self.skip_lines()?;
-        let begin = self.at;
-        if self.peek().is_some_and(|c| c == 'i') && self.word()?.bare().as_deref() == Some("in") {
+        // Looked at rather than read, so that nothing is read twice, and twice again within.
+        let ends = matches!(self.peek_at(2), None | Some(' ' | '\t' | '\n' | ';'));
+        if ends && self.take("in") {
             loop {
                 self.skip_blanks()?;
                 match self.peek() {
@@ -360,7 +361,6 @@ impl Parser<'_> {
                 }
             }
         }
-        self.at = begin;
         Ok(())
     }
 

@@ -293,5 +293,5 @@ pub(super) fn is_harmless(name: &str, value: Option<&str>) -> bool {
 /// Whether a variable of a line's own is set, which no program looks at.
 pub(super) fn is_local(name: &str) -> bool {
     let local = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-    name.chars().all(local) && !name.ends_with("_proxy")
+    name.chars().all(local) && !name.ends_with("_proxy") && !name.starts_with("npm_")
 }

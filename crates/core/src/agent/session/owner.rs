@@ -134,7 +134,7 @@ impl Owner {
         if work.resumed {
             inbox.during(work.begin_again(replay)).await;
         }
-        while let Some(job) = inbox.next(&work).await {
+        while let Some(job) = inbox.next(&mut work).await {
             inbox.cancel.send_replace(false);
             match job {
                 Job::Prompt(text, done) => {
@@ -195,7 +195,7 @@ impl Inbox {
     }
 
     /// What is to be done next; `None` to close.
-    async fn next(&mut self, work: &Work) -> Option<Job> {
+    async fn next(&mut self, work: &mut Work) -> Option<Job> {
         let mut wake_at = None;
         loop {
             if self.is_closing() {
@@ -255,7 +255,7 @@ impl Inbox {
         }
     }
 
-    async fn tell_blocked(&mut self, work: &Work, left: Duration) {
+    async fn tell_blocked(&mut self, work: &mut Work, left: Duration) {
         if std::mem::replace(&mut self.wakes.told, true) {
             return;
         }
@@ -266,6 +266,11 @@ impl Inbox {
             self.wakes.limit
         );
         work.out.send(Update::Notice(text)).await;
+        work.notice(format!(
+            "Results of background tasks may start {} turns an hour (`wakes_per_hour`), and that was \
+             reached: what came since waited for this turn. No human input in this message.",
+            self.wakes.limit
+        ));
     }
 }
 

@@ -116,7 +116,10 @@ fn what_another_process_is_handing_out_is_left_to_it_while_it_lives() {
     end(&mut ledger, 1, TALK);
     let here = Path::new(HERE);
     let how = Drain::Auto { holder: "other" };
-    assert_eq!(ledger.drain(here, TALK, 10, how, &|_| true).expect("drained").notifications.len(), 1);
+    assert_eq!(
+        ledger.drain(here, TALK, 10, how, &|_| true).expect("drained").notifications.len(),
+        1
+    );
     let addition = Addition { drain: 10, only_with_news: true, ..add(&[]) };
     assert_eq!(ledger.append(&addition, &|_| true, told(1)).expect("asked"), None);
     let news = ledger.append(&addition, &|_| false, told(1)).expect("asked").expect("news");
@@ -205,7 +208,8 @@ fn a_removed_task_of_a_session_keeps_its_journey_and_no_other_does() {
     ledger.ack(here, "q", 9).expect("acked");
     assert_eq!(journeys(&ledger), [(id(1), Some(1), true), (id(3), None, false)]);
     assert_eq!(ledger.task(here, id(1)).expect("read"), None);
-    let ids: Vec<TaskId> = ledger.tasks(here, None, 9).expect("read").iter().map(|t| t.id).collect();
+    let ids: Vec<TaskId> =
+        ledger.tasks(here, None, 9).expect("read").iter().map(|t| t.id).collect();
     assert_eq!(ids, [id(3)]);
     // A suspended daemon that reports it again changes nothing.
     let again = ledger.finish(&[finish_of(new_task(1, TALK), Outcome::Exited)]).expect("finished");

@@ -194,6 +194,8 @@ fn what_is_not_understood_is_said_to_be_so() {
     }
     let deep = format!("{}a{}", "$(".repeat(5_000), ")".repeat(5_000));
     assert!(parse(&deep).hidden.is_some());
+    let deep = format!("{}a{}", "for x\n i$(".repeat(30), ")".repeat(30));
+    assert_eq!(parse(&deep).commands.len(), 61, "read once, not a billion times");
     let deep = format!("{}a{}", "( ".repeat(5_000), ")".repeat(5_000));
     assert!(parse(&deep).hidden.is_some());
 }

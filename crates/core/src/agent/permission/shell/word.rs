@@ -96,6 +96,13 @@ impl Word {
         has('*') || has('?') || (has('[') && has(']'))
     }
 
+    /// It may come to be an option: a file may be called `-x`.
+    pub(crate) fn may_be_option(&self) -> bool {
+        self.is_dynamic()
+            || self.chars.first().is_some_and(|(c, _)| *c == '-')
+            || (self.is_glob() && matches!(self.chars.first(), Some(('*' | '?' | '[', false))))
+    }
+
     /// It begins with the home directory.
     pub(crate) fn starts_with_tilde(&self) -> bool {
         self.chars.first() == Some(&('~', false))

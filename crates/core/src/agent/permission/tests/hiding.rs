@@ -2,9 +2,12 @@
 //! unasked are run by the shells there are.
 
 use std::fmt::Write as _;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
@@ -69,9 +72,8 @@ impl Trap {
     fn run(&self, line: &str) {
         for shell in SHELLS {
             let [program, args @ ..] = shell else { continue };
-            let limit = ["5", program];
             let ran = Command::new("timeout")
-                .args(limit)
+                .args(["1", program])
                 .args(args)
                 .arg(line)
                 .current_dir(&self.scene.workspace)
@@ -81,9 +83,14 @@ impl Trap {
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())
-                .status();
+                .process_group(0)
+                .spawn();
+            let mut ran = ran.expect("`timeout` is part of every system the tests run on");
+            let group = Pid::from_raw(i32::try_from(ran.id()).expect("a process id is one"));
             // A shell that is not there runs nothing; `sh` is.
-            assert!(ran.is_ok(), "`timeout` is part of every system the tests run on");
+            ran.wait().expect("it is our child");
+            // What it left in the background.
+            let _ = killpg(group, Signal::SIGKILL);
         }
     }
 }

@@ -112,6 +112,22 @@ fn deny_wins_over_ask_and_ask_over_allow() {
 }
 
 #[test]
+fn where_a_command_runs_counts() {
+    let (scene, mut table) = (Scene::new(), Table::default());
+    for (rules, cwd, expected) in [
+        (&["allow bash make"][..], "src", "allow"),
+        (&["allow bash make"], "../other", "ask"),
+        (&["allow bash make", "allow read ../other"], "../other", "allow"),
+        (&["allow bash"], "../other", "allow"),
+        (&["allow bash", "deny read ../other"], "../other", "deny"),
+        (&["allow bash", "deny read ../other"], "out", "deny"),
+    ] {
+        let verdict = scene.line_in(rules, "make", cwd);
+        table.row(effect(&verdict), expected, format!("{cwd} with {rules:?}"));
+    }
+}
+
+#[test]
 fn a_rule_for_a_tool_is_for_that_tool() {
     let (scene, mut table) = (Scene::new(), Table::default());
     let file = || scene.workspace.join("src/main.rs");
