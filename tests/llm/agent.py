@@ -119,7 +119,8 @@ class Lab:
             return [text("One is left.")], "end_turn"
 
         thinking = {"type": "thinking", "thinking": "Long.", "signature": "c2ln"}
-        start = [call(f"toolu_{n}", "background_run", {"command": self.command(name, n)}) for n, name in ((1, "a"), (2, "b"))]
+        first_two = {"toolu_1": self.command("a", 1), "toolu_2": self.command("b", 2)}
+        start = [call(id, "background_run", {"command": line}) for id, line in first_two.items()]
         return [
             ([thinking, text("I start both."), *start], "tool_use"),
             second,
@@ -239,7 +240,9 @@ def main():
                     problems += judged(lab, recorder, judge[vendor], route)
                 print(f"{vendor}, {hold.__name__}: {len(recorder.requests)} requests, {'; '.join(problems) or 'clean'}")
                 if problems:
-                    print(run.stdout, run.stderr, *(json.dumps(it[2]["messages"], indent=1)[-6000:] for it in recorder.requests[-1:]))
+                    print(run.stdout, run.stderr)
+                    for _, _, body in recorder.requests[-1:]:
+                        print(json.dumps(body["messages"], indent=1)[-6000:])
                 for task in lab.tasks.values():
                     lab.meanwhile("stop", task)
                 wrong += len(problems)

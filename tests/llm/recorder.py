@@ -56,6 +56,13 @@ def openai(blocks, stop):
     return "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n"
 
 
+# What is begun in the place of an answer that has to be asked for; its command must never run.
+HALF_CALL = {"type": "tool_use", "id": "toolu_half", "name": "bash", "input": {"command": "echo half >> ran"}}
+HALF = [{"type": "text", "text": "Half an answer."}, HALF_CALL], "tool_use"
+OVERLOADED = b'{"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}'
+AFTER_HALF = {"cut": b"", "error": b"event: error\ndata: " + OVERLOADED + b"\n\n", "garbage": b"data: <html>\n\n"}
+
+
 class Recorder:
     """Answers the n-th question with the n-th answer; `requests` holds (path, headers, body).
 
@@ -84,18 +91,18 @@ class Recorder:
                 # What is cut is never an answer: nothing may follow from it.
                 if callable(answer) and fault is None:
                     answer = answer(body)
-                blocks, stop = ([{"type": "text", "text": "half an answer"}], "end_turn") if callable(answer) else answer
+                blocks, stop = HALF if callable(answer) else answer
                 write = anthropic if self.path.endswith("/messages") else openai
                 data = write(blocks, stop).encode()
                 if fault is None:
                     recorder.answered += 1
                     return self.send(data, len(data))
-                events = data.split(b"\n\n")
-                half = b"".join(event + b"\n\n" for event in events[: max(len(events) * 2 // 3, 2)])
-                overloaded = b'{"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}'
-                after = {"cut": b"", "error": b"event: error\ndata: " + overloaded + b"\n\n", "garbage": b"data: <html>\n\n"}
+                # All that was said and called, and not a word that this was all.
+                ends = 3 if write is anthropic else 4
+                half = b"".join(event + b"\n\n" for event in data.split(b"\n\n")[:-ends])
+                half += AFTER_HALF[fault]
                 # One byte more is promised than ever comes.
-                self.send(half + after[fault], len(half + after[fault]) + 1)
+                self.send(half, len(half) + 1)
                 self.close_connection = True
 
             def refuse(self, status):
