@@ -1,10 +1,12 @@
-//! The agent: how a language model is talked to.
+//! The agent: a conversation with a language model that runs commands.
 //!
-//! Owns the words of a conversation ([`message`]), the wire formats of the model providers
-//! ([`provider`]), when a failed call is made again ([`retry`]), which model is meant
-//! ([`config`]) and what a call cost ([`usage`]). Knows nothing of background tasks and nothing of
-//! the store: a history is handed in, a turn is handed back, and who keeps them is the caller's
-//! business. That is why every wire rule can be tested on recorded bytes alone.
+//! The lower half knows nothing of background tasks and nothing of the store, so that every wire rule
+//! can be tested on recorded bytes alone: the words of a conversation ([`message`]), the wire formats
+//! of the model providers ([`provider`]), when a failed call is made again ([`retry`]), which model is
+//! meant ([`config`]) and what a call cost ([`usage`]). The upper half stands on
+//! [`Background`](crate::Background): what a model can do ([`tools`]) and may do ([`permission`]), how
+//! results are told to it ([`notice`]), the loop that owns the history ([`session`]) and the facts it
+//! leaves ([`trace`]).
 //!
 //! This is the one part of the crate that knows JSON: a model's answer is JSON that has to be sent
 //! back as it came.

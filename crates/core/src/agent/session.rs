@@ -10,8 +10,6 @@ mod owner;
 mod prompt;
 mod resume;
 mod step;
-#[cfg(test)]
-mod tests;
 mod turn;
 mod work;
 

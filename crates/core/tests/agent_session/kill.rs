@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use meanwhile_core::Background;
 use meanwhile_core::agent::provider::Scripted;
 use meanwhile_core::agent::retry::Patience;
-use meanwhile_core::agent::session::{Options, Session, Settings, TurnEnd, Updates};
+use meanwhile_core::agent::session::{Options, Session, Settings, TurnEnd, Update, Updates};
 use meanwhile_core::agent::{Message, Provider, pairing};
 use meanwhile_core::background::{self, Role};
 use meanwhile_core::ledger::Ledger;
@@ -22,8 +22,10 @@ use super::lab::anything;
 const DIR: &str = "MEANWHILE_TEST_KILL_DIR";
 /// Deaths of a session.
 const DEATHS: u64 = 200;
-/// The longest life of a child that is killed.
-const LIFE: Duration = Duration::from_millis(120);
+/// The longest life of a child that is killed, from its start or from when it works.
+const LIFE: Duration = Duration::from_millis(80);
+/// The file that says that it works: a command of its runs.
+const WORKS: &str = "works";
 
 /// A model that goes on for as long as the commands say so, with results on every way: in the
 /// foreground, in the background at once, in the background later.
@@ -39,7 +41,7 @@ tool = 'background_run'
 input = { command = 'cat mode' }
 [[turn.call]]
 tool = 'bash'
-input = { command = 'cat mode' }
+input = { command = 'sleep 0.02; cat mode' }
 [[turn.call]]
 tool = 'background_run'
 input = { command = 'sleep 0.03; cat mode' }
@@ -82,9 +84,14 @@ async fn work(dir: &Path) {
             made
         }
     };
+    let works = dir.join(WORKS);
     let reader = tokio::spawn(async move {
         let mut updates: Updates = updates;
-        while updates.next().await.is_some() {}
+        while let Some(update) = updates.next().await {
+            if let Update::ToolTask { .. } = update {
+                std::fs::write(&works, "").unwrap();
+            }
+        }
     });
     let end = session.prompt("RUN".to_owned()).await.unwrap();
     assert_eq!(end, TurnEnd::EndTurn);
@@ -112,6 +119,15 @@ fn child(dir: &Path) -> Child {
         .unwrap()
 }
 
+/// Returns once the child works.
+fn began(dir: &Path) {
+    let until = Instant::now() + Duration::from_secs(60);
+    while !dir.join(WORKS).exists() {
+        assert!(Instant::now() < until, "it should have begun");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// The transcript as it stands, if there is one.
 fn transcript(dir: &Path) -> Vec<String> {
     let Ok(id) = std::fs::read_to_string(dir.join("session")) else { return Vec::new() };
@@ -133,7 +149,12 @@ fn a_killed_agent_loses_nothing_and_repeats_nothing() {
     for death in 0..DEATHS {
         random =
             random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let _ = std::fs::remove_file(dir.join(WORKS));
         let mut child = child(dir);
+        // One time anywhere, the next time while it works.
+        if death % 2 == 1 {
+            began(dir);
+        }
         std::thread::sleep(LIFE.mul_f64((random >> 40) as f64 / f64::from(1 << 24)));
         if let Some(status) = child.try_wait().unwrap() {
             let errors = std::fs::read_to_string(dir.join("errors")).unwrap();
@@ -177,7 +198,7 @@ fn a_killed_agent_loses_nothing_and_repeats_nothing() {
     let id = std::fs::read_to_string(dir.join("session")).unwrap();
     let ledger = Ledger::open(&dir.join("state"), false).unwrap();
     let tasks = ledger.tasks(dir, None, 100_000).unwrap();
-    assert!(tasks.len() > 50, "{} tasks: it hardly did anything", tasks.len());
+    assert!(tasks.len() as u64 >= DEATHS / 2, "{} tasks: it hardly did anything", tasks.len());
     for task in tasks {
         assert_eq!(task.queue, id);
         let delivered = task.delivered.as_ref().unwrap_or_else(|| panic!("not told: {task:?}"));

@@ -38,7 +38,7 @@ pub fn alone<T>(work: impl FnOnce() -> T) -> T {
 pub fn lab(test: impl AsyncFnOnce(&Lab)) {
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let dir = tempfile::tempdir().unwrap();
-    let workspace = dir.path().canonicalize().unwrap().join("work");
+    let workspace = dir.path().canonicalize().unwrap().join("project");
     std::fs::create_dir(&workspace).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {

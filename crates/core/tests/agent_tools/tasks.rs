@@ -100,7 +100,6 @@ fn a_check_waits_as_long_as_it_is_told() {
         assert_eq!(outcome.seen, [(id, DeliveredBy::Wait)]);
         // Without an id: until any of them ends.
         let (one, _two) = (lab.start("sleep 0.1").await, lab.start("sleep 60").await);
-        lab.background.mark_delivered(id, DeliveredBy::Wait, None).await.unwrap();
         let list = lab.run("check_background", json!({ "wait_seconds": 60 })).await;
         assert!(list.content.contains(&format!("{one} exited 0")), "{list:?}");
         assert_eq!(list.seen, [], "a list shows no result");
@@ -123,6 +122,25 @@ fn a_wait_is_over_when_there_is_news() {
         let told = lab.ok("check_background", with(slow, json!({ "wait_seconds": 50 }))).await;
         let news = "\nsomething else has happened; the next message tells you";
         assert!(told.contains("unchanged, running") && told.ends_with(news), "{told}");
+    });
+}
+
+#[test]
+fn what_was_shown_is_no_news() {
+    lab(async |lab| {
+        let slow = lab.start("sleep 60").await;
+        // Shown by another call of the same answer: still in the queue, until that is stored.
+        let outcome = lab.run("bash", json!({ "command": "true" })).await;
+        let other = lab.start("true").await;
+        lab.end(other).await;
+        seen_one(&lab.run("task_output", task(other)).await);
+        assert_eq!(lab.queued().await, [seen_one(&outcome), other]);
+        for input in [with(slow, json!({ "wait_seconds": 0.3 })), json!({ "wait_seconds": 0.3 })] {
+            let start = Instant::now();
+            let told = lab.ok("check_background", input).await;
+            assert!(start.elapsed() >= Duration::from_millis(300), "{:?}", start.elapsed());
+            assert!(!told.contains("something else"), "{told}");
+        }
     });
 }
 

@@ -51,6 +51,7 @@ pub(crate) async fn run(session: &mut Session, args: args::Chat) -> Result<u8, F
         paint(chat.colour, style::DIM, format_args!("session {}", drive.session.id()))
     ));
     drive.replay(|update| chat.said_before(update)).await;
+    chat.flush();
     let (running, _) = drive.session.unfinished().await.map_err(agent::refused)?;
     chat.status.tasks = running;
     chat.draw();
@@ -166,6 +167,9 @@ impl Chat {
     }
 
     fn draw(&mut self) {
+        if !self.screen.is_interactive() {
+            return;
+        }
         let width = self.screen.width();
         let line = self.status.line(Timestamp::now(), self.flow.rest(), width, self.colour);
         self.screen.status(line);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anstyle::Style;
 use meanwhile_core::task::{Cause, End, Exit, Outcome, State, Task, Timestamp};
 
-pub(crate) use meanwhile_core::words::{actor, exit, one_line, thousands};
+pub(crate) use meanwhile_core::words::{actor, exit, one_line, seconds, thousands};
 
 use super::out::style;
 
@@ -130,6 +130,8 @@ pub(crate) const INTERRUPTED: u8 = 130;
 
 #[cfg(test)]
 mod tests {
+    use meanwhile_core::task::Actor;
+
     use super::*;
 
     #[test]

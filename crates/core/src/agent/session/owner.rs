@@ -134,7 +134,7 @@ impl Owner {
         if work.resumed {
             inbox.during(work.begin_again(replay)).await;
         }
-        while let Some(job) = inbox.next(&work).await {
+        while let Some(job) = inbox.next(&mut work).await {
             inbox.cancel.send_replace(false);
             match job {
                 Job::Prompt(text, done) => {
@@ -195,7 +195,7 @@ impl Inbox {
     }
 
     /// What is to be done next; `None` to close.
-    async fn next(&mut self, work: &Work) -> Option<Job> {
+    async fn next(&mut self, work: &mut Work) -> Option<Job> {
         let mut wake_at = None;
         loop {
             if self.is_closing() {
@@ -241,12 +241,14 @@ impl Inbox {
         if ready || self.idle.is_empty() {
             return;
         }
-        if self.wake == Wake::On && self.look && self.wakes.blocked(Instant::now()).is_none() {
-            // The supervisor's word comes a moment after the ledger's.
+        if self.wake == Wake::On && self.wakes.blocked(Instant::now()).is_none() {
+            // The supervisor's word comes a moment after the ledger's. Where both say the same, no
+            // more is to come: a turn has looked for these results and could not take them.
             let (workspace, queue) = (self.background.workspace().to_owned(), self.id.0.clone());
             let waiting =
                 self.background.store().read(move |l| l.waiting(&workspace, &queue)).await;
-            if waiting.is_ok_and(|waiting| waiting > 0) {
+            let said = *self.queued.borrow();
+            if waiting.is_ok_and(|waiting| waiting > 0 && (self.look || waiting != said)) {
                 return;
             }
         }
@@ -255,7 +257,7 @@ impl Inbox {
         }
     }
 
-    async fn tell_blocked(&mut self, work: &Work, left: Duration) {
+    async fn tell_blocked(&mut self, work: &mut Work, left: Duration) {
         if std::mem::replace(&mut self.wakes.told, true) {
             return;
         }
@@ -266,6 +268,11 @@ impl Inbox {
             self.wakes.limit
         );
         work.out.send(Update::Notice(text)).await;
+        work.notice(format!(
+            "Results of background tasks may start {} turns an hour (`wakes_per_hour`), and that was \
+             reached: what came since waited for this turn. No human input in this message.",
+            self.wakes.limit
+        ));
     }
 }
 

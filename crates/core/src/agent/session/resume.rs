@@ -10,28 +10,49 @@ use super::turn::ended;
 use super::work::{Begun, Replay, Work};
 use super::{Error, SessionId, Update};
 use crate::agent::message::{Message, ToolCall, ToolResult};
-use crate::agent::tools::Kind;
+use crate::agent::tools::{Kind, PlanEntry};
 use crate::agent::trace::{Event, Fact, Origin};
 use crate::agent::usage::Cost;
 use crate::background::Background;
 use crate::ledger::{Claim, SessionRow};
 use crate::task::Timestamp;
 
+/// How often a claim looks again at a holder whose process is gone.
+const CLAIM_ROUND: Duration = Duration::from_millis(10);
+/// How long it looks.
+const CLAIM_PATIENCE: u32 = 200;
+
 /// Takes hold of a session.
+///
+/// A process that was killed while it started another one seems to live until that one has closed
+/// its copy of the bell; and where pids are another container's, a pid that is gone says nothing. So
+/// neither alone is believed at once.
 pub(super) async fn claim(background: &Background, id: &str) -> Result<SessionId, Error> {
-    let (workspace, name) = (background.workspace().to_owned(), id.to_owned());
-    let (holder, alive) = (background.holder().to_owned(), background.liveness());
-    let claim = background.store().write(move |ledger| {
-        ledger.claim_session(&workspace, &name, (&holder, std::process::id()), &alive)
-    });
-    match claim.await? {
-        Claim::Taken(SessionRow { id, .. }) => Ok(SessionId(id)),
-        Claim::Unknown => Err(Error::Unknown(id.to_owned())),
-        Claim::Held { pid } => {
+    let mut patience = CLAIM_PATIENCE;
+    loop {
+        let (workspace, name) = (background.workspace().to_owned(), id.to_owned());
+        let (holder, alive) = (background.holder().to_owned(), background.liveness());
+        let claim = background.store().write(move |ledger| {
+            ledger.claim_session(&workspace, &name, (&holder, std::process::id()), &alive)
+        });
+        let pid = match claim.await? {
+            Claim::Taken(SessionRow { id, .. }) => return Ok(SessionId(id)),
+            Claim::Unknown => return Err(Error::Unknown(id.to_owned())),
+            Claim::Held { pid } => pid,
+        };
+        if patience == 0 || is_there(pid) {
             let holder = format!(", pid {pid}");
-            Err(Error::Busy { id: SessionId(id.to_owned()), holder })
+            return Err(Error::Busy { id: SessionId(id.to_owned()), holder });
         }
+        patience -= 1;
+        tokio::time::sleep(CLAIM_ROUND).await;
     }
+}
+
+/// Whether a process of this number exists.
+fn is_there(pid: u32) -> bool {
+    let Ok(pid @ 1..) = i32::try_from(pid) else { return true };
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None) != Err(nix::errno::Errno::ESRCH)
 }
 
 /// Reads a session that we hold, and finds out what is to be repaired.
@@ -268,22 +289,31 @@ impl Work {
                     self.out.send(Update::Text(text)).await;
                 }
                 for call in answer.calls() {
-                    let (title, kind, locations) = match self.toolbox.read(&call) {
-                        Ok(intent) => {
-                            let locations = super::calls::locations(&intent);
-                            (intent.title, intent.kind, locations)
-                        }
-                        Err(_) => (call.name.clone(), Kind::Execute, Vec::new()),
-                    };
-                    let input = call.input.to_raw();
-                    let (id, name) = (call.id, call.name);
-                    let shown = Update::ToolCall { id, name, title, kind, input, locations };
-                    self.out.send(shown).await;
+                    let plan = self.replay_call(call).await;
+                    if let Some(plan) = plan {
+                        self.out.send(Update::Plan(plan)).await;
+                    }
                 }
                 return;
             }
         };
         self.out.send(update).await;
+    }
+
+    /// Shows a call; returns the plan that it made, if it made one.
+    async fn replay_call(&self, call: ToolCall) -> Option<Vec<PlanEntry>> {
+        let read = self.toolbox.read(&call);
+        let (title, kind, locations) = match &read {
+            Ok(intent) => (intent.title.clone(), intent.kind, super::calls::locations(intent)),
+            Err(_) => (call.name.clone(), Kind::Execute, Vec::new()),
+        };
+        let input = call.input.to_raw();
+        let (id, name) = (call.id, call.name);
+        self.out.send(Update::ToolCall { id, name, title, kind, input, locations }).await;
+        // A plan changes nothing but what is shown, so that it can be made again.
+        let intent = read.ok().filter(|intent| intent.tool == "update_plan")?;
+        let (progress, _) = tokio::sync::mpsc::unbounded_channel();
+        self.toolbox.run(intent, String::new(), progress).await.plan
     }
 
     /// Tells the model, with the first turn after a load, what was cut off and which tasks run.

@@ -1,6 +1,6 @@
 //! `check_background`, `stop_background`, `write_background`: looking at tasks and steering them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::{Outcome, Toolbox, ports};
 use crate::background::{Ack, Filter, Mode, Stop, Which};
 use crate::error::Error;
 use crate::limits;
-use crate::task::{Actor, Cause, DeliveredBy, State, Task, TaskId};
+use crate::task::{Actor, Cause, DeliveredBy, NotificationKind, State, Task, TaskId};
 
 /// Tasks in a list that run, and that ended.
 const LISTED: (usize, usize) = (40, 10);
@@ -32,6 +32,8 @@ pub(super) struct Views(Mutex<Shown>);
 #[derive(Debug, Default)]
 struct Shown {
     tasks: HashMap<TaskId, View>,
+    /// Tasks of this session whose end a result has stated.
+    ended: HashSet<TaskId>,
     list: Option<Vec<(TaskId, View)>>,
 }
 
@@ -122,6 +124,7 @@ impl Toolbox {
     pub(super) fn saw(&self, task: &Task, by: DeliveredBy, outcome: &mut Outcome) {
         // The ledger has the end: until then the task is running, whoever asks.
         if task.end().is_some() && task.queue == self.queue {
+            self.views.with(|shown| shown.ended.insert(task.id));
             outcome.seen.push((task.id, by));
         }
     }
@@ -170,28 +173,34 @@ impl Toolbox {
     /// call, and a server that says it is ready is worth more than the rest of a wait.
     async fn wait(&self, which: Which, mode: Mode, patience: Duration) -> Result<Over, Error> {
         let mut queued = self.background.queued(self.queue.clone()).await?;
-        let mut least = *queued.borrow_and_update();
-        // The count may be late; what is in the queue now, the ledger knows.
-        let waiting = self.background.drain(self.queue.clone(), 1, Ack::Manual).await?;
-        if !waiting.notifications.is_empty() {
-            return Ok(Over::News);
-        }
         let news = async {
-            while queued.changed().await.is_ok() {
-                let now = *queued.borrow_and_update();
-                if now > least {
-                    return;
+            // The count may be late, and says nothing of what it counts: the ledger does.
+            while !self.has_news().await? {
+                if queued.changed().await.is_err() {
+                    // Closed; the wait says so.
+                    std::future::pending::<()>().await;
                 }
-                least = now;
             }
-            // Closed: the wait will say so.
-            std::future::pending().await
+            Ok(Over::News)
         };
         tokio::select! {
             biased;
             waited = self.background.wait(which, mode, patience) => waited.map(|_| Over::Waited),
-            () = news => Ok(Over::News),
+            news = news => news,
         }
+    }
+
+    /// Whether something waits in the session's queue that the model does not know. An end that a call
+    /// of the same answer has shown stays there until the results are stored.
+    async fn has_news(&self) -> Result<bool, Error> {
+        let queue = self.queue.clone();
+        let waiting = self.background.drain(queue, limits::DRAIN_MAX, Ack::Manual).await?;
+        Ok(self.views.with(|shown| {
+            waiting.notifications.iter().any(|notification| {
+                notification.kind != NotificationKind::Exited
+                    || !shown.ended.contains(&notification.task.id)
+            })
+        }))
     }
 
     /// A task and its output since the model last saw it.
@@ -215,9 +224,11 @@ impl Toolbox {
     /// `check_background` without an id.
     pub(super) async fn check_all(&self, wait: Duration) -> Result<Outcome, String> {
         if !wait.is_zero() {
-            let which = Which::Queue(self.queue.clone());
-            let waited = self.wait(which, Mode::Any, wait).await;
-            waited.map_err(|error| self.said(error))?;
+            let running = self.background.running_in(self.queue.clone()).await;
+            let running = running.map_err(|error| self.said(error))?;
+            // With none there is nothing to wait for, and the wait is over at once.
+            let which = Which::Ids(running.iter().map(|task| task.id).collect());
+            self.wait(which, Mode::Any, wait).await.map_err(|error| self.said(error))?;
         }
         let filter = Filter { state: None, limit: Some(limits::LIST_LIMIT) };
         let tasks = self.background.list(filter).await.map_err(|error| self.said(error))?;

@@ -7,13 +7,14 @@
 use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc as std_mpsc};
 
 use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
 use rustyline::Helper;
 use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;
-use rustyline::highlight::Highlighter;
+use rustyline::highlight::{CmdKind, Highlighter};
 use rustyline::hint::Hinter;
 use rustyline::history::FileHistory;
 use rustyline::validate::Validator;
@@ -86,7 +87,7 @@ impl Editor {
             .build();
         let mut editor =
             rustyline::Editor::<Moving, FileHistory>::with_config(config).map_err(broken)?;
-        editor.set_helper(Some(Moving { status: status.clone() }));
+        editor.set_helper(Some(Moving { status: status.clone(), ..Moving::default() }));
         // There is none the first time.
         let _ = editor.load_history(&history);
         let printer = editor.create_external_printer().map_err(broken)?;
@@ -150,7 +151,10 @@ fn read(
                 let _ = editor.append_history(history);
                 Line::Text(text)
             }
-            Err(ReadlineError::Interrupted) => Line::Interrupted,
+            Err(ReadlineError::Interrupted) => {
+                editor.helper().into_iter().for_each(Moving::wipe);
+                Line::Interrupted
+            }
             Err(ReadlineError::Signal(_)) => continue,
             Err(_) => Line::End,
         };
@@ -179,11 +183,13 @@ impl Screen {
         self.out(format!("{text}\n"));
     }
 
+    /// Whether a person looks.
+    pub(super) fn is_interactive(&self) -> bool {
+        self.interactive
+    }
+
     /// Changes the moving line. Its width is to be the screen's.
     pub(super) fn status(&self, line: String) {
-        if !self.interactive {
-            return;
-        }
         {
             let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
             if *status == line {
@@ -237,8 +243,25 @@ impl Prompt for TwoRows {
     }
 }
 
+#[derive(Default)]
 struct Moving {
     status: Arc<Mutex<String>>,
+    /// The line was accepted: it is drawn for the last time, without the moving line.
+    accepted: AtomicBool,
+    /// Columns of what is typed.
+    typed: AtomicUsize,
+}
+
+impl Moving {
+    /// Takes the moving line away above a line that was interrupted, which is not drawn again.
+    fn wipe(&self) {
+        let typed = self.typed.load(Ordering::Relaxed) + console::measure_text_width(SIGN);
+        let up = 2 + typed / (columns() + 1);
+        let text = format!("\x1b[{up}A\r\x1b[2K\x1b[{up}B");
+        // Around the lock of standard output, which the other thread holds. A screen that is gone is
+        // noticed where lines are read.
+        let _ = nix::unistd::write(std::io::stdout(), text.as_bytes());
+    }
 }
 
 impl Helper for Moving {}
@@ -259,7 +282,17 @@ impl Highlighter for Moving {
         _prompt: &'p str,
         _default: bool,
     ) -> Cow<'b, str> {
+        if self.accepted.load(Ordering::Relaxed) {
+            return Cow::Owned(format!("\n{SIGN}"));
+        }
         let status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         Cow::Owned(format!("{}\n{SIGN}", status.trim_end()))
+    }
+
+    fn highlight_char(&self, line: &str, _pos: usize, kind: CmdKind) -> bool {
+        self.typed.store(console::measure_text_width(line), Ordering::Relaxed);
+        self.accepted.store(kind == CmdKind::ForcedRefresh, Ordering::Relaxed);
+        // Only a line that is drawn anew with each key is drawn anew at its end.
+        true
     }
 }
