@@ -46,7 +46,7 @@ function M.clear(workspace)
   end
   workspace:remove(ids, function(err, removed)
     if err then
-      return not err.told and tell.fault(err.message)
+      return tell.failure(err)
     end
     tell.info(("forgot %d finished task%s"):format(removed, removed == 1 and "" or "s"))
   end)
@@ -75,26 +75,26 @@ end
 ---@param fn fun(task: meanwhile.Task)
 function M.choose(workspace, word, opts, fn)
   local function pick()
+    ---@type meanwhile.Task[]
     local fitting = vim.tbl_filter(function(task)
       return (not opts.running or not format.ended(task))
         and (not word or vim.startswith(task.id, word) or task.label == word)
     end, workspace:sorted())
+    local first = fitting[1]
     if word then
-      if #fitting == 0 then
+      if not first then
         return tell.warn(("no %stask `%s`"):format(opts.running and "running " or "", word))
-      elseif #fitting == 1 then
-        return fn(fitting[1])
-      elseif fitting[1].label == word then
+      elseif #fitting == 1 or first.label == word then
         -- Of those with one label the newest is meant.
-        return fn(fitting[1])
+        return fn(first)
       end
     elseif opts.latest and workspace.latest and workspace.tasks[workspace.latest] then
       return fn(workspace.tasks[workspace.latest])
     end
-    if #fitting == 0 then
+    if not first then
       return tell.info(opts.running and "nothing runs" or "no tasks yet")
     elseif #fitting == 1 or opts.latest then
-      return fn(fitting[1])
+      return fn(first)
     end
     vim.ui.select(fitting, { prompt = opts.prompt, format_item = M.describe }, function(task)
       if task then
@@ -107,7 +107,7 @@ function M.choose(workspace, word, opts, fn)
   end
   workspace:refresh(function(err)
     if err then
-      return not err.told and tell.fault(err.message)
+      return tell.failure(err)
     end
     pick()
   end)

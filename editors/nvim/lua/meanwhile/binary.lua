@@ -27,7 +27,7 @@ end
 ---@return string? why not, and what mends it
 function M.find(configured)
   if configured then
-    local path = vim.fn.expand(configured)
+    local path = vim.fn.expand(configured) --[[@as string]]
     if executable(path) then
       return { path = vim.fn.exepath(path), source = "vim.g.meanwhile.binary" }
     end

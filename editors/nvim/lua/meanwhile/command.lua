@@ -20,12 +20,7 @@ local M = {}
 ---@field complete? fun(lead: string, rest: string): string[]
 ---@field range? boolean
 
----@param err? meanwhile.Error
-local function failed(err)
-  if err and not err.told then
-    tell.fault(err.message)
-  end
-end
+local failed = tell.failure
 
 --- The name of the file for `%` where it stands as a word, with the usual modifiers. `date +%s` and
 --- `printf '%s'` stay what they are, and `\%` is `%`.
@@ -33,7 +28,7 @@ end
 ---@return string
 function M.expand(command)
   local function replace(before, what, modifiers)
-    local name = vim.fn.expand(what .. modifiers)
+    local name = vim.fn.expand(what .. modifiers) --[[@as string]]
     if name == "" then
       return before .. what .. modifiers
     end
@@ -79,16 +74,17 @@ end
 ---@return integer?
 function M.milliseconds(text)
   if text:match("^%d+$") then
-    return tonumber(text) * 1000
+    return math.floor(tonumber(text) * 1000)
   end
   local units = { ms = 1, s = 1000, m = 60000, h = 3600000, d = 86400000 }
-  local sum, rest = 0, text
-  while rest ~= "" do
+  local sum = 0
+  local rest = text ---@type string?
+  while rest and rest ~= "" do
     local number, unit, after = rest:match("^(%d+)(%a+)(.*)$")
     if not number or not units[unit] then
       return nil
     end
-    sum, rest = sum + tonumber(number) * units[unit], after
+    sum, rest = sum + math.floor(tonumber(number) * units[unit]), after
   end
   return sum > 0 and sum or nil
 end
@@ -100,24 +96,25 @@ local switches = { "++label=", "++cwd=", "++deadline=", "++queue=", "++pty", "++
 ---@return table? opts
 ---@return string command_or_problem
 function M.parse_run(rest)
+  ---@type table<string, any>
   local opts = {}
   while true do
     local word, after = rest:match("^(%+%+%S+)%s*(.*)$")
-    if not word then
+    if not word or not after then
       return opts, rest
     end
     local name, value = word:match("^%+%+(%a+)=(.+)$")
     if word == "++pty" or word == "++open" then
       opts[word:sub(3)] = true
-    elseif name == "deadline" then
+    elseif name == "deadline" and value then
       opts.deadline = M.milliseconds(value)
       if not opts.deadline then
         return nil, ("`%s` is no time, expected one such as 90s or 1h30m"):format(value)
       end
     elseif name == "label" or name == "queue" then
       opts[name] = value
-    elseif name == "cwd" then
-      opts.cwd = vim.fn.expand(value)
+    elseif name == "cwd" and value then
+      opts.cwd = vim.fn.expand(value) --[[@as string]]
     else
       return nil,
         ("`%s` is no option of run, expected one of %s"):format(word, table.concat(switches, " "))
@@ -293,7 +290,7 @@ M.subcommands = {
       local workspace = spaces.get()
       local function stop(task)
         workspace:stop(task.id, nil, function(err, now)
-          if err then
+          if err or not now then
             return failed(err)
           end
           tell.info(("%s %s"):format(format.name(now), format.ending(now)))
@@ -304,7 +301,10 @@ M.subcommands = {
           return not format.ended(task)
         end, workspace:sorted())
         vim.tbl_map(stop, running)
-        return #running == 0 and tell.info("nothing runs")
+        if #running == 0 then
+          tell.info("nothing runs")
+        end
+        return
       end
       actions.choose(workspace, word(args.rest), { prompt = "Stop", running = true }, stop)
     end,
@@ -381,7 +381,7 @@ end
 function M.complete(lead, line, position)
   local typed = line:sub(1, position):match("Mea%a*!?%s+(.*)$") or ""
   local name, rest = typed:match("^(%S+)%s+(.*)$")
-  if not name then
+  if not name or not rest then
     local names = vim.tbl_filter(function(known)
       return vim.startswith(known, lead)
     end, vim.tbl_keys(M.subcommands))

@@ -26,7 +26,7 @@ local tell = require("meanwhile.tell")
 ---@field root string
 ---@field state meanwhile.ConnectionState
 ---@field problem? string why it failed
----@field binary? meanwhile.Binary
+---@field binary meanwhile.Binary since it was found
 ---@field client_id? integer
 ---@field capability? table
 ---@field restarts integer
@@ -136,6 +136,7 @@ function Connection:launch(generation)
     init_options = { queue = opts.queue, lingerMs = linger },
     handlers = handlers,
     cmd = function(dispatchers)
+      ---@type vim.lsp.rpc.Dispatchers
       local wrapped = vim.tbl_extend("force", dispatchers, {
         -- The death is ours to mend and to tell: the client hears of a quiet end.
         on_exit = function(code, signal)
@@ -246,11 +247,12 @@ function Connection:died(code, signal)
   self:become("waiting")
   self.restarts = self.restarts + 1
   local generation = self.generation
+  local pause = math.floor(50 * 2 ^ (#self.deaths - 1))
   vim.defer_fn(function()
     if generation == self.generation then
       self:start()
     end
-  end, 50 * 2 ^ (#self.deaths - 1))
+  end, pause)
 end
 
 ---@private
@@ -267,7 +269,7 @@ function Connection:send(request)
   local ok = client.rpc.request(request.method, request.params, function(err, result)
     if generation == self.generation and self.sent[request] then
       self.sent[request] = nil
-      request.done(err, result)
+      request.done(err --[[@as meanwhile.Error?]], result)
     end
   end)
   if not ok and self.sent[request] then

@@ -26,7 +26,7 @@ function M.duration(ms)
 end
 
 --- A number of bytes: `0 B`, `1.5 KiB`, `12 MiB`.
----@param count integer
+---@param count number
 ---@return string
 function M.bytes(count)
   if count < 1024 then
@@ -53,7 +53,7 @@ function M.time(text)
     return nil
   end
   -- Days since the epoch of a civil date (H. Hinnant, "chrono-compatible low-level date algorithms").
-  local y, m, d = tonumber(year), tonumber(month), tonumber(day)
+  local y, m, d = tonumber(year) or 0, tonumber(month) or 0, tonumber(day) or 0
   y = m <= 2 and y - 1 or y
   local era = math.floor(y / 400)
   local of_era = y - era * 400

@@ -7,7 +7,7 @@ local health = vim.health
 local function editor()
   health.start("meanwhile: Neovim")
   if vim.fn.has("nvim-0.11") == 1 then
-    health.ok(tostring(vim.version()))
+    health.ok(vim.split(vim.fn.execute("version"), "\n", { trimempty = true })[1] or "0.11")
   else
     health.error("Neovim 0.11 or newer is needed", "update Neovim")
   end
@@ -56,16 +56,15 @@ local function machine(found)
   end
   for line in vim.gsplit(out.stdout or "", "\n", { trimempty = true }) do
     local word, rest = line:match("^(%S+)%s+(.+)$")
-    if word == "ok" then
+    if word == "ok" and rest then
       health.ok((rest:gsub("%s%s+", ": ")))
     elseif word then
       (out.code == 0 and health.warn or health.error)(line)
     end
   end
   if out.code ~= 0 then
-    health.error(
-      vim.trim(out.stderr or "") ~= "" and vim.trim(out.stderr) or "something is missing"
-    )
+    local said = vim.trim(out.stderr or "")
+    health.error(said ~= "" and said or "something is missing")
   end
 end
 

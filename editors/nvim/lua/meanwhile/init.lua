@@ -125,7 +125,7 @@ function M.statusline(root)
   local format = require("meanwhile.format")
   local icons = require("meanwhile.config").get().icons
   local running = 0
-  local only
+  local only ---@type meanwhile.Task?
   for _, task in pairs(workspace.tasks) do
     if not format.ended(task) then
       running = running + 1
@@ -135,7 +135,8 @@ function M.statusline(root)
   local parts = {}
   if running > 0 then
     local text = ("%s %d"):format(format.icon("running", icons), running)
-    local percent = running == 1 and only.progress and only.progress.percent
+    local progress = running == 1 and only and only.progress or {}
+    local percent = progress.percent
     table.insert(parts, percent and ("%s %d%%%%"):format(text, percent) or text)
   end
   if workspace.seen_failures > 0 then

@@ -53,12 +53,13 @@ function M.of_trace(trace)
       chart.turns[#chart.turns].to = at
     elseif event.type == "resumed" then
       -- What ran when the daemon died did not end by itself.
-      for _, part in ipairs({ chart.turns, chart.calls }) do
-        local last = part[#part]
+      local function close(last)
         if last and not last.to then
           last.to = at
         end
       end
+      close(chart.turns[#chart.turns])
+      close(chart.calls[#chart.calls])
     elseif event.type == "call_started" then
       local call = { call = event.call, from = at, carried = {}, asked = {} }
       calls[event.call] = call
@@ -75,6 +76,7 @@ function M.of_trace(trace)
     local call = task.deliveredInCall and calls[task.deliveredInCall]
     local as_task = { state = task.state or "running", exit = task.exit, cause = task.cause }
     as_task.createdAt, as_task.endedAt = task.spawnedAt, task.endedAt
+    ---@cast as_task meanwhile.Task
     table.insert(chart.tasks, {
       id = task.taskId,
       name = format.one_line(task.command),

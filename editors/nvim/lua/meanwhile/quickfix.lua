@@ -65,7 +65,7 @@ end
 function M.fill(workspace, id, done)
   workspace:check(id, function(err, task)
     if err or not task then
-      return err and not err.told and tell.fault(err.message)
+      return tell.failure(err)
     end
     local efm = workspace.efm[id] or config.get().errorformat
     if not efm then
@@ -77,7 +77,7 @@ function M.fill(workspace, id, done)
       table.insert(parts, read.data)
     end, function(failure)
       if failure then
-        return not failure.told and tell.fault(failure.message)
+        return tell.failure(failure)
       end
       local valid = M.set(task, table.concat(parts), efm)
       if done then

@@ -59,6 +59,7 @@ local M = {}
 ---@field id string the session
 ---@field events meanwhile.TraceEvent[] ascending
 ---@field tasks table<string, meanwhile.TraceTask>
+---@field seen table<integer, true>
 local Trace = {}
 Trace.__index = Trace
 
@@ -183,6 +184,13 @@ function M.follow(workspace, id, changed)
   end
 end
 
+---@param err meanwhile.Error
+local function failed(err)
+  if not err.told then
+    tell.fault(M.explain(err))
+  end
+end
+
 ---@class meanwhile.SessionInfo
 ---@field sessionId string
 ---@field cwd string
@@ -233,8 +241,8 @@ end
 function M.choose(workspace, done)
   M.list(workspace, function(sessions, err)
     if err then
-      return not err.told and tell.fault(M.explain(err))
-    elseif #sessions == 0 then
+      return failed(err)
+    elseif not sessions or #sessions == 0 then
       return tell.info("no sessions yet: `:Meanwhile chat` starts one")
     end
     vim.ui.select(sessions, {
@@ -263,9 +271,9 @@ function M.resolve(workspace, word, done)
   end
   M.list(workspace, function(sessions, err)
     if err then
-      return not err.told and tell.fault(M.explain(err))
+      return failed(err)
     end
-    for _, session in ipairs(sessions) do
+    for _, session in ipairs(sessions or {}) do
       if vim.startswith(session.sessionId, word) then
         return done(session.sessionId)
       end

@@ -21,6 +21,14 @@ local function say(text, level)
   vim.notify(builtin and format.cut(text, room) or text, level, { title = "meanwhile" })
 end
 
+--- The error of a request, unless the person has been told of it already.
+---@param err? meanwhile.Error
+function M.failure(err)
+  if err and not err.told then
+    M.fault(err.message)
+  end
+end
+
 --- What could not be done, and what mends it. All of it, however long.
 ---@param text string
 function M.fault(text)

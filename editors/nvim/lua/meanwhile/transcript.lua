@@ -22,6 +22,7 @@ local diff = vim.text.diff or vim.diff
 ---@field task? string the task that runs its command
 ---@field background? boolean whether that went to the background
 ---@field call? integer the call a background message entered with
+---@field closed? boolean nothing is added to it
 ---@field diffs? string[][] lines of changes, unified
 ---@field entries? { content: string, status: string }[]
 ---@field lines? string[] as rendered last
@@ -168,7 +169,7 @@ function Transcript:apply(update)
   local kind = update.sessionUpdate
   local ours = vim.tbl_get(update, "_meta", "meanwhile") or {}
   if kind == "user_message_chunk" then
-    local item = "user"
+    local item = "user" ---@type meanwhile.ItemKind
     if ours.origin then
       item = ours.origin == "background" and "background" or "notice"
     end

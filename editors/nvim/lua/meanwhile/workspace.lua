@@ -40,13 +40,16 @@ local list_limit = 2000
 --- The directory that is the workspace now.
 ---@return string
 function M.root()
-  local root = config.get().root
-  if type(root) == "function" then
-    root = root()
+  local given = config.get().root
+  local chosen ---@type string?
+  if type(given) == "function" then
+    chosen = given()
+  else
+    chosen = given
   end
-  root = vim.fs.normalize(vim.fn.fnamemodify(root or vim.fn.getcwd(), ":p"))
+  local root = vim.fs.normalize(vim.fn.fnamemodify(chosen or vim.fn.getcwd(), ":p"))
   -- The daemon knows its workspace by its real path.
-  return (vim.uv.fs_realpath(root) or root):gsub("(.)/$", "%1")
+  return ((vim.uv.fs_realpath(root) or root):gsub("(.)/$", "%1"))
 end
 
 --- The workspace of a directory, by default the current one. Starts nothing.

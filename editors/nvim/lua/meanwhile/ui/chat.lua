@@ -370,8 +370,8 @@ local function make(workspace)
         -- What is asked about is on the screen before the question.
         draw.draw(self)
         vim.cmd.redraw()
-        if self:ready_to_ask() and params.sessionId == self.session then
-          permission.next(params.sessionId)
+        if self.session and self:ready_to_ask() and params.sessionId == self.session then
+          permission.next(self.session)
         else
           local question = permission.question(params)
           tell.warn("the agent asks for permission: " .. question .. " (:Meanwhile chat)")

@@ -100,7 +100,7 @@ function M.draw(chat)
   local icons = config.get().icons
   local items = chat.log.items
   local first = math.min(chat.log.dirty, #items + 1)
-  chat.log.dirty = math.huge
+  chat.log.dirty = #items + 1
   local row = 0
   for i = 1, first - 1 do
     row = row + (chat.counts[i] or 0)

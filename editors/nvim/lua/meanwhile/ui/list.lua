@@ -87,16 +87,24 @@ function M.progress(task, ascii)
   return vim.trim(("%s%s %s"):format(on:rep(full), off:rep(bar_width - full), message))
 end
 
+---@class meanwhile.ListOpts
+---@field now number
+---@field width integer
+---@field icons "unicode"|"ascii"
+---@field filter string
+---@field root string
+---@field state string
+
 --- The lines of the list. Pure.
 ---@param tasks meanwhile.Task[]
----@param opts { now: number, width: integer, icons: string, filter: string, root: string, state: string }
+---@param opts meanwhile.ListOpts
 ---@return string[] lines
 ---@return meanwhile.Span[] spans
 ---@return string[] rows the task of each line
 function M.lines(tasks, opts)
   local lines, spans, rows = {}, {}, {}
   local running, failed, shown = 0, 0, {}
-  local states, names = 8, 4
+  local states, names, labelled = 8, 4, false
   for _, task in ipairs(tasks) do
     if not format.ended(task) then
       running = running + 1
@@ -107,12 +115,10 @@ function M.lines(tasks, opts)
       table.insert(shown, task)
       states = math.max(states, #format.state(task))
       names = math.max(names, vim.fn.strdisplaywidth(M.label(task) or ""))
+      labelled = labelled or M.label(task) ~= nil
     end
   end
   names = math.min(names, 16)
-  local labelled = vim.iter(shown):any(function(task)
-    return M.label(task) ~= nil
-  end)
 
   local head = (" %s  %d running, %d failed, %d in all"):format(
     vim.fn.fnamemodify(opts.root, ":~"),
@@ -181,17 +187,20 @@ function List:draw()
   end
   -- What stands here has been seen.
   self.workspace.seen_failures = 0
-  local win = vim.fn.win_findbuf(self.buf)[1]
+  local win = assert(vim.fn.win_findbuf(self.buf)[1])
   local here = self:current_id(win)
   local info = vim.fn.getwininfo(win)[1]
-  local state = self.workspace.connection.state
+  local state = self.workspace.connection.state --[[@as string]]
+  if state == "ready" and not self.workspace.fetched then
+    state = "loading"
+  end
   local lines, spans, rows = M.lines(self.workspace:sorted(), {
     now = format.now(),
     width = info.width - info.textoff,
     icons = config.get().icons,
     filter = self.filter,
     root = self.workspace.root,
-    state = state == "ready" and not self.workspace.fetched and "loading" or state,
+    state = state,
   })
   view.render(self.buf, lines, spans)
   self.rows = rows
@@ -210,9 +219,10 @@ end
 --- Draws each second while something runs and somebody looks.
 ---@private
 function List:tick()
-  local runs = vim.iter(pairs(self.workspace.tasks)):any(function(_, task)
-    return not format.ended(task)
-  end)
+  local runs = false
+  for _, task in pairs(self.workspace.tasks) do
+    runs = runs or not format.ended(task)
+  end
   local wanted = runs and view.visible(self.buf)
   if wanted and not self.timer then
     self.timer = assert(vim.uv.new_timer())
@@ -246,7 +256,8 @@ end
 ---@return string?
 function List:current_id(win)
   win = win or vim.fn.win_findbuf(self.buf)[1]
-  return win and self.rows[vim.api.nvim_win_get_cursor(win)[1]]
+  local row = win and vim.api.nvim_win_get_cursor(win)[1]
+  return row and self.rows[row]
 end
 
 --- The tasks under the cursor, or those of the selected lines.
@@ -279,11 +290,7 @@ function List:each(fn)
   end
 end
 
-local function failed(err)
-  if err and not err.told then
-    tell.fault(err.message)
-  end
-end
+local failed = tell.failure
 
 --- Everything that is known of a task, in a small window.
 ---@param task meanwhile.Task

@@ -22,6 +22,9 @@ local M = {}
 ---@field reading boolean
 ---@field ended boolean whether the end has been written
 ---@field grown boolean whether more came while it was read
+---@field partial boolean whether the next piece begins in the middle of a line
+---@field open_line boolean whether the last line has no end yet
+---@field skipped boolean
 ---@field warned boolean
 ---@field offs fun()[]
 local Output = {}
@@ -73,6 +76,10 @@ end
 ---@private
 ---@param data string raw bytes
 function Output:append(data)
+  if self.partial and data ~= "" then
+    self.partial = false
+    data = data:sub((data:find("\n", 1, true) or 0) + 1)
+  end
   if data ~= "" then
     self.open_line = data:sub(-1) ~= "\n"
     self:write(returned(data))
@@ -107,7 +114,6 @@ function Output:catch_up()
     end
     if read.gap then
       local lost = format.bytes(read.gap.to - read.gap.from)
-      self:append("")
       self:write(note(("[%s were not kept]"):format(lost)))
     end
     self:append(bytes_of(read))
@@ -178,10 +184,11 @@ end
 function Output:begin(from)
   self.from, self.next, self.ended, self.open_line = from, from, false, false
   self.skipped = false
+  -- The first piece most likely begins in the middle of a line.
+  self.partial = from > 0
   if from > 0 then
     self:write(note(("[%s before this; o reads more of it]"):format(format.bytes(from))))
   end
-  -- The first piece may begin in the middle of a line.
   self:subscribe()
 end
 
@@ -287,9 +294,9 @@ function Output:map()
         if task then
           require("meanwhile.actions").restart(self.workspace, task, function(err)
             if err then
-              return not err.told and tell.fault(err.message)
+              return tell.failure(err)
             end
-            M.open(self.workspace, self.workspace.latest)
+            M.open(self.workspace, assert(self.workspace.latest))
           end)
         end
       end,

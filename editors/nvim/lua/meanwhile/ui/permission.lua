@@ -93,7 +93,7 @@ end
 ---@param arrived fun() told once it is in the list
 ---@return table response
 function M.request(params, arrived)
-  local co = coroutine.running()
+  local co = assert(coroutine.running(), "a request is answered in a coroutine")
   local ask = { params = params, done = false, shown = false }
   local early
   ask.answer = function(response)

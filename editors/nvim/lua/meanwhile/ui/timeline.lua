@@ -39,7 +39,7 @@ local function ahead()
   local now = os.time()
   local utc = os.date("!*t", now)
   utc.isdst = os.date("*t", now).isdst
-  return os.difftime(now, os.time(utc --[[@as osdateparam]]))
+  return os.difftime(now, os.time(utc --[[@as std.osdateparam]]))
 end
 
 ---@private
@@ -71,7 +71,8 @@ function Timeline:draw()
   if self.range then
     from, to = self.range.from, self.range.to
   end
-  local info = vim.fn.getwininfo(vim.fn.win_findbuf(self.buf)[1])[1]
+  local win = assert(vim.fn.win_findbuf(self.buf)[1])
+  local info = vim.fn.getwininfo(win)[1]
   local lines, spans, rows, layout = lanes.draw(chart, {
     width = info.width - info.textoff,
     from = from,
@@ -89,14 +90,13 @@ function Timeline:draw()
   end
   self.chart, self.rows, self.layout = chart, rows, layout
   self.shown = { from = from, to = to }
-  local win = vim.fn.win_findbuf(self.buf)[1]
   local cursor = vim.api.nvim_win_get_cursor(win)
   local column = vim.api.nvim_win_call(win, function()
     return vim.fn.virtcol(".")
   end)
   view.render(self.buf, lines, spans)
   -- A glyph is several bytes: the cursor keeps its place on the screen.
-  local line = math.min(cursor[1], #lines)
+  local line = math.min(cursor[1] or 1, #lines)
   local byte = vim.fn.virtcol2col(win, line, math.max(1, column))
   pcall(vim.api.nvim_win_set_cursor, win, { line, math.max(0, byte - 1) })
   self:tick()
@@ -407,11 +407,7 @@ function M.open(workspace, word)
   end
   local current = not word and require("meanwhile.ui.chat").current(workspace)
   show(workspace, current or nil)
-  workspace:refresh(function(err)
-    if err and not err.told then
-      tell.fault(err.message)
-    end
-  end)
+  workspace:refresh(tell.failure)
 end
 
 return M

@@ -186,7 +186,7 @@ function M.float(title, lines, spans)
     width = width,
     height = height,
     style = "minimal",
-    border = vim.o.winborder ~= "" and vim.o.winborder or "rounded",
+    border = vim.o.winborder == "" and "rounded" or nil,
     title = " " .. title .. " ",
   })
   vim.wo[win].wrap = true
