@@ -263,3 +263,17 @@ fn unrelated_processes_are_left_alone() {
     let id = id_of(&daemon.check(&two));
     stop_whole(&daemon, &id, json!({}), &pids[1..]);
 }
+
+/// The shim may not have read the word to go when the order to stop comes; and the id that a token
+/// reserved is not the one it waited under. The grace is longer than a test waits.
+#[test]
+fn a_stop_right_behind_a_spawn_is_obeyed() {
+    let lab = Lab::new();
+    let daemon = lab.daemon();
+    for n in 0..40 {
+        let spawn = json!({ "command": "sleep 600", "clientToken": format!("token {n}") });
+        let id = id_of(&daemon.spawn(spawn));
+        let stop = json!({ "id": id, "graceMs": 60_000 });
+        assert_eq!(daemon.call("task/stop", stop)["task"]["state"], "stopped");
+    }
+}

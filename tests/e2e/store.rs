@@ -107,3 +107,20 @@ fn a_store_taken_away_is_noticed_and_harms_no_task() {
     daemon.stop(&id);
     eventually("it to be gone", || gone(pid).then_some(()));
 }
+
+/// Nobody can know how it ends any more; that much is told, once, while the daemon runs.
+#[test]
+fn a_task_whose_files_were_taken_away_is_reported_lost() {
+    let lab = Lab::new();
+    let gate = lab.gate("gate");
+    let daemon = lab.daemon();
+    let id = daemon.sh("echo $$ > pid; read x < gate");
+    let leader = lab.pid_in("pid");
+    fs::remove_dir_all(lab.state().join("live").join(&id)).expect("the task's folder is there");
+    let task = daemon.exited(&id)["task"].clone();
+    assert_eq!((&task["state"], &task["cause"]["actor"]), (&json!("lost"), &json!("daemon")));
+    gate.open();
+    eventually("the command to end", || gone(leader).then_some(()));
+    assert_eq!(daemon.drain().len(), 1);
+    assert_eq!(daemon.drain().len(), 0);
+}

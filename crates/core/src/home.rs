@@ -5,6 +5,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,9 +16,13 @@ use meanwhile_shim::lock;
 use meanwhile_shim::output;
 use meanwhile_shim::record::{self, Record};
 use meanwhile_shim::spec::Spec;
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::sys::stat::Mode;
+use nix::unistd::linkat;
 
 use crate::error::Error;
+use crate::memory;
 use crate::task::TaskId;
 
 /// The shim, as `build.rs` made it.
@@ -79,7 +84,7 @@ impl Home {
             let mut file =
                 OpenOptions::new().write(true).create_new(true).mode(0o700).open(&new)?;
             file.write_all(SHIM)?;
-            let_go(SHIM);
+            memory::let_go(SHIM);
             drop(file);
             fs::rename(&new, &self.shim)
         })();
@@ -159,14 +164,26 @@ impl Home {
 
     /// What a task under way is.
     pub fn spec(&self, id: TaskId) -> io::Result<Spec> {
-        Spec::parse(&fs::read(self.live(id).join(layout::SPEC))?)
+        let spec = Spec::parse(&fs::read(self.live(id).join(layout::SPEC))?)?;
+        // The folder may have become another task's while the path was walked.
+        if spec.id == id.as_str() { Ok(spec) } else { Err(ErrorKind::NotFound.into()) }
     }
 
     /// The open record and log of a task, wherever it lies.
     pub fn record_file(&self, id: TaskId) -> io::Result<File> {
-        let live = self.live(id).join(layout::RECORD);
         // It may be settled between the two looks.
-        File::open(&live).or_else(|_| File::open(self.done(id))).or_else(|_| File::open(&live))
+        self.live_record(id)
+            .or_else(|_| File::open(self.done(id)))
+            .or_else(|_| self.live_record(id))
+    }
+
+    /// The record in the folder of a task under way. The folder may be given to another task while
+    /// the path is walked, but never comes back under this name: if it is there afterwards, it was
+    /// this task's all the time.
+    fn live_record(&self, id: TaskId) -> io::Result<File> {
+        let folder = self.live(id);
+        let file = File::open(folder.join(layout::RECORD))?;
+        fs::metadata(folder).map(|_| file)
     }
 
     /// The record of a task.
@@ -176,8 +193,7 @@ impl Home {
 
     /// Whether a shim supervises the task.
     pub fn is_supervised(&self, id: TaskId) -> bool {
-        let record = self.live(id).join(layout::RECORD);
-        File::open(record).and_then(|file| lock::is_held(&file)).unwrap_or(false)
+        self.live_record(id).and_then(|file| lock::is_held(&file)).unwrap_or(false)
     }
 
     /// Tells a task's shim something; ENXIO where there is none.
@@ -185,29 +201,73 @@ impl Home {
         order.send(&ctl::open(&self.live(id).join(layout::CTL))?, id.as_bytes())
     }
 
-    /// Puts the record of an ended task where ended tasks are, and its folder away.
+    /// Puts the record of an ended task where ended tasks are, and its folder away. Anybody may,
+    /// several at once.
     pub fn settle(&self, id: TaskId) {
-        let folder = self.live(id);
-        let moved = fs::rename(folder.join(layout::RECORD), self.done(id));
-        if moved.is_ok() || self.done(id).exists() {
+        // Only what is known to be kept may be removed.
+        if self.keep_record(id).is_ok()
+            && let Ok(folder) = self.claim(id)
+        {
             remove_folder(&folder);
         }
     }
 
-    /// The same, but the folder becomes an idle shim's.
+    /// The same, but the folder becomes an idle shim's. For the process that started the task's
+    /// shim, which has ended: as nobody else uses the folder again, its paths mislead nobody here.
     pub fn settle_and_reuse(&self, id: TaskId, bell: &str) -> io::Result<(TaskId, PathBuf)> {
         fs::rename(self.live(id).join(layout::RECORD), self.done(id))?;
         let new = self.free_id();
         let folder = self.idle_path(new, bell);
         fs::rename(self.live(id), &folder)?;
-        Ok((new, folder))
+        // Where somebody else had linked it already, the first rename left both names.
+        match fs::remove_file(folder.join(layout::RECORD)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                remove_folder(&folder);
+                Err(error)
+            }
+            Ok(()) | Err(_) => Ok((new, folder)),
+        }
+    }
+
+    /// Gives the record of an ended task its second name, by which ended tasks are found. There is
+    /// no moment without a name; and it is the open file that gets it: between walking a path to
+    /// the folder and naming the record in it, the folder may have become another task's.
+    fn keep_record(&self, id: TaskId) -> io::Result<()> {
+        let done = self.done(id);
+        let record = match self.live_record(id) {
+            Ok(record) => record,
+            // Somebody else was quicker.
+            Err(_) if done.exists() => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let open = format!("/proc/self/fd/{}", record.as_raw_fd());
+        match linkat(AT_FDCWD, open.as_str(), AT_FDCWD, &done, AtFlags::AT_SYMLINK_FOLLOW) {
+            Ok(()) | Err(Errno::EEXIST) => Ok(()),
+            // No hard links here, or no /proc: alone with the folder, the file can be moved.
+            Err(Errno::EPERM | Errno::EOPNOTSUPP | Errno::ENOENT | Errno::ENOSYS) => {
+                let folder = self.claim(id)?;
+                let moved = fs::rename(folder.join(layout::RECORD), &done);
+                let back = fs::rename(&folder, self.live(id));
+                moved.and(back)
+            }
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Takes the folder of a task under way for the caller alone: of several, one gets it. Whatever
+    /// is done to the files in it afterwards meets no other task's. Should the caller die, it is a
+    /// folder of nobody's bell, which the next start takes away.
+    fn claim(&self, id: TaskId) -> io::Result<PathBuf> {
+        let folder = self.idle_path(id, TaskId::random().as_str());
+        fs::rename(self.live(id), &folder)?;
+        Ok(folder)
     }
 
     /// Deletes what is kept of a task.
     pub fn delete(&self, id: TaskId) {
         let _ = fs::remove_file(self.done(id));
         if !self.is_supervised(id) {
-            remove_folder(&self.live(id));
+            self.delete_refused(id);
         }
     }
 
@@ -233,14 +293,19 @@ impl Home {
                 None => !entry.path().join(layout::SPEC).exists(),
             };
             if stray && !held {
-                remove_folder(&entry.path());
+                match name.to_str().and_then(|name| name.parse().ok()) {
+                    Some(id) => self.delete_refused(id),
+                    None => remove_folder(&entry.path()),
+                }
             }
         }
     }
 
     /// Puts away the folder of a task that never was.
     pub fn delete_refused(&self, id: TaskId) {
-        remove_folder(&self.live(id));
+        if let Ok(folder) = self.claim(id) {
+            remove_folder(&folder);
+        }
     }
 
     /// Ended tasks whose file is older than this.
@@ -307,20 +372,6 @@ impl Home {
     }
 }
 
-/// Gives back the memory of a part of our own file; reading it again brings it back.
-#[expect(unsafe_code, reason = "madvise(2) is a C interface")]
-fn let_go(bytes: &'static [u8]) {
-    let page = 4_096;
-    let skipped = bytes.as_ptr().align_offset(page).min(bytes.len());
-    let inner = &bytes[skipped..];
-    let length = inner.len() - inner.len() % page;
-    // SAFETY: the pages are whole and hold nothing but these bytes, which are constant and in a
-    // private mapping of a file: a page that is let go is read from there again.
-    unsafe {
-        libc::madvise(inner.as_ptr().cast_mut().cast(), length, libc::MADV_DONTNEED);
-    }
-}
-
 /// What an error of the file system means to a caller.
 pub fn io_error(path: &Path, error: &io::Error) -> Error {
     match error.raw_os_error() {
@@ -331,3 +382,6 @@ pub fn io_error(path: &Path, error: &io::Error) -> Error {
         _ => unavailable(path, error),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -54,12 +54,15 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Page cache of a connection in KiB (negative: KiB rather than pages). The default, 2 MB, twice,
 /// would be most of what an idle daemon may take; the kernel caches the file anyway.
 const CACHE_KIB: i64 = -512;
-/// Bytes of a page. An end touches a dozen pages, each of which goes into the log whole and is summed
-/// up; most of what is written fits into much less than SQLite's 4 096.
-const PAGE_BYTES: i64 = 1_024;
+/// Bytes of a page, SQLite's default. With 1 024 an end is told no sooner, and questions to a large
+/// store take half as long again.
+const PAGE_BYTES: i64 = 4_096;
 /// Size the write-ahead log is cut to after a checkpoint, in bytes.
 const WAL_BYTES: i64 = 4 << 20;
-/// What a page takes in the log: SQLite's default page and its frame's header (fileformat2.html).
+/// Size of the log at which a commit writes it back itself, and waits for the disk. Daemons do it
+/// sooner, when nobody waits; this bounds the log where only commands use the store.
+const WAL_BYTES_MAX: i64 = 16 << 20;
+/// What a page takes in the log: the page and its frame's header (fileformat2.html).
 const FRAME_BYTES: i64 = PAGE_BYTES + 24;
 /// Prepared statements kept: all of this module's.
 const STATEMENTS: usize = 128;
@@ -219,7 +222,7 @@ impl Ledger {
         // default, keep it short.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         write_ahead(&connection)?;
-        connection.pragma_update(None, "wal_autocheckpoint", WAL_BYTES / FRAME_BYTES)?;
+        connection.pragma_update(None, "wal_autocheckpoint", WAL_BYTES_MAX / FRAME_BYTES)?;
         connection.pragma_update(None, "synchronous", if sync { "FULL" } else { "NORMAL" })?;
         connection.pragma_update(None, "cache_size", CACHE_KIB)?;
         connection.pragma_update(None, "temp_store", "MEMORY")?;

@@ -15,6 +15,7 @@ pub mod ledger;
 pub mod limits;
 mod live;
 mod manager;
+mod memory;
 mod pool;
 pub mod preview;
 pub mod progress;

@@ -92,6 +92,8 @@ pub struct Live {
     pub orphaned: Option<Instant>,
     /// The leader's status, reaped by us, for the shim that took over.
     pub reaped: Option<i32>,
+    /// How many sweeps in its life found no record of it.
+    pub missed: u32,
 }
 
 impl Live {
@@ -117,6 +119,7 @@ impl Live {
             pipe: None,
             orphaned: None,
             reaped: None,
+            missed: 0,
         }
     }
 

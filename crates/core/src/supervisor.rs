@@ -9,6 +9,7 @@ mod outputs;
 mod queued;
 mod recovery;
 mod spawns;
+mod upkeep;
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
@@ -54,10 +55,8 @@ const PICTURE_ROUND: Duration = Duration::from_millis(20);
 const STOP_PATIENCE: Duration = Duration::from_secs(8);
 /// Between two attempts to give an order to a shim that is only starting.
 const ORDER_ROUND: Duration = Duration::from_millis(10);
-/// How soon after an end retention and quota are looked at again.
-const UPKEEP_DELAY: Duration = Duration::from_secs(1);
-/// Time after which they are looked at again in any case.
-const UPKEEP: Duration = Duration::from_secs(600);
+/// How long after its start a daemon has done what it does only once.
+const SETTLED: Duration = Duration::from_millis(500);
 
 /// Everything that can wake the supervisor.
 #[expect(clippy::large_enum_variant, reason = "one at a time, on the stack")]
@@ -163,6 +162,10 @@ pub struct Supervisor {
     upkeep: Job<bool>,
     upkeep_at: Instant,
     ends: u32,
+    /// Ends since the ledger's log was written back.
+    unwritten: u32,
+    /// Its code that ran at the start only is still in memory.
+    holds_start: bool,
     over_quota: bool,
     /// Why new tasks are refused: the ledger cannot be written.
     degraded: Option<String>,
@@ -225,8 +228,10 @@ impl Supervisor {
             picture_wanted: false,
             picture_after: now,
             upkeep: None,
-            upkeep_at: now + Duration::from_secs(1),
+            upkeep_at: now + SETTLED,
             ends: 0,
+            unwritten: 0,
+            holds_start: true,
             over_quota: false,
             degraded: None,
             sweep_at: now + SWEEP,
@@ -333,19 +338,7 @@ impl Supervisor {
             let query = self.store.read(move |ledger| ledger.undelivered(&workspace));
             self.picture = Some(Box::pin(query));
         }
-        if std::mem::take(&mut self.ends) > 0 {
-            self.upkeep_at = self.upkeep_at.min(now + UPKEEP_DELAY);
-        }
-        if self.role == Role::Daemon && self.upkeep.is_none() && now >= self.upkeep_at {
-            let age = self.settings.keep_for / 4;
-            self.upkeep_at = now + age.clamp(UPKEEP_DELAY, UPKEEP);
-            self.upkeep = Some(Box::pin(crate::upkeep::keep_up(
-                self.home.clone(),
-                self.store.clone(),
-                self.workspace.clone(),
-                self.settings.clone(),
-            )));
-        }
+        self.look_at_store(now);
     }
 
     fn next_timer(&self) -> Instant {
@@ -365,7 +358,7 @@ impl Supervisor {
         });
         let insert = self.insert_at.filter(|_| self.write.is_none());
         let times = [picture, write, insert, upkeep, sweep, self.refill_at].into_iter().chain(live);
-        times.flatten().min().unwrap_or_else(|| Instant::now() + UPKEEP)
+        times.flatten().min().unwrap_or_else(|| now + upkeep::ROUND)
     }
 
     fn command(&mut self, command: Command) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::background::{Remove, Settings};
 use crate::home::Home;
+use crate::ledger::Ledger;
 use crate::store::Store;
 use crate::task::{TaskId, Timestamp};
 
@@ -15,15 +16,21 @@ const REMOVED_AT_ONCE: u32 = 64;
 const NOBODYS: Duration = Duration::from_secs(24 * 3_600);
 
 /// Prunes what is old, then what is too much. Returns whether the store is over its quota still.
-pub async fn keep_up(home: Home, store: Store, workspace: PathBuf, settings: Settings) -> bool {
+/// With `write_back` the ledger's log is copied into its file.
+pub async fn keep_up(
+    home: Home,
+    store: Store,
+    workspace: PathBuf,
+    settings: Settings,
+    write_back: bool,
+) -> bool {
     let (keep_for, keep_count) = (settings.keep_for, settings.keep_count);
     let prune =
         store.write(move |ledger| ledger.prune(&workspace, keep_for, keep_count, Timestamp::now()));
     delete(&home, prune.await.unwrap_or_default()).await;
     delete(&home, nobodys(&home, &store).await).await;
-    // A store that is closed last by a command is not written back: no command waits for the disk.
-    if let Err(error) = store.write(|ledger| ledger.checkpoint()).await {
-        tracing::debug!("the ledger's log was not written back: {error}");
+    if write_back {
+        checkpoint(&home).await;
     }
     loop {
         if usage(&home).await <= settings.quota {
@@ -45,6 +52,16 @@ pub async fn keep_up(home: Home, store: Store, workspace: PathBuf, settings: Set
         if removed == 0 {
             return true;
         }
+    }
+}
+
+/// Through a connection of its own: it waits for the disk, which must keep neither a write nor a
+/// question waiting.
+async fn checkpoint(home: &Home) {
+    let root = home.root().to_owned();
+    let written = tokio::task::spawn_blocking(move || Ledger::open(&root, false)?.checkpoint());
+    if let Ok(Err(error)) = written.await {
+        tracing::debug!("the ledger's log was not written back: {error}");
     }
 }
 

@@ -147,7 +147,7 @@ impl Files {
             ];
             poll_again(&mut fds, PollTimeout::NONE)?;
             let gone = fds[1].revents().is_some_and(|events| !events.is_empty());
-            if self.orders()?.contains(&Order::Go) {
+            if self.one_order()?.contains(&Order::Go) {
                 return Ok(Some(self));
             }
             if gone {
@@ -220,6 +220,28 @@ impl Files {
             Err(error) => return Err(error),
         }
         Ok(ctl::take(&mut self.orders, &self.id))
+    }
+
+    /// The order that has come, if it is for us. Those that follow it stay in the FIFO: behind the one
+    /// to go they are for the task, which may have another id, and an order to stop may come before
+    /// this process has read the first.
+    fn one_order(&mut self) -> io::Result<Vec<Order>> {
+        loop {
+            let wanted = match self.orders[..] {
+                [low, high, ..] => usize::from(u16::from_le_bytes([low, high])).max(2),
+                _ => 2,
+            };
+            let missing = wanted.saturating_sub(self.orders.len());
+            if missing == 0 {
+                return Ok(ctl::take(&mut self.orders, &self.id));
+            }
+            let mut bytes = vec![0; missing];
+            match (&self.ctl).read(&mut bytes) {
+                Ok(len) => self.orders.extend_from_slice(&bytes[..len]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Vec::new()),
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Somebody wants to know of output behind `offset`.

@@ -206,6 +206,8 @@ impl Event {
 
 /// Reads a piece of a session's trace, and the way of its tasks as it stands now.
 pub(crate) async fn read(background: &Background, id: &str, after: u64) -> Result<Trace, Error> {
+    // What an open session has told its front may be on its way still.
+    background.store().write(|_| Ok(())).await?;
     let (workspace, name) = (background.workspace().to_owned(), id.to_owned());
     let found = background.store().read(move |ledger| {
         if ledger.session(&workspace, &name)?.is_none() {

@@ -1,5 +1,6 @@
 //! Ends: from an exit record to a notification that is durable, and orders to stop.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -26,6 +27,9 @@ const PARENT_FIRST: Duration = Duration::from_millis(300);
 const STRAYS_MAX: usize = 256;
 /// How long the rows of new tasks wait for company.
 const INSERT_DELAY: Duration = Duration::from_millis(2);
+/// Sweeps that find neither a record nor an end before a task is given up: some seconds, as after
+/// each the ledger is looked at.
+const MISSED_MAX: u32 = 2;
 /// Ends in one transaction: a thousand at once must not keep a `task/check` waiting.
 const FINISHES: usize = 64;
 /// Notifications told at once, likewise.
@@ -86,6 +90,19 @@ impl Supervisor {
         }
     }
 
+    /// A task has no record. Another process has told its end, as a rule; if nobody has for a while,
+    /// its files were taken away by hand, and nobody will ever know more.
+    fn missed(&mut self, id: TaskId) {
+        let Some(live) = self.tasks.get_mut(&id) else { return };
+        live.missed += 1;
+        if live.missed <= MISSED_MAX {
+            return self.ended_elsewhere(id);
+        }
+        live.stage = Stage::Recording;
+        // Where its end is in the ledger after all, this one is not recorded.
+        self.batch.finishes.push(super::recovery::traceless(live.facts.clone()));
+    }
+
     /// The last survivor of a task is gone, and its shim with it.
     pub(super) fn gone(&mut self, id: TaskId) {
         let Some(live) = self.tasks.get(&id) else { return };
@@ -107,8 +124,7 @@ impl Supervisor {
                 let _ = waiter.send(());
             }
         }
-        self.past.truncate(PAST - 1);
-        self.past.push_front(id);
+        self.remember(id);
         self.told.push((id, reusable));
     }
 
@@ -195,7 +211,16 @@ impl Supervisor {
                 live.stage = Stage::Survived;
             }
             Some(_) => self.put_away(id),
-            None => {}
+            // Another process started and ended it before its bells were heard here. They ring yet.
+            None => self.remember(id),
+        }
+    }
+
+    /// Nothing is told of a task after its end.
+    fn remember(&mut self, id: TaskId) {
+        if !self.past.contains(&id) {
+            self.past.truncate(PAST - 1);
+            self.past.push_front(id);
         }
     }
 
@@ -381,7 +406,8 @@ impl Supervisor {
             let Some(live) = self.tasks.get(&id) else { continue };
             match live.stage {
                 Stage::Recording => {
-                    // Nothing is on its way into the ledger: look at it afresh.
+                    // Nothing is on its way into the ledger: another process was to tell the end
+                    // and has not. Look at it afresh.
                     let idle = self.write.is_none() && self.batch.is_empty();
                     if idle
                         && self.scans.is_empty()
@@ -403,7 +429,9 @@ impl Supervisor {
                         Ok(record) if record.end.is_some() => self.ended(id),
                         Ok(_) if stranger && !self.home.is_supervised(id) => self.suspect(id),
                         Ok(_) => {}
-                        Err(_) => self.ended_elsewhere(id),
+                        Err(error) if error.kind() == ErrorKind::NotFound => self.missed(id),
+                        // Out of descriptors, say. It is looked at again.
+                        Err(_) => {}
                     }
                 }
             }

@@ -73,7 +73,8 @@ impl Supervisor {
     }
 }
 
-fn traceless(task: crate::ledger::NewTask) -> Finish {
+/// The end of a task that left no trace.
+pub(super) fn traceless(task: crate::ledger::NewTask) -> Finish {
     let message = "its folder is gone from the state directory".to_owned();
     let now = Timestamp::now();
     Finish {

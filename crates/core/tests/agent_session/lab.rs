@@ -98,6 +98,14 @@ impl Lab {
         self.events = events;
     }
 
+    /// Takes a table of the ledger away, or gives it back: a store that cannot be written.
+    pub fn rename_table(&self, from: &str, to: &str) {
+        let file = self.dir.path().join("state/meanwhile.db");
+        let store = rusqlite::Connection::open(file).unwrap();
+        store.busy_timeout(PATIENCE).unwrap();
+        store.execute_batch(&format!("ALTER TABLE {from} RENAME TO {to}")).unwrap();
+    }
+
     /// Lets a command or an answer go on that waits for this gate.
     pub fn open_gate(&self, name: &str) {
         std::fs::write(self.workspace.join(name), "").unwrap();

@@ -76,6 +76,36 @@ fn a_session_goes_on_where_it_was_and_its_results_wake_it() {
 }
 
 #[test]
+fn a_plan_is_shown_again_and_the_trace_is_whole_at_once() {
+    run(async |lab: &mut Lab| {
+        let script = "[[turn]]\n[[turn.call]]\ntool = 'update_plan'\n\
+                      input = { plan = [{ step = 'look', status = 'in_progress' }] }\n\
+                      [[turn]]\ntext = 'x'\n";
+        let mut talk = lab.session(script).await;
+        assert_eq!(talk.prompt("go").await, TurnEnd::EndTurn);
+        let trace = talk.trace().await;
+        assert!(
+            matches!(trace.events.last().map(|event| &event.fact), Some(Fact::TurnEnded { .. })),
+            "{trace:?}"
+        );
+        assert_eq!(
+            Session::trace(&lab.background, &talk.id(), trace.next).await.unwrap().events,
+            []
+        );
+        let id = talk.id();
+        talk.close().await;
+        let mut talk = lab.load(&id, lab.options(script)).await;
+        resumed(&mut talk).await;
+        let plan = talk.told.iter().find_map(|update| match update {
+            Update::Plan(plan) => Some(plan[0].content.clone()),
+            _ => None,
+        });
+        assert_eq!(plan.as_deref(), Some("look"));
+        talk.close().await;
+    });
+}
+
+#[test]
 fn a_removed_task_stays_on_the_timeline() {
     run(async |lab: &mut Lab| {
         let script = "[[turn]]\n[[turn.call]]\ntool = 'bash'\ninput = { command = 'echo hi' }\n\

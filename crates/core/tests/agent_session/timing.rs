@@ -1,6 +1,6 @@
 //! The lesson's timing: which model call sees which result.
 
-use meanwhile_core::agent::session::{TurnEnd, Update};
+use meanwhile_core::agent::session::{Session, TurnEnd, Update};
 use meanwhile_core::agent::trace::{Fact, Origin};
 
 use super::lab::{Lab, gated, run};
@@ -178,5 +178,40 @@ fn a_failed_call_loses_and_repeats_nothing() {
         });
         assert_eq!(failed, Some(3));
         talk.close().await;
+    });
+}
+
+#[test]
+fn sessions_side_by_side_hear_of_their_own_tasks_only() {
+    run(async |lab: &mut Lab| {
+        let script = |gate: &str, other: &str| {
+            format!(
+                "{}[[turn]]\ntext = 'I wait. '\n[[turn]]\nmessages = ['background']\n\
+                 expect = ['said by {gate}']\nabsent = ['said by {other}']\ntext = '{gate}'\n",
+                starts(&[gate])
+            )
+        };
+        let mut one = lab.session(&script("a", "b")).await;
+        let mut two = lab.session(&script("b", "a")).await;
+        for talk in [&mut one, &mut two] {
+            assert_eq!(talk.prompt("go").await, TurnEnd::EndTurn);
+        }
+        lab.open_gate("b");
+        two.turn_ended().await;
+        lab.open_gate("a");
+        one.turn_ended().await;
+        assert_eq!(
+            (one.said().as_str(), two.said().as_str()),
+            ("I start. I wait. a", "I start. I wait. b")
+        );
+        // Without a handle a session closes by itself, and can be opened again.
+        let id = one.id();
+        drop(one);
+        super::lab::eventually(async || {
+            let options = lab.options("[[turn]]\ntext = 'x'\n");
+            Session::load(lab.background.clone(), options, &id).await.is_ok()
+        })
+        .await;
+        two.close().await;
     });
 }

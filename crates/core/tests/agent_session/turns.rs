@@ -101,7 +101,8 @@ fn an_hour_has_so_many_wakes_and_a_prompt_takes_what_waits() {
         let script = format!(
             "[[turn]]\n{}{}[[turn]]\ntext = 'I wait. '\n\
              [[turn]]\nmessages = ['background']\ntext = 'One. '\n\
-             [[turn]]\nmessages = ['prompt', 'background']\ntext = 'Two.'\n",
+             [[turn]]\nmessages = ['notice', 'prompt', 'background']\n\
+             expect = ['wakes_per_hour', 'and?']\ntext = 'Two.'\n",
             start("a"),
             start("b")
         );
@@ -307,6 +308,71 @@ fn a_history_that_does_not_even_fit_to_be_summarised_is_left_behind() {
         let mut talk = lab.session(script).await;
         let TurnEnd::Failed(why) = talk.prompt("go").await else { panic!("it failed") };
         assert!(why.contains("could not be summarised") && why.contains("ANTHROPIC"), "{why}");
+        talk.close().await;
+    });
+}
+
+/// A ledger that cannot be written fails the turn, at whichever step, and the next one goes on.
+#[test]
+fn what_the_ledger_refuses_waits_for_the_next_prompt() {
+    run(async |lab: &mut Lab| {
+        let script = format!(
+            "[[turn]]\nhold = '@/answer'\n{}[[turn]]\n{}\
+             [[turn]]\nmessages = ['tool_results', 'prompt', 'prompt']\n\
+             expect = ['it ran', 'fourth', 'fifth']\ntext = 'Done.'\n",
+            calls("bash", "{ command = 'echo x >> ran' }"),
+            calls("bash", &format!("{{ command = '{}' }}", gated("tool", "it ran"))),
+        );
+        let mut talk = lab.session(&script).await;
+        let refused = async |talk: &mut super::lab::Talk, end: tokio::task::JoinHandle<TurnEnd>| {
+            talk.turn_ended().await;
+            let TurnEnd::Failed(why) = end.await.unwrap() else { panic!("it was refused") };
+            assert!(why.contains("nothing is lost"), "{why}");
+        };
+        // The prompt.
+        lab.rename_table("messages", "away");
+        let end = talk.begin("first");
+        refused(&mut talk, end).await;
+        lab.rename_table("away", "messages");
+        // The answer: its call is not run, and the model is asked again.
+        let end = talk.begin("second");
+        talk.call_began(2).await;
+        lab.rename_table("messages", "away");
+        lab.open_gate("answer");
+        refused(&mut talk, end).await;
+        assert!(!lab.workspace.join("ran").exists(), "a call runs only once it is stored");
+        lab.rename_table("away", "messages");
+        // The results.
+        let end = talk.begin("third");
+        talk.until(|update| {
+            matches!(update, Update::ToolTask { task, .. } if task.command.contains("it ran"))
+        })
+        .await;
+        lab.rename_table("messages", "away");
+        lab.open_gate("tool");
+        refused(&mut talk, end).await;
+        let end = talk.begin("fourth");
+        refused(&mut talk, end).await;
+        lab.rename_table("away", "messages");
+        assert_eq!(talk.prompt("fifth").await, TurnEnd::EndTurn);
+        assert_eq!(talk.said(), "Done.");
+        let ran = std::fs::read_to_string(lab.workspace.join("ran")).unwrap();
+        assert_eq!(ran, "x\n");
+        // Everything that was said is stored, in order.
+        let id = talk.id();
+        talk.close().await;
+        let mut talk = lab.load(&id, lab.options("[[turn]]\ntext = 'x'\n")).await;
+        talk.until(|update| matches!(update, Update::Traced(Event { fact: Fact::Resumed {}, .. })))
+            .await;
+        let prompts: Vec<&str> = talk
+            .told
+            .iter()
+            .filter_map(|update| match update {
+                Update::Prompt(text) => Some(text.as_str()),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(prompts, ["first", "second", "third", "fourth", "fifth"]);
         talk.close().await;
     });
 }

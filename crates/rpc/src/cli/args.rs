@@ -161,6 +161,9 @@ pub(crate) struct Wait {
 /// Returns when all of them are gone. A process that does not end by itself within the grace is
 /// killed.
 #[derive(Debug, Args)]
+#[command(
+    override_usage = "meanwhile stop [OPTIONS] <ID>...\n       meanwhile stop [OPTIONS] --all"
+)]
 pub(crate) struct Stop {
     /// Stop every running task of the workspace.
     #[arg(long, conflicts_with = "ids")]

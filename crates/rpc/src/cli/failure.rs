@@ -126,6 +126,10 @@ impl From<Error> for Failure {
                 error.to_string(),
             )
             .hint("a program is looked for in PATH; a shell's own word needs one: `sh -c 'WORD'`"),
+            Error::SpawnFailed { path: Some(_), errno: libc::ENOENT | libc::ENOTDIR, .. } => {
+                Self::new(error.to_string())
+                    .hint("`--cwd` takes a directory that exists; relative, it is in the workspace")
+            }
             Error::SpawnFailed { .. } => Self::new(error.to_string()),
             Error::LimitReached { .. } => Self::new(error.to_string()),
             Error::NotRunning { id, message } => {

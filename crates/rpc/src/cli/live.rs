@@ -56,9 +56,12 @@ impl Live {
     }
 
     fn add(&mut self, task: &Task, forecast: Option<Forecast>) {
-        let bar = self.multi.add(ProgressBar::new(FULL));
         let prefix = task.label.as_deref().map_or_else(|| task.id.to_string(), show::one_line);
-        bar.set_prefix(paint(self.colour, style::BOLD, prefix).to_string());
+        // Dressed before it is shown: every change of one that is shown draws it.
+        let bar = ProgressBar::with_draw_target(Some(FULL), ProgressDrawTarget::hidden())
+            .with_style(look(false))
+            .with_prefix(paint(self.colour, style::BOLD, prefix).to_string());
+        let bar = self.multi.add(bar);
         self.lines.push(Line {
             id: task.id,
             command: show::one_line(&task.command),

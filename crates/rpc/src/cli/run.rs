@@ -102,20 +102,28 @@ async fn work(
         Driven::Left => return Ok(End::Left),
     };
     let go_on = |end: &TurnEnd| matches!(end, TurnEnd::EndTurn | TurnEnd::Cancelled);
+    let mut settled = false;
     while wait && go_on(&end) {
         let mut last = None;
         let idle = drive.until(session.idle(), |update| show.turn(update, &mut last)).await?;
         if let Driven::Left = idle {
             return Ok(End::Left);
         }
+        let is_over = settled && last.is_none();
         // A turn that results began says how the whole ended.
         end = last.unwrap_or(end);
-        let (running, waiting) = session.unfinished().await.map_err(agent::refused)?;
+        let (running, _) = session.unfinished().await.map_err(agent::refused)?;
         if running.is_empty() {
-            // With results that wait the hour's turns are used up.
-            let _ = waiting;
-            break;
+            // What ended since the session was idle has begun a turn by now, or is about to: it is
+            // over once it is idle again and there was none. What still waits then has to, because
+            // the hour's turns are used up.
+            if is_over {
+                break;
+            }
+            settled = true;
+            continue;
         }
+        settled = false;
         show.waits(&running)?;
         let ids = running.iter().map(|task| task.id).collect();
         let ended = background.wait(Which::Ids(ids), Mode::Any, limits::TIME_MAX);

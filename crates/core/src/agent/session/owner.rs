@@ -49,6 +49,9 @@ struct Inbox {
     wake: Wake,
     /// Results may wait that no turn has looked for.
     look: bool,
+    /// The last turn that results began could not take them, or found none that it may: those that
+    /// wait then start no other.
+    stuck: bool,
     wakes: Wakes,
 }
 
@@ -123,6 +126,7 @@ impl Owner {
             queued,
             wake,
             look: true,
+            stuck: false,
             wakes,
         };
         Ok(Self { inbox, work, replay })
@@ -134,7 +138,7 @@ impl Owner {
         if work.resumed {
             inbox.during(work.begin_again(replay)).await;
         }
-        while let Some(job) = inbox.next(&work).await {
+        while let Some(job) = inbox.next(&mut work).await {
             inbox.cancel.send_replace(false);
             match job {
                 Job::Prompt(text, done) => {
@@ -143,9 +147,11 @@ impl Owner {
                     let _ = done.send(end.unwrap_or(TurnEnd::Cancelled));
                 }
                 Job::Wake => {
-                    if inbox.during(work.turn(None)).await.is_some() {
+                    let end = inbox.during(work.turn(None)).await;
+                    if end.is_some() {
                         inbox.wakes.begin();
                     }
+                    inbox.stuck = matches!(end, None | Some(TurnEnd::Failed(_)));
                 }
             }
         }
@@ -195,7 +201,7 @@ impl Inbox {
     }
 
     /// What is to be done next; `None` to close.
-    async fn next(&mut self, work: &Work) -> Option<Job> {
+    async fn next(&mut self, work: &mut Work) -> Option<Job> {
         let mut wake_at = None;
         loop {
             if self.is_closing() {
@@ -207,6 +213,7 @@ impl Inbox {
             if self.queued.has_changed().unwrap_or(false) {
                 self.queued.mark_unchanged();
                 self.look = true;
+                self.stuck = false;
             }
             let now = Instant::now();
             let ready = self.wake == Wake::On && self.look && *self.queued.borrow() > 0;
@@ -224,7 +231,10 @@ impl Inbox {
                 biased;
                 command = self.commands.recv() => self.take(command),
                 changed = self.queued.changed() => match changed {
-                    Ok(()) => self.look = true,
+                    Ok(()) => {
+                        self.look = true;
+                        self.stuck = false;
+                    }
                     // The background manager is closed.
                     Err(_) => self.take(None),
                 },
@@ -241,7 +251,7 @@ impl Inbox {
         if ready || self.idle.is_empty() {
             return;
         }
-        if self.wake == Wake::On && self.look && self.wakes.blocked(Instant::now()).is_none() {
+        if self.wake == Wake::On && !self.stuck && self.wakes.blocked(Instant::now()).is_none() {
             // The supervisor's word comes a moment after the ledger's.
             let (workspace, queue) = (self.background.workspace().to_owned(), self.id.0.clone());
             let waiting =
@@ -255,7 +265,7 @@ impl Inbox {
         }
     }
 
-    async fn tell_blocked(&mut self, work: &Work, left: Duration) {
+    async fn tell_blocked(&mut self, work: &mut Work, left: Duration) {
         if std::mem::replace(&mut self.wakes.told, true) {
             return;
         }
@@ -266,6 +276,11 @@ impl Inbox {
             self.wakes.limit
         );
         work.out.send(Update::Notice(text)).await;
+        work.notice(format!(
+            "Results of background tasks may start {} turns an hour (`wakes_per_hour`), and that was \
+             reached: what came since waited for this turn. No human input in this message.",
+            self.wakes.limit
+        ));
     }
 }
 

@@ -10,7 +10,7 @@ use super::turn::ended;
 use super::work::{Begun, Replay, Work};
 use super::{Error, SessionId, Update};
 use crate::agent::message::{Message, ToolCall, ToolResult};
-use crate::agent::tools::Kind;
+use crate::agent::tools::{Kind, PlanEntry};
 use crate::agent::trace::{Event, Fact, Origin};
 use crate::agent::usage::Cost;
 use crate::background::Background;
@@ -289,22 +289,31 @@ impl Work {
                     self.out.send(Update::Text(text)).await;
                 }
                 for call in answer.calls() {
-                    let (title, kind, locations) = match self.toolbox.read(&call) {
-                        Ok(intent) => {
-                            let locations = super::calls::locations(&intent);
-                            (intent.title, intent.kind, locations)
-                        }
-                        Err(_) => (call.name.clone(), Kind::Execute, Vec::new()),
-                    };
-                    let input = call.input.to_raw();
-                    let (id, name) = (call.id, call.name);
-                    let shown = Update::ToolCall { id, name, title, kind, input, locations };
-                    self.out.send(shown).await;
+                    let plan = self.replay_call(call).await;
+                    if let Some(plan) = plan {
+                        self.out.send(Update::Plan(plan)).await;
+                    }
                 }
                 return;
             }
         };
         self.out.send(update).await;
+    }
+
+    /// Shows a call; returns the plan that it made, if it made one.
+    async fn replay_call(&self, call: ToolCall) -> Option<Vec<PlanEntry>> {
+        let read = self.toolbox.read(&call);
+        let (title, kind, locations) = match &read {
+            Ok(intent) => (intent.title.clone(), intent.kind, super::calls::locations(intent)),
+            Err(_) => (call.name.clone(), Kind::Execute, Vec::new()),
+        };
+        let input = call.input.to_raw();
+        let (id, name) = (call.id, call.name);
+        self.out.send(Update::ToolCall { id, name, title, kind, input, locations }).await;
+        // A plan changes nothing but what is shown, so that it can be made again.
+        let intent = read.ok().filter(|intent| intent.tool == "update_plan")?;
+        let (progress, _) = tokio::sync::mpsc::unbounded_channel();
+        self.toolbox.run(intent, String::new(), progress).await.plan
     }
 
     /// Tells the model, with the first turn after a load, what was cut off and which tasks run.

@@ -95,6 +95,11 @@ impl Work {
             // A drain before each model call, and nowhere else.
             match self.commit(drain).await {
                 Ok(true) => {}
+                // Taken by somebody else since; but a summary was made, and there was a turn.
+                Ok(false) if compacted => {
+                    self.note(ended(turn, call, Some("cancelled"), None));
+                    return Some(TurnEnd::EndTurn);
+                }
                 Ok(false) => return None,
                 Err(error) => {
                     self.note(ended(turn, call, None, Some(error.to_string())));

@@ -1,0 +1,77 @@
+//! Giving back memory that holds nothing but what the program's own file holds.
+//!
+//! An idle daemon's resident memory is mostly its own code, and most of that ran once, at the start.
+//! What is let go stays in the page cache and comes back by itself when it is read or run again.
+
+#![expect(unsafe_code, reason = "madvise(2) is a C interface")]
+
+use std::ops::Range;
+
+/// Bytes of a page. Larger ones only make less to be let go.
+const PAGE: usize = 4_096;
+
+/// Lets go of constants of this program that were read for the last time.
+pub fn let_go(bytes: &'static [u8]) {
+    let start = bytes.as_ptr().addr();
+    let whole = start.next_multiple_of(PAGE)..(start + bytes.len()) / PAGE * PAGE;
+    if whole.start < whole.end {
+        // SAFETY: the pages are whole and hold nothing but these bytes, which are constant and in a
+        // private mapping of a file: a page that is let go is read from there again.
+        unsafe { forget(&whole) };
+    }
+}
+
+/// Lets go of all code that does not run at this moment.
+pub fn let_go_of_code() {
+    let Ok(exe) = std::fs::read_link("/proc/self/exe") else { return };
+    let (Some(exe), Ok(maps)) = (exe.to_str(), std::fs::read_to_string("/proc/self/maps")) else {
+        return;
+    };
+    for range in maps.lines().filter_map(|line| code_of(line, exe)) {
+        // SAFETY: an executable, unwritable mapping of our own file. The linker puts nothing that is
+        // relocated there, so its pages are the file's, and come back from it.
+        unsafe { forget(&range) };
+    }
+}
+
+/// The addresses of a line of `/proc/self/maps` (proc_pid_maps(5)) that is code of the file `exe`.
+fn code_of(line: &str, exe: &str) -> Option<Range<usize>> {
+    let mut fields = line.splitn(6, ' ');
+    let (start, end) = fields.next()?.split_once('-')?;
+    let is_code = fields.next()? == "r-xp" && fields.nth(3)?.trim_start() == exe;
+    let address = |text| usize::from_str_radix(text, 16).ok();
+    is_code.then_some(address(start)?..address(end)?)
+}
+
+/// # Safety
+///
+/// The range holds whole pages of private file mappings that were never written to.
+unsafe fn forget(range: &Range<usize>) {
+    let start = std::ptr::without_provenance_mut(range.start);
+    // SAFETY: the caller's promise: what is dropped is what the file still has.
+    unsafe { libc::madvise(start, range.len(), libc::MADV_DONTNEED) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_own_code_is_let_go() {
+        let check = |line, range| assert_eq!(code_of(line, "/bin/a b"), range, "{line}");
+        check("1000-3000 r-xp 00001000 08:01 42                 /bin/a b", Some(0x1000..0x3000));
+        check("1000-3000 r--p 00001000 08:01 42                 /bin/a b", None);
+        check("1000-3000 rwxp 00001000 08:01 42                 /bin/a b", None);
+        check("1000-3000 r-xp 00001000 08:01 42                 /lib/libc.so.6", None);
+        check("1000-3000 r-xp 00001000 08:01 42                 /bin/a b (deleted)", None);
+        check("1000-3000 r-xp 00000000 00:00 0", None);
+    }
+
+    #[test]
+    fn what_was_let_go_comes_back() {
+        static BYTES: [u8; 3 * PAGE] = [7; 3 * PAGE];
+        let_go(&BYTES);
+        let_go_of_code();
+        assert!(BYTES.iter().all(|byte| *byte == 7));
+    }
+}

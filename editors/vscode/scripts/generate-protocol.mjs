@@ -1,0 +1,90 @@
+// Writes src/protocol/generated.ts from docs/schema.json, so that no type of the protocol is
+// written twice. `--check` compares instead, and exits with 1 where the file is out of date.
+import { readFile, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { compile } from 'json-schema-to-typescript';
+
+const here = dirname(fileURLToPath(import.meta.url));
+const schemaFile = join(here, '../../../docs/schema.json');
+const outFile = join(here, '../src/protocol/generated.ts');
+
+/**
+ * What stands beside a `$ref`: a description there would make a second type of the same, so it is
+ * dropped; properties, as in the variants of `SessionUpdate`, become an intersection.
+ */
+function plain(schema) {
+  if (Array.isArray(schema)) return schema.map(plain);
+  if (schema === null || typeof schema !== 'object') return schema;
+  const { $ref, ...rest } = schema;
+  if (typeof $ref === 'string' && !rest.properties) return { $ref };
+  const entries = Object.entries(rest).map(([key, value]) => [key, plain(value)]);
+  if (typeof $ref !== 'string') return Object.fromEntries(entries);
+  return { allOf: [{ $ref }, Object.fromEntries(entries)] };
+}
+
+/** The TypeScript text for a schema as `meanwhile schema` prints it. */
+export async function generate(schema) {
+  const types = await compile(
+    { title: 'Protocol', type: 'object', properties: {}, $defs: plain(schema.$defs) },
+    'Protocol',
+    {
+      additionalProperties: false,
+      bannerComment: '',
+      declareExternallyReferenced: true,
+      unreachableDefinitions: true,
+      strictIndexSignatures: true,
+      style: { singleQuote: true, printWidth: 100 },
+    },
+  );
+  const name = (ref) => ref.$ref.replace('#/$defs/', '');
+  const methods = Object.entries(schema.methods).map(
+    ([method, { params, result }]) =>
+      `  '${method}': { params: ${name(params)}; result: ${name(result)} };`,
+  );
+  const pushes = Object.entries(schema.pushes).map(
+    ([method, { params }]) => `  '${method}': ${name(params)};`,
+  );
+  const asked = Object.entries(schema.serverRequests ?? {}).map(
+    ([method, { params, result }]) =>
+      `  '${method}': { params: ${name(params)}; result: ${name(result)} };`,
+  );
+  return [
+    '// Generated from docs/schema.json by `npm run generate`. Not to be edited.',
+    '',
+    types
+      .replace(/export interface Protocol \{\n?[^}]*\}\n/, '')
+      .replaceAll(/(?: \*\s*\n)? \* This interface was referenced by .*\n \* via the .*\n/g, '')
+      .trim(),
+    '',
+    '/** Every request, by its method. */',
+    'export interface Methods {',
+    ...methods,
+    '}',
+    '',
+    '/** Every push of the server, by its method. */',
+    'export interface Pushes {',
+    ...pushes,
+    '}',
+    '',
+    '/** Every request of the server, by its method. */',
+    'export interface ServerRequests {',
+    ...asked,
+    '}',
+    '',
+    `export const PROTOCOL_VERSION = ${schema.protocolVersion};`,
+    '',
+  ].join('\n');
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const text = await generate(JSON.parse(await readFile(schemaFile, 'utf8')));
+  if (process.argv.includes('--check')) {
+    if (text !== (await readFile(outFile, 'utf8'))) {
+      console.error('src/protocol/generated.ts is out of date: run `npm run generate`');
+      process.exit(1);
+    }
+  } else {
+    await writeFile(outFile, text);
+  }
+}

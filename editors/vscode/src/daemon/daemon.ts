@@ -1,0 +1,350 @@
+// One daemon for one workspace folder: starts it, speaks to it, starts it again when it dies.
+// Owns the language client and the child process. Keeps no task state: whoever does fetches it
+// again at each `onDidConnect`. Never shows a message itself; `onDidFail` says once what is wrong.
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import * as vscode from 'vscode';
+import {
+  CloseAction,
+  type DynamicFeature,
+  ErrorAction,
+  ExecuteCommandRequest,
+  type InitializeParams,
+  LanguageClient,
+  RevealOutputChannelOn,
+  State,
+  type StaticFeature,
+} from 'vscode-languageclient/node';
+import {
+  type Capability,
+  type Methods,
+  PROTOCOL_VERSION,
+  type Pushes,
+  type ServerRequests,
+} from '../protocol/generated';
+import { type Binary, originInWords } from './binary';
+
+export type DaemonState =
+  | { kind: 'starting' }
+  | { kind: 'running'; binary: Binary; pid: number | undefined }
+  | { kind: 'failed'; reason: string }
+  | { kind: 'stopped' };
+
+/** Unexpected ends within `FAILING_WITHIN_MS` after which we give up: a person has to look. */
+const GIVE_UP_AFTER = 5;
+const FAILING_WITHIN_MS = 180_000;
+/** Lines of the daemon's own words that are kept, to say why it died. */
+const LAST_WORDS = 5;
+/** How long a daemon may take to shut down when the window closes. */
+const STOP_TIMEOUT_MS = 2_000;
+
+type RequestHandler = (params: never, token: vscode.CancellationToken) => unknown;
+
+export interface Settings {
+  /** How long tasks outlive the last daemon; null: for ever. */
+  lingerMs: number | null;
+}
+
+export class Daemon implements vscode.Disposable {
+  private client: LanguageClient | undefined;
+  private process: ChildProcess | undefined;
+  private current: DaemonState = { kind: 'stopped' };
+  private starting: Promise<void> | undefined;
+  private ends: number[] = [];
+  private lastWords: string[] = [];
+  private generation = 0;
+  private disposed = false;
+
+  private readonly stateEmitter = new vscode.EventEmitter<DaemonState>();
+  private readonly connectEmitter = new vscode.EventEmitter<void>();
+  private readonly failEmitter = new vscode.EventEmitter<string>();
+  private readonly pushHandlers = new Map<string, ((params: never) => void)[]>();
+  private readonly requestHandlers = new Map<string, RequestHandler>();
+
+  readonly onDidChangeState = this.stateEmitter.event;
+  /** A daemon is there, for the first time or again: fetch what you show. */
+  readonly onDidConnect = this.connectEmitter.event;
+  /** It cannot be started, or does not stay up; the text names the setting and the fix. */
+  readonly onDidFail = this.failEmitter.event;
+
+  constructor(
+    readonly folder: vscode.WorkspaceFolder,
+    private readonly log: vscode.LogOutputChannel,
+    private readonly locate: () => Promise<Binary>,
+    private readonly settings: () => Settings,
+  ) {}
+
+  get state(): DaemonState {
+    return this.current;
+  }
+
+  /** What the daemon said it can do. */
+  get capability(): Capability | undefined {
+    const experimental = this.client?.initializeResult?.capabilities.experimental as
+      | { meanwhile?: Capability }
+      | undefined;
+    return experimental?.meanwhile;
+  }
+
+  can(method: string): boolean {
+    return this.capability?.methods.includes(method) ?? false;
+  }
+
+  /** Handlers outlive the connection. Register them before `start`. */
+  onPush<P extends keyof Pushes>(method: P, handler: (params: Pushes[P]) => void): void {
+    this.pushHandlers.set(method, [
+      ...(this.pushHandlers.get(method) ?? []),
+      handler as (params: never) => void,
+    ]);
+  }
+
+  /** Answers a request of the daemon's. */
+  onRequest<M extends keyof ServerRequests>(
+    method: M,
+    handler: (
+      params: ServerRequests[M]['params'],
+      token: vscode.CancellationToken,
+    ) => Promise<ServerRequests[M]['result']>,
+  ): void {
+    this.requestHandlers.set(method, handler as RequestHandler);
+  }
+
+  /** Starts it, or waits for the start that is under way. Does not throw: see `state`. */
+  start(): Promise<void> {
+    if (this.disposed || this.current.kind === 'running') return Promise.resolve();
+    this.starting ??= this.launch().finally(() => {
+      this.starting = undefined;
+    });
+    return this.starting;
+  }
+
+  /** Ends the daemon, if there is one, and starts another. Tasks go on. */
+  async restart(): Promise<void> {
+    await this.starting;
+    this.ends = [];
+    await this.stop();
+    await this.start();
+  }
+
+  async request<M extends keyof Methods>(
+    method: M,
+    params: Methods[M]['params'],
+    token?: vscode.CancellationToken,
+  ): Promise<Methods[M]['result']> {
+    // Having given up, only a person's wish starts it again: not every view that asks.
+    if (this.current.kind !== 'failed') await this.start();
+    const client = this.client;
+    if (this.current.kind === 'failed') throw new Error(this.current.reason);
+    if (!client || this.current.kind !== 'running') throw new Error('the daemon is not running');
+    return token
+      ? client.sendRequest<Methods[M]['result']>(method, params, token)
+      : client.sendRequest<Methods[M]['result']>(method, params);
+  }
+
+  async notify<M extends keyof Methods>(method: M, params: Methods[M]['params']): Promise<void> {
+    await this.client?.sendNotification(method, params);
+  }
+
+  async dispose(): Promise<void> {
+    this.disposed = true;
+    await this.stop();
+    this.stateEmitter.dispose();
+    this.connectEmitter.dispose();
+    this.failEmitter.dispose();
+  }
+
+  private async launch(): Promise<void> {
+    this.enter({ kind: 'starting' });
+    const generation = ++this.generation;
+    try {
+      const binary = await this.locate();
+      this.log.info(
+        `${this.folder.name}: using ${binary.path}, version ${binary.version}, ${originInWords(binary)}`,
+      );
+      const process = await this.spawn(binary);
+      const client = this.makeClient(process, generation);
+      this.client = client;
+      this.process = process;
+      await client.start();
+      const protocol = this.capability?.protocolVersion;
+      if (protocol !== PROTOCOL_VERSION) {
+        await this.stop();
+        throw new Error(
+          `${binary.path} speaks protocol ${protocol ?? 'unknown'}, this extension speaks ${PROTOCOL_VERSION}. Set meanwhile.path to a matching version, or clear it.`,
+        );
+      }
+      this.enter({ kind: 'running', binary, pid: process.pid });
+      this.connectEmitter.fire();
+    } catch (error) {
+      const words = this.lastWords.length > 0 ? ` It said: ${this.lastWords.join(' ')}` : '';
+      this.client = undefined;
+      this.kill();
+      this.fail(`${(error as Error).message}${words}`);
+    }
+  }
+
+  /** The process, once it is known to run. */
+  private async spawn(binary: Binary): Promise<ChildProcess> {
+    this.lastWords = [];
+    const child = spawn(binary.path, ['serve'], {
+      cwd: this.folder.uri.fsPath,
+      stdio: ['pipe', 'pipe', 'pipe'],
+    });
+    // A daemon that is gone closes its pipe under our last write; the end itself is told by `exit`.
+    child.stdin.on('error', () => undefined);
+    await Promise.race([
+      once(child, 'spawn'),
+      once(child, 'error').then(([error]) => {
+        throw new Error(
+          `${binary.path} cannot be started (${(error as Error).message}). Set meanwhile.path to a program that can, or clear it.`,
+        );
+      }),
+    ]);
+    child.on('error', (error) => this.log.error(error));
+    return child;
+  }
+
+  private makeClient(process: ChildProcess, generation: number): LanguageClient {
+    const client = new FolderClient('meanwhile', 'Meanwhile', async () => process, {
+      // It serves no documents: LSP's framing, handshake and progress are all that is used.
+      documentSelector: [],
+      workspaceFolder: this.folder,
+      outputChannel: this.log,
+      revealOutputChannelOn: RevealOutputChannelOn.Never,
+      initializationOptions: this.settings(),
+      initializationFailedHandler: () => false,
+      errorHandler: {
+        error: () => ({ action: ErrorAction.Continue, handled: true }),
+        // We start another ourselves, so that what went wrong is told once and by us.
+        closed: () => ({ action: CloseAction.DoNotRestart, handled: true }),
+      },
+      stdioOptions: {
+        stdout: () => undefined,
+        stderr: (stream) => {
+          stream.setEncoding('utf8');
+          stream.on('data', (text: string) => {
+            for (const line of text.split('\n').filter((line) => line.trim() !== '')) {
+              this.log.warn(`${this.folder.name}: ${line}`);
+              this.lastWords = [...this.lastWords, line].slice(-LAST_WORDS);
+            }
+          });
+        },
+      },
+    });
+    for (const [method, handlers] of this.pushHandlers) {
+      client.onNotification(method, (params) => {
+        for (const handler of handlers) handler(params as never);
+      });
+    }
+    for (const [method, handler] of this.requestHandlers) {
+      client.onRequest(method, (params, token) => handler(params as never, token));
+    }
+    client.onDidChangeState(({ oldState, newState }) => {
+      const ours = generation === this.generation && this.client === client;
+      if (ours && oldState === State.Running && newState === State.Stopped) {
+        this.ended(process);
+      }
+    });
+    return client;
+  }
+
+  /** It died under us. */
+  private async ended(process: ChildProcess): Promise<void> {
+    if (this.disposed || this.current.kind !== 'running') return;
+    this.client = undefined;
+    this.enter({ kind: 'starting' });
+    if (process.exitCode === null && process.signalCode === null) {
+      // The pipe is closed before the process is reaped; how it ended is worth a moment.
+      await Promise.race([once(process, 'exit'), delay(1_000)]);
+    }
+    const how = process.signalCode ? `by ${process.signalCode}` : `with code ${process.exitCode}`;
+    this.log.warn(`${this.folder.name}: the daemon ended ${how}; tasks go on`);
+    const now = Date.now();
+    this.ends = [...this.ends.filter((at) => now - at < FAILING_WITHIN_MS), now];
+    if (this.ends.length >= GIVE_UP_AFTER) {
+      const words = this.lastWords.length > 0 ? ` Its last words: ${this.lastWords.join(' ')}` : '';
+      this.fail(
+        `The meanwhile daemon of ${this.folder.name} ended ${this.ends.length} times in three minutes, the last time ${how}.${words} Tasks go on. Try again, or set meanwhile.path to another version.`,
+      );
+      return;
+    }
+    await this.start();
+  }
+
+  private async stop(): Promise<void> {
+    this.generation++;
+    const client = this.client;
+    this.client = undefined;
+    if (client) {
+      try {
+        await client.dispose(STOP_TIMEOUT_MS);
+      } catch (error) {
+        this.log.debug(`stopping: ${(error as Error).message}`);
+      }
+    }
+    this.kill();
+    if (this.current.kind !== 'stopped') this.enter({ kind: 'stopped' });
+  }
+
+  /** Its stdin is closed, which ends it; a daemon that does not hear that is killed. */
+  private kill(): void {
+    const process = this.process;
+    this.process = undefined;
+    if (!process || process.exitCode !== null || process.signalCode !== null) return;
+    process.stdin?.end();
+    const timer = setTimeout(() => process.kill('SIGKILL'), STOP_TIMEOUT_MS);
+    process.once('exit', () => clearTimeout(timer));
+  }
+
+  private fail(reason: string): void {
+    if (this.disposed) return;
+    this.log.error(`${this.folder.name}: ${reason}`);
+    this.enter({ kind: 'failed', reason });
+    this.failEmitter.fire(reason);
+  }
+
+  private enter(state: DaemonState): void {
+    this.current = state;
+    if (!this.disposed) this.stateEmitter.fire(state);
+  }
+}
+
+/** A client that tells the daemon of its own folder only: the first one named is its workspace. */
+class FolderClient extends LanguageClient {
+  /**
+   * The daemon's commands are for clients that can send nothing else. Registered in VS Code they
+   * would clash with ours, and with those of the next folder's daemon.
+   */
+  override registerFeature(feature: StaticFeature | DynamicFeature<unknown>): void {
+    const type = 'registrationType' in feature ? feature.registrationType : undefined;
+    if (type?.method !== ExecuteCommandRequest.method) super.registerFeature(feature);
+  }
+
+  protected override fillInitializeParams(params: InitializeParams): void {
+    super.fillInitializeParams(params);
+    const folder = this.clientOptions.workspaceFolder;
+    if (folder) {
+      params.workspaceFolders = [
+        { uri: this.code2ProtocolConverter.asUri(folder.uri), name: folder.name },
+      ];
+    }
+  }
+}
+
+function delay(ms: number): Promise<void> {
+  return new Promise((done) => {
+    setTimeout(done, ms);
+  });
+}
+
+/** The contract's error code, where an error came over the wire. */
+export function errorCode(error: unknown): number | undefined {
+  const code = (error as { code?: unknown } | undefined)?.code;
+  return typeof code === 'number' ? code : undefined;
+}
+
+export const UNKNOWN_TASK = 1001;
+export const NOT_RUNNING = 1004;
+export const NO_MODEL = 1006;
+export const INVALID_PARAMS = -32602;

@@ -1,0 +1,64 @@
+// Puts the parts together. Everything shown comes from the daemon; a window that is reloaded
+// fetches it again.
+
+import * as vscode from 'vscode';
+import { registerCommands } from './commands';
+import { Folders } from './folders';
+import { registerTools } from './lmTools';
+import { Notices } from './notices';
+import { OUTPUT_SCHEME, OutputDocuments } from './output/document';
+import { OutputLinks } from './output/linkProvider';
+import { Terminals } from './output/terminal';
+import { Panel } from './panel/panel';
+import { Problems } from './problems/problems';
+import { StatusBar } from './statusbar';
+import { TASK_TYPE, TaskProvider } from './taskProvider';
+import { TaskTree } from './tasks/view';
+
+let folders: Folders | undefined;
+
+export function activate(context: vscode.ExtensionContext) {
+  const log = vscode.window.createOutputChannel('Meanwhile', { log: true });
+  const all = new Folders(log, context.extensionPath, (folder) => panel.add(folder));
+  folders = all;
+  const tree = new TaskTree(all);
+  const terminals = new Terminals(all.events);
+  const links = new OutputLinks(all, terminals);
+  const documents = new OutputDocuments(all);
+  const problems = new Problems(all, log);
+  const notices = new Notices(all, terminals);
+  const status = new StatusBar(all, tree.view);
+  const tasks = new TaskProvider(all);
+  const panel: Panel = new Panel(all, terminals, context, log);
+  context.subscriptions.push(
+    log,
+    tree,
+    terminals,
+    problems,
+    notices,
+    status,
+    panel,
+    registerCommands({ folders: all, tree, terminals, documents, problems, notices, log }),
+    registerTools(all),
+    vscode.window.registerTerminalLinkProvider(links),
+    vscode.workspace.registerTextDocumentContentProvider(OUTPUT_SCHEME, documents),
+    vscode.tasks.registerTaskProvider(TASK_TYPE, tasks),
+    vscode.workspace.onDidChangeConfiguration((change) => {
+      if (change.affectsConfiguration('meanwhile.path')) all.restart();
+    }),
+    // Now the workspace's own setting may be read.
+    vscode.workspace.onDidGrantWorkspaceTrust(() => all.restart()),
+    vscode.window.onDidChangeWindowState(({ focused }) => {
+      // Another window may have cleared finished tasks, of which there is no push.
+      if (focused) all.refetch().catch((error) => log.debug(error));
+    }),
+  );
+  all.start();
+  return { folders: all, tree, terminals, links, problems, notices, status, log, tasks, panel };
+}
+
+export type Api = ReturnType<typeof activate>;
+
+export async function deactivate(): Promise<void> {
+  await folders?.dispose();
+}

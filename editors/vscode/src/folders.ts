@@ -1,0 +1,262 @@
+// The workspace folders: a daemon and a task store each. Owns their coming and going, keeps the
+// stores true to the daemons, and is what every view and command asks. Shows nothing itself.
+
+import { homedir } from 'node:os';
+import * as vscode from 'vscode';
+import { locate } from './daemon/binary';
+import { Daemon, errorCode, UNKNOWN_TASK } from './daemon/daemon';
+import type { Notification, OutputPush, SpawnParams, Task } from './protocol/generated';
+import { hasEnded, type StoreChange, TaskStore } from './tasks/store';
+
+/** More than the daemon keeps by default (500 ended ones of a folder). */
+const LIST_LIMIT = 5_000;
+/** One refetch for a burst of snapshots that speak of unknown tasks. */
+const REFETCH_AFTER_MS = 100;
+
+/** A task, and the folder it belongs to. */
+export interface TaskRef {
+  folder: Folder;
+  id: string;
+}
+
+export class Folder implements vscode.Disposable {
+  readonly store = new TaskStore();
+  readonly daemon: Daemon;
+  private refetching: Promise<void> | undefined;
+  private timer: NodeJS.Timeout | undefined;
+  /** Until the first list came there is nothing to show, not even that there is nothing. */
+  loaded = false;
+
+  constructor(
+    readonly workspaceFolder: vscode.WorkspaceFolder,
+    log: vscode.LogOutputChannel,
+    extensionPath: string,
+    private readonly events: FolderEvents,
+  ) {
+    const uri = workspaceFolder.uri;
+    this.daemon = new Daemon(
+      workspaceFolder,
+      log,
+      () =>
+        locate({
+          setting: vscode.workspace.getConfiguration('meanwhile', uri).get('path', '').trim(),
+          bundled: vscode.Uri.joinPath(vscode.Uri.file(extensionPath), 'bin', 'meanwhile').fsPath,
+          path: process.env.PATH ?? '',
+          home: homedir(),
+          folder: uri.fsPath,
+        }),
+      () => {
+        const minutes = vscode.workspace
+          .getConfiguration('meanwhile', uri)
+          .get<number | null>('lingerMinutes', 60);
+        return { lingerMs: minutes === null ? null : Math.round(minutes * 60_000) };
+      },
+    );
+    this.daemon.onDidConnect(() => this.refetch());
+    this.daemon.onDidChangeState(() => this.events.state.fire(this));
+    this.daemon.onDidFail((reason) => this.events.failed.fire({ folder: this, reason }));
+    this.daemon.onPush('task/started', ({ task }) => this.apply(this.store.upsert(task)));
+    this.daemon.onPush('task/progress', ({ id, percent, message }) => {
+      this.apply(this.store.progress(id, percent, message));
+    });
+    this.daemon.onPush('task/output', (push) => {
+      if (this.store.active(push.id)) this.touch(push.id);
+      this.events.output.fire({ folder: this, push });
+    });
+    this.daemon.onPush('task/notified', ({ notification }) => {
+      this.apply(this.store.notified(notification));
+      this.events.notified.fire({ folder: this, notification });
+    });
+    this.daemon.onPush('task/exited', ({ notification }) => {
+      this.apply(this.store.notified(notification));
+      this.events.ended.fire({ folder: this, notification });
+    });
+    this.daemon.onPush('tasks/changed', (snapshot) => {
+      if (this.store.changed(snapshot)) this.refetchSoon();
+      this.events.changed.fire({ folder: this, change: { structure: false, tasks: [] } });
+    });
+  }
+
+  get name(): string {
+    return this.workspaceFolder.name;
+  }
+
+  /** The list anew. Several at once are one. */
+  refetch(): Promise<void> {
+    this.refetching ??= this.fetch().finally(() => {
+      this.refetching = undefined;
+    });
+    return this.refetching;
+  }
+
+  async spawn(params: SpawnParams): Promise<Task> {
+    const { task } = await this.daemon.request('task/spawn', params);
+    this.apply(this.store.upsert(task));
+    return this.store.get(task.id) ?? task;
+  }
+
+  /** Returns when the whole tree is gone. */
+  async stop(id: string): Promise<void> {
+    await this.orGone(id, async () => {
+      const { task } = await this.daemon.request('task/stop', { id });
+      this.apply(this.store.upsert(task));
+    });
+  }
+
+  async remove(ids: string[]): Promise<void> {
+    await this.daemon.request('task/remove', { ids });
+    // Those that run stay; the list says which.
+    await this.refetch();
+  }
+
+  async clearFinished(): Promise<void> {
+    const ended = this.store.all().filter(hasEnded);
+    for (let at = 0; at < ended.length; at += 1_000) {
+      await this.daemon.request('task/remove', {
+        ids: ended.slice(at, at + 1_000).map((task) => task.id),
+      });
+    }
+    await this.refetch();
+  }
+
+  /** Runs a request about a task; one that another window removed is taken from the list. */
+  async orGone<T>(id: string, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      if (errorCode(error) === UNKNOWN_TASK) {
+        this.apply(this.store.remove([id]));
+        throw new Error('The task was removed, or is no longer kept.');
+      }
+      throw error;
+    }
+  }
+
+  async dispose(): Promise<void> {
+    clearTimeout(this.timer);
+    await this.daemon.dispose();
+  }
+
+  private async fetch(): Promise<void> {
+    if (this.daemon.state.kind !== 'running') return;
+    const known = this.store.ids();
+    const result = await this.daemon.request('task/check', { limit: LIST_LIMIT });
+    if ('tasks' in result) {
+      this.loaded = true;
+      this.apply(this.store.replace(result.tasks, known));
+    }
+  }
+
+  private refetchSoon(): void {
+    this.timer ??= setTimeout(() => {
+      this.timer = undefined;
+      // A daemon that is gone tells so by its state.
+      this.refetch().catch(() => undefined);
+    }, REFETCH_AFTER_MS);
+  }
+
+  private touch(id: string): void {
+    const task = this.store.get(id);
+    if (task) this.apply({ structure: false, tasks: [task] });
+  }
+
+  private apply(change: StoreChange): void {
+    this.events.changed.fire({ folder: this, change });
+  }
+}
+
+/** What happens in any of the folders. */
+export class FolderEvents implements vscode.Disposable {
+  readonly changed = new vscode.EventEmitter<{ folder: Folder; change: StoreChange }>();
+  readonly ended = new vscode.EventEmitter<{ folder: Folder; notification: Notification }>();
+  readonly notified = new vscode.EventEmitter<{ folder: Folder; notification: Notification }>();
+  readonly output = new vscode.EventEmitter<{ folder: Folder; push: OutputPush }>();
+  readonly state = new vscode.EventEmitter<Folder>();
+  readonly failed = new vscode.EventEmitter<{ folder: Folder; reason: string }>();
+  /** Folders came or went. */
+  readonly folders = new vscode.EventEmitter<void>();
+
+  dispose(): void {
+    for (const emitter of Object.values(this)) (emitter as vscode.EventEmitter<unknown>).dispose();
+  }
+}
+
+export class Folders implements vscode.Disposable {
+  readonly events = new FolderEvents();
+  private readonly byUri = new Map<string, Folder>();
+  private readonly subscriptions: vscode.Disposable[] = [];
+
+  constructor(
+    private readonly log: vscode.LogOutputChannel,
+    private readonly extensionPath: string,
+    private readonly prepare: (folder: Folder) => void = () => undefined,
+  ) {}
+
+  /** Starts a daemon for each folder that is open, and for each that will be. */
+  start(): void {
+    for (const folder of vscode.workspace.workspaceFolders ?? []) this.add(folder);
+    this.subscriptions.push(
+      vscode.workspace.onDidChangeWorkspaceFolders(({ added, removed }) => {
+        for (const folder of removed) this.drop(folder);
+        for (const folder of added) this.add(folder);
+        this.events.folders.fire();
+      }),
+    );
+  }
+
+  all(): Folder[] {
+    return [...this.byUri.values()];
+  }
+
+  of(uri: vscode.Uri | undefined): Folder | undefined {
+    const folder = uri && vscode.workspace.getWorkspaceFolder(uri);
+    return folder ? this.byUri.get(folder.uri.toString()) : undefined;
+  }
+
+  find(id: string): TaskRef | undefined {
+    const folder = this.all().find((folder) => folder.store.get(id));
+    return folder ? { folder, id } : undefined;
+  }
+
+  async restart(): Promise<void> {
+    await Promise.all(this.all().map((folder) => folder.daemon.restart()));
+  }
+
+  /** Fetches the lists of those that run, and starts those that do not. */
+  async refresh(): Promise<void> {
+    await Promise.all(this.all().map((folder) => folder.daemon.start()));
+    await this.refetch();
+  }
+
+  async refetch(): Promise<void> {
+    await Promise.all(this.all().map((folder) => folder.refetch()));
+  }
+
+  async dispose(): Promise<void> {
+    for (const subscription of this.subscriptions) subscription.dispose();
+    const folders = this.all();
+    this.byUri.clear();
+    await Promise.all(folders.map((folder) => folder.dispose()));
+    this.events.dispose();
+  }
+
+  private add(workspaceFolder: vscode.WorkspaceFolder): void {
+    const key = workspaceFolder.uri.toString();
+    if (workspaceFolder.uri.scheme !== 'file' && workspaceFolder.uri.scheme !== 'vscode-remote') {
+      this.log.info(`${workspaceFolder.name}: not on a disk, no daemon`);
+      return;
+    }
+    if (this.byUri.has(key)) return;
+    const folder = new Folder(workspaceFolder, this.log, this.extensionPath, this.events);
+    this.byUri.set(key, folder);
+    this.prepare(folder);
+    folder.daemon.start();
+  }
+
+  private drop(workspaceFolder: vscode.WorkspaceFolder): void {
+    const key = workspaceFolder.uri.toString();
+    const folder = this.byUri.get(key);
+    this.byUri.delete(key);
+    folder?.dispose();
+  }
+}

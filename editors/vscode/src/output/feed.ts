@@ -1,0 +1,148 @@
+// The bytes of one task on their way to a terminal: the end of what is there first, then what
+// comes. Owns the place reached, so that nothing is shown twice or out of order, and gives up on
+// what would take too long to show: a flood is skipped with a note, never shown late. Pure but for
+// the reads it is given.
+
+import type { OutputPush, ReadResult } from '../protocol/generated';
+import { bytes } from '../tasks/describe';
+
+export interface FeedSource {
+  read(offset: number, limit: number): Promise<ReadResult>;
+  subscribe(offset: number): Promise<unknown>;
+}
+
+/** One reply; large enough that a megabyte takes a few, small enough that a stop comes through. */
+export const READ_BYTES = 256 * 1024;
+/** A jump of at most this much is read; what is longer is skipped, as a person could not follow. */
+export const FILL_BYTES = 256 * 1024;
+
+export class OutputFeed {
+  private offset = 0;
+  private work: Promise<void> = Promise.resolve();
+  private waiting = 0;
+  private lastWasReturn = false;
+  private closed = false;
+  private started = false;
+
+  constructor(
+    private readonly source: FeedSource,
+    private readonly write: (text: string) => void,
+    private readonly tailBytes: number,
+    private readonly onError: (error: Error) => void = () => undefined,
+  ) {}
+
+  /** The next byte to show. */
+  get position(): number {
+    return this.offset;
+  }
+
+  /** Shows the end of what there is, then goes on live. Again after the daemon came back. */
+  open(total: number, live: boolean): Promise<void> {
+    return this.enqueue(async () => {
+      await this.toEnd(total);
+      if (live) {
+        await this.source.subscribe(this.offset);
+        this.started = true;
+      }
+    });
+  }
+
+  push(push: OutputPush): void {
+    // Until the beginning is shown a push is only a copy of what will be read.
+    if (!this.started && this.waiting === 0) return;
+    this.enqueue(() => this.take(push));
+  }
+
+  /** The task has ended with so many bytes: shows what is left of them. */
+  finish(total: number): Promise<void> {
+    return this.enqueue(() => this.toEnd(total));
+  }
+
+  /** A line of our own, between the task's. */
+  note(text: string): void {
+    const fresh = this.lastWasNewline ? '' : '\r\n';
+    this.emit(`${fresh}\u001b[0m\u001b[2m${text}\u001b[0m\r\n`);
+  }
+
+  close(): void {
+    this.closed = true;
+  }
+
+  private lastWasNewline = true;
+
+  private enqueue(step: () => Promise<void>): Promise<void> {
+    this.waiting++;
+    this.work = this.work
+      .then(() => (this.closed ? undefined : step()))
+      .catch((error: Error) => this.onError(error))
+      .finally(() => {
+        this.waiting--;
+      });
+    return this.work;
+  }
+
+  private async take(push: OutputPush): Promise<void> {
+    const data =
+      push.encoding === 'base64'
+        ? Buffer.from(push.data, 'base64')
+        : Buffer.from(push.data, 'utf8');
+    const end = push.offset + data.length;
+    if (end <= this.offset) return;
+    if (push.offset > this.offset) {
+      if (push.offset - this.offset <= FILL_BYTES) await this.readTo(push.offset);
+      else this.skipTo(push.offset);
+    }
+    this.show(data.subarray(this.offset - push.offset).toString('utf8'));
+    this.offset = end;
+  }
+
+  /** Reads on to where the output ends now, from its last `tailBytes` if that is far. */
+  private async toEnd(total: number): Promise<void> {
+    const start = total - this.tailBytes;
+    if (start > this.offset) this.skipTo(start);
+    for (;;) {
+      const before = this.offset;
+      const eof = await this.readOnce(READ_BYTES);
+      if (this.closed || eof || this.offset === before) return;
+    }
+  }
+
+  private async readTo(end: number): Promise<void> {
+    while (this.offset < end && !this.closed) {
+      const before = this.offset;
+      await this.readOnce(end - this.offset);
+      if (this.offset === before) return;
+    }
+  }
+
+  private async readOnce(limit: number): Promise<boolean> {
+    const reply = await this.source.read(this.offset, limit);
+    if (reply.gap) {
+      this.note(`… ${bytes(reply.gap.to - reply.gap.from)} were not kept …`);
+    }
+    this.show(reply.data);
+    this.offset = reply.nextOffset;
+    return reply.eof;
+  }
+
+  private skipTo(offset: number): void {
+    const skipped = offset - this.offset;
+    this.note(`… ${bytes(skipped)} skipped; “Open Output in Editor” has what was kept …`);
+    this.offset = offset;
+  }
+
+  private show(text: string): void {
+    if (text === '') return;
+    // A pipe has no terminal driver that adds the carriage return.
+    const first = this.lastWasReturn && text.startsWith('\n') ? '\n' : '';
+    const rest = first === '' ? text : text.slice(1);
+    this.lastWasReturn = text.endsWith('\r');
+    this.emit(first + rest.replace(/\r?\n/g, '\r\n'));
+  }
+
+  private emit(text: string): void {
+    if (this.closed || text === '') return;
+    this.lastWasNewline = text.endsWith('\n');
+    this.write(text);
+  }
+}

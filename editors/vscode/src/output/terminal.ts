@@ -1,0 +1,216 @@
+// The output of a task as a terminal. Owns the terminals of this window, one a task; what they
+// show comes from the feed. Closing one changes nothing about its task: the terminal is a window on
+// it, except for a task of tasks.json, which ends with it unless it says otherwise.
+
+import { readlink } from 'node:fs/promises';
+import * as vscode from 'vscode';
+import { errorCode, INVALID_PARAMS } from '../daemon/daemon';
+import type { Folder, FolderEvents } from '../folders';
+import type { Task } from '../protocol/generated';
+import { elapsed, ending, outcome, title } from '../tasks/describe';
+import { hasEnded } from '../tasks/store';
+import { OutputFeed } from './feed';
+import { LineInput } from './line';
+
+/** Whether and how a task takes what is typed. */
+export type InputKind = 'none' | 'lines' | 'terminal';
+
+export class TaskTerminal implements vscode.Pseudoterminal {
+  private readonly writeEmitter = new vscode.EventEmitter<string>();
+  private readonly closeEmitter = new vscode.EventEmitter<number | undefined>();
+  private readonly nameEmitter = new vscode.EventEmitter<string>();
+  private readonly subscriptions: vscode.Disposable[] = [];
+  private readonly feed: OutputFeed;
+  private readonly line = new LineInput();
+  private input: Promise<InputKind> | undefined;
+  private typing: Promise<void> = Promise.resolve();
+  private opened = false;
+  private ended = false;
+  private saidNoInput = false;
+
+  readonly onDidWrite = this.writeEmitter.event;
+  readonly onDidClose = this.closeEmitter.event;
+  readonly onDidChangeName = this.nameEmitter.event;
+
+  constructor(
+    private readonly folder: Folder,
+    private readonly id: string,
+    private readonly events: FolderEvents,
+    private readonly options: {
+      /** The terminal ends with the task, with its exit code: for tasks of tasks.json. */
+      closeWithTask: boolean;
+      onClose?: () => void;
+    },
+  ) {
+    const kib = vscode.workspace.getConfiguration('meanwhile').get('outputTailKiB', 1024);
+    this.feed = new OutputFeed(
+      {
+        read: (offset, limit) =>
+          folder.orGone(id, () => folder.daemon.request('task/read', { id, offset, limit })),
+        subscribe: (offset) => folder.daemon.request('task/subscribe', { id, offset }),
+      },
+      (text) => this.writeEmitter.fire(text),
+      kib * 1024,
+      (error) => this.trouble(error),
+    );
+  }
+
+  open(): void {
+    this.opened = true;
+    this.subscriptions.push(
+      this.events.output.event(({ folder, push }) => {
+        if (folder === this.folder && push.id === this.id) this.feed.push(push);
+      }),
+      this.events.ended.event(({ folder, notification }) => {
+        if (folder === this.folder && notification.task.id === this.id) {
+          this.finish(notification.task);
+        }
+      }),
+      // After a daemon died its successor knows nothing of our subscription.
+      this.folder.daemon.onDidConnect(() => this.attach()),
+    );
+    this.attach();
+  }
+
+  close(): void {
+    this.feed.close();
+    for (const subscription of this.subscriptions.splice(0)) subscription.dispose();
+    if (!this.ended && this.folder.daemon.state.kind === 'running') {
+      this.folder.daemon.request('task/unsubscribe', { id: this.id }).catch(() => undefined);
+    }
+    this.options.onClose?.();
+  }
+
+  handleInput(data: string): void {
+    if (this.ended) return;
+    // In the order typed, however long a write waits for the task to read.
+    this.typing = this.typing.then(() => this.type(data)).catch((error) => this.trouble(error));
+  }
+
+  private async attach(): Promise<void> {
+    if (this.ended || !this.opened) return;
+    try {
+      const result = await this.folder.orGone(this.id, () =>
+        this.folder.daemon.request('task/check', { id: this.id, tailBytes: 0 }),
+      );
+      if (!('task' in result)) return;
+      const { task } = result;
+      this.nameEmitter.fire(terminalName(task));
+      await this.feed.open(task.output.total, !hasEnded(task));
+      if (hasEnded(task)) this.finish(task);
+    } catch (error) {
+      this.trouble(error as Error);
+    }
+  }
+
+  private async finish(task: Task): Promise<void> {
+    if (this.ended) return;
+    this.ended = true;
+    await this.feed.finish(task.output.total);
+    const after = task.durationMs === undefined ? '' : ` after ${elapsed(task.durationMs)}`;
+    const cause = task.cause ? `: ${task.cause.message}` : '';
+    this.feed.note(`[${ending(task)}${after}${cause}]`);
+    this.nameEmitter.fire(terminalName(task));
+    if (this.options.closeWithTask) {
+      // A status that nobody knows, and a signal, are no success.
+      this.closeEmitter.fire(task.exit?.code ?? 1);
+    }
+  }
+
+  private async type(data: string): Promise<void> {
+    this.input ??= this.inputKind();
+    const kind = await this.input;
+    if (this.ended) return;
+    switch (kind) {
+      case 'none':
+        if (!this.saidNoInput) this.feed.note('[this task takes no input]');
+        this.saidNoInput = true;
+        return;
+      case 'terminal':
+        await this.write(data, false);
+        return;
+      case 'lines': {
+        const { echo, send, eof } = this.line.input(data);
+        if (echo !== '') this.writeEmitter.fire(echo);
+        if (send !== '' || eof) await this.write(send, eof);
+        return;
+      }
+    }
+  }
+
+  private async write(data: string, eof: boolean): Promise<void> {
+    this.folder.store.active(this.id);
+    await this.folder.daemon.request('task/write', {
+      id: this.id,
+      data,
+      ...(eof ? { eof } : {}),
+    });
+  }
+
+  /**
+   * The daemon says whether a task takes input, but not whether that is a terminal, which edits and
+   * echoes by itself, or a pipe. Its process knows.
+   */
+  private async inputKind(): Promise<InputKind> {
+    try {
+      await this.folder.daemon.request('task/write', { id: this.id, data: '' });
+    } catch (error) {
+      if (errorCode(error) === INVALID_PARAMS) return 'none';
+      throw error;
+    }
+    const pid = this.folder.store.get(this.id)?.pid;
+    const stdin = await readlink(`/proc/${pid}/fd/0`).catch(() => '');
+    return stdin.startsWith('/dev/pts/') ? 'terminal' : 'lines';
+  }
+
+  private trouble(error: Error): void {
+    if (this.folder.daemon.state.kind === 'running') this.feed.note(`[${error.message}]`);
+  }
+}
+
+export function terminalName(task: Task): string {
+  const sign = { succeeded: '✓ ', failed: '✗ ', timedOut: '✗ ', lost: '✗ ', stopped: '■ ' } as {
+    [key: string]: string | undefined;
+  };
+  return `${sign[outcome(task)] ?? ''}${title(task)}`;
+}
+
+/** The output terminals of this window. */
+export class Terminals implements vscode.Disposable {
+  private readonly byTask = new Map<string, { terminal: vscode.Terminal; pty: TaskTerminal }>();
+
+  constructor(private readonly events: FolderEvents) {}
+
+  show(folder: Folder, id: string, preserveFocus = false): vscode.Terminal {
+    const there = this.byTask.get(id);
+    if (there) {
+      there.terminal.show(preserveFocus);
+      return there.terminal;
+    }
+    const task = folder.store.get(id);
+    const pty = new TaskTerminal(folder, id, this.events, {
+      closeWithTask: false,
+      onClose: () => this.byTask.delete(id),
+    });
+    const terminal = vscode.window.createTerminal({
+      name: task ? terminalName(task) : id,
+      pty,
+      iconPath: new vscode.ThemeIcon('rocket'),
+      // The daemon keeps the output; after a reload an empty terminal would be all there is.
+      isTransient: true,
+    });
+    this.byTask.set(id, { terminal, pty });
+    terminal.show(preserveFocus);
+    return terminal;
+  }
+
+  /** The task that a terminal shows. */
+  taskOf(terminal: vscode.Terminal): string | undefined {
+    for (const [id, entry] of this.byTask) if (entry.terminal === terminal) return id;
+    return undefined;
+  }
+
+  dispose(): void {
+    for (const { terminal } of [...this.byTask.values()]) terminal.dispose();
+  }
+}

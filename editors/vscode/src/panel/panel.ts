@@ -1,0 +1,362 @@
+// The panel: a webview with the timeline, and under it the agent. The view is thrown away whenever it
+// is hidden; what it shows is in `Sessions` and the task stores, and is sent anew when it is built.
+
+import { randomBytes } from 'node:crypto';
+import * as vscode from 'vscode';
+import { originInWords } from '../daemon/binary';
+import type { Folder, Folders } from '../folders';
+import type { Terminals } from '../output/terminal';
+import type { Task } from '../protocol/generated';
+import { ago, cut } from '../tasks/describe';
+import type { AgentState, FromWebview, Snapshot, ToWebview } from './messages';
+import type { SessionEvent } from './session';
+import { Sessions } from './sessions';
+
+/** Pushes within this time are one message to the view. */
+const BATCH_MS = 30;
+const LAST_SESSION = 'meanwhile.lastSession';
+
+export class Panel implements vscode.WebviewViewProvider, vscode.Disposable {
+  private view: vscode.WebviewView | undefined;
+  private readonly byFolder = new Map<Folder, Sessions>();
+  private readonly subscriptions: vscode.Disposable[] = [];
+  private folder: Folder | undefined;
+  private current: string | undefined;
+  private fresh = false;
+  private draft = '';
+  private trouble: string | undefined;
+  private batch: SessionEvent[] = [];
+  private batchTimer: NodeJS.Timeout | undefined;
+  private tasksTimer: NodeJS.Timeout | undefined;
+  private prompting: Promise<void> = Promise.resolve();
+
+  constructor(
+    private readonly folders: Folders,
+    private readonly terminals: Terminals,
+    private readonly context: vscode.ExtensionContext,
+    private readonly log: vscode.LogOutputChannel,
+  ) {
+    this.subscriptions.push(
+      vscode.window.registerWebviewViewProvider('meanwhile.panel', this),
+      folders.events.changed.event(() => this.sendTasksSoon()),
+      folders.events.state.event(() => this.show()),
+      folders.events.folders.event(() => this.show()),
+      vscode.commands.registerCommand('meanwhile.newSession', async () => {
+        await this.begin();
+        await vscode.commands.executeCommand('meanwhile.panel.focus');
+        this.post({ type: 'focusPrompt' });
+      }),
+      vscode.commands.registerCommand('meanwhile.openSession', () => this.pick()),
+      vscode.commands.registerCommand('meanwhile.cancelTurn', () => this.cancel()),
+    );
+  }
+
+  /** Called for each folder before its daemon starts. */
+  add(folder: Folder): void {
+    const sessions = new Sessions(folder);
+    this.byFolder.set(folder, sessions);
+    sessions.onEvent(({ session, event }) => {
+      if (folder === this.folder && session === this.current) this.sendSoon(event);
+    });
+    sessions.onDidAsk(({ session, key, request }) => {
+      const visible = this.view?.visible && folder === this.folder && session === this.current;
+      if (!visible) this.askOutside(sessions, key, request.toolCall.title ?? 'a tool');
+    });
+    sessions.onDidReset(() => {
+      if (folder === (this.folder ?? folder)) this.restore().catch((error) => this.log.warn(error));
+    });
+  }
+
+  resolveWebviewView(view: vscode.WebviewView): void {
+    this.view = view;
+    const { webview } = view;
+    const dist = vscode.Uri.joinPath(this.context.extensionUri, 'dist');
+    webview.options = { enableScripts: true, localResourceRoots: [dist] };
+    webview.onDidReceiveMessage((message: FromWebview) =>
+      this.take(message).catch((error: Error) => {
+        this.log.error(`panel: ${error.message}`);
+        vscode.window.showErrorMessage(`Meanwhile: ${error.message}`);
+      }),
+    );
+    view.onDidDispose(() => {
+      if (this.view === view) this.view = undefined;
+    });
+    webview.html = html(webview, dist);
+  }
+
+  dispose(): void {
+    clearTimeout(this.batchTimer);
+    clearTimeout(this.tasksTimer);
+    for (const subscription of this.subscriptions) subscription.dispose();
+  }
+
+  /** What the view shows, for it and for tests. */
+  snapshot(): Snapshot {
+    const folder = this.shownFolder();
+    const sessions = folder && this.byFolder.get(folder);
+    return {
+      type: 'snapshot',
+      folders: this.folders.all().map((one) => ({ key: keyOf(one), name: one.name })),
+      folder: folder && keyOf(folder),
+      sessions: sessions?.infos ?? [],
+      session: this.current === undefined ? undefined : sessions?.model(this.current),
+      fresh: this.fresh,
+      tasks: folder?.store.all() ?? [],
+      agent: this.agentState(folder, sessions),
+      draft: this.draft,
+    };
+  }
+
+  private agentState(folder: Folder | undefined, sessions: Sessions | undefined): AgentState {
+    if (!folder || !sessions)
+      return { kind: 'missing', reason: 'Open a folder to talk to the agent.' };
+    const { state } = folder.daemon;
+    switch (state.kind) {
+      case 'starting':
+      case 'stopped':
+        return { kind: 'starting' };
+      case 'failed':
+        return { kind: 'missing', reason: state.reason };
+      case 'running':
+        if (this.trouble !== undefined) return { kind: 'missing', reason: this.trouble };
+        return sessions.available
+          ? { kind: 'ready' }
+          : {
+              kind: 'missing',
+              reason: `meanwhile ${state.binary.version} (${originInWords(state.binary)}) has no agent. Background tasks work; for the agent set meanwhile.path to a newer version.`,
+            };
+    }
+  }
+
+  private shownFolder(): Folder | undefined {
+    const all = this.folders.all();
+    if (!this.folder || !all.includes(this.folder)) this.folder = all[0];
+    return this.folder;
+  }
+
+  private sessions(): Sessions {
+    const folder = this.shownFolder();
+    const sessions = folder && this.byFolder.get(folder);
+    if (!sessions) throw new Error('open a folder to talk to the agent');
+    return sessions;
+  }
+
+  private async take(message: FromWebview): Promise<void> {
+    switch (message.type) {
+      case 'ready':
+        this.show();
+        if (this.sessions().infos.length === 0) await this.restore();
+        return;
+      case 'draft':
+        this.draft = message.text;
+        return;
+      case 'prompt':
+        this.draft = '';
+        await this.prompt(message.text);
+        return;
+      case 'cancel':
+        await this.cancel();
+        return;
+      case 'permission':
+        this.sessions().answer(message.key, message.optionId);
+        return;
+      case 'choose':
+        await this.choose(message.session);
+        return;
+      case 'chooseFolder':
+        this.folder = this.folders.all().find((folder) => keyOf(folder) === message.folder);
+        this.current = undefined;
+        this.fresh = false;
+        await this.restore();
+        return;
+      case 'newSession':
+        await this.begin();
+        return;
+      case 'showOutput': {
+        const ref = this.folders.find(message.taskId);
+        if (ref) this.terminals.show(ref.folder, ref.id);
+        else vscode.window.showInformationMessage('The output of this task is no longer kept.');
+        return;
+      }
+      case 'stopTask':
+        await vscode.commands.executeCommand('meanwhile.stop', message.taskId);
+        return;
+      case 'openFile': {
+        const folder = this.shownFolder();
+        if (!folder) return;
+        const uri = vscode.Uri.joinPath(folder.workspaceFolder.uri, message.path);
+        await vscode.window.showTextDocument(
+          message.path.startsWith('/') ? vscode.Uri.file(message.path) : uri,
+        );
+        return;
+      }
+      case 'retryAgent':
+        this.trouble = undefined;
+        await this.shownFolder()?.daemon.restart();
+        return;
+    }
+  }
+
+  /** After a start or a restart: the list, and the session that was shown. */
+  private async restore(): Promise<void> {
+    const folder = this.shownFolder();
+    const sessions = folder && this.byFolder.get(folder);
+    if (!sessions?.available) {
+      this.show();
+      return;
+    }
+    const infos = await sessions.list();
+    const last =
+      this.current ??
+      this.context.workspaceState.get<string>(`${LAST_SESSION}:${keyOf(sessions.folder)}`);
+    const there = infos.find(({ sessionId }) => sessionId === last);
+    if (there && !this.fresh) {
+      this.current = there.sessionId;
+      await sessions.open(there.sessionId);
+    } else this.current = undefined;
+    this.show();
+  }
+
+  private async choose(session: string | undefined): Promise<void> {
+    this.flush();
+    this.fresh = false;
+    this.current = session;
+    this.remember(session);
+    if (session !== undefined) await this.sessions().open(session);
+    this.show();
+  }
+
+  /** The session itself is made with its first prompt, so that nobody has empty ones in the list. */
+  private async begin(): Promise<void> {
+    this.flush();
+    this.current = undefined;
+    this.fresh = true;
+    this.show();
+  }
+
+  private async prompt(text: string): Promise<void> {
+    const sessions = this.sessions();
+    if (this.current === undefined) {
+      try {
+        const model = await sessions.create();
+        this.current = model.id;
+        this.fresh = false;
+        this.remember(model.id);
+      } catch (error) {
+        this.draft = text;
+        this.trouble = (error as Error).message;
+        this.show();
+        return;
+      }
+    }
+    const session = this.current;
+    this.show();
+    this.prompting = sessions.prompt(session, text);
+    await this.prompting;
+    const infos = await sessions.list();
+    this.post({ type: 'sessions', sessions: infos });
+  }
+
+  private async cancel(): Promise<void> {
+    if (this.current !== undefined) await this.sessions().cancel(this.current);
+  }
+
+  private async pick(): Promise<void> {
+    const sessions = this.sessions();
+    const infos = await sessions.list();
+    const items = infos.map((info) => ({
+      label: info.title ?? info.sessionId,
+      description: info.updatedAt ? ago(Date.now() - Date.parse(info.updatedAt)) : '',
+      session: info.sessionId,
+    }));
+    if (items.length === 0) {
+      vscode.window.showInformationMessage('Meanwhile: no session of this folder yet.');
+      return;
+    }
+    const picked = await vscode.window.showQuickPick(items, { title: 'Open which session?' });
+    if (!picked) return;
+    await this.choose(picked.session);
+    await vscode.commands.executeCommand('meanwhile.panel.focus');
+  }
+
+  /** A question must not wait for a view that nobody looks at. */
+  private async askOutside(sessions: Sessions, key: number, title: string): Promise<void> {
+    const answer = await vscode.window.showWarningMessage(
+      `The agent asks for permission: ${cut(title, 120)}`,
+      'Show',
+    );
+    if (answer && sessions.isOpen(key)) {
+      await vscode.commands.executeCommand('meanwhile.panel.focus');
+    }
+  }
+
+  private remember(session: string | undefined): void {
+    const folder = this.shownFolder();
+    if (folder) this.context.workspaceState.update(`${LAST_SESSION}:${keyOf(folder)}`, session);
+  }
+
+  private show(): void {
+    this.flush();
+    this.post(this.snapshot());
+  }
+
+  private sendSoon(event: SessionEvent): void {
+    this.batch.push(event);
+    this.batchTimer ??= setTimeout(() => this.flush(), BATCH_MS);
+  }
+
+  private flush(): void {
+    clearTimeout(this.batchTimer);
+    this.batchTimer = undefined;
+    const events = this.batch;
+    this.batch = [];
+    if (events.length > 0 && this.current !== undefined) {
+      this.post({ type: 'events', session: this.current, events });
+    }
+  }
+
+  private sendTasksSoon(): void {
+    if (!this.view?.visible) return;
+    this.tasksTimer ??= setTimeout(() => {
+      this.tasksTimer = undefined;
+      this.post({ type: 'tasks', tasks: this.tasks() });
+    }, 200);
+  }
+
+  private tasks(): Task[] {
+    return this.shownFolder()?.store.all() ?? [];
+  }
+
+  private post(message: ToWebview): void {
+    this.view?.webview.postMessage(message);
+  }
+}
+
+function keyOf(folder: Folder): string {
+  return folder.workspaceFolder.uri.toString();
+}
+
+function html(webview: vscode.Webview, dist: vscode.Uri): string {
+  const nonce = randomBytes(16).toString('hex');
+  const uri = (name: string) => webview.asWebviewUri(vscode.Uri.joinPath(dist, name));
+  const csp = [
+    `default-src 'none'`,
+    `style-src ${webview.cspSource}`,
+    `font-src ${webview.cspSource}`,
+    `script-src 'nonce-${nonce}'`,
+  ].join('; ');
+  return `<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="${csp}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="stylesheet" href="${uri('codicon.css')}">
+<link rel="stylesheet" href="${uri('panel.css')}">
+<title>Meanwhile</title>
+</head>
+<body>
+<script nonce="${nonce}" src="${uri('panel.js')}"></script>
+</body>
+</html>`;
+}

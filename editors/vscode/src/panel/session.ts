@@ -1,0 +1,367 @@
+// A session as a person reads it: the daemon's pushes folded into entries, in order. Pure, and the
+// same code in the extension and in its webview, so that a view that was thrown away is rebuilt from
+// one copy and then follows by the same steps.
+
+import type { Notification } from '../protocol/generated';
+import type {
+  PermissionRequest,
+  RetryingPush,
+  SessionUpdate,
+  ToolCall,
+  ToolCallUpdate,
+  ToolContent,
+  ToolStatus,
+  TraceEvent,
+  TraceTask,
+  TurnPush,
+} from '../protocol/session';
+import { blockText, own } from '../protocol/session';
+
+export type Entry =
+  | { kind: 'user'; text: string }
+  | { kind: 'agent'; text: string }
+  | { kind: 'thought'; text: string }
+  | { kind: 'background'; text: string; taskIds: string[]; call: number | undefined }
+  | { kind: 'notice'; text: string }
+  | { kind: 'error'; text: string }
+  | { kind: 'turn'; text: string }
+  | { kind: 'plan'; steps: { content: string; status: string }[] }
+  | {
+      kind: 'tool';
+      id: string;
+      title: string;
+      tool: string;
+      status: ToolStatus;
+      input: string;
+      output: string;
+      diffs: { path: string; oldText: string; newText: string }[];
+      taskId: string | undefined;
+      background: boolean;
+    };
+
+export interface Permission {
+  /** Ours: names the request among those open. */
+  key: number;
+  request: PermissionRequest;
+}
+
+export interface SessionModel {
+  id: string;
+  title: string | undefined;
+  entries: Entry[];
+  /** A turn runs. */
+  busy: boolean;
+  retry: string | undefined;
+  permissions: Permission[];
+  usage: string | undefined;
+  events: TraceEvent[];
+  tasks: TraceTask[];
+  /** Where the entries of the model call under way begin; what it streamed is void if it is retried. */
+  callBegan: number | undefined;
+  /** Why this session can only be looked at. */
+  readOnly: string | undefined;
+}
+
+export type SessionEvent =
+  | { type: 'update'; update: SessionUpdate }
+  | { type: 'turn'; push: TurnPush }
+  | { type: 'retrying'; push: RetryingPush }
+  | { type: 'traced'; event: TraceEvent }
+  | { type: 'trace'; events: TraceEvent[]; tasks: TraceTask[] }
+  /** What a person sent from here; the daemon does not echo it. */
+  | { type: 'prompted'; text: string }
+  | { type: 'answered'; stopReason: string | undefined; error: string | undefined }
+  /** A task of the session has ended: its result is in the queue. */
+  | { type: 'taskEnded'; notification: Notification }
+  | { type: 'permission'; permission: Permission }
+  | { type: 'permissionOver'; key: number }
+  | { type: 'readOnly'; reason: string };
+
+export function emptySession(id: string): SessionModel {
+  return {
+    id,
+    title: undefined,
+    entries: [],
+    busy: false,
+    retry: undefined,
+    permissions: [],
+    usage: undefined,
+    events: [],
+    tasks: [],
+    callBegan: undefined,
+    readOnly: undefined,
+  };
+}
+
+/** Takes one event in. Changes the model it is given. */
+export function reduce(model: SessionModel, event: SessionEvent): void {
+  switch (event.type) {
+    case 'update':
+      update(model, event.update);
+      return;
+    case 'turn':
+      turn(model, event.push);
+      return;
+    case 'retrying':
+      // What has streamed of this call is void.
+      model.entries.length = voidFrom(model);
+      model.retry = `${event.push.message}; attempt ${event.push.attempt} in ${Math.ceil(event.push.delayMs / 1000)} s`;
+      return;
+    case 'traced':
+      traced(model, event.event);
+      return;
+    case 'trace': {
+      const last = event.events.at(-1)?.n ?? 0;
+      // What was pushed while the whole was on its way is in neither order.
+      model.events = [...event.events, ...model.events.filter(({ n }) => n > last)];
+      const listed = new Set(event.tasks.map(({ taskId }) => taskId));
+      model.tasks = [...event.tasks, ...model.tasks.filter(({ taskId }) => !listed.has(taskId))];
+      return;
+    }
+    case 'prompted':
+      model.entries.push({ kind: 'user', text: event.text });
+      model.busy = true;
+      model.callBegan = undefined;
+      return;
+    case 'answered':
+      ended(model, event.stopReason, event.error);
+      return;
+    case 'taskEnded': {
+      const { task, at, seq } = event.notification;
+      const traced = model.tasks.find(({ taskId }) => taskId === task.id);
+      if (!traced) return;
+      traced.state = task.state;
+      traced.endedAt = task.endedAt ?? at;
+      traced.queuedAt = at;
+      traced.seq = seq;
+      if (task.exit) traced.exit = task.exit;
+      if (task.cause) traced.cause = task.cause;
+      return;
+    }
+    case 'permission':
+      model.permissions.push(event.permission);
+      return;
+    case 'permissionOver':
+      model.permissions = model.permissions.filter(({ key }) => key !== event.key);
+      return;
+    case 'readOnly':
+      model.readOnly = event.reason;
+      return;
+  }
+}
+
+function update(model: SessionModel, update: SessionUpdate): void {
+  switch (update.sessionUpdate) {
+    case 'user_message_chunk': {
+      const { origin, taskIds = [], call } = own(update);
+      const text = blockText(update.content);
+      if (origin === 'background') {
+        model.entries.push({ kind: 'background', text, taskIds, call });
+      } else if (origin === 'notice') model.entries.push({ kind: 'notice', text });
+      else append(model, 'user', text);
+      return;
+    }
+    case 'agent_message_chunk':
+      model.retry = undefined;
+      append(model, 'agent', blockText(update.content));
+      return;
+    case 'agent_thought_chunk':
+      model.retry = undefined;
+      append(model, 'thought', blockText(update.content));
+      return;
+    case 'tool_call':
+    case 'tool_call_update':
+      model.retry = undefined;
+      tool(model, update);
+      return;
+    case 'plan': {
+      const steps = update.entries.map(({ content, status }) => ({ content, status }));
+      const last = model.entries.findLast((entry) => entry.kind === 'plan');
+      if (last) last.steps = steps;
+      else model.entries.push({ kind: 'plan', steps });
+      return;
+    }
+    case 'usage_update':
+      if (update.used !== undefined && update.size) {
+        const cost = update.cost ? `, $${update.cost.amount.toFixed(4)}` : '';
+        model.usage = `${Math.round((update.used / update.size) * 100)}% of the context${cost}`;
+      }
+      return;
+    case 'session_info_update':
+      if (update.title) model.title = update.title;
+      return;
+    // The protocol has them; this daemon does not say them.
+    case 'available_commands_update':
+    case 'current_mode_update':
+    case 'config_option_update':
+    case 'notice':
+    case 'compaction_update':
+    case 'compaction_summary_chunk':
+      return;
+  }
+}
+
+function append(model: SessionModel, kind: 'user' | 'agent' | 'thought', text: string): void {
+  const last = model.entries.at(-1);
+  if (last?.kind === kind) last.text += text;
+  else model.entries.push({ kind, text });
+}
+
+function tool(model: SessionModel, call: ToolCall | ToolCallUpdate): void {
+  let entry = model.entries.findLast(
+    (entry) => entry.kind === 'tool' && entry.id === call.toolCallId,
+  );
+  if (entry?.kind !== 'tool') {
+    entry = {
+      kind: 'tool',
+      id: call.toolCallId,
+      title: call.toolCallId,
+      tool: 'other',
+      status: 'pending',
+      input: '',
+      output: '',
+      diffs: [],
+      taskId: undefined,
+      background: false,
+    };
+    model.entries.push(entry);
+  }
+  if (call.title) entry.title = call.title;
+  if (call.kind) entry.tool = call.kind;
+  if (call.status) entry.status = call.status;
+  if (call.rawInput !== undefined && call.rawInput !== null) entry.input = shown(call.rawInput);
+  if (call.content) {
+    entry.output = call.content.map(contentText).filter(Boolean).join('\n');
+    entry.diffs = call.content.flatMap((part) =>
+      part.type === 'diff'
+        ? [{ path: part.path, oldText: part.oldText ?? '', newText: part.newText }]
+        : [],
+    );
+    const terminal = call.content.find((part) => part.type === 'terminal');
+    if (terminal) entry.taskId = terminal.terminalId;
+  }
+  const { taskId, background } = own(call);
+  if (taskId !== undefined) entry.taskId = taskId;
+  if (background) entry.background = true;
+}
+
+function contentText(part: ToolContent): string {
+  switch (part.type) {
+    case 'content':
+      return blockText(part.content);
+    case 'diff':
+    case 'terminal':
+      return '';
+  }
+}
+
+/** Arguments as a person reads them: a command as it is, the rest as `name: value`. */
+function shown(input: unknown): string {
+  if (typeof input === 'string') return input;
+  if (input === null || typeof input !== 'object') return String(input);
+  const entries = Object.entries(input);
+  const [only] = entries;
+  if (entries.length === 1 && only && typeof only[1] === 'string') return only[1];
+  return entries
+    .map(([key, value]) => `${key}: ${typeof value === 'string' ? value : JSON.stringify(value)}`)
+    .join('\n');
+}
+
+function turn(model: SessionModel, push: TurnPush): void {
+  if (push.state === 'started') {
+    model.busy = true;
+    if (push.origin === 'background') {
+      model.entries.push({ kind: 'turn', text: 'Woken by a background result' });
+    }
+    return;
+  }
+  ended(model, push.stopReason, push.error);
+}
+
+function ended(model: SessionModel, stopReason: string | undefined, error: string | undefined) {
+  model.busy = false;
+  model.retry = undefined;
+  model.callBegan = undefined;
+  model.permissions = [];
+  const last = model.entries.at(-1);
+  if (error !== undefined) {
+    if (last?.kind !== 'error' || last.text !== error) {
+      model.entries.push({ kind: 'error', text: error });
+    }
+    return;
+  }
+  const words = stopWords(stopReason);
+  if (words !== undefined && (last?.kind !== 'turn' || last.text !== words)) {
+    model.entries.push({ kind: 'turn', text: words });
+  }
+}
+
+function stopWords(stopReason: string | undefined): string | undefined {
+  switch (stopReason) {
+    case 'cancelled':
+      return 'Cancelled. Background tasks go on.';
+    case 'refusal':
+      return 'The model refused to go on.';
+    case 'max_tokens':
+      return 'The answer was cut at its greatest length.';
+    case 'max_turn_requests':
+      return 'The turn was ended at its greatest number of model calls.';
+    default:
+      return undefined;
+  }
+}
+
+function traced(model: SessionModel, event: TraceEvent): void {
+  if (model.events.some(({ n }) => n === event.n)) return;
+  model.events.push(event);
+  switch (event.type) {
+    case 'call_started':
+      model.callBegan = model.entries.length;
+      return;
+    case 'call_ended':
+      model.callBegan = undefined;
+      return;
+    case 'task_spawned':
+      if (!model.tasks.some(({ taskId }) => taskId === event.taskId)) {
+        model.tasks.push({
+          taskId: event.taskId,
+          command: event.command,
+          toolCallId: event.toolCallId,
+          spawnedInCall: event.call,
+          spawnedAt: event.at,
+          state: 'running',
+        });
+      }
+      return;
+    case 'delivered': {
+      const task = model.tasks.find(({ taskId }) => taskId === event.taskId);
+      if (task && event.kind === 'exited') {
+        task.deliveredInCall = event.call;
+        task.deliveredBy = event.by;
+      }
+      return;
+    }
+    case 'turn_started':
+    case 'turn_ended':
+    case 'tool_started':
+    case 'tool_ended':
+    case 'compacted':
+    case 'resumed':
+      return;
+  }
+}
+
+function voidFrom(model: SessionModel): number {
+  const { entries, callBegan } = model;
+  // Results and notices enter a request before it is answered, and stay when it is sent again.
+  const stays = (entry: Entry | undefined) =>
+    entry?.kind !== 'agent' && entry?.kind !== 'thought' && entry?.kind !== 'tool';
+  let from = entries.length;
+  const least = callBegan ?? 0;
+  while (from > least && !stays(entries[from - 1])) {
+    // Without a trace a tool call is where the answer before this one ended.
+    if (callBegan === undefined && entries[from - 1]?.kind === 'tool') break;
+    from--;
+  }
+  return from;
+}

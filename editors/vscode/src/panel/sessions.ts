@@ -1,0 +1,176 @@
+// The agent's sessions of one folder, as one window sees them: which is open, what was said, which
+// permissions are asked. Holds no state that the daemon has not: after its death, or a reload of the
+// window, a session is loaded again.
+
+import * as vscode from 'vscode';
+import type { Folder } from '../folders';
+import type { PermissionAnswer, PermissionRequest, SessionInfo } from '../protocol/session';
+import { emptySession, reduce, type SessionEvent, type SessionModel } from './session';
+
+/** Sessions listed. */
+const LISTED = 100;
+
+interface Asked {
+  session: string;
+  request: PermissionRequest;
+  answer: (answer: PermissionAnswer) => void;
+}
+
+export class Sessions {
+  private readonly models = new Map<string, SessionModel>();
+  private readonly asked = new Map<number, Asked>();
+  private nextKey = 1;
+  infos: SessionInfo[] = [];
+
+  private readonly eventEmitter = new vscode.EventEmitter<{
+    session: string;
+    event: SessionEvent;
+  }>();
+  /** A step of a session; `reduce` it into a copy. */
+  readonly onEvent = this.eventEmitter.event;
+  private readonly askEmitter = new vscode.EventEmitter<{
+    session: string;
+    key: number;
+    request: PermissionRequest;
+  }>();
+  readonly onDidAsk = this.askEmitter.event;
+  private readonly resetEmitter = new vscode.EventEmitter<void>();
+  /** Sessions have to be looked at anew. */
+  readonly onDidReset = this.resetEmitter.event;
+
+  constructor(readonly folder: Folder) {
+    const { daemon } = folder;
+    daemon.onPush('session/update', ({ sessionId, update }) =>
+      this.take(sessionId, { type: 'update', update }),
+    );
+    daemon.onPush('session/turn', (push) => this.take(push.sessionId, { type: 'turn', push }));
+    daemon.onPush('session/retrying', (push) =>
+      this.take(push.sessionId, { type: 'retrying', push }),
+    );
+    daemon.onPush('session/traced', ({ sessionId, event }) =>
+      this.take(sessionId, { type: 'traced', event }),
+    );
+    daemon.onPush('task/exited', ({ notification }) =>
+      this.take(notification.queue, { type: 'taskEnded', notification }),
+    );
+    daemon.onRequest('session/request_permission', (request, token) => this.ask(request, token));
+    daemon.onDidConnect(() => this.reset());
+  }
+
+  get available(): boolean {
+    return this.folder.daemon.can('session/prompt');
+  }
+
+  model(id: string): SessionModel | undefined {
+    return this.models.get(id);
+  }
+
+  async list(): Promise<SessionInfo[]> {
+    if (!this.available) return [];
+    const cwd = this.folder.workspaceFolder.uri.fsPath;
+    const { sessions } = await this.folder.daemon.request('session/list', { cwd });
+    this.infos = sessions.slice(0, LISTED);
+    return this.infos;
+  }
+
+  /** Opens a past session: its transcript, and its trace. One that is open is left as it is. */
+  async open(id: string): Promise<SessionModel> {
+    const there = this.models.get(id);
+    if (there) return there;
+    const model = emptySession(id);
+    this.models.set(id, model);
+    const cwd = this.folder.workspaceFolder.uri.fsPath;
+    try {
+      await this.folder.daemon.request('session/load', { sessionId: id, cwd, mcpServers: [] });
+    } catch (error) {
+      // Open in another process: it can be looked at, not spoken to.
+      this.take(id, { type: 'readOnly', reason: (error as Error).message });
+    }
+    await this.trace(id);
+    return model;
+  }
+
+  async create(): Promise<SessionModel> {
+    const cwd = this.folder.workspaceFolder.uri.fsPath;
+    const { sessionId } = await this.folder.daemon.request('session/new', {
+      cwd,
+      mcpServers: [],
+    });
+    const model = emptySession(sessionId);
+    this.models.set(sessionId, model);
+    return model;
+  }
+
+  /** Returns when the turn is over. */
+  async prompt(id: string, text: string): Promise<void> {
+    this.take(id, { type: 'prompted', text });
+    try {
+      const { stopReason } = await this.folder.daemon.request('session/prompt', {
+        sessionId: id,
+        prompt: [{ type: 'text', text }],
+      });
+      this.take(id, { type: 'answered', stopReason, error: undefined });
+    } catch (error) {
+      this.take(id, { type: 'answered', stopReason: undefined, error: (error as Error).message });
+    }
+  }
+
+  async cancel(id: string): Promise<void> {
+    for (const [key, asked] of this.asked) {
+      if (asked.session === id) this.settle(key, { outcome: { outcome: 'cancelled' } });
+    }
+    await this.folder.daemon.notify('session/cancel', { sessionId: id });
+  }
+
+  answer(key: number, optionId: string): void {
+    this.settle(key, { outcome: { outcome: 'selected', optionId } });
+  }
+
+  private async trace(id: string): Promise<void> {
+    const result = await this.folder.daemon
+      .request('session/trace', { sessionId: id })
+      .catch(() => undefined);
+    if (result) this.take(id, { type: 'trace', ...result });
+  }
+
+  private ask(
+    request: PermissionRequest,
+    token: vscode.CancellationToken,
+  ): Promise<PermissionAnswer> {
+    const key = this.nextKey++;
+    const session = request.sessionId;
+    return new Promise((answer) => {
+      this.asked.set(key, { session, request, answer });
+      token.onCancellationRequested(() => this.settle(key, { outcome: { outcome: 'cancelled' } }));
+      this.take(session, { type: 'permission', permission: { key, request } });
+      this.askEmitter.fire({ session, key, request });
+    });
+  }
+
+  /** The first answer counts: it may come from the view or from a notification. */
+  private settle(key: number, answer: PermissionAnswer): void {
+    const asked = this.asked.get(key);
+    if (!asked) return;
+    this.asked.delete(key);
+    asked.answer(answer);
+    this.take(asked.session, { type: 'permissionOver', key });
+  }
+
+  isOpen(key: number): boolean {
+    return this.asked.has(key);
+  }
+
+  private take(session: string, event: SessionEvent): void {
+    const model = this.models.get(session);
+    if (!model) return;
+    reduce(model, event);
+    this.eventEmitter.fire({ session, event });
+  }
+
+  /** Another daemon: it has no session open, and nobody waits for our answers any more. */
+  private reset(): void {
+    this.models.clear();
+    this.asked.clear();
+    this.resetEmitter.fire();
+  }
+}

@@ -1,0 +1,2848 @@
+// Generated from docs/schema.json by `npm run generate`. Not to be edited.
+
+/**
+ * Where a task is in its life. The last four are ends.
+ */
+export type TaskState = 'running' | 'stopping' | 'exited' | 'stopped' | 'timedOut' | 'lost';
+/**
+ * Who may end a task.
+ */
+export type Actor = 'client' | 'agent' | 'deadline' | 'linger' | 'limit' | 'daemon';
+/**
+ * A moment: RFC 3339, UTC, with milliseconds.
+ */
+export type DateTime = string;
+/**
+ * What told an end to the owner of its queue.
+ */
+export type DeliveredBy = 'drain' | 'wait' | 'check';
+/**
+ * Result of `task/check`.
+ */
+export type CheckResult = OneTask | TaskList;
+/**
+ * What a notification tells.
+ */
+export type NotificationKind = 'exited' | 'matched' | 'stalled';
+/**
+ * How bytes are written as a JSON string.
+ */
+export type Encoding = 'utf8' | 'base64';
+/**
+ * A unique identifier for a conversation session between a client and agent.
+ *
+ * Each session has its own context, conversation history, and state, so one
+ * agent can run several independent sessions.
+ *
+ * See protocol docs: [Session ID](https://agentclientprotocol.com/protocol/v1/session-setup#session-id)
+ */
+export type SessionId = string;
+/**
+ * Unique identifier for a Session Mode.
+ */
+export type SessionModeId = string;
+/**
+ * A session configuration option selector and its current state.
+ */
+export type SessionConfigOption = {
+  id: SessionConfigId;
+  /**
+   * Human-readable label for the option.
+   */
+  name: string;
+  /**
+   * Optional description for the Client to display to the user.
+   */
+  description?: string;
+  category?: SessionConfigOptionCategory;
+  /**
+   * The _meta property is reserved by ACP to allow clients and agents to attach additional
+   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
+   * these keys.
+   *
+   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
+   */
+  _meta?: {
+    [k: string]: unknown | undefined;
+  };
+} & SessionConfigOption1;
+/**
+ * Unique identifier for a session configuration option.
+ */
+export type SessionConfigId = string;
+/**
+ * Semantic category for a session configuration option.
+ *
+ * This is intended to help Clients distinguish broadly common selectors (e.g. model selector vs
+ * session mode selector vs thought/reasoning level) for UX purposes (keyboard shortcuts, icons,
+ * placement). It MUST NOT be required for correctness. Clients MUST handle missing or unknown
+ * categories gracefully.
+ *
+ * Category names beginning with `_` are free for custom use, like other ACP extension methods.
+ * Category names that do not begin with `_` are reserved for the ACP spec.
+ */
+export type SessionConfigOptionCategory =
+  'mode' | 'model' | 'model_config' | 'thought_level' | string;
+export type SessionConfigOption1 =
+  | (SessionConfigSelect & {
+      type: 'select';
+    })
+  | (SessionConfigBoolean & {
+      type: 'boolean';
+    });
+/**
+ * Unique identifier for a session configuration option value.
+ */
+export type SessionConfigValueId = string;
+/**
+ * Possible values for a session configuration option.
+ */
+export type SessionConfigSelectOptions = SessionConfigSelectOption[] | SessionConfigSelectGroup[];
+/**
+ * Unique identifier for a session configuration option value group.
+ */
+export type SessionConfigGroupId = string;
+/**
+ * Reasons why an agent stops processing a prompt turn.
+ *
+ * See protocol docs: [Stop Reasons](https://agentclientprotocol.com/protocol/v1/prompt-turn#stop-reasons)
+ */
+export type StopReason = 'end_turn' | 'max_tokens' | 'max_turn_requests' | 'refusal' | 'cancelled';
+/**
+ * A fact about a session.
+ */
+export type TraceEvent = {
+  /**
+   * Its number, ascending within the session, from 1.
+   */
+  n: number;
+  at: DateTime;
+} & TraceEvent1;
+export type TraceEvent1 =
+  | {
+      type: 'turn_started';
+      /**
+       * The turn.
+       */
+      turn: number;
+      origin: TurnOrigin;
+      /**
+       * The beginning of the prompt.
+       */
+      title?: string | null;
+    }
+  | {
+      type: 'call_started';
+      /**
+       * The turn.
+       */
+      turn: number;
+      /**
+       * The model call.
+       */
+      call: number;
+    }
+  | {
+      type: 'call_ended';
+      /**
+       * The turn.
+       */
+      turn: number;
+      /**
+       * The model call.
+       */
+      call: number;
+      /**
+       * Why the model stopped.
+       */
+      stopReason?: string | null;
+      /**
+       * Why the call failed.
+       */
+      error?: string | null;
+      /**
+       * Tokens of the request.
+       */
+      inputTokens?: number | null;
+      /**
+       * Tokens of the answer.
+       */
+      outputTokens?: number | null;
+      /**
+       * Tokens of the request that came from the provider's cache.
+       */
+      cachedTokens?: number | null;
+      /**
+       * US dollars, where the price is known.
+       */
+      costUsd?: number | null;
+    }
+  | {
+      type: 'tool_started';
+      /**
+       * The model call whose answer asked for it.
+       */
+      call: number;
+      /**
+       * The call of the tool.
+       */
+      toolCallId: string;
+      /**
+       * The tool.
+       */
+      name: string;
+      /**
+       * What a person is shown.
+       */
+      title: string;
+    }
+  | {
+      type: 'tool_ended';
+      /**
+       * The call of the tool.
+       */
+      toolCallId: string;
+      /**
+       * It failed.
+       */
+      isError: boolean;
+    }
+  | {
+      type: 'task_spawned';
+      /**
+       * The model call whose answer asked for it.
+       */
+      call: number;
+      /**
+       * The call of the tool.
+       */
+      toolCallId: string;
+      /**
+       * The task.
+       */
+      taskId: string;
+      /**
+       * The command.
+       */
+      command: string;
+      /**
+       * It began in the foreground.
+       */
+      moved: boolean;
+    }
+  | {
+      type: 'delivered';
+      /**
+       * The model call whose request carries it.
+       */
+      call: number;
+      /**
+       * The task.
+       */
+      taskId: string;
+      /**
+       * Its number in the session's queue, where it came from there.
+       */
+      seq?: number | null;
+      kind: NotificationKind;
+      by: DeliveredBy;
+    }
+  | {
+      type: 'turn_ended';
+      /**
+       * The turn.
+       */
+      turn: number;
+      /**
+       * Why.
+       */
+      stopReason: string;
+      /**
+       * What went wrong.
+       */
+      error?: string | null;
+    }
+  | {
+      type: 'compacted';
+      /**
+       * The model call that wrote it.
+       */
+      call?: number | null;
+    }
+  | {
+      type: 'resumed';
+    };
+/**
+ * Who began a turn.
+ */
+export type TurnOrigin = 'prompt' | 'background';
+/**
+ * Different types of updates that can be sent during session processing.
+ *
+ * These updates provide real-time feedback about the agent's progress.
+ *
+ * See protocol docs: [Agent Reports Output](https://agentclientprotocol.com/protocol/v1/prompt-turn#3-agent-reports-output)
+ */
+export type SessionUpdate =
+  | (ContentChunk & {
+      sessionUpdate: 'user_message_chunk';
+    })
+  | (ContentChunk & {
+      sessionUpdate: 'agent_message_chunk';
+    })
+  | (ContentChunk & {
+      sessionUpdate: 'agent_thought_chunk';
+    })
+  | (ToolCall & {
+      sessionUpdate: 'tool_call';
+    })
+  | (ToolCallUpdate & {
+      sessionUpdate: 'tool_call_update';
+    })
+  | (Plan & {
+      sessionUpdate: 'plan';
+    })
+  | (AvailableCommandsUpdate & {
+      sessionUpdate: 'available_commands_update';
+    })
+  | (CurrentModeUpdate & {
+      sessionUpdate: 'current_mode_update';
+    })
+  | (ConfigOptionUpdate & {
+      sessionUpdate: 'config_option_update';
+    })
+  | (SessionInfoUpdate & {
+      sessionUpdate: 'session_info_update';
+    })
+  | (UsageUpdate & {
+      sessionUpdate: 'usage_update';
+    })
+  | (Notice & {
+      sessionUpdate: 'notice';
+    })
+  | (CompactionUpdate & {
+      sessionUpdate: 'compaction_update';
+    })
+  | (CompactionSummaryChunk & {
+      sessionUpdate: 'compaction_summary_chunk';
+    });
+/**
+ * Content blocks represent displayable information in the Agent Client Protocol.
+ *
+ * Content blocks appear in:
+ * - User prompts sent via `session/prompt`
+ * - Language model output streamed through `session/update` notifications
+ * - Progress updates and results from tool calls
+ *
+ * This structure is compatible with the Model Context Protocol (MCP), so agents can
+ * forward content from MCP tool outputs without transformation.
+ *
+ * See protocol docs: [Content](https://agentclientprotocol.com/protocol/v1/content)
+ */
+export type ContentBlock =
+  | (TextContent & {
+      type: 'text';
+    })
+  | (ImageContent & {
+      type: 'image';
+    })
+  | (AudioContent & {
+      type: 'audio';
+    })
+  | (ResourceLink & {
+      type: 'resource_link';
+    })
+  | (EmbeddedResource & {
+      type: 'resource';
+    });
+/**
+ * The sender or recipient of messages and data in a conversation.
+ */
+export type Role = 'assistant' | 'user';
+/**
+ * Resource content that can be embedded in a message.
+ */
+export type EmbeddedResourceResource = TextResourceContents | BlobResourceContents;
+/**
+ * Unique identifier for a message within a session.
+ */
+export type MessageId = string;
+/**
+ * Unique identifier for a tool call within a session.
+ */
+export type ToolCallId = string;
+/**
+ * Categories of tools that can be invoked.
+ *
+ * Tool kinds help clients choose appropriate icons and optimize how they
+ * display tool execution progress.
+ *
+ * See protocol docs: [Creating](https://agentclientprotocol.com/protocol/v1/tool-calls#creating)
+ */
+export type ToolKind =
+  | 'read'
+  | 'edit'
+  | 'delete'
+  | 'move'
+  | 'search'
+  | 'execute'
+  | 'think'
+  | 'fetch'
+  | 'switch_mode'
+  | 'other';
+/**
+ * Execution status of a tool call.
+ *
+ * Tool calls progress through different statuses during their lifecycle.
+ *
+ * See protocol docs: [Status](https://agentclientprotocol.com/protocol/v1/tool-calls#status)
+ */
+export type ToolCallStatus = 'pending' | 'in_progress' | 'completed' | 'failed';
+/**
+ * Content produced by a tool call.
+ *
+ * Tool calls can produce different types of content including
+ * standard content blocks (text, images) or file diffs.
+ *
+ * See protocol docs: [Content](https://agentclientprotocol.com/protocol/v1/tool-calls#content)
+ */
+export type ToolCallContent =
+  | (Content & {
+      type: 'content';
+    })
+  | (Diff & {
+      type: 'diff';
+    })
+  | (Terminal & {
+      type: 'terminal';
+    });
+/**
+ * Typed identifier used for terminal values on the wire.
+ */
+export type TerminalId = string;
+/**
+ * Priority levels for plan entries.
+ *
+ * Used to indicate the relative importance or urgency of different
+ * tasks in the execution plan.
+ * See protocol docs: [Plan Entries](https://agentclientprotocol.com/protocol/v1/agent-plan#plan-entries)
+ */
+export type PlanEntryPriority = 'high' | 'medium' | 'low';
+/**
+ * Status of a plan entry in the execution flow.
+ *
+ * Tracks the lifecycle of each task from planning through completion.
+ * See protocol docs: [Plan Entries](https://agentclientprotocol.com/protocol/v1/agent-plan#plan-entries)
+ */
+export type PlanEntryStatus = 'pending' | 'in_progress' | 'completed';
+/**
+ * The input specification for a command.
+ */
+export type AvailableCommandInput = UnstructuredCommandInput;
+/**
+ * Severity hint for a session notice.
+ */
+export type NoticeSeverity = 'info' | 'warning' | 'error' | string;
+/**
+ * Unique identifier for a context compaction within a session.
+ */
+export type CompactionId = string;
+/**
+ * Lifecycle state of a context compaction.
+ */
+export type CompactionStatus = 'in_progress' | 'completed' | 'failed' | 'cancelled' | string;
+/**
+ * What a turn did.
+ */
+export type TurnState = 'started' | 'ended';
+/**
+ * Unique identifier for a permission option.
+ */
+export type PermissionOptionId = string;
+/**
+ * The type of permission option being presented to the user.
+ *
+ * Helps clients choose appropriate icons and UI treatment.
+ */
+export type PermissionOptionKind = 'allow_once' | 'allow_always' | 'reject_once' | 'reject_always';
+/**
+ * The codes of the contract, beyond JSON-RPC's and LSP's own.
+ */
+export type Code =
+  | 'unknownTask'
+  | 'spawnFailed'
+  | 'limitReached'
+  | 'notRunning'
+  | 'storeUnavailable'
+  | 'noModel'
+  | 'permissionDenied'
+  | 'modelFailed'
+  | 'invalidParams'
+  | 'serverOverloaded';
+/**
+ * What to run: a line for `/bin/sh -c`, or a program with its arguments, executed as is.
+ */
+export type CommandParam = string | [string, ...string[]];
+/**
+ * Where a task's standard input comes from.
+ */
+export type StdinParam = 'null' | 'pipe';
+/**
+ * A progress token of the Language Server Protocol: an integer or a string.
+ */
+export type ProgressToken = number | string;
+/**
+ * How drained notifications are acknowledged.
+ */
+export type AckMode = 'auto' | 'manual';
+/**
+ * When a wait is over.
+ */
+export type WaitMode = 'any' | 'all';
+/**
+ * Configuration for connecting to an MCP (Model Context Protocol) server.
+ *
+ * MCP servers provide tools and context that the agent can use when
+ * processing prompts.
+ *
+ * See protocol docs: [MCP Servers](https://agentclientprotocol.com/protocol/v1/session-setup#mcp-servers)
+ */
+export type McpServer =
+  | (McpServerHttp & {
+      type: 'http';
+    })
+  | (McpServerSse & {
+      type: 'sse';
+    })
+  | McpServerStdio;
+/**
+ * The outcome of a permission request.
+ */
+export type RequestPermissionOutcome =
+  | {
+      outcome: 'cancelled';
+    }
+  | (SelectedPermissionOutcome & {
+      outcome: 'selected';
+    });
+
+/**
+ * A result that shows one task: of `task/spawn` and `task/stop`.
+ */
+export interface TaskResult {
+  task: Task;
+}
+/**
+ * One background command, as it stands at a moment.
+ */
+export interface Task {
+  /**
+   * 8 lowercase hex digits, unique in the store.
+   */
+  id: string;
+  /**
+   * The workspace it belongs to, an absolute path.
+   */
+  workspace: string;
+  /**
+   * Where its notifications go, fixed at spawn.
+   */
+  queue: string;
+  /**
+   * What its owner calls it.
+   */
+  label?: string;
+  /**
+   * The command as given; an argv is shown shell-quoted.
+   */
+  command: string;
+  /**
+   * The directory it was started in.
+   */
+  cwd: string;
+  /**
+   * The leader; also its process group.
+   */
+  pid?: number;
+  state: TaskState;
+  exit?: Exit;
+  cause?: Cause;
+  createdAt: DateTime;
+  endedAt?: DateTime;
+  /**
+   * How long it ran, on the monotonic clock.
+   */
+  durationMs?: number;
+  /**
+   * How long it may run.
+   */
+  deadlineMs?: number;
+  output: Output;
+  progress?: Progress;
+  /**
+   * Descendants that were alive after the leader ended.
+   */
+  survivors?: Survivor[];
+  delivered?: Delivered;
+}
+/**
+ * The leader's wait status. Both are null where nobody knows it.
+ */
+export interface Exit {
+  /**
+   * The exit code, if it exited.
+   */
+  code: number | null;
+  /**
+   * The signal's name (`SIGKILL`), if a signal ended it.
+   */
+  signal: string | null;
+}
+/**
+ * Who ended a task, and why.
+ */
+export interface Cause {
+  actor: Actor;
+  /**
+   * Why, for people.
+   */
+  message: string;
+}
+/**
+ * How much a task has written, in bytes.
+ */
+export interface Output {
+  /**
+   * Bytes written so far.
+   */
+  total: number;
+  /**
+   * Bytes of these that are no longer kept.
+   */
+  dropped: number;
+}
+/**
+ * How far a task says it is.
+ */
+export interface Progress {
+  /**
+   * 0 to 100.
+   */
+  percent?: number;
+  /**
+   * The last line that spoke of progress.
+   */
+  message?: string;
+}
+/**
+ * A descendant alive after its task's leader ended.
+ */
+export interface Survivor {
+  /**
+   * Its process id.
+   */
+  pid: number;
+  /**
+   * Its command line, cut to 200 bytes.
+   */
+  command: string;
+}
+/**
+ * When and how an end reached the owner of its queue.
+ */
+export interface Delivered {
+  at: DateTime;
+  by: DeliveredBy;
+  /**
+   * The agent's turn that saw it.
+   */
+  turn?: number;
+}
+/**
+ * One task and the end of its output.
+ */
+export interface OneTask {
+  task: Task;
+  tail: TailText;
+}
+/**
+ * The end of an output, as text; bytes that are not UTF-8 show as U+FFFD.
+ */
+export interface TailText {
+  /**
+   * The text.
+   */
+  text: string;
+  /**
+   * Where it starts in the output.
+   */
+  offset: number;
+}
+/**
+ * Tasks: running first, then newest.
+ */
+export interface TaskList {
+  /**
+   * The tasks.
+   */
+  tasks: Task[];
+}
+/**
+ * Result of `task/drain`.
+ */
+export interface DrainResult {
+  /**
+   * Oldest first.
+   */
+  notifications: Notification[];
+  /**
+   * How many are left in the queue.
+   */
+  remaining: number;
+}
+/**
+ * Something the owner of a queue is told, once.
+ */
+export interface Notification {
+  /**
+   * Gapless and ascending within its queue, from 1.
+   */
+  seq: number;
+  /**
+   * The queue.
+   */
+  queue: string;
+  kind: NotificationKind;
+  at: DateTime;
+  task: Task;
+  preview: Preview;
+  match?: Match;
+}
+/**
+ * The two ends of an output.
+ */
+export interface Preview {
+  /**
+   * The beginning.
+   */
+  head: string;
+  /**
+   * The end.
+   */
+  tail: string;
+  /**
+   * Bytes between the two that are left out.
+   */
+  omitted: number;
+}
+/**
+ * A line that a watch matched.
+ */
+export interface Match {
+  /**
+   * The watch, as named at spawn.
+   */
+  id: string;
+  /**
+   * The line, cut to 1 024 bytes.
+   */
+  line: string;
+  /**
+   * Where the line starts in the output.
+   */
+  offset: number;
+}
+/**
+ * Result of `task/ack`.
+ */
+export interface AckResult {
+  /**
+   * How many were acknowledged now.
+   */
+  acked: number;
+}
+/**
+ * Result of `task/wait`.
+ */
+export interface WaitResult {
+  /**
+   * The tasks waited for, as they stand now, ended or not.
+   */
+  tasks: Task[];
+  /**
+   * The time was up before the wait was over.
+   */
+  timedOut: boolean;
+}
+/**
+ * Result of `task/read`.
+ */
+export interface ReadResult {
+  /**
+   * The output.
+   */
+  data: string;
+  encoding: Encoding;
+  /**
+   * Where `data` starts.
+   */
+  offset: number;
+  /**
+   * Where to read on.
+   */
+  nextOffset: number;
+  /**
+   * The task has ended and nothing comes after `nextOffset`.
+   */
+  eof: boolean;
+  gap?: Gap;
+}
+/**
+ * Output that was not retained: the bytes from `from` up to, not with, `to`.
+ */
+export interface Gap {
+  /**
+   * The first byte that is missing.
+   */
+  from: number;
+  /**
+   * The first byte that is there again.
+   */
+  to: number;
+}
+/**
+ * A result that says nothing but that it worked.
+ */
+export interface Empty {}
+/**
+ * Result of `task/remove`.
+ */
+export interface RemoveResult {
+  /**
+   * How many were removed.
+   */
+  removed: number;
+}
+/**
+ * Response from creating a new session.
+ *
+ * See protocol docs: [Creating a Session](https://agentclientprotocol.com/protocol/v1/session-setup#creating-a-session)
+ */
+export interface NewSessionResponse {
+  sessionId: SessionId;
+  modes?: SessionModeState;
+  /**
+   * Initial session configuration options if supported by the Agent.
+   */
+  configOptions?: SessionConfigOption[];
+  /**
+   * The _meta property is reserved by ACP to allow clients and agents to attach additional
+   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
+   * these keys.
+   *
+   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
+   */
+  _meta?: {
+    [k: string]: unknown | undefined;
+  };
+}
+/**
+ * The set of modes and the one currently active.
+ */
+export interface SessionModeState {
+  currentModeId: SessionModeId;
+  /**
+   * The set of modes that the Agent can operate in
+   */
+  availableModes: SessionMode[];
+  /**
+   * The _meta property is reserved by ACP to allow clients and agents to attach additional
+   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
+   * these keys.
+   *
+   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
+   */
+  _meta?: {
+    [k: string]: unknown | undefined;
+  };
+}
+/**
+ * A mode the agent can operate in.
+ *
+ * See protocol docs: [Session Modes](https://agentclientprotocol.com/protocol/v1/session-modes)
+ */
+export interface SessionMode {
+  id: SessionModeId;
+  /**
+   * Human-readable name shown for this protocol object.
+   */
+  name: string;
+  /**
+   * Optional human-readable details shown with this protocol object.
+   */
+  description?: string;
+  /**
+   * The _meta property is reserved by ACP to allow clients and agents to attach additional
+   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
+   * these keys.
+   *
+   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
+   */
+  _meta?: {
+    [k: string]: unknown | undefined;
+  };
+}
+/**
+ * A single-value selector (dropdown) session configuration option payload.
+ */
+export interface SessionConfigSelect {
+  currentValue: SessionConfigValueId;
+  options: SessionConfigSelectOptions;
+}
+/**
+ * A possible value for a session configuration option.
+ */
+export interface SessionConfigSelectOption {
+  value: SessionConfigValueId;
+  /**
+   * Human-readable label for this option value.
+   */
+  name: string;
+  /**
+   * Optional description for this option value.
+   */
+  description?: string;
+  /**
+   * The _meta property is reserved by ACP to allow clients and agents to attach additional
+   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
+   * these keys.
+   *
+   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
+   */
+  _meta?: {
+    [k: string]: unknown | undefined;
+  };
+}
+/**
+ * A group of possible values for a session configuration option.
+ */
+export interface SessionConfigSelectGroup {
+  group: SessionConfigGroupId;
+  /**
+   * Human-readable label for this group.
+   */
+  name: string;
+  /**
+   * The set of option values in this group.
+   */
+  options: SessionConfigSelectOption[];
+  /**
+   * The _meta property is reserved by ACP to allow clients and agents to attach additional
+   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
+   * these keys.
+   *
+   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
+   */
+  _meta?: {
+    [k: string]: unknown | undefined;
+  };
+}
+/**
+ * A boolean on/off toggle session configuration option payload.
+ */
+export interface SessionConfigBoolean {
+  /**
+   * The current value of the boolean option.
+   */
+  currentValue: boolean;
+}
+/**
+ * Response from loading an existing session.
+ */
+export interface LoadSessionResponse {
+  modes?: SessionModeState;
+  /**
+   * Initial session configuration options if supported by the Agent.
+   */
+  configOptions?: SessionConfigOption[];
+  /**
+   * The _meta property is reserved by ACP to allow clients and agents to attach additional
+   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
+   * these keys.
+   *
+   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
+   */
+  _meta?: {
+    [k: string]: unknown | undefined;
+  };
+}
+/**
+ * Response from listing sessions.
+ */
+export interface ListSessionsResponse {
+  /**
+   * Array of session information objects
+   */
+  sessions: SessionInfo[];
+  /**
+   * Opaque cursor token. If present, pass this in the next request's cursor parameter
+   * to fetch the next page. If absent, there are no more results.
+   */
+  nextCursor?: string;
+  /**
+   * The _meta property is reserved by ACP to allow clients and agents to attach additional
+   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
+   * these keys.
+   *
+   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
+   */
+  _meta?: {
+    [k: string]: unknown | undefined;
+  };
+}
+/**
+ * Information about a session returned by session/list
+ */
+export interface SessionInfo {
+  sessionId: SessionId;
+  /**
+   * The working directory for this session. Must be an absolute path.
+   */
+  cwd: string;
+  /**
+   * Additional workspace roots reported for this session. Each path must be absolute.
+   *
+   * When present, this is the complete ordered additional-root list reported
+   * by the Agent. Omitted and empty values are equivalent: the response
+   * reports no additional roots.
+   */
+  additionalDirectories?: string[];
+  /**
+   * Human-readable title for the session
+   */
+  title?: string;
+  /**
+   * ISO 8601 timestamp of last activity
+   */
+  updatedAt?: string;
+  /**
+   * The _meta property is reserved by ACP to allow clients and agents to attach additional
+   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
+   * these keys.
+   *
+   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
+   */
+  _meta?: {
+    [k: string]: unknown | undefined;
+  };
+}
+/**
+ * Response from processing a user prompt.
+ *
+ * See protocol docs: [Check for Completion](https://agentclientprotocol.com/protocol/v1/prompt-turn#4-check-for-completion)
+ */
+export interface PromptResponse {
+  stopReason: StopReason;
+  /**
+   * The _meta property is reserved by ACP to allow clients and agents to attach additional
+   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
+   * these keys.
+   *
+   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
+   */
+  _meta?: {
+    [k: string]: unknown | undefined;
+  };
+}
+/**
+ * Response from closing a session.
+ */
+export interface CloseSessionResponse {
+  /**
+   * The _meta property is reserved by ACP to allow clients and agents to attach additional
+   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
+   * these keys.
+   *
+   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
+   */
+  _meta?: {
+    [k: string]: unknown | undefined;
+  };
+}
+/**
+ * Result of `session/trace`.
+ */
+export interface TraceResult {
+  /**
+   * The session.
+   */
+  sessionId: string;
+  /**
+   * What happened, oldest first.
+   */
+  events: TraceEvent[];
+  /**
+   * Every task of the session, oldest first.
+   */
+  tasks: TraceTask[];
+  /**
+   * What to ask for with `after` next.
+   */
+  next: number;
+}
+/**
+ * The way of one task through a session. Its bar is `spawnedAt` to `endedAt`; its result waits in
+ * the queue from `queuedAt` to the start of the model call `deliveredInCall`.
+ */
+export interface TraceTask {
+  /**
+   * The task.
+   */
+  taskId: string;
+  /**
+   * The command.
+   */
+  command: string;
+  /**
+   * The call of the tool that started it.
+   */
+  toolCallId?: string;
+  /**
+   * The model call whose answer asked for it.
+   */
+  spawnedInCall?: number;
+  spawnedAt: DateTime;
+  endedAt?: DateTime;
+  queuedAt?: DateTime;
+  /**
+   * The number of its end in the session's queue.
+   */
+  seq?: number;
+  state: TaskState;
+  exit?: Exit;
+  cause?: Cause;
+  /**
+   * The model call whose request carried its end.
+   */
+  deliveredInCall?: number;
+  deliveredBy?: DeliveredBy;
+}
+/**
+ * Parameters of `task/started`.
+ */
+export interface StartedPush {
+  task: Task;
+}
+/**
+ * Parameters of `task/output`.
+ */
+export interface OutputPush {
+  /**
+   * The task.
+   */
+  id: string;
+  /**
+   * Where `data` starts; a jump means that output was skipped, and `task/read` has it.
+   */
+  offset: number;
+  /**
+   * The output.
+   */
+  data: string;
+  encoding: Encoding;
+}
+/**
+ * Parameters of `task/progress`.
+ */
+export interface ProgressPush {
+  /**
+   * The task.
+   */
+  id: string;
+  /**
+   * 0 to 100.
+   */
+  percent?: number;
+  /**
+   * The last line that spoke of progress.
+   */
+  message?: string;
+}
+/**
+ * Parameters of `task/notified`: kinds `matched` and `stalled`.
+ */
+export interface NotifiedPush {
+  notification: Notification;
+}
+/**
+ * Parameters of `task/exited`: kind `exited`.
+ */
+export interface ExitedPush {
+  notification: Notification;
+}
+/**
+ * Parameters of `tasks/changed`: a full snapshot that replaces the one before.
+ */
+export interface Changed {
+  /**
+   * The tasks that run in the workspace.
+   */
+  running: string[];
+  /**
+   * How many notifications wait in each queue that has any.
+   */
+  undelivered: {
+    [k: string]: number | undefined;
+  };
+}
+/**
+ * Notification containing a session update from the agent.
+ *
+ * Used to stream real-time progress and results during prompt processing.
+ *
+ * See protocol docs: [Agent Reports Output](https://agentclientprotocol.com/protocol/v1/prompt-turn#3-agent-reports-output)
+ */
+export interface SessionNotification {
+  sessionId: SessionId;
+  update: SessionUpdate;
+  /**
+   * The _meta property is reserved by ACP to allow clients and agents to attach additional
+   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
+   * these keys.
+   *
+   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
+   */
+  _meta?: {
+    [k: string]: unknown | undefined;
+  };
+}
+/**
+ * A streamed item of content
+ */
+export interface ContentChunk {
+  content: ContentBlock;
+  messageId?: MessageId;
+  /**
+   * The _meta property is reserved by ACP to allow clients and agents to attach additional
+   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
+   * these keys.
+   *
+   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
+   */
+  _meta?: {
+    [k: string]: unknown | undefined;
+  };
+}
+/**
+ * Text provided to or from an LLM.
+ */
+export interface TextContent {
+  /**
+   * Optional annotations that help clients decide how to display or route this content.
+   */
+  annotations?: Annotations | null;
+  /**
+   * Text payload carried by this content block.
+   */
+  text: string;
+  /**
+   * The _meta property is reserved by ACP to allow clients and agents to attach additional
+   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
+   * these keys.
+   *
+   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
+   */
+  _meta?: {
+    [k: string]: unknown | undefined;
+  } | null;
+}
+/**
+ * Optional annotations for the client. The client can use annotations to inform how objects are used or displayed
+ */
+export interface Annotations {
+  /**
+   * Intended recipients for this content, such as the user or assistant.
+   */
+  audience?: Role[] | null;
+  /**
+   * Timestamp indicating when the underlying resource was last modified.
+   */
+  lastModified?: string | null;
+  /**
+   * Relative importance of this content when clients choose what to surface.
+   */
+  priority?: number | null;
+  /**
+   * The _meta property is reserved by ACP to allow clients and agents to attach additional
+   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
+   * these keys.
+   *
+   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
+   */
+  _meta?: {
+    [k: string]: unknown | undefined;
+  } | null;
+}
+/**
+ * An image provided to or from an LLM.
+ */
+export interface ImageContent {
+  /**
+   * Optional annotations that help clients decide how to display or route this content.
+   */
+  annotations?: Annotations | null;
+  /**
+   * Base64-encoded media payload.
+   */
+  data: string;
+  /**
+   * MIME type describing the encoded media payload.
+   */
+  mimeType: string;
+  /**
+   * URI associated with this resource or media payload.
+   */
+  uri?: string | null;
+  /**
+   * The _meta property is reserved by ACP to allow clients and agents to attach additional
+   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
+   * these keys.
+   *
+   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
+   */
+  _meta?: {
+    [k: string]: unknown | undefined;
+  } | null;
+}
+/**
+ * Audio provided to or from an LLM.
+ */
+export interface AudioContent {
+  /**
+   * Optional annotations that help clients decide how to display or route this content.
+   */
+  annotations?: Annotations | null;
+  /**
+   * Base64-encoded media payload.
+   */
+  data: string;
+  /**
+   * MIME type describing the encoded media payload.
+   */
+  mimeType: string;
+  /**
+   * The _meta property is reserved by ACP to allow clients and agents to attach additional
+   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
+   * these keys.
+   *
+   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
+   */
+  _meta?: {
+    [k: string]: unknown | undefined;
+  } | null;
+}
+/**
+ * A resource that the server is capable of reading, included in a prompt or tool call result.
+ */
+export interface ResourceLink {
+  /**
+   * Optional annotations that help clients decide how to display or route this content.
+   */
+  annotations?: Annotations | null;
+  /**
+   * Optional human-readable details shown with this protocol object.
+   */
+  description?: string | null;
+  /**
+   * MIME type describing the encoded media payload.
+   */
+  mimeType?: string | null;
+  /**
+   * Human-readable name shown for this protocol object.
+   */
+  name: string;
+  /**
+   * Optional size of the linked resource in bytes, if known.
+   */
+  size?: number | null;
+  /**
+   * Optional display title for end-user UI.
+   */
+  title?: string | null;
+  /**
+   * URI associated with this resource or media payload.
+   */
+  uri: string;
+  /**
+   * The _meta property is reserved by ACP to allow clients and agents to attach additional
+   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
+   * these keys.
+   *
+   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
+   */
+  _meta?: {
+    [k: string]: unknown | undefined;
+  } | null;
+}
+/**
+ * The contents of a resource, embedded into a prompt or tool call result.
+ */
+export interface EmbeddedResource {
+  /**
+   * Optional annotations that help clients decide how to display or route this content.
+   */
+  annotations?: Annotations | null;
+  resource: EmbeddedResourceResource;
+  /**
+   * The _meta property is reserved by ACP to allow clients and agents to attach additional
+   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
+   * these keys.
+   *
+   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
+   */
+  _meta?: {
+    [k: string]: unknown | undefined;
+  } | null;
+}
+/**
+ * Text-based resource contents.
+ */
+export interface TextResourceContents {
+  /**
+   * MIME type describing the encoded media payload.
+   */
+  mimeType?: string | null;
+  /**
+   * Text payload carried by this content block.
+   */
+  text: string;
+  /**
+   * URI associated with this resource or media payload.
+   */
+  uri: string;
+  /**
+   * The _meta property is reserved by ACP to allow clients and agents to attach additional
+   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
+   * these keys.
+   *
+   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
+   */
+  _meta?: {
+    [k: string]: unknown | undefined;
+  } | null;
+}
+/**
+ * Binary resource contents.
+ */
+export interface BlobResourceContents {
+  /**
+   * Base64-encoded bytes for a binary resource payload.
+   */
+  blob: string;
+  /**
+   * MIME type describing the encoded media payload.
+   */
+  mimeType?: string | null;
+  /**
+   * URI associated with this resource or media payload.
+   */
+  uri: string;
+  /**
+   * The _meta property is reserved by ACP to allow clients and agents to attach additional
+   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
+   * these keys.
+   *
+   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
+   */
+  _meta?: {
+    [k: string]: unknown | undefined;
+  } | null;
+}
+/**
+ * Represents a tool call that the language model has requested.
+ *
+ * Tool calls are actions that the agent executes on behalf of the language model,
+ * such as reading files, executing code, or fetching data from external sources.
+ *
+ * See protocol docs: [Tool Calls](https://agentclientprotocol.com/protocol/v1/tool-calls)
+ */
+export interface ToolCall {
+  toolCallId: ToolCallId;
+  /**
+   * Human-readable title describing what the tool is doing.
+   */
+  title: string;
+  /**
+   * Programmatic name of the tool being invoked.
+   *
+   * This field is optional. Omitting it or sending `null` both mean that no
+   * tool name is available.
+   */
+  name?: string;
+  kind?: ToolKind;
+  status?: ToolCallStatus;
+  /**
+   * Content produced by the tool call.
+   */
+  content?: ToolCallContent[];
+  /**
+   * File locations affected by this tool call.
+   * Enables "follow-along" features in clients.
+   */
+  locations?: ToolCallLocation[];
+  /**
+   * Raw input parameters sent to the tool.
+   */
+  rawInput?: {
+    [k: string]: unknown | undefined;
+  };
+  /**
+   * Raw output returned by the tool.
+   */
+  rawOutput?: {
+    [k: string]: unknown | undefined;
+  };
+  /**
+   * The _meta property is reserved by ACP to allow clients and agents to attach additional
+   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
+   * these keys.
+   *
+   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
+   */
+  _meta?: {
+    [k: string]: unknown | undefined;
+  };
+}
+/**
+ * Standard content block (text, images, resources).
+ */
+export interface Content {
+  content: ContentBlock;
+  /**
+   * The _meta property is reserved by ACP to allow clients and agents to attach additional
+   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
+   * these keys.
+   *
+   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
+   */
+  _meta?: {
+    [k: string]: unknown | undefined;
+  };
+}
+/**
+ * A diff representing file modifications.
+ *
+ * Shows changes to files in a format suitable for display in the client UI.
+ *
+ * See protocol docs: [Content](https://agentclientprotocol.com/protocol/v1/tool-calls#content)
+ */
+export interface Diff {
+  /**
+   * The absolute file path being modified.
+   */
+  path: string;
+  /**
+   * The original content (omitted or `null` for new files).
+   */
+  oldText?: string;
+  /**
+   * The new content after modification.
+   */
+  newText: string;
+  /**
+   * The _meta property is reserved by ACP to allow clients and agents to attach additional
+   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
+   * these keys.
+   *
+   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
+   */
+  _meta?: {
+    [k: string]: unknown | undefined;
+  };
+}
+/**
+ * Embed a terminal created with `terminal/create` by its id.
+ *
+ * The terminal must be added before calling `terminal/release`.
+ *
+ * See protocol docs: [Terminal](https://agentclientprotocol.com/protocol/v1/terminals)
+ */
+export interface Terminal {
+  terminalId: TerminalId;
+  /**
+   * The _meta property is reserved by ACP to allow clients and agents to attach additional
+   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
+   * these keys.
+   *
+   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
+   */
+  _meta?: {
+    [k: string]: unknown | undefined;
+  };
+}
+/**
+ * A file location being accessed or modified by a tool.
+ *
+ * Enables clients to implement "follow-along" features that track
+ * which files the agent is working with in real-time.
+ *
+ * See protocol docs: [Following the Agent](https://agentclientprotocol.com/protocol/v1/tool-calls#following-the-agent)
+ */
+export interface ToolCallLocation {
+  /**
+   * The absolute file path being accessed or modified.
+   */
+  path: string;
+  /**
+   * Optional 1-based line number within the file.
+   */
+  line?: number;
+  /**
+   * The _meta property is reserved by ACP to allow clients and agents to attach additional
+   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
+   * these keys.
+   *
+   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
+   */
+  _meta?: {
+    [k: string]: unknown | undefined;
+  };
+}
+/**
+ * An update to an existing tool call.
+ *
+ * Used to report progress and results as tools execute. All fields except
+ * the tool call ID are optional - only changed fields need to be included.
+ *
+ * See protocol docs: [Updating](https://agentclientprotocol.com/protocol/v1/tool-calls#updating)
+ */
+export interface ToolCallUpdate {
+  toolCallId: ToolCallId;
+  kind?: ToolKind;
+  status?: ToolCallStatus;
+  /**
+   * Update the human-readable title.
+   */
+  title?: string;
+  /**
+   * Update the programmatic name of the tool being invoked.
+   *
+   * This field is optional. Omitting it or sending `null` both mean that
+   * the existing name is left unchanged.
+   */
+  name?: string;
+  /**
+   * Replace the content collection.
+   */
+  content?: ToolCallContent[];
+  /**
+   * Replace the locations collection.
+   */
+  locations?: ToolCallLocation[];
+  /**
+   * Update the raw input.
+   */
+  rawInput?: {
+    [k: string]: unknown | undefined;
+  };
+  /**
+   * Update the raw output.
+   */
+  rawOutput?: {
+    [k: string]: unknown | undefined;
+  };
+  /**
+   * The _meta property is reserved by ACP to allow clients and agents to attach additional
+   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
+   * these keys.
+   *
+   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
+   */
+  _meta?: {
+    [k: string]: unknown | undefined;
+  };
+}
+/**
+ * An execution plan for accomplishing complex tasks.
+ *
+ * Plans consist of multiple entries representing individual tasks or goals.
+ * Agents report plans to clients to provide visibility into their execution strategy.
+ * Plans can evolve during execution as the agent discovers new requirements or completes tasks.
+ *
+ * See protocol docs: [Agent Plan](https://agentclientprotocol.com/protocol/v1/agent-plan)
+ */
+export interface Plan {
+  /**
+   * The list of tasks to be accomplished.
+   *
+   * When updating a plan, the agent must send a complete list of all entries
+   * with their current status. The client replaces the entire plan with each update.
+   */
+  entries: PlanEntry[];
+  /**
+   * The _meta property is reserved by ACP to allow clients and agents to attach additional
+   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
+   * these keys.
+   *
+   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
+   */
+  _meta?: {
+    [k: string]: unknown | undefined;
+  };
+}
+/**
+ * A single entry in the execution plan.
+ *
+ * Represents a task or goal that the assistant intends to accomplish
+ * as part of fulfilling the user's request.
+ * See protocol docs: [Plan Entries](https://agentclientprotocol.com/protocol/v1/agent-plan#plan-entries)
+ */
+export interface PlanEntry {
+  /**
+   * Human-readable description of what this task aims to accomplish.
+   */
+  content: string;
+  priority: PlanEntryPriority;
+  status: PlanEntryStatus;
+  /**
+   * The _meta property is reserved by ACP to allow clients and agents to attach additional
+   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
+   * these keys.
+   *
+   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
+   */
+  _meta?: {
+    [k: string]: unknown | undefined;
+  };
+}
+/**
+ * Available commands are ready or have changed
+ */
+export interface AvailableCommandsUpdate {
+  /**
+   * Commands the agent can execute
+   */
+  availableCommands: AvailableCommand[];
+  /**
+   * The _meta property is reserved by ACP to allow clients and agents to attach additional
+   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
+   * these keys.
+   *
+   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
+   */
+  _meta?: {
+    [k: string]: unknown | undefined;
+  };
+}
+/**
+ * Information about a command.
+ */
+export interface AvailableCommand {
+  /**
+   * Command name (e.g., `create_plan`, `research_codebase`).
+   */
+  name: string;
+  /**
+   * Human-readable description of what the command does.
+   */
+  description: string;
+  input?: AvailableCommandInput;
+  /**
+   * The _meta property is reserved by ACP to allow clients and agents to attach additional
+   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
+   * these keys.
+   *
+   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
+   */
+  _meta?: {
+    [k: string]: unknown | undefined;
+  };
+}
+/**
+ * All text that was typed after the command name is provided as input.
+ */
+export interface UnstructuredCommandInput {
+  /**
+   * A hint to display when the input hasn't been provided yet
+   */
+  hint: string;
+  /**
+   * The _meta property is reserved by ACP to allow clients and agents to attach additional
+   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
+   * these keys.
+   *
+   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
+   */
+  _meta?: {
+    [k: string]: unknown | undefined;
+  };
+}
+/**
+ * The current mode of the session has changed
+ *
+ * See protocol docs: [Session Modes](https://agentclientprotocol.com/protocol/v1/session-modes)
+ */
+export interface CurrentModeUpdate {
+  currentModeId: SessionModeId;
+  /**
+   * The _meta property is reserved by ACP to allow clients and agents to attach additional
+   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
+   * these keys.
+   *
+   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
+   */
+  _meta?: {
+    [k: string]: unknown | undefined;
+  };
+}
+/**
+ * Session configuration options have been updated.
+ */
+export interface ConfigOptionUpdate {
+  /**
+   * The full set of configuration options and their current values.
+   */
+  configOptions: SessionConfigOption[];
+  /**
+   * The _meta property is reserved by ACP to allow clients and agents to attach additional
+   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
+   * these keys.
+   *
+   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
+   */
+  _meta?: {
+    [k: string]: unknown | undefined;
+  };
+}
+/**
+ * Update to session metadata. All fields are optional to support partial updates.
+ *
+ * Agents send this notification to update session information like title or custom metadata.
+ * Clients can use it to keep session titles and state current.
+ */
+export interface SessionInfoUpdate {
+  /**
+   * Human-readable title for the session. Set to null to clear.
+   */
+  title?: string;
+  /**
+   * ISO 8601 timestamp of last activity. Set to null to clear.
+   */
+  updatedAt?: string;
+  /**
+   * The _meta property is reserved by ACP to allow clients and agents to attach additional
+   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
+   * these keys.
+   *
+   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
+   */
+  _meta?: {
+    [k: string]: unknown | undefined;
+  };
+}
+/**
+ * Context window and cost update for a session.
+ */
+export interface UsageUpdate {
+  /**
+   * Tokens currently in context.
+   */
+  used: number;
+  /**
+   * Total context window size in tokens.
+   */
+  size: number;
+  cost?: Cost;
+  /**
+   * The _meta property is reserved by ACP to allow clients and agents to attach additional
+   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
+   * these keys.
+   *
+   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
+   */
+  _meta?: {
+    [k: string]: unknown | undefined;
+  };
+}
+/**
+ * Cost information for a session.
+ */
+export interface Cost {
+  /**
+   * Total cumulative cost for session.
+   */
+  amount: number;
+  /**
+   * Unit of `amount`: an ISO 4217 currency code (e.g., "USD", "EUR") for money, or another
+   * unit such as "credits".
+   */
+  currency: string;
+  /**
+   * The _meta property is reserved by ACP to allow clients and agents to attach additional
+   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
+   * these keys.
+   *
+   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
+   */
+  _meta?: {
+    [k: string]: unknown | undefined;
+  };
+}
+/**
+ * Fire-and-forget information for the user.
+ *
+ * Notices are live events rather than session history. Agents must not rely on
+ * a notice being received, displayed, or seen by the user.
+ * Agents MUST only send notices when the Client advertised
+ * the `session.notices` Client capability. Otherwise, Agents may use an agent
+ * message when the information should still be surfaced to the user.
+ *
+ * See RFD: [Session Notices](https://agentclientprotocol.com/rfds/session-notices)
+ */
+export interface Notice {
+  severity: NoticeSeverity;
+  /**
+   * Required non-empty plain-text title that can stand alone.
+   */
+  title: string;
+  /**
+   * Optional plain-text detail or guidance.
+   *
+   * Omitted and `null` are equivalent and mean no description was supplied.
+   */
+  description?: string;
+  /**
+   * Metadata scoped to this notice.
+   *
+   * Omitted and `null` are equivalent and mean no metadata was supplied.
+   */
+  _meta?: {
+    [k: string]: unknown | undefined;
+  };
+}
+/**
+ * A context compaction upsert. The first notification fixes the compaction's
+ * timeline position. Later updates with the same ID patch that entity in place.
+ * Agents MUST only send this update when the Client advertised
+ * the `session.compaction` Client capability.
+ *
+ * `summary`, `error`, and `_meta` have patch semantics: omission leaves the
+ * stored value unchanged, `null` clears it, and a concrete value replaces it.
+ * `summary: []` also clears the summary.
+ */
+export interface CompactionUpdate {
+  compactionId: CompactionId;
+  status: CompactionStatus;
+  /**
+   * Complete replacement user-displayable summary content for the compaction.
+   */
+  summary?: ContentBlock[];
+  /**
+   * Human-readable error details for the compaction.
+   */
+  error?: string;
+  /**
+   * Extensible metadata patch for this compaction.
+   */
+  _meta?: {
+    [k: string]: unknown | undefined;
+  };
+}
+/**
+ * A content block appended to a compaction's summary. A first-seen ID creates
+ * an in-progress compaction. Chunks append in receive order.
+ * Agents MUST only send this update when the Client advertised
+ * the `session.compaction` Client capability.
+ */
+export interface CompactionSummaryChunk {
+  compactionId: CompactionId;
+  content: ContentBlock;
+  /**
+   * Metadata scoped to this chunk. Omission and `null` both mean absent.
+   */
+  _meta?: {
+    [k: string]: unknown | undefined;
+  };
+}
+/**
+ * Parameters of `session/turn`: a turn began or ended.
+ */
+export interface TurnPush {
+  /**
+   * The session.
+   */
+  sessionId: string;
+  /**
+   * The turn, counted in the session from 1.
+   */
+  turn: number;
+  state: TurnState;
+  origin: TurnOrigin;
+  stopReason?: StopReason;
+  /**
+   * What went wrong, and what to do.
+   */
+  error?: string;
+}
+/**
+ * Parameters of `session/retrying`: a model call failed and is made again. What it streamed so far
+ * is void.
+ */
+export interface RetryingPush {
+  /**
+   * The session.
+   */
+  sessionId: string;
+  /**
+   * The number of the coming attempt.
+   */
+  attempt: number;
+  /**
+   * How long until then.
+   */
+  delayMs: number;
+  /**
+   * What went wrong.
+   */
+  message: string;
+}
+/**
+ * Parameters of `session/traced`: a fact for the timeline, as it happens.
+ */
+export interface TracedPush {
+  /**
+   * The session.
+   */
+  sessionId: string;
+  event: TraceEvent;
+}
+/**
+ * Request for user permission to execute a tool call.
+ *
+ * Sent when the agent needs authorization before performing a sensitive operation.
+ *
+ * See protocol docs: [Requesting Permission](https://agentclientprotocol.com/protocol/v1/tool-calls#requesting-permission)
+ */
+export interface RequestPermissionRequest {
+  sessionId: SessionId;
+  toolCall: ToolCallUpdate;
+  /**
+   * Available permission options for the user to choose from.
+   */
+  options: PermissionOption[];
+  /**
+   * The _meta property is reserved by ACP to allow clients and agents to attach additional
+   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
+   * these keys.
+   *
+   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
+   */
+  _meta?: {
+    [k: string]: unknown | undefined;
+  };
+}
+/**
+ * An option presented to the user when requesting permission.
+ */
+export interface PermissionOption {
+  optionId: PermissionOptionId;
+  /**
+   * Human-readable label to display to the user.
+   */
+  name: string;
+  kind: PermissionOptionKind;
+  /**
+   * The _meta property is reserved by ACP to allow clients and agents to attach additional
+   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
+   * these keys.
+   *
+   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
+   */
+  _meta?: {
+    [k: string]: unknown | undefined;
+  };
+}
+/**
+ * `capabilities.experimental.meanwhile` of the result.
+ */
+export interface Capability {
+  /**
+   * The version of the contract.
+   */
+  protocolVersion: number;
+  /**
+   * The methods the server answers.
+   */
+  methods: string[];
+  /**
+   * The pushes the server sends.
+   */
+  notifications: string[];
+  limits: Limits;
+}
+/**
+ * The limits, in bytes, milliseconds or items.
+ */
+export interface Limits {
+  /**
+   * Bytes of one message in either direction.
+   */
+  messageBytes: number;
+  /**
+   * Requests that wait, at once.
+   */
+  waitingRequests: number;
+  /**
+   * Tasks running at once in one workspace.
+   */
+  runningTasks: number;
+  /**
+   * Bytes of a command, and of one argument of an argv.
+   */
+  commandBytes: number;
+  /**
+   * Bytes of all arguments and of the environment given.
+   */
+  argumentsBytes: number;
+  /**
+   * Bytes of a label, a queue's name, a client token or a watch's id.
+   */
+  nameBytes: number;
+  /**
+   * Watches of one task.
+   */
+  watches: number;
+  /**
+   * Bytes of a watch's pattern.
+   */
+  patternBytes: number;
+  /**
+   * Most notifications one watch makes.
+   */
+  watchLimit: number;
+  /**
+   * Bytes of both ends of an output in a notification.
+   */
+  previewBytes: number;
+  /**
+   * Bytes of a matched line.
+   */
+  matchLineBytes: number;
+  /**
+   * Most bytes of output in one reply.
+   */
+  readBytes: number;
+  /**
+   * Most bytes of one `task/output`.
+   */
+  pushBytes: number;
+  /**
+   * Shortest time between two `task/output` of a task.
+   */
+  pushIntervalMs: number;
+  /**
+   * Shortest time between two progress reports of a task.
+   */
+  progressIntervalMs: number;
+  /**
+   * Most tasks one `task/check` lists.
+   */
+  list: number;
+  /**
+   * Most notifications one `task/drain` returns.
+   */
+  drain: number;
+  /**
+   * Most ids in one request.
+   */
+  ids: number;
+  /**
+   * Bytes of one `task/write`.
+   */
+  writeBytes: number;
+  /**
+   * Longest grace of a stop.
+   */
+  stopGraceMs: number;
+  /**
+   * Longest deadline, linger time or wait.
+   */
+  timeMs: number;
+  /**
+   * Most rows or columns of a terminal.
+   */
+  ptySide: number;
+}
+/**
+ * The `data` of an error.
+ */
+export interface ErrorData {
+  kind: Code;
+  /**
+   * The system's error number, errno(3); with `spawnFailed`.
+   */
+  errno?: number;
+  /**
+   * The name of the limit; with `limitReached` and `serverOverloaded`.
+   */
+  limit?: string;
+  /**
+   * The parameter, as a path (`watch[0].pattern`); with `invalidParams`.
+   */
+  field?: string;
+  /**
+   * Whether the same request may succeed later, unchanged.
+   */
+  retryable?: boolean;
+}
+/**
+ * Parameters of `task/spawn`.
+ */
+export interface SpawnParams {
+  command: CommandParam;
+  /**
+   * Where; relative to the workspace, default the workspace itself.
+   */
+  cwd?: string | null;
+  /**
+   * What to set, or with null to take out, of the environment inherited from the server.
+   */
+  env?: {
+    [k: string]: string | null | undefined;
+  };
+  /**
+   * What its owner calls it.
+   */
+  label?: string | null;
+  /**
+   * Where its notifications go; default the connection's queue.
+   */
+  queue?: string | null;
+  /**
+   * How long it may run; default for ever.
+   */
+  deadlineMs?: number | null;
+  /**
+   * Where its standard input comes from; default `null`. Not together with `pty`.
+   */
+  stdin?: StdinParam | null;
+  /**
+   * A terminal of this size for standard input, output and error.
+   */
+  pty?: PtyParam | null;
+  /**
+   * Patterns that make a notification of each line they match.
+   */
+  watch?: WatchParam[];
+  /**
+   * The same token in the same workspace returns the task already made.
+   */
+  clientToken?: string | null;
+  /**
+   * The token of the `$/progress` that follows the task.
+   */
+  workDoneToken?: ProgressToken | null;
+}
+/**
+ * The size of a terminal.
+ */
+export interface PtyParam {
+  /**
+   * Rows.
+   */
+  rows: number;
+  /**
+   * Columns.
+   */
+  cols: number;
+}
+/**
+ * A pattern to watch the output for.
+ */
+export interface WatchParam {
+  /**
+   * Its name in the notification; default its place in the list, from 0.
+   */
+  id?: string | null;
+  /**
+   * A regular expression, matched line by line.
+   */
+  pattern: string;
+  /**
+   * How many notifications at most; default 1.
+   */
+  limit?: number | null;
+}
+/**
+ * Parameters of `task/check`.
+ */
+export interface CheckParams {
+  /**
+   * The task to show; without it, tasks are listed.
+   */
+  id?: string | null;
+  /**
+   * Bytes of the end of the output to show with `id`; default 4 096.
+   */
+  tailBytes?: number | null;
+  /**
+   * Without `id`: only tasks in this state.
+   */
+  state?: TaskState | null;
+  /**
+   * Without `id`: how many at most; default 100.
+   */
+  limit?: number | null;
+}
+/**
+ * Parameters of `task/drain`.
+ */
+export interface DrainParams {
+  /**
+   * The queue; default the connection's.
+   */
+  queue?: string | null;
+  /**
+   * How many at most; default 100.
+   */
+  max?: number | null;
+  /**
+   * Who acknowledges; default `auto`.
+   */
+  ack?: AckMode | null;
+}
+/**
+ * Parameters of `task/ack`.
+ */
+export interface AckParams {
+  /**
+   * The queue; default the connection's.
+   */
+  queue?: string | null;
+  /**
+   * The highest `seq` that was taken in.
+   */
+  through: number;
+}
+/**
+ * Parameters of `task/wait`: either `ids` or `queue`; neither waits on the connection's queue.
+ */
+export interface WaitParams {
+  /**
+   * The tasks to wait for.
+   */
+  ids?: string[] | null;
+  /**
+   * Wait for the tasks of this queue.
+   */
+  queue?: string | null;
+  /**
+   * When the wait is over; default `any`.
+   */
+  mode?: WaitMode | null;
+  /**
+   * How long at most; default 30 000.
+   */
+  timeoutMs?: number | null;
+}
+/**
+ * Parameters of `task/read`.
+ */
+export interface ReadParams {
+  /**
+   * The task.
+   */
+  id: string;
+  /**
+   * Where to begin; default 0.
+   */
+  offset?: number | null;
+  /**
+   * How many bytes at most; default 65 536.
+   */
+  limit?: number | null;
+  /**
+   * How to write the bytes; default `utf8`.
+   */
+  encoding?: Encoding | null;
+}
+/**
+ * Parameters of `task/stop`.
+ */
+export interface StopParams {
+  /**
+   * The task.
+   */
+  id: string;
+  /**
+   * The signal to begin with, by name; default `SIGTERM`.
+   */
+  signal?: string | null;
+  /**
+   * How long the tree has before SIGKILL; default 2 000.
+   */
+  graceMs?: number | null;
+}
+/**
+ * Parameters of `task/write`.
+ */
+export interface WriteParams {
+  /**
+   * The task.
+   */
+  id: string;
+  /**
+   * What to write; may be empty with `eof`.
+   */
+  data: string;
+  /**
+   * How `data` is to be read; default `utf8`.
+   */
+  encoding?: Encoding | null;
+  /**
+   * Close the task's standard input afterwards.
+   */
+  eof?: boolean | null;
+}
+/**
+ * Parameters of `task/subscribe`.
+ */
+export interface SubscribeParams {
+  /**
+   * The task.
+   */
+  id: string;
+  /**
+   * Where to begin; default what is written from now on.
+   */
+  offset?: number | null;
+}
+/**
+ * Parameters of `task/unsubscribe`. `offset` is accepted for symmetry and means nothing.
+ */
+export interface UnsubscribeParams {
+  /**
+   * The task.
+   */
+  id: string;
+  /**
+   * Means nothing here.
+   */
+  offset?: number | null;
+}
+/**
+ * Parameters of `task/remove`: `ids`, `endedBefore`, or both.
+ */
+export interface RemoveParams {
+  /**
+   * These tasks; one that runs is left.
+   */
+  ids?: string[] | null;
+  /**
+   * Tasks that ended before this moment, RFC 3339.
+   */
+  endedBefore?: string | null;
+}
+/**
+ * Request parameters for creating a new session.
+ *
+ * See protocol docs: [Creating a Session](https://agentclientprotocol.com/protocol/v1/session-setup#creating-a-session)
+ */
+export interface NewSessionRequest {
+  /**
+   * The working directory for this session. Must be an absolute path.
+   */
+  cwd: string;
+  /**
+   * Additional workspace roots for this session. Each path must be absolute.
+   *
+   * These expand the session's filesystem scope without changing `cwd`, which
+   * remains the base for relative paths. When omitted or empty, no
+   * additional roots are activated for the new session.
+   */
+  additionalDirectories?: string[];
+  /**
+   * List of MCP (Model Context Protocol) servers the agent should connect to.
+   */
+  mcpServers: McpServer[];
+  /**
+   * The _meta property is reserved by ACP to allow clients and agents to attach additional
+   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
+   * these keys.
+   *
+   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
+   */
+  _meta?: {
+    [k: string]: unknown | undefined;
+  } | null;
+}
+/**
+ * HTTP transport configuration for MCP.
+ */
+export interface McpServerHttp {
+  /**
+   * Human-readable name identifying this MCP server.
+   */
+  name: string;
+  /**
+   * URL to the MCP server.
+   */
+  url: string;
+  /**
+   * HTTP headers to set when making requests to the MCP server.
+   */
+  headers: HttpHeader[];
+  /**
+   * The _meta property is reserved by ACP to allow clients and agents to attach additional
+   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
+   * these keys.
+   *
+   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
+   */
+  _meta?: {
+    [k: string]: unknown | undefined;
+  } | null;
+}
+/**
+ * An HTTP header to set when making requests to the MCP server.
+ */
+export interface HttpHeader {
+  /**
+   * The name of the HTTP header.
+   */
+  name: string;
+  /**
+   * The value to set for the HTTP header.
+   */
+  value: string;
+  /**
+   * The _meta property is reserved by ACP to allow clients and agents to attach additional
+   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
+   * these keys.
+   *
+   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
+   */
+  _meta?: {
+    [k: string]: unknown | undefined;
+  } | null;
+}
+/**
+ * SSE transport configuration for MCP.
+ */
+export interface McpServerSse {
+  /**
+   * Human-readable name identifying this MCP server.
+   */
+  name: string;
+  /**
+   * URL to the MCP server.
+   */
+  url: string;
+  /**
+   * HTTP headers to set when making requests to the MCP server.
+   */
+  headers: HttpHeader[];
+  /**
+   * The _meta property is reserved by ACP to allow clients and agents to attach additional
+   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
+   * these keys.
+   *
+   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
+   */
+  _meta?: {
+    [k: string]: unknown | undefined;
+  } | null;
+}
+/**
+ * Stdio transport configuration for MCP.
+ */
+export interface McpServerStdio {
+  /**
+   * Human-readable name identifying this MCP server.
+   */
+  name: string;
+  /**
+   * Absolute path to the MCP server executable.
+   */
+  command: string;
+  /**
+   * Command-line arguments to pass to the MCP server.
+   */
+  args: string[];
+  /**
+   * Environment variables to set when launching the MCP server.
+   */
+  env: EnvVariable[];
+  /**
+   * The _meta property is reserved by ACP to allow clients and agents to attach additional
+   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
+   * these keys.
+   *
+   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
+   */
+  _meta?: {
+    [k: string]: unknown | undefined;
+  } | null;
+}
+/**
+ * An environment variable to set when launching an MCP server.
+ */
+export interface EnvVariable {
+  /**
+   * The name of the environment variable.
+   */
+  name: string;
+  /**
+   * The value to set for the environment variable.
+   */
+  value: string;
+  /**
+   * The _meta property is reserved by ACP to allow clients and agents to attach additional
+   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
+   * these keys.
+   *
+   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
+   */
+  _meta?: {
+    [k: string]: unknown | undefined;
+  } | null;
+}
+/**
+ * Request parameters for loading an existing session.
+ *
+ * Only available if the Agent supports the `loadSession` capability.
+ *
+ * See protocol docs: [Loading Sessions](https://agentclientprotocol.com/protocol/v1/session-setup#loading-sessions)
+ */
+export interface LoadSessionRequest {
+  /**
+   * List of MCP servers to connect to for this session.
+   */
+  mcpServers: McpServer[];
+  /**
+   * The working directory for this session. Must be an absolute path.
+   */
+  cwd: string;
+  /**
+   * Additional workspace roots to activate for this session. Each path must be absolute.
+   *
+   * When omitted or empty, no additional roots are activated. When non-empty,
+   * this is the complete resulting additional-root list for the loaded
+   * session. It may differ from any previously used or reported list as long as
+   * the request `cwd` matches the session's `cwd`.
+   */
+  additionalDirectories?: string[];
+  sessionId: SessionId;
+  /**
+   * The _meta property is reserved by ACP to allow clients and agents to attach additional
+   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
+   * these keys.
+   *
+   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
+   */
+  _meta?: {
+    [k: string]: unknown | undefined;
+  } | null;
+}
+/**
+ * Request parameters for listing existing sessions.
+ *
+ * Only available if the Agent supports the `sessionCapabilities.list` capability.
+ */
+export interface ListSessionsRequest {
+  /**
+   * Filter sessions by working directory. Must be an absolute path.
+   */
+  cwd?: string | null;
+  /**
+   * Opaque cursor token from a previous response's nextCursor field for cursor-based pagination
+   */
+  cursor?: string | null;
+  /**
+   * The _meta property is reserved by ACP to allow clients and agents to attach additional
+   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
+   * these keys.
+   *
+   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
+   */
+  _meta?: {
+    [k: string]: unknown | undefined;
+  } | null;
+}
+/**
+ * Request parameters for sending a user prompt to the agent.
+ *
+ * Contains the user's message and any additional context.
+ *
+ * See protocol docs: [User Message](https://agentclientprotocol.com/protocol/v1/prompt-turn#1-user-message)
+ */
+export interface PromptRequest {
+  sessionId: SessionId;
+  /**
+   * The blocks of content that compose the user's message.
+   *
+   * As a baseline, the Agent MUST support `text` and `resource_link` content blocks,
+   * while other variants are optionally enabled via `PromptCapabilities`.
+   *
+   * The Client MUST adapt its interface according to `PromptCapabilities`.
+   *
+   * The client MAY include referenced pieces of context as either
+   * `resource` or `resource_link` content blocks.
+   *
+   * When available, `resource` is preferred
+   * as it avoids extra round-trips and allows the message to include
+   * pieces of context from sources the agent may not have access to.
+   */
+  prompt: ContentBlock[];
+  /**
+   * The _meta property is reserved by ACP to allow clients and agents to attach additional
+   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
+   * these keys.
+   *
+   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
+   */
+  _meta?: {
+    [k: string]: unknown | undefined;
+  } | null;
+}
+/**
+ * Notification to cancel ongoing operations for a session.
+ *
+ * See protocol docs: [Cancellation](https://agentclientprotocol.com/protocol/v1/prompt-turn#cancellation)
+ */
+export interface CancelNotification {
+  sessionId: SessionId;
+  /**
+   * The _meta property is reserved by ACP to allow clients and agents to attach additional
+   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
+   * these keys.
+   *
+   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
+   */
+  _meta?: {
+    [k: string]: unknown | undefined;
+  } | null;
+}
+/**
+ * Request parameters for closing an active session.
+ *
+ * If supported, the agent **must** cancel any ongoing work related to the session
+ * (treat it as if `session/cancel` was called) and then free up any resources
+ * associated with the session.
+ *
+ * Only available if the Agent supports the `sessionCapabilities.close` capability.
+ */
+export interface CloseSessionRequest {
+  sessionId: SessionId;
+  /**
+   * The _meta property is reserved by ACP to allow clients and agents to attach additional
+   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
+   * these keys.
+   *
+   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
+   */
+  _meta?: {
+    [k: string]: unknown | undefined;
+  } | null;
+}
+/**
+ * Parameters of `session/trace`.
+ */
+export interface TraceParams {
+  /**
+   * The session, open or not.
+   */
+  sessionId: string;
+  /**
+   * Only events after this one; default 0, all.
+   */
+  after?: number | null;
+}
+/**
+ * Response to a permission request.
+ */
+export interface RequestPermissionResponse {
+  outcome: RequestPermissionOutcome;
+  /**
+   * The _meta property is reserved by ACP to allow clients and agents to attach additional
+   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
+   * these keys.
+   *
+   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
+   */
+  _meta?: {
+    [k: string]: unknown | undefined;
+  } | null;
+}
+/**
+ * The user selected one of the provided options.
+ */
+export interface SelectedPermissionOutcome {
+  optionId: PermissionOptionId;
+  /**
+   * The _meta property is reserved by ACP to allow clients and agents to attach additional
+   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
+   * these keys.
+   *
+   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
+   */
+  _meta?: {
+    [k: string]: unknown | undefined;
+  } | null;
+}
+/**
+ * `initializationOptions`. Unknown members are left alone: editors put their own settings here.
+ */
+export interface InitializationOptions {
+  /**
+   * The queue of every request that names none; default `default`.
+   */
+  queue?: string | null;
+  /**
+   * How long a task outlives the last daemon of its workspace; null: for ever. Default an hour.
+   */
+  lingerMs?: number | null;
+}
+
+/** Every request, by its method. */
+export interface Methods {
+  'task/spawn': { params: SpawnParams; result: TaskResult };
+  'task/check': { params: CheckParams; result: CheckResult };
+  'task/drain': { params: DrainParams; result: DrainResult };
+  'task/ack': { params: AckParams; result: AckResult };
+  'task/wait': { params: WaitParams; result: WaitResult };
+  'task/read': { params: ReadParams; result: ReadResult };
+  'task/stop': { params: StopParams; result: TaskResult };
+  'task/write': { params: WriteParams; result: Empty };
+  'task/subscribe': { params: SubscribeParams; result: Empty };
+  'task/unsubscribe': { params: UnsubscribeParams; result: Empty };
+  'task/remove': { params: RemoveParams; result: RemoveResult };
+  'session/new': { params: NewSessionRequest; result: NewSessionResponse };
+  'session/load': { params: LoadSessionRequest; result: LoadSessionResponse };
+  'session/list': { params: ListSessionsRequest; result: ListSessionsResponse };
+  'session/prompt': { params: PromptRequest; result: PromptResponse };
+  'session/cancel': { params: CancelNotification; result: Empty };
+  'session/close': { params: CloseSessionRequest; result: CloseSessionResponse };
+  'session/trace': { params: TraceParams; result: TraceResult };
+}
+
+/** Every push of the server, by its method. */
+export interface Pushes {
+  'task/started': StartedPush;
+  'task/output': OutputPush;
+  'task/progress': ProgressPush;
+  'task/notified': NotifiedPush;
+  'task/exited': ExitedPush;
+  'tasks/changed': Changed;
+  'session/update': SessionNotification;
+  'session/turn': TurnPush;
+  'session/retrying': RetryingPush;
+  'session/traced': TracedPush;
+}
+
+/** Every request of the server, by its method. */
+export interface ServerRequests {
+  'session/request_permission': { params: RequestPermissionRequest; result: RequestPermissionResponse };
+}
+
+export const PROTOCOL_VERSION = 1;

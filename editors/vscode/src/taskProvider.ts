@@ -1,0 +1,138 @@
+// Tasks of tasks.json that run in the daemon: `{"type": "meanwhile", "command": "cargo build"}`.
+// VS Code shows such a task like any other and applies its own problem matchers to the terminal;
+// the command itself outlives the window.
+
+import * as vscode from 'vscode';
+import type { Folder, Folders } from './folders';
+import { TaskTerminal } from './output/terminal';
+import type { SpawnParams } from './protocol/generated';
+
+export const TASK_TYPE = 'meanwhile';
+/**
+ * A window that closes closes its terminals too, and only then tells the extension to end. A task
+ * whose terminal was closed is stopped after this time, unless the window is gone by then.
+ */
+const STOP_AFTER_CLOSE_MS = 1_500;
+
+export interface MeanwhileTaskDefinition extends vscode.TaskDefinition {
+  command: string | string[];
+  label?: string;
+  cwd?: string;
+  env?: Record<string, string | null>;
+  deadlineMs?: number;
+  terminal?: boolean;
+  detach?: boolean;
+}
+
+export class TaskProvider implements vscode.TaskProvider {
+  constructor(private readonly folders: Folders) {}
+
+  /** Nothing is found by itself: a background command is somebody's decision. */
+  provideTasks(): vscode.Task[] {
+    return [];
+  }
+
+  resolveTask(task: vscode.Task): vscode.Task | undefined {
+    const definition = task.definition as MeanwhileTaskDefinition;
+    const { command } = definition;
+    if (command === undefined || command.length === 0) return undefined;
+    const scope = task.scope ?? vscode.TaskScope.Workspace;
+    const resolved = new vscode.Task(
+      definition,
+      scope,
+      task.name,
+      TASK_TYPE,
+      // The definition given here has its variables (`${file}`) replaced.
+      new vscode.CustomExecution(async (definition) => {
+        const folder =
+          typeof scope === 'object' ? this.folders.of(scope.uri) : this.folders.all()[0];
+        if (!folder) throw new Error('open a folder to run a command in its background');
+        return new SpawningTerminal(
+          folder,
+          this.folders,
+          definition as MeanwhileTaskDefinition,
+          task.name,
+        );
+      }),
+      task.problemMatchers,
+    );
+    resolved.presentationOptions = task.presentationOptions;
+    resolved.isBackground = task.isBackground;
+    return resolved;
+  }
+}
+
+/** Spawns when its terminal opens, since only then its size is known. */
+class SpawningTerminal implements vscode.Pseudoterminal {
+  private readonly writeEmitter = new vscode.EventEmitter<string>();
+  private readonly closeEmitter = new vscode.EventEmitter<number>();
+  readonly onDidWrite = this.writeEmitter.event;
+  readonly onDidClose = this.closeEmitter.event;
+  private inner: TaskTerminal | undefined;
+  private id: string | undefined;
+  private ended = false;
+  private closed = false;
+
+  constructor(
+    private readonly folder: Folder,
+    private readonly folders: Folders,
+    private readonly definition: MeanwhileTaskDefinition,
+    private readonly name: string,
+  ) {}
+
+  async open(size: vscode.TerminalDimensions | undefined): Promise<void> {
+    try {
+      const task = await this.folder.spawn(spawnParams(this.definition, this.name, size));
+      this.id = task.id;
+      this.inner = new TaskTerminal(this.folder, task.id, this.folders.events, {
+        closeWithTask: true,
+      });
+      this.inner.onDidWrite((text) => this.writeEmitter.fire(text));
+      this.inner.onDidClose((code) => {
+        this.ended = true;
+        this.closeEmitter.fire(code ?? 1);
+      });
+      this.inner.open();
+      if (this.closed) this.close();
+    } catch (error) {
+      this.writeEmitter.fire(`${(error as Error).message}\r\n`);
+      this.ended = true;
+      this.closeEmitter.fire(1);
+    }
+  }
+
+  close(): void {
+    this.closed = true;
+    const { id } = this;
+    this.inner?.close();
+    if (id === undefined || this.ended || this.definition.detach) return;
+    setTimeout(() => {
+      // After a reload or a closed window there is no daemon of ours any more, and the task goes on.
+      if (this.folder.daemon.state.kind === 'running') {
+        this.folder.stop(id).catch(() => undefined);
+      }
+    }, STOP_AFTER_CLOSE_MS);
+  }
+
+  handleInput(data: string): void {
+    this.inner?.handleInput(data);
+  }
+}
+
+function spawnParams(
+  definition: MeanwhileTaskDefinition,
+  name: string,
+  size: vscode.TerminalDimensions | undefined,
+): SpawnParams {
+  const { command, cwd, env, deadlineMs } = definition;
+  return {
+    command: command as SpawnParams['command'],
+    label: definition.label ?? name,
+    ...(cwd === undefined ? {} : { cwd }),
+    ...(env === undefined ? {} : { env }),
+    ...(deadlineMs === undefined ? {} : { deadlineMs }),
+    ...((definition.terminal ?? true)
+      ? { pty: { rows: size?.rows ?? 30, cols: size?.columns ?? 120 } }
+      : { stdin: 'pipe' as const }),
+  };
+}

@@ -1,0 +1,227 @@
+// What a task is called and what is said of it, in the words of the command line. Pure functions
+// of a task and the time.
+
+import type { Task } from '../protocol/generated';
+import { hasEnded } from './store';
+
+/** How a task stands, for an icon and a filter. */
+export type Outcome =
+  | 'running'
+  | 'waiting'
+  | 'stopping'
+  | 'succeeded'
+  | 'failed'
+  | 'stopped'
+  | 'timedOut'
+  | 'lost';
+
+export function outcome(task: Task, stalled = false): Outcome {
+  switch (task.state) {
+    case 'running':
+      return stalled ? 'waiting' : 'running';
+    case 'stopping':
+      return 'stopping';
+    case 'exited':
+      return task.exit?.code === 0 ? 'succeeded' : 'failed';
+    case 'stopped':
+      return 'stopped';
+    case 'timedOut':
+      return 'timedOut';
+    case 'lost':
+      return 'lost';
+  }
+}
+
+/** Ended, and not well. What somebody stopped is no failure. */
+export function isFailure(task: Task): boolean {
+  switch (outcome(task)) {
+    case 'failed':
+    case 'timedOut':
+    case 'lost':
+      return true;
+    case 'running':
+    case 'waiting':
+    case 'stopping':
+    case 'succeeded':
+    case 'stopped':
+      return false;
+  }
+}
+
+/** `2.4s`, `38s`, `1m 40s`, `2h 5m`. */
+export function elapsed(ms: number): string {
+  const seconds = Math.floor(Math.max(0, ms) / 1000);
+  const pair = (big: number, bigUnit: string, small: number, smallUnit: string) =>
+    small === 0 ? `${big}${bigUnit}` : `${big}${bigUnit} ${small}${smallUnit}`;
+  if (seconds < 10) return `${(Math.floor(Math.max(0, ms) / 100) / 10).toFixed(1)}s`;
+  if (seconds < 60) return `${seconds}s`;
+  if (seconds < 3_600) return pair(Math.floor(seconds / 60), 'm', seconds % 60, 's');
+  if (seconds < 86_400) {
+    return pair(Math.floor(seconds / 3_600), 'h', Math.floor((seconds % 3_600) / 60), 'm');
+  }
+  return pair(Math.floor(seconds / 86_400), 'd', Math.floor((seconds % 86_400) / 3_600), 'h');
+}
+
+/** `0 B`, `1.5 KiB`, `12 MiB`. */
+export function bytes(count: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+  let value = count;
+  let unit = 0;
+  while (value >= 1024 && unit < units.length - 1) {
+    value /= 1024;
+    unit++;
+  }
+  const digits = unit === 0 || value >= 10 ? 0 : 1;
+  return `${value.toFixed(digits)} ${units[unit]}`;
+}
+
+/** One line, without control characters. */
+export function oneLine(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is taken out.
+  return text.replace(/[\u0000-\u001f\u007f]+/g, ' ').trim();
+}
+
+export function title(task: Task): string {
+  return oneLine(task.label ?? task.command);
+}
+
+/** How it ended: `exit 1`, `SIGKILL`, `stopped by client`. */
+export function ending(task: Task): string {
+  switch (task.state) {
+    case 'running':
+      return 'running';
+    case 'stopping':
+      return 'stopping';
+    case 'exited':
+      return task.exit?.signal ?? `exit ${task.exit?.code ?? '?'}`;
+    case 'stopped':
+      switch (task.cause?.actor) {
+        case 'linger':
+          return 'stopped: nobody attached';
+        case 'limit':
+          return 'stopped: limit';
+        case 'agent':
+          return 'stopped by the agent';
+        case 'client':
+        case 'deadline':
+        case 'daemon':
+        case undefined:
+          return 'stopped';
+      }
+      return 'stopped';
+    case 'timedOut':
+      return 'timed out';
+    case 'lost':
+      return 'lost';
+  }
+}
+
+/** How far it is and how long it will take: `45%`, `38s`, `about 54s left`. */
+export function timing(task: Task, now: number, usualMs: number | undefined): string[] {
+  const gone = now - Date.parse(task.createdAt);
+  const percent = task.progress?.percent;
+  const parts = percent === undefined ? [] : [`${percent}%`];
+  // The tenths of the first ten seconds would only make the list flicker.
+  parts.push(gone < 10_000 ? `${Math.floor(Math.max(0, gone) / 1000)}s` : elapsed(gone));
+  const byPercent =
+    percent !== undefined && percent >= 5 ? (gone * (100 - percent)) / percent : undefined;
+  if (usualMs !== undefined && gone <= usualMs) parts.push(`about ${rough(usualMs - gone)} left`);
+  else if (byPercent !== undefined) parts.push(`about ${rough(byPercent)} left`);
+  else if (usualMs !== undefined) parts.push(`longer than the usual ${rough(usualMs)}`);
+  return parts;
+}
+
+/** A forecast is no measurement: whole seconds. */
+function rough(ms: number): string {
+  return ms < 10_000 ? `${Math.ceil(ms / 1000)}s` : elapsed(ms);
+}
+
+/** What stands behind the title in the list. */
+export function description(
+  task: Task,
+  now: number,
+  usualMs: number | undefined,
+  stalled: boolean,
+): string {
+  if (!hasEnded(task)) {
+    const words = task.state === 'stopping' ? ['stopping'] : stalled ? ['waits for input'] : [];
+    return [...words, ...timing(task, now, usualMs)].join(' · ');
+  }
+  const parts = task.state === 'exited' && task.exit?.code === 0 ? [] : [ending(task)];
+  if (task.durationMs !== undefined) parts.push(elapsed(task.durationMs));
+  if (task.endedAt !== undefined) parts.push(ago(now - Date.parse(task.endedAt)));
+  if (task.survivors?.length) parts.push(`${task.survivors.length} left behind`);
+  return parts.join(' · ');
+}
+
+/** `just now`, `5m ago`. */
+export function ago(ms: number): string {
+  if (ms < 60_000) return 'just now';
+  if (ms < 3_600_000) return `${Math.floor(ms / 60_000)}m ago`;
+  if (ms < 86_400_000) return `${Math.floor(ms / 3_600_000)}h ago`;
+  return `${Math.floor(ms / 86_400_000)}d ago`;
+}
+
+/** For a screen reader, and for a notification: `npm test failed, exit 1, after 4.0s`. */
+export function sentence(task: Task): string {
+  const after = task.durationMs === undefined ? '' : ` after ${elapsed(task.durationMs)}`;
+  const name = cut(title(task), 80);
+  switch (outcome(task)) {
+    case 'running':
+    case 'waiting':
+      return `${name} is running`;
+    case 'stopping':
+      return `${name} is being stopped`;
+    case 'succeeded':
+      return `${name} succeeded${after}`;
+    case 'failed':
+      return `${name} failed (${ending(task)})${after}`;
+    case 'stopped':
+    case 'timedOut':
+    case 'lost':
+      return `${name} ${
+        { stopped: 'was stopped', timedOut: 'timed out', lost: 'was lost' }[
+          outcome(task) as 'stopped' | 'timedOut' | 'lost'
+        ]
+      }${after}${task.cause ? `: ${task.cause.message}` : ''}`;
+  }
+}
+
+export function cut(text: string, length: number): string {
+  return text.length <= length ? text : `${text.slice(0, length - 1)}…`;
+}
+
+/** What a filter lets through. */
+export interface Filter {
+  which: 'all' | 'running' | 'failed' | 'finished';
+  text: string;
+}
+
+export const NO_FILTER: Filter = { which: 'all', text: '' };
+
+export function passes(task: Task, filter: Filter): boolean {
+  const text = filter.text.toLowerCase();
+  const named =
+    text === '' ||
+    task.command.toLowerCase().includes(text) ||
+    (task.label ?? '').toLowerCase().includes(text) ||
+    task.id.startsWith(text);
+  switch (filter.which) {
+    case 'all':
+      return named;
+    case 'running':
+      return named && !hasEnded(task);
+    case 'finished':
+      return named && hasEnded(task);
+    case 'failed':
+      return named && isFailure(task);
+  }
+}
+
+export function filterInWords(filter: Filter): string | undefined {
+  const parts = [
+    ...(filter.which === 'all' ? [] : [filter.which]),
+    ...(filter.text === '' ? [] : [`“${filter.text}”`]),
+  ];
+  return parts.length === 0 ? undefined : `Filter: ${parts.join(', ')}`;
+}

@@ -1,0 +1,153 @@
+// What is known of the tasks of one folder: the daemon's list, brought up to date by its pushes.
+// Pure: no VS Code, no I/O. It decides nothing about tasks; where a push and a list disagree the
+// later life of a task wins, since an end is final.
+
+import type { Changed, Notification, Task } from '../protocol/generated';
+
+/** A task changed in place, or came or went (`structure`). */
+export interface StoreChange {
+  structure: boolean;
+  tasks: Task[];
+}
+
+export class TaskStore {
+  private readonly byId = new Map<string, Task>();
+  private readonly stalledIds = new Set<string>();
+  private snapshot: Changed = { running: [], undelivered: {} };
+
+  get undelivered(): { [queue: string]: number | undefined } {
+    return this.snapshot.undelivered;
+  }
+
+  get(id: string): Task | undefined {
+    return this.byId.get(id);
+  }
+
+  get size(): number {
+    return this.byId.size;
+  }
+
+  /** Running first, then newest: the daemon's order. */
+  all(): Task[] {
+    return [...this.byId.values()].sort(order);
+  }
+
+  running(): Task[] {
+    return this.all().filter((task) => !hasEnded(task));
+  }
+
+  /** Whether it waits for somebody to type. */
+  isStalled(id: string): boolean {
+    return this.stalledIds.has(id);
+  }
+
+  /**
+   * A fresh list. What it does not name is gone, except what began after it was asked for:
+   * `known` are the ids that were here at that moment.
+   */
+  replace(tasks: Task[], known: ReadonlySet<string>): StoreChange {
+    const listed = new Set(tasks.map((task) => task.id));
+    for (const id of this.byId.keys()) {
+      if (!listed.has(id) && known.has(id)) this.forget(id);
+    }
+    for (const task of tasks) this.put(task);
+    return { structure: true, tasks };
+  }
+
+  ids(): Set<string> {
+    return new Set(this.byId.keys());
+  }
+
+  /** A task as a reply or a push showed it. */
+  upsert(task: Task): StoreChange {
+    const before = this.byId.get(task.id);
+    this.put(task);
+    const moved = before === undefined || hasEnded(before) !== hasEnded(task);
+    return { structure: moved, tasks: [this.byId.get(task.id) ?? task] };
+  }
+
+  notified(notification: Notification): StoreChange {
+    const { task, kind } = notification;
+    if (kind === 'stalled') this.stalledIds.add(task.id);
+    return this.upsert(task);
+  }
+
+  progress(id: string, percent?: number, message?: string): StoreChange {
+    const task = this.byId.get(id);
+    if (!task || hasEnded(task)) return { structure: false, tasks: [] };
+    const progress = {
+      ...(percent === undefined ? {} : { percent }),
+      ...(message === undefined ? {} : { message }),
+    };
+    this.stalledIds.delete(id);
+    return this.upsert({ ...task, progress });
+  }
+
+  /** Output came, or input went: it does not wait any more. */
+  active(id: string): boolean {
+    return this.stalledIds.delete(id);
+  }
+
+  /** The daemon's snapshot. True where it speaks of tasks that are not known here. */
+  changed(snapshot: Changed): boolean {
+    this.snapshot = snapshot;
+    const running = new Set(snapshot.running);
+    if (snapshot.running.some((id) => !this.byId.has(id))) return true;
+    return this.running().some((task) => !running.has(task.id));
+  }
+
+  remove(ids: Iterable<string>): StoreChange {
+    for (const id of ids) this.forget(id);
+    return { structure: true, tasks: [] };
+  }
+
+  /**
+   * How long a command usually takes: the median of the times it ended by itself. Undefined where
+   * it has not, or so fast that a forecast is noise. The rule is that of `meanwhile wait`.
+   */
+  usualMs(command: string): number | undefined {
+    const past: number[] = [];
+    for (const task of this.byId.values()) {
+      if (task.command === command && task.state === 'exited' && task.durationMs !== undefined) {
+        past.push(task.durationMs);
+      }
+    }
+    past.sort((a, b) => a - b);
+    const median = past[Math.floor(past.length / 2)];
+    return median !== undefined && median >= SHORTEST_FORECAST_MS ? median : undefined;
+  }
+
+  private put(task: Task): void {
+    const before = this.byId.get(task.id);
+    if (before && hasEnded(before) && !hasEnded(task)) return;
+    if (hasEnded(task)) this.stalledIds.delete(task.id);
+    this.byId.set(task.id, task);
+  }
+
+  private forget(id: string): void {
+    this.byId.delete(id);
+    this.stalledIds.delete(id);
+  }
+}
+
+const SHORTEST_FORECAST_MS = 500;
+
+export function hasEnded(task: Task): boolean {
+  switch (task.state) {
+    case 'running':
+    case 'stopping':
+      return false;
+    case 'exited':
+    case 'stopped':
+    case 'timedOut':
+    case 'lost':
+      return true;
+  }
+}
+
+function order(a: Task, b: Task): number {
+  const ended = Number(hasEnded(a)) - Number(hasEnded(b));
+  if (ended !== 0) return ended;
+  // Both are the daemon's own form of a time, which sorts as text.
+  return a.createdAt < b.createdAt ? 1 : a.createdAt > b.createdAt ? -1 : a.id < b.id ? 1 : -1;
+}

@@ -1,0 +1,109 @@
+// Finding, starting and losing the daemon.
+
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { join } from 'node:path';
+import { test, until } from './harness';
+import { api, ended, folder, openTerminal, runCommand, setting } from './setup';
+
+test('uses the program that comes with the extension, and says so', async () => {
+  const { daemon } = await folder();
+  const { state } = daemon;
+  assert.equal(state.kind, 'running');
+  if (state.kind !== 'running') return;
+  assert.equal(state.binary.origin, 'bundled');
+  assert.match(state.binary.version, /^\d+\.\d+\.\d+/);
+  assert.equal(daemon.capability?.protocolVersion, 1);
+});
+
+test('a daemon killed under the client comes back, and so do list and output', async () => {
+  const here = await folder();
+  const gone = 'echo before; while [ ! -e go ]; do sleep 0.1; done; echo after; rm go';
+  const id = await runCommand(gone);
+  const terminal = await openTerminal(here, id);
+  await until(() => terminal.text.includes('before'), 'output before');
+  const { state } = here.daemon;
+  assert.equal(state.kind, 'running');
+  const pid = state.kind === 'running' ? state.pid : undefined;
+  assert.ok(pid);
+  process.kill(pid, 'SIGKILL');
+  await until(() => {
+    const { state } = here.daemon;
+    return state.kind === 'running' && state.pid !== pid;
+  }, 'another daemon');
+  await until(() => here.store.get(id)?.state === 'running', 'the task still runs');
+  execFileSync('touch', [join(here.workspaceFolder.uri.fsPath, 'go')]);
+  const task = await ended(here, id);
+  assert.equal(task.exit?.code, 0);
+  await until(() => terminal.text.includes('after'), 'output after');
+  assert.equal(terminal.text.match(/before/g)?.length, 1, 'nothing is shown twice');
+});
+
+test('a daemon that does not stay up is told once, with what mends it', async () => {
+  const here = await folder();
+  const { notices } = await api();
+  const told = notices.shown.length;
+  for (let times = 0; times < 5; times++) {
+    const { state } = here.daemon;
+    if (state.kind === 'failed') break;
+    const pid = await until(() => {
+      const { state } = here.daemon;
+      return state.kind === 'running' && state.pid;
+    }, 'a daemon to kill');
+    process.kill(pid, 'SIGKILL');
+    await until(() => {
+      const { state } = here.daemon;
+      return state.kind !== 'running' || state.pid !== pid;
+    }, 'its end is seen');
+  }
+  await until(() => here.daemon.state.kind === 'failed', 'giving up');
+  const messages = notices.shown.slice(told);
+  assert.equal(messages.length, 1, messages.join('\n'));
+  assert.match(messages[0] ?? '', /SIGKILL.*Tasks go on.*meanwhile\.path/s);
+  await here.daemon.restart();
+  assert.equal(here.daemon.state.kind, 'running');
+});
+
+test('a wrong meanwhile.path is told once, naming setting and fix; mending it starts anew', async () => {
+  const here = await folder();
+  const { notices } = await api();
+  await until(() => !notices.pending, 'what ended before is told');
+  const told = notices.shown.length;
+  await setting('path', '/nowhere/meanwhile');
+  await until(() => here.daemon.state.kind === 'failed', 'the failure');
+  await until(() => notices.shown.length > told, 'the message');
+  await assert.rejects(here.daemon.request('task/check', {}), /meanwhile\.path/);
+  await setting('path', undefined);
+  await until(() => here.daemon.state.kind === 'running', 'the daemon again');
+  const messages = notices.shown.slice(told);
+  assert.equal(messages.length, 1, messages.join('\n'));
+  assert.match(messages[0] ?? '', /meanwhile\.path names \/nowhere\/meanwhile.*clear it/s);
+});
+
+test('another program at meanwhile.path is refused before it is spoken to', async () => {
+  const here = await folder();
+  const { notices } = await api();
+  await setting('path', '/bin/ls');
+  await until(() => here.daemon.state.kind === 'failed', 'the failure');
+  await until(() => /does not tell its version/.test(notices.shown.at(-1) ?? ''), 'the reason');
+  await setting('path', undefined);
+  await until(() => here.daemon.state.kind === 'running', 'the daemon again');
+});
+
+test('tasks of other clients are seen, and other clients see ours', async () => {
+  const here = await folder();
+  const { state } = here.daemon;
+  assert.equal(state.kind, 'running');
+  const program = state.kind === 'running' ? state.binary.path : '';
+  const cwd = here.workspaceFolder.uri.fsPath;
+  execFileSync(program, ['spawn', '--label', 'from-outside', '--', 'sleep', '300'], { cwd });
+  const task = await until(
+    () => here.store.running().find((task) => task.label === 'from-outside'),
+    'the task of the command line',
+  );
+  const ours = await runCommand('sleep 301');
+  const listed = execFileSync(program, ['ps', '--json'], { cwd, encoding: 'utf8' });
+  assert.match(listed, new RegExp(ours));
+  await here.stop(task.id);
+  await here.stop(ours);
+});

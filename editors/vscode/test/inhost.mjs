@@ -1,0 +1,68 @@
+// Runs the tests of out/host.js inside a real extension host: what @vscode/test-electron does,
+// without a download. Prints a line a test and `N passed, N failed`.
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { chromium } from 'playwright-core';
+import { startServer } from './server.mjs';
+
+const extension = join(dirname(fileURLToPath(import.meta.url)), '..');
+const TIMEOUT_MS = 240_000;
+
+const server = await startServer(['--vscode-option', 'enable-smoke-test-driver']);
+const host = `127.0.0.1:${server.port}`;
+const uri = (path) => `vscode-remote://${host}${path}`;
+const payload = [
+  ['extensionDevelopmentPath', uri(extension)],
+  ['extensionTestsPath', uri(join(extension, process.argv[2] ?? 'out/host.js'))],
+  ['skipWelcome', 'true'],
+];
+const context = await chromium.launchPersistentContext(join(server.root, 'browser'), {
+  executablePath: '/usr/bin/chromium',
+  headless: true,
+  viewport: { width: 1280, height: 760 },
+  args: [
+    '--no-sandbox',
+    '--disable-gpu',
+    '--disable-quic',
+    '--no-first-run',
+    '--disable-background-networking',
+    '--disable-component-update',
+    '--disable-sync',
+  ],
+});
+const page = await context.newPage();
+let finished;
+const exit = new Promise((resolve) => {
+  finished = resolve;
+});
+await page.exposeFunction('codeAutomationLog', (type, args) => {
+  if (process.env.MEANWHILE_TEST_VERBOSE) console.log(`[${type}]`, ...args);
+});
+await page.exposeFunction('codeAutomationExit', (code) => finished(code));
+const query = `folder=${server.workspace}&payload=${encodeURIComponent(JSON.stringify(payload))}`;
+await page.goto(`http://${host}/?${query}`);
+let timer;
+const code = await Promise.race([
+  exit,
+  new Promise((done) => {
+    timer = setTimeout(() => done('a time-out'), TIMEOUT_MS);
+  }),
+]);
+clearTimeout(timer);
+if (process.env.SHOT) await page.screenshot({ path: process.env.SHOT });
+await context.close();
+
+const text = existsSync(server.results) ? readFileSync(server.results, 'utf8') : '';
+process.stdout.write(text);
+const passed = text.match(/^ok /gm)?.length ?? 0;
+let failed = text.match(/^not ok /gm)?.length ?? 0;
+if (code !== 0 && failed === 0) {
+  console.log(`not ok the extension host ended with ${code}`);
+  failed = 1;
+}
+if (failed > 0 && process.env.MEANWHILE_TEST_KEEP) console.log(`kept: ${server.root}`);
+else await server.dispose();
+await server.kill('SIGTERM');
+console.log(`${passed} passed, ${failed} failed`);
+process.exit(failed === 0 ? 0 : 1);

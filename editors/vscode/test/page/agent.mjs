@@ -1,0 +1,163 @@
+// The agent in the page of a real VS Code, on a scripted model.
+//   usage: node test/page/agent.mjs X.vsix [PATTERN]
+import assert from 'node:assert/strict';
+import { existsSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { startServer } from '../server.mjs';
+import { launch, Window } from './browser.mjs';
+import { daemons } from './processes.mjs';
+import { runner, until } from './runner.mjs';
+
+const [vsix = 'meanwhile-linux-x64.vsix', pattern = ''] = process.argv.slice(2);
+
+const SCRIPT = `
+model = "scripted"
+context_window = 20000
+pace_ms = 5
+
+[[turn]]
+think = "A build takes long."
+text = "I start **the build** in the background."
+[[turn.call]]
+tool = "background_run"
+input = { command = "touch began; echo compiling; while [ ! -e go ]; do sleep 0.1; done; echo finished; exit 3" }
+
+[[turn]]
+text = "It runs; you hear of its end."
+
+[[turn]]
+messages = ["background"]
+expect = ["<background-results>", "exited 3"]
+text = "The build has failed with 3."
+
+[[turn]]
+text = "Waiting for nothing."
+hold = "hold"
+`;
+
+const server = await startServer([], {
+  vsix: resolve(vsix),
+  files: { '../script.toml': SCRIPT },
+  model: 'script.toml',
+});
+const browser = await launch();
+const context = await browser.newContext({ viewport: { width: 1280, height: 900 } });
+const window = await Window.open(context, server);
+const { test: run, end } = runner(pattern);
+const test = (name, work) => run(window, name, work);
+
+const panel = () => window.panel();
+const show = () => window.command('Meanwhile: Focus on Meanwhile View');
+const said = (text) => panel().locator('.entry.agent-text', { hasText: text });
+const say = async (text) => {
+  const box = panel().locator('textarea');
+  await box.fill(text);
+  await box.press('Enter');
+};
+
+await test('a prompt, a question of permission, a task in the background', async () => {
+  await show();
+  await panel().locator('textarea:enabled').waitFor();
+  await say('Build it, please');
+  await panel().locator('.entry.user', { hasText: 'Build it, please' }).waitFor();
+  const ask = panel().locator('.ask');
+  await ask.waitFor();
+  assert.match(await ask.innerText(), /The agent asks for permission: .*touch began/s);
+  assert.ok(!existsSync(join(server.workspace, 'began')), 'nothing is done before the answer');
+  await ask.locator('button[data-kind=allow_once]').click();
+  await said('It runs; you hear of its end.').waitFor();
+  assert.equal(await panel().locator('.ask').count(), 0);
+  assert.equal(await panel().locator('.agent-text strong', { hasText: 'the build' }).count(), 1);
+  await panel().locator('.entry.tool .badge', { hasText: 'in the background' }).waitFor();
+  await panel().locator('.state', { hasText: '1 task runs in the background' }).waitFor();
+});
+
+await test('the timeline has the agent, its model calls, and the task that runs', async () => {
+  await until(async () => (await panel().locator('path.mark.call').count()) >= 2, 'two ticks');
+  await panel().locator('rect.span.task.running[aria-label*="compiling"]').waitFor();
+  await panel().locator('rect.span.turn.succeeded').waitFor();
+  await until(async () => (await panel().locator('line.link.spawned').count()) === 1, 'its start');
+});
+
+await test('hidden and shown again it is as it was, with what was typed', async () => {
+  await panel().locator('textarea').fill('half a th');
+  await window.command('View: Toggle Output');
+  await show();
+  await said('It runs; you hear of its end.').waitFor();
+  assert.equal(await panel().locator('textarea').inputValue(), 'half a th');
+  await panel().locator('textarea').fill('');
+});
+
+await test('a result wakes the agent, stands out, and has its drain point', async () => {
+  writeFileSync(join(server.workspace, 'go'), '');
+  const background = panel().locator('.entry.background');
+  await background.waitFor();
+  assert.match(await background.innerText(), /background result entered here.*exited 3/s);
+  await said('The build has failed with 3.').waitFor();
+  await panel().locator('rect.span.task.failed[aria-label*="compiling"]').waitFor();
+  await panel().locator('path.mark.drain[aria-label^="Drain point"]').waitFor();
+  assert.equal(await panel().locator('rect.span.queue').count(), 1);
+  await until(async () => (await panel().locator('line.link.delivered').count()) === 1, 'its way');
+});
+
+await test('the output of the agent\u2019s task opens from the conversation', async () => {
+  await panel().locator('.entry.tool .task-link').first().click();
+  await window.terminal('compiling').waitFor();
+  await window.terminal('exit 3').waitFor();
+  await show();
+});
+
+await test('a turn can be cancelled', async () => {
+  await panel().locator('textarea:enabled').waitFor();
+  await say('And now wait');
+  await panel().locator('.state', { hasText: 'Working' }).waitFor();
+  await panel().locator('button[title^="Cancel the turn"]:visible').click();
+  await panel().locator('.entry.turn-mark', { hasText: 'Cancelled' }).waitFor();
+});
+
+const whole = async () => {
+  await said('The build has failed with 3.').waitFor();
+  assert.equal(await panel().locator('.entry.background').count(), 1);
+  assert.equal(await panel().locator('.entry.user').count(), 2);
+  await panel().locator('path.mark.drain[aria-label^="Drain point"]').waitFor();
+};
+
+await test('after a daemon was killed the session is back', async () => {
+  const [old] = daemons(server);
+  process.kill(old.pid, 'SIGKILL');
+  await until(() => daemons(server).some(({ pid }) => pid !== old.pid), 'another daemon');
+  await whole();
+});
+
+await test('after a reload of the window the session is back', async () => {
+  await window.reload();
+  await show();
+  await whole();
+});
+
+await test('a past session is chosen from the list, and all tasks are another story', async () => {
+  const select = panel().locator('select[aria-label=Session]');
+  await select.selectOption('all');
+  await panel().locator('.entry.user').first().waitFor({ state: 'detached' });
+  assert.equal(await panel().locator('path.mark.call').count(), 0);
+  const session = select.locator('option').nth(2);
+  await select.selectOption(await session.getAttribute('value'));
+  await whole();
+});
+
+await test('a second window can look at the session, and is told where it is open', async () => {
+  const other = await Window.open(context, server);
+  await other.command('Meanwhile: Focus on Meanwhile View');
+  const select = other.panel().locator('select[aria-label=Session]');
+  await select.waitFor();
+  await until(async () => (await select.locator('option').count()) >= 3, 'the list');
+  await select.selectOption(await select.locator('option').nth(2).getAttribute('value'));
+  await other.panel().locator('.state .codicon-lock').waitFor();
+  await other.panel().locator('path.mark.drain[aria-label^="Drain point"]').waitFor();
+  assert.ok(await other.panel().locator('textarea').isDisabled());
+  await other.page.close();
+});
+
+await browser.close();
+await server.dispose();
+end();

@@ -1,0 +1,152 @@
+// A person at a window of VS Code: Chromium on the server's page, and the few things one does there.
+import { chromium } from 'playwright-core';
+
+const TIMEOUT_MS = 20_000;
+/** A window of a machine with much else to do. */
+const START_TIMEOUT_MS = 90_000;
+
+export async function launch() {
+  return chromium.launch({
+    executablePath: '/usr/bin/chromium',
+    headless: true,
+    args: [
+      '--no-sandbox',
+      '--disable-gpu',
+      '--disable-quic',
+      '--no-first-run',
+      '--disable-background-networking',
+      '--disable-component-update',
+      '--disable-sync',
+    ],
+  });
+}
+
+export class Window {
+  constructor(page, server) {
+    this.page = page;
+    this.server = server;
+  }
+
+  /** Opens a window on the server's workspace and waits until the extension is there. */
+  static async open(context, server) {
+    const page = await context.newPage();
+    page.setDefaultTimeout(TIMEOUT_MS);
+    const window = new Window(page, server);
+    await page.goto(`http://127.0.0.1:${server.port}/?folder=${server.workspace}`, {
+      timeout: START_TIMEOUT_MS,
+    });
+    await window.ready();
+    return window;
+  }
+
+  async ready() {
+    await this.status().waitFor({ timeout: START_TIMEOUT_MS });
+  }
+
+  async reload() {
+    await this.page.reload();
+    await this.ready();
+  }
+
+  /** Our item of the status bar. */
+  status() {
+    return this.page.locator('.statusbar-item[id*="meanwhile.status"]');
+  }
+
+  /** Runs a command of the palette by its title. */
+  async command(title) {
+    await this.page.keyboard.press('F1');
+    const input = this.page.locator('.quick-input-widget input[type=text]');
+    await input.waitFor();
+    await input.fill(`>${title}`);
+    // The palette orders by use and likeness; only the one of exactly this name is meant.
+    const name = title.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
+    await this.page
+      .locator('.quick-input-list .monaco-list-row')
+      .filter({
+        has: this.page.locator('.monaco-icon-label', { hasText: new RegExp(`^${name}$`) }),
+      })
+      .first()
+      .click();
+  }
+
+  /** Runs a shell command in the background, by hand. */
+  async run(command) {
+    await this.command('Meanwhile: Run Command in Background...');
+    await this.page.locator('.quick-input-title', { hasText: 'Run in the background' }).waitFor();
+    await this.page.locator('.quick-input-widget input[type=text]').fill(command);
+    await this.page
+      .locator('.quick-input-list .monaco-list-row.focused', { hasText: command.slice(0, 30) })
+      .waitFor();
+    await this.page.keyboard.press('Enter');
+  }
+
+  async showTasks() {
+    await this.status().click();
+    // Empty it is hidden, and words are in its place.
+    await this.tree().waitFor({ state: 'attached' });
+  }
+
+  tree() {
+    return this.page.locator('.pane-body .monaco-list[aria-label*="Background Tasks"]');
+  }
+
+  /** A line of the list, by what it says. */
+  row(text) {
+    return this.tree().locator('.monaco-list-row', { hasText: text }).first();
+  }
+
+  /** An action at the end of a line. */
+  async act(text, action) {
+    await this.row(text).hover();
+    await this.row(text).locator(`.action-label[aria-label^="${action}"]`).click();
+  }
+
+  /** Opens the output of a line; once more if the list was drawn anew under the pointer. */
+  async output(text, says) {
+    for (let times = 0; times < 3; times++) {
+      await this.row(text).click();
+      const seen = await this.terminal(says)
+        .waitFor({ timeout: 8_000 })
+        .then(
+          () => true,
+          () => false,
+        );
+      if (seen) return;
+    }
+    await this.terminal(says).waitFor();
+  }
+
+  toast(text) {
+    return this.page.locator('.notification-toast', { hasText: text }).first();
+  }
+
+  /** The text of the terminal that is shown. */
+  terminal(text) {
+    return this.page.locator('.terminal-wrapper.active .xterm-rows:visible', { hasText: text });
+  }
+
+  /** The page inside our panel. */
+  panel() {
+    return this.page.frameLocator('iframe.webview.ready').frameLocator('iframe#active-frame');
+  }
+
+  /** The longest time between two frames while something is done: what a person feels as a hang. */
+  async longestFrame(work) {
+    await this.page.evaluate(() => {
+      const seen = { longest: 0, last: performance.now(), on: true };
+      globalThis.meanwhileFrames = seen;
+      const step = (now) => {
+        seen.longest = Math.max(seen.longest, now - seen.last);
+        seen.last = now;
+        if (seen.on) requestAnimationFrame(step);
+      };
+      requestAnimationFrame(step);
+    });
+    await work();
+    return this.page.evaluate(() => {
+      globalThis.meanwhileFrames.on = false;
+      return globalThis.meanwhileFrames.longest;
+    });
+  }
+}

@@ -1,0 +1,40 @@
+// Runs tests one after the other in one window, prints a line for each, counts.
+import { join } from 'node:path';
+
+export function runner(pattern = '') {
+  const counts = { passed: 0, failed: 0 };
+  const wanted = new RegExp(pattern);
+  return {
+    counts,
+    /** A test, and the window whose picture tells what went wrong. */
+    async test(window, name, work) {
+      if (!wanted.test(name)) return;
+      const since = Date.now();
+      try {
+        await work();
+        counts.passed++;
+        console.log(`ok ${name} (${Date.now() - since} ms)`);
+      } catch (error) {
+        counts.failed++;
+        console.log(`not ok ${name} (${Date.now() - since} ms)\n${error.stack}`);
+        if (process.env.SHOTS) {
+          const shot = join(process.env.SHOTS, `${name.replaceAll(/\W+/g, '-')}.png`);
+          await window.page.screenshot({ path: shot }).catch(() => undefined);
+        }
+        await window.page.keyboard.press('Escape').catch(() => undefined);
+      }
+    },
+    end() {
+      console.log(`${counts.passed} passed, ${counts.failed} failed`);
+      process.exit(counts.failed === 0 ? 0 : 1);
+    },
+  };
+}
+
+export async function until(condition, what, ms = 15_000) {
+  const end = Date.now() + ms;
+  while (!(await condition())) {
+    if (Date.now() > end) throw new Error(`not within ${ms} ms: ${what}`);
+    await new Promise((done) => setTimeout(done, 25));
+  }
+}

@@ -1,0 +1,259 @@
+// Background tasks in the page of a real VS Code, with the package installed as a person would.
+//   usage: node test/page/tasks.mjs X.vsix [PATTERN]
+// Prints a line a test and `N passed, N failed`.
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { availableParallelism, loadavg } from 'node:os';
+import { join, resolve } from 'node:path';
+import { startServer } from '../server.mjs';
+import { launch, Window } from './browser.mjs';
+import { connect } from './client.mjs';
+import { daemons, running } from './processes.mjs';
+import { runner, until } from './runner.mjs';
+
+const [vsix = 'meanwhile-linux-x64.vsix', pattern = ''] = process.argv.slice(2);
+/** What a person feels as a hang, on a machine that may have much else to do. */
+const feltMs = () => 800 * Math.max(1, loadavg()[0] / availableParallelism());
+
+const server = await startServer([], {
+  vsix: resolve(vsix),
+  files: {
+    '.vscode/tasks.json': JSON.stringify({
+      version: '2.0.0',
+      tasks: [{ type: 'meanwhile', label: 'server', command: 'echo serving; sleep 404' }],
+    }),
+  },
+});
+const program = join(import.meta.dirname, '../../bin/meanwhile');
+/** The command line, as another client of the same workspace. */
+const cli = (...args) =>
+  execFileSync(program, args, {
+    cwd: server.workspace,
+    encoding: 'utf8',
+    env: { ...process.env, MEANWHILE_STATE_DIR: server.state },
+  });
+const browser = await launch();
+const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
+const window = await Window.open(context, server);
+const { test: run, end } = runner(pattern);
+const test = (name, work) => run(window, name, work);
+
+const clear = async () => {
+  await window.command('Notifications: Clear All Notifications');
+};
+
+await test('a command is run, shows in the list and the status bar, and is told when it ends', async () => {
+  await window.showTasks();
+  await window.run('echo one; while [ ! -e stop-one ]; do sleep 0.1; done; echo two; exit 7');
+  await window.row('echo one').waitFor();
+  await until(async () => /1/.test(await window.status().innerText()), 'the status bar counts it');
+  execFileSync('touch', [join(server.workspace, 'stop-one')]);
+  await window.toast('failed (exit 7)').waitFor();
+  await window.toast('failed (exit 7)').getByText('Show Output').click();
+  await window.terminal('two').waitFor();
+  assert.match(await window.row('echo one').innerText(), /exit 7/);
+});
+
+await test('its progress is shown by the list and by the status bar', async () => {
+  await window.showTasks();
+  await window.run('echo "42% done"; while [ ! -e stop-pct ]; do sleep 0.1; done');
+  await window
+    .tree()
+    .locator('.monaco-list-row', { hasText: /42% · \d+s · about/ })
+    .waitFor();
+  await window.page
+    .locator('.statusbar-item', { hasText: /42%|echo "42% done"/ })
+    .first()
+    .waitFor();
+  execFileSync('touch', [join(server.workspace, 'stop-pct')]);
+  await window.toast('succeeded').waitFor();
+  await clear();
+});
+
+await test('output comes live, and input goes in', async () => {
+  await window.showTasks();
+  await window.run(
+    'read name; echo "hello, $name"; sleep 0.2; echo "and $(tput cols 2>/dev/null || echo bye)"',
+  );
+  await window.row('read name').click();
+  await window.page.locator('.terminal-wrapper.active .xterm:visible').click();
+  await window.page.keyboard.type('world');
+  await window.page.keyboard.press('Enter');
+  await window.terminal('hello, world').waitFor();
+  await window.terminal('[exit 0').waitFor();
+  await clear();
+});
+
+await test('stop and restart at the end of a line', async () => {
+  await window.showTasks();
+  await window.run('sleep 401');
+  await window.row('sleep 401').waitFor();
+  await until(() => running(server, 'sleep\u0000401').length > 0, 'it runs');
+  await window.act('sleep 401', 'Restart');
+  await window
+    .tree()
+    .locator('.monaco-list-row', { hasText: /sleep 401.*stopped/s })
+    .waitFor();
+  await window.act('sleep 401', 'Stop');
+  await until(() => running(server, 'sleep\u0000401').length === 0, 'nothing of it is left');
+  assert.equal(
+    await window.tree().locator('.monaco-list-row', { hasText: 'sleep 401' }).count(),
+    2,
+  );
+});
+
+await test('filter, and clear what has finished', async () => {
+  await window.showTasks();
+  await window.command('Meanwhile: Filter...');
+  await window.page.locator('.quick-input-widget input[type=text]').fill('no such command');
+  await window.page.keyboard.press('Enter');
+  await window.page.getByText(/nothing matches/).waitFor();
+  await window.command('Meanwhile: Clear Filter');
+  await window.row('sleep 401').waitFor();
+  await window.command('Meanwhile: Clear Finished');
+  await window.page.getByText(/Nothing runs in the background/).waitFor();
+});
+
+await test('a daemon killed with SIGKILL is back, and the list with it', async () => {
+  await window.showTasks();
+  await window.run('sleep 402');
+  await window.row('sleep 402').waitFor();
+  const [old] = daemons(server);
+  process.kill(old.pid, 'SIGKILL');
+  await until(() => daemons(server).some(({ pid }) => pid !== old.pid), 'another daemon');
+  assert.match(await window.row('sleep 402').innerText(), /sleep 402/);
+  await window.act('sleep 402', 'Stop');
+  await window
+    .tree()
+    .locator('.monaco-list-row', { hasText: /sleep 402.*stopped/s })
+    .waitFor();
+});
+
+await test('after a reload of the window the task goes on and the list is back', async () => {
+  await window.showTasks();
+  await window.run('echo still here; sleep 403');
+  await window.row('still here').waitFor();
+  await until(() => running(server, 'sleep\u0000403').length > 0, 'it runs');
+  const [{ pid }] = running(server, 'sleep\u0000403');
+  await window.reload();
+  await window.showTasks();
+  await window.row('still here').waitFor();
+  assert.deepEqual(
+    running(server, 'sleep\u0000403').map((one) => one.pid),
+    [pid],
+  );
+  await window.output('still here', 'still here');
+  await window.act('still here', 'Stop');
+  await until(() => running(server, 'sleep\u0000403').length === 0, 'it is stopped');
+});
+
+await test('a task of tasks.json survives a reload too', async () => {
+  await window.command('Tasks: Run Task');
+  await window.page
+    .locator('.quick-input-list .monaco-list-row', { hasText: /server/ })
+    .first()
+    .click();
+  await window.terminal('serving').waitFor();
+  await until(() => running(server, 'sleep\u0000404').length > 0, 'it runs');
+  await window.reload();
+  await window.showTasks();
+  await window.row('server').waitFor();
+  assert.equal(running(server, 'sleep\u0000404').length, 1);
+  await window.act('server', 'Stop');
+  await until(() => running(server, 'sleep\u0000404').length === 0, 'it is stopped');
+});
+
+await test('two windows on one folder see one another\u2019s tasks, and the command line\u2019s', async () => {
+  const other = await Window.open(context, server);
+  await other.showTasks();
+  await other.run('sleep 405');
+  await window.page.bringToFront();
+  await window.showTasks();
+  await window.row('sleep 405').waitFor();
+  await window.act('sleep 405', 'Stop');
+  await other
+    .tree()
+    .locator('.monaco-list-row', { hasText: /sleep 405.*stopped/s })
+    .waitFor();
+  cli('spawn', '--label', 'from-a-shell', '--', 'sleep', '406');
+  await window.row('from-a-shell').waitFor();
+  await other.row('from-a-shell').waitFor();
+  cli('stop', '--all');
+  await other.page.close();
+});
+
+await test('the panel draws a lane for each task, and is rebuilt after it was hidden', async () => {
+  await window.run('sleep 407 # lane');
+  await window.command('Meanwhile: Focus on Meanwhile View');
+  const bar = window.panel().locator('rect.span.task.running[aria-label*="sleep 407"]');
+  await bar.waitFor();
+  const lanes = await window.panel().locator('.label').count();
+  assert.ok(lanes >= 1);
+  await bar.focus();
+  await window.panel().locator('.hover', { hasText: 'sleep 407' }).waitFor();
+  await window.page.keyboard.press('Home');
+  const focused = await window.panel().locator(':focus').getAttribute('aria-label');
+  assert.ok(lanes === 1 || !/sleep 407/.test(focused ?? ''), 'the first thing has the focus');
+  await window.page.keyboard.press('End');
+  await window.page.keyboard.press('Enter');
+  await window.page.locator('.terminal-wrapper.active:visible').waitFor();
+  await window.command('Meanwhile: Focus on Meanwhile View');
+  await bar.waitFor();
+  assert.equal(await window.panel().locator('.label').count(), lanes);
+  cli('stop', '--all');
+  await window.panel().locator('rect.span.task.stopped[aria-label*="sleep 407"]').waitFor();
+});
+
+await test('five hundred tasks in the list, without lag', async () => {
+  await window.showTasks();
+  const env = { ...process.env, MEANWHILE_STATE_DIR: server.state };
+  const client = await connect(program, server.workspace, env).start();
+  const coming = await window.longestFrame(async () => {
+    await Promise.all(
+      Array.from({ length: 500 }, () => client.call('task/spawn', { command: ['sleep', '408'] })),
+    );
+    await until(async () => /500/.test(await window.status().innerText()), 'all run', 30_000);
+  });
+  client.end();
+  assert.ok(coming < feltMs(), `while they came a frame took ${Math.round(coming)} ms`);
+  const longest = await window.longestFrame(async () => {
+    await window.row('sleep 408').click();
+    for (const key of ['End', 'Home', 'PageDown', 'PageDown', 'End']) {
+      await window.page.keyboard.press(key);
+    }
+    await window.row('sleep 408').waitFor();
+  });
+  assert.ok(longest < feltMs(), `a frame took ${Math.round(longest)} ms`);
+  cli('stop', '--all');
+  await until(async () => !/\d{2,}/.test(await window.status().innerText()), 'none runs', 30_000);
+  await window.command('Meanwhile: Clear Finished');
+  await clear();
+});
+
+await test('a hundred megabytes of output open at their end, without a freeze', async () => {
+  await window.showTasks();
+  await window.run(`: big; yes ${'z'.repeat(99)} | head -c 100000000; echo THE-END`);
+  await window.tree().locator('.monaco-list-row', { hasText: /big/ }).waitFor();
+  await window.toast(': big').waitFor();
+  const since = Date.now();
+  const longest = await window.longestFrame(async () => {
+    await window.output(': big', 'THE-END');
+  });
+  assert.ok(Date.now() - since < 10_000);
+  assert.ok(longest < feltMs(), `a frame took ${Math.round(longest)} ms`);
+});
+
+await test('nothing is left when the editor is killed, but the tasks', async () => {
+  await window.showTasks();
+  await window.run('sleep 409');
+  await until(() => running(server, 'sleep\u0000409').length > 0, 'it runs');
+  await browser.close();
+  await server.kill('SIGKILL');
+  await until(() => daemons(server).length === 0, 'no daemon is left');
+  assert.equal(running(server, 'sleep\u0000409').length, 1, 'the task goes on');
+  assert.match(cli('ps'), /sleep 409/);
+});
+
+await browser.close();
+await server.dispose();
+end();

@@ -1,0 +1,188 @@
+import { expect, test } from 'vitest';
+import { emptySession, reduce, type SessionEvent } from '../../src/panel/session';
+import type { SessionUpdate, TraceEvent } from '../../src/protocol/session';
+
+const text = (text: string) => ({ type: 'text' as const, text });
+const push = (update: SessionUpdate): SessionEvent => ({ type: 'update', update });
+const says = (words: string) =>
+  push({ sessionUpdate: 'agent_message_chunk', content: text(words) });
+const traced = (n: number, event: object): SessionEvent => ({
+  type: 'traced',
+  event: { n, at: '2026-11-22T10:00:00.000Z', ...event } as TraceEvent,
+});
+
+function after(...events: SessionEvent[]) {
+  const model = emptySession('s');
+  for (const event of events) reduce(model, event);
+  return model;
+}
+
+/** What a person sees, a line an entry. */
+function seen(...events: SessionEvent[]): string[] {
+  // biome-ignore lint/suspicious/useIterableCallbackReturn: every kind is there; tsc checks it.
+  return after(...events).entries.map((entry) => {
+    switch (entry.kind) {
+      case 'tool':
+        return `tool ${entry.title} ${entry.status}${entry.background ? ' background' : ''}${entry.taskId ? ` ${entry.taskId}` : ''}`;
+      case 'plan':
+        return `plan ${entry.steps.map(({ content, status }) => `${content}=${status}`).join()}`;
+      case 'background':
+        return `background ${entry.taskIds.join()} @${entry.call}: ${entry.text}`;
+      case 'user':
+      case 'agent':
+      case 'thought':
+      case 'notice':
+      case 'error':
+      case 'turn':
+        return `${entry.kind}: ${entry.text}`;
+    }
+  });
+}
+
+test('chunks of one voice are one entry', () => {
+  expect(
+    seen(
+      { type: 'prompted', text: 'hi' },
+      push({ sessionUpdate: 'agent_thought_chunk', content: text('h') }),
+      push({ sessionUpdate: 'agent_thought_chunk', content: text('m') }),
+      says('Hel'),
+      says('lo'),
+    ),
+  ).toEqual(['user: hi', 'thought: hm', 'agent: Hello']);
+});
+
+test('a tool call from pending to the background', () => {
+  const call = { toolCallId: 't1' };
+  expect(
+    seen(
+      push({
+        sessionUpdate: 'tool_call',
+        ...call,
+        title: 'make',
+        status: 'pending',
+        rawInput: { command: 'make' },
+      }),
+      push({
+        sessionUpdate: 'tool_call_update',
+        ...call,
+        status: 'in_progress',
+        content: [{ type: 'terminal', terminalId: 'b3f9c2a1' }],
+      }),
+      push({
+        sessionUpdate: 'tool_call_update',
+        ...call,
+        status: 'completed',
+        _meta: { meanwhile: { taskId: 'b3f9c2a1', background: true } },
+      }),
+    ),
+  ).toEqual(['tool make completed background b3f9c2a1']);
+});
+
+test('results of tasks and words of the harness are not a person\u2019s', () => {
+  const chunk = (words: string, meanwhile: object) =>
+    push({ sessionUpdate: 'user_message_chunk', content: text(words), _meta: { meanwhile } });
+  expect(
+    seen(
+      push({ sessionUpdate: 'user_message_chunk', content: text('mine') }),
+      chunk('<background-results>', { origin: 'background', taskIds: ['a', 'b'], call: 4 }),
+      chunk('compacted', { origin: 'notice' }),
+    ),
+  ).toEqual(['user: mine', 'background a,b @4: <background-results>', 'notice: compacted']);
+});
+
+test('what a failed call streamed is void; what entered its request stays', () => {
+  const retry: SessionEvent = {
+    type: 'retrying',
+    push: { sessionId: 's', attempt: 2, delayMs: 1_500, message: 'overloaded' },
+  };
+  const begun = traced(1, { type: 'call_started', turn: 1, call: 1 });
+  const model = after({ type: 'prompted', text: 'go' }, begun, says('half'), retry);
+  expect(model.entries).toEqual([{ kind: 'user', text: 'go' }]);
+  expect(model.retry).toBe('overloaded; attempt 2 in 2 s');
+  reduce(model, says('whole'));
+  expect(model.retry).toBeUndefined();
+  expect(
+    seen(
+      says('before'),
+      begun,
+      push({
+        sessionUpdate: 'user_message_chunk',
+        content: text('r'),
+        _meta: { meanwhile: { origin: 'background', taskIds: ['a'], call: 1 } },
+      }),
+      says('half'),
+      retry,
+    ),
+  ).toEqual(['agent: before', 'background a @1: r']);
+});
+
+test('a turn ends with its reason, once, however it is told', () => {
+  const over: SessionEvent = { type: 'answered', stopReason: 'cancelled', error: undefined };
+  const pushed: SessionEvent = {
+    type: 'turn',
+    push: { sessionId: 's', turn: 1, state: 'ended', origin: 'prompt', stopReason: 'cancelled' },
+  };
+  const model = after({ type: 'prompted', text: 'go' }, pushed, over);
+  expect(model.busy).toBe(false);
+  expect(model.entries.map(({ kind }) => kind)).toEqual(['user', 'turn']);
+  expect(seen({ type: 'answered', stopReason: 'end_turn', error: undefined })).toEqual([]);
+  expect(seen({ type: 'answered', stopReason: undefined, error: 'no' })).toEqual(['error: no']);
+});
+
+test('a turn that a result began says so', () => {
+  const model = after({
+    type: 'turn',
+    push: { sessionId: 's', turn: 2, state: 'started', origin: 'background' },
+  });
+  expect(model.busy).toBe(true);
+  expect(model.entries).toEqual([{ kind: 'turn', text: 'Woken by a background result' }]);
+});
+
+test('a question is open until it is answered, or its turn is over', () => {
+  const ask = (key: number): SessionEvent => ({
+    type: 'permission',
+    permission: { key, request: { sessionId: 's', toolCall: { toolCallId: 't' }, options: [] } },
+  });
+  const model = after(ask(1), ask(2), { type: 'permissionOver', key: 1 });
+  expect(model.permissions.map(({ key }) => key)).toEqual([2]);
+  reduce(model, { type: 'answered', stopReason: 'end_turn', error: undefined });
+  expect(model.permissions).toEqual([]);
+});
+
+test('the trace: what was pushed while it was fetched is there once', () => {
+  const spawned = {
+    type: 'task_spawned',
+    call: 1,
+    toolCallId: 't',
+    taskId: 'a',
+    command: 'x',
+    moved: false,
+  };
+  const at = '2026-11-22T10:00:00.000Z';
+  const model = after(traced(2, spawned), traced(3, { type: 'resumed' }), {
+    type: 'trace',
+    events: [
+      { n: 1, at, type: 'turn_started', turn: 1, origin: 'prompt' },
+      { n: 2, at, ...spawned } as TraceEvent,
+    ],
+    tasks: [{ taskId: 'a', command: 'x', spawnedAt: at, state: 'running' }],
+  });
+  expect(model.events.map(({ n }) => n)).toEqual([1, 2, 3]);
+  expect(model.tasks).toHaveLength(1);
+  reduce(model, traced(3, { type: 'resumed' }));
+  expect(model.events).toHaveLength(3);
+  reduce(
+    model,
+    traced(4, { type: 'delivered', call: 2, taskId: 'a', kind: 'exited', by: 'drain' }),
+  );
+  expect(model.tasks[0]).toMatchObject({ deliveredInCall: 2, deliveredBy: 'drain' });
+});
+
+test('a plan is one entry that changes', () => {
+  const plan = (status: 'pending' | 'completed') =>
+    push({ sessionUpdate: 'plan', entries: [{ content: 'a', priority: 'medium', status }] });
+  expect(seen(plan('pending'), says('x'), plan('completed'))).toEqual([
+    'plan a=completed',
+    'agent: x',
+  ]);
+});

@@ -1,0 +1,210 @@
+import { expect, test } from 'vitest';
+import type { Notification, Task } from '../../src/protocol/generated';
+import {
+  ago,
+  bytes,
+  description,
+  elapsed,
+  type Filter,
+  outcome,
+  passes,
+  sentence,
+} from '../../src/tasks/describe';
+import { TaskStore } from '../../src/tasks/store';
+
+const AT = Date.parse('2026-11-22T10:00:00.000Z');
+
+function task(change: Partial<Task> = {}): Task {
+  return {
+    id: 'b3f9c2a1',
+    workspace: '/w',
+    queue: 'default',
+    command: 'npm test',
+    cwd: '/w',
+    state: 'running',
+    createdAt: new Date(AT).toISOString(),
+    output: { total: 0, dropped: 0 },
+    ...change,
+  };
+}
+
+function ended(change: Partial<Task> = {}): Task {
+  return task({
+    state: 'exited',
+    exit: { code: 0, signal: null },
+    endedAt: new Date(AT + 4_000).toISOString(),
+    durationMs: 4_000,
+    ...change,
+  });
+}
+
+test.each([
+  [0, '0.0s'],
+  [2_449, '2.4s'],
+  [38_000, '38s'],
+  [60_000, '1m'],
+  [100_000, '1m 40s'],
+  [7_500_000, '2h 5m'],
+  [90_000_000, '1d 1h'],
+])('%i ms is %s', (ms, words) => expect(elapsed(ms)).toBe(words));
+
+test.each([
+  [0, '0 B'],
+  [1_536, '1.5 KiB'],
+  [12 * 1024 * 1024, '12 MiB'],
+])('%i bytes are %s', (count, words) => expect(bytes(count)).toBe(words));
+
+test.each([
+  [5_000, 'just now'],
+  [300_000, '5m ago'],
+  [7_200_000, '2h ago'],
+  [172_800_000, '2d ago'],
+])('%i ms are %s', (ms, words) => expect(ago(ms)).toBe(words));
+
+test.each<[string, Task, number, number | undefined, boolean, string]>([
+  ['just begun', task(), 3_400, undefined, false, '3s'],
+  ['with a past', task(), 38_000, 92_000, false, '38s · about 54s left'],
+  [
+    'with a percentage',
+    task({ progress: { percent: 50 } }),
+    20_000,
+    undefined,
+    false,
+    '50% · 20s · about 20s left',
+  ],
+  ['too early to tell', task({ progress: { percent: 2 } }), 20_000, undefined, false, '2% · 20s'],
+  ['longer than usual', task(), 100_000, 92_000, false, '1m 40s · longer than the usual 1m 32s'],
+  ['waiting', task(), 20_000, undefined, true, 'waits for input · 20s'],
+  ['stopping', task({ state: 'stopping' }), 20_000, undefined, false, 'stopping · 20s'],
+  ['done', ended(), 5_000, undefined, false, '4.0s · just now'],
+  [
+    'failed',
+    ended({ exit: { code: 1, signal: null } }),
+    70_000,
+    undefined,
+    false,
+    'exit 1 · 4.0s · 1m ago',
+  ],
+  [
+    'killed',
+    ended({ exit: { code: null, signal: 'SIGKILL' } }),
+    5_000,
+    undefined,
+    false,
+    'SIGKILL · 4.0s · just now',
+  ],
+  [
+    'timed out',
+    ended({ state: 'timedOut' }),
+    5_000,
+    undefined,
+    false,
+    'timed out · 4.0s · just now',
+  ],
+  [
+    'with children left',
+    ended({ survivors: [{ pid: 2, command: 'x' }] }),
+    5_000,
+    undefined,
+    false,
+    '4.0s · just now · 1 left behind',
+  ],
+])('%s', (_, task, gone, usual, stalled, words) =>
+  expect(description(task, AT + gone, usual, stalled)).toBe(words),
+);
+
+test('sentences for notifications and screen readers', () => {
+  expect(sentence(task())).toBe('npm test is running');
+  expect(sentence(ended({ label: 'tests' }))).toBe('tests succeeded after 4.0s');
+  expect(sentence(ended({ exit: { code: 1, signal: null } }))).toBe(
+    'npm test failed (exit 1) after 4.0s',
+  );
+  const cause = { actor: 'deadline' as const, message: 'ran into its deadline of 4 s' };
+  expect(sentence(ended({ state: 'timedOut', cause }))).toBe(
+    'npm test timed out after 4.0s: ran into its deadline of 4 s',
+  );
+  expect(sentence(ended({ state: 'lost' }))).toBe('npm test was lost after 4.0s');
+  expect(sentence(task({ command: 'a\n\tb' }))).toBe('a b is running');
+});
+
+test('a filter looks at state, command, label and id', () => {
+  const check = (task: Task, filter: Filter, expected: boolean) =>
+    expect(passes(task, filter)).toBe(expected);
+  check(task(), { which: 'running', text: 'NPM' }, true);
+  check(task(), { which: 'finished', text: '' }, false);
+  check(ended(), { which: 'failed', text: '' }, false);
+  check(ended({ state: 'lost' }), { which: 'failed', text: '' }, true);
+  check(ended({ state: 'stopped' }), { which: 'failed', text: '' }, false);
+  check(task({ label: 'Build' }), { which: 'all', text: 'build' }, true);
+  check(task(), { which: 'all', text: 'b3f9' }, true);
+  check(task(), { which: 'all', text: 'f9c2' }, false);
+});
+
+const notification = (task: Task, kind: Notification['kind']): Notification => ({
+  seq: 1,
+  queue: 'default',
+  kind,
+  at: task.createdAt,
+  task,
+  preview: { head: '', tail: '', omitted: 0 },
+});
+
+test('an end is final, whatever comes late', () => {
+  const store = new TaskStore();
+  store.upsert(ended());
+  store.upsert(task());
+  store.progress('b3f9c2a1', 50);
+  expect(store.get('b3f9c2a1')?.state).toBe('exited');
+  store.replace([task()], store.ids());
+  expect(store.get('b3f9c2a1')?.state).toBe('exited');
+});
+
+test('a list drops what it does not name, but not what began after it was asked for', () => {
+  const store = new TaskStore();
+  store.upsert(task({ id: '00000001' }));
+  const known = store.ids();
+  store.upsert(task({ id: '00000002' }));
+  store.replace([task({ id: '00000003' })], known);
+  expect([...store.ids()].sort()).toEqual(['00000002', '00000003']);
+});
+
+test('running first, then newest', () => {
+  const store = new TaskStore();
+  const at = (ms: number) => new Date(AT + ms).toISOString();
+  store.upsert(ended({ id: '00000001', createdAt: at(3) }));
+  store.upsert(task({ id: '00000002', createdAt: at(1) }));
+  store.upsert(task({ id: '00000003', createdAt: at(2) }));
+  expect(store.all().map(({ id }) => id)).toEqual(['00000003', '00000002', '00000001']);
+});
+
+test('a snapshot that speaks of others asks for a list', () => {
+  const store = new TaskStore();
+  store.upsert(task());
+  expect(store.changed({ running: ['b3f9c2a1'], undelivered: {} })).toBe(false);
+  expect(store.changed({ running: ['b3f9c2a1', '00000001'], undelivered: {} })).toBe(true);
+  expect(store.changed({ running: [], undelivered: { default: 1 } })).toBe(true);
+  expect(store.undelivered).toEqual({ default: 1 });
+});
+
+test('a task waits for input until there is output, or its end', () => {
+  const store = new TaskStore();
+  store.notified(notification(task(), 'stalled'));
+  expect(outcome(task(), store.isStalled('b3f9c2a1'))).toBe('waiting');
+  expect(store.active('b3f9c2a1')).toBe(true);
+  expect(store.isStalled('b3f9c2a1')).toBe(false);
+  store.notified(notification(task(), 'stalled'));
+  store.notified(notification(ended(), 'exited'));
+  expect(store.isStalled('b3f9c2a1')).toBe(false);
+});
+
+test('what a command usually takes is its median', () => {
+  const store = new TaskStore();
+  const usual = () => store.usualMs('npm test');
+  expect(usual()).toBeUndefined();
+  for (const [id, durationMs] of [90_000, 1_000, 60_000].entries()) {
+    store.upsert(ended({ id: `0000000${id}`, durationMs }));
+  }
+  store.upsert(ended({ id: '00000009', state: 'stopped', durationMs: 5 }));
+  expect(usual()).toBe(60_000);
+  expect(store.usualMs('another')).toBeUndefined();
+});

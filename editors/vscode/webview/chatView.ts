@@ -1,0 +1,400 @@
+// The agent's side of the panel: what was said and done, what is asked, and the box to speak.
+// Draws a session model and sends what a person does; owns nothing but the draft in the box.
+
+import MarkdownIt from 'markdown-it';
+import type { AgentState, FromWebview } from '../src/panel/messages';
+import type { Entry, Permission, SessionModel } from '../src/panel/session';
+import { blockText, type ToolContent } from '../src/protocol/session';
+import { codicon, h, iconButton } from './dom';
+
+/** No HTML of a model's is ever markup. */
+const markdown = new MarkdownIt({ html: false, linkify: false, breaks: true });
+/** Lines of a tool's input and output that are shown before somebody asks for more. */
+const FOLDED_LINES = 8;
+
+export class ChatView {
+  readonly element: HTMLElement;
+  private readonly log: HTMLElement;
+  private readonly asks: HTMLElement;
+  private readonly state: HTMLElement;
+  private readonly box: HTMLTextAreaElement;
+  private readonly send: HTMLButtonElement;
+  private readonly stop: HTMLButtonElement;
+  private drawn: { entry: Entry; text: string; element: HTMLElement }[] = [];
+  private asked = '';
+  private sessionId: string | undefined;
+  private agent: AgentState = { kind: 'starting' };
+
+  constructor(private readonly post: (message: FromWebview) => void) {
+    this.log = h('div', {
+      class: 'log',
+      role: 'log',
+      tabindex: 0,
+      'aria-label': 'Conversation with the agent',
+      'aria-live': 'polite',
+    });
+    this.asks = h('div', { class: 'asks', 'aria-live': 'assertive' });
+    this.state = h('div', { class: 'state', role: 'status' });
+    this.box = h('textarea', {
+      rows: 1,
+      'aria-label': 'Message to the agent',
+      placeholder: 'Ask the agent. Enter sends, Shift+Enter begins a new line.',
+    });
+    this.send = iconButton('send', 'Send (Enter)', () => this.submit());
+    this.stop = iconButton('debug-stop', 'Cancel the turn; background tasks go on (Escape)', () =>
+      this.post({ type: 'cancel' }),
+    );
+    this.element = h(
+      'section',
+      { class: 'agent', 'aria-label': 'Agent' },
+      this.log,
+      this.asks,
+      this.state,
+      h('div', { class: 'prompt' }, this.box, this.stop, this.send),
+    );
+    this.box.addEventListener('keydown', (event) => {
+      if (event.key === 'Enter' && !event.shiftKey && !event.isComposing) {
+        event.preventDefault();
+        this.submit();
+      } else if (event.key === 'Escape' && !this.stop.hidden) {
+        this.post({ type: 'cancel' });
+      }
+    });
+    this.box.addEventListener('input', () => {
+      this.grow();
+      this.post({ type: 'draft', text: this.box.value });
+      this.enable();
+    });
+    this.element.addEventListener('click', (event) => this.click(event));
+  }
+
+  show(session: SessionModel | undefined, agent: AgentState): void {
+    this.agent = agent;
+    if (session?.id !== this.sessionId) {
+      this.sessionId = session?.id;
+      this.drawn = [];
+      this.log.replaceChildren();
+    }
+    // Only who is at the end wants to follow it.
+    const atEnd = this.log.scrollHeight - this.log.scrollTop - this.log.clientHeight < 40;
+    this.drawEntries(session?.entries ?? []);
+    this.drawAsks(session?.permissions ?? []);
+    this.drawState(session);
+    this.stop.hidden = !session?.busy;
+    this.box.disabled = agent.kind !== 'ready' || session?.readOnly !== undefined;
+    this.enable();
+    if (atEnd) this.log.scrollTop = this.log.scrollHeight;
+  }
+
+  set draft(text: string) {
+    if (this.box.value === '' || text === '') this.box.value = text;
+    this.grow();
+    this.enable();
+  }
+
+  focus(): void {
+    this.box.focus();
+  }
+
+  private submit(): void {
+    const text = this.box.value.trim();
+    if (text === '' || this.box.disabled) return;
+    this.box.value = '';
+    this.grow();
+    this.enable();
+    this.post({ type: 'prompt', text });
+    this.log.scrollTop = this.log.scrollHeight;
+  }
+
+  private enable(): void {
+    this.send.disabled = this.box.disabled || this.box.value.trim() === '';
+  }
+
+  private grow(): void {
+    this.box.rows = Math.min(8, this.box.value.split('\n').length);
+  }
+
+  private drawEntries(entries: Entry[]): void {
+    entries.forEach((entry, index) => {
+      const text = JSON.stringify(entry);
+      const there = this.drawn[index];
+      if (there?.text === text) return;
+      const element = drawEntry(entry);
+      keepFolds(there?.element, element);
+      if (there) there.element.replaceWith(element);
+      else this.log.append(element);
+      this.drawn[index] = { entry, text, element };
+    });
+    for (const { element } of this.drawn.splice(entries.length)) element.remove();
+    if (entries.length > 0) this.log.querySelector('.welcome')?.remove();
+    else if (!this.log.querySelector('.welcome')) {
+      this.log.append(
+        h(
+          'p',
+          { class: 'welcome' },
+          'Ask the agent to build, test or change something. What takes long it runs in the background, and goes on; the timeline shows where each result comes back to it.',
+        ),
+      );
+    }
+  }
+
+  private drawAsks(permissions: Permission[]): void {
+    const now = JSON.stringify(permissions);
+    if (now === this.asked) return;
+    this.asked = now;
+    this.asks.replaceChildren(...permissions.map((permission) => this.drawAsk(permission)));
+    // Never under a hand that is typing: Enter there would be an answer.
+    if (permissions.length > 0 && document.activeElement === document.body) {
+      this.asks.querySelector('button')?.focus();
+    }
+  }
+
+  private drawAsk({ key, request }: Permission): HTMLElement {
+    const { toolCall, options } = request;
+    const title = toolCall.title ?? toolCall.toolCallId;
+    const input = inputOf(toolCall.rawInput);
+    return h(
+      'div',
+      { class: 'ask', role: 'group', 'aria-label': `The agent asks for permission: ${title}` },
+      h(
+        'div',
+        { class: 'ask-title' },
+        codicon('shield'),
+        'The agent asks for permission: ',
+        h('strong', {}, title),
+      ),
+      input !== '' && input !== title && h('pre', {}, input),
+      ...reasons(toolCall.content).map((reason) => h('div', { class: 'reason' }, reason)),
+      h(
+        'div',
+        { class: 'options' },
+        ...options.map((option, index) =>
+          h(
+            'button',
+            {
+              class: index === 0 ? 'primary' : 'secondary',
+              'data-kind': option.kind,
+              click: () => this.post({ type: 'permission', key, optionId: option.optionId }),
+            },
+            option.name,
+          ),
+        ),
+      ),
+    );
+  }
+
+  private drawState(session: SessionModel | undefined): void {
+    const parts: (HTMLElement | string)[] = [];
+    const { agent } = this;
+    if (agent.kind === 'missing') {
+      parts.push(
+        codicon('info'),
+        h('span', {}, agent.reason),
+        h('button', { class: 'link', click: () => this.post({ type: 'retryAgent' }) }, 'Try again'),
+      );
+    } else if (agent.kind === 'starting') parts.push(spinner(), 'Starting…');
+    else if (session?.readOnly !== undefined) parts.push(codicon('lock'), session.readOnly);
+    else if (session?.retry !== undefined) parts.push(codicon('warning'), session.retry);
+    else if (session && session.permissions.length > 0) parts.push('Waits for your answer');
+    else if (session?.busy) parts.push(spinner(), 'Working…');
+    else if (session) {
+      const running = session.tasks.filter(({ state }) => state === 'running').length;
+      if (running > 0) {
+        parts.push(
+          `${running} ${running === 1 ? 'task runs' : 'tasks run'} in the background; the agent will hear of ${running === 1 ? 'its' : 'each'} end.`,
+        );
+      }
+    }
+    if (session?.usage !== undefined) parts.push(h('span', { class: 'usage' }, session.usage));
+    this.state.replaceChildren(...parts);
+    this.state.classList.toggle('trouble', agent.kind === 'missing');
+  }
+
+  private click(event: Event): void {
+    const target = (event.target as Element).closest('[data-task],[data-file]');
+    if (!target) return;
+    const task = target.getAttribute('data-task');
+    const file = target.getAttribute('data-file');
+    if (task) this.post({ type: 'showOutput', taskId: task });
+    else if (file) this.post({ type: 'openFile', path: file });
+  }
+}
+
+function drawEntry(entry: Entry): HTMLElement {
+  switch (entry.kind) {
+    case 'user':
+      return h(
+        'div',
+        { class: 'entry user', 'aria-label': 'You' },
+        h('div', { class: 'text' }, entry.text),
+      );
+    case 'agent':
+      return h('div', { class: 'entry agent-text', 'aria-label': 'Agent' }, rendered(entry.text));
+    case 'thought':
+      return h(
+        'details',
+        { class: 'entry thought' },
+        h('summary', {}, codicon('lightbulb'), 'Thought'),
+        rendered(entry.text),
+      );
+    case 'background':
+      return drawBackground(entry);
+    case 'notice':
+      return h('div', { class: 'entry notice' }, codicon('info'), h('span', {}, entry.text));
+    case 'error':
+      return h(
+        'div',
+        { class: 'entry error', role: 'alert' },
+        codicon('error'),
+        h('span', {}, entry.text),
+      );
+    case 'turn':
+      return h('div', { class: 'entry turn-mark' }, entry.text);
+    case 'plan':
+      return h(
+        'ul',
+        { class: 'entry plan', 'aria-label': 'Plan' },
+        ...entry.steps.map((step) =>
+          h(
+            'li',
+            { class: step.status },
+            codicon(
+              step.status === 'completed'
+                ? 'pass'
+                : step.status === 'in_progress'
+                  ? 'arrow-right'
+                  : 'circle-large-outline',
+            ),
+            step.content,
+          ),
+        ),
+      );
+    case 'tool':
+      return drawTool(entry);
+  }
+}
+
+/** A program's results, not a person's words: they must look like what they are. */
+function drawBackground(entry: Extract<Entry, { kind: 'background' }>): HTMLElement {
+  const count = Math.max(1, entry.taskIds.length);
+  const at = entry.call === undefined ? '' : `, with model call ${entry.call}`;
+  return h(
+    'div',
+    { class: 'entry background', 'aria-label': 'Background results, from programs' },
+    h(
+      'div',
+      { class: 'head' },
+      codicon('inbox'),
+      h(
+        'span',
+        {},
+        `${count === 1 ? 'A background result' : `${count} background results`} entered here${at}`,
+      ),
+      ...entry.taskIds.map((id) => taskLink(id)),
+    ),
+    folded(entry.text.replace(/^<background-results>\n|\n?<\/background-results>\s*$/g, '')),
+  );
+}
+
+function drawTool(entry: Extract<Entry, { kind: 'tool' }>): HTMLElement {
+  const icon = {
+    pending: 'circle-large-outline',
+    in_progress: 'loading codicon-modifier-spin',
+    completed: 'pass',
+    failed: 'error',
+  }[entry.status];
+  const words = {
+    pending: 'waits for permission',
+    in_progress: 'runs',
+    completed: 'done',
+    failed: 'failed',
+  }[entry.status];
+  return h(
+    'div',
+    { class: `entry tool ${entry.status}`, 'aria-label': `Tool ${entry.title}, ${words}` },
+    h(
+      'div',
+      { class: 'head' },
+      codicon(icon),
+      h('span', { class: 'title' }, entry.title),
+      entry.background && h('span', { class: 'badge' }, 'in the background'),
+      entry.taskId !== undefined && taskLink(entry.taskId),
+    ),
+    entry.input !== '' && entry.input !== entry.title && folded(entry.input, 'input'),
+    ...entry.diffs.map((diff) =>
+      h(
+        'div',
+        { class: 'diff' },
+        h('button', { class: 'link', 'data-file': diff.path }, diff.path),
+        folded(
+          [
+            ...(diff.oldText === '' ? [] : diff.oldText.split('\n').map((line) => `- ${line}`)),
+            ...diff.newText.split('\n').map((line) => `+ ${line}`),
+          ].join('\n'),
+        ),
+      ),
+    ),
+    entry.output !== '' && folded(entry.output),
+  );
+}
+
+function taskLink(id: string): HTMLElement {
+  return h(
+    'button',
+    { class: 'link task-link', 'data-task': id, title: `Show the output of ${id}` },
+    codicon('terminal'),
+    id,
+  );
+}
+
+function folded(text: string, kind = 'output'): HTMLElement {
+  const lines = text.replace(/\n$/, '').split('\n');
+  if (lines.length <= FOLDED_LINES) return h('pre', { class: kind }, lines.join('\n'));
+  return h(
+    'details',
+    { class: 'fold' },
+    h('summary', {}, `${lines.length} lines`),
+    h('pre', { class: kind }, lines.join('\n')),
+  );
+}
+
+/** What somebody unfolded stays so while it is drawn anew. */
+function keepFolds(before: HTMLElement | undefined, after: HTMLElement): void {
+  if (!before) return;
+  const folds = (of: HTMLElement) => [
+    ...(of instanceof HTMLDetailsElement ? [of] : []),
+    ...of.querySelectorAll('details'),
+  ];
+  const old = folds(before);
+  folds(after).forEach((fold, index) => {
+    fold.open = old[index]?.open ?? fold.open;
+  });
+}
+
+function rendered(text: string): HTMLElement {
+  const element = h('div', { class: 'text markdown' });
+  element.innerHTML = markdown.render(text);
+  return element;
+}
+
+/** Why it is asked, in the daemon's words. */
+function reasons(content: ToolContent[] | undefined): string[] {
+  return (content ?? []).flatMap((part) =>
+    part.type === 'content' ? [blockText(part.content)] : [],
+  );
+}
+
+function inputOf(input: unknown): string {
+  if (input === null || input === undefined) return '';
+  if (typeof input === 'string') return input;
+  const command = (input as { command?: unknown }).command;
+  if (typeof command === 'string' && Object.keys(input as object).length === 1) return command;
+  return JSON.stringify(input, null, 2);
+}
+
+function spinner(): HTMLElement {
+  return h('span', {
+    class: 'codicon codicon-loading codicon-modifier-spin',
+    'aria-hidden': 'true',
+  });
+}

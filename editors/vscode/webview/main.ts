@@ -1,0 +1,138 @@
+// The panel's page: takes the extension's messages, keeps a copy of what they say, draws it.
+// Thrown away whenever the panel is hidden; `ready` brings everything back.
+
+import type { FromWebview, Snapshot, ToWebview } from '../src/panel/messages';
+import { reduce } from '../src/panel/session';
+import { sessionTimeline, taskTimeline } from '../src/panel/timeline';
+import { ChatView } from './chatView';
+import { h } from './dom';
+import { TimelineView } from './timelineView';
+
+declare function acquireVsCodeApi(): { postMessage(message: FromWebview): void };
+
+const api = acquireVsCodeApi();
+const post = (message: FromWebview) => api.postMessage(message);
+
+const ALL = 'all';
+const FRESH = 'fresh';
+
+let shown: Snapshot | undefined;
+let drawing = false;
+
+const timeline = new TimelineView((taskId) => post({ type: 'showOutput', taskId }));
+const chat = new ChatView(post);
+const folders = h('select', { 'aria-label': 'Folder', title: 'Folder' });
+const sessions = h('select', { 'aria-label': 'Session', title: 'What the timeline shows' });
+folders.addEventListener('change', () => post({ type: 'chooseFolder', folder: folders.value }));
+sessions.addEventListener('change', () => {
+  if (sessions.value === FRESH) post({ type: 'newSession' });
+  else post({ type: 'choose', session: sessions.value === ALL ? undefined : sessions.value });
+});
+
+const bar = h('div', { class: 'bar' }, folders, sessions);
+timeline.element.querySelector('.tools')?.before(bar);
+const sash = h('div', {
+  class: 'sash',
+  role: 'separator',
+  tabindex: 0,
+  'aria-orientation': 'horizontal',
+  'aria-label': 'Height of the timeline',
+});
+document.body.append(h('main', {}, timeline.element, sash, chat.element));
+resizing();
+
+window.addEventListener('message', ({ data }: MessageEvent<ToWebview>) => {
+  switch (data.type) {
+    case 'snapshot':
+      shown = data;
+      chat.draft = data.draft;
+      break;
+    case 'events':
+      if (shown?.session?.id !== data.session) return;
+      for (const event of data.events) reduce(shown.session, event);
+      break;
+    case 'tasks':
+      if (shown) shown.tasks = data.tasks;
+      break;
+    case 'sessions':
+      if (shown) shown.sessions = data.sessions;
+      break;
+    case 'focusPrompt':
+      chat.focus();
+      return;
+  }
+  drawSoon();
+});
+post({ type: 'ready' });
+
+function drawSoon(): void {
+  if (drawing) return;
+  drawing = true;
+  requestAnimationFrame(() => {
+    drawing = false;
+    draw();
+  });
+}
+
+function draw(): void {
+  if (!shown) return;
+  const { session, tasks, agent } = shown;
+  folders.hidden = shown.folders.length < 2;
+  options(
+    folders,
+    shown.folders.map(({ key, name }) => [key, name]),
+    shown.folder ?? '',
+  );
+  options(
+    sessions,
+    [
+      [ALL, 'All background tasks'],
+      ...(agent.kind === 'ready' ? [[FRESH, 'New session…'] as [string, string]] : []),
+      ...(session && !shown.sessions.some(({ sessionId }) => sessionId === session.id)
+        ? [[session.id, session.title ?? 'This session'] as [string, string]]
+        : []),
+      ...shown.sessions.map(({ sessionId, title, updatedAt }): [string, string] => [
+        sessionId,
+        `${title ?? sessionId.slice(0, 8)}${updatedAt ? ` · ${new Date(updatedAt).toLocaleString(undefined, { dateStyle: 'short', timeStyle: 'short' })}` : ''}`,
+      ]),
+    ],
+    session?.id ?? (shown.fresh ? FRESH : ALL),
+  );
+  timeline.show(
+    session
+      ? sessionTimeline(session.events, session.tasks)
+      : taskTimeline(shown.fresh ? [] : tasks),
+    session?.id ?? (shown.fresh ? FRESH : ALL),
+  );
+  chat.show(session, agent);
+}
+
+function options(select: HTMLSelectElement, wanted: [string, string][], value: string): void {
+  const text = JSON.stringify(wanted);
+  if (select.dataset.drawn !== text) {
+    select.dataset.drawn = text;
+    select.replaceChildren(...wanted.map(([key, name]) => h('option', { value: key }, name)));
+  }
+  if (select.value !== value) select.value = value;
+}
+
+/** The line between timeline and agent: dragged, or moved with the arrow keys. */
+function resizing(): void {
+  const set = (height: number) => {
+    const most = window.innerHeight - 110;
+    const tall = Math.round(Math.max(60, Math.min(most, height)));
+    document.body.style.setProperty('--timeline-height', `${tall}px`);
+  };
+  sash.addEventListener('pointerdown', (event) => {
+    sash.setPointerCapture(event.pointerId);
+    const move = (event: PointerEvent) => set(event.clientY);
+    sash.addEventListener('pointermove', move);
+    sash.addEventListener('pointerup', () => sash.removeEventListener('pointermove', move), {
+      once: true,
+    });
+  });
+  sash.addEventListener('keydown', (event) => {
+    const step = event.key === 'ArrowDown' ? 24 : event.key === 'ArrowUp' ? -24 : 0;
+    if (step !== 0) set(timeline.element.offsetHeight + step);
+  });
+}
