@@ -84,18 +84,31 @@ impl Bare {
 
     /// Runs a program that tells its last moment; returns how much later its parent knew.
     pub(crate) fn end(&self) -> Outcome<u64> {
+        let [_, moment, known] = self.moments()?;
+        Ok(known - moment)
+    }
+
+    /// Runs a program that tells its last moment; returns how long it took to get there.
+    pub(crate) fn begin(&self) -> Outcome<u64> {
+        let [from, moment, _] = self.moments()?;
+        Ok(moment - from)
+    }
+
+    /// Before the start of a program, the moment it tells, and the moment its parent knew its end.
+    fn moments(&self) -> Outcome<[u64; 3]> {
         let (mut read, write) = std::io::pipe()?;
         nix::fcntl::fcntl(&write, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC))?;
         let mut actions = PosixSpawnFileActions::init()?;
         actions.add_open(0, c"/dev/null", OFlag::O_RDONLY, nix::sys::stat::Mode::empty())?;
         actions.add_dup2(write.as_raw_fd(), 1)?;
+        let from = now();
         let pid = self.start(&actions)?;
         drop(write);
         reap(pid)?;
         let known = now();
         let mut text = String::new();
         read.read_to_string(&mut text)?;
-        Ok(known - text.trim().parse::<u64>()?)
+        Ok([from, text.trim().parse()?, known])
     }
 }
 

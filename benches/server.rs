@@ -62,6 +62,7 @@ impl Place {
             .env("MEANWHILE_STATE_DIR", self.state())
             .env("XDG_CONFIG_HOME", self.root.path().join("config"))
             .env_remove("MEANWHILE_LOG")
+            .env_remove("MEANWHILE_MODEL")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());

@@ -7,6 +7,7 @@
 //!
 //! `cargo bench -- spawn end` runs only the groups named.
 
+mod agent;
 mod bare;
 mod flood;
 mod latency;
@@ -29,7 +30,7 @@ pub(crate) type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 /// A name to choose it by, and what it does.
 type Group = (&'static str, fn(&mut Report) -> Outcome<()>);
 
-const GROUPS: [Group; 9] = [
+const GROUPS: [Group; 11] = [
     ("spawn", latency::spawn),
     ("end", latency::end),
     ("rate", rates::short_tasks),
@@ -39,6 +40,8 @@ const GROUPS: [Group; 9] = [
     ("memory", memory::resident),
     ("store", store::many),
     ("cli", peers::command_lines),
+    ("agent", agent::overhead),
+    ("agent-flood", agent::flood),
 ];
 
 fn main() -> ExitCode {

@@ -2,12 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "what cannot be unwrapped fails the test, there and then")]
 
+mod agent;
+mod chat;
+mod demo;
 mod doctor;
 mod drain;
 mod generated;
 mod harness;
 mod logs;
 mod ps;
+mod run;
 mod serve;
 mod spawn;
 mod stop;

@@ -1,11 +1,12 @@
 //! What a person sees on a terminal: a real one, read through a terminal emulator.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
-use std::process::Child;
+use std::process::{Child, Command};
 use std::sync::mpsc;
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::pty::{Winsize, openpty};
 
 use crate::harness::{PATIENCE, Store, until};
@@ -13,56 +14,90 @@ use crate::harness::{PATIENCE, Store, until};
 const ROWS: u16 = 24;
 
 /// A run of the binary on a terminal.
-struct Session {
+pub(crate) struct Session {
     child: Child,
     pieces: mpsc::Receiver<Vec<u8>>,
+    keyboard: File,
     seen: Vec<u8>,
-    columns: u16,
+    emulator: vt100::Parser,
 }
 
 impl Session {
     fn new(store: &Store, columns: u16, args: &[&str]) -> Self {
+        Self::of(store.command(args), columns)
+    }
+
+    /// Runs this command on a terminal.
+    pub(crate) fn of(mut command: Command, columns: u16) -> Self {
         let size = Winsize { ws_row: ROWS, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         let pty = openpty(&size, None).unwrap();
+        // Else a program of another test holds this terminal open.
+        fcntl(&pty.master, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
         let slave = || pty.slave.try_clone().unwrap();
-        let child = store
-            .command(args)
+        let child = command
             .env("TERM", "xterm-256color")
             .stdin(slave())
             .stdout(slave())
             .stderr(slave())
             .spawn()
             .unwrap();
-        drop(pty.slave);
-        Self { child, pieces: read_on(pty.master), seen: Vec::new(), columns }
+        // The command holds the terminal open, too.
+        drop((command, pty.slave));
+        let emulator = vt100::Parser::new(ROWS, columns, 0);
+        let keyboard = File::from(pty.master.try_clone().unwrap());
+        Self { child, pieces: read_on(pty.master), keyboard, seen: Vec::new(), emulator }
     }
 
     /// Everything drawn so far, and whether more may come.
     fn catch_up(&mut self) -> bool {
         loop {
             match self.pieces.try_recv() {
-                Ok(piece) => self.seen.extend(piece),
+                Ok(piece) => self.take(&piece),
                 Err(mpsc::TryRecvError::Empty) => return true,
                 Err(mpsc::TryRecvError::Disconnected) => return false,
             }
         }
     }
 
-    /// The screen as it stands.
-    fn screen(&mut self) -> String {
+    fn take(&mut self, piece: &[u8]) {
+        self.seen.extend(piece);
+        self.emulator.process(piece);
+    }
+
+    /// Types this.
+    pub(crate) fn type_in(&mut self, keys: &str) {
+        self.keyboard.write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// Everything drawn so far, with its escape sequences.
+    pub(crate) fn drawn(&mut self) -> String {
         self.catch_up();
-        let mut parser = vt100::Parser::new(ROWS, self.columns, 0);
-        parser.process(&self.seen);
-        parser.screen().contents()
+        String::from_utf8_lossy(&self.seen).into_owned()
+    }
+
+    /// The screen as it stands.
+    pub(crate) fn screen(&mut self) -> String {
+        self.catch_up();
+        self.emulator.screen().contents()
     }
 
     /// The end: the exit code and the last screen.
-    fn end(mut self) -> (Option<i32>, String) {
+    pub(crate) fn end(mut self) -> (Option<i32>, String) {
         while let Ok(piece) = self.pieces.recv_timeout(PATIENCE) {
-            self.seen.extend(piece);
+            self.take(&piece);
         }
         let code = self.child.wait().unwrap().code();
         (code, self.screen())
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // It waits for keys that nobody types.
+            let _gone = self.child.kill();
+            let _reaped = self.child.wait();
+        }
     }
 }
 

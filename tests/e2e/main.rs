@@ -4,6 +4,9 @@
 //! and what the kernel shows of processes and files. Nothing here reaches into the crates, so a
 //! test that fails names a promise to users that is broken.
 
+mod agent_clients;
+mod agent_kill;
+mod agent_timing;
 mod anchors;
 mod bad_input;
 mod deadline;

@@ -18,6 +18,7 @@ import pathlib
 import subprocess
 import sys
 
+import pairing
 from llm_comply import schema
 from recorder import Recorder
 
@@ -71,7 +72,8 @@ def recorded(folder):
     wrong, judge = 0, judges()
     for file in files:
         vendor = "anthropic" if "messages" in file.name else "openai"
-        for problem in judge[vendor](json.loads(file.read_text())):
+        body = json.loads(file.read_text())
+        for problem in judge[vendor](body) + pairing.wrong(body):
             wrong += 1
             print(f"{file.name}: {problem[:600]}")
     print(f"{len(files)} requests")
@@ -96,7 +98,7 @@ def main():
         if run.returncode or len(recorder.requests) != len(ANSWERS):
             sys.exit(f"{vendor}: {len(recorder.requests)} requests, exit {run.returncode}\n{run.stdout}{run.stderr}")
         for number, (path, _, body) in enumerate(recorder.requests, 1):
-            problems = judge[vendor](body) + ([] if path == route else [f"sent to {path}, not {route}"])
+            problems = judge[vendor](body) + pairing.wrong(body) + ([] if path == route else [f"sent to {path}, not {route}"])
             wrong += len(problems)
             for problem in problems:
                 print(f"{vendor} request {number}: {problem[:600]}")
@@ -104,4 +106,5 @@ def main():
     sys.exit(f"{wrong} problems" if wrong else 0)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -56,11 +56,25 @@ def openai(blocks, stop):
     return "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n"
 
 
-class Recorder:
-    """Answers the n-th request with the n-th answer; `requests` holds (path, headers, body)."""
+# What is begun in the place of an answer that has to be asked for; its command must never run.
+HALF_CALL = {"type": "tool_use", "id": "toolu_half", "name": "bash", "input": {"command": "echo half >> ran"}}
+HALF = [{"type": "text", "text": "Half an answer."}, HALF_CALL], "tool_use"
+OVERLOADED = b'{"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}'
+AFTER_HALF = {"cut": b"", "error": b"event: error\ndata: " + OVERLOADED + b"\n\n", "garbage": b"data: <html>\n\n"}
 
-    def __init__(self, answers):
+
+class Recorder:
+    """Answers the n-th question with the n-th answer; `requests` holds (path, headers, body).
+
+    An answer may be a function: it is called with the request and returns the answer. `faults` names,
+    by the number of the answer from 0, what the first attempt to get it meets: a status, `cut` in the
+    middle of the stream, `error` as an event after a 200, or `garbage`.
+    """
+
+    def __init__(self, answers, faults=None):
         self.requests = []
+        self.answered = 0
+        self.faults = dict(faults or {})
         recorder = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -68,13 +82,43 @@ class Recorder:
 
             def do_POST(self):
                 body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                blocks, stop = answers[min(len(recorder.requests), len(answers) - 1)]
                 recorder.requests.append((self.path, dict(self.headers), body))
+                number = min(recorder.answered, len(answers) - 1)
+                fault = recorder.faults.pop(recorder.answered, None)
+                if isinstance(fault, int):
+                    return self.refuse(fault)
+                answer = answers[number]
+                # What is cut is never an answer: nothing may follow from it.
+                if callable(answer) and fault is None:
+                    answer = answer(body)
+                blocks, stop = HALF if callable(answer) else answer
                 write = anthropic if self.path.endswith("/messages") else openai
                 data = write(blocks, stop).encode()
+                if fault is None:
+                    recorder.answered += 1
+                    return self.send(data, len(data))
+                # All that was said and called, and not a word that this was all.
+                ends = 3 if write is anthropic else 4
+                half = b"".join(event + b"\n\n" for event in data.split(b"\n\n")[:-ends])
+                half += AFTER_HALF[fault]
+                # One byte more is promised than ever comes.
+                self.send(half, len(half) + 1)
+                self.close_connection = True
+
+            def refuse(self, status):
+                body = json.dumps({"type": "error", "error": {"type": "a_fault", "message": "a fault"}}).encode()
+                self.send_response(status)
+                if status == 429:
+                    self.send_header("retry-after", "1")
+                self.send_header("content-type", "application/json")
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def send(self, data, length):
                 self.send_response(200)
                 self.send_header("content-type", "text/event-stream")
-                self.send_header("content-length", str(len(data)))
+                self.send_header("content-length", str(length))
                 self.end_headers()
                 self.wfile.write(data)
 

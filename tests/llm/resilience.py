@@ -116,4 +116,5 @@ def main():
     sys.exit(f"{wrong} problems" if wrong else 0)
 
 
-main()
+if __name__ == "__main__":
+    main()

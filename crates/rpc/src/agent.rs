@@ -26,8 +26,11 @@ pub(crate) struct Setup {
 impl Setup {
     /// What the settings file says.
     pub(crate) fn of(config: &Config) -> Self {
-        let _ = config;
-        Self::default()
+        Self {
+            settings: config.agent.clone(),
+            model: config.model.clone(),
+            rules: config.rules.clone(),
+        }
     }
 
     /// The environment's settings of a model, over those of the file.

@@ -294,7 +294,7 @@ impl Connection {
         match stream {
             Stream::Events(events) => {
                 let gate = self.server().output_gate();
-                let pusher = push::run(events, outbox, self.progresses.clone(), gate);
+                let pusher = push::run(*events, outbox, self.progresses.clone(), gate);
                 let pusher = self.owned.spawn(async {
                     pusher.await;
                     Owned::Pusher

@@ -48,7 +48,7 @@ pub(crate) struct Start {
 #[derive(Debug)]
 pub(crate) enum Stream {
     /// The events of the workspace.
-    Events(Events),
+    Events(Box<Events>),
     /// The updates of an agent session.
     Session(Box<Reading>),
 }
@@ -198,7 +198,7 @@ impl Server {
         let (background, events) =
             Background::open(options).await.map_err(|error| error::from_core(&error))?;
         // The loop does not listen any more only when it is ending.
-        let _ = self.0.streams.send(Stream::Events(events));
+        let _ = self.0.streams.send(Stream::Events(Box::new(events)));
         Ok(background)
     }
 }

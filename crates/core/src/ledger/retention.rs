@@ -10,6 +10,7 @@ use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::ends::trim_durations;
 use super::rows::{id_of, millis, path_bytes, path_of, row_id};
+use super::sessions::{rows_of, session};
 use super::{Ledger, LedgerError};
 use crate::background::Remove;
 use crate::task::{TaskId, Timestamp};
@@ -19,6 +20,11 @@ use crate::task::{TaskId, Timestamp};
 const GONE_MAX: i64 = 10_000;
 /// How long a token of a spawn that never came about is kept.
 const TOKEN_WITHOUT_TASK: Duration = Duration::from_secs(24 * 3_600);
+
+/// How long a session is kept after something was last said in it.
+pub const SESSIONS_KEPT: Duration = Duration::from_secs(90 * 24 * 3_600);
+/// How long one is kept in which nothing was said.
+const SILENT_SESSIONS_KEPT: Duration = Duration::from_secs(24 * 3_600);
 
 impl Ledger {
     /// Removes ended tasks of a workspace; returns those it removed, whose files may be deleted.
@@ -57,7 +63,8 @@ impl Ledger {
 
     /// Removes the tasks of a workspace that ended longer than `keep_for` before `now`, and all but
     /// the `keep_count` that ended last; returns those it removed. Also drops what else is old: the
-    /// tokens of spawns that never came about, and durations.
+    /// tokens of spawns that never came about, durations, and agent sessions nobody has gone on with
+    /// for [`SESSIONS_KEPT`], or for a day where nothing was ever said.
     pub fn prune(
         &mut self,
         workspace: &Path,
@@ -76,6 +83,7 @@ impl Ledger {
             )?
             .execute(params![path, now.0.saturating_sub(millis(TOKEN_WITHOUT_TASK))])?;
             trim_durations(tx, workspace)?;
+            prune_sessions(tx, workspace, now)?;
             Ok(ids)
         })
     }
@@ -99,6 +107,46 @@ pub(super) const BEYOND_COUNT: &str = "SELECT id FROM tasks
      ORDER BY ended_at DESC, id DESC LIMIT -1 OFFSET ?2";
 pub(super) const OLDEST: &str = "SELECT workspace, id FROM tasks
      WHERE outcome IS NOT NULL AND removed = 0 ORDER BY ended_at, id LIMIT ?1";
+
+/// Deletes old sessions with their transcripts. A task of theirs that was only hidden goes too.
+fn prune_sessions(
+    tx: &Transaction<'_>,
+    workspace: &Path,
+    now: Timestamp,
+) -> Result<(), LedgerError> {
+    let mut select = tx.prepare_cached("SELECT id, n FROM sessions WHERE workspace = ?1")?;
+    let all: Vec<(String, i64)> = select
+        .query_map([path_bytes(workspace)], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    for (id, n) in all {
+        let Some(found) = session(tx, workspace, &id)? else { continue };
+        let rows = rows_of(n);
+        let has_words: bool = tx
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM messages WHERE id BETWEEN ?1 AND ?2)")?
+            .query_row(params![rows.0, rows.1], |row| row.get(0))?;
+        let kept = if has_words { SESSIONS_KEPT } else { SILENT_SESSIONS_KEPT };
+        if now.since(found.updated_at) <= kept {
+            continue;
+        }
+        for sql in [
+            "DELETE FROM messages WHERE id BETWEEN ?1 AND ?2",
+            "DELETE FROM trace WHERE id BETWEEN ?1 AND ?2",
+        ] {
+            tx.prepare_cached(sql)?.execute(params![rows.0, rows.1])?;
+        }
+        tx.prepare_cached("DELETE FROM sessions WHERE n = ?1")?.execute([n])?;
+        let mut hidden = tx.prepare_cached(
+            "SELECT id FROM tasks WHERE workspace = ?1 AND queue = ?2 AND removed = 1",
+        )?;
+        let hidden: Vec<i64> = hidden
+            .query_map(params![path_bytes(workspace), id], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        for task in hidden {
+            bury_if_told(tx, task)?;
+        }
+    }
+    Ok(())
+}
 
 fn retire_all(
     tx: &Transaction<'_>,

@@ -456,7 +456,13 @@ fn last(base: i64) -> i64 {
     base + (1 << ROW_BITS) - 1
 }
 
-fn session(
+/// The first and the last row id that a session of this number can have.
+pub(super) fn rows_of(n: i64) -> (i64, i64) {
+    (n << ROW_BITS, last(n << ROW_BITS))
+}
+
+/// A session of a workspace.
+pub(super) fn session(
     tx: &Transaction<'_>,
     workspace: &Path,
     id: &str,

@@ -28,12 +28,13 @@ impl Queued {
         }
     }
 
-    /// So many wait. Forgets the queues that nobody watches any more.
+    /// So many wait. Forgets the queues that nobody watches any more. As many as before may be
+    /// others than before, so whoever watches looks whenever there are any.
     pub fn count(&mut self, undelivered: &Undelivered) {
         self.watched.retain(|_, sender| sender.receiver_count() > 0);
         for (queue, sender) in &self.watched {
             let now = undelivered.get(queue).copied().unwrap_or(0);
-            sender.send_if_modified(|waiting| std::mem::replace(waiting, now) != now);
+            sender.send_if_modified(|waiting| std::mem::replace(waiting, now) != now || now > 0);
         }
     }
 }
@@ -51,7 +52,7 @@ mod tests {
         queued.more("a");
         assert_eq!(*agent.borrow_and_update(), 1);
         queued.count(&[("a".to_owned(), 1)].into());
-        assert!(!agent.has_changed().expect("watched"), "it was told before");
+        assert!(agent.has_changed().expect("watched"), "as many may be others");
         queued.count(&Undelivered::new());
         assert_eq!(*agent.borrow_and_update(), 0);
         drop(agent);

@@ -146,6 +146,7 @@ fn what_can_only_mean_one_thing_is_taken_for_it() {
         for (name, input) in [
             ("bash", json!({"command": "ls", "timeout": "30", "description": "list", "cwd": null})),
             ("bash", json!({"cmd": "ls", "timeout": 1.5, "timeout_ms": null})),
+            ("bash", json!({"command": "ls", "timeout": 0})),
             ("bash", json!({"command": "ls", "stdin": false, "env": {}, "watch": []})),
             ("background_run", json!({"command": "ls", "watch": "ready", "stdin": "true"})),
             ("background_run", json!({"command": "ls", "timeout": 60, "run_in_background": true})),
@@ -186,7 +187,7 @@ fn what_would_be_lost_is_refused_by_name() {
             ("bash", json!({"command": " "}), "`command` is empty"),
             ("bash", json!({"command": "a\0b"}), "NUL"),
             ("bash", json!({"command": "x".repeat(200_000)}), "may have 131071"),
-            ("bash", json!({"command": "ls", "timeout": 0}), "`timeout`: expected seconds"),
+            ("bash", json!({"command": "ls", "timeout": -1}), "`timeout`: expected seconds"),
             ("bash", json!({"command": "ls", "timeout": "30s"}), "`timeout`: expected a number"),
             ("bash", json!({"command": "ls", "timeout": "inf"}), "`timeout`"),
             ("bash", json!({"command": "ls", "env": {"A": "b"}}), "`env` is no parameter of bash"),

@@ -51,6 +51,7 @@ pub(crate) async fn run(session: &mut Session, args: args::Chat) -> Result<u8, F
         paint(chat.colour, style::DIM, format_args!("session {}", drive.session.id()))
     ));
     drive.replay(|update| chat.said_before(update)).await;
+    chat.flush();
     let (running, _) = drive.session.unfinished().await.map_err(agent::refused)?;
     chat.status.tasks = running;
     chat.draw();
@@ -166,6 +167,9 @@ impl Chat {
     }
 
     fn draw(&mut self) {
+        if !self.screen.is_interactive() {
+            return;
+        }
         let width = self.screen.width();
         let line = self.status.line(Timestamp::now(), self.flow.rest(), width, self.colour);
         self.screen.status(line);
@@ -180,7 +184,21 @@ impl Chat {
                 self.say(&line);
             }
             Update::Text(text) => self.text(&text),
-            other => self.show(&other),
+            other @ (Update::TurnStarted { .. }
+            | Update::Thinking(_)
+            | Update::Retrying { .. }
+            | Update::ToolCall { .. }
+            | Update::ToolRunning { .. }
+            | Update::ToolTask { .. }
+            | Update::ToolEnded { .. }
+            | Update::Plan(_)
+            | Update::Background { .. }
+            | Update::Notice(_)
+            | Update::Ask(_)
+            | Update::Usage { .. }
+            | Update::Title(_)
+            | Update::Traced(_)
+            | Update::TurnEnded { .. }) => self.show(&other),
         }
     }
 
@@ -213,7 +231,18 @@ impl Chat {
                     self.question();
                 }
             }
-            other => {
+            other @ (Update::Prompt(_)
+            | Update::Retrying { .. }
+            | Update::ToolCall { .. }
+            | Update::ToolRunning { .. }
+            | Update::ToolTask { .. }
+            | Update::ToolEnded { .. }
+            | Update::Plan(_)
+            | Update::Background { .. }
+            | Update::Notice(_)
+            | Update::Usage { .. }
+            | Update::Title(_)
+            | Update::Traced(_)) => {
                 if let Update::ToolCall { title, .. } = &other {
                     self.status.doing = show::one_line(title);
                 }

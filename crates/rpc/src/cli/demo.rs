@@ -1,10 +1,153 @@
-//! `meanwhile demo`.
+//! `meanwhile demo`: background work as it happens, with a scripted model and real commands.
+//!
+//! The session, the tools, the queue and the tasks are those of every other session; only the model
+//! is a script. What happened is kept on a [`Board`], which a terminal shows as lanes that move and
+//! anything else as lines.
 
+mod board;
+mod lanes;
+mod lines;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use meanwhile_core::agent::permission::{Effect, Rule};
+use meanwhile_core::agent::provider::Scripted;
+use meanwhile_core::agent::retry::Patience;
+use meanwhile_core::agent::session::{Session as Agent, TurnEnd, Update, Wake};
+use meanwhile_core::agent::{Provider, config};
+use meanwhile_core::task::Timestamp;
+
+use super::agent::{self, Drive};
 use super::args;
 use super::failure::Failure;
+use super::out::{self, Out};
 use super::session::Session;
+use super::show;
+use crate::agent::Setup;
+use board::Board;
+use lanes::Lanes;
 
-pub(crate) async fn run(_session: &mut Session, args: args::Demo) -> Result<u8, Failure> {
-    let _ = args.script;
-    Ok(0)
+/// The script that is built in.
+const SCRIPT: &str = include_str!("demo/script.toml");
+/// What the agent is asked.
+const PROMPT: &str = "How many files are here, and how small can they be packed?";
+/// How often the lanes move.
+const TICK: Duration = Duration::from_millis(80);
+
+pub(crate) async fn run(session: &mut Session, args: args::Demo) -> Result<u8, Failure> {
+    let Session { background, events, out } = session;
+    let mut setup = Setup::default();
+    let provider = match &args.script {
+        None => {
+            let script = Scripted::from_text("demo", SCRIPT, Patience::default());
+            Provider::Scripted(Arc::new(script.expect("the script is part of the program")))
+        }
+        Some(path) => {
+            let model = Some(format!("script/{}", path.display()));
+            setup.model = config::Settings { model, ..config::Settings::default() };
+            setup.provider().await.map_err(|error| Failure::usage(error.to_string()))?
+        }
+    };
+    // A script's commands are as much its reader's as those of a shell script.
+    setup.rules.push(Rule { effect: Effect::Allow, tool: "*".to_owned(), prefix: None });
+    setup.settings.wake = Wake::On;
+    let options = setup.options(provider, false);
+    let opened = Agent::create(background.clone(), options).await.map_err(agent::refused)?;
+    let mut drive = Drive::new(opened.0, opened.1, false);
+
+    let prompt = if args.script.is_some() { "Begin." } else { PROMPT };
+    let agent = drive.session.clone();
+    let mut asked = std::pin::pin!(agent.prompt(prompt.to_owned()));
+    let mut board = Board::new(Timestamp::now(), agent.id().to_string(), prompt);
+    let mut screen = Screen::new(out);
+    let mut tick = tokio::time::interval(TICK);
+    let mut answered = false;
+    let left = loop {
+        tokio::select! {
+            biased;
+            Some(update) = drive.next() => {
+                let failed = failure(&update);
+                board.update(update);
+                if let Some(why) = failed {
+                    screen.last(&board)?;
+                    return Err(Failure::new(why));
+                }
+            }
+            Some(event) = events.next() => board.event(event),
+            end = &mut asked, if !answered => {
+                end.map_err(agent::refused)?;
+                answered = true;
+            }
+            _ = tokio::signal::ctrl_c() => break true,
+            _ = tick.tick() => screen.draw(&board)?,
+        }
+        screen.tell(&board)?;
+        if answered && !drive.is_busy() && board.is_settled() {
+            break false;
+        }
+    };
+    screen.last(&board)?;
+    drive.close().await;
+    let (running, _) = agent.unfinished().await.map_err(agent::refused)?;
+    if !running.is_empty() {
+        agent::stop(background, &running, "the demo was left").await?;
+    }
+    Ok(if left { show::INTERRUPTED } else { 0 })
+}
+
+/// Why the script cannot go on.
+fn failure(update: &Update) -> Option<String> {
+    let Update::TurnEnded { end: TurnEnd::Failed(why), .. } = update else { return None };
+    Some(why.clone())
+}
+
+/// Where the board is shown.
+enum Screen<'a> {
+    /// As lanes, on a terminal.
+    Lanes(Lanes<'a>),
+    /// As lines: how many were written.
+    Lines(&'a mut Out, usize),
+}
+
+impl<'a> Screen<'a> {
+    fn new(out: &'a mut Out) -> Self {
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        match out.terminal && !dumb {
+            true => Self::Lanes(Lanes::new(out, out::stdout_colour())),
+            false => Self::Lines(out, 0),
+        }
+    }
+
+    /// The next frame.
+    fn draw(&mut self, board: &Board) -> Result<(), Failure> {
+        match self {
+            Self::Lanes(lanes) => lanes.draw(board, Timestamp::now()),
+            Self::Lines(..) => Ok(()),
+        }
+    }
+
+    /// What is new, in words.
+    fn tell(&mut self, board: &Board) -> Result<(), Failure> {
+        let Self::Lines(out, written) = self else { return Ok(()) };
+        for moment in &board.moments()[*written..] {
+            out.line(lines::line(moment))?;
+        }
+        *written = board.moments().len();
+        out.flush()
+    }
+
+    /// The last frame, and what it showed.
+    fn last(&mut self, board: &Board) -> Result<(), Failure> {
+        self.tell(board)?;
+        match self {
+            Self::Lanes(lanes) => lanes.last(board, Timestamp::now()),
+            Self::Lines(out, _) => {
+                for line in lines::summary(board) {
+                    out.line(line)?;
+                }
+                out.flush()
+            }
+        }
+    }
 }

@@ -45,6 +45,11 @@ pub(crate) async fn run(session: &mut Session, args: args::Run) -> Result<u8, Fa
     let (mut running, waiting) = session.unfinished().await.map_err(agent::refused)?;
     if args.at_end == AtEnd::Stop && !running.is_empty() {
         agent::stop(background, &running, "the run that started it has ended").await?;
+        if !args.json {
+            for task in &running {
+                out::note(format_args!("stopped {}  {}", task.id, show::one_line(&task.command)));
+            }
+        }
         running.clear();
     }
     show.end(&end, &running, waiting)?;
@@ -97,20 +102,28 @@ async fn work(
         Driven::Left => return Ok(End::Left),
     };
     let go_on = |end: &TurnEnd| matches!(end, TurnEnd::EndTurn | TurnEnd::Cancelled);
+    let mut settled = false;
     while wait && go_on(&end) {
         let mut last = None;
         let idle = drive.until(session.idle(), |update| show.turn(update, &mut last)).await?;
         if let Driven::Left = idle {
             return Ok(End::Left);
         }
+        let is_over = settled && last.is_none();
         // A turn that results began says how the whole ended.
         end = last.unwrap_or(end);
-        let (running, waiting) = session.unfinished().await.map_err(agent::refused)?;
+        let (running, _) = session.unfinished().await.map_err(agent::refused)?;
         if running.is_empty() {
-            // With results that wait the hour's turns are used up.
-            let _ = waiting;
-            break;
+            // What ended since the session was idle has begun a turn by now, or is about to: it is
+            // over once it is idle again and there was none. What still waits then has to, because
+            // the hour's turns are used up.
+            if is_over {
+                break;
+            }
+            settled = true;
+            continue;
         }
+        settled = false;
         show.waits(&running)?;
         let ids = running.iter().map(|task| task.id).collect();
         let ended = background.wait(Which::Ids(ids), Mode::Any, limits::TIME_MAX);
@@ -216,7 +229,20 @@ impl<'a> Show<'a> {
                         }
                         out.flush()?;
                     }
-                    _ => {}
+                    Update::TurnStarted { .. }
+                    | Update::Prompt(_)
+                    | Update::Thinking(_)
+                    | Update::ToolCall { .. }
+                    | Update::ToolRunning { .. }
+                    | Update::ToolTask { .. }
+                    | Update::ToolEnded { .. }
+                    | Update::Plan(_)
+                    | Update::Background { .. }
+                    | Update::Notice(_)
+                    | Update::Ask(_)
+                    | Update::Usage { .. }
+                    | Update::Title(_)
+                    | Update::Traced(_) => {}
                 }
                 let lines = told::lines(&update, *colour);
                 if !lines.is_empty() && !std::mem::replace(ends_line, true) {

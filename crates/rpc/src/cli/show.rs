@@ -7,7 +7,7 @@ use std::time::Duration;
 use anstyle::Style;
 use meanwhile_core::task::{Cause, End, Exit, Outcome, State, Task, Timestamp};
 
-pub(crate) use meanwhile_core::words::{actor, exit, one_line, thousands};
+pub(crate) use meanwhile_core::words::{actor, exit, one_line, seconds, thousands};
 
 use super::out::style;
 

@@ -29,9 +29,15 @@ pub(crate) struct Teller {
 #[derive(Debug)]
 pub(crate) enum Told {
     /// A push.
-    Push(Push),
+    Push(Box<Push>),
     /// A question to the person.
     Ask(Ask),
+}
+
+impl Told {
+    fn push(push: Push) -> Self {
+        Self::Push(Box::new(push))
+    }
 }
 
 impl Teller {
@@ -55,10 +61,10 @@ impl Teller {
             Update::Traced(event) => {
                 let event = trace::event(event);
                 let session_id = self.session.clone();
-                return Told::Push(Push::Traced(TracedPush { session_id, event }));
+                return Told::push(Push::Traced(TracedPush { session_id, event }));
             }
             Update::Retrying { attempt, delay, why } => {
-                return Told::Push(Push::Retrying(RetryingPush {
+                return Told::push(Push::Retrying(RetryingPush {
                     session_id: self.session.clone(),
                     attempt,
                     delay_ms: to_wire::millis(delay),
@@ -111,7 +117,7 @@ impl Teller {
             }
         };
         let session = acp::SessionId::new(self.session.as_str());
-        Told::Push(Push::Session(Box::new(acp::SessionNotification::new(session, update))))
+        Told::push(Push::Session(Box::new(acp::SessionNotification::new(session, update))))
     }
 
     fn turn(&self, turn: u64, state: TurnState, origin: Origin, end: Option<TurnEnd>) -> Told {
@@ -120,7 +126,7 @@ impl Teller {
             Some(Ok(reason)) => (Some(reason), None),
             Some(Err(error)) => (None, Some(error)),
         };
-        Told::Push(Push::Turn(TurnPush {
+        Told::push(Push::Turn(TurnPush {
             session_id: self.session.clone(),
             turn,
             state,

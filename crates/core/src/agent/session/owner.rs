@@ -49,6 +49,9 @@ struct Inbox {
     wake: Wake,
     /// Results may wait that no turn has looked for.
     look: bool,
+    /// The last turn that results began could not take them, or found none that it may: those that
+    /// wait then start no other.
+    stuck: bool,
     wakes: Wakes,
 }
 
@@ -123,6 +126,7 @@ impl Owner {
             queued,
             wake,
             look: true,
+            stuck: false,
             wakes,
         };
         Ok(Self { inbox, work, replay })
@@ -143,9 +147,11 @@ impl Owner {
                     let _ = done.send(end.unwrap_or(TurnEnd::Cancelled));
                 }
                 Job::Wake => {
-                    if inbox.during(work.turn(None)).await.is_some() {
+                    let end = inbox.during(work.turn(None)).await;
+                    if end.is_some() {
                         inbox.wakes.begin();
                     }
+                    inbox.stuck = matches!(end, None | Some(TurnEnd::Failed(_)));
                 }
             }
         }
@@ -207,6 +213,7 @@ impl Inbox {
             if self.queued.has_changed().unwrap_or(false) {
                 self.queued.mark_unchanged();
                 self.look = true;
+                self.stuck = false;
             }
             let now = Instant::now();
             let ready = self.wake == Wake::On && self.look && *self.queued.borrow() > 0;
@@ -224,7 +231,10 @@ impl Inbox {
                 biased;
                 command = self.commands.recv() => self.take(command),
                 changed = self.queued.changed() => match changed {
-                    Ok(()) => self.look = true,
+                    Ok(()) => {
+                        self.look = true;
+                        self.stuck = false;
+                    }
                     // The background manager is closed.
                     Err(_) => self.take(None),
                 },
@@ -241,7 +251,7 @@ impl Inbox {
         if ready || self.idle.is_empty() {
             return;
         }
-        if self.wake == Wake::On && self.look && self.wakes.blocked(Instant::now()).is_none() {
+        if self.wake == Wake::On && !self.stuck && self.wakes.blocked(Instant::now()).is_none() {
             // The supervisor's word comes a moment after the ledger's.
             let (workspace, queue) = (self.background.workspace().to_owned(), self.id.0.clone());
             let waiting =

@@ -96,13 +96,16 @@ impl Fields {
         Ok(Some(number as u64))
     }
 
-    /// A time in seconds, more than none.
+    /// A limit in seconds. Models write 0 where they mean none: a small one did so in every call.
     pub(super) fn seconds(&mut self, names: &[&'static str]) -> Result<Option<Duration>, String> {
         let Some((name, number)) = self.number(names)? else { return Ok(None) };
-        if number <= 0.0 {
+        if number < 0.0 {
             return Err(format!(
-                "`{name}`: expected seconds, more than 0, got {number}; leave it out for no limit"
+                "`{name}`: expected seconds, 0 or more, got {number}; leave it out for no limit"
             ));
+        }
+        if number == 0.0 {
+            return Ok(None);
         }
         Ok(Some(time(number)))
     }

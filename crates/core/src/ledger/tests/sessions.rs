@@ -244,3 +244,33 @@ fn a_store_of_version_1_gets_the_tables_and_keeps_what_it_has() {
     ledger.create_session(Path::new(HERE), TALK, "m", (HOLDER, 7)).expect("made");
     assert_eq!(seqs(&drain(&mut ledger, "q")), [1]);
 }
+
+#[test]
+fn old_sessions_go_with_all_they_hold() {
+    let (_dir, mut ledger) = made();
+    end(&mut ledger, 1, TALK);
+    let addition = Addition { drain: 2, ..add(&[(1, "prompt")]) };
+    ledger.append(&addition, &|_| true, told(2)).expect("appended");
+    let day = Duration::from_secs(24 * 3_600);
+    let count = |ledger: &Ledger, table: &str| -> i64 {
+        let sql = format!("SELECT count(*) FROM {table}");
+        ledger.connection.query_row(&sql, [], |row| row.get(0)).expect("counted")
+    };
+    let mut prune = |after: Duration, expected: [i64; 4]| {
+        let now = Timestamp(Timestamp::now().0 + i64::try_from(after.as_millis()).expect("small"));
+        ledger.prune(Path::new(HERE), 2 * day, 500, now).expect("pruned");
+        let left = ["sessions", "messages", "trace", "tasks"].map(|table| count(&ledger, table));
+        assert_eq!(left, expected, "{} days later", after.as_secs() / day.as_secs());
+    };
+    prune(day, [1, 2, 1, 1]);
+    // The task is removed, and hidden for the session's sake.
+    prune(80 * day, [1, 2, 1, 1]);
+    prune(91 * day, [0, 0, 0, 0]);
+    ledger.create_session(Path::new(HERE), TALK, "script/x", (HOLDER, 7)).expect("made");
+    let mut prune = |after: Duration| {
+        let now = Timestamp(Timestamp::now().0 + i64::try_from(after.as_millis()).expect("small"));
+        ledger.prune(Path::new(HERE), 2 * day, 500, now).expect("pruned");
+        count(&ledger, "sessions")
+    };
+    assert_eq!((prune(day / 2), prune(2 * day)), (1, 0), "nothing was ever said in it");
+}

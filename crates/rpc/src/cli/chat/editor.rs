@@ -1,19 +1,23 @@
 //! The line that is typed, and the screen above it.
 //!
-//! Owns the one thread that reads the keyboard. It reads a line only when it was told to go on, so
+//! Owns two threads. The one that reads the keyboard reads a line only when it was told to go on, so
 //! that the terminal is always as it was found when this program leaves. Everything that is written
-//! while a line is typed goes through the editor, which draws the line anew below it.
+//! while a line is typed goes through the editor, which draws the line anew below it; between two
+//! lines it may take its time, so a thread of its own waits for it.
 
 use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc as std_mpsc};
+use std::time::Duration;
 
 use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
 use rustyline::Helper;
 use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;
-use rustyline::highlight::Highlighter;
+use rustyline::highlight::{CmdKind, Highlighter};
 use rustyline::hint::Hinter;
 use rustyline::history::FileHistory;
 use rustyline::validate::Validator;
@@ -26,6 +30,8 @@ use crate::cli::failure::{Failure, reason};
 const SIGN: &str = "› ";
 /// Lines of history that are kept.
 const HISTORY: usize = 1_000;
+/// How long the last words may take to the screen.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 /// Printed to have the line drawn anew: the editor has to be given a whole row, and this one is none.
 const STILL: &str = "\x1b[A\n";
 
@@ -43,7 +49,8 @@ pub(super) enum Line {
 /// The line that is typed. Dropped, it gives the terminal back as it was.
 pub(super) struct Editor {
     lines: mpsc::Receiver<Line>,
-    go_on: std_mpsc::Sender<()>,
+    /// `None` once no more lines are wanted.
+    go_on: Option<std_mpsc::Sender<()>>,
     screen: Screen,
     interactive: bool,
     before: Option<Termios>,
@@ -52,9 +59,17 @@ pub(super) struct Editor {
 /// The screen above the line that is typed. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Screen {
-    printer: Arc<Mutex<dyn ExternalPrinter + Send>>,
+    queue: std_mpsc::Sender<Order>,
     status: Arc<Mutex<String>>,
     interactive: bool,
+}
+
+/// What the thread that writes is asked.
+enum Order {
+    /// Write this.
+    Write(String),
+    /// Say when everything before is written.
+    Tell(std_mpsc::Sender<()>),
 }
 
 impl Editor {
@@ -70,10 +85,10 @@ impl Editor {
         let (go_on, told) = std_mpsc::channel();
         let status = Arc::new(Mutex::new(String::new()));
         if !interactive {
-            let screen = Screen { printer: Arc::new(Mutex::new(Plain)), status, interactive };
+            let screen = Screen { queue: writer(None)?, status, interactive };
             let reader = move || read_plain(&sender);
-            start(reader)?;
-            return Ok(Self { lines, go_on, screen, interactive, before: None });
+            start("keyboard", reader)?;
+            return Ok(Self { lines, go_on: Some(go_on), screen, interactive, before: None });
         }
         let before = tcgetattr(&stdin).ok();
         let config = Config::builder()
@@ -86,14 +101,14 @@ impl Editor {
             .build();
         let mut editor =
             rustyline::Editor::<Moving, FileHistory>::with_config(config).map_err(broken)?;
-        editor.set_helper(Some(Moving { status: status.clone() }));
+        editor.set_helper(Some(Moving { status: status.clone(), ..Moving::default() }));
         // There is none the first time.
         let _ = editor.load_history(&history);
         let printer = editor.create_external_printer().map_err(broken)?;
-        let screen = Screen { printer: Arc::new(Mutex::new(printer)), status, interactive };
+        let screen = Screen { queue: writer(Some(Box::new(printer)))?, status, interactive };
         let reader = move || read(editor, &history, &sender, &told);
-        start(reader)?;
-        Ok(Self { lines, go_on, screen, interactive, before })
+        start("keyboard", reader)?;
+        Ok(Self { lines, go_on: Some(go_on), screen, interactive, before })
     }
 
     /// Whether a person types.
@@ -113,13 +128,22 @@ impl Editor {
 
     /// Lets the next line be typed.
     pub(super) fn go_on(&self) {
-        // Nobody listens any more only at the end.
-        let _ = self.go_on.send(());
+        if let Some(go_on) = &self.go_on {
+            // Nobody listens any more only at the end.
+            let _ = go_on.send(());
+        }
     }
 }
 
 impl Drop for Editor {
     fn drop(&mut self) {
+        // The keyboard's thread ends, and what waited for its next line is written.
+        self.go_on = None;
+        let (written, told) = std_mpsc::channel();
+        if self.screen.queue.send(Order::Tell(written)).is_ok() {
+            // A terminal that takes nothing is not waited for.
+            let _ = told.recv_timeout(LAST_WORDS);
+        }
         if let Some(before) = &self.before {
             let stdin = std::io::stdin();
             // A terminal that is gone needs nothing back.
@@ -128,11 +152,41 @@ impl Drop for Editor {
     }
 }
 
-fn start(reader: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
-    // Blocked in a read at the end, it dies with the process.
-    std::thread::Builder::new()
-        .name("keyboard".to_owned())
-        .spawn(reader)
+/// Starts the thread that writes, through the editor where there is one.
+fn writer(
+    mut editor: Option<Box<dyn ExternalPrinter + Send>>,
+) -> Result<std_mpsc::Sender<Order>, Failure> {
+    let (queue, orders) = std_mpsc::channel();
+    let write = move || {
+        while let Ok(order) = orders.recv() {
+            match order {
+                Order::Write(text) => {
+                    let through = editor.as_mut().map(|editor| editor.print(text.clone()));
+                    // Without an editor, or after its end.
+                    if !matches!(through, Some(Ok(()))) {
+                        write_out(&text);
+                    }
+                }
+                // Who asked may have stopped waiting.
+                Order::Tell(written) => drop(written.send(())),
+            }
+        }
+    };
+    start("screen", write)?;
+    Ok(queue)
+}
+
+/// Writes around the lock of standard output, which the main thread holds.
+fn write_out(text: &str) {
+    let stdout = std::io::stdout().as_fd().try_clone_to_owned();
+    // A screen that is gone is noticed where lines are read.
+    drop(stdout.and_then(|stdout| std::fs::File::from(stdout).write_all(text.as_bytes())));
+}
+
+fn start(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
+    // Blocked at the end, it dies with the process.
+    let started = std::thread::Builder::new().name(name.to_owned()).spawn(work);
+    started
         .map(drop)
         .map_err(|error| Failure::new(format!("cannot start a thread: {}", reason(&error))))
 }
@@ -150,7 +204,10 @@ fn read(
                 let _ = editor.append_history(history);
                 Line::Text(text)
             }
-            Err(ReadlineError::Interrupted) => Line::Interrupted,
+            Err(ReadlineError::Interrupted) => {
+                editor.helper().into_iter().for_each(Moving::wipe);
+                Line::Interrupted
+            }
             Err(ReadlineError::Signal(_)) => continue,
             Err(_) => Line::End,
         };
@@ -179,11 +236,13 @@ impl Screen {
         self.out(format!("{text}\n"));
     }
 
+    /// Whether a person looks.
+    pub(super) fn is_interactive(&self) -> bool {
+        self.interactive
+    }
+
     /// Changes the moving line. Its width is to be the screen's.
     pub(super) fn status(&self, line: String) {
-        if !self.interactive {
-            return;
-        }
         {
             let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
             if *status == line {
@@ -204,27 +263,14 @@ impl Screen {
     }
 
     fn out(&self, text: String) {
-        let mut printer = self.printer.lock().unwrap_or_else(PoisonError::into_inner);
-        // A screen that is gone is noticed where lines are read.
-        let _ = printer.print(text);
+        // The thread that writes ends after everybody who holds this.
+        let _ = self.queue.send(Order::Write(text));
     }
 }
 
 /// Columns of the terminal, less one: some terminals go on to the next row by themselves.
 fn columns() -> usize {
     usize::from(console::Term::stdout().size().1).saturating_sub(1).max(20)
-}
-
-/// Standard output that is no terminal.
-struct Plain;
-
-impl ExternalPrinter for Plain {
-    fn print(&mut self, text: String) -> rustyline::Result<()> {
-        let mut stdout = std::io::stdout().lock();
-        stdout.write_all(text.as_bytes())?;
-        stdout.flush()?;
-        Ok(())
-    }
 }
 
 /// The prompt: the moving line, and below it where is typed. Blank, as the editor measures it;
@@ -237,8 +283,23 @@ impl Prompt for TwoRows {
     }
 }
 
+#[derive(Default)]
 struct Moving {
     status: Arc<Mutex<String>>,
+    /// The line was accepted: it is drawn for the last time, without the moving line.
+    accepted: AtomicBool,
+    /// Columns of what is typed.
+    typed: AtomicUsize,
+}
+
+impl Moving {
+    /// Takes the moving line away above a line that was interrupted, which is not drawn again.
+    fn wipe(&self) {
+        let typed = self.typed.load(Ordering::Relaxed) + console::measure_text_width(SIGN);
+        let up = 2 + typed / (columns() + 1);
+        let text = format!("\x1b[{up}A\r\x1b[2K\x1b[{up}B");
+        write_out(&text);
+    }
 }
 
 impl Helper for Moving {}
@@ -259,7 +320,17 @@ impl Highlighter for Moving {
         _prompt: &'p str,
         _default: bool,
     ) -> Cow<'b, str> {
+        if self.accepted.load(Ordering::Relaxed) {
+            return Cow::Owned(format!("\n{SIGN}"));
+        }
         let status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         Cow::Owned(format!("{}\n{SIGN}", status.trim_end()))
+    }
+
+    fn highlight_char(&self, line: &str, _pos: usize, kind: CmdKind) -> bool {
+        self.typed.store(console::measure_text_width(line), Ordering::Relaxed);
+        self.accepted.store(kind == CmdKind::ForcedRefresh, Ordering::Relaxed);
+        // Only a line that is drawn anew with each key is drawn anew at its end.
+        true
     }
 }

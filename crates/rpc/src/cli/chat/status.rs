@@ -105,8 +105,8 @@ mod tests {
         status.since = Some(Timestamp(11_000));
         status.doing = "asking".to_owned();
         status.tasks.truncate(1);
-        check(&status, "", "⠼ asking 2.0s  ▪ build 41% 12s");
-        check(&status, "I have", "⠼ I have  ▪ build 41% 12s");
+        check(&status, "", "⠇ asking 2.0s  ▪ build 41% 12s");
+        check(&status, "I have", "⠇ I have  ▪ build 41% 12s");
         assert!(status.moves());
     }
 }

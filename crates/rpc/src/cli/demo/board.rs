@@ -1,0 +1,281 @@
+//! What has happened in the demo, as facts with times: model calls, tasks, results on their way.
+//!
+//! Fed with the session's updates and the workspace's events, in whatever order they come. Draws
+//! nothing.
+
+use std::time::Duration;
+
+use meanwhile_core::agent::session::Update;
+use meanwhile_core::agent::trace::{Event as Traced, Fact, Origin};
+use meanwhile_core::background::Event;
+use meanwhile_core::task::{End, Task, TaskId, Timestamp};
+
+use crate::cli::show;
+
+/// Everything so far.
+#[derive(Debug)]
+pub(super) struct Board {
+    /// When it began.
+    pub(super) start: Timestamp,
+    session: String,
+    /// Model calls, in order.
+    pub(super) calls: Vec<Call>,
+    /// Background tasks, in the order they were started.
+    pub(super) tasks: Vec<Lane>,
+    /// Turns that results began.
+    pub(super) wakes: usize,
+    moments: Vec<Moment>,
+    /// What the model says, until the call is over.
+    saying: String,
+    /// A call whose request may still turn out to carry results.
+    begun: Option<Call>,
+}
+
+/// A model call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Call {
+    pub(super) number: u64,
+    pub(super) start: Timestamp,
+    pub(super) end: Option<Timestamp>,
+    /// It began a turn that nobody asked for.
+    pub(super) wake: bool,
+}
+
+/// A background task, and the way of its result.
+#[derive(Debug, Clone)]
+pub(super) struct Lane {
+    pub(super) task: Task,
+    /// The model call whose answer started it.
+    pub(super) spawned_in: u64,
+    /// When its result entered a model call, and which.
+    pub(super) delivered: Option<(u64, Timestamp)>,
+}
+
+impl Lane {
+    /// What it is called.
+    pub(super) fn name(&self) -> String {
+        show::one_line(self.task.label.as_deref().unwrap_or(&self.task.command))
+    }
+
+    pub(super) fn end(&self) -> Option<&End> {
+        self.task.end()
+    }
+
+    /// How long its result waited in the queue.
+    pub(super) fn waited(&self) -> Option<Duration> {
+        let (_, at) = self.delivered?;
+        Some(at.since(self.end()?.at))
+    }
+}
+
+/// Something worth a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Moment {
+    /// How long after the start.
+    pub(super) after: Duration,
+    pub(super) what: What,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum What {
+    /// A person said something.
+    Prompt(String),
+    /// A model call began, with these results in its request.
+    Call { number: u64, carries: Vec<String>, wake: bool },
+    /// The model said something.
+    Said(String),
+    /// A tool ran in the foreground.
+    Tool(String),
+    /// A task was started in the background.
+    Spawned { name: String, command: String },
+    /// A task ended; its result is in the queue.
+    Ended { name: String, how: String, good: bool },
+    /// The agent has nothing to do.
+    Idle { running: usize },
+}
+
+impl Board {
+    pub(super) fn new(start: Timestamp, session: String, prompt: &str) -> Self {
+        let mut board = Self {
+            start,
+            session,
+            calls: Vec::new(),
+            tasks: Vec::new(),
+            wakes: 0,
+            moments: Vec::new(),
+            saying: String::new(),
+            begun: None,
+        };
+        board.push(start, What::Prompt(prompt.to_owned()));
+        board
+    }
+
+    /// What was worth a line, in order.
+    pub(super) fn moments(&self) -> &[Moment] {
+        &self.moments
+    }
+
+    /// What the model is saying just now.
+    pub(super) fn saying(&self) -> &str {
+        &self.saying
+    }
+
+    /// Whether every task has ended and its result has entered a model call.
+    pub(super) fn is_settled(&self) -> bool {
+        self.tasks.iter().all(|lane| lane.end().is_some() && lane.delivered.is_some())
+    }
+
+    /// Tasks that run.
+    pub(super) fn running(&self) -> usize {
+        self.tasks.iter().filter(|lane| lane.end().is_none()).count()
+    }
+
+    /// Takes in what the session says.
+    pub(super) fn update(&mut self, update: Update) {
+        // What enters a call is told with its beginning, and before anything else.
+        let begins = matches!(
+            &update,
+            Update::Background { .. }
+                | Update::TurnStarted { .. }
+                | Update::Traced(Traced { fact: Fact::Delivered { .. }, .. })
+        );
+        if !begins {
+            self.call_begins(Vec::new());
+        }
+        match update {
+            Update::Traced(Traced { at, fact, .. }) => self.fact(at, fact),
+            Update::Text(text) => self.saying.push_str(&text),
+            Update::Retrying { .. } => self.saying.clear(),
+            Update::ToolTask { task, background: true, .. } => self.spawned(task),
+            Update::Background { notifications, .. } => {
+                let mut names: Vec<String> = Vec::new();
+                for told in notifications {
+                    let id = told.task.id;
+                    // Whichever comes first, the push or the request that carries it.
+                    self.ended(told.task);
+                    names.extend(self.lane(id).map(|lane| lane.name()));
+                }
+                self.call_begins(names);
+            }
+            Update::TurnStarted { .. }
+            | Update::Prompt(_)
+            | Update::Thinking(_)
+            | Update::ToolCall { .. }
+            | Update::ToolRunning { .. }
+            | Update::ToolTask { .. }
+            | Update::ToolEnded { .. }
+            | Update::Plan(_)
+            | Update::Notice(_)
+            | Update::Ask(_)
+            | Update::Usage { .. }
+            | Update::Title(_)
+            | Update::TurnEnded { .. } => {}
+        }
+    }
+
+    /// Takes in what happens in the workspace.
+    pub(super) fn event(&mut self, event: Event) {
+        // A call's results come with it: by now there are none.
+        self.call_begins(Vec::new());
+        match event {
+            Event::Exited(notification) if notification.queue == self.session => {
+                self.ended(notification.task);
+            }
+            Event::Progress { id, progress } => {
+                if let Some(lane) = self.lane(id) {
+                    lane.task.progress = Some(progress);
+                }
+            }
+            Event::Started(_)
+            | Event::Output { .. }
+            | Event::Notified(_)
+            | Event::Exited(_)
+            | Event::Changed { .. } => {}
+        }
+    }
+
+    fn fact(&mut self, at: Timestamp, fact: Fact) {
+        match fact {
+            Fact::TurnStarted { origin: Origin::Background, .. } => self.wakes += 1,
+            Fact::CallStarted { call, .. } => {
+                let wake = self.wakes > self.calls.iter().filter(|call| call.wake).count();
+                let call = Call { number: call, start: at, end: None, wake };
+                self.calls.push(call.clone());
+                self.begun = Some(call);
+            }
+            Fact::CallEnded { call, .. } => {
+                if let Some(call) = self.calls.iter_mut().find(|it| it.number == call) {
+                    call.end = Some(at);
+                }
+                let said = std::mem::take(&mut self.saying);
+                let said = show::one_line(&said);
+                if !said.is_empty() {
+                    self.push(at, What::Said(said));
+                }
+            }
+            Fact::ToolStarted { name, title, .. } if name != "background_run" => {
+                self.push(at, What::Tool(format!("{name}  {}", show::one_line(&title))));
+            }
+            Fact::Delivered { call, task_id, kind, .. } if kind == "exited" => {
+                let at = self.calls.iter().find(|it| it.number == call).map(|it| it.start);
+                let id = task_id.parse().ok();
+                if let (Some(at), Some(lane)) = (at, id.and_then(|id| self.lane(id))) {
+                    lane.delivered = Some((call, at));
+                }
+            }
+            Fact::TurnEnded { .. } => {
+                let running = self.running();
+                self.push(at, What::Idle { running });
+            }
+            Fact::TurnStarted { .. }
+            | Fact::ToolStarted { .. }
+            | Fact::ToolEnded { .. }
+            | Fact::TaskSpawned { .. }
+            | Fact::Delivered { .. }
+            | Fact::Compacted { .. }
+            | Fact::Resumed {} => {}
+        }
+    }
+
+    fn spawned(&mut self, task: Task) {
+        if self.tasks.iter().any(|lane| lane.task.id == task.id) {
+            return;
+        }
+        let spawned_in = self.calls.last().map_or(0, |call| call.number);
+        let lane = Lane { task, spawned_in, delivered: None };
+        let (name, command) = (lane.name(), show::one_line(&lane.task.command));
+        let at = lane.task.created_at;
+        self.tasks.push(lane);
+        self.push(at, What::Spawned { name, command });
+    }
+
+    fn ended(&mut self, task: Task) {
+        let Some(lane) = self.lane(task.id) else { return };
+        if lane.task.end().is_some() {
+            return;
+        }
+        lane.task = task;
+        let name = lane.name();
+        let (how, _) = show::state(&lane.task);
+        if let Some(end) = lane.task.end().cloned() {
+            let good = show::exit_code(&end) == 0;
+            self.push(end.at, What::Ended { name, how, good });
+        }
+    }
+
+    /// A call has begun, with these results in its request.
+    fn call_begins(&mut self, carries: Vec<String>) {
+        if let Some(Call { number, start, wake, .. }) = self.begun.take() {
+            self.push(start, What::Call { number, carries, wake });
+        }
+    }
+
+    fn lane(&mut self, id: TaskId) -> Option<&mut Lane> {
+        self.tasks.iter_mut().find(|lane| lane.task.id == id)
+    }
+
+    fn push(&mut self, at: Timestamp, what: What) {
+        self.moments.push(Moment { after: at.since(self.start), what });
+    }
+}

@@ -1,0 +1,116 @@
+--- What is done to tasks from more than one place: running one again, forgetting all, choosing one.
+
+local config = require("meanwhile.config")
+local format = require("meanwhile.format")
+local tell = require("meanwhile.tell")
+
+local M = {}
+
+--- Runs the command of a task again, after stopping it where it runs.
+---@param workspace meanwhile.Workspace
+---@param task meanwhile.Task
+---@param done fun(err?: meanwhile.Error)
+function M.restart(workspace, task, done)
+  local function again()
+    local params = { command = task.command, cwd = task.cwd, label = task.label }
+    params.deadlineMs = task.deadlineMs
+    workspace:spawn(params, function(err, new)
+      if new then
+        workspace.efm[new.id] = workspace.efm[task.id]
+      end
+      done(err)
+    end)
+  end
+  if format.ended(task) then
+    return again()
+  end
+  workspace:stop(task.id, nil, function(err)
+    if err and err.code ~= 1004 then
+      return done(err)
+    end
+    again()
+  end)
+end
+
+--- Forgets all finished tasks.
+---@param workspace meanwhile.Workspace
+function M.clear(workspace)
+  local ids = {}
+  for id, task in pairs(workspace.tasks) do
+    if format.ended(task) then
+      table.insert(ids, id)
+    end
+  end
+  if #ids == 0 then
+    return tell.info("no finished tasks")
+  end
+  workspace:remove(ids, function(err, removed)
+    if err then
+      return tell.failure(err)
+    end
+    tell.info(("forgot %d finished task%s"):format(removed, removed == 1 and "" or "s"))
+  end)
+end
+
+--- One line on a task, to choose by.
+---@param task meanwhile.Task
+---@return string
+function M.describe(task)
+  local icon = format.icon(format.outcome(task), config.get().icons)
+  local text = ("%s %s  %s, %s  %s"):format(
+    icon,
+    task.id,
+    format.state(task),
+    format.duration(format.elapsed(task)),
+    format.name(task)
+  )
+  return format.cut(text, math.max(20, vim.o.columns - 6))
+end
+
+--- Calls `fn` with the task of an id, of the beginning of one, or of a label; without one the person
+--- chooses where there is more than one.
+---@param workspace meanwhile.Workspace
+---@param word string?
+---@param opts { prompt: string, running?: boolean, latest?: boolean }
+---@param fn fun(task: meanwhile.Task)
+function M.choose(workspace, word, opts, fn)
+  local function pick()
+    ---@type meanwhile.Task[]
+    local fitting = vim.tbl_filter(function(task)
+      return (not opts.running or not format.ended(task))
+        and (not word or vim.startswith(task.id, word) or task.label == word)
+    end, workspace:sorted())
+    local first = fitting[1]
+    if word then
+      if not first then
+        return tell.warn(("no %stask `%s`"):format(opts.running and "running " or "", word))
+      elseif #fitting == 1 or first.label == word then
+        -- Of those with one label the newest is meant.
+        return fn(first)
+      end
+    elseif opts.latest and workspace.latest and workspace.tasks[workspace.latest] then
+      return fn(workspace.tasks[workspace.latest])
+    end
+    if not first then
+      return tell.info(opts.running and "nothing runs" or "no tasks yet")
+    elseif #fitting == 1 or opts.latest then
+      return fn(first)
+    end
+    vim.ui.select(fitting, { prompt = opts.prompt, format_item = M.describe }, function(task)
+      if task then
+        fn(task)
+      end
+    end)
+  end
+  if workspace.fetched and workspace.connection.state == "ready" then
+    return pick()
+  end
+  workspace:refresh(function(err)
+    if err then
+      return tell.failure(err)
+    end
+    pick()
+  end)
+end
+
+return M

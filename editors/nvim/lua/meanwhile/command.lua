@@ -1,0 +1,395 @@
+--- `:Meanwhile`: its subcommands and their completion.
+
+local actions = require("meanwhile.actions")
+local config = require("meanwhile.config")
+local format = require("meanwhile.format")
+local spaces = require("meanwhile.workspace")
+local tell = require("meanwhile.tell")
+
+local M = {}
+
+---@class meanwhile.Invocation
+---@field rest string what follows the subcommand, as typed
+---@field bang boolean
+---@field range integer
+---@field line1 integer
+---@field line2 integer
+
+---@class meanwhile.Subcommand
+---@field run fun(args: meanwhile.Invocation)
+---@field complete? fun(lead: string, rest: string): string[]
+---@field range? boolean
+
+local failed = tell.failure
+
+--- The name of the file for `%` where it stands as a word, with the usual modifiers. `date +%s` and
+--- `printf '%s'` stay what they are, and `\%` is `%`.
+---@param command string
+---@return string
+function M.expand(command)
+  local function replace(before, what, modifiers)
+    local name = vim.fn.expand(what .. modifiers) --[[@as string]]
+    if name == "" then
+      return before .. what .. modifiers
+    end
+    return before .. vim.fn.shellescape(name)
+  end
+  local out, at = {}, 1
+  while at <= #command do
+    local before, what = command:sub(at - 1, at - 1), command:sub(at, at)
+    local escaped = command:match("^\\[%%#]", at)
+    if escaped then
+      table.insert(out, escaped:sub(2))
+      at = at + 2
+    elseif (what == "%" or what == "#") and (at == 1 or before:match("[%s=]")) then
+      local modifiers, after = "", at + 1
+      while true do
+        local modifier = command:match("^:[phtre~.]", after)
+        if not modifier then
+          break
+        end
+        modifiers, after = modifiers .. modifier, after + #modifier
+      end
+      local following = command:sub(after, after)
+      local alone = following == "" or following:match("[%s;&|)>]") ~= nil
+      local stem = modifiers:match(":[re]") ~= nil and following == "."
+      local is_comment = what == "#" and following ~= "" and following:match("%s") ~= nil
+      if (alone or stem) and not is_comment then
+        table.insert(out, replace("", what, modifiers))
+        at = after
+      else
+        table.insert(out, what)
+        at = at + 1
+      end
+    else
+      table.insert(out, what)
+      at = at + 1
+    end
+  end
+  return table.concat(out)
+end
+
+--- `90`, `90s`, `10m`, `1h30m` in milliseconds.
+---@param text string
+---@return integer?
+function M.milliseconds(text)
+  if text:match("^%d+$") then
+    return math.floor(tonumber(text) * 1000)
+  end
+  local units = { ms = 1, s = 1000, m = 60000, h = 3600000, d = 86400000 }
+  local sum = 0
+  local rest = text ---@type string?
+  while rest and rest ~= "" do
+    local number, unit, after = rest:match("^(%d+)(%a+)(.*)$")
+    if not number or not units[unit] then
+      return nil
+    end
+    sum, rest = sum + math.floor(tonumber(number) * units[unit]), after
+  end
+  return sum > 0 and sum or nil
+end
+
+local switches = { "++label=", "++cwd=", "++deadline=", "++queue=", "++pty", "++open" }
+
+--- Splits `++label=x ++pty make -j4` into options and the command.
+---@param rest string
+---@return table? opts
+---@return string command_or_problem
+function M.parse_run(rest)
+  ---@type table<string, any>
+  local opts = {}
+  while true do
+    local word, after = rest:match("^(%+%+%S+)%s*(.*)$")
+    if not word or not after then
+      return opts, rest
+    end
+    local name, value = word:match("^%+%+(%a+)=(.+)$")
+    if word == "++pty" or word == "++open" then
+      opts[word:sub(3)] = true
+    elseif name == "deadline" and value then
+      opts.deadline = M.milliseconds(value)
+      if not opts.deadline then
+        return nil, ("`%s` is no time, expected one such as 90s or 1h30m"):format(value)
+      end
+    elseif name == "label" or name == "queue" then
+      opts[name] = value
+    elseif name == "cwd" and value then
+      opts.cwd = vim.fn.expand(value) --[[@as string]]
+    else
+      return nil,
+        ("`%s` is no option of run, expected one of %s"):format(word, table.concat(switches, " "))
+    end
+    rest = after
+  end
+end
+
+---@param opts meanwhile.SpawnOpts
+---@param open boolean
+local function spawn(opts, open)
+  local handle = require("meanwhile").spawn(opts)
+  handle:on_exit(function(_, err)
+    failed(err)
+  end)
+  if open then
+    handle:with_id(function(id)
+      require("meanwhile.ui.output").open(handle.workspace, id, { stay = true })
+    end)
+  end
+end
+
+---@param args meanwhile.Invocation
+local function run(args)
+  local opts, command = M.parse_run(args.rest)
+  if not opts then
+    return tell.fault(command)
+  end
+  local open = opts.open or args.bang
+  opts.open = nil
+  local lines
+  if args.range > 0 then
+    lines = vim.api.nvim_buf_get_lines(0, args.line1 - 1, args.line2, false)
+  end
+  if command ~= "" then
+    opts.command = M.expand(command)
+    opts.stdin = lines and table.concat(lines, "\n") .. "\n" or nil
+    return spawn(opts, open)
+  elseif lines then
+    opts.command = table.concat(lines, "\n")
+    if vim.trim(opts.command) == "" then
+      return tell.warn("the range holds no command")
+    end
+    return spawn(opts, open)
+  end
+  vim.ui.input({ prompt = "Run: ", completion = "shellcmdline" }, function(text)
+    if text and vim.trim(text) ~= "" then
+      opts.command = M.expand(vim.trim(text))
+      spawn(opts, open)
+    end
+  end)
+end
+
+--- What a drain brought, in a small window, oldest first.
+---@param notifications meanwhile.Notification[]
+---@return string[] lines
+---@return meanwhile.Span[] spans
+function M.drained(notifications)
+  local lines, spans = {}, {}
+  for _, notification in ipairs(notifications) do
+    local task = notification.task
+    local outcome = format.outcome(task)
+    local what = format.ending(task)
+    if notification.kind == "matched" then
+      what = "output matched `" .. notification.match.id .. "`"
+    elseif notification.kind == "stalled" then
+      what = "seems to wait for input"
+    end
+    local icon = format.icon(outcome, config.get().icons)
+    table.insert(lines, (" %s %s %s: %s"):format(icon, task.id, what, format.name(task)))
+    local head = #(" %s %s"):format(icon, task.id)
+    table.insert(spans, { #lines - 1, 1, head, format.highlight[outcome] })
+    local text = notification.match and notification.match.line
+      or notification.preview.tail ~= "" and notification.preview.tail
+      or notification.preview.head
+    local tail = require("meanwhile.quickfix").lines(text)
+    for i = math.max(1, #tail - 2), #tail do
+      table.insert(lines, "     " .. format.one_line(tail[i]))
+      table.insert(spans, { #lines - 1, 0, -1, "MeanwhileDim" })
+    end
+  end
+  return lines, spans
+end
+
+local function drain()
+  local workspace = spaces.get()
+  workspace:request("task/drain", { ack = "manual" }, function(err, result)
+    if err then
+      return failed(err)
+    end
+    local notifications = result.notifications
+    if #notifications == 0 then
+      return tell.info("nothing new")
+    end
+    local title = ("%d ended or told something since the last drain"):format(#notifications)
+    if result.remaining > 0 then
+      title = ("%s, %d more wait"):format(title, result.remaining)
+    end
+    require("meanwhile.ui.view").float(title, M.drained(notifications))
+    workspace.seen_failures = 0
+    -- Taken only once it is on the screen.
+    local through = notifications[#notifications].seq
+    workspace:request("task/ack", { through = through }, failed, { again = true })
+  end, { again = true })
+end
+
+local function log()
+  local path = vim.lsp.log and vim.lsp.log.get_filename() or vim.lsp.get_log_path()
+  vim.cmd("botright split " .. vim.fn.fnameescape(path))
+  vim.bo.readonly = true
+  vim.cmd("normal! G")
+end
+
+---@param opts { running?: boolean, ended?: boolean }
+---@return fun(lead: string): string[]
+local function ids(opts)
+  return function(lead)
+    local words = {}
+    for _, task in ipairs(spaces.get():sorted()) do
+      local fits = (not opts.running or not format.ended(task))
+        and (not opts.ended or format.ended(task))
+      if fits then
+        for _, word in ipairs({ task.id, task.label }) do
+          if vim.startswith(word, lead) and not vim.list_contains(words, word) then
+            table.insert(words, word)
+          end
+        end
+      end
+    end
+    return words
+  end
+end
+
+---@param text string
+---@return string?
+local function word(text)
+  return text ~= "" and text or nil
+end
+
+---@type table<string, meanwhile.Subcommand>
+M.subcommands = {
+  run = {
+    range = true,
+    run = run,
+    complete = function(lead, rest)
+      if vim.startswith(lead, "+") then
+        return vim.tbl_filter(function(switch)
+          return vim.startswith(switch, lead)
+        end, switches)
+      end
+      local _, command = M.parse_run(rest)
+      local first = not command:find("%s")
+      local kind = first and not lead:find("/", 1, true) and "shellcmd" or "file"
+      return vim.fn.getcompletion(lead, kind)
+    end,
+  },
+  list = {
+    run = function()
+      require("meanwhile.ui.list").open(spaces.get())
+    end,
+  },
+  output = {
+    run = function(args)
+      local opts = { prompt = "Output of", latest = true }
+      actions.choose(spaces.get(), word(args.rest), opts, function(task)
+        require("meanwhile.ui.output").open(spaces.get(task.workspace), task.id)
+      end)
+    end,
+    complete = ids({}),
+  },
+  stop = {
+    run = function(args)
+      local workspace = spaces.get()
+      local function stop(task)
+        workspace:stop(task.id, nil, function(err, now)
+          if err or not now then
+            return failed(err)
+          end
+          tell.info(("%s %s"):format(format.name(now), format.ending(now)))
+        end)
+      end
+      if args.bang then
+        local running = vim.tbl_filter(function(task)
+          return not format.ended(task)
+        end, workspace:sorted())
+        vim.tbl_map(stop, running)
+        if #running == 0 then
+          tell.info("nothing runs")
+        end
+        return
+      end
+      actions.choose(workspace, word(args.rest), { prompt = "Stop", running = true }, stop)
+    end,
+    complete = ids({ running = true }),
+  },
+  drain = { run = drain },
+  quickfix = {
+    run = function(args)
+      local opts = { prompt = "Quickfix from", latest = true }
+      actions.choose(spaces.get(), word(args.rest), opts, function(task)
+        require("meanwhile.quickfix").fill(spaces.get(), task.id)
+      end)
+    end,
+    complete = ids({}),
+  },
+  clear = {
+    run = function()
+      actions.clear(spaces.get())
+    end,
+  },
+  timeline = {
+    run = function(args)
+      require("meanwhile.ui.timeline").open(spaces.get(), word(args.rest))
+    end,
+    complete = function(lead)
+      return require("meanwhile.sessions").complete(spaces.get(), lead)
+    end,
+  },
+  chat = {
+    run = function(args)
+      require("meanwhile.ui.chat").open(spaces.get(), word(args.rest), args.bang)
+    end,
+    complete = function(lead)
+      return require("meanwhile.sessions").complete(spaces.get(), lead)
+    end,
+  },
+  log = { run = log },
+  restart = {
+    run = function()
+      spaces.get().connection:restart()
+    end,
+  },
+}
+
+--- Runs `:Meanwhile ...`.
+---@param cmd table as |nvim_create_user_command()| gives it
+function M.execute(cmd)
+  local name, rest = cmd.args:match("^(%S+)%s*(.-)%s*$")
+  name = name or "list"
+  local subcommand = M.subcommands[name]
+  if not subcommand then
+    local known = vim.tbl_keys(M.subcommands)
+    table.sort(known)
+    return tell.fault(
+      ("`%s` is no subcommand, expected one of %s"):format(name, table.concat(known, ", "))
+    )
+  elseif cmd.range > 0 and not subcommand.range then
+    return tell.fault(("`:Meanwhile %s` takes no range"):format(name))
+  end
+  subcommand.run({
+    rest = rest or "",
+    bang = cmd.bang,
+    range = cmd.range,
+    line1 = cmd.line1,
+    line2 = cmd.line2,
+  })
+end
+
+--- Completes `:Meanwhile ...`.
+---@param lead string
+---@param line string
+---@param position integer
+---@return string[]
+function M.complete(lead, line, position)
+  local typed = line:sub(1, position):match("Mea%a*!?%s+(.*)$") or ""
+  local name, rest = typed:match("^(%S+)%s+(.*)$")
+  if not name or not rest then
+    local names = vim.tbl_filter(function(known)
+      return vim.startswith(known, lead)
+    end, vim.tbl_keys(M.subcommands))
+    table.sort(names)
+    return names
+  end
+  local subcommand = M.subcommands[name]
+  return subcommand and subcommand.complete and subcommand.complete(lead, rest) or {}
+end
+
+return M

@@ -1,0 +1,130 @@
+--- The options: what `vim.g.meanwhile` says, over the defaults.
+---
+--- Read at each use, so that a change counts at once and no setup function has to run. Never writes
+--- `vim.g.meanwhile`, except for `setup()`, which is only a way to set it.
+
+local M = {}
+
+---@class meanwhile.Config: meanwhile.Opts
+M.defaults = {
+  binary = nil,
+  env = {},
+  root = nil,
+  queue = "default",
+  linger = nil,
+  autostart = false,
+  notify = true,
+  progress = true,
+  quickfix = false,
+  errorformat = nil,
+  icons = "unicode",
+  list = { open = "botright 12split" },
+  output = { open = "botright 15split", tail = 256 * 1024, scrollback = 100000 },
+  timeline = { open = "botright 14split" },
+  chat = { open = "botright vertical 80split" },
+}
+
+local window = { open = "string" }
+
+---@type table<string, string|string[]|table>
+local kinds = {
+  binary = "string",
+  env = "table",
+  root = { "string", "function" },
+  queue = "string",
+  linger = { "number", "boolean" },
+  autostart = "boolean",
+  notify = { "boolean", "function" },
+  progress = "boolean",
+  quickfix = { "boolean", "string" },
+  errorformat = "string",
+  icons = "string",
+  list = window,
+  output = { open = "string", tail = "number", scrollback = "number" },
+  timeline = window,
+  chat = window,
+}
+
+--- What is wrong with some options, one sentence each.
+---@param opts any
+---@return string[]
+function M.problems(opts)
+  local found = {}
+  local function check(value, rules, path)
+    if type(value) ~= "table" then
+      table.insert(found, ("`%s` is a %s, expected a table"):format(path, type(value)))
+      return
+    end
+    for key, member in vim.spairs(value) do
+      local name = path .. "." .. tostring(key)
+      local rule = rules[key]
+      if rule == nil then
+        table.insert(found, ("`%s` is no option"):format(name))
+      elseif type(rule) == "table" and not vim.islist(rule) then
+        check(member, rule, name)
+      else
+        local allowed = type(rule) == "table" and rule or { rule }
+        if not vim.list_contains(allowed, type(member)) then
+          local expected = table.concat(allowed, " or ")
+          table.insert(found, ("`%s` is a %s, expected %s"):format(name, type(member), expected))
+        end
+      end
+    end
+  end
+  check(opts, kinds, "vim.g.meanwhile")
+  if type(opts) == "table" then
+    if
+      type(opts.icons) == "string" and not vim.list_contains({ "unicode", "ascii" }, opts.icons)
+    then
+      table.insert(found, '`vim.g.meanwhile.icons` is neither "unicode" nor "ascii"')
+    end
+    if type(opts.quickfix) == "string" and opts.quickfix ~= "failed" then
+      table.insert(found, '`vim.g.meanwhile.quickfix` is neither true, false nor "failed"')
+    end
+    if opts.linger == true then
+      table.insert(found, "`vim.g.meanwhile.linger` is true, expected milliseconds or false")
+    end
+  end
+  return found
+end
+
+--- What the person set, whether right or wrong.
+---@return any
+function M.given()
+  local opts = vim.g.meanwhile
+  if type(opts) == "function" then
+    opts = opts()
+  end
+  return opts == nil and {} or opts
+end
+
+---@type string?
+local told
+
+--- The options that hold now. Wrong ones are told once, and the defaults hold for them.
+---@return meanwhile.Config
+function M.get()
+  local opts = M.given()
+  local problems = M.problems(opts)
+  if #problems > 0 then
+    local text = table.concat(problems, "; ")
+    if told ~= text then
+      told = text
+      vim.schedule(function()
+        vim.notify("meanwhile: " .. text .. " (:help meanwhile-options)", vim.log.levels.WARN)
+      end)
+    end
+    if type(opts) ~= "table" then
+      return vim.deepcopy(M.defaults)
+    end
+    opts = vim.deepcopy(opts)
+    for key, value in pairs(opts) do
+      if #M.problems({ [key] = value }) > 0 then
+        opts[key] = nil
+      end
+    end
+  end
+  return vim.tbl_deep_extend("force", M.defaults, opts)
+end
+
+return M

@@ -1,0 +1,250 @@
+--- Words and icons for people: how long, how much, when, and how a task ended. The words are those of
+--- the command line. Pure, except for the clock.
+
+local M = {}
+
+--- A length of time in at most two units: `0.4s`, `38s`, `1m 32s`, `2h 5m`, `3d 4h`.
+---@param ms number
+---@return string
+function M.duration(ms)
+  local seconds = math.floor(math.max(0, ms) / 1000)
+  local function pair(big, unit, small, small_unit)
+    return small == 0 and ("%d%s"):format(big, unit)
+      or ("%d%s %d%s"):format(big, unit, small, small_unit)
+  end
+  if seconds < 10 then
+    local tenths = math.floor(math.max(0, ms) / 100)
+    return ("%d.%ds"):format(math.floor(tenths / 10), tenths % 10)
+  elseif seconds < 60 then
+    return seconds .. "s"
+  elseif seconds < 3600 then
+    return pair(math.floor(seconds / 60), "m", seconds % 60, "s")
+  elseif seconds < 86400 then
+    return pair(math.floor(seconds / 3600), "h", math.floor(seconds % 3600 / 60), "m")
+  end
+  return pair(math.floor(seconds / 86400), "d", math.floor(seconds % 86400 / 3600), "h")
+end
+
+--- A number of bytes: `0 B`, `1.5 KiB`, `12 MiB`.
+---@param count number
+---@return string
+function M.bytes(count)
+  if count < 1024 then
+    return ("%d B"):format(count)
+  end
+  local units = { "KiB", "MiB", "GiB", "TiB", "PiB" }
+  local value, unit = count / 1024, 1
+  while value >= 1023.5 and unit < #units do
+    value, unit = value / 1024, unit + 1
+  end
+  return (value < 9.95 and "%.1f %s" or "%.0f %s"):format(value, units[unit])
+end
+
+--- Milliseconds since 1970 of an RFC 3339 time in UTC; nil where it is none.
+---@param text string?
+---@return number?
+function M.time(text)
+  if not text then
+    return nil
+  end
+  local year, month, day, hour, minute, second =
+    text:match("^(%d+)-(%d+)-(%d+)[Tt ](%d+):(%d+):(%d+%.?%d*)")
+  if not year then
+    return nil
+  end
+  -- Days since the epoch of a civil date (H. Hinnant, "chrono-compatible low-level date algorithms").
+  local y, m, d = tonumber(year) or 0, tonumber(month) or 0, tonumber(day) or 0
+  y = m <= 2 and y - 1 or y
+  local era = math.floor(y / 400)
+  local of_era = y - era * 400
+  local of_year = math.floor((153 * (m + (m > 2 and -3 or 9)) + 2) / 5) + d - 1
+  local days = era * 146097
+    + of_era * 365
+    + math.floor(of_era / 4)
+    - math.floor(of_era / 100)
+    + of_year
+    - 719468
+  local seconds = ((days * 24 + tonumber(hour)) * 60 + tonumber(minute)) * 60 + tonumber(second)
+  return math.floor(seconds * 1000 + 0.5)
+end
+
+--- Now, in milliseconds since 1970.
+---@return number
+function M.now()
+  local seconds, micros = vim.uv.gettimeofday()
+  return seconds * 1000 + math.floor(micros / 1000)
+end
+
+--- Text on one line, with nothing in it that moves a cursor, reorders or hides what is around it.
+---@param text string
+---@return string
+function M.one_line(text)
+  local line = vim.trim((text:gsub("%s+", " ")))
+  line = line:gsub("[%z\1-\31\127]", "\u{fffd}")
+  -- U+200B-U+200F, U+202A-U+202E, U+2060-U+2069
+  line = line:gsub("\226\128[\139-\143\170-\174]", "\u{fffd}")
+  return (line:gsub("\226\129[\160-\169]", "\u{fffd}"))
+end
+
+--- Text cut to a width on the screen, with an ellipsis where something is missing.
+---@param text string
+---@param width integer
+---@return string
+function M.cut(text, width)
+  if vim.fn.strdisplaywidth(text) <= width then
+    return text
+  elseif width <= 1 then
+    return width == 1 and "…" or ""
+  end
+  local low, high = 0, vim.fn.strchars(text)
+  while low < high do
+    local middle = math.ceil((low + high) / 2)
+    if vim.fn.strdisplaywidth(vim.fn.strcharpart(text, 0, middle)) <= width - 1 then
+      low = middle
+    else
+      high = middle - 1
+    end
+  end
+  return vim.fn.strcharpart(text, 0, low) .. "…"
+end
+
+--- Text filled with blanks to a width on the screen.
+---@param text string
+---@param width integer
+---@param right? boolean the blanks go before it
+---@return string
+function M.pad(text, width, right)
+  local blanks = (" "):rep(math.max(0, width - vim.fn.strdisplaywidth(text)))
+  return right and blanks .. text or text .. blanks
+end
+
+---@param task meanwhile.Task
+---@return boolean
+function M.ended(task)
+  return task.state ~= "running" and task.state ~= "stopping"
+end
+
+--- How long it has run, in milliseconds.
+---@param task meanwhile.Task
+---@param now? number
+---@return number
+function M.elapsed(task, now)
+  if task.durationMs then
+    return task.durationMs
+  end
+  local from = M.time(task.createdAt) or M.now()
+  return math.max(0, (M.time(task.endedAt) or now or M.now()) - from)
+end
+
+---@alias meanwhile.Outcome "running"|"stopping"|"ok"|"failed"|"stopped"|"lost"
+
+--- What kind of end it was, for icons and colours.
+---@param task meanwhile.Task
+---@return meanwhile.Outcome
+function M.outcome(task)
+  if task.state == "running" or task.state == "stopping" or task.state == "lost" then
+    return task.state
+  elseif task.state == "stopped" then
+    return "stopped"
+  elseif task.state == "timedOut" then
+    return "failed"
+  end
+  return task.exit and task.exit.code == 0 and "ok" or "failed"
+end
+
+---@param task meanwhile.Task
+---@return string
+local function by(task)
+  local actor = task.cause and task.cause.actor
+  if not actor then
+    return ""
+  end
+  return " by " .. (actor == "linger" and "linger time" or actor)
+end
+
+--- The state with its cause: `running 41%`, `exit 1`, `stopped by client`, `timed out`.
+---@param task meanwhile.Task
+---@return string
+function M.state(task)
+  if task.state == "running" then
+    local percent = task.progress and task.progress.percent
+    return percent and ("running %d%%"):format(percent) or "running"
+  elseif task.state == "stopping" then
+    return "stopping"
+  elseif task.state == "stopped" then
+    return "stopped" .. by(task)
+  elseif task.state == "timedOut" then
+    return "timed out after " .. M.duration(task.deadlineMs or M.elapsed(task))
+  elseif task.state == "lost" then
+    return "lost"
+  end
+  local exit = task.exit or {}
+  return exit.code and "exit " .. exit.code or exit.signal or "no exit status"
+end
+
+--- The end in a sentence's words: `exited 1 after 4.0s`, `stopped by client after 3.0s`.
+---@param task meanwhile.Task
+---@return string
+function M.ending(task)
+  local exit = task.exit or {}
+  local took = " after " .. M.duration(M.elapsed(task))
+  if task.state == "exited" then
+    if exit.code then
+      return "exited " .. exit.code .. took
+    end
+    return (exit.signal and "ended by " .. exit.signal or "ended without an exit status") .. took
+  elseif task.state == "timedOut" then
+    return "timed out" .. took
+  elseif task.state == "lost" then
+    return "was lost: its supervisor was killed"
+  elseif task.state == "stopped" then
+    return "stopped" .. by(task) .. took
+  end
+  return task.state .. " for " .. M.duration(M.elapsed(task))
+end
+
+--- What a person calls it: its label, else its command.
+---@param task meanwhile.Task
+---@return string
+function M.name(task)
+  return M.one_line(task.label or task.command)
+end
+
+---@type table<string, table<meanwhile.Outcome, string>>
+local icons = {
+  unicode = {
+    running = "●",
+    stopping = "◌",
+    ok = "✓",
+    failed = "✗",
+    stopped = "■",
+    lost = "?",
+  },
+  ascii = {
+    running = "*",
+    stopping = "~",
+    ok = "+",
+    failed = "x",
+    stopped = "-",
+    lost = "?",
+  },
+}
+
+---@param outcome meanwhile.Outcome
+---@param set? "unicode"|"ascii"
+---@return string
+function M.icon(outcome, set)
+  return icons[set or "unicode"][outcome]
+end
+
+---@type table<meanwhile.Outcome, string>
+M.highlight = {
+  running = "MeanwhileRunning",
+  stopping = "MeanwhileStopped",
+  ok = "MeanwhileOk",
+  failed = "MeanwhileFailed",
+  stopped = "MeanwhileStopped",
+  lost = "MeanwhileFailed",
+}
+
+return M

@@ -1,0 +1,117 @@
+--- `:checkhealth meanwhile`: what the plugin found, and what mends what is wrong.
+
+local M = {}
+
+local health = vim.health
+
+local function editor()
+  health.start("meanwhile: Neovim")
+  if vim.fn.has("nvim-0.11") == 1 then
+    health.ok(vim.split(vim.fn.execute("version"), "\n", { trimempty = true })[1] or "0.11")
+  else
+    health.error("Neovim 0.11 or newer is needed", "update Neovim")
+  end
+  if vim.fn.has("linux") == 0 then
+    health.error("meanwhile runs on Linux only")
+  end
+end
+
+---@return meanwhile.Binary?
+local function daemon()
+  health.start("meanwhile: the daemon's binary")
+  local binary = require("meanwhile.binary")
+  local configured = require("meanwhile.config").get().binary
+  local found, problem = binary.find(configured)
+  if not found then
+    health.error(problem or "not found")
+    return nil
+  end
+  health.ok(("`%s`, from %s"):format(found.path, found.source))
+  local ok, out = pcall(function()
+    return vim.system({ found.path, "--version" }, { text = true, timeout = 10000 }):wait()
+  end)
+  if not ok then
+    health.error(("it cannot be executed: %s"):format(out), "set `vim.g.meanwhile.binary`")
+    return nil
+  end
+  local version, why = binary.judge(found.path, out)
+  if not version then
+    health.error(why or "wrong version")
+    return nil
+  end
+  health.ok("version " .. version)
+  return found
+end
+
+---@param found meanwhile.Binary
+local function machine(found)
+  health.start("meanwhile: the machine (`meanwhile doctor`)")
+  local env = require("meanwhile.config").get().env
+  local ok, out = pcall(function()
+    local opts = { text = true, timeout = 20000, env = env }
+    return vim.system({ found.path, "doctor" }, opts):wait()
+  end)
+  if not ok then
+    return health.error(tostring(out))
+  end
+  for line in vim.gsplit(out.stdout or "", "\n", { trimempty = true }) do
+    local word, rest = line:match("^(%S+)%s+(.+)$")
+    if word == "ok" and rest then
+      health.ok((rest:gsub("%s%s+", ": ")))
+    elseif word then
+      (out.code == 0 and health.warn or health.error)(line)
+    end
+  end
+  if out.code ~= 0 then
+    local said = vim.trim(out.stderr or "")
+    health.error(said ~= "" and said or "something is missing")
+  end
+end
+
+local function options()
+  health.start("meanwhile: options")
+  local config = require("meanwhile.config")
+  local problems = config.problems(config.given())
+  for _, problem in ipairs(problems) do
+    health.error(problem, "see `:help meanwhile-options`")
+  end
+  if #problems == 0 then
+    health.ok(vim.g.meanwhile == nil and "none set; the defaults hold" or "all known")
+  end
+end
+
+local function connections()
+  health.start("meanwhile: daemons of this Neovim")
+  local any = false
+  for root, workspace in vim.spairs(require("meanwhile.workspace").all) do
+    any = true
+    local connection = workspace.connection
+    local count = vim.tbl_count(workspace.tasks)
+    local text = ("%s: %s, %d tasks known, started again %d times"):format(
+      root,
+      connection.state,
+      count,
+      connection.restarts
+    )
+    if connection.state == "failed" then
+      health.error(text .. ": " .. connection.problem, "`:Meanwhile restart` tries again")
+    else
+      health.ok(text)
+    end
+  end
+  if not any then
+    health.info("none yet: the first use starts one")
+  end
+end
+
+function M.check()
+  editor()
+  options()
+  local found = daemon()
+  if found then
+    machine(found)
+  end
+  connections()
+end
+
+return M

@@ -1,0 +1,151 @@
+--- The Lua interface. Everything here may be called at any time: the daemon is started where it does
+--- not run.
+
+local M = {}
+
+--- Sets options; `vim.g.meanwhile = {...}` does the same. Never needed.
+---@param opts? meanwhile.Opts
+function M.setup(opts)
+  vim.g.meanwhile = vim.tbl_deep_extend("force", require("meanwhile.config").given(), opts or {})
+end
+
+---@param opts meanwhile.SpawnOpts
+---@return table params
+local function params_of(opts)
+  local command = opts.command or opts[1]
+  vim.validate("command", command, { "string", "table" })
+  local env
+  for name, value in pairs(opts.env or {}) do
+    env = env or {}
+    env[name] = value == false and vim.NIL or value
+  end
+  local pty = opts.pty
+  if pty == true then
+    pty = { rows = 24, cols = math.max(20, math.min(4096, vim.o.columns)) }
+  end
+  return {
+    command = command,
+    cwd = opts.cwd and vim.fs.normalize(vim.fn.fnamemodify(opts.cwd, ":p")) or nil,
+    env = env,
+    label = opts.label,
+    queue = opts.queue,
+    deadlineMs = opts.deadline,
+    stdin = opts.stdin and "pipe" or nil,
+    pty = pty or nil,
+    watch = opts.watch,
+  }
+end
+
+--- Runs a command in the background.
+---@param opts meanwhile.SpawnOpts|string
+---@return meanwhile.Handle
+function M.spawn(opts)
+  if type(opts) == "string" then
+    opts = { command = opts }
+  end
+  local workspace = require("meanwhile.workspace").get(opts.root)
+  local handle = require("meanwhile.task").new(workspace)
+  local efm = opts.errorformat or require("meanwhile.config").get().errorformat
+  if not efm then
+    efm = vim.bo.errorformat ~= "" and vim.bo.errorformat or vim.go.errorformat
+  end
+  if opts.on_exit then
+    handle:on_exit(opts.on_exit)
+  end
+  workspace:spawn(params_of(opts), function(err, task)
+    if task then
+      workspace.efm[task.id] = efm
+    end
+    handle:settle(err, task and task.id)
+    if task and opts.stdin then
+      local write = { id = task.id, data = opts.stdin, eof = true }
+      -- A command that has ended without reading is no fault.
+      workspace:request("task/write", write, function() end)
+    end
+    if task then
+      require("meanwhile.quickfix").arrange(handle)
+    end
+  end)
+  return handle
+end
+
+--- The tasks of a workspace that are known now: running first, then the newest.
+---@param root? string default: the current workspace
+---@return meanwhile.Task[]
+function M.list(root)
+  local workspace = require("meanwhile.workspace").get(root)
+  if not workspace.fetched then
+    workspace.connection:start()
+  end
+  return workspace:sorted()
+end
+
+--- The handle of a task by its id or the beginning of it.
+---@param id string
+---@param root? string
+---@return meanwhile.Handle?
+function M.get(id, root)
+  local workspace = require("meanwhile.workspace").get(root)
+  for known in pairs(workspace.tasks) do
+    if vim.startswith(known, id) then
+      return require("meanwhile.task").of(workspace, known)
+    end
+  end
+  return nil
+end
+
+--- Takes from the queue what has ended and was not drained yet.
+---@param done fun(notifications?: meanwhile.Notification[], err?: meanwhile.Error)
+---@param opts? { queue?: string, max?: integer, root?: string }
+function M.drain(done, opts)
+  opts = opts or {}
+  local workspace = require("meanwhile.workspace").get(opts.root)
+  local params = { queue = opts.queue, max = opts.max }
+  workspace:request("task/drain", params, function(err, result)
+    done(result and result.notifications, err)
+  end)
+end
+
+--- Connects to the daemon of the current workspace without asking anything of it.
+---@param root? string
+function M.connect(root)
+  require("meanwhile.workspace").get(root).connection:start()
+end
+
+--- For a statusline: how many tasks run and how many failed since the list was last looked at. Empty
+--- when there is nothing to say. Starts nothing.
+---@param root? string
+---@return string
+function M.statusline(root)
+  local spaces = require("meanwhile.workspace")
+  local workspace = spaces.all[root or spaces.root()]
+  if not workspace then
+    return ""
+  end
+  local format = require("meanwhile.format")
+  local icons = require("meanwhile.config").get().icons
+  local running = 0
+  local only ---@type meanwhile.Task?
+  for _, task in pairs(workspace.tasks) do
+    if not format.ended(task) then
+      running = running + 1
+      only = task
+    end
+  end
+  local parts = {}
+  if running > 0 then
+    local text = ("%s %d"):format(format.icon("running", icons), running)
+    local progress = running == 1 and only and only.progress or {}
+    local percent = progress.percent
+    table.insert(parts, percent and ("%s %d%%%%"):format(text, percent) or text)
+  end
+  if workspace.seen_failures > 0 then
+    table.insert(parts, ("%s %d"):format(format.icon("failed", icons), workspace.seen_failures))
+  end
+  if workspace.connection.state == "failed" then
+    table.insert(parts, "meanwhile: no daemon")
+  end
+  return table.concat(parts, " ")
+end
+
+return M

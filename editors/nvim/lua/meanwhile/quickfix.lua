@@ -1,0 +1,107 @@
+--- The quickfix list from the output of a task, by 'errorformat'. Adds a list, so `:colder` has the
+--- one before; never opens a window and never jumps.
+
+local config = require("meanwhile.config")
+local format = require("meanwhile.format")
+local tell = require("meanwhile.tell")
+
+local M = {}
+
+--- Bytes of output that are looked at, from the end: compilers stop long before.
+M.most = 2 * 1024 * 1024
+
+--- Output as a compiler's log: without colours, with what a carriage return redraws taken away.
+---@param text string
+---@return string[]
+function M.lines(text)
+  text = text:gsub("\27%[[%d;:?]*[ -/]*[@-~]", "")
+  text = text:gsub("\27%][^\7\27]*\7", ""):gsub("\27%][^\7\27]*\27\\", ""):gsub("\27[()].", "")
+  local lines = vim.split(text:gsub("\r+\n", "\n"), "\n", { plain = true })
+  for i, line in ipairs(lines) do
+    lines[i] = line:gsub("^.*\r", "")
+  end
+  if lines[#lines] == "" then
+    lines[#lines] = nil
+  end
+  return lines
+end
+
+--- Makes the list.
+---@param task meanwhile.Task
+---@param text string
+---@param efm string
+---@return integer valid how many entries lead to a place
+function M.set(task, text, efm)
+  local lines = M.lines(text)
+  -- Relative names are relative to where the command ran.
+  table.insert(lines, 1, "meanwhile: in directory " .. task.cwd)
+  vim.fn.setqflist({}, " ", {
+    title = ("meanwhile: %s (%s)"):format(format.name(task), format.state(task)),
+    lines = lines,
+    efm = "%Dmeanwhile: in directory %f," .. efm,
+    context = { meanwhile = task.id },
+  })
+  local items = vim.fn.getqflist()
+  if items[1] and items[1].valid == 0 and vim.startswith(items[1].text, "meanwhile: in ") then
+    table.remove(items, 1)
+    vim.fn.setqflist({}, "r", { items = items })
+  end
+  local valid, first = 0, nil
+  for i, item in ipairs(items) do
+    valid = valid + item.valid
+    first = first or (item.valid == 1 and i or nil)
+  end
+  -- `:cc` goes to the first place rather than to the first line.
+  if first then
+    vim.fn.setqflist({}, "a", { idx = first })
+  end
+  return valid
+end
+
+--- Reads the end of the output and makes the list.
+---@param workspace meanwhile.Workspace
+---@param id string
+---@param done? fun(valid: integer)
+function M.fill(workspace, id, done)
+  workspace:check(id, function(err, task)
+    if err or not task then
+      return tell.failure(err)
+    end
+    local efm = workspace.efm[id] or config.get().errorformat
+    if not efm then
+      efm = vim.bo.errorformat ~= "" and vim.bo.errorformat or vim.go.errorformat
+    end
+    local parts = {}
+    local from = math.max(0, task.output.total - M.most)
+    workspace:read(id, from, 2 ^ 52, "utf8", function(read)
+      table.insert(parts, read.data)
+    end, function(failure)
+      if failure then
+        return tell.failure(failure)
+      end
+      local valid = M.set(task, table.concat(parts), efm)
+      if done then
+        done(valid)
+      elseif valid == 0 then
+        tell.warn(("no place in the output of %s matches 'errorformat'"):format(format.name(task)))
+      else
+        tell.info(
+          ("%d place%s in the quickfix list (:copen)"):format(valid, valid == 1 and "" or "s")
+        )
+      end
+    end)
+  end)
+end
+
+--- Fills it by itself at the end, where the person wants that.
+---@param handle meanwhile.Handle
+function M.arrange(handle)
+  handle:on_exit(function(task)
+    local wanted = config.get().quickfix
+    if task and wanted and (wanted == true or format.outcome(task) == "failed") then
+      M.fill(handle.workspace, task.id, function() end)
+    end
+  end)
+end
+
+return M

@@ -1,0 +1,427 @@
+--- What was said in a session, as items in their order, made from `session/update` pushes. Pure.
+---
+--- What is no person's word is an item of its own kind: results of background tasks and notices are
+--- never shown as if somebody had typed them.
+
+local format = require("meanwhile.format")
+
+local M = {}
+
+-- Neovim 0.12 gives it its new name.
+local diff = vim.text.diff or vim.diff
+
+---@alias meanwhile.ItemKind "user"|"agent"|"thought"|"tool"|"background"|"notice"|"plan"|"fault"
+
+---@class meanwhile.Item
+---@field kind meanwhile.ItemKind
+---@field text string
+---@field id? string the tool call's
+---@field title? string
+---@field status? "pending"|"in_progress"|"completed"|"failed"
+---@field tool? string its kind
+---@field task? string the task that runs its command
+---@field background? boolean whether that went to the background
+---@field call? integer the call a background message entered with
+---@field closed? boolean nothing is added to it
+---@field diffs? string[][] lines of changes, unified
+---@field entries? { content: string, status: string }[]
+---@field lines? string[] as rendered last
+---@field spans? meanwhile.Span[]
+
+---@class meanwhile.Transcript
+---@field items meanwhile.Item[]
+---@field title? string
+---@field usage? table
+---@field dirty integer the first item that was changed since the last rendering
+---@field private begun integer items there were when the call began
+---@field private tools table<string, meanwhile.Item>
+local Transcript = {}
+Transcript.__index = Transcript
+
+---@return meanwhile.Transcript
+function M.new()
+  return setmetatable({ items = {}, dirty = 1, begun = 0, tools = {} }, Transcript)
+end
+
+---@private
+---@param index integer
+function Transcript:changed(index)
+  self.dirty = math.min(self.dirty, index)
+end
+
+---@param item meanwhile.Item
+---@return meanwhile.Item
+function Transcript:add(item)
+  table.insert(self.items, item)
+  self:changed(#self.items)
+  return item
+end
+
+--- The text of a content block.
+---@param content table?
+---@return string
+local function text_of(content)
+  if not content then
+    return ""
+  elseif content.type == "text" then
+    return content.text
+  elseif content.type == "resource_link" then
+    return ("[%s](%s)"):format(content.name or content.uri, content.uri)
+  elseif content.type == "resource" and content.resource then
+    return content.resource.text or content.resource.uri or ""
+  end
+  return "[" .. tostring(content.type) .. "]"
+end
+
+---@private
+---@param kind meanwhile.ItemKind
+---@param text string
+---@param call? integer
+function Transcript:chunk(kind, text, call)
+  local last = self.items[#self.items]
+  if last and last.kind == kind and last.call == call and not last.closed then
+    last.text = last.text .. text
+    self:changed(#self.items)
+  else
+    self:add({ kind = kind, text = text, call = call })
+  end
+end
+
+--- What an edit would change, from its arguments: a person has to see it before allowing it.
+---@param input any
+---@return string[][]?
+local function proposed(input)
+  if type(input) ~= "table" then
+    return nil
+  end
+  local old, new = input.old_string, input.new_string
+  if type(input.content) == "string" then
+    old, new = "", input.content
+  end
+  if type(old) ~= "string" or type(new) ~= "string" then
+    return nil
+  end
+  local function whole(text)
+    return text == "" and "" or text:gsub("\n$", "") .. "\n"
+  end
+  local changes = diff(whole(old), whole(new), { ctxlen = 1 }) --[[@as string]]
+  local lines = vim.tbl_filter(function(line)
+    -- Line numbers would be those of the pieces.
+    return line ~= "" and not vim.startswith(line, "@@")
+  end, vim.split(changes, "\n", { plain = true }))
+  return { lines }
+end
+
+---@private
+---@param update table
+function Transcript:tool_call(update)
+  local item = self.tools[update.toolCallId]
+  local index = #self.items + 1
+  if item then
+    for i = #self.items, 1, -1 do
+      if self.items[i] == item then
+        index = i
+        break
+      end
+    end
+  else
+    item = self:add({ kind = "tool", text = "", id = update.toolCallId, status = "pending" })
+    self.tools[update.toolCallId] = item
+  end
+  item.title = update.title or item.title
+  item.status = update.status or item.status
+  item.tool = update.kind or item.tool
+  local ours = vim.tbl_get(update, "_meta", "meanwhile") or {}
+  item.task = ours.taskId or item.task
+  if ours.background ~= nil then
+    item.background = ours.background
+  end
+  item.diffs = item.diffs or proposed(update.rawInput)
+  if update.content then
+    local parts, diffs = {}, nil
+    for _, content in ipairs(update.content) do
+      if content.type == "terminal" then
+        item.task = content.terminalId
+      elseif content.type == "content" then
+        table.insert(parts, text_of(content.content))
+      elseif content.type == "diff" then
+        diffs = diffs or {}
+        local old, new = content.oldText or "", content.newText or ""
+        local changes = diff(old, new, { ctxlen = 1 }) --[[@as string]]
+        local lines = vim.split(vim.trim(changes), "\n", { plain = true })
+        table.insert(
+          diffs,
+          vim.tbl_filter(function(line)
+            return not line:match("^\\ No newline")
+          end, lines)
+        )
+      end
+    end
+    item.text = table.concat(parts, "\n")
+    item.diffs = diffs or item.diffs
+  end
+  self:changed(index)
+end
+
+--- Takes an update in.
+---@param update table
+function Transcript:apply(update)
+  local kind = update.sessionUpdate
+  local ours = vim.tbl_get(update, "_meta", "meanwhile") or {}
+  if kind == "user_message_chunk" then
+    local item = "user" ---@type meanwhile.ItemKind
+    if ours.origin then
+      item = ours.origin == "background" and "background" or "notice"
+    end
+    self:chunk(item, text_of(update.content), ours.call)
+  elseif kind == "agent_message_chunk" then
+    self:chunk("agent", text_of(update.content))
+  elseif kind == "agent_thought_chunk" then
+    self:chunk("thought", text_of(update.content))
+  elseif kind == "tool_call" or kind == "tool_call_update" then
+    self:tool_call(update)
+  elseif kind == "plan" then
+    local last
+    for i = #self.items, 1, -1 do
+      if self.items[i].kind == "plan" then
+        last = i
+        break
+      elseif self.items[i].kind == "user" then
+        break
+      end
+    end
+    local item = last and self.items[last] or self:add({ kind = "plan", text = "" })
+    item.entries = update.entries
+    self:changed(last or #self.items)
+  elseif kind == "usage_update" then
+    self.usage = update
+  elseif kind == "session_info_update" then
+    self.title = update.title or self.title
+  end
+end
+
+--- What the person has just sent; the daemon does not repeat it.
+---@param text string
+function Transcript:prompt(text)
+  self:close()
+  self:add({ kind = "user", text = text })
+  self:close()
+end
+
+--- What comes next is an item of its own.
+function Transcript:close()
+  local last = self.items[#self.items]
+  if last then
+    last.closed = true
+  end
+end
+
+--- A call of the model begins: what streams from now on is its answer.
+function Transcript:begin_call()
+  self:close()
+  self.begun = #self.items
+end
+
+--- The call is made again, and what has streamed of it is void.
+function Transcript:void()
+  for i = #self.items, self.begun + 1, -1 do
+    local item = self.items[i]
+    if item.kind == "agent" or item.kind == "thought" then
+      table.remove(self.items, i)
+      self:changed(i)
+    elseif item.kind == "tool" and item.status == "pending" then
+      self.tools[item.id] = nil
+      table.remove(self.items, i)
+      self:changed(i)
+    end
+  end
+end
+
+---@param text string
+function Transcript:fault(text)
+  self:close()
+  self:add({ kind = "fault", text = text })
+end
+
+--- Notices changes to tasks that items are about.
+---@param id string
+function Transcript:task_changed(id)
+  for i, item in ipairs(self.items) do
+    if item.task == id then
+      self:changed(i)
+    end
+  end
+end
+
+local marks = {
+  unicode = {
+    pending = "○",
+    in_progress = "●",
+    completed = "✓",
+    failed = "✗",
+    bar = "┃",
+    top = "┏",
+    bottom = "┗",
+    line = "━",
+    head = "▌",
+    thought = "┆",
+  },
+  ascii = {
+    pending = "o",
+    in_progress = "*",
+    completed = "+",
+    failed = "x",
+    bar = "|",
+    top = "|",
+    bottom = "|",
+    line = "-",
+    head = "#",
+    thought = ":",
+  },
+}
+
+local status_groups = {
+  pending = "MeanwhileStopped",
+  in_progress = "MeanwhileRunning",
+  completed = "MeanwhileOk",
+  failed = "MeanwhileFailed",
+}
+
+--- Lines of output that a tool call shows before it is cut.
+local shown_lines = 6
+--- Lines of a change that are shown.
+local diff_lines = 16
+
+--- The lines of an item. Pure but for `find`, which says how a task stands.
+---@param item meanwhile.Item
+---@param find fun(id: string): meanwhile.Task?
+---@param icons "unicode"|"ascii"
+---@param previous? meanwhile.Item
+---@return string[] lines
+---@return meanwhile.Span[] spans with lines from 0
+function M.render(item, find, icons, previous)
+  local set = marks[icons]
+  local lines, spans = {}, {}
+  local function add(text, group, from, to)
+    table.insert(lines, (text:gsub("[\n\r]", " ")))
+    if group then
+      table.insert(spans, { #lines - 1, from or 0, to or -1, group })
+    end
+  end
+  local function body(text, prefix, group)
+    for _, line in ipairs(vim.split(text, "\n", { plain = true })) do
+      line = line:gsub("\27%[[%d;:?]*[ -/]*[@-~]", ""):gsub("\r+$", ""):gsub("^.*\r", "")
+      if prefix ~= "" then
+        add(prefix .. line, group, 0, #prefix)
+        table.insert(spans, { #lines - 1, #prefix, -1, "MeanwhileOutput" })
+      else
+        add(line, group)
+      end
+    end
+  end
+
+  if item.kind == "user" then
+    add("", nil)
+    add(set.head .. " you", "MeanwhileYou")
+    body(vim.trim(item.text), "")
+  elseif item.kind == "agent" then
+    add("", nil)
+    add(set.head .. " agent", "MeanwhileAgent")
+    body(vim.trim(item.text), "")
+  elseif item.kind == "thought" then
+    add("", nil)
+    for _, line in ipairs(vim.split(vim.trim(item.text), "\n", { plain = true })) do
+      add(set.thought .. " " .. line, "MeanwhileThought")
+    end
+  elseif item.kind == "background" or item.kind == "notice" then
+    local background = item.kind == "background"
+    local group = background and "MeanwhileBackground" or "MeanwhileNotice"
+    local heading = background and "background results, not typed by anyone"
+      or "notice of meanwhile"
+    if item.call then
+      heading = ("%s · entered with call %d"):format(heading, item.call)
+    end
+    add("", nil)
+    -- So far to the right that nothing in it is taken for Markdown.
+    add("    " .. set.top .. set.line .. " " .. heading, group)
+    -- The heading says what the tags and the words after them say. No output can close a block.
+    local text = vim.trim(item.text)
+    if background then
+      text = text
+        :gsub("^<background%-results>\n?", "")
+        :gsub("\n?</background%-results>[^\n]*\n?[^\n]*$", "")
+    end
+    body(text, "    " .. set.bar .. " ", group)
+    add("    " .. set.bottom .. set.line, group)
+  elseif item.kind == "tool" then
+    local status = item.status or "pending"
+    local task = item.task and find(item.task)
+    local mark, group = set[status], status_groups[status]
+    local suffix = ""
+    if item.status == "pending" then
+      suffix = "  waits for permission"
+    elseif item.background and task then
+      suffix = ("  in the background, %s"):format(format.state(task))
+      local outcome = format.outcome(task)
+      mark, group = format.icon(outcome, icons), format.highlight[outcome]
+    elseif item.background then
+      suffix = "  in the background"
+    elseif task and not format.ended(task) then
+      suffix = "  " .. format.duration(format.elapsed(task))
+    end
+    local title = format.one_line(item.title or item.tool or "a tool")
+    if item.tool and item.tool ~= "execute" and item.tool ~= "other" then
+      -- `edit cart.py`, where the title is only the name.
+      title = vim.startswith(title:lower(), item.tool) and title or item.tool .. " " .. title
+    end
+    local head = "  " .. mark .. " "
+    if not previous or previous.kind ~= "tool" then
+      add("", nil)
+    end
+    local from = #head + #title
+    add(head .. title .. suffix .. (item.task and "  " .. item.task or ""), group, 0, #head)
+    table.insert(spans, { #lines - 1, #head, from, "MeanwhileTool" })
+    table.insert(spans, { #lines - 1, from, -1, "MeanwhileDim" })
+    -- What a start in the background answers is for the model.
+    local text = item.background and "" or vim.trim(item.text)
+    for _, change in ipairs(item.diffs or {}) do
+      for i, line in ipairs(change) do
+        if i > diff_lines then
+          add(("    ... %d lines more"):format(#change - diff_lines), "MeanwhileDim")
+          break
+        end
+        local sign = line:sub(1, 1)
+        add(
+          "    " .. line,
+          sign == "+" and "MeanwhileAdded" or sign == "-" and "MeanwhileRemoved" or "MeanwhileDim"
+        )
+      end
+    end
+    if text ~= "" and not item.diffs then
+      local out = vim.split(text, "\n", { plain = true })
+      local first = math.max(1, #out - shown_lines + 1)
+      if first > 1 then
+        add(("    ... %d lines before"):format(first - 1), "MeanwhileDim")
+      end
+      for i = first, #out do
+        body("    " .. out[i], "", "MeanwhileDim")
+      end
+    end
+  elseif item.kind == "plan" then
+    add("", nil)
+    add("  plan", "MeanwhileTool")
+    for _, entry in ipairs(item.entries or {}) do
+      local mark = set[entry.status] or set.pending
+      local head = "  " .. mark .. " "
+      add(head .. format.one_line(entry.content), status_groups[entry.status], 0, #head)
+    end
+  else
+    add("", nil)
+    for _, line in ipairs(vim.split(item.text, "\n", { plain = true })) do
+      add("  " .. set.failed .. " " .. line, "MeanwhileFailed")
+    end
+  end
+  return lines, spans
+end
+
+return M

@@ -1,0 +1,97 @@
+---@meta
+--- The shapes of the daemon's protocol, as docs/schema.json has them, and those of the plugin's own
+--- options. Nothing here is run.
+
+---@alias meanwhile.State "running"|"stopping"|"exited"|"stopped"|"timedOut"|"lost"
+
+---@class meanwhile.Exit
+---@field code? integer the exit code; absent where a signal ended it or nobody knows
+---@field signal? string such as `SIGKILL`
+
+---@class meanwhile.Cause
+---@field actor "client"|"agent"|"deadline"|"linger"|"limit"|"daemon"
+---@field message string
+
+---@class meanwhile.Task
+---@field id string 8 lowercase hex digits
+---@field workspace string
+---@field queue string where its notifications go
+---@field label? string
+---@field command string as given; an argv is shown shell-quoted
+---@field cwd string
+---@field pid? integer
+---@field state meanwhile.State
+---@field exit? meanwhile.Exit the kernel's word, once it has ended
+---@field cause? meanwhile.Cause on every end that was not the command's own
+---@field createdAt string RFC 3339, UTC
+---@field endedAt? string
+---@field durationMs? integer
+---@field deadlineMs? integer
+---@field output { total: integer, dropped: integer } bytes
+---@field progress? { percent?: integer, message?: string }
+---@field survivors? { pid: integer, command: string }[] descendants alive after the leader ended
+---@field delivered? { at: string, by: "drain"|"wait"|"check", turn?: integer }
+
+---@class meanwhile.Notification
+---@field seq integer
+---@field queue string
+---@field kind "exited"|"matched"|"stalled"
+---@field at string
+---@field task meanwhile.Task
+---@field preview { head: string, tail: string, omitted: integer }
+---@field match? { id: string, line: string, offset: integer }
+
+---@class meanwhile.Read the result of `task/read`
+---@field data string
+---@field encoding "utf8"|"base64"
+---@field offset integer
+---@field nextOffset integer
+---@field eof boolean
+---@field gap? { from: integer, to: integer } asked for and not retained
+
+---@class meanwhile.Error
+---@field code integer
+---@field message string
+---@field data? { kind?: string, field?: string }
+---@field told? boolean the person has been told already
+
+---@class meanwhile.SpawnOpts
+---@field [1]? string|string[] short for `command`
+---@field command? string|string[] a line for `/bin/sh -c`, or an argv to execute as is
+---@field cwd? string default: the workspace
+---@field env? table<string, string|false> false takes a name out of the environment
+---@field label? string
+---@field queue? string
+---@field deadline? integer milliseconds it may run
+---@field stdin? string text it reads from its standard input
+---@field pty? boolean|{ rows: integer, cols: integer }
+---@field watch? { id?: string, pattern: string, limit?: integer }[]
+---@field errorformat? string for its quickfix list; default: 'errorformat' of the current buffer
+---@field root? string the workspace; default: that of the current directory
+---@field on_exit? fun(task?: meanwhile.Task, err?: meanwhile.Error)
+
+---@class meanwhile.Opts
+---@field binary? string path of the `meanwhile` to start
+---@field env? table<string, string> added to the daemon's environment
+---@field root? string|fun(): string the workspace; default: the current directory
+---@field queue? string the queue of the tasks started here
+---@field linger? integer|false milliseconds a task goes on without any daemon; false: for ever
+---@field autostart? boolean connect when Neovim starts, rather than at the first use
+---@field notify? boolean|fun(task: meanwhile.Task): boolean the one switch for all notices
+---@field progress? boolean whether tasks show as LSP progress
+---@field quickfix? boolean|"failed" fill the quickfix list when a task started here ends
+---@field errorformat? string for tasks that have none of their own
+---@field icons? "unicode"|"ascii"
+---@field list? meanwhile.WindowOpts
+---@field output? meanwhile.OutputOpts
+---@field timeline? meanwhile.WindowOpts
+---@field chat? meanwhile.WindowOpts
+
+---@class meanwhile.WindowOpts
+---@field open? string the command that makes the window, such as `botright 12split`
+
+---@class meanwhile.OutputOpts: meanwhile.WindowOpts
+---@field tail? integer bytes read from the end when it is opened
+---@field scrollback? integer lines
+
+return {}

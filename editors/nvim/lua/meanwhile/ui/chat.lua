@@ -1,0 +1,476 @@
+--- The chat with the agent: what was said on top, where to write below. The session lives in the
+--- daemon; this shows it, and loads it again after a restart.
+
+local config = require("meanwhile.config")
+local draw = require("meanwhile.ui.chat_draw")
+local format = require("meanwhile.format")
+local keys = require("meanwhile.ui.chat_keys")
+local permission = require("meanwhile.ui.permission")
+local sessions = require("meanwhile.sessions")
+local tell = require("meanwhile.tell")
+local transcript = require("meanwhile.transcript")
+local view = require("meanwhile.ui.view")
+
+local M = {}
+
+---@class meanwhile.Chat
+---@field workspace meanwhile.Workspace
+---@field session? string
+---@field model? string
+---@field log meanwhile.Transcript
+---@field buf integer what was said
+---@field input integer where to write
+---@field counts integer[] lines by item
+---@field turns integer turns that run or wait
+---@field queued string[] prompts that wait for a turn to end
+---@field unsent string[] prompts that wait for a session
+---@field shown integer prompts that stand in the transcript
+---@field begun integer turns of prompts that have begun
+---@field self_turn boolean a turn that began by itself
+---@field loading boolean
+---@field note? string
+---@field pending boolean
+---@field offs fun()[]
+local Chat = {}
+Chat.__index = Chat
+
+---@type table<string, meanwhile.Chat> by root
+local chats = {}
+
+--- The session of the chat that is open.
+---@param workspace meanwhile.Workspace
+---@return string?
+function M.current(workspace)
+  local chat = chats[workspace.root]
+  return chat and chat.session
+end
+
+---@return boolean
+function Chat:working()
+  return self.turns > 0 or self.self_turn
+end
+
+---@private
+function Chat:soon()
+  if not self.pending then
+    self.pending = true
+    vim.defer_fn(function()
+      self.pending = false
+      draw.draw(self)
+    end, 30)
+  end
+end
+
+---@private
+---@param err meanwhile.Error
+function Chat:failed(err)
+  self.log:fault(sessions.explain(err))
+  self:soon()
+end
+
+--- Files that the agent may have changed are read again, where the person has not changed them.
+local function reread()
+  vim.schedule(function()
+    if vim.fn.getcmdwintype() == "" then
+      vim.cmd("silent! checktime")
+    end
+  end)
+end
+
+--- Tells of the end of a turn, where it cannot be seen.
+---@private
+function Chat:answered()
+  if not self:working() and config.get().notify ~= false and not view.visible(self.buf) then
+    local title = self.log.title and ": " .. format.one_line(self.log.title) or ""
+    tell.info("the agent has answered (:Meanwhile chat)" .. title)
+  end
+end
+
+--- Takes a push in.
+---@private
+---@param method string
+---@param params table
+function Chat:pushed(method, params)
+  if params.sessionId ~= self.session then
+    return
+  end
+  if method == "session/update" then
+    self.note = nil
+    self.log:apply(params.update)
+    if params.update.status == "completed" and not self.loading then
+      reread()
+    end
+  elseif method == "session/retrying" then
+    self.log:void()
+    self.note = ("tries again (%d) in %s: %s"):format(
+      params.attempt,
+      format.duration(params.delayMs),
+      params.message
+    )
+  elseif method == "session/turn" then
+    -- Those of prompts end with the answer to the prompt.
+    if params.origin == "background" then
+      self.self_turn = params.state == "started"
+    end
+    if params.state == "ended" then
+      self.note = nil
+      self.log:close()
+      if params.error and params.origin == "background" then
+        self.log:fault(params.error)
+      end
+      if params.origin == "background" then
+        self:answered()
+      end
+    end
+  elseif method == "session/traced" then
+    local event = params.event
+    if event.type == "call_started" then
+      self.log:begin_call()
+    elseif event.type == "turn_started" and event.origin == "prompt" then
+      self:turn_started()
+    else
+      return
+    end
+  else
+    return
+  end
+  self:soon()
+end
+
+--- Whether the person is in the chat and not in the middle of typing.
+---@private
+---@return boolean
+function Chat:ready_to_ask()
+  local buf = vim.api.nvim_get_current_buf()
+  local here = buf == self.buf or buf == self.input
+  return here and vim.api.nvim_get_mode().mode == "n"
+end
+
+---@private
+function Chat:ask_if_ready()
+  if self.session and self:ready_to_ask() then
+    permission.next(self.session)
+  end
+end
+
+--- Lets go of the session, so that another process can open it. Its tasks go on.
+---@param next? string the session that takes its place
+function Chat:leave(next)
+  if self.session and self.session ~= next and self.workspace.connection.state == "ready" then
+    permission.cancel(self.session)
+    local params = { sessionId = self.session }
+    -- Where it is not open there is nothing to close.
+    self.workspace:request("session/close", params, function() end)
+  end
+end
+
+--- The daemon has nothing of what we knew: it is asked for all of it.
+---@param id string
+function Chat:load(id)
+  self:leave(id)
+  self.session = id
+  self.loading = true
+  self.log = transcript.new()
+  self.turns, self.self_turn, self.note, self.queued = 0, false, nil, {}
+  self.shown, self.begun = 0, 0
+  self:soon()
+  self.workspace:request("session/load", {
+    sessionId = id,
+    cwd = self.workspace.root,
+    mcpServers = {},
+  }, function(err, result)
+    if self.session ~= id then
+      return
+    end
+    self.loading = false
+    self.log:close()
+    if err then
+      self:failed(err)
+    else
+      self.model = vim.tbl_get(result, "_meta", "meanwhile", "model") or self.model
+      self:flush()
+    end
+    self:soon()
+  end)
+end
+
+--- A session of its own.
+---@private
+function Chat:begin()
+  self.loading = true
+  self:soon()
+  self.workspace:request("session/new", {
+    cwd = self.workspace.root,
+    mcpServers = {},
+  }, function(err, result)
+    self.loading = false
+    if err then
+      if not err.told then
+        self:failed(err)
+      end
+      self:give_back()
+      return self:soon()
+    end
+    self.session = result.sessionId
+    self.model = vim.tbl_get(result, "_meta", "meanwhile", "model")
+    self:soon()
+    self:flush()
+  end)
+end
+
+--- A prompt's turn begins: what waited for the one before stands here.
+---@private
+function Chat:turn_started()
+  if self.begun < self.shown then
+    self.begun = self.begun + 1
+    return
+  end
+  local text = table.remove(self.queued, 1)
+  if text then
+    self.log:prompt(text)
+    self.begun, self.shown = self.begun + 1, self.shown + 1
+  end
+end
+
+--- What was written while there was no session to send it to.
+---@private
+function Chat:flush()
+  local unsent = self.unsent
+  self.unsent = {}
+  for _, text in ipairs(unsent) do
+    self:send(text)
+  end
+end
+
+--- What could not be sent stands below again.
+---@private
+function Chat:give_back()
+  local text = table.concat(self.unsent, "\n")
+  self.unsent = {}
+  local below = vim.api.nvim_buf_get_lines(self.input, 0, -1, false)
+  if vim.trim(table.concat(below)) == "" then
+    vim.api.nvim_buf_set_lines(self.input, 0, -1, false, vim.split(text, "\n", { plain = true }))
+  end
+end
+
+--- Sends what was written.
+---@param text string
+function Chat:send(text)
+  if self.loading or not self.session then
+    table.insert(self.unsent, text)
+    return self.loading or self:begin()
+  end
+  if self:working() then
+    -- It is answered after what runs now, and stands there.
+    table.insert(self.queued, text)
+  else
+    self.log:prompt(text)
+    self.shown = self.shown + 1
+  end
+  self.turns = self.turns + 1
+  self:soon()
+  for _, win in ipairs(vim.fn.win_findbuf(self.buf)) do
+    vim.api.nvim_win_set_cursor(win, { vim.api.nvim_buf_line_count(self.buf), 0 })
+  end
+  local session = self.session
+  self.workspace:request("session/prompt", {
+    sessionId = session,
+    prompt = { { type = "text", text = text } },
+  }, function(err, result)
+    if self.session ~= session then
+      return
+    end
+    self.turns = math.max(0, self.turns - 1)
+    self.note = nil
+    self.log:close()
+    if err then
+      -- It may have been refused before it had a turn.
+      self.begun = self.shown
+      self:failed(err)
+    elseif result.stopReason ~= "end_turn" then
+      self.log:fault("the turn ended: " .. result.stopReason:gsub("_", " "))
+    end
+    self:answered()
+    self:soon()
+  end)
+end
+
+--- Sends what stands below.
+function Chat:submit()
+  local lines = vim.api.nvim_buf_get_lines(self.input, 0, -1, false)
+  local text = vim.trim(table.concat(lines, "\n"))
+  if text == "" then
+    return
+  end
+  vim.cmd.stopinsert()
+  vim.api.nvim_buf_set_lines(self.input, 0, -1, false, {})
+  self:send(text)
+end
+
+--- Ends the running turn; background tasks go on.
+function Chat:cancel()
+  if self.session and self:working() then
+    permission.cancel(self.session)
+    self.workspace.connection:notify("session/cancel", { sessionId = self.session })
+    self.note = "cancelling"
+    draw.bar(self)
+  end
+end
+
+--- Shows both windows, with the cursor where to write.
+function Chat:show()
+  local win = view.show(self.buf, config.get().chat.open)
+  for option, value in pairs({ wrap = true, linebreak = true, breakindent = true }) do
+    vim.api.nvim_set_option_value(option, value, { win = win, scope = "local" })
+  end
+  local input = vim.fn.win_findbuf(self.input)[1]
+  if input and vim.api.nvim_win_get_tabpage(input) == vim.api.nvim_get_current_tabpage() then
+    vim.api.nvim_set_current_win(input)
+  else
+    vim.cmd("belowright 5split")
+    input = vim.api.nvim_get_current_win()
+    vim.api.nvim_win_set_buf(input, self.input)
+    view.plain(input)
+    local bar = " prompt: <CR> sends, g? has the keys"
+    vim.api.nvim_set_option_value("winbar", bar, { win = input, scope = "local" })
+    vim.wo[input].wrap = true
+    vim.wo[input].winfixheight = true
+  end
+  draw.bar(self)
+end
+
+---@param workspace meanwhile.Workspace
+---@return meanwhile.Chat
+local function make(workspace)
+  local self = setmetatable({
+    workspace = workspace,
+    log = transcript.new(),
+    counts = {},
+    turns = 0,
+    queued = {},
+    unsent = {},
+    shown = 0,
+    begun = 0,
+    self_turn = false,
+    loading = false,
+    pending = false,
+  }, Chat)
+  self.buf = view.scratch("meanwhile://chat" .. workspace.root, "meanwhile-chat")
+  self.input = view.scratch("meanwhile://prompt" .. workspace.root, "meanwhile-prompt")
+  vim.bo[self.input].modifiable = true
+  pcall(vim.treesitter.start, self.buf, "markdown")
+  keys.map(self)
+  workspace.ask = function(params)
+    return permission.request(params, function()
+      vim.schedule(function()
+        if params.sessionId == self.session and params.toolCall then
+          local update = { sessionUpdate = "tool_call_update" }
+          self.log:apply(vim.tbl_extend("keep", update, params.toolCall))
+        end
+        -- What is asked about is on the screen before the question.
+        draw.draw(self)
+        vim.cmd.redraw()
+        if self.session and self:ready_to_ask() and params.sessionId == self.session then
+          permission.next(self.session)
+        else
+          local question = permission.question(params)
+          tell.warn("the agent asks for permission: " .. question .. " (:Meanwhile chat)")
+        end
+      end)
+    end)
+  end
+  local lost = false
+  self.offs = {
+    workspace:on("session", function(method, params)
+      self:pushed(method, params)
+    end),
+    workspace:on("tasks", function()
+      for _, item in ipairs(self.log.items) do
+        if item.task then
+          self.log:task_changed(item.task)
+        end
+      end
+      self:soon()
+    end),
+    workspace:on("state", function(state)
+      if state == "waiting" and self.session then
+        lost, self.loading = true, true
+        permission.cancel(self.session)
+        self:soon()
+      elseif state == "failed" then
+        self.loading = false
+        self:soon()
+      end
+    end),
+    workspace:on("ready", function()
+      if lost and self.session then
+        lost = false
+        -- After the requests that failed with the old daemon have said so.
+        self:load(self.session)
+      end
+    end),
+  }
+  local group = vim.api.nvim_create_augroup("meanwhile-chat-" .. self.buf, { clear = true })
+  for _, buf in ipairs({ self.buf, self.input }) do
+    vim.api.nvim_create_autocmd({ "BufEnter", "WinEnter", "InsertLeave" }, {
+      group = group,
+      buffer = buf,
+      callback = vim.schedule_wrap(function()
+        self:ask_if_ready()
+      end),
+    })
+  end
+  vim.api.nvim_create_autocmd("BufWipeout", {
+    group = group,
+    callback = function(event)
+      if event.buf ~= self.buf and event.buf ~= self.input then
+        return
+      end
+      self:leave()
+      for _, off in ipairs(self.offs) do
+        off()
+      end
+      chats[workspace.root] = nil
+      vim.api.nvim_del_augroup_by_id(group)
+      vim.schedule(function()
+        for _, buf in ipairs({ self.buf, self.input }) do
+          if vim.api.nvim_buf_is_valid(buf) then
+            vim.api.nvim_buf_delete(buf, { force = true })
+          end
+        end
+      end)
+    end,
+  })
+  return self
+end
+
+--- Opens the chat: of the session that is named, or of the one that was open, or a new one.
+---@param workspace meanwhile.Workspace
+---@param word? string a session, or the beginning of one
+---@param new? boolean a new session, whatever was open
+function M.open(workspace, word, new)
+  local self = chats[workspace.root]
+  if not self then
+    self = make(workspace)
+    chats[workspace.root] = self
+  end
+  self:show()
+  if word then
+    sessions.resolve(workspace, word, function(id)
+      if id ~= self.session then
+        self:load(id)
+      end
+    end)
+  elseif new or not self.session then
+    self:leave()
+    self.session = nil
+    self.turns, self.self_turn, self.note, self.queued = 0, false, nil, {}
+    self.shown, self.begun = 0, 0
+    self.log = transcript.new()
+    -- Connected, so that the first prompt finds a daemon; the session begins with it.
+    workspace.connection:start()
+  end
+  draw.draw(self)
+end
+
+return M

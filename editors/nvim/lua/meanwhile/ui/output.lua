@@ -1,0 +1,438 @@
+--- The output of a task in a terminal buffer: colours, redrawn lines, scroll-back, and input for tasks
+--- that take it.
+---
+--- Reads the end first and follows from there, so that any size opens at once; what came before is
+--- read when it is asked for. Pushes that jump are filled by reading; a flood that is far ahead is
+--- skipped, and says so. Errorformat and the API read the raw bytes, never this buffer.
+
+local config = require("meanwhile.config")
+local format = require("meanwhile.format")
+local tell = require("meanwhile.tell")
+local view = require("meanwhile.ui.view")
+
+local M = {}
+
+---@class meanwhile.Output
+---@field workspace meanwhile.Workspace
+---@field id string
+---@field buf integer
+---@field channel integer
+---@field from integer the first byte shown
+---@field next integer the byte after the last one shown
+---@field reading boolean
+---@field ended boolean whether the end has been written
+---@field grown boolean whether more came while it was read
+---@field partial boolean whether the next piece begins in the middle of a line
+---@field open_line boolean whether the last line has no end yet
+---@field skipped boolean
+---@field warned boolean
+---@field offs fun()[]
+local Output = {}
+Output.__index = Output
+
+---@type table<string, meanwhile.Output> by root and id
+local outputs = {}
+
+--- How far behind it may be before it skips to the end, in bytes.
+local behind_most = 4 * 1024 * 1024
+--- What one turn of the event loop feeds to the terminal, in bytes: some milliseconds of work.
+local feed_bytes = 48 * 1024
+
+--- Text of ours between the output, dim.
+---@param text string
+---@return string
+local function note(text)
+  return ("\27[0m\27[2m%s\27[0m\r\n"):format(text)
+end
+
+--- Newlines as a terminal wants them.
+---@param text string
+---@return string
+local function returned(text)
+  return (text:gsub("\n", "\r\n"))
+end
+
+---@param text string
+function Output:write(text)
+  if vim.api.nvim_buf_is_valid(self.buf) then
+    vim.api.nvim_chan_send(self.channel, text)
+  end
+end
+
+--- The line that ends it.
+---@private
+---@param task meanwhile.Task
+function Output:finish(task)
+  if self.ended then
+    return
+  end
+  self.ended = true
+  local colour = ({ ok = 32, failed = 31, lost = 31, stopped = 33 })[format.outcome(task)] or 0
+  -- On a line of its own, whether or not the output ended with one.
+  local lead = self.open_line and "\r\n" or ""
+  self:write(("%s\27[0m\27[%dm[%s]\27[0m\r\n"):format(lead, colour, format.ending(task)))
+end
+
+---@private
+---@param data string raw bytes
+function Output:append(data)
+  if self.partial and data ~= "" then
+    self.partial = false
+    data = data:sub((data:find("\n", 1, true) or 0) + 1)
+  end
+  if data ~= "" then
+    self.open_line = data:sub(-1) ~= "\n"
+    self:write(returned(data))
+  end
+end
+
+--- Decoded bytes of a push or a reply.
+---@param message { data: string, encoding: string }
+---@return string
+local function bytes_of(message)
+  return message.encoding == "base64" and vim.base64.decode(message.data) or message.data
+end
+
+--- Reads up to the end, a piece a turn of the event loop.
+---@private
+function Output:catch_up()
+  if self.reading then
+    self.grown = true
+    return
+  end
+  self.reading, self.grown = true, false
+  local params = { id = self.id, offset = self.next, limit = feed_bytes, encoding = "base64" }
+  self.workspace:request("task/read", params, function(err, read)
+    self.reading = false
+    if not vim.api.nvim_buf_is_valid(self.buf) then
+      return
+    elseif err then
+      if not err.told then
+        self:write(note("[" .. err.message .. "]"))
+      end
+      return
+    end
+    if read.gap then
+      local lost = format.bytes(read.gap.to - read.gap.from)
+      self:write(note(("[%s were not kept]"):format(lost)))
+    end
+    self:append(bytes_of(read))
+    local moved = read.nextOffset > self.next
+    self.next = math.max(self.next, read.nextOffset)
+    local task = self.workspace.tasks[self.id]
+    if task and task.output.total - self.next > behind_most then
+      self:skip(task.output.total)
+    elseif read.eof then
+      if task and format.ended(task) then
+        self:finish(task)
+      else
+        self.workspace:check(self.id, function(_, now)
+          if now and format.ended(now) then
+            self:finish(now)
+          end
+        end)
+      end
+      return
+    end
+    if moved or self.grown then
+      -- The editor does what it has to do before the next piece.
+      vim.defer_fn(function()
+        self:catch_up()
+      end, 1)
+    end
+  end, { again = true })
+end
+
+--- Leaves out what nobody can follow.
+---@private
+---@param total integer
+function Output:skip(total)
+  local to = total - config.get().output.tail
+  if to > self.next then
+    local skipped = format.bytes(to - self.next)
+    self:write(("\r\n%s"):format(note(("[%s skipped; o reads them]"):format(skipped))))
+    self.skipped = true
+    self.next = to
+  end
+end
+
+---@private
+---@param push { id: string, offset: integer, data: string, encoding: string }
+function Output:pushed(push)
+  if push.id ~= self.id then
+    return
+  end
+  if self.reading then
+    self.grown = true
+    return
+  end
+  local data = bytes_of(push)
+  if push.offset == self.next then
+    self:append(data)
+    self.next = push.offset + #data
+  elseif push.offset + #data > self.next then
+    if push.offset - self.next > behind_most then
+      self:skip(push.offset + #data)
+    end
+    self:catch_up()
+  end
+end
+
+--- Makes the terminal and reads from `from`.
+---@private
+---@param from integer
+function Output:begin(from)
+  self.from, self.next, self.ended, self.open_line = from, from, false, false
+  self.skipped = false
+  -- The first piece most likely begins in the middle of a line.
+  self.partial = from > 0
+  if from > 0 then
+    self:write(note(("[%s before this; o reads more of it]"):format(format.bytes(from))))
+  end
+  self:subscribe()
+end
+
+---@private
+function Output:subscribe()
+  self.workspace:request("task/subscribe", { id = self.id }, function(err)
+    -- A task that ended needs none; what else is wrong the read says.
+    if err and err.told then
+      return
+    end
+    self:catch_up()
+  end, { again = true })
+end
+
+--- Makes the buffer. Its windows are the caller's.
+---@private
+function Output:make()
+  self.buf = vim.api.nvim_create_buf(false, true)
+  vim.bo[self.buf].bufhidden = "hide"
+  self:map()
+end
+
+--- Makes the terminal, which takes the size of the window that shows the buffer.
+---@private
+function Output:terminal()
+  vim.bo[self.buf].scrollback = config.get().output.scrollback
+  self.channel = vim.api.nvim_open_term(self.buf, {
+    on_input = function(_, _, _, data)
+      self:input(data)
+    end,
+  })
+  vim.bo[self.buf].filetype = "meanwhile-output"
+end
+
+--- Keys of terminal mode, and what the terminal answers to a program that asks it something.
+---@private
+---@param data string
+function Output:input(data)
+  local task = self.workspace.tasks[self.id]
+  if not task or format.ended(task) then
+    return
+  end
+  local typed = vim.api.nvim_get_mode().mode == "t"
+  local params = { id = self.id, data = data }
+  self.workspace:request("task/write", params, function(err)
+    if err and typed and not self.warned then
+      self.warned = true
+      vim.cmd.stopinsert()
+      tell.warn(
+        err.code == -32602 and "this task takes no input (start it with ++pty)" or err.message
+      )
+    end
+  end)
+end
+
+--- Reads more of what came before: twice as much each time.
+---@private
+function Output:earlier()
+  if self.from == 0 and not self.skipped then
+    return tell.info("this is all of it")
+  end
+  local tail = config.get().output.tail
+  local shown = math.max(tail, self.next - self.from)
+  local from = self.skipped and self.from or math.max(0, self.from - math.max(4 * tail, shown))
+  local old, windows = self.buf, vim.fn.win_findbuf(self.buf)
+  self:make()
+  -- The windows change over when there is something to see.
+  for _, win in ipairs(windows) do
+    vim.api.nvim_win_set_buf(win, self.buf)
+    view.plain(win)
+  end
+  self:terminal()
+  vim.api.nvim_buf_delete(old, { force = true })
+  self:name()
+  self:begin(from)
+end
+
+---@private
+function Output:map()
+  view.map(self.buf, "Output", {
+    {
+      "o",
+      function()
+        self:earlier()
+      end,
+      "read more of what came before",
+    },
+    {
+      "x",
+      function()
+        self.workspace:stop(self.id, nil, function(err)
+          if err and not err.told then
+            tell.warn(err.message)
+          end
+        end)
+      end,
+      "stop the task",
+    },
+    {
+      "r",
+      function()
+        local task = self.workspace.tasks[self.id]
+        if task then
+          require("meanwhile.actions").restart(self.workspace, task, function(err)
+            if err then
+              return tell.failure(err)
+            end
+            M.open(self.workspace, assert(self.workspace.latest))
+          end)
+        end
+      end,
+      "run it again",
+    },
+    {
+      "Q",
+      function()
+        require("meanwhile.quickfix").fill(self.workspace, self.id)
+      end,
+      "fill the quickfix list",
+    },
+    {
+      "K",
+      function()
+        local task = self.workspace.tasks[self.id]
+        if task then
+          require("meanwhile.ui.list").details(task)
+        end
+      end,
+      "show details",
+    },
+    {
+      "q",
+      function()
+        view.close(self.buf)
+      end,
+      "close",
+    },
+  })
+end
+
+--- The window's bar: what runs here, and how it stands.
+---@private
+function Output:bar()
+  local task = self.workspace.tasks[self.id]
+  if not task or not vim.api.nvim_buf_is_valid(self.buf) then
+    return
+  end
+  local text = (" %s · %s"):format(format.name(task), format.state(task))
+  for _, win in ipairs(vim.fn.win_findbuf(self.buf)) do
+    local bar = view.escape(format.cut(text, vim.api.nvim_win_get_width(win)))
+    if vim.wo[win].winbar ~= bar then
+      vim.api.nvim_set_option_value("winbar", bar, { win = win, scope = "local" })
+    end
+  end
+end
+
+---@private
+function Output:name()
+  local task = self.workspace.tasks[self.id]
+  local name = "meanwhile://output/" .. self.id
+  local there = view.find(name)
+  if there and there ~= self.buf then
+    vim.api.nvim_buf_delete(there, { force = true })
+  end
+  vim.api.nvim_buf_set_name(self.buf, name)
+  if task then
+    vim.b[self.buf].term_title = format.name(task)
+    -- For `gf` and `gF`: names in an output are relative to where the command ran.
+    vim.bo[self.buf].path = vim.fn.escape(task.cwd, "\\ ,") .. ",,"
+  end
+  self:bar()
+end
+
+--- Opens the output of a task.
+---@param workspace meanwhile.Workspace
+---@param id string
+---@param opts? { stay?: boolean } stay: the cursor stays where it is
+function M.open(workspace, id, opts)
+  local before = vim.api.nvim_get_current_win()
+  local key = workspace.root .. " " .. id
+  local self = outputs[key]
+  if not self or not vim.api.nvim_buf_is_valid(self.buf) then
+    self = setmetatable({ workspace = workspace, id = id, warned = false }, Output)
+    outputs[key] = self
+    self:make()
+    self:name()
+    self.reading, self.from, self.next, self.ended = true, 0, 0, false
+    workspace:check(id, function(err, task)
+      self.reading = false
+      if not vim.api.nvim_buf_is_valid(self.buf) then
+        return
+      elseif err or not task then
+        return err and self:write(note("[" .. err.message .. "]"))
+      end
+      self:name()
+      self:begin(math.max(0, task.output.total - config.get().output.tail))
+    end)
+    self.offs = {
+      workspace:on("output", function(push)
+        self:pushed(push)
+      end),
+      workspace:on("tasks", function()
+        self:bar()
+      end),
+      workspace:on("exited", function(task)
+        if task.id == id then
+          self:catch_up()
+        end
+      end),
+      workspace:on("ready", function()
+        -- A new daemon knows nothing of our subscription.
+        self.reading = false
+        if not self.ended then
+          self:subscribe()
+        end
+      end),
+    }
+    vim.api.nvim_create_autocmd("BufWipeout", {
+      callback = function(event)
+        if event.buf ~= self.buf then
+          return
+        end
+        for _, off in ipairs(self.offs) do
+          off()
+        end
+        outputs[key] = nil
+        workspace:request("task/unsubscribe", { id = id }, function() end)
+        return true
+      end,
+    })
+  end
+  local win = view.show(self.buf, config.get().output.open)
+  self:bar()
+  if not self.channel then
+    self:terminal()
+  end
+  workspace.seen_failures = 0
+  -- The end, and it follows.
+  vim.api.nvim_win_call(win, function()
+    vim.cmd("normal! G0")
+  end)
+  if opts and opts.stay and vim.api.nvim_win_is_valid(before) then
+    vim.api.nvim_set_current_win(before)
+  end
+end
+
+return M

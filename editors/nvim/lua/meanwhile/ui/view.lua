@@ -1,0 +1,253 @@
+--- What every buffer of the plugin has in common: its making, its window, its lines with colours, its
+--- mappings and the help on them. Knows nothing of tasks.
+
+local M = {}
+
+---@class meanwhile.Span
+---@field [1] integer line, from 0
+---@field [2] integer first byte
+---@field [3] integer byte after the last; -1: the end of the line
+---@field [4] string highlight group
+
+---@class meanwhile.Key
+---@field [1] string|string[] keys
+---@field [2] function
+---@field [3] string what it does
+
+local links = {
+  Running = "DiagnosticInfo",
+  Ok = "DiagnosticOk",
+  Failed = "DiagnosticError",
+  Stopped = "DiagnosticWarn",
+  Dim = "Comment",
+  Title = "Title",
+  Label = "Identifier",
+  Id = "Comment",
+  Call = "Function",
+  Queue = "DiagnosticHint",
+  Drain = "Special",
+  Axis = "LineNr",
+  Now = "DiagnosticInfo",
+  You = "Title",
+  Agent = "Function",
+  Thought = "Comment",
+  Tool = "Identifier",
+  Background = "DiagnosticHint",
+  Notice = "DiagnosticWarn",
+  Output = "Normal",
+  Added = "Added",
+  Removed = "Removed",
+}
+
+--- Names of highlights, for whoever wants other colours: `MeanwhileOk` and so on.
+function M.highlights()
+  for name, link in pairs(links) do
+    vim.api.nvim_set_hl(0, "Meanwhile" .. name, { link = link, default = true })
+  end
+end
+
+M.namespace = vim.api.nvim_create_namespace("meanwhile")
+
+--- The buffer of a name, if there is one.
+---@param name string
+---@return integer?
+function M.find(name)
+  for _, buf in ipairs(vim.api.nvim_list_bufs()) do
+    if vim.api.nvim_buf_is_valid(buf) and vim.api.nvim_buf_get_name(buf) == name then
+      return buf
+    end
+  end
+  return nil
+end
+
+--- A buffer that belongs to no file.
+---@param name string
+---@param filetype string
+---@return integer buf
+function M.scratch(name, filetype)
+  local buf = vim.api.nvim_create_buf(false, true)
+  vim.api.nvim_buf_set_name(buf, name)
+  vim.bo[buf].swapfile = false
+  vim.bo[buf].bufhidden = "hide"
+  vim.bo[buf].modifiable = false
+  vim.bo[buf].filetype = filetype
+  return buf
+end
+
+--- Shows a buffer: in the window that has it, else in a new one.
+---@param buf integer
+---@param command string the command that makes the window
+---@return integer win
+function M.show(buf, command)
+  for _, other in ipairs(vim.fn.win_findbuf(buf)) do
+    if vim.api.nvim_win_get_tabpage(other) == vim.api.nvim_get_current_tabpage() then
+      vim.api.nvim_set_current_win(other)
+      return other
+    end
+  end
+  vim.cmd(command)
+  local win = vim.api.nvim_get_current_win()
+  vim.api.nvim_win_set_buf(win, buf)
+  M.plain(win)
+  return win
+end
+
+--- Takes away what is for text that is edited.
+---@param win integer
+function M.plain(win)
+  for option, value in pairs({
+    number = false,
+    relativenumber = false,
+    signcolumn = "no",
+    foldcolumn = "0",
+    spell = false,
+    list = false,
+    cursorline = false,
+    wrap = false,
+    winfixbuf = false,
+    colorcolumn = "",
+    statuscolumn = "",
+    fillchars = "eob: ",
+  }) do
+    vim.api.nvim_set_option_value(option, value, { win = win, scope = "local" })
+  end
+end
+
+--- Replaces the lines that differ and all colours.
+---@param buf integer
+---@param lines string[]
+---@param spans meanwhile.Span[]
+function M.render(buf, lines, spans)
+  local old = vim.api.nvim_buf_get_lines(buf, 0, -1, false)
+  vim.bo[buf].modifiable = true
+  local first = 1
+  while first <= #old and first <= #lines and old[first] == lines[first] do
+    first = first + 1
+  end
+  local old_last, new_last = #old, #lines
+  while old_last >= first and new_last >= first and old[old_last] == lines[new_last] do
+    old_last, new_last = old_last - 1, new_last - 1
+  end
+  if old_last >= first or new_last >= first then
+    local middle = vim.list_slice(lines, first, new_last)
+    vim.api.nvim_buf_set_lines(buf, first - 1, old_last, false, middle)
+  end
+  vim.bo[buf].modifiable = false
+  vim.bo[buf].modified = false
+  vim.api.nvim_buf_clear_namespace(buf, M.namespace, 0, -1)
+  for _, span in ipairs(spans) do
+    local length = #lines[span[1] + 1]
+    local last = span[3] == -1 and length or math.min(span[3], length)
+    if span[2] < last then
+      vim.api.nvim_buf_set_extmark(buf, M.namespace, span[1], span[2], {
+        end_col = last,
+        hl_group = span[4],
+      })
+    end
+  end
+end
+
+--- Maps the keys and shows them by `?` and `g?`.
+---@param buf integer
+---@param title string
+---@param keys meanwhile.Key[]
+function M.map(buf, title, keys)
+  local function help()
+    M.help(title, keys)
+  end
+  keys = vim.list_extend({}, keys)
+  table.insert(keys, { { "?", "g?" }, help, "show this" })
+  for _, key in ipairs(keys) do
+    for _, lhs in ipairs(type(key[1]) == "table" and key[1] or { key[1] }) do
+      vim.keymap.set("n", lhs, key[2], { buffer = buf, nowait = true, desc = key[3] })
+    end
+  end
+end
+
+--- A small window over the others, closed by any of the usual keys.
+---@param title string
+---@param lines string[]
+---@param spans? meanwhile.Span[]
+---@return integer win
+function M.float(title, lines, spans)
+  local width = vim.fn.strdisplaywidth(title) + 4
+  for _, line in ipairs(lines) do
+    width = math.max(width, vim.fn.strdisplaywidth(line) + 1)
+  end
+  width = math.min(width, vim.o.columns - 4)
+  local height = math.max(1, math.min(#lines, vim.o.lines - 6))
+  local buf = vim.api.nvim_create_buf(false, true)
+  vim.bo[buf].bufhidden = "wipe"
+  M.render(buf, lines, spans or {})
+  local win = vim.api.nvim_open_win(buf, true, {
+    relative = "editor",
+    row = math.max(0, math.floor((vim.o.lines - height) / 2) - 1),
+    col = math.floor((vim.o.columns - width) / 2),
+    width = width,
+    height = height,
+    style = "minimal",
+    border = vim.o.winborder == "" and "rounded" or nil,
+    title = " " .. title .. " ",
+  })
+  vim.wo[win].wrap = true
+  local function close()
+    if vim.api.nvim_win_is_valid(win) then
+      vim.api.nvim_win_close(win, true)
+    end
+  end
+  for _, lhs in ipairs({ "q", "<Esc>", "?", "g?", "<CR>" }) do
+    vim.keymap.set("n", lhs, close, { buffer = buf, nowait = true })
+  end
+  vim.api.nvim_create_autocmd("WinLeave", { buffer = buf, once = true, callback = close })
+  return win
+end
+
+---@param title string
+---@param keys meanwhile.Key[]
+function M.help(title, keys)
+  local lines, spans = {}, {}
+  local width = 0
+  local shown = {}
+  for i, key in ipairs(keys) do
+    shown[i] = type(key[1]) == "table" and table.concat(key[1], " ") or key[1] --[[@as string]]
+    width = math.max(width, #shown[i])
+  end
+  for i, key in ipairs(keys) do
+    table.insert(lines, (" %-" .. width .. "s  %s"):format(shown[i], key[3]))
+    table.insert(spans, { i - 1, 1, 1 + #shown[i], "MeanwhileLabel" })
+  end
+  M.float(title, lines, spans)
+end
+
+--- Closes the windows of a buffer, but never the last one.
+---@param buf integer
+function M.close(buf)
+  for _, win in ipairs(vim.fn.win_findbuf(buf)) do
+    if #vim.api.nvim_tabpage_list_wins(vim.api.nvim_win_get_tabpage(win)) > 1 then
+      vim.api.nvim_win_close(win, true)
+    else
+      vim.api.nvim_win_call(win, function()
+        vim.cmd("silent! buffer #")
+        if vim.api.nvim_win_get_buf(win) == buf then
+          vim.cmd.enew()
+        end
+      end)
+    end
+  end
+end
+
+--- Whether anybody can see it.
+---@param buf integer
+---@return boolean
+function M.visible(buf)
+  return vim.api.nvim_buf_is_valid(buf) and #vim.fn.win_findbuf(buf) > 0
+end
+
+--- A name for a window's bar: nothing in it is taken for an item.
+---@param text string
+---@return string
+function M.escape(text)
+  return (text:gsub("%%", "%%%%"))
+end
+
+return M

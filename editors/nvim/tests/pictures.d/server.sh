@@ -1,0 +1,2 @@
+echo "listening on http://localhost:8080"
+exec sleep 600

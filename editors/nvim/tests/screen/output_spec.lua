@@ -1,0 +1,180 @@
+local harness = require("harness")
+
+describe("the output", function()
+  local place, nvim
+  before_each(function()
+    place = harness.place()
+    nvim = harness.child(place)
+  end)
+  after_each(harness.clean)
+
+  --- Waits until the buffer has a text, and returns all of it.
+  local function has(pattern)
+    return nvim:eventually(
+      [[(function(pattern)
+        local text = table.concat(vim.api.nvim_buf_get_lines(0, 0, -1, false), "\n")
+        return text:find(pattern) and text
+      end)(...)]],
+      pattern
+    )
+  end
+
+  --- Waits until its last lines have a text. Costs little, however long it is.
+  local function ends(pattern)
+    return nvim:eventually(
+      [[(function(pattern)
+        local last = vim.fn.prevnonblank(vim.fn.line("$"))
+        local lines = vim.api.nvim_buf_get_lines(0, math.max(0, last - 5), last, false)
+        return table.concat(lines, "\n"):find(pattern) ~= nil
+      end)(...)]],
+      pattern
+    )
+  end
+
+  it("has colours and what a terminal does with redrawn lines", function()
+    nvim:spawn("printf 'a \\033[31mred\\033[0m b\\n1%%\\r99%%\\n'; exit 2")
+    nvim:eventually("#_G.events == 2")
+    nvim:cmd("Meanwhile output")
+    local text = has("exited 2 after")
+    assert.truthy(text:find("^a red b\n99%%\n%[exited 2 after"), text)
+    -- The cell of the word is drawn in another colour than the one before it.
+    nvim:eventually([[(function()
+      vim.cmd("redraw")
+      local info = vim.fn.getwininfo(vim.api.nvim_get_current_win())[1]
+      local row = info.winrow + info.winbar
+      return vim.fn.screenattr(row, 1) ~= vim.fn.screenattr(row, 3)
+    end)()]])
+  end)
+
+  it("leads to the files it names, from where the command ran", function()
+    vim.fn.mkdir(place.root .. "/a dir", "p")
+    vim.fn.writefile({ "one", "two", "three" }, place.root .. "/a dir/main.x")
+    nvim:spawn("echo main.x:3: broken; exit 1", { cwd = place.root .. "/a dir" })
+    nvim:hears("exited 1")
+    nvim:cmd("Meanwhile output")
+    has("broken")
+    nvim:type("gggF")
+    nvim:eventually("vim.api.nvim_buf_get_name(0) == ...", place.root .. "/a dir/main.x")
+    nvim:eventually("vim.fn.line('.') == 3")
+  end)
+
+  it("follows what is written, and says how it ended", function()
+    local gate = place.root .. "/gate"
+    nvim:spawn(("echo first; until [ -e %s ]; do sleep 0.05; done; echo second"):format(gate))
+    nvim:cmd("Meanwhile output")
+    has("first")
+    nvim:sees("echo first; until .* · running")
+    assert.is_nil(nvim:text():find("second"))
+    vim.fn.writefile({}, gate)
+    local text = has("exited 0 after")
+    assert.truthy(text:find("^first\nsecond\n%[exited 0"), text)
+    -- Nothing came twice, and the cursor is with the end.
+    assert.equal(1, select(2, text:gsub("second", "")))
+    nvim:eventually("vim.fn.line('.') >= 2")
+    nvim:sees("echo first; until .* · exit 0")
+  end)
+
+  it("shows every byte of an output that comes faster than it is pushed", function()
+    nvim:spawn("sleep 0.5; seq 1 60000; sleep 0.3; echo; echo last")
+    nvim:cmd("Meanwhile output")
+    has("last\n%[exited 0")
+    local missing = nvim:lua([[
+      local expected = 1
+      for _, line in ipairs(vim.api.nvim_buf_get_lines(0, 0, -1, false)) do
+        local number = tonumber(line)
+        if number and number ~= expected then return { expected, number } end
+        if number then expected = expected + 1 end
+      end
+      return expected
+    ]])
+    assert.equal(60001, missing)
+  end)
+
+  it("opens 100 MB without freezing, the end first and what was before when asked", function()
+    local id = nvim:spawn("seq 1 12700000; echo the end")
+    nvim:eventually([[require("meanwhile.workspace").get().tasks[...].state == "exited"]], id)
+    assert.truthy(nvim:task(id).output.total > 100e6)
+    -- The longest work in one piece, in which Neovim did nothing else. In time of the processor, since
+    -- the machine may be busy with something else.
+    nvim:lua([[
+      _G.worst, _G.last = 0, os.clock()
+      local timer = vim.uv.new_timer()
+      timer:start(0, 5, vim.schedule_wrap(function()
+        local now = os.clock()
+        _G.worst, _G.last = math.max(_G.worst, (now - _G.last) * 1000), now
+      end))
+    ]])
+    local from = vim.uv.hrtime()
+    nvim:cmd("Meanwhile output " .. id)
+    ends("the end\n")
+    local opened = (vim.uv.hrtime() - from) / 1e6
+    assert.truthy(opened < 5000, ("it took %d ms"):format(opened))
+    local before = nvim:lua("return vim.fn.line('$')")
+    nvim:sees("the end")
+    assert.truthy(nvim:lua("return vim.fn.getline(1)"):find("o reads more of it"))
+    nvim:type("o")
+    nvim:eventually("vim.fn.line('$') > ...", before * 2)
+    ends("the end\n%[exited 0")
+    local worst = nvim:lua("return _G.worst")
+    assert.truthy(worst < 200, ("Neovim stood still for %d ms"):format(worst))
+  end)
+
+  it("skips a flood that nobody can follow, and ends with its end", function()
+    nvim:spawn("sleep 0.5; seq 1 9000000; echo flooded")
+    nvim:cmd("Meanwhile output")
+    local text = has("flooded\n%[exited 0")
+    assert.truthy(
+      text:find("skipped; o reads them") or text:find("were not kept"),
+      text:sub(1, 300)
+    )
+  end)
+
+  it("takes input for a task with a terminal", function()
+    nvim:cmd("Meanwhile run ++pty ++open printf 'name? '; read name; echo hello $name")
+    nvim:sees("name%?")
+    nvim:type("<C-w>j")
+    nvim:eventually("vim.bo.filetype == 'meanwhile-output'")
+    nvim:type("iJane<CR>")
+    nvim:sees("hello Jane")
+    nvim:sees("exited 0 after")
+  end)
+
+  it("says so where a task takes no input", function()
+    nvim:spawn("echo ready; sleep 300")
+    nvim:cmd("Meanwhile output")
+    has("ready")
+    nvim:type("ix")
+    nvim:hears("this task takes no input")
+    nvim:type("x")
+    nvim:sees("stopped by client after")
+  end)
+
+  it("fills the quickfix list by the errorformat of where it was started", function()
+    vim.fn.mkdir(place.root .. "/src", "p")
+    vim.fn.writefile({ "one", "two", "three" }, place.root .. "/src/main.x")
+    nvim:cmd("edit src/main.x | setlocal errorformat=%f\\|%l\\|%m")
+    nvim:cmd(
+      "Meanwhile run ++cwd=src printf 'noise\\n\\033[31mmain.x|2|no such thing\\033[0m\\n'; exit 1"
+    )
+    nvim:cmd("enew")
+    nvim:hears("exited 1")
+    nvim:cmd("Meanwhile quickfix")
+    nvim:hears("1 place in the quickfix list")
+    nvim:cmd("cc")
+    assert.same(
+      { place.root .. "/src/main.x", 2 },
+      nvim:lua("return { vim.api.nvim_buf_get_name(0), vim.fn.line('.') }")
+    )
+    assert.equal("no such thing", nvim:lua("return vim.fn.getqflist()[2].text"))
+  end)
+
+  it("fills it by itself where that is wished for", function()
+    nvim:lua("require('meanwhile').setup({ quickfix = 'failed', errorformat = '%f:%l: %m' })")
+    nvim:spawn("echo a.c:3: fine")
+    nvim:hears("exited 0")
+    nvim:spawn("echo a.c:7: broken; exit 1")
+    nvim:eventually("#vim.fn.getqflist() == 1")
+    assert.equal(7, nvim:lua("return vim.fn.getqflist()[1].lnum"))
+    assert.equal(1, nvim:lua("return vim.fn.getqflist({ nr = '$' }).nr"), "the first made none")
+  end)
+end)

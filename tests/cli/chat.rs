@@ -1,0 +1,135 @@
+//! `meanwhile chat`, on a terminal and without one.
+
+use std::process::Stdio;
+
+use crate::agent::{HELD, RULE};
+use crate::harness::{Ran, Store, until};
+use crate::terminal::Session;
+
+/// Waits for the screen to hold these texts.
+#[track_caller]
+fn shows(session: &mut Session, texts: &[&str]) {
+    let mut last = String::new();
+    until(&format!("{texts:?} on the screen"), || {
+        last = session.screen();
+        texts.iter().all(|text| last.contains(text))
+    });
+}
+
+fn chat(store: &Store, script: &str, args: &[&str]) -> Session {
+    let args: Vec<&str> = ["chat"].iter().chain(args).copied().collect();
+    let mut session = Session::of(store.scripted(script, &args), 80);
+    shows(&mut session, &["›"]);
+    session
+}
+
+#[test]
+fn a_task_that_ends_is_heard_while_nobody_types() {
+    let store = Store::new();
+    let mut session = chat(&store, HELD, &["--allow", RULE]);
+    session.type_in("build it\r");
+    shows(&mut session, &["I start it.", "It runs.", "▪ until [ -e go ]; do sl"]);
+    // What is being typed stays while the agent speaks.
+    session.type_in("and th");
+    shows(&mut session, &["› and th"]);
+    store.release();
+    shows(&mut session, &["exit 3 after ", "It has failed."]);
+    until("nothing runs", || !session.screen().contains('▪'));
+    let screen = session.screen();
+    assert_eq!(screen.lines().last(), Some("› and th"), "{screen}");
+    session.type_in("\x15/quit\r");
+    let (code, screen) = session.end();
+    assert_eq!(code, Some(0), "{screen}");
+    let said = ["› build it", "I start it.", "It runs.", "It has failed."];
+    let places: Vec<_> = said.iter().map(|text| screen.find(text)).collect();
+    assert!(places.is_sorted() && places[0].is_some(), "{places:?}: {screen}");
+}
+
+#[test]
+fn a_question_is_answered_at_the_prompt() {
+    let store = Store::new();
+    let script = r#"
+[[turn]]
+[[turn.call]]
+tool = "bash"
+input = { command = "touch a" }
+[[turn.call]]
+tool = "bash"
+input = { command = "mkdir b" }
+[[turn]]
+text = "As you say."
+"#;
+    let mut session = chat(&store, script, &[]);
+    session.type_in("go\r");
+    shows(&mut session, &["allow touch a?", "y: yes, n: no, a: always `touch`"]);
+    session.type_in("y\r");
+    shows(&mut session, &["allow mkdir b?"]);
+    assert!(store.workspace().join("a").exists());
+    session.type_in("n\r");
+    shows(&mut session, &["As you say."]);
+    assert!(!store.workspace().join("b").exists());
+    session.type_in("\x04");
+    assert_eq!(session.end().0, Some(0));
+}
+
+#[test]
+fn ctrl_c_ends_the_turn_and_ctrl_d_leaves_the_tasks() {
+    let store = Store::new();
+    let hold = store.workspace().join("never");
+    let script = format!(
+        "{}\n[[turn]]\nhold = \"{}\"\ntext = \"x\"\n",
+        HELD.split("[[turn]]\ntext = \"It runs.\"").next().unwrap(),
+        hold.display()
+    );
+    let mut session = chat(&store, &script, &["--allow", RULE]);
+    session.type_in("build\r");
+    shows(&mut session, &["in the background, as ", "asking", "▪ until"]);
+    session.type_in("\x03");
+    shows(&mut session, &["cancelled", "▪ until"]);
+    until("the turn is over", || !session.screen().contains("asking"));
+    session.type_in("/tasks\r");
+    shows(&mut session, &["until [ -e go ]; do sleep 0.02; done; echo built; exit 3"]);
+    session.type_in("\x04");
+    let (code, screen) = session.end();
+    assert_eq!(code, Some(0), "{screen}");
+    assert!(screen.contains("unfinished: 1 task goes on"), "{screen}");
+    let tasks = store.json(&["ps", "--json"]);
+    assert_eq!(tasks["tasks"][0]["state"], "running");
+    store.release();
+}
+
+#[test]
+fn lines_are_kept_and_a_session_is_shown_again() {
+    let store = Store::new();
+    let script = "[[turn]]\ntext = \"one\"\n[[turn]]\nexpect = [\"hello\"]\ntext = \"two\"\n";
+    let mut session = chat(&store, script, &[]);
+    session.type_in("hello there\r");
+    shows(&mut session, &["one"]);
+    session.type_in("\x04");
+    assert_eq!(session.end().0, Some(0));
+    let mut session = chat(&store, script, &["--resume", "last"]);
+    shows(&mut session, &["› hello there\none"]);
+    // The line before, from the history.
+    session.type_in("\x1b[A");
+    until("the old line is there again", || {
+        session.screen().lines().last() == Some("› hello there")
+    });
+    session.type_in("\r");
+    shows(&mut session, &["two"]);
+    session.type_in("\x04");
+    assert_eq!(session.end().0, Some(0));
+}
+
+#[test]
+fn without_a_terminal_each_line_is_a_prompt() {
+    let store = Store::new();
+    let script = "[[turn]]\nexpect = [\"first\"]\ntext = \"one\"\n\
+                  [[turn]]\nexpect = [\"second\"]\ntext = \"two\"\n";
+    let mut child = store.scripted(script, &["chat"]).stdin(Stdio::piped()).spawn().unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"first\nsecond\n").unwrap();
+    let ran = Ran::from(child.wait_with_output().unwrap());
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let text = ran.text();
+    assert!(text.ends_with("one\ntwo\n"), "{text:?}");
+    assert!(!text.contains('\x1b'), "{text:?}");
+}

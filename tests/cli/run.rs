@@ -1,0 +1,251 @@
+//! `meanwhile run`: one prompt, and what becomes of it and of the tasks it started.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+
+use crate::agent::{HELD, RULE};
+use crate::harness::{Ran, Store, until};
+
+const HELLO: &str = "[[turn]]\ntext = \"Hello!\"\n";
+
+#[test]
+fn what_the_agent_says_is_all_that_stdout_gets() {
+    let store = Store::new();
+    let script = r#"
+[[turn]]
+think = "Let me look."
+text = "I look. "
+[[turn.call]]
+tool = "bash"
+input = { command = "ls" }
+[[turn]]
+text = "Nothing here."
+"#;
+    let ran = store.agent(script, &["run", "what", "is", "here?"]);
+    assert_eq!((ran.code, ran.text().as_str()), (Some(0), "I look. \nNothing here.\n"));
+    assert!(ran.stderr.contains("bash  ls"), "{}", ran.stderr);
+    let listed = store.json(&["sessions", "--json"]);
+    assert_eq!(listed["sessions"][0]["title"], "what is here?");
+    let shown = store.ok(&["sessions"]);
+    assert!(shown.ends_with("what is here?\n"), "{shown}");
+}
+
+#[test]
+fn the_prompt_may_come_on_standard_input() {
+    let store = Store::new();
+    let script = "[[turn]]\nexpect = [\"from a pipe\"]\ntext = \"Hello!\"\n";
+    for args in [&["run", "-"][..], &["run"]] {
+        let mut child = store.scripted(script, args).stdin(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(b"\nfrom a pipe\n").unwrap();
+        let ran = Ran::from(child.wait_with_output().unwrap());
+        assert_eq!((ran.code, ran.text().as_str()), (Some(0), "Hello!\n"), "{}", ran.stderr);
+    }
+    let ran = store.agent(HELLO, &["run", " "]);
+    assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+    assert!(ran.stderr.contains("the prompt is empty"), "{}", ran.stderr);
+}
+
+#[test]
+fn without_a_model_it_says_what_to_set() {
+    let store = Store::new();
+    let ran = store.check(&["run", "--model", "anthropic/claude", "hi"], 1, "ANTHROPIC_API_KEY");
+    assert!(ran.stderr.contains("`meanwhile demo`"), "{}", ran.stderr);
+    store.check(&["run", "--model", "claude", "hi"], 1, "anthropic/NAME");
+    assert!(store.ok(&["sessions"]).is_empty(), "nothing was begun");
+}
+
+#[test]
+fn what_no_rule_allows_is_denied_with_a_reason() {
+    let store = Store::new();
+    let script = r#"
+[[turn]]
+[[turn.call]]
+tool = "bash"
+input = { command = "touch a" }
+[[turn]]
+expect = ["touch a"]
+text = "So be it."
+"#;
+    let ran = store.agent(script, &["run", "go"]);
+    assert_eq!((ran.code, ran.text().as_str()), (Some(0), "So be it.\n"), "{}", ran.stderr);
+    assert!(!store.workspace().join("a").exists());
+    let ran = store.agent(script, &["run", "--allow", "bash touch", "--deny", "bash touch", "go"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(!store.workspace().join("a").exists(), "deny wins");
+    let ran = store.agent(
+        &script.replace("expect = [\"touch a\"]\n", ""),
+        &["run", "--allow", "bash touch", "go"],
+    );
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(store.workspace().join("a").exists());
+    let ran = store.agent(HELLO, &["run", "--allow", "no_such_tool x", "go"]);
+    assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+    assert!(ran.stderr.contains("no_such_tool"), "{}", ran.stderr);
+}
+
+/// A run that goes on by itself, with its lines as they come.
+struct Live {
+    child: Child,
+    lines: BufReader<std::process::ChildStdout>,
+}
+
+impl Live {
+    fn start(store: &Store, args: &[&str]) -> Self {
+        let mut child = store.scripted(HELD, args).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap());
+        Self { child, lines }
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).unwrap();
+        line
+    }
+
+    fn interrupt(&self) {
+        kill(Pid::from_raw(self.child.id().try_into().unwrap()), Signal::SIGINT).unwrap();
+    }
+
+    fn end(mut self) -> Ran {
+        let mut rest = Vec::new();
+        self.lines.read_to_end(&mut rest).unwrap();
+        let mut ran = Ran::from(self.child.wait_with_output().unwrap());
+        ran.stdout = rest;
+        ran
+    }
+}
+
+#[test]
+fn a_run_waits_for_its_tasks_and_lets_the_agent_hear_of_them() {
+    let store = Store::new();
+    let mut run = Live::start(&store, &["run", "--allow", RULE, "build"]);
+    assert_eq!((run.line(), run.line()), ("I start it.\n".to_owned(), "It runs.\n".to_owned()));
+    store.release();
+    let ran = run.end();
+    assert_eq!((ran.code, ran.text().as_str()), (Some(0), "It has failed.\n"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("exit 3"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("unfinished"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_run_can_leave_its_tasks_or_stop_them() {
+    let store = Store::new();
+    let ran = store.agent(HELD, &["run", "--at-end", "detach", "--allow", RULE, "build"]);
+    assert_eq!((ran.code, ran.text().as_str()), (Some(0), "I start it.\nIt runs.\n"));
+    assert!(ran.stderr.contains("unfinished: 1 task goes on"), "{}", ran.stderr);
+    let tasks = store.json(&["ps", "--json"]);
+    let left = &tasks["tasks"][0];
+    assert_eq!(left["state"], "running");
+    assert!(ran.stderr.contains(left["id"].as_str().unwrap()), "it is named: {}", ran.stderr);
+    store.release();
+    // Its end waits in the session.
+    store.check(&["wait", left["id"].as_str().unwrap()], 3, "");
+    let ran = store.agent(HELD, &["run", "--resume", "last", "and?"]);
+    assert_eq!((ran.code, ran.text().as_str()), (Some(0), "It has failed.\n"), "{}", ran.stderr);
+
+    std::fs::remove_file(store.workspace().join("go")).unwrap();
+    let ran = store.agent(HELD, &["run", "--at-end", "stop", "--allow", RULE, "build"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(ran.stderr.contains("stopped"), "{}", ran.stderr);
+    let tasks = store.json(&["ps", "--json"]);
+    assert_eq!(tasks["tasks"][0]["state"], "stopped");
+}
+
+#[test]
+fn an_interrupt_while_it_waits_leaves_the_tasks_and_names_them() {
+    let store = Store::new();
+    let mut run = Live::start(&store, &["run", "--allow", RULE, "build"]);
+    run.line();
+    assert_eq!(run.line(), "It runs.\n");
+    // Whether it waits already or the turn is just ending: at most the second one leaves.
+    run.interrupt();
+    let mut asked = 1;
+    until("it has left", || {
+        if run.child.try_wait().unwrap().is_none() && asked < 400 {
+            asked += 1;
+            run.interrupt();
+        }
+        run.child.try_wait().unwrap().is_some()
+    });
+    let ran = run.end();
+    assert_eq!(ran.code, Some(130), "{}", ran.stderr);
+    let tasks = store.json(&["ps", "--json"]);
+    let left = &tasks["tasks"][0];
+    assert_eq!(left["state"], "running");
+    assert!(ran.stderr.contains(left["id"].as_str().unwrap()), "it is named: {}", ran.stderr);
+}
+
+#[test]
+fn an_interrupt_ends_the_turn_first() {
+    let store = Store::new();
+    let hold = store.workspace().join("never");
+    let script = format!("[[turn]]\nhold = \"{}\"\ntext = \"x\"\n", hold.display());
+    let mut child = store.scripted(&script, &["run", "--json", "wait"]).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    lines.find(|line| line.as_ref().unwrap().contains("call_started")).unwrap().unwrap();
+    kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGINT).unwrap();
+    let rest: Vec<Value> =
+        lines.map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
+    assert_eq!(rest.last().unwrap()["result"]["stopReason"], "cancelled");
+    assert_eq!(Ran::from(child.wait_with_output().unwrap()).code, Some(130));
+}
+
+#[test]
+fn events_come_one_a_line() {
+    let store = Store::new();
+    let mut run = Live::start(&store, &["run", "--json", "--allow", RULE, "build"]);
+    let first: Value = serde_json::from_str(&run.line()).unwrap();
+    let id = first["session"]["sessionId"].as_str().unwrap().to_owned();
+    store.release();
+    let ran = run.end();
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert_eq!(ran.stderr, "");
+    let lines = ran.json_lines();
+    let (last, events) = lines.split_last().unwrap();
+    let result = json!({"stopReason": "end_turn", "unfinished": [], "undelivered": 0});
+    assert_eq!(last["result"], result);
+    assert!(events.iter().all(|event| event["params"]["sessionId"] == *id), "{events:?}");
+    let said: Vec<&str> = events
+        .iter()
+        .filter(|event| event["params"]["update"]["sessionUpdate"] == "agent_message_chunk")
+        .filter_map(|event| event["params"]["update"]["content"]["text"].as_str())
+        .collect();
+    assert_eq!(said, ["I start it.", "It runs.", "It has failed."]);
+}
+
+#[test]
+fn a_model_that_fails_is_a_failure() {
+    let store = Store::new();
+    let script = "[[turn]]\nfault = \"401\"\ntext = \"x\"\n";
+    let ran = store.agent(script, &["run", "hi"]);
+    assert_eq!((ran.code, ran.text().as_str()), (Some(1), ""), "{}", ran.stderr);
+    assert!(ran.stderr.starts_with("error: "), "{}", ran.stderr);
+    let script = "[[turn]]\nstop = \"refusal\"\ntext = \"No.\"\n";
+    let ran = store.agent(script, &["run", "hi"]);
+    assert_eq!((ran.code, ran.text().as_str()), (Some(1), "No.\n"), "{}", ran.stderr);
+    // What was streamed before a call was made again is not in the file twice.
+    let script = "[[turn]]\nfault = \"cut\"\ntext = \"once and only once\"\n";
+    let ran = store.agent(script, &["run", "hi"]);
+    assert_eq!((ran.code, ran.text().as_str()), (Some(0), "once and only once\n"));
+    assert!(ran.stderr.contains("attempt 2"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_session_is_resumed_by_the_beginning_of_its_name() {
+    let store = Store::new();
+    let script = "[[turn]]\ntext = \"one\"\n[[turn]]\nexpect = [\"second\"]\ntext = \"two\"\n";
+    store.check(&["run", "--model", "script/x", "--resume", "last", "hi"], 1, "cannot read");
+    let none = store.agent(script, &["run", "--resume", "last", "hi"]);
+    assert!(none.stderr.contains("no session to resume"), "{}", none.stderr);
+    assert_eq!(store.agent(script, &["run", "first"]).text(), "one\n");
+    let listed = store.json(&["sessions", "--json"]);
+    let id = listed["sessions"][0]["sessionId"].as_str().unwrap();
+    assert_eq!(store.agent(script, &["run", "--resume", &id[..8], "second"]).text(), "two\n");
+    let none = store.agent(script, &["run", "--resume", "zzz", "hi"]);
+    assert_eq!(none.code, Some(1));
+    assert!(none.stderr.contains("no session `zzz`"), "{}", none.stderr);
+}
