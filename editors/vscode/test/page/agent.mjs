@@ -47,7 +47,8 @@ const { test: run, end } = runner(pattern);
 const test = (name, work) => run(window, name, work);
 
 const panel = () => window.panel();
-const show = () => window.command('Meanwhile: Focus on Meanwhile View');
+const SHOW = 'Meanwhile: Focus on Meanwhile View';
+const show = () => window.command(SHOW);
 const said = (text) => panel().locator('.entry.agent-text', { hasText: text });
 const say = async (text) => {
   const box = panel().locator('textarea');
@@ -73,6 +74,7 @@ await test('a prompt, a question of permission, a task in the background', async
 });
 
 await test('the timeline has the agent, its model calls, and the task that runs', async () => {
+  await show();
   await until(async () => (await panel().locator('path.mark.call').count()) >= 2, 'two ticks');
   await panel().locator('rect.span.task.running[aria-label*="compiling"]').waitFor();
   await panel().locator('rect.span.turn.succeeded').waitFor();
@@ -89,6 +91,7 @@ await test('hidden and shown again it is as it was, with what was typed', async 
 });
 
 await test('a result wakes the agent, stands out, and has its drain point', async () => {
+  await show();
   writeFileSync(join(server.workspace, 'go'), '');
   const background = panel().locator('.entry.background');
   await background.waitFor();
@@ -101,13 +104,14 @@ await test('a result wakes the agent, stands out, and has its drain point', asyn
 });
 
 await test('the output of the agent\u2019s task opens from the conversation', async () => {
+  await show();
   await panel().locator('.entry.tool .task-link').first().click();
   await window.terminal('compiling').waitFor();
   await window.terminal('exit 3').waitFor();
-  await show();
 });
 
 await test('a turn can be cancelled', async () => {
+  await show();
   await panel().locator('textarea:enabled').waitFor();
   await say('And now wait');
   await panel().locator('.state', { hasText: 'Working' }).waitFor();
@@ -116,6 +120,7 @@ await test('a turn can be cancelled', async () => {
 });
 
 const whole = async () => {
+  await show();
   await said('The build has failed with 3.').waitFor();
   assert.equal(await panel().locator('.entry.background').count(), 1);
   assert.equal(await panel().locator('.entry.user').count(), 2);
@@ -131,11 +136,11 @@ await test('after a daemon was killed the session is back', async () => {
 
 await test('after a reload of the window the session is back', async () => {
   await window.reload();
-  await show();
   await whole();
 });
 
 await test('a past session is chosen from the list, and all tasks are another story', async () => {
+  await show();
   const select = panel().locator('select[aria-label=Session]');
   await select.selectOption('all');
   await panel().locator('.entry.user').first().waitFor({ state: 'detached' });
@@ -147,7 +152,7 @@ await test('a past session is chosen from the list, and all tasks are another st
 
 await test('a second window can look at the session, and is told where it is open', async () => {
   const other = await Window.open(context, server);
-  await other.command('Meanwhile: Focus on Meanwhile View');
+  await other.command(SHOW);
   const select = other.panel().locator('select[aria-label=Session]');
   await select.waitFor();
   await until(async () => (await select.locator('option').count()) >= 3, 'the list');

@@ -105,7 +105,8 @@ await test('stop and restart at the end of a line', async () => {
 await test('filter, and clear what has finished', async () => {
   await window.showTasks();
   await window.command('Meanwhile: Filter...');
-  await window.page.locator('.quick-input-widget input[type=text]').fill('no such command');
+  await window.page.locator('.quick-input-title', { hasText: 'Filter' }).waitFor();
+  await window.input().fill('no such command');
   await window.page.keyboard.press('Enter');
   await window.page.getByText(/nothing matches/).waitFor();
   await window.command('Meanwhile: Clear Filter');
