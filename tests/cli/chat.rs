@@ -16,10 +16,19 @@ fn shows(session: &mut Session, texts: &[&str]) {
     });
 }
 
+/// Waits until a line can be typed. Between two lines the terminal is as it was found, and takes
+/// Ctrl-D for itself.
+#[track_caller]
+fn ready(session: &mut Session) {
+    until("a line can be typed", || {
+        session.screen().lines().last().map(str::trim_end) == Some("›")
+    });
+}
+
 fn chat(store: &Store, script: &str, args: &[&str]) -> Session {
     let args: Vec<&str> = ["chat"].iter().chain(args).copied().collect();
     let mut session = Session::of(store.scripted(script, &args), 80);
-    shows(&mut session, &["›"]);
+    ready(&mut session);
     session
 }
 
@@ -68,6 +77,7 @@ text = "As you say."
     session.type_in("n\r");
     shows(&mut session, &["As you say."]);
     assert!(!store.workspace().join("b").exists());
+    ready(&mut session);
     session.type_in("\x04");
     assert_eq!(session.end().0, Some(0));
 }
@@ -87,8 +97,10 @@ fn ctrl_c_ends_the_turn_and_ctrl_d_leaves_the_tasks() {
     session.type_in("\x03");
     shows(&mut session, &["cancelled", "▪ until"]);
     until("the turn is over", || !session.screen().contains("asking"));
+    ready(&mut session);
     session.type_in("/tasks\r");
     shows(&mut session, &["until [ -e go ]; do sleep 0.02; done; echo built; exit 3"]);
+    ready(&mut session);
     session.type_in("\x04");
     let (code, screen) = session.end();
     assert_eq!(code, Some(0), "{screen}");
@@ -105,6 +117,7 @@ fn lines_are_kept_and_a_session_is_shown_again() {
     let mut session = chat(&store, script, &[]);
     session.type_in("hello there\r");
     shows(&mut session, &["one"]);
+    ready(&mut session);
     session.type_in("\x04");
     assert_eq!(session.end().0, Some(0));
     let mut session = chat(&store, script, &["--resume", "last"]);
@@ -116,6 +129,7 @@ fn lines_are_kept_and_a_session_is_shown_again() {
     });
     session.type_in("\r");
     shows(&mut session, &["two"]);
+    ready(&mut session);
     session.type_in("\x04");
     assert_eq!(session.end().0, Some(0));
 }

@@ -38,6 +38,7 @@ fn bash_completes_commands_options_and_values() {
     check(&["meanwhile", "wait", "--ti"], &["--timeout"]);
     check(&["meanwhile", "ps", "--state", "ti"], &["timed-out"]);
     check(&["meanwhile", "completions", "z"], &["zsh"]);
+    check(&["meanwhile", "run", "--at-end", "d"], &["detach"]);
 }
 
 #[test]
@@ -45,7 +46,10 @@ fn every_command_has_its_manual_page() {
     let store = Store::new();
     let program = store.ok(&["man"]);
     assert!(program.contains(".TH meanwhile 1"), "{program}");
-    for command in ["spawn", "ps", "logs", "wait", "stop", "drain", "serve", "schema", "doctor"] {
+    for command in [
+        "spawn", "ps", "logs", "wait", "stop", "drain", "serve", "run", "chat", "sessions", "demo",
+        "schema", "doctor",
+    ] {
         let page = store.ok(&["man", command]);
         assert!(page.contains(&format!(".TH meanwhile-{command} 1")), "{page}");
         assert!(program.contains(&format!("meanwhile\\-{command}(1)")), "{command} is not listed");

@@ -23,6 +23,12 @@ tool = "background_run"
 input = { command = "touch began; echo compiling; while [ ! -e go ]; do sleep 0.1; done; echo finished; exit 3" }
 
 [[turn]]
+text = "One look more."
+[[turn.call]]
+tool = "bash"
+input = { command = "ls; echo a-step" }
+
+[[turn]]
 text = "It runs; you hear of its end."
 
 [[turn]]
@@ -78,7 +84,7 @@ await test('the timeline has the agent, its model calls, and the task that runs'
   await until(async () => (await panel().locator('path.mark.call').count()) >= 2, 'two ticks');
   await panel().locator('rect.span.task.running[aria-label*="compiling"]').waitFor();
   await panel().locator('rect.span.turn.succeeded').waitFor();
-  await until(async () => (await panel().locator('line.link.spawned').count()) === 1, 'its start');
+  await until(async () => (await panel().locator('line.link.spawned').count()) >= 1, 'its start');
 });
 
 await test('hidden and shown again it is as it was, with what was typed', async () => {
@@ -97,10 +103,12 @@ await test('a result wakes the agent, stands out, and has its drain point', asyn
   await background.waitFor();
   assert.match(await background.innerText(), /background result entered here.*exited 3/s);
   await said('The build has failed with 3.').waitFor();
+  await window.toast('touch began').waitFor();
+  assert.equal(await window.toast('a-step').count(), 0, 'a step of a turn is nobody\u2019s news');
   await panel().locator('rect.span.task.failed[aria-label*="compiling"]').waitFor();
   await panel().locator('path.mark.drain[aria-label^="Drain point"]').waitFor();
-  assert.equal(await panel().locator('rect.span.queue').count(), 1);
-  await until(async () => (await panel().locator('line.link.delivered').count()) === 1, 'its way');
+  assert.equal(await panel().locator('rect.span.queue[aria-label*="compiling"]').count(), 1);
+  await until(async () => (await panel().locator('line.link.delivered').count()) >= 1, 'its way');
 });
 
 await test('the output of the agent\u2019s task opens from the conversation', async () => {

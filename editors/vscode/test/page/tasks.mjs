@@ -76,7 +76,7 @@ await test('output comes live, and input goes in', async () => {
     'read name; echo "hello, $name"; sleep 0.2; echo "and $(tput cols 2>/dev/null || echo bye)"',
   );
   await window.row('read name').click();
-  await window.page.locator('.terminal-wrapper.active .xterm:visible').click();
+  await window.page.locator('.xterm-helper-textarea:focus').waitFor({ state: 'attached' });
   await window.page.keyboard.type('world');
   await window.page.keyboard.press('Enter');
   await window.terminal('hello, world').waitFor();
@@ -111,6 +111,7 @@ await test('filter, and clear what has finished', async () => {
   await window.page.getByText(/nothing matches/).waitFor();
   await window.command('Meanwhile: Clear Filter');
   await window.row('sleep 401').waitFor();
+  cli('stop', '--all');
   await window.command('Meanwhile: Clear Finished');
   await window.page.getByText(/Nothing runs in the background/).waitFor();
 });
