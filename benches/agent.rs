@@ -24,7 +24,8 @@ const TURNS: usize = 200;
 const COMMANDS: usize = 50;
 /// How long a push may take.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Before each sample with a command, as in the group `spawn`: in it the next idle shim starts.
+/// Before each sample with a command or a check, as in the group `spawn`: in it the next idle shim
+/// starts.
 const PAUSE: Duration = Duration::from_millis(20);
 /// Output of the task that is looked into, in pieces with a pause after each, so that it lasts long
 /// enough to be looked into often.
@@ -286,6 +287,7 @@ pub(crate) fn flood(report: &mut Report) -> Outcome<()> {
     }
     let mut calm = Samples::default();
     for _ in 0..COMMANDS {
+        std::thread::sleep(PAUSE);
         calm.add(talk.look()?.0);
     }
     talk.server.stop(&idle)?;
@@ -295,6 +297,8 @@ pub(crate) fn flood(report: &mut Report) -> Outcome<()> {
     let (mut busy, mut resident) = (Samples::default(), Samples::default());
     talk.say("flood")?;
     loop {
+        // Without a pause the history would grow to thousands of messages.
+        std::thread::sleep(PAUSE);
         let (took, ended) = talk.look()?;
         if ended {
             break;

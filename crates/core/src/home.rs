@@ -16,7 +16,6 @@ use meanwhile_shim::lock;
 use meanwhile_shim::output;
 use meanwhile_shim::record::{self, Record};
 use meanwhile_shim::spec::Spec;
-use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::sys::stat::Mode;
 use nix::unistd::linkat;
@@ -234,23 +233,28 @@ impl Home {
     /// the folder and naming the record in it, the folder may have become another task's.
     fn keep_record(&self, id: TaskId) -> io::Result<()> {
         let done = self.done(id);
-        let record = match self.live_record(id) {
-            Ok(record) => record,
+        let linked = match self.live_record(id) {
+            Ok(record) => {
+                let open = format!("/proc/self/fd/{}", record.as_raw_fd());
+                let follow = AtFlags::AT_SYMLINK_FOLLOW;
+                linkat(AT_FDCWD, open.as_str(), AT_FDCWD, &done, follow).map_err(io::Error::from)
+            }
             // Somebody else was quicker.
             Err(_) if done.exists() => return Ok(()),
-            Err(error) => return Err(error),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Err(error),
+            Err(error) => Err(error),
         };
-        let open = format!("/proc/self/fd/{}", record.as_raw_fd());
-        match linkat(AT_FDCWD, open.as_str(), AT_FDCWD, &done, AtFlags::AT_SYMLINK_FOLLOW) {
-            Ok(()) | Err(Errno::EEXIST) => Ok(()),
-            // No hard links here, or no /proc: alone with the folder, the file can be moved.
-            Err(Errno::EPERM | Errno::EOPNOTSUPP | Errno::ENOENT | Errno::ENOSYS) => {
+        match linked {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+            // No descriptor is left, or there are no hard links here, or no /proc: alone with the
+            // folder, the file can be moved.
+            Err(_) => {
                 let folder = self.claim(id)?;
                 let moved = fs::rename(folder.join(layout::RECORD), &done);
                 let back = fs::rename(&folder, self.live(id));
                 moved.and(back)
             }
-            Err(errno) => Err(errno.into()),
         }
     }
 

@@ -31,7 +31,7 @@ local children = {}
 
 --- @return Place
 function M.place()
-  local dir = assert(vim.uv.fs_mkdtemp((vim.env.TMPDIR or "/tmp") .. "/mw-nvim-XXXXXX"))
+  local dir = assert(vim.uv.fs_mkdtemp(vim.uv.os_tmpdir() .. "/mw-nvim-XXXXXX"))
   local root = dir .. "/ws"
   vim.fn.mkdir(root, "p")
   vim.fn.mkdir(dir .. "/home", "p")

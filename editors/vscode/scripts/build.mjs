@@ -32,8 +32,8 @@ await Promise.all([
 if (process.argv.includes('--tests')) {
   await build({
     ...common,
-    entryPoints: ['test/host/index.ts'],
-    outfile: 'out/host.js',
+    entryPoints: { host: 'test/host/index.ts', several: 'test/host/multi/index.ts' },
+    outdir: 'out',
     platform: 'node',
     target: 'node20',
     format: 'cjs',

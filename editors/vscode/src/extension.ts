@@ -26,7 +26,7 @@ export function activate(context: vscode.ExtensionContext) {
   const links = new OutputLinks(all, terminals);
   const documents = new OutputDocuments(all);
   const problems = new Problems(all, log);
-  const notices = new Notices(all, terminals);
+  const notices = new Notices(all, terminals, (folder, task) => panel.isStep(folder, task));
   const status = new StatusBar(all, tree.view);
   const tasks = new TaskProvider(all);
   const panel: Panel = new Panel(all, terminals, context, log);

@@ -32,6 +32,8 @@ export class Notices implements vscode.Disposable {
   constructor(
     folders: Folders,
     private readonly terminals: Terminals,
+    /** Whether a task is only a step of an agent's turn. */
+    private readonly isStep: (folder: Folder, task: Task) => boolean,
     private readonly notify: Notify = show,
   ) {
     const { events } = folders;
@@ -74,7 +76,7 @@ export class Notices implements vscode.Disposable {
   }
 
   private ended(folder: Folder, task: Task): void {
-    if (this.silenced.delete(task.id)) return;
+    if (this.silenced.delete(task.id) || this.isStep(folder, task)) return;
     const setting = this.setting();
     if (setting === 'off' || (setting === 'failures' && !isFailure(task))) return;
     this.burst.push({ folder, task });

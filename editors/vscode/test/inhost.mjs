@@ -1,5 +1,6 @@
-// Runs the tests of out/host.js inside a real extension host: what @vscode/test-electron does,
-// without a download. Prints a line a test and `N passed, N failed`.
+// Runs tests inside a real extension host: what @vscode/test-electron does, without a download.
+//   usage: node test/inhost.mjs out/host.js [FOLDER FOLDER ..]
+// With folders the window has a workspace of these. Prints a line a test and `N passed, N failed`.
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -9,12 +10,20 @@ import { startServer } from './server.mjs';
 const extension = join(dirname(fileURLToPath(import.meta.url)), '..');
 const TIMEOUT_MS = 240_000;
 
-const server = await startServer(['--vscode-option', 'enable-smoke-test-driver']);
+const [tests = 'out/host.js', ...folders] = process.argv.slice(2);
+const server = await startServer(['--vscode-option', 'enable-smoke-test-driver'], {
+  files: {
+    ...Object.fromEntries(folders.map((name) => [`${name}/README.md`, name])),
+    '../several.code-workspace': JSON.stringify({
+      folders: folders.map((path) => ({ path: `project/${path}` })),
+    }),
+  },
+});
 const host = `127.0.0.1:${server.port}`;
 const uri = (path) => `vscode-remote://${host}${path}`;
 const payload = [
   ['extensionDevelopmentPath', uri(extension)],
-  ['extensionTestsPath', uri(join(extension, process.argv[2] ?? 'out/host.js'))],
+  ['extensionTestsPath', uri(join(extension, tests))],
   ['skipWelcome', 'true'],
 ];
 const context = await chromium.launchPersistentContext(join(server.root, 'browser'), {
@@ -40,7 +49,11 @@ await page.exposeFunction('codeAutomationLog', (type, args) => {
   if (process.env.MEANWHILE_TEST_VERBOSE) console.log(`[${type}]`, ...args);
 });
 await page.exposeFunction('codeAutomationExit', (code) => finished(code));
-const query = `folder=${server.workspace}&payload=${encodeURIComponent(JSON.stringify(payload))}`;
+const open =
+  folders.length > 0
+    ? `workspace=${join(server.root, 'several.code-workspace')}`
+    : `folder=${server.workspace}`;
+const query = `${open}&payload=${encodeURIComponent(JSON.stringify(payload))}`;
 await page.goto(`http://${host}/?${query}`);
 let timer;
 const code = await Promise.race([

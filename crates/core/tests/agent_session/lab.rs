@@ -1,9 +1,11 @@
 //! A session with a scripted model on a real background manager, and the ways to look at it.
 
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use meanwhile_core::Background;
 use meanwhile_core::agent::Provider;
 use meanwhile_core::agent::permission::{Effect, Rule, Rules};
@@ -11,8 +13,8 @@ use meanwhile_core::agent::provider::Scripted;
 use meanwhile_core::agent::retry::Patience;
 use meanwhile_core::agent::session::{Options, Session, Settings, TurnEnd, Update, Updates};
 use meanwhile_core::agent::trace::{Event, Fact, Trace};
-use meanwhile_core::background::{self, Role};
-use meanwhile_core::task::TaskId;
+use meanwhile_core::background::{self, Filter, Role, StateFilter, Stop};
+use meanwhile_core::task::{Actor, Cause, TaskId};
 
 /// How long anything may take. Nothing waits this long unless it fails.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -32,18 +34,22 @@ pub struct Lab {
 pub fn run(test: impl AsyncFnOnce(&mut Lab)) {
     let alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let dir = tempfile::tempdir().unwrap();
         let workspace = dir.path().join("work");
         std::fs::create_dir(&workspace).unwrap();
         let (background, events) = open(dir.path(), &workspace).await;
         let mut lab = Lab { background, workspace, events, dir };
-        test(&mut lab).await;
-        // Opens every gate, so that no command outlives its test.
-        std::fs::write(lab.workspace.join("all"), "").unwrap();
+        let result = AssertUnwindSafe(test(&mut lab)).catch_unwind().await;
+        // No command outlives its test, however that ends.
+        lab.stop_all().await;
         lab.background.close().await;
+        result
     });
     drop(alone);
+    if let Err(panic) = ended {
+        resume_unwind(panic);
+    }
 }
 
 async fn open(dir: &Path, workspace: &Path) -> (Background, background::Events) {
@@ -62,6 +68,16 @@ pub fn anything() -> Rules {
 }
 
 impl Lab {
+    async fn stop_all(&self) {
+        let cause = Cause { actor: Actor::Client, message: "the test is over".to_owned() };
+        let how = Stop { signal: 9, grace: Duration::ZERO, cause };
+        let running = Filter { state: Some(StateFilter::Running), limit: None };
+        for task in self.background.list(running).await.unwrap() {
+            // It may end by itself meanwhile.
+            let _ = self.background.stop(task.id, how.clone()).await;
+        }
+    }
+
     /// What a session needs, with a model that follows this script. In it `@` is the workspace.
     pub fn options(&self, script: &str) -> Options {
         let patience = Patience { backoff: Duration::from_millis(1), ..Patience::default() };
@@ -119,7 +135,7 @@ impl Lab {
 
 /// A command that runs until its gate is open, then says `words`.
 pub fn gated(gate: &str, words: &str) -> String {
-    format!("while [ ! -e {gate} ] && [ ! -e all ]; do sleep 0.01; done; echo {words}")
+    format!("while [ ! -e {gate} ]; do sleep 0.01; done; echo {words}")
 }
 
 /// Returns once it is so.

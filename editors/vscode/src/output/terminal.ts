@@ -158,9 +158,24 @@ export class TaskTerminal implements vscode.Pseudoterminal {
       if (errorCode(error) === INVALID_PARAMS) return 'none';
       throw error;
     }
-    const pid = this.folder.store.get(this.id)?.pid;
+    const pid = await this.leader();
     const stdin = await readlink(`/proc/${pid}/fd/0`).catch(() => '');
     return stdin.startsWith('/dev/pts/') ? 'terminal' : 'lines';
+  }
+
+  /** The process, which may begin only after the task is there. */
+  private async leader(): Promise<number | undefined> {
+    while (!this.ended) {
+      const pid = this.folder.store.get(this.id)?.pid;
+      if (pid !== undefined) return pid;
+      await new Promise<void>((done) => {
+        const began = this.events.changed.event(() => {
+          began.dispose();
+          done();
+        });
+      });
+    }
+    return undefined;
   }
 
   private trouble(error: Error): void {

@@ -60,7 +60,7 @@ export class Panel implements vscode.WebviewViewProvider, vscode.Disposable {
     });
     sessions.onDidAsk(({ session, key, request }) => {
       const visible = this.view?.visible && folder === this.folder && session === this.current;
-      if (!visible) this.askOutside(sessions, key, request.toolCall.title ?? 'a tool');
+      if (!visible) this.askOutside(sessions, session, key, request.toolCall.title ?? 'a tool');
     });
     sessions.onDidReset(() => {
       if (folder === (this.folder ?? folder)) this.restore().catch((error) => this.log.warn(error));
@@ -88,6 +88,11 @@ export class Panel implements vscode.WebviewViewProvider, vscode.Disposable {
     clearTimeout(this.batchTimer);
     clearTimeout(this.tasksTimer);
     for (const subscription of this.subscriptions) subscription.dispose();
+  }
+
+  /** See `Sessions.isStep`. */
+  isStep(folder: Folder, task: Task): boolean {
+    return this.byFolder.get(folder)?.isStep(task) ?? false;
   }
 
   /** What the view shows, for it and for tests. */
@@ -280,12 +285,19 @@ export class Panel implements vscode.WebviewViewProvider, vscode.Disposable {
   }
 
   /** A question must not wait for a view that nobody looks at. */
-  private async askOutside(sessions: Sessions, key: number, title: string): Promise<void> {
+  private async askOutside(
+    sessions: Sessions,
+    session: string,
+    key: number,
+    title: string,
+  ): Promise<void> {
     const answer = await vscode.window.showWarningMessage(
       `The agent asks for permission: ${cut(title, 120)}`,
       'Show',
     );
     if (answer && sessions.isOpen(key)) {
+      this.folder = sessions.folder;
+      await this.choose(session);
       await vscode.commands.executeCommand('meanwhile.panel.focus');
     }
   }

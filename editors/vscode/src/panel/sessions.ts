@@ -4,9 +4,12 @@
 
 import * as vscode from 'vscode';
 import type { Folder } from '../folders';
+import type { Task } from '../protocol/generated';
 import type { PermissionAnswer, PermissionRequest, SessionInfo } from '../protocol/session';
 import { emptySession, reduce, type SessionEvent, type SessionModel } from './session';
 
+/** A session's tasks are in the queue of its name, which is a UUID. */
+const SESSION_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 /** Sessions listed. */
 const LISTED = 100;
 
@@ -65,6 +68,18 @@ export class Sessions {
     return this.models.get(id);
   }
 
+  /**
+   * Whether a task is only a step of a turn, which nobody has to be told of: what an agent waits for
+   * itself, or a session of another window.
+   */
+  isStep(task: Task): boolean {
+    if (!SESSION_ID.test(task.queue)) return false;
+    const entry = this.models
+      .get(task.queue)
+      ?.entries.find((entry) => entry.kind === 'tool' && entry.taskId === task.id);
+    return entry?.kind !== 'tool' || !entry.background;
+  }
+
   async list(): Promise<SessionInfo[]> {
     if (!this.available) return [];
     const cwd = this.folder.workspaceFolder.uri.fsPath;
@@ -76,7 +91,8 @@ export class Sessions {
   /** Opens a past session: its transcript, and its trace. One that is open is left as it is. */
   async open(id: string): Promise<SessionModel> {
     const there = this.models.get(id);
-    if (there) return there;
+    // One that was open elsewhere may be free by now.
+    if (there && there.readOnly === undefined) return there;
     const model = emptySession(id);
     this.models.set(id, model);
     const cwd = this.folder.workspaceFolder.uri.fsPath;

@@ -14,7 +14,9 @@ export function test(name: string, work: Work): void {
 export async function runAll(): Promise<void> {
   const only = process.env.MEANWHILE_TEST_ONLY;
   let failed = 0;
-  for (const { name, work } of tests) {
+  // Many times over, to find what fails seldom.
+  const times = Number(process.env.MEANWHILE_TEST_TIMES ?? 1);
+  for (const { name, work } of Array.from({ length: times }, () => tests).flat()) {
     if (only && !new RegExp(only).test(name)) continue;
     const since = Date.now();
     let line = `ok ${name}`;

@@ -55,30 +55,53 @@ export class Window {
 
   /** Runs a command of the palette by its title. */
   async command(title) {
-    await this.page.keyboard.press('F1');
-    const input = this.page.locator('.quick-input-widget input[type=text]');
-    await input.waitFor();
-    await input.fill(`>${title}`);
     // The palette orders by use and likeness; only the one of exactly this name is meant.
     const name = title.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
-    await this.page
+    const row = this.page
       .locator('.quick-input-list .monaco-list-row')
       .filter({
         has: this.page.locator('.monaco-icon-label', { hasText: new RegExp(`^${name}$`) }),
       })
-      .first()
-      .click();
+      .first();
+    await this.patiently(async (timeout) => {
+      await this.page.keyboard.press('F1');
+      await this.input().fill(`>${title}`, { timeout });
+      await row.click({ timeout });
+    });
   }
 
   /** Runs a shell command in the background, by hand. */
   async run(command) {
-    await this.command('Meanwhile: Run Command in Background...');
-    await this.page.locator('.quick-input-title', { hasText: 'Run in the background' }).waitFor();
-    await this.page.locator('.quick-input-widget input[type=text]').fill(command);
-    await this.page
-      .locator('.quick-input-list .monaco-list-row.focused', { hasText: command.slice(0, 30) })
-      .waitFor();
+    await this.patiently(async (timeout) => {
+      await this.command('Meanwhile: Run Command in Background...');
+      const box = this.page.locator('.quick-input-title', { hasText: 'Run in the background' });
+      await box.waitFor({ timeout });
+      await this.input().fill(command, { timeout });
+      await this.page
+        .locator('.quick-input-list .monaco-list-row.focused', { hasText: command.slice(0, 30) })
+        .waitFor({ timeout });
+    });
     await this.page.keyboard.press('Enter');
+  }
+
+  input() {
+    return this.page.locator('.quick-input-widget:visible input[type=text]');
+  }
+
+  /**
+   * What takes the focus may lose it to something that comes late (a toast, a view that is drawn):
+   * a person tries again, and so do we.
+   */
+  async patiently(work) {
+    for (let times = 0; times < 3; times++) {
+      const done = await work(7_000).then(
+        () => true,
+        () => false,
+      );
+      if (done) return;
+      await this.page.keyboard.press('Escape');
+    }
+    await work(20_000);
   }
 
   async showTasks() {

@@ -76,7 +76,7 @@ await test('output comes live, and input goes in', async () => {
     'read name; echo "hello, $name"; sleep 0.2; echo "and $(tput cols 2>/dev/null || echo bye)"',
   );
   await window.row('read name').click();
-  await window.page.locator('.terminal-wrapper.active .xterm:visible').click();
+  await window.page.locator('.xterm-helper-textarea:focus').waitFor({ state: 'attached' });
   await window.page.keyboard.type('world');
   await window.page.keyboard.press('Enter');
   await window.terminal('hello, world').waitFor();
@@ -105,11 +105,13 @@ await test('stop and restart at the end of a line', async () => {
 await test('filter, and clear what has finished', async () => {
   await window.showTasks();
   await window.command('Meanwhile: Filter...');
-  await window.page.locator('.quick-input-widget input[type=text]').fill('no such command');
+  await window.page.locator('.quick-input-title', { hasText: 'Filter' }).waitFor();
+  await window.input().fill('no such command');
   await window.page.keyboard.press('Enter');
   await window.page.getByText(/nothing matches/).waitFor();
   await window.command('Meanwhile: Clear Filter');
   await window.row('sleep 401').waitFor();
+  cli('stop', '--all');
   await window.command('Meanwhile: Clear Finished');
   await window.page.getByText(/Nothing runs in the background/).waitFor();
 });
