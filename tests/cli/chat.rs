@@ -3,25 +3,21 @@
 use std::process::Stdio;
 
 use crate::agent::{HELD, RULE};
-use crate::harness::{Ran, Store, until};
+use crate::harness::{Ran, Store};
 use crate::terminal::Session;
 
 /// Waits for the screen to hold these texts.
 #[track_caller]
 fn shows(session: &mut Session, texts: &[&str]) {
-    let mut last = String::new();
-    until(&format!("{texts:?} on the screen"), || {
-        last = session.screen();
-        texts.iter().all(|text| last.contains(text))
-    });
+    session.until(&format!("{texts:?}"), |screen| texts.iter().all(|text| screen.contains(text)));
 }
 
 /// Waits until a line can be typed. Between two lines the terminal is as it was found, and takes
 /// Ctrl-D for itself.
 #[track_caller]
 fn ready(session: &mut Session) {
-    until("a line can be typed", || {
-        session.screen().lines().last().map(str::trim_end) == Some("›")
+    session.until("a line can be typed", |screen| {
+        screen.lines().last().map(str::trim_end) == Some("›")
     });
 }
 
@@ -43,7 +39,7 @@ fn a_task_that_ends_is_heard_while_nobody_types() {
     shows(&mut session, &["› and th"]);
     store.release();
     shows(&mut session, &["exit 3 after ", "It has failed."]);
-    until("nothing runs", || !session.screen().contains('▪'));
+    session.until("nothing runs", |screen| !screen.contains('▪'));
     let screen = session.screen();
     assert_eq!(screen.lines().last(), Some("› and th"), "{screen}");
     session.type_in("\x15/quit\r");
@@ -96,7 +92,7 @@ fn ctrl_c_ends_the_turn_and_ctrl_d_leaves_the_tasks() {
     shows(&mut session, &["in the background, as ", "asking", "▪ until"]);
     session.type_in("\x03");
     shows(&mut session, &["cancelled", "▪ until"]);
-    until("the turn is over", || !session.screen().contains("asking"));
+    session.until("the turn is over", |screen| !screen.contains("asking"));
     ready(&mut session);
     session.type_in("/tasks\r");
     shows(&mut session, &["until [ -e go ]; do sleep 0.02; done; echo built; exit 3"]);
@@ -124,8 +120,8 @@ fn lines_are_kept_and_a_session_is_shown_again() {
     shows(&mut session, &["› hello there\none"]);
     // The line before, from the history.
     session.type_in("\x1b[A");
-    until("the old line is there again", || {
-        session.screen().lines().last() == Some("› hello there")
+    session.until("the old line is there again", |screen| {
+        screen.lines().last() == Some("› hello there")
     });
     session.type_in("\r");
     shows(&mut session, &["two"]);

@@ -101,24 +101,25 @@ fn on_a_terminal_it_is_lanes() {
     for columns in [80, 120] {
         let store = Store::new();
         let mut session = Session::of(demo(&store, SCRIPT), columns);
-        until("the lanes run", || {
-            let screen = session.screen();
+        session.until("the lanes run", |screen| {
             screen.contains("\nshort ")
                 && screen.contains("running")
                 && screen.contains("bash  until")
         });
         release(&store, "one");
-        until("the first result waits in the queue", || {
-            column(&session.screen(), "queue", '●').is_some()
+        session.until("the first result waits in the queue", |screen| {
+            column(screen, "queue", '●').is_some()
         });
-        assert_eq!(column(&session.screen(), "queue", '▲'), None, "nothing took it yet");
+        let screen = session.screen();
+        assert_eq!(column(&screen, "queue", '▲'), None, "nothing took it yet: {screen}");
+        // It left its task and entered the queue at one moment.
+        assert_eq!(column(&screen, "queue", '●'), column(&screen, "short", '●'), "{screen}");
         release(&store, "busy");
-        until("it has entered a call", || {
-            let screen = session.screen();
-            let (up, diamond) = (column(&screen, "queue", '▲'), column(&screen, "agent", '◆'));
+        session.until("it has entered a call", |screen| {
+            let (up, diamond) = (column(screen, "queue", '▲'), column(screen, "agent", '◆'));
             up.is_some() && up == diamond
         });
-        until("the agent is idle", || session.screen().contains("idle     1 task runs on"));
+        session.until("the agent is idle", |screen| screen.contains("idle     1 task runs on"));
         release(&store, "two");
         let (code, screen) = session.end();
         assert_eq!(code, Some(0), "{screen}");
@@ -131,9 +132,6 @@ fn on_a_terminal_it_is_lanes() {
         for line in screen.lines() {
             assert!(line.chars().count() < usize::from(columns), "{line}");
         }
-        // Each result left its task and entered the queue at one moment.
-        let (end, queued) = (column(&screen, "short", '●'), column(&screen, "queue", '●'));
-        assert_eq!(end, queued, "{screen}");
     }
 }
 

@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command};
 use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::pty::{Winsize, openpty};
@@ -79,6 +80,20 @@ impl Session {
     pub(crate) fn screen(&mut self) -> String {
         self.catch_up();
         self.emulator.screen().contents()
+    }
+
+    /// Waits for the screen to be so.
+    #[track_caller]
+    pub(crate) fn until(&mut self, what: &str, holds: impl Fn(&str) -> bool) {
+        let start = Instant::now();
+        loop {
+            let screen = self.screen();
+            if holds(&screen) {
+                return;
+            }
+            assert!(start.elapsed() < PATIENCE, "never: {what}\n{screen}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// The end: the exit code and the last screen.

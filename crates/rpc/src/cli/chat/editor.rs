@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc as std_mpsc};
 use std::time::Duration;
 
-use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
+use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 use rustyline::Helper;
 use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;
@@ -91,6 +91,15 @@ impl Editor {
             return Ok(Self { lines, go_on: Some(go_on), screen, interactive, before: None });
         }
         let before = tcgetattr(&stdin).ok();
+        if let Some(mut quiet) = before.clone() {
+            // Between two lines as well, keys are for the next line: none is shown twice, none ends
+            // this program, none is lost.
+            let ours =
+                LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG | LocalFlags::IEXTEN;
+            quiet.local_flags.remove(ours);
+            // A terminal that cannot do that can still be typed on.
+            let _ = tcsetattr(&stdin, SetArg::TCSANOW, &quiet);
+        }
         let config = Config::builder()
             .max_history_size(HISTORY)
             .and_then(|config| config.history_ignore_dups(true))
