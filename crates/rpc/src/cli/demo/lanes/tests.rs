@@ -83,7 +83,7 @@ fn lesson() -> Board {
     board.update(Update::Text("I start both.".to_owned()));
     fact(&mut board, 1_000, over(1));
     for task in [&build, &test] {
-        let (id, task) = ("c".to_owned(), task.clone().into());
+        let (id, task) = ("c".to_owned(), task.clone());
         board.update(Update::ToolTask { id, task, background: true });
     }
     fact(&mut board, 2_000, began(2));
