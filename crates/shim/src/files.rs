@@ -8,12 +8,13 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use meanwhile_shim::bell::{self, Kind, Message};
+use meanwhile_shim::clock;
 use meanwhile_shim::ctl::{self, Order};
 use meanwhile_shim::layout;
 use meanwhile_shim::lock;
 use meanwhile_shim::log::{self, Extent};
 use meanwhile_shim::output;
-use meanwhile_shim::record::{self, Cause, End, Phase, Sheet};
+use meanwhile_shim::record::{self, Actor, Cause, End, Exit, Outcome, Phase, Sheet};
 use meanwhile_shim::spec::Spec;
 use meanwhile_shim::tree;
 use nix::errno::Errno;
@@ -315,6 +316,28 @@ impl Files {
             // The record is whole in the page cache either way; a failing disk changes nothing.
             let _ = self.record.sync_data();
         }
+    }
+
+    /// Writes the end of a task that never began, and says so.
+    pub fn not_started(&mut self, error: &io::Error, sync: bool) {
+        let errno = error.raw_os_error().unwrap_or(libc::EIO);
+        let actor = match errno {
+            libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE => Actor::Limit,
+            _ => Actor::Daemon,
+        };
+        let cause = Cause { actor, message: format!("could not be started: {error}") };
+        let end = End {
+            outcome: Outcome::Exited,
+            exit: Exit::NotStarted(errno),
+            cause: Some(cause),
+            at_ms: clock::wall_ms(),
+            duration_ns: 0,
+            total: 0,
+            dropped: 0,
+            survivors: Vec::new(),
+        };
+        self.ended(end, sync);
+        self.ring(Kind::Ended);
     }
 
     /// Where the task is in its life.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,8 +14,10 @@ use meanwhile_shim::output;
 use meanwhile_shim::record::Exit;
 use meanwhile_shim::spec::{Spec, Stdin};
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::pty::{Winsize, openpty};
 
+use crate::files::poll_again;
 use crate::input::Input;
 
 /// Waits between attempts while the machine is short of processes or memory: 0.6 s in all, so
@@ -169,4 +171,23 @@ pub fn exit_of_raw(status: i32) -> Exit {
 pub fn reap_any() -> bool {
     // SAFETY: a null status pointer is allowed (wait(2)).
     unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) > 0 }
+}
+
+/// Whether a descriptor has something to read.
+pub fn is_readable(fd: &OwnedFd) -> bool {
+    let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
+    poll_again(&mut fds, PollTimeout::ZERO).is_ok()
+        && fds[0].revents().is_some_and(|events| !events.is_empty())
+}
+
+/// A descriptor that is readable once the process has ended.
+#[expect(unsafe_code, reason = "pidfd_open(2) has no wrapper in nix")]
+pub fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
+    // SAFETY: the call takes two numbers and returns a new descriptor, which nobody else owns.
+    unsafe {
+        match libc::syscall(libc::SYS_pidfd_open, pid, 0) {
+            fd @ 0.. => Ok(OwnedFd::from_raw_fd(fd as i32)),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
 }

@@ -5,7 +5,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use meanwhile_shim::bell::Kind;
@@ -38,8 +38,9 @@ const KILL_ROUND: Duration = Duration::from_millis(5);
 /// A process that SIGKILL has not ended by then hangs in the kernel (state D); it is named as a
 /// survivor, and the task's end is told.
 const KILL_PATIENCE: Duration = Duration::from_secs(5);
-/// Between two looks at the processes of a task that are not our children.
-const ADOPTED_ROUND: Duration = Duration::from_millis(50);
+/// Between two looks at the processes of a task whose ends nobody tells us: those that are not our
+/// children, and all while the tree is being ended.
+const STRANGERS_ROUND: Duration = Duration::from_millis(50);
 /// How long the daemon that reaps an adopted leader has to tell its status. It does at once, unless
 /// it is killed too.
 const STATUS_PATIENCE: Duration = Duration::from_secs(10);
@@ -90,6 +91,9 @@ struct Stopping {
     cause: Cause,
     kill_at: Instant,
     give_up_at: Instant,
+    signal: i32,
+    /// Who got the signal.
+    signalled: Vec<u32>,
 }
 
 /// A shim at work.
@@ -123,7 +127,7 @@ impl Shim {
         let leader = match leader::start(&spec, files.pipe()) {
             Ok(leader) => leader,
             Err(error) => {
-                not_started(&mut files, &spec, &error);
+                files.not_started(&error, spec.sync);
                 return Err(error);
             }
         };
@@ -140,7 +144,7 @@ impl Shim {
         let same = record.boot_id == clock::boot_id()
             && record.leader_pid != 0
             && clock::start_time(record.leader_pid) == Some(record.leader_start);
-        let pidfd = if same { pidfd_open(record.leader_pid).ok() } else { None };
+        let pidfd = if same { leader::pidfd_open(record.leader_pid).ok() } else { None };
         let gone = if pidfd.is_some() { None } else { Some(Instant::now()) };
         let age = clock::wall_ms().saturating_sub(spec.created_ms).max(0) as u64;
         let started = Instant::now().checked_sub(Duration::from_millis(age));
@@ -311,17 +315,35 @@ impl Shim {
     fn stop(&mut self, signal: i32, grace: Duration, outcome: Outcome, cause: Cause) {
         let now = Instant::now();
         let kill_at = now + grace;
+        let signalled = self.living();
         match &mut self.stopping {
-            Some(stopping) => stopping.kill_at = stopping.kill_at.min(kill_at),
+            Some(stopping) => {
+                stopping.kill_at = stopping.kill_at.min(kill_at);
+                (stopping.signal, stopping.signalled) = (signal, signalled.clone());
+            }
             None => {
                 if !matches!(self.life, Life::Ended { .. }) {
                     self.files.stopping(&cause);
                 }
                 let give_up_at = kill_at + KILL_PATIENCE;
-                self.stopping = Some(Stopping { outcome, cause, kill_at, give_up_at });
+                let signalled = signalled.clone();
+                let stopping = Stopping { outcome, cause, kill_at, give_up_at, signal, signalled };
+                self.stopping = Some(stopping);
             }
         }
-        tree::signal(&self.living(), signal);
+        tree::signal(&signalled, signal);
+    }
+
+    /// Sends the signal to orphans it missed: a process that was being forked when its parent died of
+    /// it. What a parent that lives starts now is how it tidies up, and is left alone.
+    fn signal_orphans(&mut self) {
+        let (Kin::Child, Some(stopping)) = (&self.kin, &mut self.stopping) else { return };
+        let mut missed = tree::children_of_single_thread(std::process::id());
+        missed.retain(|pid| {
+            *pid != self.leader && !stopping.signalled.contains(pid) && tree::is_alive(*pid)
+        });
+        tree::signal(&missed, stopping.signal);
+        stopping.signalled.extend(missed);
     }
 
     /// The processes of the task, zombies too.
@@ -385,6 +407,8 @@ impl Shim {
         if now >= kill_at {
             tree::kill_all(|| self.members());
             self.reap();
+        } else {
+            self.signal_orphans();
         }
         let Life::Draining { exit, .. } = self.life else { return Ok(()) };
         let left = self.living();
@@ -492,7 +516,7 @@ impl Shim {
             Kin::Child => leader::exit_of(self.leader),
             Kin::Adopted { status: Some(exit), .. } => Some(*exit),
             Kin::Adopted { pidfd, status: None, gone, patience } => {
-                if gone.is_none() && pidfd.as_ref().is_none_or(is_readable) {
+                if gone.is_none() && pidfd.as_ref().is_none_or(leader::is_readable) {
                     *gone = Some(now);
                 }
                 let gone = (*gone)?;
@@ -535,11 +559,14 @@ impl Shim {
                 Some(*gone + *patience)
             }
             (Kin::Adopted { .. }, Life::Ended { .. } | Life::Draining { .. }, _)
-            | (Kin::Adopted { .. }, _, Some(_)) => Some(now + ADOPTED_ROUND),
+            | (Kin::Adopted { .. }, _, Some(_)) => Some(now + STRANGERS_ROUND),
             (Kin::Child, ..) | (Kin::Adopted { .. }, Life::Running, None) => None,
         };
         let life = match (&self.life, &self.stopping) {
-            (_, Some(stopping)) => Some(stopping.kill_at.max(now + KILL_ROUND)),
+            (_, Some(stopping)) if now < stopping.kill_at => {
+                Some(stopping.kill_at.min(now + STRANGERS_ROUND))
+            }
+            (_, Some(_)) => Some(now + KILL_ROUND),
             (Life::Running, None) => self.spec.deadline.map(|deadline| self.started + deadline),
             (Life::Draining { until, .. }, None) => Some(*until),
             (Life::Ended { .. }, None) => None,
@@ -556,42 +583,4 @@ impl Shim {
 fn lost() -> Cause {
     let message = "its supervisor was killed, and nobody saw how it ended".to_owned();
     Cause { actor: Actor::Daemon, message }
-}
-
-fn not_started(files: &mut Files, spec: &Spec, error: &io::Error) {
-    let errno = error.raw_os_error().unwrap_or(libc::EIO);
-    let actor = match errno {
-        libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE => Actor::Limit,
-        _ => Actor::Daemon,
-    };
-    let cause = Cause { actor, message: format!("could not be started: {error}") };
-    let end = End {
-        outcome: Outcome::Exited,
-        exit: Exit::NotStarted(errno),
-        cause: Some(cause),
-        at_ms: clock::wall_ms(),
-        duration_ns: 0,
-        total: 0,
-        dropped: 0,
-        survivors: Vec::new(),
-    };
-    files.ended(end, spec.sync);
-    files.ring(Kind::Ended);
-}
-
-fn is_readable(fd: &OwnedFd) -> bool {
-    let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
-    poll_again(&mut fds, PollTimeout::ZERO).is_ok()
-        && fds[0].revents().is_some_and(|events| !events.is_empty())
-}
-
-#[expect(unsafe_code, reason = "pidfd_open(2) has no wrapper in nix")]
-fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
-    // SAFETY: the call takes two numbers and returns a new descriptor, which nobody else owns.
-    unsafe {
-        match libc::syscall(libc::SYS_pidfd_open, pid, 0) {
-            fd @ 0.. => Ok(OwnedFd::from_raw_fd(fd as i32)),
-            _ => Err(io::Error::last_os_error()),
-        }
-    }
 }

@@ -100,14 +100,26 @@ function M.processes(text)
   return found
 end
 
---- The daemons of a place.
+--- The daemons of a place. What one has forked to become something else is none.
 ---@param place Place
 ---@return integer[]
 function M.daemons(place)
-  local pids = {}
+  local serving = {}
   for _, process in ipairs(M.processes("MEANWHILE_STATE_DIR=" .. place.dir)) do
     if process.command:match("^%S+ serve$") then
-      table.insert(pids, process.pid)
+      serving[process.pid] = true
+    end
+  end
+  local pids = {}
+  for pid in pairs(serving) do
+    local handle = io.open(("/proc/%d/stat"):format(pid), "rb")
+    local stat = handle and handle:read("*a") or ""
+    if handle then
+      handle:close()
+    end
+    local parent = tonumber(stat:match("%) %S+ (%d+)"))
+    if parent and not serving[parent] then
+      table.insert(pids, pid)
     end
   end
   return pids

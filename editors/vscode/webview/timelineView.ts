@@ -11,6 +11,8 @@ const AXIS_HEIGHT = 20;
 /** Between the last moment and the right edge. */
 const MARGIN = 0.03;
 const TICK_MS = 500;
+/** Lanes drawn above and below those in sight, so that a little scrolling finds them there. */
+const SPARE_LANES = 6;
 const SMALLEST_SPAN_MS = 50;
 /** What is seen first of a long story: its end. */
 const FIRST_VIEW_MS = 15 * 60_000;
@@ -62,6 +64,7 @@ export class TimelineView {
     });
     this.svg.addEventListener('focusout', () => this.point(undefined));
     this.svg.addEventListener('dblclick', (event) => this.open(event.target));
+    this.scroller.addEventListener('scroll', () => this.drawSoon());
     new ResizeObserver(() => this.draw()).observe(this.scroller);
     window.setInterval(() => {
       if (this.timeline.end === undefined && !document.hidden) this.draw();
@@ -79,10 +82,23 @@ export class TimelineView {
       }
     }
     this.timeline = timeline;
+    this.drawSoon();
+  }
+
+  private drawSoon(): void {
     this.frame ??= requestAnimationFrame(() => {
       this.frame = undefined;
       this.draw();
     });
+  }
+
+  /** The first and the last lane that are drawn: what is out of sight costs nothing. */
+  private inSight(): [number, number] {
+    const { scrollTop, clientHeight } = this.scroller;
+    return [
+      Math.floor((scrollTop - AXIS_HEIGHT) / LANE_HEIGHT) - SPARE_LANES,
+      Math.ceil((scrollTop + clientHeight) / LANE_HEIGHT) + SPARE_LANES,
+    ];
   }
 
   private range(): { from: number; to: number } {
@@ -130,7 +146,9 @@ export class TimelineView {
       const middle = LANE_HEIGHT / 2;
       assign(line, { x1: x(link.at), x2: x(link.at), y1: a + middle, y2: b + middle });
     }
-    for (const lane of lanes) {
+    const [first, last] = this.inSight();
+    for (const [index, lane] of lanes.entries()) {
+      if (index < first || index > last) continue;
       const y = rows.get(lane.key) ?? 0;
       const rule = this.get(`rule:${lane.key}`, 'line', { class: 'rule' });
       assign(rule, { x1: 0, x2: width, y1: y + LANE_HEIGHT, y2: y + LANE_HEIGHT });
@@ -235,42 +253,50 @@ export class TimelineView {
 
   /** Exactly one thing of the picture is in the tab order: the last one that had the focus. */
   private rove(): void {
-    const all = this.focusable();
-    if (!all.some(({ key }) => key === this.focused)) this.focused = all[0]?.key;
-    for (const { key, element } of all) {
-      assign(element, { tabindex: key === this.focused ? 0 : -1 });
+    const drawn = this.things().filter(({ key }) => this.elements.has(key));
+    const current = drawn.find(({ key }) => key === this.focused)?.key ?? drawn[0]?.key;
+    for (const { key } of drawn) {
+      const element = this.elements.get(key);
+      if (element) assign(element, { tabindex: key === current ? 0 : -1 });
     }
   }
 
-  /** In the order of lanes, and of time within a lane. */
-  private focusable(): { key: string; lane: number; at: number; element: SVGElement }[] {
+  /** What the keyboard goes through: in the order of lanes, and of time within a lane. */
+  private things(): Thing[] {
     return this.timeline.lanes.flatMap((lane, index) =>
       [
         ...lane.spans.map((span) => ({ key: `${lane.key}|${span.key}`, at: span.from })),
         ...lane.marks.map((mark) => ({ key: `${lane.key}|${mark.key}`, at: mark.at })),
       ]
         .sort((a, b) => a.at - b.at)
-        .flatMap(({ key, at }) => {
-          const element = this.elements.get(key);
-          return element instanceof SVGElement ? [{ key, at, lane: index, element }] : [];
-        }),
+        .map(({ key, at }) => ({ key, at, lane: index })),
     );
   }
 
+  /** Brings a thing into sight and gives it the focus. */
+  private focusOn(thing: Thing | undefined): void {
+    if (!thing) return;
+    const top = AXIS_HEIGHT + thing.lane * LANE_HEIGHT;
+    const { scrollTop, clientHeight } = this.scroller;
+    if (top < scrollTop + AXIS_HEIGHT) this.scroller.scrollTop = top - AXIS_HEIGHT;
+    else if (top + LANE_HEIGHT > scrollTop + clientHeight) {
+      this.scroller.scrollTop = top + LANE_HEIGHT - clientHeight;
+    }
+    this.focused = thing.key;
+    this.reveal(thing.at);
+    this.draw();
+    (this.elements.get(thing.key) as SVGElement | undefined)?.focus();
+  }
+
   private key(event: KeyboardEvent): void {
-    const all = this.focusable();
+    const all = this.things();
     const at = all.findIndex(({ key }) => key === this.focused);
     const here = all[at];
     const near = (lane: number) =>
       all
         .filter((one) => one.lane === lane)
         .sort((a, b) => Math.abs(a.at - (here?.at ?? 0)) - Math.abs(b.at - (here?.at ?? 0)))[0];
-    const move = (to: { key: string; at: number; element: SVGElement } | undefined) => {
-      if (!to) return;
-      this.reveal(to.at);
-      to.element.focus();
-      this.rove();
-    };
+    const move = (to: Thing | undefined) => this.focusOn(to);
     switch (event.key) {
       case 'ArrowRight':
         move(all[at + 1]);
@@ -302,7 +328,7 @@ export class TimelineView {
         break;
       case 'Enter':
       case ' ':
-        this.open(here?.element);
+        this.open(here && this.elements.get(here.key));
         break;
       case 'Escape':
         this.point(undefined);
@@ -411,6 +437,13 @@ export class TimelineView {
     }
     return undefined;
   }
+}
+
+/** Something of the picture that can have the focus. */
+interface Thing {
+  key: string;
+  lane: number;
+  at: number;
 }
 
 /** Top and height of a span within its lane. */

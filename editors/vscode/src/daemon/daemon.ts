@@ -87,6 +87,11 @@ export class Daemon implements vscode.Disposable {
     return experimental?.meanwhile;
   }
 
+  /** What it said on standard error since it began, the last few lines: nothing, if all is well. */
+  get said(): readonly string[] {
+    return this.lastWords;
+  }
+
   can(method: string): boolean {
     return this.capability?.methods.includes(method) ?? false;
   }

@@ -11,9 +11,14 @@ import { ago, cut } from '../tasks/describe';
 import type { AgentState, FromWebview, Snapshot, ToWebview } from './messages';
 import type { SessionEvent } from './session';
 import { Sessions } from './sessions';
+import { LANES_MAX } from './timeline';
 
 /** Pushes within this time are one message to the view. */
 const BATCH_MS = 30;
+/** How often changes of tasks are sent, and how often where there are very many. */
+const TASKS_MS = 200;
+const TASKS_OF_CROWD_MS = 1_500;
+const CROWD = 50;
 const LAST_SESSION = 'meanwhile.lastSession';
 
 export class Panel implements vscode.WebviewViewProvider, vscode.Disposable {
@@ -106,7 +111,7 @@ export class Panel implements vscode.WebviewViewProvider, vscode.Disposable {
       sessions: sessions?.infos ?? [],
       session: this.current === undefined ? undefined : sessions?.model(this.current),
       fresh: this.fresh,
-      tasks: folder?.store.all() ?? [],
+      tasks: this.tasks(),
       agent: this.agentState(folder, sessions),
       draft: this.draft,
     };
@@ -329,14 +334,19 @@ export class Panel implements vscode.WebviewViewProvider, vscode.Disposable {
 
   private sendTasksSoon(): void {
     if (!this.view?.visible) return;
-    this.tasksTimer ??= setTimeout(() => {
-      this.tasksTimer = undefined;
-      this.post({ type: 'tasks', tasks: this.tasks() });
-    }, 200);
+    const crowd = (this.shownFolder()?.store.size ?? 0) > CROWD;
+    this.tasksTimer ??= setTimeout(
+      () => {
+        this.tasksTimer = undefined;
+        this.post({ type: 'tasks', tasks: this.tasks() });
+      },
+      crowd ? TASKS_OF_CROWD_MS : TASKS_MS,
+    );
   }
 
   private tasks(): Task[] {
-    return this.shownFolder()?.store.all() ?? [];
+    // Running first, then newest: what the timeline would leave out need not be sent.
+    return (this.shownFolder()?.store.all() ?? []).slice(0, 2 * LANES_MAX);
   }
 
   private post(message: ToWebview): void {

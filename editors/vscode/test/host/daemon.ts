@@ -16,6 +16,18 @@ test('uses the program that comes with the extension, and says so', async () => 
   assert.equal(daemon.capability?.protocolVersion, 1);
 });
 
+test('in normal use it says nothing on standard error', async () => {
+  const here = await folder();
+  const id = await runCommand('echo out; echo err >&2; exit 1');
+  const terminal = await openTerminal(here, id);
+  await until(() => terminal.text.includes('[exit 1'), 'the end');
+  const long = await runCommand('sleep 311');
+  await until(() => here.store.get(long)?.pid, 'it runs');
+  await here.stop(long);
+  await here.remove([id, long]);
+  assert.deepEqual(here.daemon.said, []);
+});
+
 test('a daemon killed under the client comes back, and so do list and output', async () => {
   const here = await folder();
   const gone = 'echo before; while [ ! -e go ]; do sleep 0.1; done; echo after; rm go';

@@ -119,6 +119,8 @@ await test('the output of the agent\u2019s task opens from the conversation', as
 });
 
 await test('a turn can be cancelled', async () => {
+  // They lie over the button.
+  await window.command('Notifications: Clear All Notifications');
   await show();
   await panel().locator('textarea:enabled').waitFor();
   await say('And now wait');

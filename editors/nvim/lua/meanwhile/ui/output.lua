@@ -19,6 +19,7 @@ local M = {}
 ---@field channel integer
 ---@field from integer the first byte shown
 ---@field next integer the byte after the last one shown
+---@field pushed_to integer the byte after the last one that was pushed
 ---@field reading boolean
 ---@field ended boolean whether the end has been written
 ---@field grown boolean whether more came while it was read
@@ -114,14 +115,17 @@ function Output:catch_up()
     end
     if read.gap then
       local lost = format.bytes(read.gap.to - read.gap.from)
-      self:write(note(("[%s were not kept]"):format(lost)))
+      self:write((self.open_line and "\r\n" or "") .. note(("[%s were not kept]"):format(lost)))
+      self.partial = true
     end
     self:append(bytes_of(read))
     local moved = read.nextOffset > self.next
     self.next = math.max(self.next, read.nextOffset)
     local task = self.workspace.tasks[self.id]
-    if task and task.output.total - self.next > behind_most then
-      self:skip(task.output.total)
+    -- How much there is the pushes say while it runs, and the task once it has ended.
+    local total = math.max(self.pushed_to, task and task.output.total or 0)
+    if total - self.next > behind_most then
+      self:skip(total)
     elseif read.eof then
       if task and format.ended(task) then
         self:finish(task)
@@ -151,7 +155,7 @@ function Output:skip(total)
   if to > self.next then
     local skipped = format.bytes(to - self.next)
     self:write(("\r\n%s"):format(note(("[%s skipped; o reads them]"):format(skipped))))
-    self.skipped = true
+    self.skipped, self.partial = true, true
     self.next = to
   end
 end
@@ -162,11 +166,12 @@ function Output:pushed(push)
   if push.id ~= self.id then
     return
   end
+  local data = bytes_of(push)
+  self.pushed_to = math.max(self.pushed_to, push.offset + #data)
   if self.reading then
     self.grown = true
     return
   end
-  local data = bytes_of(push)
   if push.offset == self.next then
     self:append(data)
     self.next = push.offset + #data
@@ -371,7 +376,7 @@ function M.open(workspace, id, opts)
   local key = workspace.root .. " " .. id
   local self = outputs[key]
   if not self or not vim.api.nvim_buf_is_valid(self.buf) then
-    self = setmetatable({ workspace = workspace, id = id, warned = false }, Output)
+    self = setmetatable({ workspace = workspace, id = id, warned = false, pushed_to = 0 }, Output)
     outputs[key] = self
     self:make()
     self:name()
