@@ -39,9 +39,9 @@ fn a_task_that_ends_is_heard_while_nobody_types() {
     shows(&mut session, &["› and th"]);
     store.release();
     shows(&mut session, &["exit 3 after ", "It has failed."]);
-    session.until("nothing runs", |screen| !screen.contains('▪'));
-    let screen = session.screen();
-    assert_eq!(screen.lines().last(), Some("› and th"), "{screen}");
+    session.until("nothing runs, and the line is still there", |screen| {
+        !screen.contains('▪') && screen.lines().last() == Some("› and th")
+    });
     session.type_in("\x15/quit\r");
     let (code, screen) = session.end();
     assert_eq!(code, Some(0), "{screen}");
