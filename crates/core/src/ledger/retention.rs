@@ -22,7 +22,7 @@ const GONE_MAX: i64 = 10_000;
 const TOKEN_WITHOUT_TASK: Duration = Duration::from_secs(24 * 3_600);
 
 /// How long a session is kept after something was last said in it.
-pub const SESSIONS_KEPT: Duration = Duration::from_secs(90 * 24 * 3_600);
+const SESSIONS_KEPT: Duration = Duration::from_secs(90 * 24 * 3_600);
 /// How long one is kept in which nothing was said.
 const SILENT_SESSIONS_KEPT: Duration = Duration::from_secs(24 * 3_600);
 
@@ -64,7 +64,7 @@ impl Ledger {
     /// Removes the tasks of a workspace that ended longer than `keep_for` before `now`, and all but
     /// the `keep_count` that ended last; returns those it removed. Also drops what else is old: the
     /// tokens of spawns that never came about, durations, and agent sessions nobody has gone on with
-    /// for [`SESSIONS_KEPT`], or for a day where nothing was ever said.
+    /// for ninety days, or for a day where nothing was ever said.
     pub fn prune(
         &mut self,
         workspace: &Path,
