@@ -33,12 +33,13 @@ fn a_task_that_ends_is_heard_while_nobody_types() {
     let store = Store::new();
     let mut session = chat(&store, HELD, &["--allow", RULE]);
     session.type_in("build it\r");
-    shows(&mut session, &["I start it.", "It runs.", "▪ until [ -e go ]; do sl"]);
+    shows(&mut session, &["\nI start it.\n", "\nIt runs.\n", "▪ until [ -e go ]; do sl"]);
     // What is being typed stays while the agent speaks.
     session.type_in("and th");
     shows(&mut session, &["› and th"]);
     store.release();
-    shows(&mut session, &["exit 3 after ", "It has failed."]);
+    // A row of its own: before that it is in the moving line.
+    shows(&mut session, &["exit 3 after ", "\nIt has failed.\n"]);
     session.until("nothing runs, and the line is still there", |screen| {
         !screen.contains('▪') && screen.lines().last() == Some("› and th")
     });
@@ -71,7 +72,7 @@ text = "As you say."
     shows(&mut session, &["allow mkdir b?"]);
     assert!(store.workspace().join("a").exists());
     session.type_in("n\r");
-    shows(&mut session, &["As you say."]);
+    shows(&mut session, &["\nAs you say.\n"]);
     assert!(!store.workspace().join("b").exists());
     ready(&mut session);
     session.type_in("\x04");
@@ -112,7 +113,7 @@ fn lines_are_kept_and_a_session_is_shown_again() {
     let script = "[[turn]]\ntext = \"one\"\n[[turn]]\nexpect = [\"hello\"]\ntext = \"two\"\n";
     let mut session = chat(&store, script, &[]);
     session.type_in("hello there\r");
-    shows(&mut session, &["one"]);
+    shows(&mut session, &["\none\n"]);
     ready(&mut session);
     session.type_in("\x04");
     assert_eq!(session.end().0, Some(0));
@@ -124,7 +125,7 @@ fn lines_are_kept_and_a_session_is_shown_again() {
         screen.lines().last() == Some("› hello there")
     });
     session.type_in("\r");
-    shows(&mut session, &["two"]);
+    shows(&mut session, &["\ntwo\n"]);
     ready(&mut session);
     session.type_in("\x04");
     assert_eq!(session.end().0, Some(0));
