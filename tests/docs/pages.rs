@@ -21,11 +21,8 @@ fn files() -> Vec<PathBuf> {
         for entry in entries.map(|entry| entry.expect("a readable folder")) {
             let (path, kind) = (entry.path(), entry.file_type().expect("a readable folder"));
             let name = entry.file_name();
-            let made = name == ".git"
-                || name == ".venv"
-                || name == "node_modules"
-                || name == "corpus"
-                || path.join("CACHEDIR.TAG").exists();
+            let left = [".git", ".venv", "node_modules", "corpus", "dist", "out", "bin"];
+            let made = left.iter().any(|left| name == *left) || path.join("CACHEDIR.TAG").exists();
             if kind.is_dir() && !made {
                 folders.push(path);
             } else if kind.is_file() {
