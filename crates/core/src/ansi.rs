@@ -47,7 +47,10 @@ fn after_escape(rest: &[u8]) -> &[u8] {
         // nF: intermediates and a final byte. Everything else is two bytes long.
         0x20..=0x2f => {
             let end = body.iter().position(|byte| !(0x20..=0x2f).contains(byte));
-            end.map_or(&[][..], |end| body.get(end + 1..).unwrap_or_default())
+            end.map_or(&[][..], |end| match body[end] {
+                0x30..=0x7e => &body[end + 1..],
+                _ => &body[end..],
+            })
         }
         0x30..=0x7e => body,
         _ => rest,
@@ -56,6 +59,8 @@ fn after_escape(rest: &[u8]) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -71,9 +76,25 @@ mod tests {
             ("cut \x1b", "cut "),
             ("\x1b]0;open\nnext", "\nnext"),
             ("\x1b[3\nnext", "\nnext"),
+            ("\x1b(\nnext", "\nnext"),
+            ("\x1b #\rnext", "\rnext"),
             ("é\x1b[mé", "éé"),
         ] {
             assert_eq!(strip(text.as_bytes()).as_ref(), expected.as_bytes(), "{text:?}");
+        }
+    }
+
+    proptest! {
+        /// Output is cut into lines before it is stripped, or after.
+        #[test]
+        fn no_sequence_takes_the_end_of_a_line_with_it(
+            text in prop::collection::vec(
+                prop_oneof![Just(b'\n'), Just(b'\r'), Just(ESC), 0x20..=0x3f_u8, any::<u8>()],
+                0..40,
+            ),
+        ) {
+            let ends = |text: &[u8]| text.iter().filter(|byte| **byte == b'\n').count();
+            prop_assert_eq!(ends(&strip(&text)), ends(&text));
         }
     }
 }

@@ -242,7 +242,14 @@ mod tests {
         #[test]
         fn no_piece_exceeds_its_room(
             output in prop::collection::vec(
-                prop_oneof![Just(b'\n'), Just(b'\r'), Just(0x1b), Just(b'<'), any::<u8>()],
+                prop_oneof![
+                    Just(b'\n'),
+                    Just(b'\r'),
+                    Just(0x1b),
+                    Just(b'<'),
+                    0x20..=0x3f_u8,
+                    any::<u8>(),
+                ],
                 0..300,
             ),
             room in 0..200_usize,
