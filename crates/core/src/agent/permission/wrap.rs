@@ -218,7 +218,13 @@ fn shell(name: &str, args: &[Word]) -> Wrapped {
         }
     }
     match args.get(at).and_then(Word::literal) {
-        Some(line) if runs => Wrapped { lines: vec![line], ..Wrapped::default() },
+        Some(line) if runs => {
+            // To the line these are `$0`, `$1`..
+            let given = args.get(at + 1..).unwrap_or_default();
+            let hides = given.iter().flat_map(|it| &it.parameters).find(|it| !known::is_shown(it));
+            let why = hides.map(|it| format!("`${it}` is given to `{name}` and may hold a key"));
+            Wrapped { lines: vec![line], why, ..Wrapped::default() }
+        }
         Some(_) | None => hidden(name),
     }
 }
@@ -293,5 +299,10 @@ pub(super) fn is_harmless(name: &str, value: Option<&str>) -> bool {
 /// Whether a variable of a line's own is set, which no program looks at.
 pub(super) fn is_local(name: &str) -> bool {
     let local = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-    name.chars().all(local) && !name.ends_with("_proxy") && !name.starts_with("npm_")
+    name.chars().all(local) && !is_a_programs(name)
+}
+
+/// Whether a variable has small letters and yet is no line's own. Such may hold a password.
+pub(super) fn is_a_programs(name: &str) -> bool {
+    name.ends_with("_proxy") || name.starts_with("npm_")
 }

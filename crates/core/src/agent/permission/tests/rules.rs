@@ -65,6 +65,11 @@ fn deny_wins_over_ask_and_ask_over_allow() {
         (&["allow bash", "deny bash rm"], "eval \"$x\"", "ask"),
         (&["allow bash", "deny bash rm"], "[[ -f x ]] && touch y", "ask"),
         (&["allow bash", "deny bash rm"], "sh x.sh", "ask"),
+        // A rule for a command is for what it is given, a value among it.
+        (&["allow bash ./send"], "./send <<< $TOKEN", "allow"),
+        (&["allow bash ./send"], "./send <<EOF\n$TOKEN\nEOF", "allow"),
+        (&["allow bash ./send"], "./send <<EOF; cat <<E\nEOF\n$TOKEN\nE", "ask"),
+        (&["allow bash"], "cat <<< $TOKEN", "allow"),
         (&["allow bash"], "$x b; eval y; [[ -f x ]]", "allow"),
         (&["allow bash"], "sudo rm -rf / > ~/.ssh/x", "allow"),
         (&["allow *"], "rm -rf / > x", "allow"),
