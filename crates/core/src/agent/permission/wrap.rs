@@ -22,7 +22,7 @@ pub(super) struct Wrapped {
 }
 
 /// Programs that run what they are given in ways that are not looked into: what they run is hidden.
-const HIDING: [&str; 27] = [
+const HIDING: [&str; 47] = [
     "eval",
     "source",
     ".",
@@ -50,7 +50,30 @@ const HIDING: [&str; 27] = [
     "strace",
     "expect",
     "let",
+    "flock",
+    "taskset",
+    "chrt",
+    "setpriv",
+    "prlimit",
+    "numactl",
+    "runuser",
+    "systemd-run",
+    "unbuffer",
+    "rlwrap",
+    "fakeroot",
+    "ltrace",
+    "xvfb-run",
+    "entr",
+    "hyperfine",
+    "start-stop-daemon",
+    "setarch",
+    "valgrind",
+    "perf",
+    "watchexec",
 ];
+/// What `meanwhile` does that runs nothing of a caller's. To start a task, or a daemon that does, is
+/// to run a command.
+const LOOKING: [&str; 7] = ["ps", "logs", "wait", "stop", "drain", "doctor", "schema"];
 
 /// What a command runs besides itself; `None`: nothing, as far as is known.
 pub(super) fn unwrap(name: &str, words: &[Word]) -> Option<Wrapped> {
@@ -91,6 +114,13 @@ pub(super) fn unwrap(name: &str, words: &[Word]) -> Option<Wrapped> {
         }
         "sh" | "bash" | "dash" | "ash" => shell(name, args),
         "find" => find(args)?,
+        "meanwhile" => {
+            let first = args.first().and_then(Word::literal);
+            if first.is_some_and(|it| LOOKING.contains(&it.as_str())) {
+                return None;
+            }
+            hidden(name)
+        }
         name if HIDING.contains(&name) => hidden(name),
         _ => return None,
     })
