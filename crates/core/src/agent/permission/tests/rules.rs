@@ -187,6 +187,39 @@ fn a_rule_for_a_tool_is_for_that_tool() {
     }
 }
 
+/// A search of a directory is allowed by the directory; what a rule holds back in it is left out.
+#[test]
+fn a_search_leaves_out_what_is_held_back_below_it() {
+    let (scene, mut table) = (Scene::new(), Table::default());
+    for (rules, tool, path, expected) in [
+        (&["deny read src"][..], "grep", "", "[work/src]"),
+        (&["ask read src/main.rs", "deny read .env"], "grep", "", "[work/src/main.rs][work/.env]"),
+        (&["deny read src"], "glob", "", "[work/src]"),
+        (&["deny grep src"], "grep", "", "[work/src]"),
+        (&["deny grep src"], "glob", "", ""),
+        (&["deny * src"], "grep", "", "[work/src]"),
+        (&["deny read out"], "grep", "..", "[other]"),
+        (&["deny read ~/.ssh"], "grep", "..", "[.ssh]"),
+        (&["deny read src/new"], "grep", "src", "[work/src/new]"),
+        // That is judged before.
+        (&["deny read src"], "grep", "src", ""),
+        (&["deny read ."], "grep", "src", ""),
+        (&["deny read sr"], "grep", "src", ""),
+        (&["allow read src", "deny write src", "deny bash src"], "grep", "", ""),
+        (&["deny read"], "grep", "", ""),
+    ] {
+        let rules_in_force = rules.iter().map(|it| it.parse().expect(it)).collect();
+        let rules_in_force = Rules { rules: rules_in_force, home: Some(scene.home.clone()) };
+        let path = paths::resolve(&scene.workspace.join(path)).expect("it is absolute");
+        let intent = Intent::new(tool, String::new(), Kind::Search, vec![Access::Read(path)]);
+        let held = rules_in_force.left_out(&intent, &scene.workspace);
+        let shown = held.iter().map(|it| {
+            format!("[{}]", it.strip_prefix(&scene.home).expect("it lies in it").display())
+        });
+        table.row(shown.collect::<String>(), expected, format!("{tool} with {rules:?}"));
+    }
+}
+
 #[test]
 fn the_reason_says_what_it_is_about() {
     let scene = Scene::new();
