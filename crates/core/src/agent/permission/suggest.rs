@@ -7,7 +7,7 @@ use crate::quote::quote_argv;
 
 /// Programs that do whatever their arguments or their input say, destroy, tell others, or change
 /// rights: to allow one once is to allow nothing in particular.
-const RECKLESS: [&str; 73] = [
+const RECKLESS: [&str; 80] = [
     "awk",
     "chgrp",
     "chmod",
@@ -81,11 +81,20 @@ const RECKLESS: [&str; 73] = [
     "export",
     "readonly",
     "unset",
+    "R",
+    "ansible",
+    "mongosh",
+    "mysql",
+    "psql",
+    "redis-cli",
+    "sqlite3",
 ];
 /// Interpreters, without their versions: what they may run is what their first argument names.
-const INTERPRETERS: [&str; 18] = [
+const INTERPRETERS: [&str; 32] = [
     "python", "pypy", "ipython", "node", "nodejs", "ruby", "perl", "php", "lua", "luajit", "deno",
-    "bun", "Rscript", "julia", "tsx", "ts-node", "elixir", "pwsh",
+    "bun", "Rscript", "julia", "tsx", "ts-node", "elixir", "pwsh", "java", "scala", "groovy",
+    "kotlin", "clojure", "runghc", "irb", "iex", "erl", "guile", "racket", "sbcl", "tclsh",
+    "octave",
 ];
 /// Python's modules that run what they are given.
 const RECKLESS_MODULES: [&str; 9] =
@@ -93,7 +102,7 @@ const RECKLESS_MODULES: [&str; 9] =
 /// Shells, where they stand for a command of another program.
 const SHELLS: [&str; 4] = ["sh", "bash", "dash", "zsh"];
 /// Programs whose first argument says what they do.
-const WITH_COMMANDS: [&str; 41] = [
+const WITH_COMMANDS: [&str; 66] = [
     "apt",
     "apt-get",
     "brew",
@@ -135,9 +144,34 @@ const WITH_COMMANDS: [&str; 41] = [
     "uv",
     "yarn",
     "zig",
+    "asdf",
+    "aws",
+    "az",
+    "bazel",
+    "cabal",
+    "conda",
+    "dart",
+    "flutter",
+    "flyctl",
+    "gcloud",
+    "hatch",
+    "heroku",
+    "mamba",
+    "mise",
+    "nix",
+    "opam",
+    "pdm",
+    "pipenv",
+    "pixi",
+    "pyenv",
+    "rbenv",
+    "rye",
+    "stack",
+    "swift",
+    "vagrant",
 ];
 /// Those of their commands that run anything, publish, or destroy.
-const RECKLESS_COMMANDS: [(&str, &[&str]); 27] = [
+const RECKLESS_COMMANDS: [(&str, &[&str]); 38] = [
     (
         "git",
         &[
@@ -222,6 +256,17 @@ const RECKLESS_COMMANDS: [(&str, &[&str]); 27] = [
     ("mvn", &["exec:exec", "exec:java"]),
     ("nx", &["exec"]),
     ("lerna", &["exec"]),
+    ("asdf", &["exec"]),
+    ("cabal", &["exec", "install"]),
+    ("flyctl", &["ssh", "console", "deploy", "secrets"]),
+    ("heroku", &["run", "config"]),
+    ("mise", &["exec", "x"]),
+    ("nix", &["run", "shell", "develop", "profile"]),
+    ("opam", &["exec"]),
+    ("pyenv", &["exec"]),
+    ("rbenv", &["exec"]),
+    ("stack", &["exec", "runghc", "eval"]),
+    ("vagrant", &["ssh", "destroy"]),
 ];
 
 /// The rule that "always" makes for a command.
@@ -251,7 +296,7 @@ pub(super) fn always(words: &[Word]) -> Option<Rule> {
                 }
                 prefix.push(script.to_owned());
                 if ["run", "task"].contains(&script) {
-                    prefix.push(named(2)?);
+                    prefix.push(named(2).filter(|it| !runs_code(it))?);
                 }
             }
             _ => return None,
@@ -267,14 +312,19 @@ pub(super) fn always(words: &[Word]) -> Option<Rule> {
             ("cargo" | "dotnet" | "zig", "run") => {}
             ("go", "run") => prefix.push(word(2).filter(|text| is_own_package(text))?),
             // What follows is a command like any other.
-            ("uv" | "poetry", "run") => {
+            (
+                "uv" | "poetry" | "pipenv" | "pdm" | "hatch" | "rye" | "pixi" | "conda" | "mamba",
+                "run",
+            ) => {
                 named(2)?;
                 prefix.extend(always(words.get(2..)?)?.words()?);
             }
             (_, "compose") => prefix.push(named(2).filter(|it| !is_reckless(program, it))?),
-            (_, "run" | "run-script") => prefix.push(named(2)?),
+            (_, "run" | "run-script") => prefix.push(named(2).filter(|it| !runs_code(it))?),
+            // A service, and what is done with it.
+            ("aws" | "az" | "gcloud", _) => prefix.push(named(2)?),
             // These look among the programs of the packages, too.
-            ("yarn" | "pnpm", it) if is_interpreter(it) || SHELLS.contains(&it) => return None,
+            ("yarn" | "pnpm", it) if runs_code(it) => return None,
             _ => {}
         }
     } else if WITH_COMMANDS.contains(&program) && program != "make" && program != "just" {
@@ -291,6 +341,11 @@ pub(super) fn always(words: &[Word]) -> Option<Rule> {
 fn is_interpreter(program: &str) -> bool {
     let plain = program.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
     INTERPRETERS.contains(&plain)
+}
+
+/// Whether a name is one of a program that runs whatever it is given.
+fn runs_code(name: &str) -> bool {
+    is_interpreter(name) || SHELLS.contains(&name)
 }
 
 fn is_reckless(program: &str, command: &str) -> bool {

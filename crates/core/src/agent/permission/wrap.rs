@@ -22,7 +22,7 @@ pub(super) struct Wrapped {
 }
 
 /// Programs that run what they are given in ways that are not looked into: what they run is hidden.
-const HIDING: [&str; 47] = [
+const HIDING: [&str; 67] = [
     "eval",
     "source",
     ".",
@@ -70,6 +70,26 @@ const HIDING: [&str; 47] = [
     "valgrind",
     "perf",
     "watchexec",
+    "bwrap",
+    "caffeinate",
+    "cgexec",
+    "chronic",
+    "concurrently",
+    "cross-env",
+    "dbus-run-session",
+    "direnv",
+    "dotenv",
+    "eatmydata",
+    "firejail",
+    "gosu",
+    "linux32",
+    "linux64",
+    "nodemon",
+    "proot",
+    "proxychains",
+    "proxychains4",
+    "su-exec",
+    "torsocks",
 ];
 /// What `meanwhile` does that runs nothing of a caller's. To start a task, or a daemon that does, is
 /// to run a command.

@@ -83,6 +83,8 @@ fn deny_wins_over_ask_and_ask_over_allow() {
         (&["allow bash", "deny bash rm"], "ltrace rm b", "ask"),
         (&["allow bash", "deny bash rm"], "xvfb-run rm b", "ask"),
         (&["allow bash", "deny bash rm"], "ls | entr rm b", "ask"),
+        (&["allow bash", "deny bash rm"], "direnv exec . rm b", "ask"),
+        (&["allow bash", "deny bash rm"], "dbus-run-session -- rm b", "ask"),
         (&["allow bash", "deny bash rm"], "hyperfine 'rm b'", "ask"),
         (&["allow bash", "deny bash rm"], "start-stop-daemon -S -x rm b", "ask"),
         // A rule for a command is for what it is given, a value among it.
