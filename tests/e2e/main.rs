@@ -26,6 +26,7 @@ mod retention;
 mod session;
 mod session_ends;
 mod session_permission;
+mod session_tools;
 mod slow_client;
 mod spawn;
 mod spawn_stdin;

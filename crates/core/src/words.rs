@@ -54,9 +54,15 @@ pub fn shorten(line: &str, bytes: usize) -> String {
     format!("{}...", &line[..end])
 }
 
-/// Format characters that reorder or hide what is around them (Unicode, bidirectional controls).
+/// Format characters that are not seen: those that reorder, those that join or part what is around
+/// them, and some that do nothing.
 fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+    reorders(c) || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2065}' | '\u{feff}')
+}
+
+/// Format characters that reorder what is around them (Unicode, bidirectional controls).
+pub(crate) fn reorders(c: char) -> bool {
+    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// The name of a signal: `SIGKILL`, `SIGRTMIN+3`; a number no kernel of ours sends is shown as it is.

@@ -139,6 +139,17 @@ impl Rules {
         strictest(found)
     }
 
+    /// What an allowed search has to leave out: what lies below its directory and a rule forbids to
+    /// read, or wants asked. Nobody is asked for the whole of a workspace because of a part of it.
+    pub fn left_out(&self, intent: &Intent, workspace: &Path) -> Vec<PathBuf> {
+        let places = Places::new(workspace, self.home.as_deref());
+        let below = |access: &Access| match access {
+            Access::Read(path) => files::held_below(&self.rules, &places, intent.tool, path),
+            Access::Command { .. } | Access::Write(_) | Access::Task(_) => Vec::new(),
+        };
+        intent.access.iter().flat_map(below).collect()
+    }
+
     /// What rules say of a tool by its name alone, where no part of the call is judged by it.
     fn tool(&self, intent: &Intent) -> Vec<Standing> {
         let is_judged = |access: &Access| match access {

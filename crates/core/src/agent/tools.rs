@@ -35,7 +35,11 @@ use crate::background::Background;
 use crate::limits;
 use crate::task::{DeliveredBy, Task, TaskId};
 
+pub(super) use paths::follow;
+pub(super) use schema::names;
+
 use call::Action;
+use search::{Glob, Grep};
 
 /// How the tools behave (`config.toml`, section `agent`).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +85,30 @@ impl Intent {
     /// An intent that can be judged and never run, for whoever tests rules.
     pub fn new(tool: &'static str, title: String, kind: Kind, access: Vec<Access>) -> Self {
         Self { tool, title, kind, access, action: None }
+    }
+
+    /// The same, but a search leaves out what lies below these paths, and says so.
+    #[must_use]
+    pub fn leaving_out(mut self, paths: Vec<PathBuf>) -> Self {
+        match &mut self.action {
+            Some(Action::Glob(Glob { except, .. }) | Action::Grep(Grep { except, .. })) => {
+                *except = paths;
+            }
+            Some(
+                Action::Bash(_)
+                | Action::BackgroundRun(_)
+                | Action::Check { .. }
+                | Action::Stop { .. }
+                | Action::Write { .. }
+                | Action::Output { .. }
+                | Action::Read(_)
+                | Action::WriteFile { .. }
+                | Action::Edit(_)
+                | Action::Plan(_),
+            )
+            | None => {}
+        }
+        self
     }
 }
 

@@ -1,9 +1,10 @@
-//! Keys stay out of a task's environment.
+//! What of the environment stays out of a task's: keys, and what leads its commands astray.
 
 use std::collections::BTreeMap;
 use std::process::Command;
 
 use meanwhile_core::agent::config::SECRET_VARIABLES;
+use meanwhile_core::agent::tools::Progress;
 use meanwhile_core::background::{self, Spawn, Stdin};
 
 use crate::lab::{alone, lab};
@@ -20,6 +21,7 @@ fn keys_reach_a_task_only_by_name() {
             Command::new(std::env::current_exe().unwrap())
                 .args(["keys::keys_reach_a_task_only_by_name", "--exact"])
                 .env(MARK, "1")
+                .env("CDPATH", "other")
                 .envs(SECRET_VARIABLES.map(|name| (name, format!("secret of {name}"))))
                 .output()
                 .unwrap()
@@ -29,6 +31,17 @@ fn keys_reach_a_task_only_by_name() {
         return;
     }
     lab(async |lab| {
+        // Where `cd` leads is judged, so it leads nowhere else.
+        lab.write("src/a", "");
+        std::fs::create_dir_all(lab.workspace.join("other/src")).unwrap();
+        for tool in ["bash", "background_run"] {
+            let command = serde_json::json!({ "command": "cd src && ls" });
+            let (outcome, progress) = lab.run_by(&lab.toolbox, tool, command).await;
+            let [Progress::Spawned(task)] = &progress[..] else { panic!("{outcome:?}") };
+            lab.end(task.id).await;
+            let chunk = lab.background.read(task.id, 0, 1 << 20).await.unwrap();
+            assert_eq!(String::from_utf8_lossy(&chunk.data), "a\n", "{tool}");
+        }
         let show = "env";
         let shown = lab.ok("bash", serde_json::json!({ "command": show })).await;
         assert!(shown.contains(MARK), "the environment is shown: {shown}");

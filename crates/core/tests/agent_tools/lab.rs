@@ -1,10 +1,12 @@
 //! A workspace with a background manager and the tools of one session.
 
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use meanwhile_core::Background;
 use meanwhile_core::agent::ToolCall;
 use meanwhile_core::agent::message::Input;
@@ -41,7 +43,7 @@ pub fn lab(test: impl AsyncFnOnce(&Lab)) {
     let workspace = dir.path().canonicalize().unwrap().join("project");
     std::fs::create_dir(&workspace).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let options = Options {
             state_dir: dir.path().join("state"),
             workspace: workspace.clone(),
@@ -56,10 +58,15 @@ pub fn lab(test: impl AsyncFnOnce(&Lab)) {
             _events: events,
             keys: AtomicU32::new(0),
         };
-        test(&lab).await;
+        let result = AssertUnwindSafe(test(&lab)).catch_unwind().await;
+        // No command outlives its test, however that ends.
         lab.stop_all().await;
         lab.background.close().await;
+        result
     });
+    if let Err(panic) = ended {
+        resume_unwind(panic);
+    }
 }
 
 pub fn toolbox(background: &Background, queue: &str, settings: Settings) -> Toolbox {

@@ -69,6 +69,64 @@ fn files_are_found_by_name_newest_first() {
 }
 
 #[test]
+fn what_a_rule_holds_back_is_left_out_and_said_to_be() {
+    lab(async |lab| {
+        fill(lab);
+        let note = "... what rules hold back was left out; name a path to search it ...";
+        let at = |name: &str| lab.workspace.join(name);
+        for (tool, input, except, expected) in [
+            (
+                "grep",
+                json!({"pattern": "needle"}),
+                vec![at("src/deep"), at("README.md")],
+                format!(".github/ci.yml:1:needle: true\nsrc/old.rs:2:// needle\n{note}"),
+            ),
+            (
+                "grep",
+                json!({"pattern": "needle", "path": "src"}),
+                vec![at("src/old.rs"), at("src/deep")],
+                format!(
+                    "nothing matches; binary files and what .gitignore excludes were left out\n{note}"
+                ),
+            ),
+            (
+                "grep",
+                json!({"pattern": "needle", "limit": 1}),
+                vec![at(".github")],
+                format!(
+                    "README.md:1:a needle\n... more than 1 match; take a narrower pattern, path or \
+                     glob, or a larger limit ...\n{note}"
+                ),
+            ),
+            (
+                "glob",
+                json!({"pattern": "*.rs"}),
+                vec![at("src/deep")],
+                format!("src/old.rs\n{note}"),
+            ),
+            (
+                "glob",
+                json!({"pattern": "*.rs"}),
+                vec![at("src")],
+                format!("no file matches; what .gitignore excludes was left out\n{note}"),
+            ),
+            // Half a name is another file's, and nothing is there to be left out.
+            (
+                "glob",
+                json!({"pattern": "*.rs"}),
+                vec![at("sr"), at("src/ol")],
+                "src/deep/mid.rs\nsrc/old.rs".to_owned(),
+            ),
+        ] {
+            let (tell, _told) = tokio::sync::mpsc::unbounded_channel();
+            let intent = lab.read(tool, input.clone()).leaving_out(except.clone());
+            let outcome = lab.toolbox.run(intent, lab.key(), tell).await;
+            assert_eq!(outcome.content, expected, "{tool} {input} without {except:?}");
+        }
+    });
+}
+
+#[test]
 fn lines_are_found_by_what_they_say() {
     lab(async |lab| {
         fill(lab);
@@ -91,6 +149,17 @@ fn lines_are_found_by_what_they_say() {
         check(json!({"pattern": "needle", "glob": "src/*.rs"}), "src/old.rs:2:// needle").await;
         check(json!({"pattern": "needle", "glob": "!*.{rs,yml}"}), "README.md:1:a needle").await;
         check(json!({"pattern": "needle", "path": "README.md"}), "README.md:1:a needle").await;
+        check(
+            json!({"pattern": "needle", "path": "src/old.rs", "glob": "*.rs"}),
+            "src/old.rs:2:// needle",
+        )
+        .await;
+        check(
+            json!({"pattern": "needle", "path": "src/old.rs", "glob": "old.*"}),
+            "src/old.rs:2:// needle",
+        )
+        .await;
+        check(json!({"pattern": "needle", "path": "src/old.rs", "glob": "!*.rs"}), none).await;
         check(
             json!({"pattern": "nothing", "context": 1}),
             "src/deep/mid.rs-1-// Needle one\nsrc/deep/mid.rs:2:// nothing\nsrc/deep/mid.rs-3-// needle two",

@@ -98,14 +98,21 @@ impl<'a> Lines<'a> {
                 let why = format!("it sets `{name}` for the commands after it");
                 Standing::Unruled { why, always: None }
             }));
+            let values = simple.assignments.iter().flat_map(|(_, value)| &value.parameters);
+            found.extend(hides(values.chain(&simple.given)));
         } else {
-            found.extend(self.command(&simple.words, &simple.assignments));
+            found.extend(self.command(&simple.words, &simple.assignments, &simple.given));
         }
         found
     }
 
-    /// Judges one command with all it runs and reads.
-    fn command(&mut self, words: &[Word], assignments: &[(String, Word)]) -> Vec<Standing> {
+    /// Judges one command with all it runs and reads, and the parameters it is `given`.
+    fn command(
+        &mut self,
+        words: &[Word],
+        assignments: &[(String, Word)],
+        given: &[String],
+    ) -> Vec<Standing> {
         let (mut allow, mut with_variables, mut found) = (false, false, Vec::new());
         for rule in self.rules.iter().filter(|it| it.is_about_commands()) {
             let shown = show(words);
@@ -124,13 +131,17 @@ impl<'a> Lines<'a> {
             }
         }
         // A rule for a command is for all it runs and reads, unless another rule is about that.
-        let own = self.unlifted(words);
+        let mut own = self.unlifted(words);
+        own.extend(hides(given));
         found.extend(if allow { lift(own) } else { own });
         let odd =
             |(name, value): &&(String, Word)| !wrap::is_harmless(name, value.literal().as_deref());
         if let Some((name, _)) = assignments.iter().find(odd).filter(|_| !with_variables) {
             let why = format!("it sets `{name}` for `{}`", show(words));
             found.push(Standing::Unruled { why, always: None });
+        }
+        if !with_variables {
+            found.extend(hides(assignments.iter().flat_map(|(_, value)| &value.parameters)));
         }
         found
     }
@@ -168,7 +179,7 @@ impl<'a> Lines<'a> {
         }
         self.depth += 1;
         for words in &wrapped.commands {
-            found.extend(self.command(words, &[]));
+            found.extend(self.command(words, &[], &[]));
         }
         for line in &wrapped.lines {
             found.extend(self.line(line));
@@ -261,6 +272,13 @@ impl<'a> Lines<'a> {
 fn lift(found: Vec<Standing>) -> Vec<Standing> {
     let is_ruled = |it: &Standing| matches!(it, Standing::Held { .. } | Standing::Denied { .. });
     found.into_iter().filter(is_ruled).collect()
+}
+
+/// What is to be said where a command comes to know a variable that the model may not see: what it
+/// makes of it may be seen.
+fn hides<'a>(parameters: impl IntoIterator<Item = &'a String>) -> Option<Standing> {
+    let hidden = parameters.into_iter().find(|it| !known::is_shown(it))?;
+    Some(Standing::Unruled { why: format!("`${hidden}` may hold a key"), always: None })
 }
 
 fn unruled(words: &[Word]) -> Standing {

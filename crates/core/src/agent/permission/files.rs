@@ -102,6 +102,19 @@ pub(super) fn judge(
     Standing::Unruled { why, always }
 }
 
+/// What lies below a directory and may not be read by `tool` unasked.
+pub(super) fn held_below(
+    rules: &[Rule],
+    places: &Places,
+    tool: &str,
+    directory: &Path,
+) -> Vec<PathBuf> {
+    let holds = |rule: &&Rule| rule.effect != Effect::Allow && Files::Read.is_meant_by(rule, tool);
+    let named = rules.iter().filter(holds).filter_map(|rule| rule.prefix.as_deref());
+    let leads = named.filter_map(|text| paths::resolve(&places.of_rule(text)?));
+    leads.filter(|it| it != directory && it.starts_with(directory)).collect()
+}
+
 /// What can be said of a file that nobody can name before it is touched.
 pub(super) fn judge_unknown(rules: &[Rule], files: Files) -> Standing {
     let mut about = rules.iter().filter(|rule| files.is_meant_by(rule, files.group()));

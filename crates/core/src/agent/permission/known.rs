@@ -245,14 +245,18 @@ fn is_number(text: &str) -> bool {
 
 /// Whether the model may see these words: a variable may hold a key.
 fn shown(words: &[Word]) -> bool {
+    words.iter().all(|word| word.parameters.iter().all(|it| is_shown(it)))
+}
+
+/// Whether the model may see a parameter: one of the line's own, or a variable known to hold no key.
+/// What is put into the line's own is judged by this too, where that is done.
+pub(super) fn is_shown(name: &str) -> bool {
     const SHOWN: [&str; 17] = [
         "HOME", "PWD", "OLDPWD", "USER", "LOGNAME", "SHELL", "PATH", "LANG", "TERM", "HOSTNAME",
         "RANDOM", "SECONDS", "LINENO", "UID", "EUID", "PPID", "TMPDIR",
     ];
-    let harmless = |name: &String| {
-        SHOWN.contains(&name.as_str()) || !name.chars().any(|c| c.is_ascii_uppercase())
-    };
-    words.iter().all(|word| word.parameters.iter().all(harmless))
+    SHOWN.contains(&name)
+        || !(name.chars().any(|c| c.is_ascii_uppercase()) || super::wrap::is_a_programs(name))
 }
 
 /// Checks options and tells what is read.

@@ -1,22 +1,20 @@
-//! Where a path really leads, and whether what lies there is a secret.
+//! What a path is to the rules, and whether what lies there is a secret.
 //!
-//! Owns the resolution of paths, which follows every symbolic link, takes `..` as the kernel does
-//! and copes with what is not there yet; and the list of files that good agents don't touch
-//! unasked. It reads names and links, never what a file holds.
+//! Owns what rules and patterns stand for, and the list of files that good agents don't touch
+//! unasked. Where a path really leads is found by the function that the tools open it by, so that
+//! what is judged is what is touched. It reads names and links, never what a file holds.
 
-use std::collections::VecDeque;
-use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 
 use regex::Regex;
 
-/// How many symbolic links are followed, as many as Linux does (`MAXSYMLINKS`).
-const LINKS_MAX: usize = 40;
+pub(super) use crate::agent::tools::follow as resolve;
+
 /// How many files a pattern such as `*.rs` may stand for and still be looked at one by one.
 const MATCHES_MAX: usize = 4_096;
 
-/// Directories of the home directory that hold keys, and the files with them.
-const SECRETS_OF_HOME: [&str; 22] = [
+/// Directories of the home directory that hold keys or give rights, and the files with them.
+const SECRETS_OF_HOME: [&str; 23] = [
     ".ssh",
     ".gnupg",
     ".aws",
@@ -27,6 +25,8 @@ const SECRETS_OF_HOME: [&str; 22] = [
     ".config/gh",
     ".config/hub",
     ".config/meanwhile",
+    // The rules that were remembered, among others.
+    ".local/state/meanwhile",
     ".config/op",
     ".config/rclone",
     ".password-store",
@@ -141,40 +141,6 @@ fn is_secret_name(name: &str) -> bool {
         || extension.is_some_and(|it| SECRET_EXTENSIONS.contains(&it))
 }
 
-/// Where a path leads, every symbolic link followed; what is not there is taken as it is written.
-/// `None`: it is not absolute, or its links lead in a circle.
-pub(super) fn resolve(path: &Path) -> Option<PathBuf> {
-    if !path.is_absolute() {
-        return None;
-    }
-    let parts = |path: &Path| -> VecDeque<OsString> {
-        path.components().map(|part| part.as_os_str().to_owned()).collect()
-    };
-    let (mut resolved, mut ahead, mut links) = (PathBuf::from("/"), parts(path), 0);
-    while let Some(part) = ahead.pop_front() {
-        if part == ".." {
-            resolved.pop();
-            continue;
-        }
-        // The root replaces what was there; `.` is left out by `components` except at the front.
-        if part == "." {
-            continue;
-        }
-        resolved.push(&part);
-        if let Ok(target) = std::fs::read_link(&resolved) {
-            links += 1;
-            if links > LINKS_MAX {
-                return None;
-            }
-            resolved.pop();
-            let mut target = parts(&target);
-            target.append(&mut ahead);
-            ahead = target;
-        }
-    }
-    Some(resolved)
-}
-
 /// What a word with `*`, `?` or `[` in it may stand for, or more. `None`: too much to tell.
 /// `chars` say whether they were quoted.
 pub(super) fn expand(from: &Path, chars: &[(char, bool)]) -> Option<Vec<PathBuf>> {
@@ -241,49 +207,11 @@ fn pattern(part: &[(char, bool)]) -> Option<Regex> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
-
     use super::*;
 
     #[test]
-    fn a_path_is_followed_to_where_it_leads() {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let top = dir.path().canonicalize().expect("it is there");
-        std::fs::create_dir_all(top.join("work/sub")).expect("it is ours");
-        std::fs::create_dir(top.join("other")).expect("it is ours");
-        std::fs::write(top.join("other/file"), "").expect("it is ours");
-        for (target, link) in [
-            ("../other", "work/out"),
-            ("sub", "work/in"),
-            ("../other/new", "work/dangling"),
-            ("circle", "work/circle"),
-            ("../../other/file", "work/sub/file"),
-        ] {
-            symlink(target, top.join(link)).expect("it is ours");
-        }
-        let check = |path: &str, expected: Option<&str>| {
-            let expected = expected.map(|it| top.join(it));
-            assert_eq!(resolve(&top.join(path)), expected, "{path}");
-        };
-        check("work", Some("work"));
-        check("work/./sub//x", Some("work/sub/x"));
-        check("work/new/deep/file", Some("work/new/deep/file"));
-        check("work/new/../../other", Some("other"));
-        check("work/out/file", Some("other/file"));
-        check("work/out/../x", Some("x"));
-        check("work/in/../x", Some("work/x"));
-        check("work/in/file", Some("other/file"));
-        // Whoever writes it makes the file it points to.
-        check("work/dangling", Some("other/new"));
-        check("work/circle", None);
-        check("work/circle/x", None);
-        assert_eq!(resolve(Path::new("work")), None);
-        assert_eq!(resolve(Path::new("/../..")), Some(PathBuf::from("/")));
-    }
-
-    #[test]
     fn keys_are_known_by_their_names() {
-        let places = Places::new(Path::new("/work"), Some(Path::new("/home/a")));
+        let places = Places::new(Path::new("/project"), Some(Path::new("/home/a")));
         let check = |path: &str, secret: bool| {
             assert_eq!(places.is_secret(Path::new(path)), secret, "{path}");
         };
@@ -292,36 +220,37 @@ mod tests {
             "/home/a/.ssh/config",
             "/home/a/.aws/credentials",
             "/home/a/.config/meanwhile/config.toml",
-            "/work/.env",
-            "/work/.ENV",
-            "/work/a/.env.local",
-            "/work/.env/x",
-            "/work/server.pem",
-            "/work/tls/Server.Key",
-            "/work/id_ed25519",
-            "/work/.npmrc",
+            "/home/a/.local/state/meanwhile/store.db",
+            "/project/.env",
+            "/project/.ENV",
+            "/project/a/.env.local",
+            "/project/.env/x",
+            "/project/server.pem",
+            "/project/tls/Server.Key",
+            "/project/id_ed25519",
+            "/project/.npmrc",
         ] {
             check(path, true);
         }
         for path in [
-            "/work",
-            "/work/.ssh",
+            "/project",
+            "/project/.ssh",
             "/home/a",
             "/home/a/.sshx",
             "/home/a/src",
-            "/work/.env.example",
-            "/work/.env.local.example",
-            "/work/env",
-            "/work/.environment",
-            "/work/id_ed25519.pub",
-            "/work/key",
-            "/work/key.rs",
-            "/work/.key",
+            "/project/.env.example",
+            "/project/.env.local.example",
+            "/project/env",
+            "/project/.environment",
+            "/project/id_ed25519.pub",
+            "/project/key",
+            "/project/key.rs",
+            "/project/.key",
         ] {
             check(path, false);
         }
-        assert!(places.is_guarded(Path::new("/work/.git/hooks/pre-commit")));
-        assert!(!places.is_guarded(Path::new("/work/.github/workflows")));
+        assert!(places.is_guarded(Path::new("/project/.git/hooks/pre-commit")));
+        assert!(!places.is_guarded(Path::new("/project/.github/workflows")));
     }
 
     #[test]

@@ -4,26 +4,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::{Effect, Rule};
+use crate::agent::tools;
 
-/// What a rule can be about: every tool there is, `read` and `write` for files whoever touches
-/// them, and `*` for all of it. A name that is misspelt would be a rule that never holds.
-pub(super) const TOOLS: [&str; 15] = [
-    "*",
-    "read",
-    "write",
-    "bash",
-    "background_run",
-    "check_background",
-    "stop_background",
-    "write_background",
-    "task_output",
-    "read_file",
-    "write_file",
-    "edit_file",
-    "glob",
-    "grep",
-    "update_plan",
-];
+/// What a rule can be about besides a tool: files whoever touches them, and all of it.
+const GROUPS: [&str; 3] = ["*", "read", "write"];
 
 /// The tools whose rules hold for commands.
 pub(super) const COMMAND_TOOLS: [&str; 2] = ["bash", "background_run"];
@@ -59,8 +43,13 @@ pub enum BadRule {
     NoPrefix(String, String),
 }
 
+/// What a rule can be about. A name that is misspelt would be a rule that never holds.
+fn subjects() -> impl Iterator<Item = &'static str> {
+    GROUPS.into_iter().chain(tools::names())
+}
+
 fn tools() -> String {
-    let names: Vec<_> = TOOLS.iter().map(|name| format!("`{name}`")).collect();
+    let names: Vec<_> = subjects().map(|name| format!("`{name}`")).collect();
     names.join(", ")
 }
 
@@ -106,7 +95,7 @@ impl Rule {
         if tool.is_empty() {
             return Err(BadRule::NoTool);
         }
-        if !TOOLS.contains(&tool) {
+        if !subjects().any(|it| it == tool) {
             return Err(BadRule::Tool { name: tool.to_owned() });
         }
         if prefix.is_empty() {
@@ -206,7 +195,7 @@ mod tests {
         #[test]
         fn whatever_is_a_rule_is_written_and_read_as_itself(
             effect in prop::sample::select(vec!["allow", "ask", "deny"]),
-            tool in prop::sample::select(TOOLS.to_vec()),
+            tool in prop::sample::select(subjects().collect::<Vec<_>>()),
             prefix in "[ -~\u{e4}\u{a0}]{0,12}",
         ) {
             if let Ok(rule) = format!("{effect} {tool} {prefix}").parse::<Rule>() {

@@ -41,6 +41,9 @@ pub(super) struct Simple {
     pub(super) words: Vec<Word>,
     /// The files it is connected to.
     pub(super) redirects: Vec<Redirect>,
+    /// The parameters in what it comes to know some other way: the text of a here-document, what a
+    /// loop goes through, what a `case` compares.
+    pub(super) given: Vec<String>,
 }
 
 /// A file a command is connected to.
@@ -229,6 +232,7 @@ impl Parser<'_> {
         let mut simple = Simple::default();
         // After a redirection no word is one of the grammar's.
         let (mut both, mut begun) = (false, false);
+        let earlier = self.heredocs.len();
         loop {
             self.skip_blanks()?;
             let Some(c) = self.peek() else { break };
@@ -290,7 +294,13 @@ impl Parser<'_> {
                 }
             }
         }
-        if simple.words.len() + simple.assignments.len() + simple.redirects.len() > 0 {
+        let Simple { assignments, words, redirects, given } = &simple;
+        let heredocs = self.heredocs.get_mut(earlier..).unwrap_or_default();
+        let parts = assignments.len() + words.len() + redirects.len() + given.len();
+        if parts + heredocs.len() > 0 {
+            for heredoc in heredocs {
+                heredoc.owner = self.script.commands.len();
+            }
             self.script.commands.push(simple);
         }
         Ok(Made::Command)
@@ -344,6 +354,7 @@ impl Parser<'_> {
             return Err("`((` is arithmetic in bash only".to_owned());
         }
         let name = self.word()?.bare().ok_or("a loop without a plain variable")?;
+        let owner = self.script.commands.len();
         self.script
             .commands
             .push(Simple { assignments: vec![(name, Word::unknown())], ..Simple::default() });
@@ -357,11 +368,21 @@ impl Parser<'_> {
                     None | Some('\n' | ';') => return Ok(()),
                     Some('#') => self.skip_comment(),
                     Some('&' | '|' | '(' | ')') => return Err("a loop over a list".to_owned()),
-                    Some(_) => drop(self.word()?),
+                    Some(_) => {
+                        let word = self.word()?;
+                        self.give(owner, word.parameters);
+                    }
                 }
             }
         }
         Ok(())
+    }
+
+    /// What a command that was listed comes to know besides.
+    fn give(&mut self, owner: usize, parameters: Vec<String>) {
+        if let Some(simple) = self.script.commands.get_mut(owner) {
+            simple.given.extend(parameters);
+        }
     }
 
     fn skip_lines(&mut self) -> Result<(), String> {
@@ -382,7 +403,8 @@ impl Parser<'_> {
     fn case(&mut self) -> Result<(), String> {
         self.deeper()?;
         self.skip_blanks()?;
-        drop(self.word()?);
+        let compared = self.word()?;
+        self.compare(compared);
         self.skip_lines()?;
         if self.word()?.bare().as_deref() != Some("in") {
             return Err("a `case` without its `in`".to_owned());
@@ -395,6 +417,7 @@ impl Parser<'_> {
             if !bracket && pattern.bare().as_deref() == Some("esac") {
                 break;
             }
+            self.compare(pattern);
             loop {
                 self.skip_blanks()?;
                 if self.take(")") {
@@ -404,7 +427,8 @@ impl Parser<'_> {
                     return Err("a `case` with a pattern that is not closed".to_owned());
                 }
                 self.skip_blanks()?;
-                drop(self.word()?);
+                let pattern = self.word()?;
+                self.compare(pattern);
             }
             if self.list(End::Clause)? == Ended::Esac {
                 break;
@@ -412,6 +436,13 @@ impl Parser<'_> {
         }
         self.depth -= 1;
         Ok(())
+    }
+
+    /// What runs next tells what a word of a `case` is.
+    fn compare(&mut self, word: Word) {
+        if !word.parameters.is_empty() {
+            self.script.commands.push(Simple { given: word.parameters, ..Simple::default() });
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use crate::quote::quote_argv;
 
 /// Programs that do whatever their arguments or their input say, destroy, tell others, or change
 /// rights: to allow one once is to allow nothing in particular.
-const RECKLESS: [&str; 73] = [
+const RECKLESS: [&str; 80] = [
     "awk",
     "chgrp",
     "chmod",
@@ -81,14 +81,28 @@ const RECKLESS: [&str; 73] = [
     "export",
     "readonly",
     "unset",
+    "R",
+    "ansible",
+    "mongosh",
+    "mysql",
+    "psql",
+    "redis-cli",
+    "sqlite3",
 ];
-/// Interpreters: what they may run is what their first argument names.
-const INTERPRETERS: [&str; 12] = [
-    "python", "python3", "node", "ruby", "perl", "php", "lua", "deno", "bun", "Rscript", "julia",
-    "tsx",
+/// Interpreters, without their versions: what they may run is what their first argument names.
+const INTERPRETERS: [&str; 32] = [
+    "python", "pypy", "ipython", "node", "nodejs", "ruby", "perl", "php", "lua", "luajit", "deno",
+    "bun", "Rscript", "julia", "tsx", "ts-node", "elixir", "pwsh", "java", "scala", "groovy",
+    "kotlin", "clojure", "runghc", "irb", "iex", "erl", "guile", "racket", "sbcl", "tclsh",
+    "octave",
 ];
+/// Python's modules that run what they are given.
+const RECKLESS_MODULES: [&str; 9] =
+    ["timeit", "pdb", "code", "cProfile", "profile", "trace", "runpy", "IPython", "asyncio"];
+/// Shells, where they stand for a command of another program.
+const SHELLS: [&str; 4] = ["sh", "bash", "dash", "zsh"];
 /// Programs whose first argument says what they do.
-const WITH_COMMANDS: [&str; 41] = [
+const WITH_COMMANDS: [&str; 66] = [
     "apt",
     "apt-get",
     "brew",
@@ -130,9 +144,34 @@ const WITH_COMMANDS: [&str; 41] = [
     "uv",
     "yarn",
     "zig",
+    "asdf",
+    "aws",
+    "az",
+    "bazel",
+    "cabal",
+    "conda",
+    "dart",
+    "flutter",
+    "flyctl",
+    "gcloud",
+    "hatch",
+    "heroku",
+    "mamba",
+    "mise",
+    "nix",
+    "opam",
+    "pdm",
+    "pipenv",
+    "pixi",
+    "pyenv",
+    "rbenv",
+    "rye",
+    "stack",
+    "swift",
+    "vagrant",
 ];
 /// Those of their commands that run anything, publish, or destroy.
-const RECKLESS_COMMANDS: [(&str, &[&str]); 15] = [
+const RECKLESS_COMMANDS: [(&str, &[&str]); 38] = [
     (
         "git",
         &[
@@ -157,13 +196,47 @@ const RECKLESS_COMMANDS: [(&str, &[&str]); 15] = [
             "daemon",
         ],
     ),
-    ("npm", &["exec", "x", "config", "publish", "explore", "token", "login"]),
-    ("pnpm", &["exec", "dlx", "config", "publish", "x"]),
-    ("yarn", &["exec", "dlx", "config", "publish", "npm"]),
+    ("npm", &["exec", "x", "config", "publish", "explore", "token", "login", "init", "create"]),
+    ("pnpm", &["exec", "dlx", "config", "publish", "x", "init", "create"]),
+    ("yarn", &["exec", "dlx", "config", "publish", "npm", "create"]),
     ("cargo", &["publish", "install", "login", "owner", "yank"]),
-    ("docker", &["run", "exec", "rm", "rmi", "system", "volume", "cp", "push", "login"]),
-    ("podman", &["run", "exec", "rm", "rmi", "system", "volume", "cp", "push", "login"]),
-    ("kubectl", &["apply", "delete", "exec", "edit", "cp", "patch", "config", "run"]),
+    (
+        "docker",
+        &[
+            "run",
+            "exec",
+            "rm",
+            "rmi",
+            "system",
+            "volume",
+            "cp",
+            "push",
+            "login",
+            "container",
+            "image",
+        ],
+    ),
+    (
+        "podman",
+        &[
+            "run",
+            "exec",
+            "rm",
+            "rmi",
+            "system",
+            "volume",
+            "cp",
+            "push",
+            "login",
+            "container",
+            "image",
+            "unshare",
+        ],
+    ),
+    (
+        "kubectl",
+        &["apply", "delete", "exec", "edit", "cp", "patch", "config", "run", "debug", "attach"],
+    ),
     ("terraform", &["apply", "destroy"]),
     ("gh", &["api", "auth", "secret", "repo", "release", "gist", "extension", "alias"]),
     ("go", &["install", "env", "generate"]),
@@ -171,6 +244,29 @@ const RECKLESS_COMMANDS: [(&str, &[&str]); 15] = [
     ("bundle", &["exec"]),
     ("poetry", &["publish", "config"]),
     ("helm", &["install", "uninstall", "upgrade"]),
+    ("docker-compose", &["run", "exec", "rm", "cp", "push"]),
+    ("deno", &["eval", "repl", "x", "install"]),
+    ("bun", &["exec", "repl", "x", "create", "publish"]),
+    ("rails", &["runner", "r", "console", "c", "dbconsole", "db"]),
+    ("mix", &["eval", "rpc", "cmd", "do"]),
+    ("dotnet", &["exec", "fsi", "script", "tool", "nuget"]),
+    ("rustup", &["run"]),
+    ("brew", &["ruby", "irb", "sh", "bundle"]),
+    ("composer", &["exec", "global", "config"]),
+    ("mvn", &["exec:exec", "exec:java"]),
+    ("nx", &["exec"]),
+    ("lerna", &["exec"]),
+    ("asdf", &["exec"]),
+    ("cabal", &["exec", "install"]),
+    ("flyctl", &["ssh", "console", "deploy", "secrets"]),
+    ("heroku", &["run", "config"]),
+    ("mise", &["exec", "x"]),
+    ("nix", &["run", "shell", "develop", "profile"]),
+    ("opam", &["exec"]),
+    ("pyenv", &["exec"]),
+    ("rbenv", &["exec"]),
+    ("stack", &["exec", "runghc", "eval"]),
+    ("vagrant", &["ssh", "destroy"]),
 ];
 
 /// The rule that "always" makes for a command.
@@ -188,30 +284,48 @@ pub(super) fn always(words: &[Word]) -> Option<Rule> {
     let word = |at: usize| words.get(at).and_then(Word::literal);
     let named = |at: usize| word(at).filter(|text| is_name(text));
     let mut prefix = vec![name.clone()];
-    if INTERPRETERS.contains(&program) {
+    if is_interpreter(program) {
         match word(1)?.as_str() {
-            "-m" => prefix.extend(["-m".to_owned(), named(2)?]),
+            "-m" if program.starts_with("python") => {
+                let module = named(2).filter(|it| !RECKLESS_MODULES.contains(&it.as_str()))?;
+                prefix.extend(["-m".to_owned(), module]);
+            }
             script if !script.starts_with('-') && !script.is_empty() => {
+                if is_reckless(program, script) {
+                    return None;
+                }
                 prefix.push(script.to_owned());
-                if ["run", "task", "x"].contains(&script) {
-                    prefix.push(named(2)?);
+                if ["run", "task"].contains(&script) {
+                    prefix.push(named(2).filter(|it| !runs_code(it))?);
                 }
             }
             _ => return None,
         }
     } else if WITH_COMMANDS.contains(&program) && words.len() > 1 {
         let command = named(1)?;
-        let reckless = |(it, commands): &(&str, &[&str])| {
-            *it == program && commands.contains(&command.as_str())
-        };
-        if RECKLESS_COMMANDS.iter().any(reckless) {
+        if is_reckless(program, &command) {
             return None;
         }
-        let runs = ["run", "run-script", "compose"].contains(&command.as_str());
-        prefix.push(command);
-        // `npm run build`; `cargo run` and `go run` run what is in the workspace.
-        if runs && !["cargo", "go", "dotnet", "zig"].contains(&program) {
-            prefix.push(named(2)?);
+        prefix.push(command.clone());
+        match (program, command.as_str()) {
+            // What is in the workspace, whatever it is called.
+            ("cargo" | "dotnet" | "zig", "run") => {}
+            ("go", "run") => prefix.push(word(2).filter(|text| is_own_package(text))?),
+            // What follows is a command like any other.
+            (
+                "uv" | "poetry" | "pipenv" | "pdm" | "hatch" | "rye" | "pixi" | "conda" | "mamba",
+                "run",
+            ) => {
+                named(2)?;
+                prefix.extend(always(words.get(2..)?)?.words()?);
+            }
+            (_, "compose") => prefix.push(named(2).filter(|it| !is_reckless(program, it))?),
+            (_, "run" | "run-script") => prefix.push(named(2).filter(|it| !runs_code(it))?),
+            // A service, and what is done with it.
+            ("aws" | "az" | "gcloud", _) => prefix.push(named(2)?),
+            // These look among the programs of the packages, too.
+            ("yarn" | "pnpm", it) if runs_code(it) => return None,
+            _ => {}
         }
     } else if WITH_COMMANDS.contains(&program) && program != "make" && program != "just" {
         // By itself it says nothing, and as a prefix it would cover everything.
@@ -221,6 +335,27 @@ pub(super) fn always(words: &[Word]) -> Option<Rule> {
     // What reads back as another rule is no rule to keep.
     let rule = Rule::with_effect(Effect::Allow, &format!("bash {text}")).ok()?;
     (rule.words()? == prefix).then_some(rule)
+}
+
+/// `python3.12` is one as `python` is.
+fn is_interpreter(program: &str) -> bool {
+    let plain = program.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
+    INTERPRETERS.contains(&plain)
+}
+
+/// Whether a name is one of a program that runs whatever it is given.
+fn runs_code(name: &str) -> bool {
+    is_interpreter(name) || SHELLS.contains(&name)
+}
+
+fn is_reckless(program: &str, command: &str) -> bool {
+    RECKLESS_COMMANDS.iter().any(|(it, commands)| *it == program && commands.contains(&command))
+}
+
+/// `.`, `./cmd/x`, `main.go`: a package of the workspace, or at the version it has settled on.
+fn is_own_package(text: &str) -> bool {
+    let rest = text.strip_prefix("./").unwrap_or(text);
+    text == "." || (is_name(rest) && !rest.contains(".."))
 }
 
 /// `build`, `test:unit`: no option, no path out of here, nothing to be quoted.

@@ -22,7 +22,7 @@ pub(super) struct Wrapped {
 }
 
 /// Programs that run what they are given in ways that are not looked into: what they run is hidden.
-const HIDING: [&str; 27] = [
+const HIDING: [&str; 67] = [
     "eval",
     "source",
     ".",
@@ -50,7 +50,50 @@ const HIDING: [&str; 27] = [
     "strace",
     "expect",
     "let",
+    "flock",
+    "taskset",
+    "chrt",
+    "setpriv",
+    "prlimit",
+    "numactl",
+    "runuser",
+    "systemd-run",
+    "unbuffer",
+    "rlwrap",
+    "fakeroot",
+    "ltrace",
+    "xvfb-run",
+    "entr",
+    "hyperfine",
+    "start-stop-daemon",
+    "setarch",
+    "valgrind",
+    "perf",
+    "watchexec",
+    "bwrap",
+    "caffeinate",
+    "cgexec",
+    "chronic",
+    "concurrently",
+    "cross-env",
+    "dbus-run-session",
+    "direnv",
+    "dotenv",
+    "eatmydata",
+    "firejail",
+    "gosu",
+    "linux32",
+    "linux64",
+    "nodemon",
+    "proot",
+    "proxychains",
+    "proxychains4",
+    "su-exec",
+    "torsocks",
 ];
+/// What `meanwhile` does that runs nothing of a caller's. To start a task, or a daemon that does, is
+/// to run a command.
+const LOOKING: [&str; 7] = ["ps", "logs", "wait", "stop", "drain", "doctor", "schema"];
 
 /// What a command runs besides itself; `None`: nothing, as far as is known.
 pub(super) fn unwrap(name: &str, words: &[Word]) -> Option<Wrapped> {
@@ -91,6 +134,13 @@ pub(super) fn unwrap(name: &str, words: &[Word]) -> Option<Wrapped> {
         }
         "sh" | "bash" | "dash" | "ash" => shell(name, args),
         "find" => find(args)?,
+        "meanwhile" => {
+            let first = args.first().and_then(Word::literal);
+            if first.is_some_and(|it| LOOKING.contains(&it.as_str())) {
+                return None;
+            }
+            hidden(name)
+        }
         name if HIDING.contains(&name) => hidden(name),
         _ => return None,
     })
@@ -218,7 +268,13 @@ fn shell(name: &str, args: &[Word]) -> Wrapped {
         }
     }
     match args.get(at).and_then(Word::literal) {
-        Some(line) if runs => Wrapped { lines: vec![line], ..Wrapped::default() },
+        Some(line) if runs => {
+            // To the line these are `$0`, `$1`..
+            let given = args.get(at + 1..).unwrap_or_default();
+            let hides = given.iter().flat_map(|it| &it.parameters).find(|it| !known::is_shown(it));
+            let why = hides.map(|it| format!("`${it}` is given to `{name}` and may hold a key"));
+            Wrapped { lines: vec![line], why, ..Wrapped::default() }
+        }
         Some(_) | None => hidden(name),
     }
 }
@@ -293,5 +349,10 @@ pub(super) fn is_harmless(name: &str, value: Option<&str>) -> bool {
 /// Whether a variable of a line's own is set, which no program looks at.
 pub(super) fn is_local(name: &str) -> bool {
     let local = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-    name.chars().all(local) && !name.ends_with("_proxy") && !name.starts_with("npm_")
+    name.chars().all(local) && !is_a_programs(name)
+}
+
+/// Whether a variable has small letters and yet is no line's own. Such may hold a password.
+pub(super) fn is_a_programs(name: &str) -> bool {
+    name.ends_with("_proxy") || name.starts_with("npm_")
 }

@@ -4,6 +4,7 @@
 //! API versions refuse them. Marks three places for the prompt cache: the last tool, the system
 //! prompt and the newest user message; a server that does not know the mark ignores it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -235,11 +236,11 @@ fn messages<S: Serializer>(history: &[Message], serializer: S) -> Result<S::Ok, 
 
 /// The blocks of an answer: its own, or what another dialect's answer comes to. Reasoning of
 /// another vendor has no signature and stays behind.
-fn content(answer: &Assistant) -> Vec<Block> {
+fn content(answer: &Assistant) -> Vec<Cow<'_, Block>> {
     match answer.dialect {
         // The API refuses empty text, which models do write before a call.
         Dialect::Anthropic => {
-            answer.blocks.iter().filter(|block| !is_blank(block)).cloned().collect()
+            answer.blocks.iter().filter(|block| !is_blank(block)).map(Cow::Borrowed).collect()
         }
         Dialect::OpenAi | Dialect::Script => {
             let text = answer.text();
@@ -252,7 +253,7 @@ fn content(answer: &Assistant) -> Vec<Block> {
                     input: &call.input.to_raw(),
                 })
             });
-            text.into_iter().chain(calls).collect()
+            text.into_iter().chain(calls).map(Cow::Owned).collect()
         }
     }
 }

@@ -173,8 +173,13 @@ pub(crate) fn fate(stop: &StopReason, name: &str, arguments: &str) -> Fate {
 /// Whether there are calls decides, whatever the server says: each has to be answered.
 pub(crate) fn settle(stop: StopReason, has_calls: bool) -> StopReason {
     match (stop, has_calls) {
-        (StopReason::EndTurn | StopReason::StopSequence | StopReason::Other(_), true)
-        | (StopReason::PauseTurn, true) => StopReason::ToolUse,
+        (
+            StopReason::EndTurn
+            | StopReason::StopSequence
+            | StopReason::PauseTurn
+            | StopReason::Other(_),
+            true,
+        ) => StopReason::ToolUse,
         (StopReason::ToolUse, false) => StopReason::EndTurn,
         (stop, _) => stop,
     }

@@ -252,8 +252,11 @@ impl Endpoint {
         A: Assembler,
     {
         Call::new(|sink| async move {
-            let patience = provider.as_ref().as_ref().patience.clone();
-            persist(Post { provider, route, body, make }, &patience, &sink).await
+            let endpoint: &Self = provider.as_ref().as_ref();
+            let patience = endpoint.patience.clone();
+            let request = endpoint.client.post(endpoint.route(route));
+            let request = request.headers(endpoint.headers.clone()).body(body);
+            persist(Post { provider, request, make }, &patience, &sink).await
         })
     }
 }
@@ -286,8 +289,8 @@ impl Listed {
 
 struct Post<P, F> {
     provider: Arc<P>,
-    route: &'static str,
-    body: Vec<u8>,
+    /// Made once: its copies share the body, which is the whole history.
+    request: reqwest::RequestBuilder,
     make: F,
 }
 
@@ -300,11 +303,8 @@ where
     async fn attempt(&mut self, sink: &Sink) -> Result<Turn, Failure> {
         let assembler = (self.make)(&self.provider);
         let endpoint: &Endpoint = self.provider.as_ref().as_ref();
-        let request = endpoint
-            .client
-            .post(endpoint.route(self.route))
-            .headers(endpoint.headers.clone())
-            .body(self.body.clone());
+        let request = self.request.try_clone();
+        let request = request.expect("a URL with a host and a body of bytes can be copied");
         let whole = endpoint.patience.whole;
         let once = async {
             let response = endpoint.send(request).await?;

@@ -4,6 +4,7 @@
 //! An answer is kept as one assistant message with every field that is worth sending back: the
 //! reasoning fields of the different servers, and what a vendor adds to a call (signatures).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -194,10 +195,9 @@ impl Serialize for Conversation<'_> {
                 Message::ToolResults { results } => {
                     for result in results {
                         // This format has no field for a failure: the text has to say it.
-                        let said = if result.is_error {
-                            format!("error: {}", result.content)
-                        } else {
-                            result.content.clone()
+                        let said = match result.is_error {
+                            true => Cow::Owned(format!("error: {}", result.content)),
+                            false => Cow::Borrowed(&*result.content),
                         };
                         seq.serialize_element(&WireResult {
                             role: "tool",

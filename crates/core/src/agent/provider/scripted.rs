@@ -119,24 +119,19 @@ impl Scripted {
         let added = &history[since..];
         let text: String = added.iter().map(|message| words(message) + "\n").collect();
         let turns = &self.script.turns;
-        let called = |turn: &&usize| {
-            let when = turns[**turn].when.as_ref();
-            when.is_some_and(|when| text.contains(&fill(when, &saved)))
-        };
         let sequence: Vec<usize> =
             (0..turns.len()).filter(|at| turns[*at].when.is_none()).collect();
-        let all: Vec<usize> = (0..turns.len()).collect();
-        let turn = match all.iter().find(called) {
-            Some(turn) => *turn,
-            None => *sequence.get(next).ok_or_else(|| {
-                self.fails(format!(
-                    "it ends after {} answers, and this is request {} with `{}`",
-                    sequence.len(),
-                    next + 1,
-                    shorten(&text, 200)
-                ))
-            })?,
-        };
+        let called = turns.iter().position(|turn| {
+            turn.when.as_ref().is_some_and(|when| text.contains(&fill(when, &saved)))
+        });
+        let turn = called.or_else(|| sequence.get(next).copied()).ok_or_else(|| {
+            self.fails(format!(
+                "it ends after {} answers, and this is request {} with `{}`",
+                sequence.len(),
+                next + 1,
+                shorten(&text, 200)
+            ))
+        })?;
         let wanted = &turns[turn];
         let differs = |what: String| {
             self.fails(format!("turn {} {what}, but got `{}`", turn + 1, shorten(&text, 600)))

@@ -96,6 +96,8 @@ impl Work {
             Ok(()) => {}
             Err(refused) => return refused,
         }
+        let held = self.options.rules.left_out(&intent, &self.workspace);
+        let intent = intent.leaving_out(held);
         self.tell(started).await;
         self.out.send(Update::ToolRunning { id: call.id.clone() }).await;
         self.carry_out(&call.id, intent, key).await

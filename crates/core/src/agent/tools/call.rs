@@ -280,7 +280,7 @@ fn signal(name: &str) -> Result<i32, String> {
 const PATH: [&str; 6] = ["path", "file_path", "filePath", "filepath", "filename", "file"];
 
 fn shown(path: &Path, workspace: &Path) -> String {
-    words::one_line(&paths::relative(path, workspace))
+    words::one_line(&paths::relative(path, &paths::canonical(workspace)))
 }
 
 fn read_file(mut fields: Fields, workspace: &Path) -> Result<Intent, String> {
@@ -334,7 +334,8 @@ fn glob(mut fields: Fields, workspace: &Path) -> Result<Intent, String> {
     let base = if prefix.is_empty() { base } else { paths::resolve(&base, prefix)? };
     let access = vec![Access::Read(base.clone())];
     let title = words::one_line(&pattern);
-    let action = Action::Glob(Glob { pattern: rest, base, workspace: workspace.into() });
+    let action =
+        Action::Glob(Glob { pattern: rest, base, workspace: workspace.into(), except: Vec::new() });
     Ok(intent(schema::GLOB, title, Kind::Search, access, action))
 }
 
@@ -360,6 +361,7 @@ fn grep(mut fields: Fields, workspace: &Path) -> Result<Intent, String> {
         pattern,
         base,
         workspace: workspace.into(),
+        except: Vec::new(),
         glob: glob.filter(|glob| !glob.trim().is_empty()),
         ignore_case,
         before,

@@ -48,7 +48,8 @@ impl Toolbox {
         Spawn {
             command,
             cwd: Some(run.cwd),
-            env: BTreeMap::new(),
+            // With it `cd lib` leads elsewhere than where it was judged to lead.
+            env: BTreeMap::from([("CDPATH".to_owned(), None)]),
             label: run.label,
             queue: self.queue.clone(),
             deadline: run.deadline,

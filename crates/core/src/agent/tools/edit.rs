@@ -102,7 +102,7 @@ fn change(text: &[u8], old: &str, new: &str, all: bool) -> Result<Changed, Strin
     if at.is_empty() {
         return Err(not_found(text, &old));
     }
-    let lines: Vec<usize> = at.iter().map(|at| line_of(text, *at)).collect();
+    let lines = lines_of(text, &at);
     if at.len() > 1 && !all {
         return Err(format!(
             "old_string occurs {} times, in lines {}: give more of the text around the one you \
@@ -140,8 +140,15 @@ fn find(text: &[u8], wanted: &[u8]) -> Vec<usize> {
     found
 }
 
-fn line_of(text: &[u8], at: usize) -> usize {
-    1 + memchr::memchr_iter(b'\n', &text[..at]).count()
+/// The lines of these places, which ascend.
+fn lines_of(text: &[u8], places: &[usize]) -> Vec<usize> {
+    let (mut line, mut from) = (1, 0);
+    let next = |at: &usize| {
+        line += memchr::memchr_iter(b'\n', &text[from..*at]).count();
+        from = *at;
+        line
+    };
+    places.iter().map(next).collect()
 }
 
 fn places(lines: &[usize]) -> String {
@@ -238,6 +245,9 @@ mod tests {
         };
         check(b"a\na", "a", "2 times, in lines 1, 2");
         check(b"aaa", "aa", "2 times");
+        // A file of them takes no longer than its length.
+        let very_many = change("x\n".repeat(1_000_000).as_bytes(), "x", "y", true).unwrap();
+        assert_eq!(very_many.lines, (1..=1_000_000).collect::<Vec<_>>());
         check(many.as_bytes(), "x", "20 times, in lines 1, 2, 3, 4, 5, 6, 7, 8, ...");
     }
 

@@ -251,15 +251,15 @@ fn write_now(path: &Path, content: String) -> Result<Outcome, String> {
     }
     replace(path, content.as_bytes(), old.as_ref())
         .map_err(|error| failed("write", path, &error))?;
-    let count = content.len() as u64;
+    let (count, lines) = (content.len() as u64, content.lines().count());
     let did = if old.is_some() { "replaced" } else { "created" };
     let report = format!(
         "{did} `{}`: {} byte{}, {} line{}",
         path.display(),
         thousands(count),
         plural(count),
-        content.lines().count(),
-        plural(content.lines().count() as u64)
+        lines,
+        plural(lines as u64)
     );
     let diff = match old {
         None => diff(path, None, content),

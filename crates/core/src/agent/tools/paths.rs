@@ -27,8 +27,18 @@ pub(super) fn resolve(base: &Path, text: &str) -> Result<PathBuf, String> {
         },
         Some(_) | None => base.join(text),
     };
+    follow(&path).ok_or_else(|| format!("`{text}`: too many symbolic links; give the file itself"))
+}
+
+/// Where an absolute path leads, every symbolic link followed and `..` taken as the kernel does;
+/// what does not exist is taken as it is written. `None`: it is not absolute, or its links lead in
+/// a circle. What is judged and what is touched are both found by this.
+pub(in crate::agent) fn follow(path: &Path) -> Option<PathBuf> {
+    if !path.is_absolute() {
+        return None;
+    }
     let mut found = PathBuf::from("/");
-    let mut rest = pieces(&path);
+    let mut rest = pieces(path);
     let mut links = 0;
     while let Some(piece) = rest.pop() {
         if piece == ".." {
@@ -39,7 +49,7 @@ pub(super) fn resolve(base: &Path, text: &str) -> Result<PathBuf, String> {
         let Ok(target) = std::fs::read_link(&found) else { continue };
         links += 1;
         if links > LINKS_MAX {
-            return Err(format!("`{text}`: too many symbolic links; give the file itself"));
+            return None;
         }
         found.pop();
         if target.is_absolute() {
@@ -47,7 +57,7 @@ pub(super) fn resolve(base: &Path, text: &str) -> Result<PathBuf, String> {
         }
         rest.extend(pieces(&target));
     }
-    Ok(found)
+    Some(found)
 }
 
 /// The pieces of a path, the first last.
@@ -62,11 +72,14 @@ fn pieces(path: &Path) -> Vec<OsString> {
     pieces
 }
 
-/// A path as it is shown: from the workspace, if it lies there.
+/// A workspace by the name that the files in it have: it may be named through a link itself.
+pub(super) fn canonical(workspace: &Path) -> PathBuf {
+    follow(workspace).unwrap_or_else(|| workspace.to_owned())
+}
+
+/// A path as it is shown: from the workspace ([`canonical`]), if it lies there.
 pub(super) fn relative(path: &Path, workspace: &Path) -> String {
-    // The workspace may be named through a link itself.
-    let workspace = std::fs::canonicalize(workspace).unwrap_or_else(|_| workspace.to_owned());
-    match path.strip_prefix(&workspace) {
+    match path.strip_prefix(workspace) {
         Ok(rest) if rest.as_os_str().is_empty() => ".".to_owned(),
         Ok(rest) => rest.display().to_string(),
         Err(_) => path.display().to_string(),
@@ -101,16 +114,21 @@ mod tests {
         check("away/x", Some("out/deep/x"));
         // Not the parent of the link, but of what it names.
         check("away/../x", Some("out/x"));
+        check("here/../a", Some("work/a"));
         // Writing to it would make this file.
         check("dangling", Some("out/missing"));
         check("dangling/x", Some("out/missing/x"));
         check("loop", None);
+        check("loop/x", None);
         check("", None);
         check(" ", None);
         check("a\0b", None);
         check(".", Some("work"));
         check(&format!("file://{}", work.join("x").display()), Some("work/x"));
         assert_eq!(resolve(&work, "/../../etc/./x").unwrap(), Path::new("/etc/x"));
+        assert_eq!(follow(Path::new("work")), None);
+        assert_eq!(follow(Path::new("/../..")), Some(PathBuf::from("/")));
+        assert_eq!(canonical(&work.join("away")), root.join("out/deep"));
         assert_eq!(relative(&work.join("src/a"), &work), "src/a");
         assert_eq!(relative(&work, &work), ".");
         assert_eq!(relative(Path::new("/x"), &work), "/x");

@@ -7,6 +7,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
 
+use meanwhile_shim::clock;
+
 /// Connections in state `TCP_LISTEN`, as `/proc/net/tcp` writes it.
 const LISTEN: &str = "0A";
 
@@ -21,10 +23,10 @@ pub(super) fn listening(leaders: &[u32]) -> HashMap<u32, Vec<u16>> {
         sockets.extend(parse(&fs::read_to_string(table).unwrap_or_default()));
     }
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let path = entry.path();
-        let session = fs::read_to_string(path.join("stat")).ok().and_then(|stat| session(&stat));
+        let pid = entry.file_name().to_str().and_then(|name| name.parse().ok());
+        let session = pid.and_then(clock::stat_fields).map(|process| process.session);
         let Some(leader) = session.filter(|session| leaders.contains(session)) else { continue };
-        for descriptor in fs::read_dir(path.join("fd")).into_iter().flatten().flatten() {
+        for descriptor in fs::read_dir(entry.path().join("fd")).into_iter().flatten().flatten() {
             let Ok(target) = fs::read_link(descriptor.path()) else { continue };
             let target = target.to_string_lossy();
             let inode = target.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']'));
@@ -49,32 +51,52 @@ fn parse(table: &str) -> HashMap<String, u16> {
     table.lines().skip(1).filter_map(entry).collect()
 }
 
-/// The session of a process. Its name, in parentheses, may hold anything.
-fn session(stat: &str) -> Option<u32> {
-    let (_, rest) = stat.rsplit_once(')')?;
-    rest.split_whitespace().nth(3)?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+    use std::os::fd::OwnedFd;
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::process::CommandExt;
+    use std::process::{Command, Stdio};
+
     use super::*;
 
     #[test]
-    fn a_table_and_a_stat_are_read() {
+    fn a_table_is_read() {
         let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n\
             0: 0100007F:0BB8 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 4711 1\n\
             1: 0100007F:0BB9 0100007F:1F90 01 00000000:00000000 00:00000000 00000000  1000        0 4712 1\n";
         assert_eq!(parse(table), HashMap::from([("4711".to_owned(), 3_000)]));
-        assert_eq!(session("12 (a) b) S 1 12 13 0"), Some(13));
-        assert_eq!(session(""), None);
     }
 
     #[test]
     fn our_own_socket_is_found() {
         let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = socket.local_addr().unwrap().port();
-        let own = session(&fs::read_to_string("/proc/self/stat").unwrap()).unwrap();
+        let own = clock::stat_fields(std::process::id()).unwrap().session;
         assert!(listening(&[own]).get(&own).is_some_and(|ports| ports.contains(&port)));
         assert!(listening(&[]).is_empty());
+    }
+
+    #[test]
+    fn a_program_may_have_any_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let name = dir.path().join(OsStr::from_bytes(b"\xff) S"));
+        std::os::unix::fs::symlink("/bin/sh", &name).unwrap();
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = socket.local_addr().unwrap().port();
+        // It waits for a line, and it alone has the socket.
+        let mut child = Command::new(&name)
+            .arg0("sh")
+            .args(["-c", "read line"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::from(OwnedFd::from(socket)))
+            .spawn()
+            .unwrap();
+        let own = clock::stat_fields(std::process::id()).unwrap().session;
+        let found = listening(&[own]);
+        // Its end of the pipe is closed first.
+        child.wait().unwrap();
+        assert!(found.get(&own).is_some_and(|ports| ports.contains(&port)), "{found:?}");
     }
 }

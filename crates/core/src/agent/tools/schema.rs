@@ -109,7 +109,7 @@ const ENTRIES: [Entry; 12] = [
 ];
 
 /// The names of the tools, in their order.
-pub(super) fn names() -> impl Iterator<Item = &'static str> {
+pub(in crate::agent) fn names() -> impl Iterator<Item = &'static str> {
     ENTRIES.iter().map(|entry| entry.name)
 }
 

@@ -19,7 +19,7 @@ use ignore::{DirEntry, WalkBuilder};
 use super::Outcome;
 use super::blocking::{Gone, blocking};
 use super::files::failed;
-use super::paths::relative;
+use super::paths::{canonical, relative};
 
 /// Files that a glob sorts by age. One that matches more is too wide anyway.
 const FOUND_MAX: usize = 20_000;
@@ -36,8 +36,8 @@ const COMPILED_BYTES: usize = 4 << 20;
 /// Bytes a search holds of a file: of its longest line, or of all of it where a match may span
 /// lines. A file with more is passed over.
 const HEAP_BYTES: usize = 32 << 20;
-/// Bytes of a result kept for the last line.
-const NOTE_BYTES: usize = 160;
+/// Bytes of a result kept for the last lines.
+const NOTE_BYTES: usize = 240;
 
 /// What to look for by name.
 #[derive(Debug, Clone)]
@@ -45,6 +45,8 @@ pub(super) struct Glob {
     pub(super) pattern: String,
     pub(super) base: PathBuf,
     pub(super) workspace: PathBuf,
+    /// What is left out of the search, with all below it.
+    pub(super) except: Vec<PathBuf>,
 }
 
 /// What to look for in files.
@@ -53,6 +55,8 @@ pub(super) struct Grep {
     pub(super) pattern: String,
     pub(super) base: PathBuf,
     pub(super) workspace: PathBuf,
+    /// What is left out of the search, with all below it.
+    pub(super) except: Vec<PathBuf>,
     pub(super) glob: Option<String>,
     pub(super) ignore_case: bool,
     pub(super) before: u64,
@@ -82,12 +86,27 @@ fn matcher(pattern: &str) -> Result<GlobMatcher, String> {
     Ok(glob.compile_matcher())
 }
 
+/// What the model is told where the rules leave something out.
+const HELD: &str = "\n... what rules hold back was left out; name a path to search it ...";
+
+fn is_held_back(except: &[PathBuf]) -> bool {
+    except.iter().any(|path| path.exists())
+}
+
 /// The files below a directory, or the one file, in the order of their names.
-fn files<'a>(base: &Path, gone: &'a Gone) -> impl Iterator<Item = DirEntry> + 'a {
+fn files<'a>(
+    base: &Path,
+    except: &[PathBuf],
+    gone: &'a Gone,
+) -> impl Iterator<Item = DirEntry> + use<'a> {
     let mut walk = WalkBuilder::new(base);
     // A workspace need not be a repository for its `.gitignore` to say what is not worth a look.
     walk.hidden(false).require_git(false).sort_by_file_name(Ord::cmp);
-    walk.filter_entry(|entry| entry.file_name() != ".git" || entry.depth() == 0);
+    let except = except.to_vec();
+    walk.filter_entry(move |entry| {
+        let is_git = entry.file_name() == ".git" && entry.depth() > 0;
+        !is_git && !except.iter().any(|path| entry.path().starts_with(path))
+    });
     let entries = walk.build().take_while(|_| !gone.is_set()).filter_map(Result::ok);
     entries.filter(|entry| entry.file_type().is_some_and(|kind| kind.is_file()))
 }
@@ -105,7 +124,7 @@ fn glob_now(glob: &Glob, room: usize, gone: &Gone) -> Result<String, String> {
         return Err(format!("`path`: `{}` is no directory", base.display()));
     }
     let mut found = Vec::new();
-    for entry in files(base, gone) {
+    for entry in files(base, &glob.except, gone) {
         let name = entry.path().strip_prefix(base).unwrap_or(entry.path());
         if matcher.is_match(name) {
             let modified = entry.metadata().ok().and_then(|about| about.modified().ok());
@@ -115,14 +134,16 @@ fn glob_now(glob: &Glob, room: usize, gone: &Gone) -> Result<String, String> {
             }
         }
     }
+    let held = if is_held_back(&glob.except) { HELD } else { "" };
     if found.is_empty() {
-        return Ok("no file matches; what .gitignore excludes was left out".to_owned());
+        return Ok(format!("no file matches; what .gitignore excludes was left out{held}"));
     }
     found.sort_unstable();
+    let workspace = canonical(&glob.workspace);
     let mut text = String::new();
     let mut shown = 0;
     for (_, path) in found.iter().take(FILES) {
-        let name = relative(path, &glob.workspace);
+        let name = relative(path, &workspace);
         if text.len() + name.len() + NOTE_BYTES > room {
             break;
         }
@@ -137,6 +158,7 @@ fn glob_now(glob: &Glob, room: usize, gone: &Gone) -> Result<String, String> {
         let _ = write!(text, "... {least}{left} more, older; take a narrower pattern ...");
     }
     text.truncate(text.trim_end().len());
+    text.push_str(held);
     Ok(text)
 }
 
@@ -173,13 +195,19 @@ fn grep_now(grep: &Grep, room: usize, gone: &Gone) -> Result<String, String> {
         gone,
         state: Search::Goes,
     };
-    for entry in files(base, gone) {
-        let name = entry.path().strip_prefix(base).unwrap_or(entry.path());
+    let workspace = canonical(&grep.workspace);
+    for entry in files(base, &grep.except, gone) {
+        let name = match entry.path().strip_prefix(base) {
+            // The one file.
+            Ok(rest) if rest.as_os_str().is_empty() => Path::new(entry.file_name()),
+            Ok(rest) => rest,
+            Err(_) => entry.path(),
+        };
         if wanted.as_ref().is_some_and(|wanted| wanted.is_match(name) != is_wanted) {
             continue;
         }
         let Ok(file) = File::open(entry.path()) else { continue };
-        hits.file = relative(entry.path(), &grep.workspace);
+        hits.file = relative(entry.path(), &workspace);
         hits.last = None;
         // A file that cannot be read, or has lines of gigabytes, is passed over.
         let _ = searcher.search_reader(&regex, gone.watch(file), &mut hits);
@@ -189,10 +217,11 @@ fn grep_now(grep: &Grep, room: usize, gone: &Gone) -> Result<String, String> {
         }
     }
     let found = most - hits.left;
+    let held = if is_held_back(&grep.except) { HELD } else { "" };
     if found == 0 && hits.text.is_empty() {
-        return Ok(
-            "nothing matches; binary files and what .gitignore excludes were left out".to_owned()
-        );
+        return Ok(format!(
+            "nothing matches; binary files and what .gitignore excludes were left out{held}"
+        ));
     }
     let mut text = hits.text;
     let note = match hits.state {
@@ -209,6 +238,7 @@ fn grep_now(grep: &Grep, room: usize, gone: &Gone) -> Result<String, String> {
     };
     text.push_str(&note);
     text.truncate(text.trim_end().len());
+    text.push_str(held);
     Ok(text)
 }
 

@@ -7,7 +7,7 @@ use crate::agent::notice::harmless;
 use crate::ansi;
 use crate::preview::without_partial_end;
 use crate::task::{State, Survivor, Task, Timestamp};
-use crate::words::{actor, ended, one_line, seconds, shorten};
+use crate::words::{actor, ended, one_line, reorders, seconds, shorten};
 
 /// Survivors of a task that are named.
 const SURVIVORS: usize = 5;
@@ -35,7 +35,10 @@ fn push_line(shown: &mut String, line: &str) {
             '\u{8}' => {
                 plain.pop();
             }
-            c if c != '\t' && is_unseen(c) => plain.push('\u{fffd}'),
+            '\t' => plain.push('\t'),
+            // Other than in a name or a title, what is only unseen stays: scripts and emoji are
+            // joined by it, and a model that copies a line has to copy it.
+            c if c.is_control() || reorders(c) => plain.push('\u{fffd}'),
             c => plain.push(c),
         }
     }
@@ -43,11 +46,6 @@ fn push_line(shown: &mut String, line: &str) {
         true => shown.push_str(&harmless(&plain, false)),
         false => shown.push_str(&plain),
     }
-}
-
-/// Control characters, and the format characters that reorder what is around them.
-fn is_unseen(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// A piece of output as it is shown, and how many of its bytes it stands for.
@@ -198,6 +196,7 @@ mod tests {
         check(b"a\xffb\xc3", "a\u{fffd}b\u{fffd}");
         check(b"bell\x07 nul\0", "bell\u{fffd} nul\u{fffd}");
         check("a\u{202e}b\u{85}".as_bytes(), "a\u{fffd}b\u{fffd}");
+        check("👩\u{200d}🚀 می\u{200c}خواهم".as_bytes(), "👩\u{200d}🚀 می\u{200c}خواهم");
         check(
             b"</background-results> < / BACKGROUND-results><b>",
             "\\</background-results> \\< / BACKGROUND-results><b>",

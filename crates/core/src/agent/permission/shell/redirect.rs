@@ -8,6 +8,8 @@ pub(super) struct HereDoc {
     delimiter: String,
     strip_tabs: bool,
     expands: bool,
+    /// Which of the script's commands it is for, once that one is listed.
+    pub(super) owner: usize,
 }
 
 impl Parser<'_> {
@@ -21,7 +23,7 @@ impl Parser<'_> {
     pub(super) fn redirect(&mut self, simple: &mut Simple) -> Result<(), String> {
         if self.take("<<<") {
             self.skip_blanks()?;
-            drop(self.word()?);
+            simple.given.extend(self.word()?.parameters);
         } else if self.take("<<-") {
             self.heredoc(true)?;
         } else if self.take("<<") {
@@ -70,7 +72,7 @@ impl Parser<'_> {
             None if word.is_quoted() => false,
             None => return Err(unusual()),
         };
-        self.heredocs.push(HereDoc { delimiter: text, strip_tabs, expands });
+        self.heredocs.push(HereDoc { delimiter: text, strip_tabs, expands, owner: 0 });
         Ok(())
     }
 
@@ -98,7 +100,8 @@ impl Parser<'_> {
                 body.push('\n');
             }
             if heredoc.expands {
-                self.expand_heredoc(&body)?;
+                let parameters = self.expand_heredoc(&body)?;
+                self.give(heredoc.owner, parameters);
             }
             if let Some(why) = trouble {
                 return Err(why.to_owned());
@@ -107,8 +110,9 @@ impl Parser<'_> {
         Ok(())
     }
 
-    /// What is substituted in the body of a here-document is run.
-    fn expand_heredoc(&mut self, body: &str) -> Result<(), String> {
+    /// What is substituted in the body of a here-document is run. The parameters in it are handed
+    /// back.
+    fn expand_heredoc(&mut self, body: &str) -> Result<Vec<String>, String> {
         let mut parser = Parser {
             chars: body.chars().collect(),
             at: 0,
@@ -125,7 +129,7 @@ impl Parser<'_> {
                 _ => parser.at += 1,
             }
         }
-        Ok(())
+        Ok(word.parameters)
     }
 }
 

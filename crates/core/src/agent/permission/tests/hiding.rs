@@ -2,6 +2,7 @@
 //! unasked are run by the shells there are.
 
 use std::fmt::Write as _;
+use std::io::Read as _;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -16,6 +17,11 @@ use super::*;
 /// The shells that a line may get to be run by.
 const SHELLS: [&[&str]; 4] =
     [&["sh", "-c"], &["bash", "-c"], &["dash", "-c"], &["busybox", "sh", "-c"]];
+
+/// What is in the variable `KEY`.
+const SECRET: &str = "nobody-is-to-see-this";
+/// How much of what the shells say is looked at, in bytes.
+const SAID_MAX: u64 = 1 << 20;
 
 /// A directory of programs that are not to be run, each of which says so; and nothing else.
 struct Trap {
@@ -68,8 +74,12 @@ impl Trap {
         traces
     }
 
-    /// Runs a line by every shell there is, with a limit: it may loop.
-    fn run(&self, line: &str) {
+    /// Runs a line by every shell there is, with a limit: it may loop. What they said is handed
+    /// back.
+    fn run(&self, line: &str) -> String {
+        // Beside the home directory, where it is no trace.
+        let said = self.scene.home.with_file_name("said");
+        let output = std::fs::File::create(&said).expect("it is ours");
         for shell in SHELLS {
             let [program, args @ ..] = shell else { continue };
             let ran = Command::new("timeout")
@@ -80,9 +90,10 @@ impl Trap {
                 .env_clear()
                 .env("PATH", format!("{}:/usr/bin:/bin", self.bin.display()))
                 .env("HOME", &self.scene.home)
+                .env("KEY", SECRET)
                 .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
+                .stdout(output.try_clone().expect("it is open"))
+                .stderr(output.try_clone().expect("it is open"))
                 .process_group(0)
                 .spawn();
             let mut ran = ran.expect("`timeout` is part of every system the tests run on");
@@ -92,12 +103,17 @@ impl Trap {
             // What it left in the background.
             let _ = killpg(group, Signal::SIGKILL);
         }
+        let mut bytes = Vec::new();
+        // A line may say one thing over and over until its time is up.
+        let heard = std::fs::File::open(&said).map(|it| it.take(SAID_MAX).read_to_end(&mut bytes));
+        heard.expect("it is there").expect("it is ours");
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 }
 
 /// Pieces that lines are made of. What is bad is a program of the trap; a file that is written to
 /// would be a trace.
-const PIECES: [&str; 106] = [
+const PIECES: [&str; 113] = [
     "bad",
     "worse",
     "good",
@@ -204,6 +220,13 @@ const PIECES: [&str; 106] = [
     "select x in ",
     "=",
     "nohup ",
+    "$KEY",
+    "x=$KEY",
+    "<<<$KEY ",
+    "<<EOF\n$KEY\nEOF\n",
+    "echo $x",
+    "cat ",
+    "LANG=",
 ];
 
 #[test]
@@ -222,13 +245,14 @@ fn no_line_that_is_allowed_runs_what_is_not() {
                 // Each run takes as long as a hundred judgements.
                 if allowed.replace(allowed.get() + 1) < usual {
                     let before = trap.borrow().traces();
-                    trap.borrow().run(&line);
+                    let said = trap.borrow().run(&line);
                     let after = trap.borrow().traces();
                     if after != before {
                         // One that has not sprung, for the search for a shorter line.
                         trap.replace(Trap::new());
                     }
                     prop_assert_eq!(after, before, "{:?}", line);
+                    prop_assert!(!said.contains(SECRET), "{:?} says: {}", line, said);
                 }
             }
             Ok::<(), TestCaseError>(())
@@ -246,6 +270,7 @@ fn the_trap_springs() {
         trap.run(line);
         assert_ne!(trap.traces(), before, "{line}");
     }
+    assert!(Trap::new().run("x=$KEY; echo a$x").contains(SECRET), "what is said is heard");
 }
 
 proptest! {

@@ -65,6 +65,33 @@ fn deny_wins_over_ask_and_ask_over_allow() {
         (&["allow bash", "deny bash rm"], "eval \"$x\"", "ask"),
         (&["allow bash", "deny bash rm"], "[[ -f x ]] && touch y", "ask"),
         (&["allow bash", "deny bash rm"], "sh x.sh", "ask"),
+        (&["allow bash", "deny bash rm"], "meanwhile spawn -- rm b", "ask"),
+        (&["allow bash", "deny bash rm"], "meanwhile spawn --queue x -- rm b", "ask"),
+        (&["allow bash", "deny bash rm"], "meanwhile $x -- rm b", "ask"),
+        (&["allow bash", "deny bash rm"], "meanwhile ps", "allow"),
+        (&["allow bash", "deny bash rm"], "flock a rm b", "ask"),
+        (&["allow bash", "deny bash rm"], "taskset 1 rm b", "ask"),
+        (&["allow bash", "deny bash rm"], "chrt 1 rm b", "ask"),
+        (&["allow bash", "deny bash rm"], "setpriv rm b", "ask"),
+        (&["allow bash", "deny bash rm"], "prlimit rm b", "ask"),
+        (&["allow bash", "deny bash rm"], "numactl rm b", "ask"),
+        (&["allow bash", "deny bash rm"], "runuser -u x rm b", "ask"),
+        (&["allow bash", "deny bash rm"], "systemd-run rm b", "ask"),
+        (&["allow bash", "deny bash rm"], "unbuffer rm b", "ask"),
+        (&["allow bash", "deny bash rm"], "rlwrap rm b", "ask"),
+        (&["allow bash", "deny bash rm"], "fakeroot rm b", "ask"),
+        (&["allow bash", "deny bash rm"], "ltrace rm b", "ask"),
+        (&["allow bash", "deny bash rm"], "xvfb-run rm b", "ask"),
+        (&["allow bash", "deny bash rm"], "ls | entr rm b", "ask"),
+        (&["allow bash", "deny bash rm"], "direnv exec . rm b", "ask"),
+        (&["allow bash", "deny bash rm"], "dbus-run-session -- rm b", "ask"),
+        (&["allow bash", "deny bash rm"], "hyperfine 'rm b'", "ask"),
+        (&["allow bash", "deny bash rm"], "start-stop-daemon -S -x rm b", "ask"),
+        // A rule for a command is for what it is given, a value among it.
+        (&["allow bash ./send"], "./send <<< $TOKEN", "allow"),
+        (&["allow bash ./send"], "./send <<EOF\n$TOKEN\nEOF", "allow"),
+        (&["allow bash ./send"], "./send <<EOF; cat <<E\nEOF\n$TOKEN\nE", "ask"),
+        (&["allow bash"], "cat <<< $TOKEN", "allow"),
         (&["allow bash"], "$x b; eval y; [[ -f x ]]", "allow"),
         (&["allow bash"], "sudo rm -rf / > ~/.ssh/x", "allow"),
         (&["allow *"], "rm -rf / > x", "allow"),
@@ -159,6 +186,39 @@ fn a_rule_for_a_tool_is_for_that_tool() {
     ] {
         let verdict = scene.judge(rules, tool, access);
         table.row(effect(&verdict), expected, format!("{tool} with {rules:?}: {verdict:?}"));
+    }
+}
+
+/// A search of a directory is allowed by the directory; what a rule holds back in it is left out.
+#[test]
+fn a_search_leaves_out_what_is_held_back_below_it() {
+    let (scene, mut table) = (Scene::new(), Table::default());
+    for (rules, tool, path, expected) in [
+        (&["deny read src"][..], "grep", "", "[work/src]"),
+        (&["ask read src/main.rs", "deny read .env"], "grep", "", "[work/src/main.rs][work/.env]"),
+        (&["deny read src"], "glob", "", "[work/src]"),
+        (&["deny grep src"], "grep", "", "[work/src]"),
+        (&["deny grep src"], "glob", "", ""),
+        (&["deny * src"], "grep", "", "[work/src]"),
+        (&["deny read out"], "grep", "..", "[other]"),
+        (&["deny read ~/.ssh"], "grep", "..", "[.ssh]"),
+        (&["deny read src/new"], "grep", "src", "[work/src/new]"),
+        // That is judged before.
+        (&["deny read src"], "grep", "src", ""),
+        (&["deny read ."], "grep", "src", ""),
+        (&["deny read sr"], "grep", "src", ""),
+        (&["allow read src", "deny write src", "deny bash src"], "grep", "", ""),
+        (&["deny read"], "grep", "", ""),
+    ] {
+        let rules_in_force = rules.iter().map(|it| it.parse().expect(it)).collect();
+        let rules_in_force = Rules { rules: rules_in_force, home: Some(scene.home.clone()) };
+        let path = paths::resolve(&scene.workspace.join(path)).expect("it is absolute");
+        let intent = Intent::new(tool, String::new(), Kind::Search, vec![Access::Read(path)]);
+        let held = rules_in_force.left_out(&intent, &scene.workspace);
+        let shown = held.iter().map(|it| {
+            format!("[{}]", it.strip_prefix(&scene.home).expect("it lies in it").display())
+        });
+        table.row(shown.collect::<String>(), expected, format!("{tool} with {rules:?}"));
     }
 }
 
