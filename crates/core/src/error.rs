@@ -50,8 +50,7 @@ pub enum Error {
 }
 
 fn describe_errno(errno: i32, path: Option<&std::path::Path>) -> String {
-    let text = std::io::Error::from_raw_os_error(errno).to_string();
-    let text = text.split(" (os error").next().unwrap_or_default().to_lowercase();
+    let text = crate::words::reason(&std::io::Error::from_raw_os_error(errno));
     match path {
         Some(path) => format!("{text}: `{}`", path.display()),
         None => text,

@@ -8,6 +8,14 @@ use nix::sys::signal::Signal;
 
 use crate::task::{Actor, Cause, Exit, Outcome, Task};
 
+/// What went wrong, in our style and without its number: `no such file or directory`.
+pub fn reason(error: &dyn std::error::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut chars = text.chars();
+    chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default()
+}
+
 /// Seconds with one decimal: `92.4s`.
 pub fn seconds(time: Duration) -> String {
     let tenths = time.as_millis() / 100;
@@ -142,6 +150,13 @@ mod tests {
     fn a_line_moves_nothing() {
         assert_eq!(one_line(" a\tb\n\x1b[1mc\u{202e}d "), "a b \u{fffd}[1mc\u{fffd}d");
         assert_eq!(one_line("\n \u{feff}"), "\u{fffd}");
+    }
+
+    #[test]
+    fn a_systems_error_is_words_without_its_number() {
+        let missing = std::io::Error::from_raw_os_error(libc::ENOENT);
+        assert_eq!(reason(&missing), "no such file or directory");
+        assert_eq!(reason(&std::io::Error::other("Not UTF-8")), "not UTF-8");
     }
 
     #[test]

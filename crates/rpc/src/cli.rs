@@ -36,7 +36,6 @@ mod wait;
 
 use args::{Cli, Command};
 use failure::Failure;
-pub(crate) use failure::reason;
 use out::Out;
 
 /// Does what the command line says.

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use meanwhile_core::agent::permission::Rule;
 use meanwhile_core::agent::{config as model, session};
 use meanwhile_core::background;
+use meanwhile_core::words::reason;
 use toml::de::DeTable;
 
 use self::reader::File;
@@ -73,7 +74,7 @@ pub(crate) fn load() -> Result<Config, ConfigError> {
         {
             Ok(Config::default())
         }
-        Err(error) => Err(ConfigError::Unreadable { path, reason: crate::cli::reason(&error) }),
+        Err(error) => Err(ConfigError::Unreadable { path, reason: reason(&error) }),
     }
 }
 

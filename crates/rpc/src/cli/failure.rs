@@ -8,6 +8,7 @@ use std::io;
 use std::process::ExitCode;
 
 use meanwhile_core::Error;
+use meanwhile_core::words::reason;
 
 use super::out::{self, style};
 use crate::config::ConfigError;
@@ -72,14 +73,6 @@ impl Failure {
             Self::ClosedOutput => ExitCode::SUCCESS,
         }
     }
-}
-
-/// The system's word for what went wrong, in our style: `no such file or directory`.
-pub(crate) fn reason(error: &io::Error) -> String {
-    let text = error.to_string();
-    let text = text.split(" (os error").next().unwrap_or_default();
-    let mut chars = text.chars();
-    chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default()
 }
 
 impl fmt::Display for Failure {

@@ -157,7 +157,10 @@ fn prompt(words: &[String]) -> Result<String, Failure> {
 fn read_input() -> Result<String, Failure> {
     let mut bytes = Vec::new();
     std::io::stdin().lock().read_to_end(&mut bytes).map_err(|error| {
-        Failure::new(format!("cannot read standard input: {}", super::failure::reason(&error)))
+        Failure::new(format!(
+            "cannot read standard input: {}",
+            meanwhile_core::words::reason(&error)
+        ))
     })?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }

@@ -4,9 +4,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use meanwhile_core::background::Settings;
+use meanwhile_core::words::reason;
 
 use super::args;
-use super::failure::{Failure, reason};
+use super::failure::Failure;
 use crate::agent::Setup;
 use crate::session::Start;
 use crate::{config, serve, state_dir};

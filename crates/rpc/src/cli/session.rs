@@ -8,8 +8,9 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use meanwhile_core::background::{Background, Events, Options, Role};
+use meanwhile_core::words::reason;
 
-use super::failure::{Failure, reason};
+use super::failure::Failure;
 use super::out::Out;
 use crate::{config, state_dir};
 

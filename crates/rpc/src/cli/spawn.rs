@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use meanwhile_core::background::{Background, Chunk, Mode, Spawn, Stdin, Watch, Which};
 use meanwhile_core::task::{Outcome, Task, TaskId};
+use meanwhile_core::words::reason;
 use meanwhile_core::{Error, limits};
 use tokio::io::AsyncReadExt;
 
 use super::args;
-use super::failure::{Failure, reason};
+use super::failure::Failure;
 use super::follow::{Follow, Manner, Piece};
 use super::live::{self, Live, result_line};
 use super::out::{self, Out, note, remark};

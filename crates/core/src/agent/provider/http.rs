@@ -355,8 +355,7 @@ fn root(error: &dyn std::error::Error) -> String {
     while let Some(source) = inner.source() {
         inner = source;
     }
-    let text = inner.to_string().to_lowercase();
-    text.split(" (os error").next().unwrap_or_default().to_owned()
+    crate::words::reason(inner)
 }
 
 /// As much of a body as is worth reading when it is no stream.

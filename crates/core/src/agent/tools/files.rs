@@ -195,8 +195,7 @@ pub(super) fn failed(what: &str, path: &Path, error: &io::Error) -> String {
     let reason = if error.kind() == ErrorKind::NotFound {
         "there is no such file".to_owned()
     } else {
-        let text = error.to_string();
-        text.split(" (os error").next().unwrap_or_default().to_lowercase()
+        crate::words::reason(error)
     };
     let mut text = format!("cannot {what} `{}`: {reason}", path.display());
     if error.kind() == ErrorKind::NotFound

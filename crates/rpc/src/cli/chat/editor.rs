@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc as std_mpsc};
 use std::time::Duration;
 
+use meanwhile_core::words::reason;
 use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 use rustyline::Helper;
 use rustyline::completion::Completer;
@@ -24,7 +25,7 @@ use rustyline::validate::Validator;
 use rustyline::{ColorMode, Config, ExternalPrinter, Prompt};
 use tokio::sync::mpsc;
 
-use crate::cli::failure::{Failure, reason};
+use crate::cli::failure::Failure;
 
 /// Before what is typed.
 const SIGN: &str = "› ";

@@ -4,10 +4,10 @@ use std::fs;
 use std::io;
 use std::process::{Child, Command, Stdio};
 
+use meanwhile_core::words::reason;
 use nix::sys::prctl;
 
 use super::{Check, Status};
-use crate::cli::failure::reason;
 
 pub(super) fn check() -> Vec<Check> {
     vec![

@@ -6,13 +6,13 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use meanwhile_core::words::reason;
 use nix::fcntl::{FallocateFlags, FcntlArg, fallocate, fcntl};
 use nix::sys::stat::Mode;
 use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, Uid, access, mkfifo};
 
 use super::{Check, Probe, mounts};
-use crate::cli::failure::reason;
 use crate::cli::{session, show};
 use crate::{config, state_dir};
 
