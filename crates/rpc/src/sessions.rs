@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures_util::future::join_all;
 use meanwhile_core::agent::session::{Session, Updates};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::unconstrained;
 
 pub(crate) use asks::Asks;
 pub(crate) use reading::{Reading, Start};
@@ -71,7 +72,10 @@ impl Sessions {
     /// slowest. Their tasks go on.
     pub(crate) async fn close(&self) {
         let all: Vec<Open> = self.lock().drain().map(|(_, open)| open).collect();
-        join_all(all.iter().map(|open| open.session.close())).await;
+        let closed = join_all(all.iter().map(|open| open.session.close()));
+        // Else the runtime would have a hundred told, and the others when it comes round again, for
+        // which a busy machine may leave no time.
+        unconstrained(closed).await;
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Open>> {
