@@ -68,6 +68,12 @@ text = "As you say."
     let mut session = chat(&store, script, &[]);
     session.type_in("go\r");
     shows(&mut session, &["allow touch a?", "y: yes, n: no, a: always `touch`"]);
+    // A command of ours is no prompt, and no answer either.
+    ready(&mut session);
+    session.type_in("/tasks\r");
+    shows(&mut session, &["no task runs", "allow touch a?"]);
+    ready(&mut session);
+    assert!(!session.screen().contains("waits as your next prompt"), "{}", session.screen());
     session.type_in("y\r");
     shows(&mut session, &["allow mkdir b?"]);
     assert!(store.workspace().join("a").exists());
@@ -127,6 +133,21 @@ fn lines_are_kept_and_a_session_is_shown_again() {
     session.type_in("\r");
     shows(&mut session, &["\ntwo\n"]);
     ready(&mut session);
+    session.type_in("\x04");
+    assert_eq!(session.end().0, Some(0));
+}
+
+#[test]
+fn an_old_prompt_moves_no_cursor() {
+    let store = Store::new();
+    let script = "[[turn]]\ntext = \"one\"\n";
+    let prompt = "look at\n\x1b]0;owned\x07this";
+    assert_eq!(store.agent(script, &["run", prompt]).code, Some(0));
+    let mut session = chat(&store, script, &["--resume", "last"]);
+    shows(&mut session, &["› look at\n", "this\none"]);
+    let drawn = session.drawn();
+    assert!(drawn.contains("\u{fffd}]0;owned\u{fffd}this"), "{drawn:?}");
+    assert!(!drawn.contains("\x1b]0"), "{drawn:?}");
     session.type_in("\x04");
     assert_eq!(session.end().0, Some(0));
 }

@@ -179,3 +179,15 @@ fn a_script_that_cannot_be_used_is_named() {
     assert_eq!(ran.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&ran.stderr).contains("expects `never`"));
 }
+
+#[test]
+fn a_script_that_fails_leaves_nothing_running() {
+    let store = Store::new();
+    let script = "[[turn]]\n[[turn.call]]\ntool = \"background_run\"\n\
+                  input = { command = \"until [ -e go ]; do sleep 0.02; done\" }\n\
+                  [[turn]]\nexpect = [\"never\"]\ntext = \"x\"\n";
+    let ran = demo(&store, script).output().unwrap();
+    assert_eq!(ran.status.code(), Some(1));
+    let tasks = store.json(&["ps", "--all", "--json"]);
+    assert_eq!(tasks["tasks"][0]["state"], "stopped", "{tasks}");
+}

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::agent::{HELD, RULE};
 use crate::harness::{Ran, Store, until};
+use crate::terminal::Session;
 
 const HELLO: &str = "[[turn]]\ntext = \"Hello!\"\n";
 
@@ -95,7 +96,10 @@ struct Live {
 
 impl Live {
     fn start(store: &Store, args: &[&str]) -> Self {
-        let mut child = store.scripted(HELD, args).spawn().unwrap();
+        Self::of(store.scripted(HELD, args).spawn().unwrap())
+    }
+
+    fn of(mut child: Child) -> Self {
         let lines = BufReader::new(child.stdout.take().unwrap());
         Self { child, lines }
     }
@@ -156,27 +160,43 @@ fn a_run_can_leave_its_tasks_or_stop_them() {
 }
 
 #[test]
-fn an_interrupt_while_it_waits_leaves_the_tasks_and_names_them() {
+fn a_reader_that_leaves_stops_what_was_to_be_stopped() {
     let store = Store::new();
-    let mut run = Live::start(&store, &["run", "--allow", RULE, "build"]);
-    run.line();
-    assert_eq!(run.line(), "It runs.\n");
-    // Whether it waits already or the turn is just ending: at most the second one leaves.
-    run.interrupt();
-    let mut asked = 1;
-    until("it has left", || {
-        if run.child.try_wait().unwrap().is_none() && asked < 400 {
-            asked += 1;
-            run.interrupt();
-        }
-        run.child.try_wait().unwrap().is_some()
-    });
-    let ran = run.end();
-    assert_eq!(ran.code, Some(130), "{}", ran.stderr);
-    let tasks = store.json(&["ps", "--json"]);
-    let left = &tasks["tasks"][0];
-    assert_eq!(left["state"], "running");
-    assert!(ran.stderr.contains(left["id"].as_str().unwrap()), "it is named: {}", ran.stderr);
+    let hold = store.workspace().join("heard");
+    let held = format!("hold = \"{}\"\ntext = \"It runs.\"", hold.display());
+    let script = HELD.replace("text = \"It runs.\"", &held);
+    let mut command = store.scripted(&script, &["run", "--at-end", "stop", "--allow", RULE, "go"]);
+    let mut run = Live::of(command.spawn().unwrap());
+    assert_eq!(run.line(), "I start it.\n");
+    let Live { child, lines } = run;
+    drop(lines);
+    std::fs::write(hold, "").unwrap();
+    let ran = Ran::from(child.wait_with_output().unwrap());
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let tasks = store.json(&["ps", "--all", "--json"]);
+    assert_eq!(tasks["tasks"][0]["state"], "stopped", "{}", ran.stderr);
+    assert!(ran.stderr.contains("stopped"), "it is told: {}", ran.stderr);
+}
+
+#[test]
+fn one_interrupt_while_it_waits_leaves_the_tasks_and_names_them() {
+    // Whenever it comes: while the run waits for the agent, or for the task, or for neither yet.
+    for _ in 0..8 {
+        let store = Store::new();
+        let args = ["run", "--json", "--allow", RULE, "build"];
+        let mut run = Live::start(&store, &args);
+        // Then there is no turn any more that it could end.
+        while !run.line().contains("\"state\":\"ended\"") {}
+        run.interrupt();
+        until("it has left", || run.child.try_wait().unwrap().is_some());
+        let ran = run.end();
+        assert_eq!(ran.code, Some(130), "{}", ran.stderr);
+        let tasks = store.json(&["ps", "--json"]);
+        let left = &tasks["tasks"][0];
+        assert_eq!(left["state"], "running");
+        let last = ran.json_lines().pop().unwrap();
+        assert_eq!(last["result"]["unfinished"][0]["id"], left["id"], "it is named: {last}");
+    }
 }
 
 #[test]
@@ -192,6 +212,21 @@ fn an_interrupt_ends_the_turn_first() {
         lines.map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
     assert_eq!(rest.last().unwrap()["result"]["stopReason"], "cancelled");
     assert_eq!(Ran::from(child.wait_with_output().unwrap()).code, Some(130));
+}
+
+#[test]
+fn the_words_of_a_model_move_no_cursor() {
+    let store = Store::new();
+    let script = "[[turn]]\ntext = \"\\u001b]0;owned\\u0007one\\ttwo\\r\\n\\u009b2Jthree\"\n";
+    let mut session = Session::of(store.scripted(script, &["run", "hi"]), 80);
+    session.until("the answer", |screen| screen.contains("three"));
+    let drawn = session.drawn();
+    assert_eq!(session.end().0, Some(0));
+    assert!(drawn.contains("]0;owned\u{fffd}one\ttwo\r\n"), "{drawn:?}");
+    assert!(!drawn.contains("\x1b]0") && !drawn.contains('\u{9b}'), "{drawn:?}");
+    // A program gets the bytes as they came.
+    let ran = store.agent(script, &["run", "hi"]);
+    assert_eq!(ran.text(), "\x1b]0;owned\x07one\ttwo\r\n\u{9b}2Jthree\n");
 }
 
 #[test]

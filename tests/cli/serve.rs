@@ -5,7 +5,8 @@ use std::process::{Child, ChildStdout};
 
 use serde_json::{Value, json};
 
-use crate::harness::Store;
+use crate::harness::{Store, until};
+use crate::terminal::Session;
 
 /// A server that is spoken to in turn: a request, its reply.
 struct Server {
@@ -88,4 +89,24 @@ fn wrong_settings_are_told_to_whoever_asks() {
     assert!(message.contains("config.toml:2: `store.quota`: expected a size"), "{message}");
     assert_eq!(server.end(), Some(0));
     store.write_config("");
+}
+
+#[test]
+fn past_durations_outlive_their_tasks() {
+    let store = Store::new();
+    // Long enough for a forecast the first time; held, so that it can be seen, the second.
+    let line = "sleep 0.6; if [ -e second ]; then until [ -e go ]; do sleep 0.02; done; fi";
+    let args = ["spawn", "--wait", "--", "sh", "-c", line];
+    store.ok(&args);
+    let mut server = Server::start(&store, &["serve"]);
+    let tasks = store.json(&["ps", "--all", "--json"]);
+    let removed = server.ask("task/remove", json!({"ids": [tasks["tasks"][0]["id"]]}));
+    assert_eq!(removed["result"]["removed"], 1);
+    assert_eq!(server.end(), Some(0));
+    assert_eq!(store.json(&["ps", "--all", "--json"])["tasks"], json!([]));
+    std::fs::write(store.workspace().join("second"), "").unwrap();
+    let mut session = Session::of(store.command(&args), 80);
+    until("it is overdue", || session.screen().contains("longer than the usual 0."));
+    store.release();
+    assert_eq!(session.end().0, Some(0));
 }

@@ -60,11 +60,9 @@ fn a_wait_consumes_nothing() {
     assert_eq!(drained["notifications"][0]["task"]["id"], json!(id));
 }
 
-#[test]
-fn an_interrupt_ends_the_wait_only() {
-    let store = Store::new();
-    let held = store.spawn_held(0);
-    let mut child = store.command(&["wait", &held]).spawn().unwrap();
+/// Interrupts a wait for these tasks; returns what it says.
+fn interrupted(store: &Store, args: &[&str]) -> String {
+    let mut child = store.command(args).spawn().unwrap();
     let pid = Pid::from_raw(child.id() as i32);
     // Its handler is there once the signal is caught (proc_pid_status(5), SigCgt); SIGINT is bit 2.
     crate::harness::until("the signal is handled", || {
@@ -76,6 +74,26 @@ fn an_interrupt_ends_the_wait_only() {
     let mut told = String::new();
     child.stderr.take().unwrap().read_to_string(&mut told).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130), "{told}");
+    told
+}
+
+#[test]
+fn an_interrupt_ends_the_wait_only() {
+    let store = Store::new();
+    let held = store.spawn_held(0);
+    let told = interrupted(&store, &["wait", &held]);
     assert!(told.contains("the task goes on"), "{told}");
     assert_eq!(store.task(&held)["state"], "running");
+}
+
+#[test]
+fn an_interrupt_names_those_that_run() {
+    let store = Store::new();
+    let (held, over) = (store.spawn_held(0), store.spawn("true"));
+    store.run(&["wait", &over]);
+    for form in [&["wait"][..], &["wait", "--json"]] {
+        let told = interrupted(&store, &[form, &[&held, &over]].concat());
+        assert!(told.contains("the task goes on") && told.contains(&held), "{told}");
+        assert!(!told.contains(&over), "{told}");
+    }
 }

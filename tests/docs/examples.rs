@@ -3,6 +3,8 @@
 use std::fs;
 use std::process::Command;
 
+use regex::Regex;
+
 use crate::{Scratch, blocks, readme, root};
 
 #[test]
@@ -26,6 +28,21 @@ fn the_client_runs_as_shown() {
     };
     let shown = blocks("text").into_iter().find(|block| block.contains("task/exited"));
     assert_eq!(told(&ran), told(&shown.expect("the README shows what the client prints")));
+}
+
+#[test]
+fn the_run_is_what_the_readme_shows() {
+    let shown = blocks("text").into_iter().find(|block| block.contains("build.toml"));
+    let shown = shown.expect("the README shows a run");
+    let (command, shown) = shown.split_once('\n').expect("a command and what it says");
+    let command = command.strip_prefix("$ ").expect("a command").to_owned() + " 2>&1";
+    let scratch = Scratch::new();
+    let mut sh = scratch.command("sh");
+    sh.args(["-c", &command]).current_dir(root());
+    // A target directory of its own, so that there is always something to build.
+    let ran = scratch.run(sh.env("CARGO_TARGET_DIR", scratch.0.path().join("target")));
+    let varying = Regex::new(r"\b[0-9a-f]{8}\b|after [0-9a-z. ]+:").expect("a pattern");
+    assert_eq!(varying.replace_all(&ran, "X"), varying.replace_all(shown, "X"));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod examples;
 mod pages;
+mod runs;
 mod tour;
 
 use std::path::{Path, PathBuf};

@@ -99,8 +99,8 @@ fn matrix(id: &str) -> Vec<Row> {
             json!({ "command": "echo must not run >> ran" }),
             vec!["command"],
             vec![
-                ("cwd", Text),
-                ("label", Text),
+                ("cwd", Name),
+                ("label", Name),
                 ("queue", Name),
                 ("deadlineMs", Span),
                 ("stdin", Word),

@@ -45,6 +45,32 @@ const PUSHES: [&str; 10] = [
     "session/traced",
 ];
 
+/// What `docs/protocol.md` lists under "Limits".
+const LIMITS: [&str; 22] = [
+    "argumentsBytes",
+    "commandBytes",
+    "drain",
+    "ids",
+    "list",
+    "matchLineBytes",
+    "messageBytes",
+    "nameBytes",
+    "patternBytes",
+    "previewBytes",
+    "progressIntervalMs",
+    "ptySide",
+    "pushBytes",
+    "pushIntervalMs",
+    "readBytes",
+    "runningTasks",
+    "stopGraceMs",
+    "timeMs",
+    "waitingRequests",
+    "watchLimit",
+    "watches",
+    "writeBytes",
+];
+
 fn holds_all(list: &Value, wanted: &[&str]) {
     let list = list.as_array().unwrap_or_else(|| panic!("no list: {list}"));
     for name in wanted {
@@ -65,7 +91,10 @@ fn initialize_tells_what_the_daemon_can_do() {
     holds_all(&ours["methods"], &METHODS);
     holds_all(&ours["notifications"], &PUSHES);
     let limits = ours["limits"].as_object().expect("limits are shown");
-    assert!(!limits.is_empty());
+    let mut named: Vec<&str> = limits.keys().map(String::as_str).collect();
+    named.sort_unstable();
+    assert_eq!(named, LIMITS, "every limit is named");
+    assert!(limits.values().all(|limit| limit.as_u64() > Some(0)), "{limits:?}");
 }
 
 #[test]

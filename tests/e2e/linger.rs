@@ -102,3 +102,17 @@ fn null_means_never_and_the_command_line_lingers_for_ever() {
     let stopped = lab.cli(&["stop", "--all"]);
     assert!(stopped.status.success(), "{stopped:?}");
 }
+
+#[test]
+fn a_spawn_on_the_command_line_may_say_how_long() {
+    let lab = Lab::new();
+    let line = "echo $$ > pid; exec sleep 600";
+    let spawned = lab.cli(&["spawn", "--linger", "300ms", "--", "sh", "-c", line]);
+    assert!(spawned.status.success(), "{spawned:?}");
+    let pid = lab.pid_in("pid");
+    eventually("it to be stopped, since nobody attends it", || gone(pid).then_some(()));
+    let daemon = lab.daemon();
+    let id = String::from_utf8(spawned.stdout).expect("an id");
+    let task = daemon.exited(id.trim())["task"].clone();
+    assert_eq!((&task["state"], &task["cause"]["actor"]), (&json!("stopped"), &json!("linger")));
+}

@@ -150,25 +150,46 @@ fn waiting_requests_delay_nobody() {
     daemon.lab().daemon().stop(&id);
 }
 
-#[test]
-fn more_than_1024_requests_in_flight_are_refused_and_retryable() {
-    let daemon = Lab::new().daemon();
+/// Has 1 024 requests wait for a task, and 76 more; returns the task and all of them.
+fn crowded(daemon: &Daemon) -> (String, Vec<i64>) {
     let id = daemon.sh("sleep 600");
-    let waits: Vec<i64> = (0..1_100)
-        .map(|_| daemon.ask("task/wait", json!({ "ids": [id], "timeoutMs": 600_000 })))
-        .collect();
-    let refused = daemon.answer(*waits.last().expect("there are some")).expect_err("overloaded");
-    assert_eq!(refused.code, -32000, "{refused:?}");
-    for wait in &waits {
-        daemon.notify("$/cancelRequest", json!({ "id": wait }));
+    let wait = || daemon.ask("task/wait", json!({ "ids": [id], "timeoutMs": 600_000 }));
+    let waits: Vec<i64> = (0..1_100).map(|_| wait()).collect();
+    for &wait in &waits[1_024..] {
+        let refused = daemon.answer(wait).expect_err("1 024 wait");
+        assert_eq!(refused.code, -32000, "{refused:?}");
+        assert_eq!(refused.data["kind"], "serverOverloaded", "{refused:?}");
+        assert_eq!(refused.data["retryable"], true, "{refused:?}");
     }
-    let codes: Vec<i64> = waits
-        .iter()
-        .map(|&wait| daemon.answer(wait).expect_err("cancelled or refused").code)
-        .collect();
-    assert!(codes.iter().all(|code| [-32800, -32000].contains(code)), "{codes:?}");
-    assert!(codes.iter().filter(|&&code| code == -32000).count() < 100, "1 024 are taken");
+    (id, waits)
+}
+
+#[test]
+fn more_than_1024_waiting_requests_are_refused_and_retryable() {
+    let daemon = Lab::new().daemon();
+    let (id, waits) = crowded(&daemon);
+    // They delay nobody who does not wait, and one that is cancelled makes room.
+    assert_eq!(daemon.check(&id)["state"], "running");
+    daemon.run("true");
+    daemon.notify("$/cancelRequest", json!({ "id": waits[7] }));
+    assert_eq!(daemon.answer(waits[7]).expect_err("cancelled").code, -32800);
+    let wait = json!({ "ids": [id], "timeoutMs": 1 });
+    assert_eq!(daemon.call("task/wait", wait)["timedOut"], true);
+    for &wait in &waits[..1_024] {
+        daemon.notify("$/cancelRequest", json!({ "id": wait }));
+        assert_eq!(daemon.answer(wait).expect_err("cancelled").code, -32800);
+    }
     daemon.stop(&id);
+}
+
+#[test]
+fn a_shutdown_is_answered_while_1024_requests_wait() {
+    let daemon = Lab::new().daemon();
+    let (id, _) = crowded(&daemon);
+    assert_eq!(daemon.call("shutdown", Value::Null), Value::Null);
+    daemon.notify("exit", Value::Null);
+    assert_eq!(daemon.ends_within(Duration::from_millis(1_500)).code(), Some(0));
+    daemon.lab().daemon().stop(&id);
 }
 
 #[test]

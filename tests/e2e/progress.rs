@@ -108,3 +108,30 @@ fn cancelling_a_work_done_token_stops_the_task() {
     let ended = daemon.exited(&id_of(&task))["task"].clone();
     assert_eq!((&ended["state"], &ended["cause"]["actor"]), (&json!("stopped"), &json!("client")));
 }
+
+#[test]
+fn a_token_that_is_in_use_is_not_begun_again() {
+    let lab = Lab::new();
+    let gate = lab.gate("gate");
+    let daemon = lab.daemon();
+    let spawn = json!({ "command": "read x < gate", "workDoneToken": "one" });
+    let ids = [(); 2].map(|()| id_of(&daemon.spawn(spawn.clone())));
+    let kinds = || -> Vec<Value> {
+        let of = |push: &Value| push["value"]["kind"].clone();
+        daemon.pushes("$/progress").iter().map(of).collect()
+    };
+    gate.open_for(2);
+    for id in &ids {
+        daemon.exited(id);
+    }
+    daemon.push("$/progress", |p| p["value"]["kind"] == "end");
+    daemon.run("true");
+    assert_eq!(kinds(), ["begin", "end"]);
+    // Once its task has ended, it is free.
+    let id = id_of(&daemon.spawn(spawn));
+    gate.open();
+    daemon.exited(&id);
+    eventually("the progress of the third", || {
+        (kinds() == ["begin", "end", "begin", "end"]).then_some(())
+    });
+}

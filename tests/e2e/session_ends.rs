@@ -223,3 +223,31 @@ fn shutdown_answers_the_prompt_that_runs() {
     let daemon = lab.daemon();
     eventually("the task to end", || (daemon.check(&task)["state"] == "exited").then_some(()));
 }
+
+#[test]
+fn shutdown_closes_every_session_at_once() {
+    let lab = Lab::new();
+    let hold = lab.root().join("hold");
+    let script = format!("[[turn]]\nhold = \"{}\"\ntext = \"never\"\n", hold.display());
+    let daemon = scripted(&lab, &script);
+    // More than can be closed one after another in the time that `shutdown` takes.
+    let made: Vec<i64> = (0..400).map(|_| daemon.ask("session/new", here(&lab))).collect();
+    let prompt = |made: i64| {
+        let made = daemon.answer(made).expect("sessions are made");
+        let prompt = json!([{ "type": "text", "text": "go" }]);
+        let params = json!({ "sessionId": made["sessionId"], "prompt": prompt });
+        daemon.ask("session/prompt", params)
+    };
+    let asks: Vec<i64> = made.into_iter().map(prompt).collect();
+    daemon.whole("every turn to run", |log| {
+        let calls = log.iter().filter_map(|entry| entry.push("session/traced"));
+        (calls.filter(|it| it["event"]["type"] == "call_started").count() == asks.len())
+            .then_some(())
+    });
+    assert_eq!(daemon.call("shutdown", Value::Null), Value::Null);
+    for ask in asks {
+        assert_eq!(daemon.answer(ask), Ok(json!({ "stopReason": "cancelled" })));
+    }
+    daemon.notify("exit", Value::Null);
+    daemon.ends_within(crate::harness::DEADLINE);
+}

@@ -160,6 +160,7 @@ fn keys_are_not_passed_unless_named() {
         .start()
         .env("ANTHROPIC_API_KEY", "secret-one")
         .env("OPENAI_API_KEY", "secret-two")
+        .env("ANTHROPIC_AUTH_TOKEN", "secret-three")
         .go();
     let command = "tr '\\0' '\\n' < /proc/self/environ";
     let (_, output) = ran(&daemon, json!({ "command": command }));

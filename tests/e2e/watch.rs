@@ -77,10 +77,17 @@ fn several_watches_are_told_apart() {
 
 #[test]
 fn a_line_written_in_pieces_or_without_an_end_is_one_line() {
-    let daemon = Lab::new().daemon();
+    let lab = Lab::new();
+    let gate = lab.gate("gate");
+    let daemon = lab.daemon();
     let watch = json!([{ "id": "w", "pattern": "^whole line$" }]);
-    let found = matches(&daemon, "printf 'whole '; sleep 0.2; printf 'line\\n'", watch.clone());
-    assert_eq!(found.len(), 1, "{found:?}");
+    let command = "printf 'whole '; read x < gate; printf 'line\\n'";
+    let id = id_of(&daemon.spawn(json!({ "command": command, "watch": watch })));
+    daemon.wait_output(&id, "whole ");
+    gate.open();
+    daemon.exited(&id);
+    let kinds: Vec<Value> = daemon.drain().iter().map(|n| n["kind"].clone()).collect();
+    assert_eq!(kinds, ["matched", "exited"]);
     let found = matches(&daemon, "echo x; printf 'whole line'", watch.clone());
     assert_eq!(found, [json!({ "id": "w", "line": "whole line", "offset": 2 })]);
     let found = matches(&daemon, "printf 'whole line\\r\\n'", watch);

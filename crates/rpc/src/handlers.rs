@@ -1,7 +1,8 @@
 //! The methods of the contract, one file each.
 //!
-//! A handler reads its parameters, checks them, asks the background manager once, and shows what it
-//! said. It keeps no state, so dropping it at any moment changes nothing.
+//! A handler reads its parameters, checks them, asks the background manager, and shows what it said.
+//! It keeps no state and changes nothing but by one call of the background manager, so dropping it at
+//! any moment leaves nothing half done.
 
 pub(crate) mod ack;
 pub(crate) mod check;

@@ -49,6 +49,14 @@ impl Follow {
 struct Track {
     token: ProgressToken,
     phase: Phase,
+    /// The client cancelled it, and its task is being stopped.
+    cancelled: bool,
+}
+
+impl Track {
+    fn new(token: ProgressToken, phase: Phase) -> Self {
+        Self { token, phase, cancelled: false }
+    }
 }
 
 #[derive(Debug)]
@@ -60,18 +68,26 @@ enum Phase {
 }
 
 impl Progresses {
-    /// Begins to show a task, or asks the client to.
+    /// Begins to show a task, or asks the client to. A token that shows one already is left alone:
+    /// the same spawn was sent again, by its `clientToken`, or the client mixes up its own.
     pub(crate) fn follow(&self, follow: Follow, outbox: &Outbox) {
         let Follow { task, title, token } = follow;
+        let mut tasks = self.lock();
+        let is_shown = |token: &ProgressToken| {
+            tasks.values().flatten().any(|track: &Track| track.token == *token)
+        };
         let track = match token {
             Some(token) => {
+                if is_shown(&token) {
+                    return;
+                }
                 begin(&token, &title, outbox);
-                Track { token, phase: Phase::Shown }
+                Track::new(token, Phase::Shown)
             }
             None => {
                 // The token is the request's id too, so the answer finds its task.
                 let token = ProgressToken::Text(format!("meanwhile/{task}"));
-                if self.lock().values().flatten().any(|track| track.token == token) {
+                if is_shown(&token) {
                     return;
                 }
                 outbox.send(&json!({
@@ -80,10 +96,10 @@ impl Progresses {
                     "method": "window/workDoneProgress/create",
                     "params": {"token": token},
                 }));
-                Track { token, phase: Phase::Asked { title } }
+                Track::new(token, Phase::Asked { title })
             }
         };
-        self.lock().entry(task).or_default().push(track);
+        tasks.entry(task).or_default().push(track);
     }
 
     /// The client answered our request for a token. Returns whether it was one.
@@ -138,19 +154,35 @@ impl Progresses {
         }
     }
 
-    /// The task shown under a token.
-    pub(crate) fn task_of(&self, token: &ProgressToken) -> Option<TaskId> {
-        let tasks = self.lock();
-        tasks
-            .iter()
-            .find(|(_, tracks)| tracks.iter().any(|track| track.token == *token))
-            .map(|(task, _)| *task)
+    /// The client cancelled a progress. Returns the task to stop, unless it is being stopped.
+    pub(crate) fn cancel(&self, token: &ProgressToken) -> Option<TaskId> {
+        let mut tasks = self.lock();
+        let (task, track) = find(&mut tasks, token)?;
+        (!std::mem::replace(&mut track.cancelled, true)).then_some(task)
+    }
+
+    /// The task of a progress that was cancelled could not be stopped: it may be cancelled again.
+    pub(crate) fn not_cancelled(&self, token: &ProgressToken) {
+        if let Some((_, track)) = find(&mut self.lock(), token) {
+            track.cancelled = false;
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<TaskId, Vec<Track>>> {
         // A panic under the lock leaves a map that is whole: every change is one insert or remove.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The task shown under a token, and how.
+fn find<'a>(
+    tasks: &'a mut HashMap<TaskId, Vec<Track>>,
+    token: &ProgressToken,
+) -> Option<(TaskId, &'a mut Track)> {
+    tasks.iter_mut().find_map(|(task, tracks)| {
+        let track = tracks.iter_mut().find(|track| track.token == *token)?;
+        Some((*task, track))
+    })
 }
 
 fn begin(token: &ProgressToken, title: &str, outbox: &Outbox) {

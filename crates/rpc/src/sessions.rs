@@ -10,8 +10,10 @@ mod reading;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures_util::future::join_all;
 use meanwhile_core::agent::session::{Session, Updates};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::unconstrained;
 
 pub(crate) use asks::Asks;
 pub(crate) use reading::{Reading, Start};
@@ -58,17 +60,22 @@ impl Sessions {
         self.lock().get(id).cloned()
     }
 
-    /// Takes a session out, to be closed.
-    pub(crate) fn take(&self, id: &str) -> Option<Open> {
-        self.lock().remove(id)
+    /// Takes a session out that was closed; one that was loaded anew under its name stays.
+    pub(crate) fn take(&self, id: &str, closed: &Open) {
+        let mut all = self.lock();
+        if all.get(id).is_some_and(|open| open.barriers.same_channel(&closed.barriers)) {
+            all.remove(id);
+        }
     }
 
-    /// Closes every session. Their tasks go on.
+    /// Closes every session, all at once: each is told to close even where nobody can wait for the
+    /// slowest. Their tasks go on.
     pub(crate) async fn close(&self) {
         let all: Vec<Open> = self.lock().drain().map(|(_, open)| open).collect();
-        for open in all {
-            open.session.close().await;
-        }
+        let closed = join_all(all.iter().map(|open| open.session.close()));
+        // Else the runtime would have a hundred told, and the others when it comes round again, for
+        // which a busy machine may leave no time.
+        unconstrained(closed).await;
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Open>> {
@@ -76,3 +83,6 @@ impl Sessions {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,10 +9,11 @@ pub(crate) mod told;
 use meanwhile_core::agent::ConfigError;
 use meanwhile_core::agent::permission::{Effect, Rule};
 use meanwhile_core::agent::session::{self, Session, Update, Updates, Wake};
-use meanwhile_core::agent::trace::{Event, Fact};
 use meanwhile_core::background::{Background, Stop};
 use meanwhile_core::limits;
 use meanwhile_core::task::{Actor, Cause, Task};
+use meanwhile_core::words::reason;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 
 use super::args;
@@ -20,6 +21,7 @@ use super::failure::Failure;
 use super::{out, show};
 use crate::agent::Setup;
 use crate::config;
+use crate::convert::update::is_resumed;
 
 /// What is asked of the session on the command line.
 #[derive(Debug)]
@@ -144,6 +146,9 @@ pub(crate) struct Drive {
     turn: Option<Ending>,
     /// What must not be awaited by whoever reads the updates.
     asides: JoinSet<()>,
+    /// Ctrl-C, from the first time something is awaited on: one that comes between two awaits waits
+    /// for the next.
+    interrupts: Option<Signal>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,7 +159,7 @@ enum Ending {
 
 impl Drive {
     pub(crate) fn new(session: Session, updates: Updates, resumed: bool) -> Self {
-        Self { session, updates, resumed, turn: None, asides: JoinSet::new() }
+        Self { session, updates, resumed, turn: None, asides: JoinSet::new(), interrupts: None }
     }
 
     /// Shows what was said before in a session that is resumed.
@@ -173,7 +178,9 @@ impl Drive {
         mut show: impl FnMut(Update) -> Result<(), Failure>,
     ) -> Result<Driven<T>, Failure> {
         let mut work = std::pin::pin!(work);
-        let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
+        if self.interrupts.is_none() {
+            self.interrupts = Some(interrupts()?);
+        }
         loop {
             tokio::select! {
                 // What was said before the end is shown before the end is.
@@ -183,11 +190,10 @@ impl Drive {
                     show(update)?;
                 }
                 done = &mut work => return Ok(Driven::Done(done)),
-                _ = &mut interrupt => {
+                Some(()) = next(&mut self.interrupts) => {
                     if !self.cancel() {
                         return Ok(Driven::Left);
                     }
-                    interrupt.set(tokio::signal::ctrl_c());
                 }
             }
         }
@@ -255,9 +261,15 @@ impl Drive {
     }
 }
 
-/// Whether this is the last of what a loaded session says over again.
-fn is_resumed(update: &Update) -> bool {
-    matches!(update, Update::Traced(Event { fact: Fact::Resumed {}, .. }))
+/// Every Ctrl-C from now on.
+pub(crate) fn interrupts() -> Result<Signal, Failure> {
+    signal(SignalKind::interrupt())
+        .map_err(|error| Failure::new(format!("cannot listen for Ctrl-C: {}", reason(&error))))
+}
+
+/// The next one, where somebody listens.
+async fn next(interrupts: &mut Option<Signal>) -> Option<()> {
+    interrupts.as_mut()?.recv().await
 }
 
 /// Stops tasks, each with its whole tree.

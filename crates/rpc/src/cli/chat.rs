@@ -180,7 +180,8 @@ impl Chat {
         match update {
             Update::Prompt(text) => {
                 self.flush();
-                let line = format!("{} {text}", paint(self.colour, style::LIVE, "›"));
+                let mark = paint(self.colour, style::LIVE, "›");
+                let line = format!("{mark} {}", show::harmless(&text));
                 self.say(&line);
             }
             Update::Text(text) => self.text(&text),
@@ -338,7 +339,7 @@ impl Chat {
                 self.question();
                 return Typed::Handled;
             }
-            if !text.is_empty() {
+            if !text.is_empty() && !is_command(text) {
                 self.dim("that is no answer and waits as your next prompt; the question stands");
             }
             self.question();

@@ -16,6 +16,7 @@ use meanwhile_core::agent::provider::Scripted;
 use meanwhile_core::agent::retry::Patience;
 use meanwhile_core::agent::session::{Session as Agent, TurnEnd, Update, Wake};
 use meanwhile_core::agent::{Provider, config};
+use meanwhile_core::background::Events;
 use meanwhile_core::task::Timestamp;
 
 use super::agent::{self, Drive};
@@ -55,9 +56,27 @@ pub(crate) async fn run(session: &mut Session, args: args::Demo) -> Result<u8, F
     let options = setup.options(provider, false);
     let opened = Agent::create(background.clone(), options).await.map_err(agent::refused)?;
     let mut drive = Drive::new(opened.0, opened.1, false);
-
     let prompt = if args.script.is_some() { "Begin." } else { PROMPT };
     let agent = drive.session.clone();
+    let watched = watch(&mut drive, events, out, prompt).await;
+    // Whatever came of it, nothing runs on.
+    drive.close().await;
+    let (running, _) = agent.unfinished().await.map_err(agent::refused)?;
+    if !running.is_empty() {
+        agent::stop(background, &running, "the demo was left").await?;
+    }
+    watched.map(|left| if left { show::INTERRUPTED } else { 0 })
+}
+
+/// Has the script run and shows it to its end. Returns whether it was left before.
+async fn watch(
+    drive: &mut Drive,
+    events: &mut Events,
+    out: &mut Out,
+    prompt: &str,
+) -> Result<bool, Failure> {
+    let agent = drive.session.clone();
+    let mut interrupts = agent::interrupts()?;
     let mut asked = std::pin::pin!(agent.prompt(prompt.to_owned()));
     let mut board = Board::new(Timestamp::now(), agent.id().to_string(), prompt);
     let mut screen = Screen::new(out);
@@ -79,7 +98,7 @@ pub(crate) async fn run(session: &mut Session, args: args::Demo) -> Result<u8, F
                 end.map_err(agent::refused)?;
                 answered = true;
             }
-            _ = tokio::signal::ctrl_c() => break true,
+            _ = interrupts.recv() => break true,
             _ = tick.tick() => screen.draw(&board)?,
         }
         screen.tell(&board)?;
@@ -88,12 +107,7 @@ pub(crate) async fn run(session: &mut Session, args: args::Demo) -> Result<u8, F
         }
     };
     screen.last(&board)?;
-    drive.close().await;
-    let (running, _) = agent.unfinished().await.map_err(agent::refused)?;
-    if !running.is_empty() {
-        agent::stop(background, &running, "the demo was left").await?;
-    }
-    Ok(if left { show::INTERRUPTED } else { 0 })
+    Ok(left)
 }
 
 /// Why the script cannot go on.

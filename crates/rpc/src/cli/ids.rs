@@ -20,7 +20,10 @@ pub(crate) async fn resolve(
     background: &Background,
     names: &[String],
 ) -> Result<Vec<TaskId>, Failure> {
-    let tasks = list(background).await?;
+    let tasks = match names.iter().all(|name| is_whole(name)) {
+        true => Vec::new(),
+        false => list(background).await?,
+    };
     let mut ids = Vec::with_capacity(names.len());
     for name in names {
         let id = pick(name, &tasks)?;
@@ -34,6 +37,11 @@ pub(crate) async fn resolve(
 /// Every task of the workspace that one list can hold.
 pub(crate) async fn list(background: &Background) -> Result<Vec<Task>, Failure> {
     Ok(background.list(Filter { state: None, limit: Some(limits::LIST_LIMIT_MAX) }).await?)
+}
+
+/// Whether this can be no more than one task's name, so that the list says nothing about it.
+fn is_whole(name: &str) -> bool {
+    name.to_ascii_lowercase().parse::<TaskId>().is_ok()
 }
 
 fn pick(name: &str, tasks: &[Task]) -> Result<TaskId, Failure> {
@@ -130,6 +138,23 @@ mod tests {
         check("../..", Err("is not a task id"));
         check("web", Err("the task labelled so is `77e01c44`"));
         check("other", Err("`meanwhile ps` shows the ids"));
+    }
+
+    #[test]
+    fn a_whole_id_needs_no_list() {
+        for (name, expected) in [
+            ("b3f9c2a1", true),
+            ("B3F9C2A1", true),
+            ("b3f9c2a", false),
+            ("b3f9c2a11", false),
+            ("web", false),
+            ("", false),
+        ] {
+            assert_eq!(is_whole(name), expected, "{name}");
+            if expected {
+                assert_eq!(pick(name, &[]).unwrap().as_str(), "b3f9c2a1");
+            }
+        }
     }
 
     #[test]

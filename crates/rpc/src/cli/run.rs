@@ -6,7 +6,7 @@
 
 use std::io::{IsTerminal, Read};
 
-use meanwhile_core::agent::session::{TurnEnd, Update, Wake};
+use meanwhile_core::agent::session::{Session as Agent, TurnEnd, Update, Wake};
 use meanwhile_core::agent::trace::{Event, Fact};
 use meanwhile_core::background::{Background, Mode, Which};
 use meanwhile_core::limits;
@@ -40,8 +40,21 @@ pub(crate) async fn run(session: &mut Session, args: args::Run) -> Result<u8, Fa
     };
     // Whoever resumes a session has seen it.
     drive.replay(drop).await;
-    let end = work(background, &mut drive, &mut show, prompt, wait).await?;
+    let worked = work(background, &mut drive, &mut show, prompt, wait).await;
+    // Whatever came of it: nothing is left running that was to be stopped, and the rest is told.
     drive.close().await;
+    let left = leave(background, &session, &args).await;
+    let (end, (running, waiting)) = (worked?, left?);
+    show.end(&end, &running, waiting)?;
+    end.code()
+}
+
+/// Stops what is not to go on, and tells what does: tasks, and how many results wait.
+async fn leave(
+    background: &Background,
+    session: &Agent,
+    args: &args::Run,
+) -> Result<(Vec<Task>, u64), Failure> {
     let (mut running, waiting) = session.unfinished().await.map_err(agent::refused)?;
     if args.at_end == AtEnd::Stop && !running.is_empty() {
         agent::stop(background, &running, "the run that started it has ended").await?;
@@ -52,11 +65,10 @@ pub(crate) async fn run(session: &mut Session, args: args::Run) -> Result<u8, Fa
         }
         running.clear();
     }
-    show.end(&end, &running, waiting)?;
     if !args.json {
-        agent::report(&session, &running, waiting);
+        agent::report(session, &running, waiting);
     }
-    end.code()
+    Ok((running, waiting))
 }
 
 /// How a run ended.
@@ -185,10 +197,7 @@ impl<'a> Show<'a> {
         Self { out, form }
     }
 
-    fn json(
-        out: &'a mut Out,
-        session: &meanwhile_core::agent::session::Session,
-    ) -> Result<Self, Failure> {
+    fn json(out: &'a mut Out, session: &Agent) -> Result<Self, Failure> {
         let id = session.id().to_string();
         out.json(&json!({"session": {"sessionId": id, "model": session.model()}}))?;
         Ok(Self { out, form: Form::Json(Teller::new(id)) })
@@ -213,7 +222,7 @@ impl<'a> Show<'a> {
             Form::Text { colour, held, ends_line, .. } => {
                 match &update {
                     Update::Text(text) if out.terminal => {
-                        out.raw(text.as_bytes())?;
+                        out.raw(show::harmless(text).as_bytes())?;
                         out.flush()?;
                         *ends_line = text.ends_with('\n');
                     }

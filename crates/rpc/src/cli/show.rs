@@ -49,6 +49,15 @@ pub(crate) fn bytes(count: u64) -> String {
     }
 }
 
+/// Text of several lines with nothing in it that moves a cursor or changes a colour. What was cut
+/// anywhere is as harmless in its pieces.
+pub(crate) fn harmless(text: &str) -> String {
+    text.chars()
+        .filter(|c| *c != '\r')
+        .map(|c| if c.is_control() && !matches!(c, '\n' | '\t') { '\u{fffd}' } else { c })
+        .collect()
+}
+
 /// The state with its cause, and how it looks: `running 41%`, `exit 1`, `stopped by client`,
 /// `timed out after 10s`.
 pub(crate) fn state(task: &Task) -> (String, Style) {
@@ -182,6 +191,15 @@ mod tests {
         check("\x1b[31mred\x07", "\u{fffd}[31mred\u{fffd}");
         check("a\u{202e}b", "a\u{fffd}b");
         check("名前 é", "名前 é");
+    }
+
+    #[test]
+    fn harmless_text_keeps_its_lines_and_tabs() {
+        let check = |text: &str, expected: &str| assert_eq!(harmless(text), expected, "{text:?}");
+        check("one\r\n\ttwo", "one\n\ttwo");
+        check("\x1b]0;title\x07\x1b[2J", "\u{fffd}]0;title\u{fffd}\u{fffd}[2J");
+        // The C1 controls (ECMA-48) are such sequences in one character.
+        check("\u{9b}31m", "\u{fffd}31m");
     }
 
     fn end(outcome: Outcome, exit: Exit, actor: Option<Actor>) -> End {

@@ -157,6 +157,8 @@ pub(crate) fn interrupted(ids: &[TaskId]) -> u8 {
     let names: Vec<&str> = ids.iter().map(TaskId::as_str).collect();
     let names = names.join(" ");
     match ids {
+        // The last one ended in this moment.
+        [] => {}
         [id] => note(format_args!(
             "the task goes on: `meanwhile logs -f {id}` shows it, `meanwhile stop {id}` ends it"
         )),

@@ -43,8 +43,13 @@ pub(crate) async fn run(session: &mut Session, args: args::Wait) -> Result<u8, F
             },
             _ = &mut interrupt => {
                 drop(live);
-                let running: Vec<TaskId> =
-                    ids.into_iter().filter(|id| !told.contains(id)).collect();
+                let mut running = Vec::new();
+                for id in ids {
+                    let is_over = background.get(id).await.is_ok_and(|task| task.end().is_some());
+                    if !is_over {
+                        running.push(id);
+                    }
+                }
                 return Ok(spawn::interrupted(&running));
             }
         }

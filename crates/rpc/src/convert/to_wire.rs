@@ -128,7 +128,7 @@ pub(crate) fn tail(chunk: &Chunk) -> wire::TailText {
 /// A piece of output in the encoding asked for. As text it never ends inside a character unless
 /// the output does, so that `nextOffset` never splits one.
 pub(crate) fn read(chunk: Chunk, encoding: wire::Encoding) -> wire::ReadResult {
-    let Chunk { offset, mut data, mut next_offset, mut eof, gap } = chunk;
+    let Chunk { offset, mut data, mut next_offset, eof, gap } = chunk;
     let data = match encoding {
         wire::Encoding::Base64 => BASE64.encode(&data),
         wire::Encoding::Utf8 => {
@@ -137,7 +137,6 @@ pub(crate) fn read(chunk: Chunk, encoding: wire::Encoding) -> wire::ReadResult {
             if held > 0 && held < data.len() {
                 data.truncate(data.len() - held);
                 next_offset -= held as u64;
-                eof = false;
             }
             lossy(data)
         }

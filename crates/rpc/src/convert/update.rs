@@ -8,14 +8,14 @@ use std::collections::HashMap;
 
 use meanwhile_core::agent::session::{Ask, TurnEnd, Update};
 use meanwhile_core::agent::tools::{Diff, Kind, PlanEntry, PlanStatus};
-use meanwhile_core::agent::trace::Origin;
+use meanwhile_core::agent::trace::{Event, Fact, Origin};
 use meanwhile_core::agent::{Cost, Usage};
 use meanwhile_core::task::Notification;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::{to_wire, trace};
-use crate::wire::{Push, RetryingPush, TracedPush, TurnOrigin, TurnPush, TurnState, acp};
+use crate::wire::{Push, RetryingPush, TracedPush, TurnPush, TurnState, acp};
 
 /// Puts the updates of one session into words.
 #[derive(Debug)]
@@ -130,7 +130,7 @@ impl Teller {
             session_id: self.session.clone(),
             turn,
             state,
-            origin: self::origin(origin),
+            origin: trace::origin(origin),
             stop_reason,
             error,
         }))
@@ -195,8 +195,9 @@ pub(crate) fn option_id(kind: acp::PermissionOptionKind) -> &'static str {
     }
 }
 
-fn origin(origin: Origin) -> TurnOrigin {
-    trace::origin(origin)
+/// Whether this is the last of what a loaded session says over again.
+pub(crate) fn is_resumed(update: &Update) -> bool {
+    matches!(update, Update::Traced(Event { fact: Fact::Resumed {}, .. }))
 }
 
 fn chunk(text: String) -> acp::ContentChunk {

@@ -59,12 +59,11 @@ async fn a_client_s_token_is_used_from_the_begin_to_the_end() {
     let token = ProgressToken::Number(7);
     let follow = Follow::new(&running, Some(token.clone())).unwrap();
     progresses.follow(follow, &outbox);
-    assert_eq!(progresses.task_of(&token), Some(running.id));
     progresses.report(running.id, &half(), &outbox);
     let said = Progress { percent: None, message: Some("linking".to_owned()) };
     progresses.report(running.id, &said, &outbox);
     progresses.end(&ended(Outcome::Exited, Exit::Code(3)), &outbox);
-    assert_eq!(progresses.task_of(&token), None);
+    assert_eq!(progresses.cancel(&token), None);
     progresses.report(running.id, &half(), &outbox);
     let title = "x".repeat(80);
     assert_eq!(
@@ -116,6 +115,40 @@ async fn a_client_that_refuses_or_answers_late_sees_nothing() {
         progresses.end(&ended(Outcome::Exited, Exit::Code(0)), &outbox);
         assert_eq!(sent(outbox).await.len(), 1, "no more than the question");
     }
+}
+
+#[tokio::test]
+async fn a_progress_is_cancelled_once_unless_that_failed() {
+    let (outbox, progresses) = (Outbox::new(), Progresses::default());
+    let running = task(State::Running);
+    let token = ProgressToken::Number(7);
+    assert_eq!(progresses.cancel(&token), None);
+    progresses.follow(Follow::new(&running, Some(token.clone())).unwrap(), &outbox);
+    assert_eq!(progresses.cancel(&token), Some(running.id));
+    assert_eq!(progresses.cancel(&token), None, "it is being stopped");
+    progresses.not_cancelled(&token);
+    assert_eq!(progresses.cancel(&token), Some(running.id));
+    progresses.end(&ended(Outcome::Stopped, Exit::Signal(15)), &outbox);
+    progresses.not_cancelled(&token);
+    assert_eq!(progresses.cancel(&token), None, "it is not shown any more");
+    assert_eq!(sent(outbox).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_token_shows_one_thing_at_a_time() {
+    let (outbox, progresses) = (Outbox::new(), Progresses::default());
+    let running = task(State::Running);
+    let token = ProgressToken::Number(7);
+    let follow = || Follow::new(&running, Some(token.clone())).unwrap();
+    progresses.follow(follow(), &outbox);
+    progresses.follow(follow(), &outbox);
+    let other = Task { id: "ffffffff".parse().unwrap(), ..running.clone() };
+    progresses.follow(Follow::new(&other, Some(token.clone())).unwrap(), &outbox);
+    progresses.end(&ended(Outcome::Exited, Exit::Code(0)), &outbox);
+    progresses.follow(Follow::new(&other, Some(token.clone())).unwrap(), &outbox);
+    let kinds: Vec<Value> =
+        sent(outbox).await.iter().map(|it| it["params"]["value"]["kind"].clone()).collect();
+    assert_eq!(kinds, ["begin", "end", "begin"]);
 }
 
 #[test]

@@ -148,10 +148,12 @@ impl Connection {
         let Some(token) = token.and_then(|token| serde_json::from_value(token).ok()) else {
             return;
         };
-        let Some(task) = self.progresses.task_of(&token) else { return };
-        let server = self.server().clone();
+        // However often it is cancelled, it is stopped once.
+        let Some(task) = self.progresses.cancel(&token) else { return };
+        let (server, progresses) = (self.server().clone(), self.progresses.clone());
         self.owned.spawn(async move {
             if let Err(error) = stop::whole(&server, task, "its progress was cancelled").await {
+                progresses.not_cancelled(&token);
                 tracing::warn!(%task, %error, "cannot stop a task whose progress was cancelled");
             }
             Owned::Other
@@ -162,7 +164,11 @@ impl Connection {
     fn cancel_turn(&mut self, params: Option<Value>) {
         let server = self.server().clone();
         let params = params.unwrap_or_else(|| Value::Object(Map::new()));
+        // It waits where its session is busy. There is a place: the loop looked before it took the
+        // message, and does not read on while there is none.
+        let permit = self.busy.clone().try_acquire_owned();
         self.owned.spawn(async move {
+            let _permit = permit;
             if let Err(error) = session::cancel::run(&server, params).await {
                 tracing::warn!(%error, "cannot cancel a turn");
             }

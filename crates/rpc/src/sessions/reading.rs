@@ -3,11 +3,10 @@
 //! Waits while the client does not read; the session then waits too, so nothing piles up.
 
 use meanwhile_core::agent::session::{Update, Updates};
-use meanwhile_core::agent::trace::{Event, Fact};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Asks;
-use crate::convert::update::{Teller, Told};
+use crate::convert::update::{Teller, Told, is_resumed};
 use crate::outbox::{Outbox, PUSH_ROOM};
 use crate::push;
 
@@ -81,9 +80,4 @@ impl Reading {
         }
         asks.withdraw(&outbox);
     }
-}
-
-/// Whether this is the last of what a loaded session says over again.
-fn is_resumed(update: &Update) -> bool {
-    matches!(update, Update::Traced(Event { fact: Fact::Resumed {}, .. }))
 }

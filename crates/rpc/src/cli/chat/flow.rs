@@ -5,6 +5,8 @@
 
 use console::measure_text_width;
 
+use crate::cli::show;
+
 /// Text on its way to the screen.
 #[derive(Debug, Default)]
 pub(super) struct Flow {
@@ -15,7 +17,8 @@ impl Flow {
     /// More text. Returns the rows that are complete.
     pub(super) fn add(&mut self, text: &str, width: usize) -> Vec<String> {
         let mut rows = Vec::new();
-        for piece in harmless(text).split_inclusive('\n') {
+        // The width of a tab depends on where it stands.
+        for piece in show::harmless(text).replace('\t', " ").split_inclusive('\n') {
             match piece.strip_suffix('\n') {
                 Some(piece) => {
                     self.rest.push_str(piece);
@@ -73,15 +76,6 @@ impl Flow {
             self.rest = next;
         }
     }
-}
-
-/// A model's words cannot move the cursor or change the colours.
-fn harmless(text: &str) -> String {
-    text.chars()
-        .filter(|c| *c != '\r')
-        .map(|c| if c == '\t' { ' ' } else { c })
-        .map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c })
-        .collect()
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ pub(crate) async fn run(server: &Server, params: Value) -> Result<acp::CloseSess
     let open = open(server, &params.session_id)?;
     open.session.close().await;
     open.told().await;
-    // Whoever closed it at the same time has taken it out already.
-    drop(server.sessions().take(&params.session_id.0));
+    // Whoever closed it at the same time may have taken it out already, and loaded it again since.
+    server.sessions().take(&params.session_id.0, &open);
     Ok(acp::CloseSessionResponse::new())
 }
