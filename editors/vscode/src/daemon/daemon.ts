@@ -343,13 +343,8 @@ function delay(ms: number): Promise<void> {
   });
 }
 
-/** The contract's error code, where an error came over the wire. */
+/** The contract's error code (`ERRORS`), where an error came over the wire. */
 export function errorCode(error: unknown): number | undefined {
   const code = (error as { code?: unknown } | undefined)?.code;
   return typeof code === 'number' ? code : undefined;
 }
-
-export const UNKNOWN_TASK = 1001;
-export const NOT_RUNNING = 1004;
-export const NO_MODEL = 1006;
-export const INVALID_PARAMS = -32602;

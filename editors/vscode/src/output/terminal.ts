@@ -4,9 +4,9 @@
 
 import { readlink } from 'node:fs/promises';
 import * as vscode from 'vscode';
-import { errorCode, INVALID_PARAMS } from '../daemon/daemon';
+import { errorCode } from '../daemon/daemon';
 import type { Folder, FolderEvents } from '../folders';
-import type { Task } from '../protocol/generated';
+import { ERRORS, type Task } from '../protocol/generated';
 import { elapsed, ending, outcome, title } from '../tasks/describe';
 import { hasEnded } from '../tasks/store';
 import { OutputFeed } from './feed';
@@ -155,7 +155,7 @@ export class TaskTerminal implements vscode.Pseudoterminal {
     try {
       await this.folder.daemon.request('task/write', { id: this.id, data: '' });
     } catch (error) {
-      if (errorCode(error) === INVALID_PARAMS) return 'none';
+      if (errorCode(error) === ERRORS.invalidParams) return 'none';
       throw error;
     }
     const pid = await this.leader();
