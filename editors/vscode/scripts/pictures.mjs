@@ -93,8 +93,7 @@ for (const look of ['light', 'dark']) {
     join(server.workspace, 'run-tests'),
   ]);
   const browser = await launch();
-  const context = await browser.newContext({ viewport: { width: 1360, height: 860 } });
-  const window = await Window.open(context, server);
+  const window = await Window.open(browser, server, { width: 1360, height: 860 });
   const { page } = window;
   await window.showTasks();
   await window.command('Go to File...');
@@ -103,7 +102,7 @@ for (const look of ['light', 'dark']) {
   await window.run('npm run lint');
   await window.run('cargo bench');
   await window.run('python3 -m http.server 0');
-  await window.command('Meanwhile: Focus on Meanwhile View');
+  await window.showPanel();
   const panel = window.panel();
   await panel.locator('textarea:enabled').fill('Build a release and run the tests');
   await panel.locator('textarea').press('Enter');

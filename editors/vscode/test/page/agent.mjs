@@ -47,14 +47,12 @@ const server = await startServer([], {
   model: 'script.toml',
 });
 const browser = await launch();
-const context = await browser.newContext({ viewport: { width: 1280, height: 900 } });
-const window = await Window.open(context, server);
+const window = await Window.open(browser, server, { width: 1280, height: 900 });
 const { test: run, end } = runner(pattern);
 const test = (name, work) => run(window, name, work);
 
 const panel = () => window.panel();
-const SHOW = 'Meanwhile: Focus on Meanwhile View';
-const show = () => window.command(SHOW);
+const show = () => window.showPanel();
 const said = (text) => panel().locator('.entry.agent-text', { hasText: text });
 const say = async (text) => {
   const box = panel().locator('textarea');
@@ -161,8 +159,8 @@ await test('a past session is chosen from the list, and all tasks are another st
 });
 
 await test('a second window can look at the session, and is told where it is open', async () => {
-  const other = await Window.open(context, server);
-  await other.command(SHOW);
+  const other = await Window.open(browser, server);
+  await other.showPanel();
   const select = other.panel().locator('select[aria-label=Session]');
   await select.waitFor();
   await until(async () => (await select.locator('option').count()) >= 3, 'the list');
@@ -170,7 +168,7 @@ await test('a second window can look at the session, and is told where it is ope
   await other.panel().locator('.state .codicon-lock').waitFor();
   await other.panel().locator('path.mark.drain[aria-label^="Drain point"]').waitFor();
   assert.ok(await other.panel().locator('textarea').isDisabled());
-  await other.page.close();
+  await other.close();
 });
 
 await browser.close();

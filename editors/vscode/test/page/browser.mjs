@@ -27,8 +27,14 @@ export class Window {
     this.server = server;
   }
 
-  /** Opens a window on the server's workspace and waits until the extension is there. */
-  static async open(context, server) {
+  /**
+   * Opens a window on the server's workspace and waits until the extension is there. Each window is
+   * a browser profile of its own: once one of two windows in the same profile was closed, an update
+   * of the service worker they share never ends in this Chromium, and VS Code's page around a
+   * webview waits for that update before it makes the frame for ours.
+   */
+  static async open(browser, server, viewport = { width: 1280, height: 800 }) {
+    const context = await browser.newContext({ viewport });
     const page = await context.newPage();
     page.setDefaultTimeout(TIMEOUT_MS);
     const window = new Window(page, server);
@@ -41,6 +47,10 @@ export class Window {
 
   async ready() {
     await this.status().waitFor({ timeout: START_TIMEOUT_MS });
+  }
+
+  async close() {
+    await this.page.context().close();
   }
 
   async reload() {
@@ -152,6 +162,12 @@ export class Window {
   /** The page inside our panel. */
   panel() {
     return this.page.frameLocator('iframe.webview.ready').frameLocator('iframe#active-frame');
+  }
+
+  /** Shows our panel, and waits for the page inside. */
+  async showPanel() {
+    await this.command('Meanwhile: Focus on Meanwhile View');
+    await this.panel().locator('main').waitFor();
   }
 
   /** The longest time between two frames while something is done: what a person feels as a hang. */
