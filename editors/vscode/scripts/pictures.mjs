@@ -5,6 +5,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { launch, Window } from '../test/page/browser.mjs';
+import { until } from '../test/page/runner.mjs';
 import { startServer } from '../test/server.mjs';
 
 const vsix = resolve(process.argv[2] ?? 'meanwhile-linux-x64.vsix');
@@ -109,11 +110,14 @@ for (const look of ['light', 'dark']) {
   const done = panel.locator('.agent-text', { hasText: 'Shall I fix both' });
   // Whatever the agent asks on its way is allowed.
   const ask = panel.locator('.ask button[data-kind=allow_once]').first();
-  for (;;) {
-    if (await ask.isVisible().catch(() => false)) await ask.click().catch(() => undefined);
-    else if (await done.isVisible().catch(() => false)) break;
-    await page.waitForTimeout(100);
-  }
+  await until(
+    async () => {
+      if (await ask.isVisible().catch(() => false)) await ask.click().catch(() => undefined);
+      return done.isVisible().catch(() => false);
+    },
+    'the last words of the agent',
+    120_000,
+  );
   await window.command('Notifications: Clear All Notifications');
   await page.mouse.move(700, 250);
   const shoot = async (name) => {
@@ -125,7 +129,9 @@ for (const look of ['light', 'dark']) {
   await shoot('agent');
   await window.run('./build --release');
   await window.output('./build', 'Compiling');
-  await page.waitForTimeout(1_500);
+  // Enough of it to see what it is, and the list has come as far.
+  await window.terminal('crate-40').waitFor();
+  await window.row(/[4-9]\d%/).waitFor();
   await shoot('tasks');
   await browser.close();
   await server.dispose();

@@ -31,11 +31,6 @@ export class OutputFeed {
     private readonly onError: (error: Error) => void = () => undefined,
   ) {}
 
-  /** The next byte to show. */
-  get position(): number {
-    return this.offset;
-  }
-
   /** Shows the end of what there is, then goes on live. Again after the daemon came back. */
   open(total: number, live: boolean): Promise<void> {
     return this.enqueue(async () => {

@@ -8,10 +8,21 @@ import type { SpawnParams, Task } from '../../src/protocol/generated';
 import { hasEnded } from '../../src/tasks/store';
 import { until } from './harness';
 
-export async function api(): Promise<Api> {
+/** What people were told since the tests began. */
+export const said: string[] = [];
+let activating: Promise<Api> | undefined;
+
+export function api(): Promise<Api> {
+  activating ??= activate();
+  return activating;
+}
+
+async function activate(): Promise<Api> {
   const extension = vscode.extensions.getExtension<Api>('meanwhile.meanwhile');
   if (!extension) throw new Error('the extension is not installed');
-  return extension.activate();
+  const parts = await extension.activate();
+  parts.notices.onDidTell((message) => said.push(message));
+  return parts;
 }
 
 export async function folder(): Promise<Folder> {

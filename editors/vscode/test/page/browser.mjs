@@ -1,24 +1,13 @@
 // A person at a window of VS Code: Chromium on the server's page, and the few things one does there.
 import { chromium } from 'playwright-core';
+import { CHROMIUM } from '../chromium.mjs';
 
 const TIMEOUT_MS = 20_000;
 /** A window of a machine with much else to do. */
 const START_TIMEOUT_MS = 90_000;
 
 export async function launch() {
-  return chromium.launch({
-    executablePath: '/usr/bin/chromium',
-    headless: true,
-    args: [
-      '--no-sandbox',
-      '--disable-gpu',
-      '--disable-quic',
-      '--no-first-run',
-      '--disable-background-networking',
-      '--disable-component-update',
-      '--disable-sync',
-    ],
-  });
+  return chromium.launch(CHROMIUM);
 }
 
 export class Window {
