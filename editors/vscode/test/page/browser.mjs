@@ -23,15 +23,24 @@ export class Window {
    * webview waits for that update before it makes the frame for ours.
    */
   static async open(browser, server, viewport = { width: 1280, height: 800 }) {
+    const window = await Window.at(browser, server, `folder=${server.workspace}`, viewport);
+    await window.ready();
+    return window;
+  }
+
+  /** A window without a folder, in which little of the extension is to be seen. */
+  static async empty(browser, server) {
+    const window = await Window.at(browser, server, 'ew=true', { width: 1280, height: 800 });
+    await window.page.locator('.statusbar-item').first().waitFor({ timeout: START_TIMEOUT_MS });
+    return window;
+  }
+
+  static async at(browser, server, query, viewport) {
     const context = await browser.newContext({ viewport });
     const page = await context.newPage();
     page.setDefaultTimeout(TIMEOUT_MS);
-    const window = new Window(page, server);
-    await page.goto(`http://127.0.0.1:${server.port}/?folder=${server.workspace}`, {
-      timeout: START_TIMEOUT_MS,
-    });
-    await window.ready();
-    return window;
+    await page.goto(`http://127.0.0.1:${server.port}/?${query}`, { timeout: START_TIMEOUT_MS });
+    return new Window(page, server);
   }
 
   async ready() {
