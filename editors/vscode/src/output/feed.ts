@@ -48,9 +48,16 @@ export class OutputFeed {
     this.enqueue(() => this.take(push));
   }
 
-  /** The task has ended with so many bytes: shows what is left of them. */
-  finish(total: number): Promise<void> {
-    return this.enqueue(() => this.toEnd(total));
+  /** The task has ended with so many bytes: shows what is left of them, and gives what was in the way. */
+  async finish(total: number): Promise<Error | undefined> {
+    let trouble: Error | undefined;
+    await this.enqueue(() =>
+      this.toEnd(total).catch((error: Error) => {
+        trouble = error;
+        throw error;
+      }),
+    );
+    return trouble;
   }
 
   /** A line of our own, between the task's. */

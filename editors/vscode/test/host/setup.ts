@@ -2,7 +2,7 @@
 
 import * as vscode from 'vscode';
 import type { Api } from '../../src/extension';
-import type { Folder } from '../../src/folders';
+import type { Folder, FolderEvents } from '../../src/folders';
 import { TaskTerminal } from '../../src/output/terminal';
 import type { SpawnParams, Task } from '../../src/protocol/generated';
 import { hasEnded } from '../../src/tasks/store';
@@ -57,11 +57,13 @@ export async function spawnEnded(folder: Folder, params: SpawnParams): Promise<T
 }
 
 /** A terminal that nobody sees: what it writes. */
-export async function openTerminal(folder: Folder, id: string) {
+export async function openTerminal(folder: Folder, id: string, events?: FolderEvents) {
   const { folders } = await api();
   let text = '';
   let name = '';
-  const terminal = new TaskTerminal(folder, id, folders.events, { closeWithTask: false });
+  const terminal = new TaskTerminal(folder, id, events ?? folders.events, {
+    closeWithTask: false,
+  });
   terminal.onDidWrite((data) => {
     text += data;
   });
