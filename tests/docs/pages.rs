@@ -9,7 +9,7 @@ use crate::root;
 const LINES_MAX: usize = 600;
 /// What people write here. Locks, the schema and corpora are made by programs.
 const WRITTEN: [&str; 9] = ["rs", "md", "py", "js", "ts", "lua", "sh", "toml", ""];
-/// Texts that are as long as their law wants them.
+/// Texts that are as long as their law wants them, and types a program writes from the whole schema.
 const OTHERS: [&str; 3] =
     ["LICENSE-APACHE", "LICENSE-MIT", "editors/vscode/src/protocol/generated.ts"];
 

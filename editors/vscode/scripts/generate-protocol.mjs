@@ -9,7 +9,15 @@ const here = dirname(fileURLToPath(import.meta.url));
 const schemaFile = join(here, '../../../docs/schema.json');
 const outFile = join(here, '../src/protocol/generated.ts');
 
+/** What nearly every type of ACP has, written once. */
+const META = {
+  type: 'object',
+  additionalProperties: true,
+  description: 'Additional metadata; nothing may be assumed of its values.',
+};
+
 /**
+ * Of a description only the first paragraph is kept: the rest is in docs/schema.json.
  * What stands beside a `$ref`: a description there would make a second type of the same, so it is
  * dropped; properties, as in the variants of `SessionUpdate`, become an intersection.
  */
@@ -17,16 +25,26 @@ function plain(schema) {
   if (Array.isArray(schema)) return schema.map(plain);
   if (schema === null || typeof schema !== 'object') return schema;
   const { $ref, ...rest } = schema;
+  if (typeof rest.description === 'string') [rest.description] = rest.description.split('\n\n');
+  if (rest.properties?._meta) rest.properties = { ...rest.properties, _meta: meta(rest) };
   if (typeof $ref === 'string' && !rest.properties) return { $ref };
   const entries = Object.entries(rest).map(([key, value]) => [key, plain(value)]);
   if (typeof $ref !== 'string') return Object.fromEntries(entries);
   return { allOf: [{ $ref }, Object.fromEntries(entries)] };
 }
 
+/** A type's own `_meta` as the shared one, `null` where it may be that. */
+function meta({ properties: { _meta } }) {
+  const shared = { $ref: '#/$defs/Meta' };
+  return [_meta.type].flat().includes('null') ? { anyOf: [shared, { type: 'null' }] } : shared;
+}
+
 /** The TypeScript text for a schema as `meanwhile schema` prints it. */
 export async function generate(schema) {
+  if (schema.$defs.Meta) throw new Error('the schema has a type Meta of its own: name ours anew');
+  const $defs = { Meta: META, ...plain(schema.$defs) };
   const types = await compile(
-    { title: 'Protocol', type: 'object', properties: {}, $defs: plain(schema.$defs) },
+    { title: 'Protocol', type: 'object', properties: {}, $defs },
     'Protocol',
     {
       additionalProperties: false,
@@ -49,6 +67,7 @@ export async function generate(schema) {
     ([method, { params, result }]) =>
       `  '${method}': { params: ${name(params)}; result: ${name(result)} };`,
   );
+  const errors = Object.entries(schema.errors.codes).map(([code, name]) => `  ${name}: ${code},`);
   return [
     '// Generated from docs/schema.json by `npm run generate`. Not to be edited.',
     '',
@@ -71,6 +90,11 @@ export async function generate(schema) {
     'export interface ServerRequests {',
     ...asked,
     '}',
+    '',
+    '/** The code of every error, by its name. */',
+    'export const ERRORS = {',
+    ...errors,
+    '} as const;',
     '',
     `export const PROTOCOL_VERSION = ${schema.protocolVersion};`,
     '',

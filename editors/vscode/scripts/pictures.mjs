@@ -5,6 +5,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { launch, Window } from '../test/page/browser.mjs';
+import { until } from '../test/page/runner.mjs';
 import { startServer } from '../test/server.mjs';
 
 const vsix = resolve(process.argv[2] ?? 'meanwhile-linux-x64.vsix');
@@ -93,8 +94,7 @@ for (const look of ['light', 'dark']) {
     join(server.workspace, 'run-tests'),
   ]);
   const browser = await launch();
-  const context = await browser.newContext({ viewport: { width: 1360, height: 860 } });
-  const window = await Window.open(context, server);
+  const window = await Window.open(browser, server, { width: 1360, height: 860 });
   const { page } = window;
   await window.showTasks();
   await window.command('Go to File...');
@@ -103,18 +103,21 @@ for (const look of ['light', 'dark']) {
   await window.run('npm run lint');
   await window.run('cargo bench');
   await window.run('python3 -m http.server 0');
-  await window.command('Meanwhile: Focus on Meanwhile View');
+  await window.showPanel();
   const panel = window.panel();
   await panel.locator('textarea:enabled').fill('Build a release and run the tests');
   await panel.locator('textarea').press('Enter');
   const done = panel.locator('.agent-text', { hasText: 'Shall I fix both' });
   // Whatever the agent asks on its way is allowed.
   const ask = panel.locator('.ask button[data-kind=allow_once]').first();
-  for (;;) {
-    if (await ask.isVisible().catch(() => false)) await ask.click().catch(() => undefined);
-    else if (await done.isVisible().catch(() => false)) break;
-    await page.waitForTimeout(100);
-  }
+  await until(
+    async () => {
+      if (await ask.isVisible().catch(() => false)) await ask.click().catch(() => undefined);
+      return done.isVisible().catch(() => false);
+    },
+    'the last words of the agent',
+    120_000,
+  );
   await window.command('Notifications: Clear All Notifications');
   await page.mouse.move(700, 250);
   const shoot = async (name) => {
@@ -126,7 +129,9 @@ for (const look of ['light', 'dark']) {
   await shoot('agent');
   await window.run('./build --release');
   await window.output('./build', 'Compiling');
-  await page.waitForTimeout(1_500);
+  // Enough of it to see what it is, and the list has come as far.
+  await window.terminal('crate-40').waitFor();
+  await window.row(/[4-9]\d%/).waitFor();
   await shoot('tasks');
   await browser.close();
   await server.dispose();

@@ -8,6 +8,7 @@ import type { OutputDocuments } from './output/document';
 import type { Terminals } from './output/terminal';
 import { matchers, type Problems } from './problems/problems';
 import type { SpawnParams } from './protocol/generated';
+import { UNSEEN_TERMINAL } from './taskProvider';
 import { ago, cut, type Filter, NO_FILTER, sentence, title } from './tasks/describe';
 import { hasEnded } from './tasks/store';
 import { TaskNode, type TaskTree } from './tasks/view';
@@ -24,9 +25,6 @@ export interface Parts {
 
 /** Commands offered again in the run box. */
 const HISTORY = 30;
-/** The size of a terminal nobody looks at yet. */
-const PTY = { rows: 30, cols: 120 };
-
 /** What a command may be given: a node of the tree, or a task's id. */
 type Target = TaskNode | string | undefined;
 
@@ -173,7 +171,12 @@ async function stop(ref: TaskRef, notices: Notices): Promise<void> {
   if (!task || hasEnded(task)) return;
   // Whoever stops it need not be told that it stopped.
   notices.silence(ref.id);
-  await ref.folder.stop(ref.id);
+  try {
+    await ref.folder.stop(ref.id);
+  } catch (error) {
+    notices.unsilence(ref.id);
+    throw error;
+  }
 }
 
 /** The same command again, in the same place; what still runs is stopped first. */
@@ -194,7 +197,7 @@ function terminalParams(folder: Folder): Partial<SpawnParams> {
   const wanted = vscode.workspace
     .getConfiguration('meanwhile', folder.workspaceFolder.uri)
     .get('runInTerminal', true);
-  return wanted ? { pty: PTY } : {};
+  return wanted ? { pty: UNSEEN_TERMINAL } : {};
 }
 
 async function run(parts: Parts, given: string | undefined): Promise<string | undefined> {

@@ -4,8 +4,14 @@
 import { homedir } from 'node:os';
 import * as vscode from 'vscode';
 import { locate } from './daemon/binary';
-import { Daemon, errorCode, UNKNOWN_TASK } from './daemon/daemon';
-import type { Notification, OutputPush, SpawnParams, Task } from './protocol/generated';
+import { Daemon, errorCode } from './daemon/daemon';
+import {
+  ERRORS,
+  type Notification,
+  type OutputPush,
+  type SpawnParams,
+  type Task,
+} from './protocol/generated';
 import { hasEnded, type StoreChange, TaskStore } from './tasks/store';
 
 /** More than the daemon keeps by default (500 ended ones of a folder). */
@@ -124,7 +130,7 @@ export class Folder implements vscode.Disposable {
     try {
       return await work();
     } catch (error) {
-      if (errorCode(error) === UNKNOWN_TASK) {
+      if (errorCode(error) === ERRORS.unknownTask) {
         this.apply(this.store.remove([id]));
         throw new Error('The task was removed, or is no longer kept.');
       }

@@ -26,8 +26,9 @@ export class Notices implements vscode.Disposable {
   /** What somebody stopped in this window needs no telling. */
   private readonly silenced = new Set<string>();
   private readonly failedBefore = new Set<string>();
-  /** What was shown, for tests. */
-  readonly shown: string[] = [];
+  private readonly tellEmitter = new vscode.EventEmitter<string>();
+  /** What is said, in its words. */
+  readonly onDidTell = this.tellEmitter.event;
 
   constructor(
     folders: Folders,
@@ -47,7 +48,7 @@ export class Notices implements vscode.Disposable {
           this.tell(folder, task.id, `${name}: ${cut(notification.match?.line ?? '', 200)}`, false);
         }
       }),
-      events.failed.event(({ folder, reason }) => this.failed(folder, reason)),
+      events.failed.event(({ reason }) => this.failed(reason)),
       events.state.event((folder) => {
         const failing = folders.all().some((one) => one.daemon.state.kind === 'failed');
         vscode.commands.executeCommand('setContext', 'meanwhile.failed', failing);
@@ -61,6 +62,11 @@ export class Notices implements vscode.Disposable {
     this.silenced.add(id);
   }
 
+  /** It is told after all. */
+  unsilence(id: string): void {
+    this.silenced.delete(id);
+  }
+
   /** Whether ends wait to be told. */
   get pending(): boolean {
     return this.burst.length > 0;
@@ -69,6 +75,7 @@ export class Notices implements vscode.Disposable {
   dispose(): void {
     clearTimeout(this.timer);
     for (const subscription of this.subscriptions) subscription.dispose();
+    this.tellEmitter.dispose();
   }
 
   private setting(): string {
@@ -94,7 +101,7 @@ export class Notices implements vscode.Disposable {
     if (each.length < burst.length) {
       const failed = burst.filter(({ task }) => isFailure(task)).length;
       const message = `${burst.length} background tasks finished${failed > 0 ? `, ${failed} failed` : ''}`;
-      this.shown.push(message);
+      this.tellEmitter.fire(message);
       this.notify(message, failed > 0, 'Show Tasks').then((answer) => {
         if (answer) vscode.commands.executeCommand('meanwhile.tasks.focus');
       });
@@ -103,17 +110,17 @@ export class Notices implements vscode.Disposable {
 
   private tell(folder: Folder, id: string, message: string, failed: boolean): void {
     if (this.setting() === 'off') return;
-    this.shown.push(message);
+    this.tellEmitter.fire(message);
     this.notify(message, failed, 'Show Output').then((answer) => {
       if (answer) this.terminals.show(folder, id);
     });
   }
 
   /** One message for one trouble, however many folders have it. */
-  private async failed(_folder: Folder, reason: string): Promise<void> {
+  private async failed(reason: string): Promise<void> {
     if (this.failedBefore.has(reason)) return;
     this.failedBefore.add(reason);
-    this.shown.push(reason);
+    this.tellEmitter.fire(reason);
     const answer = await vscode.window.showErrorMessage(
       reason,
       'Open Setting',

@@ -8,6 +8,8 @@ import { TaskTerminal } from './output/terminal';
 import type { SpawnParams } from './protocol/generated';
 
 export const TASK_TYPE = 'meanwhile';
+/** The size of a terminal nobody looks at yet. */
+export const UNSEEN_TERMINAL = { rows: 30, cols: 120 };
 /**
  * A window that closes closes its terminals too, and only then tells the extension to end. A task
  * whose terminal was closed is stopped after this time, unless the window is gone by then.
@@ -132,7 +134,7 @@ function spawnParams(
     ...(env === undefined ? {} : { env }),
     ...(deadlineMs === undefined ? {} : { deadlineMs }),
     ...((definition.terminal ?? true)
-      ? { pty: { rows: size?.rows ?? 30, cols: size?.columns ?? 120 } }
+      ? { pty: size ? { rows: size.rows, cols: size.columns } : UNSEEN_TERMINAL }
       : { stdin: 'pipe' as const }),
   };
 }

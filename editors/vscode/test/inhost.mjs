@@ -5,6 +5,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
+import { CHROMIUM } from './chromium.mjs';
 import { startServer } from './server.mjs';
 
 const extension = join(dirname(fileURLToPath(import.meta.url)), '..');
@@ -27,18 +28,8 @@ const payload = [
   ['skipWelcome', 'true'],
 ];
 const context = await chromium.launchPersistentContext(join(server.root, 'browser'), {
-  executablePath: '/usr/bin/chromium',
-  headless: true,
+  ...CHROMIUM,
   viewport: { width: 1280, height: 760 },
-  args: [
-    '--no-sandbox',
-    '--disable-gpu',
-    '--disable-quic',
-    '--no-first-run',
-    '--disable-background-networking',
-    '--disable-component-update',
-    '--disable-sync',
-  ],
 });
 const page = await context.newPage();
 let finished;

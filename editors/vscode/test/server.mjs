@@ -74,8 +74,17 @@ export async function startServer(flags = [], { model, vsix, settings = {}, file
       // It is gone already.
     }
   };
-  // Ended from outside, the tests leave nothing either.
-  process.on('exit', () => signal('SIGKILL'));
+  // Tasks outlive every editor, as they should; those of a test have no one to come back to.
+  const stopTasks = () => {
+    const env = { ...process.env, MEANWHILE_STATE_DIR: state };
+    execFileSync(program, ['stop', '--all'], { cwd: workspace, env, stdio: 'ignore' });
+  };
+  let disposed = false;
+  // Ended from outside, the tests leave their folder, and nothing that runs.
+  process.on('exit', () => {
+    signal('SIGKILL');
+    if (!disposed) stopTasks();
+  });
   for (const name of ['SIGTERM', 'SIGINT', 'SIGHUP']) process.on(name, () => process.exit(1));
   const exited = new Promise((done) => child.once('exit', done));
   return {
@@ -84,16 +93,14 @@ export async function startServer(flags = [], { model, vsix, settings = {}, file
     workspace,
     state,
     results: join(root, 'results'),
-    pid: child.pid,
     kill(name) {
       signal(name);
       return exited;
     },
     async dispose() {
       await this.kill('SIGTERM');
-      // Tasks outlive every editor, as they should; those of a test have no one to come back to.
-      const env = { ...process.env, MEANWHILE_STATE_DIR: state };
-      execFileSync(program, ['stop', '--all'], { cwd: workspace, env, stdio: 'ignore' });
+      stopTasks();
+      disposed = true;
       await rm(root, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
     },
   };

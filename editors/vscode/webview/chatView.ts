@@ -20,7 +20,7 @@ export class ChatView {
   private readonly box: HTMLTextAreaElement;
   private readonly send: HTMLButtonElement;
   private readonly stop: HTMLButtonElement;
-  private drawn: { entry: Entry; text: string; element: HTMLElement }[] = [];
+  private drawn: { text: string; element: HTMLElement }[] = [];
   private asked = '';
   private sessionId: string | undefined;
   private agent: AgentState = { kind: 'starting' };
@@ -123,7 +123,7 @@ export class ChatView {
       keepFolds(there?.element, element);
       if (there) there.element.replaceWith(element);
       else this.log.append(element);
-      this.drawn[index] = { entry, text, element };
+      this.drawn[index] = { text, element };
     });
     for (const { element } of this.drawn.splice(entries.length)) element.remove();
     if (entries.length > 0) this.log.querySelector('.welcome')?.remove();

@@ -127,9 +127,12 @@ function resizing(): void {
     sash.setPointerCapture(event.pointerId);
     const move = (event: PointerEvent) => set(event.clientY);
     sash.addEventListener('pointermove', move);
-    sash.addEventListener('pointerup', () => sash.removeEventListener('pointermove', move), {
-      once: true,
-    });
+    // However it ends: let go, cancelled, or taken by another window.
+    sash.addEventListener(
+      'lostpointercapture',
+      () => sash.removeEventListener('pointermove', move),
+      { once: true },
+    );
   });
   sash.addEventListener('keydown', (event) => {
     const step = event.key === 'ArrowDown' ? 24 : event.key === 'ArrowUp' ? -24 : 0;

@@ -120,14 +120,15 @@ export class TimelineView {
   private draw(): void {
     const { lanes, links } = this.timeline;
     const { from, to } = this.range();
+    this.empty.hidden = lanes.length > 0;
+    this.scroller.hidden = lanes.length === 0;
+    // Only what is shown has a width.
     const { width } = this;
     const now = Date.now();
     const x = (at: number) => Math.round(((at - from) / (to - from)) * width * 100) / 100;
     const clip = (value: number) => Math.min(width + 4, Math.max(-4, value));
     const height = AXIS_HEIGHT + lanes.length * LANE_HEIGHT + 4;
     this.used = new Set();
-    this.empty.hidden = lanes.length > 0;
-    this.scroller.hidden = lanes.length === 0;
     assign(this.svg, { height, viewBox: `0 0 ${width} ${height}`, width: '100%' });
 
     for (const at of axis(from, to, width)) {
@@ -148,7 +149,9 @@ export class TimelineView {
     }
     const [first, last] = this.inSight();
     for (const [index, lane] of lanes.entries()) {
-      if (index < first || index > last) continue;
+      // Whatever has the focus stays: with its element the keyboard's place would be gone.
+      const held = this.focused?.startsWith(`${lane.key}|`);
+      if ((index < first || index > last) && !held) continue;
       const y = rows.get(lane.key) ?? 0;
       const rule = this.get(`rule:${lane.key}`, 'line', { class: 'rule' });
       assign(rule, { x1: 0, x2: width, y1: y + LANE_HEIGHT, y2: y + LANE_HEIGHT });
@@ -193,9 +196,10 @@ export class TimelineView {
     let free = Number.NEGATIVE_INFINITY;
     for (const mark of lane.marks) {
       const at = x(mark.at);
-      if (at < -10 || at > this.width + 10) continue;
+      const key = `${lane.key}|${mark.key}`;
+      if ((at < -10 || at > this.width + 10) && key !== this.focused) continue;
       const middle = y + LANE_HEIGHT / 2;
-      const path = this.get(`${lane.key}|${mark.key}`, 'path', {
+      const path = this.get(key, 'path', {
         'data-task': lane.taskId,
         tabindex: -1,
         role: 'img',
@@ -206,7 +210,7 @@ export class TimelineView {
         'aria-label': spoken(lane, mark, now),
       });
       if (mark.text !== '' && at - free > 16) {
-        const text = this.get(`${lane.key}|${mark.key}|text`, 'text', { class: 'tick-text' });
+        const text = this.get(`${key}|text`, 'text', { class: 'tick-text' });
         assign(text, { x: at + 2, y: y + 8 });
         text.textContent = mark.text;
         free = at;

@@ -4,6 +4,7 @@
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { setTimeout as delay } from 'node:timers/promises';
 import * as vscode from 'vscode';
 import {
   CloseAction,
@@ -164,14 +165,18 @@ export class Daemon implements vscode.Disposable {
     const generation = ++this.generation;
     try {
       const binary = await this.locate();
+      if (this.disposed) return;
       this.log.info(
         `${this.folder.name}: using ${binary.path}, version ${binary.version}, ${originInWords(binary)}`,
       );
       const process = await this.spawn(binary);
+      this.process = process;
+      // Disposed of meanwhile: nobody else will end what has just begun.
+      if (this.disposed) return this.kill();
       const client = this.makeClient(process, generation);
       this.client = client;
-      this.process = process;
       await client.start();
+      if (this.disposed) return;
       const protocol = this.capability?.protocolVersion;
       if (protocol !== PROTOCOL_VERSION) {
         await this.stop();
@@ -337,19 +342,8 @@ class FolderClient extends LanguageClient {
   }
 }
 
-function delay(ms: number): Promise<void> {
-  return new Promise((done) => {
-    setTimeout(done, ms);
-  });
-}
-
-/** The contract's error code, where an error came over the wire. */
+/** The contract's error code (`ERRORS`), where an error came over the wire. */
 export function errorCode(error: unknown): number | undefined {
   const code = (error as { code?: unknown } | undefined)?.code;
   return typeof code === 'number' ? code : undefined;
 }
-
-export const UNKNOWN_TASK = 1001;
-export const NOT_RUNNING = 1004;
-export const NO_MODEL = 1006;
-export const INVALID_PARAMS = -32602;

@@ -31,11 +31,6 @@ export class OutputFeed {
     private readonly onError: (error: Error) => void = () => undefined,
   ) {}
 
-  /** The next byte to show. */
-  get position(): number {
-    return this.offset;
-  }
-
   /** Shows the end of what there is, then goes on live. Again after the daemon came back. */
   open(total: number, live: boolean): Promise<void> {
     return this.enqueue(async () => {
@@ -53,9 +48,16 @@ export class OutputFeed {
     this.enqueue(() => this.take(push));
   }
 
-  /** The task has ended with so many bytes: shows what is left of them. */
-  finish(total: number): Promise<void> {
-    return this.enqueue(() => this.toEnd(total));
+  /** The task has ended with so many bytes: shows what is left of them, and gives what was in the way. */
+  async finish(total: number): Promise<Error | undefined> {
+    let trouble: Error | undefined;
+    await this.enqueue(() =>
+      this.toEnd(total).catch((error: Error) => {
+        trouble = error;
+        throw error;
+      }),
+    );
+    return trouble;
   }
 
   /** A line of our own, between the task's. */

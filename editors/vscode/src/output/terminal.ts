@@ -4,9 +4,9 @@
 
 import { readlink } from 'node:fs/promises';
 import * as vscode from 'vscode';
-import { errorCode, INVALID_PARAMS } from '../daemon/daemon';
+import { errorCode } from '../daemon/daemon';
 import type { Folder, FolderEvents } from '../folders';
-import type { Task } from '../protocol/generated';
+import { ERRORS, type Task } from '../protocol/generated';
 import { elapsed, ending, outcome, title } from '../tasks/describe';
 import { hasEnded } from '../tasks/store';
 import { OutputFeed } from './feed';
@@ -25,6 +25,7 @@ export class TaskTerminal implements vscode.Pseudoterminal {
   private input: Promise<InputKind> | undefined;
   private typing: Promise<void> = Promise.resolve();
   private opened = false;
+  private finishing = false;
   private ended = false;
   private saidNoInput = false;
 
@@ -82,7 +83,7 @@ export class TaskTerminal implements vscode.Pseudoterminal {
   }
 
   handleInput(data: string): void {
-    if (this.ended) return;
+    if (this.ended || this.finishing) return;
     // In the order typed, however long a write waits for the task to read.
     this.typing = this.typing.then(() => this.type(data)).catch((error) => this.trouble(error));
   }
@@ -104,9 +105,13 @@ export class TaskTerminal implements vscode.Pseudoterminal {
   }
 
   private async finish(task: Task): Promise<void> {
-    if (this.ended) return;
+    if (this.ended || this.finishing) return;
+    this.finishing = true;
+    const trouble = await this.feed.finish(task.output.total);
+    this.finishing = false;
+    // The daemon died over the last words: attached to the next one we come here again.
+    if (trouble && !answered(trouble) && this.folder.store.get(this.id)) return;
     this.ended = true;
-    await this.feed.finish(task.output.total);
     const after = task.durationMs === undefined ? '' : ` after ${elapsed(task.durationMs)}`;
     const cause = task.cause ? `: ${task.cause.message}` : '';
     this.feed.note(`[${ending(task)}${after}${cause}]`);
@@ -155,7 +160,7 @@ export class TaskTerminal implements vscode.Pseudoterminal {
     try {
       await this.folder.daemon.request('task/write', { id: this.id, data: '' });
     } catch (error) {
-      if (errorCode(error) === INVALID_PARAMS) return 'none';
+      if (errorCode(error) === ERRORS.invalidParams) return 'none';
       throw error;
     }
     const pid = await this.leader();
@@ -181,6 +186,13 @@ export class TaskTerminal implements vscode.Pseudoterminal {
   private trouble(error: Error): void {
     if (this.folder.daemon.state.kind === 'running') this.feed.note(`[${error.message}]`);
   }
+}
+
+/** Whether an error is what the daemon said, by its code; else the daemon is gone. */
+function answered(error: Error): boolean {
+  const code = errorCode(error);
+  if (code === undefined) return false;
+  return code <= -32_600 || Object.values<number>(ERRORS).includes(code);
 }
 
 export function terminalName(task: Task): string {

@@ -33,7 +33,6 @@ export class Panel implements vscode.WebviewViewProvider, vscode.Disposable {
   private batch: SessionEvent[] = [];
   private batchTimer: NodeJS.Timeout | undefined;
   private tasksTimer: NodeJS.Timeout | undefined;
-  private prompting: Promise<void> = Promise.resolve();
 
   constructor(
     private readonly folders: Folders,
@@ -45,7 +44,10 @@ export class Panel implements vscode.WebviewViewProvider, vscode.Disposable {
       vscode.window.registerWebviewViewProvider('meanwhile.panel', this),
       folders.events.changed.event(() => this.sendTasksSoon()),
       folders.events.state.event(() => this.show()),
-      folders.events.folders.event(() => this.show()),
+      folders.events.folders.event(() => {
+        this.forget();
+        this.show();
+      }),
       vscode.commands.registerCommand('meanwhile.newSession', async () => {
         await this.begin();
         await vscode.commands.executeCommand('meanwhile.panel.focus');
@@ -103,7 +105,7 @@ export class Panel implements vscode.WebviewViewProvider, vscode.Disposable {
   /** What the view shows, for it and for tests. */
   snapshot(): Snapshot {
     const folder = this.shownFolder();
-    const sessions = folder && this.byFolder.get(folder);
+    const sessions = this.shownSessions();
     return {
       type: 'snapshot',
       folders: this.folders.all().map((one) => ({ key: keyOf(one), name: one.name })),
@@ -144,9 +146,27 @@ export class Panel implements vscode.WebviewViewProvider, vscode.Disposable {
     return this.folder;
   }
 
-  private sessions(): Sessions {
+  private shownSessions(): Sessions | undefined {
     const folder = this.shownFolder();
-    const sessions = folder && this.byFolder.get(folder);
+    return folder && this.byFolder.get(folder);
+  }
+
+  /** Folders that were taken out of the workspace, and what was shown of them. */
+  private forget(): void {
+    const all = this.folders.all();
+    for (const [folder, sessions] of this.byFolder) {
+      if (all.includes(folder)) continue;
+      sessions.dispose();
+      this.byFolder.delete(folder);
+      if (folder !== this.folder) continue;
+      this.folder = undefined;
+      this.current = undefined;
+      this.fresh = false;
+    }
+  }
+
+  private sessions(): Sessions {
+    const sessions = this.shownSessions();
     if (!sessions) throw new Error('open a folder to talk to the agent');
     return sessions;
   }
@@ -155,7 +175,7 @@ export class Panel implements vscode.WebviewViewProvider, vscode.Disposable {
     switch (message.type) {
       case 'ready':
         this.show();
-        if (this.sessions().infos.length === 0) await this.restore();
+        if (this.shownSessions()?.infos.length === 0) await this.restore();
         return;
       case 'draft':
         this.draft = message.text;
@@ -209,8 +229,7 @@ export class Panel implements vscode.WebviewViewProvider, vscode.Disposable {
 
   /** After a start or a restart: the list, and the session that was shown. */
   private async restore(): Promise<void> {
-    const folder = this.shownFolder();
-    const sessions = folder && this.byFolder.get(folder);
+    const sessions = this.shownSessions();
     if (!sessions?.available) {
       this.show();
       return;
@@ -261,8 +280,7 @@ export class Panel implements vscode.WebviewViewProvider, vscode.Disposable {
     }
     const session = this.current;
     this.show();
-    this.prompting = sessions.prompt(session, text);
-    await this.prompting;
+    await sessions.prompt(session, text);
     const infos = await sessions.list();
     this.post({ type: 'sessions', sessions: infos });
   }

@@ -21,6 +21,8 @@ interface Asked {
 
 export class Sessions {
   private readonly models = new Map<string, SessionModel>();
+  /** Those whose past is on its way: whoever shows one shows the whole when `open` returns. */
+  private readonly loading = new Set<SessionModel>();
   private readonly asked = new Map<number, Asked>();
   private nextKey = 1;
   infos: SessionInfo[] = [];
@@ -29,7 +31,7 @@ export class Sessions {
     session: string;
     event: SessionEvent;
   }>();
-  /** A step of a session; `reduce` it into a copy. */
+  /** A step of a session that is open; `reduce` it into a copy. */
   readonly onEvent = this.eventEmitter.event;
   private readonly askEmitter = new vscode.EventEmitter<{
     session: string;
@@ -95,6 +97,7 @@ export class Sessions {
     if (there && there.readOnly === undefined) return there;
     const model = emptySession(id);
     this.models.set(id, model);
+    this.loading.add(model);
     const cwd = this.folder.workspaceFolder.uri.fsPath;
     try {
       await this.folder.daemon.request('session/load', { sessionId: id, cwd, mcpServers: [] });
@@ -103,6 +106,7 @@ export class Sessions {
       this.take(id, { type: 'readOnly', reason: (error as Error).message });
     }
     await this.trace(id);
+    this.loading.delete(model);
     return model;
   }
 
@@ -140,6 +144,12 @@ export class Sessions {
 
   answer(key: number, optionId: string): void {
     this.settle(key, { outcome: { outcome: 'selected', optionId } });
+  }
+
+  dispose(): void {
+    for (const emitter of [this.eventEmitter, this.askEmitter, this.resetEmitter]) {
+      emitter.dispose();
+    }
   }
 
   private async trace(id: string): Promise<void> {
@@ -180,7 +190,8 @@ export class Sessions {
     const model = this.models.get(session);
     if (!model) return;
     reduce(model, event);
-    this.eventEmitter.fire({ session, event });
+    // A view may still have the same story from before, and would tell it twice.
+    if (!this.loading.has(model)) this.eventEmitter.fire({ session, event });
   }
 
   /** Another daemon: it has no session open, and nobody waits for our answers any more. */

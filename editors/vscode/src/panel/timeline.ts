@@ -6,7 +6,7 @@
 
 import type { Task } from '../protocol/generated';
 import type { TraceEvent, TraceTask } from '../protocol/session';
-import { elapsed, ending, oneLine, outcome, title } from '../tasks/describe';
+import { elapsed, ending, oneLine, outcome, type Standing, title } from '../tasks/describe';
 import { hasEnded } from '../tasks/store';
 
 export type SpanKind = 'turn' | 'call' | 'tool' | 'task' | 'queue';
@@ -224,30 +224,7 @@ export function taskTimeline(tasks: Task[]): Timeline {
   const lanes = shown.map((task): Lane => {
     const from = Date.parse(task.createdAt);
     const to = task.endedAt === undefined ? undefined : Date.parse(task.endedAt);
-    const look = lookOf(task);
-    const lane: Lane = {
-      key: task.id,
-      kind: 'task',
-      name: title(task),
-      taskId: task.id,
-      look,
-      spans: [
-        {
-          key: `task:${task.id}`,
-          kind: 'task',
-          from,
-          to,
-          look,
-          name: title(task),
-          details: [
-            ending(task),
-            ...(task.durationMs === undefined ? [] : [elapsed(task.durationMs)]),
-            ...(task.cause ? [task.cause.message] : []),
-          ],
-        },
-      ],
-      marks: [],
-    };
+    const lane = taskLane(task.id, title(task), task, { from, to, tookMs: task.durationMs });
     if (to !== undefined && task.delivered) {
       const taken = Date.parse(task.delivered.at);
       addQueue(lane, to, taken, task.queue);
@@ -268,33 +245,13 @@ export function taskTimeline(tasks: Task[]): Timeline {
 function traceLane(task: TraceTask, callStart: Map<number, number>, links: Link[]): Lane {
   const from = Date.parse(task.spawnedAt);
   const to = task.endedAt === undefined ? undefined : Date.parse(task.endedAt);
-  const look = lookOf(task);
-  const lane: Lane = {
-    key: task.taskId,
-    kind: 'task',
-    name: oneLine(task.command),
-    taskId: task.taskId,
-    look,
-    spans: [
-      {
-        key: `task:${task.taskId}`,
-        kind: 'task',
-        from,
-        to,
-        look,
-        name: oneLine(task.command),
-        details: [
-          ending(task as unknown as Task),
-          ...(to === undefined ? [] : [elapsed(to - from)]),
-          ...(task.cause ? [task.cause.message] : []),
-          ...(task.spawnedInCall === undefined
-            ? []
-            : [`began by model call ${task.spawnedInCall}`]),
-        ],
-      },
-    ],
-    marks: [],
-  };
+  const lane = taskLane(
+    task.taskId,
+    oneLine(task.command),
+    task,
+    { from, to, tookMs: to === undefined ? undefined : to - from },
+    task.spawnedInCall === undefined ? [] : [`began by model call ${task.spawnedInCall}`],
+  );
   if (task.spawnedInCall !== undefined && callStart.has(task.spawnedInCall)) {
     links.push({
       key: `spawned:${task.taskId}`,
@@ -330,6 +287,33 @@ function traceLane(task: TraceTask, callStart: Map<number, number>, links: Link[
   return lane;
 }
 
+/** The lane of one task, with its bar. */
+function taskLane(
+  id: string,
+  name: string,
+  task: Standing,
+  when: { from: number; to: number | undefined; tookMs: number | undefined },
+  more: string[] = [],
+): Lane {
+  const look = lookOf(task);
+  const details = [
+    ending(task),
+    ...(when.tookMs === undefined ? [] : [elapsed(when.tookMs)]),
+    ...(task.cause ? [task.cause.message] : []),
+    ...more,
+  ];
+  const { from, to } = when;
+  return {
+    key: id,
+    kind: 'task',
+    name,
+    taskId: id,
+    look,
+    spans: [{ key: `task:${id}`, kind: 'task', from, to, look, name, details }],
+    marks: [],
+  };
+}
+
 function addQueue(lane: Lane, from: number, to: number | undefined, queue: string | undefined) {
   const where = queue === undefined ? 'in the queue' : `in the queue ${queue}`;
   lane.spans.push({
@@ -343,8 +327,8 @@ function addQueue(lane: Lane, from: number, to: number | undefined, queue: strin
   });
 }
 
-function lookOf(task: { state: string; exit?: { code: number | null } }): Look {
-  switch (outcome(task as Task)) {
+function lookOf(task: Standing): Look {
+  switch (outcome(task)) {
     case 'running':
     case 'waiting':
     case 'stopping':

@@ -42,14 +42,20 @@ export class Problems implements vscode.Disposable {
     const found = new Map<string, vscode.Diagnostic[]>();
     let count = 0;
     for (const name of names) {
+      // A compiler says much of few files.
+      const paths = new Map<string, string>();
       const matcher = all.get(name.replace(/^\$/, ''));
       if (!matcher) {
         this.log.warn(`no installed extension has a problem matcher named ${name}`);
         continue;
       }
       for (const problem of findProblems(text, matcher)) {
-        const path = await locateFile(problem.file, matcher, folder, task);
-        found.set(path, [...(found.get(path) ?? []), diagnostic(problem, matcher)]);
+        const path =
+          paths.get(problem.file) ?? (await locateFile(problem.file, matcher, folder, task));
+        paths.set(problem.file, path);
+        const there = found.get(path) ?? [];
+        there.push(diagnostic(problem, matcher));
+        found.set(path, there);
         count++;
       }
     }

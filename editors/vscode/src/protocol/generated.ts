@@ -30,11 +30,6 @@ export type NotificationKind = 'exited' | 'matched' | 'stalled';
 export type Encoding = 'utf8' | 'base64';
 /**
  * A unique identifier for a conversation session between a client and agent.
- *
- * Each session has its own context, conversation history, and state, so one
- * agent can run several independent sessions.
- *
- * See protocol docs: [Session ID](https://agentclientprotocol.com/protocol/v1/session-setup#session-id)
  */
 export type SessionId = string;
 /**
@@ -55,16 +50,7 @@ export type SessionConfigOption = {
    */
   description?: string;
   category?: SessionConfigOptionCategory;
-  /**
-   * The _meta property is reserved by ACP to allow clients and agents to attach additional
-   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
-   * these keys.
-   *
-   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
-   */
-  _meta?: {
-    [k: string]: unknown | undefined;
-  };
+  _meta?: Meta;
 } & SessionConfigOption1;
 /**
  * Unique identifier for a session configuration option.
@@ -72,14 +58,6 @@ export type SessionConfigOption = {
 export type SessionConfigId = string;
 /**
  * Semantic category for a session configuration option.
- *
- * This is intended to help Clients distinguish broadly common selectors (e.g. model selector vs
- * session mode selector vs thought/reasoning level) for UX purposes (keyboard shortcuts, icons,
- * placement). It MUST NOT be required for correctness. Clients MUST handle missing or unknown
- * categories gracefully.
- *
- * Category names beginning with `_` are free for custom use, like other ACP extension methods.
- * Category names that do not begin with `_` are reserved for the ACP spec.
  */
 export type SessionConfigOptionCategory =
   'mode' | 'model' | 'model_config' | 'thought_level' | string;
@@ -104,8 +82,6 @@ export type SessionConfigSelectOptions = SessionConfigSelectOption[] | SessionCo
 export type SessionConfigGroupId = string;
 /**
  * Reasons why an agent stops processing a prompt turn.
- *
- * See protocol docs: [Stop Reasons](https://agentclientprotocol.com/protocol/v1/prompt-turn#stop-reasons)
  */
 export type StopReason = 'end_turn' | 'max_tokens' | 'max_turn_requests' | 'refusal' | 'cancelled';
 /**
@@ -278,10 +254,6 @@ export type TraceEvent1 =
 export type TurnOrigin = 'prompt' | 'background';
 /**
  * Different types of updates that can be sent during session processing.
- *
- * These updates provide real-time feedback about the agent's progress.
- *
- * See protocol docs: [Agent Reports Output](https://agentclientprotocol.com/protocol/v1/prompt-turn#3-agent-reports-output)
  */
 export type SessionUpdate =
   | (ContentChunk & {
@@ -328,16 +300,6 @@ export type SessionUpdate =
     });
 /**
  * Content blocks represent displayable information in the Agent Client Protocol.
- *
- * Content blocks appear in:
- * - User prompts sent via `session/prompt`
- * - Language model output streamed through `session/update` notifications
- * - Progress updates and results from tool calls
- *
- * This structure is compatible with the Model Context Protocol (MCP), so agents can
- * forward content from MCP tool outputs without transformation.
- *
- * See protocol docs: [Content](https://agentclientprotocol.com/protocol/v1/content)
  */
 export type ContentBlock =
   | (TextContent & {
@@ -373,11 +335,6 @@ export type MessageId = string;
 export type ToolCallId = string;
 /**
  * Categories of tools that can be invoked.
- *
- * Tool kinds help clients choose appropriate icons and optimize how they
- * display tool execution progress.
- *
- * See protocol docs: [Creating](https://agentclientprotocol.com/protocol/v1/tool-calls#creating)
  */
 export type ToolKind =
   | 'read'
@@ -392,19 +349,10 @@ export type ToolKind =
   | 'other';
 /**
  * Execution status of a tool call.
- *
- * Tool calls progress through different statuses during their lifecycle.
- *
- * See protocol docs: [Status](https://agentclientprotocol.com/protocol/v1/tool-calls#status)
  */
 export type ToolCallStatus = 'pending' | 'in_progress' | 'completed' | 'failed';
 /**
  * Content produced by a tool call.
- *
- * Tool calls can produce different types of content including
- * standard content blocks (text, images) or file diffs.
- *
- * See protocol docs: [Content](https://agentclientprotocol.com/protocol/v1/tool-calls#content)
  */
 export type ToolCallContent =
   | (Content & {
@@ -422,17 +370,10 @@ export type ToolCallContent =
 export type TerminalId = string;
 /**
  * Priority levels for plan entries.
- *
- * Used to indicate the relative importance or urgency of different
- * tasks in the execution plan.
- * See protocol docs: [Plan Entries](https://agentclientprotocol.com/protocol/v1/agent-plan#plan-entries)
  */
 export type PlanEntryPriority = 'high' | 'medium' | 'low';
 /**
  * Status of a plan entry in the execution flow.
- *
- * Tracks the lifecycle of each task from planning through completion.
- * See protocol docs: [Plan Entries](https://agentclientprotocol.com/protocol/v1/agent-plan#plan-entries)
  */
 export type PlanEntryStatus = 'pending' | 'in_progress' | 'completed';
 /**
@@ -461,8 +402,6 @@ export type TurnState = 'started' | 'ended';
 export type PermissionOptionId = string;
 /**
  * The type of permission option being presented to the user.
- *
- * Helps clients choose appropriate icons and UI treatment.
  */
 export type PermissionOptionKind = 'allow_once' | 'allow_always' | 'reject_once' | 'reject_always';
 /**
@@ -501,11 +440,6 @@ export type AckMode = 'auto' | 'manual';
 export type WaitMode = 'any' | 'all';
 /**
  * Configuration for connecting to an MCP (Model Context Protocol) server.
- *
- * MCP servers provide tools and context that the agent can use when
- * processing prompts.
- *
- * See protocol docs: [MCP Servers](https://agentclientprotocol.com/protocol/v1/session-setup#mcp-servers)
  */
 export type McpServer =
   | (McpServerHttp & {
@@ -526,6 +460,12 @@ export type RequestPermissionOutcome =
       outcome: 'selected';
     });
 
+/**
+ * Additional metadata; nothing may be assumed of its values.
+ */
+export interface Meta {
+  [k: string]: unknown | undefined;
+}
 /**
  * A result that shows one task: of `task/spawn` and `task/stop`.
  */
@@ -825,8 +765,6 @@ export interface RemoveResult {
 }
 /**
  * Response from creating a new session.
- *
- * See protocol docs: [Creating a Session](https://agentclientprotocol.com/protocol/v1/session-setup#creating-a-session)
  */
 export interface NewSessionResponse {
   sessionId: SessionId;
@@ -835,16 +773,7 @@ export interface NewSessionResponse {
    * Initial session configuration options if supported by the Agent.
    */
   configOptions?: SessionConfigOption[];
-  /**
-   * The _meta property is reserved by ACP to allow clients and agents to attach additional
-   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
-   * these keys.
-   *
-   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
-   */
-  _meta?: {
-    [k: string]: unknown | undefined;
-  };
+  _meta?: Meta;
 }
 /**
  * The set of modes and the one currently active.
@@ -855,21 +784,10 @@ export interface SessionModeState {
    * The set of modes that the Agent can operate in
    */
   availableModes: SessionMode[];
-  /**
-   * The _meta property is reserved by ACP to allow clients and agents to attach additional
-   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
-   * these keys.
-   *
-   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
-   */
-  _meta?: {
-    [k: string]: unknown | undefined;
-  };
+  _meta?: Meta;
 }
 /**
  * A mode the agent can operate in.
- *
- * See protocol docs: [Session Modes](https://agentclientprotocol.com/protocol/v1/session-modes)
  */
 export interface SessionMode {
   id: SessionModeId;
@@ -881,16 +799,7 @@ export interface SessionMode {
    * Optional human-readable details shown with this protocol object.
    */
   description?: string;
-  /**
-   * The _meta property is reserved by ACP to allow clients and agents to attach additional
-   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
-   * these keys.
-   *
-   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
-   */
-  _meta?: {
-    [k: string]: unknown | undefined;
-  };
+  _meta?: Meta;
 }
 /**
  * A single-value selector (dropdown) session configuration option payload.
@@ -912,16 +821,7 @@ export interface SessionConfigSelectOption {
    * Optional description for this option value.
    */
   description?: string;
-  /**
-   * The _meta property is reserved by ACP to allow clients and agents to attach additional
-   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
-   * these keys.
-   *
-   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
-   */
-  _meta?: {
-    [k: string]: unknown | undefined;
-  };
+  _meta?: Meta;
 }
 /**
  * A group of possible values for a session configuration option.
@@ -936,16 +836,7 @@ export interface SessionConfigSelectGroup {
    * The set of option values in this group.
    */
   options: SessionConfigSelectOption[];
-  /**
-   * The _meta property is reserved by ACP to allow clients and agents to attach additional
-   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
-   * these keys.
-   *
-   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
-   */
-  _meta?: {
-    [k: string]: unknown | undefined;
-  };
+  _meta?: Meta;
 }
 /**
  * A boolean on/off toggle session configuration option payload.
@@ -965,16 +856,7 @@ export interface LoadSessionResponse {
    * Initial session configuration options if supported by the Agent.
    */
   configOptions?: SessionConfigOption[];
-  /**
-   * The _meta property is reserved by ACP to allow clients and agents to attach additional
-   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
-   * these keys.
-   *
-   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
-   */
-  _meta?: {
-    [k: string]: unknown | undefined;
-  };
+  _meta?: Meta;
 }
 /**
  * Response from listing sessions.
@@ -989,16 +871,7 @@ export interface ListSessionsResponse {
    * to fetch the next page. If absent, there are no more results.
    */
   nextCursor?: string;
-  /**
-   * The _meta property is reserved by ACP to allow clients and agents to attach additional
-   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
-   * these keys.
-   *
-   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
-   */
-  _meta?: {
-    [k: string]: unknown | undefined;
-  };
+  _meta?: Meta;
 }
 /**
  * Information about a session returned by session/list
@@ -1011,10 +884,6 @@ export interface SessionInfo {
   cwd: string;
   /**
    * Additional workspace roots reported for this session. Each path must be absolute.
-   *
-   * When present, this is the complete ordered additional-root list reported
-   * by the Agent. Omitted and empty values are equivalent: the response
-   * reports no additional roots.
    */
   additionalDirectories?: string[];
   /**
@@ -1025,49 +894,20 @@ export interface SessionInfo {
    * ISO 8601 timestamp of last activity
    */
   updatedAt?: string;
-  /**
-   * The _meta property is reserved by ACP to allow clients and agents to attach additional
-   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
-   * these keys.
-   *
-   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
-   */
-  _meta?: {
-    [k: string]: unknown | undefined;
-  };
+  _meta?: Meta;
 }
 /**
  * Response from processing a user prompt.
- *
- * See protocol docs: [Check for Completion](https://agentclientprotocol.com/protocol/v1/prompt-turn#4-check-for-completion)
  */
 export interface PromptResponse {
   stopReason: StopReason;
-  /**
-   * The _meta property is reserved by ACP to allow clients and agents to attach additional
-   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
-   * these keys.
-   *
-   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
-   */
-  _meta?: {
-    [k: string]: unknown | undefined;
-  };
+  _meta?: Meta;
 }
 /**
  * Response from closing a session.
  */
 export interface CloseSessionResponse {
-  /**
-   * The _meta property is reserved by ACP to allow clients and agents to attach additional
-   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
-   * these keys.
-   *
-   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
-   */
-  _meta?: {
-    [k: string]: unknown | undefined;
-  };
+  _meta?: Meta;
 }
 /**
  * Result of `session/trace`.
@@ -1197,24 +1037,11 @@ export interface Changed {
 }
 /**
  * Notification containing a session update from the agent.
- *
- * Used to stream real-time progress and results during prompt processing.
- *
- * See protocol docs: [Agent Reports Output](https://agentclientprotocol.com/protocol/v1/prompt-turn#3-agent-reports-output)
  */
 export interface SessionNotification {
   sessionId: SessionId;
   update: SessionUpdate;
-  /**
-   * The _meta property is reserved by ACP to allow clients and agents to attach additional
-   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
-   * these keys.
-   *
-   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
-   */
-  _meta?: {
-    [k: string]: unknown | undefined;
-  };
+  _meta?: Meta;
 }
 /**
  * A streamed item of content
@@ -1222,16 +1049,7 @@ export interface SessionNotification {
 export interface ContentChunk {
   content: ContentBlock;
   messageId?: MessageId;
-  /**
-   * The _meta property is reserved by ACP to allow clients and agents to attach additional
-   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
-   * these keys.
-   *
-   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
-   */
-  _meta?: {
-    [k: string]: unknown | undefined;
-  };
+  _meta?: Meta;
 }
 /**
  * Text provided to or from an LLM.
@@ -1245,16 +1063,7 @@ export interface TextContent {
    * Text payload carried by this content block.
    */
   text: string;
-  /**
-   * The _meta property is reserved by ACP to allow clients and agents to attach additional
-   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
-   * these keys.
-   *
-   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
-   */
-  _meta?: {
-    [k: string]: unknown | undefined;
-  } | null;
+  _meta?: Meta | null;
 }
 /**
  * Optional annotations for the client. The client can use annotations to inform how objects are used or displayed
@@ -1272,16 +1081,7 @@ export interface Annotations {
    * Relative importance of this content when clients choose what to surface.
    */
   priority?: number | null;
-  /**
-   * The _meta property is reserved by ACP to allow clients and agents to attach additional
-   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
-   * these keys.
-   *
-   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
-   */
-  _meta?: {
-    [k: string]: unknown | undefined;
-  } | null;
+  _meta?: Meta | null;
 }
 /**
  * An image provided to or from an LLM.
@@ -1303,16 +1103,7 @@ export interface ImageContent {
    * URI associated with this resource or media payload.
    */
   uri?: string | null;
-  /**
-   * The _meta property is reserved by ACP to allow clients and agents to attach additional
-   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
-   * these keys.
-   *
-   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
-   */
-  _meta?: {
-    [k: string]: unknown | undefined;
-  } | null;
+  _meta?: Meta | null;
 }
 /**
  * Audio provided to or from an LLM.
@@ -1330,16 +1121,7 @@ export interface AudioContent {
    * MIME type describing the encoded media payload.
    */
   mimeType: string;
-  /**
-   * The _meta property is reserved by ACP to allow clients and agents to attach additional
-   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
-   * these keys.
-   *
-   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
-   */
-  _meta?: {
-    [k: string]: unknown | undefined;
-  } | null;
+  _meta?: Meta | null;
 }
 /**
  * A resource that the server is capable of reading, included in a prompt or tool call result.
@@ -1373,16 +1155,7 @@ export interface ResourceLink {
    * URI associated with this resource or media payload.
    */
   uri: string;
-  /**
-   * The _meta property is reserved by ACP to allow clients and agents to attach additional
-   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
-   * these keys.
-   *
-   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
-   */
-  _meta?: {
-    [k: string]: unknown | undefined;
-  } | null;
+  _meta?: Meta | null;
 }
 /**
  * The contents of a resource, embedded into a prompt or tool call result.
@@ -1393,16 +1166,7 @@ export interface EmbeddedResource {
    */
   annotations?: Annotations | null;
   resource: EmbeddedResourceResource;
-  /**
-   * The _meta property is reserved by ACP to allow clients and agents to attach additional
-   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
-   * these keys.
-   *
-   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
-   */
-  _meta?: {
-    [k: string]: unknown | undefined;
-  } | null;
+  _meta?: Meta | null;
 }
 /**
  * Text-based resource contents.
@@ -1420,16 +1184,7 @@ export interface TextResourceContents {
    * URI associated with this resource or media payload.
    */
   uri: string;
-  /**
-   * The _meta property is reserved by ACP to allow clients and agents to attach additional
-   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
-   * these keys.
-   *
-   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
-   */
-  _meta?: {
-    [k: string]: unknown | undefined;
-  } | null;
+  _meta?: Meta | null;
 }
 /**
  * Binary resource contents.
@@ -1447,24 +1202,10 @@ export interface BlobResourceContents {
    * URI associated with this resource or media payload.
    */
   uri: string;
-  /**
-   * The _meta property is reserved by ACP to allow clients and agents to attach additional
-   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
-   * these keys.
-   *
-   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
-   */
-  _meta?: {
-    [k: string]: unknown | undefined;
-  } | null;
+  _meta?: Meta | null;
 }
 /**
  * Represents a tool call that the language model has requested.
- *
- * Tool calls are actions that the agent executes on behalf of the language model,
- * such as reading files, executing code, or fetching data from external sources.
- *
- * See protocol docs: [Tool Calls](https://agentclientprotocol.com/protocol/v1/tool-calls)
  */
 export interface ToolCall {
   toolCallId: ToolCallId;
@@ -1474,9 +1215,6 @@ export interface ToolCall {
   title: string;
   /**
    * Programmatic name of the tool being invoked.
-   *
-   * This field is optional. Omitting it or sending `null` both mean that no
-   * tool name is available.
    */
   name?: string;
   kind?: ToolKind;
@@ -1502,39 +1240,17 @@ export interface ToolCall {
   rawOutput?: {
     [k: string]: unknown | undefined;
   };
-  /**
-   * The _meta property is reserved by ACP to allow clients and agents to attach additional
-   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
-   * these keys.
-   *
-   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
-   */
-  _meta?: {
-    [k: string]: unknown | undefined;
-  };
+  _meta?: Meta;
 }
 /**
  * Standard content block (text, images, resources).
  */
 export interface Content {
   content: ContentBlock;
-  /**
-   * The _meta property is reserved by ACP to allow clients and agents to attach additional
-   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
-   * these keys.
-   *
-   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
-   */
-  _meta?: {
-    [k: string]: unknown | undefined;
-  };
+  _meta?: Meta;
 }
 /**
  * A diff representing file modifications.
- *
- * Shows changes to files in a format suitable for display in the client UI.
- *
- * See protocol docs: [Content](https://agentclientprotocol.com/protocol/v1/tool-calls#content)
  */
 export interface Diff {
   /**
@@ -1549,44 +1265,17 @@ export interface Diff {
    * The new content after modification.
    */
   newText: string;
-  /**
-   * The _meta property is reserved by ACP to allow clients and agents to attach additional
-   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
-   * these keys.
-   *
-   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
-   */
-  _meta?: {
-    [k: string]: unknown | undefined;
-  };
+  _meta?: Meta;
 }
 /**
  * Embed a terminal created with `terminal/create` by its id.
- *
- * The terminal must be added before calling `terminal/release`.
- *
- * See protocol docs: [Terminal](https://agentclientprotocol.com/protocol/v1/terminals)
  */
 export interface Terminal {
   terminalId: TerminalId;
-  /**
-   * The _meta property is reserved by ACP to allow clients and agents to attach additional
-   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
-   * these keys.
-   *
-   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
-   */
-  _meta?: {
-    [k: string]: unknown | undefined;
-  };
+  _meta?: Meta;
 }
 /**
  * A file location being accessed or modified by a tool.
- *
- * Enables clients to implement "follow-along" features that track
- * which files the agent is working with in real-time.
- *
- * See protocol docs: [Following the Agent](https://agentclientprotocol.com/protocol/v1/tool-calls#following-the-agent)
  */
 export interface ToolCallLocation {
   /**
@@ -1597,24 +1286,10 @@ export interface ToolCallLocation {
    * Optional 1-based line number within the file.
    */
   line?: number;
-  /**
-   * The _meta property is reserved by ACP to allow clients and agents to attach additional
-   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
-   * these keys.
-   *
-   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
-   */
-  _meta?: {
-    [k: string]: unknown | undefined;
-  };
+  _meta?: Meta;
 }
 /**
  * An update to an existing tool call.
- *
- * Used to report progress and results as tools execute. All fields except
- * the tool call ID are optional - only changed fields need to be included.
- *
- * See protocol docs: [Updating](https://agentclientprotocol.com/protocol/v1/tool-calls#updating)
  */
 export interface ToolCallUpdate {
   toolCallId: ToolCallId;
@@ -1626,9 +1301,6 @@ export interface ToolCallUpdate {
   title?: string;
   /**
    * Update the programmatic name of the tool being invoked.
-   *
-   * This field is optional. Omitting it or sending `null` both mean that
-   * the existing name is left unchanged.
    */
   name?: string;
   /**
@@ -1651,51 +1323,20 @@ export interface ToolCallUpdate {
   rawOutput?: {
     [k: string]: unknown | undefined;
   };
-  /**
-   * The _meta property is reserved by ACP to allow clients and agents to attach additional
-   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
-   * these keys.
-   *
-   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
-   */
-  _meta?: {
-    [k: string]: unknown | undefined;
-  };
+  _meta?: Meta;
 }
 /**
  * An execution plan for accomplishing complex tasks.
- *
- * Plans consist of multiple entries representing individual tasks or goals.
- * Agents report plans to clients to provide visibility into their execution strategy.
- * Plans can evolve during execution as the agent discovers new requirements or completes tasks.
- *
- * See protocol docs: [Agent Plan](https://agentclientprotocol.com/protocol/v1/agent-plan)
  */
 export interface Plan {
   /**
    * The list of tasks to be accomplished.
-   *
-   * When updating a plan, the agent must send a complete list of all entries
-   * with their current status. The client replaces the entire plan with each update.
    */
   entries: PlanEntry[];
-  /**
-   * The _meta property is reserved by ACP to allow clients and agents to attach additional
-   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
-   * these keys.
-   *
-   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
-   */
-  _meta?: {
-    [k: string]: unknown | undefined;
-  };
+  _meta?: Meta;
 }
 /**
  * A single entry in the execution plan.
- *
- * Represents a task or goal that the assistant intends to accomplish
- * as part of fulfilling the user's request.
- * See protocol docs: [Plan Entries](https://agentclientprotocol.com/protocol/v1/agent-plan#plan-entries)
  */
 export interface PlanEntry {
   /**
@@ -1704,16 +1345,7 @@ export interface PlanEntry {
   content: string;
   priority: PlanEntryPriority;
   status: PlanEntryStatus;
-  /**
-   * The _meta property is reserved by ACP to allow clients and agents to attach additional
-   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
-   * these keys.
-   *
-   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
-   */
-  _meta?: {
-    [k: string]: unknown | undefined;
-  };
+  _meta?: Meta;
 }
 /**
  * Available commands are ready or have changed
@@ -1723,16 +1355,7 @@ export interface AvailableCommandsUpdate {
    * Commands the agent can execute
    */
   availableCommands: AvailableCommand[];
-  /**
-   * The _meta property is reserved by ACP to allow clients and agents to attach additional
-   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
-   * these keys.
-   *
-   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
-   */
-  _meta?: {
-    [k: string]: unknown | undefined;
-  };
+  _meta?: Meta;
 }
 /**
  * Information about a command.
@@ -1747,16 +1370,7 @@ export interface AvailableCommand {
    */
   description: string;
   input?: AvailableCommandInput;
-  /**
-   * The _meta property is reserved by ACP to allow clients and agents to attach additional
-   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
-   * these keys.
-   *
-   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
-   */
-  _meta?: {
-    [k: string]: unknown | undefined;
-  };
+  _meta?: Meta;
 }
 /**
  * All text that was typed after the command name is provided as input.
@@ -1766,34 +1380,14 @@ export interface UnstructuredCommandInput {
    * A hint to display when the input hasn't been provided yet
    */
   hint: string;
-  /**
-   * The _meta property is reserved by ACP to allow clients and agents to attach additional
-   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
-   * these keys.
-   *
-   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
-   */
-  _meta?: {
-    [k: string]: unknown | undefined;
-  };
+  _meta?: Meta;
 }
 /**
  * The current mode of the session has changed
- *
- * See protocol docs: [Session Modes](https://agentclientprotocol.com/protocol/v1/session-modes)
  */
 export interface CurrentModeUpdate {
   currentModeId: SessionModeId;
-  /**
-   * The _meta property is reserved by ACP to allow clients and agents to attach additional
-   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
-   * these keys.
-   *
-   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
-   */
-  _meta?: {
-    [k: string]: unknown | undefined;
-  };
+  _meta?: Meta;
 }
 /**
  * Session configuration options have been updated.
@@ -1803,22 +1397,10 @@ export interface ConfigOptionUpdate {
    * The full set of configuration options and their current values.
    */
   configOptions: SessionConfigOption[];
-  /**
-   * The _meta property is reserved by ACP to allow clients and agents to attach additional
-   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
-   * these keys.
-   *
-   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
-   */
-  _meta?: {
-    [k: string]: unknown | undefined;
-  };
+  _meta?: Meta;
 }
 /**
  * Update to session metadata. All fields are optional to support partial updates.
- *
- * Agents send this notification to update session information like title or custom metadata.
- * Clients can use it to keep session titles and state current.
  */
 export interface SessionInfoUpdate {
   /**
@@ -1829,16 +1411,7 @@ export interface SessionInfoUpdate {
    * ISO 8601 timestamp of last activity. Set to null to clear.
    */
   updatedAt?: string;
-  /**
-   * The _meta property is reserved by ACP to allow clients and agents to attach additional
-   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
-   * these keys.
-   *
-   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
-   */
-  _meta?: {
-    [k: string]: unknown | undefined;
-  };
+  _meta?: Meta;
 }
 /**
  * Context window and cost update for a session.
@@ -1853,16 +1426,7 @@ export interface UsageUpdate {
    */
   size: number;
   cost?: Cost;
-  /**
-   * The _meta property is reserved by ACP to allow clients and agents to attach additional
-   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
-   * these keys.
-   *
-   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
-   */
-  _meta?: {
-    [k: string]: unknown | undefined;
-  };
+  _meta?: Meta;
 }
 /**
  * Cost information for a session.
@@ -1877,27 +1441,10 @@ export interface Cost {
    * unit such as "credits".
    */
   currency: string;
-  /**
-   * The _meta property is reserved by ACP to allow clients and agents to attach additional
-   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
-   * these keys.
-   *
-   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
-   */
-  _meta?: {
-    [k: string]: unknown | undefined;
-  };
+  _meta?: Meta;
 }
 /**
  * Fire-and-forget information for the user.
- *
- * Notices are live events rather than session history. Agents must not rely on
- * a notice being received, displayed, or seen by the user.
- * Agents MUST only send notices when the Client advertised
- * the `session.notices` Client capability. Otherwise, Agents may use an agent
- * message when the information should still be surfaced to the user.
- *
- * See RFD: [Session Notices](https://agentclientprotocol.com/rfds/session-notices)
  */
 export interface Notice {
   severity: NoticeSeverity;
@@ -1907,28 +1454,15 @@ export interface Notice {
   title: string;
   /**
    * Optional plain-text detail or guidance.
-   *
-   * Omitted and `null` are equivalent and mean no description was supplied.
    */
   description?: string;
-  /**
-   * Metadata scoped to this notice.
-   *
-   * Omitted and `null` are equivalent and mean no metadata was supplied.
-   */
-  _meta?: {
-    [k: string]: unknown | undefined;
-  };
+  _meta?: Meta;
 }
 /**
  * A context compaction upsert. The first notification fixes the compaction's
  * timeline position. Later updates with the same ID patch that entity in place.
  * Agents MUST only send this update when the Client advertised
  * the `session.compaction` Client capability.
- *
- * `summary`, `error`, and `_meta` have patch semantics: omission leaves the
- * stored value unchanged, `null` clears it, and a concrete value replaces it.
- * `summary: []` also clears the summary.
  */
 export interface CompactionUpdate {
   compactionId: CompactionId;
@@ -1941,12 +1475,7 @@ export interface CompactionUpdate {
    * Human-readable error details for the compaction.
    */
   error?: string;
-  /**
-   * Extensible metadata patch for this compaction.
-   */
-  _meta?: {
-    [k: string]: unknown | undefined;
-  };
+  _meta?: Meta;
 }
 /**
  * A content block appended to a compaction's summary. A first-seen ID creates
@@ -1957,12 +1486,7 @@ export interface CompactionUpdate {
 export interface CompactionSummaryChunk {
   compactionId: CompactionId;
   content: ContentBlock;
-  /**
-   * Metadata scoped to this chunk. Omission and `null` both mean absent.
-   */
-  _meta?: {
-    [k: string]: unknown | undefined;
-  };
+  _meta?: Meta;
 }
 /**
  * Parameters of `session/turn`: a turn began or ended.
@@ -2018,10 +1542,6 @@ export interface TracedPush {
 }
 /**
  * Request for user permission to execute a tool call.
- *
- * Sent when the agent needs authorization before performing a sensitive operation.
- *
- * See protocol docs: [Requesting Permission](https://agentclientprotocol.com/protocol/v1/tool-calls#requesting-permission)
  */
 export interface RequestPermissionRequest {
   sessionId: SessionId;
@@ -2030,16 +1550,7 @@ export interface RequestPermissionRequest {
    * Available permission options for the user to choose from.
    */
   options: PermissionOption[];
-  /**
-   * The _meta property is reserved by ACP to allow clients and agents to attach additional
-   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
-   * these keys.
-   *
-   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
-   */
-  _meta?: {
-    [k: string]: unknown | undefined;
-  };
+  _meta?: Meta;
 }
 /**
  * An option presented to the user when requesting permission.
@@ -2051,16 +1562,7 @@ export interface PermissionOption {
    */
   name: string;
   kind: PermissionOptionKind;
-  /**
-   * The _meta property is reserved by ACP to allow clients and agents to attach additional
-   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
-   * these keys.
-   *
-   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
-   */
-  _meta?: {
-    [k: string]: unknown | undefined;
-  };
+  _meta?: Meta;
 }
 /**
  * `capabilities.experimental.meanwhile` of the result.
@@ -2445,8 +1947,6 @@ export interface RemoveParams {
 }
 /**
  * Request parameters for creating a new session.
- *
- * See protocol docs: [Creating a Session](https://agentclientprotocol.com/protocol/v1/session-setup#creating-a-session)
  */
 export interface NewSessionRequest {
   /**
@@ -2455,26 +1955,13 @@ export interface NewSessionRequest {
   cwd: string;
   /**
    * Additional workspace roots for this session. Each path must be absolute.
-   *
-   * These expand the session's filesystem scope without changing `cwd`, which
-   * remains the base for relative paths. When omitted or empty, no
-   * additional roots are activated for the new session.
    */
   additionalDirectories?: string[];
   /**
    * List of MCP (Model Context Protocol) servers the agent should connect to.
    */
   mcpServers: McpServer[];
-  /**
-   * The _meta property is reserved by ACP to allow clients and agents to attach additional
-   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
-   * these keys.
-   *
-   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
-   */
-  _meta?: {
-    [k: string]: unknown | undefined;
-  } | null;
+  _meta?: Meta | null;
 }
 /**
  * HTTP transport configuration for MCP.
@@ -2492,16 +1979,7 @@ export interface McpServerHttp {
    * HTTP headers to set when making requests to the MCP server.
    */
   headers: HttpHeader[];
-  /**
-   * The _meta property is reserved by ACP to allow clients and agents to attach additional
-   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
-   * these keys.
-   *
-   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
-   */
-  _meta?: {
-    [k: string]: unknown | undefined;
-  } | null;
+  _meta?: Meta | null;
 }
 /**
  * An HTTP header to set when making requests to the MCP server.
@@ -2515,16 +1993,7 @@ export interface HttpHeader {
    * The value to set for the HTTP header.
    */
   value: string;
-  /**
-   * The _meta property is reserved by ACP to allow clients and agents to attach additional
-   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
-   * these keys.
-   *
-   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
-   */
-  _meta?: {
-    [k: string]: unknown | undefined;
-  } | null;
+  _meta?: Meta | null;
 }
 /**
  * SSE transport configuration for MCP.
@@ -2542,16 +2011,7 @@ export interface McpServerSse {
    * HTTP headers to set when making requests to the MCP server.
    */
   headers: HttpHeader[];
-  /**
-   * The _meta property is reserved by ACP to allow clients and agents to attach additional
-   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
-   * these keys.
-   *
-   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
-   */
-  _meta?: {
-    [k: string]: unknown | undefined;
-  } | null;
+  _meta?: Meta | null;
 }
 /**
  * Stdio transport configuration for MCP.
@@ -2573,16 +2033,7 @@ export interface McpServerStdio {
    * Environment variables to set when launching the MCP server.
    */
   env: EnvVariable[];
-  /**
-   * The _meta property is reserved by ACP to allow clients and agents to attach additional
-   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
-   * these keys.
-   *
-   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
-   */
-  _meta?: {
-    [k: string]: unknown | undefined;
-  } | null;
+  _meta?: Meta | null;
 }
 /**
  * An environment variable to set when launching an MCP server.
@@ -2596,23 +2047,10 @@ export interface EnvVariable {
    * The value to set for the environment variable.
    */
   value: string;
-  /**
-   * The _meta property is reserved by ACP to allow clients and agents to attach additional
-   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
-   * these keys.
-   *
-   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
-   */
-  _meta?: {
-    [k: string]: unknown | undefined;
-  } | null;
+  _meta?: Meta | null;
 }
 /**
  * Request parameters for loading an existing session.
- *
- * Only available if the Agent supports the `loadSession` capability.
- *
- * See protocol docs: [Loading Sessions](https://agentclientprotocol.com/protocol/v1/session-setup#loading-sessions)
  */
 export interface LoadSessionRequest {
   /**
@@ -2625,29 +2063,13 @@ export interface LoadSessionRequest {
   cwd: string;
   /**
    * Additional workspace roots to activate for this session. Each path must be absolute.
-   *
-   * When omitted or empty, no additional roots are activated. When non-empty,
-   * this is the complete resulting additional-root list for the loaded
-   * session. It may differ from any previously used or reported list as long as
-   * the request `cwd` matches the session's `cwd`.
    */
   additionalDirectories?: string[];
   sessionId: SessionId;
-  /**
-   * The _meta property is reserved by ACP to allow clients and agents to attach additional
-   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
-   * these keys.
-   *
-   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
-   */
-  _meta?: {
-    [k: string]: unknown | undefined;
-  } | null;
+  _meta?: Meta | null;
 }
 /**
  * Request parameters for listing existing sessions.
- *
- * Only available if the Agent supports the `sessionCapabilities.list` capability.
  */
 export interface ListSessionsRequest {
   /**
@@ -2658,92 +2080,32 @@ export interface ListSessionsRequest {
    * Opaque cursor token from a previous response's nextCursor field for cursor-based pagination
    */
   cursor?: string | null;
-  /**
-   * The _meta property is reserved by ACP to allow clients and agents to attach additional
-   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
-   * these keys.
-   *
-   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
-   */
-  _meta?: {
-    [k: string]: unknown | undefined;
-  } | null;
+  _meta?: Meta | null;
 }
 /**
  * Request parameters for sending a user prompt to the agent.
- *
- * Contains the user's message and any additional context.
- *
- * See protocol docs: [User Message](https://agentclientprotocol.com/protocol/v1/prompt-turn#1-user-message)
  */
 export interface PromptRequest {
   sessionId: SessionId;
   /**
    * The blocks of content that compose the user's message.
-   *
-   * As a baseline, the Agent MUST support `text` and `resource_link` content blocks,
-   * while other variants are optionally enabled via `PromptCapabilities`.
-   *
-   * The Client MUST adapt its interface according to `PromptCapabilities`.
-   *
-   * The client MAY include referenced pieces of context as either
-   * `resource` or `resource_link` content blocks.
-   *
-   * When available, `resource` is preferred
-   * as it avoids extra round-trips and allows the message to include
-   * pieces of context from sources the agent may not have access to.
    */
   prompt: ContentBlock[];
-  /**
-   * The _meta property is reserved by ACP to allow clients and agents to attach additional
-   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
-   * these keys.
-   *
-   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
-   */
-  _meta?: {
-    [k: string]: unknown | undefined;
-  } | null;
+  _meta?: Meta | null;
 }
 /**
  * Notification to cancel ongoing operations for a session.
- *
- * See protocol docs: [Cancellation](https://agentclientprotocol.com/protocol/v1/prompt-turn#cancellation)
  */
 export interface CancelNotification {
   sessionId: SessionId;
-  /**
-   * The _meta property is reserved by ACP to allow clients and agents to attach additional
-   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
-   * these keys.
-   *
-   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
-   */
-  _meta?: {
-    [k: string]: unknown | undefined;
-  } | null;
+  _meta?: Meta | null;
 }
 /**
  * Request parameters for closing an active session.
- *
- * If supported, the agent **must** cancel any ongoing work related to the session
- * (treat it as if `session/cancel` was called) and then free up any resources
- * associated with the session.
- *
- * Only available if the Agent supports the `sessionCapabilities.close` capability.
  */
 export interface CloseSessionRequest {
   sessionId: SessionId;
-  /**
-   * The _meta property is reserved by ACP to allow clients and agents to attach additional
-   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
-   * these keys.
-   *
-   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
-   */
-  _meta?: {
-    [k: string]: unknown | undefined;
-  } | null;
+  _meta?: Meta | null;
 }
 /**
  * Parameters of `session/trace`.
@@ -2763,32 +2125,14 @@ export interface TraceParams {
  */
 export interface RequestPermissionResponse {
   outcome: RequestPermissionOutcome;
-  /**
-   * The _meta property is reserved by ACP to allow clients and agents to attach additional
-   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
-   * these keys.
-   *
-   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
-   */
-  _meta?: {
-    [k: string]: unknown | undefined;
-  } | null;
+  _meta?: Meta | null;
 }
 /**
  * The user selected one of the provided options.
  */
 export interface SelectedPermissionOutcome {
   optionId: PermissionOptionId;
-  /**
-   * The _meta property is reserved by ACP to allow clients and agents to attach additional
-   * metadata to their interactions. Implementations MUST NOT make assumptions about values at
-   * these keys.
-   *
-   * See protocol docs: [Extensibility](https://agentclientprotocol.com/protocol/v1/extensibility)
-   */
-  _meta?: {
-    [k: string]: unknown | undefined;
-  } | null;
+  _meta?: Meta | null;
 }
 /**
  * `initializationOptions`. Unknown members are left alone: editors put their own settings here.
@@ -2844,5 +2188,19 @@ export interface Pushes {
 export interface ServerRequests {
   'session/request_permission': { params: RequestPermissionRequest; result: RequestPermissionResponse };
 }
+
+/** The code of every error, by its name. */
+export const ERRORS = {
+  unknownTask: 1001,
+  spawnFailed: 1002,
+  limitReached: 1003,
+  notRunning: 1004,
+  storeUnavailable: 1005,
+  noModel: 1006,
+  permissionDenied: 1007,
+  modelFailed: 1008,
+  invalidParams: -32602,
+  serverOverloaded: -32000,
+} as const;
 
 export const PROTOCOL_VERSION = 1;

@@ -17,7 +17,6 @@ export type {
   ToolCallUpdate,
   TracedPush,
   TraceEvent,
-  TraceResult,
   TraceTask,
   TurnPush,
 } from './generated';

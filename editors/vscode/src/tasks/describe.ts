@@ -15,7 +15,10 @@ export type Outcome =
   | 'timedOut'
   | 'lost';
 
-export function outcome(task: Task, stalled = false): Outcome {
+/** How a task stands: a whole one, or what a session's trace has of it. */
+export type Standing = Pick<Task, 'state' | 'exit' | 'cause'>;
+
+export function outcome(task: Standing, stalled = false): Outcome {
   switch (task.state) {
     case 'running':
       return stalled ? 'waiting' : 'running';
@@ -86,7 +89,7 @@ export function title(task: Task): string {
 }
 
 /** How it ended: `exit 1`, `SIGKILL`, `stopped by client`. */
-export function ending(task: Task): string {
+export function ending(task: Standing): string {
   switch (task.state) {
     case 'running':
       return 'running';

@@ -248,7 +248,7 @@ export class TaskTree implements vscode.TreeDataProvider<Node>, vscode.Disposabl
   /** Draws the lines whose words have changed since. */
   private moveClocks(): void {
     if (!this.view.visible) return;
-    const running = this.folders.all().reduce((n, folder) => n + folder.store.running().length, 0);
+    const running = this.running();
     this.ticks++;
     if (running > CROWD && this.ticks % CROWD_TICKS !== 0) return;
     const moved: TaskNode[] = [];
@@ -281,7 +281,7 @@ export class TaskTree implements vscode.TreeDataProvider<Node>, vscode.Disposabl
   }
 
   private headline(): void {
-    const running = this.folders.all().reduce((n, folder) => n + folder.store.running().length, 0);
+    const running = this.running();
     this.view.badge =
       running > 0 ? { value: running, tooltip: `${running} running in the background` } : undefined;
     const words = filterInWords(this.current);
@@ -291,7 +291,17 @@ export class TaskTree implements vscode.TreeDataProvider<Node>, vscode.Disposabl
   }
 
   private prune(): void {
-    for (const [id, node] of this.nodes) if (!node.folder.store.get(id)) this.nodes.delete(id);
+    const folders = this.folders.all();
+    for (const [id, node] of this.nodes) {
+      if (!folders.includes(node.folder) || !node.folder.store.get(id)) this.nodes.delete(id);
+    }
+    for (const folder of this.folderNodes.keys()) {
+      if (!folders.includes(folder)) this.folderNodes.delete(folder);
+    }
+  }
+
+  private running(): number {
+    return this.folders.all().reduce((n, folder) => n + folder.store.running().length, 0);
   }
 }
 

@@ -2,9 +2,12 @@
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Binary } from '../../src/daemon/binary';
+import { Daemon } from '../../src/daemon/daemon';
 import { test, until } from './harness';
-import { api, ended, folder, openTerminal, runCommand, setting } from './setup';
+import { api, ended, folder, openTerminal, runCommand, said, setting } from './setup';
 
 test('uses the program that comes with the extension, and says so', async () => {
   const { daemon } = await folder();
@@ -53,8 +56,7 @@ test('a daemon killed under the client comes back, and so do list and output', a
 
 test('a daemon that does not stay up is told once, with what mends it', async () => {
   const here = await folder();
-  const { notices } = await api();
-  const told = notices.shown.length;
+  const told = said.length;
   for (let times = 0; times < 5; times++) {
     const { state } = here.daemon;
     if (state.kind === 'failed') break;
@@ -70,7 +72,7 @@ test('a daemon that does not stay up is told once, with what mends it', async ()
   }
   await until(() => here.daemon.state.kind === 'failed', 'giving up');
   // Ends of commands that ran before may be told meanwhile.
-  const messages = notices.shown.slice(told).filter((text) => text.includes('daemon'));
+  const messages = said.slice(told).filter((text) => text.includes('daemon'));
   await here.daemon.restart();
   assert.equal(messages.length, 1, messages.join('\n'));
   assert.match(messages[0] ?? '', /SIGKILL.*Tasks go on.*meanwhile\.path/s);
@@ -81,24 +83,23 @@ test('a wrong meanwhile.path is told once, naming setting and fix; mending it st
   const here = await folder();
   const { notices } = await api();
   await until(() => !notices.pending, 'what ended before is told');
-  const told = notices.shown.length;
+  const told = said.length;
   await setting('path', '/nowhere/meanwhile');
   await until(() => here.daemon.state.kind === 'failed', 'the failure');
-  await until(() => notices.shown.length > told, 'the message');
+  await until(() => said.length > told, 'the message');
   await assert.rejects(here.daemon.request('task/check', {}), /meanwhile\.path/);
   await setting('path', undefined);
   await until(() => here.daemon.state.kind === 'running', 'the daemon again');
-  const messages = notices.shown.slice(told).filter((text) => text.includes('meanwhile.path'));
+  const messages = said.slice(told).filter((text) => text.includes('meanwhile.path'));
   assert.equal(messages.length, 1, messages.join('\n'));
   assert.match(messages[0] ?? '', /meanwhile\.path names \/nowhere\/meanwhile.*clear it/s);
 });
 
 test('another program at meanwhile.path is refused before it is spoken to', async () => {
   const here = await folder();
-  const { notices } = await api();
   await setting('path', '/bin/ls');
   await until(() => here.daemon.state.kind === 'failed', 'the failure');
-  await until(() => /does not tell its version/.test(notices.shown.at(-1) ?? ''), 'the reason');
+  await until(() => /does not tell its version/.test(said.at(-1) ?? ''), 'the reason');
   await setting('path', undefined);
   await until(() => here.daemon.state.kind === 'running', 'the daemon again');
 });
@@ -120,3 +121,50 @@ test('tasks of other clients are seen, and other clients see ours', async () => 
   await here.stop(task.id);
   await here.stop(ours);
 });
+
+/** The daemons that this extension host has started. */
+function daemons(): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .filter((pid) => {
+      try {
+        const parent = / \S (\d+) /.exec(readFileSync(`/proc/${pid}/stat`, 'utf8'))?.[1];
+        const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+        return Number(parent) === process.pid && command.includes('\0serve');
+      } catch {
+        // It has ended in between.
+        return false;
+      }
+    })
+    .map(Number);
+}
+
+for (const moment of ['looked for', 'spawned', 'running']) {
+  test(`a daemon disposed of while it is ${moment} leaves no process`, async () => {
+    const here = await folder();
+    const { log } = await api();
+    const { state } = here.daemon;
+    assert.ok(state.kind === 'running');
+    const before = new Set(daemons());
+    assert.ok(before.size >= 1);
+    const ours = () => daemons().filter((pid) => !before.has(pid));
+    let found: (binary: Binary) => void = () => undefined;
+    const search = new Promise<Binary>((done) => {
+      found = done;
+    });
+    const daemon = new Daemon(
+      here.workspaceFolder,
+      log,
+      () => search,
+      () => ({ lingerMs: null }),
+    );
+    const starting = daemon.start();
+    if (moment !== 'looked for') found(state.binary);
+    if (moment === 'spawned') await until(() => ours().length === 1, 'its process');
+    if (moment === 'running') await starting;
+    const disposing = daemon.dispose();
+    found(state.binary);
+    await Promise.all([starting, disposing]);
+    await until(() => ours().length === 0, 'no process is left');
+  });
+}

@@ -1,6 +1,7 @@
 // tasks.json, problem matchers, tools for language models.
 
 import assert from 'node:assert/strict';
+import fs from 'node:fs/promises';
 import * as vscode from 'vscode';
 import { test, until } from './harness';
 import { api, ended, folder, runCommand } from './setup';
@@ -80,6 +81,57 @@ test('ending a task of tasks.json in VS Code stops its command', async () => {
   );
   execution.terminate();
   assert.equal((await ended(here, ours.id)).state, 'stopped');
+});
+
+test('a task of tasks.json with `detach` goes on when VS Code ends it', async () => {
+  const here = await folder();
+  const { tasks } = await api();
+  const begin = async (command: string, detach: boolean) => {
+    const definition = { type: 'meanwhile', command, detach };
+    const task = tasks.resolveTask(
+      new vscode.Task(definition, here.workspaceFolder, command, 'meanwhile'),
+    );
+    assert.ok(task);
+    const execution = await vscode.tasks.executeTask(task);
+    const ours = await until(
+      () => here.store.running().find((one) => one.command === command),
+      'it runs',
+    );
+    return { execution, id: ours.id };
+  };
+  const detached = await begin('sleep 307', true);
+  const other = await begin('sleep 308', false);
+  detached.execution.terminate();
+  await until(
+    () => !vscode.tasks.taskExecutions.some(({ task }) => task.name === 'sleep 307'),
+    'VS Code has ended it',
+  );
+  // Ended later, and stopped by the same rule: whatever was to be stopped is by then.
+  other.execution.terminate();
+  assert.equal((await ended(here, other.id)).state, 'stopped');
+  assert.equal(here.store.get(detached.id)?.state, 'running');
+  await here.stop(detached.id);
+});
+
+test('of a file with many problems the place is looked for once', async () => {
+  const here = await folder();
+  await write('src/crowd.rs', 'fn h() {}\n');
+  await write('crowd.txt', RUST.replace('lib.rs', 'crowd.rs').repeat(300));
+  const real = fs.stat;
+  let asked = 0;
+  fs.stat = ((path: string) => {
+    if (path.endsWith('crowd.rs')) asked++;
+    return real(path);
+  }) as typeof real;
+  const crowd = () =>
+    vscode.languages.getDiagnostics().find(([uri]) => uri.path.endsWith('/src/crowd.rs'))?.[1];
+  try {
+    await ended(here, await runCommand('cat crowd.txt # cargo build'));
+    await until(() => crowd()?.length === 300, 'the problems');
+  } finally {
+    fs.stat = real;
+  }
+  assert.equal(asked, 1);
 });
 
 test('problems in the output of a finished command, until it is run again without', async () => {

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import * as vscode from 'vscode';
+import { FolderEvents } from '../../src/folders';
 import { test, until } from './harness';
 import { api, ended, folder, openTerminal, runCommand, spawnEnded } from './setup';
 
@@ -23,6 +24,49 @@ test('the output of a pipe gets its carriage returns', async () => {
   const terminal = await openTerminal(here, task.id);
   await until(() => terminal.text.includes('[exit 0'), 'the last line');
   assert.match(terminal.text, /^a\r\nb\r\nc\r\n/);
+});
+
+test('the last words are shown though the daemon dies over them', async () => {
+  const here = await folder();
+  const { folders } = await api();
+  // A terminal that hears of the end, and of no output: all of it is left to be read at the end.
+  const events = new FolderEvents();
+  const id = await runCommand('while [ ! -e last ]; do sleep 0.1; done; rm last; echo last words');
+  const ending = folders.events.ended.event((end) => {
+    if (end.notification.task.id === id) events.ended.fire(end);
+  });
+  const { request } = here.daemon;
+  let subscribed = false;
+  let killed = false;
+  here.daemon.request = (method, params, token) => {
+    const { state } = here.daemon;
+    if (method === 'task/read' && subscribed && !killed && state.kind === 'running' && state.pid) {
+      killed = true;
+      process.kill(state.pid, 'SIGKILL');
+    }
+    const reply = request.call(here.daemon, method, params, token);
+    if (method === 'task/subscribe')
+      reply.then(() => {
+        subscribed = true;
+      });
+    return reply as never;
+  };
+  try {
+    const terminal = await openTerminal(here, id, events);
+    await until(() => subscribed, 'it follows the output');
+    await vscode.workspace.fs.writeFile(
+      vscode.Uri.joinPath(here.workspaceFolder.uri, 'last'),
+      new Uint8Array(),
+    );
+    await until(() => terminal.text.includes('[exit 0'), 'the end');
+    assert.ok(killed);
+    assert.match(terminal.text, /last words\r\n.*\[exit 0/s);
+    assert.equal(terminal.text.match(/last words/g)?.length, 1);
+  } finally {
+    Reflect.deleteProperty(here.daemon, 'request');
+    ending.dispose();
+    events.dispose();
+  }
 });
 
 test('input typed into a task with a terminal', async () => {

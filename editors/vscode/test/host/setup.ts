@@ -2,16 +2,27 @@
 
 import * as vscode from 'vscode';
 import type { Api } from '../../src/extension';
-import type { Folder } from '../../src/folders';
+import type { Folder, FolderEvents } from '../../src/folders';
 import { TaskTerminal } from '../../src/output/terminal';
 import type { SpawnParams, Task } from '../../src/protocol/generated';
 import { hasEnded } from '../../src/tasks/store';
 import { until } from './harness';
 
-export async function api(): Promise<Api> {
+/** What people were told since the tests began. */
+export const said: string[] = [];
+let activating: Promise<Api> | undefined;
+
+export function api(): Promise<Api> {
+  activating ??= activate();
+  return activating;
+}
+
+async function activate(): Promise<Api> {
   const extension = vscode.extensions.getExtension<Api>('meanwhile.meanwhile');
   if (!extension) throw new Error('the extension is not installed');
-  return extension.activate();
+  const parts = await extension.activate();
+  parts.notices.onDidTell((message) => said.push(message));
+  return parts;
 }
 
 export async function folder(): Promise<Folder> {
@@ -46,11 +57,13 @@ export async function spawnEnded(folder: Folder, params: SpawnParams): Promise<T
 }
 
 /** A terminal that nobody sees: what it writes. */
-export async function openTerminal(folder: Folder, id: string) {
+export async function openTerminal(folder: Folder, id: string, events?: FolderEvents) {
   const { folders } = await api();
   let text = '';
   let name = '';
-  const terminal = new TaskTerminal(folder, id, folders.events, { closeWithTask: false });
+  const terminal = new TaskTerminal(folder, id, events ?? folders.events, {
+    closeWithTask: false,
+  });
   terminal.onDidWrite((data) => {
     text += data;
   });

@@ -2,9 +2,8 @@
 
 import assert from 'node:assert/strict';
 import * as vscode from 'vscode';
-import { TaskNode } from '../../src/tasks/view';
 import { test, until } from './harness';
-import { api, ended, folder, runCommand, setting } from './setup';
+import { api, ended, folder, runCommand, said, setting } from './setup';
 
 async function nodes() {
   const { tree } = await api();
@@ -31,7 +30,7 @@ test('a command started here shows, runs, ends and is told once', async () => {
   const here = await folder();
   const { notices, status } = await api();
   await until(() => !notices.pending, 'what ended before is told');
-  const told = notices.shown.length;
+  const told = said.length;
   const id = await runCommand('sleep 0.5; exit 3');
   const running = await nodeOf(id);
   assert.equal(running.icon, 'loading~spin');
@@ -44,8 +43,8 @@ test('a command started here shows, runs, ends and is told once', async () => {
   assert.equal(node.icon, 'error');
   assert.match(node.description, /^exit 3 · 0\.\ds · just now/);
   assert.match(node.spoken, /failed \(exit 3\)/);
-  await until(() => notices.shown.length > told, 'the notice');
-  assert.deepEqual(notices.shown.slice(told).filter((text) => /exit 3/.test(text)).length, 1);
+  await until(() => said.length > told, 'the notice');
+  assert.deepEqual(said.slice(told).filter((text) => /exit 3/.test(text)).length, 1);
 });
 
 test('progress and the time left are shown', async () => {
@@ -71,7 +70,7 @@ test('progress and the time left are shown', async () => {
 
 test('stop ends the tree, without telling whoever stopped it', async () => {
   const here = await folder();
-  const { notices, tree } = await api();
+  const { tree } = await api();
   const id = await runCommand('sleep 300 & sleep 300 # not told');
   await until(() => here.store.get(id)?.pid, 'it runs');
   await vscode.commands.executeCommand('meanwhile.stop', tree.nodeOf(id));
@@ -80,8 +79,27 @@ test('stop ends the tree, without telling whoever stopped it', async () => {
   assert.equal((await nodeOf(id)).icon, 'circle-slash');
   const other = await runCommand('true # told');
   await ended(here, other);
-  await until(() => notices.shown.some((text) => /# told/.test(text)), 'the next end is told');
-  assert.ok(!notices.shown.some((text) => /# not told/.test(text)));
+  await until(() => said.some((text) => /# told/.test(text)), 'the next end is told');
+  assert.ok(!said.some((text) => /# not told/.test(text)));
+});
+
+test('an end is told where somebody tried to stop it and could not', async () => {
+  const here = await folder();
+  const { tree } = await api();
+  const id = await runCommand('while [ ! -e end ]; do sleep 0.1; done; rm end # tried to stop');
+  await until(() => here.store.get(id)?.pid, 'it runs');
+  here.stop = () => Promise.reject(new Error('not now'));
+  try {
+    await vscode.commands.executeCommand('meanwhile.stop', tree.nodeOf(id));
+  } finally {
+    Reflect.deleteProperty(here, 'stop');
+  }
+  await vscode.workspace.fs.writeFile(
+    vscode.Uri.joinPath(here.workspaceFolder.uri, 'end'),
+    new Uint8Array(),
+  );
+  await ended(here, id);
+  await until(() => said.some((text) => /# tried to stop/.test(text)), 'its end is told');
 });
 
 test('restart stops what runs and starts the same again', async () => {
@@ -151,12 +169,12 @@ test('notifications: failures only, and none at all', async () => {
   const during = async (value: string) => {
     await until(() => !notices.pending, 'what ended before is told');
     await setting('notifications', value);
-    const told = notices.shown.length;
+    const told = said.length;
     const good = await runCommand(`true # ${value}`);
     await ended(here, good);
     const bad = await runCommand(`false # ${value}`);
     await ended(here, bad);
-    return () => notices.shown.slice(told);
+    return () => said.slice(told);
   };
   const failures = await during('failures');
   await until(() => failures().length === 1, 'the failure');
@@ -175,14 +193,14 @@ test('many ends at once are one notification beyond the first few', async () => 
   const here = await folder();
   const { notices } = await api();
   await until(() => !notices.pending, 'what ended before is told');
-  const told = notices.shown.length;
+  const told = said.length;
   const ids = await Promise.all(
     Array.from({ length: 12 }, (_, n) => here.spawn({ command: `sleep 0.3; exit ${n % 2}` })),
   );
   await Promise.all(ids.map(({ id }) => ended(here, id)));
-  await until(() => notices.shown.length > told, 'the notice');
-  assert.ok(notices.shown.length - told <= 3, notices.shown.slice(told).join('\n'));
-  assert.match(notices.shown.slice(told).join('\n'), /background tasks finished, \d+ failed/);
+  await until(() => said.length > told, 'the notice');
+  assert.ok(said.length - told <= 3, said.slice(told).join('\n'));
+  assert.match(said.slice(told).join('\n'), /background tasks finished, \d+ failed/);
 });
 
 test('remove one, then clear all that have finished; what runs stays', async () => {
@@ -217,17 +235,16 @@ test('a task that another window removed leaves the list when it is used', async
 
 test('a task that waits for input says so', async () => {
   const here = await folder();
-  const { notices } = await api();
   const id = await runCommand('printf "Continue? [y/N] "; read x; echo got $x');
   await until(() => here.store.isStalled(id), 'the daemon noticed', 30_000);
   const node = await nodeOf(id);
   assert.equal(node.icon, 'bell-dot');
   assert.match(node.description, /^waits for input/);
-  await until(() => notices.shown.some((text) => /waits for input/.test(text)), 'the notice');
+  await until(() => said.some((text) => /waits for input/.test(text)), 'the notice');
   await here.stop(id);
 });
 
 test('folders of the tree are nodes only where there are several', async () => {
   const { tree } = await api();
-  assert.ok(tree.getChildren().every((node) => 'id' in node || node instanceof TaskNode));
+  assert.ok(tree.getChildren().every((node) => 'id' in node));
 });

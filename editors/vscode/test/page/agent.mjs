@@ -39,6 +39,18 @@ text = "The build has failed with 3."
 [[turn]]
 text = "Waiting for nothing."
 hold = "hold"
+
+[[turn]]
+when = "asked-it"
+text = "It was allowed."
+
+[[turn]]
+when = "Ask me later"
+hold = "ask"
+text = "I ask."
+[[turn.call]]
+tool = "bash"
+input = { command = "touch asked; echo asked-it" }
 `;
 
 const server = await startServer([], {
@@ -47,14 +59,12 @@ const server = await startServer([], {
   model: 'script.toml',
 });
 const browser = await launch();
-const context = await browser.newContext({ viewport: { width: 1280, height: 900 } });
-const window = await Window.open(context, server);
+const window = await Window.open(browser, server, { width: 1280, height: 900 });
 const { test: run, end } = runner(pattern);
 const test = (name, work) => run(window, name, work);
 
 const panel = () => window.panel();
-const SHOW = 'Meanwhile: Focus on Meanwhile View';
-const show = () => window.command(SHOW);
+const show = () => window.showPanel();
 const said = (text) => panel().locator('.entry.agent-text', { hasText: text });
 const say = async (text) => {
   const box = panel().locator('textarea');
@@ -138,10 +148,22 @@ const whole = async () => {
 };
 
 await test('after a daemon was killed the session is back', async () => {
+  await show();
+  // What is told again would stand there twice, if only until all of it has come.
+  const page = panel().locator('body');
+  await page.evaluate(() => {
+    globalThis.toldAgain = [];
+    addEventListener('message', ({ data }) => {
+      if (data.type === 'events') globalThis.toldAgain.push(...data.events);
+    });
+  });
   const [old] = daemons(server);
   process.kill(old.pid, 'SIGKILL');
   await until(() => daemons(server).some(({ pid }) => pid !== old.pid), 'another daemon');
+  await panel().locator('path.mark.resumed').waitFor({ state: 'attached' });
   await whole();
+  const words = ({ update }) => update?.sessionUpdate.endsWith('_message_chunk');
+  assert.deepEqual((await page.evaluate(() => globalThis.toldAgain)).filter(words), []);
 });
 
 await test('after a reload of the window the session is back', async () => {
@@ -161,8 +183,8 @@ await test('a past session is chosen from the list, and all tasks are another st
 });
 
 await test('a second window can look at the session, and is told where it is open', async () => {
-  const other = await Window.open(context, server);
-  await other.command(SHOW);
+  const other = await Window.open(browser, server);
+  await other.showPanel();
   const select = other.panel().locator('select[aria-label=Session]');
   await select.waitFor();
   await until(async () => (await select.locator('option').count()) >= 3, 'the list');
@@ -170,7 +192,36 @@ await test('a second window can look at the session, and is told where it is ope
   await other.panel().locator('.state .codicon-lock').waitFor();
   await other.panel().locator('path.mark.drain[aria-label^="Drain point"]').waitFor();
   assert.ok(await other.panel().locator('textarea').isDisabled());
-  await other.page.close();
+  await other.close();
+});
+
+await test('a question that nobody sees is told outside of the panel', async () => {
+  const { page } = window;
+  await show();
+  await window.command('Notifications: Clear All Notifications');
+  await window.command('Meanwhile: New Agent Session');
+  await panel().locator('textarea:enabled').waitFor();
+  await say('Ask me later');
+  await window.command('View: Hide Panel');
+  await panel().locator('main').waitFor({ state: 'detached' });
+  writeFileSync(join(server.workspace, 'ask'), '');
+  const toast = window.toast('The agent asks for permission: touch asked');
+  await toast.waitFor();
+  await toast.getByText('Show', { exact: true }).click();
+  await panel().locator('.ask button[data-kind=allow_once]').click();
+  await said('It was allowed.').waitFor();
+  assert.ok(existsSync(join(server.workspace, 'asked')));
+  await page.keyboard.press('Escape');
+});
+
+await test('without a folder the panel says what is missing, and nothing pops up', async () => {
+  const empty = await Window.empty(browser, server);
+  await empty.showPanel();
+  await empty.panel().locator('.state', { hasText: 'Open a folder to talk to' }).waitFor();
+  // What the panel's first message brought about comes before the answer to a later one.
+  await empty.panel().locator('.state button', { hasText: 'Try again' }).click();
+  assert.equal(await empty.page.locator('.notification-toast').count(), 0);
+  await empty.close();
 });
 
 await browser.close();

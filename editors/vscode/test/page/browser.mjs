@@ -1,24 +1,13 @@
 // A person at a window of VS Code: Chromium on the server's page, and the few things one does there.
 import { chromium } from 'playwright-core';
+import { CHROMIUM } from '../chromium.mjs';
 
 const TIMEOUT_MS = 20_000;
 /** A window of a machine with much else to do. */
 const START_TIMEOUT_MS = 90_000;
 
 export async function launch() {
-  return chromium.launch({
-    executablePath: '/usr/bin/chromium',
-    headless: true,
-    args: [
-      '--no-sandbox',
-      '--disable-gpu',
-      '--disable-quic',
-      '--no-first-run',
-      '--disable-background-networking',
-      '--disable-component-update',
-      '--disable-sync',
-    ],
-  });
+  return chromium.launch(CHROMIUM);
 }
 
 export class Window {
@@ -27,20 +16,39 @@ export class Window {
     this.server = server;
   }
 
-  /** Opens a window on the server's workspace and waits until the extension is there. */
-  static async open(context, server) {
-    const page = await context.newPage();
-    page.setDefaultTimeout(TIMEOUT_MS);
-    const window = new Window(page, server);
-    await page.goto(`http://127.0.0.1:${server.port}/?folder=${server.workspace}`, {
-      timeout: START_TIMEOUT_MS,
-    });
+  /**
+   * Opens a window on the server's workspace and waits until the extension is there. Each window is
+   * a browser profile of its own: once one of two windows in the same profile was closed, an update
+   * of the service worker they share never ends in this Chromium, and VS Code's page around a
+   * webview waits for that update before it makes the frame for ours.
+   */
+  static async open(browser, server, viewport = { width: 1280, height: 800 }) {
+    const window = await Window.at(browser, server, `folder=${server.workspace}`, viewport);
     await window.ready();
     return window;
   }
 
+  /** A window without a folder, in which little of the extension is to be seen. */
+  static async empty(browser, server) {
+    const window = await Window.at(browser, server, 'ew=true', { width: 1280, height: 800 });
+    await window.page.locator('.statusbar-item').first().waitFor({ timeout: START_TIMEOUT_MS });
+    return window;
+  }
+
+  static async at(browser, server, query, viewport) {
+    const context = await browser.newContext({ viewport });
+    const page = await context.newPage();
+    page.setDefaultTimeout(TIMEOUT_MS);
+    await page.goto(`http://127.0.0.1:${server.port}/?${query}`, { timeout: START_TIMEOUT_MS });
+    return new Window(page, server);
+  }
+
   async ready() {
     await this.status().waitFor({ timeout: START_TIMEOUT_MS });
+  }
+
+  async close() {
+    await this.page.context().close();
   }
 
   async reload() {
@@ -152,6 +160,12 @@ export class Window {
   /** The page inside our panel. */
   panel() {
     return this.page.frameLocator('iframe.webview.ready').frameLocator('iframe#active-frame');
+  }
+
+  /** Shows our panel, and waits for the page inside. */
+  async showPanel() {
+    await this.command('Meanwhile: Focus on Meanwhile View');
+    await this.panel().locator('main').waitFor();
   }
 
   /** The longest time between two frames while something is done: what a person feels as a hang. */

@@ -1,7 +1,8 @@
 // Runs tests one after the other in one window, prints a line for each, counts.
 import { join } from 'node:path';
 
-export function runner(pattern = '') {
+/** `tidy` takes away what a failed test left, so that one failure stays one. */
+export function runner(pattern = '', tidy = () => undefined) {
   const counts = { passed: 0, failed: 0 };
   const wanted = new RegExp(pattern);
   return {
@@ -22,6 +23,11 @@ export function runner(pattern = '') {
           await window.page.screenshot({ path: shot }).catch(() => undefined);
         }
         await window.page.keyboard.press('Escape').catch(() => undefined);
+        try {
+          await tidy();
+        } catch (error) {
+          console.log(`# not tidied: ${error.message}`);
+        }
       }
     },
     end() {

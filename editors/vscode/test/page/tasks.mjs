@@ -33,9 +33,9 @@ const cli = (...args) =>
     env: { ...process.env, MEANWHILE_STATE_DIR: server.state },
   });
 const browser = await launch();
-const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
-const window = await Window.open(context, server);
-const { test: run, end } = runner(pattern);
+const window = await Window.open(browser, server);
+// What a failed test left running would be counted by the next one.
+const { test: run, end } = runner(pattern, () => cli('stop', '--all'));
 const test = (name, work) => run(window, name, work);
 
 const clear = async () => {
@@ -166,7 +166,7 @@ await test('a task of tasks.json survives a reload too', async () => {
 });
 
 await test('two windows on one folder see one another\u2019s tasks, and the command line\u2019s', async () => {
-  const other = await Window.open(context, server);
+  const other = await Window.open(browser, server);
   await other.showTasks();
   await other.run('sleep 405');
   await window.page.bringToFront();
@@ -181,16 +181,17 @@ await test('two windows on one folder see one another\u2019s tasks, and the comm
   await window.row('from-a-shell').waitFor();
   await other.row('from-a-shell').waitFor();
   cli('stop', '--all');
-  await other.page.close();
+  await other.close();
 });
 
 await test('the panel draws a lane for each task, and is rebuilt after it was hidden', async () => {
   await window.run('sleep 407 # lane');
-  await window.command('Meanwhile: Focus on Meanwhile View');
+  await window.showPanel();
   const bar = window.panel().locator('rect.span.task.running[aria-label*="sleep 407"]');
   await bar.waitFor();
+  const tasks = JSON.parse(cli('ps', '--all', '--json')).tasks.length;
   const lanes = await window.panel().locator('.label').count();
-  assert.ok(lanes >= 1);
+  assert.equal(lanes, tasks);
   await bar.focus();
   await window.panel().locator('.hover', { hasText: 'sleep 407' }).waitFor();
   await window.page.keyboard.press('Home');
@@ -199,7 +200,7 @@ await test('the panel draws a lane for each task, and is rebuilt after it was hi
   await window.page.keyboard.press('End');
   await window.page.keyboard.press('Enter');
   await window.page.locator('.terminal-wrapper.active:visible').waitFor();
-  await window.command('Meanwhile: Focus on Meanwhile View');
+  await window.showPanel();
   await bar.waitFor();
   assert.equal(await window.panel().locator('.label').count(), lanes);
   cli('stop', '--all');
@@ -210,13 +211,17 @@ await test('five hundred tasks in the list, without lag', async () => {
   await window.showTasks();
   const env = { ...process.env, MEANWHILE_STATE_DIR: server.state };
   const client = await connect(program, server.workspace, env).start();
-  const coming = await window.longestFrame(async () => {
-    await Promise.all(
-      Array.from({ length: 500 }, () => client.call('task/spawn', { command: ['sleep', '408'] })),
-    );
-    await until(async () => /500/.test(await window.status().innerText()), 'all run', 30_000);
-  });
-  client.end();
+  let coming;
+  try {
+    coming = await window.longestFrame(async () => {
+      await Promise.all(
+        Array.from({ length: 500 }, () => client.call('task/spawn', { command: ['sleep', '408'] })),
+      );
+      await until(async () => /500/.test(await window.status().innerText()), 'all run', 30_000);
+    });
+  } finally {
+    client.end();
+  }
   assert.ok(coming < feltMs(), `while they came a frame took ${Math.round(coming)} ms`);
   const longest = await window.longestFrame(async () => {
     await window.row('sleep 408').click();

@@ -3,9 +3,15 @@
 import assert from 'node:assert/strict';
 import * as vscode from 'vscode';
 import type { Folder } from '../../../src/folders';
-import { FolderNode } from '../../../src/tasks/view';
 import { runAll, test, until } from '../harness';
 import { api, ended } from '../setup';
+
+/** What the tree and the panel keep of folders, which is nobody else's business. */
+interface Kept {
+  nodes: Map<string, { folder: Folder }>;
+  folderNodes: Map<Folder, unknown>;
+  byFolder: Map<Folder, unknown>;
+}
 
 async function both(): Promise<[Folder, Folder]> {
   const { folders } = await api();
@@ -47,7 +53,7 @@ test('the list is grouped by folder, and counts what runs', async () => {
   assert.ok(node);
   assert.equal(tree.getParent(node), second);
   assert.notEqual(tree.getParent(node), first);
-  assert.ok(!(node instanceof FolderNode));
+  assert.ok('id' in node, 'a task, no folder');
   await two.stop(running.id);
 });
 
@@ -64,7 +70,9 @@ test('a daemon that is killed leaves the other folder as it is', async () => {
 
 test('a folder that is taken out of the workspace takes its daemon along', async () => {
   const [, two] = await both();
-  const { folders } = await api();
+  const { folders, tree, panel } = await api();
+  const node = tree.getChildren().find(({ folder }) => folder === two);
+  assert.ok(node && tree.getChildren(node).length > 0);
   const { state } = two.daemon;
   assert.ok(state.kind === 'running' && state.pid);
   const { pid } = state;
@@ -78,6 +86,13 @@ test('a folder that is taken out of the workspace takes its daemon along', async
       return true;
     }
   }, 'its daemon has ended');
+  // Whoever kept it would keep its whole list.
+  const { nodes, folderNodes } = tree as unknown as Kept;
+  await until(
+    () => !folderNodes.has(two) && ![...nodes.values()].some(({ folder }) => folder === two),
+    'the list has nothing of it',
+  );
+  assert.deepEqual([...(panel as unknown as Kept).byFolder.keys()], folders.all());
 });
 
 // biome-ignore lint/suspicious/noExportsInTest: what the extension host calls.

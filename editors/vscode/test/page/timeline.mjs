@@ -1,0 +1,188 @@
+// The timeline by itself, drawn by a real browser: places, the keyboard, the pointer.
+//   usage: node test/page/timeline.mjs [PATTERN]
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { build } from 'esbuild';
+import { launch } from './browser.mjs';
+import { runner, until } from './runner.mjs';
+
+const root = join(import.meta.dirname, '../..');
+const bundled = await build({
+  stdin: {
+    contents: `
+      export { TimelineView } from './webview/timelineView';
+      export { taskTimeline } from './src/panel/timeline';`,
+    resolveDir: root,
+    loader: 'ts',
+  },
+  bundle: true,
+  format: 'iife',
+  globalName: 'meanwhile',
+  write: false,
+});
+const css = readFileSync(join(root, 'webview/panel.css'), 'utf8');
+const browser = await launch();
+const page = await browser.newPage({ viewport: { width: 800, height: 300 } });
+await page.clock.install({ time: '2026-11-22T10:30:00Z' });
+const { test: run, end } = runner(process.argv[2]);
+
+/** Each test has a page of its own, with nothing drawn yet; `opened` has the ids of what was opened. */
+const test = (name, work) =>
+  run({ page }, name, async () => {
+    await page.setContent(`<style>${css}</style><body><main></main></body>`);
+    await page.addScriptTag({ content: bundled.outputFiles[0].text });
+    await page.evaluate(() => {
+      globalThis.opened = [];
+      globalThis.view = new meanwhile.TimelineView((id) => opened.push(id));
+      document.querySelector('main').append(view.element);
+    });
+    await scroller.waitFor({ state: 'hidden' });
+    await work();
+  });
+const svg = page.locator('svg.lanes');
+const scroller = page.locator('.lane-scroller');
+const hover = page.locator('.hover');
+const bar = (id) => page.locator(`rect[data-key="${id}|task:${id}"]`);
+const focused = () => page.evaluate(() => document.activeElement?.getAttribute('data-key'));
+const place = async (id) => ({
+  x: Number(await bar(id).getAttribute('x')),
+  width: Number(await bar(id).getAttribute('width')),
+});
+
+/** So many tasks, a minute apart, each of a minute; `running` says of which the end is not there. */
+const show = (count, running = () => false) =>
+  page.evaluate(
+    (tasks) => view.show(meanwhile.taskTimeline(tasks), 'story'),
+    Array.from({ length: count }, (_, n) => ({
+      id: `t${n}`,
+      command: `command ${n}`,
+      queue: 'default',
+      createdAt: new Date(Date.parse('2026-11-22T10:00:00Z') + n * 60_000).toISOString(),
+      ...(running(n)
+        ? { state: 'running' }
+        : {
+            state: 'exited',
+            exit: { code: n % 2, signal: null },
+            durationMs: 60_000,
+            endedAt: new Date(Date.parse('2026-11-22T10:01:00Z') + n * 60_000).toISOString(),
+          }),
+    })),
+  );
+
+await test('the first drawing is as wide as there is room', async () => {
+  await svg.evaluate((svg) => {
+    globalThis.drawn = [];
+    new MutationObserver(() => drawn.push(svg.getAttribute('viewBox'))).observe(svg, {
+      attributeFilter: ['viewBox'],
+    });
+  });
+  await show(3);
+  await bar('t2').waitFor();
+  const boxes = await page.evaluate(() => drawn);
+  const width = await svg.evaluate((svg) => svg.clientWidth);
+  assert.ok(width > 300, `${width}`);
+  assert.equal(Number(boxes[0].split(' ')[2]), width);
+});
+
+await test('bars lie one after the other, each as long as its task', async () => {
+  await show(4);
+  await bar('t3').waitFor();
+  const places = await Promise.all(['t0', 't1', 't2', 't3'].map(place));
+  const [first] = places;
+  assert.ok(first.width > 50);
+  for (const [n, { x, width }] of places.entries()) {
+    assert.ok(Math.abs(width - first.width) < 0.1, `${n}: ${width}`);
+    assert.ok(Math.abs(x - (first.x + n * first.width)) < 0.1, `${n}: ${x}`);
+  }
+  assert.match(await bar('t1').getAttribute('class'), /failed/);
+  assert.match(await bar('t2').getAttribute('aria-label'), /^command 2, exit 0, 1m/);
+});
+
+await test('what has the focus keeps it while it is scrolled out of sight, and moved out', async () => {
+  await show(60);
+  await bar('t0').focus();
+  await scroller.evaluate((element) => {
+    element.scrollTop = element.scrollHeight;
+  });
+  await bar('t59').waitFor();
+  assert.equal(await bar('t20').count(), 0, 'what is out of sight is not drawn');
+  assert.equal(await focused(), 't0|task:t0');
+  await page.keyboard.press('ArrowDown');
+  assert.equal(await focused(), 't1|task:t1');
+  for (let times = 0; times < 6; times++) await page.keyboard.press('+');
+  assert.equal(await focused(), 't1|task:t1');
+});
+
+await test('the keyboard goes through lanes, opens, and is never without a place', async () => {
+  await show(5);
+  await bar('t0').waitFor();
+  assert.equal(await svg.locator('[tabindex="0"]').count(), 1);
+  await bar('t0').focus();
+  const at = async (key) => {
+    await page.keyboard.press(key);
+    assert.equal(await svg.locator('[tabindex="0"]').count(), 1, key);
+    return (await focused())?.split('|')[0];
+  };
+  assert.equal(await at('ArrowDown'), 't1');
+  assert.equal(await at('ArrowRight'), 't2');
+  assert.equal(await at('ArrowLeft'), 't1');
+  assert.equal(await at('End'), 't4');
+  assert.equal(await at('ArrowDown'), 't4', 'the last stays the last');
+  assert.equal(await at('Home'), 't0');
+  assert.equal(await at('ArrowUp'), 't0');
+  await page.keyboard.press('End');
+  await page.keyboard.press('Enter');
+  await page.keyboard.press(' ');
+  assert.deepEqual(await page.evaluate(() => opened), ['t4', 't4']);
+  assert.equal(await hover.isVisible(), true);
+  assert.match(await hover.innerText(), /^command 4\nexit 0\n1m\n/);
+  await page.keyboard.press('Escape');
+  assert.equal(await hover.isVisible(), false);
+});
+
+await test('zoom with keys, with the wheel, and all of it again', async () => {
+  await show(4);
+  await bar('t0').focus();
+  const whole = await place('t1');
+  await page.keyboard.press('+');
+  assert.ok(Math.abs((await place('t1')).width - 2 * whole.width) < 0.5);
+  await page.keyboard.press('-');
+  await page.keyboard.press('0');
+  assert.deepEqual(await place('t1'), whole);
+  const box = await bar('t2').boundingBox();
+  await page.mouse.move(box.x + 1, box.y + 2);
+  await page.keyboard.down('Control');
+  await page.mouse.wheel(0, -100);
+  await page.keyboard.up('Control');
+  await until(async () => (await place('t2')).width > whole.width * 1.2, 'it is nearer');
+  const near = await bar('t2').boundingBox();
+  assert.ok(Math.abs(near.x - box.x) < 2, 'what is under the pointer stays there');
+});
+
+await test('it is dragged, and let go', async () => {
+  await show(4);
+  const before = await bar('t1').boundingBox();
+  await page.mouse.move(before.x + 5, before.y + 40);
+  await page.mouse.down();
+  await page.mouse.move(before.x + 65, before.y + 40, { steps: 3 });
+  const after = await bar('t1').boundingBox();
+  assert.ok(Math.abs(after.x - before.x - 60) < 2, `${after.x - before.x}`);
+  await page.mouse.up();
+  await page.mouse.move(before.x, before.y + 40);
+  assert.deepEqual(await bar('t1').boundingBox(), after);
+});
+
+await test('what goes on grows by itself, and says so', async () => {
+  await show(2, (n) => n === 1);
+  await bar('t1').hover();
+  assert.match(await hover.innerText(), /command 1\nrunning\n.* now, 29m/);
+  assert.match(await bar('t1').getAttribute('aria-label'), /goes on for 29 minutes/);
+  const before = (await place('t0')).width;
+  await page.clock.runFor(20 * 60_000);
+  await until(async () => (await place('t0')).width < before * 0.8, 'time goes on');
+  assert.match(await bar('t1').getAttribute('class'), /running open/);
+});
+
+await browser.close();
+end();
