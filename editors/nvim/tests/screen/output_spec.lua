@@ -119,6 +119,79 @@ describe("the output", function()
     assert.truthy(worst < 200, ("Neovim stood still for %d ms"):format(worst))
   end)
 
+  --- Records what every terminal is given, and returns what was, without notes of ours.
+  local function recorded()
+    nvim:lua([[
+      _G.given = {}
+      local send = vim.api.nvim_chan_send
+      vim.api.nvim_chan_send = function(channel, text)
+        table.insert(_G.given, text)
+        return send(channel, text)
+      end
+    ]])
+    return function()
+      local text = nvim:lua("return table.concat(_G.given)")
+      return (text:gsub("\r\n", "\n"):gsub("\27%[0m\27%[[^\n]*\n", ""))
+    end
+  end
+
+  it("shows each part once when the daemon dies while it is read", function()
+    local given = recorded()
+    nvim:lua("require('meanwhile').setup({ output = { tail = 16 * 1024 * 1024 } })")
+    local id = nvim:spawn("seq 1 250000")
+    nvim:eventually([[require("meanwhile.workspace").get().tasks[...].state == "exited"]], id)
+    local pid = harness.daemons(place)[1]
+    nvim:cmd("Meanwhile output " .. id)
+    nvim:eventually("#_G.given > 5")
+    vim.uv.kill(pid, "sigstop")
+    nvim:eventually([[next(require("meanwhile.workspace").get().connection.sent) ~= nil]])
+    vim.uv.kill(pid, "sigkill")
+    ends("exited 0")
+    local text = given()
+    local numbers = {}
+    for i = 1, 250000 do
+      numbers[i] = i
+    end
+    local whole = table.concat(numbers, "\n") .. "\n"
+    assert.equal(#whole, #text)
+    assert.equal(vim.fn.sha256(whole), vim.fn.sha256(text))
+  end)
+
+  it("reads more of what came before while it still reads, and leaves nothing out", function()
+    local id = nvim:spawn("seq 1 12700000; echo the end")
+    nvim:eventually([[require("meanwhile.workspace").get().tasks[...].state == "exited"]], id)
+    nvim:cmd("Meanwhile output " .. id)
+    ends("the end\n%[exited 0")
+    -- The second `o` comes while the first read of the other is on its way.
+    local given = recorded()
+    nvim:lua([[
+      local workspace = require("meanwhile.workspace").get()
+      local request = workspace.request
+      workspace.request = function(self, method, ...)
+        request(self, method, ...)
+        if method == "task/read" then
+          workspace.request = request
+          _G.given = {}
+          vim.cmd.normal("o")
+          _G.again = true
+        end
+      end
+    ]])
+    nvim:type("o")
+    nvim:eventually("_G.again")
+    ends("the end\n%[exited 0")
+    local text = given()
+    local expected = tonumber(text:match("^%d+\n"))
+    assert.truthy(expected < 12700000 - 8 * 256 * 1024 / 9, "it goes as far back as two do")
+    for line in vim.gsplit(text, "\n", { trimempty = true }) do
+      if line ~= "the end" then
+        assert.equal(expected, tonumber(line))
+        expected = expected + 1
+      end
+    end
+    assert.equal(12700001, expected)
+  end)
+
   it("skips a flood that nobody can follow, and ends with its end", function()
     nvim:spawn("sleep 0.5; seq 1 9000000; echo flooded")
     nvim:cmd("Meanwhile output")

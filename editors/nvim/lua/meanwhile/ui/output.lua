@@ -102,8 +102,13 @@ function Output:catch_up()
     return
   end
   self.reading, self.grown = true, false
+  local channel = self.channel
   local params = { id = self.id, offset = self.next, limit = feed_bytes, encoding = "base64" }
   self.workspace:request("task/read", params, function(err, read)
+    if channel ~= self.channel then
+      -- It was meant for the terminal before this one.
+      return
+    end
     self.reading = false
     if not vim.api.nvim_buf_is_valid(self.buf) then
       return
@@ -131,7 +136,7 @@ function Output:catch_up()
         self:finish(task)
       else
         self.workspace:check(self.id, function(_, now)
-          if now and format.ended(now) then
+          if channel == self.channel and now and format.ended(now) then
             self:finish(now)
           end
         end)
@@ -188,7 +193,7 @@ end
 ---@param from integer
 function Output:begin(from)
   self.from, self.next, self.ended, self.open_line = from, from, false, false
-  self.skipped = false
+  self.reading, self.skipped = false, false
   -- The first piece most likely begins in the middle of a line.
   self.partial = from > 0
   if from > 0 then
@@ -404,8 +409,8 @@ function M.open(workspace, id, opts)
         end
       end),
       workspace:on("ready", function()
-        -- A new daemon knows nothing of our subscription.
-        self.reading = false
+        -- A new daemon knows nothing of our subscription. A read that the old one did not answer is
+        -- sent again by itself.
         if not self.ended then
           self:subscribe()
         end
