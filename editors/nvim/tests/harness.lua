@@ -389,6 +389,11 @@ function M.clean()
   local faults = {}
   for _, child in ipairs(children) do
     if child.job then
+      -- What waits for a key would answer nothing else.
+      local alive, blocked = pcall(child.blocked, child)
+      if alive and blocked then
+        child:type("<CR>")
+      end
       local ok, errmsg = pcall(child.lua, child, "return vim.v.errmsg")
       if ok and errmsg ~= "" and errmsg:find("lua/meanwhile", 1, true) then
         table.insert(faults, "error in Neovim: " .. errmsg)

@@ -124,6 +124,13 @@ function M.ended(task)
   return task.state ~= "running" and task.state ~= "stopping"
 end
 
+--- Whether an agent's session started it: its queue is the session's, which has a UUID for a name.
+---@param task meanwhile.Task
+---@return boolean
+function M.of_agent(task)
+  return task.queue:match("^%x+%-%x+%-%x+%-%x+%-%x+$") ~= nil
+end
+
 --- How long it has run, in milliseconds.
 ---@param task meanwhile.Task
 ---@param now? number

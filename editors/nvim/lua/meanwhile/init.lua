@@ -117,8 +117,9 @@ end
 ---@param root? string
 ---@return string
 function M.statusline(root)
-  local spaces = require("meanwhile.workspace")
-  local workspace = spaces.all[root or spaces.root()]
+  -- Where nothing was used yet there is nothing to load.
+  local spaces = package.loaded["meanwhile.workspace"]
+  local workspace = spaces and spaces.all[spaces.root(root)]
   if not workspace then
     return ""
   end

@@ -258,12 +258,15 @@ describe("the Lua interface", function()
   end)
 
   it("loads nothing and starts nothing before it is used", function()
-    local loaded = nvim:lua([[
-      return vim.tbl_filter(function(name) return name:match("^meanwhile") end,
-        vim.tbl_keys(package.loaded))
-    ]])
-    assert.same({ "meanwhile.ui.view" }, loaded)
+    local function loaded()
+      return nvim:lua([[
+        return vim.tbl_filter(function(name) return name:match("^meanwhile") end,
+          vim.tbl_keys(package.loaded))
+      ]])
+    end
+    assert.same({ "meanwhile.ui.view" }, loaded())
     assert.equal("", nvim:lua("return require('meanwhile').statusline()"))
+    assert.equal(2, #loaded(), "a statusline loads what it is called by")
     assert.same({}, harness.daemons(place))
   end)
 end)
