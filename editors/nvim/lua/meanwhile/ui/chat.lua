@@ -450,7 +450,7 @@ end
 ---@param new? boolean a new session, whatever was open
 function M.open(workspace, word, new)
   local self = chats[workspace.root]
-  if not self then
+  if not self or not view.whole(self.buf) or not view.whole(self.input) then
     self = make(workspace)
     chats[workspace.root] = self
   end

@@ -440,7 +440,7 @@ end
 ---@param workspace meanwhile.Workspace
 function M.open(workspace)
   local self = lists[workspace.root]
-  if not self or not vim.api.nvim_buf_is_valid(self.buf) then
+  if not self or not view.whole(self.buf) then
     self = setmetatable({ workspace = workspace, rows = {}, filter = "" }, List)
     self.buf = view.scratch("meanwhile://tasks" .. workspace.root, "meanwhile-list")
     lists[workspace.root] = self

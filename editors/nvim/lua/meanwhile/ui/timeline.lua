@@ -351,7 +351,7 @@ end
 local function show(workspace, session)
   local name = "meanwhile://timeline" .. workspace.root .. (session and "#" .. session or "")
   local self = timelines[name]
-  if not self or not vim.api.nvim_buf_is_valid(self.buf) then
+  if not self or not view.whole(self.buf) then
     self = setmetatable({
       workspace = workspace,
       session = session,

@@ -60,13 +60,46 @@ function M.find(name)
   return nil
 end
 
+--- Whether a buffer can be used as it was made. One that `:bdelete` unloaded has lost its mappings and
+--- its options.
+---@param buf integer
+---@return boolean
+function M.whole(buf)
+  return vim.api.nvim_buf_is_valid(buf) and vim.api.nvim_buf_is_loaded(buf)
+end
+
+--- Has a buffer go altogether where it is unloaded, so that the next use makes another.
+---@param buf integer
+function M.all_or_nothing(buf)
+  vim.api.nvim_create_autocmd("BufUnload", {
+    buffer = buf,
+    callback = vim.schedule_wrap(function()
+      if vim.api.nvim_buf_is_valid(buf) and not vim.api.nvim_buf_is_loaded(buf) then
+        vim.api.nvim_buf_delete(buf, { force = true })
+      end
+    end),
+  })
+end
+
+--- Gives a buffer its name. What had it before is not whole, or would not be looked for by it.
+---@param buf integer
+---@param name string
+function M.name(buf, name)
+  local there = M.find(name)
+  if there and there ~= buf then
+    vim.api.nvim_buf_delete(there, { force = true })
+  end
+  vim.api.nvim_buf_set_name(buf, name)
+end
+
 --- A buffer that belongs to no file.
 ---@param name string
 ---@param filetype string
 ---@return integer buf
 function M.scratch(name, filetype)
   local buf = vim.api.nvim_create_buf(false, true)
-  vim.api.nvim_buf_set_name(buf, name)
+  M.name(buf, name)
+  M.all_or_nothing(buf)
   vim.bo[buf].swapfile = false
   vim.bo[buf].bufhidden = "hide"
   vim.bo[buf].modifiable = false
