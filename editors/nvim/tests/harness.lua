@@ -134,17 +134,54 @@ function M.cli(place, ...)
   return vim.system({ M.binary, ... }, { cwd = place.root, env = env, text = true }):wait(30000)
 end
 
+---@class Gate what a command waits for
+---@field path string
+---@field wait string a command of the shell that ends when it is open
+local Gate = {}
+Gate.__index = Gate
+
+---@param place Place
+---@return Gate
+function M.gate(place)
+  local path = place.dir .. "/gate"
+  local wait = ("until [ -e %s ]; do sleep 0.05; done"):format(path)
+  return setmetatable({ place = place, path = path, wait = wait }, Gate)
+end
+
+--- Lets what waits go on.
+function Gate:open()
+  vim.fn.writefile({}, self.path)
+end
+
+--- A script in the place that waits for it, and ends with what it is given. No rule knows what a script
+--- does, so an agent's is always asked about.
+---@return string command
+function Gate:script()
+  vim.fn.writefile({ self.wait .. "; echo built; exit $1" }, self.place.root .. "/wait.sh")
+  return "sh wait.sh"
+end
+
 ---@class Child
 ---@field place Place
 ---@field job integer
 ---@field ui? integer the job of the terminal that shows it
 local Child = {}
 Child.__index = Child
+M.Child = Child
+
+---@class ChildOpts
+---@field config? table|string
+---@field columns? integer
+---@field lines? integer
+---@field env? table
+---@field binary? false
+---@field ui? boolean
+---@field notify? false
 
 --- Starts a Neovim in a place. With `ui` a person sees it: a terminal is attached, as it has to be for
 --- what waits for a key. With `notify = false` its way of telling is left as it is, and `told` is empty.
 ---@param place Place
----@param opts? { config?: table|string, columns?: integer, lines?: integer, env?: table, binary?: false, ui?: boolean, notify?: false }
+---@param opts? ChildOpts
 ---@return Child
 function M.child(place, opts)
   opts = opts or {}

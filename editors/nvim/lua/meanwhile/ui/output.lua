@@ -347,13 +347,7 @@ function Output:bar()
   if not task or not vim.api.nvim_buf_is_valid(self.buf) then
     return
   end
-  local text = (" %s · %s"):format(format.name(task), format.state(task))
-  for _, win in ipairs(vim.fn.win_findbuf(self.buf)) do
-    local bar = view.escape(format.cut(text, vim.api.nvim_win_get_width(win)))
-    if vim.wo[win].winbar ~= bar then
-      vim.api.nvim_set_option_value("winbar", bar, { win = win, scope = "local" })
-    end
-  end
+  view.bar(self.buf, ("%s · %s"):format(format.name(task), format.state(task)))
 end
 
 ---@private
