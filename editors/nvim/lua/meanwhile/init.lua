@@ -45,10 +45,7 @@ function M.spawn(opts)
   end
   local workspace = require("meanwhile.workspace").get(opts.root)
   local handle = require("meanwhile.task").new(workspace)
-  local efm = opts.errorformat or require("meanwhile.config").get().errorformat
-  if not efm then
-    efm = vim.bo.errorformat ~= "" and vim.bo.errorformat or vim.go.errorformat
-  end
+  local efm = opts.errorformat or require("meanwhile.config").errorformat()
   if opts.on_exit then
     handle:on_exit(opts.on_exit)
   end

@@ -309,8 +309,7 @@ function M.render(item, find, icons, previous)
     end
   end
   local function body(text, prefix, group)
-    for _, line in ipairs(vim.split(text, "\n", { plain = true })) do
-      line = line:gsub("\27%[[%d;:?]*[ -/]*[@-~]", ""):gsub("\r+$", ""):gsub("^.*\r", "")
+    for _, line in ipairs(vim.split(format.plain(text), "\n", { plain = true })) do
       if prefix ~= "" then
         add(prefix .. line, group, 0, #prefix)
         table.insert(spans, { #lines - 1, #prefix, -1, "MeanwhileOutput" })

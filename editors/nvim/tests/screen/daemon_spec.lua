@@ -206,17 +206,41 @@ describe("the daemon", function()
   end)
 
   it("is started by itself where that is wished for, and one is enough", function()
-    local init = place.dir .. "/init.lua"
-    vim.fn.writefile({
-      ("vim.g.meanwhile = { autostart = true, binary = %q }"):format(harness.binary),
-    }, init)
-    local nvim = harness.child(place, { env = {} })
+    local nvim = harness.child(place)
     nvim:lua("vim.g.meanwhile = { autostart = true, binary = ... }", harness.binary)
     nvim:cmd("doautocmd VimEnter")
     nvim:eventually("require('meanwhile.workspace').get().connection.state == 'ready'")
     nvim:cmd("Meanwhile list")
     nvim:sees("No tasks yet")
     assert.equal(1, #harness.daemons(place))
+  end)
+
+  it("is ended and started again, and its tasks go on", function()
+    local nvim = harness.child(place)
+    local id = nvim:spawn("sleep 300")
+    local first = harness.daemons(place)
+    nvim:cmd("Meanwhile restart")
+    harness.eventually("another daemon", function()
+      local pids = harness.daemons(place)
+      return #pids == 1 and pids[1] ~= first[1]
+    end)
+    nvim:eventually("require('meanwhile.workspace').get().connection.state == 'ready'")
+    nvim:cmd("Meanwhile stop " .. id)
+    nvim:hears("sleep 300 stopped by client")
+    assert.equal(1, nvim:lua("return #_G.told"), nvim:told())
+  end)
+
+  it("has its words in the log that is opened", function()
+    local nvim = harness.child(place, { config = { env = { MEANWHILE_LOG = "debug" } } })
+    nvim:spawn("true")
+    nvim:hears("true exited 0")
+    nvim:cmd("Meanwhile log")
+    assert.is_true(nvim:lua("return vim.bo.readonly"))
+    nvim:eventually([[(function()
+      vim.cmd("silent edit")
+      local text = table.concat(vim.api.nvim_buf_get_lines(0, 0, -1, false), " ")
+      return text:find('"stderr".*DEBUG') ~= nil
+    end)()]])
   end)
 
   it("passes its checkup", function()

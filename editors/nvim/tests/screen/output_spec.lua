@@ -258,6 +258,23 @@ describe("the output", function()
     assert.equal("no such thing", nvim:lua("return vim.fn.getqflist()[2].text"))
   end)
 
+  it("takes no rest of a line for a place", function()
+    nvim:lua("vim.bo.errorformat = '%f|%l|%m'")
+    local first, second = "dir/main.x|2|one", "main.x|3|two"
+    local id = nvim:spawn(("printf '%%s\\n' '%s' '%s'; exit 1"):format(first, second))
+    nvim:hears("exited 1")
+    -- What is looked at begins within the first line, and then right with the second.
+    for _, most in ipairs({ #second + 5, #second + 1 }) do
+      nvim:lua("require('meanwhile.quickfix').most = ...", most)
+      nvim:cmd("Meanwhile quickfix " .. id)
+      nvim:eventually("vim.fn.getqflist({ nr = '$' }).nr == ...", most == #second + 5 and 1 or 2)
+      local texts = nvim:lua([[
+        return vim.tbl_map(function(item) return item.text end, vim.fn.getqflist())
+      ]])
+      assert.same({ "two" }, texts)
+    end
+  end)
+
   it("fills it by itself where that is wished for", function()
     nvim:lua("require('meanwhile').setup({ quickfix = 'failed', errorformat = '%f:%l: %m' })")
     nvim:spawn("echo a.c:3: fine")
