@@ -20,15 +20,15 @@ describe("the daemon", function()
 
   it("is killed under the client: it comes back, with everything that happened", function()
     local nvim = harness.child(place)
-    local gate = place.root .. "/gate"
-    local id = nvim:spawn(("until [ -e %s ]; do sleep 0.05; done; exit 6"):format(gate))
+    local gate = harness.gate(place)
+    local id = nvim:spawn(gate.wait .. "; exit 6")
     nvim:cmd("Meanwhile list")
     nvim:sees("1 running")
     local first = harness.daemons(place)
     assert.equal(1, #first)
     vim.uv.kill(first[1], "sigkill")
     -- The task ends while nobody looks.
-    vim.fn.writefile({}, gate)
+    gate:open()
     nvim:hears("exited 6 after")
     local second = harness.eventually("a new daemon", function()
       local pids = harness.daemons(place)
@@ -56,12 +56,12 @@ describe("the daemon", function()
 
   it("is killed while an output is shown, and it is followed on", function()
     local nvim = harness.child(place)
-    local gate = place.root .. "/gate"
-    nvim:spawn(("echo before; until [ -e %s ]; do sleep 0.05; done; echo after"):format(gate))
+    local gate = harness.gate(place)
+    nvim:spawn("echo before; " .. gate.wait .. "; echo after")
     nvim:cmd("Meanwhile output")
     nvim:sees("before")
     vim.uv.kill(harness.daemons(place)[1], "sigkill")
-    vim.fn.writefile({}, gate)
+    gate:open()
     nvim:sees("exited 0 after")
     local text = nvim:text()
     assert.truthy(text:find("^before\nafter\n%[exited 0"), text)
@@ -69,11 +69,8 @@ describe("the daemon", function()
 
   it("ends with a Neovim that is killed, and the tasks go on", function()
     local nvim = harness.child(place)
-    local gate = place.root .. "/gate"
-    local id = nvim:spawn(
-      ("until [ -e %s ]; do sleep 0.05; done; echo finished anyway"):format(gate),
-      { label = "kept" }
-    )
+    local gate = harness.gate(place)
+    local id = nvim:spawn(gate.wait .. "; echo finished anyway", { label = "kept" })
     nvim:kill()
     harness.eventually("no daemon left", function()
       return #harness.daemons(place) == 0
@@ -82,7 +79,7 @@ describe("the daemon", function()
     local again = harness.child(place)
     again:cmd("Meanwhile list")
     again:sees("● running.*kept")
-    vim.fn.writefile({}, gate)
+    gate:open()
     again:hears("kept exited 0")
     assert.equal("finished anyway\n", harness.cli(place, "logs", id).stdout)
   end)

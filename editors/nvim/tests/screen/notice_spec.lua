@@ -108,8 +108,8 @@ describe("a notice", function()
 
   it("comes after a stop that failed", function()
     local nvim = harness.child(place)
-    local gate = place.root .. "/gate"
-    nvim:spawn(("until [ -e %s ]; do sleep 0.05; done; exit 6"):format(gate), { label = "job" })
+    local gate = harness.gate(place)
+    nvim:spawn(gate.wait .. "; exit 6", { label = "job" })
     local failure = nvim:lua([[
       local failure
       _G.handle:stop({ signal = "NONSENSE" }, function(err) failure = err and err.message end)
@@ -117,14 +117,14 @@ describe("a notice", function()
       return failure
     ]])
     assert.truthy(failure:find("NONSENSE"), failure)
-    vim.fn.writefile({}, gate)
+    gate:open()
     nvim:hears("job exited 6")
   end)
 
   it("comes once where the end is quicker than the stop", function()
     local nvim = harness.child(place)
-    local gate = place.root .. "/gate"
-    nvim:spawn(("until [ -e %s ]; do sleep 0.05; done; exit 6"):format(gate), { label = "job" })
+    local gate = harness.gate(place)
+    nvim:spawn(gate.wait .. "; exit 6", { label = "job" })
     -- The daemon hears of the stop only when the task has ended.
     local failure = nvim:lua(
       [[
@@ -143,7 +143,7 @@ describe("a notice", function()
       vim.wait(20000, function() return failure end)
       return failure
     ]],
-      gate
+      gate.path
     )
     assert.equal(1004, failure)
     nvim:hears("job exited 6")

@@ -59,13 +59,13 @@ describe("the output", function()
   end)
 
   it("follows what is written, and says how it ended", function()
-    local gate = place.root .. "/gate"
-    nvim:spawn(("echo first; until [ -e %s ]; do sleep 0.05; done; echo second"):format(gate))
+    local gate = harness.gate(place)
+    nvim:spawn("echo first; " .. gate.wait .. "; echo second")
     nvim:cmd("Meanwhile output")
     has("first")
     nvim:sees("echo first; until .* · running")
     assert.is_nil(nvim:text():find("second"))
-    vim.fn.writefile({}, gate)
+    gate:open()
     local text = has("exited 0 after")
     assert.truthy(text:find("^first\nsecond\n%[exited 0"), text)
     -- Nothing came twice, and the cursor is with the end.
