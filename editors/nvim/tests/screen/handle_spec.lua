@@ -100,7 +100,7 @@ describe("the Lua interface", function()
       _G.handle = require("meanwhile").spawn({
         "pwd; echo listening on 80; sleep 300",
         root = ...,
-        deadline = 1500,
+        deadline = 3000,
         watch = { { id = "up", pattern = "listening on" } },
       })
     ]],
@@ -111,7 +111,7 @@ describe("the Lua interface", function()
     assert.same({ id, "up", "listening on 80", elsewhere }, nvim:lua("return _G.matched"))
     nvim:eventually("_G.handle:done()")
     local task = nvim:lua("return _G.handle:info()")
-    assert.same({ "timedOut", elsewhere, 1500 }, { task.state, task.cwd, task.deadlineMs })
+    assert.same({ "timedOut", elsewhere, 3000 }, { task.state, task.cwd, task.deadlineMs })
     nvim:hears("timed out after")
   end)
 

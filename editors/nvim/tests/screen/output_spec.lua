@@ -75,8 +75,11 @@ describe("the output", function()
   end)
 
   it("shows every byte of an output that comes faster than it is pushed", function()
-    nvim:spawn("sleep 0.5; seq 1 60000; sleep 0.3; echo; echo last")
+    local gate = harness.gate(place)
+    nvim:spawn("echo ready; " .. gate.wait .. "; seq 1 60000; echo; echo last")
     nvim:cmd("Meanwhile output")
+    has("ready")
+    gate:open()
     has("last\n%[exited 0")
     local missing = nvim:lua([[
       local expected = 1
@@ -193,8 +196,11 @@ describe("the output", function()
   end)
 
   it("skips a flood that nobody can follow, and ends with its end", function()
-    nvim:spawn("sleep 0.5; seq 1 9000000; echo flooded")
+    local gate = harness.gate(place)
+    nvim:spawn("echo ready; " .. gate.wait .. "; seq 1 9000000; echo flooded")
     nvim:cmd("Meanwhile output")
+    has("ready")
+    gate:open()
     ends("flooded\n%[exited 0")
     -- Where numbers are missing, a line says so; what has scrolled out of the buffer is another matter.
     local missing = nvim:lua([[
