@@ -105,26 +105,27 @@ end
 local ends = {}
 
 local function flush()
-  local tasks = ends
+  local tasks, failed, worst = ends, 0, vim.log.levels.INFO
   ends = {}
-  local failed, worst = 0, vim.log.levels.INFO
   for _, task in ipairs(tasks) do
     local level = levels[format.outcome(task)]
     failed = failed + (level > vim.log.levels.INFO and 1 or 0)
     worst = math.max(worst, level)
   end
-  if #tasks > listed then
-    local text = ("%d tasks ended"):format(#tasks)
+  if #tasks <= listed and not builtin() then
+    for _, task in ipairs(tasks) do
+      say(sentence(task, vim.o.columns), levels[format.outcome(task)])
+    end
+    return
+  end
+  local text = #tasks <= listed and one_line(tasks)
+  if not text then
+    text = ("meanwhile: %d tasks ended"):format(#tasks)
     if failed > 0 then
       text = text .. (", %d of them failed or stopped"):format(failed)
     end
-    return say("meanwhile: " .. text, failed > 0 and vim.log.levels.ERROR or worst)
-  elseif builtin() then
-    return say(one_line(tasks) or ("meanwhile: %d tasks ended"):format(#tasks), worst)
   end
-  for _, task in ipairs(tasks) do
-    say(sentence(task, vim.o.columns), levels[format.outcome(task)])
-  end
+  say(text, worst)
 end
 
 ---@type string?
@@ -150,12 +151,11 @@ end
 --- The end of a task, if the person wants to hear it. What an agent started is the agent's to hear.
 ---@param task meanwhile.Task
 function M.ended(task)
-  if format.of_agent(task) or not wanted(task) then
-    return
-  end
-  table.insert(ends, task)
-  if #ends == 1 then
-    vim.defer_fn(flush, gather_ms)
+  if not format.of_agent(task) and wanted(task) then
+    table.insert(ends, task)
+    if #ends == 1 then
+      vim.defer_fn(flush, gather_ms)
+    end
   end
 end
 

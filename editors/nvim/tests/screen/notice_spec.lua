@@ -16,6 +16,18 @@ describe("a notice", function()
     end
   ]]
 
+  --- Waits until it has said something, and fails where it waits for a key.
+  local function hears(nvim, text)
+    local said = place.dir .. "/said"
+    vim.fn.delete(said)
+    harness.eventually(text, function()
+      assert.is_false(nvim:blocked(), "it waits for a key")
+      nvim:later("vim.fn.writefile(vim.split(vim.fn.execute('messages'), '\\n'), ...)", said)
+      local there = vim.uv.fs_stat(said) and table.concat(vim.fn.readfile(said), "\n") or ""
+      return there:find(text, 1, true)
+    end)
+  end
+
   it("of many ends at once is one line, and never asks for a key", function()
     for _, case in ipairs({
       {
@@ -32,6 +44,11 @@ describe("a notice", function()
         "one exited 0 after 4.0s; two exited 0 after 4.0s; xxx",
         false,
       },
+      {
+        vim.fn["repeat"]({ { label = ("y"):rep(80), durationMs = 5e6, exit = { code = 101 } } }, 3),
+        "3 tasks ended, 3 of them failed",
+        true,
+      },
       { vim.fn["repeat"]({ { exit = { code = 1 } } }, 9), "9 tasks ended, 9 of them failed", true },
     }) do
       -- As it is for who has no plugin that shows messages.
@@ -39,19 +56,12 @@ describe("a notice", function()
       nvim:type("i")
       nvim:eventually("vim.fn.mode() == 'i'")
       nvim:lua(ends, case[1])
-      local said = place.dir .. "/said"
-      harness.eventually("the notice", function()
-        assert.is_false(nvim:blocked(), "it waits for a key")
-        nvim:later("vim.fn.writefile(vim.split(vim.fn.execute('messages'), '\\n'), ...)", said)
-        local text = vim.uv.fs_stat(said) and table.concat(vim.fn.readfile(said), "\n") or ""
-        return text:find(case[2], 1, true)
-      end)
+      hears(nvim, case[2])
       nvim:type("typed on")
       nvim:eventually("vim.fn.getline(1) == 'typed on'")
       -- It is as bad as the worst of them.
       assert.equal(case[3], nvim:lua("return vim.v.errmsg ~= ''"))
       nvim:quit()
-      vim.fn.delete(said)
     end
   end)
 
