@@ -134,27 +134,69 @@ function M.cli(place, ...)
   return vim.system({ M.binary, ... }, { cwd = place.root, env = env, text = true }):wait(30000)
 end
 
+---@class Gate what a command waits for
+---@field path string
+---@field wait string a command of the shell that ends when it is open
+local Gate = {}
+Gate.__index = Gate
+
+---@param place Place
+---@return Gate
+function M.gate(place)
+  local path = place.dir .. "/gate"
+  local wait = ("until [ -e %s ]; do sleep 0.05; done"):format(path)
+  return setmetatable({ place = place, path = path, wait = wait }, Gate)
+end
+
+--- Lets what waits go on.
+function Gate:open()
+  vim.fn.writefile({}, self.path)
+end
+
+--- A script in the place that waits for it, and ends with what it is given. No rule knows what a script
+--- does, so an agent's is always asked about.
+---@return string command
+function Gate:script()
+  vim.fn.writefile({ self.wait .. "; echo built; exit $1" }, self.place.root .. "/wait.sh")
+  return "sh wait.sh"
+end
+
 ---@class Child
 ---@field place Place
 ---@field job integer
----@field messages string[]
+---@field ui? integer the job of the terminal that shows it
 local Child = {}
 Child.__index = Child
+M.Child = Child
 
---- Starts a Neovim in a place.
+---@class ChildOpts
+---@field config? table|string
+---@field columns? integer
+---@field lines? integer
+---@field env? table
+---@field binary? false
+---@field ui? boolean
+---@field notify? false
+
+--- Starts a Neovim in a place. With `ui` a person sees it: a terminal is attached, as it has to be for
+--- what waits for a key. With `notify = false` its way of telling is left as it is, and `told` is empty.
 ---@param place Place
----@param opts? { config?: table|string, columns?: integer, lines?: integer, env?: table, binary?: false }
+---@param opts? ChildOpts
 ---@return Child
 function M.child(place, opts)
   opts = opts or {}
   local self = setmetatable({ place = place, opts = opts }, Child)
   local columns, lines = opts.columns or 100, opts.lines or 30
   self.errors = {}
+  local env = vim.tbl_extend("force", place.env, opts.env or {})
+  local address = ("%s/nvim-%d.sock"):format(place.dir, #children)
   self.job = vim.fn.jobstart({
     vim.v.progpath,
     "--clean",
     "--embed",
     "--headless",
+    "--listen",
+    address,
     "--cmd",
     "set rtp^=" .. M.plugin .. " shortmess+=I noswapfile",
     "--cmd",
@@ -164,7 +206,7 @@ function M.child(place, opts)
   }, {
     rpc = true,
     cwd = place.root,
-    env = vim.tbl_extend("force", place.env, opts.env or {}),
+    env = env,
     on_stderr = function(_, data)
       vim.list_extend(self.errors, data)
     end,
@@ -174,7 +216,7 @@ function M.child(place, opts)
   table.insert(children, self)
   self:lua(
     [[
-    local config, binary, columns, lines = ...
+    local config, binary, columns, lines, hear = ...
     if type(config) == "string" then
       config = loadstring("return " .. config)()
     end
@@ -185,10 +227,12 @@ function M.child(place, opts)
     vim.o.columns, vim.o.lines = columns, lines
     -- Told by anyone, in order; the built-in way of telling goes on.
     _G.told = {}
-    local notify = vim.notify
-    vim.notify = function(text, level, opts)
-      table.insert(_G.told, { text = text, level = level or vim.log.levels.INFO })
-      return notify(text, level, opts)
+    if hear then
+      local notify = vim.notify
+      vim.notify = function(text, level, opts)
+        table.insert(_G.told, { text = text, level = level or vim.log.levels.INFO })
+        return notify(text, level, opts)
+      end
     end
     _G.events = {}
     vim.api.nvim_create_autocmd("User", {
@@ -201,8 +245,16 @@ function M.child(place, opts)
     opts.config or vim.empty_dict(),
     opts.binary ~= false and M.binary or nil,
     columns,
-    lines
+    lines,
+    opts.notify ~= false
   )
+  if opts.ui then
+    self.ui = vim.fn.jobstart(
+      { vim.v.progpath, "--clean", "--remote-ui", "--server", address },
+      { pty = true, width = columns, height = lines, env = env, cwd = place.root }
+    )
+    self:eventually("#vim.api.nvim_list_uis() == 1")
+  end
   return self
 end
 
@@ -221,6 +273,18 @@ end
 ---@param keys string
 function Child:type(keys)
   return vim.fn.rpcrequest(self.job, "nvim_input", keys)
+end
+
+--- Runs Lua in it as soon as it takes any, without waiting for that.
+---@param code string
+function Child:later(code, ...)
+  vim.fn.rpcnotify(self.job, "nvim_exec_lua", code, { ... })
+end
+
+--- Whether it waits for a key and does nothing else. It can be asked even then.
+---@return boolean
+function Child:blocked()
+  return vim.fn.rpcrequest(self.job, "nvim_get_mode").blocking
 end
 
 --- What is on its screen.
@@ -337,6 +401,16 @@ function Child:quit()
     vim.fn.jobstop(self.job)
     self.job = nil
   end
+  self:close_ui()
+end
+
+---@private
+function Child:close_ui()
+  if self.ui then
+    vim.fn.jobstop(self.ui)
+    vim.fn.jobwait({ self.ui }, 10000)
+    self.ui = nil
+  end
 end
 
 --- Ends it as a crash does.
@@ -344,6 +418,7 @@ function Child:kill()
   vim.uv.kill(self.pid, "sigkill")
   vim.fn.jobwait({ self.job }, 10000)
   self.job = nil
+  self:close_ui()
 end
 
 --- Ends everything of a test, and says what would not end.
@@ -351,6 +426,11 @@ function M.clean()
   local faults = {}
   for _, child in ipairs(children) do
     if child.job then
+      -- What waits for a key would answer nothing else.
+      local alive, blocked = pcall(child.blocked, child)
+      if alive and blocked then
+        child:type("<CR>")
+      end
       local ok, errmsg = pcall(child.lua, child, "return vim.v.errmsg")
       if ok and errmsg ~= "" and errmsg:find("lua/meanwhile", 1, true) then
         table.insert(faults, "error in Neovim: " .. errmsg)

@@ -9,17 +9,22 @@ local M = {}
 --- Runs the command of a task again, after stopping it where it runs.
 ---@param workspace meanwhile.Workspace
 ---@param task meanwhile.Task
----@param done fun(err?: meanwhile.Error)
+---@param done fun(err?: meanwhile.Error, id?: string)
 function M.restart(workspace, task, done)
+  -- It may be forgotten until the new one starts.
+  local efm = workspace.efm[task.id]
   local function again()
-    local params = { command = task.command, cwd = task.cwd, label = task.label }
-    params.deadlineMs = task.deadlineMs
-    workspace:spawn(params, function(err, new)
-      if new then
-        workspace.efm[new.id] = workspace.efm[task.id]
-      end
-      done(err)
-    end)
+    local handle = require("meanwhile").spawn({
+      command = task.command,
+      cwd = task.cwd,
+      label = task.label,
+      deadline = task.deadlineMs,
+      errorformat = efm,
+      root = workspace.root,
+    })
+    handle:with_id(function(id)
+      done(nil, id)
+    end, done)
   end
   if format.ended(task) then
     return again()

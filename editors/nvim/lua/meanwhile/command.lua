@@ -222,8 +222,7 @@ local function drain()
 end
 
 local function log()
-  local path = vim.lsp.log and vim.lsp.log.get_filename() or vim.lsp.get_log_path()
-  vim.cmd("botright split " .. vim.fn.fnameescape(path))
+  vim.cmd("botright split " .. vim.fn.fnameescape(vim.lsp.log.get_filename()))
   vim.bo.readonly = true
   vim.cmd("normal! G")
 end
@@ -279,8 +278,9 @@ M.subcommands = {
   output = {
     run = function(args)
       local opts = { prompt = "Output of", latest = true }
-      actions.choose(spaces.get(), word(args.rest), opts, function(task)
-        require("meanwhile.ui.output").open(spaces.get(task.workspace), task.id)
+      local workspace = spaces.get()
+      actions.choose(workspace, word(args.rest), opts, function(task)
+        require("meanwhile.ui.output").open(workspace, task.id)
       end)
     end,
     complete = ids({}),
@@ -314,8 +314,9 @@ M.subcommands = {
   quickfix = {
     run = function(args)
       local opts = { prompt = "Quickfix from", latest = true }
-      actions.choose(spaces.get(), word(args.rest), opts, function(task)
-        require("meanwhile.quickfix").fill(spaces.get(), task.id)
+      local workspace = spaces.get()
+      actions.choose(workspace, word(args.rest), opts, function(task)
+        require("meanwhile.quickfix").fill(workspace, task.id)
       end)
     end,
     complete = ids({}),

@@ -127,4 +127,12 @@ function M.get()
   return vim.tbl_deep_extend("force", M.defaults, opts)
 end
 
+--- The 'errorformat' for what is started here, without one of its own.
+---@return string
+function M.errorformat()
+  return M.get().errorformat
+    or vim.bo.errorformat ~= "" and vim.bo.errorformat
+    or vim.go.errorformat
+end
+
 return M

@@ -75,6 +75,16 @@ function M.now()
   return seconds * 1000 + math.floor(micros / 1000)
 end
 
+--- Text of a terminal as text: without colours and titles, with what a carriage return redraws taken
+--- away.
+---@param text string
+---@return string
+function M.plain(text)
+  text = text:gsub("\27%[[%d;:?]*[ -/]*[@-~]", "")
+  text = text:gsub("\27%][^\7\27]*\7", ""):gsub("\27%][^\7\27]*\27\\", ""):gsub("\27[()].", "")
+  return (text:gsub("\r+\n", "\n"):gsub("\r+$", ""):gsub("[^\n]*\r", ""))
+end
+
 --- Text on one line, with nothing in it that moves a cursor, reorders or hides what is around it.
 ---@param text string
 ---@return string
@@ -122,6 +132,13 @@ end
 ---@return boolean
 function M.ended(task)
   return task.state ~= "running" and task.state ~= "stopping"
+end
+
+--- Whether an agent's session started it: its queue is the session's, which has a UUID for a name.
+---@param task meanwhile.Task
+---@return boolean
+function M.of_agent(task)
+  return task.queue:match("^%x+%-%x+%-%x+%-%x+%-%x+$") ~= nil
 end
 
 --- How long it has run, in milliseconds.

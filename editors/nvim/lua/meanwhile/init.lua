@@ -45,10 +45,7 @@ function M.spawn(opts)
   end
   local workspace = require("meanwhile.workspace").get(opts.root)
   local handle = require("meanwhile.task").new(workspace)
-  local efm = opts.errorformat or require("meanwhile.config").get().errorformat
-  if not efm then
-    efm = vim.bo.errorformat ~= "" and vim.bo.errorformat or vim.go.errorformat
-  end
+  local efm = opts.errorformat or require("meanwhile.config").errorformat()
   if opts.on_exit then
     handle:on_exit(opts.on_exit)
   end
@@ -117,8 +114,9 @@ end
 ---@param root? string
 ---@return string
 function M.statusline(root)
-  local spaces = require("meanwhile.workspace")
-  local workspace = spaces.all[root or spaces.root()]
+  -- Where nothing was used yet there is nothing to load.
+  local spaces = package.loaded["meanwhile.workspace"]
+  local workspace = spaces and spaces.all[spaces.root(root)]
   if not workspace then
     return ""
   end

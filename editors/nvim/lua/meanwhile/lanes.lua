@@ -39,6 +39,13 @@ local M = {}
 ---@field turns meanwhile.ChartTurn[]
 ---@field tasks meanwhile.ChartTask[]
 
+---@param a meanwhile.ChartTask
+---@param b meanwhile.ChartTask
+---@return boolean
+local function earlier(a, b)
+  return a.from == b.from and a.id < b.id or a.from < b.from
+end
+
 --- The chart of a session.
 ---@param trace meanwhile.Trace
 ---@return meanwhile.Chart
@@ -91,9 +98,7 @@ function M.of_trace(trace)
       spawned = task.spawnedInCall,
     })
   end
-  table.sort(chart.tasks, function(a, b)
-    return a.from == b.from and a.id < b.id or a.from < b.from
-  end)
+  table.sort(chart.tasks, earlier)
   return chart
 end
 
@@ -116,9 +121,7 @@ function M.of_tasks(tasks)
       by = task.delivered and task.delivered.by or nil,
     })
   end
-  table.sort(chart.tasks, function(a, b)
-    return a.from == b.from and a.id < b.id or a.from < b.from
-  end)
+  table.sort(chart.tasks, earlier)
   return chart
 end
 

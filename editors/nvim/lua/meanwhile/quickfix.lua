@@ -14,12 +14,7 @@ M.most = 2 * 1024 * 1024
 ---@param text string
 ---@return string[]
 function M.lines(text)
-  text = text:gsub("\27%[[%d;:?]*[ -/]*[@-~]", "")
-  text = text:gsub("\27%][^\7\27]*\7", ""):gsub("\27%][^\7\27]*\27\\", ""):gsub("\27[()].", "")
-  local lines = vim.split(text:gsub("\r+\n", "\n"), "\n", { plain = true })
-  for i, line in ipairs(lines) do
-    lines[i] = line:gsub("^.*\r", "")
-  end
+  local lines = vim.split(format.plain(text), "\n", { plain = true })
   if lines[#lines] == "" then
     lines[#lines] = nil
   end
@@ -67,19 +62,24 @@ function M.fill(workspace, id, done)
     if err or not task then
       return tell.failure(err)
     end
-    local efm = workspace.efm[id] or config.get().errorformat
-    if not efm then
-      efm = vim.bo.errorformat ~= "" and vim.bo.errorformat or vim.go.errorformat
-    end
+    local efm = workspace.efm[id] or config.errorformat()
     local parts = {}
     local from = math.max(0, task.output.total - M.most)
+    -- A byte more, so that a line that begins right there is seen to be whole.
+    local partial = from > 0
+    from = math.max(0, from - 1)
     workspace:read(id, from, 2 ^ 52, "utf8", function(read)
       table.insert(parts, read.data)
     end, function(failure)
       if failure then
         return tell.failure(failure)
       end
-      local valid = M.set(task, table.concat(parts), efm)
+      local text = table.concat(parts)
+      if partial then
+        -- The rest of a line would be taken for another.
+        text = text:gsub("^[^\n]*\n?", "", 1)
+      end
+      local valid = M.set(task, text, efm)
       if done then
         done(valid)
       elseif valid == 0 then

@@ -6,7 +6,8 @@ local format = require("meanwhile.format")
 ---@class meanwhile.Handle
 ---@field id? string absent until the daemon has answered
 ---@field workspace meanwhile.Workspace
----@field error? meanwhile.Error why there is no task
+---@field error? meanwhile.Error why there is no task, or nothing known of its end
+---@field private ended? meanwhile.Task as it ended, kept though the task is forgotten
 ---@field private unsettled fun()[] what waits for the id
 ---@field private waiting fun(task?: meanwhile.Task, err?: meanwhile.Error)[]
 local Handle = {}
@@ -44,13 +45,26 @@ function Handle:settle(err, id)
   end
   local task = self:info()
   if task and format.ended(task) then
+    self.ended = task
     return self:finish(task)
   end
-  local off
-  off = self.workspace:on("exited", function(ended)
-    if ended.id == id then
+  local offs = {}
+  local function over(ended, failure)
+    for _, off in ipairs(offs) do
       off()
-      self:finish(ended)
+    end
+    self.ended, self.error = ended, failure
+    self:finish(ended, failure)
+  end
+  offs[1] = self.workspace:on("exited", function(ended)
+    if ended.id == id then
+      over(ended)
+    end
+  end)
+  offs[2] = self.workspace:on("forgotten", function(forgotten)
+    if forgotten == id then
+      -- Another client did that, while nobody here heard of the end.
+      over(nil, { code = 1001, message = ("task `%s` was forgotten"):format(id) })
     end
   end)
 end
@@ -77,11 +91,7 @@ end
 --- Whether it will not change any more.
 ---@return boolean
 function Handle:done()
-  if self.error then
-    return true
-  end
-  local task = self:info()
-  return task ~= nil and format.ended(task)
+  return self.error ~= nil or self.ended ~= nil
 end
 
 --- Calls `fn` once it has ended, or at once if it has, or with an error where it never began.
@@ -90,7 +100,7 @@ end
 function Handle:on_exit(fn)
   table.insert(self.waiting, fn)
   if self:done() then
-    self:finish(self:info(), self.error)
+    self:finish(self.ended, self.error)
   end
   return self
 end
@@ -108,7 +118,7 @@ function Handle:wait(timeout)
   elseif not ended then
     return nil, { code = -32000, message = "it has not ended yet; it goes on" }
   end
-  return self:info()
+  return self.ended
 end
 
 --- Calls `fn` with the id, now or when it is known.

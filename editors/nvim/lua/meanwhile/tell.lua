@@ -11,14 +11,23 @@ local gather_ms = 120
 --- More ends than this at once are counted rather than listed.
 local listed = 3
 
---- A message that fits on one line of the screen, so that it never asks for a key.
+--- Whether messages are shown as Neovim does by itself: at the bottom of the screen, where two lines
+--- ask for a key. Who shows them elsewhere has the room for all of it.
+---@return boolean
+local function builtin()
+  return debug.getinfo(vim.notify, "S").source:find("vim/_editor", 1, true) ~= nil
+end
+
+--- The room for a message that does not ask for a key.
+---@return integer
+local function room()
+  return math.max(20, vim.v.echospace > 0 and vim.v.echospace or vim.o.columns - 12)
+end
+
 ---@param text string
 ---@param level integer
 local function say(text, level)
-  local room = math.max(20, vim.v.echospace > 0 and vim.v.echospace or vim.o.columns - 12)
-  -- Those who show messages elsewhere have the room for all of it.
-  local builtin = debug.getinfo(vim.notify, "S").source:find("vim/_editor", 1, true)
-  vim.notify(builtin and format.cut(text, room) or text, level, { title = "meanwhile" })
+  vim.notify(builtin() and format.cut(text, room()) or text, level, { title = "meanwhile" })
 end
 
 --- The error of a request, unless the person has been told of it already.
@@ -48,47 +57,105 @@ function M.warn(text)
   say("meanwhile: " .. text, vim.log.levels.WARN)
 end
 
+---@type table<meanwhile.Outcome, integer>
+local levels = {
+  ok = vim.log.levels.INFO,
+  stopped = vim.log.levels.WARN,
+  failed = vim.log.levels.ERROR,
+  lost = vim.log.levels.ERROR,
+}
+
+---@param task meanwhile.Task
+---@param name integer the width that its name may have
+---@return string
+local function sentence(task, name)
+  return ("%s %s"):format(format.cut(format.name(task), name), format.ending(task))
+end
+
+--- A name is not cut to less than this: it would say nothing.
+local shortest_name = 12
+
+--- The ends in one line of the screen, if that has the room for them.
+---@param tasks meanwhile.Task[]
+---@return string?
+local function one_line(tasks)
+  local left = room() - 2 * (#tasks - 1)
+  local widths = {}
+  for i, task in ipairs(tasks) do
+    left = left - vim.fn.strdisplaywidth(format.ending(task)) - 1
+    widths[i] = vim.fn.strdisplaywidth(format.name(task))
+  end
+  table.sort(widths)
+  -- What a short name leaves free the longer ones have.
+  local share = left
+  for i, width in ipairs(widths) do
+    share = math.floor(left / (#widths - i + 1))
+    left = left - math.min(share, width)
+  end
+  if share < math.min(shortest_name, widths[#widths]) and #tasks > 1 then
+    return nil
+  end
+  local parts = vim.tbl_map(function(task)
+    return sentence(task, math.max(shortest_name, share))
+  end, tasks)
+  return table.concat(parts, "; ")
+end
+
 ---@type meanwhile.Task[]
 local ends = {}
 
 local function flush()
-  local tasks = ends
+  local tasks, failed, worst = ends, 0, vim.log.levels.INFO
   ends = {}
-  local failed = vim.tbl_filter(function(task)
-    return format.outcome(task) ~= "ok"
-  end, tasks)
-  if #tasks > listed then
-    local text = ("%d tasks ended"):format(#tasks)
-    if #failed > 0 then
-      text = text .. (", %d of them failed or stopped"):format(#failed)
-    end
-    return say("meanwhile: " .. text, vim.log.levels[#failed > 0 and "ERROR" or "INFO"])
-  end
   for _, task in ipairs(tasks) do
-    local outcome = format.outcome(task)
-    local level = outcome == "ok" and "INFO" or outcome == "stopped" and "WARN" or "ERROR"
-    local ending = format.ending(task)
-    local room = math.max(12, vim.o.columns - vim.fn.strdisplaywidth(ending) - 30)
-    say(("%s %s"):format(format.cut(format.name(task), room), ending), vim.log.levels[level])
+    local level = levels[format.outcome(task)]
+    failed = failed + (level > vim.log.levels.INFO and 1 or 0)
+    worst = math.max(worst, level)
   end
-end
-
---- The end of a task, if the person wants to hear it.
----@param task meanwhile.Task
----@param ours boolean whether it is on the person's own queue rather than an agent's
-function M.ended(task, ours)
-  local wanted = config.get().notify
-  if type(wanted) == "function" then
-    wanted = wanted(task)
-  else
-    wanted = wanted and ours
-  end
-  if not wanted then
+  if #tasks <= listed and not builtin() then
+    for _, task in ipairs(tasks) do
+      say(sentence(task, vim.o.columns), levels[format.outcome(task)])
+    end
     return
   end
-  table.insert(ends, task)
-  if #ends == 1 then
-    vim.defer_fn(flush, gather_ms)
+  local text = #tasks <= listed and one_line(tasks)
+  if not text then
+    text = ("meanwhile: %d tasks ended"):format(#tasks)
+    if failed > 0 then
+      text = text .. (", %d of them failed or stopped"):format(failed)
+    end
+  end
+  say(text, worst)
+end
+
+---@type string?
+local faulty
+
+--- Whether the person wants to hear of an end. A function of theirs that fails is told of once, and the
+--- end is told.
+---@param task meanwhile.Task
+---@return boolean
+local function wanted(task)
+  local notify = config.get().notify
+  if type(notify) ~= "function" then
+    return notify == true
+  end
+  local ok, answer = pcall(notify, task)
+  if not ok and faulty ~= answer then
+    faulty = answer --[[@as string]]
+    M.fault("`vim.g.meanwhile.notify` failed: " .. tostring(answer))
+  end
+  return not ok or (answer and true or false)
+end
+
+--- The end of a task, if the person wants to hear it. What an agent started is the agent's to hear.
+---@param task meanwhile.Task
+function M.ended(task)
+  if not format.of_agent(task) and wanted(task) then
+    table.insert(ends, task)
+    if #ends == 1 then
+      vim.defer_fn(flush, gather_ms)
+    end
   end
 end
 

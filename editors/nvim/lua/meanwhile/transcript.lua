@@ -25,14 +25,13 @@ local diff = vim.text.diff or vim.diff
 ---@field closed? boolean nothing is added to it
 ---@field diffs? string[][] lines of changes, unified
 ---@field entries? { content: string, status: string }[]
----@field lines? string[] as rendered last
----@field spans? meanwhile.Span[]
+---@field stood? string what its task said of it when it was rendered last
+---@field stale? boolean whether it was changed since it was rendered last
 
 ---@class meanwhile.Transcript
 ---@field items meanwhile.Item[]
 ---@field title? string
 ---@field usage? table
----@field dirty integer the first item that was changed since the last rendering
 ---@field private begun integer items there were when the call began
 ---@field private tools table<string, meanwhile.Item>
 local Transcript = {}
@@ -40,20 +39,14 @@ Transcript.__index = Transcript
 
 ---@return meanwhile.Transcript
 function M.new()
-  return setmetatable({ items = {}, dirty = 1, begun = 0, tools = {} }, Transcript)
-end
-
----@private
----@param index integer
-function Transcript:changed(index)
-  self.dirty = math.min(self.dirty, index)
+  return setmetatable({ items = {}, begun = 0, tools = {} }, Transcript)
 end
 
 ---@param item meanwhile.Item
 ---@return meanwhile.Item
 function Transcript:add(item)
+  item.stale = true
   table.insert(self.items, item)
-  self:changed(#self.items)
   return item
 end
 
@@ -81,7 +74,7 @@ function Transcript:chunk(kind, text, call)
   local last = self.items[#self.items]
   if last and last.kind == kind and last.call == call and not last.closed then
     last.text = last.text .. text
-    self:changed(#self.items)
+    last.stale = true
   else
     self:add({ kind = kind, text = text, call = call })
   end
@@ -116,15 +109,7 @@ end
 ---@param update table
 function Transcript:tool_call(update)
   local item = self.tools[update.toolCallId]
-  local index = #self.items + 1
-  if item then
-    for i = #self.items, 1, -1 do
-      if self.items[i] == item then
-        index = i
-        break
-      end
-    end
-  else
+  if not item then
     item = self:add({ kind = "tool", text = "", id = update.toolCallId, status = "pending" })
     self.tools[update.toolCallId] = item
   end
@@ -160,7 +145,7 @@ function Transcript:tool_call(update)
     item.text = table.concat(parts, "\n")
     item.diffs = diffs or item.diffs
   end
-  self:changed(index)
+  item.stale = true
 end
 
 --- Takes an update in.
@@ -191,8 +176,7 @@ function Transcript:apply(update)
       end
     end
     local item = last and self.items[last] or self:add({ kind = "plan", text = "" })
-    item.entries = update.entries
-    self:changed(last or #self.items)
+    item.entries, item.stale = update.entries, true
   elseif kind == "usage_update" then
     self.usage = update
   elseif kind == "session_info_update" then
@@ -228,11 +212,9 @@ function Transcript:void()
     local item = self.items[i]
     if item.kind == "agent" or item.kind == "thought" then
       table.remove(self.items, i)
-      self:changed(i)
     elseif item.kind == "tool" and item.status == "pending" then
       self.tools[item.id] = nil
       table.remove(self.items, i)
-      self:changed(i)
     end
   end
 end
@@ -243,12 +225,28 @@ function Transcript:fault(text)
   self:add({ kind = "fault", text = text })
 end
 
+--- What the task of an item says of it.
+---@param item meanwhile.Item
+---@param find fun(id: string): meanwhile.Task?
+---@return string
+local function standing(item, find)
+  local task = item.task and find(item.task)
+  if item.status == "pending" then
+    return "  waits for permission"
+  elseif item.background then
+    return "  in the background" .. (task and ", " .. format.state(task) or "")
+  elseif task and not format.ended(task) then
+    return "  " .. format.duration(format.elapsed(task))
+  end
+  return ""
+end
+
 --- Notices changes to tasks that items are about.
----@param id string
-function Transcript:task_changed(id)
-  for i, item in ipairs(self.items) do
-    if item.task == id then
-      self:changed(i)
+---@param find fun(id: string): meanwhile.Task?
+function Transcript:tasks_changed(find)
+  for _, item in ipairs(self.items) do
+    if item.task and item.stood ~= standing(item, find) then
+      item.stale = true
     end
   end
 end
@@ -292,7 +290,8 @@ local shown_lines = 6
 --- Lines of a change that are shown.
 local diff_lines = 16
 
---- The lines of an item. Pure but for `find`, which says how a task stands.
+--- The lines of an item, which is not stale then. Pure but for that and for `find`, which says how a
+--- task stands.
 ---@param item meanwhile.Item
 ---@param find fun(id: string): meanwhile.Task?
 ---@param icons "unicode"|"ascii"
@@ -301,6 +300,7 @@ local diff_lines = 16
 ---@return meanwhile.Span[] spans with lines from 0
 function M.render(item, find, icons, previous)
   local set = marks[icons]
+  item.stale, item.stood = false, standing(item, find)
   local lines, spans = {}, {}
   local function add(text, group, from, to)
     table.insert(lines, (text:gsub("[\n\r]", " ")))
@@ -309,8 +309,7 @@ function M.render(item, find, icons, previous)
     end
   end
   local function body(text, prefix, group)
-    for _, line in ipairs(vim.split(text, "\n", { plain = true })) do
-      line = line:gsub("\27%[[%d;:?]*[ -/]*[@-~]", ""):gsub("\r+$", ""):gsub("^.*\r", "")
+    for _, line in ipairs(vim.split(format.plain(text), "\n", { plain = true })) do
       if prefix ~= "" then
         add(prefix .. line, group, 0, #prefix)
         table.insert(spans, { #lines - 1, #prefix, -1, "MeanwhileOutput" })
@@ -357,17 +356,9 @@ function M.render(item, find, icons, previous)
     local status = item.status or "pending"
     local task = item.task and find(item.task)
     local mark, group = set[status], status_groups[status]
-    local suffix = ""
-    if item.status == "pending" then
-      suffix = "  waits for permission"
-    elseif item.background and task then
-      suffix = ("  in the background, %s"):format(format.state(task))
+    if item.background and task and item.status ~= "pending" then
       local outcome = format.outcome(task)
       mark, group = format.icon(outcome, icons), format.highlight[outcome]
-    elseif item.background then
-      suffix = "  in the background"
-    elseif task and not format.ended(task) then
-      suffix = "  " .. format.duration(format.elapsed(task))
     end
     local title = format.one_line(item.title or item.tool or "a tool")
     if item.tool and item.tool ~= "execute" and item.tool ~= "other" then
@@ -379,7 +370,7 @@ function M.render(item, find, icons, previous)
       add("", nil)
     end
     local from = #head + #title
-    add(head .. title .. suffix .. (item.task and "  " .. item.task or ""), group, 0, #head)
+    add(head .. title .. item.stood .. (item.task and "  " .. item.task or ""), group, 0, #head)
     table.insert(spans, { #lines - 1, #head, from, "MeanwhileTool" })
     table.insert(spans, { #lines - 1, from, -1, "MeanwhileDim" })
     -- What a start in the background answers is for the model.

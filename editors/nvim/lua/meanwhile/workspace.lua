@@ -11,11 +11,10 @@ local tell = require("meanwhile.tell")
 
 local M = {}
 
----@alias meanwhile.Event "tasks"|"exited"|"output"|"session"|"state"|"ready"
+---@alias meanwhile.Event "tasks"|"exited"|"forgotten"|"output"|"session"|"state"|"ready"
 
 ---@class meanwhile.Workspace
 ---@field root string
----@field queue string
 ---@field connection meanwhile.Connection
 ---@field tasks table<string, meanwhile.Task>
 ---@field undelivered table<string, integer>
@@ -24,7 +23,8 @@ local M = {}
 ---@field seen_failures integer failures since the person last looked
 ---@field latest? string the task that was started or ended last
 ---@field ask? fun(params: table): any, table? who answers requests for permission
----@field private stopped table<string, boolean> stopped from here
+---@field private stopped table<string, true|meanwhile.Task> stopped from here, with the end that came before
+---the stop was answered
 ---@field private announced table<string, boolean>
 ---@field private listeners table<meanwhile.Event, table<function, true>>
 ---@field private dirty boolean
@@ -37,26 +37,30 @@ M.all = {}
 --- More than the daemon keeps of finished tasks by default.
 local list_limit = 2000
 
---- The directory that is the workspace now.
+--- The name that the daemon has for a directory: its real path.
+---@param path string
 ---@return string
-function M.root()
-  local given = config.get().root
-  local chosen ---@type string?
-  if type(given) == "function" then
-    chosen = given()
-  else
-    chosen = given
-  end
-  local root = vim.fs.normalize(vim.fn.fnamemodify(chosen or vim.fn.getcwd(), ":p"))
-  -- The daemon knows its workspace by its real path.
+local function real(path)
+  local root = vim.fs.normalize(vim.fn.fnamemodify(path, ":p"))
   return ((vim.uv.fs_realpath(root) or root):gsub("(.)/$", "%1"))
 end
 
+--- The directory that is the workspace: the one that is named, else the one that is chosen.
+---@param path? string
+---@return string
+function M.root(path)
+  local chosen = path or config.get().root
+  if type(chosen) == "function" then
+    chosen = chosen()
+  end
+  return real(chosen or vim.fn.getcwd())
+end
+
 --- The workspace of a directory, by default the current one. Starts nothing.
----@param root? string
+---@param path? string
 ---@return meanwhile.Workspace
-function M.get(root)
-  root = root or M.root()
+function M.get(path)
+  local root = M.root(path)
   if not M.all[root] then
     M.all[root] = Workspace.new(root)
   end
@@ -74,7 +78,6 @@ end
 function Workspace.new(root)
   local self = setmetatable({
     root = root,
-    queue = config.get().queue,
     tasks = {},
     undelivered = {},
     fetched = false,
@@ -158,7 +161,7 @@ function Workspace:absorb(task, notification)
   end
   self.tasks[task.id] = task
   if not old and not format.ended(task) then
-    if task.queue == self.queue then
+    if not format.of_agent(task) then
       self.latest = task.id
     end
     autocmd("MeanwhileTaskStarted", { task = task, root = self.root })
@@ -175,7 +178,7 @@ end
 ---@param task meanwhile.Task
 ---@param notification? meanwhile.Notification
 function Workspace:announce(task, notification)
-  local ours = task.queue == self.queue
+  local ours = not format.of_agent(task)
   if ours then
     self.latest = task.id
   end
@@ -183,9 +186,11 @@ function Workspace:announce(task, notification)
   if ours and (outcome == "failed" or outcome == "lost") then
     self.seen_failures = self.seen_failures + 1
   end
-  -- Who stops a task by hand is told by the stop.
-  if not self.stopped[task.id] then
-    tell.ended(task, ours)
+  -- Who stops a task by hand is told by the stop, unless that fails.
+  if self.stopped[task.id] then
+    self.stopped[task.id] = task
+  else
+    tell.ended(task)
   end
   self:emit("exited", task, notification)
   autocmd("MeanwhileTaskExited", { task = task, notification = notification, root = self.root })
@@ -244,14 +249,22 @@ function Workspace:changed(params)
   self:touch()
 end
 
+--- The daemon knows a task no more: nothing is kept of it.
+---@private
+---@param id string
+function Workspace:forget(id)
+  self.tasks[id], self.efm[id], self.stopped[id], self.announced[id] = nil, nil, nil, nil
+  self:emit("forgotten", id)
+  self:touch()
+end
+
 --- Asks for one task.
 ---@param id string
 ---@param done? fun(err?: meanwhile.Error, task?: meanwhile.Task)
 function Workspace:check(id, done)
   self:request("task/check", { id = id, tailBytes = 0 }, function(err, result)
     if err and err.code == 1001 then
-      self.tasks[id] = nil
-      self:touch()
+      self:forget(id)
     elseif result then
       self:absorb(result.task)
     end
@@ -275,7 +288,7 @@ function Workspace:refresh(done)
       end
       for _, id in ipairs(known) do
         if not there[id] then
-          self.tasks[id] = nil
+          self:forget(id)
         end
       end
       self.fetched = true
@@ -373,6 +386,12 @@ function Workspace:stop(id, opts, done)
   self:request("task/stop", params, function(err, result)
     if result then
       self:absorb(result.task)
+    else
+      local ended = self.stopped[id]
+      self.stopped[id] = nil
+      if type(ended) == "table" then
+        tell.ended(ended)
+      end
     end
     if done then
       done(err, result and result.task)

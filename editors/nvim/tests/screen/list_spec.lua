@@ -44,6 +44,28 @@ describe("the list", function()
     nvim:eventually("#vim.api.nvim_list_wins() == 1")
   end)
 
+  it("copies an id, shows details and stops what is selected", function()
+    local ids =
+      { nvim:spawn("sleep 300", { label = "one" }), nvim:spawn("sleep 300", { label = "two" }) }
+    table.insert(ids, nvim:spawn("sleep 300", { label = "three" }))
+    nvim:cmd("Meanwhile list")
+    nvim:sees("3 running")
+    nvim:type("/ one  <CR>y")
+    nvim:hears("copied " .. ids[1])
+    assert.equal(ids[1], nvim:lua("return vim.fn.getreg('\"')"))
+    nvim:type("K")
+    nvim:sees("directory +" .. place.root:gsub("%-", "%%-"))
+    nvim:type("q")
+    nvim:eventually("vim.bo.filetype == 'meanwhile-list'")
+    -- The newest comes first.
+    nvim:type("/ three  <CR>Vjx")
+    nvim:sees("1 running")
+    assert.equal("stopped", nvim:task(ids[3]).state)
+    assert.equal("stopped", nvim:task(ids[2]).state)
+    assert.equal("running", nvim:task(ids[1]).state)
+    assert.equal("n", nvim:lua("return vim.fn.mode()"))
+  end)
+
   it("shows its keys by ?", function()
     nvim:cmd("Meanwhile list")
     nvim:sees("No tasks yet")

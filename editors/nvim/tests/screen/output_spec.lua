@@ -59,13 +59,13 @@ describe("the output", function()
   end)
 
   it("follows what is written, and says how it ended", function()
-    local gate = place.root .. "/gate"
-    nvim:spawn(("echo first; until [ -e %s ]; do sleep 0.05; done; echo second"):format(gate))
+    local gate = harness.gate(place)
+    nvim:spawn("echo first; " .. gate.wait .. "; echo second")
     nvim:cmd("Meanwhile output")
     has("first")
     nvim:sees("echo first; until .* · running")
     assert.is_nil(nvim:text():find("second"))
-    vim.fn.writefile({}, gate)
+    gate:open()
     local text = has("exited 0 after")
     assert.truthy(text:find("^first\nsecond\n%[exited 0"), text)
     -- Nothing came twice, and the cursor is with the end.
@@ -75,8 +75,11 @@ describe("the output", function()
   end)
 
   it("shows every byte of an output that comes faster than it is pushed", function()
-    nvim:spawn("sleep 0.5; seq 1 60000; sleep 0.3; echo; echo last")
+    local gate = harness.gate(place)
+    nvim:spawn("echo ready; " .. gate.wait .. "; seq 1 60000; echo; echo last")
     nvim:cmd("Meanwhile output")
+    has("ready")
+    gate:open()
     has("last\n%[exited 0")
     local missing = nvim:lua([[
       local expected = 1
@@ -119,9 +122,87 @@ describe("the output", function()
     assert.truthy(worst < 200, ("Neovim stood still for %d ms"):format(worst))
   end)
 
+  --- Records what every terminal is given, and returns what was, without notes of ours.
+  local function recorded()
+    nvim:lua([[
+      _G.given = {}
+      local send = vim.api.nvim_chan_send
+      vim.api.nvim_chan_send = function(channel, text)
+        table.insert(_G.given, text)
+        return send(channel, text)
+      end
+    ]])
+    return function()
+      local text = nvim:lua("return table.concat(_G.given)")
+      return (text:gsub("\r\n", "\n"):gsub("\27%[0m\27%[[^\n]*\n", ""))
+    end
+  end
+
+  it("shows each part once when the daemon dies while it is read", function()
+    local given = recorded()
+    nvim:lua("require('meanwhile').setup({ output = { tail = 16 * 1024 * 1024 } })")
+    local id = nvim:spawn("seq 1 250000")
+    nvim:eventually([[require("meanwhile.workspace").get().tasks[...].state == "exited"]], id)
+    local pid = harness.daemons(place)[1]
+    nvim:cmd("Meanwhile output " .. id)
+    nvim:eventually("#_G.given > 5")
+    vim.uv.kill(pid, "sigstop")
+    nvim:eventually([[next(require("meanwhile.workspace").get().connection.sent) ~= nil]])
+    vim.uv.kill(pid, "sigkill")
+    ends("exited 0")
+    local text = given()
+    local numbers = {}
+    for i = 1, 250000 do
+      numbers[i] = i
+    end
+    local whole = table.concat(numbers, "\n") .. "\n"
+    assert.equal(#whole, #text)
+    assert.equal(vim.fn.sha256(whole), vim.fn.sha256(text))
+  end)
+
+  it("reads more of what came before while it still reads, and leaves nothing out", function()
+    nvim:lua("require('meanwhile').setup({ output = { tail = 64 * 1024 } })")
+    local id = nvim:spawn("seq 1 12700000; echo the end")
+    nvim:eventually([[require("meanwhile.workspace").get().tasks[...].state == "exited"]], id)
+    nvim:cmd("Meanwhile output " .. id)
+    ends("the end\n%[exited 0")
+    -- The second `o` comes while the first read of the other is on its way.
+    local given = recorded()
+    nvim:lua([[
+      local workspace = require("meanwhile.workspace").get()
+      local request = workspace.request
+      workspace.request = function(self, method, ...)
+        request(self, method, ...)
+        if method == "task/read" then
+          workspace.request = request
+          _G.given = {}
+          vim.cmd.normal("o")
+          _G.again = true
+        end
+      end
+    ]])
+    nvim:type("o")
+    nvim:eventually("_G.again")
+    ends("the end\n%[exited 0")
+    local text = given()
+    local expected = tonumber(text:match("^%d+\n"))
+    assert.truthy(expected < 12700000 - 8 * 64 * 1024 / 9, "it goes as far back as two do")
+    for line in vim.gsplit(text, "\n", { trimempty = true }) do
+      if line ~= "the end" then
+        assert.equal(expected, tonumber(line))
+        expected = expected + 1
+      end
+    end
+    assert.equal(12700001, expected)
+  end)
+
   it("skips a flood that nobody can follow, and ends with its end", function()
-    nvim:spawn("sleep 0.5; seq 1 9000000; echo flooded")
+    local gate = harness.gate(place)
+    -- Long lines: it is the bytes that are too many for us, and lines cost Neovim's terminal most.
+    nvim:spawn("echo ready; " .. gate.wait .. "; seq -f %060.0f 1 1200000; echo flooded")
     nvim:cmd("Meanwhile output")
+    has("ready")
+    gate:open()
     ends("flooded\n%[exited 0")
     -- Where numbers are missing, a line says so; what has scrolled out of the buffer is another matter.
     local missing = nvim:lua([[
@@ -143,7 +224,7 @@ describe("the output", function()
       end
       return last
     ]])
-    assert.equal(9000000, missing)
+    assert.equal(1200000, missing)
   end)
 
   it("takes input for a task with a terminal", function()
@@ -183,6 +264,23 @@ describe("the output", function()
       nvim:lua("return { vim.api.nvim_buf_get_name(0), vim.fn.line('.') }")
     )
     assert.equal("no such thing", nvim:lua("return vim.fn.getqflist()[2].text"))
+  end)
+
+  it("takes no rest of a line for a place", function()
+    nvim:lua("vim.bo.errorformat = '%f|%l|%m'")
+    local first, second = "dir/main.x|2|one", "main.x|3|two"
+    local id = nvim:spawn(("printf '%%s\\n' '%s' '%s'; exit 1"):format(first, second))
+    nvim:hears("exited 1")
+    -- What is looked at begins within the first line, and then right with the second.
+    for _, most in ipairs({ #second + 5, #second + 1 }) do
+      nvim:lua("require('meanwhile.quickfix').most = ...", most)
+      nvim:cmd("Meanwhile quickfix " .. id)
+      nvim:eventually("vim.fn.getqflist({ nr = '$' }).nr == ...", most == #second + 5 and 1 or 2)
+      local texts = nvim:lua([[
+        return vim.tbl_map(function(item) return item.text end, vim.fn.getqflist())
+      ]])
+      assert.same({ "two" }, texts)
+    end
   end)
 
   it("fills it by itself where that is wished for", function()

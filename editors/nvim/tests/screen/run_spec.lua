@@ -30,8 +30,10 @@ describe(":Meanwhile run", function()
     nvim:lua(
       "vim.o.laststatus = 2; vim.o.statusline = '%{%v:lua.require\\'meanwhile\\'.statusline()%}|'"
     )
-    nvim:cmd("Meanwhile run ++label=tests sleep 0.5; exit 7")
+    local gate = harness.gate(place)
+    nvim:cmd("Meanwhile run ++label=tests " .. gate.wait .. "; exit 7")
     nvim:sees("● 1|")
+    gate:open()
     nvim:hears("tests exited 7 after")
     nvim:sees("✗ 1|")
     assert.equal(vim.log.levels.ERROR, nvim:lua("return _G.told[1].level"))
@@ -66,6 +68,37 @@ describe(":Meanwhile run", function()
     nvim:hears("server stopped by client after")
     -- The stop has said it; the end says nothing more.
     assert.equal(1, nvim:lua("return #_G.told"))
+  end)
+
+  it("stops all of them with a bang", function()
+    nvim:spawn("sleep 300", { label = "one" })
+    nvim:spawn("sleep 300", { label = "two" })
+    nvim:cmd("Meanwhile! stop")
+    nvim:hears("one stopped by client")
+    nvim:hears("two stopped by client")
+    nvim:cmd("Meanwhile! stop")
+    nvim:hears("nothing runs")
+  end)
+
+  it("completes ids, each where it is of use", function()
+    local running, ended = nvim:spawn("sleep 300"), nvim:spawn("true")
+    nvim:eventually("require('meanwhile').get(...):done()", ended)
+    local function completed(what)
+      return nvim:lua("return vim.fn.getcompletion('Meanwhile ' .. ..., 'cmdline')", what)
+    end
+    assert.same({ running }, completed("stop "))
+    assert.same({ running, ended }, completed("output "))
+    assert.same({ ended }, completed("quickfix " .. ended:sub(1, 4)))
+  end)
+
+  it("runs the selected lines by a map", function()
+    nvim:lua([[
+      vim.keymap.set("x", "X", "<Plug>(MeanwhileRun)")
+      vim.api.nvim_buf_set_lines(0, 0, -1, false, { "echo one >> ran", "echo two >> ran", "no" })
+    ]])
+    nvim:type("ggVjX")
+    nvim:hears("exited 0")
+    assert.same({ "one", "two" }, vim.fn.readfile(place.root .. "/ran"))
   end)
 
   it("asks for a command where none is given", function()
@@ -258,12 +291,15 @@ describe("the Lua interface", function()
   end)
 
   it("loads nothing and starts nothing before it is used", function()
-    local loaded = nvim:lua([[
-      return vim.tbl_filter(function(name) return name:match("^meanwhile") end,
-        vim.tbl_keys(package.loaded))
-    ]])
-    assert.same({ "meanwhile.ui.view" }, loaded)
+    local function loaded()
+      return nvim:lua([[
+        return vim.tbl_filter(function(name) return name:match("^meanwhile") end,
+          vim.tbl_keys(package.loaded))
+      ]])
+    end
+    assert.same({ "meanwhile.ui.view" }, loaded())
     assert.equal("", nvim:lua("return require('meanwhile').statusline()"))
+    assert.equal(2, #loaded(), "a statusline loads what it is called by")
     assert.same({}, harness.daemons(place))
   end)
 end)

@@ -10,66 +10,53 @@ end
 
 local zero = require("meanwhile.format").time(at(0))
 
+--- An event of a trace, so many seconds after that time.
+---@param seconds number
+---@param kind string
+---@param more? table
+local function event(seconds, kind, more)
+  return vim.tbl_extend("error", { type = kind, at = at(seconds) }, more or {})
+end
+
 --- A session: call 1 starts a build (10 s) and tests (fail at 6 s), call 2 thinks from 4 to 7,
 --- call 3 begins at 8 and carries the tests, the turn ends, the build's end wakes it at 12.
 local function session()
   local trace = sessions.trace("s")
+  local make = { toolCallId = "a", taskId = "aaaaaaaa", command = "make" }
+  local tests = { toolCallId = "b", taskId = "bbbbbbbb", command = "pytest -q" }
+  local function spawned(task)
+    return event(2, "task_spawned", vim.tbl_extend("error", task, { call = 1 }))
+  end
+  local function delivered(seconds, call, task)
+    local more = { call = call, taskId = task.taskId, kind = "exited", by = "drain" }
+    return event(seconds, "delivered", more)
+  end
   local events = {
-    { type = "turn_started", turn = 1, origin = "prompt", at = at(0) },
-    { type = "call_started", turn = 1, call = 1, at = at(0) },
-    { type = "call_ended", turn = 1, call = 1, at = at(2), inputTokens = 1200, outputTokens = 80 },
-    {
-      type = "tool_started",
+    event(0, "turn_started", { turn = 1, origin = "prompt" }),
+    event(0, "call_started", { turn = 1, call = 1 }),
+    event(2, "call_ended", { turn = 1, call = 1, inputTokens = 1200, outputTokens = 80 }),
+    event(2, "tool_started", {
       call = 1,
       toolCallId = "a",
       name = "background_run",
       title = "make",
-      at = at(2),
-    },
-    {
-      type = "task_spawned",
-      call = 1,
-      toolCallId = "a",
-      taskId = "aaaaaaaa",
-      command = "make",
-      at = at(2),
-    },
-    {
-      type = "task_spawned",
-      call = 1,
-      toolCallId = "b",
-      taskId = "bbbbbbbb",
-      command = "pytest -q",
-      at = at(2),
-    },
-    { type = "call_started", turn = 1, call = 2, at = at(4) },
-    { type = "call_ended", turn = 1, call = 2, at = at(7) },
-    { type = "call_started", turn = 1, call = 3, at = at(8) },
-    {
-      type = "delivered",
-      call = 3,
-      taskId = "bbbbbbbb",
-      kind = "exited",
-      by = "drain",
-      at = at(8),
-    },
-    { type = "call_ended", turn = 1, call = 3, at = at(9), stopReason = "end_turn" },
-    { type = "turn_ended", turn = 1, stopReason = "end_turn", at = at(9) },
-    { type = "turn_started", turn = 2, origin = "background", at = at(12) },
-    { type = "call_started", turn = 2, call = 4, at = at(12) },
-    {
-      type = "delivered",
-      call = 4,
-      taskId = "aaaaaaaa",
-      kind = "exited",
-      by = "drain",
-      at = at(12),
-    },
-    { type = "call_ended", turn = 2, call = 4, error = "529 overloaded", at = at(13) },
-    { type = "turn_ended", turn = 2, stopReason = "end_turn", at = at(13) },
+    }),
+    spawned(make),
+    spawned(tests),
+    event(4, "call_started", { turn = 1, call = 2 }),
+    event(7, "call_ended", { turn = 1, call = 2 }),
+    event(8, "call_started", { turn = 1, call = 3 }),
+    delivered(8, 3, tests),
+    event(9, "call_ended", { turn = 1, call = 3, stopReason = "end_turn" }),
+    event(9, "turn_ended", { turn = 1, stopReason = "end_turn" }),
+    event(12, "turn_started", { turn = 2, origin = "background" }),
+    event(12, "call_started", { turn = 2, call = 4 }),
+    delivered(12, 4, make),
+    event(13, "call_ended", { turn = 2, call = 4, error = "529 overloaded" }),
+    event(13, "turn_ended", { turn = 2, stopReason = "end_turn" }),
   }
-  for n, event in ipairs(events) do
-    event.n = n
+  for n, one in ipairs(events) do
+    one.n = n
   end
   -- Pushed out of order and twice, as a fetch beside live pushes gives them.
   for _, n in ipairs({ 3, 1, 2, 5, 4, 3, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17 }) do
@@ -94,8 +81,8 @@ describe("the trace", function()
     local trace = session()
     assert.equal(17, #trace.events)
     assert.equal(17, trace:last())
-    for n, event in ipairs(trace.events) do
-      assert.equal(n, event.n)
+    for n, one in ipairs(trace.events) do
+      assert.equal(n, one.n)
     end
     assert.same({ 1, 3 }, {
       trace.tasks.bbbbbbbb.spawnedInCall,
@@ -215,6 +202,16 @@ describe("the transcript", function()
     }
   end
 
+  --- The push of a tool call, or of a change to one.
+  ---@param id string
+  ---@param status string
+  ---@param more? table
+  local function tool(id, status, more)
+    local kind = more and more.title and "tool_call" or "tool_call_update"
+    local update = { sessionUpdate = kind, toolCallId = id, status = status }
+    return vim.tbl_extend("error", update, more or {})
+  end
+
   --- All lines of it, joined.
   local function render(log, tasks)
     local all = {}
@@ -272,27 +269,15 @@ Built.]],
 
   it("follows a tool call from its permission to the background", function()
     local log = transcript.new()
-    log:apply({
-      sessionUpdate = "tool_call",
-      toolCallId = "a",
-      title = "make -j4",
-      kind = "execute",
-      status = "pending",
-    })
+    log:apply(tool("a", "pending", { title = "make -j4", kind = "execute" }))
     assert.equal("\n  ○ make -j4  waits for permission", render(log))
-    log:apply({
-      sessionUpdate = "tool_call_update",
-      toolCallId = "a",
-      status = "in_progress",
+    log:apply(tool("a", "in_progress", {
       content = { { type = "terminal", terminalId = "aaaaaaaa" } },
-    })
+    }))
     assert.equal("\n  ● make -j4  aaaaaaaa", render(log))
-    log:apply({
-      sessionUpdate = "tool_call_update",
-      toolCallId = "a",
-      status = "completed",
+    log:apply(tool("a", "completed", {
       _meta = { meanwhile = { taskId = "aaaaaaaa", background = true } },
-    })
+    }))
     local tasks = { aaaaaaaa = { id = "aaaaaaaa", state = "exited", exit = { code = 2 } } }
     assert.equal("\n  ✗ make -j4  in the background, exit 2  aaaaaaaa", render(log, tasks))
     assert.equal(1, #log.items)
@@ -321,15 +306,12 @@ Built.]],
         { content = "test", status = "pending" },
       },
     })
-    log:apply({
-      sessionUpdate = "tool_call",
-      toolCallId = "r",
+    log:apply(tool("r", "completed", {
       title = "read",
-      status = "completed",
       content = {
         { type = "content", content = { type = "text", text = "1\n2\n3\n4\n5\n6\n7\n8" } },
       },
-    })
+    }))
     log:fault("no model")
     local text = render(log)
     for _, expected in ipairs({
@@ -344,24 +326,18 @@ Built.]],
 
   it("shows what an edit changes, before and after it is allowed", function()
     local log = transcript.new()
-    log:apply({
-      sessionUpdate = "tool_call",
-      toolCallId = "e",
+    log:apply(tool("e", "pending", {
       title = "cart.py",
       kind = "edit",
-      status = "pending",
       rawInput = { path = "cart.py", old_string = "b", new_string = "B" },
-    })
+    }))
     assert.equal("\n  ○ edit cart.py  waits for permission\n    -b\n    +B", render(log))
-    log:apply({
-      sessionUpdate = "tool_call_update",
-      toolCallId = "e",
-      status = "completed",
+    log:apply(tool("e", "completed", {
       content = {
         { type = "diff", path = "/w/cart.py", oldText = "a\nb\nc\n", newText = "a\nB\nc\n" },
         { type = "content", content = { type = "text", text = "1 place changed" } },
       },
-    })
+    }))
     assert.equal(
       "\n  ✓ edit cart.py\n    @@ -1,3 +1,3 @@\n     a\n    -b\n    +B\n     c",
       render(log)

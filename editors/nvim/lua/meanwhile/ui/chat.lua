@@ -20,7 +20,7 @@ local M = {}
 ---@field log meanwhile.Transcript
 ---@field buf integer what was said
 ---@field input integer where to write
----@field counts integer[] lines by item
+---@field drawn { item: meanwhile.Item, count: integer }[] what stands in the buffer, in how many lines
 ---@field turns integer turns that run or wait
 ---@field queued string[] prompts that wait for a turn to end
 ---@field unsent string[] prompts that wait for a session
@@ -79,11 +79,15 @@ end
 
 --- Tells of the end of a turn, where it cannot be seen.
 ---@private
-function Chat:answered()
-  if not self:working() and config.get().notify ~= false and not view.visible(self.buf) then
-    local title = self.log.title and ": " .. format.one_line(self.log.title) or ""
-    tell.info("the agent has answered (:Meanwhile chat)" .. title)
+---@param problem? string why there is no answer
+function Chat:answered(problem)
+  if self:working() or config.get().notify == false or view.visible(self.buf) then
+    return
+  elseif problem then
+    return tell.warn("the agent has not answered (:Meanwhile chat): " .. format.one_line(problem))
   end
+  local title = self.log.title and ": " .. format.one_line(self.log.title) or ""
+  tell.info("the agent has answered (:Meanwhile chat)" .. title)
 end
 
 --- Takes a push in.
@@ -119,7 +123,7 @@ function Chat:pushed(method, params)
         self.log:fault(params.error)
       end
       if params.origin == "background" then
-        self:answered()
+        self:answered(params.error)
       end
     end
   elseif method == "session/traced" then
@@ -287,10 +291,19 @@ function Chat:send(text)
       -- It may have been refused before it had a turn.
       self.begun = self.shown
       self:failed(err)
+      if not err.told then
+        self:answered(sessions.explain(err))
+      end
     elseif result.stopReason ~= "end_turn" then
-      self.log:fault("the turn ended: " .. result.stopReason:gsub("_", " "))
+      local ending = "the turn ended: " .. result.stopReason:gsub("_", " ")
+      self.log:fault(ending)
+      -- Who cancels it knows.
+      if result.stopReason ~= "cancelled" then
+        self:answered(ending)
+      end
+    else
+      self:answered()
     end
-    self:answered()
     self:soon()
   end)
 end
@@ -345,7 +358,7 @@ local function make(workspace)
   local self = setmetatable({
     workspace = workspace,
     log = transcript.new(),
-    counts = {},
+    drawn = {},
     turns = 0,
     queued = {},
     unsent = {},
@@ -385,11 +398,9 @@ local function make(workspace)
       self:pushed(method, params)
     end),
     workspace:on("tasks", function()
-      for _, item in ipairs(self.log.items) do
-        if item.task then
-          self.log:task_changed(item.task)
-        end
-      end
+      self.log:tasks_changed(function(id)
+        return workspace.tasks[id]
+      end)
       self:soon()
     end),
     workspace:on("state", function(state)
@@ -450,7 +461,7 @@ end
 ---@param new? boolean a new session, whatever was open
 function M.open(workspace, word, new)
   local self = chats[workspace.root]
-  if not self then
+  if not self or not view.whole(self.buf) or not view.whole(self.input) then
     self = make(workspace)
     chats[workspace.root] = self
   end

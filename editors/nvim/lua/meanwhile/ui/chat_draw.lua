@@ -74,22 +74,48 @@ function M.bar(chat)
   end
   table.insert(parts, chat.log.usage and M.usage(chat.log.usage))
   table.insert(parts, chat.log.title)
-  local text = " " .. format.one_line(table.concat(parts, " · "))
-  for _, win in ipairs(vim.fn.win_findbuf(chat.buf)) do
-    local bar = view.escape(format.cut(text, vim.api.nvim_win_get_width(win)))
-    if vim.wo[win].winbar ~= bar then
-      vim.api.nvim_set_option_value("winbar", bar, { win = win, scope = "local" })
+  view.bar(chat.buf, format.one_line(table.concat(parts, " · ")))
+end
+
+--- The lines of an item where it stands.
+---@param chat meanwhile.Chat
+---@param i integer
+---@return string[] lines
+---@return meanwhile.Span[] spans
+local function rendered(chat, i)
+  local items = chat.log.items
+  local lines, spans = transcript.render(items[i], function(id)
+    return chat.workspace.tasks[id]
+  end, config.get().icons, items[i - 1])
+  if i == 1 and lines[1] == "" then
+    -- Nothing is above it to keep away from.
+    table.remove(lines, 1)
+    for _, span in ipairs(spans) do
+      span[1] = span[1] - 1
     end
   end
+  return lines, spans
+end
+
+--- Puts lines where others stand.
+---@param buf integer
+---@param row integer
+---@param count integer
+---@param lines string[]
+---@param spans meanwhile.Span[]
+local function put(buf, row, count, lines, spans)
+  vim.api.nvim_buf_clear_namespace(buf, view.namespace, row, row + count)
+  view.replace(buf, row, count, lines)
+  view.colour(buf, row, lines, spans, 150)
 end
 
 --- Draws what has changed, and stays at the end where the cursor was there.
 ---@param chat meanwhile.Chat
 function M.draw(chat)
-  if not vim.api.nvim_buf_is_valid(chat.buf) then
+  local buf = chat.buf
+  if not vim.api.nvim_buf_is_valid(buf) then
     return
   end
-  local buf = chat.buf
   local following = {}
   local count = vim.api.nvim_buf_line_count(buf)
   for _, win in ipairs(vim.fn.win_findbuf(buf)) do
@@ -97,64 +123,39 @@ function M.draw(chat)
       table.insert(following, win)
     end
   end
-  local icons = config.get().icons
-  local items = chat.log.items
-  local first = math.min(chat.log.dirty, #items + 1)
-  chat.log.dirty = #items + 1
-  local row = 0
-  for i = 1, first - 1 do
-    row = row + (chat.counts[i] or 0)
-  end
-  local lines, spans = {}, {}
-  for i = first, #items do
-    local item_lines, item_spans = transcript.render(items[i], function(id)
-      return chat.workspace.tasks[id]
-    end, icons, items[i - 1])
-    if i == 1 and item_lines[1] == "" then
-      table.remove(item_lines, 1)
-      item_spans = vim.tbl_map(function(span)
-        return { span[1] - 1, span[2], span[3], span[4] }
-      end, item_spans)
-    end
-    for _, span in ipairs(item_spans) do
-      table.insert(spans, { row + #lines + span[1], span[2], span[3], span[4] })
-    end
-    chat.counts[i] = #item_lines
-    vim.list_extend(lines, item_lines)
-  end
-  for i = #items + 1, #chat.counts do
-    chat.counts[i] = nil
-  end
-  if #items == 0 then
-    lines = { empty }
-    spans = { { 0, 0, -1, "MeanwhileDim" } }
-  end
+  local items, drawn = chat.log.items, chat.drawn
   vim.bo[buf].modifiable = true
-  vim.api.nvim_buf_clear_namespace(buf, view.namespace, row, -1)
-  -- Only what differs, so that a stream does not draw the same text again and again.
-  local old = vim.api.nvim_buf_get_lines(buf, row, -1, false)
-  local same = 0
-  while same < #old and same < #lines and old[same + 1] == lines[same + 1] do
-    same = same + 1
+  local row, kept = 0, 0
+  while drawn[kept + 1] and drawn[kept + 1].item == items[kept + 1] do
+    kept = kept + 1
+    if items[kept].stale then
+      local lines, spans = rendered(chat, kept)
+      put(buf, row, drawn[kept].count, lines, spans)
+      drawn[kept].count = #lines
+    end
+    row = row + drawn[kept].count
   end
-  if same < #old or same < #lines then
-    local rest = vim.list_slice(lines, same + 1)
-    vim.api.nvim_buf_set_lines(buf, row + same, -1, false, rest)
+  if kept < #items or kept < #drawn or #items == 0 then
+    -- From here on there is something else.
+    local lines, spans = {}, {}
+    for i = kept + 1, #items do
+      local item_lines, item_spans = rendered(chat, i)
+      for _, span in ipairs(item_spans) do
+        table.insert(spans, { #lines + span[1], span[2], span[3], span[4] })
+      end
+      drawn[i] = { item = items[i], count = #item_lines }
+      vim.list_extend(lines, item_lines)
+    end
+    for i = #drawn, #items + 1, -1 do
+      drawn[i] = nil
+    end
+    if #items == 0 then
+      lines = { empty }
+      spans = { { 0, 0, -1, "MeanwhileDim" } }
+    end
+    put(buf, row, vim.api.nvim_buf_line_count(buf) - row, lines, spans)
   end
   vim.bo[buf].modifiable = false
-  for _, span in ipairs(spans) do
-    if span[1] >= 0 then
-      local line = vim.api.nvim_buf_get_lines(buf, span[1], span[1] + 1, false)[1] or ""
-      local last = span[3] == -1 and #line or math.min(span[3], #line)
-      if span[2] < last then
-        vim.api.nvim_buf_set_extmark(buf, view.namespace, span[1], span[2], {
-          end_col = last,
-          hl_group = span[4],
-          priority = 150,
-        })
-      end
-    end
-  end
   local now_last = vim.api.nvim_buf_line_count(buf)
   for _, win in ipairs(following) do
     if vim.api.nvim_win_is_valid(win) then
@@ -169,10 +170,10 @@ end
 ---@return meanwhile.Item?
 function M.item(chat)
   local line, row = vim.fn.line("."), 0
-  for i, count in ipairs(chat.counts) do
-    row = row + count
+  for _, drawn in ipairs(chat.drawn) do
+    row = row + drawn.count
     if line <= row then
-      return chat.log.items[i]
+      return drawn.item
     end
   end
 end

@@ -13,7 +13,7 @@ local M = {}
 ---@field buf integer
 ---@field rows string[] task ids by line
 ---@field filter string
----@field timer? uv.uv_timer_t
+---@field tick fun(wanted: boolean) draws each second while that is wanted
 local List = {}
 List.__index = List
 
@@ -27,7 +27,7 @@ function M.label(task)
   if task.label then
     return format.one_line(task.label)
   end
-  return task.queue:match("^%x+%-%x+%-%x+%-%x+%-%x+$") and "(agent)" or nil
+  return format.of_agent(task) and "(agent)" or nil
 end
 
 --- Whether a task has the words of a filter, each of them, in its command, label or state,
@@ -213,42 +213,11 @@ function List:draw()
       end
     end
   end
-  self:tick()
-end
-
---- Draws each second while something runs and somebody looks.
----@private
-function List:tick()
   local runs = false
   for _, task in pairs(self.workspace.tasks) do
     runs = runs or not format.ended(task)
   end
-  local wanted = runs and view.visible(self.buf)
-  if wanted and not self.timer then
-    self.timer = assert(vim.uv.new_timer())
-    self.timer:start(
-      1000,
-      1000,
-      vim.schedule_wrap(function()
-        if view.visible(self.buf) then
-          self:draw()
-        else
-          self:rest()
-        end
-      end)
-    )
-  elseif not wanted then
-    self:rest()
-  end
-end
-
----@private
-function List:rest()
-  if self.timer then
-    self.timer:stop()
-    self.timer:close()
-    self.timer = nil
-  end
+  self.tick(runs)
 end
 
 ---@private
@@ -440,7 +409,7 @@ end
 ---@param workspace meanwhile.Workspace
 function M.open(workspace)
   local self = lists[workspace.root]
-  if not self or not vim.api.nvim_buf_is_valid(self.buf) then
+  if not self or not view.whole(self.buf) then
     self = setmetatable({ workspace = workspace, rows = {}, filter = "" }, List)
     self.buf = view.scratch("meanwhile://tasks" .. workspace.root, "meanwhile-list")
     lists[workspace.root] = self
@@ -448,6 +417,7 @@ function M.open(workspace)
     local function draw()
       self:draw()
     end
+    self.tick = view.ticker(self.buf, 1000, draw)
     local offs = { workspace:on("tasks", draw), workspace:on("state", draw) }
     local group = vim.api.nvim_create_augroup("meanwhile-list-" .. self.buf, { clear = true })
     vim.api.nvim_create_autocmd({ "BufWinEnter", "WinResized", "WinEnter" }, {
@@ -462,7 +432,7 @@ function M.open(workspace)
       group = group,
       buffer = self.buf,
       callback = function()
-        self:rest()
+        self.tick(false)
         for _, off in ipairs(offs) do
           off()
         end

@@ -20,6 +20,7 @@ local M = {}
 ---@field from integer the first byte shown
 ---@field next integer the byte after the last one shown
 ---@field pushed_to integer the byte after the last one that was pushed
+---@field begun boolean whether it is known how much there is
 ---@field reading boolean
 ---@field ended boolean whether the end has been written
 ---@field grown boolean whether more came while it was read
@@ -27,7 +28,6 @@ local M = {}
 ---@field open_line boolean whether the last line has no end yet
 ---@field skipped boolean
 ---@field warned boolean
----@field offs fun()[]
 local Output = {}
 Output.__index = Output
 
@@ -102,8 +102,13 @@ function Output:catch_up()
     return
   end
   self.reading, self.grown = true, false
+  local channel = self.channel
   local params = { id = self.id, offset = self.next, limit = feed_bytes, encoding = "base64" }
   self.workspace:request("task/read", params, function(err, read)
+    if channel ~= self.channel then
+      -- It was meant for the terminal before this one.
+      return
+    end
     self.reading = false
     if not vim.api.nvim_buf_is_valid(self.buf) then
       return
@@ -131,7 +136,7 @@ function Output:catch_up()
         self:finish(task)
       else
         self.workspace:check(self.id, function(_, now)
-          if now and format.ended(now) then
+          if channel == self.channel and now and format.ended(now) then
             self:finish(now)
           end
         end)
@@ -188,7 +193,7 @@ end
 ---@param from integer
 function Output:begin(from)
   self.from, self.next, self.ended, self.open_line = from, from, false, false
-  self.skipped = false
+  self.reading, self.skipped = false, false
   -- The first piece most likely begins in the middle of a line.
   self.partial = from > 0
   if from > 0 then
@@ -213,6 +218,7 @@ end
 function Output:make()
   self.buf = vim.api.nvim_create_buf(false, true)
   vim.bo[self.buf].bufhidden = "hide"
+  view.all_or_nothing(self.buf)
   self:map()
 end
 
@@ -297,11 +303,11 @@ function Output:map()
       function()
         local task = self.workspace.tasks[self.id]
         if task then
-          require("meanwhile.actions").restart(self.workspace, task, function(err)
-            if err then
+          require("meanwhile.actions").restart(self.workspace, task, function(err, id)
+            if not id then
               return tell.failure(err)
             end
-            M.open(self.workspace, assert(self.workspace.latest))
+            M.open(self.workspace, id)
           end)
         end
       end,
@@ -341,30 +347,86 @@ function Output:bar()
   if not task or not vim.api.nvim_buf_is_valid(self.buf) then
     return
   end
-  local text = (" %s · %s"):format(format.name(task), format.state(task))
-  for _, win in ipairs(vim.fn.win_findbuf(self.buf)) do
-    local bar = view.escape(format.cut(text, vim.api.nvim_win_get_width(win)))
-    if vim.wo[win].winbar ~= bar then
-      vim.api.nvim_set_option_value("winbar", bar, { win = win, scope = "local" })
-    end
-  end
+  view.bar(self.buf, ("%s · %s"):format(format.name(task), format.state(task)))
 end
 
 ---@private
 function Output:name()
   local task = self.workspace.tasks[self.id]
-  local name = "meanwhile://output/" .. self.id
-  local there = view.find(name)
-  if there and there ~= self.buf then
-    vim.api.nvim_buf_delete(there, { force = true })
-  end
-  vim.api.nvim_buf_set_name(self.buf, name)
+  view.name(self.buf, "meanwhile://output/" .. self.id)
   if task then
     vim.b[self.buf].term_title = format.name(task)
     -- For `gf` and `gF`: names in an output are relative to where the command ran.
     vim.bo[self.buf].path = vim.fn.escape(task.cwd, "\\ ,") .. ",,"
   end
   self:bar()
+end
+
+--- Asks how much there is, and begins with the end of that.
+---@private
+function Output:start()
+  if self.reading then
+    return
+  end
+  self.reading = true
+  self.workspace:check(self.id, function(err, task)
+    self.reading = false
+    if not vim.api.nvim_buf_is_valid(self.buf) then
+      return
+    elseif err or not task then
+      return err and self:write(note("[" .. err.message .. "]"))
+    end
+    self.begun = true
+    self:name()
+    self:begin(math.max(0, task.output.total - config.get().output.tail))
+  end)
+end
+
+--- Follows the task until the buffer is gone.
+---@private
+---@param key string
+function Output:follow(key)
+  local workspace = self.workspace
+  local offs = {
+    workspace:on("output", function(push)
+      self:pushed(push)
+    end),
+    workspace:on("tasks", function()
+      self:bar()
+    end),
+    workspace:on("exited", function(task)
+      if task.id == self.id and self.begun then
+        self:catch_up()
+      end
+    end),
+    workspace:on("ready", function()
+      if not self.begun then
+        self:start()
+      elseif not self.ended then
+        -- A new daemon knows nothing of our subscription. A read that the old one did not answer is
+        -- sent again by itself.
+        self:subscribe()
+      end
+    end),
+  }
+  vim.api.nvim_create_autocmd("BufWipeout", {
+    callback = function(event)
+      if event.buf ~= self.buf then
+        return
+      end
+      for _, off in ipairs(offs) do
+        off()
+      end
+      if outputs[key] == self then
+        outputs[key] = nil
+      end
+      -- A daemon that does not run has no subscriptions, and is not started for that.
+      if workspace.connection.state == "ready" then
+        workspace:request("task/unsubscribe", { id = self.id }, function() end)
+      end
+      return true
+    end,
+  })
 end
 
 --- Opens the output of a task.
@@ -375,60 +437,28 @@ function M.open(workspace, id, opts)
   local before = vim.api.nvim_get_current_win()
   local key = workspace.root .. " " .. id
   local self = outputs[key]
-  if not self or not vim.api.nvim_buf_is_valid(self.buf) then
-    self = setmetatable({ workspace = workspace, id = id, warned = false, pushed_to = 0 }, Output)
-    outputs[key] = self
+  if not self or not view.whole(self.buf) then
+    self = setmetatable({
+      workspace = workspace,
+      id = id,
+      warned = false,
+      pushed_to = 0,
+      begun = false,
+      reading = false,
+      from = 0,
+      next = 0,
+      ended = false,
+    }, Output)
     self:make()
     self:name()
-    self.reading, self.from, self.next, self.ended = true, 0, 0, false
-    workspace:check(id, function(err, task)
-      self.reading = false
-      if not vim.api.nvim_buf_is_valid(self.buf) then
-        return
-      elseif err or not task then
-        return err and self:write(note("[" .. err.message .. "]"))
-      end
-      self:name()
-      self:begin(math.max(0, task.output.total - config.get().output.tail))
-    end)
-    self.offs = {
-      workspace:on("output", function(push)
-        self:pushed(push)
-      end),
-      workspace:on("tasks", function()
-        self:bar()
-      end),
-      workspace:on("exited", function(task)
-        if task.id == id then
-          self:catch_up()
-        end
-      end),
-      workspace:on("ready", function()
-        -- A new daemon knows nothing of our subscription.
-        self.reading = false
-        if not self.ended then
-          self:subscribe()
-        end
-      end),
-    }
-    vim.api.nvim_create_autocmd("BufWipeout", {
-      callback = function(event)
-        if event.buf ~= self.buf then
-          return
-        end
-        for _, off in ipairs(self.offs) do
-          off()
-        end
-        outputs[key] = nil
-        workspace:request("task/unsubscribe", { id = id }, function() end)
-        return true
-      end,
-    })
+    outputs[key] = self
+    self:follow(key)
   end
   local win = view.show(self.buf, config.get().output.open)
   self:bar()
   if not self.channel then
     self:terminal()
+    self:start()
   end
   workspace.seen_failures = 0
   -- The end, and it follows.

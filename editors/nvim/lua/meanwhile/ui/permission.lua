@@ -9,7 +9,6 @@ local M = {}
 ---@field params table
 ---@field answer fun(outcome: table)
 ---@field done boolean
----@field shown boolean
 
 ---@type table<string, meanwhile.Ask[]> by session
 local waiting = {}
@@ -94,7 +93,7 @@ end
 ---@return table response
 function M.request(params, arrived)
   local co = assert(coroutine.running(), "a request is answered in a coroutine")
-  local ask = { params = params, done = false, shown = false }
+  local ask = { params = params, done = false }
   local early
   ask.answer = function(response)
     if coroutine.status(co) == "suspended" then

@@ -19,7 +19,7 @@ local M = {}
 ---@field layout { label: integer, width: integer }
 ---@field chart meanwhile.Chart
 ---@field shown { from: number, to: number }
----@field timer? uv.uv_timer_t
+---@field tick fun(wanted: boolean) draws often while that is wanted
 ---@field pending boolean
 ---@field problem? string
 local Timeline = {}
@@ -99,7 +99,7 @@ function Timeline:draw()
   local line = math.min(cursor[1] or 1, #lines)
   local byte = vim.fn.virtcol2col(win, line, math.max(1, column))
   pcall(vim.api.nvim_win_set_cursor, win, { line, math.max(0, byte - 1) })
-  self:tick()
+  self.tick(self:live())
 end
 
 --- Draws soon, many changes at once.
@@ -124,35 +124,6 @@ function Timeline:live()
     end
   end
   return false
-end
-
----@private
-function Timeline:tick()
-  if self:live() and not self.timer then
-    self.timer = assert(vim.uv.new_timer())
-    self.timer:start(
-      500,
-      500,
-      vim.schedule_wrap(function()
-        if self.timer and view.visible(self.buf) then
-          self:draw()
-        else
-          self:rest()
-        end
-      end)
-    )
-  elseif not self:live() then
-    self:rest()
-  end
-end
-
----@private
-function Timeline:rest()
-  if self.timer then
-    self.timer:stop()
-    self.timer:close()
-    self.timer = nil
-  end
 end
 
 --- The time under the cursor.
@@ -351,7 +322,7 @@ end
 local function show(workspace, session)
   local name = "meanwhile://timeline" .. workspace.root .. (session and "#" .. session or "")
   local self = timelines[name]
-  if not self or not vim.api.nvim_buf_is_valid(self.buf) then
+  if not self or not view.whole(self.buf) then
     self = setmetatable({
       workspace = workspace,
       session = session,
@@ -367,6 +338,9 @@ local function show(workspace, session)
     local function soon()
       self:soon()
     end
+    self.tick = view.ticker(self.buf, 500, function()
+      self:draw()
+    end)
     local offs = { workspace:on("tasks", soon) }
     if session then
       local trace, off = sessions.follow(workspace, session, function(err)
@@ -382,7 +356,7 @@ local function show(workspace, session)
       group = group,
       buffer = self.buf,
       callback = function()
-        self:rest()
+        self.tick(false)
         for _, off in ipairs(offs) do
           off()
         end

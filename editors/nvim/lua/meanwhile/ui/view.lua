@@ -60,13 +60,46 @@ function M.find(name)
   return nil
 end
 
+--- Whether a buffer can be used as it was made. One that `:bdelete` unloaded has lost its mappings and
+--- its options.
+---@param buf integer
+---@return boolean
+function M.whole(buf)
+  return vim.api.nvim_buf_is_valid(buf) and vim.api.nvim_buf_is_loaded(buf)
+end
+
+--- Has a buffer go altogether where it is unloaded, so that the next use makes another.
+---@param buf integer
+function M.all_or_nothing(buf)
+  vim.api.nvim_create_autocmd("BufUnload", {
+    buffer = buf,
+    callback = vim.schedule_wrap(function()
+      if vim.api.nvim_buf_is_valid(buf) and not vim.api.nvim_buf_is_loaded(buf) then
+        vim.api.nvim_buf_delete(buf, { force = true })
+      end
+    end),
+  })
+end
+
+--- Gives a buffer its name. What had it before is not whole, or would not be looked for by it.
+---@param buf integer
+---@param name string
+function M.name(buf, name)
+  local there = M.find(name)
+  if there and there ~= buf then
+    vim.api.nvim_buf_delete(there, { force = true })
+  end
+  vim.api.nvim_buf_set_name(buf, name)
+end
+
 --- A buffer that belongs to no file.
 ---@param name string
 ---@param filetype string
 ---@return integer buf
 function M.scratch(name, filetype)
   local buf = vim.api.nvim_create_buf(false, true)
-  vim.api.nvim_buf_set_name(buf, name)
+  M.name(buf, name)
+  M.all_or_nothing(buf)
   vim.bo[buf].swapfile = false
   vim.bo[buf].bufhidden = "hide"
   vim.bo[buf].modifiable = false
@@ -113,38 +146,57 @@ function M.plain(win)
   end
 end
 
---- Replaces the lines that differ and all colours.
+--- Replaces those of some lines that differ, so that what stays is not drawn again.
 ---@param buf integer
+---@param row integer the first, from 0
+---@param count integer
 ---@param lines string[]
----@param spans meanwhile.Span[]
-function M.render(buf, lines, spans)
-  local old = vim.api.nvim_buf_get_lines(buf, 0, -1, false)
-  vim.bo[buf].modifiable = true
-  local first = 1
+function M.replace(buf, row, count, lines)
+  local old = vim.api.nvim_buf_get_lines(buf, row, row + count, false)
+  local first, old_last, new_last = 1, #old, #lines
   while first <= #old and first <= #lines and old[first] == lines[first] do
     first = first + 1
   end
-  local old_last, new_last = #old, #lines
   while old_last >= first and new_last >= first and old[old_last] == lines[new_last] do
     old_last, new_last = old_last - 1, new_last - 1
   end
   if old_last >= first or new_last >= first then
     local middle = vim.list_slice(lines, first, new_last)
-    vim.api.nvim_buf_set_lines(buf, first - 1, old_last, false, middle)
+    vim.api.nvim_buf_set_lines(buf, row + first - 1, row + old_last, false, middle)
   end
-  vim.bo[buf].modifiable = false
-  vim.bo[buf].modified = false
-  vim.api.nvim_buf_clear_namespace(buf, M.namespace, 0, -1)
+end
+
+--- Colours some lines.
+---@param buf integer
+---@param row integer the first, from 0
+---@param lines string[]
+---@param spans meanwhile.Span[] with lines from there
+---@param priority? integer
+function M.colour(buf, row, lines, spans, priority)
   for _, span in ipairs(spans) do
     local length = #lines[span[1] + 1]
     local last = span[3] == -1 and length or math.min(span[3], length)
     if span[2] < last then
-      vim.api.nvim_buf_set_extmark(buf, M.namespace, span[1], span[2], {
+      vim.api.nvim_buf_set_extmark(buf, M.namespace, row + span[1], span[2], {
         end_col = last,
         hl_group = span[4],
+        priority = priority,
       })
     end
   end
+end
+
+--- Replaces the lines that differ and all colours.
+---@param buf integer
+---@param lines string[]
+---@param spans meanwhile.Span[]
+function M.render(buf, lines, spans)
+  vim.bo[buf].modifiable = true
+  M.replace(buf, 0, vim.api.nvim_buf_line_count(buf), lines)
+  vim.bo[buf].modifiable = false
+  vim.bo[buf].modified = false
+  vim.api.nvim_buf_clear_namespace(buf, M.namespace, 0, -1)
+  M.colour(buf, 0, lines, spans)
 end
 
 --- Maps the keys and shows them by `?` and `g?`.
@@ -243,11 +295,52 @@ function M.visible(buf)
   return vim.api.nvim_buf_is_valid(buf) and #vim.fn.win_findbuf(buf) > 0
 end
 
---- A name for a window's bar: nothing in it is taken for an item.
+--- Writes the bar above the windows of a buffer. Nothing in it is taken for an item.
+---@param buf integer
 ---@param text string
----@return string
-function M.escape(text)
-  return (text:gsub("%%", "%%%%"))
+function M.bar(buf, text)
+  local format = require("meanwhile.format")
+  for _, win in ipairs(vim.fn.win_findbuf(buf)) do
+    local bar = format.cut(" " .. text, vim.api.nvim_win_get_width(win)):gsub("%%", "%%%%")
+    if vim.wo[win].winbar ~= bar then
+      vim.api.nvim_set_option_value("winbar", bar, { win = win, scope = "local" })
+    end
+  end
+end
+
+--- Calls a function again and again while it is wanted and somebody looks at the buffer.
+---@param buf integer
+---@param interval integer milliseconds
+---@param fn fun()
+---@return fun(wanted: boolean) want
+function M.ticker(buf, interval, fn)
+  local timer ---@type uv.uv_timer_t?
+  local function want(wanted)
+    if wanted and M.visible(buf) then
+      if not timer then
+        timer = assert(vim.uv.new_timer())
+        local this = timer
+        timer:start(
+          interval,
+          interval,
+          vim.schedule_wrap(function()
+            if this ~= timer then
+              return
+            elseif M.visible(buf) then
+              fn()
+            else
+              want(false)
+            end
+          end)
+        )
+      end
+    elseif timer then
+      timer:stop()
+      timer:close()
+      timer = nil
+    end
+  end
+  return want
 end
 
 return M

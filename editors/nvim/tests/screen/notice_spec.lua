@@ -1,0 +1,183 @@
+local harness = require("harness")
+
+describe("a notice", function()
+  local place
+  before_each(function()
+    place = harness.place()
+  end)
+  after_each(harness.clean)
+
+  --- Lua that has a child told of the ends of some tasks at once.
+  local ends = [[
+    for _, task in ipairs(...) do
+      require("meanwhile.tell").ended(vim.tbl_extend("keep", task, {
+        id = "b3f9c2a1", queue = "default", command = "make", state = "exited", durationMs = 4000,
+      }))
+    end
+  ]]
+
+  --- Waits until it has said something, and fails where it waits for a key.
+  local function hears(nvim, text)
+    local said = place.dir .. "/said"
+    vim.fn.delete(said)
+    harness.eventually(text, function()
+      assert.is_false(nvim:blocked(), "it waits for a key")
+      nvim:later("vim.fn.writefile(vim.split(vim.fn.execute('messages'), '\\n'), ...)", said)
+      local there = vim.uv.fs_stat(said) and table.concat(vim.fn.readfile(said), "\n") or ""
+      return there:find(text, 1, true)
+    end)
+  end
+
+  it("of many ends at once is one line, and never asks for a key", function()
+    for _, case in ipairs({
+      {
+        { { label = "one", exit = { code = 3 } }, { label = "two", exit = { code = 4 } } },
+        "one exited 3 after 4.0s; two exited 4 after 4.0s",
+        true,
+      },
+      {
+        {
+          { label = "one", exit = { code = 0 } },
+          { label = "two", exit = { code = 0 } },
+          { label = ("x"):rep(200), exit = { code = 0 } },
+        },
+        "one exited 0 after 4.0s; two exited 0 after 4.0s; xxx",
+        false,
+      },
+      {
+        vim.fn["repeat"]({ { label = ("y"):rep(80), durationMs = 5e6, exit = { code = 101 } } }, 3),
+        "3 tasks ended, 3 of them failed",
+        true,
+      },
+      { vim.fn["repeat"]({ { exit = { code = 1 } } }, 9), "9 tasks ended, 9 of them failed", true },
+    }) do
+      -- As it is for who has no plugin that shows messages.
+      local nvim = harness.child(place, { ui = true, notify = false, columns = 100 })
+      nvim:type("i")
+      nvim:eventually("vim.fn.mode() == 'i'")
+      nvim:lua(ends, case[1])
+      hears(nvim, case[2])
+      nvim:type("typed on")
+      nvim:eventually("vim.fn.getline(1) == 'typed on'")
+      -- It is as bad as the worst of them.
+      assert.equal(case[3], nvim:lua("return vim.v.errmsg ~= ''"))
+      nvim:quit()
+    end
+  end)
+
+  it("comes although the function that is asked for it fails", function()
+    local nvim = harness.child(place, {
+      config = [[{ notify = function(task) error("no such " .. task.label) end }]],
+    })
+    local seen = nvim:lua([[
+      local handle = require("meanwhile").spawn({ "exit 3", label = "thing" })
+      local called
+      handle:on_exit(function(task) called = task.exit.code end)
+      vim.wait(20000, function() return called end)
+      return called
+    ]])
+    assert.equal(3, seen)
+    nvim:hears("thing exited 3")
+    local told = nvim:hears("vim.g.meanwhile.notify")
+    assert.truthy(told:find("no such thing", 1, true), told)
+    nvim:eventually("#_G.events == 2")
+  end)
+
+  it("is up to a function, which is not asked about an agent's tasks", function()
+    local nvim = harness.child(place, {
+      config = [[{ notify = function(task)
+        _G.asked = vim.list_extend(_G.asked or {}, { task.label })
+        return task.label ~= "quiet"
+      end }]],
+    })
+    nvim:spawn("exit 1", { label = "agent", queue = "8f14e45f-ceea-467f-a8f1-9d2c3b4a5e6f" })
+    nvim:spawn("exit 2", { label = "quiet" })
+    nvim:spawn("exit 3", { label = "loud" })
+    nvim:hears("loud exited 3")
+    nvim:eventually("#_G.events == 6")
+    local asked = nvim:lua("return _G.asked")
+    table.sort(asked)
+    assert.same({ "loud", "quiet" }, asked)
+    assert.equal(1, nvim:lua("return #_G.told"), nvim:told())
+    assert.equal(2, nvim:lua("return require('meanwhile.workspace').get().seen_failures"))
+  end)
+
+  it("comes for every queue but an agent's", function()
+    local nvim = harness.child(place)
+    nvim:cmd("Meanwhile run ++queue=mine ++label=first exit 4")
+    nvim:hears("first exited 4")
+    nvim:lua("require('meanwhile').setup({ queue = 'other' })")
+    nvim:cmd("Meanwhile restart")
+    nvim:eventually("require('meanwhile.workspace').get().connection.restarts == 1")
+    nvim:cmd("Meanwhile run ++label=second exit 5")
+    nvim:hears("second exited 5")
+    -- It is also the one that is meant where none is named.
+    nvim:cmd("Meanwhile output")
+    nvim:sees("second · exit 5")
+  end)
+
+  it("comes after a stop that failed", function()
+    local nvim = harness.child(place)
+    local gate = harness.gate(place)
+    nvim:spawn(gate.wait .. "; exit 6", { label = "job" })
+    local failure = nvim:lua([[
+      local failure
+      _G.handle:stop({ signal = "NONSENSE" }, function(err) failure = err and err.message end)
+      vim.wait(20000, function() return failure end)
+      return failure
+    ]])
+    assert.truthy(failure:find("NONSENSE"), failure)
+    gate:open()
+    nvim:hears("job exited 6")
+  end)
+
+  it("comes once where the end is quicker than the stop", function()
+    local nvim = harness.child(place)
+    local gate = harness.gate(place)
+    nvim:spawn(gate.wait .. "; exit 6", { label = "job" })
+    -- The daemon hears of the stop only when the task has ended.
+    local failure = nvim:lua(
+      [[
+      local gate = ...
+      local workspace = _G.handle.workspace
+      local request = workspace.request
+      workspace.request = function(self, method, ...)
+        local rest = { ... }
+        if method ~= "task/stop" then return request(self, method, ...) end
+        workspace.request = request
+        vim.fn.writefile({}, gate)
+        _G.handle:on_exit(function() request(self, method, unpack(rest)) end)
+      end
+      local failure
+      _G.handle:stop(nil, function(err) failure = err and err.code end)
+      vim.wait(20000, function() return failure end)
+      return failure
+    ]],
+      gate.path
+    )
+    assert.equal(1004, failure)
+    nvim:hears("job exited 6")
+    assert.equal(1, nvim:lua("return #_G.told"), nvim:told())
+  end)
+
+  it("leaves nothing behind of a task that is forgotten", function()
+    local nvim = harness.child(place)
+    local id = nvim:spawn("sleep 300")
+    nvim:cmd("Meanwhile stop " .. id)
+    nvim:hears("stopped by client")
+    nvim:cmd("Meanwhile clear")
+    nvim:hears("forgot 1 finished task")
+    nvim:eventually("next(require('meanwhile.workspace').get().tasks) == nil")
+    local left = nvim:lua(
+      [[
+      local workspace, left = require("meanwhile.workspace").get(), {}
+      for name, value in pairs(workspace) do
+        if type(value) == "table" and value[...] ~= nil then table.insert(left, name) end
+      end
+      return left
+    ]],
+      id
+    )
+    assert.same({}, left)
+  end)
+end)
