@@ -48,6 +48,12 @@ fn cancelling_stops_the_command_in_the_foreground() {
     chat.cancel();
     assert_eq!(chat.daemon.answer(ask), Ok(json!({ "stopReason": "cancelled" })));
     assert_eq!(chat.daemon.exited(&task)["task"]["state"], "stopped");
+    // The model was told so when it was cancelled: nothing waits for it, and no client says so.
+    chat.daemon.whole("no result to wait for the session", |entries| {
+        let ended = entries.iter().position(|entry| entry.push("task/exited").is_some())?;
+        let last = entries[ended..].iter().rev().find_map(|entry| entry.push("tasks/changed"))?;
+        last["undelivered"].get(&chat.id).is_none().then_some(())
+    });
     assert_eq!(chat.prompt("and now?"), "end_turn");
     chat.says("after");
 }
