@@ -14,7 +14,7 @@ use meanwhile_core::agent::retry::Patience;
 use meanwhile_core::agent::session::{Options, Session, Settings, TurnEnd, Update, Updates};
 use meanwhile_core::agent::trace::{Event, Fact, Trace};
 use meanwhile_core::background::{self, Filter, Role, StateFilter, Stop};
-use meanwhile_core::task::{Actor, Cause, TaskId};
+use meanwhile_core::task::{Actor, Cause, DeliveredBy, TaskId};
 
 /// How long anything may take. Nothing waits this long unless it fails.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -266,7 +266,7 @@ impl Talk {
     }
 
     /// The calls whose requests carried notifications, as (task, call, by), in order.
-    pub async fn delivered(&self) -> Vec<(TaskId, u64, String)> {
+    pub async fn delivered(&self) -> Vec<(TaskId, u64, DeliveredBy)> {
         let told = |event: Event| match event.fact {
             Fact::Delivered { call, task_id, by, .. } => Some((task_id.parse().unwrap(), call, by)),
             _ => None,

@@ -25,8 +25,8 @@ fn a_session_goes_on_where_it_was_and_its_results_wake_it() {
         talk.prompt("go").await;
         let id = talk.id();
         let busy = Session::load(lab.background.clone(), lab.options(&script), &id).await;
-        let Err(Error::Busy { holder, .. }) = busy else { panic!("it is open: {busy:?}") };
-        assert_eq!(holder, format!(", pid {}", std::process::id()));
+        let Err(Error::Busy { pid, .. }) = busy else { panic!("it is open: {busy:?}") };
+        assert_eq!(pid, std::process::id());
         talk.close().await;
         lab.restart().await;
 
@@ -120,6 +120,43 @@ fn a_removed_task_stays_on_the_timeline() {
         assert_eq!((journey.task.id, journey.task.command.as_str()), (task, "echo hi"));
         assert!(journey.task.end().is_some() && journey.queued.is_some());
         assert_eq!(journey.delivered.map(|told| told.0), Some(2));
+        talk.close().await;
+    });
+}
+
+#[test]
+fn a_session_that_was_full_makes_room_before_it_asks_again() {
+    run(async |lab: &mut Lab| {
+        let mut talk = lab.session("[[turn]]\ntext = 'One.'\n").await;
+        talk.prompt("go").await;
+        let used = talk.told.iter().find_map(|update| match update {
+            Update::Usage { used, .. } => Some(*used),
+            _ => None,
+        });
+        let (id, used) = (talk.id(), used.expect("a call takes tokens"));
+        talk.close().await;
+
+        let full = |window: u64| {
+            format!(
+                "context_window = {window}\n[[turn]]\ntext = 'unused'\n\
+                 [[turn]]\nwhen = 'Summarise this conversation'\ntext = 'We began.'\n\
+                 [[turn]]\nwhen = 'and now'\nmessages = ['notice', 'prompt']\n\
+                 expect = ['We began.', 'and now']\ntext = 'Two.'\n\
+                 [[turn]]\nwhen = 'and then'\nmessages = ['prompt']\ntext = 'Three.'\n"
+            )
+        };
+        let mut talk = lab.load(&id, lab.options(&full(used))).await;
+        resumed(&mut talk).await;
+        talk.told.clear();
+        assert_eq!(talk.prompt("and now?").await, TurnEnd::EndTurn);
+        assert_eq!(talk.said(), "Two.");
+        talk.close().await;
+        // The summary is all that counts from then on: with room for it, none is made.
+        let mut talk = lab.load(&id, lab.options(&full(used * 2))).await;
+        resumed(&mut talk).await;
+        talk.told.clear();
+        assert_eq!(talk.prompt("and then?").await, TurnEnd::EndTurn);
+        assert_eq!(talk.said(), "Three.");
         talk.close().await;
     });
 }

@@ -8,9 +8,9 @@ use super::Update;
 use super::work::Work;
 use crate::agent::message::Message;
 use crate::agent::notice;
-use crate::agent::trace::{Event, Fact, Origin};
+use crate::agent::trace::{DeliveredKind, Event, Fact, Origin};
 use crate::ledger::{Addition, NewMessage, News, Told};
-use crate::task::{DeliveredBy, Notification, NotificationKind, TaskId, Timestamp};
+use crate::task::{DeliveredBy, Notification, TaskId, Timestamp};
 
 /// What is to be stored next.
 #[derive(Debug, Default)]
@@ -189,25 +189,15 @@ fn tell(news: News, n: u64, call: u64, facts: u64) -> (Told, Tidings) {
         call,
         task_id: seen.task.to_string(),
         seq: Some(seen.seq),
-        kind: "exited".to_owned(),
-        by: match seen.by {
-            DeliveredBy::Drain => "drain",
-            DeliveredBy::Wait => "wait",
-            DeliveredBy::Check => "check",
-        }
-        .to_owned(),
+        kind: DeliveredKind::Exited,
+        by: seen.by,
     });
     let drained = news.drained.iter().map(|notification| Fact::Delivered {
         call,
         task_id: notification.task.id.to_string(),
         seq: Some(notification.seq),
-        kind: match notification.kind {
-            NotificationKind::Exited => "exited",
-            NotificationKind::Matched(_) => "matched",
-            NotificationKind::Stalled => "stalled",
-        }
-        .to_owned(),
-        by: "drain".to_owned(),
+        kind: DeliveredKind::from(&notification.kind),
+        by: DeliveredBy::Drain,
     });
     let at = Timestamp::now();
     let facts: Vec<Event> =
