@@ -122,6 +122,29 @@ fn a_killed_session_is_loaded_with_everything_in_it() {
 }
 
 #[test]
+fn a_killed_session_is_told_what_still_runs() {
+    let lab = Lab::new();
+    let gate = lab.gate("gate");
+    let script = ONE_TASK.replacen(
+        "[[turn]]\nmessages = [\"background\"]\n",
+        "[[turn]]\nmessages = [\"notice\", \"prompt\"]\n\
+         expect = [\"resumed\", \"[bg:{{task}}] running for\", \"read x < gate\", \"still there\"]\n\
+         text = \"It runs still.\"\n\n[[turn]]\nmessages = [\"background\"]\n",
+        1,
+    );
+    let chat = Chat::new(&lab, &script);
+    chat.prompt("build it");
+    let (id, task) = (chat.id.clone(), chat.task(COMMAND));
+    chat.daemon.kill9();
+    let chat = Chat::load(&lab, &script, &id);
+    assert_eq!(chat.prompt("still there?"), "end_turn");
+    chat.says("It runs still.");
+    gate.open();
+    chat.says("It has failed.");
+    assert_eq!(chat.trace()["tasks"][0]["taskId"], *task);
+}
+
+#[test]
 fn a_session_is_open_once() {
     let lab = Lab::new();
     let chat = Chat::new(&lab, ONE_TASK);
