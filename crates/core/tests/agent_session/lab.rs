@@ -116,10 +116,14 @@ impl Lab {
 
     /// Takes a table of the ledger away, or gives it back: a store that cannot be written.
     pub fn rename_table(&self, from: &str, to: &str) {
-        let file = self.dir.path().join("state/meanwhile.db");
-        let store = rusqlite::Connection::open(file).unwrap();
+        self.ledger().execute_batch(&format!("ALTER TABLE {from} RENAME TO {to}")).unwrap();
+    }
+
+    /// The ledger's file, opened beside its owner.
+    pub fn ledger(&self) -> rusqlite::Connection {
+        let store = rusqlite::Connection::open(self.dir.path().join("state/meanwhile.db")).unwrap();
         store.busy_timeout(PATIENCE).unwrap();
-        store.execute_batch(&format!("ALTER TABLE {from} RENAME TO {to}")).unwrap();
+        store
     }
 
     /// Lets a command or an answer go on that waits for this gate.

@@ -1,9 +1,11 @@
 //! A session opened again: in this process and after a death of it.
 
+use std::process::{Command, Stdio};
+
 use meanwhile_core::agent::session::{Error, Session, TurnEnd, Update};
 use meanwhile_core::agent::trace::{Event, Fact};
 
-use super::lab::{Lab, Talk, gated, run};
+use super::lab::{Lab, Talk, eventually, gated, run};
 
 async fn resumed(talk: &mut Talk) {
     talk.until(|update| matches!(update, Update::Traced(Event { fact: Fact::Resumed {}, .. })))
@@ -158,5 +160,54 @@ fn a_session_that_was_full_makes_room_before_it_asks_again() {
         assert_eq!(talk.prompt("and then?").await, TurnEnd::EndTurn);
         assert_eq!(talk.said(), "Three.");
         talk.close().await;
+    });
+}
+
+/// A process that ended and that nobody reaps, and its parent.
+async fn zombie(lab: &Lab) -> (std::process::Child, u32) {
+    // A shell reaps; the `sleep` that takes its place knows nothing of the other.
+    let parent = Command::new("/bin/sh")
+        .args(["-c", "sleep 0.1 & echo $! > zombie; exec sleep 30"])
+        .current_dir(&lab.workspace)
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut pid = None;
+    eventually(async || {
+        let text = std::fs::read_to_string(lab.workspace.join("zombie")).unwrap_or_default();
+        pid = text.trim().parse::<u32>().ok();
+        let stat = pid.and_then(|pid| std::fs::read_to_string(format!("/proc/{pid}/stat")).ok());
+        stat.is_some_and(|stat| stat.contains(") Z "))
+    })
+    .await;
+    (parent, pid.unwrap())
+}
+
+/// A process that was killed while it started another one seems to live by its bell until that one
+/// has closed its copy; and it is a zombie until its own parent looks.
+#[test]
+fn a_holder_that_is_a_zombie_is_waited_out() {
+    run(async |lab: &mut Lab| {
+        let talk = lab.session("[[turn]]\ntext = 'x'\n").await;
+        let (id, ledger) = (talk.id(), lab.ledger());
+        let holder = |row: &rusqlite::Row<'_>| row.get::<_, String>(0);
+        let bell = ledger.query_row("SELECT holder FROM sessions", [], holder).unwrap();
+        talk.close().await;
+        let free = "SELECT count(*) FROM sessions WHERE holder IS NULL";
+        eventually(async || ledger.query_row(free, [], |row| row.get(0)).unwrap_or(0) == 1).await;
+        let (mut parent, pid) = zombie(lab).await;
+        let hold = "UPDATE sessions SET holder = ?1, holder_pid = ?2";
+        ledger.execute(hold, rusqlite::params![bell, pid]).unwrap();
+        let released = async {
+            // The store does one thing after the other: this comes behind the first look at it.
+            Session::trace(&lab.background, &id, 0).await.unwrap();
+            ledger.execute("UPDATE sessions SET holder = NULL, holder_pid = NULL", []).unwrap();
+        };
+        let options = lab.options("[[turn]]\ntext = 'x'\n");
+        let load = Session::load(lab.background.clone(), options, &id);
+        let (loaded, ()) = tokio::join!(load, released);
+        parent.kill().unwrap();
+        let (session, _updates) = loaded.unwrap();
+        session.close().await;
     });
 }
