@@ -58,6 +58,22 @@ fn with_a_daemon_alive_the_tree_can_be_stopped() {
     assert_eq!(daemon.exited(&id)["task"]["state"], "stopped");
 }
 
+#[test]
+fn a_deadline_stays_the_cause_when_the_supervisor_dies_over_it() {
+    let lab = Lab::new();
+    let daemon = lab.daemon();
+    // It does not mind the deadline's SIGTERM, so that SIGKILL finds it, seconds later.
+    let command = "trap '' TERM; echo $$ > pid; while :; do sleep 0.05; done";
+    let id = id_of(&daemon.spawn(json!({ "command": command, "deadlineMs": 300 })));
+    let leader = lab.pid_in("pid");
+    eventually("the deadline", || (daemon.check(&id)["state"] == "stopping").then_some(()));
+    sigkill(shim_of(&lab, leader));
+    let task = daemon.exited(&id)["task"].clone();
+    let how = (&task["state"], &task["cause"]["actor"]);
+    assert_eq!(how, (&json!("timedOut"), &json!("deadline")), "{task}");
+    assert!(gone(leader), "the leader outlived its deadline");
+}
+
 /// A task whose supervisor and daemon were killed; its leader waits at the gate.
 fn abandoned(lab: &Lab) -> (String, i32) {
     let daemon = lab.daemon();

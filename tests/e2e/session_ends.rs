@@ -48,6 +48,12 @@ fn cancelling_stops_the_command_in_the_foreground() {
     chat.cancel();
     assert_eq!(chat.daemon.answer(ask), Ok(json!({ "stopReason": "cancelled" })));
     assert_eq!(chat.daemon.exited(&task)["task"]["state"], "stopped");
+    // The model was told so when it was cancelled: nothing waits for it, and no client says so.
+    chat.daemon.whole("no result to wait for the session", |entries| {
+        let ended = entries.iter().position(|entry| entry.push("task/exited").is_some())?;
+        let last = entries[ended..].iter().rev().find_map(|entry| entry.push("tasks/changed"))?;
+        last["undelivered"].get(&chat.id).is_none().then_some(())
+    });
     assert_eq!(chat.prompt("and now?"), "end_turn");
     chat.says("after");
 }
@@ -113,6 +119,29 @@ fn a_killed_session_is_loaded_with_everything_in_it() {
     params["sessionId"] = chat.id.clone().into();
     chat.daemon.call("session/load", params);
     assert_eq!(told(&task), 2, "said over again, with its tasks named, and told once");
+}
+
+#[test]
+fn a_killed_session_is_told_what_still_runs() {
+    let lab = Lab::new();
+    let gate = lab.gate("gate");
+    let script = ONE_TASK.replacen(
+        "[[turn]]\nmessages = [\"background\"]\n",
+        "[[turn]]\nmessages = [\"notice\", \"prompt\"]\n\
+         expect = [\"resumed\", \"[bg:{{task}}] running for\", \"read x < gate\", \"still there\"]\n\
+         text = \"It runs still.\"\n\n[[turn]]\nmessages = [\"background\"]\n",
+        1,
+    );
+    let chat = Chat::new(&lab, &script);
+    chat.prompt("build it");
+    let (id, task) = (chat.id.clone(), chat.task(COMMAND));
+    chat.daemon.kill9();
+    let chat = Chat::load(&lab, &script, &id);
+    assert_eq!(chat.prompt("still there?"), "end_turn");
+    chat.says("It runs still.");
+    gate.open();
+    chat.says("It has failed.");
+    assert_eq!(chat.trace()["tasks"][0]["taskId"], *task);
 }
 
 #[test]

@@ -40,14 +40,14 @@ use crate::task::{
 };
 
 pub use error::LedgerError;
+/// The file's name in the state directory.
+pub use meanwhile_shim::layout::LEDGER as FILE;
 pub use queues::{Batch, Cursor, Drain, LeaseToken};
 pub use sessions::{
     Addition, Claim, Journey, NewFact, NewMessage, News, Seen, SessionRow, StoredFact,
     StoredMessage, Told,
 };
 
-/// The file's name in the state directory.
-const FILE: &str = "meanwhile.db";
 /// How long a call waits for another process's transaction. Ours take a millisecond; ten seconds
 /// are a machine that swaps, or a suspended process that holds the lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);

@@ -25,8 +25,11 @@ pub async fn keep_up(
     write_back: bool,
 ) -> bool {
     let (keep_for, keep_count) = (settings.keep_for, settings.keep_count);
-    let prune =
-        store.write(move |ledger| ledger.prune(&workspace, keep_for, keep_count, Timestamp::now()));
+    let bells = home.clone();
+    let prune = store.write(move |ledger| {
+        let is_alive = |bell: &str| bells.is_bell_alive(bell);
+        ledger.prune(&workspace, keep_for, keep_count, Timestamp::now(), &is_alive)
+    });
     delete(&home, prune.await.unwrap_or_default()).await;
     delete(&home, nobodys(&home, &store).await).await;
     if write_back {

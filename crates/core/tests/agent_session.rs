@@ -7,8 +7,12 @@
 mod kill;
 #[path = "agent_session/lab.rs"]
 mod lab;
+#[expect(dead_code, reason = "the tests of the wire use what these do not")]
+mod model_server;
 #[path = "agent_session/resume.rs"]
 mod resume;
+#[path = "agent_session/server.rs"]
+mod server;
 #[path = "agent_session/timing.rs"]
 mod timing;
 #[path = "agent_session/turns.rs"]

@@ -75,9 +75,10 @@ pub fn start(spec: &Spec, pipe: &File) -> io::Result<Leader> {
             // The leader opens the terminal itself, as the leader of a new session, and so makes
             // it its controlling terminal.
             let fds = [(0, Fd::Open(&name, libc::O_RDWR)), (1, Fd::Same(0)), (2, Fd::Same(0))];
+            // All that may fail comes before the leader runs.
+            let input = Input::Terminal { fifo: crate::input::open_fifo()?, waiting: Vec::new() };
             let pid = exec(spec, &env, &fds)?;
             let terminal = File::from(pty.master);
-            let input = Input::Terminal { fifo: crate::input::open_fifo()?, waiting: Vec::new() };
             Ok(Leader { pid, terminal: Some(terminal), input })
         }
     }

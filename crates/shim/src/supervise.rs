@@ -87,13 +87,28 @@ enum Life {
 
 /// A tree that is being ended.
 struct Stopping {
-    outcome: Outcome,
     cause: Cause,
     kill_at: Instant,
-    give_up_at: Instant,
     signal: i32,
     /// Who got the signal.
     signalled: Vec<u32>,
+}
+
+impl Stopping {
+    /// How the task ends: whoever gave the order says it, also to a shim that only took it over.
+    fn outcome(&self) -> Outcome {
+        match self.cause.actor {
+            Actor::Deadline => Outcome::TimedOut,
+            Actor::Client | Actor::Agent | Actor::Linger | Actor::Limit | Actor::Daemon => {
+                Outcome::Stopped
+            }
+        }
+    }
+
+    /// When whoever SIGKILL has not ended is left alone.
+    fn give_up_at(&self) -> Instant {
+        self.kill_at + KILL_PATIENCE
+    }
 }
 
 /// A shim at work.
@@ -156,7 +171,7 @@ impl Shim {
             shim.input = Input::Pipe(crate::input::open_pipe().ok().map(|(_, writer)| writer));
         }
         if let Some(cause) = record.stop {
-            shim.stop(libc::SIGTERM, GRACE, Outcome::Stopped, cause);
+            shim.stop(libc::SIGTERM, GRACE, cause);
         }
         Ok(shim)
     }
@@ -284,7 +299,7 @@ impl Shim {
             if signal.ssi_signo == libc::SIGTERM as u32 {
                 let message = "the supervisor was asked to terminate (SIGTERM)".to_owned();
                 let cause = Cause { actor: Actor::Daemon, message };
-                self.stop(libc::SIGTERM, GRACE, Outcome::Stopped, cause);
+                self.stop(libc::SIGTERM, GRACE, cause);
             }
         }
         Ok(())
@@ -294,7 +309,7 @@ impl Shim {
         match order {
             Order::Go => {}
             Order::Stop { signal, grace, cause } => {
-                self.stop(signal, grace, Outcome::Stopped, cause);
+                self.stop(signal, grace, cause);
             }
             Order::EndInput => {
                 self.input.end();
@@ -312,7 +327,7 @@ impl Shim {
     }
 
     /// Begins to end the tree; a second order only shortens the first one's grace.
-    fn stop(&mut self, signal: i32, grace: Duration, outcome: Outcome, cause: Cause) {
+    fn stop(&mut self, signal: i32, grace: Duration, cause: Cause) {
         let now = Instant::now();
         let kill_at = now + grace;
         let signalled = self.living();
@@ -325,10 +340,8 @@ impl Shim {
                 if !matches!(self.life, Life::Ended { .. }) {
                     self.files.stopping(&cause);
                 }
-                let give_up_at = kill_at + KILL_PATIENCE;
                 let signalled = signalled.clone();
-                let stopping = Stopping { outcome, cause, kill_at, give_up_at, signal, signalled };
-                self.stopping = Some(stopping);
+                self.stopping = Some(Stopping { cause, kill_at, signal, signalled });
             }
         }
         tree::signal(&signalled, signal);
@@ -403,7 +416,7 @@ impl Shim {
     /// Goes on with an order to stop.
     fn look_at_stop(&mut self, now: Instant) -> io::Result<()> {
         let Some(stopping) = &self.stopping else { return Ok(()) };
-        let (kill_at, give_up_at) = (stopping.kill_at, stopping.give_up_at);
+        let (kill_at, give_up_at) = (stopping.kill_at, stopping.give_up_at());
         if now >= kill_at {
             tree::kill_all(|| self.members());
             self.reap();
@@ -414,8 +427,8 @@ impl Shim {
         let left = self.living();
         if left.is_empty() || now >= give_up_at {
             self.take_output(usize::MAX)?;
-            if let Some(Stopping { outcome, cause, .. }) = &self.stopping {
-                let (outcome, cause) = (*outcome, cause.clone());
+            if let Some(stopping) = &self.stopping {
+                let (outcome, cause) = (stopping.outcome(), stopping.cause.clone());
                 self.end(outcome, exit, Some(cause), tree::name(&left));
             }
         }
@@ -430,7 +443,7 @@ impl Shim {
         {
             let message = format!("ran longer than its deadline of {} ms", deadline.as_millis());
             let cause = Cause { actor: Actor::Deadline, message };
-            self.stop(libc::SIGTERM, GRACE, Outcome::TimedOut, cause);
+            self.stop(libc::SIGTERM, GRACE, cause);
         }
         if let (Some(at), Some(linger)) = (self.linger_check, self.spec.linger)
             && self.stopping.is_none()
@@ -474,7 +487,7 @@ impl Shim {
         if since.is_some_and(|since| now >= since + linger) {
             let message = format!("no daemon was attached for {} ms", linger.as_millis());
             let cause = Cause { actor: Actor::Linger, message };
-            self.stop(libc::SIGTERM, GRACE, Outcome::Stopped, cause);
+            self.stop(libc::SIGTERM, GRACE, cause);
         }
     }
 

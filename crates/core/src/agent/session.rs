@@ -117,12 +117,12 @@ pub enum Error {
     #[error("no session `{0}` in this workspace; `session/list` names those there are")]
     Unknown(String),
     /// Another process has it open.
-    #[error("session `{id}` is open in another process{holder}; close it there")]
+    #[error("session `{id}` is open in another process, pid {pid}; close it there")]
     Busy {
         /// The session.
         id: SessionId,
-        /// `, pid 123`, where known.
-        holder: String,
+        /// The process.
+        pid: u32,
     },
     /// A prompt without words.
     #[error("the prompt is empty; expected some text")]

@@ -1,11 +1,13 @@
 //! What a timeline draws: facts about a session, kept in the order they happened.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::session::Error;
 use crate::background::Background;
 use crate::ledger::{NewFact, StoredFact};
-use crate::task::{DeliveredBy, Task, TaskId, Timestamp};
+use crate::task::{DeliveredBy, NotificationKind, Task, TaskId, Timestamp};
 
 /// Events in one piece of a trace at most.
 pub const EVENTS_MAX: u32 = 5_000;
@@ -117,10 +119,11 @@ pub enum Fact {
         /// The notification's number, where it came from the queue.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         seq: Option<u64>,
-        /// `exited`, `matched` or `stalled`.
-        kind: String,
-        /// `drain`, `check` or `wait`.
-        by: String,
+        /// What it tells.
+        kind: DeliveredKind,
+        /// How it came into the request.
+        #[serde(with = "StoredBy")]
+        by: DeliveredBy,
     },
     /// A turn ended.
     TurnEnded {
@@ -139,6 +142,37 @@ pub enum Fact {
     },
     /// The session was loaded again.
     Resumed {},
+}
+
+/// What a notification that stands in a request tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeliveredKind {
+    /// The task ended.
+    Exited,
+    /// A watch matched a line of its output.
+    Matched,
+    /// It waits for input.
+    Stalled,
+}
+
+impl From<&NotificationKind> for DeliveredKind {
+    fn from(kind: &NotificationKind) -> Self {
+        match kind {
+            NotificationKind::Exited => Self::Exited,
+            NotificationKind::Matched(_) => Self::Matched,
+            NotificationKind::Stalled => Self::Stalled,
+        }
+    }
+}
+
+/// How [`DeliveredBy`], which knows no JSON, is stored.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "DeliveredBy", rename_all = "snake_case")]
+enum StoredBy {
+    Drain,
+    Wait,
+    Check,
 }
 
 /// The way of one task through a session.
@@ -218,9 +252,9 @@ pub(crate) async fn read(background: &Background, id: &str, after: u64) -> Resul
             ledger.trace(&name, 0, u32::MAX, true)?.iter().filter_map(Event::from_row).collect();
         let ids: Vec<TaskId> = of_tasks.iter().filter_map(|event| event.fact.task()).collect();
         let journeys = ledger.journeys(&workspace, &name, &ids)?;
-        Ok(Some((rows, of_tasks, journeys)))
+        Ok(Some((rows, spawns(of_tasks), journeys)))
     });
-    let (rows, of_tasks, stored) = found.await?.ok_or_else(|| Error::Unknown(id.to_owned()))?;
+    let (rows, mut spawns, stored) = found.await?.ok_or_else(|| Error::Unknown(id.to_owned()))?;
     let next = rows.last().map_or(after, |row| row.n);
     let mut journeys = Vec::with_capacity(stored.len());
     for journey in stored {
@@ -229,32 +263,54 @@ pub(crate) async fn read(background: &Background, id: &str, after: u64) -> Resul
             // The supervisor knows better how it stands; what only it knows is in no ledger.
             task = background.get(task.id).await.unwrap_or(task);
         }
-        let spawned = of_tasks.iter().find_map(|event| match &event.fact {
-            Fact::TaskSpawned { call, tool_call_id, task_id, .. }
-                if task_id == task.id.as_str() =>
-            {
-                Some((tool_call_id.clone(), *call))
-            }
-            Fact::TaskSpawned { .. }
-            | Fact::TurnStarted { .. }
-            | Fact::CallStarted { .. }
-            | Fact::CallEnded { .. }
-            | Fact::ToolStarted { .. }
-            | Fact::ToolEnded { .. }
-            | Fact::Delivered { .. }
-            | Fact::TurnEnded { .. }
-            | Fact::Compacted { .. }
-            | Fact::Resumed {} => None,
-        });
+        let (tool_call_id, spawned_in_call) = spawns.remove(&task.id).unzip();
         let delivered = task.delivered.as_ref();
         journeys.push(Journey {
             delivered: delivered.and_then(|told| Some((told.turn?, told.by))),
             queued: journey.queued,
-            tool_call_id: spawned.as_ref().map(|(id, _)| id.clone()),
-            spawned_in_call: spawned.map(|(_, call)| call),
+            tool_call_id,
+            spawned_in_call,
             task,
         });
     }
     let events = rows.iter().filter_map(Event::from_row).collect();
     Ok(Trace { events, journeys, next })
+}
+
+/// For each task the tool call that started it and the model call that asked for that.
+fn spawns(of_tasks: Vec<Event>) -> HashMap<TaskId, (String, u64)> {
+    let mut spawns = HashMap::new();
+    for Event { fact, .. } in of_tasks {
+        let Some(task) = fact.task() else { continue };
+        if let Fact::TaskSpawned { call, tool_call_id, .. } = fact {
+            spawns.entry(task).or_insert((tool_call_id, call));
+        }
+    }
+    spawns
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delivery_is_stored_in_these_words() {
+        let words = [
+            (DeliveredKind::Exited, DeliveredBy::Drain, "exited", "drain"),
+            (DeliveredKind::Matched, DeliveredBy::Wait, "matched", "wait"),
+            (DeliveredKind::Stalled, DeliveredBy::Check, "stalled", "check"),
+        ];
+        for (kind, by, kind_word, by_word) in words {
+            let fact =
+                Fact::Delivered { call: 3, task_id: "0123abcd".into(), seq: Some(1), kind, by };
+            let stored = format!(
+                r#"{{"type":"delivered","call":3,"taskId":"0123abcd","seq":1,"kind":"{kind_word}","by":"{by_word}"}}"#
+            );
+            let event = Event { n: 1, at: Timestamp(0), fact };
+            let row = event.to_row();
+            assert_eq!(row.fact, stored);
+            let row = StoredFact { n: 1, at: Timestamp(0), fact: stored };
+            assert_eq!(Event::from_row(&row), Some(event));
+        }
+    }
 }

@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::rows::{
     EXITED, MATCHED, STALLED, actor_word, count, int, micros, notification_columns, outcome_word,
@@ -111,7 +111,7 @@ fn finish(tx: &Transaction<'_>, finish: &Finish) -> Result<Finished, LedgerError
     insert(tx, &finish.task)?;
     match ended(tx, id)? {
         None => return Ok(Finished::Removed),
-        Some(true) => return Ok(Finished::Known(Box::new(exited(tx, id)?))),
+        Some(true) => return Ok(Finished::Known(recorded(tx, id)?)),
         Some(false) => {}
     }
 
@@ -156,7 +156,7 @@ fn finish(tx: &Transaction<'_>, finish: &Finish) -> Result<Finished, LedgerError
         Outcome::Exited => remember_duration(tx, finish)?,
         Outcome::Stopped | Outcome::TimedOut | Outcome::Lost => {}
     }
-    Ok(Finished::Fresh { exited: Box::new(exited(tx, id)?), matched })
+    Ok(Finished::Fresh { exited: recorded(tx, id)?, matched })
 }
 
 /// A notification to be queued: what is told, and the task as it stands.
@@ -290,17 +290,27 @@ fn store(tx: &Transaction<'_>, id: TaskId, entry: &Entry<'_>) -> Result<i64, Led
     Ok(tx.last_insert_rowid())
 }
 
-/// The notification of a task's end. It lives as long as the task's row does.
-fn exited(tx: &Transaction<'_>, id: TaskId) -> Result<Notification, LedgerError> {
-    let stored = tx
+/// The notification of a task's end, acknowledged or not; `None` if it has not ended.
+pub(super) fn exited(
+    connection: &Connection,
+    id: TaskId,
+) -> Result<Option<Notification>, LedgerError> {
+    let found = connection
         .prepare_cached(concat!(
             "SELECT ",
             notification_columns!(),
             " FROM notifications n JOIN tasks t ON t.id = n.task
              WHERE n.task = ?1 AND n.kind = ?2"
         ))?
-        .query_row(params![row_id(id), EXITED], read_notification)?;
-    Ok(stored.1)
+        .query_row(params![row_id(id), EXITED], read_notification)
+        .optional()?;
+    Ok(found.map(|(_, notification)| notification))
+}
+
+/// The notification of an end that is recorded. It lives as long as the task's row does.
+fn recorded(tx: &Transaction<'_>, id: TaskId) -> Result<Box<Notification>, LedgerError> {
+    let found = exited(tx, id)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+    Ok(Box::new(found))
 }
 
 fn cause_columns(cause: Option<&Cause>) -> (Option<&'static str>, Option<&str>) {

@@ -7,8 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::{Transaction, params};
 
+use super::ends::exited;
 use super::retention::bury_if_told;
 use super::rows::{
     EXITED, by_word, count, id_of, int, notification_columns, path_bytes, read_notification, row_id,
@@ -212,17 +213,7 @@ impl Ledger {
 
     /// The notification of a task's end, acknowledged or not; `None` if it has not ended.
     pub fn exited(&self, id: TaskId) -> Result<Option<Notification>, LedgerError> {
-        let found = self
-            .connection
-            .prepare_cached(concat!(
-                "SELECT ",
-                notification_columns!(),
-                " FROM notifications n JOIN tasks t ON t.id = n.task
-                 WHERE n.task = ?1 AND n.kind = ?2"
-            ))?
-            .query_row(params![row_id(id), EXITED], read_notification)
-            .optional()?;
-        Ok(found.map(|(_, notification)| notification))
+        exited(&self.connection, id)
     }
 }
 

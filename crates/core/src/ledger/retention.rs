@@ -10,7 +10,7 @@ use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::ends::trim_durations;
 use super::rows::{id_of, millis, path_bytes, path_of, row_id};
-use super::sessions::{rows_of, session};
+use super::sessions::{last_said, rows_of};
 use super::{Ledger, LedgerError};
 use crate::background::Remove;
 use crate::task::{TaskId, Timestamp};
@@ -64,13 +64,15 @@ impl Ledger {
     /// Removes the tasks of a workspace that ended longer than `keep_for` before `now`, and all but
     /// the `keep_count` that ended last; returns those it removed. Also drops what else is old: the
     /// tokens of spawns that never came about, durations, and agent sessions nobody has gone on with
-    /// for ninety days, or for a day where nothing was ever said.
+    /// for ninety days, or for a day where nothing was ever said. A session that a holder has open
+    /// which `is_alive` does not deny stays, however old; it is asked inside the transaction.
     pub fn prune(
         &mut self,
         workspace: &Path,
         keep_for: Duration,
         keep_count: u32,
         now: Timestamp,
+        is_alive: &dyn Fn(&str) -> bool,
     ) -> Result<Vec<TaskId>, LedgerError> {
         self.write(|tx| {
             let path = path_bytes(workspace);
@@ -83,7 +85,7 @@ impl Ledger {
             )?
             .execute(params![path, now.0.saturating_sub(millis(TOKEN_WITHOUT_TASK))])?;
             trim_durations(tx, workspace)?;
-            prune_sessions(tx, workspace, now)?;
+            prune_sessions(tx, workspace, now, is_alive)?;
             Ok(ids)
         })
     }
@@ -108,26 +110,33 @@ pub(super) const BEYOND_COUNT: &str = "SELECT id FROM tasks
 pub(super) const OLDEST: &str = "SELECT workspace, id FROM tasks
      WHERE outcome IS NOT NULL AND removed = 0 ORDER BY ended_at, id LIMIT ?1";
 
-/// Deletes old sessions with their transcripts. A task of theirs that was only hidden goes too.
+/// Deletes old sessions with their transcripts, but for those that are open. A task of theirs that
+/// was only hidden goes too.
 fn prune_sessions(
     tx: &Transaction<'_>,
     workspace: &Path,
     now: Timestamp,
+    is_alive: &dyn Fn(&str) -> bool,
 ) -> Result<(), LedgerError> {
-    let mut select = tx.prepare_cached("SELECT id, n FROM sessions WHERE workspace = ?1")?;
-    let all: Vec<(String, i64)> = select
-        .query_map([path_bytes(workspace)], |row| Ok((row.get(0)?, row.get(1)?)))?
+    let mut select = tx.prepare_cached(concat!(
+        "SELECT id, n, holder FROM (
+           SELECT s.id, s.n, s.holder, s.created_at, ",
+        last_said!(),
+        " AS said_at FROM sessions s WHERE s.workspace = ?1)
+         WHERE CASE WHEN said_at IS NULL THEN created_at < ?2 ELSE said_at < ?3 END"
+    ))?;
+    let before = |kept: Duration| now.0.saturating_sub(millis(kept));
+    let old: Vec<(String, i64, Option<String>)> = select
+        .query_map(
+            params![path_bytes(workspace), before(SILENT_SESSIONS_KEPT), before(SESSIONS_KEPT)],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        )?
         .collect::<Result<_, _>>()?;
-    for (id, n) in all {
-        let Some(found) = session(tx, workspace, &id)? else { continue };
-        let rows = rows_of(n);
-        let has_words: bool = tx
-            .prepare_cached("SELECT EXISTS (SELECT 1 FROM messages WHERE id BETWEEN ?1 AND ?2)")?
-            .query_row(params![rows.0, rows.1], |row| row.get(0))?;
-        let kept = if has_words { SESSIONS_KEPT } else { SILENT_SESSIONS_KEPT };
-        if now.since(found.updated_at) <= kept {
+    for (id, n, holder) in old {
+        if holder.is_some_and(|holder| is_alive(&holder)) {
             continue;
         }
+        let rows = rows_of(n);
         for sql in [
             "DELETE FROM messages WHERE id BETWEEN ?1 AND ?2",
             "DELETE FROM trace WHERE id BETWEEN ?1 AND ?2",

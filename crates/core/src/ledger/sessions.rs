@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 use super::queues::{Drain, WAITING, Waiting, acknowledge, end_dead_leases, free};
 use super::rows::{
@@ -18,6 +18,29 @@ use crate::task::{DeliveredBy, Notification, NotificationKind, Task, TaskId, Tim
 
 /// Bits of a row id that number the rows of one session.
 const ROW_BITS: u32 = 32;
+
+/// When something was last said in a session called `s`; NULL where nothing was. The numbers are
+/// those of [`rows_of`].
+macro_rules! last_said {
+    () => {
+        "(SELECT m.at FROM messages m
+          WHERE m.id BETWEEN (s.n << 32) AND ((s.n << 32) + 4294967295)
+          ORDER BY m.id DESC LIMIT 1)"
+    };
+}
+
+/// The columns [`read_session`] takes, of a session called `s`.
+macro_rules! session_columns {
+    () => {
+        concat!(
+            "s.id, s.workspace, s.title, s.model, s.created_at, coalesce(",
+            $crate::ledger::sessions::last_said!(),
+            ", s.created_at) AS updated_at"
+        )
+    };
+}
+
+pub(super) use last_said;
 
 /// A session as it stands in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -157,8 +180,6 @@ pub struct Journey {
     pub task: Task,
     /// When its end was queued, and under which number.
     pub queued: Option<(Timestamp, u64)>,
-    /// The token of its spawn.
-    pub client_token: Option<String>,
 }
 
 impl Ledger {
@@ -230,17 +251,16 @@ impl Ledger {
         limit: u32,
     ) -> Result<Vec<SessionRow>, LedgerError> {
         self.read(|tx| {
-            let mut select = tx.prepare_cached("SELECT id FROM sessions WHERE workspace = ?1")?;
-            let ids: Vec<String> = select
-                .query_map([path_bytes(workspace)], |row| row.get(0))?
+            let mut select = tx.prepare_cached(concat!(
+                "SELECT ",
+                session_columns!(),
+                " FROM sessions s WHERE s.workspace = ?1
+                 ORDER BY updated_at DESC, s.id DESC LIMIT ?2 OFFSET ?3"
+            ))?;
+            let rows = select
+                .query_map(params![path_bytes(workspace), limit, int(skip)], read_session)?
                 .collect::<Result<_, _>>()?;
-            let mut rows = Vec::with_capacity(ids.len());
-            for id in ids {
-                rows.extend(session(tx, workspace, &id)?);
-            }
-            rows.sort_by(|a, b| (b.updated_at, &b.id).cmp(&(a.updated_at, &a.id)));
-            let skip = usize::try_from(skip).unwrap_or(usize::MAX);
-            Ok(rows.into_iter().skip(skip).take(limit as usize).collect())
+            Ok(rows)
         })
     }
 
@@ -380,7 +400,7 @@ impl Ledger {
             let mut select = tx.prepare_cached(concat!(
                 "SELECT ",
                 task_columns!(),
-                ", n.at, n.seq, t.client_token FROM tasks t
+                ", n.at, n.seq FROM tasks t
                  LEFT JOIN notifications n ON n.task = t.id AND n.kind = ?2
                    AND n.watch = '' AND n.position = 0
                  WHERE t.id = ?1 AND t.workspace = ?3"
@@ -393,7 +413,6 @@ impl Ledger {
                     Ok(Journey {
                         task: read_task(row)?,
                         queued: at.zip(seq).map(|(at, seq)| (Timestamp(at), count(seq))),
-                        client_token: row.get("client_token")?,
                     })
                 });
                 journeys.extend(found.optional()?);
@@ -461,39 +480,33 @@ pub(super) fn rows_of(n: i64) -> (i64, i64) {
     (n << ROW_BITS, last(n << ROW_BITS))
 }
 
+/// A session from the columns of `session_columns!`.
+fn read_session(row: &Row<'_>) -> rusqlite::Result<SessionRow> {
+    Ok(SessionRow {
+        id: row.get(0)?,
+        workspace: path_of(row.get(1)?),
+        title: row.get(2)?,
+        model: row.get(3)?,
+        created_at: Timestamp(row.get(4)?),
+        updated_at: Timestamp(row.get(5)?),
+    })
+}
+
 /// A session of a workspace.
-pub(super) fn session(
+fn session(
     tx: &Transaction<'_>,
     workspace: &Path,
     id: &str,
 ) -> Result<Option<SessionRow>, LedgerError> {
     let found = tx
-        .prepare_cached(
-            "SELECT id, workspace, title, model, created_at, n FROM sessions
-             WHERE id = ?1 AND workspace = ?2",
-        )?
-        .query_row(params![id, path_bytes(workspace)], |row| {
-            let created_at = Timestamp(row.get(4)?);
-            let session = SessionRow {
-                id: row.get(0)?,
-                workspace: path_of(row.get(1)?),
-                title: row.get(2)?,
-                model: row.get(3)?,
-                created_at,
-                updated_at: created_at,
-            };
-            Ok((session, row.get::<_, i64>(5)? << ROW_BITS))
-        })
+        .prepare_cached(concat!(
+            "SELECT ",
+            session_columns!(),
+            " FROM sessions s WHERE s.id = ?1 AND s.workspace = ?2"
+        ))?
+        .query_row(params![id, path_bytes(workspace)], read_session)
         .optional()?;
-    let Some((mut session, base)) = found else { return Ok(None) };
-    let at: Option<i64> = tx
-        .prepare_cached(
-            "SELECT at FROM messages WHERE id BETWEEN ?1 AND ?2 ORDER BY id DESC LIMIT 1",
-        )?
-        .query_row(params![base, last(base)], |row| row.get(0))
-        .optional()?;
-    session.updated_at = at.map_or(session.updated_at, Timestamp);
-    Ok(Some(session))
+    Ok(found)
 }
 
 fn insert_facts<'a>(

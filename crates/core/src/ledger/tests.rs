@@ -306,9 +306,9 @@ fn a_token_stands_for_one_task() {
     assert_eq!(ledger.remove(here, &all).expect("removed"), [id(2)]);
     assert_eq!(ledger.claim_token(here, "t", id(4)).expect("claimed"), id(4));
     let (long, now) = (Duration::from_secs(1 << 30), Timestamp::now().0);
-    ledger.prune(here, long, 9, Timestamp(now + 3_600_000)).expect("pruned");
+    ledger.prune(here, long, 9, Timestamp(now + 3_600_000), &|_| false).expect("pruned");
     assert_eq!(ledger.claim_token(here, "t", id(5)).expect("claimed"), id(4));
-    ledger.prune(here, long, 9, Timestamp(now + 25 * 3_600_000)).expect("pruned");
+    ledger.prune(here, long, 9, Timestamp(now + 25 * 3_600_000), &|_| false).expect("pruned");
     assert_eq!(ledger.claim_token(here, "t", id(5)).expect("claimed"), id(5));
 }
 
@@ -352,10 +352,10 @@ fn age_and_number_prune_ended_tasks_only() {
     // Task n ended at 1 500 + n.
     let keep = Duration::from_millis(100);
     assert_eq!(
-        ledger.prune(here, keep, 3, Timestamp(1_602)).expect("pruned"),
+        ledger.prune(here, keep, 3, Timestamp(1_602), &|_| false).expect("pruned"),
         [id(1), id(3), id(2)]
     );
-    assert_eq!(ledger.prune(here, keep, 3, Timestamp(1_602)).expect("pruned"), []);
+    assert_eq!(ledger.prune(here, keep, 3, Timestamp(1_602), &|_| false).expect("pruned"), []);
     let before = Remove { ids: None, ended_before: Some(Timestamp(1_506)) };
     assert_eq!(ledger.remove(here, &before).expect("removed"), [id(4), id(5)]);
     let both = Remove { ids: Some(vec![id(6)]), ..before };
@@ -418,7 +418,9 @@ fn a_workspace_keeps_a_bounded_number_of_durations() {
             .expect("counted")
     };
     assert!(count(&ledger) < 5_000 + 256);
-    ledger.prune(Path::new(HERE), Duration::MAX, u32::MAX, Timestamp(0)).expect("pruned");
+    ledger
+        .prune(Path::new(HERE), Duration::MAX, u32::MAX, Timestamp(0), &|_| false)
+        .expect("pruned");
     assert_eq!(count(&ledger), 5_000);
     assert_eq!(ledger.past_durations(Path::new(HERE), "run 5199").expect("read").len(), 1);
 }

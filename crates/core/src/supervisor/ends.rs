@@ -10,6 +10,7 @@ use meanwhile_shim::record::{self, Record};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::recovery::finish;
 use super::{Batch, PAST, RETRY, Recorded, STOP_PATIENCE, Supervisor};
 use crate::background::{Event, Role, Stdin, Stop};
 use crate::convert;
@@ -59,20 +60,12 @@ impl Supervisor {
             }
         }
         let Some(live) = self.tasks.get_mut(&id) else { return };
+        let Some(finish) = finish(live.facts.clone(), &file, &record) else { return };
         live.stage = Stage::Recording;
         live.survives = !end.survivors.is_empty();
         live.arm_at = None;
         live.orphaned = None;
-        let finish = Finish {
-            task: live.facts.clone(),
-            pid: (record.leader_pid != 0).then_some(record.leader_pid),
-            end: convert::end(end),
-            output: convert::output(&record),
-            progress: live.progress.clone(),
-            survivors: convert::survivors(&record),
-            preview: convert::preview(&file, &record),
-            matches: Vec::new(),
-        };
+        let finish = Finish { progress: live.progress.clone(), ..finish };
         match live.scanner.take().filter(|scanner| !scanner.is_done()) {
             Some(scanner) => {
                 // Some megabytes of output may be left to look at.

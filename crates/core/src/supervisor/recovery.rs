@@ -1,13 +1,15 @@
 //! What happened while nobody looked.
 
-use meanwhile_shim::record;
+use std::fs::File;
+
+use meanwhile_shim::record::{self, Record};
 use tokio::time::Instant;
 
 use super::Supervisor;
 use crate::background::Role;
 use crate::convert;
 use crate::error::Error;
-use crate::ledger::Finish;
+use crate::ledger::{Finish, NewTask};
 use crate::task::{Actor, Cause, End, Exit, Outcome, OutputStat, Preview, TaskId, Timestamp};
 
 impl Supervisor {
@@ -56,25 +58,28 @@ impl Supervisor {
         Ok(())
     }
 
-    fn finish_of_done(&self, id: TaskId, task: &crate::ledger::NewTask) -> Option<Finish> {
-        let file = std::fs::File::open(self.home.done(id)).ok()?;
-        let record = record::read(&file).ok()?;
-        let end = record.end.as_ref()?;
-        Some(Finish {
-            task: task.clone(),
-            pid: (record.leader_pid != 0).then_some(record.leader_pid),
-            end: convert::end(end),
-            output: convert::output(&record),
-            progress: None,
-            survivors: convert::survivors(&record),
-            preview: convert::preview(&file, &record),
-            matches: Vec::new(),
-        })
+    fn finish_of_done(&self, id: TaskId, task: &NewTask) -> Option<Finish> {
+        let file = File::open(self.home.done(id)).ok()?;
+        finish(task.clone(), &file, &record::read(&file).ok()?)
     }
 }
 
+/// The end of a task as its record tells it; `None` if it has not ended.
+pub(super) fn finish(task: NewTask, file: &File, record: &Record) -> Option<Finish> {
+    Some(Finish {
+        task,
+        pid: (record.leader_pid != 0).then_some(record.leader_pid),
+        end: convert::end(record.end.as_ref()?),
+        output: convert::output(record),
+        progress: None,
+        survivors: convert::survivors(record),
+        preview: convert::preview(file, record),
+        matches: Vec::new(),
+    })
+}
+
 /// The end of a task that left no trace.
-pub(super) fn traceless(task: crate::ledger::NewTask) -> Finish {
+pub(super) fn traceless(task: NewTask) -> Finish {
     let message = "its folder is gone from the state directory".to_owned();
     let now = Timestamp::now();
     Finish {

@@ -117,12 +117,7 @@ impl Supervisor {
     pub(super) fn serve_spawns(&mut self, now: Instant) {
         self.hand_over_all();
         if let Some(error) = self.pool_failure.take() {
-            // A shortage: whoever waits is told, nobody waits for it to pass.
-            for pending in std::mem::take(&mut self.spawns) {
-                pending.refuse(shim_error(&error));
-            }
-            self.refill_at = Some(now + super::SWEEP);
-            return;
+            return self.refuse_all(&error, now);
         }
         let (ready, starting) = self.pool.level();
         let wanted = self.spawns.len();
@@ -139,8 +134,7 @@ impl Supervisor {
         };
         for _ in (ready + starting)..target.min(ready + STARTING_MAX) {
             if let Err(error) = self.pool.start_one() {
-                self.pool_failure = Some(error);
-                return self.serve_failure(now);
+                return self.refuse_all(&error, now);
             }
         }
         let (ready, starting) = self.pool.level();
@@ -149,13 +143,12 @@ impl Supervisor {
         }
     }
 
-    fn serve_failure(&mut self, now: Instant) {
-        if let Some(error) = self.pool_failure.take() {
-            for pending in std::mem::take(&mut self.spawns) {
-                pending.refuse(shim_error(&error));
-            }
-            self.refill_at = Some(now + super::SWEEP);
+    /// A shortage: whoever waits for a shim is told, nobody waits for it to pass.
+    fn refuse_all(&mut self, error: &io::Error, now: Instant) {
+        for pending in std::mem::take(&mut self.spawns) {
+            pending.refuse(shim_error(error));
         }
+        self.refill_at = Some(now + super::SWEEP);
     }
 
     /// An idle shim died, or one that was starting; with what it was short of.

@@ -14,7 +14,7 @@ use meanwhile_core::agent::retry::Patience;
 use meanwhile_core::agent::session::{Options, Session, Settings, TurnEnd, Update, Updates};
 use meanwhile_core::agent::trace::{Event, Fact, Trace};
 use meanwhile_core::background::{self, Filter, Role, StateFilter, Stop};
-use meanwhile_core::task::{Actor, Cause, TaskId};
+use meanwhile_core::task::{Actor, Cause, DeliveredBy, TaskId};
 
 /// How long anything may take. Nothing waits this long unless it fails.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -116,10 +116,14 @@ impl Lab {
 
     /// Takes a table of the ledger away, or gives it back: a store that cannot be written.
     pub fn rename_table(&self, from: &str, to: &str) {
-        let file = self.dir.path().join("state/meanwhile.db");
-        let store = rusqlite::Connection::open(file).unwrap();
+        self.ledger().execute_batch(&format!("ALTER TABLE {from} RENAME TO {to}")).unwrap();
+    }
+
+    /// The ledger's file, opened beside its owner.
+    pub fn ledger(&self) -> rusqlite::Connection {
+        let store = rusqlite::Connection::open(self.dir.path().join("state/meanwhile.db")).unwrap();
         store.busy_timeout(PATIENCE).unwrap();
-        store.execute_batch(&format!("ALTER TABLE {from} RENAME TO {to}")).unwrap();
+        store
     }
 
     /// Lets a command or an answer go on that waits for this gate.
@@ -266,7 +270,7 @@ impl Talk {
     }
 
     /// The calls whose requests carried notifications, as (task, call, by), in order.
-    pub async fn delivered(&self) -> Vec<(TaskId, u64, String)> {
+    pub async fn delivered(&self) -> Vec<(TaskId, u64, DeliveredBy)> {
         let told = |event: Event| match event.fact {
             Fact::Delivered { call, task_id, by, .. } => Some((task_id.parse().unwrap(), call, by)),
             _ => None,

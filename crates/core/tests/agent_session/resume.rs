@@ -1,9 +1,11 @@
 //! A session opened again: in this process and after a death of it.
 
+use std::process::{Command, Stdio};
+
 use meanwhile_core::agent::session::{Error, Session, TurnEnd, Update};
 use meanwhile_core::agent::trace::{Event, Fact};
 
-use super::lab::{Lab, Talk, gated, run};
+use super::lab::{Lab, Talk, eventually, gated, run};
 
 async fn resumed(talk: &mut Talk) {
     talk.until(|update| matches!(update, Update::Traced(Event { fact: Fact::Resumed {}, .. })))
@@ -25,8 +27,8 @@ fn a_session_goes_on_where_it_was_and_its_results_wake_it() {
         talk.prompt("go").await;
         let id = talk.id();
         let busy = Session::load(lab.background.clone(), lab.options(&script), &id).await;
-        let Err(Error::Busy { holder, .. }) = busy else { panic!("it is open: {busy:?}") };
-        assert_eq!(holder, format!(", pid {}", std::process::id()));
+        let Err(Error::Busy { pid, .. }) = busy else { panic!("it is open: {busy:?}") };
+        assert_eq!(pid, std::process::id());
         talk.close().await;
         lab.restart().await;
 
@@ -121,5 +123,91 @@ fn a_removed_task_stays_on_the_timeline() {
         assert!(journey.task.end().is_some() && journey.queued.is_some());
         assert_eq!(journey.delivered.map(|told| told.0), Some(2));
         talk.close().await;
+    });
+}
+
+#[test]
+fn a_session_that_was_full_makes_room_before_it_asks_again() {
+    run(async |lab: &mut Lab| {
+        let mut talk = lab.session("[[turn]]\ntext = 'One.'\n").await;
+        talk.prompt("go").await;
+        let used = talk.told.iter().find_map(|update| match update {
+            Update::Usage { used, .. } => Some(*used),
+            _ => None,
+        });
+        let (id, used) = (talk.id(), used.expect("a call takes tokens"));
+        talk.close().await;
+
+        let full = |window: u64| {
+            format!(
+                "context_window = {window}\n[[turn]]\ntext = 'unused'\n\
+                 [[turn]]\nwhen = 'Summarise this conversation'\ntext = 'We began.'\n\
+                 [[turn]]\nwhen = 'and now'\nmessages = ['notice', 'prompt']\n\
+                 expect = ['We began.', 'and now']\ntext = 'Two.'\n\
+                 [[turn]]\nwhen = 'and then'\nmessages = ['prompt']\ntext = 'Three.'\n"
+            )
+        };
+        let mut talk = lab.load(&id, lab.options(&full(used))).await;
+        resumed(&mut talk).await;
+        talk.told.clear();
+        assert_eq!(talk.prompt("and now?").await, TurnEnd::EndTurn);
+        assert_eq!(talk.said(), "Two.");
+        talk.close().await;
+        // The summary is all that counts from then on: with room for it, none is made.
+        let mut talk = lab.load(&id, lab.options(&full(used * 2))).await;
+        resumed(&mut talk).await;
+        talk.told.clear();
+        assert_eq!(talk.prompt("and then?").await, TurnEnd::EndTurn);
+        assert_eq!(talk.said(), "Three.");
+        talk.close().await;
+    });
+}
+
+/// A process that ended and that nobody reaps, and its parent.
+async fn zombie(lab: &Lab) -> (std::process::Child, u32) {
+    // A shell reaps; the `sleep` that takes its place knows nothing of the other.
+    let parent = Command::new("/bin/sh")
+        .args(["-c", "sleep 0.1 & echo $! > zombie; exec sleep 30"])
+        .current_dir(&lab.workspace)
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut pid = None;
+    eventually(async || {
+        let text = std::fs::read_to_string(lab.workspace.join("zombie")).unwrap_or_default();
+        pid = text.trim().parse::<u32>().ok();
+        let stat = pid.and_then(|pid| std::fs::read_to_string(format!("/proc/{pid}/stat")).ok());
+        stat.is_some_and(|stat| stat.contains(") Z "))
+    })
+    .await;
+    (parent, pid.unwrap())
+}
+
+/// A process that was killed while it started another one seems to live by its bell until that one
+/// has closed its copy; and it is a zombie until its own parent looks.
+#[test]
+fn a_holder_that_is_a_zombie_is_waited_out() {
+    run(async |lab: &mut Lab| {
+        let talk = lab.session("[[turn]]\ntext = 'x'\n").await;
+        let (id, ledger) = (talk.id(), lab.ledger());
+        let holder = |row: &rusqlite::Row<'_>| row.get::<_, String>(0);
+        let bell = ledger.query_row("SELECT holder FROM sessions", [], holder).unwrap();
+        talk.close().await;
+        let free = "SELECT count(*) FROM sessions WHERE holder IS NULL";
+        eventually(async || ledger.query_row(free, [], |row| row.get(0)).unwrap_or(0) == 1).await;
+        let (mut parent, pid) = zombie(lab).await;
+        let hold = "UPDATE sessions SET holder = ?1, holder_pid = ?2";
+        ledger.execute(hold, rusqlite::params![bell, pid]).unwrap();
+        let released = async {
+            // The store does one thing after the other: this comes behind the first look at it.
+            Session::trace(&lab.background, &id, 0).await.unwrap();
+            ledger.execute("UPDATE sessions SET holder = NULL, holder_pid = NULL", []).unwrap();
+        };
+        let options = lab.options("[[turn]]\ntext = 'x'\n");
+        let load = Session::load(lab.background.clone(), options, &id);
+        let (loaded, ()) = tokio::join!(load, released);
+        parent.kill().unwrap();
+        let (session, _updates) = loaded.unwrap();
+        session.close().await;
     });
 }

@@ -2,6 +2,7 @@
 
 use meanwhile_core::agent::session::{Session, TurnEnd, Update};
 use meanwhile_core::agent::trace::{Fact, Origin};
+use meanwhile_core::task::DeliveredBy;
 
 use super::lab::{Lab, gated, run};
 
@@ -42,7 +43,7 @@ fn what_ends_during_a_call_is_in_the_next_one() {
         assert_eq!(end.await.unwrap(), TurnEnd::EndTurn);
         assert_eq!(talk.said(), "I start. Seen.");
         let task = talk.tasks()[0];
-        assert_eq!(talk.delivered().await, [(task, 3, "drain".to_owned())]);
+        assert_eq!(talk.delivered().await, [(task, 3, DeliveredBy::Drain)]);
         // The task itself says the same, and so does its way through the session.
         let delivered = lab.background.get(task).await.unwrap().delivered.unwrap();
         assert_eq!(delivered.turn, Some(3));
@@ -141,7 +142,7 @@ fn what_a_check_has_shown_is_not_told_again() {
         lab.open_gate("second");
         talk.turn_ended().await;
         assert_eq!(end.await.unwrap(), TurnEnd::EndTurn);
-        assert_eq!(talk.delivered().await, [(talk.tasks()[0], 3, "check".to_owned())]);
+        assert_eq!(talk.delivered().await, [(talk.tasks()[0], 3, DeliveredBy::Check)]);
         talk.session.idle().await.unwrap();
         assert_eq!((talk.ends().len(), talk.results().len()), (1, 0));
         let journey = talk.trace().await.journeys.remove(0);

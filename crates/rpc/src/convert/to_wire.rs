@@ -48,13 +48,18 @@ pub(crate) fn task(task: &task::Task) -> wire::Task {
             .collect(),
         delivered: task.delivered.as_ref().map(|delivered| wire::Delivered {
             at: time(delivered.at),
-            by: match delivered.by {
-                task::DeliveredBy::Drain => wire::DeliveredBy::Drain,
-                task::DeliveredBy::Wait => wire::DeliveredBy::Wait,
-                task::DeliveredBy::Check => wire::DeliveredBy::Check,
-            },
+            by: delivered_by(delivered.by),
             turn: delivered.turn,
         }),
+    }
+}
+
+/// What told an end.
+pub(crate) fn delivered_by(by: task::DeliveredBy) -> wire::DeliveredBy {
+    match by {
+        task::DeliveredBy::Drain => wire::DeliveredBy::Drain,
+        task::DeliveredBy::Wait => wire::DeliveredBy::Wait,
+        task::DeliveredBy::Check => wire::DeliveredBy::Check,
     }
 }
 

@@ -1,7 +1,6 @@
 //! The trace of a session, from the domain to the wire.
 
-use meanwhile_core::agent::trace::{Event, Fact, Journey, Origin, Trace};
-use meanwhile_core::task::DeliveredBy;
+use meanwhile_core::agent::trace::{DeliveredKind, Event, Fact, Journey, Origin, Trace};
 
 use super::to_wire;
 use crate::wire;
@@ -26,6 +25,14 @@ pub(crate) fn origin(origin: Origin) -> wire::TurnOrigin {
     match origin {
         Origin::Prompt => wire::TurnOrigin::Prompt,
         Origin::Background => wire::TurnOrigin::Background,
+    }
+}
+
+fn told(kind: DeliveredKind) -> wire::NotificationKind {
+    match kind {
+        DeliveredKind::Exited => wire::NotificationKind::Exited,
+        DeliveredKind::Matched => wire::NotificationKind::Matched,
+        DeliveredKind::Stalled => wire::NotificationKind::Stalled,
     }
 }
 
@@ -63,7 +70,7 @@ fn fact(fact: Fact) -> wire::TraceFact {
             To::TaskSpawned { call, tool_call_id, task_id, command, moved }
         }
         Fact::Delivered { call, task_id, seq, kind, by } => {
-            To::Delivered { call, task_id, seq, kind, by }
+            To::Delivered { call, task_id, seq, kind: told(kind), by: to_wire::delivered_by(by) }
         }
         Fact::TurnEnded { turn, stop_reason, error } => To::TurnEnded { turn, stop_reason, error },
         Fact::Compacted { call } => To::Compacted { call: Some(call) },
@@ -88,10 +95,6 @@ fn journey(journey: &Journey) -> wire::TraceTask {
         exit: task.exit,
         cause: task.cause,
         delivered_in_call,
-        delivered_by: delivered_by.map(|by| match by {
-            DeliveredBy::Drain => wire::DeliveredBy::Drain,
-            DeliveredBy::Wait => wire::DeliveredBy::Wait,
-            DeliveredBy::Check => wire::DeliveredBy::Check,
-        }),
+        delivered_by: delivered_by.map(to_wire::delivered_by),
     }
 }

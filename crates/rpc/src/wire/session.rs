@@ -135,11 +135,9 @@ pub(crate) enum TraceFact {
         #[serde(skip_serializing_if = "Option::is_none")]
         seq: Option<u64>,
         /// What it tells.
-        #[schemars(with = "NotificationKind")]
-        kind: String,
+        kind: NotificationKind,
         /// How it came into the request.
-        #[schemars(with = "DeliveredBy")]
-        by: String,
+        by: DeliveredBy,
     },
     /// A turn ended.
     TurnEnded {

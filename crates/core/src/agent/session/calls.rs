@@ -30,7 +30,7 @@ impl Work {
         let mut cancelled = false;
         for (i, call) in calls.into_iter().enumerate() {
             let id = call.id.clone();
-            let ran = if cancelled {
+            let ran = if cancelled || self.is_cancelled() {
                 Ran::Cancelled(CANCELLED.to_owned())
             } else {
                 let key = format!("{}:{message}:{i}", self.id);

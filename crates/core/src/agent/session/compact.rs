@@ -6,7 +6,7 @@
 
 use super::TurnEnd;
 use super::step::Drain;
-use super::turn::{Asked, dollars, ended};
+use super::turn::{Asked, answered, ended};
 use super::work::Work;
 use crate::agent::failure::FailureKind;
 use crate::agent::message::Message;
@@ -108,17 +108,7 @@ impl Work {
             match asked {
                 Asked::Answered(answer) => {
                     self.count(answer.usage, answer.cost);
-                    self.tell(Fact::CallEnded {
-                        turn,
-                        call,
-                        stop_reason: Some("summary".to_owned()),
-                        error: None,
-                        input_tokens: Some(answer.usage.input),
-                        output_tokens: Some(answer.usage.output),
-                        cached_tokens: Some(answer.usage.cache_read),
-                        cost_usd: answer.cost.map(dollars),
-                    })
-                    .await;
+                    self.tell(answered(turn, call, "summary", answer.usage, answer.cost)).await;
                     let text = answer.answer.text();
                     return Ok((!text.trim().is_empty()).then_some(text));
                 }

@@ -251,24 +251,32 @@ impl Inbox {
         if ready || self.idle.is_empty() {
             return;
         }
-        if self.wake == Wake::On && !self.stuck && self.wakes.blocked(Instant::now()).is_none() {
-            // The supervisor's word comes a moment after the ledger's.
-            let (workspace, queue) = (self.background.workspace().to_owned(), self.id.0.clone());
-            let waiting =
-                self.background.store().read(move |l| l.waiting(&workspace, &queue)).await;
-            if waiting.is_ok_and(|waiting| waiting > 0) {
-                return;
-            }
+        if self.wake == Wake::On
+            && !self.stuck
+            && self.wakes.blocked(Instant::now()).is_none()
+            && self.has_news().await
+        {
+            return;
         }
         for waiter in self.idle.drain(..) {
             let _ = waiter.send(());
         }
     }
 
+    /// Whether results wait, by the ledger's word: the supervisor's comes a moment later, and may
+    /// count what the last turn has taken.
+    async fn has_news(&self) -> bool {
+        let (workspace, queue) = (self.background.workspace().to_owned(), self.id.0.clone());
+        let waiting = self.background.store().read(move |l| l.waiting(&workspace, &queue)).await;
+        waiting.is_ok_and(|waiting| waiting > 0)
+    }
+
+    /// Says, once, that results wait which may start no turn.
     async fn tell_blocked(&mut self, work: &mut Work, left: Duration) {
-        if std::mem::replace(&mut self.wakes.told, true) {
+        if self.wakes.told || !self.has_news().await {
             return;
         }
+        self.wakes.told = true;
         let minutes = left.as_secs().div_ceil(60);
         let text = format!(
             "Results of background tasks have started {} turns within an hour, which is the limit \

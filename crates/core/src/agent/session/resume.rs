@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use meanwhile_shim::tree;
+
 use super::step::Drain;
 use super::turn::ended;
 use super::work::{Begun, Replay, Work};
@@ -15,7 +17,7 @@ use crate::agent::trace::{Event, Fact, Origin};
 use crate::agent::usage::Cost;
 use crate::background::Background;
 use crate::ledger::{Claim, SessionRow};
-use crate::task::Timestamp;
+use crate::task::{DeliveredBy, Timestamp};
 
 /// How often a claim looks again at a holder whose process is gone.
 const CLAIM_ROUND: Duration = Duration::from_millis(10);
@@ -40,19 +42,12 @@ pub(super) async fn claim(background: &Background, id: &str) -> Result<SessionId
             Claim::Unknown => return Err(Error::Unknown(id.to_owned())),
             Claim::Held { pid } => pid,
         };
-        if patience == 0 || is_there(pid) {
-            let holder = format!(", pid {pid}");
-            return Err(Error::Busy { id: SessionId(id.to_owned()), holder });
+        if patience == 0 || tree::is_alive(pid) {
+            return Err(Error::Busy { id: SessionId(id.to_owned()), pid });
         }
         patience -= 1;
         tokio::time::sleep(CLAIM_ROUND).await;
     }
-}
-
-/// Whether a process of this number exists.
-fn is_there(pid: u32) -> bool {
-    let Ok(pid @ 1..) = i32::try_from(pid) else { return true };
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None) != Err(nix::errno::Errno::ESRCH)
 }
 
 /// Reads a session that we hold, and finds out what is to be repaired.
@@ -72,6 +67,7 @@ pub(super) async fn read(background: &Background, id: &SessionId) -> Result<Begu
     begun.counts.calls = past.calls;
     begun.counts.turns = past.turns;
     begun.cost = past.cost;
+    begun.used = past.used;
     begun.wakes = std::mem::take(&mut past.wakes);
     for row in &rows {
         let message = Message::from_json(&row.body).map_err(|error| {
@@ -84,7 +80,7 @@ pub(super) async fn read(background: &Background, id: &SessionId) -> Result<Begu
         begun.history.push(message.clone());
         begun.replay.messages.push(message);
     }
-    begun.replay.carried = past.carried.clone();
+    begun.replay.carried = std::mem::take(&mut past.carried);
     begun.resumed = true;
     repair(background, id, &mut begun, &past).await?;
     Ok(begun)
@@ -96,6 +92,8 @@ struct Past {
     calls: u64,
     turns: u64,
     cost: Option<Cost>,
+    /// Tokens of the history.
+    used: u64,
     wakes: Vec<Duration>,
     /// The calls that carried results out of the queue, in order: one for each message of them.
     carried: Vec<u64>,
@@ -124,8 +122,12 @@ impl Past {
                     past.calls = past.calls.max(*call);
                     past.open_call = Some(*call);
                 }
-                Fact::CallEnded { cost_usd, .. } => {
+                Fact::CallEnded { cost_usd, input_tokens, output_tokens, .. } => {
                     past.open_call = None;
+                    // A call that failed says nothing about the history.
+                    if let Some(input) = input_tokens {
+                        past.used = input.saturating_add(output_tokens.unwrap_or(0));
+                    }
                     if let Some(cost) = cost_usd.and_then(Cost::from_dollars) {
                         *past.cost.get_or_insert_default() += cost;
                     }
@@ -138,12 +140,13 @@ impl Past {
                 }
                 Fact::TaskSpawned { task_id, .. } => past.spawned.push(task_id.clone()),
                 Fact::Delivered { call, by, .. } => {
-                    if by == "drain" && past.carried.last() != Some(call) {
+                    if *by == DeliveredBy::Drain && past.carried.last() != Some(call) {
                         past.carried.push(*call);
                     }
                 }
                 Fact::TurnEnded { .. } => past.open_turn = None,
-                Fact::Compacted { .. } | Fact::Resumed {} => {}
+                Fact::Compacted { .. } => past.used = 0,
+                Fact::Resumed {} => {}
             }
         }
         past

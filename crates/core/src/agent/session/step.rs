@@ -8,9 +8,9 @@ use super::Update;
 use super::work::Work;
 use crate::agent::message::Message;
 use crate::agent::notice;
-use crate::agent::trace::{Event, Fact, Origin};
+use crate::agent::trace::{DeliveredKind, Event, Fact, Origin};
 use crate::ledger::{Addition, NewMessage, News, Told};
-use crate::task::{DeliveredBy, Notification, NotificationKind, TaskId, Timestamp};
+use crate::task::{DeliveredBy, Notification, TaskId, Timestamp};
 
 /// What is to be stored next.
 #[derive(Debug, Default)]
@@ -110,7 +110,9 @@ impl Work {
             ledger.append(&addition, &alive, |news| tell(news, n, call, facts))
         });
         let tidings = write.await?;
-        self.forget_stopped().await;
+        if self.forget_stopped().await {
+            self.recount().await;
+        }
         let Some(tidings) = tidings else { return Ok(false) };
         self.committed(tidings).await;
         Ok(true)
@@ -122,13 +124,22 @@ impl Work {
         self.step.seen.iter().copied().chain(stopped).collect()
     }
 
-    /// Forgets stopped commands whose end is known, and acknowledged therefore.
-    async fn forget_stopped(&mut self) {
+    /// Forgets stopped commands whose end is known, and acknowledged therefore. Returns whether there
+    /// were any.
+    async fn forget_stopped(&mut self) -> bool {
+        let before = self.stopped.len();
         for task in std::mem::take(&mut self.stopped) {
             if self.background.get(task).await.is_ok_and(|task| task.delivered.is_none()) {
                 self.stopped.push(task);
             }
         }
+        self.stopped.len() < before
+    }
+
+    /// Something was acknowledged: whoever shows how much waits is told.
+    async fn recount(&self) {
+        // It is closing; there is nobody to be told.
+        let _ = self.background.changed().await;
     }
 
     async fn committed(&mut self, tidings: Tidings) {
@@ -139,8 +150,7 @@ impl Work {
         self.counts.messages += step.messages.len() as u64;
         self.counts.facts += tidings.facts.len() as u64;
         if tidings.acked {
-            // It is closing; there is nobody to be told.
-            let _ = self.background.changed().await;
+            self.recount().await;
         }
         if let Some(title) = step.title {
             self.titled = true;
@@ -179,25 +189,15 @@ fn tell(news: News, n: u64, call: u64, facts: u64) -> (Told, Tidings) {
         call,
         task_id: seen.task.to_string(),
         seq: Some(seen.seq),
-        kind: "exited".to_owned(),
-        by: match seen.by {
-            DeliveredBy::Drain => "drain",
-            DeliveredBy::Wait => "wait",
-            DeliveredBy::Check => "check",
-        }
-        .to_owned(),
+        kind: DeliveredKind::Exited,
+        by: seen.by,
     });
     let drained = news.drained.iter().map(|notification| Fact::Delivered {
         call,
         task_id: notification.task.id.to_string(),
         seq: Some(notification.seq),
-        kind: match notification.kind {
-            NotificationKind::Exited => "exited",
-            NotificationKind::Matched(_) => "matched",
-            NotificationKind::Stalled => "stalled",
-        }
-        .to_owned(),
-        by: "drain".to_owned(),
+        kind: DeliveredKind::from(&notification.kind),
+        by: DeliveredBy::Drain,
     });
     let at = Timestamp::now();
     let facts: Vec<Event> =

@@ -8,6 +8,7 @@ use crate::agent::failure::{Failure, FailureKind};
 use crate::agent::message::Message;
 use crate::agent::provider::{Call, Delta, Request, StopReason, Turn};
 use crate::agent::trace::Fact;
+use crate::agent::usage::{Cost, Usage};
 
 /// What a model call came to.
 pub(super) enum Asked {
@@ -182,16 +183,7 @@ impl Work {
         let Turn { answer: assistant, stop, cut, usage, cost } = answer;
         let (turn, call) = (self.counts.turns, self.counts.calls);
         self.count(usage, cost);
-        self.note(Fact::CallEnded {
-            turn,
-            call,
-            stop_reason: Some(word(&stop).to_owned()),
-            error: None,
-            input_tokens: Some(usage.input),
-            output_tokens: Some(usage.output),
-            cached_tokens: Some(usage.cache_read),
-            cost_usd: cost.map(dollars),
-        });
+        self.note(answered(turn, call, word(&stop), usage, cost));
         let calls = assistant.calls();
         if !assistant.blocks.is_empty() {
             self.say(Message::Assistant(assistant));
@@ -293,18 +285,26 @@ impl Work {
     }
 
     /// Counts what a call took.
-    pub(super) fn count(&mut self, usage: crate::agent::Usage, cost: Option<crate::agent::Cost>) {
+    pub(super) fn count(&mut self, usage: Usage, cost: Option<Cost>) {
         self.used = usage.context() + usage.output;
         if let Some(cost) = cost {
             *self.cost.get_or_insert_default() += cost;
         }
     }
 
-    async fn tell_usage(&mut self, last: crate::agent::Usage) {
-        if self.window.is_none() && !std::mem::replace(&mut self.window_asked, true) {
+    async fn tell_usage(&mut self, last: Usage) {
+        if self.window.is_none() && !self.window_asked {
             let asked = self.options.provider.ask_context_window();
-            // A server that just answered tells it at once or not at all.
-            self.window = tokio::time::timeout(ASK_WINDOW, asked).await.unwrap_or(None);
+            tokio::select! {
+                biased;
+                // The next answer asks again.
+                () = self.cancelled() => {}
+                // A server that just answered tells it at once or not at all.
+                window = tokio::time::timeout(ASK_WINDOW, asked) => {
+                    self.window = window.unwrap_or(None);
+                    self.window_asked = true;
+                }
+            }
         }
         let (used, size, cost) = (self.used, self.window, self.cost);
         self.out.send(Update::Usage { used, size, last, cost }).await;
@@ -341,6 +341,20 @@ fn word(stop: &StopReason) -> &str {
     }
 }
 
+/// The end of a call that gave an answer.
+pub(super) fn answered(turn: u64, call: u64, stop: &str, usage: Usage, cost: Option<Cost>) -> Fact {
+    Fact::CallEnded {
+        turn,
+        call,
+        stop_reason: Some(stop.to_owned()),
+        error: None,
+        input_tokens: Some(usage.context()),
+        output_tokens: Some(usage.output),
+        cached_tokens: Some(usage.cache_read),
+        cost_usd: cost.map(dollars),
+    }
+}
+
 /// The end of a call that gave no answer.
 pub(super) fn ended(turn: u64, call: u64, stop: Option<&str>, error: Option<String>) -> Fact {
     Fact::CallEnded {
@@ -356,6 +370,6 @@ pub(super) fn ended(turn: u64, call: u64, stop: Option<&str>, error: Option<Stri
 }
 
 #[expect(clippy::cast_precision_loss, reason = "money to show: 53 bits are millions of dollars")]
-pub(super) fn dollars(cost: crate::agent::Cost) -> f64 {
+fn dollars(cost: Cost) -> f64 {
     cost.0 as f64 / 1e9
 }

@@ -26,6 +26,8 @@ pub(super) struct Begun {
     pub(super) counts: Counts,
     pub(super) titled: bool,
     pub(super) cost: Option<Cost>,
+    /// Tokens of the history, as the model counted them last.
+    pub(super) used: u64,
     /// What is to be stored now: the repair.
     pub(super) step: Step,
     /// It was loaded: the model is to be told which tasks run.
@@ -131,7 +133,7 @@ impl Work {
             counts: begun.counts,
             step: begun.step,
             stopped: Vec::new(),
-            used: 0,
+            used: begun.used,
             cost: begun.cost,
             titled: begun.titled,
             resumed: begun.resumed,

@@ -163,6 +163,36 @@ fn a_session_is_listed_with_its_title_where_it_belongs() {
 }
 
 #[test]
+fn sessions_are_listed_by_what_was_last_said_in_them() {
+    let (_dir, mut ledger) = made();
+    let name = |n: u32| format!("0b1e7c3a-0000-4000-8000-00000000000{n}");
+    for n in [2, 3] {
+        ledger.create_session(Path::new(HERE), &name(n), "script/x", (HOLDER, 7)).expect("made");
+    }
+    ledger.append(&add(&[(1, "old"), (2, "new")]), &|_| true, told(3)).expect("appended");
+    ledger.connection.execute_batch("UPDATE sessions SET created_at = n * 100").expect("set");
+    let said = |at: [i64; 2], expected: [(u32, i64); 3]| {
+        for (n, at) in [1, 2].into_iter().zip(at) {
+            let sql = "UPDATE messages SET at = ?2 WHERE id = (1 << 32) + ?1";
+            ledger.connection.execute(sql, [n, at]).expect("set");
+        }
+        let all = ledger.sessions(Path::new(HERE), 0, 9).expect("read");
+        let shown: Vec<_> = all.iter().map(|row| (row.id.clone(), row.updated_at.0)).collect();
+        assert_eq!(shown, expected.map(|(n, at)| (name(n), at)));
+        for (skip, row) in all.iter().enumerate() {
+            let one = ledger.sessions(Path::new(HERE), skip as u64, 1).expect("read");
+            assert_eq!(one.as_slice(), std::slice::from_ref(row));
+            assert_eq!(ledger.session(Path::new(HERE), &row.id).expect("read").as_ref(), Some(row));
+        }
+        assert_eq!(ledger.sessions(Path::new(HERE), u64::MAX, 9).expect("read"), []);
+    };
+    // The last thing said counts, not the newest moment: a clock may be set back.
+    said([900, 250], [(3, 300), (1, 250), (2, 200)]);
+    said([150, 200], [(3, 300), (2, 200), (1, 200)]);
+    said([0, 400], [(1, 400), (3, 300), (2, 200)]);
+}
+
+#[test]
 fn a_trace_is_read_piece_by_piece_and_by_task() {
     let (_dir, mut ledger) = made();
     let fact = |n: u64, task: Option<u32>| NewFact {
@@ -256,21 +286,31 @@ fn old_sessions_go_with_all_they_hold() {
         let sql = format!("SELECT count(*) FROM {table}");
         ledger.connection.query_row(&sql, [], |row| row.get(0)).expect("counted")
     };
-    let mut prune = |after: Duration, expected: [i64; 4]| {
+    let mut prune_while = |alive: bool, after: Duration, expected: [i64; 4]| {
         let now = Timestamp(Timestamp::now().0 + i64::try_from(after.as_millis()).expect("small"));
-        ledger.prune(Path::new(HERE), 2 * day, 500, now).expect("pruned");
+        ledger.prune(Path::new(HERE), 2 * day, 500, now, &|_| alive).expect("pruned");
         let left = ["sessions", "messages", "trace", "tasks"].map(|table| count(&ledger, table));
         assert_eq!(left, expected, "{} days later", after.as_secs() / day.as_secs());
     };
-    prune(day, [1, 2, 1, 1]);
+    prune_while(false, day, [1, 2, 1, 1]);
     // The task is removed, and hidden for the session's sake.
-    prune(80 * day, [1, 2, 1, 1]);
-    prune(91 * day, [0, 0, 0, 0]);
+    prune_while(false, 80 * day, [1, 2, 1, 1]);
+    // Whoever has it open goes on with it one day.
+    prune_while(true, 91 * day, [1, 2, 1, 1]);
+    prune_while(false, 91 * day, [0, 0, 0, 0]);
     ledger.create_session(Path::new(HERE), TALK, "script/x", (HOLDER, 7)).expect("made");
-    let mut prune = |after: Duration| {
+    let mut prune = |holder: &'static str, after: Duration| {
         let now = Timestamp(Timestamp::now().0 + i64::try_from(after.as_millis()).expect("small"));
-        ledger.prune(Path::new(HERE), 2 * day, 500, now).expect("pruned");
+        let is_alive = |bell: &str| bell == holder;
+        ledger.prune(Path::new(HERE), 2 * day, 500, now, &is_alive).expect("pruned");
         count(&ledger, "sessions")
     };
-    assert_eq!((prune(day / 2), prune(2 * day)), (1, 0), "nothing was ever said in it");
+    assert_eq!(prune("other", day / 2), 1);
+    assert_eq!(prune(HOLDER, 2 * day), 1, "it was left at its prompt over night");
+    assert_eq!(prune("other", 2 * day), 0, "nothing was ever said in it");
+    ledger.create_session(Path::new(HERE), TALK, "script/x", (HOLDER, 7)).expect("made");
+    ledger.release_session(TALK, HOLDER).expect("released");
+    let later = Timestamp(Timestamp::now().0 + 2 * 24 * 3_600_000);
+    ledger.prune(Path::new(HERE), 2 * day, 500, later, &|_| true).expect("pruned");
+    assert_eq!(count(&ledger, "sessions"), 0, "nobody has it open");
 }

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use meanwhile_core::agent::session::Update;
-use meanwhile_core::agent::trace::{Event as Traced, Fact, Origin};
+use meanwhile_core::agent::trace::{DeliveredKind, Event as Traced, Fact, Origin};
 use meanwhile_core::background::Event;
 use meanwhile_core::task::{End, Task, TaskId, Timestamp};
 
@@ -217,7 +217,7 @@ impl Board {
             Fact::ToolStarted { name, title, .. } if name != "background_run" => {
                 self.push(at, What::Tool(format!("{name}  {}", show::one_line(&title))));
             }
-            Fact::Delivered { call, task_id, kind, .. } if kind == "exited" => {
+            Fact::Delivered { call, task_id, kind: DeliveredKind::Exited, .. } => {
                 let at = self.calls.iter().find(|it| it.number == call).map(|it| it.start);
                 let id = task_id.parse().ok();
                 if let (Some(at), Some(lane)) = (at, id.and_then(|id| self.lane(id))) {

@@ -6,6 +6,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use meanwhile_core::ledger;
 use meanwhile_core::words::reason;
 use nix::fcntl::{FallocateFlags, FcntlArg, fallocate, fcntl};
 use nix::sys::stat::Mode;
@@ -18,8 +19,6 @@ use crate::{config, state_dir};
 
 /// Less room than this is soon gone: one task's output, kept at its default size, four times.
 const SPACE_LOW: u64 = 64 << 20;
-/// The ledger's file in the state directory.
-const LEDGER: &str = "meanwhile.db";
 
 const NO_TASK: &str = "no task can be started, and no result of an earlier one can be read";
 const ELSEWHERE: &str = "set MEANWHILE_STATE_DIR to a directory of yours on a local disk";
@@ -257,7 +256,7 @@ fn lock(file: File) -> io::Result<()> {
 /// ("Database File Format", 1.3).
 fn schema(state: &Path) -> String {
     let mut header = [0; 64];
-    match File::open(state.join(LEDGER)).and_then(|mut file| file.read_exact(&mut header)) {
+    match File::open(state.join(ledger::FILE)).and_then(|mut file| file.read_exact(&mut header)) {
         Ok(()) => {
             let [.., a, b, c, d] = header;
             format!("opens, schema version {}", u32::from_be_bytes([a, b, c, d]))
@@ -323,7 +322,7 @@ mod tests {
         assert_eq!(schema(dir.path()), "opens");
         let mut header = [0; 100];
         header[63] = 7;
-        fs::write(dir.path().join(LEDGER), header).expect("it is writable");
+        fs::write(dir.path().join(ledger::FILE), header).expect("it is writable");
         assert_eq!(schema(dir.path()), "opens, schema version 7");
     }
 }

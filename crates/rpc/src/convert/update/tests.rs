@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use meanwhile_core::agent::permission::{Effect, Rule};
-use meanwhile_core::agent::trace::{Event, Fact};
-use meanwhile_core::task::{OutputStat, State, Task, Timestamp};
+use meanwhile_core::agent::trace::{DeliveredKind, Event, Fact};
+use meanwhile_core::task::{DeliveredBy, OutputStat, State, Task, Timestamp};
 use tokio::sync::oneshot;
 
 use super::*;
@@ -212,8 +212,8 @@ fn turns_retries_and_facts_have_pushes_of_their_own() {
         call: 3,
         task_id: "0123abcd".into(),
         seq: Some(1),
-        kind: "exited".into(),
-        by: "drain".into(),
+        kind: DeliveredKind::Exited,
+        by: DeliveredBy::Drain,
     };
     check(
         Update::Traced(Event { n: 9, at: Timestamp(0), fact }),

@@ -1,10 +1,11 @@
 use std::time::Duration;
 
 use meanwhile_core::agent::session::Update;
-use meanwhile_core::agent::trace::{Event as Traced, Fact, Origin};
+use meanwhile_core::agent::trace::{DeliveredKind, Event as Traced, Fact, Origin};
 use meanwhile_core::background::Event;
 use meanwhile_core::task::{
-    End, Exit, Notification, NotificationKind, Outcome, OutputStat, Preview, State, Task,
+    DeliveredBy, End, Exit, Notification, NotificationKind, Outcome, OutputStat, Preview, State,
+    Task,
 };
 
 use super::*;
@@ -75,8 +76,8 @@ fn lesson() -> Board {
         call,
         task_id: task_id.to_owned(),
         seq: Some(1),
-        kind: "exited".to_owned(),
-        by: "drain".to_owned(),
+        kind: DeliveredKind::Exited,
+        by: DeliveredBy::Drain,
     };
     let (build, test) = (task("000000aa", "build", 1_000), task("000000bb", "test", 1_000));
     fact(&mut board, 0, began(1));

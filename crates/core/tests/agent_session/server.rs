@@ -1,0 +1,73 @@
+//! A session whose model is a server: what a script cannot do.
+
+use meanwhile_core::agent::permission::Rules;
+use meanwhile_core::agent::provider::Secret;
+use meanwhile_core::agent::retry::Patience;
+use meanwhile_core::agent::session::{Options, TurnEnd, Update};
+use meanwhile_core::agent::trace::{Event, Fact};
+use meanwhile_core::agent::{Provider, Settings};
+
+use super::lab::{Lab, Talk, run};
+use super::model_server::{ModelServer, Reply, recorded, stream};
+
+async fn provider(server: &ModelServer) -> Provider {
+    let settings = Settings {
+        model: Some("anthropic/tester".to_owned()),
+        anthropic_base_url: Some(server.url.clone()),
+        anthropic_api_key: Some(Secret::new("sk-secret")),
+        ..Settings::default()
+    };
+    settings.provider(Patience::default(), &[]).await.unwrap()
+}
+
+/// A session in which nothing is allowed, with a model that calls two tools and then says nothing
+/// about itself.
+async fn talk(lab: &Lab, server: &ModelServer) -> Talk {
+    let options = lab.options("[[turn]]\ntext = 'unused'\n");
+    let rules = Rules::new(Vec::new());
+    lab.session_of(Options { provider: provider(server).await, rules, ..options }).await
+}
+
+async fn two_calls_and_silence() -> ModelServer {
+    let calls = Reply::Bytes(stream(&recorded("a10s-parallel-stream.body")));
+    ModelServer::start(vec![calls, Reply::Hang(Vec::new())]).await
+}
+
+#[test]
+fn a_cancel_does_not_wait_for_what_the_server_says_about_its_models() {
+    run(async |lab: &mut Lab| {
+        let server = two_calls_and_silence().await;
+        let mut talk = talk(lab, &server).await;
+        let end = talk.begin("go");
+        server.has_asked(2).await;
+        assert_eq!(server.asked()[1].line.split(' ').next(), Some("GET"));
+        talk.session.cancel().await.unwrap();
+        talk.turn_ended().await;
+        assert_eq!(end.await.unwrap(), TurnEnd::Cancelled);
+        assert_eq!(talk.outcomes(), ["cancelled by the person"; 2], "no tool was looked at");
+        talk.close().await;
+    });
+}
+
+#[test]
+fn the_tokens_of_a_request_are_all_of_them() {
+    run(async |lab: &mut Lab| {
+        let server = two_calls_and_silence().await;
+        let mut talk = talk(lab, &server).await;
+        let end = talk.begin("go");
+        talk.until(|update| matches!(update, Update::Usage { .. })).await;
+        talk.session.cancel().await.unwrap();
+        talk.turn_ended().await;
+        end.await.unwrap();
+        let tokens = talk.told.iter().find_map(|update| match update {
+            Update::Traced(Event {
+                fact: Fact::CallEnded { input_tokens, cached_tokens, .. },
+                ..
+            }) => Some((*input_tokens, *cached_tokens)),
+            _ => None,
+        });
+        // One was read anew, the others came from the cache.
+        assert_eq!(tokens, Some((Some(337), Some(336))));
+        talk.close().await;
+    });
+}
