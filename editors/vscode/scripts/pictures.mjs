@@ -129,6 +129,7 @@ for (const look of ['light', 'dark']) {
   await shoot('agent');
   await window.run('./build --release');
   await window.output('./build', 'Compiling');
+  await page.mouse.move(700, 250);
   // Enough of it to see what it is, and the list has come as far.
   await window.terminal('crate-40').waitFor();
   await window.row(/[4-9]\d%/).waitFor();

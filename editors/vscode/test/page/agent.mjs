@@ -200,10 +200,17 @@ await test('a question that nobody sees is told outside of the panel', async () 
   await show();
   await window.command('Notifications: Clear All Notifications');
   await window.command('Meanwhile: New Agent Session');
+  await panel().locator('.welcome').waitFor();
   await panel().locator('textarea:enabled').waitFor();
   await say('Ask me later');
+  await panel().locator('.entry.user', { hasText: 'Ask me later' }).waitFor();
+  await panel().locator('.state', { hasText: 'Working' }).waitFor();
   await window.command('View: Hide Panel');
   await panel().locator('main').waitFor({ state: 'detached' });
+  // What the extension does now it does knowing that nobody looks.
+  await window.command('Meanwhile: Filter...');
+  await page.locator('.quick-input-title', { hasText: 'Filter' }).waitFor();
+  await page.keyboard.press('Escape');
   writeFileSync(join(server.workspace, 'ask'), '');
   const toast = window.toast('The agent asks for permission: touch asked');
   await toast.waitFor();
