@@ -100,8 +100,7 @@ class Neovim {
 
 const server = await startServer([], { vsix: resolve(vsix) });
 const browser = await launch();
-const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
-const window = await Window.open(context, server);
+const window = await Window.open(browser, server);
 const neovim = new Neovim(server);
 process.on('exit', () => neovim.child.kill('SIGKILL'));
 await until(() => neovim.lua('true'), 'Neovim answers');
