@@ -124,7 +124,16 @@ pub struct Spawn {
     /// Patterns to watch its output for.
     pub watches: Vec<Watch>,
     /// The same token in the same workspace returns the task already made.
-    pub client_token: Option<String>,
+    pub client_token: Option<Token>,
+}
+
+/// A token of whoever spawns, unique in its workspace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Token {
+    /// To be claimed by the spawn.
+    New(String),
+    /// Claimed for this task already, in a transaction of the caller's.
+    Claimed(String, TaskId),
 }
 
 /// A spawned task. Its pushes are held back until `hold` is dropped, so that the reply that names

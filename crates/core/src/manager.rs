@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::background::{
     Ack, Chunk, Command as Program, Drained, Filter, Mode, Options, Remove, Settings, Spawn,
-    Spawned, StateFilter, Stdin, Stop, Waited, Which,
+    Spawned, StateFilter, Stdin, Stop, Token, Waited, Which,
 };
 use crate::command::Command;
 use crate::convert;
@@ -139,9 +139,14 @@ impl Background {
     /// hands: it will run and be reported, whatever dies.
     pub async fn spawn(&self, wish: Spawn) -> Result<Spawned, Error> {
         Scanner::new(&wish.watches)?;
-        let mut spec = self.spec(wish)?;
-        let Some(token) = spec.client_token.clone() else {
-            return self.ask(|reply| Command::Spawn { spec: Box::new(spec), reply }).await?;
+        let token = wish.client_token.clone();
+        let spec = self.spec(wish)?;
+        let token = match token {
+            None => {
+                return self.ask(|reply| Command::Spawn { spec: Box::new(spec), reply }).await?;
+            }
+            Some(Token::Claimed(token, id)) => return self.spawn_as(id, token, spec).await,
+            Some(Token::New(token)) => token,
         };
         loop {
             let id = TaskId::random();
@@ -149,14 +154,7 @@ impl Background {
             let claim = self.store.write(move |l| l.claim_token(&workspace, &name, id));
             let holder = claim.await?;
             if holder == id {
-                spec.id = id.to_string();
-                let spawn = Box::new(spec);
-                let spawned = self.ask(|reply| Command::Spawn { spec: spawn, reply }).await?;
-                if spawned.is_err() {
-                    let workspace = self.workspace.clone();
-                    self.store.write(move |l| l.release_token(&workspace, &token, id)).await?;
-                }
-                return spawned;
+                return self.spawn_as(id, token, spec).await;
             }
             if let Some(task) = self.await_token(holder).await? {
                 let hold = crate::events::Hold::none();
@@ -165,6 +163,18 @@ impl Background {
             let (workspace, name) = (self.workspace.clone(), token.clone());
             self.store.write(move |l| l.release_token(&workspace, &name, holder)).await?;
         }
+    }
+
+    /// Spawns the task that a token was claimed for.
+    async fn spawn_as(&self, id: TaskId, token: String, mut spec: Spec) -> Result<Spawned, Error> {
+        spec.id = id.to_string();
+        let spec = Box::new(spec);
+        let spawned = self.ask(|reply| Command::Spawn { spec, reply }).await?;
+        if spawned.is_err() {
+            let workspace = self.workspace.clone();
+            self.store.write(move |l| l.release_token(&workspace, &token, id)).await?;
+        }
+        spawned
     }
 
     /// The task of a token, once its spawn is through.
@@ -218,7 +228,9 @@ impl Background {
                 .into_iter()
                 .map(|w| spec::Watch { id: w.id, pattern: w.pattern, limit: w.limit })
                 .collect(),
-            client_token: wish.client_token,
+            client_token: wish.client_token.map(|token| match token {
+                Token::New(token) | Token::Claimed(token, _) => token,
+            }),
             id: String::new(),
         })
     }

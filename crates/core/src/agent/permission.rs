@@ -20,6 +20,7 @@ mod wrap;
 use std::path::{Path, PathBuf};
 
 pub use rule::BadRule;
+pub(super) use rule::COMMAND_TOOLS;
 
 use self::command::Lines;
 use self::files::Files;

@@ -31,7 +31,7 @@ use tokio::sync::mpsc;
 
 use super::message::ToolCall;
 use super::provider::Tool;
-use crate::background::Background;
+use crate::background::{Background, Token};
 use crate::limits;
 use crate::task::{DeliveredBy, Task, TaskId};
 
@@ -236,7 +236,7 @@ impl Toolbox {
     pub async fn run(
         &self,
         intent: Intent,
-        key: String,
+        key: Token,
         progress: mpsc::UnboundedSender<Progress>,
     ) -> Outcome {
         let done = match intent.action {

@@ -13,6 +13,7 @@ use super::rows::{
     EXITED, count, id_of, int, path_bytes, path_of, read_notification, read_task, row_id,
     task_columns,
 };
+use super::tasks::insert_token;
 use super::{Ledger, LedgerError};
 use crate::task::{DeliveredBy, Notification, NotificationKind, Task, TaskId, Timestamp};
 
@@ -134,6 +135,8 @@ pub struct Addition {
     pub facts: Vec<NewFact>,
     /// Ends of tasks that the messages show. Those of the session's own queue are acknowledged.
     pub seen: Vec<(TaskId, DeliveredBy)>,
+    /// Tokens claimed for the tasks that the messages ask for.
+    pub claims: Vec<(String, TaskId)>,
     /// The model call whose request carries the messages.
     pub call: u64,
     /// How many notifications are taken out of the session's queue.
@@ -355,6 +358,9 @@ impl Ledger {
                 insert.execute(params![id, now, message.fresh, message.body])?;
             }
             insert_facts(tx, base, add.facts.iter().chain(&told.facts))?;
+            for (token, id) in &add.claims {
+                insert_token(tx, &add.workspace, token, *id)?;
+            }
             Ok(Some(result))
         })
     }

@@ -12,6 +12,21 @@ use super::{Ledger, LedgerError, NewTask};
 use crate::background::StateFilter;
 use crate::task::{Cause, Task, TaskId, Timestamp};
 
+/// Takes a token for a task, if it is free.
+pub(super) fn insert_token(
+    tx: &Transaction<'_>,
+    workspace: &Path,
+    token: &str,
+    id: TaskId,
+) -> rusqlite::Result<()> {
+    tx.prepare_cached(
+        "INSERT INTO tokens (workspace, token, task, at) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT DO NOTHING",
+    )?
+    .execute(params![path_bytes(workspace), token, row_id(id), Timestamp::now().0])?;
+    Ok(())
+}
+
 impl Ledger {
     /// Records tasks that are about to run. Tells for each whether its row was made: not if the
     /// store has, or had, a task of that id.
@@ -29,16 +44,7 @@ impl Ledger {
         id: TaskId,
     ) -> Result<TaskId, LedgerError> {
         self.write(|tx| {
-            tx.prepare_cached(
-                "INSERT INTO tokens (workspace, token, task, at) VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT DO NOTHING",
-            )?
-            .execute(params![
-                path_bytes(workspace),
-                token,
-                row_id(id),
-                Timestamp::now().0
-            ])?;
+            insert_token(tx, workspace, token, id)?;
             let holder = tx
                 .prepare_cached("SELECT task FROM tokens WHERE workspace = ?1 AND token = ?2")?
                 .query_row(params![path_bytes(workspace), token], |row| row.get(0))?;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use meanwhile_core::agent::tools::{Progress, Settings};
+use meanwhile_core::background::Token;
 use meanwhile_core::task::{Actor, DeliveredBy, Exit};
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -216,11 +217,11 @@ fn one_key_runs_a_command_once() {
         for _ in 0..3 {
             let (tell, _) = mpsc::unbounded_channel();
             let intent = lab.read("background_run", json!({ "command": "echo ran >> runs" }));
-            lab.toolbox.run(intent, "s:1:0".into(), tell).await;
+            lab.toolbox.run(intent, Token::New("s:1:0".into()), tell).await;
         }
         let (tell, _) = mpsc::unbounded_channel();
         let intent = lab.read("bash", json!({ "command": "echo ran >> runs" }));
-        let outcome = lab.toolbox.run(intent, "s:1:0".into(), tell).await;
+        let outcome = lab.toolbox.run(intent, Token::New("s:1:0".into()), tell).await;
         assert!(outcome.content.starts_with("exited 0"), "{outcome:?}");
         assert_eq!(lab.text("runs"), "ran\n");
     });

@@ -12,7 +12,7 @@ use meanwhile_core::agent::ToolCall;
 use meanwhile_core::agent::message::Input;
 use meanwhile_core::agent::tools::{Intent, Outcome, Progress, Settings, Toolbox};
 use meanwhile_core::background::{
-    self, Ack, Events, Filter, Mode, Options, Role, StateFilter, Stop, Which,
+    self, Ack, Events, Filter, Mode, Options, Role, StateFilter, Stop, Token, Which,
 };
 use meanwhile_core::task::{Actor, Cause, NotificationKind, Task, TaskId};
 use serde_json::Value;
@@ -79,8 +79,8 @@ pub fn call(name: &str, input: &Value) -> ToolCall {
 }
 
 impl Lab {
-    pub fn key(&self) -> String {
-        format!("key:{}", self.keys.fetch_add(1, Ordering::Relaxed))
+    pub fn key(&self) -> Token {
+        Token::New(format!("key:{}", self.keys.fetch_add(1, Ordering::Relaxed)))
     }
 
     pub fn read(&self, name: &str, input: Value) -> Intent {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use meanwhile_core::background::{
-    Ack, Command, Filter, Mode, Remove, Spawn, StateFilter, Stdin, Stop, Watch, Which,
+    Ack, Command, Filter, Mode, Remove, Spawn, StateFilter, Stdin, Stop, Token, Watch, Which,
 };
 use meanwhile_core::limits;
 use meanwhile_core::task::{Actor, Cause, Outcome, TaskId, Timestamp};
@@ -77,7 +77,10 @@ pub(crate) fn spawn(params: wire::SpawnParams, defaults: &Defaults) -> Result<Sp
         linger: defaults.linger,
         stdin,
         watches: watches(params.watch)?,
-        client_token: params.client_token.map(|token| name("clientToken", token)).transpose()?,
+        client_token: params
+            .client_token
+            .map(|token| name("clientToken", token).map(Token::New))
+            .transpose()?,
     })
 }
 

@@ -10,7 +10,7 @@ use crate::agent::tools;
 const GROUPS: [&str; 3] = ["*", "read", "write"];
 
 /// The tools whose rules hold for commands.
-pub(super) const COMMAND_TOOLS: [&str; 2] = ["bash", "background_run"];
+pub(in crate::agent) const COMMAND_TOOLS: [&str; 2] = ["bash", "background_run"];
 
 /// Why a text is no rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

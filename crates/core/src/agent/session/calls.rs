@@ -3,11 +3,12 @@
 use tokio::sync::{mpsc, oneshot};
 
 use super::work::Work;
-use super::{Answer, Ask, Update};
+use super::{Answer, Ask, SessionId, Update};
 use crate::agent::message::{Input, Message, ToolCall, ToolResult};
-use crate::agent::permission::{Effect, Rule, Verdict};
+use crate::agent::permission::{COMMAND_TOOLS, Effect, Rule, Verdict};
 use crate::agent::tools::{Access, Intent, Kind, Outcome, Progress};
 use crate::agent::trace::Fact;
+use crate::background::Token;
 use crate::task::TaskId;
 
 /// What a call of a cancelled turn is answered.
@@ -21,20 +22,41 @@ enum Ran {
     Cancelled(String),
 }
 
+/// The token that the command of a call is spawned with: by it the task is found after a crash.
+pub(super) fn token(id: &SessionId, message: u64, call: usize) -> String {
+    format!("{id}:{message}:{call}")
+}
+
 impl Work {
+    /// The tokens of the calls in the answer that was said last. Those of commands are claimed in the
+    /// answer's transaction, so that a command needs none of its own before it starts.
+    pub(super) fn claim_tokens(&mut self, calls: &[ToolCall]) -> Vec<Token> {
+        let message = self.counts.messages + self.step.messages.len() as u64;
+        let mut tokens = Vec::with_capacity(calls.len());
+        for (i, call) in calls.iter().enumerate() {
+            let token = token(&self.id, message, i);
+            tokens.push(if COMMAND_TOOLS.contains(&call.name.as_str()) {
+                let task = TaskId::random();
+                self.step.claims.push((token.clone(), task));
+                Token::Claimed(token, task)
+            } else {
+                Token::New(token)
+            });
+        }
+        tokens
+    }
+
     /// Runs the calls of the answer just stored; their results go with the next step. Returns
     /// whether the turn was cancelled meanwhile: then calls were answered with that.
-    pub(super) async fn run_calls(&mut self, calls: Vec<ToolCall>) -> bool {
-        let message = self.counts.messages;
+    pub(super) async fn run_calls(&mut self, calls: Vec<ToolCall>, tokens: Vec<Token>) -> bool {
         let mut results = Vec::with_capacity(calls.len());
         let mut cancelled = false;
-        for (i, call) in calls.into_iter().enumerate() {
+        for (call, token) in calls.into_iter().zip(tokens) {
             let id = call.id.clone();
             let ran = if cancelled || self.is_cancelled() {
                 Ran::Cancelled(CANCELLED.to_owned())
             } else {
-                let key = format!("{}:{message}:{i}", self.id);
-                self.run_call(call, key).await
+                self.run_call(call, token).await
             };
             let outcome = match ran {
                 Ran::Answered(outcome) => outcome,
@@ -58,7 +80,7 @@ impl Work {
         cancelled
     }
 
-    async fn run_call(&mut self, call: ToolCall, key: String) -> Ran {
+    async fn run_call(&mut self, call: ToolCall, token: Token) -> Ran {
         let read = match &call.input {
             Input::Object(_) => self.toolbox.read(&call),
             Input::Invalid { text } => {
@@ -100,7 +122,7 @@ impl Work {
         let intent = intent.leaving_out(held);
         self.tell(started).await;
         self.out.send(Update::ToolRunning { id: call.id.clone() }).await;
-        self.carry_out(&call.id, intent, key).await
+        self.carry_out(&call.id, intent, token).await
     }
 
     /// Finds out whether a call may run.
@@ -160,14 +182,14 @@ impl Work {
         drop(self.background.store().write(move |l| l.remember_rules(&workspace, &texts)));
     }
 
-    async fn carry_out(&mut self, id: &str, intent: Intent, key: String) -> Ran {
+    async fn carry_out(&mut self, id: &str, intent: Intent, token: Token) -> Ran {
         let in_foreground = intent.tool == "bash";
         let (sender, mut progress) = mpsc::unbounded_channel();
         let toolbox = self.toolbox.clone();
         let cancelled = self.cancelled();
         let mut command = None;
         let outcome = {
-            let run = toolbox.run(intent, key, sender);
+            let run = toolbox.run(intent, token, sender);
             tokio::pin!(run, cancelled);
             loop {
                 tokio::select! {

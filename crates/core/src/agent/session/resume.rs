@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use meanwhile_shim::tree;
 
+use super::calls::token;
 use super::step::Drain;
 use super::turn::ended;
 use super::work::{Begun, Replay, Work};
@@ -15,7 +16,7 @@ use crate::agent::message::{Message, ToolCall, ToolResult};
 use crate::agent::tools::{Kind, PlanEntry};
 use crate::agent::trace::{Event, Fact, Origin};
 use crate::agent::usage::Cost;
-use crate::background::Background;
+use crate::background::{Background, Token};
 use crate::ledger::{Claim, SessionRow};
 use crate::task::{DeliveredBy, Timestamp};
 
@@ -174,7 +175,7 @@ async fn repair(
     if !calls.is_empty() {
         let mut results = Vec::with_capacity(calls.len());
         for (i, call) in calls.iter().enumerate() {
-            let token = format!("{id}:{}:{i}", begun.counts.messages);
+            let token = token(id, begun.counts.messages, i);
             let (content, spawned) = cut_off(background, id, token, call, past).await?;
             facts.extend(spawned);
             results.push(ToolResult { call_id: call.id.clone(), content, is_error: true });
@@ -316,7 +317,7 @@ impl Work {
         // A plan changes nothing but what is shown, so that it can be made again.
         let intent = read.ok().filter(|intent| intent.tool == "update_plan")?;
         let (progress, _) = tokio::sync::mpsc::unbounded_channel();
-        self.toolbox.run(intent, String::new(), progress).await.plan
+        self.toolbox.run(intent, Token::New(String::new()), progress).await.plan
     }
 
     /// Tells the model, with the first turn after a load, what was cut off and which tasks run.

@@ -21,6 +21,8 @@ pub(super) struct Step {
     pub(super) fresh: bool,
     /// Ends that the messages show.
     pub(super) seen: Vec<(TaskId, DeliveredBy)>,
+    /// Tokens of the commands that the messages ask for, and the tasks they are claimed for.
+    pub(super) claims: Vec<(String, TaskId)>,
     /// Facts, in order.
     pub(super) facts: Vec<Event>,
     /// The session's title, once it has one.
@@ -98,6 +100,7 @@ impl Work {
             messages: bodies.collect(),
             facts: self.step.facts.iter().map(Event::to_row).collect(),
             seen: self.seen(),
+            claims: self.step.claims.clone(),
             // Without a request of its own, the next one carries it.
             call: self.counts.calls + u64::from(drain == Drain::No),
             drain: if drain == Drain::No { 0 } else { notice::ENTRIES_MAX },

@@ -188,10 +188,12 @@ impl Work {
         if !assistant.blocks.is_empty() {
             self.say(Message::Assistant(assistant));
         }
+        let tokens = self.claim_tokens(&calls);
         // A call runs only once it is stored: a crash must find it.
         if let Err(error) = self.commit(Drain::No).await {
             // The answer is as if it had not come: its calls must not be left open.
             self.step.messages.clear();
+            self.step.claims.clear();
             return Next::End(self.end_unstored(&error).await);
         }
         self.tell_usage(usage).await;
@@ -214,7 +216,7 @@ impl Work {
             return Next::End(self.end_capped(&calls, limit).await);
         }
         let is_paused = stop == StopReason::PauseTurn && calls.is_empty();
-        if !calls.is_empty() && self.run_calls(calls).await {
+        if !calls.is_empty() && self.run_calls(calls, tokens).await {
             return Next::End(self.end_cancelled().await);
         }
         if let Some(cut) = cut {

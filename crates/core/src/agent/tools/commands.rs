@@ -8,7 +8,7 @@ use super::call::Run;
 use super::output::{HEADER_BYTES, excerpt, lines};
 use super::text::{state, survivors};
 use super::{Outcome, Progress, Toolbox, shell};
-use crate::background::{Background, Command, Mode, Spawn, Stdin, Stop, Which};
+use crate::background::{Background, Command, Mode, Spawn, Stdin, Stop, Token, Which};
 use crate::error::Error;
 use crate::limits;
 use crate::task::{Actor, Cause, DeliveredBy, Exit, Task, TaskId};
@@ -39,7 +39,7 @@ impl Drop for Foreground {
 }
 
 impl Toolbox {
-    fn wish(&self, run: Run, key: String) -> Spawn {
+    fn wish(&self, run: Run, key: Token) -> Spawn {
         let line = run.line;
         let command = match shell::find() {
             shell if shell.as_os_str() == "/bin/sh" => Command::Shell(line),
@@ -64,7 +64,7 @@ impl Toolbox {
     pub(super) async fn bash(
         &self,
         run: Run,
-        key: String,
+        key: Token,
         progress: &mpsc::UnboundedSender<Progress>,
     ) -> Result<Outcome, String> {
         let (task, foreground) = self.in_foreground(self.wish(run, key)).await?;
@@ -147,7 +147,7 @@ impl Toolbox {
     pub(super) async fn background_run(
         &self,
         run: Run,
-        key: String,
+        key: Token,
         progress: &mpsc::UnboundedSender<Progress>,
     ) -> Result<Outcome, String> {
         let spawned = self.background.spawn(self.wish(run, key)).await;

@@ -74,13 +74,27 @@ fn a_step_that_fails_leaves_everything_as_it_was() {
     let addition = Addition {
         drain: 10,
         seen: vec![(id(1), DeliveredBy::Check)],
+        claims: vec![("t".to_owned(), id(7))],
         ..add(&[(2, "x"), (1, "again")])
     };
     ledger.append(&addition, &|_| true, told(3)).expect_err("the number is taken");
+    assert_eq!(ledger.token(Path::new(HERE), "t").expect("read"), None);
     assert_eq!(bodies(&ledger), [(1, "prompt".to_owned())]);
     assert_eq!(ledger.waiting(Path::new(HERE), TALK).expect("read"), 1);
     let missing = Addition { session: "nobody".to_owned(), ..add(&[]) };
     ledger.append(&missing, &|_| true, told(1)).expect_err("there is no such session");
+}
+
+#[test]
+fn what_an_answer_asks_for_is_claimed_with_it() {
+    let (_dir, mut ledger) = made();
+    let claims = vec![("a".to_owned(), id(7)), ("b".to_owned(), id(8))];
+    let answer = Addition { claims, ..add(&[(1, "answer")]) };
+    ledger.append(&answer, &|_| true, told(2)).expect("appended");
+    let of = |token: &str| ledger.token(Path::new(HERE), token).expect("read");
+    assert_eq!((of("a"), of("b")), (Some(id(7)), Some(id(8))));
+    let holder = ledger.claim_token(Path::new(HERE), "a", id(9)).expect("asked");
+    assert_eq!(holder, id(7), "a second spawn of the call finds the first one's task");
 }
 
 #[test]
