@@ -21,26 +21,29 @@ pub fn let_go(bytes: &'static [u8]) {
     }
 }
 
-/// Lets go of all code that does not run at this moment.
+/// Lets go of all code that does not run at this moment, and of the constants beside it.
 pub fn let_go_of_code() {
     let Ok(exe) = std::fs::read_link("/proc/self/exe") else { return };
     let (Some(exe), Ok(maps)) = (exe.to_str(), std::fs::read_to_string("/proc/self/maps")) else {
         return;
     };
     for range in maps.lines().filter_map(|line| code_of(line, exe)) {
-        // SAFETY: an executable, unwritable mapping of our own file. The linker puts nothing that is
-        // relocated there, so its pages are the file's, and come back from it.
+        // SAFETY: an unwritable mapping of our own file, with its code or its beginning. The linker
+        // puts nothing that is relocated there, so its pages are the file's, and come back from it.
         unsafe { forget(&range) };
     }
 }
 
-/// The addresses of a line of `/proc/self/maps` (proc_pid_maps(5)) that is code of the file `exe`.
+/// The addresses of a line of `/proc/self/maps` (proc_pid_maps(5)) that is code of the file `exe`, or
+/// the constants at its beginning. Others that cannot be written to may have been, by the loader.
 fn code_of(line: &str, exe: &str) -> Option<Range<usize>> {
     let mut fields = line.splitn(6, ' ');
     let (start, end) = fields.next()?.split_once('-')?;
-    let is_code = fields.next()? == "r-xp" && fields.nth(3)?.trim_start() == exe;
+    let (access, offset) = (fields.next()?, fields.next()?);
     let address = |text| usize::from_str_radix(text, 16).ok();
-    is_code.then_some(address(start)?..address(end)?)
+    let is_the_files = access == "r-xp" || (access == "r--p" && address(offset)? == 0);
+    let is_ours = fields.nth(2)?.trim_start() == exe;
+    (is_the_files && is_ours).then_some(address(start)?..address(end)?)
 }
 
 /// # Safety
@@ -61,6 +64,9 @@ mod tests {
         let check = |line, range| assert_eq!(code_of(line, "/bin/a b"), range, "{line}");
         check("1000-3000 r-xp 00001000 08:01 42                 /bin/a b", Some(0x1000..0x3000));
         check("1000-3000 r--p 00001000 08:01 42                 /bin/a b", None);
+        check("1000-3000 r--p 00000000 08:01 42                 /bin/a b", Some(0x1000..0x3000));
+        check("1000-3000 r--p 00000000 08:01 42                 /lib/libc.so.6", None);
+        check("1000-3000 rw-p 00000000 08:01 42                 /bin/a b", None);
         check("1000-3000 rwxp 00001000 08:01 42                 /bin/a b", None);
         check("1000-3000 r-xp 00001000 08:01 42                 /lib/libc.so.6", None);
         check("1000-3000 r-xp 00001000 08:01 42                 /bin/a b (deleted)", None);
