@@ -16,7 +16,7 @@ use meanwhile_core::background::{self, Role};
 use meanwhile_core::ledger::Ledger;
 use meanwhile_core::task::DeliveredBy;
 
-use super::lab::anything;
+use super::lab::{anything, eventually};
 
 /// Names the directory in which the child works.
 const DIR: &str = "MEANWHILE_TEST_KILL_DIR";
@@ -95,14 +95,12 @@ async fn work(dir: &Path) {
     });
     let end = session.prompt("RUN".to_owned()).await.unwrap();
     assert_eq!(end, TurnEnd::EndTurn);
-    loop {
+    eventually(async || {
         session.idle().await.unwrap();
         let (running, waiting) = session.unfinished().await.unwrap();
-        if running.is_empty() && waiting == 0 {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+        running.is_empty() && waiting == 0
+    })
+    .await;
     session.close().await;
     reader.await.unwrap();
     background.close().await;
@@ -119,11 +117,14 @@ fn child(dir: &Path) -> Child {
         .unwrap()
 }
 
-/// Returns once the child works.
-fn began(dir: &Path) {
+/// What `probe` finds, once it finds something.
+fn within<T>(mut probe: impl FnMut() -> Option<T>) -> Option<T> {
     let until = Instant::now() + Duration::from_secs(60);
-    while !dir.join(WORKS).exists() {
-        assert!(Instant::now() < until, "it should have begun");
+    loop {
+        let found = probe();
+        if found.is_some() || Instant::now() > until {
+            return found;
+        }
         std::thread::sleep(Duration::from_millis(1));
     }
 }
@@ -153,8 +154,9 @@ fn a_killed_agent_loses_nothing_and_repeats_nothing() {
         let mut child = child(dir);
         // One time anywhere, the next time while it works.
         if death % 2 == 1 {
-            began(dir);
+            within(|| dir.join(WORKS).exists().then_some(())).expect("it should have begun");
         }
+        // Waits for nothing: the moment of the death is what differs from one to the next.
         std::thread::sleep(LIFE.mul_f64((random >> 40) as f64 / f64::from(1 << 24)));
         if let Some(status) = child.try_wait().unwrap() {
             let errors = std::fs::read_to_string(dir.join("errors")).unwrap();
@@ -168,16 +170,9 @@ fn a_killed_agent_loses_nothing_and_repeats_nothing() {
     }
     std::fs::write(dir.join("mode"), "STOP\n").unwrap();
     let mut last = child(dir);
-    let until = Instant::now() + Duration::from_secs(60);
-    let status = loop {
-        match last.try_wait().unwrap() {
-            Some(status) => break status,
-            None if Instant::now() > until => {
-                last.kill().unwrap();
-                panic!("it should have come to an end");
-            }
-            None => std::thread::sleep(Duration::from_millis(5)),
-        }
+    let Some(status) = within(|| last.try_wait().unwrap()) else {
+        last.kill().unwrap();
+        panic!("it should have come to an end");
     };
     let errors = std::fs::read_to_string(dir.join("errors")).unwrap();
     assert!(status.success(), "{errors}");

@@ -253,6 +253,22 @@ local function word(text)
   return text ~= "" and text or nil
 end
 
+--- A subcommand for one task, by default the latest; without a word for it, it is chosen.
+---@param prompt string
+---@param use fun(workspace: meanwhile.Workspace, id: string)
+local function of_one(prompt, use)
+  return {
+    run = function(args)
+      local workspace = spaces.get()
+      local opts = { prompt = prompt, latest = true }
+      actions.choose(workspace, word(args.rest), opts, function(task)
+        use(workspace, task.id)
+      end)
+    end,
+    complete = ids({}),
+  }
+end
+
 ---@type table<string, meanwhile.Subcommand>
 M.subcommands = {
   run = {
@@ -275,16 +291,9 @@ M.subcommands = {
       require("meanwhile.ui.list").open(spaces.get())
     end,
   },
-  output = {
-    run = function(args)
-      local opts = { prompt = "Output of", latest = true }
-      local workspace = spaces.get()
-      actions.choose(workspace, word(args.rest), opts, function(task)
-        require("meanwhile.ui.output").open(workspace, task.id)
-      end)
-    end,
-    complete = ids({}),
-  },
+  output = of_one("Output of", function(workspace, id)
+    require("meanwhile.ui.output").open(workspace, id)
+  end),
   stop = {
     run = function(args)
       local workspace = spaces.get()
@@ -311,16 +320,9 @@ M.subcommands = {
     complete = ids({ running = true }),
   },
   drain = { run = drain },
-  quickfix = {
-    run = function(args)
-      local opts = { prompt = "Quickfix from", latest = true }
-      local workspace = spaces.get()
-      actions.choose(workspace, word(args.rest), opts, function(task)
-        require("meanwhile.quickfix").fill(workspace, task.id)
-      end)
-    end,
-    complete = ids({}),
-  },
+  quickfix = of_one("Quickfix from", function(workspace, id)
+    require("meanwhile.quickfix").fill(workspace, id)
+  end),
   clear = {
     run = function()
       actions.clear(spaces.get())

@@ -170,8 +170,11 @@ const WITH_COMMANDS: [&str; 66] = [
     "swift",
     "vagrant",
 ];
+/// Such commands of what runs containers.
+const CONTAINERS: &[&str] =
+    &["run", "exec", "rm", "rmi", "system", "volume", "cp", "push", "login", "container", "image"];
 /// Those of their commands that run anything, publish, or destroy.
-const RECKLESS_COMMANDS: [(&str, &[&str]); 38] = [
+const RECKLESS_COMMANDS: [(&str, &[&str]); 39] = [
     (
         "git",
         &[
@@ -200,39 +203,9 @@ const RECKLESS_COMMANDS: [(&str, &[&str]); 38] = [
     ("pnpm", &["exec", "dlx", "config", "publish", "x", "init", "create"]),
     ("yarn", &["exec", "dlx", "config", "publish", "npm", "create"]),
     ("cargo", &["publish", "install", "login", "owner", "yank"]),
-    (
-        "docker",
-        &[
-            "run",
-            "exec",
-            "rm",
-            "rmi",
-            "system",
-            "volume",
-            "cp",
-            "push",
-            "login",
-            "container",
-            "image",
-        ],
-    ),
-    (
-        "podman",
-        &[
-            "run",
-            "exec",
-            "rm",
-            "rmi",
-            "system",
-            "volume",
-            "cp",
-            "push",
-            "login",
-            "container",
-            "image",
-            "unshare",
-        ],
-    ),
+    ("docker", CONTAINERS),
+    ("podman", CONTAINERS),
+    ("podman", &["unshare"]),
     (
         "kubectl",
         &["apply", "delete", "exec", "edit", "cp", "patch", "config", "run", "debug", "attach"],
