@@ -1,10 +1,31 @@
 //! The background manager: what it can be asked, and what it answers.
 
+pub(crate) mod ansi;
+mod command;
+mod convert;
+mod doorbell;
+mod events;
+mod home;
+pub mod ledger;
+mod live;
+mod manager;
+pub(crate) mod memory;
+mod pool;
+pub mod preview;
+pub mod progress;
+pub mod quote;
+pub mod store;
+mod supervisor;
+pub mod task;
+mod upkeep;
+pub mod watch;
+pub mod words;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::task::{Cause, Notification, Outcome, Progress, Task, TaskId, Timestamp};
+use crate::background::task::{Cause, Notification, Outcome, Progress, Task, TaskId, Timestamp};
 
 /// How to open the background manager.
 #[derive(Debug, Clone)]
@@ -283,5 +304,5 @@ pub enum Event {
     },
 }
 
-pub use crate::events::{Events, Hold};
-pub use crate::manager::{Background, Lease};
+pub use crate::background::events::{Events, Hold};
+pub use crate::background::manager::{Background, Lease};

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::task::TaskId;
+use crate::background::task::TaskId;
 
 /// Why a request of the background manager was not carried out. Nothing was recorded.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +50,7 @@ pub enum Error {
 }
 
 fn describe_errno(errno: i32, path: Option<&std::path::Path>) -> String {
-    let text = crate::words::reason(&std::io::Error::from_raw_os_error(errno));
+    let text = crate::background::words::reason(&std::io::Error::from_raw_os_error(errno));
     match path {
         Some(path) => format!("{text}: `{}`", path.display()),
         None => text,

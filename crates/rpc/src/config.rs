@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use meanwhile_core::agent::permission::Rule;
 use meanwhile_core::agent::{config as model, session};
 use meanwhile_core::background;
-use meanwhile_core::words::reason;
+use meanwhile_core::background::words::reason;
 use toml::de::DeTable;
 
 use self::reader::File;

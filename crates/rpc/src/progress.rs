@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use meanwhile_core::task::{End, Exit, Outcome, Progress, Task, TaskId};
+use meanwhile_core::background::task::{End, Exit, Outcome, Progress, Task, TaskId};
 use serde_json::{Value, json};
 
 use crate::convert::signal;

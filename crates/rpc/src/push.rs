@@ -7,8 +7,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use meanwhile_core::background::task::TaskId;
 use meanwhile_core::background::{Event, Events};
-use meanwhile_core::task::TaskId;
 use serde::Serialize;
 use tokio::sync::RwLock;
 

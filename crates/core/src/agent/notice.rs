@@ -5,9 +5,9 @@
 
 use std::fmt::Write as _;
 
-use crate::ansi;
-use crate::task::{Notification, NotificationKind, Preview, Task, TaskId};
-use crate::words;
+use crate::background::ansi;
+use crate::background::task::{Notification, NotificationKind, Preview, Task, TaskId};
+use crate::background::words;
 
 /// The tag a block begins with.
 pub const OPEN: &str = "<background-results>";
@@ -65,7 +65,7 @@ pub fn block(notifications: &[Notification], style: Style) -> String {
 }
 
 /// A running task in one line.
-pub fn running(task: &Task, now: crate::task::Timestamp) -> String {
+pub fn running(task: &Task, now: crate::background::task::Timestamp) -> String {
     let since = words::seconds(now.since(task.created_at));
     let command = words::shorten(&words::one_line(&task.command), 200);
     harmless(&format!("[bg:{}] running for {since}: {command}", task.id), false)

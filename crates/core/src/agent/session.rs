@@ -25,8 +25,8 @@ use super::tools::{self, Diff, Kind, PlanEntry};
 use super::trace::{self, Origin, Trace};
 use super::usage::{Cost, Usage};
 use crate::background::Background;
-use crate::ledger::SessionRow;
-use crate::task::{Notification, Task, Timestamp};
+use crate::background::ledger::SessionRow;
+use crate::background::task::{Notification, Task, Timestamp};
 
 /// What a session needs from outside.
 #[derive(Debug, Clone)]

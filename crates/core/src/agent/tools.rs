@@ -31,9 +31,9 @@ use tokio::sync::mpsc;
 
 use super::message::ToolCall;
 use super::provider::Tool;
+use crate::background::task::{DeliveredBy, Task, TaskId};
 use crate::background::{Background, Token};
 use crate::limits;
-use crate::task::{DeliveredBy, Task, TaskId};
 
 pub(super) use paths::follow;
 pub(super) use schema::names;

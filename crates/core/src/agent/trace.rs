@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::session::Error;
 use crate::background::Background;
-use crate::ledger::{NewFact, StoredFact};
-use crate::task::{DeliveredBy, NotificationKind, Task, TaskId, Timestamp};
+use crate::background::ledger::{NewFact, StoredFact};
+use crate::background::task::{DeliveredBy, NotificationKind, Task, TaskId, Timestamp};
 
 /// Events in one piece of a trace at most.
 pub const EVENTS_MAX: u32 = 5_000;

@@ -12,9 +12,9 @@ use meanwhile_core::agent::provider::Scripted;
 use meanwhile_core::agent::retry::Patience;
 use meanwhile_core::agent::session::{Options, Session, Settings, TurnEnd, Update, Updates};
 use meanwhile_core::agent::{Message, Provider, pairing};
+use meanwhile_core::background::ledger::Ledger;
+use meanwhile_core::background::task::DeliveredBy;
 use meanwhile_core::background::{self, Role};
-use meanwhile_core::ledger::Ledger;
-use meanwhile_core::task::DeliveredBy;
 
 use super::lab::{anything, eventually};
 

@@ -13,8 +13,8 @@ use meanwhile_core::agent::provider::Scripted;
 use meanwhile_core::agent::retry::Patience;
 use meanwhile_core::agent::session::{Options, Session, Settings, TurnEnd, Update, Updates};
 use meanwhile_core::agent::trace::{Event, Fact, Trace};
+use meanwhile_core::background::task::{Actor, Cause, DeliveredBy, TaskId};
 use meanwhile_core::background::{self, Filter, Role, StateFilter, Stop};
-use meanwhile_core::task::{Actor, Cause, DeliveredBy, TaskId};
 
 /// How long anything may take. Nothing waits this long unless it fails.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -2,7 +2,7 @@
 
 use meanwhile_core::agent::session::{Session, TurnEnd, Update};
 use meanwhile_core::agent::trace::{Fact, Origin};
-use meanwhile_core::task::DeliveredBy;
+use meanwhile_core::background::task::DeliveredBy;
 
 use super::lab::{Lab, gated, run};
 

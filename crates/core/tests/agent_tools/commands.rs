@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use meanwhile_core::agent::tools::{Progress, Settings};
 use meanwhile_core::background::Token;
-use meanwhile_core::task::{Actor, DeliveredBy, Exit};
+use meanwhile_core::background::task::{Actor, DeliveredBy, Exit};
 use serde_json::json;
 use tokio::sync::mpsc;
 

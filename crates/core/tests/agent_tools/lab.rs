@@ -11,10 +11,10 @@ use meanwhile_core::Background;
 use meanwhile_core::agent::ToolCall;
 use meanwhile_core::agent::message::Input;
 use meanwhile_core::agent::tools::{Intent, Outcome, Progress, Settings, Toolbox};
+use meanwhile_core::background::task::{Actor, Cause, NotificationKind, Task, TaskId};
 use meanwhile_core::background::{
     self, Ack, Events, Filter, Mode, Options, Role, StateFilter, Stop, Token, Which,
 };
-use meanwhile_core::task::{Actor, Cause, NotificationKind, Task, TaskId};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use meanwhile_core::agent::tools::Settings;
+use meanwhile_core::background::task::{Actor, DeliveredBy, Exit, TaskId};
 use meanwhile_core::background::{Command, Spawn, Stdin};
-use meanwhile_core::task::{Actor, DeliveredBy, Exit, TaskId};
 use serde_json::{Value, json};
 
 use crate::lab::{Lab, lab, seen_one, toolbox};

@@ -9,10 +9,10 @@ pub(crate) mod told;
 use meanwhile_core::agent::ConfigError;
 use meanwhile_core::agent::permission::{Effect, Rule};
 use meanwhile_core::agent::session::{self, Session, Update, Updates, Wake};
+use meanwhile_core::background::task::{Actor, Cause, Task};
+use meanwhile_core::background::words::reason;
 use meanwhile_core::background::{Background, Stop};
 use meanwhile_core::limits;
-use meanwhile_core::task::{Actor, Cause, Task};
-use meanwhile_core::words::reason;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 

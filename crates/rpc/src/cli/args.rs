@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
+use meanwhile_core::background::task::Outcome;
 use meanwhile_core::background::{Command as TaskCommand, StateFilter};
 use meanwhile_core::limits;
-use meanwhile_core::task::Outcome;
 
 use crate::config::parse_duration;
 use crate::convert::signal;

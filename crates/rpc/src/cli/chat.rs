@@ -15,7 +15,7 @@ use std::time::Duration;
 use meanwhile_core::agent::session::{self, Answer, Ask, TurnEnd, Update};
 use meanwhile_core::agent::trace::{Event as Traced, Fact};
 use meanwhile_core::background::Event;
-use meanwhile_core::task::{Task, Timestamp};
+use meanwhile_core::background::task::{Task, Timestamp};
 use tokio::task::JoinSet;
 
 use super::agent::{self, Drive, Wish, told};

@@ -17,7 +17,7 @@ use meanwhile_core::agent::retry::Patience;
 use meanwhile_core::agent::session::{Session as Agent, TurnEnd, Update, Wake};
 use meanwhile_core::agent::{Provider, config};
 use meanwhile_core::background::Events;
-use meanwhile_core::task::Timestamp;
+use meanwhile_core::background::task::Timestamp;
 
 use super::agent::{self, Drive};
 use super::args;

@@ -4,7 +4,7 @@
 
 use meanwhile_core::agent::notice;
 use meanwhile_core::background::Ack;
-use meanwhile_core::task::Notification;
+use meanwhile_core::background::task::Notification;
 
 use super::args;
 use super::failure::Failure;

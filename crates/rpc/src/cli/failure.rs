@@ -8,7 +8,7 @@ use std::io;
 use std::process::ExitCode;
 
 use meanwhile_core::Error;
-use meanwhile_core::words::reason;
+use meanwhile_core::background::words::reason;
 
 use super::out::{self, style};
 use crate::config::ConfigError;
@@ -148,7 +148,7 @@ mod tests {
             };
             assert_eq!(code, expected, "{text}");
         };
-        let id = meanwhile_core::task::TaskId::random();
+        let id = meanwhile_core::background::task::TaskId::random();
         check(Error::Invalid { field: "cwd".into(), message: "no".into() }, USAGE);
         check(Error::UnknownTask(id), FAILED);
         check(Error::SpawnFailed { command: "x".into(), path: None, errno: 2 }, FAILED);

@@ -3,9 +3,9 @@
 //! Reads from the log, where nothing is missing; the events of the background manager only say
 //! when to look again, so a flood costs this process no memory and the reader no byte.
 
+use meanwhile_core::background::task::{Progress, TaskId};
 use meanwhile_core::background::{Background, Chunk, Event, Events};
 use meanwhile_core::limits;
-use meanwhile_core::task::{Progress, TaskId};
 
 use super::failure::Failure;
 use crate::convert::to_wire::incomplete_tail;

@@ -3,9 +3,9 @@
 //! An id may be cut to any beginning that names one task of the workspace, as git has it with
 //! commits. The choice is a pure function of the text and the tasks there are.
 
+use meanwhile_core::background::task::{Task, TaskId};
 use meanwhile_core::background::{Background, Filter};
 use meanwhile_core::limits;
-use meanwhile_core::task::{Task, TaskId};
 
 use super::failure::Failure;
 use super::show;
@@ -90,7 +90,7 @@ fn candidates<'a>(failure: Failure, tasks: impl Iterator<Item = &'a Task>) -> Fa
 
 #[cfg(test)]
 mod tests {
-    use meanwhile_core::task::{State, Timestamp};
+    use meanwhile_core::background::task::{State, Timestamp};
 
     use super::*;
 

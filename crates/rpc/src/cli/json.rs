@@ -3,8 +3,8 @@
 //! A listing is one document, shaped as the result of the method of the same name; what goes on
 //! for a while is JSON lines.
 
+use meanwhile_core::background::task::{Task, TaskId};
 use meanwhile_core::background::{Chunk, Drained, Waited};
-use meanwhile_core::task::{Task, TaskId};
 
 use super::failure::Failure;
 use super::out::Out;

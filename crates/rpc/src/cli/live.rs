@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use meanwhile_core::background::Background;
-use meanwhile_core::task::{Progress, Task, TaskId, Timestamp};
+use meanwhile_core::background::task::{Progress, Task, TaskId, Timestamp};
 
 use super::failure::Failure;
 use super::out::{self, paint, style};

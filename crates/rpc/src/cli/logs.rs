@@ -2,8 +2,8 @@
 //!
 //! What the task wrote is written as it is, escape sequences and all: this is `cat`, not a viewer.
 
+use meanwhile_core::background::task::TaskId;
 use meanwhile_core::background::{Background, Chunk};
-use meanwhile_core::task::TaskId;
 
 use super::args;
 use super::failure::Failure;

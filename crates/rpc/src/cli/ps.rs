@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use meanwhile_core::background::Filter;
+use meanwhile_core::background::task::{State, Task, Timestamp};
 use meanwhile_core::limits;
-use meanwhile_core::task::{State, Task, Timestamp};
 
 use super::args;
 use super::failure::Failure;
@@ -94,7 +94,7 @@ fn table(tasks: &[Task], now: Timestamp) -> Table {
 
 #[cfg(test)]
 mod tests {
-    use meanwhile_core::task::{End, Exit, Outcome, TaskId};
+    use meanwhile_core::background::task::{End, Exit, Outcome, TaskId};
 
     use super::*;
 

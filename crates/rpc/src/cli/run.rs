@@ -8,9 +8,9 @@ use std::io::{IsTerminal, Read};
 
 use meanwhile_core::agent::session::{Session as Agent, TurnEnd, Update, Wake};
 use meanwhile_core::agent::trace::{Event, Fact};
+use meanwhile_core::background::task::Task;
 use meanwhile_core::background::{Background, Mode, Which};
 use meanwhile_core::limits;
-use meanwhile_core::task::Task;
 use serde_json::json;
 
 use super::agent::{self, Drive, Driven, Wish, told};
@@ -171,7 +171,7 @@ fn read_input() -> Result<String, Failure> {
     std::io::stdin().lock().read_to_end(&mut bytes).map_err(|error| {
         Failure::new(format!(
             "cannot read standard input: {}",
-            meanwhile_core::words::reason(&error)
+            meanwhile_core::background::words::reason(&error)
         ))
     })?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())

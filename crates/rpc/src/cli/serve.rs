@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use meanwhile_core::background::Settings;
-use meanwhile_core::words::reason;
+use meanwhile_core::background::words::reason;
 
 use super::args;
 use super::failure::Failure;

@@ -7,8 +7,8 @@
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
+use meanwhile_core::background::words::reason;
 use meanwhile_core::background::{Background, Events, Options, Role};
-use meanwhile_core::words::reason;
 
 use super::failure::Failure;
 use super::out::Out;

@@ -1,7 +1,7 @@
 //! `meanwhile sessions`: the conversations of the workspace.
 
 use meanwhile_core::agent::session::Session as Agent;
-use meanwhile_core::task::Timestamp;
+use meanwhile_core::background::task::Timestamp;
 use serde_json::json;
 
 use super::agent;

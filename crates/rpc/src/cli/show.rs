@@ -5,9 +5,9 @@
 use std::time::Duration;
 
 use anstyle::Style;
-use meanwhile_core::task::{Cause, End, Exit, Outcome, State, Task, Timestamp};
+use meanwhile_core::background::task::{Cause, End, Exit, Outcome, State, Task, Timestamp};
 
-pub(crate) use meanwhile_core::words::{actor, exit, one_line, seconds, thousands};
+pub(crate) use meanwhile_core::background::words::{actor, exit, one_line, seconds, thousands};
 
 use super::out::style;
 
@@ -139,7 +139,7 @@ pub(crate) const INTERRUPTED: u8 = 130;
 
 #[cfg(test)]
 mod tests {
-    use meanwhile_core::task::Actor;
+    use meanwhile_core::background::task::Actor;
 
     use super::*;
 
@@ -279,7 +279,8 @@ mod tests {
     fn a_running_task_says_how_far_it_is() {
         let mut task = task(State::Running);
         assert_eq!(state(&task).0, "running");
-        task.progress = Some(meanwhile_core::task::Progress { percent: Some(41), message: None });
+        task.progress =
+            Some(meanwhile_core::background::task::Progress { percent: Some(41), message: None });
         assert_eq!(state(&task).0, "running 41%");
         assert_eq!(age(&task, Timestamp(5_000)), Duration::from_secs(5));
         let cause = Cause { actor: Actor::Agent, message: String::new() };

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
+use meanwhile_core::background::task::{Outcome, Task, TaskId};
+use meanwhile_core::background::words::reason;
 use meanwhile_core::background::{Background, Chunk, Mode, Spawn, Stdin, Watch, Which};
-use meanwhile_core::task::{Outcome, Task, TaskId};
-use meanwhile_core::words::reason;
 use meanwhile_core::{Error, limits};
 use tokio::io::AsyncReadExt;
 

@@ -2,7 +2,7 @@
 
 use meanwhile_core::Error;
 use meanwhile_core::background::Stop;
-use meanwhile_core::task::{Actor, Cause, Task, TaskId};
+use meanwhile_core::background::task::{Actor, Cause, Task, TaskId};
 use tokio::task::JoinSet;
 
 use super::args;

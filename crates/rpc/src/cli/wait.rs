@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use meanwhile_core::background::task::{Task, TaskId};
 use meanwhile_core::background::{Event, Mode, Waited, Which};
 use meanwhile_core::limits;
-use meanwhile_core::task::{Task, TaskId};
 
 use super::args;
 use super::failure::Failure;

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use meanwhile_core::background::task::{Actor, Cause, Outcome, TaskId, Timestamp};
 use meanwhile_core::background::{
     Ack, Command, Filter, Mode, Remove, Spawn, StateFilter, Stdin, Stop, Token, Watch, Which,
 };
 use meanwhile_core::limits;
-use meanwhile_core::task::{Actor, Cause, Outcome, TaskId, Timestamp};
 use tower_lsp::jsonrpc::Error;
 
 use super::error::invalid;

@@ -2,7 +2,7 @@
 
 use nix::sys::signal::Signal;
 
-pub(crate) use meanwhile_core::words::signal as name;
+pub(crate) use meanwhile_core::background::words::signal as name;
 
 /// The number of a signal by its name, with or without `SIG`.
 pub(crate) fn number(name: &str) -> Option<i32> {

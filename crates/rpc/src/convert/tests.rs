@@ -2,7 +2,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use meanwhile_core::background::Chunk;
-use meanwhile_core::task::{
+use meanwhile_core::background::task::{
     Actor, Cause, Delivered, DeliveredBy, End, Exit, Match, Notification, NotificationKind,
     Outcome, OutputStat, Preview, Progress, State, Survivor, Task, Timestamp,
 };

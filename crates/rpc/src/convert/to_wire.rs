@@ -5,8 +5,9 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use meanwhile_core::background::task;
 use meanwhile_core::background::{Chunk, Drained, Waited};
-use meanwhile_core::{limits, task};
+use meanwhile_core::limits;
 
 use super::signal;
 use crate::wire;

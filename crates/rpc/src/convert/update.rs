@@ -10,7 +10,7 @@ use meanwhile_core::agent::session::{Ask, TurnEnd, Update};
 use meanwhile_core::agent::tools::{Diff, Kind, PlanEntry, PlanStatus};
 use meanwhile_core::agent::trace::{Event, Fact, Origin};
 use meanwhile_core::agent::{Cost, Usage};
-use meanwhile_core::task::Notification;
+use meanwhile_core::background::task::Notification;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 

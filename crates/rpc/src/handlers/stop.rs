@@ -1,6 +1,6 @@
 //! `task/stop`: ends a task's whole tree.
 
-use meanwhile_core::task::TaskId;
+use meanwhile_core::background::task::TaskId;
 use serde_json::Value;
 
 use super::{Result, params, refused};

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use meanwhile_core::task::{OutputStat, State, Timestamp};
+use meanwhile_core::background::task::{OutputStat, State, Timestamp};
 use meanwhile_rpc::frame::Decoder;
 use tokio::sync::mpsc;
 

@@ -1,7 +1,9 @@
 use std::time::Duration;
 
 use super::*;
-use crate::task::{Actor, Cause, End, Exit, Match, Outcome, State, Survivor, Timestamp};
+use crate::background::task::{
+    Actor, Cause, End, Exit, Match, Outcome, State, Survivor, Timestamp,
+};
 
 fn notification(outcome: Outcome, exit: Exit, command: &str, output: &str) -> Notification {
     let end = End {
@@ -152,7 +154,7 @@ fn what_is_cut_keeps_both_ends_and_counts_the_rest() {
     let text = message(&[it], 0);
     assert!(text.contains("line 0\n") && text.contains("line 999\n"), "{text}");
     let kept: usize = text.lines().filter(|l| l.starts_with("line ")).map(|l| l.len() + 1).sum();
-    let omitted = crate::words::thousands((output.len() - kept) as u64);
+    let omitted = crate::background::words::thousands((output.len() - kept) as u64);
     assert!(text.contains(&format!("... {omitted} bytes omitted; task_output")), "{text}");
     assert!(text.len() < (2 << 10) + 200);
 }

@@ -3,7 +3,7 @@
 
 use super::shell::Word;
 use super::{Effect, Rule, known, wrap};
-use crate::quote::quote_argv;
+use crate::background::quote::quote_argv;
 
 /// Programs that do whatever their arguments or their input say, destroy, tell others, or change
 /// rights: to allow one once is to allow nothing in particular.

@@ -355,7 +355,7 @@ fn root(error: &dyn std::error::Error) -> String {
     while let Some(source) = inner.source() {
         inner = source;
     }
-    crate::words::reason(inner)
+    crate::background::words::reason(inner)
 }
 
 /// As much of a body as is worth reading when it is no stream.

@@ -9,7 +9,7 @@ use crate::agent::permission::{COMMAND_TOOLS, Effect, Rule, Verdict};
 use crate::agent::tools::{Access, Intent, Kind, Outcome, Progress};
 use crate::agent::trace::Fact;
 use crate::background::Token;
-use crate::task::TaskId;
+use crate::background::task::TaskId;
 
 /// What a call of a cancelled turn is answered.
 const CANCELLED: &str = "cancelled by the person";
@@ -84,7 +84,10 @@ impl Work {
         let read = match &call.input {
             Input::Object(_) => self.toolbox.read(&call),
             Input::Invalid { text } => {
-                let text = crate::words::shorten(&crate::words::one_line(text), 200);
+                let text = crate::background::words::shorten(
+                    &crate::background::words::one_line(text),
+                    200,
+                );
                 Err(format!("the arguments are no JSON object: `{text}`; call again with one"))
             }
         };

@@ -13,8 +13,8 @@ use crate::agent::message::Message;
 use crate::agent::notice;
 use crate::agent::provider::Request;
 use crate::agent::trace::Fact;
-use crate::task::Timestamp;
-use crate::words;
+use crate::background::task::Timestamp;
+use crate::background::words;
 
 /// The share of the context, in tenths, beyond which a summary is made before the next call: an
 /// answer and some results still fit into the rest.

@@ -16,9 +16,9 @@ use crate::agent::message::{Message, ToolCall, ToolResult};
 use crate::agent::tools::{Kind, PlanEntry};
 use crate::agent::trace::{Event, Fact, Origin};
 use crate::agent::usage::Cost;
+use crate::background::ledger::{Claim, SessionRow};
+use crate::background::task::{DeliveredBy, Timestamp};
 use crate::background::{Background, Token};
-use crate::ledger::{Claim, SessionRow};
-use crate::task::{DeliveredBy, Timestamp};
 
 /// How often a claim looks again at a holder whose process is gone.
 const CLAIM_ROUND: Duration = Duration::from_millis(10);

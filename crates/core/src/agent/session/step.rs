@@ -9,8 +9,8 @@ use super::work::Work;
 use crate::agent::message::Message;
 use crate::agent::notice;
 use crate::agent::trace::{DeliveredKind, Event, Fact, Origin};
-use crate::ledger::{Addition, NewMessage, News, Told};
-use crate::task::{DeliveredBy, Notification, TaskId, Timestamp};
+use crate::background::ledger::{Addition, NewMessage, News, Told};
+use crate::background::task::{DeliveredBy, Notification, TaskId, Timestamp};
 
 /// What is to be stored next.
 #[derive(Debug, Default)]
@@ -219,7 +219,7 @@ fn tell(news: News, n: u64, call: u64, facts: u64) -> (Told, Tidings) {
 /// The beginning of a prompt, for a label.
 pub(super) fn title(prompt: &str) -> String {
     let line = prompt.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
-    crate::words::shorten(&crate::words::one_line(line), TITLE_BYTES)
+    crate::background::words::shorten(&crate::background::words::one_line(line), TITLE_BYTES)
 }
 
 /// Bytes of a title.

@@ -14,7 +14,7 @@ use crate::agent::tools::Toolbox;
 use crate::agent::trace::Fact;
 use crate::agent::usage::Cost;
 use crate::background::Background;
-use crate::task::TaskId;
+use crate::background::task::TaskId;
 
 /// How a session begins: empty, or as the ledger has it.
 #[derive(Debug, Default)]

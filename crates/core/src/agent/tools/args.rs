@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use crate::background::task::TaskId;
 use crate::limits;
-use crate::task::TaskId;
 
 /// Fields in which models say why they call. Nothing depends on them.
 const REMARKS: [&str; 7] =

@@ -12,9 +12,9 @@ use super::search::{Glob, Grep};
 use super::{Access, Intent, Kind, PlanEntry, PlanStatus, paths, schema, search};
 use crate::agent::message::{Input, ToolCall};
 use crate::background::Watch;
+use crate::background::task::TaskId;
+use crate::background::words;
 use crate::limits;
-use crate::task::TaskId;
-use crate::words;
 
 /// Longest wait of `check_background`: a turn must not hang for ever, and asking again is cheap.
 const WAIT_MAX: Duration = Duration::from_secs(600);

@@ -8,11 +8,11 @@ use super::call::Run;
 use super::output::{HEADER_BYTES, excerpt, lines};
 use super::text::{state, survivors};
 use super::{Outcome, Progress, Toolbox, shell};
+use crate::background::task::{Actor, Cause, DeliveredBy, Exit, Task, TaskId};
+use crate::background::words::seconds;
 use crate::background::{Background, Command, Mode, Spawn, Stdin, Stop, Token, Which};
 use crate::error::Error;
 use crate::limits;
-use crate::task::{Actor, Cause, DeliveredBy, Exit, Task, TaskId};
-use crate::words::seconds;
 
 /// Stops a command in the foreground when whoever waits for it goes away.
 struct Foreground {

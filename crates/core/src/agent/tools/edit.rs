@@ -12,7 +12,7 @@ use super::Outcome;
 use super::blocking::blocking;
 use super::files::{diff, failed, replace};
 use super::text::plural;
-use crate::words::thousands;
+use crate::background::words::thousands;
 
 /// Bytes of a file that is edited; a larger one is data.
 const FILE_BYTES: u64 = 32 << 20;

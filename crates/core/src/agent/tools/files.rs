@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::blocking::{Gone, blocking};
 use super::text::{cut, plural};
 use super::{Diff, Outcome};
-use crate::words::thousands;
+use crate::background::words::thousands;
 
 /// Lines that are shown unless told.
 const LINES: u64 = 2_000;
@@ -144,7 +144,7 @@ fn push_line(text: &mut String, number: u64, line: &[u8], length: usize) {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let _ = writeln!(text, "{number:>6}\t{}", String::from_utf8_lossy(line));
     } else {
-        let line = crate::preview::without_partial_end(&line[..LINE_BYTES]);
+        let line = crate::background::preview::without_partial_end(&line[..LINE_BYTES]);
         let rest = thousands((length - line.len()) as u64);
         let line = String::from_utf8_lossy(line);
         let _ = writeln!(text, "{number:>6}\t{line} ... {rest} more bytes in this line ...");
@@ -195,7 +195,7 @@ pub(super) fn failed(what: &str, path: &Path, error: &io::Error) -> String {
     let reason = if error.kind() == ErrorKind::NotFound {
         "there is no such file".to_owned()
     } else {
-        crate::words::reason(error)
+        crate::background::words::reason(error)
     };
     let mut text = format!("cannot {what} `{}`: {reason}", path.display());
     if error.kind() == ErrorKind::NotFound

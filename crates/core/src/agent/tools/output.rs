@@ -6,12 +6,12 @@ use std::fmt::Write as _;
 
 use super::text::{self, beginning, clean, ending};
 use super::{Outcome, Toolbox};
+use crate::background::preview::without_partial_end;
+use crate::background::task::{DeliveredBy, State, Task, TaskId};
+use crate::background::watch::Scanner;
+use crate::background::words::thousands;
 use crate::background::{Background, Chunk, Watch};
 use crate::error::Error;
-use crate::preview::without_partial_end;
-use crate::task::{DeliveredBy, State, Task, TaskId};
-use crate::watch::Scanner;
-use crate::words::thousands;
 
 /// Bytes of a beginning that are looked at. More than are shown, for what a terminal would not show.
 const HEAD_BYTES: u64 = 64 << 10;

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::shell;
 use crate::agent::provider::Tool;
-use crate::words::seconds;
+use crate::background::words::seconds;
 
 pub(super) const BASH: &str = "bash";
 pub(super) const BACKGROUND_RUN: &str = "background_run";

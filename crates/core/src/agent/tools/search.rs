@@ -299,7 +299,9 @@ impl Hits<'_> {
         let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
         for (number, line) in (number..).zip(bytes.split(|byte| *byte == b'\n')) {
             let line = line.strip_suffix(b"\r").unwrap_or(line);
-            let cut = crate::preview::without_partial_end(&line[..line.len().min(LINE_BYTES)]);
+            let cut = crate::background::preview::without_partial_end(
+                &line[..line.len().min(LINE_BYTES)],
+            );
             let dots = if line.len() > LINE_BYTES { " ..." } else { "" };
             let shown = String::from_utf8_lossy(if dots.is_empty() { line } else { cut });
             // Writing to a string cannot fail.

@@ -8,10 +8,10 @@ use std::time::Duration;
 use super::output::{HEADER_BYTES, excerpt, lines};
 use super::text::{self, command, plural, state, survivors};
 use super::{Outcome, Toolbox, ports};
+use crate::background::task::{Actor, Cause, DeliveredBy, NotificationKind, State, Task, TaskId};
 use crate::background::{Ack, Filter, Mode, Stop, Which};
 use crate::error::Error;
 use crate::limits;
-use crate::task::{Actor, Cause, DeliveredBy, NotificationKind, State, Task, TaskId};
 
 /// Tasks in a list that run, and that ended.
 const LISTED: (usize, usize) = (40, 10);

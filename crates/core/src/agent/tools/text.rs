@@ -4,10 +4,10 @@
 //! it looks like a message of the harness.
 
 use crate::agent::notice::harmless;
-use crate::ansi;
-use crate::preview::without_partial_end;
-use crate::task::{State, Survivor, Task, Timestamp};
-use crate::words::{actor, ended, one_line, reorders, seconds, shorten};
+use crate::background::ansi;
+use crate::background::preview::without_partial_end;
+use crate::background::task::{State, Survivor, Task, Timestamp};
+use crate::background::words::{actor, ended, one_line, reorders, seconds, shorten};
 
 /// Survivors of a task that are named.
 const SURVIVORS: usize = 5;

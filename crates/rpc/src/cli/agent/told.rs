@@ -5,7 +5,7 @@
 
 use meanwhile_core::agent::session::Update;
 use meanwhile_core::agent::tools::PlanStatus;
-use meanwhile_core::task::{Notification, NotificationKind};
+use meanwhile_core::background::task::{Notification, NotificationKind};
 
 use crate::cli::live::result_line;
 use crate::cli::out::{paint, style};

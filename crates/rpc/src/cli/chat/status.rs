@@ -1,7 +1,7 @@
 //! The line above the prompt: what the agent does, and which tasks run.
 
 use console::{measure_text_width, truncate_str};
-use meanwhile_core::task::{Task, Timestamp};
+use meanwhile_core::background::task::{Task, Timestamp};
 
 use crate::cli::out::{paint, style};
 use crate::cli::show;
@@ -60,7 +60,7 @@ impl Status {
 
 #[cfg(test)]
 mod tests {
-    use meanwhile_core::task::{OutputStat, Progress, State};
+    use meanwhile_core::background::task::{OutputStat, Progress, State};
 
     use super::*;
 

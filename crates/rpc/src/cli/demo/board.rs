@@ -8,7 +8,7 @@ use std::time::Duration;
 use meanwhile_core::agent::session::Update;
 use meanwhile_core::agent::trace::{DeliveredKind, Event as Traced, Fact, Origin};
 use meanwhile_core::background::Event;
-use meanwhile_core::task::{End, Task, TaskId, Timestamp};
+use meanwhile_core::background::task::{End, Task, TaskId, Timestamp};
 
 use crate::cli::show;
 

@@ -4,7 +4,7 @@
 //! and writing over it.
 
 use console::{measure_text_width, truncate_str};
-use meanwhile_core::task::Timestamp;
+use meanwhile_core::background::task::Timestamp;
 
 use super::board::{Board, What};
 use super::lines;

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::process::{Child, Command, Stdio};
 
-use meanwhile_core::words::reason;
+use meanwhile_core::background::words::reason;
 use nix::sys::prctl;
 
 use super::{Check, Status};

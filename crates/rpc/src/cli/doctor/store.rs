@@ -6,8 +6,8 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use meanwhile_core::ledger;
-use meanwhile_core::words::reason;
+use meanwhile_core::background::ledger;
+use meanwhile_core::background::words::reason;
 use nix::fcntl::{FallocateFlags, FcntlArg, fallocate, fcntl};
 use nix::sys::stat::Mode;
 use nix::sys::statvfs::statvfs;

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use meanwhile_core::agent::permission::{Effect, Rule};
 use meanwhile_core::agent::trace::{DeliveredKind, Event, Fact};
-use meanwhile_core::task::{DeliveredBy, OutputStat, State, Task, Timestamp};
+use meanwhile_core::background::task::{DeliveredBy, OutputStat, State, Task, Timestamp};
 use tokio::sync::oneshot;
 
 use super::*;

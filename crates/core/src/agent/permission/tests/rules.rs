@@ -158,7 +158,7 @@ fn where_a_command_runs_counts() {
 fn a_rule_for_a_tool_is_for_that_tool() {
     let (scene, mut table) = (Scene::new(), Table::default());
     let file = || scene.workspace.join("src/main.rs");
-    let task = || crate::task::TaskId::random();
+    let task = || crate::background::task::TaskId::random();
     let command = || Access::Command { line: "npm test".to_owned(), cwd: scene.workspace.clone() };
     let (read, write) = (|| vec![Access::Read(file())], || vec![Access::Write(file())]);
     for (rules, tool, access, expected) in [

@@ -3,7 +3,7 @@ use std::time::Duration;
 use meanwhile_core::agent::session::Update;
 use meanwhile_core::agent::trace::{DeliveredKind, Event as Traced, Fact, Origin};
 use meanwhile_core::background::Event;
-use meanwhile_core::task::{
+use meanwhile_core::background::task::{
     DeliveredBy, End, Exit, Notification, NotificationKind, Outcome, OutputStat, Preview, State,
     Task,
 };

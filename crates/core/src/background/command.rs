@@ -1,0 +1,63 @@
+//! What the supervisor can be asked. One command is one whole change: whoever sent it may go away.
+
+use std::collections::BTreeMap;
+
+use meanwhile_shim::spec::Spec;
+use tokio::sync::{oneshot, watch};
+
+use crate::background::ledger::NewTask;
+use crate::background::live::Input;
+use crate::background::task::{Task, TaskId};
+use crate::background::{Mode, Spawned, Stop};
+use crate::error::Error;
+
+/// A question or a change.
+#[derive(Debug)]
+pub enum Command {
+    /// Run this.
+    Spawn {
+        /// What; its id is set if a client's token claimed one.
+        spec: Box<Spec>,
+        /// The outcome.
+        reply: oneshot::Sender<Result<Spawned, Error>>,
+    },
+    /// A live task as it stands; `None` if it is not live.
+    Get(TaskId, oneshot::Sender<Option<Task>>),
+    /// The live tasks that have not ended, newest first.
+    List(oneshot::Sender<Vec<Task>>),
+    /// Wait until live ones of these have ended; those that are not live have.
+    Wait {
+        /// Which.
+        ids: Vec<TaskId>,
+        /// Any of them, or all.
+        mode: Mode,
+        /// Told when it is so.
+        done: oneshot::Sender<()>,
+    },
+    /// The live tasks of a queue.
+    InQueue(String, oneshot::Sender<Vec<TaskId>>),
+    /// End the tree of a live task. `None`: it is not live.
+    Stop {
+        /// Which.
+        id: TaskId,
+        /// How.
+        how: Stop,
+        /// What to wait for.
+        reply: oneshot::Sender<Option<oneshot::Receiver<()>>>,
+    },
+    /// The standard input of a live task.
+    Input(TaskId, oneshot::Sender<Option<(NewTask, Input)>>),
+    /// Tell of output.
+    Subscribe(TaskId, Option<u64>, oneshot::Sender<()>),
+    /// No longer.
+    Unsubscribe(TaskId, oneshot::Sender<()>),
+    /// How many notifications wait in a queue, now and from now on.
+    Queued(String, oneshot::Sender<watch::Receiver<u64>>),
+    /// The ledger was changed from here: tell everybody else, and our client.
+    Changed,
+    /// End.
+    Close(oneshot::Sender<()>),
+}
+
+/// How many notifications wait in each queue.
+pub type Undelivered = BTreeMap<String, u64>;

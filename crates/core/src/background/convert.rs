@@ -1,0 +1,124 @@
+//! Between the files of a shim and the words of this crate.
+
+use std::time::Duration;
+
+use meanwhile_shim::log;
+use meanwhile_shim::record::{self, Record};
+use meanwhile_shim::spec::{self, Spec};
+
+use crate::background::ledger::NewTask;
+use crate::background::preview;
+use crate::background::task::{
+    Actor, Cause, End, Exit, Outcome, OutputStat, Preview, Survivor, TaskId, Timestamp,
+};
+use crate::background::{Stdin, Watch};
+
+/// Bytes of each end of an output that a preview is made from: it looks for a line's end there.
+const PREVIEW_SOURCE: u64 = 4_096;
+
+/// The facts of a task from its spec.
+pub fn facts(id: TaskId, spec: &Spec) -> NewTask {
+    NewTask {
+        id,
+        workspace: spec.workspace.clone(),
+        queue: spec.queue.clone(),
+        label: spec.label.clone(),
+        command: spec.command.clone(),
+        cwd: spec.cwd.clone(),
+        created_at: Timestamp(spec.created_ms),
+        deadline: spec.deadline,
+        linger: spec.linger,
+        stdin: match spec.stdin {
+            spec::Stdin::Null => Stdin::Null,
+            spec::Stdin::Pipe => Stdin::Pipe,
+            spec::Stdin::Pty { rows, cols } => Stdin::Pty { rows, cols },
+        },
+        watches: spec
+            .watches
+            .iter()
+            .map(|w| Watch { id: w.id.clone(), pattern: w.pattern.clone(), limit: w.limit })
+            .collect(),
+        client_token: spec.client_token.clone(),
+    }
+}
+
+/// A wish's standard input, in the shim's words.
+pub fn stdin(stdin: Stdin) -> spec::Stdin {
+    match stdin {
+        Stdin::Null => spec::Stdin::Null,
+        Stdin::Pipe => spec::Stdin::Pipe,
+        Stdin::Pty { rows, cols } => spec::Stdin::Pty { rows, cols },
+    }
+}
+
+/// An actor in the shim's words.
+pub fn actor_to_record(actor: Actor) -> record::Actor {
+    match actor {
+        Actor::Client => record::Actor::Client,
+        Actor::Agent => record::Actor::Agent,
+        Actor::Deadline => record::Actor::Deadline,
+        Actor::Linger => record::Actor::Linger,
+        Actor::Limit => record::Actor::Limit,
+        Actor::Daemon => record::Actor::Daemon,
+    }
+}
+
+/// A cause from a record.
+pub fn cause(cause: &record::Cause) -> Cause {
+    let actor = match cause.actor {
+        record::Actor::Client => Actor::Client,
+        record::Actor::Agent => Actor::Agent,
+        record::Actor::Deadline => Actor::Deadline,
+        record::Actor::Linger => Actor::Linger,
+        record::Actor::Limit => Actor::Limit,
+        record::Actor::Daemon => Actor::Daemon,
+    };
+    Cause { actor, message: cause.message.clone() }
+}
+
+/// An end from a record.
+pub fn end(end: &record::End) -> End {
+    End {
+        outcome: match end.outcome {
+            record::Outcome::Exited => Outcome::Exited,
+            record::Outcome::Stopped => Outcome::Stopped,
+            record::Outcome::TimedOut => Outcome::TimedOut,
+            record::Outcome::Lost => Outcome::Lost,
+        },
+        exit: match end.exit {
+            record::Exit::Code(code) => Exit::Code(code),
+            record::Exit::Signal(signal) => Exit::Signal(signal),
+            record::Exit::NotStarted(_) | record::Exit::Unknown => Exit::Unknown,
+        },
+        cause: end.cause.as_ref().map(cause),
+        at: Timestamp(end.at_ms),
+        duration: Duration::from_nanos(end.duration_ns),
+    }
+}
+
+/// The output of a task whose record this is.
+pub fn output(record: &Record) -> OutputStat {
+    OutputStat { total: record.extent.total, dropped: record.extent.dropped() }
+}
+
+/// The survivors a record names.
+pub fn survivors(record: &Record) -> Vec<Survivor> {
+    let end = record.end.iter().flat_map(|end| &end.survivors);
+    end.map(|s| Survivor { pid: s.pid, command: s.command.clone() }).collect()
+}
+
+/// The two ends of an output. Where the log lost its end to a full disk, the record still has it.
+pub fn preview(file: &std::fs::File, record: &Record) -> Preview {
+    let extent = &record.extent;
+    let total = extent.total;
+    let kept = extent.kept();
+    let head = kept.first().filter(|range| range.start == 0).map_or(0, |range| range.end);
+    let head = log::read(file, extent, 0..head.min(PREVIEW_SOURCE)).unwrap_or_default();
+    let tail_from = kept
+        .last()
+        .filter(|range| range.end == total)
+        .map_or(total, |range| range.start.max(total.saturating_sub(PREVIEW_SOURCE)));
+    let tail = log::read(file, extent, tail_from..total).unwrap_or_default();
+    let tail = if tail.len() < record.last.len() { &record.last } else { &tail };
+    preview::build(&head, tail, total)
+}

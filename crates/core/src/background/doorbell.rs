@@ -1,0 +1,49 @@
+//! This process's own doorbell: how shims and other daemons wake it (see `meanwhile_shim::bell`).
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+
+use meanwhile_shim::bell::name_in_the_making;
+use nix::sys::stat::Mode;
+
+use crate::background::home::{Home, io_error};
+use crate::error::Error;
+
+/// A doorbell of our own. It is taken away when this is dropped.
+#[derive(Debug)]
+pub struct Bell {
+    path: PathBuf,
+    /// Its name, which is ours in leases and in the folders of idle shims.
+    pub name: String,
+}
+
+impl Drop for Bell {
+    fn drop(&mut self) {
+        // Gone already where the state directory is.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Hangs a doorbell up.
+pub fn make_bell(home: &Home) -> Result<(Bell, File), Error> {
+    let name = uuid::Uuid::new_v4().simple().to_string();
+    let path = home.bells().join(&name);
+    // Whoever rings takes a bell without an owner away: it gets its name once it has one.
+    let new = home.bells().join(name_in_the_making(&name));
+    let file = nix::unistd::mkfifo(&new, Mode::S_IRUSR | Mode::S_IWUSR)
+        .map_err(io::Error::from)
+        .and_then(|()| {
+            OpenOptions::new()
+                .read(true)
+                .write(true)
+                .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
+                .open(&new)
+        })
+        .and_then(|file| std::fs::rename(&new, &path).map(|()| file));
+    match file {
+        Ok(file) => Ok((Bell { path, name }, file)),
+        Err(error) => Err(io_error(&path, &error)),
+    }
+}

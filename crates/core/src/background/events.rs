@@ -1,0 +1,275 @@
+//! What a client is told, in the order the contract guarantees.
+//!
+//! The supervisor puts lifecycle events in; output is read here, from the log, when the reader of
+//! the events asks for the next one. So a reader that stalls holds nothing up and fills no memory
+//! with output: it sees a jump of the offset.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use meanwhile_shim::log;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::Instant;
+
+use crate::background::Event;
+use crate::background::home::Home;
+use crate::background::task::TaskId;
+use crate::limits::{PUSH_BYTES, PUSH_INTERVAL};
+
+/// How far a subscriber may lie behind and still be told everything: at 20 pushes a second, 0.8 s.
+/// Further behind it is told the newest output only.
+const BACKLOG_BYTES: u64 = 16 * PUSH_BYTES;
+
+/// What the supervisor tells the reader of the events.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "events are most of what is sent")]
+pub enum Signal {
+    /// A lifecycle event; of which task, if it is of one.
+    Event(Option<TaskId>, Event),
+    /// Events of this task wait until it is released.
+    Hold(TaskId),
+    /// They no longer do.
+    Release(TaskId),
+    /// The client wants output from this offset on.
+    Subscribe(TaskId, u64),
+    /// It no longer does.
+    Unsubscribe(TaskId),
+    /// There is output.
+    Output(TaskId),
+}
+
+/// Signals that wait for a reader that does not come for them, at some 5 kB each. Beyond, the reader is
+/// taken for dead: what it was to be told is in the ledger, and whoever comes next asks there.
+const SIGNALS_MAX: usize = 8_192;
+
+/// The supervisor's end.
+#[derive(Debug, Clone)]
+pub struct Signals {
+    sender: UnboundedSender<Signal>,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Signals {
+    /// Tells the reader. Nobody reads the events of a visitor, and a closed manager has nothing to
+    /// tell.
+    pub fn send(&self, signal: Signal) {
+        if self.waiting.fetch_add(1, Ordering::Relaxed) <= SIGNALS_MAX {
+            // An error: nobody will read any more.
+            let _ = self.sender.send(signal);
+        } else {
+            // The reader must see that there was more, and the count must not run away.
+            self.waiting.store(SIGNALS_MAX + 1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Holds back the events of a task until it is dropped.
+#[derive(Debug)]
+#[must_use = "events of the task flow once this is dropped"]
+pub struct Hold {
+    held: Option<(TaskId, Signals)>,
+}
+
+impl Hold {
+    pub(crate) fn new(id: TaskId, signals: Signals) -> Self {
+        signals.send(Signal::Hold(id));
+        Self { held: Some((id, signals)) }
+    }
+
+    /// Holds nothing back: the task is known already.
+    pub(crate) fn none() -> Self {
+        Self { held: None }
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if let Some((id, signals)) = self.held.take() {
+            signals.send(Signal::Release(id));
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Subscription {
+    /// The next byte to be told.
+    offset: u64,
+    /// There may be output behind it.
+    ready: bool,
+    /// No push before.
+    not_before: Instant,
+}
+
+/// The events of a workspace, in the order of the contract's guarantees. One reader: a daemon has
+/// one client.
+#[derive(Debug)]
+pub struct Events {
+    home: Home,
+    signals: UnboundedReceiver<Signal>,
+    unread: Arc<AtomicUsize>,
+    queue: VecDeque<Event>,
+    /// Tasks whose spawn is not answered yet.
+    held: HashSet<TaskId>,
+    /// From the first event of a held task on, everything, so that the order stays.
+    waiting: VecDeque<Signal>,
+    subscriptions: HashMap<TaskId, Subscription>,
+}
+
+impl Events {
+    pub(crate) fn new(home: Home) -> (Signals, Self) {
+        let (sender, signals) = unbounded_channel();
+        let unread = Arc::new(AtomicUsize::new(0));
+        let (queue, held, waiting, subscriptions) = Default::default();
+        let events =
+            Self { home, signals, unread: unread.clone(), queue, held, waiting, subscriptions };
+        (Signals { sender, waiting: unread }, events)
+    }
+
+    /// The next event; `None` once the manager is closed, or the reader has left so many unread that
+    /// some had to be dropped. Cancel-safe.
+    pub async fn next(&mut self) -> Option<Event> {
+        loop {
+            if self.unread.load(Ordering::Relaxed) > SIGNALS_MAX {
+                return None;
+            }
+            while let Ok(signal) = self.signals.try_recv() {
+                self.receive(signal);
+            }
+            if let Some(event) = self.queue.pop_front() {
+                return Some(event);
+            }
+            let now = Instant::now();
+            if let Some(event) = self.due_output(now) {
+                return Some(event);
+            }
+            let wake = self.subscriptions.values().filter(|s| s.ready).map(|s| s.not_before).min();
+            tokio::select! {
+                signal = self.signals.recv() => self.receive(signal?),
+                () = sleep_until(wake) => {}
+            }
+        }
+    }
+
+    fn receive(&mut self, signal: Signal) {
+        self.unread.fetch_sub(1, Ordering::Relaxed);
+        match signal {
+            Signal::Hold(id) => {
+                self.held.insert(id);
+            }
+            Signal::Release(id) => {
+                self.held.remove(&id);
+            }
+            Signal::Event(..)
+            | Signal::Subscribe(..)
+            | Signal::Unsubscribe(_)
+            | Signal::Output(_) => self.waiting.push_back(signal),
+        }
+        while let Some(signal) = self.waiting.pop_front() {
+            if let Signal::Event(Some(id), _) = &signal
+                && self.held.contains(id)
+            {
+                return self.waiting.push_front(signal);
+            }
+            self.take(signal);
+        }
+    }
+
+    fn take(&mut self, signal: Signal) {
+        match signal {
+            Signal::Hold(_) | Signal::Release(_) => {}
+            Signal::Event(Some(id), event) => {
+                // Everything a subscriber is to hear of a task comes before its end.
+                if let Event::Exited(_) = &event {
+                    let last = self.output(id, PUSH_BYTES);
+                    self.queue.extend(last);
+                    self.subscriptions.remove(&id);
+                }
+                self.queue.push_back(event);
+            }
+            Signal::Event(None, event) => {
+                // A full picture replaces the one before, unless that one was of other tasks that
+                // are still held back.
+                if let (Event::Changed { .. }, Some(Event::Changed { .. })) =
+                    (&event, self.queue.back())
+                {
+                    self.queue.pop_back();
+                }
+                self.queue.push_back(without(event, &self.held));
+            }
+            Signal::Subscribe(id, offset) => {
+                let new = Subscription { offset, ready: true, not_before: Instant::now() };
+                self.subscriptions.insert(id, new);
+            }
+            Signal::Unsubscribe(id) => {
+                self.subscriptions.remove(&id);
+            }
+            Signal::Output(id) => {
+                if let Some(subscription) = self.subscriptions.get_mut(&id) {
+                    subscription.ready = true;
+                }
+            }
+        }
+    }
+
+    fn due_output(&mut self, now: Instant) -> Option<Event> {
+        let due = |s: &Subscription| s.ready && s.not_before <= now;
+        let ids: Vec<TaskId> =
+            self.subscriptions.iter().filter(|(_, s)| due(s)).map(|(id, _)| *id).collect();
+        ids.into_iter().find_map(|id| self.output(id, BACKLOG_BYTES))
+    }
+
+    /// The next push of a subscribed task's output, if there is any; more than `backlog` bytes
+    /// behind, of the newest.
+    fn output(&mut self, id: TaskId, backlog: u64) -> Option<Event> {
+        let subscription = self.subscriptions.get_mut(&id)?;
+        subscription.ready = false;
+        let file = self.home.record_file(id).ok()?;
+        let extent = meanwhile_shim::record::read(&file).ok()?.extent;
+        let mut from = subscription.offset;
+        if extent.total.saturating_sub(from) > backlog {
+            from = extent.total - PUSH_BYTES;
+        }
+        let range = extent.next_kept(from)?;
+        let range = range.start..range.end.min(range.start + PUSH_BYTES);
+        let data = log::read(&file, &extent, range.clone()).ok()?;
+        // What was overwritten while it was read is told as a jump at the next push.
+        let after = meanwhile_shim::record::read(&file).ok()?.extent;
+        subscription.not_before = Instant::now() + PUSH_INTERVAL;
+        subscription.ready = range.end < extent.total || after.total > range.end;
+        let valid = after
+            .next_kept(range.start)
+            .is_some_and(|kept| kept.start == range.start && kept.end >= range.end);
+        if !valid {
+            return None;
+        }
+        subscription.offset = range.end;
+        Some(Event::Output { id, offset: range.start, data })
+    }
+}
+
+/// A task whose spawn is not answered yet is not spoken of.
+fn without(event: Event, held: &HashSet<TaskId>) -> Event {
+    match event {
+        Event::Changed { mut running, undelivered } => {
+            running.retain(|id| !held.contains(id));
+            Event::Changed { running, undelivered }
+        }
+        Event::Started(_)
+        | Event::Output { .. }
+        | Event::Progress { .. }
+        | Event::Notified(_)
+        | Event::Exited(_) => event,
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// How long after a look at a task's output the next one is, while somebody subscribes to it.
+pub const SUBSCRIBED_ROUND: Duration = PUSH_INTERVAL;

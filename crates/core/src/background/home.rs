@@ -1,0 +1,391 @@
+//! The state directory: making it, and what is done to the folders of tasks in it.
+//!
+//! Owns no state but paths. Everything here may be done by several processes at once: a folder is
+//! published and settled by renaming, and a file that is gone was settled by somebody else.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use meanwhile_shim::ctl::{self, Order};
+use meanwhile_shim::layout::{self, remove_folder};
+use meanwhile_shim::lock;
+use meanwhile_shim::output;
+use meanwhile_shim::record::{self, Record};
+use meanwhile_shim::spec::Spec;
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::sys::stat::Mode;
+use nix::unistd::linkat;
+
+use crate::background::memory;
+use crate::background::task::TaskId;
+use crate::error::Error;
+
+/// The shim, as `build.rs` made it.
+static SHIM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/meanwhile-shim"));
+
+/// How old a shim's binary of another version is before it is taken away: its daemon may be about to
+/// start one.
+const STRAY_AGE: Duration = Duration::from_secs(10);
+
+/// The state directory.
+#[derive(Debug, Clone)]
+pub struct Home {
+    root: PathBuf,
+    shim: PathBuf,
+}
+
+fn unavailable(path: &Path, error: &io::Error) -> Error {
+    let advice = match error.raw_os_error() {
+        Some(libc::ENOSPC | libc::EDQUOT) => "free some space there",
+        Some(libc::EROFS | libc::EACCES | libc::EPERM) => {
+            "make it writable, or set MEANWHILE_STATE_DIR to a directory that is"
+        }
+        _ => "check it with `meanwhile doctor`",
+    };
+    Error::StoreUnavailable(format!("`{}`: {error}; {advice}", path.display()))
+}
+
+impl Home {
+    /// Makes the state directory, readable by its owner alone, and puts the shim in it.
+    pub fn open(root: &Path) -> Result<Self, Error> {
+        let shim =
+            root.join(layout::BIN).join(concat!("meanwhile-shim-", env!("MEANWHILE_SHIM_CRC")));
+        let home = Self { root: root.to_owned(), shim };
+        home.make_folders().map_err(|error| unavailable(root, &error))?;
+        home.install_shim().map_err(|error| unavailable(&home.shim, &error))?;
+        Ok(home)
+    }
+
+    fn make_folders(&self) -> io::Result<()> {
+        let private = |path: &Path| DirBuilder::new().recursive(true).mode(0o700).create(path);
+        private(&self.root)?;
+        let mode = fs::metadata(&self.root)?.permissions().mode();
+        if mode & 0o077 != 0 {
+            fs::set_permissions(&self.root, PermissionsExt::from_mode(0o700))?;
+        }
+        for folder in [layout::BELLS, layout::ATTACHED, layout::LIVE, layout::DONE, layout::BIN] {
+            private(&self.root.join(folder))?;
+        }
+        Ok(())
+    }
+
+    fn install_shim(&self) -> io::Result<()> {
+        if fs::metadata(&self.shim).is_ok_and(|file| file.len() == SHIM.len() as u64) {
+            return Ok(());
+        }
+        // Another process may do the same: each writes its own file, and the last rename stands.
+        let new = self.shim.with_extension(TaskId::random().as_str());
+        let written = (|| {
+            let mut file =
+                OpenOptions::new().write(true).create_new(true).mode(0o700).open(&new)?;
+            file.write_all(SHIM)?;
+            memory::let_go(SHIM);
+            drop(file);
+            fs::rename(&new, &self.shim)
+        })();
+        if written.is_err() {
+            let _ = fs::remove_file(&new);
+        }
+        written
+    }
+
+    /// Takes away shims of versions that are no longer in use. A running one keeps its file.
+    pub fn remove_old_shims(&self) {
+        let Ok(entries) = fs::read_dir(self.root.join(layout::BIN)) else { return };
+        for entry in entries.flatten().filter(|entry| entry.path() != self.shim) {
+            let old = entry.metadata().and_then(|file| file.modified()).ok();
+            if old.and_then(|at| at.elapsed().ok()).is_some_and(|age| age > STRAY_AGE) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+
+    /// The state directory itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The shim's binary.
+    pub fn shim(&self) -> &Path {
+        &self.shim
+    }
+
+    /// The folder of doorbells.
+    pub fn bells(&self) -> PathBuf {
+        self.root.join(layout::BELLS)
+    }
+
+    /// Makes the folder of an idle shim, named after the bell of the process it waits for.
+    pub fn idle_folder(&self, bell: &str) -> io::Result<(TaskId, PathBuf)> {
+        loop {
+            let id = self.free_id();
+            let folder = self.idle_path(id, bell);
+            match DirBuilder::new().mode(0o700).create(&folder) {
+                Ok(()) => return Ok((id, folder)),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn free_id(&self) -> TaskId {
+        loop {
+            let id = TaskId::random();
+            if !self.live(id).exists() && !self.done(id).exists() {
+                return id;
+            }
+        }
+    }
+
+    fn idle_path(&self, id: TaskId, bell: &str) -> PathBuf {
+        self.root.join(layout::LIVE).join(format!(".{id}.{bell}"))
+    }
+
+    /// The folder of a task under way.
+    pub fn live(&self, id: TaskId) -> PathBuf {
+        self.root.join(layout::LIVE).join(id.as_str())
+    }
+
+    /// The record and log of an ended task.
+    pub fn done(&self, id: TaskId) -> PathBuf {
+        self.root.join(layout::DONE).join(id.as_str())
+    }
+
+    /// The tasks under way, of all workspaces.
+    pub fn live_ids(&self) -> io::Result<Vec<TaskId>> {
+        let entries = fs::read_dir(self.root.join(layout::LIVE))?;
+        Ok(entries.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect())
+    }
+
+    /// What a task under way is.
+    pub fn spec(&self, id: TaskId) -> io::Result<Spec> {
+        let spec = Spec::parse(&fs::read(self.live(id).join(layout::SPEC))?)?;
+        // The folder may have become another task's while the path was walked.
+        if spec.id == id.as_str() { Ok(spec) } else { Err(ErrorKind::NotFound.into()) }
+    }
+
+    /// The open record and log of a task, wherever it lies.
+    pub fn record_file(&self, id: TaskId) -> io::Result<File> {
+        // It may be settled between the two looks.
+        self.live_record(id)
+            .or_else(|_| File::open(self.done(id)))
+            .or_else(|_| self.live_record(id))
+    }
+
+    /// The record in the folder of a task under way. The folder may be given to another task while
+    /// the path is walked, but never comes back under this name: if it is there afterwards, it was
+    /// this task's all the time.
+    fn live_record(&self, id: TaskId) -> io::Result<File> {
+        let folder = self.live(id);
+        let file = File::open(folder.join(layout::RECORD))?;
+        fs::metadata(folder).map(|_| file)
+    }
+
+    /// The record of a task.
+    pub fn record(&self, id: TaskId) -> io::Result<Record> {
+        record::read(&self.record_file(id)?)
+    }
+
+    /// Whether a shim supervises the task.
+    pub fn is_supervised(&self, id: TaskId) -> bool {
+        self.live_record(id).and_then(|file| lock::is_held(&file)).unwrap_or(false)
+    }
+
+    /// Tells a task's shim something; ENXIO where there is none.
+    pub fn order(&self, id: TaskId, order: &Order) -> io::Result<()> {
+        order.send(&ctl::open(&self.live(id).join(layout::CTL))?, id.as_bytes())
+    }
+
+    /// Puts the record of an ended task where ended tasks are, and its folder away. Anybody may,
+    /// several at once.
+    pub fn settle(&self, id: TaskId) {
+        // Only what is known to be kept may be removed.
+        if self.keep_record(id).is_ok()
+            && let Ok(folder) = self.claim(id)
+        {
+            remove_folder(&folder);
+        }
+    }
+
+    /// The same, but the folder becomes an idle shim's. For the process that started the task's
+    /// shim, which has ended: as nobody else uses the folder again, its paths mislead nobody here.
+    pub fn settle_and_reuse(&self, id: TaskId, bell: &str) -> io::Result<(TaskId, PathBuf)> {
+        fs::rename(self.live(id).join(layout::RECORD), self.done(id))?;
+        let new = self.free_id();
+        let folder = self.idle_path(new, bell);
+        fs::rename(self.live(id), &folder)?;
+        // Where somebody else had linked it already, the first rename left both names.
+        match fs::remove_file(folder.join(layout::RECORD)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                remove_folder(&folder);
+                Err(error)
+            }
+            Ok(()) | Err(_) => Ok((new, folder)),
+        }
+    }
+
+    /// Gives the record of an ended task its second name, by which ended tasks are found. There is
+    /// no moment without a name; and it is the open file that gets it: between walking a path to
+    /// the folder and naming the record in it, the folder may have become another task's.
+    fn keep_record(&self, id: TaskId) -> io::Result<()> {
+        let done = self.done(id);
+        let linked = match self.live_record(id) {
+            Ok(record) => {
+                let open = format!("/proc/self/fd/{}", record.as_raw_fd());
+                let follow = AtFlags::AT_SYMLINK_FOLLOW;
+                linkat(AT_FDCWD, open.as_str(), AT_FDCWD, &done, follow).map_err(io::Error::from)
+            }
+            // Somebody else was quicker.
+            Err(_) if done.exists() => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Err(error),
+            Err(error) => Err(error),
+        };
+        match linked {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+            // No descriptor is left, or there are no hard links here, or no /proc: alone with the
+            // folder, the file can be moved.
+            Err(_) => {
+                let folder = self.claim(id)?;
+                let moved = fs::rename(folder.join(layout::RECORD), &done);
+                let back = fs::rename(&folder, self.live(id));
+                moved.and(back)
+            }
+        }
+    }
+
+    /// Takes the folder of a task under way for the caller alone: of several, one gets it. Whatever
+    /// is done to the files in it afterwards meets no other task's. Should the caller die, it is a
+    /// folder of nobody's bell, which the next start takes away.
+    fn claim(&self, id: TaskId) -> io::Result<PathBuf> {
+        let folder = self.idle_path(id, TaskId::random().as_str());
+        fs::rename(self.live(id), &folder)?;
+        Ok(folder)
+    }
+
+    /// Deletes what is kept of a task.
+    pub fn delete(&self, id: TaskId) {
+        let _ = fs::remove_file(self.done(id));
+        if !self.is_supervised(id) {
+            self.delete_refused(id);
+        }
+    }
+
+    /// Whether the owner of a bell lives. The bell's name stands for its owner in leases too.
+    pub fn is_bell_alive(&self, bell: &str) -> bool {
+        ctl::open(&self.bells().join(bell)).is_ok()
+    }
+
+    /// Takes away folders of idle shims that were killed, and what is left of ended tasks.
+    pub fn remove_strays(&self) {
+        let Ok(entries) = fs::read_dir(self.root.join(layout::LIVE)) else { return };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let record = File::open(entry.path().join(layout::RECORD));
+            let held = record.and_then(|file| lock::is_held(&file)).unwrap_or(false);
+            let stray = match name.to_str().and_then(|name| name.strip_prefix('.')) {
+                // An idle shim whose process is gone takes its folder away itself, unless it was
+                // killed too.
+                Some(idle) => {
+                    idle.split_once('.').is_none_or(|(_, bell)| !self.is_bell_alive(bell))
+                }
+                // A task always has a spec: this one was ended and half put away.
+                None => !entry.path().join(layout::SPEC).exists(),
+            };
+            if stray && !held {
+                match name.to_str().and_then(|name| name.parse().ok()) {
+                    Some(id) => self.delete_refused(id),
+                    None => remove_folder(&entry.path()),
+                }
+            }
+        }
+    }
+
+    /// Puts away the folder of a task that never was.
+    pub fn delete_refused(&self, id: TaskId) {
+        if let Ok(folder) = self.claim(id) {
+            remove_folder(&folder);
+        }
+    }
+
+    /// Ended tasks whose file is older than this.
+    pub fn done_older_than(&self, age: Duration) -> Vec<TaskId> {
+        let Ok(entries) = fs::read_dir(self.root.join(layout::DONE)) else { return Vec::new() };
+        let is_old = |entry: &fs::DirEntry| {
+            let modified = entry.metadata().and_then(|file| file.modified()).ok();
+            modified.and_then(|at| at.elapsed().ok()).is_some_and(|elapsed| elapsed > age)
+        };
+        let old = entries.flatten().filter(is_old);
+        old.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+    }
+
+    /// Holds the pipe of a task's output open: one that nobody has open forgets what is in it.
+    pub fn open_pipe(&self, id: TaskId) -> Option<File> {
+        let record = self.record(id).ok()?;
+        if record.pipe == 0 || record.leader_pid == 0 {
+            return None;
+        }
+        output::find(record.pipe, &[record.leader_pid])
+    }
+
+    /// Makes the FIFO of a task's standard input.
+    pub fn make_input(&self, folder: &Path) -> io::Result<()> {
+        Ok(nix::unistd::mkfifo(&folder.join(layout::STDIN), Mode::S_IRUSR | Mode::S_IWUSR)?)
+    }
+
+    /// Opens the file that daemons of a workspace lock together, and locks it.
+    pub fn attach(&self, workspace: u64) -> io::Result<File> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(layout::attached(&self.root, workspace))?;
+        lock::shared(&file)?;
+        Ok(file)
+    }
+
+    /// Bytes that can be written to the state directory; `None` where the system does not say.
+    pub fn free_bytes(&self) -> Option<u64> {
+        let stat = nix::sys::statvfs::statvfs(&self.root).ok()?;
+        Some(stat.blocks_available().saturating_mul(stat.fragment_size()))
+    }
+
+    /// Bytes the store takes on disk.
+    pub fn disk_usage(&self) -> u64 {
+        let size = |folder: &str| -> u64 {
+            let Ok(entries) = fs::read_dir(self.root.join(folder)) else { return 0 };
+            entries
+                .flatten()
+                .map(|entry| {
+                    let record = entry.path().join(layout::RECORD);
+                    let file = fs::metadata(record).or_else(|_| entry.metadata());
+                    file.map_or(0, |file| file.blocks() * 512)
+                })
+                .sum()
+        };
+        let ledger = fs::read_dir(&self.root).map_or(0, |entries| {
+            entries.flatten().filter_map(|e| e.metadata().ok()).map(|m| m.blocks() * 512).sum()
+        });
+        size(layout::LIVE) + size(layout::DONE) + ledger
+    }
+}
+
+/// What an error of the file system means to a caller.
+pub fn io_error(path: &Path, error: &io::Error) -> Error {
+    match error.raw_os_error() {
+        Some(libc::EMFILE | libc::ENFILE) => Error::LimitReached {
+            limit: "openFiles",
+            message: "too many open files; raise `ulimit -n` or wait for tasks to end".to_owned(),
+        },
+        _ => unavailable(path, error),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,560 @@
+//! The background manager's handle.
+//!
+//! Questions about ended tasks go to the ledger, about live ones to the supervisor, about output
+//! straight to the files. Changes are one command or one transaction each, so that whoever asked
+//! may go away at any moment.
+
+mod agents;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use meanwhile_shim::ctl::Order;
+use meanwhile_shim::spec::{self, Spec};
+use meanwhile_shim::{clock, log, record};
+use tokio::io::AsyncWriteExt;
+use tokio::net::unix::pipe;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::background::command::Command;
+use crate::background::convert;
+use crate::background::doorbell::make_bell;
+use crate::background::events::Events;
+use crate::background::home::{Home, io_error};
+use crate::background::ledger::{Drain, LeaseToken};
+use crate::background::live::InputState;
+use crate::background::quote::quote_argv;
+use crate::background::store::Store;
+use crate::background::supervisor::{COMMANDS, Supervisor};
+use crate::background::task::{DeliveredBy, State, Task, TaskId};
+use crate::background::watch::Scanner;
+use crate::background::{
+    Ack, Chunk, Command as Program, Drained, Filter, Mode, Options, Remove, Settings, Spawn,
+    Spawned, StateFilter, Stdin, Stop, Token, Waited, Which,
+};
+use crate::error::Error;
+use crate::limits;
+
+/// Bytes of output read without letting anybody else run.
+const READ_STEP: u64 = 256 << 10;
+/// How often a spawn with a token looks for the task that another spawn with it is making.
+const TOKEN_ROUND: Duration = Duration::from_millis(10);
+/// How long it looks: longer than a spawn takes. After that its spawner is taken for dead.
+const TOKEN_PATIENCE: u32 = 100;
+
+/// A handle on the background manager of one workspace. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Background {
+    home: Home,
+    workspace: PathBuf,
+    settings: Settings,
+    store: Store,
+    holder: String,
+    commands: mpsc::Sender<Command>,
+}
+
+/// The right to acknowledge what one drain returned. Dropped without [`Lease::ack`], the
+/// notifications are drained again.
+#[derive(Debug)]
+pub struct Lease {
+    manager: Background,
+    token: Option<LeaseToken>,
+}
+
+impl Lease {
+    /// Marks the notifications delivered. Call it once the reply is written.
+    pub async fn ack(mut self) -> Result<u64, Error> {
+        let Some(token) = self.token else { return Ok(0) };
+        let holder = self.manager.holder.clone();
+        let write = self
+            .manager
+            .store
+            .write(move |ledger| ledger.ack_lease(&holder, token, DeliveredBy::Drain, None));
+        // The order is sent: dropping this future takes nothing back.
+        self.token = None;
+        let acked = write.await?;
+        self.manager.send(Command::Changed).await?;
+        Ok(acked)
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(token) = self.token {
+            let holder = self.manager.holder.clone();
+            // Sent at once, and done without anybody waiting for it.
+            drop(self.manager.store.write(move |ledger| ledger.drop_lease(&holder, token)));
+        }
+    }
+}
+
+fn closed() -> Error {
+    Error::StoreUnavailable("the background manager is closed; start it again".to_owned())
+}
+
+impl Background {
+    /// Opens the store, takes in what happened while nobody looked, and starts the supervisor on
+    /// the current tokio runtime. One at a time in a process: the supervisor reaps every child.
+    pub async fn open(options: Options) -> Result<(Self, Events), Error> {
+        let home = Home::open(&options.state_dir)?;
+        let store = Store::open(home.root(), options.settings.sync).await?;
+        let bell = make_bell(&home)?;
+        let (signals, events) = Events::new(home.clone());
+        let (commands, receiver) = mpsc::channel(COMMANDS);
+        let manager = Self {
+            home: home.clone(),
+            workspace: options.workspace.clone(),
+            settings: options.settings.clone(),
+            store: store.clone(),
+            holder: bell.0.name.clone(),
+            commands,
+        };
+        let mut supervisor = Supervisor::new(options, home, store, bell, receiver, signals)?;
+        supervisor.catch_up().await?;
+        // Owned here: it ends when the last handle is dropped or one of them closes it.
+        tokio::spawn(supervisor.run());
+        Ok((manager, events))
+    }
+
+    async fn send(&self, command: Command) -> Result<(), Error> {
+        self.commands.send(command).await.map_err(|_| closed())
+    }
+
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Result<T, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.send(command(reply)).await?;
+        answer.await.map_err(|_| closed())
+    }
+
+    /// The workspace.
+    pub fn workspace(&self) -> &Path {
+        &self.workspace
+    }
+
+    /// Runs a command in the background. Returns once the task is recorded and in its supervisor's
+    /// hands: it will run and be reported, whatever dies.
+    pub async fn spawn(&self, wish: Spawn) -> Result<Spawned, Error> {
+        Scanner::new(&wish.watches)?;
+        let token = wish.client_token.clone();
+        let spec = self.spec(wish)?;
+        let token = match token {
+            None => {
+                return self.ask(|reply| Command::Spawn { spec: Box::new(spec), reply }).await?;
+            }
+            Some(Token::Claimed(token, id)) => return self.spawn_as(id, token, spec).await,
+            Some(Token::New(token)) => token,
+        };
+        loop {
+            let id = TaskId::random();
+            let (workspace, name) = (self.workspace.clone(), token.clone());
+            let claim = self.store.write(move |l| l.claim_token(&workspace, &name, id));
+            let holder = claim.await?;
+            if holder == id {
+                return self.spawn_as(id, token, spec).await;
+            }
+            if let Some(task) = self.await_token(holder).await? {
+                let hold = crate::background::events::Hold::none();
+                return Ok(Spawned { task, hold });
+            }
+            let (workspace, name) = (self.workspace.clone(), token.clone());
+            self.store.write(move |l| l.release_token(&workspace, &name, holder)).await?;
+        }
+    }
+
+    /// Spawns the task that a token was claimed for.
+    async fn spawn_as(&self, id: TaskId, token: String, mut spec: Spec) -> Result<Spawned, Error> {
+        spec.id = id.to_string();
+        let spec = Box::new(spec);
+        let spawned = self.ask(|reply| Command::Spawn { spec, reply }).await?;
+        if spawned.is_err() {
+            let workspace = self.workspace.clone();
+            self.store.write(move |l| l.release_token(&workspace, &token, id)).await?;
+        }
+        spawned
+    }
+
+    /// The task of a token, once its spawn is through.
+    async fn await_token(&self, id: TaskId) -> Result<Option<Task>, Error> {
+        for _ in 0..TOKEN_PATIENCE {
+            match self.get(id).await {
+                Ok(task) => return Ok(Some(task)),
+                Err(Error::UnknownTask(_)) => tokio::time::sleep(TOKEN_ROUND).await,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    fn spec(&self, wish: Spawn) -> Result<Spec, Error> {
+        let cwd = match &wish.cwd {
+            Some(cwd) => self.workspace.join(cwd),
+            None => self.workspace.clone(),
+        };
+        let (argv, command, checked) = match wish.command {
+            Program::Shell(line) => {
+                (vec!["/bin/sh".into(), "-c".into(), line.clone().into()], line, false)
+            }
+            Program::ShellOf { shell, line } => {
+                (vec![shell.into(), "-c".into(), line.clone().into()], line, false)
+            }
+            Program::Argv(argv) => {
+                let command = quote_argv(&argv);
+                (argv.into_iter().map(Into::into).collect(), command, true)
+            }
+        };
+        check_directory(&cwd, &command)?;
+        Ok(Spec {
+            workspace: self.workspace.clone(),
+            queue: wish.queue,
+            label: wish.label,
+            command,
+            argv,
+            checked,
+            cwd,
+            env: wish.env.into_iter().map(|(k, v)| (k.into(), v.map(Into::into))).collect(),
+            created_ms: clock::wall_ms(),
+            deadline: wish.deadline,
+            linger: wish.linger,
+            stdin: convert::stdin(wish.stdin),
+            head_cap: self.settings.output_head,
+            tail_cap: self.settings.output_tail,
+            sync: self.settings.sync,
+            watches: wish
+                .watches
+                .into_iter()
+                .map(|w| spec::Watch { id: w.id, pattern: w.pattern, limit: w.limit })
+                .collect(),
+            client_token: wish.client_token.map(|token| match token {
+                Token::New(token) | Token::Claimed(token, _) => token,
+            }),
+            id: String::new(),
+        })
+    }
+
+    /// One task.
+    pub async fn get(&self, id: TaskId) -> Result<Task, Error> {
+        if let Some(task) = self.ask(|reply| Command::Get(id, reply)).await? {
+            return Ok(task);
+        }
+        let workspace = self.workspace.clone();
+        let found = self.store.read(move |ledger| ledger.task(&workspace, id)).await?;
+        found.ok_or(Error::UnknownTask(id))
+    }
+
+    /// Tasks of the workspace: running first, then newest.
+    pub async fn list(&self, filter: Filter) -> Result<Vec<Task>, Error> {
+        let limit = filter.limit.unwrap_or(limits::LIST_LIMIT);
+        let wanted = |task: &Task| match (filter.state, &task.state) {
+            (None, _)
+            | (Some(StateFilter::Running), State::Running)
+            | (Some(StateFilter::Stopping), State::Stopping { .. }) => true,
+            (Some(StateFilter::Ended(outcome)), State::Ended(end)) => end.outcome == outcome,
+            (Some(_), _) => false,
+        };
+        let live = self.ask(Command::List).await?;
+        let workspace = self.workspace.clone();
+        let state = filter.state;
+        let ended = self.store.read(move |l| l.tasks(&workspace, state, limit)).await?;
+        let ids: std::collections::HashSet<TaskId> = live.iter().map(|task| task.id).collect();
+        // Rows of live tasks are older than what the supervisor knows; rows that are not ended
+        // and not live belong to tasks that ended between the two questions.
+        let mut tasks: Vec<Task> = live.into_iter().filter(wanted).collect();
+        tasks.extend(ended.into_iter().filter(|task| !ids.contains(&task.id)));
+        tasks.truncate(limit as usize);
+        Ok(tasks)
+    }
+
+    /// The last `bytes` of a task's output (less where less is kept).
+    pub async fn tail(&self, id: TaskId, bytes: u64) -> Result<Chunk, Error> {
+        self.get(id).await?;
+        let total = self.home.record(id).map_or(0, |record| record.extent.total);
+        self.read_kept(id, total.saturating_sub(bytes), bytes).await
+    }
+
+    /// Output from `offset` on, at most `limit` bytes.
+    pub async fn read(&self, id: TaskId, offset: u64, limit: u64) -> Result<Chunk, Error> {
+        self.get(id).await?;
+        self.read_kept(id, offset, limit.min(limits::READ_BYTES_MAX)).await
+    }
+
+    async fn read_kept(&self, id: TaskId, offset: u64, limit: u64) -> Result<Chunk, Error> {
+        let mut chunk = Chunk { offset, next_offset: offset, ..Chunk::default() };
+        let Ok(file) = self.home.record_file(id) else {
+            // Removed while it was asked for.
+            return Err(Error::UnknownTask(id));
+        };
+        let fail = |error: io::Error| io_error(&self.home.done(id), &error);
+        while (chunk.data.len() as u64) < limit {
+            let record = record::read(&file).map_err(fail)?;
+            let extent = record.extent;
+            let Some(kept) = extent.next_kept(chunk.next_offset) else {
+                self.end_chunk(&mut chunk, offset, &record);
+                break;
+            };
+            if kept.start > chunk.next_offset {
+                if !chunk.data.is_empty() {
+                    break;
+                }
+                chunk.gap = Some((offset, kept.start));
+                chunk.offset = kept.start;
+                chunk.next_offset = kept.start;
+            }
+            let left = (limit - chunk.data.len() as u64).min(READ_STEP);
+            let range = kept.start..kept.end.min(kept.start + left);
+            let bytes = log::read(&file, &extent, range.clone()).map_err(fail)?;
+            let after = record::read(&file).map_err(fail)?.extent;
+            if after.next_kept(range.start).is_none_or(|kept| kept.start > range.start) {
+                // The ring went over it while it was read. Look again where output is kept now.
+                continue;
+            }
+            chunk.data.extend_from_slice(&bytes);
+            chunk.next_offset = range.end;
+            if range.end == extent.total {
+                self.end_chunk(&mut chunk, offset, &record);
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        Ok(chunk)
+    }
+
+    fn end_chunk(&self, chunk: &mut Chunk, offset: u64, record: &record::Record) {
+        let total = record.extent.total;
+        if chunk.data.is_empty() && offset < total {
+            // The end of the output was lost to a full disk.
+            chunk.gap = Some((offset, total));
+            chunk.offset = total;
+            chunk.next_offset = total;
+        }
+        chunk.eof = record.end.is_some() && chunk.next_offset >= total;
+    }
+
+    /// Waits until tasks end, or until the time is up. Never consumes. Cancel-safe.
+    pub async fn wait(&self, which: Which, mode: Mode, timeout: Duration) -> Result<Waited, Error> {
+        let ids = match which {
+            Which::Ids(ids) => {
+                for id in &ids {
+                    self.get(*id).await?;
+                }
+                ids
+            }
+            Which::Queue(queue) => {
+                // In this order: one that ends in between is found twice rather than not at all.
+                let name = queue.clone();
+                let live = self.ask(|reply| Command::InQueue(name, reply)).await?;
+                let workspace = self.workspace.clone();
+                let ended =
+                    self.store.read(move |l| l.undelivered_ends(&workspace, &queue)).await?;
+                let mut ids = ended;
+                ids.extend(live);
+                let mut seen = std::collections::HashSet::new();
+                ids.retain(|id| seen.insert(*id));
+                ids
+            }
+        };
+        let (done, over) = oneshot::channel();
+        self.send(Command::Wait { ids: ids.clone(), mode, done }).await?;
+        let timed_out = match tokio::time::timeout(timeout, over).await {
+            Ok(Ok(())) => false,
+            Ok(Err(_)) => return Err(closed()),
+            Err(_) => true,
+        };
+        let mut tasks = Vec::new();
+        for id in ids {
+            match self.get(id).await {
+                Ok(task) => tasks.push(task),
+                // Removed while it was waited for.
+                Err(Error::UnknownTask(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Waited { tasks, timed_out })
+    }
+
+    /// Stops a task's whole tree; returns when it is gone. Dropping the future stops nothing less:
+    /// the stop goes on.
+    pub async fn stop(&self, id: TaskId, how: Stop) -> Result<Task, Error> {
+        let gone = self.ask(|reply| Command::Stop { id, how, reply }).await?;
+        let task = self.get(id).await?;
+        match gone {
+            Some(gone) => {
+                let _ = gone.await;
+                self.get(id).await
+            }
+            None => Err(Error::NotRunning { id, message: describe_end(&task) }),
+        }
+    }
+
+    /// Orders a stop and waits for nothing, for a caller that is going away itself. Nothing happens
+    /// where the task has ended or the background manager is closed.
+    pub(crate) fn stop_soon(&self, id: TaskId, how: Stop) {
+        let (reply, _) = oneshot::channel();
+        let order = Command::Stop { id, how, reply };
+        if let Err(mpsc::error::TrySendError::Full(order)) = self.commands.try_send(order)
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            let commands = self.commands.clone();
+            // Ends as soon as the supervisor has taken some of what it was sent.
+            runtime.spawn(async move { commands.send(order).await });
+        }
+    }
+
+    /// Writes to a task's standard input; returns when the task's pipe has taken all of it.
+    pub async fn write(&self, id: TaskId, data: Vec<u8>, eof: bool) -> Result<(), Error> {
+        let Some((facts, input)) = self.ask(|reply| Command::Input(id, reply)).await? else {
+            let task = self.get(id).await?;
+            return Err(Error::NotRunning { id, message: describe_end(&task) });
+        };
+        if facts.stdin == Stdin::Null {
+            return Err(Error::Invalid {
+                field: "id".to_owned(),
+                message: format!(
+                    "task `{id}` has no standard input; spawn it with `stdin: \"pipe\"` or a `pty`"
+                ),
+            });
+        }
+        let mut input = input.lock().await;
+        let ended = || Error::NotRunning {
+            id,
+            message: "its standard input is closed; nothing more can be written".to_owned(),
+        };
+        if let InputState::Unopened = *input {
+            let path = self.home.live(id).join(meanwhile_shim::layout::STDIN);
+            *input = InputState::Open(open_input(&path).await.map_err(|_| ended())?);
+        }
+        let InputState::Open(sender) = &mut *input else { return Err(ended()) };
+        if let Err(error) = sender.write_all(&data).await {
+            *input = InputState::Ended;
+            return Err(if error.kind() == io::ErrorKind::BrokenPipe {
+                ended()
+            } else {
+                io_error(&self.home.live(id), &error)
+            });
+        }
+        if eof {
+            *input = InputState::Ended;
+            self.home.order(id, &Order::EndInput).map_err(|_| ended())?;
+        }
+        Ok(())
+    }
+
+    /// Takes notifications out of a queue, oldest first.
+    pub async fn drain(&self, queue: String, max: u32, ack: Ack) -> Result<Drained, Error> {
+        let (workspace, holder, home) =
+            (self.workspace.clone(), self.holder.clone(), self.home.clone());
+        let drain = self.store.write(move |ledger| {
+            let how = match ack {
+                Ack::Auto => Drain::Auto { holder: &holder },
+                Ack::Manual => Drain::Manual,
+            };
+            let is_alive = |name: &str| home.is_bell_alive(name);
+            ledger.drain(&workspace, &queue, max, how, &is_alive)
+        });
+        let batch = drain.await?;
+        let lease = batch.lease.map(|token| Lease { manager: self.clone(), token: Some(token) });
+        Ok(Drained { notifications: batch.notifications, remaining: batch.remaining, lease })
+    }
+
+    /// Acknowledges every notification of a queue up to `through`; returns how many that were.
+    pub async fn ack(&self, queue: String, through: u64) -> Result<u64, Error> {
+        let workspace = self.workspace.clone();
+        let acked = self.store.write(move |l| l.ack(&workspace, &queue, through)).await?;
+        self.send(Command::Changed).await?;
+        Ok(acked)
+    }
+
+    /// Marks the end of a task delivered in its own queue, because the owner of the queue has seen
+    /// it by other means. Returns whether it was still undelivered.
+    pub async fn mark_delivered(
+        &self,
+        id: TaskId,
+        by: DeliveredBy,
+        turn: Option<u64>,
+    ) -> Result<bool, Error> {
+        self.get(id).await?;
+        let marked = self.store.write(move |l| l.mark_delivered(id, by, turn)).await?;
+        self.send(Command::Changed).await?;
+        Ok(marked)
+    }
+
+    /// Removes finished tasks and their output; returns how many. A running one is never removed.
+    pub async fn remove(&self, what: Remove) -> Result<u64, Error> {
+        let workspace = self.workspace.clone();
+        let removed = self.store.write(move |l| l.remove(&workspace, &what)).await?;
+        for id in &removed {
+            self.home.delete(*id);
+        }
+        self.send(Command::Changed).await?;
+        Ok(removed.len() as u64)
+    }
+
+    /// Starts [`Event::Output`](crate::background::Event::Output) for a task, from `offset` or from
+    /// now on.
+    pub async fn subscribe(&self, id: TaskId, offset: Option<u64>) -> Result<(), Error> {
+        self.get(id).await?;
+        self.ask(|reply| Command::Subscribe(id, offset, reply)).await
+    }
+
+    /// Ends [`Event::Output`](crate::background::Event::Output) for a task.
+    pub async fn unsubscribe(&self, id: TaskId) -> Result<(), Error> {
+        self.get(id).await?;
+        self.ask(|reply| Command::Unsubscribe(id, reply)).await
+    }
+
+    /// How long this command took in this workspace before, newest first, at most 20.
+    pub async fn past_durations(&self, command: &str) -> Result<Vec<Duration>, Error> {
+        let (workspace, command) = (self.workspace.clone(), command.to_owned());
+        self.store.read(move |ledger| ledger.past_durations(&workspace, &command)).await
+    }
+
+    /// Detaches from the workspace and ends the supervisor. Tasks go on.
+    pub async fn close(&self) {
+        // Closed already, or closing: either way it ends.
+        let _ = self.ask(Command::Close).await;
+        self.store.close().await;
+    }
+}
+
+fn check_directory(cwd: &Path, command: &str) -> Result<(), Error> {
+    let errno = match std::fs::metadata(cwd) {
+        Ok(found) if found.is_dir() => return Ok(()),
+        Ok(_) => libc::ENOTDIR,
+        Err(error) => error.raw_os_error().unwrap_or(libc::ENOENT),
+    };
+    Err(Error::SpawnFailed {
+        command: command.chars().take(200).collect(),
+        path: Some(cwd.to_owned()),
+        errno,
+    })
+}
+
+/// Opens the FIFO of a task's standard input. The reader may be about to open its own end.
+async fn open_input(path: &Path) -> io::Result<pipe::Sender> {
+    let mut patience = 200;
+    loop {
+        match pipe::OpenOptions::new().open_sender(path) {
+            Err(error) if error.raw_os_error() == Some(libc::ENXIO) && patience > 0 => {
+                patience -= 1;
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            result => return result,
+        }
+    }
+}
+
+fn describe_end(task: &Task) -> String {
+    use crate::background::task::{Exit, Outcome};
+    let Some(end) = task.end() else { return "it is being started".to_owned() };
+    match (end.outcome, end.exit) {
+        (Outcome::Exited, Exit::Code(code)) => format!("it exited with code {code}"),
+        (Outcome::Exited, Exit::Signal(signal)) => format!("signal {signal} ended it"),
+        (Outcome::Exited, Exit::Unknown) => "it could not be started".to_owned(),
+        (Outcome::Stopped, _) => "it was stopped".to_owned(),
+        (Outcome::TimedOut, _) => "it ran into its deadline".to_owned(),
+        (Outcome::Lost, _) => "its supervisor was killed, and its end is not known".to_owned(),
+    }
+}

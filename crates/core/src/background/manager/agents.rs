@@ -1,0 +1,54 @@
+//! What only the agent asks of the background manager: its own queue as it changes, and the ledger.
+
+use tokio::sync::watch;
+
+use super::Background;
+use crate::background::command::Command;
+use crate::background::store::Store;
+use crate::background::task::Task;
+use crate::error::Error;
+
+impl Background {
+    /// How many notifications wait in a queue, as it changes. A look at what happens rather than at
+    /// what is: it may be some milliseconds behind the ledger, which a drain asks.
+    pub async fn queued(&self, queue: String) -> Result<watch::Receiver<u64>, Error> {
+        self.ask(|reply| Command::Queued(queue, reply)).await
+    }
+
+    /// The tasks of a queue that run, oldest first.
+    pub async fn running_in(&self, queue: String) -> Result<Vec<Task>, Error> {
+        let ids = self.ask(|reply| Command::InQueue(queue, reply)).await?;
+        let mut tasks = Vec::with_capacity(ids.len());
+        for id in ids {
+            match self.get(id).await {
+                Ok(task) if task.end().is_none() => tasks.push(task),
+                // It has ended, or was removed, since.
+                Ok(_) | Err(Error::UnknownTask(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        tasks.sort_by_key(|task| (task.created_at, task.id));
+        Ok(tasks)
+    }
+
+    /// Tells everybody that the ledger was changed from here.
+    pub(crate) async fn changed(&self) -> Result<(), Error> {
+        self.send(Command::Changed).await
+    }
+
+    /// The ledger.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Who we are in leases.
+    pub(crate) fn holder(&self) -> &str {
+        &self.holder
+    }
+
+    /// Tells which holders of leases live.
+    pub(crate) fn liveness(&self) -> impl Fn(&str) -> bool + Send + use<> {
+        let home = self.home.clone();
+        move |holder| home.is_bell_alive(holder)
+    }
+}

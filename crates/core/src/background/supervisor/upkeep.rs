@@ -1,0 +1,47 @@
+//! When the store is looked after: retention, quota, the ledger's log.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Supervisor;
+use crate::background::Role;
+use crate::background::{memory, upkeep};
+
+/// How soon after an end retention and quota are looked at again.
+const DELAY: Duration = Duration::from_secs(1);
+/// Time after which they are looked at again in any case.
+pub(super) const ROUND: Duration = Duration::from_secs(600);
+/// Ends after which the ledger's log is written back, once nobody waits: some 4 MiB of it. The first
+/// commit afterwards begins the log anew and waits for the disk, so not after each.
+const WRITE_BACK_ENDS: u32 = 128;
+
+impl Supervisor {
+    /// Begins what is due.
+    pub(super) fn look_at_store(&mut self, now: Instant) {
+        let ends = std::mem::take(&mut self.ends);
+        if ends > 0 {
+            self.unwritten += ends;
+            self.upkeep_at = self.upkeep_at.min(now + DELAY);
+        }
+        if self.role == Role::Visitor || self.upkeep.is_some() || now < self.upkeep_at {
+            return;
+        }
+        let age = self.settings.keep_for / 4;
+        self.upkeep_at = now + age.clamp(DELAY, ROUND);
+        if std::mem::take(&mut self.holds_start) {
+            memory::let_go_of_code();
+        }
+        let write_back = self.unwritten >= WRITE_BACK_ENDS;
+        if write_back {
+            self.unwritten = 0;
+        }
+        self.upkeep = Some(Box::pin(upkeep::keep_up(
+            self.home.clone(),
+            self.store.clone(),
+            self.workspace.clone(),
+            self.settings.clone(),
+            write_back,
+        )));
+    }
+}

@@ -1,0 +1,327 @@
+//! Looks for the lines of an output that a task's watches match.
+//!
+//! Owns the compiled patterns and the beginning of a line whose end has not come yet; bounded in
+//! both, whatever the pattern and the output. Pure: the bytes come from the caller, in pieces cut
+//! anywhere. What is a hit here may have been told before; the ledger knows.
+
+use std::borrow::Cow;
+
+use regex::bytes::{Regex, RegexBuilder};
+
+use crate::background::Watch;
+use crate::background::ansi;
+use crate::background::task::Match;
+use crate::error::Error;
+use crate::limits::{MATCH_LINE_BYTES, PATTERN_BYTES};
+
+/// Bytes of a line that are looked at. A longer "line" is data.
+const LINE_BYTES: usize = 64 << 10;
+/// Bytes a compiled pattern may take, and again its cache while it runs. `a{1000}{1000}` is a short
+/// pattern of gigabytes.
+const COMPILED_BYTES: usize = 1 << 20;
+
+/// A line that a watch matched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hit {
+    /// Which watch, as an index into those the scanner was made of.
+    pub watch: usize,
+    /// Its name, the line and where the line starts.
+    pub found: Match,
+}
+
+/// Scans one output for the lines that watches match.
+#[derive(Debug)]
+pub struct Scanner {
+    patterns: Vec<Pattern>,
+    /// Where the next byte is expected.
+    next: u64,
+    line: Line,
+}
+
+#[derive(Debug)]
+struct Pattern {
+    id: String,
+    regex: Regex,
+    /// Hits it may still make.
+    left: u32,
+}
+
+/// The line that the next byte belongs to.
+#[derive(Debug)]
+enum Line {
+    /// Its beginning, since this offset.
+    Open { start: u64, bytes: Vec<u8> },
+    /// Nothing to look at until it ends: its beginning is not known, or was looked at already.
+    Skipped,
+}
+
+impl Scanner {
+    /// Compiles the patterns of `watches`.
+    pub fn new(watches: &[Watch]) -> Result<Self, Error> {
+        let patterns = watches.iter().enumerate().map(|(i, watch)| {
+            let invalid =
+                |message| Error::Invalid { field: format!("watch[{i}].pattern"), message };
+            let regex = compile(&watch.pattern).map_err(invalid)?;
+            Ok(Pattern { id: watch.id.clone(), regex, left: watch.limit })
+        });
+        Ok(Self {
+            patterns: patterns.collect::<Result<_, Error>>()?,
+            next: 0,
+            line: Line::Open { start: 0, bytes: Vec::new() },
+        })
+    }
+
+    /// Whether no watch can make another hit, so that the output need not be read for them.
+    pub fn is_done(&self) -> bool {
+        self.patterns.iter().all(|pattern| pattern.left == 0)
+    }
+
+    /// Where the next byte is expected: what comes before it has been looked at.
+    pub fn position(&self) -> u64 {
+        self.next
+    }
+
+    /// Looks at the bytes of the output at `offset`. Bytes before [`Scanner::position`] were looked
+    /// at and are passed over; after a gap the next whole line is the first to be looked at.
+    pub fn push(&mut self, offset: u64, bytes: &[u8]) -> Vec<Hit> {
+        let mut hits = Vec::new();
+        let seen = self.next.saturating_sub(offset);
+        let Some(mut bytes) = usize::try_from(seen).ok().and_then(|seen| bytes.get(seen..)) else {
+            return hits;
+        };
+        if offset > self.next && !bytes.is_empty() {
+            self.next = offset;
+            self.line = Line::Skipped;
+        }
+        if self.is_done() {
+            // Nothing is kept of a line that nobody asks about.
+            self.next += bytes.len() as u64;
+            self.line = Line::Skipped;
+            return hits;
+        }
+        while let Some(end) = bytes.iter().position(|&byte| byte == b'\n') {
+            self.take(&bytes[..end], &mut hits);
+            self.end_line(&mut hits);
+            self.next += 1;
+            self.line = Line::Open { start: self.next, bytes: Vec::new() };
+            bytes = &bytes[end + 1..];
+        }
+        self.take(bytes, &mut hits);
+        hits
+    }
+
+    /// Looks at the last line, which no newline ends.
+    pub fn finish(&mut self) -> Vec<Hit> {
+        let mut hits = Vec::new();
+        if !matches!(&self.line, Line::Open { bytes, .. } if bytes.is_empty()) {
+            self.end_line(&mut hits);
+        }
+        self.line = Line::Skipped;
+        hits
+    }
+
+    /// Adds to the line, which does not end with these bytes.
+    fn take(&mut self, added: &[u8], hits: &mut Vec<Hit>) {
+        self.next += added.len() as u64;
+        let Line::Open { bytes, .. } = &mut self.line else { return };
+        let room = LINE_BYTES - bytes.len();
+        bytes.extend_from_slice(&added[..added.len().min(room)]);
+        if added.len() > room {
+            self.end_line(hits);
+            self.line = Line::Skipped;
+        }
+    }
+
+    /// Matches the line as far as it is known.
+    fn end_line(&mut self, hits: &mut Vec<Hit>) {
+        let Line::Open { start, bytes } = &self.line else { return };
+        let raw = bytes.strip_suffix(b"\r").unwrap_or(bytes);
+        // What a pattern is written for is what a terminal shows, unless it is about the escapes.
+        let plain = ansi::strip(raw);
+        let has_escapes = matches!(plain, Cow::Owned(_));
+        for (watch, pattern) in self.patterns.iter_mut().enumerate() {
+            let is_match = pattern.left > 0
+                && (pattern.regex.is_match(&plain) || has_escapes && pattern.regex.is_match(raw));
+            if is_match {
+                pattern.left -= 1;
+                let line = cut(&plain);
+                let found = Match { id: pattern.id.clone(), line, offset: *start };
+                hits.push(Hit { watch, found });
+            }
+        }
+    }
+}
+
+fn compile(pattern: &str) -> Result<Regex, String> {
+    if pattern.len() > PATTERN_BYTES {
+        return Err(format!(
+            "it has {} bytes and may have {PATTERN_BYTES}; shorten it",
+            pattern.len()
+        ));
+    }
+    let built = RegexBuilder::new(pattern)
+        .size_limit(COMPILED_BYTES)
+        .dfa_size_limit(COMPILED_BYTES)
+        .build();
+    built.map_err(|error| {
+        if matches!(error, regex::Error::CompiledTooBig(_)) {
+            return format!(
+                "it takes more than {COMPILED_BYTES} bytes compiled; use smaller repeat counts, or \
+                 `(?-u)` for classes of ASCII only"
+            );
+        }
+        // The last line says what is wrong; those before draw the pattern with a mark below.
+        let text = error.to_string();
+        let reason = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
+        format!("not a regular expression of the `regex` crate's syntax: {reason}")
+    })
+}
+
+/// The line as it is told: lossy UTF-8, cut at a character.
+fn cut(line: &[u8]) -> String {
+    // As text it is no shorter, so what is cut off here would be cut off below.
+    let line = String::from_utf8_lossy(&line[..line.len().min(MATCH_LINE_BYTES + 4)]);
+    let fits = |&(at, c): &(usize, char)| at + c.len_utf8() <= MATCH_LINE_BYTES;
+    line.char_indices().take_while(fits).map(|(_, c)| c).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn scanner(patterns: &[&str]) -> Scanner {
+        let watch = |(i, pattern): (usize, &&str)| Watch {
+            id: format!("w{i}"),
+            pattern: (*pattern).to_owned(),
+            limit: 100,
+        };
+        let watches: Vec<Watch> = patterns.iter().enumerate().map(watch).collect();
+        Scanner::new(&watches).expect("valid patterns")
+    }
+
+    /// The lines a pattern hits, with their offsets.
+    fn lines(hits: Vec<Hit>) -> Vec<(u64, String)> {
+        hits.into_iter().map(|hit| (hit.found.offset, hit.found.line)).collect()
+    }
+
+    fn scan(pattern: &str, output: &[u8]) -> Vec<(u64, String)> {
+        let mut scanner = scanner(&[pattern]);
+        let mut hits = scanner.push(0, output);
+        hits.extend(scanner.finish());
+        lines(hits)
+    }
+
+    #[track_caller]
+    fn check(pattern: &str, output: &[u8], expected: &[(u64, &str)]) {
+        let expected: Vec<_> = expected.iter().map(|&(at, line)| (at, line.to_owned())).collect();
+        assert_eq!(scan(pattern, output), expected);
+    }
+
+    #[test]
+    fn lines_match_one_by_one() {
+        check("^b", b"ab\nbc\n\nb", &[(3, "bc"), (7, "b")]);
+        check("b$", b"ab\r\nbc\r\nb\r", &[(0, "ab"), (8, "b")]);
+        check("^$", b"a\n\nb\n", &[(2, "")]);
+        check("a.b", b"a\nb", &[]);
+        check("", b"", &[]);
+        check("", b"\n", &[(0, "")]);
+        check("x", b"\xff x \xc3\n", &[(0, "\u{fffd} x \u{fffd}")]);
+        check("(?i)ERR", "é err\n".as_bytes(), &[(0, "é err")]);
+    }
+
+    #[test]
+    fn escapes_neither_hide_a_match_nor_are_told() {
+        check("^error: x$", b"\x1b[1merror\x1b[0m: x\n", &[(0, "error: x")]);
+        check(r"\x1b\[31m", b"\x1b[31mred\n", &[(0, "red")]);
+    }
+
+    #[test]
+    fn after_a_gap_the_next_whole_line_is_looked_at() {
+        let mut scanner = scanner(&["x"]);
+        assert_eq!(lines(scanner.push(0, b"x1\nx2")), [(0, "x1".to_owned())]);
+        assert_eq!(lines(scanner.push(100, b"x3\nx4\nx5")), [(103, "x4".to_owned())]);
+        assert_eq!(lines(scanner.push(104, b"4\nx5x")), [], "looked at but for one byte");
+        assert_eq!(scanner.position(), 109);
+        assert_eq!(lines(scanner.push(0, b"x1\n")), [], "looked at");
+        assert_eq!(lines(scanner.finish()), [(106, "x5x".to_owned())]);
+        assert_eq!(lines(scanner.finish()), []);
+    }
+
+    #[test]
+    fn an_endless_line_is_matched_on_its_beginning_in_bounded_memory() {
+        let mut scanner = scanner(&["x", "y"]);
+        let mut hits = Vec::new();
+        for chunk in 0..100 {
+            hits.extend(scanner.push(chunk * 10_000, &[b'x'; 10_000]));
+            if let Line::Open { bytes, .. } = &scanner.line {
+                assert!(bytes.len() <= LINE_BYTES);
+            }
+        }
+        assert_eq!(hits.len(), 1, "once, and before it ends");
+        assert_eq!(hits[0].found.line.len(), MATCH_LINE_BYTES);
+        assert_eq!(lines(scanner.push(1_000_000, b"y\ny\n")), [(1_000_002, "y".to_owned())]);
+    }
+
+    #[test]
+    fn a_line_is_cut_at_a_character() {
+        let line = scan("€", "€".repeat(1_000).as_bytes()).remove(0).1;
+        assert_eq!(line, "€".repeat(MATCH_LINE_BYTES / 3));
+        let line = scan("x", &[&[b'x'][..], &[0xff; 5_000]].concat()).remove(0).1;
+        assert!(line.len() <= MATCH_LINE_BYTES && line.len() > MATCH_LINE_BYTES - 3);
+    }
+
+    #[test]
+    fn each_watch_has_its_own_limit() {
+        let watch = |pattern: &str, limit| Watch {
+            id: pattern.to_owned(),
+            pattern: pattern.to_owned(),
+            limit,
+        };
+        let mut scanner = Scanner::new(&[watch("a", 2), watch("b", 1)]).expect("valid");
+        let hits = scanner.push(0, b"ab\nab\n");
+        let which: Vec<_> = hits.iter().map(|hit| (hit.watch, hit.found.offset)).collect();
+        assert_eq!(which, [(0, 0), (1, 0), (0, 3)]);
+        assert!(scanner.is_done());
+        assert_eq!(scanner.push(6, b"ab\n"), []);
+        assert_eq!(scanner.position(), 9);
+    }
+
+    #[test]
+    fn a_pattern_that_cannot_be_used_is_named() {
+        let check = |pattern: &str, says: &str| {
+            let watch =
+                |pattern: &str| Watch { id: String::new(), pattern: pattern.to_owned(), limit: 1 };
+            let error = Scanner::new(&[watch("fine"), watch(pattern)]).expect_err("refused");
+            let text = error.to_string();
+            assert!(matches!(error, Error::Invalid { field, .. } if field == "watch[1].pattern"));
+            assert!(text.contains(says), "{text}");
+        };
+        check("(", "unclosed group");
+        check("(?=x)", "look-around");
+        check("(?:a{1000}){1000}", "smaller repeat counts");
+        check(r"\pL{1000}", "smaller repeat counts");
+        check(&"x".repeat(2_000), "may have 1024");
+    }
+
+    proptest! {
+        #[test]
+        fn how_the_output_is_cut_makes_no_difference(
+            output in "([ab\r\n]|\u{1b}\\[1m|é){0,200}",
+            cuts in prop::collection::vec(0..200_usize, 0..12),
+        ) {
+            let output = output.as_bytes();
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|at| at.min(output.len())).collect();
+            cuts.extend([0, output.len()]);
+            cuts.sort_unstable();
+            let mut scanner = scanner(&["^a+b"]);
+            let mut hits = Vec::new();
+            for pair in cuts.windows(2) {
+                hits.extend(scanner.push(pair[0] as u64, &output[pair[0]..pair[1]]));
+            }
+            hits.extend(scanner.finish());
+            prop_assert_eq!(lines(hits), scan("^a+b", output));
+        }
+    }
+}

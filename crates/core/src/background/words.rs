@@ -1,0 +1,171 @@
+//! Tasks and numbers in words, for people and models alike.
+//!
+//! Pure. What comes from a command or its output is made fit for one line of somebody's screen.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::background::task::{Actor, Cause, Exit, Outcome, Task};
+
+/// What went wrong, in our style and without its number: `no such file or directory`.
+pub fn reason(error: &dyn std::error::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut chars = text.chars();
+    chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default()
+}
+
+/// Seconds with one decimal: `92.4s`.
+pub fn seconds(time: Duration) -> String {
+    let tenths = time.as_millis() / 100;
+    format!("{}.{}s", tenths / 10, tenths % 10)
+}
+
+/// A number with its thousands apart: `1 204`.
+pub fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(' ');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Text on one line, with nothing in it that moves a cursor or changes a colour.
+pub fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_whitespace() {
+            if !line.ends_with(' ') && !line.is_empty() {
+                line.push(' ');
+            }
+        } else if c.is_control() || is_invisible(c) {
+            line.push('\u{fffd}');
+        } else {
+            line.push(c);
+        }
+    }
+    line.truncate(line.trim_end().len());
+    line
+}
+
+/// The beginning of a line, at most `bytes` long; what is left out shows as `...`.
+pub fn shorten(line: &str, bytes: usize) -> String {
+    if line.len() <= bytes {
+        return line.to_owned();
+    }
+    let end = line.floor_char_boundary(bytes.saturating_sub(3));
+    format!("{}...", &line[..end])
+}
+
+/// Format characters that are not seen: those that reorder, those that join or part what is around
+/// them, and some that do nothing.
+fn is_invisible(c: char) -> bool {
+    reorders(c) || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2065}' | '\u{feff}')
+}
+
+/// Format characters that reorder what is around them (Unicode, bidirectional controls).
+pub(crate) fn reorders(c: char) -> bool {
+    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// The name of a signal: `SIGKILL`, `SIGRTMIN+3`; a number no kernel of ours sends is shown as it is.
+pub fn signal(number: i32) -> String {
+    if let Ok(signal) = Signal::try_from(number) {
+        return signal.as_str().to_owned();
+    }
+    match number - libc::SIGRTMIN() {
+        0 => "SIGRTMIN".to_owned(),
+        n if n > 0 && number <= libc::SIGRTMAX() => format!("SIGRTMIN+{n}"),
+        _ => format!("signal {number}"),
+    }
+}
+
+/// The kernel's word: `exit 1`, `SIGKILL`, `no exit status`.
+pub fn exit(exit: Exit) -> String {
+    match exit {
+        Exit::Code(code) => format!("exit {code}"),
+        Exit::Signal(number) => signal(number),
+        Exit::Unknown => "no exit status".to_owned(),
+    }
+}
+
+/// Who ended a task or asks for its end.
+pub fn actor(actor: Actor) -> &'static str {
+    match actor {
+        Actor::Client => "client",
+        Actor::Agent => "agent",
+        Actor::Deadline => "deadline",
+        Actor::Linger => "linger time",
+        Actor::Limit => "limit",
+        Actor::Daemon => "daemon",
+    }
+}
+
+/// A task's end in the words of the contract's example: `exited 0 after 92.4s`,
+/// `stopped by client, SIGTERM after 4.0s (no longer wanted)`.
+pub fn ended(task: &Task) -> String {
+    let Some(end) = task.end() else { return "ended".to_owned() };
+    let took = seconds(end.duration);
+    let why = match &end.cause {
+        Some(Cause { message, .. }) => format!(" ({})", one_line(message)),
+        None => String::new(),
+    };
+    match (end.outcome, end.exit) {
+        (Outcome::Exited, Exit::Code(code)) => format!("exited {code} after {took}"),
+        (Outcome::Exited, Exit::Signal(number)) => {
+            format!("ended by {} after {took}", signal(number))
+        }
+        (Outcome::Exited, Exit::Unknown) => format!("ended after {took}"),
+        (Outcome::Stopped, status) => {
+            let by = end.cause.as_ref().map(|cause| format!(" by {}", actor(cause.actor)));
+            format!("stopped{}, {} after {took}{why}", by.unwrap_or_default(), exit(status))
+        }
+        (Outcome::TimedOut, status) => {
+            let limit = seconds(task.deadline.unwrap_or(end.duration)).replace(".0s", "s");
+            format!("timed out after {limit}, {} after {took}{why}", exit(status))
+        }
+        (Outcome::Lost, _) => format!("lost after {took}{why}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_cut_between_characters() {
+        let check = |text, bytes, want| assert_eq!(shorten(text, bytes), want, "{text}");
+        check("short", 5, "short");
+        check("longer text", 8, "longe...");
+        check("ééééé", 8, "éé...");
+        check("abc", 0, "...");
+    }
+
+    #[test]
+    fn a_line_moves_nothing() {
+        assert_eq!(one_line(" a\tb\n\x1b[1mc\u{202e}d "), "a b \u{fffd}[1mc\u{fffd}d");
+        assert_eq!(one_line("\n \u{feff}"), "\u{fffd}");
+    }
+
+    #[test]
+    fn a_systems_error_is_words_without_its_number() {
+        let missing = std::io::Error::from_raw_os_error(libc::ENOENT);
+        assert_eq!(reason(&missing), "no such file or directory");
+        assert_eq!(reason(&std::io::Error::other("Not UTF-8")), "not UTF-8");
+    }
+
+    #[test]
+    fn numbers_and_signals_read_well() {
+        assert_eq!([0, 999, 1_204, 1_000_000].map(thousands), ["0", "999", "1 204", "1 000 000"]);
+        assert_eq!(seconds(Duration::from_millis(92_449)), "92.4s");
+        assert_eq!(
+            [9, libc::SIGRTMIN() + 3, 999].map(signal),
+            ["SIGKILL", "SIGRTMIN+3", "signal 999"]
+        );
+    }
+}
