@@ -30,6 +30,19 @@ fn each_end_is_told_once() {
 }
 
 #[test]
+fn a_closed_output_consumes_nothing() {
+    let store = Store::new();
+    store.ok(&["spawn", "--wait", "--", "true"]);
+    for flags in ["", "--json"] {
+        let closed = store.shell(&format!("exec \"$0\" drain {flags} >&-"));
+        assert_eq!(closed.code, Some(1), "{}", closed.stderr);
+        assert!(closed.stderr.contains("standard output is closed"), "{}", closed.stderr);
+    }
+    assert!(store.ok(&["drain"]).contains("exited 0"));
+    assert_eq!(store.ok(&["drain"]), "");
+}
+
+#[test]
 fn a_queue_and_a_number_may_be_given() {
     let store = Store::new();
     for _ in 0..3 {

@@ -53,9 +53,20 @@ impl Store {
 
     /// The binary with arguments, in the workspace.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_meanwhile"));
+        let mut command = self.program(env!("CARGO_BIN_EXE_meanwhile"));
+        command.args(args);
         command
-            .args(args)
+    }
+
+    /// Runs a line of sh(1) to its end; `$0` is the binary.
+    pub(crate) fn shell(&self, line: &str) -> Ran {
+        let args = ["-c", line, env!("CARGO_BIN_EXE_meanwhile")];
+        Ran::from(self.program("/bin/sh").args(args).output().unwrap())
+    }
+
+    fn program(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command
             .current_dir(self.workspace())
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())

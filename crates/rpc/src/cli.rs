@@ -40,13 +40,29 @@ use out::Out;
 
 /// Does what the command line says.
 pub(crate) fn main() -> ExitCode {
-    match run(Cli::parse()) {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
+    match run(cli) {
         Ok(code) => code,
         Err(failure) => {
             failure.tell();
             failure.exit_code()
         }
     }
+}
+
+/// Tells why the arguments cannot be read, or the help that was asked for. An argument that is quoted
+/// must not move the cursor: such a message is shown without styles.
+fn refuse(error: &clap::Error) -> ExitCode {
+    let plain = error.render().to_string();
+    let shown = show::harmless(&plain);
+    if shown == plain {
+        error.exit();
+    }
+    out::note(shown.trim_end());
+    ExitCode::from(failure::USAGE)
 }
 
 fn run(Cli { workspace, command }: Cli) -> Result<ExitCode, Failure> {

@@ -10,6 +10,9 @@ mod reader;
 mod sections;
 
 use std::ffi::OsString;
+use std::fs::OpenOptions;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use meanwhile_core::agent::permission::Rule;
@@ -20,6 +23,9 @@ use toml::de::DeTable;
 
 use self::reader::File;
 pub(crate) use self::reader::parse_duration;
+
+/// Bytes the file may have. A full one has less than two thousand.
+const CONFIG_BYTES: u64 = 1 << 20;
 
 /// Everything that is set for this user.
 #[derive(Debug, Clone, Default)]
@@ -64,7 +70,7 @@ pub(crate) enum ConfigError {
 /// there is no such file.
 pub(crate) fn load() -> Result<Config, ConfigError> {
     let path = config_file()?;
-    match std::fs::read_to_string(&path) {
+    match read(&path) {
         Ok(text) => parse(&path, &text),
         Err(error)
             if matches!(
@@ -76,6 +82,20 @@ pub(crate) fn load() -> Result<Config, ConfigError> {
         }
         Err(error) => Err(ConfigError::Unreadable { path, reason: reason(&error) }),
     }
+}
+
+/// Reads a small regular file. Opening a FIFO would wait for a writer, and a device has no end.
+fn read(path: &Path) -> io::Result<String> {
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    if metadata.len() > CONFIG_BYTES {
+        let text = format!("it has {} bytes; the limit is {CONFIG_BYTES}", metadata.len());
+        return Err(io::Error::other(text));
+    }
+    io::read_to_string(file.take(CONFIG_BYTES))
 }
 
 /// The settings file, whether it exists or not.
@@ -208,6 +228,26 @@ mod tests {
         for example in examples {
             assert!(parse(Path::new("/c"), example).is_ok(), "{example}");
         }
+    }
+
+    #[test]
+    fn only_a_small_regular_file_is_read() {
+        let dir = tempfile::tempdir().expect("a temporary directory can be made");
+        let check = |path: &Path, expected: Result<&str, &str>| {
+            let found = read(path).map_err(|error| error.to_string());
+            assert_eq!(found.as_deref().map_err(String::as_str), expected, "{path:?}");
+        };
+        let path = dir.path().join("file");
+        std::fs::write(&path, "[store]").expect("it is writable");
+        check(&path, Ok("[store]"));
+        let large = std::fs::File::create(dir.path().join("large")).expect("it can be made");
+        large.set_len(CONFIG_BYTES + 1).expect("it is writable");
+        check(&dir.path().join("large"), Err("it has 1048577 bytes; the limit is 1048576"));
+        check(Path::new("/dev/zero"), Err("it is not a regular file"));
+        check(dir.path(), Err("it is not a regular file"));
+        let fifo = dir.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("it can be made");
+        check(&fifo, Err("it is not a regular file"));
     }
 
     #[test]

@@ -2,6 +2,9 @@
 //!
 //! Matters where the client dies and a child of it holds our standard input open. A pidfd wakes us
 //! at once; where the kernel has none, the process is looked at twice a second.
+//!
+//! A client in another pid namespace (the editor on the host, the daemon in a container) names a
+//! number that no process has here. Then only the end of standard input tells of its death.
 
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -15,10 +18,10 @@ use tokio::io::unix::AsyncFd;
 /// How often to look where there is no pidfd: the contract allows a second.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// Returns once the process is gone.
+/// Returns once the process is gone. Never where no process has this number now.
 pub(crate) async fn gone(pid: u32) {
-    let Some(pid) = i32::try_from(pid).ok().filter(|pid| *pid > 0) else {
-        // No process can have this number, so none can die.
+    let visible = |pid: &i32| *pid > 0 && !is_gone(*pid);
+    let Some(pid) = i32::try_from(pid).ok().filter(visible) else {
         return std::future::pending().await;
     };
     if let Some(pidfd) = pidfd(pid) {
@@ -27,10 +30,14 @@ pub(crate) async fn gone(pid: u32) {
             return;
         }
     }
-    // EPERM too means that it lives.
-    while kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH) {
+    while !is_gone(pid) {
         tokio::time::sleep(LOOK_EVERY).await;
     }
+}
+
+/// EPERM too means that it lives.
+fn is_gone(pid: i32) -> bool {
+    kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH)
 }
 
 fn pidfd(pid: i32) -> Option<AsyncFd<OwnedFd>> {
@@ -62,9 +69,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_process_that_is_gone_already_is_noticed() {
+    async fn a_number_that_no_process_has_says_nothing() {
         let mut child = Command::new("true").spawn().unwrap();
         child.wait().unwrap();
-        tokio::time::timeout(Duration::from_secs(5), gone(child.id())).await.expect("it is gone");
+        for pid in [child.id(), 0, u32::MAX, i32::MAX as u32] {
+            let watch = tokio::time::timeout(Duration::from_millis(20), gone(pid));
+            assert!(watch.await.is_err(), "{pid} counts as a client that died");
+        }
     }
 }

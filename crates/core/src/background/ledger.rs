@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, SFlag, mknod};
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use crate::background::task::{
     Cause, End, Match, Notification, OutputStat, Preview, Progress, State, Survivor, Task, TaskId,
@@ -277,6 +277,15 @@ impl Ledger {
         transaction.commit()?;
         Ok(result)
     }
+}
+
+/// The version of the schema of the store in `state_dir`. SQLite is asked, because a new version may
+/// still be in the write-ahead log alone. Changes nothing in the store.
+pub fn schema_version(state_dir: &Path) -> Result<usize, LedgerError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(state_dir.join(FILE), flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    schema::read_version(&connection)
 }
 
 /// Makes the file with mode 0600 before SQLite does with the umask's; the log and its index take

@@ -2,9 +2,15 @@
 //!
 //! Owns the compiled patterns and the beginning of a line whose end has not come yet; bounded in
 //! both, whatever the pattern and the output. Pure: the bytes come from the caller, in pieces cut
-//! anywhere. What is a hit here may have been told before; the ledger knows.
+//! anywhere, and so does the news that the task is silent. A hit may have been told before: the
+//! ledger knows.
+//!
+//! A line ends with a newline, or with a carriage return by which the task draws it again: progress
+//! bars never write a newline. A prompt ends with neither, so a silent task's line is looked at as
+//! far as it goes.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use regex::bytes::{Regex, RegexBuilder};
 
@@ -49,10 +55,16 @@ struct Pattern {
 /// The line that the next byte belongs to.
 #[derive(Debug)]
 enum Line {
-    /// Its beginning, since this offset.
-    Open { start: u64, bytes: Vec<u8> },
+    /// Its beginning, since this offset, and the watches that have matched it, a bit for each.
+    Open { start: u64, bytes: Vec<u8>, hit: u32 },
     /// Nothing to look at until it ends: its beginning is not known, or was looked at already.
     Skipped,
+}
+
+impl Line {
+    fn at(start: u64) -> Self {
+        Self::Open { start, bytes: Vec::new(), hit: 0 }
+    }
 }
 
 impl Scanner {
@@ -64,11 +76,7 @@ impl Scanner {
             let regex = compile(&watch.pattern).map_err(invalid)?;
             Ok(Pattern { id: watch.id.clone(), regex, left: watch.limit })
         });
-        Ok(Self {
-            patterns: patterns.collect::<Result<_, Error>>()?,
-            next: 0,
-            line: Line::Open { start: 0, bytes: Vec::new() },
-        })
+        Ok(Self { patterns: patterns.collect::<Result<_, Error>>()?, next: 0, line: Line::at(0) })
     }
 
     /// Whether no watch can make another hit, so that the output need not be read for them.
@@ -99,22 +107,62 @@ impl Scanner {
             self.line = Line::Skipped;
             return hits;
         }
-        while let Some(end) = bytes.iter().position(|&byte| byte == b'\n') {
-            self.take(&bytes[..end], &mut hits);
-            self.end_line(&mut hits);
-            self.next += 1;
-            self.line = Line::Open { start: self.next, bytes: Vec::new() };
-            bytes = &bytes[end + 1..];
+        while let Some(&first) = bytes.first() {
+            if first != b'\n' && self.is_redrawn() {
+                self.match_line(&mut hits);
+                self.line = Line::at(self.next);
+            }
+            let end = bytes.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
+            let text = &bytes[..end.unwrap_or(bytes.len())];
+            self.take(text, &mut hits);
+            let Some(end) = end else { break };
+            bytes = &bytes[end..];
+            if bytes[0] == b'\n' {
+                self.match_line(&mut hits);
+                self.next += 1;
+                self.line = Line::at(self.next);
+                bytes = &bytes[1..];
+            } else {
+                // Whether they end a line by themselves, the byte behind them tells.
+                let returns = bytes.iter().take_while(|byte| **byte == b'\r').count();
+                self.take(&bytes[..returns], &mut hits);
+                bytes = &bytes[returns..];
+                if let (Line::Skipped, Some(next)) = (&self.line, bytes.first())
+                    && *next != b'\n'
+                {
+                    self.line = Line::at(self.next);
+                }
+            }
         }
-        self.take(bytes, &mut hits);
         hits
+    }
+
+    /// Whether a line was looked at in part that nothing has ended yet, so that silence is news.
+    pub fn has_open_line(&self) -> bool {
+        !self.is_done() && matches!(&self.line, Line::Open { bytes, .. } if !bytes.is_empty())
+    }
+
+    /// Looks at the line that is not ended as far as it goes, because the task is silent. A watch
+    /// that matches it now does not match it again when it is ended.
+    pub fn pause(&mut self) -> Vec<Hit> {
+        let mut hits = Vec::new();
+        if self.has_open_line() {
+            self.match_line(&mut hits);
+        }
+        hits
+    }
+
+    /// Whether the line so far ends with a carriage return: the next byte draws it again, unless that
+    /// is a newline.
+    fn is_redrawn(&self) -> bool {
+        matches!(&self.line, Line::Open { bytes, .. } if bytes.last() == Some(&b'\r'))
     }
 
     /// Looks at the last line, which no newline ends.
     pub fn finish(&mut self) -> Vec<Hit> {
         let mut hits = Vec::new();
         if !matches!(&self.line, Line::Open { bytes, .. } if bytes.is_empty()) {
-            self.end_line(&mut hits);
+            self.match_line(&mut hits);
         }
         self.line = Line::Skipped;
         hits
@@ -127,27 +175,34 @@ impl Scanner {
         let room = LINE_BYTES - bytes.len();
         bytes.extend_from_slice(&added[..added.len().min(room)]);
         if added.len() > room {
-            self.end_line(hits);
+            self.match_line(hits);
             self.line = Line::Skipped;
         }
     }
 
     /// Matches the line as far as it is known.
-    fn end_line(&mut self, hits: &mut Vec<Hit>) {
-        let Line::Open { start, bytes } = &self.line else { return };
-        let raw = bytes.strip_suffix(b"\r").unwrap_or(bytes);
+    fn match_line(&mut self, hits: &mut Vec<Hit>) {
+        let Line::Open { start, bytes, hit } = &mut self.line else { return };
+        let end = bytes.iter().rposition(|byte| *byte != b'\r').map_or(0, |last| last + 1);
+        let raw = &bytes[..end];
         // What a pattern is written for is what a terminal shows, unless it is about the escapes.
         let plain = ansi::strip(raw);
         let has_escapes = matches!(plain, Cow::Owned(_));
         for (watch, pattern) in self.patterns.iter_mut().enumerate() {
-            let is_match = pattern.left > 0
-                && (pattern.regex.is_match(&plain) || has_escapes && pattern.regex.is_match(raw));
-            if is_match {
-                pattern.left -= 1;
-                let line = cut(&plain);
-                let found = Match { id: pattern.id.clone(), line, offset: *start };
-                hits.push(Hit { watch, found });
+            let bit = 1 << watch;
+            if pattern.left == 0 || *hit & bit != 0 {
+                continue;
             }
+            let matched = match pattern.regex.find(&plain) {
+                Some(matched) => matched.range(),
+                None if has_escapes && pattern.regex.is_match(raw) => 0..0,
+                None => continue,
+            };
+            *hit |= bit;
+            pattern.left -= 1;
+            let line = cut(&plain, matched);
+            let found = Match { id: pattern.id.clone(), line, offset: *start };
+            hits.push(Hit { watch, found });
         }
     }
 }
@@ -177,12 +232,20 @@ fn compile(pattern: &str) -> Result<Regex, String> {
     })
 }
 
-/// The line as it is told: lossy UTF-8, cut at a character.
-fn cut(line: &[u8]) -> String {
-    // As text it is no shorter, so what is cut off here would be cut off below.
-    let line = String::from_utf8_lossy(&line[..line.len().min(MATCH_LINE_BYTES + 4)]);
-    let fits = |&(at, c): &(usize, char)| at + c.len_utf8() <= MATCH_LINE_BYTES;
-    line.char_indices().take_while(fits).map(|(_, c)| c).collect()
+/// The line as it is told: lossy UTF-8, cut at a character. Its beginning, unless the match lies
+/// behind that: then the part that ends with the match.
+fn cut(line: &[u8], matched: Range<usize>) -> String {
+    let text = String::from_utf8_lossy(&line[..matched.end]);
+    if text.len() <= MATCH_LINE_BYTES {
+        // As text it is no shorter, so what is cut off here would be cut off below.
+        let line = String::from_utf8_lossy(&line[..line.len().min(MATCH_LINE_BYTES + 4)]);
+        return line[..line.floor_char_boundary(MATCH_LINE_BYTES)].to_owned();
+    }
+    let matched = String::from_utf8_lossy(&line[matched]);
+    if matched.len() > MATCH_LINE_BYTES {
+        return matched[..matched.floor_char_boundary(MATCH_LINE_BYTES)].to_owned();
+    }
+    text[text.ceil_char_boundary(text.len() - MATCH_LINE_BYTES)..].to_owned()
 }
 
 #[cfg(test)]
@@ -229,6 +292,44 @@ mod tests {
         check("", b"\n", &[(0, "")]);
         check("x", b"\xff x \xc3\n", &[(0, "\u{fffd} x \u{fffd}")]);
         check("(?i)ERR", "é err\n".as_bytes(), &[(0, "é err")]);
+    }
+
+    #[test]
+    fn a_line_that_is_drawn_again_is_a_line() {
+        check("^1$|^3$", b"1\r2\r3\r", &[(0, "1"), (4, "3")]);
+        check("^1$|^3$", b"1\r2\r3\n", &[(0, "1"), (4, "3")]);
+        check("^$", b"\r\n1\r\n\r\r\n", &[(0, ""), (5, "")]);
+        check("^2$", b"1\r\r2\r\r\n3", &[(3, "2")]);
+        check("^50%", b"\r10%\r50%\r90%", &[(5, "50%")]);
+    }
+
+    #[test]
+    fn a_silent_task_s_line_matches_once() {
+        let mut scanner = scanner(&["y/N", "done"]);
+        assert!(!scanner.has_open_line());
+        assert_eq!(lines(scanner.push(0, b"a\nGo on? [y/N] ")), []);
+        assert!(scanner.has_open_line());
+        assert_eq!(lines(scanner.pause()), [(2, "Go on? [y/N] ".to_owned())]);
+        assert_eq!(lines(scanner.pause()), []);
+        // Another watch still may match what comes; the same one in the next line, too.
+        assert_eq!(lines(scanner.push(15, b"done\n")), [(2, "Go on? [y/N] done".to_owned())]);
+        assert_eq!(lines(scanner.push(20, b"y/N\n")), [(20, "y/N".to_owned())]);
+        assert_eq!(lines(scanner.pause()), []);
+        assert_eq!(lines(scanner.push(24, b"step y/N\r")), []);
+        assert_eq!(lines(scanner.pause()), [(24, "step y/N".to_owned())]);
+        assert_eq!(lines(scanner.push(33, b"\n")), []);
+        assert_eq!(lines(scanner.finish()), []);
+    }
+
+    #[test]
+    fn what_is_told_contains_the_match() {
+        let far = [&[b'.'; 5_000][..], b"needle in hay"].concat();
+        let line = scan("needle", &far).remove(0).1;
+        assert!(line.len() == MATCH_LINE_BYTES && line.ends_with(".needle"), "{line}");
+        let line = scan("x+", &[&[b'.'; 5_000][..], &[b'x'; 5_000]].concat()).remove(0).1;
+        assert_eq!(line, "x".repeat(MATCH_LINE_BYTES));
+        let line = scan("z", format!("{}z", "\u{20ac}".repeat(3_000)).as_bytes()).remove(0).1;
+        assert!(line.len() > MATCH_LINE_BYTES - 3 && line.ends_with("\u{20ac}z"));
     }
 
     #[test]

@@ -69,7 +69,7 @@ fn is_invisible(c: char) -> bool {
 }
 
 /// Format characters that reorder what is around them (Unicode, bidirectional controls).
-pub(crate) fn reorders(c: char) -> bool {
+pub fn reorders(c: char) -> bool {
     matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 

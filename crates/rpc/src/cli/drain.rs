@@ -21,6 +21,7 @@ pub(crate) async fn run(session: &mut Session, args: args::Drain) -> Result<u8, 
         }
         return Ok(0);
     }
+    out.must_be_open()?;
     let ack = if args.manual { Ack::Manual } else { Ack::Auto };
     let drained = background.drain(args.queue.clone(), args.max, ack).await?;
     let queue = show::one_line(&args.queue);

@@ -11,6 +11,7 @@ use meanwhile_core::Error;
 use meanwhile_core::background::words::reason;
 
 use super::out::{self, style};
+use super::show::harmless;
 use crate::config::ConfigError;
 
 /// A command that did not do its work.
@@ -59,9 +60,13 @@ impl Failure {
     pub(crate) fn tell(&self) {
         let Self::Told { message, hints, .. } = self else { return };
         let colour = out::stderr_colour();
-        out::note(format_args!("{} {message}", out::paint(colour, style::ERROR, "error:")));
+        // A message may quote a name or a path that anyone may have chosen.
+        let tell = |style, word, text: &str| {
+            out::note(format_args!("{} {}", out::paint(colour, style, word), harmless(text)));
+        };
+        tell(style::ERROR, "error:", message);
         for hint in hints {
-            out::note(format_args!("{} {hint}", out::paint(colour, style::HINT, "hint:")));
+            tell(style::HINT, "hint:", hint);
         }
     }
 

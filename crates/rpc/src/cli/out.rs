@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
@@ -26,6 +27,24 @@ pub(crate) mod style {
     pub(crate) const LIVE: Style = AnsiColor::Cyan.on_default();
     pub(crate) const ERROR: Style = AnsiColor::Red.on_default().bold();
     pub(crate) const HINT: Style = AnsiColor::Cyan.on_default().bold();
+}
+
+/// Whether standard output was closed when the program was started. The standard library opens
+/// `/dev/null` in its place before `main`, and what is written there reaches no reader.
+static STDOUT_WAS_CLOSED: AtomicBool = AtomicBool::new(false);
+
+#[expect(unsafe_code, reason = "only a constructor runs before the standard library's start")]
+// SAFETY: the loader calls each entry of this section once, before `main`, with no other thread;
+// the function makes one system call and sets a flag.
+#[unsafe(link_section = ".init_array")]
+#[used]
+static LOOK_AT_STDOUT: extern "C" fn() = look_at_stdout;
+
+#[expect(unsafe_code, reason = "a descriptor that may be closed has only a number")]
+extern "C" fn look_at_stdout() {
+    // SAFETY: fcntl(2) with F_GETFD takes two numbers and touches no memory.
+    let flags = unsafe { libc::fcntl(libc::STDOUT_FILENO, libc::F_GETFD) };
+    STDOUT_WAS_CLOSED.store(flags == -1, Ordering::Relaxed);
 }
 
 /// Standard output.
@@ -49,6 +68,16 @@ impl Out {
             .flatten()
             .map(|(_, columns)| usize::from(columns));
         Self { stdout: io::BufWriter::new(stdout.lock()), terminal, colour, width }
+    }
+
+    /// Refuses to go on where standard output is closed: for a command that takes something away once
+    /// it is written.
+    pub(crate) fn must_be_open(&self) -> Result<(), Failure> {
+        match STDOUT_WAS_CLOSED.load(Ordering::Relaxed) {
+            false => Ok(()),
+            true => Err(Failure::new("standard output is closed, so that nothing would be read")
+                .hint("`> /dev/null` takes the results out of the queue unread")),
+        }
     }
 
     /// Bytes as they are.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anstyle::Style;
 use meanwhile_core::background::task::{Cause, End, Exit, Outcome, State, Task, Timestamp};
+use meanwhile_core::background::words::reorders;
 
 pub(crate) use meanwhile_core::background::words::{actor, exit, one_line, seconds, thousands};
 
@@ -54,7 +55,11 @@ pub(crate) fn bytes(count: u64) -> String {
 pub(crate) fn harmless(text: &str) -> String {
     text.chars()
         .filter(|c| *c != '\r')
-        .map(|c| if c.is_control() && !matches!(c, '\n' | '\t') { '\u{fffd}' } else { c })
+        .map(|c| match c {
+            '\n' | '\t' => c,
+            c if c.is_control() || reorders(c) => '\u{fffd}',
+            c => c,
+        })
         .collect()
 }
 
@@ -200,6 +205,7 @@ mod tests {
         check("\x1b]0;title\x07\x1b[2J", "\u{fffd}]0;title\u{fffd}\u{fffd}[2J");
         // The C1 controls (ECMA-48) are such sequences in one character.
         check("\u{9b}31m", "\u{fffd}31m");
+        check("a\u{202e}b", "a\u{fffd}b");
     }
 
     fn end(outcome: Outcome, exit: Exit, actor: Option<Actor>) -> End {

@@ -184,7 +184,7 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), LedgerError> {
 }
 
 /// The version of the file, refused if it is newer than [`VERSION`].
-fn read_version(connection: &Connection) -> Result<usize, LedgerError> {
+pub(super) fn read_version(connection: &Connection) -> Result<usize, LedgerError> {
     let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     match usize::try_from(found) {
         Ok(found) if found <= VERSION => Ok(found),

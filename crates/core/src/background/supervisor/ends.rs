@@ -219,7 +219,6 @@ impl Supervisor {
 
     /// The ledger cannot be written: nothing is lost, the files keep it. No new tasks meanwhile.
     fn not_recorded(&mut self, mut written: Batch, error: &Error) {
-        tracing::error!("the ledger cannot be written: {error}");
         let reason = match error {
             Error::StoreUnavailable(reason) => reason.clone(),
             Error::Invalid { .. }
@@ -228,6 +227,10 @@ impl Supervisor {
             | Error::LimitReached { .. }
             | Error::NotRunning { .. } => error.to_string(),
         };
+        // It is tried again four times a second; the log is told when the reason changes.
+        if self.degraded.as_ref() != Some(&reason) {
+            tracing::error!("the ledger cannot be written: {error}");
+        }
         self.degraded = Some(reason);
         self.write_after = Some(Instant::now() + RETRY);
         let newer = std::mem::take(&mut self.batch);

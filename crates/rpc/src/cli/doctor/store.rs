@@ -1,12 +1,12 @@
 //! The state directory: whether it can be used, and whether its file system can do what is asked.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use meanwhile_core::background::ledger;
+use meanwhile_core::background::ledger::{self, LedgerError};
 use meanwhile_core::background::words::reason;
 use nix::fcntl::{FallocateFlags, FcntlArg, fallocate, fcntl};
 use nix::sys::stat::Mode;
@@ -54,14 +54,10 @@ pub(super) fn check(workspace: Option<&Path>) -> Vec<Check> {
             }
         }
     }
+    let version = ledger::schema_version(&state);
     checks.push(match opened {
-        Ok(_) => Check::ok("store", schema(&state)),
-        Err(failure) => Check::fail(
-            "store",
-            failure.to_string(),
-            NO_TASK,
-            "see what failed above; with nothing there, move the directory away and start anew",
-        ),
+        Ok(_) => Check::ok("store", schema(&version)),
+        Err(failure) => Check::fail("store", failure.to_string(), NO_TASK, advice(&version)),
     });
     checks
 }
@@ -252,18 +248,20 @@ fn lock(file: File) -> io::Result<()> {
     fcntl(&file, FcntlArg::F_OFD_SETLK(&lock)).map(|_| ()).map_err(io::Error::from)
 }
 
-/// The version of the ledger's schema. SQLite keeps it in the file's header, big-endian at byte 60
-/// ("Database File Format", 1.3).
-fn schema(state: &Path) -> String {
-    let mut header = [0; 64];
-    match File::open(state.join(ledger::FILE)).and_then(|mut file| file.read_exact(&mut header)) {
-        Ok(()) => {
-            let [.., a, b, c, d] = header;
-            format!("opens, schema version {}", u32::from_be_bytes([a, b, c, d]))
-        }
-        // A new one is still in the write-ahead log only.
+fn schema(version: &Result<usize, LedgerError>) -> String {
+    match version {
+        Ok(version) => format!("opens, schema version {version}"),
         Err(_) => "opens".to_owned(),
     }
+}
+
+/// What to do about a store that does not open. The results in one that a newer program wrote are
+/// whole: it is never to be moved away.
+fn advice(version: &Result<usize, LedgerError>) -> &'static str {
+    if let Err(LedgerError::NewerVersion { .. }) = version {
+        return "update meanwhile, or set MEANWHILE_STATE_DIR to another directory";
+    }
+    "see what failed above; if nothing did, move the directory away and start again"
 }
 
 #[cfg(test)]
@@ -317,12 +315,10 @@ mod tests {
     }
 
     #[test]
-    fn the_schema_is_read_from_the_header() {
-        let dir = tempfile::tempdir().expect("a temporary directory can be made");
-        assert_eq!(schema(dir.path()), "opens");
-        let mut header = [0; 100];
-        header[63] = 7;
-        fs::write(dir.path().join(ledger::FILE), header).expect("it is writable");
-        assert_eq!(schema(dir.path()), "opens, schema version 7");
+    fn a_store_that_a_newer_program_wrote_is_never_to_be_moved_away() {
+        let newer = Err(LedgerError::NewerVersion { found: 99 });
+        assert!(advice(&newer).starts_with("update meanwhile"));
+        assert!(advice(&Ok(1)).contains("move the directory away"));
+        assert!(advice(&Err(LedgerError::Busy)).contains("move the directory away"));
     }
 }
