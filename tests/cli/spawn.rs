@@ -1,12 +1,15 @@
 //! `meanwhile spawn`, with and without `--wait`.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 
-use crate::harness::Store;
+use crate::harness::{Ran, Store};
 
 #[test]
 fn the_exit_code_follows_the_commands() {
@@ -165,4 +168,50 @@ fn a_reader_that_leaves_ends_the_wait_and_not_the_task() {
     assert!(told.contains("the task goes on"), "{told}");
     let listed = store.json(&["ps", "--state", "running", "--json"]);
     assert_eq!(listed["tasks"].as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn a_script_without_an_interpreter_s_line_runs_by_sh() {
+    let store = Store::new();
+    let script = |name: &str, bytes: &[u8]| {
+        let path = store.workspace().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+    };
+    script("plain", b"echo \"$0 $1\"; exit 3\n");
+    let ran = store.run(&["spawn", "--wait", "--", "./plain", "a b"]);
+    assert_eq!((ran.code, ran.text().as_str()), (Some(3), "./plain a b\n"), "{}", ran.stderr);
+    let mut found = store.command(&["spawn", "--wait", "--", "plain", "x"]);
+    let ran = Ran::from(found.env("PATH", store.workspace()).output().unwrap());
+    assert_eq!(ran.code, Some(3), "found in PATH: {}", ran.stderr);
+    // The header of a program of another machine.
+    script("alien", b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\xff\xff");
+    store.check(&["spawn", "--", "./alien"], 1, "exec format error");
+    script("empty", b"");
+    assert_eq!(store.run(&["spawn", "--wait", "--", "./empty"]).code, Some(0));
+}
+
+#[test]
+fn an_argument_need_not_be_utf8() {
+    let store = Store::new();
+    let mut command = store.command(&["spawn", "--wait", "--", "printf", "%s"]);
+    let ran = Ran::from(command.arg(OsStr::from_bytes(b"a\xffb")).output().unwrap());
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert_eq!(ran.stdout, b"a\xffb");
+    assert!(store.ok(&["ps"]).contains("printf %s 'a\u{fffd}b'"), "{}", store.ok(&["ps"]));
+}
+
+#[test]
+fn a_line_may_be_for_another_shell() {
+    let store = Store::new();
+    let line = "set -o pipefail; [[ a == a ]] && false | true";
+    let ran = store.run(&["spawn", "--wait", "--shell", "bash", "--", line]);
+    assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+    assert!(store.ok(&["ps"]).contains(line));
+    // One plain word is a line, too.
+    store.ok(&["spawn", "--wait", "--shell", "/bin/sh", "true"]);
+    store.check(&["spawn", "--shell", "sh", "--", "echo", "a"], 2, "quote them as one");
+    store.check(&["spawn", "--shell", "./no-shell", "true"], 1, "no such file");
+    let listed = store.json(&["ps", "--json"]);
+    assert_eq!(listed["tasks"].as_array().map(Vec::len), Some(2), "none was recorded: {listed}");
 }

@@ -22,6 +22,7 @@ pub mod watch;
 pub mod words;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -87,13 +88,13 @@ pub enum Command {
     Shell(String),
     /// A line for another shell, which takes it after `-c` too.
     ShellOf {
-        /// The shell, an absolute path.
+        /// The shell: a path, or a name that is looked for in `PATH`.
         shell: PathBuf,
         /// The line.
         line: String,
     },
     /// A program and its arguments, executed as they are. Never empty.
-    Argv(Vec<String>),
+    Argv(Vec<OsString>),
 }
 
 /// Where a task's standard input comes from.

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use meanwhile_shim::launch::{self, Fd, Launch};
@@ -28,6 +28,11 @@ const RETRIES: [Duration; 4] = [
     Duration::from_millis(160),
     Duration::from_millis(360),
 ];
+
+/// The shell of scripts without `#!` (execvp(3), `_PATH_BSHELL`).
+const SH: &str = "/bin/sh";
+/// Bytes of a file's beginning that are looked at to tell a script from a program.
+const SCRIPT_BYTES: u64 = 128;
 
 /// A leader that runs.
 pub struct Leader {
@@ -107,12 +112,22 @@ fn exec(spec: &Spec, env: &[(OsString, OsString)], fds: &[(i32, Fd)]) -> io::Res
     for candidate in launch::candidates(program, path) {
         // A search asks the files first: each start that fails costs as much as one that does not.
         let asked = if searched { launch::probe(&spec.cwd.join(&candidate)) } else { Ok(()) };
-        match asked.and_then(|()| exec_patiently(&candidate, spec, env, fds)) {
+        match asked.and_then(|()| exec_patiently(&candidate, &spec.argv, &spec.cwd, env, fds)) {
             Ok(pid) => return Ok(pid),
             Err(new) => match new.raw_os_error() {
                 Some(libc::ENOENT | libc::ENOTDIR) if searched => {}
                 // As execvp(3): go on looking, but say this in the end.
                 Some(libc::EACCES) => error = new,
+                // As execvp(3): a script without `#!` is one for sh(1).
+                Some(libc::ENOEXEC) if is_text(&spec.cwd.join(&candidate)) => {
+                    return exec_patiently(
+                        Path::new(SH),
+                        &script(spec, candidate),
+                        &spec.cwd,
+                        env,
+                        fds,
+                    );
+                }
                 Some(_) | None => return Err(new),
             },
         }
@@ -120,13 +135,27 @@ fn exec(spec: &Spec, env: &[(OsString, OsString)], fds: &[(i32, Fd)]) -> io::Res
     Err(error)
 }
 
+/// What sh(1) is started with to run a script.
+fn script(spec: &Spec, file: PathBuf) -> Vec<OsString> {
+    [SH.into(), file.into()].into_iter().chain(spec.argv.iter().skip(1).cloned()).collect()
+}
+
+/// Whether a file that the kernel does not execute may be a script: a program of another machine has
+/// NUL bytes at its beginning.
+fn is_text(file: &Path) -> bool {
+    let mut start = Vec::new();
+    let read = File::open(file).and_then(|file| file.take(SCRIPT_BYTES).read_to_end(&mut start));
+    read.is_ok() && !start.contains(&0)
+}
+
 fn exec_patiently(
     program: &Path,
-    spec: &Spec,
+    argv: &[OsString],
+    cwd: &Path,
     env: &[(OsString, OsString)],
     fds: &[(i32, Fd)],
 ) -> io::Result<u32> {
-    let launch = Launch { program, argv: &spec.argv, env, cwd: Some(&spec.cwd), fds };
+    let launch = Launch { program, argv, env, cwd: Some(cwd), fds };
     for wait in RETRIES {
         match launch.start() {
             Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ENOMEM)) => {

@@ -199,11 +199,13 @@ impl Background {
                 (vec!["/bin/sh".into(), "-c".into(), line.clone().into()], line, false)
             }
             Program::ShellOf { shell, line } => {
-                (vec![shell.into(), "-c".into(), line.clone().into()], line, false)
+                // A shell that is not there is told as a program that is not.
+                (vec![shell.into(), "-c".into(), line.clone().into()], line, true)
             }
             Program::Argv(argv) => {
-                let command = quote_argv(&argv);
-                (argv.into_iter().map(Into::into).collect(), command, true)
+                let shown: Vec<String> =
+                    argv.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+                (argv, quote_argv(&shown), true)
             }
         };
         check_directory(&cwd, &command)?;

@@ -3,6 +3,7 @@
 //! Owns the names, the help and the reading of single values. The completions and the manual page
 //! are generated from these types, so their doc comments are written for the person who types.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -99,10 +100,13 @@ pub(crate) struct Spawn {
     /// end.
     #[arg(long)]
     pub(crate) json: bool,
+    /// Run the command, a single argument, as a line of this shell: `SHELL -c CMD`.
+    #[arg(long, value_name = "SHELL", value_hint = ValueHint::CommandName)]
+    pub(crate) shell: Option<PathBuf>,
     /// The command.
     #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
     #[arg(value_hint = ValueHint::CommandWithArguments)]
-    pub(crate) command: Vec<String>,
+    pub(crate) command: Vec<OsString>,
 }
 
 /// List tasks: those that run, and those that ended lately.
@@ -405,10 +409,27 @@ fn parse_signal(text: &str) -> Result<i32, String> {
 
 /// What the words after `spawn` mean: one word with shell characters in it is a line for the shell,
 /// everything else a program and its arguments.
-pub(crate) fn task_command(mut words: Vec<String>) -> TaskCommand {
+pub(crate) fn task_command(words: Vec<OsString>) -> TaskCommand {
     match words.as_slice() {
-        [line] if needs_shell(line) => TaskCommand::Shell(words.remove(0)),
+        [line] => match line.to_str().filter(|line| needs_shell(line)) {
+            Some(line) => TaskCommand::Shell(line.to_owned()),
+            None => TaskCommand::Argv(words),
+        },
         _ => TaskCommand::Argv(words),
+    }
+}
+
+/// The same for a shell that was named, which takes one line.
+pub(crate) fn shell_command(shell: PathBuf, words: &[OsString]) -> Result<TaskCommand, String> {
+    match words {
+        [line] => match line.to_str() {
+            Some(line) => Ok(TaskCommand::ShellOf { shell, line: line.to_owned() }),
+            None => Err("a line for `--shell` must be UTF-8".to_owned()),
+        },
+        words => Err(format!(
+            "`--shell` takes one line, and {} arguments were given; quote them as one",
+            words.len()
+        )),
     }
 }
 
@@ -433,9 +454,9 @@ mod tests {
     #[test]
     fn one_word_with_shell_characters_is_a_line() {
         let check = |words: &[&str], shell: bool| {
-            let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
+            let words: Vec<OsString> = words.iter().map(OsString::from).collect();
             let expected = match shell {
-                true => TaskCommand::Shell(words[0].clone()),
+                true => TaskCommand::Shell(words[0].to_str().expect("it is UTF-8").to_owned()),
                 false => TaskCommand::Argv(words.clone()),
             };
             assert_eq!(task_command(words), expected);

@@ -65,7 +65,10 @@ fn wish(args: args::Spawn) -> Result<Spawn, Failure> {
         limit: limits::WATCH_LIMIT,
     });
     Ok(Spawn {
-        command: args::task_command(args.command),
+        command: match args.shell {
+            Some(shell) => args::shell_command(shell, &args.command).map_err(Failure::usage)?,
+            None => args::task_command(args.command),
+        },
         cwd: args.cwd.map(from_here).transpose()?,
         env: args.env.into_iter().collect(),
         label: args.label,

@@ -230,7 +230,7 @@ fn command(command: wire::CommandParam) -> Result<Command> {
             }
             let total = argv.iter().map(|argument| argument.len() + 1).sum();
             at_most("command", total, limits::ARGUMENTS_BYTES)?;
-            Ok(Command::Argv(argv))
+            Ok(Command::Argv(argv.into_iter().map(Into::into).collect()))
         }
     }
 }
