@@ -95,6 +95,8 @@ fn initialize_tells_what_the_daemon_can_do() {
     named.sort_unstable();
     assert_eq!(named, LIMITS, "every limit is named");
     assert!(limits.values().all(|limit| limit.as_u64() > Some(0)), "{limits:?}");
+    let secrets = ours["secretVariables"].as_array().expect("the variables with keys are named");
+    assert!(secrets.contains(&"ANTHROPIC_API_KEY".into()), "{secrets:?}");
 }
 
 #[test]

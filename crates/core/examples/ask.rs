@@ -14,11 +14,11 @@ use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use meanwhile_core::agent::config::LOCAL_SERVERS;
-use meanwhile_core::agent::message::{Assistant, Block, Dialect, Input};
+use meanwhile_core::agent::choice::LOCAL_SERVERS;
+use meanwhile_core::agent::message::{Arguments, Assistant, Block, Dialect};
 use meanwhile_core::agent::retry::Patience;
 use meanwhile_core::agent::{
-    Delta, Message, Request, Settings, StopReason, Tool, ToolCall, ToolResult, Usage, pairing,
+    Delta, Message, ModelChoice, Request, StopReason, Tool, ToolCall, ToolResult, Usage, pairing,
 };
 use serde_json::value::RawValue;
 
@@ -41,12 +41,12 @@ async fn main() -> ExitCode {
 }
 
 async fn run(out: &mut impl std::io::Write) -> Result<ExitCode, Box<dyn std::error::Error>> {
-    let settings = Settings::from_env(|name| std::env::var(name).ok());
+    let choice = ModelChoice::from_env(|name| std::env::var(name).ok());
     let mut patience = Patience::default();
     if let Ok(millis) = std::env::var("ASK_STALL_MS") {
         patience.stall = Duration::from_millis(millis.parse()?);
     }
-    let provider = settings.provider(patience, &LOCAL_SERVERS).await?;
+    let provider = choice.provider(patience, &LOCAL_SERVERS).await?;
     writeln!(out, "model: {}", provider.setting())?;
     let tools = tools()?;
     let mut words: Vec<_> = std::env::args().skip(1).collect();
@@ -142,7 +142,7 @@ fn worked_example() -> Result<Vec<Message>, serde_json::Error> {
 fn results(calls: Vec<ToolCall>) -> Message {
     let results = calls.into_iter().map(|call| {
         let (content, is_error) = match (call.name.as_str(), call.input) {
-            (_, Input::Invalid { .. }) => ("the arguments are no JSON object".to_owned(), true),
+            (_, Arguments::Invalid { .. }) => ("the arguments are no JSON object".to_owned(), true),
             ("background_run", _) => ("started in the background as b3f9c2a1".to_owned(), false),
             (name, _) => (format!("no tool `{name}`: there is background_run"), true),
         };

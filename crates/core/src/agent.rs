@@ -3,7 +3,7 @@
 //! The lower half knows nothing of background tasks and nothing of the store, so that every wire rule
 //! can be tested on recorded bytes alone: the words of a conversation ([`message`]), the wire formats
 //! of the model providers ([`provider`]), when a failed call is made again ([`retry`]), which model is
-//! meant ([`config`]) and what a call cost ([`usage`]). The upper half stands on
+//! meant ([`choice`]), whose models there are ([`vendor`]) and what a call cost ([`usage`]). The upper half stands on
 //! [`Background`](crate::Background): what a model can do ([`tools`]) and may do ([`permission`]), how
 //! results are told to it ([`notice`]), the loop that owns the history ([`session`]) and the facts it
 //! leaves ([`trace`]).
@@ -11,7 +11,7 @@
 //! This is the one part of the crate that knows JSON: a model's answer is JSON that has to be sent
 //! back as it came.
 
-pub mod config;
+pub mod choice;
 pub mod failure;
 pub mod message;
 pub mod notice;
@@ -23,8 +23,9 @@ pub mod session;
 pub mod tools;
 pub mod trace;
 pub mod usage;
+pub mod vendor;
 
-pub use config::{ConfigError, Settings};
+pub use choice::{ModelChoice, NoModel};
 pub use failure::{Failure, FailureKind};
 pub use message::{Assistant, Message, ToolCall, ToolResult};
 pub use provider::{Call, Delta, Provider, Request, StopReason, Tool, Turn};

@@ -1,4 +1,7 @@
 //! What can go wrong, one kind an error code of the contract.
+//!
+//! An error says what was wrong and of what kind it is. What a person can do about it names settings
+//! and commands that only the edge knows: it adds that.
 
 use std::path::PathBuf;
 
@@ -16,7 +19,7 @@ pub enum Error {
         message: String,
     },
     /// No task of this name in this workspace (1001).
-    #[error("no task `{0}` in this workspace; `task/check` without an id lists them")]
+    #[error("no task `{0}` in this workspace")]
     UnknownTask(TaskId),
     /// The command cannot be started (1002).
     #[error("cannot start `{command}`: {}", describe_errno(*.errno, path.as_deref()))]
@@ -31,9 +34,9 @@ pub enum Error {
     /// A limit of this machine or of the store is reached (1003).
     #[error("limit reached: {message}")]
     LimitReached {
-        /// The limit's name (`openFiles`, `processes`, `runningTasks`, `storeQuota`).
-        limit: &'static str,
-        /// What is full and what to do.
+        /// Which.
+        limit: Limit,
+        /// What is full.
         message: String,
     },
     /// The task does not run any more (1004).
@@ -45,8 +48,66 @@ pub enum Error {
         message: String,
     },
     /// The state directory cannot be used (1005).
-    #[error("store unavailable: {0}")]
-    StoreUnavailable(String),
+    #[error("store unavailable: {}", .0.reason)]
+    StoreUnavailable(StoreFault),
+}
+
+/// The limits of a machine or of the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// Files a process may have open.
+    OpenFiles,
+    /// Processes of the user, or memory for one more.
+    Processes,
+    /// Threads, which the kernel counts as processes.
+    Threads,
+    /// Tasks of a workspace that run at once.
+    RunningTasks,
+    /// What the store may take on disk.
+    StoreQuota,
+}
+
+/// Why the state directory cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreFault {
+    /// What kind of fault it is.
+    pub kind: StoreFaultKind,
+    /// What was wrong.
+    pub reason: String,
+}
+
+/// The kinds of fault of a store, told apart by what its user can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreFaultKind {
+    /// Too little space is left for a new task.
+    LittleSpace,
+    /// The ledger cannot grow.
+    LedgerFull,
+    /// A file or directory cannot be written.
+    NotWritable,
+    /// The ledger is read-only.
+    ReadOnly,
+    /// The ledger cannot be opened or made.
+    Inaccessible,
+    /// Another process keeps the ledger locked.
+    Locked,
+    /// A newer program has written the ledger.
+    Newer,
+    /// The ledger is damaged.
+    Damaged,
+    /// The background manager was closed.
+    Closed,
+    /// The system refused something else.
+    System,
+    /// Anything else.
+    Other,
+}
+
+impl Error {
+    /// The state directory cannot be used.
+    pub fn unavailable(kind: StoreFaultKind, reason: impl Into<String>) -> Self {
+        Self::StoreUnavailable(StoreFault { kind, reason: reason.into() })
+    }
 }
 
 fn describe_errno(errno: i32, path: Option<&std::path::Path>) -> String {

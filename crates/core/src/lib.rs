@@ -8,4 +8,4 @@ pub mod error;
 pub mod limits;
 
 pub use background::Background;
-pub use error::Error;
+pub use error::{Error, Limit, StoreFault, StoreFaultKind};

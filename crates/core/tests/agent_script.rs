@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use meanwhile_core::agent::message::Input;
+use meanwhile_core::agent::message::Arguments;
 use meanwhile_core::agent::provider::{BadScript, Scripted};
 use meanwhile_core::agent::retry::Patience;
 use meanwhile_core::agent::{
@@ -106,8 +106,8 @@ input = { id = "{{test}}", tail = 20 }
 
 fn arguments(turn: &Turn) -> Vec<String> {
     let text = |input| match input {
-        Input::Object(raw) => raw.get().to_owned(),
-        Input::Invalid { text } => format!("invalid: {text}"),
+        Arguments::Object(raw) => raw.get().to_owned(),
+        Arguments::Invalid { text } => format!("invalid: {text}"),
     };
     turn.answer.calls().into_iter().map(|call| text(call.input)).collect()
 }

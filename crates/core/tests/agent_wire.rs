@@ -6,10 +6,9 @@ mod model_server;
 
 use std::time::{Duration, Instant};
 
-use meanwhile_core::agent::provider::Secret;
 use meanwhile_core::agent::retry::Patience;
 use meanwhile_core::agent::{
-    Delta, Failure, FailureKind, Message, Provider, Request, Settings, StopReason, Tool,
+    Delta, Failure, FailureKind, Message, ModelChoice, Provider, Request, StopReason, Tool,
     ToolResult, Turn,
 };
 use model_server::{ModelServer, Reply, chunked, recorded, status, stream};
@@ -33,21 +32,24 @@ enum Format {
 }
 use Format::{Anthropic, OpenAi};
 
+/// What is chosen in an environment with these variables.
+fn choice(set: &[(&str, &str)]) -> ModelChoice {
+    ModelChoice::from_env(|name| set.iter().find(|it| it.0 == name).map(|it| it.1.to_owned()))
+}
+
 impl Format {
     async fn provider(self, url: &str) -> Provider {
         let settings = match self {
-            Anthropic => Settings {
-                model: Some("anthropic/tester".into()),
-                anthropic_base_url: Some(url.into()),
-                anthropic_api_key: Some(Secret::new("sk-secret\n")),
-                ..Settings::default()
-            },
-            OpenAi => Settings {
-                model: Some("openai/tester".into()),
-                openai_base_url: Some(format!("{url}/v1/")),
-                openai_api_key: Some(Secret::new("sk-secret")),
-                ..Settings::default()
-            },
+            Anthropic => choice(&[
+                ("MEANWHILE_MODEL", "anthropic/tester"),
+                ("ANTHROPIC_BASE_URL", url),
+                ("ANTHROPIC_API_KEY", "sk-secret\n"),
+            ]),
+            OpenAi => choice(&[
+                ("MEANWHILE_MODEL", "openai/tester"),
+                ("OPENAI_BASE_URL", &format!("{url}/v1/")),
+                ("OPENAI_API_KEY", "sk-secret"),
+            ]),
         };
         settings.provider(patience(), &[]).await.unwrap()
     }
@@ -466,7 +468,8 @@ async fn a_local_server_is_found_by_itself_and_a_choice_is_left_to_the_user() {
     )])
     .await;
     let local = format!("{}/v1", server.url);
-    let found = Settings::default().provider(patience(), &["http://127.0.0.1:1/v1", &local]).await;
+    let found =
+        ModelChoice::default().provider(patience(), &["http://127.0.0.1:1/v1", &local]).await;
     let found = found.unwrap();
     assert_eq!(found.setting(), "openai/qwen2.5-coder-0.5b");
     assert_eq!((found.context_window(), found.ask_context_window().await), (None, Some(8_192)));
@@ -476,8 +479,8 @@ async fn a_local_server_is_found_by_itself_and_a_choice_is_left_to_the_user() {
     let two = ModelServer::start(vec![list(r#"{"data":[{"id":"a"},{"id":"b"}]}"#)]).await;
     for vendor in ["openai", "anthropic"] {
         let at = |url: &str| match vendor {
-            "openai" => Settings { openai_base_url: Some(url.into()), ..Settings::default() },
-            _ => Settings { anthropic_base_url: Some(url.into()), ..Settings::default() },
+            "openai" => choice(&[("OPENAI_BASE_URL", url)]),
+            _ => choice(&[("ANTHROPIC_BASE_URL", url)]),
         };
         let found = at(&one.url).provider(patience(), &[]).await.unwrap();
         assert_eq!(found.setting(), format!("{vendor}/only"));

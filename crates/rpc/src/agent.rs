@@ -4,11 +4,11 @@
 //! says. The model is looked for when a session is made, never earlier: a daemon without one runs
 //! tasks all the same.
 
-use meanwhile_core::agent::config::LOCAL_SERVERS;
+use meanwhile_core::agent::choice::LOCAL_SERVERS;
 use meanwhile_core::agent::permission::{Rule, Rules};
 use meanwhile_core::agent::retry::Patience;
-use meanwhile_core::agent::session::{Options, Settings};
-use meanwhile_core::agent::{ConfigError, Provider, config};
+use meanwhile_core::agent::session::{Policy, Terms};
+use meanwhile_core::agent::{ModelChoice, NoModel, Provider};
 
 use crate::config::Config;
 
@@ -16,9 +16,9 @@ use crate::config::Config;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Setup {
     /// How they behave.
-    pub(crate) settings: Settings,
+    pub(crate) policy: Policy,
     /// Which model they talk to, with the environment's word before the file's.
-    pub(crate) model: config::Settings,
+    pub(crate) model: ModelChoice,
     /// What the agent may do.
     pub(crate) rules: Vec<Rule>,
 }
@@ -27,7 +27,7 @@ impl Setup {
     /// What the settings file says.
     pub(crate) fn of(config: &Config) -> Self {
         Self {
-            settings: config.agent.clone(),
+            policy: config.agent.clone(),
             model: config.model.clone(),
             rules: config.rules.clone(),
         }
@@ -35,7 +35,7 @@ impl Setup {
 
     /// The environment's settings of a model, over those of the file.
     pub(crate) fn with_environment(mut self) -> Self {
-        let environment = config::Settings::from_env(|name| std::env::var(name).ok());
+        let environment = ModelChoice::from_env(|name| std::env::var(name).ok());
         self.model = environment.or(self.model);
         self
     }
@@ -45,13 +45,13 @@ impl Setup {
     /// # Errors
     ///
     /// None is set and none was found, or what is set cannot be used; the text says what to set.
-    pub(crate) async fn provider(&self) -> Result<Provider, ConfigError> {
+    pub(crate) async fn provider(&self) -> Result<Provider, NoModel> {
         self.model.provider(Patience::default(), &LOCAL_SERVERS).await
     }
 
     /// What a session needs.
-    pub(crate) fn options(&self, provider: Provider, can_ask: bool) -> Options {
+    pub(crate) fn terms(&self, provider: Provider, can_ask: bool) -> Terms {
         let rules = Rules::new(self.rules.clone());
-        Options { provider, rules, can_ask, settings: self.settings.clone() }
+        Terms { provider, rules, can_ask, policy: self.policy.clone() }
     }
 }

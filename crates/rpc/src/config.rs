@@ -16,7 +16,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use meanwhile_core::agent::permission::Rule;
-use meanwhile_core::agent::{config as model, session};
+use meanwhile_core::agent::{ModelChoice, session};
 use meanwhile_core::background;
 use meanwhile_core::background::words::reason;
 use toml::de::DeTable;
@@ -33,9 +33,9 @@ pub(crate) struct Config {
     /// Section `[store]`.
     pub(crate) store: background::Settings,
     /// Section `[agent]`.
-    pub(crate) agent: session::Settings,
+    pub(crate) agent: session::Policy,
     /// Section `[model]`, weaker than the environment.
-    pub(crate) model: model::Settings,
+    pub(crate) model: ModelChoice,
     /// Section `[permissions]`.
     pub(crate) rules: Vec<Rule>,
 }
@@ -248,6 +248,18 @@ mod tests {
         let fifo = dir.path().join("fifo");
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("it can be made");
         check(&fifo, Err("it is not a regular file"));
+    }
+
+    #[test]
+    fn the_documentation_names_every_variable_of_a_vendor() {
+        let page = include_str!("../../../docs/settings.md");
+        for variable in meanwhile_core::agent::vendor::variables() {
+            let key = format!("| `{}` |", variable.name.to_lowercase());
+            assert!(page.contains(&key), "{key} has no row");
+        }
+        for secret in meanwhile_core::agent::vendor::secret_variables() {
+            assert!(page.contains(&format!("`{secret}`")), "{secret} is kept from tasks");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use meanwhile_core::Background;
 use meanwhile_core::agent::session::{self, Updates, Wake};
+use meanwhile_core::agent::vendor::secret_variables;
 use meanwhile_core::background::{Events, Options, Role, Settings};
 use tokio::sync::{OnceCell, RwLock, mpsc};
 use tokio::time::timeout;
@@ -133,12 +134,12 @@ impl Server {
     /// # Errors
     ///
     /// 1006: there is no model.
-    pub(crate) async fn session_options(&self, wake: Option<Wake>) -> Result<session::Options> {
+    pub(crate) async fn session_terms(&self, wake: Option<Wake>) -> Result<session::Terms> {
         let setup = &self.0.start.agent;
         let provider = setup.provider().await.map_err(|error| error::no_model(&error))?;
-        let mut options = setup.options(provider, true);
-        options.settings.wake = wake.unwrap_or(options.settings.wake);
-        Ok(options)
+        let mut terms = setup.terms(provider, true);
+        terms.policy.wake = wake.unwrap_or(terms.policy.wake);
+        Ok(terms)
     }
 
     /// Takes a session in. A task of the loop tells the client what it says.
@@ -186,7 +187,9 @@ impl Server {
     }
 
     async fn open(&self) -> Result<Background> {
-        let unavailable = meanwhile_core::Error::StoreUnavailable;
+        let unavailable = |why: String| {
+            meanwhile_core::Error::unavailable(meanwhile_core::StoreFaultKind::Other, why)
+        };
         let state_dir =
             self.0.start.state_dir.clone().map_err(|why| error::from_core(&unavailable(why)))?;
         let options = Options {
@@ -243,6 +246,7 @@ fn result() -> InitializeResult {
         methods: METHODS.to_vec(),
         notifications: Push::METHODS.to_vec(),
         limits: to_wire::limits(),
+        secret_variables: secret_variables().collect(),
     };
     InitializeResult {
         capabilities: ServerCapabilities {

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::vendor::MODEL;
+
 /// Why a model call came to nothing. No tool was run because of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
@@ -125,7 +127,7 @@ impl Peer {
             402 => of_kind(FailureKind::RateLimited)
                 .hint(format!("the account behind {key_setting} has no credit left")),
             404 | 405 => of_kind(FailureKind::NotFound).hint(format!(
-                "is `{model}` the name of a model there (MEANWHILE_MODEL), and is {url_setting} right?"
+                "is `{model}` the name of a model there ({MODEL}), and is {url_setting} right?"
             )),
             429 => of_kind(FailureKind::RateLimited).hint("wait, or use another key or model"),
             503 | 529 => of_kind(FailureKind::Overloaded).hint("try again in a while"),

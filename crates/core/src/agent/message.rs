@@ -87,12 +87,12 @@ pub struct ToolCall {
     /// The tool.
     pub name: String,
     /// Its arguments.
-    pub input: Input,
+    pub input: Arguments,
 }
 
 /// The arguments of a call.
 #[derive(Debug, Clone)]
-pub enum Input {
+pub enum Arguments {
     /// A JSON object, its text as the model wrote it.
     Object(Box<RawValue>),
     /// Something else. Answer the call with an error that says so; never run it.
@@ -154,7 +154,7 @@ impl Block {
             (Some("text"), ..) => View::Text(head.text.unwrap_or_default()),
             (Some("thinking"), ..) => View::Thinking(head.thinking.unwrap_or_default()),
             (Some("tool_use"), Some(id), Some(name)) => {
-                View::Call(ToolCall { id, name, input: Input::read(head.input) })
+                View::Call(ToolCall { id, name, input: Arguments::read(head.input) })
             }
             _ => View::Other,
         }
@@ -255,7 +255,7 @@ impl Assistant {
                 .map(|call| ToolCall {
                     id: call.id,
                     name: call.function.name,
-                    input: Input::parse(&call.function.arguments),
+                    input: Arguments::parse(&call.function.arguments),
                 })
                 .collect(),
         }
@@ -270,7 +270,7 @@ impl Assistant {
     }
 }
 
-impl Input {
+impl Arguments {
     /// Arguments as the model wrote them; none at all is an empty object.
     pub(crate) fn parse(text: &str) -> Self {
         let text = if text.trim().is_empty() { "{}" } else { text };
@@ -372,7 +372,7 @@ mod tests {
             assert_eq!((answer.text(), answer.thinking()), ("I look.".into(), "hm".into()));
             let [call] = &answer.calls()[..] else { panic!("one call") };
             assert_eq!((call.id.as_str(), call.name.as_str()), ("a", "bash"));
-            let Input::Object(input) = &call.input else { panic!("an object") };
+            let Arguments::Object(input) = &call.input else { panic!("an object") };
             assert_eq!(input.get(), r#"{"command":"ls"}"#);
         }
     }
@@ -380,14 +380,16 @@ mod tests {
     #[test]
     fn arguments_that_are_no_object_are_never_an_object() {
         let check = |text: &str, want: Result<&str, &str>| {
-            let first = Input::parse(text);
+            let first = Arguments::parse(text);
             // What a history carries reads back as the same thing.
-            let second = Input::parse(first.to_raw().get());
+            let second = Arguments::parse(first.to_raw().get());
             for input in [first, second] {
                 match (&input, want) {
-                    (Input::Object(raw), Ok(want)) => assert_eq!(raw.get(), want),
-                    (Input::Invalid { text }, Err(want)) => assert_eq!(text, want),
-                    (Input::Object(_) | Input::Invalid { .. }, _) => panic!("{text}: {input:?}"),
+                    (Arguments::Object(raw), Ok(want)) => assert_eq!(raw.get(), want),
+                    (Arguments::Invalid { text }, Err(want)) => assert_eq!(text, want),
+                    (Arguments::Object(_) | Arguments::Invalid { .. }, _) => {
+                        panic!("{text}: {input:?}")
+                    }
                 }
             }
         };

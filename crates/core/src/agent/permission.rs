@@ -19,8 +19,7 @@ mod wrap;
 
 use std::path::{Path, PathBuf};
 
-pub use rule::BadRule;
-pub(super) use rule::COMMAND_TOOLS;
+pub use rule::{BadRule, Scope};
 
 use self::command::Lines;
 use self::files::Files;
@@ -63,10 +62,8 @@ pub enum Effect {
 pub struct Rule {
     /// What it says.
     pub effect: Effect,
-    /// Which tool: its name, or `*`, or `read` and `write` for files, whichever tool or command
-    /// touches them. `bash` and `background_run` are one: the same rule holds in the foreground and
-    /// in the background.
-    pub tool: String,
+    /// What it is about.
+    pub scope: Scope,
     /// For commands, the words a command must begin with; for files, the path it must lie in. `None`:
     /// any.
     pub prefix: Option<String>,
@@ -128,10 +125,22 @@ impl Rules {
                     found.extend(Lines::new(&self.rules, &places, cwd).line(line));
                 }
                 Access::Read(path) => {
-                    found.push(files::judge(&self.rules, &places, intent.tool, Files::Read, path));
+                    found.push(files::judge(
+                        &self.rules,
+                        &places,
+                        Some(&intent.tool),
+                        Files::Read,
+                        path,
+                    ));
                 }
                 Access::Write(path) => {
-                    found.push(files::judge(&self.rules, &places, intent.tool, Files::Write, path));
+                    found.push(files::judge(
+                        &self.rules,
+                        &places,
+                        Some(&intent.tool),
+                        Files::Write,
+                        path,
+                    ));
                 }
                 // What a session started it may steer.
                 Access::Task(_) => {}
@@ -145,7 +154,7 @@ impl Rules {
     pub fn left_out(&self, intent: &Intent, workspace: &Path) -> Vec<PathBuf> {
         let places = Places::new(workspace, self.home.as_deref());
         let below = |access: &Access| match access {
-            Access::Read(path) => files::held_below(&self.rules, &places, intent.tool, path),
+            Access::Read(path) => files::held_below(&self.rules, &places, &intent.tool, path),
             Access::Command { .. } | Access::Write(_) | Access::Task(_) => Vec::new(),
         };
         intent.access.iter().flat_map(below).collect()
@@ -160,8 +169,7 @@ impl Rules {
         if intent.access.iter().any(is_judged) {
             return Vec::new();
         }
-        let about =
-            |rule: &&Rule| rule.prefix.is_none() && (rule.tool == "*" || rule.tool == intent.tool);
+        let about = |rule: &&Rule| rule.prefix.is_none() && rule.scope.names(&intent.tool);
         let standing = |rule: &Rule| match rule.effect {
             Effect::Allow => Standing::Allow,
             Effect::Ask => Standing::Held { why: format!("it falls under the rule `{rule}`") },

@@ -45,9 +45,9 @@ mod replay;
 mod script;
 mod scripted;
 
-pub use anthropic::{Anthropic, Auth};
+pub use anthropic::Anthropic;
 pub(crate) use http::Listed;
-pub use http::{Endpoint, HttpError, Secret};
+pub use http::{Account, Endpoint, HttpError, KeyHeader, Secret};
 pub use openai::OpenAi;
 pub use script::BadScript;
 pub use scripted::Scripted;
@@ -200,16 +200,22 @@ impl Provider {
     /// their list of models. `None`: nobody knows, and a full context shows itself as
     /// [`StopReason::ContextFull`] or [`super::FailureKind::ContextOverflow`].
     pub async fn ask_context_window(&self) -> Option<u64> {
-        let models = match self {
-            _ if self.context_window().is_some() => return self.context_window(),
-            Self::Anthropic(provider) => provider.models().await,
-            Self::OpenAi(provider) => provider.models().await,
-            Self::Scripted(_) => return None,
-        };
-        let models = models.ok()?;
+        if let Some(known) = self.context_window() {
+            return Some(known);
+        }
+        let models = self.models().await.ok()?;
         // A server of one model answers to any name.
         let by_name = models.iter().find(|model| model.id == self.model());
         by_name.or(models.first().filter(|_| models.len() == 1))?.context_window()
+    }
+
+    /// The models of its server; a script has none to choose from.
+    pub(crate) async fn models(&self) -> Result<Vec<Listed>, Failure> {
+        match self {
+            Self::Anthropic(provider) => provider.models().await,
+            Self::OpenAi(provider) => provider.models().await,
+            Self::Scripted(_) => Ok(Vec::new()),
+        }
     }
 
     /// Makes a call. The request is turned into bytes here and now; nothing is sent before the call

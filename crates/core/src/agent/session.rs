@@ -30,7 +30,7 @@ use crate::background::task::{Notification, Task, Timestamp};
 
 /// What a session needs from outside.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub struct Terms {
     /// The model.
     pub provider: Provider,
     /// What it may do.
@@ -39,12 +39,12 @@ pub struct Options {
     /// the model is told why.
     pub can_ask: bool,
     /// How it behaves.
-    pub settings: Settings,
+    pub policy: Policy,
 }
 
 /// How sessions behave (`config.toml`, section `agent`).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
+pub struct Policy {
     /// What a task that ends while the agent is idle does.
     pub wake: Wake,
     /// Model calls of one turn at most. Default 100.
@@ -52,7 +52,7 @@ pub struct Settings {
     /// Turns the agent starts by itself in an hour at most. Default 60.
     pub wakes_per_hour: u32,
     /// How the tools behave.
-    pub tools: tools::Settings,
+    pub tools: tools::Budget,
     /// How long a task may run with no daemon attached; `None`: for ever.
     pub linger: Option<Duration>,
 }
@@ -66,13 +66,13 @@ pub enum Wake {
     Queue,
 }
 
-impl Default for Settings {
+impl Default for Policy {
     fn default() -> Self {
         Self {
             wake: Wake::On,
             calls_per_turn: 100,
             wakes_per_hour: 60,
-            tools: tools::Settings::default(),
+            tools: tools::Budget::default(),
             linger: Some(Duration::from_secs(3_600)),
         }
     }
@@ -114,10 +114,10 @@ pub struct Info {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no such session in this workspace.
-    #[error("no session `{0}` in this workspace; `session/list` names those there are")]
+    #[error("no session `{0}` in this workspace")]
     Unknown(String),
     /// Another process has it open.
-    #[error("session `{id}` is open in another process, pid {pid}; close it there")]
+    #[error("session `{id}` is open in another process, pid {pid}")]
     Busy {
         /// The session.
         id: SessionId,
@@ -128,7 +128,7 @@ pub enum Error {
     #[error("the prompt is empty; expected some text")]
     EmptyPrompt,
     /// The session was closed.
-    #[error("session `{0}` is closed; load it again")]
+    #[error("session `{0}` is closed")]
     Closed(SessionId),
     /// The store.
     #[error(transparent)]
@@ -142,7 +142,7 @@ pub enum TurnEnd {
     EndTurn,
     /// Its answer reached its longest length.
     MaxTokens,
-    /// [`Settings::calls_per_turn`] were made.
+    /// [`Policy::calls_per_turn`] were made.
     MaxCalls,
     /// The model declined.
     Refusal,
@@ -311,18 +311,18 @@ pub struct Session {
     id: SessionId,
     background: Background,
     model: String,
-    commands: mpsc::Sender<Command>,
+    instructions: mpsc::Sender<Instruction>,
 }
 
 /// Updates that wait for the front: some seconds of a fast stream. Then the session waits for it,
 /// and with it the model's connection.
 const UPDATES: usize = 256;
-/// Commands that wait for the owner, which takes them at once; a full channel makes callers wait.
-const COMMANDS: usize = 64;
+/// Instructions that wait for the owner, which takes them at once; a full channel makes callers wait.
+const INSTRUCTIONS: usize = 64;
 
 /// What the owner is asked.
 #[derive(Debug)]
-enum Command {
+enum Instruction {
     /// Say this; told how the turn ended.
     Prompt(String, oneshot::Sender<TurnEnd>),
     /// End the turn that runs.
@@ -335,12 +335,9 @@ enum Command {
 
 impl Session {
     /// Makes a session.
-    pub async fn create(
-        background: Background,
-        options: Options,
-    ) -> Result<(Self, Updates), Error> {
+    pub async fn create(background: Background, terms: Terms) -> Result<(Self, Updates), Error> {
         let id = SessionId(uuid::Uuid::new_v4().to_string());
-        let (workspace, model) = (background.workspace().to_owned(), options.provider.setting());
+        let (workspace, model) = (background.workspace().to_owned(), terms.provider.setting());
         let (name, holder) = (id.0.clone(), background.holder().to_owned());
         background
             .store()
@@ -349,14 +346,14 @@ impl Session {
             })
             .await?;
         let begun = work::Begun::default();
-        Self::start(background, options, id, begun).await
+        Self::start(background, terms, id, begun).await
     }
 
     /// Opens a session again, repaired where a crash cut it off. Its updates begin with everything
     /// said so far, and after that [`trace::Fact::Resumed`].
     pub async fn load(
         background: Background,
-        options: Options,
+        terms: Terms,
         id: &str,
     ) -> Result<(Self, Updates), Error> {
         let id = resume::claim(&background, id).await?;
@@ -367,23 +364,23 @@ impl Session {
                 return Err(error);
             }
         };
-        Self::start(background, options, id, begun).await
+        Self::start(background, terms, id, begun).await
     }
 
     async fn start(
         background: Background,
-        options: Options,
+        terms: Terms,
         id: SessionId,
         begun: work::Begun,
     ) -> Result<(Self, Updates), Error> {
-        let (commands, receiver) = mpsc::channel(COMMANDS);
+        let (instructions, receiver) = mpsc::channel(INSTRUCTIONS);
         let (sender, updates) = mpsc::channel(UPDATES);
-        let model = options.provider.setting();
+        let model = terms.provider.setting();
         let owner =
-            owner::Owner::new(background.clone(), options, id.clone(), begun, receiver, sender);
+            owner::Owner::new(background.clone(), terms, id.clone(), begun, receiver, sender);
         // Owned by its handles: it ends when the last is dropped or one of them closes it.
         tokio::spawn(owner.await?.run());
-        Ok((Self { id, background, model, commands }, Updates(updates)))
+        Ok((Self { id, background, model, instructions }, Updates(updates)))
     }
 
     /// The sessions of the workspace, newest first, at most `limit` from the `skip`th on.
@@ -416,8 +413,8 @@ impl Session {
         self.model.clone()
     }
 
-    async fn send(&self, command: Command) -> Result<(), Error> {
-        self.commands.send(command).await.map_err(|_| Error::Closed(self.id.clone()))
+    async fn send(&self, instruction: Instruction) -> Result<(), Error> {
+        self.instructions.send(instruction).await.map_err(|_| Error::Closed(self.id.clone()))
     }
 
     /// Says something; returns when the turn it makes is over. While a turn runs it is queued, in
@@ -427,14 +424,14 @@ impl Session {
             return Err(Error::EmptyPrompt);
         }
         let (done, end) = oneshot::channel();
-        self.send(Command::Prompt(text, done)).await?;
+        self.send(Instruction::Prompt(text, done)).await?;
         end.await.map_err(|_| Error::Closed(self.id.clone()))
     }
 
     /// Ends the turn that runs. A command in the foreground is stopped; background tasks go on, and
     /// prompts that wait are carried out.
     pub async fn cancel(&self) -> Result<(), Error> {
-        self.send(Command::Cancel).await
+        self.send(Instruction::Cancel).await
     }
 
     /// The session's tasks that run, and how many results wait.
@@ -447,18 +444,18 @@ impl Session {
     }
 
     /// Returns when the session is idle: no turn runs, no prompt waits, and with [`Wake::On`] no
-    /// result waits either, unless [`Settings::wakes_per_hour`] keeps it waiting. Then
+    /// result waits either, unless [`Policy::wakes_per_hour`] keeps it waiting. Then
     /// [`Session::unfinished`] says what still runs.
     pub async fn idle(&self) -> Result<(), Error> {
         let (done, idle) = oneshot::channel();
-        self.send(Command::Idle(done)).await?;
+        self.send(Instruction::Idle(done)).await?;
         idle.await.map_err(|_| Error::Closed(self.id.clone()))
     }
 
     /// Ends the turn that runs, as [`Session::cancel`] does, and closes the session.
     pub async fn close(&self) {
         let (done, closed) = oneshot::channel();
-        if self.send(Command::Close(done)).await.is_ok() {
+        if self.send(Instruction::Close(done)).await.is_ok() {
             // Closed either way: it said so, or its owner is gone.
             let _ = closed.await;
         }

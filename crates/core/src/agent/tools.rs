@@ -1,6 +1,6 @@
 //! The tools of the agent: what a model can do, and what each call comes to.
 //!
-//! Owns the names, the descriptions and the arguments the model sees, and how a call is carried
+//! Owns the names ([`ToolName`]), the descriptions and the arguments the model sees, and how a call is carried
 //! out on [`Background`] and on files. Decides nothing about permission: [`Toolbox::read`] says what
 //! a call is about to touch ([`Access`]), and whoever runs it has asked before. Never touches the
 //! history: an [`Outcome`] is handed back.
@@ -14,6 +14,7 @@ mod call;
 mod commands;
 mod edit;
 mod files;
+mod name;
 mod output;
 mod paths;
 mod ports;
@@ -35,22 +36,23 @@ use crate::background::task::{DeliveredBy, Task, TaskId};
 use crate::background::{Background, Token};
 use crate::limits;
 
+pub(super) use name::Subject;
+pub use name::{Builtin, ToolName};
 pub(super) use paths::follow;
-pub(super) use schema::names;
 
 use call::Action;
 use search::{Glob, Grep};
 
 /// How the tools behave (`config.toml`, section `agent`).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
+pub struct Budget {
     /// How long `bash` waits before the command moves to the background. Default 10 s.
     pub yield_after: Duration,
     /// Bytes of one tool result at most. Default 16 KiB.
     pub result_bytes: usize,
 }
 
-impl Default for Settings {
+impl Default for Budget {
     fn default() -> Self {
         Self { yield_after: Duration::from_secs(10), result_bytes: 16 << 10 }
     }
@@ -61,7 +63,7 @@ impl Default for Settings {
 pub struct Toolbox {
     background: Background,
     queue: String,
-    settings: Settings,
+    budget: Budget,
     linger: Option<Duration>,
     tools: Arc<[Tool]>,
     views: Arc<tasks::Views>,
@@ -70,8 +72,8 @@ pub struct Toolbox {
 /// A call that was understood, before it is carried out.
 #[derive(Debug, Clone)]
 pub struct Intent {
-    /// The tool's name.
-    pub tool: &'static str,
+    /// The tool.
+    pub tool: ToolName,
     /// What a person is shown: `npm install`, `src/main.rs`.
     pub title: String,
     /// What sort of thing it does.
@@ -83,8 +85,8 @@ pub struct Intent {
 
 impl Intent {
     /// An intent that can be judged and never run, for whoever tests rules.
-    pub fn new(tool: &'static str, title: String, kind: Kind, access: Vec<Access>) -> Self {
-        Self { tool, title, kind, access, action: None }
+    pub fn new(tool: impl Into<ToolName>, title: String, kind: Kind, access: Vec<Access>) -> Self {
+        Self { tool: tool.into(), title, kind, access, action: None }
     }
 
     /// The same, but a search leaves out what lies below these paths, and says so.
@@ -151,14 +153,14 @@ pub enum Access {
 pub enum Progress {
     /// A command runs, as this task.
     Spawned(Task),
-    /// It ran longer than [`Settings::yield_after`] and goes on in the background.
+    /// It ran longer than [`Budget::yield_after`] and goes on in the background.
     Moved(TaskId),
 }
 
 /// What a call came to.
 #[derive(Debug, Clone, Default)]
 pub struct Outcome {
-    /// What the model is shown, within [`Settings::result_bytes`].
+    /// What the model is shown, within [`Budget::result_bytes`].
     pub content: String,
     /// It failed.
     pub is_error: bool,
@@ -204,10 +206,10 @@ pub struct Diff {
 
 impl Toolbox {
     /// The tools of a session whose tasks tell `queue`.
-    pub fn new(background: Background, queue: String, settings: Settings) -> Self {
-        let tools = schema::tools(settings.yield_after).into();
+    pub fn new(background: Background, queue: String, budget: Budget) -> Self {
+        let tools = schema::tools(budget.yield_after).into();
         let linger = Some(limits::LINGER);
-        Self { background, queue, settings, linger, tools, views: Arc::default() }
+        Self { background, queue, budget, linger, tools, views: Arc::default() }
     }
 
     /// The same, with tasks that run this long with no daemon attached; `None`: for ever. Default:
@@ -248,11 +250,11 @@ impl Toolbox {
             Some(Action::Stop { id, signal }) => self.stop(id, signal).await,
             Some(Action::Write { id, text, eof }) => self.write(id, text, eof).await,
             Some(Action::Output { id, part }) => self.output(id, part).await,
-            Some(Action::Read(read)) => files::read(read, self.settings.result_bytes).await,
+            Some(Action::Read(read)) => files::read(read, self.budget.result_bytes).await,
             Some(Action::WriteFile { path, content }) => files::write(path, content).await,
             Some(Action::Edit(edit)) => edit::run(edit).await,
-            Some(Action::Glob(glob)) => search::glob(glob, self.settings.result_bytes).await,
-            Some(Action::Grep(grep)) => search::grep(grep, self.settings.result_bytes).await,
+            Some(Action::Glob(glob)) => search::glob(glob, self.budget.result_bytes).await,
+            Some(Action::Grep(grep)) => search::grep(grep, self.budget.result_bytes).await,
             Some(Action::Plan(plan)) => Ok(Outcome {
                 content: "the plan is noted".to_owned(),
                 plan: Some(plan),
@@ -265,7 +267,7 @@ impl Toolbox {
             ..Outcome::default()
         });
         // Each tool keeps within the budget; a long error or path of somebody else may not.
-        text::cut(&mut outcome.content, self.settings.result_bytes);
+        text::cut(&mut outcome.content, self.budget.result_bytes);
         outcome
     }
 }

@@ -22,7 +22,7 @@ use nix::unistd::linkat;
 
 use crate::background::memory;
 use crate::background::task::TaskId;
-use crate::error::Error;
+use crate::error::{Error, Limit, StoreFaultKind};
 
 /// The shim, as `build.rs` made it.
 static SHIM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/meanwhile-shim"));
@@ -39,14 +39,12 @@ pub struct Home {
 }
 
 fn unavailable(path: &Path, error: &io::Error) -> Error {
-    let advice = match error.raw_os_error() {
-        Some(libc::ENOSPC | libc::EDQUOT) => "free some space there",
-        Some(libc::EROFS | libc::EACCES | libc::EPERM) => {
-            "make it writable, or set MEANWHILE_STATE_DIR to a directory that is"
-        }
-        _ => "check it with `meanwhile doctor`",
+    let kind = match error.raw_os_error() {
+        Some(libc::ENOSPC | libc::EDQUOT) => StoreFaultKind::LittleSpace,
+        Some(libc::EROFS | libc::EACCES | libc::EPERM) => StoreFaultKind::NotWritable,
+        _ => StoreFaultKind::System,
     };
-    Error::StoreUnavailable(format!("`{}`: {error}; {advice}", path.display()))
+    Error::unavailable(kind, format!("`{}`: {error}", path.display()))
 }
 
 impl Home {
@@ -380,8 +378,8 @@ impl Home {
 pub fn io_error(path: &Path, error: &io::Error) -> Error {
     match error.raw_os_error() {
         Some(libc::EMFILE | libc::ENFILE) => Error::LimitReached {
-            limit: "openFiles",
-            message: "too many open files; raise `ulimit -n` or wait for tasks to end".to_owned(),
+            limit: Limit::OpenFiles,
+            message: "too many open files".to_owned(),
         },
         _ => unavailable(path, error),
     }

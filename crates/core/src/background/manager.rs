@@ -33,7 +33,7 @@ use crate::background::{
     Ack, Chunk, Command as Program, Drained, Filter, Mode, Options, Remove, Settings, Spawn,
     Spawned, StateFilter, Stdin, Stop, Token, Waited, Which,
 };
-use crate::error::Error;
+use crate::error::{Error, StoreFaultKind};
 use crate::limits;
 
 /// Bytes of output read without letting anybody else run.
@@ -90,7 +90,7 @@ impl Drop for Lease {
 }
 
 fn closed() -> Error {
-    Error::StoreUnavailable("the background manager is closed; start it again".to_owned())
+    Error::unavailable(StoreFaultKind::Closed, "the background manager is closed")
 }
 
 impl Background {

@@ -19,7 +19,7 @@ use meanwhile_shim::layout;
 use meanwhile_shim::spec::{Spec, Stdin};
 use nix::fcntl::OFlag;
 
-use crate::agent::config::SECRET_VARIABLES;
+use crate::agent::vendor::secret_variables;
 use crate::background::home::Home;
 use crate::background::task::TaskId;
 
@@ -63,8 +63,9 @@ impl Pool {
     pub fn new(home: Home, bell: String) -> io::Result<Self> {
         // What a shim never had, neither its task nor `/proc/<pid>/environ` can show. A spawn that
         // names a key hands it over in its spec (contract, section 8).
+        let secrets: Vec<_> = secret_variables().collect();
         let env = std::env::vars_os()
-            .filter(|(name, _)| !SECRET_VARIABLES.iter().any(|secret| name == secret))
+            .filter(|(name, _)| !secrets.iter().any(|secret| name == secret))
             .collect();
         let life = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
         Ok(Self {

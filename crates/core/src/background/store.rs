@@ -20,7 +20,7 @@ use std::thread::{self, JoinHandle};
 use tokio::sync::oneshot;
 
 use crate::background::ledger::{Ledger, LedgerError};
-use crate::error::Error;
+use crate::error::{Error, Limit, StoreFaultKind};
 
 /// Stack of each thread. The default, 2 MiB, is address space that a limit of it counts; SQLite
 /// needs some 20 KiB of it.
@@ -109,11 +109,8 @@ impl Lane {
                 }
             })
             .map_err(|error| Error::LimitReached {
-                limit: "processes",
-                message: format!(
-                    "cannot start a thread for the store ({error}); raise `ulimit -u` or end \
-                     other programs"
-                ),
+                limit: Limit::Threads,
+                message: format!("cannot start a thread for the store ({error})"),
             })?;
         match outcome.await {
             Ok(opened) => opened?,
@@ -132,10 +129,13 @@ impl Lane {
             // Unwinding rolls the transaction back, and the ledger keeps nothing else.
             let result = match catch_unwind(AssertUnwindSafe(|| job(ledger))) {
                 Ok(result) => result.map_err(Error::from),
-                Err(panic) => Err(Error::StoreUnavailable(format!(
-                    "a fault in this program: {}; nothing was recorded, please report it",
-                    text_of(panic.as_ref())
-                ))),
+                Err(panic) => Err(Error::unavailable(
+                    StoreFaultKind::Other,
+                    format!(
+                        "a fault in this program: {}; nothing was recorded, please report it",
+                        text_of(panic.as_ref())
+                    ),
+                )),
             };
             // The caller may be gone. The work was done all the same.
             let _ = reply.send(result);
@@ -174,7 +174,7 @@ fn serve(mut ledger: Ledger, queue: &Receiver<Order>) {
 }
 
 fn ended() -> Error {
-    Error::StoreUnavailable("it was closed; this program is ending".to_owned())
+    Error::unavailable(StoreFaultKind::Other, "it was closed; this program is ending")
 }
 
 fn text_of(panic: &(dyn Any + Send)) -> &str {

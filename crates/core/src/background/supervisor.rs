@@ -37,7 +37,7 @@ use crate::background::pool::Pool;
 use crate::background::store::Store;
 use crate::background::task::{Notification, TaskId};
 use crate::background::{self, Mode, Options, Role, Settings};
-use crate::error::Error;
+use crate::error::{Error, StoreFault, StoreFaultKind};
 
 /// Commands that wait for the supervisor. It never blocks, so this is a burst; a full channel only
 /// makes its callers wait.
@@ -168,7 +168,7 @@ pub struct Supervisor {
     holds_start: bool,
     over_quota: bool,
     /// Why new tasks are refused: the ledger cannot be written.
-    degraded: Option<String>,
+    degraded: Option<StoreFault>,
     sweep_at: Instant,
 }
 
@@ -519,7 +519,8 @@ impl Supervisor {
 
     async fn close(mut self) {
         for pending in self.spawns.drain(..) {
-            pending.refuse(Error::StoreUnavailable("the daemon is shutting down".to_owned()));
+            pending
+                .refuse(Error::unavailable(StoreFaultKind::Other, "the daemon is shutting down"));
         }
         self.pool.close();
         // What is on its way into the ledger arrives; the rest is in the files.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use meanwhile_core::Background;
 use meanwhile_core::agent::provider::Scripted;
 use meanwhile_core::agent::retry::Patience;
-use meanwhile_core::agent::session::{Options, Session, Settings, TurnEnd, Update, Updates};
+use meanwhile_core::agent::session::{Policy, Session, Terms, TurnEnd, Update, Updates};
 use meanwhile_core::agent::{Message, Provider, pairing};
 use meanwhile_core::background::ledger::Ledger;
 use meanwhile_core::background::task::DeliveredBy;
@@ -66,13 +66,12 @@ async fn work(dir: &Path) {
     };
     let (background, _events) = Background::open(options).await.unwrap();
     let scripted = Scripted::from_text("kill.toml", SCRIPT, Patience::default()).unwrap();
-    let settings =
-        Settings { calls_per_turn: 100_000, wakes_per_hour: 100_000, ..Settings::default() };
-    let options = Options {
+    let policy = Policy { calls_per_turn: 100_000, wakes_per_hour: 100_000, ..Policy::default() };
+    let options = Terms {
         provider: Provider::Scripted(scripted.into()),
         rules: anything(),
         can_ask: false,
-        settings,
+        policy,
     };
     let known = std::fs::read_to_string(dir.join("session"));
     let (session, updates) = match known {

@@ -8,10 +8,10 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use meanwhile_core::Background;
 use meanwhile_core::agent::Provider;
-use meanwhile_core::agent::permission::{Effect, Rule, Rules};
+use meanwhile_core::agent::permission::{Effect, Rule, Rules, Scope};
 use meanwhile_core::agent::provider::Scripted;
 use meanwhile_core::agent::retry::Patience;
-use meanwhile_core::agent::session::{Options, Session, Settings, TurnEnd, Update, Updates};
+use meanwhile_core::agent::session::{Policy, Session, Terms, TurnEnd, Update, Updates};
 use meanwhile_core::agent::trace::{Event, Fact, Trace};
 use meanwhile_core::background::task::{Actor, Cause, DeliveredBy, TaskId};
 use meanwhile_core::background::{self, Filter, Role, StateFilter, Stop};
@@ -64,7 +64,7 @@ async fn open(dir: &Path, workspace: &Path) -> (Background, background::Events) 
 
 /// Everything is allowed.
 pub fn anything() -> Rules {
-    Rules::new(vec![Rule { effect: Effect::Allow, tool: "*".to_owned(), prefix: None }])
+    Rules::new(vec![Rule { effect: Effect::Allow, scope: Scope::Everything, prefix: None }])
 }
 
 impl Lab {
@@ -79,15 +79,15 @@ impl Lab {
     }
 
     /// What a session needs, with a model that follows this script. In it `@` is the workspace.
-    pub fn options(&self, script: &str) -> Options {
+    pub fn options(&self, script: &str) -> Terms {
         let patience = Patience { backoff: Duration::from_millis(1), ..Patience::default() };
         let script = script.replace('@', self.workspace.to_str().unwrap());
         let scripted = Scripted::from_text("test.toml", &script, patience).unwrap();
-        Options {
+        Terms {
             provider: Provider::Scripted(scripted.into()),
             rules: anything(),
             can_ask: false,
-            settings: Settings::default(),
+            policy: Policy::default(),
         }
     }
 
@@ -95,13 +95,13 @@ impl Lab {
         self.session_of(self.options(script)).await
     }
 
-    pub async fn session_of(&self, options: Options) -> Talk {
+    pub async fn session_of(&self, options: Terms) -> Talk {
         let made = Session::create(self.background.clone(), options).await.unwrap();
         Talk::new(made, &self.background)
     }
 
     /// The session as another process finds it, with a model that has seen nothing.
-    pub async fn load(&self, id: &str, options: Options) -> Talk {
+    pub async fn load(&self, id: &str, options: Terms) -> Talk {
         let made = Session::load(self.background.clone(), options, id).await.unwrap();
         Talk::new(made, &self.background)
     }

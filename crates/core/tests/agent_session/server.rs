@@ -1,23 +1,22 @@
 //! A session whose model is a server: what a script cannot do.
 
 use meanwhile_core::agent::permission::Rules;
-use meanwhile_core::agent::provider::Secret;
 use meanwhile_core::agent::retry::Patience;
-use meanwhile_core::agent::session::{Options, TurnEnd, Update};
+use meanwhile_core::agent::session::{Terms, TurnEnd, Update};
 use meanwhile_core::agent::trace::{Event, Fact};
-use meanwhile_core::agent::{Provider, Settings};
+use meanwhile_core::agent::{ModelChoice, Provider};
 
 use super::lab::{Lab, Talk, run};
 use super::model_server::{ModelServer, Reply, recorded, stream};
 
 async fn provider(server: &ModelServer) -> Provider {
-    let settings = Settings {
-        model: Some("anthropic/tester".to_owned()),
-        anthropic_base_url: Some(server.url.clone()),
-        anthropic_api_key: Some(Secret::new("sk-secret")),
-        ..Settings::default()
-    };
-    settings.provider(Patience::default(), &[]).await.unwrap()
+    let choice = ModelChoice::from_env(|name| match name {
+        "MEANWHILE_MODEL" => Some("anthropic/tester".to_owned()),
+        "ANTHROPIC_BASE_URL" => Some(server.url.clone()),
+        "ANTHROPIC_API_KEY" => Some("sk-secret".to_owned()),
+        _ => None,
+    });
+    choice.provider(Patience::default(), &[]).await.unwrap()
 }
 
 /// A session in which nothing is allowed, with a model that calls two tools and then says nothing
@@ -25,7 +24,7 @@ async fn provider(server: &ModelServer) -> Provider {
 async fn talk(lab: &Lab, server: &ModelServer) -> Talk {
     let options = lab.options("[[turn]]\ntext = 'unused'\n");
     let rules = Rules::new(Vec::new());
-    lab.session_of(Options { provider: provider(server).await, rules, ..options }).await
+    lab.session_of(Terms { provider: provider(server).await, rules, ..options }).await
 }
 
 async fn two_calls_and_silence() -> ModelServer {

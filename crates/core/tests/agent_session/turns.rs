@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use meanwhile_core::agent::permission::{Effect, Rule, Rules};
-use meanwhile_core::agent::session::{Answer, Error, Session, Settings, TurnEnd, Update, Wake};
+use meanwhile_core::agent::permission::{Effect, Rule, Rules, Scope};
+use meanwhile_core::agent::session::{Answer, Error, Policy, Session, TurnEnd, Update, Wake};
+use meanwhile_core::agent::tools::Builtin;
 use meanwhile_core::agent::trace::{Event, Fact};
 
 use super::lab::{Lab, gated, run};
@@ -81,7 +82,7 @@ fn a_turn_has_so_many_calls() {
             calls("bash", "{ command = 'touch x; echo touched' }")
         );
         let mut options = lab.options(&script);
-        options.settings.calls_per_turn = 2;
+        options.policy.calls_per_turn = 2;
         let mut talk = lab.session_of(options).await;
         assert_eq!(talk.prompt("go").await, TurnEnd::MaxCalls);
         assert!(talk.notices()[0].contains("2 model calls"), "{:?}", talk.notices());
@@ -107,7 +108,7 @@ fn an_hour_has_so_many_wakes_and_a_prompt_takes_what_waits() {
             start("b")
         );
         let mut options = lab.options(&script);
-        options.settings.wakes_per_hour = 1;
+        options.policy.wakes_per_hour = 1;
         let mut talk = lab.session_of(options).await;
         talk.prompt("go").await;
         lab.open_gate("a");
@@ -132,9 +133,9 @@ fn with_wakes_off_results_wait_for_the_prompt() {
             calls("background_run", "{ command = 'true' }")
         );
         let mut options = lab.options(&script);
-        options.settings = Settings { wake: Wake::Queue, ..Settings::default() };
+        options.policy = Policy { wake: Wake::Queue, ..Policy::default() };
         // The answer to the results of the call must not have it yet.
-        options.settings.tools.yield_after = Duration::from_secs(60);
+        options.policy.tools.yield_after = Duration::from_secs(60);
         let script_of_one =
             script.replace("command = 'true'", &format!("command = '{}'", gated("a", "x")));
         options.provider = lab.options(&script_of_one).provider;
@@ -420,7 +421,7 @@ fn permissions_are_asked_remembered_and_told() {
 
         let mut options =
             lab.options("[[turn]]\n[[turn.call]]\ntool = 'bash'\ninput = { command = 'mkdir five' }\n[[turn]]\nexpect = ['not allowed']\ntext = 'No.'\n");
-        let deny = Rule { effect: Effect::Deny, tool: "bash".to_owned(), prefix: None };
+        let deny = Rule { effect: Effect::Deny, scope: Scope::Tool(Builtin::Bash), prefix: None };
         options.rules = Rules::new(vec![deny]);
         let mut talk = lab.session_of(options).await;
         assert_eq!(talk.prompt("go").await, TurnEnd::EndTurn);

@@ -1,8 +1,8 @@
 //! What calls are taken to mean, and which are refused.
 
 use meanwhile_core::agent::ToolCall;
-use meanwhile_core::agent::message::Input;
-use meanwhile_core::agent::tools::{Access, Kind, PlanEntry, PlanStatus};
+use meanwhile_core::agent::message::Arguments;
+use meanwhile_core::agent::tools::{Access, Builtin, Kind, PlanEntry, PlanStatus, ToolName};
 use serde_json::{Value, json};
 
 use crate::lab::lab;
@@ -18,7 +18,7 @@ fn a_call_says_what_it_is_about_to_touch() {
         let id = "b3f9c2a1".parse().unwrap();
         let check = |name: &str, input: Value, title: &str, kind, access: Vec<Access>| {
             let intent = lab.read(name, input);
-            assert_eq!(intent.tool, name);
+            assert_eq!(intent.tool.to_string(), name);
             assert_eq!((intent.title.as_str(), intent.kind), (title, kind));
             assert_eq!(intent.access, access);
         };
@@ -170,7 +170,7 @@ fn what_can_only_mean_one_thing_is_taken_for_it() {
         }
         let background =
             lab.read("bash", json!({"command": "sleep 60", "run_in_background": true}));
-        assert_eq!(background.tool, "background_run");
+        assert_eq!(background.tool, ToolName::Builtin(Builtin::BackgroundRun));
         let (tell, _) = tokio::sync::mpsc::unbounded_channel();
         let outcome = lab.toolbox.run(background, lab.key(), tell).await;
         assert!(outcome.content.starts_with("started in the background"), "{outcome:?}");
@@ -225,7 +225,7 @@ fn what_would_be_lost_is_refused_by_name() {
             let error = lab.refused(name, input.clone());
             assert!(error.contains(says), "{name} {input}: {error}");
         }
-        let invalid = Input::Invalid { text: "{\"command\": ".into() };
+        let invalid = Arguments::Invalid { text: "{\"command\": ".into() };
         let call = ToolCall { id: "1".into(), name: "bash".into(), input: invalid };
         let error = lab.toolbox.read(&call).unwrap_err();
         assert!(error.contains("no JSON object: `{\"command\": `"), "{error}");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use meanwhile_core::agent::tools::{Progress, Settings};
+use meanwhile_core::agent::tools::{Budget, Progress};
 use meanwhile_core::background::Token;
 use meanwhile_core::background::task::{Actor, DeliveredBy, Exit};
 use serde_json::json;
@@ -104,7 +104,7 @@ fn what_a_command_leaves_behind_is_named() {
 #[test]
 fn a_long_output_is_shown_by_its_ends() {
     lab(async |lab| {
-        let room = Settings::default().result_bytes;
+        let room = Budget::default().result_bytes;
         let outcome = lab.run("bash", json!({ "command": "seq 100000" })).await;
         let text = &outcome.content;
         assert!(text.len() <= room && text.len() > room - 1_000, "{}", text.len());

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
-use meanwhile_core::agent::config::SECRET_VARIABLES;
 use meanwhile_core::agent::tools::Progress;
+use meanwhile_core::agent::vendor::secret_variables;
 use meanwhile_core::background::{self, Spawn, Stdin};
 
 use crate::lab::{alone, lab};
@@ -22,7 +22,7 @@ fn keys_reach_a_task_only_by_name() {
                 .args(["keys::keys_reach_a_task_only_by_name", "--exact"])
                 .env(MARK, "1")
                 .env("CDPATH", "other")
-                .envs(SECRET_VARIABLES.map(|name| (name, format!("secret of {name}"))))
+                .envs(secret_variables().map(|name| (name, format!("secret of {name}"))))
                 .output()
                 .unwrap()
         });
@@ -46,7 +46,7 @@ fn keys_reach_a_task_only_by_name() {
         let shown = lab.ok("bash", serde_json::json!({ "command": show })).await;
         assert!(shown.contains(MARK), "the environment is shown: {shown}");
         assert!(!shown.contains("secret of"), "{shown}");
-        for name in SECRET_VARIABLES {
+        for name in secret_variables() {
             let spawned = lab.background.spawn(Spawn {
                 command: background::Command::Shell(show.to_owned()),
                 cwd: None,

@@ -9,8 +9,8 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use meanwhile_core::Background;
 use meanwhile_core::agent::ToolCall;
-use meanwhile_core::agent::message::Input;
-use meanwhile_core::agent::tools::{Intent, Outcome, Progress, Settings, Toolbox};
+use meanwhile_core::agent::message::Arguments;
+use meanwhile_core::agent::tools::{Budget, Intent, Outcome, Progress, Toolbox};
 use meanwhile_core::background::task::{Actor, Cause, NotificationKind, Task, TaskId};
 use meanwhile_core::background::{
     self, Ack, Events, Filter, Mode, Options, Role, StateFilter, Stop, Token, Which,
@@ -52,7 +52,7 @@ pub fn lab(test: impl AsyncFnOnce(&Lab)) {
         };
         let (background, events) = Background::open(options).await.unwrap();
         let lab = Lab {
-            toolbox: toolbox(&background, "mine", Settings::default()),
+            toolbox: toolbox(&background, "mine", Budget::default()),
             background,
             workspace,
             _events: events,
@@ -69,13 +69,13 @@ pub fn lab(test: impl AsyncFnOnce(&Lab)) {
     }
 }
 
-pub fn toolbox(background: &Background, queue: &str, settings: Settings) -> Toolbox {
+pub fn toolbox(background: &Background, queue: &str, settings: Budget) -> Toolbox {
     Toolbox::new(background.clone(), queue.to_owned(), settings)
 }
 
 pub fn call(name: &str, input: &Value) -> ToolCall {
     let raw = RawValue::from_string(input.to_string()).unwrap();
-    ToolCall { id: "1".into(), name: name.into(), input: Input::Object(raw) }
+    ToolCall { id: "1".into(), name: name.into(), input: Arguments::Object(raw) }
 }
 
 impl Lab {
@@ -100,7 +100,7 @@ impl Lab {
 
     /// A toolbox that waits this long for a command.
     pub fn patient(&self, yield_after: Duration) -> Toolbox {
-        toolbox(&self.background, "mine", Settings { yield_after, ..Settings::default() })
+        toolbox(&self.background, "mine", Budget { yield_after, ..Budget::default() })
     }
 
     pub async fn run(&self, name: &str, input: Value) -> Outcome {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use meanwhile_core::agent::tools::Settings;
+use meanwhile_core::agent::tools::Budget;
 use meanwhile_core::background::task::{Actor, DeliveredBy, Exit, TaskId};
 use meanwhile_core::background::{Command, Spawn, Stdin};
 use serde_json::{Value, json};
@@ -53,7 +53,7 @@ fn a_check_shows_what_is_new_and_says_so_when_nothing_is() {
             assert!(again.content.len() < 120 && again.seen.is_empty(), "{again:?}");
         }
         // Another session's view is its own.
-        let other = toolbox(&lab.background, "yours", Settings::default());
+        let other = toolbox(&lab.background, "yours", Budget::default());
         let (shown, _) = lab.run_by(&other, "check_background", task(id)).await;
         assert!(shown.content.ends_with("\none"), "{shown:?}");
     });

@@ -6,7 +6,7 @@
 
 pub(crate) mod told;
 
-use meanwhile_core::agent::ConfigError;
+use meanwhile_core::agent::NoModel;
 use meanwhile_core::agent::permission::{Effect, Rule};
 use meanwhile_core::agent::session::{self, Session, Update, Updates, Wake};
 use meanwhile_core::background::task::{Actor, Cause, Task};
@@ -21,6 +21,7 @@ use super::failure::Failure;
 use super::{out, show};
 use crate::agent::Setup;
 use crate::config;
+use crate::convert::hint;
 use crate::convert::update::is_resumed;
 
 /// What is asked of the session on the command line.
@@ -47,25 +48,23 @@ pub(crate) async fn open(background: &Background, wish: Wish<'_>) -> Result<Driv
         }
     }
     let provider = setup.provider().await.map_err(no_model)?;
-    let mut options = setup.options(provider, wish.can_ask);
-    options.settings.wake = wish.wake.unwrap_or(options.settings.wake);
+    let mut terms = setup.terms(provider, wish.can_ask);
+    terms.policy.wake = wish.wake.unwrap_or(terms.policy.wake);
     if wish.detaches {
-        options.settings.linger = None;
+        terms.policy.linger = None;
     }
     let background = background.clone();
     let resumed = wish.flags.resume.is_some();
     let opened = match wish.flags.resume.as_deref() {
-        None => Session::create(background, options).await,
+        None => Session::create(background, terms).await,
         Some("last") => {
             let last = Session::list(&background, 0, 1).await.map_err(refused)?;
             let Some(last) = last.first() else {
                 return Err(Failure::new("there is no session to resume in this workspace"));
             };
-            Session::load(background, options, last.id.as_str()).await
+            Session::load(background, terms, last.id.as_str()).await
         }
-        Some(id) => {
-            Session::load(background.clone(), options, &whole(&background, id).await?).await
-        }
+        Some(id) => Session::load(background.clone(), terms, &whole(&background, id).await?).await,
     };
     let (session, updates) = opened.map_err(refused)?;
     Ok(Drive::new(session, updates, resumed))
@@ -100,18 +99,8 @@ fn rule(effect: Effect, text: &str) -> Result<Rule, Failure> {
         .map_err(|error| Failure::usage(format!("--{word} `{}`: {error}", show::one_line(text))))
 }
 
-fn no_model(error: ConfigError) -> Failure {
-    let failure = Failure::new(error.to_string());
-    match error {
-        // It says so itself.
-        ConfigError::NoModel(_) => failure,
-        ConfigError::BadModel(_)
-        | ConfigError::NoKey { .. }
-        | ConfigError::Http { .. }
-        | ConfigError::Script(_) => {
-            failure.hint("`meanwhile demo` and background tasks work without a model")
-        }
-    }
+fn no_model(error: NoModel) -> Failure {
+    Failure::new(error.to_string()).advise(hint::model(&error)).hint(hint::WITHOUT_MODEL)
 }
 
 /// An error of a session in the words of the command line.
@@ -123,7 +112,9 @@ pub(crate) fn refused(error: session::Error) -> Failure {
                 .hint("`meanwhile sessions` lists them; `last` is the newest")
         }
         session::Error::EmptyPrompt => Failure::usage("the prompt is empty; expected some text"),
-        session::Error::Busy { .. } | session::Error::Closed(_) => Failure::new(error.to_string()),
+        session::Error::Busy { .. } | session::Error::Closed(_) => {
+            Failure::new(error.to_string()).advise(hint::session(&error))
+        }
     }
 }
 

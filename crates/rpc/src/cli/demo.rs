@@ -11,11 +11,11 @@ mod lines;
 use std::sync::Arc;
 use std::time::Duration;
 
-use meanwhile_core::agent::permission::{Effect, Rule};
+use meanwhile_core::agent::Provider;
+use meanwhile_core::agent::permission::{Effect, Rule, Scope};
 use meanwhile_core::agent::provider::Scripted;
 use meanwhile_core::agent::retry::Patience;
 use meanwhile_core::agent::session::{Session as Agent, TurnEnd, Update, Wake};
-use meanwhile_core::agent::{Provider, config};
 use meanwhile_core::background::Events;
 use meanwhile_core::background::task::Timestamp;
 
@@ -46,15 +46,15 @@ pub(crate) async fn run(session: &mut Session, args: args::Demo) -> Result<u8, F
         }
         Some(path) => {
             let model = Some(format!("script/{}", path.display()));
-            setup.model = config::Settings { model, ..config::Settings::default() };
+            setup.model.model = model;
             setup.provider().await.map_err(|error| Failure::usage(error.to_string()))?
         }
     };
     // A script's commands are as much its reader's as those of a shell script.
-    setup.rules.push(Rule { effect: Effect::Allow, tool: "*".to_owned(), prefix: None });
-    setup.settings.wake = Wake::On;
-    let options = setup.options(provider, false);
-    let opened = Agent::create(background.clone(), options).await.map_err(agent::refused)?;
+    setup.rules.push(Rule { effect: Effect::Allow, scope: Scope::Everything, prefix: None });
+    setup.policy.wake = Wake::On;
+    let terms = setup.terms(provider, false);
+    let opened = Agent::create(background.clone(), terms).await.map_err(agent::refused)?;
     let mut drive = Drive::new(opened.0, opened.1, false);
     let prompt = if args.script.is_some() { "Begin." } else { PROMPT };
     let agent = drive.session.clone();

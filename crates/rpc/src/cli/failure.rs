@@ -13,6 +13,7 @@ use meanwhile_core::background::words::reason;
 use super::out::{self, style};
 use super::show::harmless;
 use crate::config::ConfigError;
+use crate::convert::hint;
 
 /// A command that did not do its work.
 #[derive(Debug)]
@@ -54,6 +55,15 @@ impl Failure {
             Self::ClosedOutput => {}
         }
         self
+    }
+
+    /// The same with this advice, where there is some.
+    #[must_use]
+    pub(crate) fn advise(self, advice: Option<impl Into<String>>) -> Self {
+        match advice {
+            Some(advice) => self.hint(advice),
+            None => self,
+        }
     }
 
     /// Tells it on standard error.
@@ -115,6 +125,7 @@ impl From<ConfigError> for Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
+        let advice = hint::core(&error);
         match error {
             Error::Invalid { field, message } => Self::usage(format!("`{field}`: {message}")),
             Error::UnknownTask(id) => Self::new(format!("no task `{id}` in this workspace"))
@@ -129,13 +140,13 @@ impl From<Error> for Failure {
                     .hint("`--cwd` takes a directory that exists; relative, it is in the workspace")
             }
             Error::SpawnFailed { .. } => Self::new(error.to_string()),
-            Error::LimitReached { .. } => Self::new(error.to_string()),
+            Error::LimitReached { .. } => Self::new(error.to_string()).advise(advice),
             Error::NotRunning { id, message } => {
                 Self::new(format!("task `{id}` is not running: {message}"))
             }
-            Error::StoreUnavailable(_) => {
-                Self::new(error.to_string()).hint("`meanwhile doctor` checks the state directory")
-            }
+            Error::StoreUnavailable(_) => Self::new(error.to_string())
+                .advise(advice)
+                .hint("`meanwhile doctor` checks the state directory"),
         }
     }
 }
@@ -157,9 +168,12 @@ mod tests {
         check(Error::Invalid { field: "cwd".into(), message: "no".into() }, USAGE);
         check(Error::UnknownTask(id), FAILED);
         check(Error::SpawnFailed { command: "x".into(), path: None, errno: 2 }, FAILED);
-        check(Error::LimitReached { limit: "openFiles", message: "full".into() }, FAILED);
+        check(
+            Error::LimitReached { limit: meanwhile_core::Limit::OpenFiles, message: "full".into() },
+            FAILED,
+        );
         check(Error::NotRunning { id, message: "it ended".into() }, FAILED);
-        check(Error::StoreUnavailable("read-only".into()), FAILED);
+        check(Error::unavailable(meanwhile_core::StoreFaultKind::ReadOnly, "read-only"), FAILED);
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use meanwhile_core::agent::permission::{Effect, Rule};
-use meanwhile_core::agent::provider::Secret;
 use meanwhile_core::agent::session::Wake;
+use meanwhile_core::agent::vendor::{self, Holds, Variable};
 use toml::Spanned;
 
 use super::reader::{File, Value, parse_duration};
@@ -105,40 +105,43 @@ pub(super) fn model(
         let text = value.get_ref().as_str().map(str::trim).filter(|text| !text.is_empty());
         text.map(str::to_owned).ok_or_else(|| file.bad_secret(&name, value, expected))
     };
-    let secret = || text("the key, in quotes").map(|text| Some(Secret::new(&text)));
     let url = || {
         let expected = "a base URL, \"http://HOST[:PORT][/PATH]\" or \"https://...\"";
         let url = text(expected)?;
         match url.starts_with("http://") || url.starts_with("https://") {
-            true => Ok(Some(url)),
+            true => Ok(url),
             false => Err(file.bad_secret(&name, value, expected)),
         }
     };
     match key.get_ref().as_ref() {
         "model" => {
-            let expected = "\"anthropic/NAME\", \"openai/NAME\" or \"script/PATH\"";
+            let forms: Vec<_> = vendor::forms().map(|form| format!("\"{form}\"")).collect();
+            let (last, others) = forms.split_last().expect("there is a form for scripts");
+            let expected = &format!("{} or {last}", others.join(", "));
             let it = text(expected)?;
             let is_named = |(vendor, name): (&str, &str)| {
-                ["anthropic", "openai", "script"].contains(&vendor) && !name.is_empty()
+                vendor::prefixes().any(|it| it == vendor) && !name.is_empty()
             };
             if !it.split_once('/').is_some_and(is_named) {
                 return Err(file.bad_secret(&name, value, expected));
             }
             model.model = Some(it);
         }
-        "anthropic_api_key" => model.anthropic_api_key = secret()?,
-        "anthropic_auth_token" => model.anthropic_auth_token = secret()?,
-        "anthropic_base_url" => model.anthropic_base_url = url()?,
-        "anthropic_version" => {
-            model.anthropic_version = Some(text("a version such as \"2023-06-01\"")?);
-        }
-        "openai_api_key" => model.openai_api_key = secret()?,
-        "openai_base_url" => model.openai_base_url = url()?,
-        _ => {
-            let expected = "`model`, `anthropic_api_key`, `anthropic_auth_token`, \
-                            `anthropic_base_url`, `anthropic_version`, `openai_api_key` or \
-                            `openai_base_url`";
-            return Err(file.unknown(key, "model", expected));
+        given => {
+            let is_meant = |it: &&Variable| it.name.to_lowercase() == given;
+            let Some(variable) = vendor::variables().find(is_meant) else {
+                let known = vendor::variables().map(|it| format!("`{}`", it.name.to_lowercase()));
+                let known: Vec<_> = ["`model`".to_owned()].into_iter().chain(known).collect();
+                let (last, others) = known.split_last().expect("there is `model`");
+                let expected = format!("{} or {last}", others.join(", "));
+                return Err(file.unknown(key, "model", &expected));
+            };
+            let value = match variable.holds {
+                Holds::Secret => text("the key, in quotes")?,
+                Holds::Url => url()?,
+                Holds::Version => text("a version such as \"2023-06-01\"")?,
+            };
+            model.set(variable, &value);
         }
     }
     Ok(())
@@ -174,6 +177,8 @@ mod tests {
     use std::path::Path;
     use std::time::Duration;
 
+    use meanwhile_core::agent::provider::Secret;
+
     use super::super::parse;
     use super::*;
 
@@ -201,12 +206,16 @@ mod tests {
         assert_eq!(agent.linger, Some(Duration::from_secs(7_200)));
         let model = &config.model;
         assert_eq!(model.model.as_deref(), Some("anthropic/m"));
-        assert_eq!(model.anthropic_api_key, Some(Secret::new("k1")));
-        assert_eq!(model.anthropic_auth_token, Some(Secret::new("k2")));
-        assert_eq!(model.anthropic_base_url.as_deref(), Some("http://h"));
-        assert_eq!(model.anthropic_version.as_deref(), Some("v"));
-        assert_eq!(model.openai_api_key, Some(Secret::new("k3")));
-        assert_eq!(model.openai_base_url.as_deref(), Some("https://h/v1"));
+        for (variable, value) in [
+            ("ANTHROPIC_API_KEY", "k1"),
+            ("ANTHROPIC_AUTH_TOKEN", "k2"),
+            ("ANTHROPIC_BASE_URL", "http://h"),
+            ("ANTHROPIC_VERSION", "v"),
+            ("OPENAI_API_KEY", "k3"),
+            ("OPENAI_BASE_URL", "https://h/v1"),
+        ] {
+            assert_eq!(model.value(variable), Some(&Secret::new(value)), "{variable}");
+        }
         let rules: Vec<String> = config.rules.iter().map(Rule::to_string).collect();
         assert_eq!(
             rules,

@@ -2,15 +2,16 @@
 
 use std::fmt::Display;
 
-use meanwhile_core::Error;
-use meanwhile_core::agent::{ConfigError, session};
+use meanwhile_core::agent::{NoModel, session};
+use meanwhile_core::{Error, Limit};
 use tower_lsp::jsonrpc::{self, ErrorCode};
 
+use super::hint;
 use crate::wire::{Code, ErrorData};
 
 /// An error of the background manager.
 pub(crate) fn from_core(error: &Error) -> jsonrpc::Error {
-    let message = error.to_string();
+    let message = advised(error, hint::core(error));
     let data = match error {
         Error::Invalid { field, .. } => {
             ErrorData { field: Some(field.clone()), ..ErrorData::of(Code::InvalidParams) }
@@ -20,7 +21,7 @@ pub(crate) fn from_core(error: &Error) -> jsonrpc::Error {
             ErrorData { errno: Some(*errno), ..ErrorData::of(Code::SpawnFailed) }
         }
         Error::LimitReached { limit, .. } => ErrorData {
-            limit: Some((*limit).to_owned()),
+            limit: Some(limit_name(*limit).to_owned()),
             retryable: Some(true),
             ..ErrorData::of(Code::LimitReached)
         },
@@ -32,34 +33,50 @@ pub(crate) fn from_core(error: &Error) -> jsonrpc::Error {
     build(message, &data)
 }
 
+/// A limit as `data.limit` names it.
+fn limit_name(limit: Limit) -> &'static str {
+    match limit {
+        Limit::OpenFiles => "openFiles",
+        Limit::Processes | Limit::Threads => "processes",
+        Limit::RunningTasks => "runningTasks",
+        Limit::StoreQuota => "storeQuota",
+    }
+}
+
+/// What was wrong, and what to do about it where that is known.
+fn advised(error: &impl Display, hint: Option<&str>) -> String {
+    match hint {
+        Some(hint) => format!("{error}; {hint}"),
+        None => error.to_string(),
+    }
+}
+
 /// An error of an agent session.
 pub(crate) fn from_session(error: &session::Error) -> jsonrpc::Error {
+    let message = || advised(error, hint::session(error));
     match error {
-        session::Error::Unknown(_) | session::Error::Closed(_) => invalid("sessionId", error),
-        session::Error::EmptyPrompt => invalid("prompt", error),
+        session::Error::Unknown(_) | session::Error::Closed(_) => invalid("sessionId", message()),
+        session::Error::EmptyPrompt => invalid("prompt", message()),
         session::Error::Busy { .. } => {
             let data = ErrorData {
                 limit: Some("sessionHolders".to_owned()),
                 retryable: Some(true),
                 ..ErrorData::of(Code::LimitReached)
             };
-            build(error.to_string(), &data)
+            build(message(), &data)
         }
         session::Error::Core(error) => from_core(error),
     }
 }
 
 /// There is no model to talk to. The text says what to set.
-pub(crate) fn no_model(error: &ConfigError) -> jsonrpc::Error {
-    let message = match error {
-        ConfigError::NoModel(_) => error.to_string(),
-        ConfigError::BadModel(_)
-        | ConfigError::NoKey { .. }
-        | ConfigError::Http { .. }
-        | ConfigError::Script(_) => {
-            format!("no model: {error}; `meanwhile demo` and background tasks work without a model")
-        }
+pub(crate) fn no_model(error: &NoModel) -> jsonrpc::Error {
+    let advised = match (error, hint::model(error)) {
+        (NoModel::NotChosen(_), Some(hint)) => format!("{error}; {hint}"),
+        (_, Some(hint)) => format!("no model: {error}: {hint}"),
+        (_, None) => format!("no model: {error}"),
     };
+    let message = format!("{advised}; {}", hint::WITHOUT_MODEL);
     build(message, &ErrorData::of(Code::NoModel))
 }
 

@@ -8,7 +8,7 @@ use meanwhile_core::background::task::{
 };
 use serde_json::{Value, json};
 
-use super::{error, to_wire};
+use super::{error, hint, to_wire};
 use crate::wire::Encoding;
 
 fn task(state: State) -> Task {
@@ -199,9 +199,9 @@ fn a_tail_never_begins_inside_a_character() {
 
 #[test]
 fn errors_carry_their_code_and_data() {
-    use meanwhile_core::Error;
+    use meanwhile_core::{Error, Limit, StoreFaultKind};
     let id = "0123abcd".parse().unwrap();
-    let limit = Error::LimitReached { limit: "runningTasks", message: "full".to_owned() };
+    let limit = Error::LimitReached { limit: Limit::RunningTasks, message: "full".to_owned() };
     let spawn = Error::SpawnFailed { command: "x".to_owned(), path: None, errno: libc::ENOENT };
     let field = Error::Invalid { field: "watch[0].pattern".to_owned(), message: "x".to_owned() };
     for (error, code, data) in [
@@ -211,13 +211,26 @@ fn errors_carry_their_code_and_data() {
         (limit, 1003, json!({"kind": "limitReached", "limit": "runningTasks", "retryable": true})),
         (Error::NotRunning { id, message: "x".to_owned() }, 1004, json!({"kind": "notRunning"})),
         (
-            Error::StoreUnavailable("x".to_owned()),
+            Error::unavailable(StoreFaultKind::Newer, "x"),
             1005,
             json!({"kind": "storeUnavailable", "retryable": true}),
         ),
     ] {
         let shown = error::from_core(&error);
         assert_eq!((shown.code.code(), shown.data), (code, Some(data)), "{error}");
-        assert_eq!(shown.message, error.to_string());
+        let advice = match hint::core(&error) {
+            Some(advice) => format!("; {advice}"),
+            None => String::new(),
+        };
+        assert_eq!(shown.message, format!("{error}{advice}"));
     }
+    let unknown = error::from_core(&Error::UnknownTask(id)).message;
+    assert_eq!(
+        unknown,
+        "no task `0123abcd` in this workspace; `task/check` without an id lists them"
+    );
+    let newer = error::from_core(&Error::unavailable(StoreFaultKind::Newer, "x")).message;
+    let expected =
+        "store unavailable: x; update meanwhile, or set MEANWHILE_STATE_DIR to another directory";
+    assert_eq!(newer, expected);
 }

@@ -178,7 +178,7 @@ pub(crate) fn permission(session: &str, ask: &Ask) -> acp::RequestPermissionRequ
 pub(crate) fn like(ask: &Ask) -> Option<String> {
     let named = ask.always.iter().map(|rule| match &rule.prefix {
         Some(prefix) => format!("`{prefix}`"),
-        None => format!("`{}`", rule.tool),
+        None => format!("`{}`", rule.scope),
     });
     let named: Vec<_> = named.collect();
     (!named.is_empty()).then(|| named.join(" and "))

@@ -22,7 +22,7 @@ async fn a_second_close_leaves_what_was_loaded_anew() {
     let (background, _events) = Background::open(options).await.unwrap();
     let options = || {
         let script = Scripted::from_text("s", "[[turn]]\ntext = \"x\"\n", Patience::default());
-        Setup::default().options(Provider::Scripted(Arc::new(script.unwrap())), false)
+        Setup::default().terms(Provider::Scripted(Arc::new(script.unwrap())), false)
     };
     let sessions = Sessions::default();
     let open = |session, updates| {

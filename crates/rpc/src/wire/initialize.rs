@@ -35,6 +35,9 @@ pub(crate) struct Capability {
     pub(crate) notifications: Vec<&'static str>,
     /// Every limit a request can run into.
     pub(crate) limits: Limits,
+    /// The environment variables that hold a key of a model. A task is given one only if its spawn
+    /// names it, so a client that passes its own environment on leaves these out.
+    pub(crate) secret_variables: Vec<&'static str>,
 }
 
 /// The limits, in bytes, milliseconds or items.

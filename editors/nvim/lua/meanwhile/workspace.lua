@@ -324,13 +324,17 @@ function Workspace:sorted()
   return tasks
 end
 
+--- The variables that a daemon of version 0.1.0, which does not name them, keeps from tasks.
+local UNNAMED_SECRETS = { "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "OPENAI_API_KEY" }
+
 --- What a spawn has to say of the environment: what the person, or a plugin that chooses a virtual
 --- environment, has changed in Neovim since the daemon was started. A task gets keys of models only if
 --- it is given them by name, so those are not among it.
 ---@param started table<string, string>
 ---@param now table<string, string>
+---@param secrets string[] the variables that hold keys, as the daemon names them
 ---@return table<string, any> env
-function M.changed_environment(started, now)
+function M.changed_environment(started, now, secrets)
   local env = {}
   for name, value in pairs(now) do
     if started[name] ~= value then
@@ -342,7 +346,7 @@ function M.changed_environment(started, now)
       env[name] = vim.NIL
     end
   end
-  for _, name in ipairs({ "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "OPENAI_API_KEY" }) do
+  for _, name in ipairs(secrets) do
     env[name] = nil
   end
   return env
@@ -357,7 +361,8 @@ function Workspace:spawn(params, done)
   local started = self.connection.environment
   if started then
     local now = vim.tbl_extend("force", vim.fn.environ(), config.get().env)
-    local env = M.changed_environment(started, now)
+    local secrets = self.connection.capability.secretVariables or UNNAMED_SECRETS
+    local env = M.changed_environment(started, now, secrets)
     env = vim.tbl_extend("force", env, params.env or {})
     params.env = next(env) and env or nil
   end

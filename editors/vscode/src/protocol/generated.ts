@@ -1581,6 +1581,11 @@ export interface Capability {
    */
   notifications: string[];
   limits: Limits;
+  /**
+   * The environment variables that hold a key of a model. A task is given one only if its spawn
+   * names it, so a client that passes its own environment on leaves these out.
+   */
+  secretVariables: string[];
 }
 /**
  * The limits, in bytes, milliseconds or items.

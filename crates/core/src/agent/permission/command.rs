@@ -56,7 +56,7 @@ impl<'a> Lines<'a> {
         let mut found = Vec::new();
         if self.depth == 0 {
             let judge =
-                |path: &PathBuf| files::judge(self.rules, self.places, "", Files::Read, path);
+                |path: &PathBuf| files::judge(self.rules, self.places, None, Files::Read, path);
             found.extend(self.from.iter().flatten().map(judge));
         }
         for simple in &script.commands {
@@ -217,7 +217,7 @@ impl<'a> Lines<'a> {
                 from.sort();
                 from.dedup();
                 let judge =
-                    |path: &PathBuf| files::judge(self.rules, self.places, "", Files::Read, path);
+                    |path: &PathBuf| files::judge(self.rules, self.places, None, Files::Read, path);
                 moved.iter().map(judge).collect()
             }
             _ => {
@@ -262,7 +262,7 @@ impl<'a> Lines<'a> {
             None => vec![files::judge_unknown(self.rules, files)],
             Some(paths) => paths
                 .iter()
-                .map(|path| files::judge(self.rules, self.places, "", files, path))
+                .map(|path| files::judge(self.rules, self.places, None, files, path))
                 .collect(),
         }
     }

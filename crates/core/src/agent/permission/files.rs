@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::paths::{self, Places};
-use super::{Effect, Rule, Standing};
+use super::{Effect, Rule, Scope, Standing};
+use crate::agent::tools::ToolName;
 
 /// What is done with a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,17 +16,21 @@ pub(super) enum Files {
 }
 
 impl Files {
-    /// The name that rules have for it, whichever tool it is.
-    fn group(self) -> &'static str {
+    /// The scope of rules about it, whichever tool it is.
+    fn group(self) -> Scope {
         match self {
-            Self::Read => "read",
-            Self::Write => "write",
+            Self::Read => Scope::Reads,
+            Self::Write => Scope::Writes,
         }
     }
 
-    /// Whether a rule is about this, done by `tool`.
-    fn is_meant_by(self, rule: &Rule, tool: &str) -> bool {
-        rule.tool == "*" || rule.tool == self.group() || rule.tool == tool
+    /// Whether a rule is about this, done by `tool` or, without one, by a command.
+    fn is_meant_by(self, rule: &Rule, tool: Option<&ToolName>) -> bool {
+        match (rule.scope, tool) {
+            (scope, Some(tool)) if scope.names(tool) => true,
+            (Scope::Everything, _) => true,
+            (scope, _) => scope == self.group(),
+        }
     }
 }
 
@@ -34,7 +39,7 @@ impl Files {
 pub(super) fn judge(
     rules: &[Rule],
     places: &Places,
-    tool: &str,
+    tool: Option<&ToolName>,
     files: Files,
     path: &Path,
 ) -> Standing {
@@ -106,10 +111,11 @@ pub(super) fn judge(
 pub(super) fn held_below(
     rules: &[Rule],
     places: &Places,
-    tool: &str,
+    tool: &ToolName,
     directory: &Path,
 ) -> Vec<PathBuf> {
-    let holds = |rule: &&Rule| rule.effect != Effect::Allow && Files::Read.is_meant_by(rule, tool);
+    let holds =
+        |rule: &&Rule| rule.effect != Effect::Allow && Files::Read.is_meant_by(rule, Some(tool));
     let named = rules.iter().filter(holds).filter_map(|rule| rule.prefix.as_deref());
     let leads = named.filter_map(|text| paths::resolve(&places.of_rule(text)?));
     leads.filter(|it| it != directory && it.starts_with(directory)).collect()
@@ -117,7 +123,7 @@ pub(super) fn held_below(
 
 /// What can be said of a file that nobody can name before it is touched.
 pub(super) fn judge_unknown(rules: &[Rule], files: Files) -> Standing {
-    let mut about = rules.iter().filter(|rule| files.is_meant_by(rule, files.group()));
+    let mut about = rules.iter().filter(|rule| files.is_meant_by(rule, None));
     let does = files.group();
     let why = format!("which file it would {does} shows only when it runs");
     if about.clone().any(|rule| rule.effect != Effect::Allow) {

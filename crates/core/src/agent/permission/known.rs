@@ -10,7 +10,7 @@
 use super::shell::Word;
 
 /// The options a command may have.
-enum Options {
+enum Flags {
     /// Whichever: none of them does harm.
     Any,
     /// These.
@@ -36,13 +36,13 @@ enum Operands {
     None,
 }
 
-const fn only(short: &'static str, valued: &'static str, long: &'static [&'static str]) -> Options {
-    Options::Only { short, valued, long }
+const fn only(short: &'static str, valued: &'static str, long: &'static [&'static str]) -> Flags {
+    Flags::Only { short, valued, long }
 }
 
-fn program(name: &str) -> Option<(Options, Operands)> {
+fn program(name: &str) -> Option<(Flags, Operands)> {
+    use Flags::Any;
     use Operands::{Files, None as Nothing, Pattern, Text};
-    use Options::Any;
     Some(match name {
         "cat" | "head" | "tail" | "nl" | "tac" | "cut" | "paste" | "fold" | "expand"
         | "unexpand" | "comm" | "cmp" | "join" | "ls" | "stat" | "readlink" | "realpath"
@@ -260,7 +260,7 @@ pub(super) fn is_shown(name: &str) -> bool {
 }
 
 /// Checks options and tells what is read.
-fn arguments(args: &[Word], options: &Options, operands: &Operands) -> Option<Vec<Word>> {
+fn arguments(args: &[Word], options: &Flags, operands: &Operands) -> Option<Vec<Word>> {
     let (mut files, mut rest, mut has_pattern) = (Vec::new(), Vec::new(), false);
     let mut args = args.iter();
     while let Some(arg) = args.next() {
@@ -278,7 +278,7 @@ fn arguments(args: &[Word], options: &Options, operands: &Operands) -> Option<Ve
         }
         if let Some(long) = text.strip_prefix("--") {
             let name = long.split('=').next().unwrap_or_default();
-            if let Options::Only { long, .. } = options
+            if let Flags::Only { long, .. } = options
                 && !long.contains(&name)
             {
                 return None;
@@ -290,9 +290,9 @@ fn arguments(args: &[Word], options: &Options, operands: &Operands) -> Option<Ve
         } else if text.len() > 1 && text.starts_with('-') {
             let letters: String = match options {
                 // A value in the same word may be a path, and where it begins is not known.
-                Options::Any if text.contains(['/', '~']) || arg.is_glob() => return None,
-                Options::Any => text.chars().skip(1).collect(),
-                Options::Only { short, valued, .. } => {
+                Flags::Any if text.contains(['/', '~']) || arg.is_glob() => return None,
+                Flags::Any => text.chars().skip(1).collect(),
+                Flags::Only { short, valued, .. } => {
                     let mut letters = String::new();
                     for c in text.chars().skip(1) {
                         if !short.contains(c) && !c.is_ascii_digit() {
@@ -315,7 +315,7 @@ fn arguments(args: &[Word], options: &Options, operands: &Operands) -> Option<Ve
                     args.next();
                 }
             }
-        } else if matches!(options, Options::Only { .. }) && arg.may_be_option() {
+        } else if matches!(options, Flags::Only { .. }) && arg.may_be_option() {
             return None;
         } else {
             rest.push(arg.clone());

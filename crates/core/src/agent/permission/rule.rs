@@ -4,13 +4,63 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::{Effect, Rule};
-use crate::agent::tools;
+use crate::agent::tools::{Builtin, Subject, ToolName};
 
-/// What a rule can be about besides a tool: files whoever touches them, and all of it.
-const GROUPS: [&str; 3] = ["*", "read", "write"];
+/// What a rule is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// All of it: `*`.
+    Everything,
+    /// Files that are read, whichever tool or command reads them: `read`.
+    Reads,
+    /// Files that are written, whichever tool or command writes them: `write`.
+    Writes,
+    /// A tool. `bash` and `background_run` are one: the same rule holds in the foreground and in the
+    /// background.
+    Tool(Builtin),
+}
 
-/// The tools whose rules hold for commands.
-pub(in crate::agent) const COMMAND_TOOLS: [&str; 2] = ["bash", "background_run"];
+impl Scope {
+    /// Every scope.
+    fn all() -> impl Iterator<Item = Self> {
+        [Self::Everything, Self::Reads, Self::Writes]
+            .into_iter()
+            .chain(Builtin::ALL.map(Self::Tool))
+    }
+
+    /// How it is written.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Everything => "*",
+            Self::Reads => "read",
+            Self::Writes => "write",
+            Self::Tool(tool) => tool.name(),
+        }
+    }
+
+    /// Whether it covers a tool by its name.
+    pub(super) fn names(self, tool: &ToolName) -> bool {
+        match self {
+            Self::Everything => true,
+            Self::Tool(own) => *tool == ToolName::Builtin(own),
+            Self::Reads | Self::Writes => false,
+        }
+    }
+
+    /// What may stand behind it in a rule.
+    fn subject(self) -> Subject {
+        match self {
+            Self::Everything | Self::Reads | Self::Writes => Subject::Path,
+            Self::Tool(tool) => tool.subject(),
+        }
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
 
 /// Why a text is no rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -43,13 +93,8 @@ pub enum BadRule {
     NoPrefix(String, String),
 }
 
-/// What a rule can be about. A name that is misspelt would be a rule that never holds.
-fn subjects() -> impl Iterator<Item = &'static str> {
-    GROUPS.into_iter().chain(tools::names())
-}
-
 fn tools() -> String {
-    let names: Vec<_> = subjects().map(|name| format!("`{name}`")).collect();
+    let names: Vec<_> = Scope::all().map(|scope| format!("`{scope}`")).collect();
     names.join(", ")
 }
 
@@ -65,7 +110,7 @@ impl fmt::Display for Effect {
 
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.effect, self.tool)?;
+        write!(f, "{} {}", self.effect, self.scope)?;
         match &self.prefix {
             Some(prefix) => write!(f, " {prefix}"),
             None => Ok(()),
@@ -95,32 +140,39 @@ impl Rule {
         if tool.is_empty() {
             return Err(BadRule::NoTool);
         }
-        if !subjects().any(|it| it == tool) {
+        // A name that is misspelt would be a rule that never holds.
+        let Some(scope) = Scope::all().find(|scope| scope.word() == tool) else {
             return Err(BadRule::Tool { name: tool.to_owned() });
-        }
+        };
         if prefix.is_empty() {
-            return Ok(Self { effect, tool: tool.to_owned(), prefix: None });
+            return Ok(Self { effect, scope, prefix: None });
         }
         if prefix.chars().any(char::is_control) {
             return Err(BadRule::Words(prefix.escape_debug().to_string()));
         }
-        if COMMAND_TOOLS.contains(&tool) {
-            match shlex::split(prefix).as_deref() {
+        match scope.subject() {
+            Subject::Command => match shlex::split(prefix).as_deref() {
                 None | Some([]) => return Err(BadRule::Words(prefix.to_owned())),
                 Some([.., last]) if last == "*" || last.ends_with(":*") => {
                     return Err(BadRule::Star(prefix.to_owned()));
                 }
                 Some([..]) => {}
+            },
+            Subject::Path => {}
+            Subject::Nothing => {
+                return Err(BadRule::NoPrefix(prefix.to_owned(), tool.to_owned()));
             }
-        } else if tool.ends_with("_background") || matches!(tool, "task_output" | "update_plan") {
-            return Err(BadRule::NoPrefix(prefix.to_owned(), tool.to_owned()));
         }
-        Ok(Self { effect, tool: tool.to_owned(), prefix: Some(prefix.to_owned()) })
+        Ok(Self { effect, scope, prefix: Some(prefix.to_owned()) })
     }
 
     /// Whether it is about commands, as far as its tool goes.
     pub(super) fn is_about_commands(&self) -> bool {
-        self.tool == "*" || COMMAND_TOOLS.contains(&self.tool.as_str())
+        match self.scope {
+            Scope::Everything => true,
+            Scope::Tool(tool) => tool.runs_commands(),
+            Scope::Reads | Scope::Writes => false,
+        }
     }
 
     /// The words that a command must begin with; `None`: any will do, or it names no words.
@@ -195,7 +247,7 @@ mod tests {
         #[test]
         fn whatever_is_a_rule_is_written_and_read_as_itself(
             effect in prop::sample::select(vec!["allow", "ask", "deny"]),
-            tool in prop::sample::select(subjects().collect::<Vec<_>>()),
+            tool in prop::sample::select(Scope::all().map(Scope::word).collect::<Vec<_>>()),
             prefix in "[ -~\u{e4}\u{a0}]{0,12}",
         ) {
             if let Ok(rule) = format!("{effect} {tool} {prefix}").parse::<Rule>() {

@@ -3,7 +3,7 @@
 use std::os::unix::fs::symlink;
 
 use super::*;
-use crate::agent::tools::Kind;
+use crate::agent::tools::{Builtin, Kind};
 
 mod builtin;
 mod hiding;
@@ -44,6 +44,7 @@ impl Scene {
     fn judge(&self, rules: &[&str], tool: &'static str, access: Vec<Access>) -> Verdict {
         let rules = rules.iter().map(|it| it.parse().expect(it)).collect();
         let rules = Rules { rules, home: Some(self.home.clone()) };
+        let tool = Builtin::named(tool).expect(tool);
         let intent = Intent::new(tool, String::new(), Kind::Execute, access);
         rules.judge(&intent, &self.workspace)
     }

@@ -14,33 +14,18 @@ use serde_json::value::RawValue;
 use super::super::failure::Failure;
 use super::super::message::{Assistant, Block, Dialect, Message, View};
 use super::super::retry::Patience;
-use super::http::{Endpoint, HttpError, KeyHeader, Listed, Parts, Secret};
+use super::http::{Account, Endpoint, HttpError, Listed};
 use super::{Call, Request, Tool};
 
 mod stream;
 
 pub(crate) use stream::Messages;
 
-/// The vendor's own server.
-pub(crate) const BASE_URL: &str = "https://api.anthropic.com";
-/// The API version that every server of this wire format knows.
-pub(crate) const VERSION: &str = "2023-06-01";
 /// Every current model of the vendor takes this much, in tokens.
 const CONTEXT_WINDOW: u64 = 200_000;
 /// The longest answer asked for unless told, in tokens. Room for a large file, and every model
 /// since Claude 3.7 takes it.
 const MAX_TOKENS: u32 = 16_000;
-
-/// How to prove who asks.
-#[derive(Debug, Clone)]
-pub enum Auth {
-    /// `x-api-key`.
-    Key(Secret),
-    /// `Authorization: Bearer`, which gateways want.
-    Token(Secret),
-    /// Nothing, for a server of one's own.
-    None,
-}
 
 /// A model behind Anthropic Messages.
 #[derive(Debug)]
@@ -56,29 +41,11 @@ impl AsRef<Endpoint> for Anthropic {
 
 impl Anthropic {
     /// A model at a base URL (without `/v1`; one that has it is understood too).
-    pub fn new(
-        model: &str,
-        base: Option<&str>,
-        auth: &Auth,
-        version: Option<&str>,
-        patience: Patience,
-    ) -> Result<Self, HttpError> {
-        let mut endpoint = Endpoint::new(Parts {
-            base: base.unwrap_or(BASE_URL),
-            key: match auth {
-                Auth::Key(key) => Some((KeyHeader::XApiKey, key)),
-                Auth::Token(token) => Some((KeyHeader::Bearer, token)),
-                Auth::None => None,
-            },
-            key_setting: "ANTHROPIC_API_KEY",
-            url_setting: "ANTHROPIC_BASE_URL",
-            model,
-            patience,
-        })?;
+    pub fn new(model: &str, account: &Account<'_>, patience: Patience) -> Result<Self, HttpError> {
+        let mut endpoint = Endpoint::new(account, model, patience)?;
         if let Some(root) = endpoint.path().strip_suffix("/v1").map(str::to_owned) {
             endpoint.set_path(&root);
         }
-        endpoint.header("anthropic-version", version.unwrap_or(VERSION))?;
         Ok(Self { endpoint })
     }
 
@@ -88,7 +55,7 @@ impl Anthropic {
     }
 
     fn is_official(&self) -> bool {
-        self.endpoint.host() == "api.anthropic.com"
+        self.endpoint.is_vendors_own()
     }
 
     pub(crate) fn context_window(&self) -> Option<u64> {

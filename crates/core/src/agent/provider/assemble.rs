@@ -8,7 +8,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::super::failure::{Failure, Peer};
-use super::super::message::{Block, Input};
+use super::super::message::{Arguments, Block};
 use super::{CutCall, Delta, StopReason, Turn};
 
 /// The pieces of one answer.
@@ -155,12 +155,12 @@ pub(crate) enum Fate {
 /// at all may be the beginning of some.
 pub(crate) fn fate(stop: &StopReason, name: &str, arguments: &str) -> Fate {
     let cut = || Fate::Dropped(CutCall { name: name.to_owned(), arguments: arguments.to_owned() });
-    let input = Input::parse(arguments);
+    let input = Arguments::parse(arguments);
     match stop {
         StopReason::Refusal => cut(),
         StopReason::MaxTokens | StopReason::ContextFull => match input {
-            Input::Object(raw) if !arguments.trim().is_empty() => Fate::Kept(raw),
-            Input::Object(_) | Input::Invalid { .. } => cut(),
+            Arguments::Object(raw) if !arguments.trim().is_empty() => Fate::Kept(raw),
+            Arguments::Object(_) | Arguments::Invalid { .. } => cut(),
         },
         StopReason::EndTurn
         | StopReason::ToolUse

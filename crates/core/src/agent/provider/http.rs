@@ -16,12 +16,12 @@ use sse_stream::{Sse, SseByteStream};
 
 use super::super::failure::{Again, Failure, FailureKind, Peer};
 use super::super::retry::{Attempt, Patience, judge, persist};
+use super::super::vendor::Vendor;
 use super::assemble::Assembler;
 use super::{Call, Sink, Turn};
 
 /// A key or token. Never shown, not even by `Debug`.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
@@ -32,6 +32,11 @@ impl Secret {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.0.trim().is_empty()
+    }
+
+    /// The text itself, for whoever sends it.
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
     }
 
     fn header(&self, prefix: &str) -> Result<HeaderValue, HttpError> {
@@ -69,7 +74,7 @@ pub enum HttpError {
 
 /// How a key is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum KeyHeader {
+pub enum KeyHeader {
     /// `x-api-key: KEY`.
     XApiKey,
     /// `authorization: Bearer KEY`.
@@ -82,6 +87,7 @@ pub struct Endpoint {
     base: reqwest::Url,
     headers: HeaderMap,
     pub(crate) peer: Peer,
+    vendor: &'static Vendor,
     pub(crate) patience: Patience,
 }
 
@@ -91,15 +97,17 @@ impl fmt::Debug for Endpoint {
     }
 }
 
-/// What an [`Endpoint`] is made of.
-#[derive(Debug)]
-pub(crate) struct Parts<'a> {
-    pub(crate) base: &'a str,
-    pub(crate) key: Option<(KeyHeader, &'a Secret)>,
-    pub(crate) key_setting: &'static str,
-    pub(crate) url_setting: &'static str,
-    pub(crate) model: &'a str,
-    pub(crate) patience: Patience,
+/// What a user has with a vendor.
+#[derive(Debug, Clone)]
+pub struct Account<'a> {
+    /// The vendor.
+    pub vendor: &'static Vendor,
+    /// The base URL; `None`: the vendor's own.
+    pub base: Option<&'a str>,
+    /// The key, and how it is sent.
+    pub key: Option<(KeyHeader, &'a Secret)>,
+    /// Headers that go with each request.
+    pub headers: Vec<(&'static str, &'a str)>,
 }
 
 /// Most bytes of one answer: hundreds of times the longest answer of any model.
@@ -111,9 +119,15 @@ const REFUSAL_BYTES: usize = 64 << 10;
 const TRAILER: Duration = Duration::from_millis(20);
 
 impl Endpoint {
-    pub(crate) fn new(parts: Parts<'_>) -> Result<Self, HttpError> {
-        let bad = || HttpError::BadUrl { url: parts.base.to_owned() };
-        let mut base = reqwest::Url::parse(parts.base.trim()).map_err(|_| bad())?;
+    pub(crate) fn new(
+        account: &Account<'_>,
+        model: &str,
+        patience: Patience,
+    ) -> Result<Self, HttpError> {
+        let vendor = account.vendor;
+        let given = account.base.unwrap_or(vendor.base_url);
+        let bad = || HttpError::BadUrl { url: given.to_owned() };
+        let mut base = reqwest::Url::parse(given.trim()).map_err(|_| bad())?;
         if !matches!(base.scheme(), "http" | "https") || base.host_str().is_none() {
             return Err(bad());
         }
@@ -121,7 +135,7 @@ impl Endpoint {
         base.set_path(&path);
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let key = parts.key.filter(|(_, key)| !key.is_empty());
+        let key = account.key.filter(|(_, key)| !key.is_empty());
         match key {
             Some((KeyHeader::XApiKey, key)) => {
                 headers.insert(HeaderName::from_static("x-api-key"), key.header("")?);
@@ -131,6 +145,10 @@ impl Endpoint {
             }
             None => {}
         }
+        for (name, value) in &account.headers {
+            let value = HeaderValue::from_str(value).map_err(|_| HttpError::BadKey)?;
+            headers.insert(HeaderName::from_static(name), value);
+        }
         let mut shown = base.clone();
         // Cannot fail on http and https; a password that stays would be shown.
         shown.set_username("").map_err(|()| bad())?;
@@ -138,13 +156,13 @@ impl Endpoint {
         shown.set_query(None);
         let peer = Peer {
             url: shown.as_str().trim_end_matches('/').to_owned(),
-            model: parts.model.to_owned(),
-            key_setting: parts.key_setting,
-            url_setting: parts.url_setting,
+            model: model.to_owned(),
+            key_setting: vendor.key_variable(),
+            url_setting: vendor.url.name,
             has_key: key.is_some(),
         };
-        let client = client(&base, &parts.patience)?;
-        Ok(Self { client, base, headers, peer, patience: parts.patience })
+        let client = client(&base, &patience)?;
+        Ok(Self { client, base, headers, peer, vendor, patience })
     }
 
     /// The host the requests go to.
@@ -161,10 +179,10 @@ impl Endpoint {
         self.base.set_path(path);
     }
 
-    pub(crate) fn header(&mut self, name: &'static str, value: &str) -> Result<(), HttpError> {
-        let value = HeaderValue::from_str(value).map_err(|_| HttpError::BadKey)?;
-        self.headers.insert(HeaderName::from_static(name), value);
-        Ok(())
+    /// Whether it is the server of the vendor itself.
+    pub(crate) fn is_vendors_own(&self) -> bool {
+        let own = reqwest::Url::parse(self.vendor.base_url).ok();
+        own.is_some_and(|own| own.host_str() == Some(self.host()))
     }
 
     fn route(&self, route: &str) -> reqwest::Url {

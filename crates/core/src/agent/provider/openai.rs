@@ -14,15 +14,12 @@ use serde_json::value::RawValue;
 use super::super::failure::Failure;
 use super::super::message::{Assistant, Dialect, Message};
 use super::super::retry::Patience;
-use super::http::{Endpoint, HttpError, KeyHeader, Listed, Parts, Secret};
+use super::http::{Account, Endpoint, HttpError, Listed};
 use super::{Call, Request, Tool};
 
 mod stream;
 
 pub(crate) use stream::Chat;
-
-/// The vendor's own server.
-pub(crate) const BASE_URL: &str = "https://api.openai.com/v1";
 
 /// A model behind chat completions.
 #[derive(Debug)]
@@ -38,20 +35,8 @@ impl AsRef<Endpoint> for OpenAi {
 
 impl OpenAi {
     /// A model at a base URL, which ends in `/v1` as a rule; a bare host is given that.
-    pub fn new(
-        model: &str,
-        base: Option<&str>,
-        key: Option<&Secret>,
-        patience: Patience,
-    ) -> Result<Self, HttpError> {
-        let mut endpoint = Endpoint::new(Parts {
-            base: base.unwrap_or(BASE_URL),
-            key: key.map(|key| (KeyHeader::Bearer, key)),
-            key_setting: "OPENAI_API_KEY",
-            url_setting: "OPENAI_BASE_URL",
-            model,
-            patience,
-        })?;
+    pub fn new(model: &str, account: &Account<'_>, patience: Patience) -> Result<Self, HttpError> {
+        let mut endpoint = Endpoint::new(account, model, patience)?;
         if endpoint.path().is_empty() {
             endpoint.set_path("/v1");
         }
@@ -64,7 +49,7 @@ impl OpenAi {
     }
 
     fn is_official(&self) -> bool {
-        self.endpoint.host() == "api.openai.com"
+        self.endpoint.is_vendors_own()
     }
 
     pub(crate) fn context_window(&self) -> Option<u64> {

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::super::failure::{Failure, FailureKind, Peer};
-use super::super::message::Input;
+use super::super::message::Arguments;
 use super::anthropic::Messages;
 use super::assemble::Assembler;
 use super::http::{Broken, read};
@@ -68,8 +68,8 @@ fn line(turn: &Turn) -> String {
         .calls()
         .iter()
         .map(|call| match &call.input {
-            Input::Object(raw) => format!("{}{}", call.name, raw.get()),
-            Input::Invalid { text } => format!("{}!{text}", call.name),
+            Arguments::Object(raw) => format!("{}{}", call.name, raw.get()),
+            Arguments::Invalid { text } => format!("{}!{text}", call.name),
         })
         .collect();
     let cut =

@@ -18,6 +18,7 @@ use super::super::failure::{Again, Failure, FailureKind, Peer, shorten};
 use super::super::message::{Assistant, Block, Dialect, Message};
 use super::super::retry::{Attempt, Patience, judge, persist};
 use super::super::usage::Usage;
+use super::super::vendor::{MODEL, VENDORS};
 use super::anthropic::ToolUse;
 use super::assemble::{Fate, fate, settle};
 use super::script::{BadScript, Ending, Fault, Kind, Script, ScriptInput, fill};
@@ -74,8 +75,9 @@ impl Scripted {
         let peer = Peer {
             url: format!("the script `{}`", path.display()),
             model: model.clone(),
-            key_setting: "ANTHROPIC_API_KEY",
-            url_setting: "MEANWHILE_MODEL",
+            // A script's fault is worded as a server's is.
+            key_setting: VENDORS[0].key_variable(),
+            url_setting: MODEL,
             has_key: true,
         };
         let memory = Mutex::default();

@@ -4,9 +4,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::work::Work;
 use super::{Answer, Ask, SessionId, Update};
-use crate::agent::message::{Input, Message, ToolCall, ToolResult};
-use crate::agent::permission::{COMMAND_TOOLS, Effect, Rule, Verdict};
-use crate::agent::tools::{Access, Intent, Kind, Outcome, Progress};
+use crate::agent::message::{Arguments, Message, ToolCall, ToolResult};
+use crate::agent::permission::{Effect, Rule, Verdict};
+use crate::agent::tools::{Access, Builtin, Intent, Kind, Outcome, Progress, ToolName};
 use crate::agent::trace::Fact;
 use crate::background::Token;
 use crate::background::task::TaskId;
@@ -35,7 +35,7 @@ impl Work {
         let mut tokens = Vec::with_capacity(calls.len());
         for (i, call) in calls.iter().enumerate() {
             let token = token(&self.id, message, i);
-            tokens.push(if COMMAND_TOOLS.contains(&call.name.as_str()) {
+            tokens.push(if Builtin::named(&call.name).is_some_and(Builtin::runs_commands) {
                 let task = TaskId::random();
                 self.step.claims.push((token.clone(), task));
                 Token::Claimed(token, task)
@@ -82,8 +82,8 @@ impl Work {
 
     async fn run_call(&mut self, call: ToolCall, token: Token) -> Ran {
         let read = match &call.input {
-            Input::Object(_) => self.toolbox.read(&call),
-            Input::Invalid { text } => {
+            Arguments::Object(_) => self.toolbox.read(&call),
+            Arguments::Invalid { text } => {
                 let text = crate::background::words::shorten(
                     &crate::background::words::one_line(text),
                     200,
@@ -121,7 +121,7 @@ impl Work {
             Ok(()) => {}
             Err(refused) => return refused,
         }
-        let held = self.options.rules.left_out(&intent, &self.workspace);
+        let held = self.terms.rules.left_out(&intent, &self.workspace);
         let intent = intent.leaving_out(held);
         self.tell(started).await;
         self.out.send(Update::ToolRunning { id: call.id.clone() }).await;
@@ -130,12 +130,12 @@ impl Work {
 
     /// Finds out whether a call may run.
     async fn permit(&mut self, call: &ToolCall, intent: &Intent) -> Result<(), Ran> {
-        let (why, always) = match self.options.rules.judge(intent, &self.workspace) {
+        let (why, always) = match self.terms.rules.judge(intent, &self.workspace) {
             Verdict::Allow => return Ok(()),
             Verdict::Deny { why } => {
                 return Err(Ran::Answered(failed(format!("not allowed: {why}"))));
             }
-            Verdict::Ask { why, .. } if !self.options.can_ask => {
+            Verdict::Ask { why, .. } if !self.terms.can_ask => {
                 return Err(Ran::Answered(failed(format!(
                     "not allowed: {why}, and nobody is there to be asked. Do without it, and say at \
                      the end what you could not do"
@@ -179,14 +179,14 @@ impl Work {
         let rules: Vec<Rule> = rules.into_iter().map(|rule| Rule { effect, ..rule }).collect();
         let texts: Vec<String> = rules.iter().map(ToString::to_string).collect();
         for rule in rules {
-            self.options.rules.add(rule);
+            self.terms.rules.add(rule);
         }
         let workspace = self.workspace.clone();
         drop(self.background.store().write(move |l| l.remember_rules(&workspace, &texts)));
     }
 
     async fn carry_out(&mut self, id: &str, intent: Intent, token: Token) -> Ran {
-        let in_foreground = intent.tool == "bash";
+        let in_foreground = intent.tool == ToolName::Builtin(Builtin::Bash);
         let (sender, mut progress) = mpsc::unbounded_channel();
         let toolbox = self.toolbox.clone();
         let cancelled = self.cancelled();

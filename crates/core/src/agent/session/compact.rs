@@ -104,7 +104,7 @@ impl Work {
                 history: &history,
                 max_tokens: Some(SUMMARY_TOKENS),
             };
-            let asked = self.listen(self.options.provider.stream(&request), false).await;
+            let asked = self.listen(self.terms.provider.stream(&request), false).await;
             match asked {
                 Asked::Answered(answer) => {
                     self.count(answer.usage, answer.cost);

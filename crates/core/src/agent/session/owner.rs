@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::work::{Begun, Outlet, Replay, Work};
-use super::{Command, Error, Options, SessionId, TurnEnd, Update, Wake};
+use super::{Error, Instruction, SessionId, Terms, TurnEnd, Update, Wake};
 use crate::background::Background;
 
 /// How long results that come while the agent is idle wait for company before they start a turn.
@@ -38,7 +38,7 @@ enum Job {
 struct Inbox {
     background: Background,
     id: SessionId,
-    commands: mpsc::Receiver<Command>,
+    instructions: mpsc::Receiver<Instruction>,
     prompts: VecDeque<(String, oneshot::Sender<TurnEnd>)>,
     idle: Vec<oneshot::Sender<()>>,
     closers: Vec<oneshot::Sender<()>>,
@@ -92,32 +92,32 @@ impl Wakes {
 impl Owner {
     pub(super) async fn new(
         background: Background,
-        options: Options,
+        terms: Terms,
         id: SessionId,
         begun: Begun,
-        commands: mpsc::Receiver<Command>,
+        instructions: mpsc::Receiver<Instruction>,
         updates: mpsc::Sender<Update>,
     ) -> Result<Self, Error> {
         let (closing, closes) = watch::channel(false);
         let (cancel, cancelled) = watch::channel(false);
-        let wake = options.settings.wake;
-        let wakes = Wakes::new(options.settings.wakes_per_hour, &begun.wakes);
+        let wake = terms.policy.wake;
+        let wakes = Wakes::new(terms.policy.wakes_per_hour, &begun.wakes);
         let out = Outlet::new(updates, closes);
         let (mut work, replay) =
-            Work::new(background.clone(), options, id.clone(), begun, out, cancelled);
+            Work::new(background.clone(), terms, id.clone(), begun, out, cancelled);
         // `work` is there before anything can fail: dropped, it closes the session.
         let queued = background.queued(id.0.clone()).await?;
         let workspace = background.workspace().to_owned();
         for rule in background.store().read(move |l| l.rules(&workspace)).await? {
             match rule.parse() {
-                Ok(rule) => work.options.rules.add(rule),
+                Ok(rule) => work.terms.rules.add(rule),
                 Err(_) => tracing::warn!("the remembered rule `{rule}` is not understood; ignored"),
             }
         }
         let inbox = Inbox {
             background,
             id,
-            commands,
+            instructions,
             prompts: VecDeque::new(),
             idle: Vec::new(),
             closers: Vec::new(),
@@ -167,12 +167,12 @@ impl Inbox {
     async fn during<T>(&mut self, work: impl Future<Output = T>) -> T {
         tokio::pin!(work);
         loop {
-            let command = tokio::select! {
+            let instruction = tokio::select! {
                 biased;
                 done = &mut work => return done,
-                command = self.commands.recv(), if !self.is_closing() => command,
+                instruction = self.instructions.recv(), if !self.is_closing() => instruction,
             };
-            self.take(command);
+            self.take(instruction);
         }
     }
 
@@ -180,14 +180,14 @@ impl Inbox {
         *self.closing.borrow()
     }
 
-    fn take(&mut self, command: Option<Command>) {
-        match command {
-            Some(Command::Prompt(text, done)) => self.prompts.push_back((text, done)),
-            Some(Command::Cancel) => {
+    fn take(&mut self, instruction: Option<Instruction>) {
+        match instruction {
+            Some(Instruction::Prompt(text, done)) => self.prompts.push_back((text, done)),
+            Some(Instruction::Cancel) => {
                 self.cancel.send_replace(true);
             }
-            Some(Command::Idle(done)) => self.idle.push(done),
-            Some(Command::Close(done)) => {
+            Some(Instruction::Idle(done)) => self.idle.push(done),
+            Some(Instruction::Close(done)) => {
                 self.closers.push(done);
                 self.closing.send_replace(true);
                 self.cancel.send_replace(true);
@@ -229,7 +229,7 @@ impl Inbox {
             self.tell_idle(ready && blocked.is_none()).await;
             tokio::select! {
                 biased;
-                command = self.commands.recv() => self.take(command),
+                instruction = self.instructions.recv() => self.take(instruction),
                 changed = self.queued.changed() => match changed {
                     Ok(()) => {
                         self.look = true;

@@ -13,7 +13,7 @@ use super::turn::ended;
 use super::work::{Begun, Replay, Work};
 use super::{Error, SessionId, Update};
 use crate::agent::message::{Message, ToolCall, ToolResult};
-use crate::agent::tools::{Kind, PlanEntry};
+use crate::agent::tools::{Builtin, Kind, PlanEntry};
 use crate::agent::trace::{Event, Fact, Origin};
 use crate::agent::usage::Cost;
 use crate::background::ledger::{Claim, SessionRow};
@@ -73,7 +73,7 @@ pub(super) async fn read(background: &Background, id: &SessionId) -> Result<Begu
     for row in &rows {
         let message = Message::from_json(&row.body).map_err(|error| {
             let why = format!("message {} of session `{id}` cannot be read: {error}", row.n);
-            Error::Core(crate::Error::StoreUnavailable(why))
+            Error::Core(crate::Error::unavailable(crate::StoreFaultKind::Other, why))
         })?;
         if row.fresh {
             begun.history.clear();
@@ -233,7 +233,7 @@ async fn cut_off(
         tool_call_id: call.id.clone(),
         task_id: task.id.to_string(),
         command: task.command.clone(),
-        moved: call.name == "bash",
+        moved: Builtin::named(&call.name) == Some(Builtin::Bash),
     });
     let id = task.id;
     let text = match (task.end(), &task.delivered) {
@@ -315,7 +315,8 @@ impl Work {
         let (id, name) = (call.id, call.name);
         self.out.send(Update::ToolCall { id, name, title, kind, input, locations }).await;
         // A plan changes nothing but what is shown, so that it can be made again.
-        let intent = read.ok().filter(|intent| intent.tool == "update_plan")?;
+        let intent =
+            read.ok().filter(|intent| intent.tool.builtin() == Some(Builtin::UpdatePlan))?;
         let (progress, _) = tokio::sync::mpsc::unbounded_channel();
         self.toolbox.run(intent, Token::New(String::new()), progress).await.plan
     }

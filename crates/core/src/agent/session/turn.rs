@@ -115,7 +115,7 @@ impl Work {
                 history: &self.history,
                 max_tokens: None,
             };
-            let asked = self.listen(self.options.provider.stream(&request), true).await;
+            let asked = self.listen(self.terms.provider.stream(&request), true).await;
             let answer = match asked {
                 Asked::Answered(answer) => answer,
                 Asked::Cancelled => {
@@ -197,7 +197,7 @@ impl Work {
             return Next::End(self.end_unstored(&error).await);
         }
         self.tell_usage(usage).await;
-        let limit = self.options.settings.calls_per_turn;
+        let limit = self.terms.policy.calls_per_turn;
         let stopped = match &stop {
             StopReason::Refusal => Some(TurnEnd::Refusal),
             StopReason::MaxTokens if calls.is_empty() && cut.is_none() => Some(TurnEnd::MaxTokens),
@@ -296,7 +296,7 @@ impl Work {
 
     async fn tell_usage(&mut self, last: Usage) {
         if self.window.is_none() && !self.window_asked {
-            let asked = self.options.provider.ask_context_window();
+            let asked = self.terms.provider.ask_context_window();
             tokio::select! {
                 biased;
                 // The next answer asks again.

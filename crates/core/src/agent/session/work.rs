@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use tokio::sync::{mpsc, watch};
 
 use super::step::{Counts, Step};
-use super::{Options, SessionId, Update, prompt};
+use super::{SessionId, Terms, Update, prompt};
 use crate::agent::message::Message;
 use crate::agent::tools::Toolbox;
 use crate::agent::trace::Fact;
@@ -81,7 +81,7 @@ pub(super) struct Work {
     pub(super) background: Background,
     pub(super) id: SessionId,
     pub(super) workspace: PathBuf,
-    pub(super) options: Options,
+    pub(super) terms: Terms,
     pub(super) toolbox: Toolbox,
     pub(super) system: String,
     pub(super) out: Outlet,
@@ -109,24 +109,24 @@ pub(super) struct Work {
 impl Work {
     pub(super) fn new(
         background: Background,
-        options: Options,
+        terms: Terms,
         id: SessionId,
         begun: Begun,
         out: Outlet,
         cancel: watch::Receiver<bool>,
     ) -> (Self, Replay) {
         let workspace = background.workspace().to_owned();
-        let tools = options.settings.tools.clone();
+        let tools = terms.policy.tools.clone();
         let work = Self {
             toolbox: Toolbox::new(background.clone(), id.0.clone(), tools)
-                .with_linger(options.settings.linger),
+                .with_linger(terms.policy.linger),
             system: prompt::system(&workspace),
-            window: options.provider.context_window(),
+            window: terms.provider.context_window(),
             window_asked: false,
             background,
             id,
             workspace,
-            options,
+            terms,
             out,
             cancel,
             history: begun.history,

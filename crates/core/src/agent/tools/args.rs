@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use super::Builtin;
 use crate::background::task::TaskId;
 use crate::limits;
 
@@ -17,14 +18,14 @@ const REMARKS: [&str; 7] =
 
 /// The arguments of one call, taken out one by one.
 pub(super) struct Fields {
-    tool: &'static str,
+    tool: Builtin,
     fields: Map<String, Value>,
     taken: Vec<&'static str>,
 }
 
 impl Fields {
     /// The arguments of a call of `tool`, a JSON object.
-    pub(super) fn new(tool: &'static str, json: &str) -> Result<Self, String> {
+    pub(super) fn new(tool: Builtin, json: &str) -> Result<Self, String> {
         let fields = serde_json::from_str(json).map_err(|error| {
             format!("the arguments of `{tool}` are no JSON object: {error}; write them again")
         })?;

@@ -9,8 +9,8 @@ use super::edit::Edit;
 use super::files::Read;
 use super::output::Part;
 use super::search::{Glob, Grep};
-use super::{Access, Intent, Kind, PlanEntry, PlanStatus, paths, schema, search};
-use crate::agent::message::{Input, ToolCall};
+use super::{Access, Builtin, Intent, Kind, PlanEntry, PlanStatus, ToolName, paths, search};
+use crate::agent::message::{Arguments, ToolCall};
 use crate::background::Watch;
 use crate::background::task::TaskId;
 use crate::background::words;
@@ -51,17 +51,20 @@ pub(super) struct Run {
 
 /// Understands a call.
 pub(super) fn read(call: &ToolCall, workspace: &Path) -> Result<Intent, String> {
-    let Some(tool) = schema::known(&call.name) else {
-        let names: Vec<&str> = schema::names().collect();
-        return Err(format!(
-            "there is no tool `{}`; the tools are {}",
-            call.name.chars().take(64).collect::<String>(),
-            names.join(", ")
-        ));
+    let tool = match ToolName::parse(&call.name) {
+        Some(ToolName::Builtin(tool)) => tool,
+        // No server is asked for tools.
+        Some(ToolName::External { .. }) | None => {
+            return Err(format!(
+                "there is no tool `{}`; the tools are {}",
+                call.name.chars().take(64).collect::<String>(),
+                Builtin::ALL.map(Builtin::name).join(", ")
+            ));
+        }
     };
     let json = match &call.input {
-        Input::Object(raw) => raw.get(),
-        Input::Invalid { text } => {
+        Arguments::Object(raw) => raw.get(),
+        Arguments::Invalid { text } => {
             return Err(format!(
                 "the arguments of `{tool}` are no JSON object: `{}`; write the call again",
                 text.chars().take(200).collect::<String>()
@@ -70,31 +73,24 @@ pub(super) fn read(call: &ToolCall, workspace: &Path) -> Result<Intent, String> 
     };
     let fields = Fields::new(tool, json)?;
     let mut intent = match tool {
-        schema::BASH => bash(fields, workspace),
-        schema::BACKGROUND_RUN => background_run(fields, workspace),
-        schema::CHECK_BACKGROUND => check(fields),
-        schema::TASK_OUTPUT => task_output(fields),
-        schema::WRITE_BACKGROUND => write_background(fields),
-        schema::STOP_BACKGROUND => stop(fields),
-        schema::READ_FILE => read_file(fields, workspace),
-        schema::WRITE_FILE => write_file(fields, workspace),
-        schema::EDIT_FILE => edit_file(fields, workspace),
-        schema::GLOB => glob(fields, workspace),
-        schema::GREP => grep(fields, workspace),
-        schema::UPDATE_PLAN => update_plan(fields),
-        other => Err(format!("there is no tool `{other}`")),
+        Builtin::Bash => bash(fields, workspace),
+        Builtin::BackgroundRun => background_run(fields, workspace),
+        Builtin::CheckBackground => check(fields),
+        Builtin::TaskOutput => task_output(fields),
+        Builtin::WriteBackground => write_background(fields),
+        Builtin::StopBackground => stop(fields),
+        Builtin::ReadFile => read_file(fields, workspace),
+        Builtin::WriteFile => write_file(fields, workspace),
+        Builtin::EditFile => edit_file(fields, workspace),
+        Builtin::Glob => glob(fields, workspace),
+        Builtin::Grep => grep(fields, workspace),
+        Builtin::UpdatePlan => update_plan(fields),
     }?;
     intent.title = intent.title.chars().take(TITLE_CHARS).collect();
     Ok(intent)
 }
 
-fn intent(
-    tool: &'static str,
-    title: String,
-    kind: Kind,
-    access: Vec<Access>,
-    action: Action,
-) -> Intent {
+fn intent(tool: Builtin, title: String, kind: Kind, access: Vec<Access>, action: Action) -> Intent {
     Intent { action: Some(action), ..Intent::new(tool, title, kind, access) }
 }
 
@@ -121,14 +117,10 @@ fn run(fields: &mut Fields, workspace: &Path) -> Result<Run, String> {
     Ok(Run { line, cwd, deadline: None, label: None, watches: Vec::new(), stdin: false })
 }
 
-fn command_intent(tool: &'static str, run: Run) -> Intent {
+fn command_intent(tool: Builtin, run: Run, action: fn(Run) -> Action) -> Intent {
     let access = vec![Access::Command { line: run.line.clone(), cwd: run.cwd.clone() }];
     let title = words::one_line(&run.line);
-    let action = match tool {
-        schema::BACKGROUND_RUN => Action::BackgroundRun(run),
-        _ => Action::Bash(run),
-    };
-    intent(tool, title, Kind::Execute, access, action)
+    intent(tool, title, Kind::Execute, access, action(run))
 }
 
 fn bash(mut fields: Fields, workspace: &Path) -> Result<Intent, String> {
@@ -143,8 +135,10 @@ fn bash(mut fields: Fields, workspace: &Path) -> Result<Intent, String> {
         _ => None,
     })?;
     // Another agent's way of saying it; what it means is all that counts from here on.
-    let tool = if background == Some(true) { schema::BACKGROUND_RUN } else { schema::BASH };
-    Ok(command_intent(tool, run))
+    Ok(match background {
+        Some(true) => command_intent(Builtin::BackgroundRun, run, Action::BackgroundRun),
+        Some(false) | None => command_intent(Builtin::Bash, run, Action::Bash),
+    })
 }
 
 fn background_run(mut fields: Fields, workspace: &Path) -> Result<Intent, String> {
@@ -176,7 +170,7 @@ fn background_run(mut fields: Fields, workspace: &Path) -> Result<Intent, String
         .collect();
     fields.flag(&["run_in_background", "is_background", "background"])?;
     fields.finish()?;
-    Ok(command_intent(schema::BACKGROUND_RUN, run))
+    Ok(command_intent(Builtin::BackgroundRun, run, Action::BackgroundRun))
 }
 
 fn cut_name(name: &str) -> String {
@@ -196,7 +190,7 @@ fn check(mut fields: Fields) -> Result<Intent, String> {
         None => "list the background tasks".to_owned(),
     };
     let action = Action::Check { id, wait };
-    Ok(intent(schema::CHECK_BACKGROUND, title, Kind::Read, Vec::new(), action))
+    Ok(intent(Builtin::CheckBackground, title, Kind::Read, Vec::new(), action))
 }
 
 fn task_output(mut fields: Fields) -> Result<Intent, String> {
@@ -224,7 +218,7 @@ fn task_output(mut fields: Fields) -> Result<Intent, String> {
         }
     };
     let title = format!("output of task {id}");
-    Ok(intent(schema::TASK_OUTPUT, title, Kind::Read, Vec::new(), Action::Output { id, part }))
+    Ok(intent(Builtin::TaskOutput, title, Kind::Read, Vec::new(), Action::Output { id, part }))
 }
 
 fn write_background(mut fields: Fields) -> Result<Intent, String> {
@@ -249,7 +243,7 @@ fn write_background(mut fields: Fields) -> Result<Intent, String> {
         false => format!("write to task {id}: {}", words::one_line(&text)),
     };
     let action = Action::Write { id, text, eof };
-    Ok(intent(schema::WRITE_BACKGROUND, title, Kind::Execute, vec![Access::Task(id)], action))
+    Ok(intent(Builtin::WriteBackground, title, Kind::Execute, vec![Access::Task(id)], action))
 }
 
 fn stop(mut fields: Fields) -> Result<Intent, String> {
@@ -261,7 +255,7 @@ fn stop(mut fields: Fields) -> Result<Intent, String> {
     fields.finish()?;
     let action = Action::Stop { id, signal };
     let title = format!("stop task {id}");
-    Ok(intent(schema::STOP_BACKGROUND, title, Kind::Execute, vec![Access::Task(id)], action))
+    Ok(intent(Builtin::StopBackground, title, Kind::Execute, vec![Access::Task(id)], action))
 }
 
 fn signal(name: &str) -> Result<i32, String> {
@@ -295,7 +289,7 @@ fn read_file(mut fields: Fields, workspace: &Path) -> Result<Intent, String> {
     let access = vec![Access::Read(path.clone())];
     let title = shown(&path, workspace);
     let action = Action::Read(Read { path, asked, offset, limit });
-    Ok(intent(schema::READ_FILE, title, Kind::Read, access, action))
+    Ok(intent(Builtin::ReadFile, title, Kind::Read, access, action))
 }
 
 fn write_file(mut fields: Fields, workspace: &Path) -> Result<Intent, String> {
@@ -306,7 +300,7 @@ fn write_file(mut fields: Fields, workspace: &Path) -> Result<Intent, String> {
     let access = vec![Access::Write(path.clone())];
     let title = shown(&path, workspace);
     let action = Action::WriteFile { path, content };
-    Ok(intent(schema::WRITE_FILE, title, Kind::Edit, access, action))
+    Ok(intent(Builtin::WriteFile, title, Kind::Edit, access, action))
 }
 
 fn edit_file(mut fields: Fields, workspace: &Path) -> Result<Intent, String> {
@@ -319,7 +313,7 @@ fn edit_file(mut fields: Fields, workspace: &Path) -> Result<Intent, String> {
     let access = vec![Access::Write(path.clone())];
     let title = shown(&path, workspace);
     let action = Action::Edit(Edit { path, old, new, all });
-    Ok(intent(schema::EDIT_FILE, title, Kind::Edit, access, action))
+    Ok(intent(Builtin::EditFile, title, Kind::Edit, access, action))
 }
 
 fn glob(mut fields: Fields, workspace: &Path) -> Result<Intent, String> {
@@ -336,7 +330,7 @@ fn glob(mut fields: Fields, workspace: &Path) -> Result<Intent, String> {
     let title = words::one_line(&pattern);
     let action =
         Action::Glob(Glob { pattern: rest, base, workspace: workspace.into(), except: Vec::new() });
-    Ok(intent(schema::GLOB, title, Kind::Search, access, action))
+    Ok(intent(Builtin::Glob, title, Kind::Search, access, action))
 }
 
 fn grep(mut fields: Fields, workspace: &Path) -> Result<Intent, String> {
@@ -368,7 +362,7 @@ fn grep(mut fields: Fields, workspace: &Path) -> Result<Intent, String> {
         after,
         limit,
     });
-    Ok(intent(schema::GREP, title, Kind::Search, access, action))
+    Ok(intent(Builtin::Grep, title, Kind::Search, access, action))
 }
 
 fn update_plan(mut fields: Fields) -> Result<Intent, String> {
@@ -394,5 +388,5 @@ fn update_plan(mut fields: Fields) -> Result<Intent, String> {
     });
     let plan: Vec<PlanEntry> = plan.collect::<Result<_, _>>()?;
     let title = format!("plan of {} steps", plan.len());
-    Ok(intent(schema::UPDATE_PLAN, title, Kind::Think, Vec::new(), Action::Plan(plan)))
+    Ok(intent(Builtin::UpdatePlan, title, Kind::Think, Vec::new(), Action::Plan(plan)))
 }

@@ -71,7 +71,7 @@ impl Toolbox {
         let id = task.id;
         // Who draws it may have gone; the command has not.
         let _ = progress.send(Progress::Spawned(task));
-        let (ids, patience) = (Which::Ids(vec![id]), self.settings.yield_after);
+        let (ids, patience) = (Which::Ids(vec![id]), self.budget.yield_after);
         let waited = self.background.wait(ids, Mode::All, patience).await;
         let mut tasks = waited.map_err(|error| self.said(error))?.tasks;
         // Between wait and answer the user may have removed it.
@@ -112,7 +112,7 @@ impl Toolbox {
 
     async fn ended(&self, task: &Task, is_error: bool) -> Result<Outcome, String> {
         let left = survivors(task);
-        let room = self.settings.result_bytes.saturating_sub(HEADER_BYTES + left.len());
+        let room = self.budget.result_bytes.saturating_sub(HEADER_BYTES + left.len());
         let excerpt = excerpt(&self.background, task, 0, room).await;
         let excerpt = excerpt.map_err(|error| self.said(error))?;
         self.views.note(task, excerpt.next);
@@ -125,7 +125,7 @@ impl Toolbox {
     }
 
     async fn moved(&self, task: &Task) -> Result<Outcome, String> {
-        let room = self.settings.result_bytes.saturating_sub(HEADER_BYTES);
+        let room = self.budget.result_bytes.saturating_sub(HEADER_BYTES);
         let excerpt = excerpt(&self.background, task, 0, room).await;
         let excerpt = excerpt.map_err(|error| self.said(error))?;
         self.views.note(task, excerpt.next);
@@ -133,7 +133,7 @@ impl Toolbox {
             "still running after {}; it was moved to the background as task {}, nothing was \
              restarted. Its result will be delivered to you by itself: go on with other work or \
              end your turn, don't poll.",
-            seconds(self.settings.yield_after),
+            seconds(self.budget.yield_after),
             task.id
         );
         let shown = match excerpt.shown.is_empty() {

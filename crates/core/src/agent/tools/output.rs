@@ -159,7 +159,7 @@ impl Toolbox {
     pub(super) async fn output(&self, id: TaskId, part: Part) -> Result<Outcome, String> {
         let task = self.task(id).await?;
         let total = task.output.total;
-        let room = self.settings.result_bytes.saturating_sub(HEADER_BYTES);
+        let room = self.budget.result_bytes.saturating_sub(HEADER_BYTES);
         let shown = match part {
             Part::Ends => excerpt(&self.background, &task, 0, room).await.map(|it| it.shown),
             Part::From(offset) if offset > total => {

@@ -7,33 +7,20 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
-use super::shell;
+use super::{Builtin, shell};
 use crate::agent::provider::Tool;
 use crate::background::words::seconds;
 
-pub(super) const BASH: &str = "bash";
-pub(super) const BACKGROUND_RUN: &str = "background_run";
-pub(super) const CHECK_BACKGROUND: &str = "check_background";
-pub(super) const TASK_OUTPUT: &str = "task_output";
-pub(super) const WRITE_BACKGROUND: &str = "write_background";
-pub(super) const STOP_BACKGROUND: &str = "stop_background";
-pub(super) const READ_FILE: &str = "read_file";
-pub(super) const WRITE_FILE: &str = "write_file";
-pub(super) const EDIT_FILE: &str = "edit_file";
-pub(super) const GLOB: &str = "glob";
-pub(super) const GREP: &str = "grep";
-pub(super) const UPDATE_PLAN: &str = "update_plan";
-
-/// A tool's name, what it does, and the JSON Schema of its arguments.
+/// What a tool does, and the JSON Schema of its arguments.
 struct Entry {
-    name: &'static str,
+    tool: Builtin,
     description: &'static str,
     schema: &'static str,
 }
 
 const ENTRIES: [Entry; 12] = [
     Entry {
-        name: BASH,
+        tool: Builtin::Bash,
         description: "Run a {shell} command in the workspace and get its output and exit status. It \
             has no standard input. If it is still running after {yield} it moves to the background \
             by itself: you get a task id at once, and its result is delivered to you later. For \
@@ -41,89 +28,79 @@ const ENTRIES: [Entry; 12] = [
         schema: r#"{"type":"object","properties":{"command":{"type":"string","description":"The command line"},"timeout":{"type":"number","description":"Seconds after which the command is ended, also in the background; default none"},"description":{"type":"string","description":"What it does, in 5-10 words"}},"required":["command"],"additionalProperties":false}"#,
     },
     Entry {
-        name: BACKGROUND_RUN,
+        tool: Builtin::BackgroundRun,
         description: "Start a {shell} command in the background and get its task id at once. Its \
             result is delivered to you by itself when it ends, in a <background-results> message: \
             don't poll, go on with other work or end your turn.",
         schema: r#"{"type":"object","properties":{"command":{"type":"string","description":"The command line"},"label":{"type":"string","description":"A short name"},"watch":{"type":"array","items":{"type":"string"},"description":"Regular expressions; the first output line that matches one is delivered to you while the command runs, e.g. \"listening on\""},"stdin":{"type":"boolean","description":"Keep its standard input open for write_background; default false"},"deadline":{"type":"number","description":"Seconds after which it is ended; default none"}},"required":["command"],"additionalProperties":false}"#,
     },
     Entry {
-        name: CHECK_BACKGROUND,
+        tool: Builtin::CheckBackground,
         description: "State of a background task and its output since you last checked. Without \
             task_id: list the tasks. Results are delivered without it; use it only to look into a \
             task that runs.",
         schema: r#"{"type":"object","properties":{"task_id":{"type":"string"},"wait_seconds":{"type":"number","description":"Wait this long for its end, at most 600; default 0"}},"additionalProperties":false}"#,
     },
     Entry {
-        name: TASK_OUTPUT,
+        tool: Builtin::TaskOutput,
         description: "Read the kept output of a background task, running or ended: its two ends, or \
             the part given by one of offset, head, tail, pattern.",
         schema: r#"{"type":"object","properties":{"task_id":{"type":"string"},"offset":{"type":"integer","description":"From this byte on"},"head":{"type":"integer","description":"The first lines"},"tail":{"type":"integer","description":"The last lines"},"pattern":{"type":"string","description":"Only lines that match this regular expression"}},"required":["task_id"],"additionalProperties":false}"#,
     },
     Entry {
-        name: WRITE_BACKGROUND,
+        tool: Builtin::WriteBackground,
         description: "Write to the standard input of a background task started with stdin: true.",
         schema: r#"{"type":"object","properties":{"task_id":{"type":"string"},"text":{"type":"string","description":"Written as it is; a line needs its \\n"},"eof":{"type":"boolean","description":"Close the input after it; default false"}},"required":["task_id","text"],"additionalProperties":false}"#,
     },
     Entry {
-        name: STOP_BACKGROUND,
+        tool: Builtin::StopBackground,
         description: "Stop a background task and all its processes.",
         schema: r#"{"type":"object","properties":{"task_id":{"type":"string"},"signal":{"type":"string","description":"Default SIGTERM; SIGKILL follows after 2 s"}},"required":["task_id"],"additionalProperties":false}"#,
     },
     Entry {
-        name: READ_FILE,
+        tool: Builtin::ReadFile,
         description: "Read a text file, each line after its number and a tab. Long files come in \
             parts.",
         schema: r#"{"type":"object","properties":{"path":{"type":"string","description":"Absolute, or relative to the workspace"},"offset":{"type":"integer","description":"First line, from 1"},"limit":{"type":"integer","description":"Number of lines; default 2000"}},"required":["path"],"additionalProperties":false}"#,
     },
     Entry {
-        name: WRITE_FILE,
+        tool: Builtin::WriteFile,
         description: "Write a whole file, replacing what is there; directories are made. To change \
             a part of a file use edit_file.",
         schema: r#"{"type":"object","properties":{"path":{"type":"string","description":"Absolute, or relative to the workspace"},"content":{"type":"string"}},"required":["path","content"],"additionalProperties":false}"#,
     },
     Entry {
-        name: EDIT_FILE,
+        tool: Builtin::EditFile,
         description: "Replace old_string by new_string in a file. old_string must be exactly what \
             the file has, without line numbers, and occur once, unless replace_all is true.",
         schema: r#"{"type":"object","properties":{"path":{"type":"string","description":"Absolute, or relative to the workspace"},"old_string":{"type":"string"},"new_string":{"type":"string"},"replace_all":{"type":"boolean","description":"Default false"}},"required":["path","old_string","new_string"],"additionalProperties":false}"#,
     },
     Entry {
-        name: GLOB,
+        tool: Builtin::Glob,
         description: "Find files by name, newest first, e.g. \"**/*.rs\". What .gitignore excludes \
             is left out.",
         schema: r#"{"type":"object","properties":{"pattern":{"type":"string"},"path":{"type":"string","description":"Directory to look in; default the workspace"}},"required":["pattern"],"additionalProperties":false}"#,
     },
     Entry {
-        name: GREP,
+        tool: Builtin::Grep,
         description: "Search file contents with a regular expression (ripgrep's syntax). What \
             .gitignore excludes and binary files are left out.",
         schema: r#"{"type":"object","properties":{"pattern":{"type":"string"},"path":{"type":"string","description":"File or directory to search; default the workspace"},"glob":{"type":"string","description":"Only files like this, e.g. \"*.ts\""},"ignore_case":{"type":"boolean","description":"Default false"},"context":{"type":"integer","description":"Lines to show around each match; default 0"},"limit":{"type":"integer","description":"Matching lines at most; default 100"}},"required":["pattern"],"additionalProperties":false}"#,
     },
     Entry {
-        name: UPDATE_PLAN,
+        tool: Builtin::UpdatePlan,
         description: "Show the user your plan, whole, for work of several steps; send it again when \
             a step's status changes.",
         schema: r#"{"type":"object","properties":{"plan":{"type":"array","items":{"type":"object","properties":{"step":{"type":"string"},"status":{"type":"string","enum":["pending","in_progress","completed"]}},"required":["step","status"],"additionalProperties":false}}},"required":["plan"],"additionalProperties":false}"#,
     },
 ];
 
-/// The names of the tools, in their order.
-pub(in crate::agent) fn names() -> impl Iterator<Item = &'static str> {
-    ENTRIES.iter().map(|entry| entry.name)
-}
-
-/// Our own spelling of a tool's name, if there is such a tool.
-pub(super) fn known(name: &str) -> Option<&'static str> {
-    names().find(|known| *known == name)
-}
-
 /// The tools, as a request carries them.
 pub(super) fn tools(yield_after: Duration) -> Vec<Tool> {
     let shell = shell::find();
     let shell = shell.file_name().map_or_else(|| "sh".into(), |name| name.to_string_lossy());
     let tool = |entry: &Entry| Tool {
-        name: entry.name.to_owned(),
+        name: entry.tool.name().to_owned(),
         description: entry
             .description
             .replace("{shell}", &shell)
@@ -139,7 +116,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::agent::message::{Input, ToolCall};
+    use crate::agent::message::{Arguments, ToolCall};
     use crate::agent::tools::call;
 
     /// A call with every parameter a schema names, each of the type it says, is understood: so what
@@ -164,7 +141,7 @@ mod tests {
                 (name, other) => panic!("{name}: {other:?}"),
             };
             let mut names: Vec<&String> = properties.keys().collect();
-            if tool.name == TASK_OUTPUT {
+            if tool.name == Builtin::TaskOutput.name() {
                 // Its four parts exclude each other.
                 names.retain(|name| !["offset", "head", "tail"].contains(&name.as_str()));
             }
@@ -174,7 +151,7 @@ mod tests {
                 .collect();
             let raw = RawValue::from_string(Value::Object(input).to_string()).unwrap();
             let call =
-                ToolCall { id: "1".into(), name: tool.name.clone(), input: Input::Object(raw) };
+                ToolCall { id: "1".into(), name: tool.name.clone(), input: Arguments::Object(raw) };
             let read = call::read(&call, std::path::Path::new("/"));
             assert!(read.is_ok(), "{}: {read:?}", tool.name);
         }

@@ -206,7 +206,7 @@ impl Toolbox {
     /// A task and its output since the model last saw it.
     async fn shown(&self, task: &Task, from: u64) -> Result<Outcome, String> {
         let left = survivors(task);
-        let room = self.settings.result_bytes.saturating_sub(HEADER_BYTES + left.len());
+        let room = self.budget.result_bytes.saturating_sub(HEADER_BYTES + left.len());
         let excerpt = excerpt(&self.background, task, from, room).await;
         let excerpt = excerpt.map_err(|error| self.said(error))?;
         self.views.note(task, excerpt.next);
@@ -267,7 +267,7 @@ impl Toolbox {
         for task in &listed {
             let line = self.line(task, ports.get(&task.pid.unwrap_or_default())).await;
             // A list is for an overview: what does not fit is asked for by its id.
-            if content.len() + line.len() + 64 > self.settings.result_bytes {
+            if content.len() + line.len() + 64 > self.budget.result_bytes {
                 content.push_str("\n... more; check_background with task_id shows one ...");
                 break;
             }

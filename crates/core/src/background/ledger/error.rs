@@ -4,37 +4,26 @@ use std::path::PathBuf;
 
 use rusqlite::ffi;
 
-use crate::error::Error;
+use crate::error::{Error, StoreFaultKind};
 
 /// Why the store did not do what it was asked. The transaction was rolled back: nothing was
 /// recorded, and the same call may be made again.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
     /// No space left, a quota reached, or the disk does not take a write.
-    #[error(
-        "the disk of the state directory is full, over quota or does not take writes; free some \
-         space there, running tasks go on and are reported then"
-    )]
+    #[error("the disk of the state directory is full, over quota or does not take writes")]
     Full,
     /// Another process held the store for longer than the busy time-out.
     #[error(
-        "another process has kept the store locked for {} s; try again, and if it stays so end \
-         that process",
+        "another process has kept the store locked for {} s",
         super::BUSY_TIMEOUT.as_secs()
     )]
     Busy,
     /// The file cannot be written.
-    #[error(
-        "the store is read-only; make the state directory writable, or set MEANWHILE_STATE_DIR \
-         to one that is"
-    )]
+    #[error("the store is read-only")]
     ReadOnly,
     /// The file cannot be opened or made.
-    #[error(
-        "cannot open `{}`: {reason}; make it accessible, or set MEANWHILE_STATE_DIR to another \
-         directory",
-        path.display()
-    )]
+    #[error("cannot open `{}`: {reason}", path.display())]
     CannotOpen {
         /// The file.
         path: PathBuf,
@@ -43,8 +32,7 @@ pub enum LedgerError {
     },
     /// A newer program has written the file.
     #[error(
-        "the store is of version {found} and this program knows versions up to {}; update \
-         meanwhile, or set MEANWHILE_STATE_DIR to another directory",
+        "the store is of version {found} and this program knows versions up to {}",
         super::schema::VERSION
     )]
     NewerVersion {
@@ -52,9 +40,7 @@ pub enum LedgerError {
         found: i64,
     },
     /// The file is not a store, or is damaged.
-    #[error(
-        "the store is damaged: {0}; move `meanwhile.db` in the state directory away and start again"
-    )]
+    #[error("the store is damaged: {0}")]
     Damaged(String),
     /// Anything else.
     #[error("{0}")]
@@ -90,6 +76,15 @@ impl From<rusqlite::Error> for LedgerError {
 
 impl From<LedgerError> for Error {
     fn from(error: LedgerError) -> Self {
-        Self::StoreUnavailable(error.to_string())
+        let kind = match error {
+            LedgerError::Full => StoreFaultKind::LedgerFull,
+            LedgerError::Busy => StoreFaultKind::Locked,
+            LedgerError::ReadOnly => StoreFaultKind::ReadOnly,
+            LedgerError::CannotOpen { .. } => StoreFaultKind::Inaccessible,
+            LedgerError::NewerVersion { .. } => StoreFaultKind::Newer,
+            LedgerError::Damaged(_) => StoreFaultKind::Damaged,
+            LedgerError::Other(_) => StoreFaultKind::Other,
+        };
+        Self::unavailable(kind, error.to_string())
     }
 }

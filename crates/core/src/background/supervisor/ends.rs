@@ -19,7 +19,7 @@ use crate::background::store::Store;
 use crate::background::task::{NotificationKind, TaskId};
 use crate::background::watch::Scanner;
 use crate::background::{Event, Role, Stdin, Stop};
-use crate::error::Error;
+use crate::error::{Error, StoreFault, StoreFaultKind};
 
 /// How long the parent of a shim has to take its task over before another daemon does: only the
 /// parent can still learn the leader's status.
@@ -219,19 +219,21 @@ impl Supervisor {
 
     /// The ledger cannot be written: nothing is lost, the files keep it. No new tasks meanwhile.
     fn not_recorded(&mut self, mut written: Batch, error: &Error) {
-        let reason = match error {
-            Error::StoreUnavailable(reason) => reason.clone(),
+        let fault = match error {
+            Error::StoreUnavailable(fault) => fault.clone(),
             Error::Invalid { .. }
             | Error::UnknownTask(_)
             | Error::SpawnFailed { .. }
             | Error::LimitReached { .. }
-            | Error::NotRunning { .. } => error.to_string(),
+            | Error::NotRunning { .. } => {
+                StoreFault { kind: StoreFaultKind::Other, reason: error.to_string() }
+            }
         };
         // It is tried again four times a second; the log is told when the reason changes.
-        if self.degraded.as_ref() != Some(&reason) {
+        if self.degraded.as_ref() != Some(&fault) {
             tracing::error!("the ledger cannot be written: {error}");
         }
-        self.degraded = Some(reason);
+        self.degraded = Some(fault);
         self.write_after = Some(Instant::now() + RETRY);
         let newer = std::mem::take(&mut self.batch);
         written.insert.extend(newer.insert);

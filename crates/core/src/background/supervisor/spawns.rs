@@ -14,7 +14,7 @@ use crate::background::home::io_error;
 use crate::background::live::{Live, Stage};
 use crate::background::task::TaskId;
 use crate::background::{Event, Spawned};
-use crate::error::Error;
+use crate::error::{Error, Limit, StoreFaultKind};
 use crate::limits::{self, RUNNING_MAX};
 
 /// Idle shims a daemon keeps. One is used while the next starts.
@@ -54,29 +54,29 @@ impl Supervisor {
     }
 
     fn refusal(&self) -> Option<Error> {
-        if let Some(reason) = &self.degraded {
-            return Some(Error::StoreUnavailable(reason.clone()));
+        if let Some(fault) = &self.degraded {
+            return Some(Error::StoreUnavailable(fault.clone()));
         }
         if let Some(free) = self.home.free_bytes().filter(|free| *free < limits::FREE_MIN) {
-            return Some(Error::StoreUnavailable(format!(
-                "only {free} bytes are free in the state directory `{}`, and a task wants {}; free \
-                 some space there",
+            let reason = format!(
+                "only {free} bytes are free in the state directory `{}`, and a task wants {}",
                 self.home.root().display(),
                 limits::FREE_MIN
-            )));
+            );
+            return Some(Error::unavailable(StoreFaultKind::LittleSpace, reason));
         }
         if self.over_quota {
             let message = format!(
                 "the store takes more than its quota of {} bytes, all of it running or recent \
-                 tasks; stop some, remove some, or raise `store.quota`",
+                 tasks",
                 self.settings.quota
             );
-            return Some(Error::LimitReached { limit: "storeQuota", message });
+            return Some(Error::LimitReached { limit: Limit::StoreQuota, message });
         }
         let running = self.tasks.values().filter(|live| !live.has_ended()).count();
         (running + self.spawns.len() >= RUNNING_MAX).then(|| Error::LimitReached {
-            limit: "runningTasks",
-            message: format!("{RUNNING_MAX} tasks run in this workspace; stop some or wait"),
+            limit: Limit::RunningTasks,
+            message: format!("{RUNNING_MAX} tasks run in this workspace"),
         })
     }
 
@@ -212,11 +212,8 @@ impl Supervisor {
 fn shim_error(error: &io::Error) -> Error {
     match error.raw_os_error() {
         Some(libc::EAGAIN | libc::ENOMEM) => Error::LimitReached {
-            limit: "processes",
-            message: format!(
-                "no process can be started ({error}); raise `ulimit -u`, free memory, or wait for \
-                 tasks to end"
-            ),
+            limit: Limit::Processes,
+            message: format!("no process can be started ({error})"),
         },
         _ => io_error(std::path::Path::new("the task's folder"), error),
     }

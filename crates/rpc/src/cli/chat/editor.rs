@@ -60,13 +60,13 @@ pub(super) struct Editor {
 /// The screen above the line that is typed. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Screen {
-    queue: std_mpsc::Sender<Order>,
+    queue: std_mpsc::Sender<ScreenJob>,
     status: Arc<Mutex<String>>,
     interactive: bool,
 }
 
 /// What the thread that writes is asked.
-enum Order {
+enum ScreenJob {
     /// Write this.
     Write(String),
     /// Say when everything before is written.
@@ -150,7 +150,7 @@ impl Drop for Editor {
         // The keyboard's thread ends, and what waited for its next line is written.
         self.go_on = None;
         let (written, told) = std_mpsc::channel();
-        if self.screen.queue.send(Order::Tell(written)).is_ok() {
+        if self.screen.queue.send(ScreenJob::Tell(written)).is_ok() {
             // A terminal that takes nothing is not waited for.
             let _ = told.recv_timeout(LAST_WORDS);
         }
@@ -165,12 +165,12 @@ impl Drop for Editor {
 /// Starts the thread that writes, through the editor where there is one.
 fn writer(
     mut editor: Option<Box<dyn ExternalPrinter + Send>>,
-) -> Result<std_mpsc::Sender<Order>, Failure> {
+) -> Result<std_mpsc::Sender<ScreenJob>, Failure> {
     let (queue, orders) = std_mpsc::channel();
     let write = move || {
         while let Ok(order) = orders.recv() {
             match order {
-                Order::Write(text) => {
+                ScreenJob::Write(text) => {
                     let through = editor.as_mut().map(|editor| editor.print(text.clone()));
                     // Without an editor, or after its end.
                     if !matches!(through, Some(Ok(()))) {
@@ -178,7 +178,7 @@ fn writer(
                     }
                 }
                 // Who asked may have stopped waiting.
-                Order::Tell(written) => drop(written.send(())),
+                ScreenJob::Tell(written) => drop(written.send(())),
             }
         }
     };
@@ -274,7 +274,7 @@ impl Screen {
 
     fn out(&self, text: String) {
         // The thread that writes ends after everybody who holds this.
-        let _ = self.queue.send(Order::Write(text));
+        let _ = self.queue.send(ScreenJob::Write(text));
     }
 }
 

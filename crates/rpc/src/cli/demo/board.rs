@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use meanwhile_core::agent::session::Update;
+use meanwhile_core::agent::tools::Builtin;
 use meanwhile_core::agent::trace::{DeliveredKind, Event as Traced, Fact, Origin};
 use meanwhile_core::background::Event;
 use meanwhile_core::background::task::{End, Task, TaskId, Timestamp};
@@ -214,7 +215,9 @@ impl Board {
                     self.push(at, What::Said(said));
                 }
             }
-            Fact::ToolStarted { name, title, .. } if name != "background_run" => {
+            Fact::ToolStarted { name, title, .. }
+                if Builtin::named(&name) != Some(Builtin::BackgroundRun) =>
+            {
                 self.push(at, What::Tool(format!("{name}  {}", show::one_line(&title))));
             }
             Fact::Delivered { call, task_id, kind: DeliveredKind::Exited, .. } => {

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
-use meanwhile_core::agent::permission::{Effect, Rule};
+use meanwhile_core::agent::permission::{Effect, Rule, Scope};
+use meanwhile_core::agent::tools::Builtin;
 use meanwhile_core::agent::trace::{DeliveredKind, Event, Fact};
 use meanwhile_core::background::task::{DeliveredBy, OutputStat, State, Task, Timestamp};
 use tokio::sync::oneshot;
@@ -249,7 +250,11 @@ fn a_question_offers_always_only_where_a_rule_says_what_that_means() {
         named.collect::<Vec<_>>()
     };
     assert_eq!(options(vec![]), ["allow_once: Allow", "reject_once: Reject"]);
-    let rule = Rule { effect: Effect::Allow, tool: "bash".into(), prefix: Some("npm test".into()) };
+    let rule = Rule {
+        effect: Effect::Allow,
+        scope: Scope::Tool(Builtin::Bash),
+        prefix: Some("npm test".into()),
+    };
     assert_eq!(
         options(vec![rule]),
         [

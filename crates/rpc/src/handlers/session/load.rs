@@ -22,8 +22,8 @@ pub(crate) async fn run(server: &Server, params: Value) -> Result<acp::LoadSessi
         return Err(invalid("sessionId", message));
     }
     let background = server.background().await?.clone();
-    let options = server.session_options(wake).await?;
-    let (session, updates) = Session::load(background, options, &id.0).await.map_err(refused)?;
+    let terms = server.session_terms(wake).await?;
+    let (session, updates) = Session::load(background, terms, &id.0).await.map_err(refused)?;
     let about = json!({"model": session.model()});
     let (told, all_told) = oneshot::channel();
     server.take_in(session, updates, Start::Loaded(told));

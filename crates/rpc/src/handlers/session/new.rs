@@ -17,8 +17,8 @@ pub(crate) async fn run(server: &Server, params: Value) -> Result<acp::NewSessio
     place(server, &params.cwd, &params.additional_directories, &params.mcp_servers)?;
     let wake = wake(params.meta.as_ref())?;
     let background = server.background().await?.clone();
-    let options = server.session_options(wake).await?;
-    let (session, updates) = Session::create(background, options).await.map_err(refused)?;
+    let terms = server.session_terms(wake).await?;
+    let (session, updates) = Session::create(background, terms).await.map_err(refused)?;
     let about = json!({"model": session.model()});
     let id = acp::SessionId::new(session.id().as_str());
     let (replied, begin) = oneshot::channel();

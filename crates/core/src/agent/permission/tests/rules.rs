@@ -213,6 +213,7 @@ fn a_search_leaves_out_what_is_held_back_below_it() {
         let rules_in_force = rules.iter().map(|it| it.parse().expect(it)).collect();
         let rules_in_force = Rules { rules: rules_in_force, home: Some(scene.home.clone()) };
         let path = paths::resolve(&scene.workspace.join(path)).expect("it is absolute");
+        let tool = Builtin::named(tool).expect(tool);
         let intent = Intent::new(tool, String::new(), Kind::Search, vec![Access::Read(path)]);
         let held = rules_in_force.left_out(&intent, &scene.workspace);
         let shown = held.iter().map(|it| {

@@ -1,0 +1,306 @@
+//! Which model is meant, where it is and with which key.
+//!
+//! What is chosen comes from the environment and from the user's own file, never from a workspace.
+//! When nothing is set, the usual ports of local servers are tried, on this machine only. When there
+//! is no model the answer is an error: tasks and the demo need none. What can be set is the table of
+//! [`vendor`](super::vendor).
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::failure::Failure;
+use super::provider::{
+    Account, Anthropic, BadScript, HttpError, Listed, OpenAi, Provider, Scripted, Secret,
+};
+use super::retry::Patience;
+use super::vendor::{self, MODEL, SCRIPT, VENDORS, Variable, Vendor, Wire};
+
+/// What a user has set about models.
+#[derive(Debug, Clone, Default)]
+pub struct ModelChoice {
+    /// `MEANWHILE_MODEL`: `anthropic/NAME`, `openai/NAME` or `script/PATH`.
+    pub model: Option<String>,
+    /// The variables that are set, by name. Not only keys are hidden: a URL may hold a password.
+    values: BTreeMap<&'static str, Secret>,
+}
+
+/// Where local servers listen unless told otherwise: Ollama and llama.cpp.
+pub const LOCAL_SERVERS: [&str; 2] = ["http://127.0.0.1:11434/v1", "http://127.0.0.1:8080/v1"];
+
+/// How long a port of this machine may take to say what models it has.
+const PROBE: Duration = Duration::from_millis(500);
+
+/// Why there is no model to ask.
+#[derive(Debug, thiserror::Error)]
+pub enum NoModel {
+    /// Nothing is set and nothing was found (1006).
+    #[error("no model: {0}")]
+    NotChosen(String),
+    /// `MEANWHILE_MODEL` names no kind of model.
+    #[error("{MODEL} is `{0}`: expected {forms}", forms = expected())]
+    BadSetting(String),
+    /// The vendor's own server takes nobody without a key.
+    #[error("`{model}` needs a key")]
+    NoKey {
+        /// The model.
+        model: String,
+        /// Whose it is.
+        vendor: &'static Vendor,
+    },
+    /// A base URL or a key cannot be used.
+    #[error("{variable}: {error}")]
+    Http {
+        /// The variable to look at.
+        variable: &'static str,
+        /// What is wrong.
+        error: HttpError,
+    },
+    /// The script cannot be used.
+    #[error(transparent)]
+    Script(#[from] BadScript),
+}
+
+/// The forms of a setting, for a sentence: `anthropic/NAME`, `openai/NAME` or `script/PATH`.
+pub fn expected() -> String {
+    let forms: Vec<_> = vendor::forms().map(|form| format!("`{form}`")).collect();
+    let (last, others) = forms.split_last().expect("there is a form for scripts");
+    format!("{} or {last}", others.join(", "))
+}
+
+impl ModelChoice {
+    /// Reads the environment through `get`. An empty variable is one that is not set.
+    pub fn from_env(get: impl Fn(&str) -> Option<String>) -> Self {
+        let text = |name| get(name).filter(|value| !value.trim().is_empty());
+        let mut choice = Self { model: text(MODEL), values: BTreeMap::new() };
+        for variable in vendor::variables() {
+            if let Some(value) = text(variable.name) {
+                choice.set(variable, &value);
+            }
+        }
+        choice
+    }
+
+    /// Sets a variable.
+    pub fn set(&mut self, variable: &'static Variable, value: &str) {
+        self.values.insert(variable.name, Secret::new(value));
+    }
+
+    /// What a variable is set to.
+    pub fn value(&self, variable: &str) -> Option<&Secret> {
+        self.values.get(variable)
+    }
+
+    /// This choice, and a `weaker` one (the file's) where this says nothing.
+    #[must_use]
+    pub fn or(self, weaker: Self) -> Self {
+        let mut values = weaker.values;
+        values.extend(self.values);
+        Self { model: self.model.or(weaker.model), values }
+    }
+
+    /// The provider meant. Asks a server for its models only when no model is named; `local` are
+    /// the base URLs to try when nothing is set at all ([`LOCAL_SERVERS`]).
+    pub async fn provider(&self, patience: Patience, local: &[&str]) -> Result<Provider, NoModel> {
+        if let Some(model) = &self.model {
+            return self.named(model.trim(), patience);
+        }
+        // A server of one's own speaks OpenAI's dialect as a rule.
+        for vendor in VENDORS.iter().rev() {
+            let Some(url) = self.value(vendor.url.name) else { continue };
+            let models = self.connect(vendor, "", patience.clone())?.models().await;
+            return match only(models, vendor, url.expose()) {
+                Ok(model) => self.connect(vendor, &model, patience),
+                Err(why) => Err(NoModel::NotChosen(why)),
+            };
+        }
+        if let Some(vendor) = VENDORS.iter().find(|vendor| self.account(vendor).key.is_some()) {
+            let why = format!("there is a key for {}, but {MODEL} is not set", vendor.name);
+            return Err(NoModel::NotChosen(why));
+        }
+        for url in local {
+            if let Some(model) = first_model(url, &patience).await {
+                tracing::info!("using the local model `{model}` at {url}");
+                let account = Account { base: Some(url), ..self.account(own_server()) };
+                return connect(&account, &model, patience);
+            }
+        }
+        let tried = if local.is_empty() {
+            "nothing is set".to_owned()
+        } else {
+            format!("nothing is set, and no model server answers at {}", local.join(" or "))
+        };
+        Err(NoModel::NotChosen(tried))
+    }
+
+    fn named(&self, setting: &str, patience: Patience) -> Result<Provider, NoModel> {
+        let bad = || NoModel::BadSetting(setting.to_owned());
+        let (prefix, name) = setting.split_once('/').ok_or_else(bad)?;
+        if name.is_empty() {
+            return Err(bad());
+        }
+        if prefix == SCRIPT {
+            let script = Scripted::open(Path::new(name), patience)?;
+            return Ok(Provider::Scripted(Arc::new(script)));
+        }
+        let vendor = VENDORS.iter().find(|vendor| vendor.prefix == prefix).ok_or_else(bad)?;
+        let account = self.account(vendor);
+        if account.base.is_none() && account.key.is_none() {
+            return Err(NoModel::NoKey { model: setting.to_owned(), vendor });
+        }
+        connect(&account, name, patience)
+    }
+
+    fn connect(
+        &self,
+        vendor: &'static Vendor,
+        model: &str,
+        patience: Patience,
+    ) -> Result<Provider, NoModel> {
+        connect(&self.account(vendor), model, patience)
+    }
+
+    /// What is set about a vendor.
+    fn account(&self, vendor: &'static Vendor) -> Account<'_> {
+        Account {
+            vendor,
+            base: self.value(vendor.url.name).map(Secret::expose),
+            key: vendor
+                .keys
+                .iter()
+                .find_map(|(variable, header)| Some((*header, self.value(variable.name)?))),
+            headers: vendor
+                .headers
+                .iter()
+                .map(|(variable, header, otherwise)| {
+                    (*header, self.value(variable.name).map_or(*otherwise, Secret::expose))
+                })
+                .collect(),
+        }
+    }
+}
+
+/// The vendor whose dialect the servers of this machine speak.
+pub fn own_server() -> &'static Vendor {
+    let speaks = |vendor: &&Vendor| vendor.wire == Wire::Chat;
+    VENDORS.iter().find(speaks).expect("the table has OpenAI")
+}
+
+fn connect(account: &Account<'_>, model: &str, patience: Patience) -> Result<Provider, NoModel> {
+    let vendor = account.vendor;
+    let provider = match vendor.wire {
+        Wire::Messages => Anthropic::new(model, account, patience)
+            .map(|provider| Provider::Anthropic(Arc::new(provider))),
+        Wire::Chat => OpenAi::new(model, account, patience)
+            .map(|provider| Provider::OpenAi(Arc::new(provider))),
+    };
+    provider.map_err(|error| {
+        let variable = match error {
+            HttpError::BadKey => vendor.key_variable(),
+            HttpError::BadUrl { .. } | HttpError::Client(_) => vendor.url.name,
+        };
+        NoModel::Http { variable, error }
+    })
+}
+
+/// The only model of a server somebody pointed at: with several, the choice is not ours.
+fn only(
+    models: Result<Vec<Listed>, Failure>,
+    vendor: &Vendor,
+    url: &str,
+) -> Result<String, String> {
+    let prefix = vendor.prefix;
+    match models {
+        Ok(mut models) if models.len() == 1 => Ok(models.remove(0).id),
+        Ok(models) if models.is_empty() => {
+            Err(format!("{} is {url}, which has none", vendor.url.name))
+        }
+        Ok(models) => {
+            let shown: Vec<_> =
+                models.iter().take(10).map(|model| format!("`{prefix}/{}`", model.id)).collect();
+            let more = if models.len() > 10 { ", ..." } else { "" };
+            let list = shown.join(", ");
+            Err(format!("{MODEL} is not set, and {url} has {list}{more}"))
+        }
+        Err(failure) => Err(format!("{MODEL} is not set, and {failure}")),
+    }
+}
+
+/// The model a local server names first, which with Ollama is the one changed last.
+async fn first_model(url: &str, patience: &Patience) -> Option<String> {
+    let patience = Patience { connect: PROBE, first_byte: PROBE, stall: PROBE, ..patience.clone() };
+    let nothing = ModelChoice::default();
+    let account = Account { base: Some(url), ..nothing.account(own_server()) };
+    let server = OpenAi::new("", &account, patience).ok()?;
+    let models = tokio::time::timeout(PROBE, server.models()).await.ok()?.ok()?;
+    models.into_iter().next().map(|model| model.id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Message, Request};
+    use super::*;
+
+    #[tokio::test]
+    async fn without_a_model_the_error_says_why() {
+        let none = ModelChoice::default();
+        let dead = "http://127.0.0.1:1/v1";
+        let error = none.provider(Patience::default(), &[dead]).await.unwrap_err();
+        let text = error.to_string();
+        assert!(matches!(error, NoModel::NotChosen(_)) && text.contains(dead), "{text}");
+        let settings = |pairs: &'static [(&str, &str)]| {
+            ModelChoice::from_env(move |name| {
+                pairs.iter().find(|pair| pair.0 == name).map(|pair| pair.1.to_owned())
+            })
+        };
+        for (set, words) in [
+            (
+                settings(&[("ANTHROPIC_API_KEY", "k"), ("MEANWHILE_MODEL", " ")]),
+                "MEANWHILE_MODEL is not set",
+            ),
+            (settings(&[("OPENAI_API_KEY", "k")]), "MEANWHILE_MODEL is not set"),
+            (settings(&[("MEANWHILE_MODEL", "gpt-5")]), "`gpt-5`: expected `anthropic/NAME`"),
+            (settings(&[("MEANWHILE_MODEL", "mistral/x")]), "`mistral/x`: expected"),
+            (settings(&[("MEANWHILE_MODEL", "openai/")]), "`openai/`: expected"),
+            (settings(&[("MEANWHILE_MODEL", "anthropic/x")]), "`anthropic/x` needs a key"),
+            (settings(&[("MEANWHILE_MODEL", "openai/x")]), "`openai/x` needs a key"),
+            (settings(&[("MEANWHILE_MODEL", "script//no/such.toml")]), "/no/such.toml"),
+            (
+                settings(&[
+                    ("MEANWHILE_MODEL", "openai/x"),
+                    ("OPENAI_BASE_URL", "localhost:11434"),
+                ]),
+                "OPENAI_BASE_URL: `localhost:11434` is not a base URL",
+            ),
+            (
+                settings(&[
+                    ("MEANWHILE_MODEL", "anthropic/x"),
+                    ("ANTHROPIC_API_KEY", "a\nb"),
+                    ("ANTHROPIC_BASE_URL", "http://h"),
+                ]),
+                "ANTHROPIC_API_KEY: the key has a line break",
+            ),
+        ] {
+            let text = set.provider(Patience::default(), &[]).await.unwrap_err().to_string();
+            assert!(text.contains(words), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_secret_is_shown_nowhere() {
+        let settings = ModelChoice::from_env(|name| match name {
+            MODEL => Some("anthropic/x".to_owned()),
+            "ANTHROPIC_API_KEY" => Some("sk-secret".to_owned()),
+            "ANTHROPIC_BASE_URL" => Some("http://user:pa55@127.0.0.1:1/?key=sk-secret".to_owned()),
+            _ => None,
+        });
+        let provider =
+            settings.provider(Patience { retries: 0, ..Patience::default() }, &[]).await.unwrap();
+        let history = [Message::Prompt { text: "x".into() }];
+        let request = Request { system: "", tools: &[], history: &history, max_tokens: None };
+        let failure = provider.stream(&request).finish().await.unwrap_err();
+        let shown = format!("{provider:?} {failure:?} {failure} {settings:?}");
+        assert!(!shown.contains("sk-secret") && !shown.contains("pa55"), "{shown}");
+    }
+}

@@ -1,0 +1,177 @@
+//! The names of tools.
+
+use std::fmt;
+
+/// A tool that a model may call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ToolName {
+    /// One of this program's own.
+    Builtin(Builtin),
+    /// One of a server's, called `mcp__SERVER__NAME`.
+    External {
+        /// The server.
+        server: String,
+        /// The tool's name there.
+        name: String,
+    },
+}
+
+/// The tools of this program, in the order in which a model is told of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Builtin {
+    /// Runs a command in the foreground.
+    Bash,
+    /// Starts a command in the background.
+    BackgroundRun,
+    /// Looks at background tasks.
+    CheckBackground,
+    /// Reads a task's output.
+    TaskOutput,
+    /// Writes to a task's standard input.
+    WriteBackground,
+    /// Stops a task.
+    StopBackground,
+    /// Reads a file.
+    ReadFile,
+    /// Writes a whole file.
+    WriteFile,
+    /// Changes a part of a file.
+    EditFile,
+    /// Finds files by name.
+    Glob,
+    /// Finds files by what is in them.
+    Grep,
+    /// Shows the plan.
+    UpdatePlan,
+}
+
+/// What a rule about a tool may name behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::agent) enum Subject {
+    /// The words a command begins with.
+    Command,
+    /// A path.
+    Path,
+    /// Nothing.
+    Nothing,
+}
+
+/// What the name of a server's tool begins with, as other agents have it.
+const EXTERNAL: &str = "mcp__";
+
+impl Builtin {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::Bash,
+        Self::BackgroundRun,
+        Self::CheckBackground,
+        Self::TaskOutput,
+        Self::WriteBackground,
+        Self::StopBackground,
+        Self::ReadFile,
+        Self::WriteFile,
+        Self::EditFile,
+        Self::Glob,
+        Self::Grep,
+        Self::UpdatePlan,
+    ];
+
+    /// Its name, as a model calls it and a rule names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bash => "bash",
+            Self::BackgroundRun => "background_run",
+            Self::CheckBackground => "check_background",
+            Self::TaskOutput => "task_output",
+            Self::WriteBackground => "write_background",
+            Self::StopBackground => "stop_background",
+            Self::ReadFile => "read_file",
+            Self::WriteFile => "write_file",
+            Self::EditFile => "edit_file",
+            Self::Glob => "glob",
+            Self::Grep => "grep",
+            Self::UpdatePlan => "update_plan",
+        }
+    }
+
+    /// The tool of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|tool| tool.name() == name)
+    }
+
+    /// Whether it runs a line of shell as a task.
+    pub fn runs_commands(self) -> bool {
+        self.subject() == Subject::Command
+    }
+
+    /// What a rule about it may name.
+    pub(in crate::agent) fn subject(self) -> Subject {
+        match self {
+            Self::Bash | Self::BackgroundRun => Subject::Command,
+            Self::ReadFile | Self::WriteFile | Self::EditFile | Self::Glob | Self::Grep => {
+                Subject::Path
+            }
+            Self::CheckBackground
+            | Self::TaskOutput
+            | Self::WriteBackground
+            | Self::StopBackground
+            | Self::UpdatePlan => Subject::Nothing,
+        }
+    }
+}
+
+impl ToolName {
+    /// Reads the name a model has called; `None`: no tool can have it.
+    pub fn parse(name: &str) -> Option<Self> {
+        if let Some(builtin) = Builtin::named(name) {
+            return Some(Self::Builtin(builtin));
+        }
+        let (server, name) = name.strip_prefix(EXTERNAL)?.split_once("__")?;
+        let is_whole = !server.is_empty() && !name.is_empty();
+        is_whole.then(|| Self::External { server: server.to_owned(), name: name.to_owned() })
+    }
+
+    /// The tool, if it is one of this program's own.
+    pub fn builtin(&self) -> Option<Builtin> {
+        match self {
+            Self::Builtin(builtin) => Some(*builtin),
+            Self::External { .. } => None,
+        }
+    }
+}
+
+impl From<Builtin> for ToolName {
+    fn from(builtin: Builtin) -> Self {
+        Self::Builtin(builtin)
+    }
+}
+
+impl fmt::Display for Builtin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl fmt::Display for ToolName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Builtin(builtin) => builtin.fmt(f),
+            Self::External { server, name } => write!(f, "{EXTERNAL}{server}__{name}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_read_and_written_alike() {
+        for name in Builtin::ALL.map(Builtin::name).into_iter().chain(["mcp__github__get_issue"]) {
+            assert_eq!(ToolName::parse(name).unwrap().to_string(), name);
+        }
+        for name in ["", "Bash", "mcp__", "mcp__github", "mcp____x", "mcp__x__", "github__get"] {
+            assert_eq!(ToolName::parse(name), None, "{name}");
+        }
+    }
+}
