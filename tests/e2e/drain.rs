@@ -116,6 +116,35 @@ fn what_is_not_acked_is_drained_again() {
 }
 
 #[test]
+fn a_drain_whose_reply_cannot_be_sent_is_drained_again() {
+    let daemon = Lab::new().daemon();
+    // A command is in its notification whole, so this many of the longest are no message any more.
+    let mut longest = vec!["true".to_owned()];
+    longest.extend(std::iter::repeat_n("x".repeat(130_000), 8));
+    let bytes: usize = longest.iter().map(String::len).sum();
+    let count = (16 << 20) / bytes as u64 + 1;
+    let all: Vec<u64> = (1..=count).collect();
+    for _ in &all {
+        let id = id_of(&daemon.call("task/spawn", json!({ "command": longest }))["task"]);
+        daemon.exited(&id);
+    }
+    for ack in ["auto", "manual"] {
+        let error = daemon.refused(1003, "task/drain", json!({ "max": 1_000, "ack": ack }));
+        assert_eq!(error.data["limit"], "messageBytes", "{error:?}");
+    }
+    let mut told = Vec::new();
+    loop {
+        let drained = daemon.call("task/drain", json!({ "max": 10 }));
+        let some = numbers(&drained);
+        if some.is_empty() {
+            break;
+        }
+        told.extend(some);
+    }
+    assert_eq!(told, all, "what no reply carried was lost, or came out of order");
+}
+
+#[test]
 fn an_ack_beyond_the_queue_takes_nothing_that_is_still_to_come() {
     let daemon = Lab::new().daemon();
     fill(&daemon, 2);

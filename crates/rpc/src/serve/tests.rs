@@ -348,6 +348,48 @@ async fn a_panic_fails_one_request() {
     is_error(&client.read().await.unwrap(), json!(1), -32800);
 }
 
+#[tokio::test]
+async fn a_panic_harms_no_other_request() {
+    let client = Client::start_with(|builder| {
+        builder
+            .custom_method("task/read", panic)
+            // Answered only once the other one has panicked: its answer is behind in the queue.
+            .custom_method("task/ack", async |_: &Server, _: Value| -> Answer {
+                for _ in 0..100 {
+                    tokio::task::yield_now().await;
+                }
+                Ok("done".into())
+            })
+    });
+    let mut client = client.initialized().await;
+    for id in 0..10 {
+        client.request(id, ["task/ack", "task/read"][id % 2], json!({})).await;
+    }
+    let mut replies = Vec::new();
+    for _ in 0..10 {
+        replies.push(client.read().await.unwrap());
+    }
+    for reply in &replies[..5] {
+        is_error(reply, reply["id"].clone(), -32603);
+    }
+    replies.sort_by_key(|reply| reply["id"].as_u64());
+    for (id, reply) in replies.iter().enumerate() {
+        match id % 2 {
+            0 => assert_eq!((&reply["id"], &reply["result"]), (&json!(id), &json!("done"))),
+            _ => is_error(reply, json!(id), -32603),
+        }
+    }
+    // Their ids and places are free again.
+    for id in 0..10 {
+        client.request(id, "task/check", json!({})).await;
+        is_error(&client.read().await.unwrap(), json!(id), 1005);
+    }
+    client.request(1, "shutdown", Value::Null).await;
+    assert_eq!(client.read().await.unwrap()["result"], Value::Null);
+    client.notify("exit", Value::Null).await;
+    assert!(client.end().await, "the end is not clean");
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_end_of_the_input_waits_for_no_request_for_long() {
     let client = Client::start_with(|builder| builder.custom_method("task/wait", hang));
