@@ -1,12 +1,18 @@
 //! Any bytes, split anywhere, give the same frames and faults, and lost framing stays lost.
 
-use meanwhile_rpc::frame::{Decoder, Fault, MESSAGE_BYTES};
+use meanwhile_rpc::frame::{Decoder, Fault, Framing, MESSAGE_BYTES};
 
 /// The first byte says how large the pieces are.
 pub fn check(data: &[u8]) {
     let Some((size, input)) = data.split_first() else { return };
-    let whole = decode([input].into_iter());
-    let pieces = decode(input.chunks(usize::from(*size) + 1));
+    for framing in [Framing::ContentLength, Framing::Lines] {
+        check_as(framing, usize::from(*size) + 1, input);
+    }
+}
+
+fn check_as(framing: Framing, size: usize, input: &[u8]) {
+    let whole = decode(framing, [input].into_iter());
+    let pieces = decode(framing, input.chunks(size));
     assert_eq!(whole, pieces);
     for (i, item) in whole.iter().enumerate() {
         match item {
@@ -17,8 +23,11 @@ pub fn check(data: &[u8]) {
     }
 }
 
-fn decode<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Vec<Result<Vec<u8>, Fault>> {
-    let mut decoder = Decoder::new();
+fn decode<'a>(
+    framing: Framing,
+    pieces: impl Iterator<Item = &'a [u8]>,
+) -> Vec<Result<Vec<u8>, Fault>> {
+    let mut decoder = Decoder::new(framing);
     let mut items = Vec::new();
     for piece in pieces {
         decoder.push(piece);

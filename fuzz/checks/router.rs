@@ -1,11 +1,11 @@
 //! Any bytes: each frame is a message or is refused, and a request can be answered under its id.
 
-use meanwhile_rpc::frame::{self, Decoder};
+use meanwhile_rpc::frame::{Decoder, Framing};
 use meanwhile_rpc::message::{self, Id, Message};
 
 /// Reads the bytes as a client's, and the answers as the client would.
 pub fn check(data: &[u8]) {
-    let mut decoder = Decoder::new();
+    let mut decoder = Decoder::new(Framing::ContentLength);
     decoder.push(data);
     while let Some(item) = decoder.next() {
         let Ok(body) = item else { continue };
@@ -21,8 +21,8 @@ pub fn check(data: &[u8]) {
 fn answer(id: &Id) {
     let reply = serde_json::json!({"jsonrpc": "2.0", "id": id, "result": null});
     let mut bytes = Vec::new();
-    frame::append(&mut bytes, reply.to_string().as_bytes());
-    let mut decoder = Decoder::new();
+    Framing::ContentLength.append(&mut bytes, reply.to_string().as_bytes());
+    let mut decoder = Decoder::new(Framing::ContentLength);
     decoder.push(&bytes);
     let body = decoder.next().expect("a frame").expect("without fault");
     match message::parse(body) {

@@ -2,6 +2,7 @@
 
 mod examples;
 mod pages;
+mod protocol;
 mod runs;
 mod tour;
 

@@ -57,6 +57,9 @@ pub const WATCH_LIMIT_MAX: u32 = 1_000;
 pub const MATCH_LINE_BYTES: usize = 1_024;
 /// Bytes of one `task/write`.
 pub const WRITE_BYTES: usize = 8 << 20;
+/// Requests of one connection that wait at once for something outside; one more is refused with
+/// -32000 and may be sent again (contract, section 5, guarantee 8: none of the others is).
+pub const WAITING_REQUESTS_MAX: usize = 1_024;
 /// Ids in one `task/wait` or `task/remove`.
 pub const IDS_MAX: usize = 10_000;
 /// Free bytes on the disk of the state directory without which no task is spawned: room for the

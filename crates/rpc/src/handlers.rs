@@ -1,14 +1,12 @@
 //! The methods of the contract, one file each.
 //!
-//! A handler reads its parameters, checks them, asks the background manager, and shows what it said.
+//! A handler checks its parameters, asks the background manager, and shows what it said.
 //! It keeps no state and changes nothing but by one call of the background manager, so dropping it at
 //! any moment leaves nothing half done.
 
 pub(crate) mod ack;
 pub(crate) mod check;
 pub(crate) mod drain;
-pub(crate) mod execute_command;
-pub(crate) mod params;
 pub(crate) mod read;
 pub(crate) mod remove;
 pub(crate) mod session;
@@ -19,9 +17,8 @@ pub(crate) mod unsubscribe;
 pub(crate) mod wait;
 pub(crate) mod write;
 
-use tower_lsp::jsonrpc::Error;
-
 use crate::convert::error;
+use crate::wire::Error;
 
 /// What a request got.
 pub(crate) type Result<T> = std::result::Result<T, Error>;
@@ -30,6 +27,3 @@ pub(crate) type Result<T> = std::result::Result<T, Error>;
 fn refused(why: meanwhile_core::Error) -> Error {
     error::from_core(&why)
 }
-
-#[cfg(test)]
-mod tests;

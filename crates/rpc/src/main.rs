@@ -1,26 +1,19 @@
 //! `meanwhile`: background work for coding agents.
 
-mod after;
-mod agent;
 mod cli;
 mod config;
 mod convert;
+mod desk;
+mod fronts;
 mod handlers;
 mod log;
 mod methods;
-mod outbox;
-mod parent;
-mod progress;
-mod push;
-mod reply;
-mod schema;
-mod serve;
-mod session;
-mod sessions;
+mod peer;
+mod setup;
 mod state_dir;
-mod transport;
+#[cfg(test)]
+mod storeys;
 mod wire;
-mod workspace;
 
 use std::process::ExitCode;
 

@@ -1,101 +1,124 @@
-//! The methods of the contract and how the serve loop conducts each.
+//! The methods of the contract, one row each: everything that is not said by the handler itself.
+//!
+//! Routing, `initialize`, `docs/schema.json`, and the tests that read the documentation and send
+//! nonsense are derived from this table, whichever protocol carries a method.
 
+use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::Value;
 
-/// How a request is conducted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Conduct {
-    /// May wait for something outside: counted, and refused above the limit. The others answer by
-    /// themselves and are never refused.
-    pub(crate) waits: bool,
-    /// May be cancelled. A change is carried out whole instead, and answered with what it did.
-    pub(crate) cancellable: bool,
-    /// Its reply may be large: few are made at once, and only while the client reads.
-    pub(crate) large: bool,
+use crate::convert::params;
+use crate::desk::Desk;
+use crate::handlers::{
+    ack, check, drain, read, remove, session, spawn, stop, subscribe, unsubscribe, wait, write,
+};
+use crate::peer::{Answer, Conduct, Handling};
+use crate::wire::{self, acp};
+
+/// One method.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Method {
+    /// What it is called.
+    pub(crate) name: &'static str,
+    /// How a request with these parameters is conducted.
+    pub(crate) conduct: fn(&Value) -> Conduct,
+    /// Reads the parameters, and asks the handler.
+    pub(crate) run: fn(Desk, Value) -> Handling,
+    /// The schema of its parameters.
+    pub(crate) params: fn(&mut SchemaGenerator) -> Value,
+    /// The schema of its result.
+    pub(crate) result: fn(&mut SchemaGenerator) -> Value,
+}
+
+/// A row: name, conduct, handler, parameters => result.
+macro_rules! methods {
+    ($($name:literal, $conduct:ident, $handler:path, $params:ty => $result:ty;)*) => {
+        /// Every method, in the order of the contract.
+        pub(crate) static METHODS: &[Method] = &[$(Method {
+            name: $name,
+            conduct: $conduct,
+            run: |desk, given| Box::pin(async move {
+                let answer: Answer<$result> = $handler(&desk, params::parse(given)?).await?;
+                answer.written()
+            }),
+            params: schema::<$params>,
+            result: schema::<$result>,
+        }),*];
+    };
+}
+
+methods! {
+    "task/spawn", spawns, spawn::run, wire::SpawnParams => wire::TaskResult;
+    "task/check", shows, check::run, wire::CheckParams => wire::CheckResult;
+    "task/drain", takes, drain::run, wire::DrainParams => wire::DrainResult;
+    "task/ack", changes, ack::run, wire::AckParams => wire::AckResult;
+    "task/wait", waits, wait::run, wire::WaitParams => wire::WaitResult;
+    "task/read", shows, read::run, wire::ReadParams => wire::ReadResult;
+    "task/stop", waits, stop::run, wire::StopParams => wire::TaskResult;
+    "task/write", waits, write::run, wire::WriteParams => wire::Empty;
+    "task/subscribe", changes, subscribe::run, wire::SubscribeParams => wire::Empty;
+    "task/unsubscribe", changes, unsubscribe::run, wire::UnsubscribeParams => wire::Empty;
+    "task/remove", changes, remove::run, wire::RemoveParams => wire::RemoveResult;
+    // A model server may be looked for, another process's session asked after.
+    "session/new", changes_late, session::new::run,
+        acp::NewSessionRequest => acp::NewSessionResponse;
+    "session/load", changes_late, session::load::run,
+        acp::LoadSessionRequest => acp::LoadSessionResponse;
+    "session/list", shows, session::list::run,
+        acp::ListSessionsRequest => acp::ListSessionsResponse;
+    // Cancelling it ends the waiting; the turn is ended by `session/cancel`.
+    "session/prompt", waits, session::prompt::run, acp::PromptRequest => acp::PromptResponse;
+    "session/cancel", changes, session::cancel::run, acp::CancelNotification => wire::Empty;
+    // A command in the foreground is stopped first.
+    "session/close", changes_late, session::close::run,
+        acp::CloseSessionRequest => acp::CloseSessionResponse;
+    "session/trace", shows, session::trace::run, wire::TraceParams => wire::TraceResult;
+}
+
+/// Parameters that came after the first release, as `method.member`: a server that lacks one refuses
+/// it, so `initialize` lists them.
+pub(crate) const FEATURES: [&str; 0] = [];
+
+/// The method of this name, in the table a connection serves.
+pub(crate) fn find(table: &'static [Method], name: &str) -> Option<&'static Method> {
+    table.iter().find(|method| method.name == name)
 }
 
 /// Answers by itself, and changes something.
-const CHANGES: Conduct = Conduct { waits: false, cancellable: false, large: false };
+fn changes(_: &Value) -> Conduct {
+    Conduct { waits: false, cancellable: false, large: false }
+}
+
+/// Answers by itself, changes something, and may have much to say.
+fn takes(_: &Value) -> Conduct {
+    Conduct { waits: false, cancellable: false, large: true }
+}
+
 /// Answers by itself, and changes nothing.
-const SHOWS: Conduct = Conduct { waits: false, cancellable: true, large: true };
+fn shows(_: &Value) -> Conduct {
+    Conduct { waits: false, cancellable: true, large: true }
+}
+
 /// Waits for something outside.
-const WAITS: Conduct = Conduct { waits: true, cancellable: true, large: false };
+fn waits(_: &Value) -> Conduct {
+    Conduct { waits: true, cancellable: true, large: false }
+}
+
 /// Waits for something outside, such as the shim's word on `execve`; then it has happened.
-const LONG_CHANGES: Conduct = Conduct { waits: true, cancellable: false, large: false };
-
-/// Our own methods, in the order of the contract.
-pub(crate) const METHODS: [&str; 18] = [
-    "task/spawn",
-    "task/check",
-    "task/drain",
-    "task/ack",
-    "task/wait",
-    "task/read",
-    "task/stop",
-    "task/write",
-    "task/subscribe",
-    "task/unsubscribe",
-    "task/remove",
-    "session/new",
-    "session/load",
-    "session/list",
-    "session/prompt",
-    "session/cancel",
-    "session/close",
-    "session/trace",
-];
-
-/// What we ask the client.
-pub(crate) const PERMISSION: &str = "session/request_permission";
-
-/// The commands of `workspace/executeCommand`.
-pub(crate) const COMMANDS: [&str; 4] =
-    ["meanwhile.spawn", "meanwhile.check", "meanwhile.drain", "meanwhile.stop"];
-
-/// How to conduct a request. LSP's own requests that we do not know answer at once.
-pub(crate) fn conduct(method: &str, params: Option<&Value>) -> Conduct {
-    match method {
-        "task/spawn" => spawn(params),
-        "task/check" | "task/read" => SHOWS,
-        "task/drain" => Conduct { large: true, ..CHANGES },
-        "task/wait" | "task/stop" | "task/write" => WAITS,
-        // A model server may be looked for, another process's session asked after.
-        "session/new" | "session/load" => LONG_CHANGES,
-        "session/list" | "session/trace" => SHOWS,
-        // Cancelling it ends the waiting; the turn is ended by `session/cancel`.
-        "session/prompt" => WAITS,
-        // A command in the foreground is stopped first.
-        "session/close" => LONG_CHANGES,
-        "workspace/executeCommand" => {
-            let member = |name| params.and_then(|params| params.get(name));
-            match member("command").and_then(Value::as_str) {
-                Some("meanwhile.spawn") => {
-                    spawn(member("arguments").and_then(|arguments| arguments.get(0)))
-                }
-                Some("meanwhile.check") => SHOWS,
-                Some("meanwhile.drain") => Conduct { large: true, ..CHANGES },
-                Some("meanwhile.stop") => WAITS,
-                Some(_) | None => CHANGES,
-            }
-        }
-        _ => CHANGES,
-    }
+fn changes_late(_: &Value) -> Conduct {
+    Conduct { waits: true, cancellable: false, large: false }
 }
 
 /// A line for the shell is answered once it is recorded; an argv once it is known to execute.
-fn spawn(params: Option<&Value>) -> Conduct {
-    match params.and_then(|params| params.get("command")) {
-        Some(Value::Array(_)) => LONG_CHANGES,
-        Some(_) | None => CHANGES,
+fn spawns(params: &Value) -> Conduct {
+    match params.get("command") {
+        Some(Value::Array(_)) => changes_late(params),
+        Some(_) | None => changes(params),
     }
 }
 
-/// Whether parameters that were left out mean an empty object.
-pub(crate) fn is_ours(method: &str) -> bool {
-    METHODS.contains(&method)
+fn schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> Value {
+    generator.subschema_for::<T>().to_value()
 }
 
-/// Whether a request is served: one of ours, or one of LSP's that we need.
-pub(crate) fn is_known(method: &str) -> bool {
-    is_ours(method) || matches!(method, "initialize" | "shutdown" | "workspace/executeCommand")
-}
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ mod object;
 mod push;
 mod session;
 
-pub(crate) use error::{Code, ErrorData};
+pub(crate) use error::{Code, Error, ErrorData};
 pub(crate) use initialize::{Capability, InitializationOptions, Limits};
 pub(crate) use method::{
     AckMode, AckParams, AckResult, CheckParams, CheckResult, CommandParam, DrainParams,

@@ -19,10 +19,10 @@ use tokio::task::JoinSet;
 use super::args;
 use super::failure::Failure;
 use super::{out, show};
-use crate::agent::Setup;
 use crate::config;
 use crate::convert::hint;
 use crate::convert::update::is_resumed;
+use crate::setup::Setup;
 
 /// What is asked of the session on the command line.
 #[derive(Debug)]

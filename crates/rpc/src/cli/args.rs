@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use meanwhile_core::background::task::Outcome;
@@ -15,6 +16,7 @@ use meanwhile_core::limits;
 
 use crate::config::parse_duration;
 use crate::convert::signal;
+use crate::fronts::FRONTS;
 
 /// Background work that outlives whoever started it.
 ///
@@ -216,6 +218,12 @@ pub(crate) struct Serve {
     /// Speak on standard input and output, which is the only way there is.
     #[arg(long)]
     pub(crate) stdio: bool,
+
+    /// The protocol to speak.
+    // Hidden while there is no choice.
+    #[arg(long, hide = FRONTS.len() == 1, default_value = FRONTS[0].0,
+          value_parser = PossibleValuesParser::new(FRONTS.iter().map(|(name, _)| *name)))]
+    pub(crate) front: String,
 }
 
 /// Have the agent do something, and end when it is done.

@@ -25,7 +25,7 @@ use super::failure::Failure;
 use super::out::{self, Out};
 use super::session::Session;
 use super::show;
-use crate::agent::Setup;
+use crate::setup::Setup;
 use board::Board;
 use lanes::Lanes;
 

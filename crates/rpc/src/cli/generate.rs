@@ -6,7 +6,7 @@ use super::args::{self, Cli};
 use super::failure::Failure;
 use super::out::Out;
 use super::show;
-use crate::schema;
+use crate::fronts::lsp::schema;
 
 /// `meanwhile completions SHELL`.
 pub(crate) fn completions(out: &mut Out, args: args::Completions) -> Result<u8, Failure> {

@@ -21,6 +21,7 @@ use super::session::Session;
 use super::show;
 use crate::convert::to_wire;
 use crate::convert::update::{Teller, Told, stop_reason};
+use crate::fronts::lsp::Named;
 
 pub(crate) async fn run(session: &mut Session, args: args::Run) -> Result<u8, Failure> {
     let Session { background, out, .. } = session;
@@ -215,7 +216,7 @@ impl<'a> Show<'a> {
         let Self { out, form } = self;
         match form {
             Form::Json(teller) => match teller.tell(update) {
-                Told::Push(push) => out.json(&push),
+                Told::Push(push) => out.json(&Named::new(&push)),
                 // Nobody can be asked here; a dropped question is a no.
                 Told::Ask(_) => Ok(()),
             },

@@ -8,13 +8,18 @@ use meanwhile_core::background::words::reason;
 
 use super::args;
 use super::failure::Failure;
-use crate::agent::Setup;
-use crate::session::Start;
-use crate::{config, serve, state_dir};
+use crate::desk::Options;
+use crate::fronts::FRONTS;
+use crate::setup::Setup;
+use crate::{config, state_dir};
 
 pub(crate) fn run(workspace: Option<&Path>, args: &args::Serve) -> Result<ExitCode, Failure> {
     // There is no other transport, so that the word changes nothing.
-    let args::Serve { stdio: _ } = args;
+    let args::Serve { stdio: _, front } = args;
+    let (_, serve) = FRONTS
+        .iter()
+        .find(|(name, _)| name == front)
+        .expect("the command line takes only names of fronts");
     if workspace.is_some() {
         // A client that names no workspace means the directory the server was started in.
         let directory = super::session::workspace(workspace)?;
@@ -22,21 +27,21 @@ pub(crate) fn run(workspace: Option<&Path>, args: &args::Serve) -> Result<ExitCo
             Failure::usage(format!("cannot enter `{}`: {}", directory.display(), reason(&error)))
         })?;
     }
-    let start = match config::load() {
-        Ok(config) => Start {
+    let options = match config::load() {
+        Ok(config) => Options {
             state_dir: state_dir::find(),
             agent: Setup::of(&config).with_environment(),
-            settings: config.store,
+            store: config.store,
         },
         // As with a state directory that cannot be used: the handshake works, and each request
         // tells the client what is wrong, where a person sees it.
-        Err(error) => Start {
+        Err(error) => Options {
             state_dir: Err(error.to_string()),
-            settings: Settings::default(),
+            store: Settings::default(),
             agent: Setup::default(),
         },
     };
-    serve::run(start).map_err(|error| {
+    serve(options).map_err(|error| {
         Failure::new(format!("cannot use standard input and output: {}", reason(&error)))
     })
 }

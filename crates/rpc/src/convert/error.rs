@@ -2,31 +2,31 @@
 
 use std::fmt::Display;
 
+use meanwhile_core::Limit;
 use meanwhile_core::agent::{NoModel, session};
-use meanwhile_core::{Error, Limit};
-use tower_lsp::jsonrpc::{self, ErrorCode};
 
 use super::hint;
-use crate::wire::{Code, ErrorData};
+use crate::wire::{Code, Error, ErrorData};
 
 /// An error of the background manager.
-pub(crate) fn from_core(error: &Error) -> jsonrpc::Error {
+pub(crate) fn from_core(error: &meanwhile_core::Error) -> Error {
+    use meanwhile_core::Error as Core;
     let message = advised(error, hint::core(error));
     let data = match error {
-        Error::Invalid { field, .. } => {
+        Core::Invalid { field, .. } => {
             ErrorData { field: Some(field.clone()), ..ErrorData::of(Code::InvalidParams) }
         }
-        Error::UnknownTask(_) => ErrorData::of(Code::UnknownTask),
-        Error::SpawnFailed { errno, .. } => {
+        Core::UnknownTask(_) => ErrorData::of(Code::UnknownTask),
+        Core::SpawnFailed { errno, .. } => {
             ErrorData { errno: Some(*errno), ..ErrorData::of(Code::SpawnFailed) }
         }
-        Error::LimitReached { limit, .. } => ErrorData {
+        Core::LimitReached { limit, .. } => ErrorData {
             limit: Some(limit_name(*limit).to_owned()),
             retryable: Some(true),
             ..ErrorData::of(Code::LimitReached)
         },
-        Error::NotRunning { .. } => ErrorData::of(Code::NotRunning),
-        Error::StoreUnavailable(_) => {
+        Core::NotRunning { .. } => ErrorData::of(Code::NotRunning),
+        Core::StoreUnavailable(_) => {
             ErrorData { retryable: Some(true), ..ErrorData::of(Code::StoreUnavailable) }
         }
     };
@@ -52,7 +52,7 @@ fn advised(error: &impl Display, hint: Option<&str>) -> String {
 }
 
 /// An error of an agent session.
-pub(crate) fn from_session(error: &session::Error) -> jsonrpc::Error {
+pub(crate) fn from_session(error: &session::Error) -> Error {
     let message = || advised(error, hint::session(error));
     match error {
         session::Error::Unknown(_) | session::Error::Closed(_) => invalid("sessionId", message()),
@@ -70,7 +70,7 @@ pub(crate) fn from_session(error: &session::Error) -> jsonrpc::Error {
 }
 
 /// There is no model to talk to. The text says what to set.
-pub(crate) fn no_model(error: &NoModel) -> jsonrpc::Error {
+pub(crate) fn no_model(error: &NoModel) -> Error {
     let advised = match (error, hint::model(error)) {
         (NoModel::NotChosen(_), Some(hint)) => format!("{error}; {hint}"),
         (_, Some(hint)) => format!("no model: {error}: {hint}"),
@@ -81,7 +81,7 @@ pub(crate) fn no_model(error: &NoModel) -> jsonrpc::Error {
 }
 
 /// A turn that could not go on because the model could not be asked.
-pub(crate) fn model_failed(why: String) -> jsonrpc::Error {
+pub(crate) fn model_failed(why: String) -> Error {
     build(why, &ErrorData::of(Code::ModelFailed))
 }
 
@@ -102,14 +102,14 @@ fn shorten(text: &str, most: usize) -> String {
 }
 
 /// A parameter that cannot be used: which, what was wrong, what was expected.
-pub(crate) fn invalid(field: impl Into<String>, message: impl Display) -> jsonrpc::Error {
+pub(crate) fn invalid(field: impl Into<String>, message: impl Display) -> Error {
     let field = shorten(&field.into(), FIELD_CHARS);
     let message = format!("`{field}`: {}", shorten(&message.to_string(), MESSAGE_CHARS));
     build(message, &ErrorData { field: Some(field), ..ErrorData::of(Code::InvalidParams) })
 }
 
 /// The server has as many waiting requests as it takes.
-pub(crate) fn overloaded(limit: usize) -> jsonrpc::Error {
+pub(crate) fn overloaded(limit: usize) -> Error {
     let message = format!(
         "server overloaded: {limit} requests wait already; send it again once some are answered"
     );
@@ -122,16 +122,31 @@ pub(crate) fn overloaded(limit: usize) -> jsonrpc::Error {
 }
 
 /// A request came before the handshake.
-pub(crate) fn not_initialized() -> jsonrpc::Error {
-    jsonrpc::Error {
-        code: ErrorCode::ServerError(-32002),
-        message: "the server is not initialized; send `initialize` first".into(),
-        data: None,
-    }
+pub(crate) fn not_initialized() -> Error {
+    let message = "the server is not initialized; send `initialize` first";
+    Error::new(Error::NOT_INITIALIZED, message)
+}
+
+/// A request has the id of another one that runs.
+pub(crate) fn duplicate_id() -> Error {
+    let message = "`id` is that of a request still running; expected one of its own";
+    Error::new(Error::INVALID_REQUEST, message)
+}
+
+/// There is no such method.
+pub(crate) fn unknown_method(method: &str) -> Error {
+    let shown: String = method.chars().take(64).collect();
+    let message = format!("unknown method `{shown}`; the result of `initialize` lists them");
+    Error::new(Error::METHOD_NOT_FOUND, message)
+}
+
+/// The client cancelled the request.
+pub(crate) fn cancelled() -> Error {
+    Error::new(Error::CANCELLED, "cancelled by the client")
 }
 
 /// A reply is larger than a message may be.
-pub(crate) fn reply_too_long(bytes: usize, limit: usize) -> jsonrpc::Error {
+pub(crate) fn reply_too_long(bytes: usize, limit: usize) -> Error {
     let message = format!(
         "limit reached: the reply would have {bytes} bytes, at most {limit} go; ask for less with \
          `limit`, `max` or `tailBytes`"
@@ -141,21 +156,14 @@ pub(crate) fn reply_too_long(bytes: usize, limit: usize) -> jsonrpc::Error {
     build(message, &data)
 }
 
-/// A handler panicked.
-pub(crate) fn panicked() -> jsonrpc::Error {
-    jsonrpc::Error {
-        code: ErrorCode::InternalError,
-        message: "internal error: this request failed, others go on; the log on standard error \
-                  says more"
-            .into(),
-        data: None,
-    }
+/// A handler panicked, or its result cannot be written.
+pub(crate) fn internal() -> Error {
+    let message = "internal error: this request failed, others go on; the log on standard error \
+                   says more";
+    Error::new(Error::INTERNAL, message)
 }
 
-fn build(message: String, data: &ErrorData) -> jsonrpc::Error {
-    jsonrpc::Error {
-        code: ErrorCode::from(data.kind.number()),
-        message: message.into(),
-        data: serde_json::to_value(data).ok(),
-    }
+fn build(message: String, data: &ErrorData) -> Error {
+    let code = data.kind.number();
+    Error { code, message: message.into(), data: serde_json::to_value(data).ok() }
 }

@@ -11,11 +11,10 @@ use meanwhile_core::background::{
     Ack, Command, Filter, Mode, Remove, Spawn, StateFilter, Stdin, Stop, Token, Watch, Which,
 };
 use meanwhile_core::limits;
-use tower_lsp::jsonrpc::Error;
 
 use super::error::invalid;
 use super::signal;
-use crate::wire;
+use crate::wire::{self, Error};
 
 type Result<T> = std::result::Result<T, Error>;
 

@@ -1,9 +1,7 @@
 //! What a person says, from ACP's content blocks to the text a model is sent.
 
-use tower_lsp::jsonrpc::Error;
-
 use super::error::invalid;
-use crate::wire::acp;
+use crate::wire::{Error, acp};
 
 /// The text of a prompt. Links and resources of text stand in it with their addresses, so that the
 /// agent's own tools find them.

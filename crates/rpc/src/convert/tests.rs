@@ -217,7 +217,7 @@ fn errors_carry_their_code_and_data() {
         ),
     ] {
         let shown = error::from_core(&error);
-        assert_eq!((shown.code.code(), shown.data), (code, Some(data)), "{error}");
+        assert_eq!((shown.code, shown.data), (code, Some(data)), "{error}");
         let advice = match hint::core(&error) {
             Some(advice) => format!("; {advice}"),
             None => String::new(),

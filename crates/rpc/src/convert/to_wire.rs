@@ -186,7 +186,7 @@ pub(crate) fn incomplete_tail(data: &[u8]) -> usize {
 pub(crate) fn limits() -> wire::Limits {
     wire::Limits {
         message_bytes: meanwhile_rpc::frame::MESSAGE_BYTES as u64,
-        waiting_requests: crate::serve::WAITING_MAX as u64,
+        waiting_requests: limits::WAITING_REQUESTS_MAX as u64,
         running_tasks: limits::RUNNING_MAX as u64,
         command_bytes: limits::COMMAND_BYTES as u64,
         arguments_bytes: limits::ARGUMENTS_BYTES as u64,

@@ -1,17 +1,15 @@
 //! `task/ack`: acknowledges what was drained with `ack: manual`.
 
-use serde_json::Value;
-
-use super::{Result, params, refused};
+use super::{Result, refused};
 use crate::convert::from_wire;
-use crate::session::Server;
+use crate::desk::Desk;
+use crate::peer::Answer;
 use crate::wire::{AckParams, AckResult};
 
 /// Acknowledges every notification up to a number. Doing it twice acknowledges nothing more.
-pub(crate) async fn run(server: &Server, params: Value) -> Result<AckResult> {
-    let params: AckParams = params::parse(params)?;
+pub(crate) async fn run(desk: &Desk, params: AckParams) -> Result<Answer<AckResult>> {
     let through = from_wire::integer("through", params.through)?;
-    let queue = from_wire::queue(params.queue, server.defaults()?)?;
-    let acked = server.background().await?.ack(queue, through).await.map_err(refused)?;
-    Ok(AckResult { acked })
+    let queue = from_wire::queue(params.queue, desk.defaults()?)?;
+    let acked = desk.engine().await?.ack(queue, through).await.map_err(refused)?;
+    Ok(AckResult { acked }.into())
 }

@@ -1,30 +1,28 @@
 //! `task/check`: shows one task with the end of its output, or lists tasks. Never changes anything.
 
-use serde_json::Value;
-
-use super::{Result, params, refused};
+use super::{Result, refused};
 use crate::convert::{from_wire, to_wire};
-use crate::session::Server;
+use crate::desk::Desk;
+use crate::peer::Answer;
 use crate::wire::{CheckParams, CheckResult, OneTask, TaskList};
 
 /// Shows or lists.
-pub(crate) async fn run(server: &Server, params: Value) -> Result<CheckResult> {
-    let params: CheckParams = params::parse(params)?;
+pub(crate) async fn run(desk: &Desk, params: CheckParams) -> Result<Answer<CheckResult>> {
     match params.id {
         Some(id) => {
             let id = from_wire::id("id", &id)?;
             let bytes = from_wire::tail_bytes(params.tail_bytes);
-            let background = server.background().await?;
+            let engine = desk.engine().await?;
             // The task first: the tail of a task that shows as ended is then the whole tail.
-            let task = background.get(id).await.map_err(refused)?;
-            let tail = background.tail(id, bytes).await.map_err(refused)?;
+            let task = engine.get(id).await.map_err(refused)?;
+            let tail = engine.tail(id, bytes).await.map_err(refused)?;
             let (task, tail) = (to_wire::task(&task), to_wire::tail(&tail));
-            Ok(CheckResult::One(Box::new(OneTask { task, tail })))
+            Ok(CheckResult::One(Box::new(OneTask { task, tail })).into())
         }
         None => {
             let filter = from_wire::filter(params.state, params.limit)?;
-            let tasks = server.background().await?.list(filter).await.map_err(refused)?;
-            Ok(CheckResult::Many(TaskList { tasks: to_wire::tasks(&tasks) }))
+            let tasks = desk.engine().await?.list(filter).await.map_err(refused)?;
+            Ok(CheckResult::Many(TaskList { tasks: to_wire::tasks(&tasks) }).into())
         }
     }
 }

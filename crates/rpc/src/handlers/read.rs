@@ -1,18 +1,16 @@
 //! `task/read`: a piece of a task's output. Never consumes.
 
-use serde_json::Value;
-
-use super::{Result, params, refused};
+use super::{Result, refused};
 use crate::convert::{from_wire, to_wire};
-use crate::session::Server;
+use crate::desk::Desk;
+use crate::peer::Answer;
 use crate::wire::{Encoding, ReadParams, ReadResult};
 
 /// Answers with what is there now; it does not wait for more.
-pub(crate) async fn run(server: &Server, params: Value) -> Result<ReadResult> {
-    let params: ReadParams = params::parse(params)?;
+pub(crate) async fn run(desk: &Desk, params: ReadParams) -> Result<Answer<ReadResult>> {
     let id = from_wire::id("id", &params.id)?;
     let offset = from_wire::integer("offset", params.offset.unwrap_or(0))?;
     let limit = from_wire::read_limit(params.limit)?;
-    let chunk = server.background().await?.read(id, offset, limit).await.map_err(refused)?;
-    Ok(to_wire::read(chunk, params.encoding.unwrap_or(Encoding::Utf8)))
+    let chunk = desk.engine().await?.read(id, offset, limit).await.map_err(refused)?;
+    Ok(to_wire::read(chunk, params.encoding.unwrap_or(Encoding::Utf8)).into())
 }

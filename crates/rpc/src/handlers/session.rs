@@ -15,13 +15,11 @@ pub(crate) mod trace;
 use std::path::{Path, PathBuf};
 
 use meanwhile_core::agent::session::{self, Wake};
-use tower_lsp::jsonrpc::Error;
 
 use super::Result;
 use crate::convert::error::{self, invalid};
-use crate::session::Server;
-use crate::sessions::Open;
-use crate::wire::acp;
+use crate::desk::{Desk, Open};
+use crate::wire::{Error, acp};
 
 /// Shows an error of a session.
 fn refused(why: session::Error) -> Error {
@@ -29,8 +27,8 @@ fn refused(why: session::Error) -> Error {
 }
 
 /// The session of this name, which has to be open on this connection.
-fn open(server: &Server, id: &acp::SessionId) -> Result<Open> {
-    server.sessions().get(&id.0).ok_or_else(|| {
+fn open(desk: &Desk, id: &acp::SessionId) -> Result<Open> {
+    desk.sessions().get(&id.0).ok_or_else(|| {
         let shown: String = id.0.chars().take(64).collect();
         let message = format!(
             "`{shown}` is no session open on this connection; `session/new` makes one, \
@@ -41,13 +39,8 @@ fn open(server: &Server, id: &acp::SessionId) -> Result<Open> {
 }
 
 /// Where a session is to work: in the workspace, with our own tools.
-fn place(
-    server: &Server,
-    cwd: &Path,
-    more: &[PathBuf],
-    mcp_servers: &[acp::McpServer],
-) -> Result<()> {
-    let workspace = server.workspace()?;
+fn place(desk: &Desk, cwd: &Path, more: &[PathBuf], mcp_servers: &[acp::McpServer]) -> Result<()> {
+    let workspace = desk.workspace()?;
     let real = std::fs::canonicalize(cwd).unwrap_or_else(|_| cwd.to_owned());
     if real != workspace {
         let (cwd, workspace) = (cwd.display(), workspace.display());
@@ -83,6 +76,3 @@ fn wake(meta: Option<&acp::Meta>) -> Result<Option<Wake>> {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,24 +1,22 @@
 //! `task/stop`: ends a task's whole tree.
 
-use meanwhile_core::background::task::TaskId;
-use serde_json::Value;
-
-use super::{Result, params, refused};
+use super::{Result, refused};
 use crate::convert::{from_wire, to_wire};
-use crate::session::Server;
+use crate::desk::Desk;
+use crate::peer::Answer;
 use crate::wire::{StopParams, TaskResult};
+use meanwhile_core::background::task::TaskId;
 
 /// Answers when the tree is gone. Cancelling the request ends the waiting, not the stop.
-pub(crate) async fn run(server: &Server, params: Value) -> Result<TaskResult> {
-    let params: StopParams = params::parse(params)?;
+pub(crate) async fn run(desk: &Desk, params: StopParams) -> Result<Answer<TaskResult>> {
     let id = from_wire::id("id", &params.id)?;
     let how = from_wire::stop(params.signal.as_deref(), params.grace_ms, "stopped by the client")?;
-    let task = server.background().await?.stop(id, how).await.map_err(refused)?;
-    Ok(TaskResult { task: to_wire::task(&task) })
+    let task = desk.engine().await?.stop(id, how).await.map_err(refused)?;
+    Ok(TaskResult { task: to_wire::task(&task) }.into())
 }
 
 /// Stops a task as `task/stop` does where it is told no more than the task.
-pub(crate) async fn whole(server: &Server, id: TaskId, why: &str) -> Result<()> {
+pub(crate) async fn whole(desk: &Desk, id: TaskId, why: &str) -> Result<()> {
     let how = from_wire::stop(None, None, why)?;
-    server.background().await?.stop(id, how).await.map_err(refused).map(drop)
+    desk.engine().await?.stop(id, how).await.map_err(refused).map(drop)
 }

@@ -1,7 +1,41 @@
 //! Error codes and the data beside them (contract, section 6).
 
+use std::borrow::Cow;
+
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::Value;
+
+/// What went wrong with a request, as JSON-RPC 2.0 has it (section 5.1).
+#[derive(Debug, Clone, PartialEq, Serialize, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct Error {
+    /// JSON-RPC's, LSP's, or one of [`Code`].
+    pub(crate) code: i64,
+    /// What was wrong, what was expected, what to do.
+    pub(crate) message: Cow<'static, str>,
+    /// An [`ErrorData`], where the contract has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) data: Option<Value>,
+}
+
+impl Error {
+    /// JSON that is no request, or a request that may not come now.
+    pub(crate) const INVALID_REQUEST: i64 = -32600;
+    /// A method that is not there.
+    pub(crate) const METHOD_NOT_FOUND: i64 = -32601;
+    /// A fault of the server.
+    pub(crate) const INTERNAL: i64 = -32603;
+    /// Before the handshake (LSP 3.17, `ServerNotInitialized`).
+    pub(crate) const NOT_INITIALIZED: i64 = -32002;
+    /// Cancelled by the client (LSP 3.17, `RequestCancelled`).
+    pub(crate) const CANCELLED: i64 = -32800;
+
+    /// Without data.
+    pub(crate) fn new(code: i64, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, message: message.into(), data: None }
+    }
+}
 
 /// The codes of the contract, beyond JSON-RPC's and LSP's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]

@@ -33,6 +33,9 @@ pub(crate) struct Capability {
     pub(crate) methods: Vec<&'static str>,
     /// The pushes the server sends.
     pub(crate) notifications: Vec<&'static str>,
+    /// Parameters that came after version 0.1.0, as `method.parameter`. A server that lacks one
+    /// refuses it.
+    pub(crate) features: Vec<&'static str>,
     /// Every limit a request can run into.
     pub(crate) limits: Limits,
     /// The environment variables that hold a key of a model. A task is given one only if its spawn

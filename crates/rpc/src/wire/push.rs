@@ -7,56 +7,31 @@ use serde::{Deserialize, Serialize};
 
 use super::{Encoding, INTEGER_MAX, Notification, RetryingPush, Task, TracedPush, TurnPush, acp};
 
-/// A push, written as a JSON-RPC notification: its method, and its parameters as they are.
+/// What happened, of which the client is told without asking. It is written as its parameters; what
+/// the message is called is the front's to say.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(tag = "method", content = "params")]
+#[serde(untagged)]
 pub(crate) enum Push {
     /// The leader runs.
-    #[serde(rename = "task/started")]
     Started(StartedPush),
     /// Output of a subscribed task.
-    #[serde(rename = "task/output")]
     Output(OutputPush),
     /// A task said how far it is.
-    #[serde(rename = "task/progress")]
     Progress(ProgressPush),
     /// A watch matched, or the task waits for input.
-    #[serde(rename = "task/notified")]
     Notified(NotifiedPush),
     /// A task ended.
-    #[serde(rename = "task/exited")]
     Exited(ExitedPush),
     /// What runs and what waits to be drained.
-    #[serde(rename = "tasks/changed")]
     Changed(Changed),
     /// Something happened in an agent session.
-    #[serde(rename = "session/update")]
     Session(Box<acp::SessionNotification>),
     /// A turn of a session began or ended.
-    #[serde(rename = "session/turn")]
     Turn(TurnPush),
     /// A model call failed and is made again.
-    #[serde(rename = "session/retrying")]
     Retrying(RetryingPush),
     /// A fact for a session's timeline.
-    #[serde(rename = "session/traced")]
     Traced(TracedPush),
-}
-
-impl Push {
-    /// The methods, in the order of the contract.
-    pub(crate) const METHODS: [&'static str; 10] = [
-        "task/started",
-        "task/output",
-        "task/progress",
-        "task/notified",
-        "task/exited",
-        "tasks/changed",
-        "session/update",
-        "session/turn",
-        "session/retrying",
-        "session/traced",
-    ];
 }
 
 /// Parameters of `task/started`.

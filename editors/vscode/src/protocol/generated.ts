@@ -1580,6 +1580,11 @@ export interface Capability {
    * The pushes the server sends.
    */
   notifications: string[];
+  /**
+   * Parameters that came after version 0.1.0, as `method.parameter`. A server that lacks one
+   * refuses it.
+   */
+  features: string[];
   limits: Limits;
   /**
    * The environment variables that hold a key of a model. A task is given one only if its spawn

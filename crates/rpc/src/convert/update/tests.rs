@@ -31,11 +31,23 @@ fn raw(text: &str) -> Box<RawValue> {
     RawValue::from_string(text.to_owned()).unwrap()
 }
 
+/// A push as the contract calls it.
+fn name(push: &Push) -> &'static str {
+    match push {
+        Push::Session(_) => "session/update",
+        Push::Turn(_) => "session/turn",
+        Push::Retrying(_) => "session/retrying",
+        Push::Traced(_) => "session/traced",
+        Push::Started(_) | Push::Output(_) | Push::Progress(_) => "of a task",
+        Push::Notified(_) | Push::Exited(_) | Push::Changed(_) => "of a task",
+    }
+}
+
 /// What a session's updates look like on the wire.
 fn told(updates: Vec<Update>) -> Vec<Value> {
     let mut teller = Teller::new("s".to_owned());
     let told = updates.into_iter().map(|update| match teller.tell(update) {
-        Told::Push(push) => serde_json::to_value(push).unwrap(),
+        Told::Push(push) => json!({"method": name(&push), "params": push}),
         Told::Ask(ask) => panic!("a question: {ask:?}"),
     });
     told.collect()

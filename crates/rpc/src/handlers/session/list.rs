@@ -1,21 +1,22 @@
 //! `session/list`: the sessions of the workspace, newest first.
 
 use meanwhile_core::agent::session::Session;
-use serde_json::Value;
 
 use super::{Result, refused};
 use crate::convert::error::invalid;
 use crate::convert::to_wire;
-use crate::handlers::params;
-use crate::session::Server;
+use crate::desk::Desk;
+use crate::peer::Answer;
 use crate::wire::acp;
 
 /// Sessions of one page.
 const PAGE: u32 = 100;
 
 /// Answers with a page. The cursor is how many came before.
-pub(crate) async fn run(server: &Server, params: Value) -> Result<acp::ListSessionsResponse> {
-    let params: acp::ListSessionsRequest = params::parse(params)?;
+pub(crate) async fn run(
+    desk: &Desk,
+    params: acp::ListSessionsRequest,
+) -> Result<Answer<acp::ListSessionsResponse>> {
     let skip: u64 = match params.cursor.as_deref() {
         None => 0,
         Some(cursor) => cursor.parse().map_err(|_| {
@@ -27,15 +28,15 @@ pub(crate) async fn run(server: &Server, params: Value) -> Result<acp::ListSessi
         None => false,
         Some(cwd) => {
             let cwd = std::fs::canonicalize(cwd).unwrap_or_else(|_| cwd.clone());
-            cwd != server.workspace()?
+            cwd != desk.workspace()?
         }
     };
-    let background = server.background().await?;
+    let engine = desk.engine().await?;
     if elsewhere {
-        return Ok(acp::ListSessionsResponse::new(vec![]));
+        return Ok(acp::ListSessionsResponse::new(vec![]).into());
     }
     // One more than is shown tells whether there are more.
-    let mut found = Session::list(background, skip, PAGE + 1).await.map_err(refused)?;
+    let mut found = Session::list(engine, skip, PAGE + 1).await.map_err(refused)?;
     let more = found.len() > PAGE as usize;
     found.truncate(PAGE as usize);
     let next = more.then(|| (skip + u64::from(PAGE)).to_string());
@@ -44,5 +45,5 @@ pub(crate) async fn run(server: &Server, params: Value) -> Result<acp::ListSessi
             .title(info.title)
             .updated_at(to_wire::time(info.updated_at).0)
     });
-    Ok(acp::ListSessionsResponse::new(sessions.collect()).next_cursor(next))
+    Ok(acp::ListSessionsResponse::new(sessions.collect()).next_cursor(next).into())
 }

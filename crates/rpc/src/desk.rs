@@ -1,0 +1,216 @@
+//! What a handler may ask: the engine, the open sessions, the defaults of the connection.
+//!
+//! The engine is opened in the background once the handshake is over, so that a handshake answers at
+//! once and succeeds where the state directory is not usable; a request that needs the engine waits
+//! for it, and where it did not open tries again.
+
+mod asks;
+mod connection;
+mod events;
+mod reading;
+mod sessions;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use meanwhile_core::Background;
+use meanwhile_core::agent::session::{self, Updates, Wake};
+use meanwhile_core::background::{self, Role, Settings};
+use serde_json::Value;
+use tokio::sync::{OnceCell, OwnedRwLockReadGuard, RwLock};
+
+use crate::convert::error;
+use crate::convert::from_wire::Defaults;
+use crate::peer::{Client, Jobs};
+use crate::setup::Setup;
+use crate::wire::Error;
+
+pub(crate) use connection::Connection;
+pub(crate) use reading::Start;
+pub(crate) use sessions::{Open, Sessions};
+
+type Result<T> = std::result::Result<T, Error>;
+
+/// What the command line settles before the first byte is read.
+#[derive(Debug, Clone)]
+pub(crate) struct Options {
+    /// The state directory, or why there is none.
+    pub(crate) state_dir: std::result::Result<PathBuf, String>,
+    /// Retention and size settings.
+    pub(crate) store: Settings,
+    /// What agent sessions are made with.
+    pub(crate) agent: Setup,
+}
+
+/// The desk of one connection. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Desk(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    options: Options,
+    client: Client,
+    jobs: Jobs,
+    connection: OnceLock<Connection>,
+    engine: OnceCell<Background>,
+    sessions: Sessions,
+    /// Held for reading by a subscription that is not answered yet, taken for writing before a push
+    /// of output: the reply comes first.
+    output_gate: Arc<RwLock<()>>,
+}
+
+impl Desk {
+    /// A desk before the handshake.
+    pub(crate) fn new(options: Options, client: Client, jobs: Jobs) -> Self {
+        Self(Arc::new(Shared {
+            options,
+            client,
+            jobs,
+            connection: OnceLock::new(),
+            engine: OnceCell::new(),
+            sessions: Sessions::default(),
+            output_gate: Arc::default(),
+        }))
+    }
+
+    /// The handshake settled this. Returns whether it was the first to settle anything.
+    pub(crate) fn settle(&self, connection: Connection) -> bool {
+        self.0.connection.set(connection).is_ok()
+    }
+
+    /// Opens the engine ahead of the first request that needs it.
+    pub(crate) fn open_early(&self) {
+        let desk = self.clone();
+        self.0.jobs.beside(async move {
+            if let Err(error) = desk.engine().await {
+                tracing::error!(%error, "cannot open the store; the next request tries again");
+            }
+        });
+    }
+
+    /// The engine: the background manager of the workspace. The first to ask opens it.
+    ///
+    /// # Errors
+    ///
+    /// 1005 where the store cannot be opened, -32002 before the handshake.
+    pub(crate) async fn engine(&self) -> Result<&Background> {
+        self.0.engine.get_or_try_init(|| self.open()).await
+    }
+
+    /// What requests mean where they say nothing.
+    ///
+    /// # Errors
+    ///
+    /// -32002 before the handshake.
+    pub(crate) fn defaults(&self) -> Result<&Defaults> {
+        self.connection().map(|connection| &connection.defaults)
+    }
+
+    /// The workspace.
+    ///
+    /// # Errors
+    ///
+    /// -32002 before the handshake.
+    pub(crate) fn workspace(&self) -> Result<&Path> {
+        self.connection().map(|connection| connection.workspace.as_path())
+    }
+
+    /// Whether the client shows the progress of each task it spawns.
+    pub(crate) fn shows_progress(&self) -> bool {
+        self.0.connection.get().is_some_and(|connection| connection.shows_progress)
+    }
+
+    /// The agent sessions that are open on this connection.
+    pub(crate) fn sessions(&self) -> &Sessions {
+        &self.0.sessions
+    }
+
+    /// What a new or loaded session is made with. The model is looked for now.
+    ///
+    /// # Errors
+    ///
+    /// 1006: there is no model.
+    pub(crate) async fn session_terms(&self, wake: Option<Wake>) -> Result<session::Terms> {
+        let setup = &self.0.options.agent;
+        let provider = setup.provider().await.map_err(|error| error::no_model(&error))?;
+        let mut terms = setup.terms(provider, true);
+        terms.policy.wake = wake.unwrap_or(terms.policy.wake);
+        Ok(terms)
+    }
+
+    /// Takes a session in. The client is told what it says.
+    pub(crate) fn take_in(
+        &self,
+        session: session::Session,
+        updates: Updates,
+        start: Start,
+    ) -> Open {
+        let (open, reading) = self.0.sessions.open(session, updates, start);
+        let asks = self.0.sessions.asks().clone();
+        self.0.jobs.beside(reading.run(self.0.client.clone(), asks));
+        open
+    }
+
+    /// The client answered the server's request `id`. Returns whether it was a session's question.
+    pub(crate) fn answered(&self, id: &str, outcome: &std::result::Result<Value, Value>) -> bool {
+        self.0.sessions.asks().answered(id, outcome)
+    }
+
+    /// Holds back the pushes of output until a subscription is answered.
+    pub(crate) async fn hold_output(&self) -> OwnedRwLockReadGuard<()> {
+        self.0.output_gate.clone().read_owned().await
+    }
+
+    /// Detaches from the workspace. Tasks go on.
+    pub(crate) async fn close(&self) {
+        if let Some(engine) = self.0.engine.get() {
+            engine.close().await;
+        }
+    }
+
+    fn connection(&self) -> Result<&Connection> {
+        self.0.connection.get().ok_or_else(error::not_initialized)
+    }
+
+    async fn open(&self) -> Result<Background> {
+        let Options { state_dir, store, .. } = &self.0.options;
+        let unavailable =
+            |why| meanwhile_core::Error::unavailable(meanwhile_core::StoreFaultKind::Other, why);
+        let state_dir = state_dir.clone().map_err(|why| error::from_core(&unavailable(why)))?;
+        let options = background::Options {
+            state_dir,
+            workspace: self.connection()?.workspace.clone(),
+            role: Role::Daemon,
+            settings: store.clone(),
+        };
+        let (engine, events) =
+            Background::open(options).await.map_err(|error| error::from_core(&error))?;
+        let client = self.0.client.clone();
+        self.0.jobs.vital(events::run(events, client, self.0.output_gate.clone()));
+        Ok(engine)
+    }
+}
+
+#[cfg(test)]
+impl Options {
+    /// Where no store can be opened: what needs one answers 1005.
+    pub(crate) fn without_store() -> Self {
+        Self {
+            state_dir: Err("there is none in this test".to_owned()),
+            store: Settings::default(),
+            agent: Setup::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+impl Desk {
+    /// A desk after a handshake that asked for nothing, without a store.
+    pub(crate) fn without_store() -> Self {
+        let desk = Self::new(Options::without_store(), crate::peer::mute(), Jobs::none());
+        let workspace = std::env::current_dir().expect("a test has a directory");
+        let defaults = Defaults::default();
+        assert!(desk.settle(Connection { workspace, defaults, shows_progress: false }));
+        desk
+    }
+}

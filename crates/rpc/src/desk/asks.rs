@@ -1,0 +1,170 @@
+//! The questions that wait for the person: may this tool call be made?
+//!
+//! Owns what was asked and is not answered yet, by the id of the request. A question nobody waits
+//! for any more, because its turn was cancelled, is withdrawn, so that no editor shows a dialogue
+//! about nothing.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use meanwhile_core::agent::session::{Answer, Ask};
+use serde_json::Value;
+use tokio::sync::oneshot;
+
+use crate::convert::update;
+use crate::peer::Client;
+use crate::wire::acp;
+
+/// What the ids of these requests begin with.
+const PREFIX: &str = "meanwhile/permission/";
+
+/// The questions of this connection. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Asks(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    last: u64,
+    waiting: HashMap<String, oneshot::Sender<Answer>>,
+}
+
+impl Asks {
+    /// Asks the person.
+    pub(super) fn ask(&self, session: &str, ask: Ask, client: &Client) {
+        let question = update::permission(session, &ask);
+        let id = {
+            let mut state = self.lock();
+            state.last += 1;
+            let id = format!("{PREFIX}{}", state.last);
+            // Before it is sent: the answer must find it.
+            state.waiting.insert(id.clone(), ask.reply);
+            id
+        };
+        client.ask(&id, &question);
+    }
+
+    /// The client answered. Returns whether it was one of our questions.
+    pub(super) fn answered(&self, id: &str, outcome: &Result<Value, Value>) -> bool {
+        if !id.starts_with(PREFIX) {
+            return false;
+        }
+        // One that was withdrawn is answered too, as cancelled.
+        let Some(reply) = self.lock().waiting.remove(id) else { return true };
+        match outcome.as_ref().map(read) {
+            Ok(Ok(Some(answer))) => {
+                // The turn may have been cancelled since.
+                let _ = reply.send(answer);
+            }
+            // A dropped reply means no.
+            Ok(Ok(None)) => drop(reply),
+            Ok(Err(why)) => {
+                tracing::warn!(id, why, "an answer to a question of permission cannot be read");
+            }
+            Err(error) => tracing::warn!(id, %error, "the client cannot ask for permission"),
+        }
+        true
+    }
+
+    /// Takes back the questions that nobody waits for any more.
+    pub(super) fn withdraw(&self, client: &Client) {
+        let mut gone = Vec::new();
+        self.lock().waiting.retain(|id, reply| {
+            if reply.is_closed() {
+                gone.push(id.clone());
+            }
+            !reply.is_closed()
+        });
+        for id in gone {
+            client.withdraw(&id);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic under the lock leaves a state that is whole: every change is one insert or remove.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the person chose; `None` where the question was cancelled.
+fn read(result: &Value) -> Result<Option<Answer>, String> {
+    let response: acp::RequestPermissionResponse = serde::Deserialize::deserialize(result)
+        .map_err(|error: serde_json::Error| error.to_string())?;
+    let acp::RequestPermissionOutcome::Selected(selected) = response.outcome else {
+        return Ok(None);
+    };
+    use acp::PermissionOptionKind as Choice;
+    let choices = [
+        (Choice::AllowOnce, Answer::Allow),
+        (Choice::AllowAlways, Answer::AllowAlways),
+        (Choice::RejectOnce, Answer::Reject),
+        (Choice::RejectAlways, Answer::RejectAlways),
+    ];
+    let chosen = selected.option_id.0;
+    choices
+        .into_iter()
+        .find(|(kind, _)| update::option_id(*kind) == &*chosen)
+        .map(|(_, answer)| Some(answer))
+        .ok_or_else(|| format!("`{chosen}` is none of the options"))
+}
+
+#[cfg(test)]
+mod tests {
+    use meanwhile_core::agent::tools::Kind;
+    use serde_json::json;
+    use serde_json::value::RawValue;
+
+    use super::*;
+    use crate::peer::mute;
+
+    fn ask() -> (Ask, oneshot::Receiver<Answer>) {
+        let (reply, answer) = oneshot::channel();
+        let input = RawValue::from_string("{}".to_owned()).unwrap();
+        let (id, title, why) = ("c1".to_owned(), "npm test".to_owned(), "no rule".to_owned());
+        (Ask { id, title, kind: Kind::Execute, input, why, always: vec![], reply }, answer)
+    }
+
+    #[track_caller]
+    fn check(outcome: Result<Value, Value>, expect: Option<Answer>) {
+        let (asks, client) = (Asks::default(), mute());
+        let (question, mut answer) = ask();
+        asks.ask("s", question, &client);
+        assert!(asks.answered("meanwhile/permission/1", &outcome), "{outcome:?}");
+        assert_eq!(answer.try_recv().ok(), expect, "{outcome:?}");
+    }
+
+    fn selected(option: &str) -> Result<Value, Value> {
+        Ok(json!({"outcome": {"outcome": "selected", "optionId": option}}))
+    }
+
+    #[test]
+    fn only_a_clear_yes_is_a_yes() {
+        check(selected("allow_once"), Some(Answer::Allow));
+        check(selected("allow_always"), Some(Answer::AllowAlways));
+        check(selected("reject_once"), Some(Answer::Reject));
+        check(selected("reject_always"), Some(Answer::RejectAlways));
+        check(selected("yes"), None);
+        check(Ok(json!({"outcome": {"outcome": "cancelled"}})), None);
+        check(Ok(json!(null)), None);
+        check(Ok(json!({"outcome": "allow_once"})), None);
+        check(Err(json!({"code": -32601, "message": "no"})), None);
+    }
+
+    #[test]
+    fn other_answers_are_left_to_others() {
+        let asks = Asks::default();
+        assert!(!asks.answered("meanwhile/0123abcd", &Ok(json!(null))));
+        assert!(asks.answered("meanwhile/permission/7", &Ok(json!(null))), "late, but ours");
+    }
+
+    #[test]
+    fn a_question_nobody_waits_for_is_withdrawn() {
+        let (asks, client) = (Asks::default(), mute());
+        let (question, answer) = ask();
+        asks.ask("s", question, &client);
+        asks.withdraw(&client);
+        assert_eq!(asks.lock().waiting.len(), 1, "somebody waits for it");
+        drop(answer);
+        asks.withdraw(&client);
+        assert_eq!(asks.lock().waiting.len(), 0);
+    }
+}

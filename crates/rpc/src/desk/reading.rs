@@ -1,0 +1,82 @@
+//! The reader of one session's updates: each becomes a push or a question, in order.
+//!
+//! Waits while the client does not read; the session then waits too, so nothing piles up.
+
+use meanwhile_core::agent::session::{Update, Updates};
+use tokio::sync::{mpsc, oneshot};
+
+use super::asks::Asks;
+use crate::convert::update::{Teller, Told, is_resumed};
+use crate::peer::Client;
+
+/// What reads the updates of a session.
+#[derive(Debug)]
+pub(super) struct Reading {
+    session: String,
+    updates: Updates,
+    /// Who waits for everything so far to be told.
+    barriers: mpsc::Receiver<oneshot::Sender<()>>,
+    start: Start,
+}
+
+/// How a session's updates begin.
+#[derive(Debug)]
+pub(crate) enum Start {
+    /// It is new. Nothing is told before this ends: the reply that names it comes first.
+    New(oneshot::Receiver<()>),
+    /// It was loaded, and says everything over again; this ends once that is told.
+    Loaded(oneshot::Sender<()>),
+}
+
+impl Reading {
+    pub(super) fn new(
+        session: String,
+        updates: Updates,
+        barriers: mpsc::Receiver<oneshot::Sender<()>>,
+        start: Start,
+    ) -> Self {
+        Self { session, updates, barriers, start }
+    }
+
+    /// Tells the client until the session is closed.
+    pub(super) async fn run(self, client: Client, asks: Asks) {
+        let Self { session, mut updates, mut barriers, start } = self;
+        let mut loaded = match start {
+            Start::New(replied) => {
+                // Either end of it will do: the reply is queued, or there is nobody to reply to.
+                let _ = replied.await;
+                None
+            }
+            Start::Loaded(told) => Some(told),
+        };
+        let mut teller = Teller::new(session.clone());
+        loop {
+            client.room().await;
+            tokio::select! {
+                // A barrier is passed only when no update is left before it.
+                biased;
+                update = updates.next() => {
+                    let Some(update) = update else { break };
+                    let begins_anew = is_resumed(&update);
+                    let answered =
+                        matches!(update, Update::ToolEnded { .. } | Update::TurnEnded { .. });
+                    match teller.tell(update) {
+                        Told::Push(push) => client.push(&push),
+                        Told::Ask(ask) => asks.ask(&session, ask, &client),
+                    }
+                    if answered {
+                        asks.withdraw(&client);
+                    }
+                    if begins_anew {
+                        drop(loaded.take());
+                    }
+                }
+                Some(passed) = barriers.recv() => {
+                    // Who waited may have gone away since.
+                    let _ = passed.send(());
+                }
+            }
+        }
+        asks.withdraw(&client);
+    }
+}

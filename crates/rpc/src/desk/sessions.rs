@@ -1,0 +1,93 @@
+//! The agent sessions that are open on this connection.
+//!
+//! Owns the handles, by name, and the questions to the person. Each session's updates are read by
+//! one job of the connection ([`Reading`]), so that what a session says goes out in its own order; a
+//! handler that has to answer after the last of it asks the reader first ([`Open::told`]).
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_util::future::join_all;
+use meanwhile_core::agent::session::{Session, Updates};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::unconstrained;
+
+use super::asks::Asks;
+use super::reading::{Reading, Start};
+
+/// Handlers that wait at once for a reader to catch up; one more waits for its turn.
+const BARRIERS: usize = 16;
+
+/// The open sessions. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Sessions {
+    open: Arc<Mutex<HashMap<String, Open>>>,
+    asks: Asks,
+}
+
+/// An open session. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Open {
+    /// The session.
+    pub(crate) session: Session,
+    barriers: mpsc::Sender<oneshot::Sender<()>>,
+}
+
+impl Open {
+    /// Returns once everything the session has said so far is on its way to the client.
+    pub(crate) async fn told(&self) {
+        let (passed, wait) = oneshot::channel();
+        // A reader that has ended has told everything.
+        if self.barriers.send(passed).await.is_ok() {
+            let _ = wait.await;
+        }
+    }
+}
+
+impl Sessions {
+    /// The questions that wait for the person.
+    pub(super) fn asks(&self) -> &Asks {
+        &self.asks
+    }
+
+    /// Takes a session in. What reads its updates is handed back, to be run by the connection.
+    pub(super) fn open(&self, session: Session, updates: Updates, start: Start) -> (Open, Reading) {
+        let (barriers, incoming) = mpsc::channel(BARRIERS);
+        let id = session.id().to_string();
+        let open = Open { session, barriers };
+        let reading = Reading::new(id.clone(), updates, incoming, start);
+        self.lock().insert(id, open.clone());
+        (open, reading)
+    }
+
+    /// The open session of this name.
+    pub(crate) fn get(&self, id: &str) -> Option<Open> {
+        self.lock().get(id).cloned()
+    }
+
+    /// Takes a session out that was closed; one that was loaded anew under its name stays.
+    pub(crate) fn take(&self, id: &str, closed: &Open) {
+        let mut all = self.lock();
+        if all.get(id).is_some_and(|open| open.barriers.same_channel(&closed.barriers)) {
+            all.remove(id);
+        }
+    }
+
+    /// Closes every session, all at once: each is told to close even where nobody can wait for the
+    /// slowest. Their tasks go on.
+    pub(crate) async fn close(&self) {
+        let all: Vec<Open> = self.lock().drain().map(|(_, open)| open).collect();
+        let closed = join_all(all.iter().map(|open| open.session.close()));
+        // Else the runtime would have a hundred told, and the others when it comes round again, for
+        // which a busy machine may leave no time.
+        unconstrained(closed).await;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Open>> {
+        // A panic under the lock leaves a map that is whole: every change is one insert or remove.
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,155 @@
+//! `initialize` and `shutdown`.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use meanwhile_core::agent::vendor::secret_variables;
+use tokio::time::timeout;
+use tower_lsp::LanguageServer;
+use tower_lsp::jsonrpc::{self, Error};
+use tower_lsp::ls_types::{
+    ExecuteCommandOptions, ExecuteCommandParams, InitializeParams, InitializeResult, LSPAny,
+    ServerCapabilities, ServerInfo,
+};
+
+use super::commands::{self, COMMANDS};
+use super::router::to_lsp;
+use super::voice::PUSHES;
+use super::workspace;
+use crate::convert::{from_wire, params, to_wire};
+use crate::desk::{Connection, Desk};
+use crate::methods::{FEATURES, METHODS};
+use crate::wire;
+
+/// How long sessions have to end their turns at `shutdown`.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+
+/// What LSP settles between the two sides.
+#[derive(Debug)]
+pub(super) struct Handshake {
+    desk: Desk,
+    /// The process to live with, if one was named.
+    parent: OnceLock<u32>,
+    shut_down: AtomicBool,
+}
+
+impl Handshake {
+    /// Before the handshake.
+    pub(super) fn new(desk: Desk) -> Self {
+        Self { desk, parent: OnceLock::new(), shut_down: AtomicBool::new(false) }
+    }
+
+    /// The process to live with, once the handshake named one.
+    pub(super) fn parent(&self) -> Option<u32> {
+        self.parent.get().copied()
+    }
+
+    /// Whether `shutdown` was answered.
+    pub(super) fn is_shut_down(&self) -> bool {
+        self.shut_down.load(Ordering::Relaxed)
+    }
+
+    fn settle(&self, params: InitializeParams) -> Result<bool, wire::Error> {
+        let options: wire::InitializationOptions =
+            params::within("initializationOptions", params.initialization_options.clone())?;
+        let workspace = workspace::of(&params)?;
+        let shows_progress =
+            params.capabilities.window.and_then(|window| window.work_done_progress);
+        let connection = Connection {
+            workspace,
+            defaults: from_wire::defaults(options)?,
+            shows_progress: shows_progress.unwrap_or(false),
+        };
+        if let Some(pid) = params.process_id {
+            // A second one comes only after a handshake that failed, which named none.
+            let _ = self.parent.set(pid);
+        }
+        Ok(self.desk.settle(connection))
+    }
+}
+
+impl LanguageServer for Handshake {
+    async fn initialize(&self, params: InitializeParams) -> jsonrpc::Result<InitializeResult> {
+        // The router lets a second handshake through only where the first one failed.
+        match self.settle(params).map_err(to_lsp)? {
+            true => Ok(result()),
+            false => Err(Error::invalid_request()),
+        }
+    }
+
+    async fn execute_command(
+        &self,
+        params: ExecuteCommandParams,
+    ) -> jsonrpc::Result<Option<LSPAny>> {
+        commands::resolve(params).map(Some).map_err(to_lsp)
+    }
+
+    async fn shutdown(&self) -> jsonrpc::Result<()> {
+        // A turn that runs is ended by whoever asked for it, not by a death in the middle; but a
+        // command in the foreground may take its time, and can be found again.
+        let _ = timeout(LAST_WORDS, self.desk.sessions().close()).await;
+        self.shut_down.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+fn result() -> InitializeResult {
+    let capability = wire::Capability {
+        protocol_version: wire::PROTOCOL_VERSION,
+        methods: METHODS.iter().map(|method| method.name).collect(),
+        notifications: PUSHES.iter().map(|(name, _)| *name).collect(),
+        features: FEATURES.to_vec(),
+        limits: to_wire::limits(),
+        secret_variables: secret_variables().collect(),
+    };
+    InitializeResult {
+        capabilities: ServerCapabilities {
+            execute_command_provider: Some(ExecuteCommandOptions {
+                commands: COMMANDS.iter().map(|(command, _)| (*command).to_owned()).collect(),
+                ..ExecuteCommandOptions::default()
+            }),
+            experimental: Some(serde_json::json!({ "meanwhile": capability })),
+            ..ServerCapabilities::default()
+        },
+        server_info: Some(ServerInfo {
+            name: "meanwhile".to_owned(),
+            version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+        }),
+        ..InitializeResult::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::desk::Options;
+    use crate::peer::{Jobs, mute};
+
+    #[tokio::test]
+    async fn initialization_options_are_checked() {
+        for (options, expect) in [
+            (json!(null), Ok(())),
+            (json!({"queue": "q", "lingerMs": null, "theirs": 1}), Ok(())),
+            (json!({"lingerMs": 0}), Ok(())),
+            (json!({"lingerMs": -1}), Err("initializationOptions.lingerMs")),
+            (json!({"lingerMs": "x"}), Err("initializationOptions.lingerMs")),
+            (json!({"lingerMs": u64::MAX}), Err("initializationOptions.lingerMs")),
+            (json!({"queue": ""}), Err("initializationOptions.queue")),
+            (json!({"queue": 5}), Err("initializationOptions.queue")),
+            (json!([]), Err("initializationOptions")),
+        ] {
+            let desk = Desk::new(Options::without_store(), mute(), Jobs::none());
+            let params = InitializeParams {
+                initialization_options: Some(options.clone()),
+                ..InitializeParams::default()
+            };
+            let got = Handshake::new(desk).initialize(params).await.map(drop);
+            let got =
+                got.map_err(|error| error.data.unwrap()["field"].as_str().unwrap().to_owned());
+            assert_eq!(got, expect.map_err(str::to_owned), "{options}");
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! LSP's standard progress (`$/progress`) for the tasks this connection spawned.
+//!
+//! Owns which task is shown under which token. A token comes with the spawn, or is made by us where
+//! the client has `window.workDoneProgress`; then the client is asked first. The state is the
+//! connection's, a few words a task, shared by the loop and the pusher under a lock that is never
+//! held across an await.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use meanwhile_core::background::task::TaskId;
+use serde_json::{Value, json};
+
+use crate::peer::{Follow, Outbox};
+use crate::wire::{Exit, ProgressPush, ProgressToken, Task, TaskState};
+
+/// The progress of this connection's tasks. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Progresses(Arc<Mutex<HashMap<TaskId, Vec<Track>>>>);
+
+#[derive(Debug)]
+struct Track {
+    token: ProgressToken,
+    phase: Phase,
+    /// The client cancelled it, and its task is being stopped.
+    cancelled: bool,
+}
+
+impl Track {
+    fn new(token: ProgressToken, phase: Phase) -> Self {
+        Self { token, phase, cancelled: false }
+    }
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// The client was asked to make the token; `title` is for the begin.
+    Asked { title: String },
+    /// Begun.
+    Shown,
+}
+
+impl Progresses {
+    /// Begins to show a task, or asks the client to. A token that shows one already is left alone:
+    /// the same spawn was sent again, by its `clientToken`, or the client mixes up its own.
+    pub(super) fn follow(&self, follow: Follow, outbox: &Outbox) {
+        let Follow { task, title, token } = follow;
+        let mut tasks = self.lock();
+        let is_shown = |token: &ProgressToken| {
+            tasks.values().flatten().any(|track: &Track| track.token == *token)
+        };
+        let track = match token {
+            Some(token) => {
+                if is_shown(&token) {
+                    return;
+                }
+                begin(&token, &title, outbox);
+                Track::new(token, Phase::Shown)
+            }
+            None => {
+                // The token is the request's id too, so the answer finds its task.
+                let token = ProgressToken::Text(format!("meanwhile/{task}"));
+                if is_shown(&token) {
+                    return;
+                }
+                outbox.send(&json!({
+                    "jsonrpc": "2.0",
+                    "id": token,
+                    "method": "window/workDoneProgress/create",
+                    "params": {"token": token},
+                }));
+                Track::new(token, Phase::Asked { title })
+            }
+        };
+        tasks.entry(task).or_default().push(track);
+    }
+
+    /// The client answered our request for a token. Returns whether it was one.
+    pub(super) fn created(&self, id: &str, accepted: bool, outbox: &Outbox) -> bool {
+        let mut tasks = self.lock();
+        for tracks in tasks.values_mut() {
+            let asked =
+                |track: &Track| matches!(&track.token, ProgressToken::Text(text) if text == id);
+            let Some(at) = tracks.iter().position(asked) else { continue };
+            if !accepted {
+                tracks.remove(at);
+                return true;
+            }
+            let track = &mut tracks[at];
+            if let Phase::Asked { title } = &track.phase {
+                begin(&track.token, title, outbox);
+                track.phase = Phase::Shown;
+            }
+            return true;
+        }
+        id.starts_with("meanwhile/")
+    }
+
+    /// Reports how far a task is.
+    pub(super) fn report(&self, progress: &ProgressPush, outbox: &Outbox) {
+        let Ok(task) = progress.id.parse() else { return };
+        let tasks = self.lock();
+        for track in tasks.get(&task).into_iter().flatten() {
+            if let Phase::Shown = track.phase {
+                let mut value = json!({"kind": "report"});
+                if let Some(percent) = progress.percent {
+                    value["percentage"] = percent.into();
+                    // It began without a percentage, since most tasks never have one; clients may
+                    // then ignore it, but they show a message.
+                    value["message"] = format!("{percent}%").into();
+                }
+                if let Some(message) = &progress.message {
+                    value["message"] = message.as_str().into();
+                }
+                send(&track.token, &value, outbox);
+            }
+        }
+    }
+
+    /// Ends the progress of a task that has ended.
+    pub(super) fn end(&self, task: &Task, outbox: &Outbox) {
+        let Ok(id) = task.id.parse() else { return };
+        let tracks = self.lock().remove(&id).unwrap_or_default();
+        for track in tracks {
+            if let Phase::Shown = track.phase {
+                let value = json!({"kind": "end", "message": describe(task)});
+                send(&track.token, &value, outbox);
+            }
+        }
+    }
+
+    /// The client cancelled a progress. Returns the task to stop, unless it is being stopped.
+    pub(super) fn cancel(&self, token: &ProgressToken) -> Option<TaskId> {
+        let mut tasks = self.lock();
+        let (task, track) = find(&mut tasks, token)?;
+        (!std::mem::replace(&mut track.cancelled, true)).then_some(task)
+    }
+
+    /// The task of a progress that was cancelled could not be stopped: it may be cancelled again.
+    pub(super) fn not_cancelled(&self, token: &ProgressToken) {
+        if let Some((_, track)) = find(&mut self.lock(), token) {
+            track.cancelled = false;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<TaskId, Vec<Track>>> {
+        // A panic under the lock leaves a map that is whole: every change is one insert or remove.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The task shown under a token, and how.
+fn find<'a>(
+    tasks: &'a mut HashMap<TaskId, Vec<Track>>,
+    token: &ProgressToken,
+) -> Option<(TaskId, &'a mut Track)> {
+    tasks.iter_mut().find_map(|(task, tracks)| {
+        let track = tracks.iter_mut().find(|track| track.token == *token)?;
+        Some((*task, track))
+    })
+}
+
+fn begin(token: &ProgressToken, title: &str, outbox: &Outbox) {
+    send(token, &json!({"kind": "begin", "title": title, "cancellable": true}), outbox);
+}
+
+fn send(token: &ProgressToken, value: &Value, outbox: &Outbox) {
+    outbox.send(&json!({
+        "jsonrpc": "2.0",
+        "method": "$/progress",
+        "params": {"token": token, "value": value},
+    }));
+}
+
+/// How a task ended.
+fn describe(task: &Task) -> String {
+    let how = match task.state {
+        TaskState::Running | TaskState::Stopping => return String::new(),
+        TaskState::Exited => match &task.exit {
+            Some(Exit { code: Some(code), .. }) => format!("exited {code}"),
+            Some(Exit { signal: Some(signal), .. }) => format!("ended by {signal}"),
+            Some(Exit { code: None, signal: None }) | None => "ended".to_owned(),
+        },
+        TaskState::Stopped => "stopped".to_owned(),
+        TaskState::TimedOut => "timed out".to_owned(),
+        TaskState::Lost => "lost".to_owned(),
+    };
+    let seconds = task.duration_ms.unwrap_or(0) as f64 / 1_000.0;
+    format!("{how} after {seconds:.1}s")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,141 @@
+//! Which parameters the session methods take, and which field a refusal names.
+//!
+//! The server has no store, so parameters that are taken show as 1005; and no session is open.
+
+use serde_json::{Value, json};
+
+use super::refusal;
+
+type Expected = std::result::Result<(), &'static str>;
+
+async fn table(method: &str, cases: &[(Value, Expected)]) {
+    for (params, expect) in cases {
+        let error = refusal(method, params.clone()).await;
+        let data = error.data.clone().unwrap_or_default();
+        let got = match error.code {
+            1005 => Ok(()),
+            -32602 => Err(data["field"].as_str().unwrap_or("no field")),
+            other => panic!("{method} {params}: unexpected code {other}: {error}"),
+        };
+        assert_eq!(got, *expect, "{method} {params}: {error}");
+        for rust in ["u64", "struct", "enum", "map", "sequence", "Request", "variant index"] {
+            assert!(!error.message.contains(rust), "words of Rust: {}", error.message);
+        }
+    }
+}
+
+fn here() -> Value {
+    json!(std::env::current_dir().unwrap())
+}
+
+/// An object with one member set.
+fn with(base: &Value, member: &str, value: Value) -> Value {
+    let mut params = base.clone();
+    params[member] = value;
+    params
+}
+
+#[tokio::test]
+async fn a_session_is_made_in_the_workspace() {
+    let good = json!({"cwd": here(), "mcpServers": []});
+    let server = json!({"name": "s", "command": "/bin/true", "args": [], "env": []});
+    let wake = |wake: Value| with(&good, "_meta", json!({"meanwhile": {"wake": wake}}));
+    table(
+        "session/new",
+        &[
+            (good.clone(), Ok(())),
+            (with(&good, "mcpServers", json!(null)), Ok(())),
+            (with(&good, "additionalDirectories", json!([])), Ok(())),
+            (with(&good, "theirs", json!(1)), Ok(())),
+            (wake(json!("on")), Ok(())),
+            (wake(json!("queue")), Ok(())),
+            (with(&good, "_meta", json!({"theirs": 1})), Ok(())),
+            (wake(json!("sometimes")), Err("_meta.meanwhile.wake")),
+            (wake(json!(true)), Err("_meta.meanwhile.wake")),
+            (json!({"mcpServers": []}), Err("cwd")),
+            (json!({"cwd": here()}), Err("mcpServers")),
+            (with(&good, "cwd", json!(5)), Err("cwd")),
+            (with(&good, "cwd", json!("/no/such/place")), Err("cwd")),
+            (with(&good, "cwd", json!("..")), Err("cwd")),
+            (with(&good, "mcpServers", json!([server])), Err("mcpServers")),
+            (with(&good, "mcpServers", json!({})), Err("mcpServers")),
+            (with(&good, "additionalDirectories", json!(["/x"])), Err("additionalDirectories")),
+            (json!([]), Err("params")),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_session_is_loaded_by_its_name() {
+    let good = json!({"cwd": here(), "mcpServers": [], "sessionId": "s"});
+    table(
+        "session/load",
+        &[
+            (good.clone(), Ok(())),
+            (with(&good, "sessionId", json!(5)), Err("sessionId")),
+            (json!({"cwd": here(), "mcpServers": []}), Err("sessionId")),
+            (with(&good, "cwd", json!("/no/such/place")), Err("cwd")),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn lists_and_traces_say_how_far() {
+    table(
+        "session/list",
+        &[
+            (json!({}), Ok(())),
+            (json!({"cwd": null, "cursor": null}), Ok(())),
+            (json!({"cwd": "/no/such/place", "cursor": "100"}), Ok(())),
+            (json!({"cursor": "x"}), Err("cursor")),
+            (json!({"cursor": 5}), Err("cursor")),
+            (json!({"cwd": 5}), Err("cwd")),
+        ],
+    )
+    .await;
+    table(
+        "session/trace",
+        &[
+            (json!({"sessionId": "s"}), Ok(())),
+            (json!({"sessionId": "s", "after": 7}), Ok(())),
+            (json!({}), Err("sessionId")),
+            (json!({"sessionId": "s", "after": -1}), Err("after")),
+            (json!({"sessionId": "s", "since": 1}), Err("since")),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn what_needs_an_open_session_says_so() {
+    let text = json!([{"type": "text", "text": "hello"}]);
+    let said = |prompt: Value| json!({"sessionId": "s", "prompt": prompt});
+    table(
+        "session/prompt",
+        &[
+            (said(text.clone()), Err("sessionId")),
+            (json!({"prompt": text}), Err("sessionId")),
+            (json!({"sessionId": "s"}), Err("prompt")),
+            (said(json!("hello")), Err("prompt")),
+            (said(json!([])), Err("prompt")),
+            (said(json!([{"type": "text", "text": " \n"}])), Err("prompt")),
+            (said(json!([{"type": "text"}])), Err("prompt[0].text")),
+            (said(json!([text[0], {"type": "smell", "text": "x"}])), Err("prompt[1].type")),
+            (said(json!([text[0], 5])), Err("prompt[1]")),
+        ],
+    )
+    .await;
+    for method in ["session/cancel", "session/close"] {
+        table(
+            method,
+            &[
+                (json!({"sessionId": "s"}), Err("sessionId")),
+                (json!({"sessionId": null}), Err("sessionId")),
+                (json!({}), Err("sessionId")),
+            ],
+        )
+        .await;
+    }
+}

@@ -1,0 +1,325 @@
+//! Where a message begins and ends in a stream of bytes.
+//!
+//! Two ways are known: `Content-Length` frames, the base protocol of the Language Server Protocol,
+//! and one line for each message, which the Agent Client Protocol and the Model Context Protocol use.
+//! Owns the bytes that have arrived and are not yet a whole frame, never more than one message and
+//! one read. It does no I/O, so every split of the input is the same input: a property test
+//! holds it to that. What is wrong with a frame comes out in its place among the frames; whether
+//! reading goes on afterwards is [`Fault::is_fatal`].
+
+/// Most bytes of a message in either direction. The largest honest one is a `task/write` or a
+/// `task/read` of a few megabytes.
+pub const MESSAGE_BYTES: usize = 16 << 20;
+/// Bytes of all headers of a frame. Real ones take about 25.
+pub const HEADER_BYTES: usize = 8 << 10;
+/// A length from which on nobody means it: skipping it would read for ever.
+pub const ABSURD_BYTES: u64 = 1 << 30;
+/// An emptied buffer above this size gives its memory back.
+const KEEP_BYTES: usize = 1 << 20;
+
+/// How messages are told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    /// Headers with a `Content-Length`, an empty line, the body.
+    ContentLength,
+    /// The body, which has no end of line in it, and an end of line. An empty line is no message.
+    Lines,
+}
+
+impl Framing {
+    /// Appends a message with this body: JSON as `serde_json` writes it, which has no end of line.
+    pub fn append(self, out: &mut Vec<u8>, body: &[u8]) {
+        out.reserve(body.len() + 32);
+        match self {
+            Self::ContentLength => {
+                out.extend_from_slice(b"Content-Length: ");
+                out.extend_from_slice(body.len().to_string().as_bytes());
+                out.extend_from_slice(b"\r\n\r\n");
+                out.extend_from_slice(body);
+            }
+            Self::Lines => {
+                out.extend_from_slice(body);
+                out.push(b'\n');
+            }
+        }
+    }
+
+    /// What a decoder expects before a message.
+    fn begin(self) -> State {
+        match self {
+            Self::ContentLength => State::Headers { seen: 0, used: 0, length: None },
+            Self::Lines => State::Line { seen: 0 },
+        }
+    }
+}
+
+/// What is wrong with a frame.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// A line of the headers has no colon. Framing is lost.
+    #[error(
+        "`{0}` is no header: expected `Content-Length: N`, an empty line, then N bytes of JSON; \
+         start the server anew"
+    )]
+    NoHeader(String),
+    /// The headers end without a length. Framing is lost.
+    #[error(
+        "no `Content-Length` among the headers: expected the body's length in bytes; start the \
+         server anew"
+    )]
+    NoLength,
+    /// The length is no number, or there are two that differ. Framing is lost.
+    #[error(
+        "`Content-Length: {0}` is no length: expected one decimal number of bytes; start the \
+         server anew"
+    )]
+    BadLength(String),
+    /// The headers do not end. Framing is lost.
+    #[error("headers of more than {HEADER_BYTES} bytes; start the server anew")]
+    LongHeader,
+    /// The body is above the limit; it is skipped.
+    #[error(
+        "a message of {0} bytes is above the limit of {MESSAGE_BYTES} bytes (`messageBytes`) and \
+         is skipped; send it in parts"
+    )]
+    TooLong(u64),
+    /// The line is above the limit; the rest of it is skipped.
+    #[error(
+        "a line of more than {MESSAGE_BYTES} bytes is above the limit (`messageBytes`) and is \
+         skipped; send it in parts"
+    )]
+    LongLine,
+    /// The body is so far above the limit that it cannot be meant; nothing is read any more.
+    #[error(
+        "a message of {0} bytes is far above the limit of {MESSAGE_BYTES} bytes (`messageBytes`); \
+         start the server anew"
+    )]
+    Absurd(u64),
+}
+
+impl Fault {
+    /// Whether nothing can be read after it.
+    pub fn is_fatal(&self) -> bool {
+        match self {
+            Self::NoHeader(_) | Self::NoLength | Self::BadLength(_) | Self::LongHeader => true,
+            Self::Absurd(_) => true,
+            Self::TooLong(_) | Self::LongLine => false,
+        }
+    }
+
+    /// The JSON-RPC code to answer with.
+    pub fn code(&self) -> i64 {
+        match self {
+            Self::NoHeader(_) | Self::NoLength | Self::BadLength(_) | Self::LongHeader => -32700,
+            Self::TooLong(_) | Self::LongLine | Self::Absurd(_) => -32600,
+        }
+    }
+}
+
+/// Cuts a stream of bytes into bodies.
+#[derive(Debug)]
+pub struct Decoder {
+    framing: Framing,
+    buffer: Vec<u8>,
+    /// Where the bytes that were not used yet begin.
+    start: usize,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Reading headers. `seen` bytes after `start` hold no end of line.
+    Headers { seen: usize, used: usize, length: Option<u64> },
+    /// Waiting for a body of this many bytes.
+    Body(usize),
+    /// Dropping this many bytes of a body that is too long.
+    Skip(u64),
+    /// Reading a line. `seen` bytes after `start` hold no end of line.
+    Line { seen: usize },
+    /// Dropping the rest of a line that is too long.
+    SkipLine,
+    /// Framing is lost.
+    Lost,
+}
+
+impl Decoder {
+    /// A decoder that has seen nothing.
+    pub fn new(framing: Framing) -> Self {
+        Self { framing, buffer: Vec::new(), start: 0, state: framing.begin() }
+    }
+
+    /// Takes in bytes.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.space().extend_from_slice(bytes);
+    }
+
+    /// Where to append bytes, so that a read needs no copy.
+    pub fn space(&mut self) -> &mut Vec<u8> {
+        if self.start == self.buffer.len() {
+            self.buffer.clear();
+            self.buffer.shrink_to(KEEP_BYTES);
+            self.start = 0;
+        } else if self.start > self.buffer.len() / 2 {
+            // Moves at most as many bytes as were used since the last time.
+            self.buffer.drain(..self.start);
+            self.start = 0;
+        }
+        &mut self.buffer
+    }
+
+    /// Bytes that have arrived and are not part of a frame yet.
+    pub fn buffered(&self) -> usize {
+        self.buffer.len() - self.start
+    }
+
+    /// Whether the input may end here: between two frames.
+    pub fn is_between_frames(&self) -> bool {
+        self.start == self.buffer.len()
+            && match self.state {
+                State::Headers { used, .. } => used == 0,
+                State::Line { .. } | State::Lost => true,
+                State::Body(_) | State::Skip(_) | State::SkipLine => false,
+            }
+    }
+
+    /// The next body or fault, once it is there. Call it until it returns `None`.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "the body borrows the buffer, which an iterator cannot say"
+    )]
+    pub fn next(&mut self) -> Option<Result<&[u8], Fault>> {
+        loop {
+            let available = self.buffer.len() - self.start;
+            match &mut self.state {
+                State::Lost => {
+                    self.start = self.buffer.len();
+                    return None;
+                }
+                State::Skip(left) => {
+                    let now = usize::try_from(*left).unwrap_or(usize::MAX).min(available);
+                    self.start += now;
+                    *left -= now as u64;
+                    if *left > 0 {
+                        return None;
+                    }
+                    self.state = self.framing.begin();
+                }
+                State::Body(length) => {
+                    let length = *length;
+                    if available < length {
+                        return None;
+                    }
+                    let from = self.start;
+                    self.start += length;
+                    self.state = self.framing.begin();
+                    return Some(Ok(&self.buffer[from..from + length]));
+                }
+                State::Line { seen } => {
+                    let rest = &self.buffer[self.start..];
+                    let found = rest[*seen..].iter().position(|byte| *byte == b'\n');
+                    let end = found.map_or(rest.len(), |at| *seen + at);
+                    if end > MESSAGE_BYTES {
+                        self.state = State::SkipLine;
+                        return Some(Err(Fault::LongLine));
+                    }
+                    *seen = end;
+                    found?;
+                    let from = self.start;
+                    self.start += end + 1;
+                    self.state = self.framing.begin();
+                    let line = &self.buffer[from..from + end];
+                    if !line.trim_ascii().is_empty() {
+                        return Some(Ok(&self.buffer[from..from + end]));
+                    }
+                }
+                State::SkipLine => {
+                    let rest = &self.buffer[self.start..];
+                    let Some(end) = rest.iter().position(|byte| *byte == b'\n') else {
+                        self.start = self.buffer.len();
+                        return None;
+                    };
+                    self.start += end + 1;
+                    self.state = self.framing.begin();
+                }
+                State::Headers { seen, used, length } => {
+                    let rest = &self.buffer[self.start..];
+                    let Some(end) = rest[*seen..].iter().position(|byte| *byte == b'\n') else {
+                        *seen = rest.len();
+                        if *used + *seen > HEADER_BYTES {
+                            return Some(Err(self.lose(Fault::LongHeader)));
+                        }
+                        return None;
+                    };
+                    let end = *seen + end;
+                    let line = rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);
+                    let line = String::from_utf8_lossy(line).into_owned();
+                    self.start += end + 1;
+                    *seen = 0;
+                    *used += end + 1;
+                    if *used > HEADER_BYTES {
+                        return Some(Err(self.lose(Fault::LongHeader)));
+                    }
+                    if line.is_empty() {
+                        let length = *length;
+                        if let Some(fault) = self.begin_body(length) {
+                            return Some(Err(fault));
+                        }
+                    } else if let Err(fault) = header(&line, length) {
+                        return Some(Err(self.lose(fault)));
+                    }
+                }
+            }
+        }
+    }
+
+    fn begin_body(&mut self, length: Option<u64>) -> Option<Fault> {
+        let Some(length) = length else { return Some(self.lose(Fault::NoLength)) };
+        if length >= ABSURD_BYTES {
+            return Some(self.lose(Fault::Absurd(length)));
+        }
+        match usize::try_from(length) {
+            Ok(bytes) if bytes <= MESSAGE_BYTES => {
+                self.state = State::Body(bytes);
+                None
+            }
+            Ok(_) | Err(_) => {
+                self.state = State::Skip(length);
+                Some(Fault::TooLong(length))
+            }
+        }
+    }
+
+    fn lose(&mut self, fault: Fault) -> Fault {
+        self.state = State::Lost;
+        fault
+    }
+}
+
+/// Reads one header line; any header but the length means nothing to us.
+fn header(line: &str, length: &mut Option<u64>) -> Result<(), Fault> {
+    let Some((name, value)) = line.split_once(':') else {
+        return Err(Fault::NoHeader(shown(line)));
+    };
+    if !name.trim().eq_ignore_ascii_case("content-length") {
+        return Ok(());
+    }
+    let value = value.trim();
+    if value.is_empty() || !value.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(Fault::BadLength(shown(value)));
+    }
+    // Only digits are left, so what does not fit is large.
+    let bytes = value.parse().unwrap_or(u64::MAX);
+    if length.is_some_and(|before| before != bytes) {
+        return Err(Fault::BadLength(shown(value)));
+    }
+    *length = Some(bytes);
+    Ok(())
+}
+
+/// The start of what was sent, to show in an error.
+fn shown(text: &str) -> String {
+    text.chars().take(64).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,82 @@
+//! Replies as they stand on the wire.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::frame::{Fault, MESSAGE_BYTES};
+use super::message::{Id, Malformed};
+use super::outbox::{Mark, Outbox};
+use crate::convert::error;
+use crate::wire::Error;
+
+/// A reply.
+#[derive(Debug, Serialize)]
+pub(super) struct Reply<'a> {
+    jsonrpc: &'static str,
+    id: &'a Id,
+    #[serde(flatten)]
+    outcome: Outcome<'a>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+enum Outcome<'a> {
+    Result(&'a Value),
+    Error(Cow<'a, Error>),
+}
+
+impl<'a> Reply<'a> {
+    /// The reply to a request.
+    pub(super) fn new(id: &'a Id, outcome: &'a Result<Value, Error>) -> Self {
+        let outcome = match outcome {
+            Ok(result) => Outcome::Result(result),
+            Err(error) => Outcome::Error(Cow::Borrowed(error)),
+        };
+        Self { jsonrpc: "2.0", id, outcome }
+    }
+
+    /// A refusal.
+    pub(super) fn error(id: &'a Id, error: Error) -> Self {
+        let outcome = Outcome::Error(Cow::Owned(error));
+        Self { jsonrpc: "2.0", id, outcome }
+    }
+
+    /// Sends it.
+    ///
+    /// # Errors
+    ///
+    /// It is longer than a message may be; an error was sent in its place.
+    pub(super) fn send(&self, outbox: &Outbox) -> Result<Mark, Mark> {
+        let body = serde_json::to_vec(self)
+            .expect("replies are made of strings, numbers and string-keyed maps only");
+        if body.len() > MESSAGE_BYTES {
+            let error = error::reply_too_long(body.len(), MESSAGE_BYTES);
+            return Err(outbox.send(&Reply::error(self.id, error)));
+        }
+        Ok(outbox.send_body(&body))
+    }
+}
+
+/// The answer to what was no message.
+#[derive(Debug, Serialize)]
+pub(super) struct Refusal {
+    jsonrpc: &'static str,
+    /// Always null: it answers what has no id.
+    id: (),
+    error: Error,
+}
+
+impl Reply<'_> {
+    /// The answer to a body that is no message.
+    pub(super) fn malformed(malformed: Malformed) -> Refusal {
+        let Malformed { code, message } = malformed;
+        Refusal { jsonrpc: "2.0", id: (), error: Error::new(code, message) }
+    }
+
+    /// The answer to a frame that cannot be read.
+    pub(super) fn fault(fault: &Fault) -> Refusal {
+        Refusal { jsonrpc: "2.0", id: (), error: Error::new(fault.code(), fault.to_string()) }
+    }
+}
