@@ -33,29 +33,96 @@ pub enum Order {
     Arm(u64),
     /// The wait status of the leader, as waitpid(2) gives it, from the process that reaped it.
     Reaped(i32),
+    /// Send a signal, and note who wanted it.
+    Signal {
+        /// The signal.
+        signal: i32,
+        /// Who gets it.
+        to: Recipient,
+        /// Who asks, and why.
+        cause: Cause,
+    },
+    /// Give the task's terminal this size.
+    Resize {
+        /// Rows.
+        rows: u16,
+        /// Columns.
+        cols: u16,
+    },
 }
 
+/// Who of a task gets a signal. The numbers are the order's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Recipient {
+    /// The process group of its leader.
+    Group = 1,
+    /// Its leader alone.
+    Leader = 2,
+}
+
+impl Recipient {
+    fn from_u8(value: u8) -> Option<Self> {
+        [Self::Group, Self::Leader].into_iter().find(|to| *to as u8 == value)
+    }
+}
+
+/// The kinds of order that this version's shim knows, as their bytes in an order. A shim that does not
+/// know one leaves it out.
+pub const KNOWN: &[u8] = b"GKEAXSW";
+/// Those of version 0.1.0, whose records do not say.
+pub const KNOWN_FIRST: &[u8] = b"GKEAX";
+
 impl Order {
+    /// The byte that names this kind of order.
+    pub fn kind(&self) -> u8 {
+        match self {
+            Self::Go => b'G',
+            Self::Stop { .. } => b'K',
+            Self::EndInput => b'E',
+            Self::Arm(_) => b'A',
+            Self::Reaped(_) => b'X',
+            Self::Signal { .. } => b'S',
+            Self::Resize { .. } => b'W',
+        }
+    }
+
+    /// What it orders, after "the order to".
+    pub fn describe(&self) -> &'static str {
+        match self {
+            Self::Go => "start the task",
+            Self::Stop { .. } => "stop the task",
+            Self::EndInput => "end its standard input",
+            Self::Arm(_) => "tell of output",
+            Self::Reaped(_) => "take its leader's status",
+            Self::Signal { .. } => "send a signal",
+            Self::Resize { .. } => "resize its terminal",
+        }
+    }
+
     fn to_bytes(&self, id: &[u8; 8]) -> Vec<u8> {
         let mut bytes = vec![0, 0];
         bytes.extend_from_slice(id);
+        bytes.push(self.kind());
         match self {
-            Self::Go => bytes.push(b'G'),
+            Self::Go | Self::EndInput => {}
             Self::Stop { signal, grace, cause } => {
-                bytes.push(b'K');
                 bytes.push(cause.actor as u8);
                 bytes.extend_from_slice(&signal.to_le_bytes());
                 bytes.extend_from_slice(&(grace.as_millis() as u64).to_le_bytes());
                 bytes.extend_from_slice(cut(&cause.message, MESSAGE_BYTES).as_bytes());
             }
-            Self::EndInput => bytes.push(b'E'),
-            Self::Arm(offset) => {
-                bytes.push(b'A');
-                bytes.extend_from_slice(&offset.to_le_bytes());
+            Self::Arm(offset) => bytes.extend_from_slice(&offset.to_le_bytes()),
+            Self::Reaped(status) => bytes.extend_from_slice(&status.to_le_bytes()),
+            Self::Signal { signal, to, cause } => {
+                bytes.push(cause.actor as u8);
+                bytes.push(*to as u8);
+                bytes.extend_from_slice(&signal.to_le_bytes());
+                bytes.extend_from_slice(cut(&cause.message, MESSAGE_BYTES).as_bytes());
             }
-            Self::Reaped(status) => {
-                bytes.push(b'X');
-                bytes.extend_from_slice(&status.to_le_bytes());
+            Self::Resize { rows, cols } => {
+                bytes.extend_from_slice(&rows.to_le_bytes());
+                bytes.extend_from_slice(&cols.to_le_bytes());
             }
         }
         let len = bytes.len() as u16;
@@ -66,6 +133,7 @@ impl Order {
     fn parse(bytes: &[u8]) -> Option<Self> {
         let (kind, rest) = bytes.split_first()?;
         let u64_of = |bytes: &[u8]| Some(u64::from_le_bytes(bytes.try_into().ok()?));
+        let u16_of = |bytes: &[u8]| Some(u16::from_le_bytes(bytes.try_into().ok()?));
         let i32_of = |bytes: &[u8]| Some(i32::from_le_bytes(bytes.try_into().ok()?));
         match kind {
             b'G' => Some(Self::Go),
@@ -80,6 +148,17 @@ impl Order {
             b'E' => Some(Self::EndInput),
             b'A' => Some(Self::Arm(u64_of(rest)?)),
             b'X' => Some(Self::Reaped(i32_of(rest)?)),
+            b'S' => Some(Self::Signal {
+                signal: i32_of(rest.get(2..6)?)?,
+                to: Recipient::from_u8(*rest.get(1)?)?,
+                cause: Cause {
+                    actor: Actor::from_u8(*rest.first()?)?,
+                    message: String::from_utf8_lossy(rest.get(6..)?).into_owned(),
+                },
+            }),
+            b'W' => {
+                Some(Self::Resize { rows: u16_of(rest.get(..2)?)?, cols: u16_of(rest.get(2..)?)? })
+            }
             _ => None,
         }
     }
@@ -122,12 +201,37 @@ pub fn take(buffer: &mut Vec<u8>, id: &[u8; 8]) -> Vec<Order> {
 mod tests {
     use super::*;
 
+    /// As version 0.1.0 wrote them: its daemons and shims are in use still.
+    #[test]
+    fn the_orders_of_the_first_version_keep_their_bytes() {
+        let cause = Cause { actor: Actor::Agent, message: "enough".into() };
+        let grace = Duration::from_millis(2_000);
+        let id = b"0123abcd";
+        let table: [(Order, &[u8]); 5] = [
+            (Order::Go, b"\x0b\x000123abcdG"),
+            (
+                Order::Stop { signal: 15, grace, cause },
+                b"\x1e\x000123abcdK\x02\x0f\0\0\0\xd0\x07\0\0\0\0\0\0enough",
+            ),
+            (Order::EndInput, b"\x0b\x000123abcdE"),
+            (Order::Arm(258), b"\x13\x000123abcdA\x02\x01\0\0\0\0\0\0"),
+            (Order::Reaped(0x0900), b"\x0f\x000123abcdX\0\x09\0\0"),
+        ];
+        for (order, bytes) in table {
+            assert_eq!(order.to_bytes(id), bytes, "{order:?}");
+            assert_eq!(take(&mut bytes.to_vec(), id), [order]);
+        }
+    }
+
     #[test]
     fn orders_survive_any_cut_of_the_stream() {
         let cause = Cause { actor: Actor::Agent, message: "no longer needed".into() };
         let orders = vec![
             Order::Go,
-            Order::Stop { signal: 15, grace: Duration::from_millis(2_000), cause },
+            Order::Stop { signal: 15, grace: Duration::from_millis(2_000), cause: cause.clone() },
+            Order::Signal { signal: 10, to: Recipient::Leader, cause: cause.clone() },
+            Order::Signal { signal: 64, to: Recipient::Group, cause },
+            Order::Resize { rows: 24, cols: 500 },
             Order::EndInput,
             Order::Arm(u64::MAX),
             Order::Reaped(0x0900),

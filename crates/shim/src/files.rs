@@ -42,6 +42,8 @@ pub struct Files {
     extent: Extent,
     last: Vec<u8>,
     orders: Vec<u8>,
+    /// Orders taken so far.
+    taken: u64,
     buffer: Vec<u8>,
     /// Ring once there is output behind this offset.
     armed: Option<u64>,
@@ -85,10 +87,11 @@ impl Files {
             Ok(()) | Err(Errno::EEXIST) => {}
             Err(errno) => return Err(errno.into()),
         }
-        let sheet = Sheet::create(&record)?;
+        let mut sheet = Sheet::create(&record)?;
+        sheet.introduce();
         let (pipe, end) = output::create()?;
         sheet.pipe(output::inode(&pipe)?);
-        Self::open(dir, record, sheet, Extent::default(), (pipe, Some(end)))
+        Self::open(dir, record, sheet, (Extent::default(), 0), (pipe, Some(end)))
     }
 
     /// Opens what another shim left behind.
@@ -105,15 +108,16 @@ impl Files {
             // Nobody has it any more: nothing will come.
             None => output::create().map(|(pipe, end)| (pipe, Some(end)))?,
         };
-        let sheet = Sheet::open(&record)?;
-        Self::open(dir, record, sheet, found.extent, pipe)
+        let mut sheet = Sheet::open(&record)?;
+        sheet.introduce();
+        Self::open(dir, record, sheet, (found.extent, found.shim.taken), pipe)
     }
 
     fn open(
         dir: PathBuf,
         record: File,
         sheet: Sheet,
-        extent: Extent,
+        (extent, taken): (Extent, u64),
         (pipe, pipe_end): (File, Option<File>),
     ) -> io::Result<Self> {
         if !lock::exclusive(&record)? {
@@ -130,6 +134,7 @@ impl Files {
             extent,
             last: Vec::new(),
             orders: Vec::new(),
+            taken,
             buffer: Vec::new(),
             armed: None,
             ctl: open_ctl()?,
@@ -220,7 +225,14 @@ impl Files {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
         }
-        Ok(ctl::take(&mut self.orders, &self.id))
+        Ok(self.take_orders())
+    }
+
+    fn take_orders(&mut self) -> Vec<Order> {
+        let orders = ctl::take(&mut self.orders, &self.id);
+        self.taken += orders.len() as u64;
+        self.sheet.took(self.taken);
+        orders
     }
 
     /// The order that has come, if it is for us. Those that follow it stay in the FIFO: behind the one
@@ -234,7 +246,7 @@ impl Files {
             };
             let missing = wanted.saturating_sub(self.orders.len());
             if missing == 0 {
-                return Ok(ctl::take(&mut self.orders, &self.id));
+                return Ok(self.take_orders());
             }
             let mut bytes = vec![0; missing];
             match (&self.ctl).read(&mut bytes) {

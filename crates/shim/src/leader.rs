@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use meanwhile_shim::ctl::Recipient;
 use meanwhile_shim::launch::{self, Fd, Launch};
 use meanwhile_shim::layout;
 use meanwhile_shim::output;
@@ -194,6 +195,26 @@ pub fn exit_of_raw(status: i32) -> Exit {
     } else {
         Exit::Signal(libc::WTERMSIG(status))
     }
+}
+
+/// Sends a signal to a leader that runs. Its process group has its pid.
+#[expect(unsafe_code, reason = "nix's kill takes no real-time signal")]
+pub fn signal(leader: u32, to: Recipient, signal: i32) {
+    let Ok(pid @ 2..) = i32::try_from(leader) else { return };
+    let pid = match to {
+        Recipient::Group => -pid,
+        Recipient::Leader => pid,
+    };
+    // SAFETY: kill(2) takes two numbers.
+    let _ = unsafe { libc::kill(pid, signal) };
+}
+
+/// Gives a terminal another size, which its foreground process group hears of by SIGWINCH.
+#[expect(unsafe_code, reason = "ioctl(2) is a C interface")]
+pub fn resize(terminal: &File, rows: u16, cols: u16) {
+    let size = Winsize { ws_row: rows, ws_col: cols, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: TIOCSWINSZ reads one winsize.
+    let _ = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
 }
 
 /// Reaps one child that ended, whoever it is.

@@ -4,7 +4,8 @@
 //! allocated record can be written on a full disk. The end is written once, sealed by a CRC and
 //! published by the phase. A record is never guessed: what does not parse is not an end.
 //!
-//! All numbers are little-endian. Version 1:
+//! All numbers are little-endian. From 6 656 on everything is zero in a record of version 0.1.0,
+//! whose reader looks no further. Version 1:
 //!
 //! | at | bytes | what |
 //! |---|---|---|
@@ -20,7 +21,15 @@
 //! | 636 | 4 | length of the last bytes |
 //! | 640 | 3 968 | the end, see [`End`] |
 //! | 4 608 | 2 048 | the last bytes written, whatever became of the log |
+//! | 6 656 | 3 × 2, 1, 1 | the shim: its version, how many kinds of order it knows, pad |
+//! | 6 664 | 8 | how many orders it has taken |
+//! | 6 672 | 16 | the kinds of order it knows, a byte each, see [`crate::ctl`] |
+//! | 6 688 | 1, 1, 2, 4 | the last signal it was ordered to send: actor, pad, message length, signal |
+//! | 6 696 | 512 | that order's message |
+//! | 7 208 | 4 | the pid of the shim that wrote its abilities: of another shim they say nothing |
 //! | 8 192 | | the log |
+
+mod abilities;
 
 use std::fs::File;
 use std::io;
@@ -28,6 +37,8 @@ use std::os::unix::fs::FileExt;
 
 use crate::log::Extent;
 use crate::map::Map;
+
+pub use abilities::{Abilities, Sent};
 
 /// Bytes before the log.
 pub const HEADER_BYTES: usize = 8_192;
@@ -64,7 +75,8 @@ pub(crate) const FLAG_STALLED: u32 = 1;
 const SURVIVOR_SLOT: usize = SURVIVOR_BYTES + 8;
 const END_SURVIVORS: usize = 80 + MESSAGE_BYTES;
 const _: () = assert!(END_SURVIVORS + SURVIVORS_MAX * SURVIVOR_SLOT <= END_BYTES);
-const _: () = assert!(AT_END + END_BYTES == AT_LAST && AT_LAST + LAST_BYTES <= HEADER_BYTES);
+const _: () =
+    assert!(AT_END + END_BYTES == AT_LAST && AT_LAST + LAST_BYTES <= abilities::AT_VERSION);
 
 /// Where a task is in its life, in its supervisor's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -209,6 +221,10 @@ pub struct Record {
     pub extent: Extent,
     /// Who asked for its end; set from phase stopping on.
     pub stop: Option<Cause>,
+    /// What its shim can do.
+    pub shim: Abilities,
+    /// The last signal that its shim was ordered to send.
+    pub signal: Option<Sent>,
     /// Its last bytes of output.
     pub last: Vec<u8>,
     /// The end, from phase ended on.
@@ -257,6 +273,19 @@ fn text_at(bytes: &[u8], at: usize, len: usize) -> String {
     String::from_utf8_lossy(&bytes[at..at + len]).into_owned()
 }
 
+/// A cause: actor (1), pad (1) and the message's length (2) lie at `at`, the message at `message`.
+fn cause_at(bytes: &[u8], at: usize, message: usize) -> Result<Option<Cause>, RecordError> {
+    if bytes[at] == 0 {
+        return Ok(None);
+    }
+    let len = usize::from(u16_at(bytes, at + 2));
+    if len > MESSAGE_BYTES {
+        return Err(RecordError::Range("length of a cause's message"));
+    }
+    let actor = Actor::from_u8(bytes[at]).ok_or(RecordError::Range("actor"))?;
+    Ok(Some(Cause { actor, message: text_at(bytes, message, len) }))
+}
+
 /// `text` cut to `max` bytes at a character's boundary.
 pub(crate) fn cut(text: &str, max: usize) -> &str {
     &text[..text.floor_char_boundary(max)]
@@ -269,17 +298,7 @@ pub fn parse(bytes: &[u8]) -> Result<Record, RecordError> {
         return Err(RecordError::Magic);
     }
     let phase = Phase::from_u32(u32_at(bytes, AT_PHASE)).ok_or(RecordError::Range("phase"))?;
-    let stop = match bytes[AT_STOP] {
-        0 => None,
-        actor => {
-            let len = usize::from(u16_at(bytes, AT_STOP + 2));
-            if len > MESSAGE_BYTES {
-                return Err(RecordError::Range("stop message"));
-            }
-            let actor = Actor::from_u8(actor).ok_or(RecordError::Range("stop actor"))?;
-            Some(Cause { actor, message: text_at(bytes, AT_STOP + 4, len) })
-        }
-    };
+    let stop = cause_at(bytes, AT_STOP, AT_STOP + 4)?;
     let last_len = u32_at(bytes, AT_LAST_LEN) as usize;
     if last_len > LAST_BYTES {
         return Err(RecordError::Range("length of the last bytes"));
@@ -305,6 +324,8 @@ pub fn parse(bytes: &[u8]) -> Result<Record, RecordError> {
         pipe: u64_at(bytes, AT_PIPE),
         extent,
         stop,
+        shim: Abilities::parse(bytes)?,
+        signal: Sent::parse(bytes)?,
         last: bytes[AT_LAST..AT_LAST + last_len].to_vec(),
         end: match phase {
             Phase::Ended => Some(End::parse(&bytes[AT_END..AT_END + END_BYTES])?),
@@ -556,6 +577,7 @@ mod tests {
                 bytes[..8].copy_from_slice(MAGIC);
                 bytes[AT_PHASE..AT_PHASE + 4].copy_from_slice(&[phase, 0, 0, 0]);
                 bytes[AT_STOP] %= 8;
+                abilities::tests::bring_into_range(&mut bytes);
             }
             if sealed {
                 let crc = crc32fast::hash(&bytes[AT_END + 4..AT_END + END_BYTES]);

@@ -3,6 +3,8 @@
 //! The leader stays unreaped until its end is recorded, so its pid and process group cannot be
 //! anybody else's while signals are sent to them. An order to stop goes to the whole tree.
 
+mod orders;
+
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -10,7 +12,6 @@ use std::time::{Duration, Instant};
 
 use meanwhile_shim::bell::Kind;
 use meanwhile_shim::clock;
-use meanwhile_shim::ctl::Order;
 use meanwhile_shim::layout;
 use meanwhile_shim::lock;
 use meanwhile_shim::record::{Actor, Cause, End, Exit, Outcome, Phase, Survivor};
@@ -125,6 +126,8 @@ pub struct Shim {
     started: Instant,
     life: Life,
     stopping: Option<Stopping>,
+    /// The last signal that was ordered, and who wanted it.
+    signalled: Option<(i32, Cause)>,
     last_output: Instant,
     stall_check: Option<Instant>,
     stalled: bool,
@@ -170,6 +173,7 @@ impl Shim {
         if let Stdin::Pipe = shim.spec.stdin {
             shim.input = Input::Pipe(crate::input::open_pipe().ok().map(|(_, writer)| writer));
         }
+        shim.signalled = record.signal.map(|sent| (sent.signal, sent.cause));
         if let Some(cause) = record.stop {
             shim.stop(libc::SIGTERM, GRACE, cause);
         }
@@ -190,6 +194,7 @@ impl Shim {
             started,
             life: Life::Running,
             stopping: None,
+            signalled: None,
             last_output: now,
             stall_check: (spec.stdin != Stdin::Null).then(|| now + STALL_TIME),
             stalled: false,
@@ -305,27 +310,6 @@ impl Shim {
         Ok(())
     }
 
-    fn obey(&mut self, order: Order) {
-        match order {
-            Order::Go => {}
-            Order::Stop { signal, grace, cause } => {
-                self.stop(signal, grace, cause);
-            }
-            Order::EndInput => {
-                self.input.end();
-                if let Some(terminal) = &self.terminal {
-                    self.input.feed(terminal);
-                }
-            }
-            Order::Arm(offset) => self.files.arm(offset),
-            Order::Reaped(raw) => {
-                if let Kin::Adopted { status, .. } = &mut self.kin {
-                    *status = Some(leader::exit_of_raw(raw));
-                }
-            }
-        }
-    }
-
     /// Begins to end the tree; a second order only shortens the first one's grace.
     fn stop(&mut self, signal: i32, grace: Duration, cause: Cause) {
         let now = Instant::now();
@@ -404,7 +388,7 @@ impl Shim {
                 let (outcome, cause) = match exit {
                     Exit::Unknown => (Outcome::Lost, Some(lost())),
                     Exit::Code(_) | Exit::Signal(_) | Exit::NotStarted(_) => {
-                        (Outcome::Exited, None)
+                        (Outcome::Exited, self.cause_of(exit))
                     }
                 };
                 self.end(outcome, exit, cause, tree::name(&others));

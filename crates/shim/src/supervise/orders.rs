@@ -1,0 +1,59 @@
+//! Orders from daemons.
+
+use meanwhile_shim::ctl::{Order, Recipient};
+use meanwhile_shim::record::{Cause, Exit};
+
+use super::{Kin, Life, Shim};
+use crate::leader;
+
+impl Shim {
+    pub(super) fn obey(&mut self, order: Order) {
+        match order {
+            Order::Go => {}
+            Order::Stop { signal, grace, cause } => {
+                self.stop(signal, grace, cause);
+            }
+            Order::EndInput => {
+                self.input.end();
+                if let Some(terminal) = &self.terminal {
+                    self.input.feed(terminal);
+                }
+            }
+            Order::Arm(offset) => self.files.arm(offset),
+            Order::Signal { signal, to, cause } => self.signal(signal, to, &cause),
+            Order::Resize { rows, cols } => {
+                if let Some(terminal) = &self.terminal {
+                    leader::resize(terminal, rows, cols);
+                }
+            }
+            Order::Reaped(raw) => {
+                if let Kin::Adopted { status, .. } = &mut self.kin {
+                    *status = Some(leader::exit_of_raw(raw));
+                }
+            }
+        }
+    }
+
+    /// Sends a signal to a leader that runs.
+    fn signal(&mut self, signal: i32, to: Recipient, cause: &Cause) {
+        // Of a leader that is not our child, or of one that never was, the pid may be another's.
+        let runs = match &self.kin {
+            Kin::Child => self.leader != 0,
+            Kin::Adopted { pidfd, gone, .. } => pidfd.is_some() && gone.is_none(),
+        };
+        if let (Life::Running, true) = (&self.life, runs) {
+            // Noted first: it may be the leader's end.
+            self.files.sheet().signalled(signal, cause);
+            self.signalled = Some((signal, cause.clone()));
+            leader::signal(self.leader, to, signal);
+        }
+    }
+
+    /// Who had the signal sent that ended the leader, if somebody had.
+    pub(super) fn cause_of(&self, exit: Exit) -> Option<Cause> {
+        match (exit, &self.signalled) {
+            (Exit::Signal(by), Some((signal, cause))) if by == *signal => Some(cause.clone()),
+            (Exit::Signal(_) | Exit::Code(_) | Exit::NotStarted(_) | Exit::Unknown, _) => None,
+        }
+    }
+}
