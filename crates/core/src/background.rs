@@ -1,10 +1,12 @@
 //! The background manager: what it can be asked, and what it answers.
 
 pub(crate) mod ansi;
-mod command;
 mod convert;
+mod demand;
 mod doorbell;
+mod engine;
 mod events;
+mod executor;
 mod home;
 pub mod ledger;
 mod live;
@@ -241,6 +243,15 @@ pub struct Stop {
     pub cause: Cause,
 }
 
+/// Who of a task gets a signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recipient {
+    /// The process group of its leader.
+    Group,
+    /// Its leader alone.
+    Leader,
+}
+
 /// How drained notifications are acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ack {
@@ -305,5 +316,7 @@ pub enum Event {
     },
 }
 
+pub use crate::background::engine::Engine;
 pub use crate::background::events::{Events, Hold};
+pub use crate::background::executor::{SendSignal, Size};
 pub use crate::background::manager::{Background, Lease};

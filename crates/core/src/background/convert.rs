@@ -28,17 +28,22 @@ pub fn facts(id: TaskId, spec: &Spec) -> NewTask {
         created_at: Timestamp(spec.created_ms),
         deadline: spec.deadline,
         linger: spec.linger,
-        stdin: match spec.stdin {
-            spec::Stdin::Null => Stdin::Null,
-            spec::Stdin::Pipe => Stdin::Pipe,
-            spec::Stdin::Pty { rows, cols } => Stdin::Pty { rows, cols },
-        },
+        stdin: stdin_of(spec),
         watches: spec
             .watches
             .iter()
             .map(|w| Watch { id: w.id.clone(), pattern: w.pattern.clone(), limit: w.limit })
             .collect(),
         client_token: spec.client_token.clone(),
+    }
+}
+
+/// A task's standard input, from its spec.
+pub fn stdin_of(spec: &Spec) -> Stdin {
+    match spec.stdin {
+        spec::Stdin::Null => Stdin::Null,
+        spec::Stdin::Pipe => Stdin::Pipe,
+        spec::Stdin::Pty { rows, cols } => Stdin::Pty { rows, cols },
     }
 }
 

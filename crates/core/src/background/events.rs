@@ -9,12 +9,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use meanwhile_shim::log;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
 use crate::background::Event;
-use crate::background::home::Home;
+use crate::background::executor::Archive;
 use crate::background::task::TaskId;
 use crate::limits::{PUSH_BYTES, PUSH_INTERVAL};
 
@@ -106,7 +105,7 @@ struct Subscription {
 /// one client.
 #[derive(Debug)]
 pub struct Events {
-    home: Home,
+    archive: Archive,
     signals: UnboundedReceiver<Signal>,
     unread: Arc<AtomicUsize>,
     queue: VecDeque<Event>,
@@ -118,12 +117,12 @@ pub struct Events {
 }
 
 impl Events {
-    pub(crate) fn new(home: Home) -> (Signals, Self) {
+    pub(crate) fn new(archive: Archive) -> (Signals, Self) {
         let (sender, signals) = unbounded_channel();
         let unread = Arc::new(AtomicUsize::new(0));
         let (queue, held, waiting, subscriptions) = Default::default();
         let events =
-            Self { home, signals, unread: unread.clone(), queue, held, waiting, subscriptions };
+            Self { archive, signals, unread: unread.clone(), queue, held, waiting, subscriptions };
         (Signals { sender, waiting: unread }, events)
     }
 
@@ -225,25 +224,18 @@ impl Events {
     fn output(&mut self, id: TaskId, backlog: u64) -> Option<Event> {
         let subscription = self.subscriptions.get_mut(&id)?;
         subscription.ready = false;
-        let file = self.home.record_file(id).ok()?;
-        let extent = meanwhile_shim::record::read(&file).ok()?.extent;
+        let mut reading = self.archive.read(id).ok()?;
         let mut from = subscription.offset;
-        if extent.total.saturating_sub(from) > backlog {
-            from = extent.total - PUSH_BYTES;
+        if reading.total().saturating_sub(from) > backlog {
+            from = reading.total() - PUSH_BYTES;
         }
-        let range = extent.next_kept(from)?;
+        let range = reading.next_kept(from)?;
         let range = range.start..range.end.min(range.start + PUSH_BYTES);
-        let data = log::read(&file, &extent, range.clone()).ok()?;
         // What was overwritten while it was read is told as a jump at the next push.
-        let after = meanwhile_shim::record::read(&file).ok()?.extent;
+        let data = reading.read(range.clone()).ok()?;
         subscription.not_before = Instant::now() + PUSH_INTERVAL;
-        subscription.ready = range.end < extent.total || after.total > range.end;
-        let valid = after
-            .next_kept(range.start)
-            .is_some_and(|kept| kept.start == range.start && kept.end >= range.end);
-        if !valid {
-            return None;
-        }
+        subscription.ready = range.end < reading.total();
+        let data = data?;
         subscription.offset = range.end;
         Some(Event::Output { id, offset: range.start, data })
     }

@@ -133,10 +133,15 @@ impl Home {
     fn free_id(&self) -> TaskId {
         loop {
             let id = TaskId::random();
-            if !self.live(id).exists() && !self.done(id).exists() {
+            if self.is_free(id) {
                 return id;
             }
         }
+    }
+
+    /// Whether no task has this id.
+    pub fn is_free(&self, id: TaskId) -> bool {
+        !self.live(id).exists() && !self.done(id).exists()
     }
 
     fn idle_path(&self, id: TaskId, bell: &str) -> PathBuf {

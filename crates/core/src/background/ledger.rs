@@ -255,6 +255,12 @@ impl Ledger {
         Ok(self.connection.query_row(&sql, [], |row| row.get(1))?)
     }
 
+    /// Makes every write fail, or no longer.
+    #[cfg(test)]
+    pub(crate) fn refuse_writes(&mut self, on: bool) -> Result<(), LedgerError> {
+        Ok(self.connection.pragma_update(None, "query_only", on)?)
+    }
+
     /// Runs `work` as one write transaction, rolled back if it fails.
     fn write<T>(
         &mut self,

@@ -1,37 +1,33 @@
 //! The background manager's handle.
 //!
 //! Questions about ended tasks go to the ledger, about live ones to the supervisor, about output
-//! straight to the files. Changes are one command or one transaction each, so that whoever asked
+//! straight to what its executor keeps. Changes are one demand or one transaction each, so that whoever asked
 //! may go away at any moment.
 
 mod agents;
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use meanwhile_shim::ctl::Order;
+use meanwhile_shim::clock;
 use meanwhile_shim::spec::{self, Spec};
-use meanwhile_shim::{clock, log, record};
-use tokio::io::AsyncWriteExt;
-use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::background::command::Command;
 use crate::background::convert;
-use crate::background::doorbell::make_bell;
+use crate::background::demand::Demand;
+use crate::background::engine::Engine;
 use crate::background::events::Events;
-use crate::background::home::{Home, io_error};
+use crate::background::executor::reading::Reading;
+use crate::background::executor::{Archive, Executor, SendSignal, Size};
 use crate::background::ledger::{Drain, LeaseToken};
-use crate::background::live::InputState;
 use crate::background::quote::quote_argv;
 use crate::background::store::Store;
-use crate::background::supervisor::{COMMANDS, Supervisor};
+use crate::background::supervisor::{Charge, DEMANDS, Supervisor};
 use crate::background::task::{DeliveredBy, State, Task, TaskId};
 use crate::background::watch::Scanner;
 use crate::background::{
-    Ack, Chunk, Command as Program, Drained, Filter, Mode, Options, Remove, Settings, Spawn,
-    Spawned, StateFilter, Stdin, Stop, Token, Waited, Which,
+    Ack, Chunk, Command, Drained, Filter, Mode, Options, Remove, Role, Settings, Spawn, Spawned,
+    StateFilter, Stdin, Stop, Token, Waited, Which,
 };
 use crate::error::{Error, StoreFaultKind};
 use crate::limits;
@@ -46,19 +42,21 @@ const TOKEN_PATIENCE: u32 = 100;
 /// A handle on the background manager of one workspace. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Background {
-    home: Home,
+    archive: Archive,
     workspace: PathBuf,
     settings: Settings,
     store: Store,
     holder: String,
-    commands: mpsc::Sender<Command>,
+    demands: mpsc::Sender<Demand>,
+    /// Ours alone, where it was opened for this workspace.
+    engine: Option<Engine>,
 }
 
 /// The right to acknowledge what one drain returned. Dropped without [`Lease::ack`], the
 /// notifications are drained again.
 #[derive(Debug)]
 pub struct Lease {
-    manager: Background,
+    manager: Box<Background>,
     token: Option<LeaseToken>,
 }
 
@@ -74,7 +72,7 @@ impl Lease {
         // The order is sent: dropping this future takes nothing back.
         self.token = None;
         let acked = write.await?;
-        self.manager.send(Command::Changed).await?;
+        self.manager.send(Demand::Changed).await?;
         Ok(acked)
     }
 }
@@ -94,39 +92,51 @@ fn closed() -> Error {
 }
 
 impl Background {
-    /// Opens the store, takes in what happened while nobody looked, and starts the supervisor on
-    /// the current tokio runtime. One at a time in a process: the supervisor reaps every child.
+    /// Opens an engine with one workspace in it: [`Engine::open`], [`Engine::workspace`]. Closing the
+    /// handle closes the engine too.
     pub async fn open(options: Options) -> Result<(Self, Events), Error> {
-        let home = Home::open(&options.state_dir)?;
-        let store = Store::open(home.root(), options.settings.sync).await?;
-        let bell = make_bell(&home)?;
-        let (signals, events) = Events::new(home.clone());
-        let (commands, receiver) = mpsc::channel(COMMANDS);
+        let Options { state_dir, workspace, role, settings } = options;
+        let engine = Engine::open(&state_dir, settings).await?;
+        let (mut manager, events) = engine.workspace(workspace, role).await?;
+        manager.engine = Some(engine);
+        Ok((manager, events))
+    }
+
+    /// Takes in what happened while nobody looked, and starts the supervisor on the current tokio
+    /// runtime.
+    pub(super) async fn start(
+        (executor, holder): (Executor, String),
+        workspace: PathBuf,
+        role: Role,
+        settings: Settings,
+        store: Store,
+    ) -> Result<(Self, Events), Error> {
+        let (signals, events) = Events::new(executor.archive());
+        let (sender, demands) = mpsc::channel(DEMANDS);
         let manager = Self {
-            home: home.clone(),
-            workspace: options.workspace.clone(),
-            settings: options.settings.clone(),
+            archive: executor.archive(),
+            workspace: workspace.clone(),
+            settings: settings.clone(),
             store: store.clone(),
-            holder: bell.0.name.clone(),
-            commands,
+            holder,
+            demands: sender,
+            engine: None,
         };
-        let mut supervisor = Supervisor::new(options, home, store, bell, receiver, signals)?;
+        let charge = Charge { workspace, role, settings, store, executor, demands, signals };
+        let mut supervisor = Supervisor::new(charge);
         supervisor.catch_up().await?;
         // Owned here: it ends when the last handle is dropped or one of them closes it.
         tokio::spawn(supervisor.run());
         Ok((manager, events))
     }
 
-    async fn send(&self, command: Command) -> Result<(), Error> {
-        self.commands.send(command).await.map_err(|_| closed())
+    async fn send(&self, demand: Demand) -> Result<(), Error> {
+        self.demands.send(demand).await.map_err(|_| closed())
     }
 
-    async fn ask<T>(
-        &self,
-        command: impl FnOnce(oneshot::Sender<T>) -> Command,
-    ) -> Result<T, Error> {
+    async fn ask<T>(&self, demand: impl FnOnce(oneshot::Sender<T>) -> Demand) -> Result<T, Error> {
         let (reply, answer) = oneshot::channel();
-        self.send(command(reply)).await?;
+        self.send(demand(reply)).await?;
         answer.await.map_err(|_| closed())
     }
 
@@ -143,7 +153,7 @@ impl Background {
         let spec = self.spec(wish)?;
         let token = match token {
             None => {
-                return self.ask(|reply| Command::Spawn { spec: Box::new(spec), reply }).await?;
+                return self.ask(|reply| Demand::Spawn { spec: Box::new(spec), reply }).await?;
             }
             Some(Token::Claimed(token, id)) => return self.spawn_as(id, token, spec).await,
             Some(Token::New(token)) => token,
@@ -169,7 +179,7 @@ impl Background {
     async fn spawn_as(&self, id: TaskId, token: String, mut spec: Spec) -> Result<Spawned, Error> {
         spec.id = id.to_string();
         let spec = Box::new(spec);
-        let spawned = self.ask(|reply| Command::Spawn { spec, reply }).await?;
+        let spawned = self.ask(|reply| Demand::Spawn { spec, reply }).await?;
         if spawned.is_err() {
             let workspace = self.workspace.clone();
             self.store.write(move |l| l.release_token(&workspace, &token, id)).await?;
@@ -195,14 +205,14 @@ impl Background {
             None => self.workspace.clone(),
         };
         let (argv, command, checked) = match wish.command {
-            Program::Shell(line) => {
+            Command::Shell(line) => {
                 (vec!["/bin/sh".into(), "-c".into(), line.clone().into()], line, false)
             }
-            Program::ShellOf { shell, line } => {
+            Command::ShellOf { shell, line } => {
                 // A shell that is not there is told as a program that is not.
                 (vec![shell.into(), "-c".into(), line.clone().into()], line, true)
             }
-            Program::Argv(argv) => {
+            Command::Argv(argv) => {
                 let shown: Vec<String> =
                     argv.iter().map(|word| word.to_string_lossy().into_owned()).collect();
                 (argv, quote_argv(&shown), true)
@@ -239,7 +249,7 @@ impl Background {
 
     /// One task.
     pub async fn get(&self, id: TaskId) -> Result<Task, Error> {
-        if let Some(task) = self.ask(|reply| Command::Get(id, reply)).await? {
+        if let Some(task) = self.ask(|reply| Demand::Get(id, reply)).await? {
             return Ok(task);
         }
         let workspace = self.workspace.clone();
@@ -257,7 +267,7 @@ impl Background {
             (Some(StateFilter::Ended(outcome)), State::Ended(end)) => end.outcome == outcome,
             (Some(_), _) => false,
         };
-        let live = self.ask(Command::List).await?;
+        let live = self.ask(Demand::List).await?;
         let workspace = self.workspace.clone();
         let state = filter.state;
         let ended = self.store.read(move |l| l.tasks(&workspace, state, limit)).await?;
@@ -273,7 +283,7 @@ impl Background {
     /// The last `bytes` of a task's output (less where less is kept).
     pub async fn tail(&self, id: TaskId, bytes: u64) -> Result<Chunk, Error> {
         self.get(id).await?;
-        let total = self.home.record(id).map_or(0, |record| record.extent.total);
+        let total = self.archive.read(id).map_or(0, |reading| reading.total());
         self.read_kept(id, total.saturating_sub(bytes), bytes).await
     }
 
@@ -285,16 +295,15 @@ impl Background {
 
     async fn read_kept(&self, id: TaskId, offset: u64, limit: u64) -> Result<Chunk, Error> {
         let mut chunk = Chunk { offset, next_offset: offset, ..Chunk::default() };
-        let Ok(file) = self.home.record_file(id) else {
+        let Ok(mut reading) = self.archive.read(id) else {
             // Removed while it was asked for.
             return Err(Error::UnknownTask(id));
         };
-        let fail = |error: io::Error| io_error(&self.home.done(id), &error);
         while (chunk.data.len() as u64) < limit {
-            let record = record::read(&file).map_err(fail)?;
-            let extent = record.extent;
-            let Some(kept) = extent.next_kept(chunk.next_offset) else {
-                self.end_chunk(&mut chunk, offset, &record);
+            let fail = |error| self.archive.error(id, &error);
+            let total = reading.total();
+            let Some(kept) = reading.next_kept(chunk.next_offset) else {
+                end_chunk(&mut chunk, offset, &reading);
                 break;
             };
             if kept.start > chunk.next_offset {
@@ -307,32 +316,19 @@ impl Background {
             }
             let left = (limit - chunk.data.len() as u64).min(READ_STEP);
             let range = kept.start..kept.end.min(kept.start + left);
-            let bytes = log::read(&file, &extent, range.clone()).map_err(fail)?;
-            let after = record::read(&file).map_err(fail)?.extent;
-            if after.next_kept(range.start).is_none_or(|kept| kept.start > range.start) {
+            let Some(bytes) = reading.read(range.clone()).map_err(fail)? else {
                 // The ring went over it while it was read. Look again where output is kept now.
                 continue;
-            }
+            };
             chunk.data.extend_from_slice(&bytes);
             chunk.next_offset = range.end;
-            if range.end == extent.total {
-                self.end_chunk(&mut chunk, offset, &record);
+            if range.end == total {
+                end_chunk(&mut chunk, offset, &reading);
                 break;
             }
             tokio::task::yield_now().await;
         }
         Ok(chunk)
-    }
-
-    fn end_chunk(&self, chunk: &mut Chunk, offset: u64, record: &record::Record) {
-        let total = record.extent.total;
-        if chunk.data.is_empty() && offset < total {
-            // The end of the output was lost to a full disk.
-            chunk.gap = Some((offset, total));
-            chunk.offset = total;
-            chunk.next_offset = total;
-        }
-        chunk.eof = record.end.is_some() && chunk.next_offset >= total;
     }
 
     /// Waits until tasks end, or until the time is up. Never consumes. Cancel-safe.
@@ -347,7 +343,7 @@ impl Background {
             Which::Queue(queue) => {
                 // In this order: one that ends in between is found twice rather than not at all.
                 let name = queue.clone();
-                let live = self.ask(|reply| Command::InQueue(name, reply)).await?;
+                let live = self.ask(|reply| Demand::InQueue(name, reply)).await?;
                 let workspace = self.workspace.clone();
                 let ended =
                     self.store.read(move |l| l.undelivered_ends(&workspace, &queue)).await?;
@@ -359,7 +355,7 @@ impl Background {
             }
         };
         let (done, over) = oneshot::channel();
-        self.send(Command::Wait { ids: ids.clone(), mode, done }).await?;
+        self.send(Demand::Wait { ids: ids.clone(), mode, done }).await?;
         let timed_out = match tokio::time::timeout(timeout, over).await {
             Ok(Ok(())) => false,
             Ok(Err(_)) => return Err(closed()),
@@ -380,7 +376,7 @@ impl Background {
     /// Stops a task's whole tree; returns when it is gone. Dropping the future stops nothing less:
     /// the stop goes on.
     pub async fn stop(&self, id: TaskId, how: Stop) -> Result<Task, Error> {
-        let gone = self.ask(|reply| Command::Stop { id, how, reply }).await?;
+        let gone = self.ask(|reply| Demand::Stop { id, how, reply }).await?;
         let task = self.get(id).await?;
         match gone {
             Some(gone) => {
@@ -395,21 +391,20 @@ impl Background {
     /// where the task has ended or the background manager is closed.
     pub(crate) fn stop_soon(&self, id: TaskId, how: Stop) {
         let (reply, _) = oneshot::channel();
-        let order = Command::Stop { id, how, reply };
-        if let Err(mpsc::error::TrySendError::Full(order)) = self.commands.try_send(order)
+        let stop = Demand::Stop { id, how, reply };
+        if let Err(mpsc::error::TrySendError::Full(stop)) = self.demands.try_send(stop)
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
-            let commands = self.commands.clone();
+            let demands = self.demands.clone();
             // Ends as soon as the supervisor has taken some of what it was sent.
-            runtime.spawn(async move { commands.send(order).await });
+            runtime.spawn(async move { demands.send(stop).await });
         }
     }
 
     /// Writes to a task's standard input; returns when the task's pipe has taken all of it.
     pub async fn write(&self, id: TaskId, data: Vec<u8>, eof: bool) -> Result<(), Error> {
-        let Some((facts, input)) = self.ask(|reply| Command::Input(id, reply)).await? else {
-            let task = self.get(id).await?;
-            return Err(Error::NotRunning { id, message: describe_end(&task) });
+        let Some((facts, input)) = self.ask(|reply| Demand::Input(id, reply)).await? else {
+            return Err(self.not_running(id).await);
         };
         if facts.stdin == Stdin::Null {
             return Err(Error::Invalid {
@@ -419,45 +414,65 @@ impl Background {
                 ),
             });
         }
-        let mut input = input.lock().await;
-        let ended = || Error::NotRunning {
-            id,
-            message: "its standard input is closed; nothing more can be written".to_owned(),
-        };
-        if let InputState::Unopened = *input {
-            let path = self.home.live(id).join(meanwhile_shim::layout::STDIN);
-            *input = InputState::Open(open_input(&path).await.map_err(|_| ended())?);
-        }
-        let InputState::Open(sender) = &mut *input else { return Err(ended()) };
-        if let Err(error) = sender.write_all(&data).await {
-            *input = InputState::Ended;
-            return Err(if error.kind() == io::ErrorKind::BrokenPipe {
-                ended()
-            } else {
-                io_error(&self.home.live(id), &error)
+        input.write(&data, eof).await
+    }
+
+    /// Sends a signal to a task that runs; returns once its supervisor has the order. If the leader
+    /// ends by that signal, its end names the cause.
+    pub async fn signal(&self, id: TaskId, what: SendSignal) -> Result<(), Error> {
+        let asked = self.ask(|reply| Demand::Signal { id, what, reply }).await?;
+        self.unless_ended(id, asked).await
+    }
+
+    /// Gives a task's terminal another size; returns once its supervisor has the order.
+    pub async fn resize(&self, id: TaskId, size: Size) -> Result<(), Error> {
+        let Stdin::Pty { .. } = self.stdin(id).await? else {
+            return Err(Error::Invalid {
+                field: "id".to_owned(),
+                message: format!("task `{id}` has no terminal; spawn it with a `pty`"),
             });
+        };
+        let asked = self.ask(|reply| Demand::Resize { id, size, reply }).await?;
+        self.unless_ended(id, asked).await
+    }
+
+    async fn stdin(&self, id: TaskId) -> Result<Stdin, Error> {
+        match self.ask(|reply| Demand::Input(id, reply)).await? {
+            Some((facts, _)) => Ok(facts.stdin),
+            None => Err(self.not_running(id).await),
         }
-        if eof {
-            *input = InputState::Ended;
-            self.home.order(id, &Order::EndInput).map_err(|_| ended())?;
+    }
+
+    /// Why a task takes no request: it has ended, or never was.
+    async fn not_running(&self, id: TaskId) -> Error {
+        match self.get(id).await {
+            Ok(task) => Error::NotRunning { id, message: describe_end(&task) },
+            Err(error) => error,
         }
-        Ok(())
+    }
+
+    /// The answer to a request, with the reason where the task does not run.
+    async fn unless_ended(&self, id: TaskId, asked: Result<(), Error>) -> Result<(), Error> {
+        match asked {
+            Err(Error::UnknownTask(_)) => Err(self.not_running(id).await),
+            asked => asked,
+        }
     }
 
     /// Takes notifications out of a queue, oldest first.
     pub async fn drain(&self, queue: String, max: u32, ack: Ack) -> Result<Drained, Error> {
-        let (workspace, holder, home) =
-            (self.workspace.clone(), self.holder.clone(), self.home.clone());
+        let (workspace, holder) = (self.workspace.clone(), self.holder.clone());
+        let is_alive = self.liveness();
         let drain = self.store.write(move |ledger| {
             let how = match ack {
                 Ack::Auto => Drain::Auto { holder: &holder },
                 Ack::Manual => Drain::Manual,
             };
-            let is_alive = |name: &str| home.is_bell_alive(name);
             ledger.drain(&workspace, &queue, max, how, &is_alive)
         });
         let batch = drain.await?;
-        let lease = batch.lease.map(|token| Lease { manager: self.clone(), token: Some(token) });
+        let lease =
+            batch.lease.map(|token| Lease { manager: Box::new(self.clone()), token: Some(token) });
         Ok(Drained { notifications: batch.notifications, remaining: batch.remaining, lease })
     }
 
@@ -465,7 +480,7 @@ impl Background {
     pub async fn ack(&self, queue: String, through: u64) -> Result<u64, Error> {
         let workspace = self.workspace.clone();
         let acked = self.store.write(move |l| l.ack(&workspace, &queue, through)).await?;
-        self.send(Command::Changed).await?;
+        self.send(Demand::Changed).await?;
         Ok(acked)
     }
 
@@ -479,7 +494,7 @@ impl Background {
     ) -> Result<bool, Error> {
         self.get(id).await?;
         let marked = self.store.write(move |l| l.mark_delivered(id, by, turn)).await?;
-        self.send(Command::Changed).await?;
+        self.send(Demand::Changed).await?;
         Ok(marked)
     }
 
@@ -488,9 +503,9 @@ impl Background {
         let workspace = self.workspace.clone();
         let removed = self.store.write(move |l| l.remove(&workspace, &what)).await?;
         for id in &removed {
-            self.home.delete(*id);
+            self.archive.delete(*id);
         }
-        self.send(Command::Changed).await?;
+        self.send(Demand::Changed).await?;
         Ok(removed.len() as u64)
     }
 
@@ -498,13 +513,13 @@ impl Background {
     /// now on.
     pub async fn subscribe(&self, id: TaskId, offset: Option<u64>) -> Result<(), Error> {
         self.get(id).await?;
-        self.ask(|reply| Command::Subscribe(id, offset, reply)).await
+        self.ask(|reply| Demand::Subscribe(id, offset, reply)).await
     }
 
     /// Ends [`Event::Output`](crate::background::Event::Output) for a task.
     pub async fn unsubscribe(&self, id: TaskId) -> Result<(), Error> {
         self.get(id).await?;
-        self.ask(|reply| Command::Unsubscribe(id, reply)).await
+        self.ask(|reply| Demand::Unsubscribe(id, reply)).await
     }
 
     /// How long this command took in this workspace before, newest first, at most 20.
@@ -516,9 +531,22 @@ impl Background {
     /// Detaches from the workspace and ends the supervisor. Tasks go on.
     pub async fn close(&self) {
         // Closed already, or closing: either way it ends.
-        let _ = self.ask(Command::Close).await;
-        self.store.close().await;
+        let _ = self.ask(Demand::Close).await;
+        if let Some(engine) = &self.engine {
+            engine.close().await;
+        }
     }
+}
+
+fn end_chunk(chunk: &mut Chunk, offset: u64, reading: &Reading) {
+    let total = reading.total();
+    if chunk.data.is_empty() && offset < total {
+        // The end of the output was lost to a full disk.
+        chunk.gap = Some((offset, total));
+        chunk.offset = total;
+        chunk.next_offset = total;
+    }
+    chunk.eof = reading.has_ended() && chunk.next_offset >= total;
 }
 
 fn check_directory(cwd: &Path, command: &str) -> Result<(), Error> {
@@ -532,20 +560,6 @@ fn check_directory(cwd: &Path, command: &str) -> Result<(), Error> {
         path: Some(cwd.to_owned()),
         errno,
     })
-}
-
-/// Opens the FIFO of a task's standard input. The reader may be about to open its own end.
-async fn open_input(path: &Path) -> io::Result<pipe::Sender> {
-    let mut patience = 200;
-    loop {
-        match pipe::OpenOptions::new().open_sender(path) {
-            Err(error) if error.raw_os_error() == Some(libc::ENXIO) && patience > 0 => {
-                patience -= 1;
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-            result => return result,
-        }
-    }
 }
 
 fn describe_end(task: &Task) -> String {

@@ -49,15 +49,6 @@ pub struct Pool {
     life: (OwnedFd, OwnedFd),
 }
 
-/// A task that was handed to a shim.
-#[derive(Debug, Clone, Copy)]
-pub struct Handed {
-    /// Its id.
-    pub id: TaskId,
-    /// Its shim's pid.
-    pub shim: u32,
-}
-
 impl Pool {
     /// An empty pool.
     pub fn new(home: Home, bell: String) -> io::Result<Self> {
@@ -169,22 +160,15 @@ impl Pool {
         false
     }
 
-    /// Hands a task to a ready shim. `spec.id` is set to the task's id unless it has one. `None`:
-    /// none is ready.
-    pub fn hand_over(&mut self, spec: &mut Spec) -> Option<io::Result<Handed>> {
+    /// Hands task `id` to a ready shim, whose pid it returns. `None`: none is ready.
+    pub fn hand_over(&mut self, id: TaskId, spec: &Spec) -> Option<io::Result<u32>> {
         loop {
             let idle = self.ready.pop_front()?;
-            if spec.id.is_empty() {
-                spec.id = idle.id.to_string();
-            }
-            match give(&self.home, &idle, spec) {
-                Ok(handed) => return Some(Ok(handed)),
+            match give(&self.home, &idle, id, spec) {
+                Ok(()) => return Some(Ok(idle.pid)),
                 // It died while it waited; the next one may live.
                 Err(error) if error.raw_os_error() == Some(libc::EPIPE) => {
                     end(idle.pid, &idle.folder);
-                    if spec.id == idle.id.as_str() {
-                        spec.id.clear();
-                    }
                 }
                 Err(error) => {
                     end(idle.pid, &idle.folder);
@@ -195,8 +179,7 @@ impl Pool {
     }
 }
 
-fn give(home: &Home, idle: &Idle, spec: &Spec) -> io::Result<Handed> {
-    let id: TaskId = spec.id.parse().map_err(|_| io::ErrorKind::InvalidInput)?;
+fn give(home: &Home, idle: &Idle, id: TaskId, spec: &Spec) -> io::Result<()> {
     let bytes = spec.to_bytes();
     (&idle.spec).write_all(&bytes)?;
     if spec.sync {
@@ -209,7 +192,7 @@ fn give(home: &Home, idle: &Idle, spec: &Spec) -> io::Result<Handed> {
     // From here on the task exists. A shim that died a moment ago leaves it to be reported lost.
     fs::rename(&idle.folder, home.live(id))?;
     match Order::Go.send(&idle.ctl, idle.id.as_bytes()) {
-        Ok(()) => Ok(Handed { id, shim: idle.pid }),
+        Ok(()) => Ok(()),
         Err(error) => {
             // Nobody was told of it: it never was.
             let _ = fs::rename(home.live(id), &idle.folder);

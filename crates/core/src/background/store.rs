@@ -29,6 +29,7 @@ const STACK_BYTES: usize = 256 << 10;
 /// A handle on the store. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store {
+    state_dir: Arc<Path>,
     writer: Arc<Lane>,
     reader: Arc<Lane>,
 }
@@ -45,7 +46,7 @@ impl Store {
                 return Err(error);
             }
         };
-        Ok(Self { writer: Arc::new(writer), reader: Arc::new(reader) })
+        Ok(Self { state_dir: state_dir.into(), writer: Arc::new(writer), reader: Arc::new(reader) })
     }
 
     /// Has the writer run `job`, after every write asked for before. It is sent at once, not when
@@ -68,6 +69,16 @@ impl Store {
         self.reader.run(|ledger| job(ledger))
     }
 
+    /// Copies the ledger's log into its file. Through a connection of its own: it waits for the disk,
+    /// which must keep neither a write nor a question waiting.
+    pub async fn write_back(&self) {
+        let state_dir = self.state_dir.clone();
+        let written = apart(move || Ledger::open(&state_dir, false)?.checkpoint()).await;
+        if let Some(Err(error)) = written {
+            tracing::debug!("the ledger's log was not written back: {error}");
+        }
+    }
+
     /// Ends the threads, once they have done what was asked before, and closes the file. A later
     /// call of any clone is refused. Threads of a store that is dropped unclosed end the same way,
     /// unwaited for.
@@ -77,8 +88,21 @@ impl Store {
     }
 }
 
+/// Runs `job` on a thread of its own; `None` where none can be started. For what waits for the disk and
+/// can be left for later: the runtime's own pool panics where it is short of threads.
+pub async fn apart<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (done, result) = oneshot::channel();
+    let thread = thread::Builder::new().name("apart".to_owned()).stack_size(STACK_BYTES);
+    let run = move || {
+        // Nobody waits for it only while the program ends.
+        let _ = done.send(job());
+    };
+    thread.spawn(run).ok()?;
+    result.await.ok()
+}
+
 /// What a thread is asked.
-enum Order {
+enum Job {
     Run(Box<dyn FnOnce(&mut Ledger) + Send>),
     /// End; what is asked after this is dropped, which its caller sees.
     Close(oneshot::Sender<()>),
@@ -87,13 +111,13 @@ enum Order {
 /// One thread and the way to it.
 #[derive(Debug)]
 struct Lane {
-    orders: Sender<Order>,
+    jobs: Sender<Job>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Lane {
     async fn start(name: &str, state_dir: PathBuf, sync: bool) -> Result<Self, Error> {
-        let (orders, queue) = mpsc::channel();
+        let (jobs, queue) = mpsc::channel();
         let (opened, outcome) = oneshot::channel();
         let thread = thread::Builder::new()
             .name(name.to_owned())
@@ -116,7 +140,7 @@ impl Lane {
             Ok(opened) => opened?,
             Err(_) => return Err(ended()),
         }
-        Ok(Self { orders, thread: Mutex::new(Some(thread)) })
+        Ok(Self { jobs, thread: Mutex::new(Some(thread)) })
     }
 
     fn run<T, F>(&self, job: F) -> impl Future<Output = Result<T, Error>> + Send + use<T, F>
@@ -125,7 +149,7 @@ impl Lane {
         F: FnOnce(&mut Ledger) -> Result<T, LedgerError> + Send + 'static,
     {
         let (reply, outcome) = oneshot::channel();
-        let order = Order::Run(Box::new(move |ledger| {
+        let run = Job::Run(Box::new(move |ledger| {
             // Unwinding rolls the transaction back, and the ledger keeps nothing else.
             let result = match catch_unwind(AssertUnwindSafe(|| job(ledger))) {
                 Ok(result) => result.map_err(Error::from),
@@ -140,14 +164,14 @@ impl Lane {
             // The caller may be gone. The work was done all the same.
             let _ = reply.send(result);
         }));
-        // Where the thread has ended, the order and with it `reply` is dropped.
-        let _ = self.orders.send(order);
+        // Where the thread has ended, the job and with it `reply` is dropped.
+        let _ = self.jobs.send(run);
         async { outcome.await.unwrap_or_else(|_| Err(ended())) }
     }
 
     async fn close(&self) {
         let (done, wait) = oneshot::channel();
-        let _ = self.orders.send(Order::Close(done));
+        let _ = self.jobs.send(Job::Close(done));
         // Either answer means that the thread has let go of the file.
         let _ = wait.await;
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -159,12 +183,12 @@ impl Lane {
     }
 }
 
-/// Runs orders until told to end or until nobody can give one any more.
-fn serve(mut ledger: Ledger, queue: &Receiver<Order>) {
-    while let Ok(order) = queue.recv() {
-        match order {
-            Order::Run(job) => job(&mut ledger),
-            Order::Close(done) => {
+/// Runs jobs until told to end or until nobody can give one any more.
+fn serve(mut ledger: Ledger, queue: &Receiver<Job>) {
+    while let Ok(job) = queue.recv() {
+        match job {
+            Job::Run(run) => run(&mut ledger),
+            Job::Close(done) => {
                 drop(ledger);
                 let _ = done.send(());
                 return;

@@ -8,62 +8,48 @@ mod ends;
 mod outputs;
 mod queued;
 mod recovery;
+mod reports;
 mod spawns;
+mod stops;
+#[cfg(test)]
+mod tests;
 mod upkeep;
 
-use std::collections::{HashMap, VecDeque};
-use std::fs::File;
-use std::io;
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::Duration;
 
-use meanwhile_shim::bell::{self, Kind, Message};
-use meanwhile_shim::ctl::Order;
-use meanwhile_shim::layout;
-use tokio::net::unix::pipe;
-use tokio::signal::unix::{Signal as UnixSignal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use crate::background::command::{Command, Undelivered};
-use crate::background::convert;
-use crate::background::doorbell::Bell;
+use crate::background::demand::{Demand, Undelivered};
 use crate::background::events::{Signal, Signals};
-use crate::background::home::{Home, io_error};
+use crate::background::executor::local::Woken;
+use crate::background::executor::{Archive, Executor, Number, Request};
 use crate::background::ledger::{Cursor, Finish, NewTask, Notice};
-use crate::background::live::{Live, Stage};
-use crate::background::pool::Pool;
+use crate::background::live::life::Life;
+use crate::background::live::{Audience, Live};
 use crate::background::store::Store;
-use crate::background::task::{Notification, TaskId};
-use crate::background::{self, Mode, Options, Role, Settings};
+use crate::background::task::{Notification, Task, TaskId};
+use crate::background::{self, Mode, Role, Settings};
 use crate::error::{Error, StoreFault, StoreFaultKind};
 
-/// Commands that wait for the supervisor. It never blocks, so this is a burst; a full channel only
+/// Demands that wait for the supervisor. It never blocks, so this is a burst; a full channel only
 /// makes its callers wait.
-pub const COMMANDS: usize = 1_024;
-/// Between two looks at shims that are not our children, and at everything else that has no bell.
-const SWEEP: Duration = Duration::from_secs(1);
+pub const DEMANDS: usize = 1_024;
 /// After the ledger refused a write.
 const RETRY: Duration = Duration::from_millis(250);
-/// Tasks put away lately that are remembered: more than can ring at once.
-const PAST: usize = 2_048;
 /// Least time between two full pictures for a client.
 const PICTURE_ROUND: Duration = Duration::from_millis(20);
-/// How long after a stop's grace its shim has, before it is taken for dead: longer than the shim's
-/// own patience with processes that SIGKILL does not end.
-const STOP_PATIENCE: Duration = Duration::from_secs(8);
-/// Between two attempts to give an order to a shim that is only starting.
-const ORDER_ROUND: Duration = Duration::from_millis(10);
 /// How long after its start a daemon has done what it does only once.
 const SETTLED: Duration = Duration::from_millis(500);
 
 /// Everything that can wake the supervisor.
 #[expect(clippy::large_enum_variant, reason = "one at a time, on the stack")]
 enum Event {
-    Command(Option<Command>),
-    Bells,
-    Child,
+    Demand(Option<Demand>),
+    Executor(Woken),
     Recorded(Result<Recorded, Error>),
     Scanned(Finish),
     Picture(Result<Undelivered, Error>),
@@ -113,53 +99,56 @@ struct Waiter {
     done: oneshot::Sender<()>,
 }
 
-type Job<T> = Option<Pin<Box<dyn Future<Output = T> + Send>>>;
+type Underway<T> = Option<Pin<Box<dyn Future<Output = T> + Send>>>;
+
+/// What a supervisor is given.
+pub struct Charge {
+    /// The workspace.
+    pub workspace: PathBuf,
+    /// What its opener is.
+    pub role: Role,
+    /// Retention and size.
+    pub settings: Settings,
+    /// The ledger.
+    pub store: Store,
+    /// Where its tasks run.
+    pub executor: Executor,
+    /// What it is asked.
+    pub demands: mpsc::Receiver<Demand>,
+    /// Where its client is told.
+    pub signals: Signals,
+}
 
 /// The owner.
 pub struct Supervisor {
-    home: Home,
     workspace: PathBuf,
-    hash: u64,
     role: Role,
     settings: Settings,
     store: Store,
-    commands: mpsc::Receiver<Command>,
+    executor: Executor,
+    archive: Archive,
+    demands: mpsc::Receiver<Demand>,
     signals: Signals,
-    rings: pipe::Receiver,
-    bell: Bell,
-    children: UnixSignal,
-    _attached: Option<File>,
-    pool: Pool,
-    pool_target: usize,
-    pool_failure: Option<io::Error>,
-    refill_at: Option<Instant>,
     tasks: HashMap<TaskId, Live>,
-    /// Tasks whose end is in the ledger, to be put away once it is told.
-    finished: Vec<TaskId>,
-    /// Tasks whose end is told, and whose folders are to be put away.
-    told: Vec<(TaskId, bool)>,
-    /// Tasks put away lately: a bell that comes late must not bring them back.
-    past: VecDeque<TaskId>,
-    spawns: VecDeque<spawns::Pending>,
     waiters: Vec<Waiter>,
-    /// Statuses of children that nobody had asked about: leaders whose shim died.
-    strays: VecDeque<(u32, i32)>,
+    /// Who waits to hear what became of a request to the executor.
+    answers: HashMap<Number, oneshot::Sender<Result<(), Error>>>,
+    /// The number of the last such request.
+    number: Number,
     /// Who wants to know how many notifications wait in a queue.
     queued: queued::Queued,
     batch: Batch,
     /// What was queued up to here has been told to our client.
     cursor: Cursor,
     writing: Option<Batch>,
-    write: Job<Result<Recorded, Error>>,
+    write: Underway<Result<Recorded, Error>>,
     write_after: Option<Instant>,
     insert_at: Option<Instant>,
     scans: tokio::task::JoinSet<Finish>,
-    /// Work on files whose outcome nobody waits for.
-    chores: tokio::task::JoinSet<()>,
-    picture: Job<Result<Undelivered, Error>>,
+    picture: Underway<Result<Undelivered, Error>>,
     picture_wanted: bool,
     picture_after: Instant,
-    upkeep: Job<bool>,
+    upkeep: Underway<bool>,
     upkeep_at: Instant,
     ends: u32,
     /// Ends since the ledger's log was written back.
@@ -169,52 +158,26 @@ pub struct Supervisor {
     over_quota: bool,
     /// Why new tasks are refused: the ledger cannot be written.
     degraded: Option<StoreFault>,
-    sweep_at: Instant,
 }
 
 impl Supervisor {
-    /// Takes hold of the workspace.
-    pub fn new(
-        options: Options,
-        home: Home,
-        store: Store,
-        (bell, bell_file): (Bell, File),
-        commands: mpsc::Receiver<Command>,
-        signals: Signals,
-    ) -> Result<Self, Error> {
-        let root = home.root().to_owned();
-        let io = |error: io::Error| io_error(&root, &error);
-        let hash = layout::workspace_hash(&options.workspace);
-        let attached = match options.role {
-            Role::Daemon => Some(home.attach(hash).map_err(io)?),
-            Role::Visitor => None,
-        };
-        nix::sys::prctl::set_child_subreaper(true).map_err(|errno| io(errno.into()))?;
+    /// Takes charge of a workspace.
+    pub fn new(charge: Charge) -> Self {
+        let Charge { workspace, role, settings, store, executor, demands, signals } = charge;
         let now = Instant::now();
-        Ok(Self {
-            pool: Pool::new(home.clone(), bell.name.clone()).map_err(io)?,
-            pool_target: 0,
-            pool_failure: None,
-            refill_at: None,
-            home,
-            workspace: options.workspace,
-            hash,
-            role: options.role,
-            settings: options.settings,
+        Self {
+            archive: executor.archive(),
+            executor,
+            workspace,
+            role,
+            settings,
             store,
-            commands,
+            demands,
             signals,
-            rings: pipe::Receiver::from_file(bell_file).map_err(io)?,
-            bell,
-            children: signal(SignalKind::child()).map_err(io)?,
-            _attached: attached,
             tasks: HashMap::new(),
-            finished: Vec::new(),
-            told: Vec::new(),
-            past: VecDeque::new(),
-            spawns: VecDeque::new(),
             waiters: Vec::new(),
-            strays: VecDeque::new(),
+            answers: HashMap::new(),
+            number: 0,
             queued: queued::Queued::default(),
             batch: Batch::default(),
             cursor: Cursor::default(),
@@ -223,7 +186,6 @@ impl Supervisor {
             write_after: None,
             insert_at: None,
             scans: tokio::task::JoinSet::new(),
-            chores: tokio::task::JoinSet::new(),
             picture: None,
             picture_wanted: false,
             picture_after: now,
@@ -234,34 +196,29 @@ impl Supervisor {
             holds_start: true,
             over_quota: false,
             degraded: None,
-            sweep_at: now + SWEEP,
-        })
+        }
     }
 
     /// Works until it is closed.
     pub async fn run(mut self) {
-        if self.role == Role::Daemon {
-            self.pool_target = spawns::POOL_MIN;
-            self.refill_at = Some(Instant::now());
-        }
         loop {
             let event = self.next_event().await;
-            if let Event::Command(None) = event {
+            if let Event::Demand(None) = event {
                 return self.close().await;
             }
-            if let Event::Command(Some(Command::Close(done))) = event {
+            if let Event::Demand(Some(Demand::Close(done))) = event {
                 self.close().await;
                 let _ = done.send(());
                 return;
             }
             self.handle(event);
-            if !self.told.is_empty() {
+            if self.executor.is_untidy() {
                 // The push goes out before anything is tidied up.
                 tokio::task::yield_now().await;
-                self.tidy_up();
+                self.executor.tidy_up();
             }
             self.go_on();
-            self.tidy_up();
+            self.executor.tidy_up();
         }
     }
 
@@ -280,7 +237,7 @@ impl Supervisor {
             self.handle(event);
             // What a recovered task says meanwhile need not wait for company.
             self.batch.look |= !self.batch.is_empty();
-            self.tidy_up();
+            self.executor.tidy_up();
             if self.degraded.is_some() {
                 // A full disk, say. What is there can be looked at; the rest is tried again.
                 return Ok(());
@@ -295,12 +252,9 @@ impl Supervisor {
         tokio::select! {
             biased;
             result = job(&mut self.write) => Event::Recorded(result),
-            command = self.commands.recv() => Event::Command(command),
-            // Both ends are ours: it cannot fail.
-            _ = self.rings.readable() => Event::Bells,
-            _ = self.children.recv() => Event::Child,
+            demand = self.demands.recv() => Event::Demand(demand),
+            woken = self.executor.wait() => Event::Executor(woken),
             Some(Ok(finish)) = self.scans.join_next() => Event::Scanned(finish),
-            Some(_) = self.chores.join_next() => Event::Timer,
             result = job(&mut self.picture) => Event::Picture(result),
             over = job(&mut self.upkeep) => Event::Upkept(over),
             () = tokio::time::sleep_until(timer) => Event::Timer,
@@ -309,28 +263,27 @@ impl Supervisor {
 
     fn handle(&mut self, event: Event) {
         match event {
-            Event::Command(Some(command)) => self.command(command),
-            Event::Command(None) => {}
-            Event::Bells => self.bells(),
-            Event::Child => self.reap(),
+            Event::Demand(Some(demand)) => self.demand(demand),
+            Event::Demand(None) => {}
+            Event::Executor(woken) => self.executor.take(woken),
             Event::Recorded(result) => self.recorded(result),
             Event::Scanned(finish) => self.batch.finishes.push(finish),
             Event::Picture(result) => self.picture(result),
             Event::Upkept(over) => self.over_quota = over,
             Event::Timer => {}
         }
+        self.take_reports();
     }
 
     /// What is due after every event.
     fn go_on(&mut self) {
         let now = Instant::now();
-        self.serve_spawns(now);
+        self.withdraw_unwanted();
+        self.executor.go_on(now);
+        self.take_reports();
         self.look_at_outputs(now);
         self.look_at_stops(now);
-        if now >= self.sweep_at {
-            self.sweep_at = now + SWEEP;
-            self.sweep();
-        }
+        self.take_reports();
         self.start_write(now);
         if self.picture_wanted && self.picture.is_none() && now >= self.picture_after {
             self.picture_wanted = false;
@@ -342,127 +295,74 @@ impl Supervisor {
     }
 
     fn next_timer(&self) -> Instant {
-        let now = Instant::now();
         let picture = self.picture_wanted.then_some(self.picture_after);
         let write = if self.batch.is_empty() { None } else { self.write_after };
         let upkeep = (self.role == Role::Daemon).then_some(self.upkeep_at);
-        // An idle daemon has nothing to look at, and sleeps.
-        let sweep = (!self.tasks.is_empty()).then_some(self.sweep_at);
-        let live = self.tasks.values().flat_map(|live| {
-            let stop = live.stopping.as_ref().map(|stopping| match stopping.delivered {
-                true => stopping.since + stopping.how.grace + STOP_PATIENCE,
-                false => now + ORDER_ROUND,
-            });
-            let reaped = live.reaped.map(|_| now + ORDER_ROUND);
-            [live.arm_at, live.orphaned, stop, reaped]
-        });
+        let live = self.tasks.values().map(Live::timer);
         let insert = self.insert_at.filter(|_| self.write.is_none());
-        let times = [picture, write, insert, upkeep, sweep, self.refill_at].into_iter().chain(live);
-        times.flatten().min().unwrap_or_else(|| now + upkeep::ROUND)
+        let times = [picture, write, insert, upkeep].into_iter().chain(live);
+        times.flatten().min().unwrap_or_else(|| Instant::now() + upkeep::ROUND)
     }
 
-    fn command(&mut self, command: Command) {
-        match command {
-            Command::Spawn { spec, reply } => self.spawn(spec, reply),
-            Command::Get(id, reply) => {
-                let home = self.home.clone();
-                let live = self.find(id).filter(|live| !live.has_ended());
-                let _ = reply.send(live.map(|live| live.task(&home)));
+    fn demand(&mut self, demand: Demand) {
+        match demand {
+            Demand::Spawn { spec, reply } => self.spawn(spec, reply),
+            Demand::Get(id, reply) => {
+                let known = self.find(id).is_some_and(|live| !live.life.has_ended());
+                let _ = reply.send(if known { self.task(id) } else { None });
             }
-            Command::List(reply) => {
-                let live = self.tasks.values().filter(|live| live.is_listed());
-                let mut tasks: Vec<_> = live.map(|live| live.task(&self.home)).collect();
+            Demand::List(reply) => {
+                let live = self.tasks.values().filter(|live| live.life.is_listed());
+                let mut tasks: Vec<_> = live.filter_map(|live| self.task(live.facts.id)).collect();
                 tasks.sort_by_key(|task| std::cmp::Reverse((task.created_at, task.id)));
                 let _ = reply.send(tasks);
             }
-            Command::Wait { ids, mode, done } => {
+            Demand::Wait { ids, mode, done } => {
                 self.waiters.retain(|waiter| !waiter.done.is_closed());
                 self.waiters.push(Waiter { ids, mode, done });
                 self.tell_waiters();
             }
-            Command::InQueue(queue, reply) => {
-                let live = self.tasks.values().filter(|live| live.is_listed());
+            Demand::InQueue(queue, reply) => {
+                let live = self.tasks.values().filter(|live| live.life.is_listed());
                 let ids = live.filter(|live| live.facts.queue == queue).map(|live| live.facts.id);
                 let _ = reply.send(ids.collect());
             }
-            Command::Stop { id, how, reply } => {
+            Demand::Stop { id, how, reply } => {
                 let _ = reply.send(self.stop(id, how));
             }
-            Command::Input(id, reply) => {
-                let live = self.find(id).filter(|live| !live.has_ended());
-                let _ = reply.send(live.map(|live| (live.facts.clone(), live.input.clone())));
+            Demand::Signal { id, what, reply } => {
+                self.pass_on(id, reply, |number| Request::Signal(id, number, what));
             }
-            Command::Subscribe(id, offset, reply) => {
+            Demand::Resize { id, size, reply } => {
+                self.pass_on(id, reply, |number| Request::Resize(id, number, size));
+            }
+            Demand::Input(id, reply) => {
+                let live = self.find(id).filter(|live| !live.life.has_ended());
+                let facts = live.map(|live| live.facts.clone());
+                let _ = reply.send(facts.and_then(|facts| Some((facts, self.executor.input(id)?))));
+            }
+            Demand::Subscribe(id, offset, reply) => {
                 self.subscribe(id, offset);
                 let _ = reply.send(());
             }
-            Command::Unsubscribe(id, reply) => {
+            Demand::Unsubscribe(id, reply) => {
                 if let Some(live) = self.tasks.get_mut(&id) {
-                    live.subscribed = false;
+                    live.audience = Audience::Nobody;
                 }
                 self.tell(Signal::Unsubscribe(id));
                 let _ = reply.send(());
             }
-            Command::Queued(queue, reply) => {
+            Demand::Queued(queue, reply) => {
                 let _ = reply.send(self.queued.watch(queue));
                 // The first number comes with the next picture.
                 self.picture_wanted = true;
             }
-            Command::Changed => {
+            Demand::Changed => {
                 self.picture_wanted = true;
-                let message = Message { kind: Kind::Ledger, id: [0; 8], workspace: self.hash };
-                bell::ring(&self.home.bells(), message, Some(&self.bell.name));
+                self.executor.ask(Request::Announce);
             }
             // `run` takes it.
-            Command::Close(_) => {}
-        }
-    }
-
-    fn bells(&mut self) {
-        // No more than this at once: what comes from the client goes first.
-        let mut bytes = [0; 32 * bell::MESSAGE_BYTES];
-        loop {
-            match self.rings.try_read(&mut bytes) {
-                Ok(len) => {
-                    for message in bytes[..len].chunks_exact(bell::MESSAGE_BYTES) {
-                        let message = message.try_into().expect("chunks of this size");
-                        if let Some(message) = Message::parse(message) {
-                            self.bell_rang(message);
-                        }
-                    }
-                    return;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // Empty now.
-                Err(_) => return,
-            }
-        }
-    }
-
-    fn bell_rang(&mut self, message: Message) {
-        let Ok(id) = String::from_utf8_lossy(&message.id).parse::<TaskId>() else {
-            if message.kind == Kind::Ledger && message.workspace == self.hash {
-                self.picture_wanted = true;
-            }
-            return;
-        };
-        if message.kind == Kind::Ready {
-            if let Err(error) = self.pool.ready(id) {
-                self.pool_failure = Some(error);
-            }
-            return;
-        }
-        if message.workspace != self.hash {
-            return;
-        }
-        match message.kind {
-            Kind::Started => self.started(id),
-            Kind::Output => self.output(id),
-            Kind::Stalled => self.stalled(id),
-            Kind::Stopping => {}
-            Kind::Ended => self.ended(id),
-            Kind::Gone => self.gone(id),
-            Kind::Ready | Kind::Ledger => {}
+            Demand::Close(_) => {}
         }
     }
 
@@ -479,7 +379,7 @@ impl Supervisor {
         // A picture that could not be taken is taken again with the next change.
         if let Ok(undelivered) = result {
             self.queued.count(&undelivered);
-            let live = self.tasks.values().filter(|live| live.is_listed());
+            let live = self.tasks.values().filter(|live| live.life.is_listed());
             let mut running: Vec<_> =
                 live.map(|live| (live.facts.created_at, live.facts.id)).collect();
             running.sort_unstable();
@@ -490,7 +390,7 @@ impl Supervisor {
 
     fn tell_waiters(&mut self) {
         let is_over = |waiter: &Waiter| {
-            let runs = |id: &TaskId| self.tasks.get(id).is_some_and(|live| !live.has_ended());
+            let runs = |id: &TaskId| self.tasks.get(id).is_some_and(|live| !live.life.has_ended());
             match waiter.mode {
                 Mode::Any => waiter.ids.is_empty() || !waiter.ids.iter().all(runs),
                 Mode::All => !waiter.ids.iter().any(runs),
@@ -504,25 +404,14 @@ impl Supervisor {
         }
     }
 
-    /// Sends an order to a task's shim; one whose shim is dead gets another.
-    fn order(&mut self, id: TaskId, order: &Order) -> bool {
-        match self.home.order(id, order) {
-            Ok(()) => true,
-            Err(error) => {
-                if error.raw_os_error() == Some(libc::ENXIO) {
-                    self.suspect(id);
-                }
-                false
+    async fn close(mut self) {
+        for (_, live) in self.tasks.drain() {
+            if let Life::Asked(reply, _) = live.life {
+                let error =
+                    Error::unavailable(StoreFaultKind::Other, "the daemon is shutting down");
+                let _ = reply.send(Err(error));
             }
         }
-    }
-
-    async fn close(mut self) {
-        for pending in self.spawns.drain(..) {
-            pending
-                .refuse(Error::unavailable(StoreFaultKind::Other, "the daemon is shutting down"));
-        }
-        self.pool.close();
         // What is on its way into the ledger arrives; the rest is in the files.
         if self.write.is_some() {
             let _ = job(&mut self.write).await;
@@ -531,37 +420,26 @@ impl Supervisor {
         if !rows.is_empty() {
             let _ = self.store.write(move |ledger| ledger.insert(&rows)).await;
         }
-        self.tidy_up();
-        while self.chores.join_next().await.is_some() {}
+        self.executor.close().await;
     }
 
-    /// A live task. One that another process spawned a moment ago may have rung no bell yet.
+    /// A live task. One that another process spawned a moment ago may not have been reported yet.
     fn find(&mut self, id: TaskId) -> Option<&mut Live> {
-        if !self.tasks.contains_key(&id) && self.home.record(id).ok()?.end.is_some() {
-            return None;
+        if !self.tasks.contains_key(&id) {
+            self.executor.ask(Request::List(Some(id)));
+            self.take_reports();
         }
-        self.load(id)
+        self.tasks.get_mut(&id).filter(|live| live.life.exists())
     }
 
-    /// The facts of a task that this process did not spawn.
-    fn load(&mut self, id: TaskId) -> Option<&mut Live> {
-        if !self.tasks.contains_key(&id) {
-            if self.past.contains(&id) {
-                return None;
-            }
-            let spec = self.home.spec(id).ok()?;
-            if spec.workspace != self.workspace {
-                return None;
-            }
-            let facts = convert::facts(id, &spec);
-            self.batch.insert.push(facts.clone());
-            self.tasks.insert(id, Live::new(facts, Stage::Running, None));
-        }
-        self.tasks.get_mut(&id)
+    /// A live task as it stands.
+    fn task(&self, id: TaskId) -> Option<Task> {
+        let standing = self.archive.read(id).ok().map(|reading| reading.standing());
+        self.tasks.get(&id).map(|live| live.task(standing))
     }
 }
 
-async fn job<T>(job: &mut Job<T>) -> T {
+async fn job<T>(job: &mut Underway<T>) -> T {
     match job {
         Some(future) => {
             let result = future.await;

@@ -3,7 +3,7 @@
 use tokio::sync::watch;
 
 use super::Background;
-use crate::background::command::Command;
+use crate::background::demand::Demand;
 use crate::background::store::Store;
 use crate::background::task::Task;
 use crate::error::Error;
@@ -12,12 +12,12 @@ impl Background {
     /// How many notifications wait in a queue, as it changes. A look at what happens rather than at
     /// what is: it may be some milliseconds behind the ledger, which a drain asks.
     pub async fn queued(&self, queue: String) -> Result<watch::Receiver<u64>, Error> {
-        self.ask(|reply| Command::Queued(queue, reply)).await
+        self.ask(|reply| Demand::Queued(queue, reply)).await
     }
 
     /// The tasks of a queue that run, oldest first.
     pub async fn running_in(&self, queue: String) -> Result<Vec<Task>, Error> {
-        let ids = self.ask(|reply| Command::InQueue(queue, reply)).await?;
+        let ids = self.ask(|reply| Demand::InQueue(queue, reply)).await?;
         let mut tasks = Vec::with_capacity(ids.len());
         for id in ids {
             match self.get(id).await {
@@ -33,7 +33,7 @@ impl Background {
 
     /// Tells everybody that the ledger was changed from here.
     pub(crate) async fn changed(&self) -> Result<(), Error> {
-        self.send(Command::Changed).await
+        self.send(Demand::Changed).await
     }
 
     /// The ledger.
@@ -48,7 +48,7 @@ impl Background {
 
     /// Tells which holders of leases live.
     pub(crate) fn liveness(&self) -> impl Fn(&str) -> bool + Send + use<> {
-        let home = self.home.clone();
-        move |holder| home.is_bell_alive(holder)
+        let archive = self.archive.clone();
+        move |holder| archive.is_alive(holder)
     }
 }

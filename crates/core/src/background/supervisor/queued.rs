@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use tokio::sync::watch;
 
-use crate::background::command::Undelivered;
+use crate::background::demand::Undelivered;
 
 /// The queues that are watched.
 #[derive(Debug, Default)]

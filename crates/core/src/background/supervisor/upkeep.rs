@@ -37,7 +37,7 @@ impl Supervisor {
             self.unwritten = 0;
         }
         self.upkeep = Some(Box::pin(upkeep::keep_up(
-            self.home.clone(),
+            self.archive.clone(),
             self.store.clone(),
             self.workspace.clone(),
             self.settings.clone(),

@@ -1,19 +1,19 @@
-//! What the supervisor can be asked. One command is one whole change: whoever sent it may go away.
+//! What the supervisor can be asked. One demand is one whole change: whoever sent it may go away.
 
 use std::collections::BTreeMap;
 
 use meanwhile_shim::spec::Spec;
 use tokio::sync::{oneshot, watch};
 
+use crate::background::executor::{Input, SendSignal, Size};
 use crate::background::ledger::NewTask;
-use crate::background::live::Input;
 use crate::background::task::{Task, TaskId};
 use crate::background::{Mode, Spawned, Stop};
 use crate::error::Error;
 
 /// A question or a change.
 #[derive(Debug)]
-pub enum Command {
+pub enum Demand {
     /// Run this.
     Spawn {
         /// What; its id is set if a client's token claimed one.
@@ -44,6 +44,24 @@ pub enum Command {
         how: Stop,
         /// What to wait for.
         reply: oneshot::Sender<Option<oneshot::Receiver<()>>>,
+    },
+    /// Send a signal to a live task.
+    Signal {
+        /// Which.
+        id: TaskId,
+        /// What, to whom, and why.
+        what: SendSignal,
+        /// What came of it.
+        reply: oneshot::Sender<Result<(), Error>>,
+    },
+    /// Give the terminal of a live task another size.
+    Resize {
+        /// Which.
+        id: TaskId,
+        /// The size.
+        size: Size,
+        /// What came of it.
+        reply: oneshot::Sender<Result<(), Error>>,
     },
     /// The standard input of a live task.
     Input(TaskId, oneshot::Sender<Option<(NewTask, Input)>>),

@@ -1,0 +1,464 @@
+//! Tasks on this machine, each with a shim.
+//!
+//! Owns the workspace's doorbell, the idle shims, what this process holds of each task (its pipe while
+//! nobody reads it, its standard input), and the folders that are to be put away. What a task is and how
+//! it ended is in its files; a bell only says that they are worth a look, and a sweep once a second
+//! looks at what no bell told.
+
+mod orders;
+mod shims;
+mod sweep;
+
+use std::collections::{HashMap, VecDeque};
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::path::PathBuf;
+
+use meanwhile_shim::bell::{self, Kind, Message};
+use meanwhile_shim::layout;
+use meanwhile_shim::record::Exit;
+use meanwhile_shim::spec::Spec;
+use tokio::net::unix::pipe;
+use tokio::signal::unix::{Signal as UnixSignal, SignalKind, signal};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::background::convert;
+use crate::background::doorbell::{Bell, make_bell};
+use crate::background::executor::input::LocalInput;
+use crate::background::executor::local::shims::Shims;
+use crate::background::executor::reading::Reading;
+use crate::background::executor::{Archive, Input, Report, Request, What};
+use crate::background::home::{Home, io_error};
+use crate::background::live::life::Tree;
+use crate::background::task::TaskId;
+use crate::background::{Role, Stdin};
+use crate::error::Error;
+
+/// Between two looks at everything that has no bell.
+const SWEEP: std::time::Duration = std::time::Duration::from_secs(1);
+/// Tasks put away lately that are remembered: more than can ring at once.
+const PAST: usize = 2_048;
+
+/// What this process holds of a task.
+#[derive(Debug)]
+struct Hand {
+    input: LocalInput,
+    stdin: Stdin,
+    /// Its shim, where that is our child.
+    shim: Option<u32>,
+    origin: Origin,
+    /// Its leader, once its shim died.
+    leader: Option<u32>,
+    /// Its output while it has no shim: a pipe that nobody holds open forgets what is in it.
+    pipe: Option<File>,
+    /// The leader's status, reaped by us, for the shim that took over.
+    status: Option<i32>,
+    told: Told,
+}
+
+/// Whose child a task's first shim was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// Ours: if it is killed, the leader becomes our child.
+    Ours,
+    /// Another process's.
+    Others,
+}
+
+/// What was reported of a task's end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// Nothing yet.
+    Nothing,
+    /// Its end.
+    Ended(Tree),
+}
+
+/// What `wait` returned for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Woken {
+    /// The doorbell rang.
+    Bells,
+    /// A child ended.
+    Child,
+    /// The time has come for something, or a chore is done.
+    Timer,
+}
+
+/// The folder of a task whose end is told.
+#[derive(Debug, Clone, Copy)]
+enum Folder {
+    /// To become an idle shim's.
+    Reuse(TaskId),
+    /// To be taken away.
+    Remove(TaskId),
+}
+
+/// The tasks of a workspace on this machine.
+#[derive(Debug)]
+pub struct Local {
+    home: Home,
+    workspace: PathBuf,
+    hash: u64,
+    role: Role,
+    rings: pipe::Receiver,
+    bell: Bell,
+    children: UnixSignal,
+    _attached: Option<File>,
+    shims: Shims,
+    hands: HashMap<TaskId, Hand>,
+    /// Tasks put away lately: a bell that comes late must not bring them back.
+    past: VecDeque<TaskId>,
+    settling: Vec<Folder>,
+    /// Statuses of children that nobody had asked about: leaders whose shim died.
+    strays: VecDeque<(u32, i32)>,
+    /// Work on files whose outcome nobody waits for.
+    chores: JoinSet<()>,
+    reports: VecDeque<Report>,
+    sweep_at: Instant,
+}
+
+impl Local {
+    /// Takes hold of the workspace.
+    pub fn open(home: Home, workspace: PathBuf, role: Role) -> Result<Self, Error> {
+        let root = home.root().to_owned();
+        let io = |error: io::Error| io_error(&root, &error);
+        let (bell, bell_file) = make_bell(&home)?;
+        let hash = layout::workspace_hash(&workspace);
+        let attached = match role {
+            Role::Daemon => Some(home.attach(hash).map_err(io)?),
+            Role::Visitor => None,
+        };
+        nix::sys::prctl::set_child_subreaper(true).map_err(|errno| io(errno.into()))?;
+        Ok(Self {
+            shims: Shims::new(home.clone(), bell.name.clone(), role).map_err(io)?,
+            home,
+            workspace,
+            hash,
+            role,
+            rings: pipe::Receiver::from_file(bell_file).map_err(io)?,
+            bell,
+            children: signal(SignalKind::child()).map_err(io)?,
+            _attached: attached,
+            hands: HashMap::new(),
+            past: VecDeque::new(),
+            settling: Vec::new(),
+            strays: VecDeque::new(),
+            chores: JoinSet::new(),
+            reports: VecDeque::new(),
+            sweep_at: Instant::now() + SWEEP,
+        })
+    }
+
+    /// The name of this process in leases.
+    pub fn holder(&self) -> &str {
+        &self.bell.name
+    }
+
+    /// See [`super::Executor::ask`].
+    pub fn ask(&mut self, request: Request) {
+        match request {
+            Request::Start(id, spec) => self.start(id, spec),
+            Request::Release(id) => self.release(id),
+            Request::Stop(id, how) => self.stop(id, &how),
+            Request::Signal(id, number, what) => self.signal(id, number, what),
+            Request::Resize(id, number, size) => self.resize(id, number, size),
+            Request::Arm(id, offset) => self.arm(id, offset),
+            Request::Adopt(id) => self.adopt(id),
+            Request::Replace(id) => self.replace(id),
+            Request::Settle(id) => self.settle(id),
+            Request::List(None) => self.list(),
+            Request::List(Some(id)) => self.find(id),
+            Request::Announce => {
+                let message = Message { kind: Kind::Ledger, id: [0; 8], workspace: self.hash };
+                bell::ring(&self.home.bells(), message, Some(&self.bell.name));
+            }
+        }
+    }
+
+    /// See [`super::Executor::wait`].
+    pub async fn wait(&mut self) -> Woken {
+        let timer = self.next_timer();
+        tokio::select! {
+            biased;
+            // Both ends are ours: it cannot fail.
+            _ = self.rings.readable() => Woken::Bells,
+            _ = self.children.recv() => Woken::Child,
+            Some(_) = self.chores.join_next() => Woken::Timer,
+            () = sleep_until(timer) => Woken::Timer,
+        }
+    }
+
+    /// See [`super::Executor::take`].
+    pub fn take(&mut self, woken: Woken) {
+        match woken {
+            Woken::Bells => self.bells(),
+            Woken::Child => self.reap(),
+            Woken::Timer => {}
+        }
+    }
+
+    /// See [`super::Executor::go_on`].
+    pub fn go_on(&mut self, now: Instant) {
+        self.serve_starts(now);
+        self.tell_statuses();
+        if now >= self.sweep_at {
+            self.sweep_at = now + SWEEP;
+            self.sweep();
+        }
+    }
+
+    fn next_timer(&self) -> Option<Instant> {
+        // An idle daemon has nothing to look at, and sleeps.
+        let sweep = (!self.hands.is_empty()).then_some(self.sweep_at);
+        [sweep, self.shims.timer(), self.status_timer()].into_iter().flatten().min()
+    }
+
+    /// See [`super::Executor::report`].
+    pub fn report(&mut self) -> Option<Report> {
+        self.reports.pop_front()
+    }
+
+    /// See [`super::Executor::input`].
+    pub fn input(&self, id: TaskId) -> Option<Input> {
+        self.hands.get(&id).map(|hand| Input::Local(hand.input.clone()))
+    }
+
+    /// See [`super::Executor::archive`].
+    pub fn archive(&self) -> Archive {
+        Archive::Local(self.home.clone())
+    }
+
+    /// See [`super::Executor::close`].
+    pub async fn close(mut self) {
+        self.shims.close();
+        self.tidy_up();
+        while self.chores.join_next().await.is_some() {}
+    }
+
+    /// See [`super::Executor::is_untidy`].
+    pub fn is_untidy(&self) -> bool {
+        !self.settling.is_empty()
+    }
+
+    /// Puts the folders of ended tasks away.
+    pub fn tidy_up(&mut self) {
+        for folder in std::mem::take(&mut self.settling) {
+            let id = match folder {
+                Folder::Reuse(id) if self.shims.settle(id) => continue,
+                Folder::Reuse(id) | Folder::Remove(id) => id,
+            };
+            let home = self.home.clone();
+            // Half a dozen system calls that nobody waits for. What a shutdown leaves undone, the
+            // next start does.
+            self.chores.spawn_blocking(move || home.settle(id));
+        }
+    }
+
+    fn settle(&mut self, id: TaskId) {
+        let hand = self.hands.remove(&id);
+        // Of our own shim we know that it is through, and of a task without survivors that nobody
+        // has its files open.
+        let reusable = self.role == Role::Daemon
+            && hand.is_some_and(|hand| {
+                hand.origin == Origin::Ours
+                    && hand.stdin == Stdin::Null
+                    && hand.told == Told::Ended(Tree::Gone)
+            });
+        self.remember(id);
+        self.settling.push(if reusable { Folder::Reuse(id) } else { Folder::Remove(id) });
+    }
+
+    fn release(&mut self, id: TaskId) {
+        if !self.shims.withdraw(id) {
+            self.hands.remove(&id);
+            self.remember(id);
+        }
+    }
+
+    /// Nothing is reported of a task after this.
+    fn remember(&mut self, id: TaskId) {
+        if !self.past.contains(&id) {
+            self.past.truncate(PAST - 1);
+            self.past.push_front(id);
+        }
+    }
+
+    /// Finds the tasks of the workspace.
+    fn list(&mut self) {
+        if self.role == Role::Daemon {
+            self.home.remove_strays();
+            self.home.remove_old_shims();
+        }
+        for id in self.home.live_ids().unwrap_or_default() {
+            let record = self.home.record(id);
+            let pid = record.as_ref().ok().map(|record| record.leader_pid).filter(|pid| *pid != 0);
+            if !self.meet(id, pid) {
+                continue;
+            }
+            match record {
+                Ok(record) if record.end.is_some() => self.ended(id),
+                Ok(_) if self.home.is_supervised(id) => {}
+                // Without a record it is either being settled by somebody else or damaged.
+                Ok(_) | Err(_) => self.suspect(id),
+            }
+        }
+    }
+
+    /// Whether a task is under way. One that another process spawned a moment ago may have rung no
+    /// bell yet.
+    fn find(&mut self, id: TaskId) {
+        if self.home.record(id).is_ok_and(|record| record.end.is_none()) {
+            self.meet(id, None);
+        }
+    }
+
+    /// Whether the task is looked after here. One that this process did not start is from now on.
+    fn meet(&mut self, id: TaskId, pid: Option<u32>) -> bool {
+        if self.hands.contains_key(&id) {
+            return true;
+        }
+        if self.past.contains(&id) {
+            return false;
+        }
+        let Ok(spec) = self.home.spec(id) else { return false };
+        if spec.workspace != self.workspace {
+            return false;
+        }
+        let task = Box::new(convert::facts(id, &spec));
+        self.hold(id, task.stdin, None);
+        self.reports.push_back(Report::Found { task, pid });
+        true
+    }
+
+    fn hold(&mut self, id: TaskId, stdin: Stdin, shim: Option<u32>) {
+        let origin = if shim.is_some() { Origin::Ours } else { Origin::Others };
+        let input = LocalInput::new(id, self.home.clone());
+        let (leader, pipe, status) = (None, None, None);
+        let told = Told::Nothing;
+        self.hands.insert(id, Hand { input, stdin, shim, origin, leader, pipe, status, told });
+    }
+
+    fn bells(&mut self) {
+        // No more than this at once: what comes from the client goes first.
+        let mut bytes = [0; 32 * bell::MESSAGE_BYTES];
+        loop {
+            match self.rings.try_read(&mut bytes) {
+                Ok(len) => {
+                    for message in bytes[..len].chunks_exact(bell::MESSAGE_BYTES) {
+                        let message = message.try_into().expect("chunks of this size");
+                        if let Some(message) = Message::parse(message) {
+                            self.bell_rang(message);
+                        }
+                    }
+                    return;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // Empty now.
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn bell_rang(&mut self, message: Message) {
+        let id = String::from_utf8_lossy(&message.id).parse::<TaskId>();
+        let is_ours = message.workspace == self.hash;
+        match (message.kind, id) {
+            (Kind::Ready, Ok(id)) => self.shims.ready(id),
+            (Kind::Ledger, Err(_)) if is_ours => self.reports.push_back(Report::LedgerChanged),
+            (Kind::Started, Ok(id)) if is_ours => self.started(id),
+            (Kind::Output, Ok(id)) if is_ours && self.hands.contains_key(&id) => {
+                self.reports.push_back(Report::Output(id));
+            }
+            (Kind::Stalled, Ok(id)) if is_ours && self.meet(id, None) => {
+                self.reports.push_back(Report::Stalled(id));
+            }
+            (Kind::Ended, Ok(id)) if is_ours => self.ended(id),
+            (Kind::Gone, Ok(id)) if is_ours => self.reports.push_back(Report::Gone(id)),
+            // Of another workspace, of a version to come, or what the record shows whoever asks.
+            (
+                Kind::Ready
+                | Kind::Ledger
+                | Kind::Started
+                | Kind::Output
+                | Kind::Stalled
+                | Kind::Stopping
+                | Kind::Ended
+                | Kind::Gone,
+                Ok(_) | Err(_),
+            ) => {}
+        }
+    }
+
+    /// The leader of a task runs.
+    fn started(&mut self, id: TaskId) {
+        let Ok(record) = self.home.record(id) else { return };
+        if self.meet(id, None) {
+            self.reports.push_back(Report::Started(id, record.leader_pid));
+        }
+    }
+
+    /// A task's end is recorded in its folder.
+    fn ended(&mut self, id: TaskId) {
+        if self.past.contains(&id) {
+            return;
+        }
+        let reading = match self.home.record_file(id) {
+            Ok(file) => Reading::of_file(file),
+            // The folder is gone: another process has recorded the end.
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return self.reports.push_back(Report::RecordedElsewhere(id));
+            }
+            // Out of descriptors, say. It is looked at again.
+            Err(_) => return,
+        };
+        let Ok(reading) = reading else { return };
+        let Some(end) = &reading.record().end else { return };
+        if let Exit::NotStarted(errno) = end.exit
+            && let Some(spec) = self.home.spec(id).ok().filter(|spec| spec.checked)
+        {
+            return self.refused(id, errno, &spec);
+        }
+        if !self.meet(id, None) {
+            return self.reports.push_back(Report::RecordedElsewhere(id));
+        }
+        let tree = reading.tree();
+        if let Some(hand) = self.hands.get_mut(&id) {
+            hand.told = Told::Ended(tree);
+        }
+        self.reports.push_back(Report::Ended(id, Box::new(reading)));
+        if tree == Tree::Survives && !self.home.is_supervised(id) {
+            self.reports.push_back(Report::Gone(id));
+        }
+    }
+
+    /// The last survivor of a task is gone, and its shim with it.
+    fn gone(&mut self, id: TaskId) {
+        let told = self.hands.get(&id).map(|hand| hand.told);
+        if let Some(Told::Ended(Tree::Survives)) = told {
+            self.reports.push_back(Report::Gone(id));
+        }
+    }
+
+    /// A task's program could not be executed, which its spawner waits to hear. There was no task;
+    /// whoever comes upon its folder does the same.
+    fn refused(&mut self, id: TaskId, errno: i32, spec: &Spec) {
+        self.hands.remove(&id);
+        self.home.delete_refused(id);
+        let error = match errno {
+            libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE => {
+                shims::shim_error(&io::Error::from_raw_os_error(errno))
+            }
+            _ => Error::SpawnFailed { command: spec.command.clone(), path: None, errno },
+        };
+        self.reports.push_back(Report::Refused(id, What::Start, error));
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

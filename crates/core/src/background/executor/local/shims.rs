@@ -1,0 +1,171 @@
+//! Starting tasks: shims that are kept ready, and the tasks that wait for one.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use meanwhile_shim::spec::Spec;
+use tokio::time::Instant;
+
+use super::{Local, SWEEP};
+use crate::background::Role;
+use crate::background::convert;
+use crate::background::executor::{Report, What};
+use crate::background::home::{Home, io_error};
+use crate::background::pool::Pool;
+use crate::background::task::TaskId;
+use crate::error::{Error, Limit, StoreFaultKind};
+use crate::limits;
+
+/// Idle shims a daemon keeps. One is used while the next starts.
+const POOL_MIN: usize = 2;
+/// Idle shims kept while spawns come in bursts.
+const POOL_MAX: usize = 8;
+/// Shims that start at the same time: more would only wait for the processors.
+const STARTING_MAX: usize = 4;
+/// How long after a spawn the pool is filled up again, so that the new task and the reply to its
+/// spawner have the processors first.
+const REFILL_DELAY: Duration = Duration::from_millis(1);
+
+/// Shims for tasks to come.
+#[derive(Debug)]
+pub(super) struct Shims {
+    pub(super) pool: Pool,
+    role: Role,
+    target: usize,
+    /// What a shim was short of.
+    failure: Option<io::Error>,
+    refill_at: Option<Instant>,
+    waiting: VecDeque<(TaskId, Box<Spec>)>,
+}
+
+impl Shims {
+    pub(super) fn new(home: Home, bell: String, role: Role) -> io::Result<Self> {
+        let (target, refill_at) = match role {
+            Role::Daemon => (POOL_MIN, Some(Instant::now())),
+            Role::Visitor => (0, None),
+        };
+        let pool = Pool::new(home, bell)?;
+        Ok(Self { pool, role, target, failure: None, refill_at, waiting: VecDeque::new() })
+    }
+
+    /// A shim says that it is ready.
+    pub(super) fn ready(&mut self, id: TaskId) {
+        if let Err(error) = self.pool.ready(id) {
+            self.failure = Some(error);
+        }
+    }
+
+    /// An idle shim died, or one that was starting; with what it was short of.
+    pub(super) fn reaped(&mut self, status: i32) {
+        let code = if libc::WIFEXITED(status) { libc::WEXITSTATUS(status) } else { 0 };
+        if code != 0 {
+            self.failure = Some(io::Error::from_raw_os_error(code));
+        }
+        self.refill_at.get_or_insert_with(|| Instant::now() + SWEEP);
+    }
+
+    /// Drops a start that waits; whether it did.
+    pub(super) fn withdraw(&mut self, id: TaskId) -> bool {
+        let before = self.waiting.len();
+        self.waiting.retain(|(waiting, _)| *waiting != id);
+        self.waiting.len() < before
+    }
+
+    /// Puts the folder of an ended task away; whether it can be used again.
+    pub(super) fn settle(&mut self, id: TaskId) -> bool {
+        self.pool.settle(id)
+    }
+
+    pub(super) fn timer(&self) -> Option<Instant> {
+        self.refill_at
+    }
+
+    pub(super) fn close(&mut self) {
+        self.pool.close();
+    }
+
+    /// Keeps as many ready as are wanted.
+    fn fill(&mut self, now: Instant) -> io::Result<()> {
+        let (ready, starting) = self.pool.level();
+        let wanted = self.waiting.len();
+        if wanted > starting {
+            self.target = (self.target * 2).clamp(POOL_MIN, POOL_MAX);
+        }
+        let due = self.refill_at.is_some_and(|at| now >= at);
+        if due {
+            self.refill_at = None;
+        }
+        let target = match self.role {
+            Role::Daemon if due => self.target.max(wanted),
+            Role::Daemon | Role::Visitor => wanted,
+        };
+        for _ in (ready + starting)..target.min(ready + STARTING_MAX) {
+            self.pool.start_one()?;
+        }
+        let (ready, starting) = self.pool.level();
+        if due && ready + starting < target {
+            self.refill_at = Some(now + REFILL_DELAY);
+        }
+        Ok(())
+    }
+}
+
+impl Local {
+    pub(super) fn start(&mut self, id: TaskId, spec: Box<Spec>) {
+        if let Some(free) = self.home.free_bytes().filter(|free| *free < limits::FREE_MIN) {
+            let reason = format!(
+                "only {free} bytes are free in the state directory `{}`, and a task wants {}",
+                self.home.root().display(),
+                limits::FREE_MIN
+            );
+            let error = Error::unavailable(StoreFaultKind::LittleSpace, reason);
+            return self.reports.push_back(Report::Refused(id, What::Start, error));
+        }
+        self.shims.waiting.push_back((id, spec));
+    }
+
+    /// Gives shims to the tasks that wait for one, and starts more.
+    pub(super) fn serve_starts(&mut self, now: Instant) {
+        self.hand_over_all();
+        let failure = self.shims.failure.take();
+        if let Some(error) = failure.or_else(|| self.shims.fill(now).err()) {
+            // A shortage: whoever waits for a shim is told, nobody waits for it to pass.
+            for (id, _) in std::mem::take(&mut self.shims.waiting) {
+                let refused = Report::Refused(id, What::Start, shim_error(&error));
+                self.reports.push_back(refused);
+            }
+            self.shims.refill_at = Some(now + SWEEP);
+        }
+    }
+
+    fn hand_over_all(&mut self) {
+        while let Some((id, spec)) = self.shims.waiting.pop_front() {
+            let Some(result) = self.shims.pool.hand_over(id, &spec) else {
+                self.shims.waiting.push_front((id, spec));
+                return;
+            };
+            let report = match result {
+                Ok(shim) => {
+                    self.shims.refill_at = Some(Instant::now() + REFILL_DELAY);
+                    self.hold(id, convert::stdin_of(&spec), Some(shim));
+                    Report::Acknowledged(id, What::Start)
+                }
+                Err(error) => Report::Refused(id, What::Start, io_error(self.home.root(), &error)),
+            };
+            self.reports.push_back(report);
+        }
+    }
+}
+
+/// What a shim was short of when it started.
+pub(super) fn shim_error(error: &io::Error) -> Error {
+    match error.raw_os_error() {
+        Some(libc::EAGAIN | libc::ENOMEM) => Error::LimitReached {
+            limit: Limit::Processes,
+            message: format!("no process can be started ({error})"),
+        },
+        _ => io_error(Path::new("the task's folder"), error),
+    }
+}

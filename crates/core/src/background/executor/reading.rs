@@ -1,0 +1,146 @@
+//! A task's record and its output, as of one moment.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+
+use meanwhile_shim::log;
+use meanwhile_shim::record::{self, Record};
+
+use crate::background::convert;
+use crate::background::ledger::{Finish, NewTask};
+use crate::background::live::life::{Ran, Tree};
+use crate::background::task::{Cause, OutputStat, Preview};
+
+/// A task as it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Its leader's process id, where it runs.
+    pub pid: Option<u32>,
+    /// How much it has written.
+    pub output: OutputStat,
+    /// Who wants its end, if somebody does.
+    pub stopping: Option<Cause>,
+}
+
+/// A task's record as it was read, and the way to its output.
+#[derive(Debug)]
+pub struct Reading {
+    record: Record,
+    bytes: Bytes,
+}
+
+#[derive(Debug)]
+enum Bytes {
+    File(File),
+    /// A test's output, all of it kept.
+    #[cfg(test)]
+    Memory(Vec<u8>),
+}
+
+impl Reading {
+    /// Reads the record of an open file.
+    pub fn of_file(file: File) -> io::Result<Self> {
+        Ok(Self { record: record::read(&file)?, bytes: Bytes::File(file) })
+    }
+
+    /// A record that a test made.
+    #[cfg(test)]
+    pub fn of_memory(record: Record, output: Vec<u8>) -> Self {
+        Self { record, bytes: Bytes::Memory(output) }
+    }
+
+    /// Reads the record again.
+    pub fn refresh(&mut self) -> io::Result<()> {
+        match &self.bytes {
+            Bytes::File(file) => self.record = record::read(file)?,
+            #[cfg(test)]
+            Bytes::Memory(_) => {}
+        }
+        Ok(())
+    }
+
+    /// The record.
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// The task as it stands.
+    pub fn standing(&self) -> Standing {
+        Standing {
+            pid: self.pid(),
+            output: convert::output(&self.record),
+            stopping: self.record.stop.as_ref().map(convert::cause),
+        }
+    }
+
+    /// Its leader's process id; `None` before the start.
+    pub fn pid(&self) -> Option<u32> {
+        (self.record.leader_pid != 0).then_some(self.record.leader_pid)
+    }
+
+    /// Bytes written so far.
+    pub fn total(&self) -> u64 {
+        self.record.extent.total
+    }
+
+    /// Whether the end is recorded.
+    pub fn has_ended(&self) -> bool {
+        self.record.end.is_some()
+    }
+
+    /// Whether its leader ever ran.
+    pub fn ran(&self) -> Ran {
+        if self.record.leader_pid == 0 { Ran::Never } else { Ran::Yes }
+    }
+
+    /// What was left of its tree at its end.
+    pub fn tree(&self) -> Tree {
+        match &self.record.end {
+            Some(end) if !end.survivors.is_empty() => Tree::Survives,
+            Some(_) | None => Tree::Gone,
+        }
+    }
+
+    /// The first range of the output that is kept and reaches beyond `offset`, cut to begin there.
+    pub fn next_kept(&self, offset: u64) -> Option<Range<u64>> {
+        self.record.extent.next_kept(offset)
+    }
+
+    /// Output that is kept: `range` must lie in one kept range. Reads the record again; `None` where
+    /// the output was overwritten meanwhile.
+    pub fn read(&mut self, range: Range<u64>) -> io::Result<Option<Vec<u8>>> {
+        let bytes = match &self.bytes {
+            Bytes::File(file) => log::read(file, &self.record.extent, range.clone())?,
+            #[cfg(test)]
+            Bytes::Memory(bytes) => bytes[range.start as usize..range.end as usize].to_vec(),
+        };
+        self.refresh()?;
+        let still = self.next_kept(range.start);
+        let whole = still.is_some_and(|kept| kept.start == range.start && kept.end >= range.end);
+        Ok(whole.then_some(bytes))
+    }
+
+    /// The two ends of the output.
+    pub fn preview(&self) -> Preview {
+        match &self.bytes {
+            Bytes::File(file) => convert::preview(file, &self.record),
+            #[cfg(test)]
+            Bytes::Memory(bytes) => crate::background::preview::build(bytes, bytes, self.total()),
+        }
+    }
+
+    /// The end of the task as its record tells it; `None` if it has not ended.
+    pub fn finish(&self, task: NewTask) -> Option<Finish> {
+        Some(Finish {
+            task,
+            pid: self.pid(),
+            end: convert::end(self.record.end.as_ref()?),
+            output: convert::output(&self.record),
+            progress: None,
+            survivors: convert::survivors(&self.record),
+            preview: self.preview(),
+            matches: Vec::new(),
+        })
+    }
+}

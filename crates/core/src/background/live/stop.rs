@@ -1,0 +1,175 @@
+//! An order to stop a task.
+//!
+//! ```text
+//!            Ask: send           Taken
+//!    None -----------> Asked ------------> Taken
+//!                     ^  | ^                |
+//!     again, after    |  | |  Again         |  no end long after the grace:
+//!     10 ms: send     `--' `----------------+  replace its supervisor
+//!
+//!    Gone: from everywhere to None
+//! ```
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::background::Stop;
+
+/// Between two attempts to give an order to a supervisor that is only starting.
+const ORDER_ROUND: Duration = Duration::from_millis(10);
+/// How long after a stop's grace its supervisor has, before it is taken for dead: longer than the
+/// shim's own patience with processes that SIGKILL does not end.
+const STOP_PATIENCE: Duration = Duration::from_secs(8);
+
+/// How far an order to stop is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StopOrder {
+    /// There is none.
+    None,
+    /// The task's supervisor does not have it yet.
+    Asked {
+        /// How to stop.
+        how: Stop,
+        /// When to send it again.
+        at: Instant,
+        /// When its supervisor is taken for dead.
+        until: Instant,
+    },
+    /// The task's supervisor has it.
+    Taken {
+        /// How to stop.
+        how: Stop,
+        /// When its supervisor is taken for dead.
+        until: Instant,
+    },
+}
+
+/// What happens to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Somebody asks for an end.
+    Ask(Stop),
+    /// The task's supervisor took it.
+    Taken,
+    /// The task has another supervisor.
+    Again,
+    /// Time has passed.
+    Due,
+    /// Nobody of the task is left.
+    Gone,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing.
+    Nothing,
+    /// Send it.
+    Send(Stop),
+    /// End the task's supervisor, which does not answer, so that another one takes over.
+    Replace,
+}
+
+impl StopOrder {
+    /// How far it is then, and what is to be done.
+    pub fn step(self, step: Step, now: Instant) -> (Self, Effect) {
+        match (self, step) {
+            (Self::None | Self::Asked { .. } | Self::Taken { .. }, Step::Ask(how)) => {
+                (Self::asked(how.clone(), now), Effect::Send(how))
+            }
+            (Self::Asked { how, until, .. } | Self::Taken { how, until }, Step::Due)
+                if now >= until =>
+            {
+                (Self::asked(how, now), Effect::Replace)
+            }
+            (Self::Asked { how, at, until }, Step::Due) if now >= at => {
+                let asked = Self::Asked { how: how.clone(), at: now + ORDER_ROUND, until };
+                (asked, Effect::Send(how))
+            }
+            (Self::Asked { how, until, .. }, Step::Taken) => {
+                (Self::Taken { how, until }, Effect::Nothing)
+            }
+            (Self::Asked { how, .. } | Self::Taken { how, .. }, Step::Again) => {
+                (Self::asked(how, now), Effect::Nothing)
+            }
+            (Self::None | Self::Asked { .. } | Self::Taken { .. }, Step::Gone) => {
+                (Self::None, Effect::Nothing)
+            }
+            (same @ Self::None, Step::Taken | Step::Again | Step::Due)
+            | (same @ Self::Asked { .. }, Step::Due)
+            | (same @ Self::Taken { .. }, Step::Taken | Step::Due) => (same, Effect::Nothing),
+        }
+    }
+
+    fn asked(how: Stop, now: Instant) -> Self {
+        let until = now + how.grace + STOP_PATIENCE;
+        Self::Asked { how, at: now + ORDER_ROUND, until }
+    }
+
+    /// How the task is being stopped, if it is.
+    pub fn how(&self) -> Option<&Stop> {
+        match self {
+            Self::None => None,
+            Self::Asked { how, .. } | Self::Taken { how, .. } => Some(how),
+        }
+    }
+
+    /// When it is to be looked at again.
+    pub fn timer(&self) -> Option<Instant> {
+        match self {
+            Self::None => None,
+            Self::Asked { at, until, .. } => Some((*at).min(*until)),
+            Self::Taken { until, .. } => Some(*until),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::background::task::{Actor, Cause};
+
+    fn how(signal: i32) -> Stop {
+        let cause = Cause { actor: Actor::Client, message: "enough".to_owned() };
+        Stop { signal, grace: Duration::from_secs(2), cause }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_order_is_sent_until_it_is_taken_and_then_insisted_on() {
+        use Effect::{Nothing, Replace, Send};
+        let now = Instant::now();
+        let (soon, dead) = (now + ORDER_ROUND, now + Duration::from_secs(10));
+        let asked = |at, until| StopOrder::Asked { how: how(15), at, until };
+        let taken = |until| StopOrder::Taken { how: how(15), until };
+        let first = asked(soon, dead);
+        let second = StopOrder::Asked { how: how(9), at: soon, until: dead };
+        let table = [
+            (StopOrder::None, Step::Ask(how(15)), first.clone(), Send(how(15))),
+            (StopOrder::None, Step::Taken, StopOrder::None, Nothing),
+            (StopOrder::None, Step::Again, StopOrder::None, Nothing),
+            (StopOrder::None, Step::Due, StopOrder::None, Nothing),
+            (StopOrder::None, Step::Gone, StopOrder::None, Nothing),
+            (first.clone(), Step::Gone, StopOrder::None, Nothing),
+            (taken(dead), Step::Gone, StopOrder::None, Nothing),
+            (first.clone(), Step::Ask(how(9)), second.clone(), Send(how(9))),
+            (first.clone(), Step::Taken, taken(dead), Nothing),
+            (first.clone(), Step::Again, first.clone(), Nothing),
+            (first.clone(), Step::Due, first.clone(), Nothing),
+            (asked(now, dead), Step::Due, first.clone(), Send(how(15))),
+            (asked(now, now), Step::Due, first.clone(), Replace),
+            (taken(dead), Step::Ask(how(9)), second, Send(how(9))),
+            (taken(dead), Step::Taken, taken(dead), Nothing),
+            (taken(dead), Step::Again, first.clone(), Nothing),
+            (taken(dead), Step::Due, taken(dead), Nothing),
+            (taken(now), Step::Due, first.clone(), Replace),
+        ];
+        for (from, step, to, effect) in table {
+            let name = format!("{from:?} at {step:?}");
+            assert_eq!(from.step(step, now), (to, effect), "{name}");
+        }
+        assert_eq!(StopOrder::None.timer(), None);
+        assert_eq!(first.timer(), Some(soon));
+        assert_eq!(taken(dead).timer(), Some(dead));
+    }
+}

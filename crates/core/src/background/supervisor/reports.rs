@@ -1,0 +1,198 @@
+//! What the executor reports, and what a task's life asks for then.
+
+use super::Supervisor;
+use crate::background::Event;
+use crate::background::Spawned;
+use crate::background::events::Hold;
+use crate::background::executor::reading::Reading;
+use crate::background::executor::{Report, Request, What};
+use crate::background::ledger::NewTask;
+use crate::background::live::life::{self, Effect, Life, Tree, Writer};
+use crate::background::live::{Live, Reply, stop, supervision};
+use crate::background::task::TaskId;
+use crate::error::Error;
+
+use tokio::time::Instant;
+
+/// What a step of a task's life is about.
+pub(super) enum About {
+    /// Nothing more.
+    Nothing,
+    /// Its leader's process id.
+    Pid(u32),
+    /// Its record, with the end in it.
+    End(Box<Reading>),
+    /// Why it was refused.
+    Refusal(Error),
+}
+
+impl Supervisor {
+    /// Takes in what the executor has to report.
+    pub(super) fn take_reports(&mut self) {
+        while let Some(report) = self.executor.report() {
+            self.report(report);
+        }
+    }
+
+    fn report(&mut self, report: Report) {
+        match report {
+            Report::Found { task, pid } => self.found(*task, pid),
+            Report::Acknowledged(id, What::Start) => {
+                self.step(id, life::Step::Accepted, About::Nothing);
+            }
+            Report::Acknowledged(id, What::Stop) => self.step_stop(id, stop::Step::Taken),
+            Report::Acknowledged(id, What::Adopt) => {
+                self.step_supervision(id, supervision::Step::Adopted);
+            }
+            Report::Refused(id, What::Start, error) => {
+                if self.tasks.contains_key(&id) {
+                    self.step(id, life::Step::Refused, About::Refusal(error));
+                } else {
+                    self.forget(id);
+                }
+            }
+            // Each is tried again in time.
+            Report::Refused(_, What::Stop | What::Adopt, _) => {}
+            Report::Acknowledged(_, What::Numbered(number)) => self.answer(number, Ok(())),
+            Report::Refused(_, What::Numbered(number), error) => self.answer(number, Err(error)),
+            Report::Started(id, pid) => self.step(id, life::Step::Started, About::Pid(pid)),
+            Report::Output(id) => self.output(id),
+            Report::Stalled(id) => self.stalled(id),
+            Report::Ended(id, reading) => {
+                self.step_supervision(id, supervision::Step::Ended);
+                let (ran, tree) = (reading.ran(), reading.tree());
+                if tree == Tree::Gone {
+                    self.step_stop(id, stop::Step::Gone);
+                }
+                let step = life::Step::Ended { ran, tree, writer: self.writer() };
+                self.step(id, step, About::End(reading));
+            }
+            Report::RecordedElsewhere(id) => {
+                if self.tasks.contains_key(&id) {
+                    let step = life::Step::Elsewhere(self.writer());
+                    self.step(id, step, About::Nothing);
+                } else {
+                    // It came and went between two looks, and our client is to hear of it.
+                    self.batch.look = true;
+                }
+            }
+            Report::Gone(id) => self.step(id, life::Step::Gone, About::Nothing),
+            Report::Lost { id, patience } => {
+                self.step_supervision(id, supervision::Step::Lost { patience });
+            }
+            Report::LedgerChanged => self.picture_wanted = true,
+        }
+    }
+
+    /// A task that another process started.
+    fn found(&mut self, facts: NewTask, pid: Option<u32>) {
+        let id = facts.id;
+        if self.tasks.contains_key(&id) {
+            return;
+        }
+        self.batch.insert.push(facts.clone());
+        let mut live = match pid {
+            Some(_) => Live::new(facts, Life::Running),
+            None => Live::new(facts, Life::Accepted),
+        };
+        live.arm_at = pid.map(|_| Instant::now());
+        self.tasks.insert(id, live);
+    }
+
+    /// Whether something is under way into the ledger.
+    fn writer(&self) -> Writer {
+        let idle = self.write.is_none() && self.batch.is_empty() && self.scans.is_empty();
+        if idle { Writer::Idle } else { Writer::Busy }
+    }
+
+    /// One step of a task's life.
+    pub(super) fn step(&mut self, id: TaskId, step: life::Step, about: About) {
+        let Some(live) = self.tasks.get_mut(&id) else { return };
+        let (life, effects) = std::mem::replace(&mut live.life, Life::Over).step(step);
+        live.life = life;
+        let mut about = about;
+        for effect in effects {
+            about = self.carry_out(id, effect, about);
+        }
+        if self.tasks.get(&id).is_some_and(|live| matches!(live.life, Life::Over)) {
+            self.tasks.remove(&id);
+        }
+    }
+
+    fn carry_out(&mut self, id: TaskId, effect: Effect<Reply>, about: About) -> About {
+        match effect {
+            Effect::Insert => {
+                if let Some(live) = self.tasks.get(&id) {
+                    self.batch.insert.push(live.facts.clone());
+                    self.picture_wanted = true;
+                }
+            }
+            Effect::Answer(reply) => {
+                let hold = Hold::new(id, self.signals.clone());
+                let task = match &about {
+                    // Nothing has happened yet.
+                    About::Nothing => self.tasks.get(&id).map(|live| live.facts.to_task()),
+                    About::Pid(_) | About::End(_) | About::Refusal(_) => self.task(id),
+                };
+                if let Some(task) = task {
+                    let _ = reply.send(Ok(Spawned { task, hold }));
+                }
+            }
+            Effect::Refuse(reply) => {
+                if let About::Refusal(error) = about {
+                    let _ = reply.send(Err(error));
+                    return About::Nothing;
+                }
+            }
+            Effect::TellStarted => self.tell_started(id, &about),
+            Effect::Record => {
+                if let About::End(reading) = about {
+                    self.record(id, *reading);
+                    return About::Nothing;
+                }
+            }
+            Effect::Look => self.batch.look = true,
+            Effect::GiveUp => {
+                if let Some(live) = self.tasks.get(&id) {
+                    // Where its end is in the ledger after all, this one is not recorded.
+                    self.batch.finishes.push(super::recovery::traceless(live.facts.clone()));
+                }
+            }
+            Effect::Forget => self.forget(id),
+            Effect::PutAway => self.put_away(id),
+        }
+        about
+    }
+
+    /// The leader of a task runs.
+    fn tell_started(&mut self, id: TaskId, about: &About) {
+        let pid = match about {
+            About::Pid(pid) => *pid,
+            About::End(reading) => reading.record().leader_pid,
+            About::Nothing | About::Refusal(_) => return,
+        };
+        let Some(task) = self.task(id) else { return };
+        if let Some(live) = self.tasks.get_mut(&id) {
+            live.arm_at = Some(Instant::now() + live.round());
+        }
+        self.batch.started.push((id, pid));
+        self.picture_wanted = true;
+        self.tell_event(id, Event::Started(task));
+    }
+
+    /// There was no task.
+    fn forget(&mut self, id: TaskId) {
+        self.batch.insert.retain(|new| new.id != id);
+        let write = self.store.write(move |ledger| ledger.forget(id));
+        drop(write);
+    }
+
+    fn put_away(&mut self, id: TaskId) {
+        if let Some(live) = self.tasks.get_mut(&id) {
+            for waiter in live.stop_waiters.drain(..) {
+                let _ = waiter.send(());
+            }
+        }
+        self.executor.ask(Request::Settle(id));
+    }
+}

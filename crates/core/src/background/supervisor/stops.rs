@@ -1,0 +1,92 @@
+//! Orders to tasks, and tasks whose supervisor died.
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::Supervisor;
+use crate::background::Stop;
+use crate::background::executor::{Number, Request};
+use crate::background::live::stop::{self, StopOrder};
+use crate::background::live::supervision::{self, Supervision};
+use crate::background::task::TaskId;
+use crate::error::Error;
+
+impl Supervisor {
+    /// Orders a task's tree to be ended; what is returned tells when it is gone.
+    pub(super) fn stop(&mut self, id: TaskId, how: Stop) -> Option<oneshot::Receiver<()>> {
+        let live = self.find(id)?;
+        let (waiter, done) = oneshot::channel();
+        live.stop_waiters.push(waiter);
+        self.step_stop(id, stop::Step::Ask(how));
+        Some(done)
+    }
+
+    /// One step of an order to stop.
+    pub(super) fn step_stop(&mut self, id: TaskId, step: stop::Step) {
+        let Some(live) = self.tasks.get_mut(&id) else { return };
+        let order = std::mem::replace(&mut live.stop, StopOrder::None);
+        let (order, effect) = order.step(step, Instant::now());
+        live.stop = order;
+        match effect {
+            stop::Effect::Nothing => {}
+            stop::Effect::Send(how) => self.executor.ask(Request::Stop(id, how)),
+            stop::Effect::Replace => self.executor.ask(Request::Replace(id)),
+        }
+    }
+
+    /// One step of who looks after a task.
+    pub(super) fn step_supervision(&mut self, id: TaskId, step: supervision::Step) {
+        let Some(live) = self.tasks.get_mut(&id) else { return };
+        let (supervision, effect) = live.supervision.step(step, Instant::now());
+        live.supervision = supervision;
+        match effect {
+            supervision::Effect::Nothing => {}
+            supervision::Effect::Adopt => self.executor.ask(Request::Adopt(id)),
+            supervision::Effect::StopAgain => self.step_stop(id, stop::Step::Again),
+        }
+    }
+
+    /// Goes on with orders to stop, and with tasks whose supervisor died.
+    pub(super) fn look_at_stops(&mut self, now: Instant) {
+        let is_due = |at: Option<Instant>| at.is_some_and(|at| now >= at);
+        let due = self.tasks.iter().filter_map(|(id, live)| match live.supervision {
+            Supervision::Orphaned { .. } => is_due(live.supervision.timer()).then_some(*id),
+            Supervision::Shim | Supervision::Adopted => is_due(live.stop.timer()).then_some(*id),
+        });
+        for id in due.collect::<Vec<_>>() {
+            match self.tasks.get(&id).map(|live| live.supervision) {
+                Some(Supervision::Orphaned { .. }) => {
+                    self.step_supervision(id, supervision::Step::Due);
+                }
+                Some(Supervision::Shim | Supervision::Adopted) => {
+                    self.step_stop(id, stop::Step::Due);
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Passes a request on to the executor of a live task, which answers it.
+    pub(super) fn pass_on(
+        &mut self,
+        id: TaskId,
+        reply: oneshot::Sender<Result<(), Error>>,
+        request: impl FnOnce(Number) -> Request,
+    ) {
+        if self.find(id).is_none_or(|live| live.life.has_ended()) {
+            let _ = reply.send(Err(Error::UnknownTask(id)));
+            return;
+        }
+        self.number += 1;
+        self.answers.retain(|_, reply| !reply.is_closed());
+        self.answers.insert(self.number, reply);
+        self.executor.ask(request(self.number));
+    }
+
+    /// What became of a request.
+    pub(super) fn answer(&mut self, number: Number, result: Result<(), Error>) {
+        if let Some(reply) = self.answers.remove(&number) {
+            let _ = reply.send(result);
+        }
+    }
+}
