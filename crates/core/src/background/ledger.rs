@@ -13,6 +13,7 @@
 
 mod ends;
 mod error;
+mod history;
 mod queues;
 mod retention;
 mod rows;
@@ -40,6 +41,7 @@ use crate::background::task::{
 use crate::background::{Stdin, Watch};
 
 pub use error::LedgerError;
+pub use history::Past;
 /// The file's name in the state directory.
 pub use meanwhile_shim::layout::LEDGER as FILE;
 pub use queues::{Batch, Cursor, Drain, LeaseToken};

@@ -402,6 +402,35 @@ fn durations_of_ends_by_themselves_are_kept_newest_first() {
 }
 
 #[test]
+fn past_commands_of_a_workspace_come_first() {
+    let (_dir, mut ledger) = open();
+    let ran = |n: u32, workspace: &str, command: &str| {
+        let (workspace, command) = (workspace.into(), command.to_owned());
+        let task = NewTask { workspace, command, ..new_task(n, "q") };
+        let mut finish = finish_of(task, Outcome::Exited);
+        finish.end.duration = Duration::from_secs(u64::from(n));
+        finish
+    };
+    let ends = [
+        ran(1, HERE, "make"),
+        ran(2, HERE, "make"),
+        ran(3, "/elsewhere", "npm test"),
+        ran(4, HERE, "cargo test"),
+    ];
+    ledger.finish(&ends).expect("finished");
+    let past = |first: &str, limit: u32| -> Vec<(String, Vec<u64>)> {
+        let found = ledger.past_commands(Path::new(first), limit).expect("read");
+        let seconds = |runs: Vec<Duration>| runs.iter().map(Duration::as_secs).collect();
+        found.into_iter().map(|past| (past.command, seconds(past.runs))).collect()
+    };
+    let of = |command: &str, runs: &[u64]| (command.to_owned(), runs.to_vec());
+    let all = [of("cargo test", &[4]), of("make", &[2, 1]), of("npm test", &[3])];
+    assert_eq!(past(HERE, 9), all);
+    assert_eq!(past(HERE, 2), all[..2]);
+    assert_eq!(past("/elsewhere", 1), all[2..]);
+}
+
+#[test]
 fn a_workspace_keeps_a_bounded_number_of_durations() {
     let (_dir, mut ledger) = open();
     let ends: Vec<Finish> = (0..5_200)
