@@ -48,7 +48,7 @@ fn every_command_has_its_manual_page() {
     assert!(program.contains(".TH meanwhile 1"), "{program}");
     for command in [
         "spawn", "ps", "logs", "wait", "stop", "drain", "serve", "run", "chat", "sessions", "demo",
-        "schema", "doctor",
+        "learn", "schema", "doctor",
     ] {
         let page = store.ok(&["man", command]);
         assert!(page.contains(&format!(".TH meanwhile-{command} 1")), "{page}");

@@ -65,6 +65,21 @@ impl Session {
         self.emulator.process(piece);
     }
 
+    /// Its process id.
+    pub(crate) fn pid(&self) -> i32 {
+        i32::try_from(self.child.id()).unwrap()
+    }
+
+    /// Gives the window another width; whoever controls the terminal is told.
+    pub(crate) fn resize(&mut self, columns: u16) {
+        let size =
+            rustix::termios::Winsize { ws_row: ROWS, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        rustix::termios::tcsetwinsize(&self.keyboard, size).unwrap();
+        // What was drawn before is not to be taken for what is drawn now.
+        self.catch_up();
+        self.emulator.screen_mut().set_size(ROWS, columns);
+    }
+
     /// Types this.
     pub(crate) fn type_in(&mut self, keys: &str) {
         self.keyboard.write_all(keys.as_bytes()).unwrap();

@@ -20,6 +20,7 @@ mod follow;
 mod generate;
 mod ids;
 mod json;
+mod learn;
 mod live;
 mod logs;
 mod out;
@@ -79,6 +80,7 @@ fn run(Cli { workspace, command }: Cli) -> Result<ExitCode, Failure> {
             session::run(workspace, async |it| sessions::run(it, args).await)
         }
         Command::Demo(args) => session::stay(workspace, async |it| demo::run(it, args).await),
+        Command::Learn(args) => learn::run(args),
         Command::Serve(args) => return serve::run(workspace.as_deref(), &args),
         Command::Schema => written(generate::schema),
         Command::Doctor(args) => written(|out| doctor::run(out, workspace.as_deref(), &args)),

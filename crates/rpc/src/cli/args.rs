@@ -51,6 +51,7 @@ pub(crate) enum Command {
     Chat(Chat),
     Sessions(Sessions),
     Demo(Demo),
+    Learn(Learn),
     /// Print the JSON Schema of the protocol.
     Schema,
     Doctor(Doctor),
@@ -309,6 +310,21 @@ pub(crate) struct Demo {
     /// Follow this script instead of the built-in one.
     #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
     pub(crate) script: Option<PathBuf>,
+}
+
+/// Play the lesson: when a result reaches an agent, and what deserves the background.
+///
+/// Three chapters in a terminal, with the keyboard: a loop with commands beside it, which place a
+/// command belongs in, and which model call sees a result. Real commands and a scripted model in a
+/// directory of their own, which is taken away again; no key and no network.
+#[derive(Debug, Args)]
+pub(crate) struct Learn {
+    /// Begin with this chapter [default: 1]; with --json, print this one only.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=3))]
+    pub(crate) chapter: Option<u8>,
+    /// Print JSON: the questions of chapters 2 and 3 with their answers.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Check that this machine has what background work needs.

@@ -4,7 +4,7 @@
 //! is a script. What happened is kept on a [`Board`], which a terminal shows as lanes that move and
 //! anything else as lines.
 
-mod board;
+pub(crate) mod board;
 mod lanes;
 mod lines;
 

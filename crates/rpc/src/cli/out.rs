@@ -112,6 +112,17 @@ impl Out {
     }
 }
 
+/// For libraries that draw: what they write is output as well.
+impl Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stdout.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stdout.flush()
+    }
+}
+
 /// Text that may have a style.
 pub(crate) struct Painted<T> {
     style: Style,

@@ -1,13 +1,13 @@
 //! What has happened in the demo, as facts with times: model calls, tasks, results on their way.
 //!
-//! Fed with the session's updates and the workspace's events, in whatever order they come. Draws
-//! nothing.
+//! Fed with the session's updates and the workspace's events, in whatever order they come, or made
+//! from a session's trace. Draws nothing. `learn` shows the same board in its own way.
 
 use std::time::Duration;
 
 use meanwhile_core::agent::session::Update;
 use meanwhile_core::agent::tools::Builtin;
-use meanwhile_core::agent::trace::{DeliveredKind, Event as Traced, Fact, Origin};
+use meanwhile_core::agent::trace::{DeliveredKind, Event as Traced, Fact, Origin, Trace};
 use meanwhile_core::background::Event;
 use meanwhile_core::background::task::{End, Task, TaskId, Timestamp};
 
@@ -15,16 +15,18 @@ use crate::cli::show;
 
 /// Everything so far.
 #[derive(Debug)]
-pub(super) struct Board {
+pub(crate) struct Board {
     /// When it began.
-    pub(super) start: Timestamp,
+    pub(crate) start: Timestamp,
     session: String,
     /// Model calls, in order.
-    pub(super) calls: Vec<Call>,
+    pub(crate) calls: Vec<Call>,
     /// Background tasks, in the order they were started.
-    pub(super) tasks: Vec<Lane>,
+    pub(crate) tasks: Vec<Lane>,
     /// Turns that results began.
-    pub(super) wakes: usize,
+    pub(crate) wakes: usize,
+    /// When each turn began and ended: between two of them the agent is idle.
+    pub(crate) turns: Vec<(Timestamp, Option<Timestamp>)>,
     moments: Vec<Moment>,
     /// What the model says, until the call is over.
     saying: String,
@@ -34,36 +36,36 @@ pub(super) struct Board {
 
 /// A model call.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Call {
-    pub(super) number: u64,
-    pub(super) start: Timestamp,
-    pub(super) end: Option<Timestamp>,
+pub(crate) struct Call {
+    pub(crate) number: u64,
+    pub(crate) start: Timestamp,
+    pub(crate) end: Option<Timestamp>,
     /// It began a turn that nobody asked for.
-    pub(super) wake: bool,
+    pub(crate) wake: bool,
 }
 
 /// A background task, and the way of its result.
 #[derive(Debug, Clone)]
-pub(super) struct Lane {
-    pub(super) task: Task,
+pub(crate) struct Lane {
+    pub(crate) task: Task,
     /// The model call whose answer started it.
-    pub(super) spawned_in: u64,
+    pub(crate) spawned_in: u64,
     /// When its result entered a model call, and which.
-    pub(super) delivered: Option<(u64, Timestamp)>,
+    pub(crate) delivered: Option<(u64, Timestamp)>,
 }
 
 impl Lane {
     /// What it is called.
-    pub(super) fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         show::one_line(self.task.label.as_deref().unwrap_or(&self.task.command))
     }
 
-    pub(super) fn end(&self) -> Option<&End> {
+    pub(crate) fn end(&self) -> Option<&End> {
         self.task.end()
     }
 
     /// How long its result waited in the queue.
-    pub(super) fn waited(&self) -> Option<Duration> {
+    pub(crate) fn waited(&self) -> Option<Duration> {
         let (_, at) = self.delivered?;
         Some(at.since(self.end()?.at))
     }
@@ -71,15 +73,15 @@ impl Lane {
 
 /// Something worth a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Moment {
+pub(crate) struct Moment {
     /// How long after the start.
-    pub(super) after: Duration,
-    pub(super) what: What,
+    pub(crate) after: Duration,
+    pub(crate) what: What,
 }
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum What {
+pub(crate) enum What {
     /// A person said something.
     Prompt(String),
     /// A model call began, with these results in its request.
@@ -97,13 +99,14 @@ pub(super) enum What {
 }
 
 impl Board {
-    pub(super) fn new(start: Timestamp, session: String, prompt: &str) -> Self {
+    pub(crate) fn new(start: Timestamp, session: String, prompt: &str) -> Self {
         let mut board = Self {
             start,
             session,
             calls: Vec::new(),
             tasks: Vec::new(),
             wakes: 0,
+            turns: Vec::new(),
             moments: Vec::new(),
             saying: String::new(),
             begun: None,
@@ -112,28 +115,47 @@ impl Board {
         board
     }
 
+    /// The board of a session as its trace tells it, with the tasks that began in the background.
+    pub(crate) fn of(session: String, trace: &Trace) -> Self {
+        let start = trace.events.first().map_or(Timestamp(0), |event| event.at);
+        let mut board = Self::new(start, session, "");
+        for event in &trace.events {
+            let Fact::TaskSpawned { call, task_id, moved: false, .. } = &event.fact else {
+                continue;
+            };
+            let tasks = trace.journeys.iter().map(|journey| &journey.task);
+            for task in tasks.filter(|task| task.id.as_str() == task_id) {
+                board.spawned_by(task.clone(), *call);
+            }
+        }
+        for event in &trace.events {
+            board.update(Update::Traced(event.clone()));
+        }
+        board
+    }
+
     /// What was worth a line, in order.
-    pub(super) fn moments(&self) -> &[Moment] {
+    pub(crate) fn moments(&self) -> &[Moment] {
         &self.moments
     }
 
     /// What the model is saying just now.
-    pub(super) fn saying(&self) -> &str {
+    pub(crate) fn saying(&self) -> &str {
         &self.saying
     }
 
     /// Whether every task has ended and its result has entered a model call.
-    pub(super) fn is_settled(&self) -> bool {
+    pub(crate) fn is_settled(&self) -> bool {
         self.tasks.iter().all(|lane| lane.end().is_some() && lane.delivered.is_some())
     }
 
     /// Tasks that run.
-    pub(super) fn running(&self) -> usize {
+    pub(crate) fn running(&self) -> usize {
         self.tasks.iter().filter(|lane| lane.end().is_none()).count()
     }
 
     /// Takes in what the session says.
-    pub(super) fn update(&mut self, update: Update) {
+    pub(crate) fn update(&mut self, update: Update) {
         // What enters a call is told with its beginning, and before anything else.
         let begins = matches!(
             &update,
@@ -176,7 +198,7 @@ impl Board {
     }
 
     /// Takes in what happens in the workspace.
-    pub(super) fn event(&mut self, event: Event) {
+    pub(crate) fn event(&mut self, event: Event) {
         // A call's results come with it: by now there are none.
         self.call_begins(Vec::new());
         match event {
@@ -197,6 +219,22 @@ impl Board {
     }
 
     fn fact(&mut self, at: Timestamp, fact: Fact) {
+        match &fact {
+            Fact::TurnStarted { .. } => self.turns.push((at, None)),
+            Fact::TurnEnded { .. } => {
+                if let Some(turn) = self.turns.last_mut() {
+                    turn.1 = Some(at);
+                }
+            }
+            Fact::CallStarted { .. }
+            | Fact::CallEnded { .. }
+            | Fact::ToolStarted { .. }
+            | Fact::ToolEnded { .. }
+            | Fact::TaskSpawned { .. }
+            | Fact::Delivered { .. }
+            | Fact::Compacted { .. }
+            | Fact::Resumed {} => {}
+        }
         match fact {
             Fact::TurnStarted { origin: Origin::Background, .. } => self.wakes += 1,
             Fact::CallStarted { call, .. } => {
@@ -241,11 +279,16 @@ impl Board {
         }
     }
 
-    fn spawned(&mut self, task: Task) {
+    /// Takes in a task that was started by the last call, or beside it.
+    pub(crate) fn spawned(&mut self, task: Task) {
+        let spawned_in = self.calls.last().map_or(0, |call| call.number);
+        self.spawned_by(task, spawned_in);
+    }
+
+    fn spawned_by(&mut self, task: Task, spawned_in: u64) {
         if self.tasks.iter().any(|lane| lane.task.id == task.id) {
             return;
         }
-        let spawned_in = self.calls.last().map_or(0, |call| call.number);
         let lane = Lane { task, spawned_in, delivered: None };
         let (name, command) = (lane.name(), show::one_line(&lane.task.command));
         let at = lane.task.created_at;

@@ -1,0 +1,286 @@
+//! Chapter 3: five scenarios, and which model call sees a result.
+//!
+//! The player picks first. Then the engine runs the scenario, drawn as it goes; at its end the board is
+//! made again from the session's trace, and the trace alone says which choice is right.
+
+use std::path::PathBuf;
+use std::pin::Pin;
+
+use meanwhile_core::agent::session::Session as Agent;
+use meanwhile_core::background::task::Timestamp;
+use meanwhile_core::background::{Background, Event};
+use tokio::sync::{mpsc, watch};
+
+use super::clock::Clock;
+use super::conductor::{Told, conduct};
+use super::lanes::{self, NAME, Row, Scale};
+use super::pen::{Look, Pen};
+use super::scenario::{Choice, Outcome, SCENARIOS, Scenario};
+use crate::cli::demo::board::{Board, Lane};
+use crate::cli::failure::Failure;
+
+/// Rows below which a story makes room for its answer: choices, verdict, picture and legend take 17.
+const ROOMY: usize = 18;
+
+type Conducting = Pin<Box<dyn Future<Output = Result<Outcome, Failure>>>>;
+
+/// A scenario under way.
+struct Running {
+    conducting: Conducting,
+    told: mpsc::UnboundedReceiver<Told>,
+    rate: watch::Sender<f64>,
+    agent: Option<Agent>,
+    board: Option<Board>,
+}
+
+/// A scenario that was run.
+pub(super) struct Shown {
+    outcome: Outcome,
+    board: Board,
+    clock: Clock,
+    end: Timestamp,
+}
+
+/// Where the player is with a scenario.
+enum Stage {
+    Asked,
+    Running(char, Running),
+    Shown(char, Shown),
+    /// All five are behind.
+    Over,
+}
+
+/// The chapter.
+pub(super) struct Draining {
+    background: Background,
+    work: PathBuf,
+    at: usize,
+    right: usize,
+    stage: Stage,
+    /// The time of the scenario that runs; its speed stays for the next.
+    clock: Clock,
+}
+
+impl Draining {
+    pub(super) fn new(background: Background, work: PathBuf) -> Self {
+        let clock = Clock::new(Timestamp::now());
+        Self { background, work, at: 0, right: 0, stage: Stage::Asked, clock }
+    }
+
+    pub(super) fn score(&self) -> (usize, usize) {
+        (self.right, SCENARIOS.len())
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.stage, Stage::Over)
+    }
+
+    /// The clock, also for the scenarios to come.
+    pub(super) fn clock(&mut self) -> &mut Clock {
+        &mut self.clock
+    }
+
+    /// Whether a scenario runs.
+    pub(super) fn moves(&self) -> bool {
+        matches!(self.stage, Stage::Running(..))
+    }
+
+    /// Takes over what was done to the clock.
+    pub(super) fn paced(&self) {
+        if let Stage::Running(_, running) = &self.stage {
+            running.rate.send_replace(self.clock.rate());
+        }
+    }
+
+    /// Leaves the scenario that runs. Its tasks are the store's to stop.
+    pub(super) async fn close(self) {
+        if let Stage::Running(_, Running { conducting, agent: Some(agent), told, .. }) = self.stage
+        {
+            // With them goes the reader of the session's updates, which then waits for nobody.
+            drop((conducting, told));
+            agent.close().await;
+        }
+    }
+
+    pub(super) fn key(&mut self, key: char) {
+        let scenario = &SCENARIOS[self.at.min(SCENARIOS.len() - 1)];
+        match (&self.stage, key) {
+            (Stage::Asked, key) if scenario.choices.iter().any(|choice| choice.key == key) => {
+                self.clock.begin(Timestamp::now());
+                let running = self.run(scenario);
+                self.stage = Stage::Running(key, running);
+            }
+            (Stage::Shown(..), '\n') => {
+                self.at += 1;
+                self.stage = if self.at < SCENARIOS.len() { Stage::Asked } else { Stage::Over };
+            }
+            (Stage::Asked | Stage::Running(..) | Stage::Shown(..) | Stage::Over, _) => {}
+        }
+    }
+
+    fn run(&self, scenario: &'static Scenario) -> Running {
+        let (teller, told) = mpsc::unbounded_channel();
+        let (rate, rates) = watch::channel(self.clock.rate());
+        let background = self.background.clone();
+        let directory = (1..)
+            .map(|n| self.work.join(format!("{}-{n}", scenario.id)))
+            .find(|path| !path.exists())
+            .expect("not every number was played");
+        let conducting =
+            Box::pin(async move { conduct(background, scenario, &directory, rates, teller).await });
+        Running { conducting, told, rate, agent: None, board: None }
+    }
+
+    /// Takes in the next thing of a scenario that runs. Cancel-safe.
+    pub(super) async fn step(&mut self) -> Result<(), Failure> {
+        let Stage::Running(picked, running) = &mut self.stage else {
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            biased;
+            Some(told) = running.told.recv() => running.told(told),
+            outcome = &mut running.conducting => {
+                let (picked, outcome) = (*picked, outcome?);
+                let shown = Shown::new(outcome, self.clock.clone());
+                if SCENARIOS[self.at].right(&shown.outcome).is_some_and(|it| it.key == picked) {
+                    self.right += 1;
+                }
+                self.stage = Stage::Shown(picked, shown);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in what happens in the workspace.
+    pub(super) fn event(&mut self, event: Event) {
+        if let Stage::Running(_, Running { board: Some(board), .. }) = &mut self.stage {
+            board.event(event);
+        }
+    }
+
+    /// The keys of this moment.
+    pub(super) fn keys(&self) -> Vec<(&'static str, &'static str)> {
+        match &self.stage {
+            Stage::Asked => vec![(SCENARIOS[self.at].keys, "pick")],
+            Stage::Running(..) => Vec::new(),
+            Stage::Shown(..) => vec![("enter", "go on")],
+            Stage::Over => Vec::new(),
+        }
+    }
+
+    pub(super) fn draw(&self, pen: &mut Pen<'_>, now: Timestamp) {
+        let Some(scenario) = SCENARIOS.get(self.at) else { return };
+        let (right, all) = self.score();
+        pen.row(&[
+            (format!("Scenario {} of {all}: {}", self.at + 1, scenario.title), Look::Bold),
+            (format!("   score {right} / {all}"), Look::Plain),
+        ]);
+        pen.gap();
+        let (picked, truth) = match &self.stage {
+            Stage::Asked | Stage::Over => (None, None),
+            Stage::Running(picked, _) => (Some(*picked), None),
+            Stage::Shown(picked, shown) => (Some(*picked), scenario.right(&shown.outcome)),
+        };
+        // With the answer there is more to show, and the story was read.
+        if truth.is_none() || pen.left() >= ROOMY {
+            pen.text(scenario.story, Look::Plain, 0);
+            pen.gap();
+        }
+        if truth.is_none() {
+            pen.text(scenario.asks, Look::Bold, 0);
+        }
+        for choice in &scenario.choices {
+            choice_row(pen, choice, picked, truth);
+        }
+        pen.gap();
+        match &self.stage {
+            Stage::Asked | Stage::Over => {}
+            Stage::Running(_, running) => {
+                if let Some(board) = &running.board {
+                    lanes(pen, board, &self.clock, now);
+                }
+                let (pace, look) = match self.clock.is_paused() {
+                    true => ("paused; space goes on".to_owned(), Look::Bold),
+                    false => (format!("the engine runs it, {}", self.clock.name()), Look::Dim),
+                };
+                pen.text(&pace, look, 0);
+            }
+            Stage::Shown(picked, shown) => {
+                let (says, look) = match truth {
+                    Some(truth) if truth.key == *picked => ("✓ Right", Look::Good),
+                    Some(_) | None => ("✗ No", Look::Bad),
+                };
+                pen.text(&format!("{says}: {}", told(&shown.outcome)), look, 2);
+                pen.text(scenario.moral, Look::Plain, 0);
+                pen.gap();
+                lanes(pen, &shown.board, &shown.clock, shown.end);
+            }
+        }
+    }
+}
+
+impl Running {
+    fn told(&mut self, told: Told) {
+        match told {
+            Told::Began(agent) => {
+                let board = Board::new(Timestamp::now(), agent.id().to_string(), "");
+                self.agent = Some(agent);
+                self.board = Some(board);
+            }
+            Told::Update(update) => {
+                if let Some(board) = &mut self.board {
+                    board.update(update);
+                }
+            }
+        }
+    }
+}
+
+impl Shown {
+    fn new(outcome: Outcome, clock: Clock) -> Self {
+        let board = Board::of(outcome.session.clone(), &outcome.trace);
+        let end = outcome.trace.events.last().map_or(board.start, |event| event.at);
+        Self { outcome, board, clock, end }
+    }
+}
+
+fn choice_row(pen: &mut Pen<'_>, choice: &Choice, picked: Option<char>, truth: Option<&Choice>) {
+    let is_picked = picked == Some(choice.key);
+    let is_true = truth.is_some_and(|truth| truth.key == choice.key);
+    let (sign, look) = match (is_true, is_picked, truth.is_some()) {
+        (true, _, _) => ("✓", Look::Good),
+        (false, true, true) => ("✗", Look::Bad),
+        (false, true, false) => ("›", Look::Bold),
+        (false, false, _) => (" ", Look::Plain),
+    };
+    pen.row(&[(format!("{sign} {}  {}", choice.key, choice.says), look)]);
+}
+
+/// The picture: everything up to now, each task in a lane of its own.
+fn lanes(pen: &mut Pen<'_>, board: &Board, clock: &Clock, now: Timestamp) {
+    let (columns, _) = pen.size();
+    // Room for how the last task ended.
+    let scale = Scale::whole(board, clock, now, columns.saturating_sub(NAME + 10));
+    let names: Vec<String> = board.tasks.iter().map(Lane::name).collect();
+    let rows: Vec<Row<'_>> =
+        names.iter().map(|name| Row { name, tasks: name, note: String::new() }).collect();
+    lanes::draw(pen, board, clock, scale, now, &rows);
+    lanes::legend(pen);
+}
+
+/// What the trace says: `the trace has task in call 3`.
+fn told(outcome: &Outcome) -> String {
+    let names = outcome.trace.journeys.iter().map(|journey| &journey.task);
+    let parts: Vec<String> = names
+        .zip(&outcome.calls)
+        .map(|(task, calls)| {
+            let name = task.label.clone().unwrap_or_else(|| task.id.to_string());
+            let calls: Vec<String> = calls.iter().map(|call| format!("call {call}")).collect();
+            format!("`{name}` in {}", calls.join(" and "))
+        })
+        .collect();
+    format!("the session's trace has {}.", parts.join(", "))
+}
+
+#[cfg(test)]
+mod tests;

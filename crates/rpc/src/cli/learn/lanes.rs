@@ -1,0 +1,236 @@
+//! The lanes: time runs to the right, and what happens at one moment stands in one column.
+//!
+//! Draws a [`Board`] in the lesson's time. Everything here is a fact of the session: the diamond
+//! stands at the call that the trace names, and nowhere else.
+
+use std::time::Duration;
+
+use console::truncate_str;
+use meanwhile_core::background::task::Timestamp;
+
+use super::clock::Clock;
+use super::pen::{Look, Pen};
+use crate::cli::demo::board::Board;
+use crate::cli::show;
+
+/// Columns of the lanes' names, with the blank after them.
+pub(super) const NAME: usize = 8;
+
+/// Columns that the beginning of a call needs to be read: a diamond and a number of two digits.
+const CALL: usize = 3;
+
+/// From the lesson's time to columns.
+#[derive(Debug, Clone)]
+pub(super) enum Scale {
+    /// Columns of one width, from this time on.
+    Rolling {
+        /// The time at the first column.
+        start: Duration,
+        /// How much of it a column is. Never zero.
+        column: Duration,
+    },
+    /// From the beginning to the end. Between two calls time is even; but each call has the columns
+    /// that its beginning needs, however short it was. Times ascend, and columns with them.
+    Whole(Vec<(Duration, usize)>),
+}
+
+impl Scale {
+    /// A scale that ends now.
+    pub(super) fn rolling(now: Duration, column: Duration, columns: usize) -> Self {
+        let shown = column.saturating_mul(u32::try_from(columns.saturating_sub(2)).unwrap_or(0));
+        Self::Rolling { start: now.saturating_sub(shown), column }
+    }
+
+    /// A scale of everything up to now.
+    pub(super) fn whole(board: &Board, clock: &Clock, now: Timestamp, columns: usize) -> Self {
+        let last = columns.saturating_sub(1);
+        let end = clock.at(now).max(Duration::from_millis(1));
+        let even = |time: Duration| {
+            let share = time.as_secs_f64() / end.as_secs_f64();
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share")]
+            let column = (share * last as f64) as usize;
+            column.min(last)
+        };
+        let mut marks = vec![(Duration::ZERO, 0)];
+        let calls = board.calls.len();
+        for (at, call) in board.calls.iter().enumerate() {
+            let time = clock.at(call.start);
+            let least = if at == 0 { 0 } else { marks.last().map_or(0, |mark| mark.1 + CALL) };
+            let most = last.saturating_sub(CALL * (calls - at));
+            marks.push((time, even(time).min(most).max(least)));
+        }
+        marks.push((end, last));
+        Self::Whole(marks)
+    }
+
+    /// The column of a time; `None` before the first.
+    fn column(&self, time: Duration) -> Option<usize> {
+        match self {
+            Self::Rolling { start, column } => {
+                let after = time.checked_sub(*start)?;
+                let column = after.as_nanos() / column.as_nanos().max(1);
+                Some(usize::try_from(column).unwrap_or(usize::MAX))
+            }
+            Self::Whole(marks) => {
+                let next = marks.iter().position(|mark| mark.0 > time).unwrap_or(marks.len());
+                let (before, after) = (marks.get(next.wrapping_sub(1))?, marks.get(next));
+                let Some(after) = after else { return Some(before.1) };
+                let share = (time - before.0).as_secs_f64() / (after.0 - before.0).as_secs_f64();
+                let columns = after.1.saturating_sub(before.1) as f64 * share;
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "a share"
+                )]
+                Some(before.1 + columns as usize)
+            }
+        }
+    }
+}
+
+/// From moments to columns.
+struct Plot<'a> {
+    clock: &'a Clock,
+    scale: Scale,
+}
+
+impl Plot<'_> {
+    /// The column of a moment; `None` before the first.
+    fn column(&self, at: Timestamp) -> Option<usize> {
+        self.scale.column(self.clock.at(at))
+    }
+
+    /// The column a bar begins at: what began before the first column begins at the edge.
+    fn from(&self, at: Timestamp) -> usize {
+        self.column(at).unwrap_or(0)
+    }
+}
+
+/// A lane of tasks.
+pub(super) struct Row<'a> {
+    pub(super) name: &'a str,
+    /// What the tasks in it are called.
+    pub(super) tasks: &'a str,
+    /// What stands behind its last task, such as how many wait for the lane.
+    pub(super) note: String,
+}
+
+/// Draws the agent, the queue and the lanes, a row each.
+pub(super) fn draw(
+    pen: &mut Pen<'_>,
+    board: &Board,
+    clock: &Clock,
+    scale: Scale,
+    now: Timestamp,
+    rows: &[Row<'_>],
+) {
+    let plot = Plot { clock, scale };
+    lane(pen, "agent", Look::Agent, |pen| agent(pen, board, &plot, now));
+    lane(pen, "queue", Look::Result, |pen| queue(pen, board, &plot, now));
+    for row in rows {
+        lane(pen, row.name, Look::Plain, |pen| tasks(pen, board, row, &plot, now));
+    }
+}
+
+/// What the signs mean, in as many rows as they need.
+pub(super) fn legend(pen: &mut Pen<'_>) {
+    let text = "━ model call  ╌ its tools  · idle  ● result queued  ▲ enters ◆ that call";
+    pen.text(text, Look::Dim, 0);
+}
+
+fn lane(pen: &mut Pen<'_>, name: &str, look: Look, draw: impl FnOnce(&mut Pen<'_>)) {
+    let name = truncate_str(name, NAME - 1, "…").into_owned();
+    pen.word(0, &name, look);
+    let indent = u16::try_from(NAME).unwrap_or(0);
+    // Only the left side is indented: the right one is the terminal's edge.
+    let mut inner = pen.at_column(indent);
+    draw(&mut inner);
+    pen.gap();
+}
+
+/// Each model call a bar with its number, a diamond where results enter one; its tools behind it.
+fn agent(pen: &mut Pen<'_>, board: &Board, plot: &Plot<'_>, now: Timestamp) {
+    let end = plot.from(now);
+    if let Some(first) = board.turns.first() {
+        pen.fill(plot.from(first.0), end, '·', Look::Dim);
+    }
+    for (start, over) in &board.turns {
+        let over = over.map_or(end, |over| plot.from(over));
+        pen.fill(plot.from(*start), over, '╌', Look::Agent);
+    }
+    for (place, call) in board.calls.iter().enumerate() {
+        let over = call.end.unwrap_or(now);
+        if plot.column(over).is_none() {
+            continue;
+        }
+        let start = plot.from(call.start);
+        pen.fill(start, plot.from(over).max(start + 1), '━', Look::Agent);
+        let carries =
+            board.tasks.iter().any(|task| task.delivered.is_some_and(|it| it.0 == call.number));
+        let number = call.number.to_string();
+        let at = match (carries, plot.column(call.start)) {
+            (true, Some(start)) => {
+                pen.put(start, '◆', Look::Result);
+                start + 1
+            }
+            (false, Some(start)) => start,
+            // Its beginning is out of sight.
+            (_, None) => continue,
+        };
+        // A number that the next call would cut is read wrong.
+        let next = board.calls.get(place + 1).and_then(|next| plot.column(next.start));
+        if next.is_none_or(|next| at + number.len() <= next) {
+            pen.word(at, &number, Look::Bold);
+        }
+    }
+}
+
+/// Each result from its task's end to the call that takes it.
+fn queue(pen: &mut Pen<'_>, board: &Board, plot: &Plot<'_>, now: Timestamp) {
+    for task in &board.tasks {
+        let Some(end) = task.end() else { continue };
+        let until = task.delivered.map_or(now, |(_, at)| at);
+        let Some(column) = plot.column(until) else { continue };
+        let start = plot.from(end.at);
+        let until = column.max(start);
+        pen.fill(start, until, '─', Look::Result);
+        if plot.column(end.at).is_some() {
+            pen.put(start, '●', Look::Result);
+        }
+        if task.delivered.is_some() {
+            pen.put(until, '▲', Look::Result);
+        }
+    }
+}
+
+/// The lane's tasks, one after the other; how the last one ended stands behind it.
+fn tasks(pen: &mut Pen<'_>, board: &Board, row: &Row<'_>, plot: &Plot<'_>, now: Timestamp) {
+    let (mut free, mut behind) = (0, None);
+    for task in board.tasks.iter().filter(|task| task.name() == row.tasks) {
+        let over = task.end().map_or(now, |end| end.at);
+        let Some(column) = plot.column(over) else { continue };
+        // The end of the one before stays to be seen.
+        let start = plot.from(task.task.created_at).max(free);
+        let end = column.max(start);
+        free = end + 1;
+        pen.fill(start, end, '━', Look::Good);
+        let (word, look) = match task.end() {
+            Some(how) => {
+                let look = if show::exit_code(how) == 0 { Look::Good } else { Look::Bad };
+                pen.put(end, '●', look);
+                (show::state(&task.task).0, look)
+            }
+            None => {
+                pen.put(end, '╸', Look::Good);
+                (String::new(), Look::Good)
+            }
+        };
+        behind = Some((end + 2, word, look));
+    }
+    let (mut at, word, look) = behind.unwrap_or((0, String::new(), Look::Plain));
+    pen.word(at, &word, look);
+    if !word.is_empty() {
+        at += word.chars().count() + 1;
+    }
+    pen.word(at, &row.note, Look::Dim);
+}
