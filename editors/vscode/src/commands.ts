@@ -143,6 +143,18 @@ export function registerCommands(parts: Parts): vscode.Disposable {
     register('refresh', () => folders.refresh()),
     register('restartDaemon', () => folders.restart()),
     register('showLog', () => log.show()),
+    register('learn', async () => {
+      const folder = vscode.workspace.workspaceFolders?.[0]?.uri;
+      const { path } = await folders.program(folder);
+      const terminal = vscode.window.createTerminal({
+        name: 'Meanwhile: the lesson',
+        shellPath: path,
+        shellArgs: ['learn'],
+        location: vscode.TerminalLocation.Editor,
+      });
+      terminal.show();
+      return terminal;
+    }),
     register('findProblems', async (given: Target) => {
       const [ref] = await targets(given, undefined);
       const task = ref?.folder.store.get(ref.id);

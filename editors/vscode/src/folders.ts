@@ -3,7 +3,7 @@
 
 import { homedir } from 'node:os';
 import * as vscode from 'vscode';
-import { locate } from './daemon/binary';
+import { type Binary, locate } from './daemon/binary';
 import { Daemon, errorCode } from './daemon/daemon';
 import {
   ERRORS,
@@ -25,6 +25,17 @@ export interface TaskRef {
   id: string;
 }
 
+/** The program for a folder, or for a window without one. */
+function findProgram(extensionPath: string, uri?: vscode.Uri): Promise<Binary> {
+  return locate({
+    setting: vscode.workspace.getConfiguration('meanwhile', uri).get('path', '').trim(),
+    bundled: vscode.Uri.joinPath(vscode.Uri.file(extensionPath), 'bin', 'meanwhile').fsPath,
+    path: process.env.PATH ?? '',
+    home: homedir(),
+    folder: uri?.fsPath ?? homedir(),
+  });
+}
+
 export class Folder implements vscode.Disposable {
   readonly store = new TaskStore();
   readonly daemon: Daemon;
@@ -43,14 +54,7 @@ export class Folder implements vscode.Disposable {
     this.daemon = new Daemon(
       workspaceFolder,
       log,
-      () =>
-        locate({
-          setting: vscode.workspace.getConfiguration('meanwhile', uri).get('path', '').trim(),
-          bundled: vscode.Uri.joinPath(vscode.Uri.file(extensionPath), 'bin', 'meanwhile').fsPath,
-          path: process.env.PATH ?? '',
-          home: homedir(),
-          folder: uri.fsPath,
-        }),
+      () => findProgram(extensionPath, uri),
       () => {
         const minutes = vscode.workspace
           .getConfiguration('meanwhile', uri)
@@ -222,6 +226,11 @@ export class Folders implements vscode.Disposable {
   find(id: string): TaskRef | undefined {
     const folder = this.all().find((folder) => folder.store.get(id));
     return folder ? { folder, id } : undefined;
+  }
+
+  /** The program that a folder's daemon is, or one for a window without a folder. */
+  program(uri?: vscode.Uri): Promise<Binary> {
+    return findProgram(this.extensionPath, uri);
   }
 
   async restart(): Promise<void> {

@@ -344,6 +344,16 @@ M.subcommands = {
       return require("meanwhile.sessions").complete(spaces.get(), lead)
     end,
   },
+  learn = {
+    run = function(args)
+      require("meanwhile.learn").open(word(args.rest))
+    end,
+    complete = function(lead)
+      return vim.tbl_filter(function(chapter)
+        return vim.startswith(chapter, lead)
+      end, { "1", "2", "3" })
+    end,
+  },
   log = { run = log },
   restart = {
     run = function()

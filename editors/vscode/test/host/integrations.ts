@@ -174,3 +174,12 @@ test('language models can spawn, check and drain', async () => {
   assert.match(await invoke('meanwhile_drain', {}), /Nothing has finished/);
   assert.match(await invoke('meanwhile_check', {}), new RegExp(id));
 });
+
+test('the lesson opens in a terminal with the program that the daemon is', async () => {
+  const terminal = (await vscode.commands.executeCommand('meanwhile.learn')) as vscode.Terminal;
+  assert.ok(await terminal.processId, 'it runs');
+  assert.deepEqual((terminal.creationOptions as vscode.TerminalOptions).shellArgs, ['learn']);
+  terminal.sendText('q', false);
+  await until(() => terminal.exitStatus, 'it was left by its own key');
+  assert.equal(terminal.exitStatus?.code, 0);
+});
