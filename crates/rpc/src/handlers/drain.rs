@@ -12,6 +12,6 @@ pub(crate) async fn run(desk: &Desk, params: DrainParams) -> Result<Answer<Drain
     let (queue, max, ack) = from_wire::drain(params, desk.defaults()?)?;
     let drained = desk.engine().await?.drain(queue, max, ack).await.map_err(refused)?;
     let result = to_wire::drained(&drained);
-    let after = drained.lease.map(After::Ack).into_iter().collect();
+    let after = drained.lease.map(Box::new).map(After::Ack).into_iter().collect();
     Ok(Answer { result, after })
 }

@@ -60,7 +60,7 @@ pub(crate) enum After {
     /// Once the reply is queued: let a session's updates flow, by its end.
     Begin(oneshot::Sender<()>),
     /// Once the reply is written: acknowledge.
-    Ack(Lease),
+    Ack(Box<Lease>),
 }
 
 /// Does what was to follow, after a reply that succeeded.
@@ -71,7 +71,7 @@ pub(super) fn run(after: Vec<After>, reply: Mark, client: &Client) {
             After::Release(hold) => drop(hold),
             After::Flow(held) => drop(held),
             After::Begin(replied) => drop(replied),
-            After::Ack(lease) => client.outbox().when_written(reply, lease),
+            After::Ack(lease) => client.outbox().when_written(reply, *lease),
         }
     }
 }

@@ -44,8 +44,8 @@ pub(super) struct Shown {
 /// Where the player is with a scenario.
 enum Stage {
     Asked,
-    Running(char, Running),
-    Shown(char, Shown),
+    Running(char, Box<Running>),
+    Shown(char, Box<Shown>),
     /// All five are behind.
     Over,
 }
@@ -94,8 +94,8 @@ impl Draining {
 
     /// Leaves the scenario that runs. Its tasks are the store's to stop.
     pub(super) async fn close(self) {
-        if let Stage::Running(_, Running { conducting, agent: Some(agent), told, .. }) = self.stage
-        {
+        let Stage::Running(_, running) = self.stage else { return };
+        if let Running { conducting, agent: Some(agent), told, .. } = *running {
             // With them goes the reader of the session's updates, which then waits for nobody.
             drop((conducting, told));
             agent.close().await;
@@ -108,7 +108,7 @@ impl Draining {
             (Stage::Asked, key) if scenario.choices.iter().any(|choice| choice.key == key) => {
                 self.clock.begin(Timestamp::now());
                 let running = self.run(scenario);
-                self.stage = Stage::Running(key, running);
+                self.stage = Stage::Running(key, Box::new(running));
             }
             (Stage::Shown(..), '\n') => {
                 self.at += 1;
@@ -145,7 +145,7 @@ impl Draining {
                 if SCENARIOS[self.at].right(&shown.outcome).is_some_and(|it| it.key == picked) {
                     self.right += 1;
                 }
-                self.stage = Stage::Shown(picked, shown);
+                self.stage = Stage::Shown(picked, Box::new(shown));
             }
         }
         Ok(())
@@ -153,7 +153,9 @@ impl Draining {
 
     /// Takes in what happens in the workspace.
     pub(super) fn event(&mut self, event: Event) {
-        if let Stage::Running(_, Running { board: Some(board), .. }) = &mut self.stage {
+        if let Stage::Running(_, running) = &mut self.stage
+            && let Some(board) = &mut running.board
+        {
             board.event(event);
         }
     }
