@@ -23,17 +23,18 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, mkfifo};
 
-const ID: &str = "0123abcd";
 /// Longer than any step takes on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Lab {
     dir: tempfile::TempDir,
+    /// Of no other task of this machine: an adopting shim finds a task's processes by it.
+    id: TaskId,
 }
 
 impl Lab {
     fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap() }
+        Self { dir: tempfile::tempdir().unwrap(), id: TaskId::random() }
     }
 
     fn state(&self) -> PathBuf {
@@ -45,7 +46,7 @@ impl Lab {
     }
 
     fn folder(&self) -> PathBuf {
-        self.state().join(layout::LIVE).join(ID)
+        self.state().join(layout::LIVE).join(self.id.as_str())
     }
 
     /// The shim of version 0.1.0.
@@ -81,7 +82,7 @@ impl Lab {
         }
         mkfifo(&self.folder().join(layout::STDIN), Mode::S_IRWXU).unwrap();
         let spec = Spec {
-            id: ID.to_owned(),
+            id: self.id.to_string(),
             workspace: self.workspace(),
             queue: "default".to_owned(),
             command: script.to_owned(),
@@ -108,8 +109,12 @@ impl Lab {
 
     fn record(&self) -> Option<Record> {
         let open = File::open(self.folder().join(layout::RECORD));
-        record::read(&open.or_else(|_| File::open(self.state().join(layout::DONE).join(ID))).ok()?)
-            .ok()
+        record::read(
+            &open
+                .or_else(|_| File::open(self.state().join(layout::DONE).join(self.id.as_str())))
+                .ok()?,
+        )
+        .ok()
     }
 
     fn until(&self, is: impl Fn(&Record) -> bool) -> Record {
@@ -125,22 +130,18 @@ impl Lab {
 
     fn order(&self, order: &Order) {
         let fifo = ctl::open(&self.folder().join(layout::CTL)).unwrap();
-        order.send(&fifo, ID.as_bytes().try_into().unwrap()).unwrap();
+        order.send(&fifo, self.id.as_bytes()).unwrap();
     }
-}
-
-fn id() -> TaskId {
-    ID.parse().unwrap()
 }
 
 fn cause() -> Cause {
     Cause { actor: Actor::Client, message: "enough".to_owned() }
 }
 
-async fn read_until(background: &Background, wanted: &str) {
+async fn read_until(background: &Background, id: TaskId, wanted: &str) {
     let end = Instant::now() + PATIENCE;
     loop {
-        let chunk = background.read(id(), 0, 1_000).await.unwrap();
+        let chunk = background.read(id, 0, 1_000).await.unwrap();
         let text = String::from_utf8_lossy(&chunk.data).into_owned();
         if text.contains(wanted) {
             return;
@@ -156,23 +157,23 @@ async fn a_shim_of_the_first_version_serves_this_one() {
     let _shim = lab.run(&lab.first_shim(), "trap 'echo bye; exit 7' TERM; cat; sleep 1000 & wait");
     let engine = Engine::open(&lab.state(), Settings::default()).await.unwrap();
     let (background, _events) = engine.workspace(lab.workspace(), Role::Daemon).await.unwrap();
-    let task = background.get(id()).await.unwrap();
+    let task = background.get(lab.id).await.unwrap();
     assert_eq!(task.state, State::Running);
     assert!(task.pid.is_some(), "its record is read");
-    background.write(id(), b"hello\n".to_vec(), false).await.unwrap();
-    read_until(&background, "hello").await;
+    background.write(lab.id, b"hello\n".to_vec(), false).await.unwrap();
+    read_until(&background, lab.id, "hello").await;
     let what = SendSignal { signal: libc::SIGUSR1, to: Recipient::Group, cause: cause() };
-    let refused = background.signal(id(), what).await.unwrap_err();
+    let refused = background.signal(lab.id, what).await.unwrap_err();
     assert!(matches!(refused, Error::Invalid { .. }), "{refused:?}");
     let text = refused.to_string();
     assert!(text.contains("version 0.1.0") && text.contains("send a signal"), "{text}");
-    background.write(id(), Vec::new(), true).await.unwrap();
+    background.write(lab.id, Vec::new(), true).await.unwrap();
     let how = Stop { signal: libc::SIGTERM, grace: PATIENCE, cause: cause() };
-    let task = background.stop(id(), how).await.unwrap();
+    let task = background.stop(lab.id, how).await.unwrap();
     let end = task.end().unwrap();
     assert_eq!((end.outcome, end.exit), (Outcome::Stopped, Exit::Code(7)));
     assert_eq!(end.cause, Some(cause()));
-    read_until(&background, "bye").await;
+    read_until(&background, lab.id, "bye").await;
     background.close().await;
     engine.close().await;
 }
