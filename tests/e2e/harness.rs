@@ -18,7 +18,7 @@ pub(crate) use daemon::Daemon;
 pub(crate) use gate::Gate;
 pub(crate) use lab::Lab;
 pub(crate) use log::{Direction, Entry};
-pub(crate) use procs::{Process, gone, parent, state_of};
+pub(crate) use procs::{Process, all, gone, parent, state_of};
 pub(crate) use start::{Start, Transport};
 pub(crate) use talk::{RpcError, id_of};
 pub(crate) use wait::{DEADLINE, eventually, skip, until};

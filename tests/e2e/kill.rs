@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use std::thread;
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use crate::harness::{Daemon, Entry, Lab, id_of};
+use crate::harness::{Daemon, Entry, Lab, all, id_of};
 
 /// Rounds of the great run, each ended by a SIGKILL.
 const ROUNDS: usize = 112;
@@ -130,11 +132,33 @@ fn exited(daemon: &Daemon, asked: &[i64]) {
 
 #[test]
 fn a_hundred_kills_at_every_step_lose_nothing_and_repeat_nothing() {
+    kills_at_every_step(ROUNDS, Daemon::kill9);
+}
+
+/// As vscode-languageclient does with a server that is slow to end, and JetBrains with every one.
+#[test]
+fn kills_of_the_daemons_whole_tree_at_every_step_lose_nothing_and_repeat_nothing() {
+    kills_at_every_step(ROUNDS / 2, |daemon| {
+        let mut tree = vec![daemon.pid()];
+        let mut at = 0;
+        while let Some(&parent) = tree.get(at) {
+            tree.extend(all().iter().filter(|child| child.parent == parent).map(|child| child.pid));
+            at += 1;
+        }
+        for pid in tree.into_iter().skip(1) {
+            // It may have ended since it was seen.
+            let _gone = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+        daemon.kill9()
+    });
+}
+
+fn kills_at_every_step(rounds: usize, kill: impl Fn(Daemon) -> Vec<Entry>) {
     let lab = Lab::new();
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
     let mut client = Client::default();
     let mut all: Vec<String> = Vec::new();
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         let daemon = lab.daemon();
         // What was not answered last time is asked again, with the same token.
         let open: Vec<&String> =
@@ -169,7 +193,7 @@ fn a_hundred_kills_at_every_step_lose_nothing_and_repeat_nothing() {
                 dice.pause(Duration::from_millis(3));
             }
         }
-        client.take_in(&daemon.kill9());
+        client.take_in(&kill(daemon));
     }
     let daemon = lab.daemon();
     for token in &all {

@@ -1,5 +1,5 @@
-//! SIGKILL of a task's supervisor: the status is still exact while a daemon lives, and honestly
-//! `lost` otherwise; the tree can always be stopped.
+//! SIGKILL of a task's supervisor: the status is still exact while its keeper or a daemon lives, and
+//! honestly `lost` otherwise; the tree can always be stopped.
 
 use std::fs;
 use std::process::Command;
@@ -78,7 +78,7 @@ fn a_deadline_stays_the_cause_when_the_supervisor_dies_over_it() {
     assert!(gone(leader), "the leader outlived its deadline");
 }
 
-/// A task whose supervisor and daemon were killed; its leader waits at the gate.
+/// A task whose supervisor, keeper and daemon were killed; its leader waits at the gate.
 fn abandoned(lab: &Lab) -> (String, i32) {
     let daemon = lab.daemon();
     let id = daemon.sh("echo $$ > pid; echo said; read x < gate; exit 0");
@@ -86,6 +86,7 @@ fn abandoned(lab: &Lab) -> (String, i32) {
     daemon.wait_output(&id, "said");
     let shim = shim_of(lab, leader);
     drop(daemon.kill9());
+    sigkill(parent(shim).expect("a keeper is its parent"));
     sigkill(shim);
     (id, leader)
 }

@@ -14,6 +14,7 @@ mod defaults;
 mod disk_full;
 mod drain;
 mod harness;
+mod keeper;
 mod kill;
 mod kill_shim;
 mod lifecycle;

@@ -16,9 +16,9 @@ use meanwhile_core::background::task::{Actor, Cause, Exit, Outcome, State, TaskI
 use meanwhile_core::background::{Engine, Recipient, Role, SendSignal, Settings, Stop};
 use meanwhile_core::{Background, Error};
 use meanwhile_shim::ctl::{self, Order};
-use meanwhile_shim::layout;
 use meanwhile_shim::record::{self, Record};
 use meanwhile_shim::spec::{Spec, Stdin};
+use meanwhile_shim::{layout, output};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, mkfifo};
@@ -193,6 +193,8 @@ async fn a_record_of_this_version_serves_the_first_one() {
     let record = lab.until(|record| record.shim.taken == 2 && record.extent.total == 6);
     assert_eq!(record.signal.unwrap().signal, libc::SIGCONT);
     let leader = record.leader_pid;
+    // As its keeper does, so that the task can write while it has no shim.
+    let _held = output::find(record.pipe, &[leader], output::End::Both).unwrap();
     kill(Pid::from_raw(shim.id() as i32), Signal::SIGKILL).unwrap();
     let first = lab.shim(&lab.first_shim(), "adopt");
     let adopted = lab.until(|record| record.shim_pid == first.id());

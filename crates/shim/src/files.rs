@@ -72,8 +72,9 @@ fn id_of(dir: &Path) -> io::Result<[u8; 8]> {
 }
 
 impl Files {
-    /// Makes the record and the FIFOs in `dir`, which is the working directory.
-    pub fn create(dir: PathBuf) -> io::Result<Self> {
+    /// Makes the record and the FIFOs in `dir`, which is the working directory, for a task whose output
+    /// comes through `pipe`.
+    pub fn create(dir: PathBuf, (pipe, end): (File, File)) -> io::Result<Self> {
         let record = OpenOptions::new()
             .read(true)
             .write(true)
@@ -89,24 +90,33 @@ impl Files {
         }
         let mut sheet = Sheet::create(&record)?;
         sheet.introduce();
-        let (pipe, end) = output::create()?;
         sheet.pipe(output::inode(&pipe)?);
         Self::open(dir, record, sheet, (Extent::default(), 0), (pipe, Some(end)))
     }
 
-    /// Opens what another shim left behind.
-    pub fn take_over(dir: PathBuf) -> io::Result<Self> {
+    /// Opens what another shim left behind. Without its output's pipe, `owner` is asked for it too: the
+    /// process that wants the task taken over.
+    pub fn take_over(dir: PathBuf, pipe: Option<File>, owner: u32) -> io::Result<Self> {
         let record = OpenOptions::new().read(true).write(true).open(layout::RECORD)?;
         let found = record::read(&record)?;
-        let mut holders = vec![found.leader_pid, nix::unistd::getppid().as_raw() as u32];
-        holders.extend(tree::marked(
-            &String::from_utf8_lossy(&id_of(&dir)?),
-            (found.leader_pid != 0).then_some(found.leader_pid),
-        ));
-        let pipe = match output::find(found.pipe, &holders) {
-            Some(pipe) => (pipe, None),
-            // Nobody has it any more: nothing will come.
-            None => output::create().map(|(pipe, end)| (pipe, Some(end)))?,
+        let found_pipe = || {
+            let mut holders = vec![found.leader_pid, owner];
+            holders.extend(tree::marked(
+                &String::from_utf8_lossy(&id_of(&dir).unwrap_or_default()),
+                (found.leader_pid != 0).then_some(found.leader_pid),
+            ));
+            output::find(found.pipe, &holders, output::End::Both)
+        };
+        let pipe = match pipe {
+            Some(pipe) => {
+                let end = output::open(output::path_for_child(&pipe).as_ref(), output::End::Write);
+                (pipe, Some(end?))
+            }
+            None => match found_pipe() {
+                Some(pipe) => (pipe, None),
+                // No process has it any more: nothing will come.
+                None => output::create().map(|(pipe, end)| (pipe, Some(end)))?,
+            },
         };
         let mut sheet = Sheet::open(&record)?;
         sheet.introduce();

@@ -1,8 +1,8 @@
 //! A task's standard input, as far as it comes through the shim.
 //!
-//! A pipe's data does not: whoever writes opens the FIFO `stdin` itself, and the shim only keeps
-//! it open, so that the task sees no end before somebody says so. A terminal's data goes from the
-//! FIFO through the shim into the terminal.
+//! A pipe's data does not: whoever writes opens the pipe itself, through `/proc` in the shim, which only
+//! keeps it open, so that the task sees no end before a client says so. A terminal's data goes from
+//! the FIFO `stdin` through the shim into the terminal.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -19,7 +19,7 @@ const END_OF_INPUT: u8 = 4;
 pub enum Input {
     /// `/dev/null`.
     None,
-    /// The FIFO; held open until the end of input.
+    /// The writing end of the pipe; held open until the end of input.
     Pipe(Option<File>),
     /// The FIFO, and what the terminal has not taken yet.
     Terminal {
@@ -38,11 +38,9 @@ fn open(read: bool, write: bool) -> io::Result<File> {
         .open(layout::STDIN)
 }
 
-/// Opens both ends. The reader is to be closed once the task has its own, so that a writer is told
-/// (EPIPE) when the task has closed it.
-pub fn open_pipe() -> io::Result<(File, File)> {
-    let reader = open(true, false)?;
-    Ok((reader, open(false, true)?))
+/// The writing end of a task's input that a shim of version 0.1.0 started: there it was the FIFO.
+pub fn open_old_pipe() -> io::Result<File> {
+    open(false, true)
 }
 
 /// Opens the FIFO that feeds a terminal.

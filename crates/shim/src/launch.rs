@@ -9,13 +9,17 @@
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::ptr;
 
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::unistd::AccessFlags;
+
+/// Descriptors of a child have numbers below this.
+const CHILDS_MAX: i32 = 8;
 
 /// What a child's descriptor is.
 #[derive(Debug)]
@@ -141,6 +145,17 @@ impl Launch<'_> {
         }
         Ok(pid as u32)
     }
+}
+
+/// Gives a descriptor a number beyond those that a child's own have, so that none of them takes its
+/// place in the child before it is used.
+pub fn out_of_the_way(fd: OwnedFd) -> io::Result<OwnedFd> {
+    if fd.as_raw_fd() >= CHILDS_MAX {
+        return Ok(fd);
+    }
+    let number = fcntl(&fd, FcntlArg::F_DUPFD_CLOEXEC(CHILDS_MAX))?;
+    // SAFETY: the call has just made it, and nothing else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 /// The files to try for a program's name, as execvp(3) would: itself if it has a slash, else one

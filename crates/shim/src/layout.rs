@@ -9,7 +9,7 @@
 //!     spec            what to run
 //!     record          the record and, behind it, the log
 //!     ctl             the FIFO through which its shim takes orders
-//!     stdin           the FIFO that is, or feeds, its standard input
+//!     stdin           the FIFO that feeds its terminal
 //! live/.<id>.<bell>/  the folder of an idle shim that waits for the owner of that bell; renaming
 //!                     it publishes the task
 //! done/<id>           the record and log of an ended task
@@ -32,13 +32,15 @@ pub const LIVE: &str = "live";
 pub const DONE: &str = "done";
 /// The folder of shim binaries.
 pub const BIN: &str = "bin";
+/// What the names of the shim's binaries begin with, and its first argument.
+pub const SHIM: &str = "meanwhile-shim";
 /// In a task's folder: what to run.
 pub const SPEC: &str = "spec";
 /// In a task's folder: the record and the log.
 pub const RECORD: &str = "record";
 /// In a task's folder: the FIFO of orders to its shim.
 pub const CTL: &str = "ctl";
-/// In a task's folder: the FIFO of its standard input.
+/// In a task's folder: the FIFO that feeds its terminal.
 pub const STDIN: &str = "stdin";
 /// The environment variable that marks a task's processes, so that they are found again after
 /// their shim was killed.

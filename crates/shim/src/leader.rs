@@ -53,19 +53,21 @@ pub fn start(spec: &Spec, pipe: &File) -> io::Result<Leader> {
         Stdin::Null => {
             let fds = [
                 (0, Fd::Open(c"/dev/null", libc::O_RDONLY)),
-                (1, Fd::Open(&pipe, libc::O_RDWR)),
+                (1, Fd::Open(&pipe, libc::O_WRONLY)),
                 (2, Fd::Same(1)),
             ];
             Ok(Leader { pid: exec(spec, &env, &fds)?, terminal: None, input: Input::None })
         }
         Stdin::Pipe => {
-            let (reader, writer) = crate::input::open_pipe()?;
+            let (reader, writer) = output::create()?;
+            let input = CString::new(output::path_for_child(&reader))?;
             let fds = [
-                (0, Fd::Open(c"stdin", libc::O_RDONLY)),
-                (1, Fd::Open(&pipe, libc::O_RDWR)),
+                (0, Fd::Open(&input, libc::O_RDONLY)),
+                (1, Fd::Open(&pipe, libc::O_WRONLY)),
                 (2, Fd::Same(1)),
             ];
             let pid = exec(spec, &env, &fds)?;
+            // The leader alone has it now, so a writer is told (EPIPE) when the task has closed it.
             drop(reader);
             Ok(Leader { pid, terminal: None, input: Input::Pipe(Some(writer)) })
         }
@@ -217,11 +219,26 @@ pub fn resize(terminal: &File, rows: u16, cols: u16) {
     let _ = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
 }
 
-/// Reaps one child that ended, whoever it is.
-#[expect(unsafe_code, reason = "nix's waitpid knows no real-time signal")]
-pub fn reap_any() -> bool {
-    // SAFETY: a null status pointer is allowed (wait(2)).
-    unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) > 0 }
+/// What reaping found.
+pub enum Reaped {
+    /// A child that ended, with its status as waitpid(2) gives it.
+    Child(u32, i32),
+    /// All children live.
+    NoneEnded,
+    /// There are no children.
+    NoneLeft,
+}
+
+/// Reaps one child that ended, whichever it is.
+#[expect(unsafe_code, reason = "nix's waitpid knows no real-time signal, and gives no raw status")]
+pub fn reap_one() -> Reaped {
+    let mut raw = 0;
+    // SAFETY: the call writes one integer.
+    match unsafe { libc::waitpid(-1, &raw mut raw, libc::WNOHANG) } {
+        pid @ 1.. => Reaped::Child(pid as u32, raw),
+        0 => Reaped::NoneEnded,
+        _ => Reaped::NoneLeft,
+    }
 }
 
 /// Whether a descriptor has something to read.

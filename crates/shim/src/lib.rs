@@ -5,12 +5,14 @@
 //! touches the ledger: its files are the journal from which the ledger is brought up to date.
 //!
 //! The library is what both sides must agree on: where files lie ([`layout`]), what they mean
-//! ([`record`], [`spec`]), how one side wakes the other ([`bell`], [`ctl`]), how a tree is found
-//! and ended ([`tree`]) and how a process is started ([`launch`]).
+//! ([`record`], [`spec`]), how one side wakes the other ([`bell`], [`ctl`]), what a daemon asks of
+//! its keeper ([`keep`]), how a tree is found and ended ([`tree`]) and how a process is started
+//! ([`launch`]).
 
 pub mod bell;
 pub mod clock;
 pub mod ctl;
+pub mod keep;
 pub mod launch;
 pub mod layout;
 pub mod lock;

@@ -1,8 +1,9 @@
-//! The pipe that is a task's standard output and error.
+//! The anonymous pipes of a task: its standard output and error, and its standard input.
 //!
-//! A task has it open for reading too (`O_RDWR`), so that no write of its fails with SIGPIPE in the
-//! moment between the death of its shim and the next one's start. The pipe has no name: whoever takes
-//! over finds it through `/proc` in a process of the task.
+//! A task has only its own end of each. The keeper holds the reading end of the output and the
+//! writing end of the input beside the shim, so neither ends in the moment between a shim's death and
+//! the next one's start. A pipe has no name: whoever wants an end of it opens it through `/proc` in a
+//! process that has one.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -11,8 +12,16 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 
 use nix::fcntl::OFlag;
 
-/// The two ends of a new pipe: the reading one, which never blocks, and one that only keeps the
-/// reading one from seeing an end while nobody of the task has it open.
+/// Which ends of a pipe are opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The writing end.
+    Write,
+    /// Both: whoever reads sees no end while no other process has it open.
+    Both,
+}
+
+/// The two ends of a new pipe, reading and writing. Neither blocks.
 pub fn create() -> io::Result<(File, File)> {
     let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
     Ok((read.into(), write.into()))
@@ -28,17 +37,22 @@ pub fn path_for_child(pipe: &File) -> String {
     format!("/proc/self/fd/{}", pipe.as_raw_fd())
 }
 
-/// Opens the pipe of this inode through one of the processes that may have it.
-pub fn find(inode: u64, pids: &[u32]) -> Option<File> {
+/// Opens ends of the pipe of this inode through one of the processes that may have it.
+pub fn find(inode: u64, pids: &[u32], end: End) -> Option<File> {
     pids.iter().find_map(|pid| {
         let fds = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
         fds.flatten().find_map(|fd| {
             let link = fs::read_link(fd.path()).ok()?;
             (link.as_os_str() == format!("pipe:[{inode}]").as_str()).then_some(())?;
-            let flags = libc::O_NONBLOCK | libc::O_CLOEXEC;
-            OpenOptions::new().read(true).write(true).custom_flags(flags).open(fd.path()).ok()
+            open(&fd.path(), end).ok()
         })
     })
+}
+
+/// Opens ends of a pipe by a path in `/proc`, without waiting for the other end.
+pub fn open(path: &std::path::Path, end: End) -> io::Result<File> {
+    let flags = libc::O_NONBLOCK | libc::O_CLOEXEC;
+    OpenOptions::new().read(end == End::Both).write(true).custom_flags(flags).open(path)
 }
 
 #[cfg(test)]
@@ -55,7 +69,7 @@ mod tests {
             .stdout(write.try_clone().unwrap())
             .spawn()
             .unwrap();
-        let found = find(inode(&read).unwrap(), &[child.id()]);
+        let found = find(inode(&read).unwrap(), &[child.id()], End::Both);
         drop((read, write));
         let mut bytes = [0; 5];
         let got = found.map(|mut pipe| pipe.read_exact(&mut bytes));
@@ -63,6 +77,6 @@ mod tests {
         child.wait().unwrap();
         got.unwrap().unwrap();
         assert_eq!(&bytes, b"hello");
-        assert!(find(u64::MAX, &[std::process::id()]).is_none());
+        assert!(find(u64::MAX, &[std::process::id()], End::Both).is_none());
     }
 }

@@ -15,7 +15,7 @@
 //! | 16 | 4, 4, 8 | the shim's pid, the leader's pid, the leader's start time |
 //! | 32 | 16 | boot id |
 //! | 48 | 8 × 6 | log: total, head length, tail start, head capacity, tail capacity, reserved |
-//! | 96 | 8, 8 | the inode of the pipe that is its output, pad |
+//! | 96 | 8, 8 | the inodes of the pipes that are its output and, while it can be written to, its input |
 //! | 112 | 1, 1, 2 | stop: actor, pad, message length |
 //! | 116 | 512 | stop: message |
 //! | 636 | 4 | length of the last bytes |
@@ -65,6 +65,7 @@ pub(crate) const AT_HEAD_CAP: usize = 72;
 pub(crate) const AT_TAIL_CAP: usize = 80;
 pub(crate) const AT_RESERVED: usize = 88;
 pub(crate) const AT_PIPE: usize = 96;
+pub(crate) const AT_INPUT: usize = 104;
 pub(crate) const AT_STOP: usize = 112;
 pub(crate) const AT_LAST_LEN: usize = 636;
 pub(crate) const AT_END: usize = 640;
@@ -217,6 +218,9 @@ pub struct Record {
     pub boot_id: [u8; 16],
     /// The inode of the pipe that is its output; 0 where that is a terminal.
     pub pipe: u64,
+    /// The inode of the pipe that is its input; 0 where it has none, has not got it yet, or its end
+    /// was said. Version 0.1.0 had a FIFO in the folder instead.
+    pub input: u64,
     /// What of its output lies where.
     pub extent: Extent,
     /// Who asked for its end; set from phase stopping on.
@@ -322,6 +326,7 @@ pub fn parse(bytes: &[u8]) -> Result<Record, RecordError> {
         leader_start: u64_at(bytes, AT_LEADER_START),
         boot_id: bytes[AT_BOOT_ID..AT_BOOT_ID + 16].try_into().expect("sixteen bytes"),
         pipe: u64_at(bytes, AT_PIPE),
+        input: u64_at(bytes, AT_INPUT),
         extent,
         stop,
         shim: Abilities::parse(bytes)?,
@@ -378,6 +383,11 @@ impl Sheet {
     /// Names the pipe of its output.
     pub fn pipe(&self, inode: u64) {
         self.map.store_u64(AT_PIPE, inode);
+    }
+
+    /// Names the pipe of its input; 0: no more can be written.
+    pub fn input(&self, inode: u64) {
+        self.map.store_u64(AT_INPUT, inode);
     }
 
     /// Says what is in the log.

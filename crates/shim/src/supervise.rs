@@ -7,24 +7,29 @@ mod orders;
 
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use meanwhile_shim::bell::Kind;
 use meanwhile_shim::clock;
 use meanwhile_shim::layout;
 use meanwhile_shim::lock;
+use meanwhile_shim::output;
 use meanwhile_shim::record::{Actor, Cause, End, Exit, Outcome, Phase, Survivor};
 use meanwhile_shim::spec::{Spec, Stdin};
 use meanwhile_shim::tree;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::signalfd::SignalFd;
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 
 use crate::files::{Files, poll_again};
+use crate::held::Legacy;
 use crate::input::Input;
-use crate::{leader, stall};
+use crate::kin::{Kin, STATUS_ROUND};
+use crate::life::{Life, Stopping};
+use crate::notes::Notes;
+use crate::{leader, process, stall};
 
 /// How long output of a leader's children is waited for after its own end (design, decision 6).
 const DRAIN_TIME: Duration = Duration::from_millis(200);
@@ -36,81 +41,13 @@ const STALL_RETRY: Duration = Duration::from_secs(5);
 const GRACE: Duration = Duration::from_secs(2);
 /// Between two rounds of SIGKILL.
 const KILL_ROUND: Duration = Duration::from_millis(5);
-/// A process that SIGKILL has not ended by then hangs in the kernel (state D); it is named as a
-/// survivor, and the task's end is told.
-const KILL_PATIENCE: Duration = Duration::from_secs(5);
 /// Between two looks at the processes of a task whose ends nobody tells us: those that are not our
 /// children, and all while the tree is being ended.
 const STRANGERS_ROUND: Duration = Duration::from_millis(50);
-/// How long the daemon that reaps an adopted leader has to tell its status. It does at once, unless
-/// it is killed too.
-const STATUS_PATIENCE: Duration = Duration::from_secs(10);
 /// Longest time between two looks at whether a daemon is attached.
 const LINGER_ROUND: Duration = Duration::from_secs(30);
 /// Buffers of output taken before looking at anything else.
 const READS: usize = 16;
-
-/// What the leader is to us.
-enum Kin {
-    /// Our child.
-    Child,
-    /// A stranger, watched through its pidfd: its own shim was killed.
-    Adopted {
-        /// Readable once it ended.
-        pidfd: Option<OwnedFd>,
-        /// Its wait status, from the daemon that reaped it.
-        status: Option<Exit>,
-        /// When it was seen to have ended.
-        gone: Option<Instant>,
-        /// How long after that somebody may tell its status.
-        patience: Duration,
-    },
-}
-
-/// How far the task is.
-#[derive(Clone, Copy)]
-enum Life {
-    /// The leader runs.
-    Running,
-    /// The leader ended; others of its tree may still write.
-    Draining {
-        /// Its status.
-        exit: Exit,
-        /// When we stop waiting for them.
-        until: Instant,
-    },
-    /// The end is recorded.
-    Ended {
-        /// Others of its tree lived on.
-        survived: bool,
-    },
-}
-
-/// A tree that is being ended.
-struct Stopping {
-    cause: Cause,
-    kill_at: Instant,
-    signal: i32,
-    /// Who got the signal.
-    signalled: Vec<u32>,
-}
-
-impl Stopping {
-    /// How the task ends: whoever gave the order says it, also to a shim that only took it over.
-    fn outcome(&self) -> Outcome {
-        match self.cause.actor {
-            Actor::Deadline => Outcome::TimedOut,
-            Actor::Client | Actor::Agent | Actor::Linger | Actor::Limit | Actor::Daemon => {
-                Outcome::Stopped
-            }
-        }
-    }
-
-    /// When whoever SIGKILL has not ended is left alone.
-    fn give_up_at(&self) -> Instant {
-        self.kill_at + KILL_PATIENCE
-    }
-}
 
 /// A shim at work.
 pub struct Shim {
@@ -123,6 +60,7 @@ pub struct Shim {
     kin: Kin,
     terminal: Option<File>,
     input: Input,
+    notes: Notes,
     started: Instant,
     life: Life,
     stopping: Option<Stopping>,
@@ -138,7 +76,7 @@ pub struct Shim {
 
 impl Shim {
     /// Starts the task in `files`.
-    pub fn start(mut files: Files) -> io::Result<Self> {
+    pub fn start(mut files: Files, notes: Notes) -> io::Result<Self> {
         let spec = files.spec()?;
         files.phase(Phase::Starting);
         let started = Instant::now();
@@ -149,40 +87,63 @@ impl Shim {
                 return Err(error);
             }
         };
+        if let Input::Pipe(Some(writer)) = &leader.input {
+            notes.input(writer);
+            files.sheet().input(output::inode(writer).unwrap_or(0));
+        }
         files.sheet().leader(leader.pid, clock::start_time(leader.pid).unwrap_or(0));
         files.ring(Kind::Started);
-        let shim = Self::new(files, spec, leader.pid, Kin::Child, started)?;
+        let shim = Self::new(files, spec, leader.pid, Kin::Child, started, notes)?;
         Ok(Self { terminal: leader.terminal, input: leader.input, ..shim })
     }
 
     /// Takes over the task in `files` from a shim that was killed.
-    pub fn adopt(mut files: Files, is_child_of_parent: bool) -> io::Result<Self> {
+    pub fn adopt(mut files: Files, legacy: Legacy, notes: Notes) -> io::Result<Self> {
+        let Legacy { owner, input, leader, told, .. } = legacy;
         let spec = files.spec()?;
         let record = meanwhile_shim::record::read(&File::open(layout::RECORD)?)?;
         let same = record.boot_id == clock::boot_id()
             && record.leader_pid != 0
             && clock::start_time(record.leader_pid) == Some(record.leader_start);
-        let pidfd = if same { leader::pidfd_open(record.leader_pid).ok() } else { None };
-        let gone = if pidfd.is_some() { None } else { Some(Instant::now()) };
+        let pidfd = match leader {
+            Some(pidfd) => Some(pidfd),
+            None if same => leader::pidfd_open(record.leader_pid).ok(),
+            None => None,
+        };
         let age = clock::wall_ms().saturating_sub(spec.created_ms).max(0) as u64;
         let started = Instant::now().checked_sub(Duration::from_millis(age));
-        let patience = if is_child_of_parent { STATUS_PATIENCE } else { Duration::ZERO };
-        let kin = Kin::Adopted { pidfd, status: None, gone, patience };
+        let kin = Kin::Adopted { pidfd, status: None, told, gone: None };
         let started = started.unwrap_or_else(Instant::now);
-        let mut shim = Self::new(files, spec, record.leader_pid, kin, started)?;
+        let mut shim = Self::new(files, spec, record.leader_pid, kin, started, notes)?;
         if let Stdin::Pipe = shim.spec.stdin {
-            shim.input = Input::Pipe(crate::input::open_pipe().ok().map(|(_, writer)| writer));
+            let holders = [record.leader_pid, owner];
+            let find = || match record.input {
+                0 => crate::input::open_old_pipe().ok(),
+                inode => output::find(inode, &holders, output::End::Write),
+            };
+            shim.input = Input::Pipe(input.or_else(find));
+            if let Input::Pipe(Some(writer)) = &shim.input {
+                shim.notes.input(writer);
+            }
         }
         shim.signalled = record.signal.map(|sent| (sent.signal, sent.cause));
+        // Daemons tell it what they had told the one before it.
+        shim.files.ring(Kind::Started);
         if let Some(cause) = record.stop {
             shim.stop(libc::SIGTERM, GRACE, cause);
         }
         Ok(shim)
     }
 
-    fn new(files: Files, spec: Spec, leader: u32, kin: Kin, started: Instant) -> io::Result<Self> {
-        let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
-        let signals = SignalFd::with_flags(&crate::watched_signals(), flags)?;
+    fn new(
+        files: Files,
+        spec: Spec,
+        leader: u32,
+        kin: Kin,
+        started: Instant,
+        notes: Notes,
+    ) -> io::Result<Self> {
+        let signals = process::signals()?;
         let now = Instant::now();
         Ok(Self {
             signals,
@@ -191,6 +152,7 @@ impl Shim {
             kin,
             terminal: None,
             input: Input::None,
+            notes,
             started,
             life: Life::Running,
             stopping: None,
@@ -233,9 +195,7 @@ impl Shim {
         let readable = |fd| PollFd::new(fd, PollFlags::POLLIN);
         let (mut output, mut input) = (None, None);
         let mut fds = vec![readable(self.signals.as_fd()), readable(self.files.ctl.as_fd())];
-        if let Kin::Adopted { pidfd: Some(pidfd), gone: None, .. } = &self.kin {
-            fds.push(readable(pidfd.as_fd()));
-        }
+        fds.extend(self.kin.watched().map(readable));
         // A terminal whose last slave was closed would be readable for ever.
         if self.terminal.is_none() || matches!(self.life, Life::Running) {
             output = Some(fds.len());
@@ -337,7 +297,10 @@ impl Shim {
         let (Kin::Child, Some(stopping)) = (&self.kin, &mut self.stopping) else { return };
         let mut missed = tree::children_of_single_thread(std::process::id());
         missed.retain(|pid| {
-            *pid != self.leader && !stopping.signalled.contains(pid) && tree::is_alive(*pid)
+            *pid != self.leader
+                && !stopping.signalled.contains(pid)
+                && tree::is_alive(*pid)
+                && !tree::is_shim(*pid)
         });
         tree::signal(&missed, stopping.signal);
         stopping.signalled.extend(missed);
@@ -480,7 +443,7 @@ impl Shim {
             (Input::None, _) | (Input::Pipe(None), _) | (Input::Terminal { .. }, None) => {
                 return false;
             }
-            (Input::Pipe(Some(_)), _) => fs::metadata(layout::STDIN),
+            (Input::Pipe(Some(writer)), _) => writer.metadata(),
             // The leader opened the slave as its standard input.
             (Input::Terminal { .. }, Some(_)) => {
                 fs::metadata(format!("/proc/{}/fd/0", self.leader))
@@ -503,23 +466,13 @@ impl Shim {
                     }
                 }
             }
-            None => while leader::reap_any() {},
+            None => while let leader::Reaped::Child(..) = leader::reap_one() {},
         }
     }
 
     /// The leader's status, if it ended.
     fn leader_exit(&mut self, now: Instant) -> Option<Exit> {
-        match &mut self.kin {
-            Kin::Child => leader::exit_of(self.leader),
-            Kin::Adopted { status: Some(exit), .. } => Some(*exit),
-            Kin::Adopted { pidfd, status: None, gone, patience } => {
-                if gone.is_none() && pidfd.as_ref().is_none_or(leader::is_readable) {
-                    *gone = Some(now);
-                }
-                let gone = (*gone)?;
-                (now >= gone + *patience).then_some(Exit::Unknown)
-            }
-        }
+        self.kin.exit(self.leader, now)
     }
 
     fn end(
@@ -552,9 +505,7 @@ impl Shim {
     fn next_look(&self) -> Option<Instant> {
         let now = Instant::now();
         let strangers = match (&self.kin, &self.life, &self.stopping) {
-            (Kin::Adopted { gone: Some(gone), patience, .. }, Life::Running, _) => {
-                Some(*gone + *patience)
-            }
+            (Kin::Adopted { gone: Some(_), .. }, Life::Running, _) => Some(now + STATUS_ROUND),
             (Kin::Adopted { .. }, Life::Ended { .. } | Life::Draining { .. }, _)
             | (Kin::Adopted { .. }, _, Some(_)) => Some(now + STRANGERS_ROUND),
             (Kin::Child, ..) | (Kin::Adopted { .. }, Life::Running, None) => None,

@@ -4,6 +4,9 @@
 //! forks and whatever session it makes. Where the shim was killed, the processes are found by the
 //! variable that marks them, by the leader's session and by their parents.
 //!
+//! A task may itself run a daemon or a command that starts tasks. Those are tasks of their own: every
+//! walk stops at a keeper or shim.
+//!
 //! `cgroup.kill` is not used: a folder under `/sys/fs/cgroup` for each task costs more than the
 //! spawn itself, is writable on few machines, and finds nobody that the subreaper does not.
 
@@ -14,10 +17,22 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::clock;
-use crate::layout::TASK_ID_VARIABLE;
+use crate::layout::{self, TASK_ID_VARIABLE};
 use crate::record::{SURVIVOR_BYTES, SURVIVORS_MAX, Survivor, cut};
 
-/// The descendants of a process, not itself, parents first. Zombies count.
+/// Whether this process is a keeper or shim, of whichever version and store: its executable and its first
+/// argument are called so.
+pub fn is_shim(pid: u32) -> bool {
+    let named = |name: &[u8]| name.starts_with(layout::SHIM.as_bytes());
+    let Ok(program) = fs::read_link(format!("/proc/{pid}/exe")) else { return false };
+    // In a store, or where that allows no programs, in memory: `/memfd:<name> (deleted)`.
+    let program = program.file_name().unwrap_or_default().as_encoded_bytes();
+    named(program.strip_prefix(b"memfd:").unwrap_or(program))
+        && fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|arguments| named(&arguments))
+}
+
+/// The descendants of a process, not itself, parents first; without other keepers and shims and what
+/// descends from them. Zombies count.
 pub fn descendants(root: u32) -> Vec<u32> {
     let mut found = Vec::new();
     let mut seen = BTreeSet::from([root]);
@@ -25,7 +40,7 @@ pub fn descendants(root: u32) -> Vec<u32> {
     let mut parent = root;
     loop {
         for child in children(parent) {
-            if seen.insert(child) {
+            if seen.insert(child) && !is_shim(child) {
                 found.push(child);
             }
         }
@@ -56,7 +71,8 @@ pub fn children_of_single_thread(pid: u32) -> Vec<u32> {
 }
 
 /// The processes of a task whose shim is gone: those that carry its id in their environment, those
-/// of its leader's session, and whatever descends from these. Never this process.
+/// of its leader's session, and whatever descends from these. Never this process, nor keepers and shims
+/// and what descends from them alone.
 pub fn marked(id: &str, leader: Option<u32>) -> Vec<u32> {
     let mark = format!("{TASK_ID_VARIABLE}={id}");
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
@@ -70,17 +86,22 @@ pub fn marked(id: &str, leader: Option<u32>) -> Vec<u32> {
             fs::read(format!("/proc/{pid}/environ"))
                 .is_ok_and(|env| env.split(|b| *b == 0).any(|entry| entry == mark.as_bytes()))
         };
-        if leader.is_some_and(|leader| stat.session == leader) || carries() {
+        if (leader.is_some_and(|leader| stat.session == leader) || carries()) && !is_shim(pid) {
             found.insert(pid);
         }
     }
     let descends = |pid: u32| {
-        let mut at = pid;
+        let (mut at, mut way) = (pid, vec![pid]);
         // A pid cannot descend from itself, but two reads of /proc may disagree.
         for _ in 0..1_000 {
             match parents.get(&at) {
-                Some(parent) if found.contains(parent) => return true,
-                Some(parent) => at = *parent,
+                Some(parent) if found.contains(parent) => {
+                    return !way.into_iter().any(is_shim);
+                }
+                Some(parent) => {
+                    at = *parent;
+                    way.push(at);
+                }
                 None => return false,
             }
         }

@@ -248,6 +248,7 @@ impl Daemon {
         eventually("every dead child to be reaped", || {
             let mut parents = vec![self.pid];
             parents.extend(self.lab.shims().iter().map(|shim| shim.pid));
+            parents.extend(self.lab.keepers().iter().map(|keeper| keeper.pid));
             let dead = |process: &procs::Process| {
                 process.state == 'Z' && parents.contains(&process.parent)
             };

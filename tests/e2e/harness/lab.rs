@@ -124,11 +124,20 @@ impl Lab {
 
     /// The shims of this store that are alive.
     pub(crate) fn shims(&self) -> Vec<Process> {
-        let is_shim = |process: &Process| {
+        self.called("meanwhile-shim")
+    }
+
+    /// The keepers of this store that are alive.
+    pub(crate) fn keepers(&self) -> Vec<Process> {
+        self.called("meanwhile-keep")
+    }
+
+    fn called(&self, wanted: &str) -> Vec<Process> {
+        let is_called = |process: &Process| {
             fs::read_to_string(format!("/proc/{}/comm", process.pid))
-                .is_ok_and(|name| "meanwhile-shim".starts_with(name.trim_end()) && name.len() > 10)
+                .is_ok_and(|name| name.trim_end() == wanted)
         };
-        self.processes().into_iter().filter(is_shim).collect()
+        self.processes().into_iter().filter(is_called).collect()
     }
 
     /// Bytes the store takes on the disk; holes take none.

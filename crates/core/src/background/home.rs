@@ -5,18 +5,20 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use meanwhile_shim::ctl::{self, Order};
+use meanwhile_shim::launch::out_of_the_way;
 use meanwhile_shim::layout::{self, remove_folder};
 use meanwhile_shim::lock;
 use meanwhile_shim::output;
-use meanwhile_shim::record::{self, Record};
+use meanwhile_shim::record::{self, Phase, Record};
 use meanwhile_shim::spec::Spec;
 use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::Mode;
 use nix::unistd::linkat;
 
@@ -107,9 +109,13 @@ impl Home {
         &self.root
     }
 
-    /// The shim's binary.
-    pub fn shim(&self) -> &Path {
-        &self.shim
+    /// Opens the shim's binary, to be executed through its descriptor. A copy in memory does as well,
+    /// where another process has taken the file away.
+    pub fn open_shim(&self) -> io::Result<OwnedFd> {
+        match File::open(&self.shim) {
+            Ok(file) => out_of_the_way(file.into()),
+            Err(_) => shim_in_memory(),
+        }
     }
 
     /// The folder of doorbells.
@@ -332,10 +338,26 @@ impl Home {
         if record.pipe == 0 || record.leader_pid == 0 {
             return None;
         }
-        output::find(record.pipe, &[record.leader_pid])
+        output::find(record.pipe, &[record.leader_pid], output::End::Both)
     }
 
-    /// Makes the FIFO of a task's standard input.
+    /// Opens a task's standard input for writing, without waiting. ENXIO: not yet.
+    pub fn open_input(&self, id: TaskId) -> io::Result<File> {
+        let fifo = self.live(id).join(layout::STDIN);
+        let record = self.record(id)?;
+        let holders = [record.shim_pid, record.leader_pid];
+        match record.phase {
+            // A terminal's, or the pipe of a task that version 0.1.0 started.
+            _ if fifo.exists() => output::open(&fifo, output::End::Write),
+            Phase::Idle | Phase::Starting => Err(io::Error::from_raw_os_error(libc::ENXIO)),
+            Phase::Running | Phase::Stopping | Phase::Ended => {
+                let found = output::find(record.input, &holders, output::End::Write);
+                found.ok_or_else(|| ErrorKind::NotFound.into())
+            }
+        }
+    }
+
+    /// Makes the FIFO that feeds a task's terminal.
     pub fn make_input(&self, folder: &Path) -> io::Result<()> {
         Ok(nix::unistd::mkfifo(&folder.join(layout::STDIN), Mode::S_IRUSR | Mode::S_IWUSR)?)
     }
@@ -377,6 +399,20 @@ impl Home {
         });
         size(layout::LIVE) + size(layout::DONE) + ledger
     }
+}
+
+/// The shim's binary as a file in memory, for a store on a mount that allows no programs.
+pub fn shim_in_memory() -> io::Result<OwnedFd> {
+    let make = |flags| memfd_create(layout::SHIM, MFdFlags::MFD_CLOEXEC | flags);
+    // A kernel before 6.3 does not know the flag, and makes every such file executable.
+    let memory =
+        make(MFdFlags::from_bits_retain(libc::MFD_EXEC)).or_else(|_| make(MFdFlags::empty()))?;
+    let mut file = File::from(memory);
+    file.write_all(SHIM)?;
+    memory::let_go(SHIM);
+    // Opened again for reading: what is open for writing cannot be executed.
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    out_of_the_way(File::open(path)?.into())
 }
 
 /// What an error of the file system means to a caller.

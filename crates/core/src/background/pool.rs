@@ -1,30 +1,37 @@
-//! Shims that wait for a task, so that a spawn need not wait for one to start.
+//! Shims that wait for a task, so that a spawn need not wait for one to start; and the keeper that
+//! starts them.
 //!
-//! Owns idle shims and those that are starting. A shim says that it is ready through the doorbell;
-//! from then on a spawn is three short system calls: write the spec, rename the folder, say go.
-//! Idle shims hold the read end of a pipe whose write end is here: when this process ends, however
-//! it ends, they take their folders away and end too.
+//! Owns idle shims, those that are starting, and the way to the keeper (`meanwhile_shim::keep`). A shim
+//! says that it is ready through the doorbell; from then on a spawn is three short system calls: write
+//! the spec, rename the folder, say go. Idle shims hold the read end of a pipe whose write end is here:
+//! when this process ends, however it ends, they take their folders away and end too.
 
 use std::collections::{HashMap, VecDeque};
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use meanwhile_shim::ctl::{self, Order};
-use meanwhile_shim::launch::{Fd, Launch};
-use meanwhile_shim::layout;
+use meanwhile_shim::keep::{self, REPORT_BYTES, Report, Request};
+use meanwhile_shim::launch::{Fd, Launch, out_of_the_way};
 use meanwhile_shim::spec::{Spec, Stdin};
-use nix::fcntl::OFlag;
+use meanwhile_shim::{layout, lock, record};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{Pid, pipe2};
+use tokio::net::unix::pipe;
 
 use crate::agent::vendor::secret_variables;
-use crate::background::home::Home;
+use crate::background::home::{Home, shim_in_memory};
 use crate::background::task::TaskId;
 
 /// Folders of ended tasks that are kept for the next ones.
 const SPARES: usize = 16;
+/// Reports taken in at once.
+const REPORTS: usize = 64;
 
 /// An idle shim that is ready.
 #[derive(Debug)]
@@ -33,7 +40,6 @@ struct Idle {
     folder: PathBuf,
     spec: File,
     ctl: File,
-    pid: u32,
 }
 
 /// Idle shims, ready or starting.
@@ -44,29 +50,63 @@ pub struct Pool {
     env: Vec<(OsString, OsString)>,
     /// Folders of ended tasks, to be used again.
     spares: Vec<(TaskId, PathBuf)>,
-    starting: HashMap<TaskId, (u32, PathBuf)>,
+    starting: HashMap<TaskId, PathBuf>,
     ready: VecDeque<Idle>,
-    life: (OwnedFd, OwnedFd),
+    /// The shim's binary: a file that is open cannot be taken away.
+    program: OwnedFd,
+    keeper: Option<Keeper>,
+    /// Processes that started a keeper, which end at once.
+    starters: Vec<Pid>,
+}
+
+/// A keeper that was started.
+#[derive(Debug)]
+struct Keeper {
+    /// When this closes, idle shims end.
+    _life: OwnedFd,
+    requests: File,
+    reports: pipe::Receiver,
+    /// It has started a shim.
+    works: bool,
+}
+
+/// What is new in the pool.
+#[derive(Debug)]
+pub enum News {
+    /// An idle shim is gone; with what it was short of, unless it was killed.
+    Failed(Option<io::Error>),
+    /// The keeper is a task's now.
+    Kept(TaskId),
+    /// A task has no shim.
+    Orphaned(TaskId),
+    /// The keeper is gone, and every idle shim ends. The next start of a shim starts another one, which
+    /// may not help where this one had not started any.
+    KeeperGone {
+        /// It had.
+        worked: bool,
+    },
 }
 
 impl Pool {
     /// An empty pool.
     pub fn new(home: Home, bell: String) -> io::Result<Self> {
         // What a shim never had, neither its task nor `/proc/<pid>/environ` can show. A spawn that
-        // names a key hands it over in its spec (contract, section 8).
+        // names a key hands it over in its spec (contract, section 8). A daemon that runs in a task
+        // starts tasks of their own, which do not carry that one's mark.
         let secrets: Vec<_> = secret_variables().collect();
-        let env = std::env::vars_os()
-            .filter(|(name, _)| !secrets.iter().any(|secret| name == secret))
-            .collect();
-        let life = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
+        let is_kept = |name: &OsString| {
+            name != layout::TASK_ID_VARIABLE && !secrets.iter().any(|secret| name == secret)
+        };
         Ok(Self {
+            program: home.open_shim()?,
             home,
             bell,
-            env,
+            env: std::env::vars_os().filter(|(name, _)| is_kept(name)).collect(),
             spares: Vec::new(),
             starting: HashMap::new(),
             ready: VecDeque::new(),
-            life,
+            keeper: None,
+            starters: Vec::new(),
         })
     }
 
@@ -81,10 +121,10 @@ impl Pool {
             Some(spare) => spare,
             None => self.home.idle_folder(&self.bell)?,
         };
-        let life = (3, Fd::Share(self.life.0.as_fd()));
-        match launch(&self.home, &self.env, &folder, "idle", Some(life)) {
-            Ok(pid) => {
-                self.starting.insert(id, (pid, folder));
+        let bell = self.bell.as_bytes().try_into().expect("a bell's name has 32 digits");
+        match self.request(Request::Idle { id: *id.as_bytes(), bell }) {
+            Ok(()) => {
+                self.starting.insert(id, folder);
                 Ok(())
             }
             Err(error) => {
@@ -94,17 +134,119 @@ impl Pool {
         }
     }
 
-    /// Starts a shim that takes a task over from one that was killed; returns its pid. With
-    /// `is_ours` the leader is our child now, and we shall tell its status.
-    pub fn start_adopter(&self, id: TaskId, is_ours: bool) -> io::Result<u32> {
-        let mode = if is_ours { "adopt-child" } else { "adopt" };
-        launch(&self.home, &self.env, &self.home.live(id), mode, None)
+    /// Starts a shim that takes a task over from one that was killed, where its own keeper does not.
+    pub fn start_adopter(&mut self, id: TaskId) -> io::Result<()> {
+        self.request(Request::Adopt { id: *id.as_bytes() })
+    }
+
+    /// Makes the keeper that of a task whose own was killed.
+    pub fn watch(&mut self, id: TaskId) -> io::Result<()> {
+        self.request(Request::Watch { id: *id.as_bytes() })
+    }
+
+    fn request(&mut self, request: Request) -> io::Result<()> {
+        let keeper = match &mut self.keeper {
+            Some(keeper) => keeper,
+            None => {
+                let program = &mut self.program;
+                let (keeper, starter) = start_keeper(program, self.home.root(), &self.env)?;
+                self.starters.push(starter);
+                self.keeper.insert(keeper)
+            }
+        };
+        // One write below PIPE_BUF goes whole or not at all.
+        (&keeper.requests).write(&request.to_bytes()).map(|_| ())
+    }
+
+    /// Returns when there may be news. Cancel-safe.
+    pub async fn changed(&self) {
+        match &self.keeper {
+            Some(keeper) => {
+                // It cannot fail but at the end of the runtime.
+                let _ = keeper.reports.readable().await;
+            }
+            None => std::future::pending().await,
+        }
+    }
+
+    /// What is new.
+    pub fn news(&mut self) -> Vec<News> {
+        let Some(keeper) = &self.keeper else { return Vec::new() };
+        let mut bytes = [0; REPORTS * REPORT_BYTES];
+        match keeper.reports.try_read(&mut bytes) {
+            Ok(0) => {
+                let worked = keeper.works;
+                self.keeper = None;
+                self.ready.clear();
+                // They take their folders away, unless they died in a start that was half made.
+                for (_, folder) in self.starting.drain() {
+                    layout::remove_folder(&folder);
+                }
+                vec![News::KeeperGone { worked }]
+            }
+            Ok(len) => {
+                let reports = bytes[..len].chunks_exact(REPORT_BYTES);
+                let reports = reports.map(|report| report.try_into().expect("chunks of this size"));
+                reports
+                    .filter_map(Report::parse)
+                    .filter_map(|report| self.reported(report))
+                    .collect()
+            }
+            // None now.
+            Err(_) => Vec::new(),
+        }
+    }
+
+    fn reported(&mut self, report: Report) -> Option<News> {
+        let id = |id: [u8; 8]| String::from_utf8_lossy(&id).parse::<TaskId>().ok();
+        match report {
+            Report::Failed { id: gone, errno } => {
+                self.forget(id(gone)?);
+                let error = (errno != 0).then(|| io::Error::from_raw_os_error(errno));
+                Some(News::Failed(error))
+            }
+            Report::Kept { id: task } => Some(News::Kept(id(task)?)),
+            Report::Orphaned { id: task, .. } => Some(News::Orphaned(id(task)?)),
+        }
+    }
+
+    /// An idle shim is gone; takes its folder away.
+    fn forget(&mut self, id: TaskId) {
+        if let Some(folder) = self.starting.remove(&id) {
+            layout::remove_folder(&folder);
+        }
+        let idle = self.ready.iter().position(|idle| idle.id == id);
+        if let Some(idle) = idle.and_then(|at| self.ready.remove(at)) {
+            layout::remove_folder(&idle.folder);
+        }
+    }
+
+    /// A child of this process ended. It has none but those that start a keeper; as process 1 it is also
+    /// the parent of whatever lost its own. Returns what a keeper that was not started was short of.
+    pub fn reap(&mut self) -> Option<io::Error> {
+        let mut failure = None;
+        let flags = Some(WaitPidFlag::WNOHANG);
+        self.starters.retain(|starter| match waitpid(*starter, flags) {
+            Ok(WaitStatus::StillAlive) => true,
+            Ok(WaitStatus::Exited(_, code @ 1..)) => {
+                failure = Some(io::Error::from_raw_os_error(code));
+                false
+            }
+            Ok(_) | Err(_) => false,
+        });
+        if std::process::id() == 1 {
+            while waitpid(Pid::from_raw(-1), flags).is_ok_and(|found| found.pid().is_some()) {}
+        }
+        failure
     }
 
     /// A shim says that it is ready. Not one of ours: nothing happens.
     pub fn ready(&mut self, id: TaskId) -> io::Result<()> {
-        let Some((pid, folder)) = self.starting.remove(&id) else { return Ok(()) };
-        let ready = (|| {
+        let Some(folder) = self.starting.remove(&id) else { return Ok(()) };
+        if let Some(keeper) = &mut self.keeper {
+            keeper.works = true;
+        }
+        let ready: io::Result<Idle> = (|| {
             Ok(Idle {
                 id,
                 spec: OpenOptions::new()
@@ -114,7 +256,6 @@ impl Pool {
                     .mode(0o600)
                     .open(folder.join(layout::SPEC))?,
                 ctl: ctl::open(&folder.join(layout::CTL))?,
-                pid,
                 folder: folder.clone(),
             })
         })();
@@ -123,8 +264,13 @@ impl Pool {
                 self.ready.push_back(idle);
                 Ok(())
             }
+            // It was killed since it rang. Another one is started where one is wanted.
+            Err(error) if error.raw_os_error() == Some(libc::ENXIO) => {
+                layout::remove_folder(&folder);
+                Ok(())
+            }
             Err(error) => {
-                end(pid, &folder);
+                end(&folder);
                 Err(error)
             }
         }
@@ -145,33 +291,18 @@ impl Pool {
         }
     }
 
-    /// A shim ended: one of those that are starting or idle? Then its task-to-be is gone.
-    pub fn reaped(&mut self, pid: u32) -> bool {
-        let starting = self.starting.iter().find(|(_, (of, _))| *of == pid).map(|(id, _)| *id);
-        if let Some((_, folder)) = starting.and_then(|id| self.starting.remove(&id)) {
-            layout::remove_folder(&folder);
-            return true;
-        }
-        let idle = self.ready.iter().position(|idle| idle.pid == pid);
-        if let Some(idle) = idle.and_then(|at| self.ready.remove(at)) {
-            layout::remove_folder(&idle.folder);
-            return true;
-        }
-        false
-    }
-
-    /// Hands task `id` to a ready shim, whose pid it returns. `None`: none is ready.
-    pub fn hand_over(&mut self, id: TaskId, spec: &Spec) -> Option<io::Result<u32>> {
+    /// Hands task `id` to a ready shim. `None`: none is ready.
+    pub fn hand_over(&mut self, id: TaskId, spec: &Spec) -> Option<io::Result<()>> {
         loop {
             let idle = self.ready.pop_front()?;
             match give(&self.home, &idle, id, spec) {
-                Ok(()) => return Some(Ok(idle.pid)),
+                Ok(()) => return Some(Ok(())),
                 // It died while it waited; the next one may live.
                 Err(error) if error.raw_os_error() == Some(libc::EPIPE) => {
-                    end(idle.pid, &idle.folder);
+                    end(&idle.folder);
                 }
                 Err(error) => {
-                    end(idle.pid, &idle.folder);
+                    end(&idle.folder);
                     return Some(Err(error));
                 }
             }
@@ -186,8 +317,8 @@ fn give(home: &Home, idle: &Idle, id: TaskId, spec: &Spec) -> io::Result<()> {
         idle.spec.sync_data()?;
     }
     match spec.stdin {
-        Stdin::Null => {}
-        Stdin::Pipe | Stdin::Pty { .. } => home.make_input(&idle.folder)?,
+        Stdin::Null | Stdin::Pipe => {}
+        Stdin::Pty { .. } => home.make_input(&idle.folder)?,
     }
     // From here on the task exists. A shim that died a moment ago leaves it to be reported lost.
     fs::rename(&idle.folder, home.live(id))?;
@@ -201,22 +332,64 @@ fn give(home: &Home, idle: &Idle, id: TaskId, spec: &Spec) -> io::Result<()> {
     }
 }
 
-fn end(pid: u32, folder: &Path) {
-    let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).unwrap_or(i32::MAX));
-    let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+/// Ends an idle shim that cannot be used.
+fn end(folder: &Path) {
+    if let Ok(file) = File::open(folder.join(layout::RECORD))
+        && lock::is_held(&file).unwrap_or(false)
+        && let Ok(record) = record::read(&file)
+        && let Ok(pid @ 2..) = i32::try_from(record.shim_pid)
+    {
+        let _ = nix::sys::signal::kill(Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+    }
     layout::remove_folder(folder);
 }
 
-fn launch(
-    home: &Home,
+/// Starts a keeper; returns it with the process that started it and is to be reaped.
+fn start_keeper(
+    program: &mut OwnedFd,
+    root: &Path,
     env: &[(OsString, OsString)],
-    folder: &Path,
-    mode: &str,
-    extra: Option<(i32, Fd)>,
-) -> io::Result<u32> {
-    let argv = ["meanwhile-shim".into(), folder.as_os_str().to_owned(), mode.into()];
+) -> io::Result<(Keeper, Pid)> {
+    let (life, keeper_life) = new_pipe()?;
+    let (keeper_requests, requests) = new_pipe()?;
+    let (reports, keeper_reports) = new_pipe()?;
+    for own in [&requests, &keeper_reports] {
+        fcntl(own, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    }
+    let argv = [layout::SHIM.into(), keep::MODE.into(), root.as_os_str().to_owned()];
     let null = |number, flags| (number, Fd::Open(c"/dev/null", flags));
-    let mut fds = vec![null(0, libc::O_RDONLY), null(1, libc::O_WRONLY), null(2, libc::O_WRONLY)];
-    fds.extend(extra);
-    Launch { program: home.shim(), argv: &argv, env, cwd: None, fds: &fds }.start()
+    let fds = [
+        null(0, libc::O_RDONLY),
+        null(1, libc::O_WRONLY),
+        null(2, libc::O_WRONLY),
+        (keep::fd::LIFE, Fd::Share(life.as_fd())),
+        (keep::fd::REQUESTS, Fd::Share(keeper_requests.as_fd())),
+        (keep::fd::REPORTS, Fd::Share(keeper_reports.as_fd())),
+    ];
+    let start = |program: &OwnedFd| {
+        let path = format!("/proc/self/fd/{}", program.as_raw_fd());
+        Launch { program: Path::new(&path), argv: &argv, env, cwd: None, fds: &fds }.start()
+    };
+    let starter = match start(program) {
+        // A mount that allows no programs.
+        Err(error) if error.raw_os_error() == Some(libc::EACCES) => {
+            *program = shim_in_memory()?;
+            start(program)?
+        }
+        started => started?,
+    };
+    let keeper = Keeper {
+        _life: keeper_life,
+        requests: requests.into(),
+        reports: pipe::Receiver::from_owned_fd(reports)?,
+        works: false,
+    };
+    Ok((keeper, Pid::from_raw(starter as i32)))
+}
+
+/// A pipe, its reading end first. Its numbers are none of those that a keeper's are to have, or one
+/// would be overwritten while it is still wanted.
+fn new_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
+    Ok((out_of_the_way(read)?, out_of_the_way(write)?))
 }

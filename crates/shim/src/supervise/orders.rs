@@ -4,6 +4,7 @@ use meanwhile_shim::ctl::{Order, Recipient};
 use meanwhile_shim::record::{Cause, Exit};
 
 use super::{Kin, Life, Shim};
+use crate::input::Input;
 use crate::leader;
 
 impl Shim {
@@ -14,6 +15,11 @@ impl Shim {
                 self.stop(signal, grace, cause);
             }
             Order::EndInput => {
+                if let Input::Pipe(_) = &self.input {
+                    // Before it is closed here: the keeper takes a number for what it is now.
+                    self.notes.input_ended();
+                    self.files.sheet().input(0);
+                }
                 self.input.end();
                 if let Some(terminal) = &self.terminal {
                     self.input.feed(terminal);

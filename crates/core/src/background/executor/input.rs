@@ -1,12 +1,10 @@
 //! The way into a task's standard input.
 
 use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use meanwhile_shim::ctl::Order;
-use meanwhile_shim::layout;
 use tokio::io::AsyncWriteExt;
 use tokio::net::unix::pipe;
 use tokio::sync::Mutex;
@@ -55,10 +53,6 @@ impl LocalInput {
         Self { id, home, state: Arc::new(Mutex::new(State::Unopened)) }
     }
 
-    fn path(&self) -> PathBuf {
-        self.home.live(self.id).join(layout::STDIN)
-    }
-
     async fn write(&self, data: &[u8], eof: bool) -> Result<(), Error> {
         let ended = || Error::NotRunning {
             id: self.id,
@@ -66,7 +60,7 @@ impl LocalInput {
         };
         let mut state = self.state.lock().await;
         if let State::Unopened = *state {
-            *state = State::Open(open(&self.path()).await.map_err(|_| ended())?);
+            *state = State::Open(open(&self.home, self.id).await.map_err(|_| ended())?);
         }
         let State::Open(sender) = &mut *state else { return Err(ended()) };
         if let Err(error) = sender.write_all(data).await {
@@ -90,11 +84,11 @@ impl LocalInput {
     }
 }
 
-/// Opens the FIFO of a task's standard input. The reader may be about to open its own end.
-async fn open(path: &Path) -> io::Result<pipe::Sender> {
+/// Opens a task's standard input. The task may be about to be started.
+async fn open(home: &Home, id: TaskId) -> io::Result<pipe::Sender> {
     let mut patience = 200;
     loop {
-        match pipe::OpenOptions::new().open_sender(path) {
+        match home.open_input(id).and_then(pipe::Sender::from_file) {
             Err(error) if error.raw_os_error() == Some(libc::ENXIO) && patience > 0 => {
                 patience -= 1;
                 tokio::time::sleep(Duration::from_millis(5)).await;

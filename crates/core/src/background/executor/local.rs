@@ -45,22 +45,28 @@ const PAST: usize = 2_048;
 struct Hand {
     input: LocalInput,
     stdin: Stdin,
-    /// Its shim, where that is our child.
-    shim: Option<u32>,
+    keeper: Keeper,
     origin: Origin,
-    /// Its leader, once its shim died.
-    leader: Option<u32>,
+    /// The shim that was seen to start it, or to have taken it over.
+    shim: Option<u32>,
     /// Its output while it has no shim: a pipe that nobody holds open forgets what is in it.
     pipe: Option<File>,
-    /// The leader's status, reaped by us, for the shim that took over.
-    status: Option<i32>,
     told: Told,
 }
 
-/// Whose child a task's first shim was.
+/// Whose keeper starts another shim for a task if its shim is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keeper {
+    /// Ours.
+    Ours,
+    /// Another process's, or none's.
+    Others,
+}
+
+/// Who started a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Origin {
-    /// Ours: if it is killed, the leader becomes our child.
+    /// This process.
     Ours,
     /// Another process's.
     Others,
@@ -82,6 +88,8 @@ pub enum Woken {
     Bells,
     /// A child ended.
     Child,
+    /// The keeper has told something, or was killed.
+    Keeper,
     /// The time has come for something, or a chore is done.
     Timer,
 }
@@ -111,8 +119,6 @@ pub struct Local {
     /// Tasks put away lately: a bell that comes late must not bring them back.
     past: VecDeque<TaskId>,
     settling: Vec<Folder>,
-    /// Statuses of children that nobody had asked about: leaders whose shim died.
-    strays: VecDeque<(u32, i32)>,
     /// Work on files whose outcome nobody waits for.
     chores: JoinSet<()>,
     reports: VecDeque<Report>,
@@ -130,7 +136,6 @@ impl Local {
             Role::Daemon => Some(home.attach(hash).map_err(io)?),
             Role::Visitor => None,
         };
-        nix::sys::prctl::set_child_subreaper(true).map_err(|errno| io(errno.into()))?;
         Ok(Self {
             shims: Shims::new(home.clone(), bell.name.clone(), role).map_err(io)?,
             home,
@@ -144,7 +149,6 @@ impl Local {
             hands: HashMap::new(),
             past: VecDeque::new(),
             settling: Vec::new(),
-            strays: VecDeque::new(),
             chores: JoinSet::new(),
             reports: VecDeque::new(),
             sweep_at: Instant::now() + SWEEP,
@@ -185,6 +189,7 @@ impl Local {
             // Both ends are ours: it cannot fail.
             _ = self.rings.readable() => Woken::Bells,
             _ = self.children.recv() => Woken::Child,
+            () = self.shims.pool.changed() => Woken::Keeper,
             Some(_) = self.chores.join_next() => Woken::Timer,
             () = sleep_until(timer) => Woken::Timer,
         }
@@ -194,7 +199,8 @@ impl Local {
     pub fn take(&mut self, woken: Woken) {
         match woken {
             Woken::Bells => self.bells(),
-            Woken::Child => self.reap(),
+            Woken::Child => self.shims.reap(),
+            Woken::Keeper => self.keeper_told(),
             Woken::Timer => {}
         }
     }
@@ -202,7 +208,6 @@ impl Local {
     /// See [`super::Executor::go_on`].
     pub fn go_on(&mut self, now: Instant) {
         self.serve_starts(now);
-        self.tell_statuses();
         if now >= self.sweep_at {
             self.sweep_at = now + SWEEP;
             self.sweep();
@@ -212,7 +217,7 @@ impl Local {
     fn next_timer(&self) -> Option<Instant> {
         // An idle daemon has nothing to look at, and sleeps.
         let sweep = (!self.hands.is_empty()).then_some(self.sweep_at);
-        [sweep, self.shims.timer(), self.status_timer()].into_iter().flatten().min()
+        [sweep, self.shims.timer()].into_iter().flatten().min()
     }
 
     /// See [`super::Executor::report`].
@@ -327,17 +332,22 @@ impl Local {
             return false;
         }
         let task = Box::new(convert::facts(id, &spec));
-        self.hold(id, task.stdin, None);
+        self.hold(id, task.stdin, Origin::Others);
+        if let Some(hand) = self.hands.get_mut(&id) {
+            hand.shim = self.home.record(id).ok().map(|record| record.shim_pid);
+        }
         self.reports.push_back(Report::Found { task, pid });
         true
     }
 
-    fn hold(&mut self, id: TaskId, stdin: Stdin, shim: Option<u32>) {
-        let origin = if shim.is_some() { Origin::Ours } else { Origin::Others };
+    fn hold(&mut self, id: TaskId, stdin: Stdin, origin: Origin) {
         let input = LocalInput::new(id, self.home.clone());
-        let (leader, pipe, status) = (None, None, None);
-        let told = Told::Nothing;
-        self.hands.insert(id, Hand { input, stdin, shim, origin, leader, pipe, status, told });
+        let keeper = match origin {
+            Origin::Ours => Keeper::Ours,
+            Origin::Others => Keeper::Others,
+        };
+        let (shim, pipe, told) = (None, None, Told::Nothing);
+        self.hands.insert(id, Hand { input, stdin, keeper, origin, shim, pipe, told });
     }
 
     fn bells(&mut self) {
@@ -394,8 +404,14 @@ impl Local {
     /// The leader of a task runs.
     fn started(&mut self, id: TaskId) {
         let Ok(record) = self.home.record(id) else { return };
-        if self.meet(id, None) {
-            self.reports.push_back(Report::Started(id, record.leader_pid));
+        if !self.meet(id, None) {
+            return;
+        }
+        self.reports.push_back(Report::Started(id, record.leader_pid));
+        let Some(hand) = self.hands.get_mut(&id) else { return };
+        let before = hand.shim.replace(record.shim_pid);
+        if before.is_some_and(|before| before != record.shim_pid) {
+            self.taken_over(id);
         }
     }
 
@@ -429,14 +445,6 @@ impl Local {
         }
         self.reports.push_back(Report::Ended(id, Box::new(reading)));
         if tree == Tree::Survives && !self.home.is_supervised(id) {
-            self.reports.push_back(Report::Gone(id));
-        }
-    }
-
-    /// The last survivor of a task is gone, and its shim with it.
-    fn gone(&mut self, id: TaskId) {
-        let told = self.hands.get(&id).map(|hand| hand.told);
-        if let Some(Told::Ended(Tree::Survives)) = told {
             self.reports.push_back(Report::Gone(id));
         }
     }

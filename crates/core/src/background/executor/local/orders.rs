@@ -3,23 +3,20 @@
 use std::io;
 use std::time::Duration;
 
+use super::{Keeper, Local};
+use crate::background::executor::{Number, Report, SendSignal, Size, What};
+use crate::background::pool::News;
+use crate::background::task::{Cause, TaskId};
+use crate::background::{Recipient, Stop, convert};
+use crate::error::Error;
 use meanwhile_shim::ctl::Order;
 use meanwhile_shim::record;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tokio::time::Instant;
 
-use super::{Local, Origin};
-use crate::background::executor::{Number, Report, SendSignal, Size, What};
-use crate::background::task::{Cause, TaskId};
-use crate::background::{Recipient, Stop, convert};
-use crate::error::Error;
-
-/// How long the parent of a shim has to take its task over before another daemon does: only the
+/// How long the keeper of a shim has to take its task over before another one does: only the
 /// parent can still learn the leader's status.
 const PARENT_FIRST: Duration = Duration::from_millis(300);
-/// Between two attempts to give an order to a shim that is only starting.
-const ORDER_ROUND: Duration = Duration::from_millis(10);
 
 impl Local {
     /// Sends an order to a task's shim; one whose shim is dead gets another.
@@ -110,9 +107,59 @@ impl Local {
         let pipe = self.home.open_pipe(id);
         let Some(hand) = self.hands.get_mut(&id) else { return };
         hand.pipe = hand.pipe.take().or(pipe);
-        // Our own child's death is certain, and nobody else can take over as well as we can.
-        let patience = if hand.shim.is_some() { Duration::ZERO } else { PARENT_FIRST };
-        self.reports.push_back(Report::Lost { id, patience });
+        self.reports.push_back(Report::Lost { id, patience: PARENT_FIRST });
+    }
+
+    /// A task whose shim was killed has another one, which knows nothing of what the one before it was
+    /// told.
+    pub(super) fn taken_over(&mut self, id: TaskId) {
+        self.reports.extend([
+            Report::Lost { id, patience: PARENT_FIRST },
+            Report::Acknowledged(id, What::Adopt),
+            // Whoever looks at it asks to be told of more.
+            Report::Output(id),
+        ]);
+    }
+
+    /// The keeper has told something, or was killed.
+    pub(super) fn keeper_told(&mut self) {
+        for news in self.shims.pool.news() {
+            match news {
+                News::Failed(error) => self.shims.failed(error),
+                News::Kept(id) => {
+                    if let Some(hand) = self.hands.get_mut(&id) {
+                        (hand.keeper, hand.pipe) = (Keeper::Ours, None);
+                    }
+                }
+                News::Orphaned(id) => {
+                    if let Some(hand) = self.hands.get_mut(&id) {
+                        hand.keeper = Keeper::Others;
+                    }
+                    self.suspect(id);
+                }
+                News::KeeperGone { worked } => {
+                    self.shims.keeper_gone(worked);
+                    self.keeper_gone();
+                }
+            }
+        }
+    }
+
+    /// Our keeper was killed. Shims go on without it. If one was killed too, no other process starts
+    /// another one for its task.
+    fn keeper_gone(&mut self) {
+        let kept = self.hands.iter_mut().filter(|(_, hand)| hand.keeper == Keeper::Ours);
+        let kept = kept.map(|(id, hand)| {
+            hand.keeper = Keeper::Others;
+            *id
+        });
+        for id in kept.collect::<Vec<_>>() {
+            // Where no keeper can be started, a sweep sees what becomes of the task.
+            let watched = self.shims.pool.watch(id);
+            if watched.is_ok() && !self.home.is_supervised(id) {
+                self.reports.push_back(Report::Lost { id, patience: Duration::ZERO });
+            }
+        }
     }
 
     /// Starts another shim for a task whose shim died.
@@ -125,32 +172,10 @@ impl Local {
         if record.end.is_some() {
             return self.ended(id);
         }
-        let Some(hand) = self.hands.get_mut(&id) else { return };
-        let Ok(pid) = self.shims.pool.start_adopter(id, hand.origin == Origin::Ours) else {
-            return;
-        };
-        hand.shim = Some(pid);
-        hand.leader = Some(record.leader_pid);
-        let stray = self.strays.iter().position(|(pid, _)| *pid == record.leader_pid);
-        let status = stray.and_then(|at| self.strays.remove(at)).map(|(_, status)| status);
-        hand.status = hand.status.or(status);
-        self.reports.push_back(adopted);
-    }
-
-    /// Tells adopting shims how the leaders ended that were our children.
-    pub(super) fn tell_statuses(&mut self) {
-        for (id, hand) in &mut self.hands {
-            if let Some(status) = hand.status
-                && self.home.order(*id, &Order::Reaped(status)).is_ok()
-            {
-                hand.status = None;
-            }
+        if self.hands.contains_key(&id) {
+            // It rings when it has the task. Where it cannot be started, this is asked again.
+            let _ = self.shims.pool.start_adopter(id);
         }
-    }
-
-    pub(super) fn status_timer(&self) -> Option<Instant> {
-        let waits = self.hands.values().any(|hand| hand.status.is_some());
-        waits.then(|| Instant::now() + ORDER_ROUND)
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use meanwhile_shim::spec::Spec;
 use tokio::time::Instant;
 
-use super::{Local, SWEEP};
+use super::{Local, Origin, SWEEP};
 use crate::background::Role;
 use crate::background::convert;
 use crate::background::executor::{Report, What};
@@ -57,13 +57,24 @@ impl Shims {
         }
     }
 
-    /// An idle shim died, or one that was starting; with what it was short of.
-    pub(super) fn reaped(&mut self, status: i32) {
-        let code = if libc::WIFEXITED(status) { libc::WEXITSTATUS(status) } else { 0 };
-        if code != 0 {
-            self.failure = Some(io::Error::from_raw_os_error(code));
-        }
+    /// An idle shim is gone, or did not come to be; with what it was short of.
+    pub(super) fn failed(&mut self, error: Option<io::Error>) {
+        self.failure = error.or(self.failure.take());
         self.refill_at.get_or_insert_with(|| Instant::now() + SWEEP);
+    }
+
+    /// The keeper is gone.
+    pub(super) fn keeper_gone(&mut self, worked: bool) {
+        self.refill_at = Some(Instant::now() + SWEEP);
+        if !worked {
+            let error = io::Error::other("the keeper ended as soon as it was started");
+            self.failure.get_or_insert(error);
+        }
+    }
+
+    /// A child of this process ended.
+    pub(super) fn reap(&mut self) {
+        self.failure = self.pool.reap().or(self.failure.take());
     }
 
     /// Drops a start that waits; whether it did.
@@ -147,9 +158,9 @@ impl Local {
                 return;
             };
             let report = match result {
-                Ok(shim) => {
+                Ok(()) => {
                     self.shims.refill_at = Some(Instant::now() + REFILL_DELAY);
-                    self.hold(id, convert::stdin_of(&spec), Some(shim));
+                    self.hold(id, convert::stdin_of(&spec), Origin::Ours);
                     Report::Acknowledged(id, What::Start)
                 }
                 Err(error) => Report::Refused(id, What::Start, io_error(self.home.root(), &error)),

@@ -1,0 +1,429 @@
+//! The keeper: the parent of all shims that one daemon or command has started.
+//!
+//! It stands outside of its starter's process tree, so whoever kills that tree finds no task in it. It
+//! is a subreaper: when a shim is killed, the leader becomes the keeper's child, the keeper starts an
+//! adopting shim at once and tells it the leader's status. It holds the reading end of each task's output
+//! and the writing end of its input, so a task notices nothing of its shim's death.
+//!
+//! A shim is forked off, not executed: that takes a fifth of the time, shares memory, and needs no file
+//! that could be gone by then. Nothing lies between a spawn and its answer but the shim that was
+//! forked before. The keeper is gone when its starter is gone and no child is left.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use meanwhile_shim::clock;
+use meanwhile_shim::keep::{REQUEST_BYTES, Report, Request, fd};
+use meanwhile_shim::layout;
+use meanwhile_shim::lock;
+use meanwhile_shim::output::{self, End};
+use meanwhile_shim::record;
+use nix::poll::{PollFd, PollFlags, PollTimeout};
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
+use nix::sys::signalfd::SignalFd;
+use nix::unistd::{ForkResult, getpid, getppid, setsid};
+
+use crate::files::poll_again;
+use crate::held::{Folder, Held, Kept, Legacy, Orphan, Status};
+use crate::notes::{Note, Notes};
+use crate::{leader, process};
+
+/// Between two looks at whether the process that forked us off is gone.
+const PARENT_ROUND: Duration = Duration::from_micros(100);
+/// Between two attempts to start a shim for an orphaned task: while the machine is short of something, or
+/// while a process that the dead shim was about to start still shares its lock.
+const RETRY: Duration = Duration::from_millis(100);
+
+struct Keeper {
+    live: PathBuf,
+    /// Who started us.
+    owner: u32,
+    /// The read end of the starter's life pipe, its requests, and the way back. `None`: it is gone.
+    starter: Option<Starter>,
+    notes: File,
+    notes_in: File,
+    signals: SignalFd,
+    /// The soft limit of open files that tasks are to have, where ours is higher.
+    files: Option<(rlim_t, rlim_t)>,
+    kept: BTreeMap<u32, Kept>,
+    orphans: VecDeque<Orphan>,
+}
+
+struct Starter {
+    life: OwnedFd,
+    requests: File,
+    reports: File,
+}
+
+/// What is left to do: the keeper's end, or in a process that was forked off, a shim's work.
+type Outcome = io::Result<()>;
+
+/// Leaves the starter's tree and keeps shims until nothing is left.
+pub fn run(state: &std::path::Path) -> Outcome {
+    process::close_from(fd::REPORTS + 1);
+    let starter = Starter {
+        life: process::inherited(fd::LIFE)?,
+        requests: process::inherited(fd::REQUESTS)?.into(),
+        reports: process::inherited(fd::REPORTS)?.into(),
+    };
+    let state = std::path::absolute(state)?;
+    let (owner, parent) = (getppid(), getpid());
+    if let ForkResult::Parent { .. } = process::fork()? {
+        return Ok(());
+    }
+    setsid()?;
+    // Until the kernel has given us another parent we are still in the starter's tree.
+    while getppid() == parent {
+        std::thread::sleep(PARENT_ROUND);
+    }
+    // No file system is kept in use by it.
+    std::env::set_current_dir("/")?;
+    prctl::set_name(c"meanwhile-keep")?;
+    prctl::set_child_subreaper(true)?;
+    process::ignore_signals()?;
+    let (notes_in, notes) = output::create()?;
+    let keeper = Keeper {
+        live: state.join(layout::LIVE),
+        owner: owner.as_raw() as u32,
+        starter: Some(starter),
+        notes,
+        notes_in,
+        signals: process::signals()?,
+        files: raise_files(),
+        kept: BTreeMap::new(),
+        orphans: VecDeque::new(),
+    };
+    keeper.keep()
+}
+
+/// Takes as many open files as the keeper may have; returns what its children are to have.
+fn raise_files() -> Option<(rlim_t, rlim_t)> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).ok()?;
+    (soft != hard).then_some((soft, hard))
+}
+
+impl Keeper {
+    fn keep(mut self) -> Outcome {
+        loop {
+            // In this order: a shim that died is known before it is asked for.
+            let childless = self.reap();
+            self.take_over_orphans();
+            if childless
+                && self.starter.is_none()
+                && self.orphans.is_empty()
+                && self.kept.is_empty()
+            {
+                return Ok(());
+            }
+            self.wait()?;
+        }
+    }
+
+    fn wait(&mut self) -> io::Result<()> {
+        let timeout = match self.orphans.is_empty() {
+            true => PollTimeout::NONE,
+            false => PollTimeout::try_from(RETRY).unwrap_or(PollTimeout::MAX),
+        };
+        let readable = |fd| PollFd::new(fd, PollFlags::POLLIN);
+        let mut fds = vec![readable(self.signals.as_fd()), readable(self.notes_in.as_fd())];
+        let strangers: Vec<u32> = self.strangers().map(|(pid, _)| pid).collect();
+        fds.extend(self.strangers().map(|(_, pidfd)| readable(pidfd.as_fd())));
+        fds.extend(self.starter.as_ref().map(|starter| readable(starter.requests.as_fd())));
+        poll_again(&mut fds, timeout)?;
+        let is_ready = |i: usize| {
+            fds.get(i).is_some_and(|fd| fd.revents().is_some_and(|events| !events.is_empty()))
+        };
+        let (signalled, noted, asked) = (is_ready(0), is_ready(1), is_ready(2 + strangers.len()));
+        let gone: Vec<u32> = strangers
+            .into_iter()
+            .enumerate()
+            .filter(|(i, _)| is_ready(2 + i))
+            .map(|(_, p)| p)
+            .collect();
+        drop(fds);
+        if signalled {
+            // SIGTERM too, which is not for us: the shims hear it, and we go after them.
+            while self.signals.read_signal()?.is_some() {}
+        }
+        if noted {
+            self.take_notes();
+        }
+        for pid in gone {
+            if let Some(kept) = self.kept.remove(&pid) {
+                self.shim_died(pid, kept, &[]);
+            }
+        }
+        if asked {
+            // What a shim wrote before it died is known before its death is looked at.
+            self.reap();
+            self.take_request();
+        }
+        Ok(())
+    }
+
+    fn take_request(&mut self) {
+        let Some(starter) = &mut self.starter else { return };
+        let mut bytes = [0; REQUEST_BYTES];
+        match starter.requests.read(&mut bytes) {
+            Ok(REQUEST_BYTES) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return,
+            // The starter is gone, and with it whoever would hear of an idle shim.
+            Ok(_) | Err(_) => {
+                self.starter = None;
+                return;
+            }
+        }
+        match Request::parse(&bytes) {
+            Some(Request::Idle { id, bell }) => {
+                if let Err(error) = self.start_idle(id, bell) {
+                    self.report(Report::Failed { id, errno: errno_of(&error) });
+                }
+            }
+            Some(Request::Adopt { id }) => self.adopt(id),
+            Some(Request::Watch { id }) => self.watch(id),
+            None => {}
+        }
+    }
+
+    fn report(&mut self, report: Report) {
+        if let Some(starter) = &mut self.starter {
+            // A full pipe belongs to a starter that looks at everything anyway once it goes on, and the
+            // end of one that is gone shows in its requests.
+            let _ = starter.reports.write(&report.to_bytes());
+        }
+    }
+
+    fn start_idle(&mut self, id: [u8; 8], bell: [u8; 32]) -> io::Result<()> {
+        let folder = Folder::Idle { id, bell };
+        let dir = self.live.join(folder.name());
+        let (read, write) = output::create()?;
+        let life = match &self.starter {
+            Some(starter) => starter.life.try_clone()?,
+            None => return Err(io::ErrorKind::BrokenPipe.into()),
+        };
+        let keep = [&life.as_fd(), &read.as_fd(), &write.as_fd(), &self.notes.as_fd()];
+        let Some(pid) = self.fork(&keep.map(AsRawFd::as_raw_fd))? else {
+            let notes = Notes::new(self.notes.as_fd());
+            process::finish(crate::idle(dir, (read, write), notes, life));
+        };
+        let held = Held { pipe: Some(read), ..Held::default() };
+        self.kept.insert(pid, Kept { folder, held, tell: None, stranger: None });
+        Ok(())
+    }
+
+    fn knows(&self, id: &[u8; 8]) -> bool {
+        self.kept.values().any(|kept| kept.folder.is_task(id))
+            || self.orphans.iter().any(|orphan| orphan.id == *id)
+    }
+
+    fn strangers(&self) -> impl Iterator<Item = (u32, &OwnedFd)> {
+        self.kept.iter().filter_map(|(pid, kept)| Some((*pid, kept.stranger.as_ref()?)))
+    }
+
+    fn adopt(&mut self, id: [u8; 8]) {
+        if !self.knows(&id) {
+            self.orphans.push_back(Orphan { id, held: Held::default(), again: None });
+        }
+    }
+
+    /// Does for another keeper's task what that one did, as far as a stranger can.
+    fn watch(&mut self, id: [u8; 8]) {
+        if self.knows(&id) {
+            return self.report(Report::Kept { id });
+        }
+        let Some(record) = self.record_of(id).filter(|record| record.end.is_none()) else { return };
+        let shim = record.shim_pid;
+        // The shim may have died before it was opened, and its number may be another process's.
+        let pidfd = leader::pidfd_open(shim).ok();
+        let lives = self.record_of(id).is_some_and(|now| now.shim_pid == shim) && self.is_held(id);
+        let held = Held {
+            pipe: output::find(record.pipe, &[shim, record.leader_pid, self.owner], End::Both),
+            input: output::find(record.input, &[shim], End::Write),
+            status: Status::default(),
+            leader: leader::pidfd_open(record.leader_pid)
+                .ok()
+                .filter(|_| clock::start_time(record.leader_pid) == Some(record.leader_start)),
+        };
+        match pidfd {
+            Some(_) if lives => {
+                let folder = Folder::Task { id };
+                self.kept.insert(shim, Kept { folder, held, tell: None, stranger: pidfd });
+                self.report(Report::Kept { id });
+            }
+            Some(_) | None => self.orphans.push_back(Orphan { id, held, again: None }),
+        }
+    }
+
+    fn is_held(&self, id: [u8; 8]) -> bool {
+        let record = File::open(self.live.join(Folder::Task { id }.name()).join(layout::RECORD));
+        record.and_then(|record| lock::is_held(&record)).unwrap_or(false)
+    }
+
+    fn take_over_orphans(&mut self) {
+        let now = Instant::now();
+        for orphan in std::mem::take(&mut self.orphans) {
+            let id = orphan.id;
+            if orphan.again.is_some_and(|at| now < at) {
+                self.orphans.push_back(orphan);
+                continue;
+            }
+            match self.take_over(&orphan) {
+                Ok(true) => self.report(Report::Kept { id }),
+                Ok(false) => {}
+                Err(error) => self.try_again(orphan, errno_of(&error)),
+            }
+        }
+    }
+
+    fn try_again(&mut self, orphan: Orphan, errno: i32) {
+        self.report(Report::Orphaned { id: orphan.id, errno });
+        self.orphans.push_back(Orphan { again: Some(Instant::now() + RETRY), ..orphan });
+    }
+
+    /// Starts a shim for a task that has none; `false`: it has ended, or has one.
+    fn take_over(&mut self, orphan: &Orphan) -> io::Result<bool> {
+        let (id, held) = (orphan.id, &orphan.held);
+        let folder = Folder::Task { id };
+        let dir = self.live.join(folder.name());
+        // A folder that is gone was put away by whoever recorded its end.
+        let Some(record) = self.record_of(id).filter(|record| record.end.is_none()) else {
+            return Ok(false);
+        };
+        if orphan.again.is_some() && self.is_held(id) {
+            // Another keeper's was quicker.
+            return Ok(false);
+        }
+        let status = Status { leader: record.leader_pid, raw: held.status.raw };
+        let stat = clock::stat_fields(status.leader);
+        let is_child = stat.is_some_and(|stat| stat.parent == std::process::id());
+        let (told, tell) = match status.raw.is_some() || is_child {
+            true => output::create().map(|(told, tell)| (Some(told), Some(tell)))?,
+            false => (None, None),
+        };
+        let again = |file: &Option<File>| file.as_ref().map(File::try_clone).transpose();
+        let leader = held.leader.as_ref().map(OwnedFd::try_clone).transpose()?;
+        let (pipe, input) = (again(&held.pipe)?, again(&held.input)?);
+        let mut keep = vec![self.notes.as_raw_fd()];
+        keep.extend([&pipe, &input, &told].into_iter().flatten().map(AsRawFd::as_raw_fd));
+        keep.extend(leader.as_ref().map(AsRawFd::as_raw_fd));
+        let Some(pid) = self.fork(&keep)? else {
+            let notes = Notes::new(self.notes.as_fd());
+            let legacy = Legacy { owner: self.owner, pipe, input, leader, told };
+            process::finish(crate::adopt(dir, legacy, notes));
+        };
+        let held = Held { pipe, input, status, leader };
+        let mut kept = Kept { folder, held, tell, stranger: None };
+        kept.tell_status();
+        self.kept.insert(pid, kept);
+        Ok(true)
+    }
+
+    /// Forks; `None` in the child, which has none but these descriptors and its standard ones.
+    fn fork(&self, keep: &[RawFd]) -> io::Result<Option<u32>> {
+        match process::fork()? {
+            ForkResult::Parent { child } => Ok(Some(child.as_raw() as u32)),
+            ForkResult::Child => {
+                process::close_all_but(keep);
+                if let Some((soft, hard)) = self.files {
+                    let _ = setrlimit(Resource::RLIMIT_NOFILE, soft, hard);
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    fn take_notes(&mut self) {
+        while let Some(note) = Note::read(&mut self.notes_in) {
+            let Note { pid, input } = note;
+            let Some(kept) = self.kept.get_mut(&pid) else { continue };
+            kept.held.input = input.and_then(|fd| {
+                output::open(format!("/proc/{pid}/fd/{fd}").as_ref(), End::Write).ok()
+            });
+        }
+    }
+
+    /// Reaps every child that ended; whether none is left.
+    fn reap(&mut self) -> bool {
+        let mut ended = Vec::new();
+        let childless = loop {
+            match leader::reap_one() {
+                leader::Reaped::Child(pid, raw) => ended.push((pid, raw)),
+                leader::Reaped::NoneEnded => break false,
+                leader::Reaped::NoneLeft => break true,
+            }
+        };
+        if !ended.is_empty() {
+            self.take_notes();
+        }
+        for (pid, raw) in &ended {
+            if let Some(kept) = self.kept.remove(pid) {
+                let code = if libc::WIFEXITED(*raw) { libc::WEXITSTATUS(*raw) } else { 0 };
+                match kept.folder {
+                    _ if *raw == 0 => {}
+                    Folder::Idle { id, .. } if self.live.join(kept.folder.name()).exists() => {
+                        self.report(Report::Failed { id, errno: code });
+                    }
+                    Folder::Task { id } if code != 0 => {
+                        self.try_again(Orphan { id, held: kept.held, again: None }, code);
+                    }
+                    Folder::Idle { .. } | Folder::Task { .. } => self.shim_died(*pid, kept, &ended),
+                }
+            }
+        }
+        for (pid, raw) in ended {
+            let leads = |kept: &&mut Kept| kept.held.status.leader == pid;
+            if let Some(kept) = self.kept.values_mut().find(leads) {
+                kept.held.status.raw = Some(raw);
+                kept.tell_status();
+            }
+        }
+        childless
+    }
+
+    /// A shim is dead. If its task has not ended, another one takes over. Its leader may be among the
+    /// children that ended with it.
+    fn shim_died(&mut self, pid: u32, kept: Kept, ended: &[(u32, i32)]) {
+        let id = match kept.folder {
+            Folder::Idle { id, .. } => self.task_of(pid, id),
+            Folder::Task { id } => Some(id),
+        };
+        let Some(id) = id else { return };
+        let mut held = kept.held;
+        if let Some(record) = self.record_of(id).filter(|record| record.leader_pid != 0) {
+            let leader = ended.iter().find(|(pid, _)| *pid == record.leader_pid);
+            held.status.raw = held.status.raw.or(leader.map(|(_, raw)| *raw));
+        }
+        self.orphans.push_back(Orphan { id, held, again: None });
+    }
+
+    fn record_of(&self, id: [u8; 8]) -> Option<record::Record> {
+        let folder = self.live.join(Folder::Task { id }.name());
+        record::read(&File::open(folder.join(layout::RECORD)).ok()?).ok()
+    }
+
+    /// The task that this dead shim had: as a rule the one of its folder's first name.
+    fn task_of(&self, pid: u32, id: [u8; 8]) -> Option<[u8; 8]> {
+        let had = |id: &[u8; 8]| {
+            self.record_of(*id)
+                .is_some_and(|record| record.shim_pid == pid && record.boot_id == clock::boot_id())
+        };
+        if had(&id) {
+            return Some(id);
+        }
+        let entries = fs::read_dir(&self.live).ok()?;
+        let ids = entries
+            .flatten()
+            .filter_map(|entry| <[u8; 8]>::try_from(entry.file_name().as_encoded_bytes()).ok());
+        ids.into_iter().find(had)
+    }
+}
+
+fn errno_of(error: &io::Error) -> i32 {
+    error.raw_os_error().unwrap_or(libc::EIO)
+}
