@@ -14,6 +14,7 @@ mod logs;
 mod ps;
 mod run;
 mod serve;
+mod signal;
 mod spawn;
 mod stop;
 mod terminal;

@@ -139,6 +139,12 @@ fn matrix(id: &str) -> Vec<Row> {
             vec![("id", Id), ("signal", Word), ("graceMs", Span)],
         ),
         (
+            "task/signal",
+            json!({ "id": id, "signal": "CONT" }),
+            vec!["id", "signal"],
+            vec![("id", Id), ("to", Word)],
+        ),
+        (
             "task/write",
             json!({ "id": id, "data": "x" }),
             vec!["id", "data"],

@@ -33,6 +33,7 @@ mod session_ends;
 mod session_permission;
 mod session_requests;
 mod session_tools;
+mod signal;
 mod slow_client;
 mod spawn;
 mod spawn_stdin;

@@ -30,6 +30,7 @@ mod serve;
 mod session;
 mod sessions;
 mod show;
+mod signal;
 mod spawn;
 mod stop;
 mod table;
@@ -73,6 +74,7 @@ fn run(Cli { workspace, command }: Cli) -> Result<ExitCode, Failure> {
         Command::Logs(args) => session::run(workspace, async |it| logs::run(it, args).await),
         Command::Wait(args) => session::run(workspace, async |it| wait::run(it, args).await),
         Command::Stop(args) => session::run(workspace, async |it| stop::run(it, args).await),
+        Command::Signal(args) => session::run(workspace, async |it| signal::run(it, args).await),
         Command::Drain(args) => session::run(workspace, async |it| drain::run(it, args).await),
         Command::Run(args) => session::stay(workspace, async |it| run::run(it, args).await),
         Command::Chat(args) => session::stay(workspace, async |it| chat::run(it, args).await),

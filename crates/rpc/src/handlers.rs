@@ -10,6 +10,7 @@ pub(crate) mod drain;
 pub(crate) mod read;
 pub(crate) mod remove;
 pub(crate) mod session;
+pub(crate) mod signal;
 pub(crate) mod spawn;
 pub(crate) mod stop;
 pub(crate) mod subscribe;

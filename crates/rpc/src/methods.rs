@@ -9,7 +9,8 @@ use serde_json::Value;
 use crate::convert::params;
 use crate::desk::Desk;
 use crate::handlers::{
-    ack, check, drain, read, remove, session, spawn, stop, subscribe, unsubscribe, wait, write,
+    ack, check, drain, read, remove, session, signal, spawn, stop, subscribe, unsubscribe, wait,
+    write,
 };
 use crate::peer::{Answer, Conduct, Handling};
 use crate::wire::{self, acp};
@@ -54,6 +55,7 @@ methods! {
     "task/wait", waits, wait::run, wire::WaitParams => wire::WaitResult;
     "task/read", shows, read::run, wire::ReadParams => wire::ReadResult;
     "task/stop", waits, stop::run, wire::StopParams => wire::TaskResult;
+    "task/signal", changes, signal::run, wire::SignalParams => wire::Empty;
     "task/write", waits, write::run, wire::WriteParams => wire::Empty;
     "task/subscribe", changes, subscribe::run, wire::SubscribeParams => wire::Empty;
     "task/unsubscribe", changes, unsubscribe::run, wire::UnsubscribeParams => wire::Empty;

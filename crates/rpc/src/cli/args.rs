@@ -45,6 +45,7 @@ pub(crate) enum Command {
     Logs(Logs),
     Wait(Wait),
     Stop(Stop),
+    Signal(Signal),
     Drain(Drain),
     Serve(Serve),
     Run(Run),
@@ -187,6 +188,23 @@ pub(crate) struct Stop {
     /// The tasks; the beginnings of their ids will do.
     #[arg(required_unless_present = "all", value_name = "ID")]
     pub(crate) ids: Vec<String>,
+}
+
+/// Send a signal to a task's processes.
+///
+/// The signal goes to the process group of the task's leader, as Ctrl-C does in a terminal. If the
+/// leader ends by it, the task's end says so. `meanwhile stop` ends the whole tree instead.
+#[derive(Debug, Args)]
+pub(crate) struct Signal {
+    /// Send it to the leader alone.
+    #[arg(long)]
+    pub(crate) leader: bool,
+    /// The task; the beginning of its id will do.
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    /// The signal, by name or number.
+    #[arg(default_value = "TERM", value_parser = parse_signal)]
+    pub(crate) signal: i32,
 }
 
 /// Take what has happened out of a queue.

@@ -8,7 +8,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use meanwhile_core::background::task::{Actor, Cause, Outcome, TaskId, Timestamp};
 use meanwhile_core::background::{
-    Ack, Command, Filter, Mode, Remove, Spawn, StateFilter, Stdin, Stop, Token, Watch, Which,
+    Ack, Command, Filter, Mode, Recipient, Remove, SendSignal, Spawn, StateFilter, Stdin, Stop,
+    Token, Watch, Which,
 };
 use meanwhile_core::limits;
 
@@ -133,19 +134,43 @@ pub(crate) fn wait(
 
 /// How to stop a task, for a client.
 pub(crate) fn stop(signal: Option<&str>, grace_ms: Option<u64>, why: &str) -> Result<Stop> {
-    let signal = match signal {
-        None => libc::SIGTERM,
-        Some(name) => signal::number(name).ok_or_else(|| {
-            let shown: String = name.chars().take(32).collect();
-            invalid("signal", format!("`{shown}` is not a signal; expected a name like `SIGINT`"))
-        })?,
-    };
+    let signal = signal.map_or(Ok(libc::SIGTERM), signal_named)?;
     let grace = match grace_ms {
         None => limits::STOP_GRACE,
         Some(ms) => duration("graceMs", ms, 0, limits::STOP_GRACE_MAX)?,
     };
     let cause = Cause { actor: Actor::Client, message: why.to_owned() };
     Ok(Stop { signal, grace, cause })
+}
+
+/// Which signal to send, and to whom, for a client.
+pub(crate) fn send_signal(
+    signal: &wire::SignalParam,
+    to: Option<wire::RecipientParam>,
+) -> Result<SendSignal> {
+    let signal = match signal {
+        wire::SignalParam::Name(name) => signal_named(name)?,
+        wire::SignalParam::Number(number) => i32::try_from(*number)
+            .ok()
+            .filter(|number| (1..=libc::SIGRTMAX()).contains(number))
+            .ok_or_else(|| {
+                let most = libc::SIGRTMAX();
+                invalid("signal", format!("is {number}; expected 1 to {most}, or a name"))
+            })?,
+    };
+    let to = match to {
+        None | Some(wire::RecipientParam::Group) => Recipient::Group,
+        Some(wire::RecipientParam::Leader) => Recipient::Leader,
+    };
+    let message = format!("{} sent by the client", signal::name(signal));
+    Ok(SendSignal { signal, to, cause: Cause { actor: Actor::Client, message } })
+}
+
+fn signal_named(name: &str) -> Result<i32> {
+    signal::number(name).ok_or_else(|| {
+        let shown: String = name.chars().take(32).collect();
+        invalid("signal", format!("`{shown}` is not a signal; expected a name like `SIGINT`"))
+    })
 }
 
 /// What to remove.

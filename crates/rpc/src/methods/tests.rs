@@ -220,6 +220,23 @@ async fn acting_methods_take_what_the_contract_says() {
     )
     .await;
     table(
+        "task/signal",
+        &[
+            (json!({"id": ID, "signal": "SIGUSR1"}), Ok(())),
+            (json!({"id": ID, "signal": "RTMIN+1", "to": "leader"}), Ok(())),
+            (json!({"id": ID, "signal": 64, "to": "group"}), Ok(())),
+            (json!({"id": ID}), Err("signal")),
+            (json!({"signal": "HUP"}), Err("id")),
+            (json!({"id": ID, "signal": "SIGFOO"}), Err("signal")),
+            (json!({"id": ID, "signal": 0}), Err("signal")),
+            (json!({"id": ID, "signal": 65}), Err("signal")),
+            (json!({"id": ID, "signal": u64::MAX}), Err("signal")),
+            (json!({"id": ID, "signal": 1.5}), Err("signal")),
+            (json!({"id": ID, "signal": "HUP", "to": "all"}), Err("to")),
+        ],
+    )
+    .await;
+    table(
         "task/write",
         &[
             (json!({"id": ID, "data": "x"}), Ok(())),
@@ -264,11 +281,13 @@ async fn every_method_refuses_what_it_does_not_know() {
         if !method.starts_with("task/") {
             continue;
         }
-        let mut params = json!({"command": "x", "id": ID, "through": 1, "data": ""});
+        let mut params =
+            json!({"command": "x", "id": ID, "through": 1, "data": "", "signal": "HUP"});
         let known: &[&str] = match method {
             "task/spawn" => &["command"],
             "task/ack" => &["through"],
             "task/write" => &["id", "data"],
+            "task/signal" => &["id", "signal"],
             "task/drain" | "task/wait" | "task/remove" => &[],
             _ => &["id"],
         };

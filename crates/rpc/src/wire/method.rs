@@ -325,6 +325,38 @@ pub(crate) struct StopParams {
     pub(crate) grace_ms: Option<u64>,
 }
 
+/// Parameters of `task/signal`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SignalParams {
+    /// The task.
+    pub(crate) id: String,
+    /// The signal.
+    pub(crate) signal: SignalParam,
+    /// Who gets it; default `group`.
+    pub(crate) to: Option<RecipientParam>,
+}
+
+/// A signal: by its name, with or without `SIG`, or by its number.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "invalid type: expected a signal's name or number")]
+pub(crate) enum SignalParam {
+    /// As in `SIGUSR1`, `HUP`, `SIGRTMIN+3`.
+    Name(String),
+    /// As the machine numbers it, signal(7).
+    Number(#[schemars(range(min = 1, max = 64))] i64),
+}
+
+/// Which of a task's processes get a signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum RecipientParam {
+    /// The process group of the leader, as a terminal does with Ctrl-C.
+    Group,
+    /// The leader alone.
+    Leader,
+}
+
 /// Parameters of `task/write`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
