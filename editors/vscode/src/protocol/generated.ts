@@ -439,6 +439,14 @@ export type AckMode = 'auto' | 'manual';
  */
 export type WaitMode = 'any' | 'all';
 /**
+ * A signal: by its name, with or without `SIG`, or by its number.
+ */
+export type SignalParam = string | number;
+/**
+ * Which of a task's processes get a signal.
+ */
+export type RecipientParam = 'group' | 'leader';
+/**
  * Configuration for connecting to an MCP (Model Context Protocol) server.
  */
 export type McpServer =
@@ -1896,6 +1904,20 @@ export interface StopParams {
   graceMs?: number | null;
 }
 /**
+ * Parameters of `task/signal`.
+ */
+export interface SignalParams {
+  /**
+   * The task.
+   */
+  id: string;
+  signal: SignalParam;
+  /**
+   * Who gets it; default `group`.
+   */
+  to?: RecipientParam | null;
+}
+/**
  * Parameters of `task/write`.
  */
 export interface WriteParams {
@@ -2167,6 +2189,7 @@ export interface Methods {
   'task/wait': { params: WaitParams; result: WaitResult };
   'task/read': { params: ReadParams; result: ReadResult };
   'task/stop': { params: StopParams; result: TaskResult };
+  'task/signal': { params: SignalParams; result: Empty };
   'task/write': { params: WriteParams; result: Empty };
   'task/subscribe': { params: SubscribeParams; result: Empty };
   'task/unsubscribe': { params: UnsubscribeParams; result: Empty };
