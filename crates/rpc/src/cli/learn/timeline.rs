@@ -48,6 +48,8 @@ const STEP: Duration = Duration::from_millis(650);
 const COMMAND_STEP: Duration = Duration::from_secs(1);
 /// How much of the lesson's time a column is.
 const COLUMN: Duration = Duration::from_millis(200);
+/// Columns right of this moment, for what stands behind a bar: how a command ended, how many wait.
+const NOTE: usize = 15;
 /// Commands that wait for a lane at most.
 const WAITING: usize = 9;
 
@@ -310,7 +312,7 @@ impl Timeline {
         );
         pen.gap();
         let (columns, _) = pen.size();
-        let scale = Scale::rolling(time, COLUMN, columns.saturating_sub(NAME));
+        let scale = Scale::rolling(time, COLUMN, columns.saturating_sub(NAME + NOTE));
         let note = |lane: &Lane| match lane.waiting {
             0 => String::new(),
             waiting => format!("{waiting} more waits"),
