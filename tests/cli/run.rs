@@ -71,11 +71,16 @@ input = { command = "touch a" }
 expect = ["touch a"]
 text = "So be it."
 "#;
+    // It finished, and a script can tell that something was not done.
     let ran = store.agent(script, &["run", "go"]);
-    assert_eq!((ran.code, ran.text().as_str()), (Some(0), "So be it.\n"), "{}", ran.stderr);
+    assert_eq!((ran.code, ran.text().as_str()), (Some(3), "So be it.\n"), "{}", ran.stderr);
     assert!(!store.workspace().join("a").exists());
+    let ran = store.agent(script, &["run", "--json", "go"]);
+    let last = ran.text().lines().last().map(str::to_owned).unwrap_or_default();
+    let last: serde_json::Value = serde_json::from_str(&last).expect("a line of JSON");
+    assert_eq!(last["result"]["denied"], serde_json::json!(["bash touch a"]), "{last}");
     let ran = store.agent(script, &["run", "--allow", "bash touch", "--deny", "bash touch", "go"]);
-    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert_eq!(ran.code, Some(3), "{}", ran.stderr);
     assert!(!store.workspace().join("a").exists(), "deny wins");
     let ran = store.agent(
         &script.replace("expect = [\"touch a\"]\n", ""),

@@ -61,8 +61,13 @@ async fn run(out: &mut impl std::io::Write) -> Result<ExitCode, Box<dyn std::err
     for _ in 0..CALLS {
         pairing::check(&history)?;
         let start = Instant::now();
-        let request =
-            Request { system: SYSTEM, tools: &tools, history: &history, max_tokens: Some(512) };
+        let request = Request {
+            system: SYSTEM,
+            tools: &tools,
+            history: &history,
+            max_tokens: Some(512),
+            answer_tokens: None,
+        };
         let mut call = provider.stream(&request);
         let mut first = None;
         while let Some(delta) = call.next().await {
@@ -114,6 +119,7 @@ fn worked_example() -> Result<Vec<Message>, serde_json::Error> {
         Ok(Message::Assistant(Assistant {
             dialect: Dialect::Anthropic,
             model: "example".to_owned(),
+            from: None,
             blocks: vec![Block::new(RawValue::from_string(block.to_owned())?)],
         }))
     };

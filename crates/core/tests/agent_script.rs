@@ -35,7 +35,7 @@ impl Session {
     }
 
     async fn ask(&mut self) -> (Vec<Delta>, Result<Turn, Failure>) {
-        let request = Request { system: "", tools: &[], history: &self.history, max_tokens: None };
+        let request = Request { history: &self.history, ..Request::default() };
         let mut call = self.provider.stream(&request);
         let mut deltas = Vec::new();
         while let Some(delta) = call.next().await {

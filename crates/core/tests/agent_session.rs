@@ -9,6 +9,8 @@ mod kill;
 mod lab;
 #[expect(dead_code, reason = "the tests of the wire use what these do not")]
 mod model_server;
+#[path = "agent_session/refusals.rs"]
+mod refusals;
 #[path = "agent_session/resume.rs"]
 mod resume;
 #[path = "agent_session/server.rs"]

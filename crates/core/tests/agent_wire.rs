@@ -81,7 +81,13 @@ fn tools() -> Vec<Tool> {
 
 async fn ask(provider: &Provider, history: &[Message]) -> (Vec<Delta>, Result<Turn, Failure>) {
     let tools = tools();
-    let request = Request { system: "Be brief.", tools: &tools, history, max_tokens: Some(64) };
+    let request = Request {
+        system: "Be brief.",
+        tools: &tools,
+        history,
+        max_tokens: Some(64),
+        answer_tokens: None,
+    };
     let mut call = provider.stream(&request);
     let mut deltas = Vec::new();
     while let Some(delta) = call.next().await {
@@ -425,7 +431,7 @@ async fn dropping_a_call_closes_its_connection_at_once() {
             let server = ModelServer::start(vec![reply]).await;
             let provider = format.provider(&server.url).await;
             let history = [prompt("x")];
-            let request = Request { system: "", tools: &[], history: &history, max_tokens: None };
+            let request = Request { history: &history, ..Request::default() };
             let mut call = provider.stream(&request);
             if streams {
                 assert!(call.next().await.is_some());
@@ -449,7 +455,7 @@ async fn nothing_is_sent_before_a_call_is_polled_and_pings_are_no_silence() {
     let server = ModelServer::start(vec![pings]).await;
     let provider = Anthropic.provider(&server.url).await;
     let history = [prompt("x")];
-    let request = Request { system: "", tools: &[], history: &history, max_tokens: None };
+    let request = Request { history: &history, ..Request::default() };
     let mut call = provider.stream(&request);
     tokio::task::yield_now().await;
     assert_eq!(server.connections(), 0);
@@ -486,5 +492,26 @@ async fn a_local_server_is_found_by_itself_and_a_choice_is_left_to_the_user() {
         assert_eq!(found.setting(), format!("{vendor}/only"));
         let error = at(&two.url).provider(patience(), &[]).await.unwrap_err().to_string();
         assert!(error.contains(&format!("`{vendor}/a`, `{vendor}/b`")), "{error}");
+    }
+}
+
+/// A status of success and a type of content that no description names are an answer all the same.
+#[tokio::test]
+async fn an_answer_is_known_by_what_it_says() {
+    for (code, kind) in
+        [(201, "application/x-ndjson"), (206, "text/plain"), (200, "text/event-stream")]
+    {
+        let server =
+            ModelServer::start(vec![Reply::Judge(std::sync::Arc::new(move |_: &Value| {
+                let body =
+                    r#"{"choices":[{"index":0,"delta":{"content":"hi"},"finish_reason":"stop"}]}"#;
+                let head = format!(
+                    "HTTP/1.1 {code} x\r\ncontent-type: {kind}\r\nconnection: close\r\n\r\n"
+                );
+                format!("{head}{body}\n").into_bytes()
+            }))])
+            .await;
+        let (_, turn) = ask(&OpenAi.provider(&server.url).await, &[prompt("x")]).await;
+        assert_eq!(turn.unwrap().answer.text(), "hi", "{code} {kind}");
     }
 }

@@ -42,7 +42,7 @@ use out::Out;
 
 /// Does what the command line says.
 pub(crate) fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::try_parse_from(run::with_prompt(std::env::args_os().collect())) {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
     };
@@ -76,8 +76,14 @@ fn run(Cli { workspace, command }: Cli) -> Result<ExitCode, Failure> {
         Command::Stop(args) => session::run(workspace, async |it| stop::run(it, args).await),
         Command::Signal(args) => session::run(workspace, async |it| signal::run(it, args).await),
         Command::Drain(args) => session::run(workspace, async |it| drain::run(it, args).await),
-        Command::Run(args) => session::stay(workspace, async |it| run::run(it, args).await),
-        Command::Chat(args) => session::stay(workspace, async |it| chat::run(it, args).await),
+        Command::Run(args) => {
+            let workspace = agent::workspace(workspace, &args.agent)?;
+            session::stay(workspace, async |it| run::run(it, args).await)
+        }
+        Command::Chat(args) => {
+            let workspace = agent::workspace(workspace, &args.agent)?;
+            session::stay(workspace, async |it| chat::run(it, args).await)
+        }
         Command::Sessions(args) => {
             session::run(workspace, async |it| sessions::run(it, args).await)
         }

@@ -298,7 +298,7 @@ mod tests {
         let provider =
             settings.provider(Patience { retries: 0, ..Patience::default() }, &[]).await.unwrap();
         let history = [Message::Prompt { text: "x".into() }];
-        let request = Request { system: "", tools: &[], history: &history, max_tokens: None };
+        let request = Request { history: &history, ..Request::default() };
         let failure = provider.stream(&request).finish().await.unwrap_err();
         let shown = format!("{provider:?} {failure:?} {failure} {settings:?}");
         assert!(!shown.contains("sk-secret") && !shown.contains("pa55"), "{shown}");

@@ -4,12 +4,16 @@
 //! everything the rest needs: a kind for the loop (an overflow is compacted away), the words for a
 //! person, a hint apart from them, and whether trying again makes sense.
 
+mod words;
+
 use std::fmt;
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use super::vendor::MODEL;
+
+pub(crate) use words::{does_not_fit, named_wait, numbers, span};
 
 /// Why a model call came to nothing. No tool was run because of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +28,8 @@ pub struct Failure {
     pub attempts: u32,
     /// Whether the same request may do better.
     pub again: Again,
+    /// The whole text of a server's refusal of the request.
+    pub(crate) refusal: Option<String>,
 }
 
 /// The kinds of failure.
@@ -64,11 +70,13 @@ pub enum Again {
     Later,
     /// After this long, by the server's own word.
     After(Duration),
+    /// At once: in a plainer form, which the provider has taken on already.
+    Plainer,
 }
 
 impl Failure {
     pub(crate) fn new(kind: FailureKind, again: Again, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: None, attempts: 1, again }
+        Self { kind, message: message.into(), hint: None, attempts: 1, again, refusal: None }
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -108,15 +116,28 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
+    /// The server and the model, as an answer and the ledger name them.
+    pub(crate) fn origin(&self) -> String {
+        format!("{} {}", self.url, self.model)
+    }
+
     /// What an answer with a status other than 200 means.
     pub(crate) fn refused(&self, status: u16, again: Again, body: &str) -> Failure {
         let error = Reported::parse(body);
         let said = error.sentence();
         let Self { url, model, key_setting, url_setting, .. } = self;
         let of_kind = |kind| Failure::new(kind, again, format!("{url} answered {status}: {said}"));
-        if error.is_overflow() || status == 413 {
-            return overflow(model, &said);
+        let is_refusal = matches!(status, 400 | 413 | 422);
+        let refusal = is_refusal.then(|| error.whole());
+        if (is_refusal && error.is_overflow()) || status == 413 {
+            return Failure { refusal, ..overflow(model, &said) };
         }
+        let again = match again {
+            // What is spent does not come back by waiting, unless the server says when.
+            Again::Later if status == 429 && error.is_spent() => Again::Never,
+            Again::Never | Again::Later | Again::After(_) | Again::Plainer => again,
+        };
+        let of_kind = |kind| Failure { again, refusal: refusal.clone(), ..of_kind(kind) };
         match status {
             401 | 403 if !self.has_key => of_kind(FailureKind::Unauthorized)
                 .hint(format!("no key was sent: set {key_setting}")),
@@ -144,7 +165,7 @@ impl Peer {
         let error = Reported::parse(body);
         let said = error.sentence();
         if error.is_overflow() {
-            return overflow(&self.model, &said);
+            return Failure { refusal: Some(error.whole()), ..overflow(&self.model, &said) };
         }
         let (kind, again) = match (error.kind.as_str(), error.code) {
             ("overloaded_error" | "unavailable_error", _) | (_, Some(503 | 529)) => {
@@ -162,7 +183,13 @@ impl Peer {
             | (_, Some(400..=499)) => (FailureKind::BadRequest, Again::Never),
             _ => (FailureKind::Server, Again::Later),
         };
-        Failure::new(kind, again, format!("{} broke off its answer: {said}", self.url))
+        let again = match (again, named_wait(body)) {
+            (Again::Later, Some(wait)) => Again::After(wait),
+            (again, _) => again,
+        };
+        let refusal = (kind == FailureKind::BadRequest).then(|| error.whole());
+        let message = format!("{} broke off its answer: {said}", self.url);
+        Failure { refusal, ..Failure::new(kind, again, message) }
     }
 
     /// The answer's bytes are not what the protocol says.
@@ -219,10 +246,13 @@ impl Reported {
             value.as_str().map_or_else(|| value.to_string(), str::to_owned)
         };
         let plain = |message: String| Self { kind: String::new(), code: None, message };
-        let Ok(envelope) = serde_json::from_str::<Envelope>(body) else {
+        // Gemini wraps its errors in a list.
+        let one = |body: &str| serde_json::from_str::<[Envelope; 1]>(body).map(|[one]| one);
+        let Ok(envelope) = serde_json::from_str::<Envelope>(body).or_else(|_| one(body)) else {
             return plain(body.to_owned());
         };
-        match (envelope.error, envelope.detail, envelope.message) {
+        let error = envelope.error.filter(|error| !error.is_null());
+        match (error, envelope.detail, envelope.message) {
             (Some(serde_json::Value::Object(error)), ..) => {
                 // The type says more than the code, which is a number, a word or null.
                 let word = |key: &str| error.get(key).and_then(|v| v.as_str());
@@ -257,24 +287,32 @@ impl Reported {
         }
     }
 
+    /// Everything it says, for a table of words.
+    fn whole(&self) -> String {
+        format!("{} {}", self.message, self.kind)
+    }
+
     /// Vendors say it in words; only OpenAI and llama.cpp have a type for it.
     fn is_overflow(&self) -> bool {
-        const WORDS: [&str; 7] = [
-            "prompt is too long",
-            "exceeds the available context size",
-            "maximum context length",
-            "context length exceeded",
-            "exceed context limit",
-            "context window",
-            "input is too long",
-        ];
         matches!(
             self.kind.as_str(),
             "context_length_exceeded" | "exceed_context_size_error" | "request_too_large"
-        ) || {
-            let message = self.message.to_lowercase();
-            WORDS.iter().any(|word| message.contains(word))
-        }
+        ) || does_not_fit(&self.message)
+    }
+
+    /// Whether the account's means are spent, rather than the moment's.
+    fn is_spent(&self) -> bool {
+        const SPENT: [&str; 7] = [
+            "insufficient_quota",
+            "exceeded your current quota",
+            "billing",
+            "credit",
+            "insufficient balance",
+            "insufficient funds",
+            "out of quota",
+        ];
+        let text = self.whole().to_lowercase();
+        SPENT.iter().any(|word| text.contains(word))
     }
 }
 

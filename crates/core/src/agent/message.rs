@@ -7,8 +7,13 @@
 //!
 //! A message is stored as one JSON text ([`Message::to_json`]).
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+
+use super::provider::{Fields, nearly_object};
+use super::tools::Builtin;
 
 /// One message of a history.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -56,8 +61,12 @@ pub struct ToolResult {
 pub struct Assistant {
     /// How to read `blocks`.
     pub dialect: Dialect,
-    /// The model's name.
+    /// The model's name, as its server reports it.
     pub model: String,
+    /// The server and model that were asked ([`Peer::origin`](super::failure)); `None`: an older
+    /// program stored it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
     /// The answer as it came. Anthropic: the content blocks. OpenAI: one element, the message.
     pub blocks: Vec<Block>,
 }
@@ -261,6 +270,58 @@ impl Assistant {
         }
     }
 
+    /// Whether another server or model wrote it. What only its writer can read stays behind then.
+    pub(crate) fn is_foreign(&self, origin: &str) -> bool {
+        self.from.as_deref().is_some_and(|from| from != origin)
+    }
+
+    /// Makes the ids and names of its calls fit for every server: letters, digits, `_` and `-`; no
+    /// id twice among `taken`, which grows by them; a name that can only mean one tool is that
+    /// tool's. Returns the ids as they were, in the order of the calls.
+    pub(crate) fn tidy(&mut self, taken: &mut HashSet<String>) -> Vec<String> {
+        let calls = self.calls();
+        let old: Vec<String> = calls.iter().map(|call| call.id.clone()).collect();
+        let new: Vec<(String, String)> =
+            calls.iter().map(|call| (fresh_id(&call.id, taken), tidy_name(&call.name))).collect();
+        let is_tidy =
+            calls.iter().zip(&new).all(|(call, (id, name))| call.id == *id && call.name == *name);
+        if is_tidy {
+            return old;
+        }
+        let mut new = new.into_iter();
+        match self.dialect {
+            Dialect::Anthropic | Dialect::Script => {
+                for block in &mut self.blocks {
+                    let View::Call(_) = block.view() else { continue };
+                    let mut fields: Fields =
+                        serde_json::from_str(block.as_json()).unwrap_or_default();
+                    if let Some((id, name)) = new.next() {
+                        fields.set_string("id", &id);
+                        fields.set_string("name", &name);
+                        *block = Block::new(fields.into_raw());
+                    }
+                }
+            }
+            Dialect::OpenAi => {
+                let Some(block) = self.blocks.first_mut() else { return old };
+                let mut message: Fields = serde_json::from_str(block.as_json()).unwrap_or_default();
+                let calls = message.get("tool_calls").map(RawValue::get).unwrap_or("[]");
+                let mut calls: Vec<Fields> = serde_json::from_str(calls).unwrap_or_default();
+                for (call, (id, name)) in calls.iter_mut().zip(new) {
+                    let function = call.get("function").map(RawValue::get).unwrap_or("{}");
+                    let mut function: Fields = serde_json::from_str(function).unwrap_or_default();
+                    function.set_string("name", &name);
+                    call.set_string("id", &id);
+                    call.set("function", function.into_raw());
+                }
+                let calls = serde_json::value::to_raw_value(&calls).expect("calls are JSON");
+                message.set("tool_calls", calls);
+                *block = Block::new(message.into_raw());
+            }
+        }
+        old
+    }
+
     fn collect(&self, pick: impl Fn(View) -> Option<String>) -> String {
         self.blocks.iter().filter_map(|block| pick(block.view())).collect()
     }
@@ -270,13 +331,49 @@ impl Assistant {
     }
 }
 
+/// Characters of an id at most: OpenAI takes 40.
+const ID_CHARS: usize = 40;
+/// Characters of a tool's name at most, as every vendor has it.
+const NAME_CHARS: usize = 64;
+
+/// The letters of a text that every server takes, the others as `_`.
+fn plain(text: &str, most: usize) -> String {
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    text.chars().take(most).map(|c| if fits(c) { c } else { '_' }).collect()
+}
+
+/// An id that fits and is not taken.
+fn fresh_id(id: &str, taken: &mut HashSet<String>) -> String {
+    let base = plain(id, ID_CHARS);
+    let base = if base.is_empty() { "call".to_owned() } else { base };
+    let mut fresh = base.clone();
+    let mut count = taken.len();
+    while !taken.insert(fresh.clone()) {
+        count += 1;
+        fresh = format!("{}_{count}", plain(&base, ID_CHARS - 8));
+    }
+    fresh
+}
+
+/// The name of the tool that is meant, or one that fits.
+fn tidy_name(name: &str) -> String {
+    match Builtin::meant(name) {
+        Some(tool) => tool.name().to_owned(),
+        None if name.trim().is_empty() => "unnamed".to_owned(),
+        None => plain(name.trim(), NAME_CHARS),
+    }
+}
+
 impl Arguments {
     /// Arguments as the model wrote them; none at all is an empty object.
     pub(crate) fn parse(text: &str) -> Self {
         let text = if text.trim().is_empty() { "{}" } else { text };
         match serde_json::from_str::<Box<RawValue>>(text) {
-            Ok(raw) => Self::read(Some(raw)),
-            Err(_) => Self::Invalid { text: text.to_owned() },
+            Ok(raw) if raw.get().starts_with('{') => Self::read(Some(raw)),
+            Ok(_) | Err(_) => match nearly_object(text) {
+                Some(raw) => Self::read(Some(raw)),
+                None => Self::Invalid { text: text.to_owned() },
+            },
         }
     }
 
@@ -292,7 +389,11 @@ impl Arguments {
             None => return Self::parse("{}"),
         };
         if !raw.get().trim_start().starts_with('{') {
-            return Self::Invalid { text: raw.get().to_owned() };
+            // A server that encodes them twice, or sends a list.
+            return match nearly_object(raw.get()) {
+                Some(raw) => Self::Object(raw),
+                None => Self::Invalid { text: raw.get().to_owned() },
+            };
         }
         if raw.get().contains(INVALID_KEY)
             && let Ok(Wrapped { text }) = serde_json::from_str(raw.get())
@@ -323,7 +424,7 @@ mod tests {
             .iter()
             .map(|raw| Block::new(RawValue::from_string((*raw).to_owned()).unwrap()))
             .collect();
-        Assistant { dialect, model: "m".into(), blocks }
+        Assistant { dialect, model: "m".into(), from: None, blocks }
     }
 
     #[test]
@@ -375,6 +476,52 @@ mod tests {
             let Arguments::Object(input) = &call.input else { panic!("an object") };
             assert_eq!(input.get(), r#"{"command":"ls"}"#);
         }
+    }
+
+    #[test]
+    fn ids_and_names_are_made_fit_for_every_server() {
+        let mut taken = HashSet::from(["seen".to_owned()]);
+        let mut check = |mut answer: Assistant, want: &[(&str, &str)]| {
+            let before = answer.calls().len();
+            assert_eq!(answer.tidy(&mut taken).len(), before);
+            let calls = answer.calls();
+            let got: Vec<_> =
+                calls.iter().map(|call| (call.id.as_str(), call.name.as_str())).collect();
+            assert_eq!(got, want);
+            for call in calls {
+                let Arguments::Object(raw) = call.input else { panic!("an object") };
+                assert_eq!(raw.get(), r#"{"z":1.0}"#);
+            }
+        };
+        let block = |id: &str, name: &str| {
+            format!(r#"{{"type":"tool_use","id":"{id}","name":"{name}","input":{{"z":1.0}}}}"#)
+        };
+        let blocks = [
+            r#"{"type":"text","text":"x"}"#.to_owned(),
+            block("functions.bash:0", "functions.bash"),
+            block("same", "Bash"),
+            block("same", ""),
+            block("", "no such tool"),
+            block("seen", "bash"),
+        ];
+        let blocks: Vec<&str> = blocks.iter().map(String::as_str).collect();
+        check(
+            answer(Dialect::Anthropic, &blocks),
+            &[
+                ("functions_bash_0", "bash"),
+                ("same", "bash"),
+                ("same_4", "unnamed"),
+                ("call", "no_such_tool"),
+                ("seen_6", "bash"),
+            ],
+        );
+        let chat = r#"{"role":"assistant","content":"","tool_calls":[{"id":"a b","type":"function",
+            "function":{"name":"default_api.read_file","arguments":"{\"z\":1.0}"},"extra":1}]}"#;
+        check(answer(Dialect::OpenAi, &[chat]), &[("a_b", "read_file")]);
+        let fit = answer(Dialect::OpenAi, &[&chat.replace("a b", "c").replace("default_api.", "")]);
+        let mut tidied = fit.clone();
+        tidied.tidy(&mut HashSet::new());
+        assert_eq!(tidied.blocks[0].as_json(), fit.blocks[0].as_json(), "what fits stays as it is");
     }
 
     #[test]

@@ -101,6 +101,7 @@ mod tests {
                     "c" => Message::Assistant(Assistant {
                         dialect: Dialect::Anthropic,
                         model: "m".into(),
+                        from: None,
                         blocks: ids
                             .map(|id| {
                                 Block::of(&serde_json::json!({

@@ -10,7 +10,7 @@
 //! ```no_run
 //! # use meanwhile_core::agent::{Failure, Message, Provider, Request, Turn};
 //! # async fn ask(provider: &Provider, history: &mut Vec<Message>) -> Result<Turn, Failure> {
-//! let request = Request { system: "You are brief.", tools: &[], history, max_tokens: None };
+//! let request = Request { system: "You are brief.", tools: &[], history, ..Request::default() };
 //! let mut call = provider.stream(&request);
 //! while let Some(delta) = call.next().await {
 //!     // show it
@@ -37,23 +37,32 @@ use super::pairing;
 use super::usage::{Cost, Usage};
 
 mod anthropic;
+mod arrange;
 mod assemble;
+mod body;
+mod form;
 mod http;
+mod lenient;
 mod openai;
 #[cfg(test)]
 mod replay;
 mod script;
 mod scripted;
+#[cfg(test)]
+mod tolerant;
 
 pub use anthropic::Anthropic;
+pub(crate) use assemble::Fields;
+pub use form::{Concession, Form};
 pub(crate) use http::Listed;
 pub use http::{Account, Endpoint, HttpError, KeyHeader, Secret};
+pub(crate) use lenient::nearly_object;
 pub use openai::OpenAi;
 pub use script::BadScript;
 pub use scripted::Scripted;
 
 /// What the model is asked.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Request<'a> {
     /// The system prompt. Keep it the same through a session, or the prompt cache is lost.
     pub system: &'a str,
@@ -61,8 +70,11 @@ pub struct Request<'a> {
     pub tools: &'a [Tool],
     /// The whole conversation. It must be paired ([`pairing::check`]).
     pub history: &'a [Message],
-    /// The longest answer, in tokens; `None`: what suits the model.
+    /// The longest answer to this request, in tokens; `None`: what the user set, or what suits the
+    /// model.
     pub max_tokens: Option<u32>,
+    /// The longest answer that the user set, in tokens.
+    pub answer_tokens: Option<u32>,
 }
 
 /// A tool the model may call.
@@ -215,6 +227,31 @@ impl Provider {
             Self::Anthropic(provider) => provider.models().await,
             Self::OpenAi(provider) => provider.models().await,
             Self::Scripted(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// The server and model it asks, as an answer and the ledger name them; a script has no server.
+    pub fn origin(&self) -> Option<String> {
+        Some(self.endpoint()?.peer.origin())
+    }
+
+    /// What is conceded to its server.
+    pub fn form(&self) -> Form {
+        self.endpoint().map(Endpoint::form).unwrap_or_default()
+    }
+
+    /// Begins with what was conceded before.
+    pub fn set_form(&self, form: Form) {
+        if let Some(endpoint) = self.endpoint() {
+            endpoint.set_form(form);
+        }
+    }
+
+    fn endpoint(&self) -> Option<&Endpoint> {
+        match self {
+            Self::Anthropic(provider) => Some(&provider.endpoint),
+            Self::OpenAi(provider) => Some(&provider.endpoint),
+            Self::Scripted(_) => None,
         }
     }
 

@@ -10,7 +10,7 @@
 use std::future::Future;
 use std::time::{Duration, SystemTime};
 
-use super::failure::{Again, Failure};
+use super::failure::{Again, Failure, named_wait, span};
 use super::provider::{Delta, Sink, Turn};
 
 /// How patient a provider is.
@@ -74,7 +74,7 @@ pub(crate) async fn persist(
             return Err(failure);
         }
         let delay = match failure.again {
-            Again::Never => return Err(failure),
+            Again::Never | Again::Plainer => return Err(failure),
             Again::Later => backoff(patience, attempts, random()),
             Again::After(delay) if delay > patience.retry_after_max => {
                 let seconds = delay.as_secs();
@@ -94,6 +94,7 @@ pub(crate) async fn persist(
 pub(crate) fn judge<'h>(
     status: u16,
     header: impl Fn(&str) -> Option<&'h str>,
+    body: &str,
     now: SystemTime,
 ) -> Again {
     let again = match header("x-should-retry") {
@@ -117,11 +118,40 @@ pub(crate) fn judge<'h>(
             })
         })
     };
+    let after = || {
+        let limits = || matches!(status, 429 | 503).then(|| reset(&header, now)).flatten();
+        after().or_else(|| named_wait(body)).or_else(limits)
+    };
     match (again, after()) {
         (false, _) => Again::Never,
         (true, None) => Again::Later,
         (true, Some(delay)) => Again::After(delay),
     }
+}
+
+/// When the limit that is reached is lifted, by `x-ratelimit-reset-requests` and its like: `6m0s`,
+/// seconds, or seconds since 1970. Of several, those count of which nothing remains.
+fn reset<'h>(header: &impl Fn(&str) -> Option<&'h str>, now: SystemTime) -> Option<Duration> {
+    const LIMITS: [&str; 6] =
+        ["requests", "tokens", "input-tokens", "output-tokens", "requests-day", "tokens-minute"];
+    let wait = |text: &str| {
+        if let Ok(date) = httpdate::parse_http_date(text.trim()) {
+            return Some(date.duration_since(now).unwrap_or_default());
+        }
+        let span = span(text)?;
+        let since = now.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+        // A number of this size is a time of day, not a length.
+        Some(if span > since / 2 { span.saturating_sub(since) } else { span })
+    };
+    let plain = header("x-ratelimit-reset").and_then(wait);
+    let waits = LIMITS.iter().filter_map(|limit| {
+        let wait = wait(header(&format!("x-ratelimit-reset-{limit}"))?)?;
+        let remaining = header(&format!("x-ratelimit-remaining-{limit}"));
+        Some((remaining.is_some_and(|left| left.trim() == "0"), wait))
+    });
+    let waits: Vec<_> = waits.collect();
+    let spent = waits.iter().filter(|(is_spent, _)| *is_spent).map(|(_, wait)| *wait).max();
+    spent.or_else(|| waits.iter().map(|(_, wait)| *wait).max()).or(plain)
 }
 
 /// The delay after failed attempt number `attempt` (from 1), a quarter less at `random` = 1.
@@ -147,7 +177,7 @@ mod tests {
         let now = httpdate::parse_http_date("Sun, 22 Nov 2026 08:00:00 GMT").unwrap();
         let check = |status, headers: &[(&str, &str)], want| {
             let header = |name: &str| headers.iter().find(|h| h.0 == name).map(|h| h.1);
-            assert_eq!(judge(status, header, now), want, "{status} {headers:?}");
+            assert_eq!(judge(status, header, "", now), want, "{status} {headers:?}");
         };
         let after = |millis| Again::After(Duration::from_millis(millis));
         for status in [408, 409, 429, 500, 502, 503, 504, 529] {
@@ -165,6 +195,17 @@ mod tests {
         check(429, &[("retry-after", "7"), ("retry-after-ms", "x")], after(7_000));
         check(429, &[("retry-after", "Sun, 22 Nov 2026 08:00:09 GMT")], after(9_000));
         check(429, &[("retry-after", "Sun, 22 Nov 2026 07:00:00 GMT")], after(0));
+        let resets = |requests: &'static str, tokens: &'static str| {
+            [("x-ratelimit-reset-requests", requests), ("x-ratelimit-reset-tokens", tokens)]
+        };
+        check(429, &resets("1s", "6m0s"), after(360_000));
+        let spent = [("x-ratelimit-remaining-requests", "0")];
+        check(429, &[&resets("12ms", "9s")[..], &spent].concat(), after(12));
+        check(429, &[("x-ratelimit-reset", "1795334405")], after(5_000));
+        check(500, &resets("1s", "1s"), Again::Later);
+        check(429, &[("retry-after", "7"), ("x-ratelimit-reset-tokens", "1s")], after(7_000));
+        let body = |body| judge(429, |_| None, body, now);
+        assert_eq!(body(r#"{"retryDelay": "4s"}"#), after(4_000));
         for nonsense in ["-1", "NaN", "inf", "1e300", "soon", ""] {
             check(429, &[("retry-after", nonsense)], Again::Later);
         }

@@ -6,6 +6,8 @@
 
 mod calls;
 mod compact;
+mod long;
+mod outage;
 mod owner;
 mod prompt;
 mod resume;
@@ -55,6 +57,8 @@ pub struct Policy {
     pub tools: tools::Budget,
     /// How long a task may run with no daemon attached; `None`: for ever.
     pub linger: Option<Duration>,
+    /// The longest answer to ask for, in tokens; `None`: what suits the model.
+    pub answer_tokens: Option<u32>,
 }
 
 /// What the end of a task does while the agent is idle.
@@ -74,6 +78,7 @@ impl Default for Policy {
             wakes_per_hour: 60,
             tools: tools::Budget::default(),
             linger: Some(Duration::from_secs(3_600)),
+            answer_tokens: None,
         }
     }
 }
@@ -108,6 +113,18 @@ pub struct Info {
     pub created_at: Timestamp,
     /// When something was last added.
     pub updated_at: Timestamp,
+}
+
+impl From<SessionRow> for Info {
+    fn from(row: SessionRow) -> Self {
+        Self {
+            id: SessionId(row.id),
+            workspace: row.workspace,
+            title: row.title,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        }
+    }
 }
 
 /// Why a session cannot do what it was asked.
@@ -216,6 +233,8 @@ pub enum Update {
         content: String,
         /// It failed.
         is_error: bool,
+        /// It was not run, because nothing allowed it.
+        denied: bool,
         /// The change to a file.
         diff: Option<Diff>,
     },
@@ -320,11 +339,14 @@ const UPDATES: usize = 256;
 /// Instructions that wait for the owner, which takes them at once; a full channel makes callers wait.
 const INSTRUCTIONS: usize = 64;
 
+/// Sessions that are looked at to find those whose directories are gone.
+const STRAYS_SEEN: u32 = 1_000;
+
 /// What the owner is asked.
 #[derive(Debug)]
 enum Instruction {
     /// Say this; told how the turn ended.
-    Prompt(String, oneshot::Sender<TurnEnd>),
+    Prompt(String, Duration, oneshot::Sender<TurnEnd>),
     /// End the turn that runs.
     Cancel,
     /// Tell when nothing is to be done any more.
@@ -387,14 +409,23 @@ impl Session {
     pub async fn list(background: &Background, skip: u64, limit: u32) -> Result<Vec<Info>, Error> {
         let workspace = background.workspace().to_owned();
         let rows = background.store().read(move |l| l.sessions(&workspace, skip, limit)).await?;
-        let info = |row: SessionRow| Info {
-            id: SessionId(row.id),
-            workspace: row.workspace,
-            title: row.title,
-            created_at: row.created_at,
-            updated_at: row.updated_at,
-        };
-        Ok(rows.into_iter().map(info).collect())
+        Ok(rows.into_iter().map(Info::from).collect())
+    }
+
+    /// The sessions, newest first, whose directories are gone. Loaded from another workspace by its
+    /// whole name, such a session goes on there.
+    pub async fn strays(background: &Background, limit: u32) -> Result<Vec<Info>, Error> {
+        let workspace = background.workspace().to_owned();
+        let read = background.store().read(move |l| l.sessions_elsewhere(&workspace, STRAYS_SEEN));
+        let gone = read.await?.into_iter().filter(|row| !row.workspace.exists());
+        Ok(gone.take(limit as usize).map(Info::from).collect())
+    }
+
+    /// Where the session of this whole name is from.
+    pub async fn home(background: &Background, id: &str) -> Result<Option<PathBuf>, Error> {
+        let id = id.to_owned();
+        let row = background.store().read(move |l| l.session_anywhere(&id)).await?;
+        Ok(row.map(|row| row.workspace))
     }
 
     /// The trace of a session, open or not, after event `after`: at most
@@ -418,13 +449,20 @@ impl Session {
     }
 
     /// Says something; returns when the turn it makes is over. While a turn runs it is queued, in
-    /// order. Once accepted it is carried out, whether this future is polled or not.
+    /// order. Once accepted it is carried out, whether this future is polled or not. A model that
+    /// cannot be asked ends the turn.
     pub async fn prompt(&self, text: String) -> Result<TurnEnd, Error> {
+        self.prompt_for(text, Duration::ZERO).await
+    }
+
+    /// The same, but a model that cannot be asked for a passing reason is asked again, with growing
+    /// delays, for this long.
+    pub async fn prompt_for(&self, text: String, patience: Duration) -> Result<TurnEnd, Error> {
         if text.trim().is_empty() {
             return Err(Error::EmptyPrompt);
         }
         let (done, end) = oneshot::channel();
-        self.send(Instruction::Prompt(text, done)).await?;
+        self.send(Instruction::Prompt(text, patience, done)).await?;
         end.await.map_err(|_| Error::Closed(self.id.clone()))
     }
 

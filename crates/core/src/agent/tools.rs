@@ -8,11 +8,13 @@
 //! A call is read once, by [`Toolbox::read`], into what is to be done; what is judged and what is
 //! carried out are therefore the same, paths included.
 
+mod alike;
 mod args;
 mod blocking;
 mod call;
 mod commands;
 mod edit;
+mod encoding;
 mod files;
 mod name;
 mod output;

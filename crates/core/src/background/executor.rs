@@ -308,6 +308,15 @@ impl Archive {
         }
     }
 
+    /// The directory of the store, where it has one.
+    pub fn folder(&self) -> Option<&std::path::Path> {
+        match self {
+            Self::Local(home) => Some(home.root()),
+            #[cfg(test)]
+            Self::Scripted(_) => None,
+        }
+    }
+
     /// What an error of [`Archive::read`] means to a caller.
     pub fn error(&self, id: TaskId, error: &io::Error) -> Error {
         match self {

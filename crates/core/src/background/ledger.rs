@@ -13,7 +13,9 @@
 
 mod ends;
 mod error;
+mod forms;
 mod history;
+mod moved;
 mod queues;
 mod retention;
 mod rows;

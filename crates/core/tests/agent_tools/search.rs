@@ -188,6 +188,8 @@ fn lines_are_found_by_what_they_say() {
         lab.write("wide.txt", format!("{}wide\n", "é".repeat(1_000)).repeat(100));
         let wide = lab.ok("grep", json!({"pattern": "wide"})).await;
         assert!(wide.len() <= 16 << 10, "{}", wide.len());
-        assert!(wide.contains("éé ...\n") && wide.contains("shown and more there"), "{wide}");
+        // The match is shown, and how much stands before it.
+        assert!(wide.contains("1:... 1 604 bytes before ... éé"), "{wide}");
+        assert!(wide.contains("ééwide\n") && wide.contains("shown and more there"), "{wide}");
     });
 }

@@ -12,8 +12,11 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
+/// Makes an answer of a request's body.
+pub(crate) type Judge = dyn Fn(&Value) -> Vec<u8> + Send + Sync;
+
 /// What to do with one request.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) enum Reply {
     /// Write these bytes and close.
     Bytes(Vec<u8>),
@@ -23,6 +26,21 @@ pub(crate) enum Reply {
     Hang(Vec<u8>),
     /// Write these bytes, then these again and again, until the client has closed.
     Drip(Vec<u8>, Vec<u8>),
+    /// Write what this makes of the request's body, and close.
+    Judge(Arc<Judge>),
+}
+
+impl std::fmt::Debug for Reply {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (name, bytes): (_, &[u8]) = match self {
+            Self::Bytes(bytes) => ("Bytes", bytes),
+            Self::Keep(bytes) => ("Keep", bytes),
+            Self::Hang(bytes) => ("Hang", bytes),
+            Self::Drip(bytes, _) => ("Drip", bytes),
+            Self::Judge(_) => ("Judge", &[]),
+        };
+        f.debug_tuple(name).field(&bytes).finish()
+    }
 }
 
 /// A request as it came.
@@ -112,6 +130,7 @@ async fn serve(mut stream: TcpStream, journal: Arc<Mutex<Journal>>, replies: Arc
     journal.lock().unwrap().connections += 1;
     while let Some(asked) = request(&mut stream).await {
         let broken = std::panic::catch_unwind(|| check_wire(&asked)).is_err();
+        let body = asked.body.clone();
         let reply = {
             let mut journal = journal.lock().unwrap();
             journal.broken |= broken;
@@ -123,6 +142,11 @@ async fn serve(mut stream: TcpStream, journal: Arc<Mutex<Journal>>, replies: Arc
             Reply::Bytes(bytes) => {
                 stream.write_all(&bytes).await.ok();
                 // A close with unread input would be a reset; there is none, it was all read.
+                stream.shutdown().await.ok();
+                return;
+            }
+            Reply::Judge(judge) => {
+                stream.write_all(&judge(&body)).await.ok();
                 stream.shutdown().await.ok();
                 return;
             }

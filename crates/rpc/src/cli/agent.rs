@@ -6,6 +6,8 @@
 
 pub(crate) mod told;
 
+use std::path::PathBuf;
+
 use meanwhile_core::agent::NoModel;
 use meanwhile_core::agent::permission::{Effect, Rule};
 use meanwhile_core::agent::session::{self, Session, Update, Updates, Wake};
@@ -18,6 +20,7 @@ use tokio::task::JoinSet;
 
 use super::args;
 use super::failure::Failure;
+use super::session::run as session_of;
 use super::{out, show};
 use crate::config;
 use crate::convert::hint;
@@ -60,7 +63,12 @@ pub(crate) async fn open(background: &Background, wish: Wish<'_>) -> Result<Driv
         Some("last") => {
             let last = Session::list(&background, 0, 1).await.map_err(refused)?;
             let Some(last) = last.first() else {
-                return Err(Failure::new("there is no session to resume in this workspace"));
+                let none = Failure::new("there is no session to resume in this workspace");
+                let strays = Session::strays(&background, 1).await.map_err(refused)?;
+                return Err(none.advise(strays.first().map(|stray| {
+                    let (id, from) = (stray.id.as_str(), stray.workspace.display());
+                    format!("`--resume {id}` goes on with the one of `{from}`, which is gone")
+                })));
             };
             Session::load(background, terms, last.id.as_str()).await
         }
@@ -80,12 +88,40 @@ async fn whole(background: &Background, beginning: &str) -> Result<String, Failu
             "more than one session begins with `{}`; write more of its name",
             show::one_line(beginning)
         ))),
+        // Its directory may be gone: then it is found by its whole name.
+        (None, _) if is_whole(beginning) => Ok(beginning.to_owned()),
         (None, _) => Err(Failure::new(format!(
             "no session `{}` in this workspace",
             show::one_line(beginning)
         ))
         .hint("`meanwhile sessions` lists them; `last` is the newest")),
     }
+}
+
+/// Whether it is a whole name: a UUID.
+fn is_whole(name: &str) -> bool {
+    let is_dash = |at: usize| matches!(at, 8 | 13 | 18 | 23);
+    let fits = |(at, byte): (usize, u8)| match is_dash(at) {
+        true => byte == b'-',
+        false => byte.is_ascii_hexdigit(),
+    };
+    name.len() == 36 && name.bytes().enumerate().all(fits)
+}
+
+/// The workspace to work in: the one that is named; that of the session that is to be gone on with, if
+/// it is named whole and its directory is there; this one.
+pub(crate) fn workspace(
+    named: Option<PathBuf>,
+    flags: &args::AgentFlags,
+) -> Result<Option<PathBuf>, Failure> {
+    let whole = flags.resume.as_deref().filter(|id| is_whole(id));
+    let (Some(id), None) = (whole, &named) else { return Ok(named) };
+    let mut home = None;
+    session_of(named, async |visit| {
+        home = Session::home(&visit.background, id).await.map_err(refused)?;
+        Ok(0)
+    })?;
+    Ok(home.filter(|home| home.is_dir()))
 }
 
 fn rule(effect: Effect, text: &str) -> Result<Rule, Failure> {
@@ -139,7 +175,7 @@ pub(crate) struct Drive {
     asides: JoinSet<()>,
     /// Ctrl-C, from the first time something is awaited on: one that comes between two awaits waits
     /// for the next.
-    interrupts: Option<Signal>,
+    interrupts: Option<Interrupts>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -181,8 +217,8 @@ impl Drive {
                     show(update)?;
                 }
                 done = &mut work => return Ok(Driven::Done(done)),
-                Some(()) = next(&mut self.interrupts) => {
-                    if !self.cancel() {
+                Some(told) = next(&mut self.interrupts) => {
+                    if !self.cancel() || told == Told::ToEnd {
                         return Ok(Driven::Left);
                     }
                 }
@@ -252,14 +288,48 @@ impl Drive {
     }
 }
 
-/// Every Ctrl-C from now on.
-pub(crate) fn interrupts() -> Result<Signal, Failure> {
-    signal(SignalKind::interrupt())
-        .map_err(|error| Failure::new(format!("cannot listen for Ctrl-C: {}", reason(&error))))
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// Ctrl-C: to end what runs, or else to leave.
+    ToStop,
+    /// SIGTERM, SIGHUP: to leave.
+    ToEnd,
+}
+
+/// The signals that end a command, from now on.
+pub(crate) struct Interrupts {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Interrupts {
+    /// The next one.
+    pub(crate) async fn recv(&mut self) -> Option<Told> {
+        tokio::select! {
+            it = self.interrupt.recv() => it.map(|()| Told::ToStop),
+            it = self.terminate.recv() => it.map(|()| Told::ToEnd),
+            it = self.hangup.recv() => it.map(|()| Told::ToEnd),
+        }
+    }
+}
+
+/// Every signal that ends a command, from now on.
+pub(crate) fn interrupts() -> Result<Interrupts, Failure> {
+    let listen = |kind| {
+        signal(kind)
+            .map_err(|error| Failure::new(format!("cannot listen for signals: {}", reason(&error))))
+    };
+    Ok(Interrupts {
+        interrupt: listen(SignalKind::interrupt())?,
+        terminate: listen(SignalKind::terminate())?,
+        hangup: listen(SignalKind::hangup())?,
+    })
 }
 
 /// The next one, where somebody listens.
-async fn next(interrupts: &mut Option<Signal>) -> Option<()> {
+async fn next(interrupts: &mut Option<Interrupts>) -> Option<Told> {
     interrupts.as_mut()?.recv().await
 }
 
@@ -282,9 +352,10 @@ pub(crate) async fn stop(
 }
 
 /// Tells what is left: tasks that run, results nobody has heard.
-pub(crate) fn report(session: &Session, running: &[Task], waiting: u64) {
+/// Returns whether anything is.
+pub(crate) fn report(session: &Session, running: &[Task], waiting: u64) -> bool {
     if running.is_empty() && waiting == 0 {
-        return;
+        return false;
     }
     let colour = out::stderr_colour();
     match running.len() {
@@ -301,6 +372,16 @@ pub(crate) fn report(session: &Session, running: &[Task], waiting: u64) {
         1 => out::note("1 result waits and was not heard"),
         many => out::note(format_args!("{many} results wait and were not heard")),
     }
-    let id = session.id();
-    out::note(format_args!("`meanwhile chat --resume {id}` goes on from here"));
+    says_how_to_go_on(session);
+    true
+}
+
+/// Says with which command a session goes on.
+pub(crate) fn says_how_to_go_on(session: &Session) {
+    out::note(how_to_go_on(session));
+}
+
+/// With which command a session goes on.
+pub(crate) fn how_to_go_on(session: &Session) -> String {
+    format!("`meanwhile chat --resume {}` goes on from here", session.id())
 }

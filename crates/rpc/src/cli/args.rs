@@ -249,7 +249,8 @@ pub(crate) struct Serve {
 ///
 /// The agent works in this directory with the model of MEANWHILE_MODEL. What it says goes to
 /// standard output, what it does to standard error. Nobody is asked: what no rule allows is denied,
-/// and the agent is told why. Exits with 0 if the agent finished.
+/// and the agent is told why. Exits with 0 if the agent finished, and with 3 if it finished and
+/// something was denied to it.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  meanwhile run 'why does the build fail?'\n  \
     meanwhile run --allow 'bash cargo test' 'make the tests pass'\n  \
@@ -306,6 +307,9 @@ pub(crate) struct AgentFlags {
     /// Go on with a session: the beginning of its name, or `last`.
     #[arg(long, value_name = "ID")]
     pub(crate) resume: Option<String>,
+    /// How long to go on asking a model that cannot be asked for the moment; `0s` gives up at once.
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = parse_duration)]
+    pub(crate) patience: Duration,
 }
 
 /// List the sessions of the workspace, newest first.

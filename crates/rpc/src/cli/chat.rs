@@ -56,6 +56,7 @@ pub(crate) async fn run(session: &mut Session, args: args::Chat) -> Result<u8, F
     chat.status.tasks = running;
     chat.draw();
 
+    let patience = args.agent.patience;
     let mut turns: JoinSet<Result<TurnEnd, session::Error>> = JoinSet::new();
     let mut tick = tokio::time::interval(TICK);
     let mut open = true;
@@ -77,7 +78,7 @@ pub(crate) async fn run(session: &mut Session, args: args::Chat) -> Result<u8, F
                 Line::Text(text) => match chat.typed(&text) {
                     Typed::Prompt => {
                         let session = drive.session.clone();
-                        turns.spawn(async move { session.prompt(text).await });
+                        turns.spawn(async move { session.prompt_for(text, patience).await });
                         editor.go_on();
                     }
                     Typed::Handled => editor.go_on(),
@@ -103,7 +104,9 @@ pub(crate) async fn run(session: &mut Session, args: args::Chat) -> Result<u8, F
     let session = drive.session.clone();
     drive.close().await;
     let (running, waiting) = session.unfinished().await.map_err(agent::refused)?;
-    agent::report(&session, &running, waiting);
+    if !agent::report(&session, &running, waiting) {
+        agent::says_how_to_go_on(&session);
+    }
     Ok(0)
 }
 

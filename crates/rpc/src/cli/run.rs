@@ -4,7 +4,10 @@
 //! watches, an answer is written once it is whole: a call that failed half-way and was made again
 //! must not stand in somebody's file twice.
 
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
 use std::io::{IsTerminal, Read};
+use std::time::Duration;
 
 use meanwhile_core::agent::session::{Session as Agent, TurnEnd, Update, Wake};
 use meanwhile_core::agent::trace::{Event, Fact};
@@ -41,14 +44,28 @@ pub(crate) async fn run(session: &mut Session, args: args::Run) -> Result<u8, Fa
     };
     // Whoever resumes a session has seen it.
     drive.replay(drop).await;
-    let worked = work(background, &mut drive, &mut show, prompt, wait).await;
+    let worked = work(background, &mut drive, &mut show, prompt, args.agent.patience, wait).await;
     // Whatever came of it: nothing is left running that was to be stopped, and the rest is told.
     drive.close().await;
     let left = leave(background, &session, &args).await;
     let (end, (running, waiting)) = (worked?, left?);
     show.end(&end, &running, waiting)?;
-    end.code()
+    let is_told = args.json || !running.is_empty() || waiting > 0;
+    let code = match end.code() {
+        Ok(0) => 0,
+        Ok(code) if is_told => code,
+        Ok(code) => {
+            agent::says_how_to_go_on(&session);
+            code
+        }
+        Err(failure) if is_told => return Err(failure),
+        Err(failure) => return Err(failure.hint(agent::how_to_go_on(&session))),
+    };
+    Ok(if code == 0 && !show.denied.is_empty() { DENIED } else { code })
 }
+
+/// The exit code of a run that finished, but was denied something.
+const DENIED: u8 = 3;
 
 /// Stops what is not to go on, and tells what does: tasks, and how many results wait.
 async fn leave(
@@ -107,10 +124,14 @@ async fn work(
     drive: &mut Drive,
     show: &mut Show<'_>,
     prompt: String,
+    patience: Duration,
     wait: bool,
 ) -> Result<End, Failure> {
     let session = drive.session.clone();
-    let mut end = match drive.until(session.prompt(prompt), |update| show.update(update)).await? {
+    let mut end = match drive
+        .until(session.prompt_for(prompt, patience), |update| show.update(update))
+        .await?
+    {
         Driven::Done(end) => end.map_err(agent::refused)?,
         Driven::Left => return Ok(End::Left),
     };
@@ -150,6 +171,30 @@ async fn work(
     Ok(End::Turn(end))
 }
 
+/// Puts what can be no option behind `--`, at the end of the line: a prompt may begin with a dash, as
+/// a Markdown list and a diff do.
+pub(crate) fn with_prompt(line: Vec<OsString>) -> Vec<OsString> {
+    let is = |word: &OsString, text: &str| word == OsStr::new(text);
+    let Some(at) = line.iter().position(|word| is(word, "run")) else { return line };
+    if line.iter().any(|word| is(word, "--")) {
+        return line;
+    }
+    let is_prompt = |word: &OsString| {
+        let word = word.to_string_lossy();
+        let name = word.split('=').next().unwrap_or_default();
+        word.starts_with("---") || (word.starts_with('-') && name.contains(char::is_whitespace))
+    };
+    let (mut kept, mut prompt) = (line[..=at].to_vec(), Vec::new());
+    for word in &line[at + 1..] {
+        if is_prompt(word) { &mut prompt } else { &mut kept }.push(word.clone());
+    }
+    if !prompt.is_empty() {
+        kept.push("--".into());
+        kept.extend(prompt);
+    }
+    kept
+}
+
 /// The prompt: the words, or standard input.
 fn prompt(words: &[String]) -> Result<String, Failure> {
     let text = match words {
@@ -182,6 +227,10 @@ fn read_input() -> Result<String, Failure> {
 struct Show<'a> {
     out: &'a mut Out,
     form: Form,
+    /// The titles of the calls that were made, by their ids.
+    titles: HashMap<String, String>,
+    /// What was denied.
+    denied: Vec<String>,
 }
 
 enum Form {
@@ -195,13 +244,14 @@ impl<'a> Show<'a> {
     fn text(out: &'a mut Out) -> Self {
         let colour = out::stderr_colour();
         let form = Form::Text { colour, held: String::new(), ends_line: true, told_wait: false };
-        Self { out, form }
+        Self { out, form, titles: HashMap::new(), denied: Vec::new() }
     }
 
     fn json(out: &'a mut Out, session: &Agent) -> Result<Self, Failure> {
         let id = session.id().to_string();
         out.json(&json!({"session": {"sessionId": id, "model": session.model()}}))?;
-        Ok(Self { out, form: Form::Json(Teller::new(id)) })
+        let form = Form::Json(Teller::new(id));
+        Ok(Self { out, form, titles: HashMap::new(), denied: Vec::new() })
     }
 
     /// Shows an update, and keeps the end of a turn.
@@ -213,7 +263,13 @@ impl<'a> Show<'a> {
     }
 
     fn update(&mut self, update: Update) -> Result<(), Failure> {
-        let Self { out, form } = self;
+        if let Update::ToolCall { id, name, title, .. } = &update {
+            self.titles.insert(id.clone(), format!("{name} {title}"));
+        }
+        if let Update::ToolEnded { id, denied: true, .. } = &update {
+            self.denied.extend(self.titles.remove(id));
+        }
+        let Self { out, form, .. } = self;
         match form {
             Form::Json(teller) => match teller.tell(update) {
                 Told::Push(push) => out.json(&Named::new(&push)),
@@ -294,6 +350,9 @@ impl<'a> Show<'a> {
             },
         };
         let mut result = json!({"unfinished": to_wire::tasks(running), "undelivered": waiting});
+        if !self.denied.is_empty() {
+            result["denied"] = json!(self.denied);
+        }
         if let Some(reason) = reason {
             result["stopReason"] = reason;
         }
@@ -301,5 +360,24 @@ impl<'a> Show<'a> {
             result["error"] = error.into();
         }
         self.out.json(&json!({"result": result}))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prompt_may_begin_with_a_dash() {
+        let check = |line: &[&str], want: &[&str]| {
+            let line = line.iter().map(OsString::from).collect();
+            assert_eq!(with_prompt(line), want.iter().map(OsString::from).collect::<Vec<_>>());
+        };
+        check(&["mw", "run", "- fix\n- it"], &["mw", "run", "--", "- fix\n- it"]);
+        check(&["mw", "run", "---", "--json"], &["mw", "run", "--json", "--", "---"]);
+        check(&["mw", "run", "--allow=bash ls", "x"], &["mw", "run", "--allow=bash ls", "x"]);
+        check(&["mw", "run", "-", "--jsn"], &["mw", "run", "-", "--jsn"]);
+        check(&["mw", "run", "--", "- a b"], &["mw", "run", "--", "- a b"]);
+        check(&["mw", "spawn", "- a b"], &["mw", "spawn", "- a b"]);
     }
 }

@@ -12,6 +12,8 @@ use super::session::Session;
 use super::show;
 use crate::convert::to_wire;
 
+/// Sessions of directories that are gone that are offered.
+const STRAYS: u32 = 5;
 /// Characters of a title.
 const TITLE_CHARS: usize = 60;
 
@@ -43,6 +45,15 @@ pub(crate) async fn run(session: &mut Session, args: args::Sessions) -> Result<u
         let title = show::one_line(info.title.as_deref().unwrap_or("(nothing said yet)"));
         let title: String = title.chars().take(TITLE_CHARS).collect();
         out.line(format_args!("{id}  {:>10}  {title}", format!("{age} ago")))?;
+    }
+    for stray in Agent::strays(background, STRAYS).await.map_err(agent::refused)? {
+        let title = show::one_line(stray.title.as_deref().unwrap_or("(nothing said yet)"));
+        let title: String = title.chars().take(TITLE_CHARS).collect();
+        remark(format_args!(
+            "of `{}`, which is gone: {title}; `meanwhile chat --resume {}` goes on with it here",
+            stray.workspace.display(),
+            stray.id.as_str()
+        ));
     }
     Ok(0)
 }

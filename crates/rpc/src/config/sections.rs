@@ -65,6 +65,7 @@ pub(super) fn agent(
                 size.ok_or_else(|| file.bad_value(&name, value, expected))?;
         }
         "calls_per_turn" => agent.calls_per_turn = file.count(&name, value, 1)?,
+        "answer_tokens" => agent.answer_tokens = Some(file.count(&name, value, 1)?),
         "wakes_per_hour" => agent.wakes_per_hour = file.count(&name, value, 0)?,
         "wake" => {
             agent.wake = match value.get_ref().as_str() {
@@ -84,7 +85,7 @@ pub(super) fn agent(
         }
         _ => {
             let expected = "`yield_after`, `result_bytes`, `calls_per_turn`, `wakes_per_hour`, \
-                            `wake` or `linger`";
+                            `answer_tokens`, `wake` or `linger`";
             return Err(file.unknown(key, "agent", expected));
         }
     }
@@ -190,7 +191,7 @@ mod tests {
     fn a_full_file_sets_everything_about_the_agent() {
         let config = read(
             "[agent]\nyield_after = \"30s\"\nresult_bytes = \"32KiB\"\ncalls_per_turn = 7\n\
-             wakes_per_hour = 0\nwake = \"queue\"\nlinger = \"2h\"\n\
+             wakes_per_hour = 0\nwake = \"queue\"\nlinger = \"2h\"\nanswer_tokens = 8_000\n\
              [model]\nmodel = \"anthropic/m\"\nanthropic_api_key = \" k1 \"\n\
              anthropic_auth_token = \"k2\"\nanthropic_base_url = \"http://h\"\n\
              anthropic_version = \"v\"\nopenai_api_key = \"k3\"\n\
@@ -204,6 +205,7 @@ mod tests {
         assert_eq!((agent.calls_per_turn, agent.wakes_per_hour), (7, 0));
         assert_eq!(agent.wake, Wake::Queue);
         assert_eq!(agent.linger, Some(Duration::from_secs(7_200)));
+        assert_eq!(agent.answer_tokens, Some(8_000));
         let model = &config.model;
         assert_eq!(model.model.as_deref(), Some("anthropic/m"));
         for (variable, value) in [

@@ -94,7 +94,7 @@ impl Teller {
                     false => update,
                 })
             }
-            Update::ToolEnded { id, content, is_error, diff } => {
+            Update::ToolEnded { id, content, is_error, diff, denied: _ } => {
                 let shown = self.terminals.remove(&id);
                 ended(id, content, is_error, diff, shown.as_deref())
             }

@@ -13,8 +13,10 @@ pub(crate) mod prompt;
 pub(crate) mod trace;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use meanwhile_core::agent::session::{self, Wake};
+use meanwhile_core::limits;
 
 use super::Result;
 use crate::convert::error::{self, invalid};
@@ -73,6 +75,21 @@ fn wake(meta: Option<&acp::Meta>) -> Result<Option<Wake>> {
             let shown: String = said.to_string().chars().take(64).collect();
             let message = format!("is {shown}; expected \"on\" or \"queue\"");
             Err(invalid("_meta.meanwhile.wake", message))
+        }
+    }
+}
+
+/// For how long a model that cannot be asked for the moment is asked again, if the client says so.
+fn patience(meta: Option<&acp::Meta>) -> Result<Duration> {
+    let said = meta.and_then(|meta| meta.get("meanwhile")).and_then(|ours| ours.get("patienceMs"));
+    let Some(said) = said else { return Ok(Duration::ZERO) };
+    match said.as_u64().map(Duration::from_millis).filter(|time| *time <= limits::TIME_MAX) {
+        Some(patience) => Ok(patience),
+        None => {
+            let shown: String = said.to_string().chars().take(64).collect();
+            let most = limits::TIME_MAX.as_millis();
+            let message = format!("is {shown}; expected a whole number from 0 to {most}");
+            Err(invalid("_meta.meanwhile.patienceMs", message))
         }
     }
 }

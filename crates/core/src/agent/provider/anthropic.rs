@@ -8,12 +8,13 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde::Serialize;
-use serde::ser::{SerializeSeq as _, Serializer};
 use serde_json::value::RawValue;
 
-use super::super::failure::Failure;
+use super::super::failure::{Failure, Peer};
 use super::super::message::{Assistant, Block, Dialect, Message, View};
 use super::super::retry::Patience;
+use super::arrange::{Item, PAUSE, Shown, arrange, fit};
+use super::form::{Concession, Form};
 use super::http::{Account, Endpoint, HttpError, Listed};
 use super::{Call, Request, Tool};
 
@@ -63,11 +64,19 @@ impl Anthropic {
     }
 
     pub(crate) fn call(self: &Arc<Self>, request: &Request<'_>) -> Call {
-        let body = body(&self.endpoint.peer.model, request);
-        Endpoint::call(Arc::clone(self), "/v1/messages", body, |provider| {
+        let asked = longest(&self.endpoint, request);
+        let body = body(&self.endpoint.peer, request, &self.endpoint.next_form(), asked);
+        Endpoint::call(Arc::clone(self), "/v1/messages", body, Some(asked), |provider| {
             Messages::new(&provider.endpoint.peer.model, provider.is_official())
         })
     }
+}
+
+/// The longest answer to ask for.
+fn longest(endpoint: &Endpoint, request: &Request<'_>) -> u32 {
+    let most = request.max_tokens.or(request.answer_tokens);
+    let most = most.unwrap_or_else(|| longest_answer(&endpoint.peer.model));
+    endpoint.next_form().answer_length(most)
 }
 
 #[derive(Serialize)]
@@ -76,11 +85,10 @@ struct Body<'a> {
     max_tokens: u32,
     stream: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    system: Option<[Text<'a>; 1]>,
-    #[serde(skip_serializing_if = "<[_]>::is_empty", serialize_with = "tools")]
-    tools: &'a [Tool],
-    #[serde(serialize_with = "messages")]
-    messages: &'a [Message],
+    system: Option<Content<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tools: Vec<WireTool<'a>>,
+    messages: Vec<WireMessage<'a>>,
 }
 
 /// The mark that everything up to here may be cached.
@@ -96,13 +104,13 @@ const CACHE: CacheControl = CacheControl { kind: "ephemeral" };
 struct Text<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
-    text: &'a str,
+    text: Cow<'a, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cache_control: Option<CacheControl>,
 }
 
 impl<'a> Text<'a> {
-    fn new(text: &'a str, cached: bool) -> Self {
+    fn new(text: Cow<'a, str>, cached: bool) -> Self {
         Self { kind: "text", text, cache_control: cached.then_some(CACHE) }
     }
 }
@@ -111,8 +119,8 @@ impl<'a> Text<'a> {
 struct WireResult<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
-    tool_use_id: &'a str,
-    content: &'a str,
+    tool_use_id: Cow<'a, str>,
+    content: Cow<'a, str>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     is_error: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -120,19 +128,52 @@ struct WireResult<'a> {
 }
 
 #[derive(Serialize)]
-struct WireMessage<C> {
+struct WireMessage<'a> {
     role: &'static str,
-    content: C,
+    content: Content<'a>,
 }
 
-fn body(model: &str, request: &Request<'_>) -> Vec<u8> {
+/// What a message holds: pieces, or plain text where a server takes nothing else.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Content<'a> {
+    Pieces(Vec<Piece<'a>>),
+    Plain(Cow<'a, str>),
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Piece<'a> {
+    Text(Text<'a>),
+    Result(WireResult<'a>),
+    Block(Cow<'a, Block>),
+}
+
+impl<'a> Content<'a> {
+    fn text(text: Cow<'a, str>, form: &Form, cached: bool) -> Self {
+        match form.has(Concession::Cache) {
+            true => Self::Plain(text),
+            false => Self::Pieces(vec![Piece::Text(Text::new(text, cached))]),
+        }
+    }
+
+    fn into_pieces(self) -> Vec<Piece<'a>> {
+        match self {
+            Self::Pieces(pieces) => pieces,
+            Self::Plain(text) => vec![Piece::Text(Text::new(text, false))],
+        }
+    }
+}
+
+fn body(peer: &Peer, request: &Request<'_>, form: &Form, max_tokens: u32) -> Vec<u8> {
+    let system = Cow::Borrowed(request.system);
     let body = Body {
-        model,
-        max_tokens: request.max_tokens.unwrap_or_else(|| longest_answer(model)),
+        model: &peer.model,
+        max_tokens,
         stream: true,
-        system: (!request.system.is_empty()).then(|| [Text::new(request.system, true)]),
-        tools: request.tools,
-        messages: request.history,
+        system: (!request.system.is_empty()).then(|| Content::text(system, form, true)),
+        tools: tools(request.tools, form),
+        messages: messages(request.history, form, &peer.origin()),
     };
     serde_json::to_vec(&body).expect("a request has string keys only")
 }
@@ -148,81 +189,100 @@ fn longest_answer(model: &str) -> u32 {
     }
 }
 
-fn tools<S: Serializer>(tools: &[Tool], serializer: S) -> Result<S::Ok, S::Error> {
-    #[derive(Serialize)]
-    struct WireTool<'a> {
-        name: &'a str,
-        description: &'a str,
-        input_schema: &'a RawValue,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        cache_control: Option<CacheControl>,
-    }
-    serializer.collect_seq(tools.iter().enumerate().map(|(i, tool)| WireTool {
+#[derive(Serialize)]
+struct WireTool<'a> {
+    name: &'a str,
+    description: &'a str,
+    input_schema: &'a RawValue,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_control: Option<CacheControl>,
+}
+
+fn tools<'a>(tools: &'a [Tool], form: &Form) -> Vec<WireTool<'a>> {
+    let is_cached = |i: usize| i + 1 == tools.len() && !form.has(Concession::Cache);
+    let tool = |(i, tool): (usize, &'a Tool)| WireTool {
         name: &tool.name,
         description: &tool.description,
         input_schema: &tool.input_schema,
-        cache_control: (i + 1 == tools.len()).then_some(CACHE),
-    }))
+        cache_control: is_cached(i).then_some(CACHE),
+    };
+    tools.iter().enumerate().map(tool).collect()
 }
 
-fn messages<S: Serializer>(history: &[Message], serializer: S) -> Result<S::Ok, S::Error> {
-    let newest = history.iter().rposition(|message| message.assistant().is_none());
-    let mut seq = serializer.serialize_seq(None)?;
-    for (i, message) in history.iter().enumerate() {
+fn messages<'a>(history: &'a [Message], form: &Form, origin: &str) -> Vec<WireMessage<'a>> {
+    let items = arrange(history, form);
+    let is_user = |item: &Item<'_>| matches!(item, Item::User(_) | Item::Results(_));
+    let newest = items.iter().rposition(is_user).filter(|_| !form.has(Concession::Cache));
+    let mut sent: Vec<WireMessage<'a>> = Vec::with_capacity(items.len());
+    for (i, item) in items.into_iter().enumerate() {
         let cached = Some(i) == newest;
-        match message {
-            Message::Prompt { text } | Message::Background { text } | Message::Notice { text } => {
-                let content = [Text::new(text, cached)];
-                seq.serialize_element(&WireMessage { role: "user", content })?;
-            }
-            Message::ToolResults { results } => {
-                let content: Vec<_> = results
-                    .iter()
-                    .enumerate()
-                    .map(|(i, result)| WireResult {
+        let (role, content) = match item {
+            Item::User(text) => ("user", Content::text(text, form, cached)),
+            Item::Results(results) => {
+                let last = results.len();
+                let result = |(i, shown): (usize, Shown<'a>)| {
+                    Piece::Result(WireResult {
                         kind: "tool_result",
-                        tool_use_id: &result.call_id,
-                        content: &result.content,
-                        is_error: result.is_error,
-                        cache_control: (cached && i + 1 == results.len()).then_some(CACHE),
+                        tool_use_id: shown.call_id,
+                        content: shown.content,
+                        is_error: shown.is_error,
+                        cache_control: (cached && i + 1 == last).then_some(CACHE),
                     })
-                    .collect();
-                seq.serialize_element(&WireMessage { role: "user", content })?;
+                };
+                let results = results.into_iter().enumerate().map(result);
+                ("user", Content::Pieces(results.collect()))
             }
-            Message::Assistant(answer) => {
-                let content = content(answer);
+            Item::Answer(answer) => {
+                let content = content(answer, form, origin);
                 // A model may end its turn without a word; a history may not hold an empty answer.
-                if !content.is_empty() {
-                    seq.serialize_element(&WireMessage { role: "assistant", content })?;
+                if content.is_empty() {
+                    continue;
                 }
+                let blocks = content.into_iter().map(Piece::Block);
+                ("assistant", Content::Pieces(blocks.collect()))
             }
+            Item::Pause => ("assistant", Content::text(Cow::Borrowed(PAUSE), form, false)),
+        };
+        match sent.last_mut() {
+            // Results and what stands behind them have one role here.
+            Some(last) if form.has(Concession::UserAfterUser) && last.role == role => {
+                let before = std::mem::replace(&mut last.content, Content::Pieces(Vec::new()));
+                let mut pieces = before.into_pieces();
+                pieces.extend(content.into_pieces());
+                last.content = Content::Pieces(pieces);
+            }
+            Some(_) | None => sent.push(WireMessage { role, content }),
         }
     }
-    seq.end()
+    sent
 }
 
-/// The blocks of an answer: its own, or what another dialect's answer comes to. Reasoning of
-/// another vendor has no signature and stays behind.
-fn content(answer: &Assistant) -> Vec<Cow<'_, Block>> {
-    match answer.dialect {
-        // The API refuses empty text, which models do write before a call.
+/// The blocks of an answer: its own, or what another server's answer comes to. Reasoning of another
+/// model has no signature that counts, and stays behind.
+fn content<'a>(answer: &'a Assistant, form: &Form, origin: &str) -> Vec<Cow<'a, Block>> {
+    let is_own = match answer.dialect {
         Dialect::Anthropic => {
-            answer.blocks.iter().filter(|block| !is_blank(block)).map(Cow::Borrowed).collect()
+            !answer.is_foreign(origin)
+                && !form.has(Concession::Reasoning)
+                && !form.has(Concession::Ids)
         }
-        Dialect::OpenAi | Dialect::Script => {
-            let text = answer.text();
-            let text = (!text.trim().is_empty()).then(|| Block::of(&Text::new(&text, false)));
-            let calls = answer.calls().into_iter().map(|call| {
-                Block::of(&ToolUse {
-                    kind: "tool_use",
-                    id: &call.id,
-                    name: &call.name,
-                    input: &call.input.to_raw(),
-                })
-            });
-            text.into_iter().chain(calls).map(Cow::Owned).collect()
-        }
+        Dialect::OpenAi | Dialect::Script => false,
+    };
+    if is_own {
+        // The API refuses empty text, which models do write before a call.
+        return answer.blocks.iter().filter(|block| !is_blank(block)).map(Cow::Borrowed).collect();
     }
+    let text = answer.text();
+    let text = (!text.trim().is_empty()).then(|| Block::of(&Text::new(Cow::Owned(text), false)));
+    let calls = answer.calls().into_iter().map(|call| {
+        Block::of(&ToolUse {
+            kind: "tool_use",
+            id: &fit(&call.id, form),
+            name: &call.name,
+            input: &call.input.to_raw(),
+        })
+    });
+    text.into_iter().chain(calls).map(Cow::Owned).collect()
 }
 
 fn is_blank(block: &Block) -> bool {
@@ -251,13 +311,25 @@ mod tests {
         Message::Assistant(Assistant {
             dialect: Dialect::Anthropic,
             model: "m".into(),
+            from: None,
             blocks: blocks.iter().map(block).collect(),
         })
     }
 
+    fn peer(model: &str) -> Peer {
+        Peer {
+            url: "http://h".into(),
+            model: model.into(),
+            key_setting: "KEY",
+            url_setting: "URL",
+            has_key: true,
+        }
+    }
+
     fn sent(model: &str, history: &[Message]) -> serde_json::Value {
-        let request = Request { system: "", tools: &[], history, max_tokens: None };
-        serde_json::from_slice(&body(model, &request)).unwrap()
+        let request = Request { history, ..Request::default() };
+        let body = body(&peer(model), &request, &Form::default(), longest_answer(model));
+        serde_json::from_slice(&body).unwrap()
     }
 
     #[test]
@@ -277,8 +349,9 @@ mod tests {
             },
             answer(&[r#"{"type":"text","text":"paused"}"#]),
         ];
-        let request = Request { system: "", tools: &[], history: &history, max_tokens: None };
-        let text = String::from_utf8(body("m", &request)).unwrap();
+        let request = Request { history: &history, ..Request::default() };
+        let text = body(&peer("m"), &request, &Form::default(), 1);
+        let text = String::from_utf8(text).unwrap();
         assert!(text.contains(&format!(r#""content":[{novel},{call}]"#)), "{text}");
         assert_eq!(text.matches(r#""role":"assistant""#).count(), 2, "{text}");
         // The newest user message is marked, and only that, wherever it stands.

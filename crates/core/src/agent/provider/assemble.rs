@@ -13,7 +13,7 @@ use super::{CutCall, Delta, StopReason, Turn};
 
 /// The pieces of one answer.
 pub(crate) trait Assembler: Send {
-    /// Takes the data of one event.
+    /// Takes the data of one event, or a whole answer that came as one object.
     fn event(&mut self, data: &str, peer: &Peer) -> Result<Vec<Delta>, Failure>;
     /// The protocol's own word for the end has come.
     fn is_whole(&self) -> bool;

@@ -5,19 +5,18 @@
 //! certificates are only loaded for `https`, so that a local server works on a machine without any.
 
 use std::fmt;
-use std::pin::pin;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
-use futures_util::StreamExt as _;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
-use sse_stream::{Sse, SseByteStream};
 
 use super::super::failure::{Again, Failure, FailureKind, Peer};
 use super::super::retry::{Attempt, Patience, judge, persist};
 use super::super::vendor::Vendor;
 use super::assemble::Assembler;
+use super::body::{bytes, read, text};
+use super::form::Form;
 use super::{Call, Sink, Turn};
 
 /// A key or token. Never shown, not even by `Debug`.
@@ -89,6 +88,16 @@ pub struct Endpoint {
     pub(crate) peer: Peer,
     vendor: &'static Vendor,
     pub(crate) patience: Patience,
+    manner: Mutex<Manner>,
+}
+
+/// How the server is spoken to.
+#[derive(Debug, Default)]
+struct Manner {
+    form: Form,
+    /// The form before everything was conceded at once to a refusal that was not understood: it comes
+    /// back if that does not help.
+    before: Option<Form>,
 }
 
 impl fmt::Debug for Endpoint {
@@ -109,14 +118,6 @@ pub struct Account<'a> {
     /// Headers that go with each request.
     pub headers: Vec<(&'static str, &'a str)>,
 }
-
-/// Most bytes of one answer: hundreds of times the longest answer of any model.
-const ANSWER_BYTES: usize = 64 << 20;
-/// Most bytes of a refusal that are read.
-const REFUSAL_BYTES: usize = 64 << 10;
-/// How long the end of a body is waited for after the end of an answer, so that the connection can
-/// be used again: it is nearly always there already.
-const TRAILER: Duration = Duration::from_millis(20);
 
 impl Endpoint {
     pub(crate) fn new(
@@ -162,7 +163,8 @@ impl Endpoint {
             has_key: key.is_some(),
         };
         let client = client(&base, &patience)?;
-        Ok(Self { client, base, headers, peer, vendor, patience })
+        let manner = Mutex::default();
+        Ok(Self { client, base, headers, peer, vendor, patience, manner })
     }
 
     /// The host the requests go to.
@@ -191,6 +193,56 @@ impl Endpoint {
         url
     }
 
+    fn manner(&self) -> MutexGuard<'_, Manner> {
+        self.manner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is conceded to the server.
+    pub(crate) fn form(&self) -> Form {
+        let manner = self.manner();
+        // What was conceded on trial counts once it has helped.
+        manner.before.as_ref().unwrap_or(&manner.form).clone()
+    }
+
+    pub(crate) fn set_form(&self, form: Form) {
+        *self.manner() = Manner { form, before: None };
+    }
+
+    /// The form of the next request.
+    pub(crate) fn next_form(&self) -> Form {
+        self.manner().form.clone()
+    }
+
+    /// Takes on a plainer form where a refusal asks for one, by its words or, once, without.
+    fn concede(&self, failure: Failure, asked: Option<u32>) -> Failure {
+        let Some(refusal) = &failure.refusal else { return failure };
+        // The server's own word: the same request may do better.
+        if failure.again != Again::Never {
+            return failure;
+        }
+        let mut manner = self.manner();
+        let is_overflow = failure.kind == FailureKind::ContextOverflow;
+        if let Some(form) = manner.form.after(refusal, is_overflow, asked) {
+            tracing::info!("{} asks for a plainer form: {}", self.peer.url, form.to_text());
+            *manner = Manner { form, before: None };
+            return Failure { again: Again::Plainer, ..failure };
+        }
+        if is_overflow {
+            return failure;
+        }
+        let plainest = manner.form.plainest();
+        match manner.before.take() {
+            Some(before) => manner.form = before,
+            None if plainest != manner.form => {
+                let before = std::mem::replace(&mut manner.form, plainest);
+                manner.before = Some(before);
+                return Failure { again: Again::Plainer, ..failure };
+            }
+            None => {}
+        }
+        failure
+    }
+
     /// The models the server has.
     pub(crate) async fn models(&self, route: &str) -> Result<Vec<Listed>, Failure> {
         #[derive(Deserialize)]
@@ -206,7 +258,7 @@ impl Endpoint {
         }
     }
 
-    /// Sends a request; an answer with a status of 200 or a failure.
+    /// Sends a request; an answer with a status of success, or a failure.
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<reqwest::Response, Failure> {
         let first_byte = self.patience.first_byte;
         let response = match tokio::time::timeout(first_byte, request.send()).await {
@@ -217,18 +269,18 @@ impl Endpoint {
             }
         };
         let status = response.status().as_u16();
-        if status == 200 {
+        if (200..300).contains(&status) {
             return Ok(response);
         }
         let headers = response.headers().clone();
         let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-        let again = judge(status, header, SystemTime::now());
         if let (300..=399, Some(to)) = (status, header("location")) {
             let message = format!("{} answered {status}, a redirect to {to}", self.peer.url);
             return Err(Failure::new(FailureKind::NotFound, Again::Never, message)
                 .hint(format!("put the address meant into {}", self.peer.url_setting)));
         }
         let body = text(response, &self.patience).await;
+        let again = judge(status, header, &body, SystemTime::now());
         Err(self.peer.refused(status, again, &body))
     }
 
@@ -258,11 +310,13 @@ impl Endpoint {
         is_loopback(self.host())
     }
 
-    /// Posts `body` and reads the answer with assemblers made by `make`, one an attempt.
+    /// Posts `body`, which asks for `asked` tokens at most, and reads the answer with assemblers made
+    /// by `make`, one an attempt.
     pub(crate) fn call<P, A>(
         provider: Arc<P>,
         route: &'static str,
         body: Vec<u8>,
+        asked: Option<u32>,
         make: impl Fn(&P) -> A + Send + 'static,
     ) -> Call
     where
@@ -274,7 +328,7 @@ impl Endpoint {
             let patience = endpoint.patience.clone();
             let request = endpoint.client.post(endpoint.route(route));
             let request = request.headers(endpoint.headers.clone()).body(body);
-            persist(Post { provider, request, make }, &patience, &sink).await
+            persist(Post { provider, request, asked, make }, &patience, &sink).await
         })
     }
 }
@@ -309,6 +363,8 @@ struct Post<P, F> {
     provider: Arc<P>,
     /// Made once: its copies share the body, which is the whole history.
     request: reqwest::RequestBuilder,
+    /// The longest answer it asks for, in tokens.
+    asked: Option<u32>,
     make: F,
 }
 
@@ -327,7 +383,8 @@ where
         let once = async {
             let response = endpoint.send(request).await?;
             let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-            if let Some(kind) = kind.filter(|kind| !kind.starts_with("text/event-stream")) {
+            // Of other types what comes says more: a stream may be called anything.
+            if let Some(kind) = kind.filter(|kind| kind.starts_with("text/html")) {
                 let what = format!("`{kind}` instead of a stream of events");
                 let body = text(response, &endpoint.patience).await;
                 return Err(endpoint.peer.garbage(&what, &body));
@@ -335,7 +392,11 @@ where
             read(bytes(response, &endpoint.patience), assembler, &endpoint.peer, sink).await
         };
         match tokio::time::timeout(whole, once).await {
-            Ok(result) => result,
+            Ok(Ok(turn)) => {
+                endpoint.manner().before = None;
+                Ok(turn)
+            }
+            Ok(Err(failure)) => Err(endpoint.concede(failure, self.asked)),
             Err(_) => {
                 let why = format!("it was not over after {whole:?}");
                 Err(Failure { again: Again::Never, ..endpoint.peer.cut(&why) })
@@ -368,105 +429,12 @@ fn client(base: &reqwest::Url, patience: &Patience) -> Result<reqwest::Client, H
 }
 
 /// The innermost reason, which is the one people know ("connection refused").
-fn root(error: &dyn std::error::Error) -> String {
+pub(crate) fn root(error: &dyn std::error::Error) -> String {
     let mut inner = error;
     while let Some(source) = inner.source() {
         inner = source;
     }
     crate::background::words::reason(inner)
-}
-
-/// As much of a body as is worth reading when it is no stream.
-async fn text(mut response: reqwest::Response, patience: &Patience) -> String {
-    let mut body = Vec::new();
-    while body.len() < REFUSAL_BYTES
-        && let Ok(Ok(Some(chunk))) = tokio::time::timeout(patience.stall, response.chunk()).await
-    {
-        body.extend_from_slice(&chunk);
-    }
-    String::from_utf8_lossy(&body).into_owned()
-}
-
-/// Why the bytes of an answer ended.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Broken {
-    #[error("nothing came for {0:?}")]
-    Silent(Duration),
-    #[error("it is longer than {ANSWER_BYTES} bytes")]
-    Endless,
-    #[error("{0}")]
-    Connection(String),
-}
-
-/// The bytes of an answer, with a watch on silence and on endless ones. The first byte has longer.
-fn bytes(
-    response: reqwest::Response,
-    patience: &Patience,
-) -> impl futures_util::Stream<Item = Result<impl AsRef<[u8]> + use<>, Broken>> + Send + use<> {
-    struct State {
-        response: reqwest::Response,
-        limit: Duration,
-        stall: Duration,
-        total: usize,
-    }
-    let start = State { response, limit: patience.first_byte, stall: patience.stall, total: 0 };
-    futures_util::stream::unfold(start, |mut state| async move {
-        let item = match tokio::time::timeout(state.limit, state.response.chunk()).await {
-            Ok(Ok(None)) => return None,
-            Ok(Ok(Some(chunk))) => {
-                state.limit = state.stall;
-                state.total += chunk.len();
-                if state.total > ANSWER_BYTES { Err(Broken::Endless) } else { Ok(chunk) }
-            }
-            Ok(Err(error)) => Err(Broken::Connection(root(&error))),
-            Err(_) => Err(Broken::Silent(state.limit)),
-        };
-        Some((item, state))
-    })
-}
-
-/// Reads the events of an answer into a turn.
-pub(crate) async fn read<S, B>(
-    bytes: S,
-    mut assembler: impl Assembler,
-    peer: &Peer,
-    sink: &Sink,
-) -> Result<Turn, Failure>
-where
-    S: futures_util::Stream<Item = Result<B, Broken>>,
-    B: AsRef<[u8]>,
-{
-    // The decoder wants buffers it can eat from.
-    let bytes = bytes.map(|chunk| chunk.map(std::io::Cursor::new));
-    let mut events = pin!(SseByteStream::new(bytes));
-    while !assembler.is_whole() {
-        match events.next().await {
-            Some(Ok(Sse { data: Some(data), .. })) => {
-                for delta in assembler.event(&data, peer)? {
-                    sink.send(delta).await;
-                }
-            }
-            Some(Ok(Sse { data: None, .. })) => {}
-            None => return assembler.finish(peer),
-            Some(Err(sse_stream::Error::Body(error))) => {
-                return Err(match error.downcast_ref::<Broken>() {
-                    Some(Broken::Silent(limit)) => {
-                        peer.silent("in the middle of its answer", *limit, Again::Later)
-                    }
-                    Some(Broken::Endless | Broken::Connection(_)) | None => {
-                        peer.cut(&error.to_string())
-                    }
-                });
-            }
-            Some(Err(error)) => {
-                return Err(peer.garbage("bytes that are no events", &error.to_string()));
-            }
-        }
-    }
-    let rest = async { while events.next().await.is_some() {} };
-    // An answer that goes on is of no interest: its connection is closed.
-    tokio::time::timeout(TRAILER, rest).await.ok();
-    assembler.finish(peer)
 }
 
 #[cfg(test)]

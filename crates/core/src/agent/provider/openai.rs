@@ -11,9 +11,11 @@ use serde::Serialize;
 use serde::ser::{SerializeSeq as _, Serializer};
 use serde_json::value::RawValue;
 
-use super::super::failure::Failure;
+use super::super::failure::{Failure, Peer};
 use super::super::message::{Assistant, Dialect, Message};
 use super::super::retry::Patience;
+use super::arrange::{Item, PAUSE, arrange, fit};
+use super::form::{Concession, Form};
 use super::http::{Account, Endpoint, HttpError, Listed};
 use super::{Call, Request, Tool};
 
@@ -58,8 +60,17 @@ impl OpenAi {
     }
 
     pub(crate) fn call(self: &Arc<Self>, request: &Request<'_>) -> Call {
-        let body = body(&self.endpoint.peer.model, self.is_official(), request);
-        Endpoint::call(Arc::clone(self), "/chat/completions", body, |provider| {
+        let form = self.endpoint.next_form();
+        // Unless told, the server chooses.
+        let most = request.max_tokens.or(request.answer_tokens);
+        let asked = match (most, form.conceded_length()) {
+            (most, None) => most,
+            // It does not take a length, or names the longest.
+            (_, Some(None)) => None,
+            (most, Some(Some(length))) => Some(most.map_or(length, |most| most.min(length))),
+        };
+        let body = body(&self.endpoint.peer, self.is_official(), request, &form, asked);
+        Endpoint::call(Arc::clone(self), "/chat/completions", body, asked, |provider| {
             Chat::new(&provider.endpoint.peer.model, provider.is_official())
         })
     }
@@ -69,7 +80,8 @@ impl OpenAi {
 struct Body<'a> {
     model: &'a str,
     stream: bool,
-    stream_options: StreamOptions,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream_options: Option<StreamOptions>,
     // OpenAI's newer models refuse the old name, other servers don't know the new one.
     #[serde(skip_serializing_if = "Option::is_none")]
     max_tokens: Option<u32>,
@@ -88,6 +100,9 @@ struct StreamOptions {
 struct Conversation<'a> {
     system: &'a str,
     history: &'a [Message],
+    form: &'a Form,
+    /// The server and model that are asked.
+    origin: String,
 }
 
 #[derive(Serialize)]
@@ -128,15 +143,27 @@ struct Function {
     arguments: String,
 }
 
-fn body(model: &str, official: bool, request: &Request<'_>) -> Vec<u8> {
+fn body(
+    peer: &Peer,
+    official: bool,
+    request: &Request<'_>,
+    form: &Form,
+    asked: Option<u32>,
+) -> Vec<u8> {
+    let options = StreamOptions { include_usage: true };
     let body = Body {
-        model,
+        model: &peer.model,
         stream: true,
-        stream_options: StreamOptions { include_usage: true },
-        max_tokens: request.max_tokens.filter(|_| !official),
-        max_completion_tokens: request.max_tokens.filter(|_| official),
+        stream_options: (!form.has(Concession::StreamOptions)).then_some(options),
+        max_tokens: asked.filter(|_| !official),
+        max_completion_tokens: asked.filter(|_| official),
         tools: request.tools,
-        messages: Conversation { system: request.system, history: request.history },
+        messages: Conversation {
+            system: request.system,
+            history: request.history,
+            form,
+            origin: peer.origin(),
+        },
     };
     serde_json::to_vec(&body).expect("a request has string keys only")
 }
@@ -170,19 +197,17 @@ impl Serialize for Conversation<'_> {
         if !self.system.is_empty() {
             seq.serialize_element(&Said { role: "system", content: self.system })?;
         }
-        for message in self.history {
-            match message {
-                Message::Prompt { text }
-                | Message::Background { text }
-                | Message::Notice { text } => {
-                    seq.serialize_element(&Said { role: "user", content: text })?;
+        for item in arrange(self.history, self.form) {
+            match item {
+                Item::User(text) => {
+                    seq.serialize_element(&Said { role: "user", content: &text })?;
                 }
-                Message::ToolResults { results } => {
+                Item::Results(results) => {
                     for result in results {
                         // This format has no field for a failure: the text has to say it.
                         let said = match result.is_error {
                             true => Cow::Owned(format!("error: {}", result.content)),
-                            false => Cow::Borrowed(&*result.content),
+                            false => result.content,
                         };
                         seq.serialize_element(&WireResult {
                             role: "tool",
@@ -191,22 +216,35 @@ impl Serialize for Conversation<'_> {
                         })?;
                     }
                 }
-                Message::Assistant(answer) => match answer.dialect {
-                    Dialect::OpenAi => {
-                        for block in &answer.blocks {
-                            seq.serialize_element(block)?;
-                        }
+                Item::Answer(answer) if self.is_own(answer) => {
+                    for block in &answer.blocks {
+                        seq.serialize_element(block)?;
                     }
-                    Dialect::Anthropic | Dialect::Script => translated(answer, &mut seq)?,
-                },
+                }
+                Item::Answer(answer) => translated(answer, self.form, &mut seq)?,
+                Item::Pause => {
+                    seq.serialize_element(&Said { role: "assistant", content: PAUSE })?;
+                }
             }
         }
         seq.end()
     }
 }
 
+impl Conversation<'_> {
+    /// Whether an answer goes back as it came, with what its server adds to it.
+    fn is_own(&self, answer: &Assistant) -> bool {
+        answer.dialect == Dialect::OpenAi
+            && !answer.is_foreign(&self.origin)
+            && !self.form.has(Concession::Reasoning)
+            && !self.form.has(Concession::Ids)
+    }
+}
+
+/// An answer of another server or dialect, or in a plainer form: its text and its calls.
 fn translated<S: serde::ser::SerializeSeq>(
     answer: &Assistant,
+    form: &Form,
     seq: &mut S,
 ) -> Result<(), S::Error> {
     let text = answer.text();
@@ -214,7 +252,7 @@ fn translated<S: serde::ser::SerializeSeq>(
         .calls()
         .into_iter()
         .map(|call| WireCall {
-            id: call.id,
+            id: fit(&call.id, form).into_owned(),
             kind: "function",
             function: Function { name: call.name, arguments: call.input.to_raw().get().to_owned() },
             extra: serde_json::Map::new(),
@@ -232,9 +270,16 @@ mod tests {
 
     #[test]
     fn the_longest_answer_has_two_names() {
-        let request = Request { system: "", tools: &[], history: &[], max_tokens: Some(7) };
+        let request = Request::default();
+        let peer = Peer {
+            url: "http://h".into(),
+            model: "m".into(),
+            key_setting: "KEY",
+            url_setting: "URL",
+            has_key: true,
+        };
         let sent = |official| {
-            let body = body("m", official, &request);
+            let body = body(&peer, official, &request, &Form::default(), Some(7));
             serde_json::from_slice::<serde_json::Value>(&body).unwrap()
         };
         let want = |name: &str| {

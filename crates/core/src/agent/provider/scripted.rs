@@ -340,7 +340,7 @@ async fn fail(script: &Scripted, plan: &Plan, fault: Fault, sink: &Sink) -> Fail
     let half = plan.text.chars().take(plan.text.chars().count() / 2).collect();
     match fault {
         Fault::Status(status) => {
-            let again = judge(status, |_| None, SystemTime::now());
+            let again = judge(status, |_| None, "", SystemTime::now());
             peer.refused(status, again, r#"{"error":{"message":"a fault of the script"}}"#)
         }
         Fault::Garbage => peer.garbage("an event that is no JSON object", "<html>"),
@@ -409,7 +409,8 @@ async fn finish(script: &Scripted, plan: &Plan, stop: Option<Ending>, sink: &Sin
     let mark = Mark { kind: "script".to_owned(), turn: plan.turn, calls: kept };
     blocks.push(Block::new(to_raw_value(&mark).expect("a mark has string keys only")));
     let usage = Usage { input: plan.input_tokens, output: tokens(output), ..Usage::default() };
-    let answer = Assistant { dialect: Dialect::Script, model: script.model.clone(), blocks };
+    let answer =
+        Assistant { dialect: Dialect::Script, model: script.model.clone(), from: None, blocks };
     Turn { answer, stop, cut, usage, cost: None }
 }
 

@@ -18,6 +18,8 @@ const CANCELLED: &str = "cancelled by the person";
 enum Ran {
     /// It was answered.
     Answered(Outcome),
+    /// Nothing allows it.
+    Denied(String),
     /// The turn is to end.
     Cancelled(String),
 }
@@ -58,8 +60,10 @@ impl Work {
             } else {
                 self.run_call(call, token).await
             };
+            let denied = matches!(ran, Ran::Denied(_));
             let outcome = match ran {
                 Ran::Answered(outcome) => outcome,
+                Ran::Denied(why) => failed(why),
                 Ran::Cancelled(why) => {
                     cancelled = true;
                     failed(why)
@@ -68,8 +72,13 @@ impl Work {
             let Outcome { content, is_error, seen, plan, diff } = outcome;
             self.step.seen.extend(seen);
             self.note(Fact::ToolEnded { tool_call_id: id.clone(), is_error });
-            let ended =
-                Update::ToolEnded { id: id.clone(), content: content.clone(), is_error, diff };
+            let ended = Update::ToolEnded {
+                id: id.clone(),
+                content: content.clone(),
+                is_error,
+                denied,
+                diff,
+            };
             self.out.send(ended).await;
             if let Some(plan) = plan {
                 self.out.send(Update::Plan(plan)).await;
@@ -133,13 +142,13 @@ impl Work {
         let (why, always) = match self.terms.rules.judge(intent, &self.workspace) {
             Verdict::Allow => return Ok(()),
             Verdict::Deny { why } => {
-                return Err(Ran::Answered(failed(format!("not allowed: {why}"))));
+                return Err(Ran::Denied(format!("not allowed: {why}")));
             }
             Verdict::Ask { why, .. } if !self.terms.can_ask => {
-                return Err(Ran::Answered(failed(format!(
+                return Err(Ran::Denied(format!(
                     "not allowed: {why}, and nobody is there to be asked. Do without it, and say at \
                      the end what you could not do"
-                ))));
+                )));
             }
             Verdict::Ask { why, always } => (why, always),
         };

@@ -5,6 +5,7 @@
 //! stay in the queue and come with the next request.
 
 use super::TurnEnd;
+use super::outage::Waited;
 use super::step::Drain;
 use super::turn::{Asked, answered, ended};
 use super::work::Work;
@@ -14,15 +15,12 @@ use crate::agent::notice;
 use crate::agent::provider::Request;
 use crate::agent::trace::Fact;
 use crate::background::task::Timestamp;
-use crate::background::words;
 
 /// The share of the context, in tenths, beyond which a summary is made before the next call: an
 /// answer and some results still fit into the rest.
 const FULL_TENTHS: u64 = 8;
 /// Tokens of a summary at most.
 const SUMMARY_TOKENS: u32 = 4_096;
-/// Bytes of the last prompt that are kept word for word.
-const PROMPT_BYTES: usize = 8 << 10;
 
 /// What the model is asked.
 const INSTRUCTION: &str = "Summarise this conversation: the context is nearly full, and your summary \
@@ -76,7 +74,7 @@ impl Work {
         let (turn, call) = (self.counts.turns, self.counts.calls);
         self.tell(Fact::CallStarted { turn, call }).await;
         let summary = self.ask_summary(turn, call).await?;
-        let text = self.first_words(summary).await;
+        let text = self.first_words(summary).await?;
         self.note(Fact::Compacted { call });
         self.step.messages.push(Message::Notice { text });
         self.step.fresh = true;
@@ -88,7 +86,7 @@ impl Work {
     }
 
     /// The model's summary; `None` where it wrote none or the history does not even fit for that.
-    async fn ask_summary(&mut self, turn: u64, call: u64) -> Result<Option<String>, Stop> {
+    async fn ask_summary(&mut self, turn: u64, mut call: u64) -> Result<Option<String>, Stop> {
         let mut skip = 0;
         loop {
             let left_out = (skip > 0).then(|| Message::Notice {
@@ -103,10 +101,12 @@ impl Work {
                 tools: self.toolbox.tools(),
                 history: &history,
                 max_tokens: Some(SUMMARY_TOKENS),
+                answer_tokens: None,
             };
-            let asked = self.listen(self.terms.provider.stream(&request), false).await;
+            let asked = self.ask(&request, false).await;
             match asked {
                 Asked::Answered(answer) => {
+                    self.keep_form();
                     self.count(answer.usage, answer.cost);
                     self.tell(answered(turn, call, "summary", answer.usage, answer.cost)).await;
                     let text = answer.answer.text();
@@ -126,6 +126,16 @@ impl Work {
                     if overflow {
                         return Ok(None);
                     }
+                    match self.wait_out(&failure).await {
+                        Waited::Again => {
+                            self.counts.calls += 1;
+                            call = self.counts.calls;
+                            self.tell(Fact::CallStarted { turn, call }).await;
+                            continue;
+                        }
+                        Waited::Cancelled => return Err(Stop::Cancelled),
+                        Waited::Over => {}
+                    }
                     let why = failure.to_string();
                     return Err(Stop::Ended(TurnEnd::Failed(format!(
                         "the context is full, and it could not be summarised: {why}"
@@ -136,7 +146,7 @@ impl Work {
     }
 
     /// What the model's history begins with from now on.
-    async fn first_words(&self, summary: Option<String>) -> String {
+    async fn first_words(&mut self, summary: Option<String>) -> Result<String, Stop> {
         let mut text = String::from(
             "The conversation was summarised to make room. No human input in this message, except \
              where it says so.\n\n",
@@ -146,15 +156,20 @@ impl Work {
              files for what was done.)",
         ));
         let prompt = self.history.iter().rev().find_map(|said| match said {
-            Message::Prompt { text } => Some(text),
+            Message::Prompt { text } => Some(text.clone()),
             Message::Assistant(_)
             | Message::ToolResults { .. }
             | Message::Background { .. }
             | Message::Notice { .. } => None,
         });
         if let Some(prompt) = prompt {
-            let prompt = words::shorten(prompt, PROMPT_BYTES);
-            text.push_str(&format!("\n\nThe person's last words, as they were:\n{prompt}"));
+            let shown = self.long_prompt(&prompt).await;
+            match shown.map_err(|why| Stop::Ended(TurnEnd::Failed(why)))? {
+                None => {
+                    text.push_str(&format!("\n\nThe person's last words, as they were:\n{prompt}"))
+                }
+                Some(shown) => text.push_str(&format!("\n\n{shown}")),
+            }
         }
         // Results that came with the request that did not fit were told to nobody.
         let unanswered = self.history.iter().rev().take_while(|said| said.assistant().is_none());
@@ -176,7 +191,7 @@ impl Work {
             text.push_str("\n\n");
             text.push_str(&running);
         }
-        text
+        Ok(text)
     }
 
     /// The session's tasks that run, so that no handle is lost; `None` if none does.

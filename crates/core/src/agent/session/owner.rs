@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use super::turn::Begin;
 use super::work::{Begun, Outlet, Replay, Work};
 use super::{Error, Instruction, SessionId, Terms, TurnEnd, Update, Wake};
 use crate::background::Background;
@@ -29,21 +30,29 @@ pub(super) struct Owner {
 /// What the owner does next.
 enum Job {
     /// What a person said.
-    Prompt(String, oneshot::Sender<TurnEnd>),
+    Prompt(Said),
     /// Results are there.
     Wake,
 }
+
+/// What a person said, for how long a model that cannot be asked is asked again, and who wants to know
+/// the end.
+type Said = (String, Duration, oneshot::Sender<TurnEnd>);
 
 /// What the owner is asked, and what it waits for.
 struct Inbox {
     background: Background,
     id: SessionId,
     instructions: mpsc::Receiver<Instruction>,
-    prompts: VecDeque<(String, oneshot::Sender<TurnEnd>)>,
+    prompts: VecDeque<Said>,
     idle: Vec<oneshot::Sender<()>>,
     closers: Vec<oneshot::Sender<()>>,
     closing: watch::Sender<bool>,
     cancel: watch::Sender<bool>,
+    /// Whether a prompt waits.
+    spoken: watch::Sender<bool>,
+    /// The last turn of a session that was loaded is to be gone on with.
+    again: bool,
     /// How many results wait, by the supervisor's word.
     queued: watch::Receiver<u64>,
     wake: Wake,
@@ -100,11 +109,14 @@ impl Owner {
     ) -> Result<Self, Error> {
         let (closing, closes) = watch::channel(false);
         let (cancel, cancelled) = watch::channel(false);
+        let (spoken, speaks) = watch::channel(false);
+        let again = begun.again;
         let wake = terms.policy.wake;
         let wakes = Wakes::new(terms.policy.wakes_per_hour, &begun.wakes);
         let out = Outlet::new(updates, closes);
         let (mut work, replay) =
-            Work::new(background.clone(), terms, id.clone(), begun, out, cancelled);
+            Work::new(background.clone(), terms, id.clone(), begun, out, cancelled, speaks);
+        work.recall_form().await?;
         // `work` is there before anything can fail: dropped, it closes the session.
         let queued = background.queued(id.0.clone()).await?;
         let workspace = background.workspace().to_owned();
@@ -123,6 +135,8 @@ impl Owner {
             closers: Vec::new(),
             closing,
             cancel,
+            spoken,
+            again: again && wake == Wake::On,
             queued,
             wake,
             look: true,
@@ -140,14 +154,20 @@ impl Owner {
         }
         while let Some(job) = inbox.next(&mut work).await {
             inbox.cancel.send_replace(false);
+            inbox.spoken.send_replace(!inbox.prompts.is_empty());
             match job {
-                Job::Prompt(text, done) => {
-                    let end = inbox.during(work.turn(Some(text))).await;
+                Job::Prompt((text, patience, done)) => {
+                    inbox.again = false;
+                    let end = inbox.during(work.turn(Begin::Prompt(text, patience))).await;
                     // Who asked may be gone. A prompt's turn always takes place.
                     let _ = done.send(end.unwrap_or(TurnEnd::Cancelled));
                 }
                 Job::Wake => {
-                    let end = inbox.during(work.turn(None)).await;
+                    let begin = match std::mem::take(&mut inbox.again) {
+                        true => Begin::Again,
+                        false => Begin::News,
+                    };
+                    let end = inbox.during(work.turn(begin)).await;
                     if end.is_some() {
                         inbox.wakes.begin();
                     }
@@ -182,7 +202,10 @@ impl Inbox {
 
     fn take(&mut self, instruction: Option<Instruction>) {
         match instruction {
-            Some(Instruction::Prompt(text, done)) => self.prompts.push_back((text, done)),
+            Some(Instruction::Prompt(text, patience, done)) => {
+                self.prompts.push_back((text, patience, done));
+                self.spoken.send_replace(true);
+            }
             Some(Instruction::Cancel) => {
                 self.cancel.send_replace(true);
             }
@@ -207,8 +230,8 @@ impl Inbox {
             if self.is_closing() {
                 return None;
             }
-            if let Some((text, done)) = self.prompts.pop_front() {
-                return Some(Job::Prompt(text, done));
+            if let Some(said) = self.prompts.pop_front() {
+                return Some(Job::Prompt(said));
             }
             if self.queued.has_changed().unwrap_or(false) {
                 self.queued.mark_unchanged();
@@ -216,7 +239,8 @@ impl Inbox {
                 self.stuck = false;
             }
             let now = Instant::now();
-            let ready = self.wake == Wake::On && self.look && *self.queued.borrow() > 0;
+            let has_news = self.look && *self.queued.borrow() > 0;
+            let ready = self.wake == Wake::On && (has_news || self.again);
             let blocked = if ready { self.wakes.blocked(now) } else { None };
             if let Some(until) = blocked {
                 self.tell_blocked(work, until - now).await;

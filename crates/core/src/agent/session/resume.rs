@@ -3,6 +3,7 @@
 //! A crash leaves at most one thing open: an answer whose calls have no results. A call that runs a
 //! command finds its task again by the token it was spawned with; of the others nobody knows.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use meanwhile_shim::tree;
@@ -40,6 +41,8 @@ pub(super) async fn claim(background: &Background, id: &str) -> Result<SessionId
         });
         let pid = match claim.await? {
             Claim::Taken(SessionRow { id, .. }) => return Ok(SessionId(id)),
+            // Its directory may have moved, as `mv project project-2` does.
+            Claim::Unknown if adopt(background, id).await? => continue,
             Claim::Unknown => return Err(Error::Unknown(id.to_owned())),
             Claim::Held { pid } => pid,
         };
@@ -49,6 +52,18 @@ pub(super) async fn claim(background: &Background, id: &str) -> Result<SessionId
         patience -= 1;
         tokio::time::sleep(CLAIM_ROUND).await;
     }
+}
+
+/// Takes over the session of this whole name whose own directory is gone. Returns whether there was
+/// one.
+async fn adopt(background: &Background, id: &str) -> Result<bool, Error> {
+    let name = id.to_owned();
+    let found = background.store().read(move |ledger| ledger.session_anywhere(&name)).await?;
+    let Some(row) = found.filter(|row| !row.workspace.exists()) else { return Ok(false) };
+    let workspace = background.workspace().to_owned();
+    tracing::info!("session `{id}` of `{}` goes on here", row.workspace.display());
+    background.store().write(move |ledger| ledger.move_session(&row.id, &workspace)).await?;
+    Ok(true)
 }
 
 /// Reads a session that we hold, and finds out what is to be repaired.
@@ -83,8 +98,37 @@ pub(super) async fn read(background: &Background, id: &SessionId) -> Result<Begu
     }
     begun.replay.carried = std::mem::take(&mut past.carried);
     begun.resumed = true;
+    tidy(&mut begun.history, &mut begun.ids);
+    let is_open = |last: &Message| match last.assistant() {
+        Some(answer) => !answer.calls().is_empty(),
+        None => true,
+    };
+    begun.again = past.is_unfinished_wake() && begun.history.last().is_some_and(is_open);
     repair(background, id, &mut begun, &past).await?;
     Ok(begun)
+}
+
+/// Makes the ids of calls fit that an older program, or another server, has left in a history. What is
+/// stored stays as it is.
+fn tidy(history: &mut [Message], ids: &mut HashSet<String>) {
+    let mut changed: Vec<(String, String)> = Vec::new();
+    for message in history {
+        match message {
+            Message::Assistant(answer) => {
+                let old = answer.tidy(ids);
+                let new = answer.calls().into_iter().map(|call| call.id);
+                changed = old.into_iter().zip(new).collect();
+            }
+            Message::ToolResults { results } => {
+                for (result, (old, new)) in results.iter_mut().zip(&changed) {
+                    if result.call_id == *old {
+                        result.call_id.clone_from(new);
+                    }
+                }
+            }
+            Message::Prompt { .. } | Message::Background { .. } | Message::Notice { .. } => {}
+        }
+    }
 }
 
 /// What a trace says about where a session stood.
@@ -99,6 +143,10 @@ struct Past {
     /// The calls that carried results out of the queue, in order: one for each message of them.
     carried: Vec<u64>,
     open_turn: Option<u64>,
+    /// The last turn was begun by results.
+    was_wake: bool,
+    /// The last turn ended without having reached the model.
+    has_failed: bool,
     open_call: Option<u64>,
     /// Calls of tools that did not end.
     open_tools: Vec<String>,
@@ -115,6 +163,8 @@ impl Past {
                 Fact::TurnStarted { turn, origin, .. } => {
                     past.turns = past.turns.max(*turn);
                     past.open_turn = Some(*turn);
+                    past.was_wake = *origin == Origin::Background;
+                    past.has_failed = false;
                     if *origin == Origin::Background {
                         past.wakes.push(now.since(event.at));
                     }
@@ -145,12 +195,23 @@ impl Past {
                         past.carried.push(*call);
                     }
                 }
-                Fact::TurnEnded { .. } => past.open_turn = None,
+                Fact::TurnEnded { stop_reason, .. } => {
+                    past.open_turn = None;
+                    past.has_failed = stop_reason == "failed";
+                }
                 Fact::Compacted { .. } => past.used = 0,
                 Fact::Resumed {} => {}
             }
         }
         past
+    }
+}
+
+impl Past {
+    /// Whether a turn that results began was cut off, or could not ask the model: nobody else would go
+    /// on with it.
+    fn is_unfinished_wake(&self) -> bool {
+        self.was_wake && (self.has_failed || self.open_turn.is_some())
     }
 }
 
@@ -280,7 +341,9 @@ impl Work {
             }
             Message::ToolResults { results } => {
                 for ToolResult { call_id: id, content, is_error } in results {
-                    self.out.send(Update::ToolEnded { id, content, is_error, diff: None }).await;
+                    let ended =
+                        Update::ToolEnded { id, content, is_error, denied: false, diff: None };
+                    self.out.send(ended).await;
                 }
                 return;
             }

@@ -1,12 +1,16 @@
 //! A turn: the prompt or the results that begin it, then model calls until the model has said
 //! everything.
 
+use std::time::Duration;
+
+use super::outage::{Patience, Waited};
 use super::step::{Drain, origin, title};
-use super::work::Work;
+use super::work::{Nudges, Work};
 use super::{TurnEnd, Update};
-use crate::agent::failure::{Failure, FailureKind};
+use crate::agent::failure::{Again, Failure, FailureKind};
 use crate::agent::message::Message;
-use crate::agent::provider::{Call, Delta, Request, StopReason, Turn};
+use crate::agent::provider::{Call, Delta, Form, Request, StopReason, Turn};
+use crate::agent::tools::Builtin;
 use crate::agent::trace::Fact;
 use crate::agent::usage::{Cost, Usage};
 
@@ -20,6 +24,16 @@ pub(super) enum Asked {
     Cancelled,
 }
 
+/// What begins a turn.
+pub(super) enum Begin {
+    /// What a person said, and for how long a model that cannot be asked is asked again.
+    Prompt(String, Duration),
+    /// What waits in the queue.
+    News,
+    /// What is in the history: a turn that results began was cut off.
+    Again,
+}
+
 /// Where the turn goes from an answer.
 enum Next {
     /// Another call.
@@ -31,10 +45,21 @@ enum Next {
 }
 
 impl Work {
-    /// Makes a turn, of a prompt or of what waits in the queue. `None`: nothing waited, and there
-    /// was no turn.
-    pub(super) async fn turn(&mut self, prompt: Option<String>) -> Option<TurnEnd> {
+    /// Makes a turn. `None`: nothing waited, and there was no turn.
+    pub(super) async fn turn(&mut self, begin: Begin) -> Option<TurnEnd> {
         let before = self.counts;
+        let (prompt, drain) = match begin {
+            Begin::Prompt(text, patience) => {
+                self.patience = Patience::lasting(patience);
+                (Some(text), Drain::Yes)
+            }
+            Begin::News => (None, Drain::OnlyNews),
+            Begin::Again => (None, Drain::Yes),
+        };
+        if prompt.is_none() {
+            self.patience = Patience::Endless;
+        }
+        (self.waited, self.nudges) = (0, Nudges::default());
         self.counts.turns += 1;
         let turn = self.counts.turns;
         let origin = origin(prompt.as_deref());
@@ -46,11 +71,10 @@ impl Work {
         if std::mem::take(&mut self.resumed) {
             self.tell_resumed().await;
         }
-        let is_wake = prompt.is_none();
         if let Some(text) = prompt {
             self.say(Message::Prompt { text });
         }
-        let end = self.calls(if is_wake { Drain::OnlyNews } else { Drain::Yes }).await;
+        let end = self.calls(drain).await;
         let Some(end) = end else {
             // As if nobody had looked.
             let facts = self.counts.facts - before.facts;
@@ -114,8 +138,9 @@ impl Work {
                 tools: self.toolbox.tools(),
                 history: &self.history,
                 max_tokens: None,
+                answer_tokens: self.terms.policy.answer_tokens,
             };
-            let asked = self.listen(self.terms.provider.stream(&request), true).await;
+            let asked = self.ask(&request, true).await;
             let answer = match asked {
                 Asked::Answered(answer) => answer,
                 Asked::Cancelled => {
@@ -124,9 +149,15 @@ impl Work {
                 }
                 Asked::Failed(failure) => {
                     self.tell(ended(turn, call, None, Some(failure.to_string()))).await;
-                    let overflow = failure.kind == FailureKind::ContextOverflow;
-                    if !overflow || compacted {
-                        return Some(TurnEnd::Failed(failure.to_string()));
+                    if compacted || !self.may_be_too_long(&failure) {
+                        match self.wait_out(&failure).await {
+                            Waited::Again => {
+                                made -= 1;
+                                continue;
+                            }
+                            Waited::Cancelled => return Some(self.end_cancelled().await),
+                            Waited::Over => return Some(TurnEnd::Failed(failure.to_string())),
+                        }
                     }
                     compacted = true;
                     made += 1;
@@ -137,12 +168,56 @@ impl Work {
                 }
             };
             compacted = false;
+            self.waited = 0;
+            self.keep_form();
             match self.answered(*answer, made).await {
                 Next::Call => {}
                 Next::Resume => drain = Drain::No,
                 Next::End(end) => return Some(end),
             }
         }
+    }
+
+    /// Makes a model call, in plainer forms where the server asks for them.
+    pub(super) async fn ask(&self, request: &Request<'_>, show: bool) -> Asked {
+        loop {
+            let asked = self.listen(self.terms.provider.stream(request), show).await;
+            let is_refused = |failure: &Failure| failure.again == Again::Plainer;
+            if !matches!(&asked, Asked::Failed(failure) if is_refused(failure)) {
+                return asked;
+            }
+        }
+    }
+
+    /// Whether a shorter history may help: it does not fit, or it is long and the server refused it
+    /// without a reason that is understood.
+    fn may_be_too_long(&self, failure: &Failure) -> bool {
+        let bytes = || self.history.iter().map(|said| said.to_json().len()).sum::<usize>();
+        failure.kind == FailureKind::ContextOverflow
+            || (failure.kind == FailureKind::BadRequest
+                && failure.refusal.is_some()
+                && (self.used > LARGE_TOKENS || bytes() > LARGE_BYTES))
+    }
+
+    /// Begins with what the model's server was conceded within the last week.
+    pub(super) async fn recall_form(&mut self) -> Result<(), crate::Error> {
+        let Some(origin) = self.terms.provider.origin() else { return Ok(()) };
+        let form = self.background.store().read(move |l| l.form(&origin)).await?;
+        if let Some(form) = form {
+            self.terms.provider.set_form(Form::from_text(&form));
+            self.form = form;
+        }
+        Ok(())
+    }
+
+    /// Remembers what the server was conceded, once it has answered.
+    pub(super) fn keep_form(&mut self) {
+        let form = self.terms.provider.form().to_text();
+        let Some(origin) = self.terms.provider.origin().filter(|_| form != self.form) else {
+            return;
+        };
+        self.form.clone_from(&form);
+        drop(self.background.store().write(move |l| l.remember_form(&origin, &form)));
     }
 
     /// Shows an answer as it comes.
@@ -180,12 +255,26 @@ impl Work {
 
     /// Stores an answer, then does what it asks for.
     async fn answered(&mut self, answer: Turn, made: u32) -> Next {
-        let Turn { answer: assistant, stop, cut, usage, cost } = answer;
+        let Turn { answer: mut assistant, stop, cut, usage, cost } = answer;
         let (turn, call) = (self.counts.turns, self.counts.calls);
         self.count(usage, cost);
         self.note(answered(turn, call, word(&stop), usage, cost));
+        assistant.tidy(&mut self.ids);
         let calls = assistant.calls();
-        if !assistant.blocks.is_empty() {
+        let text = assistant.text();
+        let is_end = match &stop {
+            StopReason::EndTurn
+            | StopReason::ToolUse
+            | StopReason::StopSequence
+            | StopReason::Other(_) => calls.is_empty() && cut.is_none(),
+            StopReason::MaxTokens
+            | StopReason::ContextFull
+            | StopReason::PauseTurn
+            | StopReason::Refusal => false,
+        };
+        // A result may need no answer; a person does.
+        let is_silent = is_end && text.trim().is_empty() && self.patience != Patience::Endless;
+        if !assistant.blocks.is_empty() && !is_silent {
             self.say(Message::Assistant(assistant));
         }
         let tokens = self.claim_tokens(&calls);
@@ -215,6 +304,12 @@ impl Work {
         if made >= limit && goes_on && stopped.is_none() {
             return Next::End(self.end_capped(&calls, limit).await);
         }
+        if is_silent {
+            return self.end_silent();
+        }
+        if is_end && is_written_call(&text) {
+            return self.end_written();
+        }
         let is_paused = stop == StopReason::PauseTurn && calls.is_empty();
         if !calls.is_empty() && self.run_calls(calls, tokens).await {
             return Next::End(self.end_cancelled().await);
@@ -237,6 +332,36 @@ impl Work {
             None if goes_on => Next::Call,
             None => Next::End(TurnEnd::EndTurn),
         }
+    }
+
+    /// The model answered with nothing: it is asked again, and then the turn ends.
+    fn end_silent(&mut self) -> Next {
+        self.nudges.silent += 1;
+        if self.nudges.silent <= SILENT_MAX {
+            return Next::Resume;
+        }
+        Next::End(TurnEnd::Failed(format!(
+            "the model answered with nothing, {} times; prompt again, or use another model",
+            self.nudges.silent
+        )))
+    }
+
+    /// The model wrote a call as text: it is told, and then the turn ends.
+    fn end_written(&mut self) -> Next {
+        self.nudges.written += 1;
+        if self.nudges.written > WRITTEN_MAX {
+            return Next::End(TurnEnd::Failed(
+                "the model writes tool calls as text, and nothing was run; its server may need a \
+                 template for tools, or use another model"
+                    .to_owned(),
+            ));
+        }
+        self.notice(
+            "Your answer holds a tool call written as text, so nothing was run. Call the tool \
+             itself, by its name from the list of tools. No human input in this message."
+                .to_owned(),
+        );
+        Next::Call
     }
 
     /// The turn is cancelled: the history says so where nothing else does.
@@ -311,6 +436,40 @@ impl Work {
         let (used, size, cost) = (self.used, self.window, self.cost);
         self.out.send(Update::Usage { used, size, last, cost }).await;
     }
+}
+
+/// How often a model that answers with nothing is asked again within a turn.
+const SILENT_MAX: u32 = 2;
+/// How often a model is told within a turn that it wrote a call as text.
+const WRITTEN_MAX: u32 = 2;
+/// A history from this size on may be the reason of a refusal that is not understood: tokens, or bytes
+/// where nobody counts them.
+const LARGE_TOKENS: u64 = 16_000;
+const LARGE_BYTES: usize = 48 << 10;
+
+/// Whether a text is a call of a tool, as templates of models write it, rather than an answer.
+fn is_written_call(text: &str) -> bool {
+    const MARKS: [&str; 9] = [
+        "<tool_call>",
+        "<tool_calls>",
+        "<function=",
+        "<function_call",
+        "<function_calls>",
+        "[TOOL_CALLS]",
+        "<|tool_call",
+        "<invoke name=",
+        "<tool_use>",
+    ];
+    let text = text.trim();
+    let bare = text.trim_start_matches("```json").trim_start_matches("```").trim_end_matches("```");
+    let is_call = |object: &serde_json::Map<String, serde_json::Value>| {
+        let name = object.get("name").and_then(serde_json::Value::as_str);
+        name.is_some_and(|name| Builtin::meant(name).is_some())
+            && ["arguments", "parameters", "input"].iter().any(|key| object.contains_key(*key))
+    };
+    // In the midst of prose it is talked about.
+    MARKS.iter().any(|mark| text.starts_with(mark) || text.contains(&format!("\n{mark}")))
+        || serde_json::from_str(bare.trim()).is_ok_and(|object| is_call(&object))
 }
 
 /// How long a server may take to say how large its model's context is.

@@ -3,10 +3,12 @@
 //! [`Work`] is the one owner of the history. Its methods are the turn (`turn`), the tools (`calls`),
 //! the summary (`compact`), the repair (`resume`) and the way into the ledger (`step`).
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use tokio::sync::{mpsc, watch};
 
+use super::outage::Patience;
 use super::step::{Counts, Step};
 use super::{SessionId, Terms, Update, prompt};
 use crate::agent::message::Message;
@@ -36,6 +38,10 @@ pub(super) struct Begun {
     pub(super) interrupted: bool,
     /// How long ago each turn was that the agent started by itself.
     pub(super) wakes: Vec<std::time::Duration>,
+    /// The ids of all calls.
+    pub(super) ids: HashSet<String>,
+    /// Its last turn was begun by results and is not through.
+    pub(super) again: bool,
 }
 
 /// What a front is shown of a session that is loaded.
@@ -104,6 +110,27 @@ pub(super) struct Work {
     pub(super) titled: bool,
     pub(super) resumed: bool,
     pub(super) interrupted: bool,
+    /// The ids of all calls of the history: no two may be the same.
+    pub(super) ids: HashSet<String>,
+    /// For how long this turn asks a model again that cannot be asked.
+    pub(super) patience: Patience,
+    /// How often it has waited to do so since the last answer.
+    pub(super) waited: u32,
+    /// The person has said something while the turn runs.
+    pub(super) spoken: watch::Receiver<bool>,
+    /// What this turn had to say to a model that answered with nothing, or wrote a call as text.
+    pub(super) nudges: Nudges,
+    /// The form that is remembered for the model's server.
+    pub(super) form: String,
+}
+
+/// How often a model was told, within a turn, that its answer was none.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Nudges {
+    /// It answered with nothing.
+    pub(super) silent: u32,
+    /// It wrote a call as text.
+    pub(super) written: u32,
 }
 
 impl Work {
@@ -114,6 +141,7 @@ impl Work {
         begun: Begun,
         out: Outlet,
         cancel: watch::Receiver<bool>,
+        spoken: watch::Receiver<bool>,
     ) -> (Self, Replay) {
         let workspace = background.workspace().to_owned();
         let tools = terms.policy.tools.clone();
@@ -138,6 +166,12 @@ impl Work {
             titled: begun.titled,
             resumed: begun.resumed,
             interrupted: begun.interrupted,
+            ids: begun.ids,
+            patience: Patience::lasting(std::time::Duration::ZERO),
+            waited: 0,
+            spoken,
+            nudges: Nudges::default(),
+            form: String::new(),
         };
         (work, begun.replay)
     }

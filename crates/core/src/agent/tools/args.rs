@@ -150,7 +150,11 @@ impl Fields {
     pub(super) fn texts(&mut self, names: &[&'static str]) -> Result<Vec<String>, String> {
         match self.take(names) {
             None => Ok(Vec::new()),
-            Some((_, Value::String(text))) => Ok(vec![text]),
+            // A list may be written as a text of JSON.
+            Some((_, Value::String(text))) => {
+                let list = serde_json::from_str::<Vec<String>>(&text);
+                Ok(list.unwrap_or_else(|_| vec![text]))
+            }
             Some((name, Value::Array(values))) => {
                 let texts = values.iter().enumerate().map(|(i, value)| {
                     value.as_str().map(str::to_owned).ok_or_else(|| {
@@ -174,12 +178,17 @@ impl Fields {
         let tool = self.tool;
         let (name, values) = match self.take(names) {
             None => return Err(self.missing(names[0], what)),
-            Some((name, Value::Array(values))) => (name, values),
-            Some((name, other)) => {
-                return Err(format!("`{name}`: expected a list, {what}, got {}", kind(&other)));
-            }
+            Some((name, value)) => match meant(value) {
+                Value::Array(values) => (name, values),
+                // One stands for a list of one.
+                value @ Value::Object(_) => (name, vec![value]),
+                other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => {
+                    return Err(format!("`{name}`: expected a list, {what}, got {}", kind(&other)));
+                }
+            },
         };
         let objects = values.into_iter().enumerate().map(|(i, value)| {
+            let value = meant(value);
             let got = kind(&value);
             if let Value::Object(fields) = value {
                 return Ok(Self { tool, fields, taken: Vec::new() });
@@ -255,6 +264,15 @@ impl Fields {
             ));
         }
         Ok(())
+    }
+}
+
+/// What a value means: models write a list or an object as a text of JSON.
+fn meant(value: Value) -> Value {
+    let Value::String(text) = &value else { return value };
+    match serde_json::from_str(text) {
+        Ok(inner @ (Value::Array(_) | Value::Object(_))) => inner,
+        Ok(_) | Err(_) => value,
     }
 }
 

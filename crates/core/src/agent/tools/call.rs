@@ -282,13 +282,15 @@ fn read_file(mut fields: Fields, workspace: &Path) -> Result<Intent, String> {
     let path = paths::resolve(workspace, &asked)?;
     let offset = fields.count(&["offset", "start_line", "line"])?.unwrap_or(1).max(1);
     let limit = fields.count(&["limit", "lines"])?.filter(|limit| *limit > 0);
+    let column = fields.count(&["column"])?.and_then(|column| usize::try_from(column).ok());
+    let column = column.unwrap_or_default();
     fields.finish_with(|name| match name {
         "end_line" => Some("use limit, a number of lines"),
         _ => None,
     })?;
     let access = vec![Access::Read(path.clone())];
     let title = shown(&path, workspace);
-    let action = Action::Read(Read { path, asked, offset, limit });
+    let action = Action::Read(Read { path, asked, offset, limit, column });
     Ok(intent(Builtin::ReadFile, title, Kind::Read, access, action))
 }
 
@@ -323,8 +325,8 @@ fn glob(mut fields: Fields, workspace: &Path) -> Result<Intent, String> {
     let base = base.filter(|base| !base.trim().is_empty());
     let base = base.unwrap_or_else(|| ".".to_owned());
     // The part before the first wildcard is a directory to begin in, wherever it leads.
-    let (prefix, rest) = search::split(&pattern);
     let base = paths::resolve(workspace, &base)?;
+    let (prefix, rest) = search::split(&pattern, &base);
     let base = if prefix.is_empty() { base } else { paths::resolve(&base, prefix)? };
     let access = vec![Access::Read(base.clone())];
     let title = words::one_line(&pattern);

@@ -1,15 +1,18 @@
 //! `edit_file`: one exact text in the place of another.
 //!
-//! Works on bytes, so that what is not touched stays as it is, whatever it is: another encoding, a
-//! byte order mark, the ends of lines. A model writes `\n`; in a file whose lines end with `\r\n`
+//! Works on bytes, so that what is not touched stays as it is, whatever it is: an encoding of eight
+//! bits, a byte order mark, the ends of lines. UTF-16 is edited as the text it is. A model writes `\n`; in a file whose lines end with `\r\n`
 //! that is what it means.
 
+use std::borrow::Cow;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::Outcome;
+use super::alike::differs;
 use super::blocking::blocking;
+use super::encoding::{Encoding, MIXED};
 use super::files::{diff, failed, replace};
 use super::text::plural;
 use crate::background::words::thousands;
@@ -55,9 +58,14 @@ fn run_now(edit: &Edit) -> Result<Outcome, String> {
         ));
     }
     let before = fs::read(path).map_err(|error| failed("read", path, &error))?;
-    let changed = change(&before, &edit.old, &edit.new, edit.all)
-        .map_err(|error| format!("`{}` was not changed: {error}", path.display()))?;
-    replace(path, &changed.bytes, Some(&about)).map_err(|error| failed("write", path, &error))?;
+    let unchanged = |error: String| format!("`{}` was not changed: {error}", path.display());
+    let (text, encoding) = decoded(before).map_err(unchanged)?;
+    if encoding == Encoding::EightBit && !(edit.old.is_ascii() && edit.new.is_ascii()) {
+        return Err(unchanged(MIXED.to_owned()));
+    }
+    let changed = change(&text, &edit.old, &edit.new, edit.all).map_err(unchanged)?;
+    let bytes = encoded(&changed.bytes, encoding);
+    replace(path, &bytes, Some(&about)).map_err(|error| failed("write", path, &error))?;
     let report = format!(
         "`{}`: {} place{} changed, {}line{} {}",
         path.display(),
@@ -67,8 +75,33 @@ fn run_now(edit: &Edit) -> Result<Outcome, String> {
         plural(changed.lines.len() as u64),
         places(&changed.lines)
     );
-    let diff = shown(path, before, changed.bytes);
+    let diff = shown(path, text, changed.bytes);
     Ok(Outcome { diff, ..Outcome::of(report) })
+}
+
+/// A file's text in UTF-8 or, where it is in another encoding of eight bits, as it is.
+fn decoded(bytes: Vec<u8>) -> Result<(Vec<u8>, Encoding), String> {
+    let encoding = Encoding::of(&bytes);
+    let text = match encoding {
+        Encoding::Utf8 { .. } | Encoding::EightBit => bytes,
+        Encoding::Utf16 { little } => Encoding::decode_utf16(little, &bytes)
+            .ok_or("it begins like UTF-16 and is none: use a command")?
+            .into_bytes(),
+        Encoding::Binary => {
+            return Err("it is no text: it has NUL bytes in it; use a command".to_owned());
+        }
+    };
+    Ok((text, encoding))
+}
+
+/// The bytes of a changed text in the encoding of its file.
+fn encoded(text: &[u8], encoding: Encoding) -> Cow<'_, [u8]> {
+    match encoding {
+        Encoding::Utf16 { little } => {
+            Cow::Owned(Encoding::encode_utf16(little, &String::from_utf8_lossy(text)))
+        }
+        Encoding::Utf8 { .. } | Encoding::EightBit | Encoding::Binary => Cow::Borrowed(text),
+    }
 }
 
 fn shown(path: &Path, before: Vec<u8>, after: Vec<u8>) -> Option<super::Diff> {
@@ -181,6 +214,9 @@ fn not_found(text: &[u8], old: &str) -> String {
              copy it exactly",
             at + 1
         );
+    }
+    if let Some(told) = differs(&plain, old) {
+        return told;
     }
     let without_numbers: Option<Vec<&str>> = old.lines().map(without_number).collect();
     if let Some(bare) = without_numbers

@@ -7,6 +7,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::blocking::{Gone, blocking};
+use super::encoding::Encoding;
 use super::text::{cut, plural};
 use super::{Diff, Outcome};
 use crate::background::words::thousands;
@@ -37,6 +38,8 @@ pub(super) struct Read {
     /// The first line, from 1.
     pub(super) offset: u64,
     pub(super) limit: Option<u64>,
+    /// Bytes of the first line that are passed over.
+    pub(super) column: usize,
 }
 
 /// `read_file`.
@@ -54,7 +57,17 @@ fn read_now(read: &Read, room: usize, gone: &Gone) -> Result<String, String> {
         return Err(format!("`{asked}` is no file but {}; it cannot be read", special(&about)));
     }
     let file = File::open(path).map_err(|error| failed("read", path, &error))?;
-    let mut file = BufReader::with_capacity(64 << 10, gone.watch(file));
+    let file = BufReader::with_capacity(64 << 10, gone.watch(file));
+    read_text(read, &about, file, room)
+}
+
+fn read_text(
+    read: &Read,
+    about: &Metadata,
+    mut file: impl BufRead,
+    room: usize,
+) -> Result<String, String> {
+    let Read { path, asked, .. } = read;
     let fail = |error: io::Error| failed("read", path, &error);
     let begin = file.fill_buf().map_err(fail)?;
     if begin.is_empty() {
@@ -75,11 +88,18 @@ fn read_now(read: &Read, room: usize, gone: &Gone) -> Result<String, String> {
     let mut is_full = false;
     loop {
         let wanted = number + 1 >= read.offset && !is_full;
-        let Some(length) = next_line(&mut file, &mut line, wanted).map_err(fail)? else { break };
+        let skip = if number + 1 == read.offset { read.column } else { 0 };
+        let kept = wanted.then_some(skip);
+        let Some(length) = next_line(&mut file, &mut line, kept).map_err(fail)? else { break };
         number += 1;
+        if skip > 0 && skip >= length {
+            return Err(format!(
+                "`column`: line {number} of `{asked}` has {length} bytes, not {skip}"
+            ));
+        }
         if wanted {
             let before = text.len();
-            push_line(&mut text, number, &line, length);
+            push_line(&mut text, number, &line, skip, length);
             if text.len() > room || shown == limit {
                 text.truncate(if shown == 0 { text.floor_char_boundary(room) } else { before });
                 shown += u64::from(shown == 0);
@@ -108,11 +128,12 @@ fn read_now(read: &Read, room: usize, gone: &Gone) -> Result<String, String> {
     Ok(text)
 }
 
-/// Reads a line; keeps its beginning if it is wanted, and returns its length without its end.
+/// Reads a line; keeps what follows the first `kept` bytes if it is wanted, as far as it is shown, and
+/// returns its length without its end.
 fn next_line(
     file: &mut impl BufRead,
     line: &mut Vec<u8>,
-    wanted: bool,
+    kept: Option<usize>,
 ) -> io::Result<Option<usize>> {
     line.clear();
     let mut length = 0;
@@ -125,8 +146,9 @@ fn next_line(
         any = true;
         let end = buffer.iter().position(|byte| *byte == b'\n');
         let piece = &buffer[..end.unwrap_or(buffer.len())];
-        if wanted {
+        if let Some(skip) = kept {
             let room = (LINE_BYTES + 1).saturating_sub(line.len());
+            let piece = &piece[skip.saturating_sub(length).min(piece.len())..];
             line.extend_from_slice(&piece[..piece.len().min(room)]);
         }
         length += piece.len();
@@ -138,22 +160,28 @@ fn next_line(
     }
 }
 
-fn push_line(text: &mut String, number: u64, line: &[u8], length: usize) {
+fn push_line(text: &mut String, number: u64, line: &[u8], skip: usize, length: usize) {
+    let before = match skip {
+        0 => String::new(),
+        skip => format!("... {} bytes before ... ", thousands(skip as u64)),
+    };
     // Writing to a string cannot fail.
-    if length <= LINE_BYTES {
+    if length - skip <= LINE_BYTES {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let _ = writeln!(text, "{number:>6}\t{}", String::from_utf8_lossy(line));
+        let _ = writeln!(text, "{number:>6}\t{before}{}", String::from_utf8_lossy(line));
     } else {
         let line = crate::background::preview::without_partial_end(&line[..LINE_BYTES]);
-        let rest = thousands((length - line.len()) as u64);
+        let next = skip + line.len();
+        let rest = thousands((length - next) as u64);
         let line = String::from_utf8_lossy(line);
-        let _ = writeln!(text, "{number:>6}\t{line} ... {rest} more bytes in this line ...");
+        let _ =
+            writeln!(text, "{number:>6}\t{before}{line} ... {rest} more bytes in this line ...");
     }
 }
 
 /// What a file is that begins like this, unless it is text.
 fn not_text(begin: &[u8]) -> Option<&'static str> {
-    if begin.starts_with(b"\xff\xfe") || begin.starts_with(b"\xfe\xff") {
+    if matches!(Encoding::of(begin), Encoding::Utf16 { .. }) {
         return Some("UTF-16 text");
     }
     begin[..begin.len().min(SNIFFED)].contains(&0).then_some("a binary file")
@@ -248,8 +276,11 @@ fn write_now(path: &Path, content: String) -> Result<Outcome, String> {
     if let (None, Some(parent)) = (&old, path.parent()) {
         fs::create_dir_all(parent).map_err(|error| failed("make", parent, &error))?;
     }
-    replace(path, content.as_bytes(), old.as_ref())
-        .map_err(|error| failed("write", path, &error))?;
+    let encoding = before.as_deref().map_or(Encoding::Utf8 { mark: false }, Encoding::of);
+    let bytes = encoding
+        .encode(&content)
+        .map_err(|error| format!("`{}` was not written: {error}", path.display()))?;
+    replace(path, &bytes, old.as_ref()).map_err(|error| failed("write", path, &error))?;
     let (count, lines) = (content.len() as u64, content.lines().count());
     let did = if old.is_some() { "replaced" } else { "created" };
     let report = format!(
@@ -288,7 +319,12 @@ pub(super) fn replace(path: &Path, bytes: &[u8], old: Option<&Metadata>) -> io::
     let mut file = match (opened, old) {
         (Ok(file), _) => file,
         // A file may be written where its directory may not.
-        (Err(error), Some(_)) if error.kind() == ErrorKind::PermissionDenied => {
+        (Err(error), Some(_))
+            if matches!(
+                error.kind(),
+                ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem
+            ) =>
+        {
             return fs::write(path, bytes);
         }
         (Err(error), _) => return Err(error),
@@ -309,5 +345,11 @@ pub(super) fn replace(path: &Path, bytes: &[u8], old: Option<&Metadata>) -> io::
         // The error says what happened; a leftover would only add to it.
         let _ = fs::remove_file(&temporary);
     }
-    written
+    match written {
+        // A file that is a mount of its own (a container's settings) cannot be replaced, only written.
+        Err(error) if old.is_some() && error.kind() == ErrorKind::ResourceBusy => {
+            fs::write(path, bytes)
+        }
+        written => written,
+    }
 }

@@ -99,6 +99,21 @@ impl Builtin {
         Self::ALL.into_iter().find(|tool| tool.name() == name)
     }
 
+    /// The one tool that a name can mean: in another case (`Bash`, `ReadFile`), with what a server puts
+    /// before it (`functions.bash`, `default_api:bash`) or a template leaves behind it
+    /// (`bash<|channel|>json`).
+    pub fn meant(name: &str) -> Option<Self> {
+        let key = |name: &str| -> String {
+            name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+        };
+        let name = name.split_once('<').map_or(name, |(before, _)| before).trim();
+        let last = name.rsplit(['.', ':', '/']).next().unwrap_or(name);
+        Self::named(name).or_else(|| {
+            let wanted = key(last);
+            Self::ALL.into_iter().find(|tool| key(tool.name()) == wanted)
+        })
+    }
+
     /// Whether it runs a line of shell as a task.
     pub fn runs_commands(self) -> bool {
         self.subject() == Subject::Command
@@ -172,6 +187,13 @@ mod tests {
         }
         for name in ["", "Bash", "mcp__", "mcp__github", "mcp____x", "mcp__x__", "github__get"] {
             assert_eq!(ToolName::parse(name), None, "{name}");
+        }
+        for name in ["Bash", "bash ", "functions.bash", "default_api:bash", "bash<|channel|>json"] {
+            assert_eq!(Builtin::meant(name), Some(Builtin::Bash), "{name}");
+        }
+        assert_eq!(Builtin::meant("tools.ReadFile"), Some(Builtin::ReadFile));
+        for name in ["", "rm", "read", "bash2", "mcp__x__bash"] {
+            assert_eq!(Builtin::meant(name), None, "{name}");
         }
     }
 }

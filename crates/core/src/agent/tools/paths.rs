@@ -27,7 +27,32 @@ pub(super) fn resolve(base: &Path, text: &str) -> Result<PathBuf, String> {
         },
         Some(_) | None => base.join(text),
     };
+    let path = as_named(path);
     follow(&path).ok_or_else(|| format!("`{text}`: too many symbolic links; give the file itself"))
+}
+
+/// The path itself, or the one that is shown so: a name that is not UTF-8 is shown with U+FFFD in it, and
+/// a model can only write what it was shown.
+fn as_named(path: PathBuf) -> PathBuf {
+    if !path.to_string_lossy().contains('\u{fffd}') || path.exists() {
+        return path;
+    }
+    let mut named = PathBuf::new();
+    for component in path.components() {
+        let shown = component.as_os_str().to_string_lossy();
+        let alike = |entry: &std::fs::DirEntry| {
+            entry.file_name().to_str().is_none() && entry.file_name().to_string_lossy() == shown
+        };
+        let mut found = match shown.contains('\u{fffd}') {
+            true => std::fs::read_dir(&named).into_iter().flatten().flatten().find(alike),
+            false => None,
+        };
+        match found.take() {
+            Some(entry) => named.push(entry.file_name()),
+            None => named.push(component),
+        }
+    }
+    named
 }
 
 /// Where an absolute path leads, every symbolic link followed and `..` taken as the kernel does;
@@ -92,6 +117,12 @@ mod tests {
 
     use super::*;
 
+    /// A name that is not UTF-8 is found as it is shown.
+    fn check_odd(work: &Path, shown: &str, name: &Path) {
+        assert_eq!(resolve(work, shown).unwrap(), name);
+        assert_eq!(resolve(work, "other\u{fffd}").unwrap(), work.join("other\u{fffd}"));
+    }
+
     #[test]
     fn a_path_means_the_file_that_is_touched() {
         let dir = tempfile::tempdir().unwrap();
@@ -132,5 +163,9 @@ mod tests {
         assert_eq!(relative(&work.join("src/a"), &work), "src/a");
         assert_eq!(relative(&work, &work), ".");
         assert_eq!(relative(Path::new("/x"), &work), "/x");
+        let odd = std::os::unix::ffi::OsStrExt::from_bytes(&b"caf\xe9"[..]);
+        let odd: &std::ffi::OsStr = odd;
+        std::fs::write(work.join(odd), "").unwrap();
+        check_odd(&work, "caf\u{fffd}", &work.join(odd));
     }
 }

@@ -61,7 +61,7 @@ const ENTRIES: [Entry; 12] = [
         tool: Builtin::ReadFile,
         description: "Read a text file, each line after its number and a tab. Long files come in \
             parts.",
-        schema: r#"{"type":"object","properties":{"path":{"type":"string","description":"Absolute, or relative to the workspace"},"offset":{"type":"integer","description":"First line, from 1"},"limit":{"type":"integer","description":"Number of lines; default 2000"}},"required":["path"],"additionalProperties":false}"#,
+        schema: r#"{"type":"object","properties":{"path":{"type":"string","description":"Absolute, or relative to the workspace"},"offset":{"type":"integer","description":"First line, from 1"},"limit":{"type":"integer","description":"Number of lines; default 2000"},"column":{"type":"integer","description":"Bytes of the line at offset to pass over, to go on inside a long line, of which 2000 are shown"}},"required":["path"],"additionalProperties":false}"#,
     },
     Entry {
         tool: Builtin::WriteFile,

@@ -4,6 +4,7 @@
 //! like any other. Bounded in what they return and stopped when nobody waits.
 
 use std::cmp::Reverse;
+use std::collections::{HashSet, VecDeque};
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io;
@@ -19,7 +20,8 @@ use ignore::{DirEntry, WalkBuilder};
 use super::Outcome;
 use super::blocking::{Gone, blocking};
 use super::files::failed;
-use super::paths::{canonical, relative};
+use super::paths::{canonical, follow, relative};
+use crate::background::words::thousands;
 
 /// Files that a glob sorts by age. One that matches more is too wide anyway.
 const FOUND_MAX: usize = 20_000;
@@ -65,13 +67,23 @@ pub(super) struct Grep {
 }
 
 /// Splits a glob into the directory it begins with and the rest: `src/**/*.rs` is `src` and
-/// `**/*.rs`. The rest of a pattern without a slash is looked for at every depth.
-pub(super) fn split(pattern: &str) -> (&str, String) {
+/// `**/*.rs`. The rest of a pattern without a slash is looked for at every depth. What exists below
+/// `base` as it is written, such as `app/[id]`, stands for itself.
+pub(super) fn split<'a>(pattern: &'a str, base: &Path) -> (&'a str, String) {
     let pattern = pattern.trim();
     if !pattern.contains('/') {
         return ("", format!("**/{pattern}"));
     }
-    let wild = pattern.find(['*', '?', '[', '{', '\\']).unwrap_or(pattern.len());
+    let is_wild = ['*', '?', '[', '{', '\\'];
+    let mut wild = pattern.find(is_wild).unwrap_or(pattern.len());
+    // Directories whose names have brackets in them.
+    while wild < pattern.len() {
+        let end = pattern[wild..].find('/').map_or(pattern.len(), |slash| wild + slash);
+        if end == pattern.len() || !base.join(&pattern[..end]).is_dir() {
+            break;
+        }
+        wild = pattern[end..].find(is_wild).map_or(pattern.len(), |at| end + at);
+    }
     let (prefix, rest) = match pattern[..wild].rfind('/') {
         Some(0) => ("/", &pattern[1..]),
         Some(at) => (&pattern[..at], &pattern[at + 1..]),
@@ -80,10 +92,24 @@ pub(super) fn split(pattern: &str) -> (&str, String) {
     (prefix, if rest.is_empty() { "**".to_owned() } else { rest.to_owned() })
 }
 
-fn matcher(pattern: &str) -> Result<GlobMatcher, String> {
-    let built = GlobBuilder::new(pattern).literal_separator(true).build();
-    let glob = built.map_err(|error| format!("no glob pattern: {error}"))?;
-    Ok(glob.compile_matcher())
+/// A glob, and the same with its brackets taken as they are: both kinds of name exist.
+struct Matcher(Vec<GlobMatcher>);
+
+impl Matcher {
+    fn is_match(&self, path: &Path) -> bool {
+        self.0.iter().any(|glob| glob.is_match(path))
+    }
+}
+
+fn matcher(pattern: &str) -> Result<Matcher, String> {
+    let build = |pattern: &str| {
+        let built = GlobBuilder::new(pattern).literal_separator(true).build();
+        built.map(|glob| glob.compile_matcher())
+    };
+    let glob = build(pattern).map_err(|error| format!("no glob pattern: {error}"))?;
+    let literal = pattern.replace('[', "\u{1}").replace(']', "[]]").replace('\u{1}', "[[]");
+    let literal = (literal != pattern).then(|| build(&literal).ok()).flatten();
+    Ok(Matcher([glob].into_iter().chain(literal).collect()))
 }
 
 /// What the model is told where the rules leave something out.
@@ -94,21 +120,52 @@ fn is_held_back(except: &[PathBuf]) -> bool {
 }
 
 /// The files below a directory, or the one file, in the order of their names.
+///
+/// A link to a file is a file, but links to directories are not followed.
 fn files<'a>(
     base: &Path,
+    workspace: &Path,
     except: &[PathBuf],
     gone: &'a Gone,
 ) -> impl Iterator<Item = DirEntry> + use<'a> {
-    let mut walk = WalkBuilder::new(base);
-    // A workspace need not be a repository for its `.gitignore` to say what is not worth a look.
-    walk.hidden(false).require_git(false).sort_by_file_name(Ord::cmp);
-    let except = except.to_vec();
-    walk.filter_entry(move |entry| {
-        let is_git = entry.file_name() == ".git" && entry.depth() > 0;
-        !is_git && !except.iter().any(|path| entry.path().starts_with(path))
+    let top = top(base, workspace);
+    // Where the base itself is excluded, it was asked for by name all the same.
+    let is_excluded = top != base && !walk(&top, base, &[]).any(|entry| entry.path() == base);
+    let top = if is_excluded { base } else { &top };
+    let entries = walk(top, base, except).take_while(|_| !gone.is_set());
+    let base = base.to_owned();
+    entries.filter(move |entry| {
+        let is_file = entry
+            .file_type()
+            .is_some_and(|kind| kind.is_file() || (kind.is_symlink() && entry.path().is_file()));
+        is_file && entry.path().starts_with(&base)
+    })
+}
+
+/// Where the `.gitignore` files that count begin: at the repository, or without one at the workspace.
+/// What stands above excludes nothing.
+fn top(base: &Path, workspace: &Path) -> PathBuf {
+    let repository = base.ancestors().find(|path| path.join(".git").exists());
+    let top = repository.unwrap_or_else(|| match base.starts_with(workspace) {
+        true => workspace,
+        false => base,
     });
-    let entries = walk.build().take_while(|_| !gone.is_set()).filter_map(Result::ok);
-    entries.filter(|entry| entry.file_type().is_some_and(|kind| kind.is_file()))
+    top.to_owned()
+}
+
+/// Walks from `top` to what lies below `base`.
+fn walk(top: &Path, base: &Path, except: &[PathBuf]) -> impl Iterator<Item = DirEntry> + use<> {
+    let mut walk = WalkBuilder::new(top);
+    // A workspace need not be a repository for its `.gitignore` to say what is not worth a look.
+    walk.hidden(false).require_git(false).parents(false).sort_by_file_name(Ord::cmp);
+    let (base, except) = (base.to_owned(), except.to_vec());
+    walk.filter_entry(move |entry| {
+        let path = entry.path();
+        let is_git = entry.file_name() == ".git" && entry.depth() > 0;
+        let is_on_the_way = path.starts_with(&base) || base.starts_with(path);
+        !is_git && is_on_the_way && !except.iter().any(|held| path.starts_with(held))
+    });
+    walk.build().filter_map(Result::ok)
 }
 
 /// `glob`.
@@ -124,7 +181,8 @@ fn glob_now(glob: &Glob, room: usize, gone: &Gone) -> Result<String, String> {
         return Err(format!("`path`: `{}` is no directory", base.display()));
     }
     let mut found = Vec::new();
-    for entry in files(base, &glob.except, gone) {
+    let workspace = canonical(&glob.workspace);
+    for entry in files(base, &workspace, &glob.except, gone) {
         let name = entry.path().strip_prefix(base).unwrap_or(entry.path());
         if matcher.is_match(name) {
             let modified = entry.metadata().ok().and_then(|about| about.modified().ok());
@@ -139,7 +197,6 @@ fn glob_now(glob: &Glob, room: usize, gone: &Gone) -> Result<String, String> {
         return Ok(format!("no file matches; what .gitignore excludes was left out{held}"));
     }
     found.sort_unstable();
-    let workspace = canonical(&glob.workspace);
     let mut text = String::new();
     let mut shown = 0;
     for (_, path) in found.iter().take(FILES) {
@@ -190,13 +247,29 @@ fn grep_now(grep: &Grep, room: usize, gone: &Gone) -> Result<String, String> {
         text: String::new(),
         room: room.saturating_sub(NOTE_BYTES),
         left: most,
+        matched: line_matcher(grep),
         last: None,
         file: String::new(),
         gone,
         state: Search::Goes,
     };
     let workspace = canonical(&grep.workspace);
-    for entry in files(base, &grep.except, gone) {
+    let mut searched = HashSet::new();
+    let mut links = VecDeque::new();
+    let mut walk = files(base, &workspace, &grep.except, gone).fuse();
+    loop {
+        // Links last.
+        let entry = match walk.next() {
+            Some(entry) if entry.path_is_symlink() => {
+                links.push_back(entry);
+                continue;
+            }
+            Some(entry) => entry,
+            None => match links.pop_front() {
+                Some(entry) => entry,
+                None => break,
+            },
+        };
         let name = match entry.path().strip_prefix(base) {
             // The one file.
             Ok(rest) if rest.as_os_str().is_empty() => Path::new(entry.file_name()),
@@ -205,6 +278,19 @@ fn grep_now(grep: &Grep, room: usize, gone: &Gone) -> Result<String, String> {
         };
         if wanted.as_ref().is_some_and(|wanted| wanted.is_match(name) != is_wanted) {
             continue;
+        }
+        // What a link leads to is searched once, by its own name if it has one here, and only where it
+        // may be read as the directory may.
+        if entry.path_is_symlink() {
+            let Some(target) = follow(entry.path()) else { continue };
+            let is_held = grep.except.iter().any(|held| target.starts_with(held));
+            let is_seen = searched.contains(&target);
+            if is_held || is_seen || !target.starts_with(&workspace) {
+                continue;
+            }
+            searched.insert(target);
+        } else {
+            searched.insert(entry.path().to_owned());
         }
         let Ok(file) = File::open(entry.path()) else { continue };
         hits.file = relative(entry.path(), &workspace);
@@ -240,6 +326,41 @@ fn grep_now(grep: &Grep, room: usize, gone: &Gone) -> Result<String, String> {
     text.truncate(text.trim_end().len());
     text.push_str(held);
     Ok(text)
+}
+
+/// The piece of a line around a place in it, with how much stands before and after it.
+fn around(line: &[u8], at: usize) -> String {
+    if line.len() <= LINE_BYTES {
+        return String::from_utf8_lossy(line).into_owned();
+    }
+    let from = at.saturating_sub(LINE_BYTES / 4).min(line.len() - LINE_BYTES);
+    // Not in the midst of a character.
+    let from = (from..at.max(from)).find(|at| line[*at] & 0xc0 != 0x80).unwrap_or(from);
+    let piece = &line[from..(from + LINE_BYTES).min(line.len())];
+    let piece = crate::background::preview::without_partial_end(piece);
+    let after = line.len() - from - piece.len();
+    let piece = String::from_utf8_lossy(piece);
+    let before = match from {
+        0 => String::new(),
+        from => format!("... {} bytes before ... ", thousands(from as u64)),
+    };
+    match after {
+        0 => format!("{before}{piece}"),
+        after if from == 0 && at == 0 => {
+            format!("{piece} ... {} more bytes ...", thousands(after as u64))
+        }
+        after => format!("{before}{piece} ... {} bytes after ...", thousands(after as u64)),
+    }
+}
+
+/// The pattern for one line.
+fn line_matcher(grep: &Grep) -> Option<regex::bytes::Regex> {
+    regex::bytes::RegexBuilder::new(&grep.pattern)
+        .case_insensitive(grep.ignore_case)
+        .multi_line(true)
+        .size_limit(COMPILED_BYTES)
+        .build()
+        .ok()
 }
 
 fn searcher(grep: &Grep) -> Result<(RegexMatcher, Searcher), String> {
@@ -286,6 +407,8 @@ struct Hits<'a> {
     text: String,
     room: usize,
     left: u64,
+    /// Finds the match in a line that is too long to be shown.
+    matched: Option<regex::bytes::Regex>,
     /// The last line that was shown of this file.
     last: Option<u64>,
     file: String,
@@ -299,13 +422,11 @@ impl Hits<'_> {
         let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
         for (number, line) in (number..).zip(bytes.split(|byte| *byte == b'\n')) {
             let line = line.strip_suffix(b"\r").unwrap_or(line);
-            let cut = crate::background::preview::without_partial_end(
-                &line[..line.len().min(LINE_BYTES)],
-            );
-            let dots = if line.len() > LINE_BYTES { " ..." } else { "" };
-            let shown = String::from_utf8_lossy(if dots.is_empty() { line } else { cut });
+            let matched = self.matched.as_ref().filter(|_| mark == ':' && line.len() > LINE_BYTES);
+            let at = matched.and_then(|regex| regex.find(line)).map(|found| found.start());
+            let shown = around(line, at.unwrap_or_default());
             // Writing to a string cannot fail.
-            let _ = writeln!(self.text, "{}{mark}{number}{mark}{shown}{dots}", self.file);
+            let _ = writeln!(self.text, "{}{mark}{number}{mark}{shown}", self.file);
             self.last = Some(number);
         }
         if self.text.len() > self.room {
@@ -355,7 +476,8 @@ mod tests {
     #[test]
     fn a_glob_begins_in_a_directory() {
         let check = |pattern: &str, prefix: &str, rest: &str| {
-            assert_eq!(split(pattern), (prefix, rest.to_owned()), "{pattern}");
+            let nowhere = Path::new("/no/such/directory");
+            assert_eq!(split(pattern, nowhere), (prefix, rest.to_owned()), "{pattern}");
         };
         check("*.rs", "", "**/*.rs");
         check("a.rs", "", "**/a.rs");
@@ -367,5 +489,28 @@ mod tests {
         check("/*", "/", "*");
         check("../x/{a,b}", "../x", "{a,b}");
         check("src/", "src", "**");
+        check("app/[id]/*.tsx", "app", "[id]/*.tsx");
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("app/[id]")).unwrap();
+        assert_eq!(split("app/[id]/*.tsx", dir.path()), ("app/[id]", "*.tsx".to_owned()));
+        assert_eq!(split("app/[id]/**", dir.path()), ("app/[id]", "**".to_owned()));
+        let either = matcher("app/[id]/*.tsx").unwrap();
+        for path in ["app/[id]/page.tsx", "app/i/page.tsx"] {
+            assert!(either.is_match(Path::new(path)), "{path}");
+        }
+        assert!(!either.is_match(Path::new("app/x/page.tsx")));
+    }
+
+    #[test]
+    fn a_match_far_along_a_line_is_shown() {
+        let line = [vec![b'x'; 5_000], b"needle".to_vec(), vec![b'y'; 5_000]].concat();
+        let shown = around(&line, 5_000);
+        assert!(shown.contains("needle") && shown.contains("4 900 bytes before"), "{shown}");
+        assert!(shown.contains("bytes after") && shown.len() < LINE_BYTES + 80, "{shown}");
+        assert_eq!(around(b"short", 0), "short");
+        let end = around(&line, line.len() - 1);
+        assert!(end.ends_with("yyyy") && end.contains("bytes before"), "{end}");
+        let wide = "é".repeat(1_000);
+        assert!(!around(wide.as_bytes(), 1_001).contains('\u{fffd}'));
     }
 }

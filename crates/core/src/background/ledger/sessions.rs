@@ -42,6 +42,7 @@ macro_rules! session_columns {
         )
     };
 }
+pub(super) use session_columns;
 
 pub(super) use last_said;
 
@@ -489,7 +490,7 @@ pub(super) fn rows_of(n: i64) -> (i64, i64) {
 }
 
 /// A session from the columns of `session_columns!`.
-fn read_session(row: &Row<'_>) -> rusqlite::Result<SessionRow> {
+pub(super) fn read_session(row: &Row<'_>) -> rusqlite::Result<SessionRow> {
     Ok(SessionRow {
         id: row.get(0)?,
         workspace: path_of(row.get(1)?),

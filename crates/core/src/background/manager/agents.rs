@@ -41,6 +41,11 @@ impl Background {
         &self.store
     }
 
+    /// The state directory, where there is one.
+    pub(crate) fn state_dir(&self) -> Option<&std::path::Path> {
+        self.archive.folder()
+    }
+
     /// Who we are in leases.
     pub(crate) fn holder(&self) -> &str {
         &self.holder

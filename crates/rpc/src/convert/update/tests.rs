@@ -117,6 +117,7 @@ fn a_command_is_a_terminal_to_its_end() {
             id: id(),
             content: "moved to the background".to_owned(),
             is_error: false,
+            denied: false,
             diff: None,
         },
     ];
@@ -144,6 +145,7 @@ fn an_edit_shows_its_change_and_a_failure_shows_itself() {
             id: "c".into(),
             content: "edited".into(),
             is_error: false,
+            denied: false,
             diff: Some(diff),
         },
         json!({"sessionUpdate": "tool_call_update", "toolCallId": "c", "status": "completed",
@@ -151,7 +153,13 @@ fn an_edit_shows_its_change_and_a_failure_shows_itself() {
                 {"type": "content", "content": text("edited")}]}),
     );
     check_update(
-        Update::ToolEnded { id: "c".into(), content: "no".into(), is_error: true, diff: None },
+        Update::ToolEnded {
+            id: "c".into(),
+            content: "no".into(),
+            is_error: true,
+            denied: false,
+            diff: None,
+        },
         json!({"sessionUpdate": "tool_call_update", "toolCallId": "c", "status": "failed",
             "content": [{"type": "content", "content": text("no")}]}),
     );

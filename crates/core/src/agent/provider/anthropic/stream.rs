@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::super::super::failure::{Failure, Peer};
 use super::super::super::message::{Assistant, Dialect};
 use super::super::super::usage::{self, Usage};
 use super::super::assemble::{Assembler, Fate, Fields, Growing, block, fate, settle};
+use super::super::lenient::{Halves, arguments, is_error, list, number, object};
 use super::super::{CutCall, Delta, StopReason, Turn};
 
 /// The blocks of a streamed answer, by index: they may overlap.
@@ -16,9 +16,12 @@ pub(crate) struct Messages {
     model: String,
     official: bool,
     parts: BTreeMap<usize, Part>,
-    usage: WireUsage,
+    usage: Counts,
     stop: Option<String>,
     stopped: bool,
+    /// The stream was closed with OpenAI's word.
+    closed: bool,
+    halves: Halves,
 }
 
 struct Part {
@@ -27,41 +30,22 @@ struct Part {
     input: String,
 }
 
-#[derive(Deserialize)]
-struct Event {
-    #[serde(rename = "type")]
-    kind: Option<String>,
-    index: Option<usize>,
-    message: Option<Start>,
-    content_block: Option<Fields>,
-    delta: Option<Fields>,
-    usage: Option<WireUsage>,
-    error: Option<Box<RawValue>>,
-}
-
-#[derive(Deserialize)]
-struct Start {
-    model: Option<String>,
-    usage: Option<WireUsage>,
-}
-
 /// Counts are cumulative: a later one replaces an earlier one.
-#[derive(Deserialize, Default)]
-struct WireUsage {
-    input_tokens: Option<u64>,
-    output_tokens: Option<u64>,
-    cache_read_input_tokens: Option<u64>,
-    cache_creation_input_tokens: Option<u64>,
+#[derive(Default)]
+struct Counts {
+    input: Option<u64>,
+    output: Option<u64>,
+    cache_read: Option<u64>,
+    cache_write: Option<u64>,
 }
 
-impl WireUsage {
-    fn update(&mut self, newer: &Self) {
-        self.input_tokens = newer.input_tokens.or(self.input_tokens);
-        self.output_tokens = newer.output_tokens.or(self.output_tokens);
-        self.cache_read_input_tokens =
-            newer.cache_read_input_tokens.or(self.cache_read_input_tokens);
-        self.cache_creation_input_tokens =
-            newer.cache_creation_input_tokens.or(self.cache_creation_input_tokens);
+impl Counts {
+    fn update(&mut self, usage: &Fields) {
+        let newer = |key: &str, old: Option<u64>| usage.get(key).and_then(number).or(old);
+        self.input = newer("input_tokens", self.input);
+        self.output = newer("output_tokens", self.output);
+        self.cache_read = newer("cache_read_input_tokens", self.cache_read);
+        self.cache_write = newer("cache_creation_input_tokens", self.cache_write);
     }
 }
 
@@ -71,52 +55,95 @@ impl Messages {
             model: model.to_owned(),
             official,
             parts: BTreeMap::new(),
-            usage: WireUsage::default(),
+            usage: Counts::default(),
             stop: None,
             stopped: false,
+            closed: false,
+            halves: Halves::default(),
         }
     }
 
     fn start(&mut self, index: usize, fields: Fields) -> Result<Vec<Delta>, &'static str> {
         let kind = fields.string("type").unwrap_or_default();
-        let deltas = match kind.as_str() {
-            "text" => fields.string("text").filter(|text| !text.is_empty()).map(Delta::Text),
-            "tool_use" => match (fields.string("id"), fields.string("name")) {
-                (Some(id), Some(name)) => Some(Delta::CallStarted { index, id, name }),
-                _ => return Err("a call without id or name"),
-            },
+        let text = |key: &str| fields.string(key).filter(|text| !text.is_empty());
+        let delta = match kind.as_str() {
+            "text" => text("text").map(Delta::Text),
+            "thinking" => text("thinking").map(Delta::Thinking),
+            "tool_use" => {
+                let (id, name) = (fields.string("id"), fields.string("name"));
+                // An empty one is made fit later.
+                if id.is_none() && name.is_none() {
+                    return Err("a call without id or name");
+                }
+                let (id, name) = (id.unwrap_or_default(), name.unwrap_or_default());
+                Some(Delta::CallStarted { index, id, name })
+            }
             _ => None,
         };
         let part = Part { kind, grown: Growing::new(fields), input: String::new() };
         self.parts.insert(index, part);
-        Ok(deltas.into_iter().collect())
+        Ok(delta.into_iter().collect())
     }
 
     fn grow(&mut self, index: usize, delta: &Fields) -> Result<Vec<Delta>, &'static str> {
         let part = self.parts.get_mut(&index).ok_or("a piece of a block that never began")?;
         let mut deltas = Vec::new();
         for (key, value) in delta.iter() {
-            let text = || serde_json::from_str::<String>(value.get()).unwrap_or_default();
+            let place = format!("{index} {key}");
             match key {
                 "type" => {}
                 "partial_json" => {
-                    part.input.push_str(&text());
+                    let json = arguments(&mut self.halves, &place, value);
+                    part.input.push_str(&json);
                     if part.kind == "tool_use" {
-                        deltas.push(Delta::CallInput { index, json: text() });
+                        deltas.push(Delta::CallInput { index, json });
                     }
                 }
                 "citation" => part.grown.extend("citations", vec![value.to_owned()]),
-                _ => {
-                    part.grown.grow(key, value);
-                    match (key, part.kind.as_str()) {
-                        ("text", "text") => deltas.push(Delta::Text(text())),
-                        ("thinking", "thinking") => deltas.push(Delta::Thinking(text())),
-                        _ => {}
+                _ => match self.halves.string(&place, value) {
+                    Some(text) => {
+                        part.grown.append(key, &text);
+                        match (key, part.kind.as_str()) {
+                            ("text", "text") => deltas.push(Delta::Text(text)),
+                            ("thinking", "thinking") => deltas.push(Delta::Thinking(text)),
+                            _ => {}
+                        }
                     }
-                }
+                    None => part.grown.grow(key, value),
+                },
             }
         }
         Ok(deltas)
+    }
+
+    /// A whole answer in one object, from a server that does not stream.
+    fn whole(&mut self, message: &Fields) -> Result<Vec<Delta>, &'static str> {
+        self.begin(message);
+        let content = message.get("content").map(list).unwrap_or_default();
+        let mut deltas = Vec::new();
+        for (index, block) in content.into_iter().enumerate() {
+            let fields = match serde_json::from_str::<String>(block.get()) {
+                Ok(text) => {
+                    let mut fields = Fields::default();
+                    fields.set_string("type", "text");
+                    fields.set_string("text", &text);
+                    fields
+                }
+                Err(_) => object(&block),
+            };
+            deltas.extend(self.start(index, fields)?);
+        }
+        self.stop = message.string("stop_reason");
+        self.stopped = true;
+        Ok(deltas)
+    }
+
+    /// Takes what an answer begins with.
+    fn begin(&mut self, message: &Fields) {
+        self.model = message.string("model").unwrap_or_else(|| self.model.clone());
+        if let Some(usage) = message.get("usage") {
+            self.usage.update(&object(usage));
+        }
     }
 }
 
@@ -124,38 +151,36 @@ impl Assembler for Messages {
     fn event(&mut self, data: &str, peer: &Peer) -> Result<Vec<Delta>, Failure> {
         // vLLM closes this wire format with OpenAI's word, too.
         if data.trim() == "[DONE]" {
+            self.closed = true;
             return Ok(Vec::new());
         }
-        let Ok(event) = serde_json::from_str::<Event>(data) else {
+        let Ok(event) = serde_json::from_str::<Fields>(data) else {
             return Err(peer.garbage("an event that is no JSON object", data));
         };
-        let done = match (event.kind.as_deref(), event.index) {
-            (Some("message_start"), _) => {
-                if let Some(start) = event.message {
-                    self.model = start.model.unwrap_or_else(|| self.model.clone());
-                    self.usage.update(&start.usage.unwrap_or_default());
-                }
+        let part = |key: &str| event.get(key).map(object).unwrap_or_default();
+        let index = event.get("index").and_then(number);
+        let index = index.and_then(|index| usize::try_from(index).ok()).unwrap_or_default();
+        let done = match event.string("type").as_deref() {
+            Some("message_start") => {
+                self.begin(&part("message"));
                 Ok(Vec::new())
             }
-            (Some("content_block_start"), Some(index)) => {
-                self.start(index, event.content_block.unwrap_or_default())
-            }
-            (Some("content_block_delta"), Some(index)) => {
-                self.grow(index, &event.delta.unwrap_or_default())
-            }
-            (Some("message_delta"), _) => {
-                self.stop = event.delta.and_then(|delta| delta.string("stop_reason"));
-                self.usage.update(&event.usage.unwrap_or_default());
+            Some("content_block_start") => self.start(index, part("content_block")),
+            Some("content_block_delta") => self.grow(index, &part("delta")),
+            Some("message_delta") => {
+                self.stop = part("delta").string("stop_reason").or(self.stop.take());
+                self.usage.update(&part("usage"));
                 Ok(Vec::new())
             }
-            (Some("message_stop"), _) => {
+            Some("message_stop") => {
                 self.stopped = true;
                 Ok(Vec::new())
             }
-            (Some("error"), _) => return Err(peer.broke_off(data)),
-            (None, _) if event.error.is_some() => return Err(peer.broke_off(data)),
+            Some("message") => self.whole(&event),
+            Some("error") => return Err(peer.broke_off(data)),
+            None if event.get("error").is_some_and(is_error) => return Err(peer.broke_off(data)),
             // `ping`, `content_block_stop`, and whatever comes next year.
-            _ => Ok(Vec::new()),
+            Some(_) | None => Ok(Vec::new()),
         };
         done.map_err(|what| peer.garbage(what, data))
     }
@@ -165,7 +190,8 @@ impl Assembler for Messages {
     }
 
     fn finish(self, peer: &Peer) -> Result<Turn, Failure> {
-        if !self.stopped {
+        // The reason is an end too: some servers leave `message_stop` out after it.
+        if !self.stopped && !self.closed && self.stop.is_none() {
             return Err(peer.cut("the stream ended without `message_stop`"));
         }
         let stop = match self.stop.as_deref() {
@@ -205,13 +231,18 @@ impl Assembler for Messages {
             blocks.push(block(fields));
         }
         let usage = Usage {
-            input: self.usage.input_tokens.unwrap_or_default(),
-            output: self.usage.output_tokens.unwrap_or_default(),
-            cache_read: self.usage.cache_read_input_tokens.unwrap_or_default(),
-            cache_write: self.usage.cache_creation_input_tokens.unwrap_or_default(),
+            input: self.usage.input.unwrap_or_default(),
+            output: self.usage.output.unwrap_or_default(),
+            cache_read: self.usage.cache_read.unwrap_or_default(),
+            cache_write: self.usage.cache_write.unwrap_or_default(),
         };
         let cost = self.official.then(|| usage::list_price(&self.model, usage)).flatten();
-        let answer = Assistant { dialect: Dialect::Anthropic, model: self.model, blocks };
+        let answer = Assistant {
+            dialect: Dialect::Anthropic,
+            model: self.model,
+            from: Some(peer.origin()),
+            blocks,
+        };
         Ok(Turn { answer, stop: settle(stop, has_calls), cut, usage, cost })
     }
 }

@@ -1,12 +1,14 @@
 //! The stream of an answer in chat completions, put together again.
 
-use serde::Deserialize;
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::to_raw_value;
 
 use super::super::super::failure::{Failure, Peer};
 use super::super::super::message::{Assistant, Block, Dialect};
 use super::super::super::usage::{self, Cost, Usage};
 use super::super::assemble::{Assembler, Fate, Fields, Growing, block, fate, settle};
+use super::super::lenient::{
+    Halves, arguments, content, is_error, list, nearly_object, number, object,
+};
 use super::super::{CutCall, Delta, StopReason, Turn};
 use super::{Function, WireCall};
 
@@ -15,58 +17,26 @@ pub(crate) struct Chat {
     model: String,
     official: bool,
     message: Growing,
-    calls: Vec<(Option<u64>, WireCall)>,
+    calls: Vec<Piece>,
     refused: bool,
     finish: Option<String>,
     usage: Usage,
     charged: Option<Cost>,
     done: bool,
+    /// A piece of the message has come.
+    is_streamed: bool,
+    halves: Halves,
 }
 
-#[derive(Deserialize)]
-struct Chunk {
-    model: Option<String>,
-    #[serde(default)]
-    choices: Option<Vec<Choice>>,
-    usage: Option<WireUsage>,
-    error: Option<Box<RawValue>>,
-}
-
-#[derive(Deserialize)]
-struct Choice {
-    #[serde(default)]
-    index: u64,
-    delta: Option<Fields>,
-    finish_reason: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct CallDelta {
+/// A call as far as it has come.
+struct Piece {
+    /// The place that the server gives it.
     index: Option<u64>,
-    id: Option<String>,
-    function: Option<FunctionDelta>,
-    #[serde(flatten)]
-    extra: serde_json::Map<String, serde_json::Value>,
-}
-
-#[derive(Deserialize, Default)]
-struct FunctionDelta {
-    name: Option<String>,
-    arguments: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct WireUsage {
-    prompt_tokens: Option<u64>,
-    completion_tokens: Option<u64>,
-    prompt_tokens_details: Option<PromptDetails>,
-    /// Dollars, from OpenRouter.
-    cost: Option<f64>,
-}
-
-#[derive(Deserialize, Default)]
-struct PromptDetails {
-    cached_tokens: Option<u64>,
+    /// The id that the server gives it.
+    given: Option<String>,
+    wire: WireCall,
+    /// Its beginning was told.
+    is_told: bool,
 }
 
 impl Chat {
@@ -86,88 +56,139 @@ impl Chat {
             usage: Usage::default(),
             charged: None,
             done: false,
+            is_streamed: false,
+            halves: Halves::default(),
         }
     }
 
+    /// Takes a piece of the message, or a whole one.
     fn grow(&mut self, delta: &Fields, deltas: &mut Vec<Delta>) -> Result<(), &'static str> {
+        // Some servers write the same reasoning under two names.
+        let mut thought: Option<String> = None;
         for (key, value) in delta.iter() {
-            let text = serde_json::from_str::<String>(value.get()).ok().filter(|t| !t.is_empty());
-            match (key, text) {
-                ("content", Some(text)) => {
-                    self.message.append("content", &text);
-                    deltas.push(Delta::Text(text));
-                }
-                ("refusal", Some(text)) => {
-                    self.refused = true;
-                    self.message.append("refusal", &text);
-                    deltas.push(Delta::Text(text));
-                }
-                ("tool_calls", _) => {
-                    let calls: Option<Vec<CallDelta>> =
-                        serde_json::from_str(value.get()).map_err(|_| "calls that are none")?;
-                    for call in calls.unwrap_or_default() {
-                        self.call(call, deltas);
+            match key {
+                "content" | "refusal" => {
+                    let (text, thinking) = content(&mut self.halves, key, value);
+                    if !thinking.is_empty() {
+                        self.message.append("reasoning_content", &thinking);
+                        deltas.push(Delta::Thinking(thinking));
                     }
+                    if !text.is_empty() {
+                        self.refused |= key == "refusal";
+                        self.message.append(key, &text);
+                        deltas.push(Delta::Text(text));
+                    }
+                }
+                "tool_calls" => {
+                    for call in list(value) {
+                        let call = serde_json::from_str(call.get());
+                        self.call(&call.map_err(|_| "calls that are none")?, deltas);
+                    }
+                }
+                // What calls were before they were tools.
+                "function_call" if value.get() != "null" => {
+                    let mut call = Fields::default();
+                    call.set("function", value.to_owned());
+                    self.call(&call, deltas);
                 }
                 // `reasoning_content`, `reasoning`, `reasoning_details`: each server has its own,
                 // and some of them want it back.
-                (key, text) if key.starts_with("reasoning") => {
-                    self.message.grow(key, value);
-                    deltas.extend(text.map(Delta::Thinking));
-                }
+                key if key.starts_with("reasoning") => match self.halves.string(key, value) {
+                    Some(text) if text.is_empty() => {}
+                    Some(text) => {
+                        self.message.append(key, &text);
+                        if thought.as_ref() != Some(&text) {
+                            deltas.push(Delta::Thinking(text.clone()));
+                        }
+                        thought = Some(text);
+                    }
+                    None => self.message.grow(key, value),
+                },
                 _ => {}
             }
         }
         Ok(())
     }
 
-    fn call(&mut self, delta: CallDelta, deltas: &mut Vec<Delta>) {
-        let id = delta.id.filter(|id| !id.is_empty());
-        let function = delta.function.unwrap_or_default();
-        // By index; a server that leaves it out, or gives every call the same one (Ollama did),
-        // tells its calls apart by their ids.
-        let known = match delta.index {
-            Some(_) => self.calls.iter().rposition(|(index, _)| *index == delta.index),
+    fn call(&mut self, delta: &Fields, deltas: &mut Vec<Delta>) {
+        let index = delta.get("index").and_then(number);
+        let id = delta.string("id").filter(|id| !id.is_empty());
+        let function = delta.get("function").map(object).unwrap_or_default();
+        // A few leave the wrapping out.
+        let part = |key: &str| function.get(key).or_else(|| delta.get(key));
+        let name = part("name").and_then(|raw| serde_json::from_str::<String>(raw.get()).ok());
+        let name = name.filter(|name| !name.is_empty());
+        let key = format!("call {}", index.unwrap_or_default());
+        let json = part("arguments").map(|raw| arguments(&mut self.halves, &key, raw));
+        let json = json.unwrap_or_default();
+        // By index; a server that leaves it out, or gives every call the same one (Ollama did, Gemini
+        // does), tells its calls apart by their ids, or by a name after whole arguments.
+        let known = match index {
+            Some(_) => self.calls.iter().rposition(|call| call.index == index),
             None => self.calls.len().checked_sub(1),
         };
-        let known = known.filter(|at| match &id {
-            Some(id) => *id == self.calls[*at].1.id || function.name.is_none(),
-            None => delta.index.is_some() || function.name.is_none(),
+        let known = known.filter(|at| {
+            let call = &self.calls[*at];
+            let is_over = name.is_some()
+                && nearly_object(&call.wire.function.arguments).is_some()
+                && json.trim_start().starts_with('{');
+            let is_same_id = id.is_none() || id == call.given;
+            // The whole call, written once more at its end.
+            let is_repeated = is_same_id && json == call.wire.function.arguments;
+            match (&id, &name) {
+                _ if is_over => is_repeated && id.is_some(),
+                (Some(_), Some(_)) => is_same_id || call.wire.function.name.is_empty(),
+                (Some(_) | None, None) => true,
+                (None, Some(_)) => index.is_some() || call.wire.function.name.is_empty(),
+            }
         });
         let at = known.unwrap_or_else(|| {
-            let taken = |id: &String| self.calls.iter().any(|(_, call)| call.id == *id);
-            let id = id
+            let taken = |id: &String| self.calls.iter().any(|call| call.wire.id == *id);
+            let fresh = id
+                .clone()
                 .filter(|id| !taken(id))
                 .unwrap_or_else(|| format!("call_{}", uuid::Uuid::new_v4().simple()));
             let function = Function { name: String::new(), arguments: String::new() };
             let extra = serde_json::Map::new();
-            self.calls.push((delta.index, WireCall { id, kind: "function", function, extra }));
+            let wire = WireCall { id: fresh, kind: "function", function, extra };
+            self.calls.push(Piece { index, given: id.clone(), wire, is_told: false });
             self.calls.len() - 1
         });
-        let call = &mut self.calls[at].1;
-        let is_new = known.is_none();
-        if is_new {
-            call.function.name = function.name.unwrap_or_default();
-            let (id, name) = (call.id.clone(), call.function.name.clone());
+        let call = &mut self.calls[at];
+        if call.wire.function.name.is_empty()
+            && let Some(name) = name
+        {
+            call.wire.function.name = name;
+        }
+        let is_first = !std::mem::replace(&mut call.is_told, true);
+        if is_first {
+            let (id, name) = (call.wire.id.clone(), call.wire.function.name.clone());
             deltas.push(Delta::CallStarted { index: at, id, name });
         }
-        call.extra.extend(delta.extra.into_iter().filter(|(key, _)| key != "type"));
-        if let Some(json) = function.arguments.filter(|json| !json.is_empty()) {
-            call.function.arguments.push_str(&json);
+        let ours = ["index", "id", "type", "function", "name", "arguments"];
+        for (key, value) in delta.iter().filter(|(key, _)| !ours.contains(key)) {
+            let value = serde_json::from_str(value.get()).unwrap_or_default();
+            call.wire.extra.insert(key.to_owned(), value);
+        }
+        if !json.is_empty() && (is_first || json != call.wire.function.arguments) {
+            call.wire.function.arguments.push_str(&json);
             deltas.push(Delta::CallInput { index: at, json });
         }
     }
 
-    fn count(&mut self, usage: &WireUsage) {
-        let details = usage.prompt_tokens_details.as_ref();
-        let cached = details.and_then(|details| details.cached_tokens).unwrap_or_default();
+    fn count(&mut self, usage: &Fields) {
+        let count = |fields: &Fields, key: &str| fields.get(key).and_then(number);
+        let details = usage.get("prompt_tokens_details").map(object).unwrap_or_default();
+        let cached = count(&details, "cached_tokens").unwrap_or_default();
         self.usage = Usage {
-            input: usage.prompt_tokens.unwrap_or_default().saturating_sub(cached),
-            output: usage.completion_tokens.unwrap_or_default(),
+            input: count(usage, "prompt_tokens").unwrap_or_default().saturating_sub(cached),
+            output: count(usage, "completion_tokens").unwrap_or_default(),
             cache_read: cached,
             cache_write: 0,
         };
-        self.charged = usage.cost.and_then(Cost::from_dollars).or(self.charged);
+        // Dollars, from OpenRouter.
+        let cost = usage.get("cost").and_then(|raw| raw.get().parse::<f64>().ok());
+        self.charged = cost.and_then(Cost::from_dollars).or(self.charged);
     }
 }
 
@@ -177,25 +198,40 @@ impl Assembler for Chat {
             self.done = true;
             return Ok(Vec::new());
         }
-        let Ok(chunk) = serde_json::from_str::<Chunk>(data) else {
+        let Ok(chunk) = serde_json::from_str::<Fields>(data) else {
             return Err(peer.garbage("an event that is no JSON object", data));
         };
-        if chunk.error.is_some_and(|error| error.get() != "null") {
+        if chunk.get("error").is_some_and(is_error) {
             return Err(peer.broke_off(data));
         }
-        if let Some(model) = chunk.model.filter(|model| !model.is_empty()) {
+        if let Some(model) = chunk.string("model").filter(|model| !model.is_empty()) {
             self.model = model;
         }
-        if let Some(usage) = &chunk.usage {
-            self.count(usage);
+        if let Some(usage) = chunk.get("usage").filter(|usage| usage.get() != "null") {
+            self.count(&object(usage));
         }
         let mut deltas = Vec::new();
-        // We ask for one choice; a second one is not ours.
-        for choice in chunk.choices.unwrap_or_default().into_iter().filter(|c| c.index == 0) {
-            if let Some(delta) = &choice.delta {
-                self.grow(delta, &mut deltas).map_err(|what| peer.garbage(what, data))?;
+        let choices = chunk.get("choices").map(list).unwrap_or_default();
+        for choice in choices.iter().map(|choice| object(choice)) {
+            // We ask for one choice; a second one is not ours.
+            if choice.get("index").and_then(number).unwrap_or_default() != 0 {
+                continue;
             }
-            self.finish = choice.finish_reason.or(self.finish.take());
+            let delta = choice.get("delta").map(object).unwrap_or_default();
+            let has_delta = delta.iter().next().is_some();
+            if has_delta {
+                self.is_streamed = true;
+                self.grow(&delta, &mut deltas).map_err(|what| peer.garbage(what, data))?;
+            }
+            if let Some(message) = choice.get("message").filter(|_| !self.is_streamed) {
+                // The whole answer at once, from a server that does not stream.
+                self.is_streamed = true;
+                self.done = true;
+                self.grow(&object(message), &mut deltas)
+                    .map_err(|what| peer.garbage(what, data))?;
+            }
+            let finish = choice.string("finish_reason").filter(|finish| !finish.is_empty());
+            self.finish = finish.or(self.finish.take());
         }
         Ok(deltas)
     }
@@ -205,9 +241,11 @@ impl Assembler for Chat {
     }
 
     fn finish(mut self, peer: &Peer) -> Result<Turn, Failure> {
-        // The reason is the answer's end; some servers forget `[DONE]`, or the usage, after it.
-        let Some(finish) = self.finish else {
-            return Err(peer.cut("the stream ended without `finish_reason`"));
+        // The reason is the answer's end, and so is `[DONE]`; each is forgotten by some servers.
+        let finish = match self.finish {
+            Some(finish) => finish,
+            None if self.done && self.is_streamed => "stop".to_owned(),
+            None => return Err(peer.cut("the stream ended without `finish_reason`")),
         };
         let stop = match finish.as_str() {
             _ if self.refused => StopReason::Refusal,
@@ -220,7 +258,7 @@ impl Assembler for Chat {
         };
         let mut cut: Option<CutCall> = None;
         let mut calls = Vec::new();
-        for (_, mut call) in self.calls {
+        for Piece { wire: mut call, .. } in self.calls {
             match fate(&stop, &call.function.name, &call.function.arguments) {
                 Fate::Kept(input) => {
                     input.get().clone_into(&mut call.function.arguments);
@@ -239,7 +277,12 @@ impl Assembler for Chat {
         let blocks: Vec<Block> = said.then(|| block(fields)).into_iter().collect();
         let listed = || self.official.then(|| usage::list_price(&self.model, self.usage)).flatten();
         let cost = self.charged.or_else(listed);
-        let answer = Assistant { dialect: Dialect::OpenAi, model: self.model, blocks };
+        let answer = Assistant {
+            dialect: Dialect::OpenAi,
+            model: self.model,
+            from: Some(peer.origin()),
+            blocks,
+        };
         Ok(Turn { answer, stop: settle(stop, has_calls), cut, usage: self.usage, cost })
     }
 }
