@@ -64,7 +64,8 @@ impl Store {
         Ran::from(self.program("/bin/sh").args(args).output().unwrap())
     }
 
-    fn program(&self, program: &str) -> Command {
+    /// A program in the workspace, with none of the caller's environment.
+    pub(crate) fn program(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command
             .current_dir(self.workspace())

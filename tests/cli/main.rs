@@ -9,6 +9,7 @@ mod doctor;
 mod drain;
 mod generated;
 mod harness;
+mod hosts;
 mod learn;
 mod logs;
 mod ps;

@@ -5,6 +5,7 @@
 pub mod agent;
 pub mod background;
 pub mod error;
+pub mod hosts;
 pub mod limits;
 
 pub use background::Background;

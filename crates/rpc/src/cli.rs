@@ -85,7 +85,7 @@ fn run(Cli { workspace, command }: Cli) -> Result<ExitCode, Failure> {
             session::stay(workspace, async |it| chat::run(it, args).await)
         }
         Command::Sessions(args) => {
-            session::run(workspace, async |it| sessions::run(it, args).await)
+            session::run_here(workspace, async |it| sessions::run(it, args).await)
         }
         Command::Demo(args) => session::stay(workspace, async |it| demo::run(it, args).await),
         Command::Learn(args) => learn::run(args),

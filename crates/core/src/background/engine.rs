@@ -42,6 +42,12 @@ impl Engine {
         Background::start((executor, holder), workspace, role, settings, store).await
     }
 
+    /// The workspace of a queue, by its name alone: where the newest of its tasks runs, else where one
+    /// has ended.
+    pub async fn workspace_of(&self, queue: String) -> Result<Option<PathBuf>, Error> {
+        self.store.read(move |ledger| ledger.workspace_of(&queue)).await
+    }
+
     /// Closes the ledger, once it has done what was asked before. Close the workspaces first.
     pub async fn close(&self) {
         self.store.close().await;

@@ -12,6 +12,11 @@ use crate::lab::{alone, lab};
 /// Says that this process has the keys in its environment.
 const MARK: &str = "MEANWHILE_TEST_HAS_KEYS";
 
+/// A variable of another agent's.
+fn foreign(name: &str) -> (&str, &str) {
+    (name, "another's")
+}
+
 /// No key of the environment reaches a task, unless its spawn names it (contract, section 8). The
 /// test runs itself again in an environment with keys, since a process cannot safely change its own.
 #[test]
@@ -22,6 +27,7 @@ fn keys_reach_a_task_only_by_name() {
                 .args(["keys::keys_reach_a_task_only_by_name", "--exact"])
                 .env(MARK, "1")
                 .env("CDPATH", "other")
+                .envs(["CLAUDE_CODE_SESSION_ID", "CODEX_THREAD_ID", "MEANWHILE_QUEUE"].map(foreign))
                 .envs(secret_variables().map(|name| (name, format!("secret of {name}"))))
                 .output()
                 .unwrap()
@@ -42,6 +48,10 @@ fn keys_reach_a_task_only_by_name() {
             let chunk = lab.background.read(task.id, 0, 1 << 20).await.unwrap();
             assert_eq!(String::from_utf8_lossy(&chunk.data), "a\n", "{tool}");
         }
+        // What it spawns is its session's, not that of an agent in whose shell this process runs.
+        let ids = "env | grep -E 'SESSION_ID|THREAD_ID|MEANWHILE_QUEUE'";
+        let said = lab.ok("bash", serde_json::json!({ "command": ids })).await;
+        assert!(said.ends_with("\nMEANWHILE_SESSION_ID=mine"), "{said}");
         let show = "env";
         let shown = lab.ok("bash", serde_json::json!({ "command": show })).await;
         assert!(shown.contains(MARK), "the environment is shown: {shown}");

@@ -76,15 +76,16 @@ pub(crate) struct Spawn {
     /// What to call the task.
     #[arg(long, value_name = "LABEL")]
     pub(crate) label: Option<String>,
-    /// Where to run it [default: the workspace].
+    /// Where to run it [default: what --workspace names, else the current directory].
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) cwd: Option<PathBuf>,
     /// Set a variable of its environment, or take one out (NAME without =).
     #[arg(long, value_name = "NAME[=VALUE]", value_parser = parse_env)]
     pub(crate) env: Vec<(String, Option<String>)>,
-    /// The queue its end is told to.
-    #[arg(long, value_name = "QUEUE", default_value = DEFAULT_QUEUE)]
-    pub(crate) queue: String,
+    /// The queue its end is told to [default: $MEANWHILE_QUEUE, else that of the agent's session in
+    /// whose shell this runs, else `default`].
+    #[arg(long, value_name = "QUEUE")]
+    pub(crate) queue: Option<String>,
     /// End it after this time (90s, 10m, 1h30m).
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) deadline: Option<Duration>,
@@ -213,9 +214,10 @@ pub(crate) struct Signal {
 /// command dies before it has printed them, and none is printed twice.
 #[derive(Debug, Args)]
 pub(crate) struct Drain {
-    /// The queue.
-    #[arg(long, value_name = "QUEUE", default_value = DEFAULT_QUEUE)]
-    pub(crate) queue: String,
+    /// The queue [default: $MEANWHILE_QUEUE, else that of the agent's session in whose shell this
+    /// runs, else `default`].
+    #[arg(long, value_name = "QUEUE")]
+    pub(crate) queue: Option<String>,
     /// Take so many at most.
     #[arg(long, value_name = "N", default_value_t = limits::DRAIN_MAX)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(limits::DRAIN_MAX_MAX)))]
@@ -377,9 +379,6 @@ pub(crate) struct Man {
     #[arg(value_name = "COMMAND")]
     pub(crate) command: Option<String>,
 }
-
-/// The queue of whoever names none (contract, section 3).
-const DEFAULT_QUEUE: &str = "default";
 
 /// A state of `ps --state`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

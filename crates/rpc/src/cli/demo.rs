@@ -37,7 +37,7 @@ const PROMPT: &str = "How many files are here, and how small can they be packed?
 const TICK: Duration = Duration::from_millis(80);
 
 pub(crate) async fn run(session: &mut Session, args: args::Demo) -> Result<u8, Failure> {
-    let Session { background, events, out } = session;
+    let Session { background, events, out, .. } = session;
     let mut setup = Setup::default();
     let provider = match &args.script {
         None => {

@@ -13,9 +13,10 @@ use super::session::Session;
 use super::{json, show};
 
 pub(crate) async fn run(session: &mut Session, args: args::Drain) -> Result<u8, Failure> {
+    let name = session.queue(args.queue);
     let Session { background, out, .. } = session;
     if let Some(through) = args.ack {
-        let acked = background.ack(args.queue, through).await?;
+        let acked = background.ack(name, through).await?;
         if args.json {
             out.json(&json::acked(acked))?;
         }
@@ -23,8 +24,8 @@ pub(crate) async fn run(session: &mut Session, args: args::Drain) -> Result<u8, 
     }
     out.must_be_open()?;
     let ack = if args.manual { Ack::Manual } else { Ack::Auto };
-    let drained = background.drain(args.queue.clone(), args.max, ack).await?;
-    let queue = show::one_line(&args.queue);
+    let drained = background.drain(name.clone(), args.max, ack).await?;
+    let queue = show::one_line(&name);
     if args.json {
         out.json(&json::drained(&drained))?;
     } else if drained.notifications.is_empty() {

@@ -13,7 +13,7 @@ use super::session::Session;
 use super::{ids, json, show};
 
 pub(crate) async fn run(session: &mut Session, args: args::Logs) -> Result<u8, Failure> {
-    let Session { background, events, out } = session;
+    let Session { background, events, out, .. } = session;
     let id = ids::resolve(background, &[args.id]).await?[0];
     let start = match args.tail {
         Some(lines) => last_lines(background, id, lines).await?,

@@ -8,38 +8,80 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use meanwhile_core::background::words::reason;
-use meanwhile_core::background::{Background, Events, Options, Role};
+use meanwhile_core::background::{Background, Engine, Events, Role};
+use meanwhile_core::hosts::Owner;
 
 use super::failure::Failure;
 use super::out::Out;
 use crate::{config, state_dir};
+
+/// The queue of a client that names none.
+const DEFAULT_QUEUE: &str = "default";
 
 /// What a command works with.
 pub(crate) struct Session {
     pub(crate) background: Background,
     pub(crate) events: Events,
     pub(crate) out: Out,
+    /// The agent's session in whose shell the command runs.
+    pub(crate) owner: Option<Owner>,
+    /// The current directory, where the workspace is another one because the owner's tasks are there.
+    pub(crate) away: Option<PathBuf>,
+    engine: Engine,
+}
+
+/// Which workspace a command works on where none is named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Default {
+    /// The current directory.
+    Here,
+    /// That of the agent's session in whose shell it runs, whatever directory the shell went to; the
+    /// current directory where the session has no task yet.
+    OfOwner,
 }
 
 impl Session {
-    async fn open(workspace: Option<&Path>, role: Role) -> Result<Self, Failure> {
-        let options = Options {
-            state_dir: state_dir::find().map_err(Failure::new)?,
-            workspace: self::workspace(workspace)?,
-            role,
-            settings: config::load()?.store,
+    async fn open(named: Option<&Path>, default: Default, role: Role) -> Result<Self, Failure> {
+        let owner = match default {
+            Default::Here => None,
+            Default::OfOwner => Owner::find().map_err(|error| Failure::usage(error.to_string()))?,
         };
-        let (background, events) = Background::open(options).await?;
-        Ok(Self { background, events, out: Out::new() })
+        let state_dir = state_dir::find().map_err(Failure::new)?;
+        let here = self::workspace(named)?;
+        let engine = Engine::open(&state_dir, config::load()?.store).await?;
+        let known = match (&owner, named) {
+            (Some(owner), None) => engine.workspace_of(owner.queue.clone()).await?,
+            (Some(_) | None, _) => None,
+        };
+        let (workspace, away) = match known {
+            Some(known) if known != here => (known, Some(here)),
+            Some(_) | None => (here, None),
+        };
+        let (background, events) = engine.workspace(workspace, role).await?;
+        Ok(Self { background, events, out: Out::new(), owner, away, engine })
+    }
+
+    /// The queue meant: the one that is named, else the owner's.
+    pub(crate) fn queue(&self, named: Option<String>) -> String {
+        let owners = || self.owner.as_ref().map(|owner| owner.queue.clone());
+        named.or_else(owners).unwrap_or_else(|| DEFAULT_QUEUE.to_owned())
     }
 }
 
-/// Opens the store, runs a command on it and closes it again, whatever came of the command.
+/// Opens the store, runs a command about tasks on it and closes it again, whatever came of the command.
 pub(crate) fn run<F>(workspace: Option<PathBuf>, command: F) -> Result<u8, Failure>
 where
     F: AsyncFnOnce(&mut Session) -> Result<u8, Failure>,
 {
-    run_as(Role::Visitor, workspace, command)
+    run_as(Role::Visitor, Default::OfOwner, workspace, command)
+}
+
+/// The same for a command about this project's agent.
+pub(crate) fn run_here<F>(workspace: Option<PathBuf>, command: F) -> Result<u8, Failure>
+where
+    F: AsyncFnOnce(&mut Session) -> Result<u8, Failure>,
+{
+    run_as(Role::Visitor, Default::Here, workspace, command)
 }
 
 /// The same for a command that holds an agent: while it stays, no task of the workspace lingers.
@@ -47,10 +89,15 @@ pub(crate) fn stay<F>(workspace: Option<PathBuf>, command: F) -> Result<u8, Fail
 where
     F: AsyncFnOnce(&mut Session) -> Result<u8, Failure>,
 {
-    run_as(Role::Daemon, workspace, command)
+    run_as(Role::Daemon, Default::Here, workspace, command)
 }
 
-fn run_as<F>(role: Role, workspace: Option<PathBuf>, command: F) -> Result<u8, Failure>
+fn run_as<F>(
+    role: Role,
+    default: Default,
+    workspace: Option<PathBuf>,
+    command: F,
+) -> Result<u8, Failure>
 where
     F: AsyncFnOnce(&mut Session) -> Result<u8, Failure>,
 {
@@ -59,10 +106,11 @@ where
         .build()
         .map_err(|error| Failure::new(format!("cannot start the runtime: {}", reason(&error))))?;
     let result = runtime.block_on(async {
-        let mut session = Session::open(workspace.as_deref(), role).await?;
+        let mut session = Session::open(workspace.as_deref(), default, role).await?;
         let result = command(&mut session).await;
         let flushed = session.out.flush();
         session.background.close().await;
+        session.engine.close().await;
         result.and_then(|code| flushed.map(|()| code))
     });
     // A read of standard input that nobody waits for any more must not hold the end back.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use meanwhile_core::background::task::{Outcome, Task, TaskId};
 use meanwhile_core::background::words::reason;
 use meanwhile_core::background::{Background, Chunk, Mode, Spawn, Stdin, Watch, Which};
+use meanwhile_core::hosts::Owner;
 use meanwhile_core::{Error, limits};
 use tokio::io::AsyncReadExt;
 
@@ -23,7 +24,7 @@ const ROWS_COLUMNS: (u16, u16) = (24, 80);
 
 pub(crate) async fn run(session: &mut Session, args: args::Spawn) -> Result<u8, Failure> {
     let (wait, as_json, pass_input) = (args.wait, args.json, args.stdin);
-    let spawned = session.background.spawn(wish(args)?).await?;
+    let spawned = session.background.spawn(wish(session, args)?).await?;
     let task = spawned.task;
     drop(spawned.hold);
     let id = task.id;
@@ -45,7 +46,7 @@ pub(crate) async fn run(session: &mut Session, args: args::Spawn) -> Result<u8, 
     stay(session, &task, as_json, pass_input).await
 }
 
-fn wish(args: args::Spawn) -> Result<Spawn, Failure> {
+fn wish(session: &Session, args: args::Spawn) -> Result<Spawn, Failure> {
     let stdin = match (args.pty, args.stdin) {
         (true, _) => {
             let (rows, cols) = console::Term::stderr().size_checked().unwrap_or(ROWS_COLUMNS);
@@ -64,15 +65,19 @@ fn wish(args: args::Spawn) -> Result<Spawn, Failure> {
         pattern,
         limit: limits::WATCH_LIMIT,
     });
+    let others = session.owner.iter().flat_map(Owner::others);
+    let foreign = others.filter(|name| std::env::var_os(name).is_some());
+    // What is asked for comes last, and counts.
+    let env = foreign.map(|name| (name.to_owned(), None)).chain(args.env);
     Ok(Spawn {
         command: match args.shell {
             Some(shell) => args::shell_command(shell, &args.command).map_err(Failure::usage)?,
             None => args::task_command(args.command),
         },
-        cwd: args.cwd.map(from_here).transpose()?,
-        env: args.env.into_iter().collect(),
+        cwd: args.cwd.map(from_here).transpose()?.or_else(|| session.away.clone()),
+        env: env.collect(),
         label: args.label,
-        queue: args.queue,
+        queue: session.queue(args.queue),
         deadline: args.deadline,
         linger: args.linger.0,
         stdin,
@@ -95,7 +100,7 @@ async fn stay(
     as_json: bool,
     pass_input: bool,
 ) -> Result<u8, Failure> {
-    let Session { background, events, out } = session;
+    let Session { background, events, out, .. } = session;
     let id = task.id;
     let live = match as_json {
         true => None,

@@ -14,7 +14,7 @@ use super::session::Session;
 use super::{ids, json, show, spawn};
 
 pub(crate) async fn run(session: &mut Session, args: args::Wait) -> Result<u8, Failure> {
-    let Session { background, events, out } = session;
+    let Session { background, events, out, .. } = session;
     let ids = ids::resolve(background, &args.ids).await?;
     let mut tasks = Vec::with_capacity(ids.len());
     for id in &ids {

@@ -12,6 +12,7 @@ use crate::background::task::{Actor, Cause, DeliveredBy, Exit, Task, TaskId};
 use crate::background::words::seconds;
 use crate::background::{Background, Command, Mode, Spawn, Stdin, Stop, Token, Which};
 use crate::error::Error;
+use crate::hosts::{HOSTS, QUEUE_VARIABLE, SESSION_VARIABLE};
 use crate::limits;
 
 /// Stops a command in the foreground when whoever waits for it goes away.
@@ -48,8 +49,7 @@ impl Toolbox {
         Spawn {
             command,
             cwd: Some(run.cwd),
-            // With it `cd lib` leads elsewhere than where it was judged to lead.
-            env: BTreeMap::from([("CDPATH".to_owned(), None)]),
+            env: self.env(),
             label: run.label,
             queue: self.queue.clone(),
             deadline: run.deadline,
@@ -58,6 +58,18 @@ impl Toolbox {
             watches: run.watches,
             client_token: Some(key),
         }
+    }
+
+    /// What a command's environment has beside the daemon's.
+    fn env(&self) -> BTreeMap<String, Option<String>> {
+        // What the command spawns is this session's, not that of an agent in whose shell the daemon runs.
+        let ids = HOSTS.iter().map(|&(variable, _)| {
+            let own = (variable == SESSION_VARIABLE).then(|| self.queue.clone());
+            (variable.to_owned(), own)
+        });
+        // `CDPATH` would let `cd lib` lead elsewhere than where it was judged to lead.
+        let left_out = ["CDPATH", QUEUE_VARIABLE].map(|name| (name.to_owned(), None));
+        ids.chain(left_out).collect()
     }
 
     /// `bash`.

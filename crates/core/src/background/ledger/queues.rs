@@ -5,14 +5,15 @@
 //! or with the death of its holder, and whether a holder lives is the caller's to know.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use rusqlite::{Transaction, params};
+use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::ends::exited;
 use super::retention::bury_if_told;
 use super::rows::{
-    EXITED, by_word, count, id_of, int, notification_columns, path_bytes, read_notification, row_id,
+    EXITED, by_word, count, id_of, int, notification_columns, path_bytes, path_of,
+    read_notification, row_id,
 };
 use super::{Ledger, LedgerError};
 use crate::background::task::{DeliveredBy, Notification, TaskId, Timestamp};
@@ -113,6 +114,23 @@ impl Ledger {
                 .execute(params![token.0, holder])?;
             Ok(freed as u64)
         })
+    }
+
+    /// The workspace of a queue, by its name alone: where the newest of its tasks runs, else where one
+    /// has ended.
+    pub fn workspace_of(&self, queue: &str) -> Result<Option<PathBuf>, LedgerError> {
+        let workspace = self
+            .connection
+            .prepare_cached(
+                "SELECT workspace FROM (
+                   SELECT workspace, created_at FROM tasks
+                   WHERE queue = ?1 AND outcome IS NULL AND removed = 0
+                   UNION ALL SELECT workspace, 0 FROM queues WHERE name = ?1
+                 ) ORDER BY created_at DESC LIMIT 1",
+            )?
+            .query_row([queue], |row| row.get::<_, Vec<u8>>(0))
+            .optional()?;
+        Ok(workspace.map(path_of))
     }
 
     /// Acknowledges every notification of a queue up to and including `through`, leased or not;

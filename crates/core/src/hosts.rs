@@ -1,0 +1,223 @@
+//! Whose result it is: the session of the agent in whose shell this process runs.
+//!
+//! An agent (a host) names its session in the environment of the commands that it runs. A task that such
+//! a command spawns is the session's, whatever directory the command went to. Where agents run inside
+//! each other several ids are set, and the one that was set nearest to this process is meant.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+
+use crate::limits;
+
+/// Names the queue of every command, before any host's id.
+pub const QUEUE_VARIABLE: &str = "MEANWHILE_QUEUE";
+
+/// Names the session of this project's own agent.
+pub const SESSION_VARIABLE: &str = "MEANWHILE_SESSION_ID";
+
+/// The variables in which hosts name their session, each with the host's name. Where it cannot be seen
+/// which was set last, the first counts: a sandbox of Codex hides the processes outside of it.
+pub const HOSTS: [(&str, &str); 3] = [
+    (SESSION_VARIABLE, "meanwhile"),
+    ("CODEX_THREAD_ID", "Codex"),
+    ("CLAUDE_CODE_SESSION_ID", "Claude Code"),
+];
+
+/// How many ancestors are looked at. More processes between an agent and its command were not seen.
+const ANCESTORS: usize = 64;
+
+/// Who owns what a command spawns and drains.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    /// The name of the queue: the id of the session, or what [`QUEUE_VARIABLE`] says.
+    pub queue: String,
+    /// The variable that names it.
+    pub variable: &'static str,
+}
+
+/// What the environment says cannot be the name of a queue.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the environment variable `{variable}` is {problem}; it names a queue, in 1 to {limit} bytes of UTF-8", limit = limits::NAME_BYTES)]
+pub struct BadName {
+    variable: &'static str,
+    problem: String,
+}
+
+impl Owner {
+    /// The owner that this process's environment and ancestors name, if they name one. An empty
+    /// variable names none.
+    ///
+    /// # Errors
+    ///
+    /// The variable that counts is longer than a queue's name may be, or not UTF-8.
+    pub fn find() -> Result<Option<Self>, BadName> {
+        Self::find_by(|name| std::env::var_os(name), ancestors())
+    }
+
+    fn find_by(
+        variable: impl Fn(&str) -> Option<OsString>,
+        ancestors: impl Iterator<Item = Vec<u8>>,
+    ) -> Result<Option<Self>, BadName> {
+        let set = |name: &'static str| {
+            variable(name).filter(|value| !value.is_empty()).map(|value| (name, value))
+        };
+        if let Some(found) = set(QUEUE_VARIABLE) {
+            return Self::named(found).map(Some);
+        }
+        let ids = HOSTS.iter().filter_map(|(name, _)| set(name)).collect();
+        nearest(ids, ancestors).map(Self::named).transpose()
+    }
+
+    fn named((variable, value): (&'static str, OsString)) -> Result<Self, BadName> {
+        let bad = |problem: String| BadName { variable, problem };
+        let queue = value.into_string().map_err(|_| bad("not UTF-8".to_owned()))?;
+        match queue.len() {
+            1..=limits::NAME_BYTES => Ok(Self { queue, variable }),
+            len => Err(bad(format!("{len} bytes long"))),
+        }
+    }
+
+    /// The ids of other hosts. They do not belong into the environment of what this owner runs: there
+    /// the processes that set them can no longer be seen.
+    pub fn others(&self) -> impl Iterator<Item = &'static str> {
+        let own = self.variable;
+        let hosts = HOSTS.iter().map(|(name, _)| *name);
+        hosts.filter(move |name| own != QUEUE_VARIABLE && *name != own)
+    }
+}
+
+/// The id that was set last: walks up until one of them is missing or different in an ancestor.
+fn nearest(
+    mut ids: Vec<(&'static str, OsString)>,
+    ancestors: impl Iterator<Item = Vec<u8>>,
+) -> Option<(&'static str, OsString)> {
+    if ids.len() > 1 {
+        for environment in ancestors {
+            let has = |(name, value): &(&str, OsString)| {
+                environment.split(|byte| *byte == 0).any(|entry| {
+                    let value = value.as_bytes();
+                    entry.strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b"="))
+                        == Some(value)
+                })
+            };
+            if let Some(at) = ids.iter().position(|id| !has(id)) {
+                return Some(ids.swap_remove(at));
+            }
+        }
+    }
+    ids.into_iter().next()
+}
+
+/// The environments with which the ancestors of this process were executed, the nearest first. Ends
+/// where one may not be read.
+fn ancestors() -> impl Iterator<Item = Vec<u8>> {
+    let mut pid = std::os::unix::process::parent_id();
+    std::iter::from_fn(move || {
+        let folder = std::path::PathBuf::from(format!("/proc/{pid}"));
+        let environment = std::fs::read(folder.join("environ")).ok()?;
+        pid = parent_of(&std::fs::read(folder.join("stat")).ok()?)?;
+        Some(environment)
+    })
+    .take(ANCESTORS)
+}
+
+/// The fourth field of `/proc/<pid>/stat`; the second is a name in brackets, with anything in it.
+fn parent_of(stat: &[u8]) -> Option<u32> {
+    let end = stat.iter().rposition(|byte| *byte == b')')?;
+    let fields = OsStr::from_bytes(&stat[end + 1..]).to_str()?;
+    fields.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CODEX: &str = "CODEX_THREAD_ID";
+    const CLAUDE: &str = "CLAUDE_CODE_SESSION_ID";
+
+    /// The owner in a process with this environment, whose ancestors have those.
+    fn owner(own: &[(&str, &str)], ancestors: &[&[u8]]) -> Result<Option<Owner>, BadName> {
+        let variable = |name: &str| {
+            own.iter().find(|(own, _)| *own == name).map(|(_, value)| OsString::from(value))
+        };
+        Owner::find_by(variable, ancestors.iter().map(|bytes| bytes.to_vec()))
+    }
+
+    fn queue(own: &[(&str, &str)], ancestors: &[&[u8]]) -> Option<String> {
+        owner(own, ancestors).unwrap().map(|owner| owner.queue)
+    }
+
+    #[test]
+    fn without_a_host_there_is_no_owner() {
+        assert_eq!(queue(&[], &[]), None);
+        assert_eq!(queue(&[(CLAUDE, ""), (QUEUE_VARIABLE, "")], &[]), None);
+    }
+
+    #[test]
+    fn a_queue_that_is_named_comes_before_every_host() {
+        let own = [(CLAUDE, "c"), (QUEUE_VARIABLE, "mine")];
+        assert_eq!(queue(&own, &[]).as_deref(), Some("mine"));
+    }
+
+    #[test]
+    fn the_agent_that_runs_inside_the_other_owns_it() {
+        let both = [(CLAUDE, "c"), (CODEX, "x")];
+        let shell: &[u8] = b"A=1\0CLAUDE_CODE_SESSION_ID=c\0CODEX_THREAD_ID=x\0";
+        let in_claude: &[u8] = b"CLAUDE_CODE_SESSION_ID=c\0";
+        let in_codex: &[u8] = b"CODEX_THREAD_ID=x\0";
+        assert_eq!(queue(&both, &[shell, in_claude, b""]).as_deref(), Some("x"));
+        assert_eq!(queue(&both, &[shell, shell, in_codex, b""]).as_deref(), Some("c"));
+    }
+
+    #[test]
+    fn an_agent_inside_another_session_of_the_same_host_is_told_apart() {
+        let both = [(CLAUDE, "inner"), (CODEX, "x")];
+        let outer: &[u8] = b"CLAUDE_CODE_SESSION_ID=outer\0CODEX_THREAD_ID=x\0";
+        assert_eq!(queue(&both, &[outer, b""]).as_deref(), Some("inner"));
+    }
+
+    #[test]
+    fn a_name_that_only_begins_or_ends_alike_is_another() {
+        let both = [(CLAUDE, "c"), (CODEX, "x")];
+        let parent: &[u8] = b"MY_CODEX_THREAD_ID=x\0CODEX_THREAD_IDS=x\0CODEX_THREAD_ID=xx\0\
+            CLAUDE_CODE_SESSION_ID=c\0";
+        assert_eq!(queue(&both, &[parent]).as_deref(), Some("x"));
+    }
+
+    #[test]
+    fn where_no_ancestor_can_be_seen_the_order_of_the_table_decides() {
+        let all = [(CLAUDE, "c"), (CODEX, "x"), (SESSION_VARIABLE, "m")];
+        assert_eq!(queue(&all, &[]).as_deref(), Some("m"));
+        assert_eq!(queue(&all[..2], &[]).as_deref(), Some("x"));
+    }
+
+    #[test]
+    fn what_cannot_name_a_queue_is_refused_with_its_variable() {
+        let long = "x".repeat(limits::NAME_BYTES + 1);
+        let error = owner(&[(CODEX, &long)], &[]).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "the environment variable `CODEX_THREAD_ID` is 257 bytes long; it names a queue, in 1 \
+             to 256 bytes of UTF-8"
+        );
+    }
+
+    #[test]
+    fn the_ids_of_the_others_are_told() {
+        let owner = Owner { queue: "x".to_owned(), variable: CODEX };
+        assert_eq!(owner.others().collect::<Vec<_>>(), [SESSION_VARIABLE, CLAUDE]);
+        let named = Owner { queue: "x".to_owned(), variable: QUEUE_VARIABLE };
+        assert_eq!(named.others().count(), 0);
+    }
+
+    #[test]
+    fn a_parent_is_read_whatever_its_name() {
+        assert_eq!(parent_of(b"12 (a) 7 (b)) S 34 12 12 0"), Some(34));
+        assert_eq!(parent_of(b"12 (a"), None);
+    }
+
+    #[test]
+    fn this_process_has_ancestors() {
+        assert!(ancestors().next().is_some());
+    }
+}
