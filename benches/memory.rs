@@ -21,7 +21,7 @@ const TASKS: usize = 100;
 pub(crate) struct Memory {
     /// All pages it sees.
     pub(crate) resident: u64,
-    /// Pages that it shares with nobody, of files or not.
+    /// Pages that it shares with no other process, of files or not.
     private: u64,
     /// Of these, those that are not a file's.
     anonymous: u64,

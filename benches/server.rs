@@ -119,7 +119,7 @@ pub(crate) struct Server {
     from: ChildStdout,
     buffer: Vec<u8>,
     pushes: VecDeque<Message>,
-    /// Replies to requests that nobody waits for yet: several under way are answered in any order.
+    /// Replies to requests that are not waited for yet: several under way are answered in any order.
     replies: HashMap<u64, Message>,
     /// Numbers of the ends that were told.
     told: HashSet<u64>,

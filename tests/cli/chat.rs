@@ -68,7 +68,7 @@ text = "As you say."
     let mut session = chat(&store, script, &[]);
     session.type_in("go\r");
     shows(&mut session, &["allow touch a?", "y: yes, n: no, a: always `touch`"]);
-    // A command of ours is no prompt, and no answer either.
+    // A command of `chat` is neither a prompt nor an answer.
     ready(&mut session);
     session.type_in("/tasks\r");
     shows(&mut session, &["no task runs", "allow touch a?"]);

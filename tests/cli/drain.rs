@@ -77,8 +77,8 @@ fn what_nobody_could_read_is_told_again() {
     store.ok(&["spawn", "--wait", "--", "true"]);
     let (reader, writer) = nix::unistd::pipe().unwrap();
     drop(reader);
-    let nobody: OwnedFd = writer;
-    let status = store.command(&["drain"]).stdout(nobody).status().unwrap();
+    let unread: OwnedFd = writer;
+    let status = store.command(&["drain"]).stdout(unread).status().unwrap();
     assert_eq!(status.code(), Some(0), "quiet, as in any pipe");
     assert!(store.ok(&["drain"]).contains("exited 0"), "it was not lost");
 }

@@ -120,8 +120,8 @@ impl Store {
     #[track_caller]
     pub(crate) fn spawn(&self, line: &str) -> String {
         let text = self.ok(&["spawn", "--", "/bin/sh", "-c", line]);
-        let id = text.strip_suffix('\n').unwrap_or_else(|| panic!("{text:?} is no line"));
-        assert!(id.len() == 8 && id.bytes().all(|b| b.is_ascii_hexdigit()), "{id:?} is no id");
+        let id = text.strip_suffix('\n').unwrap_or_else(|| panic!("{text:?} is not a line"));
+        assert!(id.len() == 8 && id.bytes().all(|b| b.is_ascii_hexdigit()), "{id:?} is not an id");
         id.to_owned()
     }
 

@@ -15,7 +15,7 @@ use crate::terminal::Session;
 
 const CTRL_C: &str = "\x03";
 
-/// A player with a store, and a directory for temporary files that nobody else has.
+/// A player with a store, and a directory for temporary files that no other player has.
 struct Player {
     store: Store,
     tmp: tempfile::TempDir,

@@ -70,7 +70,7 @@ impl Session {
         i32::try_from(self.child.id()).unwrap()
     }
 
-    /// Gives the window another width; whoever controls the terminal is told.
+    /// Gives the window another width; the process that controls the terminal is told.
     pub(crate) fn resize(&mut self, columns: u16) {
         let size =
             rustix::termios::Winsize { ws_row: ROWS, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
@@ -124,7 +124,7 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            // It waits for keys that nobody types.
+            // It waits for keys that are never typed.
             let _gone = self.child.kill();
             let _reaped = self.child.wait();
         }

@@ -18,7 +18,7 @@ fn the_highest_exit_code_of_several_counts() {
             ["wait"].into_iter().chain(ids.iter().map(|id| id.as_str())).collect();
         let ran = store.run(&args);
         assert_eq!((ran.code, ran.text().as_str()), (Some(code), ""), "{}", ran.stderr);
-        assert_eq!(ran.stderr, "", "quiet where nobody looks");
+        assert_eq!(ran.stderr, "", "quiet where no terminal shows it");
     };
     check(&[&good], 0);
     check(&[&good, &bad], 3);

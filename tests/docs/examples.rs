@@ -14,7 +14,7 @@ fn the_readme_shows_the_example_as_it_is() {
 }
 
 #[test]
-#[expect(clippy::print_stderr, reason = "whoever reads the run is to see what it did not run")]
+#[expect(clippy::print_stderr, reason = "a reader of the run is to see what it did not run")]
 fn the_client_runs_as_shown() {
     if Command::new("python3").arg("--version").output().is_err() {
         eprintln!("skipped: python3 is not installed");

@@ -1,4 +1,4 @@
-//! Every page and every file: that links lead somewhere, and that nobody has to read too much.
+//! Every page and every file: that links lead somewhere, and that none is too long to read.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -50,7 +50,7 @@ fn no_file_is_too_long() {
     assert!(seen > 100, "the repository was read: {seen} files");
 }
 
-/// A page without its code, where a bracket is no link.
+/// A page without its code, where a bracket is not a link.
 fn prose(page: &str) -> String {
     let mut inside = false;
     let lines = page.lines().filter(|line| {

@@ -110,7 +110,7 @@ fn a_killed_session_has_each_result_once() {
             let now = said(&now);
             assert!(
                 now.starts_with(&before),
-                "death {death}: what was said is changed: {before:#?} is no beginning of {now:#?}"
+                "death {death}: what was said is changed: {before:#?} is not a beginning of {now:#?}"
             );
             before = now;
         }
@@ -178,7 +178,7 @@ fn judge(said: &[Value], trace: &Value, lab: &Lab) {
         assert_eq!(told.remove(id).unwrap_or(0), u32::from(way == "drain"), "{task}");
         *ways.entry(way).or_default() += 1;
     }
-    assert!(told.is_empty(), "tasks nobody started were told: {told:?}");
+    assert!(told.is_empty(), "tasks that were never started were told: {told:?}");
     assert!(ways.contains_key("drain"), "none came by itself: {ways:?}");
     // The trace has each task delivered once as well.
     let mut delivered: BTreeMap<&str, u32> = BTreeMap::new();

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::harness::Lab;
 use crate::session::Chat;
 
-/// The settings of whoever runs the daemons of this test.
+/// The settings of the user who runs the daemons of this test.
 pub(crate) fn settings(lab: &Lab, text: &str) {
     let folder = lab.home().join(".config/meanwhile");
     fs::create_dir_all(&folder).expect("the test's directory is writable");
@@ -89,7 +89,7 @@ fn journeys(chat: &Chat) -> Vec<(u64, Option<u64>, Option<String>)> {
     let tasks = trace["tasks"].as_array().expect("tasks");
     let of = |task: &Value| {
         (
-            task["spawnedInCall"].as_u64().expect("somebody asked for it"),
+            task["spawnedInCall"].as_u64().expect("a call asked for it"),
             task["deliveredInCall"].as_u64(),
             task["deliveredBy"].as_str().map(str::to_owned),
         )

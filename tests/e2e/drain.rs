@@ -118,7 +118,7 @@ fn what_is_not_acked_is_drained_again() {
 #[test]
 fn a_drain_whose_reply_cannot_be_sent_is_drained_again() {
     let daemon = Lab::new().daemon();
-    // A command is in its notification whole, so this many of the longest are no message any more.
+    // A command is in its notification whole, so this many of the longest do not fit into a message.
     let mut longest = vec!["true".to_owned()];
     longest.extend(std::iter::repeat_n("x".repeat(130_000), 8));
     let bytes: usize = longest.iter().map(String::len).sum();

@@ -47,7 +47,7 @@ fn a_keeper_is_gone_when_nothing_is_left() {
     assert_eq!(lab.daemon().drain().len(), 1);
 }
 
-/// Whoever is killed, the task goes on and its end is told once; the status is exact as long as the
+/// Whichever process is killed, the task goes on and its end is told once; the status is exact as long as the
 /// supervisor or its keeper lives, or the kernel tells it.
 fn deaths(no_info: bool) {
     for mask in 1..8 {
@@ -125,7 +125,7 @@ fn a_supervisor_killed_under_a_flood_costs_one_pipe_at_most() {
     let output = daemon.output(&id);
     let whole: usize = (2_300_000 - 1_000_000 + 1) * 8;
     assert!(output.len() + PIPE_BYTES >= whole, "{} of {whole} bytes", output.len());
-    // A line in which something is missing is no number of seven digits, or out of order once.
+    // A line in which something is missing is not a number of seven digits, or out of order once.
     let numbers: Vec<u32> = output
         .lines()
         .filter(|line| line.len() == 7)
@@ -192,7 +192,7 @@ fn input_outlives_its_supervisor_and_its_end_is_kept() {
     drop(daemon.kill9());
     assert_eq!(other.exited(&id)["task"]["exit"]["code"], 0);
     assert_eq!(other.output(&id), "one\ntwo\nend\n");
-    // Whoever rings next takes the dead daemon's bell away.
+    // The next process that rings takes the dead daemon's bell away.
     other.run("true");
 }
 

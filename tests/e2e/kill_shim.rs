@@ -165,7 +165,7 @@ fn a_kill_of_everything_at_once_leaves_nothing_behind() {
         daemon.push("task/started", |push| push["task"]["id"] == **id);
     }
     // As a container that is taken down, or the out-of-memory killer of a whole group.
-    // Stopped again and again until nobody is new: a shell may be about to start its command.
+    // Stopped again and again until none is new: a shell may be about to start its command.
     let mut all = Vec::new();
     while all.len() < lab.processes().len() {
         all = lab.processes();

@@ -351,7 +351,7 @@ fn a_request_is_cancelled_at_once_and_answered_once() {
     let error = daemon.answer(wait).expect_err("a cancelled wait");
     assert_eq!(error.code, -32800, "{error:?}");
     assert_eq!(daemon.check(&id)["state"], "running", "cancelling a wait stops nothing");
-    // Cancelling what was answered long ago, or never asked, is no fault.
+    // Cancelling what was answered long ago, or never asked, is not a fault.
     daemon.notify("$/cancelRequest", json!({ "id": wait }));
     daemon.notify("$/cancelRequest", json!({ "id": 987_654 }));
     daemon.stop(&id);

@@ -110,7 +110,7 @@ fn a_spawn_on_the_command_line_may_say_how_long() {
     let spawned = lab.cli(&["spawn", "--linger", "300ms", "--", "sh", "-c", line]);
     assert!(spawned.status.success(), "{spawned:?}");
     let pid = lab.pid_in("pid");
-    eventually("it to be stopped, since nobody attends it", || gone(pid).then_some(()));
+    eventually("it to be stopped, since no client attends it", || gone(pid).then_some(()));
     let daemon = lab.daemon();
     let id = String::from_utf8(spawned.stdout).expect("an id");
     let task = daemon.exited(id.trim())["task"].clone();

@@ -168,7 +168,7 @@ fn crowded(daemon: &Daemon) -> (String, Vec<i64>) {
 fn more_than_1024_waiting_requests_are_refused_and_retryable() {
     let daemon = Lab::new().daemon();
     let (id, waits) = crowded(&daemon);
-    // They delay nobody who does not wait, and one that is cancelled makes room.
+    // They delay no request that does not wait, and one that is cancelled makes room.
     assert_eq!(daemon.check(&id)["state"], "running");
     daemon.run("true");
     daemon.notify("$/cancelRequest", json!({ "id": waits[7] }));

@@ -68,7 +68,7 @@ fn both_streams_are_one_in_the_order_written() {
 #[test]
 fn bytes_come_back_exactly_in_base64_and_as_text_otherwise() {
     let daemon = Lab::new().daemon();
-    // 0xff 0xfe is no UTF-8 anywhere.
+    // 0xff 0xfe is not UTF-8 anywhere.
     let id = daemon.sh("printf 'ok\\n\\377\\376\\000bad\\nend'");
     daemon.exited(&id);
     let exact = read(&daemon, &id, json!({ "encoding": "base64" }));
@@ -163,7 +163,7 @@ fn a_subscriber_hears_what_is_written_from_the_offset_on() {
     let daemon = lab.daemon();
     let id = daemon.sh("printf early; read x < gate; printf late; read x < gate");
     daemon.wait_output(&id, "early");
-    assert_eq!(daemon.pushes("task/output"), Vec::<Value>::new(), "nobody has subscribed");
+    assert_eq!(daemon.pushes("task/output"), Vec::<Value>::new(), "no client has subscribed");
     daemon.call("task/subscribe", json!({ "id": id, "offset": 2 }));
     daemon.push("task/output", |push| push["data"] == "rly" && push["offset"] == 2);
     gate.open();
@@ -198,7 +198,7 @@ fn after_unsubscribing_nothing_comes() {
     gate.open();
     daemon.exited(&id);
     assert_eq!(deltas(&daemon, &id), [(0, "one".to_owned())]);
-    // Unsubscribing twice is no fault.
+    // Unsubscribing twice is not a fault.
     daemon.call("task/unsubscribe", json!({ "id": id }));
 }
 

@@ -163,7 +163,7 @@ fn a_flood_goes_on_being_bounded_while_no_daemon_runs() {
     };
     let goal = written() + 400 * MIB;
     let mut disk = 0;
-    eventually("400 MiB to be written with nobody there", || {
+    eventually("400 MiB to be written with no daemon there", || {
         disk = disk.max(lab.disk_usage());
         (written() >= goal).then_some(())
     });

@@ -226,7 +226,7 @@ fn a_session_can_leave_results_for_the_next_prompt() {
     let task = chat.task(COMMAND);
     chat.daemon.exited(&task);
     let trace = chat.trace();
-    assert!(trace["tasks"][0].get("deliveredInCall").is_none(), "nobody was woken: {trace}");
+    assert!(trace["tasks"][0].get("deliveredInCall").is_none(), "the agent was not woken: {trace}");
     chat.prompt("and?");
     chat.says("It has failed.");
 }

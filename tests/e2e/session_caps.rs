@@ -58,7 +58,7 @@ fn a_turn_ends_at_its_last_call_and_what_waits_comes_with_the_next_prompt() {
     assert_eq!(chat.daemon.answer(ask), Ok(json!({ "stopReason": "max_turn_requests" })));
     assert_eq!(chat.turn(1, "ended")["stopReason"], "max_turn_requests");
     notice(&chat, &["2 model calls", "calls_per_turn"]);
-    assert!(!lab.file("touched").exists(), "nobody would have seen what it says");
+    assert!(!lab.file("touched").exists(), "no person would have seen what it says");
     assert_eq!(chat.prompt("go on"), "end_turn");
     chat.says("I do.");
     assert_eq!(chat.trace()["tasks"][0]["deliveredInCall"], 3);

@@ -227,7 +227,7 @@ fn unknown_sessions_are_named() {
         assert_eq!(error.data["field"], "sessionId", "{method}: {error:?}");
         assert!(error.message.contains(id), "{method}: {error:?}");
     }
-    // A notification about nothing is no news.
+    // A notification about nothing changes nothing.
     daemon.notify("session/cancel", json!({ "sessionId": id }));
     daemon.notify("session/cancel", json!([]));
     assert_eq!(daemon.run("exit 6")["exit"]["code"], 6);

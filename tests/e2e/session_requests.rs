@@ -1,4 +1,4 @@
-//! The requests of agent sessions one by one: lists in pages, a prompt nobody waits for any more,
+//! The requests of agent sessions one by one: lists in pages, a prompt that is not waited for any more,
 //! parameters that make no sense, and what of the machine a session never takes as its own.
 
 use std::collections::BTreeSet;
@@ -115,7 +115,7 @@ fn a_workspaces_files_give_no_model_no_key_and_no_permission() {
         |entry: &Entry| (entry.message["method"] == "session/request_permission").then_some(());
     chat.daemon.find("the question", is_question);
     assert!(!lab.file("a").exists(), "it was not allowed");
-    // Where nobody can be asked it is denied.
+    // Where no person can be asked it is denied.
     let model = format!("script/{}", lab.root().join("script.toml").display());
     let mut run = lab.command(&["run", "go"]);
     let ran = run.env("MEANWHILE_MODEL", model).output().expect("the binary runs");

@@ -31,7 +31,7 @@ fn a_stalled_reader_gets_every_lifecycle_push_and_a_jump_in_the_output() {
             daemon.ask("task/spawn", json!({ "command": format!("echo {n} >> done; exit 3") }));
         }
         let all_ran = || (lab.text("done").lines().count() == 200).then_some(());
-        eventually("all tasks to run though nobody reads", all_ran);
+        eventually("all tasks to run though no client reads", all_ran);
         let goal = written(&lab, &flood) + (300 << 20);
         let mut grown = 0;
         eventually("300 MiB more of the flood", || {
@@ -98,7 +98,7 @@ fn a_client_that_never_reads_again_does_not_keep_the_daemon() {
     eventually("the pipe to be full", || (written(&lab, &flood) > goal).then_some(()));
     daemon.expect_torn();
     daemon.close_stdin();
-    // Nobody will ever read the rest; the end of stdin is the end all the same.
+    // No client will ever read the rest; the end of stdin is the end all the same.
     let status = daemon.ends_within(std::time::Duration::from_millis(1_500));
     assert_eq!(status.code(), Some(1));
     daemon.stall(false);

@@ -80,7 +80,7 @@ fn a_store_taken_away_is_noticed_and_harms_no_task() {
     let aside = lab.root().join("aside");
     fs::rename(lab.state(), &aside).expect("the test's directory is writable");
     match daemon.request("task/spawn", json!({ "command": "exit 3" })) {
-        // Made anew, or not to be had: both are honest; what is accepted must be reported.
+        // Made again, or not to be had: both are honest; what is accepted must be reported.
         Ok(result) => {
             let other = id_of(&result["task"]);
             assert_eq!(daemon.exited(&other)["task"]["exit"]["code"], 3);
@@ -98,7 +98,7 @@ fn a_store_taken_away_is_noticed_and_harms_no_task() {
     eventually("it to be gone", || gone(pid).then_some(()));
 }
 
-/// Nobody can know how it ends any more; that much is told, once, while the daemon runs.
+/// It cannot be known how it ends; that much is told, once, while the daemon runs.
 #[test]
 fn a_task_whose_files_were_taken_away_is_reported_lost() {
     let lab = Lab::new();

@@ -96,7 +96,7 @@ fn another_version_gets_32600() {
         eventually("an error", || (errors().len() > count).then_some(()));
         let error = errors()[count].clone();
         assert_eq!(error["error"]["code"], -32600, "{message}: {error}");
-        // The id of what is no request is not to be relied on.
+        // The id of a message that is not a request is not to be relied on.
         assert_eq!(error["id"], Value::Null, "{message}: {error}");
     }
 }

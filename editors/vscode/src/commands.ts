@@ -181,7 +181,7 @@ function titleOf(folder: Folder, id: string): string {
 async function stop(ref: TaskRef, notices: Notices): Promise<void> {
   const task = ref.folder.store.get(ref.id);
   if (!task || hasEnded(task)) return;
-  // Whoever stops it need not be told that it stopped.
+  // The person who stops it need not be told that it stopped.
   notices.silence(ref.id);
   try {
     await ref.folder.stop(ref.id);
@@ -220,7 +220,7 @@ async function run(parts: Parts, given: string | undefined): Promise<string | un
   const task = await folder.spawn({ command, ...terminalParams(folder) });
   const node = parts.tree.nodeOf(task.id);
   if (node && parts.tree.view.visible) {
-    // The tree may be drawing just now; not to see the new line selected is no failure.
+    // The tree may be drawing just now; not to see the new line selected is not a failure.
     await parts.tree.view.reveal(node, { select: true, focus: false }).then(undefined, () => 0);
   }
   return task.id;

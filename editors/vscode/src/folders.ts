@@ -91,7 +91,7 @@ export class Folder implements vscode.Disposable {
     return this.workspaceFolder.name;
   }
 
-  /** The list anew. Several at once are one. */
+  /** Reads the list again. Several calls at once are one. */
   refetch(): Promise<void> {
     this.refetching ??= this.fetch().finally(() => {
       this.refetching = undefined;

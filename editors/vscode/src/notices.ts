@@ -23,7 +23,7 @@ export class Notices implements vscode.Disposable {
   private readonly subscriptions: vscode.Disposable[] = [];
   private burst: { folder: Folder; task: Task }[] = [];
   private timer: NodeJS.Timeout | undefined;
-  /** What somebody stopped in this window needs no telling. */
+  /** A task that was stopped in this window needs no notice. */
   private readonly silenced = new Set<string>();
   private readonly failedBefore = new Set<string>();
   private readonly tellEmitter = new vscode.EventEmitter<string>();

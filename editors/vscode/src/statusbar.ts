@@ -108,7 +108,7 @@ export class StatusBar implements vscode.Disposable {
       const waiting = Object.entries(folder.store.undelivered)
         .filter(([, count]) => (count ?? 0) > 0)
         .map(([queue, count]) => `${count} in ${queue}`);
-      if (waiting.length > 0) line(`Results nobody has taken: ${waiting.join(', ')}`);
+      if (waiting.length > 0) line(`Results not taken yet: ${waiting.join(', ')}`);
       if (state.kind === 'failed') line(state.reason);
       if (state.kind === 'running') {
         line(`${folder.name}: meanwhile ${state.binary.version}, ${originInWords(state.binary)}`);

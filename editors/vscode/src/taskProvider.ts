@@ -8,7 +8,7 @@ import { TaskTerminal } from './output/terminal';
 import type { SpawnParams } from './protocol/generated';
 
 export const TASK_TYPE = 'meanwhile';
-/** The size of a terminal nobody looks at yet. */
+/** The size of a terminal that is not shown yet. */
 export const UNSEEN_TERMINAL = { rows: 30, cols: 120 };
 /**
  * A window that closes closes its terminals too, and only then tells the extension to end. A task
@@ -29,7 +29,7 @@ export interface MeanwhileTaskDefinition extends vscode.TaskDefinition {
 export class TaskProvider implements vscode.TaskProvider {
   constructor(private readonly folders: Folders) {}
 
-  /** Nothing is found by itself: a background command is somebody's decision. */
+  /** Nothing is found by itself: a background command is a person's decision. */
   provideTasks(): vscode.Task[] {
     return [];
   }
@@ -109,7 +109,7 @@ class SpawningTerminal implements vscode.Pseudoterminal {
     this.inner?.close();
     if (id === undefined || this.ended || this.definition.detach) return;
     setTimeout(() => {
-      // After a reload or a closed window there is no daemon of ours any more, and the task goes on.
+      // After a reload or a closed window the daemon of this window is gone, and the task goes on.
       if (this.folder.daemon.state.kind === 'running') {
         this.folder.stop(id).catch(() => undefined);
       }

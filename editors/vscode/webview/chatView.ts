@@ -9,7 +9,7 @@ import { codicon, h, iconButton } from './dom';
 
 /** No HTML of a model's is ever markup. */
 const markdown = new MarkdownIt({ html: false, linkify: false, breaks: true });
-/** Lines of a tool's input and output that are shown before somebody asks for more. */
+/** Lines of a tool's input and output that are shown before a person asks for more. */
 const FOLDED_LINES = 8;
 
 export class ChatView {
@@ -358,7 +358,7 @@ function folded(text: string, kind = 'output'): HTMLElement {
   );
 }
 
-/** What somebody unfolded stays so while it is drawn anew. */
+/** What a person unfolded stays so while it is drawn again. */
 function keepFolds(before: HTMLElement | undefined, after: HTMLElement): void {
   if (!before) return;
   const folds = (of: HTMLElement) => [

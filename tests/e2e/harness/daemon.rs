@@ -55,7 +55,7 @@ pub(super) struct Log {
 
 impl Wire {
     pub(super) fn log(&self) -> MutexGuard<'_, Log> {
-        self.log.lock().expect("nobody panics while holding the log")
+        self.log.lock().expect("no thread panics while holding the log")
     }
 
     pub(super) fn record(&self, direction: Direction, message: Value) {
@@ -78,7 +78,7 @@ impl Wire {
     }
 
     pub(super) fn send_bytes(&self, bytes: &[u8]) -> io::Result<()> {
-        let mut stdin = self.stdin.lock().expect("nobody panics while writing");
+        let mut stdin = self.stdin.lock().expect("no thread panics while writing");
         let stdin = stdin.as_mut().ok_or_else(|| io::Error::other("stdin is closed"))?;
         stdin.write_all(bytes)?;
         stdin.flush()
@@ -100,7 +100,7 @@ struct Tap<R> {
 
 impl<R: Read> Read for Tap<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let stalled = self.wire.stalled.lock().expect("nobody panics while holding the tap");
+        let stalled = self.wire.stalled.lock().expect("no thread panics while holding the tap");
         drop(self.wire.go_on.wait_while(stalled, |stalled| *stalled));
         self.stdout.read(buffer)
     }
@@ -134,7 +134,7 @@ impl Daemon {
                 let mut buffer = [0; 4_096];
                 while let Ok(1..) = errors.read(&mut buffer).inspect(|&read| {
                     let text = String::from_utf8_lossy(&buffer[..read]).into_owned();
-                    stderr.lock().expect("nobody panics while holding stderr").push_str(&text);
+                    stderr.lock().expect("no thread panics while holding stderr").push_str(&text);
                 }) {}
             })
         };
@@ -169,30 +169,30 @@ impl Daemon {
 
     /// What it has written to stderr.
     pub(crate) fn stderr(&self) -> String {
-        self.stderr.lock().expect("nobody panics while holding stderr").clone()
+        self.stderr.lock().expect("no thread panics while holding stderr").clone()
     }
 
     /// What the client answers to requests of this method from now on; `None`: the test answers.
     /// Unless told it is null.
     pub(crate) fn answers(&self, method: &str, result: Option<Value>) {
-        let mut answers = self.wire.answers.lock().expect("nobody panics while answering");
+        let mut answers = self.wire.answers.lock().expect("no thread panics while answering");
         answers.insert(method.to_owned(), result);
     }
 
     /// Stops reading what the daemon sends, or goes on.
     pub(crate) fn stall(&self, stalled: bool) {
-        *self.wire.stalled.lock().expect("nobody panics while holding the tap") = stalled;
+        *self.wire.stalled.lock().expect("no thread panics while holding the tap") = stalled;
         self.wire.go_on.notify_all();
     }
 
-    /// Lets the last message be cut short: the daemon ends while it writes to nobody.
+    /// Lets the last message be cut short: the daemon ends while it writes to a client that is gone.
     pub(crate) fn expect_torn(&self) {
         self.torn.store(true, Ordering::Release);
     }
 
     /// Closes the daemon's stdin.
     pub(crate) fn close_stdin(&self) {
-        self.wire.stdin.lock().expect("nobody panics while writing").take();
+        self.wire.stdin.lock().expect("no thread panics while writing").take();
     }
 
     /// Waits for the end of the process, which must come within `limit`. What is said of the
@@ -264,12 +264,12 @@ fn pump(wire: &Arc<Wire>, stdout: impl Read) {
             Ok(Some(message)) => {
                 let id = message["id"].clone();
                 let answer = message["method"].as_str().filter(|_| !id.is_null()).map(|method| {
-                    let answers = wire.answers.lock().expect("nobody panics while answering");
+                    let answers = wire.answers.lock().expect("no thread panics while answering");
                     answers.get(method).cloned().unwrap_or(Some(Value::Null))
                 });
                 wire.record(Direction::Received, message);
                 if let Some(Some(result)) = answer {
-                    // The daemon may be ending: then nobody wants the answer.
+                    // The daemon may be ending: then no process wants the answer.
                     let _sent = wire.send(json!({ "jsonrpc": "2.0", "id": id, "result": result }));
                 }
             }

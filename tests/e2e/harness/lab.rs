@@ -51,7 +51,7 @@ impl Lab {
         self.root().join("workspace")
     }
 
-    /// `$HOME`, so that nobody's settings reach a test.
+    /// `$HOME`, so that no user's settings reach a test.
     pub(crate) fn home(&self) -> PathBuf {
         self.root().join("home")
     }

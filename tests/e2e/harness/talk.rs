@@ -33,7 +33,7 @@ impl Daemon {
         id
     }
 
-    /// Sends a request for which nobody may be there any more.
+    /// Sends a request to a daemon that may be gone.
     pub(crate) fn ask_perhaps(&self, method: &str, params: Value) -> i64 {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let message = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
@@ -152,7 +152,7 @@ impl Daemon {
                 .wire
                 .news
                 .wait_timeout(log, left)
-                .expect("nobody panics while holding the log");
+                .expect("no thread panics while holding the log");
             log = again;
         }
     }

@@ -109,7 +109,7 @@ function M.parse_run(rest)
     elseif name == "deadline" and value then
       opts.deadline = M.milliseconds(value)
       if not opts.deadline then
-        return nil, ("`%s` is no time, expected one such as 90s or 1h30m"):format(value)
+        return nil, ("`%s` is not a time, expected one such as 90s or 1h30m"):format(value)
       end
     elseif name == "label" or name == "queue" then
       opts[name] = value
@@ -117,7 +117,7 @@ function M.parse_run(rest)
       opts.cwd = vim.fn.expand(value) --[[@as string]]
     else
       return nil,
-        ("`%s` is no option of run, expected one of %s"):format(word, table.concat(switches, " "))
+        ("`%s` is not an option of run, expected one of %s"):format(word, table.concat(switches, " "))
     end
     rest = after
   end
@@ -372,7 +372,7 @@ function M.execute(cmd)
     local known = vim.tbl_keys(M.subcommands)
     table.sort(known)
     return tell.fault(
-      ("`%s` is no subcommand, expected one of %s"):format(name, table.concat(known, ", "))
+      ("`%s` is not a subcommand, expected one of %s"):format(name, table.concat(known, ", "))
     )
   elseif cmd.range > 0 and not subcommand.range then
     return tell.fault(("`:Meanwhile %s` takes no range"):format(name))

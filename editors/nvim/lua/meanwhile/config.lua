@@ -59,7 +59,7 @@ function M.problems(opts)
       local name = path .. "." .. tostring(key)
       local rule = rules[key]
       if rule == nil then
-        table.insert(found, ("`%s` is no option"):format(name))
+        table.insert(found, ("`%s` is not an option"):format(name))
       elseif type(rule) == "table" and not vim.islist(rule) then
         check(member, rule, name)
       else

@@ -56,7 +56,7 @@ function M.spawn(opts)
     handle:settle(err, task and task.id)
     if task and opts.stdin then
       local write = { id = task.id, data = opts.stdin, eof = true }
-      -- A command that has ended without reading is no fault.
+      -- A command that has ended without reading is not a fault.
       workspace:request("task/write", write, function() end)
     end
     if task then

@@ -101,7 +101,7 @@ end
 --- Takes in what the list of tasks knows of one.
 ---@param task meanwhile.Task
 ---@param at? string when its end was queued
----@return boolean whether it is one of ours
+---@return boolean whether it is a session of this client
 function Trace:update(task, at)
   local known = self.tasks[task.id]
   if not known then

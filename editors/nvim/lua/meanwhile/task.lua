@@ -63,7 +63,7 @@ function Handle:settle(err, id)
   end)
   offs[2] = self.workspace:on("forgotten", function(forgotten)
     if forgotten == id then
-      -- Another client did that, while nobody here heard of the end.
+      -- Another client did that, before this one heard of the end.
       over(nil, { code = 1001, message = ("task `%s` was forgotten"):format(id) })
     end
   end)

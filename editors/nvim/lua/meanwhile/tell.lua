@@ -131,7 +131,7 @@ end
 ---@type string?
 local faulty
 
---- Whether the person wants to hear of an end. A function of theirs that fails is told of once, and the
+--- Whether the person wants to hear of an end. A function of the person's that fails is told of once, and the
 --- end is told.
 ---@param task meanwhile.Task
 ---@return boolean

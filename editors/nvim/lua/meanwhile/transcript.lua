@@ -1,7 +1,7 @@
 --- What was said in a session, as items in their order, made from `session/update` pushes. Pure.
 ---
---- What is no person's word is an item of its own kind: results of background tasks and notices are
---- never shown as if somebody had typed them.
+--- What a person did not say is an item of its own kind: results of background tasks and notices are
+--- never shown as if a person had typed them.
 
 local format = require("meanwhile.format")
 

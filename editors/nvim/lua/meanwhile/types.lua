@@ -5,7 +5,7 @@
 ---@alias meanwhile.State "running"|"stopping"|"exited"|"stopped"|"timedOut"|"lost"
 
 ---@class meanwhile.Exit
----@field code? integer the exit code; absent where a signal ended it or nobody knows
+---@field code? integer the exit code; absent where a signal ended it or it is not known
 ---@field signal? string such as `SIGKILL`
 
 ---@class meanwhile.Cause

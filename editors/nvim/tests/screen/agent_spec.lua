@@ -71,7 +71,7 @@ text = "The build failed."
     nvim:type("<C-w>k/bg:<CR><CR>")
     nvim:sees("exited 3 after")
     assert.truthy(nvim:lua("return vim.api.nvim_buf_get_name(0)"):find(task.id))
-    -- An agent's task is no notice for the person.
+    -- The person gets no notice of an agent's task.
     assert.is_nil(nvim:told():find("exited 3"))
   end)
 
@@ -193,7 +193,7 @@ text = "Behind the scenes."
 
   it("tells that it has not answered, and why", function()
     for _, case in ipairs({
-      { 'expect = ["what nobody said"]', "the agent has not answered .*what nobody said" },
+      { 'expect = ["what was never said"]', "the agent has not answered .*what was never said" },
       { 'stop = "refusal"', "the agent has not answered .*the turn ended: refusal" },
     }) do
       local gate = harness.gate(place)

@@ -1,6 +1,6 @@
 local harness = require("harness")
 
-describe("a buffer of ours", function()
+describe("a buffer of this client", function()
   local place, nvim
   before_each(function()
     place = harness.place()
@@ -8,7 +8,7 @@ describe("a buffer of ours", function()
   end)
   after_each(harness.clean)
 
-  it("is made anew after :bdelete", function()
+  it("is made again after :bdelete", function()
     nvim:spawn("echo something; sleep 300", { label = "job" })
     for _, case in ipairs({
       { "list", "meanwhile-list", "job" },

@@ -27,7 +27,7 @@ describe("the daemon", function()
     local first = harness.daemons(place)
     assert.equal(1, #first)
     vim.uv.kill(first[1], "sigkill")
-    -- The task ends while nobody looks.
+    -- The task ends while no window shows it.
     gate:open()
     nvim:hears("exited 6 after")
     local second = harness.eventually("a new daemon", function()

@@ -122,7 +122,7 @@ describe("the output", function()
     assert.truthy(worst < 200, ("Neovim stood still for %d ms"):format(worst))
   end)
 
-  --- Records what every terminal is given, and returns what was, without notes of ours.
+  --- Records what every terminal is given, and returns what was, without the notes of this client.
   local function recorded()
     nvim:lua([[
       _G.given = {}
@@ -196,7 +196,7 @@ describe("the output", function()
     assert.equal(12700001, expected)
   end)
 
-  it("skips a flood that nobody can follow, and ends with its end", function()
+  it("skips a flood that no eye can follow, and ends with its end", function()
     local gate = harness.gate(place)
     -- Long lines: it is the bytes that are too many for us, and lines cost Neovim's terminal most.
     nvim:spawn("echo ready; " .. gate.wait .. "; seq -f %060.0f 1 1200000; echo flooded")

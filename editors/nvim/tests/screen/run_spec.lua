@@ -110,9 +110,9 @@ describe(":Meanwhile run", function()
 
   it("says what is wrong with its options", function()
     nvim:cmd("Meanwhile run ++colour=red make")
-    nvim:hears("`%+%+colour=red` is no option of run")
+    nvim:hears("`%+%+colour=red` is not an option of run")
     nvim:cmd("Meanwhile frobnicate")
-    nvim:hears("`frobnicate` is no subcommand")
+    nvim:hears("`frobnicate` is not a subcommand")
     assert.equal(0, #harness.daemons(place), "nothing was started for that")
   end)
 

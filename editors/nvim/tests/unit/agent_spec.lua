@@ -227,7 +227,7 @@ describe("the transcript", function()
     return table.concat(all, "\n")
   end
 
-  it("joins what streams and keeps apart what is nobody's word", function()
+  it("joins what streams and keeps apart what no person said", function()
     local log = transcript.new()
     log:prompt("Build it.")
     for _, word in ipairs({ "I ", "start ", "it." }) do

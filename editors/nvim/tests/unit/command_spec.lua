@@ -26,7 +26,7 @@ describe(":Meanwhile run", function()
     assert.equal("make -j4 ++x", rest)
     local none, problem = command.parse_run("++lable=x make")
     assert.is_nil(none)
-    assert.truthy(problem:find("`++lable=x` is no option of run", 1, true))
+    assert.truthy(problem:find("`++lable=x` is not an option of run", 1, true))
     assert.is_nil((command.parse_run("++deadline=soon make")))
   end)
 

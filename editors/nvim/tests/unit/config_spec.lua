@@ -21,7 +21,7 @@ describe("options", function()
 
   it("are named where they are wrong", function()
     local cases = {
-      { { binry = "x" }, "`vim.g.meanwhile.binry` is no option" },
+      { { binry = "x" }, "`vim.g.meanwhile.binry` is not an option" },
       { { binary = 3 }, "`vim.g.meanwhile.binary` is a number, expected string" },
       { { output = { tail = "x" } }, "`vim.g.meanwhile.output.tail` is a string, expected number" },
       { { icons = "emoji" }, '`vim.g.meanwhile.icons` is neither "unicode" nor "ascii"' },

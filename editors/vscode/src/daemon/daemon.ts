@@ -1,5 +1,5 @@
 // One daemon for one workspace folder: starts it, speaks to it, starts it again when it dies.
-// Owns the language client and the child process. Keeps no task state: whoever does fetches it
+// Owns the language client and the child process. Keeps no task state: the code that does fetches it
 // again at each `onDidConnect`. Never shows a message itself; `onDidFail` says once what is wrong.
 
 import { type ChildProcess, spawn } from 'node:child_process';
@@ -171,7 +171,7 @@ export class Daemon implements vscode.Disposable {
       );
       const process = await this.spawn(binary);
       this.process = process;
-      // Disposed of meanwhile: nobody else will end what has just begun.
+      // Disposed of meanwhile: no other code will end what has just begun.
       if (this.disposed) return this.kill();
       const client = this.makeClient(process, generation);
       this.client = client;

@@ -1,5 +1,5 @@
 // All that was kept of an output, as a document that can be searched. A task that runs gives what
-// there is now; opening it again reads anew.
+// there is now; opening it again reads again.
 
 import * as vscode from 'vscode';
 import type { Folder, Folders } from '../folders';

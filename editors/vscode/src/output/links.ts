@@ -28,7 +28,7 @@ export function fileLinks(text: string): FileLink[] {
   for (const match of text.matchAll(PLAIN)) {
     const path = (match[1] ?? '').replace(/[.,]+$/, '');
     const place = match[2] ?? match[4];
-    // A word alone is no path; a version number is none either.
+    // A word alone is not a path; nor is a version number.
     if (!path.includes('/') && !(/\.[A-Za-z]\w*$/.test(path) && path.length > 2)) continue;
     if (!/\w/.test(path) || /^\/\//.test(path)) continue;
     const start = match.index;

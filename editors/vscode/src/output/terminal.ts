@@ -117,7 +117,7 @@ export class TaskTerminal implements vscode.Pseudoterminal {
     this.feed.note(`[${ending(task)}${after}${cause}]`);
     this.nameEmitter.fire(terminalName(task));
     if (this.options.closeWithTask) {
-      // A status that nobody knows, and a signal, are no success.
+      // A status that is not known, and a signal, are not a success.
       this.closeEmitter.fire(task.exit?.code ?? 1);
     }
   }

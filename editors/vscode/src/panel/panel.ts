@@ -1,5 +1,5 @@
 // The panel: a webview with the timeline, and under it the agent. The view is thrown away whenever it
-// is hidden; what it shows is in `Sessions` and the task stores, and is sent anew when it is built.
+// is hidden; what it shows is in `Sessions` and the task stores, and is sent again when it is built.
 
 import { randomBytes } from 'node:crypto';
 import * as vscode from 'vscode';
@@ -255,7 +255,7 @@ export class Panel implements vscode.WebviewViewProvider, vscode.Disposable {
     this.show();
   }
 
-  /** The session itself is made with its first prompt, so that nobody has empty ones in the list. */
+  /** The session itself is made with its first prompt, so that the list has no empty ones. */
   private async begin(): Promise<void> {
     this.flush();
     this.current = undefined;
@@ -307,7 +307,7 @@ export class Panel implements vscode.WebviewViewProvider, vscode.Disposable {
     await vscode.commands.executeCommand('meanwhile.panel.focus');
   }
 
-  /** A question must not wait for a view that nobody looks at. */
+  /** A question must not wait for a view that is hidden. */
   private async askOutside(
     sessions: Sessions,
     session: string,

@@ -21,7 +21,7 @@ interface Asked {
 
 export class Sessions {
   private readonly models = new Map<string, SessionModel>();
-  /** Those whose past is on its way: whoever shows one shows the whole when `open` returns. */
+  /** Those whose past is on its way: a view of one shows the whole when `open` returns. */
   private readonly loading = new Set<SessionModel>();
   private readonly asked = new Map<number, Asked>();
   private nextKey = 1;
@@ -40,7 +40,7 @@ export class Sessions {
   }>();
   readonly onDidAsk = this.askEmitter.event;
   private readonly resetEmitter = new vscode.EventEmitter<void>();
-  /** Sessions have to be looked at anew. */
+  /** Sessions have to be looked at again. */
   readonly onDidReset = this.resetEmitter.event;
 
   constructor(readonly folder: Folder) {
@@ -71,7 +71,7 @@ export class Sessions {
   }
 
   /**
-   * Whether a task is only a step of a turn, which nobody has to be told of: what an agent waits for
+   * Whether a task is only a step of a turn, which needs no notice: what an agent waits for
    * itself, or a session of another window.
    */
   isStep(task: Task): boolean {
@@ -194,7 +194,7 @@ export class Sessions {
     if (!this.loading.has(model)) this.eventEmitter.fire({ session, event });
   }
 
-  /** Another daemon: it has no session open, and nobody waits for our answers any more. */
+  /** Another daemon: it has no session open, and does not wait for the answers of this window. */
   private reset(): void {
     this.models.clear();
     this.asked.clear();

@@ -214,7 +214,7 @@ export function sessionTimeline(events: TraceEvent[], tasks: TraceTask[]): Timel
   return finish([agent, ...lanes], links, sorted.length - shown.length);
 }
 
-/** All tasks of a folder, whoever began them; the drain point is when their result was taken. */
+/** All tasks of a folder, of every client; the drain point is when their result was taken. */
 export function taskTimeline(tasks: Task[]): Timeline {
   const sorted = [...tasks].sort((a, b) => (a.createdAt < b.createdAt ? -1 : 1));
   const running = sorted.filter((task) => !hasEnded(task));

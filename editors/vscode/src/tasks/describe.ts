@@ -35,7 +35,7 @@ export function outcome(task: Standing, stalled = false): Outcome {
   }
 }
 
-/** Ended, and not well. What somebody stopped is no failure. */
+/** Ended, and not well. A task that was stopped is not a failure. */
 export function isFailure(task: Task): boolean {
   switch (outcome(task)) {
     case 'failed':
@@ -100,7 +100,7 @@ export function ending(task: Standing): string {
     case 'stopped':
       switch (task.cause?.actor) {
         case 'linger':
-          return 'stopped: nobody attached';
+          return 'stopped: no client attached';
         case 'limit':
           return 'stopped: limit';
         case 'agent':
@@ -134,7 +134,7 @@ export function timing(task: Task, now: number, usualMs: number | undefined): st
   return parts;
 }
 
-/** A forecast is no measurement: whole seconds. */
+/** A forecast is not a measurement: whole seconds. */
 function rough(ms: number): string {
   return ms < 10_000 ? `${Math.ceil(ms / 1000)}s` : elapsed(ms);
 }

@@ -36,7 +36,7 @@ export class TaskStore {
     return this.all().filter((task) => !hasEnded(task));
   }
 
-  /** Whether it waits for somebody to type. */
+  /** Whether it waits for a person to type. */
   isStalled(id: string): boolean {
     return this.stalledIds.has(id);
   }

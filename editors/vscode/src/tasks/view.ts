@@ -1,4 +1,4 @@
-// The tree of the Background Tasks view. Owns what is filtered and when a line is drawn anew;
+// The tree of the Background Tasks view. Owns what is filtered and when a line is drawn again;
 // everything shown comes from the stores. A line is drawn only when its words change, so that five
 // hundred running tasks cost nothing while they say nothing.
 

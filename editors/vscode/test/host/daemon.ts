@@ -79,7 +79,7 @@ test('a daemon that does not stay up is told once, with what mends it', async ()
   assert.equal(here.daemon.state.kind, 'running');
 });
 
-test('a wrong meanwhile.path is told once, naming setting and fix; mending it starts anew', async () => {
+test('a wrong meanwhile.path is told once, naming setting and fix; mending it starts it again', async () => {
   const here = await folder();
   const { notices } = await api();
   await until(() => !notices.pending, 'what ended before is told');

@@ -60,7 +60,7 @@ test('a hundred megabytes of output: the end first, and no freeze', async () => 
   assert.match(text, /skipped/);
 });
 
-test('a hundred megabytes while somebody looks: shown as far as eyes can follow, then the end', async () => {
+test('a hundred megabytes while a terminal shows them: shown as far as eyes can follow, then the end', async () => {
   const here = await folder();
   const { id } = await here.spawn({
     command: `sleep 0.5; yes ${'y'.repeat(99)} | head -c 100000000; echo THE-END`,

@@ -76,7 +76,7 @@ test('input typed into a task with a terminal', async () => {
   for (const key of 'you\r') terminal.terminal.handleInput(key);
   await ended(here, id);
   await until(() => terminal.text.includes('hello you'), 'the answer');
-  // Echoed by the terminal and by nobody else, even where it was typed before the command began.
+  // Echoed by the terminal alone, even where it was typed before the command began.
   assert.ok(terminal.text.startsWith('you\r\nhello you\r\n'), JSON.stringify(terminal.text));
 });
 

@@ -56,7 +56,7 @@ export async function spawnEnded(folder: Folder, params: SpawnParams): Promise<T
   return ended(folder, id);
 }
 
-/** A terminal that nobody sees: what it writes. */
+/** A terminal that is not shown: what it writes. */
 export async function openTerminal(folder: Folder, id: string, events?: FolderEvents) {
   const { folders } = await api();
   let text = '';

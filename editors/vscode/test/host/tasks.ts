@@ -68,7 +68,7 @@ test('progress and the time left are shown', async () => {
   await here.stop(again);
 });
 
-test('stop ends the tree, without telling whoever stopped it', async () => {
+test('stop ends the tree, without telling the person who stopped it', async () => {
   const here = await folder();
   const { tree } = await api();
   const id = await runCommand('sleep 300 & sleep 300 # not told');
@@ -83,7 +83,7 @@ test('stop ends the tree, without telling whoever stopped it', async () => {
   assert.ok(!said.some((text) => /# not told/.test(text)));
 });
 
-test('an end is told where somebody tried to stop it and could not', async () => {
+test('an end is told where a person tried to stop it and could not', async () => {
   const here = await folder();
   const { tree } = await api();
   const id = await runCommand('while [ ! -e end ]; do sleep 0.1; done; rm end # tried to stop');

@@ -105,7 +105,7 @@ test('a carriage return and its newline may come apart', async () => {
   expect(it.shown).toBe('a\r\nb\r\n\r\nc');
 });
 
-test('bytes that are no text come as base64', async () => {
+test('bytes that are not text come as base64', async () => {
   const it = feedOf('');
   await it.feed.open(0, true);
   it.push(0, Buffer.from([0x61, 0xff, 0x62]).toString('base64'), 'base64');

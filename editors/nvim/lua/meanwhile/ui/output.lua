@@ -39,7 +39,7 @@ local behind_most = 4 * 1024 * 1024
 --- What one turn of the event loop feeds to the terminal, in bytes: some milliseconds of work.
 local feed_bytes = 48 * 1024
 
---- Text of ours between the output, dim.
+--- Text of this client between the output, dim.
 ---@param text string
 ---@return string
 local function note(text)
@@ -152,7 +152,7 @@ function Output:catch_up()
   end, { again = true })
 end
 
---- Leaves out what nobody can follow.
+--- Leaves out what no eye can follow.
 ---@private
 ---@param total integer
 function Output:skip(total)

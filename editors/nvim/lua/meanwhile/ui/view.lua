@@ -39,7 +39,7 @@ local links = {
   Removed = "Removed",
 }
 
---- Names of highlights, for whoever wants other colours: `MeanwhileOk` and so on.
+--- Names of highlights, for a person who wants other colours: `MeanwhileOk` and so on.
 function M.highlights()
   for name, link in pairs(links) do
     vim.api.nvim_set_hl(0, "Meanwhile" .. name, { link = link, default = true })
@@ -308,7 +308,7 @@ function M.bar(buf, text)
   end
 end
 
---- Calls a function again and again while it is wanted and somebody looks at the buffer.
+--- Calls a function again and again while it is wanted and a window shows the buffer.
 ---@param buf integer
 ---@param interval integer milliseconds
 ---@param fn fun()

@@ -6,7 +6,7 @@ import type { Folder } from '../../../src/folders';
 import { runAll, test, until } from '../harness';
 import { api, ended } from '../setup';
 
-/** What the tree and the panel keep of folders, which is nobody else's business. */
+/** What the tree and the panel keep of folders, which no other code needs to know. */
 interface Kept {
   nodes: Map<string, { folder: Folder }>;
   folderNodes: Map<Folder, unknown>;
@@ -86,7 +86,7 @@ test('a folder that is taken out of the workspace takes its daemon along', async
       return true;
     }
   }, 'its daemon has ended');
-  // Whoever kept it would keep its whole list.
+  // A reference to it would keep its whole list.
   const { nodes, folderNodes } = tree as unknown as Kept;
   await until(
     () => !folderNodes.has(two) && ![...nodes.values()].some(({ folder }) => folder === two),
