@@ -75,7 +75,7 @@ fn without_a_terminal_the_lesson_is_lines() {
         "agent    One is in.",
         "idle     1 task runs on",
         "task     long ends: exit 0; into the queue",
-        "call 4 <- long, and nobody asked",
+        "call 4 <- long, and no prompt",
         "agent    So is the other.",
         "idle     nothing runs any more",
     ];

@@ -434,7 +434,7 @@ fn own_commands_are_shown_with_their_times_and_never_run() {
         });
         if at == 8 {
             let screen = session.screen();
-            assert!(screen.contains("A command of yours: it ran 2 times"), "{screen}");
+            assert!(screen.contains("One of your commands: it ran 2 times"), "{screen}");
         }
         session.type_in("f");
         session.until("it is answered", |screen| screen.contains("duration"));

@@ -5,6 +5,7 @@ mod pages;
 mod protocol;
 mod runs;
 mod tour;
+mod words;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

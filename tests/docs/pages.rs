@@ -14,7 +14,7 @@ const OTHERS: [&str; 3] =
     ["LICENSE-APACHE", "LICENSE-MIT", "editors/vscode/src/protocol/generated.ts"];
 
 /// The files of the repository, without what builds and installations leave.
-fn files() -> Vec<PathBuf> {
+pub(crate) fn files() -> Vec<PathBuf> {
     let (mut files, mut folders) = (Vec::new(), vec![root()]);
     while let Some(folder) = folders.pop() {
         let entries = fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
@@ -33,7 +33,7 @@ fn files() -> Vec<PathBuf> {
     files
 }
 
-fn has_extension(path: &Path, wanted: &[&str]) -> bool {
+pub(crate) fn has_extension(path: &Path, wanted: &[&str]) -> bool {
     wanted.contains(&path.extension().and_then(|e| e.to_str()).unwrap_or_default())
 }
 

@@ -43,7 +43,7 @@ class Lab:
         for name in "abc":
             path = self.workspace / f"gate-{name}"
             os.mkfifo(path)
-            # Held open both ways: a command never waits for somebody to open it.
+            # Held open both ways: a command never waits for a process to open it.
             self.gates[name] = os.open(path, os.O_RDWR)
         self.tasks = {}
 
@@ -91,10 +91,10 @@ class Lab:
 
         def second(body):
             wrong = call("toolu_6", "bash", '["ls"]')
-            nobody = call("toolu_5", "no_such_tool", {"x": 1})
+            unknown = call("toolu_5", "no_such_tool", {"x": 1})
             read = call("toolu_4", "read_file", {"path": "notes.txt"})
             stays = call("toolu_3", "bash", {"command": self.command("c", 0)})
-            return first(body, ([text("One that stays."), stays, read, nobody, wrong], "tool_use"))
+            return first(body, ([text("One that stays."), stays, read, unknown, wrong], "tool_use"))
 
         def third(body):
             answer = moved(body, ([call("toolu_7", "bash", {"command": "echo d >> ran; exit 2"})], "tool_use"))

@@ -7,7 +7,7 @@
     MEANWHILE_REQUESTS_DIR=DIR cargo test -p meanwhile-core --test agent_wire
     python3 tests/llm/comply.py --requests DIR       # what the tests' own server was sent
 
-A dialogue with everything a history can hold (parallel calls, a failed tool, arguments that are no
+A dialogue with everything a history can hold (parallel calls, a failed tool, arguments that are not
 JSON, thinking, background results, an answer that was cut, an empty one) is held in both wire
 formats with a server on loopback, and the requests it got are judged.
 """

@@ -42,8 +42,8 @@ CASES = [
     ("malformed", [stream("malformed")], True, "attempt 2"),
     ("stall", [stream("stall", stall_seconds=5)], True, "attempt 2"),
     ("slow first token", [{"type": "slow_first_token", "seconds": 1}], True, "done"),
-    ("arguments that are no JSON", [{"type": "tool_fault", "kind": "malformed_arguments"}], True, "done"),
-    ("a tool nobody offered", [{"type": "tool_fault", "kind": "unknown_tool"}], True, "done"),
+    ("arguments that are not JSON", [{"type": "tool_fault", "kind": "malformed_arguments"}], True, "done"),
+    ("a tool that was not offered", [{"type": "tool_fault", "kind": "unknown_tool"}], True, "done"),
 ]
 
 

@@ -43,7 +43,7 @@ pub(crate) struct Config {
 /// Why the settings cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ConfigError {
-    /// Nobody knows where the file would be.
+    /// It is not known where the file would be.
     #[error("cannot tell where the settings are: no home directory")]
     NoHome,
     /// The file is there and cannot be read.

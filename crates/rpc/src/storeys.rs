@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// Each module at the top and what it may import, the lowest first. What is not here is no module.
+/// Each module at the top and what it may import, the lowest first. What is not here is not a module.
 const STOREYS: [(&str, &[&str]); 12] = [
     ("wire", &[]),
     ("log", &[]),
@@ -130,7 +130,7 @@ fn the_table_itself_goes_only_downwards() {
             assert!(below, "`{storey}` may import `{name}`, which is not below it");
         }
         let path = source().join(storey).with_extension("rs");
-        assert!(path.exists(), "`{storey}` is no module any more");
+        assert!(path.exists(), "`{storey}` is not a module any more");
     }
 }
 

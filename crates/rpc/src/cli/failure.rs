@@ -94,7 +94,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Told { message, .. } => f.write_str(message),
-            Self::ClosedOutput => f.write_str("nobody reads the output"),
+            Self::ClosedOutput => f.write_str("no process reads the output"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The lines that move while somebody waits: a spinner, a bar and the time that is left.
+//! The lines that move while a person waits: a spinner, a bar and the time that is left.
 //!
 //! Draws on standard error and only where that is a terminal. What a line says is a pure function
 //! of the time gone, the progress told and the past; the drawing is `indicatif`'s.
@@ -37,7 +37,7 @@ struct Line {
 }
 
 impl Live {
-    /// Lines for the tasks that run; `None` where nobody looks.
+    /// Lines for the tasks that run; `None` where no terminal shows them.
     pub(crate) async fn new(
         background: &Background,
         tasks: &[Task],

@@ -50,11 +50,11 @@ extern "C" fn look_at_stdout() {
 /// Standard output.
 pub(crate) struct Out {
     stdout: io::BufWriter<io::StdoutLock<'static>>,
-    /// Whether somebody looks at standard output itself.
+    /// Whether standard output itself is a terminal.
     pub(crate) terminal: bool,
     /// Whether standard output is a terminal that wants colours.
     pub(crate) colour: bool,
-    /// The width to fit to; `None` where nobody looks, and nothing is cut.
+    /// The width to fit to; `None` where no terminal shows it, and nothing is cut.
     pub(crate) width: Option<usize>,
 }
 
@@ -106,7 +106,7 @@ impl Out {
         Ok(())
     }
 
-    /// Text in a style, or without one where nobody wants colours.
+    /// Text in a style, or without one where colours are not wanted.
     pub(crate) fn paint<T: fmt::Display>(&self, style: Style, text: T) -> Painted<T> {
         paint(self.colour, style, text)
     }
@@ -155,12 +155,12 @@ pub(crate) fn stderr_colour() -> bool {
     wants_colour(&io::stderr())
 }
 
-/// A remark for a person, on standard error. Nobody reading it is no failure.
+/// A remark for a person, on standard error. That it is not read is not a failure.
 pub(crate) fn note(text: impl fmt::Display) {
     drop(writeln!(io::stderr().lock(), "{text}"));
 }
 
-/// A remark that only makes sense to somebody who looks at the screen.
+/// A remark that only makes sense to a person who looks at the screen.
 pub(crate) fn remark(text: impl fmt::Display) {
     if io::stderr().is_terminal() {
         note(paint(stderr_colour(), style::DIM, text));

@@ -113,7 +113,7 @@ where
         session.engine.close().await;
         result.and_then(|code| flushed.map(|()| code))
     });
-    // A read of standard input that nobody waits for any more must not hold the end back.
+    // A read of standard input that is not waited for any more must not hold the end back.
     runtime.shutdown_background();
     result
 }

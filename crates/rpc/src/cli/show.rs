@@ -125,7 +125,7 @@ pub(crate) fn age(task: &Task, now: Timestamp) -> Duration {
 }
 
 /// The exit code that follows a task's end: its own, 128 + the signal (as shells have it), 124 for
-/// a command that left with 0 when its time was up (as timeout(1) has it), 1 where nobody knows.
+/// a command that left with 0 when its time was up (as timeout(1) has it), 1 where it is not known.
 pub(crate) fn exit_code(end: &End) -> u8 {
     match (end.exit, end.outcome) {
         (Exit::Code(0), Outcome::TimedOut) => TIMED_OUT,

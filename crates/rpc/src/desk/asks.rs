@@ -1,7 +1,7 @@
 //! The questions that wait for the person: may this tool call be made?
 //!
-//! Owns what was asked and is not answered yet, by the id of the request. A question nobody waits
-//! for any more, because its turn was cancelled, is withdrawn, so that no editor shows a dialogue
+//! Owns what was asked and is not answered yet, by the id of the request. A question that is not
+//! waited for any more, because its turn was cancelled, is withdrawn, so that no editor shows a dialogue
 //! about nothing.
 
 use std::collections::HashMap;
@@ -65,7 +65,7 @@ impl Asks {
         true
     }
 
-    /// Takes back the questions that nobody waits for any more.
+    /// Takes back the questions that are not waited for any more.
     pub(super) fn withdraw(&self, client: &Client) {
         let mut gone = Vec::new();
         self.lock().waiting.retain(|id, reply| {
@@ -162,7 +162,7 @@ mod tests {
         let (question, answer) = ask();
         asks.ask("s", question, &client);
         asks.withdraw(&client);
-        assert_eq!(asks.lock().waiting.len(), 1, "somebody waits for it");
+        assert_eq!(asks.lock().waiting.len(), 1, "it is waited for");
         drop(answer);
         asks.withdraw(&client);
         assert_eq!(asks.lock().waiting.len(), 0);

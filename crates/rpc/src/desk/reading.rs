@@ -43,7 +43,7 @@ impl Reading {
         let Self { session, mut updates, mut barriers, start } = self;
         let mut loaded = match start {
             Start::New(replied) => {
-                // Either end of it will do: the reply is queued, or there is nobody to reply to.
+                // Either end of it will do: the reply is queued, or the client to reply to is gone.
                 let _ = replied.await;
                 None
             }

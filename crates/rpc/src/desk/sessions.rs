@@ -65,7 +65,7 @@ impl Sessions {
         self.lock().get(id).cloned()
     }
 
-    /// Takes a session out that was closed; one that was loaded anew under its name stays.
+    /// Takes a session out that was closed; one that was loaded again under its name stays.
     pub(crate) fn take(&self, id: &str, closed: &Open) {
         let mut all = self.lock();
         if all.get(id).is_some_and(|open| open.barriers.same_channel(&closed.barriers)) {
@@ -73,7 +73,7 @@ impl Sessions {
         }
     }
 
-    /// Closes every session, all at once: each is told to close even where nobody can wait for the
+    /// Closes every session, all at once: each is told to close even where no client can wait for the
     /// slowest. Their tasks go on.
     pub(crate) async fn close(&self) {
         let all: Vec<Open> = self.lock().drain().map(|(_, open)| open).collect();

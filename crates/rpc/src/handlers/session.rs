@@ -33,7 +33,7 @@ fn open(desk: &Desk, id: &acp::SessionId) -> Result<Open> {
     desk.sessions().get(&id.0).ok_or_else(|| {
         let shown: String = id.0.chars().take(64).collect();
         let message = format!(
-            "`{shown}` is no session open on this connection; `session/new` makes one, \
+            "session `{shown}` is not open on this connection; `session/new` makes one, \
              `session/load` opens one that `session/list` names"
         );
         invalid("sessionId", message)

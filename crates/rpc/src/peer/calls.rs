@@ -32,12 +32,12 @@ impl<F: Front> Peer<F> {
             }
             Message::Response { id: Some(Id::Text(id)), outcome } => {
                 if !self.front.answered(&id, outcome) {
-                    tracing::warn!(id, "a response to no request of ours");
+                    tracing::warn!(id, "a response to a request that was not made");
                 }
             }
             // Never answered: an error about an error would go round for ever.
             Message::Response { id, outcome } => {
-                tracing::warn!(?id, ?outcome, "a response to no request of ours");
+                tracing::warn!(?id, ?outcome, "a response to a request that was not made");
             }
         }
         None

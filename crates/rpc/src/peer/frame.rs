@@ -12,7 +12,7 @@
 pub const MESSAGE_BYTES: usize = 16 << 20;
 /// Bytes of all headers of a frame. Real ones take about 25.
 pub const HEADER_BYTES: usize = 8 << 10;
-/// A length from which on nobody means it: skipping it would read for ever.
+/// A length from which on it is a mistake: skipping it would read for ever.
 pub const ABSURD_BYTES: u64 = 1 << 30;
 /// An emptied buffer above this size gives its memory back.
 const KEEP_BYTES: usize = 1 << 20;
@@ -22,7 +22,7 @@ const KEEP_BYTES: usize = 1 << 20;
 pub enum Framing {
     /// Headers with a `Content-Length`, an empty line, the body.
     ContentLength,
-    /// The body, which has no end of line in it, and an end of line. An empty line is no message.
+    /// The body, which has no end of line in it, and an end of line. An empty line is not a message.
     Lines,
 }
 
@@ -58,24 +58,24 @@ impl Framing {
 pub enum Fault {
     /// A line of the headers has no colon. Framing is lost.
     #[error(
-        "`{0}` is no header: expected `Content-Length: N`, an empty line, then N bytes of JSON; \
-         start the server anew"
+        "`{0}` is not a header: expected `Content-Length: N`, an empty line, then N bytes of JSON; \
+         start the server again"
     )]
     NoHeader(String),
     /// The headers end without a length. Framing is lost.
     #[error(
         "no `Content-Length` among the headers: expected the body's length in bytes; start the \
-         server anew"
+         server again"
     )]
     NoLength,
-    /// The length is no number, or there are two that differ. Framing is lost.
+    /// The length is not a number, or there are two that differ. Framing is lost.
     #[error(
-        "`Content-Length: {0}` is no length: expected one decimal number of bytes; start the \
-         server anew"
+        "`Content-Length: {0}` is not a length: expected one decimal number of bytes; start the \
+         server again"
     )]
     BadLength(String),
     /// The headers do not end. Framing is lost.
-    #[error("headers of more than {HEADER_BYTES} bytes; start the server anew")]
+    #[error("headers of more than {HEADER_BYTES} bytes; start the server again")]
     LongHeader,
     /// The body is above the limit; it is skipped.
     #[error(
@@ -92,7 +92,7 @@ pub enum Fault {
     /// The body is so far above the limit that it cannot be meant; nothing is read any more.
     #[error(
         "a message of {0} bytes is far above the limit of {MESSAGE_BYTES} bytes (`messageBytes`); \
-         start the server anew"
+         start the server again"
     )]
     Absurd(u64),
 }

@@ -28,7 +28,7 @@ pub enum Message {
         /// Its parameters; `None` where they were left out or null.
         params: Option<Value>,
     },
-    /// Answers a request of ours.
+    /// Answers a request of the server.
     Response {
         /// Which; `None` where the client could not tell.
         id: Option<Id>,
@@ -73,11 +73,11 @@ impl Serialize for Id {
     }
 }
 
-/// Why a body is no message, and what to answer, with a null id: that of what is no request is not
-/// to be relied on (JSON-RPC 2.0, section 5).
+/// Why a body is not a message, and what to answer, with a null id: that of a body that is not a request
+/// is not to be relied on (JSON-RPC 2.0, section 5).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Malformed {
-    /// -32700 for what is not JSON, -32600 for JSON that is no request.
+    /// -32700 for what is not JSON, -32600 for JSON that is not a request.
     pub code: i64,
     /// What was wrong and what was expected.
     pub message: Cow<'static, str>,
@@ -118,7 +118,7 @@ fn classify(mut members: Map<String, Value>) -> Result<Message, Malformed> {
         },
         Some(Value::Null) => Some(None),
         Some(Value::Bool(_) | Value::Array(_) | Value::Object(_)) => {
-            return Err(invalid("`id` is no id; expected an integer or a string"));
+            return Err(invalid("`id` is not valid; expected an integer or a string"));
         }
     };
     if members.get("jsonrpc").and_then(Value::as_str) != Some("2.0") {

@@ -1,6 +1,6 @@
 //! The way out: every reply and push goes through here, so their order on the wire is ours.
 //!
-//! Owns the bytes that are not written yet. Messages are serialized by whoever sends them, appended
+//! Owns the bytes that are not written yet. Messages are serialized by their senders, appended
 //! whole, and written by one task that takes all there is at once: one write for many messages.
 //! Memory is bounded in three steps: pushes wait for [`PUSH_ROOM`], requests are not read above
 //! [`READ_ROOM`], and above [`UNWRITTEN_MAX`] the connection ends. It never drops a message.
@@ -294,7 +294,7 @@ mod tests {
         outbox.room(0).await;
         outbox.send(&"0123456789");
         let full = tokio::time::timeout(Duration::from_secs(1), outbox.room(0)).await;
-        assert!(full.is_err(), "there is room although nobody has read");
+        assert!(full.is_err(), "there is room although nothing was read");
         let mut buffer = [0; 64];
         while tokio::time::timeout(Duration::from_secs(1), outbox.room(0)).await.is_err() {
             assert!(theirs.read(&mut buffer).await.unwrap() > 0);

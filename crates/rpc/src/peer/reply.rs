@@ -59,7 +59,7 @@ impl<'a> Reply<'a> {
     }
 }
 
-/// The answer to what was no message.
+/// The answer to what was not a message.
 #[derive(Debug, Serialize)]
 pub(super) struct Refusal {
     jsonrpc: &'static str,
@@ -69,7 +69,7 @@ pub(super) struct Refusal {
 }
 
 impl Reply<'_> {
-    /// The answer to a body that is no message.
+    /// The answer to a body that is not a message.
     pub(super) fn malformed(malformed: Malformed) -> Refusal {
         let Malformed { code, message } = malformed;
         Refusal { jsonrpc: "2.0", id: (), error: Error::new(code, message) }

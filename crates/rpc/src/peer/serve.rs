@@ -1,7 +1,7 @@
 //! The serve loop: bytes in, requests conducted, replies out, and how it all ends.
 //!
 //! The loop only reads and dispatches: each request runs on its own, answers through the [`Outbox`]
-//! by itself, and takes nobody with it when it panics. (tower-lsp's own loop joins reader, handlers
+//! by itself, and takes no other with it when it panics. (tower-lsp's own loop joins reader, handlers
 //! and writer on one task, where a few waiting requests hold up every other.) It is the only owner
 //! of tasks of the runtime: the writer, the requests, the acknowledgements, and the [`Jobs`] that a
 //! front hands over.
@@ -166,7 +166,7 @@ impl<F: Front> Peer<F> {
                     Ok(Owned::Job(JobEnd::Nothing)) => {}
                     Err(error) => {
                         tracing::error!(%error, "a task of the connection failed");
-                        // A client that is told nothing any more must see that, and start anew.
+                        // A client that is told nothing any more must see that, and start again.
                         if self.vital.contains(&error.id()) {
                             return End::Output;
                         }
@@ -268,7 +268,7 @@ impl<F: Front> Peer<F> {
                 last.await;
                 Owned::Job(JobEnd::Nothing)
             });
-            // Those that still wait are not answered: nobody is there to ask again.
+            // Those that still wait are not answered: the client is not there to ask again.
             let _ = timeout(LAST_ANSWERS, self.last_answers(end)).await;
         }
         self.requests.abort_all();

@@ -2,8 +2,8 @@
 //!
 //! A pipe (most clients) or a socket (Node gives a socketpair) is watched by the runtime; anything
 //! else, a terminal or a file, is read and written on blocking threads, because `O_NONBLOCK` on a
-//! terminal would change it for everyone who shares it. For the same reason a pipe is opened anew:
-//! the flag then is ours alone, even where standard error is the same pipe.
+//! terminal would change it for everyone who shares it. For the same reason a pipe is opened again:
+//! the flag then is of this process alone, even where standard error is the same pipe.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -68,7 +68,7 @@ fn stream(file: File, is_socket: bool) -> io::Result<Option<UnixStream>> {
         return Ok(None);
     }
     let stream = StdUnixStream::from(OwnedFd::from(file));
-    // Fails for sockets of other families, whose addresses are no paths.
+    // Fails for sockets of other families, whose addresses are not paths.
     if stream.local_addr().is_err() {
         return Ok(None);
     }

@@ -2,7 +2,7 @@
 //!
 //! Owns two threads. The one that reads the keyboard reads a line only when it was told to go on, so
 //! that the terminal is always as it was found when this program leaves. Everything that is written
-//! while a line is typed goes through the editor, which draws the line anew below it; between two
+//! while a line is typed goes through the editor, which draws the line again below it; between two
 //! lines it may take its time, so a thread of its own waits for it.
 
 use std::borrow::Cow;
@@ -33,7 +33,7 @@ const SIGN: &str = "› ";
 const HISTORY: usize = 1_000;
 /// How long the last words may take to the screen.
 const LAST_WORDS: Duration = Duration::from_millis(500);
-/// Printed to have the line drawn anew: the editor has to be given a whole row, and this one is none.
+/// Printed to have the line drawn again: the editor has to be given a whole row, and this one is none.
 const STILL: &str = "\x1b[A\n";
 
 /// What the keyboard gave.
@@ -139,7 +139,7 @@ impl Editor {
     /// Lets the next line be typed.
     pub(super) fn go_on(&self) {
         if let Some(go_on) = &self.go_on {
-            // Nobody listens any more only at the end.
+            // The receiver is gone only at the end.
             let _ = go_on.send(());
         }
     }
@@ -210,7 +210,7 @@ fn read(
     loop {
         let line = match editor.readline(&TwoRows) {
             Ok(text) => {
-                // A history that cannot be kept is no reason to stop talking.
+                // A history that cannot be kept is not a reason to stop talking.
                 let _ = editor.append_history(history);
                 Line::Text(text)
             }
@@ -228,7 +228,7 @@ fn read(
     }
 }
 
-/// Lines from something that is no terminal.
+/// Lines from something that is not a terminal.
 fn read_plain(lines: &mpsc::Sender<Line>) {
     for line in std::io::stdin().lines() {
         let Ok(line) = line else { break };
@@ -236,7 +236,7 @@ fn read_plain(lines: &mpsc::Sender<Line>) {
             return;
         }
     }
-    // Nobody listens any more only at the end.
+    // The receiver is gone only at the end.
     let _ = lines.blocking_send(Line::End);
 }
 
@@ -267,7 +267,7 @@ impl Screen {
     pub(super) fn width(&self) -> usize {
         match self.interactive {
             true => columns(),
-            // Nobody looks: rows are lines as they came.
+            // No terminal: rows are lines as they came.
             false => usize::MAX,
         }
     }
@@ -340,7 +340,7 @@ impl Highlighter for Moving {
     fn highlight_char(&self, line: &str, _pos: usize, kind: CmdKind) -> bool {
         self.typed.store(console::measure_text_width(line), Ordering::Relaxed);
         self.accepted.store(kind == CmdKind::ForcedRefresh, Ordering::Relaxed);
-        // Only a line that is drawn anew with each key is drawn anew at its end.
+        // Only a line that is drawn again with each key is drawn again at its end.
         true
     }
 }

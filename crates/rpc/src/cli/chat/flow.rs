@@ -58,7 +58,7 @@ impl Flow {
                     break;
                 }
                 end = place + c.len_utf8();
-                // An indentation is no place to break.
+                // An indentation is not a place to break.
                 if c == ' ' && !self.rest[..place].trim().is_empty() {
                     space = Some(place);
                 }

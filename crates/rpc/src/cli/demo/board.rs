@@ -40,7 +40,7 @@ pub(crate) struct Call {
     pub(crate) number: u64,
     pub(crate) start: Timestamp,
     pub(crate) end: Option<Timestamp>,
-    /// It began a turn that nobody asked for.
+    /// It began a turn that no prompt asked for.
     pub(crate) wake: bool,
 }
 

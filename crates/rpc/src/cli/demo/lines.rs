@@ -19,7 +19,7 @@ pub(super) fn words(what: &What) -> String {
                 [] => String::new(),
                 names => format!(" <- {}", names.join(", ")),
             };
-            let woken = if *wake { ", and nobody asked" } else { "" };
+            let woken = if *wake { ", and no prompt" } else { "" };
             format!("call {number}{carried}{woken}")
         }
         What::Said(text) => format!("agent    {text}"),

@@ -105,7 +105,7 @@ fn subreaper() -> io::Result<String> {
     }
 }
 
-/// Does something while a child of ours waits for input that never comes.
+/// Does something while a child of this process waits for input that never comes.
 fn with_blocked_child(look: impl FnOnce(&Child) -> io::Result<String>) -> io::Result<String> {
     let mut child = Command::new("/bin/sh")
         .args(["-c", "read line"])

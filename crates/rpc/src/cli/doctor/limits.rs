@@ -35,9 +35,7 @@ fn files() -> Check {
             &format!("ulimit -n {}", hard.min(4_096)),
         ),
         Ok((soft, hard)) => Check::ok(NAME, format!("{}, at most {}", limit(soft), limit(hard))),
-        Err(error) => {
-            Check::warn(NAME, error.desc(), "nobody knows when they run out", "ulimit -n")
-        }
+        Err(error) => Check::warn(NAME, error.desc(), "the limit could not be read", "ulimit -n"),
     }
 }
 
@@ -51,9 +49,7 @@ fn processes() -> Check {
             "ulimit -u 4096",
         ),
         Ok((soft, _)) => Check::ok(NAME, format!("{} for this user", limit(soft))),
-        Err(error) => {
-            Check::warn(NAME, error.desc(), "nobody knows when they run out", "ulimit -u")
-        }
+        Err(error) => Check::warn(NAME, error.desc(), "the limit could not be read", "ulimit -u"),
     }
 }
 

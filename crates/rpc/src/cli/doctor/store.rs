@@ -21,7 +21,7 @@ use crate::{config, state_dir};
 const SPACE_LOW: u64 = 64 << 20;
 
 const NO_TASK: &str = "no task can be started, and no result of an earlier one can be read";
-const ELSEWHERE: &str = "set MEANWHILE_STATE_DIR to a directory of yours on a local disk";
+const ELSEWHERE: &str = "set MEANWHILE_STATE_DIR to a directory on a local disk that you own";
 
 pub(super) fn check(workspace: Option<&Path>) -> Vec<Check> {
     let settings = match config::load() {
@@ -85,7 +85,7 @@ fn directory(state: &Path, was_there: bool) -> Check {
             NAME,
             format!("{shown} belongs to user {owner}, and you are {me}"),
             "its owner sees your tasks and can change them, and new files may lock one of you out",
-            "run as its owner, or set MEANWHILE_STATE_DIR to a directory of yours",
+            "run as its owner, or set MEANWHILE_STATE_DIR to a directory that you own",
         );
     }
     let mode = metadata.permissions().mode() & 0o7777;
@@ -135,7 +135,7 @@ fn file_system(state: &Path) -> Check {
     let mounts = mounts::read();
     let state = state.canonicalize().unwrap_or_else(|_| state.to_owned());
     let Some(mount) = mounts::of(&mounts, &state) else {
-        let cost = "nobody knows whether it keeps locks";
+        let cost = "it is not known whether it keeps locks";
         return Check::warn(NAME, "unknown", cost, "mount /proc");
     };
     match nature(&mount.kind) {

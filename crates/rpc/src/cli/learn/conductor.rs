@@ -32,7 +32,7 @@ pub(super) enum Told {
     Update(Update),
 }
 
-/// Where it is told; nobody may listen.
+/// Where it is told; the receiver may be gone.
 pub(super) type Teller = mpsc::UnboundedSender<Told>;
 
 /// Runs a scenario on the engine. `directory` is to be new, in the workspace, with a plain name.

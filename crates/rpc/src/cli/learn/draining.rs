@@ -96,7 +96,7 @@ impl Draining {
     pub(super) async fn close(self) {
         let Stage::Running(_, running) = self.stage else { return };
         if let Running { conducting, agent: Some(agent), told, .. } = *running {
-            // With them goes the reader of the session's updates, which then waits for nobody.
+            // With them goes the reader of the session's updates, which then waits for no one else.
             drop((conducting, told));
             agent.close().await;
         }

@@ -150,7 +150,7 @@ pub(super) fn summary(scores: (Score, Score)) -> Vec<String> {
         ),
         "3. Nothing is polled and nothing waits: each result is told once.".to_owned(),
         "Read on: `meanwhile demo` is the first chapter as a film, `meanwhile chat` the agent with a \
-         model of yours, and docs/learn.md the rules behind the answers."
+         model that you choose, and docs/learn.md the rules behind the answers."
             .to_owned(),
     ]
 }

@@ -17,7 +17,7 @@ use crate::cli::failure::Failure;
 use crate::convert;
 use crate::wire;
 
-/// The pace of a scenario that nobody watches: each pause of the conductor is less than a timer's tick.
+/// The pace of a scenario that no person watches: each pause of the conductor is less than a timer's tick.
 const AT_ONCE: f64 = 1_000.0;
 
 /// The whole document.

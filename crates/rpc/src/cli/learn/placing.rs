@@ -107,7 +107,7 @@ pub(super) fn questions(past: Vec<Past>) -> Vec<Question> {
 }
 
 /// Questions out of a history: as many for one place as for the other as far as it goes, and none that
-/// is so close that nobody should be asked.
+/// is so close that no player should be asked.
 fn own(past: Vec<Past>) -> Vec<Question> {
     let mut chosen: Vec<Question> = Vec::new();
     let mut places = (0, 0);
@@ -134,14 +134,15 @@ fn own(past: Vec<Past>) -> Vec<Question> {
         }
         *taken += 1;
         let each = if count == 1 { "" } else { " each on average" };
-        let situation = format!("A command of yours: it ran {times} and took {took}{each}. {says}");
+        let situation =
+            format!("One of your commands: it ran {times} and took {took}{each}. {says}");
         chosen.push(Question { command, situation, length, next, own: true });
     }
     chosen
 }
 
 /// The user's history, from the store where it is kept. None where there is no store: this must not
-/// make one. A store that cannot be read is no reason not to learn.
+/// make one. A store that cannot be read does not keep the player from learning.
 pub(super) fn history() -> Vec<Past> {
     let Ok(state) = state_dir::find() else { return Vec::new() };
     if !state.join(ledger::FILE).is_file() {
@@ -304,7 +305,7 @@ mod tests {
         assert!(questions[..4].iter().all(|it| !it.own), "they come last");
         assert_eq!(
             questions[4].situation,
-            "A command of yours: it ran 2 times and took 35s each on average. Meanwhile there is \
+            "One of your commands: it ran 2 times and took 35s each on average. Meanwhile there is \
              other work, which does not need it."
         );
     }

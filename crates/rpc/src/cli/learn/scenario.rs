@@ -219,7 +219,7 @@ REST",
         ],
         keys: "2 3 4",
         moral: "A result wakes an idle agent: it starts a turn by itself. Waiting costs nothing, and \
-                nobody has to ask.",
+                the agent need not ask.",
         script: "START
 [[turn]]
 hold = \"DIR/2\"

@@ -108,7 +108,7 @@ fn make(parent: &Path) -> io::Result<(PathBuf, Flock<File>)> {
     }
 }
 
-/// Locks a directory of this user, unless somebody has it.
+/// Locks a directory of this user, unless another process has it.
 fn lock(root: &Path) -> Option<Flock<File>> {
     let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(root).ok()?;
@@ -126,7 +126,7 @@ fn same(root: &Path, lock: &Flock<File>) -> bool {
 }
 
 /// Clears away the directories of lessons that were killed. What cannot be cleared stays for the
-/// next start, and keeps nobody from learning.
+/// next start, and does not keep the player from learning.
 async fn sweep(parent: &Path) {
     let Ok(entries) = std::fs::read_dir(parent) else { return };
     for entry in entries.flatten() {

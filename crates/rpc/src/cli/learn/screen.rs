@@ -156,7 +156,7 @@ fn give_back() {
     let _ = disable_raw_mode();
 }
 
-/// Reads the keyboard until nobody wants to know any more.
+/// Reads the keyboard until its keys are not wanted any more.
 fn read(keys: &mpsc::Sender<Key>, wanted: &AtomicBool) {
     while wanted.load(Ordering::Relaxed) {
         let key = match event::poll(LOOK) {

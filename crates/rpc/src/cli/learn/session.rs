@@ -9,7 +9,7 @@ use meanwhile_core::agent::session::{Session as Agent, Terms, Updates, Wake};
 use super::scratch::LINGER;
 use crate::setup::Setup;
 
-/// A foreground command is never moved: a lesson may be paused for as long as somebody reads.
+/// A foreground command is never moved: a lesson may be paused for as long as a person reads.
 const NEVER: Duration = Duration::from_secs(24 * 3_600);
 
 /// What a session of the lesson is made with.

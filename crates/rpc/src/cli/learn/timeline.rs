@@ -157,7 +157,7 @@ impl Timeline {
             Ok(()) | Err(nix::errno::Errno::EEXIST) => {}
             Err(error) => return Err(broken(error.into())),
         }
-        // Open for reading too (fifo(7)): then the opening waits for nobody, and no reader ever finds
+        // Open for reading too (fifo(7)): then the opening does not wait, and no reader ever finds
         // the end of the file.
         let mut how = OpenOptions::new();
         how.read(true).write(true).custom_flags(libc::O_NONBLOCK);

@@ -34,7 +34,7 @@ pub(super) fn resolve(params: ExecuteCommandParams) -> Result<Value, Error> {
     let Some((_, method)) = COMMANDS.iter().find(|(command, _)| *command == params.command) else {
         let known = COMMANDS.map(|(command, _)| command).join("`, `");
         let shown: String = params.command.chars().take(64).collect();
-        let message = format!("`{shown}` is no command; expected one of `{known}`");
+        let message = format!("`{shown}` is not a command; expected one of `{known}`");
         return Err(invalid("command", message));
     };
     Ok(Value::Array(vec![(*method).into(), given]))

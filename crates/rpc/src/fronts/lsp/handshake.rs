@@ -86,7 +86,7 @@ impl LanguageServer for Handshake {
     }
 
     async fn shutdown(&self) -> jsonrpc::Result<()> {
-        // A turn that runs is ended by whoever asked for it, not by a death in the middle; but a
+        // A turn that runs is ended by the client that asked for it, not by a death in the middle; but a
         // command in the foreground may take its time, and can be found again.
         let _ = timeout(LAST_WORDS, self.desk.sessions().close()).await;
         self.shut_down.store(true, Ordering::Relaxed);

@@ -109,7 +109,7 @@ mod tests {
             std::fs::write(path, text()).unwrap();
         }
         let committed = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(committed == text(), "docs/schema.json is old; MEANWHILE_BLESS=1 writes it anew");
+        assert!(committed == text(), "docs/schema.json is old; MEANWHILE_BLESS=1 writes it again");
     }
 
     #[test]

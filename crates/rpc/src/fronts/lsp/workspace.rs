@@ -61,7 +61,7 @@ pub(crate) fn normalize(params: &mut Value) {
 ///
 /// # Errors
 ///
-/// A URI that is no `file:` URI, or no directory to be in.
+/// A URI that is not a `file:` URI, or not of a directory.
 pub(crate) fn of(params: &InitializeParams) -> Result<PathBuf> {
     let folder = params.workspace_folders.iter().flatten().next();
     #[expect(deprecated, reason = "clients still send the older fields, and no folders")]

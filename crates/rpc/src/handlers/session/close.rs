@@ -13,7 +13,7 @@ pub(crate) async fn run(
     let open = open(desk, &params.session_id)?;
     open.session.close().await;
     open.told().await;
-    // Whoever closed it at the same time may have taken it out already, and loaded it again since.
+    // Another request that closed it at the same time may have taken it out already, and loaded it again since.
     desk.sessions().take(&params.session_id.0, &open);
     Ok(acp::CloseSessionResponse::new().into())
 }

@@ -20,7 +20,8 @@ pub(crate) async fn run(
     let skip: u64 = match params.cursor.as_deref() {
         None => 0,
         Some(cursor) => cursor.parse().map_err(|_| {
-            let message = "is not one of ours; expected a `nextCursor` as it came, or none";
+            let message =
+                "is not a cursor of this server; expected a `nextCursor` as it came, or none";
             invalid("cursor", message)
         })?,
     };

@@ -157,7 +157,7 @@ fn the_words_are_the_lesson() {
         "  4.0s  call 3 <- build",
         "  5.0s  idle     1 task runs on",
         "  8.0s  task     test ends: exit 1; into the queue",
-        "  8.0s  call 4 <- test, and nobody asked",
+        "  8.0s  call 4 <- test, and no prompt",
     ];
     assert_eq!(told, expect);
     assert_eq!(

@@ -1,0 +1,87 @@
+//! Plain words: what a reader who is new to the project or to English would stumble over.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use crate::pages::{files, has_extension};
+use crate::root;
+
+/// Words that hide who acts: the daemon, a client, a person, a process. A trailing "anew" is "again".
+const WORDS: [&str; 4] = ["nobody", "somebody", "whoever", "anew"];
+/// Before "no" these read as the beginning of another sentence: "is not a" is meant.
+const VERBS: [&str; 4] = ["is", "are", "was", "were"];
+/// After "is no" these are plain.
+const PLAIN: [&str; 4] = ["longer", "more", "one", "such"];
+/// After "of" these name the owner last: "a model that you choose" is meant.
+const OWNERS: [&str; 3] = ["ours", "yours", "theirs"];
+/// Folders that were not gone through yet, with how many lines of them are left. A number may only
+/// become smaller.
+const LEFT: [(&str, usize); 3] = [("crates/core", 400), ("crates/rpc", 60), ("crates/shim", 80)];
+/// This file, and types that a program writes from the schema.
+const OTHERS: [&str; 2] = ["tests/docs/words.rs", "editors/vscode/src/protocol/generated.ts"];
+const WRITTEN: [&str; 7] = ["rs", "md", "py", "ts", "lua", "sh", "toml"];
+
+/// What in a line is not plain.
+fn odd(line: &str) -> Option<String> {
+    let lower = line.to_lowercase();
+    let words: Vec<&str> =
+        lower.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|w| !w.is_empty()).collect();
+    let at = |place: usize| words.get(place).copied().unwrap_or_default();
+    (0..words.len()).find_map(|place| {
+        let (word, next) = (at(place), at(place + 1));
+        let before = place.checked_sub(1).map_or("", at);
+        let is_no = VERBS.contains(&word) && next == "no" && before != "there";
+        match () {
+            () if WORDS.contains(&word) => Some(word.to_owned()),
+            () if is_no && !PLAIN.contains(&at(place + 2)) => Some(format!("{word} no")),
+            () if word == "of" && OWNERS.contains(&next) => Some(format!("of {next}")),
+            () => None,
+        }
+    })
+}
+
+#[test]
+fn the_words_are_plain() {
+    let mut left: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut found = Vec::new();
+    for path in files().into_iter().filter(|path| has_extension(path, &WRITTEN)) {
+        let name = path.strip_prefix(root()).expect("a file of the repository");
+        let Ok(text) = fs::read_to_string(&path) else { continue };
+        if OTHERS.iter().any(|other| name.ends_with(other)) {
+            continue;
+        }
+        for (number, line) in text.lines().enumerate() {
+            let Some(odd) = odd(line) else { continue };
+            match LEFT.iter().find(|(folder, _)| name.starts_with(folder)) {
+                Some((folder, _)) => *left.entry(folder).or_default() += 1,
+                None => found.push(format!("{}:{}: `{odd}`", name.display(), number + 1)),
+            }
+        }
+    }
+    assert!(found.is_empty(), "write who acts, and \"is not a\":\n{}", found.join("\n"));
+    for (folder, most) in LEFT {
+        let now = left.get(folder).copied().unwrap_or_default();
+        assert!(now <= most, "{folder} has {now} lines with words that are not plain, not {most}");
+    }
+}
+
+#[test]
+fn odd_words_are_found_and_plain_ones_are_not() {
+    for plain in [
+        "there is no task",
+        "it is no longer kept",
+        "there are no more results",
+        "the body is not a message",
+        "a part of it, ours and theirs",
+    ] {
+        assert_eq!(odd(plain), None, "{plain}");
+    }
+    for (line, word) in [
+        ("// Nobody waits.", "nobody"),
+        ("it is drawn anew;", "anew"),
+        ("`{0}` is no id", "is no"),
+        ("a model of yours", "of yours"),
+    ] {
+        assert_eq!(odd(line).as_deref(), Some(word), "{line}");
+    }
+}
