@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{Lab, id_of};
+use crate::harness::{Lab, eventually, id_of};
 
 #[test]
 fn stdin_is_null_unless_asked_for() {
@@ -115,6 +115,51 @@ fn a_terminal_loses_nothing_at_the_end() {
     assert_eq!(daemon.exited(&id)["task"]["exit"]["code"], 5);
     let expected: String = (1..=20_000).map(|n| format!("{n}\r\n")).collect();
     assert_eq!(daemon.output(&id), expected);
+}
+
+#[test]
+fn a_task_that_closes_its_terminal_ends_as_it_ends() {
+    let daemon = Lab::new().daemon();
+    let gate = daemon.lab().gate("gate");
+    let script = "exec 0<&- 1>&- 2>&-; read x < gate; echo back > /dev/tty; exit 3";
+    let id = id_of(&daemon.spawn(json!({ "command": script, "pty": { "rows": 24, "cols": 80 } })));
+    let leader = eventually("its leader", || daemon.check(&id)["pid"].as_u64());
+    eventually("the terminal to be closed by all", || {
+        let fds = std::fs::read_dir(format!("/proc/{leader}/fd")).ok()?;
+        let links = fds.flatten().filter_map(|fd| std::fs::read_link(fd.path()).ok());
+        let links: Vec<String> = links.map(|link| link.display().to_string()).collect();
+        let waits = links.iter().any(|link| link.ends_with("/gate"));
+        (waits && !links.iter().any(|link| link.contains("pts"))).then_some(())
+    });
+    // It makes the shim look at the terminal, which must not hang up.
+    daemon.call("task/write", json!({ "id": id, "data": "typed\n" }));
+    daemon.wait_output(&id, "typed");
+    gate.open();
+    let exit = &daemon.exited(&id)["task"]["exit"];
+    assert_eq!(exit, &json!({ "code": 3, "signal": null }));
+    assert_eq!(daemon.output(&id), "typed\r\nback\r\n");
+}
+
+#[test]
+fn the_end_of_a_terminal_s_input_is_said_once_and_behind_an_open_line_too() {
+    let daemon = Lab::new().daemon();
+    for (data, settings, expected) in [
+        ("abc", "", "abc."),
+        ("abc\n", "", "abc\r\n."),
+        ("abc\r", "", "abc\r\n."),
+        ("", "", "."),
+        ("a\u{4}c", "eof ^E", "a\u{4}c."),
+    ] {
+        // What is left of the input behind its end is shown.
+        let left = "stty -icanon min 0; od -An -tx1";
+        let script = format!("stty -echo {settings}; echo on; cat; {left}; echo .");
+        let pty = json!({ "rows": 24, "cols": 80 });
+        let id = id_of(&daemon.spawn(json!({ "command": script, "pty": pty })));
+        daemon.wait_output(&id, "on\r\n");
+        daemon.call("task/write", json!({ "id": id, "data": data, "eof": true }));
+        daemon.exited(&id);
+        assert_eq!(daemon.output(&id), format!("on\r\n{expected}\r\n"), "{data:?}");
+    }
 }
 
 #[test]

@@ -5,15 +5,15 @@
 //! the FIFO `stdin` through the shim into the terminal.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 
 use meanwhile_shim::layout;
 
+use crate::terminal::Terminal;
+
 /// Bytes taken from the FIFO at once: while the terminal does not take them, the rest stays there.
 const BUFFER_BYTES: usize = 4_096;
-/// Control-D, the terminal's sign for the end of input (termios(3), VEOF).
-const END_OF_INPUT: u8 = 4;
 
 /// Where standard input comes from.
 pub enum Input {
@@ -21,13 +21,19 @@ pub enum Input {
     None,
     /// The writing end of the pipe; held open until the end of input.
     Pipe(Option<File>),
-    /// The FIFO, and what the terminal has not taken yet.
-    Terminal {
-        /// Where data comes from.
-        fifo: File,
-        /// What is to be written to the terminal.
-        waiting: Vec<u8>,
-    },
+    /// What is typed into the terminal.
+    Terminal(Typist),
+}
+
+/// Moves input from the FIFO into a terminal.
+pub struct Typist {
+    fifo: File,
+    /// What the terminal has not taken yet.
+    waiting: Vec<u8>,
+    /// What it took last.
+    last: Option<u8>,
+    /// There is no more behind what waits, which the terminal has not been told.
+    ends: bool,
 }
 
 fn open(read: bool, write: bool) -> io::Result<File> {
@@ -43,39 +49,55 @@ pub fn open_old_pipe() -> io::Result<File> {
     open(false, true)
 }
 
-/// Opens the FIFO that feeds a terminal.
-pub fn open_fifo() -> io::Result<File> {
-    open(true, true)
-}
-
 impl Input {
     /// Takes note that there is no more.
     pub fn end(&mut self) {
         match self {
             Self::None => {}
             Self::Pipe(writer) => *writer = None,
-            Self::Terminal { fifo, waiting } => {
-                // What was written before the end comes before the end.
-                let mut bytes = [0; BUFFER_BYTES];
-                while let Ok(len @ 1..) = fifo.read(&mut bytes) {
-                    waiting.extend_from_slice(&bytes[..len]);
-                }
-                waiting.push(END_OF_INPUT);
-            }
+            Self::Terminal(typist) => typist.end(),
         }
+    }
+}
+
+impl Typist {
+    /// Opens the FIFO.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self { fifo: open(true, true)?, waiting: Vec::new(), last: None, ends: false })
+    }
+
+    /// Where input comes from, while nothing waits for the terminal.
+    pub fn source(&self) -> Option<&File> {
+        self.waiting.is_empty().then_some(&self.fifo)
+    }
+
+    fn end(&mut self) {
+        // What was written before the end comes before the end.
+        let mut bytes = [0; BUFFER_BYTES];
+        while let Ok(len @ 1..) = self.fifo.read(&mut bytes) {
+            self.waiting.extend_from_slice(&bytes[..len]);
+        }
+        self.ends = true;
     }
 
     /// Moves data on into the terminal, as far as it takes it.
-    pub fn feed(&mut self, mut terminal: &File) {
-        let Self::Terminal { fifo, waiting } = self else { return };
-        if waiting.is_empty() {
+    pub fn feed(&mut self, terminal: &Terminal) {
+        if self.waiting.is_empty() && !self.ends {
             let mut bytes = [0; BUFFER_BYTES];
-            if let Ok(len) = fifo.read(&mut bytes) {
-                waiting.extend_from_slice(&bytes[..len]);
+            if let Ok(len) = self.fifo.read(&mut bytes) {
+                self.waiting.extend_from_slice(&bytes[..len]);
             }
         }
-        if let Ok(len) = terminal.write(waiting) {
-            waiting.drain(..len);
+        self.write(terminal);
+        if self.waiting.is_empty() && std::mem::take(&mut self.ends) {
+            self.waiting = terminal.end_of_input(self.last);
+            self.write(terminal);
+        }
+    }
+
+    fn write(&mut self, terminal: &Terminal) {
+        if let Ok(len @ 1..) = terminal.write(&self.waiting) {
+            self.last = self.waiting.drain(..len).next_back();
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,12 +14,11 @@ use meanwhile_shim::layout;
 use meanwhile_shim::output;
 use meanwhile_shim::record::Exit;
 use meanwhile_shim::spec::{Spec, Stdin};
-use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
-use nix::pty::{Winsize, openpty};
 
 use crate::files::poll_again;
-use crate::input::Input;
+use crate::input::{Input, Typist};
+use crate::terminal::Terminal;
 
 /// Waits between attempts while the machine is short of processes or memory: 0.6 s in all, so
 /// that a passing shortage ends nobody's task.
@@ -39,8 +38,8 @@ const SCRIPT_BYTES: u64 = 128;
 pub struct Leader {
     /// Its pid.
     pub pid: u32,
-    /// The master side of its terminal.
-    pub terminal: Option<File>,
+    /// Its terminal.
+    pub terminal: Option<Terminal>,
     /// Its standard input, as far as it comes through the shim.
     pub input: Input,
 }
@@ -72,21 +71,13 @@ pub fn start(spec: &Spec, pipe: &File) -> io::Result<Leader> {
             Ok(Leader { pid, terminal: None, input: Input::Pipe(Some(writer)) })
         }
         Stdin::Pty { rows, cols } => {
-            let size = Winsize { ws_row: rows, ws_col: cols, ws_xpixel: 0, ws_ypixel: 0 };
-            let pty = openpty(&size, None)?;
-            for fd in [&pty.master, &pty.slave] {
-                fcntl(fd.as_fd(), FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
-            }
-            fcntl(pty.master.as_fd(), FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-            let name = nix::unistd::ttyname(pty.slave.as_fd())?;
-            let name = CString::new(name.into_os_string().into_encoded_bytes())?;
+            let (terminal, path) = Terminal::create(rows, cols)?;
             // The leader opens the terminal itself, as the leader of a new session, and so makes
             // it its controlling terminal.
-            let fds = [(0, Fd::Open(&name, libc::O_RDWR)), (1, Fd::Same(0)), (2, Fd::Same(0))];
+            let fds = [(0, Fd::Open(&path, libc::O_RDWR)), (1, Fd::Same(0)), (2, Fd::Same(0))];
             // All that may fail comes before the leader runs.
-            let input = Input::Terminal { fifo: crate::input::open_fifo()?, waiting: Vec::new() };
+            let input = Input::Terminal(Typist::new()?);
             let pid = exec(spec, &env, &fds)?;
-            let terminal = File::from(pty.master);
             Ok(Leader { pid, terminal: Some(terminal), input })
         }
     }
@@ -209,14 +200,6 @@ pub fn signal(leader: u32, to: Recipient, signal: i32) {
     };
     // SAFETY: kill(2) takes two numbers.
     let _ = unsafe { libc::kill(pid, signal) };
-}
-
-/// Gives a terminal another size, which its foreground process group hears of by SIGWINCH.
-#[expect(unsafe_code, reason = "ioctl(2) is a C interface")]
-pub fn resize(terminal: &File, rows: u16, cols: u16) {
-    let size = Winsize { ws_row: rows, ws_col: cols, ws_xpixel: 0, ws_ypixel: 0 };
-    // SAFETY: TIOCSWINSZ reads one winsize.
-    let _ = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
 }
 
 /// What reaping found.

@@ -15,6 +15,7 @@ mod notes;
 mod process;
 mod stall;
 mod supervise;
+mod terminal;
 
 use std::fs::File;
 use std::io;

@@ -5,7 +5,7 @@
 
 mod orders;
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -29,6 +29,7 @@ use crate::input::Input;
 use crate::kin::{Kin, STATUS_ROUND};
 use crate::life::{Life, Stopping};
 use crate::notes::Notes;
+use crate::terminal::Terminal;
 use crate::{leader, process, stall};
 
 /// How long output of a leader's children is waited for after its own end (design, decision 6).
@@ -58,7 +59,7 @@ pub struct Shim {
     children_changed: bool,
     leader: u32,
     kin: Kin,
-    terminal: Option<File>,
+    terminal: Option<Terminal>,
     input: Input,
     notes: Notes,
     started: Instant,
@@ -196,18 +197,20 @@ impl Shim {
         let (mut output, mut input) = (None, None);
         let mut fds = vec![readable(self.signals.as_fd()), readable(self.files.ctl.as_fd())];
         fds.extend(self.kin.watched().map(readable));
-        // A terminal whose last slave was closed would be readable for ever.
-        if self.terminal.is_none() || matches!(self.life, Life::Running) {
+        let source = match &self.terminal {
+            Some(terminal) => terminal.watched(),
+            None => Some(self.files.pipe().as_fd()),
+        };
+        if let Some(source) = source {
             output = Some(fds.len());
-            fds.push(readable(self.terminal.as_ref().unwrap_or(self.files.pipe()).as_fd()));
+            fds.push(readable(source));
         }
-        if let (Input::Terminal { fifo, waiting }, Some(terminal)) = (&self.input, &self.terminal) {
+        if let (Input::Terminal(typist), Some(terminal)) = (&self.input, source) {
             input = Some(fds.len());
-            if waiting.is_empty() {
-                fds.push(readable(fifo.as_fd()));
-            } else {
-                fds.push(PollFd::new(terminal.as_fd(), PollFlags::POLLOUT));
-            }
+            fds.push(match typist.source() {
+                Some(fifo) => readable(fifo.as_fd()),
+                None => PollFd::new(terminal, PollFlags::POLLOUT),
+            });
         }
         poll_again(&mut fds, timeout)?;
         let is_ready = |i: Option<usize>| {
@@ -221,13 +224,15 @@ impl Shim {
         drop(fds);
         if output_ready {
             let taken = self.take_output(READS)?;
-            if hung_up && taken == 0 {
-                // Nobody has the terminal open any more: nothing will come of it.
-                self.terminal = None;
+            if hung_up
+                && taken == 0
+                && let Some(terminal) = &mut self.terminal
+            {
+                terminal.open_again();
             }
         }
-        if input_ready && let Some(terminal) = &self.terminal {
-            self.input.feed(terminal);
+        if input_ready {
+            self.feed_terminal();
         }
         if signalled {
             self.take_signals()?;
@@ -240,9 +245,16 @@ impl Shim {
         Ok(())
     }
 
+    /// Moves input on into the terminal.
+    fn feed_terminal(&mut self) {
+        if let (Input::Terminal(typist), Some(terminal)) = (&mut self.input, &self.terminal) {
+            typist.feed(terminal);
+        }
+    }
+
     fn take_output(&mut self, reads: usize) -> io::Result<u64> {
         let taken = match &self.terminal {
-            Some(terminal) => self.files.take_output(terminal, reads)?,
+            Some(terminal) => self.files.take_output(terminal.output(), reads)?,
             None => self.files.take_pipe(reads)?,
         };
         if taken > 0 {
@@ -440,14 +452,9 @@ impl Shim {
 
     fn is_waiting_for_input(&self) -> bool {
         let input = match (&self.input, &self.terminal) {
-            (Input::None, _) | (Input::Pipe(None), _) | (Input::Terminal { .. }, None) => {
-                return false;
-            }
+            (Input::None, _) | (Input::Pipe(None), _) | (Input::Terminal(_), None) => return false,
             (Input::Pipe(Some(writer)), _) => writer.metadata(),
-            // The leader opened the slave as its standard input.
-            (Input::Terminal { .. }, Some(_)) => {
-                fs::metadata(format!("/proc/{}/fd/0", self.leader))
-            }
+            (Input::Terminal(_), Some(terminal)) => terminal.metadata(),
         };
         input.is_ok_and(|input| stall::is_waiting(&self.members(), &input, self.files.last_byte()))
     }

@@ -21,15 +21,13 @@ impl Shim {
                     self.files.sheet().input(0);
                 }
                 self.input.end();
-                if let Some(terminal) = &self.terminal {
-                    self.input.feed(terminal);
-                }
+                self.feed_terminal();
             }
             Order::Arm(offset) => self.files.arm(offset),
             Order::Signal { signal, to, cause } => self.signal(signal, to, &cause),
             Order::Resize { rows, cols } => {
                 if let Some(terminal) = &self.terminal {
-                    leader::resize(terminal, rows, cols);
+                    terminal.resize(rows, cols);
                 }
             }
             Order::Reaped(raw) => {
