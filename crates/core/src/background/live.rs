@@ -49,6 +49,8 @@ pub struct Live {
     pub arm_at: Option<Instant>,
     /// How much of its output was looked at.
     pub seen: u64,
+    /// When a line that it has not ended is looked at all the same.
+    pub silent_at: Option<Instant>,
 }
 
 /// Whether the client wants a task's output.
@@ -75,6 +77,7 @@ impl Live {
             audience: Audience::Nobody,
             arm_at: None,
             seen: 0,
+            silent_at: None,
         }
     }
 
@@ -112,6 +115,6 @@ impl Live {
             Supervision::Orphaned { .. } => None,
             Supervision::Shim | Supervision::Adopted => self.stop.timer(),
         };
-        [self.arm_at, self.supervision.timer(), stop].into_iter().flatten().min()
+        [self.arm_at, self.silent_at, self.supervision.timer(), stop].into_iter().flatten().min()
     }
 }

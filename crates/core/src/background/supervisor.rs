@@ -282,6 +282,7 @@ impl Supervisor {
         self.executor.go_on(now);
         self.take_reports();
         self.look_at_outputs(now);
+        self.look_at_silence(now);
         self.look_at_stops(now);
         self.take_reports();
         self.start_write(now);

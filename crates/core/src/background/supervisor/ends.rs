@@ -32,7 +32,7 @@ impl Supervisor {
     pub(super) fn record(&mut self, id: TaskId, reading: Reading) {
         let Some(live) = self.tasks.get_mut(&id) else { return };
         let Some(finish) = reading.finish(live.facts.clone()) else { return };
-        live.arm_at = None;
+        (live.arm_at, live.silent_at) = (None, None);
         let finish = Finish { progress: live.progress.clone(), ..finish };
         match live.scanner.take().filter(|scanner| !scanner.is_done()) {
             Some(scanner) => {

@@ -3,6 +3,8 @@
 //! A shim rings once when there is output behind an offset we name; naming the next one a while
 //! later is what keeps a flood from flooding anybody.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use super::Supervisor;
@@ -14,11 +16,15 @@ use crate::background::ledger::{About, Notice};
 use crate::background::live::{Audience, Live};
 use crate::background::progress::read_progress;
 use crate::background::task::{Progress, TaskId};
+use crate::background::watch::{Hit, Scanner};
 
 /// Bytes of the end of an output that are looked at for progress.
 const PROGRESS_BYTES: u64 = 4_096;
 /// Bytes of output scanned at once while a task runs: a millisecond's work. 20 times a second.
 const SCAN_BYTES: u64 = 1 << 20;
+/// How long a task says nothing before a line that it has not ended is looked at for watches: a
+/// prompt, or a server that is ready. Longer than a slow writer takes for one line.
+const SILENCE: Duration = Duration::from_secs(1);
 
 impl Supervisor {
     /// A task has written something.
@@ -31,6 +37,8 @@ impl Supervisor {
         live.seen = reading.total();
         live.arm_at = Some(Instant::now() + live.round());
         let notices = scan(live, &mut reading);
+        let is_open = live.scanner.as_ref().is_some_and(Scanner::has_open_line);
+        live.silent_at = is_open.then(|| Instant::now() + SILENCE);
         let progress = progress_of(&mut reading).filter(|new| live.progress.as_ref() != Some(new));
         if let Some(progress) = &progress {
             live.progress = Some(progress.clone());
@@ -65,6 +73,19 @@ impl Supervisor {
                 self.output(id);
             } else {
                 self.executor.ask(Request::Arm(id, seen));
+            }
+        }
+    }
+
+    /// Looks for watched lines that tasks have not ended and will not end for now.
+    pub(super) fn look_at_silence(&mut self, now: Instant) {
+        let is_due = |live: &Live| live.silent_at.is_some_and(|at| now >= at);
+        for (id, live) in self.tasks.iter_mut().filter(|(_, live)| is_due(live)) {
+            live.silent_at = None;
+            let Some(hits) = live.scanner.as_mut().map(Scanner::pause) else { continue };
+            if let (false, Ok(reading)) = (hits.is_empty(), self.archive.read(*id)) {
+                let told = |hit: Hit| notice(live, &reading, About::Matched(hit.found));
+                self.batch.notices.extend(hits.into_iter().map(told));
             }
         }
     }

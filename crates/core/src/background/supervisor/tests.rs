@@ -5,3 +5,4 @@ mod bench;
 mod ends;
 mod orders;
 mod spawns;
+mod watches;

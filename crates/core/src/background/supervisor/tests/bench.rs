@@ -106,9 +106,13 @@ impl Bench {
 
     /// Spawns what its executor has not answered yet.
     pub fn start(&mut self, checked: bool) -> (TaskId, Answer) {
+        self.start_as(Spec { checked, ..spec() })
+    }
+
+    fn start_as(&mut self, spec: Spec) -> (TaskId, Answer) {
         let id = TaskId::random();
         let (reply, answer) = oneshot::channel();
-        let spec = Box::new(Spec { id: id.to_string(), checked, ..spec() });
+        let spec = Box::new(Spec { id: id.to_string(), ..spec });
         self.demand(Demand::Spawn { spec, reply });
         assert_eq!(self.script.asked(), ["start make"]);
         (id, answer)
@@ -116,7 +120,12 @@ impl Bench {
 
     /// Spawns a task that runs.
     pub async fn running(&mut self) -> TaskId {
-        let (id, answer) = self.start(false);
+        self.running_as(spec()).await
+    }
+
+    /// Spawns this; it runs.
+    pub async fn running_as(&mut self, spec: Spec) -> TaskId {
+        let (id, answer) = self.start_as(spec);
         self.report(Report::Acknowledged(id, What::Start));
         drop(now(answer).expect("accepted"));
         self.script.shelf().put(id, Record { leader_pid: LEADER, ..blank_record() }, b"");
@@ -125,6 +134,12 @@ impl Bench {
         assert_eq!(self.told(), [format!("started {LEADER}"), "running 1".to_owned()]);
         self.script.asked();
         id
+    }
+
+    /// What the task has written by now, and its executor says so.
+    pub fn output(&mut self, id: TaskId, output: &[u8]) {
+        self.script.shelf().put(id, Record { leader_pid: LEADER, ..blank_record() }, output);
+        self.report(Report::Output(id));
     }
 
     /// The task ends, and its executor says so.
