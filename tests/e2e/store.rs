@@ -57,6 +57,32 @@ fn a_ledger_of_garbage_is_refused_and_left_as_it_is() {
 }
 
 #[test]
+fn files_that_are_none_hold_nobody_up() {
+    let lab = Lab::new();
+    let daemon = lab.daemon();
+    let kept = daemon.sh("echo kept");
+    daemon.exited(&kept);
+    let mode = nix::sys::stat::Mode::S_IRWXU;
+    let fifo = |path: &str| {
+        let path = lab.state().join(path);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("it is ours");
+        nix::unistd::mkfifo(&path, mode).expect("it is new");
+        path
+    };
+    let paths = ["live/00000001/record", "live/00000002/spec", "done/00000003"].map(fifo);
+    drop(daemon.kill9());
+    let daemon = lab.daemon();
+    assert_eq!(daemon.output(&kept), "kept\n");
+    assert_eq!(daemon.run("true")["state"], "exited");
+    nix::unistd::mkfifo(&lab.file("script"), mode).expect("it is new");
+    daemon.refused(1002, "task/spawn", json!({ "command": ["./script"] }));
+    for path in paths {
+        let _ = fs::remove_file(&path);
+        let _ = fs::remove_dir(path.parent().expect("a folder"));
+    }
+}
+
+#[test]
 fn a_workspace_that_is_gone_refuses_spawns_with_1002() {
     let lab = Lab::new();
     let workspace = lab.root().join("short-lived");

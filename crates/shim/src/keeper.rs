@@ -261,7 +261,7 @@ impl Keeper {
     }
 
     fn is_held(&self, id: [u8; 8]) -> bool {
-        let record = File::open(self.live.join(Folder::Task { id }.name()).join(layout::RECORD));
+        let record = layout::open_regular(&self.live.join(Folder::Task { id }.name()).join(layout::RECORD));
         record.and_then(|record| lock::is_held(&record)).unwrap_or(false)
     }
 
@@ -404,7 +404,7 @@ impl Keeper {
 
     fn record_of(&self, id: [u8; 8]) -> Option<record::Record> {
         let folder = self.live.join(Folder::Task { id }.name());
-        record::read(&File::open(folder.join(layout::RECORD)).ok()?).ok()
+        record::read(&layout::open_regular(&folder.join(layout::RECORD)).ok()?).ok()
     }
 
     /// The task that this dead shim had: as a rule the one of its folder's first name.

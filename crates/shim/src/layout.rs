@@ -18,7 +18,13 @@
 //! The folder of an ended task becomes the next idle shim's: some file systems take milliseconds to
 //! delete a file or make a new one, and a rename costs them nothing.
 
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+
+/// Bytes of a spec that are read: more than a spawn may ask for.
+const SPEC_BYTES: u64 = 16 << 20;
 
 /// The ledger.
 pub const LEDGER: &str = "meanwhile.db";
@@ -45,6 +51,24 @@ pub const STDIN: &str = "stdin";
 /// The environment variable that marks a task's processes, so that they are found again after
 /// their shim was killed.
 pub const TASK_ID_VARIABLE: &str = "MEANWHILE_TASK_ID";
+
+/// Opens a regular file of the store for reading. Opening a FIFO would wait for a writer, and a device
+/// has no end.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    let flags = libc::O_NONBLOCK | libc::O_CLOEXEC;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::new(io::ErrorKind::InvalidData, "it is not a regular file")),
+    }
+}
+
+/// Reads the spec in a folder.
+pub fn read_spec(folder: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open_regular(&folder.join(SPEC))?.take(SPEC_BYTES).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
 
 /// A workspace's short name: FNV-1a (64 bits) of its path. Stable across versions, unlike the
 /// standard library's hashers; a collision would only make two workspaces linger together.

@@ -172,7 +172,7 @@ impl Home {
 
     /// What a task under way is.
     pub fn spec(&self, id: TaskId) -> io::Result<Spec> {
-        let spec = Spec::parse(&fs::read(self.live(id).join(layout::SPEC))?)?;
+        let spec = Spec::parse(&layout::read_spec(&self.live(id))?)?;
         // The folder may have become another task's while the path was walked.
         if spec.id == id.as_str() { Ok(spec) } else { Err(ErrorKind::NotFound.into()) }
     }
@@ -181,7 +181,7 @@ impl Home {
     pub fn record_file(&self, id: TaskId) -> io::Result<File> {
         // It may be settled between the two looks.
         self.live_record(id)
-            .or_else(|_| File::open(self.done(id)))
+            .or_else(|_| layout::open_regular(&self.done(id)))
             .or_else(|_| self.live_record(id))
     }
 
@@ -190,7 +190,7 @@ impl Home {
     /// this task's all the time.
     fn live_record(&self, id: TaskId) -> io::Result<File> {
         let folder = self.live(id);
-        let file = File::open(folder.join(layout::RECORD))?;
+        let file = layout::open_regular(&folder.join(layout::RECORD))?;
         fs::metadata(folder).map(|_| file)
     }
 
@@ -294,7 +294,7 @@ impl Home {
         let Ok(entries) = fs::read_dir(self.root.join(layout::LIVE)) else { return };
         for entry in entries.flatten() {
             let name = entry.file_name();
-            let record = File::open(entry.path().join(layout::RECORD));
+            let record = layout::open_regular(&entry.path().join(layout::RECORD));
             let held = record.and_then(|file| lock::is_held(&file)).unwrap_or(false);
             let stray = match name.to_str().and_then(|name| name.strip_prefix('.')) {
                 // An idle shim whose process is gone takes its folder away itself, unless it was

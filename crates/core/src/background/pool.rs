@@ -334,7 +334,7 @@ fn give(home: &Home, idle: &Idle, id: TaskId, spec: &Spec) -> io::Result<()> {
 
 /// Ends an idle shim that cannot be used.
 fn end(folder: &Path) {
-    if let Ok(file) = File::open(folder.join(layout::RECORD))
+    if let Ok(file) = layout::open_regular(&folder.join(layout::RECORD))
         && lock::is_held(&file).unwrap_or(false)
         && let Ok(record) = record::read(&file)
         && let Ok(pid @ 2..) = i32::try_from(record.shim_pid)
