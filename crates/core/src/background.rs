@@ -8,6 +8,7 @@ mod engine;
 mod events;
 mod executor;
 mod home;
+mod interpreter;
 pub mod ledger;
 mod live;
 mod manager;

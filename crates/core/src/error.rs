@@ -22,12 +22,12 @@ pub enum Error {
     #[error("no task `{0}` in this workspace")]
     UnknownTask(TaskId),
     /// The command cannot be started (1002).
-    #[error("cannot start `{command}`: {}", describe_errno(*.errno, path.as_deref()))]
+    #[error("cannot start `{command}`: {}", .culprit.describe(*.errno))]
     SpawnFailed {
         /// The program, or the whole command line.
         command: String,
-        /// The directory that cannot be entered, where that is the reason.
-        path: Option<PathBuf>,
+        /// What the error is about.
+        culprit: Culprit,
         /// The system's error number, errno(3).
         errno: i32,
     },
@@ -50,6 +50,17 @@ pub enum Error {
     /// The state directory cannot be used (1005).
     #[error("store unavailable: {}", .0.reason)]
     StoreUnavailable(StoreFault),
+}
+
+/// What keeps a command from being started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Culprit {
+    /// The program.
+    Program,
+    /// The directory to run it in.
+    Directory(PathBuf),
+    /// The interpreter that the program names: a script in its first line, a dynamic program its loader.
+    Interpreter(PathBuf),
 }
 
 /// The limits of a machine or of the store.
@@ -110,10 +121,20 @@ impl Error {
     }
 }
 
-fn describe_errno(errno: i32, path: Option<&std::path::Path>) -> String {
-    let text = crate::background::words::reason(&std::io::Error::from_raw_os_error(errno));
-    match path {
-        Some(path) => format!("{text}: `{}`", path.display()),
-        None => text,
+impl Culprit {
+    fn describe(&self, errno: i32) -> String {
+        let text = crate::background::words::reason(&std::io::Error::from_raw_os_error(errno));
+        match self {
+            Self::Program => text,
+            Self::Directory(path) => format!("{text}: `{}`", path.display()),
+            Self::Interpreter(path) => {
+                let name = path.to_string_lossy();
+                let why = match name.ends_with('\r') {
+                    true => "; the line that names it ends with a carriage return",
+                    false => "",
+                };
+                format!("its interpreter `{}` cannot be executed{why}", name.escape_debug())
+            }
+        }
     }
 }

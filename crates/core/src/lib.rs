@@ -9,4 +9,4 @@ pub mod hosts;
 pub mod limits;
 
 pub use background::Background;
-pub use error::{Error, Limit, StoreFault, StoreFaultKind};
+pub use error::{Culprit, Error, Limit, StoreFault, StoreFaultKind};

@@ -29,7 +29,7 @@ use crate::background::{
     Ack, Chunk, Command, Drained, Filter, Mode, Options, Remove, Role, Settings, Spawn, Spawned,
     StateFilter, Stdin, Stop, Token, Waited, Which,
 };
-use crate::error::{Error, StoreFaultKind};
+use crate::error::{Culprit, Error, StoreFaultKind};
 use crate::limits;
 
 /// Bytes of output read without letting anybody else run.
@@ -340,19 +340,7 @@ impl Background {
                 }
                 ids
             }
-            Which::Queue(queue) => {
-                // In this order: one that ends in between is found twice rather than not at all.
-                let name = queue.clone();
-                let live = self.ask(|reply| Demand::InQueue(name, reply)).await?;
-                let workspace = self.workspace.clone();
-                let ended =
-                    self.store.read(move |l| l.undelivered_ends(&workspace, &queue)).await?;
-                let mut ids = ended;
-                ids.extend(live);
-                let mut seen = std::collections::HashSet::new();
-                ids.retain(|id| seen.insert(*id));
-                ids
-            }
+            Which::Queue(queue) => self.in_queue(queue).await?,
         };
         let (done, over) = oneshot::channel();
         self.send(Demand::Wait { ids: ids.clone(), mode, done }).await?;
@@ -371,6 +359,19 @@ impl Background {
             }
         }
         Ok(Waited { tasks, timed_out })
+    }
+
+    /// The tasks of a queue that run, and those whose end waits in it.
+    pub async fn in_queue(&self, queue: String) -> Result<Vec<TaskId>, Error> {
+        // In this order: one that ends in between is found twice rather than not at all.
+        let name = queue.clone();
+        let live = self.ask(|reply| Demand::InQueue(name, reply)).await?;
+        let workspace = self.workspace.clone();
+        let mut ids = self.store.read(move |l| l.undelivered_ends(&workspace, &queue)).await?;
+        ids.extend(live);
+        let mut seen = std::collections::HashSet::new();
+        ids.retain(|id| seen.insert(*id));
+        Ok(ids)
     }
 
     /// Stops a task's whole tree; returns when it is gone. Dropping the future stops nothing less:
@@ -557,7 +558,7 @@ fn check_directory(cwd: &Path, command: &str) -> Result<(), Error> {
     };
     Err(Error::SpawnFailed {
         command: command.chars().take(200).collect(),
-        path: Some(cwd.to_owned()),
+        culprit: Culprit::Directory(cwd.to_owned()),
         errno,
     })
 }

@@ -7,8 +7,8 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
-use meanwhile_core::Error;
 use meanwhile_core::background::words::reason;
+use meanwhile_core::{Culprit, Error};
 
 use super::out::{self, style};
 use super::show::harmless;
@@ -130,16 +130,21 @@ impl From<Error> for Failure {
             Error::Invalid { field, message } => Self::usage(format!("`{field}`: {message}")),
             Error::UnknownTask(id) => Self::new(format!("no task `{id}` in this workspace"))
                 .hint("`meanwhile ps --all` lists its tasks; `--workspace DIR` looks in another"),
-            // ENOENT of the program itself, errno(3).
-            Error::SpawnFailed { path: None, errno: libc::ENOENT, .. } => Self::new(
-                error.to_string(),
-            )
-            .hint("a program is looked for in PATH; a shell's own word needs one: `sh -c 'WORD'`"),
-            Error::SpawnFailed { path: Some(_), errno: libc::ENOENT | libc::ENOTDIR, .. } => {
-                Self::new(error.to_string())
-                    .hint("`--cwd` takes a directory that exists; relative, it is in the workspace")
+            Error::SpawnFailed { ref culprit, errno, .. } => {
+                let advice = match (culprit, errno) {
+                    (Culprit::Program, libc::ENOENT) => Some(
+                        "a program is looked for in PATH; a shell's own word needs one: `sh -c 'WORD'`",
+                    ),
+                    (Culprit::Directory(_), libc::ENOENT | libc::ENOTDIR) => Some(
+                        "`--cwd` takes a directory that exists; relative, it is in the workspace",
+                    ),
+                    (Culprit::Interpreter(_), _) => {
+                        Some("install it, or correct the program's first line")
+                    }
+                    (Culprit::Program | Culprit::Directory(_), _) => None,
+                };
+                Self::new(error.to_string()).advise(advice)
             }
-            Error::SpawnFailed { .. } => Self::new(error.to_string()),
             Error::LimitReached { .. } => Self::new(error.to_string()).advise(advice),
             Error::NotRunning { id, message } => {
                 Self::new(format!("task `{id}` is not running: {message}"))
@@ -167,7 +172,10 @@ mod tests {
         let id = meanwhile_core::background::task::TaskId::random();
         check(Error::Invalid { field: "cwd".into(), message: "no".into() }, USAGE);
         check(Error::UnknownTask(id), FAILED);
-        check(Error::SpawnFailed { command: "x".into(), path: None, errno: 2 }, FAILED);
+        check(
+            Error::SpawnFailed { command: "x".into(), culprit: Culprit::Program, errno: 2 },
+            FAILED,
+        );
         check(
             Error::LimitReached { limit: meanwhile_core::Limit::OpenFiles, message: "full".into() },
             FAILED,

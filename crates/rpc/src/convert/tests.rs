@@ -199,10 +199,14 @@ fn a_tail_never_begins_inside_a_character() {
 
 #[test]
 fn errors_carry_their_code_and_data() {
-    use meanwhile_core::{Error, Limit, StoreFaultKind};
+    use meanwhile_core::{Culprit, Error, Limit, StoreFaultKind};
     let id = "0123abcd".parse().unwrap();
     let limit = Error::LimitReached { limit: Limit::RunningTasks, message: "full".to_owned() };
-    let spawn = Error::SpawnFailed { command: "x".to_owned(), path: None, errno: libc::ENOENT };
+    let spawn = Error::SpawnFailed {
+        command: "x".to_owned(),
+        culprit: Culprit::Program,
+        errno: libc::ENOENT,
+    };
     let field = Error::Invalid { field: "watch[0].pattern".to_owned(), message: "x".to_owned() };
     for (error, code, data) in [
         (field, -32602, json!({"kind": "invalidParams", "field": "watch[0].pattern"})),

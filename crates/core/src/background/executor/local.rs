@@ -32,8 +32,8 @@ use crate::background::executor::{Archive, Input, Report, Request, What};
 use crate::background::home::{Home, io_error};
 use crate::background::live::life::Tree;
 use crate::background::task::TaskId;
-use crate::background::{Role, Stdin};
-use crate::error::Error;
+use crate::background::{Role, Stdin, interpreter};
+use crate::error::{Culprit, Error};
 
 /// Between two looks at everything that has no bell.
 const SWEEP: std::time::Duration = std::time::Duration::from_secs(1);
@@ -458,9 +458,24 @@ impl Local {
             libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE => {
                 shims::shim_error(&io::Error::from_raw_os_error(errno))
             }
-            _ => Error::SpawnFailed { command: spec.command.clone(), path: None, errno },
+            _ => {
+                let culprit = match errno {
+                    libc::ENOENT | libc::EACCES | libc::ENOTDIR => interpreter::missing(spec),
+                    _ => None,
+                };
+                let culprit = culprit.map_or(Culprit::Program, Culprit::Interpreter);
+                Error::SpawnFailed { command: shown(spec), culprit, errno }
+            }
         };
         self.reports.push_back(Report::Refused(id, What::Start, error));
+    }
+}
+
+/// A line is started by a shell that was named, which may be what is not there.
+fn shown(spec: &Spec) -> String {
+    match spec.argv.as_slice() {
+        [shell, _, line] if *line == *spec.command => shell.to_string_lossy().into_owned(),
+        _ => spec.command.clone(),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::background::executor::scripted::blank_record;
 use crate::background::executor::{Report, What};
 use crate::background::ledger::tests::new_task;
 use crate::background::task::TaskId;
-use crate::error::{Error, Limit};
+use crate::error::{Culprit, Error, Limit};
 use crate::limits::RUNNING_MAX;
 
 #[tokio::test(start_paused = true)]
@@ -44,7 +44,8 @@ async fn an_argv_is_answered_once_it_runs() {
 #[tokio::test(start_paused = true)]
 async fn a_refused_start_leaves_nothing_behind() {
     let mut bench = Bench::new().await;
-    let error = || Error::SpawnFailed { command: "make".to_owned(), path: None, errno: 2 };
+    let error =
+        || Error::SpawnFailed { command: "make".to_owned(), culprit: Culprit::Program, errno: 2 };
     for accepted in [false, true] {
         let (id, answer) = bench.start(true);
         if accepted {
