@@ -7,6 +7,7 @@ mod chat;
 mod demo;
 mod doctor;
 mod drain;
+mod elsewhere;
 mod generated;
 mod harness;
 mod hosts;

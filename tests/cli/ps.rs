@@ -74,7 +74,7 @@ fn an_id_may_be_cut_to_what_is_unique() {
     store.check(&["logs", &id[..1]], 2, "is not a task id");
     store.check(&["logs", "zz"], 2, "is not a task id");
     let other = if id.starts_with("00") { "11" } else { "00" };
-    let ran = store.check(&["logs", other], 1, "no task of this workspace has an id like");
+    let ran = store.check(&["logs", other], 1, "no task has an id like");
     assert!(ran.stderr.contains(&format!("hint: {id}  exit 0")), "{}", ran.stderr);
     store.check(&["logs", &format!("{other}000000")], 1, "no task");
 }

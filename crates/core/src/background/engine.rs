@@ -1,14 +1,17 @@
 //! One process's hold on the state directory, and the workspaces that are open in it.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::background::events::Events;
 use crate::background::executor::Executor;
 use crate::background::executor::local::Local;
 use crate::background::home::Home;
+use crate::background::ledger::Waiting;
 use crate::background::manager::Background;
 use crate::background::store::Store;
-use crate::background::{Role, Settings};
+use crate::background::task::{Task, TaskId};
+use crate::background::{Filter, Role, Settings};
 use crate::error::Error;
 
 /// What a process has once: the ledger, and where tasks run. Each workspace opened in it has a doorbell
@@ -46,6 +49,52 @@ impl Engine {
     /// has ended.
     pub async fn workspace_of(&self, queue: String) -> Result<Option<PathBuf>, Error> {
         self.store.read(move |ledger| ledger.workspace_of(&queue)).await
+    }
+
+    /// The workspace of a task, whichever has it.
+    pub async fn workspace_of_task(&self, id: TaskId) -> Result<Option<PathBuf>, Error> {
+        let known = self.store.read(move |ledger| ledger.workspace_of_task(id)).await?;
+        // The row of a task follows its start.
+        Ok(known.or_else(|| self.home.spec(id).ok().map(|spec| spec.workspace)))
+    }
+
+    /// Tasks of all workspaces: those that run first, then newest.
+    pub async fn tasks(&self, filter: Filter) -> Result<Vec<Task>, Error> {
+        let limit = filter.limit.unwrap_or(crate::limits::LIST_LIMIT);
+        let busy = self.busy_workspaces().await?;
+        let state = filter.state;
+        let mut tasks = self.store.read(move |l| l.tasks_everywhere(state, limit)).await?;
+        tasks.retain(|task| !busy.contains(&task.workspace));
+        for workspace in busy {
+            let (background, _) = self.workspace(workspace, Role::Visitor).await?;
+            let here = background.list(filter).await;
+            background.close().await;
+            tasks.extend(here?);
+        }
+        tasks.sort_by_key(|task| {
+            (task.end().is_some(), std::cmp::Reverse((task.created_at, task.id)))
+        });
+        tasks.truncate(limit as usize);
+        Ok(tasks)
+    }
+
+    /// Every queue of every workspace in which notifications wait, with those of tasks that ended
+    /// while nobody looked.
+    pub async fn waiting(&self) -> Result<Vec<Waiting>, Error> {
+        for workspace in self.busy_workspaces().await? {
+            let (background, _) = self.workspace(workspace, Role::Visitor).await?;
+            background.close().await;
+        }
+        self.store.read(|ledger| ledger.waiting_everywhere()).await
+    }
+
+    /// The workspaces with a task whose end is not in the ledger: only their own supervisors know how
+    /// it stands.
+    async fn busy_workspaces(&self) -> Result<BTreeSet<PathBuf>, Error> {
+        let recorded = self.store.read(|ledger| ledger.busy_workspaces()).await?;
+        let live = self.home.live_ids().unwrap_or_default();
+        let specs = live.into_iter().filter_map(|id| self.home.spec(id).ok());
+        Ok(recorded.into_iter().chain(specs.map(|spec| spec.workspace)).collect())
     }
 
     /// Closes the ledger, once it has done what was asked before. Close the workspaces first.

@@ -13,6 +13,7 @@
 
 mod ends;
 mod error;
+mod everywhere;
 mod forms;
 mod history;
 mod moved;
@@ -43,6 +44,7 @@ use crate::background::task::{
 use crate::background::{Stdin, Watch};
 
 pub use error::LedgerError;
+pub use everywhere::Waiting;
 pub use history::Past;
 /// The file's name in the state directory.
 pub use meanwhile_shim::layout::LEDGER as FILE;

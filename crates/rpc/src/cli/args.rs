@@ -3,6 +3,8 @@
 //! Owns the names, the help and the reading of single values. The completions and the manual page
 //! are generated from these types, so their doc comments are written for the person who types.
 
+mod values;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,12 +12,14 @@ use std::time::Duration;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
+use meanwhile_core::background::StateFilter;
 use meanwhile_core::background::task::Outcome;
-use meanwhile_core::background::{Command as TaskCommand, StateFilter};
 use meanwhile_core::limits;
 
+pub(crate) use values::{Linger, shell_command, task_command};
+use values::{parse_env, parse_grace, parse_linger, parse_signal};
+
 use crate::config::parse_duration;
-use crate::convert::signal;
 use crate::fronts::FRONTS;
 
 /// Background work that outlives whoever started it.
@@ -120,6 +124,9 @@ pub(crate) struct Ps {
     /// List every task that is still kept.
     #[arg(long, short)]
     pub(crate) all: bool,
+    /// List the tasks of all workspaces.
+    #[arg(long)]
+    pub(crate) everywhere: bool,
     /// List every task in this state.
     #[arg(long, value_name = "STATE")]
     pub(crate) state: Option<StateName>,
@@ -140,7 +147,7 @@ pub(crate) struct Logs {
     /// Print JSON lines, each a piece of the output.
     #[arg(long)]
     pub(crate) json: bool,
-    /// The task; the beginning of its id will do.
+    /// The task, by id, the beginning of its id, or label.
     #[arg(value_name = "ID")]
     pub(crate) id: String,
 }
@@ -157,11 +164,15 @@ pub(crate) struct Wait {
     /// Wait for this time at most (90s, 10m, 1h30m).
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) timeout: Option<Duration>,
+    /// Without ids, wait for the tasks of this queue, those that run and those whose end waits in it
+    /// [default: as of drain].
+    #[arg(long, value_name = "QUEUE", conflicts_with = "ids")]
+    pub(crate) queue: Option<String>,
     /// Print JSON: the tasks at the end of the wait.
     #[arg(long)]
     pub(crate) json: bool,
-    /// The tasks; the beginnings of their ids will do.
-    #[arg(required = true, value_name = "ID")]
+    /// The tasks, by id, the beginning of an id, or label [default: those of the queue].
+    #[arg(value_name = "ID")]
     pub(crate) ids: Vec<String>,
 }
 
@@ -186,7 +197,7 @@ pub(crate) struct Stop {
     /// Print JSON: the tasks as they ended.
     #[arg(long)]
     pub(crate) json: bool,
-    /// The tasks; the beginnings of their ids will do.
+    /// The tasks, by id, the beginning of an id, or label.
     #[arg(required_unless_present = "all", value_name = "ID")]
     pub(crate) ids: Vec<String>,
 }
@@ -200,7 +211,7 @@ pub(crate) struct Signal {
     /// Send it to the leader alone.
     #[arg(long)]
     pub(crate) leader: bool,
-    /// The task; the beginning of its id will do.
+    /// The task, by id, the beginning of its id, or label.
     #[arg(value_name = "ID")]
     pub(crate) id: String,
     /// The signal, by name or number.
@@ -404,87 +415,6 @@ impl From<StateName> for StateFilter {
     }
 }
 
-/// How long a task stays without a daemon. A type of its own, because `clap` takes an `Option` for
-/// "may be left out".
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Linger(pub(crate) Option<Duration>);
-
-fn parse_linger(text: &str) -> Result<Linger, String> {
-    match text {
-        "never" => Ok(Linger(None)),
-        time => parse_duration(time)
-            .map(|time| Linger(Some(time)))
-            .map_err(|error| format!("{error}, or `never`")),
-    }
-}
-
-fn parse_grace(text: &str) -> Result<Duration, String> {
-    let time = parse_duration(text)?;
-    if time > limits::STOP_GRACE_MAX {
-        let most = limits::STOP_GRACE_MAX.as_secs() / 60;
-        return Err(format!("`{text}` is too long: expected at most {most} minutes"));
-    }
-    Ok(time)
-}
-
-fn parse_env(text: &str) -> Result<(String, Option<String>), String> {
-    let (name, value) = match text.split_once('=') {
-        Some((name, value)) => (name, Some(value.to_owned())),
-        None => (text, None),
-    };
-    if name.is_empty() {
-        return Err(format!("`{text}` names no variable: expected NAME=VALUE or NAME"));
-    }
-    Ok((name.to_owned(), value))
-}
-
-/// Reads `TERM`, `SIGTERM`, `term` or `15`.
-fn parse_signal(text: &str) -> Result<i32, String> {
-    if let Ok(number) = text.parse::<i32>() {
-        // signal(7): 1 to 64 on Linux.
-        return match number {
-            1..=64 => Ok(number),
-            _ => Err(format!("`{text}` is not a signal: expected a number from 1 to 64")),
-        };
-    }
-    signal::number(&text.to_ascii_uppercase()).ok_or_else(|| {
-        format!("`{text}` is not a signal: expected a name such as TERM, or a number")
-    })
-}
-
-/// What the words after `spawn` mean: one word with shell characters in it is a line for the shell,
-/// everything else a program and its arguments.
-pub(crate) fn task_command(words: Vec<OsString>) -> TaskCommand {
-    match words.as_slice() {
-        [line] => match line.to_str().filter(|line| needs_shell(line)) {
-            Some(line) => TaskCommand::Shell(line.to_owned()),
-            None => TaskCommand::Argv(words),
-        },
-        _ => TaskCommand::Argv(words),
-    }
-}
-
-/// The same for a shell that was named, which takes one line.
-pub(crate) fn shell_command(shell: PathBuf, words: &[OsString]) -> Result<TaskCommand, String> {
-    match words {
-        [line] => match line.to_str() {
-            Some(line) => Ok(TaskCommand::ShellOf { shell, line: line.to_owned() }),
-            None => Err("a line for `--shell` must be UTF-8".to_owned()),
-        },
-        words => Err(format!(
-            "`--shell` takes one line, and {} arguments were given; quote them as one",
-            words.len()
-        )),
-    }
-}
-
-/// Whether a shell would do anything with a word but take it as the name of a program. POSIX,
-/// "Shell Command Language", 2.2 Quoting, lists the characters; `~`, `!`, `{`, `}` and `=` mean
-/// something at the beginning or to some shells.
-fn needs_shell(word: &str) -> bool {
-    word.chars().any(|c| c.is_whitespace() || "|&;<>()$`\\\"'*?[]#~=!{}".contains(c))
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -494,67 +424,6 @@ mod tests {
     #[test]
     fn the_grammar_is_sound() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn one_word_with_shell_characters_is_a_line() {
-        let check = |words: &[&str], shell: bool| {
-            let words: Vec<OsString> = words.iter().map(OsString::from).collect();
-            let expected = match shell {
-                true => TaskCommand::Shell(words[0].to_str().expect("it is UTF-8").to_owned()),
-                false => TaskCommand::Argv(words.clone()),
-            };
-            assert_eq!(task_command(words), expected);
-        };
-        check(&["make"], false);
-        check(&["./run.sh"], false);
-        check(&["cargo", "test"], false);
-        check(&["echo", "a && b"], false);
-        check(&["cargo test"], true);
-        check(&["true;false"], true);
-        check(&["a|b"], true);
-        check(&["$HOME/bin/x"], true);
-        check(&["~/bin/x"], true);
-        check(&["X=1"], true);
-        check(&[""], false);
-    }
-
-    #[test]
-    fn signals_go_by_name_or_number() {
-        let check =
-            |text: &str, expected: Option<i32>| assert_eq!(parse_signal(text).ok(), expected);
-        check("TERM", Some(15));
-        check("SIGTERM", Some(15));
-        check("term", Some(15));
-        check("9", Some(9));
-        check("64", Some(64));
-        for bad in ["", "0", "65", "-9", "SIGNOTHING", "SIG"] {
-            check(bad, None);
-        }
-    }
-
-    #[test]
-    fn variables_are_set_or_taken_out() {
-        let check = |text: &str, expected: Option<(&str, Option<&str>)>| {
-            let expected =
-                expected.map(|(name, value)| (name.to_owned(), value.map(str::to_owned)));
-            assert_eq!(parse_env(text).ok(), expected, "{text:?}");
-        };
-        check("A=1", Some(("A", Some("1"))));
-        check("A=", Some(("A", Some(""))));
-        check("A=b=c", Some(("A", Some("b=c"))));
-        check("A", Some(("A", None)));
-        check("=1", None);
-        check("", None);
-    }
-
-    #[test]
-    fn linger_and_grace_have_their_words() {
-        assert_eq!(parse_linger("never"), Ok(Linger(None)));
-        assert_eq!(parse_linger("1h"), Ok(Linger(Some(Duration::from_secs(3_600)))));
-        assert!(parse_linger("forever").is_err_and(|error| error.ends_with("or `never`")));
-        assert_eq!(parse_grace("0s"), Ok(Duration::ZERO));
-        assert!(parse_grace("2h").is_err());
     }
 
     #[test]

@@ -4,13 +4,18 @@
 
 use meanwhile_core::agent::notice;
 use meanwhile_core::background::Ack;
+use meanwhile_core::background::ledger::Waiting;
+use meanwhile_core::background::quote::quote_argv;
 use meanwhile_core::background::task::Notification;
 
 use super::args;
 use super::failure::Failure;
-use super::out::remark;
-use super::session::Session;
+use super::out::{note, remark};
+use super::session::{DEFAULT_QUEUE, Session};
 use super::{json, show};
+
+/// Other places with results that are named.
+const PLACES: usize = 5;
 
 pub(crate) async fn run(session: &mut Session, args: args::Drain) -> Result<u8, Failure> {
     let name = session.queue(args.queue);
@@ -26,9 +31,10 @@ pub(crate) async fn run(session: &mut Session, args: args::Drain) -> Result<u8, 
     let ack = if args.manual { Ack::Manual } else { Ack::Auto };
     let drained = background.drain(name.clone(), args.max, ack).await?;
     let queue = show::one_line(&name);
+    let nothing = drained.notifications.is_empty();
     if args.json {
         out.json(&json::drained(&drained))?;
-    } else if drained.notifications.is_empty() {
+    } else if nothing {
         remark(format_args!("nothing new in the queue `{queue}`"));
     } else {
         out.raw(block(&drained.notifications).as_bytes())?;
@@ -41,10 +47,43 @@ pub(crate) async fn run(session: &mut Session, args: args::Drain) -> Result<u8, 
         let seq = last.seq;
         remark(format_args!("`meanwhile drain --queue {queue} --ack {seq}` acknowledges these"));
     }
+    if nothing {
+        tell_where_results_wait(session, &name).await?;
+    }
     if drained.remaining > 0 {
         remark(format_args!("{} more in the queue `{queue}`", show::thousands(drained.remaining)));
     }
     Ok(0)
+}
+
+/// An agent's shell changes its directory: results that wait in another place must not look as if there
+/// were none.
+async fn tell_where_results_wait(session: &Session, drained: &str) -> Result<(), Failure> {
+    let here = session.background.workspace();
+    let mut waiting = session.engine.waiting().await?;
+    waiting.retain(|waiting| waiting.workspace != here || waiting.queue != drained);
+    for Waiting { workspace, queue, count } in waiting.iter().take(PLACES) {
+        let results = match count {
+            1 => "1 result waits".to_owned(),
+            count => format!("{} results wait", show::thousands(*count)),
+        };
+        let mut way = String::new();
+        if workspace != here {
+            way += &format!(" --workspace {}", quote(&workspace.to_string_lossy()));
+        }
+        if queue != DEFAULT_QUEUE {
+            way += &format!(" --queue {}", quote(queue));
+        }
+        note(format_args!("{results} elsewhere: `meanwhile drain {}`", show::one_line(&way)));
+    }
+    if let more @ 1.. = waiting.len().saturating_sub(PLACES) {
+        note(format_args!("results wait in {more} more places; `meanwhile ps --everywhere`"));
+    }
+    Ok(())
+}
+
+fn quote(word: &str) -> String {
+    quote_argv(&[word.to_owned()])
 }
 
 /// The same block as an agent's model reads, whole, with the command that shows the rest.

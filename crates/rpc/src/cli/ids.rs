@@ -1,13 +1,18 @@
-//! From what a person typed to a task's id.
+//! From what a person typed to tasks.
 //!
-//! An id may be cut to any beginning that names one task of the workspace, as git has it with
-//! commits. The choice is a pure function of the text and the tasks there are.
+//! A task is named by its id, from any directory; by its label, where that names one task; or by any
+//! beginning of its id that names one, as git has it with commits. The tasks of this workspace come
+//! first. The choice is a pure function of the text and the tasks there are.
 
+use std::path::PathBuf;
+
+use meanwhile_core::Error;
 use meanwhile_core::background::task::{Task, TaskId};
-use meanwhile_core::background::{Background, Filter};
+use meanwhile_core::background::{Background, Events, Filter};
 use meanwhile_core::limits;
 
 use super::failure::Failure;
+use super::session::Session;
 use super::show;
 
 /// Shortest beginning that is taken: one digit is more often a slip than a name.
@@ -15,23 +20,62 @@ const PREFIX_MIN: usize = 2;
 /// Candidates an error lists before it only counts them.
 const CANDIDATES: usize = 5;
 
-/// The tasks that were named, each once, in the order they were named.
+/// Tasks that were named, of one workspace.
+pub(crate) struct Place {
+    /// The workspace, where it is not the session's own.
+    pub(crate) elsewhere: Option<(Background, Events)>,
+    /// Each once, in the order they were named.
+    pub(crate) ids: Vec<TaskId>,
+}
+
+/// The tasks that were named, workspace by workspace.
 pub(crate) async fn resolve(
-    background: &Background,
+    session: &mut Session,
     names: &[String],
-) -> Result<Vec<TaskId>, Failure> {
-    let tasks = match names.iter().all(|name| is_whole(name)) {
-        true => Vec::new(),
-        false => list(background).await?,
-    };
-    let mut ids = Vec::with_capacity(names.len());
+) -> Result<Vec<Place>, Failure> {
+    let mut found: Vec<(Option<PathBuf>, Vec<TaskId>)> = Vec::new();
     for name in names {
-        let id = pick(name, &tasks)?;
-        if !ids.contains(&id) {
-            ids.push(id);
+        let (workspace, id) = find(session, name).await?;
+        match found.iter_mut().find(|(known, _)| *known == workspace) {
+            Some((_, ids)) if ids.contains(&id) => {}
+            Some((_, ids)) => ids.push(id),
+            None => found.push((workspace, vec![id])),
         }
     }
-    Ok(ids)
+    let mut places = Vec::new();
+    for (workspace, ids) in found {
+        let elsewhere = match workspace {
+            Some(workspace) => Some(session.visit(workspace).await?),
+            None => None,
+        };
+        places.push(Place { elsewhere, ids });
+    }
+    Ok(places)
+}
+
+/// One task, and its workspace where that is another one.
+async fn find(session: &Session, name: &str) -> Result<(Option<PathBuf>, TaskId), Failure> {
+    let Session { background, engine, .. } = session;
+    if let Ok(id) = name.to_ascii_lowercase().parse::<TaskId>() {
+        match background.get(id).await {
+            Ok(_) => return Ok((None, id)),
+            Err(Error::UnknownTask(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+        if let Some(workspace) = engine.workspace_of_task(id).await? {
+            return Ok((Some(workspace), id));
+        }
+    }
+    let here = list(background).await?;
+    if let Some(task) = pick(name, &here)? {
+        return Ok((None, task.id));
+    }
+    let mut others = everywhere(session).await?;
+    others.retain(|task| task.workspace != background.workspace());
+    match pick(name, &others)? {
+        Some(task) => Ok((Some(task.workspace.clone()), task.id)),
+        None => Err(unknown(name, &here)),
+    }
 }
 
 /// Every task of the workspace that one list can hold.
@@ -39,46 +83,61 @@ pub(crate) async fn list(background: &Background) -> Result<Vec<Task>, Failure> 
     Ok(background.list(Filter { state: None, limit: Some(limits::LIST_LIMIT_MAX) }).await?)
 }
 
-/// Whether this can be no more than one task's name, so that the list says nothing about it.
-fn is_whole(name: &str) -> bool {
-    name.to_ascii_lowercase().parse::<TaskId>().is_ok()
+/// Every task of the store that one list can hold.
+pub(crate) async fn everywhere(session: &Session) -> Result<Vec<Task>, Failure> {
+    let filter = Filter { state: None, limit: Some(limits::LIST_LIMIT_MAX) };
+    Ok(session.engine.tasks(filter).await?)
 }
 
-fn pick(name: &str, tasks: &[Task]) -> Result<TaskId, Failure> {
-    let wanted = name.to_ascii_lowercase();
-    let digits = wanted.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if !digits || wanted.len() < PREFIX_MIN || wanted.len() > 8 {
-        let failure = Failure::usage(format!(
-            "`{}` is not a task id: expected 8 hex digits, or at least the first {PREFIX_MIN}",
-            show::one_line(name)
-        ));
-        let labelled = tasks.iter().find(|task| task.label.as_deref() == Some(name));
-        return Err(match labelled {
-            Some(task) => failure.hint(format!("the task labelled so is `{}`", task.id)),
-            None => failure.hint("`meanwhile ps` shows the ids"),
-        });
+/// Whether this may be an id or the beginning of one.
+fn is_beginning(name: &str) -> bool {
+    (PREFIX_MIN..=8).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// The task of these that is meant, if one is.
+fn pick<'a>(name: &str, tasks: &'a [Task]) -> Result<Option<&'a Task>, Failure> {
+    let labelled: Vec<&Task> =
+        tasks.iter().filter(|task| task.label.as_deref() == Some(name)).collect();
+    if !labelled.is_empty() {
+        // Ended ones of the same label are those before it.
+        let mut running = labelled.iter().filter(|task| task.end().is_none());
+        return match (labelled.as_slice(), running.next(), running.next()) {
+            ([task], ..) => Ok(Some(task)),
+            (_, Some(task), None) => Ok(Some(task)),
+            (several, ..) => Err(ambiguous(name, several)),
+        };
     }
+    if !is_beginning(name) {
+        return Ok(None);
+    }
+    let wanted = name.to_ascii_lowercase();
     let matching: Vec<&Task> =
         tasks.iter().filter(|task| task.id.as_str().starts_with(&wanted)).collect();
     match matching.as_slice() {
-        [task] => Ok(task.id),
-        // A whole id may be of a task beyond what one list holds; the store knows.
-        [] => wanted.parse().map_err(|_| unknown(&wanted, tasks)),
-        several => {
-            let failure =
-                Failure::usage(format!("`{name}` could be any of {} tasks", several.len()));
-            Err(candidates(failure, several.iter().copied()))
-        }
+        [] => Ok(None),
+        [task] => Ok(Some(task)),
+        several => Err(ambiguous(name, several)),
     }
 }
 
-fn unknown(wanted: &str, tasks: &[Task]) -> Failure {
-    let failure = Failure::new(format!("no task of this workspace has an id like `{wanted}`"));
-    if tasks.is_empty() {
-        return failure.hint("this workspace has no tasks; `--workspace DIR` looks in another");
-    }
-    candidates(failure, tasks.iter())
-        .hint("`meanwhile ps --all` lists all; `--workspace DIR` looks in another")
+fn ambiguous(name: &str, tasks: &[&Task]) -> Failure {
+    let name = show::one_line(name);
+    let failure = Failure::usage(format!("`{name}` could be any of {} tasks", tasks.len()));
+    candidates(failure, tasks.iter().copied())
+}
+
+fn unknown(name: &str, here: &[Task]) -> Failure {
+    let failure = if is_beginning(name) {
+        let failure = format!("no task has an id like `{name}`, and none is labelled so");
+        candidates(Failure::new(failure), here.iter())
+    } else {
+        Failure::usage(format!(
+            "`{}` is not a task id, and no task is labelled so: expected 8 hex digits, at least the \
+             first {PREFIX_MIN}, or a label",
+            show::one_line(name)
+        ))
+    };
+    failure.hint("`meanwhile ps --all` lists the tasks here, `meanwhile ps --everywhere` all")
 }
 
 fn candidates<'a>(failure: Failure, tasks: impl Iterator<Item = &'a Task>) -> Failure {
@@ -90,7 +149,7 @@ fn candidates<'a>(failure: Failure, tasks: impl Iterator<Item = &'a Task>) -> Fa
 
 #[cfg(test)]
 mod tests {
-    use meanwhile_core::background::task::{State, Timestamp};
+    use meanwhile_core::background::task::{End, Exit, Outcome, State, Timestamp};
 
     use super::*;
 
@@ -113,53 +172,61 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_unique_beginning_names_a_task() {
-        let tasks = [task("b3f9c2a1", None), task("b3770000", None), task("77e01c44", Some("web"))];
-        let check = |name: &str, expected: Result<&str, &str>| match (pick(name, &tasks), expected)
-        {
-            (Ok(id), Ok(expected)) => assert_eq!(id.as_str(), expected, "{name}"),
+    fn check(tasks: &[Task], name: &str, expected: Result<Option<&str>, &str>) {
+        match (pick(name, tasks), expected) {
+            (Ok(found), Ok(expected)) => {
+                assert_eq!(found.map(|task| task.id.as_str()), expected, "{name}");
+            }
             (Err(Failure::Told { message, hints, .. }), Err(expected)) => {
                 let told = format!("{message}\n{}", hints.join("\n"));
                 assert!(told.contains(expected), "{name}: {told}");
             }
             (found, expected) => panic!("{name}: {found:?}, expected {expected:?}"),
-        };
-        check("77", Ok("77e01c44"));
-        check("77E0", Ok("77e01c44"));
-        check("b3f", Ok("b3f9c2a1"));
-        check("b3f9c2a1", Ok("b3f9c2a1"));
-        check("00000000", Ok("00000000"));
-        check("b3", Err("`b3` could be any of 2 tasks\nb3f9c2a1  running  make\nb3770000"));
-        check("0000", Err("no task of this workspace has an id like `0000`"));
-        check("7", Err("at least the first 2"));
-        check("", Err("is not a task id"));
-        check("b3f9c2a11", Err("is not a task id"));
-        check("../..", Err("is not a task id"));
-        check("web", Err("the task labelled so is `77e01c44`"));
-        check("other", Err("`meanwhile ps` shows the ids"));
-    }
-
-    #[test]
-    fn a_whole_id_needs_no_list() {
-        for (name, expected) in [
-            ("b3f9c2a1", true),
-            ("B3F9C2A1", true),
-            ("b3f9c2a", false),
-            ("b3f9c2a11", false),
-            ("web", false),
-            ("", false),
-        ] {
-            assert_eq!(is_whole(name), expected, "{name}");
-            if expected {
-                assert_eq!(pick(name, &[]).unwrap().as_str(), "b3f9c2a1");
-            }
         }
     }
 
     #[test]
-    fn an_empty_workspace_says_so() {
-        let Err(Failure::Told { hints, .. }) = pick("abcd", &[]) else { panic!("nothing to find") };
-        assert_eq!(hints, ["this workspace has no tasks; `--workspace DIR` looks in another"]);
+    fn a_label_or_a_unique_beginning_names_a_task() {
+        let tasks =
+            [task("b3f9c2a1", None), task("b3770000", Some("b3f9")), task("77e01c44", Some("web"))];
+        let check = |name, expected| check(&tasks, name, expected);
+        check("77", Ok(Some("77e01c44")));
+        check("77E0", Ok(Some("77e01c44")));
+        check("b3f", Ok(Some("b3f9c2a1")));
+        check("b3f9c2a1", Ok(Some("b3f9c2a1")));
+        check("b3", Err("`b3` could be any of 2 tasks\nb3f9c2a1  running  make\nb3770000"));
+        check("web", Ok(Some("77e01c44")));
+        check("b3f9", Ok(Some("b3770000")));
+        for none in ["00000000", "0000", "7", "", "b3f9c2a11", "../..", "we", "other"] {
+            check(none, Ok(None));
+        }
+    }
+
+    #[test]
+    fn a_label_of_several_names_the_one_that_runs() {
+        let ended = |id| {
+            let exit = Exit::Code(0);
+            let (at, duration) = (Timestamp(0), std::time::Duration::ZERO);
+            let end = End { outcome: Outcome::Exited, exit, cause: None, at, duration };
+            Task { state: State::Ended(end), ..task(id, Some("web")) }
+        };
+        let (running, old) = (task("77e01c44", Some("web")), ended("b3f9c2a1"));
+        check(&[running.clone(), old.clone()], "web", Ok(Some("77e01c44")));
+        check(&[old.clone()], "web", Ok(Some("b3f9c2a1")));
+        check(&[old.clone(), ended("00000001")], "web", Err("any of 2 tasks"));
+        check(&[running.clone(), running, old], "web", Err("any of 3 tasks"));
+    }
+
+    #[test]
+    fn what_names_no_task_is_told_with_what_would() {
+        for (name, expected) in [
+            ("7", "is not a task id"),
+            ("", "at least the first 2"),
+            ("b3f9c2a11", "or a label"),
+            ("0000", "no task has an id like `0000`"),
+        ] {
+            let text = unknown(name, &[]).to_string();
+            assert!(text.contains(expected), "{name}: {text}");
+        }
     }
 }

@@ -10,11 +10,11 @@ use super::failure::Failure;
 use super::follow::{Follow, Manner, PIECE_BYTES, Piece};
 use super::out::{Out, note};
 use super::session::Session;
-use super::{ids, json, show};
+use super::{json, show};
 
 pub(crate) async fn run(session: &mut Session, args: args::Logs) -> Result<u8, Failure> {
+    let id = session.enter(&args.id).await?;
     let Session { background, events, out, .. } = session;
-    let id = ids::resolve(background, &[args.id]).await?[0];
     let start = match args.tail {
         Some(lines) => last_lines(background, id, lines).await?,
         None => 0,

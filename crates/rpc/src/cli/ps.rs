@@ -11,7 +11,7 @@ use super::failure::Failure;
 use super::out::{remark, style};
 use super::session::Session;
 use super::table::{Cell, Column, Fit, Table};
-use super::{ids, json, show};
+use super::{json, show};
 
 /// Ended tasks that are listed without `--all`: what fits a screen with what runs.
 const RECENT_MAX: usize = 15;
@@ -20,22 +20,24 @@ const RECENT: Duration = Duration::from_secs(24 * 3_600);
 
 pub(crate) async fn run(session: &mut Session, args: args::Ps) -> Result<u8, Failure> {
     let now = Timestamp::now();
-    let (tasks, older) = match args.state {
-        Some(name) => {
-            let filter = Filter { state: Some(name.into()), limit: Some(limits::LIST_LIMIT_MAX) };
-            (session.background.list(filter).await?, 0)
-        }
-        None if args.all => (ids::list(&session.background).await?, 0),
-        None => recent(ids::list(&session.background).await?, now),
+    let filter = Filter { state: args.state.map(Into::into), limit: Some(limits::LIST_LIMIT_MAX) };
+    let tasks = match args.everywhere {
+        true => session.engine.tasks(filter).await?,
+        false => session.background.list(filter).await?,
+    };
+    let (tasks, older) = match args.all || args.state.is_some() {
+        true => (tasks, 0),
+        false => recent(tasks, now),
     };
     if args.json {
         session.out.json(&json::tasks(&tasks))?;
         return Ok(0);
     }
-    if tasks.is_empty() {
+    if tasks.is_empty() && older == 0 {
         remark("no tasks here; `meanwhile spawn -- CMD` starts one");
-    } else {
-        let text = table(&tasks, now).render(session.out.width, session.out.colour);
+    } else if !tasks.is_empty() {
+        let text =
+            table(&tasks, now, args.everywhere).render(session.out.width, session.out.colour);
         session.out.raw(text.as_bytes())?;
         session.out.flush()?;
     }
@@ -60,7 +62,7 @@ fn recent(mut tasks: Vec<Task>, now: Timestamp) -> (Vec<Task>, usize) {
     (tasks, older)
 }
 
-fn table(tasks: &[Task], now: Timestamp) -> Table {
+fn table(tasks: &[Task], now: Timestamp, everywhere: bool) -> Table {
     let labelled = tasks.iter().any(|task| task.label.is_some());
     let mut columns = vec![
         Column { title: "ID", fit: Fit::Fixed },
@@ -71,6 +73,9 @@ fn table(tasks: &[Task], now: Timestamp) -> Table {
     ];
     if labelled {
         columns.push(Column { title: "LABEL", fit: Fit::Optional(2) });
+    }
+    if everywhere {
+        columns.push(Column { title: "WORKSPACE", fit: Fit::Fixed });
     }
     columns.push(Column { title: "COMMAND", fit: Fit::Stretch });
     let rows = tasks.iter().map(|task| {
@@ -85,6 +90,10 @@ fn table(tasks: &[Task], now: Timestamp) -> Table {
         if labelled {
             let label = task.label.as_deref().map(show::one_line).unwrap_or_default();
             row.push(Cell::new(label, style::PLAIN));
+        }
+        if everywhere {
+            let workspace = show::one_line(&task.workspace.to_string_lossy());
+            row.push(Cell::new(workspace, style::PLAIN));
         }
         row.push(Cell::new(show::one_line(&task.command), style::PLAIN));
         row
@@ -149,7 +158,7 @@ mod tests {
     fn labels_have_a_column_only_where_there_are_some() {
         let mut one = task(None);
         let titles = |task: &Task| {
-            table(std::slice::from_ref(task), NOW)
+            table(std::slice::from_ref(task), NOW, false)
                 .render(None, false)
                 .lines()
                 .next()

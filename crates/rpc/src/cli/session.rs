@@ -7,16 +7,18 @@
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
+use meanwhile_core::background::task::TaskId;
 use meanwhile_core::background::words::reason;
 use meanwhile_core::background::{Background, Engine, Events, Role};
 use meanwhile_core::hosts::Owner;
 
 use super::failure::Failure;
+use super::ids;
 use super::out::Out;
 use crate::{config, state_dir};
 
 /// The queue of a client that names none.
-const DEFAULT_QUEUE: &str = "default";
+pub(crate) const DEFAULT_QUEUE: &str = "default";
 
 /// What a command works with.
 pub(crate) struct Session {
@@ -27,7 +29,9 @@ pub(crate) struct Session {
     pub(crate) owner: Option<Owner>,
     /// The current directory, where the workspace is another one because the owner's tasks are there.
     pub(crate) away: Option<PathBuf>,
-    engine: Engine,
+    pub(crate) engine: Engine,
+    /// Other workspaces that it has opened.
+    others: Vec<Background>,
 }
 
 /// Which workspace a command works on where none is named.
@@ -58,13 +62,43 @@ impl Session {
             Some(_) | None => (here, None),
         };
         let (background, events) = engine.workspace(workspace, role).await?;
-        Ok(Self { background, events, out: Out::new(), owner, away, engine })
+        let (out, others) = (Out::new(), Vec::new());
+        Ok(Self { background, events, out, owner, away, engine, others })
     }
 
     /// The queue meant: the one that is named, else the owner's.
     pub(crate) fn queue(&self, named: Option<String>) -> String {
         let owners = || self.owner.as_ref().map(|owner| owner.queue.clone());
         named.or_else(owners).unwrap_or_else(|| DEFAULT_QUEUE.to_owned())
+    }
+
+    /// Opens the workspace that a task of another one is in.
+    pub(crate) async fn visit(
+        &mut self,
+        workspace: PathBuf,
+    ) -> Result<(Background, Events), Failure> {
+        let (background, events) = self.engine.workspace(workspace, Role::Visitor).await?;
+        self.others.push(background.clone());
+        Ok((background, events))
+    }
+
+    /// Goes to the workspace of the task that was named, which is returned.
+    pub(crate) async fn enter(&mut self, name: &str) -> Result<TaskId, Failure> {
+        let mut places = ids::resolve(self, &[name.to_owned()]).await?;
+        let place = places.pop().expect("one was named");
+        if let Some((background, events)) = place.elsewhere {
+            self.others.push(std::mem::replace(&mut self.background, background));
+            self.events = events;
+        }
+        Ok(place.ids[0])
+    }
+
+    async fn close(self) {
+        self.background.close().await;
+        for other in self.others {
+            other.close().await;
+        }
+        self.engine.close().await;
     }
 }
 
@@ -109,8 +143,7 @@ where
         let mut session = Session::open(workspace.as_deref(), default, role).await?;
         let result = command(&mut session).await;
         let flushed = session.out.flush();
-        session.background.close().await;
-        session.engine.close().await;
+        session.close().await;
         result.and_then(|code| flushed.map(|()| code))
     });
     // A read of standard input that is not waited for any more must not hold the end back.

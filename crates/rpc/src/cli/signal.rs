@@ -5,18 +5,15 @@ use meanwhile_core::background::{Recipient, SendSignal};
 
 use super::args;
 use super::failure::Failure;
-use super::ids;
 use super::session::Session;
 use crate::convert::signal;
 
 pub(crate) async fn run(session: &mut Session, args: args::Signal) -> Result<u8, Failure> {
-    let Session { background, .. } = session;
     let args::Signal { leader, id, signal } = args;
     let to = if leader { Recipient::Leader } else { Recipient::Group };
     let message = format!("{} sent from the command line", signal::name(signal));
     let cause = Cause { actor: Actor::Client, message };
-    for id in ids::resolve(background, &[id]).await? {
-        background.signal(id, SendSignal { signal, to, cause: cause.clone() }).await?;
-    }
+    let id = session.enter(&id).await?;
+    session.background.signal(id, SendSignal { signal, to, cause }).await?;
     Ok(0)
 }

@@ -7,20 +7,22 @@ use tokio::task::JoinSet;
 
 use super::args;
 use super::failure::{FAILED, Failure};
+use super::ids::{self, Place};
+use super::json;
 use super::live::result_line;
 use super::out::{note, remark};
 use super::session::Session;
-use super::{ids, json};
 
 pub(crate) async fn run(session: &mut Session, args: args::Stop) -> Result<u8, Failure> {
-    let Session { background, out, .. } = session;
-    let ids: Vec<TaskId> = match args.all {
+    let places = match args.all {
         true => {
-            let tasks = ids::list(background).await?;
-            tasks.iter().filter(|task| task.end().is_none()).map(|task| task.id).collect()
+            let tasks = ids::list(&session.background).await?;
+            let running = tasks.iter().filter(|task| task.end().is_none()).map(|task| task.id);
+            vec![Place { elsewhere: None, ids: running.collect() }]
         }
-        false => ids::resolve(background, &args.ids).await?,
+        false => ids::resolve(session, &args.ids).await?,
     };
+    let Session { background, out, .. } = session;
     let how = Stop {
         signal: args.signal,
         grace: args.grace,
@@ -28,10 +30,14 @@ pub(crate) async fn run(session: &mut Session, args: args::Stop) -> Result<u8, F
     };
     // All at once: ten tasks that need their grace need it together.
     let mut stops = JoinSet::new();
-    for id in &ids {
-        let (background, id, how) = (background.clone(), *id, how.clone());
-        stops.spawn(async move { (id, background.stop(id, how).await) });
+    for Place { elsewhere, ids } in &places {
+        let background = elsewhere.as_ref().map_or(&*background, |(background, _)| background);
+        for id in ids {
+            let (background, id, how) = (background.clone(), *id, how.clone());
+            stops.spawn(async move { (id, background.stop(id, how).await) });
+        }
     }
+    let ids: Vec<TaskId> = places.into_iter().flat_map(|place| place.ids).collect();
     let mut stopped: Vec<Task> = Vec::new();
     let mut failures: Vec<Failure> = Vec::new();
     while let Some(joined) = stops.join_next().await {
