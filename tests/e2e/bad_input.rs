@@ -145,6 +145,12 @@ fn matrix(id: &str) -> Vec<Row> {
             vec![("id", Id), ("to", Word)],
         ),
         (
+            "task/resize",
+            json!({ "id": id, "rows": 24, "cols": 80 }),
+            vec!["id", "rows", "cols"],
+            vec![("id", Id)],
+        ),
+        (
             "task/write",
             json!({ "id": id, "data": "x" }),
             vec!["id", "data"],
@@ -340,6 +346,10 @@ fn contradictions_are_refused_by_name() {
         ("task/remove", json!({}), "ids"),
         ("task/write", json!({ "id": id, "data": "no base64!", "encoding": "base64" }), "data"),
         ("task/write", json!({ "id": id, "data": "x" }), "stdin"),
+        ("task/resize", json!({ "id": id, "rows": 24, "cols": 80 }), "id"),
+        ("task/spawn", json!({ "command": ["true"], "shell": "bash" }), "shell"),
+        ("task/spawn", json!({ "command": "true", "shell": "" }), "shell"),
+        ("task/spawn", json!({ "command": "true", "shell": "a\u{0}b" }), "shell"),
         ("task/stop", json!({ "id": id, "signal": "SIGNOPE" }), "signal"),
         ("task/stop", json!({ "id": id, "signal": "9" }), "signal"),
     ] {

@@ -11,7 +11,7 @@ use crate::harness::{Daemon, Lab, Transport, eventually, id_of};
 /// "Within 1 s", with half a second for a machine that is busy with the other tests.
 const WITHIN_1_S: Duration = Duration::from_millis(1_500);
 
-const METHODS: [&str; 19] = [
+const METHODS: [&str; 20] = [
     "task/spawn",
     "task/check",
     "task/drain",
@@ -20,6 +20,7 @@ const METHODS: [&str; 19] = [
     "task/read",
     "task/stop",
     "task/signal",
+    "task/resize",
     "task/write",
     "task/subscribe",
     "task/unsubscribe",
@@ -148,6 +149,25 @@ fn shutdown_and_exit_take_null_parameters() {
     assert_eq!(result.get("result"), Some(&Value::Null), "{result}");
     daemon.send_raw(&json!({ "jsonrpc": "2.0", "method": "exit", "params": null }));
     assert_eq!(daemon.ends_within(WITHIN_1_S).code(), Some(0));
+}
+
+#[test]
+fn empty_parameters_are_none() {
+    for empty in [json!({}), json!([])] {
+        let daemon = Lab::new().daemon();
+        let answer = |id: &str, method: &str, params: &Value| {
+            let request = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
+            daemon.send_raw(&request);
+            daemon.find("the answer", |e| (e.message["id"] == id).then(|| e.message.clone()))
+        };
+        assert_eq!(answer("c", "task/check", &empty)["result"], json!({ "tasks": [] }));
+        assert_eq!(answer("w", "task/check", &json!([1]))["error"]["code"], -32602);
+        let result = answer("s", "shutdown", &empty);
+        assert_eq!(result.get("result"), Some(&Value::Null), "{result}");
+        let exit = json!({ "jsonrpc": "2.0", "method": "exit", "params": empty });
+        daemon.send_raw(&exit);
+        assert_eq!(daemon.ends_within(WITHIN_1_S).code(), Some(0));
+    }
 }
 
 #[test]

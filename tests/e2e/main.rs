@@ -24,6 +24,7 @@ mod ordering;
 mod output;
 mod output_bounds;
 mod progress;
+mod resize;
 mod retention;
 mod session;
 mod session_background;

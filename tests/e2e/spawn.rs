@@ -111,6 +111,60 @@ fn an_argv_that_cannot_execute_is_refused_with_1002() {
 }
 
 #[test]
+fn an_interpreter_that_is_missing_is_named() {
+    let lab = Lab::new();
+    let daemon = lab.daemon();
+    for (text, named) in [
+        ("#!/no/such/shell -e\n", "`/no/such/shell` cannot be executed"),
+        ("#!/bin/sh\r\necho\r\n", "`/bin/sh\\r` cannot be executed; the line that names it ends"),
+        ("#!plain\n", "`plain`"),
+    ] {
+        fs::write(lab.file("script"), text).expect("the workspace is writable");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(lab.file("script"), mode).expect("it is ours");
+        let params = json!({ "command": ["./script"] });
+        let error = daemon.refused(1002, "task/spawn", params);
+        assert!(error.message.contains(named), "{text:?}: {error:?}");
+    }
+}
+
+#[test]
+fn a_line_is_read_by_the_shell_that_is_named() {
+    let lab = Lab::new();
+    let daemon = lab.daemon();
+    fs::write(lab.file("shell"), "#!/bin/sh\necho \"$# $1 $2\"\n").expect("it is writable");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(lab.file("shell"), mode).expect("it is ours");
+    let spawn = json!({ "command": "a | b", "shell": "./shell" });
+    let (task, output) = ran(&daemon, spawn);
+    assert_eq!((task["command"].as_str(), output.as_str()), (Some("a | b"), "2 -c a | b\n"));
+    let spawn = json!({ "command": "a | b", "shell": "no-such-shell" });
+    let error = daemon.refused(1002, "task/spawn", spawn);
+    assert!(error.message.contains("`no-such-shell`"), "{error:?}");
+}
+
+#[test]
+fn the_variable_of_the_working_directory_names_it() {
+    let lab = Lab::new();
+    let daemon = lab.start().env("PWD", "/elsewhere").go();
+    fs::create_dir(lab.file("sub")).expect("the workspace is writable");
+    let below = lab.file("sub").display().to_string();
+    let root = lab.workspace().display().to_string();
+    for (cwd, env, wanted) in [
+        ("sub", json!({}), below.as_str()),
+        (".", json!({}), &root),
+        ("sub/../sub/.", json!({}), &below),
+        ("/", json!({}), "/"),
+        ("sub", json!({ "PWD": "/as/given" }), "/as/given"),
+        ("sub", json!({ "PWD": null }), ""),
+    ] {
+        let command = json!(["printenv", "PWD"]);
+        let (_, output) = ran(&daemon, json!({ "command": command, "cwd": cwd, "env": env }));
+        assert_eq!(output.trim_end(), wanted, "{cwd} {env}");
+    }
+}
+
+#[test]
 fn a_working_directory_is_relative_to_the_workspace() {
     let lab = Lab::new();
     let daemon = lab.daemon();

@@ -9,6 +9,7 @@ pub(crate) mod check;
 pub(crate) mod drain;
 pub(crate) mod read;
 pub(crate) mod remove;
+pub(crate) mod resize;
 pub(crate) mod session;
 pub(crate) mod signal;
 pub(crate) mod spawn;

@@ -9,8 +9,8 @@ use serde_json::Value;
 use crate::convert::params;
 use crate::desk::Desk;
 use crate::handlers::{
-    ack, check, drain, read, remove, session, signal, spawn, stop, subscribe, unsubscribe, wait,
-    write,
+    ack, check, drain, read, remove, resize, session, signal, spawn, stop, subscribe, unsubscribe,
+    wait, write,
 };
 use crate::peer::{Answer, Conduct, Handling};
 use crate::wire::{self, acp};
@@ -56,6 +56,7 @@ methods! {
     "task/read", shows, read::run, wire::ReadParams => wire::ReadResult;
     "task/stop", waits, stop::run, wire::StopParams => wire::TaskResult;
     "task/signal", changes, signal::run, wire::SignalParams => wire::Empty;
+    "task/resize", changes, resize::run, wire::ResizeParams => wire::Empty;
     "task/write", waits, write::run, wire::WriteParams => wire::Empty;
     "task/subscribe", changes, subscribe::run, wire::SubscribeParams => wire::Empty;
     "task/unsubscribe", changes, unsubscribe::run, wire::UnsubscribeParams => wire::Empty;
@@ -78,7 +79,7 @@ methods! {
 
 /// Parameters that came after the first release, as `method.member`: a server that lacks one refuses
 /// it, so `initialize` lists them.
-pub(crate) const FEATURES: [&str; 0] = [];
+pub(crate) const FEATURES: [&str; 1] = ["task/spawn.shell"];
 
 /// The method of this name, in the table a connection serves.
 pub(crate) fn find(table: &'static [Method], name: &str) -> Option<&'static Method> {
@@ -110,11 +111,12 @@ fn changes_late(_: &Value) -> Conduct {
     Conduct { waits: true, cancellable: false, large: false }
 }
 
-/// A line for the shell is answered once it is recorded; an argv once it is known to execute.
+/// A line for `/bin/sh` is answered once it is recorded; an argv, and a shell that was named, once it is
+/// known to execute.
 fn spawns(params: &Value) -> Conduct {
-    match params.get("command") {
-        Some(Value::Array(_)) => changes_late(params),
-        Some(_) | None => changes(params),
+    match (params.get("command"), params.get("shell")) {
+        (Some(Value::Array(_)), _) | (_, Some(Value::String(_))) => changes_late(params),
+        (Some(_) | None, _) => changes(params),
     }
 }
 

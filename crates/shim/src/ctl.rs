@@ -70,6 +70,8 @@ impl Recipient {
 /// The kinds of order that this version's shim knows, as their bytes in an order. A shim that does not
 /// know one leaves it out.
 pub const KNOWN: &[u8] = b"GKEAXSW";
+/// Those of a shim that took a task over: a terminal went with the shim that was killed.
+pub const KNOWN_ADOPTED: &[u8] = b"GKEAXS";
 /// Those of version 0.1.0, whose records do not say.
 pub const KNOWN_FIRST: &[u8] = b"GKEAX";
 

@@ -89,7 +89,7 @@ impl Files {
             Err(errno) => return Err(errno.into()),
         }
         let mut sheet = Sheet::create(&record)?;
-        sheet.introduce();
+        sheet.introduce(ctl::KNOWN);
         sheet.pipe(output::inode(&pipe)?);
         Self::open(dir, record, sheet, (Extent::default(), 0), (pipe, Some(end)))
     }
@@ -119,7 +119,7 @@ impl Files {
             },
         };
         let mut sheet = Sheet::open(&record)?;
-        sheet.introduce();
+        sheet.introduce(ctl::KNOWN_ADOPTED);
         Self::open(dir, record, sheet, (found.extent, found.shim.taken), pipe)
     }
 
@@ -277,7 +277,7 @@ impl Files {
     }
 
     /// Moves output that is there from `source` into the log, at most `reads` buffers full.
-    /// Returns how many bytes; 0: there is none now. Ends at the end of a terminal too.
+    /// Returns how many bytes; 0: there is none now. A terminal that was hung up has none either.
     pub fn take_output(&mut self, mut source: &File, reads: usize) -> io::Result<u64> {
         let before = self.extent.total;
         if self.buffer.is_empty() {
@@ -288,7 +288,7 @@ impl Files {
                 Ok(len) => len,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                // The last slave of a terminal was closed.
+                // The task hung its terminal up.
                 Err(error) if error.raw_os_error() == Some(libc::EIO) => break,
                 Err(error) => return Err(error),
             };

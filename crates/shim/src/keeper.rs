@@ -261,7 +261,8 @@ impl Keeper {
     }
 
     fn is_held(&self, id: [u8; 8]) -> bool {
-        let record = layout::open_regular(&self.live.join(Folder::Task { id }.name()).join(layout::RECORD));
+        let record =
+            layout::open_regular(&self.live.join(Folder::Task { id }.name()).join(layout::RECORD));
         record.and_then(|record| lock::is_held(&record)).unwrap_or(false)
     }
 

@@ -5,7 +5,7 @@ use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use meanwhile_shim::ctl::Recipient;
@@ -88,6 +88,8 @@ fn environment(spec: &Spec) -> Vec<(OsString, OsString)> {
     if matches!(spec.stdin, Stdin::Pty { .. }) {
         env.entry("TERM".into()).or_insert_with(|| "xterm-256color".into());
     }
+    // The server's own would name the directory that the server was started in.
+    env.insert("PWD".into(), working_directory(&spec.cwd));
     for (name, value) in &spec.env {
         match value {
             Some(value) => env.insert(name.clone(), value.clone()),
@@ -96,6 +98,13 @@ fn environment(spec: &Spec) -> Vec<(OsString, OsString)> {
     }
     env.insert(layout::TASK_ID_VARIABLE.into(), spec.id.clone().into());
     env.into_iter().collect()
+}
+
+/// A directory as `PWD` has it: without `.` and `..` (POSIX, "Environment Variables").
+fn working_directory(cwd: &Path) -> OsString {
+    let climbs = cwd.components().any(|part| part == Component::ParentDir);
+    let path = if climbs { cwd.canonicalize().ok() } else { None };
+    path.unwrap_or_else(|| cwd.components().collect()).into()
 }
 
 fn exec(spec: &Spec, env: &[(OsString, OsString)], fds: &[(i32, Fd)]) -> io::Result<u32> {

@@ -7,8 +7,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use meanwhile_shim::{launch, layout};
 use meanwhile_shim::spec::Spec;
+use meanwhile_shim::{launch, layout};
 
 /// Bytes of a script's first line that the kernel reads (`BINPRM_BUF_SIZE`).
 const LINE_BYTES: usize = 256;

@@ -212,7 +212,7 @@ mod tests {
         };
         let (running, old) = (task("77e01c44", Some("web")), ended("b3f9c2a1"));
         check(&[running.clone(), old.clone()], "web", Ok(Some("77e01c44")));
-        check(&[old.clone()], "web", Ok(Some("b3f9c2a1")));
+        check(std::slice::from_ref(&old), "web", Ok(Some("b3f9c2a1")));
         check(&[old.clone(), ended("00000001")], "web", Err("any of 2 tasks"));
         check(&[running.clone(), running, old], "web", Err("any of 3 tasks"));
     }

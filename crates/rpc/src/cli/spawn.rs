@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use meanwhile_core::background::task::{Outcome, Task, TaskId};
 use meanwhile_core::background::words::reason;
-use meanwhile_core::background::{Background, Chunk, Mode, Spawn, Stdin, Watch, Which};
+use meanwhile_core::background::{Background, Chunk, Mode, Size, Spawn, Stdin, Watch, Which};
 use meanwhile_core::hosts::Owner;
 use meanwhile_core::{Error, limits};
 use tokio::io::AsyncReadExt;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::args;
 use super::failure::Failure;
@@ -23,7 +24,7 @@ const INPUT_BYTES: usize = 64 << 10;
 const ROWS_COLUMNS: (u16, u16) = (24, 80);
 
 pub(crate) async fn run(session: &mut Session, args: args::Spawn) -> Result<u8, Failure> {
-    let (wait, as_json, pass_input) = (args.wait, args.json, args.stdin);
+    let (wait, as_json, pass_input, pty) = (args.wait, args.json, args.stdin, args.pty);
     let spawned = session.background.spawn(wish(session, args)?).await?;
     let task = spawned.task;
     drop(spawned.hold);
@@ -43,13 +44,13 @@ pub(crate) async fn run(session: &mut Session, args: args::Spawn) -> Result<u8, 
         }
         return Ok(0);
     }
-    stay(session, &task, as_json, pass_input).await
+    stay(session, &task, pty, as_json, pass_input).await
 }
 
 fn wish(session: &Session, args: args::Spawn) -> Result<Spawn, Failure> {
     let stdin = match (args.pty, args.stdin) {
         (true, _) => {
-            let (rows, cols) = console::Term::stderr().size_checked().unwrap_or(ROWS_COLUMNS);
+            let (rows, cols) = screen_size().unwrap_or(ROWS_COLUMNS);
             Stdin::Pty { rows, cols }
         }
         (false, true) => Stdin::Pipe,
@@ -97,6 +98,7 @@ fn from_here(directory: PathBuf) -> Result<PathBuf, Failure> {
 async fn stay(
     session: &mut Session,
     task: &Task,
+    pty: bool,
     as_json: bool,
     pass_input: bool,
 ) -> Result<u8, Failure> {
@@ -113,6 +115,7 @@ async fn stay(
     let mut fed = !pass_input;
     let mut input = std::pin::pin!(feed(background, id));
     let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
+    let mut resized = signal(SignalKind::window_change()).ok().filter(|_| pty);
     loop {
         tokio::select! {
             piece = follow.next() => match piece? {
@@ -125,6 +128,10 @@ async fn stay(
                 Piece::End => break,
             },
             result = &mut input, if !fed => { result?; fed = true; }
+            // A task that cannot take it any more is no failure of ours.
+            Some(()) = next(&mut resized) => if let Some((rows, cols)) = screen_size() {
+                let _ = background.resize(id, Size { rows, cols }).await;
+            },
             _ = tick.tick(), if screen.live.is_some() => if let Some(live) = &mut screen.live {
                 live.tick();
             },
@@ -142,6 +149,16 @@ async fn stay(
     };
     screen.finish(task)?;
     Ok(show::exit_code(end))
+}
+
+/// The size of the terminal that a person looks at.
+fn screen_size() -> Option<(u16, u16)> {
+    console::Term::stderr().size_checked()
+}
+
+/// The next signal, if one is waited for.
+async fn next(signal: &mut Option<Signal>) -> Option<()> {
+    signal.as_mut()?.recv().await
 }
 
 /// The reader of our output went away. As with any program in a pipe this is the end of us, but not

@@ -8,8 +8,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use meanwhile_core::background::task::{Actor, Cause, Outcome, TaskId, Timestamp};
 use meanwhile_core::background::{
-    Ack, Command, Filter, Mode, Recipient, Remove, SendSignal, Spawn, StateFilter, Stdin, Stop,
-    Token, Watch, Which,
+    Ack, Command, Filter, Mode, Recipient, Remove, SendSignal, Size, Spawn, StateFilter, Stdin,
+    Stop, Token, Watch, Which,
 };
 use meanwhile_core::limits;
 
@@ -65,7 +65,7 @@ pub(crate) fn spawn(params: wire::SpawnParams, defaults: &Defaults) -> Result<Sp
         (None, Some(wire::StdinParam::Null) | None) => Stdin::Null,
     };
     Ok(Spawn {
-        command: command(params.command)?,
+        command: command(params.command, params.shell)?,
         cwd: params.cwd.map(cwd).transpose()?,
         env: environment(params.env)?,
         label: params.label.map(|label| name("label", label)).transpose()?,
@@ -82,6 +82,11 @@ pub(crate) fn spawn(params: wire::SpawnParams, defaults: &Defaults) -> Result<Sp
             .map(|token| name("clientToken", token).map(Token::New))
             .transpose()?,
     })
+}
+
+/// The size of a terminal.
+pub(crate) fn size(rows: u16, cols: u16) -> Result<Size> {
+    Ok(Size { rows: side("rows", rows)?, cols: side("cols", cols)? })
 }
 
 /// Which tasks to list.
@@ -230,15 +235,23 @@ pub(crate) fn integer(field: &str, value: u64) -> Result<u64> {
     Ok(value)
 }
 
-fn command(command: wire::CommandParam) -> Result<Command> {
+fn command(command: wire::CommandParam, shell: Option<String>) -> Result<Command> {
     match command {
         wire::CommandParam::Shell(line) => {
             if line.trim().is_empty() {
-                return Err(invalid("command", "is empty; expected a line for `/bin/sh -c`"));
+                return Err(invalid("command", "is empty; expected a line for a shell"));
             }
             no_nul("command", &line)?;
             at_most("command", line.len(), limits::COMMAND_BYTES)?;
-            Ok(Command::Shell(line))
+            match shell {
+                None => Ok(Command::Shell(line)),
+                Some(shell) => Ok(Command::ShellOf { shell: program("shell", shell)?, line }),
+            }
+        }
+        wire::CommandParam::Argv(_) if shell.is_some() => {
+            let message = "does not go with a `command` that is an array, which no shell reads; \
+                           expected a string there";
+            Err(invalid("shell", message))
         }
         wire::CommandParam::Argv(argv) => {
             if argv.is_empty() {
@@ -257,6 +270,15 @@ fn command(command: wire::CommandParam) -> Result<Command> {
             Ok(Command::Argv(argv.into_iter().map(Into::into).collect()))
         }
     }
+}
+
+fn program(field: &str, name: String) -> Result<PathBuf> {
+    if name.is_empty() {
+        return Err(invalid(field, "is empty; expected the name of a program"));
+    }
+    no_nul(field, &name)?;
+    at_most(field, name.len(), limits::COMMAND_BYTES)?;
+    Ok(name.into())
 }
 
 fn cwd(text: String) -> Result<PathBuf> {

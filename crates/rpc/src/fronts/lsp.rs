@@ -97,7 +97,8 @@ impl Front for Lsp {
         &self.client
     }
 
-    async fn request(&mut self, method: String, mut params: Option<Value>) -> Call {
+    async fn request(&mut self, method: String, params: Option<Value>) -> Call {
+        let mut params = params.filter(|params| !is_nothing(&method, params));
         if let Some(method) = methods::find(self.methods, &method) {
             return match self.router.call(method.name, None).await {
                 Ok(_) => self.run(method, params),
@@ -122,6 +123,7 @@ impl Front for Lsp {
     }
 
     fn notification(&mut self, method: &str, params: Option<Value>) -> Note {
+        let params = params.filter(|params| !is_nothing(method, params));
         match method {
             "exit" => Note::Exit,
             "$/cancelRequest" => {
@@ -162,6 +164,16 @@ impl Front for Lsp {
 
     fn is_clean(&self) -> bool {
         self.router.handshake().is_shut_down()
+    }
+}
+
+/// Whether these parameters are another way to say that there are none: some clients send every list
+/// of them as an array (vim), and `shutdown` with an empty object (Emacs' eglot).
+fn is_nothing(method: &str, params: &Value) -> bool {
+    match params {
+        Value::Array(list) => list.is_empty(),
+        Value::Object(members) => members.is_empty() && method == "shutdown",
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
     }
 }
 

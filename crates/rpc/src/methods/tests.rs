@@ -237,6 +237,19 @@ async fn acting_methods_take_what_the_contract_says() {
     )
     .await;
     table(
+        "task/resize",
+        &[
+            (json!({"id": ID, "rows": 1, "cols": 4_096}), Ok(())),
+            (json!({"id": ID, "rows": 24}), Err("cols")),
+            (json!({"rows": 24, "cols": 80}), Err("id")),
+            (json!({"id": ID, "rows": 0, "cols": 80}), Err("rows")),
+            (json!({"id": ID, "rows": 24, "cols": 4_097}), Err("cols")),
+            (json!({"id": ID, "rows": 24, "cols": 80_000}), Err("cols")),
+            (json!({"id": ID, "rows": "24", "cols": 80}), Err("rows")),
+        ],
+    )
+    .await;
+    table(
         "task/write",
         &[
             (json!({"id": ID, "data": "x"}), Ok(())),
@@ -281,13 +294,15 @@ async fn every_method_refuses_what_it_does_not_know() {
         if !method.starts_with("task/") {
             continue;
         }
-        let mut params =
-            json!({"command": "x", "id": ID, "through": 1, "data": "", "signal": "HUP"});
+        let mut params = json!({
+            "command": "x", "id": ID, "through": 1, "data": "", "signal": "HUP", "rows": 1, "cols": 1,
+        });
         let known: &[&str] = match method {
             "task/spawn" => &["command"],
             "task/ack" => &["through"],
             "task/write" => &["id", "data"],
             "task/signal" => &["id", "signal"],
+            "task/resize" => &["id", "rows", "cols"],
             "task/drain" | "task/wait" | "task/remove" => &[],
             _ => &["id"],
         };

@@ -20,6 +20,8 @@ use super::{Gap, INTEGER_MAX, Notification, ProgressToken, Task, TaskState};
 pub(crate) struct SpawnParams {
     /// What to run.
     pub(crate) command: CommandParam,
+    /// The program that reads a `command` that is a string, as `SHELL -c LINE`; default `/bin/sh`.
+    pub(crate) shell: Option<String>,
     /// Where; relative to the workspace, default the workspace itself.
     pub(crate) cwd: Option<String>,
     /// What to set, or with null to take out, of the environment inherited from the server.
@@ -335,6 +337,20 @@ pub(crate) struct SignalParams {
     pub(crate) signal: SignalParam,
     /// Who gets it; default `group`.
     pub(crate) to: Option<RecipientParam>,
+}
+
+/// Parameters of `task/resize`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ResizeParams {
+    /// The task.
+    pub(crate) id: String,
+    /// Rows.
+    #[schemars(range(min = 1, max = limits::PTY_SIDE_MAX))]
+    pub(crate) rows: u16,
+    /// Columns.
+    #[schemars(range(min = 1, max = limits::PTY_SIDE_MAX))]
+    pub(crate) cols: u16,
 }
 
 /// A signal: by its name, with or without `SIG`, or by its number.

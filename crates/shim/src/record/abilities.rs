@@ -46,6 +46,11 @@ impl Abilities {
         self.known.contains(&order.kind())
     }
 
+    /// Whether it took the task over from a shim that was killed, and a terminal with it.
+    pub fn has_lost_terminal(&self) -> bool {
+        self.known == ctl::KNOWN_ADOPTED
+    }
+
     /// Its version.
     pub fn version(&self) -> String {
         self.version.map(|part| part.to_string()).join(".")
@@ -85,13 +90,13 @@ impl Sent {
 }
 
 impl Sheet {
-    /// Says what this shim can do. Without it, it is taken for one of version 0.1.0.
-    pub fn introduce(&mut self) {
+    /// Says which kinds of order this shim knows. Without it, it is taken for one of version 0.1.0.
+    pub fn introduce(&mut self, known: &[u8]) {
         for (at, part) in VERSION.iter().enumerate() {
             self.map.write(AT_VERSION + 2 * at, &part.to_le_bytes());
         }
-        self.map.write(AT_KNOWN, ctl::KNOWN);
-        self.map.write(AT_KNOWN_LEN, &[ctl::KNOWN.len() as u8]);
+        self.map.write(AT_KNOWN, known);
+        self.map.write(AT_KNOWN_LEN, &[known.len() as u8]);
         self.map.store_u32(AT_INTRODUCED, std::process::id());
     }
 
@@ -133,8 +138,11 @@ pub(super) mod tests {
         let resize = Order::Resize { rows: 24, cols: 80 };
         let first = read(&file).unwrap().shim;
         assert!(first.knows(&Order::EndInput) && !first.knows(&resize));
+        assert!(!first.has_lost_terminal());
         assert_eq!(first.version(), "0.1.0");
-        sheet.introduce();
+        sheet.introduce(ctl::KNOWN_ADOPTED);
+        assert!(read(&file).unwrap().shim.has_lost_terminal());
+        sheet.introduce(ctl::KNOWN);
         sheet.took(7);
         let cause = Cause { actor: Actor::Agent, message: "look".to_owned() };
         sheet.signalled(10, &cause);

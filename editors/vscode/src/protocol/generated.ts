@@ -1721,6 +1721,10 @@ export interface ErrorData {
 export interface SpawnParams {
   command: CommandParam;
   /**
+   * The program that reads a `command` that is a string, as `SHELL -c LINE`; default `/bin/sh`.
+   */
+  shell?: string | null;
+  /**
    * Where; relative to the workspace, default the workspace itself.
    */
   cwd?: string | null;
@@ -1916,6 +1920,23 @@ export interface SignalParams {
    * Who gets it; default `group`.
    */
   to?: RecipientParam | null;
+}
+/**
+ * Parameters of `task/resize`.
+ */
+export interface ResizeParams {
+  /**
+   * The task.
+   */
+  id: string;
+  /**
+   * Rows.
+   */
+  rows: number;
+  /**
+   * Columns.
+   */
+  cols: number;
 }
 /**
  * Parameters of `task/write`.
@@ -2190,6 +2211,7 @@ export interface Methods {
   'task/read': { params: ReadParams; result: ReadResult };
   'task/stop': { params: StopParams; result: TaskResult };
   'task/signal': { params: SignalParams; result: Empty };
+  'task/resize': { params: ResizeParams; result: Empty };
   'task/write': { params: WriteParams; result: Empty };
   'task/subscribe': { params: SubscribeParams; result: Empty };
   'task/unsubscribe': { params: UnsubscribeParams; result: Empty };

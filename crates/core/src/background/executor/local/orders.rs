@@ -60,6 +60,10 @@ impl Local {
     /// Sends an order that somebody waits for, unless the task's shim does not know it.
     fn numbered(&mut self, id: TaskId, number: Number, order: &Order) {
         let sent = match self.home.record(id) {
+            Ok(record) if record.shim.has_lost_terminal() && !record.shim.knows(order) => {
+                let message = "its terminal is gone with its supervisor, which was killed";
+                Err(Error::NotRunning { id, message: message.to_owned() })
+            }
             Ok(record) if !record.shim.knows(order) => Err(Error::Invalid {
                 field: "id".to_owned(),
                 message: format!(
