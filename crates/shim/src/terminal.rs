@@ -2,8 +2,8 @@
 //! open beside it.
 //!
 //! A terminal hangs up when its last slave is closed, and a task may close every descriptor of it
-//! and go on (`exec >log 2>&1 </dev/null`, the filters of coreutils at their end). With a slave of ours
-//! it lives as long as the shim looks after the task, whatever the task opens and closes.
+//! and go on (`exec >log 2>&1 </dev/null`, the filters of coreutils at their end). With the shim's
+//! slave it lives as long as the shim looks after the task, whatever the task opens and closes.
 
 use std::ffi::CString;
 use std::fs::File;

@@ -79,7 +79,7 @@ impl Engine {
     }
 
     /// Every queue of every workspace in which notifications wait, with those of tasks that ended
-    /// while nobody looked.
+    /// since a process last looked.
     pub async fn waiting(&self) -> Result<Vec<Waiting>, Error> {
         for workspace in self.busy_workspaces().await? {
             let (background, _) = self.workspace(workspace, Role::Visitor).await?;

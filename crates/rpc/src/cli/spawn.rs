@@ -128,7 +128,7 @@ async fn stay(
                 Piece::End => break,
             },
             result = &mut input, if !fed => { result?; fed = true; }
-            // A task that cannot take it any more is no failure of ours.
+            // That a task cannot take it any more is not a failure of this command.
             Some(()) = next(&mut resized) => if let Some((rows, cols)) = screen_size() {
                 let _ = background.resize(id, Size { rows, cols }).await;
             },
