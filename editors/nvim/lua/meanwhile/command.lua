@@ -117,7 +117,10 @@ function M.parse_run(rest)
       opts.cwd = vim.fn.expand(value) --[[@as string]]
     else
       return nil,
-        ("`%s` is not an option of run, expected one of %s"):format(word, table.concat(switches, " "))
+        ("`%s` is not an option of run, expected one of %s"):format(
+          word,
+          table.concat(switches, " ")
+        )
     end
     rest = after
   end

@@ -15,6 +15,12 @@ local tell = require("meanwhile.tell")
 ---@field params table
 ---@field done fun(err?: meanwhile.Error, result?: any)
 ---@field again boolean whether it can be sent twice
+--- Completes `params` each time it is sent, from what this daemon said of itself and was started with.
+---@field prepare? fun(capability: table, environment: table<string, string>)
+
+---@class meanwhile.RequestOpts
+---@field again? boolean sent once more where the daemon dies over it
+---@field prepare? fun(capability: table, environment: table<string, string>)
 
 ---@class meanwhile.Listener
 ---@field ready fun(capability: table)
@@ -264,6 +270,9 @@ function Connection:send(request)
     table.insert(self.queued, request)
     return
   end
+  if request.prepare then
+    request.prepare(self.capability, self.environment)
+  end
   self.sent[request] = true
   local generation = self.generation
   local ok = client.rpc.request(request.method, request.params, function(err, result)
@@ -282,14 +291,19 @@ end
 ---@param method string
 ---@param params table
 ---@param done fun(err?: meanwhile.Error, result?: any)
----@param opts? { again?: boolean } again: sent once more where the daemon dies over it
+---@param opts? meanwhile.RequestOpts
 function Connection:request(method, params, done, opts)
   if next(params) == nil then
     params = vim.empty_dict()
   end
   ---@type meanwhile.Request
-  local request =
-    { method = method, params = params, done = done, again = opts and opts.again or false }
+  local request = {
+    method = method,
+    params = params,
+    done = done,
+    again = opts and opts.again or false,
+    prepare = opts and opts.prepare,
+  }
   if self.state == "ready" then
     return self:send(request)
   end

@@ -303,7 +303,7 @@ end
 ---@param method string
 ---@param params table
 ---@param done fun(err?: meanwhile.Error, result?: any)
----@param opts? { again?: boolean }
+---@param opts? meanwhile.RequestOpts
 function Workspace:request(method, params, done, opts)
   self.connection:request(method, params, done, opts)
 end
@@ -358,12 +358,12 @@ end
 function Workspace:spawn(params, done)
   params.clientToken = params.clientToken
     or ("nvim-%d-%d-%d"):format(vim.fn.getpid(), vim.uv.hrtime(), math.random(2 ^ 31))
-  local started = self.connection.environment
-  if started then
-    local now = vim.tbl_extend("force", vim.fn.environ(), config.get().env)
-    local secrets = self.connection.capability.secretVariables or UNNAMED_SECRETS
+  local asked = params.env or {}
+  local now = vim.tbl_extend("force", vim.fn.environ(), config.get().env)
+  local function prepare(capability, started)
+    local secrets = capability.secretVariables or UNNAMED_SECRETS
     local env = M.changed_environment(started, now, secrets)
-    env = vim.tbl_extend("force", env, params.env or {})
+    env = vim.tbl_extend("force", env, asked)
     params.env = next(env) and env or nil
   end
   self:request("task/spawn", params, function(err, result)
@@ -377,7 +377,7 @@ function Workspace:spawn(params, done)
     end
     self:absorb(task)
     done(nil, self.tasks[task.id])
-  end, { again = true })
+  end, { again = true, prepare = prepare })
 end
 
 --- Stops a task and everything it started. `done` comes when the whole tree is gone.

@@ -244,6 +244,23 @@ describe("the Lua interface", function()
     assert.equal("/venv|unset|none|mine\n", text)
   end)
 
+  it("spawns while the daemon has not answered the handshake, without keys", function()
+    local text = nvim:lua([[
+      local meanwhile, workspace = require("meanwhile"), require("meanwhile.workspace").get()
+      meanwhile.spawn({ "true" })
+      -- Begun, and what it can do is not known yet.
+      vim.wait(15000, function() return workspace.connection.environment end, 1)
+      vim.env.OPENAI_API_KEY, vim.env.MINE = "secret", "mine"
+      local handle = meanwhile.spawn({ 'echo "${OPENAI_API_KEY-none}|$MINE"' })
+      handle:wait(15000)
+      local text
+      handle:output(function(got) text = got end)
+      vim.wait(5000, function() return text end)
+      return text
+    ]])
+    assert.equal("none|mine\n", text)
+  end)
+
   it("says why there is no task", function()
     local seen = nvim:lua([[
       local called
