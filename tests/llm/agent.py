@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A whole session of the real binary with a model server on loopback, in both wire formats.
+"""A whole session of the real binary with a model server on loopback, in every wire format.
 
     python3 tests/llm/agent.py [PATH/TO/meanwhile]   # default: target/debug/meanwhile
 
@@ -21,7 +21,7 @@ import sys
 import tempfile
 
 import pairing
-from comply import FORMATS, ROOT, call, judges, text
+from comply import FORMATS, ROOT, call, judges, settings, text
 from recorder import Recorder
 
 SETTINGS = '[agent]\nyield_after = "300ms"\n'
@@ -60,10 +60,7 @@ class Lab:
             "HOME": str(self.root),
             "XDG_CONFIG_HOME": str(self.root / "config"),
             "MEANWHILE_STATE_DIR": str(self.root / "state"),
-            "MEANWHILE_MODEL": f"{self.vendor}/tester",
-            f"{self.vendor.upper()}_API_KEY": "key",
-            f"{self.vendor.upper()}_BASE_URL": url + ("/v1" if self.vendor == "openai" else ""),
-        }
+        } | settings(self.vendor, url)
         command = [self.binary, *words]
         try:
             return subprocess.run(command, env=env, cwd=self.workspace, capture_output=True, text=True, timeout=60)
@@ -135,9 +132,10 @@ class Lab:
 
 def last_results(body):
     """What the newest tool results say."""
-    answered = max(at for at, message in enumerate(body["messages"]) if message["role"] == "assistant")
+    messages = pairing.messages(body)
+    answered = max(at for at, message in enumerate(messages) if message["role"] == "assistant")
     said = []
-    for message in body["messages"][answered + 1 :]:
+    for message in messages[answered + 1 :]:
         said += [message["content"]] if message["role"] == "tool" else [
             block["content"] for block in pairing.blocks(message, "tool_result")
         ]
@@ -146,7 +144,7 @@ def last_results(body):
 
 def said_to(body):
     """The texts that are neither the model's nor a tool's."""
-    for message in body["messages"]:
+    for message in pairing.messages(body):
         if message["role"] == "user":
             content = message["content"]
             yield from [content] if isinstance(content, str) else [b["text"] for b in content if b["type"] == "text"]
@@ -156,7 +154,7 @@ def plain(value):
     """Without the marks for the cache, which move."""
     value = copy.deepcopy(value)
     for message in value:
-        for block in message["content"] if isinstance(message["content"], list) else []:
+        for block in message["content"] if isinstance(message.get("content"), list) else []:
             block.pop("cache_control", None)
     return value
 
@@ -168,9 +166,10 @@ def judged(lab, recorder, judge, route):
     for number, (path, headers, body) in enumerate(recorder.requests, 1):
         found = judge(body) + pairing.wrong(body) + ([] if path == route else [f"sent to {path}, not {route}"])
         if before is not None:
-            if plain(body["messages"])[: len(before["messages"])] != plain(before["messages"]):
+            key = "input" if "input" in body else "messages"
+            if plain(body[key])[: len(before[key])] != plain(before[key]):
                 found.append("it changes what was sent before")
-            if (body.get("system"), body["tools"]) != (before.get("system"), before["tools"]):
+            if any(body.get(key) != before.get(key) for key in ("system", "instructions", "tools")):
                 found.append("another system prompt or other tools than before")
         before = body
         problems += [f"request {number}: {problem[:600]}" for problem in found]
@@ -218,7 +217,7 @@ def resumed(lab, recorder):
     recorder.faults = {3: 401}
     run = lab.meanwhile("run", "--allow", "*", "do it all", url=recorder.url)
     problems = [] if run.returncode else ["the refused run ended with 0"]
-    if f"{lab.vendor.upper()}_API_KEY" not in run.stderr:
+    if f"{lab.vendor.split('-')[0].upper()}_API_KEY" not in run.stderr:
         problems.append(f"it is not said what to do: {run.stderr}")
     run = lab.meanwhile("run", "--allow", "*", "--resume", "last", "go on", url=recorder.url)
     problems += ends_well(run, ["On it.", "I wait for the rest.", "One is left.", "All have ended."])
@@ -242,7 +241,7 @@ def main():
                 if problems:
                     print(run.stdout, run.stderr)
                     for _, _, body in recorder.requests[-1:]:
-                        print(json.dumps(body["messages"], indent=1)[-6000:])
+                        print(json.dumps(pairing.messages(body), indent=1)[-6000:])
                 for task in lab.tasks.values():
                     lab.meanwhile("stop", task)
                 wrong += len(problems)

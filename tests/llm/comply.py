@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Validates every request that leaves against the two vendors' own OpenAPI descriptions.
+"""Validates every request that leaves against the vendors' own OpenAPI descriptions.
 
     pip install 'llm-comply==0.5.0' jsonschema
     cargo build -p meanwhile-core --example ask
@@ -8,8 +8,8 @@
     python3 tests/llm/comply.py --requests DIR       # what the tests' own server was sent
 
 A dialogue with everything a history can hold (parallel calls, a failed tool, arguments that are not
-JSON, thinking, background results, an answer that was cut, an empty one) is held in both wire
-formats with a server on loopback, and the requests it got are judged.
+JSON, thinking, background results, an answer that was cut, an empty one) is held in every wire
+format with a server on loopback, and the requests it got are judged.
 """
 
 import json
@@ -45,22 +45,36 @@ ANSWERS = [
 FORMATS = {
     "anthropic": ("/v1/messages", "anthropic.json", "CreateMessageParams"),
     "openai": ("/v1/chat/completions", "openai_chat.json", "CreateChatCompletionRequest"),
+    "openai-responses": ("/v1/responses", "openresponses.json", "CreateResponseBody"),
 }
+
+
+def settings(vendor, url):
+    """The variables that choose a vendor's model at a server."""
+    name = vendor.split("-")[0].upper()
+    base = url if vendor == "anthropic" else url + "/v1"
+    return {"MEANWHILE_MODEL": f"{vendor}/tester", f"{name}_API_KEY": "key", f"{name}_BASE_URL": base}
 
 
 def judges():
     """For each vendor, what judges a request, proved to say no to a broken one."""
     specs = pathlib.Path(schema.__file__).parent / "specs"
-    right = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]}
     found = {}
     for vendor, (_, spec, name) in FORMATS.items():
+        said = "input" if vendor == "openai-responses" else "messages"
+        right = {"model": "m", said: [{"type": "message", "role": "user", "content": "x"}]}
+        if vendor != "openai-responses":
+            right |= {"max_tokens": 9, said: [{"role": "user", "content": "x"}]}
         loader = schema.SpecLoader(str(specs / spec))
         judge = found[vendor] = lambda body, loader=loader, name=name: loader.validate(body, name)
         wrong = [
-            {key: value for key, value in right.items() if key != "messages"},
-            right | {"messages": [{"role": "wizard", "content": "x"}]},
-            right | {"messages": [{"role": "user", "content": 7}]},
+            right | {said: 7},
+            right | {said: [right[said][0] | {"role": "wizard"}]},
+            right | {said: [right[said][0] | {"content": 7}]},
         ]
+        # The Responses API may go on from what it stored, without a word.
+        if vendor != "openai-responses":
+            wrong.append({key: value for key, value in right.items() if key != said})
         if judge(right) or not all(judge(body) for body in wrong):
             sys.exit(f"{vendor}: the schema cannot tell right from wrong: is jsonschema installed?")
     return found
@@ -71,7 +85,8 @@ def recorded(folder):
     files = sorted(pathlib.Path(folder).glob("*.json"))
     wrong, judge = 0, judges()
     for file in files:
-        vendor = "anthropic" if "messages" in file.name else "openai"
+        kinds = {"messages": "anthropic", "responses": "openai-responses"}
+        vendor = next((vendor for kind, vendor in kinds.items() if kind in file.name), "openai")
         body = json.loads(file.read_text())
         for problem in judge[vendor](body) + pairing.wrong(body):
             wrong += 1
@@ -87,13 +102,7 @@ def main():
     wrong, judge = 0, judges()
     for vendor, (route, _, _) in FORMATS.items():
         recorder = Recorder(ANSWERS)
-        base = recorder.url + ("/v1" if vendor == "openai" else "")
-        env = {
-            "PATH": os.environ["PATH"],
-            "MEANWHILE_MODEL": f"{vendor}/tester",
-            f"{vendor.upper()}_API_KEY": "key",
-            f"{vendor.upper()}_BASE_URL": base,
-        }
+        env = {"PATH": os.environ["PATH"]} | settings(vendor, recorder.url)
         run = subprocess.run([ask], env=env, capture_output=True, text=True, timeout=60)
         if run.returncode or len(recorder.requests) != len(ANSWERS):
             sys.exit(f"{vendor}: {len(recorder.requests)} requests, exit {run.returncode}\n{run.stdout}{run.stderr}")
@@ -102,7 +111,7 @@ def main():
             wrong += len(problems)
             for problem in problems:
                 print(f"{vendor} request {number}: {problem[:600]}")
-        print(f"{vendor}: {len(recorder.requests)} requests, the last of {len(body['messages'])} messages")
+        print(f"{vendor}: {len(recorder.requests)} requests, the last of {len(pairing.messages(body))} messages")
     sys.exit(f"{wrong} problems" if wrong else 0)
 
 

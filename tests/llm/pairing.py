@@ -1,13 +1,36 @@
 """Judges what no server checks: that every tool call of a history is answered in the very next message.
 
-`wrong(body)` says what is wrong with a request, in either wire format; nothing is an empty list.
+`wrong(body)` says what is wrong with a request, in any wire format; nothing is an empty list.
 """
 
 
+def messages(body):
+    """The messages of a request. Items of the Responses API as messages of chat completions: those of the
+    model that follow each other are one."""
+    if "input" not in body:
+        return body["messages"]
+    found = []
+    for item in body["input"]:
+        kind = item["type"]
+        if kind == "function_call_output":
+            found.append({"role": "tool", "tool_call_id": item["call_id"], "content": item["output"]})
+            continue
+        texts = [part["text"] for part in item.get("content") or [] if "text" in part]
+        if kind == "message" and item["role"] != "assistant":
+            found.append({"role": item["role"], "content": "".join(texts)})
+            continue
+        if not found or found[-1]["role"] != "assistant":
+            found.append({"role": "assistant", "content": "", "tool_calls": []})
+        if kind == "function_call":
+            found[-1]["tool_calls"].append({"id": item["call_id"]})
+        found[-1]["content"] += "".join(texts)
+    return found
+
+
 def wrong(body):
-    messages = body["messages"]
-    found = openai(messages) if is_openai(messages) else anthropic(messages)
-    if messages and messages[-1]["role"] == "assistant":
+    said = messages(body)
+    found = openai(said) if is_openai(said) else anthropic(said)
+    if said and said[-1]["role"] == "assistant":
         found.append("the last word is the model's: there is nothing to answer")
     return found
 
@@ -94,7 +117,17 @@ def proved():
         [system, user, calls, tool("a"), tool("b"), calls, tool("a"), tool("b")],
         [user, {"role": "assistant", "content": []}],
     ]
-    return not any(wrong({"messages": it}) for it in right) and all(wrong({"messages": it}) for it in broken)
+    said = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "x"}]}
+    item = lambda id: {"type": "function_call", "call_id": id}
+    output = lambda id: {"type": "function_call_output", "call_id": id, "output": "x"}
+    items = [said, {"type": "reasoning"}, item("a"), item("b"), output("b"), output("a")]
+    cut = [items[:-1], items[:-1] + [said], items[:4] + [said], items + [output("a")], [said, output("a")]]
+    return (
+        not any(wrong({"messages": it}) for it in right)
+        and all(wrong({"messages": it}) for it in broken)
+        and not wrong({"input": items})
+        and all(wrong({"input": it}) for it in cut)
+    )
 
 
 if not proved():

@@ -1,4 +1,4 @@
-"""A model server for the checks here: answers as scripted in either wire format, keeps every request."""
+"""A model server for the checks here: answers as scripted in every wire format, keeps every request."""
 
 import http.server
 import json
@@ -56,6 +56,47 @@ def openai(blocks, stop):
     return "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n"
 
 
+def responses(blocks, stop):
+    """The events of the same answer in the Responses API. Reasoning comes encrypted."""
+    events, items = [], []
+    for number, block in enumerate(blocks):
+        match block["type"]:
+            case "text":
+                content = [{"type": "output_text", "text": block["text"], "annotations": []}]
+                item = {"id": f"msg_{number}", "type": "message", "role": "assistant", "content": content}
+                deltas = [{"type": "response.output_text.delta", "delta": block["text"]}]
+            case "thinking":
+                summary = [{"type": "summary_text", "text": block["thinking"]}]
+                item = {"id": f"rs_{number}", "type": "reasoning", "summary": summary}
+                item["encrypted_content"] = block["signature"]
+                deltas = [{"type": "response.reasoning_summary_text.delta", "delta": block["thinking"]}]
+            case "tool_use":
+                text = block["input"] if isinstance(block["input"], str) else json.dumps(block["input"])
+                item = {"id": f"fc_{number}", "type": "function_call", "call_id": block["id"]}
+                item |= {"name": block["name"], "arguments": text}
+                deltas = [
+                    {"type": "response.function_call_arguments.delta", "delta": part} for part in (text[:3], text[3:])
+                ]
+        place = {"output_index": number, "item_id": item["id"]}
+        empty = {"content": [], "summary": [], "arguments": ""}
+        start = item | {key: value for key, value in empty.items() if key in item} | {"status": "in_progress"}
+        done = item | {"status": "completed"}
+        events.append({"type": "response.output_item.added", "output_index": number, "item": start})
+        events += [delta | place for delta in deltas]
+        events.append({"type": "response.output_item.done", "output_index": number, "item": done})
+        items.append(done)
+    status = "incomplete" if stop == "max_tokens" else "completed"
+    response = {"id": "resp_1", "status": status, "model": "m", "output": items}
+    response["incomplete_details"] = {"reason": "max_output_tokens"} if stop == "max_tokens" else None
+    response["usage"] = {"input_tokens": 9, "output_tokens": 7, "input_tokens_details": {"cached_tokens": 0}}
+    events.append({"type": f"response.{status}", "response": response})
+    return "".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events)
+
+
+# The end of a path, what writes an answer for it, and how many of its last events say that it is over.
+WRITERS = {"/messages": (anthropic, 3), "/responses": (responses, 2), "/completions": (openai, 4)}
+
+
 # What is begun in the place of an answer that has to be asked for; its command must never run.
 HALF_CALL = {"type": "tool_use", "id": "toolu_half", "name": "bash", "input": {"command": "echo half >> ran"}}
 HALF = [{"type": "text", "text": "Half an answer."}, HALF_CALL], "tool_use"
@@ -92,13 +133,12 @@ class Recorder:
                 if callable(answer) and fault is None:
                     answer = answer(body)
                 blocks, stop = HALF if callable(answer) else answer
-                write = anthropic if self.path.endswith("/messages") else openai
+                write, ends = next(it for end, it in WRITERS.items() if self.path.endswith(end))
                 data = write(blocks, stop).encode()
                 if fault is None:
                     recorder.answered += 1
                     return self.send(data, len(data))
                 # All that was said and called, and not a word that this was all.
-                ends = 3 if write is anthropic else 4
                 half = b"".join(event + b"\n\n" for event in data.split(b"\n\n")[:-ends])
                 half += AFTER_HALF[fault]
                 # One byte more is promised than ever comes.

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
 mod model_server;
+#[path = "agent_wire/responses.rs"]
+mod responses;
 
 use std::time::Duration;
 
@@ -29,8 +31,11 @@ fn patience() -> Patience {
 enum Format {
     Anthropic,
     OpenAi,
+    Responses,
 }
-use Format::{Anthropic, OpenAi};
+use Format::{Anthropic, OpenAi, Responses};
+
+const ALL: [Format; 3] = [Anthropic, OpenAi, Responses];
 
 /// What is chosen in an environment with these variables.
 fn choice(set: &[(&str, &str)]) -> ModelChoice {
@@ -50,16 +55,22 @@ impl Format {
                 ("OPENAI_BASE_URL", &format!("{url}/v1/")),
                 ("OPENAI_API_KEY", "sk-secret"),
             ]),
+            Responses => choice(&[
+                ("MEANWHILE_MODEL", "openai-responses/tester"),
+                ("OPENAI_BASE_URL", &format!("{url}/v1/")),
+                ("OPENAI_API_KEY", "sk-secret"),
+            ]),
         };
         settings.provider(patience(), &[]).await.unwrap()
     }
 
     /// Two calls at once.
     fn answer(self) -> Vec<u8> {
-        recorded(match self {
-            Anthropic => "a10s-parallel-stream.body",
-            OpenAi => "o10s-parallel-stream.body",
-        })
+        match self {
+            Anthropic => recorded("a10s-parallel-stream.body"),
+            OpenAi => recorded("o10s-parallel-stream.body"),
+            Responses => responses::items(),
+        }
     }
 }
 
@@ -198,7 +209,8 @@ async fn an_openai_request_is_as_every_server_takes_it() {
 
 /// The messages of a request without the marks of the cache, which move on.
 fn without_marks(body: &Value) -> Vec<Value> {
-    let mut messages = body["messages"].as_array().unwrap().clone();
+    let messages = body.get("messages").or(body.get("input"));
+    let mut messages = messages.unwrap().as_array().unwrap().clone();
     for message in &mut messages {
         for block in message["content"].as_array_mut().into_iter().flatten() {
             block.as_object_mut().unwrap().remove("cache_control");
@@ -209,7 +221,13 @@ fn without_marks(body: &Value) -> Vec<Value> {
 
 #[tokio::test]
 async fn a_session_may_change_its_vendor_and_each_request_extends_the_last() {
-    for (first, second) in [(Anthropic, OpenAi), (OpenAi, Anthropic)] {
+    for (first, second) in [
+        (Anthropic, OpenAi),
+        (OpenAi, Anthropic),
+        (Anthropic, Responses),
+        (Responses, OpenAi),
+        (OpenAi, Responses),
+    ] {
         let one = ModelServer::start(vec![Reply::Bytes(stream(&first.answer()))]).await;
         let two = ModelServer::start(vec![Reply::Bytes(stream(&second.answer()))]).await;
         let turn = ask(&first.provider(&one.url).await, &[prompt("build")]).await.1.unwrap();
@@ -270,7 +288,7 @@ async fn check(
 async fn a_passing_fault_is_tried_again() {
     let overloaded =
         r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#;
-    for format in [Anthropic, OpenAi] {
+    for format in ALL {
         let answer = format.answer();
         let half = &answer[..answer.len() / 2];
         let error = |body: &str| [half, format!("\n\ndata: {body}\n\n").as_bytes()].concat();
@@ -318,10 +336,10 @@ async fn a_lasting_fault_ends_with_words_that_help() {
     use FailureKind as K;
     let html = b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 9\r\n\r\n<p>Hello!"
         .to_vec();
-    for format in [Anthropic, OpenAi] {
+    for format in ALL {
         let (key, url, vendor) = match format {
             Anthropic => ("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "anthropic"),
-            OpenAi => ("OPENAI_API_KEY", "OPENAI_BASE_URL", "openai"),
+            OpenAi | Responses => ("OPENAI_API_KEY", "OPENAI_BASE_URL", "openai"),
         };
         let raw = |name: &str| {
             [recorded(&format!("{name}.headers")), recorded(&format!("{name}.body"))].concat()
@@ -348,7 +366,7 @@ async fn a_lasting_fault_ends_with_words_that_help() {
         let thrice: [(Vec<u8>, K, &[&str]); 6] = [
             (raw("ae3-no-messages"), K::Server, &["500", "'messages' is required", "3 times"]),
             (status(429, "retry-after: 0\r\n", ""), K::RateLimited, &["429", "3 times"]),
-            (stream(b": nothing\n\n"), K::Cut, &["was cut"]),
+            (stream(b": nothing\n\n"), K::Unfinished, &["was cut"]),
             (stream(b"data: <html>\n\n"), K::Garbage, &["<html>", url]),
             (html.clone(), K::Garbage, &["text/html", "Hello!", url]),
             // A recorded answer that only ever pings, and then ends.
@@ -424,7 +442,7 @@ async fn the_server_says_how_long_to_wait() {
 
 #[tokio::test]
 async fn dropping_a_call_closes_its_connection_at_once() {
-    for format in [Anthropic, OpenAi] {
+    for format in ALL {
         let answer = format.answer();
         let half = stream(&answer[..answer.len() / 2]);
         for (reply, streams) in [(Reply::Hang(half), true), (Reply::Hang(Vec::new()), false)] {

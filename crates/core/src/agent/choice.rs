@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::failure::Failure;
 use super::provider::{
-    Account, Anthropic, BadScript, HttpError, Listed, OpenAi, Provider, Scripted, Secret,
+    Account, Anthropic, BadScript, HttpError, Listed, OpenAi, Provider, Responses, Scripted, Secret,
 };
 use super::retry::Patience;
 use super::vendor::{self, MODEL, SCRIPT, VENDORS, Variable, Vendor, Wire};
@@ -20,7 +20,7 @@ use super::vendor::{self, MODEL, SCRIPT, VENDORS, Variable, Vendor, Wire};
 /// What a user has set about models.
 #[derive(Debug, Clone, Default)]
 pub struct ModelChoice {
-    /// `MEANWHILE_MODEL`: `anthropic/NAME`, `openai/NAME` or `script/PATH`.
+    /// `MEANWHILE_MODEL`: `anthropic/NAME`, `openai/NAME`, `openai-responses/NAME` or `script/PATH`.
     pub model: Option<String>,
     /// The variables that are set, by name. Not only keys are hidden: a URL may hold a password.
     values: BTreeMap<&'static str, Secret>,
@@ -62,7 +62,7 @@ pub enum NoModel {
     Script(#[from] BadScript),
 }
 
-/// The forms of a setting, for a sentence: `anthropic/NAME`, `openai/NAME` or `script/PATH`.
+/// The forms of a setting, for a sentence: `anthropic/NAME`, and so on for every vendor.
 pub fn expected() -> String {
     let forms: Vec<_> = vendor::forms().map(|form| format!("`{form}`")).collect();
     let (last, others) = forms.split_last().expect("there is a form for scripts");
@@ -106,8 +106,8 @@ impl ModelChoice {
         if let Some(model) = &self.model {
             return self.named(model.trim(), patience);
         }
-        // A server of one's own speaks OpenAI's dialect as a rule.
-        for vendor in VENDORS.iter().rev() {
+        // A server of one's own speaks chat completions as a rule.
+        for vendor in std::iter::once(own_server()).chain(&VENDORS) {
             let Some(url) = self.value(vendor.url.name) else { continue };
             let models = self.connect(vendor, "", patience.clone())?.models().await;
             return match only(models, vendor, url.expose()) {
@@ -194,6 +194,8 @@ fn connect(account: &Account<'_>, model: &str, patience: Patience) -> Result<Pro
             .map(|provider| Provider::Anthropic(Arc::new(provider))),
         Wire::Chat => OpenAi::new(model, account, patience)
             .map(|provider| Provider::OpenAi(Arc::new(provider))),
+        Wire::Responses => Responses::new(model, account, patience)
+            .map(|provider| Provider::Responses(Arc::new(provider))),
     };
     provider.map_err(|error| {
         let variable = match error {

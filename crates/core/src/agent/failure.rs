@@ -55,6 +55,8 @@ pub enum FailureKind {
     Stalled,
     /// The answer ended in the middle.
     Cut,
+    /// The answer ended in order and is not whole.
+    Unfinished,
     /// The answer is not what the protocol says.
     Garbage,
     /// The script says nothing for this request, or expected another one.
@@ -147,6 +149,8 @@ impl Peer {
                 .hint(format!("the key in {key_setting} may not use `{model}`")),
             402 => of_kind(FailureKind::RateLimited)
                 .hint(format!("the account behind {key_setting} has no credit left")),
+            400 | 404 if said.contains("v1/responses") => of_kind(FailureKind::NotFound)
+                .hint(format!("set {MODEL} to `openai-responses/{model}`")),
             404 | 405 => of_kind(FailureKind::NotFound).hint(format!(
                 "is `{model}` the name of a model there ({MODEL}), and is {url_setting} right?"
             )),
@@ -171,9 +175,13 @@ impl Peer {
             ("overloaded_error" | "unavailable_error", _) | (_, Some(503 | 529)) => {
                 (FailureKind::Overloaded, Again::Later)
             }
-            ("rate_limit_error", _) | (_, Some(429)) => (FailureKind::RateLimited, Again::Later),
+            ("rate_limit_error" | "rate_limit_exceeded", _) | (_, Some(429)) => {
+                (FailureKind::RateLimited, Again::Later)
+            }
+            ("insufficient_quota", _) => (FailureKind::RateLimited, Again::Never),
             (
                 "invalid_request_error"
+                | "invalid_prompt"
                 | "authentication_error"
                 | "permission_error"
                 | "not_found_error"
@@ -205,6 +213,11 @@ impl Peer {
         let message = format!("the answer of {} was cut: {why}", self.url);
         Failure::new(FailureKind::Cut, Again::Later, message)
             .hint("check the connection, or a proxy's time-out in between")
+    }
+
+    /// The stream was closed in order before the answer was whole.
+    pub(crate) fn unfinished(&self, why: &str) -> Failure {
+        Failure { kind: FailureKind::Unfinished, ..self.cut(why) }
     }
 
     /// Nothing came for this long.
@@ -371,6 +384,10 @@ mod tests {
         check(502, "<html>\n<b>Bad</b>", FailureKind::Server, "<html> <b>Bad</b>");
         check(500, "", FailureKind::Server, "no reason given");
         check(529, "{}", FailureKind::Overloaded, "{}");
+        let only = r#"{"error":{"message":"This model is only supported in v1/responses."}}"#;
+        check(404, only, FailureKind::NotFound, "v1/responses.");
+        let hint = peer().refused(404, Again::Never, only).hint.unwrap();
+        assert_eq!(hint, "set MEANWHILE_MODEL to `openai-responses/m`");
     }
 
     #[test]

@@ -7,10 +7,14 @@
 //!
 //! A message is stored as one JSON text ([`Message::to_json`]).
 
+mod item;
+
 use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+
+pub(crate) use item::BETWEEN_SUMMARIES;
 
 use super::provider::{Fields, nearly_object};
 use super::tools::Builtin;
@@ -67,7 +71,8 @@ pub struct Assistant {
     /// program stored it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
-    /// The answer as it came. Anthropic: the content blocks. OpenAI: one element, the message.
+    /// The answer as it came. Anthropic: the content blocks. Chat: one element, the message.
+    /// Responses: the items.
     pub blocks: Vec<Block>,
 }
 
@@ -79,6 +84,8 @@ pub enum Dialect {
     Anthropic,
     /// A message of OpenAI chat completions.
     OpenAi,
+    /// Items of OpenAI's Responses API.
+    Responses,
     /// Anthropic's blocks, and one of type `script` that says where the script is.
     Script,
 }
@@ -170,7 +177,7 @@ impl Block {
     }
 }
 
-/// What a content block is, as far as we know it.
+/// What a content block or an item is, as far as we know it.
 pub(crate) enum View {
     /// Text for people.
     Text(String),
@@ -220,10 +227,12 @@ impl Assistant {
     /// The text of the answer, without the reasoning.
     pub fn text(&self) -> String {
         match self.dialect {
-            Dialect::Anthropic | Dialect::Script => self.collect(|view| match view {
-                View::Text(text) => Some(text),
-                View::Thinking(_) | View::Call(_) | View::Other => None,
-            }),
+            Dialect::Anthropic | Dialect::Responses | Dialect::Script => {
+                self.collect(|view| match view {
+                    View::Text(text) => Some(text),
+                    View::Thinking(_) | View::Call(_) | View::Other => None,
+                })
+            }
             Dialect::OpenAi => self
                 .chat()
                 .and_then(|chat| chat.content.filter(|text| !text.is_empty()).or(chat.refusal))
@@ -234,10 +243,12 @@ impl Assistant {
     /// The model's reasoning, where the provider shows it.
     pub fn thinking(&self) -> String {
         match self.dialect {
-            Dialect::Anthropic | Dialect::Script => self.collect(|view| match view {
-                View::Thinking(text) => Some(text),
-                View::Text(_) | View::Call(_) | View::Other => None,
-            }),
+            Dialect::Anthropic | Dialect::Responses | Dialect::Script => {
+                self.collect(|view| match view {
+                    View::Thinking(text) => Some(text),
+                    View::Text(_) | View::Call(_) | View::Other => None,
+                })
+            }
             Dialect::OpenAi => self
                 .chat()
                 .and_then(|chat| chat.reasoning_content.or(chat.reasoning))
@@ -248,10 +259,9 @@ impl Assistant {
     /// The calls, in order. Each has to be answered in the very next message.
     pub fn calls(&self) -> Vec<ToolCall> {
         match self.dialect {
-            Dialect::Anthropic | Dialect::Script => self
-                .blocks
-                .iter()
-                .filter_map(|block| match block.view() {
+            Dialect::Anthropic | Dialect::Responses | Dialect::Script => self
+                .views()
+                .filter_map(|view| match view {
                     View::Call(call) => Some(call),
                     View::Text(_) | View::Thinking(_) | View::Other => None,
                 })
@@ -290,13 +300,16 @@ impl Assistant {
         }
         let mut new = new.into_iter();
         match self.dialect {
-            Dialect::Anthropic | Dialect::Script => {
+            Dialect::Anthropic | Dialect::Responses | Dialect::Script => {
+                let is_item = self.dialect == Dialect::Responses;
+                let key = if is_item { "call_id" } else { "id" };
                 for block in &mut self.blocks {
-                    let View::Call(_) = block.view() else { continue };
+                    let view = if is_item { block.item() } else { block.view() };
+                    let View::Call(_) = view else { continue };
                     let mut fields: Fields =
                         serde_json::from_str(block.as_json()).unwrap_or_default();
                     if let Some((id, name)) = new.next() {
-                        fields.set_string("id", &id);
+                        fields.set_string(key, &id);
                         fields.set_string("name", &name);
                         *block = Block::new(fields.into_raw());
                     }
@@ -323,7 +336,15 @@ impl Assistant {
     }
 
     fn collect(&self, pick: impl Fn(View) -> Option<String>) -> String {
-        self.blocks.iter().filter_map(|block| pick(block.view())).collect()
+        self.views().filter_map(pick).collect()
+    }
+
+    /// What each block is; a message of chat completions has no blocks.
+    fn views(&self) -> impl Iterator<Item = View> {
+        self.blocks.iter().map(|block| match self.dialect {
+            Dialect::Responses => block.item(),
+            Dialect::Anthropic | Dialect::OpenAi | Dialect::Script => block.view(),
+        })
     }
 
     fn chat(&self) -> Option<ChatMessage> {
@@ -416,137 +437,4 @@ impl Arguments {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn answer(dialect: Dialect, blocks: &[&str]) -> Assistant {
-        let blocks = blocks
-            .iter()
-            .map(|raw| Block::new(RawValue::from_string((*raw).to_owned()).unwrap()))
-            .collect();
-        Assistant { dialect, model: "m".into(), from: None, blocks }
-    }
-
-    #[test]
-    fn a_stored_message_comes_back_byte_for_byte() {
-        // Key order, an unknown type, a number a float would change, and an escape are all kept.
-        let raw =
-            r#"{"z":1,"type":"server_thing","big":12345678901234567890123,"f":1.0,"e":"\u00e9"}"#;
-        let all = [
-            Message::Prompt { text: "do \"it\"\n".into() },
-            Message::Assistant(answer(Dialect::Anthropic, &[raw])),
-            Message::ToolResults {
-                results: vec![ToolResult {
-                    call_id: "a".into(),
-                    content: "x".into(),
-                    is_error: true,
-                }],
-            },
-            Message::Background { text: "<background-results>".into() },
-            Message::Notice { text: "resumed".into() },
-        ];
-        for message in &all {
-            let json = message.to_json();
-            assert_eq!(Message::from_json(&json).unwrap().to_json(), json);
-        }
-        assert!(all[1].to_json().contains(raw));
-    }
-
-    #[test]
-    fn both_dialects_read_alike() {
-        let anthropic = answer(
-            Dialect::Anthropic,
-            &[
-                r#"{"type":"thinking","thinking":"hm","signature":"s"}"#,
-                r#"{"type":"text","text":"I look."}"#,
-                r#"{"type":"novel","text":"not for us"}"#,
-                r#"{"type":"tool_use","id":"a","name":"bash","input":{"command":"ls"}}"#,
-            ],
-        );
-        let openai = answer(
-            Dialect::OpenAi,
-            &[r#"{"role":"assistant","content":"I look.","reasoning_content":"hm","novel":[1],
-                 "tool_calls":[{"id":"a","type":"function","function":{"name":"bash",
-                 "arguments":"{\"command\":\"ls\"}"}}]}"#],
-        );
-        for answer in [anthropic, openai] {
-            assert_eq!((answer.text(), answer.thinking()), ("I look.".into(), "hm".into()));
-            let [call] = &answer.calls()[..] else { panic!("one call") };
-            assert_eq!((call.id.as_str(), call.name.as_str()), ("a", "bash"));
-            let Arguments::Object(input) = &call.input else { panic!("an object") };
-            assert_eq!(input.get(), r#"{"command":"ls"}"#);
-        }
-    }
-
-    #[test]
-    fn ids_and_names_are_made_fit_for_every_server() {
-        let mut taken = HashSet::from(["seen".to_owned()]);
-        let mut check = |mut answer: Assistant, want: &[(&str, &str)]| {
-            let before = answer.calls().len();
-            assert_eq!(answer.tidy(&mut taken).len(), before);
-            let calls = answer.calls();
-            let got: Vec<_> =
-                calls.iter().map(|call| (call.id.as_str(), call.name.as_str())).collect();
-            assert_eq!(got, want);
-            for call in calls {
-                let Arguments::Object(raw) = call.input else { panic!("an object") };
-                assert_eq!(raw.get(), r#"{"z":1.0}"#);
-            }
-        };
-        let block = |id: &str, name: &str| {
-            format!(r#"{{"type":"tool_use","id":"{id}","name":"{name}","input":{{"z":1.0}}}}"#)
-        };
-        let blocks = [
-            r#"{"type":"text","text":"x"}"#.to_owned(),
-            block("functions.bash:0", "functions.bash"),
-            block("same", "Bash"),
-            block("same", ""),
-            block("", "no such tool"),
-            block("seen", "bash"),
-        ];
-        let blocks: Vec<&str> = blocks.iter().map(String::as_str).collect();
-        check(
-            answer(Dialect::Anthropic, &blocks),
-            &[
-                ("functions_bash_0", "bash"),
-                ("same", "bash"),
-                ("same_4", "unnamed"),
-                ("call", "no_such_tool"),
-                ("seen_6", "bash"),
-            ],
-        );
-        let chat = r#"{"role":"assistant","content":"","tool_calls":[{"id":"a b","type":"function",
-            "function":{"name":"default_api.read_file","arguments":"{\"z\":1.0}"},"extra":1}]}"#;
-        check(answer(Dialect::OpenAi, &[chat]), &[("a_b", "read_file")]);
-        let fit = answer(Dialect::OpenAi, &[&chat.replace("a b", "c").replace("default_api.", "")]);
-        let mut tidied = fit.clone();
-        tidied.tidy(&mut HashSet::new());
-        assert_eq!(tidied.blocks[0].as_json(), fit.blocks[0].as_json(), "what fits stays as it is");
-    }
-
-    #[test]
-    fn arguments_that_are_no_object_are_never_an_object() {
-        let check = |text: &str, want: Result<&str, &str>| {
-            let first = Arguments::parse(text);
-            // What a history carries reads back as the same thing.
-            let second = Arguments::parse(first.to_raw().get());
-            for input in [first, second] {
-                match (&input, want) {
-                    (Arguments::Object(raw), Ok(want)) => assert_eq!(raw.get(), want),
-                    (Arguments::Invalid { text }, Err(want)) => assert_eq!(text, want),
-                    (Arguments::Object(_) | Arguments::Invalid { .. }, _) => {
-                        panic!("{text}: {input:?}")
-                    }
-                }
-            }
-        };
-        check("", Ok("{}"));
-        check(" \n", Ok("{}"));
-        check(r#"{"a":1}"#, Ok(r#"{"a":1}"#));
-        check(r#"{"a":"#, Err(r#"{"a":"#));
-        check("[1]", Err("[1]"));
-        check("\"ls\"", Err("\"ls\""));
-        check("null", Err("null"));
-        check("{} {}", Err("{} {}"));
-    }
-}
+mod tests;

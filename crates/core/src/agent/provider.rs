@@ -46,6 +46,7 @@ mod lenient;
 mod openai;
 #[cfg(test)]
 mod replay;
+mod responses;
 mod script;
 mod scripted;
 #[cfg(test)]
@@ -58,6 +59,7 @@ pub(crate) use http::Listed;
 pub use http::{Account, Endpoint, HttpError, KeyHeader, Secret};
 pub(crate) use lenient::nearly_object;
 pub use openai::OpenAi;
+pub use responses::Responses;
 pub use script::BadScript;
 pub use scripted::Scripted;
 
@@ -176,6 +178,8 @@ pub enum Provider {
     Anthropic(Arc<Anthropic>),
     /// OpenAI chat completions and everything that speaks them.
     OpenAi(Arc<OpenAi>),
+    /// OpenAI's Responses API.
+    Responses(Arc<Responses>),
     /// A script.
     Scripted(Arc<Scripted>),
 }
@@ -186,15 +190,17 @@ impl Provider {
         match self {
             Self::Anthropic(provider) => &provider.endpoint.peer.model,
             Self::OpenAi(provider) => &provider.endpoint.peer.model,
+            Self::Responses(provider) => &provider.endpoint.peer.model,
             Self::Scripted(provider) => provider.model(),
         }
     }
 
-    /// The setting that names this model again: `anthropic/NAME`, `openai/NAME`, `script/PATH`.
+    /// The setting that names this model again: `anthropic/NAME`, `script/PATH`.
     pub fn setting(&self) -> String {
         match self {
             Self::Anthropic(_) => format!("anthropic/{}", self.model()),
             Self::OpenAi(_) => format!("openai/{}", self.model()),
+            Self::Responses(_) => format!("openai-responses/{}", self.model()),
             Self::Scripted(provider) => format!("script/{}", provider.path().display()),
         }
     }
@@ -204,6 +210,7 @@ impl Provider {
         match self {
             Self::Anthropic(provider) => provider.context_window(),
             Self::OpenAi(provider) => provider.context_window(),
+            Self::Responses(provider) => provider.context_window(),
             Self::Scripted(provider) => provider.context_window(),
         }
     }
@@ -226,6 +233,7 @@ impl Provider {
         match self {
             Self::Anthropic(provider) => provider.models().await,
             Self::OpenAi(provider) => provider.models().await,
+            Self::Responses(provider) => provider.models().await,
             Self::Scripted(_) => Ok(Vec::new()),
         }
     }
@@ -251,6 +259,7 @@ impl Provider {
         match self {
             Self::Anthropic(provider) => Some(&provider.endpoint),
             Self::OpenAi(provider) => Some(&provider.endpoint),
+            Self::Responses(provider) => Some(&provider.endpoint),
             Self::Scripted(_) => None,
         }
     }
@@ -266,6 +275,7 @@ impl Provider {
         match self {
             Self::Anthropic(provider) => provider.call(request),
             Self::OpenAi(provider) => provider.call(request),
+            Self::Responses(provider) => provider.call(request),
             Self::Scripted(provider) => provider.call(request),
         }
     }

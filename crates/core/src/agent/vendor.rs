@@ -33,6 +33,8 @@ pub enum Wire {
     Messages,
     /// OpenAI chat completions.
     Chat,
+    /// OpenAI's Responses API.
+    Responses,
 }
 
 /// A variable of the environment. The key in `config.toml` has the same name in small letters.
@@ -64,7 +66,7 @@ const OPENAI_API_KEY: Variable = Variable { name: "OPENAI_API_KEY", holds: Holds
 const OPENAI_BASE_URL: Variable = Variable { name: "OPENAI_BASE_URL", holds: Holds::Url };
 
 /// Every vendor, with the servers that speak its dialect: gateways, and what runs on one's own machine.
-pub static VENDORS: [Vendor; 2] = [
+pub static VENDORS: [Vendor; 3] = [
     Vendor {
         prefix: "anthropic",
         name: "Anthropic",
@@ -84,6 +86,16 @@ pub static VENDORS: [Vendor; 2] = [
         name: "OpenAI",
         base_url: "https://api.openai.com/v1",
         wire: Wire::Chat,
+        url: &OPENAI_BASE_URL,
+        keys: &[(&OPENAI_API_KEY, KeyHeader::Bearer)],
+        headers: &[],
+    },
+    // Newer models are served by it alone.
+    Vendor {
+        prefix: "openai-responses",
+        name: "OpenAI",
+        base_url: "https://api.openai.com/v1",
+        wire: Wire::Responses,
         url: &OPENAI_BASE_URL,
         keys: &[(&OPENAI_API_KEY, KeyHeader::Bearer)],
         headers: &[],

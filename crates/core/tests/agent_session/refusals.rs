@@ -18,6 +18,7 @@ use super::model_server::{ModelServer, Reply, status};
 enum Wire {
     Messages,
     Chat,
+    Responses,
 }
 
 /// What a server refuses: nothing, or its words.
@@ -35,6 +36,11 @@ async fn provider(wire: Wire, server: &ModelServer, model: &str) -> Provider {
             ("OPENAI_BASE_URL", format!("{}/v1", server.url)),
             ("OPENAI_API_KEY", "k".to_owned()),
         ],
+        Wire::Responses => [
+            ("MEANWHILE_MODEL", format!("openai-responses/{model}")),
+            ("OPENAI_BASE_URL", format!("{}/v1", server.url)),
+            ("OPENAI_API_KEY", "k".to_owned()),
+        ],
     };
     let choice =
         ModelChoice::from_env(|name| set.iter().find(|it| it.0 == name).map(|it| it.1.clone()));
@@ -43,9 +49,15 @@ async fn provider(wire: Wire, server: &ModelServer, model: &str) -> Provider {
     choice.provider(patience, &[]).await.unwrap()
 }
 
+/// The messages of a request, or its items.
+fn messages(body: &Value) -> Vec<Value> {
+    let messages = body.get("messages").or(body.get("input")).and_then(Value::as_array);
+    messages.cloned().unwrap_or_default()
+}
+
 /// Everything a request says, as one text, without what the program says of itself.
 fn all(body: &Value) -> String {
-    let messages = body["messages"].as_array().cloned().unwrap_or_default();
+    let messages = messages(body);
     let said: Vec<_> = messages.iter().filter(|it| it["role"] != "system").collect();
     json!(said).to_string()
 }
@@ -54,6 +66,7 @@ fn all(body: &Value) -> String {
 fn results(body: &Value) -> usize {
     all(body).matches("\"role\":\"tool\"").count()
         + all(body).matches("\"type\":\"tool_result\"").count()
+        + all(body).matches("\"type\":\"function_call_output\"").count()
 }
 
 fn event(value: &Value) -> String {
@@ -103,13 +116,27 @@ fn answer(wire: Wire, body: &Value) -> Vec<u8> {
                 event(&json!({"type": "message_stop"})),
             ]
         }
+        Wire::Responses => {
+            let item = match call {
+                Some((id, name, input)) => json!({"id": "fc_1", "type": "function_call",
+                    "call_id": id, "name": name, "arguments": input.to_string()}),
+                None => json!({"id": "msg_1", "type": "message", "role": "assistant",
+                    "content": [{"type": "output_text", "text": "done"}]}),
+            };
+            let reasoning = json!({"id": "rs_1", "type": "reasoning", "summary": [],
+                "encrypted_content": "ZW5j"});
+            let done =
+                |item: Value| event(&json!({"type": "response.output_item.done", "item": item}));
+            let response = json!({"status": "completed", "model": "served"});
+            let end = json!({"type": "response.completed", "response": response});
+            vec![done(reasoning), done(item), event(&end)]
+        }
     };
     super::model_server::stream(events.concat().as_bytes())
 }
 
 fn roles(body: &Value) -> Vec<String> {
-    let messages = body["messages"].as_array().cloned().unwrap_or_default();
-    messages.iter().map(|it| it["role"].as_str().unwrap_or_default().to_owned()).collect()
+    messages(body).iter().map(|it| it["role"].as_str().unwrap_or_default().to_owned()).collect()
 }
 
 fn after(body: &Value, first: &str, second: &str) -> bool {
@@ -118,10 +145,11 @@ fn after(body: &Value, first: &str, second: &str) -> bool {
 
 /// The ids of calls, wherever they stand.
 fn ids(body: &Value) -> Vec<String> {
-    let messages = body["messages"].as_array().cloned().unwrap_or_default();
+    let messages = messages(body);
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let mut ids = Vec::new();
     for message in messages {
+        ids.extend(message.get("call_id").map(text));
         let calls = message["tool_calls"].as_array().cloned().unwrap_or_default();
         ids.extend(calls.iter().map(|call| text(&call["id"])));
         let blocks = message["content"].as_array().cloned().unwrap_or_default();
@@ -133,7 +161,7 @@ fn ids(body: &Value) -> Vec<String> {
 
 /// A user message behind tool results: in Anthropic's dialect both have the same role.
 fn says_after_results(body: &Value) -> bool {
-    let messages = body["messages"].as_array().cloned().unwrap_or_default();
+    let messages = messages(body);
     let has = |message: &Value, kind: &str| {
         message["content"].as_array().is_some_and(|it| it.iter().any(|it| it["type"] == kind))
     };
@@ -196,6 +224,27 @@ const MESSAGES: [(&str, Refuses); 6] = [
     ("nothing", |_| None),
 ];
 
+const RESPONSES: [(&str, Refuses); 6] = [
+    ("encrypted reasoning", |body| {
+        body.get("include").map(|_| "Encrypted content is not supported with this model.")
+    }),
+    ("reasoning", |body| {
+        all(body)
+            .contains("encrypted_content")
+            .then_some("The encrypted content for item rs_1 could not be verified.")
+    }),
+    ("ids", |body| {
+        let fits = |id: &String| id.len() == 9 && id.bytes().all(|it| it.is_ascii_alphanumeric());
+        (!ids(body).iter().all(fits))
+            .then_some("Tool call id was x but must be a-z, A-Z, 0-9, with a length of 9.")
+    }),
+    ("two users", |body| after(body, "user", "user").then_some("roles must alternate")),
+    ("in words that nobody knows", |body| {
+        all(body).contains("encrypted_content").then_some("computer says no")
+    }),
+    ("nothing", |_| None),
+];
+
 async fn talk(lab: &Lab, wire: Wire, server: &ModelServer, model: &str) -> Talk {
     let options = lab.options("[[turn]]\ntext = 'unused'\n");
     lab.session_of(Terms { provider: provider(wire, server, model).await, ..options }).await
@@ -205,7 +254,9 @@ async fn talk(lab: &Lab, wire: Wire, server: &ModelServer, model: &str) -> Talk 
 fn each_feature_that_a_server_refuses_is_left_out() {
     run(async |lab: &mut Lab| {
         let rows = CHAT.map(|row| (Wire::Chat, row)).into_iter();
-        for (wire, (what, judge)) in rows.chain(MESSAGES.map(|row| (Wire::Messages, row))) {
+        let rows = rows.chain(MESSAGES.map(|row| (Wire::Messages, row)));
+        let rows = rows.chain(RESPONSES.map(|row| (Wire::Responses, row)));
+        for (wire, (what, judge)) in rows {
             let server =
                 ModelServer::start(vec![Reply::Judge(std::sync::Arc::new(move |body: &Value| {
                     match judge(body) {
@@ -239,7 +290,7 @@ fn each_feature_that_a_server_refuses_is_left_out() {
 #[test]
 fn reasoning_of_another_model_stays_behind() {
     run(async |lab: &mut Lab| {
-        for wire in [Wire::Chat, Wire::Messages] {
+        for wire in [Wire::Chat, Wire::Messages, Wire::Responses] {
             let reply = Reply::Judge(std::sync::Arc::new(move |body: &Value| answer(wire, body)));
             let server = ModelServer::start(vec![reply]).await;
             let mut one = talk(lab, wire, &server, "one").await;
@@ -249,6 +300,7 @@ fn reasoning_of_another_model_stays_behind() {
             let word = match wire {
                 Wire::Chat => "reasoning_content",
                 Wire::Messages => "\"thinking\"",
+                Wire::Responses => "encrypted_content",
             };
             let own = server.asked().len();
             assert!(all(&server.asked()[own - 1].body).contains(word), "its own goes back");

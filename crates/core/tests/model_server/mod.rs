@@ -219,13 +219,20 @@ fn check_wire(asked: &Asked) {
         assert!(asked.body.get(forbidden).is_none(), "{forbidden} is never sent");
     }
     let mut open = BTreeSet::new();
-    for message in asked.body["messages"].as_array().expect("a request has messages") {
+    let messages = asked.body.get("messages").or(asked.body.get("input"));
+    let messages = messages.and_then(Value::as_array).expect("a request has messages");
+    let mut is_answering = false;
+    for message in messages {
         let (calls, results) = pairs(message);
         for result in &results {
             assert!(open.remove(result), "a result nobody asked for: {result}");
         }
-        // In chat completions each result is a message of its own.
-        if message["role"] != "tool" || !calls.is_empty() {
+        is_answering = !open.is_empty() && (is_answering || !results.is_empty());
+        // In chat completions each result is a message of its own, and in the Responses API each
+        // call and each result an item.
+        let is_result = message["role"] == "tool" || message["type"] == "function_call_output";
+        let is_of_answer = message["type"] == "function_call" && !is_answering;
+        if !is_of_answer && (!is_result || !calls.is_empty()) {
             assert!(open.is_empty(), "calls without a result: {open:?} before {message}");
         }
         for call in calls {
@@ -241,6 +248,11 @@ fn pairs(message: &Value) -> (Vec<String>, Vec<String>) {
     let (mut calls, mut results) = (Vec::new(), Vec::new());
     for call in message["tool_calls"].as_array().into_iter().flatten() {
         calls.push(id(&call["id"]));
+    }
+    match message["type"].as_str() {
+        Some("function_call") => calls.push(id(&message["call_id"])),
+        Some("function_call_output") => results.push(id(&message["call_id"])),
+        Some(_) | None => {}
     }
     if message["role"] == "tool" {
         results.push(id(&message["tool_call_id"]));

@@ -268,7 +268,7 @@ pub(crate) struct Serve {
 #[command(after_help = "Examples:\n  meanwhile run 'why does the build fail?'\n  \
     meanwhile run --allow 'bash cargo test' 'make the tests pass'\n  \
     git diff | meanwhile run -\n\nMEANWHILE_MODEL is anthropic/NAME with ANTHROPIC_API_KEY, \
-    openai/NAME with OPENAI_API_KEY or\nOPENAI_BASE_URL, or script/PATH.")]
+    openai/NAME or openai-responses/NAME\nwith OPENAI_API_KEY or OPENAI_BASE_URL, or script/PATH.")]
 pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) agent: AgentFlags,

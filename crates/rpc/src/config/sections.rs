@@ -294,7 +294,8 @@ mod tests {
             ("model = \"sk-secret\"", "/c:1: `model`: expected a section, `[model]`"),
             (
                 "[model]\nmodel = \"sk-secret\"",
-                "/c:2: `model.model`: expected \"anthropic/NAME\", \"openai/NAME\" or \"script/PATH\"",
+                "/c:2: `model.model`: expected \"anthropic/NAME\", \"openai/NAME\", \
+                 \"openai-responses/NAME\" or \"script/PATH\"",
             ),
             (
                 "[model]\nanthropic_api_key = [\"sk-secret\"]",

@@ -125,9 +125,9 @@ mod tests {
         check(
             &[],
             "no model: nothing is set; set MEANWHILE_MODEL to `anthropic/NAME` with \
-             ANTHROPIC_API_KEY, or to `openai/NAME` with OPENAI_API_KEY, or OPENAI_BASE_URL for a \
-             server of your own, or start Ollama; `meanwhile demo` and background tasks work without \
-             a model",
+             ANTHROPIC_API_KEY, or to `openai/NAME` with OPENAI_API_KEY, or to `openai-responses/NAME` \
+             with OPENAI_API_KEY, or OPENAI_BASE_URL for a server of your own, or start Ollama; \
+             `meanwhile demo` and background tasks work without a model",
         )
         .await;
         check(
@@ -144,8 +144,8 @@ mod tests {
         .await;
         check(
             &[("MEANWHILE_MODEL", "gpt")],
-            "no model: MEANWHILE_MODEL is `gpt`: expected `anthropic/NAME`, `openai/NAME` or \
-             `script/PATH`; `meanwhile demo` and background tasks work without a model",
+            "no model: MEANWHILE_MODEL is `gpt`: expected `anthropic/NAME`, `openai/NAME`, \
+             `openai-responses/NAME` or `script/PATH`; `meanwhile demo` and background tasks work without a model",
         )
         .await;
     }

@@ -266,7 +266,7 @@ fn content<'a>(answer: &'a Assistant, form: &Form, origin: &str) -> Vec<Cow<'a, 
                 && !form.has(Concession::Reasoning)
                 && !form.has(Concession::Ids)
         }
-        Dialect::OpenAi | Dialect::Script => false,
+        Dialect::OpenAi | Dialect::Responses | Dialect::Script => false,
     };
     if is_own {
         // The API refuses empty text, which models do write before a call.

@@ -22,7 +22,7 @@ pub(crate) trait Assembler: Send {
 }
 
 /// A JSON object in the order and the spelling it came in.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Fields(Vec<(String, Box<RawValue>)>);
 
 impl<'de> Deserialize<'de> for Fields {
@@ -68,6 +68,11 @@ impl Fields {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &RawValue)> {
         self.0.iter().map(|(key, value)| (key.as_str(), &**value))
+    }
+
+    /// The fields whose keys are kept.
+    pub(crate) fn only(&self, keep: impl Fn(&str) -> bool) -> Self {
+        Self(self.0.iter().filter(|(key, _)| keep(key)).cloned().collect())
     }
 
     pub(crate) fn into_raw(self) -> Box<RawValue> {

@@ -54,7 +54,7 @@ const ASKS: [Ask; 11] = [
     Ask {
         concession: Concession::Reasoning,
         words: &[
-            &["reasoning", "thinking", "signature"],
+            &["reasoning", "thinking", "signature", "encrypted"],
             &[
                 "unsupported",
                 "not supported",
@@ -77,6 +77,7 @@ const ASKS: [Ask; 11] = [
                 "remove",
                 "not from this model",
                 "verify",
+                "verified",
                 "should not",
                 "must not",
                 "can not",
@@ -242,6 +243,16 @@ impl Form {
     /// The longest answer to ask for, where `most` is what is asked for otherwise.
     pub(crate) fn answer_length(&self, most: u32) -> u32 {
         self.conceded_length().flatten().map_or(most, |length| length.min(most))
+    }
+
+    /// The longest answer to ask for where nothing need be asked: `None` leaves it to the server.
+    pub(crate) fn answer_asked(&self, most: Option<u32>) -> Option<u32> {
+        match (most, self.conceded_length()) {
+            (most, None) => most,
+            // It does not take a length, or names the longest.
+            (_, Some(None)) => None,
+            (most, Some(Some(length))) => Some(most.map_or(length, |most| most.min(length))),
+        }
     }
 
     /// Whether a server asked for a shorter answer, and the length it takes if it said so.
@@ -413,6 +424,8 @@ mod tests {
                 "Invalid 'messages[2].tool_calls[0].id': string too long. Expected a string with maximum length 40",
                 C::Ids,
             ),
+            ("Encrypted content is not supported with this model.", C::Reasoning),
+            ("The encrypted content for item rs_1 could not be verified.", C::Reasoning),
             ("cache_control: Extra inputs are not permitted", C::Cache),
             ("system: Input should be a valid string", C::Cache),
             (

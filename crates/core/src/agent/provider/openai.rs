@@ -62,13 +62,7 @@ impl OpenAi {
     pub(crate) fn call(self: &Arc<Self>, request: &Request<'_>) -> Call {
         let form = self.endpoint.next_form();
         // Unless told, the server chooses.
-        let most = request.max_tokens.or(request.answer_tokens);
-        let asked = match (most, form.conceded_length()) {
-            (most, None) => most,
-            // It does not take a length, or names the longest.
-            (_, Some(None)) => None,
-            (most, Some(Some(length))) => Some(most.map_or(length, |most| most.min(length))),
-        };
+        let asked = form.answer_asked(request.max_tokens.or(request.answer_tokens));
         let body = body(&self.endpoint.peer, self.is_official(), request, &form, asked);
         Endpoint::call(Arc::clone(self), "/chat/completions", body, asked, |provider| {
             Chat::new(&provider.endpoint.peer.model, provider.is_official())

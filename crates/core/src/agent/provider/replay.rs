@@ -9,6 +9,7 @@ use super::anthropic::Messages;
 use super::assemble::Assembler;
 use super::body::{Broken, read};
 use super::openai::Chat;
+use super::responses::Stream;
 use super::{Call, Delta, StopReason, Turn};
 
 fn peer() -> Peer {
@@ -22,7 +23,7 @@ fn peer() -> Peer {
 }
 
 /// A recorded body, or one of the few written here.
-fn recorded(name: &str) -> Vec<u8> {
+pub(super) fn recorded(name: &str) -> Vec<u8> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/llm");
     let path = root.join(format!("{name}.body"));
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
@@ -45,6 +46,10 @@ async fn run<A: Assembler + 'static>(
     (deltas, call.finish().await)
 }
 
+pub(super) async fn replay_items(pieces: Vec<Result<Vec<u8>, Broken>>) -> Outcome {
+    run(Stream::new("asked", false), pieces).await
+}
+
 pub(super) async fn replay(is_anthropic: bool, pieces: Vec<Result<Vec<u8>, Broken>>) -> Outcome {
     if is_anthropic {
         run(Messages::new("asked", false), pieces).await
@@ -62,7 +67,7 @@ pub(super) fn pieces(bytes: &[u8], size: usize) -> Vec<Result<Vec<u8>, Broken>> 
 }
 
 /// A turn in one line: `text | calls | stop | cut | usage`.
-fn line(turn: &Turn) -> String {
+pub(super) fn line(turn: &Turn) -> String {
     let calls: Vec<_> = turn
         .answer
         .calls()
@@ -88,7 +93,7 @@ fn line(turn: &Turn) -> String {
 }
 
 /// What the deltas add up to has to be what the turn says.
-fn assert_deltas_agree(deltas: &[Delta], turn: &Turn) {
+pub(super) fn assert_deltas_agree(deltas: &[Delta], turn: &Turn) {
     let (mut text, mut thinking, mut names) = (String::new(), String::new(), Vec::new());
     for delta in deltas {
         match delta {
@@ -216,7 +221,7 @@ async fn an_answer_that_ends_early_is_never_an_answer() {
         for length in 0..enough {
             let (_, turn) = replay(is_anthropic(name), pieces(&bytes[..length], 4_096)).await;
             let kind = turn.map(|turn| line(&turn)).map_err(|failure| failure.kind);
-            assert_eq!(kind, Err(FailureKind::Cut), "{name}, {length} bytes");
+            assert_eq!(kind, Err(FailureKind::Unfinished), "{name}, {length} bytes");
         }
         let (_, turn) = replay(is_anthropic(name), pieces(&bytes[..enough], 4_096)).await;
         assert_eq!(turn.unwrap().answer.calls().len(), 2);
@@ -376,7 +381,7 @@ async fn what_is_no_answer_fails_with_its_reason() {
         (false, r#"{"error":{"code":503,"message":"busy"}}"#, FailureKind::Overloaded, "busy"),
         (false, "{\"choices\":", FailureKind::Garbage, "no JSON"),
         (false, r#"{"choices":[{"delta":{"tool_calls":7}}]}"#, FailureKind::Garbage, "none"),
-        (false, "[DONE]", FailureKind::Cut, "finish_reason"),
+        (false, "[DONE]", FailureKind::Unfinished, "finish_reason"),
     ] {
         let first = if is_anthropic { START } else { r#"{"choices":[]}"# };
         let failure = replay(is_anthropic, pieces(&events(&[first, last]), 9)).await.1.unwrap_err();

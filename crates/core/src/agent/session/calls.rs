@@ -210,7 +210,20 @@ impl Work {
                         command = self.show_progress(id, step, in_foreground).await.or(command);
                     }
                     outcome = &mut run => break Some(outcome),
-                    () = &mut cancelled => break None,
+                    () = &mut cancelled => {
+                        // A spawn under way comes to its end first: a command that nobody knows of
+                        // would be stopped all the same, and its end would start a turn.
+                        if in_foreground && command.is_none() {
+                            tokio::select! {
+                                biased;
+                                Some(step) = progress.recv() => {
+                                    command = self.show_progress(id, step, in_foreground).await;
+                                }
+                                outcome = &mut run => break Some(outcome),
+                            }
+                        }
+                        break None;
+                    }
                 }
             }
         };

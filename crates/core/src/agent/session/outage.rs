@@ -44,7 +44,14 @@ impl Patience {
 
 /// The delay before the next attempt; `None`: none would do better. `failed` counts those that were
 /// waited for already.
-fn delay(failure: &Failure, failed: u32) -> Option<Duration> {
+fn delay(failure: &Failure, failed: u32, patience: Patience) -> Option<Duration> {
+    // A server that is there and answers like this after the first attempts does so in ten minutes,
+    // too: a person is told at once.
+    if matches!(failure.kind, FailureKind::Garbage | FailureKind::Unfinished)
+        && patience != Patience::Endless
+    {
+        return None;
+    }
     let own = FIRST.saturating_mul(2_u32.saturating_pow(failed.min(10))).min(LONGEST);
     match failure.again {
         Again::Later => Some(own),
@@ -58,7 +65,7 @@ fn delay(failure: &Failure, failed: u32) -> Option<Duration> {
 impl Work {
     /// Waits before a failed model call is made again.
     pub(super) async fn wait_out(&mut self, failure: &Failure) -> Waited {
-        let Some(delay) = delay(failure, self.waited) else { return Waited::Over };
+        let Some(delay) = delay(failure, self.waited, self.patience) else { return Waited::Over };
         let until = Instant::now() + delay;
         if let Patience::Until(end) = self.patience
             && until > end
@@ -88,11 +95,18 @@ mod tests {
     #[test]
     fn delays_grow_and_a_named_one_is_kept() {
         let failure = |again| Failure::new(FailureKind::Overloaded, again, "x");
-        let seconds = |again, failed| delay(&failure(again), failed).map(|delay| delay.as_secs());
+        let patience = Patience::lasting(Duration::from_secs(600));
+        let seconds =
+            |again, failed| delay(&failure(again), failed, patience).map(|delay| delay.as_secs());
         let grown = [0, 1, 2, 3, 4, 5, 90].map(|failed| seconds(Again::Later, failed));
         assert_eq!(grown, [2, 4, 8, 16, 32, 60, 60].map(Some));
         let named = |s| Again::After(Duration::from_secs(s));
         assert_eq!((seconds(named(90), 0), seconds(named(1), 3)), (Some(90), Some(16)));
         assert_eq!((seconds(Again::Never, 0), seconds(Again::Plainer, 0)), (None, None));
+        for kind in [FailureKind::Garbage, FailureKind::Unfinished] {
+            let failure = Failure::new(kind, Again::Later, "x");
+            assert_eq!(delay(&failure, 0, patience), None, "a person is told at once");
+            assert_eq!(delay(&failure, 0, Patience::Endless), Some(FIRST));
+        }
     }
 }

@@ -192,7 +192,7 @@ impl Assembler for Messages {
     fn finish(self, peer: &Peer) -> Result<Turn, Failure> {
         // The reason is an end too: some servers leave `message_stop` out after it.
         if !self.stopped && !self.closed && self.stop.is_none() {
-            return Err(peer.cut("the stream ended without `message_stop`"));
+            return Err(peer.unfinished("the stream ended without `message_stop`"));
         }
         let stop = match self.stop.as_deref() {
             Some("end_turn") | None => StopReason::EndTurn,

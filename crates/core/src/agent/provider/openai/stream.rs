@@ -245,7 +245,7 @@ impl Assembler for Chat {
         let finish = match self.finish {
             Some(finish) => finish,
             None if self.done && self.is_streamed => "stop".to_owned(),
-            None => return Err(peer.cut("the stream ended without `finish_reason`")),
+            None => return Err(peer.unfinished("the stream ended without `finish_reason`")),
         };
         let stop = match finish.as_str() {
             _ if self.refused => StopReason::Refusal,

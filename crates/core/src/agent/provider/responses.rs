@@ -1,0 +1,224 @@
+//! OpenAI's Responses API, as OpenAI, llama.cpp and vLLM speak it: newer models are served by it alone.
+//!
+//! Stateless: `store` is false, and each request holds the whole conversation. An answer is kept as
+//! the items it came in; reasoning goes back encrypted, so that a session goes on after any crash
+//! without the server remembering it. Sends no `previous_response_id`, no `tool_choice`, no sampling.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::super::failure::{Failure, Peer};
+use super::super::message::{Assistant, Block, Dialect, Message};
+use super::super::retry::Patience;
+use super::arrange::{Item, PAUSE, Shown, arrange, fit};
+use super::assemble::Fields;
+use super::form::{Concession, Form};
+use super::http::{Account, Endpoint, HttpError, Listed};
+use super::{Call, Request, Tool};
+
+mod stream;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use stream::Stream;
+
+/// The shortest answer that can be asked for, in tokens: the description's own minimum.
+const ANSWER_MIN: u32 = 16;
+
+/// A model behind the Responses API.
+#[derive(Debug)]
+pub struct Responses {
+    pub(crate) endpoint: Endpoint,
+}
+
+impl AsRef<Endpoint> for Responses {
+    fn as_ref(&self) -> &Endpoint {
+        &self.endpoint
+    }
+}
+
+impl Responses {
+    /// A model at a base URL, which ends in `/v1` as a rule; a bare host is given that.
+    pub fn new(model: &str, account: &Account<'_>, patience: Patience) -> Result<Self, HttpError> {
+        let mut endpoint = Endpoint::new(account, model, patience)?;
+        if endpoint.path().is_empty() {
+            endpoint.set_path("/v1");
+        }
+        Ok(Self { endpoint })
+    }
+
+    /// The models the server has.
+    pub(crate) async fn models(&self) -> Result<Vec<Listed>, Failure> {
+        self.endpoint.models("/models").await
+    }
+
+    fn is_official(&self) -> bool {
+        self.endpoint.is_vendors_own()
+    }
+
+    pub(crate) fn context_window(&self) -> Option<u64> {
+        // The smallest of the vendor's current models. Others have anything from 4 096 on.
+        self.is_official().then_some(128_000)
+    }
+
+    pub(crate) fn call(self: &Arc<Self>, request: &Request<'_>) -> Call {
+        let form = self.endpoint.next_form();
+        // Unless told, the server chooses.
+        let asked = form.answer_asked(request.max_tokens.or(request.answer_tokens));
+        let body = body(&self.endpoint.peer, request, &form, asked);
+        Endpoint::call(Arc::clone(self), "/responses", body, asked, |provider| {
+            Stream::new(&provider.endpoint.peer.model, provider.is_official())
+        })
+    }
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    model: &'a str,
+    stream: bool,
+    store: bool,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    include: &'static [&'static str],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_output_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    instructions: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tools: Vec<WireTool<'a>>,
+    input: Vec<Input<'a>>,
+}
+
+#[derive(Serialize)]
+struct WireTool<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    name: &'a str,
+    description: &'a str,
+    parameters: &'a RawValue,
+    // True unless told, and then every argument is required.
+    strict: bool,
+}
+
+/// An item of the conversation.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Made<'a> {
+    Message { role: &'static str, content: Vec<Part<'a>>, status: &'static str },
+    FunctionCall { call_id: Cow<'a, str>, name: String, arguments: String },
+    FunctionCallOutput { call_id: Cow<'a, str>, output: Cow<'a, str> },
+}
+
+#[derive(Serialize)]
+struct Part<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    text: Cow<'a, str>,
+}
+
+/// An item that is made here, or one of an answer as it came.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Input<'a> {
+    Made(Made<'a>),
+    Own(Block),
+}
+
+fn body(peer: &Peer, request: &Request<'_>, form: &Form, asked: Option<u32>) -> Vec<u8> {
+    let thinks = !form.has(Concession::Reasoning);
+    let body = Body {
+        model: &peer.model,
+        stream: true,
+        store: false,
+        include: if thinks { &["reasoning.encrypted_content"] } else { &[] },
+        max_output_tokens: asked.map(|asked| asked.max(ANSWER_MIN)),
+        instructions: request.system,
+        tools: request.tools.iter().map(tool).collect(),
+        input: input(request.history, form, &peer.origin()),
+    };
+    serde_json::to_vec(&body).expect("a request has string keys only")
+}
+
+fn tool(tool: &Tool) -> WireTool<'_> {
+    WireTool {
+        kind: "function",
+        name: &tool.name,
+        description: &tool.description,
+        parameters: &tool.input_schema,
+        strict: false,
+    }
+}
+
+fn input<'a>(history: &'a [Message], form: &Form, origin: &str) -> Vec<Input<'a>> {
+    let mut sent = Vec::with_capacity(history.len());
+    for item in arrange(history, form) {
+        match item {
+            Item::User(text) => sent.push(said("user", text)),
+            Item::Pause => sent.push(said("assistant", Cow::Borrowed(PAUSE))),
+            Item::Results(results) => sent.extend(results.into_iter().map(result)),
+            Item::Answer(answer) if is_own(answer, form, origin) => {
+                sent.extend(own(answer).into_iter().map(Input::Own));
+            }
+            Item::Answer(answer) => translated(answer, form, &mut sent),
+        }
+    }
+    sent
+}
+
+fn said<'a>(role: &'static str, text: Cow<'a, str>) -> Input<'a> {
+    let kind = if role == "user" { "input_text" } else { "output_text" };
+    Input::Made(Made::Message { role, content: vec![Part { kind, text }], status: "completed" })
+}
+
+fn result(shown: Shown<'_>) -> Input<'_> {
+    // This format has no field for a failure: the text has to say it.
+    let output = match shown.is_error {
+        true => Cow::Owned(format!("error: {}", shown.content)),
+        false => shown.content,
+    };
+    Input::Made(Made::FunctionCallOutput { call_id: shown.call_id, output })
+}
+
+/// Whether an answer goes back as the items it came in.
+fn is_own(answer: &Assistant, form: &Form, origin: &str) -> bool {
+    answer.dialect == Dialect::Responses
+        && !answer.is_foreign(origin)
+        && !form.has(Concession::Reasoning)
+        && !form.has(Concession::Ids)
+}
+
+/// The items of an answer as they go back. Reasoning that is not encrypted has no place in a request;
+/// what came with it then goes without its ids, by which the server would look for that reasoning.
+fn own(answer: &Assistant) -> Vec<Block> {
+    let read = |block: &Block| serde_json::from_str::<Fields>(block.as_json()).unwrap_or_default();
+    let is_reasoning = |fields: &Fields| fields.string("type").as_deref() == Some("reasoning");
+    let is_open = |fields: &Fields| {
+        is_reasoning(fields) && fields.string("encrypted_content").is_none_or(|it| it.is_empty())
+    };
+    let items: Vec<Fields> = answer.blocks.iter().map(read).collect();
+    let has_open = items.iter().any(is_open);
+    let goes_back = |fields: &Fields, key: &str| match key {
+        "content" | "status" => !is_reasoning(fields),
+        "id" => !has_open,
+        _ => true,
+    };
+    let sent = |fields: Fields| Block::new(fields.only(|key| goes_back(&fields, key)).into_raw());
+    items.into_iter().filter(|fields| !is_open(fields)).map(sent).collect()
+}
+
+/// An answer of another server or dialect, or in a plainer form: its text and its calls.
+fn translated<'a>(answer: &Assistant, form: &Form, sent: &mut Vec<Input<'a>>) {
+    let text = answer.text();
+    if !text.trim().is_empty() {
+        sent.push(said("assistant", Cow::Owned(text)));
+    }
+    sent.extend(answer.calls().into_iter().map(|call| {
+        Input::Made(Made::FunctionCall {
+            call_id: Cow::Owned(fit(&call.id, form).into_owned()),
+            name: call.name,
+            arguments: call.input.to_raw().get().to_owned(),
+        })
+    }));
+}
