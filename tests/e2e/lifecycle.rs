@@ -34,10 +34,11 @@ const METHODS: [&str; 20] = [
     "session/trace",
 ];
 
-const PUSHES: [&str; 10] = [
+const PUSHES: [&str; 11] = [
     "task/started",
     "task/output",
     "task/progress",
+    "task/listening",
     "task/notified",
     "task/exited",
     "tasks/changed",

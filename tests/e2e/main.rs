@@ -23,6 +23,7 @@ mod linger;
 mod ordering;
 mod output;
 mod output_bounds;
+mod ports;
 mod progress;
 mod resize;
 mod retention;

@@ -14,6 +14,7 @@ mod live;
 mod manager;
 pub(crate) mod memory;
 mod pool;
+mod ports;
 pub mod preview;
 pub mod progress;
 pub mod quote;
@@ -29,7 +30,9 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::background::task::{Cause, Notification, Outcome, Progress, Task, TaskId, Timestamp};
+use crate::background::task::{
+    Cause, Notification, Outcome, Progress, Serving, Task, TaskId, Timestamp,
+};
 
 /// How to open the background manager.
 #[derive(Debug, Clone)]
@@ -150,6 +153,8 @@ pub struct Spawn {
     pub watches: Vec<Watch>,
     /// The same token in the same workspace returns the task already made.
     pub client_token: Option<Token>,
+    /// It is a server: it is not expected to end.
+    pub service: bool,
 }
 
 /// A token of whoever spawns, unique in its workspace.
@@ -178,6 +183,15 @@ pub struct Filter {
     pub state: Option<StateFilter>,
     /// How many at most.
     pub limit: Option<u32>,
+}
+
+/// How often ports are looked at before tasks are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// Once.
+    Once,
+    /// Again, where a port may be about to have stood for long enough. Nothing may have looked before.
+    Twice,
 }
 
 /// A state to list.
@@ -303,6 +317,13 @@ pub enum Event {
         id: TaskId,
         /// How far.
         progress: Progress,
+    },
+    /// A task listens on other ports than before, or is ready, or no longer.
+    Listening {
+        /// The task.
+        id: TaskId,
+        /// What it serves now.
+        serving: Serving,
     },
     /// A notification of another kind than an end was queued.
     Notified(Notification),

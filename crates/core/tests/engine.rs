@@ -47,6 +47,7 @@ async fn spawn(background: &Background, line: &str, stdin: Stdin) -> TaskId {
         stdin,
         watches: Vec::new(),
         client_token: None,
+        service: false,
     });
     spawned.await.unwrap().task.id
 }

@@ -25,7 +25,8 @@ pub(crate) use object::{
     NotificationKind, Output, Preview, Progress, Survivor, Task, TaskState,
 };
 pub(crate) use push::{
-    Changed, ExitedPush, NotifiedPush, OutputPush, ProgressPush, ProgressToken, Push, StartedPush,
+    Changed, ExitedPush, ListeningPush, NotifiedPush, OutputPush, ProgressPush, ProgressToken,
+    Push, StartedPush,
 };
 
 pub(crate) use session::{

@@ -49,6 +49,8 @@ pub struct Spec {
     pub watches: Vec<Watch>,
     /// The caller's token.
     pub client_token: Option<String>,
+    /// It is a server. The shim does not look at it.
+    pub service: bool,
 }
 
 /// Where standard input comes from.
@@ -99,6 +101,7 @@ impl Default for Spec {
             sync: false,
             watches: Vec::new(),
             client_token: None,
+            service: false,
         }
     }
 }
@@ -159,6 +162,9 @@ impl Spec {
         }
         if let Some(token) = &self.client_token {
             put("token", token.as_bytes());
+        }
+        if self.service {
+            put("service", b"1");
         }
         put("end", b"");
         out
@@ -225,6 +231,7 @@ impl Spec {
                     spec.watches.last_mut().ok_or_else(|| bad("limit"))?.limit = number()? as u32;
                 }
                 b"token" => spec.client_token = Some(text()),
+                b"service" => spec.service = true,
                 b"end" => whole = true,
                 _ => {}
             }
@@ -269,6 +276,7 @@ mod tests {
             sync: true,
             watches: vec![Watch { id: "w".into(), pattern: "a=b".into(), limit: 7 }],
             client_token: Some("t".into()),
+            service: true,
         }
     }
 

@@ -119,6 +119,10 @@ class SpawningTerminal implements vscode.Pseudoterminal {
   handleInput(data: string): void {
     this.inner?.handleInput(data);
   }
+
+  setDimensions(size: vscode.TerminalDimensions): void {
+    this.inner?.setDimensions(size);
+  }
 }
 
 function spawnParams(

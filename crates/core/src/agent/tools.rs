@@ -19,7 +19,6 @@ mod files;
 mod name;
 mod output;
 mod paths;
-mod ports;
 mod schema;
 mod search;
 mod shell;

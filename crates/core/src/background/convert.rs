@@ -35,6 +35,7 @@ pub fn facts(id: TaskId, spec: &Spec) -> NewTask {
             .map(|w| Watch { id: w.id.clone(), pattern: w.pattern.clone(), limit: w.limit })
             .collect(),
         client_token: spec.client_token.clone(),
+        service: spec.service,
     }
 }
 

@@ -11,7 +11,7 @@ use crate::background::ledger::Waiting;
 use crate::background::manager::Background;
 use crate::background::store::Store;
 use crate::background::task::{Task, TaskId};
-use crate::background::{Filter, Role, Settings};
+use crate::background::{Filter, Look, Role, Settings};
 use crate::error::Error;
 
 /// What a process has once: the ledger, and where tasks run. Each workspace opened in it has a doorbell
@@ -59,7 +59,7 @@ impl Engine {
     }
 
     /// Tasks of all workspaces: those that run first, then newest.
-    pub async fn tasks(&self, filter: Filter) -> Result<Vec<Task>, Error> {
+    pub async fn tasks(&self, filter: Filter, look: Look) -> Result<Vec<Task>, Error> {
         let limit = filter.limit.unwrap_or(crate::limits::LIST_LIMIT);
         let busy = self.busy_workspaces().await?;
         let state = filter.state;
@@ -67,7 +67,7 @@ impl Engine {
         tasks.retain(|task| !busy.contains(&task.workspace));
         for workspace in busy {
             let (background, _) = self.workspace(workspace, Role::Visitor).await?;
-            let here = background.list(filter).await;
+            let here = background.list_after(filter, look).await;
             background.close().await;
             tasks.extend(here?);
         }

@@ -251,6 +251,7 @@ fn without(event: Event, held: &HashSet<TaskId>) -> Event {
         Event::Started(_)
         | Event::Output { .. }
         | Event::Progress { .. }
+        | Event::Listening { .. }
         | Event::Notified(_)
         | Event::Exited(_) => event,
     }

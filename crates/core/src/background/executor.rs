@@ -23,7 +23,7 @@ use crate::background::executor::local::{Local, Woken};
 use crate::background::executor::reading::Reading;
 use crate::background::home::{Home, io_error};
 use crate::background::ledger::NewTask;
-use crate::background::task::{Cause, TaskId};
+use crate::background::task::{Cause, Port, TaskId};
 use crate::background::{Recipient, Stop};
 use crate::error::Error;
 
@@ -46,6 +46,8 @@ pub enum Request {
     Resize(TaskId, Number, Size),
     /// Report the next output behind this offset, once.
     Arm(TaskId, u64),
+    /// Report the TCP ports that these tasks listen on now.
+    Look(Vec<TaskId>),
     /// Have another supervisor take the task over. Acknowledged once one has it.
     Adopt(TaskId),
     /// The task's supervisor does not answer: end it.
@@ -101,6 +103,8 @@ pub enum Report {
     Output(TaskId),
     /// The task waits for input.
     Stalled(TaskId),
+    /// The TCP ports that tasks listen on, ascending.
+    Ports(Vec<(TaskId, Vec<Port>)>),
     /// The task has ended, as this says. May come more than once.
     Ended(TaskId, Box<Reading>),
     /// The executor does not have the task any more: another process has recorded its end. Comes

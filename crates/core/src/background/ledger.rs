@@ -38,8 +38,8 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use crate::background::task::{
-    Cause, End, Match, Notification, OutputStat, Preview, Progress, State, Survivor, Task, TaskId,
-    Timestamp,
+    Cause, End, Match, Notification, OutputStat, Preview, Progress, Serving, State, Survivor, Task,
+    TaskId, Timestamp,
 };
 use crate::background::{Stdin, Watch};
 
@@ -100,6 +100,8 @@ pub struct NewTask {
     pub watches: Vec<Watch>,
     /// What makes its spawn idempotent.
     pub client_token: Option<String>,
+    /// It is a server.
+    pub service: bool,
 }
 
 impl NewTask {
@@ -120,6 +122,7 @@ impl NewTask {
             progress: None,
             survivors: Vec::new(),
             delivered: None,
+            serving: Serving { service: self.service, ..Serving::default() },
         }
     }
 }

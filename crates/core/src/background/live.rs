@@ -5,6 +5,7 @@
 //! carries out what they say.
 
 pub mod life;
+pub mod server;
 pub mod stop;
 pub mod supervision;
 
@@ -17,9 +18,10 @@ use crate::background::Spawned;
 use crate::background::executor::reading::Standing;
 use crate::background::ledger::NewTask;
 use crate::background::live::life::Life;
+use crate::background::live::server::Server;
 use crate::background::live::stop::StopOrder;
 use crate::background::live::supervision::Supervision;
-use crate::background::task::{Progress, State, Task};
+use crate::background::task::{Progress, Serving, State, Task};
 use crate::background::watch::Scanner;
 use crate::error::Error;
 
@@ -49,6 +51,8 @@ pub struct Live {
     pub arm_at: Option<Instant>,
     /// How much of its output was looked at.
     pub seen: u64,
+    /// What it serves.
+    pub server: Server,
     /// When a line that it has not ended is looked at all the same.
     pub silent_at: Option<Instant>,
 }
@@ -77,6 +81,7 @@ impl Live {
             audience: Audience::Nobody,
             arm_at: None,
             seen: 0,
+            server: Server::default(),
             silent_at: None,
         }
     }
@@ -86,6 +91,7 @@ impl Live {
     pub fn task(&self, standing: Option<Standing>) -> Task {
         let mut task = self.facts.to_task();
         task.progress = self.progress.clone();
+        task.serving = self.serving();
         if let Some(standing) = standing {
             task.pid = standing.pid;
             task.output = standing.output;
@@ -99,11 +105,29 @@ impl Live {
         task
     }
 
+    /// What it serves.
+    pub fn serving(&self) -> Serving {
+        Serving {
+            service: self.facts.service,
+            ports: self.server.ports(),
+            ready: self.server.is_ready(),
+        }
+    }
+
+    /// Whether a watch may match more of its output.
+    pub fn is_watched(&self) -> bool {
+        self.scanner.as_ref().is_some_and(|scanner| !scanner.is_done())
+    }
+
+    /// When its ports are to be looked at next, where a client waits for it or not.
+    pub fn next_look(&self, now: Instant, waited_for: bool) -> Option<Instant> {
+        if self.life.may_write() { self.server.next_look(now, waited_for) } else { None }
+    }
+
     /// How soon to look at its output again.
     pub fn round(&self) -> Duration {
-        let watched = self.scanner.as_ref().is_some_and(|scanner| !scanner.is_done());
         match self.audience {
-            Audience::Nobody if !watched => crate::limits::PROGRESS_INTERVAL,
+            Audience::Nobody if !self.is_watched() => crate::limits::PROGRESS_INTERVAL,
             Audience::Nobody | Audience::Subscriber => crate::background::events::SUBSCRIBED_ROUND,
         }
     }

@@ -20,14 +20,15 @@ use crate::background::events::Events;
 use crate::background::executor::reading::Reading;
 use crate::background::executor::{Archive, Executor, SendSignal, Size};
 use crate::background::ledger::{Drain, LeaseToken};
+use crate::background::live::server::PROOF;
 use crate::background::quote::quote_argv;
 use crate::background::store::Store;
 use crate::background::supervisor::{Charge, DEMANDS, Supervisor};
 use crate::background::task::{DeliveredBy, State, Task, TaskId};
 use crate::background::watch::Scanner;
 use crate::background::{
-    Ack, Chunk, Command, Drained, Filter, Mode, Options, Remove, Role, Settings, Spawn, Spawned,
-    StateFilter, Stdin, Stop, Token, Waited, Which,
+    Ack, Chunk, Command, Drained, Filter, Look, Mode, Options, Remove, Role, Settings, Spawn,
+    Spawned, StateFilter, Stdin, Stop, Token, Waited, Which,
 };
 use crate::error::{Culprit, Error, StoreFaultKind};
 use crate::limits;
@@ -243,6 +244,7 @@ impl Background {
             client_token: wish.client_token.map(|token| match token {
                 Token::New(token) | Token::Claimed(token, _) => token,
             }),
+            service: wish.service,
             id: String::new(),
         })
     }
@@ -277,6 +279,17 @@ impl Background {
         let mut tasks: Vec<Task> = live.into_iter().filter(wanted).collect();
         tasks.extend(ended.into_iter().filter(|task| !ids.contains(&task.id)));
         tasks.truncate(limit as usize);
+        Ok(tasks)
+    }
+
+    /// The same, for a caller that can wait a moment for what is said of servers.
+    pub async fn list_after(&self, filter: Filter, look: Look) -> Result<Vec<Task>, Error> {
+        let tasks = self.list(filter).await?;
+        let may_stand = |task: &Task| !task.serving.ports.is_empty() && !task.serving.ready;
+        if look == Look::Twice && tasks.iter().any(may_stand) {
+            tokio::time::sleep(PROOF).await;
+            return self.list(filter).await;
+        }
         Ok(tasks)
     }
 

@@ -6,6 +6,7 @@
 
 mod ends;
 mod outputs;
+mod ports;
 mod queued;
 mod recovery;
 mod reports;
@@ -144,6 +145,8 @@ pub struct Supervisor {
     write: Underway<Result<Recorded, Error>>,
     write_after: Option<Instant>,
     insert_at: Option<Instant>,
+    /// When ports are looked at next.
+    ports_at: Option<Instant>,
     scans: tokio::task::JoinSet<Finish>,
     picture: Underway<Result<Undelivered, Error>>,
     picture_wanted: bool,
@@ -185,6 +188,7 @@ impl Supervisor {
             write: None,
             write_after: None,
             insert_at: None,
+            ports_at: None,
             scans: tokio::task::JoinSet::new(),
             picture: None,
             picture_wanted: false,
@@ -283,6 +287,7 @@ impl Supervisor {
         self.take_reports();
         self.look_at_outputs(now);
         self.look_at_silence(now);
+        self.look_at_ports(now);
         self.look_at_stops(now);
         self.take_reports();
         self.start_write(now);
@@ -300,8 +305,9 @@ impl Supervisor {
         let write = if self.batch.is_empty() { None } else { self.write_after };
         let upkeep = (self.role == Role::Daemon).then_some(self.upkeep_at);
         let live = self.tasks.values().map(Live::timer);
+        let ports = self.ports_at.filter(|_| self.role == Role::Daemon);
         let insert = self.insert_at.filter(|_| self.write.is_none());
-        let times = [picture, write, insert, upkeep].into_iter().chain(live);
+        let times = [picture, write, insert, upkeep, ports].into_iter().chain(live);
         times.flatten().min().unwrap_or_else(|| Instant::now() + upkeep::ROUND)
     }
 
@@ -310,9 +316,11 @@ impl Supervisor {
             Demand::Spawn { spec, reply } => self.spawn(spec, reply),
             Demand::Get(id, reply) => {
                 let known = self.find(id).is_some_and(|live| !live.life.has_ended());
+                self.refresh_ports([id]);
                 let _ = reply.send(if known { self.task(id) } else { None });
             }
             Demand::List(reply) => {
+                self.refresh_ports(self.tasks.keys().copied().collect::<Vec<_>>());
                 let live = self.tasks.values().filter(|live| live.life.is_listed());
                 let mut tasks: Vec<_> = live.filter_map(|live| self.task(live.facts.id)).collect();
                 tasks.sort_by_key(|task| std::cmp::Reverse((task.created_at, task.id)));
@@ -321,6 +329,7 @@ impl Supervisor {
             Demand::Wait { ids, mode, done } => {
                 self.waiters.retain(|waiter| !waiter.done.is_closed());
                 self.waiters.push(Waiter { ids, mode, done });
+                self.expect_ports(Instant::now());
                 self.tell_waiters();
             }
             Demand::InQueue(queue, reply) => {

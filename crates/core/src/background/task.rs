@@ -124,6 +124,28 @@ pub struct Task {
     pub survivors: Vec<Survivor>,
     /// When and how its end reached the owner of its queue.
     pub delivered: Option<Delivered>,
+    /// What it serves.
+    pub serving: Serving,
+}
+
+/// A task as a server.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Serving {
+    /// Its spawn said that it is one.
+    pub service: bool,
+    /// The TCP ports its processes listen on, ascending, as of the last look. None once it has ended.
+    pub ports: Vec<u16>,
+    /// Such a port has stood for a while, or a watch matched.
+    pub ready: bool,
+}
+
+/// A TCP port that a task listens on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Port {
+    /// Its number.
+    pub number: u16,
+    /// It is none of those that the kernel hands out by itself (`ip_local_port_range`, ip(7)).
+    pub chosen: bool,
 }
 
 impl Task {

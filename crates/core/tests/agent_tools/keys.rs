@@ -68,6 +68,7 @@ fn keys_reach_a_task_only_by_name() {
                 stdin: Stdin::Null,
                 watches: Vec::new(),
                 client_token: None,
+                service: false,
             });
             let id = spawned.await.unwrap().task.id;
             lab.end(id).await;

@@ -34,6 +34,7 @@ async fn foreign(lab: &Lab, line: &str) -> TaskId {
         stdin: Stdin::Pipe,
         watches: Vec::new(),
         client_token: None,
+        service: false,
     });
     spawned.await.unwrap().task.id
 }

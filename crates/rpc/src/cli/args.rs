@@ -96,6 +96,9 @@ pub(crate) struct Spawn {
     /// End it once no daemon has been attached to the workspace for this time, or `never`.
     #[arg(long, value_name = "TIME", default_value = "never", value_parser = parse_linger)]
     pub(crate) linger: Linger,
+    /// It is a server, which is not expected to end.
+    #[arg(long)]
+    pub(crate) service: bool,
     /// Give it a terminal instead of pipes.
     #[arg(long)]
     pub(crate) pty: bool,

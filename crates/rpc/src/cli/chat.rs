@@ -307,7 +307,7 @@ impl Chat {
                     task.progress = Some(progress);
                 }
             }
-            Event::Output { .. } | Event::Notified(_) => return,
+            Event::Output { .. } | Event::Listening { .. } | Event::Notified(_) => return,
         }
         self.draw();
     }

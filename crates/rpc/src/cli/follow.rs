@@ -88,7 +88,12 @@ impl<'a> Follow<'a> {
                 }
                 // An end that another process took in may show only in the list of what runs.
                 Some(Event::Changed { running, .. }) => self.due |= !running.contains(&self.id),
-                Some(Event::Started(_) | Event::Progress { .. } | Event::Notified(_)) => {}
+                Some(
+                    Event::Started(_)
+                    | Event::Progress { .. }
+                    | Event::Listening { .. }
+                    | Event::Notified(_),
+                ) => {}
                 None => return Err(Failure::new("the background manager was closed")),
             }
         }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use meanwhile_core::Error;
 use meanwhile_core::background::task::{Task, TaskId};
-use meanwhile_core::background::{Background, Events, Filter};
+use meanwhile_core::background::{Background, Events, Filter, Look};
 use meanwhile_core::limits;
 
 use super::failure::Failure;
@@ -86,7 +86,7 @@ pub(crate) async fn list(background: &Background) -> Result<Vec<Task>, Failure> 
 /// Every task of the store that one list can hold.
 pub(crate) async fn everywhere(session: &Session) -> Result<Vec<Task>, Failure> {
     let filter = Filter { state: None, limit: Some(limits::LIST_LIMIT_MAX) };
-    Ok(session.engine.tasks(filter).await?)
+    Ok(session.engine.tasks(filter, Look::Once).await?)
 }
 
 /// Whether this may be an id or the beginning of one.
@@ -169,6 +169,7 @@ mod tests {
             progress: None,
             survivors: Vec::new(),
             delivered: None,
+            serving: Default::default(),
         }
     }
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use meanwhile_core::background::Filter;
 use meanwhile_core::background::task::{State, Task, Timestamp};
+use meanwhile_core::background::{Filter, Look};
 use meanwhile_core::limits;
 
 use super::args;
@@ -22,8 +22,8 @@ pub(crate) async fn run(session: &mut Session, args: args::Ps) -> Result<u8, Fai
     let now = Timestamp::now();
     let filter = Filter { state: args.state.map(Into::into), limit: Some(limits::LIST_LIMIT_MAX) };
     let tasks = match args.everywhere {
-        true => session.engine.tasks(filter).await?,
-        false => session.background.list(filter).await?,
+        true => session.engine.tasks(filter, Look::Twice).await?,
+        false => session.background.list_after(filter, Look::Twice).await?,
     };
     let (tasks, older) = match args.all || args.state.is_some() {
         true => (tasks, 0),
@@ -74,6 +74,10 @@ fn table(tasks: &[Task], now: Timestamp, everywhere: bool) -> Table {
     if labelled {
         columns.push(Column { title: "LABEL", fit: Fit::Optional(2) });
     }
+    let serves = tasks.iter().any(|task| !task.serving.ports.is_empty());
+    if serves {
+        columns.push(Column { title: "PORTS", fit: Fit::Optional(1) });
+    }
     if everywhere {
         columns.push(Column { title: "WORKSPACE", fit: Fit::Fixed });
     }
@@ -90,6 +94,10 @@ fn table(tasks: &[Task], now: Timestamp, everywhere: bool) -> Table {
         if labelled {
             let label = task.label.as_deref().map(show::one_line).unwrap_or_default();
             row.push(Cell::new(label, style::PLAIN));
+        }
+        if serves {
+            let ports: Vec<String> = task.serving.ports.iter().map(u16::to_string).collect();
+            row.push(Cell::new(ports.join(" "), style::PLAIN));
         }
         if everywhere {
             let workspace = show::one_line(&task.workspace.to_string_lossy());
@@ -134,6 +142,7 @@ mod tests {
             progress: None,
             survivors: Vec::new(),
             delivered: None,
+            serving: Default::default(),
         }
     }
 

@@ -71,6 +71,7 @@ pub(crate) fn state(task: &Task) -> (String, Style) {
             let percent = task.progress.as_ref().and_then(|progress| progress.percent);
             let text = match percent {
                 Some(percent) => format!("running {percent}%"),
+                None if task.serving.ready => "running, ready".to_owned(),
                 None => "running".to_owned(),
             };
             (text, style::LIVE)
@@ -234,6 +235,7 @@ mod tests {
             progress: None,
             survivors: Vec::new(),
             delivered: None,
+            serving: Default::default(),
         }
     }
 
@@ -285,6 +287,8 @@ mod tests {
     fn a_running_task_says_how_far_it_is() {
         let mut task = task(State::Running);
         assert_eq!(state(&task).0, "running");
+        task.serving.ready = true;
+        assert_eq!(state(&task).0, "running, ready");
         task.progress =
             Some(meanwhile_core::background::task::Progress { percent: Some(41), message: None });
         assert_eq!(state(&task).0, "running 41%");

@@ -84,6 +84,7 @@ fn wish(session: &Session, args: args::Spawn) -> Result<Spawn, Failure> {
         stdin,
         watches: watches.collect(),
         client_token: None,
+        service: args.service,
     })
 }
 

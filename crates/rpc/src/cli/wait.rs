@@ -142,7 +142,11 @@ fn show_event(live: &mut Live, event: Event, ids: &[TaskId], told: &mut BTreeSet
                 live.ended(task);
             }
         }
-        Event::Started(_) | Event::Output { .. } | Event::Notified(_) | Event::Changed { .. } => {}
+        Event::Started(_)
+        | Event::Output { .. }
+        | Event::Listening { .. }
+        | Event::Notified(_)
+        | Event::Changed { .. } => {}
     }
 }
 

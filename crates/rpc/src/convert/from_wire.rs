@@ -77,6 +77,7 @@ pub(crate) fn spawn(params: wire::SpawnParams, defaults: &Defaults) -> Result<Sp
         linger: defaults.linger,
         stdin,
         watches: watches(params.watch)?,
+        service: params.service,
         client_token: params
             .client_token
             .map(|token| name("clientToken", token).map(Token::New))
@@ -298,7 +299,7 @@ fn environment(env: BTreeMap<String, Option<String>>) -> Result<BTreeMap<String,
         let shown: String = key.chars().take(64).collect();
         let field = if shown.is_empty() { "env".to_owned() } else { format!("env.{shown}") };
         if key.is_empty() || key.contains(['=', '\0']) {
-            let message = "is no name for a variable; expected one that is not empty and has \
+            let message = "is not a name for a variable; expected one that is not empty and has \
                            neither `=` nor NUL";
             return Err(invalid(field, message));
         }

@@ -27,6 +27,7 @@ fn task(state: State) -> Task {
         progress: None,
         survivors: vec![],
         delivered: None,
+        serving: Default::default(),
     }
 }
 

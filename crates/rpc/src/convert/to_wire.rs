@@ -52,6 +52,9 @@ pub(crate) fn task(task: &task::Task) -> wire::Task {
             by: delivered_by(delivered.by),
             turn: delivered.turn,
         }),
+        service: task.serving.service,
+        ports: task.serving.ports.clone(),
+        ready: task.serving.ready,
     }
 }
 

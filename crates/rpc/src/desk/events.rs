@@ -52,6 +52,13 @@ impl Pusher {
                     message: progress.message,
                 }));
             }
+            Event::Listening { id, serving } => {
+                self.client.push(&Push::Listening(wire::ListeningPush {
+                    id: id.to_string(),
+                    ports: serving.ports,
+                    ready: serving.ready,
+                }));
+            }
             Event::Notified(notification) => {
                 let notification = to_wire::notification(&notification);
                 self.client.push(&Push::Notified(wire::NotifiedPush { notification }));

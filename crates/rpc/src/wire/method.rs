@@ -43,6 +43,9 @@ pub(crate) struct SpawnParams {
     pub(crate) watch: Vec<WatchParam>,
     /// The same token in the same workspace returns the task already made.
     pub(crate) client_token: Option<String>,
+    /// It is a server, which is not expected to end; default false.
+    #[serde(default)]
+    pub(crate) service: bool,
     /// The token of the `$/progress` that follows the task.
     pub(crate) work_done_token: Option<ProgressToken>,
 }

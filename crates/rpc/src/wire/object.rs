@@ -63,6 +63,15 @@ pub(crate) struct Task {
     /// When and how its end reached the owner of its queue.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) delivered: Option<Delivered>,
+    /// Its spawn said that it is a server.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) service: bool,
+    /// The TCP ports its processes listen on, ascending, as of the last look.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) ports: Vec<u16>,
+    /// It serves: such a port has stood for 300 ms, or a watch matched.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) ready: bool,
 }
 
 /// Where a task is in its life. The last four are ends.

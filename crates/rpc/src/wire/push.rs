@@ -18,6 +18,8 @@ pub(crate) enum Push {
     Output(OutputPush),
     /// A task said how far it is.
     Progress(ProgressPush),
+    /// A task listens on other ports, or is ready.
+    Listening(ListeningPush),
     /// A watch matched, or the task waits for input.
     Notified(NotifiedPush),
     /// A task ended.
@@ -67,6 +69,17 @@ pub(crate) struct ProgressPush {
     /// The last line that spoke of progress.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) message: Option<String>,
+}
+
+/// Parameters of `task/listening`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub(crate) struct ListeningPush {
+    /// The task.
+    pub(crate) id: String,
+    /// The TCP ports its processes listen on, ascending.
+    pub(crate) ports: Vec<u16>,
+    /// It serves: such a port has stood for 300 ms, or a watch matched.
+    pub(crate) ready: bool,
 }
 
 /// Parameters of `task/notified`: kinds `matched` and `stalled`.

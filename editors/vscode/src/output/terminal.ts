@@ -88,6 +88,15 @@ export class TaskTerminal implements vscode.Pseudoterminal {
     this.typing = this.typing.then(() => this.type(data)).catch((error) => this.trouble(error));
   }
 
+  setDimensions({ rows, columns }: vscode.TerminalDimensions): void {
+    if (this.ended || this.finishing || rows < 1 || columns < 1) return;
+    // A server of version 0.1.0 cannot, and a task without a terminal has no size.
+    if (!this.folder.daemon.can('task/resize')) return;
+    this.folder.daemon
+      .request('task/resize', { id: this.id, rows, cols: columns })
+      .catch(() => undefined);
+  }
+
   private async attach(): Promise<void> {
     if (this.ended || !this.opened) return;
     try {

@@ -532,6 +532,18 @@ export interface Task {
    */
   survivors?: Survivor[];
   delivered?: Delivered;
+  /**
+   * Its spawn said that it is a server.
+   */
+  service?: boolean;
+  /**
+   * The TCP ports its processes listen on, ascending, as of the last look.
+   */
+  ports?: number[];
+  /**
+   * It serves: such a port has stood for 300 ms, or a watch matched.
+   */
+  ready?: boolean;
 }
 /**
  * The leader's wait status. Both are null where nobody knows it.
@@ -1015,6 +1027,23 @@ export interface ProgressPush {
    * The last line that spoke of progress.
    */
   message?: string;
+}
+/**
+ * Parameters of `task/listening`.
+ */
+export interface ListeningPush {
+  /**
+   * The task.
+   */
+  id: string;
+  /**
+   * The TCP ports its processes listen on, ascending.
+   */
+  ports: number[];
+  /**
+   * It serves: such a port has stood for 300 ms, or a watch matched.
+   */
+  ready: boolean;
 }
 /**
  * Parameters of `task/notified`: kinds `matched` and `stalled`.
@@ -1763,6 +1792,10 @@ export interface SpawnParams {
    */
   clientToken?: string | null;
   /**
+   * It is a server, which is not expected to end; default false.
+   */
+  service?: boolean;
+  /**
    * The token of the `$/progress` that follows the task.
    */
   workDoneToken?: ProgressToken | null;
@@ -2230,6 +2263,7 @@ export interface Pushes {
   'task/started': StartedPush;
   'task/output': OutputPush;
   'task/progress': ProgressPush;
+  'task/listening': ListeningPush;
   'task/notified': NotifiedPush;
   'task/exited': ExitedPush;
   'tasks/changed': Changed;

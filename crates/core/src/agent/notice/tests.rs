@@ -34,6 +34,7 @@ fn notification(outcome: Outcome, exit: Exit, command: &str, output: &str) -> No
             progress: None,
             survivors: Vec::new(),
             delivered: None,
+            serving: Default::default(),
         },
         preview: Preview { head: output.to_owned(), tail: String::new(), omitted: 0 },
     }

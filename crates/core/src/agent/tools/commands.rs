@@ -57,6 +57,7 @@ impl Toolbox {
             stdin: if run.stdin { Stdin::Pipe } else { Stdin::Null },
             watches: run.watches,
             client_token: Some(key),
+            service: false,
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::output::{HEADER_BYTES, excerpt, lines};
 use super::text::{self, command, plural, state, survivors};
-use super::{Outcome, Toolbox, ports};
+use super::{Outcome, Toolbox};
 use crate::background::task::{Actor, Cause, DeliveredBy, NotificationKind, State, Task, TaskId};
 use crate::background::{Ack, Filter, Mode, Stop, Which};
 use crate::error::Error;
@@ -254,10 +254,6 @@ impl Toolbox {
                 if own == 1 { "s" } else { "" }
             )));
         }
-        let pids: Vec<u32> =
-            listed.iter().filter(|task| task.end().is_none()).filter_map(|task| task.pid).collect();
-        let ports = tokio::task::spawn_blocking(move || ports::listening(&pids)).await;
-        let ports = ports.unwrap_or_default();
         let mut content = format!("{own} of your tasks run{}", if own == 1 { "s" } else { "" });
         // Writing to a string cannot fail.
         let _ = write!(content, ", {ended} ended");
@@ -265,7 +261,7 @@ impl Toolbox {
             let _ = write!(content, "; {others} of the user or other sessions");
         }
         for task in &listed {
-            let line = self.line(task, ports.get(&task.pid.unwrap_or_default())).await;
+            let line = self.line(task).await;
             // A list is for an overview: what does not fit is asked for by its id.
             if content.len() + line.len() + 64 > self.budget.result_bytes {
                 content.push_str("\n... more; check_background with task_id shows one ...");
@@ -277,7 +273,7 @@ impl Toolbox {
         Ok(Outcome::of(content))
     }
 
-    async fn line(&self, task: &Task, ports: Option<&Vec<u16>>) -> String {
+    async fn line(&self, task: &Task) -> String {
         let mut line = format!("{} {}", task.id, state(task));
         if let Some(label) = &task.label {
             let _ = write!(line, " ({})", command(label));
@@ -289,8 +285,8 @@ impl Toolbox {
         if task.end().is_some() && task.delivered.is_none() {
             line.push_str(" | result on its way to you");
         }
-        if let Some(ports) = ports.filter(|ports| !ports.is_empty()) {
-            let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
+        if !task.serving.ports.is_empty() {
+            let ports: Vec<String> = task.serving.ports.iter().map(u16::to_string).collect();
             let _ = write!(line, " | listens on {}", ports.join(", "));
         }
         if let Ok(chunk) = self.background.tail(task.id, LAST_LINE_SOURCE).await {

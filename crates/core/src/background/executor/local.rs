@@ -31,6 +31,7 @@ use crate::background::executor::reading::Reading;
 use crate::background::executor::{Archive, Input, Report, Request, What};
 use crate::background::home::{Home, io_error};
 use crate::background::live::life::Tree;
+use crate::background::ports::Ports;
 use crate::background::task::TaskId;
 use crate::background::{Role, Stdin, interpreter};
 use crate::error::{Culprit, Error};
@@ -116,6 +117,8 @@ pub struct Local {
     _attached: Option<File>,
     shims: Shims,
     hands: HashMap<TaskId, Hand>,
+    /// Which sockets are whose.
+    ports: Ports,
     /// Tasks put away lately: a bell that comes late must not bring them back.
     past: VecDeque<TaskId>,
     settling: Vec<Folder>,
@@ -147,6 +150,7 @@ impl Local {
             children: signal(SignalKind::child()).map_err(io)?,
             _attached: attached,
             hands: HashMap::new(),
+            ports: Ports::default(),
             past: VecDeque::new(),
             settling: Vec::new(),
             chores: JoinSet::new(),
@@ -169,6 +173,12 @@ impl Local {
             Request::Signal(id, number, what) => self.signal(id, number, what),
             Request::Resize(id, number, size) => self.resize(id, number, size),
             Request::Arm(id, offset) => self.arm(id, offset),
+            Request::Look(ids) => {
+                let (home, hands) = (&self.home, &self.hands);
+                let record = |id| home.record(id).ok();
+                let found = self.ports.look(&ids, record, |id| hands.contains_key(&id));
+                self.reports.push_back(Report::Ports(found));
+            }
             Request::Adopt(id) => self.adopt(id),
             Request::Replace(id) => self.replace(id),
             Request::Settle(id) => self.settle(id),

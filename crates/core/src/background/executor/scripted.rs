@@ -10,7 +10,7 @@ use meanwhile_shim::record::{self, HEADER_BYTES, Record};
 use super::local::Woken;
 use super::reading::Reading;
 use super::{Report, Request, SendSignal, Size};
-use crate::background::task::TaskId;
+use crate::background::task::{Port, TaskId};
 
 /// The executor, and the test's hold on it.
 #[derive(Debug, Clone, Default)]
@@ -22,6 +22,9 @@ pub struct Scripted {
 #[derive(Debug, Default)]
 struct State {
     asked: Vec<String>,
+    /// What tasks listen on, and how often that was asked.
+    ports: HashMap<TaskId, Vec<Port>>,
+    looks: u32,
     reports: VecDeque<Report>,
 }
 
@@ -31,6 +34,13 @@ impl Scripted {
         // Who asks for tasks that are not there is told of none.
         let text = match request {
             Request::List(_) => return,
+            Request::Look(ids) => {
+                let mut state = self.state.lock().expect("no test panics with it");
+                state.looks += 1;
+                let of = |id: &TaskId| (*id, state.ports.get(id).cloned().unwrap_or_default());
+                let found = Report::Ports(ids.iter().map(of).collect());
+                return state.reports.push_back(found);
+            }
             Request::Start(_, spec) => format!("start {}", spec.command),
             Request::Release(_) => "release".to_owned(),
             Request::Stop(_, how) => format!("stop {}", how.signal),
@@ -52,6 +62,17 @@ impl Scripted {
     /// What was asked since the last time.
     pub fn asked(&self) -> Vec<String> {
         std::mem::take(&mut self.state.lock().expect("no test panics with it").asked)
+    }
+
+    /// What a task listens on from now on.
+    pub fn listen(&self, id: TaskId, ports: &[Port]) {
+        let mut state = self.state.lock().expect("no test panics with it");
+        state.ports.insert(id, ports.to_vec());
+    }
+
+    /// How often ports were looked at since the last time.
+    pub fn looks(&self) -> u32 {
+        std::mem::take(&mut self.state.lock().expect("no test panics with it").looks)
     }
 
     /// Has this reported.

@@ -13,7 +13,7 @@ use rusqlite::types::{FromSql, Type};
 
 use crate::background::task::{
     Actor, Cause, Delivered, DeliveredBy, End, Exit, Match, Notification, NotificationKind,
-    Outcome, OutputStat, Preview, Progress, State, Survivor, Task, TaskId, Timestamp,
+    Outcome, OutputStat, Preview, Progress, Serving, State, Survivor, Task, TaskId, Timestamp,
 };
 use crate::background::{Stdin, Watch};
 
@@ -25,7 +25,7 @@ macro_rules! task_columns {
         "t.id, t.workspace, t.queue, t.label, t.command, t.cwd, t.pid, t.created_at, \
          t.deadline_ms, t.outcome, t.exit_code, t.exit_signal, t.cause_actor, t.cause_message, \
          t.ended_at, t.duration_us, t.total, t.dropped, t.percent, t.progress, t.survivors, \
-         t.delivered_at, t.delivered_by, t.delivered_turn"
+         t.delivered_at, t.delivered_by, t.delivered_turn, t.service"
     };
 }
 
@@ -109,6 +109,7 @@ impl Columns<'_> {
             Some(at) => Some(Delivered { at: Timestamp(at), by: self.need(by)?, turn }),
             None => None,
         };
+        let serving = Serving { service: self.take()?, ..Serving::default() };
         Ok(Task {
             id,
             workspace,
@@ -124,6 +125,7 @@ impl Columns<'_> {
             progress,
             survivors,
             delivered,
+            serving,
         })
     }
 
@@ -197,7 +199,7 @@ pub(super) fn read_notification(row: &Row<'_>) -> rusqlite::Result<(i64, Notific
 
 /// The columns [`read_facts`] takes.
 pub(super) const FACTS: &str = "id, workspace, queue, label, command, cwd, created_at, \
-     deadline_ms, linger_ms, stdin, watches, client_token";
+     deadline_ms, linger_ms, stdin, watches, client_token, service";
 
 /// The static facts of a task from the columns of [`FACTS`].
 pub(super) fn read_facts(row: &Row<'_>) -> rusqlite::Result<NewTask> {
@@ -222,6 +224,7 @@ pub(super) fn read_facts(row: &Row<'_>) -> rusqlite::Result<NewTask> {
             columns.need(watches)?
         },
         client_token: columns.take()?,
+        service: columns.take()?,
     })
 }
 

@@ -167,16 +167,32 @@ CREATE TABLE rules (
 ) STRICT;
 ";
 
+/// A column that belongs to no version: an older program that shares the store names the columns it
+/// reads and writes, and misses none.
+const SERVICE: &str = "ALTER TABLE tasks ADD COLUMN service INTEGER NOT NULL DEFAULT 0";
+
+fn has_service(connection: &Connection) -> Result<bool, LedgerError> {
+    let count: i64 = connection.query_row(
+        "SELECT count(*) FROM pragma_table_info('tasks') WHERE name = 'service'",
+        [],
+        |row| row.get(0),
+    )?;
+    Ok(count > 0)
+}
+
 /// Brings the file to [`VERSION`]. Several processes may do this at once: the version is read again
 /// inside the write transaction.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), LedgerError> {
-    if read_version(connection)? == VERSION {
+    if read_version(connection)? == VERSION && has_service(connection)? {
         return Ok(());
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let found = read_version(&transaction)?;
     for step in MIGRATIONS.iter().skip(found) {
         transaction.execute_batch(step)?;
+    }
+    if !has_service(&transaction)? {
+        transaction.execute_batch(SERVICE)?;
     }
     transaction.pragma_update(None, "user_version", i64::try_from(VERSION).unwrap_or(i64::MAX))?;
     transaction.commit()?;

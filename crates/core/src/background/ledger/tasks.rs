@@ -204,8 +204,8 @@ pub(super) fn insert(tx: &Transaction<'_>, task: &NewTask) -> Result<bool, Ledge
     let made = tx
         .prepare_cached(
             "INSERT INTO tasks (id, workspace, queue, label, command, cwd, created_at, deadline_ms,
-               linger_ms, stdin, watches, client_token)
-             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12
+               linger_ms, stdin, watches, client_token, service)
+             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13
              WHERE NOT EXISTS (SELECT 1 FROM gone WHERE task = ?1)
              ON CONFLICT DO NOTHING",
         )?
@@ -222,6 +222,7 @@ pub(super) fn insert(tx: &Transaction<'_>, task: &NewTask) -> Result<bool, Ledge
             stdin_word(task.stdin),
             watches_word(&task.watches),
             task.client_token,
+            task.service,
         ])?;
     Ok(made == 1)
 }

@@ -93,6 +93,10 @@ impl Supervisor {
                     self.told(id);
                 }
                 NotificationKind::Matched(_) | NotificationKind::Stalled => {
+                    let mut notification = notification;
+                    if let Some(live) = self.tasks.get(&id) {
+                        notification.task.serving = live.serving();
+                    }
                     self.tell_event(id, Event::Notified(notification));
                 }
             }

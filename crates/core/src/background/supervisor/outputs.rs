@@ -44,7 +44,12 @@ impl Supervisor {
             live.progress = Some(progress.clone());
         }
         let audience = live.audience;
+        let matched = !notices.is_empty();
         self.batch.notices.extend(notices);
+        self.expect_words(id);
+        if matched {
+            self.watch_matched(id);
+        }
         if audience == Audience::Subscriber {
             self.tell(Signal::Output(id));
         }
@@ -80,13 +85,18 @@ impl Supervisor {
     /// Looks for watched lines that tasks have not ended and will not end for now.
     pub(super) fn look_at_silence(&mut self, now: Instant) {
         let is_due = |live: &Live| live.silent_at.is_some_and(|at| now >= at);
+        let mut matched = Vec::new();
         for (id, live) in self.tasks.iter_mut().filter(|(_, live)| is_due(live)) {
             live.silent_at = None;
             let Some(hits) = live.scanner.as_mut().map(Scanner::pause) else { continue };
             if let (false, Ok(reading)) = (hits.is_empty(), self.archive.read(*id)) {
                 let told = |hit: Hit| notice(live, &reading, About::Matched(hit.found));
                 self.batch.notices.extend(hits.into_iter().map(told));
+                matched.push(*id);
             }
+        }
+        for id in matched {
+            self.watch_matched(id);
         }
     }
 

@@ -58,6 +58,7 @@ impl Supervisor {
             Report::Started(id, pid) => self.step(id, life::Step::Started, About::Pid(pid)),
             Report::Output(id) => self.output(id),
             Report::Stalled(id) => self.stalled(id),
+            Report::Ports(found) => self.ports_found(found),
             Report::Ended(id, reading) => {
                 self.step_supervision(id, supervision::Step::Ended);
                 let (ran, tree) = (reading.ran(), reading.tree());
@@ -97,6 +98,9 @@ impl Supervisor {
         };
         live.arm_at = pid.map(|_| Instant::now());
         self.tasks.insert(id, live);
+        if pid.is_some() {
+            self.expect_server(id);
+        }
     }
 
     /// Whether something is under way into the ledger.
@@ -175,6 +179,7 @@ impl Supervisor {
         if let Some(live) = self.tasks.get_mut(&id) {
             live.arm_at = Some(Instant::now() + live.round());
         }
+        self.expect_server(id);
         self.batch.started.push((id, pid));
         self.picture_wanted = true;
         self.tell_event(id, Event::Started(task));

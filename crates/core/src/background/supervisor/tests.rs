@@ -4,5 +4,6 @@
 mod bench;
 mod ends;
 mod orders;
+mod ports;
 mod spawns;
 mod watches;

@@ -80,6 +80,7 @@ mod tests {
             progress: Some(Progress { percent, message: None }),
             survivors: vec![],
             delivered: None,
+            serving: Default::default(),
         }
     }
 

@@ -212,6 +212,7 @@ impl Board {
             }
             Event::Started(_)
             | Event::Output { .. }
+            | Event::Listening { .. }
             | Event::Notified(_)
             | Event::Exited(_)
             | Event::Changed { .. } => {}

@@ -412,5 +412,6 @@ fn wish(kind: &Kind, agent: &Agent) -> Spawn {
         stdin: Stdin::Pipe,
         watches: Vec::new(),
         client_token: None,
+        service: false,
     }
 }

@@ -24,6 +24,7 @@ fn task() -> Task {
         progress: None,
         survivors: vec![],
         delivered: None,
+        serving: Default::default(),
     }
 }
 
@@ -39,6 +40,7 @@ fn name(push: &Push) -> &'static str {
         Push::Retrying(_) => "session/retrying",
         Push::Traced(_) => "session/traced",
         Push::Started(_) | Push::Output(_) | Push::Progress(_) => "of a task",
+        Push::Listening(_) => "of a task",
         Push::Notified(_) | Push::Exited(_) | Push::Changed(_) => "of a task",
     }
 }

@@ -31,6 +31,7 @@ pushes! {
     Started, "task/started", wire::StartedPush;
     Output, "task/output", wire::OutputPush;
     Progress, "task/progress", wire::ProgressPush;
+    Listening, "task/listening", wire::ListeningPush;
     Notified, "task/notified", wire::NotifiedPush;
     Exited, "task/exited", wire::ExitedPush;
     Changed, "tasks/changed", wire::Changed;

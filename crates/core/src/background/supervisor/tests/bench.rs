@@ -35,6 +35,10 @@ pub const LEADER: u32 = 4_711;
 
 impl Bench {
     pub async fn new() -> Self {
+        Self::new_as(Role::Visitor).await
+    }
+
+    pub async fn new_as(role: Role) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let store = Store::open(dir.path(), false).await.expect("a new store");
         let script = Scripted::default();
@@ -43,7 +47,7 @@ impl Bench {
         let (_, demands) = mpsc::channel(1);
         let mut supervisor = Supervisor::new(Charge {
             workspace: PathBuf::from("/w"),
-            role: Role::Visitor,
+            role,
             settings: Settings::default(),
             store: store.clone(),
             executor,
@@ -176,6 +180,10 @@ impl Bench {
                 }
                 background::Event::Output { data, .. } => String::from_utf8_lossy(&data).into(),
                 background::Event::Progress { .. } => "progress".to_owned(),
+                background::Event::Listening { serving, .. } => {
+                    let ready = if serving.ready { ", ready" } else { "" };
+                    format!("listens on {:?}{ready}", serving.ports)
+                }
                 background::Event::Notified(notification) => {
                     format!("notified {:?}", notification.kind)
                 }
@@ -225,6 +233,7 @@ pub fn spec() -> Spec {
         sync: false,
         watches: Vec::new(),
         client_token: None,
+        service: false,
         id: String::new(),
     }
 }

@@ -32,6 +32,7 @@ fn task(id: &str, label: &str, begun: i64) -> Task {
         progress: None,
         survivors: vec![],
         delivered: None,
+        serving: Default::default(),
     }
 }
 

@@ -26,6 +26,7 @@ fn task(state: State) -> CoreTask {
         progress: None,
         survivors: vec![],
         delivered: None,
+        serving: Default::default(),
     }
 }
 

@@ -1,0 +1,106 @@
+//! The ports that tasks listen on: when they are looked at, and what is told of them.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Supervisor;
+use crate::background::executor::Request;
+use crate::background::live::Live;
+use crate::background::live::server::START_ROUND;
+use crate::background::task::{Port, TaskId};
+use crate::background::{Event, Role};
+
+/// A task whose turn comes this soon is looked at with the others.
+const COMPANY: Duration = Duration::from_millis(50);
+
+impl Supervisor {
+    /// Looks at the tasks whose turn it is. A command that comes and goes looks when it is asked.
+    pub(super) fn look_at_ports(&mut self, now: Instant) {
+        if self.role == Role::Visitor || self.ports_at.is_none_or(|at| now < at) {
+            return;
+        }
+        self.waiters.retain(|waiter| !waiter.done.is_closed());
+        let waited: HashSet<TaskId> =
+            self.waiters.iter().flat_map(|waiter| waiter.ids.iter().copied()).collect();
+        let next = |id: &TaskId, live: &Live| live.next_look(now, waited.contains(id));
+        let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now + COMPANY);
+        let due = self.tasks.iter().filter(|(id, live)| is_due(next(id, live)));
+        let due: Vec<TaskId> = due.map(|(id, _)| *id).collect();
+        self.look(due);
+        let next = |id: &TaskId, live: &Live| live.next_look(now, waited.contains(id));
+        self.ports_at = self.tasks.iter().filter_map(|(id, live)| next(id, live)).min();
+    }
+
+    /// Something may be to be seen by then.
+    pub(super) fn expect_ports(&mut self, by: Instant) {
+        self.ports_at = Some(self.ports_at.map_or(by, |at| at.min(by)));
+    }
+
+    /// The leader of a task runs.
+    pub(super) fn expect_server(&mut self, id: TaskId) {
+        let now = Instant::now();
+        if let Some(live) = self.tasks.get_mut(&id) {
+            live.server.started(now);
+            self.expect_ports(now + START_ROUND);
+        }
+    }
+
+    /// A task wrote something, as servers do that begin to listen.
+    pub(super) fn expect_words(&mut self, id: TaskId) {
+        if let Some(live) = self.tasks.get_mut(&id).filter(|live| !live.server.is_ready()) {
+            live.server.wrote();
+            self.expect_ports(Instant::now() + START_ROUND);
+        }
+    }
+
+    /// Looks at those of these tasks that were not looked at lately, because a client asks.
+    pub(super) fn refresh_ports(&mut self, ids: impl IntoIterator<Item = TaskId>) {
+        let now = Instant::now();
+        let is_stale = |id: &TaskId| {
+            let live = self.tasks.get(id);
+            live.is_some_and(|live| live.life.may_write() && live.server.is_stale(now))
+        };
+        let stale: Vec<TaskId> = ids.into_iter().filter(is_stale).collect();
+        if self.role == Role::Visitor {
+            for id in &stale {
+                if self.tasks.get(id).is_some_and(Live::is_watched) {
+                    self.output(*id);
+                }
+            }
+        }
+        self.look(stale);
+    }
+
+    fn look(&mut self, ids: Vec<TaskId>) {
+        if !ids.is_empty() {
+            self.executor.ask(Request::Look(ids));
+            self.take_reports();
+        }
+    }
+
+    /// What a look found.
+    pub(super) fn ports_found(&mut self, found: Vec<(TaskId, Vec<Port>)>) {
+        let now = Instant::now();
+        for (id, ports) in found {
+            if self.tasks.get_mut(&id).is_some_and(|live| live.server.found(&ports, now)) {
+                self.tell_serving(id);
+            }
+        }
+    }
+
+    /// A watch of a task matched.
+    pub(super) fn watch_matched(&mut self, id: TaskId) {
+        if self.tasks.get_mut(&id).is_some_and(|live| live.server.matched()) {
+            self.tell_serving(id);
+        }
+    }
+
+    fn tell_serving(&mut self, id: TaskId) {
+        if let Some(live) = self.tasks.get(&id) {
+            let serving = live.serving();
+            self.tell_event(id, Event::Listening { id, serving });
+        }
+    }
+}
