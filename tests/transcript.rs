@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 /// Members whose values differ from run to run. Their types must not.
-const VARYING: [&str; 10] = [
+const VARYING: [&str; 11] = [
     "pid",
     "createdAt",
     "endedAt",
@@ -21,6 +21,7 @@ const VARYING: [&str; 10] = [
     "cwd",
     "version",
     "limits",
+    "confine",
 ];
 /// The id of the task as the page has it; as long as a real one.
 const SAMPLE_ID: &str = "b3f9c2a1";

@@ -1,5 +1,6 @@
 //! `meanwhile chat`, on a terminal and without one.
 
+use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
 use crate::agent::{HELD, RULE};
@@ -58,20 +59,23 @@ fn a_question_is_answered_at_the_prompt() {
 [[turn]]
 [[turn.call]]
 tool = "bash"
-input = { command = "touch a" }
+input = { command = "./touch a" }
 [[turn.call]]
 tool = "bash"
 input = { command = "mkdir b" }
 [[turn]]
 text = "As you say."
 "#;
+    let program = store.workspace().join("touch");
+    std::fs::write(&program, "#!/bin/sh\nexec touch \"$@\"\n").unwrap();
+    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
     let mut session = chat(&store, script, &[]);
     session.type_in("go\r");
-    shows(&mut session, &["allow touch a?", "y: yes, n: no, a: always `touch`"]);
+    shows(&mut session, &["allow ./touch a?", "  y: yes, ", "n: no, a: always `./touch`"]);
     // A command of `chat` is neither a prompt nor an answer.
     ready(&mut session);
     session.type_in("/tasks\r");
-    shows(&mut session, &["no task runs", "allow touch a?"]);
+    shows(&mut session, &["no task runs", "allow ./touch a?"]);
     ready(&mut session);
     assert!(!session.screen().contains("waits as your next prompt"), "{}", session.screen());
     session.type_in("y\r");

@@ -22,7 +22,7 @@ fn each_end_is_told_once() {
     assert!(lines[1].starts_with(&format!("[bg:{first}] exited 0 after 0.")), "{text}");
     assert_eq!(lines[2], "one");
     assert!(lines[3].starts_with(&format!("[bg:{second}] exited 2 after 0.")), "{text}");
-    assert_eq!(lines[4], "\\</background-results>", "an output closes no block");
+    assert_eq!(lines[4], "<\\/background-results>", "an output closes no block");
     assert_eq!(lines.len(), 6, "{text}");
     assert_eq!(store.ok(&["drain"]), "");
     assert_eq!(store.json(&["drain", "--json"]), json!({"notifications": [], "remaining": 0}));

@@ -105,6 +105,7 @@ fn matrix(id: &str) -> Vec<Row> {
                 ("deadlineMs", Span),
                 ("stdin", Word),
                 ("clientToken", Name),
+                ("confine", Word),
             ],
         ),
         (

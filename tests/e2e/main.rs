@@ -9,6 +9,7 @@ mod agent_kill;
 mod agent_timing;
 mod anchors;
 mod bad_input;
+mod confine;
 mod deadline;
 mod defaults;
 mod disk_full;

@@ -194,7 +194,8 @@ fn a_task_that_ends_wakes_the_agent_by_itself() {
     assert_eq!(chat.prompt("build it"), "end_turn");
     let task = chat.task(COMMAND);
     assert_eq!(chat.daemon.check(&task)["queue"], *chat.id);
-    let moved = chat.update("tool_call_update", |it| !it["_meta"].is_null());
+    let moved =
+        chat.update("tool_call_update", |it| it["_meta"]["meanwhile"]["taskId"].is_string());
     let meta = json!({ "meanwhile": { "taskId": task, "background": true } });
     assert_eq!(moved["_meta"], meta);
     gate.open();

@@ -1,5 +1,7 @@
 //! What the agent has to ask for (contract, section 7).
 
+use std::os::unix::fs::PermissionsExt;
+
 use serde_json::{Value, json};
 
 use crate::harness::{Entry, Lab};
@@ -7,12 +9,13 @@ use crate::session::{Chat, selected};
 
 const ASK: &str = "session/request_permission";
 
-/// A script that wants to run `touch a` and then `touch b`.
+/// A script that wants to run `./touch a` and then `./touch b`: a program of the workspace, of a sort that
+/// "always" is offered for.
 const TOUCH: &str = r#"
 [[turn]]
 [[turn.call]]
 tool = "bash"
-input = { command = "touch a" }
+input = { command = "./touch a" }
 
 [[turn]]
 text = "one"
@@ -20,11 +23,19 @@ text = "one"
 [[turn]]
 [[turn.call]]
 tool = "bash"
-input = { command = "touch b" }
+input = { command = "./touch b" }
 
 [[turn]]
 text = "two"
 "#;
+
+/// A chat in a workspace that has this program.
+fn touching(lab: &Lab) -> Chat {
+    let program = lab.file("touch");
+    std::fs::write(&program, "#!/bin/sh\nexec touch \"$@\"\n").expect("it is written");
+    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).expect("it is ours");
+    Chat::new(lab, TOUCH)
+}
 
 fn is_question(entry: &Entry) -> Option<Value> {
     (entry.message["method"] == ASK).then(|| entry.message.clone())
@@ -37,22 +48,27 @@ fn questions(chat: &Chat) -> Vec<Value> {
 #[test]
 fn a_command_without_a_rule_is_asked_for() {
     let lab = Lab::new();
-    let chat = Chat::new(&lab, TOUCH);
+    let chat = touching(&lab);
     chat.daemon.answers(ASK, None);
     let ask = chat.ask("go");
     let question = chat.daemon.find("a question", is_question);
     assert!(!lab.file("a").exists(), "nothing is done before the answer");
     let params = &question["params"];
     assert_eq!(params["sessionId"], *chat.id);
-    assert_eq!(params["toolCall"]["title"], "touch a");
+    assert_eq!(params["toolCall"]["title"], "./touch a");
     assert_eq!(params["toolCall"]["kind"], "execute");
-    assert_eq!(params["toolCall"]["rawInput"], json!({ "command": "touch a" }));
+    assert_eq!(params["toolCall"]["rawInput"], json!({ "command": "./touch a" }));
     assert!(params["toolCall"]["content"][0]["content"]["text"].is_string(), "it says why");
-    let call = chat.update("tool_call", |it| it["title"] == "touch a");
+    let call = chat.update("tool_call", |it| it["title"] == "./touch a");
     assert_eq!(call["toolCallId"], params["toolCall"]["toolCallId"]);
-    let kinds: Vec<&Value> =
-        params["options"].as_array().expect("options").iter().map(|it| &it["kind"]).collect();
-    assert_eq!(kinds, ["allow_once", "allow_always", "reject_once", "reject_always"]);
+    let options = params["options"].as_array().expect("options").iter();
+    let mut ids: Vec<&str> = options.clone().filter_map(|it| it["optionId"].as_str()).collect();
+    if meanwhile_core::confine::refusal().is_none() {
+        assert_eq!(ids.remove(1), "allow_confined", "after the plain answer, and of its kind");
+        assert_eq!(params["options"][1]["kind"], "allow_once");
+    }
+    assert_eq!(ids, ["allow_once", "allow_always", "reject_once", "reject_always"]);
+    assert!(options.clone().all(|it| it["optionId"] == it["kind"] || it["kind"] == "allow_once"));
     // Others are served while a person thinks.
     assert_eq!(chat.daemon.run("exit 2")["exit"]["code"], 2);
     let answer =
@@ -65,7 +81,7 @@ fn a_command_without_a_rule_is_asked_for() {
 /// Prompts twice with an answer; returns how often was asked, and which files are there.
 fn twice(answer: Value) -> (usize, [bool; 2]) {
     let lab = Lab::new();
-    let chat = Chat::new(&lab, TOUCH);
+    let chat = touching(&lab);
     chat.daemon.answers(ASK, Some(answer));
     chat.prompt("a");
     chat.prompt("b");
@@ -92,7 +108,7 @@ fn what_is_no_clear_yes_is_a_no() {
         json!([]),
     ] {
         let lab = Lab::new();
-        let chat = Chat::new(&lab, TOUCH);
+        let chat = touching(&lab);
         chat.daemon.answers(ASK, Some(answer.clone()));
         assert_eq!(chat.prompt("a"), "end_turn", "{answer}");
         assert!(!lab.file("a").exists(), "{answer} was taken for a yes");
@@ -103,12 +119,12 @@ fn what_is_no_clear_yes_is_a_no() {
 #[test]
 fn always_is_remembered_in_the_workspace() {
     let lab = Lab::new();
-    let chat = Chat::new(&lab, TOUCH);
+    let chat = touching(&lab);
     chat.daemon.answers(ASK, Some(selected("allow_always")));
     chat.prompt("a");
     drop(chat);
     std::fs::remove_file(lab.file("a")).expect("it was made");
-    let chat = Chat::new(&lab, TOUCH);
+    let chat = touching(&lab);
     chat.daemon.answers(ASK, Some(selected("reject_once")));
     chat.prompt("a");
     assert_eq!(questions(&chat).len(), 0, "asked again");
@@ -118,7 +134,7 @@ fn always_is_remembered_in_the_workspace() {
 #[test]
 fn a_question_of_a_cancelled_turn_is_withdrawn() {
     let lab = Lab::new();
-    let chat = Chat::new(&lab, TOUCH);
+    let chat = touching(&lab);
     chat.daemon.answers(ASK, None);
     let ask = chat.ask("go");
     let question = chat.daemon.find("a question", is_question);

@@ -33,6 +33,7 @@ use std::time::Duration;
 use crate::background::task::{
     Cause, Notification, Outcome, Progress, Serving, Task, TaskId, Timestamp,
 };
+use crate::confine::Confine;
 
 /// How to open the background manager.
 #[derive(Debug, Clone)]
@@ -155,6 +156,8 @@ pub struct Spawn {
     pub client_token: Option<Token>,
     /// It is a server: it is not expected to end.
     pub service: bool,
+    /// How it is confined; `None`: not at all.
+    pub confine: Option<Confine>,
 }
 
 /// A token of whoever spawns, unique in its workspace.

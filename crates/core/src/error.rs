@@ -50,6 +50,9 @@ pub enum Error {
     /// The state directory cannot be used (1005).
     #[error("store unavailable: {}", .0.reason)]
     StoreUnavailable(StoreFault),
+    /// The task cannot be confined as was asked for, and does not run open (1009).
+    #[error("cannot confine: {0}")]
+    CannotConfine(String),
 }
 
 /// What keeps a command from being started.

@@ -4,6 +4,7 @@
 
 pub mod agent;
 pub mod background;
+pub mod confine;
 pub mod error;
 pub mod hosts;
 pub mod limits;

@@ -43,6 +43,10 @@ pub const RUNNING_MAX: usize = 4_096;
 pub const COMMAND_BYTES: usize = 128 * 1024 - 1;
 /// Bytes of all arguments and of the whole environment; execve(2) allows a quarter of the stack.
 pub const ARGUMENTS_BYTES: usize = 1 << 20;
+/// Rules of a confined task's plan. Each costs its start 2 to 6 µs.
+pub const CONFINE_RULES_MAX: usize = 500;
+/// Entries of a workspace that are looked at for files that may hold keys: a tenth of a second.
+pub const CONFINE_WALK_MAX: usize = 100_000;
 /// Bytes of a label, a queue's name, a client token or a watch's id.
 pub const NAME_BYTES: usize = 256;
 /// Watches of one task.

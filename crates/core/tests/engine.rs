@@ -48,6 +48,7 @@ async fn spawn(background: &Background, line: &str, stdin: Stdin) -> TaskId {
         watches: Vec::new(),
         client_token: None,
         service: false,
+        confine: None,
     });
     spawned.await.unwrap().task.id
 }

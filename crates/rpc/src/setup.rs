@@ -51,7 +51,7 @@ impl Setup {
 
     /// What a session needs.
     pub(crate) fn terms(&self, provider: Provider, can_ask: bool) -> Terms {
-        let rules = Rules::new(self.rules.clone());
+        let rules = Rules::new(self.rules.clone()).confining(self.policy.confine_allowed);
         Terms { provider, rules, can_ask, policy: self.policy.clone() }
     }
 }

@@ -14,11 +14,11 @@ mod session;
 pub(crate) use error::{Code, Error, ErrorData};
 pub(crate) use initialize::{Capability, InitializationOptions, Limits};
 pub(crate) use method::{
-    AckMode, AckParams, AckResult, CheckParams, CheckResult, CommandParam, DrainParams,
-    DrainResult, Empty, Encoding, OneTask, ReadParams, ReadResult, RecipientParam, RemoveParams,
-    RemoveResult, ResizeParams, SignalParam, SignalParams, SpawnParams, StdinParam, StopParams,
-    SubscribeParams, TailText, TaskList, TaskResult, UnsubscribeParams, WaitMode, WaitParams,
-    WaitResult, WatchParam, WriteParams,
+    AckMode, AckParams, AckResult, CheckParams, CheckResult, CommandParam, ConfineMode,
+    DrainParams, DrainResult, Empty, Encoding, OneTask, ReadParams, ReadResult, RecipientParam,
+    RemoveParams, RemoveResult, ResizeParams, SignalParam, SignalParams, SpawnParams, StdinParam,
+    StopParams, SubscribeParams, TailText, TaskList, TaskResult, UnsubscribeParams, WaitMode,
+    WaitParams, WaitResult, WatchParam, WriteParams,
 };
 pub(crate) use object::{
     Actor, Cause, DateTime, Delivered, DeliveredBy, Exit, Gap, Match, Notification,

@@ -16,6 +16,7 @@ use meanwhile_shim::log::{self, Extent};
 use meanwhile_shim::output;
 use meanwhile_shim::record::{self, Actor, Cause, End, Exit, Outcome, Phase, Sheet};
 use meanwhile_shim::spec::Spec;
+use meanwhile_shim::temporary;
 use meanwhile_shim::tree;
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
@@ -360,6 +361,15 @@ impl Files {
         };
         self.ended(end, sync);
         self.ring(Kind::Ended);
+    }
+
+    /// Takes away what only a task under way needs. The working directory is the task's folder, under
+    /// whatever name it goes by now.
+    pub fn clear(&self) -> io::Result<()> {
+        if fs::remove_file(layout::PLAN).is_ok() {
+            temporary::remove(Path::new("."));
+        }
+        Ok(())
     }
 
     /// Where the task is in its life.

@@ -22,7 +22,7 @@ use nix::unistd::AccessFlags;
 const CHILDS_MAX: i32 = 8;
 
 /// What a child's descriptor is.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub enum Fd<'a> {
     /// This file, opened in the child. A terminal opened so by a session's leader becomes the
     /// session's controlling terminal.

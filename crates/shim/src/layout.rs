@@ -10,6 +10,8 @@
 //!     record          the record and, behind it, the log
 //!     ctl             the FIFO through which its shim takes orders
 //!     stdin           the FIFO that feeds its terminal
+//!     confine         what it may touch, where it is confined
+//!     tmp/            its temporary directory, where it is confined
 //! live/.<id>.<bell>/  the folder of an idle shim that waits for the owner of that bell; renaming
 //!                     it publishes the task
 //! done/<id>           the record and log of an ended task
@@ -18,10 +20,12 @@
 //! The folder of an ended task becomes the next idle shim's: some file systems take milliseconds to
 //! delete a file or make a new one, and a rename costs them nothing.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+
+use crate::temporary;
 
 /// Bytes of a spec that are read: more than a spawn may ask for.
 const SPEC_BYTES: u64 = 16 << 20;
@@ -48,6 +52,10 @@ pub const RECORD: &str = "record";
 pub const CTL: &str = "ctl";
 /// In a task's folder: the FIFO that feeds its terminal.
 pub const STDIN: &str = "stdin";
+/// In a confined task's folder: what it may touch.
+pub const PLAN: &str = "confine";
+/// In a confined task's folder: its temporary directory.
+pub const TEMPORARY: &str = "tmp";
 /// The environment variable that marks a task's processes, so that they are found again after
 /// their shim was killed.
 pub const TASK_ID_VARIABLE: &str = "MEANWHILE_TASK_ID";
@@ -82,10 +90,11 @@ pub fn workspace_hash(workspace: &Path) -> u64 {
 /// Takes a task's folder away. Two processes may do so at once, and each must get to the end: a
 /// walk that stops at the first file somebody else took would leave the others.
 pub fn remove_folder(folder: &Path) {
-    for name in [CTL, STDIN, RECORD, SPEC] {
-        let _ = std::fs::remove_file(folder.join(name));
+    temporary::remove(folder);
+    for name in [CTL, STDIN, RECORD, SPEC, PLAN] {
+        let _ = fs::remove_file(folder.join(name));
     }
-    let _ = std::fs::remove_dir(folder);
+    let _ = fs::remove_dir(folder);
 }
 
 /// The lock file of a workspace's daemons.

@@ -1,20 +1,25 @@
 //! Starting the leader: the process whose end is the task's end.
 
 use std::collections::BTreeMap;
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
+use meanwhile_shim::confine;
 use meanwhile_shim::ctl::Recipient;
 use meanwhile_shim::launch::{self, Fd, Launch};
 use meanwhile_shim::layout;
 use meanwhile_shim::output;
 use meanwhile_shim::record::Exit;
 use meanwhile_shim::spec::{Spec, Stdin};
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
+use nix::sys::wait::waitpid;
+use nix::unistd::Pid;
 
 use crate::files::poll_again;
 use crate::input::{Input, Typist};
@@ -33,6 +38,8 @@ const RETRIES: [Duration; 4] = [
 const SH: &str = "/bin/sh";
 /// Bytes of a file's beginning that are looked at to tell a script from a program.
 const SCRIPT_BYTES: u64 = 128;
+/// [`layout::PLAN`], for the child to open.
+const PLAN: &CStr = c"confine";
 
 /// A leader that runs.
 pub struct Leader {
@@ -88,6 +95,9 @@ fn environment(spec: &Spec) -> Vec<(OsString, OsString)> {
     if matches!(spec.stdin, Stdin::Pty { .. }) {
         env.entry("TERM".into()).or_insert_with(|| "xterm-256color".into());
     }
+    if let Some(mode) = spec.confine {
+        env = confine::environment::environment(mode, env, &temporary());
+    }
     // The server's own would name the directory that the server was started in.
     env.insert("PWD".into(), working_directory(&spec.cwd));
     for (name, value) in &spec.env {
@@ -107,6 +117,11 @@ fn working_directory(cwd: &Path) -> OsString {
     path.unwrap_or_else(|| cwd.components().collect()).into()
 }
 
+/// Where a confined task may write. The shim's directory is its task's folder.
+fn temporary() -> PathBuf {
+    std::env::current_dir().unwrap_or_default().join(layout::TEMPORARY)
+}
+
 fn exec(spec: &Spec, env: &[(OsString, OsString)], fds: &[(i32, Fd)]) -> io::Result<u32> {
     let program = spec.argv.first().map_or(OsStr::new(""), OsString::as_os_str);
     let path = env.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_os_str());
@@ -115,7 +130,7 @@ fn exec(spec: &Spec, env: &[(OsString, OsString)], fds: &[(i32, Fd)]) -> io::Res
     for candidate in launch::candidates(program, path) {
         // A search asks the files first: each start that fails costs as much as one that does not.
         let asked = if searched { launch::probe(&spec.cwd.join(&candidate)) } else { Ok(()) };
-        match asked.and_then(|()| exec_patiently(&candidate, &spec.argv, &spec.cwd, env, fds)) {
+        match asked.and_then(|()| exec_patiently(&candidate, spec, &spec.argv, env, fds)) {
             Ok(pid) => return Ok(pid),
             Err(new) => match new.raw_os_error() {
                 Some(libc::ENOENT | libc::ENOTDIR) if searched => {}
@@ -123,13 +138,7 @@ fn exec(spec: &Spec, env: &[(OsString, OsString)], fds: &[(i32, Fd)]) -> io::Res
                 Some(libc::EACCES) => error = new,
                 // As execvp(3): a script without `#!` is one for sh(1).
                 Some(libc::ENOEXEC) if is_text(&spec.cwd.join(&candidate)) => {
-                    return exec_patiently(
-                        Path::new(SH),
-                        &script(spec, candidate),
-                        &spec.cwd,
-                        env,
-                        fds,
-                    );
+                    return exec_patiently(Path::new(SH), spec, &script(spec, candidate), env, fds);
                 }
                 Some(_) | None => return Err(new),
             },
@@ -153,21 +162,49 @@ fn is_text(file: &Path) -> bool {
 
 fn exec_patiently(
     program: &Path,
+    spec: &Spec,
     argv: &[OsString],
-    cwd: &Path,
     env: &[(OsString, OsString)],
     fds: &[(i32, Fd)],
 ) -> io::Result<u32> {
-    let launch = Launch { program, argv, env, cwd: Some(cwd), fds };
+    let launch = Launch { program, argv, env, cwd: Some(&spec.cwd), fds };
+    let start = || match spec.confine {
+        None => launch.start(),
+        Some(_) => start_confined(&launch),
+    };
     for wait in RETRIES {
-        match launch.start() {
+        match start() {
             Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ENOMEM)) => {
                 std::thread::sleep(wait);
             }
             result => return result,
         }
     }
-    launch.start()
+    start()
+}
+
+/// Starts this program in its mode `confine`, which becomes the command. The word of an execve(2) that
+/// fails there comes through a pipe that closes when it succeeds.
+fn start_confined(launch: &Launch) -> io::Result<u32> {
+    let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
+    let mut argv: Vec<OsString> = vec!["meanwhile-shim".into(), confine::MODE.into()];
+    argv.push(launch.program.into());
+    argv.extend_from_slice(launch.argv);
+    let mut fds: Vec<(i32, Fd)> = Vec::with_capacity(launch.fds.len() + 2);
+    fds.extend(launch.fds.iter().copied());
+    // The pipe first: its own number may be the plan's.
+    fds.push((confine::WORD_FD, Fd::Share(writer.as_fd())));
+    fds.push((confine::PLAN_FD, Fd::Open(PLAN, libc::O_RDONLY)));
+    let program = Path::new("/proc/self/exe");
+    let pid =
+        Launch { program, argv: &argv, env: launch.env, cwd: launch.cwd, fds: &fds }.start()?;
+    drop(writer);
+    let mut word = Vec::new();
+    File::from(reader).read_to_end(&mut word)?;
+    let Ok(errno) = word.try_into().map(i32::from_ne_bytes) else { return Ok(pid) };
+    let ended = Pid::from_raw(i32::try_from(pid).unwrap_or(i32::MAX));
+    while waitpid(ended, None) == Err(Errno::EINTR) {}
+    Err(io::Error::from_raw_os_error(errno))
 }
 
 /// The status of a child that ended, which stays a zombie; `None` while it runs.

@@ -6,11 +6,12 @@
 //!
 //! The library is what both sides must agree on: where files lie ([`layout`]), what they mean
 //! ([`record`], [`spec`]), how one side wakes the other ([`bell`], [`ctl`]), what a daemon asks of
-//! its keeper ([`keep`]), how a tree is found and ended ([`tree`]) and how a process is started
-//! ([`launch`]).
+//! its keeper ([`keep`]), how a tree is found and ended ([`tree`]), how a process is started
+//! ([`launch`]) and how it is confined ([`confine`]).
 
 pub mod bell;
 pub mod clock;
+pub mod confine;
 pub mod ctl;
 pub mod keep;
 pub mod launch;
@@ -21,4 +22,5 @@ pub mod map;
 pub mod output;
 pub mod record;
 pub mod spec;
+pub mod temporary;
 pub mod tree;

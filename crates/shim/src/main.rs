@@ -1,5 +1,7 @@
 //! `meanwhile-shim keeper STATE`: the parent of the shims of one daemon or command, which forks each
 //! of them off. `meanwhile-shim FOLDER run`: a shim alone, for the task whose spec lies in the folder.
+//! `meanwhile-shim confine PROGRAM ARG0 [ARG..]`: restricts itself and executes a task's command, for a
+//! shim that starts a confined task.
 //!
 //! Started by a daemon or by the command line, never by hand. One thread, no runtime: a task's
 //! supervisor must cost next to nothing, and nothing must be able to stop it.
@@ -23,7 +25,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use meanwhile_shim::{keep, output};
+use meanwhile_shim::{confine, keep, output};
 use nix::sys::prctl;
 use nix::unistd::setsid;
 
@@ -33,7 +35,11 @@ use crate::notes::Notes;
 use crate::supervise::Shim;
 
 fn main() -> ExitCode {
-    let mut args = std::env::args_os().skip(1);
+    let mut args = std::env::args_os().skip(1).peekable();
+    if args.next_if(|arg| arg == confine::MODE).is_some() {
+        let errno = confine::enter::run(args.next().unwrap_or_default(), args.collect());
+        return ExitCode::from(u8::try_from(errno).unwrap_or(1));
+    }
     let (Some(first), Some(second)) = (args.next(), args.next()) else {
         return ExitCode::from(2);
     };

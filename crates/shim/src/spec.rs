@@ -10,6 +10,13 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::confine::{Mode, Plan};
+
+/// The key of an argument.
+const ARG: &str = "arg";
+/// The key of an argument of a confined task.
+const CONFINED_ARG: &str = "confined-arg";
+
 /// Everything about a task that is fixed at spawn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spec {
@@ -51,6 +58,11 @@ pub struct Spec {
     pub client_token: Option<String>,
     /// It is a server. The shim does not look at it.
     pub service: bool,
+    /// How far it is confined; `None`: not at all. What it may touch is in a file of its own.
+    pub confine: Option<Mode>,
+    /// What it may touch: written to a file of its own by whoever hands the task over, and not read
+    /// back with the rest.
+    pub plan: Option<Box<Plan>>,
 }
 
 /// Where standard input comes from.
@@ -102,6 +114,8 @@ impl Default for Spec {
             watches: Vec::new(),
             client_token: None,
             service: false,
+            confine: None,
+            plan: None,
         }
     }
 }
@@ -125,8 +139,14 @@ impl Spec {
             put("label", label.as_bytes());
         }
         put("command", self.command.as_bytes());
+        // The arguments of a confined task have another key, which a shim that knows nothing of
+        // confinement skips: it finds nothing to run, and never runs it open.
+        let key = if self.confine.is_some() { CONFINED_ARG } else { ARG };
         for arg in &self.argv {
-            put("arg", arg.as_bytes());
+            put(key, arg.as_bytes());
+        }
+        if let Some(mode) = self.confine {
+            put("confine", mode.name().as_bytes());
         }
         if self.checked {
             put("checked", b"1");
@@ -196,7 +216,12 @@ impl Spec {
                 b"queue" => spec.queue = text(),
                 b"label" => spec.label = Some(text()),
                 b"command" => spec.command = text(),
-                b"arg" => spec.argv.push(os(value)),
+                b"confine" => {
+                    spec.confine = Some(Mode::of_name(value).ok_or_else(|| bad("confine"))?);
+                }
+                _ if key == ARG.as_bytes() || key == CONFINED_ARG.as_bytes() => {
+                    spec.argv.push(os(value));
+                }
                 b"checked" => spec.checked = true,
                 b"cwd" => spec.cwd = OsString::from_vec(value.to_vec()).into(),
                 b"env" => {
@@ -277,12 +302,25 @@ mod tests {
             watches: vec![Watch { id: "w".into(), pattern: "a=b".into(), limit: 7 }],
             client_token: Some("t".into()),
             service: true,
+            confine: Some(Mode::Work),
+            plan: None,
         }
     }
 
     #[test]
+    fn a_reader_that_knows_nothing_of_confinement_finds_nothing_to_run() {
+        let known = |spec: &Spec| {
+            let text = spec.to_bytes();
+            text.split(|b| *b == 0).filter(|entry| entry.starts_with(b"arg=")).count()
+        };
+        assert_eq!(known(&full()), 0);
+        assert_eq!(known(&Spec { confine: None, ..full() }), 4);
+    }
+
+    #[test]
     fn a_spec_reads_back_as_written() {
-        for spec in [full(), Spec { stdin: Stdin::Pipe, ..full() }, Spec::default()] {
+        let open = Spec { stdin: Stdin::Pipe, confine: None, ..full() };
+        for spec in [full(), open, Spec::default()] {
             assert_eq!(Spec::parse(&spec.to_bytes()).unwrap(), spec);
         }
     }

@@ -181,7 +181,7 @@ impl Shim {
                     self.take_output(usize::MAX)?;
                     self.files.ring(Kind::Gone);
                 }
-                return Ok(());
+                return self.files.clear();
             }
             self.wait()?;
         }

@@ -9,7 +9,7 @@ import type { Terminals } from './output/terminal';
 import { matchers, type Problems } from './problems/problems';
 import type { SpawnParams } from './protocol/generated';
 import { UNSEEN_TERMINAL } from './taskProvider';
-import { ago, cut, type Filter, NO_FILTER, sentence, title } from './tasks/describe';
+import { ago, asText, cut, type Filter, NO_FILTER, sentence, title } from './tasks/describe';
 import { hasEnded } from './tasks/store';
 import { TaskNode, type TaskTree } from './tasks/view';
 
@@ -37,7 +37,7 @@ export function registerCommands(parts: Parts): vscode.Disposable {
       } catch (error) {
         const { message } = error as Error;
         log.error(`${name}: ${message}`);
-        vscode.window.showErrorMessage(`Meanwhile: ${message}`);
+        vscode.window.showErrorMessage(`Meanwhile: ${asText(message)}`);
         return undefined;
       }
     });
@@ -167,7 +167,9 @@ export function registerCommands(parts: Parts): vscode.Disposable {
       const count = await problems.find(ref.folder, task, names);
       if (count > 0) await vscode.commands.executeCommand('workbench.actions.view.problems');
       else
-        vscode.window.showInformationMessage(`No problems found in the output of ${title(task)}.`);
+        vscode.window.showInformationMessage(
+          `No problems found in the output of ${asText(title(task))}.`,
+        );
     }),
     register('clearProblems', () => problems.clear()),
   );

@@ -5,7 +5,7 @@ import * as vscode from 'vscode';
 import type { Folder, Folders } from './folders';
 import type { Terminals } from './output/terminal';
 import type { Task } from './protocol/generated';
-import { cut, isFailure, sentence, title } from './tasks/describe';
+import { asText, cut, isFailure, sentence, title } from './tasks/describe';
 
 /** Ends within this time of each other are a burst. */
 const BURST_MS = 400;
@@ -111,7 +111,7 @@ export class Notices implements vscode.Disposable {
   private tell(folder: Folder, id: string, message: string, failed: boolean): void {
     if (this.setting() === 'off') return;
     this.tellEmitter.fire(message);
-    this.notify(message, failed, 'Show Output').then((answer) => {
+    this.notify(asText(message), failed, 'Show Output').then((answer) => {
       if (answer) this.terminals.show(folder, id);
     });
   }
@@ -122,7 +122,7 @@ export class Notices implements vscode.Disposable {
     this.failedBefore.add(reason);
     this.tellEmitter.fire(reason);
     const answer = await vscode.window.showErrorMessage(
-      reason,
+      asText(reason),
       'Open Setting',
       'Show Log',
       'Try Again',

@@ -318,6 +318,7 @@ function drawTool(entry: Extract<Entry, { kind: 'tool' }>): HTMLElement {
       codicon(icon),
       h('span', { class: 'title' }, entry.title),
       entry.background && h('span', { class: 'badge' }, 'in the background'),
+      entry.confined && h('span', { class: 'badge' }, 'confined'),
       entry.taskId !== undefined && taskLink(entry.taskId),
     ),
     entry.input !== '' && entry.input !== entry.title && folded(entry.input, 'input'),

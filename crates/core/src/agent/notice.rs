@@ -180,15 +180,20 @@ fn lines(output: &str) -> String {
     let plain = ansi::strip(output.as_bytes());
     let plain = String::from_utf8_lossy(&plain);
     let mut text = String::with_capacity(plain.len());
-    for line in plain.split(['\n', '\r']).filter(|line| !line.is_empty()) {
-        let line: String = line
-            .chars()
-            .map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c })
-            .collect();
+    for line in plain.split(breaks_line).filter(|line| !line.is_empty()) {
+        // What is not seen could part a mark for the reader of bytes and join it for others.
+        let is_unseen = |c: char| (c.is_control() && c != '\t') || words::is_invisible(c);
+        let line: String =
+            line.chars().map(|c| if is_unseen(c) { '\u{fffd}' } else { c }).collect();
         text.push_str(&harmless(&line, true));
         text.push('\n');
     }
     text
+}
+
+/// What some reader takes for the end of a line (Unicode, UAX 14: mandatory breaks).
+fn breaks_line(c: char) -> bool {
+    matches!(c, '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{85}' | '\u{2028}' | '\u{2029}')
 }
 
 /// Takes the meaning from what looks like a mark of ours; `from_output`: the beginning of an entry
@@ -199,10 +204,11 @@ pub(crate) fn harmless(line: &str, from_output: bool) -> String {
         text.push('\\');
     }
     for (place, c) in line.char_indices() {
+        text.push(c);
+        // Behind the bracket, so that the tag itself does not stand there for whoever looks for it.
         if c == '<' && is_mark(&line[place + 1..]) {
             text.push('\\');
         }
-        text.push(c);
     }
     text
 }

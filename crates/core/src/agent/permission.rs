@@ -7,30 +7,28 @@
 //! and each file it names; each part is judged by itself and the strictest decides. What cannot be
 //! taken apart is asked.
 
-mod command;
 mod files;
-mod git;
-mod known;
+mod fit;
+mod line;
 mod paths;
+mod programs;
 mod rule;
 mod shell;
-mod suggest;
-mod wrap;
 
 use std::path::{Path, PathBuf};
 
 pub use rule::{BadRule, Scope};
 
-use self::command::Lines;
 use self::files::Files;
 use self::paths::Places;
-use super::tools::{Access, Intent};
+use super::tools::{Access, Intent, Level};
+use crate::confine::{Confine, Mode};
 
 /// What is to be done with a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// Run it.
-    Allow,
+    /// Run it; a command, confined so.
+    Allow(Option<Confine>),
     /// Ask the person.
     Ask {
         /// Why, for the person: `rm -rf b` has no rule.
@@ -74,6 +72,8 @@ pub struct Rule {
 pub struct Rules {
     rules: Vec<Rule>,
     home: Option<PathBuf>,
+    /// Confine what rules allow, too.
+    confines_allowed: bool,
 }
 
 /// What one part of a call comes to.
@@ -104,7 +104,14 @@ impl Rules {
     /// These rules and the built-in ones. Of the rules that fit, `deny` wins over `ask`, and `ask`
     /// over `allow`; nothing fits: reads in the workspace are allowed, all else is asked.
     pub fn new(rules: Vec<Rule>) -> Self {
-        Self { rules, home: std::env::var_os("HOME").map(PathBuf::from) }
+        Self { rules, home: std::env::var_os("HOME").map(PathBuf::from), confines_allowed: false }
+    }
+
+    /// The same, but what a rule allows runs confined to work ([`Mode::Work`]).
+    #[must_use]
+    pub fn confining(mut self, allowed: bool) -> Self {
+        self.confines_allowed = allowed;
+        self
     }
 
     /// Adds a rule, as a person's "always" does.
@@ -119,10 +126,13 @@ impl Rules {
     pub fn judge(&self, intent: &Intent, workspace: &Path) -> Verdict {
         let places = Places::new(workspace, self.home.as_deref());
         let mut found = self.tool(intent);
+        let mut confine = None;
         for access in &intent.access {
             match access {
-                Access::Command { line, cwd } => {
-                    found.extend(Lines::new(&self.rules, &places, cwd).line(line));
+                Access::Command { line, cwd, level } => {
+                    let mut judged = line::judge(&self.rules, &places, cwd, line);
+                    confine = self.manner(&mut judged, *level, &places);
+                    found.extend(judged.found);
                 }
                 Access::Read(path) => {
                     found.push(files::judge(
@@ -146,7 +156,50 @@ impl Rules {
                 Access::Task(_) => {}
             }
         }
-        strictest(found)
+        strictest(found, confine)
+    }
+
+    /// How a command is confined that runs as it was judged; what it may not do unasked is added.
+    fn manner(
+        &self,
+        judged: &mut line::Judged,
+        level: Option<Level>,
+        places: &Places,
+    ) -> Option<Confine> {
+        let mode = match level {
+            None if judged.looks => Mode::Look,
+            Some(Level::Look) => {
+                // Whatever it is: there it can do no more.
+                judged.found.retain(|it| !matches!(it, Standing::Unruled { .. }));
+                Mode::Look
+            }
+            Some(Level::Work) => Mode::Work,
+            None if self.confines_allowed => Mode::Work,
+            None | Some(Level::Full) => return None,
+        };
+        if judged.looks && level.is_some_and(|level| level != Level::Look) {
+            // No rule lets it have more.
+            let why = "it asks for more than looking".to_owned();
+            judged.found.push(Standing::Unruled { why, always: None });
+        }
+        let confine = self.confine(mode, places);
+        if confine.is_none() && mode == Mode::Look {
+            let why = "a rule holds back all that could be read".to_owned();
+            judged.found.push(Standing::Held { why });
+        }
+        confine
+    }
+
+    /// The confinement that the rules ask for. `None`: they let nothing be read.
+    fn confine(&self, mode: Mode, places: &Places) -> Option<Confine> {
+        let hidden = files::hidden(&self.rules, places)?;
+        let readable = files::shown(&self.rules, places);
+        Some(Confine { mode, network: false, hidden, readable })
+    }
+
+    /// How a command runs that a person lets run confined only.
+    pub fn confined(&self, workspace: &Path) -> Option<Confine> {
+        self.confine(Mode::Work, &Places::new(workspace, self.home.as_deref()))
     }
 
     /// What an allowed search has to leave out: what lies below its directory and a rule forbids to
@@ -180,7 +233,7 @@ impl Rules {
 }
 
 /// What the parts of a call come to together.
-fn strictest(found: Vec<Standing>) -> Verdict {
+fn strictest(found: Vec<Standing>, confine: Option<Confine>) -> Verdict {
     let (mut reasons, mut always, mut every_time) = (Vec::new(), Vec::new(), false);
     for standing in found {
         match standing {
@@ -199,7 +252,7 @@ fn strictest(found: Vec<Standing>) -> Verdict {
     }
     reasons.dedup();
     if reasons.is_empty() {
-        return Verdict::Allow;
+        return Verdict::Allow(confine);
     }
     if every_time {
         always.clear();

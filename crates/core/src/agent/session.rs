@@ -29,6 +29,7 @@ use super::usage::{Cost, Usage};
 use crate::background::Background;
 use crate::background::ledger::SessionRow;
 use crate::background::task::{Notification, Task, Timestamp};
+use crate::confine::Mode;
 
 /// What a session needs from outside.
 #[derive(Debug, Clone)]
@@ -59,6 +60,8 @@ pub struct Policy {
     pub linger: Option<Duration>,
     /// The longest answer to ask for, in tokens; `None`: what suits the model.
     pub answer_tokens: Option<u32>,
+    /// Confine to work ([`Mode::Work`]) what rules allow to run. Default no.
+    pub confine_allowed: bool,
 }
 
 /// What the end of a task does while the agent is idle.
@@ -79,6 +82,7 @@ impl Default for Policy {
             tools: tools::Budget::default(),
             linger: Some(Duration::from_secs(3_600)),
             answer_tokens: None,
+            confine_allowed: false,
         }
     }
 }
@@ -215,6 +219,8 @@ pub enum Update {
     ToolRunning {
         /// The call.
         id: String,
+        /// How far its command is confined.
+        confined: Option<Mode>,
     },
     /// It runs a command.
     ToolTask {
@@ -294,6 +300,8 @@ pub struct Ask {
     pub why: String,
     /// What "always" would add; empty: "always" is not offered.
     pub always: Vec<Rule>,
+    /// It is a command, and may be let run confined ([`Answer::AllowConfined`]).
+    pub can_confine: bool,
     /// Where the answer goes.
     pub reply: oneshot::Sender<Answer>,
 }
@@ -303,6 +311,8 @@ pub struct Ask {
 pub enum Answer {
     /// This once.
     Allow,
+    /// This once, confined to the workspace.
+    AllowConfined,
     /// And its like, in this workspace, from now on.
     AllowAlways,
     /// Not this.

@@ -16,6 +16,7 @@ mod commands;
 mod edit;
 mod encoding;
 mod files;
+mod held;
 mod name;
 mod output;
 mod paths;
@@ -35,8 +36,10 @@ use super::message::ToolCall;
 use super::provider::Tool;
 use crate::background::task::{DeliveredBy, Task, TaskId};
 use crate::background::{Background, Token};
+use crate::confine::Confine;
 use crate::limits;
 
+pub(crate) use held::Held;
 pub(super) use name::Subject;
 pub use name::{Builtin, ToolName};
 pub(super) use paths::follow;
@@ -90,6 +93,15 @@ impl Intent {
         Self { tool: tool.into(), title, kind, access, action: None }
     }
 
+    /// The same, but its command runs confined.
+    #[must_use]
+    pub fn confined(mut self, by: Option<Confine>) -> Self {
+        if let Some(Action::Bash(run) | Action::BackgroundRun(run)) = &mut self.action {
+            run.confine = by;
+        }
+        self
+    }
+
     /// The same, but a search leaves out what lies below these paths, and says so.
     #[must_use]
     pub fn leaving_out(mut self, paths: Vec<PathBuf>) -> Self {
@@ -130,6 +142,17 @@ pub enum Kind {
     Think,
 }
 
+/// What a command asks to be allowed to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// To look.
+    Look,
+    /// To write the workspace, too.
+    Work,
+    /// All that the person could.
+    Full,
+}
+
 /// What a call touches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Access {
@@ -139,6 +162,8 @@ pub enum Access {
         line: String,
         /// Where, absolute.
         cwd: PathBuf,
+        /// What it asks to be allowed to do; `None`: what it looks like.
+        level: Option<Level>,
     },
     /// Reads this file, or below this directory; absolute, symbolic links resolved.
     Read(PathBuf),
@@ -219,6 +244,11 @@ impl Toolbox {
     pub fn with_linger(mut self, linger: Option<Duration>) -> Self {
         self.linger = linger;
         self
+    }
+
+    /// The commands that ran confined.
+    pub(crate) fn held(&self) -> Held {
+        self.views.held()
     }
 
     /// What the model is told about them; the same in every request.

@@ -14,6 +14,7 @@ pub mod reading;
 pub mod scripted;
 
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use meanwhile_shim::spec::Spec;
@@ -255,6 +256,15 @@ impl Archive {
             Self::Local(home) => home.record_file(id).and_then(Reading::of_file),
             #[cfg(test)]
             Self::Scripted(shelf) => shelf.read(id),
+        }
+    }
+
+    /// The directory it is kept in, which no confined task reads.
+    pub fn root(&self) -> &Path {
+        match self {
+            Self::Local(home) => home.root(),
+            #[cfg(test)]
+            Self::Scripted(_) => Path::new(""),
         }
     }
 

@@ -10,6 +10,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use meanwhile_shim::confine::Plan;
 use meanwhile_shim::ctl::{self, Order};
 use meanwhile_shim::launch::out_of_the_way;
 use meanwhile_shim::layout::{self, remove_folder};
@@ -17,6 +18,7 @@ use meanwhile_shim::lock;
 use meanwhile_shim::output;
 use meanwhile_shim::record::{self, Phase, Record};
 use meanwhile_shim::spec::Spec;
+use meanwhile_shim::temporary;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::Mode;
@@ -227,6 +229,9 @@ impl Home {
         let new = self.free_id();
         let folder = self.idle_path(new, bell);
         fs::rename(self.live(id), &folder)?;
+        if fs::remove_file(folder.join(layout::PLAN)).is_ok() {
+            temporary::remove(&folder);
+        }
         // Where somebody else had linked it already, the first rename left both names.
         match fs::remove_file(folder.join(layout::RECORD)) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -362,6 +367,16 @@ impl Home {
         Ok(nix::unistd::mkfifo(&folder.join(layout::STDIN), Mode::S_IRUSR | Mode::S_IWUSR)?)
     }
 
+    /// Makes the plan and the temporary directory of the confined task that the folder will be of.
+    pub fn confine(&self, folder: &Path, id: TaskId, plan: &Plan) -> io::Result<()> {
+        DirBuilder::new().mode(0o700).create(folder.join(layout::TEMPORARY))?;
+        // Named as it will be, since the folder gets its task's name, and without the links that may
+        // lead to the state directory: a plan grants nothing by a path that has one in it.
+        let live = self.root.join(layout::LIVE).canonicalize()?;
+        let temporary = live.join(id.as_str()).join(layout::TEMPORARY);
+        fs::write(folder.join(layout::PLAN), plan.to_bytes(&temporary))
+    }
+
     /// Opens the file that daemons of a workspace lock together, and locks it.
     pub fn attach(&self, workspace: u64) -> io::Result<File> {
         let file = OpenOptions::new()
@@ -388,9 +403,11 @@ impl Home {
             entries
                 .flatten()
                 .map(|entry| {
-                    let record = entry.path().join(layout::RECORD);
-                    let file = fs::metadata(record).or_else(|_| entry.metadata());
-                    file.map_or(0, |file| file.blocks() * 512)
+                    let bytes = |file: fs::Metadata| file.blocks() * 512;
+                    match fs::metadata(entry.path().join(layout::RECORD)) {
+                        Ok(record) => bytes(record) + temporary::size(&entry.path()),
+                        Err(_) => entry.metadata().map_or(0, bytes),
+                    }
                 })
                 .sum()
         };

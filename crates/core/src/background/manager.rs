@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use meanwhile_shim::clock;
+use meanwhile_shim::confine::Plan;
 use meanwhile_shim::spec::{self, Spec};
 use tokio::sync::{mpsc, oneshot};
 
@@ -30,6 +31,7 @@ use crate::background::{
     Ack, Chunk, Command, Drained, Filter, Look, Mode, Options, Remove, Role, Settings, Spawn,
     Spawned, StateFilter, Stdin, Stop, Token, Waited, Which,
 };
+use crate::confine::{Confine, Planner};
 use crate::error::{Culprit, Error, StoreFaultKind};
 use crate::limits;
 
@@ -51,6 +53,7 @@ pub struct Background {
     demands: mpsc::Sender<Demand>,
     /// Ours alone, where it was opened for this workspace.
     engine: Option<Engine>,
+    planner: Planner,
 }
 
 /// The right to acknowledge what one drain returned. Dropped without [`Lease::ack`], the
@@ -122,6 +125,7 @@ impl Background {
             holder,
             demands: sender,
             engine: None,
+            planner: Planner::default(),
         };
         let charge = Charge { workspace, role, settings, store, executor, demands, signals };
         let mut supervisor = Supervisor::new(charge);
@@ -151,7 +155,12 @@ impl Background {
     pub async fn spawn(&self, wish: Spawn) -> Result<Spawned, Error> {
         Scanner::new(&wish.watches)?;
         let token = wish.client_token.clone();
-        let spec = self.spec(wish)?;
+        let confine = wish.confine.clone();
+        let mut spec = self.spec(wish)?;
+        if let Some(confine) = confine {
+            spec.confine = Some(confine.mode);
+            spec.plan = Some(Box::new(self.plan(confine).await?));
+        }
         let token = match token {
             None => {
                 return self.ask(|reply| Demand::Spawn { spec: Box::new(spec), reply }).await?;
@@ -174,6 +183,19 @@ impl Background {
             let (workspace, name) = (self.workspace.clone(), token.clone());
             self.store.write(move |l| l.release_token(&workspace, &name, holder)).await?;
         }
+    }
+
+    /// Whether a task can be confined so on this machine.
+    pub async fn can_confine(&self, confine: Confine) -> Result<(), Error> {
+        self.plan(confine).await.map(|_| ())
+    }
+
+    /// What a confined task may touch.
+    async fn plan(&self, confine: Confine) -> Result<Plan, Error> {
+        let (planner, workspace) = (self.planner.clone(), self.workspace.clone());
+        let state = self.archive.root().to_owned();
+        let plan = move || planner.plan(&confine, &workspace, &state);
+        tokio::task::spawn_blocking(plan).await.map_err(|_| closed())?
     }
 
     /// Spawns the task that a token was claimed for.
@@ -246,6 +268,8 @@ impl Background {
             }),
             service: wish.service,
             id: String::new(),
+            confine: None,
+            plan: None,
         })
     }
 

@@ -320,6 +320,12 @@ fn give(home: &Home, idle: &Idle, id: TaskId, spec: &Spec) -> io::Result<()> {
         Stdin::Null | Stdin::Pipe => {}
         Stdin::Pty { .. } => home.make_input(&idle.folder)?,
     }
+    match (spec.confine, &spec.plan) {
+        (None, None) => {}
+        (Some(_), Some(plan)) => home.confine(&idle.folder, id, plan)?,
+        // Nothing says what it may touch.
+        (Some(_), None) | (None, Some(_)) => return Err(io::ErrorKind::InvalidInput.into()),
+    }
     // From here on the task exists. A shim that died a moment ago leaves it to be reported lost.
     fs::rename(&idle.folder, home.live(id))?;
     match Order::Go.send(&idle.ctl, idle.id.as_bytes()) {

@@ -64,8 +64,19 @@ pub fn shorten(line: &str, bytes: usize) -> String {
 
 /// Format characters that are not seen: those that reorder, those that join or part what is around
 /// them, and some that do nothing.
-fn is_invisible(c: char) -> bool {
-    reorders(c) || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2065}' | '\u{feff}')
+pub(crate) fn is_invisible(c: char) -> bool {
+    const UNSEEN: [std::ops::RangeInclusive<char>; 8] = [
+        '\u{ad}'..='\u{ad}',
+        '\u{61c}'..='\u{61c}',
+        '\u{180e}'..='\u{180e}',
+        '\u{200b}'..='\u{200f}',
+        '\u{2060}'..='\u{206f}',
+        '\u{feff}'..='\u{feff}',
+        '\u{fff9}'..='\u{fffb}',
+        // Tags, which spell ASCII.
+        '\u{e0000}'..='\u{e007f}',
+    ];
+    reorders(c) || UNSEEN.iter().any(|range| range.contains(&c))
 }
 
 /// Format characters that reorder what is around them (Unicode, bidirectional controls).

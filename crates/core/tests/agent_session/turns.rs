@@ -438,7 +438,7 @@ fn an_output_cannot_forge_a_result() {
         std::fs::write(lab.workspace.join("forged"), forged).unwrap();
         let script = format!(
             "[[turn]]\n{}[[turn]]\nhold = '@/b'\n{LOOK}[[turn]]\n\
-             expect = ['\\</background-results>', '\\[bg:00000000]', '</background-results>']\ntext = 'x'\n",
+             expect = ['<\\/background-results>', '\\[bg:00000000]', '</background-results>']\ntext = 'x'\n",
             calls("background_run", &format!("{{ command = '{}; cat forged' }}", gated("a", "-")))
         );
         let mut talk = lab.session(&script).await;

@@ -14,7 +14,8 @@ fn a_call_says_what_it_is_about_to_touch() {
         std::fs::create_dir_all(lab.workspace.join("src")).unwrap();
         std::os::unix::fs::symlink(&outside, lab.workspace.join("up")).unwrap();
         let work = |path: &str| lab.workspace.join(path);
-        let command = |line: &str, cwd| vec![Access::Command { line: line.to_owned(), cwd }];
+        let command =
+            |line: &str, cwd| vec![Access::Command { line: line.to_owned(), cwd, level: None }];
         let id = "b3f9c2a1".parse().unwrap();
         let check = |name: &str, input: Value, title: &str, kind, access: Vec<Access>| {
             let intent = lab.read(name, input);

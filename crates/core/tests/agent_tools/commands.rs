@@ -24,7 +24,7 @@ fn a_command_that_ends_in_time_is_shown_with_its_end() {
             (
                 r"printf '\033[31mred\033[0m 1%%\r99%%\r100%%\n\377<background-results>'",
                 false,
-                "exited 0 after 0.Xs\n100%\n\u{fffd}\\<background-results>",
+                "exited 0 after 0.Xs\n100%\n\u{fffd}<\\background-results>",
             ),
         ] {
             let outcome = lab.run("bash", json!({ "command": command })).await;

@@ -69,6 +69,7 @@ fn keys_reach_a_task_only_by_name() {
                 watches: Vec::new(),
                 client_token: None,
                 service: false,
+                confine: None,
             });
             let id = spawned.await.unwrap().task.id;
             lab.end(id).await;

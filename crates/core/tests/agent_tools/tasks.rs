@@ -35,6 +35,7 @@ async fn foreign(lab: &Lab, line: &str) -> TaskId {
         watches: Vec::new(),
         client_token: None,
         service: false,
+        confine: None,
     });
     spawned.await.unwrap().task.id
 }

@@ -14,7 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use meanwhile_core::background::StateFilter;
 use meanwhile_core::background::task::Outcome;
-use meanwhile_core::limits;
+use meanwhile_core::{confine, limits};
 
 pub(crate) use values::{Linger, shell_command, task_command};
 use values::{parse_env, parse_grace, parse_linger, parse_signal};
@@ -99,6 +99,10 @@ pub(crate) struct Spawn {
     /// It is a server, which is not expected to end.
     #[arg(long)]
     pub(crate) service: bool,
+    /// Confine it: `look` reads the workspace and the system and changes nothing; `work` also writes
+    /// the workspace and caches. Neither sees keys or has the network.
+    #[arg(long, value_name = "MODE")]
+    pub(crate) confine: Option<Confine>,
     /// Give it a terminal instead of pipes.
     #[arg(long)]
     pub(crate) pty: bool,
@@ -119,6 +123,24 @@ pub(crate) struct Spawn {
     #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
     #[arg(value_hint = ValueHint::CommandWithArguments)]
     pub(crate) command: Vec<OsString>,
+}
+
+/// How far a task is confined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Confine {
+    /// It changes nothing.
+    Look,
+    /// It changes the workspace and caches.
+    Work,
+}
+
+impl From<Confine> for confine::Mode {
+    fn from(mode: Confine) -> Self {
+        match mode {
+            Confine::Look => Self::Look,
+            Confine::Work => Self::Work,
+        }
+    }
 }
 
 /// List tasks: those that run, and those that ended lately.

@@ -322,19 +322,25 @@ impl Chat {
     fn question(&mut self) {
         let Some(ask) = self.asks.front() else { return };
         let colour = self.colour;
-        let title = paint(colour, style::BOLD, show::one_line(&ask.title));
+        // All of it: a person cannot say yes to what they do not see.
+        let command = serde_json::from_str(ask.input.get())
+            .ok()
+            .and_then(|input: serde_json::Value| Some(input.get("command")?.as_str()?.to_owned()));
+        let asked = command.unwrap_or_else(|| ask.title.clone());
+        let title = paint(colour, style::BOLD, show::one_line(&asked));
         let mark = paint(colour, style::ODD, "?");
         let why = paint(colour, style::DIM, show::one_line(&ask.why));
         let always = like(ask).map(|like| format!(", a: always {like}, never: never {like}"));
         let always = always.unwrap_or_default();
+        let confined = if ask.can_confine { ", c: yes, confined to the workspace" } else { "" };
         self.say(&format!("{mark} allow {title}?  {why}"));
-        self.say(&format!("  y: yes, n: no{always}"));
+        self.say(&format!("  y: yes{confined}, n: no{always}"));
     }
 
     fn typed(&mut self, text: &str) -> Typed {
         let text = text.trim();
         if let Some(ask) = self.asks.front() {
-            if let Some(answer) = answer(text, !ask.always.is_empty()) {
+            if let Some(answer) = answer(text, !ask.always.is_empty(), ask.can_confine) {
                 if let Some(ask) = self.asks.pop_front() {
                     // Its turn may have ended since.
                     let _ = ask.reply.send(answer);
@@ -385,9 +391,10 @@ fn is_command(text: &str) -> bool {
 }
 
 /// An answer to a question, if the line is one.
-fn answer(text: &str, can_remember: bool) -> Option<Answer> {
+fn answer(text: &str, can_remember: bool, can_confine: bool) -> Option<Answer> {
     match text.to_ascii_lowercase().as_str() {
         "y" | "yes" => Some(Answer::Allow),
+        "c" | "confined" if can_confine => Some(Answer::AllowConfined),
         "n" | "no" => Some(Answer::Reject),
         "a" | "always" if can_remember => Some(Answer::AllowAlways),
         "never" if can_remember => Some(Answer::RejectAlways),
@@ -402,11 +409,13 @@ mod tests {
     #[test]
     fn only_clear_words_are_answers() {
         let check = |text: &str, can_remember: bool, expected: Option<Answer>| {
-            assert_eq!(answer(text, can_remember), expected, "{text:?}");
+            assert_eq!(answer(text, can_remember, can_remember), expected, "{text:?}");
         };
         check("y", false, Some(Answer::Allow));
         check("YES", true, Some(Answer::Allow));
         check("n", false, Some(Answer::Reject));
+        check("c", true, Some(Answer::AllowConfined));
+        check("c", false, None);
         check("a", true, Some(Answer::AllowAlways));
         check("always", false, None);
         check("never", true, Some(Answer::RejectAlways));

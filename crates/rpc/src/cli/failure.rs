@@ -146,6 +146,7 @@ impl From<Error> for Failure {
                 Self::new(error.to_string()).advise(advice)
             }
             Error::LimitReached { .. } => Self::new(error.to_string()).advise(advice),
+            Error::CannotConfine(_) => Self::new(error.to_string()),
             Error::NotRunning { id, message } => {
                 Self::new(format!("task `{id}` is not running: {message}"))
             }
@@ -181,6 +182,7 @@ mod tests {
             FAILED,
         );
         check(Error::NotRunning { id, message: "it ended".into() }, FAILED);
+        check(Error::CannotConfine("no".into()), FAILED);
         check(Error::unavailable(meanwhile_core::StoreFaultKind::ReadOnly, "read-only"), FAILED);
     }
 

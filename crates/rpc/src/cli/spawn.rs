@@ -6,7 +6,7 @@ use meanwhile_core::background::task::{Outcome, Task, TaskId};
 use meanwhile_core::background::words::reason;
 use meanwhile_core::background::{Background, Chunk, Mode, Size, Spawn, Stdin, Watch, Which};
 use meanwhile_core::hosts::Owner;
-use meanwhile_core::{Error, limits};
+use meanwhile_core::{Error, confine, limits};
 use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -85,6 +85,7 @@ fn wish(session: &Session, args: args::Spawn) -> Result<Spawn, Failure> {
         watches: watches.collect(),
         client_token: None,
         service: args.service,
+        confine: args.confine.map(|mode| confine::Mode::from(mode).into()),
     })
 }
 

@@ -74,6 +74,13 @@ pub(super) fn agent(
                 _ => return Err(file.bad_value(&name, value, "\"on\" or \"queue\"")),
             };
         }
+        "confine" => {
+            agent.confine_allowed = match value.get_ref().as_str() {
+                Some("work") => true,
+                Some("off") => false,
+                _ => return Err(file.bad_value(&name, value, "\"work\" or \"off\"")),
+            };
+        }
         "linger" => {
             let expected = "a time such as \"1h\", or \"forever\"";
             let text = value.get_ref().as_str();
@@ -85,7 +92,7 @@ pub(super) fn agent(
         }
         _ => {
             let expected = "`yield_after`, `result_bytes`, `calls_per_turn`, `wakes_per_hour`, \
-                            `answer_tokens`, `wake` or `linger`";
+                            `answer_tokens`, `wake`, `linger` or `confine`";
             return Err(file.unknown(key, "agent", expected));
         }
     }

@@ -25,6 +25,7 @@ pub(crate) fn from_core(error: &meanwhile_core::Error) -> Error {
             retryable: Some(true),
             ..ErrorData::of(Code::LimitReached)
         },
+        Core::CannotConfine(_) => ErrorData::of(Code::CannotConfine),
         Core::NotRunning { .. } => ErrorData::of(Code::NotRunning),
         Core::StoreUnavailable(_) => {
             ErrorData { retryable: Some(true), ..ErrorData::of(Code::StoreUnavailable) }

@@ -11,7 +11,7 @@ use meanwhile_core::background::{
     Ack, Command, Filter, Mode, Recipient, Remove, SendSignal, Size, Spawn, StateFilter, Stdin,
     Stop, Token, Watch, Which,
 };
-use meanwhile_core::limits;
+use meanwhile_core::{confine, limits};
 
 use super::error::invalid;
 use super::signal;
@@ -82,12 +82,20 @@ pub(crate) fn spawn(params: wire::SpawnParams, defaults: &Defaults) -> Result<Sp
             .client_token
             .map(|token| name("clientToken", token).map(Token::New))
             .transpose()?,
+        confine: params.confine.map(|mode| confine(mode).into()),
     })
 }
 
 /// The size of a terminal.
 pub(crate) fn size(rows: u16, cols: u16) -> Result<Size> {
     Ok(Size { rows: side("rows", rows)?, cols: side("cols", cols)? })
+}
+
+fn confine(mode: wire::ConfineMode) -> confine::Mode {
+    match mode {
+        wire::ConfineMode::Look => confine::Mode::Look,
+        wire::ConfineMode::Work => confine::Mode::Work,
+    }
 }
 
 /// Which tasks to list.

@@ -18,6 +18,7 @@ pub(crate) fn core(error: &Error) -> Option<&'static str> {
             Limit::StoreQuota => "stop some, remove some, or raise `store.quota`",
         }),
         Error::StoreUnavailable(fault) => store(fault.kind),
+        Error::CannotConfine(_) => Some("run it without `confine`, or see `meanwhile doctor`"),
         Error::Invalid { .. } | Error::SpawnFailed { .. } | Error::NotRunning { .. } => None,
     }
 }

@@ -215,6 +215,7 @@ fn errors_carry_their_code_and_data() {
         (spawn, 1002, json!({"kind": "spawnFailed", "errno": 2})),
         (limit, 1003, json!({"kind": "limitReached", "limit": "runningTasks", "retryable": true})),
         (Error::NotRunning { id, message: "x".to_owned() }, 1004, json!({"kind": "notRunning"})),
+        (Error::CannotConfine("x".to_owned()), 1009, json!({"kind": "cannotConfine"})),
         (
             Error::unavailable(StoreFaultKind::Newer, "x"),
             1005,

@@ -185,6 +185,14 @@ pub(crate) fn incomplete_tail(data: &[u8]) -> usize {
     0
 }
 
+/// How far this machine can confine a task.
+pub(crate) fn confine() -> Vec<wire::ConfineMode> {
+    match meanwhile_core::confine::refusal() {
+        None => vec![wire::ConfineMode::Look, wire::ConfineMode::Work],
+        Some(_) => Vec::new(),
+    }
+}
+
 /// The limits a client can run into.
 pub(crate) fn limits() -> wire::Limits {
     wire::Limits {

@@ -81,8 +81,14 @@ impl Teller {
                     .raw_input(value(&input))
                     .locations(locations.into_iter().map(acp::ToolCallLocation::new).collect()),
             ),
-            Update::ToolRunning { id } => {
-                change(id, acp::ToolCallUpdateFields::new().status(acp::ToolCallStatus::InProgress))
+            Update::ToolRunning { id, confined } => {
+                let status = acp::ToolCallStatus::InProgress;
+                let update = acp::ToolCallUpdateFields::new().status(status);
+                let update = acp::ToolCallUpdate::new(id, update);
+                To::ToolCallUpdate(match confined {
+                    Some(mode) => update.meta(meta(json!({"confined": mode.name()}))),
+                    None => update,
+                })
             }
             Update::ToolTask { id, task, background } => {
                 let task = task.id.to_string();
@@ -164,6 +170,10 @@ pub(crate) fn permission(session: &str, ask: &Ask) -> acp::RequestPermissionRequ
     use acp::PermissionOptionKind as Choice;
     let mut options = vec![option(Choice::AllowOnce, "Allow".to_owned())];
     let like = like(ask);
+    if ask.can_confine {
+        let name = "Allow, confined to the workspace";
+        options.push(acp::PermissionOption::new(ALLOW_CONFINED, name, Choice::AllowOnce));
+    }
     if let Some(like) = &like {
         options.push(option(Choice::AllowAlways, format!("Always allow {like}")));
     }
@@ -183,6 +193,9 @@ pub(crate) fn like(ask: &Ask) -> Option<String> {
     let named: Vec<_> = named.collect();
     (!named.is_empty()).then(|| named.join(" and "))
 }
+
+/// The answer that lets a command run confined: a second one of kind `allow_once`.
+pub(crate) const ALLOW_CONFINED: &str = "allow_confined";
 
 /// The name of an answer on the wire: that of its kind.
 pub(crate) fn option_id(kind: acp::PermissionOptionKind) -> &'static str {

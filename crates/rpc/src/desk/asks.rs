@@ -100,6 +100,9 @@ fn read(result: &Value) -> Result<Option<Answer>, String> {
         (Choice::RejectAlways, Answer::RejectAlways),
     ];
     let chosen = selected.option_id.0;
+    if &*chosen == update::ALLOW_CONFINED {
+        return Ok(Some(Answer::AllowConfined));
+    }
     choices
         .into_iter()
         .find(|(kind, _)| update::option_id(*kind) == &*chosen)
@@ -120,7 +123,19 @@ mod tests {
         let (reply, answer) = oneshot::channel();
         let input = RawValue::from_string("{}".to_owned()).unwrap();
         let (id, title, why) = ("c1".to_owned(), "npm test".to_owned(), "no rule".to_owned());
-        (Ask { id, title, kind: Kind::Execute, input, why, always: vec![], reply }, answer)
+        (
+            Ask {
+                id,
+                title,
+                kind: Kind::Execute,
+                input,
+                why,
+                always: vec![],
+                can_confine: true,
+                reply,
+            },
+            answer,
+        )
     }
 
     #[track_caller]
@@ -139,6 +154,7 @@ mod tests {
     #[test]
     fn only_a_clear_yes_is_a_yes() {
         check(selected("allow_once"), Some(Answer::Allow));
+        check(selected("allow_confined"), Some(Answer::AllowConfined));
         check(selected("allow_always"), Some(Answer::AllowAlways));
         check(selected("reject_once"), Some(Answer::Reject));
         check(selected("reject_always"), Some(Answer::RejectAlways));

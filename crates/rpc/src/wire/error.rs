@@ -57,6 +57,8 @@ pub(crate) enum Code {
     PermissionDenied,
     /// The model could not be asked; the prompt stays in the session.
     ModelFailed,
+    /// The task cannot be confined as was asked for, and was not run.
+    CannotConfine,
     /// A parameter cannot be used; `field` names it.
     InvalidParams,
     /// The server has as many waiting requests as it takes; the same request may succeed later.
@@ -65,7 +67,7 @@ pub(crate) enum Code {
 
 impl Code {
     /// Every code.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::UnknownTask,
         Self::SpawnFailed,
         Self::LimitReached,
@@ -74,6 +76,7 @@ impl Code {
         Self::NoModel,
         Self::PermissionDenied,
         Self::ModelFailed,
+        Self::CannotConfine,
         Self::InvalidParams,
         Self::ServerOverloaded,
     ];
@@ -89,6 +92,7 @@ impl Code {
             Self::NoModel => 1006,
             Self::PermissionDenied => 1007,
             Self::ModelFailed => 1008,
+            Self::CannotConfine => 1009,
             Self::InvalidParams => -32602,
             Self::ServerOverloaded => -32000,
         }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::INTEGER_MAX;
+use super::{ConfineMode, INTEGER_MAX};
 
 /// `initializationOptions`. Unknown members are left alone: editors put their own settings here.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
@@ -36,6 +36,8 @@ pub(crate) struct Capability {
     /// Parameters that came after version 0.1.0, as `method.parameter`. A server that lacks one
     /// refuses it.
     pub(crate) features: Vec<&'static str>,
+    /// How far `task/spawn` can confine a task on this machine. Empty: not at all.
+    pub(crate) confine: Vec<ConfineMode>,
     /// Every limit a request can run into.
     pub(crate) limits: Limits,
     /// The environment variables that hold a key of a model. A task is given one only if its spawn

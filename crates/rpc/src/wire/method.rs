@@ -46,6 +46,8 @@ pub(crate) struct SpawnParams {
     /// It is a server, which is not expected to end; default false.
     #[serde(default)]
     pub(crate) service: bool,
+    /// How far it is confined; default not at all.
+    pub(crate) confine: Option<ConfineMode>,
     /// The token of the `$/progress` that follows the task.
     pub(crate) work_done_token: Option<ProgressToken>,
 }
@@ -97,6 +99,16 @@ pub(crate) enum StdinParam {
     Null,
     /// `task/write`.
     Pipe,
+}
+
+/// How far a task is confined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum ConfineMode {
+    /// It reads the workspace and the system, and changes nothing.
+    Look,
+    /// It also writes the workspace and caches.
+    Work,
 }
 
 /// The size of a terminal.

@@ -21,6 +21,7 @@ local diff = vim.text.diff or vim.diff
 ---@field tool? string its kind
 ---@field task? string the task that runs its command
 ---@field background? boolean whether that went to the background
+---@field confined? string how far the kernel confines it: look or work
 ---@field call? integer the call a background message entered with
 ---@field closed? boolean nothing is added to it
 ---@field diffs? string[][] lines of changes, unified
@@ -121,6 +122,7 @@ function Transcript:tool_call(update)
   if ours.background ~= nil then
     item.background = ours.background
   end
+  item.confined = ours.confined or item.confined
   item.diffs = item.diffs or proposed(update.rawInput)
   if update.content then
     local parts, diffs = {}, nil
@@ -370,7 +372,9 @@ function M.render(item, find, icons, previous)
       add("", nil)
     end
     local from = #head + #title
-    add(head .. title .. item.stood .. (item.task and "  " .. item.task or ""), group, 0, #head)
+    local confined = item.confined and "  confined" or ""
+    local rest = item.stood .. confined .. (item.task and "  " .. item.task or "")
+    add(head .. title .. rest, group, 0, #head)
     table.insert(spans, { #lines - 1, #head, from, "MeanwhileTool" })
     table.insert(spans, { #lines - 1, from, -1, "MeanwhileDim" })
     -- What a start in the background answers is for the model.

@@ -7,7 +7,7 @@ import { originInWords } from '../daemon/binary';
 import type { Folder, Folders } from '../folders';
 import type { Terminals } from '../output/terminal';
 import type { Task } from '../protocol/generated';
-import { ago, cut } from '../tasks/describe';
+import { ago, asText, cut } from '../tasks/describe';
 import type { AgentState, FromWebview, Snapshot, ToWebview } from './messages';
 import type { SessionEvent } from './session';
 import { Sessions } from './sessions';
@@ -82,7 +82,7 @@ export class Panel implements vscode.WebviewViewProvider, vscode.Disposable {
     webview.onDidReceiveMessage((message: FromWebview) =>
       this.take(message).catch((error: Error) => {
         this.log.error(`panel: ${error.message}`);
-        vscode.window.showErrorMessage(`Meanwhile: ${error.message}`);
+        vscode.window.showErrorMessage(`Meanwhile: ${asText(error.message)}`);
       }),
     );
     view.onDidDispose(() => {
@@ -315,7 +315,7 @@ export class Panel implements vscode.WebviewViewProvider, vscode.Disposable {
     title: string,
   ): Promise<void> {
     const answer = await vscode.window.showWarningMessage(
-      `The agent asks for permission: ${cut(title, 120)}`,
+      `The agent asks for permission: ${asText(cut(title, 120))}`,
       'Show',
     );
     if (answer && sessions.isOpen(key)) {

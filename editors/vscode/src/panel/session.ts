@@ -37,6 +37,8 @@ export type Entry =
       diffs: { path: string; oldText: string; newText: string }[];
       taskId: string | undefined;
       background: boolean;
+      /** The kernel holds what it can do. */
+      confined: boolean;
     };
 
 export interface Permission {
@@ -223,6 +225,7 @@ function tool(model: SessionModel, call: ToolCall | ToolCallUpdate): void {
       diffs: [],
       taskId: undefined,
       background: false,
+      confined: false,
     };
     model.entries.push(entry);
   }
@@ -240,9 +243,10 @@ function tool(model: SessionModel, call: ToolCall | ToolCallUpdate): void {
     const terminal = call.content.find((part) => part.type === 'terminal');
     if (terminal) entry.taskId = terminal.terminalId;
   }
-  const { taskId, background } = own(call);
+  const { taskId, background, confined } = own(call);
   if (taskId !== undefined) entry.taskId = taskId;
   if (background) entry.background = true;
+  if (confined !== undefined) entry.confined = true;
 }
 
 function contentText(part: ToolContent): string {

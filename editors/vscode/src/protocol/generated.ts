@@ -405,6 +405,10 @@ export type PermissionOptionId = string;
  */
 export type PermissionOptionKind = 'allow_once' | 'allow_always' | 'reject_once' | 'reject_always';
 /**
+ * How far a task is confined.
+ */
+export type ConfineMode = 'look' | 'work';
+/**
  * The codes of the contract, beyond JSON-RPC's and LSP's own.
  */
 export type Code =
@@ -416,6 +420,7 @@ export type Code =
   | 'noModel'
   | 'permissionDenied'
   | 'modelFailed'
+  | 'cannotConfine'
   | 'invalidParams'
   | 'serverOverloaded';
 /**
@@ -1622,6 +1627,10 @@ export interface Capability {
    * refuses it.
    */
   features: string[];
+  /**
+   * How far `task/spawn` can confine a task on this machine. Empty: not at all.
+   */
+  confine: ConfineMode[];
   limits: Limits;
   /**
    * The environment variables that hold a key of a model. A task is given one only if its spawn
@@ -1795,6 +1804,10 @@ export interface SpawnParams {
    * It is a server, which is not expected to end; default false.
    */
   service?: boolean;
+  /**
+   * How far it is confined; default not at all.
+   */
+  confine?: ConfineMode | null;
   /**
    * The token of the `$/progress` that follows the task.
    */
@@ -2288,6 +2301,7 @@ export const ERRORS = {
   noModel: 1006,
   permissionDenied: 1007,
   modelFailed: 1008,
+  cannotConfine: 1009,
   invalidParams: -32602,
   serverOverloaded: -32000,
 } as const;

@@ -31,6 +31,8 @@ export interface Own {
   taskId?: string;
   /** The command goes on in the background. */
   background?: boolean;
+  /** How far the kernel confines the command. */
+  confined?: string;
 }
 
 export function own(update: { _meta?: { [key: string]: unknown } | null }): Own {

@@ -35,6 +35,14 @@ export function outcome(task: Standing, stalled = false): Outcome {
   }
 }
 
+/**
+ * Text for a notification, which VS Code searches for `[words](command:..)` and makes a button of: with
+ * a word joiner between the brackets it is text. Labels, commands and output are written by others.
+ */
+export function asText(words: string): string {
+  return words.replaceAll('](', ']\u2060(');
+}
+
 /** Ended, and not well. A task that was stopped is not a failure. */
 export function isFailure(task: Task): boolean {
   switch (outcome(task)) {

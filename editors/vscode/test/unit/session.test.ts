@@ -23,7 +23,7 @@ function seen(...events: SessionEvent[]): string[] {
   return after(...events).entries.map((entry) => {
     switch (entry.kind) {
       case 'tool':
-        return `tool ${entry.title} ${entry.status}${entry.background ? ' background' : ''}${entry.taskId ? ` ${entry.taskId}` : ''}`;
+        return `tool ${entry.title} ${entry.status}${entry.background ? ' background' : ''}${entry.confined ? ' confined' : ''}${entry.taskId ? ` ${entry.taskId}` : ''}`;
       case 'plan':
         return `plan ${entry.steps.map(({ content, status }) => `${content}=${status}`).join()}`;
       case 'background':
@@ -66,6 +66,11 @@ test('a tool call from pending to the background', () => {
         sessionUpdate: 'tool_call_update',
         ...call,
         status: 'in_progress',
+        _meta: { meanwhile: { confined: 'look' } },
+      }),
+      push({
+        sessionUpdate: 'tool_call_update',
+        ...call,
         content: [{ type: 'terminal', terminalId: 'b3f9c2a1' }],
       }),
       push({
@@ -75,7 +80,7 @@ test('a tool call from pending to the background', () => {
         _meta: { meanwhile: { taskId: 'b3f9c2a1', background: true } },
       }),
     ),
-  ).toEqual(['tool make completed background b3f9c2a1']);
+  ).toEqual(['tool make completed background confined b3f9c2a1']);
 });
 
 test('results of tasks and words of the harness are not a person\u2019s', () => {

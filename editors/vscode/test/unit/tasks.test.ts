@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import type { Notification, Task } from '../../src/protocol/generated';
 import {
   ago,
+  asText,
   bytes,
   description,
   elapsed,
@@ -207,4 +208,14 @@ test('what a command usually takes is its median', () => {
   store.upsert(ended({ id: '00000009', state: 'stopped', durationMs: 5 }));
   expect(usual()).toBe(60_000);
   expect(store.usualMs('another')).toBeUndefined();
+});
+
+test('no text of others is a link in a notification', () => {
+  // How VS Code finds links in a notification's message (linkedText.ts).
+  const link = /\[([^\]]+)\]\(((?:https?:\/\/|command:|file:)[^)\s]+)(?: (["'])(.+?)(\3))?\)/i;
+  const message =
+    'error: [Repair](command:workbench.action.terminal.sendSequence?x "t") [a](https://b)';
+  expect(message).toMatch(link);
+  expect(asText(message)).not.toMatch(link);
+  expect(asText('npm test [1/2] (fast)')).toBe('npm test [1/2] (fast)');
 });

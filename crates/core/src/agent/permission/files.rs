@@ -121,6 +121,20 @@ pub(super) fn held_below(
     leads.filter(|it| it != directory && it.starts_with(directory)).collect()
 }
 
+/// What no rule lets be read, whichever tool it is, where it lies now. `None`: nothing may be.
+pub(super) fn hidden(rules: &[Rule], places: &Places) -> Option<Vec<PathBuf>> {
+    let holds = |rule: &&Rule| rule.effect != Effect::Allow && Files::Read.is_meant_by(rule, None);
+    let of = |rule: &Rule| paths::resolve(&places.of_rule(rule.prefix.as_deref()?)?);
+    rules.iter().filter(holds).map(of).collect()
+}
+
+/// What rules let be read besides.
+pub(super) fn shown(rules: &[Rule], places: &Places) -> Vec<PathBuf> {
+    let lets = |rule: &&Rule| rule.effect == Effect::Allow && Files::Read.is_meant_by(rule, None);
+    let of = |rule: &Rule| paths::resolve(&places.of_rule(rule.prefix.as_deref()?)?);
+    rules.iter().filter(lets).filter_map(of).collect()
+}
+
 /// What can be said of a file that nobody can name before it is touched.
 pub(super) fn judge_unknown(rules: &[Rule], files: Files) -> Standing {
     let mut about = rules.iter().filter(|rule| files.is_meant_by(rule, None));

@@ -6,62 +6,8 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use regex::Regex;
-
 pub(super) use crate::agent::tools::follow as resolve;
-
-/// How many files a pattern such as `*.rs` may stand for and still be looked at one by one.
-const MATCHES_MAX: usize = 4_096;
-
-/// Directories of the home directory that hold keys or give rights, and the files with them.
-const SECRETS_OF_HOME: [&str; 23] = [
-    ".ssh",
-    ".gnupg",
-    ".aws",
-    ".azure",
-    ".kube",
-    ".docker",
-    ".config/gcloud",
-    ".config/gh",
-    ".config/hub",
-    ".config/meanwhile",
-    // The rules that were remembered, among others.
-    ".local/state/meanwhile",
-    ".config/op",
-    ".config/rclone",
-    ".password-store",
-    ".local/share/keyrings",
-    ".cargo/credentials",
-    ".cargo/credentials.toml",
-    ".vault-token",
-    ".terraform.d",
-    ".mozilla",
-    ".config/google-chrome",
-    ".config/chromium",
-    ".gem/credentials",
-];
-
-/// Files that hold keys wherever they are.
-const SECRET_NAMES: [&str; 15] = [
-    ".env",
-    ".envrc",
-    ".netrc",
-    "_netrc",
-    ".npmrc",
-    ".pypirc",
-    ".pgpass",
-    ".my.cnf",
-    ".htpasswd",
-    ".git-credentials",
-    "id_rsa",
-    "id_dsa",
-    "id_ecdsa",
-    "id_ed25519",
-    "master.key",
-];
-const SECRET_EXTENSIONS: [&str; 8] = ["pem", "key", "p12", "pfx", "jks", "keystore", "kdbx", "ppk"];
-/// `.env.example` and its like are there to be read.
-const EXAMPLES: [&str; 6] = ["example", "sample", "template", "dist", "defaults", "schema"];
+use crate::confine::{SECRETS_OF_HOME, is_secret_name};
 
 /// What paths are measured by.
 #[derive(Debug, Clone)]
@@ -129,82 +75,6 @@ impl Places {
     }
 }
 
-fn is_secret_name(name: &str) -> bool {
-    // Some file systems know no difference between capital letters and small ones.
-    let name = name.to_lowercase();
-    let extension = name.rsplit_once('.').filter(|(stem, _)| !stem.is_empty()).map(|(_, it)| it);
-    if extension.is_some_and(|it| EXAMPLES.contains(&it)) {
-        return false;
-    }
-    SECRET_NAMES.contains(&name.as_str())
-        || name.starts_with(".env.")
-        || extension.is_some_and(|it| SECRET_EXTENSIONS.contains(&it))
-}
-
-/// What a word with `*`, `?` or `[` in it may stand for, or more. `None`: too much to tell.
-/// `chars` say whether they were quoted.
-pub(super) fn expand(from: &Path, chars: &[(char, bool)]) -> Option<Vec<PathBuf>> {
-    let mut found = vec![if chars.first().is_some_and(|(c, _)| *c == '/') {
-        PathBuf::from("/")
-    } else {
-        from.to_owned()
-    }];
-    for part in chars.split(|(c, _)| *c == '/').filter(|part| !part.is_empty()) {
-        let is_glob = part.iter().any(|pair| matches!(pair, ('*' | '?' | '[', false)));
-        if !is_glob {
-            let name: String = part.iter().map(|(c, _)| c).collect();
-            for path in &mut found {
-                path.push(&name);
-            }
-            continue;
-        }
-        // `.*` stands for `..` in some shells.
-        if part.first().is_none_or(|(c, _)| *c == '.') {
-            return None;
-        }
-        let pattern = pattern(part)?;
-        let mut next = Vec::new();
-        for directory in &found {
-            let Ok(entries) = std::fs::read_dir(directory) else { continue };
-            for entry in entries.flatten() {
-                let name = entry.file_name();
-                let name = name.to_string_lossy();
-                if !name.starts_with('.') && pattern.is_match(&name) {
-                    next.push(entry.path());
-                }
-                if next.len() > MATCHES_MAX {
-                    return None;
-                }
-            }
-        }
-        // Where nothing fits, the shell leaves the word as it is.
-        let name: String = part.iter().map(|(c, _)| c).collect();
-        next.extend(found.iter().map(|directory| directory.join(&name)));
-        found = next;
-    }
-    Some(found)
-}
-
-/// As a regular expression, which may fit more: a bracket counts as any text.
-fn pattern(part: &[(char, bool)]) -> Option<Regex> {
-    let mut text = String::from("(?is)^");
-    for pair in part {
-        match pair {
-            ('*', false) => text.push_str(".*"),
-            ('[', false) => {
-                text.push_str(".*$");
-                break;
-            }
-            ('?', false) => text.push('.'),
-            (c, _) => text.push_str(&regex::escape(&c.to_string())),
-        }
-    }
-    if !text.ends_with(".*$") {
-        text.push('$');
-    }
-    Regex::new(&text).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -251,31 +121,5 @@ mod tests {
         }
         assert!(places.is_guarded(Path::new("/project/.git/hooks/pre-commit")));
         assert!(!places.is_guarded(Path::new("/project/.github/workflows")));
-    }
-
-    #[test]
-    fn a_pattern_stands_for_all_it_may_fit() {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let top = dir.path();
-        std::fs::create_dir_all(top.join("a/b")).expect("it is ours");
-        for file in ["a/x.rs", "a/y.rs", "a/z.txt", "a/b/x.rs", "q[1]", ".env"] {
-            std::fs::write(top.join(file), "").expect("it is ours");
-        }
-        let check = |pattern: &str, expected: Option<&[&str]>| {
-            let chars: Vec<_> = pattern.chars().map(|c| (c, false)).collect();
-            let found = expand(top, &chars).map(|mut found| {
-                found.sort();
-                found
-            });
-            let expected = expected.map(|it| it.iter().map(|it| top.join(it)).collect::<Vec<_>>());
-            assert_eq!(found, expected, "{pattern}");
-        };
-        check("a/*.rs", Some(&["a/*.rs", "a/x.rs", "a/y.rs"]));
-        check("*/x.rs", Some(&["*/x.rs", "a/x.rs", "q[1]/x.rs"]));
-        check("a/?.txt", Some(&["a/?.txt", "a/z.txt"]));
-        check("a/[xz].rs", Some(&["a/[xz].rs", "a/b", "a/x.rs", "a/y.rs", "a/z.txt"]));
-        check("none/*", Some(&["none/*"]));
-        check(".e*", None);
-        check("a/.*", None);
     }
 }

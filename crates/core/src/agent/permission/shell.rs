@@ -27,9 +27,10 @@ pub(super) struct Script {
     pub(super) commands: Vec<Simple>,
     /// Why there may be more commands than those listed.
     pub(super) hidden: Option<String>,
-    /// Whether something may run more than once, or elsewhere than where it stands: there is a loop
-    /// or a function.
-    pub(super) repeats: bool,
+    /// Some command in it is given text in which something is expanded.
+    pub(super) is_fed: bool,
+    /// The functions that are defined in it.
+    functions: Vec<String>,
 }
 
 /// One simple command.
@@ -41,9 +42,6 @@ pub(super) struct Simple {
     pub(super) words: Vec<Word>,
     /// The files it is connected to.
     pub(super) redirects: Vec<Redirect>,
-    /// The parameters in what it comes to know some other way: the text of a here-document, what a
-    /// loop goes through, what a `case` compares.
-    pub(super) given: Vec<String>,
 }
 
 /// A file a command is connected to.
@@ -69,6 +67,16 @@ fn parse_into(line: &str, script: &mut Script, depth: usize) {
     if let Err(why) = outcome {
         script.hidden.get_or_insert(why);
     }
+    let calls = |name: &String| {
+        let called = |it: &&Simple| it.words.first().is_some_and(|it| it.text() == *name);
+        script.commands.iter().filter(called).count()
+    };
+    // One that calls itself twice fills the machine with itself.
+    if let Some(name) = script.functions.iter().find(|name| calls(name) > 2) {
+        script
+            .hidden
+            .get_or_insert(format!("the function `{name}` may call itself again and again"));
+    }
 }
 
 /// What a list of commands ends at.
@@ -78,26 +86,6 @@ enum End {
     Line,
     /// `)`
     Paren,
-    /// `;;` or `esac`
-    Clause,
-}
-
-/// How a clause of a `case` ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ended {
-    /// There may be another.
-    Open,
-    /// `esac`
-    Esac,
-}
-
-/// What the first word of a command made of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Made {
-    /// A command, or a word after which another command begins.
-    Command,
-    /// `esac`
-    Esac,
 }
 
 struct Parser<'a> {
@@ -132,8 +120,7 @@ impl Parser<'_> {
             match self.peek() {
                 Some(' ' | '\t') => self.at += 1,
                 Some('\\') if self.peek_at(1) == Some('\n') => {
-                    self.continued()?;
-                    self.at += 2;
+                    self.skip_joint()?;
                 }
                 _ => return Ok(()),
             }
@@ -149,6 +136,32 @@ impl Parser<'_> {
         }
     }
 
+    /// A backslash and a line break, which a shell takes away before it reads on: what stands on
+    /// either side of them must not become another thing then.
+    fn skip_joint(&mut self) -> Result<(), String> {
+        self.continued()?;
+        let before = self.chars.get(..self.at).unwrap_or_default();
+        let is_name = |c: &&char| c.is_ascii_alphanumeric() || **c == '_';
+        let name = before.iter().rev().take_while(is_name).count();
+        let mut rest = self.chars.get(self.at..).unwrap_or_default();
+        while let ['\\', '\n', after @ ..] = rest {
+            rest = after;
+        }
+        let comes = |any: &str| rest.first().is_some_and(|c| any.contains(*c));
+        match before.len().checked_sub(name + 1).and_then(|at| before.get(at)) {
+            Some('$' | '`') => return Err("a line break within an expansion".to_owned()),
+            Some('(' | '<' | '>' | '&' | '|' | ';') if name == 0 && comes("(<>&|;-") => {
+                return Err("a line break within an operator".to_owned());
+            }
+            _ if name > 0 && comes("<>") => {
+                return Err("a line break before a redirection".to_owned());
+            }
+            _ => {}
+        }
+        self.at += 2;
+        Ok(())
+    }
+
     fn skip_comment(&mut self) {
         while self.peek().is_some_and(|c| c != '\n') {
             self.at += 1;
@@ -161,13 +174,13 @@ impl Parser<'_> {
     }
 
     /// Commands up to `end`, which is taken.
-    fn list(&mut self, end: End) -> Result<Ended, String> {
+    fn list(&mut self, end: End) -> Result<(), String> {
         loop {
             self.skip_blanks()?;
             match self.peek() {
                 None if end == End::Line => {
                     return match self.heredocs.is_empty() {
-                        true => Ok(Ended::Open),
+                        true => Ok(()),
                         false => Err("a here-document without its end".to_owned()),
                     };
                 }
@@ -177,20 +190,15 @@ impl Parser<'_> {
                     self.read_heredocs()?;
                 }
                 Some('#') => self.skip_comment(),
-                Some(';') => {
-                    if self.take(";;&") || self.take(";;") || self.take(";&") {
-                        return match end {
-                            End::Clause => Ok(Ended::Open),
-                            End::Line | End::Paren => Err("`;;` outside of a `case`".to_owned()),
-                        };
-                    }
-                    self.at += 1;
+                Some(';') if self.peek_at(1) == Some(';') => {
+                    return Err("`;;` outside of a `case`".to_owned());
                 }
+                Some(';') => self.at += 1,
                 Some('&') if self.peek_at(1) != Some('>') => self.at += 1,
                 Some('|') => self.at += 1,
                 Some(')') if end == End::Paren => {
                     self.at += 1;
-                    return Ok(Ended::Open);
+                    return Ok(());
                 }
                 Some(')') => return Err("a `)` that closes nothing".to_owned()),
                 Some('(') if self.peek_at(1) == Some('(') => {
@@ -200,11 +208,7 @@ impl Parser<'_> {
                     self.at += 1;
                     self.nested()?;
                 }
-                Some(_) => match self.command()? {
-                    Made::Command => {}
-                    Made::Esac if end == End::Clause => return Ok(Ended::Esac),
-                    Made::Esac => return Err("`esac` outside of a `case`".to_owned()),
-                },
+                Some(_) => self.command()?,
             }
         }
     }
@@ -228,11 +232,10 @@ impl Parser<'_> {
     }
 
     /// One simple command, or a word of the grammar after which a command may begin.
-    fn command(&mut self) -> Result<Made, String> {
+    fn command(&mut self) -> Result<(), String> {
         let mut simple = Simple::default();
         // After a redirection no word is one of the grammar's.
         let (mut both, mut begun) = (false, false);
-        let earlier = self.heredocs.len();
         loop {
             self.skip_blanks()?;
             let Some(c) = self.peek() else { break };
@@ -257,8 +260,9 @@ impl Parser<'_> {
                     if !self.take(")") {
                         return Err("a bracket among words".to_owned());
                     }
-                    self.script.repeats = true;
-                    return Ok(Made::Command);
+                    let name = simple.words.first().map(Word::text).unwrap_or_default();
+                    self.script.functions.push(name);
+                    return Ok(());
                 }
                 '<' | '>' if self.peek_at(1) != Some('(') => {
                     begun = true;
@@ -284,67 +288,32 @@ impl Parser<'_> {
                         simple.assignments.push((name, value));
                         continue;
                     }
-                    if simple.assignments.is_empty()
-                        && !begun
-                        && let Some(made) = self.keyword(&word)?
-                    {
-                        return Ok(made);
+                    if simple.assignments.is_empty() && !begun && self.is_keyword(&word)? {
+                        return Ok(());
                     }
                     simple.words.push(word);
                 }
             }
         }
-        let Simple { assignments, words, redirects, given } = &simple;
-        let heredocs = self.heredocs.get_mut(earlier..).unwrap_or_default();
-        let parts = assignments.len() + words.len() + redirects.len() + given.len();
-        if parts + heredocs.len() > 0 {
-            for heredoc in heredocs {
-                heredoc.owner = self.script.commands.len();
-            }
+        if simple.assignments.len() + simple.words.len() + simple.redirects.len() > 0 {
             self.script.commands.push(simple);
         }
-        Ok(Made::Command)
+        Ok(())
     }
 
-    /// The words of the grammar, where a command may begin. `None`: it is none of them.
-    fn keyword(&mut self, word: &Word) -> Result<Option<Made>, String> {
-        let Some(text) = word.bare() else { return Ok(None) };
+    /// The words of the grammar, where a command may begin.
+    fn is_keyword(&mut self, word: &Word) -> Result<bool, String> {
+        let Some(text) = word.bare() else { return Ok(false) };
         match text.as_str() {
-            "if" | "then" | "else" | "elif" | "fi" | "do" | "done" | "{" | "}" | "!" => {}
-            "while" | "until" => self.script.repeats = true,
-            "for" | "select" => {
-                self.script.repeats = true;
-                self.for_words()?;
+            "if" | "then" | "else" | "elif" | "fi" | "do" | "done" | "{" | "}" | "!" | "while"
+            | "until" => {}
+            "for" => self.for_words()?,
+            "case" | "esac" | "select" | "function" | "coproc" | "[[" | "]]" => {
+                return Err(format!("`{text}`"));
             }
-            "case" => self.case()?,
-            "esac" => return Ok(Some(Made::Esac)),
-            "time" => {
-                self.skip_blanks()?;
-                let _ = self.take("-p ");
-                self.skip_blanks()?;
-                self.timed();
-            }
-            "function" | "coproc" | "[[" | "]]" => {
-                return Err(format!("`{text}` means something in bash only"));
-            }
-            _ => return Ok(None),
+            _ => return Ok(false),
         }
-        Ok(Some(Made::Command))
-    }
-
-    /// What follows on `time`. To a shell without the word it is a program, with options that write
-    /// files, and what follows is the name of another, whatever it means elsewhere.
-    fn timed(&mut self) {
-        let rest = self.chars.get(self.at..).unwrap_or_default();
-        let next: String = rest.iter().take_while(|c| !" \t\n;&|<>()".contains(**c)).collect();
-        let means = [
-            "if", "then", "else", "elif", "fi", "while", "until", "for", "select", "do", "done",
-            "case", "esac", "in", "function", "coproc", "{", "}", "!", "[[", "]]",
-        ];
-        if next.starts_with('-') || next.contains('=') || means.contains(&next.as_str()) {
-            // What comes is read on all the same, for a rule may forbid it.
-            self.script.hidden.get_or_insert(format!("`{next}` after `time`"));
-        }
+        Ok(true)
     }
 
     /// `NAME [in WORD..]`
@@ -354,10 +323,8 @@ impl Parser<'_> {
             return Err("`((` is arithmetic in bash only".to_owned());
         }
         let name = self.word()?.bare().ok_or("a loop without a plain variable")?;
-        let owner = self.script.commands.len();
-        self.script
-            .commands
-            .push(Simple { assignments: vec![(name, Word::unknown())], ..Simple::default() });
+        let assignments = vec![(name, Word::unknown())];
+        self.script.commands.push(Simple { assignments, ..Simple::default() });
         self.skip_lines()?;
         // Looked at rather than read, so that nothing is read twice, and twice again within.
         let ends = matches!(self.peek_at(2), None | Some(' ' | '\t' | '\n' | ';'));
@@ -368,21 +335,11 @@ impl Parser<'_> {
                     None | Some('\n' | ';') => return Ok(()),
                     Some('#') => self.skip_comment(),
                     Some('&' | '|' | '(' | ')') => return Err("a loop over a list".to_owned()),
-                    Some(_) => {
-                        let word = self.word()?;
-                        self.give(owner, word.parameters);
-                    }
+                    Some(_) => drop(self.word()?),
                 }
             }
         }
         Ok(())
-    }
-
-    /// What a command that was listed comes to know besides.
-    fn give(&mut self, owner: usize, parameters: Vec<String>) {
-        if let Some(simple) = self.script.commands.get_mut(owner) {
-            simple.given.extend(parameters);
-        }
     }
 
     fn skip_lines(&mut self) -> Result<(), String> {
@@ -396,52 +353,6 @@ impl Parser<'_> {
                 Some('#') => self.skip_comment(),
                 _ => return Ok(()),
             }
-        }
-    }
-
-    /// `WORD in [(] PATTERN [| PATTERN]..) LIST ;; .. esac`
-    fn case(&mut self) -> Result<(), String> {
-        self.deeper()?;
-        self.skip_blanks()?;
-        let compared = self.word()?;
-        self.compare(compared);
-        self.skip_lines()?;
-        if self.word()?.bare().as_deref() != Some("in") {
-            return Err("a `case` without its `in`".to_owned());
-        }
-        loop {
-            self.skip_lines()?;
-            let bracket = self.take("(");
-            self.skip_blanks()?;
-            let pattern = self.word()?;
-            if !bracket && pattern.bare().as_deref() == Some("esac") {
-                break;
-            }
-            self.compare(pattern);
-            loop {
-                self.skip_blanks()?;
-                if self.take(")") {
-                    break;
-                }
-                if !self.take("|") {
-                    return Err("a `case` with a pattern that is not closed".to_owned());
-                }
-                self.skip_blanks()?;
-                let pattern = self.word()?;
-                self.compare(pattern);
-            }
-            if self.list(End::Clause)? == Ended::Esac {
-                break;
-            }
-        }
-        self.depth -= 1;
-        Ok(())
-    }
-
-    /// What runs next tells what a word of a `case` is.
-    fn compare(&mut self, word: Word) {
-        if !word.parameters.is_empty() {
-            self.script.commands.push(Simple { given: word.parameters, ..Simple::default() });
         }
     }
 }

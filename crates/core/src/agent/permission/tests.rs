@@ -43,7 +43,8 @@ impl Scene {
 
     fn judge(&self, rules: &[&str], tool: &'static str, access: Vec<Access>) -> Verdict {
         let rules = rules.iter().map(|it| it.parse().expect(it)).collect();
-        let rules = Rules { rules, home: Some(self.home.clone()) };
+        let home = Some(self.home.clone());
+        let rules = Rules { rules, home, confines_allowed: false };
         let tool = Builtin::named(tool).expect(tool);
         let intent = Intent::new(tool, String::new(), Kind::Execute, access);
         rules.judge(&intent, &self.workspace)
@@ -54,7 +55,8 @@ impl Scene {
     }
 
     fn line_in(&self, rules: &[&str], line: &str, cwd: &str) -> Verdict {
-        let access = Access::Command { line: line.to_owned(), cwd: self.workspace.join(cwd) };
+        let (line, cwd) = (line.to_owned(), self.workspace.join(cwd));
+        let access = Access::Command { line, cwd, level: None };
         self.judge(rules, "bash", vec![access])
     }
 }
@@ -62,7 +64,8 @@ impl Scene {
 /// `allow`, `ask` or `deny`, and for what is asked the rules that "always" would make.
 fn said(verdict: &Verdict) -> String {
     match verdict {
-        Verdict::Allow => "allow".to_owned(),
+        Verdict::Allow(None) => "allow".to_owned(),
+        Verdict::Allow(Some(confine)) => confine.mode.name().to_owned(),
         Verdict::Deny { .. } => "deny".to_owned(),
         Verdict::Ask { always, .. } if always.is_empty() => "ask".to_owned(),
         Verdict::Ask { always, .. } => {
@@ -75,7 +78,8 @@ fn said(verdict: &Verdict) -> String {
 /// `allow`, `ask` or `deny` alone.
 fn effect(verdict: &Verdict) -> &'static str {
     match verdict {
-        Verdict::Allow => "allow",
+        Verdict::Allow(None) => "allow",
+        Verdict::Allow(Some(confine)) => confine.mode.name(),
         Verdict::Ask { .. } => "ask",
         Verdict::Deny { .. } => "deny",
     }

@@ -10,6 +10,7 @@ use crate::agent::tools::{Access, Builtin, Intent, Kind, Outcome, Progress, Tool
 use crate::agent::trace::Fact;
 use crate::background::Token;
 use crate::background::task::TaskId;
+use crate::confine::Confine;
 
 /// What a call of a cancelled turn is answered.
 const CANCELLED: &str = "cancelled by the person";
@@ -126,21 +127,43 @@ impl Work {
                 return Ran::Answered(failed(why));
             }
         };
-        match self.permit(&call, &intent).await {
-            Ok(()) => {}
+        let confine = match self.permit(&call, &intent).await {
+            Ok(confine) => confine,
             Err(refused) => return refused,
-        }
+        };
+        let confined = confine.as_ref().map(|confine| confine.mode);
+        let intent = intent.confined(confine);
         let held = self.terms.rules.left_out(&intent, &self.workspace);
         let intent = intent.leaving_out(held);
         self.tell(started).await;
-        self.out.send(Update::ToolRunning { id: call.id.clone() }).await;
+        self.out.send(Update::ToolRunning { id: call.id.clone(), confined }).await;
         self.carry_out(&call.id, intent, token).await
     }
 
-    /// Finds out whether a call may run.
-    async fn permit(&mut self, call: &ToolCall, intent: &Intent) -> Result<(), Ran> {
-        let (why, always) = match self.terms.rules.judge(intent, &self.workspace) {
-            Verdict::Allow => return Ok(()),
+    /// What the rules say of a call, found out where nothing else waits for it.
+    async fn judge(&self, intent: &Intent) -> Verdict {
+        let (rules, workspace) = (self.terms.rules.clone(), self.workspace.clone());
+        let own = intent.clone();
+        let judged = tokio::task::spawn_blocking(move || rules.judge(&own, &workspace)).await;
+        let unjudged = |_| Verdict::Ask { why: "it cannot be judged".to_owned(), always: vec![] };
+        match judged.unwrap_or_else(unjudged) {
+            Verdict::Allow(Some(confine)) => {
+                // What cannot be held is asked.
+                match self.background.can_confine(confine.clone()).await {
+                    Ok(()) => Verdict::Allow(Some(confine)),
+                    Err(error) => Verdict::Ask { why: error.to_string(), always: Vec::new() },
+                }
+            }
+            verdict @ (Verdict::Allow(None) | Verdict::Ask { .. } | Verdict::Deny { .. }) => {
+                verdict
+            }
+        }
+    }
+
+    /// Finds out whether a call may run, and how its command is confined.
+    async fn permit(&mut self, call: &ToolCall, intent: &Intent) -> Result<Option<Confine>, Ran> {
+        let (why, always) = match self.judge(intent).await {
+            Verdict::Allow(confine) => return Ok(confine),
             Verdict::Deny { why } => {
                 return Err(Ran::Denied(format!("not allowed: {why}")));
             }
@@ -152,6 +175,7 @@ impl Work {
             }
             Verdict::Ask { why, always } => (why, always),
         };
+        let confined = self.confined(intent).await;
         let (reply, answer) = oneshot::channel();
         let ask = Ask {
             id: call.id.clone(),
@@ -160,6 +184,7 @@ impl Work {
             input: call.input.to_raw(),
             why,
             always: always.clone(),
+            can_confine: confined.is_some(),
             reply,
         };
         self.out.send(Update::Ask(ask)).await;
@@ -170,10 +195,15 @@ impl Work {
             answer = answer => answer.unwrap_or(Answer::Reject),
         };
         match answer {
-            Answer::Allow => Ok(()),
+            Answer::Allow => Ok(None),
+            Answer::AllowConfined => match confined {
+                Some(confine) => Ok(Some(confine)),
+                // It was not offered.
+                None => Err(refused()),
+            },
             Answer::AllowAlways => {
                 self.remember(always, Effect::Allow);
-                Ok(())
+                Ok(None)
             }
             Answer::Reject => Err(refused()),
             Answer::RejectAlways => {
@@ -181,6 +211,15 @@ impl Work {
                 Err(refused())
             }
         }
+    }
+
+    /// How a command would run confined, if it is one and this machine can.
+    async fn confined(&self, intent: &Intent) -> Option<Confine> {
+        if !intent.access.iter().any(|it| matches!(it, Access::Command { .. })) {
+            return None;
+        }
+        let confine = self.terms.rules.confined(&self.workspace)?;
+        self.background.can_confine(confine.clone()).await.ok().map(|()| confine)
     }
 
     /// Takes a person's "always" down, for this session and those to come in the workspace.

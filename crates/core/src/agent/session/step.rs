@@ -8,6 +8,7 @@ use super::Update;
 use super::work::Work;
 use crate::agent::message::Message;
 use crate::agent::notice;
+use crate::agent::tools::Held;
 use crate::agent::trace::{DeliveredKind, Event, Fact, Origin};
 use crate::background::ledger::{Addition, NewMessage, News, Told};
 use crate::background::task::{DeliveredBy, Notification, TaskId, Timestamp};
@@ -108,9 +109,9 @@ impl Work {
         };
         let n = first + self.step.messages.len() as u64;
         let (call, facts) = (addition.call, self.counts.facts);
-        let alive = self.background.liveness();
+        let (alive, held) = (self.background.liveness(), self.toolbox.held());
         let write = self.background.store().write(move |ledger| {
-            ledger.append(&addition, &alive, |news| tell(news, n, call, facts))
+            ledger.append(&addition, &alive, |news| tell(news, n, call, facts, &held))
         });
         let tidings = write.await?;
         if self.forget_stopped().await {
@@ -187,7 +188,7 @@ impl Work {
 }
 
 /// Puts news in words, inside the transaction that takes them out of the queue.
-fn tell(news: News, n: u64, call: u64, facts: u64) -> (Told, Tidings) {
+fn tell(news: News, n: u64, call: u64, facts: u64, held: &Held) -> (Told, Tidings) {
     let seen = news.seen.iter().map(|seen| Fact::Delivered {
         call,
         task_id: seen.task.to_string(),
@@ -205,7 +206,9 @@ fn tell(news: News, n: u64, call: u64, facts: u64) -> (Told, Tidings) {
     let at = Timestamp::now();
     let facts: Vec<Event> =
         seen.chain(drained).zip(facts + 1..).map(|(fact, n)| Event { n, at, fact }).collect();
-    let text = (!news.drained.is_empty()).then(|| notice::message(&news.drained, news.remaining));
+    let drained = &news.drained;
+    let text = (!drained.is_empty())
+        .then(|| notice::message(drained, news.remaining) + &held.lines(drained));
     let message = text.as_ref().map(|text| NewMessage {
         n,
         fresh: false,

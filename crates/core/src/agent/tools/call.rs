@@ -9,11 +9,12 @@ use super::edit::Edit;
 use super::files::Read;
 use super::output::Part;
 use super::search::{Glob, Grep};
-use super::{Access, Builtin, Intent, Kind, PlanEntry, PlanStatus, ToolName, paths, search};
+use super::{Access, Builtin, Intent, Kind, Level, PlanEntry, PlanStatus, ToolName, paths, search};
 use crate::agent::message::{Arguments, ToolCall};
 use crate::background::Watch;
 use crate::background::task::TaskId;
 use crate::background::words;
+use crate::confine::Confine;
 use crate::limits;
 
 /// Longest wait of `check_background`: a turn must not hang for ever, and asking again is cheap.
@@ -47,6 +48,8 @@ pub(super) struct Run {
     pub(super) label: Option<String>,
     pub(super) watches: Vec<Watch>,
     pub(super) stdin: bool,
+    pub(super) level: Option<Level>,
+    pub(super) confine: Option<Confine>,
 }
 
 /// Understands a call.
@@ -114,11 +117,31 @@ fn run(fields: &mut Fields, workspace: &Path) -> Result<Run, String> {
         Some(cwd) => paths::resolve(workspace, &cwd)?,
         None => workspace.to_owned(),
     };
-    Ok(Run { line, cwd, deadline: None, label: None, watches: Vec::new(), stdin: false })
+    let level = match fields.optional_text(&["access"])?.as_deref() {
+        None | Some("") => None,
+        Some("look") => Some(Level::Look),
+        Some("work") => Some(Level::Work),
+        Some("full") => Some(Level::Full),
+        Some(other) => {
+            let shown: String = other.chars().take(32).collect();
+            return Err(format!("`access`: expected look, work or full, got \"{shown}\""));
+        }
+    };
+    Ok(Run {
+        line,
+        cwd,
+        deadline: None,
+        label: None,
+        watches: Vec::new(),
+        stdin: false,
+        level,
+        confine: None,
+    })
 }
 
 fn command_intent(tool: Builtin, run: Run, action: fn(Run) -> Action) -> Intent {
-    let access = vec![Access::Command { line: run.line.clone(), cwd: run.cwd.clone() }];
+    let (line, cwd) = (run.line.clone(), run.cwd.clone());
+    let access = vec![Access::Command { line, cwd, level: run.level }];
     let title = words::one_line(&run.line);
     intent(tool, title, Kind::Execute, access, action(run))
 }

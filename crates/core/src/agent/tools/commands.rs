@@ -58,6 +58,7 @@ impl Toolbox {
             watches: run.watches,
             client_token: Some(key),
             service: false,
+            confine: run.confine,
         }
     }
 
@@ -80,8 +81,10 @@ impl Toolbox {
         key: Token,
         progress: &mpsc::UnboundedSender<Progress>,
     ) -> Result<Outcome, String> {
+        let confined = run.confine.as_ref().map(|confine| confine.mode);
         let (task, foreground) = self.in_foreground(self.wish(run, key)).await?;
         let id = task.id;
+        self.views.hold(id, confined);
         // Who draws it may have gone; the command has not.
         let _ = progress.send(Progress::Spawned(task));
         let (ids, patience) = (Which::Ids(vec![id]), self.budget.yield_after);
@@ -125,7 +128,9 @@ impl Toolbox {
 
     async fn ended(&self, task: &Task, is_error: bool) -> Result<Outcome, String> {
         let left = survivors(task);
-        let room = self.budget.result_bytes.saturating_sub(HEADER_BYTES + left.len());
+        let held = self.views.held();
+        let room = HEADER_BYTES + left.len() + held.room(task.id);
+        let room = self.budget.result_bytes.saturating_sub(room);
         let excerpt = excerpt(&self.background, task, 0, room).await;
         let excerpt = excerpt.map_err(|error| self.said(error))?;
         self.views.note(task, excerpt.next);
@@ -133,7 +138,8 @@ impl Toolbox {
             true => "(no output)",
             false => &excerpt.shown,
         };
-        let content = lines([state(task).as_str(), shown, &left]);
+        let held = held.line(task, shown);
+        let content = lines([state(task).as_str(), shown, &left, &held]);
         Ok(Outcome { is_error, ..Outcome::of(content) })
     }
 
@@ -163,9 +169,11 @@ impl Toolbox {
         key: Token,
         progress: &mpsc::UnboundedSender<Progress>,
     ) -> Result<Outcome, String> {
+        let confined = run.confine.as_ref().map(|confine| confine.mode);
         let spawned = self.background.spawn(self.wish(run, key)).await;
         let task = spawned.map_err(|error| self.said(error))?.task;
         let id = task.id;
+        self.views.hold(id, confined);
         let _ = progress.send(Progress::Spawned(task));
         Ok(Outcome::of(format!(
             "started in the background as task {id}. Its result will be delivered to you by itself \

@@ -243,7 +243,8 @@ impl Toolbox {
             | Error::SpawnFailed { .. }
             | Error::LimitReached { .. }
             | Error::NotRunning { .. }
-            | Error::StoreUnavailable(_)) => other.to_string(),
+            | Error::StoreUnavailable(_)
+            | Error::CannotConfine(_)) => other.to_string(),
         })?;
         let room = room.saturating_sub(NOTE_BYTES);
         let (mut found, mut count, mut at) = (String::new(), 0_u64, from);

@@ -25,14 +25,14 @@ const ENTRIES: [Entry; 12] = [
             has no standard input. If it is still running after {yield} it moves to the background \
             by itself: you get a task id at once, and its result is delivered to you later. For \
             builds, test suites, installs and servers use background_run.",
-        schema: r#"{"type":"object","properties":{"command":{"type":"string","description":"The command line"},"timeout":{"type":"number","description":"Seconds after which the command is ended, also in the background; default none"},"description":{"type":"string","description":"What it does, in 5-10 words"}},"required":["command"],"additionalProperties":false}"#,
+        schema: r#"{"type":"object","properties":{"command":{"type":"string","description":"The command line"},"timeout":{"type":"number","description":"Seconds after which the command is ended, also in the background; default none"},"access":{"type":"string","enum":["look","work","full"],"description":"What it needs: look reads, work also writes the workspace, full is all; default by what the command is"},"description":{"type":"string","description":"What it does, in 5-10 words"}},"required":["command"],"additionalProperties":false}"#,
     },
     Entry {
         tool: Builtin::BackgroundRun,
         description: "Start a {shell} command in the background and get its task id at once. Its \
             result is delivered to you by itself when it ends, in a <background-results> message: \
             don't poll, go on with other work or end your turn.",
-        schema: r#"{"type":"object","properties":{"command":{"type":"string","description":"The command line"},"label":{"type":"string","description":"A short name"},"watch":{"type":"array","items":{"type":"string"},"description":"Regular expressions; the first output line that matches one is delivered to you while the command runs, e.g. \"listening on\""},"stdin":{"type":"boolean","description":"Keep its standard input open for write_background; default false"},"deadline":{"type":"number","description":"Seconds after which it is ended; default none"}},"required":["command"],"additionalProperties":false}"#,
+        schema: r#"{"type":"object","properties":{"command":{"type":"string","description":"The command line"},"label":{"type":"string","description":"A short name"},"watch":{"type":"array","items":{"type":"string"},"description":"Regular expressions; the first output line that matches one is delivered to you while the command runs, e.g. \"listening on\""},"stdin":{"type":"boolean","description":"Keep its standard input open for write_background; default false"},"access":{"type":"string","enum":["look","work","full"],"description":"What it needs: look reads, work also writes the workspace, full is all; default by what the command is"},"deadline":{"type":"number","description":"Seconds after which it is ended; default none"}},"required":["command"],"additionalProperties":false}"#,
     },
     Entry {
         tool: Builtin::CheckBackground,
@@ -133,6 +133,7 @@ mod tests {
             let value = |name: &str, property: &Value| match (name, property["type"].as_str()) {
                 ("task_id", _) => "b3f9c2a1".into(),
                 ("signal", _) => "SIGINT".into(),
+                ("access", _) => "work".into(),
                 ("plan", _) => serde_json::json!([{ "step": "s", "status": "pending" }]),
                 (_, Some("string")) => "x".into(),
                 (_, Some("array")) => serde_json::json!(["x"]),

@@ -5,11 +5,13 @@ use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use super::held::Held;
 use super::output::{HEADER_BYTES, excerpt, lines};
 use super::text::{self, command, plural, state, survivors};
 use super::{Outcome, Toolbox};
 use crate::background::task::{Actor, Cause, DeliveredBy, NotificationKind, State, Task, TaskId};
 use crate::background::{Ack, Filter, Mode, Stop, Which};
+use crate::confine;
 use crate::error::Error;
 use crate::limits;
 
@@ -35,6 +37,7 @@ struct Shown {
     /// Tasks of this session whose end a result has stated.
     ended: HashSet<TaskId>,
     list: Option<Vec<(TaskId, View)>>,
+    held: Held,
 }
 
 /// A task as it was shown.
@@ -82,6 +85,18 @@ impl Views {
         self.with(|shown| shown.tasks.insert(task.id, View::of(task, next)));
     }
 
+    /// A command runs so.
+    pub(super) fn hold(&self, id: TaskId, confined: Option<confine::Mode>) {
+        if let Some(mode) = confined {
+            self.with(|shown| shown.held.insert(id, mode));
+        }
+    }
+
+    /// The commands that ran confined.
+    pub(super) fn held(&self) -> Held {
+        self.with(|shown| shown.held.clone())
+    }
+
     fn last(&self, id: TaskId) -> Option<View> {
         self.with(|shown| shown.tasks.get(&id).copied())
     }
@@ -111,7 +126,8 @@ impl Toolbox {
             other @ (Error::SpawnFailed { .. }
             | Error::LimitReached { .. }
             | Error::NotRunning { .. }
-            | Error::StoreUnavailable(_)) => other.to_string(),
+            | Error::StoreUnavailable(_)
+            | Error::CannotConfine(_)) => other.to_string(),
         }
     }
 
@@ -206,7 +222,9 @@ impl Toolbox {
     /// A task and its output since the model last saw it.
     async fn shown(&self, task: &Task, from: u64) -> Result<Outcome, String> {
         let left = survivors(task);
-        let room = self.budget.result_bytes.saturating_sub(HEADER_BYTES + left.len());
+        let held = self.views.held();
+        let room = HEADER_BYTES + left.len() + held.room(task.id);
+        let room = self.budget.result_bytes.saturating_sub(room);
         let excerpt = excerpt(&self.background, task, from, room).await;
         let excerpt = excerpt.map_err(|error| self.said(error))?;
         self.views.note(task, excerpt.next);
@@ -218,7 +236,8 @@ impl Toolbox {
             (false, _) => format!("output since you last looked:\n{}", excerpt.shown),
         };
         let header = format!("{} {}: {}", task.id, state(task), command(&task.command));
-        Ok(Outcome::of(lines([header.as_str(), &shown, &left])))
+        let held = held.line(task, &shown);
+        Ok(Outcome::of(lines([header.as_str(), &shown, &left, &held])))
     }
 
     /// `check_background` without an id.

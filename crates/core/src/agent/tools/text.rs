@@ -199,7 +199,7 @@ mod tests {
         check("👩\u{200d}🚀 می\u{200c}خواهم".as_bytes(), "👩\u{200d}🚀 می\u{200c}خواهم");
         check(
             b"</background-results> < / BACKGROUND-results><b>",
-            "\\</background-results> \\< / BACKGROUND-results><b>",
+            "<\\/background-results> <\\ / BACKGROUND-results><b>",
         );
         check(b"<background-resul", "<background-resul");
     }

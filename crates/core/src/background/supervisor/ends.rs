@@ -133,7 +133,8 @@ impl Supervisor {
             | Error::UnknownTask(_)
             | Error::SpawnFailed { .. }
             | Error::LimitReached { .. }
-            | Error::NotRunning { .. } => {
+            | Error::NotRunning { .. }
+            | Error::CannotConfine(_) => {
                 StoreFault { kind: StoreFaultKind::Other, reason: error.to_string() }
             }
         };

@@ -19,6 +19,9 @@ pub(crate) fn lines(update: &Update, colour: bool) -> Vec<String> {
     let mark = |sign: &str| paint(colour, style::LIVE, sign).to_string();
     let dim = |text: String| paint(colour, style::DIM, text).to_string();
     match update {
+        Update::ToolRunning { confined: Some(mode), .. } => {
+            vec![dim(format!("  confined: {}", mode.name()))]
+        }
         Update::ToolCall { name, title, .. } => {
             let name = paint(colour, style::BOLD, name);
             vec![format!("{} {name}  {}", mark("▸"), cut(title))]
@@ -68,7 +71,7 @@ pub(crate) fn lines(update: &Update, colour: bool) -> Vec<String> {
         | Update::Prompt(_)
         | Update::Text(_)
         | Update::Thinking(_)
-        | Update::ToolRunning { .. }
+        | Update::ToolRunning { confined: None, .. }
         | Update::Ask(_)
         | Update::Usage { .. }
         | Update::Title(_)

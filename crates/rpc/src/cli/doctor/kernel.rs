@@ -9,6 +9,10 @@ use nix::sys::prctl;
 
 use super::{Check, Status};
 
+/// The version of Landlock's ABI that holds signals by itself (Linux 6.12); with an older one a look is
+/// refused all of them.
+const FULL_ABI: u32 = 6;
+
 pub(super) fn check() -> Vec<Check> {
     vec![
         verdict(
@@ -60,6 +64,17 @@ pub(super) fn check() -> Vec<Check> {
             .map_err(io::Error::from),
             "the end of a task whose supervisor was killed is noticed later",
             "use Linux 5.3 or later, and allow pidfd_open(2) in the sandbox",
+        ),
+        verdict(
+            Status::Warn,
+            "confinement",
+            meanwhile_core::confine::measure().map(|abi| match FULL_ABI <= abi {
+                true => format!("Landlock {abi}, seccomp"),
+                false => format!("Landlock {abi}, seccomp; no signals below {FULL_ABI}"),
+            }),
+            "`confine` is refused, and the agent asks before each command",
+            "use Linux 5.13 or later with landlock among the modules in the kernel's `lsm=`, and allow \
+             seccomp(2) in the sandbox",
         ),
         verdict(
             Status::Fail,

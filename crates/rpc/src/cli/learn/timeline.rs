@@ -413,5 +413,6 @@ fn wish(kind: &Kind, agent: &Agent) -> Spawn {
         watches: Vec::new(),
         client_token: None,
         service: false,
+        confine: None,
     }
 }

@@ -112,7 +112,7 @@ fn a_command_is_a_terminal_to_its_end() {
             input: raw(r#"{"command": "make"}"#),
             locations: vec![],
         },
-        Update::ToolRunning { id: id() },
+        Update::ToolRunning { id: id(), confined: None },
         Update::ToolTask { id: id(), task: task(), background: false },
         Update::ToolTask { id: id(), task: task(), background: true },
         Update::ToolEnded {
@@ -258,6 +258,7 @@ fn a_question_offers_always_only_where_a_rule_says_what_that_means() {
             input: raw(r#"{"command":"npm test"}"#),
             why: "no rule for `npm test`".into(),
             always,
+            can_confine: false,
             reply,
         };
         let shown = serde_json::to_value(permission("s", &ask)).unwrap();

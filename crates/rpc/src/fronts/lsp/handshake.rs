@@ -100,6 +100,7 @@ fn result() -> InitializeResult {
         methods: METHODS.iter().map(|method| method.name).collect(),
         notifications: PUSHES.iter().map(|(name, _)| *name).collect(),
         features: FEATURES.to_vec(),
+        confine: to_wire::confine(),
         limits: to_wire::limits(),
         secret_variables: secret_variables().collect(),
     };

@@ -8,8 +8,6 @@ pub(super) struct HereDoc {
     delimiter: String,
     strip_tabs: bool,
     expands: bool,
-    /// Which of the script's commands it is for, once that one is listed.
-    pub(super) owner: usize,
 }
 
 impl Parser<'_> {
@@ -23,7 +21,7 @@ impl Parser<'_> {
     pub(super) fn redirect(&mut self, simple: &mut Simple) -> Result<(), String> {
         if self.take("<<<") {
             self.skip_blanks()?;
-            simple.given.extend(self.word()?.parameters);
+            self.script.is_fed |= self.word()?.is_dynamic();
         } else if self.take("<<-") {
             self.heredoc(true)?;
         } else if self.take("<<") {
@@ -72,7 +70,7 @@ impl Parser<'_> {
             None if word.is_quoted() => false,
             None => return Err(unusual()),
         };
-        self.heredocs.push(HereDoc { delimiter: text, strip_tabs, expands, owner: 0 });
+        self.heredocs.push(HereDoc { delimiter: text, strip_tabs, expands });
         Ok(())
     }
 
@@ -100,8 +98,7 @@ impl Parser<'_> {
                 body.push('\n');
             }
             if heredoc.expands {
-                let parameters = self.expand_heredoc(&body)?;
-                self.give(heredoc.owner, parameters);
+                self.expand_heredoc(&body)?;
             }
             if let Some(why) = trouble {
                 return Err(why.to_owned());
@@ -110,9 +107,8 @@ impl Parser<'_> {
         Ok(())
     }
 
-    /// What is substituted in the body of a here-document is run. The parameters in it are handed
-    /// back.
-    fn expand_heredoc(&mut self, body: &str) -> Result<Vec<String>, String> {
+    /// What is substituted in the body of a here-document is run.
+    fn expand_heredoc(&mut self, body: &str) -> Result<(), String> {
         let mut parser = Parser {
             chars: body.chars().collect(),
             at: 0,
@@ -129,7 +125,8 @@ impl Parser<'_> {
                 _ => parser.at += 1,
             }
         }
-        Ok(word.parameters)
+        self.script.is_fed |= word.is_dynamic();
+        Ok(())
     }
 }
 

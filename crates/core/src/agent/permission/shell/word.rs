@@ -10,12 +10,8 @@ pub(crate) struct Word {
     chars: Vec<(char, bool)>,
     /// Some of it stands in quotes, were it nothing.
     has_quotes: bool,
-    /// The parameters expanded in it.
-    pub(crate) parameters: Vec<String>,
-    /// Part of it is the output of a command, or a name for its input or output.
-    substituted: bool,
-    /// Part of it is unknown for another reason.
-    unknown: bool,
+    /// Part of it is known only when it runs.
+    is_expanded: bool,
     /// It is a process substitution and nothing else.
     pub(crate) is_process: bool,
 }
@@ -23,25 +19,7 @@ pub(crate) struct Word {
 impl Word {
     /// A word nobody knows before it runs.
     pub(crate) fn unknown() -> Self {
-        Self { unknown: true, ..Self::default() }
-    }
-
-    /// The same, but nobody knows it before it runs.
-    pub(crate) fn made_unknown(mut self) -> Self {
-        self.unknown = true;
-        self
-    }
-
-    /// A word that stands for its own text.
-    pub(crate) fn plain(text: &str) -> Self {
-        let chars = text.chars().map(|c| (c, true)).collect();
-        Self { chars, has_quotes: true, ..Self::default() }
-    }
-
-    /// Its characters from the byte `at` of its text on.
-    pub(crate) fn after(&self, at: usize) -> Self {
-        let count = self.text().get(..at).map_or(0, |before| before.chars().count());
-        Self { chars: self.chars.get(count..).unwrap_or_default().to_vec(), ..self.clone() }
+        Self { is_expanded: true, ..Self::default() }
     }
 
     /// Its characters, whatever they come to.
@@ -68,26 +46,14 @@ impl Word {
 
     /// Part of it is known only when it runs (other than by the names of files).
     pub(crate) fn is_dynamic(&self) -> bool {
-        self.is_opaque() || !self.parameters.is_empty() || self.substituted
-    }
-
-    /// Part of it is expanded in a way that is not told apart here.
-    pub(crate) fn is_opaque(&self) -> bool {
-        let tilde = |pair: &[(char, bool)]| match pair {
-            // `a=~`: bash expands it, others don't. `~"x"`: a name, or not.
-            [('=' | ':', _), ('~', false)] => true,
-            _ => false,
-        };
+        // `a=~`: bash expands it, others don't. `~"x"`: a name, or not.
+        let tilde = |pair: &[(char, bool)]| matches!(pair, [('=' | ':', _), ('~', false)]);
         let named_home = self.starts_with_tilde()
             && self.chars.get(1).is_some_and(|second| *second != ('/', false));
-        self.unknown || self.is_brace() || named_home || self.chars.windows(2).any(tilde)
-    }
-
-    /// `a{b,c}`: one word or several.
-    fn is_brace(&self) -> bool {
-        let text = [('{', false), ('}', false)];
-        let open = self.chars.contains(&('{', false));
-        open && self.chars != text && self.chars.len() > 1
+        let is_brace = self.chars.contains(&('{', false))
+            && self.chars != [('{', false), ('}', false)]
+            && self.chars.len() > 1;
+        self.is_expanded || is_brace || named_home || self.chars.windows(2).any(tilde)
     }
 
     /// It stands for the names of files. A bracket that is not closed stands for itself.
@@ -96,21 +62,9 @@ impl Word {
         has('*') || has('?') || (has('[') && has(']'))
     }
 
-    /// It may come to be an option: a file may be called `-x`.
-    pub(crate) fn may_be_option(&self) -> bool {
-        self.is_dynamic()
-            || self.chars.first().is_some_and(|(c, _)| *c == '-')
-            || (self.is_glob() && matches!(self.chars.first(), Some(('*' | '?' | '[', false))))
-    }
-
     /// It begins with the home directory.
     pub(crate) fn starts_with_tilde(&self) -> bool {
         self.chars.first() == Some(&('~', false))
-    }
-
-    /// Its characters, and whether each was quoted.
-    pub(crate) fn chars(&self) -> &[(char, bool)] {
-        &self.chars
     }
 
     /// `NAME=value`. An error is an assignment that is not understood.
@@ -142,7 +96,7 @@ impl Parser<'_> {
         if matches!(self.peek(), Some('<' | '>')) && self.peek_at(1) == Some('(') {
             self.at += 2;
             self.nested()?;
-            word.substituted = true;
+            word.is_expanded = true;
             word.is_process = true;
         }
         while let Some(c) = self.peek() {
@@ -150,8 +104,7 @@ impl Parser<'_> {
                 ' ' | '\t' | '\n' | ';' | '&' | '|' | '<' | '>' | '(' | ')' => break,
                 '\\' => match self.peek_at(1) {
                     Some('\n') => {
-                        self.continued()?;
-                        self.at += 2;
+                        self.skip_joint()?;
                         continue;
                     }
                     Some(next) => {
@@ -218,8 +171,7 @@ impl Parser<'_> {
                 Some('"') => break,
                 Some('\\') => match self.peek_at(1) {
                     Some('\n') => {
-                        self.continued()?;
-                        self.at += 2;
+                        self.skip_joint()?;
                     }
                     Some(c @ ('$' | '`' | '"' | '\\')) => {
                         word.chars.push((c, true));
@@ -253,12 +205,12 @@ impl Parser<'_> {
                 if !self.take("))") {
                     return Err("arithmetic with more than numbers".to_owned());
                 }
-                word.substituted = true;
+                word.is_expanded = true;
             }
             Some('(') => {
                 self.at += 1;
                 self.nested()?;
-                word.substituted = true;
+                word.is_expanded = true;
             }
             Some('{') => {
                 self.at += 1;
@@ -269,16 +221,14 @@ impl Parser<'_> {
                 return Err(format!("`${c}` means something in bash only"));
             }
             Some(c) if c.is_ascii_alphabetic() || c == '_' => {
-                let mut name = String::new();
-                while let Some(c) = self.peek().filter(|c| c.is_ascii_alphanumeric() || *c == '_') {
-                    name.push(c);
+                while self.peek().is_some_and(|c| c.is_ascii_alphanumeric() || c == '_') {
                     self.at += 1;
                 }
-                word.parameters.push(name);
+                word.is_expanded = true;
             }
             Some(c) if c.is_ascii_digit() || "@*#?-$!".contains(c) => {
-                word.parameters.push(c.to_string());
                 self.at += 1;
+                word.is_expanded = true;
             }
             Some(_) | None => word.chars.push(('$', true)),
         }
@@ -309,9 +259,7 @@ impl Parser<'_> {
         if name.is_empty() || !argument.chars().all(plain) {
             return Err(unknown());
         }
-        word.parameters.push(name);
-        // What stands in for a variable that is not set may be anything at all.
-        word.unknown |= !argument.is_empty();
+        word.is_expanded = true;
         Ok(())
     }
 
@@ -341,7 +289,7 @@ impl Parser<'_> {
             depth: self.depth,
         };
         parser.list(End::Line)?;
-        word.substituted = true;
+        word.is_expanded = true;
         self.depth -= 1;
         Ok(())
     }

@@ -12,7 +12,10 @@ use nix::unistd::Pid;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
+use meanwhile_shim::confine::Right;
+
 use super::*;
+use crate::confine::{Confine, Planner};
 
 /// The shells that a line may get to be run by.
 const SHELLS: [&[&str]; 4] =
@@ -54,6 +57,25 @@ impl Trap {
             .expect("it is ours");
     }
 
+    /// Starts a shell from a thread that has confined itself, as a shim would.
+    fn confined(
+        &self,
+        command: &mut Command,
+        confine: &Confine,
+    ) -> std::io::Result<std::process::Child> {
+        let state = self.scene.home.with_file_name("state");
+        let plan = Planner::default().plan(confine, &self.scene.workspace, &state);
+        let mut plan = plan.expect("this kernel can confine, and there are few files");
+        plan.rules.push((Right::Read, self.bin.clone()));
+        std::thread::scope(|scope| {
+            let start = scope.spawn(|| {
+                meanwhile_shim::confine::enter::restrict(&plan)?;
+                command.spawn()
+            });
+            start.join().expect("it does not panic")
+        })
+    }
+
     /// Everything there is in the workspace, and outside of it what the bad programs leave.
     fn traces(&self) -> String {
         let mut traces = String::new();
@@ -76,13 +98,14 @@ impl Trap {
 
     /// Runs a line by every shell there is, with a limit: it may loop. What they said is handed
     /// back.
-    fn run(&self, line: &str) -> String {
+    fn run(&self, line: &str, confine: Option<&Confine>) -> String {
         // Beside the home directory, where it is no trace.
         let said = self.scene.home.with_file_name("said");
         let output = std::fs::File::create(&said).expect("it is ours");
         for shell in SHELLS {
             let [program, args @ ..] = shell else { continue };
-            let ran = Command::new("timeout")
+            let mut command = Command::new("timeout");
+            command
                 .args(["1", program])
                 .args(args)
                 .arg(line)
@@ -94,8 +117,11 @@ impl Trap {
                 .stdin(Stdio::null())
                 .stdout(output.try_clone().expect("it is open"))
                 .stderr(output.try_clone().expect("it is open"))
-                .process_group(0)
-                .spawn();
+                .process_group(0);
+            let ran = match confine {
+                None => command.spawn(),
+                Some(confine) => self.confined(command.env_remove("KEY"), confine),
+            };
             let mut ran = ran.expect("`timeout` is part of every system the tests run on");
             let group = Pid::from_raw(i32::try_from(ran.id()).expect("a process id is one"));
             // A shell that is not there runs nothing; `sh` is.
@@ -113,7 +139,10 @@ impl Trap {
 
 /// Pieces that lines are made of. What is bad is a program of the trap; a file that is written to
 /// would be a trace.
-const PIECES: [&str; 113] = [
+const PIECES: [&str; 116] = [
+    "\\\n",
+    "$\\\n",
+    "(\\\n",
     "bad",
     "worse",
     "good",
@@ -241,11 +270,15 @@ fn no_line_that_is_allowed_runs_what_is_not() {
     let (mut runner, allowed) = (TestRunner::new(config), std::cell::Cell::new(0));
     runner
         .run(&line, |line| {
-            if trap.borrow().scene.line(&rules, &line) == Verdict::Allow {
+            let verdict = trap.borrow().scene.line(&rules, &line);
+            if let Verdict::Allow(confine) = verdict {
+                if confine.is_some() && crate::confine::refusal().is_some() {
+                    return Ok(());
+                }
                 // Each run takes as long as a hundred judgements.
-                if allowed.replace(allowed.get() + 1) < usual {
+                if allowed.replace(allowed.get() + 1) < usual / 4 {
                     let before = trap.borrow().traces();
-                    let said = trap.borrow().run(&line);
+                    let said = trap.borrow().run(&line, confine.as_ref());
                     let after = trap.borrow().traces();
                     if after != before {
                         // One that has not sprung, for the search for a shorter line.
@@ -267,10 +300,10 @@ fn the_trap_springs() {
     for line in ["bad", "echo $(worse)", "echo > new", "ls; a", "x"] {
         let trap = Trap::new();
         let before = trap.traces();
-        trap.run(line);
+        trap.run(line, None);
         assert_ne!(trap.traces(), before, "{line}");
     }
-    assert!(Trap::new().run("x=$KEY; echo a$x").contains(SECRET), "what is said is heard");
+    assert!(Trap::new().run("x=$KEY; echo a$x", None).contains(SECRET), "what is said is heard");
 }
 
 proptest! {
@@ -303,7 +336,7 @@ proptest! {
 }
 
 /// What a command can stand in.
-const WRAPS: [(&str, &str); 33] = [
+const WRAPS: [(&str, &str); 30] = [
     ("ls; ", ""),
     ("", "; ls"),
     ("ls && ", ""),
@@ -316,7 +349,6 @@ const WRAPS: [(&str, &str); 33] = [
     (" ( ", " )"),
     ("{ ", "; }"),
     ("! ", ""),
-    ("time ", ""),
     ("echo $(", ")"),
     ("echo \"$(", ")\""),
     ("echo \"a $(", ") b\" 'c'"),
@@ -330,8 +362,6 @@ const WRAPS: [(&str, &str); 33] = [
     ("while ls; do ", "; done"),
     ("for x in a b; do ", "; done"),
     ("for x in $(", "); do ls; done"),
-    ("case a in a) ", ";; esac"),
-    ("case $(", ") in *) ls;; esac"),
     ("f() { ", "; }; f"),
     ("cat <<EOF\n$(", ")\nEOF"),
     ("echo a # comment\n", ""),

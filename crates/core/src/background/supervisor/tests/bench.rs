@@ -234,6 +234,8 @@ pub fn spec() -> Spec {
         watches: Vec::new(),
         client_token: None,
         service: false,
+        confine: None,
+        plan: None,
         id: String::new(),
     }
 }

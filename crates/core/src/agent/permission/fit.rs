@@ -1,0 +1,73 @@
+//! Whether a command begins with the words of a rule.
+
+use super::shell::Word;
+use super::{Effect, Rule};
+
+/// Whether a command begins with the words of a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fit {
+    /// It does not.
+    No,
+    /// Nobody knows before it runs, or there are options between.
+    Perhaps,
+    /// It does.
+    Yes,
+}
+
+/// Whether a rule is about a command.
+pub(super) fn fit(rule: &Rule, words: &[Word]) -> Fit {
+    if rule.prefix.is_none() {
+        return Fit::Yes;
+    }
+    let Some(wanted) = rule.words() else { return Fit::No };
+    if begins(&wanted, words, rule.effect) {
+        return Fit::Yes;
+    }
+    if rule.effect != Effect::Allow && may_begin(&wanted, words) { Fit::Perhaps } else { Fit::No }
+}
+
+/// Whether a rule that allows names the variables that are set for a command, and the command.
+pub(super) fn fits_with(rule: &Rule, words: &[Word], assignments: &[(String, Word)]) -> bool {
+    let set = |(name, value): &(String, Word)| Some(format!("{name}={}", value.literal()?));
+    let set: Option<Vec<String>> = assignments.iter().map(set).collect();
+    let (Some(set), Some(wanted)) = (set.filter(|set| !set.is_empty()), rule.words()) else {
+        return false;
+    };
+    let rest = wanted.strip_prefix(set.as_slice()).filter(|rest| !rest.is_empty());
+    rest.is_some_and(|rest| begins(rest, words, rule.effect))
+}
+
+fn begins(wanted: &[String], words: &[Word], effect: Effect) -> bool {
+    wanted.len() <= words.len()
+        && wanted.iter().zip(words).enumerate().all(|(i, (wanted, word))| {
+            word.literal()
+                .is_some_and(|it| it == *wanted || (i == 0 && is_same(effect, &it, wanted)))
+        })
+}
+
+/// What is forbidden is so under its whole path, too; what is allowed is that program and no other.
+fn is_same(effect: Effect, name: &str, wanted: &str) -> bool {
+    effect != Effect::Allow && name.rsplit_once('/').is_some_and(|(_, program)| program == wanted)
+}
+
+/// Whether a command may come to begin with the words of a rule: a word is known only when it
+/// runs, or there are options before the next (`git -C x push`).
+fn may_begin(wanted: &[String], words: &[Word]) -> bool {
+    let (mut wanted, mut first, mut may_skip) = (wanted.iter().peekable(), true, 0);
+    for word in words {
+        let Some(next) = wanted.peek() else { return true };
+        match word.literal() {
+            None => return true,
+            Some(it) if it == **next || (first && is_same(Effect::Deny, &it, next)) => {
+                wanted.next();
+                may_skip = 0;
+            }
+            Some(_) if first => return false,
+            Some(it) if it.starts_with('-') => may_skip = 1,
+            Some(_) if may_skip > 0 => may_skip -= 1,
+            Some(_) => return false,
+        }
+        first = false;
+    }
+    wanted.peek().is_none()
+}

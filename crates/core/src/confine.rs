@@ -1,0 +1,206 @@
+//! What a confined task may touch: the plan that its shim holds it to.
+//!
+//! Owns where looking leads: the workspace, the system, toolchains; and what it never reaches: what is
+//! likely to hold keys. Landlock grants whole directories and takes nothing back below them, so a file
+//! is left out by granting what lies beside it along its path. That may take too many rules, which is
+//! an error and never a wider grant. How a process is held is the shim's ([`meanwhile_shim::confine`]).
+
+mod places;
+mod repository;
+mod secrets;
+mod walk;
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+pub use meanwhile_shim::confine::Mode;
+use meanwhile_shim::confine::{self, Plan, Right};
+
+use crate::error::Error;
+use crate::limits::CONFINE_RULES_MAX;
+pub(crate) use repository::key_in_history;
+pub(crate) use secrets::{SECRETS_OF_HOME, is_secret_name};
+
+/// How a task is to be confined.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Confine {
+    /// How far.
+    pub mode: Mode,
+    /// Whether it may use the network; only with [`Mode::Work`].
+    pub network: bool,
+    /// What else it may not read, symbolic links resolved.
+    pub hidden: Vec<PathBuf>,
+    /// What else it may read.
+    pub readable: Vec<PathBuf>,
+}
+
+impl From<Mode> for Confine {
+    fn from(mode: Mode) -> Self {
+        Self { mode, network: false, hidden: Vec::new(), readable: Vec::new() }
+    }
+}
+
+/// How long what was found out about a workspace is taken for true. A key that is put there meanwhile
+/// is readable until then, as it would be to a command that had begun a moment before.
+const FRESH: Duration = Duration::from_secs(2);
+/// Workspaces that are remembered.
+const REMEMBERED: usize = 8;
+
+/// Makes plans, and remembers for a moment what it found. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Planner {
+    /// Touched for the time of a look-up only.
+    found: Arc<Mutex<Vec<Found>>>,
+}
+
+/// What was found out about a workspace.
+#[derive(Debug, Clone)]
+struct Found {
+    workspace: PathBuf,
+    state: PathBuf,
+    at: Instant,
+    readable: Arc<[PathBuf]>,
+    secrets: Arc<BTreeSet<PathBuf>>,
+    /// The right to the workspace and its toolchains without what a wish adds: most wishes add nothing.
+    plain: Option<Arc<[(Right, PathBuf)]>>,
+}
+
+/// Why this machine cannot confine; `None`: it can.
+pub fn refusal() -> Option<Error> {
+    (!confine::is_supported()).then(|| {
+        Error::CannotConfine(
+            "this kernel has no Landlock (Linux 5.13 and later, where it is turned on)".to_owned(),
+        )
+    })
+}
+
+/// Confines a thread and tries what it may not do: the version of Landlock's ABI that holds it. The rest
+/// of this process is not confined.
+pub fn measure() -> io::Result<u32> {
+    let tried = std::thread::spawn(|| {
+        let rules = vec![(Right::Read, PathBuf::from("/proc"))];
+        let plan = Plan { mode: Mode::Look, network: false, rules, abi_max: None };
+        confine::enter::restrict(&plan)?;
+        std::fs::read_dir("/proc")?;
+        let held = [
+            ("reading", std::fs::read_dir("/").err()),
+            ("a socket", std::os::unix::net::UnixDatagram::unbound().err()),
+        ];
+        for (what, error) in held {
+            if error.is_none_or(|error| error.kind() != io::ErrorKind::PermissionDenied) {
+                return Err(io::Error::other(format!("{what} was not refused")));
+            }
+        }
+        Ok(confine::abi())
+    });
+    tried.join().unwrap_or_else(|_| Err(io::Error::other("the trial panicked")))
+}
+
+impl Planner {
+    /// The plan of a task in `workspace`. Reads directories, which may block for as long as the disk
+    /// does. `state` is the state directory, which no confined task reads.
+    pub fn plan(&self, wish: &Confine, workspace: &Path, state: &Path) -> Result<Plan, Error> {
+        if let Some(error) = refusal() {
+            return Err(error);
+        }
+        let found = self.find(workspace, state);
+        let mut rules = match &found.plain {
+            Some(plain) if wish.hidden.is_empty() && wish.readable.is_empty() => plain.to_vec(),
+            _ => found.rules(&wish.hidden, &wish.readable)?,
+        };
+        rules.extend(places::devices().map(|path| (Right::Device, path)));
+        if wish.mode == Mode::Work {
+            let written = places::written(&found.workspace);
+            rules.extend(written.into_iter().map(|path| (Right::Write, path)));
+        }
+        let network = wish.network && wish.mode == Mode::Work;
+        Ok(Plan { mode: wish.mode, network, rules, abi_max: None })
+    }
+
+    fn find(&self, workspace: &Path, state: &Path) -> Found {
+        let mut remembered = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        remembered.retain(|it| it.at.elapsed() < FRESH);
+        let same = |it: &&Found| it.workspace == workspace && it.state == state;
+        if let Some(found) = remembered.iter().find(same) {
+            return found.clone();
+        }
+        drop(remembered);
+        let found = Found::look(workspace, state);
+        let mut remembered = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        remembered.truncate(REMEMBERED - 1);
+        remembered.push(found.clone());
+        found
+    }
+}
+
+impl Found {
+    fn look(workspace: &Path, state: &Path) -> Self {
+        let home = std::env::var_os("HOME").map(PathBuf::from);
+        let home = home.and_then(|home| home.canonicalize().ok());
+        let resolved = workspace.canonicalize().unwrap_or_else(|_| workspace.to_owned());
+        let mut secrets: BTreeSet<PathBuf> = walk::secrets(&resolved).into_iter().collect();
+        secrets.extend(state.canonicalize());
+        if let Some(home) = &home {
+            let named = SECRETS_OF_HOME.iter().map(|name| home.join(name));
+            secrets.extend(named.filter_map(|path| path.canonicalize().ok()));
+        }
+        let mut readable = places::readable(home.as_deref());
+        readable.extend(repository::of(&resolved, home.as_deref()));
+        readable.push(resolved);
+        let mut found = Self {
+            workspace: workspace.to_owned(),
+            state: state.to_owned(),
+            at: Instant::now(),
+            readable: readable.into(),
+            secrets: secrets.into(),
+            plain: None,
+        };
+        found.plain = found.rules(&[], &[]).ok().map(Into::into);
+        found.at = Instant::now();
+        found
+    }
+
+    /// The right to read all that is readable but the secrets and what is `hidden`.
+    fn rules(&self, hidden: &[PathBuf], more: &[PathBuf]) -> Result<Vec<(Right, PathBuf)>, Error> {
+        let mut closed = BTreeSet::clone(&self.secrets);
+        // A file that a rule names is no secret to it.
+        closed.retain(|secret| !more.iter().any(|path| path.starts_with(secret)));
+        closed.extend(hidden.iter().cloned());
+        let mut rules = Vec::new();
+        for path in self.readable.iter().chain(more) {
+            grant(path.clone(), &closed, &mut rules);
+            if rules.len() > CONFINE_RULES_MAX {
+                return Err(Error::CannotConfine(format!(
+                    "keeping it from files that may hold keys takes more than {CONFINE_RULES_MAX} \
+                     rules; put those files in a directory of their own"
+                )));
+            }
+        }
+        Ok(rules)
+    }
+}
+
+/// Grants `path` and what is below it, but for what is `closed`.
+fn grant(path: PathBuf, closed: &BTreeSet<PathBuf>, rules: &mut Vec<(Right, PathBuf)>) {
+    if path.ancestors().any(|above| closed.contains(above)) {
+        return;
+    }
+    let below = closed.range(path.clone()..).take_while(|it| it.starts_with(&path)).next();
+    if below.is_none() {
+        rules.push((Right::Read, path));
+        return;
+    }
+    let Ok(entries) = std::fs::read_dir(&path) else { return };
+    rules.push((Right::List, path));
+    for entry in entries.flatten() {
+        // What a link leads to is granted where it lies, or not.
+        if rules.len() <= CONFINE_RULES_MAX
+            && entry.file_type().is_ok_and(|it| it.is_dir() || it.is_file())
+        {
+            grant(entry.path(), closed, rules);
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! Finding what is likely to hold keys in a workspace.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+
+use super::secrets::is_secret_name;
+use crate::limits::CONFINE_WALK_MAX;
+
+/// Directories of others' published packages and of what is built, which hold test keys and
+/// certificates by the hundred, and a repository's own, whose objects have no names.
+const SKIPPED: &[&str] =
+    &["node_modules", "site-packages", "dist-packages", "target", "__pycache__", ".git"];
+
+/// The files and directories below `workspace` whose names say that they hold keys. The upper levels
+/// first, and no more than [`CONFINE_WALK_MAX`] entries are looked at.
+pub(super) fn secrets(workspace: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut seen = 0;
+    let mut waiting = VecDeque::from([workspace.to_owned()]);
+    while let Some(directory) = waiting.pop_front() {
+        let Ok(entries) = std::fs::read_dir(&directory) else { continue };
+        for entry in entries.flatten() {
+            seen += 1;
+            if seen > CONFINE_WALK_MAX {
+                return found;
+            }
+            let name = entry.file_name();
+            if is_secret_name(&name.to_string_lossy()) {
+                found.push(entry.path());
+            } else if entry.file_type().is_ok_and(|it| it.is_dir())
+                && !SKIPPED.iter().any(|skipped| name == *skipped)
+            {
+                waiting.push_back(entry.path());
+            }
+        }
+    }
+    found
+}
