@@ -43,6 +43,7 @@ mod body;
 mod form;
 mod http;
 mod lenient;
+mod mask;
 mod openai;
 #[cfg(test)]
 mod replay;

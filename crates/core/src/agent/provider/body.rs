@@ -13,6 +13,7 @@ use super::super::failure::{Again, Failure, Peer};
 use super::super::retry::Patience;
 use super::assemble::Assembler;
 use super::http::root;
+use super::mask::Mask;
 use super::{Sink, Turn};
 
 /// Most bytes of one answer: hundreds of times the longest answer of any model.
@@ -24,14 +25,18 @@ const REFUSAL_BYTES: usize = 64 << 10;
 const TRAILER: Duration = Duration::from_millis(20);
 
 /// As much of a body as is worth reading when it is no stream.
-pub(crate) async fn text(mut response: reqwest::Response, patience: &Patience) -> String {
+pub(crate) async fn text(
+    mut response: reqwest::Response,
+    patience: &Patience,
+    mask: &Mask,
+) -> String {
     let mut body = Vec::new();
     while body.len() < REFUSAL_BYTES
         && let Ok(Ok(Some(chunk))) = tokio::time::timeout(patience.stall, response.chunk()).await
     {
         body.extend_from_slice(&chunk);
     }
-    String::from_utf8_lossy(&body).into_owned()
+    String::from_utf8_lossy(&mask.text(&body)).into_owned()
 }
 
 /// Why the bytes of an answer ended.
@@ -49,21 +54,34 @@ pub(crate) enum Broken {
 pub(crate) fn bytes(
     response: reqwest::Response,
     patience: &Patience,
-) -> impl futures_util::Stream<Item = Result<impl AsRef<[u8]> + use<>, Broken>> + Send + use<> {
+    mask: &Mask,
+) -> impl futures_util::Stream<Item = Result<Vec<u8>, Broken>> + Send + use<> {
     struct State {
         response: reqwest::Response,
         limit: Duration,
         stall: Duration,
         total: usize,
+        mask: Mask,
+        held: Vec<u8>,
     }
-    let start = State { response, limit: patience.first_byte, stall: patience.stall, total: 0 };
+    let start = State {
+        response,
+        limit: patience.first_byte,
+        stall: patience.stall,
+        total: 0,
+        mask: mask.clone(),
+        held: Vec::new(),
+    };
     futures_util::stream::unfold(start, |mut state| async move {
         let item = match tokio::time::timeout(state.limit, state.response.chunk()).await {
-            Ok(Ok(None)) => return None,
+            Ok(Ok(None)) if state.held.is_empty() => return None,
+            // The next look finds the end again.
+            Ok(Ok(None)) => Ok(std::mem::take(&mut state.held)),
             Ok(Ok(Some(chunk))) => {
                 state.limit = state.stall;
                 state.total += chunk.len();
-                if state.total > ANSWER_BYTES { Err(Broken::Endless) } else { Ok(chunk) }
+                let piece = state.mask.piece(&mut state.held, &chunk);
+                if state.total > ANSWER_BYTES { Err(Broken::Endless) } else { Ok(piece) }
             }
             Ok(Err(error)) => Err(Broken::Connection(root(&error))),
             Err(_) => Err(Broken::Silent(state.limit)),

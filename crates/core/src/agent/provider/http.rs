@@ -17,6 +17,7 @@ use super::super::vendor::Vendor;
 use super::assemble::Assembler;
 use super::body::{bytes, read, text};
 use super::form::Form;
+use super::mask::Mask;
 use super::{Call, Sink, Turn};
 
 /// A key or token. Never shown, not even by `Debug`.
@@ -89,6 +90,7 @@ pub struct Endpoint {
     vendor: &'static Vendor,
     pub(crate) patience: Patience,
     manner: Mutex<Manner>,
+    mask: Mask,
 }
 
 /// How the server is spoken to.
@@ -164,7 +166,10 @@ impl Endpoint {
         };
         let client = client(&base, &patience)?;
         let manner = Mutex::default();
-        Ok(Self { client, base, headers, peer, vendor, patience, manner })
+        let password = base.password().map(str::to_owned);
+        let mask =
+            Mask::new(key.map(|(_, key)| key.expose()).into_iter().chain(password.as_deref()));
+        Ok(Self { client, base, headers, peer, vendor, patience, manner, mask })
     }
 
     /// The host the requests go to.
@@ -251,7 +256,7 @@ impl Endpoint {
         }
         let request = self.client.get(self.route(route)).headers(self.headers.clone());
         let response = self.send(request).await?;
-        let body = text(response, &self.patience).await;
+        let body = text(response, &self.patience, &self.mask).await;
         match serde_json::from_str::<Models>(&body) {
             Ok(models) => Ok(models.data),
             Err(_) => Err(self.peer.garbage("something else than a list of models", &body)),
@@ -275,11 +280,13 @@ impl Endpoint {
         let headers = response.headers().clone();
         let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         if let (300..=399, Some(to)) = (status, header("location")) {
+            let to = self.mask.text(to.as_bytes());
+            let to = String::from_utf8_lossy(&to);
             let message = format!("{} answered {status}, a redirect to {to}", self.peer.url);
             return Err(Failure::new(FailureKind::NotFound, Again::Never, message)
                 .hint(format!("put the address meant into {}", self.peer.url_setting)));
         }
-        let body = text(response, &self.patience).await;
+        let body = text(response, &self.patience, &self.mask).await;
         let again = judge(status, header, &body, SystemTime::now());
         Err(self.peer.refused(status, again, &body))
     }
@@ -386,10 +393,16 @@ where
             // Of other types what comes says more: a stream may be called anything.
             if let Some(kind) = kind.filter(|kind| kind.starts_with("text/html")) {
                 let what = format!("`{kind}` instead of a stream of events");
-                let body = text(response, &endpoint.patience).await;
+                let body = text(response, &endpoint.patience, &endpoint.mask).await;
                 return Err(endpoint.peer.garbage(&what, &body));
             }
-            read(bytes(response, &endpoint.patience), assembler, &endpoint.peer, sink).await
+            read(
+                bytes(response, &endpoint.patience, &endpoint.mask),
+                assembler,
+                &endpoint.peer,
+                sink,
+            )
+            .await
         };
         match tokio::time::timeout(whole, once).await {
             Ok(Ok(turn)) => {
