@@ -72,6 +72,20 @@ fn what_a_confined_task_wrote_goes_with_it() {
 }
 
 #[test]
+fn a_state_directory_behind_a_link_has_temporary_directories_too() {
+    let lab = Lab::new();
+    let real = lab.home().join("real");
+    fs::create_dir(&real).expect("it is made");
+    std::os::unix::fs::symlink(&real, lab.state()).expect("the state directory is not there yet");
+    let daemon = lab.daemon();
+    let Some((code, output)) = ran(&daemon, "look", "echo x > $TMPDIR/own && cat $TMPDIR/own")
+    else {
+        return;
+    };
+    assert_eq!((code, output.as_str()), (0, "x\n"));
+}
+
+#[test]
 fn an_argv_that_cannot_be_executed_is_1002_under_confinement_too() {
     let lab = Lab::new();
     let daemon = lab.daemon();
