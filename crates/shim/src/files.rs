@@ -102,10 +102,11 @@ impl Files {
         let found = record::read(&record)?;
         let found_pipe = || {
             let mut holders = vec![found.leader_pid, owner];
-            holders.extend(tree::marked(
+            let marked = tree::marked(
                 &String::from_utf8_lossy(&id_of(&dir).unwrap_or_default()),
-                (found.leader_pid != 0).then_some(found.leader_pid),
-            ));
+                found.leader(),
+            );
+            holders.extend(marked.members.iter().map(|process| process.pid));
             output::find(found.pipe, &holders, output::End::Both)
         };
         let pipe = match pipe {

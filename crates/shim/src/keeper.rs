@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use meanwhile_shim::clock;
+use meanwhile_shim::identity;
 use meanwhile_shim::keep::{REQUEST_BYTES, Report, Request, fd};
 use meanwhile_shim::layout;
 use meanwhile_shim::lock;
@@ -240,15 +241,13 @@ impl Keeper {
         let Some(record) = self.record_of(id).filter(|record| record.end.is_none()) else { return };
         let shim = record.shim_pid;
         // The shim may have died before it was opened, and its number may be another process's.
-        let pidfd = leader::pidfd_open(shim).ok();
+        let pidfd = identity::pidfd_open(shim).ok();
         let lives = self.record_of(id).is_some_and(|now| now.shim_pid == shim) && self.is_held(id);
         let held = Held {
             pipe: output::find(record.pipe, &[shim, record.leader_pid, self.owner], End::Both),
             input: output::find(record.input, &[shim], End::Write),
             status: Status::default(),
-            leader: leader::pidfd_open(record.leader_pid)
-                .ok()
-                .filter(|_| clock::start_time(record.leader_pid) == Some(record.leader_start)),
+            leader: record.leader().and_then(|leader| leader.open().ok()?),
         };
         match pidfd {
             Some(_) if lives => {
@@ -302,7 +301,8 @@ impl Keeper {
         }
         let status = Status { leader: record.leader_pid, raw: held.status.raw };
         let stat = clock::stat_fields(status.leader);
-        let is_child = stat.is_some_and(|stat| stat.parent == std::process::id());
+        let is_child = stat.is_some_and(|stat| stat.parent == std::process::id())
+            && record.leader().is_some_and(|leader| leader.exists());
         let (told, tell) = match status.raw.is_some() || is_child {
             true => output::create().map(|(told, tell)| (Some(told), Some(tell)))?,
             false => (None, None),

@@ -7,6 +7,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use meanwhile_shim::identity::{self, Process};
 use meanwhile_shim::record::Exit;
 
 use crate::leader;
@@ -25,6 +26,8 @@ pub enum Kin {
     Child,
     /// A stranger, watched through its pidfd: its own shim was killed.
     Adopted {
+        /// Who it is; `None` where it was never started, or in another boot.
+        leader: Option<Process>,
         /// Readable once it ended.
         pidfd: Option<OwnedFd>,
         /// Its wait status, from the process that reaped it.
@@ -51,7 +54,7 @@ impl Kin {
         match self {
             Self::Child => leader::exit_of(leader),
             Self::Adopted { status: Some(exit), .. } => Some(*exit),
-            Self::Adopted { pidfd, status, told, gone } => {
+            Self::Adopted { pidfd, status, told, gone, .. } => {
                 if let Some(pipe) = told {
                     match told_exit(pipe) {
                         Told::NotYet => return None,
@@ -64,7 +67,7 @@ impl Kin {
                     }
                 }
                 let Some(pidfd) = pidfd else { return Some(Exit::Unknown) };
-                if gone.is_none() && leader::is_readable(pidfd) {
+                if gone.is_none() && identity::is_readable(pidfd) {
                     *gone = Some(now);
                 }
                 let gone = (*gone)?;

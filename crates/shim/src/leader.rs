@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use meanwhile_shim::confine;
 use meanwhile_shim::ctl::Recipient;
+use meanwhile_shim::identity;
 use meanwhile_shim::launch::{self, Fd, Launch};
 use meanwhile_shim::layout;
 use meanwhile_shim::output;
@@ -17,11 +18,9 @@ use meanwhile_shim::record::Exit;
 use meanwhile_shim::spec::{Spec, Stdin};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
-use crate::files::poll_again;
 use crate::input::{Input, Typist};
 use crate::terminal::Terminal;
 
@@ -236,7 +235,7 @@ pub fn exit_of_raw(status: i32) -> Exit {
     }
 }
 
-/// Sends a signal to a leader that runs. Its process group has its pid.
+/// Sends a signal to a leader that is our child, and so keeps its number. Its process group has its pid.
 #[expect(unsafe_code, reason = "nix's kill takes no real-time signal")]
 pub fn signal(leader: u32, to: Recipient, signal: i32) {
     let Ok(pid @ 2..) = i32::try_from(leader) else { return };
@@ -246,6 +245,22 @@ pub fn signal(leader: u32, to: Recipient, signal: i32) {
     };
     // SAFETY: kill(2) takes two numbers.
     let _ = unsafe { libc::kill(pid, signal) };
+}
+
+/// The same to a leader that is not our child, through its descriptor.
+pub fn signal_stranger(leader: u32, pidfd: &OwnedFd, to: Recipient, number: i32) {
+    // `PIDFD_SIGNAL_PROCESS_GROUP`, Linux 6.9.
+    const GROUP: u32 = 1 << 2;
+    let flags = match to {
+        Recipient::Group => GROUP,
+        Recipient::Leader => 0,
+    };
+    let sent = identity::pidfd_signal(pidfd, number, flags);
+    if sent.is_err_and(|error| error.raw_os_error() == Some(libc::EINVAL))
+        && !identity::is_readable(pidfd)
+    {
+        signal(leader, to, number);
+    }
 }
 
 /// What reaping found.
@@ -267,24 +282,5 @@ pub fn reap_one() -> Reaped {
         pid @ 1.. => Reaped::Child(pid as u32, raw),
         0 => Reaped::NoneEnded,
         _ => Reaped::NoneLeft,
-    }
-}
-
-/// Whether a descriptor has something to read.
-pub fn is_readable(fd: &OwnedFd) -> bool {
-    let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
-    poll_again(&mut fds, PollTimeout::ZERO).is_ok()
-        && fds[0].revents().is_some_and(|events| !events.is_empty())
-}
-
-/// A descriptor that is readable once the process has ended.
-#[expect(unsafe_code, reason = "pidfd_open(2) has no wrapper in nix")]
-pub fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
-    // SAFETY: the call takes two numbers and returns a new descriptor, which nobody else owns.
-    unsafe {
-        match libc::syscall(libc::SYS_pidfd_open, pid, 0) {
-            fd @ 0.. => Ok(OwnedFd::from_raw_fd(fd as i32)),
-            _ => Err(io::Error::last_os_error()),
-        }
     }
 }

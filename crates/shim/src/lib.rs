@@ -13,6 +13,7 @@ pub mod bell;
 pub mod clock;
 pub mod confine;
 pub mod ctl;
+pub mod identity;
 pub mod keep;
 pub mod launch;
 pub mod layout;

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use meanwhile_shim::identity::Process;
 use meanwhile_shim::record::{Actor, Cause, Exit, Outcome};
 
 /// A process that SIGKILL has not ended by then hangs in the kernel (state D); it is named as a
@@ -36,7 +37,7 @@ pub struct Stopping {
     /// The first signal.
     pub signal: i32,
     /// Who got the signal.
-    pub signalled: Vec<u32>,
+    pub signalled: Vec<Process>,
 }
 
 impl Stopping {

@@ -30,6 +30,7 @@
 //! | 8 192 | | the log |
 
 mod abilities;
+mod processes;
 
 use std::fs::File;
 use std::io;
@@ -291,7 +292,7 @@ fn cause_at(bytes: &[u8], at: usize, message: usize) -> Result<Option<Cause>, Re
 }
 
 /// `text` cut to `max` bytes at a character's boundary.
-pub(crate) fn cut(text: &str, max: usize) -> &str {
+pub fn cut(text: &str, max: usize) -> &str {
     &text[..text.floor_char_boundary(max)]
 }
 

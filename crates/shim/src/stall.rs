@@ -7,12 +7,14 @@
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
+use meanwhile_shim::identity::Process;
+
 /// Whether one of these processes is blocked on the file that `input` names.
-pub fn is_waiting(pids: &[u32], input: &fs::Metadata, last_byte: Option<u8>) -> bool {
+pub fn is_waiting(processes: &[Process], input: &fs::Metadata, last_byte: Option<u8>) -> bool {
     let at_prompt = last_byte.is_some_and(|byte| byte != b'\n' && byte != b'\r');
-    pids.iter().any(|pid| match blocked_in(*pid) {
-        Some(Call::Read(fd)) => is_same(*pid, fd, input),
-        Some(Call::Poll) => at_prompt && is_same(*pid, 0, input),
+    processes.iter().any(|process| match blocked_in(process.pid) {
+        Some(Call::Read(fd)) => is_same(process.pid, fd, input),
+        Some(Call::Poll) => at_prompt && is_same(process.pid, 0, input),
         None => false,
     })
 }

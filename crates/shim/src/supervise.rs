@@ -3,8 +3,11 @@
 //! The leader stays unreaped until its end is recorded, so its pid and process group cannot be
 //! anybody else's while signals are sent to them. An order to stop goes to the whole tree.
 
+mod ending;
 mod orders;
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
@@ -12,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use meanwhile_shim::bell::Kind;
 use meanwhile_shim::clock;
+use meanwhile_shim::identity::Process;
 use meanwhile_shim::layout;
 use meanwhile_shim::lock;
 use meanwhile_shim::output;
@@ -59,6 +63,8 @@ pub struct Shim {
     children_changed: bool,
     leader: u32,
     kin: Kin,
+    /// Of a task that was taken over: the processes that were ever proven to be of it.
+    known: RefCell<BTreeSet<Process>>,
     terminal: Option<Terminal>,
     input: Input,
     notes: Notes,
@@ -103,17 +109,11 @@ impl Shim {
         let Legacy { owner, input, leader, told, .. } = legacy;
         let spec = files.spec()?;
         let record = meanwhile_shim::record::read(&File::open(layout::RECORD)?)?;
-        let same = record.boot_id == clock::boot_id()
-            && record.leader_pid != 0
-            && clock::start_time(record.leader_pid) == Some(record.leader_start);
-        let pidfd = match leader {
-            Some(pidfd) => Some(pidfd),
-            None if same => leader::pidfd_open(record.leader_pid).ok(),
-            None => None,
-        };
+        let first = record.leader();
+        let pidfd = leader.or_else(|| first?.open().ok()?);
         let age = clock::wall_ms().saturating_sub(spec.created_ms).max(0) as u64;
         let started = Instant::now().checked_sub(Duration::from_millis(age));
-        let kin = Kin::Adopted { pidfd, status: None, told, gone: None };
+        let kin = Kin::Adopted { leader: first, pidfd, status: None, told, gone: None };
         let started = started.unwrap_or_else(Instant::now);
         let mut shim = Self::new(files, spec, record.leader_pid, kin, started, notes)?;
         if let Stdin::Pipe = shim.spec.stdin {
@@ -128,6 +128,8 @@ impl Shim {
             }
         }
         shim.signalled = record.signal.map(|sent| (sent.signal, sent.cause));
+        // While the leader proves whose session it is.
+        shim.members();
         // Daemons tell it what they had told the one before it.
         shim.files.ring(Kind::Started);
         if let Some(cause) = record.stop {
@@ -151,6 +153,7 @@ impl Shim {
             children_changed: false,
             leader,
             kin,
+            known: RefCell::default(),
             terminal: None,
             input: Input::None,
             notes,
@@ -282,64 +285,6 @@ impl Shim {
         Ok(())
     }
 
-    /// Begins to end the tree; a second order only shortens the first one's grace.
-    fn stop(&mut self, signal: i32, grace: Duration, cause: Cause) {
-        let now = Instant::now();
-        let kill_at = now + grace;
-        let signalled = self.living();
-        match &mut self.stopping {
-            Some(stopping) => {
-                stopping.kill_at = stopping.kill_at.min(kill_at);
-                (stopping.signal, stopping.signalled) = (signal, signalled.clone());
-            }
-            None => {
-                if !matches!(self.life, Life::Ended { .. }) {
-                    self.files.stopping(&cause);
-                }
-                let signalled = signalled.clone();
-                self.stopping = Some(Stopping { cause, kill_at, signal, signalled });
-            }
-        }
-        tree::signal(&signalled, signal);
-    }
-
-    /// Sends the signal to orphans it missed: a process that was being forked when its parent died of
-    /// it. What a parent that lives starts now is how it tidies up, and is left alone.
-    fn signal_orphans(&mut self) {
-        let (Kin::Child, Some(stopping)) = (&self.kin, &mut self.stopping) else { return };
-        let mut missed = tree::children_of_single_thread(std::process::id());
-        missed.retain(|pid| {
-            *pid != self.leader
-                && !stopping.signalled.contains(pid)
-                && tree::is_alive(*pid)
-                && !tree::is_shim(*pid)
-        });
-        tree::signal(&missed, stopping.signal);
-        stopping.signalled.extend(missed);
-    }
-
-    /// The processes of the task, zombies too.
-    fn members(&self) -> Vec<u32> {
-        let mut members = tree::descendants(std::process::id());
-        if let Kin::Adopted { .. } = self.kin {
-            members.extend(tree::marked(&self.spec.id, (self.leader != 0).then_some(self.leader)));
-            members.sort_unstable();
-            members.dedup();
-        }
-        members
-    }
-
-    fn living(&self) -> Vec<u32> {
-        if let (Kin::Child, Life::Draining { .. }) = (&self.kin, self.life) {
-            // The leader's children are ours now; usually there are none.
-            let others = tree::children_of_single_thread(std::process::id());
-            if others.iter().all(|pid| *pid == self.leader) {
-                return Vec::new();
-            }
-        }
-        self.members().into_iter().filter(|pid| tree::is_alive(*pid)).collect()
-    }
-
     /// Looks at everything that may have changed.
     fn look(&mut self) -> io::Result<()> {
         let now = Instant::now();
@@ -367,28 +312,6 @@ impl Shim {
                     }
                 };
                 self.end(outcome, exit, cause, tree::name(&others));
-            }
-        }
-        Ok(())
-    }
-
-    /// Goes on with an order to stop.
-    fn look_at_stop(&mut self, now: Instant) -> io::Result<()> {
-        let Some(stopping) = &self.stopping else { return Ok(()) };
-        let (kill_at, give_up_at) = (stopping.kill_at, stopping.give_up_at());
-        if now >= kill_at {
-            tree::kill_all(|| self.members());
-            self.reap();
-        } else {
-            self.signal_orphans();
-        }
-        let Life::Draining { exit, .. } = self.life else { return Ok(()) };
-        let left = self.living();
-        if left.is_empty() || now >= give_up_at {
-            self.take_output(usize::MAX)?;
-            if let Some(stopping) = &self.stopping {
-                let (outcome, cause) = (stopping.outcome(), stopping.cause.clone());
-                self.end(outcome, exit, Some(cause), tree::name(&left));
             }
         }
         Ok(())
@@ -456,7 +379,8 @@ impl Shim {
             (Input::Pipe(Some(writer)), _) => writer.metadata(),
             (Input::Terminal(_), Some(terminal)) => terminal.metadata(),
         };
-        input.is_ok_and(|input| stall::is_waiting(&self.members(), &input, self.files.last_byte()))
+        let last_byte = self.files.last_byte();
+        input.is_ok_and(|input| stall::is_waiting(&self.members(), &input, last_byte))
     }
 
     /// Reaps whoever of the tree ended, but for the leader while its end is not recorded.
@@ -489,6 +413,10 @@ impl Shim {
         cause: Option<Cause>,
         survivors: Vec<Survivor>,
     ) {
+        let cause = cause.map(|cause| Cause {
+            message: cause.message + &self.unproven().unwrap_or_default(),
+            ..cause
+        });
         let end = End {
             outcome,
             exit,

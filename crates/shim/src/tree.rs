@@ -10,13 +10,11 @@
 //! `cgroup.kill` is not used: a folder under `/sys/fs/cgroup` for each task costs more than the
 //! spawn itself, is writable on few machines, and finds nobody that the subreaper does not.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, VecDeque};
 use std::fs;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-
 use crate::clock;
+use crate::identity::{Process, Sent};
 use crate::layout::{self, TASK_ID_VARIABLE};
 use crate::record::{SURVIVOR_BYTES, SURVIVORS_MAX, Survivor, cut};
 
@@ -33,23 +31,30 @@ pub fn is_shim(pid: u32) -> bool {
 
 /// The descendants of a process, not itself, parents first; without other keepers and shims and what
 /// descends from them. Zombies count.
-pub fn descendants(root: u32) -> Vec<u32> {
-    let mut found = Vec::new();
-    let mut seen = BTreeSet::from([root]);
-    let mut at = 0;
-    let mut parent = root;
-    loop {
+pub fn descendants(root: u32) -> Vec<Process> {
+    below(&[root])
+}
+
+/// What descends from these, parents first, without themselves.
+fn below(roots: &[u32]) -> Vec<Process> {
+    let mut found: Vec<Process> = Vec::new();
+    let mut seen: BTreeSet<u32> = roots.iter().copied().collect();
+    let mut parents: VecDeque<u32> = roots.iter().copied().collect();
+    while let Some(parent) = parents.pop_front() {
         for child in children(parent) {
-            if seen.insert(child) && !is_shim(child) {
-                found.push(child);
+            if seen.contains(&child) || is_shim(child) {
+                continue;
+            }
+            // The number may be another process's since it was listed; then it has another parent.
+            let is_below = clock::stat_fields(child).is_none_or(|stat| seen.contains(&stat.parent));
+            if let Some(process) = Process::of(child).filter(|_| is_below) {
+                seen.insert(child);
+                parents.push_back(child);
+                found.push(process);
             }
         }
-        match found.get(at) {
-            Some(next) => parent = *next,
-            None => return found,
-        }
-        at += 1;
     }
+    found
 }
 
 /// The children of a process, of all its threads.
@@ -70,109 +75,102 @@ pub fn children_of_single_thread(pid: u32) -> Vec<u32> {
     text.split_ascii_whitespace().filter_map(|n| n.parse().ok()).collect()
 }
 
-/// The processes of a task whose shim is gone: those that carry its id in their environment, those
-/// of its leader's session, and whatever descends from these. Never this process, nor keepers and shims
-/// and what descends from them alone.
-pub fn marked(id: &str, leader: Option<u32>) -> Vec<u32> {
-    let mark = format!("{TASK_ID_VARIABLE}={id}");
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    let pids = entries.flatten().filter_map(|e| e.file_name().to_str()?.parse::<u32>().ok());
-    let mut parents = BTreeMap::new();
-    let mut found = BTreeSet::new();
-    for pid in pids {
-        let Some(stat) = clock::stat_fields(pid) else { continue };
-        parents.insert(pid, stat.parent);
-        let carries = || {
-            fs::read(format!("/proc/{pid}/environ"))
-                .is_ok_and(|env| env.split(|b| *b == 0).any(|entry| entry == mark.as_bytes()))
-        };
-        if (leader.is_some_and(|leader| stat.session == leader) || carries()) && !is_shim(pid) {
-            found.insert(pid);
-        }
-    }
-    let descends = |pid: u32| {
-        let (mut at, mut way) = (pid, vec![pid]);
-        // A pid cannot descend from itself, but two reads of /proc may disagree.
-        for _ in 0..1_000 {
-            match parents.get(&at) {
-                Some(parent) if found.contains(parent) => {
-                    return !way.into_iter().any(is_shim);
-                }
-                Some(parent) => {
-                    at = *parent;
-                    way.push(at);
-                }
-                None => return false,
-            }
-        }
-        false
-    };
-    let mut all: BTreeSet<u32> = parents.keys().copied().filter(|pid| descends(*pid)).collect();
-    all.extend(found.iter().copied());
-    all.remove(&std::process::id());
-    all.into_iter().collect()
+/// The processes of a task whose shim is gone.
+#[derive(Debug, Default)]
+pub struct Marked {
+    /// Those that are proven to be the task's.
+    pub members: Vec<Process>,
+    /// Those whose session has the number of the leader's, which has ended, and of which nothing proves
+    /// that they are the task's: the number may have been given out again.
+    pub unproven: Vec<Process>,
 }
 
-/// Whether a process is there and not a zombie.
+/// Finds the processes of a task whose shim is gone: those that carry its id in their environment,
+/// those of its leader's session, and whatever descends from these. Never this process, nor keepers and
+/// shims and what descends from them alone.
+///
+/// A session's number is the number of the process that made it, and is not given out again while it has a
+/// member. So it is the leader's session where the leader is there still, and where one of its members
+/// carries the mark.
+pub fn marked(id: &str, leader: Option<Process>) -> Marked {
+    let mark = format!("{TASK_ID_VARIABLE}={id}");
+    let Ok(entries) = fs::read_dir("/proc") else { return Marked::default() };
+    let pids = entries.flatten().filter_map(|e| e.file_name().to_str()?.parse::<u32>().ok());
+    let (mut members, mut session) = (BTreeSet::new(), BTreeSet::new());
+    let mut is_proven = leader.is_some_and(Process::exists);
+    for pid in pids.filter(|pid| *pid != std::process::id()) {
+        let Some(stat) = clock::stat_fields(pid) else { continue };
+        let Some(start) = stat.start_time else { continue };
+        let process = Process::noted(pid, start);
+        let is_of_session = leader.is_some_and(|leader| stat.session == leader.pid);
+        let carries = fs::read(format!("/proc/{pid}/environ"))
+            .is_ok_and(|env| env.split(|b| *b == 0).any(|entry| entry == mark.as_bytes()));
+        if !(is_of_session || carries) || is_shim(pid) {
+            continue;
+        }
+        is_proven |= is_of_session && carries;
+        let whose = if carries { &mut members } else { &mut session };
+        whose.insert(process);
+    }
+    let unproven = match is_proven {
+        true => {
+            members.append(&mut session);
+            Vec::new()
+        }
+        false => session.into_iter().collect(),
+    };
+    let roots: Vec<u32> = members.iter().map(|member| member.pid).collect();
+    members.extend(below(&roots).into_iter().filter(|found| found.pid != std::process::id()));
+    Marked { members: members.into_iter().collect(), unproven }
+}
+
+/// Whether the process that has this number now is there and not a zombie.
 pub fn is_alive(pid: u32) -> bool {
-    clock::stat_fields(pid).is_some_and(|stat| !matches!(stat.state, b'Z' | b'X'))
+    Process::of(pid).is_some_and(Process::is_alive)
 }
 
 /// Sends a signal to each of these, and SIGCONT so that a stopped one takes it.
-pub fn signal(pids: &[u32], signal: i32) {
-    let Ok(signal) = Signal::try_from(signal) else {
-        // A real-time signal, which nix has no name for.
-        for pid in pids {
-            send_raw(*pid, signal);
-        }
-        return;
-    };
-    for pid in pids {
-        let _ = kill(Pid::from_raw(*pid as i32), signal);
+pub fn signal(processes: &[Process], signal: i32) {
+    for process in processes {
+        process.signal(signal);
     }
-    if !matches!(signal, Signal::SIGKILL | Signal::SIGSTOP | Signal::SIGTSTP) {
-        for pid in pids {
-            let _ = kill(Pid::from_raw(*pid as i32), Signal::SIGCONT);
+    if !matches!(signal, libc::SIGKILL | libc::SIGSTOP | libc::SIGTSTP) {
+        for process in processes {
+            process.signal(libc::SIGCONT);
         }
     }
-}
-
-#[expect(unsafe_code, reason = "nix's kill takes no real-time signal")]
-fn send_raw(pid: u32, signal: i32) {
-    // SAFETY: kill(2) takes two numbers.
-    let _ = unsafe { libc::kill(pid as i32, signal) };
 }
 
 /// One round of ending a tree: stops everybody first, so that nobody forks behind our back, then
-/// sends SIGKILL. Returns who was there and alive; the caller reaps and comes back until nobody is.
-pub fn kill_all(members: impl Fn() -> Vec<u32>) -> Vec<u32> {
+/// sends SIGKILL. Returns who was there and alive, and what came of the signal; the caller reaps and
+/// comes back until nobody is.
+pub fn kill_all(members: impl Fn() -> Vec<Process>) -> Vec<(Process, Sent)> {
     let mut stopped = BTreeSet::new();
     // Each round finds only what was forked before its parent was stopped; a fork bomb is caught
     // up with sooner or later, and the caller comes back anyway.
     for _ in 0..32 {
-        let new: Vec<u32> = members().into_iter().filter(|pid| !stopped.contains(pid)).collect();
+        let new: Vec<Process> =
+            members().into_iter().filter(|process| !stopped.contains(process)).collect();
         if new.is_empty() {
             break;
         }
-        for pid in new {
-            let _ = kill(Pid::from_raw(pid as i32), Signal::SIGSTOP);
-            stopped.insert(pid);
+        for process in new {
+            process.signal(libc::SIGSTOP);
+            stopped.insert(process);
         }
     }
-    let alive: Vec<u32> = stopped.into_iter().filter(|pid| is_alive(*pid)).collect();
-    for pid in &alive {
-        let _ = kill(Pid::from_raw(*pid as i32), Signal::SIGKILL);
-    }
-    alive
+    let alive = stopped.into_iter().filter(|process| process.is_alive());
+    let alive: Vec<Process> = alive.collect();
+    alive.into_iter().map(|process| (process, process.signal(libc::SIGKILL))).collect()
 }
 
-/// Names those of `pids` that are alive.
-pub fn name(pids: &[u32]) -> Vec<Survivor> {
-    pids.iter()
-        .copied()
-        .filter(|pid| is_alive(*pid))
+/// Names those that are alive.
+pub fn name(processes: &[Process]) -> Vec<Survivor> {
+    processes
+        .iter()
+        .filter(|process| process.is_alive())
         .take(SURVIVORS_MAX)
-        .map(|pid| Survivor { pid, command: command_line(pid) })
+        .map(|process| Survivor { pid: process.pid, command: command_line(process.pid) })
         .collect()
 }
 
@@ -208,13 +206,47 @@ mod tests {
         while Instant::now() < patience && !name(&below).iter().any(|s| s.command == "sleep 1000") {
             below = descendants(child.id());
         }
-        let found = marked(&mark, None);
-        while !kill_all(|| marked(&mark, None)).is_empty() {
+        let found = marked(&mark, None).members;
+        while !kill_all(|| marked(&mark, None).members).is_empty() {
             let _ = child.try_wait();
         }
         child.wait().unwrap();
         assert!(below.len() >= 2, "the sleep never showed: {below:?}");
-        assert!(found.contains(&child.id()) && below.iter().all(|pid| found.contains(pid)));
-        assert_eq!(marked(&mark, None), Vec::<u32>::new());
+        assert!(found.iter().any(|process| process.pid == child.id()));
+        assert!(below.iter().all(|process| found.contains(process)));
+        assert_eq!(marked(&mark, None).members, []);
+    }
+
+    /// A process in a session of its own, and a child of it, neither with the mark.
+    fn session() -> (std::process::Child, Process) {
+        let mut child = Command::new("setsid")
+            .args(["sh", "-c", "echo; sleep 1000 & wait"])
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = [0];
+        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut line).unwrap();
+        let leader = Process::of(child.id()).unwrap();
+        (child, leader)
+    }
+
+    fn end(mut child: std::process::Child) {
+        while !kill_all(|| descendants(child.id())).is_empty() {}
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn a_session_is_the_tasks_only_where_its_leader_proves_it() {
+        let (child, leader) = session();
+        let mine = marked("no mark", Some(leader));
+        let another = Process::noted(leader.pid, 1);
+        let strangers = marked("no mark", Some(another));
+        end(child);
+        assert!(mine.members.contains(&leader) && mine.unproven.is_empty(), "{mine:?}");
+        assert!(strangers.members.is_empty(), "{strangers:?}");
+        assert!(strangers.unproven.contains(&leader), "{strangers:?}");
     }
 }

@@ -18,7 +18,7 @@ use meanwhile_shim::ctl::{self, Order};
 use meanwhile_shim::keep::{self, REPORT_BYTES, Report, Request};
 use meanwhile_shim::launch::{Fd, Launch, out_of_the_way};
 use meanwhile_shim::spec::{Spec, Stdin};
-use meanwhile_shim::{layout, lock, record};
+use meanwhile_shim::{layout, record};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, pipe2};
@@ -340,12 +340,11 @@ fn give(home: &Home, idle: &Idle, id: TaskId, spec: &Spec) -> io::Result<()> {
 
 /// Ends an idle shim that cannot be used.
 fn end(folder: &Path) {
-    if let Ok(file) = layout::open_regular(&folder.join(layout::RECORD))
-        && lock::is_held(&file).unwrap_or(false)
-        && let Ok(record) = record::read(&file)
-        && let Ok(pid @ 2..) = i32::try_from(record.shim_pid)
+    let record = layout::open_regular(&folder.join(layout::RECORD));
+    if let Ok(record) = record.and_then(|file| record::read(&file))
+        && let Some(shim) = record.shim_in(folder)
     {
-        let _ = nix::sys::signal::kill(Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+        shim.signal(libc::SIGKILL);
     }
     layout::remove_folder(folder);
 }

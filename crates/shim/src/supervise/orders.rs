@@ -40,16 +40,16 @@ impl Shim {
 
     /// Sends a signal to a leader that runs.
     fn signal(&mut self, signal: i32, to: Recipient, cause: &Cause) {
-        // Of a leader that is not our child, or of one that never was, the pid may be another's.
-        let runs = match &self.kin {
-            Kin::Child => self.leader != 0,
-            Kin::Adopted { pidfd, gone, .. } => pidfd.is_some() && gone.is_none(),
-        };
-        if let (Life::Running, true) = (&self.life, runs) {
-            // Noted first: it may be the leader's end.
-            self.files.sheet().signalled(signal, cause);
-            self.signalled = Some((signal, cause.clone()));
-            leader::signal(self.leader, to, signal);
+        let Life::Running = self.life else { return };
+        // Noted first: it may be the leader's end.
+        self.files.sheet().signalled(signal, cause);
+        self.signalled = Some((signal, cause.clone()));
+        match &self.kin {
+            Kin::Child => leader::signal(self.leader, to, signal),
+            Kin::Adopted { pidfd: Some(pidfd), .. } => {
+                leader::signal_stranger(self.leader, pidfd, to, signal);
+            }
+            Kin::Adopted { pidfd: None, .. } => {}
         }
     }
 

@@ -11,8 +11,6 @@ use crate::background::{Recipient, Stop, convert};
 use crate::error::Error;
 use meanwhile_shim::ctl::Order;
 use meanwhile_shim::record;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 
 /// How long the keeper of a shim has to take its task over before another one does: only the
 /// parent can still learn the leader's status.
@@ -91,19 +89,22 @@ impl Local {
 
     /// A shim that somebody stopped takes no orders.
     fn wake(&self, id: TaskId) {
-        if let Ok(record) = self.home.record(id) {
-            signal_pid(record.shim_pid, Signal::SIGCONT);
-        }
+        self.signal_shim(id, libc::SIGCONT);
     }
 
     /// A task's shim does not answer; another one will.
     pub(super) fn replace(&mut self, id: TaskId) {
-        if let Ok(record) = self.home.record(id)
-            && self.home.is_supervised(id)
-        {
-            signal_pid(record.shim_pid, Signal::SIGKILL);
-        }
+        self.signal_shim(id, libc::SIGKILL);
         self.suspect(id);
+    }
+
+    /// Sends a task's shim a signal, if there is one: its number may be another process's.
+    fn signal_shim(&self, id: TaskId, signal: i32) {
+        if let Ok(record) = self.home.record(id)
+            && let Some(shim) = record.shim_in(&self.home.live(id))
+        {
+            shim.signal(signal);
+        }
     }
 
     /// A task's shim seems to be dead.
@@ -186,10 +187,4 @@ impl Local {
 fn cause(cause: &Cause) -> record::Cause {
     let actor = convert::actor_to_record(cause.actor);
     record::Cause { actor, message: cause.message.clone() }
-}
-
-fn signal_pid(pid: u32, signal: Signal) {
-    if let Ok(pid @ 2..) = i32::try_from(pid) {
-        let _ = kill(Pid::from_raw(pid), signal);
-    }
 }

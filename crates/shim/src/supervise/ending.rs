@@ -1,0 +1,116 @@
+//! Ending a task's tree: who is in it, and how all of them are ended.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use meanwhile_shim::identity::Process;
+use meanwhile_shim::record::{Cause, cut};
+use meanwhile_shim::tree;
+
+use super::{Kin, Life, Shim, Stopping};
+
+/// Bytes of the command of a process that is named as left alone.
+const NAMED_BYTES: usize = 60;
+
+impl Shim {
+    /// Begins to end the tree; a second order only shortens the first one's grace.
+    pub(super) fn stop(&mut self, signal: i32, grace: Duration, cause: Cause) {
+        let now = Instant::now();
+        let kill_at = now + grace;
+        let signalled = self.living();
+        match &mut self.stopping {
+            Some(stopping) => {
+                stopping.kill_at = stopping.kill_at.min(kill_at);
+                (stopping.signal, stopping.signalled) = (signal, signalled.clone());
+            }
+            None => {
+                if !matches!(self.life, Life::Ended { .. }) {
+                    self.files.stopping(&cause);
+                }
+                let signalled = signalled.clone();
+                self.stopping = Some(Stopping { cause, kill_at, signal, signalled });
+            }
+        }
+        tree::signal(&signalled, signal);
+    }
+
+    /// Sends the signal to orphans it missed: a process that was being forked when its parent died of
+    /// it. What a parent that lives starts now is how it tidies up, and is left alone.
+    pub(super) fn signal_orphans(&mut self) {
+        let (Kin::Child, Some(stopping)) = (&self.kin, &mut self.stopping) else { return };
+        let children = tree::children_of_single_thread(std::process::id()).into_iter();
+        let mut missed: Vec<Process> = children.filter_map(Process::of).collect();
+        missed.retain(|child| {
+            child.pid != self.leader
+                && !stopping.signalled.contains(child)
+                && child.is_alive()
+                && !tree::is_shim(child.pid)
+        });
+        tree::signal(&missed, stopping.signal);
+        stopping.signalled.extend(missed);
+    }
+
+    /// The processes of the task, zombies too.
+    pub(super) fn members(&self) -> Vec<Process> {
+        let members = tree::descendants(std::process::id());
+        match &self.kin {
+            Kin::Child => members,
+            Kin::Adopted { leader, .. } => {
+                let mut known = self.known.borrow_mut();
+                known.extend(members);
+                known.extend(tree::marked(&self.spec.id, *leader).members);
+                known.retain(|process| process.exists());
+                known.iter().copied().collect()
+            }
+        }
+    }
+
+    /// What is said of processes that may be the task's, and are left alone because nothing proves it.
+    pub(super) fn unproven(&self) -> Option<String> {
+        let Kin::Adopted { leader: Some(leader), .. } = self.kin else { return None };
+        let found = tree::marked(&self.spec.id, Some(leader)).unproven;
+        let named = tree::name(&found).into_iter();
+        let named: Vec<_> =
+            named.map(|it| format!("{} (`{}`)", it.pid, cut(&it.command, NAMED_BYTES))).collect();
+        (!named.is_empty()).then(|| {
+            format!(
+                "; left alone, as nothing proves that they are of this task, though their session has \
+                 its number: {}",
+                named.join(", ")
+            )
+        })
+    }
+
+    pub(super) fn living(&self) -> Vec<Process> {
+        if let (Kin::Child, Life::Draining { .. }) = (&self.kin, self.life) {
+            // The leader's children are ours now; usually there are none.
+            let others = tree::children_of_single_thread(std::process::id());
+            if others.iter().all(|pid| *pid == self.leader) {
+                return Vec::new();
+            }
+        }
+        self.members().into_iter().filter(|process| process.is_alive()).collect()
+    }
+
+    /// Goes on with an order to stop.
+    pub(super) fn look_at_stop(&mut self, now: Instant) -> io::Result<()> {
+        let Some(stopping) = &self.stopping else { return Ok(()) };
+        let (kill_at, give_up_at) = (stopping.kill_at, stopping.give_up_at());
+        if now >= kill_at {
+            tree::kill_all(|| self.members());
+            self.reap();
+        } else {
+            self.signal_orphans();
+        }
+        let Life::Draining { exit, .. } = self.life else { return Ok(()) };
+        let left = self.living();
+        if left.is_empty() || now >= give_up_at {
+            self.take_output(usize::MAX)?;
+            if let Some(stopping) = &self.stopping {
+                let (outcome, cause) = (stopping.outcome(), stopping.cause.clone());
+                self.end(outcome, exit, Some(cause), tree::name(&left));
+            }
+        }
+        Ok(())
+    }
+}
