@@ -10,6 +10,7 @@ mod agent_timing;
 mod anchors;
 mod bad_input;
 mod confine;
+mod crowd;
 mod deadline;
 mod defaults;
 mod disk_full;

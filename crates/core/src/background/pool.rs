@@ -40,6 +40,7 @@ struct Idle {
     folder: PathBuf,
     spec: File,
     ctl: File,
+    record: File,
 }
 
 /// Idle shims, ready or starting.
@@ -256,6 +257,7 @@ impl Pool {
                     .mode(0o600)
                     .open(folder.join(layout::SPEC))?,
                 ctl: ctl::open(&folder.join(layout::CTL))?,
+                record: File::open(folder.join(layout::RECORD))?,
                 folder: folder.clone(),
             })
         })();
@@ -291,12 +293,12 @@ impl Pool {
         }
     }
 
-    /// Hands task `id` to a ready shim. `None`: none is ready.
-    pub fn hand_over(&mut self, id: TaskId, spec: &Spec) -> Option<io::Result<()>> {
+    /// Hands task `id` to a ready shim; returns the task's record. `None`: none is ready.
+    pub fn hand_over(&mut self, id: TaskId, spec: &Spec) -> Option<io::Result<File>> {
         loop {
             let idle = self.ready.pop_front()?;
             match give(&self.home, &idle, id, spec) {
-                Ok(()) => return Some(Ok(())),
+                Ok(()) => return Some(Ok(idle.record)),
                 // It died while it waited; the next one may live.
                 Err(error) if error.raw_os_error() == Some(libc::EPIPE) => {
                     end(&idle.folder);

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 
 use meanwhile_shim::bell::{self, Kind, Message};
 use meanwhile_shim::layout;
-use meanwhile_shim::record::Exit;
+use meanwhile_shim::record::{self, Exit};
 use meanwhile_shim::spec::Spec;
 use tokio::net::unix::pipe;
 use tokio::signal::unix::{Signal as UnixSignal, SignalKind, signal};
@@ -53,6 +53,15 @@ struct Hand {
     /// Its output while it has no shim: a pipe that nobody holds open forgets what is in it.
     pipe: Option<File>,
     told: Told,
+    start: Option<Start>,
+}
+
+/// A start whose spawner waits to hear whether the program was executed. If it was not, the first process
+/// that sees it takes the folder away, and the others must know all the same.
+#[derive(Debug)]
+struct Start {
+    record: File,
+    spec: Box<Spec>,
 }
 
 /// Whose keeper starts another shim for a task if its shim is killed.
@@ -343,8 +352,13 @@ impl Local {
         }
         let task = Box::new(convert::facts(id, &spec));
         self.hold(id, task.stdin, Origin::Others);
-        if let Some(hand) = self.hands.get_mut(&id) {
-            hand.shim = self.home.record(id).ok().map(|record| record.shim_pid);
+        if let Some(hand) = self.hands.get_mut(&id)
+            && let Ok(file) = self.home.record_file(id)
+            && let Ok(found) = record::read(&file)
+        {
+            hand.shim = Some(found.shim_pid);
+            let is_starting = spec.checked && found.leader_pid == 0;
+            hand.start = is_starting.then(|| Start { record: file, spec: Box::new(spec) });
         }
         self.reports.push_back(Report::Found { task, pid });
         true
@@ -356,8 +370,8 @@ impl Local {
             Origin::Ours => Keeper::Ours,
             Origin::Others => Keeper::Others,
         };
-        let (shim, pipe, told) = (None, None, Told::Nothing);
-        self.hands.insert(id, Hand { input, stdin, keeper, origin, shim, pipe, told });
+        let (shim, pipe, told, start) = (None, None, Told::Nothing, None);
+        self.hands.insert(id, Hand { input, stdin, keeper, origin, shim, pipe, told, start });
     }
 
     fn bells(&mut self) {
@@ -419,6 +433,7 @@ impl Local {
         }
         self.reports.push_back(Report::Started(id, record.leader_pid));
         let Some(hand) = self.hands.get_mut(&id) else { return };
+        hand.start = None;
         let before = hand.shim.replace(record.shim_pid);
         if before.is_some_and(|before| before != record.shim_pid) {
             self.taken_over(id);
@@ -430,21 +445,26 @@ impl Local {
         if self.past.contains(&id) {
             return;
         }
+        let start = self.hands.get(&id).and_then(|hand| hand.start.as_ref());
         let reading = match self.home.record_file(id) {
             Ok(file) => Reading::of_file(file),
-            // The folder is gone: another process has recorded the end.
+            // The folder is gone: another process has recorded the end, or taken the refused task away.
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                return self.reports.push_back(Report::RecordedElsewhere(id));
+                match start.and_then(|start| start.record.try_clone().ok()) {
+                    Some(file) => Reading::of_file(file),
+                    None => return self.reports.push_back(Report::RecordedElsewhere(id)),
+                }
             }
             // Out of descriptors, say. It is looked at again.
             Err(_) => return,
         };
         let Ok(reading) = reading else { return };
         let Some(end) = &reading.record().end else { return };
-        if let Exit::NotStarted(errno) = end.exit
-            && let Some(spec) = self.home.spec(id).ok().filter(|spec| spec.checked)
-        {
-            return self.refused(id, errno, &spec);
+        if let Exit::NotStarted(errno) = end.exit {
+            let other = || self.home.spec(id).ok().filter(|spec| spec.checked).map(Box::new);
+            if let Some(spec) = start.map(|start| start.spec.clone()).or_else(other) {
+                return self.refused(id, errno, &spec);
+            }
         }
         if !self.meet(id, None) {
             return self.reports.push_back(Report::RecordedElsewhere(id));

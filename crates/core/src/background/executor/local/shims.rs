@@ -8,7 +8,7 @@ use std::time::Duration;
 use meanwhile_shim::spec::Spec;
 use tokio::time::Instant;
 
-use super::{Local, Origin, SWEEP};
+use super::{Local, Origin, SWEEP, Start};
 use crate::background::Role;
 use crate::background::convert;
 use crate::background::executor::{Report, What};
@@ -158,9 +158,12 @@ impl Local {
                 return;
             };
             let report = match result {
-                Ok(()) => {
+                Ok(record) => {
                     self.shims.refill_at = Some(Instant::now() + REFILL_DELAY);
                     self.hold(id, convert::stdin_of(&spec), Origin::Ours);
+                    if let Some(hand) = self.hands.get_mut(&id).filter(|_| spec.checked) {
+                        hand.start = Some(Start { record, spec });
+                    }
                     Report::Acknowledged(id, What::Start)
                 }
                 Err(error) => Report::Refused(id, What::Start, io_error(self.home.root(), &error)),

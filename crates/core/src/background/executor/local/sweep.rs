@@ -3,7 +3,6 @@
 use std::io::ErrorKind;
 
 use super::{Keeper, Local};
-use crate::background::executor::Report;
 use crate::background::task::TaskId;
 
 impl Local {
@@ -21,9 +20,7 @@ impl Local {
                         self.suspect(id);
                     }
                 }
-                Err(error) if error.kind() == ErrorKind::NotFound => {
-                    self.reports.push_back(Report::RecordedElsewhere(id));
-                }
+                Err(error) if error.kind() == ErrorKind::NotFound => self.ended(id),
                 // Out of descriptors, say. It is looked at again.
                 Err(_) => {}
             }
