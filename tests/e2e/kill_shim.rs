@@ -219,3 +219,44 @@ fn with_pid(pid: i32) -> Option<std::process::Child> {
     }
     None
 }
+
+/// What the command line alone says of the only task.
+fn listed(lab: &Lab) -> Value {
+    let output = lab.cli(&["ps", "--json"]);
+    let listed: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    listed["tasks"][0].clone()
+}
+
+#[test]
+fn a_command_that_only_looks_sees_that_a_task_is_dead() {
+    let lab = Lab::new();
+    let (id, leader) = abandoned(&lab);
+    assert_eq!(listed(&lab)["state"], "running", "its command lives");
+    // That look gave it a supervisor and a keeper again.
+    let shim = shim_of(&lab, leader);
+    sigkill(parent(shim).expect("a keeper is its parent"));
+    sigkill(shim);
+    sigkill(leader);
+    let task = listed(&lab);
+    assert_eq!((&task["id"], &task["state"]), (&json!(id), &json!("lost")), "{task}");
+    let drained = lab.cli(&["drain", "--json"]);
+    let drained: Value = serde_json::from_slice(&drained.stdout).expect("JSON");
+    assert_eq!(drained["notifications"][0]["task"]["id"], id.as_str());
+    assert_eq!(lab.cli(&["logs", &id]).stdout, b"said\n");
+}
+
+#[test]
+fn a_task_of_another_boot_is_lost_and_its_numbers_mean_no_process() {
+    let lab = Lab::new();
+    let (id, leader) = abandoned(&lab);
+    // As after a loss of power, when the numbers are given out again: this one to the same session.
+    let record = lab.state().join("live").join(&id).join("record");
+    let record = fs::File::options().write(true).open(record).expect("the task is under way");
+    std::os::unix::fs::FileExt::write_all_at(&record, &[7; 16], 32).expect("it is written");
+    let task = listed(&lab);
+    assert_eq!(task["state"], "lost", "{task}");
+    let message = task["cause"]["message"].as_str().expect("a reason");
+    assert!(message.contains("machine was started again"), "{message}");
+    assert!(!gone(leader), "nobody knows whose process this is");
+    sigkill(leader);
+}

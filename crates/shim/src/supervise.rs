@@ -306,7 +306,7 @@ impl Shim {
             if others.is_empty() || now >= until {
                 self.take_output(usize::MAX)?;
                 let (outcome, cause) = match exit {
-                    Exit::Unknown => (Outcome::Lost, Some(lost())),
+                    Exit::Unknown => (Outcome::Lost, Some(self.lost())),
                     Exit::Code(_) | Exit::Signal(_) | Exit::NotStarted(_) => {
                         (Outcome::Exited, self.cause_of(exit))
                     }
@@ -436,6 +436,19 @@ impl Shim {
         self.files.ring(Kind::Ended);
     }
 
+    /// Why no status is known.
+    fn lost(&self) -> Cause {
+        let message = match &self.kin {
+            Kin::Adopted { leader: None, .. } if self.leader != 0 => {
+                "the machine was started again before it ended"
+            }
+            Kin::Adopted { .. } | Kin::Child => {
+                "its supervisor was killed, and nobody saw how it ended"
+            }
+        };
+        Cause { actor: Actor::Daemon, message: message.to_owned() }
+    }
+
     /// When to look again though nothing happens.
     fn next_look(&self) -> Option<Instant> {
         let now = Instant::now();
@@ -461,9 +474,4 @@ impl Shim {
         };
         [strangers, life, linger, stall].into_iter().flatten().min()
     }
-}
-
-fn lost() -> Cause {
-    let message = "its supervisor was killed, and nobody saw how it ended".to_owned();
-    Cause { actor: Actor::Daemon, message }
 }

@@ -73,6 +73,9 @@ pub enum Demand {
     Queued(String, oneshot::Sender<watch::Receiver<u64>>),
     /// The ledger was changed from here: tell everybody else, and our client.
     Changed,
+    /// Tell when each task stands as it is shown: one that died without its supervisor is known to be lost,
+    /// or when that takes too long.
+    Settle(oneshot::Sender<()>),
     /// End.
     Close(oneshot::Sender<()>),
 }

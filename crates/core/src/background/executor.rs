@@ -193,6 +193,16 @@ impl Executor {
         }
     }
 
+    /// Whether each task that was found under way stands as it was reported. Where one does not, a look at it
+    /// is under way.
+    pub fn is_settled(&mut self) -> bool {
+        match self {
+            Self::Local(local) => local.is_settled(),
+            #[cfg(test)]
+            Self::Scripted(scripted) => scripted.is_settled(),
+        }
+    }
+
     /// Whether something that was settled is to be put away.
     pub fn is_untidy(&self) -> bool {
         match self {

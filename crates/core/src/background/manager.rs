@@ -317,6 +317,12 @@ impl Background {
         Ok(tasks)
     }
 
+    /// Returns when each task of the workspace stands as it is shown, or after 3 s: what died while no process
+    /// looked is known to have ended then. For one that looks once; a daemon finds out by itself.
+    pub async fn settle(&self) -> Result<(), Error> {
+        self.ask(Demand::Settle).await
+    }
+
     /// The last `bytes` of a task's output (less where less is kept).
     pub async fn tail(&self, id: TaskId, bytes: u64) -> Result<Chunk, Error> {
         self.get(id).await?;

@@ -10,6 +10,7 @@ mod ports;
 mod queued;
 mod recovery;
 mod reports;
+mod settling;
 mod spawns;
 mod stops;
 #[cfg(test)]
@@ -136,6 +137,8 @@ pub struct Supervisor {
     answers: HashMap<Number, oneshot::Sender<Result<(), Error>>>,
     /// The number of the last such request.
     number: Number,
+    /// Who wants to be sure how each task stands.
+    settling: settling::Settling,
     /// Who wants to know how many notifications wait in a queue.
     queued: queued::Queued,
     batch: Batch,
@@ -181,6 +184,7 @@ impl Supervisor {
             waiters: Vec::new(),
             answers: HashMap::new(),
             number: 0,
+            settling: settling::Settling::default(),
             queued: queued::Queued::default(),
             batch: Batch::default(),
             cursor: Cursor::default(),
@@ -297,6 +301,7 @@ impl Supervisor {
             let query = self.store.read(move |ledger| ledger.undelivered(&workspace));
             self.picture = Some(Box::pin(query));
         }
+        self.look_at_settling(now);
         self.look_at_store(now);
     }
 
@@ -307,7 +312,8 @@ impl Supervisor {
         let live = self.tasks.values().map(Live::timer);
         let ports = self.ports_at.filter(|_| self.role == Role::Daemon);
         let insert = self.insert_at.filter(|_| self.write.is_none());
-        let times = [picture, write, insert, upkeep, ports].into_iter().chain(live);
+        let settling = self.settling.timer();
+        let times = [picture, write, insert, upkeep, ports, settling].into_iter().chain(live);
         times.flatten().min().unwrap_or_else(|| Instant::now() + upkeep::ROUND)
     }
 
@@ -371,6 +377,7 @@ impl Supervisor {
                 self.picture_wanted = true;
                 self.executor.ask(Request::Announce);
             }
+            Demand::Settle(reply) => self.settling.ask(reply),
             // `run` takes it.
             Demand::Close(_) => {}
         }

@@ -28,6 +28,7 @@ pub(crate) async fn run(session: &mut Session, args: args::Drain) -> Result<u8, 
         return Ok(0);
     }
     out.must_be_open()?;
+    background.settle().await?;
     let ack = if args.manual { Ack::Manual } else { Ack::Auto };
     let drained = background.drain(name.clone(), args.max, ack).await?;
     let queue = show::one_line(&name);

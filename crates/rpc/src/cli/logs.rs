@@ -15,6 +15,7 @@ use super::{json, show};
 pub(crate) async fn run(session: &mut Session, args: args::Logs) -> Result<u8, Failure> {
     let id = session.enter(&args.id).await?;
     let Session { background, events, out, .. } = session;
+    background.settle().await?;
     let start = match args.tail {
         Some(lines) => last_lines(background, id, lines).await?,
         None => 0,

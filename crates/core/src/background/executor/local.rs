@@ -134,6 +134,8 @@ pub struct Local {
     /// Work on files whose outcome nobody waits for.
     chores: JoinSet<()>,
     reports: VecDeque<Report>,
+    /// Tasks that were found under way, and may not be any more.
+    unsettled: Vec<TaskId>,
     sweep_at: Instant,
 }
 
@@ -164,6 +166,7 @@ impl Local {
             settling: Vec::new(),
             chores: JoinSet::new(),
             reports: VecDeque::new(),
+            unsettled: Vec::new(),
             sweep_at: Instant::now() + SWEEP,
         })
     }
@@ -321,6 +324,7 @@ impl Local {
             if !self.meet(id, pid) {
                 continue;
             }
+            self.unsettled.push(id);
             match record {
                 Ok(record) if record.end.is_some() => self.ended(id),
                 Ok(_) if self.home.is_supervised(id) => {}

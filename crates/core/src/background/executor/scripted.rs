@@ -26,6 +26,7 @@ struct State {
     ports: HashMap<TaskId, Vec<Port>>,
     looks: u32,
     reports: VecDeque<Report>,
+    unsettled: bool,
 }
 
 impl Scripted {
@@ -83,6 +84,16 @@ impl Scripted {
     /// The next report.
     pub fn report(&mut self) -> Option<Report> {
         self.state.lock().expect("no test panics with it").reports.pop_front()
+    }
+
+    /// Says whether tasks stand as they were reported.
+    pub fn settle(&self, settled: bool) {
+        self.state.lock().expect("no test panics with it").unsettled = !settled;
+    }
+
+    /// What was said.
+    pub fn is_settled(&self) -> bool {
+        !self.state.lock().expect("no test panics with it").unsettled
     }
 
     /// Nothing happens by itself.

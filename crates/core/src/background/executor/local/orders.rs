@@ -10,7 +10,7 @@ use crate::background::task::{Cause, TaskId};
 use crate::background::{Recipient, Stop, convert};
 use crate::error::Error;
 use meanwhile_shim::ctl::Order;
-use meanwhile_shim::record;
+use meanwhile_shim::{clock, record};
 
 /// How long the keeper of a shim has to take its task over before another one does: only the
 /// parent can still learn the leader's status.
@@ -110,9 +110,12 @@ impl Local {
     /// A task's shim seems to be dead.
     pub(super) fn suspect(&mut self, id: TaskId) {
         let pipe = self.home.open_pipe(id);
+        // A keeper of another boot is no more.
+        let same_boot = self.home.record(id).is_ok_and(|it| it.boot_id == clock::boot_id());
+        let patience = if same_boot { PARENT_FIRST } else { Duration::ZERO };
         let Some(hand) = self.hands.get_mut(&id) else { return };
         hand.pipe = hand.pipe.take().or(pipe);
-        self.reports.push_back(Report::Lost { id, patience: PARENT_FIRST });
+        self.reports.push_back(Report::Lost { id, patience });
     }
 
     /// A task whose shim was killed has another one, which knows nothing of what the one before it was

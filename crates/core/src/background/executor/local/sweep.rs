@@ -2,10 +2,47 @@
 
 use std::io::ErrorKind;
 
-use super::{Keeper, Local};
+use meanwhile_shim::identity::Process;
+use meanwhile_shim::record::Phase;
+
+use super::{Hand, Keeper, Local, Told};
 use crate::background::task::TaskId;
 
 impl Local {
+    /// See [`crate::background::executor::Executor::is_settled`].
+    pub fn is_settled(&mut self) -> bool {
+        for id in std::mem::take(&mut self.unsettled) {
+            if !self.stands(id) {
+                self.unsettled.push(id);
+            }
+        }
+        self.unsettled.is_empty()
+    }
+
+    /// Whether a task that was found runs, or its end is reported.
+    fn stands(&mut self, id: TaskId) -> bool {
+        let ended = |hand: &Hand| matches!(hand.told, Told::Ended(_));
+        if self.hands.get(&id).is_none_or(ended) {
+            return true;
+        }
+        let Ok(record) = self.home.record(id) else { return true };
+        if record.end.is_some() {
+            self.ended(id);
+            return false;
+        }
+        if !self.home.is_supervised(id) {
+            return false;
+        }
+        match record.phase {
+            Phase::Idle | Phase::Starting | Phase::Stopping | Phase::Ended => true,
+            // In another pid namespace its numbers mean nothing, and its supervisor's word does.
+            Phase::Running => {
+                record.shim_in(&self.home.live(id)).is_none()
+                    || record.leader().is_some_and(Process::is_alive)
+            }
+        }
+    }
+
     /// Looks at what no bell tells.
     pub(super) fn sweep(&mut self) {
         let ids: Vec<TaskId> = self.hands.keys().copied().collect();

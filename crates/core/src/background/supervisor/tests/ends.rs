@@ -195,3 +195,31 @@ async fn who_waits_is_told_when_any_or_all_have_ended() {
     bench.write().await;
     all.try_recv().expect("survivors are nobody's end");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_waits_until_each_task_stands_as_it_is_shown() {
+    let mut bench = Bench::new().await;
+    let id = bench.running().await;
+    let settle = |bench: &mut Bench| {
+        let (reply, settled) = oneshot::channel();
+        bench.demand(Demand::Settle(reply));
+        settled
+    };
+    settle(&mut bench).try_recv().expect("nothing is in doubt");
+    bench.script.settle(false);
+    let mut settled = settle(&mut bench);
+    bench.pass(Duration::from_secs(1)).await;
+    bench.end(id, &[]);
+    bench.script.settle(true);
+    assert!(settled.try_recv().is_err(), "its end is not in the ledger yet");
+    bench.write().await;
+    bench.pass(Duration::from_millis(10)).await;
+    settled.try_recv().expect("it is");
+    // Nobody waits for ever.
+    bench.script.settle(false);
+    let mut settled = settle(&mut bench);
+    bench.pass(Duration::from_millis(2_999)).await;
+    assert!(settled.try_recv().is_err());
+    bench.pass(Duration::from_millis(10)).await;
+    settled.try_recv().expect("3 s are over");
+}
