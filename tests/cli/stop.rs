@@ -54,3 +54,17 @@ fn what_does_not_run_cannot_be_stopped() {
     store.check(&["stop"], 2, "required");
     store.check(&["stop", "--all", &held], 2, "cannot be used with");
 }
+
+#[test]
+fn what_an_ended_task_left_running_is_seen_and_ended() {
+    let store = Store::new();
+    for stop in [None, Some("--all")] {
+        let id = store.spawn("sleep 600 & exit 3");
+        store.run(&["wait", &id]);
+        assert!(store.ok(&["ps"]).contains("exit 3 +1 alive"), "{}", store.ok(&["ps"]));
+        let ran = store.run(&["stop", stop.unwrap_or(&id)]);
+        assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "it is ended, and said to be");
+        assert!(store.task(&id).get("survivors").is_none(), "{}", store.task(&id));
+        assert!(!store.ok(&["ps"]).contains("alive"));
+    }
+}

@@ -23,6 +23,7 @@ mod lifecycle;
 mod limits;
 mod linger;
 mod ordering;
+mod other_users;
 mod output;
 mod output_bounds;
 mod ports;

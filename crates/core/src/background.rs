@@ -10,6 +10,7 @@ mod executor;
 mod home;
 mod interpreter;
 pub mod ledger;
+pub mod left;
 mod live;
 mod manager;
 pub(crate) mod memory;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use meanwhile_shim::bell::{self, Kind, Message};
 use meanwhile_shim::clock;
 use meanwhile_shim::ctl::{self, Order};
+use meanwhile_shim::identity::Process;
 use meanwhile_shim::layout;
 use meanwhile_shim::lock;
 use meanwhile_shim::log::{self, Extent};
@@ -326,6 +327,13 @@ impl Files {
     /// Notes that the tree is being ended.
     pub fn stopping(&mut self, cause: &Cause) {
         self.sheet.stopping(cause);
+        self.ring(Kind::Stopping);
+    }
+
+    /// Notes who could not be ended.
+    pub fn left(&mut self, left: &[Process]) {
+        let pids: Vec<u32> = left.iter().map(|process| process.pid).collect();
+        self.sheet.left(&pids);
         self.ring(Kind::Stopping);
     }
 

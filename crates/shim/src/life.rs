@@ -38,6 +38,8 @@ pub struct Stopping {
     pub signal: i32,
     /// Who got the signal.
     pub signalled: Vec<Process>,
+    /// Whom SIGKILL has not ended: processes of another user, or ones that hang in the kernel.
+    pub stuck: Vec<Process>,
 }
 
 impl Stopping {

@@ -27,6 +27,7 @@
 //! | 6 688 | 1, 1, 2, 4 | the last signal it was ordered to send: actor, pad, message length, signal |
 //! | 6 696 | 512 | that order's message |
 //! | 7 208 | 4 | the pid of the shim that wrote its abilities: of another shim they say nothing |
+//! | 7 212 | 4, 16 × 4 | how many processes could not be ended, and their pids |
 //! | 8 192 | | the log |
 
 mod abilities;
@@ -230,6 +231,8 @@ pub struct Record {
     pub shim: Abilities,
     /// The last signal that its shim was ordered to send.
     pub signal: Option<Sent>,
+    /// Processes of it that could not be ended, though it is to be stopped.
+    pub left: Vec<u32>,
     /// Its last bytes of output.
     pub last: Vec<u8>,
     /// The end, from phase ended on.
@@ -332,6 +335,7 @@ pub fn parse(bytes: &[u8]) -> Result<Record, RecordError> {
         stop,
         shim: Abilities::parse(bytes)?,
         signal: Sent::parse(bytes)?,
+        left: processes::left(bytes)?,
         last: bytes[AT_LAST..AT_LAST + last_len].to_vec(),
         end: match phase {
             Phase::Ended => Some(End::parse(&bytes[AT_END..AT_END + END_BYTES])?),

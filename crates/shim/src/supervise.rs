@@ -46,6 +46,8 @@ const STALL_RETRY: Duration = Duration::from_secs(5);
 const GRACE: Duration = Duration::from_secs(2);
 /// Between two rounds of SIGKILL.
 const KILL_ROUND: Duration = Duration::from_millis(5);
+/// The same, while those that are left are not ended by it.
+const STUCK_ROUND: Duration = Duration::from_secs(1);
 /// Between two looks at the processes of a task whose ends nobody tells us: those that are not our
 /// children, and all while the tree is being ended.
 const STRANGERS_ROUND: Duration = Duration::from_millis(50);
@@ -462,6 +464,7 @@ impl Shim {
             (_, Some(stopping)) if now < stopping.kill_at => {
                 Some(stopping.kill_at.min(now + STRANGERS_ROUND))
             }
+            (_, Some(stopping)) if !stopping.stuck.is_empty() => Some(now + STUCK_ROUND),
             (_, Some(_)) => Some(now + KILL_ROUND),
             (Life::Running, None) => self.spec.deadline.map(|deadline| self.started + deadline),
             (Life::Draining { until, .. }, None) => Some(*until),

@@ -18,6 +18,9 @@ use crate::identity::{Process, Sent};
 use crate::layout::{self, TASK_ID_VARIABLE};
 use crate::record::{SURVIVOR_BYTES, SURVIVORS_MAX, Survivor, cut};
 
+/// What is shown for the command of a process that `/proc` hides.
+const HIDDEN: &str = "(a process of another user)";
+
 /// Whether this process is a keeper or shim, of whichever version and store: its executable and its first
 /// argument are called so.
 pub fn is_shim(pid: u32) -> bool {
@@ -179,8 +182,9 @@ fn command_line(pid: u32) -> String {
     let words: Vec<_> =
         bytes.split(|b| *b == 0).filter(|w| !w.is_empty()).map(String::from_utf8_lossy).collect();
     if words.is_empty() {
-        let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-        return name.trim_end().to_owned();
+        // Hidden: it is another user's (`hidepid`).
+        let name = fs::read_to_string(format!("/proc/{pid}/comm"));
+        return name.map_or_else(|_| HIDDEN.to_owned(), |name| name.trim_end().to_owned());
     }
     cut(&words.join(" "), SURVIVOR_BYTES).to_owned()
 }

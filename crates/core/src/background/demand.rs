@@ -7,7 +7,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::background::executor::{Input, SendSignal, Size};
 use crate::background::ledger::NewTask;
-use crate::background::task::{Task, TaskId};
+use crate::background::task::{Survivor, Task, TaskId};
 use crate::background::{Mode, Spawned, Stop};
 use crate::error::Error;
 
@@ -42,8 +42,8 @@ pub enum Demand {
         id: TaskId,
         /// How.
         how: Stop,
-        /// What to wait for.
-        reply: oneshot::Sender<Option<oneshot::Receiver<()>>>,
+        /// What to wait for: who could not be ended.
+        reply: oneshot::Sender<Option<oneshot::Receiver<Vec<Survivor>>>>,
     },
     /// Send a signal to a live task.
     Signal {

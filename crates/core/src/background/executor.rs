@@ -24,7 +24,7 @@ use crate::background::executor::local::{Local, Woken};
 use crate::background::executor::reading::Reading;
 use crate::background::home::{Home, io_error};
 use crate::background::ledger::NewTask;
-use crate::background::task::{Cause, Port, TaskId};
+use crate::background::task::{Cause, Port, Survivor, TaskId};
 use crate::background::{Recipient, Stop};
 use crate::error::Error;
 
@@ -111,6 +111,8 @@ pub enum Report {
     /// The executor does not have the task any more: another process has recorded its end. Comes
     /// again as long as that is not told.
     RecordedElsewhere(TaskId),
+    /// An order to stop it has gone as far as it can, and these live on. May come more than once.
+    Left(TaskId, Vec<Survivor>),
     /// The last of its tree is gone.
     Gone(TaskId),
     /// Its supervisor is dead.

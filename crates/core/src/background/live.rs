@@ -21,7 +21,7 @@ use crate::background::live::life::Life;
 use crate::background::live::server::Server;
 use crate::background::live::stop::StopOrder;
 use crate::background::live::supervision::Supervision;
-use crate::background::task::{Progress, Serving, State, Task};
+use crate::background::task::{Progress, Serving, State, Survivor, Task};
 use crate::background::watch::Scanner;
 use crate::error::Error;
 
@@ -39,8 +39,8 @@ pub struct Live {
     pub supervision: Supervision,
     /// How far an order to stop it is.
     pub stop: StopOrder,
-    /// Who waits for its whole tree to be gone.
-    pub stop_waiters: Vec<oneshot::Sender<()>>,
+    /// Who waits for its whole tree to be gone, or to hear who is left.
+    pub stop_waiters: Vec<oneshot::Sender<Vec<Survivor>>>,
     /// How far it says it is.
     pub progress: Option<Progress>,
     /// Looks for watched lines.
@@ -95,6 +95,7 @@ impl Live {
         if let Some(standing) = standing {
             task.pid = standing.pid;
             task.output = standing.output;
+            task.survivors = standing.left;
             if let Some(cause) = standing.stopping {
                 task.state = State::Stopping { cause };
             }

@@ -280,7 +280,7 @@ impl Background {
         }
         let workspace = self.workspace.clone();
         let found = self.store.read(move |ledger| ledger.task(&workspace, id)).await?;
-        found.ok_or(Error::UnknownTask(id))
+        found.map(|task| self.with_living(task)).ok_or(Error::UnknownTask(id))
     }
 
     /// Tasks of the workspace: running first, then newest.
@@ -301,7 +301,8 @@ impl Background {
         // Rows of live tasks are older than what the supervisor knows; rows that are not ended
         // and not live belong to tasks that ended between the two questions.
         let mut tasks: Vec<Task> = live.into_iter().filter(wanted).collect();
-        tasks.extend(ended.into_iter().filter(|task| !ids.contains(&task.id)));
+        let ended = ended.into_iter().filter(|task| !ids.contains(&task.id));
+        tasks.extend(ended.map(|task| self.with_living(task)));
         tasks.truncate(limit as usize);
         Ok(tasks)
     }
@@ -315,6 +316,15 @@ impl Background {
             return self.list(filter).await;
         }
         Ok(tasks)
+    }
+
+    /// The ledger knows who outlived an end. Whether any of them lives still shows in the task's folder, which
+    /// is put away with the last of them.
+    fn with_living(&self, mut task: Task) -> Task {
+        if !task.survivors.is_empty() && !self.archive.is_under_way(task.id) {
+            task.survivors.clear();
+        }
+        task
     }
 
     /// Returns when each task of the workspace stands as it is shown, or after 3 s: what died while no process
@@ -417,15 +427,19 @@ impl Background {
         Ok(ids)
     }
 
-    /// Stops a task's whole tree; returns when it is gone. Dropping the future stops nothing less:
-    /// the stop goes on.
+    /// Stops a task's whole tree; returns when it is gone, or with those as survivors that cannot be ended.
+    /// Dropping the future stops nothing less: the stop goes on.
     pub async fn stop(&self, id: TaskId, how: Stop) -> Result<Task, Error> {
         let gone = self.ask(|reply| Demand::Stop { id, how, reply }).await?;
         let task = self.get(id).await?;
         match gone {
             Some(gone) => {
-                let _ = gone.await;
-                self.get(id).await
+                let left = gone.await;
+                let task = self.get(id).await?;
+                Ok(match left {
+                    Ok(survivors) => Task { survivors, ..task },
+                    Err(_) => task,
+                })
             }
             None => Err(Error::NotRunning { id, message: describe_end(&task) }),
         }

@@ -255,7 +255,7 @@ pub struct Progress {
     pub message: Option<String>,
 }
 
-/// A descendant alive after its task's leader ended.
+/// A process of a task that is alive though its leader ended, or though the task was to be stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Survivor {
     /// Its process id.

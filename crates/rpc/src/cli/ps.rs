@@ -84,7 +84,10 @@ fn table(tasks: &[Task], now: Timestamp, everywhere: bool) -> Table {
     }
     columns.push(Column { title: "COMMAND", fit: Fit::Stretch });
     let rows = tasks.iter().map(|task| {
-        let (state, look) = show::state(task);
+        let (mut state, look) = show::state(task);
+        if let survivors @ 1.. = task.survivors.len() {
+            state = format!("{state} +{survivors} alive");
+        }
         let mut row = vec![
             Cell::new(task.id.to_string(), style::BOLD),
             Cell::new(state, look),

@@ -1,8 +1,8 @@
 //! `meanwhile stop`: ends tasks, with every process they started.
 
 use meanwhile_core::Error;
-use meanwhile_core::background::Stop;
 use meanwhile_core::background::task::{Actor, Cause, Task, TaskId};
+use meanwhile_core::background::{Stop, left};
 use tokio::task::JoinSet;
 
 use super::args;
@@ -17,8 +17,9 @@ pub(crate) async fn run(session: &mut Session, args: args::Stop) -> Result<u8, F
     let places = match args.all {
         true => {
             let tasks = ids::list(&session.background).await?;
-            let running = tasks.iter().filter(|task| task.end().is_none()).map(|task| task.id);
-            vec![Place { elsewhere: None, ids: running.collect() }]
+            let is_left = |task: &&Task| task.end().is_none() || !task.survivors.is_empty();
+            let ids = tasks.iter().filter(is_left).map(|task| task.id);
+            vec![Place { elsewhere: None, ids: ids.collect() }]
         }
         false => ids::resolve(session, &args.ids).await?,
     };
@@ -65,12 +66,14 @@ pub(crate) async fn run(session: &mut Session, args: args::Stop) -> Result<u8, F
     for failure in &failures {
         failure.tell();
     }
-    for survivor in stopped.iter().flat_map(|task| &task.survivors) {
+    let alive: Vec<_> = stopped.iter().flat_map(|task| &task.survivors).collect();
+    for survivor in &alive {
         note(format_args!(
-            "process {} could not be ended yet: {}",
+            "process {} could not be ended: {} ({})",
             survivor.pid,
-            super::show::one_line(&survivor.command)
+            super::show::one_line(&survivor.command),
+            left::why(survivor)
         ));
     }
-    Ok(if failures.is_empty() { 0 } else { FAILED })
+    Ok(if failures.is_empty() && alive.is_empty() { 0 } else { FAILED })
 }

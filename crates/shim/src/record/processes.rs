@@ -4,10 +4,34 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::Record;
+use super::{HEADER_BYTES, Record, RecordError, SURVIVORS_MAX, Sheet, u32_at};
 use crate::clock;
 use crate::identity::Process;
 use crate::tree;
+
+/// How many numbers follow, then the numbers of processes.
+const AT_LEFT: usize = 7_212;
+const _: () = assert!(AT_LEFT + 4 + 4 * SURVIVORS_MAX <= HEADER_BYTES);
+
+/// The processes that could not be ended.
+pub(super) fn left(bytes: &[u8]) -> Result<Vec<u32>, RecordError> {
+    let len = u32_at(bytes, AT_LEFT) as usize;
+    if len > SURVIVORS_MAX {
+        return Err(RecordError::Range("number of processes that could not be ended"));
+    }
+    Ok((1..=len).map(|place| u32_at(bytes, AT_LEFT + 4 * place)).collect())
+}
+
+impl Sheet {
+    /// Names the processes that an order to stop has not ended, though it went as far as SIGKILL.
+    pub fn left(&mut self, pids: &[u32]) {
+        let pids = &pids[..pids.len().min(SURVIVORS_MAX)];
+        for (place, pid) in pids.iter().enumerate() {
+            self.map.store_u32(AT_LEFT + 4 + 4 * place, *pid);
+        }
+        self.map.store_u32(AT_LEFT, pids.len() as u32);
+    }
+}
 
 impl Record {
     /// The leader, if it was started in the present boot: in another one its number means nothing.

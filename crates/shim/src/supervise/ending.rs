@@ -3,7 +3,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use meanwhile_shim::identity::Process;
+use meanwhile_shim::identity::{Process, Sent};
 use meanwhile_shim::record::{Cause, cut};
 use meanwhile_shim::tree;
 
@@ -18,6 +18,7 @@ impl Shim {
         let now = Instant::now();
         let kill_at = now + grace;
         let signalled = self.living();
+        self.note_stuck(Vec::new());
         match &mut self.stopping {
             Some(stopping) => {
                 stopping.kill_at = stopping.kill_at.min(kill_at);
@@ -28,7 +29,8 @@ impl Shim {
                     self.files.stopping(&cause);
                 }
                 let signalled = signalled.clone();
-                self.stopping = Some(Stopping { cause, kill_at, signal, signalled });
+                let stuck = Vec::new();
+                self.stopping = Some(Stopping { cause, kill_at, signal, signalled, stuck });
             }
         }
         tree::signal(&signalled, signal);
@@ -96,21 +98,38 @@ impl Shim {
     pub(super) fn look_at_stop(&mut self, now: Instant) -> io::Result<()> {
         let Some(stopping) = &self.stopping else { return Ok(()) };
         let (kill_at, give_up_at) = (stopping.kill_at, stopping.give_up_at());
+        let mut stuck = Vec::new();
         if now >= kill_at {
-            tree::kill_all(|| self.members());
+            let killed = tree::kill_all(|| self.members());
             self.reap();
+            // What is refused once is refused always; what hangs in the kernel gets its time.
+            if now >= give_up_at || killed.iter().all(|(_, sent)| *sent == Sent::Refused) {
+                stuck = killed.into_iter().map(|(process, _)| process).collect();
+                stuck.retain(|process| process.is_alive());
+            }
         } else {
             self.signal_orphans();
         }
-        let Life::Draining { exit, .. } = self.life else { return Ok(()) };
-        let left = self.living();
-        if left.is_empty() || now >= give_up_at {
-            self.take_output(usize::MAX)?;
-            if let Some(stopping) = &self.stopping {
-                let (outcome, cause) = (stopping.outcome(), stopping.cause.clone());
-                self.end(outcome, exit, Some(cause), tree::name(&left));
+        if let Life::Draining { exit, .. } = self.life {
+            let left = self.living();
+            if left.is_empty() || !stuck.is_empty() {
+                self.take_output(usize::MAX)?;
+                if let Some(stopping) = &self.stopping {
+                    let (outcome, cause) = (stopping.outcome(), stopping.cause.clone());
+                    self.end(outcome, exit, Some(cause), tree::name(&left));
+                }
             }
         }
+        // After the end: whoever waits for the stop is told of both.
+        self.note_stuck(stuck);
         Ok(())
+    }
+
+    /// Notes who could not be ended, and tells it.
+    fn note_stuck(&mut self, stuck: Vec<Process>) {
+        if let Some(stopping) = self.stopping.as_mut().filter(|stopping| stopping.stuck != stuck) {
+            self.files.left(&stuck);
+            stopping.stuck = stuck;
+        }
     }
 }

@@ -413,6 +413,7 @@ impl Local {
                 self.reports.push_back(Report::Stalled(id));
             }
             (Kind::Ended, Ok(id)) if is_ours => self.ended(id),
+            (Kind::Stopping, Ok(id)) if is_ours && self.hands.contains_key(&id) => self.left(id),
             (Kind::Gone, Ok(id)) if is_ours => self.reports.push_back(Report::Gone(id)),
             // Of another workspace, of a version to come, or what the record shows whoever asks.
             (
@@ -480,6 +481,16 @@ impl Local {
         self.reports.push_back(Report::Ended(id, Box::new(reading)));
         if tree == Tree::Survives && !self.home.is_supervised(id) {
             self.reports.push_back(Report::Gone(id));
+        }
+    }
+
+    /// An order to stop a task may have gone as far as it can.
+    fn left(&mut self, id: TaskId) {
+        if let Ok(reading) = self.home.record_file(id).and_then(Reading::of_file) {
+            let left = reading.standing().left;
+            if !left.is_empty() {
+                self.reports.push_back(Report::Left(id, left));
+            }
         }
     }
 

@@ -7,10 +7,10 @@ use std::ops::Range;
 use meanwhile_shim::log;
 use meanwhile_shim::record::{self, Record};
 
-use crate::background::convert;
 use crate::background::ledger::{Finish, NewTask};
 use crate::background::live::life::{Ran, Tree};
-use crate::background::task::{Cause, OutputStat, Preview};
+use crate::background::task::{Cause, OutputStat, Preview, Survivor};
+use crate::background::{convert, left};
 
 /// A task as it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub struct Standing {
     pub output: OutputStat,
     /// Who wants its end, if somebody does.
     pub stopping: Option<Cause>,
+    /// Who lives on though an order to stop has gone as far as it can.
+    pub left: Vec<Survivor>,
 }
 
 /// A task's record as it was read, and the way to its output.
@@ -71,6 +73,7 @@ impl Reading {
             pid: self.pid(),
             output: convert::output(&self.record),
             stopping: self.record.stop.as_ref().map(convert::cause),
+            left: left::of_record(&self.record),
         }
     }
 

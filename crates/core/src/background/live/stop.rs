@@ -7,6 +7,7 @@
 //!     again, after    |  | |  Again         |  no end long after the grace:
 //!     10 ms: send     `--' `----------------+  replace its supervisor
 //!
+//!    Left: from Asked and Taken to Left, where nothing more is tried
 //!    Gone: from everywhere to None
 //! ```
 
@@ -15,6 +16,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::background::Stop;
+use crate::background::task::Survivor;
 
 /// Between two attempts to give an order to a supervisor that is only starting.
 const ORDER_ROUND: Duration = Duration::from_millis(10);
@@ -43,6 +45,13 @@ pub enum StopOrder {
         /// When its supervisor is taken for dead.
         until: Instant,
     },
+    /// It has gone as far as it can, and processes live on.
+    Left {
+        /// How it was to stop.
+        how: Stop,
+        /// Who lives on.
+        left: Vec<Survivor>,
+    },
 }
 
 /// What happens to it.
@@ -54,6 +63,8 @@ pub enum Step {
     Taken,
     /// The task has another supervisor.
     Again,
+    /// These cannot be ended.
+    Left(Vec<Survivor>),
     /// Time has passed.
     Due,
     /// Nobody of the task is left.
@@ -75,9 +86,14 @@ impl StopOrder {
     /// How far it is then, and what is to be done.
     pub fn step(self, step: Step, now: Instant) -> (Self, Effect) {
         match (self, step) {
-            (Self::None | Self::Asked { .. } | Self::Taken { .. }, Step::Ask(how)) => {
-                (Self::asked(how.clone(), now), Effect::Send(how))
-            }
+            (
+                Self::None | Self::Asked { .. } | Self::Taken { .. } | Self::Left { .. },
+                Step::Ask(how),
+            ) => (Self::asked(how.clone(), now), Effect::Send(how)),
+            (
+                Self::Asked { how, .. } | Self::Taken { how, .. } | Self::Left { how, .. },
+                Step::Left(left),
+            ) => (Self::Left { how, left }, Effect::Nothing),
             (Self::Asked { how, until, .. } | Self::Taken { how, until }, Step::Due)
                 if now >= until =>
             {
@@ -90,15 +106,19 @@ impl StopOrder {
             (Self::Asked { how, until, .. }, Step::Taken) => {
                 (Self::Taken { how, until }, Effect::Nothing)
             }
-            (Self::Asked { how, .. } | Self::Taken { how, .. }, Step::Again) => {
-                (Self::asked(how, now), Effect::Nothing)
-            }
-            (Self::None | Self::Asked { .. } | Self::Taken { .. }, Step::Gone) => {
-                (Self::None, Effect::Nothing)
-            }
-            (same @ Self::None, Step::Taken | Step::Again | Step::Due)
+            (
+                Self::Asked { how, .. } | Self::Taken { how, .. } | Self::Left { how, .. },
+                Step::Again,
+            ) => (Self::asked(how, now), Effect::Nothing),
+            (
+                Self::None | Self::Asked { .. } | Self::Taken { .. } | Self::Left { .. },
+                Step::Gone,
+            ) => (Self::None, Effect::Nothing),
+            (same @ Self::None, Step::Taken | Step::Again | Step::Due | Step::Left(_))
             | (same @ Self::Asked { .. }, Step::Due)
-            | (same @ Self::Taken { .. }, Step::Taken | Step::Due) => (same, Effect::Nothing),
+            | (same @ (Self::Taken { .. } | Self::Left { .. }), Step::Taken | Step::Due) => {
+                (same, Effect::Nothing)
+            }
         }
     }
 
@@ -111,14 +131,22 @@ impl StopOrder {
     pub fn how(&self) -> Option<&Stop> {
         match self {
             Self::None => None,
-            Self::Asked { how, .. } | Self::Taken { how, .. } => Some(how),
+            Self::Asked { how, .. } | Self::Taken { how, .. } | Self::Left { how, .. } => Some(how),
+        }
+    }
+
+    /// Who could not be ended, if it has come to that.
+    pub fn left(&self) -> Option<&[Survivor]> {
+        match self {
+            Self::None | Self::Asked { .. } | Self::Taken { .. } => None,
+            Self::Left { left, .. } => Some(left),
         }
     }
 
     /// When it is to be looked at again.
     pub fn timer(&self) -> Option<Instant> {
         match self {
-            Self::None => None,
+            Self::None | Self::Left { .. } => None,
             Self::Asked { at, until, .. } => Some((*at).min(*until)),
             Self::Taken { until, .. } => Some(*until),
         }
@@ -144,7 +172,18 @@ mod tests {
         let taken = |until| StopOrder::Taken { how: how(15), until };
         let first = asked(soon, dead);
         let second = StopOrder::Asked { how: how(9), at: soon, until: dead };
+        let survivors = || vec![Survivor { pid: 9, command: "sudo".to_owned() }];
+        let left = StopOrder::Left { how: how(15), left: survivors() };
         let table = [
+            (StopOrder::None, Step::Left(survivors()), StopOrder::None, Nothing),
+            (first.clone(), Step::Left(survivors()), left.clone(), Nothing),
+            (taken(dead), Step::Left(survivors()), left.clone(), Nothing),
+            (left.clone(), Step::Left(survivors()), left.clone(), Nothing),
+            (left.clone(), Step::Ask(how(9)), second.clone(), Send(how(9))),
+            (left.clone(), Step::Taken, left.clone(), Nothing),
+            (left.clone(), Step::Due, left.clone(), Nothing),
+            (left.clone(), Step::Again, first.clone(), Nothing),
+            (left.clone(), Step::Gone, StopOrder::None, Nothing),
             (StopOrder::None, Step::Ask(how(15)), first.clone(), Send(how(15))),
             (StopOrder::None, Step::Taken, StopOrder::None, Nothing),
             (StopOrder::None, Step::Again, StopOrder::None, Nothing),
@@ -168,7 +207,7 @@ mod tests {
             let name = format!("{from:?} at {step:?}");
             assert_eq!(from.step(step, now), (to, effect), "{name}");
         }
-        assert_eq!(StopOrder::None.timer(), None);
+        assert_eq!([StopOrder::None.timer(), left.timer()], [None, None]);
         assert_eq!(first.timer(), Some(soon));
         assert_eq!(taken(dead).timer(), Some(dead));
     }

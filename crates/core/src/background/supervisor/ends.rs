@@ -119,6 +119,7 @@ impl Supervisor {
     fn told(&mut self, id: TaskId) {
         if self.tasks.contains_key(&id) {
             self.step(id, Step::Told, About::Nothing);
+            self.answer_left(id);
         } else {
             // Another process started and ended it before it was reported here. It will be yet.
             self.executor.ask(Request::Release(id));

@@ -77,6 +77,10 @@ impl Supervisor {
                     self.batch.look = true;
                 }
             }
+            Report::Left(id, left) => {
+                self.step_stop(id, stop::Step::Left(left));
+                self.answer_left(id);
+            }
             Report::Gone(id) => self.step(id, life::Step::Gone, About::Nothing),
             Report::Lost { id, patience } => {
                 self.step_supervision(id, supervision::Step::Lost { patience });
@@ -195,7 +199,7 @@ impl Supervisor {
     fn put_away(&mut self, id: TaskId) {
         if let Some(live) = self.tasks.get_mut(&id) {
             for waiter in live.stop_waiters.drain(..) {
-                let _ = waiter.send(());
+                let _ = waiter.send(Vec::new());
             }
         }
         self.executor.ask(Request::Settle(id));

@@ -6,14 +6,20 @@ use tokio::time::Instant;
 use super::Supervisor;
 use crate::background::Stop;
 use crate::background::executor::{Number, Request};
+use crate::background::live::life::Life;
 use crate::background::live::stop::{self, StopOrder};
 use crate::background::live::supervision::{self, Supervision};
-use crate::background::task::TaskId;
+use crate::background::task::{Survivor, TaskId};
 use crate::error::Error;
 
 impl Supervisor {
-    /// Orders a task's tree to be ended; what is returned tells when it is gone.
-    pub(super) fn stop(&mut self, id: TaskId, how: Stop) -> Option<oneshot::Receiver<()>> {
+    /// Orders a task's tree to be ended; what is returned tells when it is gone, or who is
+    /// left.
+    pub(super) fn stop(
+        &mut self,
+        id: TaskId,
+        how: Stop,
+    ) -> Option<oneshot::Receiver<Vec<Survivor>>> {
         let live = self.find(id)?;
         let (waiter, done) = oneshot::channel();
         live.stop_waiters.push(waiter);
@@ -31,6 +37,18 @@ impl Supervisor {
             stop::Effect::Nothing => {}
             stop::Effect::Send(how) => self.executor.ask(Request::Stop(id, how)),
             stop::Effect::Replace => self.executor.ask(Request::Replace(id)),
+        }
+    }
+
+    /// Answers those who wait for a stop that has gone as far as it can.
+    pub(super) fn answer_left(&mut self, id: TaskId) {
+        let Some(live) = self.tasks.get_mut(&id) else { return };
+        // The end comes first, so that the answer has it.
+        let is_ending = matches!(live.life, Life::Recording(_) | Life::Recorded(_));
+        if let Some(left) = live.stop.left().filter(|_| !is_ending) {
+            for waiter in live.stop_waiters.drain(..) {
+                let _ = waiter.send(left.to_vec());
+            }
         }
     }
 

@@ -49,8 +49,14 @@ impl Local {
         for id in ids {
             match self.home.record(id) {
                 // A bell that was full, or survivors that are gone.
-                Ok(record) if record.end.is_some() => self.ended(id),
-                Ok(_) => {
+                Ok(record) if record.end.is_some() => {
+                    self.ended(id);
+                    self.left(id);
+                }
+                Ok(record) => {
+                    if !record.left.is_empty() {
+                        self.left(id);
+                    }
                     let stranger =
                         self.hands.get(&id).is_some_and(|hand| hand.keeper == Keeper::Others);
                     if stranger && !self.home.is_supervised(id) {

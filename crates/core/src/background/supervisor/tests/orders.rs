@@ -6,10 +6,10 @@ use super::bench::{Bench, how, now};
 use crate::background::Recipient;
 use crate::background::demand::Demand;
 use crate::background::executor::{Report, SendSignal, Size, What};
-use crate::background::task::{Actor, Cause, State, TaskId};
+use crate::background::task::{Actor, Cause, State, Survivor, TaskId};
 use crate::error::Error;
 
-fn stop(bench: &mut Bench, id: TaskId, signal: i32) -> oneshot::Receiver<()> {
+fn stop(bench: &mut Bench, id: TaskId, signal: i32) -> oneshot::Receiver<Vec<Survivor>> {
     bench.ask(|reply| Demand::Stop { id, how: how(signal), reply }).expect("it is live")
 }
 
@@ -123,4 +123,29 @@ async fn signals_and_sizes_are_answered_by_the_executor() {
     let (reply, unknown) = oneshot::channel();
     bench.demand(Demand::Signal { id: TaskId::random(), what, reply });
     assert!(matches!(now(unknown), Err(Error::UnknownTask(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_that_cannot_end_all_says_who_is_left() {
+    let mut bench = Bench::new().await;
+    let id = bench.running().await;
+    let left = || vec![Survivor { pid: 9, command: "sudo".to_owned() }];
+    let mut gone = stop(&mut bench, id, 15);
+    bench.report(Report::Acknowledged(id, What::Stop));
+    bench.report(Report::Left(id, left()));
+    assert_eq!(gone.try_recv().expect("told"), left());
+    assert!(matches!(bench.get(id).expect("its leader lives").state, State::Stopping { .. }));
+    bench.script.asked();
+    bench.pass(Duration::from_secs(60)).await;
+    assert_eq!(bench.script.asked(), [""; 0], "its supervisor does what it can");
+
+    // The end that comes with it is told first.
+    let mut gone = stop(&mut bench, id, 9);
+    bench.end(id, &[9]);
+    bench.report(Report::Left(id, left()));
+    assert!(gone.try_recv().is_err(), "the end is not durable yet");
+    bench.write().await;
+    assert_eq!(gone.try_recv().expect("told"), left());
+    bench.report(Report::Gone(id));
+    assert!(bench.script.asked().contains(&"settle".to_owned()));
 }
