@@ -57,6 +57,14 @@ pub struct Files {
     _pipe_end: Option<File>,
 }
 
+fn make_ctl() -> io::Result<()> {
+    match mkfifo(layout::CTL, Mode::S_IRUSR | Mode::S_IWUSR) {
+        // The folder had another task, or another shim, before.
+        Ok(()) | Err(Errno::EEXIST) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
 fn open_ctl() -> io::Result<File> {
     OpenOptions::new()
         .read(true)
@@ -85,11 +93,7 @@ impl Files {
             .open(layout::RECORD)?;
         let size = record::HEADER_BYTES as i64 + LOG_ALLOCATED;
         fallocate(&record, FallocateFlags::empty(), 0, size)?;
-        match mkfifo(layout::CTL, Mode::S_IRUSR | Mode::S_IWUSR) {
-            // The folder had another task before.
-            Ok(()) | Err(Errno::EEXIST) => {}
-            Err(errno) => return Err(errno.into()),
-        }
+        make_ctl()?;
         let mut sheet = Sheet::create(&record)?;
         sheet.introduce(ctl::KNOWN);
         sheet.pipe(output::inode(&pipe)?);
@@ -100,6 +104,8 @@ impl Files {
     /// process that wants the task taken over.
     pub fn take_over(dir: PathBuf, pipe: Option<File>, owner: u32) -> io::Result<Self> {
         let record = OpenOptions::new().read(true).write(true).open(layout::RECORD)?;
+        // It may have been taken away with what is old in the directory.
+        make_ctl()?;
         let found = record::read(&record)?;
         let found_pipe = || {
             let mut holders = vec![found.leader_pid, owner];

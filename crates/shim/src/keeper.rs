@@ -157,7 +157,7 @@ impl Keeper {
         }
         for pid in gone {
             if let Some(kept) = self.kept.remove(&pid) {
-                self.shim_died(pid, kept, &[]);
+                self.shim_died(pid, kept, (0, &[]));
             }
         }
         if asked {
@@ -373,7 +373,9 @@ impl Keeper {
                     Folder::Task { id } if code != 0 => {
                         self.try_again(Orphan { id, held: kept.held, again: None }, code);
                     }
-                    Folder::Idle { .. } | Folder::Task { .. } => self.shim_died(*pid, kept, &ended),
+                    Folder::Idle { .. } | Folder::Task { .. } => {
+                        self.shim_died(*pid, kept, (code, &ended));
+                    }
                 }
             }
         }
@@ -389,12 +391,15 @@ impl Keeper {
 
     /// A shim is dead. If its task has not ended, another one takes over. Its leader may be among the
     /// children that ended with it.
-    fn shim_died(&mut self, pid: u32, kept: Kept, ended: &[(u32, i32)]) {
+    fn shim_died(&mut self, pid: u32, kept: Kept, (errno, ended): (i32, &[(u32, i32)])) {
         let id = match kept.folder {
-            Folder::Idle { id, .. } => self.task_of(pid, id),
-            Folder::Task { id } => Some(id),
+            Folder::Idle { id, .. } => match self.task_of(pid, id) {
+                Some(task) => task,
+                // It had none, and its folder was taken away.
+                None => return self.report(Report::Failed { id, errno }),
+            },
+            Folder::Task { id } => id,
         };
-        let Some(id) = id else { return };
         let mut held = kept.held;
         if let Some(record) = self.record_of(id).filter(|record| record.leader_pid != 0) {
             let leader = ended.iter().find(|(pid, _)| *pid == record.leader_pid);

@@ -79,7 +79,6 @@ pub struct Shim {
     stall_check: Option<Instant>,
     stalled: bool,
     linger_check: Option<Instant>,
-    attached: Option<File>,
     unattached_since: Option<Instant>,
 }
 
@@ -167,7 +166,6 @@ impl Shim {
             stall_check: (spec.stdin != Stdin::Null).then(|| now + STALL_TIME),
             stalled: false,
             linger_check: spec.linger.map(|_| now),
-            attached: None,
             unattached_since: None,
             files,
             spec,
@@ -351,16 +349,11 @@ impl Shim {
     }
 
     fn look_at_daemons(&mut self, now: Instant, linger: Duration) {
-        if self.attached.is_none() {
-            let hash = layout::workspace_hash(&self.spec.workspace);
-            self.attached = File::options()
-                .read(true)
-                .write(true)
-                .open(layout::attached(self.files.state(), hash))
-                .ok();
-        }
-        let attached =
-            self.attached.as_ref().is_some_and(|file| lock::is_held(file).unwrap_or(true));
+        // Opened each time: it may have been taken away and made again.
+        let hash = layout::workspace_hash(&self.spec.workspace);
+        let path = layout::attached(self.files.state(), hash);
+        let attached = File::options().read(true).write(true).open(path);
+        let attached = attached.is_ok_and(|file| lock::is_held(&file).unwrap_or(true));
         let since = if attached { None } else { Some(*self.unattached_since.get_or_insert(now)) };
         self.unattached_since = since;
         let round = (linger / 8).clamp(Duration::from_millis(20), LINGER_ROUND);

@@ -30,9 +30,17 @@ impl Drop for Bell {
 pub fn make_bell(home: &Home) -> Result<(Bell, File), Error> {
     let name = uuid::Uuid::new_v4().simple().to_string();
     let path = home.bells().join(&name);
+    match hang_up(home, &name) {
+        Ok(file) => Ok((Bell { path, name }, file)),
+        Err(error) => Err(io_error(&path, &error)),
+    }
+}
+
+/// Hangs a doorbell of this name up.
+pub fn hang_up(home: &Home, name: &str) -> io::Result<File> {
     // Whoever rings takes a bell without an owner away: it gets its name once it has one.
-    let new = home.bells().join(name_in_the_making(&name));
-    let file = nix::unistd::mkfifo(&new, Mode::S_IRUSR | Mode::S_IWUSR)
+    let new = home.bells().join(name_in_the_making(name));
+    nix::unistd::mkfifo(&new, Mode::S_IRUSR | Mode::S_IWUSR)
         .map_err(io::Error::from)
         .and_then(|()| {
             OpenOptions::new()
@@ -41,9 +49,5 @@ pub fn make_bell(home: &Home) -> Result<(Bell, File), Error> {
                 .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
                 .open(&new)
         })
-        .and_then(|file| std::fs::rename(&new, &path).map(|()| file));
-    match file {
-        Ok(file) => Ok((Bell { path, name }, file)),
-        Err(error) => Err(io_error(&path, &error)),
-    }
+        .and_then(|file| std::fs::rename(&new, home.bells().join(name)).map(|()| file))
 }

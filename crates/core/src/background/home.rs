@@ -4,7 +4,7 @@
 //! published and settled by renaming, and a file that is gone was settled by somebody else.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -35,6 +35,9 @@ static SHIM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/meanwhile-shim"))
 /// start one.
 const STRAY_AGE: Duration = Duration::from_secs(10);
 
+/// Bytes of the shim's binary that are read at once.
+const READ_BYTES: usize = 64 << 10;
+
 /// The state directory.
 #[derive(Debug, Clone)]
 pub struct Home {
@@ -58,11 +61,13 @@ impl Home {
             root.join(layout::BIN).join(concat!("meanwhile-shim-", env!("MEANWHILE_SHIM_CRC")));
         let home = Self { root: root.to_owned(), shim };
         home.make_folders().map_err(|error| unavailable(root, &error))?;
-        home.install_shim().map_err(|error| unavailable(&home.shim, &error))?;
+        // For the eyes of a person: the shim runs from memory as well.
+        let _ = home.install_shim();
         Ok(home)
     }
 
-    fn make_folders(&self) -> io::Result<()> {
+    /// Makes what is missing of the folders.
+    pub fn make_folders(&self) -> io::Result<()> {
         let private = |path: &Path| DirBuilder::new().recursive(true).mode(0o700).create(path);
         private(&self.root)?;
         let mode = fs::metadata(&self.root)?.permissions().mode();
@@ -75,10 +80,15 @@ impl Home {
         Ok(())
     }
 
+    /// Puts the shim's binary into the state directory, unless it seems to be there.
     fn install_shim(&self) -> io::Result<()> {
         if fs::metadata(&self.shim).is_ok_and(|file| file.len() == SHIM.len() as u64) {
             return Ok(());
         }
+        self.write_shim()
+    }
+
+    fn write_shim(&self) -> io::Result<()> {
         // Another process may do the same: each writes its own file, and the last rename stands.
         let new = self.shim.with_extension(TaskId::random().as_str());
         let written = (|| {
@@ -111,12 +121,14 @@ impl Home {
         &self.root
     }
 
-    /// Opens the shim's binary, to be executed through its descriptor. A copy in memory does as well,
-    /// where another process has taken the file away.
+    /// Opens the shim's binary, to be executed through its descriptor. It is verified: a loss of power, or
+    /// another program, may have left a file of its length with something else in it, which is replaced. A
+    /// copy in memory does as well, where no file can be had.
     pub fn open_shim(&self) -> io::Result<OwnedFd> {
-        match File::open(&self.shim) {
-            Ok(file) => out_of_the_way(file.into()),
-            Err(_) => shim_in_memory(),
+        let whole = || File::open(&self.shim).ok().filter(|file| is_shim(file).unwrap_or(false));
+        match whole().or_else(|| self.write_shim().ok().and_then(|()| whole())) {
+            Some(file) => out_of_the_way(file.into()),
+            None => shim_in_memory(),
         }
     }
 
@@ -416,6 +428,23 @@ impl Home {
         });
         size(layout::LIVE) + size(layout::DONE) + ledger
     }
+}
+
+/// Whether this file holds the shim of this version. Read, not compared with what this program carries: that
+/// would be half a megabyte of memory more.
+fn is_shim(mut file: &File) -> io::Result<bool> {
+    if file.metadata()?.len() != SHIM.len() as u64 {
+        return Ok(false);
+    }
+    let mut hasher = crc32fast::Hasher::new();
+    let mut bytes = vec![0; READ_BYTES];
+    loop {
+        match file.read(&mut bytes)? {
+            0 => break,
+            len => hasher.update(&bytes[..len]),
+        }
+    }
+    Ok(format!("{:08x}", hasher.finalize()) == env!("MEANWHILE_SHIM_CRC"))
 }
 
 /// The shim's binary as a file in memory, for a store on a mount that allows no programs.

@@ -28,7 +28,7 @@ pub(crate) mod tests;
 
 use std::fs;
 use std::io::ErrorKind;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -199,7 +199,13 @@ pub enum About {
 #[derive(Debug)]
 pub struct Ledger {
     connection: Connection,
+    state_dir: PathBuf,
+    sync: bool,
+    file: FileId,
 }
+
+/// Device and inode of the store's file.
+type FileId = (u64, u64);
 
 impl Ledger {
     /// Opens the store in `state_dir` (which must exist), making or migrating it. With `sync` every
@@ -208,7 +214,13 @@ impl Ledger {
     pub fn open(state_dir: &Path, sync: bool) -> Result<Self, LedgerError> {
         let path = state_dir.join(FILE);
         make_private(&path)?;
-        Self::connect(&path, sync).map_err(|error| match error {
+        let opened = Self::connect(&path, sync).map(|connection| Self {
+            connection,
+            state_dir: state_dir.to_owned(),
+            sync,
+            file: file_id(&path).unwrap_or_default(),
+        });
+        opened.map_err(|error| match error {
             LedgerError::Other(reason) => LedgerError::CannotOpen { path, reason },
             LedgerError::Full
             | LedgerError::Busy
@@ -219,7 +231,7 @@ impl Ledger {
         })
     }
 
-    fn connect(path: &Path, sync: bool) -> Result<Self, LedgerError> {
+    fn connect(path: &Path, sync: bool) -> Result<Connection, LedgerError> {
         let mut connection = Connection::open(path)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
@@ -241,7 +253,18 @@ impl Ledger {
             |_| Ok(()),
         )?;
         schema::migrate(&mut connection)?;
-        Ok(Self { connection })
+        Ok(connection)
+    }
+
+    /// Opens the store again if its file, or the whole state directory, was taken away or replaced since:
+    /// what is written to a file without a name is lost to every other process.
+    pub fn follow(&mut self) -> Result<(), LedgerError> {
+        if file_id(&self.state_dir.join(FILE)) != Some(self.file) {
+            // Where it cannot be made, the opening says why.
+            let _ = fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.state_dir);
+            *self = Self::open(&self.state_dir, self.sync)?;
+        }
+        Ok(())
     }
 
     /// Copies the write-ahead log into the file as far as no reader needs it, and cuts the log if
@@ -301,6 +324,10 @@ pub fn schema_version(state_dir: &Path) -> Result<usize, LedgerError> {
     let connection = Connection::open_with_flags(state_dir.join(FILE), flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     schema::read_version(&connection)
+}
+
+fn file_id(path: &Path) -> Option<FileId> {
+    fs::metadata(path).map(|file| (file.dev(), file.ino())).ok()
 }
 
 /// Makes the file with mode 0600 before SQLite does with the umask's; the log and its index take

@@ -53,8 +53,8 @@ pub struct Pool {
     spares: Vec<(TaskId, PathBuf)>,
     starting: HashMap<TaskId, PathBuf>,
     ready: VecDeque<Idle>,
-    /// The shim's binary: a file that is open cannot be taken away.
-    program: OwnedFd,
+    /// The shim's binary, verified when the first keeper is started: a file that is open cannot be taken away.
+    program: Option<OwnedFd>,
     keeper: Option<Keeper>,
     /// Processes that started a keeper, which end at once.
     starters: Vec<Pid>,
@@ -99,7 +99,7 @@ impl Pool {
             name != layout::TASK_ID_VARIABLE && !secrets.iter().any(|secret| name == secret)
         };
         Ok(Self {
-            program: home.open_shim()?,
+            program: None,
             home,
             bell,
             env: std::env::vars_os().filter(|(name, _)| is_kept(name)).collect(),
@@ -149,7 +149,11 @@ impl Pool {
         let keeper = match &mut self.keeper {
             Some(keeper) => keeper,
             None => {
-                let program = &mut self.program;
+                let program = match self.program.take() {
+                    Some(program) => program,
+                    None => self.home.open_shim()?,
+                };
+                let program = self.program.insert(program);
                 let (keeper, starter) = start_keeper(program, self.home.root(), &self.env)?;
                 self.starters.push(starter);
                 self.keeper.insert(keeper)
@@ -202,7 +206,10 @@ impl Pool {
         let id = |id: [u8; 8]| String::from_utf8_lossy(&id).parse::<TaskId>().ok();
         match report {
             Report::Failed { id: gone, errno } => {
-                self.forget(id(gone)?);
+                // Of a shim that has a task already its keeper tells this where the task was refused.
+                if !self.forget(id(gone)?) {
+                    return None;
+                }
                 let error = (errno != 0).then(|| io::Error::from_raw_os_error(errno));
                 Some(News::Failed(error))
             }
@@ -211,14 +218,23 @@ impl Pool {
         }
     }
 
-    /// An idle shim is gone; takes its folder away.
-    fn forget(&mut self, id: TaskId) {
-        if let Some(folder) = self.starting.remove(&id) {
-            layout::remove_folder(&folder);
-        }
+    /// An idle shim is gone; takes its folder away. `false`: it was none of the idle ones.
+    fn forget(&mut self, id: TaskId) -> bool {
         let idle = self.ready.iter().position(|idle| idle.id == id);
-        if let Some(idle) = idle.and_then(|at| self.ready.remove(at)) {
-            layout::remove_folder(&idle.folder);
+        let idle = idle.and_then(|at| self.ready.remove(at)).map(|idle| idle.folder);
+        let folder = self.starting.remove(&id).or(idle);
+        folder.inspect(|folder| layout::remove_folder(folder)).is_some()
+    }
+
+    /// Drops what was kept ready: the state directory was taken away under it.
+    pub fn start_over(&mut self) {
+        self.close();
+        for idle in self.ready.drain(..) {
+            end(&idle.folder);
+        }
+        // They find no folder, or no bell to ring, and end with this process.
+        for (_, folder) in self.starting.drain() {
+            layout::remove_folder(&folder);
         }
     }
 
@@ -299,8 +315,8 @@ impl Pool {
             let idle = self.ready.pop_front()?;
             match give(&self.home, &idle, id, spec) {
                 Ok(()) => return Some(Ok(idle.record)),
-                // It died while it waited; the next one may live.
-                Err(error) if error.raw_os_error() == Some(libc::EPIPE) => {
+                // It died while it waited, or its folder is gone; the next one may live.
+                Err(error) if matches!(error.raw_os_error(), Some(libc::EPIPE | libc::ENOENT)) => {
                     end(&idle.folder);
                 }
                 Err(error) => {

@@ -150,6 +150,7 @@ impl Lane {
     {
         let (reply, outcome) = oneshot::channel();
         let run = Job::Run(Box::new(move |ledger| {
+            let job = |ledger: &mut Ledger| ledger.follow().and_then(|()| job(ledger));
             // Unwinding rolls the transaction back, and the ledger keeps nothing else.
             let result = match catch_unwind(AssertUnwindSafe(|| job(ledger))) {
                 Ok(result) => result.map_err(Error::from),

@@ -5,6 +5,7 @@
 //! it ended is in its files; a bell only says that they are worth a look, and a sweep once a second
 //! looks at what no bell told.
 
+mod house;
 mod orders;
 mod shims;
 mod sweep;
@@ -123,7 +124,7 @@ pub struct Local {
     rings: pipe::Receiver,
     bell: Bell,
     children: UnixSignal,
-    _attached: Option<File>,
+    attached: Option<File>,
     shims: Shims,
     hands: HashMap<TaskId, Hand>,
     /// Which sockets are whose.
@@ -159,7 +160,7 @@ impl Local {
             rings: pipe::Receiver::from_file(bell_file).map_err(io)?,
             bell,
             children: signal(SignalKind::child()).map_err(io)?,
-            _attached: attached,
+            attached,
             hands: HashMap::new(),
             ports: Ports::default(),
             past: VecDeque::new(),
@@ -232,6 +233,7 @@ impl Local {
         self.serve_starts(now);
         if now >= self.sweep_at {
             self.sweep_at = now + SWEEP;
+            self.look_at_house();
             self.sweep();
         }
     }

@@ -15,7 +15,7 @@ use super::rows::{
     EXITED, by_word, count, id_of, int, notification_columns, path_bytes, path_of,
     read_notification, row_id,
 };
-use super::{Ledger, LedgerError};
+use super::{FileId, Ledger, LedgerError};
 use crate::background::task::{DeliveredBy, Notification, TaskId, Timestamp};
 
 /// How a drain leaves what it returns.
@@ -35,9 +35,12 @@ pub enum Drain<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LeaseToken(i64);
 
-/// A place in the order in which notifications were queued, of all workspaces.
+/// A place in the order in which notifications were queued, of all workspaces, in one file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct Cursor(i64);
+pub struct Cursor {
+    file: FileId,
+    n: i64,
+}
 
 /// What a drain returned.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -200,7 +203,7 @@ impl Ledger {
             .connection
             .prepare_cached("SELECT max(n) FROM notifications")?
             .query_row([], |row| row.get::<_, Option<i64>>(0))?;
-        Ok(Cursor(last.unwrap_or(0)))
+        Ok(Cursor { file: self.file, n: last.unwrap_or(0) })
     }
 
     /// What was queued in a workspace since, acknowledged or not, in the order of their numbers,
@@ -217,13 +220,15 @@ impl Ledger {
             " FROM notifications n JOIN tasks t ON t.id = n.task
              WHERE n.n > ?1 AND n.workspace = ?2 ORDER BY n.n LIMIT ?3"
         ))?;
-        let mut cursor = since;
+        // In a file that was made since, nothing was seen yet.
+        let seen = if since.file == self.file { since.n } else { 0 };
+        let mut cursor = Cursor { file: self.file, n: seen };
         let mut news = Vec::new();
         for found in
-            select.query_map(params![since.0, path_bytes(workspace), limit], read_notification)?
+            select.query_map(params![seen, path_bytes(workspace), limit], read_notification)?
         {
             let (n, notification) = found?;
-            cursor = Cursor(n);
+            cursor.n = n;
             news.push(notification);
         }
         Ok((news, cursor))

@@ -24,6 +24,8 @@ const POOL_MIN: usize = 2;
 const POOL_MAX: usize = 8;
 /// Shims that start at the same time: more would only wait for the processors.
 const STARTING_MAX: usize = 4;
+/// Shims that may be killed before they are ready, one after the other, until whoever waits for one is told.
+const DEATHS_MAX: u32 = 3;
 /// How long after a spawn the pool is filled up again, so that the new task and the reply to its
 /// spawner have the processors first.
 const REFILL_DELAY: Duration = Duration::from_millis(1);
@@ -36,6 +38,8 @@ pub(super) struct Shims {
     target: usize,
     /// What a shim was short of.
     failure: Option<io::Error>,
+    /// Shims that died one after the other before they were ready.
+    deaths: u32,
     refill_at: Option<Instant>,
     waiting: VecDeque<(TaskId, Box<Spec>)>,
 }
@@ -47,11 +51,20 @@ impl Shims {
             Role::Visitor => (0, None),
         };
         let pool = Pool::new(home, bell)?;
-        Ok(Self { pool, role, target, failure: None, refill_at, waiting: VecDeque::new() })
+        Ok(Self {
+            pool,
+            role,
+            target,
+            failure: None,
+            deaths: 0,
+            refill_at,
+            waiting: VecDeque::new(),
+        })
     }
 
     /// A shim says that it is ready.
     pub(super) fn ready(&mut self, id: TaskId) {
+        self.deaths = 0;
         if let Err(error) = self.pool.ready(id) {
             self.failure = Some(error);
         }
@@ -59,7 +72,13 @@ impl Shims {
 
     /// An idle shim is gone, or did not come to be; with what it was short of.
     pub(super) fn failed(&mut self, error: Option<io::Error>) {
-        self.failure = error.or(self.failure.take());
+        self.deaths += 1;
+        let dead = || {
+            let message =
+                format!("{DEATHS_MAX} supervisors were killed as soon as they were started");
+            (self.deaths >= DEATHS_MAX).then(|| io::Error::other(message))
+        };
+        self.failure = error.or(self.failure.take()).or_else(dead);
         self.refill_at.get_or_insert_with(|| Instant::now() + SWEEP);
     }
 
@@ -134,6 +153,7 @@ impl Local {
             let error = Error::unavailable(StoreFaultKind::LittleSpace, reason);
             return self.reports.push_back(Report::Refused(id, What::Start, error));
         }
+        self.look_at_house();
         self.shims.waiting.push_back((id, spec));
     }
 

@@ -1,0 +1,46 @@
+//! The state directory under a running daemon: a person may delete it, and programs that tidy up take away
+//! what looks old. What this process needs in it is made again.
+
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use meanwhile_shim::layout;
+use tokio::net::unix::pipe;
+
+use super::Local;
+use crate::background::Role;
+use crate::background::doorbell;
+
+impl Local {
+    /// Makes again what is missing. Where it cannot be made, the next spawn says why.
+    pub(super) fn look_at_house(&mut self) {
+        let bell = self.home.bells().join(&self.bell.name);
+        let folders = [layout::LIVE, layout::DONE].map(|folder| self.home.root().join(folder));
+        let is_gone = |path: &Path| !fs::exists(path).unwrap_or(true);
+        if is_gone(&bell) || folders.iter().any(|folder| is_gone(folder)) {
+            // Shims that wait in folders that are gone are of no use, and could ring nobody.
+            self.shims.pool.start_over();
+            let _ = self.home.make_folders();
+            if let Ok(rings) = doorbell::hang_up(&self.home, &self.bell.name)
+                && let Ok(rings) = pipe::Receiver::from_file(rings)
+            {
+                self.rings = rings;
+            }
+        }
+        if self.role == Role::Daemon && !self.is_attached() {
+            self.attached = self.home.attach(self.hash).ok();
+        }
+    }
+
+    /// Whether the file that is locked is the one that shims of the workspace look at.
+    fn is_attached(&self) -> bool {
+        let path = layout::attached(self.home.root(), self.hash);
+        self.attached.as_ref().is_some_and(|file| is_at(file, &path))
+    }
+}
+
+fn is_at(file: &File, path: &Path) -> bool {
+    let id = |about: fs::Metadata| (about.dev(), about.ino());
+    file.metadata().map(id).ok() == fs::metadata(path).map(id).ok()
+}
