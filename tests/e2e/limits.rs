@@ -119,3 +119,17 @@ fn a_thousand_tasks_may_end_at_once() {
     let grown = daemon.memory("VmRSS").saturating_sub(before);
     assert!(grown < 24 << 20, "the daemon grew by {} kB", grown / 1024);
 }
+
+#[test]
+fn a_limit_on_the_size_of_files_is_a_full_disk_to_the_log_and_stays_the_tasks() {
+    let lab = Lab::new();
+    let daemon = lab.start().wrapped_in(&["prlimit", "--fsize=400000"]).noisy().go();
+    let id = daemon.sh("ulimit -f > limit; head -c 3000000 /dev/zero; exit 5");
+    let task = daemon.exited(&id)["task"].clone();
+    assert_eq!((&task["state"], &task["exit"]["code"]), (&json!("exited"), &json!(5)), "{task}");
+    assert_eq!(task["output"]["total"], 3_000_000, "{task}");
+    assert!(task["output"]["dropped"].as_u64().expect("a number") > 2_600_000, "{task}");
+    assert_ne!(lab.line_in("limit"), "unlimited\n", "the task has the limit too");
+    let kept = daemon.call("task/read", json!({ "id": id, "limit": 4_096 }));
+    assert_eq!(kept["data"].as_str().map(str::len), Some(4_096));
+}

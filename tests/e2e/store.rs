@@ -140,3 +140,70 @@ fn a_task_whose_files_were_taken_away_is_reported_lost() {
     assert_eq!(daemon.drain().len(), 1);
     assert_eq!(daemon.drain().len(), 0);
 }
+
+#[test]
+fn a_state_directory_deleted_under_a_daemon_is_made_again() {
+    let lab = Lab::new();
+    let daemon = lab.daemon();
+    for what in ["", "live", "bells", "done", "attached"] {
+        daemon.run("true");
+        fs::remove_dir_all(lab.state().join(what)).expect("it is there");
+        // What was ready is gone too, and the store that the next command opens is this daemon's.
+        let id = daemon.sh("echo again; exit 3");
+        assert_eq!(daemon.exited(&id)["task"]["exit"]["code"], 3, "`{what}` was deleted");
+        assert_eq!(daemon.output(&id), "again\n");
+        let listed = lab.cli(&["ps", "--json"]);
+        assert!(String::from_utf8_lossy(&listed.stdout).contains(&id), "{listed:?}");
+        let other = lab.cli(&["spawn", "--label", what, "--", "true"]);
+        assert!(other.status.success(), "{other:?}");
+        daemon.push("task/exited", |push| {
+            push["notification"]["task"]["id"] == String::from_utf8_lossy(&other.stdout).trim()
+        });
+    }
+}
+
+#[test]
+fn a_damaged_supervisor_of_the_right_length_is_replaced() {
+    let lab = Lab::new();
+    lab.daemon().run("true");
+    let program = || {
+        let mut entries = fs::read_dir(lab.state().join("bin")).expect("the store is there");
+        entries.next().expect("one supervisor").expect("it is readable").path()
+    };
+    let whole = fs::read(program()).expect("it is readable");
+    let mut script = b"#!/bin/sh\nexit 0\n".to_vec();
+    script.resize(whole.len(), 0);
+    for damaged in [vec![0; whole.len()], script] {
+        fs::write(program(), &damaged).expect("it is ours");
+        let ran = lab.cli(&["spawn", "--wait", "--", "echo", "hi"]);
+        assert_eq!(String::from_utf8_lossy(&ran.stdout), "hi\n", "{ran:?}");
+        assert!(fs::read(program()).expect("it is readable") == whole, "it is whole again");
+    }
+    // Nor does a daemon mind that runs meanwhile.
+    let daemon = lab.daemon();
+    daemon.run("true");
+    fs::write(program(), vec![0; whole.len()]).expect("it is ours");
+    for keeper in lab.keepers() {
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(keeper.pid), nix::sys::signal::SIGKILL)
+            .expect("it lives");
+    }
+    for _ in 0..12 {
+        daemon.run("true");
+    }
+}
+
+#[test]
+fn a_store_of_another_user_is_refused_and_nothing_is_made_in_it() {
+    if !nix::unistd::geteuid().is_root() {
+        crate::harness::skip("only root gives a directory away");
+        return;
+    }
+    let lab = Lab::new();
+    fs::create_dir(lab.state()).expect("the test's directory is writable");
+    std::os::unix::fs::chown(lab.state(), Some(65_534), None).expect("root may");
+    expect_unavailable(&lab);
+    let ran = lab.cli(&["spawn", "--", "true"]);
+    let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert!(said.contains("belongs to user 65534, and this process is user 0's"), "{said}");
+    assert_eq!(fs::read_dir(lab.state()).expect("root reads it").count(), 0);
+}

@@ -99,6 +99,8 @@ pub enum StoreFaultKind {
     LedgerFull,
     /// A file or directory cannot be written.
     NotWritable,
+    /// It is another user's.
+    Foreign,
     /// The ledger is read-only.
     ReadOnly,
     /// The ledger cannot be opened or made.

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use meanwhile_shim::bell::{self, Kind, Message};
@@ -26,7 +26,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
 /// Bytes of log allocated in advance, so that a short output survives a full disk.
-const LOG_ALLOCATED: i64 = 8_192;
+const LOG_ALLOCATED: usize = 8_192;
 /// Bytes of the first reads; most commands never fill it.
 const BUFFER_BYTES: usize = 16 << 10;
 /// Bytes of a read, and of the pipe, once a task floods: larger ones gain nothing more.
@@ -55,6 +55,19 @@ pub struct Files {
     pipe: Option<File>,
     /// Keeps the pipe from ending while the task has closed it.
     _pipe_end: Option<File>,
+}
+
+/// Takes room on the disk for what is written later.
+fn allocate(file: &File, bytes: usize) -> io::Result<()> {
+    match fallocate(file, FallocateFlags::empty(), 0, bytes as i64) {
+        Ok(()) => Ok(()),
+        // NFS before 4.2, ZFS, ext3, eCryptfs, 9p; or a sandbox. Where the file system copies on a write,
+        // this is the most there is.
+        Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EPERM) => {
+            file.write_all_at(&vec![0; bytes], 0)
+        }
+        Err(errno) => Err(errno.into()),
+    }
 }
 
 fn make_ctl() -> io::Result<()> {
@@ -91,8 +104,7 @@ impl Files {
             .create_new(true)
             .mode(0o600)
             .open(layout::RECORD)?;
-        let size = record::HEADER_BYTES as i64 + LOG_ALLOCATED;
-        fallocate(&record, FallocateFlags::empty(), 0, size)?;
+        allocate(&record, record::HEADER_BYTES + LOG_ALLOCATED)?;
         make_ctl()?;
         let mut sheet = Sheet::create(&record)?;
         sheet.introduce(ctl::KNOWN);

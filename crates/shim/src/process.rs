@@ -11,7 +11,8 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::ForkResult;
 
 /// A shim outlives terminals and is no target of a stray signal; SIGTERM means that the machine
-/// goes down, and is taken as an order to stop the task.
+/// goes down, and is taken as an order to stop the task. A limit on the size of files (`ulimit -f`) is to a
+/// shim what a full disk is: a write that fails, not a signal that ends it.
 pub fn ignore_signals() -> nix::Result<()> {
     let ignored = [
         Signal::SIGHUP,
@@ -24,6 +25,7 @@ pub fn ignore_signals() -> nix::Result<()> {
         Signal::SIGUSR1,
         Signal::SIGUSR2,
         Signal::SIGALRM,
+        Signal::SIGXFSZ,
     ];
     for number in ignored {
         // SAFETY: ignoring a signal runs no code of ours.

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use crate::background::events::Events;
 use crate::background::executor::Executor;
 use crate::background::executor::local::Local;
@@ -26,6 +28,9 @@ pub struct Engine {
 impl Engine {
     /// Opens the state directory, an absolute path, making it if it is missing.
     pub async fn open(state_dir: &Path, settings: Settings) -> Result<Self, Error> {
+        // A limit on the size of files (`ulimit -f`) is to be a write that fails, as on a full disk, not the
+        // end of this process: a signal that is taken does not end it, and stays taken.
+        let _ = signal(SignalKind::from_raw(libc::SIGXFSZ));
         let home = Home::open(state_dir)?;
         let store = Store::open(home.root(), settings.sync).await?;
         Ok(Self { home, store, settings })

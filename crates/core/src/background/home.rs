@@ -47,7 +47,7 @@ pub struct Home {
 
 fn unavailable(path: &Path, error: &io::Error) -> Error {
     let kind = match error.raw_os_error() {
-        Some(libc::ENOSPC | libc::EDQUOT) => StoreFaultKind::LittleSpace,
+        Some(libc::ENOSPC | libc::EDQUOT | libc::EFBIG) => StoreFaultKind::LittleSpace,
         Some(libc::EROFS | libc::EACCES | libc::EPERM) => StoreFaultKind::NotWritable,
         _ => StoreFaultKind::System,
     };
@@ -61,21 +61,52 @@ impl Home {
             root.join(layout::BIN).join(concat!("meanwhile-shim-", env!("MEANWHILE_SHIM_CRC")));
         let home = Self { root: root.to_owned(), shim };
         home.make_folders().map_err(|error| unavailable(root, &error))?;
+        home.refuse_others()?;
         // For the eyes of a person: the shim runs from memory as well.
         let _ = home.install_shim();
         Ok(home)
     }
 
-    /// Makes what is missing of the folders.
+    /// Makes what is missing of the folders. In another user's directory nothing is made.
     pub fn make_folders(&self) -> io::Result<()> {
         let private = |path: &Path| DirBuilder::new().recursive(true).mode(0o700).create(path);
         private(&self.root)?;
-        let mode = fs::metadata(&self.root)?.permissions().mode();
+        let root = fs::metadata(&self.root)?;
+        if root.uid() != nix::unistd::geteuid().as_raw() {
+            return Ok(());
+        }
+        let mode = root.permissions().mode();
         if mode & 0o077 != 0 {
             fs::set_permissions(&self.root, PermissionsExt::from_mode(0o700))?;
         }
         for folder in [layout::BELLS, layout::ATTACHED, layout::LIVE, layout::DONE, layout::BIN] {
             private(&self.root.join(folder))?;
+        }
+        Ok(())
+    }
+
+    /// Refuses a state directory in which another user decides what lies there: what is run from it, and
+    /// what is read, would be that user's.
+    fn refuse_others(&self) -> Result<(), Error> {
+        let user = nix::unistd::geteuid().as_raw();
+        let folders = [
+            layout::BELLS,
+            layout::ATTACHED,
+            layout::LIVE,
+            layout::DONE,
+            layout::BIN,
+            layout::LEDGER,
+        ];
+        let inside = folders.map(|folder| self.root.join(folder));
+        for path in std::iter::once(&self.root).chain(&inside) {
+            let owner = fs::symlink_metadata(path).map_or(user, |found| found.uid());
+            if owner != user {
+                let reason = format!(
+                    "`{}` belongs to user {owner}, and this process is user {user}'s",
+                    path.display()
+                );
+                return Err(Error::unavailable(StoreFaultKind::Foreign, reason));
+            }
         }
         Ok(())
     }

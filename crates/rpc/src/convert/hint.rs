@@ -33,6 +33,9 @@ fn store(kind: StoreFaultKind) -> Option<&'static str> {
         StoreFaultKind::NotWritable => {
             "make it writable, or set MEANWHILE_STATE_DIR to a directory that is"
         }
+        StoreFaultKind::Foreign => {
+            "run it as that user, or set MEANWHILE_STATE_DIR to a directory of your own"
+        }
         StoreFaultKind::ReadOnly => {
             "make the state directory writable, or set MEANWHILE_STATE_DIR to one that is"
         }
@@ -106,6 +109,7 @@ mod tests {
             (StoreFaultKind::Newer, "update meanwhile"),
             (StoreFaultKind::ReadOnly, "MEANWHILE_STATE_DIR"),
             (StoreFaultKind::NotWritable, "MEANWHILE_STATE_DIR"),
+            (StoreFaultKind::Foreign, "as that user"),
             (StoreFaultKind::System, "meanwhile doctor"),
         ] {
             let message = error::from_core(&Error::unavailable(kind, "x")).message;

@@ -16,6 +16,7 @@ use futures_util::future::AbortHandle;
 use meanwhile_core::background::Lease;
 use meanwhile_core::limits::WAITING_REQUESTS_MAX;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{self, JoinSet};
 use tokio::time::timeout;
@@ -73,6 +74,9 @@ pub(crate) async fn serve<F: Front>(
     let mut owned = JoinSet::new();
     let writer = outbox.clone().write_to(output, written);
     let writer = owned.spawn(async move { Owned::Writer(writer.await) });
+    if std::process::id() == 1 {
+        owned.spawn(async { Owned::Job(terminated().await) });
+    }
     let mut peer = Peer {
         front,
         outbox,
@@ -90,6 +94,20 @@ pub(crate) async fn serve<F: Front>(
     let end = peer.run(input).await;
     peer.finish(&end).await;
     peer.front.is_clean()
+}
+
+/// Process 1 of a container gets only those signals that it asks for: without this `docker stop` waits and kills.
+async fn terminated() -> JobEnd {
+    let (Ok(mut term), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    JobEnd::Gone
 }
 
 /// Everything of one connection.

@@ -83,7 +83,42 @@ pub(super) fn check() -> Vec<Check> {
             "a process cannot be told from one of the same number after a restart",
             "mount /proc",
         ),
+        verdict(
+            Status::Warn,
+            "process 1",
+            reaper(&processes()),
+            "what ended stays as a zombie, and its process id stays taken",
+            "start the container with an init (`docker run --init`, `init: true` in a compose file)",
+        ),
     ]
+}
+
+/// A process: its number, its parent, its state, its name.
+type Process = (u32, u32, u8, String);
+
+/// Every process that `/proc` shows.
+fn processes() -> Vec<Process> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let read = |pid: u32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let (front, rest) = stat.rsplit_once(')')?;
+        let mut fields = rest.split_ascii_whitespace();
+        let state = *fields.next()?.as_bytes().first()?;
+        let name = front.split_once('(')?.1.to_owned();
+        Some((pid, fields.next()?.parse().ok()?, state, name))
+    };
+    pids.filter_map(read).collect()
+}
+
+/// Whether process 1 reaps the children that it is left with. One that does leaves hardly one zombie.
+fn reaper(processes: &[Process]) -> io::Result<String> {
+    let init = processes.iter().find(|(pid, ..)| *pid == 1);
+    let name = init.map_or("not seen", |(.., name)| name.as_str());
+    match processes.iter().filter(|(_, parent, state, _)| (*parent, *state) == (1, b'Z')).count() {
+        0 | 1 => Ok(name.to_owned()),
+        zombies => Err(io::Error::other(format!("`{name}` has left {zombies} zombies"))),
+    }
 }
 
 fn verdict(
@@ -144,6 +179,16 @@ mod tests {
         assert_eq!(bad, Check::warn("x", "no", "much", "this"));
         let good = verdict(Status::Warn, "x", Ok("yes".to_owned()), "much", "this");
         assert_eq!(good, Check::ok("x", "yes"));
+    }
+
+    #[test]
+    fn zombies_of_process_1_are_told() {
+        let process = |pid, parent, state| (pid, parent, state, "sleep".to_owned());
+        let mut all = vec![process(1, 0, b'S'), process(7, 1, b'Z'), process(8, 2, b'Z')];
+        assert_eq!(reaper(&all).expect("one has only just ended"), "sleep");
+        all.push(process(9, 1, b'Z'));
+        let error = reaper(&all).expect_err("two zombies").to_string();
+        assert_eq!(error, "`sleep` has left 2 zombies");
     }
 
     #[test]
