@@ -230,12 +230,13 @@ fn listed(lab: &Lab) -> Value {
 #[test]
 fn a_command_that_only_looks_sees_that_a_task_is_dead() {
     let lab = Lab::new();
+    let _gate = lab.gate("gate");
     let (id, leader) = abandoned(&lab);
     assert_eq!(listed(&lab)["state"], "running", "its command lives");
     // That look gave it a supervisor and a keeper again.
-    let shim = shim_of(&lab, leader);
-    sigkill(parent(shim).expect("a keeper is its parent"));
-    sigkill(shim);
+    for process in lab.keepers().into_iter().chain(lab.shims()) {
+        sigkill(process.pid);
+    }
     sigkill(leader);
     let task = listed(&lab);
     assert_eq!((&task["id"], &task["state"]), (&json!(id), &json!("lost")), "{task}");
@@ -248,6 +249,7 @@ fn a_command_that_only_looks_sees_that_a_task_is_dead() {
 #[test]
 fn a_task_of_another_boot_is_lost_and_its_numbers_mean_no_process() {
     let lab = Lab::new();
+    let _gate = lab.gate("gate");
     let (id, leader) = abandoned(&lab);
     // As after a loss of power, when the numbers are given out again: this one to the same session.
     let record = lab.state().join("live").join(&id).join("record");
@@ -260,4 +262,5 @@ fn a_task_of_another_boot_is_lost_and_its_numbers_mean_no_process() {
     // The mark in its environment proves it, not its number.
     assert_eq!(task["survivors"][0]["pid"], leader, "{task}");
     sigkill(leader);
+    eventually("a look to put it away", || listed(&lab).get("survivors").is_none().then_some(()));
 }

@@ -123,6 +123,8 @@ fn a_thousand_tasks_may_end_at_once() {
 #[test]
 fn a_limit_on_the_size_of_files_is_a_full_disk_to_the_log_and_stays_the_tasks() {
     let lab = Lab::new();
+    // The supervisor's own file is larger.
+    lab.daemon().run("true");
     let daemon = lab.start().wrapped_in(&["prlimit", "--fsize=400000"]).noisy().go();
     let id = daemon.sh("ulimit -f > limit; head -c 3000000 /dev/zero; exit 5");
     let task = daemon.exited(&id)["task"].clone();

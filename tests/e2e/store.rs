@@ -1,8 +1,11 @@
 //! A state directory that cannot be used is said to be so, with 1005, and never guessed around.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::json;
 
 use crate::harness::{Lab, eventually, gone, id_of};
@@ -147,7 +150,12 @@ fn a_state_directory_deleted_under_a_daemon_is_made_again() {
     let daemon = lab.daemon();
     for what in ["", "live", "bells", "done", "attached"] {
         daemon.run("true");
-        fs::remove_dir_all(lab.state().join(what)).expect("it is there");
+        // Shims that only start may write into it meanwhile.
+        let place = lab.state().join(what);
+        eventually("it to be gone", || {
+            let _again = fs::remove_dir_all(&place);
+            (!place.exists()).then_some(())
+        });
         // What was ready is gone too, and the store that the next command opens is this daemon's.
         let id = daemon.sh("echo again; exit 3");
         assert_eq!(daemon.exited(&id)["task"]["exit"]["code"], 3, "`{what}` was deleted");
@@ -162,6 +170,13 @@ fn a_state_directory_deleted_under_a_daemon_is_made_again() {
     }
 }
 
+/// Puts another program in the place of one that may be running.
+fn replace(program: &Path, bytes: &[u8]) {
+    fs::remove_file(program).expect("it is ours");
+    fs::write(program, bytes).expect("the store is writable");
+    fs::set_permissions(program, fs::Permissions::from_mode(0o700)).expect("it is ours");
+}
+
 #[test]
 fn a_damaged_supervisor_of_the_right_length_is_replaced() {
     let lab = Lab::new();
@@ -174,7 +189,7 @@ fn a_damaged_supervisor_of_the_right_length_is_replaced() {
     let mut script = b"#!/bin/sh\nexit 0\n".to_vec();
     script.resize(whole.len(), 0);
     for damaged in [vec![0; whole.len()], script] {
-        fs::write(program(), &damaged).expect("it is ours");
+        replace(&program(), &damaged);
         let ran = lab.cli(&["spawn", "--wait", "--", "echo", "hi"]);
         assert_eq!(String::from_utf8_lossy(&ran.stdout), "hi\n", "{ran:?}");
         assert!(fs::read(program()).expect("it is readable") == whole, "it is whole again");
@@ -182,10 +197,9 @@ fn a_damaged_supervisor_of_the_right_length_is_replaced() {
     // Nor does a daemon mind that runs meanwhile.
     let daemon = lab.daemon();
     daemon.run("true");
-    fs::write(program(), vec![0; whole.len()]).expect("it is ours");
+    replace(&program(), &vec![0; whole.len()]);
     for keeper in lab.keepers() {
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(keeper.pid), nix::sys::signal::SIGKILL)
-            .expect("it lives");
+        kill(Pid::from_raw(keeper.pid), Signal::SIGKILL).expect("it lives");
     }
     for _ in 0..12 {
         daemon.run("true");

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::memory::Score;
 use meanwhile_shim::bell::{self, Kind, Message};
 use meanwhile_shim::clock;
 use meanwhile_shim::ctl::{self, Order};
@@ -53,6 +54,8 @@ pub struct Files {
     pub ctl: File,
     /// The output comes in here. Always there but while it is read.
     pipe: Option<File>,
+    /// Opened before a task is there, so that its start need not wait for it.
+    pub score: Option<Score>,
     /// Keeps the pipe from ending while the task has closed it.
     _pipe_end: Option<File>,
 }
@@ -170,6 +173,7 @@ impl Files {
             armed: None,
             ctl: open_ctl()?,
             pipe: Some(pipe),
+            score: Score::open(),
             _pipe_end: pipe_end,
         })
     }
@@ -346,6 +350,11 @@ impl Files {
     pub fn stopping(&mut self, cause: &Cause) {
         self.sheet.stopping(cause);
         self.ring(Kind::Stopping);
+    }
+
+    /// How many processes of our control group the kernel had killed for want of memory when the task started.
+    pub fn oom_kills(&self) -> Option<u64> {
+        record::read(&self.record).ok()?.oom_kills
     }
 
     /// Notes who could not be ended.

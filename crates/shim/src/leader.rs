@@ -22,6 +22,7 @@ use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
 use crate::input::{Input, Typist};
+use crate::memory::Score;
 use crate::terminal::Terminal;
 
 /// Waits between attempts while the machine is short of processes or memory: 0.6 s in all, so
@@ -51,7 +52,7 @@ pub struct Leader {
 }
 
 /// Starts the leader. An error is the kernel's word.
-pub fn start(spec: &Spec, pipe: &File) -> io::Result<Leader> {
+pub fn start(spec: &Spec, pipe: &File, score: Option<&Score>) -> io::Result<Leader> {
     let pipe = CString::new(output::path_for_child(pipe))?;
     let env = environment(spec);
     match spec.stdin {
@@ -61,7 +62,11 @@ pub fn start(spec: &Spec, pipe: &File) -> io::Result<Leader> {
                 (1, Fd::Open(&pipe, libc::O_WRONLY)),
                 (2, Fd::Same(1)),
             ];
-            Ok(Leader { pid: exec(spec, &env, &fds)?, terminal: None, input: Input::None })
+            Ok(Leader {
+                pid: Score::raised(score, || exec(spec, &env, &fds))?,
+                terminal: None,
+                input: Input::None,
+            })
         }
         Stdin::Pipe => {
             let (reader, writer) = output::create()?;
@@ -71,7 +76,7 @@ pub fn start(spec: &Spec, pipe: &File) -> io::Result<Leader> {
                 (1, Fd::Open(&pipe, libc::O_WRONLY)),
                 (2, Fd::Same(1)),
             ];
-            let pid = exec(spec, &env, &fds)?;
+            let pid = Score::raised(score, || exec(spec, &env, &fds))?;
             // The leader alone has it now, so a writer is told (EPIPE) when the task has closed it.
             drop(reader);
             Ok(Leader { pid, terminal: None, input: Input::Pipe(Some(writer)) })
@@ -83,7 +88,7 @@ pub fn start(spec: &Spec, pipe: &File) -> io::Result<Leader> {
             let fds = [(0, Fd::Open(&path, libc::O_RDWR)), (1, Fd::Same(0)), (2, Fd::Same(0))];
             // All that may fail comes before the leader runs.
             let input = Input::Terminal(Typist::new()?);
-            let pid = exec(spec, &env, &fds)?;
+            let pid = Score::raised(score, || exec(spec, &env, &fds))?;
             Ok(Leader { pid, terminal: Some(terminal), input })
         }
     }

@@ -13,6 +13,7 @@ mod keeper;
 mod kin;
 mod leader;
 mod life;
+mod memory;
 mod notes;
 mod process;
 mod stall;

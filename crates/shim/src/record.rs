@@ -28,6 +28,7 @@
 //! | 6 696 | 512 | that order's message |
 //! | 7 208 | 4 | the pid of the shim that wrote its abilities: of another shim they say nothing |
 //! | 7 212 | 4, 16 × 4 | how many processes could not be ended, and their pids |
+//! | 7 280 | 8 | one more than its control group's `oom_kill` at its start; 0: not known |
 //! | 8 192 | | the log |
 
 mod abilities;
@@ -233,6 +234,8 @@ pub struct Record {
     pub signal: Option<Sent>,
     /// Processes of it that could not be ended, though it is to be stopped.
     pub left: Vec<u32>,
+    /// How many processes of its control group the kernel had killed for want of memory when it started.
+    pub oom_kills: Option<u64>,
     /// Its last bytes of output.
     pub last: Vec<u8>,
     /// The end, from phase ended on.
@@ -336,6 +339,7 @@ pub fn parse(bytes: &[u8]) -> Result<Record, RecordError> {
         shim: Abilities::parse(bytes)?,
         signal: Sent::parse(bytes)?,
         left: processes::left(bytes)?,
+        oom_kills: processes::oom_kills(bytes),
         last: bytes[AT_LAST..AT_LAST + last_len].to_vec(),
         end: match phase {
             Phase::Ended => Some(End::parse(&bytes[AT_END..AT_END + END_BYTES])?),
@@ -523,82 +527,4 @@ impl End {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn end(exit: Exit, message: &str, survivors: usize) -> End {
-        End {
-            outcome: Outcome::Stopped,
-            exit,
-            cause: Some(Cause { actor: Actor::Client, message: message.to_owned() }),
-            at_ms: 1_763_800_000_123,
-            duration_ns: 92_400_000_000,
-            total: 10,
-            dropped: 3,
-            survivors: (0..survivors)
-                .map(|i| Survivor { pid: i as u32 + 2, command: format!("server {i}") })
-                .collect(),
-        }
-    }
-
-    fn header(end: &End) -> Vec<u8> {
-        let mut bytes = vec![0; HEADER_BYTES];
-        bytes[..8].copy_from_slice(MAGIC);
-        bytes[AT_PHASE] = Phase::Ended as u8;
-        bytes[AT_END..AT_END + END_BYTES].copy_from_slice(&end.to_bytes());
-        bytes
-    }
-
-    #[test]
-    fn an_end_reads_back_as_written() {
-        for exit in
-            [Exit::Code(0), Exit::Code(255), Exit::Signal(9), Exit::NotStarted(2), Exit::Unknown]
-        {
-            for survivors in [0, 1, SURVIVORS_MAX] {
-                let end = end(exit, "asked for by the editor", survivors);
-                assert_eq!(parse(&header(&end)).unwrap().end, Some(end));
-            }
-        }
-    }
-
-    #[test]
-    fn what_is_too_long_is_cut_at_a_character() {
-        let record = parse(&header(&end(Exit::Code(1), &"é".repeat(400), 40))).unwrap();
-        let end = record.end.unwrap();
-        assert_eq!(end.cause.unwrap().message, "é".repeat(256));
-        assert_eq!(end.survivors.len(), SURVIVORS_MAX);
-    }
-
-    #[test]
-    fn one_flipped_bit_is_not_an_end() {
-        let good = header(&end(Exit::Code(0), "x", 2));
-        for at in [AT_END, AT_END + 4, AT_END + 8, AT_END + 80, AT_END + END_BYTES - 1] {
-            let mut bad = good.clone();
-            bad[at] ^= 1;
-            assert_eq!(parse(&bad), Err(RecordError::Checksum), "byte {at}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn no_bytes_make_the_parser_panic(
-            mut bytes in proptest::collection::vec(any::<u8>(), HEADER_BYTES),
-            magic: bool,
-            phase in 0u8..6,
-            sealed: bool,
-        ) {
-            if magic {
-                bytes[..8].copy_from_slice(MAGIC);
-                bytes[AT_PHASE..AT_PHASE + 4].copy_from_slice(&[phase, 0, 0, 0]);
-                bytes[AT_STOP] %= 8;
-                abilities::tests::bring_into_range(&mut bytes);
-            }
-            if sealed {
-                let crc = crc32fast::hash(&bytes[AT_END + 4..AT_END + END_BYTES]);
-                bytes[AT_END..AT_END + 4].copy_from_slice(&crc.to_le_bytes());
-            }
-            let _ = parse(&bytes);
-        }
-    }
-}
+mod tests;

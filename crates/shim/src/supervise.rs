@@ -34,7 +34,7 @@ use crate::kin::{Kin, STATUS_ROUND};
 use crate::life::{Life, Stopping};
 use crate::notes::Notes;
 use crate::terminal::Terminal;
-use crate::{leader, process, stall};
+use crate::{leader, memory, process, stall};
 
 /// How long output of a leader's children is waited for after its own end (design, decision 6).
 const DRAIN_TIME: Duration = Duration::from_millis(200);
@@ -88,7 +88,8 @@ impl Shim {
         let spec = files.spec()?;
         files.phase(Phase::Starting);
         let started = Instant::now();
-        let leader = match leader::start(&spec, files.pipe()) {
+        let score = files.score.take();
+        let leader = match leader::start(&spec, files.pipe(), score.as_ref()) {
             Ok(leader) => leader,
             Err(error) => {
                 files.not_started(&error, spec.sync);
@@ -101,6 +102,7 @@ impl Shim {
         }
         files.sheet().leader(leader.pid, clock::start_time(leader.pid).unwrap_or(0));
         files.ring(Kind::Started);
+        files.sheet().oom_kills(memory::kills());
         let shim = Self::new(files, spec, leader.pid, Kin::Child, started, notes)?;
         Ok(Self { terminal: leader.terminal, input: leader.input, ..shim })
     }

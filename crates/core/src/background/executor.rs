@@ -93,6 +93,8 @@ pub enum Report {
         task: Box<NewTask>,
         /// Its leader, if it runs already.
         pid: Option<u32>,
+        /// Whether it is sure to exist, or may be refused yet.
+        certainty: Certainty,
     },
     /// A request was carried out.
     Acknowledged(TaskId, What),
@@ -124,6 +126,15 @@ pub enum Report {
     },
     /// Another process changed the ledger.
     LedgerChanged,
+}
+
+/// Whether a task is sure to exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Certainty {
+    /// It is.
+    Exists,
+    /// Its program may not be there, which its spawner waits to hear; then there was no task.
+    MayBeRefused,
 }
 
 /// Which request a report answers.

@@ -159,7 +159,12 @@ impl Home {
         let whole = || File::open(&self.shim).ok().filter(|file| is_shim(file).unwrap_or(false));
         match whole().or_else(|| self.write_shim().ok().and_then(|()| whole())) {
             Some(file) => out_of_the_way(file.into()),
-            None => shim_in_memory(),
+            None => shim_in_memory().map_err(|error| {
+                io::Error::other(format!(
+                    "the supervisor's program `{}` cannot be written, nor kept in memory: {error}",
+                    self.shim.display()
+                ))
+            }),
         }
     }
 

@@ -35,6 +35,8 @@ pub struct Live {
     pub facts: NewTask,
     /// Where it is in its life.
     pub life: Life<Reply>,
+    /// Whether the ledger has heard of it.
+    pub row: Row,
     /// Who looks after it.
     pub supervision: Supervision,
     /// How far an order to stop it is.
@@ -57,6 +59,15 @@ pub struct Live {
     pub silent_at: Option<Instant>,
 }
 
+/// Whether the ledger has heard of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Row {
+    /// Not yet: it may be refused, and then there was none.
+    Missing,
+    /// Its row was sent there.
+    Sent,
+}
+
 /// Whether the client wants a task's output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Audience {
@@ -74,6 +85,7 @@ impl Live {
             scanner: scanner.flatten(),
             facts,
             life,
+            row: Row::Missing,
             supervision: Supervision::Shim,
             stop: StopOrder::None,
             stop_waiters: Vec::new(),

@@ -5,6 +5,7 @@
 //! may go away at any moment.
 
 mod agents;
+mod output;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,7 +19,6 @@ use crate::background::convert;
 use crate::background::demand::Demand;
 use crate::background::engine::Engine;
 use crate::background::events::Events;
-use crate::background::executor::reading::Reading;
 use crate::background::executor::{Archive, Executor, SendSignal, Size};
 use crate::background::ledger::{Drain, LeaseToken};
 use crate::background::live::server::PROOF;
@@ -28,15 +28,13 @@ use crate::background::supervisor::{Charge, DEMANDS, Supervisor};
 use crate::background::task::{DeliveredBy, State, Task, TaskId};
 use crate::background::watch::Scanner;
 use crate::background::{
-    Ack, Chunk, Command, Drained, Filter, Look, Mode, Options, Remove, Role, Settings, Spawn,
-    Spawned, StateFilter, Stdin, Stop, Token, Waited, Which,
+    Ack, Command, Drained, Filter, Look, Mode, Options, Remove, Role, Settings, Spawn, Spawned,
+    StateFilter, Stdin, Stop, Token, Waited, Which,
 };
 use crate::confine::{Confine, Planner};
 use crate::error::{Culprit, Error, StoreFaultKind};
 use crate::limits;
 
-/// Bytes of output read without letting anybody else run.
-const READ_STEP: u64 = 256 << 10;
 /// How often a spawn with a token looks for the task that another spawn with it is making.
 const TOKEN_ROUND: Duration = Duration::from_millis(10);
 /// How long it looks: longer than a spawn takes. After that its spawner is taken for dead.
@@ -333,57 +331,6 @@ impl Background {
         self.ask(Demand::Settle).await
     }
 
-    /// The last `bytes` of a task's output (less where less is kept).
-    pub async fn tail(&self, id: TaskId, bytes: u64) -> Result<Chunk, Error> {
-        self.get(id).await?;
-        let total = self.archive.read(id).map_or(0, |reading| reading.total());
-        self.read_kept(id, total.saturating_sub(bytes), bytes).await
-    }
-
-    /// Output from `offset` on, at most `limit` bytes.
-    pub async fn read(&self, id: TaskId, offset: u64, limit: u64) -> Result<Chunk, Error> {
-        self.get(id).await?;
-        self.read_kept(id, offset, limit.min(limits::READ_BYTES_MAX)).await
-    }
-
-    async fn read_kept(&self, id: TaskId, offset: u64, limit: u64) -> Result<Chunk, Error> {
-        let mut chunk = Chunk { offset, next_offset: offset, ..Chunk::default() };
-        let Ok(mut reading) = self.archive.read(id) else {
-            // Removed while it was asked for.
-            return Err(Error::UnknownTask(id));
-        };
-        while (chunk.data.len() as u64) < limit {
-            let fail = |error| self.archive.error(id, &error);
-            let total = reading.total();
-            let Some(kept) = reading.next_kept(chunk.next_offset) else {
-                end_chunk(&mut chunk, offset, &reading);
-                break;
-            };
-            if kept.start > chunk.next_offset {
-                if !chunk.data.is_empty() {
-                    break;
-                }
-                chunk.gap = Some((offset, kept.start));
-                chunk.offset = kept.start;
-                chunk.next_offset = kept.start;
-            }
-            let left = (limit - chunk.data.len() as u64).min(READ_STEP);
-            let range = kept.start..kept.end.min(kept.start + left);
-            let Some(bytes) = reading.read(range.clone()).map_err(fail)? else {
-                // The ring went over it while it was read. Look again where output is kept now.
-                continue;
-            };
-            chunk.data.extend_from_slice(&bytes);
-            chunk.next_offset = range.end;
-            if range.end == total {
-                end_chunk(&mut chunk, offset, &reading);
-                break;
-            }
-            tokio::task::yield_now().await;
-        }
-        Ok(chunk)
-    }
-
     /// Waits until tasks end, or until the time is up. Never consumes. Cancel-safe.
     pub async fn wait(&self, which: Which, mode: Mode, timeout: Duration) -> Result<Waited, Error> {
         let ids = match which {
@@ -594,17 +541,6 @@ impl Background {
             engine.close().await;
         }
     }
-}
-
-fn end_chunk(chunk: &mut Chunk, offset: u64, reading: &Reading) {
-    let total = reading.total();
-    if chunk.data.is_empty() && offset < total {
-        // The end of the output was lost to a full disk.
-        chunk.gap = Some((offset, total));
-        chunk.offset = total;
-        chunk.next_offset = total;
-    }
-    chunk.eof = reading.has_ended() && chunk.next_offset >= total;
 }
 
 fn check_directory(cwd: &Path, command: &str) -> Result<(), Error> {

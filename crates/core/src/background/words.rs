@@ -118,7 +118,8 @@ pub fn actor(actor: Actor) -> &'static str {
 }
 
 /// A task's end in the words of the contract's example: `exited 0 after 92.4s`,
-/// `stopped by client, SIGTERM after 4.0s (no longer wanted)`.
+/// `stopped by client, SIGTERM after 4.0s (no longer wanted)`. An end of its own that has a cause names it:
+/// a signal that was asked for, or that memory was short.
 pub fn ended(task: &Task) -> String {
     let Some(end) = task.end() else { return "ended".to_owned() };
     let took = seconds(end.duration);
@@ -127,9 +128,9 @@ pub fn ended(task: &Task) -> String {
         None => String::new(),
     };
     match (end.outcome, end.exit) {
-        (Outcome::Exited, Exit::Code(code)) => format!("exited {code} after {took}"),
+        (Outcome::Exited, Exit::Code(code)) => format!("exited {code} after {took}{why}"),
         (Outcome::Exited, Exit::Signal(number)) => {
-            format!("ended by {} after {took}", signal(number))
+            format!("ended by {} after {took}{why}", signal(number))
         }
         (Outcome::Exited, Exit::Unknown) => format!("ended after {took}"),
         (Outcome::Stopped, status) => {

@@ -254,7 +254,7 @@ fn lines_that_match_are_found_wherever_they_are() {
 fn a_task_is_stopped_by_its_owner_only() {
     lab(async |lab| {
         let id =
-            lab.start("echo begun; trap 'echo caught; kill $!; exit 5' INT; sleep 60 & wait").await;
+            lab.start("trap 'echo caught; kill $!; exit 5' INT; sleep 60 & echo begun; wait").await;
         lab.output(id, "begun").await;
         let outcome = lab.run("stop_background", with(id, json!({ "signal": "SIGINT" }))).await;
         assert!(outcome.content.starts_with(&format!("{id} stopped by agent, exit 5 after ")));

@@ -110,7 +110,10 @@ pub(crate) fn result(task: &Task, end: &End) -> String {
     let (word, _) = state(task);
     let took = elapsed(end.duration);
     match end.outcome {
-        Outcome::Exited => format!("{word} after {took}"),
+        Outcome::Exited => match &end.cause {
+            Some(cause) => format!("{word} after {took} ({})", one_line(&cause.message)),
+            None => format!("{word} after {took}"),
+        },
         Outcome::Stopped => format!("{word} ({}) after {took}", exit(end.exit)),
         Outcome::TimedOut => format!("{word} ({})", exit(end.exit)),
         Outcome::Lost => match &end.cause {

@@ -119,6 +119,7 @@ impl Sheet {
 pub(super) mod tests {
     use std::os::unix::fs::FileExt;
 
+    use super::super::processes::AT_LEFT;
     use super::super::{Actor, read};
     use super::*;
 
@@ -126,6 +127,8 @@ pub(super) mod tests {
     pub(in super::super) fn bring_into_range(bytes: &mut [u8]) {
         bytes[AT_SIGNAL] %= 8;
         bytes[AT_KNOWN_LEN] %= 20;
+        bytes[AT_LEFT] %= 20;
+        bytes[AT_LEFT + 1..AT_LEFT + 4].fill(0);
         let shim = bytes[AT_SHIM_PID..AT_SHIM_PID + 4].to_vec();
         bytes[AT_INTRODUCED..AT_INTRODUCED + 4].copy_from_slice(&shim);
     }

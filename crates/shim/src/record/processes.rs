@@ -4,14 +4,22 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::{HEADER_BYTES, Record, RecordError, SURVIVORS_MAX, Sheet, u32_at};
+use super::{HEADER_BYTES, Record, RecordError, SURVIVORS_MAX, Sheet, u32_at, u64_at};
 use crate::clock;
 use crate::identity::Process;
 use crate::tree;
 
 /// How many numbers follow, then the numbers of processes.
-const AT_LEFT: usize = 7_212;
-const _: () = assert!(AT_LEFT + 4 + 4 * SURVIVORS_MAX <= HEADER_BYTES);
+pub(super) const AT_LEFT: usize = 7_212;
+/// One more than the number; 0: it is not known.
+const AT_OOM_KILLS: usize = 7_280;
+const _: () = assert!(AT_LEFT + 4 + 4 * SURVIVORS_MAX == AT_OOM_KILLS);
+const _: () = assert!(AT_OOM_KILLS + 8 <= HEADER_BYTES);
+
+/// How many processes of its control group the kernel had killed for want of memory at its start.
+pub(super) fn oom_kills(bytes: &[u8]) -> Option<u64> {
+    u64_at(bytes, AT_OOM_KILLS).checked_sub(1)
+}
 
 /// The processes that could not be ended.
 pub(super) fn left(bytes: &[u8]) -> Result<Vec<u32>, RecordError> {
@@ -23,6 +31,11 @@ pub(super) fn left(bytes: &[u8]) -> Result<Vec<u32>, RecordError> {
 }
 
 impl Sheet {
+    /// Notes how many processes of its control group the kernel had killed for want of memory at its start.
+    pub fn oom_kills(&self, count: Option<u64>) {
+        self.map.store_u64(AT_OOM_KILLS, count.map_or(0, |count| count.saturating_add(1)));
+    }
+
     /// Names the processes that an order to stop has not ended, though it went as far as SIGKILL.
     pub fn left(&mut self, pids: &[u32]) {
         let pids = &pids[..pids.len().min(SURVIVORS_MAX)];

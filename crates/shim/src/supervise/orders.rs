@@ -5,7 +5,7 @@ use meanwhile_shim::record::{Cause, Exit};
 
 use super::{Kin, Life, Shim};
 use crate::input::Input;
-use crate::leader;
+use crate::{leader, memory};
 
 impl Shim {
     pub(super) fn obey(&mut self, order: Order) {
@@ -53,11 +53,15 @@ impl Shim {
         }
     }
 
-    /// Who had the signal sent that ended the leader, if somebody had.
+    /// What is known of why it ended so: who had the signal sent that ended the leader, or that memory was
+    /// short, which may have ended a child of a leader that failed then.
     pub(super) fn cause_of(&self, exit: Exit) -> Option<Cause> {
         match (exit, &self.signalled) {
             (Exit::Signal(by), Some((signal, cause))) if by == *signal => Some(cause.clone()),
-            (Exit::Signal(_) | Exit::Code(_) | Exit::NotStarted(_) | Exit::Unknown, _) => None,
+            (Exit::Signal(_) | Exit::Code(1..), _) => {
+                memory::cause(self.files.oom_kills(), memory::kills())
+            }
+            (Exit::Code(_) | Exit::NotStarted(_) | Exit::Unknown, _) => None,
         }
     }
 }

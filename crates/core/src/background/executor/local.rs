@@ -29,7 +29,7 @@ use crate::background::doorbell::{Bell, make_bell};
 use crate::background::executor::input::LocalInput;
 use crate::background::executor::local::shims::Shims;
 use crate::background::executor::reading::Reading;
-use crate::background::executor::{Archive, Input, Report, Request, What};
+use crate::background::executor::{Archive, Certainty, Input, Report, Request, What};
 use crate::background::home::{Home, io_error};
 use crate::background::live::life::Tree;
 use crate::background::ports::Ports;
@@ -358,15 +358,18 @@ impl Local {
         }
         let task = Box::new(convert::facts(id, &spec));
         self.hold(id, task.stdin, Origin::Others);
+        let mut certainty = Certainty::Exists;
         if let Some(hand) = self.hands.get_mut(&id)
             && let Ok(file) = self.home.record_file(id)
             && let Ok(found) = record::read(&file)
         {
             hand.shim = Some(found.shim_pid);
-            let is_starting = spec.checked && found.leader_pid == 0;
-            hand.start = is_starting.then(|| Start { record: file, spec: Box::new(spec) });
+            if spec.checked && found.leader_pid == 0 {
+                hand.start = Some(Start { record: file, spec: Box::new(spec) });
+                certainty = Certainty::MayBeRefused;
+            }
         }
-        self.reports.push_back(Report::Found { task, pid });
+        self.reports.push_back(Report::Found { task, pid, certainty });
         true
     }
 
@@ -503,7 +506,7 @@ impl Local {
         self.home.delete_refused(id);
         let error = match errno {
             libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE => {
-                shims::shim_error(&io::Error::from_raw_os_error(errno))
+                shims::shim_error(&self.home, &io::Error::from_raw_os_error(errno))
             }
             _ => {
                 let culprit = match errno {

@@ -120,7 +120,7 @@ pub enum Effect<R> {
     Answer(R),
     /// Answer its spawner with the reason.
     Refuse(R),
-    /// Note the new task for the ledger.
+    /// Note the new task, which is sure to exist, for the ledger.
     Insert,
     /// Tell that its leader runs.
     TellStarted,
@@ -146,7 +146,8 @@ impl<R> Life<R> {
                 (Self::Accepted, vec![Insert, Reply(reply)])
             }
             (Self::Asked(reply, Answer::Executed), Step::Accepted) => {
-                (Self::Checked(reply), vec![Insert])
+                // Whoever sees its row while it is refused would take it for a task that was lost.
+                (Self::Checked(reply), vec![])
             }
             (Self::Asked(reply, _), Step::Refused) => (Self::Over, vec![Refuse(reply)]),
             (Self::Checked(reply), Step::Refused) => (Self::Over, vec![Refuse(reply), Forget]),
@@ -318,7 +319,7 @@ mod tests {
         let answer = Effect::Answer(R);
         check(
             Step::Accepted,
-            &[(ASKED, Life::Accepted, &[Insert, answer]), (ASKED_CHECKED, CHECKED, &[Insert])],
+            &[(ASKED, Life::Accepted, &[Insert, answer]), (ASKED_CHECKED, CHECKED, &[])],
         );
         check(
             Step::Refused,

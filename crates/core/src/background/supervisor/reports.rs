@@ -5,10 +5,10 @@ use crate::background::Event;
 use crate::background::Spawned;
 use crate::background::events::Hold;
 use crate::background::executor::reading::Reading;
-use crate::background::executor::{Report, Request, What};
+use crate::background::executor::{Certainty, Report, Request, What};
 use crate::background::ledger::NewTask;
 use crate::background::live::life::{self, Effect, Life, Tree, Writer};
-use crate::background::live::{Live, Reply, stop, supervision};
+use crate::background::live::{Live, Reply, Row, stop, supervision};
 use crate::background::task::TaskId;
 use crate::error::Error;
 
@@ -36,7 +36,7 @@ impl Supervisor {
 
     fn report(&mut self, report: Report) {
         match report {
-            Report::Found { task, pid } => self.found(*task, pid),
+            Report::Found { task, pid, certainty } => self.found(*task, pid, certainty),
             Report::Acknowledged(id, What::Start) => {
                 self.step(id, life::Step::Accepted, About::Nothing);
             }
@@ -90,20 +90,31 @@ impl Supervisor {
     }
 
     /// A task that another process started.
-    fn found(&mut self, facts: NewTask, pid: Option<u32>) {
+    fn found(&mut self, facts: NewTask, pid: Option<u32>, certainty: Certainty) {
         let id = facts.id;
         if self.tasks.contains_key(&id) {
             return;
         }
-        self.batch.insert.push(facts.clone());
         let mut live = match pid {
             Some(_) => Live::new(facts, Life::Running),
             None => Live::new(facts, Life::Accepted),
         };
         live.arm_at = pid.map(|_| Instant::now());
         self.tasks.insert(id, live);
+        if certainty == Certainty::Exists {
+            self.insert_row(id);
+        }
         if pid.is_some() {
             self.expect_server(id);
+        }
+    }
+
+    /// Notes a task that is sure to exist for the ledger.
+    fn insert_row(&mut self, id: TaskId) {
+        if let Some(live) = self.tasks.get_mut(&id)
+            && std::mem::replace(&mut live.row, Row::Sent) == Row::Missing
+        {
+            self.batch.insert.push(live.facts.clone());
         }
     }
 
@@ -130,10 +141,8 @@ impl Supervisor {
     fn carry_out(&mut self, id: TaskId, effect: Effect<Reply>, about: About) -> About {
         match effect {
             Effect::Insert => {
-                if let Some(live) = self.tasks.get(&id) {
-                    self.batch.insert.push(live.facts.clone());
-                    self.picture_wanted = true;
-                }
+                self.insert_row(id);
+                self.picture_wanted = true;
             }
             Effect::Answer(reply) => {
                 let hold = Hold::new(id, self.signals.clone());
@@ -184,6 +193,7 @@ impl Supervisor {
             live.arm_at = Some(Instant::now() + live.round());
         }
         self.expect_server(id);
+        self.insert_row(id);
         self.batch.started.push((id, pid));
         self.picture_wanted = true;
         self.tell_event(id, Event::Started(task));

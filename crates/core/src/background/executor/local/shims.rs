@@ -2,9 +2,9 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::path::Path;
 use std::time::Duration;
 
+use meanwhile_shim::layout;
 use meanwhile_shim::spec::Spec;
 use tokio::time::Instant;
 
@@ -164,7 +164,7 @@ impl Local {
         if let Some(error) = failure.or_else(|| self.shims.fill(now).err()) {
             // A shortage: whoever waits for a shim is told, nobody waits for it to pass.
             for (id, _) in std::mem::take(&mut self.shims.waiting) {
-                let refused = Report::Refused(id, What::Start, shim_error(&error));
+                let refused = Report::Refused(id, What::Start, shim_error(&self.home, &error));
                 self.reports.push_back(refused);
             }
             self.shims.refill_at = Some(now + SWEEP);
@@ -194,12 +194,35 @@ impl Local {
 }
 
 /// What a shim was short of when it started.
-pub(super) fn shim_error(error: &io::Error) -> Error {
+pub(super) fn shim_error(home: &Home, error: &io::Error) -> Error {
     match error.raw_os_error() {
         Some(libc::EAGAIN | libc::ENOMEM) => Error::LimitReached {
             limit: Limit::Processes,
             message: format!("no process can be started ({error})"),
         },
-        _ => io_error(Path::new("the task's folder"), error),
+        Some(_) => io_error(&home.root().join(layout::LIVE), error),
+        None => Error::unavailable(StoreFaultKind::System, error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_supervisor_that_dies_each_time_is_not_started_for_ever() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let home = Home::open(dir.path()).expect("a new store");
+        let mut shims = Shims::new(home, "b".repeat(32), Role::Visitor).expect("no shim yet");
+        for deaths in 1..DEATHS_MAX {
+            shims.failed(None);
+            assert!(shims.failure.is_none(), "{deaths} may be a coincidence");
+        }
+        shims.failed(None);
+        let failure = shims.failure.take().expect("whoever waits is told");
+        assert!(failure.to_string().contains("were killed as soon as"), "{failure}");
+        shims.deaths = 0;
+        shims.failed(Some(io::ErrorKind::OutOfMemory.into()));
+        assert!(shims.failure.is_some(), "what it was short of is told at once");
     }
 }

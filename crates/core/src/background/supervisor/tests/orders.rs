@@ -137,7 +137,8 @@ async fn a_stop_that_cannot_end_all_says_who_is_left() {
     assert!(matches!(bench.get(id).expect("its leader lives").state, State::Stopping { .. }));
     bench.script.asked();
     bench.pass(Duration::from_secs(60)).await;
-    assert_eq!(bench.script.asked(), [""; 0], "its supervisor does what it can");
+    let asked = bench.script.asked();
+    assert!(!asked.iter().any(|it| it == "stop 15" || it == "replace"), "not again: {asked:?}");
 
     // The end that comes with it is told first.
     let mut gone = stop(&mut bench, id, 9);

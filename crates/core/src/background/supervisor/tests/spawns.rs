@@ -4,7 +4,7 @@ use meanwhile_shim::record::Record;
 use super::bench::{Bench, LEADER, now};
 use crate::background::demand::Demand;
 use crate::background::executor::scripted::blank_record;
-use crate::background::executor::{Report, What};
+use crate::background::executor::{Certainty, Report, What};
 use crate::background::ledger::tests::new_task;
 use crate::background::task::TaskId;
 use crate::error::{Culprit, Error, Limit};
@@ -91,13 +91,36 @@ async fn one_task_too_many_is_refused() {
 async fn a_task_of_another_process_is_told_like_ones_own() {
     let mut bench = Bench::new().await;
     let task = |n: u32| Box::new(new_task(n, "default"));
-    bench.report(Report::Found { task: task(1), pid: Some(LEADER) });
+    let certainty = Certainty::Exists;
+    bench.report(Report::Found { task: task(1), pid: Some(LEADER), certainty });
     assert_eq!(bench.script.asked(), ["arm 0"], "it runs, and may have written something");
-    bench.report(Report::Found { task: task(2), pid: None });
+    bench.report(Report::Found { task: task(2), pid: None, certainty });
     bench.script.shelf().put(task(2).id, Record { leader_pid: 12, ..blank_record() }, b"");
     bench.report(Report::Started(task(2).id, 12));
     bench.write().await;
     assert_eq!(bench.told(), ["started 12", "running 2"]);
     bench.report(Report::Started(TaskId::random(), 13));
     assert_eq!(bench.told(), [""; 0], "of what was not found nothing is told");
+}
+
+/// A process that starts meanwhile would report a row without a folder as a task that was lost.
+#[tokio::test(start_paused = true)]
+async fn what_may_be_refused_yet_has_no_row() {
+    let rows = async |bench: &Bench| {
+        let ids = bench.store.read(|ledger| ledger.running_ids(None)).await;
+        ids.expect("read").len()
+    };
+    let mut bench = Bench::new().await;
+    let (own, _answer) = bench.start(true);
+    bench.report(Report::Acknowledged(own, What::Start));
+    let (task, certainty) = (new_task(1, "default"), Certainty::MayBeRefused);
+    let others = task.id;
+    bench.report(Report::Found { task: Box::new(task), pid: None, certainty });
+    bench.write().await;
+    assert_eq!(rows(&bench).await, 0);
+    for (id, seen) in [(own, 1), (others, 2)] {
+        bench.report(Report::Started(id, LEADER));
+        bench.write().await;
+        assert_eq!(rows(&bench).await, seen, "it runs");
+    }
 }
