@@ -72,6 +72,6 @@ fn a_program_that_is_not_there_is_refused_whichever_process_sees_it_first() {
     assert!(accepted.is_empty(), "{} accepted: {:?}", accepted.len(), accepted.first());
     let listed = lab.cli(&["ps", "--all", "--json"]);
     let listed: Value = serde_json::from_slice(&listed.stdout).expect("JSON");
-    assert_eq!(listed["tasks"], serde_json::json!([]), "there was no task");
+    assert_eq!(listed["tasks"], serde_json::json!([]), "a refused one was never a task");
     assert_eq!((drained(&one), drained(&two)), (Vec::new(), Vec::new()));
 }

@@ -87,7 +87,7 @@ fn a_child_that_may_not_be_signalled_is_a_survivor() {
         let task = daemon.call("task/stop", json!({ "id": id, "graceMs": 0 }))["task"].clone();
         assert_eq!((&task["state"], &task["survivors"][0]["pid"]), (&json!("exited"), &json!(far)));
         end(far);
-        eventually("nobody to be left", || {
+        eventually("none to be left", || {
             daemon.check(&id).get("survivors").is_none().then_some(())
         });
     }

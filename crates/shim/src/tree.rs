@@ -146,7 +146,7 @@ pub fn signal(processes: &[Process], signal: i32) {
 
 /// One round of ending a tree: stops everybody first, so that nobody forks behind our back, then
 /// sends SIGKILL. Returns who was there and alive, and what came of the signal; the caller reaps and
-/// comes back until nobody is.
+/// comes back until none is.
 pub fn kill_all(members: impl Fn() -> Vec<Process>) -> Vec<(Process, Sent)> {
     let mut stopped = BTreeSet::new();
     // Each round finds only what was forked before its parent was stopped; a fork bomb is caught

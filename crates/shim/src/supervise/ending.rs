@@ -120,7 +120,7 @@ impl Shim {
                 }
             }
         }
-        // After the end: whoever waits for the stop is told of both.
+        // After the end: those who wait for the stop are told of both.
         self.note_stuck(stuck);
         Ok(())
     }

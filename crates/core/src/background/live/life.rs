@@ -146,7 +146,7 @@ impl<R> Life<R> {
                 (Self::Accepted, vec![Insert, Reply(reply)])
             }
             (Self::Asked(reply, Answer::Executed), Step::Accepted) => {
-                // Whoever sees its row while it is refused would take it for a task that was lost.
+                // A process that sees its row while it is refused would take it for a task that was lost.
                 (Self::Checked(reply), vec![])
             }
             (Self::Asked(reply, _), Step::Refused) => (Self::Over, vec![Refuse(reply)]),

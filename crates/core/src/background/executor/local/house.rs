@@ -19,7 +19,7 @@ impl Local {
         let folders = [layout::LIVE, layout::DONE].map(|folder| self.home.root().join(folder));
         let is_gone = |path: &Path| !fs::exists(path).unwrap_or(true);
         if is_gone(&bell) || folders.iter().any(|folder| is_gone(folder)) {
-            // Shims that wait in folders that are gone are of no use, and could ring nobody.
+            // Shims that wait in folders that are gone are of no use, and have no bell to ring.
             self.shims.pool.start_over();
             let _ = self.home.make_folders();
             if let Ok(rings) = doorbell::hang_up(&self.home, &self.bell.name)

@@ -24,7 +24,7 @@ const POOL_MIN: usize = 2;
 const POOL_MAX: usize = 8;
 /// Shims that start at the same time: more would only wait for the processors.
 const STARTING_MAX: usize = 4;
-/// Shims that may be killed before they are ready, one after the other, until whoever waits for one is told.
+/// Shims that may be killed before they are ready, one after the other, until a start that waits is refused.
 const DEATHS_MAX: u32 = 3;
 /// How long after a spawn the pool is filled up again, so that the new task and the reply to its
 /// spawner have the processors first.
@@ -219,7 +219,7 @@ mod tests {
             assert!(shims.failure.is_none(), "{deaths} may be a coincidence");
         }
         shims.failed(None);
-        let failure = shims.failure.take().expect("whoever waits is told");
+        let failure = shims.failure.take().expect("the start that waits is refused");
         assert!(failure.to_string().contains("were killed as soon as"), "{failure}");
         shims.deaths = 0;
         shims.failed(Some(io::ErrorKind::OutOfMemory.into()));

@@ -215,7 +215,7 @@ async fn a_reader_waits_until_each_task_stands_as_it_is_shown() {
     bench.write().await;
     bench.pass(Duration::from_millis(10)).await;
     settled.try_recv().expect("it is");
-    // Nobody waits for ever.
+    // No reader waits for ever.
     bench.script.settle(false);
     let mut settled = settle(&mut bench);
     bench.pass(Duration::from_millis(2_999)).await;
