@@ -146,12 +146,15 @@ fn a_task_whose_files_were_taken_away_is_reported_lost() {
 
 #[test]
 fn a_state_directory_deleted_under_a_daemon_is_made_again() {
-    let lab = Lab::new();
-    let daemon = lab.daemon();
     for what in ["", "live", "bells", "done", "attached"] {
-        daemon.run("true");
-        // Shims that only start may write into it meanwhile.
+        let lab = Lab::new();
+        let daemon = lab.daemon();
+        // With the ledger the numbers of a queue begin again, and no client takes a number twice.
+        if !what.is_empty() {
+            daemon.run("true");
+        }
         let place = lab.state().join(what);
+        // Shims that only start may write into it meanwhile.
         eventually("it to be gone", || {
             let _again = fs::remove_dir_all(&place);
             (!place.exists()).then_some(())
@@ -162,11 +165,10 @@ fn a_state_directory_deleted_under_a_daemon_is_made_again() {
         assert_eq!(daemon.output(&id), "again\n");
         let listed = lab.cli(&["ps", "--json"]);
         assert!(String::from_utf8_lossy(&listed.stdout).contains(&id), "{listed:?}");
-        let other = lab.cli(&["spawn", "--label", what, "--", "true"]);
+        let other = lab.cli(&["spawn", "--", "true"]);
         assert!(other.status.success(), "{other:?}");
-        daemon.push("task/exited", |push| {
-            push["notification"]["task"]["id"] == String::from_utf8_lossy(&other.stdout).trim()
-        });
+        let other = String::from_utf8_lossy(&other.stdout).trim().to_owned();
+        daemon.exited(&other);
     }
 }
 

@@ -37,8 +37,10 @@ use crate::limits;
 
 /// How often a spawn with a token looks for the task that another spawn with it is making.
 const TOKEN_ROUND: Duration = Duration::from_millis(10);
-/// How long it looks: longer than a spawn takes. After that its spawner is taken for dead.
-const TOKEN_PATIENCE: u32 = 100;
+/// How often it looks: longer than a spawn takes. After that its spawner is taken for dead.
+const TOKEN_LOOKS: u32 = 100;
+/// How long it looks, where each look takes long because the machine is busy.
+const TOKEN_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A handle on the background manager of one workspace. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -210,9 +212,11 @@ impl Background {
 
     /// The task of a token, once its spawn is through.
     async fn await_token(&self, id: TaskId) -> Result<Option<Task>, Error> {
-        for _ in 0..TOKEN_PATIENCE {
+        let until = tokio::time::Instant::now() + TOKEN_PATIENCE;
+        for _ in 0..TOKEN_LOOKS {
             match self.get(id).await {
                 Ok(task) => return Ok(Some(task)),
+                Err(Error::UnknownTask(_)) if tokio::time::Instant::now() >= until => break,
                 Err(Error::UnknownTask(_)) => tokio::time::sleep(TOKEN_ROUND).await,
                 Err(error) => return Err(error),
             }
