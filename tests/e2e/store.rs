@@ -149,6 +149,7 @@ fn a_state_directory_deleted_under_a_daemon_is_made_again() {
     for what in ["", "live", "bells", "done", "attached"] {
         let lab = Lab::new();
         let daemon = lab.daemon();
+        daemon.call("task/check", json!({}));
         // With the ledger the numbers of a queue begin again, and no client takes a number twice.
         if !what.is_empty() {
             daemon.run("true");

@@ -70,10 +70,16 @@ impl Engine {
         let state = filter.state;
         let mut tasks = self.store.read(move |l| l.tasks_everywhere(state, limit)).await?;
         tasks.retain(|task| !busy.contains(&task.workspace));
+        for task in &mut tasks {
+            // Where no task is under way, none of them lives.
+            task.survivors.clear();
+        }
         for workspace in busy {
             let (background, _) = self.workspace(workspace, Role::Visitor).await?;
+            let settled = background.settle().await;
             let here = background.list_after(filter, look).await;
             background.close().await;
+            settled?;
             tasks.extend(here?);
         }
         tasks.sort_by_key(|task| {
@@ -88,7 +94,9 @@ impl Engine {
     pub async fn waiting(&self) -> Result<Vec<Waiting>, Error> {
         for workspace in self.busy_workspaces().await? {
             let (background, _) = self.workspace(workspace, Role::Visitor).await?;
+            let settled = background.settle().await;
             background.close().await;
+            settled?;
         }
         self.store.read(|ledger| ledger.waiting_everywhere()).await
     }

@@ -8,6 +8,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::fd::FromRawFd;
 
+use meanwhile_shim::identity::Process;
 use meanwhile_shim::record::Record;
 use meanwhile_shim::tree;
 
@@ -77,18 +78,19 @@ impl Ports {
 }
 
 /// The processes of a task.
-fn processes(id: TaskId, record: &Record) -> Vec<u32> {
+fn processes(id: TaskId, record: &Record) -> Vec<Process> {
     let all = tree::descendants(record.shim_pid);
     // A shim that took over is not the parent of what it looks after.
-    if record.leader_pid == 0 || all.contains(&record.leader_pid) {
+    if record.leader_pid == 0 || all.iter().any(|process| process.pid == record.leader_pid) {
         return all;
     }
-    tree::marked(id.as_str(), Some(record.leader_pid))
+    tree::marked(id.as_str(), record.leader()).members
 }
 
 /// The inodes of the sockets that these processes have open.
-fn held(processes: &[u32]) -> HashSet<u64> {
-    let fds = processes.iter().filter_map(|pid| fs::read_dir(format!("/proc/{pid}/fd")).ok());
+fn held(processes: &[Process]) -> HashSet<u64> {
+    let listed = |process: &Process| fs::read_dir(format!("/proc/{}/fd", process.pid)).ok();
+    let fds = processes.iter().filter_map(listed);
     let links = fds.flatten().flatten().filter_map(|fd| fs::read_link(fd.path()).ok());
     let inode = |link: std::path::PathBuf| {
         link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
@@ -210,7 +212,7 @@ mod tests {
             let Ok(socket) = TcpListener::bind(address) else { continue };
             let port = socket.local_addr().unwrap().port();
             let link = fs::read_link(format!("/proc/self/fd/{}", socket.as_raw_fd())).unwrap();
-            let inode = held(&[std::process::id()]);
+            let inode = held(&[Process::of(std::process::id()).unwrap()]);
             let inode =
                 *inode.iter().find(|inode| link.ends_with(format!("socket:[{inode}]"))).unwrap();
             assert_eq!(listening().get(&inode), Some(&port), "{address}");
