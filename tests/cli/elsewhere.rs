@@ -79,6 +79,8 @@ fn a_drain_that_finds_nothing_says_where_results_wait() {
     store.check(&["drain", "--json"], 0, "elsewhere: `meanwhile drain --queue 'a b'`");
     assert!(!store.ok(&["drain", "--queue", "a b"]).is_empty());
     assert_eq!(store.run(&["--workspace", &other, "drain"]).stderr, "");
+    let ran = store.check(&["drain", "--queue", "other"], 0, "");
+    assert_eq!(ran.stderr, "", "nothing waits anywhere");
     // Its end is in its files alone: no command has looked at that workspace since.
     store.spawn("true");
     until_told(&store, &other);

@@ -14,6 +14,7 @@ mod hosts;
 mod learn;
 mod logs;
 mod ps;
+mod restart;
 mod run;
 mod serve;
 mod signal;

@@ -239,3 +239,27 @@ fn colours_are_for_terminals_that_want_them() {
         assert!(text.contains("exit 0") && !text.contains('\x1b'), "{name}: {text:?}");
     }
 }
+
+#[test]
+fn an_argument_that_is_quoted_moves_nothing() {
+    let store = Store::new();
+    let odd = "\u{1b}]0;title\u{7}\u{1b}[31mx";
+    for args in [
+        &["wait", "--timeout", odd, "ab"][..],
+        &["ps", "--state", odd],
+        &["sessions", odd],
+        &["spawn", "--env", &format!("={odd}"), "true"],
+        &["signal", "ab", odd],
+        &["logs", odd],
+        &["--workspace", odd, "ps"],
+    ] {
+        let mut session = Session::new(&store, 80, args);
+        while let Ok(piece) = session.pieces.recv_timeout(PATIENCE) {
+            session.take(&piece);
+        }
+        let (code, text) = (session.child.wait().unwrap().code(), session.drawn());
+        assert!(matches!(code, Some(1 | 2)) && text.contains("error:"), "{args:?}: {text:?}");
+        assert!(!text.contains("\u{1b}]0;") && !text.contains('\u{7}'), "{args:?}: {text:?}");
+        assert!(!text.contains("\u{1b}[31mx"), "{args:?}: {text:?}");
+    }
+}

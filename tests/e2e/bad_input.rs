@@ -145,6 +145,7 @@ fn matrix(id: &str) -> Vec<Row> {
             vec!["id", "signal"],
             vec![("id", Id), ("to", Word)],
         ),
+        ("task/restart", json!({ "id": id }), vec!["id"], vec![("id", Id), ("graceMs", Span)]),
         (
             "task/resize",
             json!({ "id": id, "rows": 24, "cols": 80 }),

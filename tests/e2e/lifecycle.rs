@@ -11,7 +11,7 @@ use crate::harness::{Daemon, Lab, Transport, eventually, id_of};
 /// "Within 1 s", with half a second for a machine that is busy with the other tests.
 const WITHIN_1_S: Duration = Duration::from_millis(1_500);
 
-const METHODS: [&str; 20] = [
+const METHODS: [&str; 21] = [
     "task/spawn",
     "task/check",
     "task/drain",
@@ -19,6 +19,7 @@ const METHODS: [&str; 20] = [
     "task/wait",
     "task/read",
     "task/stop",
+    "task/restart",
     "task/signal",
     "task/resize",
     "task/write",

@@ -29,6 +29,7 @@ mod output_bounds;
 mod ports;
 mod progress;
 mod resize;
+mod restart;
 mod retention;
 mod session;
 mod session_background;

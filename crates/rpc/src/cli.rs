@@ -25,6 +25,7 @@ mod live;
 mod logs;
 mod out;
 mod ps;
+mod restart;
 mod run;
 mod serve;
 mod session;
@@ -58,12 +59,11 @@ pub(crate) fn main() -> ExitCode {
 /// Tells why the arguments cannot be read, or the help that was asked for. An argument that is quoted
 /// must not move the cursor: such a message is shown without styles.
 fn refuse(error: &clap::Error) -> ExitCode {
-    let plain = error.render().to_string();
-    let shown = show::harmless(&plain);
-    if shown == plain {
+    let is_odd = |text: &str| show::harmless(text) != text;
+    if !std::env::args_os().any(|argument| is_odd(&argument.to_string_lossy())) {
         error.exit();
     }
-    out::note(shown.trim_end());
+    out::note(show::harmless(&error.render().to_string()).trim_end());
     ExitCode::from(failure::USAGE)
 }
 
@@ -74,6 +74,7 @@ fn run(Cli { workspace, command }: Cli) -> Result<ExitCode, Failure> {
         Command::Logs(args) => session::run(workspace, async |it| logs::run(it, args).await),
         Command::Wait(args) => session::run(workspace, async |it| wait::run(it, args).await),
         Command::Stop(args) => session::run(workspace, async |it| stop::run(it, args).await),
+        Command::Restart(args) => session::run(workspace, async |it| restart::run(it, args).await),
         Command::Signal(args) => session::run(workspace, async |it| signal::run(it, args).await),
         Command::Drain(args) => session::run(workspace, async |it| drain::run(it, args).await),
         Command::Run(args) => {

@@ -10,6 +10,7 @@ pub(crate) mod drain;
 pub(crate) mod read;
 pub(crate) mod remove;
 pub(crate) mod resize;
+pub(crate) mod restart;
 pub(crate) mod session;
 pub(crate) mod signal;
 pub(crate) mod spawn;

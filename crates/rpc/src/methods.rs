@@ -9,8 +9,8 @@ use serde_json::Value;
 use crate::convert::params;
 use crate::desk::Desk;
 use crate::handlers::{
-    ack, check, drain, read, remove, resize, session, signal, spawn, stop, subscribe, unsubscribe,
-    wait, write,
+    ack, check, drain, read, remove, resize, restart, session, signal, spawn, stop, subscribe,
+    unsubscribe, wait, write,
 };
 use crate::peer::{Answer, Conduct, Handling};
 use crate::wire::{self, acp};
@@ -55,6 +55,7 @@ methods! {
     "task/wait", waits, wait::run, wire::WaitParams => wire::WaitResult;
     "task/read", shows, read::run, wire::ReadParams => wire::ReadResult;
     "task/stop", waits, stop::run, wire::StopParams => wire::TaskResult;
+    "task/restart", changes_late, restart::run, wire::RestartParams => wire::TaskResult;
     "task/signal", changes, signal::run, wire::SignalParams => wire::Empty;
     "task/resize", changes, resize::run, wire::ResizeParams => wire::Empty;
     "task/write", waits, write::run, wire::WriteParams => wire::Empty;

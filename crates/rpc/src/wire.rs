@@ -16,9 +16,9 @@ pub(crate) use initialize::{Capability, InitializationOptions, Limits};
 pub(crate) use method::{
     AckMode, AckParams, AckResult, CheckParams, CheckResult, CommandParam, ConfineMode,
     DrainParams, DrainResult, Empty, Encoding, OneTask, ReadParams, ReadResult, RecipientParam,
-    RemoveParams, RemoveResult, ResizeParams, SignalParam, SignalParams, SpawnParams, StdinParam,
-    StopParams, SubscribeParams, TailText, TaskList, TaskResult, UnsubscribeParams, WaitMode,
-    WaitParams, WaitResult, WatchParam, WriteParams,
+    RemoveParams, RemoveResult, ResizeParams, RestartParams, SignalParam, SignalParams,
+    SpawnParams, StdinParam, StopParams, SubscribeParams, TailText, TaskList, TaskResult,
+    UnsubscribeParams, WaitMode, WaitParams, WaitResult, WatchParam, WriteParams,
 };
 pub(crate) use object::{
     Actor, Cause, DateTime, Delivered, DeliveredBy, Exit, Gap, Match, Notification,

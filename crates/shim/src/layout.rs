@@ -15,6 +15,7 @@
 //! live/.<id>.<bell>/  the folder of an idle shim that waits for the owner of that bell; renaming
 //!                     it publishes the task
 //! done/<id>           the record and log of an ended task
+//! done/<id>.spec      what it was started with, without keys of models
 //! ```
 //!
 //! The folder of an ended task becomes the next idle shim's: some file systems take milliseconds to
@@ -71,10 +72,10 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Reads the spec in a folder.
-pub fn read_spec(folder: &Path) -> io::Result<Vec<u8>> {
+/// Reads the file of a spec.
+pub fn read_spec(file: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    open_regular(&folder.join(SPEC))?.take(SPEC_BYTES).read_to_end(&mut bytes)?;
+    open_regular(file)?.take(SPEC_BYTES).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

@@ -95,7 +95,8 @@ pub fn start(spec: &Spec, pipe: &File, score: Option<&Score>) -> io::Result<Lead
 }
 
 fn environment(spec: &Spec) -> Vec<(OsString, OsString)> {
-    let mut env: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
+    let mut env: BTreeMap<OsString, OsString> =
+        if spec.whole { BTreeMap::new() } else { std::env::vars_os().collect() };
     if matches!(spec.stdin, Stdin::Pty { .. }) {
         env.entry("TERM".into()).or_insert_with(|| "xterm-256color".into());
     }

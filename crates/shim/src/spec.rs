@@ -63,6 +63,19 @@ pub struct Spec {
     /// What it may touch: written to a file of its own by whoever hands the task over, and not read
     /// back with the rest.
     pub plan: Option<Box<Plan>>,
+    /// `env` is the whole environment, and nothing of the starter's belongs to it.
+    pub whole: bool,
+}
+
+/// What a task was started with, as it is kept for another start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// The spec.
+    pub spec: Spec,
+    /// The environment that `env` sets and takes out of.
+    pub base: Vec<(OsString, OsString)>,
+    /// Variables that `env` set, and whose values are not kept.
+    pub keys: Vec<OsString>,
 }
 
 /// Where standard input comes from.
@@ -116,6 +129,7 @@ impl Default for Spec {
             service: false,
             confine: None,
             plan: None,
+            whole: false,
         }
     }
 }
@@ -123,6 +137,11 @@ impl Default for Spec {
 impl Spec {
     /// The spec as its file holds it.
     pub fn to_bytes(&self) -> Vec<u8> {
+        self.to_bytes_on(&[])
+    }
+
+    /// The same, with the environment it is started in as [`base_bytes`] gives it.
+    pub fn to_bytes_on(&self, base: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(512);
         let mut put = |key: &str, value: &[u8]| {
             out.extend_from_slice(key.as_bytes());
@@ -186,7 +205,12 @@ impl Spec {
         if self.service {
             put("service", b"1");
         }
-        put("end", b"");
+        if self.whole {
+            put("whole", b"1");
+        } else {
+            out.extend_from_slice(base);
+        }
+        out.extend_from_slice(b"end=\0");
         out
     }
 
@@ -257,6 +281,7 @@ impl Spec {
                 }
                 b"token" => spec.client_token = Some(text()),
                 b"service" => spec.service = true,
+                b"whole" => spec.whole = true,
                 b"end" => whole = true,
                 _ => {}
             }
@@ -265,6 +290,52 @@ impl Spec {
             return Err(bad("cut off"));
         }
         Ok(spec)
+    }
+}
+
+/// An environment as a spec's file holds it beside the spec. No shim reads it.
+pub fn base_bytes<'a>(env: impl Iterator<Item = (&'a OsStr, &'a OsStr)>) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (name, value) in env {
+        out.extend_from_slice(&[b"base=", name.as_bytes(), b"=", value.as_bytes(), b"\0"].concat());
+    }
+    out
+}
+
+/// A spec's bytes with the name alone of each variable that is a key; `None` where there is none.
+pub fn without_keys(bytes: &[u8], is_key: impl Fn(&OsStr) -> bool) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut found = false;
+    for entry in bytes.split(|byte| *byte == 0).filter(|entry| !entry.is_empty()) {
+        match variable(entry, b"env=").filter(|(name, _)| is_key(name)) {
+            Some((name, _)) => {
+                found = true;
+                out.extend_from_slice(&[b"key=", name.as_bytes()].concat());
+            }
+            None => out.extend_from_slice(entry),
+        }
+        out.push(0);
+    }
+    found.then_some(out)
+}
+
+fn variable<'a>(entry: &'a [u8], key: &[u8]) -> Option<(&'a OsStr, &'a OsStr)> {
+    let rest = entry.strip_prefix(key)?;
+    let at = rest.iter().position(|byte| *byte == b'=')?;
+    Some((OsStr::from_bytes(&rest[..at]), OsStr::from_bytes(&rest[at + 1..])))
+}
+
+impl Kept {
+    /// Reads it back.
+    pub fn parse(bytes: &[u8]) -> io::Result<Self> {
+        let entries = || bytes.split(|byte| *byte == 0);
+        let base = entries().filter_map(|entry| variable(entry, b"base="));
+        let keys = entries().filter_map(|entry| entry.strip_prefix(b"key="));
+        Ok(Self {
+            spec: Spec::parse(bytes)?,
+            base: base.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            keys: keys.map(|name| OsStr::from_bytes(name).to_owned()).collect(),
+        })
     }
 }
 
@@ -304,6 +375,7 @@ mod tests {
             service: true,
             confine: Some(Mode::Work),
             plan: None,
+            whole: false,
         }
     }
 
@@ -319,10 +391,34 @@ mod tests {
 
     #[test]
     fn a_spec_reads_back_as_written() {
-        let open = Spec { stdin: Stdin::Pipe, confine: None, ..full() };
-        for spec in [full(), open, Spec::default()] {
+        for spec in [
+            full(),
+            Spec { stdin: Stdin::Pipe, confine: None, ..full() },
+            Spec { whole: true, ..full() },
+            Spec::default(),
+        ] {
             assert_eq!(Spec::parse(&spec.to_bytes()).unwrap(), spec);
         }
+    }
+
+    #[test]
+    fn what_is_kept_has_the_environment_and_no_key() {
+        let env = [("HOME", "/h"), ("X", "a=b")].map(|(a, b)| (OsStr::new(a), OsStr::new(b)));
+        let bytes = full().to_bytes_on(&base_bytes(env.into_iter()));
+        assert_eq!(Spec::parse(&bytes).unwrap(), full(), "a shim reads the spec alone");
+        let kept = Kept::parse(&bytes).unwrap();
+        assert_eq!(kept.base, env.map(|(a, b)| (a.to_owned(), b.to_owned())));
+        assert!(kept.keys.is_empty());
+        assert_eq!(without_keys(&bytes, |name| name == "HOME" || name == "B"), None);
+        let scrubbed = without_keys(&bytes, |name| name == "A").unwrap();
+        assert!(!scrubbed.windows(3).any(|some| some == b"x=y"));
+        let scrubbed = Kept::parse(&scrubbed).unwrap();
+        assert_eq!((scrubbed.keys, scrubbed.base), (vec![OsString::from("A")], kept.base));
+        assert_eq!(scrubbed.spec, Spec { env: full().env.split_off(1), ..full() });
+        let whole = Spec { whole: true, ..full() };
+        let bytes = whole.to_bytes_on(&base_bytes(env.into_iter()));
+        let kept = Kept::parse(&bytes).unwrap();
+        assert_eq!((kept.spec, kept.base), (whole, Vec::new()));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use meanwhile_shim::spec::Spec;
+use meanwhile_shim::spec::{Kept, Spec};
 use tokio::time::Instant;
 
 use crate::background::executor::local::{Local, Woken};
@@ -288,6 +288,15 @@ impl Archive {
             Self::Local(home) => home.root(),
             #[cfg(test)]
             Self::Scripted(_) => Path::new(""),
+        }
+    }
+
+    /// What a task was started with.
+    pub fn kept(&self, id: TaskId) -> io::Result<Kept> {
+        match self {
+            Self::Local(home) => home.kept(id),
+            #[cfg(test)]
+            Self::Scripted(_) => Err(io::ErrorKind::NotFound.into()),
         }
     }
 

@@ -3,6 +3,7 @@
 //! Owns no state but paths. Everything here may be done by several processes at once: a folder is
 //! published and settled by renaming, and a file that is gone was settled by somebody else.
 
+use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -17,13 +18,14 @@ use meanwhile_shim::layout::{self, remove_folder};
 use meanwhile_shim::lock;
 use meanwhile_shim::output;
 use meanwhile_shim::record::{self, Phase, Record};
-use meanwhile_shim::spec::Spec;
+use meanwhile_shim::spec::{self, Kept, Spec};
 use meanwhile_shim::temporary;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::Mode;
 use nix::unistd::linkat;
 
+use crate::agent::vendor::secret_variables;
 use crate::background::memory;
 use crate::background::task::TaskId;
 use crate::error::{Error, Limit, StoreFaultKind};
@@ -222,9 +224,42 @@ impl Home {
 
     /// What a task under way is.
     pub fn spec(&self, id: TaskId) -> io::Result<Spec> {
-        let spec = Spec::parse(&layout::read_spec(&self.live(id))?)?;
+        let spec = Spec::parse(&layout::read_spec(&self.live(id).join(layout::SPEC))?)?;
         // The folder may have become another task's while the path was walked.
         if spec.id == id.as_str() { Ok(spec) } else { Err(ErrorKind::NotFound.into()) }
+    }
+
+    /// What a task was started with, under way or ended.
+    pub fn kept(&self, id: TaskId) -> io::Result<Kept> {
+        let live = self.live(id).join(layout::SPEC);
+        // It may be settled between the two looks.
+        let bytes = layout::read_spec(&live)
+            .or_else(|_| layout::read_spec(&self.kept_spec(id)))
+            .or_else(|_| layout::read_spec(&live))?;
+        let kept = Kept::parse(&bytes)?;
+        // The folder may have become another task's while the path was walked.
+        if kept.spec.id == id.as_str() { Ok(kept) } else { Err(ErrorKind::NotFound.into()) }
+    }
+
+    fn kept_spec(&self, id: TaskId) -> PathBuf {
+        self.root.join(layout::DONE).join(format!("{id}.{}", layout::SPEC))
+    }
+
+    /// Keeps what an ended task was started with beside its record, without keys of models. Without it
+    /// the task cannot be started again, which is told then.
+    fn keep_spec(&self, id: TaskId, folder: &Path) {
+        let (from, to) = (folder.join(layout::SPEC), self.kept_spec(id));
+        let Ok(bytes) = layout::read_spec(&from) else { return };
+        let is_key = |name: &OsStr| secret_variables().any(|secret| name == secret);
+        let _ = match spec::without_keys(&bytes, is_key) {
+            None => fs::rename(from, to),
+            Some(bytes) => OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(to)
+                .and_then(|mut file| file.write_all(&bytes)),
+        };
     }
 
     /// The open record and log of a task, wherever it lies.
@@ -266,6 +301,7 @@ impl Home {
         if self.keep_record(id).is_ok()
             && let Ok(folder) = self.claim(id)
         {
+            self.keep_spec(id, &folder);
             remove_folder(&folder);
         }
     }
@@ -274,6 +310,7 @@ impl Home {
     /// shim, which has ended: as nobody else uses the folder again, its paths mislead nobody here.
     pub fn settle_and_reuse(&self, id: TaskId, bell: &str) -> io::Result<(TaskId, PathBuf)> {
         fs::rename(self.live(id).join(layout::RECORD), self.done(id))?;
+        self.keep_spec(id, &self.live(id));
         let new = self.free_id();
         let folder = self.idle_path(new, bell);
         fs::rename(self.live(id), &folder)?;
@@ -332,6 +369,7 @@ impl Home {
     /// Deletes what is kept of a task.
     pub fn delete(&self, id: TaskId) {
         let _ = fs::remove_file(self.done(id));
+        let _ = fs::remove_file(self.kept_spec(id));
         if !self.is_supervised(id) {
             self.delete_refused(id);
         }
@@ -363,6 +401,18 @@ impl Home {
                     Some(id) => self.delete_refused(id),
                     None => remove_folder(&entry.path()),
                 }
+            }
+        }
+    }
+
+    /// Takes away what older programs, which do not know of it, left of tasks that they removed.
+    pub fn remove_old_specs(&self) {
+        let Ok(entries) = fs::read_dir(self.root.join(layout::DONE)) else { return };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let id = name.to_str().and_then(|name| name.strip_suffix(".spec")?.parse().ok());
+            if id.is_some_and(|id: TaskId| self.is_free(id)) {
+                let _ = fs::remove_file(entry.path());
             }
         }
     }

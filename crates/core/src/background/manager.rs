@@ -6,6 +6,7 @@
 
 mod agents;
 mod output;
+mod restart;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -269,6 +270,7 @@ impl Background {
                 Token::New(token) | Token::Claimed(token, _) => token,
             }),
             service: wish.service,
+            whole: false,
             id: String::new(),
             confine: None,
             plan: None,

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use meanwhile_shim::ctl::{self, Order};
 use meanwhile_shim::keep::{self, REPORT_BYTES, Report, Request};
 use meanwhile_shim::launch::{Fd, Launch, out_of_the_way};
-use meanwhile_shim::spec::{Spec, Stdin};
+use meanwhile_shim::spec::{self, Spec, Stdin};
 use meanwhile_shim::{layout, record};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -49,6 +49,8 @@ pub struct Pool {
     home: Home,
     bell: String,
     env: Vec<(OsString, OsString)>,
+    /// The same as a spec's file holds it.
+    base: Vec<u8>,
     /// Folders of ended tasks, to be used again.
     spares: Vec<(TaskId, PathBuf)>,
     starting: HashMap<TaskId, PathBuf>,
@@ -98,11 +100,14 @@ impl Pool {
         let is_kept = |name: &OsString| {
             name != layout::TASK_ID_VARIABLE && !secrets.iter().any(|secret| name == secret)
         };
+        let env: Vec<(OsString, OsString)> =
+            std::env::vars_os().filter(|(name, _)| is_kept(name)).collect();
         Ok(Self {
             program: None,
             home,
             bell,
-            env: std::env::vars_os().filter(|(name, _)| is_kept(name)).collect(),
+            base: spec::base_bytes(env.iter().map(|(name, value)| (&**name, &**value))),
+            env,
             spares: Vec::new(),
             starting: HashMap::new(),
             ready: VecDeque::new(),
@@ -313,7 +318,7 @@ impl Pool {
     pub fn hand_over(&mut self, id: TaskId, spec: &Spec) -> Option<io::Result<File>> {
         loop {
             let idle = self.ready.pop_front()?;
-            match give(&self.home, &idle, id, spec) {
+            match give(&self.home, &idle, id, (spec, &self.base)) {
                 Ok(()) => return Some(Ok(idle.record)),
                 // It died while it waited, or its folder is gone; the next one may live.
                 Err(error) if matches!(error.raw_os_error(), Some(libc::EPIPE | libc::ENOENT)) => {
@@ -328,8 +333,8 @@ impl Pool {
     }
 }
 
-fn give(home: &Home, idle: &Idle, id: TaskId, spec: &Spec) -> io::Result<()> {
-    let bytes = spec.to_bytes();
+fn give(home: &Home, idle: &Idle, id: TaskId, (spec, base): (&Spec, &[u8])) -> io::Result<()> {
+    let bytes = spec.to_bytes_on(base);
     (&idle.spec).write_all(&bytes)?;
     if spec.sync {
         idle.spec.sync_data()?;

@@ -49,6 +49,7 @@ pub(crate) enum Command {
     Logs(Logs),
     Wait(Wait),
     Stop(Stop),
+    Restart(Restart),
     Signal(Signal),
     Drain(Drain),
     Serve(Serve),
@@ -80,6 +81,9 @@ pub(crate) struct Spawn {
     /// What to call the task.
     #[arg(long, value_name = "LABEL")]
     pub(crate) label: Option<String>,
+    /// Call it so, and stop the tasks of this workspace that run under this label first.
+    #[arg(long, value_name = "LABEL", conflicts_with = "label")]
+    pub(crate) replace: Option<String>,
     /// Where to run it [default: what --workspace names, else the current directory].
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) cwd: Option<PathBuf>,
@@ -225,6 +229,26 @@ pub(crate) struct Stop {
     /// The tasks, by id, the beginning of an id, or label.
     #[arg(required_unless_present = "all", value_name = "ID")]
     pub(crate) ids: Vec<String>,
+}
+
+/// Start a task again: the same command in the same directory and environment.
+///
+/// One that runs is stopped first. Prints the id of the new task. Keys of models that the spawn named
+/// are not kept, and must be given again with --env.
+#[derive(Debug, Args)]
+pub(crate) struct Restart {
+    /// Set a variable of its environment, or take one out (NAME without =).
+    #[arg(long, value_name = "NAME[=VALUE]", value_parser = parse_env)]
+    pub(crate) env: Vec<(String, Option<String>)>,
+    /// How long the processes of one that runs have before they are killed.
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_grace)]
+    pub(crate) grace: Duration,
+    /// Print JSON: the new task.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The task, by id, the beginning of its id, or label.
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
 }
 
 /// Send a signal to a task's processes.

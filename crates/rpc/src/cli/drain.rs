@@ -11,7 +11,7 @@ use meanwhile_core::background::task::Notification;
 use super::args;
 use super::failure::Failure;
 use super::out::{note, remark};
-use super::session::{DEFAULT_QUEUE, Session};
+use super::session::Session;
 use super::{json, show};
 
 /// Other places with results that are named.
@@ -72,9 +72,7 @@ async fn tell_where_results_wait(session: &Session, drained: &str) -> Result<(),
         if workspace != here {
             way += &format!(" --workspace {}", quote(&workspace.to_string_lossy()));
         }
-        if queue != DEFAULT_QUEUE {
-            way += &format!(" --queue {}", quote(queue));
-        }
+        way += &format!(" --queue {}", quote(queue));
         note(format_args!("{results} elsewhere: `meanwhile drain {}`", show::one_line(&way)));
     }
     if let more @ 1.. = waiting.len().saturating_sub(PLACES) {

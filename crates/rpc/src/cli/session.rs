@@ -18,7 +18,7 @@ use super::out::Out;
 use crate::{config, state_dir};
 
 /// The queue of a client that names none.
-pub(crate) const DEFAULT_QUEUE: &str = "default";
+const DEFAULT_QUEUE: &str = "default";
 
 /// What a command works with.
 pub(crate) struct Session {

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use meanwhile_core::background::task::{Outcome, Task, TaskId};
+use futures_util::future::join_all;
+use meanwhile_core::background::task::{Actor, Cause, Outcome, Task, TaskId};
 use meanwhile_core::background::words::reason;
-use meanwhile_core::background::{Background, Chunk, Mode, Size, Spawn, Stdin, Watch, Which};
+use meanwhile_core::background::{Background, Chunk, Mode, Size, Spawn, Stdin, Stop, Watch, Which};
 use meanwhile_core::hosts::Owner;
 use meanwhile_core::{Error, confine, limits};
 use tokio::io::AsyncReadExt;
@@ -16,7 +17,7 @@ use super::follow::{Follow, Manner, Piece};
 use super::live::{self, Live, result_line};
 use super::out::{self, Out, note, remark};
 use super::session::Session;
-use super::{json, show};
+use super::{ids, json, show};
 
 /// Bytes of standard input passed on at a time: what a pipe holds.
 const INPUT_BYTES: usize = 64 << 10;
@@ -25,7 +26,12 @@ const ROWS_COLUMNS: (u16, u16) = (24, 80);
 
 pub(crate) async fn run(session: &mut Session, args: args::Spawn) -> Result<u8, Failure> {
     let (wait, as_json, pass_input, pty) = (args.wait, args.json, args.stdin, args.pty);
-    let spawned = session.background.spawn(wish(session, args)?).await?;
+    let replaced = args.replace.clone();
+    let wish = wish(session, args)?;
+    if let Some(label) = replaced {
+        stop_labelled(session, &label).await?;
+    }
+    let spawned = session.background.spawn(wish).await?;
     let task = spawned.task;
     drop(spawned.hold);
     let id = task.id;
@@ -77,7 +83,7 @@ fn wish(session: &Session, args: args::Spawn) -> Result<Spawn, Failure> {
         },
         cwd: args.cwd.map(from_here).transpose()?.or_else(|| session.away.clone()),
         env: env.collect(),
-        label: args.label,
+        label: args.replace.or(args.label),
         queue: session.queue(args.queue),
         deadline: args.deadline,
         linger: args.linger.0,
@@ -87,6 +93,25 @@ fn wish(session: &Session, args: args::Spawn) -> Result<Spawn, Failure> {
         service: args.service,
         confine: args.confine.map(|mode| confine::Mode::from(mode).into()),
     })
+}
+
+/// Stops the tasks that run under a label.
+async fn stop_labelled(session: &Session, label: &str) -> Result<(), Failure> {
+    let message = "replaced from the command line".to_owned();
+    let cause = Cause { actor: Actor::Client, message };
+    let how = Stop { signal: libc::SIGTERM, grace: limits::STOP_GRACE, cause };
+    let tasks = ids::list(&session.background).await?;
+    let is_meant = |task: &&Task| task.end().is_none() && task.label.as_deref() == Some(label);
+    let stops =
+        tasks.iter().filter(is_meant).map(|task| session.background.stop(task.id, how.clone()));
+    for stopped in join_all(stops).await {
+        match stopped {
+            // It ended by itself between the list and the stop.
+            Ok(_) | Err(Error::NotRunning { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 /// A person means a directory as seen from where they stand, not from the workspace.

@@ -301,7 +301,9 @@ fn cwd(text: String) -> Result<PathBuf> {
     Ok(PathBuf::from(text))
 }
 
-fn environment(env: BTreeMap<String, Option<String>>) -> Result<BTreeMap<String, Option<String>>> {
+pub(crate) fn environment(
+    env: BTreeMap<String, Option<String>>,
+) -> Result<BTreeMap<String, Option<String>>> {
     let mut total = 0;
     for (key, value) in &env {
         let shown: String = key.chars().take(64).collect();

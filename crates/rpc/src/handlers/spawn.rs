@@ -4,7 +4,8 @@ use super::{Result, refused};
 use crate::convert::{from_wire, to_wire};
 use crate::desk::Desk;
 use crate::peer::{After, Answer, Follow};
-use crate::wire::{SpawnParams, TaskResult};
+use crate::wire::{ProgressToken, SpawnParams, TaskResult};
+use meanwhile_core::background::Spawned;
 
 /// Answers once the task is recorded and in its supervisor's hands. Its pushes, and its progress,
 /// follow the reply.
@@ -12,10 +13,19 @@ pub(crate) async fn run(desk: &Desk, mut params: SpawnParams) -> Result<Answer<T
     let token = params.work_done_token.take();
     let wish = from_wire::spawn(params, desk.defaults()?)?;
     let spawned = desk.engine().await?.spawn(wish).await.map_err(refused)?;
+    Ok(answer(desk, spawned, token))
+}
+
+/// The answer that names a task, and what follows it.
+pub(super) fn answer(
+    desk: &Desk,
+    spawned: Spawned,
+    token: Option<ProgressToken>,
+) -> Answer<TaskResult> {
     let mut after = Vec::new();
     if token.is_some() || desk.shows_progress() {
         after.extend(Follow::new(&spawned.task, token).map(After::Follow));
     }
     after.push(After::Release(spawned.hold));
-    Ok(Answer { result: TaskResult { task: to_wire::task(&spawned.task) }, after })
+    Answer { result: TaskResult { task: to_wire::task(&spawned.task) }, after }
 }

@@ -237,6 +237,17 @@ async fn acting_methods_take_what_the_contract_says() {
     )
     .await;
     table(
+        "task/restart",
+        &[
+            (json!({"id": ID}), Ok(())),
+            (json!({"id": ID, "env": {"A": "b", "C": null}, "graceMs": 0}), Ok(())),
+            (json!({}), Err("id")),
+            (json!({"id": ID, "env": {"A=B": "x"}}), Err("env.A=B")),
+            (json!({"id": ID, "graceMs": 3_600_001}), Err("graceMs")),
+        ],
+    )
+    .await;
+    table(
         "task/resize",
         &[
             (json!({"id": ID, "rows": 1, "cols": 4_096}), Ok(())),

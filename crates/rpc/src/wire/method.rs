@@ -354,6 +354,20 @@ pub(crate) struct SignalParams {
     pub(crate) to: Option<RecipientParam>,
 }
 
+/// Parameters of `task/restart`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct RestartParams {
+    /// The task.
+    pub(crate) id: String,
+    /// What to set, or with null to take out, of the environment it was started in.
+    #[serde(default)]
+    pub(crate) env: BTreeMap<String, Option<String>>,
+    /// How long the tree of one that runs has before SIGKILL; default 2 000.
+    #[schemars(range(max = INTEGER_MAX))]
+    pub(crate) grace_ms: Option<u64>,
+}
+
 /// Parameters of `task/resize`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

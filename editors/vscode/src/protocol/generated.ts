@@ -1954,6 +1954,25 @@ export interface StopParams {
   graceMs?: number | null;
 }
 /**
+ * Parameters of `task/restart`.
+ */
+export interface RestartParams {
+  /**
+   * The task.
+   */
+  id: string;
+  /**
+   * What to set, or with null to take out, of the environment it was started in.
+   */
+  env?: {
+    [k: string]: string | null | undefined;
+  };
+  /**
+   * How long the tree of one that runs has before SIGKILL; default 2 000.
+   */
+  graceMs?: number | null;
+}
+/**
  * Parameters of `task/signal`.
  */
 export interface SignalParams {
@@ -2256,6 +2275,7 @@ export interface Methods {
   'task/wait': { params: WaitParams; result: WaitResult };
   'task/read': { params: ReadParams; result: ReadResult };
   'task/stop': { params: StopParams; result: TaskResult };
+  'task/restart': { params: RestartParams; result: TaskResult };
   'task/signal': { params: SignalParams; result: Empty };
   'task/resize': { params: ResizeParams; result: Empty };
   'task/write': { params: WriteParams; result: Empty };

@@ -319,6 +319,7 @@ impl Local {
         if self.role == Role::Daemon {
             self.home.remove_strays();
             self.home.remove_old_shims();
+            self.home.remove_old_specs();
         }
         for id in self.home.live_ids().unwrap_or_default() {
             let record = self.home.record(id);

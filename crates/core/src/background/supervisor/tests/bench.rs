@@ -236,6 +236,7 @@ pub fn spec() -> Spec {
         service: false,
         confine: None,
         plan: None,
+        whole: false,
         id: String::new(),
     }
 }
