@@ -16,7 +16,7 @@ const PLAIN: [&str; 4] = ["longer", "more", "one", "such"];
 const OWNERS: [&str; 3] = ["ours", "yours", "theirs"];
 /// Folders that were not gone through yet, with how many lines of them are left. A number may only
 /// become smaller.
-const LEFT: [(&str, usize); 3] = [("crates/core", 400), ("crates/rpc", 60), ("crates/shim", 80)];
+const LEFT: [(&str, usize); 3] = [("crates/core", 240), ("crates/rpc", 30), ("crates/shim", 50)];
 /// This file, and types that a program writes from the schema.
 const OTHERS: [&str; 2] = ["tests/docs/words.rs", "editors/vscode/src/protocol/generated.ts"];
 const WRITTEN: [&str; 7] = ["rs", "md", "py", "ts", "lua", "sh", "toml"];

@@ -168,6 +168,18 @@ async fn a_shim_of_the_first_version_serves_this_one() {
     let text = refused.to_string();
     assert!(text.contains("version 0.1.0") && text.contains("send a signal"), "{text}");
     background.write(lab.id, Vec::new(), true).await.unwrap();
+    // Before `sleep` is executed its process has the shell's trap, which swallows the signal, and the shim of
+    // version 0.1.0 does not send it again before the grace is over.
+    let leader = task.pid.unwrap();
+    let is_sleep = |pid: &u32| {
+        std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "sleep\n")
+    };
+    let asleep = async {
+        while !meanwhile_shim::tree::children(leader).iter().any(is_sleep) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, asleep).await.unwrap();
     let how = Stop { signal: libc::SIGTERM, grace: PATIENCE, cause: cause() };
     let task = background.stop(lab.id, how).await.unwrap();
     let end = task.end().unwrap();
