@@ -165,6 +165,17 @@ impl Lab {
         panic!("task {id} never wrote `{wanted}`");
     }
 
+    /// Waits until a look at the task's ports, which is up to 20 ms old, has found one.
+    pub async fn listens(&self, id: TaskId) {
+        for _ in 0..3_000 {
+            if !self.background.get(id).await.unwrap().serving.ports.is_empty() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("task {id} never listened");
+    }
+
     /// The ends that wait in the session's queue.
     pub async fn queued(&self) -> Vec<TaskId> {
         let drained = self.background.drain("mine".into(), 100, Ack::Manual).await.unwrap();

@@ -163,6 +163,7 @@ fn a_list_names_what_there_is() {
         let port = String::from_utf8(chunk.data).unwrap().trim().to_owned();
         let theirs = foreign(lab, "echo hers; sleep 60").await;
         lab.output(theirs, "hers").await;
+        lab.listens(server).await;
         let list = lab.ok("check_background", json!({})).await;
         let lines: Vec<&str> = list.lines().collect();
         assert_eq!(lines[0], "1 of your tasks runs, 1 ended; 1 of the user or other sessions");
