@@ -30,6 +30,9 @@
 ---@field output { total: integer, dropped: integer } bytes
 ---@field progress? { percent?: integer, message?: string }
 ---@field survivors? { pid: integer, command: string }[] descendants alive after the leader ended
+---@field service? boolean its spawn said that it is a server
+---@field ports? integer[] TCP ports its processes listen on
+---@field ready? boolean such a port has stood for a while, or a watch matched
 ---@field delivered? { at: string, by: "drain"|"wait"|"check", turn?: integer }
 
 ---@class meanwhile.Notification

@@ -81,7 +81,7 @@ await test('a prompt, a question of permission, a task in the background', async
   await ask.waitFor();
   assert.match(await ask.innerText(), /The agent asks for permission: .*touch began/s);
   assert.ok(!existsSync(join(server.workspace, 'began')), 'nothing is done before the answer');
-  await ask.locator('button[data-kind=allow_once]').click();
+  await ask.locator('button.primary[data-kind=allow_once]').click();
   await said('It runs; you hear of its end.').waitFor();
   assert.equal(await panel().locator('.ask').count(), 0);
   assert.equal(await panel().locator('.agent-text strong', { hasText: 'the build' }).count(), 1);
@@ -215,7 +215,7 @@ await test('a question that nobody sees is told outside of the panel', async () 
   const toast = window.toast('The agent asks for permission: touch asked');
   await toast.waitFor();
   await toast.getByText('Show', { exact: true }).click();
-  await panel().locator('.ask button[data-kind=allow_once]').click();
+  await panel().locator('.ask button.primary[data-kind=allow_once]').click();
   await said('It was allowed.').waitFor();
   assert.ok(existsSync(join(server.workspace, 'asked')));
   await page.keyboard.press('Escape');
