@@ -17,13 +17,15 @@ pub(crate) fn parse<T: DeserializeOwned>(params: Value) -> Result<T> {
     read("", params)
 }
 
-/// Reads a member that is a structure of its own; left out or null is an empty one.
+/// Reads a member that is a structure of its own; left out or null is an empty one, and so is an empty
+/// list, as which Lua, PHP and Vim write an empty table.
 ///
 /// # Errors
 ///
 /// -32602 naming the field, under the member's name.
 pub(crate) fn within<T: DeserializeOwned>(member: &str, value: Option<Value>) -> Result<T> {
-    let value = value.filter(|value| !value.is_null());
+    let is_empty = |value: &Value| value.is_null() || value.as_array().is_some_and(Vec::is_empty);
+    let value = value.filter(|value| !is_empty(value));
     read(member, value.unwrap_or_else(|| Value::Object(Map::new())))
 }
 

@@ -140,7 +140,8 @@ mod tests {
             (json!({"lingerMs": u64::MAX}), Err("initializationOptions.lingerMs")),
             (json!({"queue": ""}), Err("initializationOptions.queue")),
             (json!({"queue": 5}), Err("initializationOptions.queue")),
-            (json!([]), Err("initializationOptions")),
+            (json!([]), Ok(())),
+            (json!([1]), Err("initializationOptions")),
         ] {
             let desk = Desk::new(Options::without_store(), mute(), Jobs::none());
             let params = InitializeParams {
