@@ -148,7 +148,9 @@ fn worked_example() -> Result<Vec<Message>, serde_json::Error> {
 fn results(calls: Vec<ToolCall>) -> Message {
     let results = calls.into_iter().map(|call| {
         let (content, is_error) = match (call.name.as_str(), call.input) {
-            (_, Arguments::Invalid { .. }) => ("the arguments are no JSON object".to_owned(), true),
+            (_, Arguments::Invalid { .. }) => {
+                ("the arguments are not a JSON object".to_owned(), true)
+            }
             ("background_run", _) => ("started in the background as b3f9c2a1".to_owned(), false),
             (name, _) => (format!("no tool `{name}`: there is background_run"), true),
         };

@@ -130,7 +130,9 @@ impl Planner {
         drop(remembered);
         let found = Found::look(workspace, state);
         let mut remembered = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        remembered.truncate(REMEMBERED - 1);
+        if remembered.len() >= REMEMBERED {
+            remembered.remove(0);
+        }
         remembered.push(found.clone());
         found
     }
@@ -166,12 +168,15 @@ impl Found {
     /// The right to read all that is readable but the secrets and what is `hidden`.
     fn rules(&self, hidden: &[PathBuf], more: &[PathBuf]) -> Result<Vec<(Right, PathBuf)>, Error> {
         let mut closed = BTreeSet::clone(&self.secrets);
-        // A file that a rule names is no secret to it.
-        closed.retain(|secret| !more.iter().any(|path| path.starts_with(secret)));
         closed.extend(hidden.iter().cloned());
+        // What a rule names is not a secret to it; what lies beside that is.
+        let mut named = BTreeSet::clone(&self.secrets);
+        named.retain(|secret| !more.iter().any(|path| path.starts_with(secret)));
+        named.extend(hidden.iter().cloned());
         let mut rules = Vec::new();
-        for path in self.readable.iter().chain(more) {
-            grant(path.clone(), &closed, &mut rules);
+        let readable = self.readable.iter().map(|path| (path, &closed));
+        for (path, closed) in readable.chain(more.iter().map(|path| (path, &named))) {
+            grant(path.clone(), closed, &mut rules);
             if rules.len() > CONFINE_RULES_MAX {
                 return Err(Error::CannotConfine(format!(
                     "keeping it from files that may hold keys takes more than {CONFINE_RULES_MAX} \

@@ -256,7 +256,7 @@ fn a_bad_script_is_refused_with_its_place() {
     for (script, words) in [
         ("", "no `[[turn]]`"),
         ("[[turn]]\ntxet = 'x'", "txet"),
-        ("[[turn]]\nfault = '200'", "`200` is no fault"),
+        ("[[turn]]\nfault = '200'", "`200` is not a fault"),
         ("[[turn]]\n[[turn.call]]\ninput = {}", "tool"),
         ("[[turn]]\n[[turn.call]]\ntool = 'x'\nsave = { a = '(' }", "regex"),
         ("[[turn", "line 1"),

@@ -118,7 +118,7 @@ pub enum Arguments {
     },
 }
 
-/// The key that wraps arguments which are no JSON object, so that a history can carry them:
+/// The key that wraps arguments which are not a JSON object, so that a history can carry them:
 /// Anthropic's own advice for such input, and servers that parse arguments refuse anything else.
 const INVALID_KEY: &str = "INVALID_JSON";
 

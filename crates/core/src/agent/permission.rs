@@ -166,6 +166,16 @@ impl Rules {
         level: Option<Level>,
         places: &Places,
     ) -> Option<Confine> {
+        let asks_for_more = match level {
+            Some(Level::Work) => judged.looks.then_some("it asks for more than looking"),
+            Some(Level::Full) if judged.looks => Some("it asks for more than looking"),
+            Some(Level::Full) => self.confines_allowed.then_some("it asks to run unconfined"),
+            None | Some(Level::Look) => None,
+        };
+        if let Some(why) = asks_for_more {
+            // No rule lets it have more.
+            judged.found.push(Standing::Unruled { why: why.to_owned(), always: None });
+        }
         let mode = match level {
             None if judged.looks => Mode::Look,
             Some(Level::Look) => {
@@ -177,11 +187,6 @@ impl Rules {
             None if self.confines_allowed => Mode::Work,
             None | Some(Level::Full) => return None,
         };
-        if judged.looks && level.is_some_and(|level| level != Level::Look) {
-            // No rule lets it have more.
-            let why = "it asks for more than looking".to_owned();
-            judged.found.push(Standing::Unruled { why, always: None });
-        }
         let confine = self.confine(mode, places);
         if confine.is_none() && mode == Mode::Look {
             let why = "a rule holds back all that could be read".to_owned();

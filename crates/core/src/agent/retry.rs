@@ -30,7 +30,7 @@ pub struct Patience {
     /// How long the first byte of an answer may take. Default 10 min: a local server loads the
     /// model and reads the whole prompt before it says anything.
     pub first_byte: Duration,
-    /// How long an answer may be silent; pings and comments are no silence. Default 2 min.
+    /// How long an answer may be silent; pings and comments are not silence. Default 2 min.
     pub stall: Duration,
     /// How long one attempt may take in all. Default 1 h.
     pub whole: Duration,
@@ -140,6 +140,8 @@ fn reset<'h>(header: &impl Fn(&str) -> Option<&'h str>, now: SystemTime) -> Opti
         }
         let span = span(text)?;
         let since = now.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+        // Some count milliseconds.
+        let span = if span / 100 > since { span / 1_000 } else { span };
         // A number of this size is a time of day, not a length.
         Some(if span > since / 2 { span.saturating_sub(since) } else { span })
     };

@@ -45,7 +45,7 @@ pub struct Cost(pub u64);
 impl Cost {
     /// From dollars, as a server reports them.
     pub(crate) fn from_dollars(dollars: f64) -> Option<Self> {
-        // Below zero, not a number, or above what a call can cost is no cost.
+        // Below zero, not a number, or above what a call can cost is not a cost.
         (0.0..1e6).contains(&dollars).then(|| {
             #[expect(
                 clippy::cast_possible_truncation,

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use meanwhile_shim::confine::{self, Mode, Plan, Right};
 use meanwhile_shim::launch::{self, Fd, Launch};
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 
 use super::secrets::is_secret_name;
@@ -87,7 +89,12 @@ fn remembered(cwd: &Path) -> Option<Arc<[String]>> {
 /// confines itself and then ends.
 fn look(cwd: PathBuf, workspace: PathBuf) -> Vec<String> {
     let unknown = || vec!["id_rsa".to_owned()];
-    let looked = std::thread::spawn(move || -> io::Result<Vec<String>> {
+    let is_one = |it: &Path| {
+        let dot = it.join(".git");
+        dot.is_file() || is_repository(&dot) || is_repository(it)
+    };
+    let is_in_one = cwd.ancestors().any(is_one);
+    let started = std::thread::spawn(move || -> io::Result<Option<(Pid, OwnedFd)>> {
         let home = std::env::var_os("HOME").map(PathBuf::from);
         let home = home.and_then(|home| home.canonicalize().ok());
         let mut read = super::places::readable(home.as_deref());
@@ -110,7 +117,7 @@ fn look(cwd: PathBuf, workspace: PathBuf) -> Vec<String> {
         let program = launch::candidates("git".as_ref(), path.as_deref());
         let program = program.into_iter().find(|it| launch::probe(it).is_ok());
         // Without git nobody shows what is in a packfile.
-        let Some(program) = program else { return Ok(Vec::new()) };
+        let Some(program) = program else { return Ok(None) };
         let fds = [
             (0, Fd::Open(c"/dev/null", libc::O_RDONLY)),
             (1, Fd::Share(end.as_fd())),
@@ -119,19 +126,30 @@ fn look(cwd: PathBuf, workspace: PathBuf) -> Vec<String> {
         let child =
             Launch { program: &program, argv: &argv, env: &env, cwd: Some(&cwd), fds: &fds };
         let pid = child.start()?;
-        drop(end);
-        let text = read_in_time(output);
-        let pid = Pid::from_raw(i32::try_from(pid).unwrap_or(i32::MAX));
-        if text.is_none() {
-            let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
-        }
-        // The supervisor may have reaped it.
-        let _ = nix::sys::wait::waitpid(pid, None);
-        let text = text.ok_or(io::ErrorKind::TimedOut)?;
-        let names = text.lines().filter_map(|line| line.split_once(' '));
-        Ok(names.map(|(_, path)| path.to_owned()).filter(|path| !path.is_empty()).collect())
+        Ok(Some((Pid::from_raw(i32::try_from(pid).unwrap_or(i32::MAX)), output)))
     });
-    looked.join().ok().and_then(Result::ok).unwrap_or_else(unknown)
+    let (pid, output) = match started.join() {
+        Ok(Ok(Some(started))) => started,
+        Ok(Ok(None)) => return Vec::new(),
+        Ok(Err(_)) | Err(_) => return unknown(),
+    };
+    // From here, where a kill is allowed: older kernels refuse one to a confined thread.
+    let text = read_in_time(output);
+    if text.is_none() {
+        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+    }
+    // As process 1 the daemon may have reaped it.
+    let has_ended_well = match nix::sys::wait::waitpid(pid, None) {
+        Ok(WaitStatus::Exited(_, 0)) | Err(Errno::ECHILD) => true,
+        Ok(_) | Err(_) => false,
+    };
+    match text {
+        Some(text) if has_ended_well || !is_in_one => {
+            let names = text.lines().filter_map(|line| line.split_once(' '));
+            names.map(|(_, path)| path.to_owned()).filter(|path| !path.is_empty()).collect()
+        }
+        Some(_) | None => unknown(),
+    }
 }
 
 /// All of an output; `None`: it is too long in coming, or too long.

@@ -9,6 +9,7 @@ pub(crate) const SECRETS_OF_HOME: &[&str] = &[
     ".kube",
     ".docker",
     ".config/gcloud",
+    ".config/git/credentials",
     ".config/gh",
     ".config/hub",
     ".config/meanwhile",
@@ -30,6 +31,9 @@ pub(crate) const SECRETS_OF_HOME: &[&str] = &[
     ".config/google-chrome",
     ".config/chromium",
     ".gem/credentials",
+    ".local/share/uv/credentials",
+    ".pub-cache/credentials.json",
+    ".dotnet/corefx/cryptography/x509stores",
 ];
 
 /// Files that hold keys wherever they are.

@@ -26,6 +26,10 @@ pub(super) fn secrets(workspace: &Path) -> Vec<PathBuf> {
             }
             let name = entry.file_name();
             if is_secret_name(&name.to_string_lossy()) {
+                // A link's target has another name. Outside of the workspace only the places that all may
+                // read are open, and their keys are not this workspace's.
+                let target = entry.path().canonicalize().ok();
+                found.extend(target.filter(|target| target.starts_with(workspace)));
                 found.push(entry.path());
             } else if entry.file_type().is_ok_and(|it| it.is_dir())
                 && !SKIPPED.iter().any(|skipped| name == *skipped)

@@ -6,8 +6,9 @@ use meanwhile_core::agent::permission::{Effect, Rule, Rules, Scope};
 use meanwhile_core::agent::session::{Answer, Error, Policy, Session, TurnEnd, Update, Wake};
 use meanwhile_core::agent::tools::Builtin;
 use meanwhile_core::agent::trace::{Event, Fact};
+use meanwhile_core::background::task::Timestamp;
 
-use super::lab::{Lab, gated, run};
+use super::lab::{Lab, eventually, gated, run};
 
 fn calls(tool: &str, input: &str) -> String {
     format!("[[turn.call]]\ntool = '{tool}'\ninput = {input}\n")
@@ -63,7 +64,7 @@ fn a_cut_call_is_never_run_and_whole_ones_beside_it_are() {
 fn wrong_calls_are_answered_and_the_turn_goes_on() {
     run(async |lab: &mut Lab| {
         let script = format!(
-            "[[turn]]\n{}{}{}[[turn]]\nexpect = ['no_such_tool', 'no JSON object', 'command']\n\
+            "[[turn]]\n{}{}{}[[turn]]\nexpect = ['no_such_tool', 'not a JSON object', 'command']\n\
              text = 'Sorry.'\n",
             calls("no_such_tool", "{}"),
             calls("bash", "'ls -l'"),
@@ -463,7 +464,9 @@ fn sessions_are_listed_newest_first() {
             talk.prompt(title).await;
             ids.push(talk.id());
             talk.close().await;
-            tokio::time::sleep(Duration::from_millis(2)).await;
+            // They are listed by their moments, of a millisecond each.
+            let moment = Timestamp::now();
+            eventually(async || Timestamp::now() > moment).await;
         }
         let listed = Session::list(&lab.background, 0, 10).await.unwrap();
         let titles: Vec<_> = listed.iter().map(|info| info.title.clone().unwrap()).collect();

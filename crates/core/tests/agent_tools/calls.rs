@@ -191,13 +191,17 @@ fn what_would_be_lost_is_refused_by_name() {
             ("bash", json!({"command": "ls", "timeout": -1}), "`timeout`: expected seconds"),
             ("bash", json!({"command": "ls", "timeout": "30s"}), "`timeout`: expected a number"),
             ("bash", json!({"command": "ls", "timeout": "inf"}), "`timeout`"),
-            ("bash", json!({"command": "ls", "env": {"A": "b"}}), "`env` is no parameter of bash"),
+            (
+                "bash",
+                json!({"command": "ls", "env": {"A": "b"}}),
+                "`env` is not a parameter of bash",
+            ),
             ("bash", json!({"command": "ls", "stdin": true}), "background_run takes it"),
             ("bash", json!({"command": "ls", "run_in_background": "maybe"}), "true or false"),
             ("background_run", json!({"command": "ls", "watch": [1]}), "`watch[0]`"),
             ("background_run", json!({"command": "ls", "watch": vec!["a"; 17]}), "there may be 16"),
             ("background_run", json!({"command": "ls", "pty": true}), "`pty`"),
-            ("check_background", json!({"task_id": "build"}), "`build` is no task's id"),
+            ("check_background", json!({"task_id": "build"}), "`build` is not a task's id"),
             ("check_background", json!({"task_id": 12}), "8 hex digits"),
             ("check_background", json!({"wait_seconds": -1}), "`wait_seconds`"),
             ("task_output", json!({}), "`task_id` is missing"),
@@ -229,7 +233,7 @@ fn what_would_be_lost_is_refused_by_name() {
         let invalid = Arguments::Invalid { text: "{\"command\": ".into() };
         let call = ToolCall { id: "1".into(), name: "bash".into(), input: invalid };
         let error = lab.toolbox.read(&call).unwrap_err();
-        assert!(error.contains("no JSON object: `{\"command\": `"), "{error}");
+        assert!(error.contains("not a JSON object: `{\"command\": `"), "{error}");
     });
 }
 

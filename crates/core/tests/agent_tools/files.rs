@@ -86,8 +86,8 @@ fn what_cannot_be_read_is_explained() {
             ("src/main.rs", "there is no such file; did you mean `"),
             ("src/main.py", "src/Main.rs`?"),
             ("nowhere/at/all", "is there, but not what follows it"),
-            ("pipe", "is no file but a pipe"),
-            ("/dev/zero", "is no file but a device"),
+            ("pipe", "is not a file but a pipe"),
+            ("/dev/zero", "is not a file but a device"),
         ] {
             let error = lab.fails("read_file", json!({ "path": path })).await;
             assert!(error.contains(says), "{path}: {error}");
@@ -116,7 +116,7 @@ fn a_file_is_written_whole() {
         assert_eq!((lab.text("link").as_str(), lab.text("a/b/c.txt").as_str()), ("new\n", "new\n"));
         assert!(lab.workspace.join("link").is_symlink());
         assert_eq!(path.metadata().unwrap().mode() & 0o7777, 0o4751);
-        // What is no text has no change to show, and is written all the same.
+        // What is not text has no change to show, and is written all the same.
         lab.write("binary", b"\xff\0");
         let outcome = lab.run("write_file", json!({ "path": "binary", "content": "text" })).await;
         assert_eq!((outcome.diff, lab.text("binary").as_str()), (None, "text"));
@@ -156,7 +156,7 @@ fn an_edit_changes_what_it_names_and_nothing_else() {
             ("missing", "", "write_file makes it"),
             ("run.sh", "", "old_string is empty"),
             ("run.sh", "four", "was not changed: old_string is not in it"),
-            (".", "a", "is no file"),
+            (".", "a", "is not a file"),
         ] {
             let input = json!({ "path": path, "old_string": old, "new_string": "b" });
             let error = lab.fails("edit_file", input).await;

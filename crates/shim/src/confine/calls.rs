@@ -146,7 +146,7 @@ pub const TABLE: &[Row] = &[
     row(LookingBelow(3), "openat2", SYS_openat2, &[]),
     // Names for files that go past their directories.
     row(Confined, "open_by_handle_at", SYS_open_by_handle_at, &[]),
-    // Sockets: one to a path in the file system is no file to Landlock.
+    // Sockets: one to a path in the file system is not a file to Landlock.
     row(Offline, "socket", SYS_socket, &[]),
     row(Offline, "connect", SYS_connect, &[]),
     row(Offline, "bind", SYS_bind, &[]),

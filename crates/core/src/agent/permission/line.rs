@@ -451,7 +451,10 @@ impl Reader<'_> {
                     self.named(&part.words);
                     self.kept(&part);
                 }
-                Class::Looking => self.beside(&part.words),
+                Class::Looking => {
+                    self.kept(&part);
+                    self.beside(&part.words);
+                }
                 Class::Other => self.found.push(unruled(&part.words)),
             }
         }
@@ -472,7 +475,7 @@ fn unruled(words: &[Word]) -> Standing {
     let always = programs::often(&literal).and_then(|prefix| {
         let rule =
             Rule::with_effect(Effect::Allow, &format!("bash {}", quote_argv(&prefix))).ok()?;
-        // What reads back as another rule is no rule to keep.
+        // What reads back as another rule is not a rule to keep.
         (rule.words()? == prefix).then_some(rule)
     });
     Standing::Unruled { why: format!("`{}` has no rule", show(words)), always }

@@ -210,6 +210,14 @@ pub(super) fn shows_content(words: &[Option<String>]) -> bool {
     };
     match command.as_str() {
         "log" => !words.take_while(|it| it.as_deref() != Some("--")).all(is_plain),
+        // With `-v` it shows what is staged.
+        "status" => !words.all(|it| {
+            it.as_deref().is_some_and(|it| match it.strip_prefix('-') {
+                Some(long) if long.starts_with('-') => !long.starts_with("-v"),
+                Some(short) => !short.contains('v'),
+                None => true,
+            })
+        }),
         other => !has(CONTENTLESS, other),
     }
 }

@@ -62,12 +62,12 @@ impl fmt::Display for Scope {
     }
 }
 
-/// Why a text is no rule.
+/// Why a text is not a rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadRule {
     /// It does not begin with what it says.
     #[error(
-        "`{0}` is no rule: expected `allow`, `ask` or `deny`, then a tool, as in `allow bash git status`"
+        "`{0}` is not a rule: expected `allow`, `ask` or `deny`, then a tool, as in `allow bash git status`"
     )]
     Effect(String),
     /// It names no tool.
@@ -225,9 +225,9 @@ mod tests {
     #[test]
     fn what_is_no_rule_is_told_what_was_expected() {
         for (text, expected) in [
-            ("", "`` is no rule: expected `allow`, `ask` or `deny`"),
-            ("permit bash ls", "`permit bash ls` is no rule: expected `allow`"),
-            ("Allow bash", "`Allow bash` is no rule"),
+            ("", "`` is not a rule: expected `allow`, `ask` or `deny`"),
+            ("permit bash ls", "`permit bash ls` is not a rule: expected `allow`"),
+            ("Allow bash", "`Allow bash` is not a rule"),
             ("allow", "a rule without a tool: expected `*`, `read`, `write`, `bash`"),
             ("allow shell ls", "unknown tool `shell`: expected `*`"),
             ("allow git status", "unknown tool `git`: expected"),

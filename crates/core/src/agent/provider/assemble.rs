@@ -45,6 +45,22 @@ impl<'de> Deserialize<'de> for Fields {
     }
 }
 
+/// The fields of an event; `None`: the word that ends a stream of OpenAI's, which some servers of other
+/// formats send too.
+///
+/// # Errors
+///
+/// It is not a JSON object.
+pub(super) fn fields(data: &str, peer: &Peer) -> Result<Option<Fields>, Failure> {
+    if data.trim() == "[DONE]" {
+        return Ok(None);
+    }
+    match serde_json::from_str(data) {
+        Ok(fields) => Ok(Some(fields)),
+        Err(_) => Err(peer.garbage("an event that is not a JSON object", data)),
+    }
+}
+
 impl Fields {
     pub(crate) fn get(&self, key: &str) -> Option<&RawValue> {
         self.0.iter().find(|(name, _)| name == key).map(|(_, value)| &**value)

@@ -24,7 +24,7 @@ const REFUSAL_BYTES: usize = 64 << 10;
 /// be used again: it is nearly always there already.
 const TRAILER: Duration = Duration::from_millis(20);
 
-/// As much of a body as is worth reading when it is no stream.
+/// As much of a body as is worth reading when it is not a stream.
 pub(crate) async fn text(
     mut response: reqwest::Response,
     patience: &Patience,
@@ -146,7 +146,7 @@ where
                 });
             }
             Some(Err(error)) => {
-                return Err(peer.garbage("bytes that are no events", &error.to_string()));
+                return Err(peer.garbage("bytes that are not events", &error.to_string()));
             }
         }
     }
@@ -173,7 +173,7 @@ fn broken(error: &Broken, peer: &Peer) -> Failure {
     }
 }
 
-/// Reads an answer that is no stream of events: one object, a list of them, or one on each line.
+/// Reads an answer that is not a stream of events: one object, a list of them, or one on each line.
 async fn read_json<S>(
     begin: Vec<u8>,
     rest: S,
@@ -186,7 +186,7 @@ where
 {
     let begin = futures_util::stream::iter([Ok(begin)]);
     let mut chunks = pin!(begin.chain(rest));
-    // Lines that are no value by themselves.
+    // Lines that are not values by themselves.
     let (mut lines, mut line) = (String::new(), Vec::new());
     while let Some(chunk) = chunks.next().await {
         for byte in chunk.map_err(|error| broken(&error, peer))? {

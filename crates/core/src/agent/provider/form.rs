@@ -464,7 +464,7 @@ mod tests {
         assert_eq!(form.after("stream_options is not supported", false, None), None);
         let shorter = Form::default().after("max_tokens is too large", false, Some(1_000)).unwrap();
         let shorter = shorter.after("max_tokens is too large", false, Some(500)).unwrap_or(shorter);
-        assert_eq!(shorter.conceded_length(), Some(Some(500)), "250 tokens are no answer");
+        assert_eq!(shorter.conceded_length(), Some(Some(500)), "250 tokens are not an answer");
         assert_eq!(Form::from_text("ids novel answer_length=x"), Form::from_text("ids"));
     }
 }

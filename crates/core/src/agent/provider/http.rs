@@ -178,6 +178,25 @@ impl Endpoint {
     }
 
     /// The path of the base URL, without a slash at its end.
+    /// The same for OpenAI's formats: the URL ends in `/v1` as a rule; a bare host is given that.
+    pub(crate) fn of_openai(
+        account: &Account<'_>,
+        model: &str,
+        patience: Patience,
+    ) -> Result<Self, HttpError> {
+        let mut endpoint = Self::new(account, model, patience)?;
+        if endpoint.path().is_empty() {
+            endpoint.set_path("/v1");
+        }
+        Ok(endpoint)
+    }
+
+    /// Tokens of context that every model of OpenAI's own server has: the smallest of its current ones.
+    /// Others have anything from 4 096 on.
+    pub(crate) fn window_of_openai(&self) -> Option<u64> {
+        self.is_vendors_own().then_some(128_000)
+    }
+
     pub(crate) fn path(&self) -> &str {
         self.base.path().trim_end_matches('/')
     }

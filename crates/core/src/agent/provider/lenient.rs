@@ -44,7 +44,7 @@ pub(crate) fn list(raw: &RawValue) -> Vec<Box<RawValue>> {
 pub(crate) struct Halves(BTreeMap<String, u16>);
 
 impl Halves {
-    /// The text of a JSON string that is the next piece under `key`; `None`: it is no string. A half
+    /// The text of a JSON string that is the next piece under `key`; `None`: it is not a string. A half
     /// that stays alone is U+FFFD.
     pub(crate) fn string(&mut self, key: &str, raw: &RawValue) -> Option<String> {
         let first = self.0.remove(key);

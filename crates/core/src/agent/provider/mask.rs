@@ -49,7 +49,7 @@ impl Mask {
     }
 
     /// The next piece of a stream without keys. What may be the beginning of one stays in `held` until
-    /// the next piece says; what is held at the end is no key.
+    /// the next piece says; what is held at the end is not a key.
     pub(crate) fn piece(&self, held: &mut Vec<u8>, piece: &[u8]) -> Vec<u8> {
         held.extend_from_slice(piece);
         let mut text = self.text(held);

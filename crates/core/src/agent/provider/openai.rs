@@ -38,11 +38,7 @@ impl AsRef<Endpoint> for OpenAi {
 impl OpenAi {
     /// A model at a base URL, which ends in `/v1` as a rule; a bare host is given that.
     pub fn new(model: &str, account: &Account<'_>, patience: Patience) -> Result<Self, HttpError> {
-        let mut endpoint = Endpoint::new(account, model, patience)?;
-        if endpoint.path().is_empty() {
-            endpoint.set_path("/v1");
-        }
-        Ok(Self { endpoint })
+        Ok(Self { endpoint: Endpoint::of_openai(account, model, patience)? })
     }
 
     /// The models the server has.
@@ -55,8 +51,7 @@ impl OpenAi {
     }
 
     pub(crate) fn context_window(&self) -> Option<u64> {
-        // The smallest of the vendor's current models. Others have anything from 4 096 on.
-        self.is_official().then_some(128_000)
+        self.endpoint.window_of_openai()
     }
 
     pub(crate) fn call(self: &Arc<Self>, request: &Request<'_>) -> Call {

@@ -260,11 +260,19 @@ fn anthropic(middle: &[&str], stop: &str) -> Vec<u8> {
     events(&lines)
 }
 
-/// What a stream comes to, in pieces of several sizes.
 async fn check(is_anthropic: bool, bytes: &[u8], want: &str) -> Turn {
+    check_by(async |pieces| replay(is_anthropic, pieces).await, bytes, want).await
+}
+
+/// What a stream comes to, in pieces of several sizes.
+pub(super) async fn check_by(
+    replay: impl AsyncFn(Vec<Result<Vec<u8>, Broken>>) -> Outcome,
+    bytes: &[u8],
+    want: &str,
+) -> Turn {
     let mut last = None;
     for size in [bytes.len(), 1, 5] {
-        let (deltas, turn) = replay(is_anthropic, pieces(bytes, size)).await;
+        let (deltas, turn) = replay(pieces(bytes, size)).await;
         let turn = turn.unwrap_or_else(|f| panic!("{f}: {}", String::from_utf8_lossy(bytes)));
         assert_eq!(line(&turn), want);
         if turn.stop != StopReason::Refusal {
@@ -379,7 +387,7 @@ async fn what_is_no_answer_fails_with_its_reason() {
         (true, orphan, FailureKind::Garbage, "never began"),
         (true, nameless, FailureKind::Garbage, "without id"),
         (false, r#"{"error":{"code":503,"message":"busy"}}"#, FailureKind::Overloaded, "busy"),
-        (false, "{\"choices\":", FailureKind::Garbage, "no JSON"),
+        (false, "{\"choices\":", FailureKind::Garbage, "not a JSON"),
         (false, r#"{"choices":[{"delta":{"tool_calls":7}}]}"#, FailureKind::Garbage, "none"),
         (false, "[DONE]", FailureKind::Unfinished, "finish_reason"),
     ] {

@@ -43,11 +43,7 @@ impl AsRef<Endpoint> for Responses {
 impl Responses {
     /// A model at a base URL, which ends in `/v1` as a rule; a bare host is given that.
     pub fn new(model: &str, account: &Account<'_>, patience: Patience) -> Result<Self, HttpError> {
-        let mut endpoint = Endpoint::new(account, model, patience)?;
-        if endpoint.path().is_empty() {
-            endpoint.set_path("/v1");
-        }
-        Ok(Self { endpoint })
+        Ok(Self { endpoint: Endpoint::of_openai(account, model, patience)? })
     }
 
     /// The models the server has.
@@ -55,13 +51,8 @@ impl Responses {
         self.endpoint.models("/models").await
     }
 
-    fn is_official(&self) -> bool {
-        self.endpoint.is_vendors_own()
-    }
-
     pub(crate) fn context_window(&self) -> Option<u64> {
-        // The smallest of the vendor's current models. Others have anything from 4 096 on.
-        self.is_official().then_some(128_000)
+        self.endpoint.window_of_openai()
     }
 
     pub(crate) fn call(self: &Arc<Self>, request: &Request<'_>) -> Call {
@@ -70,7 +61,7 @@ impl Responses {
         let asked = form.answer_asked(request.max_tokens.or(request.answer_tokens));
         let body = body(&self.endpoint.peer, request, &form, asked);
         Endpoint::call(Arc::clone(self), "/responses", body, asked, |provider| {
-            Stream::new(&provider.endpoint.peer.model, provider.is_official())
+            Stream::new(&provider.endpoint.peer.model, provider.endpoint.is_vendors_own())
         })
     }
 }

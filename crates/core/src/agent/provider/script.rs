@@ -79,7 +79,7 @@ fn once() -> u32 {
 #[serde(deny_unknown_fields)]
 pub(crate) struct ScriptCall {
     pub(crate) tool: String,
-    /// The arguments. A text is sent as it is, so that a script can send what is no JSON.
+    /// The arguments. A text is sent as it is, so that a script can send what is not JSON.
     #[serde(default)]
     pub(crate) input: ScriptInput,
     /// Names, and the pattern that finds the value in the call's result.
@@ -147,7 +147,7 @@ impl TryFrom<String> for Fault {
                 Ok(status @ 400..=599) => Self::Status(status),
                 Ok(_) | Err(_) => {
                     return Err(format!(
-                        "`{text}` is no fault: expected a status from 400 to 599, `cut`, `stall`, `error` or `garbage`"
+                        "`{text}` is not a fault: expected a status from 400 to 599, `cut`, `stall`, `error` or `garbage`"
                     ));
                 }
             },

@@ -236,7 +236,7 @@ fn mark(block: &Block) -> Option<Mark> {
         .ok()
 }
 
-/// What a message that is no answer says.
+/// What a message that is not an answer says.
 fn words(message: &Message) -> String {
     match message {
         Message::Prompt { text } | Message::Background { text } | Message::Notice { text } => {
@@ -343,7 +343,7 @@ async fn fail(script: &Scripted, plan: &Plan, fault: Fault, sink: &Sink) -> Fail
             let again = judge(status, |_| None, "", SystemTime::now());
             peer.refused(status, again, r#"{"error":{"message":"a fault of the script"}}"#)
         }
-        Fault::Garbage => peer.garbage("an event that is no JSON object", "<html>"),
+        Fault::Garbage => peer.garbage("an event that is not a JSON object", "<html>"),
         Fault::Cut => {
             sink.send(Delta::Text(half)).await;
             peer.cut("a fault of the script")

@@ -102,7 +102,7 @@ async fn an_answer_need_not_be_a_stream() {
     let (text, _, calls) = read(true, message.as_bytes().to_vec()).await;
     assert_eq!((text.as_str(), calls), ("I look", vec![r#"bash {"command":"ls"}"#.to_owned()]));
     let cut = &whole.as_bytes()[..whole.len() - 4];
-    assert!(replay(false, pieces(cut, 7)).await.1.is_err(), "half an object is no answer");
+    assert!(replay(false, pieces(cut, 7)).await.1.is_err(), "half an object is not an answer");
     let page = replay(false, pieces(b"<!doctype html><p>Sign in", 7)).await.1.unwrap_err();
     assert!(page.to_string().contains("a page"), "{page}");
 }

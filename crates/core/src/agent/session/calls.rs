@@ -98,7 +98,7 @@ impl Work {
                     &crate::background::words::one_line(text),
                     200,
                 );
-                Err(format!("the arguments are no JSON object: `{text}`; call again with one"))
+                Err(format!("the arguments are not a JSON object: `{text}`; call again with one"))
             }
         };
         let (title, kind, locations) = match &read {

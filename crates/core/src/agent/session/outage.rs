@@ -17,6 +17,9 @@ const FIRST: Duration = Duration::from_secs(2);
 /// The longest delay, unless the server names a longer one.
 const LONGEST: Duration = Duration::from_secs(60);
 
+/// The longest delay that a server can name. No vendor's limit is by more than the month.
+const NAMED_MAX: Duration = Duration::from_secs(31 * 24 * 3_600);
+
 /// For how long a turn asks again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Patience {
@@ -55,7 +58,7 @@ fn delay(failure: &Failure, failed: u32, patience: Patience) -> Option<Duration>
     let own = FIRST.saturating_mul(2_u32.saturating_pow(failed.min(10))).min(LONGEST);
     match failure.again {
         Again::Later => Some(own),
-        Again::After(named) => Some(named.max(own)),
+        Again::After(named) => Some(named.min(NAMED_MAX).max(own)),
         // A server that said nothing for minutes may be there later.
         Again::Never if failure.kind == FailureKind::Stalled => Some(own),
         Again::Never | Again::Plainer => None,

@@ -71,7 +71,7 @@ impl Work {
     }
 
     /// Stores what happened so far, without waiting for it: a trace that misses a fact after a
-    /// crash is no harm.
+    /// crash does no harm.
     pub(super) async fn tell_facts(&mut self) {
         let facts = std::mem::take(&mut self.step.facts);
         if facts.is_empty() {

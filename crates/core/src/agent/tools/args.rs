@@ -27,7 +27,7 @@ impl Fields {
     /// The arguments of a call of `tool`, a JSON object.
     pub(super) fn new(tool: Builtin, json: &str) -> Result<Self, String> {
         let fields = serde_json::from_str(json).map_err(|error| {
-            format!("the arguments of `{tool}` are no JSON object: {error}; write them again")
+            format!("the arguments of `{tool}` are not a JSON object: {error}; write them again")
         })?;
         Ok(Self { tool, fields, taken: Vec::new() })
     }
@@ -220,7 +220,7 @@ impl Fields {
         match bare.parse() {
             Ok(id) => Ok(Some(id)),
             Err(_) => Err(format!(
-                "`{name}`: `{}` is no task's id: expected 8 hex digits as in `b3f9c2a1`; \
+                "`{name}`: `{}` is not a task's id: expected 8 hex digits as in `b3f9c2a1`; \
                  check_background without task_id lists the tasks",
                 brief(&text)
             )),
@@ -258,7 +258,7 @@ impl Fields {
                 None => format!("it takes {}", self.taken.join(", ")),
             };
             return Err(format!(
-                "`{}` is no parameter of {}: {what}; nothing was done",
+                "`{}` is not a parameter of {}: {what}; nothing was done",
                 brief(name),
                 self.tool
             ));

@@ -69,7 +69,7 @@ pub(super) fn read(call: &ToolCall, workspace: &Path) -> Result<Intent, String> 
         Arguments::Object(raw) => raw.get(),
         Arguments::Invalid { text } => {
             return Err(format!(
-                "the arguments of `{tool}` are no JSON object: `{}`; write the call again",
+                "the arguments of `{tool}` are not a JSON object: `{}`; write the call again",
                 text.chars().take(200).collect::<String>()
             ));
         }
@@ -290,7 +290,9 @@ fn signal(name: &str) -> Result<i32, String> {
     };
     known.map(|signal| signal as i32).map_err(|_| {
         let name: String = name.chars().take(40).collect();
-        format!("`signal`: `{name}` is no signal: expected a name such as SIGTERM, SIGINT, SIGKILL")
+        format!(
+            "`signal`: `{name}` is not a signal: expected a name such as SIGTERM, SIGINT, SIGKILL"
+        )
     })
 }
 

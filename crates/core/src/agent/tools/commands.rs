@@ -65,7 +65,7 @@ impl Toolbox {
     /// What a command's environment has beside the daemon's.
     fn env(&self) -> BTreeMap<String, Option<String>> {
         // What the command spawns is this session's, not that of an agent in whose shell the daemon runs.
-        let ids = HOSTS.iter().map(|&(variable, _)| {
+        let ids = HOSTS.into_iter().map(|variable| {
             let own = (variable == SESSION_VARIABLE).then(|| self.queue.clone());
             (variable.to_owned(), own)
         });

@@ -18,7 +18,7 @@ use super::text::plural;
 use crate::background::words::thousands;
 
 /// Bytes of a file that is edited; a larger one is data.
-const FILE_BYTES: u64 = 32 << 20;
+pub(super) const FILE_BYTES: u64 = 32 << 20;
 /// Places that are named where a text occurs more than once.
 const PLACES: usize = 8;
 
@@ -40,7 +40,7 @@ fn run_now(edit: &Edit) -> Result<Outcome, String> {
     let path = &edit.path;
     let about = match fs::metadata(path) {
         Ok(about) if about.is_file() => about,
-        Ok(_) => return Err(format!("`{}` is no file; name a file", path.display())),
+        Ok(_) => return Err(format!("`{}` is not a file; name a file", path.display())),
         Err(error) if error.kind() == ErrorKind::NotFound && edit.old.is_empty() => {
             return Err(format!(
                 "there is no file `{}` to edit; write_file makes it",
@@ -88,7 +88,7 @@ fn decoded(bytes: Vec<u8>) -> Result<(Vec<u8>, Encoding), String> {
             .ok_or("it begins like UTF-16 and is none: use a command")?
             .into_bytes(),
         Encoding::Binary => {
-            return Err("it is no text: it has NUL bytes in it; use a command".to_owned());
+            return Err("it is not text: it has NUL bytes in it; use a command".to_owned());
         }
     };
     Ok((text, encoding))

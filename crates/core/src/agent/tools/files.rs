@@ -7,6 +7,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::blocking::{Gone, blocking};
+use super::edit::FILE_BYTES;
 use super::encoding::Encoding;
 use super::text::{cut, plural};
 use super::{Diff, Outcome};
@@ -16,13 +17,13 @@ use crate::background::words::thousands;
 const LINES: u64 = 2_000;
 /// Bytes of a line that are shown.
 const LINE_BYTES: usize = 2_000;
-/// Bytes of a file in which a NUL means that it is no text.
+/// Bytes of a file in which a NUL means that it is not text.
 const SNIFFED: usize = 8 << 10;
 /// Larger files are not read to their end only to count their lines.
 const COUNTED: u64 = 16 << 20;
 /// Entries of a directory that are shown.
 const ENTRIES: usize = 500;
-/// Bytes of a text that is shown as a change; a larger one is no use to anybody.
+/// Bytes of a text that is shown as a change; a larger one is of no use to a reader.
 const DIFF_BYTES: usize = 1 << 20;
 /// Bytes of a result kept for the line below the text.
 const NOTE_BYTES: usize = 160;
@@ -54,7 +55,7 @@ fn read_now(read: &Read, room: usize, gone: &Gone) -> Result<String, String> {
         return list(path, asked);
     }
     if !about.is_file() {
-        return Err(format!("`{asked}` is no file but {}; it cannot be read", special(&about)));
+        return Err(format!("`{asked}` is not a file but {}; it cannot be read", special(&about)));
     }
     let file = File::open(path).map_err(|error| failed("read", path, &error))?;
     let file = BufReader::with_capacity(64 << 10, gone.watch(file));
@@ -270,8 +271,8 @@ fn write_now(path: &Path, content: String) -> Result<Outcome, String> {
         Err(error) if error.kind() == ErrorKind::NotFound => None,
         Err(error) => return Err(failed("write", path, &error)),
     };
-    // Only for the person who looks on. What cannot be shown is written all the same.
-    let before = old.as_ref().filter(|about| about.len() <= DIFF_BYTES as u64);
+    // Its encoding is kept.
+    let before = old.as_ref().filter(|about| about.len() <= FILE_BYTES);
     let before = before.and_then(|_| fs::read(path).ok());
     if let (None, Some(parent)) = (&old, path.parent()) {
         fs::create_dir_all(parent).map_err(|error| failed("make", parent, &error))?;

@@ -22,6 +22,7 @@ use super::blocking::{Gone, blocking};
 use super::files::failed;
 use super::paths::{canonical, follow, relative};
 use crate::background::words::thousands;
+use crate::confine::is_secret_name;
 
 /// Files that a glob sorts by age. One that matches more is too wide anyway.
 const FOUND_MAX: usize = 20_000;
@@ -112,8 +113,16 @@ fn matcher(pattern: &str) -> Result<Matcher, String> {
     Ok(Matcher([glob].into_iter().chain(literal).collect()))
 }
 
-/// What the model is told where the rules leave something out.
-const HELD: &str = "\n... what rules hold back was left out; name a path to search it ...";
+/// What the model is told where something is left out that is asked about.
+const HELD: &str =
+    "\n... what rules hold back, or may hold keys, was left out; name a path to search it ...";
+
+/// Whether a file's name, or that of what a link leads to, says so.
+fn holds_keys(path: &Path) -> bool {
+    let says =
+        |path: &Path| path.file_name().is_some_and(|name| is_secret_name(&name.to_string_lossy()));
+    says(path) || path.canonicalize().is_ok_and(|target| says(&target))
+}
 
 fn is_held_back(except: &[PathBuf]) -> bool {
     except.iter().any(|path| path.exists())
@@ -178,7 +187,7 @@ fn glob_now(glob: &Glob, room: usize, gone: &Gone) -> Result<String, String> {
     let matcher = matcher(&glob.pattern).map_err(|error| format!("`pattern`: {error}"))?;
     let about = fs::metadata(base).map_err(|error| failed("look in", base, &error))?;
     if !about.is_dir() {
-        return Err(format!("`path`: `{}` is no directory", base.display()));
+        return Err(format!("`path`: `{}` is not a directory", base.display()));
     }
     let mut found = Vec::new();
     let workspace = canonical(&glob.workspace);
@@ -241,6 +250,7 @@ fn grep_now(grep: &Grep, room: usize, gone: &Gone) -> Result<String, String> {
             (is_wanted, Some(matcher(&glob).map_err(|error| format!("`glob`: {error}"))?))
         }
     };
+    let mut keys_left_out = false;
     let (regex, mut searcher) = searcher(grep)?;
     let most = grep.limit.unwrap_or(MATCHES.0).min(MATCHES.1);
     let mut hits = Hits {
@@ -292,6 +302,11 @@ fn grep_now(grep: &Grep, room: usize, gone: &Gone) -> Result<String, String> {
         } else {
             searched.insert(entry.path().to_owned());
         }
+        // A file that is likely to hold keys is searched by its own path alone, which is asked about.
+        if entry.path() != base && holds_keys(entry.path()) {
+            keys_left_out = true;
+            continue;
+        }
         let Ok(file) = File::open(entry.path()) else { continue };
         hits.file = relative(entry.path(), &workspace);
         hits.last = None;
@@ -303,7 +318,7 @@ fn grep_now(grep: &Grep, room: usize, gone: &Gone) -> Result<String, String> {
         }
     }
     let found = most - hits.left;
-    let held = if is_held_back(&grep.except) { HELD } else { "" };
+    let held = if keys_left_out || is_held_back(&grep.except) { HELD } else { "" };
     if found == 0 && hits.text.is_empty() {
         return Ok(format!(
             "nothing matches; binary files and what .gitignore excludes were left out{held}"
@@ -377,7 +392,7 @@ fn searcher(grep: &Grep) -> Result<(RegexMatcher, Searcher), String> {
         // The last line says what is wrong; those before draw the pattern.
         let reason = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
         format!(
-            "`pattern` is no regular expression: {reason}; escape ( ) [ ] {{ }} . * + ? | with \\"
+            "`pattern` is not a regular expression: {reason}; escape ( ) [ ] {{ }} . * + ? | with \\"
         )
     })?;
     let lines = |count: u64| usize::try_from(count.min(CONTEXT_MAX)).unwrap_or_default();

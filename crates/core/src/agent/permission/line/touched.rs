@@ -18,7 +18,10 @@ impl Reader<'_> {
         }
         let own = &self.places.workspace;
         let hidden = files::hidden(self.rules, self.places).unwrap_or_default();
-        let is_hidden = |path: &str| hidden.iter().any(|it| own.join(path).starts_with(it));
+        // git names paths from the top of the repository, of which the workspace may be a part.
+        let here = part.cwd.as_deref().unwrap_or(own);
+        let top = here.ancestors().find(|it| it.join(".git").exists()).unwrap_or(own);
+        let is_hidden = |path: &str| hidden.iter().any(|it| top.join(path).starts_with(it));
         // `git -C`: somewhere else.
         let moved = literal.get(1).is_some_and(|it| it.as_deref() == Some("-C"));
         let names_key = |text: &&str| text.rsplit([':', '/']).next().is_some_and(is_secret_name);
@@ -31,7 +34,8 @@ impl Reader<'_> {
         if let Some(key) = key {
             let why =
                 format!("`{}` may show `{key}`, which the repository keeps", show(&part.words));
-            self.found.push(Standing::Unruled { why, always: None });
+            // The kernel cannot hold it, however little the model asks for.
+            self.found.push(Standing::Held { why });
         }
     }
 

@@ -99,7 +99,7 @@ impl Trap {
     /// Runs a line by every shell there is, with a limit: it may loop. What they said is handed
     /// back.
     fn run(&self, line: &str, confine: Option<&Confine>) -> String {
-        // Beside the home directory, where it is no trace.
+        // Beside the home directory, where it is not a trace.
         let said = self.scene.home.with_file_name("said");
         let output = std::fs::File::create(&said).expect("it is ours");
         for shell in SHELLS {

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use super::super::super::failure::{Failure, Peer};
 use super::super::super::message::{Assistant, Dialect};
 use super::super::super::usage::{self, Usage};
-use super::super::assemble::{Assembler, Fate, Fields, Growing, block, fate, settle};
+use super::super::assemble::{Assembler, Fate, Fields, Growing, block, fate, fields, settle};
 use super::super::lenient::{Halves, arguments, is_error, list, number, object};
 use super::super::{CutCall, Delta, StopReason, Turn};
 
@@ -150,12 +150,9 @@ impl Messages {
 impl Assembler for Messages {
     fn event(&mut self, data: &str, peer: &Peer) -> Result<Vec<Delta>, Failure> {
         // vLLM closes this wire format with OpenAI's word, too.
-        if data.trim() == "[DONE]" {
+        let Some(event) = fields(data, peer)? else {
             self.closed = true;
             return Ok(Vec::new());
-        }
-        let Ok(event) = serde_json::from_str::<Fields>(data) else {
-            return Err(peer.garbage("an event that is no JSON object", data));
         };
         let part = |key: &str| event.get(key).map(object).unwrap_or_default();
         let index = event.get("index").and_then(number);
@@ -217,7 +214,7 @@ impl Assembler for Messages {
                     Some(part.input.as_str())
                 };
                 let name = fields.string("name").unwrap_or_default();
-                // What the server ran itself is no call of ours, and stays as it is.
+                // What the server ran itself is not a call of ours, and stays as it is.
                 let end = if is_call { &stop } else { &StopReason::EndTurn };
                 match fate(end, &name, arguments.unwrap_or_default()) {
                     Fate::Kept(input) => fields.set("input", input),

@@ -5,7 +5,7 @@ use serde_json::value::to_raw_value;
 use super::super::super::failure::{Failure, Peer};
 use super::super::super::message::{Assistant, Block, Dialect};
 use super::super::super::usage::{self, Cost, Usage};
-use super::super::assemble::{Assembler, Fate, Fields, Growing, block, fate, settle};
+use super::super::assemble::{Assembler, Fate, Fields, Growing, block, fate, fields, settle};
 use super::super::lenient::{
     Halves, arguments, content, is_error, list, nearly_object, number, object,
 };
@@ -194,12 +194,9 @@ impl Chat {
 
 impl Assembler for Chat {
     fn event(&mut self, data: &str, peer: &Peer) -> Result<Vec<Delta>, Failure> {
-        if data.trim() == "[DONE]" {
+        let Some(chunk) = fields(data, peer)? else {
             self.done = true;
             return Ok(Vec::new());
-        }
-        let Ok(chunk) = serde_json::from_str::<Fields>(data) else {
-            return Err(peer.garbage("an event that is no JSON object", data));
         };
         if chunk.get("error").is_some_and(is_error) {
             return Err(peer.broke_off(data));

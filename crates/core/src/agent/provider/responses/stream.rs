@@ -6,7 +6,7 @@
 use super::super::super::failure::{Failure, Peer};
 use super::super::super::message::{Assistant, BETWEEN_SUMMARIES, Dialect, View};
 use super::super::super::usage::{self, Usage};
-use super::super::assemble::{Assembler, Fate, Fields, block, fate, settle};
+use super::super::assemble::{Assembler, Fate, Fields, block, fate, fields, settle};
 use super::super::lenient::{Halves, arguments, is_error, list, number, object};
 use super::super::{CutCall, Delta, StopReason, Turn};
 
@@ -233,12 +233,9 @@ impl Stream {
 
 impl Assembler for Stream {
     fn event(&mut self, data: &str, peer: &Peer) -> Result<Vec<Delta>, Failure> {
-        if data.trim() == "[DONE]" {
+        let Some(event) = fields(data, peer)? else {
             self.closed = true;
             return Ok(Vec::new());
-        }
-        let Ok(event) = serde_json::from_str::<Fields>(data) else {
-            return Err(peer.garbage("an event that is no JSON object", data));
         };
         let part = |key: &str| event.get(key).map(object).unwrap_or_default();
         let index = event.get("output_index").and_then(number);

@@ -3,10 +3,8 @@
 use super::super::super::failure::{FailureKind, Peer};
 use super::super::super::message::{Message, ToolResult};
 use super::super::form::Form;
-use super::super::replay::{
-    assert_deltas_agree, events, line, pieces, recorded, replay_items as replay,
-};
-use super::super::{Request, StopReason, Turn};
+use super::super::replay::{check_by, events, pieces, recorded, replay_items as replay};
+use super::super::{Request, Turn};
 use super::body;
 
 fn peer() -> Peer {
@@ -19,19 +17,8 @@ fn peer() -> Peer {
     }
 }
 
-/// What a stream comes to, in pieces of several sizes.
 async fn check(bytes: &[u8], want: &str) -> Turn {
-    let mut last = None;
-    for size in [bytes.len(), 1, 5] {
-        let (deltas, turn) = replay(pieces(bytes, size)).await;
-        let turn = turn.unwrap_or_else(|f| panic!("{f}: {}", String::from_utf8_lossy(bytes)));
-        assert_eq!(line(&turn), want);
-        if turn.stop != StopReason::Refusal {
-            assert_deltas_agree(&deltas, &turn);
-        }
-        last = Some(turn);
-    }
-    last.expect("there are three sizes")
+    check_by(replay, bytes, want).await
 }
 
 fn done(item: &str) -> String {
@@ -57,7 +44,7 @@ async fn recorded_answers_are_read_streamed_and_whole() {
         let turn = check(&recorded(name), want).await;
         assert_eq!(turn.answer.model, "qwen2.5-coder-0.5b");
     }
-    // Until the last event it is no answer.
+    // Until the last event it is not an answer.
     let bytes = recorded("r01-responses-stream");
     let text = String::from_utf8(bytes.clone()).unwrap();
     for length in 0..text.find("event: response.completed").unwrap() {
