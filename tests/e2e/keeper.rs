@@ -1,11 +1,12 @@
 //! The keeper: it stands outside of the daemon's tree, holds what a task must not lose when its
 //! supervisor dies, and knows the status then.
 
+use meanwhile_shim::record;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 
-use crate::harness::{BINARY, Daemon, Lab, all, eventually, gone, id_of, parent};
+use crate::harness::{BINARY, Lab, all, eventually, gone, id_of, parent};
 
 /// Bytes that may be missing where a supervisor was killed: what one pipe holds.
 const PIPE_BYTES: usize = 1 << 20;
@@ -76,7 +77,7 @@ fn deaths(no_info: bool) {
         assert!(!gone(leader), "case {mask}: the command is not harmed");
         if kills_shim {
             // What the task writes while no process reads is another test's.
-            supervised(&lab, &daemon, shim);
+            supervised(&lab, &id, shim);
         }
         gate.open();
         let task = daemon.exited(&id)["task"].clone();
@@ -89,11 +90,12 @@ fn deaths(no_info: bool) {
 }
 
 /// Waits for a supervisor that took over.
-fn supervised(lab: &Lab, daemon: &Daemon, dead: i32) {
+fn supervised(lab: &Lab, id: &str, dead: i32) {
+    let record = lab.state().join("live").join(id).join("record");
     eventually("another supervisor to take over", || {
-        let idle = 2;
-        let _ = daemon;
-        (gone(dead) && lab.shims().len() > idle).then_some(())
+        let record = record::read(&std::fs::File::open(&record).ok()?).ok()?;
+        let shim = i32::try_from(record.shim_pid).ok()?;
+        (shim != dead && !gone(shim)).then_some(())
     });
 }
 
@@ -183,7 +185,7 @@ fn input_outlives_its_supervisor_and_its_end_is_kept() {
     daemon.wait_output(&id, "one\n");
     let other = lab.daemon();
     sigkill(shim);
-    supervised(&lab, &daemon, shim);
+    supervised(&lab, &id, shim);
     assert_eq!(daemon.check(&id)["state"], "running");
     other.call("task/write", json!({ "id": id, "data": "two\n" }));
     daemon.wait_output(&id, "two\n");

@@ -4,8 +4,10 @@
 //! a command spawns is the session's, whatever directory the command went to. Where agents run inside
 //! each other several ids are set, and the one that was set nearest to this process is meant.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
+
+use meanwhile_shim::clock;
 
 use crate::limits;
 
@@ -15,13 +17,9 @@ pub const QUEUE_VARIABLE: &str = "MEANWHILE_QUEUE";
 /// Names the session of this project's own agent.
 pub const SESSION_VARIABLE: &str = "MEANWHILE_SESSION_ID";
 
-/// The variables in which hosts name their session, each with the host's name. Where it cannot be seen
-/// which was set last, the first counts: a sandbox of Codex hides the processes outside of it.
-pub const HOSTS: [(&str, &str); 3] = [
-    (SESSION_VARIABLE, "meanwhile"),
-    ("CODEX_THREAD_ID", "Codex"),
-    ("CLAUDE_CODE_SESSION_ID", "Claude Code"),
-];
+/// The variables in which hosts name their session: this project's own agent, Codex, Claude Code. Where it
+/// cannot be seen which was set last, the first counts: a sandbox of Codex hides the processes outside of it.
+pub const HOSTS: [&str; 3] = [SESSION_VARIABLE, "CODEX_THREAD_ID", "CLAUDE_CODE_SESSION_ID"];
 
 /// How many ancestors are looked at. More processes between an agent and its command were not seen.
 const ANCESTORS: usize = 64;
@@ -64,7 +62,7 @@ impl Owner {
         if let Some(found) = set(QUEUE_VARIABLE) {
             return Self::named(found).map(Some);
         }
-        let ids = HOSTS.iter().filter_map(|(name, _)| set(name)).collect();
+        let ids = HOSTS.into_iter().filter_map(set).collect();
         nearest(ids, ancestors).map(Self::named).transpose()
     }
 
@@ -81,8 +79,7 @@ impl Owner {
     /// the processes that set them can no longer be seen.
     pub fn others(&self) -> impl Iterator<Item = &'static str> {
         let own = self.variable;
-        let hosts = HOSTS.iter().map(|(name, _)| *name);
-        hosts.filter(move |name| own != QUEUE_VARIABLE && *name != own)
+        HOSTS.into_iter().filter(move |name| own != QUEUE_VARIABLE && *name != own)
     }
 }
 
@@ -113,19 +110,11 @@ fn nearest(
 fn ancestors() -> impl Iterator<Item = Vec<u8>> {
     let mut pid = std::os::unix::process::parent_id();
     std::iter::from_fn(move || {
-        let folder = std::path::PathBuf::from(format!("/proc/{pid}"));
-        let environment = std::fs::read(folder.join("environ")).ok()?;
-        pid = parent_of(&std::fs::read(folder.join("stat")).ok()?)?;
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
+        pid = clock::stat_fields(pid)?.parent;
         Some(environment)
     })
     .take(ANCESTORS)
-}
-
-/// The fourth field of `/proc/<pid>/stat`; the second is a name in brackets, with anything in it.
-fn parent_of(stat: &[u8]) -> Option<u32> {
-    let end = stat.iter().rposition(|byte| *byte == b')')?;
-    let fields = OsStr::from_bytes(&stat[end + 1..]).to_str()?;
-    fields.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -208,12 +197,6 @@ mod tests {
         assert_eq!(owner.others().collect::<Vec<_>>(), [SESSION_VARIABLE, CLAUDE]);
         let named = Owner { queue: "x".to_owned(), variable: QUEUE_VARIABLE };
         assert_eq!(named.others().count(), 0);
-    }
-
-    #[test]
-    fn a_parent_is_read_whatever_its_name() {
-        assert_eq!(parent_of(b"12 (a) 7 (b)) S 34 12 12 0"), Some(34));
-        assert_eq!(parent_of(b"12 (a"), None);
     }
 
     #[test]

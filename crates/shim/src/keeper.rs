@@ -299,10 +299,11 @@ impl Keeper {
             // Another keeper's was quicker.
             return Ok(false);
         }
-        let status = Status { leader: record.leader_pid, raw: held.status.raw };
-        let stat = clock::stat_fields(status.leader);
+        let stat = clock::stat_fields(record.leader_pid);
         let is_child = stat.is_some_and(|stat| stat.parent == std::process::id())
             && record.leader().is_some_and(|leader| leader.exists());
+        let leader = if is_child { record.leader_pid } else { 0 };
+        let status = Status { leader, raw: held.status.raw };
         let (told, tell) = match status.raw.is_some() || is_child {
             true => output::create().map(|(told, tell)| (Some(told), Some(tell)))?,
             false => (None, None),
@@ -384,6 +385,10 @@ impl Keeper {
             if let Some(kept) = self.kept.values_mut().find(leads) {
                 kept.held.status.raw = Some(raw);
                 kept.tell_status();
+            } else if let Some(orphan) =
+                self.orphans.iter_mut().find(|orphan| orphan.held.status.leader == pid)
+            {
+                orphan.held.status.raw = Some(raw);
             }
         }
         childless
@@ -404,6 +409,11 @@ impl Keeper {
         if let Some(record) = self.record_of(id).filter(|record| record.leader_pid != 0) {
             let leader = ended.iter().find(|(pid, _)| *pid == record.leader_pid);
             held.status.raw = held.status.raw.or(leader.map(|(_, raw)| *raw));
+            let stat = clock::stat_fields(record.leader_pid);
+            if stat.is_some_and(|stat| stat.parent == std::process::id()) {
+                // It may end before another shim was started.
+                held.status.leader = record.leader_pid;
+            }
         }
         self.orphans.push_back(Orphan { id, held, again: None });
     }

@@ -17,7 +17,7 @@ use crate::leader;
 const STATUS_PATIENCE: Duration = Duration::from_millis(200);
 /// Between two questions.
 pub const STATUS_ROUND: Duration = Duration::from_millis(5);
-/// For tests: as if the kernel did not tell the status of a process that is no child.
+/// For tests: as if the kernel did not tell the status of a process that is not a child.
 const NO_INFO_VARIABLE: &str = "MEANWHILE_TEST_NO_PIDFD_INFO";
 
 /// What the leader is to us.
@@ -88,7 +88,7 @@ struct PidfdInfo {
     exit: i32,
 }
 
-/// The status of a process that is no child of ours and was reaped while we held this descriptor.
+/// The status of a process that is not a child of ours and was reaped while we held this descriptor.
 /// Linux before 6.15 does not tell it.
 #[expect(unsafe_code, reason = "ioctl(2) has no safe interface")]
 fn exit_of_stranger(pidfd: &OwnedFd) -> Option<Exit> {

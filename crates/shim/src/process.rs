@@ -10,7 +10,7 @@ use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, signal, sigprocma
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::ForkResult;
 
-/// A shim outlives terminals and is no target of a stray signal; SIGTERM means that the machine
+/// A shim outlives terminals and is not a target of a stray signal; SIGTERM means that the machine
 /// goes down, and is taken as an order to stop the task. A limit on the size of files (`ulimit -f`) is to a
 /// shim what a full disk is: a write that fails, not a signal that ends it.
 pub fn ignore_signals() -> nix::Result<()> {

@@ -49,8 +49,15 @@ fn below(roots: &[u32]) -> Vec<Process> {
                 continue;
             }
             // The number may be another process's since it was listed; then it has another parent.
-            let is_below = clock::stat_fields(child).is_none_or(|stat| seen.contains(&stat.parent));
-            if let Some(process) = Process::of(child).filter(|_| is_below) {
+            let stat = clock::stat_fields(child);
+            if stat.is_some_and(|stat| !seen.contains(&stat.parent)) {
+                continue;
+            }
+            let process = match stat.and_then(|stat| stat.start_time) {
+                Some(started) => Some(Process::noted(child, started)),
+                None => Process::of(child),
+            };
+            if let Some(process) = process {
                 seen.insert(child);
                 parents.push_back(child);
                 found.push(process);

@@ -50,8 +50,8 @@ impl Engine {
         Background::start((executor, holder), workspace, role, settings, store).await
     }
 
-    /// The workspace of a queue, by its name alone: where the newest of its tasks runs, else where one
-    /// has ended.
+    /// The workspace of a queue, by its name alone: that of the oldest of its tasks that is kept, else one
+    /// in which a task of it has ended.
     pub async fn workspace_of(&self, queue: String) -> Result<Option<PathBuf>, Error> {
         self.store.read(move |ledger| ledger.workspace_of(&queue)).await
     }
@@ -90,9 +90,11 @@ impl Engine {
     }
 
     /// Every queue of every workspace in which notifications wait, with those of tasks that ended
-    /// since a process last looked.
-    pub async fn waiting(&self) -> Result<Vec<Waiting>, Error> {
-        for workspace in self.busy_workspaces().await? {
+    /// since a process last looked; `settled` was looked at just now.
+    pub async fn waiting(&self, settled: &Path) -> Result<Vec<Waiting>, Error> {
+        let mut busy = self.busy_workspaces().await?;
+        busy.remove(settled);
+        for workspace in busy {
             let (background, _) = self.workspace(workspace, Role::Visitor).await?;
             let settled = background.settle().await;
             background.close().await;

@@ -237,6 +237,9 @@ impl Home {
             .or_else(|_| layout::read_spec(&self.kept_spec(id)))
             .or_else(|_| layout::read_spec(&live))?;
         let kept = Kept::parse(&bytes)?;
+        if kept.base.is_empty() && !kept.spec.whole {
+            return Err(io::Error::new(ErrorKind::NotFound, "an older version started it"));
+        }
         // The folder may have become another task's while the path was walked.
         if kept.spec.id == id.as_str() { Ok(kept) } else { Err(ErrorKind::NotFound.into()) }
     }
@@ -309,14 +312,16 @@ impl Home {
     /// The same, but the folder becomes an idle shim's. For the process that started the task's
     /// shim, which has ended: as nobody else uses the folder again, its paths mislead nobody here.
     pub fn settle_and_reuse(&self, id: TaskId, bell: &str) -> io::Result<(TaskId, PathBuf)> {
+        if self.live(id).join(layout::TEMPORARY).exists() {
+            // Its shim or a chore takes that away, which may take long; in it no other task may begin.
+            return Err(ErrorKind::DirectoryNotEmpty.into());
+        }
         fs::rename(self.live(id).join(layout::RECORD), self.done(id))?;
         self.keep_spec(id, &self.live(id));
         let new = self.free_id();
         let folder = self.idle_path(new, bell);
         fs::rename(self.live(id), &folder)?;
-        if fs::remove_file(folder.join(layout::PLAN)).is_ok() {
-            temporary::remove(&folder);
-        }
+        let _ = fs::remove_file(folder.join(layout::PLAN));
         // Where somebody else had linked it already, the first rename left both names.
         match fs::remove_file(folder.join(layout::RECORD)) {
             Err(error) if error.kind() != ErrorKind::NotFound => {

@@ -280,7 +280,7 @@ impl Ledger {
         cut.map(|_| ())
     }
 
-    /// Returns how many frames are in the log. That others held the store is no error here: what
+    /// Returns how many frames are in the log. That others held the store is not an error here: what
     /// they kept from being done is done the next time.
     fn wal_checkpoint(&self, mode: &str) -> Result<i64, LedgerError> {
         let sql = format!("PRAGMA wal_checkpoint({mode})");

@@ -23,6 +23,7 @@ use crate::background::events::Events;
 use crate::background::executor::{Archive, Executor, SendSignal, Size};
 use crate::background::ledger::{Drain, LeaseToken};
 use crate::background::live::server::PROOF;
+use crate::background::ports::ephemeral;
 use crate::background::quote::quote_argv;
 use crate::background::store::Store;
 use crate::background::supervisor::{Charge, DEMANDS, Supervisor};
@@ -314,7 +315,11 @@ impl Background {
     /// The same, for a caller that can wait a moment for what is said of servers.
     pub async fn list_after(&self, filter: Filter, look: Look) -> Result<Vec<Task>, Error> {
         let tasks = self.list(filter).await?;
-        let may_stand = |task: &Task| !task.serving.ports.is_empty() && !task.serving.ready;
+        // A port that the kernel chose makes no task ready.
+        let free = ephemeral();
+        let may_stand = |task: &Task| {
+            !task.serving.ready && task.serving.ports.iter().any(|port| !free.contains(port))
+        };
         if look == Look::Twice && tasks.iter().any(may_stand) {
             tokio::time::sleep(PROOF).await;
             return self.list(filter).await;

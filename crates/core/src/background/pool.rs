@@ -165,7 +165,11 @@ impl Pool {
             }
         };
         // One write below PIPE_BUF goes whole or not at all.
-        (&keeper.requests).write(&request.to_bytes()).map(|_| ())
+        match (&keeper.requests).write(&request.to_bytes()) {
+            // It is dead: the end of its reports is about to be read, and starts another one.
+            Err(error) if error.raw_os_error() == Some(libc::EPIPE) => Ok(()),
+            written => written.map(|_| ()),
+        }
     }
 
     /// Returns when there may be news. Cancel-safe.

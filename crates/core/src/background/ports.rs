@@ -99,7 +99,7 @@ fn held(processes: &[Process]) -> HashSet<u64> {
 }
 
 /// The ports that the kernel gives to who asks for none, ip(7).
-fn ephemeral() -> std::ops::RangeInclusive<u16> {
+pub(super) fn ephemeral() -> std::ops::RangeInclusive<u16> {
     let text = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
     let mut ends = text.split_whitespace().filter_map(|word| word.parse().ok());
     // The kernel's own default.

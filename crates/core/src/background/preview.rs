@@ -71,7 +71,7 @@ fn head_end(bytes: &[u8]) -> &[u8] {
 /// The longest end of `bytes` whose text fits, likewise.
 fn tail_end(bytes: &[u8]) -> &[u8] {
     let bytes = &bytes[bytes.len() - bytes.len().min(END_BYTES)..];
-    // A character that begins before the cut. In what is not UTF-8 at all, three bytes are no loss.
+    // A character that begins before the cut. In what is not UTF-8 at all, three bytes are not a loss.
     let partial = bytes.iter().take(3).take_while(|&&byte| byte & 0xc0 == 0x80).count();
     let bytes = &bytes[partial..];
     let lengths: Vec<Length> = characters(bytes).collect();

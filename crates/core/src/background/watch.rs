@@ -237,7 +237,7 @@ fn compile(pattern: &str) -> Result<Regex, String> {
 fn cut(line: &[u8], matched: Range<usize>) -> String {
     let text = String::from_utf8_lossy(&line[..matched.end]);
     if text.len() <= MATCH_LINE_BYTES {
-        // As text it is no shorter, so what is cut off here would be cut off below.
+        // As text it is not shorter, so what is cut off here would be cut off below.
         let line = String::from_utf8_lossy(&line[..line.len().min(MATCH_LINE_BYTES + 4)]);
         return line[..line.floor_char_boundary(MATCH_LINE_BYTES)].to_owned();
     }

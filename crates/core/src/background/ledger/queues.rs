@@ -119,17 +119,16 @@ impl Ledger {
         })
     }
 
-    /// The workspace of a queue, by its name alone: where the newest of its tasks runs, else where one
-    /// has ended.
+    /// The workspace of a queue, by its name alone: that of the oldest of its tasks that is kept, else one
+    /// in which a task of it has ended.
     pub fn workspace_of(&self, queue: &str) -> Result<Option<PathBuf>, LedgerError> {
         let workspace = self
             .connection
             .prepare_cached(
                 "SELECT workspace FROM (
-                   SELECT workspace, created_at FROM tasks
-                   WHERE queue = ?1 AND outcome IS NULL AND removed = 0
-                   UNION ALL SELECT workspace, 0 FROM queues WHERE name = ?1
-                 ) ORDER BY created_at DESC LIMIT 1",
+                   SELECT workspace, created_at FROM tasks WHERE queue = ?1
+                   UNION ALL SELECT workspace, 9223372036854775807 FROM queues WHERE name = ?1
+                 ) ORDER BY created_at LIMIT 1",
             )?
             .query_row([queue], |row| row.get::<_, Vec<u8>>(0))
             .optional()?;

@@ -42,6 +42,15 @@ impl Background {
         let spec = again(kept, given)?;
         check_directory(&spec.cwd, &spec.command)?;
         match self.stop(id, how).await {
+            Ok(task) if !task.survivors.is_empty() => {
+                return Err(Error::Invalid {
+                    field: "id".to_owned(),
+                    message: format!(
+                        "task `{id}` could not be ended as a whole, so it is not started again; \
+                         `task/stop` names the processes that live on"
+                    ),
+                });
+            }
             Ok(_) | Err(Error::NotRunning { .. }) => {}
             Err(error) => return Err(error),
         }

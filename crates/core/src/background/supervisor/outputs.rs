@@ -140,7 +140,7 @@ fn scan(live: &mut Live, reading: &mut Reading) -> Vec<Notice> {
     let Some(scanner) = &mut live.scanner else { return Vec::new() };
     let Some(range) = reading.next_kept(scanner.position()) else { return Vec::new() };
     let range = range.start..range.end.min(range.start + SCAN_BYTES);
-    // What was overwritten while it was read is no loss: the next round goes on where output is kept.
+    // What was overwritten while it was read is not a loss: the next round goes on where output is kept.
     let Ok(Some(bytes)) = reading.read(range.clone()) else { return Vec::new() };
     let hits = scanner.push(range.start, &bytes);
     hits.into_iter().map(|hit| notice(live, reading, About::Matched(hit.found))).collect()

@@ -30,9 +30,10 @@ impl Supervisor {
             self.waiters.iter().flat_map(|waiter| waiter.ids.iter().copied()).collect();
         let next = |id: &TaskId, live: &Live| live.next_look(now, waited.contains(id));
         let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now + COMPANY);
-        let due = self.tasks.iter().filter(|(id, live)| is_due(next(id, live)));
-        let due: Vec<TaskId> = due.map(|(id, _)| *id).collect();
-        self.look(due);
+        let due = self.tasks.iter().map(|(id, live)| (next(id, live), *id));
+        let mut due: Vec<_> = due.filter(|(at, _)| is_due(*at)).collect();
+        due.sort_unstable();
+        self.look(due.into_iter().map(|(_, id)| id).collect());
         let next = |id: &TaskId, live: &Live| live.next_look(now, waited.contains(id));
         self.ports_at = self.tasks.iter().filter_map(|(id, live)| next(id, live)).min();
     }
@@ -78,7 +79,10 @@ impl Supervisor {
     }
 
     fn look(&mut self, mut ids: Vec<TaskId>) {
-        ids.truncate(LOOKS_AT_ONCE);
+        // A command that comes and goes has no other turn.
+        if self.role == Role::Daemon {
+            ids.truncate(LOOKS_AT_ONCE);
+        }
         if !ids.is_empty() {
             self.executor.ask(Request::Look(ids));
             self.take_reports();

@@ -51,7 +51,9 @@ impl Local {
                 // A bell that was full, or survivors that are gone.
                 Ok(record) if record.end.is_some() => {
                     self.ended(id);
-                    self.left(id);
+                    if !record.left.is_empty() {
+                        self.left(id);
+                    }
                 }
                 Ok(record) => {
                     if !record.left.is_empty() {

@@ -132,7 +132,7 @@ fn a_checkpoint_cuts_a_long_log_and_waits_for_nobody() {
     reading.query_row("SELECT count(*) FROM tasks", [], |_| Ok(())).expect("read");
     end(&mut ledger, 1_000_000, "q");
     let started = Instant::now();
-    ledger.checkpoint().expect("a reader is no error");
+    ledger.checkpoint().expect("a reader is not an error");
     assert!(started.elapsed() < BUSY_TIMEOUT / 2);
     assert!(size(&dir, "meanwhile.db-wal") > WAL_BYTES as u64, "the reader needs it");
 
