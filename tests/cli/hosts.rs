@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::harness::{Ran, Store, until};
+use crate::harness::{Ran, Store};
 
 const CLAUDE: &str = "CLAUDE_CODE_SESSION_ID";
 const CODEX: &str = "CODEX_THREAD_ID";
@@ -40,6 +40,8 @@ fn two_agents_in_one_directory_are_each_told_their_own() {
     ok(&store, &one, "\"$M\" spawn --wait --label first -- true");
     ok(&store, &two, "\"$M\" spawn --wait --label second -- true");
     assert_eq!(drained(&store, &[], DRAIN), [""; 0], "a person's queue has neither");
+    let other = shell(&store, &[(CLAUDE, "session-three")], "\"$M\" drain");
+    assert!(!other.stderr.contains("elsewhere"), "not sent to theirs: {}", other.stderr);
     assert_eq!(drained(&store, &two, DRAIN), ["second"]);
     assert_eq!(drained(&store, &one, DRAIN), ["first"]);
     assert_eq!(drained(&store, &one, DRAIN), [""; 0]);
@@ -99,6 +101,9 @@ fn a_session_keeps_its_tasks_wherever_its_shell_goes() {
     // Another workspace that is named is meant.
     let named = "mkdir other && \"$M\" --workspace other spawn --wait --label named -- pwd";
     assert!(ok(&store, &agent, named).ends_with("/work/other\n"));
+    // Its own stays where it is.
+    ok(&store, &agent, "\"$M\" spawn --wait --label home -- true");
+    assert_eq!(drained(&store, &agent, DRAIN), ["home"]);
     assert_eq!(drained(&store, &agent, "\"$M\" --workspace other drain --json"), ["named"]);
 }
 
@@ -137,6 +142,5 @@ fn a_session_id_that_cannot_name_a_queue_is_refused_and_nothing_runs() {
     assert_eq!(ran.code, Some(2), "{}", ran.stderr);
     assert!(ran.stderr.contains("`CODEX_THREAD_ID` is 300 bytes long"), "{}", ran.stderr);
     ok(&store, &[(CODEX, "")], "\"$M\" spawn --wait -- true");
-    until("the accepted task has ended", || !store.ok(&["ps", "--all"]).is_empty());
     assert!(!store.workspace().join("ran").exists());
 }

@@ -14,7 +14,7 @@ fn a_task_is_started_again_from_any_directory() {
     store.ok(&["wait", again]);
     assert_eq!(store.ok(&["logs", again]), first);
     let json = store.json(&["restart", "--json", "--env", "A=c", again]);
-    let third = json["id"].as_str().or_else(|| json["task"]["id"].as_str()).unwrap();
+    let third = json["task"]["id"].as_str().unwrap();
     store.ok(&["wait", third]);
     assert!(store.ok(&["logs", third]).starts_with("c\n"));
 }

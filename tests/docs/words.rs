@@ -16,7 +16,7 @@ const PLAIN: [&str; 4] = ["longer", "more", "one", "such"];
 const OWNERS: [&str; 3] = ["ours", "yours", "theirs"];
 /// Folders that were not gone through yet, with how many lines of them are left. A number may only
 /// become smaller.
-const LEFT: [(&str, usize); 3] = [("crates/core", 240), ("crates/rpc", 30), ("crates/shim", 50)];
+const LEFT: [(&str, usize); 3] = [("crates/core", 173), ("crates/rpc", 23), ("crates/shim", 44)];
 /// This file, and types that a program writes from the schema.
 const OTHERS: [&str; 2] = ["tests/docs/words.rs", "editors/vscode/src/protocol/generated.ts"];
 const WRITTEN: [&str; 7] = ["rs", "md", "py", "ts", "lua", "sh", "toml"];
@@ -61,7 +61,10 @@ fn the_words_are_plain() {
     assert!(found.is_empty(), "write who acts, and \"is not a\":\n{}", found.join("\n"));
     for (folder, most) in LEFT {
         let now = left.get(folder).copied().unwrap_or_default();
-        assert!(now <= most, "{folder} has {now} lines with words that are not plain, not {most}");
+        assert_eq!(
+            now, most,
+            "lines of {folder} with words that are not plain: make `LEFT` smaller"
+        );
     }
 }
 

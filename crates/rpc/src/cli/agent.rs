@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 
 use super::args;
 use super::failure::Failure;
-use super::session::run as session_of;
+use super::session::run_here as session_of;
 use super::{out, show};
 use crate::config;
 use crate::convert::hint;

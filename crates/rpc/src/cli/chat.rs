@@ -349,7 +349,9 @@ impl Chat {
                 return Typed::Handled;
             }
             if !text.is_empty() && !is_command(text) {
-                self.dim("that is no answer and waits as your next prompt; the question stands");
+                self.dim(
+                    "that is not an answer and waits as your next prompt; the question stands",
+                );
             }
             self.question();
         }

@@ -48,7 +48,8 @@ pub(crate) async fn run(session: &mut Session, args: args::Drain) -> Result<u8, 
         let seq = last.seq;
         remark(format_args!("`meanwhile drain --queue {queue} --ack {seq}` acknowledges these"));
     }
-    if nothing {
+    // An agent's session is found wherever its shell is, and the results of others are not its own.
+    if nothing && session.owner.is_none() {
         tell_where_results_wait(session, &name).await?;
     }
     if drained.remaining > 0 {
@@ -61,7 +62,7 @@ pub(crate) async fn run(session: &mut Session, args: args::Drain) -> Result<u8, 
 /// were none.
 async fn tell_where_results_wait(session: &Session, drained: &str) -> Result<(), Failure> {
     let here = session.background.workspace();
-    let mut waiting = session.engine.waiting().await?;
+    let mut waiting = session.engine.waiting(here).await?;
     waiting.retain(|waiting| waiting.workspace != here || waiting.queue != drained);
     for Waiting { workspace, queue, count } in waiting.iter().take(PLACES) {
         let results = match count {

@@ -128,15 +128,15 @@ impl From<Error> for Failure {
         let advice = hint::core(&error);
         match error {
             Error::Invalid { field, message } => Self::usage(format!("`{field}`: {message}")),
-            Error::UnknownTask(id) => Self::new(format!("no task `{id}` in this workspace"))
-                .hint("`meanwhile ps --all` lists its tasks; `--workspace DIR` looks in another"),
+            Error::UnknownTask(id) => Self::new(format!("no task `{id}`"))
+                .hint("`meanwhile ps --everywhere` lists all tasks"),
             Error::SpawnFailed { ref culprit, errno, .. } => {
                 let advice = match (culprit, errno) {
                     (Culprit::Program, libc::ENOENT) => Some(
                         "a program is looked for in PATH; a shell's own word needs one: `sh -c 'WORD'`",
                     ),
                     (Culprit::Directory(_), libc::ENOENT | libc::ENOTDIR) => Some(
-                        "`--cwd` takes a directory that exists; relative, it is in the workspace",
+                        "`--cwd` takes a directory that exists; relative, it is in the current one",
                     ),
                     (Culprit::Interpreter(_), _) => {
                         Some("install it, or correct the program's first line")
@@ -145,8 +145,9 @@ impl From<Error> for Failure {
                 };
                 Self::new(error.to_string()).advise(advice)
             }
-            Error::LimitReached { .. } => Self::new(error.to_string()).advise(advice),
-            Error::CannotConfine(_) => Self::new(error.to_string()),
+            Error::LimitReached { .. } | Error::CannotConfine(_) => {
+                Self::new(error.to_string()).advise(advice)
+            }
             Error::NotRunning { id, message } => {
                 Self::new(format!("task `{id}` is not running: {message}"))
             }

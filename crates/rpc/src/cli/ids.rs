@@ -11,6 +11,8 @@ use meanwhile_core::background::task::{Task, TaskId};
 use meanwhile_core::background::{Background, Events, Filter, Look};
 use meanwhile_core::limits;
 
+use tokio::sync::OnceCell;
+
 use super::failure::Failure;
 use super::session::Session;
 use super::show;
@@ -34,8 +36,9 @@ pub(crate) async fn resolve(
     names: &[String],
 ) -> Result<Vec<Place>, Failure> {
     let mut found: Vec<(Option<PathBuf>, Vec<TaskId>)> = Vec::new();
+    let lists = Lists::default();
     for name in names {
-        let (workspace, id) = find(session, name).await?;
+        let (workspace, id) = find(session, &lists, name).await?;
         match found.iter_mut().find(|(known, _)| *known == workspace) {
             Some((_, ids)) if ids.contains(&id) => {}
             Some((_, ids)) => ids.push(id),
@@ -53,8 +56,19 @@ pub(crate) async fn resolve(
     Ok(places)
 }
 
+/// The tasks there are, each list made once, and only where a name is not a whole id.
+#[derive(Default)]
+struct Lists {
+    here: OnceCell<Vec<Task>>,
+    others: OnceCell<Vec<Task>>,
+}
+
 /// One task, and its workspace where that is another one.
-async fn find(session: &Session, name: &str) -> Result<(Option<PathBuf>, TaskId), Failure> {
+async fn find(
+    session: &Session,
+    lists: &Lists,
+    name: &str,
+) -> Result<(Option<PathBuf>, TaskId), Failure> {
     let Session { background, engine, .. } = session;
     if let Ok(id) = name.to_ascii_lowercase().parse::<TaskId>() {
         match background.get(id).await {
@@ -66,15 +80,19 @@ async fn find(session: &Session, name: &str) -> Result<(Option<PathBuf>, TaskId)
             return Ok((Some(workspace), id));
         }
     }
-    let here = list(background).await?;
-    if let Some(task) = pick(name, &here)? {
+    let here = lists.here.get_or_try_init(|| list(background)).await?;
+    if let Some(task) = pick(name, here)? {
         return Ok((None, task.id));
     }
-    let mut others = everywhere(session).await?;
-    others.retain(|task| task.workspace != background.workspace());
-    match pick(name, &others)? {
+    let others = async || {
+        let mut tasks = everywhere(session).await?;
+        tasks.retain(|task| task.workspace != background.workspace());
+        Ok::<_, Failure>(tasks)
+    };
+    let others = lists.others.get_or_try_init(others).await?;
+    match pick(name, others)? {
         Some(task) => Ok((Some(task.workspace.clone()), task.id)),
-        None => Err(unknown(name, &here)),
+        None => Err(unknown(name, here)),
     }
 }
 

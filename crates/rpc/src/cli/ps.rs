@@ -19,12 +19,14 @@ const RECENT_MAX: usize = 15;
 const RECENT: Duration = Duration::from_secs(24 * 3_600);
 
 pub(crate) async fn run(session: &mut Session, args: args::Ps) -> Result<u8, Failure> {
-    session.background.settle().await?;
     let now = Timestamp::now();
     let filter = Filter { state: args.state.map(Into::into), limit: Some(limits::LIST_LIMIT_MAX) };
     let tasks = match args.everywhere {
         true => session.engine.tasks(filter, Look::Twice).await?,
-        false => session.background.list_after(filter, Look::Twice).await?,
+        false => {
+            session.background.settle().await?;
+            session.background.list_after(filter, Look::Twice).await?
+        }
     };
     let (tasks, older) = match args.all || args.state.is_some() {
         true => (tasks, 0),

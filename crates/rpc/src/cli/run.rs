@@ -175,8 +175,14 @@ async fn work(
 /// a Markdown list and a diff do.
 pub(crate) fn with_prompt(line: Vec<OsString>) -> Vec<OsString> {
     let is = |word: &OsString, text: &str| word == OsStr::new(text);
-    let Some(at) = line.iter().position(|word| is(word, "run")) else { return line };
-    if line.iter().any(|word| is(word, "--")) {
+    // Only `--workspace DIR` can stand before a command.
+    let at = match line.get(1).map(|word| word.to_string_lossy()).as_deref() {
+        Some("--workspace") => 3,
+        Some(word) if word.starts_with("--workspace=") => 2,
+        Some(_) | None => 1,
+    };
+    let runs = line.get(at).is_some_and(|word| is(word, "run"));
+    if !runs || line.iter().any(|word| is(word, "--")) {
         return line;
     }
     let is_prompt = |word: &OsString| {
@@ -374,6 +380,10 @@ mod tests {
             assert_eq!(with_prompt(line), want.iter().map(OsString::from).collect::<Vec<_>>());
         };
         check(&["mw", "run", "- fix\n- it"], &["mw", "run", "--", "- fix\n- it"]);
+        let named = ["mw", "--workspace", "run", "run", "- x"];
+        check(&named, &["mw", "--workspace", "run", "run", "--", "- x"]);
+        let words = ["mw", "spawn", "npm", "run", "lint", "--ext .ts", "src"];
+        check(&words, &words);
         check(&["mw", "run", "---", "--json"], &["mw", "run", "--json", "--", "---"]);
         check(&["mw", "run", "--allow=bash ls", "x"], &["mw", "run", "--allow=bash ls", "x"]);
         check(&["mw", "run", "-", "--jsn"], &["mw", "run", "-", "--jsn"]);

@@ -54,7 +54,10 @@ impl Session {
         let here = self::workspace(named)?;
         let engine = Engine::open(&state_dir, config::load()?.store).await?;
         let known = match (&owner, named) {
-            (Some(owner), None) => engine.workspace_of(owner.queue.clone()).await?,
+            // Every workspace has a queue of the default name.
+            (Some(owner), None) if owner.queue != DEFAULT_QUEUE => {
+                engine.workspace_of(owner.queue.clone()).await?
+            }
             (Some(_) | None, _) => None,
         };
         let (workspace, away) = match known {

@@ -8,7 +8,7 @@ use super::agent;
 use super::args;
 use super::failure::Failure;
 use super::out::{remark, style};
-use super::session::Session;
+use super::session::{self, Session};
 use super::show;
 use crate::convert::to_wire;
 
@@ -45,6 +45,9 @@ pub(crate) async fn run(session: &mut Session, args: args::Sessions) -> Result<u
         let title = show::one_line(info.title.as_deref().unwrap_or("(nothing said yet)"));
         let title: String = title.chars().take(TITLE_CHARS).collect();
         out.line(format_args!("{id}  {:>10}  {title}", format!("{age} ago")))?;
+    }
+    if !session::watched() {
+        return Ok(0);
     }
     for stray in Agent::strays(background, STRAYS).await.map_err(agent::refused)? {
         let title = show::one_line(stray.title.as_deref().unwrap_or("(nothing said yet)"));

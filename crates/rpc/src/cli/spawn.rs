@@ -231,7 +231,7 @@ async fn feed(background: &Background, id: TaskId) -> Result<(), Failure> {
         })?;
         match background.write(id, buffer[..count].to_vec(), count == 0).await {
             Ok(()) if count > 0 => {}
-            // A command that ends before it has read all is no failure, as in any pipe.
+            // A command that ends before it has read all is not a failure, as in any pipe.
             Ok(()) | Err(Error::NotRunning { .. }) => return Ok(()),
             Err(error) => return Err(error.into()),
         }

@@ -56,7 +56,7 @@ fn explain(path: String, said: &str) -> (String, String) {
             join(&path, name)
         };
         let rest = rest.trim_start_matches([',', ' ']);
-        return (field, format!("is no parameter here; {rest}"));
+        return (field, format!("is not a parameter here; {rest}"));
     }
     let mut message = said.to_owned();
     for (rust, wire) in [

@@ -203,7 +203,7 @@ pub(crate) fn option_id(kind: acp::PermissionOptionKind) -> &'static str {
         acp::PermissionOptionKind::AllowOnce => "allow_once",
         acp::PermissionOptionKind::AllowAlways => "allow_always",
         acp::PermissionOptionKind::RejectAlways => "reject_always",
-        // What we do not know is no consent.
+        // What we do not know is not consent.
         acp::PermissionOptionKind::RejectOnce | _ => "reject_once",
     }
 }

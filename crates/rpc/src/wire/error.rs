@@ -20,7 +20,7 @@ pub(crate) struct Error {
 }
 
 impl Error {
-    /// JSON that is no request, or a request that may not come now.
+    /// JSON that is not a request, or a request that may not come now.
     pub(crate) const INVALID_REQUEST: i64 = -32600;
     /// A method that is not there.
     pub(crate) const METHOD_NOT_FOUND: i64 = -32601;
