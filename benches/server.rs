@@ -221,7 +221,7 @@ impl Server {
         }
     }
 
-    /// How many ends were told again since this was last asked; the contract has none.
+    /// How many ends were told again since this was last asked; the protocol has none.
     pub(crate) fn repeated(&mut self) -> usize {
         std::mem::take(&mut self.repeated)
     }

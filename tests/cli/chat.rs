@@ -30,7 +30,7 @@ fn chat(store: &Store, script: &str, args: &[&str]) -> Session {
 }
 
 #[test]
-fn a_task_that_ends_is_heard_while_nobody_types() {
+fn a_task_that_ends_is_heard_while_no_key_is_typed() {
     let store = Store::new();
     let mut session = chat(&store, HELD, &["--allow", RULE]);
     session.type_in("build it\r");

@@ -72,7 +72,7 @@ fn by_hand_they_stay_until_they_are_acknowledged() {
 }
 
 #[test]
-fn what_nobody_could_read_is_told_again() {
+fn what_could_not_be_read_is_told_again() {
     let store = Store::new();
     store.ok(&["spawn", "--wait", "--", "true"]);
     let (reader, writer) = nix::unistd::pipe().unwrap();

@@ -58,7 +58,7 @@ fn without_following_it_shows_what_there_is() {
 }
 
 #[test]
-fn a_reader_that_leaves_is_no_news() {
+fn a_reader_that_leaves_is_not_an_error() {
     let store = Store::new();
     let id = store.spawn("yes | head -c 2000000");
     store.run(&["wait", &id]);

@@ -79,7 +79,7 @@ fn the_workspace_may_be_named() {
 }
 
 #[test]
-fn wrong_settings_are_told_to_whoever_asks() {
+fn wrong_settings_are_told_to_the_client_that_asks() {
     let store = Store::new();
     store.write_config("[store]\nquota = \"much\"\n");
     let mut server = Server::start(&store, &["serve"]);

@@ -14,9 +14,12 @@ const VERBS: [&str; 4] = ["is", "are", "was", "were"];
 const PLAIN: [&str; 4] = ["longer", "more", "one", "such"];
 /// After "of" these name the owner last: "a model that you choose" is meant.
 const OWNERS: [&str; 3] = ["ours", "yours", "theirs"];
+/// Documents that are not in the repository. The protocol is `docs/protocol.md`.
+const ABSENT: [&str; 5] =
+    ["the contract", "(contract", "(issue", "design, decision", "the first proposal"];
 /// Folders that were not gone through yet, with how many lines of them are left. A number may only
 /// become smaller.
-const LEFT: [(&str, usize); 3] = [("crates/core", 173), ("crates/rpc", 23), ("crates/shim", 44)];
+const LEFT: [(&str, usize); 1] = [("crates/core", 64)];
 /// This file, and types that a program writes from the schema.
 const OTHERS: [&str; 2] = ["tests/docs/words.rs", "editors/vscode/src/protocol/generated.ts"];
 const WRITTEN: [&str; 7] = ["rs", "md", "py", "ts", "lua", "sh", "toml"];
@@ -24,8 +27,11 @@ const WRITTEN: [&str; 7] = ["rs", "md", "py", "ts", "lua", "sh", "toml"];
 /// What in a line is not plain.
 fn odd(line: &str) -> Option<String> {
     let lower = line.to_lowercase();
+    if let Some(absent) = ABSENT.iter().find(|absent| lower.contains(**absent)) {
+        return Some((*absent).to_owned());
+    }
     let words: Vec<&str> =
-        lower.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|w| !w.is_empty()).collect();
+        lower.split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty()).collect();
     let at = |place: usize| words.get(place).copied().unwrap_or_default();
     (0..words.len()).find_map(|place| {
         let (word, next) = (at(place), at(place + 1));
@@ -61,9 +67,9 @@ fn the_words_are_plain() {
     assert!(found.is_empty(), "write who acts, and \"is not a\":\n{}", found.join("\n"));
     for (folder, most) in LEFT {
         let now = left.get(folder).copied().unwrap_or_default();
-        assert_eq!(
-            now, most,
-            "lines of {folder} with words that are not plain: make `LEFT` smaller"
+        assert!(
+            now <= most,
+            "{now} lines of {folder} with words that are not plain: make `LEFT` smaller"
         );
     }
 }
@@ -84,6 +90,7 @@ fn odd_words_are_found_and_plain_ones_are_not() {
         ("it is drawn anew;", "anew"),
         ("`{0}` is no id", "is no"),
         ("a model of yours", "of yours"),
+        ("as the contract has it", "the contract"),
     ] {
         assert_eq!(odd(line).as_deref(), Some(word), "{line}");
     }

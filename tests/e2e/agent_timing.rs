@@ -1,4 +1,4 @@
-//! Which model call sees which result (contract, section 7), seen from outside: what the model is
+//! Which model call sees which result (docs/protocol.md, "Agent sessions"), seen from outside: what the model is
 //! sent, the script checks; where each result went, the trace tells.
 
 use std::fs;

@@ -253,7 +253,7 @@ fn missing_and_unknown_fields_are_refused_by_name() {
 }
 
 #[test]
-fn parameters_that_are_no_object_are_refused() {
+fn parameters_that_are_not_an_object_are_refused() {
     let (daemon, id) = fixture();
     for (method, _, _, _) in matrix(&id) {
         for params in [json!("text"), json!(1), json!([1, 2]), json!(true)] {

@@ -1,4 +1,4 @@
-//! What a confined task can do, and what becomes of what it wrote (contract, `task/spawn`).
+//! What a confined task can do, and what becomes of what it wrote (docs/protocol.md, `task/spawn`).
 
 use std::fs;
 

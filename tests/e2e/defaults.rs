@@ -1,4 +1,4 @@
-//! What a request means that says no more than it has to (contract, section 3).
+//! What a request means that says no more than it has to (docs/protocol.md, "Methods").
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! The queue is the truth: drain, ack and replay (contract, sections 3 and 5).
+//! The queue is the truth: drain, ack and replay (docs/protocol.md, "Methods" and "Guarantees").
 
 use serde_json::{Value, json};
 
@@ -18,7 +18,7 @@ fn fill(daemon: &Daemon, count: usize) {
 }
 
 #[test]
-fn a_notification_has_the_fields_of_the_contract() {
+fn a_notification_has_the_fields_of_the_protocol() {
     let daemon = Lab::new().daemon();
     let id = daemon.sh("echo hello; echo problem >&2; exit 3");
     let pushed = daemon.exited(&id);

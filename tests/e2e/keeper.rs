@@ -139,7 +139,7 @@ fn a_supervisor_killed_under_a_flood_costs_one_pipe_at_most() {
 }
 
 #[test]
-fn a_task_spawned_in_a_task_is_no_part_of_it() {
+fn a_task_spawned_in_a_task_is_not_a_part_of_it() {
     for (end, state) in [("sleep 600", "stopped"), ("exit 0", "exited")] {
         let lab = Lab::new();
         let gate = lab.gate("gate");

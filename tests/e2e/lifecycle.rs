@@ -1,4 +1,4 @@
-//! From `initialize` to the exit code (contract, section 1).
+//! From `initialize` to the exit code (docs/protocol.md, "Lifecycle").
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::harness::{Lab, eventually, gone};
 
 #[test]
-fn a_task_nobody_attends_is_stopped_after_the_linger_time() {
+fn a_task_without_a_daemon_is_stopped_after_the_linger_time() {
     let lab = Lab::new();
     for way in ["shutdown", "SIGKILL"] {
         let daemon = lab.start().options(json!({ "lingerMs": 700 })).go();

@@ -1,6 +1,6 @@
 //! The real binary, driven from outside as an editor drives it.
 //!
-//! Written from the contract, never from the code: a test here knows the wire, the command line
+//! Written from the protocol, never from the code: a test here knows the wire, the command line
 //! and what the kernel shows of processes and files. Nothing here reaches into the crates, so a
 //! test that fails names a promise to users that is broken.
 

@@ -1,4 +1,4 @@
-//! The order of what a client hears (contract, section 5). The harness asserts it of every
+//! The order of what a client hears (docs/protocol.md, "Guarantees"). The harness asserts it of every
 //! session; here are the sessions that make it hard to keep.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -130,7 +130,7 @@ fn numbers_are_gapless_in_each_queue() {
 }
 
 #[test]
-fn waiting_requests_delay_nobody() {
+fn waiting_requests_delay_no_other() {
     let daemon = Lab::new().daemon();
     let id = daemon.sh("sleep 600");
     let waits: Vec<i64> = (0..500)

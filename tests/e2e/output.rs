@@ -1,4 +1,4 @@
-//! Reading and following output (contract, sections 3 and 4).
+//! Reading and following output (docs/protocol.md, "Methods" and "Pushes").
 
 use serde_json::{Value, json};
 

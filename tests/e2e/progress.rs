@@ -50,7 +50,7 @@ fn npm_shows_a_progress() {
 }
 
 #[test]
-fn what_is_no_progress_makes_none() {
+fn what_is_not_progress_makes_none() {
     let lab = Lab::new();
     let gate = lab.gate("gate");
     let daemon = lab.daemon();

@@ -65,7 +65,7 @@ fn tasks_are_kept_for_their_time() {
 }
 
 #[test]
-fn a_result_nobody_was_told_is_never_pruned_away() {
+fn a_result_that_was_not_told_is_never_pruned_away() {
     let lab = Lab::new();
     let daemon = with_settings(&lab, "keep_count = 2");
     let ids = run_many(&daemon, 12, "echo told; exit 3");

@@ -1,4 +1,4 @@
-//! Agent sessions (contract, section 7): what they say, in which order, and how a task that ends
+//! Agent sessions (docs/protocol.md, "Agent sessions"): what they say, in which order, and how a task that ends
 //! reaches them.
 
 use serde_json::{Value, json};
@@ -233,7 +233,7 @@ fn a_session_can_leave_results_for_the_next_prompt() {
 }
 
 #[test]
-fn prompts_wait_for_the_turn_that_runs_and_delay_nobody_else() {
+fn prompts_wait_for_the_turn_that_runs_and_delay_nothing_else() {
     let lab = Lab::new();
     let hold = lab.root().join("hold");
     let script = format!(

@@ -113,7 +113,7 @@ fn wakes(wakes: usize) {
 }
 
 #[test]
-fn an_hour_has_so_many_turns_that_nobody_asked_for() {
+fn an_hour_has_so_many_turns_without_a_prompt() {
     wakes(1);
 }
 

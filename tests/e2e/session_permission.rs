@@ -1,4 +1,4 @@
-//! What the agent has to ask for (contract, section 7).
+//! What the agent has to ask for (docs/protocol.md, "Agent sessions").
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -99,7 +99,7 @@ fn an_answer_holds_for_as_long_as_it_says() {
 }
 
 #[test]
-fn what_is_no_clear_yes_is_a_no() {
+fn what_is_not_a_clear_yes_is_a_no() {
     for answer in [
         Value::Null,
         json!({ "outcome": { "outcome": "cancelled" } }),

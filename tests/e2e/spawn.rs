@@ -1,4 +1,4 @@
-//! What `task/spawn` takes, field by field, and the task it makes (contract, sections 2 and 3).
+//! What `task/spawn` takes, field by field, and the task it makes (docs/protocol.md, "Objects" and "Methods").
 
 use std::fs;
 
@@ -15,7 +15,7 @@ fn ran(daemon: &Daemon, params: Value) -> (Value, String) {
 }
 
 #[test]
-fn a_task_has_the_fields_of_the_contract() {
+fn a_task_has_the_fields_of_the_protocol() {
     let lab = Lab::new();
     let daemon = lab.daemon();
     let gate = lab.gate("gate");

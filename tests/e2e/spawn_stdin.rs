@@ -63,7 +63,7 @@ fn much_input_arrives_whole_and_in_order() {
 }
 
 #[test]
-fn a_write_that_nobody_reads_delays_nobody_and_can_be_cancelled() {
+fn a_write_that_is_not_read_delays_no_request_and_can_be_cancelled() {
     let daemon = Lab::new().daemon();
     let id = id_of(&daemon.spawn(json!({ "command": "sleep 600", "stdin": "pipe" })));
     let data = "x".repeat(1 << 20);

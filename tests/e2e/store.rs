@@ -60,7 +60,7 @@ fn a_ledger_of_garbage_is_refused_and_left_as_it_is() {
 }
 
 #[test]
-fn files_that_are_none_hold_nobody_up() {
+fn special_files_hold_nothing_up() {
     let lab = Lab::new();
     let daemon = lab.daemon();
     let kept = daemon.sh("echo kept");

@@ -37,7 +37,7 @@ fn expect_faults(code: i64, faults: &[(&str, Vec<u8>)]) {
 }
 
 #[test]
-fn what_is_no_json_gets_32700_and_the_daemon_goes_on() {
+fn what_is_not_json_gets_32700_and_the_daemon_goes_on() {
     let deep = |depth: usize| {
         let (open, close) = ("[".repeat(depth), "]".repeat(depth));
         format!(
@@ -61,7 +61,7 @@ fn what_is_no_json_gets_32700_and_the_daemon_goes_on() {
 }
 
 #[test]
-fn what_is_no_request_gets_32600_and_the_daemon_goes_on() {
+fn what_is_not_a_request_gets_32600_and_the_daemon_goes_on() {
     let call = json!({ "jsonrpc": "2.0", "id": 77, "method": "task/check" });
     expect_faults(
         -32600,

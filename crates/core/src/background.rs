@@ -54,7 +54,7 @@ pub struct Options {
 pub enum Role {
     /// A daemon: holds the workspace's tasks back from lingering, keeps idle shims ready, prunes.
     Daemon,
-    /// A command that comes and goes: never attaches, so it starts no linger time anew.
+    /// A command that comes and goes: never attaches, so it starts no linger time again.
     Visitor,
 }
 
@@ -161,7 +161,7 @@ pub struct Spawn {
     pub confine: Option<Confine>,
 }
 
-/// A token of whoever spawns, unique in its workspace.
+/// A token of the spawning client, unique in its workspace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Token {
     /// To be claimed by the spawn.
@@ -171,7 +171,7 @@ pub enum Token {
 }
 
 /// A spawned task. Its pushes are held back until `hold` is dropped, so that the reply that names
-/// the task can be sent first (contract, guarantee 1).
+/// the task can be sent first (docs/protocol.md, guarantee 1).
 #[derive(Debug)]
 pub struct Spawned {
     /// The task.

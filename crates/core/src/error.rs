@@ -1,4 +1,4 @@
-//! What can go wrong, one kind an error code of the contract.
+//! What can go wrong, one kind an error code of the protocol.
 //!
 //! An error says what was wrong and of what kind it is. What a person can do about it names settings
 //! and commands that only the edge knows: it adds that.

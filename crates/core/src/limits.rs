@@ -4,36 +4,36 @@
 
 use std::time::Duration;
 
-/// Bytes of the two ends of an output in a notification (contract, section 2).
+/// Bytes of the two ends of an output in a notification (docs/protocol.md, "Objects").
 pub const PREVIEW_BYTES: usize = 4_096;
-/// Bytes of output `task/check` shows unless told (contract, section 3).
+/// Bytes of output `task/check` shows unless told (docs/protocol.md, "Methods").
 pub const CHECK_TAIL_BYTES: u64 = 4_096;
 /// Most bytes of output in one reply; a larger wish is cut to it and the reply says how far it went.
 pub const READ_BYTES_MAX: u64 = 4 << 20;
-/// Bytes `task/read` returns unless told (contract, section 3).
+/// Bytes `task/read` returns unless told (docs/protocol.md, "Methods").
 pub const READ_BYTES: u64 = 65_536;
-/// Most bytes of one `task/output` push: 64 KiB (contract, section 4), less the 3 bytes of a
+/// Most bytes of one `task/output` push: 64 KiB (docs/protocol.md, "Pushes"), less the 3 bytes of a
 /// character's beginning that the push before may have held back.
 pub const PUSH_BYTES: u64 = 65_536 - 3;
-/// Shortest time between two `task/output` pushes of a task: 20 a second (contract, section 4).
+/// Shortest time between two `task/output` pushes of a task: 20 a second (docs/protocol.md, "Pushes").
 pub const PUSH_INTERVAL: Duration = Duration::from_millis(50);
 /// Shortest time between two progress reports of a task. Editors redraw at each.
 pub const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
-/// Tasks `task/check` lists unless told (contract, section 3).
+/// Tasks `task/check` lists unless told (docs/protocol.md, "Methods").
 pub const LIST_LIMIT: u32 = 100;
 /// Most tasks one list returns.
 pub const LIST_LIMIT_MAX: u32 = 10_000;
-/// Notifications `task/drain` returns unless told (contract, section 3).
+/// Notifications `task/drain` returns unless told (docs/protocol.md, "Methods").
 pub const DRAIN_MAX: u32 = 100;
 /// Most notifications one drain returns: at 4 096 bytes of preview each, about 8 MB.
 pub const DRAIN_MAX_MAX: u32 = 1_000;
-/// How long `task/wait` waits unless told (contract, section 3).
+/// How long `task/wait` waits unless told (docs/protocol.md, "Methods").
 pub const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a stopped tree has between the signal and SIGKILL unless told (contract, section 3).
+/// How long a stopped tree has between the signal and SIGKILL unless told (docs/protocol.md, "Methods").
 pub const STOP_GRACE: Duration = Duration::from_secs(2);
-/// Longest grace: an hour. A longer one is a task that nobody stops.
+/// Longest grace: an hour. A longer one does not stop a task.
 pub const STOP_GRACE_MAX: Duration = Duration::from_secs(3_600);
-/// How long a task outlives the last daemon of its workspace unless told (contract, section 1).
+/// How long a task outlives the last daemon of its workspace unless told (docs/protocol.md, "Lifecycle").
 pub const LINGER: Duration = Duration::from_secs(3_600);
 /// Longest deadline, linger or wait: a year, well inside every clock the system calls take.
 pub const TIME_MAX: Duration = Duration::from_secs(366 * 24 * 3_600);
@@ -64,7 +64,7 @@ pub const MATCH_LINE_BYTES: usize = 1_024;
 /// Bytes of one `task/write`.
 pub const WRITE_BYTES: usize = 8 << 20;
 /// Requests of one connection that wait at once for something outside; one more is refused with
-/// -32000 and may be sent again (contract, section 5, guarantee 8: none of the others is).
+/// -32000 and may be sent again (docs/protocol.md, "Guarantees", 8: none of the others is).
 pub const WAITING_REQUESTS_MAX: usize = 1_024;
 /// Ids in one `task/wait` or `task/remove`.
 pub const IDS_MAX: usize = 10_000;

@@ -466,7 +466,7 @@ async fn dropping_a_call_closes_its_connection_at_once() {
 }
 
 #[tokio::test]
-async fn nothing_is_sent_before_a_call_is_polled_and_pings_are_no_silence() {
+async fn nothing_is_sent_before_a_call_is_polled_and_pings_are_not_silence() {
     let pings = Reply::Drip(stream(b""), b": ping\n\n".to_vec());
     let server = ModelServer::start(vec![pings]).await;
     let provider = Anthropic.provider(&server.url).await;

@@ -1,6 +1,6 @@
 //! The settings a person wrote down.
 //!
-//! Owns the meaning of `config.toml` (contract, section 8). It never writes it, and never reads a
+//! Owns the meaning of `config.toml` (docs/settings.md). It never writes it, and never reads a
 //! file of a workspace: a checked-out repository must not change what this program keeps or where,
 //! which model it asks or what it may do. The file is read by hand rather than through `serde`, so
 //! that every complaint can name the file, the line, the key and what was expected; and so that no
@@ -44,7 +44,7 @@ pub(crate) struct Config {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ConfigError {
     /// It is not known where the file would be.
-    #[error("cannot tell where the settings are: no home directory")]
+    #[error("cannot find the settings: there is no home directory")]
     NoHome,
     /// The file is there and cannot be read.
     #[error("cannot read `{}`: {reason}", path.display())]

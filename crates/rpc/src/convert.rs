@@ -1,6 +1,6 @@
 //! Between the domain's types and the wire's: the only module that knows both.
 //!
-//! `to_wire` never fails; `from_wire` refuses what a limit or the contract forbids, naming the
+//! `to_wire` never fails; `from_wire` refuses what a limit or the protocol forbids, naming the
 //! field. Nothing here does I/O.
 
 pub(crate) mod error;

@@ -1,4 +1,4 @@
-//! The methods of the contract, one file each.
+//! The methods of the protocol, one file each.
 //!
 //! A handler checks its parameters, asks the background manager, and shows what it said.
 //! It keeps no state and changes nothing but by one call of the background manager, so dropping it at

@@ -1,4 +1,4 @@
-//! The methods of the contract, one row each: everything that is not said by the handler itself.
+//! The methods of the protocol, one row each: everything that is not said by the handler itself.
 //!
 //! Routing, `initialize`, `docs/schema.json`, and the tests that read the documentation and send
 //! nonsense are derived from this table, whichever protocol carries a method.
@@ -33,7 +33,7 @@ pub(crate) struct Method {
 /// A row: name, conduct, handler, parameters => result.
 macro_rules! methods {
     ($($name:literal, $conduct:ident, $handler:path, $params:ty => $result:ty;)*) => {
-        /// Every method, in the order of the contract.
+        /// Every method, in the order of the protocol.
         pub(crate) static METHODS: &[Method] = &[$(Method {
             name: $name,
             conduct: $conduct,

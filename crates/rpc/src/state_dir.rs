@@ -1,4 +1,4 @@
-//! Where the state is kept (contract, section 8).
+//! Where the state is kept (docs/settings.md).
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

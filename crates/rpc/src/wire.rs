@@ -1,4 +1,4 @@
-//! The types of the wire: every parameter, result, push, object and error of the contract.
+//! The types of the wire: every parameter, result, push, object and error of the protocol.
 //!
 //! Owns names, shapes and JSON bounds; never behaviour. `docs/schema.json` is generated from these
 //! types, so a change here is a change of the protocol and shows in a test. The domain has types of
@@ -37,7 +37,7 @@ pub(crate) use session::{
 /// The shapes of the Agent Client Protocol, version 1.
 pub(crate) use agent_client_protocol_schema::v1 as acp;
 
-/// The version of the contract these types speak.
+/// The version of the protocol these types speak.
 pub(crate) const PROTOCOL_VERSION: u32 = 1;
 
 /// The largest integer every JSON reader keeps exactly, 2^53 - 1 (RFC 8259, section 6).

@@ -2,8 +2,8 @@
 //!
 //! Each process that wants to be woken makes a FIFO in `bells/` and keeps both its ends open.
 //! Ringing writes one small message, which pipe(7) keeps whole, to every bell there is, and never
-//! waits: a full FIFO belongs to somebody who will look at everything anyway, one without a
-//! reader to somebody who is dead, and is taken away. A bell only wakes; the truth is in the files.
+//! waits: the reader of a full FIFO will look at everything anyway, and a FIFO without a
+//! reader belongs to a dead process and is removed. A bell only wakes; the truth is in the files.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -23,7 +23,7 @@ pub enum Kind {
     Ready = b'R',
     /// The leader was started.
     Started = b'S',
-    /// There is output where somebody asked to be told.
+    /// There is output where a daemon asked to be told.
     Output = b'O',
     /// The task waits for input.
     Stalled = b'W',
@@ -33,7 +33,7 @@ pub enum Kind {
     Ended = b'E',
     /// The last of the tree is gone, and the shim with it.
     Gone = b'Z',
-    /// The ledger changed: somebody drained, acknowledged or removed.
+    /// The ledger changed: a client drained, acknowledged or removed.
     Ledger = b'L',
 }
 
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_bell_holds_nobody_up() {
+    fn a_full_bell_delays_no_ringing() {
         let dir = tempfile::tempdir().unwrap();
         nix::unistd::mkfifo(&dir.path().join("b"), nix::sys::stat::Mode::S_IRWXU).unwrap();
         let _owner = OpenOptions::new()

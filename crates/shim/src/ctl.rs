@@ -2,8 +2,8 @@
 //!
 //! An order is one write of at most `PIPE_BUF` (4 096) bytes, which pipe(7) keeps whole: two
 //! bytes of length, eight of the task's id, one of kind, and what belongs to it. Opening the FIFO
-//! fails with ENXIO where no shim lives. A folder is used again for another task, and whoever opened
-//! the FIFO before may write to it after: so an order names its task, and a shim obeys no other.
+//! fails with ENXIO where no shim lives. A folder is used again for another task, and a process that
+//! opened the FIFO before may write to it after: so an order names its task, and a shim obeys no other.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};

@@ -292,7 +292,7 @@ impl Files {
         }
     }
 
-    /// Somebody wants to know of output behind `offset`.
+    /// A daemon wants to know of output behind `offset`.
     pub fn arm(&mut self, offset: u64) {
         if self.extent.total > offset {
             self.ring(Kind::Output);

@@ -40,7 +40,7 @@ pub struct Held {
     pub input: Option<File>,
     /// The leader's status, where the keeper has become its parent.
     pub status: Status,
-    /// The leader, where it is a stranger: the kernel tells the status to whoever held this before.
+    /// The leader, where it is a stranger: the kernel tells the status to a process that held this descriptor before the end.
     pub leader: Option<OwnedFd>,
 }
 

@@ -127,7 +127,7 @@ pub fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
 /// Sends a signal to the process of a descriptor; `flags` as in pidfd_send_signal(2).
 pub fn pidfd_signal(pidfd: &OwnedFd, signal: i32, flags: u32) -> io::Result<()> {
     let none = std::ptr::null::<libc::siginfo_t>();
-    // SAFETY: without a siginfo_t the call reads no memory of ours.
+    // SAFETY: without a siginfo_t the call reads no memory of this process.
     let done = unsafe {
         libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, none, flags)
     };

@@ -1,6 +1,6 @@
 //! A task's standard input, as far as it comes through the shim.
 //!
-//! A pipe's data does not: whoever writes opens the pipe itself, through `/proc` in the shim, which only
+//! A pipe's data does not: a writer opens the pipe itself, through `/proc` in the shim, which only
 //! keeps it open, so that the task sees no end before a client says so. A terminal's data goes from
 //! the FIFO `stdin` through the shim into the terminal.
 

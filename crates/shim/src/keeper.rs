@@ -1,6 +1,6 @@
 //! The keeper: the parent of all shims that one daemon or command has started.
 //!
-//! It stands outside of its starter's process tree, so whoever kills that tree finds no task in it. It
+//! It stands outside of its starter's process tree, so a kill of that tree finds no task in it. It
 //! is a subreaper: when a shim is killed, the leader becomes the keeper's child, the keeper starts an
 //! adopting shim at once and tells it the leader's status. It holds the reading end of each task's output
 //! and the writing end of its input, so a task notices nothing of its shim's death.
@@ -174,7 +174,7 @@ impl Keeper {
         match starter.requests.read(&mut bytes) {
             Ok(REQUEST_BYTES) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return,
-            // The starter is gone, and with it whoever would hear of an idle shim.
+            // The starter is gone: it was the only reader of news about idle shims.
             Ok(_) | Err(_) => {
                 self.starter = None;
                 return;
@@ -291,7 +291,7 @@ impl Keeper {
         let (id, held) = (orphan.id, &orphan.held);
         let folder = Folder::Task { id };
         let dir = self.live.join(folder.name());
-        // A folder that is gone was put away by whoever recorded its end.
+        // A folder that is gone was removed by the process that recorded its end.
         let Some(record) = self.record_of(id).filter(|record| record.end.is_none()) else {
             return Ok(false);
         };

@@ -34,7 +34,7 @@ pub enum Kin {
         status: Option<Exit>,
         /// Where the keeper tells it, whose child the leader is now.
         told: Option<File>,
-        /// When it was seen to have ended, where nobody tells its status.
+        /// When it was seen to have ended, where no process tells its status.
         gone: Option<Instant>,
     },
 }
@@ -62,7 +62,7 @@ impl Kin {
                             (*told, *status) = (None, Some(exit));
                             return *status;
                         }
-                        // The keeper was killed. The leader's next parent tells nobody.
+                        // The keeper was killed. The leader's next parent does not tell the status.
                         Told::Nothing => *told = None,
                     }
                 }
@@ -88,7 +88,7 @@ struct PidfdInfo {
     exit: i32,
 }
 
-/// The status of a process that is not a child of ours and was reaped while we held this descriptor.
+/// The status of a process that is not a child of this one and was reaped while this descriptor was open.
 /// Linux before 6.15 does not tell it.
 #[expect(unsafe_code, reason = "ioctl(2) has no safe interface")]
 fn exit_of_stranger(pidfd: &OwnedFd) -> Option<Exit> {

@@ -27,7 +27,7 @@ pub enum Fd<'a> {
     /// This file, opened in the child. A terminal opened so by a session's leader becomes the
     /// session's controlling terminal.
     Open(&'a CStr, i32),
-    /// A descriptor of ours.
+    /// A descriptor of this process.
     Share(BorrowedFd<'a>),
     /// The same as this one of the child's, listed before.
     Same(i32),
@@ -42,9 +42,9 @@ pub struct Launch<'a> {
     pub argv: &'a [OsString],
     /// Its whole environment.
     pub env: &'a [(OsString, OsString)],
-    /// The directory it starts in, entered after its descriptors were opened; `None`: ours.
+    /// The directory it starts in, entered after its descriptors were opened; `None`: the parent's.
     pub cwd: Option<&'a Path>,
-    /// Its descriptors, in this order; all others of ours must be close-on-exec.
+    /// Its descriptors, in this order; all others of this process must be close-on-exec.
     pub fds: &'a [(i32, Fd<'a>)],
 }
 

@@ -88,8 +88,8 @@ pub fn workspace_hash(workspace: &Path) -> u64 {
     })
 }
 
-/// Takes a task's folder away. Two processes may do so at once, and each must get to the end: a
-/// walk that stops at the first file somebody else took would leave the others.
+/// Removes a task's folder. Two processes may do so at once, and each must get to the end: a
+/// walk that stops at the first file that the other one removed would leave the rest.
 pub fn remove_folder(folder: &Path) {
     temporary::remove(folder);
     for name in [CTL, STDIN, RECORD, SPEC, PLAN] {

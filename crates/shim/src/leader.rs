@@ -26,7 +26,7 @@ use crate::memory::Score;
 use crate::terminal::Terminal;
 
 /// Waits between attempts while the machine is short of processes or memory: 0.6 s in all, so
-/// that a passing shortage ends nobody's task.
+/// that a passing shortage ends no task.
 const RETRIES: [Duration; 4] = [
     Duration::from_millis(20),
     Duration::from_millis(60),
@@ -232,7 +232,7 @@ pub fn exit_of(pid: u32) -> Option<Exit> {
     }
 }
 
-/// The status that waitpid(2) gave somebody else.
+/// The status that waitpid(2) gave another process.
 pub fn exit_of_raw(status: i32) -> Exit {
     if libc::WIFEXITED(status) {
         Exit::Code(libc::WEXITSTATUS(status))

@@ -43,7 +43,7 @@ pub struct Stopping {
 }
 
 impl Stopping {
-    /// How the task ends: whoever gave the order says it, also to a shim that only took it over.
+    /// How the task ends, by the actor of the order, also for a shim that only took it over.
     pub fn outcome(&self) -> Outcome {
         match self.cause.actor {
             Actor::Deadline => Outcome::TimedOut,
@@ -53,7 +53,7 @@ impl Stopping {
         }
     }
 
-    /// When whoever SIGKILL has not ended is left alone.
+    /// When processes that SIGKILL has not ended are left alone.
     pub fn give_up_at(&self) -> Instant {
         self.kill_at + KILL_PATIENCE
     }

@@ -18,7 +18,7 @@ fn whole_file(kind: i32) -> libc::flock {
     }
 }
 
-/// Takes the lock for this open file alone. `false`: somebody else holds it.
+/// Takes the lock for this open file alone. `false`: another process holds it.
 pub fn exclusive(file: &File) -> io::Result<bool> {
     set(file, libc::F_WRLCK)
 }
@@ -36,7 +36,7 @@ fn set(file: &File, kind: i32) -> io::Result<bool> {
     }
 }
 
-/// Whether somebody holds the lock, shared or not, through another open of the file.
+/// Whether the lock is held, shared or not, through another open of the file.
 pub fn is_held(file: &File) -> io::Result<bool> {
     let mut lock = whole_file(libc::F_WRLCK);
     fcntl(file, FcntlArg::F_OFD_GETLK(&mut lock))?;

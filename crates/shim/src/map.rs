@@ -25,7 +25,7 @@ impl Map {
     pub fn new(file: &File, len: usize) -> io::Result<Self> {
         let size = NonZeroUsize::new(len).ok_or(io::ErrorKind::InvalidInput)?;
         let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-        // SAFETY: a new mapping at an address of the kernel's choice aliases nothing of ours.
+        // SAFETY: a new mapping at an address of the kernel's choice aliases no memory of this process.
         let start = unsafe { mmap(None, size, access, MapFlags::MAP_SHARED, file, 0) }?;
         Ok(Self { start: start.cast(), len })
     }
@@ -78,7 +78,7 @@ impl Map {
         }
     }
 
-    /// Stores 64 bits so that whoever sees them sees what was stored before.
+    /// Stores 64 bits so that a reader who sees them sees what was stored before.
     pub fn store_u64(&self, offset: usize, value: u64) {
         self.u64(offset).store(value.to_le(), Ordering::Release);
     }

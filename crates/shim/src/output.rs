@@ -2,7 +2,7 @@
 //!
 //! A task has only its own end of each. The keeper holds the reading end of the output and the
 //! writing end of the input beside the shim, so neither ends in the moment between a shim's death and
-//! the next one's start. A pipe has no name: whoever wants an end of it opens it through `/proc` in a
+//! the next one's start. A pipe has no name: a process that wants an end of it opens it through `/proc` in a
 //! process that has one.
 
 use std::fs::{self, File, OpenOptions};
@@ -17,7 +17,7 @@ use nix::fcntl::OFlag;
 pub enum End {
     /// The writing end.
     Write,
-    /// Both: whoever reads sees no end while no other process has it open.
+    /// Both: a reader sees no end of file although no other process has it open.
     Both,
 }
 
@@ -32,7 +32,7 @@ pub fn inode(pipe: &File) -> io::Result<u64> {
     Ok(pipe.metadata()?.ino())
 }
 
-/// The path at which a child of ours opens the pipe for itself.
+/// The path at which a child of this process opens the pipe for itself.
 pub fn path_for_child(pipe: &File) -> String {
     format!("/proc/self/fd/{}", pipe.as_raw_fd())
 }

@@ -28,7 +28,7 @@ pub fn ignore_signals() -> nix::Result<()> {
         Signal::SIGXFSZ,
     ];
     for number in ignored {
-        // SAFETY: ignoring a signal runs no code of ours.
+        // SAFETY: ignoring a signal runs no code of this program.
         unsafe { signal(number, SigHandler::SigIgn) }?;
     }
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&watched_signals()), None)

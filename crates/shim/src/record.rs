@@ -148,7 +148,7 @@ pub struct Cause {
 pub enum Outcome {
     /// By itself.
     Exited = 0,
-    /// Stopped on somebody's word.
+    /// Stopped by an order.
     Stopped = 1,
     /// By its deadline.
     TimedOut = 2,

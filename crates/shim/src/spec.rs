@@ -32,7 +32,7 @@ pub struct Spec {
     pub command: String,
     /// The program and its arguments; for a shell line, `/bin/sh -c line`.
     pub argv: Vec<OsString>,
-    /// Whoever spawned it waits for the execve(2): if that fails, there was no task.
+    /// The spawning client waits for the execve(2): if that fails, there was no task.
     pub checked: bool,
     /// Where to run it.
     pub cwd: PathBuf,
@@ -60,8 +60,8 @@ pub struct Spec {
     pub service: bool,
     /// How far it is confined; `None`: not at all. What it may touch is in a file of its own.
     pub confine: Option<Mode>,
-    /// What it may touch: written to a file of its own by whoever hands the task over, and not read
-    /// back with the rest.
+    /// What it may touch: written to a file of its own by the process that hands the task over, and not
+    /// read back with the rest.
     pub plan: Option<Box<Plan>>,
     /// `env` is the whole environment, and nothing of the starter's belongs to it.
     pub whole: bool,

@@ -1,4 +1,4 @@
-//! Whether a task waits for somebody to type.
+//! Whether a task waits for typed input.
 //!
 //! A process of the task is in a system call that reads its terminal or its input pipe; or it
 //! waits in poll(2) and its like, as an event loop does, while the output stands at a prompt: a

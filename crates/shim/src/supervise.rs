@@ -36,20 +36,20 @@ use crate::notes::Notes;
 use crate::terminal::Terminal;
 use crate::{leader, memory, process, stall};
 
-/// How long output of a leader's children is waited for after its own end (design, decision 6).
+/// How long output of a leader's children is waited for after its own end.
 const DRAIN_TIME: Duration = Duration::from_millis(200);
-/// How long without output before a look at whether the task waits for input (issue: 15 s).
+/// How long without output before a look at whether the task waits for input.
 const STALL_TIME: Duration = Duration::from_secs(15);
 /// How often to look again.
 const STALL_RETRY: Duration = Duration::from_secs(5);
-/// How long a deadline's or a linger's SIGTERM has before SIGKILL: the contract's default grace.
+/// How long a deadline's or a linger's SIGTERM has before SIGKILL: the protocol's default grace.
 const GRACE: Duration = Duration::from_secs(2);
 /// Between two rounds of SIGKILL.
 const KILL_ROUND: Duration = Duration::from_millis(5);
 /// The same, while those that are left are not ended by it.
 const STUCK_ROUND: Duration = Duration::from_secs(1);
-/// Between two looks at the processes of a task whose ends nobody tells us: those that are not our
-/// children, and all while the tree is being ended.
+/// Between two looks at the processes of a task whose ends the kernel does not report to the
+/// shim: those that are not its children, and all while the tree is being ended.
 const STRANGERS_ROUND: Duration = Duration::from_millis(50);
 /// Longest time between two looks at whether a daemon is attached.
 const LINGER_ROUND: Duration = Duration::from_secs(30);
@@ -174,7 +174,7 @@ impl Shim {
         })
     }
 
-    /// Supervises until nobody of the tree is left.
+    /// Supervises until no process of the tree is left.
     pub fn supervise(mut self) -> io::Result<()> {
         loop {
             self.look()?;
@@ -380,7 +380,7 @@ impl Shim {
         input.is_ok_and(|input| stall::is_waiting(&self.members(), &input, last_byte))
     }
 
-    /// Reaps whoever of the tree ended, but for the leader while its end is not recorded.
+    /// Reaps the processes of the tree that ended, but not the leader while its end is unrecorded.
     fn reap(&self) {
         let spared = match (&self.life, &self.kin) {
             (Life::Running | Life::Draining { .. }, Kin::Child) => Some(self.leader),
@@ -440,7 +440,7 @@ impl Shim {
                 "the machine was started again before it ended"
             }
             Kin::Adopted { .. } | Kin::Child => {
-                "its supervisor was killed, and nobody saw how it ended"
+                "its supervisor was killed, and no process saw how it ended"
             }
         };
         Cause { actor: Actor::Daemon, message: message.to_owned() }

@@ -8,7 +8,7 @@
 //! walk stops at a keeper or shim.
 //!
 //! `cgroup.kill` is not used: a folder under `/sys/fs/cgroup` for each task costs more than the
-//! spawn itself, is writable on few machines, and finds nobody that the subreaper does not.
+//! spawn itself, is writable on few machines, and finds no process that the subreaper does not.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fs;
@@ -151,9 +151,9 @@ pub fn signal(processes: &[Process], signal: i32) {
     }
 }
 
-/// One round of ending a tree: stops everybody first, so that nobody forks behind our back, then
-/// sends SIGKILL. Returns who was there and alive, and what came of the signal; the caller reaps and
-/// comes back until none is.
+/// One round of ending a tree: stops every process first, so that none forks meanwhile, then
+/// sends SIGKILL. Returns which processes were alive, and what came of the signal; the caller reaps and
+/// calls again until none is.
 pub fn kill_all(members: impl Fn() -> Vec<Process>) -> Vec<(Process, Sent)> {
     let mut stopped = BTreeSet::new();
     // Each round finds only what was forked before its parent was stopped; a fork bomb is caught

@@ -43,7 +43,7 @@ impl Entry {
     }
 }
 
-/// Asserts what the contract promises of every session (section 5 and section 1).
+/// Asserts what the protocol promises of every session ("Guarantees" and "Lifecycle").
 pub(crate) fn audit(log: &[Entry], complete: bool) {
     one_answer_a_request(log, complete);
     reply_before_pushes(log);

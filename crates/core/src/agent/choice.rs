@@ -41,7 +41,7 @@ pub enum NoModel {
     /// `MEANWHILE_MODEL` names no kind of model.
     #[error("{MODEL} is `{0}`: expected {forms}", forms = expected())]
     BadSetting(String),
-    /// The vendor's own server takes nobody without a key.
+    /// The vendor's own server wants a key.
     #[error("`{model}` needs a key")]
     NoKey {
         /// The model.
@@ -206,7 +206,7 @@ fn connect(account: &Account<'_>, model: &str, patience: Patience) -> Result<Pro
     })
 }
 
-/// The only model of a server somebody pointed at: with several, the choice is not ours.
+/// The only model of a server that a setting names: with several, the person has to choose.
 fn only(
     models: Result<Vec<Listed>, Failure>,
     vendor: &Vendor,

@@ -196,7 +196,7 @@ fn breaks_line(c: char) -> bool {
     matches!(c, '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{85}' | '\u{2028}' | '\u{2029}')
 }
 
-/// Takes the meaning from what looks like a mark of ours; `from_output`: the beginning of an entry
+/// Takes the meaning from what looks like one of our marks; `from_output`: the beginning of an entry
 /// is one of them.
 pub(crate) fn harmless(line: &str, from_output: bool) -> String {
     let mut text = String::with_capacity(line.len());
@@ -205,7 +205,7 @@ pub(crate) fn harmless(line: &str, from_output: bool) -> String {
     }
     for (place, c) in line.char_indices() {
         text.push(c);
-        // Behind the bracket, so that the tag itself does not stand there for whoever looks for it.
+        // Behind the bracket, so that a search for the tag does not find it.
         if c == '<' && is_mark(&line[place + 1..]) {
             text.push('\\');
         }

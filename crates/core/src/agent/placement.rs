@@ -49,7 +49,7 @@ impl Next {
 /// How long a command takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Length {
-    /// Somebody says so.
+    /// The caller says so.
     Stated(Duration),
     /// It took so long before: one duration for each run. Never empty.
     Measured(Vec<Duration>),
@@ -93,7 +93,7 @@ pub struct Placement {
     pub costs: String,
     /// What waiting to its end costs; `None`: without bound.
     pub waiting: Option<Duration>,
-    /// Neither place costs half as much again as the other: a question nobody should be asked.
+    /// Neither place costs half as much again as the other: not worth a question.
     pub is_close: bool,
 }
 
@@ -141,7 +141,7 @@ fn by_urgency(next: Next) -> String {
     let rate = next.cost_of_waiting(Duration::from_secs(1));
     let why = match next {
         Next::NeedsResult => "the next step needs the result, so there is little else to do",
-        Next::Unknown => "nobody knows what the next step needs",
+        Next::Unknown => "it is not known what the next step needs",
         Next::OtherWork => "there is other work that does not need the result",
     };
     format!("{why}: each second of waiting costs {}", seconds(rate))

@@ -217,7 +217,7 @@ impl Provider {
     }
 
     /// The same, asking the server where that is needed: llama.cpp, vLLM and OpenRouter tell it in
-    /// their list of models. `None`: nobody knows, and a full context shows itself as
+    /// their list of models. `None`: it is not known, and a full context shows itself as
     /// [`StopReason::ContextFull`] or [`super::FailureKind::ContextOverflow`].
     pub async fn ask_context_window(&self) -> Option<u64> {
         if let Some(known) = self.context_window() {

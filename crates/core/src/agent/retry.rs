@@ -23,7 +23,7 @@ pub struct Patience {
     /// The longest delay we choose ourselves. Default 8 s.
     pub backoff_max: Duration,
     /// The longest delay a server may ask for. Beyond it the call fails at once and says so,
-    /// because nobody likes to look at a still screen for an hour. Default 60 s.
+    /// because a person would look at a still screen for an hour. Default 60 s.
     pub retry_after_max: Duration,
     /// How long a connection may take. Default 10 s.
     pub connect: Duration,

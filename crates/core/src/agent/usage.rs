@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// Tokens of one call, or of many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Usage {
-    /// Tokens of the request that were read anew.
+    /// Tokens of the request that the cache did not hold.
     pub input: u64,
     /// Tokens of the answer, reasoning included.
     pub output: u64,

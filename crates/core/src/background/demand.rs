@@ -1,4 +1,4 @@
-//! What the supervisor can be asked. One demand is one whole change: whoever sent it may go away.
+//! What the supervisor can be asked. One demand is one whole change: its sender may go away.
 
 use std::collections::BTreeMap;
 
@@ -71,7 +71,7 @@ pub enum Demand {
     Unsubscribe(TaskId, oneshot::Sender<()>),
     /// How many notifications wait in a queue, now and from now on.
     Queued(String, oneshot::Sender<watch::Receiver<u64>>),
-    /// The ledger was changed from here: tell everybody else, and our client.
+    /// The ledger was changed from here: tell the other processes, and our client.
     Changed,
     /// Tell when each task stands as it is shown: one that died without its supervisor is known to be lost,
     /// or when that takes too long.

@@ -38,7 +38,7 @@ pub fn make_bell(home: &Home) -> Result<(Bell, File), Error> {
 
 /// Hangs a doorbell of this name up.
 pub fn hang_up(home: &Home, name: &str) -> io::Result<File> {
-    // Whoever rings takes a bell without an owner away: it gets its name once it has one.
+    // A ringing process removes a bell without an owner: it gets its name once it has one.
     let new = home.bells().join(name_in_the_making(name));
     nix::unistd::mkfifo(&new, Mode::S_IRUSR | Mode::S_IWUSR)
         .map_err(io::Error::from)

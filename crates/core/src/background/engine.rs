@@ -36,7 +36,7 @@ impl Engine {
         Ok(Self { home, store, settings })
     }
 
-    /// Opens a workspace, an absolute path: takes in what happened in it while nobody looked, and
+    /// Opens a workspace, an absolute path: takes in what happened in it while no daemon looked, and
     /// starts its supervisor on the current tokio runtime. The same workspace may be open more than once.
     pub async fn workspace(
         &self,

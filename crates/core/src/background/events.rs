@@ -1,4 +1,4 @@
-//! What a client is told, in the order the contract guarantees.
+//! What a client is told, in the order the protocol guarantees.
 //!
 //! The supervisor puts lifecycle events in; output is read here, from the log, when the reader of
 //! the events asks for the next one. So a reader that stalls holds nothing up and fills no memory
@@ -40,7 +40,7 @@ pub enum Signal {
 }
 
 /// Signals that wait for a reader that does not come for them, at some 5 kB each. Beyond, the reader is
-/// taken for dead: what it was to be told is in the ledger, and whoever comes next asks there.
+/// taken for dead: what it was to be told is in the ledger, where the next reader asks.
 const SIGNALS_MAX: usize = 8_192;
 
 /// The supervisor's end.
@@ -51,11 +51,11 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Tells the reader. Nobody reads the events of a visitor, and a closed manager has nothing to
+    /// Tells the reader. The events of a visitor have no reader, and a closed manager has nothing to
     /// tell.
     pub fn send(&self, signal: Signal) {
         if self.waiting.fetch_add(1, Ordering::Relaxed) <= SIGNALS_MAX {
-            // An error: nobody will read any more.
+            // An error: the reader is gone.
             let _ = self.sender.send(signal);
         } else {
             // The reader must see that there was more, and the count must not run away.
@@ -101,7 +101,7 @@ struct Subscription {
     not_before: Instant,
 }
 
-/// The events of a workspace, in the order of the contract's guarantees. One reader: a daemon has
+/// The events of a workspace, in the order of the guarantees of docs/protocol.md. One reader: a daemon has
 /// one client.
 #[derive(Debug)]
 pub struct Events {
@@ -264,5 +264,5 @@ async fn sleep_until(at: Option<Instant>) {
     }
 }
 
-/// How long after a look at a task's output the next one is, while somebody subscribes to it.
+/// How long after a look at a task's output the next one is, while a client subscribes to it.
 pub const SUBSCRIBED_ROUND: Duration = PUSH_INTERVAL;

@@ -36,7 +36,7 @@ pub enum Request {
     /// Run this. Answered by [`Report::Acknowledged`] once the task exists, or by
     /// [`Report::Refused`].
     Start(TaskId, Box<Spec>),
-    /// Nobody wants this any more: a start that waits is dropped, and of a task whose end another
+    /// No client wants this any more: a start that waits is dropped, and of a task whose end another
     /// process has told nothing more is reported.
     Release(TaskId),
     /// End the task's tree. Acknowledged once its supervisor has the order.
@@ -61,7 +61,7 @@ pub enum Request {
     Announce,
 }
 
-/// Names a request that somebody waits for.
+/// Names a request that a caller waits for.
 pub type Number = u64;
 
 /// A signal for a task.

@@ -1,7 +1,7 @@
 //! The state directory: making it, and what is done to the folders of tasks in it.
 //!
 //! Owns no state but paths. Everything here may be done by several processes at once: a folder is
-//! published and settled by renaming, and a file that is gone was settled by somebody else.
+//! published and settled by renaming, and a file that is gone was settled by another process.
 
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -138,7 +138,7 @@ impl Home {
         written
     }
 
-    /// Takes away shims of versions that are no longer in use. A running one keeps its file.
+    /// Removes shims of versions that are not in use any more. A running one keeps its file.
     pub fn remove_old_shims(&self) {
         let Ok(entries) = fs::read_dir(self.root.join(layout::BIN)) else { return };
         for entry in entries.flatten().filter(|entry| entry.path() != self.shim) {
@@ -310,7 +310,7 @@ impl Home {
     }
 
     /// The same, but the folder becomes an idle shim's. For the process that started the task's
-    /// shim, which has ended: as nobody else uses the folder again, its paths mislead nobody here.
+    /// shim, which has ended: no other process uses the folder again, so its paths mislead none.
     pub fn settle_and_reuse(&self, id: TaskId, bell: &str) -> io::Result<(TaskId, PathBuf)> {
         if self.live(id).join(layout::TEMPORARY).exists() {
             // Its shim or a chore takes that away, which may take long; in it no other task may begin.
@@ -322,7 +322,7 @@ impl Home {
         let folder = self.idle_path(new, bell);
         fs::rename(self.live(id), &folder)?;
         let _ = fs::remove_file(folder.join(layout::PLAN));
-        // Where somebody else had linked it already, the first rename left both names.
+        // Where another process had linked it already, the first rename left both names.
         match fs::remove_file(folder.join(layout::RECORD)) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 remove_folder(&folder);
@@ -343,7 +343,7 @@ impl Home {
                 let follow = AtFlags::AT_SYMLINK_FOLLOW;
                 linkat(AT_FDCWD, open.as_str(), AT_FDCWD, &done, follow).map_err(io::Error::from)
             }
-            // Somebody else was quicker.
+            // Another process was quicker.
             Err(_) if done.exists() => return Ok(()),
             Err(error) if error.kind() == ErrorKind::NotFound => return Err(error),
             Err(error) => Err(error),
@@ -364,7 +364,7 @@ impl Home {
 
     /// Takes the folder of a task under way for the caller alone: of several, one gets it. Whatever
     /// is done to the files in it afterwards meets no other task's. Should the caller die, it is a
-    /// folder of nobody's bell, which the next start takes away.
+    /// folder without a bell, which the next start removes.
     fn claim(&self, id: TaskId) -> io::Result<PathBuf> {
         let folder = self.idle_path(id, TaskId::random().as_str());
         fs::rename(self.live(id), &folder)?;
@@ -440,7 +440,7 @@ impl Home {
         old.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
     }
 
-    /// Holds the pipe of a task's output open: one that nobody has open forgets what is in it.
+    /// Holds the pipe of a task's output open: one that no process has open forgets what is in it.
     pub fn open_pipe(&self, id: TaskId) -> Option<File> {
         let record = self.record(id).ok()?;
         if record.pipe == 0 || record.leader_pid == 0 {

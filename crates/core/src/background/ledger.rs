@@ -66,7 +66,7 @@ const PAGE_BYTES: i64 = 4_096;
 /// Size the write-ahead log is cut to after a checkpoint, in bytes.
 const WAL_BYTES: i64 = 4 << 20;
 /// Size of the log at which a commit writes it back itself, and waits for the disk. Daemons do it
-/// sooner, when nobody waits; this bounds the log where only commands use the store.
+/// sooner, when no request waits; this bounds the log where only commands use the store.
 const WAL_BYTES_MAX: i64 = 16 << 20;
 /// What a page takes in the log: the page and its frame's header (fileformat2.html).
 const FRAME_BYTES: i64 = PAGE_BYTES + 24;
@@ -268,7 +268,7 @@ impl Ledger {
     }
 
     /// Copies the write-ahead log into the file as far as no reader needs it, and cuts the log if
-    /// it has grown beyond 4 MiB and nobody uses it. Waits for the disk, but not for other
+    /// it has grown beyond 4 MiB and no process uses it. Waits for the disk, but not for other
     /// processes. For a daemon with nothing better to do: a log left alone is as safe.
     pub fn checkpoint(&mut self) -> Result<(), LedgerError> {
         if self.wal_checkpoint("PASSIVE")?.saturating_mul(FRAME_BYTES) <= WAL_BYTES {

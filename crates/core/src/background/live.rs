@@ -72,7 +72,7 @@ pub enum Row {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Audience {
     /// It does not.
-    Nobody,
+    None,
     /// It subscribes.
     Subscriber,
 }
@@ -90,7 +90,7 @@ impl Live {
             stop: StopOrder::None,
             stop_waiters: Vec::new(),
             progress: None,
-            audience: Audience::Nobody,
+            audience: Audience::None,
             arm_at: None,
             seen: 0,
             server: Server::default(),
@@ -140,15 +140,15 @@ impl Live {
     /// How soon to look at its output again.
     pub fn round(&self) -> Duration {
         match self.audience {
-            Audience::Nobody if !self.is_watched() => crate::limits::PROGRESS_INTERVAL,
-            Audience::Nobody | Audience::Subscriber => crate::background::events::SUBSCRIBED_ROUND,
+            Audience::None if !self.is_watched() => crate::limits::PROGRESS_INTERVAL,
+            Audience::None | Audience::Subscriber => crate::background::events::SUBSCRIBED_ROUND,
         }
     }
 
     /// When it is to be looked at again.
     pub fn timer(&self) -> Option<Instant> {
         let stop = match self.supervision {
-            // Nobody is there to take an order.
+            // There is no supervisor to take an order.
             Supervision::Orphaned { .. } => None,
             Supervision::Shim | Supervision::Adopted => self.stop.timer(),
         };

@@ -1,7 +1,7 @@
 //! The background manager's handle.
 //!
 //! Questions about ended tasks go to the ledger, about live ones to the supervisor, about output
-//! straight to what its executor keeps. Changes are one demand or one transaction each, so that whoever asked
+//! straight to what its executor keeps. Changes are one demand or one transaction each, so that the client that asked
 //! may go away at any moment.
 
 mod agents;
@@ -108,7 +108,7 @@ impl Background {
         Ok((manager, events))
     }
 
-    /// Takes in what happened while nobody looked, and starts the supervisor on the current tokio
+    /// Takes in what happened while no daemon looked, and starts the supervisor on the current tokio
     /// runtime.
     pub(super) async fn start(
         (executor, holder): (Executor, String),

@@ -94,7 +94,7 @@ impl Pool {
     /// An empty pool.
     pub fn new(home: Home, bell: String) -> io::Result<Self> {
         // What a shim never had, neither its task nor `/proc/<pid>/environ` can show. A spawn that
-        // names a key hands it over in its spec (contract, section 8). A daemon that runs in a task
+        // names a key hands it over in its spec (docs/settings.md). A daemon that runs in a task
         // starts tasks of their own, which do not carry that one's mark.
         let secrets: Vec<_> = secret_variables().collect();
         let is_kept = |name: &OsString| {
@@ -266,7 +266,7 @@ impl Pool {
         failure
     }
 
-    /// A shim says that it is ready. Not one of ours: nothing happens.
+    /// A shim says that it is ready. Nothing happens where it belongs to another pool.
     pub fn ready(&mut self, id: TaskId) -> io::Result<()> {
         let Some(folder) = self.starting.remove(&id) else { return Ok(()) };
         if let Some(keeper) = &mut self.keeper {
@@ -311,7 +311,7 @@ impl Pool {
         self.home.settle_and_reuse(id, &self.bell).map(|spare| self.spares.push(spare)).is_ok()
     }
 
-    /// Takes away the folders that nobody will use.
+    /// Removes the folders that no task will use.
     pub fn close(&mut self) {
         for (_, folder) in self.spares.drain(..) {
             layout::remove_folder(&folder);
@@ -358,7 +358,7 @@ fn give(home: &Home, idle: &Idle, id: TaskId, (spec, base): (&Spec, &[u8])) -> i
     match Order::Go.send(&idle.ctl, idle.id.as_bytes()) {
         Ok(()) => Ok(()),
         Err(error) => {
-            // Nobody was told of it: it never was.
+            // No client was told of it: it never was.
             let _ = fs::rename(home.live(id), &idle.folder);
             Err(error)
         }

@@ -13,7 +13,7 @@ const LINE_SLACK: usize = 256;
 
 /// Builds the preview of an output of `total` bytes that begins with `head` and ends with `tail`.
 /// Each should have [`PREVIEW_BYTES`] bytes or all there are; they may overlap. What is left out is
-/// counted in bytes of the output; the text has U+FFFD for what is not UTF-8 and is no longer than
+/// counted in bytes of the output; the text has U+FFFD for what is not UTF-8 and is not longer than
 /// the limit as text.
 pub fn build(head: &[u8], tail: &[u8], total: u64) -> Preview {
     let head = &head[..head.len().min(clamp(total))];
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_text_is_no_longer_than_the_limit_as_text() {
+    fn what_is_not_text_is_not_longer_than_the_limit_as_text() {
         let shown = preview(&[0xff; 4_096], PREVIEW_BYTES);
         assert_eq!((shown.head.chars().count(), shown.tail.chars().count()), (682, 682));
         assert_eq!(shown.omitted, 4_096 - 2 * 682);

@@ -20,7 +20,7 @@ pub fn quote_argv(argv: &[String]) -> String {
     line
 }
 
-/// Words that `shlex` quotes for the sake of rare shells and places, and nobody writes quoted:
+/// Words that `shlex` quotes for the sake of rare shells and places, and that people do not quote:
 /// `--target=x`, `a,b`, `50%`. Only as an argument: at the start of a line `a=b` is an assignment.
 fn is_plain_argument(word: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"+-./:@_=,%".contains(&byte);

@@ -94,7 +94,7 @@ pub async fn apart<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) 
     let (done, result) = oneshot::channel();
     let thread = thread::Builder::new().name("apart".to_owned()).stack_size(STACK_BYTES);
     let run = move || {
-        // Nobody waits for it only while the program ends.
+        // An error means that the program ends.
         let _ = done.send(job());
     };
     thread.spawn(run).ok()?;
@@ -124,7 +124,7 @@ impl Lane {
             .stack_size(STACK_BYTES)
             .spawn(move || match Ledger::open(&state_dir, sync) {
                 Ok(ledger) => {
-                    // Nobody waits for it only if the opening was dropped; then the queue is closed.
+                    // An error means that the opening was dropped; then the queue is closed.
                     let _ = opened.send(Ok(()));
                     serve(ledger, &queue);
                 }
@@ -184,7 +184,7 @@ impl Lane {
     }
 }
 
-/// Runs jobs until told to end or until nobody can give one any more.
+/// Runs jobs until told to end or until no sender is left.
 fn serve(mut ledger: Ledger, queue: &Receiver<Job>) {
     while let Ok(job) = queue.recv() {
         match job {
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_write_goes_on_when_nobody_waits_for_it() {
+    async fn a_write_goes_on_without_a_waiter() {
         let (_dir, store) = open().await;
         drop(store.write(|ledger| claim(ledger, "t")));
         let other = TaskId::random();

@@ -79,7 +79,7 @@ impl Batch {
             && !self.look
     }
 
-    /// Whether somebody waits to be told.
+    /// Whether a client waits to be told.
     fn is_urgent(&self) -> bool {
         !self.notices.is_empty() || !self.finishes.is_empty() || self.look
     }
@@ -363,7 +363,7 @@ impl Supervisor {
             }
             Demand::Unsubscribe(id, reply) => {
                 if let Some(live) = self.tasks.get_mut(&id) {
-                    live.audience = Audience::Nobody;
+                    live.audience = Audience::None;
                 }
                 self.tell(Signal::Unsubscribe(id));
                 let _ = reply.send(());

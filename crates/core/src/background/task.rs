@@ -192,7 +192,7 @@ pub struct End {
 pub enum Outcome {
     /// By itself, whatever the exit status.
     Exited,
-    /// Somebody stopped it.
+    /// An order stopped it.
     Stopped,
     /// It ran into its deadline.
     TimedOut,
@@ -207,7 +207,7 @@ pub enum Exit {
     Code(i32),
     /// This signal ended it.
     Signal(i32),
-    /// Nobody knows: it was never started, or its supervisor was killed.
+    /// Not known: it was never started, or its supervisor was killed.
     Unknown,
 }
 
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_no_id() {
+    fn anything_else_is_not_an_id() {
         for bad in ["", "b3f9c2a", "b3f9c2a11", "B3F9C2A1", "b3f9c2ag", "../../..", "ééé12"] {
             assert_eq!(bad.parse::<TaskId>(), Err(BadTaskId(bad.to_owned())));
         }

@@ -10,9 +10,9 @@ use crate::background::{Remove, Settings};
 
 /// Tasks removed at once while the store is over its quota.
 const REMOVED_AT_ONCE: u32 = 64;
-/// Age at which a file of an ended task that the ledger does not know is nobody's: whoever made it
-/// died between two steps.
-const NOBODYS: Duration = Duration::from_secs(24 * 3_600);
+/// Age at which a file of an ended task that the ledger does not know has no owner: its maker died
+/// between two steps.
+const UNOWNED: Duration = Duration::from_secs(24 * 3_600);
 
 /// Prunes what is old, then what is too much. Returns whether the store is over its quota still.
 /// With `write_back` the ledger's log is copied into its file.
@@ -30,7 +30,7 @@ pub async fn keep_up(
         ledger.prune(&workspace, keep_for, keep_count, Timestamp::now(), &is_alive)
     });
     delete(&archive, prune.await.unwrap_or_default()).await;
-    delete(&archive, nobodys(&archive, &store).await).await;
+    delete(&archive, unowned(&archive, &store).await).await;
     if write_back {
         store.write_back().await;
     }
@@ -71,14 +71,14 @@ async fn delete(archive: &Archive, ids: Vec<TaskId>) {
     let _ = apart(move || ids.iter().for_each(|id| archive.delete(*id))).await;
 }
 
-async fn nobodys(archive: &Archive, store: &Store) -> Vec<TaskId> {
+async fn unowned(archive: &Archive, store: &Store) -> Vec<TaskId> {
     let listed = archive.clone();
-    let old = apart(move || listed.older_than(NOBODYS)).await;
-    let mut nobodys = Vec::new();
+    let old = apart(move || listed.older_than(UNOWNED)).await;
+    let mut unowned = Vec::new();
     for id in old.unwrap_or_default() {
         if let Ok(None) = store.read(move |ledger| ledger.facts(id)).await {
-            nobodys.push(id);
+            unowned.push(id);
         }
     }
-    nobodys
+    unowned
 }

@@ -102,7 +102,7 @@ impl Scanner {
             self.line = Line::Skipped;
         }
         if self.is_done() {
-            // Nothing is kept of a line that nobody asks about.
+            // Nothing is kept of a line that no watch asks about.
             self.next += bytes.len() as u64;
             self.line = Line::Skipped;
             return hits;

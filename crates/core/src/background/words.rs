@@ -1,6 +1,6 @@
 //! Tasks and numbers in words, for people and models alike.
 //!
-//! Pure. What comes from a command or its output is made fit for one line of somebody's screen.
+//! Pure. What comes from a command or its output is made fit for one line of a screen.
 
 use std::time::Duration;
 
@@ -84,7 +84,7 @@ pub fn reorders(c: char) -> bool {
     matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// The name of a signal: `SIGKILL`, `SIGRTMIN+3`; a number no kernel of ours sends is shown as it is.
+/// The name of a signal: `SIGKILL`, `SIGRTMIN+3`; a number that Linux does not send is shown as it is.
 pub fn signal(number: i32) -> String {
     if let Ok(signal) = Signal::try_from(number) {
         return signal.as_str().to_owned();
@@ -117,7 +117,7 @@ pub fn actor(actor: Actor) -> &'static str {
     }
 }
 
-/// A task's end in the words of the contract's example: `exited 0 after 92.4s`,
+/// A task's end in the words of the protocol's example: `exited 0 after 92.4s`,
 /// `stopped by client, SIGTERM after 4.0s (no longer wanted)`. An end of its own that has a cause names it:
 /// a signal that was asked for, or that memory was short.
 pub fn ended(task: &Task) -> String {

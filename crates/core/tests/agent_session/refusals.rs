@@ -194,7 +194,7 @@ const CHAT: [(&str, Refuses); 8] = [
         let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
         (!ids(body).iter().all(|id| id.chars().all(fits))).then_some("no known word at all")
     }),
-    ("in words that nobody knows", |body| {
+    ("in unknown words", |body| {
         (body.get("stream_options").is_some() || all(body).contains("reasoning_content"))
             .then_some("computer says no")
     }),
@@ -239,7 +239,7 @@ const RESPONSES: [(&str, Refuses); 6] = [
             .then_some("Tool call id was x but must be a-z, A-Z, 0-9, with a length of 9.")
     }),
     ("two users", |body| after(body, "user", "user").then_some("roles must alternate")),
-    ("in words that nobody knows", |body| {
+    ("in unknown words", |body| {
         all(body).contains("encrypted_content").then_some("computer says no")
     }),
     ("nothing", |_| None),
@@ -314,7 +314,7 @@ fn reasoning_of_another_model_stays_behind() {
     });
 }
 
-/// A server that is down for a while, while nobody is there: one turn, and it gets through.
+/// A server that is down for a while, and no person is there: one turn, and it gets through.
 #[test]
 fn a_turn_that_results_began_outlasts_an_outage() {
     run(async |lab: &mut Lab| {

@@ -71,7 +71,7 @@ fn a_session_goes_on_where_it_was_and_its_results_wake_it() {
         assert_eq!(numbers, (1..=trace.next).collect::<Vec<_>>(), "numbered through");
         let journey = &trace.journeys[0];
         assert_eq!((journey.spawned_in_call, journey.delivered.map(|d| d.0)), (Some(1), Some(4)));
-        let unknown = Session::load(lab.background.clone(), lab.options(&script), "nobody").await;
+        let unknown = Session::load(lab.background.clone(), lab.options(&script), "missing").await;
         assert!(matches!(unknown, Err(Error::Unknown(_))), "{unknown:?}");
         talk.close().await;
     });
@@ -117,7 +117,7 @@ fn a_removed_task_stays_on_the_timeline() {
         let task = talk.tasks()[0];
         let what = meanwhile_core::background::Remove { ids: Some(vec![task]), ended_before: None };
         assert_eq!(lab.background.remove(what).await.unwrap(), 1);
-        assert!(lab.background.get(task).await.is_err(), "it is gone for everybody else");
+        assert!(lab.background.get(task).await.is_err(), "it is gone for other processes too");
         let journey = talk.trace().await.journeys.remove(0);
         assert_eq!((journey.task.id, journey.task.command.as_str()), (task, "echo hi"));
         assert!(journey.task.end().is_some() && journey.queued.is_some());
@@ -163,7 +163,7 @@ fn a_session_that_was_full_makes_room_before_it_asks_again() {
     });
 }
 
-/// A process that ended and that nobody reaps, and its parent.
+/// A process that ended and that its parent does not reap, and the parent.
 async fn zombie(lab: &Lab) -> (std::process::Child, u32) {
     // A shell reaps; the `sleep` that takes its place knows nothing of the other.
     let parent = Command::new("/bin/sh")

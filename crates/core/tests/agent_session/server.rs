@@ -65,7 +65,7 @@ fn the_tokens_of_a_request_are_all_of_them() {
             }) => Some((*input_tokens, *cached_tokens)),
             _ => None,
         });
-        // One was read anew, the others came from the cache.
+        // One was not in the cache, the others were.
         assert_eq!(tokens, Some((Some(337), Some(336))));
         talk.close().await;
     });

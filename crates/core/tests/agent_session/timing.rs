@@ -169,7 +169,7 @@ fn a_failed_call_loses_and_repeats_nothing() {
         let TurnEnd::Failed(why) = end.await.unwrap() else { panic!("it failed") };
         assert!(why.contains("ANTHROPIC_API_KEY"), "it says what to do: {why}");
         talk.session.idle().await.unwrap();
-        assert_eq!(talk.ends().len(), 1, "results that were told wake nobody");
+        assert_eq!(talk.ends().len(), 1, "results that were told wake no agent");
         assert_eq!(talk.prompt("go on").await, TurnEnd::EndTurn);
         assert_eq!(talk.results().len(), 1);
         assert_eq!(talk.said(), "I start. Here.");

@@ -87,7 +87,7 @@ fn a_turn_has_so_many_calls() {
         let mut talk = lab.session_of(options).await;
         assert_eq!(talk.prompt("go").await, TurnEnd::MaxCalls);
         assert!(talk.notices()[0].contains("2 model calls"), "{:?}", talk.notices());
-        assert!(!lab.workspace.join("x").exists(), "what nobody would see is not run");
+        assert!(!lab.workspace.join("x").exists(), "what would not be shown is not run");
         assert_eq!(talk.prompt("go on").await, TurnEnd::EndTurn);
         talk.close().await;
     });
@@ -474,7 +474,7 @@ fn sessions_are_listed_newest_first() {
         assert_eq!(listed[1].id.as_str(), ids[0]);
         let rest = Session::list(&lab.background, 1, 10).await.unwrap();
         assert_eq!(rest, listed[1..]);
-        let unknown = Session::trace(&lab.background, "nobody", 0).await;
+        let unknown = Session::trace(&lab.background, "missing", 0).await;
         assert!(matches!(unknown, Err(Error::Unknown(_))), "{unknown:?}");
     });
 }

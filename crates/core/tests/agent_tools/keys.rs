@@ -17,7 +17,7 @@ fn foreign(name: &str) -> (&str, &str) {
     (name, "another's")
 }
 
-/// No key of the environment reaches a task, unless its spawn names it (contract, section 8). The
+/// No key of the environment reaches a task, unless its spawn names it (docs/settings.md). The
 /// test runs itself again in an environment with keys, since a process cannot safely change its own.
 #[test]
 fn keys_reach_a_task_only_by_name() {

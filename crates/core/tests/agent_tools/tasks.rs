@@ -21,7 +21,7 @@ fn with(id: TaskId, more: Value) -> Value {
     input
 }
 
-/// A task of somebody else's.
+/// A task of another session.
 async fn foreign(lab: &Lab, line: &str) -> TaskId {
     let spawned = lab.background.spawn(Spawn {
         command: Command::Shell(line.to_owned()),
@@ -78,7 +78,7 @@ fn an_end_that_is_shown_is_reported_as_seen() {
         for tool in ["check_background", "task_output"] {
             let outcome = lab.run(tool, task(theirs)).await;
             assert!(outcome.content.ends_with("theirs") && !outcome.is_error, "{outcome:?}");
-            assert_eq!(outcome.seen, [], "nobody takes another one's result away");
+            assert_eq!(outcome.seen, [], "a session does not take another one's result");
         }
         let unknown = lab.fails("check_background", json!({ "task_id": "00000000" })).await;
         assert!(unknown.starts_with("there is no task 00000000"), "{unknown}");
@@ -128,7 +128,7 @@ fn a_wait_is_over_when_there_is_news() {
 }
 
 #[test]
-fn what_was_shown_is_no_news() {
+fn what_was_shown_is_not_news() {
     lab(async |lab| {
         let slow = lab.start("sleep 60").await;
         // Shown by another call of the same answer: still in the queue, until that is stored.

@@ -1,7 +1,7 @@
 //! A model server on loopback that does as it is told, and writes down what it was asked.
 //!
 //! Every request is checked when it comes in: whatever a test is about, no request may break the
-//! rules of the wire. The check of the pairing is written anew here, on the wire's own JSON.
+//! rules of the wire. The check of the pairing is written again here, on the wire's own JSON.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -225,7 +225,7 @@ fn check_wire(asked: &Asked) {
     for message in messages {
         let (calls, results) = pairs(message);
         for result in &results {
-            assert!(open.remove(result), "a result nobody asked for: {result}");
+            assert!(open.remove(result), "a result that was not asked for: {result}");
         }
         is_answering = !open.is_empty() && (is_answering || !results.is_empty());
         // In chat completions each result is a message of its own, and in the Responses API each

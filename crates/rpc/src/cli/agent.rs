@@ -1,7 +1,7 @@
 //! A session that the command line holds itself: how it is opened, driven and left.
 //!
 //! `run`, `chat` and `demo` differ in what they show; what they share is here. A [`Drive`] reads the
-//! session's updates while something is awaited, because a session waits for whoever reads it, and
+//! session's updates while something is awaited, because a session waits for its reader, and
 //! turns Ctrl-C into what it means: the first ends the turn, the next one leaves.
 
 pub(crate) mod told;
@@ -31,7 +31,7 @@ use crate::setup::Setup;
 #[derive(Debug)]
 pub(crate) struct Wish<'a> {
     pub(crate) flags: &'a args::AgentFlags,
-    /// Somebody is there to be asked.
+    /// A person can be asked.
     pub(crate) can_ask: bool,
     /// What a task that ends while the agent is idle does; default: what is set.
     pub(crate) wake: Option<Wake>,
@@ -171,7 +171,7 @@ pub(crate) struct Drive {
     resumed: bool,
     /// A turn runs, and whether it was told to end.
     turn: Option<Ending>,
-    /// What must not be awaited by whoever reads the updates.
+    /// What the reader of the updates must not await.
     asides: JoinSet<()>,
     /// Ctrl-C, from the first time something is awaited on: one that comes between two awaits waits
     /// for the next.
@@ -328,7 +328,7 @@ pub(crate) fn interrupts() -> Result<Interrupts, Failure> {
     })
 }
 
-/// The next one, where somebody listens.
+/// The next one, where there is a listener.
 async fn next(interrupts: &mut Option<Interrupts>) -> Option<Told> {
     interrupts.as_mut()?.recv().await
 }
@@ -351,7 +351,7 @@ pub(crate) async fn stop(
     Ok(())
 }
 
-/// Tells what is left: tasks that run, results nobody has heard.
+/// Tells what is left: tasks that run, results that were not delivered.
 /// Returns whether anything is.
 pub(crate) fn report(session: &Session, running: &[Task], waiting: u64) -> bool {
     if running.is_empty() && waiting == 0 {

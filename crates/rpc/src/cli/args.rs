@@ -22,11 +22,10 @@ use values::{parse_env, parse_grace, parse_linger, parse_signal};
 use crate::config::parse_duration;
 use crate::fronts::FRONTS;
 
-/// Background work that outlives whoever started it.
+/// Background work that outlives the program that started it.
 ///
-/// A task belongs to a workspace (a directory) and goes on whatever dies: the terminal, the
-/// editor, the agent. Its output and its exit status are kept, and told once to whoever drains its
-/// queue.
+/// A task belongs to a workspace (a directory) and goes on when the terminal, the editor or the
+/// agent dies. Its output and its exit status are kept, and told once to the reader of its queue.
 #[derive(Debug, Parser)]
 #[command(name = "meanwhile", version, propagate_version = true, arg_required_else_help = true)]
 #[command(after_help = "State is kept in $MEANWHILE_STATE_DIR, else $XDG_STATE_HOME/meanwhile, \
@@ -310,7 +309,7 @@ pub(crate) struct Serve {
 /// Have the agent do something, and end when it is done.
 ///
 /// The agent works in this directory with the model of MEANWHILE_MODEL. What it says goes to
-/// standard output, what it does to standard error. Nobody is asked: what no rule allows is denied,
+/// standard output, what it does to standard error. No question is asked: what no rule allows is denied,
 /// and the agent is told why. Exits with 0 if the agent finished, and with 3 if it finished and
 /// something was denied to it.
 #[derive(Debug, Args)]
@@ -345,7 +344,7 @@ pub(crate) enum AtEnd {
 
 /// Talk with the agent.
 ///
-/// A task that ends while nobody types wakes the agent by itself. Ctrl-C ends the turn that runs,
+/// A task that ends while you do not type wakes the agent by itself. Ctrl-C ends the turn that runs,
 /// never a task; Ctrl-D leaves, and tasks go on.
 #[derive(Debug, Args)]
 pub(crate) struct Chat {

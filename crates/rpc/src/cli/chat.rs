@@ -223,7 +223,7 @@ impl Chat {
             Update::Traced(Traced { fact: Fact::CallEnded { .. }, .. }) => self.flush(),
             Update::TurnEnded { end, .. } => {
                 self.status.since = None;
-                // Their turn is over: nobody waits for an answer.
+                // Their turn is over: no call waits for an answer.
                 self.asks.clear();
                 self.flush();
                 self.ended(end);
@@ -387,7 +387,7 @@ impl Chat {
     }
 }
 
-/// Whether a line looks like a command of ours, and not like a path.
+/// Whether a line looks like a command of `chat`, and not like a path.
 fn is_command(text: &str) -> bool {
     text.strip_prefix('/').is_some_and(|word| word.bytes().all(|b| b.is_ascii_lowercase()))
 }

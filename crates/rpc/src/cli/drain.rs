@@ -1,6 +1,6 @@
 //! `meanwhile drain`: takes what has happened out of a queue.
 //!
-//! People and agents read the same blocks as a model does (contract, section 7).
+//! People and agents read the same blocks as a model does (docs/protocol.md, "Agent sessions").
 
 use meanwhile_core::agent::notice;
 use meanwhile_core::background::Ack;
@@ -40,7 +40,7 @@ pub(crate) async fn run(session: &mut Session, args: args::Drain) -> Result<u8, 
     } else {
         out.raw(block(&drained.notifications).as_bytes())?;
     }
-    // Whoever reads has it now; only then is it taken out of the queue.
+    // The reader has it now; only then is it removed from the queue.
     out.flush()?;
     if let Some(lease) = drained.lease {
         lease.ack().await?;

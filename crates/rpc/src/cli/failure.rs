@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_left_is_no_news() {
+    fn a_reader_that_left_is_not_an_error() {
         let failure = Failure::from(io::Error::from(io::ErrorKind::BrokenPipe));
         assert!(matches!(failure, Failure::ClosedOutput), "{failure:?}");
         let failure = Failure::from(io::Error::from(io::ErrorKind::StorageFull));

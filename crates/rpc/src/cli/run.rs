@@ -1,8 +1,8 @@
 //! `meanwhile run`: the agent does one thing, and the command ends when it is done.
 //!
-//! What the model says goes to standard output, everything else to standard error. Where nobody
-//! watches, an answer is written once it is whole: a call that failed half-way and was made again
-//! must not stand in somebody's file twice.
+//! What the model says goes to standard output, everything else to standard error. Where
+//! standard output is not a terminal, an answer is written once it is whole: a call that failed half-way and was made again
+//! must not stand in a file twice.
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -42,7 +42,7 @@ pub(crate) async fn run(session: &mut Session, args: args::Run) -> Result<u8, Fa
         true => Show::json(out, &session)?,
         false => Show::text(out),
     };
-    // Whoever resumes a session has seen it.
+    // A person who resumes a session has seen it.
     drive.replay(drop).await;
     let worked = work(background, &mut drive, &mut show, prompt, args.agent.patience, wait).await;
     // Whatever came of it: nothing is left running that was to be stopped, and the rest is told.
@@ -279,7 +279,7 @@ impl<'a> Show<'a> {
         match form {
             Form::Json(teller) => match teller.tell(update) {
                 Told::Push(push) => out.json(&Named::new(&push)),
-                // Nobody can be asked here; a dropped question is a no.
+                // No person can be asked here; a dropped question is a no.
                 Told::Ask(_) => Ok(()),
             },
             Form::Text { colour, held, ends_line, .. } => {

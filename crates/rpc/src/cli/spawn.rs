@@ -21,7 +21,7 @@ use super::{ids, json, show};
 
 /// Bytes of standard input passed on at a time: what a pipe holds.
 const INPUT_BYTES: usize = 64 << 10;
-/// A terminal's size where nobody has one to give.
+/// A terminal's size where the command has no terminal.
 const ROWS_COLUMNS: (u16, u16) = (24, 80);
 
 pub(crate) async fn run(session: &mut Session, args: args::Spawn) -> Result<u8, Failure> {
@@ -172,7 +172,7 @@ async fn stay(
     let waited = background.wait(Which::Ids(vec![id]), Mode::All, limits::TIME_MAX).await?;
     let Some((task, end)) = waited.tasks.first().and_then(|task| task.end().map(|end| (task, end)))
     else {
-        return Err(Failure::new(format!("nobody knows how task `{id}` ended")));
+        return Err(Failure::new(format!("how task `{id}` ended is not known")));
     };
     screen.finish(task)?;
     Ok(show::exit_code(end))
@@ -194,7 +194,7 @@ fn left(failure: Failure, id: TaskId) -> Result<u8, Failure> {
     match failure {
         Failure::ClosedOutput => {
             note(format_args!(
-                "nobody reads the output any more, but the task goes on: \
+                "the reader of the output is gone, but the task goes on: \
                  `meanwhile stop {id}` ends it"
             ));
             // 128 + SIGPIPE.
@@ -296,7 +296,7 @@ impl Screen<'_> {
         }
     }
 
-    /// The task wrote faster than it was read. Told in its place where somebody looks, and once at
+    /// The task wrote faster than it was read. Told in its place where the terminal shows it, and once at
     /// the end where not.
     fn gap(&mut self, bytes: u64) {
         match &self.live {

@@ -1,4 +1,4 @@
-//! Errors as the wire has them (contract, section 6).
+//! Errors as the wire has them (docs/protocol.md, "Errors").
 
 use std::fmt::Display;
 

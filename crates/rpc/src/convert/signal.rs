@@ -38,7 +38,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_signal_has_no_number() {
+    fn what_is_not_a_signal_has_no_number() {
         for bad in ["", "SIG", "sigterm", "SIGSIGTERM", "SIGFOO", "15", "SIGRTMIN+", "SIGRTMIN+-1"]
         {
             check(bad, None);

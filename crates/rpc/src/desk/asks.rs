@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_question_nobody_waits_for_is_withdrawn() {
+    fn a_question_without_a_waiter_is_withdrawn() {
         let (asks, client) = (Asks::default(), mute());
         let (question, answer) = ask();
         asks.ask("s", question, &client);

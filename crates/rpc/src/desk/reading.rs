@@ -57,7 +57,7 @@ impl Reading {
                 biased;
                 update = updates.next() => {
                     let Some(update) = update else { break };
-                    let begins_anew = is_resumed(&update);
+                    let begins_again = is_resumed(&update);
                     let answered =
                         matches!(update, Update::ToolEnded { .. } | Update::TurnEnded { .. });
                     match teller.tell(update) {
@@ -67,7 +67,7 @@ impl Reading {
                     if answered {
                         asks.withdraw(&client);
                     }
-                    if begins_anew {
+                    if begins_again {
                         drop(loaded.take());
                     }
                 }

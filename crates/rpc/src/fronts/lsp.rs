@@ -1,4 +1,4 @@
-//! The Language Server Protocol: the contract in `docs/protocol.md`, as editors speak it.
+//! The Language Server Protocol: the protocol of `docs/protocol.md`, as editors speak it.
 //!
 //! Owns the handshake, LSP's own messages, and what the methods' table is called on this wire. The
 //! only place that knows tower-lsp, which gives LSP's types, its lifecycle and its routing.

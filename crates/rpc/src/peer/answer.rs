@@ -1,6 +1,6 @@
 //! What a handler answers, and what is to follow its reply.
 //!
-//! Two guarantees of the contract hang on the order of a reply and something else: a task's pushes
+//! Two guarantees of the protocol hang on the order of a reply and something else: a task's pushes
 //! come after the reply that names it, and what a drain returned is acknowledged once the client has
 //! it. A handler can do neither, because it ends before its reply is sent; so it says what is to
 //! follow, and the connection does it.

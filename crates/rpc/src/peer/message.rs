@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn json_that_is_no_message_is_an_invalid_request() {
+    fn json_that_is_not_a_message_is_an_invalid_request() {
         for body in ["{}", "[]", "5", "null", "\"x\"", r#"[{"jsonrpc":"2.0","id":1,"method":"m"}]"#]
         {
             refused(body, -32600);

@@ -1,4 +1,4 @@
-//! Error codes and the data beside them (contract, section 6).
+//! Error codes and the data beside them (docs/protocol.md, "Errors").
 
 use std::borrow::Cow;
 
@@ -14,7 +14,7 @@ pub(crate) struct Error {
     pub(crate) code: i64,
     /// What was wrong, what was expected, what to do.
     pub(crate) message: Cow<'static, str>,
-    /// An [`ErrorData`], where the contract has one.
+    /// An [`ErrorData`], where the protocol has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) data: Option<Value>,
 }
@@ -37,7 +37,7 @@ impl Error {
     }
 }
 
-/// The codes of the contract, beyond JSON-RPC's and LSP's own.
+/// The codes of the protocol, beyond JSON-RPC's and LSP's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum Code {

@@ -1,4 +1,4 @@
-//! What is said at the handshake beyond LSP (contract, section 1).
+//! What is said at the handshake beyond LSP (docs/protocol.md, "Lifecycle").
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -27,7 +27,7 @@ fn present<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Option<u64>>, D
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Capability {
-    /// The version of the contract.
+    /// The version of the protocol.
     pub(crate) protocol_version: u32,
     /// The methods the server answers.
     pub(crate) methods: Vec<&'static str>,

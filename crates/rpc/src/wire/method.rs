@@ -1,4 +1,4 @@
-//! Parameters and results of the methods (contract, section 3).
+//! Parameters and results of the methods (docs/protocol.md, "Methods").
 //!
 //! Parameters refuse members they do not know: a misspelt `deadlineMs` that is silently ignored
 //! lets a task run for ever.

@@ -1,4 +1,4 @@
-//! The objects of the contract's section 2, as they are written.
+//! The objects of docs/protocol.md, "Objects", as they are written.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -84,7 +84,7 @@ pub(crate) enum TaskState {
     Stopping,
     /// It ended by itself, whatever the exit status.
     Exited,
-    /// Somebody stopped it.
+    /// An order stopped it.
     Stopped,
     /// It ran into its deadline.
     TimedOut,
@@ -92,7 +92,7 @@ pub(crate) enum TaskState {
     Lost,
 }
 
-/// The leader's wait status. Both are null where nobody knows it.
+/// The leader's wait status. Both are null where it is not known.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct Exit {
     /// The exit code, if it exited.

@@ -1,4 +1,4 @@
-//! What the server sends without being asked (contract, section 4).
+//! What the server sends without being asked (docs/protocol.md, "Pushes").
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Agent sessions (contract, section 7): what is ours beside the Agent Client Protocol's own types.
+//! Agent sessions (docs/protocol.md, "Agent sessions"): what is ours beside the Agent Client Protocol's own types.
 //!
 //! Prompts, updates and permissions have ACP's shapes, version 1, taken from its own crate, so that
 //! an ACP client finds what it knows. Here are the trace, and the pushes ACP has no words for.

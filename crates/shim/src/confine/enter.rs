@@ -37,7 +37,7 @@ pub fn run(program: OsString, argv: Vec<OsString>) -> i32 {
     let (plan, word) = unsafe { (File::from_raw_fd(PLAN_FD), File::from_raw_fd(WORD_FD)) };
     let error = execute(program, argv, plan, &word).unwrap_or_else(|error| error);
     let errno = error.raw_os_error().unwrap_or(libc::EOPNOTSUPP);
-    // Nobody is left to be told that the word could not be passed on.
+    // The reader of the word is gone where it could not be written.
     let _ = (&word).write_all(&errno.to_ne_bytes());
     errno
 }
@@ -131,8 +131,8 @@ fn landlock(plan: &Plan, abi: ABI) -> io::Result<()> {
     Ok(())
 }
 
-/// Opens a path as a place, and none that leads through a symbolic link: whoever can write a workspace
-/// could put one there between the plan and this moment.
+/// Opens a path as a place, and none that leads through a symbolic link: a process that can write a
+/// workspace could put one there between the plan and this moment.
 pub(crate) fn open(path: &Path) -> io::Result<OwnedFd> {
     let path = CString::new(path.as_os_str().as_bytes())?;
     // SAFETY: an all-zero open_how is a valid one (openat2(2)).
@@ -152,7 +152,7 @@ pub(crate) fn open(path: &Path) -> io::Result<OwnedFd> {
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the call returned a new descriptor, which nobody else owns.
+    // SAFETY: the call returned a new descriptor, which no other value owns.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
@@ -183,7 +183,7 @@ fn drop_capabilities(kept: u64) -> io::Result<()> {
     }
     let header = Header { version: CAPABILITY_VERSION, pid: 0 };
     let mut data = [Data::default(), Data::default()];
-    // SAFETY: version 3 of the interface has two sets of data, and both pointers are to memory of ours.
+    // SAFETY: version 3 of the interface has two sets of data, and both pointers are to live memory.
     check(unsafe { libc::syscall(libc::SYS_capget, &raw const header, data.as_mut_ptr()) })?;
     for (set, kept) in data.iter_mut().zip([kept as u32, (kept >> 32) as u32]) {
         set.effective &= kept;

@@ -72,7 +72,7 @@ impl Abilities {
     }
 }
 
-/// A signal that somebody had sent.
+/// A signal that a shim sent on an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sent {
     /// The signal.

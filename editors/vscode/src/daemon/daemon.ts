@@ -342,7 +342,7 @@ class FolderClient extends LanguageClient {
   }
 }
 
-/** The contract's error code (`ERRORS`), where an error came over the wire. */
+/** The protocol's error code (`ERRORS`), where an error came over the wire. */
 export function errorCode(error: unknown): number | undefined {
   const code = (error as { code?: unknown } | undefined)?.code;
   return typeof code === 'number' ? code : undefined;

@@ -409,7 +409,7 @@ export type PermissionOptionKind = 'allow_once' | 'allow_always' | 'reject_once'
  */
 export type ConfineMode = 'look' | 'work';
 /**
- * The codes of the contract, beyond JSON-RPC's and LSP's own.
+ * The codes of the protocol, beyond JSON-RPC's and LSP's own.
  */
 export type Code =
   | 'unknownTask'
@@ -551,7 +551,7 @@ export interface Task {
   ready?: boolean;
 }
 /**
- * The leader's wait status. Both are null where nobody knows it.
+ * The leader's wait status. Both are null where it is not known.
  */
 export interface Exit {
   /**
@@ -1611,7 +1611,7 @@ export interface PermissionOption {
  */
 export interface Capability {
   /**
-   * The version of the contract.
+   * The version of the protocol.
    */
   protocolVersion: number;
   /**

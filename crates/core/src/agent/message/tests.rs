@@ -114,7 +114,7 @@ fn ids_and_names_are_made_fit_for_every_server() {
 }
 
 #[test]
-fn arguments_that_are_no_object_are_never_an_object() {
+fn arguments_that_are_not_an_object_are_never_an_object() {
     let check = |text: &str, want: Result<&str, &str>| {
         let first = Arguments::parse(text);
         // What a history carries reads back as the same thing.

@@ -25,7 +25,7 @@ use super::{Call, Sink, Turn};
 pub struct Secret(String);
 
 impl Secret {
-    /// Keeps a secret; blanks around it are a slip of whoever pasted it.
+    /// Keeps a secret; blanks around it come from pasting.
     pub fn new(text: &str) -> Self {
         Self(text.trim().to_owned())
     }
@@ -34,7 +34,7 @@ impl Secret {
         self.0.trim().is_empty()
     }
 
-    /// The text itself, for whoever sends it.
+    /// The text itself, to be sent.
     pub(crate) fn expose(&self) -> &str {
         &self.0
     }
@@ -443,7 +443,7 @@ fn is_loopback(host: &str) -> bool {
 }
 
 fn client(base: &reqwest::Url, patience: &Patience) -> Result<reqwest::Client, HttpError> {
-    // Whoever was first has installed one: either will do.
+    // An error means that one is installed already: either will do.
     rustls::crypto::ring::default_provider().install_default().ok();
     let mut builder = reqwest::Client::builder()
         .user_agent(concat!("meanwhile/", env!("CARGO_PKG_VERSION")))

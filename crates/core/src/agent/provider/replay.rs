@@ -372,7 +372,7 @@ async fn line_ends_comments_marks_and_a_foreign_word_do_not_matter() {
 }
 
 #[tokio::test]
-async fn what_is_no_answer_fails_with_its_reason() {
+async fn what_is_not_an_answer_fails_with_its_reason() {
     let overloaded =
         r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#;
     let orphan =

@@ -209,7 +209,7 @@ impl Script {
     }
 }
 
-/// Puts saved values in the place of `{{name}}`; a name nobody saved stays, so that it is seen.
+/// Puts saved values in the place of `{{name}}`; a name without a value stays, so that it is seen.
 pub(crate) fn fill(text: &str, saved: &BTreeMap<String, String>) -> String {
     saved.iter().fold(text.to_owned(), |text, (name, value)| {
         text.replace(&format!("{{{{{name}}}}}"), value)

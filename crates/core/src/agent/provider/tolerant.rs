@@ -43,7 +43,7 @@ async fn content_comes_in_many_forms() {
     // No reason, but a word for the end; blank events; a list that is null.
     chat(&[&chunk(r#"{"content":"x"}"#), DONE], "x", "", &[]).await;
     chat(&["", &chunk(r#"{"content":"x","tool_calls":null}"#), " ", &end], "x", "", &[]).await;
-    // Counts as floats, and what nobody needs.
+    // Counts as floats, and members without a use.
     let usage =
         r#"{"created":1.0,"choices":[],"usage":{"prompt_tokens":10.0,"completion_tokens":null}}"#;
     chat(&[&chunk(r#"{"content":"x"}"#), &end, usage, DONE], "x", "", &[]).await;

@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn work_that_nobody_waits_for_ends() {
+    async fn work_without_a_waiter_ends() {
         let (tell, told) = mpsc::channel();
         let work = blocking(move |gone| {
             let mut zeroes = gone.watch(io::repeat(0));

@@ -40,7 +40,7 @@ pub struct LocalInput {
 /// How far it is.
 #[derive(Debug)]
 enum State {
-    /// Nobody wrote yet.
+    /// No client wrote yet.
     Unopened,
     /// Open.
     Open(pipe::Sender),

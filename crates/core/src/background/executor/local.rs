@@ -51,7 +51,7 @@ struct Hand {
     origin: Origin,
     /// The shim that was seen to start it, or to have taken it over.
     shim: Option<u32>,
-    /// Its output while it has no shim: a pipe that nobody holds open forgets what is in it.
+    /// Its output while it has no shim: a pipe that no process holds open forgets what is in it.
     pipe: Option<File>,
     told: Told,
     start: Option<Start>,
@@ -132,7 +132,7 @@ pub struct Local {
     /// Tasks put away lately: a bell that comes late must not bring them back.
     past: VecDeque<TaskId>,
     settling: Vec<Folder>,
-    /// Work on files whose outcome nobody waits for.
+    /// Work on files whose outcome no request waits for.
     chores: JoinSet<()>,
     reports: VecDeque<Report>,
     /// Tasks that were found under way, and may not be any more.
@@ -279,7 +279,7 @@ impl Local {
                 Folder::Reuse(id) | Folder::Remove(id) => id,
             };
             let home = self.home.clone();
-            // Half a dozen system calls that nobody waits for. What a shutdown leaves undone, the
+            // Half a dozen system calls that no request waits for. What a shutdown leaves undone, the
             // next start does.
             self.chores.spawn_blocking(move || home.settle(id));
         }
@@ -287,8 +287,8 @@ impl Local {
 
     fn settle(&mut self, id: TaskId) {
         let hand = self.hands.remove(&id);
-        // Of our own shim we know that it is through, and of a task without survivors that nobody
-        // has its files open.
+        // Of our own shim we know that it is through, and of a task without survivors that no
+        // process has its files open.
         let reusable = self.role == Role::Daemon
             && hand.is_some_and(|hand| {
                 hand.origin == Origin::Ours
@@ -331,7 +331,7 @@ impl Local {
             match record {
                 Ok(record) if record.end.is_some() => self.ended(id),
                 Ok(_) if self.home.is_supervised(id) => {}
-                // Without a record it is either being settled by somebody else or damaged.
+                // Without a record it is either being settled by another process or damaged.
                 Ok(_) | Err(_) => self.suspect(id),
             }
         }
@@ -421,7 +421,7 @@ impl Local {
             (Kind::Ended, Ok(id)) if is_ours => self.ended(id),
             (Kind::Stopping, Ok(id)) if is_ours && self.hands.contains_key(&id) => self.left(id),
             (Kind::Gone, Ok(id)) if is_ours => self.reports.push_back(Report::Gone(id)),
-            // Of another workspace, of a version to come, or what the record shows whoever asks.
+            // Of another workspace, of a version to come, or what the record shows on each request.
             (
                 Kind::Ready
                 | Kind::Ledger
@@ -501,7 +501,7 @@ impl Local {
     }
 
     /// A task's program could not be executed, which its spawner waits to hear. There was no task;
-    /// whoever comes upon its folder does the same.
+    /// a process that comes upon its folder does the same.
     fn refused(&mut self, id: TaskId, errno: i32, spec: &Spec) {
         self.hands.remove(&id);
         self.home.delete_refused(id);

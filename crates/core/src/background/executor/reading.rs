@@ -19,7 +19,7 @@ pub struct Standing {
     pub pid: Option<u32>,
     /// How much it has written.
     pub output: OutputStat,
-    /// Who wants its end, if somebody does.
+    /// The client that wants its end, if one does.
     pub stopping: Option<Cause>,
     /// Who lives on though an order to stop has gone as far as it can.
     pub left: Vec<Survivor>,

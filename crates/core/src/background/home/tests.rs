@@ -5,7 +5,7 @@ use super::*;
 
 /// Publishes a task in `folder` with a record that names it, as a shim would.
 fn publish(home: &Home, id: TaskId, folder: &Path) {
-    // A record is made anew: one that is there would be another task's.
+    // A record is made new: one that is there would be another task's.
     let record = File::create_new(folder.join(layout::RECORD)).unwrap();
     (&record).write_all(id.as_bytes()).unwrap();
     fs::write(folder.join(layout::SPEC), b"spec").unwrap();

@@ -27,7 +27,7 @@ pub(super) const DURATIONS_OF_WORKSPACE: i64 = 5_000;
 const DURATION_COMMAND_BYTES: usize = 4_096;
 
 impl Ledger {
-    /// Records ends, once each, whoever calls it and however often. A task without a row gets one:
+    /// Records ends, once each, however often and by whichever process it is called. A task without a row gets one:
     /// a running task is never removed, so it is one whose spawner died before it made the row;
     /// unless its id is among those of removed tasks, where the end was recorded long ago.
     pub fn finish(&mut self, ends: &[Finish]) -> Result<Vec<Finished>, LedgerError> {

@@ -52,7 +52,7 @@ impl Ledger {
             let to = path_bytes(to);
             tx.prepare_cached("UPDATE sessions SET workspace = ?2 WHERE id = ?1")?
                 .execute(params![id, to])?;
-            // The queue has the session's name, which is nobody else's.
+            // The queue has the session's name, which no other session has.
             for table in [
                 "UPDATE queues SET workspace = ?3 WHERE workspace = ?1 AND name = ?2",
                 "UPDATE notifications SET workspace = ?3 WHERE workspace = ?1 AND queue = ?2",

@@ -150,7 +150,7 @@ impl Ledger {
     }
 
     /// Acknowledges the end of one task, because the owner of its queue has seen it by other means.
-    /// Returns whether it waited. A lease on it ends: whoever holds it finds it acknowledged.
+    /// Returns whether it waited. A lease on it ends: its holder finds it acknowledged.
     pub fn mark_delivered(
         &mut self,
         id: TaskId,

@@ -63,7 +63,7 @@ impl Ledger {
 
     /// Removes the tasks of a workspace that ended longer than `keep_for` before `now`, and all but
     /// the `keep_count` that ended last; returns those it removed. Also drops what else is old: the
-    /// tokens of spawns that never came about, durations, and agent sessions nobody has gone on with
+    /// tokens of spawns that never came about, durations, and agent sessions that were not used
     /// for ninety days, or for a day where nothing was ever said. A session that a holder has open
     /// which `is_alive` does not deny stays, however old; it is asked inside the transaction.
     pub fn prune(

@@ -61,7 +61,7 @@ impl Columns<'_> {
         read(&text).map(Some).ok_or_else(|| self.unknown(&text))
     }
 
-    /// A column that a word of ours must be in.
+    /// A column that must hold one of our words.
     fn need<T>(&self, value: Option<T>) -> rusqlite::Result<T> {
         value.ok_or_else(|| self.unknown("NULL"))
     }

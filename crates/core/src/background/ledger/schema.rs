@@ -126,7 +126,7 @@ CREATE TABLE gone (
 ";
 
 /// The agent's sessions. What a session said is a row of `messages` each, as JSON, and never changed;
-/// `fresh` marks one from which the model's history begins anew. What happened is a row of `trace`
+/// `fresh` marks one from which the model's history begins again. What happened is a row of `trace`
 /// each, as JSON; `task` is set where the fact is about one, so that these are found without reading
 /// the rest. The row id of both is the session's number in the upper and the row's own in the lower
 /// 32 bits, which makes a session's rows neighbours and spares an index.

@@ -82,7 +82,7 @@ pub enum Claim {
 pub struct NewMessage {
     /// Its number in the session, from 1, one more than the last.
     pub n: u64,
-    /// The model's history begins here anew.
+    /// The model's history begins again here.
     pub fresh: bool,
     /// The message.
     pub body: String,
@@ -93,7 +93,7 @@ pub struct NewMessage {
 pub struct StoredMessage {
     /// Its number in the session.
     pub n: u64,
-    /// The model's history begins here anew.
+    /// The model's history begins again here.
     pub fresh: bool,
     /// The message.
     pub body: String,

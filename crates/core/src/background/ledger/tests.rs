@@ -229,7 +229,7 @@ fn a_notification_shows_the_task_as_it_stood() {
 }
 
 #[test]
-fn what_is_leased_is_nobody_elses_while_its_holder_lives() {
+fn what_is_leased_is_its_holders_alone_while_it_lives() {
     let (_dir, mut ledger) = open();
     for n in 1..=5 {
         end(&mut ledger, n, "q");

@@ -12,7 +12,7 @@
 //!                 |                          |  `--' Elsewhere, the ledger knows nothing (2 times)
 //!                 | Ended                    v Ended, or a third time
 //!                 `--------------------> Recording --- Recorded ---> Recorded --- Told ---> Over
-//!                                            |  (Gone: nobody is left of the tree)   |
+//!                                            |  |(Gone: no process of it is left)   ||
 //!                                            `--------- its tree lives on ----> Survived -- Gone --> Over
 //! ```
 //!
@@ -61,7 +61,7 @@ pub enum Answer {
 /// What is left of a task's tree after its leader's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tree {
-    /// Nobody.
+    /// No process.
     Gone,
     /// Others live on.
     Survives,
@@ -128,7 +128,7 @@ pub enum Effect<R> {
     Record,
     /// Look for its end in the ledger.
     Look,
-    /// Send `lost` to the ledger: nobody knows more.
+    /// Send `lost` to the ledger: no more can be known.
     GiveUp,
     /// Take it out of the ledger.
     Forget,

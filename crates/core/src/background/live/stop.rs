@@ -57,7 +57,7 @@ pub enum StopOrder {
 /// What happens to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// Somebody asks for an end.
+    /// An order asks for an end.
     Ask(Stop),
     /// The task's supervisor took it.
     Taken,
@@ -67,7 +67,7 @@ pub enum Step {
     Left(Vec<Survivor>),
     /// Time has passed.
     Due,
-    /// Nobody of the task is left.
+    /// No process of the task is left.
     Gone,
 }
 

@@ -22,7 +22,7 @@ pub const ADOPT_AGAIN: Duration = Duration::from_secs(1);
 pub enum Supervision {
     /// The supervisor it was started under, as far as is known.
     Shim,
-    /// Nobody: its supervisor died.
+    /// None: its supervisor died.
     Orphaned {
         /// When another one is to take over.
         at: Instant,
@@ -43,7 +43,7 @@ pub enum Step {
     Due,
     /// Another supervisor has it.
     Adopted,
-    /// Its end is recorded: nobody needs to look after it.
+    /// Its end is recorded: it needs no supervisor.
     Ended,
 }
 

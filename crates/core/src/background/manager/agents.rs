@@ -31,7 +31,7 @@ impl Background {
         Ok(tasks)
     }
 
-    /// Tells everybody that the ledger was changed from here.
+    /// Tells the other processes that the ledger was changed from here.
     pub(crate) async fn changed(&self) -> Result<(), Error> {
         self.send(Demand::Changed).await
     }

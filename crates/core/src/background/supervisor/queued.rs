@@ -28,8 +28,8 @@ impl Queued {
         }
     }
 
-    /// So many wait. Forgets the queues that nobody watches any more. As many as before may be
-    /// others than before, so whoever watches looks whenever there are any.
+    /// So many wait. Forgets the queues that no client watches any more. As many as before may be
+    /// others than before, so a watching client looks whenever there are any.
     pub fn count(&mut self, undelivered: &Undelivered) {
         self.watched.retain(|_, sender| sender.receiver_count() > 0);
         for (queue, sender) in &self.watched {
@@ -57,6 +57,6 @@ mod tests {
         assert_eq!(*agent.borrow_and_update(), 0);
         drop(agent);
         queued.count(&Undelivered::new());
-        assert!(queued.watched.is_empty(), "nobody looks any more");
+        assert!(queued.watched.is_empty(), "no client looks any more");
     }
 }

@@ -1,4 +1,4 @@
-//! What happened while nobody looked.
+//! What happened while no daemon looked.
 
 use super::Supervisor;
 use crate::background::executor::Request;

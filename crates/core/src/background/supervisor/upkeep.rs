@@ -12,8 +12,8 @@ use crate::background::{memory, upkeep};
 const DELAY: Duration = Duration::from_secs(1);
 /// Time after which they are looked at again in any case.
 pub(super) const ROUND: Duration = Duration::from_secs(600);
-/// Ends after which the ledger's log is written back, once nobody waits: some 4 MiB of it. The first
-/// commit afterwards begins the log anew and waits for the disk, so not after each.
+/// Ends after which the ledger's log is written back, once no request waits: some 4 MiB of it. The first
+/// commit afterwards begins the log again and waits for the disk, so not after each.
 const WRITE_BACK_ENDS: u32 = 128;
 
 impl Supervisor {

@@ -273,7 +273,7 @@ impl Screen {
     }
 
     fn out(&self, text: String) {
-        // The thread that writes ends after everybody who holds this.
+        // The thread that writes ends after every holder of this.
         let _ = self.queue.send(ScreenJob::Write(text));
     }
 }

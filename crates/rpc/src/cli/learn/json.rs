@@ -123,7 +123,7 @@ pub(super) async fn played(scratch: &Scratch) -> Result<Vec<Played>, Failure> {
 
 async fn play(scratch: &Scratch, scenario: &'static Scenario) -> Result<Played, Failure> {
     let (_pace, rate) = watch::channel(AT_ONCE);
-    let (teller, _nobody) = mpsc::unbounded_channel();
+    let (teller, _heard) = mpsc::unbounded_channel();
     let directory = scratch.work().join(scenario.id);
     let background = scratch.background.clone();
     let outcome = conduct(background, scenario, &directory, rate, teller).await?;

@@ -43,7 +43,7 @@ impl Question {
 /// A command, how things stand, how many milliseconds it takes (`None`: it never ends), what is next.
 type Known = (&'static str, &'static str, Option<u64>, Next);
 
-/// The kind of command that everybody knows.
+/// The kind of a well-known command.
 const KNOWN: [Known; QUESTIONS] = [
     (
         "cat src/config.ts",
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_history_there_are_eight_that_everybody_knows() {
+    fn without_a_history_there_are_eight_well_known_ones() {
         let questions = questions(Vec::new());
         assert_eq!(questions.len(), QUESTIONS);
         let places: Vec<Place> = questions.iter().map(|it| it.answer().place).collect();

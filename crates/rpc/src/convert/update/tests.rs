@@ -32,7 +32,7 @@ fn raw(text: &str) -> Box<RawValue> {
     RawValue::from_string(text.to_owned()).unwrap()
 }
 
-/// A push as the contract calls it.
+/// A push as the protocol calls it.
 fn name(push: &Push) -> &'static str {
     match push {
         Push::Session(_) => "session/update",

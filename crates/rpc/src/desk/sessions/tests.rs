@@ -11,7 +11,7 @@ use super::*;
 use crate::setup::Setup;
 
 #[tokio::test]
-async fn a_second_close_leaves_what_was_loaded_anew() {
+async fn a_second_close_leaves_what_was_loaded_again() {
     let dir = tempfile::tempdir().unwrap();
     let options = background::Options {
         state_dir: dir.path().join("state"),

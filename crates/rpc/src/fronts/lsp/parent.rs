@@ -15,7 +15,7 @@ use nix::unistd::Pid;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// How often to look where there is no pidfd: the contract allows a second.
+/// How often to look where there is no pidfd: the protocol allows a second.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Returns once the process is gone. Never where no process has this number now.

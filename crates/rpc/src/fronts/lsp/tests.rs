@@ -113,7 +113,7 @@ fn is_error(reply: &Value, id: Value, code: i64) {
 }
 
 #[tokio::test]
-async fn the_handshake_is_that_of_the_contract() {
+async fn the_handshake_is_that_of_the_protocol() {
     let mut client = Client::start();
     is_error(&client.ask("task/check", json!({})).await, json!("task/check"), -32002);
     let reply = client.ask("initialize", json!({"capabilities": {}})).await;
@@ -419,7 +419,7 @@ async fn a_client_that_reads_late_gets_every_reply() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_end_of_the_input_is_seen_although_nobody_reads_the_replies() {
+async fn the_end_of_the_input_is_seen_although_the_replies_are_not_read() {
     let client = Client::start_with(&[("task/read", a_megabyte)]);
     let mut client = client.initialized().await;
     for id in 0..40 {

@@ -1,4 +1,4 @@
-//! What the client is told without asking, in LSP's words: notifications under the contract's names,
+//! What the client is told without asking, in LSP's words: notifications under the protocol's names,
 //! `$/progress` beside them, and questions to the person.
 
 use schemars::{JsonSchema, SchemaGenerator};
@@ -15,7 +15,7 @@ pub(super) const PERMISSION: &str = "session/request_permission";
 /// A row: what happened, its name, its parameters.
 macro_rules! pushes {
     ($($variant:ident, $name:literal, $params:ty;)*) => {
-        /// The name and the schema of every push, in the order of the contract.
+        /// The name and the schema of every push, in the order of the protocol.
         pub(super) const PUSHES: &[(&str, fn(&mut SchemaGenerator) -> Value)] =
             &[$(($name, schema::<$params>)),*];
 
@@ -53,7 +53,7 @@ pub(crate) struct Named<'a> {
 }
 
 impl<'a> Named<'a> {
-    /// Under the contract's name.
+    /// Under the protocol's name.
     pub(crate) fn new(push: &'a Push) -> Self {
         Self { method: name(push), params: push }
     }
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pushes_are_named_as_in_the_contract() {
+    fn pushes_are_named_as_in_the_protocol() {
         let changed =
             Push::Changed(wire::Changed { running: vec![], undelivered: [("q".into(), 2)].into() });
         let outbox = Outbox::new(crate::peer::frame::Framing::Lines);

@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_directory_here_is_refused() {
+    fn what_is_not_a_directory_here_is_refused() {
         check(json!({"rootUri": "https://example.org/x"}), Err("rootUri"));
         check(json!({"rootUri": "file://elsewhere/x"}), Err("rootUri"));
         check(json!({"rootUri": "file:///a%00b"}), Err("rootUri"));

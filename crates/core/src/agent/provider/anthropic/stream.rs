@@ -214,7 +214,7 @@ impl Assembler for Messages {
                     Some(part.input.as_str())
                 };
                 let name = fields.string("name").unwrap_or_default();
-                // What the server ran itself is not a call of ours, and stays as it is.
+                // What the server ran itself is not one of our calls, and stays as it is.
                 let end = if is_call { &stop } else { &StopReason::EndTurn };
                 match fate(end, &name, arguments.unwrap_or_default()) {
                     Fate::Kept(input) => fields.set("input", input),

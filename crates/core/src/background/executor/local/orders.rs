@@ -55,7 +55,7 @@ impl Local {
         self.numbered(id, number, &Order::Resize { rows: size.rows, cols: size.cols });
     }
 
-    /// Sends an order that somebody waits for, unless the task's shim does not know it.
+    /// Sends an order that a request waits for, unless the task's shim does not know it.
     fn numbered(&mut self, id: TaskId, number: Number, order: &Order) {
         let sent = match self.home.record(id) {
             Ok(record) if record.shim.has_lost_terminal() && !record.shim.knows(order) => {
@@ -87,7 +87,7 @@ impl Local {
         });
     }
 
-    /// A shim that somebody stopped takes no orders.
+    /// A shim that was stopped by SIGSTOP takes no orders.
     fn wake(&self, id: TaskId) {
         self.signal_shim(id, libc::SIGCONT);
     }
@@ -110,7 +110,7 @@ impl Local {
     /// A task's shim seems to be dead.
     pub(super) fn suspect(&mut self, id: TaskId) {
         let pipe = self.home.open_pipe(id);
-        // A keeper of another boot is no more.
+        // A keeper of another boot is gone.
         let same_boot = self.home.record(id).is_ok_and(|it| it.boot_id == clock::boot_id());
         let patience = if same_boot { PARENT_FIRST } else { Duration::ZERO };
         let Some(hand) = self.hands.get_mut(&id) else { return };
@@ -124,7 +124,7 @@ impl Local {
         self.reports.extend([
             Report::Lost { id, patience: PARENT_FIRST },
             Report::Acknowledged(id, What::Adopt),
-            // Whoever looks at it asks to be told of more.
+            // A client that looks at it asks to be told of more.
             Report::Output(id),
         ]);
     }

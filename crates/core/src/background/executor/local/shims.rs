@@ -162,7 +162,7 @@ impl Local {
         self.hand_over_all();
         let failure = self.shims.failure.take();
         if let Some(error) = failure.or_else(|| self.shims.fill(now).err()) {
-            // A shortage: whoever waits for a shim is told, nobody waits for it to pass.
+            // A shortage: spawns that wait for a shim are refused, none waits for it to pass.
             for (id, _) in std::mem::take(&mut self.shims.waiting) {
                 let refused = Report::Refused(id, What::Start, shim_error(&self.home, &error));
                 self.reports.push_back(refused);

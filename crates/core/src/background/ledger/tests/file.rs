@@ -107,7 +107,7 @@ fn size(dir: &TempDir, name: &str) -> u64 {
 #[test]
 fn the_last_to_close_leaves_the_log_to_the_next() {
     let (dir, mut ledger) = open();
-    ledger.checkpoint().expect("nobody else");
+    ledger.checkpoint().expect("no other process");
     let (file, log) = (size(&dir, FILE), size(&dir, "meanwhile.db-wal"));
     end(&mut ledger, 1, "q");
     drop(ledger);
@@ -118,7 +118,7 @@ fn the_last_to_close_leaves_the_log_to_the_next() {
 }
 
 #[test]
-fn a_checkpoint_cuts_a_long_log_and_waits_for_nobody() {
+fn a_checkpoint_cuts_a_long_log_and_waits_for_no_reader() {
     let (dir, mut ledger) = open();
     ledger.connection.pragma_update(None, "wal_autocheckpoint", 0).expect("set");
     for n in 1.. {
@@ -137,7 +137,7 @@ fn a_checkpoint_cuts_a_long_log_and_waits_for_nobody() {
     assert!(size(&dir, "meanwhile.db-wal") > WAL_BYTES as u64, "the reader needs it");
 
     drop(reading);
-    ledger.checkpoint().expect("nobody else");
+    ledger.checkpoint().expect("no other process");
     assert_eq!(size(&dir, "meanwhile.db-wal"), 0);
     let last = ledger.exited(id(1_000_000)).expect("read");
     assert!(last.is_some(), "it is in the file now");

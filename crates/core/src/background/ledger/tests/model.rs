@@ -1,4 +1,4 @@
-//! Random histories against a model of what the contract promises.
+//! Random histories against a model of what the protocol promises.
 
 use proptest::prelude::*;
 

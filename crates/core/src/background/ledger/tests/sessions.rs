@@ -81,7 +81,7 @@ fn a_step_that_fails_leaves_everything_as_it_was() {
     assert_eq!(ledger.token(Path::new(HERE), "t").expect("read"), None);
     assert_eq!(bodies(&ledger), [(1, "prompt".to_owned())]);
     assert_eq!(ledger.waiting(Path::new(HERE), TALK).expect("read"), 1);
-    let missing = Addition { session: "nobody".to_owned(), ..add(&[]) };
+    let missing = Addition { session: "missing".to_owned(), ..add(&[]) };
     ledger.append(&missing, &|_| true, told(1)).expect_err("there is no such session");
 }
 
@@ -149,7 +149,7 @@ fn a_session_has_one_holder_at_a_time() {
     };
     assert_eq!(claim(&mut ledger, TALK, "other", true), Claim::Held { pid: 7 });
     assert_eq!(claim(&mut ledger, TALK, HOLDER, false), Claim::Held { pid: 7 });
-    assert_eq!(claim(&mut ledger, "nobody", "other", false), Claim::Unknown);
+    assert_eq!(claim(&mut ledger, "missing", "other", false), Claim::Unknown);
     assert!(matches!(claim(&mut ledger, TALK, "other", false), Claim::Taken(_)), "it is dead");
     ledger.release_session(TALK, HOLDER).expect("not its own to release");
     assert_eq!(claim(&mut ledger, TALK, HOLDER, true), Claim::Held { pid: 8 });
@@ -216,7 +216,7 @@ fn a_trace_is_read_piece_by_piece_and_by_task() {
         fact: n.to_string(),
     };
     ledger.append_facts(TALK, &[fact(1, None), fact(2, Some(9)), fact(4, None)]).expect("appended");
-    ledger.append_facts("nobody", &[fact(1, None)]).expect("a trace that nobody has");
+    ledger.append_facts("missing", &[fact(1, None)]).expect("a trace of no session");
     let numbers = |after: u64, limit: u32, of_tasks: bool| -> Vec<u64> {
         let facts = ledger.trace(TALK, after, limit, of_tasks).expect("read");
         facts.into_iter().map(|fact| fact.n).collect()
@@ -309,7 +309,7 @@ fn old_sessions_go_with_all_they_hold() {
     prune_while(false, day, [1, 2, 1, 1]);
     // The task is removed, and hidden for the session's sake.
     prune_while(false, 80 * day, [1, 2, 1, 1]);
-    // Whoever has it open goes on with it one day.
+    // Its holder goes on with it one day.
     prune_while(true, 91 * day, [1, 2, 1, 1]);
     prune_while(false, 91 * day, [0, 0, 0, 0]);
     ledger.create_session(Path::new(HERE), TALK, "script/x", (HOLDER, 7)).expect("made");
@@ -326,5 +326,5 @@ fn old_sessions_go_with_all_they_hold() {
     ledger.release_session(TALK, HOLDER).expect("released");
     let later = Timestamp(Timestamp::now().0 + 2 * 24 * 3_600_000);
     ledger.prune(Path::new(HERE), 2 * day, 500, later, &|_| true).expect("pruned");
-    assert_eq!(count(&ledger, "sessions"), 0, "nobody has it open");
+    assert_eq!(count(&ledger, "sessions"), 0, "no process has it open");
 }

@@ -193,7 +193,7 @@ async fn who_waits_is_told_when_any_or_all_have_ended() {
     assert!(all.try_recv().is_err(), "one has not");
     bench.end(two, &[99]);
     bench.write().await;
-    all.try_recv().expect("survivors are nobody's end");
+    all.try_recv().expect("survivors are not an end");
 }
 
 #[tokio::test(start_paused = true)]

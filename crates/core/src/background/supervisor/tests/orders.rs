@@ -81,7 +81,7 @@ async fn an_orphan_is_adopted_after_others_had_their_chance() {
     assert_eq!(bench.script.asked(), ["adopt"]);
     bench.report(Report::Acknowledged(id, What::Adopt));
     bench.pass(Duration::from_secs(5)).await;
-    assert_eq!(bench.script.asked(), [""; 0], "somebody looks after it");
+    assert_eq!(bench.script.asked(), [""; 0], "a supervisor looks after it");
     bench.end(id, &[]);
     bench.write().await;
     assert_eq!(bench.told(), ["exited Exited", "running 0"]);
@@ -100,7 +100,7 @@ async fn an_orphan_takes_no_orders_and_its_end_ends_the_search() {
     bench.end(id, &[]);
     bench.write().await;
     bench.pass(Duration::from_secs(2)).await;
-    assert_eq!(bench.script.asked(), ["settle"], "nobody adopts or stops what has ended");
+    assert_eq!(bench.script.asked(), ["settle"], "what has ended is not adopted or stopped");
 }
 
 #[tokio::test(start_paused = true)]

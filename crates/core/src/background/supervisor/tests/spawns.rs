@@ -19,7 +19,7 @@ async fn a_line_is_answered_once_it_exists() {
     bench.report(Report::Acknowledged(id, What::Start));
     let spawned = now(answer).expect("accepted");
     assert_eq!(spawned.task.id, id);
-    assert_eq!(spawned.task.pid, None, "nobody knows whether it runs");
+    assert_eq!(spawned.task.pid, None, "it is not known whether it runs");
     bench.script.shelf().put(id, Record { leader_pid: LEADER, ..blank_record() }, b"");
     bench.report(Report::Started(id, LEADER));
     bench.write().await;
@@ -57,7 +57,7 @@ async fn a_refused_start_leaves_nothing_behind() {
         assert!(matches!(now(answer), Err(Error::SpawnFailed { errno: 2, .. })));
         bench.write().await;
         assert_eq!(bench.get(id), None);
-        // Forgetting is sent, and waited for by nobody: it is done before what is asked next.
+        // Forgetting is sent without a wait: it is done before what is asked next.
         bench.store.write(|ledger| ledger.refuse_writes(false)).await.expect("after it");
         let row = bench.store.read(move |ledger| ledger.facts(id)).await.expect("read");
         assert_eq!(row, None, "accepted: {accepted}");
@@ -66,7 +66,7 @@ async fn a_refused_start_leaves_nothing_behind() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_start_that_nobody_waits_for_is_dropped() {
+async fn a_start_without_a_waiter_is_dropped() {
     let mut bench = Bench::new().await;
     let (id, answer) = bench.start(false);
     drop(answer);
