@@ -76,23 +76,16 @@ impl Place {
         Ok(server)
     }
 
+    /// The same in a workspace of its own.
+    pub(crate) fn serve_in(&self, workspace: &Path) -> Outcome<Server> {
+        let mut server = Server::start(self.meanwhile(&["serve"]).current_dir(workspace))?;
+        server.initialize()?;
+        Ok(server)
+    }
+
     /// Starts a daemon, without a word to it.
     pub(crate) fn serve_raw(&self) -> Outcome<Server> {
-        let mut child =
-            self.meanwhile(&["serve"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        let to = child.stdin.take();
-        let from = child.stdout.take().ok_or("no pipe from the daemon")?;
-        Ok(Server {
-            child,
-            to,
-            from,
-            buffer: Vec::new(),
-            pushes: VecDeque::new(),
-            replies: HashMap::new(),
-            told: HashSet::new(),
-            repeated: 0,
-            next: 0,
-        })
+        Server::start(&mut self.meanwhile(&["serve"]))
     }
 }
 
@@ -128,6 +121,23 @@ pub(crate) struct Server {
 }
 
 impl Server {
+    fn start(command: &mut Command) -> Outcome<Self> {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let to = child.stdin.take();
+        let from = child.stdout.take().ok_or("no pipe from the daemon")?;
+        Ok(Self {
+            child,
+            to,
+            from,
+            buffer: Vec::new(),
+            pushes: VecDeque::new(),
+            replies: HashMap::new(),
+            told: HashSet::new(),
+            repeated: 0,
+            next: 0,
+        })
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }

@@ -18,6 +18,7 @@ mod rates;
 mod report;
 mod server;
 mod store;
+mod workspaces;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -30,7 +31,7 @@ pub(crate) type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 /// A name to choose it by, and what it does.
 type Group = (&'static str, fn(&mut Report) -> Outcome<()>);
 
-const GROUPS: [Group; 11] = [
+const GROUPS: [Group; 12] = [
     ("spawn", latency::spawn),
     ("end", latency::end),
     ("rate", rates::short_tasks),
@@ -39,6 +40,7 @@ const GROUPS: [Group; 11] = [
     ("start", memory::start),
     ("memory", memory::resident),
     ("store", store::many),
+    ("workspaces", workspaces::many),
     ("cli", peers::command_lines),
     ("agent", agent::overhead),
     ("agent-flood", agent::flood),

@@ -1,10 +1,13 @@
 //! Doorbells: how a shim wakes daemons, and how daemons wake one another.
 //!
 //! Each process that wants to be woken makes a FIFO in `bells/` and keeps both its ends open.
-//! Ringing writes one small message, which pipe(7) keeps whole, to every bell there is, and never
-//! waits: the reader of a full FIFO will look at everything anyway, and a FIFO without a
-//! reader belongs to a dead process and is removed. A bell only wakes; the truth is in the files.
+//! Its name begins with the hash of its workspace, so that ringing opens only the bells of that
+//! workspace, however many others use the store. Ringing writes one small message, which pipe(7) keeps
+//! whole, and never waits: the reader of a full FIFO will look at everything anyway, and a FIFO
+//! without a reader belongs to a dead process and is removed. A bell only wakes; the truth is in the
+//! files.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -78,29 +81,69 @@ impl Message {
     }
 }
 
-/// Rings every bell in `bells` but the one named `except`.
+/// Bytes of a bell's name.
+pub const NAME_BYTES: usize = 32;
+/// Stands between the workspace and the rest of a name. A name of 0.1.0 has 32 hex digits and none.
+const AFTER_WORKSPACE: char = '-';
+
+/// The name of a workspace's bell; `random` makes it unique.
+pub fn name_of(workspace: u64, random: u64) -> String {
+    let rest = NAME_BYTES - "0123456789abcdef-".len();
+    format!("{workspace:016x}{AFTER_WORKSPACE}{:0rest$x}", random >> (64 - 4 * rest))
+}
+
+/// Rings the bells of the message's workspace, and those whose names have no workspace, but not the one
+/// named `except`.
 pub fn ring(bells: &Path, message: Message, except: Option<&str>) {
+    let own = format!("{:016x}", message.workspace);
+    for_each(bells, |name, path| {
+        let of_another =
+            name.split_once(AFTER_WORKSPACE).is_some_and(|(workspace, _)| workspace != own);
+        if !of_another && except != Some(name) {
+            ring_at(path, message);
+        }
+    });
+}
+
+/// Rings one bell.
+pub fn ring_one(bells: &Path, name: &OsStr, message: Message) {
+    ring_at(&bells.join(name), message);
+}
+
+/// Removes the bells of dead processes, of every workspace.
+pub fn remove_dead(bells: &Path) {
+    for_each(bells, |_, path| drop(open_or_remove(path)));
+}
+
+/// Every bell with an owner; those without are removed where their maker is dead.
+fn for_each(bells: &Path, mut with: impl FnMut(&str, &Path)) {
     let Ok(entries) = fs::read_dir(bells) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();
-        let name = name.as_encoded_bytes();
-        if name.starts_with(b".") {
-            remove_if_abandoned(&entry.path(), name);
-            continue;
+        let name = name.to_string_lossy();
+        if name.starts_with('.') {
+            remove_if_abandoned(&entry.path(), &name);
+        } else {
+            with(&name, &entry.path());
         }
-        if except.is_some_and(|own| name == own.as_bytes()) {
-            continue;
-        }
-        let path = entry.path();
-        match open(&path) {
-            Ok(mut bell) => {
-                // A full FIFO (EAGAIN) wakes its owner as well as this message would.
-                let _ = bell.write(&message.to_bytes());
+    }
+}
+
+fn ring_at(path: &Path, message: Message) {
+    if let Some(mut bell) = open_or_remove(path) {
+        // A full FIFO (EAGAIN) wakes its owner as well as this message would.
+        let _ = bell.write(&message.to_bytes());
+    }
+}
+
+fn open_or_remove(path: &Path) -> Option<File> {
+    match open(path) {
+        Ok(bell) => Some(bell),
+        Err(error) => {
+            if error.raw_os_error() == Some(libc::ENXIO) {
+                let _ = fs::remove_file(path);
             }
-            Err(error) if error.raw_os_error() == Some(libc::ENXIO) => {
-                let _ = fs::remove_file(&path);
-            }
-            Err(_) => {}
+            None
         }
     }
 }
@@ -112,8 +155,7 @@ pub fn name_in_the_making(name: &str) -> String {
     format!(".{name}.{pid}.{}", clock::start_time(pid).unwrap_or(0))
 }
 
-fn remove_if_abandoned(path: &Path, name: &[u8]) {
-    let name = String::from_utf8_lossy(name);
+fn remove_if_abandoned(path: &Path, name: &str) {
     let mut parts = name.rsplit('.');
     let start = parts.next().and_then(|start| start.parse::<u64>().ok());
     let pid = parts.next().and_then(|pid| pid.parse().ok());
@@ -135,31 +177,57 @@ mod tests {
         Message { kind, id: *b"0123abcd", workspace: 7 }
     }
 
-    #[test]
-    fn every_bell_rings_and_a_dead_one_is_taken_away() {
-        let dir = tempfile::tempdir().unwrap();
-        let make = |name: &str| {
-            nix::unistd::mkfifo(&dir.path().join(name), nix::sys::stat::Mode::S_IRWXU).unwrap();
-            OpenOptions::new()
-                .read(true)
-                .write(true)
-                .custom_flags(libc::O_NONBLOCK)
-                .open(dir.path().join(name))
-                .unwrap()
-        };
-        let (mut one, mut two, dead) = (make("one"), make("two"), make("dead"));
-        drop(dead);
-        ring(dir.path(), message(Kind::Ended), None);
-        ring(dir.path(), message(Kind::Ledger), Some("two"));
+    fn make(dir: &Path, name: &str) -> File {
+        nix::unistd::mkfifo(&dir.join(name), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(dir.join(name))
+            .unwrap()
+    }
+
+    /// What a bell was told.
+    fn heard(mut bell: &File) -> Vec<Kind> {
+        let mut kinds = Vec::new();
         let mut bytes = [0; MESSAGE_BYTES];
-        one.read_exact(&mut bytes).unwrap();
-        assert_eq!(Message::parse(&bytes), Some(message(Kind::Ended)));
-        one.read_exact(&mut bytes).unwrap();
-        assert_eq!(Message::parse(&bytes), Some(message(Kind::Ledger)));
-        two.read_exact(&mut bytes).unwrap();
-        assert_eq!(Message::parse(&bytes), Some(message(Kind::Ended)));
-        assert_eq!(two.read(&mut bytes).unwrap_err().kind(), io::ErrorKind::WouldBlock);
-        assert!(!dir.path().join("dead").exists());
+        while let Ok(MESSAGE_BYTES) = bell.read(&mut bytes) {
+            kinds.push(Message::parse(&bytes).unwrap().kind);
+        }
+        kinds
+    }
+
+    #[test]
+    fn the_bells_of_a_workspace_ring_and_those_of_others_do_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let (own, other) = (name_of(7, u64::MAX), name_of(8, 0));
+        assert_eq!([own.len(), other.len()], [NAME_BYTES; 2]);
+        // A name of 0.1.0 has no workspace.
+        let old = "0".repeat(NAME_BYTES);
+        let [own_bell, other_bell, old_bell] =
+            [&own, &other, &old].map(|name| make(dir.path(), name));
+        ring(dir.path(), message(Kind::Ended), None);
+        ring(dir.path(), message(Kind::Ledger), Some(&own));
+        ring_one(dir.path(), other.as_ref(), message(Kind::Ready));
+        assert_eq!(heard(&own_bell), [Kind::Ended]);
+        assert_eq!(heard(&old_bell), [Kind::Ended, Kind::Ledger]);
+        assert_eq!(heard(&other_bell), [Kind::Ready]);
+    }
+
+    #[test]
+    fn the_bells_of_dead_processes_are_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (own, other, living) = (name_of(7, 0), name_of(8, 0), name_of(8, u64::MAX));
+        let unfinished = format!(".{}.4194305.1", name_of(9, 0));
+        for name in [&own, &other, &unfinished] {
+            drop(make(dir.path(), name));
+        }
+        let _living = make(dir.path(), &living);
+        let is_there = |name: &String| dir.path().join(name).exists();
+        ring(dir.path(), message(Kind::Ended), None);
+        assert_eq!([&own, &other, &unfinished, &living].map(is_there), [false, true, false, true]);
+        remove_dead(dir.path());
+        assert_eq!([&other, &living].map(is_there), [false, true]);
     }
 
     #[test]

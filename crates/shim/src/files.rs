@@ -180,7 +180,7 @@ impl Files {
 
     /// Waits for a task. `None`: the daemon went away without one, and the folder is gone.
     pub fn idle(mut self, parent: OwnedFd) -> io::Result<Option<Self>> {
-        self.ring(Kind::Ready);
+        self.ring_ready();
         loop {
             let mut fds = [
                 PollFd::new(self.ctl.as_fd(), PollFlags::POLLIN),
@@ -246,10 +246,18 @@ impl Files {
         self.last.last().copied()
     }
 
-    /// Wakes everybody.
+    /// Wakes the daemons and commands of the task's workspace.
     pub fn ring(&self, kind: Kind) {
         let message = Message { kind, id: self.id, workspace: self.workspace.get() };
         bell::ring(&self.state.join(layout::BELLS), message, None);
+    }
+
+    /// Tells the process that this idle shim waits for. The folder's name ends with its bell.
+    fn ring_ready(&self) {
+        let message = Message { kind: Kind::Ready, id: self.id, workspace: 0 };
+        if let Some(bell) = self.dir.extension() {
+            bell::ring_one(&self.state.join(layout::BELLS), bell, message);
+        }
     }
 
     /// The orders that have come.

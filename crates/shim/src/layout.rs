@@ -3,7 +3,7 @@
 //! ```text
 //! meanwhile.db        the ledger
 //! bin/                the shim's own binary, one for each version in use
-//! bells/<uuid>        a FIFO for each process that wants to be woken (see `bell`)
+//! bells/<hash>-<random>  a FIFO for each process that wants to be woken (see `bell`)
 //! attached/<hash>     locked by each daemon of a workspace; what lingering looks at
 //! live/<id>/          a task that is not yet in the ledger as ended, or that has survivors
 //!     spec            what to run

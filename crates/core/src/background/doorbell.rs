@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
-use meanwhile_shim::bell::name_in_the_making;
+use meanwhile_shim::bell;
 use nix::sys::stat::Mode;
 
 use crate::background::home::{Home, io_error};
@@ -26,9 +26,11 @@ impl Drop for Bell {
     }
 }
 
-/// Hangs a doorbell up.
-pub fn make_bell(home: &Home) -> Result<(Bell, File), Error> {
-    let name = uuid::Uuid::new_v4().simple().to_string();
+/// Hangs a doorbell of a workspace up.
+pub fn make_bell(home: &Home, workspace: u64) -> Result<(Bell, File), Error> {
+    // The fixed bits of one half fall on random bits of the other.
+    let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
+    let name = bell::name_of(workspace, high ^ low);
     let path = home.bells().join(&name);
     match hang_up(home, &name) {
         Ok(file) => Ok((Bell { path, name }, file)),
@@ -39,7 +41,7 @@ pub fn make_bell(home: &Home) -> Result<(Bell, File), Error> {
 /// Hangs a doorbell of this name up.
 pub fn hang_up(home: &Home, name: &str) -> io::Result<File> {
     // A ringing process removes a bell without an owner: it gets its name once it has one.
-    let new = home.bells().join(name_in_the_making(name));
+    let new = home.bells().join(bell::name_in_the_making(name));
     nix::unistd::mkfifo(&new, Mode::S_IRUSR | Mode::S_IWUSR)
         .map_err(io::Error::from)
         .and_then(|()| {

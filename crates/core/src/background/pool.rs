@@ -127,7 +127,7 @@ impl Pool {
             Some(spare) => spare,
             None => self.home.idle_folder(&self.bell)?,
         };
-        let bell = self.bell.as_bytes().try_into().expect("a bell's name has 32 digits");
+        let bell = self.bell.as_bytes().try_into().expect("a bell's name has 32 bytes");
         match self.request(Request::Idle { id: *id.as_bytes(), bell }) {
             Ok(()) => {
                 self.starting.insert(id, folder);

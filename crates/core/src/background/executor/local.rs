@@ -145,8 +145,8 @@ impl Local {
     pub fn open(home: Home, workspace: PathBuf, role: Role) -> Result<Self, Error> {
         let root = home.root().to_owned();
         let io = |error: io::Error| io_error(&root, &error);
-        let (bell, bell_file) = make_bell(&home)?;
         let hash = layout::workspace_hash(&workspace);
+        let (bell, bell_file) = make_bell(&home, hash)?;
         let attached = match role {
             Role::Daemon => Some(home.attach(hash).map_err(io)?),
             Role::Visitor => None,
