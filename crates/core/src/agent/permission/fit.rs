@@ -8,7 +8,7 @@ use super::{Effect, Rule};
 pub(super) enum Fit {
     /// It does not.
     No,
-    /// Nobody knows before it runs, or there are options between.
+    /// That shows only when it runs, or there are options between.
     Perhaps,
     /// It does.
     Yes,
@@ -27,9 +27,9 @@ pub(super) fn fit(rule: &Rule, words: &[Word]) -> Fit {
 }
 
 /// Whether a rule that allows names the variables that are set for a command, and the command.
-pub(super) fn fits_with(rule: &Rule, words: &[Word], assignments: &[(String, Word)]) -> bool {
-    let set = |(name, value): &(String, Word)| Some(format!("{name}={}", value.literal()?));
-    let set: Option<Vec<String>> = assignments.iter().map(set).collect();
+pub(super) fn fits_with(rule: &Rule, words: &[Word], set: &[(String, Word)]) -> bool {
+    let set = set.iter().map(|(name, value)| Some(format!("{name}={}", value.literal()?)));
+    let set: Option<Vec<String>> = set.collect();
     let (Some(set), Some(wanted)) = (set.filter(|set| !set.is_empty()), rule.words()) else {
         return false;
     };
@@ -38,11 +38,10 @@ pub(super) fn fits_with(rule: &Rule, words: &[Word], assignments: &[(String, Wor
 }
 
 fn begins(wanted: &[String], words: &[Word], effect: Effect) -> bool {
-    wanted.len() <= words.len()
-        && wanted.iter().zip(words).enumerate().all(|(i, (wanted, word))| {
-            word.literal()
-                .is_some_and(|it| it == *wanted || (i == 0 && is_same(effect, &it, wanted)))
-        })
+    let fits = |(at, (wanted, word)): (usize, (&String, &Word))| {
+        word.literal().is_some_and(|it| it == wanted || at == 0 && is_same(effect, it, wanted))
+    };
+    wanted.len() <= words.len() && wanted.iter().zip(words).enumerate().all(fits)
 }
 
 /// What is forbidden is so under its whole path, too; what is allowed is that program and no other.
@@ -50,24 +49,22 @@ fn is_same(effect: Effect, name: &str, wanted: &str) -> bool {
     effect != Effect::Allow && name.rsplit_once('/').is_some_and(|(_, program)| program == wanted)
 }
 
-/// Whether a command may come to begin with the words of a rule: a word is known only when it
-/// runs, or there are options before the next (`git -C x push`).
+/// Whether a command may come to begin with the words of a rule: a word shows only when it runs, or there
+/// are options, each perhaps with a value, before the next (`git -C x push`).
 fn may_begin(wanted: &[String], words: &[Word]) -> bool {
-    let (mut wanted, mut first, mut may_skip) = (wanted.iter().peekable(), true, 0);
-    for word in words {
+    let (mut wanted, mut may_skip) = (wanted.iter().peekable(), false);
+    for (at, word) in words.iter().enumerate() {
         let Some(next) = wanted.peek() else { return true };
         match word.literal() {
             None => return true,
-            Some(it) if it == **next || (first && is_same(Effect::Deny, &it, next)) => {
+            Some(it) if it == **next || at == 0 && is_same(Effect::Deny, it, next) => {
                 wanted.next();
-                may_skip = 0;
+                may_skip = false;
             }
-            Some(_) if first => return false,
-            Some(it) if it.starts_with('-') => may_skip = 1,
-            Some(_) if may_skip > 0 => may_skip -= 1,
+            Some(it) if at > 0 && it.starts_with('-') => may_skip = true,
+            Some(_) if std::mem::take(&mut may_skip) => {}
             Some(_) => return false,
         }
-        first = false;
     }
     wanted.peek().is_none()
 }

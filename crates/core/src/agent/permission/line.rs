@@ -1,21 +1,20 @@
 //! What the rules say of a line of shell, and whether it only looks.
 //!
 //! It decides whether to ask, and nothing else: a line that only looks runs confined, and there the
-//! kernel decides what is possible. So a word that only the shell will know does no harm, and no table
-//! of options is needed. Where a rule lets a command run as it is, the whole line does; what stands
-//! beside it then has to be asked, unless it only passes on what it is given.
+//! kernel decides what is possible. So a word that only the shell will know does no harm there. Where a
+//! rule lets a command run as it is, the whole line does: what stands beside it then has to be asked,
+//! unless it only passes on what it is given.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 mod touched;
 
-use self::touched::is_no_file;
 use super::files::{self, Files};
 use super::fit::{Fit, fit, fits_with};
 use super::paths::{self, Places};
 use super::programs::{self, Program};
-use super::shell::{self, Redirect, Simple, Word};
+use super::shell::{self, Simple, Word};
 use super::{Effect, Rule, Standing};
 use crate::background::quote::quote_argv;
 
@@ -46,51 +45,59 @@ enum Class {
     Allowed,
     /// It looks.
     Looking,
-    /// Neither.
+    /// It sets variables, and runs nothing.
+    Setting,
+    /// A rule for the command itself would allow it.
     Other,
+    /// It is asked each time.
+    Asked,
 }
 
 /// A command of the line.
 struct Part {
     class: Class,
     words: Vec<Word>,
-    /// Where it runs.
+    /// Where it runs; `None`: that shows only when it runs.
     cwd: Option<PathBuf>,
 }
 
 /// Judges a line and all it runs.
 pub(super) fn judge(rules: &[Rule], places: &Places, cwd: &Path, line: &str) -> Judged {
     let mut reader = Reader {
-        rules,
+        rules: rules.iter().filter(|it| it.is_about_commands()).collect(),
+        all_rules: rules,
         places,
         cwd: paths::resolve(cwd),
-        found: Vec::new(),
+        found: vec![files::judge(rules, places, None, Files::Read, cwd)],
         parts: Vec::new(),
         files: Vec::new(),
         hidden: None,
         is_fed: false,
+        defines: false,
         depth: 0,
         words: 0,
         until: Instant::now() + TIME_MAX,
     };
-    reader.found.push(files::judge(rules, places, None, Files::Read, cwd));
     reader.line(line);
     reader.finish()
 }
 
 struct Reader<'a> {
-    rules: &'a [Rule],
+    /// The rules about commands.
+    rules: Vec<&'a Rule>,
+    all_rules: &'a [Rule],
     places: &'a Places,
-    /// Where it runs; `None` once that shows only when it runs.
     cwd: Option<PathBuf>,
     found: Vec<Standing>,
     parts: Vec<Part>,
-    /// The files it is connected to, and those of where it runs.
+    /// The files it is connected to, and where it runs.
     files: Vec<(Files, Word, Option<PathBuf>)>,
     /// Why it may run more than was found.
     hidden: Option<String>,
     /// Something in it is given text that shows only when it runs.
     is_fed: bool,
+    /// It defines functions, whose names may be those of other commands.
+    defines: bool,
     depth: usize,
     words: usize,
     until: Instant,
@@ -104,7 +111,7 @@ impl Reader<'_> {
         }
         let script = shell::parse(line);
         for simple in script.commands {
-            self.words += simple.words.len() + simple.redirects.len();
+            self.words += simple.words.len() + simple.redirects.len() + simple.assignments.len();
             if self.words > WORDS_MAX || Instant::now() > self.until {
                 self.hide("it has too many words");
                 return;
@@ -112,6 +119,7 @@ impl Reader<'_> {
             self.simple(simple);
         }
         self.is_fed |= script.is_fed;
+        self.defines |= !script.functions.is_empty();
         if let Some(why) = script.hidden {
             self.hide(&why);
         }
@@ -121,342 +129,253 @@ impl Reader<'_> {
         self.hidden.get_or_insert_with(|| format!("cannot tell what it runs: {why}"));
     }
 
+    fn part(&mut self, class: Class, words: Vec<Word>) {
+        self.parts.push(Part { class, words, cwd: self.cwd.clone() });
+    }
+
     fn simple(&mut self, simple: Simple) {
-        for redirect in simple.redirects {
-            match redirect {
-                // What runs in it is judged with the other commands.
-                Redirect::Read(word) | Redirect::Write(word) if word.is_process => {}
-                Redirect::Read(word) => self.files.push((Files::Read, word, self.cwd.clone())),
-                Redirect::Write(word) => self.files.push((Files::Write, word, self.cwd.clone())),
-            }
-        }
+        let cwd = &self.cwd;
+        self.files.extend(simple.redirects.into_iter().map(|(it, word)| (it, word, cwd.clone())));
         let alone = simple.words.is_empty();
         let odd = |(name, value): &&(String, Word)| {
             let is_pager = ["PAGER", "GIT_PAGER"].contains(&name.as_str());
-            let is_plain = is_pager && value.literal().as_deref() == Some("cat");
+            let is_plain = is_pager && value.literal() == Some("cat");
             !(is_plain || programs::is_harmless(name) || alone && programs::is_local(name))
         };
-        let with_variables = self.command(simple.words, &simple.assignments);
-        let set = simple.assignments.iter().find(odd).map(|(name, _)| name);
-        if let Some(name) = set.filter(|_| !with_variables) {
-            let why = format!("it sets `{name}` for a command");
-            self.found.push(Standing::Unruled { why, always: None });
+        let odd = simple.assignments.iter().find(odd).map(|(name, _)| name.clone());
+        let values = simple.assignments.iter().map(|(_, value)| value.clone());
+        let values: Vec<Word> = std::iter::once(Word::default()).chain(values).collect();
+        if values.len() > 1 {
+            self.part(Class::Setting, values);
+        }
+        let with_variables = !alone && self.command(simple.words, &simple.assignments, true);
+        if let Some(name) = odd.filter(|_| !with_variables) {
+            self.sets(&name);
         }
     }
 
-    /// Judges one command with all it runs. Returns whether a rule allows it with the variables that
-    /// are set for it.
-    fn command(&mut self, words: Vec<Word>, assignments: &[(String, Word)]) -> bool {
-        if words.is_empty() {
-            return false;
-        }
+    fn sets(&mut self, name: &str) {
+        let why = format!("it sets `{name}` for a command");
+        self.found.push(Standing::Unruled { why, always: None });
+    }
+
+    /// Judges one command with all it runs. What is not `trusted` may be another than it seems: no rule
+    /// allows it. Returns whether a rule allows it with the variables that are set for it.
+    fn command(&mut self, words: Vec<Word>, set: &[(String, Word)], trusted: bool) -> bool {
         let (mut allowed, mut with_variables, mut everything) = (false, false, false);
-        for rule in self.rules.iter().filter(|it| it.is_about_commands()) {
-            let shown = || show(&words);
-            match (rule.effect, fit(rule, &words)) {
-                (Effect::Allow, fit) => {
-                    let named = fits_with(rule, &words, assignments);
-                    allowed |= fit == Fit::Yes || named;
-                    everything |= rule.prefix.is_none();
-                    with_variables |= named || (fit == Fit::Yes && rule.prefix.is_none());
-                }
-                (Effect::Ask | Effect::Deny, Fit::No) => {}
-                (Effect::Ask | Effect::Deny, Fit::Perhaps) => self.found.push(Standing::Held {
-                    why: format!("`{}` may fall under the rule `{rule}`", shown()),
-                }),
-                (Effect::Ask, Fit::Yes) => self.found.push(Standing::Held {
-                    why: format!("`{}` falls under the rule `{rule}`", shown()),
-                }),
-                (Effect::Deny, Fit::Yes) => self.found.push(Standing::Denied {
-                    why: format!("the rule `{rule}` forbids `{}`", shown()),
-                }),
+        for rule in &self.rules {
+            let (fits, effect) = (fit(rule, &words), rule.effect);
+            if effect == Effect::Allow {
+                let named = fits_with(rule, &words, set);
+                allowed |= (fits == Fit::Yes || named) && (trusted || rule.prefix.is_none());
+                everything |= rule.prefix.is_none();
+                with_variables |= named || rule.prefix.is_none();
             }
+            self.found.extend(held_back(rule, fits, &words));
         }
-        let named = words.first().and_then(Word::literal);
-        let program = named.as_deref().map(programs::program);
-        match program {
-            None => {
-                self.hide(&format!("which command `{}` is shows only then", show(&words)));
+        let Some(name) = words.first().and_then(Word::literal).map(str::to_owned) else {
+            self.hide(&format!("which command `{}` is shows only then", show(&words)));
+            return with_variables;
+        };
+        let literal: Vec<Option<&str>> = words.iter().map(Word::literal).collect();
+        let looks = programs::looks(&literal);
+        let is_other = programs::program(&name) == Program::Other;
+        if is_other && name == "meanwhile" && !looks && (!allowed || self.holds_some()) {
+            self.hide("`meanwhile` starts tasks");
+        }
+        if !is_other {
+            let (found, parts, hidden) = (self.found.len(), self.parts.len(), self.hidden.clone());
+            let known = self.runs_others(&name, &words, trusted);
+            if !allowed {
+                // Another program of that name may do anything.
+                if !known || name.contains('/') {
+                    self.part(Class::Asked, words);
+                }
                 return with_variables;
             }
-            Some(Program::Other) => {
-                let literal: Vec<Option<String>> = words.iter().map(Word::literal).collect();
-                if named.as_deref() == Some("meanwhile")
-                    && !programs::looks(&literal)
-                    && (!allowed || self.holds_some())
-                {
-                    self.hide("`meanwhile` starts tasks");
-                }
-            }
-            Some(Program::BeforeOthers | Program::Shell | Program::Running) => {
-                let name = named.unwrap_or_default();
-                let hidden = self.hidden.clone();
-                let (found, parts) = (self.found.len(), self.parts.len());
-                let known = self.runs_others(&name, &words);
-                if allowed {
-                    // A rule for it is one for what it runs, but for what another holds back.
-                    let kept: Vec<Standing> = self.found.drain(found..).filter(is_ruled).collect();
-                    self.found.extend(kept);
-                    self.parts.truncate(parts);
-                    if !self.holds_some() {
-                        self.hidden = hidden;
-                    }
-                } else {
-                    // Another program of that name may do anything.
-                    if !known || name.contains('/') {
-                        self.parts.push(Part { class: Class::Other, words, cwd: None });
-                    }
-                    return with_variables;
-                }
+            // A rule for it is one for what it runs, but for what another holds back.
+            let kept: Vec<Standing> = self.found.drain(found..).filter(is_ruled).collect();
+            self.found.extend(kept);
+            self.parts.truncate(parts);
+            if !self.holds_some() {
+                self.hidden = hidden;
             }
         }
-        let literal: Vec<Option<String>> = words.iter().map(Word::literal).collect();
-        if allowed && !everything && self.is_elsewhere(literal.first()) {
-            let why = format!("`{}` would run what a repository there names", show(&words));
+        if allowed && !everything && self.is_elsewhere(&name) {
+            let why = format!("`{}` may run where its rule was not meant for", show(&words));
             self.found.push(Standing::Unruled { why, always: None });
         }
-        let class = match allowed {
-            true => Class::Allowed,
-            false if programs::looks(&literal) => Class::Looking,
-            false => Class::Other,
+        let class = match (allowed, looks) {
+            (true, _) => Class::Allowed,
+            (false, _) if name == "for" => {
+                if let Some(name) =
+                    literal.get(1).copied().flatten().filter(|it| !programs::is_local(it))
+                {
+                    self.sets(name);
+                }
+                Class::Setting
+            }
+            (false, true) => Class::Looking,
+            (false, false) if trusted => Class::Other,
+            (false, false) => Class::Asked,
         };
-        let cwd = self.cwd.clone();
-        if literal.first().and_then(Option::as_deref) == Some("cd") {
-            self.change_directory(&literal);
+        let from = self.cwd.clone();
+        match name.as_str() {
+            "cd" => self.cwd = changed(from.as_deref(), &literal),
+            "find" => self.find(&words),
+            _ => {}
         }
-        if literal.first().and_then(Option::as_deref) == Some("find") {
-            self.find(&words);
-        }
-        self.parts.push(Part { class, words, cwd });
+        self.parts.push(Part { class, words, cwd: from });
         with_variables
     }
 
-    /// Whether git runs where a checkout may have brought a repository along, whose settings name
-    /// programs. A rule for `git status` is not for those.
-    fn is_elsewhere(&self, name: Option<&Option<String>>) -> bool {
-        if name.and_then(Option::as_deref) != Some("git") {
-            return false;
-        }
+    /// Whether a command may run where it is not what its rule was meant for: a place that shows only
+    /// then, or for git one to which a checkout may have brought a repository, whose settings name
+    /// programs.
+    fn is_elsewhere(&self, name: &str) -> bool {
         let Some(cwd) = &self.cwd else { return true };
         let own = &self.places.workspace;
-        let below = cwd.ancestors().take_while(|it| it != own && it.starts_with(own));
-        below.into_iter().any(|it| it.join("HEAD").symlink_metadata().is_ok())
+        let mut below = cwd.ancestors().take_while(|it| *it != own && it.starts_with(own));
+        let is_there = |it: PathBuf| it.symlink_metadata().is_ok();
+        name == "git" && below.any(|it| is_there(it.join("HEAD")) || is_there(it.join(".git")))
     }
 
     /// A command that runs others: looks at those. Returns whether all that it runs was found.
-    fn runs_others(&mut self, name: &str, words: &[Word]) -> bool {
-        self.depth += 1;
+    fn runs_others(&mut self, name: &str, words: &[Word], trusted: bool) -> bool {
+        let name = name.rsplit('/').next().unwrap_or_default();
         let args = words.get(1..).unwrap_or_default();
         let text = |at: usize| args.get(at).and_then(Word::literal);
-        if name == "env" {
-            self.env(args);
-        }
-        let known = match programs::program(name) {
-            Program::Shell => {
-                let flag = text(0).filter(|it| it.starts_with('-') && it.ends_with('c'));
-                let is_plain = |it: &String| it.chars().skip(1).all(|c| "ceuxl".contains(c));
-                match (flag.filter(is_plain), text(1)) {
-                    (Some(_), Some(line)) => {
-                        self.line(&line);
-                        true
-                    }
-                    _ => false,
-                }
+        let is_command =
+            |it: &str| it.ends_with('c') && it.chars().skip(1).all(|c| "ceuxl".contains(c));
+        self.depth += 1;
+        let known = match (name, text(0), text(1)) {
+            _ if self.depth > DEPTH_MAX => false,
+            ("sh" | "bash" | "dash", Some(flag), Some(line))
+                if trusted && flag.starts_with('-') && is_command(flag) =>
+            {
+                self.line(line);
+                true
             }
-            Program::BeforeOthers => match self.inner(name, args) {
-                Some([]) => name != "env",
-                Some(inner) => {
-                    let mut inner = inner.to_vec();
-                    if name == "xargs" {
-                        inner.push(Word::unknown());
-                    }
-                    // Only looking is done with what comes from elsewhere.
-                    let is_fed_shell = name == "xargs"
-                        && inner
-                            .first()
-                            .and_then(Word::literal)
-                            .is_none_or(|it| programs::program(&it) != Program::Other);
-                    self.command(inner, &[]);
-                    !is_fed_shell
-                }
-                None => false,
-            },
-            Program::Running | Program::Other => false,
+            // It says what runs, and runs nothing.
+            ("command", Some("-v" | "-V"), _) => {
+                self.part(Class::Looking, args.to_vec());
+                true
+            }
+            _ if programs::program(name) == Program::BeforeOthers => {
+                self.before_others(name, args, trusted)
+            }
+            _ => false,
         };
+        self.depth -= 1;
         if !known {
             self.hide(&format!("what `{name}` runs cannot be told beforehand"));
             // A rule may forbid it all the same.
             for at in 0..args.len() {
                 let rest = args.get(at..).unwrap_or_default();
-                let held = |rule: &&Rule| {
-                    rule.effect != Effect::Allow
-                        && rule.prefix.is_some()
-                        && rule.is_about_commands()
-                };
-                if let Some(rule) =
-                    self.rules.iter().filter(held).find(|rule| fit(rule, rest) == Fit::Yes)
-                {
-                    self.found.push(match rule.effect {
-                        Effect::Deny => Standing::Denied {
-                            why: format!("the rule `{rule}` forbids `{}`", show(rest)),
-                        },
-                        Effect::Allow | Effect::Ask => Standing::Held {
-                            why: format!("`{}` falls under the rule `{rule}`", show(rest)),
-                        },
-                    });
-                }
+                let rules = self.rules.iter().filter(|it| it.prefix.is_some());
+                let certain = rules.filter(|rule| fit(rule, rest) == Fit::Yes);
+                self.found.extend(certain.filter_map(|rule| held_back(rule, Fit::Yes, rest)));
             }
         }
-        self.depth -= 1;
         known
     }
 
-    /// The variables that `env` sets.
-    fn env(&mut self, args: &[Word]) {
-        let is_before = |it: &String| it.starts_with('-') || it.contains('=');
-        let set = args.iter().map_while(|it| it.literal().filter(is_before));
-        let mut names = set.filter_map(|it| it.split_once('=').map(|(name, _)| name.to_owned()));
-        if let Some(odd) = names.find(|it| !programs::is_harmless(it)) {
-            let why = format!("it sets `{odd}` for a command");
-            self.found.push(Standing::Unruled { why, always: None });
+    /// The command that stands behind the options of another. An option may have the next word for its
+    /// value, so what comes after one is not trusted to be the command.
+    fn before_others(&mut self, name: &str, args: &[Word], trusted: bool) -> bool {
+        let begins = |it: &str| it.starts_with(|c: char| c.is_alphabetic() || "/._[:".contains(c));
+        let is_set = |it: &str| name == "env" && !it.starts_with('-') && it.contains('=');
+        let is_before = |it: &&Word| it.literal().is_some_and(|it| is_set(it) || !begins(it));
+        let (before, inner) = args.split_at(args.iter().take_while(is_before).count());
+        let literal = || before.iter().filter_map(Word::literal);
+        let names = literal().filter_map(|it| it.split_once('=')).map(|(name, _)| name);
+        if let Some(odd) = names.into_iter().find(|it| !programs::is_harmless(it)) {
+            self.sets(odd);
         }
-    }
-
-    /// The command after the options of another; `None`: an option is not a plain one.
-    fn inner<'w>(&self, name: &str, args: &'w [Word]) -> Option<&'w [Word]> {
-        let is_number = |text: &str| text.starts_with(|c: char| c.is_ascii_digit());
-        let (mut at, mut after_option) = (0, name == "timeout");
-        while let Some(word) = args.get(at) {
-            let text = word.literal()?;
-            let set = text.split_once('=').map(|(variable, _)| variable);
-            if name == "command" && (text == "-v" || text == "-V") {
-                // It says what runs, and runs nothing.
-                return Some(&[]);
-            }
-            if text.starts_with('-') {
-                after_option = text.len() == 2;
-                let takes_name = matches!(
-                    (name, text.as_str()),
-                    ("env", "-u" | "-C" | "-S") | ("time", "-o" | "-f") | ("xargs", "-a")
-                );
-                if takes_name
-                    || text.starts_with("--")
-                        && !text.contains('=')
-                        && ![
-                            "--",
-                            "--foreground",
-                            "--preserve-status",
-                            "--null",
-                            "--no-run-if-empty",
-                        ]
-                        .contains(&text.as_str())
-                {
-                    return None;
-                }
-                if name == "xargs" && text.starts_with("-I") && text.len() == 2 {
-                    // The word that stands for what is read.
-                    at += 1;
-                }
-            } else if name == "env" && set.is_some() {
-            } else if after_option
-                && (is_number(&text) || text.starts_with("KILL") || text == "TERM")
-            {
-                after_option = false;
-            } else {
-                return args.get(at..);
-            }
-            at += 1;
+        let is_time = |it: &str| it.chars().all(|c| c.is_ascii_digit() || ".smhd".contains(c));
+        let is_plain = match before {
+            [time] if name == "timeout" => time.literal().is_some_and(is_time),
+            _ => literal().all(is_set),
+        };
+        let mut inner = inner.to_vec();
+        let Some(first) = inner.first() else { return name != "env" };
+        // A program that runs others is given what only then shows.
+        let is_fed = name == "xargs"
+            && first.literal().is_none_or(|it| programs::program(it) != Program::Other);
+        if name == "xargs" {
+            inner.push(Word::unknown());
         }
-        Some(&[])
+        self.command(inner, &[], trusted && is_plain);
+        !is_fed
     }
 
     /// What `find` runs for each file.
     fn find(&mut self, words: &[Word]) {
         let (mut rest, here) = (words.iter(), self.cwd.clone());
-        while let Some(flag) = rest.find(|it| ["-exec", "-execdir"].contains(&it.text().as_str())) {
-            if flag.text() == "-execdir" {
-                // Where the file is that it finds.
+        while let Some(flag) = rest.find(|it| ["-exec", "-execdir"].contains(&it.text())) {
+            let ends = |word: &&Word| ![";", "+"].contains(&word.text());
+            let inner = rest.by_ref().take_while(ends).cloned();
+            let known =
+                |word: Word| if word.text().contains("{}") { Word::unknown() } else { word };
+            let inner: Vec<Word> = inner.map(known).collect();
+            let is_here = flag.text() == "-exec";
+            if !is_here {
+                // It runs where the file is that it finds.
                 self.cwd = None;
             }
-            let ends = |word: &&Word| word.text() != ";" && word.text() != "+";
-            let mut inner: Vec<Word> = rest.by_ref().take_while(ends).cloned().collect();
-            for word in inner.iter_mut().filter(|word| word.text().contains("{}")) {
-                *word = Word::unknown();
-            }
             self.depth += 1;
-            if self.depth > DEPTH_MAX {
-                self.hide("it is nested too deep");
-            } else {
-                self.command(inner, &[]);
+            match self.depth > DEPTH_MAX || inner.is_empty() {
+                true => self.hide("it is nested too deep"),
+                false => drop(self.command(inner, &[], is_here)),
             }
             self.depth -= 1;
             self.cwd.clone_from(&here);
         }
     }
 
-    /// `cd DIRECTORY`. A link, or `..`, is read in two ways, so nobody knows where it leads.
-    fn change_directory(&mut self, words: &[Option<String>]) {
-        let from = self.cwd.take();
-        let [_, Some(target)] = words else { return };
-        if target.is_empty() || target.starts_with('-') || target.split('/').any(|it| it == "..") {
-            return;
-        }
-        let to = from.as_ref().map(|from| from.join(target));
-        let leads = to.as_ref().and_then(|to| paths::resolve(to));
-        self.cwd = leads.filter(|leads| Some(leads) == to.as_ref() && leads.is_dir());
-    }
-
     /// Whether a rule holds some commands back.
     fn holds_some(&self) -> bool {
-        self.rules.iter().any(|it| it.effect != Effect::Allow && it.is_about_commands())
+        self.rules.iter().any(|it| it.effect != Effect::Allow)
     }
 
     fn finish(mut self) -> Judged {
-        let everything =
-            |it: &Rule| it.effect == Effect::Allow && it.prefix.is_none() && it.is_about_commands();
-        let lets_all_run = self.rules.iter().any(everything);
-        let holds_some =
-            self.rules.iter().any(|it| it.effect != Effect::Allow && it.is_about_commands());
+        let everything = |it: &&Rule| it.effect == Effect::Allow && it.prefix.is_none();
+        let lets_all_run = self.rules.iter().copied().any(|it| everything(&it));
+        let (files, parts) = (std::mem::take(&mut self.files), std::mem::take(&mut self.parts));
+        let is_quiet = |it: &Part| matches!(it.class, Class::Looking | Class::Setting);
+        let writes =
+            files.iter().any(|(it, word, _)| *it == Files::Write && !touched::is_no_file(word));
+        let looks = !lets_all_run && parts.iter().all(is_quiet) && !writes;
+        if self.defines && !looks {
+            self.hide("it defines a function");
+        }
         if let Some(why) = self.hidden.take() {
-            self.found.push(match holds_some {
+            self.found.push(match self.holds_some() {
                 true => Standing::Held { why },
                 false => Standing::Unruled { why, always: None },
             });
         }
-        let writes = |(files, word, _): &(Files, Word, Option<PathBuf>)| {
-            *files == Files::Write && !is_no_file(word)
-        };
-        let looks = !lets_all_run
-            && self.parts.iter().all(|part| part.class == Class::Looking)
-            && !self.files.iter().any(writes);
-        for (files, word, cwd) in std::mem::take(&mut self.files) {
+        for (files, word, cwd) in files {
             if !looks || files == Files::Write || word.literal().is_some() {
-                let standing = self.file(&word, files, cwd.as_deref());
-                self.found.extend(standing);
+                self.found.extend(self.file(&word, files, cwd.as_deref()));
             }
         }
-        if self.is_fed && !looks && self.parts.iter().any(|it| it.class == Class::Looking) {
+        if self.is_fed && !looks && parts.iter().any(|it| it.class == Class::Looking) {
             let why = "what a command is given shows only when it runs".to_owned();
             self.found.push(Standing::Unruled { why, always: None });
         }
-        for part in std::mem::take(&mut self.parts) {
-            if lets_all_run {
-                self.held(&part);
-                continue;
-            }
-            match part.class {
+        for part in parts {
+            let found = match part.class {
+                _ if lets_all_run => self.held(&part),
                 // A rule for a command is for what it reads, unless another is about that.
                 Class::Allowed => self.held(&part),
-                Class::Looking if looks => {
-                    self.named(&part.words);
-                    self.kept(&part);
-                }
-                Class::Looking => {
-                    self.kept(&part);
-                    self.beside(&part.words);
-                }
-                Class::Other => self.found.push(unruled(&part.words)),
-            }
+                Class::Looking | Class::Setting if looks => self.looking(&part),
+                Class::Setting => self.held(&part),
+                Class::Looking => self.beside(&part),
+                Class::Other => vec![unruled(&part.words, true)],
+                Class::Asked => vec![unruled(&part.words, false)],
+            };
+            self.found.extend(found);
         }
         if lets_all_run {
             self.found.retain(is_ruled);
@@ -465,14 +384,43 @@ impl Reader<'_> {
     }
 }
 
+/// What a rule that holds back says of a command.
+fn held_back(rule: &Rule, fits: Fit, words: &[Word]) -> Option<Standing> {
+    let shown = show(words);
+    match (rule.effect, fits) {
+        (Effect::Allow, _) | (Effect::Ask | Effect::Deny, Fit::No) => None,
+        (Effect::Ask | Effect::Deny, Fit::Perhaps) => {
+            Some(Standing::Held { why: format!("`{shown}` may fall under the rule `{rule}`") })
+        }
+        (Effect::Ask, Fit::Yes) => {
+            Some(Standing::Held { why: format!("`{shown}` falls under the rule `{rule}`") })
+        }
+        (Effect::Deny, Fit::Yes) => {
+            Some(Standing::Denied { why: format!("the rule `{rule}` forbids `{shown}`") })
+        }
+    }
+}
+
+/// Where `cd DIRECTORY` leads. A link, or `..`, is read in two ways, so no reader can tell.
+fn changed(from: Option<&Path>, words: &[Option<&str>]) -> Option<PathBuf> {
+    let [_, Some(target)] = words else { return None };
+    if target.is_empty() || target.starts_with('-') || target.split('/').any(|it| it == "..") {
+        return None;
+    }
+    let to = from?.join(target);
+    paths::resolve(&to).filter(|leads| leads.as_os_str() == to.as_os_str() && leads.is_dir())
+}
+
 /// Whether a rule is about it.
 fn is_ruled(standing: &Standing) -> bool {
     matches!(standing, Standing::Held { .. } | Standing::Denied { .. })
 }
 
-fn unruled(words: &[Word]) -> Standing {
-    let literal: Vec<Option<String>> = words.iter().map(Word::literal).collect();
-    let always = programs::often(&literal).and_then(|prefix| {
+/// A command that nothing allows, and the rule that would.
+fn unruled(words: &[Word], may_last: bool) -> Standing {
+    let literal: Vec<Option<&str>> = words.iter().map(Word::literal).collect();
+    let prefix = programs::often(&literal).filter(|_| may_last);
+    let always = prefix.and_then(|prefix| {
         let rule =
             Rule::with_effect(Effect::Allow, &format!("bash {}", quote_argv(&prefix))).ok()?;
         // What reads back as another rule is not a rule to keep.
@@ -483,14 +431,9 @@ fn unruled(words: &[Word]) -> Standing {
 
 /// A command as a person is shown it.
 fn show(words: &[Word]) -> String {
-    let shown: Vec<String> = words
-        .iter()
-        .map(|word| match word.text() {
-            text if word.is_dynamic() => format!("{text}$.."),
-            text => text,
-        })
-        .collect();
-    let shown = shown.join(" ");
+    let shown =
+        words.iter().map(|it| format!("{}{}", it.text(), if it.is_dynamic() { "$.." } else { "" }));
+    let shown = shown.collect::<Vec<_>>().join(" ");
     let text: String = shown.chars().take(SHOWN_MAX).flat_map(char::escape_debug).collect();
     if shown.chars().count() > SHOWN_MAX { format!("{text}..") } else { text }
 }

@@ -8,15 +8,17 @@ const LOOKING: &str = "ls cat head tail wc grep egrep fgrep rg find stat file du
     command seq expr sleep ps free uptime lscpu nproc arch getconf jq od hexdump tac rev expand unexpand \
     tsort factor numfmt locale sed cd exit return break continue wait set read shift cal ripgrep cloc tokei \
     scc hostnamectl lsblk lsof pgrep";
-/// Programs of several commands, and those of them that look. After a plus: only with one of these words.
-/// After a slash: also with no more words but options.
+/// Programs of several commands, and those of them that look. After a slash: also alone, or with one of
+/// these words next. After a plus: only so.
 const LOOKING_COMMANDS: &[(&str, &str)] = &[
     (
         "git",
         "status diff log show blame annotate grep ls-files ls-tree rev-parse rev-list describe shortlog \
         cat-file name-rev merge-base for-each-ref show-ref show-branch count-objects var version help \
         check-ignore check-attr diff-tree diff-index diff-files whatchanged range-diff cherry \
-        branch/ tag/ remote/show,get-url stash+list,show worktree+list reflog/show config+--get,--list,-l",
+        branch/-a,-r,-v,-vv,-l,--all,--list,--show-current,--contains,--merged,--no-merged,--sort,--format \
+        tag/-l,-n,--list,--contains,--points-at,--merged,--sort remote/-v,--verbose,show,get-url \
+        stash+list,show worktree+list reflog/show config+--get,--get-all,--list,-l",
     ),
     (
         "cargo",
@@ -36,34 +38,31 @@ const LOOKING_COMMANDS: &[(&str, &str)] = &[
     ("docker", "--version"),
     ("meanwhile", "ps logs wait stop drain doctor schema"),
 ];
-/// What makes a program that looks write, or run another, from its options' beginnings. Not what holds it
-/// back: who means to write is asked at once, and need not try in vain.
+/// The words, by their beginnings, by which a program that looks plainly writes. They hold nothing back: who
+/// means to write is asked at once, instead of trying in vain.
 const WRITING: &[(&str, &str)] = &[
-    ("git", "-O --open-files-in-pager --output --ext-diff -c --exec-path --git-dir --work-tree"),
-    ("rg", "--pre --hostname-bin"),
-    ("find", "-delete -fprint -fls -ok"),
-    ("sort", "-o --output --compress-program"),
-    ("tree", "-o"),
     ("sed", "-i --in-place"),
+    ("find", "-delete -fprint -fls -ok"),
+    ("sort", "-o --output"),
+    ("tree", "-o"),
     ("date", "-s --set"),
-    ("hostname", "-F -b"),
-    ("file", "-C"),
-    ("go", "-toolexec -exec -mod=mod -u -w"),
     ("printf", "-v"),
+    ("git", "--output"),
 ];
 /// Of the programs that look, those that a line may use beside commands that a rule lets run as they are:
 /// they do nothing but pass on what they are given.
 const PASSING_ON: &str = "echo printf true false : cat head tail wc grep uniq cut tr ls pwd find test [ cd sleep exit \
     set basename dirname";
+/// Of those, the ones that take words for text and not for files.
+const TEXT: &str = "echo printf tr cd exit sleep set";
 /// Programs that run what comes after their options.
 const BEFORE_OTHERS: &str =
     "nohup builtin command nice ionice stdbuf setsid time timeout env xargs";
-/// Shells of which `-c` is understood.
-const SHELLS: &str = "sh bash dash";
-/// Programs that run what they are given in ways that are not looked into.
-const RUNNING: &str = "eval source . trap alias exec bind enable complete compgen mapfile readarray fc coproc \
-    parallel watch ssh script su sudo doas pkexec chroot unshare nsenter zsh fish ksh csh tcsh ash rbash busybox \
-    toybox strace expect let flock taskset chrt setpriv prlimit numactl runuser systemd-run unbuffer rlwrap \
+/// Shells of which `-c` is understood, and programs that run what they are given in ways that are not looked
+/// into.
+const RUNNING: &str = "sh bash dash eval source . trap alias exec bind enable complete compgen mapfile readarray fc \
+    coproc parallel watch ssh script su sudo doas pkexec chroot unshare nsenter zsh fish ksh csh tcsh ash rbash \
+    busybox toybox strace expect let flock taskset chrt setpriv prlimit numactl runuser systemd-run unbuffer rlwrap \
     fakeroot ltrace xvfb-run entr hyperfine start-stop-daemon setarch valgrind perf watchexec bwrap caffeinate \
     cgexec chronic concurrently cross-env dbus-run-session direnv dotenv eatmydata firejail gosu linux32 linux64 \
     nodemon proot proxychains proxychains4 su-exec torsocks hash jobs declare typeset readonly export unset local \
@@ -89,103 +88,12 @@ const OFTEN: &[(&str, &str)] = &[
     ("composer", "install"),
     ("uv", "sync"),
     ("poetry", "install"),
-    ("git", "add commit switch"),
+    ("git", "add"),
     ("pytest", ""),
     ("tsc", ""),
     ("mypy", ""),
     ("mkdir", ""),
 ];
-
-fn has(names: &str, name: &str) -> bool {
-    names.split_ascii_whitespace().any(|it| it == name)
-}
-
-fn of<'a>(table: &'a [(&str, &str)], name: &str) -> Option<&'a str> {
-    table.iter().find(|(it, _)| *it == name).map(|(_, names)| *names)
-}
-
-/// What a program is by its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Program {
-    /// It runs what comes after its options.
-    BeforeOthers,
-    /// A shell.
-    Shell,
-    /// It runs what it is given.
-    Running,
-    /// Anything else.
-    Other,
-}
-
-/// What a program of this name is, wherever it lies.
-pub(super) fn program(name: &str) -> Program {
-    let name = name.rsplit('/').next().unwrap_or_default();
-    match name {
-        _ if has(BEFORE_OTHERS, name) => Program::BeforeOthers,
-        _ if has(SHELLS, name) => Program::Shell,
-        _ if has(RUNNING, name) => Program::Running,
-        _ => Program::Other,
-    }
-}
-
-/// Whether a command is one that looks, as far as names tell. Words that nobody knows are `None`.
-pub(super) fn looks(words: &[Option<String>]) -> bool {
-    let Some((Some(name), rest)) = words.split_first() else { return false };
-    let writes = of(WRITING, name).unwrap_or_default();
-    let writes = |word: &String| writes.split_ascii_whitespace().any(|it| word.starts_with(it));
-    let options = rest.iter().take_while(|it| it.as_deref() != Some("--")).flatten();
-    if options.into_iter().any(writes) {
-        return false;
-    }
-    let Some(commands) = of(LOOKING_COMMANDS, name) else { return has(LOOKING, name) };
-    // What comes before the command: `git -C sub --no-pager log`.
-    let mut rest = rest.iter();
-    let command = loop {
-        match rest.next() {
-            Some(Some(word)) if name == "git" && word == "-C" => drop(rest.next()),
-            Some(Some(word)) if name == "git" && word.starts_with("--no-") => {}
-            Some(Some(word)) => break word,
-            Some(None) | None => return false,
-        }
-    };
-    commands.split_ascii_whitespace().any(|it| {
-        let Some((group, seconds)) = it.split_once(['/', '+']) else { return it == command };
-        let rest = || rest.clone().map(Option::as_deref);
-        let is_one =
-            |word: Option<&str>| word.is_some_and(|it| seconds.split(',').any(|s| s == it));
-        let is_alone = || {
-            it.contains('/')
-                && rest().all(|it| it.is_some_and(|it| it.starts_with('-') && !is_change(it)))
-        };
-        group == command && (rest().any(is_one) || is_alone())
-    })
-}
-
-/// `git branch -d`, `git tag -d`: an option that is an order.
-fn is_change(option: &str) -> bool {
-    let orders = [
-        "-d",
-        "-D",
-        "-m",
-        "-M",
-        "-c",
-        "-C",
-        "-f",
-        "-u",
-        "--delete",
-        "--move",
-        "--copy",
-        "--edit-description",
-        "--set-upstream",
-        "--unset",
-        "-e",
-        "--edit",
-    ];
-    orders.iter().any(|order| option.starts_with(order))
-        && option != "--merged"
-        && option != "--contains"
-}
-
 /// Commands of git that look and show nothing that a file held.
 const CONTENTLESS: &str = "status ls-files ls-tree rev-parse rev-list describe shortlog name-rev merge-base \
     for-each-ref show-ref count-objects var version help check-ignore check-attr cherry branch tag remote \
@@ -195,74 +103,151 @@ const CONTENTLESS_LOG: &str = "--oneline --graph --all --stat --since --until --
     --committer --grep --format --pretty --decorate --name-only --name-status --shortstat --numstat --reverse \
     --first-parent --merges --no-merges --date --abbrev --follow --max-count --branches --tags --skip -n -i \
     -0 -1 -2 -3 -4 -5 -6 -7 -8 -9";
+/// Variables that change nothing about what a command does but how it looks.
+const HARMLESS: &str = "CARGO_INCREMENTAL CARGO_TERM_COLOR CI CLICOLOR CLICOLOR_FORCE COLUMNS DEBIAN_FRONTEND \
+    FORCE_COLOR LANG LANGUAGE LINES MEANWHILE_LOG NODE_ENV NO_COLOR PYTHONDONTWRITEBYTECODE PYTHONUNBUFFERED \
+    RUST_BACKTRACE RUST_LOG RUST_TEST_THREADS TERM TZ";
+
+fn has(names: &str, name: &str) -> bool {
+    names.split_ascii_whitespace().any(|it| it == name)
+}
+
+fn begins(names: &str, word: &str) -> bool {
+    names.split_ascii_whitespace().any(|it| word.starts_with(it))
+}
+
+fn of<'a>(table: &'a [(&str, &str)], name: &str) -> Option<&'a str> {
+    table.iter().find(|(it, _)| *it == name).map(|(_, names)| *names)
+}
+
+/// What a program is by its name, wherever it lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Program {
+    /// It runs what comes after its options.
+    BeforeOthers,
+    /// It runs what it is given in other ways.
+    Running,
+    /// Anything else.
+    Other,
+}
+
+pub(super) fn program(name: &str) -> Program {
+    let name = name.rsplit('/').next().unwrap_or_default();
+    match name {
+        _ if has(BEFORE_OTHERS, name) => Program::BeforeOthers,
+        _ if has(RUNNING, name) => Program::Running,
+        _ => Program::Other,
+    }
+}
+
+/// Whether a command is one that looks, as far as names tell. Words that only the shell will know are
+/// `None`.
+pub(super) fn looks(words: &[Option<&str>]) -> bool {
+    let Some((Some(name), rest)) = words.split_first() else { return false };
+    let writing = of(WRITING, name).unwrap_or_default();
+    let options = rest.iter().take_while(|it| **it != Some("--")).flatten();
+    if options.into_iter().any(|it| begins(writing, it)) {
+        return false;
+    }
+    let Some(commands) = of(LOOKING_COMMANDS, name) else { return has(LOOKING, name) };
+    let Some((command, rest)) = command_of(name, rest) else { return false };
+    let next = rest.first().map(|it| it.and_then(|it| it.split('=').next()));
+    commands.split_ascii_whitespace().any(|it| match it.split_once(['/', '+']) {
+        None => it == command,
+        Some((group, seconds)) => {
+            let is_one = next.flatten().is_some_and(|it| seconds.split(',').any(|s| s == it));
+            group == command && (is_one || next.is_none() && it.contains('/'))
+        }
+    })
+}
+
+/// A program's command, and what follows it: `git -C sub --no-pager log`.
+fn command_of<'w, 'a>(
+    name: &str,
+    mut words: &'w [Option<&'a str>],
+) -> Option<(&'a str, &'w [Option<&'a str>])> {
+    loop {
+        words = match words {
+            [Some("-C"), _, rest @ ..] if name == "git" => rest,
+            [Some(it), rest @ ..] if name == "git" && it.starts_with("--no-") => rest,
+            [Some(it), rest @ ..] => return Some((it, rest)),
+            [None, ..] | [] => return None,
+        }
+    }
+}
 
 /// Whether a command of git that looks shows what files held, now or once.
-pub(super) fn shows_content(words: &[Option<String>]) -> bool {
-    let mut words = words.iter().skip(1);
-    let Some(Some(command)) = words.find(|it| !it.as_deref().is_some_and(|it| it.starts_with('-')))
-    else {
+pub(super) fn shows_content(words: &[Option<&str>]) -> bool {
+    let Some((command, rest)) = command_of("git", words.get(1..).unwrap_or_default()) else {
         return true;
     };
-    let is_plain = |it: &Option<String>| {
-        let Some(it) = it else { return false };
-        let known = |beginning: &str| it.starts_with(beginning);
-        !it.starts_with('-') || CONTENTLESS_LOG.split_ascii_whitespace().any(known)
+    let is_plain = |it: &Option<&str>| {
+        it.is_some_and(|it| !it.starts_with('-') || begins(CONTENTLESS_LOG, it))
     };
-    match command.as_str() {
-        "log" => !words.take_while(|it| it.as_deref() != Some("--")).all(is_plain),
-        // With `-v` it shows what is staged.
-        "status" => !words.all(|it| {
-            it.as_deref().is_some_and(|it| match it.strip_prefix('-') {
-                Some(long) if long.starts_with('-') => !long.starts_with("-v"),
-                Some(short) => !short.contains('v'),
-                None => true,
-            })
-        }),
+    // With `-v` it shows what is staged.
+    let is_brief = |it: &Option<&str>| {
+        it.is_some_and(|it| match it.strip_prefix('-') {
+            Some(long) if long.starts_with('-') => !long.starts_with("-v"),
+            short => !short.is_some_and(|it| it.contains('v')),
+        })
+    };
+    match command {
+        "log" => !rest.iter().take_while(|it| **it != Some("--")).all(is_plain),
+        "status" => !rest.iter().all(is_brief),
         other => !has(CONTENTLESS, other),
     }
 }
 
-/// Whether a program only passes on what it is given.
-pub(super) fn passes_on(name: &str) -> bool {
-    has(PASSING_ON, name)
+/// Whether a command does nothing but pass on what it is given. `file` says of a word whether it may be
+/// read as a file.
+pub(super) fn passes_on(words: &[&str], mut file: impl FnMut(&str) -> bool) -> bool {
+    let Some((name, words)) = words.split_first() else { return false };
+    let is_text = has(TEXT, name);
+    let is_plain = |option: &str| match *name {
+        // It reads whole directories, or patterns from a file.
+        "grep" => option.chars().all(|c| c.is_ascii_alphanumeric() && !"rRdf".contains(c)),
+        _ => option.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'),
+    };
+    let mut passes = |word: &&str| match word.strip_prefix('-') {
+        // bash computes what is in the subscript of a name.
+        _ if word.contains('[') && ["test", "["].contains(name) => false,
+        Some(option) if is_plain(option) => true,
+        Some(_) | None if is_text => true,
+        Some(_) => false,
+        // Its second file is written.
+        None => *name != "uniq" && file(word),
+    };
+    has(PASSING_ON, name) && words.iter().all(&mut passes)
 }
 
 /// The first words of a command that "always" would allow; `None`: nothing in particular.
-pub(super) fn often(words: &[Option<String>]) -> Option<Vec<String>> {
-    let word = |at: usize| words.get(at)?.as_ref();
-    let name = word(0)?;
+pub(super) fn often(words: &[Option<&str>]) -> Option<Vec<String>> {
     let is_plain =
         |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || "._:-/".contains(c));
-    let is_name =
-        |text: &&String| text.starts_with(|c: char| c.is_ascii_alphanumeric()) && is_plain(text);
+    let name = (*words.first()?)?;
     if name.starts_with("./") && is_plain(name) && !name.contains("..") {
-        return Some(vec![name.clone()]);
+        return Some(vec![name.to_owned()]);
     }
-    let commands = of(OFTEN, name)?;
-    let mut prefix = vec![name.clone()];
-    if commands == "." {
-        match words.get(1) {
-            None => {}
-            Some(_) => prefix.push(word(1).filter(is_name)?.clone()),
+    let word = |at: usize| {
+        let begins = |it: &&str| it.starts_with(|c: char| c.is_ascii_alphanumeric());
+        words.get(at).copied().flatten().filter(begins).filter(|it| is_plain(it))
+    };
+    let prefix = match of(OFTEN, name)? {
+        "" => vec![name],
+        "." if words.len() == 1 => vec![name],
+        "." => vec![name, word(1)?],
+        commands if has(commands, word(1)?) => vec![name, word(1)?],
+        commands if commands.split_ascii_whitespace().any(|it| it.strip_suffix('.') == word(1)) => {
+            let runs = |it: &&str| !has("node python python3 sh bash ruby perl deno bun", it);
+            vec![name, word(1)?, word(2).filter(runs)?]
         }
-    } else if !commands.is_empty() {
-        let command = word(1)?;
-        let found =
-            commands.split_ascii_whitespace().find(|it| it.trim_end_matches('.') == command)?;
-        prefix.push(command.clone());
-        if found.ends_with('.') {
-            let runs = |it: &&String| !has("node python python3 sh bash ruby perl deno bun", it);
-            prefix.push(word(2).filter(is_name).filter(runs)?.clone());
-        }
-    }
-    Some(prefix)
+        _ => return None,
+    };
+    Some(prefix.into_iter().map(str::to_owned).collect())
 }
 
-/// Whether a variable that is set changes nothing about what a command does but how it looks.
+/// Whether a variable that is set changes nothing about what a command does.
 pub(super) fn is_harmless(name: &str) -> bool {
-    const HARMLESS: &str = "CARGO_INCREMENTAL CARGO_TERM_COLOR CI CLICOLOR CLICOLOR_FORCE COLUMNS DEBIAN_FRONTEND \
-        FORCE_COLOR LANG LANGUAGE LINES MEANWHILE_LOG NODE_ENV NO_COLOR PYTHONDONTWRITEBYTECODE PYTHONUNBUFFERED \
-        RUST_BACKTRACE RUST_LOG RUST_TEST_THREADS TERM TZ";
     has(HARMLESS, name) || name.starts_with("LC_")
 }
 

@@ -1,133 +1,131 @@
 //! What the commands of a line touch, as far as its words tell.
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
-use super::{Class, Part, Reader, is_ruled, show, unruled};
+use super::{Part, Reader, is_ruled, show, unruled};
 use crate::agent::permission::files::{self, Files};
 use crate::agent::permission::shell::Word;
 use crate::agent::permission::{Standing, programs};
 use crate::confine::is_secret_name;
 
+/// What every confined command reads anyway.
+const SYSTEM: [&str; 7] = ["/usr", "/proc", "/sys", "/bin", "/lib", "/opt", "/etc/os-release"];
+/// Names that are no file's.
+const NO_FILES: [&str; 4] = ["/dev/null", "/dev/stdin", "/dev/stdout", "/dev/stderr"];
+
 impl Reader<'_> {
-    /// A command that shows what is in a repository, where that holds keys.
-    pub(super) fn kept(&mut self, part: &Part) {
-        let literal: Vec<Option<String>> = part.words.iter().map(Word::literal).collect();
-        let is_git = literal.first().and_then(Option::as_deref) == Some("git");
-        if !is_git || !programs::shows_content(&literal) {
-            return;
+    fn judge(&self, files: Files, path: &Path) -> Standing {
+        if Instant::now() > self.until {
+            let why = "it names more files than can be looked up in time".to_owned();
+            return Standing::Held { why };
+        }
+        files::judge(self.all_rules, self.places, None, files, path)
+    }
+
+    /// Where a word leads that is a path and nothing else.
+    fn path(&self, word: &Word, cwd: Option<&Path>) -> Option<PathBuf> {
+        match (word.literal(), word.of_home()) {
+            (Some(text), _) if text.starts_with('/') => Some(text.into()),
+            (Some(text), _) => Some(cwd?.join(text)),
+            (None, rest) => Some(self.places.home.as_ref()?.join(rest?)),
+        }
+    }
+
+    /// What a command names in plain words, is there or lies elsewhere, and is read.
+    fn named(&self, part: &Part) -> Vec<Standing> {
+        let name = part.words.first().map(Word::text).unwrap_or_default();
+        let mut awaits_pattern = ["grep", "egrep", "fgrep", "rg"].contains(&name);
+        let mut found = Vec::new();
+        for (before, word) in part.words.iter().zip(part.words.iter().skip(1)) {
+            let text = word.text();
+            let is_number = text.starts_with(|c: char| c.is_ascii_digit());
+            let of_option = before.text().len() == 2 && before.text().starts_with('-');
+            let is_option = text.starts_with('-') || of_option && is_number;
+            if !is_option && std::mem::take(&mut awaits_pattern) {
+                continue;
+            }
+            let Some(path) = self.path(word, part.cwd.as_deref()) else { continue };
+            let outside = text.starts_with(['/', '~']) || text.starts_with("../");
+            // What stands behind a test of `find` is a name or a number.
+            let is_value = name == "find" && before.text().starts_with('-');
+            let is_passed = ["/", "..", ""].contains(&text) || is_no_file(word) || is_value;
+            if !is_passed
+                && (outside || path.exists())
+                && !SYSTEM.iter().any(|it| path.starts_with(it))
+            {
+                found.push(self.judge(Files::Read, &path));
+            }
+        }
+        found
+    }
+
+    /// A command where all look: it is asked only about what it names and would not get to see, and about
+    /// what git keeps.
+    pub(super) fn looking(&self, part: &Part) -> Vec<Standing> {
+        // These read nothing of a file but whether it is there.
+        let is_test = part.words.first().is_some_and(|it| ["test", "["].contains(&it.text()));
+        let mut found = if is_test { Vec::new() } else { self.named(part) };
+        found.extend(self.kept(part));
+        found
+    }
+
+    /// A command that runs as it is: what it names in plain words may be held back all the same. What it
+    /// makes of words that only the shell will know, no reader can tell.
+    pub(super) fn held(&self, part: &Part) -> Vec<Standing> {
+        let mut found = self.named(part);
+        for word in part.words.iter().skip(1) {
+            let path = self.path(word, part.cwd.as_deref());
+            match path.map(|path| self.judge(Files::Write, &path)) {
+                // It may only be read.
+                Some(Standing::Held { why } | Standing::Denied { why }) => {
+                    found.push(Standing::Held { why });
+                }
+                Some(Standing::Allow | Standing::Unruled { .. }) | None => {}
+            }
+        }
+        found.retain(is_ruled);
+        found
+    }
+
+    /// A command that looks beside one that a rule lets run as it is, which all of the line does then.
+    pub(super) fn beside(&self, part: &Part) -> Vec<Standing> {
+        let mut found: Vec<Standing> = self.kept(part).into_iter().collect();
+        let words: Option<Vec<&str>> = part.words.iter().map(Word::literal).collect();
+        let file = |word: &str| {
+            let path = part.cwd.as_ref().map(|cwd| cwd.join(word));
+            found.extend(path.as_ref().map(|path| self.judge(Files::Read, path)));
+            path.is_some()
+        };
+        if !words.is_some_and(|it| programs::passes_on(&it, file)) {
+            found.push(unruled(&part.words, false));
+        }
+        found
+    }
+
+    /// A command that shows what is in a repository, where that holds keys: the kernel cannot hold it,
+    /// however little the model asks for.
+    fn kept(&self, part: &Part) -> Option<Standing> {
+        let literal: Vec<Option<&str>> = part.words.iter().map(Word::literal).collect();
+        if literal.first() != Some(&Some("git")) || !programs::shows_content(&literal) {
+            return None;
         }
         let own = &self.places.workspace;
-        let hidden = files::hidden(self.rules, self.places).unwrap_or_default();
+        let hidden = files::hidden(self.all_rules, self.places).unwrap_or_default();
         // git names paths from the top of the repository, of which the workspace may be a part.
         let here = part.cwd.as_deref().unwrap_or(own);
         let top = here.ancestors().find(|it| it.join(".git").exists()).unwrap_or(own);
         let is_hidden = |path: &str| hidden.iter().any(|it| top.join(path).starts_with(it));
         // `git -C`: somewhere else.
-        let moved = literal.get(1).is_some_and(|it| it.as_deref() == Some("-C"));
+        let moved = literal.get(1) == Some(&Some("-C"));
         let names_key = |text: &&str| text.rsplit([':', '/']).next().is_some_and(is_secret_name);
-        let named = literal.iter().filter_map(Option::as_deref).find(names_key);
-        let key = match part.cwd.as_ref().filter(|_| !moved) {
-            _ if named.is_some() => named.map(str::to_owned),
+        let named = literal.iter().copied().flatten().find(names_key).map(str::to_owned);
+        let key = named.or_else(|| match part.cwd.as_ref().filter(|_| !moved) {
             Some(cwd) => crate::confine::key_in_history(cwd, own, is_hidden),
             None => Some("what it holds".to_owned()),
-        };
-        if let Some(key) = key {
-            let why =
-                format!("`{}` may show `{key}`, which the repository keeps", show(&part.words));
-            // The kernel cannot hold it, however little the model asks for.
-            self.found.push(Standing::Held { why });
-        }
-    }
-
-    /// A command that looks, where all do: it is asked only about what it names in plain words and would
-    /// not get to see.
-    pub(super) fn named(&mut self, words: &[Word]) {
-        // These read nothing of a file but whether it is there.
-        if words.first().is_some_and(|it| ["test", "["].contains(&it.text().as_str())) {
-            return;
-        }
-        let is_find = words.first().is_some_and(|it| it.text() == "find");
-        let searches = ["grep", "egrep", "fgrep", "rg"];
-        let mut has_pattern =
-            !words.first().is_some_and(|it| searches.contains(&it.text().as_str()));
-        for (before, word) in words.iter().zip(words.iter().skip(1)) {
-            let tilde = || word.starts_with_tilde().then(|| word.text());
-            let Some(text) = word.literal().or_else(tilde) else { continue };
-            let is_number = text.starts_with(|c: char| c.is_ascii_digit());
-            let of_option = before.text().len() == 2 && before.text().starts_with('-');
-            let is_option = text.starts_with('-') || of_option && is_number;
-            if !is_option && !std::mem::replace(&mut has_pattern, true) {
-                continue;
-            }
-            let outside = ["/", "~/", "../"].iter().any(|it| text.starts_with(it)) || text == "~";
-            let path = match text.strip_prefix('~') {
-                Some(rest) => {
-                    let rest = rest.trim_start_matches('/');
-                    self.places.home.as_ref().map(|home| home.join(rest))
-                }
-                None => self.cwd.as_ref().map(|cwd| cwd.join(&text)),
-            };
-            let Some(path) = path.filter(|path| outside || path.exists()) else { continue };
-            let is_value = is_find && before.text().starts_with('-');
-            if text == ".." || is_value || is_no_file_named(&text) || is_system(&path) {
-                continue;
-            }
-            self.found.push(files::judge(self.rules, self.places, None, Files::Read, &path));
-        }
-    }
-
-    /// A command that a rule for all of them lets run: what it names in plain words may be held back all
-    /// the same. What it makes of words that only the shell will know, no reader can tell.
-    pub(super) fn held(&mut self, part: &Part) {
-        let before = self.found.len();
-        self.named(&part.words);
-        let kept: Vec<Standing> = self.found.drain(before..).filter(is_ruled).collect();
-        self.found.extend(kept);
-        if part.class == Class::Looking {
-            return;
-        }
-        for text in part.words.iter().skip(1).filter_map(Word::literal) {
-            let Some(path) = part.cwd.as_ref().map(|cwd| cwd.join(&text)) else { continue };
-            let standing = files::judge(self.rules, self.places, None, Files::Write, &path);
-            if let Standing::Held { why } | Standing::Denied { why } = standing {
-                self.found.push(Standing::Held { why });
-            }
-        }
-    }
-
-    /// A command that looks beside one that a rule lets run as it is, which all of the line does then.
-    pub(super) fn beside(&mut self, words: &[Word]) {
-        let literal: Option<Vec<String>> = words.iter().map(Word::literal).collect();
-        let Some(literal) =
-            literal.filter(|it| it.first().is_some_and(|it| programs::passes_on(it)))
-        else {
-            self.found.push(unruled(words));
-            return;
-        };
-        let name = literal.first().map(String::as_str).unwrap_or_default();
-        let is_text = matches!(name, "echo" | "printf" | "tr" | "cd" | "exit" | "sleep" | "set");
-        let is_plain = |option: &str| option.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
-        for text in literal.iter().skip(1) {
-            match text.strip_prefix('-') {
-                Some(option) if is_plain(option) => {}
-                Some(_) if !is_text => return self.found.push(unruled(words)),
-                Some(_) | None if is_text => {}
-                Some(_) | None => {
-                    let standing = match &self.cwd {
-                        Some(cwd) if name == "grep" && cwd.join(text).is_dir() => unruled(words),
-                        Some(cwd) => files::judge(
-                            self.rules,
-                            self.places,
-                            None,
-                            Files::Read,
-                            &cwd.join(text),
-                        ),
-                        None => unruled(words),
-                    };
-                    self.found.push(standing);
-                }
-            }
-        }
+        })?;
+        let why = format!("`{}` may show `{key}`, which the repository keeps", show(&part.words));
+        Some(Standing::Held { why })
     }
 
     /// Judges a file that the line is connected to.
@@ -135,48 +133,13 @@ impl Reader<'_> {
         if is_no_file(word) {
             return None;
         }
-        let path = match (
-            word.literal(),
-            word.starts_with_tilde() && !word.is_dynamic() && !word.is_glob(),
-        ) {
-            (Some(text), _) if text.starts_with('/') => Some(PathBuf::from(text)),
-            (Some(text), _) => cwd.map(|cwd| cwd.join(text)),
-            (None, true) => self
-                .places
-                .home
-                .as_ref()
-                .map(|home| home.join(word.text().trim_start_matches(['~', '/']))),
-            (None, false) => None,
-        };
-        Some(match path {
-            Some(path) => files::judge(self.rules, self.places, None, files, &path),
-            None => files::judge_unknown(self.rules, files),
+        Some(match self.path(word, cwd) {
+            Some(path) => self.judge(files, &path),
+            None => files::judge_unknown(self.all_rules, files),
         })
     }
 }
 
-fn is_no_file_named(text: &str) -> bool {
-    ["-", "/dev/null", "/dev/stdin", "/dev/stdout", "/dev/stderr", "/"].contains(&text)
-}
-
 pub(super) fn is_no_file(word: &Word) -> bool {
-    // After `>` a dash is the name of a file.
-    word.literal().is_some_and(|it| is_no_file_named(&it) && it != "/" && it != "-")
-}
-
-/// Whether every confined command reads it anyway.
-fn is_system(path: &Path) -> bool {
-    [
-        "/usr",
-        "/proc",
-        "/sys",
-        "/bin",
-        "/lib",
-        "/opt",
-        "/etc/os-release",
-        "/etc/hosts",
-        "/etc/passwd",
-    ]
-    .iter()
-    .any(|it| path.starts_with(it))
+    word.literal().is_some_and(|it| NO_FILES.contains(&it))
 }

@@ -1,6 +1,6 @@
 //! The files a command is connected to, and the text that stands in the line for one.
 
-use super::{Parser, Redirect, Simple, Word};
+use super::{Files, Parser, Simple, Word};
 
 /// A here-document whose body comes after the next line break.
 #[derive(Debug)]
@@ -11,126 +11,77 @@ pub(super) struct HereDoc {
 }
 
 impl Parser<'_> {
-    /// `2>`: digits right before a redirection.
-    pub(super) fn is_numbered_redirect(&self) -> bool {
+    /// `<(` or `>(`
+    pub(super) fn is_process(&self) -> bool {
+        matches!(self.peek(), Some('<' | '>')) && self.peek_at(1) == Some('(')
+    }
+
+    /// `<`, `>`, `&>`, or digits right before one.
+    pub(super) fn is_redirect(&self) -> bool {
         let digits = (0..).take_while(|&i| self.peek_at(i).is_some_and(|c| c.is_ascii_digit()));
-        let count = digits.count();
-        count > 0 && matches!(self.peek_at(count), Some('<' | '>'))
+        let next = self.peek_at(digits.count());
+        matches!(next, Some('<' | '>')) && !self.is_process() || self.peek() == Some('&')
     }
 
     pub(super) fn redirect(&mut self, simple: &mut Simple) -> Result<(), String> {
-        if self.take("<<<") {
-            self.skip_blanks()?;
-            self.script.is_fed |= self.word()?.is_dynamic();
-        } else if self.take("<<-") {
-            self.heredoc(true)?;
-        } else if self.take("<<") {
-            self.heredoc(false)?;
-        } else if self.take("<&") {
-            match self.target()?.literal() {
-                Some(fd) if is_descriptor(&fd) => {}
-                _ => return Err("`<&` with something else than a number".to_owned()),
-            }
-        } else if self.take(">&") {
-            let target = self.target()?;
-            if !target.literal().is_some_and(|fd| is_descriptor(&fd)) {
-                simple.redirects.push(Redirect::Write(target));
-            }
-        } else if self.take("<>") || self.take(">>") || self.take(">|") || self.take(">") {
-            let target = self.target()?;
-            simple.redirects.push(Redirect::Write(target));
-        } else if self.take("<") {
-            let target = self.target()?;
-            simple.redirects.push(Redirect::Read(target));
-        }
-        Ok(())
-    }
-
-    pub(super) fn target(&mut self) -> Result<Word, String> {
+        self.take_while(|c| c.is_ascii_digit());
+        let with = ["<<<", "<<-", "<<", "<&", ">&", "&>>", "&>", "<>", ">>", ">|", "<", ">"];
+        let with = with.into_iter().find(|it| self.take(it)).unwrap_or_default();
         self.skip_blanks()?;
-        match self.peek() {
-            Some('<' | '>') if self.peek_at(1) == Some('(') => self.word(),
-            None | Some('\n' | ';' | '&' | '|' | '<' | '>' | '(' | ')' | '#') => {
-                Err("a redirection without its file".to_owned())
-            }
-            Some(_) => self.word(),
+        if matches!(self.peek(), Some('#')) || self.is_process() && with != "<" && with != ">" {
+            return Err("a redirection without its file".to_owned());
         }
-    }
-
-    fn heredoc(&mut self, strip_tabs: bool) -> Result<(), String> {
-        let word = self.target()?;
-        let unusual = || "a here-document with an unusual delimiter".to_owned();
-        let text = word.literal().ok_or_else(unusual)?;
-        let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        if text.is_empty() || !text.chars().all(plain) {
-            return Err(unusual());
+        let target = self.word()?;
+        let is_number = |it: &str| it == "-" || it.chars().all(|c| c.is_ascii_digit());
+        let is_descriptor = target.literal().is_some_and(|it| !it.is_empty() && is_number(it));
+        match with {
+            "<<<" => self.script.is_fed |= target.is_dynamic(),
+            "<<" | "<<-" => self.heredoc(&target, with == "<<-")?,
+            "<&" | ">&" if is_descriptor => {}
+            "<&" => return Err("`<&` with something else than a number".to_owned()),
+            "<" => simple.redirects.push((Files::Read, target)),
+            _ => simple.redirects.push((Files::Write, target)),
         }
-        let expands = match word.bare() {
-            Some(_) => true,
-            None if word.is_quoted() => false,
-            None => return Err(unusual()),
-        };
-        self.heredocs.push(HereDoc { delimiter: text, strip_tabs, expands });
         Ok(())
     }
 
-    /// The bodies of the here-documents named in the line that just ended.
+    fn heredoc(&mut self, word: &Word, strip_tabs: bool) -> Result<(), String> {
+        let plain = |it: &&str| it.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        let delimiter = word.literal().filter(|it| !it.is_empty()).filter(plain);
+        let expands = word.bare().is_some();
+        match delimiter.filter(|_| expands || word.is_quoted()) {
+            None => Err("a here-document with an unusual delimiter".to_owned()),
+            Some(it) => {
+                self.heredocs.push(HereDoc { delimiter: it.to_owned(), strip_tabs, expands });
+                Ok(())
+            }
+        }
+    }
+
+    /// The bodies of the here-documents named in the line that just ended. What is substituted in one is
+    /// run.
     pub(super) fn read_heredocs(&mut self) -> Result<(), String> {
         for heredoc in std::mem::take(&mut self.heredocs) {
-            let (mut body, mut trouble) = (String::new(), None);
-            loop {
-                if self.at >= self.chars.len() {
-                    trouble = Some("a here-document without its end");
-                    break;
-                }
-                let rest = self.chars.get(self.at..).unwrap_or_default();
-                let line: String = rest.iter().take_while(|c| **c != '\n').collect();
-                self.at = (self.at + line.chars().count() + 1).min(self.chars.len());
+            let (mut body, mut ends) = (Vec::new(), false);
+            while self.at < self.chars.len() {
+                let line = self.take_while(|c| c != '\n');
+                self.at += 1;
                 let shown = if heredoc.strip_tabs { line.trim_start_matches('\t') } else { &line };
-                if shown == heredoc.delimiter {
+                ends = shown == heredoc.delimiter;
+                if ends {
                     break;
                 }
-                if heredoc.expands && line.ends_with('\\') {
-                    // Whether the next line may then be the end is not the same everywhere.
-                    trouble = Some("a here-document with a line that goes on in the next");
-                }
-                body.push_str(&line);
-                body.push('\n');
+                body.extend(line.chars().chain(['\n']));
             }
             if heredoc.expands {
-                self.expand_heredoc(&body)?;
+                let mut word = Word::default();
+                self.within(&body, |parser| parser.quoted(&mut word, None))?;
+                self.script.is_fed |= word.is_dynamic();
             }
-            if let Some(why) = trouble {
-                return Err(why.to_owned());
+            if !ends {
+                return Err("a here-document without its end".to_owned());
             }
         }
         Ok(())
     }
-
-    /// What is substituted in the body of a here-document is run.
-    fn expand_heredoc(&mut self, body: &str) -> Result<(), String> {
-        let mut parser = Parser {
-            chars: body.chars().collect(),
-            at: 0,
-            script: &mut *self.script,
-            heredocs: Vec::new(),
-            depth: self.depth,
-        };
-        let mut word = Word::default();
-        while let Some(c) = parser.peek() {
-            match c {
-                '$' => parser.dollar(&mut word, true)?,
-                '`' => parser.backticks(&mut word, true)?,
-                '\\' => parser.at += 2,
-                _ => parser.at += 1,
-            }
-        }
-        self.script.is_fed |= word.is_dynamic();
-        Ok(())
-    }
-}
-
-/// `1` or `-`, as after `>&`.
-fn is_descriptor(text: &str) -> bool {
-    text == "-" || (!text.is_empty() && text.chars().all(|c| c.is_ascii_digit()))
 }

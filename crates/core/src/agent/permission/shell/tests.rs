@@ -1,3 +1,5 @@
+mod bash;
+
 use super::*;
 
 /// The commands of a line, each in brackets, with `?` for what only the shell will know, and `!`
@@ -8,9 +10,9 @@ fn commands(line: &str) -> String {
     for simple in &script.commands {
         let assignments =
             simple.assignments.iter().map(|(name, value)| format!("{name}={}", show(value)));
-        let redirects = simple.redirects.iter().map(|it| match it {
-            Redirect::Read(word) => format!("<{}", show(word)),
-            Redirect::Write(word) => format!(">{}", show(word)),
+        let redirects = simple.redirects.iter().map(|(files, word)| match files {
+            Files::Read => format!("<{}", show(word)),
+            Files::Write => format!(">{}", show(word)),
         });
         let words = simple.words.iter().map(show);
         let all: Vec<_> = assignments.chain(words).chain(redirects).collect();
@@ -23,7 +25,7 @@ fn commands(line: &str) -> String {
 }
 
 fn show(word: &Word) -> String {
-    word.literal().unwrap_or_else(|| format!("{}?", word.text()))
+    word.literal().map_or_else(|| format!("{}?", word.text()), str::to_owned)
 }
 
 #[track_caller]
@@ -41,7 +43,8 @@ fn words_are_what_a_shell_takes_for_words() {
     check("a '' \"\"", "[a,,]");
     check("a \"\\$x \\\" \\a\"", "[a,$x \" \\a]");
     check("a '\\'", "[a,\\]");
-    check("a\\\nb c\\\n d", "[ab,c,d]");
+    check("a\\\nb c\\\n d \\\n", "[ab,c,d]");
+    check("a && \\\nb |\\\n c", "[a][b][c]");
     check("a#b #c", "[a#b]");
     check("a $x \"$x\" ${x} $1 $@", "[a,?,?,?,?,?]");
     check("a $ \"$\" a$ %$%", "[a,$,$,a$,%$%]");
@@ -67,9 +70,9 @@ fn every_command_is_found() {
     check("$(a)", "[a][?]");
     check("if a; then b; elif c; then d; else e; fi", "[a][b][c][d][e]");
     check("while a; do b; done; until c; do d; done", "[a][b][c][d]");
-    check("for x in a $(b); do c; done", "[x=?][b][c]");
-    check("for x do a; done", "[x=?][a]");
-    check("for x\nin a\ndo b\ndone", "[x=?][b]");
+    check("for x in a $(b); do c; done", "[b][for,x,in,a,?][c]");
+    check("for x in a; do b; done > c", "[for,x,in,a][b][>c]");
+    check("for x; do b; done", "[for,x][b]");
     check("f() { a; }; f", "[a][f]");
     check("f()\n{\na\n}", "[a]");
     check("f() (a)", "[a]");
@@ -160,6 +163,9 @@ fn what_is_not_understood_is_said_to_be_so() {
         "for ((;;)); do a; done",
         "for $x in a; do b; done",
         "case a in b) c ;; esac",
+        "a1\\\nb",
+        "a \"b\\\nc\"",
+        "for x do a; done",
         "a $\\\nb",
         "a \"$\\\n(b)\"",
         "a $b\\\nc",
