@@ -164,11 +164,9 @@ fn the_script_that_is_built_in_runs_anywhere() {
     for line in ["count: begun by call 1, ended ", "pack: begun by call 1, ended "] {
         assert!(text.contains(line), "no `{line}`: {text}");
     }
-    // The files of this very run.
-    let tasks = store.json(&["ps", "--all", "--json"]);
-    let labels: Vec<&str> =
-        tasks["tasks"].as_array().unwrap().iter().filter_map(|it| it["label"].as_str()).collect();
-    assert!(labels.contains(&"pack") && labels.contains(&"count"), "{labels:?}");
+    // It was only shown: nothing of it is kept.
+    assert_eq!(store.json(&["ps", "--all", "--steps", "--json"])["tasks"], serde_json::json!([]));
+    assert!(!store.ok(&["sessions"]).contains("How many files"));
 }
 
 #[test]
@@ -184,10 +182,14 @@ fn a_script_that_cannot_be_used_is_named() {
 fn a_script_that_fails_leaves_nothing_running() {
     let store = Store::new();
     let script = "[[turn]]\n[[turn.call]]\ntool = \"background_run\"\n\
-                  input = { command = \"until [ -e go ]; do sleep 0.02; done\" }\n\
+                  input = { command = \"echo $$ > pid; until [ -e go ]; do sleep 0.02; done\" }\n\
                   [[turn]]\nexpect = [\"never\"]\ntext = \"x\"\n";
     let ran = demo(&store, script).output().unwrap();
     assert_eq!(ran.status.code(), Some(1));
-    let tasks = store.json(&["ps", "--all", "--json"]);
-    assert_eq!(tasks["tasks"][0]["state"], "stopped", "{tasks}");
+    // It ran, or was stopped before it could say who it is; it does not run now.
+    if let Ok(pid) = std::fs::read_to_string(store.workspace().join("pid")) {
+        let process = format!("/proc/{}", pid.trim());
+        assert!(!std::path::Path::new(&process).exists(), "{process} runs");
+    }
+    assert_eq!(store.json(&["ps", "--all", "--json"])["tasks"], serde_json::json!([]));
 }

@@ -1,6 +1,8 @@
 //! The agent's tools through the real binary: each is called by a script, which checks what the
 //! model is told of it, and leaves on the disk what it was asked for.
 
+use serde_json::{Value, json};
+
 use crate::agent_timing::settings;
 use crate::harness::Lab;
 use crate::session::Chat;
@@ -198,4 +200,55 @@ text = "nothing there"
     let chat = Chat::new(&lab, script);
     assert_eq!(chat.prompt("go"), "end_turn");
     chat.says("nothing there");
+}
+
+/// Every client hears that a step became a task, whichever process runs the agent.
+#[test]
+fn a_step_that_moves_is_a_task_to_every_client() {
+    let lab = Lab::new();
+    let (gate, hold) = (lab.gate("gate"), lab.root().join("hold"));
+    settings(&lab, "[agent]\nyield_after = \"2s\"\n");
+    let script = format!(
+        "[[turn]]\n[[turn.call]]\ntool = \"bash\"\ninput = {{ command = \"read x < gate\" }}\n\
+         [[turn]]\nexpect = [\"moved to the background\"]\nhold = \"{}\"\ntext = \"x\"\n",
+        hold.display()
+    );
+    let (chat, other) = (Chat::new(&lab, &script), lab.daemon());
+    let turn = chat.ask("go");
+    let id = chat.task("read x < gate");
+    for daemon in [&chat.daemon, &other] {
+        daemon.push("task/started", |it| it["task"]["id"] == *id && it["task"]["role"] == "step");
+    }
+    assert_eq!(other.call("task/check", json!({}))["tasks"], json!([]));
+    for daemon in [&chat.daemon, &other] {
+        let moved = |it: &Value| it["task"]["id"] == *id && it["task"].get("role").is_none();
+        daemon.push("task/started", moved);
+        assert_eq!(daemon.call("task/check", json!({}))["tasks"][0]["id"], *id);
+        assert_eq!(daemon.check(&id).get("role"), None);
+    }
+    gate.open();
+    for daemon in [&chat.daemon, &other] {
+        assert_eq!(daemon.exited(&id)["task"].get("role"), None);
+    }
+    std::fs::write(&hold, "").expect("the test's directory is writable");
+    assert!(chat.daemon.answer(turn).is_ok());
+}
+
+/// What runs in the foreground is a step, which lists leave out; by its id everything works.
+#[test]
+fn a_step_is_listed_only_where_it_is_asked_for() {
+    let lab = Lab::new();
+    let script = "[[turn]]\n[[turn.call]]\ntool = \"bash\"\ninput = { command = \"echo stepped\" }\n\
+                  [[turn]]\ntext = \"x\"\n";
+    let chat = Chat::new(&lab, script);
+    assert_eq!(chat.prompt("go"), "end_turn");
+    let listed = |params: Value| chat.daemon.call("task/check", params)["tasks"].clone();
+    assert_eq!(listed(json!({})), json!([]));
+    let steps = listed(json!({ "steps": true }));
+    assert_eq!((&steps[0]["role"], &steps[0]["state"]), (&json!("step"), &json!("exited")));
+    let id = steps[0]["id"].as_str().expect("an id");
+    assert_eq!(chat.daemon.check(id)["role"], "step");
+    assert_eq!(chat.daemon.output(id), "stepped\n");
+    let removed = chat.daemon.call("task/remove", json!({ "ids": [id] }));
+    assert_eq!(removed, json!({ "removed": 1 }));
 }

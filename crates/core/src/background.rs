@@ -159,6 +159,8 @@ pub struct Spawn {
     pub service: bool,
     /// How it is confined; `None`: not at all.
     pub confine: Option<Confine>,
+    /// An agent runs it in the foreground, as a step of its turn: lists leave it out.
+    pub is_step: bool,
 }
 
 /// A token of the spawning client, unique in its workspace.
@@ -187,6 +189,8 @@ pub struct Filter {
     pub state: Option<StateFilter>,
     /// How many at most.
     pub limit: Option<u32>,
+    /// The steps of agents' turns, too.
+    pub steps: bool,
 }
 
 /// How often ports are looked at before tasks are listed.

@@ -39,6 +39,9 @@ pub const LINGER: Duration = Duration::from_secs(3_600);
 pub const TIME_MAX: Duration = Duration::from_secs(366 * 24 * 3_600);
 /// Tasks running at once in one workspace.
 pub const RUNNING_MAX: usize = 4_096;
+/// Ended steps of agents' turns that a workspace keeps: what a session shows of a day's work. They are
+/// counted apart from the tasks that `keep_count` keeps.
+pub const STEPS_KEPT: u32 = 500;
 /// Bytes of a command. The kernel takes 128 KiB an argument (`MAX_ARG_STRLEN`, execve(2)).
 pub const COMMAND_BYTES: usize = 128 * 1024 - 1;
 /// Bytes of all arguments and of the whole environment; execve(2) allows a quarter of the stack.

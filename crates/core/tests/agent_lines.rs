@@ -170,6 +170,7 @@ async fn run(background: &Background, intent: &Intent, confine: Option<Confine>)
             stdin: Stdin::Null,
             watches: Vec::new(),
             client_token: None,
+            is_step: false,
             service: false,
             confine,
         })

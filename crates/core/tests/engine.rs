@@ -49,6 +49,7 @@ async fn spawn(background: &Background, line: &str, stdin: Stdin) -> TaskId {
         client_token: None,
         service: false,
         confine: None,
+        is_step: false,
     });
     spawned.await.unwrap().task.id
 }

@@ -22,7 +22,7 @@ pub(crate) use method::{
 };
 pub(crate) use object::{
     Actor, Cause, DateTime, Delivered, DeliveredBy, Exit, Gap, Match, Notification,
-    NotificationKind, Output, Preview, Progress, Survivor, Task, TaskState,
+    NotificationKind, Output, Preview, Progress, Survivor, Task, TaskRole, TaskState,
 };
 pub(crate) use push::{
     Changed, ExitedPush, ListeningPush, NotifiedPush, OutputPush, ProgressPush, ProgressToken,

@@ -65,6 +65,8 @@ pub struct Spec {
     pub plan: Option<Box<Plan>>,
     /// `env` is the whole environment, and nothing of the starter's belongs to it.
     pub whole: bool,
+    /// An agent runs it in the foreground, as a step of its turn. The shim does not look at it.
+    pub is_step: bool,
 }
 
 /// What a task was started with, as it is kept for another start.
@@ -130,6 +132,7 @@ impl Default for Spec {
             confine: None,
             plan: None,
             whole: false,
+            is_step: false,
         }
     }
 }
@@ -204,6 +207,9 @@ impl Spec {
         }
         if self.service {
             put("service", b"1");
+        }
+        if self.is_step {
+            put("role", b"step");
         }
         if self.whole {
             put("whole", b"1");
@@ -282,6 +288,7 @@ impl Spec {
                 b"token" => spec.client_token = Some(text()),
                 b"service" => spec.service = true,
                 b"whole" => spec.whole = true,
+                b"role" => spec.is_step = value == b"step",
                 b"end" => whole = true,
                 _ => {}
             }
@@ -376,6 +383,7 @@ mod tests {
             confine: Some(Mode::Work),
             plan: None,
             whole: false,
+            is_step: true,
         }
     }
 

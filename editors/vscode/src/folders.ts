@@ -150,7 +150,9 @@ export class Folder implements vscode.Disposable {
   private async fetch(): Promise<void> {
     if (this.daemon.state.kind !== 'running') return;
     const known = this.store.ids();
-    const result = await this.daemon.request('task/check', { limit: LIST_LIMIT });
+    // An older daemon knows no steps, and refuses the parameter.
+    const steps = this.daemon.has('task/check.steps') ? { steps: true } : {};
+    const result = await this.daemon.request('task/check', { limit: LIST_LIMIT, ...steps });
     if ('tasks' in result) {
       this.loaded = true;
       this.apply(this.store.replace(result.tasks, known));

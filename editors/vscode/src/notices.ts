@@ -6,6 +6,7 @@ import type { Folder, Folders } from './folders';
 import type { Terminals } from './output/terminal';
 import type { Task } from './protocol/generated';
 import { asText, cut, isFailure, sentence, title } from './tasks/describe';
+import { isStep } from './tasks/store';
 
 /** Ends within this time of each other are a burst. */
 const BURST_MS = 400;
@@ -33,8 +34,8 @@ export class Notices implements vscode.Disposable {
   constructor(
     folders: Folders,
     private readonly terminals: Terminals,
-    /** Whether a task is only a step of an agent's turn. */
-    private readonly isStep: (folder: Folder, task: Task) => boolean,
+    /** Whether a task is an agent's own matter. */
+    private readonly isOfAgent: (folder: Folder, task: Task) => boolean,
     private readonly notify: Notify = show,
   ) {
     const { events } = folders;
@@ -42,6 +43,7 @@ export class Notices implements vscode.Disposable {
       events.ended.event(({ folder, notification }) => this.ended(folder, notification.task)),
       events.notified.event(({ folder, notification }) => {
         const { task, kind } = notification;
+        if (isStep(task)) return;
         const name = cut(title(task), 80);
         if (kind === 'stalled') this.tell(folder, task.id, `${name} waits for input`, true);
         else if (kind === 'matched' && this.setting() === 'all') {
@@ -83,7 +85,7 @@ export class Notices implements vscode.Disposable {
   }
 
   private ended(folder: Folder, task: Task): void {
-    if (this.silenced.delete(task.id) || this.isStep(folder, task)) return;
+    if (this.silenced.delete(task.id) || this.isOfAgent(folder, task)) return;
     const setting = this.setting();
     if (setting === 'off' || (setting === 'failures' && !isFailure(task))) return;
     this.burst.push({ folder, task });

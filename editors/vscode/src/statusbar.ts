@@ -4,6 +4,7 @@ import * as vscode from 'vscode';
 import { originInWords } from './daemon/binary';
 import type { Folders } from './folders';
 import { isFailure, timing, title } from './tasks/describe';
+import { isStep } from './tasks/store';
 
 /** The longest list a tooltip shows. */
 const LISTED = 10;
@@ -32,8 +33,9 @@ export class StatusBar implements vscode.Disposable {
       events.state.event(() => this.schedule()),
       events.folders.event(() => this.schedule()),
       events.ended.event(({ notification }) => {
-        if (isFailure(notification.task) && !this.view.visible) {
-          this.failedIds.add(notification.task.id);
+        const { task } = notification;
+        if (isFailure(task) && !isStep(task) && !this.view.visible) {
+          this.failedIds.add(task.id);
           this.schedule();
         }
       }),

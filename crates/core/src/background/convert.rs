@@ -36,6 +36,7 @@ pub fn facts(id: TaskId, spec: &Spec) -> NewTask {
             .collect(),
         client_token: spec.client_token.clone(),
         service: spec.service,
+        is_step: spec.is_step,
     }
 }
 

@@ -69,6 +69,8 @@ pub enum Demand {
     Subscribe(TaskId, Option<u64>, oneshot::Sender<()>),
     /// No longer.
     Unsubscribe(TaskId, oneshot::Sender<()>),
+    /// A step is a task from now on, as the ledger has it.
+    Promoted(TaskId),
     /// How many notifications wait in a queue, now and from now on.
     Queued(String, oneshot::Sender<watch::Receiver<u64>>),
     /// The ledger was changed from here: tell the other processes, and our client.

@@ -67,8 +67,8 @@ impl Engine {
     pub async fn tasks(&self, filter: Filter, look: Look) -> Result<Vec<Task>, Error> {
         let limit = filter.limit.unwrap_or(crate::limits::LIST_LIMIT);
         let busy = self.busy_workspaces().await?;
-        let state = filter.state;
-        let mut tasks = self.store.read(move |l| l.tasks_everywhere(state, limit)).await?;
+        let Filter { state, steps, .. } = filter;
+        let mut tasks = self.store.read(move |l| l.tasks_everywhere(state, limit, steps)).await?;
         tasks.retain(|task| !busy.contains(&task.workspace));
         for task in &mut tasks {
             // Where no task is under way, none of them lives.

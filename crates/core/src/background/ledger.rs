@@ -22,6 +22,7 @@ mod retention;
 mod rows;
 mod schema;
 mod sessions;
+mod steps;
 mod tasks;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -102,6 +103,8 @@ pub struct NewTask {
     pub client_token: Option<String>,
     /// It is a server.
     pub service: bool,
+    /// An agent runs it in the foreground, as a step of its turn.
+    pub is_step: bool,
 }
 
 impl NewTask {
@@ -123,6 +126,7 @@ impl NewTask {
             survivors: Vec::new(),
             delivered: None,
             serving: Serving { service: self.service, ..Serving::default() },
+            is_step: self.is_step,
         }
     }
 }

@@ -5,6 +5,7 @@
 //! may go away at any moment.
 
 mod agents;
+mod listing;
 mod output;
 mod restart;
 
@@ -22,20 +23,17 @@ use crate::background::engine::Engine;
 use crate::background::events::Events;
 use crate::background::executor::{Archive, Executor, SendSignal, Size};
 use crate::background::ledger::{Drain, LeaseToken};
-use crate::background::live::server::PROOF;
-use crate::background::ports::ephemeral;
 use crate::background::quote::quote_argv;
 use crate::background::store::Store;
 use crate::background::supervisor::{Charge, DEMANDS, Supervisor};
-use crate::background::task::{DeliveredBy, State, Task, TaskId};
+use crate::background::task::{DeliveredBy, Task, TaskId};
 use crate::background::watch::Scanner;
 use crate::background::{
-    Ack, Command, Drained, Filter, Look, Mode, Options, Remove, Role, Settings, Spawn, Spawned,
-    StateFilter, Stdin, Stop, Token, Waited, Which,
+    Ack, Command, Drained, Mode, Options, Remove, Role, Settings, Spawn, Spawned, Stdin, Stop,
+    Token, Waited, Which,
 };
 use crate::confine::{Confine, Planner};
 use crate::error::{Culprit, Error, StoreFaultKind};
-use crate::limits;
 
 /// How often a spawn with a token looks for the task that another spawn with it is making.
 const TOKEN_ROUND: Duration = Duration::from_millis(10);
@@ -271,6 +269,7 @@ impl Background {
                 Token::New(token) | Token::Claimed(token, _) => token,
             }),
             service: wish.service,
+            is_step: wish.is_step,
             whole: false,
             id: String::new(),
             confine: None,
@@ -281,50 +280,14 @@ impl Background {
     /// One task.
     pub async fn get(&self, id: TaskId) -> Result<Task, Error> {
         if let Some(task) = self.ask(|reply| Demand::Get(id, reply)).await? {
+            let mut live = [task];
+            self.look_at_steps(&mut live).await?;
+            let [task] = live;
             return Ok(task);
         }
         let workspace = self.workspace.clone();
         let found = self.store.read(move |ledger| ledger.task(&workspace, id)).await?;
         found.map(|task| self.with_living(task)).ok_or(Error::UnknownTask(id))
-    }
-
-    /// Tasks of the workspace: running first, then newest.
-    pub async fn list(&self, filter: Filter) -> Result<Vec<Task>, Error> {
-        let limit = filter.limit.unwrap_or(limits::LIST_LIMIT);
-        let wanted = |task: &Task| match (filter.state, &task.state) {
-            (None, _)
-            | (Some(StateFilter::Running), State::Running)
-            | (Some(StateFilter::Stopping), State::Stopping { .. }) => true,
-            (Some(StateFilter::Ended(outcome)), State::Ended(end)) => end.outcome == outcome,
-            (Some(_), _) => false,
-        };
-        let live = self.ask(Demand::List).await?;
-        let workspace = self.workspace.clone();
-        let state = filter.state;
-        let ended = self.store.read(move |l| l.tasks(&workspace, state, limit)).await?;
-        let ids: std::collections::HashSet<TaskId> = live.iter().map(|task| task.id).collect();
-        // Rows of live tasks are older than what the supervisor knows; rows that are not ended
-        // and not live belong to tasks that ended between the two questions.
-        let mut tasks: Vec<Task> = live.into_iter().filter(wanted).collect();
-        let ended = ended.into_iter().filter(|task| !ids.contains(&task.id));
-        tasks.extend(ended.map(|task| self.with_living(task)));
-        tasks.truncate(limit as usize);
-        Ok(tasks)
-    }
-
-    /// The same, for a caller that can wait a moment for what is said of servers.
-    pub async fn list_after(&self, filter: Filter, look: Look) -> Result<Vec<Task>, Error> {
-        let tasks = self.list(filter).await?;
-        // A port that the kernel chose makes no task ready.
-        let free = ephemeral();
-        let may_stand = |task: &Task| {
-            !task.serving.ready && task.serving.ports.iter().any(|port| !free.contains(port))
-        };
-        if look == Look::Twice && tasks.iter().any(may_stand) {
-            tokio::time::sleep(PROOF).await;
-            return self.list(filter).await;
-        }
-        Ok(tasks)
     }
 
     /// The ledger knows who outlived an end. Whether any of them lives still shows in the task's folder, which

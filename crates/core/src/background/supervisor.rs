@@ -54,7 +54,7 @@ enum Event {
     Executor(Woken),
     Recorded(Result<Recorded, Error>),
     Scanned(Finish),
-    Picture(Result<Undelivered, Error>),
+    Picture(Result<Picture, Error>),
     Upkept(bool),
     Timer,
 }
@@ -99,6 +99,14 @@ struct Waiter {
     ids: Vec<TaskId>,
     mode: Mode,
     done: oneshot::Sender<()>,
+}
+
+/// What the ledger says for a full picture.
+#[derive(Debug)]
+struct Picture {
+    undelivered: Undelivered,
+    /// Live steps that became tasks, by whichever process.
+    promoted: Vec<TaskId>,
 }
 
 type Underway<T> = Option<Pin<Box<dyn Future<Output = T> + Send>>>;
@@ -151,7 +159,7 @@ pub struct Supervisor {
     /// When ports are looked at next.
     ports_at: Option<Instant>,
     scans: tokio::task::JoinSet<Finish>,
-    picture: Underway<Result<Undelivered, Error>>,
+    picture: Underway<Result<Picture, Error>>,
     picture_wanted: bool,
     picture_after: Instant,
     upkeep: Underway<bool>,
@@ -235,6 +243,7 @@ impl Supervisor {
         self.cursor = self.store.read(|ledger| ledger.now()).await?;
         self.recover();
         self.recover_traceless().await?;
+        self.recover_promoted().await?;
         self.batch.look = true;
         self.go_on();
         while self.write.is_some() || !self.scans.is_empty() || !self.batch.is_empty() {
@@ -298,7 +307,12 @@ impl Supervisor {
         if self.picture_wanted && self.picture.is_none() && now >= self.picture_after {
             self.picture_wanted = false;
             let workspace = self.workspace.clone();
-            let query = self.store.read(move |ledger| ledger.undelivered(&workspace));
+            let mut promoted = self.steps();
+            let query = self.store.read(move |ledger| {
+                let undelivered = ledger.undelivered(&workspace)?;
+                ledger.keep_promoted(&mut promoted)?;
+                Ok(Picture { undelivered, promoted })
+            });
             self.picture = Some(Box::pin(query));
         }
         self.look_at_settling(now);
@@ -368,6 +382,11 @@ impl Supervisor {
                 self.tell(Signal::Unsubscribe(id));
                 let _ = reply.send(());
             }
+            Demand::Promoted(id) => {
+                self.promoted(id);
+                self.picture_wanted = true;
+                self.executor.ask(Request::Announce);
+            }
             Demand::Queued(queue, reply) => {
                 let _ = reply.send(self.queued.watch(queue));
                 // The first number comes with the next picture.
@@ -391,10 +410,24 @@ impl Supervisor {
         self.tell(Signal::Event(Some(id), event));
     }
 
-    fn picture(&mut self, result: Result<Undelivered, Error>) {
+    /// A step goes on as a task, which the client is told as started.
+    fn promoted(&mut self, id: TaskId) {
+        let Some(live) = self.find(id).filter(|live| live.facts.is_step) else { return };
+        live.facts.is_step = false;
+        // Otherwise its start is still to be told, or its end was.
+        let runs = matches!(live.life, Life::Running);
+        if let Some(task) = self.task(id).filter(|_| runs) {
+            self.tell_event(id, background::Event::Started(task));
+        }
+    }
+
+    fn picture(&mut self, result: Result<Picture, Error>) {
         self.picture_after = Instant::now() + PICTURE_ROUND;
         // A picture that could not be taken is taken again with the next change.
-        if let Ok(undelivered) = result {
+        if let Ok(Picture { undelivered, promoted }) = result {
+            for id in promoted {
+                self.promoted(id);
+            }
             self.queued.count(&undelivered);
             let live = self.tasks.values().filter(|live| live.life.is_listed());
             let mut running: Vec<_> =

@@ -126,6 +126,8 @@ pub struct Task {
     pub delivered: Option<Delivered>,
     /// What it serves.
     pub serving: Serving,
+    /// An agent runs it in the foreground, as a step of its turn.
+    pub is_step: bool,
 }
 
 /// A task as a server.

@@ -191,7 +191,7 @@ fn a_killed_agent_loses_nothing_and_repeats_nothing() {
     }
     let id = std::fs::read_to_string(dir.join("session")).unwrap();
     let ledger = Ledger::open(&dir.join("state"), false).unwrap();
-    let tasks = ledger.tasks(dir, None, 100_000).unwrap();
+    let tasks = ledger.tasks(dir, None, 100_000, true).unwrap();
     assert!(tasks.len() as u64 >= DEATHS / 2, "{} tasks: it hardly did anything", tasks.len());
     for task in tasks {
         assert_eq!(task.queue, id);

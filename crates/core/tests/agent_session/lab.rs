@@ -71,7 +71,7 @@ impl Lab {
     async fn stop_all(&self) {
         let cause = Cause { actor: Actor::Client, message: "the test is over".to_owned() };
         let how = Stop { signal: 9, grace: Duration::ZERO, cause };
-        let running = Filter { state: Some(StateFilter::Running), limit: None };
+        let running = Filter { state: Some(StateFilter::Running), limit: None, steps: true };
         for task in self.background.list(running).await.unwrap() {
             // It may end by itself meanwhile.
             let _ = self.background.stop(task.id, how.clone()).await;

@@ -70,6 +70,7 @@ fn keys_reach_a_task_only_by_name() {
                 client_token: None,
                 service: false,
                 confine: None,
+                is_step: false,
             });
             let id = spawned.await.unwrap().task.id;
             lab.end(id).await;

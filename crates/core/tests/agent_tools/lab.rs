@@ -184,7 +184,7 @@ impl Lab {
     }
 
     pub async fn running(&self) -> Vec<Task> {
-        let filter = Filter { state: Some(StateFilter::Running), limit: None };
+        let filter = Filter { state: Some(StateFilter::Running), limit: None, steps: true };
         self.background.list(filter).await.unwrap()
     }
 

@@ -36,6 +36,7 @@ async fn foreign(lab: &Lab, line: &str) -> TaskId {
         client_token: None,
         service: false,
         confine: None,
+        is_step: false,
     });
     spawned.await.unwrap().task.id
 }

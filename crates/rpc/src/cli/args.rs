@@ -158,6 +158,9 @@ pub(crate) struct Ps {
     /// List every task in this state.
     #[arg(long, value_name = "STATE")]
     pub(crate) state: Option<StateName>,
+    /// List what agents ran in the foreground, too.
+    #[arg(long)]
+    pub(crate) steps: bool,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,

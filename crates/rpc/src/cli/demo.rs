@@ -65,6 +65,8 @@ pub(crate) async fn run(session: &mut Session, args: args::Demo) -> Result<u8, F
     if !running.is_empty() {
         agent::stop(background, &running, "the demo was left").await?;
     }
+    // It was only shown: no session, task or output of it stays in the store.
+    background.forget_session(&agent.id().to_string()).await?;
     watched.map(|left| if left { show::INTERRUPTED } else { 0 })
 }
 

@@ -98,12 +98,14 @@ async fn find(
 
 /// Every task of the workspace that one list can hold.
 pub(crate) async fn list(background: &Background) -> Result<Vec<Task>, Failure> {
-    Ok(background.list(Filter { state: None, limit: Some(limits::LIST_LIMIT_MAX) }).await?)
+    Ok(background
+        .list(Filter { state: None, limit: Some(limits::LIST_LIMIT_MAX), steps: true })
+        .await?)
 }
 
 /// Every task of the store that one list can hold.
 pub(crate) async fn everywhere(session: &Session) -> Result<Vec<Task>, Failure> {
-    let filter = Filter { state: None, limit: Some(limits::LIST_LIMIT_MAX) };
+    let filter = Filter { state: None, limit: Some(limits::LIST_LIMIT_MAX), steps: true };
     Ok(session.engine.tasks(filter, Look::Once).await?)
 }
 
@@ -186,6 +188,7 @@ mod tests {
             output: Default::default(),
             progress: None,
             survivors: Vec::new(),
+            is_step: false,
             delivered: None,
             serving: Default::default(),
         }

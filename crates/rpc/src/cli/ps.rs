@@ -20,7 +20,11 @@ const RECENT: Duration = Duration::from_secs(24 * 3_600);
 
 pub(crate) async fn run(session: &mut Session, args: args::Ps) -> Result<u8, Failure> {
     let now = Timestamp::now();
-    let filter = Filter { state: args.state.map(Into::into), limit: Some(limits::LIST_LIMIT_MAX) };
+    let filter = Filter {
+        state: args.state.map(Into::into),
+        limit: Some(limits::LIST_LIMIT_MAX),
+        steps: args.steps,
+    };
     let tasks = match args.everywhere {
         true => session.engine.tasks(filter, Look::Twice).await?,
         false => {
@@ -147,6 +151,7 @@ mod tests {
             output: Default::default(),
             progress: None,
             survivors: Vec::new(),
+            is_step: false,
             delivered: None,
             serving: Default::default(),
         }

@@ -237,6 +237,7 @@ mod tests {
             output: Default::default(),
             progress: None,
             survivors: Vec::new(),
+            is_step: false,
             delivered: None,
             serving: Default::default(),
         }

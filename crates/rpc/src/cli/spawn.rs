@@ -92,6 +92,7 @@ fn wish(session: &Session, args: args::Spawn) -> Result<Spawn, Failure> {
         client_token: None,
         service: args.service,
         confine: args.confine.map(|mode| confine::Mode::from(mode).into()),
+        is_step: false,
     })
 }
 

@@ -83,6 +83,7 @@ pub(crate) fn spawn(params: wire::SpawnParams, defaults: &Defaults) -> Result<Sp
             .map(|token| name("clientToken", token).map(Token::New))
             .transpose()?,
         confine: params.confine.map(|mode| confine(mode).into()),
+        is_step: false,
     })
 }
 
@@ -99,7 +100,11 @@ fn confine(mode: wire::ConfineMode) -> confine::Mode {
 }
 
 /// Which tasks to list.
-pub(crate) fn filter(state: Option<wire::TaskState>, limit: Option<u32>) -> Result<Filter> {
+pub(crate) fn filter(
+    state: Option<wire::TaskState>,
+    limit: Option<u32>,
+    steps: Option<bool>,
+) -> Result<Filter> {
     let state = state.map(|state| match state {
         wire::TaskState::Running => StateFilter::Running,
         wire::TaskState::Stopping => StateFilter::Stopping,
@@ -109,7 +114,7 @@ pub(crate) fn filter(state: Option<wire::TaskState>, limit: Option<u32>) -> Resu
         wire::TaskState::Lost => StateFilter::Ended(Outcome::Lost),
     });
     let limit = count("limit", limit.unwrap_or(limits::LIST_LIMIT), limits::LIST_LIMIT_MAX)?;
-    Ok(Filter { state, limit: Some(limit) })
+    Ok(Filter { state, limit: Some(limit), steps: steps.unwrap_or_default() })
 }
 
 /// A drain: the queue, how many, and who acknowledges.

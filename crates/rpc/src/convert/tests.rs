@@ -26,6 +26,7 @@ fn task(state: State) -> Task {
         output: OutputStat { total: 5, dropped: 2 },
         progress: None,
         survivors: vec![],
+        is_step: false,
         delivered: None,
         serving: Default::default(),
     }
@@ -105,6 +106,7 @@ fn everything_optional_is_shown_where_it_is_there() {
         deadline: Some(Duration::from_secs(2)),
         progress: Some(Progress { percent: Some(40), message: Some("40%".to_owned()) }),
         survivors: vec![Survivor { pid: 8, command: "sleep 9".to_owned() }],
+        is_step: false,
         delivered: Some(Delivered { at: Timestamp(0), by: DeliveredBy::Wait, turn: Some(3) }),
         ..task(State::Running)
     };

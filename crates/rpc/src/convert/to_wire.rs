@@ -55,6 +55,7 @@ pub(crate) fn task(task: &task::Task) -> wire::Task {
         service: task.serving.service,
         ports: task.serving.ports.clone(),
         ready: task.serving.ready,
+        role: task.is_step.then_some(wire::TaskRole::Step),
     }
 }
 

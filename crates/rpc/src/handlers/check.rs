@@ -20,7 +20,7 @@ pub(crate) async fn run(desk: &Desk, params: CheckParams) -> Result<Answer<Check
             Ok(CheckResult::One(Box::new(OneTask { task, tail })).into())
         }
         None => {
-            let filter = from_wire::filter(params.state, params.limit)?;
+            let filter = from_wire::filter(params.state, params.limit, params.steps)?;
             let tasks = desk.engine().await?.list(filter).await.map_err(refused)?;
             Ok(CheckResult::Many(TaskList { tasks: to_wire::tasks(&tasks) }).into())
         }

@@ -157,6 +157,8 @@ pub(crate) struct CheckParams {
     /// Without `id`: how many at most; default 100.
     #[schemars(range(min = 1, max = limits::LIST_LIMIT_MAX))]
     pub(crate) limit: Option<u32>,
+    /// Without `id`: list the steps of agents' turns, too; default false.
+    pub(crate) steps: Option<bool>,
 }
 
 /// Result of `task/check`.

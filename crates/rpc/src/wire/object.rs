@@ -72,6 +72,17 @@ pub(crate) struct Task {
     /// It serves: such a port has stood for 300 ms, or a watch matched.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) ready: bool,
+    /// What it is for, unless it is background work: lists leave these out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) role: Option<TaskRole>,
+}
+
+/// What a task is for that is not background work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum TaskRole {
+    /// An agent runs it in the foreground, as a step of its turn.
+    Step,
 }
 
 /// Where a task is in its life. The last four are ends.

@@ -41,9 +41,9 @@ end
 ---@param workspace meanwhile.Workspace
 function M.clear(workspace)
   local ids = {}
-  for id, task in pairs(workspace.tasks) do
+  for _, task in ipairs(workspace:sorted()) do
     if format.ended(task) then
-      table.insert(ids, id)
+      table.insert(ids, task.id)
     end
   end
   if #ids == 0 then
@@ -86,6 +86,11 @@ function M.choose(workspace, word, opts, fn)
         and (not word or vim.startswith(task.id, word) or task.label == word)
     end, workspace:sorted())
     local first = fitting[1]
+    -- A step stands in no list, and is there for one who knows its id.
+    local step = word and workspace.tasks[word]
+    if not first and step and not (opts.running and format.ended(step)) then
+      return fn(step)
+    end
     if word then
       if not first then
         return tell.warn(("no %stask `%s`"):format(opts.running and "running " or "", word))

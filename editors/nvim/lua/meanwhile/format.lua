@@ -141,6 +141,13 @@ function M.of_agent(task)
   return task.queue:match("^%x+%-%x+%-%x+%-%x+%-%x+$") ~= nil
 end
 
+--- Whether an agent runs it in the foreground, as a step of its turn. Such a task stands in no list.
+---@param task meanwhile.Task
+---@return boolean
+function M.is_step(task)
+  return task.role == "step"
+end
+
 --- How long it has run, in milliseconds.
 ---@param task meanwhile.Task
 ---@param now? number

@@ -124,7 +124,7 @@ function M.statusline(root)
   local icons = require("meanwhile.config").get().icons
   local running = 0
   local only ---@type meanwhile.Task?
-  for _, task in pairs(workspace.tasks) do
+  for _, task in ipairs(workspace:sorted()) do
     if not format.ended(task) then
       running = running + 1
       only = task

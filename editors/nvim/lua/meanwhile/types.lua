@@ -33,6 +33,7 @@
 ---@field service? boolean its spawn said that it is a server
 ---@field ports? integer[] TCP ports its processes listen on
 ---@field ready? boolean such a port has stood for a while, or a watch matched
+---@field role? "step" an agent runs it in the foreground, as a step of its turn
 ---@field delivered? { at: string, by: "drain"|"wait"|"check", turn?: integer }
 
 ---@class meanwhile.Notification

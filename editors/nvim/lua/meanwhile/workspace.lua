@@ -159,8 +159,13 @@ function Workspace:absorb(task, notification)
   if old and format.ended(old) and not format.ended(task) then
     return
   end
+  -- A step that became a task does not become a step again.
+  if old and not format.is_step(old) then
+    task.role = nil
+  end
   self.tasks[task.id] = task
-  if not old and not format.ended(task) then
+  local moved = old ~= nil and format.is_step(old) and not format.is_step(task)
+  if (not old or moved) and not format.ended(task) then
     if not format.of_agent(task) then
       self.latest = task.id
     end
@@ -279,7 +284,12 @@ end
 function Workspace:refresh(done)
   -- What comes while the list is on its way is not missing from it.
   local known = vim.tbl_keys(self.tasks)
-  self:request("task/check", { limit = list_limit }, function(err, result)
+  local params = { limit = list_limit }
+  local function prepare(capability)
+    -- An older daemon knows no steps, and refuses the parameter.
+    params.steps = vim.list_contains(capability.features or {}, "task/check.steps") or nil
+  end
+  self:request("task/check", params, function(err, result)
     if result then
       local there = {}
       for _, task in ipairs(result.tasks) do
@@ -297,7 +307,7 @@ function Workspace:refresh(done)
     if done then
       done(err)
     end
-  end, { again = true })
+  end, { again = true, prepare = prepare })
 end
 
 ---@param method string
@@ -308,10 +318,12 @@ function Workspace:request(method, params, done, opts)
   self.connection:request(method, params, done, opts)
 end
 
---- Running first, then the newest.
+--- Running first, then the newest. Without the steps of agents' turns.
 ---@return meanwhile.Task[]
 function Workspace:sorted()
-  local tasks = vim.tbl_values(self.tasks)
+  local tasks = vim.tbl_filter(function(task)
+    return not format.is_step(task)
+  end, vim.tbl_values(self.tasks))
   table.sort(tasks, function(a, b)
     local a_runs, b_runs = not format.ended(a), not format.ended(b)
     if a_runs ~= b_runs then

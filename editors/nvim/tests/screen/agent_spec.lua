@@ -224,8 +224,12 @@ hold = "/none"
     nvim:ask("Try it")
     nvim:says("It failed%.")
     nvim:sees("idle")
-    local task = nvim:eventually("require('meanwhile').list()[1]")
-    assert.same({ "exited", 7 }, { task.state, task.exit.code })
+    local task =
+      nvim:eventually("select(2, next(require('meanwhile.workspace').get().tasks)) or nil")
+    assert.same({ "exited", 7, "step" }, { task.state, task.exit.code, task.role })
+    -- A step stands in no list.
+    nvim:eventually("require('meanwhile.workspace').get().fetched")
+    assert.same({}, nvim:lua("return require('meanwhile').list()"))
     nvim:ask("Go on")
     nvim:sees("working")
     nvim:type("<Esc>:only | enew<CR>")
@@ -236,6 +240,9 @@ hold = "/none"
     nvim:says("the turn ended: cancelled")
     assert.equal("", nvim:told())
     assert.equal("", nvim:lua("return require('meanwhile').statusline()"))
+    -- By its id everything works.
+    nvim:cmd("Meanwhile output " .. task.id)
+    nvim:sees("exited 7 after")
   end)
 
   it("answers prompts in their order, each where it belongs", function()

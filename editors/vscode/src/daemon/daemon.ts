@@ -97,6 +97,12 @@ export class Daemon implements vscode.Disposable {
     return this.capability?.methods.includes(method) ?? false;
   }
 
+  /** Whether it takes a parameter that came later, as `method.parameter`. */
+  has(feature: string): boolean {
+    // Version 0.1.0 names none.
+    return this.capability?.features?.includes(feature) ?? false;
+  }
+
   /** Handlers outlive the connection. Register them before `start`. */
   onPush<P extends keyof Pushes>(method: P, handler: (params: Pushes[P]) => void): void {
     this.pushHandlers.set(method, [

@@ -17,6 +17,10 @@ export type DateTime = string;
  */
 export type DeliveredBy = 'drain' | 'wait' | 'check';
 /**
+ * What a task is for that is not background work.
+ */
+export type TaskRole = 'step';
+/**
  * Result of `task/check`.
  */
 export type CheckResult = OneTask | TaskList;
@@ -549,6 +553,7 @@ export interface Task {
    * It serves: such a port has stood for 300 ms, or a watch matched.
    */
   ready?: boolean;
+  role?: TaskRole;
 }
 /**
  * The leader's wait status. Both are null where it is not known.
@@ -1863,6 +1868,10 @@ export interface CheckParams {
    * Without `id`: how many at most; default 100.
    */
   limit?: number | null;
+  /**
+   * Without `id`: list the steps of agents' turns, too; default false.
+   */
+  steps?: boolean | null;
 }
 /**
  * Parameters of `task/drain`.

@@ -1,6 +1,7 @@
 // What is known of the tasks of one folder: the daemon's list, brought up to date by its pushes.
 // Pure: no VS Code, no I/O. It decides nothing about tasks; where a push and a list disagree the
-// later life of a task wins, since an end is final.
+// later life of a task wins, since an end is final. The steps of agents' turns are known by their ids,
+// for the panel, and stand in no list.
 
 import type { Changed, Notification, Task } from '../protocol/generated';
 
@@ -23,13 +24,13 @@ export class TaskStore {
     return this.byId.get(id);
   }
 
-  get size(): number {
-    return this.byId.size;
+  /** Running first, then newest: the daemon's order. Without steps. */
+  all(): Task[] {
+    return this.known().sort(order);
   }
 
-  /** Running first, then newest: the daemon's order. */
-  all(): Task[] {
-    return [...this.byId.values()].sort(order);
+  get size(): number {
+    return this.known().length;
   }
 
   running(): Task[] {
@@ -62,8 +63,10 @@ export class TaskStore {
   upsert(task: Task): StoreChange {
     const before = this.byId.get(task.id);
     this.put(task);
-    const moved = before === undefined || hasEnded(before) !== hasEnded(task);
-    return { structure: moved, tasks: [this.byId.get(task.id) ?? task] };
+    const now = this.byId.get(task.id) ?? task;
+    const moved =
+      before === undefined || hasEnded(before) !== hasEnded(now) || isStep(before) !== isStep(now);
+    return { structure: moved, tasks: [now] };
   }
 
   notified(notification: Notification): StoreChange {
@@ -93,7 +96,7 @@ export class TaskStore {
     this.snapshot = snapshot;
     const running = new Set(snapshot.running);
     if (snapshot.running.some((id) => !this.byId.has(id))) return true;
-    return this.running().some((task) => !running.has(task.id));
+    return [...this.byId.values()].some((task) => !hasEnded(task) && !running.has(task.id));
   }
 
   remove(ids: Iterable<string>): StoreChange {
@@ -121,7 +124,13 @@ export class TaskStore {
     const before = this.byId.get(task.id);
     if (before && hasEnded(before) && !hasEnded(task)) return;
     if (hasEnded(task)) this.stalledIds.delete(task.id);
-    this.byId.set(task.id, task);
+    // A step that became a task does not become a step again, whatever an older message says.
+    const { role, ...roleless } = task;
+    this.byId.set(task.id, before && !isStep(before) ? roleless : task);
+  }
+
+  private known(): Task[] {
+    return [...this.byId.values()].filter((task) => !isStep(task));
   }
 
   private forget(id: string): void {
@@ -131,6 +140,11 @@ export class TaskStore {
 }
 
 const SHORTEST_FORECAST_MS = 500;
+
+/** Whether an agent runs it in the foreground, as a step of its turn. */
+export function isStep(task: Task): boolean {
+  return task.role === 'step';
+}
 
 export function hasEnded(task: Task): boolean {
   switch (task.state) {

@@ -20,7 +20,7 @@ import {
   sentence,
   title,
 } from './describe';
-import { hasEnded } from './store';
+import { hasEnded, isStep } from './store';
 
 export type Node = FolderNode | TaskNode;
 
@@ -76,7 +76,7 @@ export class TaskTree implements vscode.TreeDataProvider<Node>, vscode.Disposabl
       events.changed.event(({ folder, change }) => {
         this.schedule(
           change.structure,
-          change.tasks.map((task) => this.node(folder, task.id)),
+          change.tasks.filter((task) => !isStep(task)).map((task) => this.node(folder, task.id)),
         );
       }),
       events.state.event(() => this.schedule(true, [])),

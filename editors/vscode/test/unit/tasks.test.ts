@@ -178,6 +178,27 @@ test('running first, then newest', () => {
   expect(store.all().map(({ id }) => id)).toEqual(['00000003', '00000002', '00000001']);
 });
 
+test('a step stands in no list, until it is a task', () => {
+  const store = new TaskStore();
+  const step = task({ role: 'step' });
+  expect(store.upsert(step).structure).toBe(true);
+  expect([store.all(), store.running(), store.size]).toEqual([[], [], 0]);
+  expect(store.get(step.id)).toEqual(step);
+  expect(store.changed({ running: [step.id], undelivered: {} })).toBe(false);
+  expect(store.upsert(task()).structure).toBe(true);
+  expect(store.running()).toEqual([task()]);
+  // What was said of it before comes late.
+  store.upsert(ended({ role: 'step' }));
+  expect(store.all()).toEqual([ended()]);
+});
+
+test('a step that ended and is not listed any more is forgotten', () => {
+  const store = new TaskStore();
+  store.upsert(ended({ role: 'step' }));
+  store.replace([], store.ids());
+  expect(store.get(task().id)).toBeUndefined();
+});
+
 test('a snapshot that speaks of others asks for a list', () => {
   const store = new TaskStore();
   store.upsert(task());

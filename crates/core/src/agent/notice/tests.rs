@@ -33,6 +33,7 @@ fn notification(outcome: Outcome, exit: Exit, command: &str, output: &str) -> No
             output: Default::default(),
             progress: None,
             survivors: Vec::new(),
+            is_step: false,
             delivered: None,
             serving: Default::default(),
         },

@@ -288,6 +288,9 @@ async fn cut_off(
                     before you do it again";
         return Ok((text.to_owned(), None));
     };
+    if task.is_step && task.end().is_none() {
+        background.promote(task.id).await?;
+    }
     let is_known = past.spawned.iter().any(|spawned| spawned == task.id.as_str());
     let spawned = (!is_known).then(|| Fact::TaskSpawned {
         call: past.calls,

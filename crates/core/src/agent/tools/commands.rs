@@ -40,7 +40,7 @@ impl Drop for Foreground {
 }
 
 impl Toolbox {
-    fn wish(&self, run: Run, key: Token) -> Spawn {
+    fn wish(&self, run: Run, key: Token, is_step: bool) -> Spawn {
         let line = run.line;
         let command = match shell::find() {
             shell if shell.as_os_str() == "/bin/sh" => Command::Shell(line),
@@ -59,6 +59,7 @@ impl Toolbox {
             client_token: Some(key),
             service: false,
             confine: run.confine,
+            is_step,
         }
     }
 
@@ -82,7 +83,7 @@ impl Toolbox {
         progress: &mpsc::UnboundedSender<Progress>,
     ) -> Result<Outcome, String> {
         let confined = run.confine.as_ref().map(|confine| confine.mode);
-        let (task, foreground) = self.in_foreground(self.wish(run, key)).await?;
+        let (task, foreground) = self.in_foreground(self.wish(run, key, true)).await?;
         let id = task.id;
         self.views.hold(id, confined);
         // Who draws it may have gone; the command has not.
@@ -101,6 +102,8 @@ impl Toolbox {
                 Ok(outcome)
             }
             None => {
+                // Where that cannot be written it stays a step, which runs and reports all the same.
+                let _ = self.background.promote(id).await;
                 let _ = progress.send(Progress::Moved(id));
                 self.moved(&task).await
             }
@@ -170,7 +173,7 @@ impl Toolbox {
         progress: &mpsc::UnboundedSender<Progress>,
     ) -> Result<Outcome, String> {
         let confined = run.confine.as_ref().map(|confine| confine.mode);
-        let spawned = self.background.spawn(self.wish(run, key)).await;
+        let spawned = self.background.spawn(self.wish(run, key, false)).await;
         let task = spawned.map_err(|error| self.said(error))?.task;
         let id = task.id;
         self.views.hold(id, confined);

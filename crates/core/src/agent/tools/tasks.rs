@@ -249,7 +249,7 @@ impl Toolbox {
             let which = Which::Ids(running.iter().map(|task| task.id).collect());
             self.wait(which, Mode::Any, wait).await.map_err(|error| self.said(error))?;
         }
-        let filter = Filter { state: None, limit: Some(limits::LIST_LIMIT) };
+        let filter = Filter { state: None, limit: Some(limits::LIST_LIMIT), steps: false };
         let tasks = self.background.list(filter).await.map_err(|error| self.said(error))?;
         let (running, ended): (Vec<Task>, Vec<Task>) =
             tasks.into_iter().partition(|task| task.end().is_none());

@@ -46,6 +46,7 @@ impl Ledger {
         &self,
         state: Option<StateFilter>,
         limit: u32,
+        steps: bool,
     ) -> Result<Vec<Task>, LedgerError> {
         let word = match state {
             None => None,
@@ -58,9 +59,10 @@ impl Ledger {
             task_columns!(),
             " FROM tasks t WHERE t.removed = 0 AND (?2 IS NULL OR ?2 = coalesce(t.outcome,
                 iif(t.cause_actor IS NULL, 'running', 'stopping')))
+             AND (?3 OR NOT EXISTS (SELECT 1 FROM steps WHERE task = t.id AND is_step = 1))
              ORDER BY t.outcome IS NOT NULL, t.created_at DESC, t.id DESC LIMIT ?1"
         ))?;
-        let tasks = select.query_map(params![limit, word], read_task)?;
+        let tasks = select.query_map(params![limit, word, steps], read_task)?;
         Ok(tasks.collect::<Result<_, _>>()?)
     }
 

@@ -14,6 +14,7 @@ use super::sessions::{last_said, rows_of};
 use super::{Ledger, LedgerError};
 use crate::background::Remove;
 use crate::background::task::{TaskId, Timestamp};
+use crate::limits::STEPS_KEPT;
 
 /// Ids of removed tasks that are remembered. It must span the removals of other processes while one
 /// is suspended between reading an exit record and reporting it.
@@ -62,10 +63,11 @@ impl Ledger {
     }
 
     /// Removes the tasks of a workspace that ended longer than `keep_for` before `now`, and all but
-    /// the `keep_count` that ended last; returns those it removed. Also drops what else is old: the
-    /// tokens of spawns that never came about, durations, and agent sessions that were not used
-    /// for ninety days, or for a day where nothing was ever said. A session that a holder has open
-    /// which `is_alive` does not deny stays, however old; it is asked inside the transaction.
+    /// the `keep_count` that ended last; of steps of agents' turns all but the last [`STEPS_KEPT`].
+    /// Returns those it removed. Also drops what else is old: the tokens of spawns that never
+    /// came about, durations, and agent sessions that were not used for ninety days, or for a day
+    /// where nothing was ever said. A session that a holder has open which `is_alive` does not deny
+    /// stays, however old; it is asked inside the transaction.
     pub fn prune(
         &mut self,
         workspace: &Path,
@@ -79,6 +81,11 @@ impl Ledger {
             let before = now.0.saturating_sub(millis(keep_for));
             let mut ids = retire_all(tx, ENDED_BEFORE, params![path, before])?;
             ids.extend(retire_all(tx, BEYOND_COUNT, params![path, keep_count])?);
+            ids.extend(retire_all(tx, STEPS_BEYOND_COUNT, params![path, STEPS_KEPT])?);
+            tx.prepare_cached(
+                "DELETE FROM steps WHERE NOT EXISTS (SELECT 1 FROM tasks WHERE id = steps.task)",
+            )?
+            .execute([])?;
             tx.prepare_cached(
                 "DELETE FROM tokens WHERE workspace = ?1 AND at < ?2
                  AND NOT EXISTS (SELECT 1 FROM tasks WHERE tasks.id = tokens.task)",
@@ -106,6 +113,11 @@ pub(super) const ENDED_BEFORE: &str = "SELECT id FROM tasks
      ORDER BY ended_at, id";
 pub(super) const BEYOND_COUNT: &str = "SELECT id FROM tasks
      WHERE workspace = ?1 AND outcome IS NOT NULL AND removed = 0
+     AND NOT EXISTS (SELECT 1 FROM steps WHERE steps.task = tasks.id AND is_step = 1)
+     ORDER BY ended_at DESC, id DESC LIMIT -1 OFFSET ?2";
+pub(super) const STEPS_BEYOND_COUNT: &str = "SELECT id FROM tasks
+     WHERE workspace = ?1 AND outcome IS NOT NULL AND removed = 0
+     AND EXISTS (SELECT 1 FROM steps WHERE steps.task = tasks.id AND is_step = 1)
      ORDER BY ended_at DESC, id DESC LIMIT -1 OFFSET ?2";
 pub(super) const OLDEST: &str = "SELECT workspace, id FROM tasks
      WHERE outcome IS NOT NULL AND removed = 0 ORDER BY ended_at, id LIMIT ?1";

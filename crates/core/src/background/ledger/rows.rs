@@ -25,7 +25,8 @@ macro_rules! task_columns {
         "t.id, t.workspace, t.queue, t.label, t.command, t.cwd, t.pid, t.created_at, \
          t.deadline_ms, t.outcome, t.exit_code, t.exit_signal, t.cause_actor, t.cause_message, \
          t.ended_at, t.duration_us, t.total, t.dropped, t.percent, t.progress, t.survivors, \
-         t.delivered_at, t.delivered_by, t.delivered_turn, t.service"
+         t.delivered_at, t.delivered_by, t.delivered_turn, t.service, \
+         EXISTS (SELECT 1 FROM steps WHERE steps.task = t.id AND steps.is_step = 1)"
     };
 }
 
@@ -110,6 +111,7 @@ impl Columns<'_> {
             None => None,
         };
         let serving = Serving { service: self.take()?, ..Serving::default() };
+        let is_step = self.take()?;
         Ok(Task {
             id,
             workspace,
@@ -126,6 +128,7 @@ impl Columns<'_> {
             survivors,
             delivered,
             serving,
+            is_step,
         })
     }
 
@@ -199,7 +202,8 @@ pub(super) fn read_notification(row: &Row<'_>) -> rusqlite::Result<(i64, Notific
 
 /// The columns [`read_facts`] takes.
 pub(super) const FACTS: &str = "id, workspace, queue, label, command, cwd, created_at, \
-     deadline_ms, linger_ms, stdin, watches, client_token, service";
+     deadline_ms, linger_ms, stdin, watches, client_token, service, \
+     EXISTS (SELECT 1 FROM steps WHERE steps.task = tasks.id AND steps.is_step = 1)";
 
 /// The static facts of a task from the columns of [`FACTS`].
 pub(super) fn read_facts(row: &Row<'_>) -> rusqlite::Result<NewTask> {
@@ -225,6 +229,7 @@ pub(super) fn read_facts(row: &Row<'_>) -> rusqlite::Result<NewTask> {
         },
         client_token: columns.take()?,
         service: columns.take()?,
+        is_step: columns.take()?,
     })
 }
 

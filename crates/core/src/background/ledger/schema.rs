@@ -180,11 +180,32 @@ fn has_service(connection: &Connection) -> Result<bool, LedgerError> {
     Ok(count > 0)
 }
 
+/// The steps of agents' turns, and those that became tasks (`is_step` 0), which stay so whichever row
+/// is written later. Beside the versions: an older program that shares the store does not miss it, and
+/// takes a step for a task.
+const STEPS: &str = "CREATE TABLE IF NOT EXISTS steps (
+  task INTEGER PRIMARY KEY,
+  is_step INTEGER NOT NULL
+) STRICT";
+
+/// Makes the table of steps where it is missing.
+fn add_steps(connection: &Connection) -> Result<(), LedgerError> {
+    let found: i64 = connection.query_row(
+        "SELECT count(*) FROM sqlite_schema WHERE name = 'steps'",
+        [],
+        |row| row.get(0),
+    )?;
+    if found == 0 {
+        connection.execute_batch(STEPS)?;
+    }
+    Ok(())
+}
+
 /// Brings the file to [`VERSION`]. Several processes may do this at once: the version is read again
 /// inside the write transaction.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), LedgerError> {
     if read_version(connection)? == VERSION && has_service(connection)? {
-        return Ok(());
+        return add_steps(connection);
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let found = read_version(&transaction)?;
@@ -196,7 +217,7 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), LedgerError> {
     }
     transaction.pragma_update(None, "user_version", i64::try_from(VERSION).unwrap_or(i64::MAX))?;
     transaction.commit()?;
-    Ok(())
+    add_steps(connection)
 }
 
 /// The version of the file, refused if it is newer than [`VERSION`].

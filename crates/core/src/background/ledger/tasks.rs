@@ -123,20 +123,21 @@ impl Ledger {
     }
 
     /// At most `limit` tasks of a workspace: those not ended, newest first, then the ended ones,
-    /// newest first. Newest is by creation.
+    /// newest first. Newest is by creation. The steps of agents' turns only with `steps`.
     pub fn tasks(
         &self,
         workspace: &Path,
         state: Option<StateFilter>,
         limit: u32,
+        steps: bool,
     ) -> Result<Vec<Task>, LedgerError> {
         self.read(|tx| {
             let mut found = Vec::new();
             let mut list = |sql: &str, word: Option<&str>| -> Result<(), LedgerError> {
                 let left = i64::from(limit) - i64::try_from(found.len()).unwrap_or(i64::MAX);
                 let mut select = tx.prepare_cached(sql)?;
-                for task in
-                    select.query_map(params![path_bytes(workspace), left, word], read_task)?
+                for task in select
+                    .query_map(params![path_bytes(workspace), left, word, steps], read_task)?
                 {
                     found.push(task?);
                 }
@@ -177,6 +178,7 @@ pub(super) const LIVE: &str = concat!(
     task_columns!(),
     " FROM tasks t WHERE t.workspace = ?1 AND t.outcome IS NULL AND t.removed = 0
      AND (?3 IS NULL OR ?3 = iif(t.cause_actor IS NULL, 'running', 'stopping'))
+     AND (?4 OR NOT EXISTS (SELECT 1 FROM steps WHERE steps.task = t.id AND steps.is_step = 1))
      ORDER BY t.created_at DESC, t.id DESC LIMIT ?2"
 );
 pub(super) const ENDED: &str = concat!(
@@ -184,6 +186,7 @@ pub(super) const ENDED: &str = concat!(
     task_columns!(),
     " FROM tasks t WHERE t.workspace = ?1 AND t.outcome IS NOT NULL AND t.removed = 0
      AND (?3 IS NULL OR ?3 = t.outcome)
+     AND (?4 OR NOT EXISTS (SELECT 1 FROM steps WHERE steps.task = t.id AND steps.is_step = 1))
      ORDER BY t.created_at DESC, t.id DESC LIMIT ?2"
 );
 pub(super) const RUNNING_HERE: &str = "SELECT id FROM tasks
@@ -224,5 +227,11 @@ pub(super) fn insert(tx: &Transaction<'_>, task: &NewTask) -> Result<bool, Ledge
             task.client_token,
             task.service,
         ])?;
+    if task.is_step && made == 1 {
+        tx.prepare_cached(
+            "INSERT INTO steps (task, is_step) VALUES (?1, 1) ON CONFLICT DO NOTHING",
+        )?
+        .execute([row_id(task.id)])?;
+    }
     Ok(made == 1)
 }

@@ -40,6 +40,7 @@ pub(crate) fn new_task(n: u32, queue: &str) -> NewTask {
         watches: vec![Watch { id: "w".to_owned(), pattern: "^E: ".to_owned(), limit: 2 }],
         client_token: None,
         service: false,
+        is_step: false,
     }
 }
 
@@ -171,7 +172,7 @@ fn a_batch_is_recorded_whole_or_not_at_all() {
     ledger
         .record(&tasks, &leaders, std::slice::from_ref(&stalled), std::slice::from_ref(&ended))
         .expect_err("refused");
-    assert_eq!(ledger.tasks(Path::new(HERE), None, 9).expect("read"), []);
+    assert_eq!(ledger.tasks(Path::new(HERE), None, 9, true).expect("read"), []);
     assert_eq!(ledger.undelivered(Path::new(HERE)).expect("read"), counts(&[]));
     ledger.connection.execute_batch("DROP TRIGGER refuse").expect("dropped");
 
@@ -323,7 +324,7 @@ fn what_was_not_told_outlives_its_removal_and_then_goes_for_good() {
     assert_eq!(ledger.remove(here, &ids).expect("removed"), [id(1)], "a running one stays");
     assert_eq!(ledger.remove(here, &ids).expect("removed"), []);
     assert_eq!(ledger.task(here, id(1)).expect("read"), None);
-    assert_eq!(ledger.tasks(here, None, 9).expect("read").len(), 1);
+    assert_eq!(ledger.tasks(here, None, 9, true).expect("read").len(), 1);
     assert_eq!(ledger.oldest_finished(9).expect("read"), []);
 
     let late = || finish_of(new_task(1, "q"), Outcome::Exited);
@@ -467,7 +468,7 @@ fn lists_of_a_large_store_touch_what_they_return() {
     ledger.stopping(id(20_000), &cause).expect("recorded");
 
     let list = |state, limit| -> Vec<TaskId> {
-        let tasks = ledger.tasks(here, state, limit).expect("listed");
+        let tasks = ledger.tasks(here, state, limit, true).expect("listed");
         tasks.into_iter().map(|task| task.id).collect()
     };
     assert_eq!(list(None, 4), [20_001, 20_000, 9_999, 9_998].map(id));
@@ -483,6 +484,7 @@ fn lists_of_a_large_store_touch_what_they_return() {
         tasks::RUNNING_HERE,
         retention::ENDED_BEFORE,
         retention::BEYOND_COUNT,
+        retention::STEPS_BEYOND_COUNT,
         queues::WAITING,
     ] {
         let plan = plan(&ledger, sql);

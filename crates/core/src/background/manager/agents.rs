@@ -5,7 +5,7 @@ use tokio::sync::watch;
 use super::Background;
 use crate::background::demand::Demand;
 use crate::background::store::Store;
-use crate::background::task::Task;
+use crate::background::task::{Task, TaskId};
 use crate::error::Error;
 
 impl Background {
@@ -29,6 +29,22 @@ impl Background {
         }
         tasks.sort_by_key(|task| (task.created_at, task.id));
         Ok(tasks)
+    }
+
+    /// Makes a step that goes on in the background a task, and tells the client so.
+    pub(crate) async fn promote(&self, id: TaskId) -> Result<(), Error> {
+        self.store.write(move |l| l.promote(id)).await?;
+        self.send(Demand::Promoted(id)).await
+    }
+
+    /// Takes a session away with everything that was said and run in it; what runs still stays.
+    pub async fn forget_session(&self, id: &str) -> Result<(), Error> {
+        let (workspace, id) = (self.workspace.clone(), id.to_owned());
+        let removed = self.store.write(move |l| l.forget_session(&workspace, &id)).await?;
+        for id in removed {
+            self.archive.delete(id);
+        }
+        self.send(Demand::Changed).await
     }
 
     /// Tells the other processes that the ledger was changed from here.

@@ -33,6 +33,27 @@ impl Supervisor {
         Ok(())
     }
 
+    /// Tasks whose files still call them steps.
+    pub(super) async fn recover_promoted(&mut self) -> Result<(), Error> {
+        let mut promoted = self.steps();
+        let read = self.store.read(move |ledger| {
+            ledger.keep_promoted(&mut promoted)?;
+            Ok(promoted)
+        });
+        for id in read.await? {
+            if let Some(live) = self.tasks.get_mut(&id) {
+                live.facts.is_step = false;
+            }
+        }
+        Ok(())
+    }
+
+    /// The live steps of agents' turns.
+    pub(super) fn steps(&self) -> Vec<TaskId> {
+        let live = self.tasks.values().filter(|live| live.facts.is_step);
+        live.map(|live| live.facts.id).collect()
+    }
+
     fn finish_of_done(&self, id: TaskId, task: &NewTask) -> Option<Finish> {
         self.archive.read(id).ok()?.finish(task.clone())
     }

@@ -79,6 +79,7 @@ mod tests {
             output: OutputStat { total: 0, dropped: 0 },
             progress: Some(Progress { percent, message: None }),
             survivors: vec![],
+            is_step: false,
             delivered: None,
             serving: Default::default(),
         }

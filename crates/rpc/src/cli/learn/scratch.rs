@@ -147,7 +147,7 @@ async fn sweep(parent: &Path) {
 
 /// Stops every task of the workspace.
 pub(super) async fn stop_all(background: &Background) -> Result<(), Failure> {
-    let filter = Filter { state: Some(StateFilter::Running), limit: None };
+    let filter = Filter { state: Some(StateFilter::Running), limit: None, steps: true };
     let tasks = background.list(filter).await?;
     let stops = tasks.iter().map(|task| {
         let cause = Cause { actor: Actor::Client, message: "the lesson was left".to_owned() };

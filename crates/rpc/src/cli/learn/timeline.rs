@@ -414,5 +414,6 @@ fn wish(kind: &Kind, agent: &Agent) -> Spawn {
         client_token: None,
         service: false,
         confine: None,
+        is_step: false,
     }
 }

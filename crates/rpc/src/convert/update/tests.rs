@@ -23,6 +23,7 @@ fn task() -> Task {
         output: OutputStat { total: 0, dropped: 0 },
         progress: None,
         survivors: vec![],
+        is_step: false,
         delivered: None,
         serving: Default::default(),
     }

@@ -44,7 +44,7 @@ end
 function M.bar(chat)
   local running = 0
   for _, task in pairs(chat.workspace.tasks) do
-    if task.queue == chat.session and not format.ended(task) then
+    if task.queue == chat.session and not format.ended(task) and not format.is_step(task) then
       running = running + 1
     end
   end

@@ -214,7 +214,7 @@ function List:draw()
     end
   end
   local runs = false
-  for _, task in pairs(self.workspace.tasks) do
+  for _, task in ipairs(self.workspace:sorted()) do
     runs = runs or not format.ended(task)
   end
   self.tick(runs)

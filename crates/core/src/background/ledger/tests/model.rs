@@ -209,7 +209,7 @@ fn apply(
         Step::Reopen => *ledger = Ledger::open(dir, false).expect("opened"),
     }
     let visible = model.tasks.values().filter(|known| !known.removed).count();
-    prop_assert_eq!(ledger.tasks(here, None, 100).expect("listed").len(), visible);
+    prop_assert_eq!(ledger.tasks(here, None, 100, true).expect("listed").len(), visible);
     let undelivered: BTreeMap<String, u64> = model
         .queues
         .iter()

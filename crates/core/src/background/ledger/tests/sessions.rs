@@ -253,7 +253,7 @@ fn a_removed_task_of_a_session_keeps_its_journey_and_no_other_does() {
     assert_eq!(journeys(&ledger), [(id(1), Some(1), true), (id(3), None, false)]);
     assert_eq!(ledger.task(here, id(1)).expect("read"), None);
     let ids: Vec<TaskId> =
-        ledger.tasks(here, None, 9).expect("read").iter().map(|t| t.id).collect();
+        ledger.tasks(here, None, 9, true).expect("read").iter().map(|t| t.id).collect();
     assert_eq!(ids, [id(3)]);
     // A suspended daemon that reports it again changes nothing.
     let again = ledger.finish(&[finish_of(new_task(1, TALK), Outcome::Exited)]).expect("finished");

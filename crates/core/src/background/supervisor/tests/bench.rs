@@ -237,6 +237,7 @@ pub fn spec() -> Spec {
         confine: None,
         plan: None,
         whole: false,
+        is_step: false,
         id: String::new(),
     }
 }

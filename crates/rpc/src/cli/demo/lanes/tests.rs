@@ -31,6 +31,7 @@ fn task(id: &str, label: &str, begun: i64) -> Task {
         output: OutputStat { total: 0, dropped: 0 },
         progress: None,
         survivors: vec![],
+        is_step: false,
         delivered: None,
         serving: Default::default(),
     }

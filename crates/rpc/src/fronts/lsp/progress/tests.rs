@@ -25,6 +25,7 @@ fn task(state: State) -> CoreTask {
         output: OutputStat::default(),
         progress: None,
         survivors: vec![],
+        is_step: false,
         delivered: None,
         serving: Default::default(),
     }

@@ -1,0 +1,71 @@
+//! Listing the tasks of a workspace: what the supervisor knows of live ones, and the ledger of the rest.
+
+use super::Background;
+use crate::background::demand::Demand;
+use crate::background::live::server::PROOF;
+use crate::background::ports::ephemeral;
+use crate::background::task::{State, Task, TaskId};
+use crate::background::{Filter, Look, StateFilter};
+use crate::error::Error;
+use crate::limits;
+
+impl Background {
+    /// Tasks of the workspace: running first, then newest.
+    pub async fn list(&self, filter: Filter) -> Result<Vec<Task>, Error> {
+        let limit = filter.limit.unwrap_or(limits::LIST_LIMIT);
+        let wanted = |task: &Task| match (filter.state, &task.state) {
+            _ if task.is_step && !filter.steps => false,
+            (None, _)
+            | (Some(StateFilter::Running), State::Running)
+            | (Some(StateFilter::Stopping), State::Stopping { .. }) => true,
+            (Some(StateFilter::Ended(outcome)), State::Ended(end)) => end.outcome == outcome,
+            (Some(_), _) => false,
+        };
+        let mut live = self.ask(Demand::List).await?;
+        self.look_at_steps(&mut live).await?;
+        let workspace = self.workspace.clone();
+        let Filter { state, steps, .. } = filter;
+        let ended = self.store.read(move |l| l.tasks(&workspace, state, limit, steps)).await?;
+        let ids: std::collections::HashSet<TaskId> = live.iter().map(|task| task.id).collect();
+        // Rows of live tasks are older than what the supervisor knows; rows that are not ended
+        // and not live belong to tasks that ended between the two questions.
+        let mut tasks: Vec<Task> = live.into_iter().filter(wanted).collect();
+        let ended = ended.into_iter().filter(|task| !ids.contains(&task.id));
+        tasks.extend(ended.map(|task| self.with_living(task)));
+        tasks.truncate(limit as usize);
+        Ok(tasks)
+    }
+
+    /// Another process may have made a task of a live step since the supervisor looked.
+    pub(super) async fn look_at_steps(&self, live: &mut [Task]) -> Result<(), Error> {
+        let steps = live.iter().filter(|task| task.is_step).map(|task| task.id);
+        let mut promoted: Vec<TaskId> = steps.collect();
+        if promoted.is_empty() {
+            return Ok(());
+        }
+        let read = self.store.read(move |ledger| {
+            ledger.keep_promoted(&mut promoted)?;
+            Ok(promoted)
+        });
+        let promoted = read.await?;
+        for task in live.iter_mut().filter(|task| promoted.contains(&task.id)) {
+            task.is_step = false;
+        }
+        Ok(())
+    }
+
+    /// The same, for a caller that can wait a moment for what is said of servers.
+    pub async fn list_after(&self, filter: Filter, look: Look) -> Result<Vec<Task>, Error> {
+        let tasks = self.list(filter).await?;
+        // A port that the kernel chose makes no task ready.
+        let free = ephemeral();
+        let may_stand = |task: &Task| {
+            !task.serving.ready && task.serving.ports.iter().any(|port| !free.contains(port))
+        };
+        if look == Look::Twice && tasks.iter().any(may_stand) {
+            tokio::time::sleep(PROOF).await;
+            return self.list(filter).await;
+        }
+        Ok(tasks)
+    }
+}
