@@ -39,8 +39,8 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use crate::background::task::{
-    Cause, End, Match, Notification, OutputStat, Preview, Progress, Serving, State, Survivor, Task,
-    TaskId, Timestamp,
+    Cause, End, Match, OutputStat, Preview, Progress, Serving, State, Survivor, Task, TaskId,
+    Timestamp,
 };
 use crate::background::{Stdin, Watch};
 
@@ -153,17 +153,12 @@ pub struct Finish {
 }
 
 /// What became of a [`Finish`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finished {
     /// This call recorded the end.
-    Fresh {
-        /// The notification of the end.
-        exited: Box<Notification>,
-        /// Those of the matches that were not told yet; their numbers come before the end's.
-        matched: Vec<Notification>,
-    },
-    /// The end was recorded before, perhaps by another process; this is its notification.
-    Known(Box<Notification>),
+    Fresh,
+    /// The end was recorded before, perhaps by another process.
+    Known,
     /// The end was recorded, and the task removed since. There is nothing to tell.
     Removed,
 }

@@ -27,31 +27,27 @@ pub(super) const DURATIONS_OF_WORKSPACE: i64 = 5_000;
 const DURATION_COMMAND_BYTES: usize = 4_096;
 
 impl Ledger {
-    /// Records ends, once each, however often and by whichever process it is called. A task without a row gets one:
-    /// a running task is never removed, so it is one whose spawner died before it made the row;
-    /// unless its id is among those of removed tasks, where the end was recorded long ago.
-    pub fn finish(&mut self, ends: &[Finish]) -> Result<Vec<Finished>, LedgerError> {
-        self.write(|tx| ends.iter().map(|end| finish(tx, end)).collect())
-    }
-
-    /// Queues notifications of tasks that run. `None` for one that is not told: told before, over
-    /// its watch's limit, or its task has ended, in which case the end's [`Finish`] tells it.
-    pub fn notify(&mut self, notices: &[Notice]) -> Result<Vec<Option<Notification>>, LedgerError> {
-        self.write(|tx| notices.iter().map(|notice| notify(tx, notice)).collect())
-    }
-
-    /// Does what [`Ledger::insert`], [`Ledger::started`], [`Ledger::notify`] and
-    /// [`Ledger::finish`] do, in this order, as one transaction: a batch costs one lock and one
-    /// commit, and is there whole or not at all.
+    /// Records what happened, as one transaction: a batch costs one lock and one commit, and is there
+    /// whole or not at all. In this order:
+    ///
+    /// - `tasks`: their rows, as [`Ledger::insert`] makes them;
+    /// - `leaders`: process ids, see [`Ledger::started`];
+    /// - `notices`: what running tasks have to tell. Not told is what was told before, what is over its
+    ///   watch's limit, and what comes after the task's end, whose [`Finish`] tells it;
+    /// - `ends`: once each, however often and by whichever process they are recorded. A task without a
+    ///   row gets one: a running task is never removed, so its spawner died before it made the row;
+    ///   unless its id is among those of removed tasks, where the end was recorded long ago.
+    ///
+    /// Returns what became of each end. [`Ledger::news`] has the notifications.
     pub fn record(
         &mut self,
         tasks: &[NewTask],
         leaders: &[(TaskId, u32)],
         notices: &[Notice],
         ends: &[Finish],
-    ) -> Result<(), LedgerError> {
+    ) -> Result<Vec<Finished>, LedgerError> {
         if tasks.is_empty() && leaders.is_empty() && notices.is_empty() && ends.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         self.write(|tx| {
             for task in tasks {
@@ -63,10 +59,7 @@ impl Ledger {
             for notice in notices {
                 notify(tx, notice)?;
             }
-            for end in ends {
-                finish(tx, end)?;
-            }
-            Ok(())
+            ends.iter().map(|end| finish(tx, end)).collect()
         })
     }
 
@@ -98,11 +91,11 @@ fn ended(tx: &Transaction<'_>, id: TaskId) -> Result<Option<bool>, LedgerError> 
     Ok(ended)
 }
 
-fn notify(tx: &Transaction<'_>, notice: &Notice) -> Result<Option<Notification>, LedgerError> {
+fn notify(tx: &Transaction<'_>, notice: &Notice) -> Result<(), LedgerError> {
     insert(tx, &notice.task)?;
     match ended(tx, notice.task.id)? {
         Some(false) => tell(tx, &notice.task, &Entry::of_notice(notice)),
-        Some(true) | None => Ok(None),
+        Some(true) | None => Ok(()),
     }
 }
 
@@ -111,14 +104,12 @@ fn finish(tx: &Transaction<'_>, finish: &Finish) -> Result<Finished, LedgerError
     insert(tx, &finish.task)?;
     match ended(tx, id)? {
         None => return Ok(Finished::Removed),
-        Some(true) => return Ok(Finished::Known(recorded(tx, id)?)),
+        Some(true) => return Ok(Finished::Known),
         Some(false) => {}
     }
 
-    let mut matched = Vec::new();
     for found in &finish.matches {
-        let entry = Entry::of_match(found, Entry::of_end(finish));
-        matched.extend(tell(tx, &finish.task, &entry)?);
+        tell(tx, &finish.task, &Entry::of_match(found, Entry::of_end(finish)))?;
     }
 
     let end = &finish.end;
@@ -156,7 +147,7 @@ fn finish(tx: &Transaction<'_>, finish: &Finish) -> Result<Finished, LedgerError
         Outcome::Exited => remember_duration(tx, finish)?,
         Outcome::Stopped | Outcome::TimedOut | Outcome::Lost => {}
     }
-    Ok(Finished::Fresh { exited: recorded(tx, id)?, matched })
+    Ok(Finished::Fresh)
 }
 
 /// A notification to be queued: what is told, and the task as it stands.
@@ -211,11 +202,7 @@ impl<'a> Entry<'a> {
 }
 
 /// Queues a notification of a running task, unless it was told before or its watch has told enough.
-fn tell(
-    tx: &Transaction<'_>,
-    task: &NewTask,
-    entry: &Entry<'_>,
-) -> Result<Option<Notification>, LedgerError> {
+fn tell(tx: &Transaction<'_>, task: &NewTask, entry: &Entry<'_>) -> Result<(), LedgerError> {
     let known: bool = tx
         .prepare_cached(
             "SELECT EXISTS (SELECT 1 FROM notifications
@@ -225,7 +212,7 @@ fn tell(
             row.get(0)
         })?;
     if known {
-        return Ok(None);
+        return Ok(());
     }
     let watch = task.watches.iter().find(|watch| watch.id == entry.watch);
     if let Some(watch) = watch.filter(|_| entry.kind == MATCHED) {
@@ -235,23 +222,15 @@ fn tell(
             )?
             .query_row(params![row_id(task.id), MATCHED, entry.watch], |row| row.get(0))?;
         if told >= i64::from(watch.limit) {
-            return Ok(None);
+            return Ok(());
         }
     }
-    let n = store(tx, task.id, entry)?;
-    let stored = tx
-        .prepare_cached(concat!(
-            "SELECT ",
-            notification_columns!(),
-            " FROM notifications n JOIN tasks t ON t.id = n.task WHERE n.n = ?1"
-        ))?
-        .query_row([n], read_notification)?;
-    Ok(Some(stored.1))
+    store(tx, task.id, entry)
 }
 
 /// Takes the next number of the task's queue and stores the notification under it. The queue is the
 /// row's: the one fixed when the task was first recorded.
-fn store(tx: &Transaction<'_>, id: TaskId, entry: &Entry<'_>) -> Result<i64, LedgerError> {
+fn store(tx: &Transaction<'_>, id: TaskId, entry: &Entry<'_>) -> Result<(), LedgerError> {
     let seq: i64 = tx
         .prepare_cached(
             "INSERT INTO queues (workspace, name, next_seq)
@@ -287,7 +266,7 @@ fn store(tx: &Transaction<'_>, id: TaskId, entry: &Entry<'_>) -> Result<i64, Led
         entry.progress.and_then(|progress| progress.percent),
         entry.progress.and_then(|progress| progress.message.as_deref()),
     ])?;
-    Ok(tx.last_insert_rowid())
+    Ok(())
 }
 
 /// The notification of a task's end, acknowledged or not; `None` if it has not ended.
@@ -305,12 +284,6 @@ pub(super) fn exited(
         .query_row(params![row_id(id), EXITED], read_notification)
         .optional()?;
     Ok(found.map(|(_, notification)| notification))
-}
-
-/// The notification of an end that is recorded. It lives as long as the task's row does.
-fn recorded(tx: &Transaction<'_>, id: TaskId) -> Result<Box<Notification>, LedgerError> {
-    let found = exited(tx, id)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
-    Ok(Box::new(found))
 }
 
 fn cause_columns(cause: Option<&Cause>) -> (Option<&'static str>, Option<&str>) {

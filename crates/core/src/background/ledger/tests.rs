@@ -3,7 +3,9 @@ use std::collections::BTreeMap;
 use tempfile::TempDir;
 
 use super::*;
-use crate::background::task::{Actor, Delivered, DeliveredBy, Exit, NotificationKind, Outcome};
+use crate::background::task::{
+    Actor, Delivered, DeliveredBy, Exit, Notification, NotificationKind, Outcome,
+};
 use crate::background::{Remove, StateFilter};
 
 mod file;
@@ -80,13 +82,26 @@ fn notice_of(task: NewTask, about: About) -> Notice {
     }
 }
 
+/// Records an end as the supervisor does; returns what became of it and what it queued.
+fn finish(ledger: &mut Ledger, end: Finish) -> (Finished, Vec<Notification>) {
+    let (now, id) = (ledger.now().expect("read"), end.task.id);
+    let finished = ledger.record(&[], &[], &[], &[end]).expect("recorded");
+    let (mut news, _) = ledger.news(Path::new(HERE), now, 100).expect("read");
+    news.retain(|told| told.task.id == id);
+    (finished[0], news)
+}
+
+/// Records what a running task has to tell; returns what was told.
+fn notify(ledger: &mut Ledger, notices: &[Notice]) -> Vec<Notification> {
+    let now = ledger.now().expect("read");
+    ledger.record(&[], &[], notices, &[]).expect("recorded");
+    ledger.news(Path::new(HERE), now, 100).expect("read").0
+}
+
 pub(super) fn end(ledger: &mut Ledger, n: u32, queue: &str) -> Notification {
-    let finish = finish_of(new_task(n, queue), Outcome::Exited);
-    let finished = ledger.finish(&[finish]).expect("finished").remove(0);
-    let Finished::Fresh { exited, .. } = finished else {
-        panic!("expected a fresh end, got {finished:?}");
-    };
-    *exited
+    let (finished, mut told) = finish(ledger, finish_of(new_task(n, queue), Outcome::Exited));
+    assert_eq!((finished, told.len()), (Finished::Fresh, 1));
+    told.remove(0)
 }
 
 fn drain(ledger: &mut Ledger, queue: &str) -> Batch {
@@ -123,24 +138,22 @@ fn a_task_comes_back_as_it_was_recorded() {
     expected.state = State::Stopping { cause };
     assert_eq!(stored(&ledger), Some(expected.clone()));
 
-    let finish = finish_of(task, Outcome::Stopped);
-    let Finished::Fresh { exited, matched } =
-        ledger.finish(std::slice::from_ref(&finish)).expect("finished").remove(0)
-    else {
-        panic!("the first to tell the end");
-    };
-    expected.state = State::Ended(finish.end.clone());
-    expected.output = finish.output;
-    expected.progress = finish.progress.clone();
-    expected.survivors = finish.survivors.clone();
+    let ended = finish_of(task, Outcome::Stopped);
+    let (finished, told) = finish(&mut ledger, ended.clone());
+    assert_eq!(finished, Finished::Fresh);
+    expected.state = State::Ended(ended.end);
+    expected.output = ended.output;
+    expected.progress = ended.progress;
+    expected.survivors = ended.survivors;
+    let [exited] = &told[..] else { panic!("told {} times", told.len()) };
     assert_eq!(exited.task, expected);
-    assert_eq!(exited.preview, finish.preview);
-    assert_eq!((exited.seq, &exited.kind, matched.len()), (1, &NotificationKind::Exited, 0));
+    assert_eq!(exited.preview, ended.preview);
+    assert_eq!((exited.seq, &exited.kind), (1, &NotificationKind::Exited));
 
     drop(ledger);
     let mut ledger = Ledger::open(dir.path(), true).expect("the same store");
     assert_eq!(stored(&ledger), Some(expected));
-    assert_eq!(drain(&mut ledger, "q").notifications, [*exited]);
+    assert_eq!(drain(&mut ledger, "q").notifications, told);
 }
 
 #[test]
@@ -148,10 +161,7 @@ fn an_end_is_told_once() {
     let (_dir, mut ledger) = open();
     let first = end(&mut ledger, 1, "q");
     let again = finish_of(new_task(1, "another queue"), Outcome::Lost);
-    assert_eq!(
-        ledger.finish(&[again]).expect("finished"),
-        [Finished::Known(Box::new(first.clone()))]
-    );
+    assert_eq!(finish(&mut ledger, again), (Finished::Known, Vec::new()));
     assert_eq!(ledger.exited(id(1)).expect("read"), Some(first));
     assert_eq!(ledger.undelivered(Path::new(HERE)).expect("read"), counts(&[("q", 1)]));
 }
@@ -199,28 +209,26 @@ fn counts(queues: &[(&str, u64)]) -> BTreeMap<String, u64> {
 fn matches_not_yet_told_come_before_the_end_and_within_the_limit() {
     let (_dir, mut ledger) = open();
     let told = notice_of(new_task(1, "q"), About::Matched(match_at(10)));
-    let first = ledger.notify(&[told.clone(), told]).expect("told");
-    assert_eq!(first.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false]);
+    assert_eq!(notify(&mut ledger, &[told.clone(), told]).len(), 1);
 
-    let mut finish = finish_of(new_task(1, "q"), Outcome::Exited);
-    finish.matches = [10, 20, 30].map(match_at).to_vec();
-    let Finished::Fresh { exited, matched } = ledger.finish(&[finish]).expect("told").remove(0)
-    else {
-        panic!("the first to tell the end");
-    };
-    assert_eq!(matched.len(), 1, "10 was told, 30 is over the limit of 2");
-    assert_eq!(matched[0].kind, NotificationKind::Matched(match_at(20)));
-    assert_eq!((matched[0].seq, exited.seq), (2, 3));
+    let mut ended = finish_of(new_task(1, "q"), Outcome::Exited);
+    ended.matches = [10, 20, 30].map(match_at).to_vec();
+    let (finished, told) = finish(&mut ledger, ended);
+    assert_eq!(finished, Finished::Fresh);
+    let told: Vec<_> = told.into_iter().map(|told| (told.seq, told.kind)).collect();
+    // 10 was told, 30 is over the limit of 2.
+    let expected = [(2, NotificationKind::Matched(match_at(20))), (3, NotificationKind::Exited)];
+    assert_eq!(told, expected);
 
     let late = notice_of(new_task(1, "q"), About::Stalled { offset: 5 });
-    assert_eq!(ledger.notify(&[late]).expect("not told"), [None], "nothing after the end");
+    assert_eq!(notify(&mut ledger, &[late]), [], "nothing after the end");
 }
 
 #[test]
 fn a_notification_shows_the_task_as_it_stood() {
     let (_dir, mut ledger) = open();
     let stalled = notice_of(new_task(1, "q"), About::Stalled { offset: 100 });
-    let told = ledger.notify(&[stalled]).expect("told").remove(0).expect("the first");
+    let told = notify(&mut ledger, &[stalled]).remove(0);
     end(&mut ledger, 1, "q");
     let drained = drain(&mut ledger, "q").notifications;
     assert_eq!(drained[0], told);
@@ -303,7 +311,7 @@ fn a_token_stands_for_one_task() {
 
     // A removed task frees its token, and one that was never spawned does so after a day.
     let task = NewTask { client_token: Some("t".to_owned()), ..new_task(2, "q") };
-    ledger.finish(&[finish_of(task, Outcome::Exited)]).expect("finished");
+    finish(&mut ledger, finish_of(task, Outcome::Exited));
     let all = Remove { ids: Some(vec![id(2)]), ended_before: None };
     assert_eq!(ledger.remove(here, &all).expect("removed"), [id(2)]);
     assert_eq!(ledger.claim_token(here, "t", id(4)).expect("claimed"), id(4));
@@ -328,14 +336,14 @@ fn what_was_not_told_outlives_its_removal_and_then_goes_for_good() {
     assert_eq!(ledger.oldest_finished(9).expect("read"), []);
 
     let late = || finish_of(new_task(1, "q"), Outcome::Exited);
-    assert!(matches!(ledger.finish(&[late()]).expect("known")[0], Finished::Known(_)));
+    assert_eq!(finish(&mut ledger, late()).0, Finished::Known);
     assert_eq!(drain(&mut ledger, "q").notifications, [notification]);
     assert_eq!(ledger.ack(here, "q", 1).expect("acked"), 1);
     assert_eq!(ledger.facts(id(1)).expect("read"), None);
-    assert_eq!(ledger.finish(&[late()]).expect("not told"), [Finished::Removed]);
+    assert_eq!(finish(&mut ledger, late()), (Finished::Removed, Vec::new()));
     assert_eq!(ledger.insert(&[new_task(1, "q")]).expect("refused"), [false]);
     let notice = notice_of(new_task(1, "q"), About::Stalled { offset: 1 });
-    assert_eq!(ledger.notify(&[notice]).expect("not told"), [None]);
+    assert_eq!(notify(&mut ledger, &[notice]), []);
     assert_eq!(end(&mut ledger, 2, "q").seq, 2, "no number was taken for it");
 }
 
@@ -391,7 +399,7 @@ fn durations_of_ends_by_themselves_are_kept_newest_first() {
         finish.end.duration = Duration::from_micros(n as u64);
     }
     ends[29].end.outcome = Outcome::TimedOut;
-    ledger.finish(&ends).expect("finished");
+    ledger.record(&[], &[], &[], &ends).expect("recorded");
     let kept = ledger.past_durations(here, &ends[0].task.command).expect("read");
     let expected: Vec<_> = (9..29).rev().map(Duration::from_micros).collect();
     assert_eq!(kept, expected);
@@ -419,7 +427,7 @@ fn past_commands_of_a_workspace_come_first() {
         ran(3, "/elsewhere", "npm test"),
         ran(4, HERE, "cargo test"),
     ];
-    ledger.finish(&ends).expect("finished");
+    ledger.record(&[], &[], &[], &ends).expect("recorded");
     let past = |first: &str, limit: u32| -> Vec<(String, Vec<u64>)> {
         let found = ledger.past_commands(Path::new(first), limit).expect("read");
         let seconds = |runs: Vec<Duration>| runs.iter().map(Duration::as_secs).collect();
@@ -441,7 +449,7 @@ fn a_workspace_keeps_a_bounded_number_of_durations() {
             finish_of(task, Outcome::Exited)
         })
         .collect();
-    ledger.finish(&ends).expect("finished");
+    ledger.record(&[], &[], &[], &ends).expect("recorded");
     let count = |ledger: &Ledger| -> i64 {
         ledger
             .connection
@@ -462,7 +470,7 @@ fn lists_of_a_large_store_touch_what_they_return() {
     let here = Path::new(HERE);
     let ends: Vec<Finish> =
         (0..10_000).map(|n| finish_of(new_task(n, "q"), Outcome::Exited)).collect();
-    ledger.finish(&ends).expect("finished");
+    ledger.record(&[], &[], &[], &ends).expect("recorded");
     ledger.insert(&[new_task(20_000, "q"), new_task(20_001, "q")]).expect("inserted");
     let cause = Cause { actor: Actor::Client, message: String::new() };
     ledger.stopping(id(20_000), &cause).expect("recorded");

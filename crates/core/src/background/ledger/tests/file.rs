@@ -29,7 +29,7 @@ fn a_full_disk_is_told_as_such_and_passes() {
     let mut stored = 1;
     let error = loop {
         let finish = finish_of(new_task(stored + 1, "q"), Outcome::Exited);
-        match ledger.finish(&[finish]) {
+        match ledger.record(&[], &[], &[], &[finish]) {
             Ok(_) => stored += 1,
             Err(error) => break error,
         }

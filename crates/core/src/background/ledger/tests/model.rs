@@ -120,25 +120,25 @@ fn apply(
             model.tasks.entry(n).or_default();
         }
         Step::Finish(n) => {
-            let finish = finish_of(new_task(n, queue_of(n)), Outcome::Exited);
-            let finished = ledger.finish(&[finish]).expect("finished").remove(0);
+            let (finished, told) =
+                finish(ledger, finish_of(new_task(n, queue_of(n)), Outcome::Exited));
             let known = model.tasks.entry(n).or_default();
             let waits =
                 model.queues.values().flatten().any(|entry| entry.task == n && !entry.acked);
             match finished {
-                Finished::Fresh { exited, matched } => {
-                    prop_assert!(!known.ended && matched.is_empty());
+                Finished::Fresh => {
+                    prop_assert!(!known.ended && told.len() == 1);
                     known.ended = true;
-                    prop_assert_eq!(exited.seq, model.push(n, true));
+                    prop_assert_eq!(told[0].seq, model.push(n, true));
                 }
-                Finished::Known(_) => prop_assert!(known.ended && (!known.removed || waits)),
+                Finished::Known => prop_assert!(known.ended && (!known.removed || waits)),
                 Finished::Removed => prop_assert!(known.ended && known.removed && !waits),
             }
         }
         Step::Match(n, offset) => {
             let task = new_task(n, queue_of(n));
             let notice = notice_of(task, About::Matched(match_at(offset)));
-            let told = ledger.notify(&[notice]).expect("told").remove(0);
+            let told = notify(ledger, &[notice]).pop();
             let known = model.tasks.entry(n).or_default();
             let is_new =
                 !known.ended && known.matches.len() < 2 && !known.matches.contains(&offset);

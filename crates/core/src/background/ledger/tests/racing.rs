@@ -50,12 +50,11 @@ fn work(ledger: &mut Ledger, holder: &str, step: u32) -> (Vec<TaskId>, Vec<u64>)
     let mut delivered = BTreeSet::new();
     for n in 0..TASKS {
         let task = new_task((n * step) % TASKS, "q");
-        for finished in ledger.finish(&[finish_of(task, Outcome::Exited)]).expect("finished") {
-            match finished {
-                Finished::Fresh { exited, .. } => fresh.push(exited.task.id),
-                Finished::Known(_) => {}
-                Finished::Removed => panic!("nothing is removed here"),
-            }
+        let id = task.id;
+        match finish(ledger, finish_of(task, Outcome::Exited)).0 {
+            Finished::Fresh => fresh.push(id),
+            Finished::Known => {}
+            Finished::Removed => panic!("nothing is removed here"),
         }
         if n % 5 == 0 {
             let batch = auto(ledger, holder, 4, &["daemon 0", "daemon 1", "daemon 2"]);
