@@ -4,12 +4,16 @@
 //! a command spawns is the session's, whatever directory the command went to. Where agents run inside
 //! each other several ids are set, and the one that was set nearest to this process is meant.
 
+mod notes;
+
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 
 use meanwhile_shim::clock;
 
 use crate::limits;
+
+pub use notes::{Notes, Process};
 
 /// Names the queue of every command, before any host's id.
 pub const QUEUE_VARIABLE: &str = "MEANWHILE_QUEUE";
@@ -19,7 +23,10 @@ pub const SESSION_VARIABLE: &str = "MEANWHILE_SESSION_ID";
 
 /// The variables in which hosts name their session: this project's own agent, Codex, Claude Code. Where it
 /// cannot be seen which was set last, the first counts: a sandbox of Codex hides the processes outside of it.
-pub const HOSTS: [&str; 3] = [SESSION_VARIABLE, "CODEX_THREAD_ID", "CLAUDE_CODE_SESSION_ID"];
+pub const HOSTS: [&str; 3] = [SESSION_VARIABLE, CODEX_VARIABLE, "CLAUDE_CODE_SESSION_ID"];
+
+/// Names the thread of Codex, which also comes with each of its requests.
+const CODEX_VARIABLE: &str = "CODEX_THREAD_ID";
 
 /// How many ancestors are looked at. More processes between an agent and its command were not seen.
 const ANCESTORS: usize = 64;
@@ -29,7 +36,7 @@ const ANCESTORS: usize = 64;
 pub struct Owner {
     /// The name of the queue: the id of the session, or what [`QUEUE_VARIABLE`] says.
     pub queue: String,
-    /// The variable that names it.
+    /// The variable that names it, in the environment of what the owner runs.
     pub variable: &'static str,
 }
 
@@ -50,6 +57,47 @@ impl Owner {
     /// The variable that counts is longer than a queue's name may be, or not UTF-8.
     pub fn find() -> Result<Option<Self>, BadName> {
         Self::find_by(|name| std::env::var_os(name), ancestors())
+    }
+
+    /// The owner that a host's process above this one is, where its hook has noted its session. For hosts that
+    /// name none in the environment of their commands.
+    pub fn noted(notes: &Notes) -> Option<Self> {
+        if !notes.exist() {
+            return None;
+        }
+        let mut pid = std::os::unix::process::parent_id();
+        for _ in 0..ANCESTORS {
+            let stat = clock::stat_fields(pid)?;
+            if let Some(queue) =
+                stat.start_time.and_then(|start| notes.session_of(Process { pid, start }))
+            {
+                // Its tasks have no host above them: there the queue is named.
+                return Some(Self { queue, variable: QUEUE_VARIABLE });
+            }
+            pid = stat.parent;
+        }
+        None
+    }
+
+    /// The owner that [`QUEUE_VARIABLE`] names, if it is set.
+    ///
+    /// # Errors
+    ///
+    /// Its value is longer than a queue's name may be, or not UTF-8.
+    pub fn chosen() -> Result<Option<Self>, BadName> {
+        let value = std::env::var_os(QUEUE_VARIABLE).filter(|value| !value.is_empty());
+        value.map(|value| Self::named((QUEUE_VARIABLE, value))).transpose()
+    }
+
+    /// The owner of a request that names a thread of Codex: only [`QUEUE_VARIABLE`] comes before it.
+    ///
+    /// # Errors
+    ///
+    /// The name that counts is longer than a queue's name may be, empty, or not UTF-8.
+    pub fn of_thread(thread: &str) -> Result<Self, BadName> {
+        let queue = std::env::var_os(QUEUE_VARIABLE).filter(|value| !value.is_empty());
+        let thread = || (CODEX_VARIABLE, OsString::from(thread));
+        Self::named(queue.map_or_else(thread, |queue| (QUEUE_VARIABLE, queue)))
     }
 
     fn find_by(
@@ -73,6 +121,11 @@ impl Owner {
             1..=limits::NAME_BYTES => Ok(Self { queue, variable }),
             len => Err(bad(format!("{len} bytes long"))),
         }
+    }
+
+    /// Whether a person or program named the queue itself, rather than a host its session.
+    pub fn is_chosen(&self) -> bool {
+        self.variable == QUEUE_VARIABLE
     }
 
     /// The ids of other hosts. They do not belong into the environment of what this owner runs: there

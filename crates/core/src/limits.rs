@@ -29,6 +29,11 @@ pub const DRAIN_MAX: u32 = 100;
 pub const DRAIN_MAX_MAX: u32 = 1_000;
 /// How long `task/wait` waits unless told (docs/protocol.md, "Methods").
 pub const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a tool call of a host waits at most: hosts give a call up after 60 s.
+pub const TOOL_WAIT_MAX: Duration = Duration::from_secs(50);
+/// How long a host's hook waits for tasks at the end of a turn: a minute less than the time-out that
+/// `meanwhile setup` writes for it.
+pub const HOOK_WAIT_MAX: Duration = Duration::from_secs(3_540);
 /// How long a stopped tree has between the signal and SIGKILL unless told (docs/protocol.md, "Methods").
 pub const STOP_GRACE: Duration = Duration::from_secs(2);
 /// Longest grace: an hour. A longer one does not stop a task.

@@ -18,6 +18,7 @@ mod drain;
 mod failure;
 mod follow;
 mod generate;
+mod hook;
 mod ids;
 mod json;
 mod learn;
@@ -77,6 +78,7 @@ fn run(Cli { workspace, command }: Cli) -> Result<ExitCode, Failure> {
         Command::Restart(args) => session::run(workspace, async |it| restart::run(it, args).await),
         Command::Signal(args) => session::run(workspace, async |it| signal::run(it, args).await),
         Command::Drain(args) => session::run(workspace, async |it| drain::run(it, args).await),
+        Command::Hook(args) => hook::run(&args),
         Command::Run(args) => {
             let workspace = agent::workspace(workspace, &args.agent)?;
             session::stay(workspace, async |it| run::run(it, args).await)
@@ -90,7 +92,8 @@ fn run(Cli { workspace, command }: Cli) -> Result<ExitCode, Failure> {
         }
         Command::Demo(args) => session::stay(workspace, async |it| demo::run(it, args).await),
         Command::Learn(args) => learn::run(args),
-        Command::Serve(args) => return serve::run(workspace.as_deref(), &args),
+        Command::Serve(args) => return serve::run(workspace.as_deref(), &args.front),
+        Command::Mcp(args::Mcp {}) => return serve::run(workspace.as_deref(), "mcp"),
         Command::Schema => written(generate::schema),
         Command::Doctor(args) => written(|out| doctor::run(out, workspace.as_deref(), &args)),
         Command::Completions(args) => written(|out| generate::completions(out, args)),

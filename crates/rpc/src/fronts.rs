@@ -2,6 +2,7 @@
 //! messages of its protocol mean, and the methods' table does the rest.
 
 pub(crate) mod lsp;
+mod mcp;
 
 use std::io;
 use std::process::ExitCode;
@@ -12,4 +13,4 @@ use crate::desk::Options;
 pub(crate) type Serve = fn(Options) -> io::Result<ExitCode>;
 
 /// Every front under its name, the usual one first.
-pub(crate) const FRONTS: &[(&str, Serve)] = &[("lsp", lsp::serve)];
+pub(crate) const FRONTS: &[(&str, Serve)] = &[("lsp", lsp::serve), ("mcp", mcp::serve)];

@@ -9,6 +9,7 @@ mod calls;
 mod client;
 mod front;
 mod outbox;
+mod parent;
 mod reply;
 mod serve;
 mod transport;
@@ -22,6 +23,7 @@ pub(crate) use client::mute;
 pub(crate) use client::{Client, Voice};
 pub(crate) use front::{Call, Conduct, Front, Handling, Jobs, Note};
 pub(crate) use outbox::Outbox;
-pub(crate) use serve::run;
+pub(crate) use parent::gone;
 #[cfg(test)]
 pub(crate) use serve::{BUSY_MAX, serve};
+pub(crate) use serve::{run, terminated};

@@ -64,6 +64,11 @@ pub fn block(notifications: &[Notification], style: Style) -> String {
     text
 }
 
+/// Output as a block shows it: without escape sequences, and without the power to look like a mark.
+pub fn output(bytes: &[u8]) -> String {
+    lines(&String::from_utf8_lossy(bytes))
+}
+
 /// A running task in one line.
 pub fn running(task: &Task, now: crate::background::task::Timestamp) -> String {
     let since = words::seconds(now.since(task.created_at));

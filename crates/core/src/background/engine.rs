@@ -15,6 +15,7 @@ use crate::background::store::Store;
 use crate::background::task::{Task, TaskId};
 use crate::background::{Filter, Look, Role, Settings};
 use crate::error::Error;
+use crate::hosts::Notes;
 
 /// What a process has once: the ledger, and where tasks run. Each workspace opened in it has a doorbell
 /// and a supervisor of its own. Cheap to clone.
@@ -110,6 +111,11 @@ impl Engine {
         let live = self.home.live_ids().unwrap_or_default();
         let specs = live.into_iter().filter_map(|id| self.home.spec(id).ok());
         Ok(recorded.into_iter().chain(specs.map(|spec| spec.workspace)).collect())
+    }
+
+    /// What hooks of hosts leave for other commands.
+    pub fn notes(&self) -> Notes {
+        Notes::of(self.home.root())
     }
 
     /// Closes the ledger, once it has done what was asked before. Close the workspaces first.

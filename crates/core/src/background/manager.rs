@@ -5,6 +5,7 @@
 //! may go away at any moment.
 
 mod agents;
+mod ends;
 mod listing;
 mod output;
 mod restart;

@@ -3,6 +3,7 @@
 //! Owns the names, the help and the reading of single values. The completions and the manual page
 //! are generated from these types, so their doc comments are written for the person who types.
 
+mod hosts;
 mod values;
 
 use std::ffi::OsString;
@@ -16,6 +17,7 @@ use meanwhile_core::background::StateFilter;
 use meanwhile_core::background::task::Outcome;
 use meanwhile_core::{confine, limits};
 
+pub(crate) use hosts::{Hook, Host, Mcp};
 pub(crate) use values::{Linger, shell_command, task_command};
 use values::{parse_env, parse_grace, parse_linger, parse_signal};
 
@@ -52,6 +54,8 @@ pub(crate) enum Command {
     Signal(Signal),
     Drain(Drain),
     Serve(Serve),
+    Mcp(Mcp),
+    Hook(Hook),
     Run(Run),
     Chat(Chat),
     Sessions(Sessions),

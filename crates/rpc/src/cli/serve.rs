@@ -6,19 +6,16 @@ use std::process::ExitCode;
 use meanwhile_core::background::Settings;
 use meanwhile_core::background::words::reason;
 
-use super::args;
 use super::failure::Failure;
 use crate::desk::Options;
 use crate::fronts::FRONTS;
 use crate::setup::Setup;
 use crate::{config, state_dir};
 
-pub(crate) fn run(workspace: Option<&Path>, args: &args::Serve) -> Result<ExitCode, Failure> {
-    // There is no other transport, so that the word changes nothing.
-    let args::Serve { stdio: _, front } = args;
+pub(crate) fn run(workspace: Option<&Path>, front: &str) -> Result<ExitCode, Failure> {
     let (_, serve) = FRONTS
         .iter()
-        .find(|(name, _)| name == front)
+        .find(|(name, _)| *name == front)
         .expect("the command line takes only names of fronts");
     if workspace.is_some() {
         // A client that names no workspace means the directory the server was started in.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use meanwhile_core::background::task::TaskId;
 use meanwhile_core::background::words::reason;
 use meanwhile_core::background::{Background, Engine, Events, Role};
-use meanwhile_core::hosts::Owner;
+use meanwhile_core::hosts::{Notes, Owner};
 
 use super::failure::Failure;
 use super::ids;
@@ -46,11 +46,13 @@ enum Default {
 
 impl Session {
     async fn open(named: Option<&Path>, default: Default, role: Role) -> Result<Self, Failure> {
+        let state_dir = state_dir::find().map_err(Failure::new)?;
         let owner = match default {
             Default::Here => None,
-            Default::OfOwner => Owner::find().map_err(|error| Failure::usage(error.to_string()))?,
+            Default::OfOwner => Owner::find()
+                .map_err(|error| Failure::usage(error.to_string()))?
+                .or_else(|| Owner::noted(&Notes::of(&state_dir))),
         };
-        let state_dir = state_dir::find().map_err(Failure::new)?;
         let here = self::workspace(named)?;
         let engine = Engine::open(&state_dir, config::load()?.store).await?;
         let known = match (&owner, named) {

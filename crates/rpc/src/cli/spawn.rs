@@ -74,8 +74,11 @@ fn wish(session: &Session, args: args::Spawn) -> Result<Spawn, Failure> {
     });
     let others = session.owner.iter().flat_map(Owner::others);
     let foreign = others.filter(|name| std::env::var_os(name).is_some());
+    // A session that only a hook names is named to what the task spawns.
+    let noted = session.owner.iter().filter(|it| std::env::var_os(it.variable).is_none());
+    let noted = noted.map(|it| (it.variable.to_owned(), Some(it.queue.clone())));
     // What is asked for comes last, and counts.
-    let env = foreign.map(|name| (name.to_owned(), None)).chain(args.env);
+    let env = foreign.map(|name| (name.to_owned(), None)).chain(noted).chain(args.env);
     Ok(Spawn {
         command: match args.shell {
             Some(shell) => args::shell_command(shell, &args.command).map_err(Failure::usage)?,

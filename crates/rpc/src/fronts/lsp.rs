@@ -5,7 +5,6 @@
 
 mod commands;
 mod handshake;
-mod parent;
 mod progress;
 mod router;
 pub(crate) mod schema;
@@ -67,7 +66,7 @@ impl Lsp {
     /// After the handshake: opens the store, and watches the client.
     fn begin(&self) {
         if let Some(pid) = self.router.handshake().parent() {
-            self.jobs.until_gone(parent::gone(pid));
+            self.jobs.until_gone(peer::gone(pid));
         }
         self.desk.open_early();
     }

@@ -75,7 +75,10 @@ pub(crate) async fn serve<F: Front>(
     let writer = outbox.clone().write_to(output, written);
     let writer = owned.spawn(async move { Owned::Writer(writer.await) });
     if std::process::id() == 1 {
-        owned.spawn(async { Owned::Job(terminated().await) });
+        owned.spawn(async {
+            terminated().await;
+            Owned::Job(JobEnd::Gone)
+        });
     }
     let mut peer = Peer {
         front,
@@ -96,8 +99,9 @@ pub(crate) async fn serve<F: Front>(
     peer.front.is_clean()
 }
 
-/// Process 1 of a container gets only those signals that it asks for: without this `docker stop` waits and kills.
-async fn terminated() -> JobEnd {
+/// Returns at a signal that asks for the end. Process 1 of a container gets only those signals that it asks
+/// for: without this `docker stop` waits and kills.
+pub(crate) async fn terminated() {
     let (Ok(mut term), Ok(mut interrupt)) =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
@@ -107,7 +111,6 @@ async fn terminated() -> JobEnd {
         _ = term.recv() => {}
         _ = interrupt.recv() => {}
     }
-    JobEnd::Gone
 }
 
 /// Everything of one connection.

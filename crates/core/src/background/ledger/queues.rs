@@ -87,6 +87,33 @@ impl Ledger {
         })
     }
 
+    /// Leases the end of one task to this process, as a drain does with all that waits. `None`: it was
+    /// told, or is being told by a process that lives, or is not recorded.
+    pub fn lease_end(
+        &mut self,
+        workspace: &Path,
+        id: TaskId,
+        holder: &str,
+        is_alive: &dyn Fn(&str) -> bool,
+    ) -> Result<Option<LeaseToken>, LedgerError> {
+        self.write(|tx| {
+            let Some(notification) = exited(tx, id)? else { return Ok(None) };
+            let how = Drain::Auto { holder };
+            end_dead_leases(tx, workspace, &notification.queue, how, is_alive)?;
+            let waiting = rows(
+                tx,
+                "SELECT n, task, kind FROM notifications
+                 WHERE task = ?1 AND kind = ?2 AND acked_at IS NULL AND lease IS NULL",
+                params![row_id(id), EXITED],
+            )?;
+            let waiting: Vec<i64> = waiting.iter().map(|row| row.n).collect();
+            if waiting.is_empty() {
+                return Ok(None);
+            }
+            lease(tx, &waiting, holder).map(Some)
+        })
+    }
+
     /// Acknowledges what a drain leased; returns how many that still were.
     pub fn ack_lease(
         &mut self,

@@ -1,4 +1,5 @@
-//! The death of the process that started the daemon (`processId` of `initialize`).
+//! The death of the client's process: the one that an LSP client names (`processId` of `initialize`), the parent
+//! of an MCP server.
 //!
 //! Matters where the client dies and a child of it holds our standard input open. A pidfd wakes us
 //! at once; where the kernel has none, the process is looked at twice a second.

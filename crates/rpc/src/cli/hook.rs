@@ -1,0 +1,296 @@
+//! `meanwhile hook`: what a host's hook says to its model about the session's tasks.
+//!
+//! The host starts it with a payload on standard input and reads its reply. It must never hold a host up or
+//! break its turn: what goes wrong is told on standard error, and the reply then says nothing. A result is
+//! acknowledged once the reply that tells it is written.
+
+mod linger;
+mod payload;
+mod reply;
+
+use std::io::{Read, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use meanwhile_core::agent::notice;
+use meanwhile_core::background::task::{Notification, Timestamp};
+use meanwhile_core::background::words::reason;
+use meanwhile_core::background::{Ack, Background, Engine, Lease, Mode, Role};
+use meanwhile_core::hosts::{Notes, Owner, Process};
+use meanwhile_core::limits;
+
+use self::payload::{Moment, Payload};
+use self::reply::Reply;
+use super::args;
+use super::failure::Failure;
+use crate::{config, state_dir};
+
+/// Bytes of a payload that are read: a host sends the output of a tool with it.
+const PAYLOAD_BYTES: u64 = 64 << 20;
+/// Notifications in one reply.
+const ENTRIES: u32 = 50;
+/// Bytes of all of them: Claude Code moves a longer text into a file.
+const BLOCK_BYTES: usize = 8 << 10;
+/// Bytes of one.
+const ENTRY_BYTES: usize = 2 << 10;
+/// How long a wake waits for company: ends that come together are told together.
+const COMPANY: Duration = Duration::from_millis(50);
+/// The exit code by which Claude Code takes what an asynchronous hook says for its model.
+const WAKES: u8 = 2;
+
+pub(crate) fn run(args: &args::Hook) -> Result<u8, Failure> {
+    if let Some(session) = &args.linger {
+        return block_on(linger::run(session));
+    }
+    let mut text = Vec::new();
+    let read = std::io::stdin().lock().take(PAYLOAD_BYTES).read_to_end(&mut text);
+    let payload =
+        read.map_err(|error| reason(&error)).and_then(|_| Payload::read(args.host, &text));
+    let told = match payload {
+        Ok(Some(payload)) => block_on(tell(&payload, args)),
+        // A moment at which there is nothing to say.
+        Ok(None) => Ok(0),
+        Err(why) => Err(Failure::new(format!("cannot read the hook's payload: {why}"))),
+    };
+    told.or_else(|failure| {
+        // A host shows a hook that fails to its user, or ends the turn.
+        failure.tell();
+        say(&Reply::nothing(args.host), false)
+    })
+}
+
+fn block_on(work: impl Future<Output = Result<u8, Failure>>) -> Result<u8, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(format!("cannot start the runtime: {}", reason(&error))))?;
+    let told = runtime.block_on(work);
+    runtime.shutdown_background();
+    told
+}
+
+async fn tell(payload: &Payload, args: &args::Hook) -> Result<u8, Failure> {
+    let nothing = Reply::nothing(args.host);
+    let state_dir = state_dir::find().map_err(Failure::new)?;
+    let notes = Notes::of(&state_dir);
+    let queue = match Owner::chosen().map_err(|error| Failure::usage(error.to_string()))? {
+        Some(owner) => owner.queue,
+        None => payload.session.clone(),
+    };
+    let host = Process::host();
+    // What cannot be noted costs a hint at most.
+    if let Some(host) = host.filter(|_| args.host.has_one_session()) {
+        let _ = notes.bind(host, &queue);
+    }
+    let _ = notes.hook_ran(&queue);
+    let rewakes = args.rewake;
+    if rewakes && payload.unattended {
+        // The turn's end waits: nothing wakes a host that has ended.
+        return Ok(0);
+    }
+    let Some(desk) = Desk::open(&state_dir, &queue, host).await? else {
+        return say(&nothing, rewakes);
+    };
+    let told = match (payload.moment, rewakes) {
+        (_, true) => desk.wake(&notes, host).await,
+        (Moment::Turn, false) => desk.results(&reply::Say::Context, payload).await,
+        (Moment::Start, false) => desk.start(payload).await,
+        (Moment::Stop, false) => desk.stop(&notes, payload).await,
+        (Moment::End, false) => desk.end(args.host).await.map(|()| (nothing, Vec::new())),
+    };
+    let told = match told {
+        Ok((reply, leases)) => say(&reply, rewakes).map(|code| (code, leases)),
+        Err(failure) => Err(failure),
+    };
+    let told = match told {
+        Ok((code, leases)) => {
+            for lease in leases {
+                lease.ack().await?;
+            }
+            Ok(code)
+        }
+        Err(failure) => Err(failure),
+    };
+    desk.close().await;
+    told
+}
+
+/// Writes a reply, whole. A wake is told on standard error, with its exit code.
+fn say(reply: &Reply, rewakes: bool) -> Result<u8, Failure> {
+    let text = reply.text();
+    if rewakes {
+        if text.is_empty() {
+            return Ok(0);
+        }
+        std::io::stderr().lock().write_all(text.as_bytes())?;
+        return Ok(WAKES);
+    }
+    let mut out = super::out::Out::new();
+    out.must_be_open()?;
+    out.raw(text.as_bytes())?;
+    out.flush()?;
+    Ok(0)
+}
+
+/// What is told, and what to acknowledge then.
+type Told = Result<(Reply, Vec<Lease>), Failure>;
+
+/// The session's queues, and the workspace they are in.
+struct Desk {
+    engine: Engine,
+    background: Background,
+    queue: String,
+}
+
+impl Desk {
+    /// Opens the session's workspace; `None`: the session has no task. Looks no further than it must: a hook
+    /// runs at each call of a tool.
+    async fn open(
+        state_dir: &Path,
+        queue: &str,
+        host: Option<Process>,
+    ) -> Result<Option<Self>, Failure> {
+        if !state_dir.join("meanwhile.db").exists() {
+            return Ok(None);
+        }
+        let engine = Engine::open(state_dir, config::load()?.store).await?;
+        let mut found = None;
+        // What a host that names no session started before its first hook.
+        for queue in [Some(queue.to_owned()), host.map(Process::queue)].into_iter().flatten() {
+            if let Some(workspace) = engine.workspace_of(queue.clone()).await? {
+                found = Some((workspace, queue));
+                break;
+            }
+        }
+        let Some((workspace, queue)) = found else {
+            engine.close().await;
+            return Ok(None);
+        };
+        let (background, _) = engine.workspace(workspace, Role::Visitor).await?;
+        Ok(Some(Self { engine, background, queue }))
+    }
+
+    async fn close(self) {
+        self.background.close().await;
+        self.engine.close().await;
+    }
+
+    /// What has ended or happened and was not told.
+    async fn results(&self, how: &reply::Say, payload: &Payload) -> Told {
+        let (news, leases) = self.drained().await?;
+        let reply = match news.is_empty() {
+            true => Reply::nothing(payload.host),
+            false => Reply::new(how, payload, &block(&news)),
+        };
+        Ok((reply, leases))
+    }
+
+    /// All that waits, as much as one reply has room for.
+    async fn drained(&self) -> Result<(Vec<Notification>, Vec<Lease>), Failure> {
+        self.background.settle().await?;
+        let drained = self.background.drain(self.queue.clone(), ENTRIES, Ack::Auto).await?;
+        Ok((drained.notifications, drained.lease.into_iter().collect()))
+    }
+
+    /// At the session's start: what was not told, and what still runs.
+    async fn start(&self, payload: &Payload) -> Told {
+        let (news, leases) = self.drained().await?;
+        let mut text = String::new();
+        let running = self.background.running_in(self.queue.clone()).await?;
+        if !running.is_empty() {
+            text.push_str("Background tasks of this session that run:\n");
+            for task in running.iter().take(ENTRIES as usize) {
+                text.push_str(&notice::running(task, Timestamp::now()));
+                text.push('\n');
+            }
+        }
+        if !news.is_empty() {
+            text.push_str(&block(&news));
+        }
+        let reply = match text.is_empty() {
+            true => Reply::nothing(payload.host),
+            false => Reply::new(&reply::Say::Context, payload, &text),
+        };
+        Ok((reply, leases))
+    }
+
+    /// At the end of a turn: what waits; else, where nothing else would tell it, waits for the tasks that are
+    /// expected to end, and tells everything at once.
+    async fn stop(&self, notes: &Notes, payload: &Payload) -> Told {
+        let nothing = || Ok((Reply::nothing(payload.host), Vec::new()));
+        if payload.waits() {
+            let Some(_held) = notes.wait_lock(&format!("stop.{}", self.queue))? else {
+                // Another hook of this session waits and will tell it.
+                return nothing();
+            };
+            let queue = self.queue.clone();
+            let timed_out =
+                self.background.wait_finite(queue, Mode::All, limits::HOOK_WAIT_MAX).await?;
+            if timed_out {
+                return nothing();
+            }
+            return self.results(&reply::Say::Block, payload).await;
+        }
+        self.results(&reply::Say::Block, payload).await
+    }
+
+    /// Waits beside an attended session until there is something to tell. One process for each session.
+    async fn wake(&self, notes: &Notes, host: Option<Process>) -> Told {
+        let silent = || (Reply::silent(), Vec::new());
+        let Some(_held) = notes.wait_lock(&self.queue)? else { return Ok(silent()) };
+        let queue = self.queue.clone();
+        let gone = async {
+            match host {
+                Some(host) => crate::peer::gone(host.pid).await,
+                None => std::future::pending().await,
+            }
+        };
+        let over = async {
+            // With nothing that runs nothing comes.
+            while !self.background.running_in(queue.clone()).await?.is_empty() {
+                let ids = self.background.in_queue(queue.clone()).await?;
+                let which = meanwhile_core::background::Which::Ids(ids);
+                self.background.wait(which, Mode::Any, limits::TIME_MAX).await?;
+                if !self
+                    .background
+                    .drain(queue.clone(), 1, Ack::Manual)
+                    .await?
+                    .notifications
+                    .is_empty()
+                {
+                    break;
+                }
+            }
+            Ok::<_, Failure>(())
+        };
+        tokio::select! {
+            () = gone => return Ok(silent()),
+            told = self.background.news_in(queue.clone(), |_| true) => told?,
+            over = over => over?,
+        }
+        tokio::time::sleep(COMPANY).await;
+        let (news, leases) = self.drained().await?;
+        let reply = match news.is_empty() {
+            true => Reply::silent(),
+            false => Reply::plain(block(&news)),
+        };
+        Ok((reply, leases))
+    }
+
+    /// At the session's end: what runs has an hour, unless the session is taken up again.
+    async fn end(&self, host: args::Host) -> Result<(), Failure> {
+        if self.background.running_in(self.queue.clone()).await?.is_empty() {
+            return Ok(());
+        }
+        linger::start(host, &self.queue)
+    }
+}
+
+fn block(news: &[Notification]) -> String {
+    let share = BLOCK_BYTES / news.len().max(1);
+    let style = notice::Style {
+        rest: |id| format!("`meanwhile logs {id}`"),
+        entry_bytes: Some(share.min(ENTRY_BYTES)),
+    };
+    notice::block(news, style)
+}

@@ -1,0 +1,222 @@
+//! The sandbox of a host's session, which its tasks keep.
+//!
+//! Codex tells how its own commands are held in the `_meta` of each call (`codex/sandbox-state-meta`), because
+//! the server declares that it reads it. What is not understood is refused: a task never may more than the
+//! session that started it.
+
+use std::path::{Path, PathBuf};
+
+use meanwhile_core::confine::{Confine, Mode};
+use percent_encoding::percent_decode_str;
+use rmcp::model::JsonObject;
+use serde_json::Value;
+
+/// The capability, and the member of `_meta`.
+pub(super) const STATE: &str = "codex/sandbox-state-meta";
+
+/// What a session's tasks may do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Sandbox {
+    /// The host says nothing of a sandbox: what its user may.
+    None,
+    /// No more than this.
+    Held(Confine),
+}
+
+/// The directory that the sandbox is about.
+pub(super) fn directory(meta: &JsonObject) -> Option<PathBuf> {
+    let named = meta.get(STATE)?.get("sandboxCwd")?.as_str()?;
+    let path = match named.strip_prefix("file://") {
+        Some(path) => PathBuf::from(percent_decode_str(path).decode_utf8().ok()?.into_owned()),
+        None => PathBuf::from(named),
+    };
+    path.is_absolute().then_some(path)
+}
+
+/// The sandbox of a request.
+///
+/// # Errors
+///
+/// Why it cannot be kept.
+pub(super) fn of(meta: Option<&JsonObject>) -> Result<Sandbox, String> {
+    let Some(meta) = meta else { return Ok(Sandbox::None) };
+    match meta.get(STATE) {
+        Some(state) => {
+            // The newer form says more; where both are there it is the one in force.
+            let (profile, policy) = (state.get("permissionProfile"), state.get("sandboxPolicy"));
+            match (profile.filter(|it| !it.is_null()), policy.filter(|it| !it.is_null())) {
+                (Some(profile), _) => of_profile(profile),
+                (None, Some(policy)) => of_policy(policy),
+                (None, None) => Err(unknown("it names neither a profile nor a policy")),
+            }
+        }
+        None if meta.contains_key("threadId") => {
+            Err(unknown("this version of Codex does not tell it to MCP servers"))
+        }
+        None => Ok(Sandbox::None),
+    }
+}
+
+fn unknown(why: &str) -> String {
+    format!(
+        "the sandbox of this session is not known: {why}; a task would have to run outside of it, so \
+         none is started. Run the command with your own shell tool"
+    )
+}
+
+fn held(mode: Mode, network: bool, hidden: Vec<PathBuf>) -> Sandbox {
+    // Only `work` may use the network.
+    let network = network && mode == Mode::Work;
+    Sandbox::Held(Confine { hidden, network, ..Confine::from(mode) })
+}
+
+/// Codex' `SandboxPolicy`.
+fn of_policy(policy: &Value) -> Result<Sandbox, String> {
+    let kind = policy.get("type").and_then(Value::as_str).or_else(|| policy.as_str());
+    let flag = |name: &str| policy.get(name).and_then(Value::as_bool).unwrap_or_default();
+    match kind {
+        Some("danger-full-access") => Ok(Sandbox::None),
+        Some("read-only") => Ok(held(Mode::Look, false, Vec::new())),
+        Some("workspace-write") => {
+            let network = flag("network_access") || flag("networkAccess");
+            Ok(held(Mode::Work, network, Vec::new()))
+        }
+        Some(other) => Err(unknown(&format!("its policy is `{other}`"))),
+        None => Err(unknown("its policy has no type")),
+    }
+}
+
+/// Codex' `PermissionProfile`.
+fn of_profile(profile: &Value) -> Result<Sandbox, String> {
+    match profile.get("type").and_then(Value::as_str) {
+        Some("disabled") => return Ok(Sandbox::None),
+        Some("managed") => {}
+        Some(other) => return Err(unknown(&format!("its profile is `{other}`"))),
+        None => return Err(unknown("its profile has no type")),
+    }
+    let network = profile.get("network");
+    let network = network.and_then(Value::as_str) == Some("enabled")
+        || network.and_then(|it| it.get("enabled")).and_then(Value::as_bool) == Some(true);
+    let files = profile.get("file_system").or_else(|| profile.get("fileSystem"));
+    let kind = files.and_then(|files| files.get("type")).and_then(Value::as_str);
+    let entries = files.and_then(|files| files.get("entries")).and_then(Value::as_array);
+    match (kind, entries) {
+        (Some("unrestricted"), _) if network => Ok(Sandbox::None),
+        (Some("unrestricted"), _) => Ok(held(Mode::Work, false, Vec::new())),
+        (Some("restricted"), Some(entries)) => {
+            let mut mode = Mode::Look;
+            let mut hidden = Vec::new();
+            for entry in entries {
+                match entry.get("access").and_then(Value::as_str) {
+                    Some("read") => {}
+                    Some("write") => mode = Mode::Work,
+                    Some("none" | "deny") => hidden.push(denied(entry)?),
+                    Some(_) | None => return Err(unknown("an entry of its profile is not clear")),
+                }
+            }
+            Ok(held(mode, network, hidden))
+        }
+        (Some(_) | None, _) => Err(unknown("its profile does not say what it may touch")),
+    }
+}
+
+/// A path that may not be read.
+fn denied(entry: &Value) -> Result<PathBuf, String> {
+    let path = entry.get("path").filter(|path| path.get("type") == Some(&"path".into()));
+    let path = path.and_then(|path| path.get("path")).and_then(Value::as_str).map(Path::new);
+    let resolved = path.map(|path| path.canonicalize().unwrap_or_else(|_| path.to_owned()));
+    resolved.ok_or_else(|| unknown("it forbids files by a pattern"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(meta: Value) -> Result<Sandbox, String> {
+        of(meta.as_object())
+    }
+
+    fn state(state: Value) -> Result<Sandbox, String> {
+        read(json!({"threadId": "t", STATE: state}))
+    }
+
+    fn profile(entries: Value, network: &str) -> Result<Sandbox, String> {
+        let files = json!({"type": "restricted", "entries": entries});
+        state(
+            json!({"permissionProfile": {"type": "managed", "network": network, "file_system": files}}),
+        )
+    }
+
+    #[test]
+    fn a_policy_is_kept() {
+        let check = |policy: Value, expect: Sandbox| {
+            assert_eq!(state(json!({"sandboxPolicy": policy})), Ok(expect), "{policy}");
+        };
+        check(json!({"type": "danger-full-access"}), Sandbox::None);
+        check(json!({"type": "read-only"}), held(Mode::Look, false, Vec::new()));
+        check(json!("read-only"), held(Mode::Look, false, Vec::new()));
+        check(json!({"type": "workspace-write"}), held(Mode::Work, false, Vec::new()));
+        check(
+            json!({"type": "workspace-write", "network_access": true}),
+            held(Mode::Work, true, Vec::new()),
+        );
+    }
+
+    #[test]
+    fn a_profile_is_kept() {
+        let root =
+            json!({"access": "read", "path": {"type": "special", "value": {"kind": "root"}}});
+        let write = json!({"access": "write", "path": {"type": "path", "path": "/w"}});
+        let none = json!({"access": "none", "path": {"type": "path", "path": "/w/secret"}});
+        let look = held(Mode::Look, false, Vec::new());
+        assert_eq!(profile(json!([root]), "enabled"), Ok(look));
+        let work = held(Mode::Work, true, Vec::new());
+        assert_eq!(profile(json!([root, write]), "enabled"), Ok(work));
+        let hides = held(Mode::Work, false, vec!["/w/secret".into()]);
+        assert_eq!(profile(json!([root, write, none]), "restricted"), Ok(hides));
+        let off =
+            json!({"permissionProfile": {"type": "disabled"}, "sandboxPolicy": {"type": "x"}});
+        assert_eq!(state(off), Ok(Sandbox::None));
+    }
+
+    #[test]
+    fn what_is_not_known_is_refused() {
+        let glob =
+            json!({"access": "none", "path": {"type": "glob_pattern", "pattern": "**/*.pem"}});
+        for refused in [
+            read(json!({"threadId": "t"})),
+            state(json!({})),
+            state(json!({"sandboxPolicy": null})),
+            state(json!({"sandboxPolicy": {"type": "external-sandbox"}})),
+            state(json!({"sandboxPolicy": {}})),
+            state(json!({"permissionProfile": {"type": "external"}})),
+            state(json!({"permissionProfile": {"type": "managed"}})),
+            profile(json!([glob]), "enabled"),
+            profile(json!([{"access": "append"}]), "enabled"),
+        ] {
+            assert!(refused.clone().unwrap_err().contains("is not known"), "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn a_host_without_a_sandbox_has_none() {
+        assert_eq!(of(None), Ok(Sandbox::None));
+        assert_eq!(read(json!({"progressToken": 1})), Ok(Sandbox::None));
+    }
+
+    #[test]
+    fn the_directory_is_a_path_or_a_uri() {
+        let check = |named: Value, expect: Option<&str>| {
+            let meta = json!({STATE: {"sandboxCwd": named}});
+            let found = directory(meta.as_object().unwrap());
+            assert_eq!(found, expect.map(PathBuf::from), "{named}");
+        };
+        check(json!("/w/a b"), Some("/w/a b"));
+        check(json!("file:///w/a%20b"), Some("/w/a b"));
+        check(json!("w"), None);
+        check(json!("file://host/w"), None);
+        check(json!(5), None);
+    }
+}

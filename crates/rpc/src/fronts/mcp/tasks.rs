@@ -1,0 +1,121 @@
+//! The Tasks extension: our tasks as MCP's, by their own ids, in whichever session and after every restart.
+
+use meanwhile_core::Error;
+use meanwhile_core::agent::notice;
+use meanwhile_core::background::task::{Actor, Cause, End, Outcome, State, Task, TaskId};
+use meanwhile_core::background::{Stop, words};
+use meanwhile_core::limits;
+use rmcp::model::{
+    self, CallToolResult, ContentBlock, DetailedTask, ErrorData, JsonObject, TaskPayload,
+    TaskStatus,
+};
+use serde_json::Value;
+
+use super::bridge::Afters;
+use super::place::Places;
+use super::told;
+use crate::convert::{error, to_wire};
+use crate::peer::After;
+
+/// How often a client should ask. A question costs a look at the ledger, and no model is asked.
+const POLL_MS: u64 = 1_000;
+
+/// Why a task was stopped that its client cancelled.
+const CANCELLED: &str = "tasks/cancel";
+
+/// A task, before its end is known.
+pub(super) fn seed(task: &Task) -> model::Task {
+    let created = to_wire::time(task.created_at).0;
+    let updated = task.end().map_or_else(|| created.clone(), |end| to_wire::time(end.at).0);
+    let said = match &task.state {
+        State::Running => format!("runs: {}", words::one_line(&task.command)),
+        State::Stopping { .. } => format!("is being stopped: {}", words::one_line(&task.command)),
+        State::Ended(_) => words::ended(task),
+    };
+    // No time to live: how long an ended task is kept is a setting of the store.
+    model::Task::new(task.id.to_string(), TaskStatus::Working, created, updated)
+        .with_status_message(words::shorten(&said, 200))
+        .with_poll_interval_ms(POLL_MS)
+}
+
+/// `tasks/get`.
+pub(super) async fn get(
+    places: &Places,
+    id: &str,
+    after: &Afters,
+) -> Result<DetailedTask, ErrorData> {
+    let id = read(id)?;
+    let background = places.of_task(id).await.map_err(|why| refused(&why))?;
+    let task = background.get(id).await.map_err(|why| refused(&why))?;
+    let ended = match task.end() {
+        None => None,
+        Some(_) => background.exited(id).await.map_err(|why| refused(&why))?,
+    };
+    let Some(end) = ended else {
+        return Ok(DetailedTask::new(seed(&task), TaskPayload::Working));
+    };
+    // What a client took back is told to its model with whatever ends next.
+    if task.end().is_some_and(is_cancelled) {
+        return Ok(DetailedTask::new(seed(&task), TaskPayload::Cancelled));
+    }
+    let text = match background.claim_end(id).await.map_err(|why| refused(&why))? {
+        Some(lease) => {
+            after.push(After::Ack(Box::new(lease)));
+            notice::block(&[end], told::style(1))
+        }
+        // A hook or another reply has it: told twice it would be taken for two results.
+        None => format!("[bg:{id}] {}; its result was told before", words::ended(&task)),
+    };
+    // A command that failed is a result like any other: hosts show one line of an error.
+    let result = CallToolResult::success(vec![ContentBlock::text(text)]);
+    let Ok(Value::Object(result)) = serde_json::to_value(result) else {
+        return Err(ErrorData::internal_error("a result cannot be written", None));
+    };
+    let result: JsonObject = result;
+    Ok(DetailedTask::new(seed(&task), TaskPayload::Completed { result }))
+}
+
+/// `tasks/cancel`: stops the task with all its processes. One that has ended stays as it is.
+pub(super) async fn cancel(places: &Places, id: &str) -> Result<(), ErrorData> {
+    let id = read(id)?;
+    let background = places.of_task(id).await.map_err(|why| refused(&why))?;
+    match background.stop(id, stopping(CANCELLED)).await {
+        Ok(_) | Err(Error::NotRunning { .. }) => Ok(()),
+        Err(why) => Err(refused(&why)),
+    }
+}
+
+/// `tasks/update`: our tasks ask for nothing.
+pub(super) async fn update(places: &Places, id: &str) -> Result<(), ErrorData> {
+    places.of_task(read(id)?).await.map(|_| ()).map_err(|why| refused(&why))
+}
+
+/// How a host's model or client stops a task.
+pub(super) fn stopping(why: &str) -> Stop {
+    let cause = Cause { actor: Actor::Agent, message: why.to_owned() };
+    Stop { signal: libc::SIGTERM, grace: limits::STOP_GRACE, cause }
+}
+
+fn is_cancelled(end: &End) -> bool {
+    end.outcome == Outcome::Stopped
+        && end.cause.as_ref().is_some_and(|cause| cause.message == CANCELLED)
+}
+
+fn read(id: &str) -> Result<TaskId, ErrorData> {
+    id.parse().map_err(|why| ErrorData::invalid_params(format!("`taskId`: {why}"), None))
+}
+
+/// The extension has -32602 for a task that is not there.
+fn refused(why: &Error) -> ErrorData {
+    match why {
+        Error::UnknownTask(id) => {
+            ErrorData::invalid_params(format!("`taskId`: there is no task `{id}`"), None)
+        }
+        Error::Invalid { .. } => ErrorData::invalid_params(error::from_core(why).message, None),
+        Error::SpawnFailed { .. }
+        | Error::LimitReached { .. }
+        | Error::NotRunning { .. }
+        | Error::StoreUnavailable(_)
+        | Error::CannotConfine(_) => ErrorData::internal_error(error::from_core(why).message, None),
+    }
+}

@@ -1,0 +1,196 @@
+//! An MCP client over pipes, as a host is one.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Map, Value, json};
+
+use crate::harness::{PATIENCE, Store};
+
+/// The version of the protocol that has the handshake in each request.
+pub(crate) const MODERN: &str = "2026-07-28";
+
+/// A client, with the server that it started.
+pub(crate) struct Client {
+    child: Child,
+    input: Option<ChildStdin>,
+    lines: Receiver<String>,
+    next: i64,
+    /// What goes with each request as `_meta`.
+    pub(crate) meta: Map<String, Value>,
+}
+
+impl Client {
+    /// A session of Claude Code of this id.
+    pub(crate) fn claude(store: &Store, session: &str) -> Self {
+        let mut command = store.command(&["mcp"]);
+        command.env("CLAUDE_CODE_SESSION_ID", session);
+        Self::start(command)
+    }
+
+    /// A client that names no session.
+    pub(crate) fn anonymous(store: &Store) -> Self {
+        Self::start(store.command(&["mcp"]))
+    }
+
+    pub(crate) fn start(mut command: Command) -> Self {
+        // Its own group, so that nothing else is signalled with it.
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        let mut child = command.process_group(0).spawn().unwrap();
+        let (sender, lines) = channel();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        std::thread::spawn(move || {
+            for line in output.lines() {
+                let Ok(line) = line else { return };
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        let input = child.stdin.take();
+        Self { child, input, lines, next: 0, meta: Map::new() }
+    }
+
+    /// Declares in each request what 2026-07-28 has a client declare.
+    pub(crate) fn modern(mut self) -> Self {
+        let capabilities = json!({"extensions": {"io.modelcontextprotocol/tasks": {}}});
+        for (name, value) in [
+            ("protocolVersion", json!(MODERN)),
+            ("clientInfo", json!({"name": "test", "version": "1"})),
+            ("clientCapabilities", capabilities),
+        ] {
+            self.meta.insert(format!("io.modelcontextprotocol/{name}"), value);
+        }
+        self
+    }
+
+    pub(crate) fn write(&mut self, line: &[u8]) {
+        self.input.as_mut().unwrap().write_all(line).unwrap();
+    }
+
+    /// Sends a request and returns its id.
+    pub(crate) fn send(&mut self, method: &str, mut params: Value) -> i64 {
+        self.next += 1;
+        if let Some(params) = params.as_object_mut()
+            && !self.meta.is_empty()
+        {
+            params.insert("_meta".to_owned(), Value::Object(self.meta.clone()));
+        }
+        let request =
+            json!({"jsonrpc": "2.0", "id": self.next, "method": method, "params": params});
+        self.write(format!("{request}\n").as_bytes());
+        self.next
+    }
+
+    pub(crate) fn notify(&mut self, method: &str, params: Value) {
+        let message = json!({"jsonrpc": "2.0", "method": method, "params": params});
+        self.write(format!("{message}\n").as_bytes());
+    }
+
+    /// The next message.
+    #[track_caller]
+    pub(crate) fn message(&mut self) -> Value {
+        let line = self.lines.recv_timeout(PATIENCE).expect("the server says something");
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
+    }
+
+    /// The reply to a request that is the only one under way.
+    #[track_caller]
+    pub(crate) fn ask(&mut self, method: &str, params: Value) -> Value {
+        let id = self.send(method, params);
+        let reply = self.message();
+        assert_eq!(reply["id"], id, "{reply}");
+        reply
+    }
+
+    /// The result of a request that must succeed.
+    #[track_caller]
+    pub(crate) fn result(&mut self, method: &str, params: Value) -> Value {
+        let mut reply = self.ask(method, params);
+        assert!(reply.get("error").is_none(), "{method}: {reply}");
+        reply["result"].take()
+    }
+
+    /// The error of a request that must fail.
+    #[track_caller]
+    pub(crate) fn error(&mut self, method: &str, params: Value) -> Value {
+        let mut reply = self.ask(method, params);
+        assert!(reply.get("result").is_none(), "{method}: {reply}");
+        reply["error"].take()
+    }
+
+    /// What a tool says, and whether it failed.
+    #[track_caller]
+    pub(crate) fn called(&mut self, name: &str, arguments: Value) -> (String, bool) {
+        let result = self.result("tools/call", json!({"name": name, "arguments": arguments}));
+        let text = result["content"][0]["text"].as_str().unwrap_or_else(|| panic!("{result}"));
+        (text.to_owned(), result["isError"].as_bool().unwrap_or_default())
+    }
+
+    /// What a tool says that must succeed.
+    #[track_caller]
+    pub(crate) fn call(&mut self, name: &str, arguments: Value) -> String {
+        let (text, failed) = self.called(name, arguments);
+        assert!(!failed, "{name}: {text}");
+        text
+    }
+
+    /// What a tool says that must fail.
+    #[track_caller]
+    pub(crate) fn refused(&mut self, name: &str, arguments: Value) -> String {
+        let (text, failed) = self.called(name, arguments);
+        assert!(failed, "{name}: {text}");
+        text
+    }
+
+    /// Starts a task and returns its id.
+    #[track_caller]
+    pub(crate) fn run(&mut self, command: &str) -> String {
+        let said = self.call("background_run", json!({"command": command}));
+        id_in(&said)
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
+    }
+
+    /// Kills the server, and returns once it is gone.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Closes the pipe, and waits for the server to end.
+    pub(crate) fn close(mut self) -> ExitStatus {
+        drop(self.input.take());
+        self.child.wait().unwrap()
+    }
+
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        self.child.wait().unwrap()
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        drop(self.input.take());
+        let ended = self.child.wait();
+        if !std::thread::panicking() {
+            ended.unwrap();
+            let unread: Vec<String> = self.lines.try_iter().collect();
+            assert_eq!(unread, [""; 0], "messages that no test read");
+        }
+    }
+}
+
+/// The id of the task that a text names.
+#[track_caller]
+pub(crate) fn id_in(text: &str) -> String {
+    let is_id = |word: &&str| word.len() == 8 && word.bytes().all(|b| b.is_ascii_hexdigit());
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric());
+    words.into_iter().find(is_id).unwrap_or_else(|| panic!("no id in `{text}`")).to_owned()
+}

@@ -1,0 +1,62 @@
+//! A host's sandbox holds its tasks.
+
+use serde_json::{Value, json};
+
+use crate::client::Client;
+use crate::harness::Store;
+
+fn codex(store: &Store, state: Value) -> Client {
+    let mut client = Client::anonymous(store);
+    client.meta.insert("threadId".to_owned(), json!("thread"));
+    if !state.is_null() {
+        client.meta.insert("codex/sandbox-state-meta".to_owned(), state);
+    }
+    client
+}
+
+/// What a command that writes here and in the home directory leaves in each.
+fn writes(store: &Store, state: Value) -> (bool, bool) {
+    let mut client = codex(store, state);
+    client.run("echo x > here; echo x > ~/there; ls > /dev/null");
+    client.call("wait", json!({}));
+    let take = |path: std::path::PathBuf| std::fs::remove_file(path).is_ok();
+    let home = store.workspace().parent().unwrap().to_owned();
+    (take(store.workspace().join("here")), take(home.join("there")))
+}
+
+#[test]
+#[expect(clippy::print_stderr, reason = "a test that does not run says so")]
+fn a_task_may_do_no_more_than_its_session() {
+    let store = Store::new();
+    let policy = |name: &str| json!({"sandboxPolicy": {"type": name}});
+    assert_eq!(writes(&store, policy("danger-full-access")), (true, true));
+    if store.run(&["spawn", "--wait", "--confine", "look", "--", "true"]).code != Some(0) {
+        eprintln!("skipped: this machine cannot confine");
+        return;
+    }
+    assert_eq!(writes(&store, policy("workspace-write")), (true, false));
+    assert_eq!(writes(&store, policy("read-only")), (false, false));
+}
+
+#[test]
+fn in_a_sandbox_that_is_not_known_nothing_is_started() {
+    let store = Store::new();
+    for state in [Value::Null, json!({}), json!({"sandboxPolicy": {"type": "external-sandbox"}})] {
+        let mut client = codex(&store, state.clone());
+        let refused = client.refused("background_run", json!({"command": "touch x"}));
+        assert!(
+            refused.contains("sandbox") && refused.contains("own shell tool"),
+            "{state}: {refused}"
+        );
+        assert!(client.call("list", json!({})).starts_with("0 running, 0 ended"));
+    }
+    let elsewhere = json!({"sandboxPolicy": {"type": "workspace-write"}, "sandboxCwd": "/"});
+    let mut client = codex(&store, json!({"sandboxPolicy": {"type": "danger-full-access"}}));
+    client.run("true");
+    client.call("wait", json!({}));
+    drop(client);
+    let mut client = codex(&store, elsewhere);
+    let refused = client.refused("background_run", json!({"command": "touch x"}));
+    assert!(refused.contains("outside of its sandbox"), "{refused}");
+    assert!(!store.workspace().join("x").exists());
+}
