@@ -11,7 +11,6 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use meanwhile_shim::bell;
 use meanwhile_shim::confine::Plan;
 use meanwhile_shim::ctl::{self, Order};
 use meanwhile_shim::launch::out_of_the_way;
@@ -386,10 +385,8 @@ impl Home {
         ctl::open(&self.bells().join(bell)).is_ok()
     }
 
-    /// Removes the bells of dead processes, folders of idle shims that were killed, and what is left of
-    /// ended tasks.
+    /// Removes folders of idle shims that were killed, and what is left of ended tasks.
     pub fn remove_strays(&self) {
-        bell::remove_dead(&self.bells());
         let Ok(entries) = fs::read_dir(self.root.join(layout::LIVE)) else { return };
         for entry in entries.flatten() {
             let name = entry.file_name();

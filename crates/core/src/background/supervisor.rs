@@ -308,9 +308,10 @@ impl Supervisor {
             self.picture_wanted = false;
             let workspace = self.workspace.clone();
             let mut promoted = self.steps();
+            let archive = self.archive.clone();
             let query = self.store.read(move |ledger| {
                 let undelivered = ledger.undelivered(&workspace)?;
-                ledger.keep_promoted(&mut promoted)?;
+                ledger.keep_promoted(&mut promoted, &|holder| archive.is_alive(holder))?;
                 Ok(Picture { undelivered, promoted })
             });
             self.picture = Some(Box::pin(query));

@@ -314,7 +314,8 @@ impl Chat {
 
     fn track(&mut self, task: Task) {
         let known = self.status.tasks.iter().any(|known| known.id == task.id);
-        if task.queue == self.session && task.end().is_none() && !known {
+        // A step has the line of its call already, and comes again when it goes on as a task.
+        if task.queue == self.session && task.end().is_none() && !task.is_step && !known {
             self.status.tasks.push(task);
         }
     }

@@ -165,7 +165,7 @@ function Workspace:absorb(task, notification)
   end
   self.tasks[task.id] = task
   local moved = old ~= nil and format.is_step(old) and not format.is_step(task)
-  if (not old or moved) and not format.ended(task) then
+  if (not old or moved) and not format.ended(task) and not format.is_step(task) then
     if not format.of_agent(task) then
       self.latest = task.id
     end
@@ -198,7 +198,9 @@ function Workspace:announce(task, notification)
     tell.ended(task)
   end
   self:emit("exited", task, notification)
-  autocmd("MeanwhileTaskExited", { task = task, notification = notification, root = self.root })
+  if not format.is_step(task) then
+    autocmd("MeanwhileTaskExited", { task = task, notification = notification, root = self.root })
+  end
 end
 
 ---@private

@@ -93,9 +93,9 @@ impl Toolbox {
         let mut tasks = waited.map_err(|error| self.said(error))?.tasks;
         // Between wait and answer the user may have removed it.
         let task = tasks.pop().ok_or_else(|| self.said(Error::UnknownTask(id)))?;
-        foreground.let_go();
         match task.end() {
             Some(end) => {
+                foreground.let_go();
                 let failed = end.exit != Exit::Code(0) || end.cause.is_some();
                 let mut outcome = self.ended(&task, failed).await?;
                 self.saw(&task, DeliveredBy::Wait, &mut outcome);
@@ -104,6 +104,9 @@ impl Toolbox {
             None => {
                 // Where that cannot be written it stays a step, which runs and reports all the same.
                 let _ = self.background.promote(id).await;
+                // At once, one after the other: a turn that is cancelled before stops the command, and
+                // after it knows that it goes on.
+                foreground.let_go();
                 let _ = progress.send(Progress::Moved(id));
                 self.moved(&task).await
             }

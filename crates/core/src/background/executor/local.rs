@@ -146,6 +146,7 @@ impl Local {
         let root = home.root().to_owned();
         let io = |error: io::Error| io_error(&root, &error);
         let hash = layout::workspace_hash(&workspace);
+        bell::remove_dead(&home.bells());
         let (bell, bell_file) = make_bell(&home, hash)?;
         let attached = match role {
             Role::Daemon => Some(home.attach(hash).map_err(io)?),

@@ -83,10 +83,6 @@ impl Ledger {
             ids.extend(retire_all(tx, BEYOND_COUNT, params![path, keep_count])?);
             ids.extend(retire_all(tx, STEPS_BEYOND_COUNT, params![path, STEPS_KEPT])?);
             tx.prepare_cached(
-                "DELETE FROM steps WHERE NOT EXISTS (SELECT 1 FROM tasks WHERE id = steps.task)",
-            )?
-            .execute([])?;
-            tx.prepare_cached(
                 "DELETE FROM tokens WHERE workspace = ?1 AND at < ?2
                  AND NOT EXISTS (SELECT 1 FROM tasks WHERE tasks.id = tokens.task)",
             )?
@@ -191,6 +187,8 @@ fn retire(tx: &Transaction<'_>, row: i64) -> Result<(), LedgerError> {
     )?
     .execute([row])?;
     tx.prepare_cached("UPDATE tasks SET removed = 1 WHERE id = ?1")?.execute([row])?;
+    // It is in no list any more.
+    tx.prepare_cached("DELETE FROM steps WHERE task = ?1")?.execute([row])?;
     bury_if_told(tx, row)
 }
 

@@ -24,20 +24,31 @@ impl Ledger {
         })
     }
 
-    /// Keeps those of the steps that have become tasks.
-    pub fn keep_promoted(&self, steps: &mut Vec<TaskId>) -> Result<(), LedgerError> {
-        let mut select = self
-            .connection
-            .prepare_cached("SELECT 1 FROM steps WHERE task = ?1 AND is_step = 0")?;
-        let mut failure = None;
-        steps.retain(|id| match select.exists([row_id(*id)]) {
-            Ok(promoted) => promoted,
-            Err(error) => {
-                failure = Some(error);
-                false
+    /// Keeps those of the steps that are tasks by now: they were promoted, or their agent has gone, as
+    /// `is_alive` says of the holder of its session, so no turn waits for them any more.
+    pub fn keep_promoted(
+        &self,
+        steps: &mut Vec<TaskId>,
+        is_alive: &dyn Fn(&str) -> bool,
+    ) -> Result<(), LedgerError> {
+        let mut select = self.connection.prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM steps WHERE task = t.id AND is_step = 0), s.holder
+             FROM tasks t LEFT JOIN sessions s ON s.workspace = t.workspace AND s.id = t.queue
+             WHERE t.id = ?1",
+        )?;
+        let mut promoted = Vec::new();
+        for id in steps.iter() {
+            let found: Option<(bool, Option<String>)> =
+                select.query_row([row_id(*id)], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+            // Without a row it was spawned a moment ago.
+            if found.is_some_and(|(is_task, holder)| {
+                is_task || !holder.is_some_and(|holder| is_alive(&holder))
+            }) {
+                promoted.push(*id);
             }
-        });
-        failure.map_or(Ok(()), |error| Err(error.into()))
+        }
+        *steps = promoted;
+        Ok(())
     }
 
     /// Takes a session away with its transcript and its ended tasks, whose ids it returns: their files
@@ -65,6 +76,8 @@ impl Ledger {
             for sql in [
                 "DELETE FROM notifications WHERE workspace = ?1 AND queue = ?2",
                 "DELETE FROM queues WHERE workspace = ?1 AND name = ?2",
+                "DELETE FROM steps WHERE task IN (SELECT id FROM tasks WHERE workspace = ?1
+                   AND queue = ?2 AND outcome IS NOT NULL)",
                 "DELETE FROM tokens WHERE task IN (SELECT id FROM tasks WHERE workspace = ?1
                    AND queue = ?2 AND outcome IS NOT NULL)",
                 "DELETE FROM durations WHERE workspace = ?1 AND command IN (SELECT command FROM tasks
@@ -119,12 +132,27 @@ mod tests {
         assert!(by_id.is_step && ledger.facts(one.id).expect("read").expect("there").is_step);
         ledger.promote(one.id).expect("promoted");
         let mut steps = vec![one.id, TaskId::random()];
-        ledger.keep_promoted(&mut steps).expect("read");
+        ledger.keep_promoted(&mut steps, &|_| true).expect("read");
         assert_eq!(steps, [one.id]);
         // A process that found it by its files writes its row again.
         ledger.insert(std::slice::from_ref(&one)).expect("nothing");
         assert_eq!(listed(&ledger, false).len(), 2);
         assert!(!ledger.task(&one.workspace, one.id).expect("read").expect("there").is_step);
+    }
+
+    #[test]
+    fn a_step_whose_agent_has_gone_is_a_task() {
+        let (_dir, mut ledger) = open();
+        let one = step(1);
+        ledger.create_session(&one.workspace, "s", "m", ("holder", 1)).expect("made");
+        ledger.insert(std::slice::from_ref(&one)).expect("made");
+        for is_alive in [true, false] {
+            let mut steps = vec![one.id];
+            ledger
+                .keep_promoted(&mut steps, &|holder| holder == "holder" && is_alive)
+                .expect("read");
+            assert_eq!(steps.len(), usize::from(!is_alive));
+        }
     }
 
     #[test]
@@ -134,7 +162,8 @@ mod tests {
         let steps: Vec<NewTask> = (2..STEPS_KEPT + 7).map(step).collect();
         for task in std::iter::once(&task).chain(&steps) {
             ledger.insert(std::slice::from_ref(task)).expect("made");
-            ledger.finish(&[finish_of(task.clone(), Outcome::Exited)]).expect("ended");
+            let ended = finish_of(task.clone(), Outcome::Exited);
+            ledger.record(&[], &[], &[], &[ended]).expect("ended");
         }
         let now = Timestamp::now();
         let kept = Duration::MAX;
@@ -150,7 +179,8 @@ mod tests {
         ledger.create_session(&mine.workspace, "s", "m", ("holder", 1)).expect("made");
         for task in [&mine, &other] {
             ledger.insert(std::slice::from_ref(task)).expect("made");
-            ledger.finish(&[finish_of(task.clone(), Outcome::Exited)]).expect("ended");
+            let ended = finish_of(task.clone(), Outcome::Exited);
+            ledger.record(&[], &[], &[], &[ended]).expect("ended");
         }
         let gone = ledger.forget_session(&mine.workspace, "s").expect("forgotten");
         assert_eq!(gone, [mine.id]);

@@ -77,6 +77,11 @@ impl Ledger {
                  AND NOT EXISTS (SELECT 1 FROM notifications WHERE task = ?1)",
             )?
             .execute([row_id(id)])?;
+            tx.prepare_cached(
+                "DELETE FROM steps WHERE task = ?1
+                 AND NOT EXISTS (SELECT 1 FROM tasks WHERE id = ?1)",
+            )?
+            .execute([row_id(id)])?;
             Ok(())
         })
     }

@@ -33,8 +33,9 @@ impl Background {
 
     /// Makes a step that goes on in the background a task, and tells the client so.
     pub(crate) async fn promote(&self, id: TaskId) -> Result<(), Error> {
-        self.store.write(move |l| l.promote(id)).await?;
-        self.send(Demand::Promoted(id)).await
+        let written = self.store.write(move |l| l.promote(id)).await;
+        self.send(Demand::Promoted(id)).await?;
+        written
     }
 
     /// Takes a session away with everything that was said and run in it; what runs still stays.

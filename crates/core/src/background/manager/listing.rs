@@ -43,8 +43,9 @@ impl Background {
         if promoted.is_empty() {
             return Ok(());
         }
+        let is_alive = self.liveness();
         let read = self.store.read(move |ledger| {
-            ledger.keep_promoted(&mut promoted)?;
+            ledger.keep_promoted(&mut promoted, &is_alive)?;
             Ok(promoted)
         });
         let promoted = read.await?;

@@ -98,6 +98,8 @@ fn again(kept: Kept, given: BTreeMap<String, Option<String>>) -> Result<Spec, Er
         env: env.into_iter().map(|(name, value)| (name, Some(value))).collect(),
         whole: true,
         client_token: None,
+        // No turn of an agent waits for it.
+        is_step: false,
         ..spec
     })
 }

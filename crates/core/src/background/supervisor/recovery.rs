@@ -2,7 +2,7 @@
 
 use super::Supervisor;
 use crate::background::executor::Request;
-use crate::background::ledger::{Finish, NewTask};
+use crate::background::ledger::{Finish, Ledger, NewTask};
 use crate::background::task::{
     Actor, Cause, End, Exit, Outcome, OutputStat, Preview, TaskId, Timestamp,
 };
@@ -33,17 +33,29 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Tasks whose files still call them steps.
+    /// Tasks whose files still call them steps. One whose agent has died is a task from now on.
     pub(super) async fn recover_promoted(&mut self) -> Result<(), Error> {
         let mut promoted = self.steps();
+        if promoted.is_empty() {
+            return Ok(());
+        }
+        let archive = self.archive.clone();
         let read = self.store.read(move |ledger| {
-            ledger.keep_promoted(&mut promoted)?;
+            ledger.keep_promoted(&mut promoted, &|holder| archive.is_alive(holder))?;
             Ok(promoted)
         });
-        for id in read.await? {
+        let promoted = read.await?;
+        for &id in &promoted {
             if let Some(live) = self.tasks.get_mut(&id) {
                 live.facts.is_step = false;
             }
+        }
+        if !promoted.is_empty() {
+            // Where it cannot be written now, the next process that opens the workspace does it.
+            let write = move |ledger: &mut Ledger| {
+                promoted.into_iter().try_for_each(|id| ledger.promote(id))
+            };
+            let _ = self.store.write(write).await;
         }
         Ok(())
     }
