@@ -12,3 +12,4 @@ mod mcp;
 mod mcp_ends;
 mod mcp_sandbox;
 mod mcp_tasks;
+mod sandboxed;

@@ -6,7 +6,7 @@
 
 mod notes;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 use meanwhile_shim::clock;
@@ -136,6 +136,25 @@ impl Owner {
     }
 }
 
+/// Whether all processes here end with the command that a host runs: it made a namespace of process ids for
+/// that one command, as the sandbox of Codex does. Process 1 of it then has the host's id already, which the host
+/// sets for its commands only.
+pub fn ends_with_command() -> bool {
+    let Ok(environment) = std::fs::read("/proc/1/environ") else { return false };
+    HOSTS.into_iter().any(|name| {
+        let value = std::env::var_os(name).filter(|value| !value.is_empty());
+        value.is_some_and(|value| is_set(&environment, name, &value))
+    })
+}
+
+/// Whether an environment, as `/proc` has it, sets a variable to this.
+fn is_set(environment: &[u8], name: &str, value: &OsStr) -> bool {
+    environment.split(|byte| *byte == 0).any(|entry| {
+        let rest = entry.strip_prefix(name.as_bytes());
+        rest.and_then(|rest| rest.strip_prefix(b"=")) == Some(value.as_bytes())
+    })
+}
+
 /// The id that was set last: walks up until one of them is missing or different in an ancestor.
 fn nearest(
     mut ids: Vec<(&'static str, OsString)>,
@@ -143,13 +162,7 @@ fn nearest(
 ) -> Option<(&'static str, OsString)> {
     if ids.len() > 1 {
         for environment in ancestors {
-            let has = |(name, value): &(&str, OsString)| {
-                environment.split(|byte| *byte == 0).any(|entry| {
-                    let value = value.as_bytes();
-                    entry.strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b"="))
-                        == Some(value)
-                })
-            };
+            let has = |(name, value): &(&str, OsString)| is_set(&environment, name, value);
             if let Some(at) = ids.iter().position(|id| !has(id)) {
                 return Some(ids.swap_remove(at));
             }

@@ -31,6 +31,7 @@ mod run;
 mod serve;
 mod session;
 mod sessions;
+mod setup;
 mod show;
 mod signal;
 mod spawn;
@@ -79,6 +80,7 @@ fn run(Cli { workspace, command }: Cli) -> Result<ExitCode, Failure> {
         Command::Signal(args) => session::run(workspace, async |it| signal::run(it, args).await),
         Command::Drain(args) => session::run(workspace, async |it| drain::run(it, args).await),
         Command::Hook(args) => hook::run(&args),
+        Command::Setup(args) => written(|out| setup::run(out, &args)),
         Command::Run(args) => {
             let workspace = agent::workspace(workspace, &args.agent)?;
             session::stay(workspace, async |it| run::run(it, args).await)

@@ -17,7 +17,7 @@ use meanwhile_core::background::StateFilter;
 use meanwhile_core::background::task::Outcome;
 use meanwhile_core::{confine, limits};
 
-pub(crate) use hosts::{Hook, Host, Mcp};
+pub(crate) use hosts::{Hook, Host, Mcp, Setup, SetupHost};
 pub(crate) use values::{Linger, shell_command, task_command};
 use values::{parse_env, parse_grace, parse_linger, parse_signal};
 
@@ -56,6 +56,7 @@ pub(crate) enum Command {
     Serve(Serve),
     Mcp(Mcp),
     Hook(Hook),
+    Setup(Setup),
     Run(Run),
     Chat(Chat),
     Sessions(Sessions),

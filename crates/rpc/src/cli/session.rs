@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use meanwhile_core::background::task::TaskId;
 use meanwhile_core::background::words::reason;
 use meanwhile_core::background::{Background, Engine, Events, Role};
-use meanwhile_core::hosts::{Notes, Owner};
+use meanwhile_core::hosts::{self, Notes, Owner};
 
 use super::failure::Failure;
 use super::ids;
@@ -19,6 +19,22 @@ use crate::{config, state_dir};
 
 /// The queue of a client that names none.
 const DEFAULT_QUEUE: &str = "default";
+
+/// What there is in an agent's sandbox.
+const OUTSIDE: &str = "in an agent's sandbox, use the tools of its MCP server `meanwhile mcp`, which runs outside; \
+    `meanwhile setup codex` adds it";
+
+/// Refuses to start a task where it would end with the agent's command, though it was said to go on.
+pub(crate) fn must_outlive_command() -> Result<(), Failure> {
+    match hosts::ends_with_command() {
+        true => Err(Failure::new(
+            "no task is started: the agent's sandbox ends all processes with this command",
+        )
+        .hint("the tool `background_run` of the MCP server `meanwhile mcp` starts it outside; `meanwhile setup codex` adds it")
+        .hint("`--wait` stays with the task, which ends with this command")),
+        false => Ok(()),
+    }
+}
 
 /// What a command works with.
 pub(crate) struct Session {
@@ -145,7 +161,9 @@ where
         .build()
         .map_err(|error| Failure::new(format!("cannot start the runtime: {}", reason(&error))))?;
     let result = runtime.block_on(async {
-        let mut session = Session::open(workspace.as_deref(), default, role).await?;
+        let opened = Session::open(workspace.as_deref(), default, role).await;
+        let advice = hosts::ends_with_command().then_some(OUTSIDE);
+        let mut session = opened.map_err(|failure| failure.advise(advice))?;
         let result = command(&mut session).await;
         let flushed = session.out.flush();
         session.close().await;

@@ -60,3 +60,67 @@ impl Host {
         }
     }
 }
+
+/// Write the settings of another agent, so that it uses meanwhile: its MCP server and its hooks.
+///
+/// Shows the change and asks before it makes it. Keeps what is there, and never writes an approval.
+#[derive(Debug, Args)]
+pub(crate) struct Setup {
+    /// The agent or editor.
+    #[arg(value_name = "HOST")]
+    pub(crate) host: SetupHost,
+    /// Print what goes into which file, and change nothing.
+    #[arg(long, conflicts_with_all = ["undo", "yes"])]
+    pub(crate) print: bool,
+    /// Take away what was written.
+    #[arg(long)]
+    pub(crate) undo: bool,
+    /// Make the change without asking.
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+/// What can be set up. The editors' settings are only printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SetupHost {
+    /// Claude Code.
+    Claude,
+    /// Codex.
+    Codex,
+    /// Gemini CLI.
+    Gemini,
+    /// opencode.
+    Opencode,
+    /// Cursor.
+    Cursor,
+    /// VS Code.
+    Vscode,
+    /// Zed.
+    Zed,
+    /// The IDEs of JetBrains.
+    Jetbrains,
+}
+
+impl SetupHost {
+    /// Whether its settings are written, rather than printed.
+    pub(crate) fn is_written(self) -> bool {
+        match self {
+            Self::Claude | Self::Codex | Self::Gemini | Self::Opencode => true,
+            Self::Cursor | Self::Vscode | Self::Zed | Self::Jetbrains => false,
+        }
+    }
+
+    /// Its name for people.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Claude => "Claude Code",
+            Self::Codex => "Codex",
+            Self::Gemini => "Gemini CLI",
+            Self::Opencode => "opencode",
+            Self::Cursor => "Cursor",
+            Self::Vscode => "VS Code",
+            Self::Zed => "Zed",
+            Self::Jetbrains => "JetBrains",
+        }
+    }
+}

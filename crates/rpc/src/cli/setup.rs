@@ -1,0 +1,141 @@
+//! `meanwhile setup`: writes the settings of other agents, so that they use `meanwhile`.
+//!
+//! Owns what goes where. It shows each change before it is made, keeps what is there, and takes away with
+//! `--undo` what it added. It never writes an approval: what a host lets run unasked is its user's to say.
+
+mod change;
+mod parts;
+
+use std::io::{BufRead, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use meanwhile_core::background::quote::quote_argv;
+use meanwhile_core::background::words::reason;
+
+use self::change::changes;
+use self::parts::parts;
+use super::args;
+use super::failure::Failure;
+use super::out::{Out, note};
+
+pub(crate) fn run(out: &mut Out, args: &args::Setup) -> Result<u8, Failure> {
+    let places = Places::find()?;
+    if !args.host.is_written() || args.print {
+        for part in parts(args.host, &places) {
+            out.line(format_args!("# {}", part.path().display()))?;
+            out.line(part.shown().trim_end())?;
+        }
+        return notes(args.host, false);
+    }
+    let changes = changes(&parts(args.host, &places), args.undo)?;
+    if changes.is_empty() {
+        let state = if args.undo { "nothing of meanwhile is there" } else { "all of it is there" };
+        note(format_args!("{}: {state}", args.host.name()));
+        return Ok(0);
+    }
+    for change in &changes {
+        out.raw(change.shown().as_bytes())?;
+    }
+    out.flush()?;
+    if !args.yes && !agreed()? {
+        note("nothing was changed");
+        return Ok(1);
+    }
+    for change in &changes {
+        change.make()?;
+    }
+    if args.undo { Ok(0) } else { notes(args.host, true) }
+}
+
+/// Where things are.
+#[derive(Debug)]
+pub(crate) struct Places {
+    /// This binary, an absolute path.
+    binary: PathBuf,
+    home: PathBuf,
+    claude: Option<PathBuf>,
+    codex: Option<PathBuf>,
+    config: Option<PathBuf>,
+}
+
+impl Places {
+    fn find() -> Result<Self, Failure> {
+        let path =
+            |name: &str| std::env::var_os(name).filter(|it| !it.is_empty()).map(PathBuf::from);
+        let binary = std::env::current_exe().map_err(|error| {
+            Failure::new(format!("cannot find this program: {}", reason(&error)))
+        })?;
+        let home = path("HOME").filter(|home| home.is_absolute());
+        let home = home.ok_or_else(|| {
+            Failure::new("no home directory").hint("set `HOME` to an absolute path")
+        })?;
+        let (claude, codex) = (path("CLAUDE_CONFIG_DIR"), path("CODEX_HOME"));
+        Ok(Self { binary, home, claude, codex, config: path("XDG_CONFIG_HOME") })
+    }
+
+    /// A command line that runs this binary.
+    fn command(&self, args: &[&str]) -> String {
+        let words = [&*self.binary.to_string_lossy()];
+        let words: Vec<String> =
+            words.into_iter().chain(args.iter().copied()).map(str::to_owned).collect();
+        quote_argv(&words)
+    }
+
+    fn in_home(&self, path: &str) -> PathBuf {
+        self.home.join(path)
+    }
+}
+
+/// Asks the person who sits there.
+fn agreed() -> Result<bool, Failure> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Failure::usage("the change is not made unasked")
+            .hint("`--yes` makes it, `--print` only shows what goes where"));
+    }
+    let mut stderr = std::io::stderr().lock();
+    write!(stderr, "Make this change? [y/N] ").and_then(|()| stderr.flush())?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+/// What is left to the user.
+fn notes(host: args::SetupHost, written: bool) -> Result<u8, Failure> {
+    let lines: &[&str] = match host {
+        args::SetupHost::Claude => &[
+            "restart Claude Code; it asks before each background_run. `mcp__meanwhile__background_run` in \
+             `permissions.allow` lets it start any command unasked",
+        ],
+        args::SetupHost::Codex => &[
+            "start Codex and trust the hooks once with `/hooks`: it skips untrusted ones without a word",
+            "Codex asks before each background_run, and `codex exec` refuses it. `approval_mode = \"approve\"` under \
+             [mcp_servers.meanwhile.tools.background_run] lets it start any command, held by the \
+             session's sandbox, unasked",
+        ],
+        args::SetupHost::Gemini => {
+            &["restart Gemini CLI; this was not tried with a real Gemini CLI"]
+        }
+        args::SetupHost::Opencode => &["restart opencode; this was not tried with a real opencode"],
+        args::SetupHost::Cursor
+        | args::SetupHost::Vscode
+        | args::SetupHost::Zed
+        | args::SetupHost::Jetbrains => {
+            &["this was not tried with the editor; put it there by hand"]
+        }
+    };
+    for line in lines {
+        note(line);
+    }
+    let done =
+        if written { "`meanwhile setup HOST --undo` takes it away" } else { "nothing was changed" };
+    note(done);
+    Ok(0)
+}
+
+/// A path below another, for messages.
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
+
+#[cfg(test)]
+mod tests;

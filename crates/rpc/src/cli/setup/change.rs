@@ -1,0 +1,212 @@
+//! One file as it is and as it is to be.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use meanwhile_core::background::words::reason;
+use serde_json::{Map, Value, json};
+
+use super::parts::Part;
+use super::shown;
+use crate::cli::failure::Failure;
+
+/// The lines around what is written into a file that is not JSON.
+const BEGIN: &str = "# meanwhile: begin";
+const END: &str = "# meanwhile: end";
+
+/// A change of one file.
+#[derive(Debug)]
+pub(super) struct Change {
+    path: PathBuf,
+    before: Option<String>,
+    /// `None`: it is removed.
+    after: Option<String>,
+}
+
+/// The changes that add these parts, or take them away. Several parts may be of one file.
+pub(super) fn changes(parts: &[Part], undo: bool) -> Result<Vec<Change>, Failure> {
+    let mut changes: Vec<Change> = Vec::new();
+    for part in parts {
+        let place = match changes.iter().position(|change| change.path == part.path()) {
+            Some(place) => place,
+            None => {
+                changes.push(Change::none(part.path())?);
+                changes.len() - 1
+            }
+        };
+        let change = &mut changes[place];
+        change.after = after(part, change.after.as_deref(), undo)?;
+    }
+    changes.retain(|change| change.before != change.after);
+    Ok(changes)
+}
+
+/// A file with a part, or without it.
+fn after(part: &Part, before: Option<&str>, undo: bool) -> Result<Option<String>, Failure> {
+    match part {
+        Part::Member { .. } | Part::Hooks { .. } => json_after(part, before, undo),
+        Part::Lines { text, unless, .. } => Ok(lines_after(text, unless, before, undo)),
+        Part::File { text, .. } => Ok((!undo).then(|| text.clone())),
+    }
+}
+
+impl Change {
+    /// A file as it is.
+    fn none(path: &Path) -> Result<Self, Failure> {
+        let before = match fs::read_to_string(path) {
+            Ok(text) => Some(text),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => return Err(cannot("read", path, &error)),
+        };
+        Ok(Self { path: path.to_owned(), after: before.clone(), before })
+    }
+
+    /// The lines that come and go.
+    pub(super) fn shown(&self) -> String {
+        let old: Vec<&str> = self.before.iter().flat_map(|text| text.lines()).collect();
+        let new: Vec<&str> = self.after.iter().flat_map(|text| text.lines()).collect();
+        let first = old.iter().zip(&new).take_while(|(old, new)| old == new).count();
+        let rest = old.len().min(new.len()) - first;
+        let last = old.iter().rev().zip(new.iter().rev());
+        let last = last.take(rest).take_while(|(old, new)| old == new).count();
+        let mut text = format!("{}:\n", shown(&self.path));
+        for line in &old[first..old.len() - last] {
+            text.push_str(&format!("- {line}\n"));
+        }
+        for line in &new[first..new.len() - last] {
+            text.push_str(&format!("+ {line}\n"));
+        }
+        text
+    }
+
+    /// Makes it, whole or not at all.
+    pub(super) fn make(&self) -> Result<(), Failure> {
+        let fail = |error: std::io::Error| cannot("write", &self.path, &error);
+        let Some(after) = &self.after else {
+            return fs::remove_file(&self.path).map_err(fail);
+        };
+        // A link is followed: many keep their settings elsewhere.
+        let path = self.path.canonicalize().unwrap_or_else(|_| self.path.clone());
+        let folder = path.parent().unwrap_or(Path::new("/"));
+        fs::create_dir_all(folder).map_err(fail)?;
+        let new = path.with_extension("meanwhile-new");
+        fs::write(&new, after).map_err(fail)?;
+        if let Ok(old) = fs::metadata(&path) {
+            fs::set_permissions(&new, old.permissions()).map_err(fail)?;
+        }
+        fs::rename(&new, &path).map_err(fail)
+    }
+}
+
+fn cannot(what: &str, path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(format!("cannot {what} `{}`: {}", shown(path), reason(error)))
+}
+
+fn json_after(part: &Part, before: Option<&str>, undo: bool) -> Result<Option<String>, Failure> {
+    let text = before.filter(|text| !text.trim().is_empty());
+    let unreadable = |why: &dyn std::fmt::Display| {
+        Failure::new(format!("`{}` cannot be changed: {why}", shown(part.path())))
+            .hint("`--print` shows what goes into it, to be put there by hand")
+    };
+    let mut file: Value = match text {
+        Some(text) => serde_json::from_str(text).map_err(|why| unreadable(&why))?,
+        None => json!({}),
+    };
+    let original = file.clone();
+    let Some(members) = file.as_object_mut() else {
+        return Err(unreadable(&"it is not an object"));
+    };
+    match part {
+        Part::Member { at: [outer, inner], value, .. } => {
+            let outer_value = members.entry(*outer).or_insert_with(|| json!({}));
+            let Some(object) = outer_value.as_object_mut() else {
+                return Err(unreadable(&format!("`{outer}` is not an object")));
+            };
+            match undo {
+                true => drop(object.shift_remove(*inner)),
+                // What a person has set beside it stays.
+                false => drop(object.entry(*inner).or_insert_with(|| value.clone())),
+            }
+            remove_empty(members, outer);
+        }
+        Part::Hooks { groups, host, .. } => {
+            let hooks = members.entry("hooks").or_insert_with(|| json!({}));
+            let Some(hooks) = hooks.as_object_mut() else {
+                return Err(unreadable(&"`hooks` is not an object"));
+            };
+            match undo {
+                true => hooks.values_mut().for_each(|list| remove_own(list, host)),
+                false => {
+                    for (event, group) in groups {
+                        let list = hooks.entry(*event).or_insert_with(|| json!([]));
+                        let Some(list) = list.as_array_mut() else {
+                            return Err(unreadable(&format!("`hooks.{event}` is not a list")));
+                        };
+                        if !list.contains(group) {
+                            list.push(group.clone());
+                        }
+                    }
+                }
+            }
+            hooks.retain(|_, list| list.as_array().is_none_or(|list| !list.is_empty()));
+            remove_empty(members, "hooks");
+        }
+        Part::Lines { .. } | Part::File { .. } => {}
+    }
+    if file == original {
+        return Ok(before.map(str::to_owned));
+    }
+    // A file that held nothing else goes with what it held.
+    if undo && file.as_object().is_some_and(Map::is_empty) {
+        return Ok(None);
+    }
+    Ok(Some(format!("{file:#}\n")))
+}
+
+fn remove_empty(members: &mut Map<String, Value>, name: &str) {
+    if members.get(name).and_then(Value::as_object).is_some_and(Map::is_empty) {
+        members.shift_remove(name);
+    }
+}
+
+/// Takes the hooks of `meanwhile` out of an event's groups, and the groups that are empty then.
+fn remove_own(groups: &mut Value, host: &str) {
+    let Some(groups) = groups.as_array_mut() else { return };
+    let ends = [format!("meanwhile hook {host}"), format!("meanwhile' hook {host}")];
+    let is_own = |hook: &Value| {
+        let command = hook.get("command").and_then(Value::as_str).unwrap_or_default();
+        let command = command.strip_suffix(" --rewake").unwrap_or(command);
+        ends.iter().any(|end| command.ends_with(end))
+    };
+    groups.retain_mut(|group| {
+        let Some(hooks) = group.get_mut("hooks").and_then(Value::as_array_mut) else { return true };
+        let count = hooks.len();
+        hooks.retain(|hook| !is_own(hook));
+        hooks.len() == count || !hooks.is_empty()
+    });
+}
+
+fn lines_after(text: &str, unless: &str, before: Option<&str>, undo: bool) -> Option<String> {
+    let Some(old) = before else { return (!undo).then(|| block(text)) };
+    if undo {
+        let (Some(begin), Some(end)) = (old.find(BEGIN), old.find(END)) else {
+            return Some(old.to_owned());
+        };
+        let rest = old.get(end + END.len()..).unwrap_or_default();
+        let head = old.get(..begin).unwrap_or_default().trim_end_matches('\n');
+        let rest = rest.trim_start_matches('\n');
+        let joint = if head.is_empty() { "" } else { "\n" };
+        let left = format!("{head}{joint}{rest}");
+        return (!left.trim().is_empty()).then_some(left);
+    }
+    if old.lines().any(|line| line.trim() == unless) {
+        return Some(old.to_owned());
+    }
+    let joint = if old.is_empty() || old.ends_with('\n') { "" } else { "\n" };
+    Some(format!("{old}{joint}{}", block(text)))
+}
+
+fn block(text: &str) -> String {
+    format!("{BEGIN}\n{text}{END}\n")
+}

@@ -1,0 +1,173 @@
+//! What each host's settings need.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use super::Places;
+use crate::cli::args::SetupHost;
+
+/// The plugin for opencode.
+const PLUGIN: &str = include_str!("opencode.js");
+
+/// One thing to write.
+#[derive(Debug, Clone)]
+pub(super) enum Part {
+    /// A member of a JSON file, by the names of the objects it is in.
+    Member { path: PathBuf, at: [&'static str; 2], value: Value },
+    /// Hooks of a JSON file: for each event a group of them.
+    Hooks { path: PathBuf, groups: Vec<(&'static str, Value)>, host: &'static str },
+    /// Lines at the end of a file that is not JSON.
+    Lines { path: PathBuf, text: String, unless: &'static str },
+    /// A file of its own.
+    File { path: PathBuf, text: String },
+}
+
+impl Part {
+    pub(super) fn path(&self) -> &std::path::Path {
+        match self {
+            Self::Member { path, .. }
+            | Self::Hooks { path, .. }
+            | Self::Lines { path, .. }
+            | Self::File { path, .. } => path,
+        }
+    }
+
+    /// As a person would write it there.
+    pub(super) fn shown(&self) -> String {
+        let pretty = |value: &Value| format!("{value:#}");
+        match self {
+            Self::Member { at: [outer, inner], value, .. } => {
+                pretty(&json!({ *outer: { *inner: value } }))
+            }
+            Self::Hooks { groups, .. } => {
+                let mut hooks = json!({});
+                for (event, group) in groups {
+                    let list = hooks[*event].as_array_mut();
+                    match list {
+                        Some(list) => list.push(group.clone()),
+                        None => hooks[*event] = json!([group]),
+                    }
+                }
+                pretty(&json!({ "hooks": hooks }))
+            }
+            Self::Lines { text, .. } | Self::File { text, .. } => text.clone(),
+        }
+    }
+}
+
+/// What a host needs.
+pub(super) fn parts(host: SetupHost, places: &Places) -> Vec<Part> {
+    let binary = places.binary.to_string_lossy();
+    let server = json!({ "command": binary, "args": ["mcp"] });
+    let member = |path: PathBuf, outer| Part::Member {
+        path,
+        at: [outer, "meanwhile"],
+        value: server.clone(),
+    };
+    match host {
+        SetupHost::Claude => {
+            let folder = places.claude.clone();
+            let state = folder.clone().unwrap_or_else(|| places.home.clone()).join(".claude.json");
+            let folder = folder.unwrap_or_else(|| places.in_home(".claude"));
+            let mut groups = hooks(
+                places,
+                "claude",
+                &[
+                    ("SessionStart", None, None),
+                    ("UserPromptSubmit", None, None),
+                    ("PostToolUse", Some(""), None),
+                    ("Stop", None, Some(3_600)),
+                    ("SessionEnd", None, None),
+                ],
+            );
+            let rewake = places.command(&["hook", "claude", "--rewake"]);
+            let rewake = json!({
+                "type": "command", "command": rewake, "asyncRewake": true, "timeout": 86_400,
+            });
+            let group = json!({ "matcher": "Bash|mcp__meanwhile__.*", "hooks": [rewake] });
+            groups.push(("PostToolUse", group));
+            let path = folder.join("settings.json");
+            vec![member(state, "mcpServers"), Part::Hooks { path, groups, host: "claude" }]
+        }
+        SetupHost::Codex => {
+            let folder = places.codex.clone().unwrap_or_else(|| places.in_home(".codex"));
+            let text = format!(
+                "[mcp_servers.meanwhile]\ncommand = {}\nargs = [\"mcp\"]\n",
+                Value::String(binary.into_owned())
+            );
+            let groups = hooks(
+                places,
+                "codex",
+                &[
+                    ("SessionStart", None, None),
+                    ("UserPromptSubmit", None, None),
+                    ("PostToolUse", None, None),
+                    ("Stop", None, Some(3_600)),
+                ],
+            );
+            let path = folder.join("config.toml");
+            vec![
+                Part::Lines { path, text, unless: "[mcp_servers.meanwhile]" },
+                Part::Hooks { path: folder.join("hooks.json"), groups, host: "codex" },
+            ]
+        }
+        SetupHost::Gemini => {
+            let path = places.in_home(".gemini/settings.json");
+            let groups = hooks(
+                places,
+                "gemini",
+                &[
+                    ("SessionStart", None, None),
+                    ("BeforeAgent", None, None),
+                    ("AfterTool", Some("*"), None),
+                    // In milliseconds there.
+                    ("AfterAgent", None, Some(3_600_000)),
+                    ("SessionEnd", None, None),
+                ],
+            );
+            vec![member(path.clone(), "mcpServers"), Part::Hooks { path, groups, host: "gemini" }]
+        }
+        SetupHost::Opencode => {
+            let config = places.config.clone().unwrap_or_else(|| places.in_home(".config"));
+            let folder = config.join("opencode");
+            let value = json!({ "type": "local", "command": [binary, "mcp"], "enabled": true });
+            let text = PLUGIN.replace("MEANWHILE_BINARY", &binary);
+            vec![
+                Part::Member {
+                    path: folder.join("opencode.json"),
+                    at: ["mcp", "meanwhile"],
+                    value,
+                },
+                Part::File { path: folder.join("plugin/meanwhile.js"), text },
+            ]
+        }
+        SetupHost::Cursor => vec![member(places.in_home(".cursor/mcp.json"), "mcpServers")],
+        SetupHost::Vscode => vec![member(PathBuf::from(".vscode/mcp.json"), "servers")],
+        SetupHost::Zed => {
+            vec![member(places.in_home(".config/zed/settings.json"), "context_servers")]
+        }
+        SetupHost::Jetbrains => vec![member(PathBuf::from("Settings, MCP"), "mcpServers")],
+    }
+}
+
+/// A group of one hook for each event, with its matcher and its time-out.
+fn hooks(
+    places: &Places,
+    host: &'static str,
+    events: &[(&'static str, Option<&str>, Option<u32>)],
+) -> Vec<(&'static str, Value)> {
+    let command = places.command(&["hook", host]);
+    let group = |(event, matcher, timeout): &(&'static str, Option<&str>, Option<u32>)| {
+        let mut hook = json!({ "type": "command", "command": command });
+        if let Some(timeout) = timeout {
+            hook["timeout"] = json!(timeout);
+        }
+        let group = match matcher {
+            Some(matcher) => json!({ "matcher": matcher, "hooks": [hook] }),
+            None => json!({ "hooks": [hook] }),
+        };
+        (*event, group)
+    };
+    events.iter().map(group).collect()
+}

@@ -1,0 +1,38 @@
+//! The command line in a sandbox whose processes end with the agent's command.
+
+use crate::harness::{Ran, Store};
+
+/// A line in a namespace of process ids of its own, which a host made for it; `None` where none can be made.
+fn sandboxed(store: &Store, env: &[(&str, &str)], line: &str) -> Option<Ran> {
+    let unshare = ["-U", "-r", "-p", "-f", "--mount-proc", "--kill-child"];
+    let probe = store.program("unshare").args(unshare).arg("true").output();
+    if !probe.is_ok_and(|ran| ran.status.success()) {
+        return None;
+    }
+    let mut command = store.program("unshare");
+    command.args(unshare).args(["/bin/sh", "-c", line]).envs(env.iter().copied());
+    Some(Ran::from(command.env("M", env!("CARGO_BIN_EXE_meanwhile")).output().unwrap()))
+}
+
+const CODEX: [(&str, &str); 1] = [("CODEX_THREAD_ID", "thread")];
+
+#[test]
+#[expect(clippy::print_stderr, reason = "a test that does not run says so")]
+fn no_id_is_printed_where_the_task_would_end_with_the_command() {
+    let store = Store::new();
+    let Some(ran) = sandboxed(&store, &CODEX, "\"$M\" spawn -- touch x; true") else {
+        eprintln!("skipped: no namespace of process ids can be made");
+        return;
+    };
+    assert_eq!(ran.text(), "", "{}", ran.stderr);
+    assert!(ran.stderr.contains("background_run"), "{}", ran.stderr);
+    assert!(!store.workspace().join("x").exists());
+    let waits = sandboxed(&store, &CODEX, "\"$M\" spawn --wait -- echo within; true").unwrap();
+    assert_eq!(waits.text(), "within\n", "{}", waits.stderr);
+    // A container in which no agent made the namespace is a machine like any other.
+    let plain = sandboxed(&store, &[], "\"$M\" spawn -- true; \"$M\" wait; true").unwrap();
+    assert_eq!(plain.text().trim().len(), 8, "{}", plain.stderr);
+    let within = "CODEX_THREAD_ID=thread sh -c '\"$M\" spawn -- true; \"$M\" wait; true'";
+    let agent = sandboxed(&store, &[], within).unwrap();
+    assert_eq!(agent.text().trim().len(), 8, "an agent inside a container: {}", agent.stderr);
+}
