@@ -17,7 +17,7 @@ fn ran(daemon: &Daemon, mode: &str, line: &str) -> Option<(i64, String)> {
 }
 
 /// Whether the machine can confine; where it cannot, the wish is refused by its name.
-fn is_here(daemon: &Daemon) -> bool {
+pub(crate) fn is_here(daemon: &Daemon) -> bool {
     match daemon.request("task/spawn", json!({ "command": ["true"], "confine": "look" })) {
         Ok(result) => {
             daemon.exited(&id_of(&result["task"]));

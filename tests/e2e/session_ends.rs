@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::confine::is_here;
 use crate::harness::{Lab, eventually};
 use crate::session::{COMMAND, Chat, ONE_TASK, here, scripted};
 
@@ -279,4 +280,44 @@ fn shutdown_closes_every_session_at_once() {
     }
     daemon.notify("exit", Value::Null);
     daemon.ends_within(crate::harness::DEADLINE);
+}
+
+/// Commands that look run side by side; the death of the agent loses neither, and neither runs twice.
+#[test]
+fn commands_that_ran_side_by_side_outlive_their_agent() {
+    let lab = Lab::new();
+    let gates = ["a", "b"].map(|name| lab.gate(name));
+    let line = |gate: &str| format!("read x < {gate}; echo said by {gate}");
+    let call = |gate: &str| {
+        format!("[[turn.call]]\ntool = \"bash\"\ninput = {{ command = \"{}\" }}\n", line(gate))
+    };
+    let chat = Chat::new(&lab, &format!("[[turn]]\n{}{}", call("a"), call("b")));
+    if !is_here(&chat.daemon) {
+        return;
+    }
+    chat.ask("go");
+    let tasks = ["a", "b"].map(|gate| chat.task(&line(gate)));
+    let id = chat.id.clone();
+    chat.daemon.kill9();
+    let script = "[[turn]]\nwhen = \"\\nsaid by b\"\ntext = \"b\"\n\
+                  [[turn]]\nwhen = \"\\nsaid by a\"\ntext = \"a\"\n";
+    let again = Chat::load(&lab, script, &id);
+    for task in &tasks {
+        assert_eq!(again.daemon.check(task).get("role"), None, "it goes on in the background");
+    }
+    for (gate, name) in gates.iter().zip(["a", "b"]) {
+        gate.open();
+        again.says(name);
+    }
+    let told: Vec<Value> = again
+        .daemon
+        .pushes("session/update")
+        .iter()
+        .map(|it| it["update"]["_meta"]["meanwhile"]["taskIds"].clone())
+        .filter(Value::is_array)
+        .collect();
+    assert_eq!(told, tasks.map(|task| json!([task])));
+    let calls = |it: &Value| it["update"]["sessionUpdate"] == "tool_call";
+    let calls = again.daemon.pushes("session/update").iter().filter(|it| calls(it)).count();
+    assert_eq!(calls, 2, "nothing was called again");
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Has `llmock` break a server in every way it knows, and asks for its verdict on our retries.
 
-    pip install 'llmock==0.2.2'
+    pip install 'llmock==0.2.2' 'llm-comply==0.5.0'
     cargo build -p meanwhile-core --example ask
     python3 tests/llm/resilience.py [PATH/TO/ask]    # default: target/debug/examples/ask
 
@@ -12,14 +12,13 @@ about giving up where a fault is meant to last.
 import contextlib
 import json
 import os
-import pathlib
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+from comply import FORMATS, ROOT, settings
 
 fail = lambda status, times=1, **more: {"type": "fail", "status": status, "times": times, **more}
 stream = lambda kind, **more: {"type": "stream_fault", "kind": kind, "after_chunks": 2, **more}
@@ -81,14 +80,9 @@ def main():
     ask = sys.argv[1] if len(sys.argv) > 1 else ROOT / "target/debug/examples/ask"
     wrong = 0
     with server() as url:
-        for vendor, base in (("anthropic", f"{url}/anthropic"), ("openai", f"{url}/v1")):
-            env = {
-                "PATH": os.environ["PATH"],
-                "MEANWHILE_MODEL": f"{vendor}/tester",
-                f"{vendor.upper()}_API_KEY": "key",
-                f"{vendor.upper()}_BASE_URL": base,
-                "ASK_STALL_MS": "1500",
-            }
+        for vendor in FORMATS:
+            base = f"{url}/anthropic" if vendor == "anthropic" else url
+            env = {"PATH": os.environ["PATH"], "ASK_STALL_MS": "1500"} | settings(vendor, base)
             for name, behaviors, ends, words in CASES:
                 post(f"{url}/_llmock/reset", {})
                 if behaviors:

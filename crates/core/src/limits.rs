@@ -44,6 +44,8 @@ pub const LINGER: Duration = Duration::from_secs(3_600);
 pub const TIME_MAX: Duration = Duration::from_secs(366 * 24 * 3_600);
 /// Tasks running at once in one workspace.
 pub const RUNNING_MAX: usize = 4_096;
+/// Calls of an agent that look and run at the same time. Those beyond wait for all of these.
+pub const LOOKS_AT_ONCE: usize = 8;
 /// Ended steps of agents' turns that a workspace keeps: what a session shows of a day's work. They are
 /// counted apart from the tasks that `keep_count` keeps.
 pub const STEPS_KEPT: u32 = 500;

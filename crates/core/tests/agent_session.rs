@@ -7,6 +7,8 @@
 mod kill;
 #[path = "agent_session/lab.rs"]
 mod lab;
+#[path = "agent_session/looks.rs"]
+mod looks;
 #[expect(dead_code, reason = "the tests of the wire use what these do not")]
 mod model_server;
 #[path = "agent_session/refusals.rs"]

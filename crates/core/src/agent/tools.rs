@@ -36,7 +36,7 @@ use super::message::ToolCall;
 use super::provider::Tool;
 use crate::background::task::{DeliveredBy, Task, TaskId};
 use crate::background::{Background, Token};
-use crate::confine::Confine;
+use crate::confine::{Confine, Mode};
 use crate::limits;
 
 pub(crate) use held::Held;
@@ -91,6 +91,18 @@ impl Intent {
     /// An intent that can be judged and never run, for whoever tests rules.
     pub fn new(tool: impl Into<ToolName>, title: String, kind: Kind, access: Vec<Access>) -> Self {
         Self { tool: tool.into(), title, kind, access, action: None }
+    }
+
+    /// Whether it may be a call that looks, depending on how its command is confined.
+    pub(super) fn may_look(&self) -> bool {
+        self.tool.builtin().is_some_and(|tool| tool.only_looks() || tool == Builtin::Bash)
+    }
+
+    /// Whether it changes nothing that another call could see, where its command is confined so.
+    pub(super) fn looks(&self, confine: Option<&Confine>) -> bool {
+        let is_held = confine.is_some_and(|confine| confine.mode == Mode::Look);
+        let looks = |tool: Builtin| tool.only_looks() || (tool == Builtin::Bash && is_held);
+        self.tool.builtin().is_some_and(looks)
     }
 
     /// The same, but its command runs confined.

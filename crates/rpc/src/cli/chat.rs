@@ -18,7 +18,8 @@ use meanwhile_core::background::Event;
 use meanwhile_core::background::task::{Task, Timestamp};
 use tokio::task::JoinSet;
 
-use super::agent::{self, Drive, Wish, told};
+use super::agent::told::Lines;
+use super::agent::{self, Drive, Wish};
 use super::args;
 use super::failure::Failure;
 use super::out::{self, paint, style};
@@ -134,6 +135,7 @@ enum Typed {
 struct Chat {
     screen: editor::Screen,
     colour: bool,
+    lines: Lines,
     session: String,
     flow: Flow,
     status: Status,
@@ -147,6 +149,7 @@ impl Chat {
         Self {
             screen,
             colour,
+            lines: Lines::default(),
             session,
             flow: Flow::default(),
             status: Status::default(),
@@ -257,7 +260,7 @@ impl Chat {
     }
 
     fn show(&mut self, update: &Update) {
-        let lines = told::lines(update, self.colour);
+        let lines = self.lines.of(update, self.colour);
         if !lines.is_empty() {
             self.flush();
         }

@@ -16,7 +16,8 @@ use meanwhile_core::background::{Background, Mode, Which};
 use meanwhile_core::limits;
 use serde_json::json;
 
-use super::agent::{self, Drive, Driven, Wish, told};
+use super::agent::told::Lines;
+use super::agent::{self, Drive, Driven, Wish};
 use super::args::{self, AtEnd};
 use super::failure::Failure;
 use super::out::{self, Out};
@@ -241,7 +242,7 @@ struct Show<'a> {
 
 enum Form {
     /// For a person, with what of an answer is held back.
-    Text { colour: bool, held: String, ends_line: bool, told_wait: bool },
+    Text { colour: bool, lines: Lines, held: String, ends_line: bool, told_wait: bool },
     /// For a program.
     Json(Teller),
 }
@@ -249,7 +250,8 @@ enum Form {
 impl<'a> Show<'a> {
     fn text(out: &'a mut Out) -> Self {
         let colour = out::stderr_colour();
-        let form = Form::Text { colour, held: String::new(), ends_line: true, told_wait: false };
+        let (lines, held) = (Lines::default(), String::new());
+        let form = Form::Text { colour, lines, held, ends_line: true, told_wait: false };
         Self { out, form, titles: HashMap::new(), denied: Vec::new() }
     }
 
@@ -282,7 +284,7 @@ impl<'a> Show<'a> {
                 // No person can be asked here; a dropped question is a no.
                 Told::Ask(_) => Ok(()),
             },
-            Form::Text { colour, held, ends_line, .. } => {
+            Form::Text { colour, lines, held, ends_line, .. } => {
                 match &update {
                     Update::Text(text) if out.terminal => {
                         out.raw(show::harmless(text).as_bytes())?;
@@ -319,7 +321,7 @@ impl<'a> Show<'a> {
                     | Update::Title(_)
                     | Update::Traced(_) => {}
                 }
-                let lines = told::lines(&update, *colour);
+                let lines = lines.of(&update, *colour);
                 if !lines.is_empty() && !std::mem::replace(ends_line, true) {
                     out.line("")?;
                     out.flush()?;

@@ -1,21 +1,28 @@
-//! The tool calls of one answer: judged, asked about, run in order, and answered one by one.
+//! The tool calls of one answer: judged, asked about, run, and answered in their order.
 
+use std::future::poll_fn;
+use std::pin::pin;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot};
 
 use super::work::Work;
 use super::{Answer, Ask, SessionId, Update};
 use crate::agent::message::{Arguments, Message, ToolCall, ToolResult};
 use crate::agent::permission::{Effect, Rule, Verdict};
-use crate::agent::tools::{Access, Builtin, Intent, Kind, Outcome, Progress, ToolName};
+use crate::agent::tools::{Access, Builtin, Intent, Kind, Outcome, Progress, ToolName, Toolbox};
 use crate::agent::trace::Fact;
 use crate::background::Token;
 use crate::background::task::TaskId;
+use crate::background::words::{one_line, shorten};
 use crate::confine::Confine;
+use crate::limits;
 
 /// What a call of a cancelled turn is answered.
 const CANCELLED: &str = "cancelled by the person";
 
-/// What became of a call.
+/// What became of a call that is over.
 enum Ran {
     /// It was answered.
     Answered(Outcome),
@@ -23,6 +30,40 @@ enum Ran {
     Denied(String),
     /// The turn is to end.
     Cancelled(String),
+}
+
+/// The answers to the calls of one answer of the model.
+#[derive(Default)]
+struct Answers {
+    /// With the place of the call, as they came.
+    results: Vec<(usize, ToolResult)>,
+    /// The turn is to end.
+    cancelled: bool,
+}
+
+/// A call that may run.
+struct Running {
+    /// Which of the answer's calls it is.
+    place: usize,
+    id: String,
+    intent: Intent,
+    token: Token,
+}
+
+/// A call that runs.
+struct Open {
+    place: usize,
+    id: String,
+    in_foreground: bool,
+    command: Option<Place>,
+}
+
+impl Open {
+    /// Whether a spawn may be under way. It comes to its end first: a command that is not known would be
+    /// stopped all the same, and its end would start a turn.
+    fn is_spawning(&self) -> bool {
+        self.in_foreground && self.command.is_none()
+    }
 }
 
 /// The token that the command of a call is spawned with: by it the task is found after a crash.
@@ -49,58 +90,67 @@ impl Work {
         tokens
     }
 
-    /// Runs the calls of the answer just stored; their results go with the next step. Returns
-    /// whether the turn was cancelled meanwhile: then calls were answered with that.
+    /// Runs the calls of the answer just stored; their results go with the next step, in the order of the
+    /// calls. Neighbours that look run side by side; every other call runs alone, so that what changes
+    /// something keeps its place. Returns whether the turn was cancelled meanwhile: then calls were
+    /// answered with that.
     pub(super) async fn run_calls(&mut self, calls: Vec<ToolCall>, tokens: Vec<Token>) -> bool {
-        let mut results = Vec::with_capacity(calls.len());
-        let mut cancelled = false;
-        for (call, token) in calls.into_iter().zip(tokens) {
-            let id = call.id.clone();
-            let ran = if cancelled || self.is_cancelled() {
-                Ran::Cancelled(CANCELLED.to_owned())
-            } else {
-                self.run_call(call, token).await
+        let mut answers = Answers::default();
+        let mut looking = Vec::new();
+        for (place, (call, token)) in calls.into_iter().zip(tokens).enumerate() {
+            let read = self.read(&call);
+            // Looking changes nothing, so the verdict holds once those before it have looked.
+            let verdict = match &read {
+                Ok(intent) if intent.may_look() => Some(self.judge(intent).await),
+                Ok(_) | Err(_) => None,
             };
-            let denied = matches!(ran, Ran::Denied(_));
-            let outcome = match ran {
-                Ran::Answered(outcome) => outcome,
-                Ran::Denied(why) => failed(why),
-                Ran::Cancelled(why) => {
-                    cancelled = true;
-                    failed(why)
-                }
+            let looks = match (&read, &verdict) {
+                (Ok(intent), Some(Verdict::Allow(confine))) => intent.looks(confine.as_ref()),
+                (Ok(_) | Err(_), _) => false,
             };
-            let Outcome { content, is_error, seen, plan, diff } = outcome;
-            self.step.seen.extend(seen);
-            self.note(Fact::ToolEnded { tool_call_id: id.clone(), is_error });
-            let ended = Update::ToolEnded {
-                id: id.clone(),
-                content: content.clone(),
-                is_error,
-                denied,
-                diff,
-            };
-            self.out.send(ended).await;
-            if let Some(plan) = plan {
-                self.out.send(Update::Plan(plan)).await;
+            if !looks || looking.len() == limits::LOOKS_AT_ONCE {
+                self.carry_out(std::mem::take(&mut looking), &mut answers).await;
             }
-            results.push(ToolResult { call_id: id, content, is_error });
+            let id = call.id.clone();
+            let prepared = if answers.cancelled || self.is_cancelled() {
+                Err(Ran::Cancelled(CANCELLED.to_owned()))
+            } else {
+                self.prepare(&call, read, verdict).await
+            };
+            match prepared {
+                Ok(intent) => looking.push(Running { place, id, intent, token }),
+                Err(ran) => self.answer(&mut answers, place, id, ran).await,
+            }
+            if !looks {
+                self.carry_out(std::mem::take(&mut looking), &mut answers).await;
+            }
         }
+        self.carry_out(looking, &mut answers).await;
+        let Answers { mut results, cancelled } = answers;
+        results.sort_by_key(|(place, _)| *place);
+        let results = results.into_iter().map(|(_, result)| result).collect();
         self.say(Message::ToolResults { results });
         cancelled
     }
 
-    async fn run_call(&mut self, call: ToolCall, token: Token) -> Ran {
-        let read = match &call.input {
-            Arguments::Object(_) => self.toolbox.read(&call),
+    /// Understands a call. An error is what the model is to be told.
+    fn read(&self, call: &ToolCall) -> Result<Intent, String> {
+        match &call.input {
+            Arguments::Object(_) => self.toolbox.read(call),
             Arguments::Invalid { text } => {
-                let text = crate::background::words::shorten(
-                    &crate::background::words::one_line(text),
-                    200,
-                );
+                let text = shorten(&one_line(text), 200);
                 Err(format!("the arguments are not a JSON object: `{text}`; call again with one"))
             }
-        };
+        }
+    }
+
+    /// Shows a call, and finds out whether it may run.
+    async fn prepare(
+        &mut self,
+        call: &ToolCall,
+        read: Result<Intent, String>,
+        verdict: Option<Verdict>,
+    ) -> Result<Intent, Ran> {
         let (title, kind, locations) = match &read {
             Ok(intent) => (intent.title.clone(), intent.kind, locations(intent)),
             Err(_) => (call.name.clone(), Kind::Execute, Vec::new()),
@@ -124,20 +174,43 @@ impl Work {
             Ok(intent) => intent,
             Err(why) => {
                 self.tell(started).await;
-                return Ran::Answered(failed(why));
+                return Err(Ran::Answered(failed(why)));
             }
         };
-        let confine = match self.permit(&call, &intent).await {
-            Ok(confine) => confine,
-            Err(refused) => return refused,
+        let verdict = match verdict {
+            Some(verdict) => verdict,
+            None => self.judge(&intent).await,
         };
+        let confine = self.permit(call, &intent, verdict).await?;
         let confined = confine.as_ref().map(|confine| confine.mode);
         let intent = intent.confined(confine);
         let held = self.terms.rules.left_out(&intent, &self.workspace);
-        let intent = intent.leaving_out(held);
         self.tell(started).await;
         self.out.send(Update::ToolRunning { id: call.id.clone(), confined }).await;
-        self.carry_out(&call.id, intent, token).await
+        Ok(intent.leaving_out(held))
+    }
+
+    /// Answers a call, and shows that it is over.
+    async fn answer(&mut self, answers: &mut Answers, place: usize, id: String, ran: Ran) {
+        let denied = matches!(ran, Ran::Denied(_));
+        let outcome = match ran {
+            Ran::Answered(outcome) => outcome,
+            Ran::Denied(why) => failed(why),
+            Ran::Cancelled(why) => {
+                answers.cancelled = true;
+                failed(why)
+            }
+        };
+        let Outcome { content, is_error, seen, plan, diff } = outcome;
+        self.step.seen.extend(seen);
+        self.note(Fact::ToolEnded { tool_call_id: id.clone(), is_error });
+        let shown = content.clone();
+        let ended = Update::ToolEnded { id: id.clone(), content: shown, is_error, denied, diff };
+        self.out.send(ended).await;
+        if let Some(plan) = plan {
+            self.out.send(Update::Plan(plan)).await;
+        }
+        answers.results.push((place, ToolResult { call_id: id, content, is_error }));
     }
 
     /// What the rules say of a call, found out where nothing else waits for it.
@@ -161,8 +234,13 @@ impl Work {
     }
 
     /// Finds out whether a call may run, and how its command is confined.
-    async fn permit(&mut self, call: &ToolCall, intent: &Intent) -> Result<Option<Confine>, Ran> {
-        let (why, always) = match self.judge(intent).await {
+    async fn permit(
+        &mut self,
+        call: &ToolCall,
+        intent: &Intent,
+        verdict: Verdict,
+    ) -> Result<Option<Confine>, Ran> {
+        let (why, always) = match verdict {
             Verdict::Allow(confine) => return Ok(confine),
             Verdict::Deny { why } => {
                 return Err(Ran::Denied(format!("not allowed: {why}")));
@@ -233,53 +311,61 @@ impl Work {
         drop(self.background.store().write(move |l| l.remember_rules(&workspace, &texts)));
     }
 
-    async fn carry_out(&mut self, id: &str, intent: Intent, token: Token) -> Ran {
-        let in_foreground = intent.tool == ToolName::Builtin(Builtin::Bash);
+    /// Carries calls out side by side, and answers each as it ends.
+    async fn carry_out(&mut self, calls: Vec<Running>, answers: &mut Answers) {
         let (sender, mut progress) = mpsc::unbounded_channel();
-        let toolbox = self.toolbox.clone();
+        let mut runs = FuturesUnordered::new();
+        let mut open = Vec::with_capacity(calls.len());
+        for (n, Running { place, id, intent, token }) in calls.into_iter().enumerate() {
+            let in_foreground = intent.tool == ToolName::Builtin(Builtin::Bash);
+            open.push(Some(Open { place, id, in_foreground, command: None }));
+            runs.push(follow(self.toolbox.clone(), intent, token, n, sender.clone()));
+        }
         let cancelled = self.cancelled();
-        let mut command = None;
-        let outcome = {
-            let run = toolbox.run(intent, token, sender);
-            tokio::pin!(run, cancelled);
-            loop {
-                tokio::select! {
-                    biased;
-                    Some(step) = progress.recv() => {
-                        command = self.show_progress(id, step, in_foreground).await.or(command);
+        tokio::pin!(cancelled);
+        let mut is_cancelled = false;
+        while open.iter().flatten().any(|call| !is_cancelled || call.is_spawning()) {
+            tokio::select! {
+                biased;
+                Some((n, step)) = progress.recv() => self.progressed(&mut open, n, step).await,
+                Some((n, outcome)) = runs.next() => {
+                    while let Ok((n, step)) = progress.try_recv() {
+                        self.progressed(&mut open, n, step).await;
                     }
-                    outcome = &mut run => break Some(outcome),
-                    () = &mut cancelled => {
-                        // A spawn under way comes to its end first: a command that nobody knows of
-                        // would be stopped all the same, and its end would start a turn.
-                        if in_foreground && command.is_none() {
-                            tokio::select! {
-                                biased;
-                                Some(step) = progress.recv() => {
-                                    command = self.show_progress(id, step, in_foreground).await;
-                                }
-                                outcome = &mut run => break Some(outcome),
-                            }
-                        }
-                        break None;
+                    if let Some(Open { place, id, .. }) = open[n].take() {
+                        self.answer(answers, place, id, Ran::Answered(outcome)).await;
                     }
                 }
+                () = &mut cancelled, if !is_cancelled => is_cancelled = true,
             }
-        };
-        while let Ok(step) = progress.try_recv() {
-            command = self.show_progress(id, step, in_foreground).await.or(command);
         }
-        match (outcome, command) {
-            (Some(outcome), _) => Ran::Answered(outcome),
-            (None, None) => Ran::Cancelled(CANCELLED.to_owned()),
-            (None, Some(Place::Background(task))) => {
-                Ran::Cancelled(format!("{CANCELLED}; it goes on in the background as task {task}"))
-            }
-            (None, Some(Place::Foreground(task))) => {
-                // Its end must not start a turn that the person has just ended.
-                self.stopped.push(task);
-                Ran::Cancelled(format!("{CANCELLED}; the command was stopped"))
-            }
+        // Dropped, a command in the foreground is stopped.
+        drop(runs);
+        while let Ok((n, step)) = progress.try_recv() {
+            self.progressed(&mut open, n, step).await;
+        }
+        for Open { place, id, command, .. } in open.into_iter().flatten() {
+            let why = match command {
+                None => CANCELLED.to_owned(),
+                Some(Place::Background(task)) => {
+                    format!("{CANCELLED}; it goes on in the background as task {task}")
+                }
+                Some(Place::Foreground(task)) => {
+                    // Its end must not start a turn that the person has just ended.
+                    self.stopped.push(task);
+                    format!("{CANCELLED}; the command was stopped")
+                }
+            };
+            self.answer(answers, place, id, Ran::Cancelled(why)).await;
+        }
+    }
+
+    /// A call got further.
+    async fn progressed(&mut self, open: &mut [Option<Open>], n: usize, step: Progress) {
+        if let Some(call) = &mut open[n]
+            && let Some(place) = self.show_progress(&call.id, step, call.in_foreground).await
+        {
+            call.command = Some(place);
         }
     }
 
@@ -313,6 +399,28 @@ impl Work {
         self.out.send(Update::ToolTask { id: id.to_owned(), task, background }).await;
         Some(place)
     }
+}
+
+/// Runs a call, and says which one it was that got further.
+async fn follow(
+    toolbox: Toolbox,
+    intent: Intent,
+    token: Token,
+    n: usize,
+    all: mpsc::UnboundedSender<(usize, Progress)>,
+) -> (usize, Outcome) {
+    let (sender, mut progress) = mpsc::unbounded_channel();
+    let mut run = pin!(toolbox.run(intent, token, sender));
+    let run = poll_fn(|context| {
+        let outcome = run.as_mut().poll(context);
+        // At once: a turn that is cancelled next must know whether its command goes on.
+        while let Ok(step) = progress.try_recv() {
+            // Its reader is dropped after it.
+            let _ = all.send((n, step));
+        }
+        outcome
+    });
+    (n, run.await)
 }
 
 /// Where a command runs.

@@ -119,6 +119,22 @@ impl Builtin {
         self.subject() == Subject::Command
     }
 
+    /// Whether it changes nothing, whatever it is asked.
+    pub fn only_looks(self) -> bool {
+        match self {
+            Self::CheckBackground | Self::TaskOutput | Self::ReadFile | Self::Glob | Self::Grep => {
+                true
+            }
+            Self::Bash
+            | Self::BackgroundRun
+            | Self::WriteBackground
+            | Self::StopBackground
+            | Self::WriteFile
+            | Self::EditFile
+            | Self::UpdatePlan => false,
+        }
+    }
+
     /// What a rule about it may name.
     pub(in crate::agent) fn subject(self) -> Subject {
         match self {

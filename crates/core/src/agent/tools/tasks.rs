@@ -36,6 +36,8 @@ struct Shown {
     tasks: HashMap<TaskId, View>,
     /// Tasks of this session whose end a result has stated.
     ended: HashSet<TaskId>,
+    /// Tasks whose end a call waits for, once for each.
+    awaited: Vec<TaskId>,
     list: Option<Vec<(TaskId, View)>>,
     held: Held,
 }
@@ -111,6 +113,26 @@ impl Views {
     }
 }
 
+/// While it lives, a call waits for the end of a task.
+struct Awaited<'a>(&'a Views, TaskId);
+
+impl<'a> Awaited<'a> {
+    fn new(views: &'a Views, id: TaskId) -> Self {
+        views.with(|shown| shown.awaited.push(id));
+        Self(views, id)
+    }
+}
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        self.0.with(|shown| {
+            if let Some(at) = shown.awaited.iter().position(|id| *id == self.1) {
+                shown.awaited.swap_remove(at);
+            }
+        });
+    }
+}
+
 impl Toolbox {
     /// An error of the background manager, in the words of the tools.
     pub(super) fn said(&self, error: Error) -> String {
@@ -159,9 +181,12 @@ impl Toolbox {
 
     /// `check_background` with an id.
     pub(super) async fn check(&self, id: TaskId, wait: Duration) -> Result<Outcome, String> {
-        let mut task = self.task(id).await?;
         let mut by = DeliveredBy::Check;
         let mut news = "";
+        // From before it is first looked at: calls of one answer run side by side, and what one of them is
+        // about to state is no news to another.
+        let _awaited = (!wait.is_zero()).then(|| Awaited::new(&self.views, id));
+        let mut task = self.task(id).await?;
         if !wait.is_zero() && task.end().is_none() {
             let which = Which::Ids(vec![id]);
             let waited = self.wait(which, Mode::All, wait).await;
@@ -213,8 +238,9 @@ impl Toolbox {
         let waiting = self.background.drain(queue, limits::DRAIN_MAX, Ack::Manual).await?;
         Ok(self.views.with(|shown| {
             waiting.notifications.iter().any(|notification| {
+                let id = &notification.task.id;
                 notification.kind != NotificationKind::Exited
-                    || !shown.ended.contains(&notification.task.id)
+                    || !(shown.ended.contains(id) || shown.awaited.contains(id))
             })
         }))
     }

@@ -1,7 +1,7 @@
 //! What an agent does, in lines for a person.
 //!
-//! Pure functions from updates to text. What the model says itself is not here: it goes to standard
-//! output as it comes.
+//! Updates become text. Owns which calls are open, since those that look run side by side, and what comes of
+//! one must name it then. What the model says itself is not here: it goes to standard output as it comes.
 
 use meanwhile_core::agent::session::Update;
 use meanwhile_core::agent::tools::PlanStatus;
@@ -14,8 +14,33 @@ use crate::cli::show;
 /// Most characters of a line that is not cut to a screen.
 const LINE_CHARS: usize = 200;
 
-/// The lines an update is worth; none for what is shown otherwise or not at all.
-pub(crate) fn lines(update: &Update, colour: bool) -> Vec<String> {
+/// The calls that run, oldest first: the id and the title of each.
+#[derive(Debug, Default)]
+pub(crate) struct Lines(Vec<(String, String)>);
+
+impl Lines {
+    /// The lines an update is worth; none for what is shown otherwise or not at all.
+    pub(crate) fn of(&mut self, update: &Update, colour: bool) -> Vec<String> {
+        if let Update::ToolCall { id, title, .. } = update {
+            self.0.push((id.clone(), title.clone()));
+        }
+        let lines = lines(update, |id| self.name(id), colour);
+        if let Update::ToolEnded { id, .. } = update {
+            self.0.retain(|(open, _)| open != id);
+        }
+        lines
+    }
+
+    /// What a line about a call begins with, where it could be about another one.
+    fn name(&self, id: &str) -> String {
+        match self.0.iter().find(|(open, _)| open == id) {
+            Some((_, title)) if self.0.len() > 1 => format!("{}: ", cut(title)),
+            Some(_) | None => String::new(),
+        }
+    }
+}
+
+fn lines(update: &Update, name: impl Fn(&str) -> String, colour: bool) -> Vec<String> {
     let mark = |sign: &str| paint(colour, style::LIVE, sign).to_string();
     let dim = |text: String| paint(colour, style::DIM, text).to_string();
     match update {
@@ -26,12 +51,12 @@ pub(crate) fn lines(update: &Update, colour: bool) -> Vec<String> {
             let name = paint(colour, style::BOLD, name);
             vec![format!("{} {name}  {}", mark("▸"), cut(title))]
         }
-        Update::ToolTask { task, background: true, .. } => {
-            vec![format!("  {}", dim(format!("in the background, as {}", task.id)))]
+        Update::ToolTask { id, task, background: true } => {
+            vec![format!("  {}", dim(format!("{}in the background, as {}", name(id), task.id)))]
         }
-        Update::ToolEnded { content, is_error: true, .. } => {
+        Update::ToolEnded { id, content, is_error: true, .. } => {
             let bad = paint(colour, style::BAD, cut(first_line(content)));
-            vec![format!("  {bad}")]
+            vec![format!("  {}{bad}", name(id))]
         }
         Update::Plan(entries) => entries
             .iter()
@@ -102,5 +127,38 @@ fn cut(text: &str) -> String {
     match line.char_indices().nth(LINE_CHARS) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use meanwhile_core::agent::tools::Kind;
+
+    use super::*;
+
+    fn call(id: &str, title: &str) -> Update {
+        Update::ToolCall {
+            id: id.to_owned(),
+            name: "bash".to_owned(),
+            title: title.to_owned(),
+            kind: Kind::Execute,
+            input: serde_json::value::to_raw_value(&serde_json::json!({})).expect("JSON"),
+            locations: Vec::new(),
+        }
+    }
+
+    fn failed(id: &str) -> Update {
+        let (id, content) = (id.to_owned(), "exited 1\n".to_owned());
+        Update::ToolEnded { id, content, is_error: true, denied: false, diff: None }
+    }
+
+    #[test]
+    fn what_comes_of_a_call_names_it_where_others_run() {
+        let mut told = Lines::default();
+        for update in [call("1", "cat a"), call("2", "cat b")] {
+            told.of(&update, false);
+        }
+        assert_eq!(told.of(&failed("1"), false), ["  cat a: exited 1"]);
+        assert_eq!(told.of(&failed("2"), false), ["  exited 1"]);
     }
 }
