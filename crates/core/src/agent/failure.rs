@@ -131,7 +131,9 @@ impl Peer {
         let of_kind = |kind| Failure::new(kind, again, format!("{url} answered {status}: {said}"));
         let is_refusal = matches!(status, 400 | 413 | 422);
         let refusal = is_refusal.then(|| error.whole());
-        if (is_refusal && error.is_overflow()) || status == 413 {
+        // llama.cpp and Ollama say so with 500, which would be the same after any wait.
+        let may_tell = is_refusal || status == 500;
+        if (may_tell && error.is_overflow()) || status == 413 {
             return Failure { refusal, ..overflow(model, &said) };
         }
         let again = match again {
@@ -401,6 +403,29 @@ mod tests {
             assert_eq!((failure.kind, failure.again), (FailureKind::ContextOverflow, Again::Never));
             assert_eq!(peer().broke_off(body).kind, FailureKind::ContextOverflow);
         }
+        for (status, body) in [
+            (500, r#"{"error":{"message":"context size has been exceeded"}}"#),
+            (500, r#"{"error":"input length exceeds maximum context length"}"#),
+            (
+                422,
+                r#"{"error":"Input validation error: `inputs` must have less than 4095 tokens. Given: 5000"}"#,
+            ),
+            (
+                422,
+                r#"{"error":"`inputs` tokens + `max_new_tokens` must be <= 4096. Given: 4000 `inputs` tokens"}"#,
+            ),
+            (400, r#"{"error":{"message":"Range of input length should be [1, 129024]"}}"#),
+            (400, r#"[{"error":{"message":"Request contains text fields that are too large."}}]"#),
+            (
+                400,
+                r#"{"error":{"message":"a sequence length of 17001, but the maximum supported sequence length is 16384!"}}"#,
+            ),
+        ] {
+            let failure = peer().refused(status, Again::Later, body);
+            assert_eq!(failure.kind, FailureKind::ContextOverflow, "{body}");
+        }
+        let other = r#"{"error":{"message":"internal error, try again"}}"#;
+        assert_eq!(peer().refused(500, Again::Later, other).kind, FailureKind::Server);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! When a failed call is made again, and how long to wait before that.
 //!
-//! The rules are those of the vendors' own clients: `x-should-retry` is obeyed, else 408, 409, 429
+//! The rules are those of the vendors' own clients: `x-should-retry` is obeyed, else 408, 409, 425, 429
 //! and every 5xx are tried again; `retry-after-ms` and `retry-after` are honoured, else half a
 //! second doubles up to eight, with jitter. Attempts are counted and few, because some servers
 //! answer 500 to a request that will never be right. Nothing has happened yet when a call fails
@@ -100,7 +100,7 @@ pub(crate) fn judge<'h>(
     let again = match header("x-should-retry") {
         Some("true") => true,
         Some("false") => false,
-        Some(_) | None => matches!(status, 408 | 409 | 429 | 500..=599),
+        Some(_) | None => matches!(status, 408 | 409 | 425 | 429 | 500..=599),
     };
     let seconds = |text: &str| {
         text.trim()
@@ -182,7 +182,7 @@ mod tests {
             assert_eq!(judge(status, header, "", now), want, "{status} {headers:?}");
         };
         let after = |millis| Again::After(Duration::from_millis(millis));
-        for status in [408, 409, 429, 500, 502, 503, 504, 529] {
+        for status in [408, 409, 425, 429, 500, 502, 503, 504, 529] {
             check(status, &[], Again::Later);
         }
         for status in [400, 401, 403, 404, 413, 422] {

@@ -14,6 +14,7 @@ mod resume;
 mod step;
 mod turn;
 mod work;
+mod written;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -24,7 +24,7 @@ pub(crate) fn does_not_fit(refusal: &str) -> bool {
         "tools[",
         "api key",
     ];
-    const WHAT: [&str; 13] = [
+    const WHAT: [&str; 14] = [
         "context",
         "token",
         "length",
@@ -38,8 +38,9 @@ pub(crate) fn does_not_fit(refusal: &str) -> bool {
         "上下文",
         "长度",
         "request size",
+        "text fields",
     ];
-    const TOO_MUCH: [&str; 30] = [
+    const TOO_MUCH: [&str; 35] = [
         "exceed",
         "too long",
         "too large",
@@ -70,9 +71,14 @@ pub(crate) fn does_not_fit(refusal: &str) -> bool {
         "超过",
         "超出",
         "must be less than",
+        "must have less than",
+        "must be <=",
+        "range of input length",
+        "maximum supported sequence",
+        "smaller than",
     ];
-    const ABOUT: [&str; 7] =
-        ["context", "token", "length", "prompt", "too long", "上下文", "input"];
+    const ABOUT: [&str; 8] =
+        ["context", "token", "length", "prompt", "too long", "上下文", "input", "text fields"];
     let mut text = refusal.to_lowercase();
     // An id or a name that is too long.
     if text.contains("string too long")

@@ -24,6 +24,12 @@ pub enum Concession {
     Ids,
     /// Nothing is marked for the prompt cache, and texts are plain strings.
     Cache,
+    /// An answer of calls alone has no text, rather than an empty one.
+    EmptyText,
+    /// The system prompt is the beginning of the first user message.
+    System,
+    /// The answer comes whole.
+    Stream,
     /// The longest answer asked for is this many tokens; `None`: it is not named, where that may be.
     AnswerLength(Option<u32>),
 }
@@ -45,11 +51,36 @@ struct Ask {
 
 /// What refusals ask for, from servers' own words (OpenAI, Azure, Groq, Cerebras, DeepSeek, Mistral,
 /// Anthropic, Databricks, vLLM and the chat templates it runs, LiteLLM), in small letters.
-const ASKS: [Ask; 11] = [
+const ASKS: [Ask; 14] = [
     Ask {
         concession: Concession::StreamOptions,
         words: &[&["stream_options", "stream options", "include_usage"]],
         without: &[],
+    },
+    Ask {
+        concession: Concession::Stream,
+        words: &[
+            &["streaming", "stream mode", "to stream", "`stream`", "'stream'", "\"stream\""],
+            &["not support", "unsupported", "not allowed", "not available", "be verified"],
+        ],
+        without: &[],
+    },
+    Ask {
+        concession: Concession::EmptyText,
+        words: &[
+            &["content", "text"],
+            &["non-empty", "not be empty", "be empty", "is empty", "be blank", "at least 1 char"],
+        ],
+        without: &["tool_calls"],
+    },
+    Ask {
+        concession: Concession::System,
+        words: &[
+            &["system"],
+            &["role", "message", "instruction"],
+            &["not support", "unsupported", "not allowed", "not enabled"],
+        ],
+        without: &["tool"],
     },
     Ask {
         concession: Concession::Reasoning,
@@ -264,7 +295,10 @@ impl Form {
             | Concession::UserAfterTool
             | Concession::UserAfterUser
             | Concession::Ids
-            | Concession::Cache => None,
+            | Concession::Cache
+            | Concession::EmptyText
+            | Concession::System
+            | Concession::Stream => None,
         })
     }
 
@@ -297,7 +331,10 @@ impl Form {
                 | Concession::UserAfterTool
                 | Concession::UserAfterUser
                 | Concession::Ids
-                | Concession::Cache => !is_overflow && form.0.insert(ask.concession),
+                | Concession::Cache
+                | Concession::EmptyText
+                | Concession::System
+                | Concession::Stream => !is_overflow && form.0.insert(ask.concession),
             };
             if is_new {
                 return Some(form);
@@ -327,6 +364,9 @@ impl Concession {
             Self::UserAfterUser => "user_after_user".to_owned(),
             Self::Ids => "ids".to_owned(),
             Self::Cache => "cache".to_owned(),
+            Self::EmptyText => "empty_text".to_owned(),
+            Self::System => "system".to_owned(),
+            Self::Stream => "stream".to_owned(),
             Self::AnswerLength(None) => "answer_length".to_owned(),
             Self::AnswerLength(Some(length)) => format!("answer_length={length}"),
         }
@@ -343,6 +383,9 @@ impl Concession {
             Self::UserAfterUser,
             Self::Ids,
             Self::Cache,
+            Self::EmptyText,
+            Self::System,
+            Self::Stream,
             Self::AnswerLength(None),
         ];
         all.into_iter().find(|concession| concession.word() == word)
@@ -434,6 +477,15 @@ mod tests {
             ),
             ("Range of max_tokens should be [1, 4096]", C::AnswerLength(Some(4_096))),
             ("max_tokens is too large", C::AnswerLength(Some(8_000))),
+            ("Streaming is not supported for this model", C::Stream),
+            ("Your organization must be verified to stream this model.", C::Stream),
+            ("all messages must have non-empty content", C::EmptyText),
+            ("messages: text content blocks must be non-empty", C::EmptyText),
+            ("System role not supported", C::System),
+            (
+                "Unsupported value: 'messages[0].role' does not support 'system' with this model.",
+                C::System,
+            ),
             (
                 "This model's maximum context length is 8192 tokens. However, you requested 17000 tokens (1000 in \
                  the messages, 16000 in the completion).",

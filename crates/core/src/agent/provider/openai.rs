@@ -110,7 +110,7 @@ struct WireResult<'a> {
 #[derive(Serialize)]
 struct Answer<'a> {
     role: &'static str,
-    content: &'a str,
+    content: Option<&'a str>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     tool_calls: &'a [WireCall],
 }
@@ -142,8 +142,9 @@ fn body(
     let options = StreamOptions { include_usage: true };
     let body = Body {
         model: &peer.model,
-        stream: true,
-        stream_options: (!form.has(Concession::StreamOptions)).then_some(options),
+        stream: !form.has(Concession::Stream),
+        stream_options: (!form.has(Concession::StreamOptions) && !form.has(Concession::Stream))
+            .then_some(options),
         max_tokens: asked.filter(|_| !official),
         max_completion_tokens: asked.filter(|_| official),
         tools: request.tools,
@@ -183,12 +184,19 @@ fn tools<S: Serializer>(tools: &[Tool], serializer: S) -> Result<S::Ok, S::Error
 impl Serialize for Conversation<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut seq = serializer.serialize_seq(None)?;
-        if !self.system.is_empty() {
-            seq.serialize_element(&Said { role: "system", content: self.system })?;
+        // What is told before the first words of a user, where no other role may tell it.
+        let mut before = self.system;
+        if !before.is_empty() && !self.form.has(Concession::System) {
+            seq.serialize_element(&Said { role: "system", content: before })?;
+            before = "";
         }
         for item in arrange(self.history, self.form) {
             match item {
                 Item::User(text) => {
+                    let text = match std::mem::take(&mut before) {
+                        "" => text,
+                        before => Cow::Owned(format!("{before}\n\n{text}")),
+                    };
                     seq.serialize_element(&Said { role: "user", content: &text })?;
                 }
                 Item::Results(results) => {
@@ -227,6 +235,7 @@ impl Conversation<'_> {
             && !answer.is_foreign(&self.origin)
             && !self.form.has(Concession::Reasoning)
             && !self.form.has(Concession::Ids)
+            && !self.form.has(Concession::EmptyText)
     }
 }
 
@@ -250,7 +259,9 @@ fn translated<S: serde::ser::SerializeSeq>(
     if text.is_empty() && calls.is_empty() {
         return Ok(());
     }
-    seq.serialize_element(&Answer { role: "assistant", content: &text, tool_calls: &calls })
+    let is_left_out = text.is_empty() && form.has(Concession::EmptyText);
+    let content = (!is_left_out).then_some(&*text);
+    seq.serialize_element(&Answer { role: "assistant", content, tool_calls: &calls })
 }
 
 #[cfg(test)]

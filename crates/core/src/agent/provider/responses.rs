@@ -121,7 +121,7 @@ fn body(peer: &Peer, request: &Request<'_>, form: &Form, asked: Option<u32>) -> 
     let thinks = !form.has(Concession::Reasoning);
     let body = Body {
         model: &peer.model,
-        stream: true,
+        stream: !form.has(Concession::Stream),
         store: false,
         include: if thinks { &["reasoning.encrypted_content"] } else { &[] },
         max_output_tokens: asked.map(|asked| asked.max(ANSWER_MIN)),

@@ -6,11 +6,11 @@ use std::time::Duration;
 use super::outage::{Patience, Waited};
 use super::step::{Drain, origin, title};
 use super::work::{Nudges, Work};
+use super::written::is_written_call;
 use super::{TurnEnd, Update};
 use crate::agent::failure::{Again, Failure, FailureKind};
 use crate::agent::message::Message;
 use crate::agent::provider::{Call, Delta, Form, Request, StopReason, Turn};
-use crate::agent::tools::Builtin;
 use crate::agent::trace::Fact;
 use crate::agent::usage::{Cost, Usage};
 
@@ -446,31 +446,6 @@ const WRITTEN_MAX: u32 = 2;
 /// where nobody counts them.
 const LARGE_TOKENS: u64 = 16_000;
 const LARGE_BYTES: usize = 48 << 10;
-
-/// Whether a text is a call of a tool, as templates of models write it, rather than an answer.
-fn is_written_call(text: &str) -> bool {
-    const MARKS: [&str; 9] = [
-        "<tool_call>",
-        "<tool_calls>",
-        "<function=",
-        "<function_call",
-        "<function_calls>",
-        "[TOOL_CALLS]",
-        "<|tool_call",
-        "<invoke name=",
-        "<tool_use>",
-    ];
-    let text = text.trim();
-    let bare = text.trim_start_matches("```json").trim_start_matches("```").trim_end_matches("```");
-    let is_call = |object: &serde_json::Map<String, serde_json::Value>| {
-        let name = object.get("name").and_then(serde_json::Value::as_str);
-        name.is_some_and(|name| Builtin::meant(name).is_some())
-            && ["arguments", "parameters", "input"].iter().any(|key| object.contains_key(*key))
-    };
-    // In the midst of prose it is talked about.
-    MARKS.iter().any(|mark| text.starts_with(mark) || text.contains(&format!("\n{mark}")))
-        || serde_json::from_str(bare.trim()).is_ok_and(|object| is_call(&object))
-}
 
 /// How long a server may take to say how large its model's context is.
 const ASK_WINDOW: std::time::Duration = std::time::Duration::from_secs(1);

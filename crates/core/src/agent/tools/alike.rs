@@ -11,34 +11,44 @@ struct Folded {
 /// Texts beyond this many bytes are not compared.
 const TEXT_BYTES: usize = 4 << 20;
 
-/// Letters with an accent, and those they are made of.
-const ACCENTS: [(&str, char); 26] = [
-    ("àáâãäåāăą", 'a'),
-    ("ÀÁÂÃÄÅĀĂĄ", 'A'),
-    ("çćĉċč", 'c'),
-    ("ÇĆĈĊČ", 'C'),
+/// Letters with an accent, and those they are made of; Cyrillic and Greek letters, and those they look like.
+const ACCENTS: [(&str, char); 36] = [
+    ("àáâãäåāăąа", 'a'),
+    ("ÀÁÂÃÄÅĀĂĄАΑ", 'A'),
+    ("çćĉċčс", 'c'),
+    ("ÇĆĈĊČС", 'C'),
     ("ď", 'd'),
     ("Ď", 'D'),
-    ("èéêëēĕėęě", 'e'),
-    ("ÈÉÊËĒĔĖĘĚ", 'E'),
+    ("èéêëēĕėęěе", 'e'),
+    ("ÈÉÊËĒĔĖĘĚЕΕ", 'E'),
     ("ĝğġģ", 'g'),
     ("ĜĞĠĢ", 'G'),
-    ("ìíîïĩīĭį", 'i'),
-    ("ÌÍÎÏĨĪĬĮİ", 'I'),
+    ("ìíîïĩīĭįі", 'i'),
+    ("ÌÍÎÏĨĪĬĮİІΙ", 'I'),
     ("ñńņň", 'n'),
     ("ÑŃŅŇ", 'N'),
-    ("òóôõöōŏő", 'o'),
-    ("ÒÓÔÕÖŌŎŐ", 'O'),
+    ("òóôõöōŏőоο", 'o'),
+    ("ÒÓÔÕÖŌŎŐОΟ", 'O'),
     ("ŕŗř", 'r'),
     ("ŔŖŘ", 'R'),
-    ("śŝşš", 's'),
+    ("śŝşšѕ", 's'),
     ("ŚŜŞŠ", 'S'),
     ("ùúûüũūŭůűų", 'u'),
     ("ÙÚÛÜŨŪŬŮŰŲ", 'U'),
-    ("ýÿŷ", 'y'),
+    ("ýÿŷу", 'y'),
     ("ÝŶŸ", 'Y'),
     ("źżž", 'z'),
     ("ŹŻŽ", 'Z'),
+    ("рρ", 'p'),
+    ("х", 'x'),
+    ("ј", 'j'),
+    ("ВΒ", 'B'),
+    ("КΚ", 'K'),
+    ("МΜ", 'M'),
+    ("НΗ", 'H'),
+    ("РΡ", 'P'),
+    ("ТΤ", 'T'),
+    ("ХΧ", 'X'),
 ];
 
 /// What a character is compared as; `None`: it cannot be seen by itself.
@@ -139,6 +149,7 @@ mod tests {
         check("café\n", "cafe\u{301}", &["U+00E9"]);
         check("\u{ff21}\u{ff11}\n", "A1", &["U+FF21"]);
         check("a\u{a0}b\n", "a b", &["U+00A0"]);
+        check("x = \u{430}bc\n", "x = abc", &["line 1", "U+0430"]);
         check("wait\u{2026}\n", "wait...", &["U+2026"]);
         check("one\ntwo\n\u{201c}three\u{201d}\n", "two\n\"three\"", &["line 3"]);
         assert_eq!(differs("one\n", "two"), None);

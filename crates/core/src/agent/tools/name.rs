@@ -107,6 +107,9 @@ impl Builtin {
             name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
         };
         let name = name.split_once('<').map_or(name, |(before, _)| before).trim();
+        // The number that Kimi's models give each call.
+        let bare = name.trim_end_matches(|c: char| c.is_ascii_digit());
+        let name = bare.strip_suffix(':').unwrap_or(name);
         let last = name.rsplit(['.', ':', '/']).next().unwrap_or(name);
         Self::named(name).or_else(|| {
             let wanted = key(last);
@@ -204,7 +207,14 @@ mod tests {
         for name in ["", "Bash", "mcp__", "mcp__github", "mcp____x", "mcp__x__", "github__get"] {
             assert_eq!(ToolName::parse(name), None, "{name}");
         }
-        for name in ["Bash", "bash ", "functions.bash", "default_api:bash", "bash<|channel|>json"] {
+        for name in [
+            "functions.bash:0",
+            "Bash",
+            "bash ",
+            "functions.bash",
+            "default_api:bash",
+            "bash<|channel|>json",
+        ] {
             assert_eq!(Builtin::meant(name), Some(Builtin::Bash), "{name}");
         }
         assert_eq!(Builtin::meant("tools.ReadFile"), Some(Builtin::ReadFile));

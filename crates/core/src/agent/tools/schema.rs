@@ -25,73 +25,73 @@ const ENTRIES: [Entry; 12] = [
             has no standard input. If it is still running after {yield} it moves to the background \
             by itself: you get a task id at once, and its result is delivered to you later. For \
             builds, test suites, installs and servers use background_run.",
-        schema: r#"{"type":"object","properties":{"command":{"type":"string","description":"The command line"},"timeout":{"type":"number","description":"Seconds after which the command is ended, also in the background; default none"},"access":{"type":"string","enum":["look","work","full"],"description":"What it needs: look reads, work also writes the workspace, full is all; default by what the command is"},"description":{"type":"string","description":"What it does, in 5-10 words"}},"required":["command"],"additionalProperties":false}"#,
+        schema: r#"{"type":"object","properties":{"command":{"type":"string","description":"The command line"},"timeout":{"type":"number","description":"Seconds after which the command is ended, also in the background; default none"},"access":{"type":"string","enum":["look","work","full"],"description":"What it needs: look reads, work also writes the workspace, full is all; default by what the command is"},"description":{"type":"string","description":"What it does, in 5-10 words"}},"required":["command"]}"#,
     },
     Entry {
         tool: Builtin::BackgroundRun,
         description: "Start a {shell} command in the background and get its task id at once. Its \
             result is delivered to you by itself when it ends, in a <background-results> message: \
             don't poll, go on with other work or end your turn.",
-        schema: r#"{"type":"object","properties":{"command":{"type":"string","description":"The command line"},"label":{"type":"string","description":"A short name"},"watch":{"type":"array","items":{"type":"string"},"description":"Regular expressions; the first output line that matches one is delivered to you while the command runs, e.g. \"listening on\""},"stdin":{"type":"boolean","description":"Keep its standard input open for write_background; default false"},"access":{"type":"string","enum":["look","work","full"],"description":"What it needs: look reads, work also writes the workspace, full is all; default by what the command is"},"deadline":{"type":"number","description":"Seconds after which it is ended; default none"}},"required":["command"],"additionalProperties":false}"#,
+        schema: r#"{"type":"object","properties":{"command":{"type":"string","description":"The command line"},"label":{"type":"string","description":"A short name"},"watch":{"type":"array","items":{"type":"string"},"description":"Regular expressions; the first output line that matches one is delivered to you while the command runs, e.g. \"listening on\""},"stdin":{"type":"boolean","description":"Keep its standard input open for write_background; default false"},"access":{"type":"string","enum":["look","work","full"],"description":"What it needs: look reads, work also writes the workspace, full is all; default by what the command is"},"deadline":{"type":"number","description":"Seconds after which it is ended; default none"}},"required":["command"]}"#,
     },
     Entry {
         tool: Builtin::CheckBackground,
         description: "State of a background task and its output since you last checked. Without \
             task_id: list the tasks. Results are delivered without it; use it only to look into a \
             task that runs.",
-        schema: r#"{"type":"object","properties":{"task_id":{"type":"string"},"wait_seconds":{"type":"number","description":"Wait this long for its end, at most 600; default 0"}},"additionalProperties":false}"#,
+        schema: r#"{"type":"object","properties":{"task_id":{"type":"string"},"wait_seconds":{"type":"number","description":"Wait this long for its end, at most 600; default 0"}}}"#,
     },
     Entry {
         tool: Builtin::TaskOutput,
         description: "Read the kept output of a background task, running or ended: its two ends, or \
             the part given by one of offset, head, tail, pattern.",
-        schema: r#"{"type":"object","properties":{"task_id":{"type":"string"},"offset":{"type":"integer","description":"From this byte on"},"head":{"type":"integer","description":"The first lines"},"tail":{"type":"integer","description":"The last lines"},"pattern":{"type":"string","description":"Only lines that match this regular expression"}},"required":["task_id"],"additionalProperties":false}"#,
+        schema: r#"{"type":"object","properties":{"task_id":{"type":"string"},"offset":{"type":"integer","description":"From this byte on"},"head":{"type":"integer","description":"The first lines"},"tail":{"type":"integer","description":"The last lines"},"pattern":{"type":"string","description":"Only lines that match this regular expression"}},"required":["task_id"]}"#,
     },
     Entry {
         tool: Builtin::WriteBackground,
         description: "Write to the standard input of a background task started with stdin: true.",
-        schema: r#"{"type":"object","properties":{"task_id":{"type":"string"},"text":{"type":"string","description":"Written as it is; a line needs its \\n"},"eof":{"type":"boolean","description":"Close the input after it; default false"}},"required":["task_id","text"],"additionalProperties":false}"#,
+        schema: r#"{"type":"object","properties":{"task_id":{"type":"string"},"text":{"type":"string","description":"Written as it is; a line needs its \\n"},"eof":{"type":"boolean","description":"Close the input after it; default false"}},"required":["task_id","text"]}"#,
     },
     Entry {
         tool: Builtin::StopBackground,
         description: "Stop a background task and all its processes.",
-        schema: r#"{"type":"object","properties":{"task_id":{"type":"string"},"signal":{"type":"string","description":"Default SIGTERM; SIGKILL follows after 2 s"}},"required":["task_id"],"additionalProperties":false}"#,
+        schema: r#"{"type":"object","properties":{"task_id":{"type":"string"},"signal":{"type":"string","description":"Default SIGTERM; SIGKILL follows after 2 s"}},"required":["task_id"]}"#,
     },
     Entry {
         tool: Builtin::ReadFile,
         description: "Read a text file, each line after its number and a tab. Long files come in \
             parts.",
-        schema: r#"{"type":"object","properties":{"path":{"type":"string","description":"Absolute, or relative to the workspace"},"offset":{"type":"integer","description":"First line, from 1"},"limit":{"type":"integer","description":"Number of lines; default 2000"},"column":{"type":"integer","description":"Bytes of the line at offset to pass over, to go on inside a long line, of which 2000 are shown"}},"required":["path"],"additionalProperties":false}"#,
+        schema: r#"{"type":"object","properties":{"path":{"type":"string","description":"Absolute, or relative to the workspace"},"offset":{"type":"integer","description":"First line, from 1"},"limit":{"type":"integer","description":"Number of lines; default 2000"},"column":{"type":"integer","description":"Bytes of the line at offset to pass over, to go on inside a long line, of which 2000 are shown"}},"required":["path"]}"#,
     },
     Entry {
         tool: Builtin::WriteFile,
         description: "Write a whole file, replacing what is there; directories are made. To change \
             a part of a file use edit_file.",
-        schema: r#"{"type":"object","properties":{"path":{"type":"string","description":"Absolute, or relative to the workspace"},"content":{"type":"string"}},"required":["path","content"],"additionalProperties":false}"#,
+        schema: r#"{"type":"object","properties":{"path":{"type":"string","description":"Absolute, or relative to the workspace"},"content":{"type":"string"}},"required":["path","content"]}"#,
     },
     Entry {
         tool: Builtin::EditFile,
         description: "Replace old_string by new_string in a file. old_string must be exactly what \
             the file has, without line numbers, and occur once, unless replace_all is true.",
-        schema: r#"{"type":"object","properties":{"path":{"type":"string","description":"Absolute, or relative to the workspace"},"old_string":{"type":"string"},"new_string":{"type":"string"},"replace_all":{"type":"boolean","description":"Default false"}},"required":["path","old_string","new_string"],"additionalProperties":false}"#,
+        schema: r#"{"type":"object","properties":{"path":{"type":"string","description":"Absolute, or relative to the workspace"},"old_string":{"type":"string"},"new_string":{"type":"string"},"replace_all":{"type":"boolean","description":"Default false"}},"required":["path","old_string","new_string"]}"#,
     },
     Entry {
         tool: Builtin::Glob,
         description: "Find files by name, newest first, e.g. \"**/*.rs\". What .gitignore excludes \
             is left out.",
-        schema: r#"{"type":"object","properties":{"pattern":{"type":"string"},"path":{"type":"string","description":"Directory to look in; default the workspace"}},"required":["pattern"],"additionalProperties":false}"#,
+        schema: r#"{"type":"object","properties":{"pattern":{"type":"string"},"path":{"type":"string","description":"Directory to look in; default the workspace"}},"required":["pattern"]}"#,
     },
     Entry {
         tool: Builtin::Grep,
         description: "Search file contents with a regular expression (ripgrep's syntax). What \
             .gitignore excludes and binary files are left out.",
-        schema: r#"{"type":"object","properties":{"pattern":{"type":"string"},"path":{"type":"string","description":"File or directory to search; default the workspace"},"glob":{"type":"string","description":"Only files like this, e.g. \"*.ts\""},"ignore_case":{"type":"boolean","description":"Default false"},"context":{"type":"integer","description":"Lines to show around each match; default 0"},"limit":{"type":"integer","description":"Matching lines at most; default 100"}},"required":["pattern"],"additionalProperties":false}"#,
+        schema: r#"{"type":"object","properties":{"pattern":{"type":"string"},"path":{"type":"string","description":"File or directory to search; default the workspace"},"glob":{"type":"string","description":"Only files like this, e.g. \"*.ts\""},"ignore_case":{"type":"boolean","description":"Default false"},"context":{"type":"integer","description":"Lines to show around each match; default 0"},"limit":{"type":"integer","description":"Matching lines at most; default 100"}},"required":["pattern"]}"#,
     },
     Entry {
         tool: Builtin::UpdatePlan,
         description: "Show the user your plan, whole, for work of several steps; send it again when \
             a step's status changes.",
-        schema: r#"{"type":"object","properties":{"plan":{"type":"array","items":{"type":"object","properties":{"step":{"type":"string"},"status":{"type":"string","enum":["pending","in_progress","completed"]}},"required":["step","status"],"additionalProperties":false}}},"required":["plan"],"additionalProperties":false}"#,
+        schema: r#"{"type":"object","properties":{"plan":{"type":"array","items":{"type":"object","properties":{"step":{"type":"string"},"status":{"type":"string","enum":["pending","in_progress","completed"]}},"required":["step","status"]}}},"required":["plan"]}"#,
     },
 ];
 
