@@ -7,8 +7,8 @@ use serde_json::json;
 use super::agent;
 use super::args;
 use super::failure::Failure;
-use super::out::{remark, style};
-use super::session::{self, Session};
+use super::out::{note, remark, style};
+use super::session::Session;
 use super::show;
 use crate::convert::to_wire;
 
@@ -46,13 +46,11 @@ pub(crate) async fn run(session: &mut Session, args: args::Sessions) -> Result<u
         let title: String = title.chars().take(TITLE_CHARS).collect();
         out.line(format_args!("{id}  {:>10}  {title}", format!("{age} ago")))?;
     }
-    if !session::watched() {
-        return Ok(0);
-    }
+    // Also where no terminal is: what is offered nowhere cannot be found again.
     for stray in Agent::strays(background, STRAYS).await.map_err(agent::refused)? {
         let title = show::one_line(stray.title.as_deref().unwrap_or("(nothing said yet)"));
         let title: String = title.chars().take(TITLE_CHARS).collect();
-        remark(format_args!(
+        note(format_args!(
             "of `{}`, which is gone: {title}; `meanwhile chat --resume {}` goes on with it here",
             stray.workspace.display(),
             stray.id.as_str()

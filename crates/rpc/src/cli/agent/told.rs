@@ -55,7 +55,7 @@ fn lines(update: &Update, name: impl Fn(&str) -> String, colour: bool) -> Vec<St
             vec![format!("  {}", dim(format!("{}in the background, as {}", name(id), task.id)))]
         }
         Update::ToolEnded { id, content, is_error: true, .. } => {
-            let bad = paint(colour, style::BAD, cut(first_line(content)));
+            let bad = paint(colour, style::BAD, cut(&why(content)));
             vec![format!("  {}{bad}", name(id))]
         }
         Update::Plan(entries) => entries
@@ -80,7 +80,8 @@ fn lines(update: &Update, name: impl Fn(&str) -> String, colour: bool) -> Vec<St
                 told.iter().map(|one| format!("{} {}", mark("◂"), heard(one, colour))).collect()
             }
         },
-        Update::Notice(text) => vec![dim(cut(first_line(text)))],
+        // It may name a file, whose path is of no use when it is cut.
+        Update::Notice(text) => vec![dim(show::one_line(first_line(text)))],
         Update::Retrying { attempt, delay, why } => {
             let text = format!(
                 "the model could not be asked: {}; attempt {attempt} in {}",
@@ -118,6 +119,17 @@ fn heard(notification: &Notification, colour: bool) -> String {
     }
 }
 
+/// Why a call failed: its first line, and of a command that ended badly what it said last.
+fn why(content: &str) -> String {
+    let first = first_line(content);
+    let said = content.lines().skip(1).filter(|line| !line.trim().is_empty());
+    // What stands in brackets is told to the model.
+    match said.filter(|line| !line.starts_with('(')).last() {
+        Some(last) if first.starts_with("exited ") => format!("{first}: {}", last.trim()),
+        Some(_) | None => first.to_owned(),
+    }
+}
+
 fn first_line(text: &str) -> &str {
     text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default()
 }
@@ -150,6 +162,16 @@ mod tests {
     fn failed(id: &str) -> Update {
         let (id, content) = (id.to_owned(), "exited 1\n".to_owned());
         Update::ToolEnded { id, content, is_error: true, denied: false, diff: None }
+    }
+
+    #[test]
+    fn a_command_that_failed_says_why() {
+        assert_eq!(
+            why("exited 1 after 0.0s\ncat: x: No such file\n(it ran confined)\n"),
+            "exited 1 after 0.0s: cat: x: No such file"
+        );
+        assert_eq!(why("exited 7 after 0.0s\n(no output)\n"), "exited 7 after 0.0s");
+        assert_eq!(why("error: no such tool\nx"), "error: no such tool");
     }
 
     #[test]
