@@ -185,6 +185,18 @@ impl Talk {
         assert!(found.is_ok(), "it did not come after {:#?}", self.told);
     }
 
+    /// The same without a limit, for a clock that is stopped: it leaps over whatever waits.
+    pub async fn outlast(&mut self, mut is_it: impl FnMut(&Update) -> bool) {
+        loop {
+            let update = self.updates.next().await.expect("the session is open");
+            let found = is_it(&update);
+            self.told.push(update);
+            if found {
+                return;
+            }
+        }
+    }
+
     /// Says something, and returns how the turn ended, with its updates told.
     pub async fn prompt(&mut self, text: &str) -> TurnEnd {
         let end = self.begin(text);

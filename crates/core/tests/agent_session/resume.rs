@@ -1,9 +1,12 @@
 //! A session opened again: in this process and after a death of it.
 
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use meanwhile_core::agent::session::{Error, Session, TurnEnd, Update};
 use meanwhile_core::agent::trace::{Event, Fact};
+
+use tokio::time::Instant;
 
 use super::lab::{Lab, Talk, eventually, gated, run};
 
@@ -209,5 +212,51 @@ fn a_holder_that_is_a_zombie_is_waited_out() {
         parent.kill().unwrap();
         let (session, _updates) = loaded.unwrap();
         session.close().await;
+    });
+}
+
+/// The model's server is down for eleven minutes from before a task ends, and the daemon is restarted in the
+/// midst of them: the result is told once, by one answer, and no person is needed. The clock leaps.
+#[test]
+fn an_outage_of_eleven_minutes_and_a_restart_are_outlasted() {
+    run(async |lab: &mut Lab| {
+        let half = Duration::from_secs(330);
+        let script = |times: u32| {
+            format!(
+                "[[turn]]\n[[turn.call]]\ntool = 'background_run'\ninput = {{ command = '{}' }}\n\
+                 [[turn]]\ntext = 'waiting'\n\
+                 [[turn]]\nmessages = ['background']\nfault = '503'\ntimes = {times}\n\
+                 text = 'it is built'\n",
+                gated("built", "built")
+            )
+        };
+        let mut talk = lab.session(&script(9_999)).await;
+        assert_eq!(talk.prompt("build it").await, TurnEnd::EndTurn);
+        lab.open_gate("built");
+        let is_retried = |update: &Update| matches!(update, Update::Retrying { .. });
+        talk.until(is_retried).await;
+        tokio::time::pause();
+        let began = Instant::now();
+        talk.outlast(|update| is_retried(update) && began.elapsed() >= half).await;
+        tokio::time::resume();
+        let id = talk.id();
+        talk.close().await;
+        lab.restart().await;
+
+        // Ten rounds of three attempts are another six minutes.
+        let mut talk = lab.load(&id, lab.options(&script(30))).await;
+        talk.until(is_retried).await;
+        tokio::time::pause();
+        let began = Instant::now();
+        talk.outlast(|update| matches!(update, Update::TurnEnded { .. })).await;
+        assert!(began.elapsed() >= half, "{:?}", began.elapsed());
+        tokio::time::resume();
+        assert_eq!(talk.ends(), [TurnEnd::EndTurn]);
+        assert_eq!(talk.said().matches("it is built").count(), 1);
+        // It was told with one call, and nothing waits any more.
+        assert_eq!(talk.delivered().await.len(), 1);
+        talk.session.idle().await.unwrap();
+        assert_eq!(talk.session.unfinished().await.unwrap().1, 0);
+        talk.close().await;
     });
 }

@@ -145,7 +145,7 @@ impl Work {
                 Asked::Answered(answer) => answer,
                 Asked::Cancelled => {
                     self.tell(ended(turn, call, Some("cancelled"), None)).await;
-                    return Some(self.end_cancelled().await);
+                    return Some(self.end_unanswered().await);
                 }
                 Asked::Failed(failure) => {
                     self.tell(ended(turn, call, None, Some(failure.to_string()))).await;
@@ -155,7 +155,7 @@ impl Work {
                                 made -= 1;
                                 continue;
                             }
-                            Waited::Cancelled => return Some(self.end_cancelled().await),
+                            Waited::Cancelled => return Some(self.end_unanswered().await),
                             Waited::Over => return Some(TurnEnd::Failed(failure.to_string())),
                         }
                     }
@@ -362,6 +362,15 @@ impl Work {
                 .to_owned(),
         );
         Next::Call
+    }
+
+    /// The turn was told to end before the model had answered. What results began goes on once the session
+    /// is open again, unless a person ended it.
+    async fn end_unanswered(&mut self) -> TurnEnd {
+        if self.patience == Patience::Endless && self.out.is_closing() {
+            return TurnEnd::Failed("the session was closed before the model answered".to_owned());
+        }
+        self.end_cancelled().await
     }
 
     /// The turn is cancelled: the history says so where nothing else does.

@@ -65,6 +65,11 @@ impl Outlet {
         Self { updates, closing }
     }
 
+    /// Whether the session closes.
+    pub(super) fn is_closing(&self) -> bool {
+        *self.closing.borrow()
+    }
+
     /// Tells the front, waiting for it if it is far behind; but a session that closes waits for
     /// nobody. A front that is gone has nothing to be told.
     pub(super) async fn send(&self, update: Update) {
