@@ -87,6 +87,8 @@ pub(super) fn parts(host: SetupHost, places: &Places) -> Vec<Part> {
             });
             let group = json!({ "matcher": "Bash|mcp__meanwhile__.*", "hooks": [rewake] });
             groups.push(("PostToolUse", group));
+            // A turn that was woken may end without a tool: the next result wakes, too.
+            groups.push(("Stop", json!({ "hooks": [rewake] })));
             let path = folder.join("settings.json");
             vec![member(state, "mcpServers"), Part::Hooks { path, groups, host: "claude" }]
         }
