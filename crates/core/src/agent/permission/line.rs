@@ -5,7 +5,7 @@
 //! rule lets a command run as it is, the whole line does: what stands beside it then has to be asked,
 //! unless it only passes on what it is given.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 
 mod touched;
@@ -68,6 +68,7 @@ pub(super) fn judge(rules: &[Rule], places: &Places, cwd: &Path, line: &str) -> 
         all_rules: rules,
         places,
         cwd: paths::resolve(cwd),
+        is_sure: true,
         found: vec![files::judge(rules, places, None, Files::Read, cwd)],
         parts: Vec::new(),
         files: Vec::new(),
@@ -88,6 +89,8 @@ struct Reader<'a> {
     all_rules: &'a [Rule],
     places: &'a Places,
     cwd: Option<PathBuf>,
+    /// It is there for sure.
+    is_sure: bool,
     found: Vec<Standing>,
     parts: Vec<Part>,
     /// The files it is connected to, and where it runs.
@@ -201,9 +204,15 @@ impl Reader<'_> {
                 self.hidden = hidden;
             }
         }
-        if allowed && !everything && self.is_elsewhere(&name) {
-            let why = format!("`{}` may run where its rule was not meant for", show(&words));
+        let is_disguised = name == "git" && looks && self.is_within("HEAD");
+        let is_elsewhere =
+            !self.is_sure || self.cwd.is_none() || name == "git" && self.is_within(".git");
+        if !everything && (is_disguised || allowed && is_elsewhere) {
+            let why = format!("`{}` may run where a checkout says what it does", show(&words));
             self.found.push(Standing::Unruled { why, always: None });
+        }
+        if self.holds_some() && computes(&literal) {
+            self.hide("bash runs what is in the subscript of a name");
         }
         let class = match (allowed, looks) {
             (true, _) => Class::Allowed,
@@ -221,7 +230,10 @@ impl Reader<'_> {
         };
         let from = self.cwd.clone();
         match name.as_str() {
-            "cd" => self.cwd = changed(from.as_deref(), &literal),
+            "cd" => {
+                let (to, sure) = changed(from.as_deref(), &literal);
+                (self.cwd, self.is_sure) = (to, self.is_sure && sure);
+            }
             "find" => self.find(&words),
             _ => {}
         }
@@ -229,15 +241,13 @@ impl Reader<'_> {
         with_variables
     }
 
-    /// Whether a command may run where it is not what its rule was meant for: a place that shows only
-    /// then, or for git one to which a checkout may have brought a repository, whose settings name
-    /// programs.
-    fn is_elsewhere(&self, name: &str) -> bool {
-        let Some(cwd) = &self.cwd else { return true };
+    /// Whether what makes a directory a repository lies where the command runs or above, below the
+    /// workspace: a checkout may have brought it along, with settings that name programs.
+    fn is_within(&self, name: &str) -> bool {
         let own = &self.places.workspace;
-        let mut below = cwd.ancestors().take_while(|it| *it != own && it.starts_with(own));
-        let is_there = |it: PathBuf| it.symlink_metadata().is_ok();
-        name == "git" && below.any(|it| is_there(it.join("HEAD")) || is_there(it.join(".git")))
+        let cwd = self.cwd.iter().flat_map(|it| it.ancestors());
+        let mut below = cwd.take_while(|it| it != own && it.starts_with(own));
+        below.any(|it| it.join(name).symlink_metadata().is_ok())
     }
 
     /// A command that runs others: looks at those. Returns whether all that it runs was found.
@@ -301,7 +311,9 @@ impl Reader<'_> {
         let Some(first) = inner.first() else { return name != "env" };
         // A program that runs others is given what only then shows.
         let is_fed = name == "xargs"
-            && first.literal().is_none_or(|it| programs::program(it) != Program::Other);
+            && first
+                .literal()
+                .is_none_or(|it| it == "find" || programs::program(it) != Program::Other);
         if name == "xargs" {
             inner.push(Word::unknown());
         }
@@ -320,8 +332,12 @@ impl Reader<'_> {
             let inner: Vec<Word> = inner.map(known).collect();
             let is_here = flag.text() == "-exec";
             if !is_here {
-                // It runs where the file is that it finds.
-                self.cwd = None;
+                // It runs where the file is that it finds: there, or below.
+                let start = words.get(1).and_then(Word::literal);
+                let start = start.and_then(|it| Some(here.as_ref()?.join(it)));
+                let is_file = start.as_ref().is_some_and(|it| !it.is_dir());
+                self.cwd =
+                    if is_file { start.and_then(|it| Some(it.parent()?.into())) } else { start };
             }
             self.depth += 1;
             match self.depth > DEPTH_MAX || inner.is_empty() {
@@ -401,14 +417,30 @@ fn held_back(rule: &Rule, fits: Fit, words: &[Word]) -> Option<Standing> {
     }
 }
 
-/// Where `cd DIRECTORY` leads. A link, or `..`, is read in two ways, so no reader can tell.
-fn changed(from: Option<&Path>, words: &[Option<&str>]) -> Option<PathBuf> {
-    let [_, Some(target)] = words else { return None };
-    if target.is_empty() || target.starts_with('-') || target.split('/').any(|it| it == "..") {
-        return None;
+/// Where `cd DIRECTORY` leads by its text, as shells read it; `None`: that shows only when it runs. And
+/// whether that is sure: no link is on the way, which some may be told to follow.
+fn changed(from: Option<&Path>, words: &[Option<&str>]) -> (Option<PathBuf>, bool) {
+    let ([_, Some(target)], Some(from)) = (words, from) else { return (None, false) };
+    if target.is_empty() || target.starts_with('-') {
+        return (None, false);
     }
-    let to = from?.join(target);
-    paths::resolve(&to).filter(|leads| leads.as_os_str() == to.as_os_str() && leads.is_dir())
+    let mut to = PathBuf::new();
+    for part in from.join(target).components() {
+        match part {
+            Component::ParentDir => drop(to.pop()),
+            Component::CurDir => {}
+            Component::Normal(_) | Component::RootDir | Component::Prefix(_) => to.push(part),
+        }
+    }
+    let sure = to.is_dir() && paths::resolve(&from.join(target)).as_ref() == Some(&to);
+    (Some(to), sure)
+}
+
+/// Whether bash may run what stands in a word, for a command that takes the names of variables.
+fn computes(words: &[Option<&str>]) -> bool {
+    let is_run = |it: &&str| it.contains('[') && it.contains(['$', '`']);
+    let takes = words.first().copied().flatten().unwrap_or_default();
+    ["test", "[", "read", "printf"].contains(&takes) && words.iter().flatten().any(is_run)
 }
 
 /// Whether a rule is about it.

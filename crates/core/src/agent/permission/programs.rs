@@ -208,7 +208,11 @@ pub(super) fn passes_on(words: &[&str], mut file: impl FnMut(&str) -> bool) -> b
         "grep" => option.chars().all(|c| c.is_ascii_alphanumeric() && !"rRdf".contains(c)),
         _ => option.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'),
     };
+    let flags = |c: char| c.is_ascii_digit() || "-+ #.*'hlLjzt".contains(c);
+    let is_count = |it: &str| it.trim_start_matches(flags).starts_with('n');
     let mut passes = |word: &&str| match word.strip_prefix('-') {
+        // `%n` sets a variable.
+        _ if *name == "printf" && word.split('%').skip(1).any(is_count) => false,
         // bash computes what is in the subscript of a name.
         _ if word.contains('[') && ["test", "["].contains(name) => false,
         Some(option) if is_plain(option) => true,

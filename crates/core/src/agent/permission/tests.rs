@@ -36,6 +36,7 @@ impl Scene {
         ] {
             std::fs::write(home.join(file), "").expect("it is ours");
         }
+        symlink("../bare/objects", workspace.join("src/deep")).expect("it is ours");
         symlink("../other", workspace.join("out")).expect("it is ours");
         symlink("../../other/file", workspace.join("src/link.rs")).expect("it is ours");
         Self { _dir: dir, home, workspace }

@@ -42,18 +42,16 @@ impl Reader<'_> {
             let is_number = text.starts_with(|c: char| c.is_ascii_digit());
             let of_option = before.text().len() == 2 && before.text().starts_with('-');
             let is_option = text.starts_with('-') || of_option && is_number;
-            if !is_option && std::mem::take(&mut awaits_pattern) {
+            let outside = text.starts_with(['/', '~']) || text.starts_with("../");
+            // It may be a file all the same, where the pattern is that of an option.
+            if !is_option && std::mem::take(&mut awaits_pattern) && outside {
                 continue;
             }
             let Some(path) = self.path(word, part.cwd.as_deref()) else { continue };
-            let outside = text.starts_with(['/', '~']) || text.starts_with("../");
             // What stands behind a test of `find` is a name or a number.
             let is_value = name == "find" && before.text().starts_with('-');
             let is_passed = ["/", "..", ""].contains(&text) || is_no_file(word) || is_value;
-            if !is_passed
-                && (outside || path.exists())
-                && !SYSTEM.iter().any(|it| path.starts_with(it))
-            {
+            if !is_passed && (outside || path.exists()) && !is_system(&path) {
                 found.push(self.judge(Files::Read, &path));
             }
         }
@@ -138,6 +136,14 @@ impl Reader<'_> {
             None => files::judge_unknown(self.all_rules, files),
         })
     }
+}
+
+/// Whether every confined command reads it anyway. What `/proc` has of a process leads elsewhere.
+fn is_system(path: &Path) -> bool {
+    let is_process =
+        |it: &str| it.ends_with("self") || it.starts_with(|c: char| c.is_ascii_digit());
+    let of_process = path.strip_prefix("/proc").ok().and_then(|it| it.iter().next()?.to_str());
+    SYSTEM.iter().any(|it| path.starts_with(it)) && !of_process.is_some_and(is_process)
 }
 
 pub(super) fn is_no_file(word: &Word) -> bool {

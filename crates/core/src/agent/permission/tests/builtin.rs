@@ -104,7 +104,6 @@ fn what_could_do_more_runs_where_it_cannot() {
         "ls /",
         "cd .. && ls",
         "cd src && ls ..",
-        "cd src/.. && cat ../x",
         "grep -f../other/file a",
         "grep --file=../other/file a.txt",
         "find / -name x",
@@ -264,6 +263,7 @@ fn what_writes_runs_code_or_tells_others_is_asked() {
         "case $AWS_SECRET_ACCESS_KEY in a*) echo a ;; esac",
         "case a in $AWS_SECRET_ACCESS_KEY) echo a ;; b|$KEY) ls ;; esac",
         "printf -v PATH x",
+        "ls | xargs find",
         "echo $((x))",
         "echo $((a[$(rm b)]))",
         "echo ${x:=y}",
@@ -300,6 +300,13 @@ fn files_elsewhere_and_keys_are_asked_in_commands_too() {
         "for x in a.txt /etc/passwd; do cat $x; done",
         "for x in src/main.rs src/link.rs; do cat $x; done",
         "x=.env; cat $x",
+        "cd src/.. && cat ../x",
+        "cd src/deep/../.. && cat ../other/file",
+        "cd src/deep/.. && cat link.rs",
+        "grep -hed out",
+        "cat /proc/self/cwd/a.txt",
+        "find src -execdir cat link.rs \\;",
+        "find bare/HEAD -execdir git status \\;",
         "x=~/.ssh/id_rsa cat a.txt",
         "cat ~/.ssh/id_rsa",
         "cat .env",
@@ -355,11 +362,11 @@ fn files_elsewhere_and_keys_are_asked_in_commands_too() {
         ("ls", "../other", "ask"),
         ("ls", "out", "ask"),
         ("git status", "src", "look"),
-        ("git status", "bare", "look"),
+        ("git status", "bare", "ask"),
     ] {
         table.row(effect(&scene.line_in(&[], line, cwd)), expected, format!("{line} in {cwd}"));
     }
-    assert_eq!(effect(&scene.line(&[], "cd bare && git status")), "look");
+    assert_eq!(effect(&scene.line(&[], "cd bare && git status")), "ask");
     assert_eq!(effect(&scene.line(&["allow bash git status"], "cd bare && git status")), "ask");
 }
 

@@ -42,10 +42,11 @@ fn read(line: &str) -> Reading {
     let script = parse(line);
     let owned = |word: &Word| word.literal().map(str::to_owned);
     // `time` is a command to the reader, which looks for the one behind it elsewhere.
-    let is_before = |it: &&Word| ["time", "{", "!", "y=1"].contains(&it.text());
     let listed = |it: &Simple| {
-        let behind: Listed = it.words.iter().skip_while(is_before).map(owned).collect();
-        [it.words.iter().map(owned).collect(), behind]
+        let words: Listed = it.words.iter().map(owned).collect();
+        let is_time = it.words.first().is_some_and(|it| it.text() == "time");
+        let last = if is_time { words.len().min(4) } else { 0 };
+        (0..=last).map(|at| words.get(at..).unwrap_or_default().to_vec()).collect::<Vec<_>>()
     };
     let commands: Vec<Listed> = script.commands.iter().flat_map(listed).collect();
     (commands.into_iter().filter(|it| !it.is_empty()).collect(), script.hidden.is_some())
