@@ -310,5 +310,7 @@ fn what_is_not_a_payload_breaks_no_turn() {
         Ran::from(start(command, &payload("s", "Stop").to_string()).wait_with_output().unwrap());
     assert_eq!((ran.code, ran.text().as_str()), (Some(0), "{}\n"));
     assert!(ran.stderr.contains("MEANWHILE_STATE_DIR"), "{}", ran.stderr);
-    store.check(&["hook", "emacs"], 2, "emacs");
+    // 2 would hold the turn.
+    store.check(&["hook", "emacs"], 1, "emacs");
+    store.check(&["hook", "claude", "--new"], 1, "--new");
 }

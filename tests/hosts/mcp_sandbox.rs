@@ -50,7 +50,10 @@ fn in_a_sandbox_that_is_not_known_nothing_is_started() {
         );
         assert!(client.call("list", json!({})).starts_with("0 running, 0 ended"));
     }
-    let elsewhere = json!({"sandboxPolicy": {"type": "workspace-write"}, "sandboxCwd": "/"});
+    // The session's tasks are in the workspace, and this thread may write a part of it only.
+    let part = store.workspace().join("part");
+    std::fs::create_dir(&part).unwrap();
+    let elsewhere = json!({"sandboxPolicy": {"type": "workspace-write"}, "sandboxCwd": part});
     let mut client = codex(&store, json!({"sandboxPolicy": {"type": "danger-full-access"}}));
     client.run("true");
     client.call("wait", json!({}));

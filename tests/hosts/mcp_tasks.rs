@@ -79,6 +79,10 @@ fn a_task_is_found_by_a_server_that_did_not_start_it() {
     let there = store.ok(&["--workspace", other.to_str().unwrap(), "spawn", "--", "echo", "there"]);
     let task = ended(&mut after, there.trim());
     assert!(text(&task).contains("there\n"), "{task}");
+    // It is shown and not taken: its own queue is told of it.
+    let drained = store.ok(&["--workspace", other.to_str().unwrap(), "drain"]);
+    assert!(drained.contains("there\n"), "{drained}");
+    assert_eq!(after.error("tasks/cancel", json!({"taskId": there.trim()}))["code"], -32602);
 }
 
 #[test]

@@ -61,6 +61,11 @@ pub(crate) fn main() -> ExitCode {
 /// Tells why the arguments cannot be read, or the help that was asked for. An argument that is quoted
 /// must not move the cursor: such a message is shown without styles.
 fn refuse(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() && std::env::args_os().nth(1).is_some_and(|word| word == "hook") {
+        // An agent takes 2 from a hook for "do not go on": settings of another version would hold each turn.
+        out::note(show::harmless(&error.render().to_string()).trim_end());
+        return ExitCode::from(failure::FAILED);
+    }
     let is_odd = |text: &str| show::harmless(text) != text;
     if !std::env::args_os().any(|argument| is_odd(&argument.to_string_lossy())) {
         error.exit();

@@ -49,7 +49,7 @@ pub(crate) fn run(args: &args::Hook) -> Result<u8, Failure> {
     let told = match payload {
         Ok(Some(payload)) => block_on(tell(&payload, args)),
         // A moment at which there is nothing to say.
-        Ok(None) => Ok(0),
+        Ok(None) => say(&Reply::nothing(args.host), args.rewake),
         Err(why) => Err(Failure::new(format!("cannot read the hook's payload: {why}"))),
     };
     told.or_else(|failure| {

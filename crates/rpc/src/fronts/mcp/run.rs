@@ -134,12 +134,13 @@ async fn start(
             return Err(format!("not started: {why}"));
         }
     }
-    match sandbox::of(meta)? {
+    match sandbox::of(meta, workspace)? {
         Sandbox::None => {}
         Sandbox::Held(mut confine) => {
             let of_session = meta.and_then(sandbox::directory);
+            // What `work` writes is the workspace: all of it must be the session's.
             let is_here = of_session
-                .is_none_or(|it| it.canonicalize().is_ok_and(|it| it.starts_with(workspace)));
+                .is_none_or(|it| it.canonicalize().is_ok_and(|it| workspace.starts_with(it)));
             if !is_here {
                 return Err(format!(
                     "not started: this session's tasks are in {}, outside of its sandbox",

@@ -38,14 +38,14 @@ pub(super) fn directory(meta: &JsonObject) -> Option<PathBuf> {
 /// # Errors
 ///
 /// Why it cannot be kept.
-pub(super) fn of(meta: Option<&JsonObject>) -> Result<Sandbox, String> {
+pub(super) fn of(meta: Option<&JsonObject>, workspace: &Path) -> Result<Sandbox, String> {
     let Some(meta) = meta else { return Ok(Sandbox::None) };
     match meta.get(STATE) {
         Some(state) => {
             // The newer form says more; where both are there it is the one in force.
             let (profile, policy) = (state.get("permissionProfile"), state.get("sandboxPolicy"));
             match (profile.filter(|it| !it.is_null()), policy.filter(|it| !it.is_null())) {
-                (Some(profile), _) => of_profile(profile),
+                (Some(profile), _) => of_profile(profile, workspace),
                 (None, Some(policy)) => of_policy(policy),
                 (None, None) => Err(unknown("it names neither a profile nor a policy")),
             }
@@ -87,7 +87,7 @@ fn of_policy(policy: &Value) -> Result<Sandbox, String> {
 }
 
 /// Codex' `PermissionProfile`.
-fn of_profile(profile: &Value) -> Result<Sandbox, String> {
+fn of_profile(profile: &Value, workspace: &Path) -> Result<Sandbox, String> {
     match profile.get("type").and_then(Value::as_str) {
         Some("disabled") => return Ok(Sandbox::None),
         Some("managed") => {}
@@ -104,28 +104,44 @@ fn of_profile(profile: &Value) -> Result<Sandbox, String> {
         (Some("unrestricted"), _) if network => Ok(Sandbox::None),
         (Some("unrestricted"), _) => Ok(held(Mode::Work, false, Vec::new())),
         (Some("restricted"), Some(entries)) => {
-            let mut mode = Mode::Look;
+            let (mut writes, mut keeps) = (false, false);
             let mut hidden = Vec::new();
             for entry in entries {
+                let path = path_of(entry);
                 match entry.get("access").and_then(Value::as_str) {
-                    Some("read") => {}
-                    Some("write") => mode = Mode::Work,
+                    Some("read") => keeps |= path.is_some_and(|it| is_kept(&it, workspace)),
+                    // `work` writes all of the workspace: less than that is not enough for it.
+                    Some("write") => writes |= path.is_some_and(|it| workspace.starts_with(it)),
                     Some("none" | "deny") => hidden.push(denied(entry)?),
                     Some(_) | None => return Err(unknown("an entry of its profile is not clear")),
                 }
             }
+            let mode = if writes && !keeps { Mode::Work } else { Mode::Look };
             Ok(held(mode, network, hidden))
         }
         (Some(_) | None, _) => Err(unknown("its profile does not say what it may touch")),
     }
 }
 
+/// What Codex keeps from being written in each directory that may be. `work` cannot, as its page says.
+const KEPT_BY_CODEX: [&str; 4] = [".git", ".codex", ".agents", ".aws"];
+
+/// Whether a directory that is only to be read lies where `work` would write.
+fn is_kept(path: &Path, workspace: &Path) -> bool {
+    let below = path.strip_prefix(workspace).ok();
+    below.is_some_and(|it| KEPT_BY_CODEX.iter().all(|name| it != Path::new(name)))
+}
+
+/// The path of an entry, where it is one, with links resolved.
+fn path_of(entry: &Value) -> Option<PathBuf> {
+    let path = entry.get("path").filter(|path| path.get("type") == Some(&"path".into()))?;
+    let path = Path::new(path.get("path")?.as_str()?);
+    Some(path.canonicalize().unwrap_or_else(|_| path.to_owned()))
+}
+
 /// A path that may not be read.
 fn denied(entry: &Value) -> Result<PathBuf, String> {
-    let path = entry.get("path").filter(|path| path.get("type") == Some(&"path".into()));
-    let path = path.and_then(|path| path.get("path")).and_then(Value::as_str).map(Path::new);
-    let resolved = path.map(|path| path.canonicalize().unwrap_or_else(|_| path.to_owned()));
-    resolved.ok_or_else(|| unknown("it forbids files by a pattern"))
+    path_of(entry).ok_or_else(|| unknown("it forbids files by a pattern"))
 }
 
 #[cfg(test)]
@@ -135,7 +151,7 @@ mod tests {
     use super::*;
 
     fn read(meta: Value) -> Result<Sandbox, String> {
-        of(meta.as_object())
+        of(meta.as_object(), Path::new("/w"))
     }
 
     fn state(state: Value) -> Result<Sandbox, String> {
@@ -202,7 +218,7 @@ mod tests {
 
     #[test]
     fn a_host_without_a_sandbox_has_none() {
-        assert_eq!(of(None), Ok(Sandbox::None));
+        assert_eq!(of(None, Path::new("/w")), Ok(Sandbox::None));
         assert_eq!(read(json!({"progressToken": 1})), Ok(Sandbox::None));
     }
 

@@ -103,15 +103,21 @@ impl ServerHandler for Server {
         context: Context,
     ) -> Result<GetTaskResult, ErrorData> {
         let after = Afters::of(&context.extensions);
-        tasks::get(&self.places, &request.task_id, &after).await.map(GetTaskResult::new)
+        tasks::get(&self.places, &context.meta, &request.task_id, &after)
+            .await
+            .map(GetTaskResult::new)
     }
 
     async fn update_task(&self, request: UpdateTaskParams, _: Context) -> Result<(), ErrorData> {
         tasks::update(&self.places, &request.task_id).await
     }
 
-    async fn cancel_task(&self, request: CancelTaskParams, _: Context) -> Result<(), ErrorData> {
-        tasks::cancel(&self.places, &request.task_id).await
+    async fn cancel_task(
+        &self,
+        request: CancelTaskParams,
+        context: Context,
+    ) -> Result<(), ErrorData> {
+        tasks::cancel(&self.places, &context.meta, &request.task_id).await
     }
 }
 

@@ -41,10 +41,12 @@ pub(super) fn seed(task: &Task) -> model::Task {
 /// `tasks/get`.
 pub(super) async fn get(
     places: &Places,
+    meta: &JsonObject,
     id: &str,
     after: &Afters,
 ) -> Result<DetailedTask, ErrorData> {
     let id = read(id)?;
+    let place = places.of(Some(meta)).await.map_err(|why| refused(&why))?;
     let background = places.of_task(id).await.map_err(|why| refused(&why))?;
     let task = background.get(id).await.map_err(|why| refused(&why))?;
     let ended = match task.end() {
@@ -58,7 +60,14 @@ pub(super) async fn get(
     if task.end().is_some_and(is_cancelled) {
         return Ok(DetailedTask::new(seed(&task), TaskPayload::Cancelled));
     }
-    let text = match background.claim_end(id).await.map_err(|why| refused(&why))? {
+    let is_own = task.queue == place.queue;
+    let claimed = match is_own {
+        true => background.claim_end(id).await.map_err(|why| refused(&why))?,
+        false => None,
+    };
+    let text = match claimed {
+        // It is shown, and waits for the session that it belongs to.
+        None if !is_own => notice::block(&[end], told::style(1)),
         Some(lease) => {
             after.push(After::Ack(Box::new(lease)));
             notice::block(&[end], told::style(1))
@@ -76,9 +85,15 @@ pub(super) async fn get(
 }
 
 /// `tasks/cancel`: stops the task with all its processes. One that has ended stays as it is.
-pub(super) async fn cancel(places: &Places, id: &str) -> Result<(), ErrorData> {
+pub(super) async fn cancel(places: &Places, meta: &JsonObject, id: &str) -> Result<(), ErrorData> {
     let id = read(id)?;
+    let place = places.of(Some(meta)).await.map_err(|why| refused(&why))?;
     let background = places.of_task(id).await.map_err(|why| refused(&why))?;
+    let task = background.get(id).await.map_err(|why| refused(&why))?;
+    if task.queue != place.queue {
+        let message = format!("`taskId`: task `{id}` is not of this session");
+        return Err(ErrorData::invalid_params(message, None));
+    }
     match background.stop(id, stopping(CANCELLED)).await {
         Ok(_) | Err(Error::NotRunning { .. }) => Ok(()),
         Err(why) => Err(refused(&why)),
