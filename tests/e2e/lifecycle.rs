@@ -50,7 +50,8 @@ const PUSHES: [&str; 11] = [
 ];
 
 /// What `docs/protocol.md` lists under "Limits".
-const LIMITS: [&str; 22] = [
+const LIMITS: [&str; 23] = [
+    "after",
     "argumentsBytes",
     "commandBytes",
     "drain",

@@ -40,6 +40,8 @@ mod session_permission;
 mod session_requests;
 mod session_tools;
 mod signal;
+mod slots;
+mod slots_storm;
 mod slow_client;
 mod spawn;
 mod spawn_stdin;

@@ -31,6 +31,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::agent::permission::Rule;
 use crate::background::task::{
     Cause, Notification, Outcome, Progress, Serving, Task, TaskId, Timestamp,
 };
@@ -47,6 +48,17 @@ pub struct Options {
     pub role: Role,
     /// Retention and size settings.
     pub settings: Settings,
+}
+
+/// A slot: of the tasks that take it, in whichever workspace of the store, no more run at once than fit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slot {
+    /// Its name.
+    pub name: String,
+    /// How many run at once, from 1.
+    pub limit: u32,
+    /// Which commands take it without naming it.
+    pub rules: Vec<Rule>,
 }
 
 /// What opens the store.
@@ -74,6 +86,8 @@ pub struct Settings {
     /// Whether exit records and the ledger are forced to the disk, so that they survive a loss of
     /// power too. Default no: the kernel's page cache survives every death of a process.
     pub sync: bool,
+    /// Slots (`config.toml`, sections `slots`), in the order of their names. Default none.
+    pub slots: Vec<Slot>,
 }
 
 impl Default for Settings {
@@ -85,6 +99,7 @@ impl Default for Settings {
             output_head: 4 << 20,
             output_tail: 12 << 20,
             sync: false,
+            slots: Vec::new(),
         }
     }
 }
@@ -161,6 +176,21 @@ pub struct Spawn {
     pub confine: Option<Confine>,
     /// An agent runs it in the foreground, as a step of its turn: lists leave it out.
     pub is_step: bool,
+    /// What it waits for before it starts.
+    pub line: Line,
+}
+
+/// What a task waits for before it starts.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Line {
+    /// The slot it holds while it runs; `None`: the one whose rules fit its command, if one's do.
+    pub slot: Option<String>,
+    /// Tasks of the workspace that are to end first.
+    pub after: Vec<TaskId>,
+    /// What becomes of it where one of them fails: ends otherwise than with code 0.
+    pub on_failure: OnFailure,
+    /// How long it may wait.
+    pub deadline: Option<Duration>,
 }
 
 /// A token of the spawning client, unique in its workspace.
@@ -205,8 +235,12 @@ pub enum Look {
 /// A state to list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StateFilter {
+    /// Waiting for its turn.
+    Queued,
     /// Running.
     Running,
+    /// One of the two.
+    NotStopping,
     /// Being stopped.
     Stopping,
     /// Ended this way.
@@ -345,6 +379,9 @@ pub enum Event {
         undelivered: BTreeMap<String, u64>,
     },
 }
+
+pub use meanwhile_shim::slots;
+pub use meanwhile_shim::spec::OnFailure;
 
 pub use crate::background::engine::Engine;
 pub use crate::background::events::{Events, Hold};

@@ -76,6 +76,8 @@ pub const WRITE_BYTES: usize = 8 << 20;
 /// Requests of one connection that wait at once for something outside; one more is refused with
 /// -32000 and may be sent again (docs/protocol.md, "Guarantees", 8: none of the others is).
 pub const WAITING_REQUESTS_MAX: usize = 1_024;
+/// Tasks that one task is to follow. Its supervisor looks at each.
+pub const AFTER_MAX: usize = 64;
 /// Ids in one `task/wait` or `task/remove`.
 pub const IDS_MAX: usize = 10_000;
 /// Free bytes on the disk of the state directory without which no task is spawned: room for the

@@ -173,6 +173,7 @@ async fn run(background: &Background, intent: &Intent, confine: Option<Confine>)
             is_step: false,
             service: false,
             confine,
+            line: Default::default(),
         })
         .await;
     let id = match spawned {

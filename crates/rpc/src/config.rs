@@ -112,7 +112,8 @@ fn file(variable: &dyn Fn(&str) -> Option<OsString>) -> Result<PathBuf, ConfigEr
         .ok_or(ConfigError::NoHome)
 }
 
-const SECTIONS: &str = "the section `[agent]`, `[model]`, `[permissions]` or `[store]`";
+const SECTIONS: &str =
+    "the section `[agent]`, `[model]`, `[permissions]`, `[slots.NAME]` or `[store]`";
 
 fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
     let file = File { path, text };
@@ -127,6 +128,7 @@ fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
             "agent" => sections::agent,
             "model" => sections::model,
             "permissions" => sections::permissions,
+            "slots" => sections::slot,
             "store" => sections::store,
             other => {
                 return Err(file.bad(
@@ -167,6 +169,7 @@ mod tests {
                 output_head: 4_096,
                 output_tail: 1_000_000,
                 sync: true,
+                slots: Vec::new(),
             }
         );
     }
@@ -211,7 +214,30 @@ mod tests {
         check(
             "\n[stores]\n",
             "/etc/c.toml:2: unknown key `stores`: expected the section `[agent]`, `[model]`, \
-             `[permissions]` or `[store]`",
+             `[permissions]`, `[slots.NAME]` or `[store]`",
+        );
+        check(
+            "[slots.build]\nlimit = 0\n",
+            "/etc/c.toml:2: `slots.build.limit`: expected a whole number from 1 to 4294967295, \
+             found `0`",
+        );
+        check(
+            "[slots.\"a b\"]\n",
+            "/etc/c.toml:1: `slots.a b`: a slot cannot be called so: expected 1 to 64 letters, \
+             digits, `-` or `_`",
+        );
+        check(
+            "[slots]\nbuild = 2\n",
+            "/etc/c.toml:2: `slots.build`: expected a section, `[slots.build]`, found `2`",
+        );
+        check(
+            "[slots.build]\nmatch = [\"\"]\n",
+            "/etc/c.toml:2: `slots.build.match`: expected a command such as \"cargo build\", \
+             found `\"\"`",
+        );
+        check(
+            "[slots.build]\nroom = 1\n",
+            "/etc/c.toml:2: unknown key `slots.build.room`: expected `limit` or `match`",
         );
         check("store = 1\n", "/etc/c.toml:1: `store`: expected a section, `[store]`");
     }
@@ -224,7 +250,7 @@ mod tests {
             .skip(1)
             .filter_map(|rest| rest.split_once("```").map(|(example, _)| example))
             .collect();
-        assert_eq!(examples.len(), 2, "the page was read");
+        assert_eq!(examples.len(), 3, "the page was read");
         for example in examples {
             assert!(parse(Path::new("/c"), example).is_ok(), "{example}");
         }

@@ -15,15 +15,16 @@ use std::sync::{Arc, OnceLock};
 
 use meanwhile_core::Background;
 use meanwhile_core::agent::session::{self, Updates, Wake};
+use meanwhile_core::background::task::Task;
 use meanwhile_core::background::{self, Role, Settings};
 use serde_json::Value;
 use tokio::sync::{OnceCell, OwnedRwLockReadGuard, RwLock};
 
-use crate::convert::error;
 use crate::convert::from_wire::Defaults;
+use crate::convert::{error, to_wire};
 use crate::peer::{Client, Jobs};
 use crate::setup::Setup;
-use crate::wire::Error;
+use crate::wire::{self, Error};
 
 pub(crate) use connection::Connection;
 pub(crate) use reading::Start;
@@ -104,6 +105,15 @@ impl Desk {
     /// -32002 before the handshake.
     pub(crate) fn defaults(&self) -> Result<&Defaults> {
         self.connection().map(|connection| &connection.defaults)
+    }
+
+    /// A task as the client is shown it.
+    pub(crate) fn shown(&self, task: &Task) -> wire::Task {
+        let shown = to_wire::task(task);
+        match self.defaults().is_ok_and(|defaults| defaults.knows_queued) {
+            true => shown,
+            false => shown.without_queued_state(),
+        }
     }
 
     /// The workspace.

@@ -80,8 +80,16 @@ methods! {
 
 /// Parameters that came after the first release, as `method.member`: a server that lacks one refuses
 /// it, so `initialize` lists them.
-pub(crate) const FEATURES: [&str; 4] =
-    ["task/spawn.shell", "task/spawn.service", "task/spawn.confine", "task/check.steps"];
+pub(crate) const FEATURES: [&str; 8] = [
+    "task/spawn.shell",
+    "task/spawn.service",
+    "task/spawn.confine",
+    "task/check.steps",
+    "task/spawn.slot",
+    "task/spawn.queueDeadlineMs",
+    "task/spawn.after",
+    "task/spawn.onFailure",
+];
 
 /// The method of this name, in the table a connection serves.
 pub(crate) fn find(table: &'static [Method], name: &str) -> Option<&'static Method> {

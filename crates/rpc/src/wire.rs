@@ -12,17 +12,18 @@ mod push;
 mod session;
 
 pub(crate) use error::{Code, Error, ErrorData};
-pub(crate) use initialize::{Capability, InitializationOptions, Limits};
+pub(crate) use initialize::{Capability, InitializationOptions, Limits, NewState};
 pub(crate) use method::{
     AckMode, AckParams, AckResult, CheckParams, CheckResult, CommandParam, ConfineMode,
-    DrainParams, DrainResult, Empty, Encoding, OneTask, ReadParams, ReadResult, RecipientParam,
-    RemoveParams, RemoveResult, ResizeParams, RestartParams, SignalParam, SignalParams,
-    SpawnParams, StdinParam, StopParams, SubscribeParams, TailText, TaskList, TaskResult,
-    UnsubscribeParams, WaitMode, WaitParams, WaitResult, WatchParam, WriteParams,
+    DrainParams, DrainResult, Empty, Encoding, OnFailureParam, OneTask, ReadParams, ReadResult,
+    RecipientParam, RemoveParams, RemoveResult, ResizeParams, RestartParams, SignalParam,
+    SignalParams, SpawnParams, StdinParam, StopParams, SubscribeParams, TailText, TaskList,
+    TaskResult, UnsubscribeParams, WaitMode, WaitParams, WaitResult, WatchParam, WriteParams,
 };
 pub(crate) use object::{
     Actor, Cause, DateTime, Delivered, DeliveredBy, Exit, Gap, Match, Notification,
-    NotificationKind, Output, Preview, Progress, Survivor, Task, TaskRole, TaskState,
+    NotificationKind, Output, Preview, Progress, Queued, QueuedReason, Survivor, Task, TaskRole,
+    TaskState,
 };
 pub(crate) use push::{
     Changed, ExitedPush, ListeningPush, NotifiedPush, OutputPush, ProgressPush, ProgressToken,

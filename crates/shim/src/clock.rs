@@ -1,7 +1,7 @@
 //! Clocks: the wall clock for people, `/proc`'s start times for the identity of a process.
 
 use std::fs;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Milliseconds since the Unix epoch.
 pub fn wall_ms() -> i64 {
@@ -25,6 +25,15 @@ pub fn boot_id() -> [u8; 16] {
 /// the boot id and the pid it names one process for ever; `None` once the process is gone.
 pub fn start_time(pid: u32) -> Option<u64> {
     stat_fields(pid).and_then(|fields| fields.start_time)
+}
+
+/// How long ago a process started, by its start time.
+pub fn age(start_time: u64) -> Duration {
+    let up = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).map(Duration::from);
+    let ticks = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).ok().flatten();
+    let ticks = ticks.and_then(|ticks| u64::try_from(ticks).ok()).filter(|ticks| *ticks > 0);
+    let started = Duration::from_millis(start_time.saturating_mul(1_000) / ticks.unwrap_or(100));
+    up.unwrap_or_default().saturating_sub(started)
 }
 
 /// What `/proc/<pid>/stat` tells about a process.

@@ -49,6 +49,8 @@ pub enum Order {
         /// Columns.
         cols: u16,
     },
+    /// Look whether the task's turn has come: its slot has more room than it had.
+    Look,
 }
 
 /// Who of a task gets a signal. The numbers are the order's.
@@ -69,9 +71,9 @@ impl Recipient {
 
 /// The kinds of order that this version's shim knows, as their bytes in an order. A shim that does not
 /// know one leaves it out.
-pub const KNOWN: &[u8] = b"GKEAXSW";
+pub const KNOWN: &[u8] = b"GKEAXSWL";
 /// Those of a shim that took a task over: a terminal went with the shim that was killed.
-pub const KNOWN_ADOPTED: &[u8] = b"GKEAXS";
+pub const KNOWN_ADOPTED: &[u8] = b"GKEAXSL";
 /// Those of version 0.1.0, whose records do not say.
 pub const KNOWN_FIRST: &[u8] = b"GKEAX";
 
@@ -86,6 +88,7 @@ impl Order {
             Self::Reaped(_) => b'X',
             Self::Signal { .. } => b'S',
             Self::Resize { .. } => b'W',
+            Self::Look => b'L',
         }
     }
 
@@ -99,6 +102,7 @@ impl Order {
             Self::Reaped(_) => "take its leader's status",
             Self::Signal { .. } => "send a signal",
             Self::Resize { .. } => "resize its terminal",
+            Self::Look => "look whether its turn has come",
         }
     }
 
@@ -107,9 +111,9 @@ impl Order {
         bytes.extend_from_slice(id);
         bytes.push(self.kind());
         match self {
-            Self::Go | Self::EndInput => {}
+            Self::Go | Self::EndInput | Self::Look => {}
             Self::Stop { signal, grace, cause } => {
-                bytes.push(cause.actor as u8);
+                bytes.push(cause.actor.to_u8());
                 bytes.extend_from_slice(&signal.to_le_bytes());
                 bytes.extend_from_slice(&(grace.as_millis() as u64).to_le_bytes());
                 bytes.extend_from_slice(cut(&cause.message, MESSAGE_BYTES).as_bytes());
@@ -117,7 +121,7 @@ impl Order {
             Self::Arm(offset) => bytes.extend_from_slice(&offset.to_le_bytes()),
             Self::Reaped(status) => bytes.extend_from_slice(&status.to_le_bytes()),
             Self::Signal { signal, to, cause } => {
-                bytes.push(cause.actor as u8);
+                bytes.push(cause.actor.to_u8());
                 bytes.push(*to as u8);
                 bytes.extend_from_slice(&signal.to_le_bytes());
                 bytes.extend_from_slice(cut(&cause.message, MESSAGE_BYTES).as_bytes());
@@ -148,6 +152,7 @@ impl Order {
                 },
             }),
             b'E' => Some(Self::EndInput),
+            b'L' => Some(Self::Look),
             b'A' => Some(Self::Arm(u64_of(rest)?)),
             b'X' => Some(Self::Reaped(i32_of(rest)?)),
             b'S' => Some(Self::Signal {
@@ -234,6 +239,7 @@ mod tests {
             Order::Signal { signal: 10, to: Recipient::Leader, cause: cause.clone() },
             Order::Signal { signal: 64, to: Recipient::Group, cause },
             Order::Resize { rows: 24, cols: 500 },
+            Order::Look,
             Order::EndInput,
             Order::Arm(u64::MAX),
             Order::Reaped(0x0900),

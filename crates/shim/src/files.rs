@@ -218,6 +218,32 @@ impl Files {
         Ok(spec)
     }
 
+    /// The task.
+    pub fn id(&self) -> [u8; 8] {
+        self.id
+    }
+
+    /// The task's folder.
+    pub fn folder(&self) -> PathBuf {
+        self.dir.clone()
+    }
+
+    /// Whether the shim before this one had not begun to start the leader, in this boot.
+    pub fn has_waited(&self) -> bool {
+        record::read(&self.record).is_ok_and(|record| record.phase == Phase::Idle)
+            && self.is_of_this_boot()
+    }
+
+    /// Whether the task was spawned since the machine was started.
+    pub fn is_of_this_boot(&self) -> bool {
+        record::read(&self.record).is_ok_and(|record| record.boot_id == clock::boot_id())
+    }
+
+    /// This shim took over nothing but a place in line.
+    pub fn begin(&mut self) {
+        self.sheet.introduce(ctl::KNOWN);
+    }
+
     /// The state directory.
     pub fn state(&self) -> &Path {
         &self.state

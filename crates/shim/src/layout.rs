@@ -4,12 +4,14 @@
 //! meanwhile.db        the ledger
 //! bin/                the shim's own binary, one for each version in use
 //! bells/<hash>-<random>  a FIFO for each process that wants to be woken (see `bell`)
+//! slots/<name>/       the tickets of tasks that wait for a slot or hold one (see `slots`)
 //! attached/<hash>     locked by each daemon of a workspace; what lingering looks at
 //! live/<id>/          a task that is not yet in the ledger as ended, or that has survivors
 //!     spec            what to run
 //!     record          the record and, behind it, the log
 //!     ctl             the FIFO through which its shim takes orders
 //!     stdin           the FIFO that feeds its terminal
+//!     line            a FIFO that its shim holds open while the task waits for its turn
 //!     confine         what it may touch, where it is confined
 //!     tmp/            its temporary directory, where it is confined
 //! live/.<id>.<bell>/  the folder of an idle shim that waits for the owner of that bell; renaming
@@ -41,6 +43,8 @@ pub const ATTACHED: &str = "attached";
 pub const LIVE: &str = "live";
 /// The folder of ended tasks.
 pub const DONE: &str = "done";
+/// The folder of slots. Made when a task first waits for one.
+pub const SLOTS: &str = "slots";
 /// The folder of shim binaries.
 pub const BIN: &str = "bin";
 /// What the names of the shim's binaries begin with, and its first argument.
@@ -53,6 +57,8 @@ pub const RECORD: &str = "record";
 pub const CTL: &str = "ctl";
 /// In a task's folder: the FIFO that feeds its terminal.
 pub const STDIN: &str = "stdin";
+/// In a task's folder: the FIFO that its shim holds open while the task waits for its turn.
+pub const LINE: &str = "line";
 /// In a confined task's folder: what it may touch.
 pub const PLAN: &str = "confine";
 /// In a confined task's folder: its temporary directory.
@@ -92,7 +98,7 @@ pub fn workspace_hash(workspace: &Path) -> u64 {
 /// walk that stops at the first file that the other one removed would leave the rest.
 pub fn remove_folder(folder: &Path) {
     temporary::remove(folder);
-    for name in [CTL, STDIN, RECORD, SPEC, PLAN] {
+    for name in [CTL, STDIN, LINE, RECORD, SPEC, PLAN] {
         let _ = fs::remove_file(folder.join(name));
     }
     let _ = fs::remove_dir(folder);

@@ -47,9 +47,12 @@ impl Stopping {
     pub fn outcome(&self) -> Outcome {
         match self.cause.actor {
             Actor::Deadline => Outcome::TimedOut,
-            Actor::Client | Actor::Agent | Actor::Linger | Actor::Limit | Actor::Daemon => {
-                Outcome::Stopped
-            }
+            Actor::Client
+            | Actor::Agent
+            | Actor::Linger
+            | Actor::Limit
+            | Actor::Daemon
+            | Actor::Dependency => Outcome::Stopped,
         }
     }
 

@@ -13,12 +13,14 @@ mod keeper;
 mod kin;
 mod leader;
 mod life;
+mod linger;
 mod memory;
 mod notes;
 mod process;
 mod stall;
 mod supervise;
 mod terminal;
+mod waiting;
 
 use std::fs::File;
 use std::io;
@@ -26,6 +28,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use meanwhile_shim::spec::Spec;
 use meanwhile_shim::{confine, keep, output};
 use nix::sys::prctl;
 use nix::unistd::setsid;
@@ -34,6 +37,7 @@ use crate::files::Files;
 use crate::held::Legacy;
 use crate::notes::Notes;
 use crate::supervise::Shim;
+use crate::waiting::Turn;
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1).peekable();
@@ -55,7 +59,7 @@ fn main() -> ExitCode {
 fn run(dir: PathBuf) -> io::Result<()> {
     process::close_from(libc::STDERR_FILENO + 1);
     prepare(&dir)?;
-    Shim::start(Files::create(dir, output::create()?)?, Notes::none())?.supervise()
+    begin(Files::create(dir, output::create()?)?, Notes::none())
 }
 
 /// A shim that waits in its folder for a task, until `life` closes.
@@ -63,7 +67,7 @@ fn idle(dir: PathBuf, pipe: (File, File), notes: Notes, life: OwnedFd) -> io::Re
     setsid()?;
     prepare(&dir)?;
     match Files::create(dir, pipe)?.idle(life)? {
-        Some(files) => Shim::start(files, notes)?.supervise(),
+        Some(files) => begin(files, notes),
         None => Ok(()),
     }
 }
@@ -72,8 +76,36 @@ fn idle(dir: PathBuf, pipe: (File, File), notes: Notes, life: OwnedFd) -> io::Re
 fn adopt(dir: PathBuf, mut legacy: Legacy, notes: Notes) -> io::Result<()> {
     setsid()?;
     prepare(&dir)?;
-    let files = Files::take_over(dir, legacy.pipe.take(), legacy.owner)?;
-    Shim::adopt(files, legacy, notes)?.supervise()
+    let mut files = Files::take_over(dir, legacy.pipe.take(), legacy.owner)?;
+    let spec = files.spec()?;
+    if spec.line.waits() && files.has_waited() {
+        files.begin();
+        return start(files, spec, notes);
+    }
+    Shim::adopt(files, spec, legacy, notes)?.supervise()
+}
+
+fn begin(mut files: Files, notes: Notes) -> io::Result<()> {
+    let spec = files.spec()?;
+    start(files, spec, notes)
+}
+
+/// Starts a task when its turn has come, and supervises it.
+fn start(mut files: Files, spec: Spec, notes: Notes) -> io::Result<()> {
+    let line = match spec.line.waits() {
+        false => None,
+        true => match waiting::wait(&mut files, &spec)? {
+            Turn::Come(line) => Some(line),
+            Turn::Over => {
+                waiting::tell(&files);
+                return files.clear();
+            }
+        },
+    };
+    let shim = Shim::start(files, spec, notes)?;
+    // Its leader is known: those behind it watch that one now.
+    drop(line);
+    shim.supervise()
 }
 
 fn prepare(dir: &Path) -> io::Result<()> {

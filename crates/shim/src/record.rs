@@ -11,7 +11,7 @@
 //! |---|---|---|
 //! | 0 | 8 | magic and version, `MWTASK01` |
 //! | 8 | 4 | phase: 0 idle, 1 starting, 2 running, 3 stopping, 4 ended |
-//! | 12 | 4 | flags: 1 = waits for input |
+//! | 12 | 4 | flags: 1 = waits for input, 2 = waits for its turn |
 //! | 16 | 4, 4, 8 | the shim's pid, the leader's pid, the leader's start time |
 //! | 32 | 16 | boot id |
 //! | 48 | 8 × 6 | log: total, head length, tail start, head capacity, tail capacity, reserved |
@@ -75,6 +75,7 @@ pub(crate) const AT_END: usize = 640;
 pub(crate) const END_BYTES: usize = 3_968;
 pub(crate) const AT_LAST: usize = 4_608;
 pub(crate) const FLAG_STALLED: u32 = 1;
+pub(crate) const FLAG_QUEUED: u32 = 2;
 
 const SURVIVOR_SLOT: usize = SURVIVOR_BYTES + 8;
 const END_SURVIVORS: usize = 80 + MESSAGE_BYTES;
@@ -122,9 +123,25 @@ pub enum Actor {
     Limit = 5,
     /// The daemon or the shim.
     Daemon = 6,
+    /// A task that it was to follow. In the file it is the daemon, with a mark that version 0.1.0, which knows
+    /// no such actor, does not read.
+    Dependency = 7,
 }
 
 impl Actor {
+    /// Its number in an order or a record.
+    pub fn to_u8(self) -> u8 {
+        match self {
+            Self::Dependency => Self::Daemon as u8,
+            Self::Client
+            | Self::Agent
+            | Self::Deadline
+            | Self::Linger
+            | Self::Limit
+            | Self::Daemon => self as u8,
+        }
+    }
+
     /// The actor of this number.
     pub fn from_u8(value: u8) -> Option<Self> {
         [Self::Client, Self::Agent, Self::Deadline, Self::Linger, Self::Limit, Self::Daemon]
@@ -180,8 +197,8 @@ pub struct Survivor {
 
 /// How a task ended. Written once.
 ///
-/// In the file: CRC-32 (4) of the rest, outcome (1), exit kind (1), cause's actor or 0 (1), pad
-/// (1), exit value (4), pad (4), ended at (8), duration (8), total (8), dropped (8), pad (24), message
+/// In the file: CRC-32 (4) of the rest, outcome (1), exit kind (1), cause's actor or 0 (1), 1 where
+/// that is a dependency (1), exit value (4), pad (4), ended at (8), duration (8), total (8), dropped (8), pad (24), message
 /// length (2), survivors (2), pad (4), message (512), survivors of 208 bytes each: pid (4), length
 /// (2), pad (2), command (200).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -211,6 +228,8 @@ pub struct Record {
     pub phase: Phase,
     /// It waits for input.
     pub stalled: bool,
+    /// Its shim waits for its turn, and holds the FIFO `line` open.
+    pub queued: bool,
     /// Its supervisor.
     pub shim_pid: u32,
     /// Its leader; 0 before the start.
@@ -328,6 +347,7 @@ pub fn parse(bytes: &[u8]) -> Result<Record, RecordError> {
     Ok(Record {
         phase,
         stalled: u32_at(bytes, AT_FLAGS) & FLAG_STALLED != 0,
+        queued: u32_at(bytes, AT_FLAGS) & FLAG_QUEUED != 0,
         shim_pid: u32_at(bytes, AT_SHIM_PID),
         leader_pid: u32_at(bytes, AT_LEADER_PID),
         leader_start: u64_at(bytes, AT_LEADER_START),
@@ -386,6 +406,7 @@ impl Sheet {
     pub fn leader(&self, pid: u32, start_time: u64) {
         self.map.store_u64(AT_LEADER_START, start_time);
         self.map.store_u32(AT_LEADER_PID, pid);
+        self.map.store_u32(AT_FLAGS, 0);
         self.phase(Phase::Running);
     }
 
@@ -422,12 +443,17 @@ impl Sheet {
         self.map.store_u32(AT_FLAGS, if stalled { FLAG_STALLED } else { 0 });
     }
 
+    /// Says whether the task waits for its turn.
+    pub fn queued(&self, queued: bool) {
+        self.map.store_u32(AT_FLAGS, if queued { FLAG_QUEUED } else { 0 });
+    }
+
     /// Notes who wants the end.
     pub fn stopping(&mut self, cause: &Cause) {
         let message = cut(&cause.message, MESSAGE_BYTES).as_bytes();
         self.map.write(AT_STOP + 4, message);
         self.map.write(AT_STOP + 2, &(message.len() as u16).to_le_bytes());
-        self.map.write(AT_STOP, &[cause.actor as u8]);
+        self.map.write(AT_STOP, &[cause.actor.to_u8()]);
         self.phase(Phase::Stopping);
     }
 
@@ -457,7 +483,8 @@ impl End {
         }
         if let Some(cause) = &self.cause {
             let message = cut(&cause.message, MESSAGE_BYTES).as_bytes();
-            bytes[6] = cause.actor as u8;
+            bytes[6] = cause.actor.to_u8();
+            bytes[7] = u8::from(cause.actor == Actor::Dependency);
             bytes[72..74].copy_from_slice(&(message.len() as u16).to_le_bytes());
             bytes[80..80 + message.len()].copy_from_slice(message);
         }
@@ -499,7 +526,10 @@ impl End {
         let cause = match bytes[6] {
             0 => None,
             actor => Some(Cause {
-                actor: Actor::from_u8(actor).ok_or(RecordError::Range("actor"))?,
+                actor: match bytes[7] {
+                    0 => Actor::from_u8(actor).ok_or(RecordError::Range("actor"))?,
+                    _ => Actor::Dependency,
+                },
                 message: text_at(bytes, 80, message_len),
             }),
         };

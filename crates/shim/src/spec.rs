@@ -63,10 +63,74 @@ pub struct Spec {
     /// What it may touch: written to a file of its own by the process that hands the task over, and not
     /// read back with the rest.
     pub plan: Option<Box<Plan>>,
+    /// What it waits for before it starts.
+    pub line: Line,
     /// `env` is the whole environment, and nothing of the starter's belongs to it.
     pub whole: bool,
     /// An agent runs it in the foreground, as a step of its turn. The shim does not look at it.
     pub is_step: bool,
+}
+
+/// What a task waits for before it starts.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Line {
+    /// The slot that it holds while it runs.
+    pub slot: Option<Slot>,
+    /// Tasks that end first.
+    pub after: Vec<String>,
+    /// What becomes of it where one of them fails.
+    pub on_failure: OnFailure,
+    /// Why one of them counts as failed: it had ended before the spawn.
+    pub failed: Option<String>,
+    /// How long it may wait.
+    pub deadline: Option<Duration>,
+}
+
+/// A slot, as it was set up when the task was spawned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slot {
+    /// Its name.
+    pub name: String,
+    /// How many tasks hold it at once.
+    pub limit: u32,
+}
+
+impl Line {
+    /// Whether it waits for anything.
+    pub fn waits(&self) -> bool {
+        self.slot.is_some() || !self.after.is_empty() || self.failed.is_some()
+    }
+}
+
+impl Line {
+    fn put(&self, put: &mut impl FnMut(&str, &[u8])) {
+        if let Some(slot) = &self.slot {
+            put("slot", slot.name.as_bytes());
+            put("slot-limit", slot.limit.to_string().as_bytes());
+        }
+        for id in &self.after {
+            put("after", id.as_bytes());
+        }
+        if self.on_failure == OnFailure::Run {
+            put("after-run", b"1");
+        }
+        if let Some(why) = &self.failed {
+            put("after-failed", why.as_bytes());
+        }
+        if let Some(deadline) = self.deadline {
+            put("queue-deadline", deadline.as_millis().to_string().as_bytes());
+        }
+    }
+}
+
+/// What becomes of a task where one that it waits for fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnFailure {
+    /// It runs all the same.
+    Run,
+    /// It never runs.
+    #[default]
+    Skip,
 }
 
 /// What a task was started with, as it is kept for another start.
@@ -131,6 +195,7 @@ impl Default for Spec {
             service: false,
             confine: None,
             plan: None,
+            line: Line::default(),
             whole: false,
             is_step: false,
         }
@@ -211,6 +276,7 @@ impl Spec {
         if self.is_step {
             put("role", b"step");
         }
+        self.line.put(&mut put);
         if self.whole {
             put("whole", b"1");
         } else {
@@ -287,6 +353,17 @@ impl Spec {
                 }
                 b"token" => spec.client_token = Some(text()),
                 b"service" => spec.service = true,
+                b"slot" => spec.line.slot = Some(Slot { name: text(), limit: 1 }),
+                b"slot-limit" => {
+                    spec.line.slot.as_mut().ok_or_else(|| bad("slot-limit"))?.limit =
+                        number()? as u32;
+                }
+                b"after" => spec.line.after.push(text()),
+                b"after-run" => spec.line.on_failure = OnFailure::Run,
+                b"after-failed" => spec.line.failed = Some(text()),
+                b"queue-deadline" => {
+                    spec.line.deadline = Some(Duration::from_millis(number()?));
+                }
                 b"whole" => spec.whole = true,
                 b"role" => spec.is_step = value == b"step",
                 b"end" => whole = true,
@@ -382,6 +459,13 @@ mod tests {
             service: true,
             confine: Some(Mode::Work),
             plan: None,
+            line: Line {
+                slot: Some(Slot { name: "build".into(), limit: 2 }),
+                after: vec!["feedc0de".into(), "00000000".into()],
+                on_failure: OnFailure::Run,
+                failed: Some("task `11111111` exited with code 1".into()),
+                deadline: Some(Duration::from_secs(9)),
+            },
             whole: false,
             is_step: true,
         }

@@ -17,7 +17,6 @@ use meanwhile_shim::bell::Kind;
 use meanwhile_shim::clock;
 use meanwhile_shim::identity::Process;
 use meanwhile_shim::layout;
-use meanwhile_shim::lock;
 use meanwhile_shim::output;
 use meanwhile_shim::record::{Actor, Cause, End, Exit, Outcome, Phase, Survivor};
 use meanwhile_shim::spec::{Spec, Stdin};
@@ -32,9 +31,10 @@ use crate::held::Legacy;
 use crate::input::Input;
 use crate::kin::{Kin, STATUS_ROUND};
 use crate::life::{Life, Stopping};
+use crate::linger::Linger;
 use crate::notes::Notes;
 use crate::terminal::Terminal;
-use crate::{leader, memory, process, stall};
+use crate::{leader, memory, process, stall, waiting};
 
 /// How long output of a leader's children is waited for after its own end.
 const DRAIN_TIME: Duration = Duration::from_millis(200);
@@ -51,8 +51,6 @@ const STUCK_ROUND: Duration = Duration::from_secs(1);
 /// Between two looks at the processes of a task whose ends the kernel does not report to the
 /// shim: those that are not its children, and all while the tree is being ended.
 const STRANGERS_ROUND: Duration = Duration::from_millis(50);
-/// Longest time between two looks at whether a daemon is attached.
-const LINGER_ROUND: Duration = Duration::from_secs(30);
 /// Buffers of output taken before looking at anything else.
 const READS: usize = 16;
 
@@ -78,20 +76,19 @@ pub struct Shim {
     last_output: Instant,
     stall_check: Option<Instant>,
     stalled: bool,
-    linger_check: Option<Instant>,
-    unattached_since: Option<Instant>,
+    linger: Linger,
 }
 
 impl Shim {
     /// Starts the task in `files`.
-    pub fn start(mut files: Files, notes: Notes) -> io::Result<Self> {
-        let spec = files.spec()?;
+    pub fn start(mut files: Files, spec: Spec, notes: Notes) -> io::Result<Self> {
         files.phase(Phase::Starting);
         let started = Instant::now();
         let score = files.score.take();
         let leader = match leader::start(&spec, files.pipe(), score.as_ref()) {
             Ok(leader) => leader,
             Err(error) => {
+                waiting::leave(&files, &spec);
                 files.not_started(&error, spec.sync);
                 return Err(error);
             }
@@ -108,14 +105,18 @@ impl Shim {
     }
 
     /// Takes over the task in `files` from a shim that was killed.
-    pub fn adopt(mut files: Files, legacy: Legacy, notes: Notes) -> io::Result<Self> {
+    pub fn adopt(files: Files, spec: Spec, legacy: Legacy, notes: Notes) -> io::Result<Self> {
         let Legacy { owner, input, leader, told, .. } = legacy;
-        let spec = files.spec()?;
         let record = meanwhile_shim::record::read(&File::open(layout::RECORD)?)?;
         let first = record.leader();
         let pidfd = leader.or_else(|| first?.open().ok()?);
-        let age = clock::wall_ms().saturating_sub(spec.created_ms).max(0) as u64;
-        let started = Instant::now().checked_sub(Duration::from_millis(age));
+        let age = || clock::wall_ms().saturating_sub(spec.created_ms).max(0) as u64;
+        let age = match spec.line.waits() {
+            // It was asked for long before it started.
+            true => clock::age(record.leader_start),
+            false => Duration::from_millis(age()),
+        };
+        let started = Instant::now().checked_sub(age);
         let kin = Kin::Adopted { leader: first, pidfd, status: None, told, gone: None };
         let started = started.unwrap_or_else(Instant::now);
         let mut shim = Self::new(files, spec, record.leader_pid, kin, started, notes)?;
@@ -167,8 +168,7 @@ impl Shim {
             last_output: now,
             stall_check: (spec.stdin != Stdin::Null).then(|| now + STALL_TIME),
             stalled: false,
-            linger_check: spec.linger.map(|_| now),
-            unattached_since: None,
+            linger: Linger::new(&spec, now),
             files,
             spec,
         })
@@ -329,11 +329,10 @@ impl Shim {
             let cause = Cause { actor: Actor::Deadline, message };
             self.stop(libc::SIGTERM, GRACE, cause);
         }
-        if let (Some(at), Some(linger)) = (self.linger_check, self.spec.linger)
-            && self.stopping.is_none()
-            && now >= at
+        if self.stopping.is_none()
+            && let Some(cause) = self.linger.look(now, self.files.state(), &self.spec)
         {
-            self.look_at_daemons(now, linger);
+            self.stop(libc::SIGTERM, GRACE, cause);
         }
         if let Some(at) = self.stall_check
             && now >= at
@@ -347,26 +346,6 @@ impl Shim {
                 self.files.sheet().stalled(true);
                 self.files.ring(Kind::Stalled);
             }
-        }
-    }
-
-    fn look_at_daemons(&mut self, now: Instant, linger: Duration) {
-        // Opened each time: it may have been taken away and made again.
-        let hash = layout::workspace_hash(&self.spec.workspace);
-        let path = layout::attached(self.files.state(), hash);
-        let attached = File::options().read(true).write(true).open(path);
-        let attached = attached.is_ok_and(|file| lock::is_held(&file).unwrap_or(true));
-        let since = if attached { None } else { Some(*self.unattached_since.get_or_insert(now)) };
-        self.unattached_since = since;
-        let round = (linger / 8).clamp(Duration::from_millis(20), LINGER_ROUND);
-        self.linger_check = Some(match since {
-            Some(since) => (now + round).min(since + linger),
-            None => now + round,
-        });
-        if since.is_some_and(|since| now >= since + linger) {
-            let message = format!("no daemon was attached for {} ms", linger.as_millis());
-            let cause = Cause { actor: Actor::Linger, message };
-            self.stop(libc::SIGTERM, GRACE, cause);
         }
     }
 
@@ -426,6 +405,7 @@ impl Shim {
         };
         let survived = !end.survivors.is_empty();
         self.files.ended(end, self.spec.sync);
+        waiting::leave(&self.files, &self.spec);
         self.life = Life::Ended { survived };
         self.files.calm();
         // Nothing is left of the tree once its end is heard of, no zombie either.
@@ -436,7 +416,7 @@ impl Shim {
     /// Why no status is known.
     fn lost(&self) -> Cause {
         let message = match &self.kin {
-            Kin::Adopted { leader: None, .. } if self.leader != 0 => {
+            Kin::Adopted { leader: None, .. } if !self.files.is_of_this_boot() => {
                 "the machine was started again before it ended"
             }
             Kin::Adopted { .. } | Kin::Child => {
@@ -465,7 +445,7 @@ impl Shim {
             (Life::Draining { until, .. }, None) => Some(*until),
             (Life::Ended { .. }, None) => None,
         };
-        let linger = if self.stopping.is_none() { self.linger_check } else { None };
+        let linger = if self.stopping.is_none() { self.linger.timer() } else { None };
         let stall = match self.life {
             Life::Running => self.stall_check,
             Life::Draining { .. } | Life::Ended { .. } => None,

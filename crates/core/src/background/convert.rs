@@ -37,6 +37,8 @@ pub fn facts(id: TaskId, spec: &Spec) -> NewTask {
         client_token: spec.client_token.clone(),
         service: spec.service,
         is_step: spec.is_step,
+        slot: spec.line.slot.as_ref().map(|slot| slot.name.clone()),
+        after: spec.line.after.iter().filter_map(|id| id.parse().ok()).collect(),
     }
 }
 
@@ -67,6 +69,7 @@ pub fn actor_to_record(actor: Actor) -> record::Actor {
         Actor::Linger => record::Actor::Linger,
         Actor::Limit => record::Actor::Limit,
         Actor::Daemon => record::Actor::Daemon,
+        Actor::Dependency => record::Actor::Dependency,
     }
 }
 
@@ -79,6 +82,7 @@ pub fn cause(cause: &record::Cause) -> Cause {
         record::Actor::Linger => Actor::Linger,
         record::Actor::Limit => Actor::Limit,
         record::Actor::Daemon => Actor::Daemon,
+        record::Actor::Dependency => Actor::Dependency,
     };
     Cause { actor, message: cause.message.clone() }
 }

@@ -24,7 +24,7 @@ use crate::background::executor::local::{Local, Woken};
 use crate::background::executor::reading::Reading;
 use crate::background::home::{Home, io_error};
 use crate::background::ledger::NewTask;
-use crate::background::task::{Cause, Port, Survivor, TaskId};
+use crate::background::task::{Cause, Port, Survivor, TaskId, Wait};
 use crate::background::{Recipient, Stop};
 use crate::error::Error;
 
@@ -288,6 +288,15 @@ impl Archive {
             Self::Local(home) => home.root(),
             #[cfg(test)]
             Self::Scripted(_) => Path::new(""),
+        }
+    }
+
+    /// What a task that has not begun waits for; `None`: nothing any more.
+    pub fn wait_of(&self, task: &NewTask) -> Option<Wait> {
+        match self {
+            Self::Local(home) => home.wait_of(task),
+            #[cfg(test)]
+            Self::Scripted(_) => None,
         }
     }
 

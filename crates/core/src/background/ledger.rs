@@ -105,9 +105,18 @@ pub struct NewTask {
     pub service: bool,
     /// An agent runs it in the foreground, as a step of its turn.
     pub is_step: bool,
+    /// The slot it takes. Not in the ledger: it matters while its files are there.
+    pub slot: Option<String>,
+    /// The tasks that are to end first. Not in the ledger either.
+    pub after: Vec<TaskId>,
 }
 
 impl NewTask {
+    /// Whether it waits for anything before it starts.
+    pub fn waits(&self) -> bool {
+        self.slot.is_some() || !self.after.is_empty()
+    }
+
     /// The task as it stands before its leader is known.
     pub fn to_task(&self) -> Task {
         Task {

@@ -21,7 +21,7 @@ use crate::background::live::life::Life;
 use crate::background::live::server::Server;
 use crate::background::live::stop::StopOrder;
 use crate::background::live::supervision::Supervision;
-use crate::background::task::{Progress, Serving, State, Survivor, Task};
+use crate::background::task::{Progress, Queued, Serving, State, Survivor, Task};
 use crate::background::watch::Scanner;
 use crate::error::Error;
 
@@ -110,9 +110,11 @@ impl Live {
             task.survivors = standing.left;
             if let Some(cause) = standing.stopping {
                 task.state = State::Stopping { cause };
+            } else if let Some(reason) = standing.queued {
+                task.state = State::Queued(Queued { since: task.created_at, reason });
             }
         }
-        if let (State::Running, Some(how)) = (&task.state, self.stop.how()) {
+        if let (State::Running | State::Queued(_), Some(how)) = (&task.state, self.stop.how()) {
             task.state = State::Stopping { cause: how.cause.clone() };
         }
         task

@@ -6,6 +6,7 @@
 
 mod agents;
 mod ends;
+mod lines;
 mod listing;
 mod output;
 mod restart;
@@ -157,7 +158,7 @@ impl Background {
         Scanner::new(&wish.watches)?;
         let token = wish.client_token.clone();
         let confine = wish.confine.clone();
-        let mut spec = self.spec(wish)?;
+        let mut spec = self.spec(wish).await?;
         if let Some(confine) = confine {
             spec.confine = Some(confine.mode);
             spec.plan = Some(Box::new(self.plan(confine).await?));
@@ -225,7 +226,7 @@ impl Background {
         Ok(None)
     }
 
-    fn spec(&self, wish: Spawn) -> Result<Spec, Error> {
+    async fn spec(&self, wish: Spawn) -> Result<Spec, Error> {
         let cwd = match &wish.cwd {
             Some(cwd) => self.workspace.join(cwd),
             None => self.workspace.clone(),
@@ -245,13 +246,15 @@ impl Background {
             }
         };
         check_directory(&cwd, &command)?;
+        let line = self.line(wish.line, &command, &cwd).await?;
         Ok(Spec {
             workspace: self.workspace.clone(),
             queue: wish.queue,
             label: wish.label,
             command,
             argv,
-            checked,
+            // A program is looked for when its turn has come.
+            checked: checked && !line.waits(),
             cwd,
             env: wish.env.into_iter().map(|(k, v)| (k.into(), v.map(Into::into))).collect(),
             created_ms: clock::wall_ms(),
@@ -275,6 +278,7 @@ impl Background {
             id: String::new(),
             confine: None,
             plan: None,
+            line,
         })
     }
 

@@ -353,13 +353,26 @@ fn give(home: &Home, idle: &Idle, id: TaskId, (spec, base): (&Spec, &[u8])) -> i
         // Nothing says what it may touch.
         (Some(_), None) | (None, Some(_)) => return Err(io::ErrorKind::InvalidInput.into()),
     }
+    // With its ticket, so that the order of tickets is that of the tasks, and no ticket is without a task
+    // but where this process dies.
+    // A task that is to follow others draws its own once they have ended.
+    let slot = spec.line.slot.as_ref().filter(|_| spec.line.after.is_empty());
+    let lock = slot.map(|slot| home.draw(slot, id)).transpose()?;
     // From here on the task exists. A shim that died a moment ago leaves it to be reported lost.
-    fs::rename(&idle.folder, home.live(id))?;
+    let published = fs::rename(&idle.folder, home.live(id));
+    drop(lock);
+    if let (Err(_), Some(slot)) = (&published, slot) {
+        home.undraw(slot, id);
+    }
+    published?;
     match Order::Go.send(&idle.ctl, idle.id.as_bytes()) {
         Ok(()) => Ok(()),
         Err(error) => {
             // No client was told of it: it never was.
             let _ = fs::rename(home.live(id), &idle.folder);
+            if let Some(slot) = slot {
+                home.undraw(slot, id);
+            }
             Err(error)
         }
     }

@@ -28,6 +28,7 @@ use tokio::time::Instant;
 use crate::background::demand::{Demand, Undelivered};
 use crate::background::events::{Signal, Signals};
 use crate::background::executor::local::Woken;
+use crate::background::executor::reading::Standing;
 use crate::background::executor::{Archive, Executor, Number, Request};
 use crate::background::ledger::{Cursor, Finish, NewTask, Notice};
 use crate::background::live::life::Life;
@@ -485,8 +486,13 @@ impl Supervisor {
 
     /// A live task as it stands.
     fn task(&self, id: TaskId) -> Option<Task> {
-        let standing = self.archive.read(id).ok().map(|reading| reading.standing());
-        self.tasks.get(&id).map(|live| live.task(standing))
+        let live = self.tasks.get(&id)?;
+        let standing = self.archive.read(id).ok().map(|reading| {
+            let waits = !reading.has_begun() && live.facts.waits();
+            let queued = if waits { self.archive.wait_of(&live.facts) } else { None };
+            Standing { queued, ..reading.standing() }
+        });
+        Some(live.task(standing))
     }
 }
 

@@ -154,7 +154,7 @@ impl Task {
     /// The end, if it has ended.
     pub fn end(&self) -> Option<&End> {
         match &self.state {
-            State::Running | State::Stopping { .. } => None,
+            State::Queued(_) | State::Running | State::Stopping { .. } => None,
             State::Ended(end) => Some(end),
         }
     }
@@ -163,6 +163,8 @@ impl Task {
 /// Where a task is in its life.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
+    /// It waits for its turn; there is no leader yet.
+    Queued(Queued),
     /// The leader runs, or is about to.
     Running,
     /// Its tree is being ended.
@@ -172,6 +174,31 @@ pub enum State {
     },
     /// The leader is gone and its status is known, or known to be lost.
     Ended(End),
+}
+
+/// What a task waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Queued {
+    /// Since when.
+    pub since: Timestamp,
+    /// For what.
+    pub reason: Wait,
+}
+
+/// What there is to wait for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wait {
+    /// A slot.
+    Slot {
+        /// Its name.
+        name: String,
+        /// Its place among those that wait for it, from 1.
+        position: u32,
+        /// A task that holds the slot, or waits for it right ahead.
+        behind: Option<TaskId>,
+    },
+    /// The ends of these tasks.
+    After(Vec<TaskId>),
 }
 
 /// How a task ended.
@@ -237,6 +264,8 @@ pub enum Actor {
     Limit,
     /// The daemon or the supervisor itself.
     Daemon,
+    /// A task that it was to follow, which failed.
+    Dependency,
 }
 
 /// How much a task has written.

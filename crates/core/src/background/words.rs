@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::background::task::{Actor, Cause, Exit, Outcome, Task};
+use crate::background::task::{Actor, Cause, Exit, Outcome, Queued, Task, TaskId, Wait};
 
 /// What went wrong, in our style and without its number: `no such file or directory`.
 pub fn reason(error: &dyn std::error::Error) -> String {
@@ -113,6 +113,7 @@ pub fn actor(actor: Actor) -> &'static str {
         Actor::Deadline => "deadline",
         Actor::Linger => "linger time",
         Actor::Limit => "limit",
+        Actor::Dependency => "a task before it",
         Actor::Daemon => "daemon",
     }
 }
@@ -133,6 +134,11 @@ pub fn ended(task: &Task) -> String {
             format!("ended by {} after {took}{why}", signal(number))
         }
         (Outcome::Exited, Exit::Unknown) => format!("ended after {took}"),
+        (Outcome::Stopped, _) if task.pid.is_none() => {
+            let by = end.cause.as_ref().map(|cause| format!(" by {}", actor(cause.actor)));
+            format!("stopped{} before it started{why}", by.unwrap_or_default())
+        }
+        (Outcome::TimedOut, _) if task.pid.is_none() => format!("timed out before it started{why}"),
         (Outcome::Stopped, status) => {
             let by = end.cause.as_ref().map(|cause| format!(" by {}", actor(cause.actor)));
             format!("stopped{}, {} after {took}{why}", by.unwrap_or_default(), exit(status))
@@ -143,6 +149,34 @@ pub fn ended(task: &Task) -> String {
         }
         (Outcome::Lost, _) => format!("lost after {took}{why}"),
     }
+}
+
+/// What a task waits for: `2nd for build, behind b3f9c2a1`.
+pub fn queued(queued: &Queued) -> String {
+    match &queued.reason {
+        Wait::Slot { name, position, behind: Some(behind) } => {
+            format!("{} for {name}, behind {behind}", ordinal(*position))
+        }
+        Wait::Slot { name, position, behind: None } => {
+            format!("{} for {name}", ordinal(*position))
+        }
+        Wait::After(ids) => {
+            let ids: Vec<_> = ids.iter().map(TaskId::as_str).collect();
+            format!("after {}", ids.join(", "))
+        }
+    }
+}
+
+/// `1st`, `2nd`, `3rd`, `4th`.
+fn ordinal(number: u32) -> String {
+    let end = match (number % 100, number % 10) {
+        (11..=13, _) => "th",
+        (_, 1) => "st",
+        (_, 2) => "nd",
+        (_, 3) => "rd",
+        (_, _) => "th",
+    };
+    format!("{number}{end}")
 }
 
 #[cfg(test)]
@@ -156,6 +190,13 @@ mod tests {
         check("longer text", 8, "longe...");
         check("ééééé", 8, "éé...");
         check("abc", 0, "...");
+    }
+
+    #[test]
+    fn places_are_counted_as_people_count() {
+        let said = [1, 2, 3, 4, 11, 12, 13, 21, 111, 122].map(ordinal);
+        let want = ["1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "111th", "122nd"];
+        assert_eq!(said, want);
     }
 
     #[test]

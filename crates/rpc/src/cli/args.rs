@@ -13,8 +13,8 @@ use std::time::Duration;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
-use meanwhile_core::background::StateFilter;
 use meanwhile_core::background::task::Outcome;
+use meanwhile_core::background::{OnFailure, StateFilter};
 use meanwhile_core::{confine, limits};
 
 pub(crate) use hosts::{Hook, Host, Mcp, Setup, SetupHost};
@@ -104,6 +104,18 @@ pub(crate) struct Spawn {
     /// End it once no daemon has been attached to the workspace for this time, or `never`.
     #[arg(long, value_name = "TIME", default_value = "never", value_parser = parse_linger)]
     pub(crate) linger: Linger,
+    /// Start it when this slot of config.toml has room.
+    #[arg(long, value_name = "SLOT")]
+    pub(crate) slot: Option<String>,
+    /// Start it when these tasks have ended (may be given several times).
+    #[arg(long, value_name = "ID")]
+    pub(crate) after: Vec<String>,
+    /// What becomes of it where one of those fails: run it, or skip it.
+    #[arg(long, value_name = "WHAT", default_value = "skip", requires = "after")]
+    pub(crate) on_failure: WhatThen,
+    /// End it if it waits for its turn for this time.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) queue_deadline: Option<Duration>,
     /// It is a server, which is not expected to end.
     #[arg(long)]
     pub(crate) service: bool,
@@ -131,6 +143,24 @@ pub(crate) struct Spawn {
     #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
     #[arg(value_hint = ValueHint::CommandWithArguments)]
     pub(crate) command: Vec<OsString>,
+}
+
+/// What becomes of a task where one that it is to follow fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WhatThen {
+    /// It runs all the same.
+    Run,
+    /// It never runs.
+    Skip,
+}
+
+impl From<WhatThen> for OnFailure {
+    fn from(what: WhatThen) -> Self {
+        match what {
+            WhatThen::Run => Self::Run,
+            WhatThen::Skip => Self::Skip,
+        }
+    }
 }
 
 /// How far a task is confined.
@@ -450,6 +480,7 @@ pub(crate) struct Man {
 /// A state of `ps --state`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum StateName {
+    Queued,
     Running,
     Stopping,
     Exited,
@@ -461,6 +492,7 @@ pub(crate) enum StateName {
 impl From<StateName> for StateFilter {
     fn from(name: StateName) -> Self {
         match name {
+            StateName::Queued => Self::Queued,
             StateName::Running => Self::Running,
             StateName::Stopping => Self::Stopping,
             StateName::Exited => Self::Ended(Outcome::Exited),

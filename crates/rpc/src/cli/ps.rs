@@ -59,7 +59,7 @@ fn recent(mut tasks: Vec<Task>, now: Timestamp) -> (Vec<Task>, usize) {
     let all = tasks.len();
     let mut ended = 0;
     tasks.retain(|task| match &task.state {
-        State::Running | State::Stopping { .. } => true,
+        State::Queued(_) | State::Running | State::Stopping { .. } => true,
         State::Ended(end) => {
             ended += 1;
             ended <= RECENT_MAX && now.since(end.at) <= RECENT

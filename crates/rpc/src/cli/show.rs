@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anstyle::Style;
 use meanwhile_core::background::task::{Cause, End, Exit, Outcome, State, Task, Timestamp};
-use meanwhile_core::background::words::reorders;
+use meanwhile_core::background::words::{self, reorders};
 
 pub(crate) use meanwhile_core::background::words::{actor, exit, one_line, seconds, thousands};
 
@@ -67,6 +67,7 @@ pub(crate) fn harmless(text: &str) -> String {
 /// `timed out after 10s`.
 pub(crate) fn state(task: &Task) -> (String, Style) {
     match &task.state {
+        State::Queued(why) => (format!("queued, {}", words::queued(why)), style::DIM),
         State::Running => {
             let percent = task.progress.as_ref().and_then(|progress| progress.percent);
             let text = match percent {
@@ -113,6 +114,10 @@ pub(crate) fn result(task: &Task, end: &End) -> String {
         Outcome::Exited => match &end.cause {
             Some(cause) => format!("{word} after {took} ({})", one_line(&cause.message)),
             None => format!("{word} after {took}"),
+        },
+        Outcome::Stopped | Outcome::TimedOut if task.pid.is_none() => match &end.cause {
+            Some(cause) => format!("{word} before it started ({})", one_line(&cause.message)),
+            None => format!("{word} before it started"),
         },
         Outcome::Stopped => format!("{word} ({}) after {took}", exit(end.exit)),
         Outcome::TimedOut => format!("{word} ({})", exit(end.exit)),

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use futures_util::future::join_all;
 use meanwhile_core::background::task::{Actor, Cause, Outcome, Task, TaskId};
 use meanwhile_core::background::words::reason;
-use meanwhile_core::background::{Background, Chunk, Mode, Size, Spawn, Stdin, Stop, Watch, Which};
+use meanwhile_core::background::{
+    Background, Chunk, Line, Mode, Size, Spawn, Stdin, Stop, Watch, Which,
+};
 use meanwhile_core::hosts::Owner;
 use meanwhile_core::{Error, confine, limits};
 use tokio::io::AsyncReadExt;
@@ -30,7 +32,8 @@ pub(crate) async fn run(session: &mut Session, args: args::Spawn) -> Result<u8, 
         session::must_outlive_command()?;
     }
     let replaced = args.replace.clone();
-    let wish = wish(session, args)?;
+    let after = followed(session, &args.after).await?;
+    let wish = wish(session, args, after)?;
     if let Some(label) = replaced {
         stop_labelled(session, &label).await?;
     }
@@ -56,7 +59,24 @@ pub(crate) async fn run(session: &mut Session, args: args::Spawn) -> Result<u8, 
     stay(session, &task, pty, as_json, pass_input).await
 }
 
-fn wish(session: &Session, args: args::Spawn) -> Result<Spawn, Failure> {
+/// The tasks that one is to follow.
+async fn followed(session: &mut Session, names: &[String]) -> Result<Vec<TaskId>, Failure> {
+    let mut ids = Vec::new();
+    for place in ids::resolve(session, names).await? {
+        match place.elsewhere {
+            None => ids.extend(place.ids),
+            Some(_) => {
+                let id = place.ids[0];
+                let message =
+                    format!("task `{id}` is of another workspace, and cannot be followed");
+                return Err(Failure::usage(message));
+            }
+        }
+    }
+    Ok(ids)
+}
+
+fn wish(session: &Session, args: args::Spawn, after: Vec<TaskId>) -> Result<Spawn, Failure> {
     let stdin = match (args.pty, args.stdin) {
         (true, _) => {
             let (rows, cols) = screen_size().unwrap_or(ROWS_COLUMNS);
@@ -99,6 +119,12 @@ fn wish(session: &Session, args: args::Spawn) -> Result<Spawn, Failure> {
         service: args.service,
         confine: args.confine.map(|mode| confine::Mode::from(mode).into()),
         is_step: false,
+        line: Line {
+            slot: args.slot,
+            after,
+            on_failure: args.on_failure.into(),
+            deadline: args.queue_deadline,
+        },
     })
 }
 

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use meanwhile_core::agent::permission::{Effect, Rule};
 use meanwhile_core::agent::session::Wake;
 use meanwhile_core::agent::vendor::{self, Holds, Variable};
+use meanwhile_core::background::{Slot, slots};
 use toml::Spanned;
 
 use super::reader::{File, Value, parse_duration};
@@ -178,6 +179,51 @@ pub(super) fn permissions(
         config.rules.push(rule);
     }
     Ok(())
+}
+
+/// A section `[slots.NAME]`.
+pub(super) fn slot(
+    file: &File<'_>,
+    config: &mut Config,
+    key: &Key<'_>,
+    value: &Value<'_>,
+) -> Result<(), ConfigError> {
+    let name = key.get_ref().as_ref();
+    let section = format!("slots.{name}");
+    if !slots::is_name(name) {
+        let expected = format!("1 to {} letters, digits, `-` or `_`", slots::NAME_BYTES);
+        let text = format_args!("`{section}`: a slot cannot be called so: expected {expected}");
+        return Err(file.bad(key.span().start, text));
+    }
+    let Some(table) = value.get_ref().as_table() else {
+        return Err(file.bad_value(&section, value, &format!("a section, `[{section}]`")));
+    };
+    let mut slot = Slot { name: name.to_owned(), limit: 1, rules: Vec::new() };
+    for (key, value) in table {
+        let name = format!("{section}.{}", key.get_ref());
+        match key.get_ref().as_ref() {
+            "limit" => slot.limit = file.count(&name, value, 1)?,
+            "match" => slot.rules = commands(file, &name, value)?,
+            _ => return Err(file.unknown(key, &section, "`limit` or `match`")),
+        }
+    }
+    config.store.slots.push(slot);
+    Ok(())
+}
+
+/// A list of what commands begin with, each as behind `bash` in a rule.
+fn commands(file: &File<'_>, name: &str, value: &Value<'_>) -> Result<Vec<Rule>, ConfigError> {
+    let expected = "a list of commands such as [\"cargo build\", \"npm test\"]";
+    let mut rules = Vec::new();
+    for command in file.list(name, value, expected)? {
+        let text = command.get_ref().as_str().filter(|text| !text.trim().is_empty());
+        let text =
+            text.ok_or_else(|| file.bad_value(name, command, "a command such as \"cargo build\""))?;
+        let rule = Rule::with_effect(Effect::Deny, &format!("bash {text}"))
+            .map_err(|error| file.bad(command.span().start, format_args!("`{name}`: {error}")))?;
+        rules.push(rule);
+    }
+    Ok(rules)
 }
 
 #[cfg(test)]

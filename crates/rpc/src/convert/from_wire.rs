@@ -8,8 +8,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use meanwhile_core::background::task::{Actor, Cause, Outcome, TaskId, Timestamp};
 use meanwhile_core::background::{
-    Ack, Command, Filter, Mode, Recipient, Remove, SendSignal, Size, Spawn, StateFilter, Stdin,
-    Stop, Token, Watch, Which,
+    Ack, Command, Filter, Line, Mode, OnFailure, Recipient, Remove, SendSignal, Size, Spawn,
+    StateFilter, Stdin, Stop, Token, Watch, Which,
 };
 use meanwhile_core::{confine, limits};
 
@@ -26,11 +26,13 @@ pub(crate) struct Defaults {
     pub(crate) queue: String,
     /// How long a spawned task outlives the last daemon; `None`: for ever.
     pub(crate) linger: Option<Duration>,
+    /// The client knows tasks that wait for their turn.
+    pub(crate) knows_queued: bool,
 }
 
 impl Default for Defaults {
     fn default() -> Self {
-        Self { queue: "default".to_owned(), linger: Some(limits::LINGER) }
+        Self { queue: "default".to_owned(), linger: Some(limits::LINGER), knows_queued: false }
     }
 }
 
@@ -48,7 +50,8 @@ pub(crate) fn defaults(options: wire::InitializationOptions) -> Result<Defaults>
             Some(duration("initializationOptions.lingerMs", ms, 0, limits::TIME_MAX)?)
         }
     };
-    Ok(Defaults { queue, linger })
+    let knows_queued = options.states.contains(&wire::NewState::Queued);
+    Ok(Defaults { queue, linger, knows_queued })
 }
 
 /// A wish to run a command.
@@ -84,7 +87,28 @@ pub(crate) fn spawn(params: wire::SpawnParams, defaults: &Defaults) -> Result<Sp
             .transpose()?,
         confine: params.confine.map(|mode| confine(mode).into()),
         is_step: false,
+        line: Line {
+            slot: params.slot.map(|slot| name("slot", slot)).transpose()?,
+            after: after(&params.after)?,
+            on_failure: match params.on_failure {
+                None | Some(wire::OnFailureParam::Skip) => OnFailure::Skip,
+                Some(wire::OnFailureParam::Run) => OnFailure::Run,
+            },
+            deadline: params
+                .queue_deadline_ms
+                .map(|ms| duration("queueDeadlineMs", ms, 1, limits::TIME_MAX))
+                .transpose()?,
+        },
     })
+}
+
+/// The tasks that one is to follow.
+fn after(list: &[String]) -> Result<Vec<TaskId>> {
+    if list.len() > limits::AFTER_MAX {
+        let message = format!("{} tasks; expected at most {}", list.len(), limits::AFTER_MAX);
+        return Err(invalid("after", message));
+    }
+    list.iter().enumerate().map(|(place, text)| id(&format!("after[{place}]"), text)).collect()
 }
 
 /// The size of a terminal.
@@ -104,9 +128,12 @@ pub(crate) fn filter(
     state: Option<wire::TaskState>,
     limit: Option<u32>,
     steps: Option<bool>,
+    defaults: &Defaults,
 ) -> Result<Filter> {
     let state = state.map(|state| match state {
-        wire::TaskState::Running => StateFilter::Running,
+        wire::TaskState::Queued => StateFilter::Queued,
+        wire::TaskState::Running if defaults.knows_queued => StateFilter::Running,
+        wire::TaskState::Running => StateFilter::NotStopping,
         wire::TaskState::Stopping => StateFilter::Stopping,
         wire::TaskState::Exited => StateFilter::Ended(Outcome::Exited),
         wire::TaskState::Stopped => StateFilter::Ended(Outcome::Stopped),

@@ -4,7 +4,7 @@ use std::time::Duration;
 use meanwhile_core::background::Chunk;
 use meanwhile_core::background::task::{
     Actor, Cause, Delivered, DeliveredBy, End, Exit, Match, Notification, NotificationKind,
-    Outcome, OutputStat, Preview, Progress, State, Survivor, Task, Timestamp,
+    Outcome, OutputStat, Preview, Progress, Queued, State, Survivor, Task, Timestamp, Wait,
 };
 use serde_json::{Value, json};
 
@@ -45,13 +45,34 @@ fn ended(outcome: Outcome, exit: Exit, actor: Option<Actor>) -> State {
 
 #[track_caller]
 fn shows(state: State, expect: &Value) {
-    let shown = serde_json::to_value(to_wire::task(&task(state))).unwrap();
+    let task = Task { pid: Some(7), ..task(state) };
+    let shown = serde_json::to_value(to_wire::task(&task)).unwrap();
     let mut all = json!({
-        "id": "0123abcd", "workspace": "/w", "queue": "q", "command": "true", "cwd": "/w/sub",
+        "pid": 7, "id": "0123abcd", "workspace": "/w", "queue": "q", "command": "true", "cwd": "/w/sub",
         "createdAt": "1970-01-01T00:00:01.000Z", "output": {"total": 5, "dropped": 2},
     });
     all.as_object_mut().unwrap().extend(expect.as_object().unwrap().clone());
     assert_eq!(shown, all);
+}
+
+#[test]
+fn a_task_that_waits_says_for_what_and_one_that_never_ran_has_no_status() {
+    let shown = |state| serde_json::to_value(to_wire::task(&task(state))).unwrap();
+    let queued = |reason| shown(State::Queued(Queued { since: Timestamp(1_000), reason }));
+    let at = "1970-01-01T00:00:01.000Z";
+    let behind = Some("feedc0de".parse().unwrap());
+    let slot = queued(Wait::Slot { name: "build".to_owned(), position: 2, behind });
+    let reason = json!({"slot": "build", "behind": "feedc0de"});
+    assert_eq!(slot["queued"], json!({"since": at, "reason": reason, "position": 2}));
+    assert_eq!(slot["state"], "queued");
+    let after = queued(Wait::After(vec!["feedc0de".parse().unwrap()]));
+    assert_eq!(after["queued"], json!({"since": at, "reason": {"after": ["feedc0de"]}}));
+    for (outcome, has_status) in
+        [(Outcome::Stopped, false), (Outcome::TimedOut, false), (Outcome::Lost, true)]
+    {
+        let task = shown(ended(outcome, Exit::Unknown, Some(Actor::Client)));
+        assert_eq!(task.get("exit").is_some(), has_status, "{task}");
+    }
 }
 
 #[test]
@@ -85,6 +106,7 @@ fn every_state_is_shown() {
             (Actor::Deadline, "deadline"),
             (Actor::Linger, "linger"),
             (Actor::Limit, "limit"),
+            (Actor::Dependency, "dependency"),
             (Actor::Daemon, "daemon"),
         ] {
             check(

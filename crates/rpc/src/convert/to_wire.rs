@@ -27,9 +27,13 @@ pub(crate) fn task(task: &task::Task) -> wire::Task {
         cwd: path(&task.cwd),
         pid: task.pid,
         state: state(&task.state),
-        exit: end.map(|end| exit(end.exit)),
+        queued: match &task.state {
+            task::State::Queued(why) => Some(queued(why)),
+            task::State::Running | task::State::Stopping { .. } | task::State::Ended(_) => None,
+        },
+        exit: end.filter(|end| task.pid.is_some() || !is_of_line(end)).map(|end| exit(end.exit)),
         cause: match &task.state {
-            task::State::Running => None,
+            task::State::Queued(_) | task::State::Running => None,
             task::State::Stopping { cause: why } => Some(cause(why)),
             task::State::Ended(end) => end.cause.as_ref().map(cause),
         },
@@ -57,6 +61,29 @@ pub(crate) fn task(task: &task::Task) -> wire::Task {
         ready: task.serving.ready,
         role: task.is_step.then_some(wire::TaskRole::Step),
     }
+}
+
+/// Whether a task that ended so and never had a leader waited for its turn.
+fn is_of_line(end: &task::End) -> bool {
+    match end.outcome {
+        task::Outcome::Stopped | task::Outcome::TimedOut => true,
+        task::Outcome::Exited | task::Outcome::Lost => false,
+    }
+}
+
+fn queued(it: &task::Queued) -> wire::Queued {
+    let (reason, position) = match &it.reason {
+        task::Wait::Slot { name, position, behind } => {
+            let behind = behind.map(|id| id.to_string());
+            let slot = Some(name.clone());
+            (wire::QueuedReason { slot, behind, after: Vec::new() }, Some(*position))
+        }
+        task::Wait::After(ids) => {
+            let after = ids.iter().map(ToString::to_string).collect();
+            (wire::QueuedReason { slot: None, behind: None, after }, None)
+        }
+    };
+    wire::Queued { since: time(it.since), reason, position }
 }
 
 /// What told an end.
@@ -218,12 +245,14 @@ pub(crate) fn limits() -> wire::Limits {
         write_bytes: limits::WRITE_BYTES as u64,
         stop_grace_ms: millis(limits::STOP_GRACE_MAX),
         time_ms: millis(limits::TIME_MAX),
+        after: limits::AFTER_MAX as u64,
         pty_side: limits::PTY_SIDE_MAX.into(),
     }
 }
 
 fn state(state: &task::State) -> wire::TaskState {
     match state {
+        task::State::Queued(_) => wire::TaskState::Queued,
         task::State::Running => wire::TaskState::Running,
         task::State::Stopping { .. } => wire::TaskState::Stopping,
         task::State::Ended(end) => match end.outcome {
@@ -250,6 +279,7 @@ fn cause(cause: &task::Cause) -> wire::Cause {
         task::Actor::Deadline => wire::Actor::Deadline,
         task::Actor::Linger => wire::Actor::Linger,
         task::Actor::Limit => wire::Actor::Limit,
+        task::Actor::Dependency => wire::Actor::Dependency,
         task::Actor::Daemon => wire::Actor::Daemon,
     };
     wire::Cause { actor, message: cause.message.clone() }

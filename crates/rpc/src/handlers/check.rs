@@ -16,13 +16,15 @@ pub(crate) async fn run(desk: &Desk, params: CheckParams) -> Result<Answer<Check
             // The task first: the tail of a task that shows as ended is then the whole tail.
             let task = engine.get(id).await.map_err(refused)?;
             let tail = engine.tail(id, bytes).await.map_err(refused)?;
-            let (task, tail) = (to_wire::task(&task), to_wire::tail(&tail));
+            let (task, tail) = (desk.shown(&task), to_wire::tail(&tail));
             Ok(CheckResult::One(Box::new(OneTask { task, tail })).into())
         }
         None => {
-            let filter = from_wire::filter(params.state, params.limit, params.steps)?;
+            let defaults = desk.defaults()?;
+            let filter = from_wire::filter(params.state, params.limit, params.steps, defaults)?;
             let tasks = desk.engine().await?.list(filter).await.map_err(refused)?;
-            Ok(CheckResult::Many(TaskList { tasks: to_wire::tasks(&tasks) }).into())
+            let tasks = tasks.iter().map(|task| desk.shown(task)).collect();
+            Ok(CheckResult::Many(TaskList { tasks }).into())
         }
     }
 }

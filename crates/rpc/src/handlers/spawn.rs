@@ -1,7 +1,7 @@
 //! `task/spawn`: runs a command in the background.
 
 use super::{Result, refused};
-use crate::convert::{from_wire, to_wire};
+use crate::convert::from_wire;
 use crate::desk::Desk;
 use crate::peer::{After, Answer, Follow};
 use crate::wire::{ProgressToken, SpawnParams, TaskResult};
@@ -27,5 +27,5 @@ pub(super) fn answer(
         after.extend(Follow::new(&spawned.task, token).map(After::Follow));
     }
     after.push(After::Release(spawned.hold));
-    Answer { result: TaskResult { task: to_wire::task(&spawned.task) }, after }
+    Answer { result: TaskResult { task: desk.shown(&spawned.task) }, after }
 }

@@ -1,7 +1,7 @@
 //! `task/stop`: ends a task's whole tree.
 
 use super::{Result, refused};
-use crate::convert::{from_wire, to_wire};
+use crate::convert::from_wire;
 use crate::desk::Desk;
 use crate::peer::Answer;
 use crate::wire::{StopParams, TaskResult};
@@ -12,7 +12,7 @@ pub(crate) async fn run(desk: &Desk, params: StopParams) -> Result<Answer<TaskRe
     let id = from_wire::id("id", &params.id)?;
     let how = from_wire::stop(params.signal.as_deref(), params.grace_ms, "stopped by the client")?;
     let task = desk.engine().await?.stop(id, how).await.map_err(refused)?;
-    Ok(TaskResult { task: to_wire::task(&task) }.into())
+    Ok(TaskResult { task: desk.shown(&task) }.into())
 }
 
 /// Stops a task as `task/stop` does where it is told no more than the task.

@@ -1,7 +1,7 @@
 //! `task/wait`: waits until tasks end. Never consumes.
 
 use super::{Result, refused};
-use crate::convert::{from_wire, to_wire};
+use crate::convert::from_wire;
 use crate::desk::Desk;
 use crate::peer::Answer;
 use crate::wire::{WaitParams, WaitResult};
@@ -11,5 +11,6 @@ pub(crate) async fn run(desk: &Desk, params: WaitParams) -> Result<Answer<WaitRe
     let (which, mode, timeout) = from_wire::wait(params, desk.defaults()?)?;
     let engine = desk.engine().await?;
     let waited = engine.wait(which, mode, timeout).await.map_err(refused)?;
-    Ok(to_wire::waited(&waited).into())
+    let tasks = waited.tasks.iter().map(|task| desk.shown(task)).collect();
+    Ok(WaitResult { tasks, timed_out: waited.timed_out }.into())
 }

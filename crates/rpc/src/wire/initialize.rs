@@ -16,6 +16,20 @@ pub(crate) struct InitializationOptions {
     #[serde(default, deserialize_with = "present")]
     #[schemars(with = "Option<u64>", range(max = INTEGER_MAX))]
     pub(crate) linger_ms: Option<Option<u64>>,
+    /// The states beyond those of version 0.1.0 that the client knows: `queued`. Others are not shown.
+    #[serde(default)]
+    pub(crate) states: Vec<NewState>,
+}
+
+/// A state of a task that came after the first release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum NewState {
+    /// It waits for its turn.
+    Queued,
+    /// One of a version to come.
+    #[serde(other)]
+    Unknown,
 }
 
 /// Tells a member that is null (`Some(None)`) from one that is not there (`None`).
@@ -91,6 +105,8 @@ pub(crate) struct Limits {
     pub(crate) stop_grace_ms: u64,
     /// Longest deadline, linger time or wait.
     pub(crate) time_ms: u64,
+    /// Tasks that one task follows.
+    pub(crate) after: u64,
     /// Most rows or columns of a terminal.
     pub(crate) pty_side: u64,
 }

@@ -48,6 +48,17 @@ pub(crate) struct SpawnParams {
     pub(crate) service: bool,
     /// How far it is confined; default not at all.
     pub(crate) confine: Option<ConfineMode>,
+    /// The slot it takes; default the one whose rules fit its command.
+    pub(crate) slot: Option<String>,
+    /// Tasks of the workspace that are to end first.
+    #[serde(default)]
+    #[schemars(length(max = limits::AFTER_MAX))]
+    pub(crate) after: Vec<String>,
+    /// What becomes of it where one of them ends otherwise than with code 0; default `skip`.
+    pub(crate) on_failure: Option<OnFailureParam>,
+    /// How long it may wait for its turn; default for ever.
+    #[schemars(range(min = 1, max = INTEGER_MAX))]
+    pub(crate) queue_deadline_ms: Option<u64>,
     /// The token of the `$/progress` that follows the task.
     pub(crate) work_done_token: Option<ProgressToken>,
 }
@@ -99,6 +110,16 @@ pub(crate) enum StdinParam {
     Null,
     /// `task/write`.
     Pipe,
+}
+
+/// What becomes of a task where one that it is to follow fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum OnFailureParam {
+    /// It runs all the same.
+    Run,
+    /// It never runs.
+    Skip,
 }
 
 /// How far a task is confined.

@@ -33,7 +33,10 @@ pub(crate) struct Task {
     pub(crate) pid: Option<u32>,
     /// Where it is in its life.
     pub(crate) state: TaskState,
-    /// The kernel's word on the leader, once it has ended.
+    /// What it waits for before it starts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) queued: Option<Queued>,
+    /// The kernel's word on the leader, once it has ended, if it ever ran.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) exit: Option<Exit>,
     /// Who ended it and why, on every end that was not the command's own.
@@ -89,6 +92,8 @@ pub(crate) enum TaskRole {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum TaskState {
+    /// It waits for its turn. Only for a client that declares this state; others see `running`.
+    Queued,
     /// The leader runs, or is about to.
     Running,
     /// Its tree is being ended.
@@ -101,6 +106,43 @@ pub(crate) enum TaskState {
     TimedOut,
     /// Its supervisor left no exit record.
     Lost,
+}
+
+/// What a task waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub(crate) struct Queued {
+    /// Since when.
+    pub(crate) since: DateTime,
+    /// For what.
+    pub(crate) reason: QueuedReason,
+    /// Its place among those that wait for the slot, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub(crate) position: Option<u32>,
+}
+
+/// What there is to wait for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub(crate) struct QueuedReason {
+    /// The slot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) slot: Option<String>,
+    /// The task right ahead, which holds the slot or waits for it. It may be another workspace's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) behind: Option<String>,
+    /// Tasks that end first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) after: Vec<String>,
+}
+
+impl Task {
+    /// The task as a client sees it that knows no task that waits.
+    pub(crate) fn without_queued_state(mut self) -> Self {
+        if let TaskState::Queued = self.state {
+            self.state = TaskState::Running;
+        }
+        self
+    }
 }
 
 /// The leader's wait status. Both are null where it is not known.
@@ -137,6 +179,8 @@ pub(crate) enum Actor {
     Limit,
     /// The daemon or the supervisor itself.
     Daemon,
+    /// A task that it was to follow, which failed.
+    Dependency,
 }
 
 /// How much a task has written, in bytes.

@@ -111,7 +111,7 @@ impl Sheet {
         self.map.write(AT_SIGNAL + 8, message);
         self.map.write(AT_SIGNAL + 4, &signal.to_le_bytes());
         self.map.write(AT_SIGNAL + 2, &(message.len() as u16).to_le_bytes());
-        self.map.write(AT_SIGNAL, &[cause.actor as u8]);
+        self.map.write(AT_SIGNAL, &[cause.actor.to_u8()]);
     }
 }
 

@@ -186,11 +186,33 @@ local function by(task)
   return " by " .. (actor == "linger" and "linger time" or actor)
 end
 
+---@param number integer
+---@return string
+local function ordinal(number)
+  local ends = { "st", "nd", "rd" }
+  local teens = number % 100 >= 11 and number % 100 <= 13
+  return number .. (not teens and ends[number % 10] or "th")
+end
+
+--- What it waits for: `queued, 2nd for build, behind b3f9c2a1`, `queued, after b3f9c2a1`.
+---@param it meanwhile.Queued
+---@return string
+local function queued(it)
+  local slot, behind = it.reason.slot, it.reason.behind
+  if not slot then
+    return "queued, after " .. table.concat(it.reason.after or {}, ", ")
+  end
+  local place = it.position and ("queued, " .. ordinal(it.position)) or "queued"
+  return ("%s for %s%s"):format(place, slot, behind and (", behind " .. behind) or "")
+end
+
 --- The state with its cause: `running 41%`, `exit 1`, `stopped by client`, `timed out`.
 ---@param task meanwhile.Task
 ---@return string
 function M.state(task)
-  if task.state == "running" then
+  if task.state == "running" and task.queued then
+    return queued(task.queued)
+  elseif task.state == "running" then
     local percent = task.progress and task.progress.percent
     return percent and ("running %d%%"):format(percent) or "running"
   elseif task.state == "stopping" then

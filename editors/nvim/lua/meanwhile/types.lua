@@ -9,8 +9,13 @@
 ---@field signal? string such as `SIGKILL`
 
 ---@class meanwhile.Cause
----@field actor "client"|"agent"|"deadline"|"linger"|"limit"|"daemon"
+---@field actor "client"|"agent"|"deadline"|"linger"|"limit"|"daemon"|"dependency"
 ---@field message string
+
+---@class meanwhile.Queued
+---@field since string RFC 3339, UTC
+---@field reason { slot?: string, behind?: string, after?: string[] }
+---@field position? integer among those that wait for the slot, from 1
 
 ---@class meanwhile.Task
 ---@field id string 8 lowercase hex digits
@@ -21,6 +26,7 @@
 ---@field cwd string
 ---@field pid? integer
 ---@field state meanwhile.State
+---@field queued? meanwhile.Queued what it waits for before it starts; its state is "running" then
 ---@field exit? meanwhile.Exit the kernel's word, once it has ended
 ---@field cause? meanwhile.Cause on every end that was not the command's own
 ---@field createdAt string RFC 3339, UTC

@@ -3,15 +3,16 @@
 /**
  * Where a task is in its life. The last four are ends.
  */
-export type TaskState = 'running' | 'stopping' | 'exited' | 'stopped' | 'timedOut' | 'lost';
-/**
- * Who may end a task.
- */
-export type Actor = 'client' | 'agent' | 'deadline' | 'linger' | 'limit' | 'daemon';
+export type TaskState =
+  'queued' | 'running' | 'stopping' | 'exited' | 'stopped' | 'timedOut' | 'lost';
 /**
  * A moment: RFC 3339, UTC, with milliseconds.
  */
 export type DateTime = string;
+/**
+ * Who may end a task.
+ */
+export type Actor = 'client' | 'agent' | 'deadline' | 'linger' | 'limit' | 'daemon' | 'dependency';
 /**
  * What told an end to the owner of its queue.
  */
@@ -436,6 +437,10 @@ export type CommandParam = string | [string, ...string[]];
  */
 export type StdinParam = 'null' | 'pipe';
 /**
+ * What becomes of a task where one that it is to follow fails.
+ */
+export type OnFailureParam = 'run' | 'skip';
+/**
  * A progress token of the Language Server Protocol: an integer or a string.
  */
 export type ProgressToken = number | string;
@@ -476,6 +481,10 @@ export type RequestPermissionOutcome =
   | (SelectedPermissionOutcome & {
       outcome: 'selected';
     });
+/**
+ * A state of a task that came after the first release.
+ */
+export type NewState = 'queued' | 'unknown';
 
 /**
  * Additional metadata; nothing may be assumed of its values.
@@ -522,6 +531,7 @@ export interface Task {
    */
   pid?: number;
   state: TaskState;
+  queued?: Queued;
   exit?: Exit;
   cause?: Cause;
   createdAt: DateTime;
@@ -554,6 +564,34 @@ export interface Task {
    */
   ready?: boolean;
   role?: TaskRole;
+}
+/**
+ * What a task waits for.
+ */
+export interface Queued {
+  since: DateTime;
+  reason: QueuedReason;
+  /**
+   * Its place among those that wait for the slot, from 1.
+   */
+  position?: number;
+}
+/**
+ * What there is to wait for.
+ */
+export interface QueuedReason {
+  /**
+   * The slot.
+   */
+  slot?: string;
+  /**
+   * The task right ahead, which holds the slot or waits for it. It may be another workspace's.
+   */
+  behind?: string;
+  /**
+   * Tasks that end first.
+   */
+  after?: string[];
 }
 /**
  * The leader's wait status. Both are null where it is not known.
@@ -1732,6 +1770,10 @@ export interface Limits {
    */
   timeMs: number;
   /**
+   * Tasks that one task follows.
+   */
+  after: number;
+  /**
    * Most rows or columns of a terminal.
    */
   ptySide: number;
@@ -1813,6 +1855,24 @@ export interface SpawnParams {
    * How far it is confined; default not at all.
    */
   confine?: ConfineMode | null;
+  /**
+   * The slot it takes; default the one whose rules fit its command.
+   */
+  slot?: string | null;
+  /**
+   * Tasks of the workspace that are to end first.
+   *
+   * @maxItems 64
+   */
+  after?: string[];
+  /**
+   * What becomes of it where one of them ends otherwise than with code 0; default `skip`.
+   */
+  onFailure?: OnFailureParam | null;
+  /**
+   * How long it may wait for its turn; default for ever.
+   */
+  queueDeadlineMs?: number | null;
   /**
    * The token of the `$/progress` that follows the task.
    */
@@ -2273,6 +2333,10 @@ export interface InitializationOptions {
    * How long a task outlives the last daemon of its workspace; null: for ever. Default an hour.
    */
   lingerMs?: number | null;
+  /**
+   * The states beyond those of version 0.1.0 that the client knows: `queued`. Others are not shown.
+   */
+  states?: NewState[];
 }
 
 /** Every request, by its method. */

@@ -20,6 +20,8 @@ export type Standing = Pick<Task, 'state' | 'exit' | 'cause'>;
 
 export function outcome(task: Standing, stalled = false): Outcome {
   switch (task.state) {
+    // Not declared at initialize, and so not sent: a task that waits shows as one that runs.
+    case 'queued':
     case 'running':
       return stalled ? 'waiting' : 'running';
     case 'stopping':
@@ -99,6 +101,8 @@ export function title(task: Task): string {
 /** How it ended: `exit 1`, `SIGKILL`, `stopped by client`. */
 export function ending(task: Standing): string {
   switch (task.state) {
+    case 'queued':
+      return 'queued';
     case 'running':
       return 'running';
     case 'stopping':
@@ -115,6 +119,8 @@ export function ending(task: Standing): string {
           return 'stopped by the agent';
         case 'client':
         case 'deadline':
+        case 'dependency':
+          return 'skipped: a task before it failed';
         case 'daemon':
         case undefined:
           return 'stopped';
@@ -125,6 +131,19 @@ export function ending(task: Standing): string {
     case 'lost':
       return 'lost';
   }
+}
+
+/** What it waits for: `queued, 2nd for build, behind b3f9c2a1`, `queued, after b3f9c2a1`. */
+export function queued(it: NonNullable<Task['queued']>): string {
+  const { slot, behind, after } = it.reason;
+  if (slot === undefined) return `queued, after ${(after ?? []).join(', ')}`;
+  const place = it.position === undefined ? 'queued' : `queued, ${ordinal(it.position)}`;
+  return `${place} for ${slot}${behind === undefined ? '' : `, behind ${behind}`}`;
+}
+
+function ordinal(number: number): string {
+  const end = number % 100 >= 11 && number % 100 <= 13 ? 0 : number % 10;
+  return `${number}${['th', 'st', 'nd', 'rd'][end] ?? 'th'}`;
 }
 
 /** How far it is and how long it will take: `45%`, `38s`, `about 54s left`. */
@@ -155,6 +174,9 @@ export function description(
   stalled: boolean,
 ): string {
   if (!hasEnded(task)) {
+    if (task.queued !== undefined && task.state !== 'stopping') {
+      return [queued(task.queued), ...timing(task, now, undefined)].join(' · ');
+    }
     const words = task.state === 'stopping' ? ['stopping'] : stalled ? ['waits for input'] : [];
     return [...words, ...timing(task, now, usualMs)].join(' · ');
   }
@@ -180,7 +202,7 @@ export function sentence(task: Task): string {
   switch (outcome(task)) {
     case 'running':
     case 'waiting':
-      return `${name} is running`;
+      return task.queued === undefined ? `${name} is running` : `${name} is ${queued(task.queued)}`;
     case 'stopping':
       return `${name} is being stopped`;
     case 'succeeded':

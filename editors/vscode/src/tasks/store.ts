@@ -148,6 +148,7 @@ export function isStep(task: Task): boolean {
 
 export function hasEnded(task: Task): boolean {
   switch (task.state) {
+    case 'queued':
     case 'running':
     case 'stopping':
       return false;

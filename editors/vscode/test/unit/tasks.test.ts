@@ -77,6 +77,28 @@ test.each<[string, Task, number, number | undefined, boolean, string]>([
   ['longer than usual', task(), 100_000, 92_000, false, '1m 40s · longer than the usual 1m 32s'],
   ['waiting', task(), 20_000, undefined, true, 'waits for input · 20s'],
   ['stopping', task({ state: 'stopping' }), 20_000, undefined, false, 'stopping · 20s'],
+  [
+    'queued for a slot',
+    task({
+      queued: {
+        since: '2026-11-22T09:30:00.000Z',
+        reason: { slot: 'build', behind: 'b3f9c2a1' },
+        position: 2,
+      },
+    }),
+    20_000,
+    92_000,
+    false,
+    'queued, 2nd for build, behind b3f9c2a1 · 20s',
+  ],
+  [
+    'queued behind others',
+    task({ queued: { since: '2026-11-22T09:30:00.000Z', reason: { after: ['b3f9c2a1'] } } }),
+    20_000,
+    undefined,
+    false,
+    'queued, after b3f9c2a1 · 20s',
+  ],
   ['done', ended(), 5_000, undefined, false, '4.0s · just now'],
   [
     'failed',

@@ -10,7 +10,7 @@ use super::text::{state, survivors};
 use super::{Outcome, Progress, Toolbox, shell};
 use crate::background::task::{Actor, Cause, DeliveredBy, Exit, Task, TaskId};
 use crate::background::words::seconds;
-use crate::background::{Background, Command, Mode, Spawn, Stdin, Stop, Token, Which};
+use crate::background::{Background, Command, Line, Mode, Spawn, Stdin, Stop, Token, Which};
 use crate::error::Error;
 use crate::hosts::{HOSTS, QUEUE_VARIABLE, SESSION_VARIABLE};
 use crate::limits;
@@ -60,6 +60,7 @@ impl Toolbox {
             service: false,
             confine: run.confine,
             is_step,
+            line: Line::default(),
         }
     }
 

@@ -119,7 +119,7 @@ async fn last_bytes(
 /// The bytes without a character whose end is still to come.
 fn whole_characters<'a>(task: &Task, bytes: &'a [u8]) -> &'a [u8] {
     match task.state {
-        State::Running | State::Stopping { .. } => without_partial_end(bytes),
+        State::Queued(_) | State::Running | State::Stopping { .. } => without_partial_end(bytes),
         State::Ended(_) => bytes,
     }
 }

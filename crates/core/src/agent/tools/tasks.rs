@@ -52,6 +52,7 @@ struct View {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
+    Queued,
     Running,
     Stopping,
     Ended,
@@ -60,6 +61,7 @@ enum Stage {
 impl View {
     fn of(task: &Task, next: u64) -> Self {
         let stage = match task.state {
+            State::Queued(_) => Stage::Queued,
             State::Running => Stage::Running,
             State::Stopping { .. } => Stage::Stopping,
             State::Ended(_) => Stage::Ended,

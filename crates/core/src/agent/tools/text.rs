@@ -7,7 +7,7 @@ use crate::agent::notice::harmless;
 use crate::background::ansi;
 use crate::background::preview::without_partial_end;
 use crate::background::task::{State, Survivor, Task, Timestamp};
-use crate::background::words::{actor, ended, one_line, reorders, seconds, shorten};
+use crate::background::words::{actor, ended, one_line, queued, reorders, seconds, shorten};
 
 /// Survivors of a task that are named.
 const SURVIVORS: usize = 5;
@@ -154,6 +154,7 @@ pub(super) fn plural(count: u64) -> &'static str {
 pub(super) fn state(task: &Task) -> String {
     let age = || seconds(Timestamp::now().since(task.created_at));
     match &task.state {
+        State::Queued(why) => format!("queued for {}: {}", age(), queued(why)),
         State::Running => {
             let percent = task.progress.as_ref().and_then(|progress| progress.percent);
             let percent = percent.map(|percent| format!(", {percent} %")).unwrap_or_default();

@@ -5,11 +5,11 @@ use std::io;
 use std::ops::Range;
 
 use meanwhile_shim::log;
-use meanwhile_shim::record::{self, Record};
+use meanwhile_shim::record::{self, Phase, Record};
 
 use crate::background::ledger::{Finish, NewTask};
 use crate::background::live::life::{Ran, Tree};
-use crate::background::task::{Cause, OutputStat, Preview, Survivor};
+use crate::background::task::{Cause, OutputStat, Preview, Survivor, Wait};
 use crate::background::{convert, left};
 
 /// A task as it stands.
@@ -21,6 +21,8 @@ pub struct Standing {
     pub output: OutputStat,
     /// The client that wants its end, if one does.
     pub stopping: Option<Cause>,
+    /// What it waits for before it starts, if it does.
+    pub queued: Option<Wait>,
     /// Who lives on though an order to stop has gone as far as it can.
     pub left: Vec<Survivor>,
 }
@@ -73,6 +75,7 @@ impl Reading {
             pid: self.pid(),
             output: convert::output(&self.record),
             stopping: self.record.stop.as_ref().map(convert::cause),
+            queued: None,
             left: left::of_record(&self.record),
         }
     }
@@ -80,6 +83,11 @@ impl Reading {
     /// Its leader's process id; `None` before the start.
     pub fn pid(&self) -> Option<u32> {
         (self.record.leader_pid != 0).then_some(self.record.leader_pid)
+    }
+
+    /// Whether its leader was started, or is being started, or it has ended.
+    pub fn has_begun(&self) -> bool {
+        self.record.phase != Phase::Idle
     }
 
     /// Bytes written so far.

@@ -15,7 +15,8 @@ use super::rows::{
 use super::tasks::{insert, started};
 use super::{About, Finish, Finished, Ledger, LedgerError, NewTask, Notice};
 use crate::background::task::{
-    Cause, Exit, Match, Notification, Outcome, OutputStat, Preview, Progress, TaskId, Timestamp,
+    Actor, Cause, Exit, Match, Notification, Outcome, OutputStat, Preview, Progress, TaskId,
+    Timestamp,
 };
 
 /// Past durations kept of a command in a workspace.
@@ -122,7 +123,7 @@ fn finish(tx: &Transaction<'_>, finish: &Finish) -> Result<Finished, LedgerError
     tx.prepare_cached(
         "UPDATE tasks SET pid = coalesce(?2, pid), outcome = ?3, exit_code = ?4, exit_signal = ?5,
            cause_actor = ?6, cause_message = ?7, ended_at = ?8, duration_us = ?9, total = ?10,
-           dropped = ?11, percent = ?12, progress = ?13, survivors = ?14
+           dropped = ?11, percent = ?12, progress = ?13, survivors = ?14, skipped = ?15
          WHERE id = ?1",
     )?
     .execute(params![
@@ -140,6 +141,7 @@ fn finish(tx: &Transaction<'_>, finish: &Finish) -> Result<Finished, LedgerError
         finish.progress.as_ref().and_then(|progress| progress.percent),
         finish.progress.as_ref().and_then(|progress| progress.message.as_deref()),
         survivors_word(&finish.survivors),
+        end.cause.as_ref().is_some_and(|cause| cause.actor == Actor::Dependency),
     ])?;
 
     store(tx, id, &Entry::of_end(finish))?;

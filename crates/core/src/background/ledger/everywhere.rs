@@ -50,7 +50,10 @@ impl Ledger {
     ) -> Result<Vec<Task>, LedgerError> {
         let word = match state {
             None => None,
-            Some(StateFilter::Running) => Some("running"),
+            // Its supervisor alone knows that a task waits; the ledger has it running.
+            Some(StateFilter::Queued | StateFilter::Running | StateFilter::NotStopping) => {
+                Some("running")
+            }
             Some(StateFilter::Stopping) => Some("stopping"),
             Some(StateFilter::Ended(outcome)) => Some(outcome_word(outcome)),
         };

@@ -25,7 +25,7 @@ macro_rules! task_columns {
         "t.id, t.workspace, t.queue, t.label, t.command, t.cwd, t.pid, t.created_at, \
          t.deadline_ms, t.outcome, t.exit_code, t.exit_signal, t.cause_actor, t.cause_message, \
          t.ended_at, t.duration_us, t.total, t.dropped, t.percent, t.progress, t.survivors, \
-         t.delivered_at, t.delivered_by, t.delivered_turn, t.service, \
+         t.delivered_at, t.delivered_by, t.delivered_turn, t.service, t.skipped, \
          EXISTS (SELECT 1 FROM steps WHERE steps.task = t.id AND steps.is_step = 1)"
     };
 }
@@ -98,7 +98,7 @@ impl Columns<'_> {
         let pid = self.take()?;
         let created_at = Timestamp(self.take()?);
         let deadline = self.take::<Option<i64>>()?.map(|ms| Duration::from_millis(count(ms)));
-        let state = self.take_state()?;
+        let mut state = self.take_state()?;
         let output = self.take_output()?;
         let progress = self.take_progress()?;
         let survivors = self.take::<String>()?;
@@ -111,6 +111,11 @@ impl Columns<'_> {
             None => None,
         };
         let serving = Serving { service: self.take()?, ..Serving::default() };
+        if self.take()?
+            && let State::Ended(End { cause: Some(cause), .. }) = &mut state
+        {
+            cause.actor = Actor::Dependency;
+        }
         let is_step = self.take()?;
         Ok(Task {
             id,
@@ -230,6 +235,8 @@ pub(super) fn read_facts(row: &Row<'_>) -> rusqlite::Result<NewTask> {
         client_token: columns.take()?,
         service: columns.take()?,
         is_step: columns.take()?,
+        slot: None,
+        after: Vec::new(),
     })
 }
 
@@ -259,7 +266,8 @@ pub(super) fn actor_word(actor: Actor) -> &'static str {
         Actor::Deadline => "deadline",
         Actor::Linger => "linger",
         Actor::Limit => "limit",
-        Actor::Daemon => "daemon",
+        // An older program that shares the store knows no such actor; see the column `skipped`.
+        Actor::Daemon | Actor::Dependency => "daemon",
     }
 }
 

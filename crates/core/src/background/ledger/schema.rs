@@ -167,17 +167,20 @@ CREATE TABLE rules (
 ) STRICT;
 ";
 
-/// A column that belongs to no version: an older program that shares the store names the columns it
-/// reads and writes, and misses none.
-const SERVICE: &str = "ALTER TABLE tasks ADD COLUMN service INTEGER NOT NULL DEFAULT 0";
+/// Columns of tasks that belong to no version: an older program that shares the store names the columns
+/// it reads and writes, and misses none.
+const COLUMNS: [(&str, &str); 2] = [
+    ("service", "ALTER TABLE tasks ADD COLUMN service INTEGER NOT NULL DEFAULT 0"),
+    // It never ran, because a task failed that it was to follow.
+    ("skipped", "ALTER TABLE tasks ADD COLUMN skipped INTEGER NOT NULL DEFAULT 0"),
+];
 
-fn has_service(connection: &Connection) -> Result<bool, LedgerError> {
-    let count: i64 = connection.query_row(
-        "SELECT count(*) FROM pragma_table_info('tasks') WHERE name = 'service'",
-        [],
-        |row| row.get(0),
-    )?;
-    Ok(count > 0)
+/// What makes the columns that are missing.
+fn missing(connection: &Connection) -> Result<Vec<&'static str>, LedgerError> {
+    let mut select = connection.prepare("SELECT name FROM pragma_table_info('tasks')")?;
+    let found: Vec<String> = select.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let is_missing = |name: &str| !found.iter().any(|column| column == name);
+    Ok(COLUMNS.iter().filter(|(name, _)| is_missing(name)).map(|(_, sql)| *sql).collect())
 }
 
 /// The steps of agents' turns, and those that became tasks (`is_step` 0), which stay so whichever row
@@ -204,7 +207,7 @@ fn add_steps(connection: &Connection) -> Result<(), LedgerError> {
 /// Brings the file to [`VERSION`]. Several processes may do this at once: the version is read again
 /// inside the write transaction.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), LedgerError> {
-    if read_version(connection)? == VERSION && has_service(connection)? {
+    if read_version(connection)? == VERSION && missing(connection)?.is_empty() {
         return add_steps(connection);
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -212,8 +215,8 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), LedgerError> {
     for step in MIGRATIONS.iter().skip(found) {
         transaction.execute_batch(step)?;
     }
-    if !has_service(&transaction)? {
-        transaction.execute_batch(SERVICE)?;
+    for column in missing(&transaction)? {
+        transaction.execute_batch(column)?;
     }
     transaction.pragma_update(None, "user_version", i64::try_from(VERSION).unwrap_or(i64::MAX))?;
     transaction.commit()?;

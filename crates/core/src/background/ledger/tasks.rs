@@ -153,7 +153,9 @@ impl Ledger {
                     list(LIVE, None)?;
                     list(ENDED, None)?;
                 }
-                Some(StateFilter::Running) => list(LIVE, Some("running"))?,
+                Some(StateFilter::Queued | StateFilter::Running | StateFilter::NotStopping) => {
+                    list(LIVE, Some("running"))?;
+                }
                 Some(StateFilter::Stopping) => list(LIVE, Some("stopping"))?,
                 Some(StateFilter::Ended(outcome)) => list(ENDED, Some(outcome_word(outcome)))?,
             }

@@ -41,6 +41,8 @@ pub(crate) fn new_task(n: u32, queue: &str) -> NewTask {
         stdin: Stdin::Pty { rows: 24, cols: 80 },
         watches: vec![Watch { id: "w".to_owned(), pattern: "^E: ".to_owned(), limit: 2 }],
         client_token: None,
+        slot: None,
+        after: Vec::new(),
         service: false,
         is_step: false,
     }

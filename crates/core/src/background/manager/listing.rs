@@ -16,7 +16,9 @@ impl Background {
         let wanted = |task: &Task| match (filter.state, &task.state) {
             _ if task.is_step && !filter.steps => false,
             (None, _)
+            | (Some(StateFilter::Queued), State::Queued(_))
             | (Some(StateFilter::Running), State::Running)
+            | (Some(StateFilter::NotStopping), State::Queued(_) | State::Running)
             | (Some(StateFilter::Stopping), State::Stopping { .. }) => true,
             (Some(StateFilter::Ended(outcome)), State::Ended(end)) => end.outcome == outcome,
             (Some(_), _) => false,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 
 use meanwhile_shim::clock;
-use meanwhile_shim::spec::{Kept, Spec};
+use meanwhile_shim::spec::{self, Kept, Spec};
 
 use super::{Background, check_directory};
 use crate::agent::vendor::secret_variables;
@@ -39,7 +39,8 @@ impl Background {
                 ),
             });
         }
-        let spec = again(kept, given)?;
+        let mut spec = again(kept, given)?;
+        self.set_limit(&mut spec.line);
         check_directory(&spec.cwd, &spec.command)?;
         match self.stop(id, how).await {
             Ok(task) if !task.survivors.is_empty() => {
@@ -100,6 +101,12 @@ fn again(kept: Kept, given: BTreeMap<String, Option<String>>) -> Result<Spec, Er
         client_token: None,
         // No turn of an agent waits for it.
         is_step: false,
+        // Who starts it again does not mean to wait for what it followed, or to skip it once more.
+        line: spec::Line {
+            slot: spec.line.slot,
+            deadline: spec.line.deadline,
+            ..spec::Line::default()
+        },
         ..spec
     })
 }

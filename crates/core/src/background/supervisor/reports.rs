@@ -146,10 +146,15 @@ impl Supervisor {
             }
             Effect::Answer(reply) => {
                 let hold = Hold::new(id, self.signals.clone());
+                let live = self.tasks.get(&id);
                 let task = match &about {
                     // Nothing has happened yet.
-                    About::Nothing => self.tasks.get(&id).map(|live| live.facts.to_task()),
-                    About::Pid(_) | About::End(_) | About::Refusal(_) => self.task(id),
+                    About::Nothing if live.is_none_or(|live| !live.facts.waits()) => {
+                        live.map(|live| live.facts.to_task())
+                    }
+                    About::Nothing | About::Pid(_) | About::End(_) | About::Refusal(_) => {
+                        self.task(id)
+                    }
                 };
                 if let Some(task) = task {
                     let _ = reply.send(Ok(Spawned { task, hold }));

@@ -415,5 +415,6 @@ fn wish(kind: &Kind, agent: &Agent) -> Spawn {
         service: false,
         confine: None,
         is_step: false,
+        line: Default::default(),
     }
 }

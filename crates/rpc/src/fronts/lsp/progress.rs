@@ -175,7 +175,7 @@ fn send(token: &ProgressToken, value: &Value, outbox: &Outbox) {
 /// How a task ended.
 fn describe(task: &Task) -> String {
     let how = match task.state {
-        TaskState::Running | TaskState::Stopping => return String::new(),
+        TaskState::Queued | TaskState::Running | TaskState::Stopping => return String::new(),
         TaskState::Exited => match &task.exit {
             Some(Exit { code: Some(code), .. }) => format!("exited {code}"),
             Some(Exit { signal: Some(signal), .. }) => format!("ended by {signal}"),

@@ -119,6 +119,10 @@ async fn start(
         client_token: None,
         service: run.service,
         confine: None,
+        slot: None,
+        after: Vec::new(),
+        on_failure: None,
+        queue_deadline_ms: None,
         work_done_token: None,
     };
     let defaults = Defaults { queue: place.queue.clone(), ..Defaults::default() };
@@ -213,6 +217,7 @@ async fn about_task(place: &Place, task: &Task) -> Result<String, Error> {
 /// A task in one line.
 fn line(task: &Task, place: &Place) -> String {
     let state = match &task.state {
+        State::Queued(why) => format!("queued, {}", words::queued(why)),
         State::Running => {
             let since = meanwhile_core::background::task::Timestamp::now().since(task.created_at);
             format!("running for {}", words::seconds(since))

@@ -28,6 +28,10 @@ pub(super) fn seed(task: &Task) -> model::Task {
     let created = to_wire::time(task.created_at).0;
     let updated = task.end().map_or_else(|| created.clone(), |end| to_wire::time(end.at).0);
     let said = match &task.state {
+        State::Queued(why) => {
+            let command = words::one_line(&task.command);
+            format!("queued, {}: {command}", words::queued(why))
+        }
         State::Running => format!("runs: {}", words::one_line(&task.command)),
         State::Stopping { .. } => format!("is being stopped: {}", words::one_line(&task.command)),
         State::Ended(_) => words::ended(task),

@@ -236,6 +236,7 @@ pub fn spec() -> Spec {
         service: false,
         confine: None,
         plan: None,
+        line: spec::Line::default(),
         whole: false,
         is_step: false,
         id: String::new(),

@@ -1,0 +1,79 @@
+//! Tickets for slots: drawing them, and telling what a task waits for. How they work says
+//! [`meanwhile_shim::slots`].
+
+use std::io;
+use std::time::Duration;
+
+use meanwhile_shim::slots::{Lock, Slot, Standing, standing};
+use meanwhile_shim::spec;
+
+use super::Home;
+use crate::background::ledger::NewTask;
+use crate::background::task::{TaskId, Wait};
+
+/// Between two attempts to lock a slot.
+const ROUND: Duration = Duration::from_millis(1);
+/// How often it is tried. The lock is held for as long as it takes to read some records.
+const TRIES: u32 = 2_000;
+
+impl Home {
+    /// Draws a ticket for a task that is about to be published. Publish it before what is returned is
+    /// dropped: a ticket without a task is taken away.
+    pub fn draw(&self, wanted: &spec::Slot, id: TaskId) -> io::Result<Lock> {
+        let slot = Slot::new(self.root(), &wanted.name);
+        slot.make()?;
+        for _ in 0..TRIES {
+            if let Some(lock) = slot.lock()? {
+                slot.set_limit(&lock, wanted.limit)?;
+                slot.draw(&lock, *id.as_bytes())?;
+                return Ok(lock);
+            }
+            std::thread::sleep(ROUND);
+        }
+        let name = &wanted.name;
+        let message = format!("another process keeps slot `{name}` locked; spawn it again later");
+        Err(io::Error::other(message))
+    }
+
+    /// Takes back the ticket of a task that is not published.
+    pub fn undraw(&self, slot: &spec::Slot, id: TaskId) {
+        Slot::new(self.root(), &slot.name).leave(*id.as_bytes());
+    }
+
+    /// What a task that has not begun waits for; `None`: nothing any more.
+    pub fn wait_of(&self, task: &NewTask) -> Option<Wait> {
+        let is_over = |id: &TaskId| matches!(standing(self.root(), *id.as_bytes()), Standing::Gone);
+        let after: Vec<TaskId> = task.after.iter().copied().filter(|id| !is_over(id)).collect();
+        match &task.slot {
+            _ if !after.is_empty() => Some(Wait::After(after)),
+            Some(slot) => self.wait_for(task.id, slot),
+            None => None,
+        }
+    }
+
+    /// How a task waits for a slot; `None`: there is room for it.
+    fn wait_for(&self, id: TaskId, name: &str) -> Option<Wait> {
+        let slot = Slot::new(self.root(), name);
+        let tickets = slot.tickets().ok()?;
+        let at = tickets.iter().position(|ticket| ticket.id == *id.as_bytes())?;
+        if tickets[at].held {
+            return None;
+        }
+        let takes_room = |id| match slot.standing(id) {
+            Standing::Counts(_) | Standing::Unseen | Standing::Orphan => true,
+            Standing::Gone => false,
+        };
+        let (ahead, behind) = tickets.split_at(at);
+        let ahead: Vec<_> = ahead.iter().filter(|ticket| takes_room(ticket.id)).collect();
+        let passed = behind.iter().filter(|ticket| ticket.held && takes_room(ticket.id)).count();
+        if ahead.len() + passed < slot.limit() {
+            return None;
+        }
+        let position = ahead.iter().filter(|ticket| !ticket.held).count() + 1;
+        Some(Wait::Slot {
+            name: name.to_owned(),
+            position: u32::try_from(position).unwrap_or(u32::MAX),
+            behind: ahead.last().and_then(|last| std::str::from_utf8(&last.id).ok()?.parse().ok()),
+        })
+    }
+}

@@ -1,0 +1,96 @@
+//! What a task waits for before it starts: from the wish to what its shim is told.
+
+use std::path::Path;
+
+use meanwhile_shim::{layout, slots, spec};
+
+use super::Background;
+use crate::agent::permission::{Rules, Verdict};
+use crate::agent::tools::{Access, Builtin, Intent, Kind};
+use crate::background::task::{End, Exit, Outcome};
+use crate::background::words::ended;
+use crate::background::{Line, OnFailure, Slot};
+use crate::error::Error;
+
+impl Background {
+    /// What a task waits for, as its shim finds it. `command` is what a shell would be given.
+    pub(super) async fn line(
+        &self,
+        wish: Line,
+        command: &str,
+        cwd: &Path,
+    ) -> Result<spec::Line, Error> {
+        let (mut after, mut failed) = (Vec::new(), None);
+        for (place, id) in wish.after.into_iter().enumerate() {
+            let task = match self.get(id).await {
+                Ok(task) => task,
+                Err(Error::UnknownTask(_)) => {
+                    let message = Error::UnknownTask(id).to_string();
+                    return Err(Error::Invalid { field: format!("after[{place}]"), message });
+                }
+                Err(error) => return Err(error),
+            };
+            match task.end() {
+                None => after.push(id.to_string()),
+                Some(End { outcome: Outcome::Exited, exit: Exit::Code(0), .. }) => {}
+                Some(_) => {
+                    let how = ended(&task);
+                    failed = failed.or(Some(format!("task `{id}`, which it was to follow, {how}")));
+                }
+            }
+        }
+        if wish.on_failure == OnFailure::Run {
+            failed = None;
+        }
+        let slots = &self.settings.slots;
+        let slot = match wish.slot {
+            Some(name) => match slots.iter().find(|slot| slot.name == name) {
+                Some(slot) => Some(slot),
+                None => return Err(unknown(&name, slots)),
+            },
+            None => slots.iter().find(|slot| self.fits(slot, command, cwd)),
+        };
+        let slot = slot.map(|slot| spec::Slot { name: slot.name.clone(), limit: slot.limit });
+        Ok(spec::Line { slot, after, on_failure: wish.on_failure, failed, deadline: wish.deadline })
+    }
+
+    /// The limit of a slot as it is set up now, for a task that is started again.
+    pub(super) fn set_limit(&self, line: &mut spec::Line) {
+        if let Some(slot) = &mut line.slot
+            && let Some(now) = self.settings.slots.iter().find(|it| it.name == slot.name)
+        {
+            slot.limit = now.limit;
+        }
+    }
+
+    /// Whether a slot's rules cover a command of the line. The rules are read as those that deny are:
+    /// they see a command wherever it stands, and are not taken in by what allows it.
+    fn fits(&self, slot: &Slot, command: &str, cwd: &Path) -> bool {
+        if slot.rules.is_empty() || self.is_held_here(slot) {
+            return false;
+        }
+        let access = Access::Command { line: command.to_owned(), cwd: cwd.to_owned(), level: None };
+        let intent = Intent::new(Builtin::Bash, String::new(), Kind::Execute, vec![access]);
+        let verdict = Rules::new(slot.rules.clone()).judge(&intent, &self.workspace);
+        matches!(verdict, Verdict::Deny { .. })
+    }
+
+    /// Whether this process is a part of a task that holds the slot. What that one starts is its own
+    /// work, and would wait for it for ever.
+    fn is_held_here(&self, slot: &Slot) -> bool {
+        let Some(task) = std::env::var_os(layout::TASK_ID_VARIABLE) else { return false };
+        let tickets = slots::Slot::new(self.archive.root(), &slot.name).tickets();
+        let is_own = |ticket: &slots::Ticket| ticket.held && task.as_encoded_bytes() == ticket.id;
+        tickets.is_ok_and(|tickets| tickets.iter().any(is_own))
+    }
+}
+
+fn unknown(name: &str, slots: &[Slot]) -> Error {
+    let known: Vec<_> = slots.iter().map(|slot| format!("`{}`", slot.name)).collect();
+    let expected = match known.is_empty() {
+        true => "none is set up; config.toml does that, `[slots.NAME]`".to_owned(),
+        false => format!("expected {}", known.join(" or ")),
+    };
+    let message = format!("there is no slot `{name}`: {expected}");
+    Error::Invalid { field: "slot".to_owned(), message }
+}
