@@ -2,7 +2,7 @@
 //!
 //! What is chosen comes from the environment and from the user's own file, never from a workspace.
 //! When nothing is set, the usual ports of local servers are tried, on this machine only. When there
-//! is no model the answer is an error: tasks and the demo need none. What can be set is the table of
+//! is none the answer is an error: tasks and the demo need none. What can be set is the table of
 //! [`vendor`].
 
 use std::collections::BTreeMap;

@@ -292,7 +292,7 @@ pub(crate) struct Sink(mpsc::Sender<Delta>);
 
 impl Sink {
     pub(crate) async fn send(&self, delta: Delta) {
-        // Nobody listens any more once `finish` has begun: then there is nothing to show.
+        // The listener is gone once `finish` has begun: then there is nothing to show.
         self.0.send(delta).await.ok();
     }
 }

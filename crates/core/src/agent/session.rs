@@ -39,8 +39,8 @@ pub struct Terms {
     pub provider: Provider,
     /// What it may do.
     pub rules: Rules,
-    /// Whether somebody is there to be asked. Where nobody is, what would be asked is denied, and
-    /// the model is told why.
+    /// Whether a person can be asked. Otherwise what would be asked is denied, and the model is told
+    /// why.
     pub can_ask: bool,
     /// How it behaves.
     pub policy: Policy,
@@ -177,7 +177,7 @@ pub enum TurnEnd {
 
 /// What a front is told, in order.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "each is moved twice and kept by nobody")]
+#[expect(clippy::large_enum_variant, reason = "each is moved twice and not kept")]
 pub enum Update {
     /// A turn began.
     TurnStarted {
@@ -186,7 +186,7 @@ pub enum Update {
         /// Who began it.
         origin: Origin,
     },
-    /// What a person said: told on a load only; live, whoever said it shows it.
+    /// What a person said: told on a load only; live, the client that sent it shows it.
     Prompt(String),
     /// More of an answer.
     Text(String),

@@ -2,7 +2,7 @@
 //!
 //! Owns the names ([`ToolName`]), the descriptions and the arguments the model sees, and how a call is carried
 //! out on [`Background`] and on files. Decides nothing about permission: [`Toolbox::read`] says what
-//! a call is about to touch ([`Access`]), and whoever runs it has asked before. Never touches the
+//! a call is about to touch ([`Access`]), and its caller has asked before. Never touches the
 //! history: an [`Outcome`] is handed back.
 //!
 //! A call is read once, by [`Toolbox::read`], into what is to be done; what is judged and what is
@@ -88,7 +88,7 @@ pub struct Intent {
 }
 
 impl Intent {
-    /// An intent that can be judged and never run, for whoever tests rules.
+    /// An intent that can be judged and never run, for tests of rules.
     pub fn new(tool: impl Into<ToolName>, title: String, kind: Kind, access: Vec<Access>) -> Self {
         Self { tool: tool.into(), title, kind, access, action: None }
     }
@@ -309,7 +309,7 @@ impl Toolbox {
             is_error: true,
             ..Outcome::default()
         });
-        // Each tool keeps within the budget; a long error or path of somebody else may not.
+        // Each tool keeps within the budget; a long error or path of another program may not.
         text::cut(&mut outcome.content, self.budget.result_bytes);
         outcome
     }

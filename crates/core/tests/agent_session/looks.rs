@@ -151,7 +151,7 @@ fn waits_for_two_tasks_in_one_answer_take_as_long_as_the_longer() {
             waits.len() == 2
         })
         .await;
-        // The end of one is no news to the other, which waits on.
+        // The end of one is not news to the other, which waits on.
         lab.open_gate("a");
         talk.until(|update| matches!(update, Update::ToolEnded { id, .. } if *id == waits[0]))
             .await;

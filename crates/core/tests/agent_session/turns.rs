@@ -407,9 +407,9 @@ fn permissions_are_asked_remembered_and_told() {
         assert_eq!(["one", "two", "three"].map(is_there), [false, true, true]);
         talk.close().await;
 
-        // Another session of the workspace need not ask; where nobody is there, the rest is denied.
+        // Another session of the workspace need not ask; where no person can be asked, the rest is denied.
         let script = format!(
-            "[[turn]]\n{}{}[[turn]]\nexpect = ['nobody is there']\ntext = 'I could not.'\n",
+            "[[turn]]\n{}{}[[turn]]\nexpect = ['there is no person to ask']\ntext = 'I could not.'\n",
             make("four"),
             calls("bash", "{ command = 'chmod 700 four' }")
         );

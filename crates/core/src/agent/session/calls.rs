@@ -247,7 +247,7 @@ impl Work {
             }
             Verdict::Ask { why, .. } if !self.terms.can_ask => {
                 return Err(Ran::Denied(format!(
-                    "not allowed: {why}, and nobody is there to be asked. Do without it, and say at \
+                    "not allowed: {why}, and there is no person to ask. Do without it, and say at \
                      the end what you could not do"
                 )));
             }

@@ -1,7 +1,7 @@
 //! Making room: when the model's context is nearly full, a summary takes the place of the history.
 //!
 //! The transcript keeps everything. What changes is where the model's history begins: with a notice
-//! that holds the summary, what nobody has answered yet, and the tasks that run. Results that wait
+//! that holds the summary, what is not answered yet, and the tasks that run. Results that wait
 //! stay in the queue and come with the next request.
 
 use super::TurnEnd;
@@ -41,7 +41,7 @@ impl Work {
         !self.history.is_empty() && (self.used == u64::MAX || self.window.is_some_and(nearly))
     }
 
-    /// Has the model write a summary, and begins its history anew with it.
+    /// Has the model write a summary, and begins its history again with it.
     pub(super) async fn compact(&mut self) -> Result<(), TurnEnd> {
         let is_result = |said: &Message| matches!(said, Message::ToolResults { .. });
         // Results belong to the calls before them and go into the summary; what else is about to
@@ -171,7 +171,7 @@ impl Work {
                 Some(shown) => text.push_str(&format!("\n\n{shown}")),
             }
         }
-        // Results that came with the request that did not fit were told to nobody.
+        // Results that came with the request that did not fit were not told.
         let unanswered = self.history.iter().rev().take_while(|said| said.assistant().is_none());
         let mut results: Vec<&str> = unanswered
             .filter_map(|said| match said {

@@ -2,7 +2,7 @@
 //!
 //! The provider has tried a few times within seconds before a failure comes here. What a person asked
 //! for is tried again for as long as they said; what results of tasks began is tried again until it is
-//! through, or until the person says something: nobody else would.
+//! through, or until the person says something: no one else starts it.
 
 use std::time::Duration;
 

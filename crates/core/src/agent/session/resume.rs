@@ -1,7 +1,7 @@
 //! A session opened again: what was said is read and shown, and what a crash cut off is repaired.
 //!
 //! A crash leaves at most one thing open: an answer whose calls have no results. A call that runs a
-//! command finds its task again by the token it was spawned with; of the others nobody knows.
+//! command finds its task again by the token it was spawned with; of the others nothing is known.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -208,7 +208,7 @@ impl Past {
 }
 
 impl Past {
-    /// Whether a turn that results began was cut off, or could not ask the model: nobody else would go
+    /// Whether a turn that results began was cut off, or could not ask the model: nothing else goes
     /// on with it.
     fn is_unfinished_wake(&self) -> bool {
         self.was_wake && (self.has_failed || self.open_turn.is_some())

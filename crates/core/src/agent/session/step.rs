@@ -18,7 +18,7 @@ use crate::background::task::{DeliveredBy, Notification, TaskId, Timestamp};
 pub(super) struct Step {
     /// Messages, in order.
     pub(super) messages: Vec<Message>,
-    /// The first of them begins the model's history anew.
+    /// The first of them begins the model's history again.
     pub(super) fresh: bool,
     /// Ends that the messages show.
     pub(super) seen: Vec<(TaskId, DeliveredBy)>,
@@ -140,9 +140,9 @@ impl Work {
         self.stopped.len() < before
     }
 
-    /// Something was acknowledged: whoever shows how much waits is told.
+    /// Something was acknowledged: clients that show how much waits are told.
     async fn recount(&self) {
-        // It is closing; there is nobody to be told.
+        // It is closing: no client is left to be told.
         let _ = self.background.changed().await;
     }
 

@@ -76,7 +76,7 @@ impl Work {
         }
         let end = self.calls(drain).await;
         let Some(end) = end else {
-            // As if nobody had looked.
+            // As if the turn had not looked.
             let facts = self.counts.facts - before.facts;
             let kept = self.step.facts.len().saturating_sub(usize::try_from(facts).unwrap_or(0));
             self.step.facts.truncate(kept);
@@ -120,7 +120,7 @@ impl Work {
             // A drain before each model call, and nowhere else.
             match self.commit(drain).await {
                 Ok(true) => {}
-                // Taken by somebody else since; but a summary was made, and there was a turn.
+                // Taken by another reader since; but a summary was made, and there was a turn.
                 Ok(false) if compacted => {
                     self.note(ended(turn, call, Some("cancelled"), None));
                     return Some(TurnEnd::EndTurn);
@@ -452,7 +452,7 @@ const SILENT_MAX: u32 = 2;
 /// How often a model is told within a turn that it wrote a call as text.
 const WRITTEN_MAX: u32 = 2;
 /// A history from this size on may be the reason of a refusal that is not understood: tokens, or bytes
-/// where nobody counts them.
+/// where the server does not count them.
 const LARGE_TOKENS: u64 = 16_000;
 const LARGE_BYTES: usize = 48 << 10;
 

@@ -70,8 +70,8 @@ impl Outlet {
         *self.closing.borrow()
     }
 
-    /// Tells the front, waiting for it if it is far behind; but a session that closes waits for
-    /// nobody. A front that is gone has nothing to be told.
+    /// Tells the front, waiting for it if it is far behind; but a session that closes does
+    /// not wait. A front that is gone has nothing to be told.
     pub(super) async fn send(&self, update: Update) {
         let mut closing = self.closing.clone();
         tokio::select! {
@@ -104,7 +104,7 @@ pub(super) struct Work {
     /// What is not in the ledger yet.
     pub(super) step: Step,
     /// Commands that a cancelled turn stopped. The answer to their call says so already, so their
-    /// ends are told to nobody.
+    /// ends are not told.
     pub(super) stopped: Vec<TaskId>,
     /// Tokens of the history, as the model counted them last.
     pub(super) used: u64,

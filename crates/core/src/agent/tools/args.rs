@@ -232,7 +232,7 @@ impl Fields {
             .ok_or_else(|| self.missing(names[0], "the id that the task was started with"))
     }
 
-    /// Refuses what nobody took, unless it says nothing.
+    /// Refuses what was not taken, unless it says nothing.
     pub(super) fn finish(self) -> Result<(), String> {
         self.finish_with(|_| None)
     }

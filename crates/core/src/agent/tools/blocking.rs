@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Whether nobody waits any more.
+/// Whether the waiting call is gone.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Gone(Arc<AtomicBool>);
 
@@ -16,7 +16,7 @@ impl Gone {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// A reader that fails once nobody waits.
+    /// A reader that fails once the waiting call is gone.
     pub(super) fn watch<R: Read>(&self, reader: R) -> impl Read {
         Watched { reader, gone: self.clone() }
     }
@@ -30,7 +30,7 @@ struct Watched<R> {
 impl<R: Read> Read for Watched<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.gone.is_set() {
-            return Err(io::Error::other("nobody waits for it any more"));
+            return Err(io::Error::other("the call that waited for it is gone"));
         }
         self.reader.read(buffer)
     }
@@ -72,6 +72,6 @@ mod tests {
             Ok(())
         });
         assert!(tokio::time::timeout(Duration::from_millis(10), work).await.is_err());
-        assert_eq!(told.recv().unwrap(), "nobody waits for it any more");
+        assert_eq!(told.recv().unwrap(), "the call that waited for it is gone");
     }
 }

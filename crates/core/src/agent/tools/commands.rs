@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::hosts::{HOSTS, QUEUE_VARIABLE, SESSION_VARIABLE};
 use crate::limits;
 
-/// Stops a command in the foreground when whoever waits for it goes away.
+/// Stops a command in the foreground when the call that waits for it goes away.
 struct Foreground {
     background: Background,
     task: Option<TaskId>,
@@ -118,8 +118,8 @@ impl Toolbox {
     async fn in_foreground(&self, wish: Spawn) -> Result<(Task, Foreground), String> {
         let (reply, answer) = oneshot::channel();
         let background = self.background.clone();
-        // Runs to its end whoever waits: a spawn under way has no id yet by which to stop it. Where
-        // nobody takes the answer, dropping it stops the task.
+        // Runs to its end although the call may go: a spawn under way has no id yet by which to stop it.
+        // Where the answer is not taken, dropping it stops the task.
         tokio::spawn(async move {
             let spawned = background.spawn(wish).await.map(|spawned| {
                 let task = Some(spawned.task.id);

@@ -14,7 +14,7 @@ pub(super) enum Encoding {
         /// The low byte comes first.
         little: bool,
     },
-    /// Eight bits a character, nobody knows which.
+    /// Eight bits a character, in an unknown table.
     EightBit,
     /// No text.
     Binary,

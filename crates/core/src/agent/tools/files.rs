@@ -314,7 +314,7 @@ pub(super) fn replace(path: &Path, bytes: &[u8], old: Option<&Metadata>) -> io::
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     let parent = parent.unwrap_or(Path::new("."));
     let temporary = parent.join(format!(".meanwhile-{}.tmp", uuid::Uuid::new_v4()));
-    // A new file gets what the umask leaves; one that takes another's place is nobody's until then.
+    // A new file gets what the umask leaves; one that takes another's place has no owner's rights until then.
     let mode = if old.is_some() { 0o600 } else { 0o666 };
     let opened = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary);
     let mut file = match (opened, old) {

@@ -1,7 +1,7 @@
 //! `glob` and `grep`, with ripgrep's crates.
 //!
 //! Both leave out what `.gitignore` and its like exclude, and `.git` itself; hidden files are files
-//! like any other. Bounded in what they return and stopped when nobody waits.
+//! like any other. Bounded in what they return and stopped when no call waits.
 
 use std::cmp::Reverse;
 use std::collections::{HashSet, VecDeque};

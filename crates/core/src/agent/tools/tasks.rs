@@ -160,9 +160,9 @@ impl Toolbox {
     }
 
     /// Notes that an outcome states the end of a task, if it has ended and is this session's own:
-    /// nobody takes the result of another one's task away.
+    /// a session does not take the result of another one's task.
     pub(super) fn saw(&self, task: &Task, by: DeliveredBy, outcome: &mut Outcome) {
-        // The ledger has the end: until then the task is running, whoever asks.
+        // The ledger has the end: until then the task is running.
         if task.end().is_some() && task.queue == self.queue {
             self.views.with(|shown| shown.ended.insert(task.id));
             outcome.seen.push((task.id, by));
@@ -186,7 +186,7 @@ impl Toolbox {
         let mut by = DeliveredBy::Check;
         let mut news = "";
         // From before it is first looked at: calls of one answer run side by side, and what one of them is
-        // about to state is no news to another.
+        // about to state is not news to another.
         let _awaited = (!wait.is_zero()).then(|| Awaited::new(&self.views, id));
         let mut task = self.task(id).await?;
         if !wait.is_zero() && task.end().is_none() {

@@ -1,7 +1,7 @@
 //! Tasks on this machine, each with a shim.
 //!
 //! Owns the workspace's doorbell, the idle shims, what this process holds of each task (its pipe while
-//! nobody reads it, its standard input), and the folders that are to be put away. What a task is and how
+//! no process reads it, its standard input), and the folders that are to be put away. What a task is and how
 //! it ended is in its files; a bell only says that they are worth a look, and a sweep once a second
 //! looks at what no bell told.
 

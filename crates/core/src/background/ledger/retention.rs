@@ -118,7 +118,7 @@ pub(super) const STEPS_BEYOND_COUNT: &str = "SELECT id FROM tasks
 pub(super) const OLDEST: &str = "SELECT workspace, id FROM tasks
      WHERE outcome IS NOT NULL AND removed = 0 ORDER BY ended_at, id LIMIT ?1";
 
-/// Deletes old sessions with their transcripts, but for those that are open. A task of theirs that
+/// Deletes old sessions with their transcripts, but for those that are open. A task of such a session that
 /// was only hidden goes too.
 fn prune_sessions(
     tx: &Transaction<'_>,

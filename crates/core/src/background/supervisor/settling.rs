@@ -1,5 +1,5 @@
 //! Being sure how each task stands, for a command that looks once and goes. What was killed while no process
-//! of ours looked takes a moment to be told from what runs.
+//! of this version looked takes a moment to be told from what runs.
 
 use std::time::Duration;
 
