@@ -61,6 +61,31 @@ fn a_work_changes_the_workspace_and_nothing_else() {
 }
 
 #[test]
+fn a_work_has_the_network_if_it_is_asked_for() {
+    let lab = Lab::new();
+    let daemon = lab.daemon();
+    if !is_here(&daemon) {
+        return;
+    }
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let port = listener.local_addr().expect("it is bound").port();
+    let line = format!("exec 3<>/dev/tcp/127.0.0.1/{port} && echo reached");
+    for (network, reached) in [(true, true), (false, false)] {
+        let params =
+            json!({ "command": ["bash", "-c", line], "confine": "work", "network": network });
+        let id = id_of(&daemon.spawn(params));
+        daemon.exited(&id);
+        let output = daemon.output(&id);
+        assert_eq!(output.contains("reached"), reached, "{network}: {output}");
+    }
+    for confine in [json!("look"), json!(null)] {
+        let params = json!({ "command": ["true"], "confine": confine, "network": true });
+        let error = daemon.request("task/spawn", params).expect_err("it is not for these");
+        assert_eq!(error.code, -32602, "{error:?}");
+    }
+}
+
+#[test]
 fn what_a_confined_task_wrote_goes_with_it() {
     let lab = Lab::new();
     let daemon = lab.daemon();

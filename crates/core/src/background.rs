@@ -386,4 +386,5 @@ pub use meanwhile_shim::spec::OnFailure;
 pub use crate::background::engine::Engine;
 pub use crate::background::events::{Events, Hold};
 pub use crate::background::executor::{SendSignal, Size};
+pub(crate) use crate::background::home::shim_in_memory;
 pub use crate::background::manager::{Background, Lease};

@@ -11,13 +11,17 @@ mod secrets;
 mod walk;
 
 use std::collections::BTreeSet;
-use std::io;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use meanwhile_shim::confine::Mode;
 use meanwhile_shim::confine::{self, Plan, Right};
+use meanwhile_shim::launch::{Fd, Launch};
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::Pid;
 
 use crate::error::Error;
 use crate::limits::CONFINE_RULES_MAX;
@@ -35,11 +39,32 @@ pub struct Confine {
     pub hidden: Vec<PathBuf>,
     /// What else it may read.
     pub readable: Vec<PathBuf>,
+    /// What it may not write, symbolic links resolved; only with [`Mode::Open`].
+    pub sealed: Vec<PathBuf>,
+}
+
+impl Confine {
+    /// How far a task is held, as a person or a model is told.
+    pub fn manner(&self) -> Option<Manner> {
+        match self.mode {
+            Mode::Look | Mode::Work => Some(Manner { mode: self.mode, network: self.network }),
+            Mode::Open => None,
+        }
+    }
+}
+
+/// How far a task is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Manner {
+    /// How far.
+    pub mode: Mode,
+    /// Whether it may use the network.
+    pub network: bool,
 }
 
 impl From<Mode> for Confine {
     fn from(mode: Mode) -> Self {
-        Self { mode, network: false, hidden: Vec::new(), readable: Vec::new() }
+        Self { mode, network: false, hidden: vec![], readable: vec![], sealed: vec![] }
     }
 }
 
@@ -99,10 +124,62 @@ pub fn measure() -> io::Result<u32> {
     tried.join().unwrap_or_else(|_| Err(io::Error::other("the trial panicked")))
 }
 
+/// Tries whether what a rule forbids can be kept from a command that runs as it is otherwise: an empty file
+/// is laid over one, in a mount namespace, and looked into.
+pub fn measure_mounts() -> io::Result<()> {
+    let dir = std::env::temp_dir().canonicalize()?;
+    let file = dir.join(format!("meanwhile-doctor-{}", std::process::id()));
+    let plan_file = file.with_extension("plan");
+    std::fs::write(&file, "seen")?;
+    let rules = vec![(Right::Hide, file.clone())];
+    let plan = Plan { mode: Mode::Open, network: true, rules, abi_max: None };
+    let shown =
+        std::fs::write(&plan_file, plan.to_bytes(&dir)).and_then(|()| show(&file, &plan_file));
+    let removed = std::fs::remove_file(&file).and(std::fs::remove_file(&plan_file));
+    match shown? {
+        text if text.is_empty() => removed,
+        _ => Err(io::Error::other("no mount namespace for this user")),
+    }
+}
+
+/// What a process under a plan reads of a file.
+fn show(file: &Path, plan: &Path) -> io::Result<String> {
+    let shim = crate::background::shim_in_memory()?;
+    let (output, end) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
+    let plan = std::ffi::CString::new(plan.as_os_str().as_encoded_bytes())?;
+    let argv = ["meanwhile-shim", confine::MODE, "/bin/cat", "cat"].map(Into::into);
+    let argv: Vec<std::ffi::OsString> = argv.into_iter().chain([file.into()]).collect();
+    let fds = [
+        (0, Fd::Open(c"/dev/null", libc::O_RDONLY)),
+        (1, Fd::Share(end.as_fd())),
+        (2, Fd::Open(c"/dev/null", libc::O_WRONLY)),
+        (confine::WORD_FD, Fd::Open(c"/dev/null", libc::O_WRONLY)),
+        (confine::PLAN_FD, Fd::Open(&plan, libc::O_RDONLY)),
+    ];
+    let program = PathBuf::from(format!("/proc/self/fd/{}", shim.as_raw_fd()));
+    let launch = Launch { program: &program, argv: &argv, env: &[], cwd: None, fds: &fds };
+    let pid = Pid::from_raw(i32::try_from(launch.start()?).unwrap_or(i32::MAX));
+    drop(end);
+    let mut text = String::new();
+    std::fs::File::from(output).read_to_string(&mut text)?;
+    let status = waitpid(pid, None)?;
+    if status == WaitStatus::Exited(pid, 0) {
+        Ok(text)
+    } else {
+        Err(io::Error::other(format!("the trial ended with {status:?}")))
+    }
+}
+
 impl Planner {
     /// The plan of a task in `workspace`. Reads directories, which may block for as long as the disk
     /// does. `state` is the state directory, which no confined task reads.
     pub fn plan(&self, wish: &Confine, workspace: &Path, state: &Path) -> Result<Plan, Error> {
+        if wish.mode == Mode::Open {
+            let hidden = wish.hidden.iter().map(|path| (Right::Hide, path.clone()));
+            let sealed = wish.sealed.iter().map(|path| (Right::Seal, path.clone()));
+            let rules = hidden.chain(sealed).collect();
+            return Ok(Plan { mode: wish.mode, network: true, rules, abi_max: None });
+        }
         if let Some(error) = refusal() {
             return Err(error);
         }

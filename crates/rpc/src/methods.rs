@@ -80,10 +80,11 @@ methods! {
 
 /// Parameters that came after the first release, as `method.member`: a server that lacks one refuses
 /// it, so `initialize` lists them.
-pub(crate) const FEATURES: [&str; 8] = [
+pub(crate) const FEATURES: [&str; 9] = [
     "task/spawn.shell",
     "task/spawn.service",
     "task/spawn.confine",
+    "task/spawn.network",
     "task/check.steps",
     "task/spawn.slot",
     "task/spawn.queueDeadlineMs",

@@ -51,7 +51,9 @@ impl Setup {
 
     /// What a session needs.
     pub(crate) fn terms(&self, provider: Provider, can_ask: bool) -> Terms {
-        let rules = Rules::new(self.rules.clone()).confining(self.policy.confine_allowed);
+        let rules = Rules::new(self.rules.clone())
+            .confining(self.policy.confine_allowed)
+            .with_network(self.policy.network);
         Terms { provider, rules, can_ask, policy: self.policy.clone() }
     }
 }

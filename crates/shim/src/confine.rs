@@ -12,6 +12,7 @@
 pub mod calls;
 pub mod enter;
 pub mod environment;
+mod mounts;
 mod plan;
 
 pub use plan::{Mode, Plan, Right};

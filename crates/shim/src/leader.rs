@@ -100,7 +100,7 @@ fn environment(spec: &Spec) -> Vec<(OsString, OsString)> {
     if matches!(spec.stdin, Stdin::Pty { .. }) {
         env.entry("TERM".into()).or_insert_with(|| "xterm-256color".into());
     }
-    if let Some(mode) = spec.confine {
+    if let Some(mode) = spec.confine.filter(|mode| *mode != confine::Mode::Open) {
         env = confine::environment::environment(mode, env, &temporary());
     }
     // The server's own would name the directory that the server was started in.

@@ -128,6 +128,42 @@ fn is_here() -> bool {
     here
 }
 
+/// Whether this user gets a mount namespace.
+fn has_mounts() -> bool {
+    let tried = std::process::Command::new("unshare").args(["-rm", "true"]).status();
+    let has = tried.is_ok_and(|it| it.success());
+    if !has {
+        eprintln!("not tried: no mount namespace for this user");
+    }
+    has
+}
+
+#[test]
+fn an_open_task_is_kept_from_what_is_hidden_and_sealed_and_from_nothing_else() {
+    if !has_mounts() {
+        return;
+    }
+    let lab = Lab::new();
+    fs::create_dir(lab.path("work/secrets")).unwrap();
+    fs::write(lab.path("work/secrets/key"), "text of a secret").unwrap();
+    let hidden = ["work/.env", "work/secrets"].map(|it| (Right::Hide, lab.path(it)));
+    let sealed = ["work/sub", "work/a"].map(|it| (Right::Seal, lab.path(it)));
+    let gone = (Right::Hide, lab.path("work/not there"));
+    let rules = hidden.into_iter().chain(sealed).chain([gone]).collect();
+    let plan = Plan { mode: Mode::Open, network: true, rules, abi_max: None };
+    let check = |line: &str, expected: &str| {
+        let (code, text) = lab.run(&plan, &["/bin/sh", "-c", line], &[]).unwrap();
+        assert_eq!(format!("{code} {text}"), expected, "{line}");
+    };
+    check("x=.e; cat ${x}nv; ls secrets; cat a sub/b", "0 text of work/atext of work/sub/b");
+    check("{ echo x > sub/new; } 2> /dev/null || echo refused", "0 refused\n");
+    check("cd sub && { echo x > b; } 2> /dev/null || echo refused", "0 refused\n");
+    check("{ echo x > a; } 2> /dev/null || echo refused", "0 refused\n");
+    check("echo x > new; cat new ../outside/key", "0 x\ntext of outside/key");
+    assert_eq!(fs::read_to_string(lab.path("work/.env")).unwrap(), "text of work/.env");
+    assert_eq!(fs::read_to_string(lab.path("work/sub/b")).unwrap(), "text of work/sub/b");
+}
+
 #[test]
 fn a_look_reads_what_it_may_and_writes_only_its_own_directory() {
     if !is_here() {

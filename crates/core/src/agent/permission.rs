@@ -74,6 +74,8 @@ pub struct Rules {
     home: Option<PathBuf>,
     /// Confine what rules allow, too.
     confines_allowed: bool,
+    /// What runs confined to work may use the network.
+    network: bool,
 }
 
 /// What one part of a call comes to.
@@ -104,13 +106,21 @@ impl Rules {
     /// These rules and the built-in ones. Of the rules that fit, `deny` wins over `ask`, and `ask`
     /// over `allow`; nothing fits: reads in the workspace are allowed, all else is asked.
     pub fn new(rules: Vec<Rule>) -> Self {
-        Self { rules, home: std::env::var_os("HOME").map(PathBuf::from), confines_allowed: false }
+        let home = std::env::var_os("HOME").map(PathBuf::from);
+        Self { rules, home, ..Self::default() }
     }
 
     /// The same, but what a rule allows runs confined to work ([`Mode::Work`]).
     #[must_use]
     pub fn confining(mut self, allowed: bool) -> Self {
         self.confines_allowed = allowed;
+        self
+    }
+
+    /// The same, but what runs confined to work may use the network.
+    #[must_use]
+    pub fn with_network(mut self, network: bool) -> Self {
+        self.network = network;
         self
     }
 
@@ -185,7 +195,7 @@ impl Rules {
             }
             Some(Level::Work) => Mode::Work,
             None if self.confines_allowed => Mode::Work,
-            None | Some(Level::Full) => return None,
+            None | Some(Level::Full) => return self.belt(places),
         };
         let confine = self.confine(mode, places);
         if confine.is_none() && mode == Mode::Look {
@@ -199,7 +209,24 @@ impl Rules {
     fn confine(&self, mode: Mode, places: &Places) -> Option<Confine> {
         let hidden = files::hidden(&self.rules, places)?;
         let readable = files::shown(&self.rules, places);
-        Some(Confine { mode, network: false, hidden, readable })
+        let network = self.network && mode == Mode::Work;
+        Some(Confine { mode, network, hidden, readable, sealed: Vec::new() })
+    }
+
+    /// What rules keep from a command that runs as it is otherwise; `None`: nothing.
+    fn belt(&self, places: &Places) -> Option<Confine> {
+        let denied = |files| files::denied(&self.rules, places, files);
+        let (hidden, sealed) = (denied(Files::Read), denied(Files::Write));
+        (!hidden.is_empty() || !sealed.is_empty()).then(|| Confine {
+            hidden,
+            sealed,
+            ..Mode::Open.into()
+        })
+    }
+
+    /// How a command runs that a person lets run.
+    pub fn open(&self, workspace: &Path) -> Option<Confine> {
+        self.belt(&Places::new(workspace, self.home.as_deref()))
     }
 
     /// How a command runs that a person lets run confined only.

@@ -63,6 +63,8 @@ pub struct Policy {
     pub answer_tokens: Option<u32>,
     /// Confine to work ([`Mode::Work`]) what rules allow to run. Default no.
     pub confine_allowed: bool,
+    /// Let what runs confined to work use the network. Default no.
+    pub network: bool,
 }
 
 /// What the end of a task does while the agent is idle.
@@ -84,6 +86,7 @@ impl Default for Policy {
             linger: Some(Duration::from_secs(3_600)),
             answer_tokens: None,
             confine_allowed: false,
+            network: false,
         }
     }
 }

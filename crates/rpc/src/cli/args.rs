@@ -123,6 +123,9 @@ pub(crate) struct Spawn {
     /// the workspace and caches. Neither sees keys or has the network.
     #[arg(long, value_name = "MODE")]
     pub(crate) confine: Option<Confine>,
+    /// Let a task that is confined to `work` use the network.
+    #[arg(long, requires = "confine")]
+    pub(crate) network: bool,
     /// Give it a terminal instead of pipes.
     #[arg(long)]
     pub(crate) pty: bool,

@@ -117,7 +117,16 @@ fn wish(session: &Session, args: args::Spawn, after: Vec<TaskId>) -> Result<Spaw
         watches: watches.collect(),
         client_token: None,
         service: args.service,
-        confine: args.confine.map(|mode| confine::Mode::from(mode).into()),
+        confine: match (args.confine, args.network) {
+            (Some(args::Confine::Look), true) => {
+                return Err(Failure::usage(
+                    "`--network` goes with `--confine work` only".to_owned(),
+                ));
+            }
+            (mode, network) => {
+                mode.map(|mode| confine::Confine { network, ..confine::Mode::from(mode).into() })
+            }
+        },
         is_step: false,
         line: Line {
             slot: args.slot,

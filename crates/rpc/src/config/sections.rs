@@ -82,6 +82,10 @@ pub(super) fn agent(
                 _ => return Err(file.bad_value(&name, value, "\"work\" or \"off\"")),
             };
         }
+        "network" => {
+            let bad = || file.bad_value(&name, value, "`true` or `false`");
+            agent.network = value.get_ref().as_bool().ok_or_else(bad)?;
+        }
         "linger" => {
             let expected = "a time such as \"1h\", or \"forever\"";
             let text = value.get_ref().as_str();
@@ -93,7 +97,7 @@ pub(super) fn agent(
         }
         _ => {
             let expected = "`yield_after`, `result_bytes`, `calls_per_turn`, `wakes_per_hour`, \
-                            `answer_tokens`, `wake`, `linger` or `confine`";
+                            `answer_tokens`, `wake`, `linger`, `confine` or `network`";
             return Err(file.unknown(key, "agent", expected));
         }
     }

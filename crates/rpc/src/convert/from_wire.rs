@@ -85,7 +85,7 @@ pub(crate) fn spawn(params: wire::SpawnParams, defaults: &Defaults) -> Result<Sp
             .client_token
             .map(|token| name("clientToken", token).map(Token::New))
             .transpose()?,
-        confine: params.confine.map(|mode| confine(mode).into()),
+        confine: confine(params.confine, params.network)?,
         is_step: false,
         line: Line {
             slot: params.slot.map(|slot| name("slot", slot)).transpose()?,
@@ -116,10 +116,14 @@ pub(crate) fn size(rows: u16, cols: u16) -> Result<Size> {
     Ok(Size { rows: side("rows", rows)?, cols: side("cols", cols)? })
 }
 
-fn confine(mode: wire::ConfineMode) -> confine::Mode {
-    match mode {
-        wire::ConfineMode::Look => confine::Mode::Look,
-        wire::ConfineMode::Work => confine::Mode::Work,
+fn confine(mode: Option<wire::ConfineMode>, network: bool) -> Result<Option<confine::Confine>> {
+    match (mode, network) {
+        (Some(wire::ConfineMode::Work), network) => {
+            Ok(Some(confine::Confine { network, ..confine::Mode::Work.into() }))
+        }
+        (_, true) => Err(invalid("network", "is set; expected it only with `confine`: \"work\"")),
+        (Some(wire::ConfineMode::Look), false) => Ok(Some(confine::Mode::Look.into())),
+        (None, false) => Ok(None),
     }
 }
 

@@ -48,6 +48,9 @@ pub(crate) struct SpawnParams {
     pub(crate) service: bool,
     /// How far it is confined; default not at all.
     pub(crate) confine: Option<ConfineMode>,
+    /// Whether it has the network although it is confined; only with `work`. Default false.
+    #[serde(default)]
+    pub(crate) network: bool,
     /// The slot it takes; default the one whose rules fit its command.
     pub(crate) slot: Option<String>,
     /// Tasks of the workspace that are to end first.

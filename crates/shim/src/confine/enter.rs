@@ -59,6 +59,9 @@ fn execute(
 
 /// Restricts this process and all that it will start.
 pub fn restrict(plan: &Plan) -> io::Result<()> {
+    if plan.mode == Mode::Open {
+        return super::mounts::cover(plan);
+    }
     let abi = super::abi().min(plan.abi_max.unwrap_or(u32::MAX));
     if abi == 0 {
         return Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP));
@@ -99,6 +102,7 @@ fn access(right: Right, abi: ABI) -> BitFlags<AccessFs> {
                 | AccessFs::Refer
                 | AccessFs::Truncate
         }
+        Right::Hide | Right::Seal => BitFlags::empty(),
         Right::Device => AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::IoctlDev,
     };
     granted & AccessFs::from_all(abi)

@@ -15,6 +15,8 @@ pub enum Mode {
     Look,
     /// It may also write what the plan names.
     Work,
+    /// It runs as it is, but for what the plan hides or seals, where the kernel has mount namespaces for it.
+    Open,
 }
 
 impl Mode {
@@ -23,12 +25,13 @@ impl Mode {
         match self {
             Self::Look => "look",
             Self::Work => "work",
+            Self::Open => "open",
         }
     }
 
     /// The mode of this name.
     pub fn of_name(name: &[u8]) -> Option<Self> {
-        [Self::Look, Self::Work].into_iter().find(|mode| mode.name().as_bytes() == name)
+        [Self::Look, Self::Work, Self::Open].into_iter().find(|mode| mode.name().as_bytes() == name)
     }
 }
 
@@ -43,13 +46,19 @@ pub enum Right {
     Write,
     /// Read and write a device.
     Device,
+    /// Nothing; for [`Mode::Open`] alone, as the next.
+    Hide,
+    /// Do anything but write.
+    Seal,
 }
 
-const RIGHTS: [(Right, &str); 4] = [
+const RIGHTS: [(Right, &str); 6] = [
     (Right::List, "list"),
     (Right::Read, "read"),
     (Right::Write, "write"),
     (Right::Device, "device"),
+    (Right::Hide, "hide"),
+    (Right::Seal, "seal"),
 ];
 
 /// What a confined task may touch.

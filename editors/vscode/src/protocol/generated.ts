@@ -1873,6 +1873,9 @@ export interface SpawnParams {
    * How long it may wait for its turn; default for ever.
    */
   queueDeadlineMs?: number | null;
+   * Whether it has the network although it is confined; only with `work`. Default false.
+   */
+  network?: boolean;
   /**
    * The token of the `$/progress` that follows the task.
    */

@@ -128,6 +128,15 @@ pub(super) fn hidden(rules: &[Rule], places: &Places) -> Option<Vec<PathBuf>> {
     rules.iter().filter(holds).map(of).collect()
 }
 
+/// What rules forbid to touch so, where it lies now, but for what the workspace lies in: a command that did not
+/// have that could not run.
+pub(super) fn denied(rules: &[Rule], places: &Places, files: Files) -> Vec<PathBuf> {
+    let denies = |rule: &&Rule| rule.effect == Effect::Deny && files.is_meant_by(rule, None);
+    let of = |rule: &Rule| paths::resolve(&places.of_rule(rule.prefix.as_deref()?)?);
+    let denied = rules.iter().filter(denies).filter_map(of);
+    denied.filter(|it| files == Files::Write || !places.workspace.starts_with(it)).collect()
+}
+
 /// What rules let be read besides.
 pub(super) fn shown(rules: &[Rule], places: &Places) -> Vec<PathBuf> {
     let lets = |rule: &&Rule| rule.effect == Effect::Allow && Files::Read.is_meant_by(rule, None);

@@ -45,7 +45,7 @@ impl Scene {
     fn judge(&self, rules: &[&str], tool: &'static str, access: Vec<Access>) -> Verdict {
         let rules = rules.iter().map(|it| it.parse().expect(it)).collect();
         let home = Some(self.home.clone());
-        let rules = Rules { rules, home, confines_allowed: false };
+        let rules = Rules { rules, home, ..Rules::default() };
         let tool = Builtin::named(tool).expect(tool);
         let intent = Intent::new(tool, String::new(), Kind::Execute, access);
         rules.judge(&intent, &self.workspace)

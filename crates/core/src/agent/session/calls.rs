@@ -182,7 +182,7 @@ impl Work {
             None => self.judge(&intent).await,
         };
         let confine = self.permit(call, &intent, verdict).await?;
-        let confined = confine.as_ref().map(|confine| confine.mode);
+        let confined = confine.as_ref().and_then(Confine::manner).map(|manner| manner.mode);
         let intent = intent.confined(confine);
         let held = self.terms.rules.left_out(&intent, &self.workspace);
         self.tell(started).await;
@@ -273,7 +273,7 @@ impl Work {
             answer = answer => answer.unwrap_or(Answer::Reject),
         };
         match answer {
-            Answer::Allow => Ok(None),
+            Answer::Allow => Ok(self.open(intent)),
             Answer::AllowConfined => match confined {
                 Some(confine) => Ok(Some(confine)),
                 // It was not offered.
@@ -281,7 +281,7 @@ impl Work {
             },
             Answer::AllowAlways => {
                 self.remember(always, Effect::Allow);
-                Ok(None)
+                Ok(self.open(intent))
             }
             Answer::Reject => Err(refused()),
             Answer::RejectAlways => {
@@ -289,6 +289,12 @@ impl Work {
                 Err(refused())
             }
         }
+    }
+
+    /// What rules keep from a command all the same that a person lets run.
+    fn open(&self, intent: &Intent) -> Option<Confine> {
+        let is_command = intent.access.iter().any(|it| matches!(it, Access::Command { .. }));
+        self.terms.rules.open(&self.workspace).filter(|_| is_command)
     }
 
     /// How a command would run confined, if it is one and this machine can.

@@ -11,6 +11,7 @@ use super::{Outcome, Progress, Toolbox, shell};
 use crate::background::task::{Actor, Cause, DeliveredBy, Exit, Task, TaskId};
 use crate::background::words::seconds;
 use crate::background::{Background, Command, Line, Mode, Spawn, Stdin, Stop, Token, Which};
+use crate::confine::Confine;
 use crate::error::Error;
 use crate::hosts::{HOSTS, QUEUE_VARIABLE, SESSION_VARIABLE};
 use crate::limits;
@@ -83,7 +84,7 @@ impl Toolbox {
         key: Token,
         progress: &mpsc::UnboundedSender<Progress>,
     ) -> Result<Outcome, String> {
-        let confined = run.confine.as_ref().map(|confine| confine.mode);
+        let confined = run.confine.as_ref().and_then(Confine::manner);
         let (task, foreground) = self.in_foreground(self.wish(run, key, true)).await?;
         let id = task.id;
         self.views.hold(id, confined);
@@ -176,7 +177,7 @@ impl Toolbox {
         key: Token,
         progress: &mpsc::UnboundedSender<Progress>,
     ) -> Result<Outcome, String> {
-        let confined = run.confine.as_ref().map(|confine| confine.mode);
+        let confined = run.confine.as_ref().and_then(Confine::manner);
         let spawned = self.background.spawn(self.wish(run, key, false)).await;
         let task = spawned.map_err(|error| self.said(error))?.task;
         let id = task.id;

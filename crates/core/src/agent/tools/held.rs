@@ -1,25 +1,33 @@
 //! What a model is told of a command that ran confined and may have failed for it.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::background::task::{Exit, Notification, NotificationKind, Task, TaskId};
-use crate::confine::Mode;
+use crate::confine::{Manner, Mode};
 
 /// What programs say that ran into confinement: EACCES, EPERM, EROFS.
 const REFUSALS: [&str; 3] =
     ["Permission denied", "Operation not permitted", "Read-only file system"];
 
+/// Every manner that a model is told of.
+const MANNERS: [Manner; 3] = [
+    Manner { mode: Mode::Look, network: false },
+    Manner { mode: Mode::Work, network: false },
+    Manner { mode: Mode::Work, network: true },
+];
+
 /// Bytes that such a line takes, with one id in it.
 const LINE_BYTES: usize = 320;
 
 /// A session's commands that ran confined, and how far. Lost with the process, like all that a model was
-/// shown.
+/// shown. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Held(HashMap<TaskId, Mode>);
+pub(crate) struct Held(Arc<HashMap<TaskId, Manner>>);
 
 impl Held {
-    pub(super) fn insert(&mut self, id: TaskId, mode: Mode) {
-        self.0.insert(id, mode);
+    pub(super) fn insert(&mut self, id: TaskId, manner: Manner) {
+        Arc::make_mut(&mut self.0).insert(id, manner);
     }
 
     /// Bytes to leave for the line about a task.
@@ -29,24 +37,24 @@ impl Held {
 
     /// The line about one task, which the text around it is about.
     pub(super) fn line(&self, task: &Task, output: &str) -> String {
-        self.mode(task, &[output]).map_or_else(String::new, |mode| said("it", mode))
+        self.manner(task, &[output]).map_or_else(String::new, |manner| said("it", manner))
     }
 
-    /// The lines about the tasks of a message, one for each mode.
+    /// The lines about the tasks of a message, one for each manner.
     pub(crate) fn lines(&self, notifications: &[Notification]) -> String {
         let held = notifications.iter().filter_map(|notification| {
             let preview = &notification.preview;
-            let mode = self.mode(&notification.task, &[&preview.head, &preview.tail])?;
+            let manner = self.manner(&notification.task, &[&preview.head, &preview.tail])?;
             (notification.kind == NotificationKind::Exited)
-                .then(|| (notification.task.id.to_string(), mode))
+                .then(|| (notification.task.id.to_string(), manner))
         });
-        let held: Vec<(String, Mode)> = held.collect();
+        let held: Vec<(String, Manner)> = held.collect();
         let mut text = String::new();
-        for mode in [Mode::Look, Mode::Work] {
-            let ids = held.iter().filter(|(_, it)| *it == mode).map(|(id, _)| id.as_str());
+        for manner in MANNERS {
+            let ids = held.iter().filter(|(_, it)| *it == manner).map(|(id, _)| id.as_str());
             let ids: Vec<&str> = ids.collect();
             if !ids.is_empty() {
-                text.push_str(&said(&ids.join(", "), mode));
+                text.push_str(&said(&ids.join(", "), manner));
                 text.push('\n');
             }
         }
@@ -54,25 +62,27 @@ impl Held {
     }
 
     /// How far an ended task was confined, if it may have failed for it.
-    fn mode(&self, task: &Task, output: &[&str]) -> Option<Mode> {
-        let (mode, end) = (self.0.get(&task.id)?, task.end()?);
+    fn manner(&self, task: &Task, output: &[&str]) -> Option<Manner> {
+        let (manner, end) = (self.0.get(&task.id)?, task.end()?);
         let failed = end.exit != Exit::Code(0) || end.cause.is_some();
         let refused = || output.iter().any(|text| REFUSALS.iter().any(|it| text.contains(it)));
-        (failed || refused()).then_some(*mode)
+        (failed || refused()).then_some(*manner)
     }
 }
 
 /// That a command ran confined, what that excludes, and how to ask for more.
-fn said(who: &str, mode: Mode) -> String {
-    let what = match mode {
+fn said(who: &str, manner: Manner) -> String {
+    let network = if manner.network { "" } else { "; no network" };
+    let what = match manner.mode {
         Mode::Look => {
             "it could read the workspace without files that may hold keys, and write nothing but \
              $TMPDIR; no network. If it needs more, call again with access \"work\" or \"full\""
+                .to_owned()
         }
-        Mode::Work => {
-            "it could write the workspace, caches and $TMPDIR, and read no files that may hold keys; \
-             no network. If it needs more, call again with access \"full\""
-        }
+        Mode::Work | Mode::Open => format!(
+            "it could write the workspace, caches and $TMPDIR, and read no files that may hold \
+             keys{network}. If it needs more, call again with access \"full\""
+        ),
     };
     format!("({who} ran confined: {what}, and the user is asked)")
 }
@@ -83,8 +93,8 @@ mod tests {
 
     #[test]
     fn a_line_has_the_room_that_is_left_for_it() {
-        for mode in [Mode::Look, Mode::Work] {
-            let line = said("0123abcd", mode);
+        for manner in MANNERS {
+            let line = said("0123abcd", manner);
             assert!(line.len() <= LINE_BYTES, "{} bytes: {line}", line.len());
         }
     }

@@ -11,7 +11,7 @@ use super::text::{self, command, plural, state, survivors};
 use super::{Outcome, Toolbox};
 use crate::background::task::{Actor, Cause, DeliveredBy, NotificationKind, State, Task, TaskId};
 use crate::background::{Ack, Filter, Mode, Stop, Which};
-use crate::confine;
+use crate::confine::Manner;
 use crate::error::Error;
 use crate::limits;
 
@@ -90,9 +90,9 @@ impl Views {
     }
 
     /// A command runs so.
-    pub(super) fn hold(&self, id: TaskId, confined: Option<confine::Mode>) {
-        if let Some(mode) = confined {
-            self.with(|shown| shown.held.insert(id, mode));
+    pub(super) fn hold(&self, id: TaskId, confined: Option<Manner>) {
+        if let Some(manner) = confined {
+            self.with(|shown| shown.held.insert(id, manner));
         }
     }
 

@@ -77,6 +77,15 @@ pub(super) fn check() -> Vec<Check> {
              seccomp(2) in the sandbox",
         ),
         verdict(
+            Status::Warn,
+            "rules for files",
+            meanwhile_core::confine::measure_mounts()
+                .map(|()| "kept by a mount namespace".to_owned()),
+            "`deny read X` and `deny write X` beside `allow bash` are judged by a line's words alone",
+            "allow users namespaces of their own (`kernel.unprivileged_userns_clone`, \
+             `kernel.apparmor_restrict_unprivileged_userns`)",
+        ),
+        verdict(
             Status::Fail,
             "boot id",
             fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()),

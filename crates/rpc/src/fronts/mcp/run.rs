@@ -123,6 +123,7 @@ async fn start(
         after: Vec::new(),
         on_failure: None,
         queue_deadline_ms: None,
+        network: false,
         work_done_token: None,
     };
     let defaults = Defaults { queue: place.queue.clone(), ..Defaults::default() };

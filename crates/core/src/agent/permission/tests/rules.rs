@@ -212,6 +212,43 @@ fn a_rule_for_a_tool_is_for_that_tool() {
     }
 }
 
+/// What runs as it is, is kept from what rules forbid where the kernel can: whatever its words are.
+#[test]
+fn a_rule_about_files_goes_with_a_command_that_is_allowed() {
+    let (scene, mut table) = (Scene::new(), Table::default());
+    for (rules, line, expected) in [
+        (&["allow bash"][..], "x=.e; cat ${x}nv", "allow"),
+        (&["allow bash", "deny read .env"], "x=.e; cat ${x}nv", "open [.env] []"),
+        (&["allow bash", "deny read .env"], "x=.env; cat $x", "deny"),
+        (&["allow bash make", "deny read out/file"], "make", "open [../other/file] []"),
+        (&["allow bash make", "deny write src"], "make", "open [] [src]"),
+        (&["allow bash", "deny write src"], "x=sr; touch ${x}c/y", "open [] [src]"),
+        // Without the workspace nothing could run.
+        (&["allow bash", "deny read ~", "deny write"], "make", "deny"),
+        (&["allow bash make", "ask read .env"], "make", "allow"),
+    ] {
+        let said = match scene.line(rules, line) {
+            Verdict::Allow(Some(Confine { mode, hidden, sealed, .. })) => {
+                let show = |paths: Vec<PathBuf>| {
+                    let home = paths.iter().map(|it| match it.strip_prefix(&scene.workspace) {
+                        Ok(inside) => inside.display().to_string(),
+                        Err(_) => {
+                            let inside = it.strip_prefix(&scene.home).expect("it lies there");
+                            format!("../{}", inside.display())
+                        }
+                    });
+                    home.collect::<Vec<_>>().join(" ")
+                };
+                format!("{} [{}] [{}]", mode.name(), show(hidden), show(sealed))
+            }
+            verdict @ (Verdict::Allow(None) | Verdict::Ask { .. } | Verdict::Deny { .. }) => {
+                effect(&verdict).to_owned()
+            }
+        };
+        table.row(said, expected, format!("{line} with {rules:?}"));
+    }
+}
+
 /// A search of a directory is allowed by the directory; what a rule holds back in it is left out.
 #[test]
 fn a_search_leaves_out_what_is_held_back_below_it() {
@@ -234,11 +271,8 @@ fn a_search_leaves_out_what_is_held_back_below_it() {
         (&["deny read"], "grep", "", ""),
     ] {
         let rules_in_force = rules.iter().map(|it| it.parse().expect(it)).collect();
-        let rules_in_force = Rules {
-            rules: rules_in_force,
-            home: Some(scene.home.clone()),
-            confines_allowed: false,
-        };
+        let rules_in_force =
+            Rules { rules: rules_in_force, home: Some(scene.home.clone()), ..Rules::default() };
         let path = paths::resolve(&scene.workspace.join(path)).expect("it is absolute");
         let tool = Builtin::named(tool).expect(tool);
         let intent = Intent::new(tool, String::new(), Kind::Search, vec![Access::Read(path)]);
