@@ -25,7 +25,7 @@ use nix::unistd::Pid;
 
 use crate::error::Error;
 use crate::limits::CONFINE_RULES_MAX;
-pub(crate) use repository::key_in_history;
+pub(crate) use repository::{key_in_history, objects};
 pub(crate) use secrets::{SECRETS_OF_HOME, is_secret_name};
 
 /// How a task is to be confined.

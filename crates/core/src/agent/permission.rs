@@ -197,7 +197,10 @@ impl Rules {
             None if self.confines_allowed => Mode::Work,
             None | Some(Level::Full) => return self.belt(places),
         };
-        let confine = self.confine(mode, places);
+        let mut confine = self.confine(mode, places);
+        if let Some(confine) = &mut confine {
+            confine.hidden.append(&mut judged.kept);
+        }
         if confine.is_none() && mode == Mode::Look {
             let why = "a rule holds back all that could be read".to_owned();
             judged.found.push(Standing::Held { why });

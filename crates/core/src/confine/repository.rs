@@ -48,6 +48,19 @@ fn is_repository(path: &Path) -> bool {
             || (path.join("objects").is_dir() && path.join("refs").is_dir()))
 }
 
+/// Where the repository of a directory keeps what was committed: objects, its own and those that it shares.
+pub(crate) fn objects(cwd: &Path) -> Vec<PathBuf> {
+    let dot = cwd.ancestors().map(|it| it.join(".git")).find(|it| it.exists());
+    let own = match dot {
+        Some(dot) if dot.is_dir() => Some(dot),
+        Some(dot) => named(&dot, "gitdir: "),
+        None => cwd.ancestors().find(|it| is_repository(it)).map(Path::to_owned),
+    };
+    let shared = own.as_ref().and_then(|own| named(&own.join("commondir"), ""));
+    let kept = own.into_iter().chain(shared).map(|it| it.join("objects"));
+    kept.filter_map(|it| it.canonicalize().ok()).collect()
+}
+
 /// How long git may take to name what a repository holds.
 const LOOK_TIME: Duration = Duration::from_secs(2);
 /// How much it may say.

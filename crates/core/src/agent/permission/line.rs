@@ -14,7 +14,7 @@ use super::files::{self, Files};
 use super::fit::{Fit, fit, fits_with};
 use super::paths::{self, Places};
 use super::programs::{self, Program};
-use super::shell::{self, Simple, Word};
+use super::shell::{self, Link, Simple, Word};
 use super::{Effect, Rule, Standing};
 use crate::background::quote::quote_argv;
 
@@ -36,6 +36,8 @@ pub(super) struct Judged {
     pub(super) found: Vec<Standing>,
     /// All of it looks: it may run, if what is found allows it, where it can do nothing else.
     pub(super) looks: bool,
+    /// What repositories keep, where something in it may run git unseen and show it.
+    pub(super) kept: Vec<PathBuf>,
 }
 
 /// What a command is to the rules.
@@ -53,6 +55,32 @@ enum Class {
     Asked,
 }
 
+/// Whether a `cd` is one of the shell that goes on with the line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// It is, in any case.
+    Sure,
+    /// It is if it runs: what hangs on it by `&&` runs there, and what comes after, somewhere.
+    InChain,
+    /// It cannot be told.
+    Unsure,
+}
+
+/// Where a shell of the line stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Stand {
+    /// `None`: that shows only when it runs.
+    cwd: Option<PathBuf>,
+    /// It is there for sure.
+    is_sure: bool,
+    /// It is there only as far as commands hang on each other by `&&`.
+    in_chain: bool,
+}
+
+impl Stand {
+    const UNKNOWN: Self = Self { cwd: None, is_sure: false, in_chain: false };
+}
+
 /// A command of the line.
 struct Part {
     class: Class,
@@ -67,8 +95,8 @@ pub(super) fn judge(rules: &[Rule], places: &Places, cwd: &Path, line: &str) -> 
         rules: rules.iter().filter(|it| it.is_about_commands()).collect(),
         all_rules: rules,
         places,
-        cwd: paths::resolve(cwd),
-        is_sure: true,
+        stand: Stand { cwd: paths::resolve(cwd), is_sure: true, in_chain: false },
+        step: Step::Unsure,
         found: vec![files::judge(rules, places, None, Files::Read, cwd)],
         parts: Vec::new(),
         files: Vec::new(),
@@ -88,9 +116,9 @@ struct Reader<'a> {
     rules: Vec<&'a Rule>,
     all_rules: &'a [Rule],
     places: &'a Places,
-    cwd: Option<PathBuf>,
-    /// It is there for sure.
-    is_sure: bool,
+    stand: Stand,
+    /// What a `cd` would be that is read now.
+    step: Step,
     found: Vec<Standing>,
     parts: Vec<Part>,
     /// The files it is connected to, and where it runs.
@@ -113,18 +141,51 @@ impl Reader<'_> {
             return;
         }
         let script = shell::parse(line);
+        let has_blocks = script.has_blocks;
+        // The shells that have begun and not ended, each with where the one stands that started it.
+        let mut begun: Vec<(usize, Stand)> = Vec::new();
         for simple in script.commands {
             self.words += simple.words.len() + simple.redirects.len() + simple.assignments.len();
             if self.words > WORDS_MAX || Instant::now() > self.until {
                 self.hide("it has too many words");
                 return;
             }
+            self.enter(&script.shells, simple.shell, &mut begun);
+            if simple.link != Link::And && self.stand.in_chain {
+                self.stand = Stand::UNKNOWN;
+            }
+            self.step = match (simple.link, simple.is_apart || has_blocks) {
+                (Link::Start, false) => Step::Sure,
+                (Link::And, false) => Step::InChain,
+                (Link::Other, _) | (_, true) => Step::Unsure,
+            };
             self.simple(simple);
         }
+        self.enter(&script.shells, 0, &mut begun);
         self.is_fed |= script.is_fed;
         self.defines |= !script.functions.is_empty();
         if let Some(why) = script.hidden {
             self.hide(&why);
+        }
+    }
+
+    /// Goes to the shell that a command runs in: one that begins stands where the one stands that starts it,
+    /// and when it ends that one stands where it did.
+    fn enter(&mut self, shells: &[usize], shell: usize, begun: &mut Vec<(usize, Stand)>) {
+        let starter = |of: usize| shells.get(of).copied().unwrap_or_default();
+        let mut way: Vec<usize> = std::iter::successors(Some(shell), |it| Some(starter(*it)))
+            .take_while(|it| *it != 0)
+            .collect();
+        way.reverse();
+        let common = begun.iter().zip(&way).take_while(|((has, _), is)| has == *is).count();
+        while begun.len() > common {
+            if let Some((_, stand)) = begun.pop() {
+                self.stand = stand;
+            }
+        }
+        for begins in way.into_iter().skip(common) {
+            begun.push((begins, self.stand.clone()));
+            self.stand.in_chain = false;
         }
     }
 
@@ -133,11 +194,11 @@ impl Reader<'_> {
     }
 
     fn part(&mut self, class: Class, words: Vec<Word>) {
-        self.parts.push(Part { class, words, cwd: self.cwd.clone() });
+        self.parts.push(Part { class, words, cwd: self.stand.cwd.clone() });
     }
 
     fn simple(&mut self, simple: Simple) {
-        let cwd = &self.cwd;
+        let cwd = &self.stand.cwd;
         self.files.extend(simple.redirects.into_iter().map(|(it, word)| (it, word, cwd.clone())));
         let alone = simple.words.is_empty();
         let odd = |(name, value): &&(String, Word)| {
@@ -205,8 +266,9 @@ impl Reader<'_> {
             }
         }
         let is_disguised = name == "git" && looks && self.is_within("HEAD");
-        let is_elsewhere =
-            !self.is_sure || self.cwd.is_none() || name == "git" && self.is_within(".git");
+        let is_elsewhere = !self.stand.is_sure
+            || self.is_outside(&name)
+            || name == "git" && self.is_within(".git");
         if !everything && (is_disguised || allowed && is_elsewhere) {
             let why = format!("`{}` may run where a checkout says what it does", show(&words));
             self.found.push(Standing::Unruled { why, always: None });
@@ -228,12 +290,17 @@ impl Reader<'_> {
             (false, false) if trusted => Class::Other,
             (false, false) => Class::Asked,
         };
-        let from = self.cwd.clone();
+        if name == "set" && !programs::sets_plainly(&literal) {
+            self.hide("`set` changes how the line is read");
+        }
+        let from = self.stand.cwd.clone();
         match name.as_str() {
-            "cd" => {
-                let (to, sure) = changed(from.as_deref(), &literal);
-                (self.cwd, self.is_sure) = (to, self.is_sure && sure);
+            "cd" if self.step != Step::Unsure => {
+                let (cwd, sure) = changed(from.as_deref(), &literal);
+                let in_chain = self.stand.in_chain || self.step == Step::InChain;
+                self.stand = Stand { cwd, is_sure: self.stand.is_sure && sure, in_chain };
             }
+            "cd" | "pushd" | "popd" => self.stand = Stand::UNKNOWN,
             "find" => self.find(&words),
             _ => {}
         }
@@ -241,11 +308,22 @@ impl Reader<'_> {
         with_variables
     }
 
+    /// Whether a command runs outside of the workspace, where no rule lets it read, or it is git: what lies
+    /// there may say what it does.
+    fn is_outside(&self, name: &str) -> bool {
+        let Some(cwd) = &self.stand.cwd else { return true };
+        let is_let = || {
+            let standing = files::judge(self.all_rules, self.places, None, Files::Read, cwd);
+            matches!(standing, Standing::Allow)
+        };
+        !cwd.starts_with(&self.places.workspace) && (name == "git" || !is_let())
+    }
+
     /// Whether what makes a directory a repository lies where the command runs or above, below the
     /// workspace: a checkout may have brought it along, with settings that name programs.
     fn is_within(&self, name: &str) -> bool {
         let own = &self.places.workspace;
-        let cwd = self.cwd.iter().flat_map(|it| it.ancestors());
+        let cwd = self.stand.cwd.iter().flat_map(|it| it.ancestors());
         let mut below = cwd.take_while(|it| it != own && it.starts_with(own));
         below.any(|it| it.join(name).symlink_metadata().is_ok())
     }
@@ -258,12 +336,15 @@ impl Reader<'_> {
         let is_command =
             |it: &str| it.ends_with('c') && it.chars().skip(1).all(|c| "ceuxl".contains(c));
         self.depth += 1;
+        let (stand, step) = (self.stand.clone(), std::mem::replace(&mut self.step, Step::Unsure));
         let known = match (name, text(0), text(1)) {
             _ if self.depth > DEPTH_MAX => false,
             ("sh" | "bash" | "dash", Some(flag), Some(line))
                 if trusted && flag.starts_with('-') && is_command(flag) =>
             {
                 self.line(line);
+                // That was another shell.
+                self.stand = stand;
                 true
             }
             // It says what runs, and runs nothing.
@@ -277,17 +358,23 @@ impl Reader<'_> {
             _ => false,
         };
         self.depth -= 1;
+        self.step = step;
         if !known {
             self.hide(&format!("what `{name}` runs cannot be told beforehand"));
             // A rule may forbid it all the same.
-            for at in 0..args.len() {
-                let rest = args.get(at..).unwrap_or_default();
-                let rules = self.rules.iter().filter(|it| it.prefix.is_some());
-                let certain = rules.filter(|rule| fit(rule, rest) == Fit::Yes);
-                self.found.extend(certain.filter_map(|rule| held_back(rule, Fit::Yes, rest)));
-            }
+            self.forbidden(args);
         }
         known
+    }
+
+    /// What rules hold back of a command that begins with one of these words.
+    fn forbidden(&mut self, args: &[Word]) {
+        for at in 0..args.len() {
+            let rest = args.get(at..).unwrap_or_default();
+            let rules = self.rules.iter().filter(|it| it.prefix.is_some());
+            let certain = rules.filter(|rule| fit(rule, rest) == Fit::Yes);
+            self.found.extend(certain.filter_map(|rule| held_back(rule, Fit::Yes, rest)));
+        }
     }
 
     /// The command that stands behind the options of another. An option may have the next word for its
@@ -317,13 +404,20 @@ impl Reader<'_> {
         if name == "xargs" {
             inner.push(Word::unknown());
         }
+        if !is_plain {
+            // Any of its words may be the command.
+            self.forbidden(args);
+        }
         self.command(inner, &[], trusted && is_plain);
-        !is_fed
+        // The words of one are a line.
+        let is_line = |it: &str| name == "env" && (it.starts_with("-S") || it.starts_with("--sp"));
+        !is_fed && !literal().any(is_line)
     }
 
     /// What `find` runs for each file.
     fn find(&mut self, words: &[Word]) {
-        let (mut rest, here) = (words.iter(), self.cwd.clone());
+        let (mut rest, here) = (words.iter(), self.stand.clone());
+        let step = std::mem::replace(&mut self.step, Step::Unsure);
         while let Some(flag) = rest.find(|it| ["-exec", "-execdir"].contains(&it.text())) {
             let ends = |word: &&Word| ![";", "+"].contains(&word.text());
             let inner = rest.by_ref().take_while(ends).cloned();
@@ -334,9 +428,9 @@ impl Reader<'_> {
             if !is_here {
                 // It runs where the file is that it finds: there, or below.
                 let start = words.get(1).and_then(Word::literal);
-                let start = start.and_then(|it| Some(here.as_ref()?.join(it)));
+                let start = start.and_then(|it| Some(here.cwd.as_ref()?.join(it)));
                 let is_file = start.as_ref().is_some_and(|it| !it.is_dir());
-                self.cwd =
+                self.stand.cwd =
                     if is_file { start.and_then(|it| Some(it.parent()?.into())) } else { start };
             }
             self.depth += 1;
@@ -345,8 +439,9 @@ impl Reader<'_> {
                 false => drop(self.command(inner, &[], is_here)),
             }
             self.depth -= 1;
-            self.cwd.clone_from(&here);
+            self.stand.clone_from(&here);
         }
+        self.step = step;
     }
 
     /// Whether a rule holds some commands back.
@@ -365,6 +460,7 @@ impl Reader<'_> {
         if self.defines && !looks {
             self.hide("it defines a function");
         }
+        let kept = self.kept_unseen(&parts);
         if let Some(why) = self.hidden.take() {
             self.found.push(match self.holds_some() {
                 true => Standing::Held { why },
@@ -396,7 +492,7 @@ impl Reader<'_> {
         if lets_all_run {
             self.found.retain(is_ruled);
         }
-        Judged { found: self.found, looks }
+        Judged { found: self.found, looks, kept }
     }
 }
 

@@ -54,7 +54,7 @@ const WRITING: &[(&str, &str)] = &[
 const PASSING_ON: &str = "echo printf true false : cat head tail wc grep uniq cut tr ls pwd find test [ cd sleep exit \
     set basename dirname";
 /// Of those, the ones that take words for text and not for files.
-const TEXT: &str = "echo printf tr cd exit sleep set";
+const TEXT: &str = "echo printf tr cd exit sleep";
 /// Programs that run what comes after their options.
 const BEFORE_OTHERS: &str =
     "nohup builtin command nice ionice stdbuf setsid time timeout env xargs";
@@ -181,9 +181,12 @@ pub(super) fn shows_content(words: &[Option<&str>]) -> bool {
     let Some((command, rest)) = command_of("git", words.get(1..).unwrap_or_default()) else {
         return true;
     };
-    let is_plain = |it: &Option<&str>| {
-        it.is_some_and(|it| !it.starts_with('-') || begins(CONTENTLESS_LOG, it))
+    // A long option counts as it is: `--decorate-refs` takes the next word, and that may be `--`.
+    let is_option = |it: &str| match it.starts_with("--") {
+        true => it == "--" || has(CONTENTLESS_LOG, it.split('=').next().unwrap_or_default()),
+        false => begins(CONTENTLESS_LOG, it),
     };
+    let is_plain = |it: &Option<&str>| it.is_some_and(|it| !it.starts_with('-') || is_option(it));
     // With `-v` it shows what is staged.
     let is_brief = |it: &Option<&str>| {
         it.is_some_and(|it| match it.strip_prefix('-') {
@@ -192,10 +195,36 @@ pub(super) fn shows_content(words: &[Option<&str>]) -> bool {
         })
     };
     match command {
-        "log" => !rest.iter().take_while(|it| **it != Some("--")).all(is_plain),
+        "log" => !rest.iter().all(is_plain),
+        // `--blob` reads a file of a commit.
+        "config" => !rest.iter().all(|it| it.is_some_and(|it| !it.starts_with("--bl"))),
         "status" => !rest.iter().all(is_brief),
         other => !has(CONTENTLESS, other),
     }
+}
+
+/// Whether a command may run git and show what a repository keeps, though the line does not say so.
+pub(super) fn may_run_git(words: &[Option<&str>]) -> bool {
+    let runs = |begin: &str| words.iter().any(|it| it.is_none_or(|it| it.starts_with(begin)));
+    match words.first().copied().flatten() {
+        Some("git") => shows_content(words),
+        Some("sort") => runs("--c"),
+        Some("rg" | "ripgrep") => runs("--p") || runs("--se"),
+        Some("sed" | "cloc" | "scc" | "tokei" | "command") | None => true,
+        Some(name) => !has(LOOKING, name),
+    }
+}
+
+/// Whether `set` changes nothing about how the line is read: no history is expanded, and no word behind a
+/// command becomes a variable of it.
+pub(super) fn sets_plainly(words: &[Option<&str>]) -> bool {
+    let Some(words) = words.iter().skip(1).copied().collect::<Option<Vec<&str>>>() else {
+        return false;
+    };
+    words.iter().all(|word| match word.strip_prefix(['-', '+']) {
+        Some(flags) => !flags.is_empty() && flags.chars().all(|c| "euxfo".contains(c)),
+        None => has("pipefail errexit nounset xtrace", word),
+    })
 }
 
 /// Whether a command does nothing but pass on what it is given. `file` says of a word whether it may be
@@ -208,6 +237,11 @@ pub(super) fn passes_on(words: &[&str], mut file: impl FnMut(&str) -> bool) -> b
         "grep" => option.chars().all(|c| c.is_ascii_alphanumeric() && !"rRdf".contains(c)),
         _ => option.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'),
     };
+    if *name == "set" {
+        let all: Vec<Option<&str>> =
+            std::iter::once(*name).chain(words.iter().copied()).map(Some).collect();
+        return sets_plainly(&all);
+    }
     let flags = |c: char| c.is_ascii_digit() || "-+ #.*'hlLjzt".contains(c);
     let is_count = |it: &str| it.trim_start_matches(flags).starts_with('n');
     let mut passes = |word: &&str| match word.strip_prefix('-') {

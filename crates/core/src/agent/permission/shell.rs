@@ -12,6 +12,8 @@
 mod redirect;
 mod word;
 
+use std::collections::HashMap;
+
 use super::files::Files;
 use redirect::HereDoc;
 pub(super) use word::Word;
@@ -35,6 +37,23 @@ pub(super) struct Script {
     pub(super) is_fed: bool,
     /// The functions it defines. What they run is listed, and so are the commands that call them.
     pub(super) functions: Vec<String>,
+    /// The shells that its commands run in, by the one that starts each: the first, which is this one's own
+    /// parent, and one for each bracket and substitution.
+    pub(super) shells: Vec<usize>,
+    /// Some commands of it run if others do, or again and again.
+    pub(super) has_blocks: bool,
+}
+
+/// When a command runs, by what stands before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Link {
+    /// In any case.
+    #[default]
+    Start,
+    /// If the one before succeeded: after `&&`.
+    And,
+    /// After `|` or `||`.
+    Other,
 }
 
 /// One simple command. `for NAME in WORD..` is one, too.
@@ -46,24 +65,29 @@ pub(super) struct Simple {
     pub(super) words: Vec<Word>,
     /// The files it is connected to.
     pub(super) redirects: Vec<(Files, Word)>,
+    /// The shell that it runs in, see [`Script::shells`].
+    pub(super) shell: usize,
+    /// When it runs.
+    pub(super) link: Link,
+    /// It runs in a process of its own, in a pipeline or in the background.
+    pub(super) is_apart: bool,
 }
 
 /// Reads a line.
 pub(super) fn parse(line: &str) -> Script {
-    let mut script = Script::default();
+    let mut script = Script { shells: vec![0], ..Script::default() };
     let chars: Vec<char> = line.chars().collect();
     let heredocs = Vec::new();
-    let outcome =
-        Parser { chars: &chars, at: 0, script: &mut script, heredocs, depth: 0 }.list(None);
+    let outcome = Parser { heredocs, ..Parser::new(&chars, &mut script, 0, 0) }.list(None);
     if let Err(why) = outcome {
         script.hidden.get_or_insert(why);
     }
-    let calls = |name: &String| {
-        let called = |it: &&Simple| it.words.first().is_some_and(|it| it.text() == name);
-        script.commands.iter().filter(called).count()
-    };
+    let mut calls: HashMap<&str, usize> = HashMap::new();
+    for name in script.commands.iter().filter_map(|it| it.words.first()).map(Word::text) {
+        *calls.entry(name).or_default() += 1;
+    }
     // One that calls itself twice fills the machine with itself.
-    if script.functions.iter().any(|name| calls(name) > 2) {
+    if script.functions.iter().any(|name| calls.get(name.as_str()).is_some_and(|it| *it > 2)) {
         script.hidden.get_or_insert("a function may call itself again and again".to_owned());
     }
     script
@@ -76,6 +100,19 @@ struct Parser<'a> {
     /// Those whose bodies come after the next line break.
     heredocs: Vec<HereDoc>,
     depth: usize,
+    /// Its shell, the place in the script where the list of commands began that is read, and when the next
+    /// of its commands runs. `has_read` says that one was read since.
+    shell: usize,
+    begun_at: usize,
+    link: Link,
+    has_read: bool,
+}
+
+impl<'a> Parser<'a> {
+    fn new(chars: &'a [char], script: &'a mut Script, depth: usize, shell: usize) -> Self {
+        let (begun_at, link, has_read) = (script.commands.len(), Link::Start, false);
+        Self { chars, at: 0, script, heredocs: Vec::new(), depth, shell, begun_at, link, has_read }
+    }
 }
 
 impl Parser<'_> {
@@ -143,7 +180,39 @@ impl Parser<'_> {
             return Err("it is nested too deep".to_owned());
         }
         let (script, depth) = (&mut *self.script, self.depth + 1);
-        read(&mut Parser { chars, at: 0, script, heredocs: Vec::new(), depth })
+        let shell = script.shells.len();
+        script.shells.push(self.shell);
+        read(&mut Parser::new(chars, script, depth, shell))
+    }
+
+    /// What stands between two commands.
+    fn operator(&mut self) {
+        let from = self.begun_at;
+        let (shell, commands) = (self.shell, &mut self.script.commands);
+        let own = commands.iter_mut().skip(from).filter(|it| it.shell == shell);
+        let next = (self.chars.get(self.at), self.chars.get(self.at + 1));
+        let (length, link) = match next {
+            (Some('&'), Some('&')) => (2, Link::And),
+            (Some('|'), Some('|')) => (2, Link::Other),
+            (Some('|'), second) => {
+                own.last().into_iter().for_each(|it| it.is_apart = true);
+                (1 + usize::from(second == Some(&'&')), Link::Other)
+            }
+            (Some('&'), _) => {
+                own.for_each(|it| it.is_apart = true);
+                (1, Link::Start)
+            }
+            _ => (1, Link::Start),
+        };
+        self.at += length;
+        self.begins(link);
+    }
+
+    fn begins(&mut self, link: Link) {
+        (self.link, self.has_read) = (link, false);
+        if link == Link::Start {
+            self.begun_at = self.script.commands.len();
+        }
     }
 
     /// Commands up to `end`, which is taken, or to the end of the text.
@@ -161,19 +230,23 @@ impl Parser<'_> {
                 None => return Err("a here-document without its end".to_owned()),
                 Some('\n') => {
                     self.at += 1;
+                    if self.has_read {
+                        self.begins(Link::Start);
+                    }
                     self.read_heredocs()?;
                 }
                 Some('#') => drop(self.take_while(|c| c != '\n')),
                 Some(')') => return Err("a `)` that closes nothing".to_owned()),
                 Some('(') => {
                     self.at += 1;
+                    self.has_read = true;
                     self.nested()?;
                 }
                 Some('&') if self.peek_at(1) == Some('>') => self.command()?,
                 Some(';') if self.peek_at(1) == next => {
                     return Err("`;;` outside of a `case`".to_owned());
                 }
-                Some(';' | '&' | '|') => self.at += 1,
+                Some(';' | '&' | '|') => self.operator(),
                 Some(_) => self.command()?,
             }
         }
@@ -201,6 +274,7 @@ impl Parser<'_> {
 
     /// One simple command, or a word of the grammar after which a command may begin.
     fn command(&mut self) -> Result<(), String> {
+        self.has_read = true;
         let mut simple = Simple::default();
         // After a redirection no word is one of the grammar's. A POSIX shell reads `&>` as two things.
         let (mut begun, mut both) = (false, false);
@@ -220,6 +294,7 @@ impl Parser<'_> {
                         return Err("a bracket among words".to_owned());
                     }
                     self.script.functions.push(name.to_owned());
+                    self.script.has_blocks = true;
                     return Ok(());
                 }
                 Some(_) if self.is_redirect() => {
@@ -237,7 +312,10 @@ impl Parser<'_> {
                     let first = simple.words.is_empty() && simple.assignments.is_empty() && !begun;
                     let bare = word.bare().filter(|_| first);
                     match bare {
-                        Some(it) if KEYWORDS.contains(&it) => return Ok(()),
+                        Some(it) if KEYWORDS.contains(&it) => {
+                            self.script.has_blocks = true;
+                            return Ok(());
+                        }
                         Some(it) if UNREAD.contains(&it) => return Err(format!("`{it}`")),
                         Some(_) | None => simple.words.push(word),
                     }
@@ -264,6 +342,7 @@ impl Parser<'_> {
             Some(_) | None => {}
         }
         if simple.assignments.len() + simple.words.len() + simple.redirects.len() > 0 {
+            (simple.shell, simple.link) = (self.shell, self.link);
             self.script.commands.push(simple);
         }
         Ok(())

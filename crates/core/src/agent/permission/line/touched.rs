@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use super::{Part, Reader, is_ruled, show, unruled};
+use super::{Class, Part, Reader, is_ruled, show, unruled};
 use crate::agent::permission::files::{self, Files};
 use crate::agent::permission::shell::Word;
 use crate::agent::permission::{Standing, programs};
@@ -51,7 +51,8 @@ impl Reader<'_> {
             // What stands behind a test of `find` is a name or a number.
             let is_value = name == "find" && before.text().starts_with('-');
             let is_passed = ["/", "..", ""].contains(&text) || is_no_file(word) || is_value;
-            if !is_passed && (outside || path.exists()) && !is_system(&path) {
+            let is_there = || Instant::now() > self.until || path.exists();
+            if !is_passed && (outside || is_there()) && !is_system(&path) {
                 found.push(self.judge(Files::Read, &path));
             }
         }
@@ -74,6 +75,13 @@ impl Reader<'_> {
         let mut found = self.named(part);
         for word in part.words.iter().skip(1) {
             let path = self.path(word, part.cwd.as_deref());
+            let is_somewhere =
+                path.is_none() && word.literal().is_some_and(|it| !it.starts_with('-'));
+            if is_somewhere && part.cwd.is_none() {
+                found.extend(
+                    [Files::Read, Files::Write].map(|it| files::judge_unknown(self.all_rules, it)),
+                );
+            }
             match path.map(|path| self.judge(Files::Write, &path)) {
                 // It may only be read.
                 Some(Standing::Held { why } | Standing::Denied { why }) => {
@@ -101,6 +109,44 @@ impl Reader<'_> {
         found
     }
 
+    /// Where repositories keep what a part of the line may show that only runs git: an expression of `sed`,
+    /// a script. Where the line itself has git in it, only what holds keys, so that it goes on working.
+    pub(super) fn kept_unseen(&self, parts: &[Part]) -> Vec<PathBuf> {
+        let literal = |part: &Part| -> Vec<Option<String>> {
+            part.words.iter().map(|it| it.literal().map(str::to_owned)).collect()
+        };
+        let may_run = |part: &Part| {
+            let words = literal(part);
+            let words: Vec<Option<&str>> = words.iter().map(Option::as_deref).collect();
+            part.class != Class::Setting && programs::may_run_git(&words)
+        };
+        if self.hidden.is_none() && !parts.iter().any(may_run) {
+            return Vec::new();
+        }
+        let is_git = |part: &Part| part.words.first().is_some_and(|it| it.text() == "git");
+        let has_git = parts.iter().any(is_git);
+        let own = &self.places.workspace;
+        let mut at: Vec<&Path> = parts.iter().filter_map(|it| it.cwd.as_deref()).collect();
+        at.push(own);
+        at.sort_unstable();
+        at.dedup();
+        let at = at.into_iter().filter(|it| !has_git || self.key_at(it).is_some());
+        at.flat_map(crate::confine::objects).collect()
+    }
+
+    /// What the repository of a directory keeps that may not be shown.
+    fn key_at(&self, cwd: &Path) -> Option<String> {
+        if Instant::now() > self.until {
+            return Some("what it holds".to_owned());
+        }
+        let own = &self.places.workspace;
+        let hidden = files::hidden(self.all_rules, self.places).unwrap_or_default();
+        // git names paths from the top of the repository, of which the workspace may be a part.
+        let top = cwd.ancestors().find(|it| it.join(".git").exists()).unwrap_or(own);
+        let is_hidden = |path: &str| hidden.iter().any(|it| top.join(path).starts_with(it));
+        crate::confine::key_in_history(cwd, own, is_hidden)
+    }
+
     /// A command that shows what is in a repository, where that holds keys: the kernel cannot hold it,
     /// however little the model asks for.
     fn kept(&self, part: &Part) -> Option<Standing> {
@@ -108,18 +154,12 @@ impl Reader<'_> {
         if literal.first() != Some(&Some("git")) || !programs::shows_content(&literal) {
             return None;
         }
-        let own = &self.places.workspace;
-        let hidden = files::hidden(self.all_rules, self.places).unwrap_or_default();
-        // git names paths from the top of the repository, of which the workspace may be a part.
-        let here = part.cwd.as_deref().unwrap_or(own);
-        let top = here.ancestors().find(|it| it.join(".git").exists()).unwrap_or(own);
-        let is_hidden = |path: &str| hidden.iter().any(|it| top.join(path).starts_with(it));
         // `git -C`: somewhere else.
         let moved = literal.get(1) == Some(&Some("-C"));
         let names_key = |text: &&str| text.rsplit([':', '/']).next().is_some_and(is_secret_name);
         let named = literal.iter().copied().flatten().find(names_key).map(str::to_owned);
         let key = named.or_else(|| match part.cwd.as_ref().filter(|_| !moved) {
-            Some(cwd) => crate::confine::key_in_history(cwd, own, is_hidden),
+            Some(cwd) => self.key_at(cwd),
             None => Some("what it holds".to_owned()),
         })?;
         let why = format!("`{}` may show `{key}`, which the repository keeps", show(&part.words));

@@ -157,6 +157,89 @@ fn deny_wins_over_ask_and_ask_over_allow() {
     }
 }
 
+/// A `cd` counts for what follows it only where that is sure.
+#[test]
+fn a_directory_is_entered_only_by_the_shell_itself() {
+    let (scene, mut table) = (Scene::new(), Table::default());
+    for (rules, line, expected) in [
+        (&["allow write ."][..], "(cd src); ls > ../x", "ask"),
+        (&["allow write ."], "(cd src; ls > ../x)", "allow"),
+        (&["allow write ."], "true | cd src; ls > ../x", "ask"),
+        (&["allow write ."], "cd src & ls > ../x", "ask"),
+        (&["allow write ."], "false && cd src; ls > ../x", "ask"),
+        (&["allow write ."], "true && cd src && ls > ../x", "allow"),
+        (&["allow write ."], "false && cd src || ls > ../x", "ask"),
+        (&["allow write ."], "true || cd src; ls > ../x", "ask"),
+        (&["allow write ."], "sh -c 'cd src'; ls > ../x", "ask"),
+        (&["allow write ."], "env cd src; ls > ../x", "ask"),
+        (&["allow write ."], "echo $(cd src; pwd); ls > ../x", "ask"),
+        (&["allow write ."], "if false; then cd src; fi; ls > ../x", "ask"),
+        (&["allow write ."], "f() { cd src; }; ls > ../x", "ask"),
+        (&["allow bash git status"], "git status; false && cd src; cat ../other/file", "ask"),
+        (&["allow bash git status"], "(cd src); cat ../other/file; git status", "ask"),
+        (&["allow bash", "deny read a.txt"], "(cd src); cat a.txt", "deny"),
+        (&["allow bash", "deny read a.txt"], "cd src & cat a.txt", "ask"),
+        (&["allow bash", "deny read a.txt"], "pushd src; cat a.txt", "ask"),
+        (&["allow bash make"], "(cd src && make)", "allow"),
+        (&["allow bash make"], "cd src && make; make", "allow"),
+        (&["allow bash make"], "true && cd src && make; make", "ask"),
+        // What lies outside may say what a command does.
+        (&["allow bash git status"], "cd ../other && git status", "ask"),
+        (&["allow bash make"], "cd ../other && make", "ask"),
+    ] {
+        table.row(effect(&scene.line(rules, line)), expected, format!("{line} with {rules:?}"));
+    }
+}
+
+#[test]
+fn what_changes_how_a_line_is_read_is_asked() {
+    let (scene, mut table) = (Scene::new(), Table::default());
+    for (rules, line, expected) in [
+        (&["allow bash git status"][..], "set -k; git status GIT_CONFIG_COUNT=1", "ask"),
+        (&["allow bash git status"], "set -o histexpand; git status", "ask"),
+        (&["allow bash git status"], "set -euo pipefail; git status", "allow"),
+        (&["allow bash", "deny bash rm"], "set -o history -o histexpand; ls", "ask"),
+        (&[], "set -euo pipefail; ls", "look"),
+        (&["allow bash", "deny bash rm"], "ls a.txt | xargs -I F rm F", "deny"),
+        (&["allow bash", "deny bash rm"], "env -u X rm a.txt", "deny"),
+        (&["allow bash", "deny bash rm"], "timeout -s KILL 5 rm a.txt", "deny"),
+        (&["allow bash", "deny bash rm"], "stdbuf -o L rm a.txt", "deny"),
+        (&["allow bash", "deny bash rm"], "env -S 'rm a.txt'", "ask"),
+    ] {
+        table.row(effect(&scene.line(rules, line)), expected, format!("{line} with {rules:?}"));
+    }
+}
+
+#[test]
+fn what_git_keeps_is_closed_to_what_may_run_git_unseen() {
+    let (scene, mut table) = (Scene::new(), Table::default());
+    std::fs::create_dir(scene.workspace.join(".git/objects")).expect("it is ours");
+    for (line, expected) in [
+        ("sed -n 1p a.txt", "closed"),
+        ("sort --compress-program=x a.txt", "closed"),
+        ("rg --pre x y", "closed"),
+        ("npm ls", "closed"),
+        ("sort a.txt | head -n 1; cat a.txt", "open"),
+        ("git status", "open"),
+    ] {
+        let Verdict::Allow(Some(confine)) = scene.line(&[], line) else { panic!("{line}") };
+        let is_kept = confine.hidden.iter().any(|it| it.ends_with(".git/objects"));
+        table.row(if is_kept { "closed" } else { "open" }, expected, line.to_owned());
+    }
+    for (line, expected) in [
+        ("git log --oneline -n 5 -- src", false),
+        ("git log --decorate --since=yesterday", false),
+        ("git log --decorate-refs -- -p", true),
+        ("git log -p", true),
+        ("git config --list", false),
+        ("git config --list --blob=HEAD:.pypirc", true),
+    ] {
+        let words: Vec<Option<&str>> = line.split(' ').map(Some).collect();
+        let shows = crate::agent::permission::programs::shows_content(&words);
+        table.row(shows.to_string(), &expected.to_string(), line.to_owned());
+    }
+}
+
 #[test]
 fn where_a_command_runs_counts() {
     let (scene, mut table) = (Scene::new(), Table::default());
