@@ -1,7 +1,7 @@
 //! What the agent may do without asking, what it has to ask for, and what it may not do.
 //!
-//! Owns the rules and their judgement. Asks nobody itself, and reads no file of a workspace: a
-//! checked-out repository must not give itself rights (contract, section 8).
+//! Owns the rules and their judgement. Asks no person itself, and reads no file of a workspace: a
+//! checked-out repository must not give itself rights (docs/settings.md).
 //!
 //! A call is taken apart into everything it touches, a line of shell into each command it would run
 //! and each file it names; each part is judged by itself and the strictest decides. What cannot be
@@ -238,7 +238,7 @@ impl Rules {
     }
 
     /// What an allowed search has to leave out: what lies below its directory and a rule forbids to
-    /// read, or wants asked. Nobody is asked for the whole of a workspace because of a part of it.
+    /// read, or wants asked. No person is asked for the whole of a workspace because of a part of it.
     pub fn left_out(&self, intent: &Intent, workspace: &Path) -> Vec<PathBuf> {
         let places = Places::new(workspace, self.home.as_deref());
         let below = |access: &Access| match access {

@@ -18,7 +18,7 @@ use super::secrets::is_secret_name;
 
 /// The directories of the repository that `workspace` belongs to, where they lie outside of it: a
 /// workspace may be a part of a repository, a work tree of one, or a submodule. Never at or above the
-/// home directory: whoever keeps that in git keeps everything in it.
+/// home directory: a person who keeps that in git keeps everything in it.
 pub(super) fn of(workspace: &Path, home: Option<&Path>) -> Vec<PathBuf> {
     let is_above_home = |path: &Path| home.is_some_and(|home| home.starts_with(path));
     let places = workspace.ancestors().take_while(|it| *it == workspace || !is_above_home(it));
@@ -129,7 +129,7 @@ fn look(cwd: PathBuf, workspace: PathBuf) -> Vec<String> {
         let path = std::env::var_os("PATH");
         let program = launch::candidates("git".as_ref(), path.as_deref());
         let program = program.into_iter().find(|it| launch::probe(it).is_ok());
-        // Without git nobody shows what is in a packfile.
+        // Without git no program shows what is in a packfile.
         let Some(program) = program else { return Ok(None) };
         let fds = [
             (0, Fd::Open(c"/dev/null", libc::O_RDONLY)),

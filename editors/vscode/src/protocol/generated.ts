@@ -1856,6 +1856,10 @@ export interface SpawnParams {
    */
   confine?: ConfineMode | null;
   /**
+   * Whether it has the network although it is confined; only with `work`. Default false.
+   */
+  network?: boolean;
+  /**
    * The slot it takes; default the one whose rules fit its command.
    */
   slot?: string | null;
@@ -1873,9 +1877,6 @@ export interface SpawnParams {
    * How long it may wait for its turn; default for ever.
    */
   queueDeadlineMs?: number | null;
-   * Whether it has the network although it is confined; only with `work`. Default false.
-   */
-  network?: boolean;
   /**
    * The token of the `$/progress` that follows the task.
    */

@@ -58,7 +58,7 @@ pub(super) fn judge(
         let at = rule.prefix.as_deref().map(|text| places.of_rule(text));
         let at: Option<PathBuf> = match at {
             None => None,
-            // `~` and nobody knows where that is.
+            // `~`, and where that is is not known.
             Some(None) => continue,
             Some(Some(at)) => Some(at),
         };
@@ -144,7 +144,7 @@ pub(super) fn shown(rules: &[Rule], places: &Places) -> Vec<PathBuf> {
     rules.iter().filter(lets).filter_map(of).collect()
 }
 
-/// What can be said of a file that nobody can name before it is touched.
+/// What can be said of a file whose name shows only when it is touched.
 pub(super) fn judge_unknown(rules: &[Rule], files: Files) -> Standing {
     let mut about = rules.iter().filter(|rule| files.is_meant_by(rule, None));
     let does = files.group();

@@ -455,7 +455,7 @@ impl Reader<'_> {
         let (files, parts) = (std::mem::take(&mut self.files), std::mem::take(&mut self.parts));
         let is_quiet = |it: &Part| matches!(it.class, Class::Looking | Class::Setting);
         let writes =
-            files.iter().any(|(it, word, _)| *it == Files::Write && !touched::is_no_file(word));
+            files.iter().any(|(it, word, _)| *it == Files::Write && !touched::is_not_a_file(word));
         let looks = !lets_all_run && parts.iter().all(is_quiet) && !writes;
         if self.defines && !looks {
             self.hide("it defines a function");

@@ -51,7 +51,7 @@ impl Places {
         shown.chars().flat_map(char::escape_debug).collect()
     }
 
-    /// Whether a path holds keys, or may be asked of nobody but the person for another reason.
+    /// Whether a path holds keys, or may be read only after a question for another reason.
     pub(super) fn is_secret(&self, path: &Path) -> bool {
         let home = self.home.as_ref().and_then(|home| resolve(home));
         let rest = home.as_ref().and_then(|home| path.strip_prefix(home).ok());

@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_rule_is_told_what_was_expected() {
+    fn what_is_not_a_rule_is_told_what_was_expected() {
         for (text, expected) in [
             ("", "`` is not a rule: expected `allow`, `ask` or `deny`"),
             ("permit bash ls", "`permit bash ls` is not a rule: expected `allow`"),

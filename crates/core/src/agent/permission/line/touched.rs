@@ -11,7 +11,7 @@ use crate::confine::is_secret_name;
 
 /// What every confined command reads anyway.
 const SYSTEM: [&str; 7] = ["/usr", "/proc", "/sys", "/bin", "/lib", "/opt", "/etc/os-release"];
-/// Names that are no file's.
+/// Names that stand for no file.
 const NO_FILES: [&str; 4] = ["/dev/null", "/dev/stdin", "/dev/stdout", "/dev/stderr"];
 
 impl Reader<'_> {
@@ -50,7 +50,7 @@ impl Reader<'_> {
             let Some(path) = self.path(word, part.cwd.as_deref()) else { continue };
             // What stands behind a test of `find` is a name or a number.
             let is_value = name == "find" && before.text().starts_with('-');
-            let is_passed = ["/", "..", ""].contains(&text) || is_no_file(word) || is_value;
+            let is_passed = ["/", "..", ""].contains(&text) || is_not_a_file(word) || is_value;
             let is_there = || Instant::now() > self.until || path.exists();
             if !is_passed && (outside || is_there()) && !is_system(&path) {
                 found.push(self.judge(Files::Read, &path));
@@ -168,7 +168,7 @@ impl Reader<'_> {
 
     /// Judges a file that the line is connected to.
     pub(super) fn file(&self, word: &Word, files: Files, cwd: Option<&Path>) -> Option<Standing> {
-        if is_no_file(word) {
+        if is_not_a_file(word) {
             return None;
         }
         Some(match self.path(word, cwd) {
@@ -186,6 +186,6 @@ fn is_system(path: &Path) -> bool {
     SYSTEM.iter().any(|it| path.starts_with(it)) && !of_process.is_some_and(is_process)
 }
 
-pub(super) fn is_no_file(word: &Word) -> bool {
+pub(super) fn is_not_a_file(word: &Word) -> bool {
     word.literal().is_some_and(|it| NO_FILES.contains(&it))
 }

@@ -1,4 +1,4 @@
-//! What holds where nobody has set a rule.
+//! What holds where no rule is set.
 
 use super::*;
 

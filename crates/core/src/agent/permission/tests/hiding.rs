@@ -22,7 +22,7 @@ const SHELLS: [&[&str]; 4] =
     [&["sh", "-c"], &["bash", "-c"], &["dash", "-c"], &["busybox", "sh", "-c"]];
 
 /// What is in the variable `KEY`.
-const SECRET: &str = "nobody-is-to-see-this";
+const SECRET: &str = "not-to-be-seen";
 /// How much of what the shells say is looked at, in bytes.
 const SAID_MAX: u64 = 1 << 20;
 
