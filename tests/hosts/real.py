@@ -1,6 +1,6 @@
 """Real agents on a model that follows a script: each result is told once, and the model never asks for it.
 
-`tests/hosts/run` installs the agents and calls this. Prints a line for each case, and exits with 1 if one failed.
+`tests/hosts/by-hand` installs the agents and calls this. Prints a line for each case, and exits with 1 if one failed.
 """
 
 import json

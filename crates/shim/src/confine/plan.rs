@@ -151,7 +151,7 @@ mod tests {
             assert!(Plan::parse(&bytes[..len]).is_err(), "at {len}");
         }
         for strange in
-            [&b"plan=2\0end=\0"[..], b"mode=open\0end=\0", b"grant=/\0end=\0", b"end=\0x\0"]
+            [&b"plan=2\0end=\0"[..], b"mode=none\0end=\0", b"grant=/\0end=\0", b"end=\0x\0"]
         {
             assert!(Plan::parse(strange).is_err(), "{strange:?}");
         }
