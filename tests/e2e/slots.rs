@@ -220,6 +220,26 @@ fn a_task_keeps_its_place_when_its_shim_is_killed() {
 }
 
 #[test]
+fn a_daemon_hears_of_a_task_that_a_command_queued_and_looks_after_it() {
+    let lab = lab(1);
+    let gate = lab.gate("gate");
+    let daemon = knowing(&lab);
+    let (first, _) = hold(&lab, &daemon, "first");
+    let spawned = lab.cli(&["spawn", "--slot", "build", "echo $$ > second"]);
+    let second = String::from_utf8_lossy(&spawned.stdout).trim().to_owned();
+    daemon.push("tasks/changed", |push| push["running"] == json!([first, second]));
+    let [shim] = waiting_shims(&lab, 1)[..] else { panic!("one waits") };
+    // Its command is gone, and with its keeper and its shim whatever else knew of it.
+    let keeper = parent(shim).expect("its keeper lives");
+    sigkill(keeper);
+    sigkill(shim);
+    eventually("another shim that waits", || (waiting_shims(&lab, 1) != [shim]).then_some(()));
+    gate.open();
+    daemon.exited(&first);
+    assert_eq!(daemon.exited(&second)["task"]["state"], "exited");
+}
+
+#[test]
 fn waiting_goes_on_without_any_daemon() {
     let lab = lab(1);
     let gate = lab.gate("gate");

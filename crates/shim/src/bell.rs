@@ -36,6 +36,8 @@ pub enum Kind {
     Ended = b'E',
     /// The last of the tree is gone, and the shim with it.
     Gone = b'Z',
+    /// A task waits for its turn. Version 0.1.0 does not know it, and leaves it out.
+    Queued = b'Q',
     /// The ledger changed: a client drained, acknowledged or removed.
     Ledger = b'L',
 }
@@ -71,6 +73,7 @@ impl Message {
             Kind::Stopping,
             Kind::Ended,
             Kind::Gone,
+            Kind::Queued,
             Kind::Ledger,
         ];
         Some(Self {

@@ -112,6 +112,9 @@ pub fn wait(files: &mut Files, spec: &Spec) -> io::Result<Turn> {
     let id = files.id();
     let line = Line::open(files.folder())?;
     files.sheet().queued(true);
+    // Until its start nothing else tells other processes of it, which start another shim if this one and
+    // its keeper are killed.
+    files.ring(Kind::Queued);
     let waited = Duration::from_millis(
         u64::try_from(clock::wall_ms().saturating_sub(spec.created_ms)).unwrap_or(0),
     );

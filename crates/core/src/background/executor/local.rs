@@ -413,6 +413,7 @@ impl Local {
             (Kind::Ready, Ok(id)) => self.shims.ready(id),
             (Kind::Ledger, Err(_)) if is_ours => self.reports.push_back(Report::LedgerChanged),
             (Kind::Started, Ok(id)) if is_ours => self.started(id),
+            (Kind::Queued, Ok(id)) if is_ours => self.find(id),
             (Kind::Output, Ok(id)) if is_ours && self.hands.contains_key(&id) => {
                 self.reports.push_back(Report::Output(id));
             }
@@ -427,6 +428,7 @@ impl Local {
                 Kind::Ready
                 | Kind::Ledger
                 | Kind::Started
+                | Kind::Queued
                 | Kind::Output
                 | Kind::Stalled
                 | Kind::Stopping
