@@ -56,8 +56,13 @@ fn waiting_shims(lab: &Lab, count: usize) -> Vec<i32> {
         let folders: Vec<_> = lines.map(|entry| entry.path()).collect();
         let works_in = |pid: i32| fs::read_link(format!("/proc/{pid}/cwd")).ok();
         let shims = lab.shims().into_iter().map(|shim| shim.pid);
-        let waiting: Vec<i32> =
-            shims.filter(|pid| works_in(*pid).is_some_and(|at| folders.contains(&at))).collect();
+        // One whose leader was started a moment ago may have its FIFO still.
+        let parents: Vec<i32> =
+            lab.processes().iter().filter_map(|process| parent(process.pid)).collect();
+        let waiting: Vec<i32> = shims
+            .filter(|pid| works_in(*pid).is_some_and(|at| folders.contains(&at)))
+            .filter(|pid| !parents.contains(pid))
+            .collect();
         (waiting.len() == count).then_some(waiting)
     })
 }
