@@ -1,6 +1,8 @@
 //! Out of descriptors, out of processes, and very many tasks.
 
+use std::fs;
 use std::os::unix::fs::chown;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -53,6 +55,34 @@ fn out_of_descriptors_spawns_are_refused_and_nothing_else_suffers() {
     daemon.call("task/check", json!({}));
     gate.open_for(ids.len());
     expect_orderly(&daemon, &ids, &errors, "openFiles");
+}
+
+/// What is kept ready for tasks to come must not take the descriptors that the results of tasks are read with.
+#[test]
+fn idle_shims_leave_descriptors_free() {
+    const LIMIT: usize = 60;
+    let lab = Lab::new();
+    let limit = format!("ulimit -n {LIMIT}; exec \"$@\"");
+    let daemon = lab.start().wrapped_in(&["sh", "-c", &limit, "sh"]).go();
+    // A burst, after which more are kept ready; and a task after each time that they are filled up again.
+    let (ids, _) = crowd(&daemon, 40, "exit 3");
+    for id in &ids {
+        daemon.exited(id);
+    }
+    let open = || {
+        let of_shims = |path: &Path| {
+            fs::read_link(path).is_ok_and(|to| to.components().any(|it| it.as_os_str() == "live"))
+        };
+        let all = fs::read_dir(format!("/proc/{}/fd", daemon.pid())).expect("it runs");
+        let all: Vec<_> = all.flatten().map(|entry| entry.path()).collect();
+        (all.len(), all.iter().filter(|path| of_shims(path)).count())
+    };
+    for _ in 0..20 {
+        daemon.run("exit 3");
+        let (all, of_shims) = open();
+        assert!(all + 16 <= LIMIT, "{all} are open, {of_shims} of them for idle shims");
+    }
+    eventually("an idle shim, for which there is room", || (open().1 > 0).then_some(()));
 }
 
 #[test]

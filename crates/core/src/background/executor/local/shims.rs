@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use meanwhile_shim::layout;
 use meanwhile_shim::spec::Spec;
+use nix::sys::resource::{Resource, getrlimit};
 use tokio::time::Instant;
 
 use super::{Local, Origin, SWEEP, Start};
@@ -29,6 +30,11 @@ const DEATHS_MAX: u32 = 3;
 /// How long after a spawn the pool is filled up again, so that the new task and the reply to its
 /// spawner have the processors first.
 const REFILL_DELAY: Duration = Duration::from_millis(1);
+/// Descriptors that this process holds of an idle shim: its spec, its orders and its record.
+const IDLE_DESCRIPTORS: usize = 3;
+/// Descriptors that idle shims leave free, for the store, the files of tasks and what clients ask: a read of
+/// the ledger opens two, the answer to a check one or two, and a dozen may happen at once.
+const DESCRIPTORS_KEPT: usize = 24;
 
 /// Shims for tasks to come.
 #[derive(Debug)]
@@ -128,7 +134,8 @@ impl Shims {
             self.refill_at = None;
         }
         let target = match self.role {
-            Role::Daemon if due => self.target.max(wanted),
+            // Those that no task waits for must not take what the tasks that run need to be read.
+            Role::Daemon if due => self.target.min(ready + room_for_idle()).max(wanted),
             Role::Daemon | Role::Visitor => wanted,
         };
         for _ in (ready + starting)..target.min(ready + STARTING_MAX) {
@@ -191,6 +198,14 @@ impl Local {
             self.reports.push_back(report);
         }
     }
+}
+
+/// Idle shims that this process still has descriptors for.
+fn room_for_idle() -> usize {
+    let Ok((limit, _)) = getrlimit(Resource::RLIMIT_NOFILE) else { return POOL_MAX };
+    let Ok(open) = std::fs::read_dir("/proc/self/fd") else { return 0 };
+    let free = usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(open.count());
+    free.saturating_sub(DESCRIPTORS_KEPT) / IDLE_DESCRIPTORS
 }
 
 /// What a shim was short of when it started.
