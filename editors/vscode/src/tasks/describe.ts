@@ -117,10 +117,10 @@ export function ending(task: Standing): string {
           return 'stopped: limit';
         case 'agent':
           return 'stopped by the agent';
-        case 'client':
-        case 'deadline':
         case 'dependency':
           return 'skipped: a task before it failed';
+        case 'client':
+        case 'deadline':
         case 'daemon':
         case undefined:
           return 'stopped';

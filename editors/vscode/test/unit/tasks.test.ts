@@ -125,6 +125,22 @@ test.each<[string, Task, number, number | undefined, boolean, string]>([
     'timed out · 4.0s · just now',
   ],
   [
+    'stopped by the user',
+    ended({ state: 'stopped', cause: { actor: 'client', message: 'no longer needed' } }),
+    5_000,
+    undefined,
+    false,
+    'stopped · 4.0s · just now',
+  ],
+  [
+    'skipped',
+    ended({ state: 'stopped', cause: { actor: 'dependency', message: 'task b3f9c2a1 failed' } }),
+    5_000,
+    undefined,
+    false,
+    'skipped: a task before it failed · 4.0s · just now',
+  ],
+  [
     'with children left',
     ended({ survivors: [{ pid: 2, command: 'x' }] }),
     5_000,
