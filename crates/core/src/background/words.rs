@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::background::task::{Actor, Cause, Exit, Outcome, Queued, Task, TaskId, Wait};
+use crate::background::task::{Actor, Cause, End, Exit, Outcome, Queued, Task, TaskId, Wait};
 
 /// What went wrong, in our style and without its number: `no such file or directory`.
 pub fn reason(error: &dyn std::error::Error) -> String {
@@ -118,6 +118,15 @@ pub fn actor(actor: Actor) -> &'static str {
     }
 }
 
+/// That a task was stopped, and by which actor. One whose predecessor failed was skipped.
+pub fn stopped(end: &End) -> String {
+    match end.cause.as_ref().map(|cause| cause.actor) {
+        None => "stopped".to_owned(),
+        Some(Actor::Dependency) => "skipped".to_owned(),
+        Some(by) => format!("stopped by {}", actor(by)),
+    }
+}
+
 /// A task's end in the words of the protocol's example: `exited 0 after 92.4s`,
 /// `stopped by client, SIGTERM after 4.0s (no longer wanted)`. An end of its own that has a cause names it:
 /// a signal that was asked for, or that memory was short.
@@ -135,13 +144,11 @@ pub fn ended(task: &Task) -> String {
         }
         (Outcome::Exited, Exit::Unknown) => format!("ended after {took}"),
         (Outcome::Stopped, _) if task.pid.is_none() => {
-            let by = end.cause.as_ref().map(|cause| format!(" by {}", actor(cause.actor)));
-            format!("stopped{} before it started{why}", by.unwrap_or_default())
+            format!("{} before it started{why}", stopped(end))
         }
         (Outcome::TimedOut, _) if task.pid.is_none() => format!("timed out before it started{why}"),
         (Outcome::Stopped, status) => {
-            let by = end.cause.as_ref().map(|cause| format!(" by {}", actor(cause.actor)));
-            format!("stopped{}, {} after {took}{why}", by.unwrap_or_default(), exit(status))
+            format!("{}, {} after {took}{why}", stopped(end), exit(status))
         }
         (Outcome::TimedOut, status) => {
             let limit = seconds(task.deadline.unwrap_or(end.duration)).replace(".0s", "s");

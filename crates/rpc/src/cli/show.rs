@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use anstyle::Style;
-use meanwhile_core::background::task::{Cause, End, Exit, Outcome, State, Task, Timestamp};
-use meanwhile_core::background::words::{self, reorders};
+use meanwhile_core::background::task::{End, Exit, Outcome, State, Task, Timestamp};
+use meanwhile_core::background::words::{self, reorders, stopped};
 
 pub(crate) use meanwhile_core::background::words::{actor, exit, one_line, seconds, thousands};
 
@@ -83,15 +83,12 @@ pub(crate) fn state(task: &Task) -> (String, Style) {
 }
 
 fn ended(end: &End, deadline: Option<Duration>) -> (String, Style) {
-    let by = |cause: &Option<Cause>| {
-        cause.as_ref().map(|cause| format!(" by {}", actor(cause.actor))).unwrap_or_default()
-    };
     match end.outcome {
         Outcome::Exited => {
             let look = if end.exit == Exit::Code(0) { style::GOOD } else { style::BAD };
             (exit(end.exit), look)
         }
-        Outcome::Stopped => (format!("stopped{}", by(&end.cause)), style::ODD),
+        Outcome::Stopped => (stopped(end), style::ODD),
         Outcome::TimedOut => {
             (format!("timed out after {}", limit(deadline.unwrap_or(end.duration))), style::BAD)
         }
@@ -153,7 +150,7 @@ pub(crate) const INTERRUPTED: u8 = 130;
 
 #[cfg(test)]
 mod tests {
-    use meanwhile_core::background::task::Actor;
+    use meanwhile_core::background::task::{Actor, Cause};
 
     use super::*;
 

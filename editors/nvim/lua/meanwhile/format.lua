@@ -178,12 +178,12 @@ end
 
 ---@param task meanwhile.Task
 ---@return string
-local function by(task)
+local function stopped(task)
   local actor = task.cause and task.cause.actor
-  if not actor then
-    return ""
+  if actor == "dependency" then
+    return "skipped: a task before it failed"
   end
-  return " by " .. (actor == "linger" and "linger time" or actor)
+  return "stopped" .. (actor and " by " .. (actor == "linger" and "linger time" or actor) or "")
 end
 
 ---@param number integer
@@ -218,7 +218,7 @@ function M.state(task)
   elseif task.state == "stopping" then
     return "stopping"
   elseif task.state == "stopped" then
-    return "stopped" .. by(task)
+    return stopped(task)
   elseif task.state == "timedOut" then
     return "timed out after " .. M.duration(task.deadlineMs or M.elapsed(task))
   elseif task.state == "lost" then
@@ -244,7 +244,8 @@ function M.ending(task)
   elseif task.state == "lost" then
     return "was lost: its supervisor was killed"
   elseif task.state == "stopped" then
-    return "stopped" .. by(task) .. took
+    local ran = not task.cause or task.cause.actor ~= "dependency"
+    return stopped(task) .. (ran and took or "")
   end
   return task.state .. " for " .. M.duration(M.elapsed(task))
 end

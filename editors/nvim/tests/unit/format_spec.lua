@@ -67,6 +67,12 @@ describe("format", function()
         "stopped by client",
         "stopped by client after 4.0s",
       },
+      {
+        task({ state = "stopped", exit = {}, cause = { actor = "dependency", message = "" } }),
+        "stopped",
+        "skipped: a task before it failed",
+        "skipped: a task before it failed",
+      },
       { task({ state = "timedOut", deadlineMs = 4000 }), "failed", "timed out after 4.0s", nil },
       { task({ state = "lost", exit = {} }), "lost", "lost", nil },
       { task({ state = "running", progress = { percent = 41 } }), "running", "running 41%", nil },
