@@ -144,14 +144,7 @@ fn prune_sessions(
         if holder.is_some_and(|holder| is_alive(&holder)) {
             continue;
         }
-        let rows = rows_of(n);
-        for sql in [
-            "DELETE FROM messages WHERE id BETWEEN ?1 AND ?2",
-            "DELETE FROM trace WHERE id BETWEEN ?1 AND ?2",
-        ] {
-            tx.prepare_cached(sql)?.execute(params![rows.0, rows.1])?;
-        }
-        tx.prepare_cached("DELETE FROM sessions WHERE n = ?1")?.execute([n])?;
+        delete_session(tx, n)?;
         let mut hidden = tx.prepare_cached(
             "SELECT id FROM tasks WHERE workspace = ?1 AND queue = ?2 AND removed = 1",
         )?;
@@ -162,6 +155,19 @@ fn prune_sessions(
             bury_if_told(tx, task)?;
         }
     }
+    Ok(())
+}
+
+/// Deletes a session with its transcript.
+pub(super) fn delete_session(tx: &Transaction<'_>, n: i64) -> Result<(), LedgerError> {
+    let rows = rows_of(n);
+    for sql in [
+        "DELETE FROM messages WHERE id BETWEEN ?1 AND ?2",
+        "DELETE FROM trace WHERE id BETWEEN ?1 AND ?2",
+    ] {
+        tx.prepare_cached(sql)?.execute(params![rows.0, rows.1])?;
+    }
+    tx.prepare_cached("DELETE FROM sessions WHERE n = ?1")?.execute([n])?;
     Ok(())
 }
 

@@ -5,9 +5,8 @@ use std::path::Path;
 
 use rusqlite::{OptionalExtension, params};
 
-use super::retention::bury_if_told;
+use super::retention::{bury_if_told, delete_session};
 use super::rows::{id_of, path_bytes, row_id};
-use super::sessions::rows_of;
 use super::{Ledger, LedgerError};
 use crate::background::task::TaskId;
 
@@ -65,14 +64,7 @@ impl Ledger {
                 .query_row(params![path, id], |row| row.get(0))
                 .optional()?;
             let Some(n) = n else { return Ok(Vec::new()) };
-            let rows = rows_of(n);
-            for sql in [
-                "DELETE FROM messages WHERE id BETWEEN ?1 AND ?2",
-                "DELETE FROM trace WHERE id BETWEEN ?1 AND ?2",
-            ] {
-                tx.prepare_cached(sql)?.execute(params![rows.0, rows.1])?;
-            }
-            tx.prepare_cached("DELETE FROM sessions WHERE n = ?1")?.execute([n])?;
+            delete_session(tx, n)?;
             for sql in [
                 "DELETE FROM notifications WHERE workspace = ?1 AND queue = ?2",
                 "DELETE FROM queues WHERE workspace = ?1 AND name = ?2",
