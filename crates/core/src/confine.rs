@@ -10,8 +10,10 @@ mod repository;
 mod secrets;
 mod walk;
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -128,13 +130,14 @@ pub fn measure() -> io::Result<u32> {
 /// is laid over one, in a mount namespace, and looked into.
 pub fn measure_mounts() -> io::Result<()> {
     let dir = std::env::temp_dir().canonicalize()?;
-    let file = dir.join(format!("meanwhile-doctor-{}", std::process::id()));
+    // In a directory that all users write, a file that is there already is another's.
+    let write = |path: &Path, bytes: &[u8]| File::create_new(path)?.write_all(bytes);
+    let file = dir.join(format!("meanwhile-doctor-{}", uuid::Uuid::new_v4()));
     let plan_file = file.with_extension("plan");
-    std::fs::write(&file, "seen")?;
+    write(&file, b"seen")?;
     let rules = vec![(Right::Hide, file.clone())];
     let plan = Plan { mode: Mode::Open, network: true, rules, abi_max: None };
-    let shown =
-        std::fs::write(&plan_file, plan.to_bytes(&dir)).and_then(|()| show(&file, &plan_file));
+    let shown = write(&plan_file, &plan.to_bytes(&dir)).and_then(|()| show(&file, &plan_file));
     let removed = std::fs::remove_file(&file).and(std::fs::remove_file(&plan_file));
     match shown? {
         text if text.is_empty() => removed,
@@ -161,7 +164,7 @@ fn show(file: &Path, plan: &Path) -> io::Result<String> {
     let pid = Pid::from_raw(i32::try_from(launch.start()?).unwrap_or(i32::MAX));
     drop(end);
     let mut text = String::new();
-    std::fs::File::from(output).read_to_string(&mut text)?;
+    File::from(output).read_to_string(&mut text)?;
     let status = waitpid(pid, None)?;
     if status == WaitStatus::Exited(pid, 0) {
         Ok(text)
@@ -246,14 +249,16 @@ impl Found {
     fn rules(&self, hidden: &[PathBuf], more: &[PathBuf]) -> Result<Vec<(Right, PathBuf)>, Error> {
         let mut closed = BTreeSet::clone(&self.secrets);
         closed.extend(hidden.iter().cloned());
-        // What a rule names is not a secret to it; what lies beside that is.
-        let mut named = BTreeSet::clone(&self.secrets);
-        named.retain(|secret| !more.iter().any(|path| path.starts_with(secret)));
-        named.extend(hidden.iter().cloned());
+        let readable = self.readable.iter().map(|path| (path, Cow::Borrowed(&closed)));
+        // What a rule names is not a secret to it; what lies beside that is, and to the other rules.
+        let named = more.iter().map(|path| {
+            let mut closed = closed.clone();
+            closed.retain(|it| !path.starts_with(it) || hidden.contains(it));
+            (path, Cow::Owned(closed))
+        });
         let mut rules = Vec::new();
-        let readable = self.readable.iter().map(|path| (path, &closed));
-        for (path, closed) in readable.chain(more.iter().map(|path| (path, &named))) {
-            grant(path.clone(), closed, &mut rules);
+        for (path, closed) in readable.chain(named) {
+            grant(path.clone(), &closed, &mut rules);
             if rules.len() > CONFINE_RULES_MAX {
                 return Err(Error::CannotConfine(format!(
                     "keeping it from files that may hold keys takes more than {CONFINE_RULES_MAX} \
@@ -284,5 +289,33 @@ fn grant(path: PathBuf, closed: &BTreeSet<PathBuf>, rules: &mut Vec<(Right, Path
         {
             grant(entry.path(), closed, rules);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_opens_the_secret_that_it_names_to_itself_alone() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let home = dir.path().canonicalize().expect("it is there");
+        std::fs::create_dir(home.join(".ssh")).expect("it is ours");
+        for name in ["notes", ".ssh/id_rsa", ".ssh/known_hosts"] {
+            std::fs::write(home.join(name), "").expect("it is ours");
+        }
+        let found = Found {
+            workspace: home.join("work"),
+            state: home.join("state"),
+            at: Instant::now(),
+            readable: Vec::<PathBuf>::new().into(),
+            secrets: Arc::new(BTreeSet::from([home.join(".ssh")])),
+            plain: None,
+        };
+        let rules = found.rules(&[], &[home.clone(), home.join(".ssh/known_hosts")]);
+        let rules = rules.expect("there are few");
+        let is_read = |name: &str| rules.contains(&(Right::Read, home.join(name)));
+        assert!(is_read("notes") && is_read(".ssh/known_hosts"), "{rules:?}");
+        assert!(!is_read(".ssh") && !is_read(".ssh/id_rsa"), "{rules:?}");
     }
 }

@@ -198,7 +198,9 @@ impl Rules {
             None | Some(Level::Full) => return self.belt(places),
         };
         let mut confine = self.confine(mode, places);
-        if let Some(confine) = &mut confine {
+        // Work that a rule or a person lets run needs them, and closing them would keep it from reading what
+        // it makes beside them.
+        if let Some(confine) = confine.as_mut().filter(|it| it.mode == Mode::Look) {
             confine.hidden.append(&mut judged.kept);
         }
         if confine.is_none() && mode == Mode::Look {

@@ -41,7 +41,7 @@ fn named(file: &Path, prefix: &str) -> Option<PathBuf> {
     Some(file.parent()?.join(text.strip_prefix(prefix)?.trim_end()))
 }
 
-/// Whether it looks like one: the name is in a file that anybody who writes the workspace can write.
+/// Whether it looks like one: the name is in a file that every process that writes the workspace can write.
 fn is_repository(path: &Path) -> bool {
     path.join("HEAD").is_file()
         && (path.join("commondir").is_file()
@@ -50,11 +50,14 @@ fn is_repository(path: &Path) -> bool {
 
 /// Where the repository of a directory keeps what was committed: objects, its own and those that it shares.
 pub(crate) fn objects(cwd: &Path) -> Vec<PathBuf> {
-    let dot = cwd.ancestors().map(|it| it.join(".git")).find(|it| it.exists());
-    let own = match dot {
-        Some(dot) if dot.is_dir() => Some(dot),
-        Some(dot) => named(&dot, "gitdir: "),
-        None => cwd.ancestors().find(|it| is_repository(it)).map(Path::to_owned),
+    // As git looks for it: a bare repository hides one that lies further up.
+    let is_top = |it: &&Path| it.join(".git").exists() || is_repository(it);
+    let Some(top) = cwd.ancestors().find(is_top) else { return Vec::new() };
+    let dot = top.join(".git");
+    let own = match dot.is_dir() {
+        true => Some(dot),
+        false if dot.exists() => named(&dot, "gitdir: "),
+        false => Some(top.to_owned()),
     };
     let shared = own.as_ref().and_then(|own| named(&own.join("commondir"), ""));
     let kept = own.into_iter().chain(shared).map(|it| it.join("objects"));
@@ -176,7 +179,7 @@ fn read_in_time(output: OwnedFd) -> Option<String> {
         let ready = poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO));
         match ready {
             Ok(0) => return None,
-            Err(nix::errno::Errno::EINTR) => continue,
+            Err(Errno::EINTR) => continue,
             Err(_) => return None,
             Ok(_) => {}
         }

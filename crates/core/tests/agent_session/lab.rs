@@ -170,18 +170,8 @@ impl Talk {
     }
 
     /// The next update that is so; those before it are kept.
-    pub async fn until(&mut self, mut is_it: impl FnMut(&Update) -> bool) {
-        let wait = async {
-            loop {
-                let update = self.updates.next().await.expect("the session is open");
-                let found = is_it(&update);
-                self.told.push(update);
-                if found {
-                    return;
-                }
-            }
-        };
-        let found = tokio::time::timeout(PATIENCE, wait).await;
+    pub async fn until(&mut self, is_it: impl FnMut(&Update) -> bool) {
+        let found = tokio::time::timeout(PATIENCE, self.outlast(is_it)).await;
         assert!(found.is_ok(), "it did not come after {:#?}", self.told);
     }
 

@@ -6,6 +6,7 @@ use meanwhile_core::agent::session::{Answer, Terms, TurnEnd, Update};
 use meanwhile_core::agent::tools::Builtin;
 use meanwhile_core::agent::trace::{Event, Fact};
 use meanwhile_core::confine::Mode;
+use tokio::task::JoinHandle;
 
 use super::lab::{Lab, Talk, eventually, gated, run};
 
@@ -36,6 +37,14 @@ async fn spawned(talk: &mut Talk, count: usize) {
         seen == count
     })
     .await;
+}
+
+/// A session in which only what looks runs unasked, its prompt, and so many commands of it that run.
+async fn started(lab: &Lab, script: &str, count: usize) -> (Talk, JoinHandle<TurnEnd>) {
+    let mut talk = lab.session_of(looking(lab, script)).await;
+    let end = talk.begin("go");
+    spawned(&mut talk, count).await;
+    (talk, end)
 }
 
 /// Where in what was told a call was begun and answered, by its place among the calls.
@@ -214,9 +223,7 @@ fn a_person_is_asked_once_what_looks_before_it_is_over() {
             bash("mkdir asked"),
             bash("mkdir refused"),
         );
-        let mut talk = lab.session_of(looking(lab, &script)).await;
-        let end = talk.begin("go");
-        spawned(&mut talk, 1).await;
+        let (mut talk, end) = started(lab, &script, 1).await;
         lab.open_gate("a");
         for answer in [Answer::Allow, Answer::Reject] {
             talk.until(|update| matches!(update, Update::Ask(_))).await;
@@ -248,9 +255,7 @@ fn a_cancel_stops_all_that_look() {
             bash("sleep 601"),
             bash("mkdir third"),
         );
-        let mut talk = lab.session_of(looking(lab, &script)).await;
-        let end = talk.begin("go");
-        spawned(&mut talk, 2).await;
+        let (mut talk, end) = started(lab, &script, 2).await;
         talk.session.cancel().await.unwrap();
         talk.turn_ended().await;
         assert_eq!(end.await.unwrap(), TurnEnd::Cancelled);

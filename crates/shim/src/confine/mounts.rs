@@ -6,16 +6,19 @@
 //! doctor`). A user who is not root gets a user namespace, too, and in it a second one, so that the command
 //! cannot take the mounts off; root's command can.
 
-#![expect(unsafe_code, reason = "unshare(2), mount(2) and mount_setattr(2) are C interfaces")]
+#![expect(unsafe_code, reason = "unshare(2), mount(2), mount_setattr(2), fork(2)")]
 
 use std::ffi::CString;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{ForkResult, fork};
+
 use super::{Plan, Right, enter};
 
-/// An empty file that everybody may read.
+/// An empty file that every user may read.
 const EMPTY: &str = "/dev/null";
 /// `mount_setattr(2)`, the same on all architectures, and its attribute for reading only (linux/mount.h).
 const SYS_MOUNT_SETATTR: libc::c_long = 442;
@@ -33,9 +36,10 @@ struct Attributes {
 /// Lays the plan's mounts over this process and all that it will start.
 pub(super) fn cover(plan: &Plan) -> io::Result<()> {
     let here = std::env::current_dir();
-    let Ok(has_user) = namespace() else { return Ok(()) };
-    // What is mounted here is not to be seen elsewhere.
-    mount(None, Path::new("/"), None, libc::MS_REC | libc::MS_SLAVE)?;
+    if !is_allowed(plan)? {
+        return Ok(());
+    }
+    let has_user = private()?;
     for (right, path) in &plan.rules {
         // What is not there, or became a link since, is not covered.
         let Ok(place) = enter::open(path) else { continue };
@@ -63,6 +67,42 @@ pub(super) fn cover(plan: &Plan) -> io::Result<()> {
         std::env::set_current_dir(here)?;
     }
     Ok(())
+}
+
+/// Whether this process may have such mounts. A child tries it: where a kernel allows a part of it alone (the
+/// namespace of a user without that user in it, as AppArmor may have it, or no `mount_setattr(2)` before
+/// Linux 5.12), this process would be left in the midst.
+fn is_allowed(plan: &Plan) -> io::Result<bool> {
+    let seals = plan.rules.iter().any(|(right, _)| *right == Right::Seal);
+    // SAFETY: this process has one thread, so the child may do whatever its parent may.
+    let child = match unsafe { fork() }? {
+        ForkResult::Parent { child } => child,
+        ForkResult::Child => {
+            let allowed = attempt(seals).is_ok();
+            // SAFETY: ends this process, which has nothing to clean up.
+            unsafe { libc::_exit(i32::from(!allowed)) }
+        }
+    };
+    Ok(matches!(waitpid(child, None)?, WaitStatus::Exited(_, 0)))
+}
+
+/// The same steps as for a plan, without the paths.
+fn attempt(seals: bool) -> io::Result<()> {
+    let has_user = private()?;
+    if seals {
+        read_only(Path::new("/"))?;
+    }
+    if has_user {
+        namespace()?;
+    }
+    Ok(())
+}
+
+/// Goes to a namespace from which no mount shows elsewhere. Returns whether a user namespace is around it.
+fn private() -> io::Result<bool> {
+    let has_user = namespace()?;
+    mount(None, Path::new("/"), None, libc::MS_REC | libc::MS_SLAVE)?;
+    Ok(has_user)
 }
 
 /// A mount namespace of this process's own, and for a user who may not have one a user namespace around it.

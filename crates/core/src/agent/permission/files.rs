@@ -116,32 +116,33 @@ pub(super) fn held_below(
 ) -> Vec<PathBuf> {
     let holds =
         |rule: &&Rule| rule.effect != Effect::Allow && Files::Read.is_meant_by(rule, Some(tool));
-    let named = rules.iter().filter(holds).filter_map(|rule| rule.prefix.as_deref());
-    let leads = named.filter_map(|text| paths::resolve(&places.of_rule(text)?));
+    let leads = rules.iter().filter(holds).filter_map(|rule| place(rule, places));
     leads.filter(|it| it != directory && it.starts_with(directory)).collect()
 }
 
 /// What no rule lets be read, whichever tool it is, where it lies now. `None`: nothing may be.
 pub(super) fn hidden(rules: &[Rule], places: &Places) -> Option<Vec<PathBuf>> {
     let holds = |rule: &&Rule| rule.effect != Effect::Allow && Files::Read.is_meant_by(rule, None);
-    let of = |rule: &Rule| paths::resolve(&places.of_rule(rule.prefix.as_deref()?)?);
-    rules.iter().filter(holds).map(of).collect()
+    rules.iter().filter(holds).map(|rule| place(rule, places)).collect()
+}
+
+/// Where the path that a rule names leads. `None`: it names none, or that cannot be told.
+fn place(rule: &Rule, places: &Places) -> Option<PathBuf> {
+    paths::resolve(&places.of_rule(rule.prefix.as_deref()?)?)
 }
 
 /// What rules forbid to touch so, where it lies now, but for what the workspace lies in: a command that did not
 /// have that could not run.
 pub(super) fn denied(rules: &[Rule], places: &Places, files: Files) -> Vec<PathBuf> {
     let denies = |rule: &&Rule| rule.effect == Effect::Deny && files.is_meant_by(rule, None);
-    let of = |rule: &Rule| paths::resolve(&places.of_rule(rule.prefix.as_deref()?)?);
-    let denied = rules.iter().filter(denies).filter_map(of);
+    let denied = rules.iter().filter(denies).filter_map(|rule| place(rule, places));
     denied.filter(|it| files == Files::Write || !places.workspace.starts_with(it)).collect()
 }
 
 /// What rules let be read besides.
 pub(super) fn shown(rules: &[Rule], places: &Places) -> Vec<PathBuf> {
     let lets = |rule: &&Rule| rule.effect == Effect::Allow && Files::Read.is_meant_by(rule, None);
-    let of = |rule: &Rule| paths::resolve(&places.of_rule(rule.prefix.as_deref()?)?);
-    rules.iter().filter(lets).filter_map(of).collect()
+    rules.iter().filter(lets).filter_map(|rule| place(rule, places)).collect()
 }
 
 /// What can be said of a file whose name shows only when it is touched.

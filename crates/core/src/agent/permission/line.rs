@@ -5,6 +5,8 @@
 //! rule lets a command run as it is, the whole line does: what stands beside it then has to be asked,
 //! unless it only passes on what it is given.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -101,6 +103,7 @@ pub(super) fn judge(rules: &[Rule], places: &Places, cwd: &Path, line: &str) -> 
         parts: Vec::new(),
         files: Vec::new(),
         hidden: None,
+        keys: RefCell::default(),
         is_fed: false,
         defines: false,
         depth: 0,
@@ -125,6 +128,8 @@ struct Reader<'a> {
     files: Vec<(Files, Word, Option<PathBuf>)>,
     /// Why it may run more than was found.
     hidden: Option<String>,
+    /// What the repositories of directories keep that may not be shown, as far as it was looked for.
+    keys: RefCell<HashMap<PathBuf, Option<String>>>,
     /// Something in it is given text that shows only when it runs.
     is_fed: bool,
     /// It defines functions, whose names may be those of other commands.
@@ -178,10 +183,9 @@ impl Reader<'_> {
             .collect();
         way.reverse();
         let common = begun.iter().zip(&way).take_while(|((has, _), is)| has == *is).count();
-        while begun.len() > common {
-            if let Some((_, stand)) = begun.pop() {
-                self.stand = stand;
-            }
+        // The outermost of those that have ended.
+        if let Some((_, stand)) = begun.drain(common..).next() {
+            self.stand = stand;
         }
         for begins in way.into_iter().skip(common) {
             begun.push((begins, self.stand.clone()));
@@ -266,10 +270,10 @@ impl Reader<'_> {
             }
         }
         let is_disguised = name == "git" && looks && self.is_within("HEAD");
-        let is_elsewhere = !self.stand.is_sure
-            || self.is_outside(&name)
-            || name == "git" && self.is_within(".git");
-        if !everything && (is_disguised || allowed && is_elsewhere) {
+        let is_elsewhere = || {
+            !self.stand.is_sure || self.is_outside(&name) || name == "git" && self.is_within(".git")
+        };
+        if !everything && (is_disguised || allowed && is_elsewhere()) {
             let why = format!("`{}` may run where a checkout says what it does", show(&words));
             self.found.push(Standing::Unruled { why, always: None });
         }

@@ -203,6 +203,19 @@ pub(super) fn shows_content(words: &[Option<&str>]) -> bool {
     }
 }
 
+/// Whether `sed` does nothing but choose lines by their numbers: `sed -n 10,20p FILE`. Other expressions may
+/// run programs.
+fn prints_lines(words: &[Option<&str>]) -> bool {
+    let rest = match words.get(1) {
+        Some(Some("-n")) => words.get(2..),
+        _ => words.get(1..),
+    };
+    let Some(Some((Some(script), files))) = rest.map(<[_]>::split_first) else { return false };
+    !script.is_empty()
+        && script.chars().all(|c| c.is_ascii_digit() || ",$;pdq= ".contains(c))
+        && files.iter().all(|it| it.is_some_and(|it| !it.starts_with('-')))
+}
+
 /// Whether a command may run git and show what a repository keeps, though the line does not say so.
 pub(super) fn may_run_git(words: &[Option<&str>]) -> bool {
     let runs = |begin: &str| words.iter().any(|it| it.is_none_or(|it| it.starts_with(begin)));
@@ -210,7 +223,8 @@ pub(super) fn may_run_git(words: &[Option<&str>]) -> bool {
         Some("git") => shows_content(words),
         Some("sort") => runs("--c"),
         Some("rg" | "ripgrep") => runs("--p") || runs("--se"),
-        Some("sed" | "cloc" | "scc" | "tokei" | "command") | None => true,
+        Some("sed") => !prints_lines(words),
+        Some("cloc" | "scc" | "tokei" | "command") | None => true,
         Some(name) => !has(LOOKING, name),
     }
 }

@@ -177,7 +177,6 @@ impl Endpoint {
         self.base.host_str().unwrap_or_default()
     }
 
-    /// The path of the base URL, without a slash at its end.
     /// The same for OpenAI's formats: the URL ends in `/v1` as a rule; a bare host is given that.
     pub(crate) fn of_openai(
         account: &Account<'_>,
@@ -197,6 +196,7 @@ impl Endpoint {
         self.is_vendors_own().then_some(128_000)
     }
 
+    /// The path of the base URL, without a slash at its end.
     pub(crate) fn path(&self) -> &str {
         self.base.path().trim_end_matches('/')
     }

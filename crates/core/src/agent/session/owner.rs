@@ -278,7 +278,7 @@ impl Inbox {
         if self.wake == Wake::On
             && !self.stuck
             && self.wakes.blocked(Instant::now()).is_none()
-            && self.has_news().await
+            && has_news(&self.background, &self.id).await
         {
             return;
         }
@@ -287,17 +287,9 @@ impl Inbox {
         }
     }
 
-    /// Whether results wait, by the ledger's word: the supervisor's comes a moment later, and may
-    /// count what the last turn has taken.
-    async fn has_news(&self) -> bool {
-        let (workspace, queue) = (self.background.workspace().to_owned(), self.id.0.clone());
-        let waiting = self.background.store().read(move |l| l.waiting(&workspace, &queue)).await;
-        waiting.is_ok_and(|waiting| waiting > 0)
-    }
-
     /// Says, once, that results wait which may start no turn.
     async fn tell_blocked(&mut self, work: &mut Work, left: Duration) {
-        if self.wakes.told || !self.has_news().await {
+        if self.wakes.told || !has_news(&self.background, &self.id).await {
             return;
         }
         self.wakes.told = true;
@@ -314,6 +306,14 @@ impl Inbox {
             self.wakes.limit
         ));
     }
+}
+
+/// Whether results wait for a session, by the ledger's word: the supervisor's comes a moment later, and may
+/// count what the last turn has taken.
+pub(super) async fn has_news(background: &Background, id: &SessionId) -> bool {
+    let (workspace, queue) = (background.workspace().to_owned(), id.0.clone());
+    let waiting = background.store().read(move |l| l.waiting(&workspace, &queue)).await;
+    waiting.is_ok_and(|waiting| waiting > 0)
 }
 
 async fn sleep_until(at: Option<Instant>) {

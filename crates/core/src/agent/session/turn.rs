@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::outage::{Patience, Waited};
+use super::owner::has_news;
 use super::step::{Drain, origin, title};
 use super::work::{Nudges, Work};
 use super::written::is_written_call;
@@ -105,7 +106,7 @@ impl Work {
                 return Some(self.end_cancelled().await);
             }
             if self.is_full() && drain != Drain::No {
-                if drain == Drain::OnlyNews && !self.has_news().await {
+                if drain == Drain::OnlyNews && !has_news(&self.background, &self.id).await {
                     return None;
                 }
                 compacted = true;
@@ -412,12 +413,6 @@ impl Work {
     /// The ledger refused a step. It is kept, and goes with the next one.
     pub(super) async fn end_unstored(&mut self, error: &crate::Error) -> TurnEnd {
         TurnEnd::Failed(format!("{error}; nothing is lost: prompt again once that is mended"))
-    }
-
-    async fn has_news(&self) -> bool {
-        let (workspace, queue) = (self.workspace.clone(), self.id.0.clone());
-        let waiting = self.background.store().read(move |l| l.waiting(&workspace, &queue)).await;
-        waiting.is_ok_and(|waiting| waiting > 0)
     }
 
     /// Counts what a call took.

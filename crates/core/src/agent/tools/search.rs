@@ -117,11 +117,9 @@ fn matcher(pattern: &str) -> Result<Matcher, String> {
 const HELD: &str =
     "\n... what rules hold back, or may hold keys, was left out; name a path to search it ...";
 
-/// Whether a file's name, or that of what a link leads to, says so.
+/// Whether a file's name says that it is likely to hold keys.
 fn holds_keys(path: &Path) -> bool {
-    let says =
-        |path: &Path| path.file_name().is_some_and(|name| is_secret_name(&name.to_string_lossy()));
-    says(path) || path.canonicalize().is_ok_and(|target| says(&target))
+    path.file_name().is_some_and(|name| is_secret_name(&name.to_string_lossy()))
 }
 
 fn is_held_back(except: &[PathBuf]) -> bool {
@@ -289,6 +287,7 @@ fn grep_now(grep: &Grep, room: usize, gone: &Gone) -> Result<String, String> {
         if wanted.as_ref().is_some_and(|wanted| wanted.is_match(name) != is_wanted) {
             continue;
         }
+        let mut may_hold_keys = holds_keys(entry.path());
         // What a link leads to is searched once, by its own name if it has one here, and only where it
         // may be read as the directory may.
         if entry.path_is_symlink() {
@@ -298,12 +297,13 @@ fn grep_now(grep: &Grep, room: usize, gone: &Gone) -> Result<String, String> {
             if is_held || is_seen || !target.starts_with(&workspace) {
                 continue;
             }
+            may_hold_keys |= holds_keys(&target);
             searched.insert(target);
         } else {
             searched.insert(entry.path().to_owned());
         }
         // A file that is likely to hold keys is searched by its own path alone, which is asked about.
-        if entry.path() != base && holds_keys(entry.path()) {
+        if entry.path() != base && may_hold_keys {
             keys_left_out = true;
             continue;
         }

@@ -1,5 +1,6 @@
 //! What the commands of a line touch, as far as its words tell.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -52,7 +53,8 @@ impl Reader<'_> {
             let is_value = name == "find" && before.text().starts_with('-');
             let is_passed = ["/", "..", ""].contains(&text) || is_not_a_file(word) || is_value;
             let is_there = || Instant::now() > self.until || path.exists();
-            if !is_passed && (outside || is_there()) && !is_system(&path) {
+            let is_open = || is_system(&path) && !self.places.is_secret(&path);
+            if !is_passed && (outside || is_there()) && !is_open() {
                 found.push(self.judge(Files::Read, &path));
             }
         }
@@ -112,12 +114,8 @@ impl Reader<'_> {
     /// Where repositories keep what a part of the line may show that only runs git: an expression of `sed`,
     /// a script. Where the line itself has git in it, only what holds keys, so that it goes on working.
     pub(super) fn kept_unseen(&self, parts: &[Part]) -> Vec<PathBuf> {
-        let literal = |part: &Part| -> Vec<Option<String>> {
-            part.words.iter().map(|it| it.literal().map(str::to_owned)).collect()
-        };
         let may_run = |part: &Part| {
-            let words = literal(part);
-            let words: Vec<Option<&str>> = words.iter().map(Option::as_deref).collect();
+            let words: Vec<Option<&str>> = part.words.iter().map(Word::literal).collect();
             part.class != Class::Setting && programs::may_run_git(&words)
         };
         if self.hidden.is_none() && !parts.iter().any(may_run) {
@@ -125,17 +123,18 @@ impl Reader<'_> {
         }
         let is_git = |part: &Part| part.words.first().is_some_and(|it| it.text() == "git");
         let has_git = parts.iter().any(is_git);
-        let own = &self.places.workspace;
-        let mut at: Vec<&Path> = parts.iter().filter_map(|it| it.cwd.as_deref()).collect();
-        at.push(own);
-        at.sort_unstable();
-        at.dedup();
+        let mut at: BTreeSet<&Path> = parts.iter().filter_map(|it| it.cwd.as_deref()).collect();
+        at.insert(&self.places.workspace);
         let at = at.into_iter().filter(|it| !has_git || self.key_at(it).is_some());
         at.flat_map(crate::confine::objects).collect()
     }
 
-    /// What the repository of a directory keeps that may not be shown.
+    /// What the repository of a directory keeps that may not be shown. It is looked through once for a line.
     fn key_at(&self, cwd: &Path) -> Option<String> {
+        let known = self.keys.borrow().get(cwd).cloned();
+        if let Some(known) = known {
+            return known;
+        }
         if Instant::now() > self.until {
             return Some("what it holds".to_owned());
         }
@@ -144,7 +143,9 @@ impl Reader<'_> {
         // git names paths from the top of the repository, of which the workspace may be a part.
         let top = cwd.ancestors().find(|it| it.join(".git").exists()).unwrap_or(own);
         let is_hidden = |path: &str| hidden.iter().any(|it| top.join(path).starts_with(it));
-        crate::confine::key_in_history(cwd, own, is_hidden)
+        let key = crate::confine::key_in_history(cwd, own, is_hidden);
+        self.keys.borrow_mut().insert(cwd.to_owned(), key.clone());
+        key
     }
 
     /// A command that shows what is in a repository, where that holds keys: the kernel cannot hold it,

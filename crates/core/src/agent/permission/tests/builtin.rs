@@ -309,6 +309,7 @@ fn files_elsewhere_and_keys_are_asked_in_commands_too() {
         "find bare/HEAD -execdir git status \\;",
         "x=~/.ssh/id_rsa cat a.txt",
         "cat ~/.ssh/id_rsa",
+        "cat /opt/app/.env",
         "cat .env",
         "cat ./src/../.env",
         "cat < .env",

@@ -2,6 +2,14 @@
 
 use super::*;
 
+/// What each line comes to under some rules.
+fn check(rows: &[(&[&str], &str, &str)]) {
+    let (scene, mut table) = (Scene::new(), Table::default());
+    for (rules, line, expected) in rows {
+        table.row(effect(&scene.line(rules, line)), expected, format!("{line} with {rules:?}"));
+    }
+}
+
 #[test]
 fn a_rule_for_a_command_is_for_that_command() {
     let (scene, mut table) = (Scene::new(), Table::default());
@@ -39,8 +47,7 @@ fn a_rule_for_a_command_is_for_that_command() {
 
 #[test]
 fn deny_wins_over_ask_and_ask_over_allow() {
-    let (scene, mut table) = (Scene::new(), Table::default());
-    for (rules, line, expected) in [
+    check(&[
         (&["allow bash npm", "ask bash npm publish"][..], "npm publish x", "ask"),
         (&["allow bash npm", "ask bash npm publish"], "npm test", "allow"),
         (&["deny bash npm publish", "allow bash npm"], "npm publish", "deny"),
@@ -152,16 +159,13 @@ fn deny_wins_over_ask_and_ask_over_allow() {
         (&["deny read ../other"], "cat src/link.rs", "deny"),
         (&["deny read src/link.rs"], "cat src/link.rs", "deny"),
         (&["deny write"], "ls > a.txt", "deny"),
-    ] {
-        table.row(effect(&scene.line(rules, line)), expected, format!("{line} with {rules:?}"));
-    }
+    ]);
 }
 
 /// A `cd` counts for what follows it only where that is sure.
 #[test]
 fn a_directory_is_entered_only_by_the_shell_itself() {
-    let (scene, mut table) = (Scene::new(), Table::default());
-    for (rules, line, expected) in [
+    check(&[
         (&["allow write ."][..], "(cd src); ls > ../x", "ask"),
         (&["allow write ."], "(cd src; ls > ../x)", "allow"),
         (&["allow write ."], "true | cd src; ls > ../x", "ask"),
@@ -186,15 +190,12 @@ fn a_directory_is_entered_only_by_the_shell_itself() {
         // What lies outside may say what a command does.
         (&["allow bash git status"], "cd ../other && git status", "ask"),
         (&["allow bash make"], "cd ../other && make", "ask"),
-    ] {
-        table.row(effect(&scene.line(rules, line)), expected, format!("{line} with {rules:?}"));
-    }
+    ]);
 }
 
 #[test]
 fn what_changes_how_a_line_is_read_is_asked() {
-    let (scene, mut table) = (Scene::new(), Table::default());
-    for (rules, line, expected) in [
+    check(&[
         (&["allow bash git status"][..], "set -k; git status GIT_CONFIG_COUNT=1", "ask"),
         (&["allow bash git status"], "set -o histexpand; git status", "ask"),
         (&["allow bash git status"], "set -euo pipefail; git status", "allow"),
@@ -205,9 +206,7 @@ fn what_changes_how_a_line_is_read_is_asked() {
         (&["allow bash", "deny bash rm"], "timeout -s KILL 5 rm a.txt", "deny"),
         (&["allow bash", "deny bash rm"], "stdbuf -o L rm a.txt", "deny"),
         (&["allow bash", "deny bash rm"], "env -S 'rm a.txt'", "ask"),
-    ] {
-        table.row(effect(&scene.line(rules, line)), expected, format!("{line} with {rules:?}"));
-    }
+    ]);
 }
 
 #[test]
@@ -215,7 +214,10 @@ fn what_git_keeps_is_closed_to_what_may_run_git_unseen() {
     let (scene, mut table) = (Scene::new(), Table::default());
     std::fs::create_dir(scene.workspace.join(".git/objects")).expect("it is ours");
     for (line, expected) in [
-        ("sed -n 1p a.txt", "closed"),
+        ("sed '1e git show HEAD:.env' a.txt", "closed"),
+        ("sed -n -f a.txt a.txt", "closed"),
+        ("sed -n 1,20p -s a.txt", "closed"),
+        ("sed -n 1,20p a.txt", "open"),
         ("sort --compress-program=x a.txt", "closed"),
         ("rg --pre x y", "closed"),
         ("npm ls", "closed"),
@@ -226,6 +228,17 @@ fn what_git_keeps_is_closed_to_what_may_run_git_unseen() {
         let is_kept = confine.hidden.iter().any(|it| it.ends_with(".git/objects"));
         table.row(if is_kept { "closed" } else { "open" }, expected, line.to_owned());
     }
+    // What a rule lets work needs them.
+    let (line, cwd) = ("make".to_owned(), scene.workspace.clone());
+    let access = Access::Command { line, cwd, level: Some(Level::Work) };
+    let Verdict::Allow(Some(confine)) = scene.judge(&["allow bash make"], "bash", vec![access])
+    else {
+        panic!("a rule lets it run");
+    };
+    assert_eq!((confine.mode, confine.hidden), (Mode::Work, Vec::new()));
+    // A bare repository is found before the one around it.
+    let kept = crate::confine::objects(&scene.workspace.join("bare/refs"));
+    assert_eq!(kept, [scene.workspace.join("bare/objects")]);
     for (line, expected) in [
         ("git log --oneline -n 5 -- src", false),
         ("git log --decorate --since=yesterday", false),
