@@ -35,7 +35,7 @@ impl Store {
     }
 
     pub(crate) fn workspace(&self) -> PathBuf {
-        self.dir.path().join("work")
+        self.dir.path().join("project")
     }
 
     pub(crate) fn state(&self) -> PathBuf {

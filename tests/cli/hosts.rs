@@ -94,13 +94,13 @@ fn a_session_keeps_its_tasks_wherever_its_shell_goes() {
     fs::create_dir(store.workspace().join("sub")).unwrap();
     ok(&store, &agent, "\"$M\" spawn --wait --label top -- true");
     let pwd = ok(&store, &agent, "cd sub && \"$M\" spawn --wait --label sub -- pwd");
-    assert!(pwd.ends_with("/work/sub\n"), "a task runs where it was spawned: {pwd}");
+    assert!(pwd.ends_with("/project/sub\n"), "a task runs where it was spawned: {pwd}");
     let listed = ok(&store, &agent, "cd / && \"$M\" ps --all");
     assert!(listed.contains("top") && listed.contains("sub"), "{listed}");
     assert_eq!(drained(&store, &agent, "cd / && \"$M\" drain --json"), ["top", "sub"]);
     // Another workspace that is named is meant.
     let named = "mkdir other && \"$M\" --workspace other spawn --wait --label named -- pwd";
-    assert!(ok(&store, &agent, named).ends_with("/work/other\n"));
+    assert!(ok(&store, &agent, named).ends_with("/project/other\n"));
     // Its own stays where it is.
     ok(&store, &agent, "\"$M\" spawn --wait --label home -- true");
     assert_eq!(drained(&store, &agent, DRAIN), ["home"]);

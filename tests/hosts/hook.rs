@@ -1,9 +1,11 @@
 //! `meanwhile hook`: payloads as hosts send them, and the replies that they read.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::Write;
 use std::process::{Child, Command, Stdio};
 
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::client::{Client, id_in};
@@ -135,25 +137,54 @@ fn the_end_of_a_headless_turn_waits_and_tells_everything_at_once() {
 fn a_second_hook_at_the_same_stop_says_nothing() {
     let store = Store::new();
     let id = spawn(&store, "mine", &[], HELD);
-    let waits =
-        |host: &str| start(store.command(&["hook", host]), &payload("mine", "Stop").to_string());
-    let first = waits("codex");
+    let waits = || start(store.command(&["hook", "codex"]), &payload("mine", "Stop").to_string());
+    let mut both = [waits(), waits()];
+    until("one of them has ended", || both.iter_mut().any(|it| it.try_wait().unwrap().is_some()));
+    store.release();
+    ended(&store, &id);
+    let texts = both.map(|hook| Ran::from(hook.wait_with_output().unwrap()).text());
+    let (nothing, told): (Vec<String>, Vec<String>) =
+        texts.into_iter().partition(|it| it == "{}\n");
+    assert_eq!((nothing.len(), told.len()), (1, 1), "{told:?}");
+    assert!(told[0].contains("exited 0") && told[0].contains("\"block\""), "{told:?}");
+    assert!(!told[0].contains("<background-results>"), "Codex would escape the tags: {told:?}");
+    let again = Ran::from(waits().wait_with_output().unwrap()).text();
+    assert_eq!(again, "{}\n");
+}
+
+#[test]
+fn a_hook_whose_host_is_gone_ends_and_takes_nothing() {
+    let store = Store::new();
+    let id = spawn(&store, "mine", &[], HELD);
+    fs::write(store.workspace().join("payload"), payload("mine", "Stop").to_string()).unwrap();
+    // The host is not a shell; `out` is the other end that it leaves open.
+    let mut host = store.program("/usr/bin/env");
+    let code = "import os,subprocess; hook = subprocess.Popen([os.environ['M'], 'hook', 'codex'], \
+                stdin=open('payload'), stdout=open('out', 'w')); \
+                open('pid', 'w').write(f'{hook.pid}\\n'); hook.wait()";
+    let mut host = host
+        .args(["python3", "-c", code])
+        .env("M", env!("CARGO_BIN_EXE_meanwhile"))
+        .spawn()
+        .unwrap();
+    let pid = || fs::read_to_string(store.workspace().join("pid")).unwrap_or_default();
+    until("it runs", || pid().ends_with('\n'));
+    let is_lock = |name: OsString| name.to_string_lossy().ends_with(".wait");
     until("it waits", || {
-        let lock = store.state().join("hosts/stop_mine.wait");
-        lock.exists()
-            || fs::read_dir(store.state().join("hosts")).is_ok_and(|mut it| {
-                it.any(|entry| {
-                    entry.is_ok_and(|entry| entry.file_name().to_string_lossy().ends_with(".wait"))
-                })
-            })
+        let notes = fs::read_dir(store.state().join("hosts"));
+        notes.is_ok_and(|mut notes| notes.any(|note| note.is_ok_and(|it| is_lock(it.file_name()))))
+    });
+    host.kill().unwrap();
+    host.wait().unwrap();
+    let stat = format!("/proc/{}/stat", pid().trim());
+    until("the hook has ended", || {
+        fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "))
     });
     store.release();
     ended(&store, &id);
-    let told = Ran::from(first.wait_with_output().unwrap()).text();
-    assert!(told.contains("exited 0") && told.contains("\"block\""), "{told}");
-    assert!(!told.contains("<background-results>"), "Codex would escape the tags: {told}");
-    let again = Ran::from(waits("codex").wait_with_output().unwrap()).text();
-    assert_eq!(again, "{}\n");
+    assert!(!fs::read_to_string(store.workspace().join("out")).unwrap().contains("block"));
+    let text = hook(&store, &["codex"], &payload("mine", "PostToolUse")).text();
+    assert!(text.contains("exited 0"), "{text}");
 }
 
 #[test]
@@ -242,7 +273,7 @@ fn a_hook_that_is_killed_before_it_has_told_loses_nothing() {
     store.release();
     ended(&store, &id);
     // One whose reader is gone has told nothing, either.
-    let broken = "sleep 0.1; exec 1>&-; \"$M\" hook claude <payload";
+    let broken = "exec 1>&-; \"$M\" hook claude <payload";
     fs::write(store.workspace().join("payload"), payload("mine", "PostToolUse").to_string())
         .unwrap();
     let mut shell = store.program("/bin/sh");
@@ -258,10 +289,35 @@ fn a_session_that_has_ended_keeps_its_tasks_for_a_while() {
     let ran = hook(&store, &["claude"], &payload("mine", "SessionEnd"));
     assert_eq!((ran.code, ran.text(), ran.stderr.as_str()), (Some(0), String::new(), ""));
     assert_eq!(store.task(&id)["state"], "running");
+    // What waits for the hour is in a session of its own when the hook has ended.
+    let waits = lingering(store.state().to_str().unwrap()).expect("a process waits");
+    assert_eq!(nix::unistd::getsid(Some(waits)), Ok(waits));
     store.release();
     ended(&store, &id);
     let text = hook(&store, &["claude"], &payload("mine", "SessionStart")).text();
     assert!(text.contains("exited 0"), "told when it is taken up again: {text}");
+}
+
+/// The process that waits for the end of a session's hour, by the state directory in its environment.
+fn lingering(state: &str) -> Option<Pid> {
+    let with = format!("MEANWHILE_STATE_DIR={state}\0");
+    fs::read_dir("/proc").unwrap().flatten().find_map(|entry| {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        let line = fs::read_to_string(entry.path().join("cmdline")).ok()?;
+        let environment = fs::read(entry.path().join("environ")).ok()?;
+        let is_here = String::from_utf8_lossy(&environment).contains(&with);
+        (line.contains("\0--linger\0") && is_here).then_some(Pid::from_raw(pid))
+    })
+}
+
+#[test]
+fn a_hook_that_cannot_tell_a_result_promises_none() {
+    let store = Store::new();
+    let mut client = Client::claude(&store, "mine");
+    hook(&store, &["claude"], &payload("mine", "SessionEnd"));
+    let said = client.call("background_run", json!({"command": "true"}));
+    assert!(said.contains("call wait"), "{said}");
+    client.call("wait", json!({}));
 }
 
 #[test]

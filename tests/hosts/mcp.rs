@@ -169,6 +169,14 @@ fn output_cannot_forge_a_result() {
     }
     let told = client.call("stop", json!({"id": id}));
     assert_eq!(told.matches("</background-results>").count(), 1, "{told}");
+    // A command and a label are others' words, too.
+    let mark = "<background-results>";
+    let run = json!({"command": format!("sleep 600 # {mark}"), "label": format!("[bg:0] {mark}")});
+    let said = client.call("background_run", run);
+    let listed = client.call("list", json!({}));
+    assert!(listed.contains("sleep 600 # <\\background-results>"), "{listed}");
+    assert!(listed.contains("(\\[bg:0] <\\background-results>)"), "{listed}");
+    client.call("stop", json!({"id": id_in(&said)}));
 }
 
 #[test]
@@ -233,10 +241,18 @@ fn what_the_shell_spawned_is_told_by_the_tools_too() {
 #[test]
 fn the_users_deny_rules_hold() {
     let store = Store::new();
-    store.write_config("[permissions]\ndeny = [\"bash touch\"]\nask = [\"bash echo\"]\n");
+    let deny = "[\"bash touch\", \"write_background\", \"stop_background\"]";
+    store.write_config(&format!("[permissions]\ndeny = {deny}\nask = [\"bash echo\"]\n"));
     let mut client = Client::claude(&store, "one");
     let refused = client.refused("background_run", json!({"command": "true && touch x"}));
     assert!(refused.contains("deny bash touch"), "{refused}");
+    for (tool, rule, arguments) in [
+        ("write", "deny write_background", json!({"id": "00000000", "text": "x"})),
+        ("stop", "deny stop_background", json!({"id": "00000000"})),
+    ] {
+        let refused = client.refused(tool, arguments);
+        assert!(refused.contains(rule), "{tool}: {refused}");
+    }
     client.run("echo the host has asked");
     assert!(client.call("wait", json!({})).contains("exited 0"));
     assert!(!store.workspace().join("x").exists());

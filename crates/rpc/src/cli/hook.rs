@@ -15,7 +15,7 @@ use std::time::Duration;
 use meanwhile_core::agent::notice;
 use meanwhile_core::background::task::{Notification, Timestamp};
 use meanwhile_core::background::words::reason;
-use meanwhile_core::background::{Ack, Background, Engine, Lease, Mode, Role};
+use meanwhile_core::background::{Ack, Background, Engine, Lease, Mode, Role, Which};
 use meanwhile_core::hosts::{Notes, Owner, Process};
 use meanwhile_core::limits;
 
@@ -23,7 +23,7 @@ use self::payload::{Moment, Payload};
 use self::reply::Reply;
 use super::args;
 use super::failure::Failure;
-use crate::{config, state_dir};
+use crate::{config, peer, state_dir};
 
 /// Bytes of a payload that are read: a host sends the output of a tool with it.
 const PAYLOAD_BYTES: u64 = 64 << 20;
@@ -82,7 +82,9 @@ async fn tell(payload: &Payload, args: &args::Hook) -> Result<u8, Failure> {
     if let Some(host) = host.filter(|_| args.host.has_one_session()) {
         let _ = notes.bind(host, &queue);
     }
-    let _ = notes.hook_ran(&queue);
+    if payload.moment.can_tell() {
+        let _ = notes.hook_ran(&queue);
+    }
     let rewakes = args.rewake;
     if rewakes && payload.unattended {
         // The turn's end waits: nothing wakes a host that has ended.
@@ -95,24 +97,33 @@ async fn tell(payload: &Payload, args: &args::Hook) -> Result<u8, Failure> {
         (_, true) => desk.wake(&notes, host).await,
         (Moment::Turn, false) => desk.results(&reply::Say::Context, payload).await,
         (Moment::Start, false) => desk.start(payload).await,
-        (Moment::Stop, false) => desk.stop(&notes, payload).await,
-        (Moment::End, false) => desk.end(args.host).await.map(|()| (nothing, Vec::new())),
+        (Moment::Stop, false) => desk.stop(&notes, payload, host).await,
+        (Moment::End, false) => desk.end(args.host).await.map(|()| (nothing, None)),
     };
-    let told = match told {
-        Ok((reply, leases)) => say(&reply, rewakes).map(|code| (code, leases)),
-        Err(failure) => Err(failure),
-    };
-    let told = match told {
-        Ok((code, leases)) => {
-            for lease in leases {
-                lease.ack().await?;
+    let said = told.and_then(|(reply, lease)| Ok((say(&reply, rewakes)?, lease)));
+    let said = match said {
+        Ok((code, lease)) => {
+            // The reply is written: what goes wrong now is told beside it, and no second reply follows.
+            if let Some(lease) = lease
+                && let Err(error) = lease.ack().await
+            {
+                Failure::from(error).tell();
             }
             Ok(code)
         }
         Err(failure) => Err(failure),
     };
     desk.close().await;
-    told
+    said
+}
+
+/// Returns once the host is gone. Never where it is not known.
+async fn gone(host: Option<Process>) {
+    let Some(host) = host else { return std::future::pending().await };
+    // Of one that has ended already the number says nothing.
+    if Process::find(host.pid) == Some(host) {
+        peer::gone(host.pid).await;
+    }
 }
 
 /// Writes a reply, whole. A wake is told on standard error, with its exit code.
@@ -133,7 +144,7 @@ fn say(reply: &Reply, rewakes: bool) -> Result<u8, Failure> {
 }
 
 /// What is told, and what to acknowledge then.
-type Told = Result<(Reply, Vec<Lease>), Failure>;
+type Told = Result<(Reply, Option<Lease>), Failure>;
 
 /// The session's queues, and the workspace they are in.
 struct Desk {
@@ -177,24 +188,24 @@ impl Desk {
 
     /// What has ended or happened and was not told.
     async fn results(&self, how: &reply::Say, payload: &Payload) -> Told {
-        let (news, leases) = self.drained().await?;
+        let (news, lease) = self.drained().await?;
         let reply = match news.is_empty() {
             true => Reply::nothing(payload.host),
             false => Reply::new(how, payload, &block(&news)),
         };
-        Ok((reply, leases))
+        Ok((reply, lease))
     }
 
     /// All that waits, as much as one reply has room for.
-    async fn drained(&self) -> Result<(Vec<Notification>, Vec<Lease>), Failure> {
+    async fn drained(&self) -> Result<(Vec<Notification>, Option<Lease>), Failure> {
         self.background.settle().await?;
         let drained = self.background.drain(self.queue.clone(), ENTRIES, Ack::Auto).await?;
-        Ok((drained.notifications, drained.lease.into_iter().collect()))
+        Ok((drained.notifications, drained.lease))
     }
 
     /// At the session's start: what was not told, and what still runs.
     async fn start(&self, payload: &Payload) -> Told {
-        let (news, leases) = self.drained().await?;
+        let (news, lease) = self.drained().await?;
         let mut text = String::new();
         let running = self.background.running_in(self.queue.clone()).await?;
         if !running.is_empty() {
@@ -211,70 +222,65 @@ impl Desk {
             true => Reply::nothing(payload.host),
             false => Reply::new(&reply::Say::Context, payload, &text),
         };
-        Ok((reply, leases))
+        Ok((reply, lease))
     }
 
     /// At the end of a turn: what waits; else, where nothing else would tell it, waits for the tasks that are
-    /// expected to end, and tells everything at once.
-    async fn stop(&self, notes: &Notes, payload: &Payload) -> Told {
-        let nothing = || Ok((Reply::nothing(payload.host), Vec::new()));
-        if payload.waits() {
-            let Some(_held) = notes.wait_lock(&format!("stop.{}", self.queue))? else {
-                // Another hook of this session waits and will tell it.
-                return nothing();
-            };
-            let queue = self.queue.clone();
-            let timed_out =
-                self.background.wait_finite(queue, Mode::All, limits::HOOK_WAIT_MAX).await?;
-            if timed_out {
-                return nothing();
-            }
-            return self.results(&reply::Say::Block, payload).await;
+    /// expected to end, and tells everything at once. When the time is up it tells what there is.
+    async fn stop(&self, notes: &Notes, payload: &Payload, host: Option<Process>) -> Told {
+        let how = reply::Say::Block;
+        if !payload.waits() {
+            return self.results(&how, payload).await;
         }
-        self.results(&reply::Say::Block, payload).await
+        let Some(_held) = notes.wait_lock(&format!("stop.{}", self.queue))? else {
+            // Another hook of this session waits and will tell it.
+            return Ok((Reply::nothing(payload.host), None));
+        };
+        let queue = self.queue.clone();
+        tokio::select! {
+            biased;
+            // No turn is left that could be told; the session is told when it is resumed.
+            () = gone(host) => return Ok((Reply::nothing(payload.host), None)),
+            waited = self.background.wait_finite(queue, Mode::All, limits::HOOK_WAIT_MAX) => {
+                waited?;
+            }
+        }
+        self.results(&how, payload).await
     }
 
     /// Waits beside an attended session until there is something to tell. One process for each session.
     async fn wake(&self, notes: &Notes, host: Option<Process>) -> Told {
-        let silent = || (Reply::silent(), Vec::new());
+        let silent = || (Reply::silent(), None);
         let Some(_held) = notes.wait_lock(&self.queue)? else { return Ok(silent()) };
-        let queue = self.queue.clone();
-        let gone = async {
-            match host {
-                Some(host) => crate::peer::gone(host.pid).await,
-                None => std::future::pending().await,
+        let gone = gone(host);
+        tokio::pin!(gone);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut gone => return Ok(silent()),
+                told = self.background.news_in(self.queue.clone(), |_| true) => told?,
+                ended = self.one_ends() => ended?,
             }
-        };
-        let over = async {
-            // With nothing that runs nothing comes.
-            while !self.background.running_in(queue.clone()).await?.is_empty() {
-                let ids = self.background.in_queue(queue.clone()).await?;
-                let which = meanwhile_core::background::Which::Ids(ids);
-                self.background.wait(which, Mode::Any, limits::TIME_MAX).await?;
-                if !self
-                    .background
-                    .drain(queue.clone(), 1, Ack::Manual)
-                    .await?
-                    .notifications
-                    .is_empty()
-                {
-                    break;
-                }
+            tokio::time::sleep(COMPANY).await;
+            let (news, lease) = self.drained().await?;
+            if !news.is_empty() {
+                return Ok((Reply::plain(block(&news)), lease));
             }
-            Ok::<_, Failure>(())
-        };
-        tokio::select! {
-            () = gone => return Ok(silent()),
-            told = self.background.news_in(queue.clone(), |_| true) => told?,
-            over = over => over?,
+            // Another reply has told it. With nothing that runs nothing comes.
+            if self.background.running_in(self.queue.clone()).await?.is_empty() {
+                return Ok(silent());
+            }
         }
-        tokio::time::sleep(COMPANY).await;
-        let (news, leases) = self.drained().await?;
-        let reply = match news.is_empty() {
-            true => Reply::silent(),
-            false => Reply::plain(block(&news)),
-        };
-        Ok((reply, leases))
+    }
+
+    /// Returns once one of the tasks that run has ended, or where none runs.
+    async fn one_ends(&self) -> Result<(), Failure> {
+        let running = self.background.running_in(self.queue.clone()).await?;
+        if !running.is_empty() {
+            let ids = running.iter().map(|task| task.id).collect();
+            self.background.wait(Which::Ids(ids), Mode::Any, limits::TIME_MAX).await?;
+        }
+        Ok(())
     }
 
     /// At the session's end: what runs has an hour, unless the session is taken up again.

@@ -132,7 +132,7 @@ fn notes(host: args::SetupHost, written: bool) -> Result<u8, Failure> {
     Ok(0)
 }
 
-/// A path below another, for messages.
+/// A path, for messages.
 fn shown(path: &Path) -> String {
     path.display().to_string()
 }

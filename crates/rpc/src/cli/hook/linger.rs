@@ -3,10 +3,9 @@
 //! A process of its own waits for that, outside of the host's process group. It ends early when the tasks have
 //! ended; and it stops nothing where a hook of the session ran again, because the session was taken up again.
 
+use std::io::Read;
 use std::process::{Command, Stdio};
 use std::time::SystemTime;
-
-use std::os::unix::process::CommandExt;
 
 use futures_util::future::join_all;
 use meanwhile_core::background::task::{Actor, Cause};
@@ -18,6 +17,7 @@ use meanwhile_core::limits;
 use super::Desk;
 use crate::cli::args::Host;
 use crate::cli::failure::Failure;
+use crate::cli::out::Out;
 use crate::state_dir;
 
 /// Starts the process that waits.
@@ -27,17 +27,29 @@ pub(super) fn start(host: Host, queue: &str) -> Result<(), Failure> {
     };
     let binary = std::env::current_exe().map_err(failed)?;
     let mut command = Command::new(binary);
-    command.args(["hook", host.name(), "--linger", queue]).process_group(0).current_dir("/");
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.args(["hook", host.name(), "--linger", queue]).current_dir("/");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     // Not waited for: its parent from here on is the process that takes in orphans.
-    command.spawn().map(drop).map_err(failed)
+    let mut said = command.spawn().map_err(failed)?.stdout.expect("it is piped");
+    // The host may kill this hook's group once it has ended: the process says a line when it has left it. One that
+    // could not be run has said nothing and is gone.
+    let _ = said.read_exact(&mut [0]);
+    Ok(())
+}
+
+/// Tells the hook that this process has left the host's group. A hook that was killed does not wait for it.
+fn say_it_left() {
+    let mut out = Out::new();
+    let _ = out.line("").and_then(|()| out.flush());
 }
 
 /// Waits for an hour, then stops what is left.
 pub(super) async fn run(queue: &str) -> Result<u8, Failure> {
-    // Out of the session of the host's terminal, whose end would be this process's. Fails where it leads one.
+    // Out of the host's group and the session of its terminal, whose end would be this process's. Fails where it
+    // leads a group, as in a person's shell.
     let _ = nix::unistd::setsid();
     let begun = SystemTime::now();
+    say_it_left();
     let state_dir = state_dir::find().map_err(Failure::new)?;
     let Some(desk) = Desk::open(&state_dir, queue, None).await? else { return Ok(0) };
     let running = desk.background.running_in(queue.to_owned()).await?;

@@ -17,6 +17,16 @@ pub(super) enum Moment {
     End,
 }
 
+impl Moment {
+    /// Whether a hook at this moment can bring a result to the model.
+    pub(super) fn can_tell(self) -> bool {
+        match self {
+            Self::Turn | Self::Start | Self::Stop => true,
+            Self::End => false,
+        }
+    }
+}
+
 /// The names of the moments in each host's payloads.
 const MOMENTS: [(Host, &[(&str, Moment)]); 4] = [
     (Host::Claude, CLAUDE),
@@ -133,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_payload_that_is_none_is_told() {
+    fn what_is_not_a_payload_is_told() {
         for (text, says) in [
             ("", "not JSON"),
             ("[]", "`hook_event_name` is missing"),

@@ -31,7 +31,7 @@ pub(super) fn changes(parts: &[Part], undo: bool) -> Result<Vec<Change>, Failure
         let place = match changes.iter().position(|change| change.path == part.path()) {
             Some(place) => place,
             None => {
-                changes.push(Change::none(part.path())?);
+                changes.push(Change::unchanged(part.path())?);
                 changes.len() - 1
             }
         };
@@ -53,7 +53,7 @@ fn after(part: &Part, before: Option<&str>, undo: bool) -> Result<Option<String>
 
 impl Change {
     /// A file as it is.
-    fn none(path: &Path) -> Result<Self, Failure> {
+    fn unchanged(path: &Path) -> Result<Self, Failure> {
         let before = match fs::read_to_string(path) {
             Ok(text) => Some(text),
             Err(error) if error.kind() == ErrorKind::NotFound => None,

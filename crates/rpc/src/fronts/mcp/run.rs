@@ -53,6 +53,7 @@ pub(super) async fn call(
     let meta: Option<&JsonObject> = meta.map(|meta| &***meta);
     let place = places.of(meta).await.map_err(said)?;
     let place = &place;
+    allowed(places, place, &call)?;
     let (text, about) = match call {
         Call::Run(run) if wants_task => {
             let task = start(places, place, run, meta, after).await?;
@@ -94,6 +95,25 @@ pub(super) async fn call(
         None => text,
     };
     Ok(Done::Text(text + &news.text()))
+}
+
+/// Refuses what a rule denies. A command is judged by its line when it is started; no rule is about what only tells
+/// which tasks there are and what has ended.
+fn allowed(places: &Places, place: &Place, call: &Call) -> Result<(), Refused> {
+    let (tool, kind) = match call {
+        Call::Check(_) => (Builtin::CheckBackground, Kind::Read),
+        Call::Output(_) => (Builtin::TaskOutput, Kind::Read),
+        Call::Write(_) => (Builtin::WriteBackground, Kind::Execute),
+        Call::Stop(_) => (Builtin::StopBackground, Kind::Execute),
+        Call::Run(_) | Call::Wait(_) | Call::Drain | Call::List => return Ok(()),
+    };
+    let rules = Rules::new(places.options.agent.rules.clone());
+    let intent = Intent::new(tool, String::new(), kind, Vec::new());
+    match rules.judge(&intent, place.background.workspace()) {
+        Verdict::Deny { why } => Err(format!("not done: {why}")),
+        // What is to be asked the host has asked.
+        Verdict::Allow(_) | Verdict::Ask { .. } => Ok(()),
+    }
 }
 
 async fn start(
@@ -215,6 +235,11 @@ async fn about_task(place: &Place, task: &Task) -> Result<String, Error> {
     Ok(text)
 }
 
+/// What others have written, on one line and without the power to look like one of our marks.
+fn harmless(text: &str) -> String {
+    notice::output(words::one_line(text).as_bytes()).trim_end().to_owned()
+}
+
 /// A task in one line.
 fn line(task: &Task, place: &Place) -> String {
     let state = match &task.state {
@@ -226,10 +251,10 @@ fn line(task: &Task, place: &Place) -> String {
         State::Stopping { .. } => "being stopped".to_owned(),
         State::Ended(_) => words::ended(task),
     };
-    let mut text = format!("[bg:{}] {state}: ", task.id);
-    text.push_str(&words::shorten(&words::one_line(&task.command), 200));
+    let mut text = format!("[bg:{}] {}: ", task.id, harmless(&state));
+    text.push_str(&harmless(&words::shorten(&words::one_line(&task.command), 200)));
     if let Some(label) = &task.label {
-        let _ = write!(text, " ({})", words::one_line(label));
+        let _ = write!(text, " ({})", harmless(label));
     }
     if !task.serving.ports.is_empty() {
         let ports: Vec<String> = task.serving.ports.iter().map(u16::to_string).collect();
