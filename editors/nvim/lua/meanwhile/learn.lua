@@ -1,4 +1,4 @@
---- `:Meanwhile learn`: the lesson, in a terminal buffer of its own.
+--- `:Meanwhile learn`: `meanwhile learn`, in a terminal buffer of its own.
 
 local binary = require("meanwhile.binary")
 local config = require("meanwhile.config")
@@ -6,7 +6,7 @@ local tell = require("meanwhile.tell")
 
 local M = {}
 
---- Opens the lesson in a new tab, and types into it. The tab closes when the lesson is left.
+--- Opens `meanwhile learn` in a new tab, and types into it. The tab closes when the program ends.
 ---@param chapter? string where to begin
 function M.open(chapter)
   binary.resolve(config.get().binary, function(found, problem)
