@@ -257,3 +257,48 @@ fn the_users_deny_rules_hold() {
     assert!(client.call("wait", json!({})).contains("exited 0"));
     assert!(!store.workspace().join("x").exists());
 }
+
+#[test]
+fn a_task_that_waits_for_its_turn_is_said_to_and_goes_on_by_itself() {
+    let store = Store::new();
+    store.write_config("[slots.build]\nmatch = [\"make\"]\n");
+    let mut client = Client::claude(&store, "one");
+    let held = "until [ -e go ]; do sleep 0.02; done; exit 3";
+    let first = client.call("background_run", json!({"command": held, "slot": "build"}));
+    assert!(first.contains("runs in the background"), "{first}");
+    let first = id_in(&first);
+    let second = client.call("background_run", json!({"command": "make() { echo made; }; make"}));
+    let says = format!("is queued, 1st for build, behind {first}");
+    assert!(second.contains(&says) && second.contains("starts by itself"), "{second}");
+    let skipped =
+        client.call("background_run", json!({"command": "echo skipped", "after": [first]}));
+    assert!(skipped.contains(&format!("is queued, after {first}")), "{skipped}");
+    let other = json!({"command": "echo other", "after": [first], "on_failure": "run"});
+    let other = id_in(&client.call("background_run", other));
+    let listed = client.call("list", json!({}));
+    assert!(listed.contains(&format!("[bg:{}] queued, 1st for build", id_in(&second))), "{listed}");
+    for (wish, says) in [
+        (json!({"slot": "tests"}), "no slot `tests`: expected `build`"),
+        (json!({"after": ["00000000"]}), "`after[0]`: no task `00000000` in this workspace"),
+        (json!({"after": ["first"]}), "`after[0]`"),
+        (json!({"on_failure": "go"}), "`on_failure`"),
+    ] {
+        let mut wish = wish;
+        wish["command"] = json!("true");
+        let refused = client.called("background_run", wish.clone());
+        assert!(refused.1 && refused.0.contains(says), "{wish}: {refused:?}");
+    }
+    store.release();
+    let mut told = String::new();
+    until("all is told", || {
+        told.push_str(&client.call("wait", json!({})));
+        client.call("drain", json!({})) == "nothing new, and nothing runs\n"
+    });
+    for says in [
+        format!("[bg:{}] exited 0", id_in(&second)),
+        format!("[bg:{other}] exited 0"),
+        format!("[bg:{}] skipped before it started", id_in(&skipped)),
+    ] {
+        assert!(told.contains(&says), "{says}: {told}");
+    }
+}

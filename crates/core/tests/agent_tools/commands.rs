@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use meanwhile_core::agent::permission::Rule;
 use meanwhile_core::agent::tools::{Budget, Progress};
-use meanwhile_core::background::Token;
-use meanwhile_core::background::task::{Actor, DeliveredBy, Exit};
+use meanwhile_core::background::task::{Actor, DeliveredBy, Exit, Outcome, State};
+use meanwhile_core::background::{Settings, Slot, Token};
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use crate::lab::{lab, seen_one};
+use crate::lab::{lab, lab_with, seen_one};
 
 #[test]
 fn a_command_that_ends_in_time_is_shown_with_its_end() {
@@ -233,6 +234,99 @@ fn a_directory_that_is_not_there_is_named() {
             let error = lab.fails(tool, json!({ "command": "pwd", "cwd": "nowhere" })).await;
             assert!(error.contains("nowhere") && error.contains("no such"), "{error}");
         }
+        assert_eq!(lab.running().await, []);
+    });
+}
+
+/// A slot with room for one, which commands that begin with `make` take.
+fn one_at_a_time() -> Settings {
+    let rules = vec!["deny bash make".parse::<Rule>().unwrap()];
+    let slot = Slot { name: "build".to_owned(), limit: 1, rules };
+    Settings { slots: vec![slot], ..Settings::default() }
+}
+
+#[test]
+fn a_command_that_waits_for_its_turn_is_said_to() {
+    lab_with(one_at_a_time(), async |lab| {
+        let first = "until [ -e go ]; do sleep 0.02; done";
+        let input = json!({ "command": first, "slot": "build" });
+        let (outcome, progress) = lab.run_by(&lab.toolbox, "background_run", input).await;
+        let [Progress::Spawned(first)] = &progress[..] else { panic!("{progress:?}") };
+        assert!(outcome.content.starts_with("started in the background"), "{outcome:?}");
+        let input = json!({ "command": "echo b >> order", "slot": "build" });
+        let second = lab.ok("background_run", input).await;
+        let says = format!("is queued, 1st for build, behind {}", first.id);
+        assert!(second.contains(&says) && second.contains("starts by itself"), "{second}");
+        // By its words, in the foreground, where it moves to the background without having run.
+        let toolbox = lab.patient(Duration::from_millis(50));
+        let input = json!({ "command": "make() { echo c >> order; }; make", "timeout": 30 });
+        let (third, progress) = lab.run_by(&toolbox, "bash", input).await;
+        let [Progress::Spawned(task), Progress::Moved(_)] = &progress[..] else {
+            panic!("{progress:?}")
+        };
+        let says = "not started yet: it is queued, 2nd for build, behind";
+        assert!(third.content.starts_with(says), "{third:?}");
+        assert!(!third.content.contains("still running"), "{third:?}");
+        let id = task.id;
+        let (check, _) =
+            lab.run_by(&toolbox, "check_background", json!({ "task_id": id.as_str() })).await;
+        assert!(check.content.contains("2nd for build"), "{check:?}");
+        assert!(matches!(lab.background.get(id).await.unwrap().state, State::Queued(_)));
+        lab.write("go", "");
+        assert_eq!(lab.end(id).await.end().unwrap().exit, Exit::Code(0));
+        assert_eq!(lab.text("order"), "b\nc\n");
+    });
+}
+
+#[test]
+fn a_command_follows_others_as_a_model_writes_it() {
+    lab(async |lab| {
+        let first = lab.start("until [ -e go ]; do sleep 0.02; done; exit 3").await;
+        let next = async |input: serde_json::Value| {
+            let (outcome, progress) = lab.run_by(&lab.toolbox, "background_run", input).await;
+            let [Progress::Spawned(task)] = &progress[..] else { panic!("{outcome:?}") };
+            assert!(outcome.content.contains(&format!("queued, after {first}")), "{outcome:?}");
+            task.id
+        };
+        let mark = format!("[bg:{first}]");
+        let skipped = next(json!({ "command": "echo x > ran", "after": [mark] })).await;
+        let after = first.as_str();
+        let ran = json!({ "command": "echo y > ran", "after": after, "on_failure": "run" });
+        let ran = next(ran).await;
+        lab.write("go", "");
+        let end = lab.end(skipped).await;
+        let end = end.end().unwrap();
+        let by = end.cause.as_ref().map(|cause| cause.actor);
+        assert_eq!((end.outcome, by), (Outcome::Stopped, Some(Actor::Dependency)));
+        assert_eq!(lab.end(ran).await.end().unwrap().exit, Exit::Code(0));
+        assert_eq!(lab.text("ran"), "y\n");
+    });
+}
+
+#[test]
+fn what_cannot_be_waited_for_is_an_error_that_says_what_can() {
+    lab_with(one_at_a_time(), async |lab| {
+        for (input, says) in [
+            (json!({ "slot": "tests" }), "`slot`: there is no slot `tests`: expected `build`"),
+            (json!({ "after": ["00000000"] }), "`after[0]`: no task `00000000` in this workspace"),
+        ] {
+            let mut input = input;
+            input["command"] = json!("true");
+            let failed = lab.fails("background_run", input).await;
+            assert!(failed.contains(says), "{failed}");
+        }
+        for (input, says) in [
+            (json!({ "after": ["first"] }), "`after[0]`: `first` is not a task's id"),
+            (json!({ "after": true }), "`after`: expected a task's id, got true or false"),
+            (json!({ "on_failure": "go" }), "`on_failure`: expected skip or run, got \"go\""),
+        ] {
+            let mut input = input;
+            input["command"] = json!("true");
+            let refused = lab.refused("background_run", input);
+            assert!(refused.contains(says), "{refused}");
+        }
+        let refused = lab.refused("bash", json!({ "command": "true", "slot": "build" }));
+        assert!(refused.contains("background_run takes it"), "{refused}");
         assert_eq!(lab.running().await, []);
     });
 }

@@ -38,6 +38,11 @@ pub fn alone<T>(work: impl FnOnce() -> T) -> T {
 
 /// Runs a test in a new workspace, and leaves nothing behind.
 pub fn lab(test: impl AsyncFnOnce(&Lab)) {
+    lab_with(background::Settings::default(), test);
+}
+
+/// The same, with these settings of the store.
+pub fn lab_with(settings: background::Settings, test: impl AsyncFnOnce(&Lab)) {
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let dir = tempfile::tempdir().unwrap();
     let workspace = dir.path().canonicalize().unwrap().join("project");
@@ -48,7 +53,7 @@ pub fn lab(test: impl AsyncFnOnce(&Lab)) {
             state_dir: dir.path().join("state"),
             workspace: workspace.clone(),
             role: Role::Daemon,
-            settings: background::Settings::default(),
+            settings,
         };
         let (background, events) = Background::open(options).await.unwrap();
         let lab = Lab {
@@ -184,7 +189,7 @@ impl Lab {
     }
 
     pub async fn running(&self) -> Vec<Task> {
-        let filter = Filter { state: Some(StateFilter::Running), limit: None, steps: true };
+        let filter = Filter { state: Some(StateFilter::NotStopping), limit: None, steps: true };
         self.background.list(filter).await.unwrap()
     }
 

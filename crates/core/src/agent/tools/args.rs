@@ -203,27 +203,20 @@ impl Fields {
         &mut self,
         names: &[&'static str],
     ) -> Result<Option<TaskId>, String> {
-        let (name, text) = match self.take(names) {
-            None => return Ok(None),
-            Some((name, Value::String(text))) => (name, text),
-            // An id of digits only, written without quotes; one that began with a zero lost it.
-            Some((name, Value::Number(number))) => (name, number.to_string()),
-            Some((name, other)) => {
-                return Err(format!("`{name}`: expected a task's id, got {}", kind(&other)));
+        let Some((name, value)) = self.take(names) else { return Ok(None) };
+        task_id(name, &value)
+    }
+
+    /// A list of ids of tasks; one id is a list of one.
+    pub(super) fn tasks(&mut self, names: &[&'static str]) -> Result<Vec<TaskId>, String> {
+        match self.take(names).map(|(name, value)| (name, meant(value))) {
+            None => Ok(Vec::new()),
+            Some((name, Value::Array(values))) => {
+                let ids = values.iter().enumerate();
+                let ids = ids.map(|(i, value)| task_id(&format!("{name}[{i}]"), value));
+                ids.filter_map(Result::transpose).collect()
             }
-        };
-        let bare = text.trim().trim_start_matches('[').trim_end_matches(']');
-        let bare = bare.strip_prefix("bg:").unwrap_or(bare);
-        if bare.is_empty() {
-            return Ok(None);
-        }
-        match bare.parse() {
-            Ok(id) => Ok(Some(id)),
-            Err(_) => Err(format!(
-                "`{name}`: `{}` is not a task's id: expected 8 hex digits as in `b3f9c2a1`; \
-                 check_background without task_id lists the tasks",
-                brief(&text)
-            )),
+            Some((name, one)) => Ok(task_id(name, &one)?.into_iter().collect()),
         }
     }
 
@@ -273,6 +266,31 @@ fn meant(value: Value) -> Value {
     match serde_json::from_str(text) {
         Ok(inner @ (Value::Array(_) | Value::Object(_))) => inner,
         Ok(_) | Err(_) => value,
+    }
+}
+
+/// The id of a task, as models write it; `None` where nothing is written.
+fn task_id(name: &str, value: &Value) -> Result<Option<TaskId>, String> {
+    let text = match value {
+        Value::String(text) => text.clone(),
+        // An id of digits only, written without quotes; one that began with a zero lost it.
+        Value::Number(number) => number.to_string(),
+        other @ (Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_)) => {
+            return Err(format!("`{name}`: expected a task's id, got {}", kind(other)));
+        }
+    };
+    let bare = text.trim().trim_start_matches('[').trim_end_matches(']');
+    let bare = bare.strip_prefix("bg:").unwrap_or(bare);
+    if bare.is_empty() {
+        return Ok(None);
+    }
+    match bare.parse() {
+        Ok(id) => Ok(Some(id)),
+        Err(_) => Err(format!(
+            "`{name}`: `{}` is not a task's id: expected 8 hex digits as in `b3f9c2a1`; \
+             check_background without task_id lists the tasks",
+            brief(&text)
+        )),
     }
 }
 

@@ -11,9 +11,9 @@ use super::output::Part;
 use super::search::{Glob, Grep};
 use super::{Access, Builtin, Intent, Kind, Level, PlanEntry, PlanStatus, ToolName, paths, search};
 use crate::agent::message::{Arguments, ToolCall};
-use crate::background::Watch;
 use crate::background::task::TaskId;
 use crate::background::words;
+use crate::background::{Line, OnFailure, Watch};
 use crate::confine::Confine;
 use crate::limits;
 
@@ -50,6 +50,7 @@ pub(super) struct Run {
     pub(super) stdin: bool,
     pub(super) level: Option<Level>,
     pub(super) confine: Option<Confine>,
+    pub(super) queue: Line,
 }
 
 /// Understands a call.
@@ -136,6 +137,7 @@ fn run(fields: &mut Fields, workspace: &Path) -> Result<Run, String> {
         stdin: false,
         level,
         confine: None,
+        queue: Line::default(),
     })
 }
 
@@ -154,7 +156,9 @@ fn bash(mut fields: Fields, workspace: &Path) -> Result<Intent, String> {
     }
     let background = fields.flag(&["run_in_background", "is_background", "background"])?;
     fields.finish_with(|name| match name {
-        "stdin" | "watch" | "label" => Some("background_run takes it"),
+        "stdin" | "watch" | "label" | "slot" | "after" | "on_failure" => {
+            Some("background_run takes it")
+        }
         _ => None,
     })?;
     // Another agent's way of saying it; what it means is all that counts from here on.
@@ -191,9 +195,30 @@ fn background_run(mut fields: Fields, workspace: &Path) -> Result<Intent, String
             limit: limits::WATCH_LIMIT,
         })
         .collect();
+    run.queue = queue(&mut fields)?;
     fields.flag(&["run_in_background", "is_background", "background"])?;
     fields.finish()?;
     Ok(command_intent(Builtin::BackgroundRun, run, Action::BackgroundRun))
+}
+
+/// What it is to wait for.
+fn queue(fields: &mut Fields) -> Result<Line, String> {
+    let slot = fields.optional_text(&["slot"])?.map(|slot| slot.trim().to_owned());
+    let after = fields.tasks(&["after", "depends_on"])?;
+    if after.len() > limits::AFTER_MAX {
+        let (count, most) = (after.len(), limits::AFTER_MAX);
+        return Err(format!("`after`: {count} tasks, and there may be {most}"));
+    }
+    let on_failure = match fields.optional_text(&["on_failure", "onFailure"])?.as_deref() {
+        None | Some("" | "skip") => OnFailure::Skip,
+        Some("run") => OnFailure::Run,
+        Some(other) => {
+            let shown: String = other.chars().take(32).collect();
+            return Err(format!("`on_failure`: expected skip or run, got \"{shown}\""));
+        }
+    };
+    let slot = slot.filter(|slot| !slot.is_empty());
+    Ok(Line { slot, after, on_failure, deadline: None })
 }
 
 fn cut_name(name: &str) -> String {

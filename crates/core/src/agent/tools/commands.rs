@@ -8,9 +8,10 @@ use super::call::Run;
 use super::output::{HEADER_BYTES, excerpt, lines};
 use super::text::{state, survivors};
 use super::{Outcome, Progress, Toolbox, shell};
-use crate::background::task::{Actor, Cause, DeliveredBy, Exit, Task, TaskId};
-use crate::background::words::seconds;
-use crate::background::{Background, Command, Line, Mode, Spawn, Stdin, Stop, Token, Which};
+use crate::agent::notice::harmless;
+use crate::background::task::{Actor, Cause, DeliveredBy, Exit, Queued, State, Task, TaskId};
+use crate::background::words::{self, seconds};
+use crate::background::{Background, Command, Mode, Spawn, Stdin, Stop, Token, Which};
 use crate::confine::Confine;
 use crate::error::Error;
 use crate::hosts::{HOSTS, QUEUE_VARIABLE, SESSION_VARIABLE};
@@ -61,7 +62,7 @@ impl Toolbox {
             service: false,
             confine: run.confine,
             is_step,
-            line: Line::default(),
+            line: run.queue,
         }
     }
 
@@ -156,12 +157,21 @@ impl Toolbox {
         let excerpt = excerpt(&self.background, task, 0, room).await;
         let excerpt = excerpt.map_err(|error| self.said(error))?;
         self.views.note(task, excerpt.next);
+        let id = task.id;
+        let header = match &task.state {
+            State::Queued(why) => format!(
+                "not started yet: it is {}. It starts by itself, in the background as task {id}",
+                queued(why)
+            ),
+            State::Running | State::Stopping { .. } | State::Ended(_) => format!(
+                "still running after {}; it was moved to the background as task {id}, nothing was \
+                 restarted",
+                seconds(self.budget.yield_after)
+            ),
+        };
         let header = format!(
-            "still running after {}; it was moved to the background as task {}, nothing was \
-             restarted. Its result will be delivered to you by itself: go on with other work or \
-             end your turn, don't poll.",
-            seconds(self.budget.yield_after),
-            task.id
+            "{header}. Its result will be delivered to you by itself: go on with other work or end \
+             your turn, don't poll."
         );
         let shown = match excerpt.shown.is_empty() {
             true => "(no output so far)".to_owned(),
@@ -182,10 +192,23 @@ impl Toolbox {
         let task = spawned.map_err(|error| self.said(error))?.task;
         let id = task.id;
         self.views.hold(id, confined);
+        let started = match &task.state {
+            State::Queued(why) => {
+                format!("task {id} is {}. It starts by itself, in the background", queued(why))
+            }
+            State::Running | State::Stopping { .. } | State::Ended(_) => {
+                format!("started in the background as task {id}")
+            }
+        };
         let _ = progress.send(Progress::Spawned(task));
         Ok(Outcome::of(format!(
-            "started in the background as task {id}. Its result will be delivered to you by itself \
+            "{started}. Its result will be delivered to you by itself \
              when it ends: go on with other work or end your turn, don't poll."
         )))
     }
+}
+
+/// What a task waits for, for a model: `queued, 2nd for build, behind b3f9c2a1`.
+fn queued(why: &Queued) -> String {
+    format!("queued, {}", harmless(&words::queued(why), false))
 }

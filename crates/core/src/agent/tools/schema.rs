@@ -32,7 +32,7 @@ const ENTRIES: [Entry; 12] = [
         description: "Start a {shell} command in the background and get its task id at once. Its \
             result is delivered to you by itself when it ends, in a <background-results> message: \
             don't poll, go on with other work or end your turn.",
-        schema: r#"{"type":"object","properties":{"command":{"type":"string","description":"The command line"},"label":{"type":"string","description":"A short name"},"watch":{"type":"array","items":{"type":"string"},"description":"Regular expressions; the first output line that matches one is delivered to you while the command runs, e.g. \"listening on\""},"stdin":{"type":"boolean","description":"Keep its standard input open for write_background; default false"},"access":{"type":"string","enum":["look","work","full"],"description":"What it needs: look reads, work also writes the workspace, full is all; default by what the command is"},"deadline":{"type":"number","description":"Seconds after which it is ended; default none"}},"required":["command"]}"#,
+        schema: r#"{"type":"object","properties":{"command":{"type":"string","description":"The command line"},"label":{"type":"string","description":"A short name"},"watch":{"type":"array","items":{"type":"string"},"description":"Regular expressions; the first output line that matches one is delivered to you while the command runs, e.g. \"listening on\""},"stdin":{"type":"boolean","description":"Keep its standard input open for write_background; default false"},"access":{"type":"string","enum":["look","work","full"],"description":"What it needs: look reads, work also writes the workspace, full is all; default by what the command is"},"deadline":{"type":"number","description":"Seconds after which it is ended, from its start; default none"},"slot":{"type":"string","description":"A slot of the user's settings: it starts once there is room in it"},"after":{"type":"array","items":{"type":"string"},"description":"Ids of tasks that are to end before it starts"},"on_failure":{"type":"string","enum":["skip","run"],"description":"What becomes of it where one of these fails; default skip"}},"required":["command"]}"#,
     },
     Entry {
         tool: Builtin::CheckBackground,
@@ -134,6 +134,8 @@ mod tests {
                 ("task_id", _) => "b3f9c2a1".into(),
                 ("signal", _) => "SIGINT".into(),
                 ("access", _) => "work".into(),
+                ("after", _) => serde_json::json!(["b3f9c2a1"]),
+                ("on_failure", _) => "run".into(),
                 ("plan", _) => serde_json::json!([{ "step": "s", "status": "pending" }]),
                 (_, Some("string")) => "x".into(),
                 (_, Some("array")) => serde_json::json!(["x"]),

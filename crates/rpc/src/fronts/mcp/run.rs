@@ -139,9 +139,9 @@ async fn start(
         client_token: None,
         service: run.service,
         confine: None,
-        slot: None,
-        after: Vec::new(),
-        on_failure: None,
+        slot: run.slot,
+        after: run.after,
+        on_failure: run.on_failure,
         queue_deadline_ms: None,
         network: false,
         work_done_token: None,
@@ -204,7 +204,16 @@ fn started(task: &Task, hooked: bool) -> String {
         (false, true) => "Its result comes by itself; go on, and end your turn when you are done.",
         (false, false) => "Go on; call wait for its result when nothing else is left to do.",
     };
-    format!("task {} runs in the background. {how}\n", task.id)
+    let id = task.id;
+    match &task.state {
+        State::Queued(why) => {
+            let why = harmless(&words::queued(why));
+            format!("task {id} is queued, {why}; it starts by itself, in the background. {how}\n")
+        }
+        State::Running | State::Stopping { .. } | State::Ended(_) => {
+            format!("task {id} runs in the background. {how}\n")
+        }
+    }
 }
 
 /// A task of this session, by its id.

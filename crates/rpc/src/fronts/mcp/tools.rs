@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::convert::params;
-use crate::wire::Error;
+use crate::wire::{self, Error};
 
 /// What the server says of itself at the handshake.
 pub(super) const INSTRUCTIONS: &str = "Background commands that outlive this session. Start what takes \
@@ -127,6 +127,11 @@ impl Tool {
                     "deadline_seconds": {"type": "number", "description": "stop it after this time"},
                     "watch": {"type": "string",
                         "description": "regex: tells you of the first line that matches"},
+                    "slot": {"type": "string", "description": "queue for this slot of the settings"},
+                    "after": {"type": "array", "items": {"type": "string"},
+                        "description": "ids of tasks to end first"},
+                    "on_failure": {"type": "string", "enum": ["skip", "run"],
+                        "description": "if one of these fails"},
                 }),
                 &["command"],
             ),
@@ -206,6 +211,10 @@ pub(super) struct Run {
     pub(super) stdin: bool,
     pub(super) deadline_seconds: Option<f64>,
     pub(super) watch: Option<String>,
+    pub(super) slot: Option<String>,
+    #[serde(default)]
+    pub(super) after: Vec<String>,
+    pub(super) on_failure: Option<wire::OnFailureParam>,
 }
 
 /// The arguments of what is about one task.
@@ -305,7 +314,8 @@ mod tests {
             let mut arguments = Map::new();
             for (name, schema) in properties.as_object().unwrap() {
                 let value = match schema["type"].as_str().unwrap() {
-                    "string" => json!("x"),
+                    // Where it is one of some words, the first of these.
+                    "string" => schema["enum"].get(0).cloned().unwrap_or_else(|| json!("x")),
                     "boolean" => json!(true),
                     "number" | "integer" => json!(1),
                     "array" => json!(["x"]),
