@@ -7,6 +7,7 @@
 mod harness;
 
 mod client;
+mod doctor;
 mod hook;
 mod mcp;
 mod mcp_ends;

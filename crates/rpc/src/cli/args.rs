@@ -457,6 +457,9 @@ pub(crate) struct Learn {
 /// run at all.
 #[derive(Debug, Args)]
 pub(crate) struct Doctor {
+    /// Try the way from another agent to its tasks and back: its settings, its hooks, and a real task.
+    #[arg(long, value_name = "HOST")]
+    pub(crate) host: Option<Host>,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,

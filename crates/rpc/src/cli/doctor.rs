@@ -4,6 +4,7 @@
 //! missing what it costs and what to do. Changes nothing but what any command would: the state
 //! directory and the ledger in it are made if they are not there.
 
+mod host;
 mod kernel;
 mod limits;
 mod mounts;
@@ -67,7 +68,7 @@ impl Check {
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
 struct Report {
-    /// Whether tasks can run.
+    /// Whether tasks can run, or with `--host` whether their results reach the agent.
     ok: bool,
     checks: Vec<Check>,
 }
@@ -78,19 +79,20 @@ pub(crate) fn run(
     workspace: Option<&Path>,
     args: &args::Doctor,
 ) -> Result<u8, Failure> {
-    let mut checks = store::check(workspace);
-    checks.extend(kernel::check());
-    checks.extend(limits::check());
+    let checks = match args.host {
+        Some(host) => host::check(host)?,
+        None => [store::check(workspace), kernel::check(), limits::check()].concat(),
+    };
     let report = Report { ok: checks.iter().all(|check| check.status != Status::Fail), checks };
     if args.json {
         out.json(&report)?;
     } else {
-        print(out, &report)?;
+        print(out, &report, args.host.is_some())?;
     }
     Ok(if report.ok { 0 } else { FAILED })
 }
 
-fn print(out: &mut Out, report: &Report) -> Result<(), Failure> {
+fn print(out: &mut Out, report: &Report, of_host: bool) -> Result<(), Failure> {
     let width = report.checks.iter().map(|check| check.name.len()).max().unwrap_or(0);
     for check in &report.checks {
         let (word, look) = match check.status {
@@ -110,10 +112,14 @@ fn print(out: &mut Out, report: &Report) -> Result<(), Failure> {
     let count = |status| report.checks.iter().filter(|check| check.status == status).count();
     let (warned, failed) = (count(Status::Warn), count(Status::Fail));
     out.line("")?;
+    let (works, fails) = match of_host {
+        true => ("results reach the agent", "results do not reach the agent"),
+        false => ("tasks run", "tasks cannot run"),
+    };
     match (failed, warned) {
         (0, 0) => out.line("everything is there"),
-        (0, warned) => out.line(format_args!("tasks run; {warned} of the above could be better")),
-        (failed, _) => out.line(format_args!("tasks cannot run: {failed} of the above failed")),
+        (0, warned) => out.line(format_args!("{works}; {warned} of the above could be better")),
+        (failed, _) => out.line(format_args!("{fails}: {failed} of the above failed")),
     }
 }
 

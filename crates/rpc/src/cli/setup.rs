@@ -47,6 +47,18 @@ pub(crate) fn run(out: &mut Out, args: &args::Setup) -> Result<u8, Failure> {
     if args.undo { Ok(0) } else { notes(args.host, true) }
 }
 
+/// The files of a host in which something of meanwhile is missing, or is otherwise than it would be written.
+pub(crate) fn missing(host: args::Host) -> Result<Vec<PathBuf>, Failure> {
+    let host = match host {
+        args::Host::Claude => args::SetupHost::Claude,
+        args::Host::Codex => args::SetupHost::Codex,
+        args::Host::Gemini => args::SetupHost::Gemini,
+        args::Host::Opencode => args::SetupHost::Opencode,
+    };
+    let changes = changes(&parts(host, &Places::find()?), false)?;
+    Ok(changes.iter().map(|change| change.path().to_owned()).collect())
+}
+
 /// Where things are.
 #[derive(Debug)]
 pub(crate) struct Places {
@@ -126,9 +138,14 @@ fn notes(host: args::SetupHost, written: bool) -> Result<u8, Failure> {
     for line in lines {
         note(line);
     }
-    let done =
-        if written { "`meanwhile setup HOST --undo` takes it away" } else { "nothing was changed" };
-    note(done);
+    if written {
+        let name = host.name();
+        note(format_args!(
+            "`meanwhile doctor --host {name}` tries it, `meanwhile setup {name} --undo` takes it away"
+        ));
+    } else {
+        note("nothing was changed");
+    }
     Ok(0)
 }
 

@@ -62,6 +62,10 @@ impl Change {
         Ok(Self { path: path.to_owned(), after: before.clone(), before })
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The lines that come and go.
     pub(super) fn shown(&self) -> String {
         let old: Vec<&str> = self.before.iter().flat_map(|text| text.lines()).collect();

@@ -1,0 +1,365 @@
+//! `meanwhile doctor --host`: whether another agent uses meanwhile, tried from end to end.
+//!
+//! The agent is asked itself where it can be: what it says of its own settings counts more than what is in
+//! its files. The real task runs in a store of its own.
+
+mod talk;
+
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use meanwhile_core::background::words::reason;
+use meanwhile_core::hosts;
+use serde_json::{Value, json};
+
+use self::talk::Talk;
+use super::{Check, Probe};
+use crate::cli::args::Host;
+use crate::cli::failure::Failure;
+use crate::cli::setup;
+
+/// How long an agent may take to answer, with its start.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Between two looks at whether the task has ended.
+const ROUND: Duration = Duration::from_millis(20);
+/// The session and what its task says.
+const SESSION: &str = "meanwhile-doctor";
+const SAID: &str = "said-by-a-task";
+
+/// What is known of an agent.
+struct Known {
+    /// Its name for people.
+    name: &'static str,
+    program: &'static str,
+    /// The version that was tried; `None`: none was.
+    tried: Option<[u32; 3]>,
+    /// The moment after a tool, as its hooks call it.
+    tool_ran: &'static str,
+}
+
+fn known(host: Host) -> Known {
+    let (name, program, tried, tool_ran) = match host {
+        Host::Claude => ("Claude Code", "claude", Some([2, 1, 332]), "PostToolUse"),
+        Host::Codex => ("Codex", "codex", Some([0, 171, 0]), "PostToolUse"),
+        Host::Gemini => ("Gemini CLI", "gemini", None, "AfterTool"),
+        Host::Opencode => ("opencode", "opencode", None, "tool.execute.after"),
+    };
+    Known { name, program, tried, tool_ran }
+}
+
+/// Looks at everything between an agent and its tasks.
+pub(super) fn check(host: Host) -> Result<Vec<Check>, Failure> {
+    let about = known(host);
+    let mut checks = Vec::new();
+    let program = find(about.program);
+    checks.push(version(&about, program.as_deref()));
+    let missing = setup::missing(host)?;
+    checks.push(settings(host, &missing));
+    if let (Some(program), true) = (&program, missing.is_empty()) {
+        match host {
+            Host::Claude => checks.push(claude(program)),
+            Host::Codex => checks.extend(codex(program)),
+            // Neither can be asked without a model.
+            Host::Gemini | Host::Opencode => {}
+        }
+    }
+    checks.push(match task(host, &about) {
+        Ok(took) => Check::ok("a task", format!("started by the server, told by the hook, in {} ms", took.as_millis())),
+        Err(why) => Check::fail(
+            "a task",
+            why,
+            "the agent's model is not told of its tasks",
+            "see that `meanwhile doctor` finds nothing wrong; else this is a bug of meanwhile: report it",
+        ),
+    });
+    Ok(checks)
+}
+
+fn find(program: &str) -> Option<PathBuf> {
+    let is_program = |path: &PathBuf| {
+        path.metadata().is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
+    };
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|dir| dir.join(program)).find(is_program)
+}
+
+fn version(about: &Known, program: Option<&Path>) -> Check {
+    let Known { name, program: called, tried, .. } = about;
+    let absent = |found: String| {
+        let remedy = format!("install {name}, or put the directory of `{called}` on the PATH");
+        Check::warn("the agent", found, "nothing can be asked of it", &remedy)
+    };
+    let Some(program) = program else { return absent(format!("no `{called}` on the PATH")) };
+    let said = match output(Command::new(program).arg("--version")) {
+        Ok(said) => said,
+        Err(why) => return absent(format!("`{called} --version`: {why}")),
+    };
+    let found = format!("{}, {}", said.trim(), program.display());
+    let cost = "hooks and tools may be called otherwise than meanwhile expects";
+    match (tried, numbers(&said)) {
+        (None, _) => {
+            let found = format!("{found}; no version of it was tried");
+            Check::warn("the agent", found, cost, "report what goes wrong")
+        }
+        (Some(tried), Some(found_numbers)) if found_numbers < *tried => {
+            let [major, minor, patch] = tried;
+            let found = format!("{found}; older than {major}.{minor}.{patch}, which was tried");
+            Check::warn("the agent", found, cost, &format!("update {name}"))
+        }
+        (Some(_), _) => Check::ok("the agent", found),
+    }
+}
+
+/// The first three numbers with points between them.
+fn numbers(text: &str) -> Option<[u32; 3]> {
+    let of_word = |word: &str| {
+        let mut parts = word.split('.').map(|part| {
+            let digits = part.trim_start_matches('v');
+            digits.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+        });
+        Some([parts.next()??, parts.next()??, parts.next()??])
+    };
+    text.split_whitespace().find_map(of_word)
+}
+
+fn settings(host: Host, missing: &[PathBuf]) -> Check {
+    if missing.is_empty() {
+        return Check::ok(
+            "settings",
+            "the MCP server and the hooks of this program are in its settings",
+        );
+    }
+    let files: Vec<_> = missing.iter().map(|path| path.display().to_string()).collect();
+    let found = format!("not, or otherwise, in {}", files.join(", "));
+    let remedy = format!("`meanwhile setup {}` shows what it writes, and asks", host.name());
+    Check::fail("settings", found, "the agent does not know of meanwhile", &remedy)
+}
+
+/// What Claude Code says of the server.
+fn claude(program: &Path) -> Check {
+    let cost = "the model has no tools for tasks";
+    let said = output(Command::new(program).args(["mcp", "get", "meanwhile"]).current_dir("/"));
+    match said {
+        Ok(said) if said.contains("Connected") => {
+            Check::ok("the server", "Claude Code has started it and is connected")
+        }
+        Ok(said) => {
+            let status = said.lines().find(|line| line.contains("Status")).unwrap_or("no status");
+            Check::fail(
+                "the server",
+                status.trim(),
+                cost,
+                "`/mcp` in Claude Code says what is wrong",
+            )
+        }
+        Err(why) => {
+            let found = format!("`claude mcp get meanwhile`: {why}");
+            Check::fail("the server", found, cost, "`/mcp` in Claude Code says what is wrong")
+        }
+    }
+}
+
+/// What Codex says of the hooks, which it skips without a word until they are trusted, and of the server.
+fn codex(program: &Path) -> Vec<Check> {
+    let asked = || -> Result<(Value, Value), String> {
+        let mut codex = Talk::start(Command::new(program).arg("app-server").current_dir("/"))?;
+        let client = json!({ "name": "meanwhile", "version": env!("CARGO_PKG_VERSION") });
+        codex.ask("initialize", json!({ "clientInfo": client }))?;
+        codex.tell("initialized")?;
+        let hooks = codex.ask("hooks/list", json!({ "cwds": ["/"] }))?;
+        Ok((hooks, codex.ask("mcpServerStatus/list", json!({}))?))
+    };
+    match asked() {
+        Ok((hooks, servers)) => vec![trust(&hooks), server(&servers)],
+        Err(why) => vec![Check::warn(
+            "the hooks",
+            format!("`codex app-server` was asked about them: {why}"),
+            "if they are not trusted, Codex skips them without a word",
+            "`/hooks` in Codex shows and trusts them",
+        )],
+    }
+}
+
+fn trust(hooks: &Value) -> Check {
+    let lists = hooks["data"].as_array().into_iter().flatten();
+    let hooks = lists.flat_map(|list| list["hooks"].as_array().into_iter().flatten());
+    let own = |hook: &&Value| {
+        hook["command"].as_str().is_some_and(|it| it.ends_with("meanwhile hook codex"))
+    };
+    let (mut trusted, mut left) = (0, Vec::new());
+    for hook in hooks.filter(own) {
+        let event = hook["eventName"].as_str().unwrap_or("?");
+        match (hook["enabled"] == true, hook["trustStatus"].as_str().unwrap_or("?")) {
+            (true, "trusted" | "managed") => trusted += 1,
+            (true, status) => left.push(format!("{event} ({status})")),
+            (false, _) => left.push(format!("{event} (disabled)")),
+        }
+    }
+    let cost = "Codex skips them without a word, and no result comes by itself";
+    match (trusted, left.is_empty()) {
+        (0, true) => Check::fail("the hooks", "Codex lists none", cost, "`meanwhile setup codex`"),
+        (trusted, true) => Check::ok("the hooks", format!("Codex runs {trusted} of them")),
+        (_, false) => {
+            let found = format!("not run: {}", left.join(", "));
+            Check::fail("the hooks", found, cost, "start Codex and trust them once with `/hooks`")
+        }
+    }
+}
+
+fn server(servers: &Value) -> Check {
+    let mut all = servers["data"].as_array().into_iter().flatten();
+    let tools = all
+        .find(|server| server["name"] == "meanwhile")
+        .and_then(|server| server["tools"].as_object())
+        .map_or(0, serde_json::Map::len);
+    match tools {
+        0 => Check::fail(
+            "the server",
+            "Codex has no tool of it",
+            "the model has no tools for tasks",
+            "`codex mcp list` says what is wrong",
+        ),
+        tools => Check::ok("the server", format!("Codex has started it and has its {tools} tools")),
+    }
+}
+
+/// A real task: the server starts it as the agent would have it do, and the hook tells it.
+fn task(host: Host, about: &Known) -> Result<Duration, String> {
+    let said = |error: std::io::Error| reason(&error);
+    let probe = Probe::new(&std::env::temp_dir()).map_err(said)?;
+    let (state, project) = (probe.path("state"), probe.path("project"));
+    std::fs::create_dir(&project).map_err(said)?;
+    let binary = std::env::current_exe().map_err(said)?;
+    let command = |args: &[&str]| {
+        let mut command = Command::new(&binary);
+        command.args(args).current_dir(&project).env("MEANWHILE_STATE_DIR", &state);
+        // This program may run in the shell of an agent.
+        for variable in hosts::HOSTS.iter().chain(&["MEANWHILE_QUEUE"]) {
+            command.env_remove(variable);
+        }
+        command
+    };
+    let began = Instant::now();
+    let mut server = command(&["mcp"]);
+    let mut meta = json!({});
+    match host {
+        Host::Claude => drop(server.env("CLAUDE_CODE_SESSION_ID", SESSION)),
+        Host::Codex => {
+            let sandbox = json!({ "sandboxPolicy": { "type": "danger-full-access" } });
+            meta = json!({ "threadId": SESSION, "codex/sandbox-state-meta": sandbox });
+        }
+        Host::Gemini | Host::Opencode => drop(server.env("MEANWHILE_QUEUE", SESSION)),
+    }
+    let mut server = Talk::start(&mut server)?;
+    let client = json!({ "name": about.program, "version": env!("CARGO_PKG_VERSION") });
+    server.ask(
+        "initialize",
+        json!({ "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client }),
+    )?;
+    server.tell("notifications/initialized")?;
+    let arguments = json!({ "command": format!("echo {SAID}") });
+    let call = json!({ "name": "background_run", "arguments": arguments, "_meta": meta });
+    let started = server.ask("tools/call", call)?;
+    if started["isError"] == true {
+        return Err(format!("background_run said {}", started["content"][0]["text"]));
+    }
+    let payload = json!({
+        "session_id": SESSION, "hook_event_name": about.tool_ran, "cwd": project,
+    })
+    .to_string();
+    while began.elapsed() < PATIENCE {
+        let mut hook = command(&["hook", host.name()]);
+        let told = with_input(&mut hook, &payload)?;
+        // The words of the result, not those of the command that it quotes.
+        if told.contains("exited 0") && told.matches(SAID).count() > 1 {
+            return Ok(began.elapsed());
+        }
+        std::thread::sleep(ROUND);
+    }
+    Err("the server has started one, and the hook did not tell its end".to_owned())
+}
+
+/// What a command prints, in time.
+fn output(command: &mut Command) -> Result<String, String> {
+    with_input(command, "")
+}
+
+/// What a command prints that is given this to read.
+fn with_input(command: &mut Command, input: &str) -> Result<String, String> {
+    let said = |error: std::io::Error| reason(&error);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().map_err(said)?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // One that reads nothing may have ended.
+        let _ = stdin.write_all(input.as_bytes());
+    }
+    let mut stdout = child.stdout.take().expect("it is piped");
+    let (send, receive) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut text = Vec::new();
+        let read = stdout.read_to_end(&mut text);
+        let _ = send.send(read.map(|_| String::from_utf8_lossy(&text).into_owned()));
+    });
+    let text = receive.recv_timeout(PATIENCE);
+    if text.is_err() {
+        // It has had its time.
+        let _ = child.kill();
+    }
+    let status = child.wait().map_err(said)?;
+    match text {
+        Ok(text) if status.success() => text.map_err(said),
+        Ok(_) => Err(format!("it ended with {status}")),
+        Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::doctor::Status;
+
+    #[test]
+    fn versions_are_found_in_what_agents_say() {
+        for (text, version) in [
+            ("2.1.332 (Claude Code)", Some([2, 1, 332])),
+            ("codex-cli 0.171.0", Some([0, 171, 0])),
+            ("v1.2.3-beta", Some([1, 2, 3])),
+            ("1.2", None),
+            ("", None),
+        ] {
+            assert_eq!(numbers(text), version, "{text}");
+        }
+    }
+
+    #[test]
+    fn hooks_count_where_codex_runs_them() {
+        let hook = |event: &str, enabled: bool, status: &str| {
+            json!({ "eventName": event, "enabled": enabled, "trustStatus": status,
+                "command": "/bin/meanwhile hook codex" })
+        };
+        let other = json!({ "eventName": "stop", "enabled": true, "trustStatus": "untrusted",
+            "command": "other" });
+        let both = [hook("stop", true, "trusted"), hook("sessionStart", true, "trusted")];
+        for (hooks, status, found) in [
+            (vec![], Status::Fail, "Codex lists none"),
+            (
+                vec![other.clone(), both[0].clone(), both[1].clone()],
+                Status::Ok,
+                "Codex runs 2 of them",
+            ),
+            (
+                vec![both[0].clone(), hook("a", true, "modified")],
+                Status::Fail,
+                "not run: a (modified)",
+            ),
+            (vec![hook("a", false, "trusted")], Status::Fail, "not run: a (disabled)"),
+        ] {
+            let check = trust(&json!({ "data": [{ "cwd": "/", "hooks": hooks }] }));
+            assert_eq!((check.status, check.found.as_str()), (status, found));
+        }
+    }
+}
