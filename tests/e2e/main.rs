@@ -10,6 +10,7 @@ mod agent_timing;
 mod anchors;
 mod bad_input;
 mod confine;
+mod confine_projects;
 mod crowd;
 mod deadline;
 mod defaults;
