@@ -38,6 +38,40 @@ fn a_task_may_do_no_more_than_its_session() {
     assert_eq!(writes(&store, policy("read-only")), (false, false));
 }
 
+/// Codex keeps these from being written in its own sandbox, and in them lie hooks that run later.
+#[test]
+#[expect(clippy::print_stderr, reason = "a test that does not run says so")]
+fn a_task_writes_no_settings_that_its_session_may_not_write() {
+    let store = Store::new();
+    let at = |path: &str| store.workspace().join(path);
+    for folder in [".git/hooks", ".codex", "src"] {
+        std::fs::create_dir_all(at(folder)).unwrap();
+    }
+    std::fs::write(at(".git/config"), "as it was").unwrap();
+    if store.run(&["spawn", "--wait", "--confine", "work", "--", "true"]).code != Some(0) {
+        eprintln!("skipped: this machine cannot confine");
+        return;
+    }
+    let mut client = codex(&store, json!({"sandboxPolicy": {"type": "workspace-write"}}));
+    let line = "cat .git/config; echo x > .git/hooks/pre-commit; echo x > .git/config; \
+                mv .git moved; rm -rf .codex; touch .codex/hooks.json; umount .git; \
+                unshare -rm umount .git; echo x > src/here; echo x > there";
+    let (said, refused) = client.called("background_run", json!({ "command": line }));
+    if refused {
+        assert!(said.contains("mount namespace"), "{said}");
+        eprintln!("skipped: {said}");
+        return;
+    }
+    let told = client.call("wait", json!({}));
+    assert!(told.contains("as it was"), "{told}");
+    assert!(at("src/here").exists() && at("there").exists(), "{told}");
+    assert_eq!(std::fs::read_to_string(at(".git/config")).unwrap(), "as it was");
+    for path in [".git/hooks/pre-commit", ".codex/hooks.json", "moved"] {
+        assert!(!at(path).exists(), "{path}: {told}");
+    }
+    assert!(at(".codex").exists(), "{told}");
+}
+
 #[test]
 fn in_a_sandbox_that_is_not_known_nothing_is_started() {
     let store = Store::new();

@@ -16,7 +16,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use meanwhile_shim::confine::Mode;
@@ -41,7 +41,8 @@ pub struct Confine {
     pub hidden: Vec<PathBuf>,
     /// What else it may read.
     pub readable: Vec<PathBuf>,
-    /// What it may not write, symbolic links resolved; only with [`Mode::Open`].
+    /// What it may not write, symbolic links resolved; with [`Mode::Open`] and [`Mode::Work`]. What is not
+    /// there is not held.
     pub sealed: Vec<PathBuf>,
 }
 
@@ -126,6 +127,12 @@ pub fn measure() -> io::Result<u32> {
     tried.join().unwrap_or_else(|_| Err(io::Error::other("the trial panicked")))
 }
 
+/// Whether a task can be kept from reading or writing what it could otherwise, measured once.
+pub fn has_mounts() -> bool {
+    static MEASURED: OnceLock<bool> = OnceLock::new();
+    *MEASURED.get_or_init(|| measure_mounts().is_ok())
+}
+
 /// Tries whether what a rule forbids can be kept from a command that runs as it is otherwise: an empty file
 /// is laid over one, in a mount namespace, and looked into.
 pub fn measure_mounts() -> io::Result<()> {
@@ -177,9 +184,9 @@ impl Planner {
     /// The plan of a task in `workspace`. Reads directories, which may block for as long as the disk
     /// does. `state` is the state directory, which no confined task reads.
     pub fn plan(&self, wish: &Confine, workspace: &Path, state: &Path) -> Result<Plan, Error> {
+        let sealed = wish.sealed.iter().map(|path| (Right::Seal, path.clone()));
         if wish.mode == Mode::Open {
             let hidden = wish.hidden.iter().map(|path| (Right::Hide, path.clone()));
-            let sealed = wish.sealed.iter().map(|path| (Right::Seal, path.clone()));
             let rules = hidden.chain(sealed).collect();
             return Ok(Plan { mode: wish.mode, network: true, rules, abi_max: None });
         }
@@ -195,6 +202,7 @@ impl Planner {
         if wish.mode == Mode::Work {
             let written = places::written(&found.workspace);
             rules.extend(written.into_iter().map(|path| (Right::Write, path)));
+            rules.extend(sealed);
         }
         let network = wish.network && wish.mode == Mode::Work;
         Ok(Plan { mode: wish.mode, network, rules, abi_max: None })

@@ -142,7 +142,7 @@ pub fn ended(task: &Task) -> String {
         (Outcome::Exited, Exit::Signal(number)) => {
             format!("ended by {} after {took}{why}", signal(number))
         }
-        (Outcome::Exited, Exit::Unknown) => format!("ended after {took}"),
+        (Outcome::Exited, Exit::Unknown) => format!("ended after {took}{why}"),
         (Outcome::Stopped, _) if task.pid.is_none() => {
             format!("{} before it started{why}", stopped(end))
         }

@@ -59,8 +59,13 @@ fn execute(
 
 /// Restricts this process and all that it will start.
 pub fn restrict(plan: &Plan) -> io::Result<()> {
+    let covers = plan.rules.iter().any(|(right, _)| matches!(right, Right::Hide | Right::Seal));
+    let covered = !covers || super::mounts::cover(plan)?;
     if plan.mode == Mode::Open {
-        return super::mounts::cover(plan);
+        return Ok(());
+    }
+    if !covered {
+        return Err(io::Error::from_raw_os_error(libc::EPERM));
     }
     let abi = super::abi().min(plan.abi_max.unwrap_or(u32::MAX));
     if abi == 0 {
@@ -123,6 +128,10 @@ fn landlock(plan: &Plan, abi: ABI) -> io::Result<()> {
     }
     let mut rules = rules.create().map_err(refused)?;
     for (right, path) in &plan.rules {
+        // Those are the mounts' to keep.
+        if access(*right, abi).is_empty() {
+            continue;
+        }
         // What went since the plan was made, or is not what it was, grants nothing.
         let Ok(fd) = open(path) else { continue };
         let mut access = access(*right, abi);

@@ -1,9 +1,9 @@
 //! What a rule forbids, kept from a command that runs as it is otherwise: a mount namespace in which an empty
 //! file or directory lies over what may not be read, and what may not be written is mounted for reading only.
 //!
-//! Where the kernel allows no such namespace the command runs without: a rule beside one that allows every
-//! command is a seat belt there, as the documentation says. Whether it is one, a trial tells (`meanwhile
-//! doctor`). A user who is not root gets a user namespace, too, and in it a second one, so that the command
+//! Where the kernel allows no such namespace a command that is not confined runs without: a rule beside one that
+//! allows every command is a seat belt there, as the documentation says. Whether it is one, a trial tells
+//! (`meanwhile doctor`). A confined command does not run then. A user who is not root gets a user namespace, too, and in it a second one, so that the command
 //! cannot take the mounts off; root's command can.
 
 #![expect(unsafe_code, reason = "unshare(2), mount(2), mount_setattr(2), fork(2)")]
@@ -33,11 +33,11 @@ struct Attributes {
     user_namespace: u64,
 }
 
-/// Lays the plan's mounts over this process and all that it will start.
-pub(super) fn cover(plan: &Plan) -> io::Result<()> {
+/// Lays the plan's mounts over this process and all that it will start. Returns whether it may have them.
+pub(super) fn cover(plan: &Plan) -> io::Result<bool> {
     let here = std::env::current_dir();
     if !is_allowed(plan)? {
-        return Ok(());
+        return Ok(false);
     }
     let has_user = private()?;
     for (right, path) in &plan.rules {
@@ -66,7 +66,7 @@ pub(super) fn cover(plan: &Plan) -> io::Result<()> {
     if let Ok(here) = here {
         std::env::set_current_dir(here)?;
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Whether this process may have such mounts. A child tries it: where a kernel allows a part of it alone (the

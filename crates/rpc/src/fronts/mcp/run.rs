@@ -9,7 +9,7 @@ use meanwhile_core::agent::permission::{Rules, Verdict};
 use meanwhile_core::agent::tools::{Access, Builtin, Intent, Kind};
 use meanwhile_core::background::task::{NotificationKind, State, Task, TaskId};
 use meanwhile_core::background::{Ack, Filter, Mode, Which, words};
-use meanwhile_core::{Error, limits};
+use meanwhile_core::{Error, confine, limits};
 use rmcp::model::{JsonObject, RequestMetaObject};
 
 use super::bridge::Afters;
@@ -161,7 +161,7 @@ async fn start(
     }
     match sandbox::of(meta, workspace)? {
         Sandbox::None => {}
-        Sandbox::Held(mut confine) => {
+        Sandbox::Held(mut held) => {
             let of_session = meta.and_then(sandbox::directory);
             // What `work` writes is the workspace: all of it must be the session's.
             let is_here = of_session
@@ -175,9 +175,20 @@ async fn start(
             let Some(ours) = rules.confined(workspace) else {
                 return Err("not started: a rule holds back all that could be read".to_owned());
             };
-            confine.hidden.extend(ours.hidden);
-            confine.readable.extend(ours.readable);
-            wish.confine = Some(confine);
+            // Without any of them no mount is needed.
+            held.sealed.retain(|path| path.exists());
+            let has_mounts = || tokio::task::spawn_blocking(confine::has_mounts);
+            if !held.sealed.is_empty() && !has_mounts().await.unwrap_or_default() {
+                return Err(
+                    "not started: this session may not write `.git`, `.codex` and `.agents`, and \
+                            this machine gives no mount namespace that would keep a task from it \
+                            (`meanwhile doctor`). Run the command with your own shell tool"
+                        .to_owned(),
+                );
+            }
+            held.hidden.extend(ours.hidden);
+            held.readable.extend(ours.readable);
+            wish.confine = Some(held);
         }
     }
     let spawned = place.background.spawn(wish).await.map_err(said)?;

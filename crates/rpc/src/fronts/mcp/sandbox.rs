@@ -46,7 +46,7 @@ pub(super) fn of(meta: Option<&JsonObject>, workspace: &Path) -> Result<Sandbox,
             let (profile, policy) = (state.get("permissionProfile"), state.get("sandboxPolicy"));
             match (profile.filter(|it| !it.is_null()), policy.filter(|it| !it.is_null())) {
                 (Some(profile), _) => of_profile(profile, workspace),
-                (None, Some(policy)) => of_policy(policy),
+                (None, Some(policy)) => of_policy(policy, workspace),
                 (None, None) => Err(unknown("it names neither a profile nor a policy")),
             }
         }
@@ -64,22 +64,31 @@ fn unknown(why: &str) -> String {
     )
 }
 
-fn held(mode: Mode, network: bool, hidden: Vec<PathBuf>) -> Sandbox {
-    // Only `work` may use the network.
-    let network = network && mode == Mode::Work;
-    Sandbox::Held(Confine { hidden, network, ..Confine::from(mode) })
+fn held(mode: Mode, network: bool, hidden: Vec<PathBuf>, sealed: Vec<PathBuf>) -> Sandbox {
+    // Only `work` may use the network, and only it writes.
+    let (network, sealed) = match mode {
+        Mode::Work => (network, sealed),
+        Mode::Look | Mode::Open => (false, Vec::new()),
+    };
+    Sandbox::Held(Confine { hidden, network, sealed, ..Confine::from(mode) })
+}
+
+/// What Codex keeps from being written in each directory that may be, whether it says so or not. Links are
+/// not followed: what they lead to is outside, or is named itself.
+fn kept(workspace: &Path) -> Vec<PathBuf> {
+    [".git", ".codex", ".agents"].map(|name| workspace.join(name)).into()
 }
 
 /// Codex' `SandboxPolicy`.
-fn of_policy(policy: &Value) -> Result<Sandbox, String> {
+fn of_policy(policy: &Value, workspace: &Path) -> Result<Sandbox, String> {
     let kind = policy.get("type").and_then(Value::as_str).or_else(|| policy.as_str());
     let flag = |name: &str| policy.get(name).and_then(Value::as_bool).unwrap_or_default();
     match kind {
         Some("danger-full-access") => Ok(Sandbox::None),
-        Some("read-only") => Ok(held(Mode::Look, false, Vec::new())),
+        Some("read-only") => Ok(held(Mode::Look, false, Vec::new(), Vec::new())),
         Some("workspace-write") => {
             let network = flag("network_access") || flag("networkAccess");
-            Ok(held(Mode::Work, network, Vec::new()))
+            Ok(held(Mode::Work, network, Vec::new(), kept(workspace)))
         }
         Some(other) => Err(unknown(&format!("its policy is `{other}`"))),
         None => Err(unknown("its policy has no type")),
@@ -102,34 +111,28 @@ fn of_profile(profile: &Value, workspace: &Path) -> Result<Sandbox, String> {
     let entries = files.and_then(|files| files.get("entries")).and_then(Value::as_array);
     match (kind, entries) {
         (Some("unrestricted"), _) if network => Ok(Sandbox::None),
-        (Some("unrestricted"), _) => Ok(held(Mode::Work, false, Vec::new())),
+        (Some("unrestricted"), _) => Ok(held(Mode::Work, false, Vec::new(), Vec::new())),
         (Some("restricted"), Some(entries)) => {
-            let (mut writes, mut keeps) = (false, false);
-            let mut hidden = Vec::new();
+            let (mut writes, mut hidden, mut sealed) = (false, Vec::new(), kept(workspace));
             for entry in entries {
                 let path = path_of(entry);
                 match entry.get("access").and_then(Value::as_str) {
-                    Some("read") => keeps |= path.is_some_and(|it| is_kept(&it, workspace)),
+                    // What lies around the workspace is for reading anyway.
+                    Some("read") => sealed
+                        .extend(path.filter(|it| it != workspace && it.starts_with(workspace))),
                     // `work` writes all of the workspace: less than that is not enough for it.
                     Some("write") => writes |= path.is_some_and(|it| workspace.starts_with(it)),
                     Some("none" | "deny") => hidden.push(denied(entry)?),
                     Some(_) | None => return Err(unknown("an entry of its profile is not clear")),
                 }
             }
-            let mode = if writes && !keeps { Mode::Work } else { Mode::Look };
-            Ok(held(mode, network, hidden))
+            let mode = if writes { Mode::Work } else { Mode::Look };
+            sealed.sort_unstable();
+            sealed.dedup();
+            Ok(held(mode, network, hidden, sealed))
         }
         (Some(_) | None, _) => Err(unknown("its profile does not say what it may touch")),
     }
-}
-
-/// What Codex keeps from being written in each directory that may be. `work` cannot, as its page says.
-const KEPT_BY_CODEX: [&str; 4] = [".git", ".codex", ".agents", ".aws"];
-
-/// Whether a directory that is only to be read lies where `work` would write.
-fn is_kept(path: &Path, workspace: &Path) -> bool {
-    let below = path.strip_prefix(workspace).ok();
-    below.is_some_and(|it| KEPT_BY_CODEX.iter().all(|name| it != Path::new(name)))
 }
 
 /// The path of an entry, where it is one, with links resolved.
@@ -171,12 +174,15 @@ mod tests {
             assert_eq!(state(json!({"sandboxPolicy": policy})), Ok(expect), "{policy}");
         };
         check(json!({"type": "danger-full-access"}), Sandbox::None);
-        check(json!({"type": "read-only"}), held(Mode::Look, false, Vec::new()));
-        check(json!("read-only"), held(Mode::Look, false, Vec::new()));
-        check(json!({"type": "workspace-write"}), held(Mode::Work, false, Vec::new()));
+        check(json!({"type": "read-only"}), held(Mode::Look, false, Vec::new(), Vec::new()));
+        check(json!("read-only"), held(Mode::Look, false, Vec::new(), Vec::new()));
+        check(
+            json!({"type": "workspace-write"}),
+            held(Mode::Work, false, Vec::new(), kept(Path::new("/w"))),
+        );
         check(
             json!({"type": "workspace-write", "network_access": true}),
-            held(Mode::Work, true, Vec::new()),
+            held(Mode::Work, true, Vec::new(), kept(Path::new("/w"))),
         );
     }
 
@@ -186,12 +192,18 @@ mod tests {
             json!({"access": "read", "path": {"type": "special", "value": {"kind": "root"}}});
         let write = json!({"access": "write", "path": {"type": "path", "path": "/w"}});
         let none = json!({"access": "none", "path": {"type": "path", "path": "/w/secret"}});
-        let look = held(Mode::Look, false, Vec::new());
+        let part = json!({"access": "read", "path": {"type": "path", "path": "/w/part"}});
+        let around = json!({"access": "read", "path": {"type": "path", "path": "/"}});
+        let sealed = ["/w/.agents", "/w/.codex", "/w/.git"].map(PathBuf::from);
+        let look = held(Mode::Look, false, Vec::new(), Vec::new());
         assert_eq!(profile(json!([root]), "enabled"), Ok(look));
-        let work = held(Mode::Work, true, Vec::new());
+        let work = held(Mode::Work, true, Vec::new(), sealed.to_vec());
         assert_eq!(profile(json!([root, write]), "enabled"), Ok(work));
-        let hides = held(Mode::Work, false, vec!["/w/secret".into()]);
+        let hides = held(Mode::Work, false, vec!["/w/secret".into()], sealed.to_vec());
         assert_eq!(profile(json!([root, write, none]), "restricted"), Ok(hides));
+        let more = [&sealed[..], &["/w/part".into()]].concat();
+        let seals = held(Mode::Work, false, Vec::new(), more);
+        assert_eq!(profile(json!([root, write, part, around]), "restricted"), Ok(seals));
         let off =
             json!({"permissionProfile": {"type": "disabled"}, "sandboxPolicy": {"type": "x"}});
         assert_eq!(state(off), Ok(Sandbox::None));
