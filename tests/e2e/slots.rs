@@ -80,10 +80,13 @@ fn a_second_task_waits_for_the_end_of_the_first_and_is_shown_so() {
     let second = spawn(&daemon, "echo $$ > second");
     let id = id_of(&second);
     let third = id_of(&spawn(&old, "echo $$ > third"));
-    for (task, position, behind) in [(&id, 1, &first), (&third, 2, &id)] {
+    let runs = "echo $$ > first; read x < gate";
+    for (task, position, behind, title) in
+        [(&id, 1, &first, runs), (&third, 2, &id, "echo $$ > second")]
+    {
         let shown = daemon.check(task);
         assert_eq!(shown["state"], "queued", "{shown}");
-        let reason = json!({ "slot": "build", "behind": behind });
+        let reason = json!({ "slot": "build", "behind": behind, "title": title });
         assert_eq!(
             (&shown["queued"]["position"], &shown["queued"]["reason"]),
             (&json!(position), &reason)
@@ -129,7 +132,9 @@ fn a_slot_is_one_over_all_workspaces_and_has_room_for_as_many_as_it_says() {
     let (second, _) = hold(&lab, &here, "second");
     let far = id_of(&there.spawn(json!({ "command": "echo far", "slot": "build" })));
     let shown = there.check(&far);
-    assert_eq!(shown["queued"]["reason"], json!({ "slot": "build", "behind": second }), "{shown}");
+    let title = "echo $$ > second; read x < gate";
+    let reason = json!({ "slot": "build", "behind": second, "title": title });
+    assert_eq!(shown["queued"]["reason"], reason, "{shown}");
     gate.open();
     assert_eq!(there.exited(&far)["task"]["state"], "exited");
     gate.open();

@@ -32,6 +32,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::agent::permission::Rule;
+pub use crate::background::manager::usual;
 use crate::background::task::{
     Cause, Notification, Outcome, Progress, Serving, Task, TaskId, Timestamp,
 };

@@ -22,6 +22,7 @@ use tokio::time::Instant;
 
 use crate::background::executor::local::{Local, Woken};
 use crate::background::executor::reading::Reading;
+pub use crate::background::home::lines::InLine;
 use crate::background::home::{Home, io_error};
 use crate::background::ledger::NewTask;
 use crate::background::task::{Cause, Port, Survivor, TaskId, Wait};
@@ -295,6 +296,24 @@ impl Archive {
     pub fn wait_of(&self, task: &NewTask) -> Option<Wait> {
         match self {
             Self::Local(home) => home.wait_of(task),
+            #[cfg(test)]
+            Self::Scripted(_) => None,
+        }
+    }
+
+    /// The tasks that hold a slot or wait for it, and how many it has room for.
+    pub fn in_line(&self, slot: &str) -> (Vec<InLine>, usize) {
+        match self {
+            Self::Local(home) => home.in_line(slot),
+            #[cfg(test)]
+            Self::Scripted(_) => (Vec::new(), 1),
+        }
+    }
+
+    /// A task that runs or waits.
+    pub fn one_in_line(&self, id: TaskId) -> Option<InLine> {
+        match self {
+            Self::Local(home) => home.one_in_line(id),
             #[cfg(test)]
             Self::Scripted(_) => None,
         }

@@ -3,7 +3,7 @@
 //! Owns no state but paths. Everything here may be done by several processes at once: a folder is
 //! published and settled by renaming, and a file that is gone was settled by another process.
 
-mod lines;
+pub mod lines;
 
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions};

@@ -111,7 +111,7 @@ impl Live {
             if let Some(cause) = standing.stopping {
                 task.state = State::Stopping { cause };
             } else if let Some(reason) = standing.queued {
-                task.state = State::Queued(Queued { since: task.created_at, reason });
+                task.state = State::Queued(Queued { since: task.created_at, reason, left: None });
             }
         }
         if let (State::Running | State::Queued(_), Some(how)) = (&task.state, self.stop.how()) {

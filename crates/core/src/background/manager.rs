@@ -6,6 +6,7 @@
 
 mod agents;
 mod ends;
+mod forecast;
 mod lines;
 mod listing;
 mod output;
@@ -19,6 +20,7 @@ use meanwhile_shim::confine::Plan;
 use meanwhile_shim::spec::{self, Spec};
 use tokio::sync::{mpsc, oneshot};
 
+pub use self::forecast::usual;
 use crate::background::convert;
 use crate::background::demand::Demand;
 use crate::background::engine::Engine;
@@ -155,6 +157,12 @@ impl Background {
     /// Runs a command in the background. Returns once the task is recorded and in its supervisor's
     /// hands: it will run and be reported, whatever dies.
     pub async fn spawn(&self, wish: Spawn) -> Result<Spawned, Error> {
+        let mut spawned = self.start_task(wish).await?;
+        self.forecast(std::slice::from_mut(&mut spawned.task)).await;
+        Ok(spawned)
+    }
+
+    async fn start_task(&self, wish: Spawn) -> Result<Spawned, Error> {
         Scanner::new(&wish.watches)?;
         let token = wish.client_token.clone();
         let confine = wish.confine.clone();
@@ -287,6 +295,7 @@ impl Background {
         if let Some(task) = self.ask(|reply| Demand::Get(id, reply)).await? {
             let mut live = [task];
             self.look_at_steps(&mut live).await?;
+            self.forecast(&mut live).await;
             let [task] = live;
             return Ok(task);
         }

@@ -183,6 +183,8 @@ pub struct Queued {
     pub since: Timestamp,
     /// For what.
     pub reason: Wait,
+    /// About how long it still waits, by how long commands took before; `None`: not known.
+    pub left: Option<Duration>,
 }
 
 /// What there is to wait for.
@@ -195,10 +197,19 @@ pub enum Wait {
         /// Its place among those that wait for it, from 1.
         position: u32,
         /// A task that holds the slot, or waits for it right ahead.
-        behind: Option<TaskId>,
+        behind: Option<Ahead>,
     },
     /// The ends of these tasks.
     After(Vec<TaskId>),
+}
+
+/// A task that another one waits for. It may be another workspace's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ahead {
+    /// Its id.
+    pub id: TaskId,
+    /// Its label, or else its command; `None` where that cannot be read any more.
+    pub title: Option<String>,
 }
 
 /// How a task ended.

@@ -6,7 +6,12 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::background::task::{Actor, Cause, End, Exit, Outcome, Queued, Task, TaskId, Wait};
+use crate::background::task::{
+    Actor, Ahead, Cause, End, Exit, Outcome, Queued, Task, TaskId, Wait,
+};
+
+/// Bytes of a title of a task ahead.
+const TITLE_BYTES: usize = 40;
 
 /// What went wrong, in our style and without its number: `no such file or directory`.
 pub fn reason(error: &dyn std::error::Error) -> String {
@@ -158,19 +163,39 @@ pub fn ended(task: &Task) -> String {
     }
 }
 
-/// What a task waits for: `2nd for build, behind b3f9c2a1`.
+/// What a task waits for: `2nd for build, behind b3f9c2a1 cargo test, about 40 s`.
 pub fn queued(queued: &Queued) -> String {
-    match &queued.reason {
-        Wait::Slot { name, position, behind: Some(behind) } => {
-            format!("{} for {name}, behind {behind}", ordinal(*position))
-        }
-        Wait::Slot { name, position, behind: None } => {
-            format!("{} for {name}", ordinal(*position))
+    let mut text = match &queued.reason {
+        Wait::Slot { name, position, behind } => {
+            let place = format!("{} for {name}", ordinal(*position));
+            match behind {
+                None => place,
+                Some(Ahead { id, title: None }) => format!("{place}, behind {id}"),
+                Some(Ahead { id, title: Some(title) }) => {
+                    format!("{place}, behind {id} {}", shorten(&one_line(title), TITLE_BYTES))
+                }
+            }
         }
         Wait::After(ids) => {
             let ids: Vec<_> = ids.iter().map(TaskId::as_str).collect();
             format!("after {}", ids.join(", "))
         }
+    };
+    if let Some(left) = queued.left.and_then(about) {
+        text.push_str(", ");
+        text.push_str(&left);
+    }
+    text
+}
+
+/// A time that is only about right: `about 40 s`, `about 3 min`; `None`: it is about over.
+fn about(time: Duration) -> Option<String> {
+    let seconds = time.as_secs() + u64::from(time.subsec_millis() >= 500);
+    match seconds {
+        0 => None,
+        1..120 => Some(format!("about {seconds} s")),
+        120..7_200 => Some(format!("about {} min", (seconds + 30) / 60)),
+        7_200.. => Some(format!("about {} h", (seconds + 1_800) / 3_600)),
     }
 }
 
@@ -204,6 +229,24 @@ mod tests {
         let said = [1, 2, 3, 4, 11, 12, 13, 21, 111, 122].map(ordinal);
         let want = ["1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "111th", "122nd"];
         assert_eq!(said, want);
+    }
+
+    #[test]
+    fn what_is_waited_for_is_one_line() {
+        let check = |position, title: Option<&str>, left: Option<u64>, want: &str| {
+            let id = "b3f9c2a1".parse().unwrap();
+            let behind = Some(Ahead { id, title: title.map(str::to_owned) });
+            let reason = Wait::Slot { name: "build".to_owned(), position, behind };
+            let since = crate::background::task::Timestamp(0);
+            let left = left.map(Duration::from_millis);
+            assert_eq!(queued(&Queued { since, reason, left }), want);
+        };
+        let test = Some("cargo  test\n");
+        check(2, test, Some(40_400), "2nd for build, behind b3f9c2a1 cargo test, about 40 s");
+        check(1, test, Some(150_000), "1st for build, behind b3f9c2a1 cargo test, about 3 min");
+        check(1, test, Some(9_000_000), "1st for build, behind b3f9c2a1 cargo test, about 3 h");
+        check(1, test, Some(400), "1st for build, behind b3f9c2a1 cargo test");
+        check(1, None, None, "1st for build, behind b3f9c2a1");
     }
 
     #[test]

@@ -279,6 +279,48 @@ fn a_command_that_waits_for_its_turn_is_said_to() {
 }
 
 #[test]
+fn a_wait_is_said_with_what_runs_and_how_long_it_still_takes() {
+    lab_with(one_at_a_time(), async |lab| {
+        let runs = "until [ -e go ]; do sleep 0.02; done";
+        let ledger = lab.workspace.parent().unwrap().join("state/meanwhile.db");
+        let ledger = rusqlite::Connection::open(ledger).unwrap();
+        for minutes in [90, 100, 110] {
+            let insert =
+                "INSERT INTO durations (workspace, command, duration_us) VALUES (?1, ?2, ?3)";
+            let workspace = lab.workspace.as_os_str().as_encoded_bytes();
+            ledger.execute(insert, (workspace, runs, minutes * 60_000_000_i64)).unwrap();
+        }
+        let start = async |command: &str, wish: serde_json::Value| {
+            let mut input = wish;
+            input["command"] = json!(command);
+            let (outcome, progress) = lab.run_by(&lab.toolbox, "background_run", input).await;
+            let [Progress::Spawned(task)] = &progress[..] else { panic!("{outcome:?}") };
+            (task.id, outcome.content)
+        };
+        let (first, _) = start(runs, json!({ "slot": "build" })).await;
+        let (_, second) = start("true", json!({ "slot": "build", "label": "second" })).await;
+        let says =
+            format!("1st for build, behind {first} until [ -e go ]; do sleep 0.02; done, about ");
+        assert!(second.contains(&says), "{second}");
+        // Within half an hour of what is left of the median.
+        let left = async |id| {
+            let state = lab.background.get(id).await.unwrap().state;
+            let State::Queued(queued) = state else { panic!("{state:?}") };
+            queued.left.map(|left| left.as_secs() / 60)
+        };
+        let (after, third) = start("true", json!({ "after": [first.as_str()] })).await;
+        assert!(third.contains(&format!("after {first}, about ")), "{third}");
+        assert!(matches!(left(after).await, Some(70..=100)), "{:?}", left(after).await);
+        // How long the one right ahead takes was never seen.
+        let (fourth, said) = start("true", json!({ "slot": "build" })).await;
+        assert!(said.contains(" second.") && !said.contains("about"), "{said}");
+        assert_eq!(left(fourth).await, None);
+        lab.write("go", "");
+        lab.end(fourth).await;
+    });
+}
+
+#[test]
 fn a_command_follows_others_as_a_model_writes_it() {
     lab(async |lab| {
         let first = lab.start("until [ -e go ]; do sleep 0.02; done; exit 3").await;

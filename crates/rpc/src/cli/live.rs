@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use meanwhile_core::background::Background;
 use meanwhile_core::background::task::{Progress, Task, TaskId, Timestamp};
+use meanwhile_core::background::{Background, usual};
 
 use super::failure::Failure;
 use super::out::{self, paint, style};
@@ -149,9 +149,8 @@ struct Forecast {
 }
 
 impl Forecast {
-    fn from_past(mut past: Vec<Duration>) -> Option<Self> {
-        past.sort_unstable();
-        let median = *past.get(past.len() / 2)?;
+    fn from_past(past: Vec<Duration>) -> Option<Self> {
+        let median = usual(past)?;
         // What takes no time needs no forecast.
         (median >= Duration::from_millis(500)).then_some(Self { median })
     }

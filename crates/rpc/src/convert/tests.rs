@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use meanwhile_core::background::Chunk;
 use meanwhile_core::background::task::{
-    Actor, Cause, Delivered, DeliveredBy, End, Exit, Match, Notification, NotificationKind,
+    Actor, Ahead, Cause, Delivered, DeliveredBy, End, Exit, Match, Notification, NotificationKind,
     Outcome, OutputStat, Preview, Progress, Queued, State, Survivor, Task, Timestamp, Wait,
 };
 use serde_json::{Value, json};
@@ -58,14 +58,18 @@ fn shows(state: State, expect: &Value) {
 #[test]
 fn a_task_that_waits_says_for_what_and_one_that_never_ran_has_no_status() {
     let shown = |state| serde_json::to_value(to_wire::task(&task(state))).unwrap();
-    let queued = |reason| shown(State::Queued(Queued { since: Timestamp(1_000), reason }));
+    let queued =
+        |reason, left| shown(State::Queued(Queued { since: Timestamp(1_000), reason, left }));
     let at = "1970-01-01T00:00:01.000Z";
-    let behind = Some("feedc0de".parse().unwrap());
-    let slot = queued(Wait::Slot { name: "build".to_owned(), position: 2, behind });
-    let reason = json!({"slot": "build", "behind": "feedc0de"});
-    assert_eq!(slot["queued"], json!({"since": at, "reason": reason, "position": 2}));
+    let title = Some("cargo  test\n--all".to_owned());
+    let behind = Some(Ahead { id: "feedc0de".parse().unwrap(), title });
+    let wait = Wait::Slot { name: "build".to_owned(), position: 2, behind };
+    let slot = queued(wait, Some(Duration::from_secs(40)));
+    let reason = json!({"slot": "build", "behind": "feedc0de", "title": "cargo test --all"});
+    let expected = json!({"since": at, "reason": reason, "position": 2, "leftMs": 40_000});
+    assert_eq!(slot["queued"], expected);
     assert_eq!(slot["state"], "queued");
-    let after = queued(Wait::After(vec!["feedc0de".parse().unwrap()]));
+    let after = queued(Wait::After(vec!["feedc0de".parse().unwrap()]), None);
     assert_eq!(after["queued"], json!({"since": at, "reason": {"after": ["feedc0de"]}}));
     for (outcome, has_status) in
         [(Outcome::Stopped, false), (Outcome::TimedOut, false), (Outcome::Lost, true)]

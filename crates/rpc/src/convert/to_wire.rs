@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use meanwhile_core::background::task;
-use meanwhile_core::background::{Chunk, Drained, Waited};
+use meanwhile_core::background::{Chunk, Drained, Waited, words};
 use meanwhile_core::limits;
 
 use super::signal;
@@ -14,6 +14,9 @@ use crate::wire;
 
 /// The last moment RFC 3339 can write, in milliseconds: the end of the year 9999.
 const LAST_MOMENT: i64 = 253_402_300_799_999;
+
+/// Bytes of the title of a task that another one waits for.
+const TITLE_BYTES: usize = 200;
 
 /// A task as it stands.
 pub(crate) fn task(task: &task::Task) -> wire::Task {
@@ -74,16 +77,22 @@ fn is_of_line(end: &task::End) -> bool {
 fn queued(it: &task::Queued) -> wire::Queued {
     let (reason, position) = match &it.reason {
         task::Wait::Slot { name, position, behind } => {
-            let behind = behind.map(|id| id.to_string());
-            let slot = Some(name.clone());
-            (wire::QueuedReason { slot, behind, after: Vec::new() }, Some(*position))
+            let title = behind.as_ref().and_then(|it| it.title.as_deref());
+            let reason = wire::QueuedReason {
+                slot: Some(name.clone()),
+                behind: behind.as_ref().map(|it| it.id.to_string()),
+                title: title.map(|it| words::shorten(&words::one_line(it), TITLE_BYTES)),
+                after: Vec::new(),
+            };
+            (reason, Some(*position))
         }
         task::Wait::After(ids) => {
             let after = ids.iter().map(ToString::to_string).collect();
-            (wire::QueuedReason { slot: None, behind: None, after }, None)
+            (wire::QueuedReason { slot: None, behind: None, title: None, after }, None)
         }
     };
-    wire::Queued { since: time(it.since), reason, position }
+    let left_ms = it.left.map(millis);
+    wire::Queued { since: time(it.since), reason, position, left_ms }
 }
 
 /// What told an end.

@@ -110,6 +110,7 @@ pub(crate) enum TaskState {
 
 /// What a task waits for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct Queued {
     /// Since when.
     pub(crate) since: DateTime,
@@ -119,6 +120,9 @@ pub(crate) struct Queued {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub(crate) position: Option<u32>,
+    /// About how long it still waits, in milliseconds, by how long commands took before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) left_ms: Option<u64>,
 }
 
 /// What there is to wait for.
@@ -130,6 +134,9 @@ pub(crate) struct QueuedReason {
     /// The task right ahead, which holds the slot or waits for it. It may be another workspace's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) behind: Option<String>,
+    /// That one's label, or else its command, on one line and shortened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) title: Option<String>,
     /// Tasks that end first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) after: Vec<String>,

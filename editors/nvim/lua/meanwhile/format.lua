@@ -194,16 +194,33 @@ local function ordinal(number)
   return number .. (not teens and ends[number % 10] or "th")
 end
 
---- What it waits for: `queued, 2nd for build, behind b3f9c2a1`, `queued, after b3f9c2a1`.
+--- A time that is only about right: `, about 40 s`.
+---@param ms? integer
+---@return string
+local function about(ms)
+  local seconds = math.floor((ms or 0) / 1000 + 0.5)
+  if seconds == 0 then
+    return ""
+  elseif seconds < 120 then
+    return (", about %d s"):format(seconds)
+  elseif seconds < 7200 then
+    return (", about %d min"):format(math.floor(seconds / 60 + 0.5))
+  end
+  return (", about %d h"):format(math.floor(seconds / 3600 + 0.5))
+end
+
+--- What it waits for: `queued, 2nd for build, behind b3f9c2a1 cargo test, about 40 s`, `queued, after b3f9c2a1`.
 ---@param it meanwhile.Queued
 ---@return string
 local function queued(it)
   local slot, behind = it.reason.slot, it.reason.behind
   if not slot then
-    return "queued, after " .. table.concat(it.reason.after or {}, ", ")
+    return "queued, after " .. table.concat(it.reason.after or {}, ", ") .. about(it.leftMs)
   end
   local place = it.position and ("queued, " .. ordinal(it.position)) or "queued"
-  return ("%s for %s%s"):format(place, slot, behind and (", behind " .. behind) or "")
+  local title = it.reason.title
+  local ahead = behind and (", behind %s%s"):format(behind, title and (" " .. title) or "") or ""
+  return ("%s for %s%s%s"):format(place, slot, ahead, about(it.leftMs))
 end
 
 --- The state with its cause: `running 41%`, `exit 1`, `stopped by client`, `timed out`.

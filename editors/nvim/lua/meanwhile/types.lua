@@ -14,8 +14,9 @@
 
 ---@class meanwhile.Queued
 ---@field since string RFC 3339, UTC
----@field reason { slot?: string, behind?: string, after?: string[] }
+---@field reason { slot?: string, behind?: string, title?: string, after?: string[] }
 ---@field position? integer among those that wait for the slot, from 1
+---@field leftMs? integer about how long it still waits
 
 ---@class meanwhile.Task
 ---@field id string 8 lowercase hex digits

@@ -575,6 +575,10 @@ export interface Queued {
    * Its place among those that wait for the slot, from 1.
    */
   position?: number;
+  /**
+   * About how long it still waits, in milliseconds, by how long commands took before.
+   */
+  leftMs?: number;
 }
 /**
  * What there is to wait for.
@@ -588,6 +592,10 @@ export interface QueuedReason {
    * The task right ahead, which holds the slot or waits for it. It may be another workspace's.
    */
   behind?: string;
+  /**
+   * That one's label, or else its command, on one line and shortened.
+   */
+  title?: string;
   /**
    * Tasks that end first.
    */

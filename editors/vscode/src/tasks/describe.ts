@@ -133,12 +133,23 @@ export function ending(task: Standing): string {
   }
 }
 
-/** What it waits for: `queued, 2nd for build, behind b3f9c2a1`, `queued, after b3f9c2a1`. */
+/** What it waits for: `queued, 2nd for build, behind b3f9c2a1 cargo test, about 40 s`, `queued, after b3f9c2a1`. */
 export function queued(it: NonNullable<Task['queued']>): string {
-  const { slot, behind, after } = it.reason;
-  if (slot === undefined) return `queued, after ${(after ?? []).join(', ')}`;
+  const { slot, behind, title, after } = it.reason;
+  const left = about(it.leftMs ?? 0);
+  if (slot === undefined) return `queued, after ${(after ?? []).join(', ')}${left}`;
   const place = it.position === undefined ? 'queued' : `queued, ${ordinal(it.position)}`;
-  return `${place} for ${slot}${behind === undefined ? '' : `, behind ${behind}`}`;
+  const ahead = behind === undefined ? '' : `, behind ${[behind, title].join(' ').trimEnd()}`;
+  return `${place} for ${slot}${ahead}${left}`;
+}
+
+/** A time that is only about right: `, about 40 s`. */
+function about(ms: number): string {
+  const seconds = Math.round(ms / 1000);
+  if (seconds === 0) return '';
+  if (seconds < 120) return `, about ${seconds} s`;
+  if (seconds < 7200) return `, about ${Math.round(seconds / 60)} min`;
+  return `, about ${Math.round(seconds / 3600)} h`;
 }
 
 function ordinal(number: number): string {

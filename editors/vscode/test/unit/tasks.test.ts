@@ -92,6 +92,21 @@ test.each<[string, Task, number, number | undefined, boolean, string]>([
     'queued, 2nd for build, behind b3f9c2a1 · 20s',
   ],
   [
+    'queued, and it is known how long',
+    task({
+      queued: {
+        since: '2026-11-22T09:30:00.000Z',
+        reason: { slot: 'build', behind: 'b3f9c2a1', title: 'cargo test' },
+        position: 2,
+        leftMs: 40_200,
+      },
+    }),
+    20_000,
+    undefined,
+    false,
+    'queued, 2nd for build, behind b3f9c2a1 cargo test, about 40 s · 20s',
+  ],
+  [
     'queued behind others',
     task({ queued: { since: '2026-11-22T09:30:00.000Z', reason: { after: ['b3f9c2a1'] } } }),
     20_000,

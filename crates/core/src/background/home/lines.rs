@@ -2,19 +2,33 @@
 //! [`meanwhile_shim::slots`].
 
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use meanwhile_shim::slots::{Lock, Slot, Standing, standing};
-use meanwhile_shim::spec;
+use meanwhile_shim::{clock, record, spec};
 
 use super::Home;
 use crate::background::ledger::NewTask;
-use crate::background::task::{TaskId, Wait};
+use crate::background::task::{Ahead, TaskId, Wait};
 
 /// Between two attempts to lock a slot.
 const ROUND: Duration = Duration::from_millis(1);
 /// How often it is tried. The lock is held for as long as it takes to read some records.
 const TRIES: u32 = 2_000;
+
+/// A task that holds a slot, or waits for it or for others.
+#[derive(Debug, Clone)]
+pub struct InLine {
+    /// Its id.
+    pub id: TaskId,
+    /// Its workspace.
+    pub workspace: PathBuf,
+    /// Its command, as shown.
+    pub command: String,
+    /// How long its leader has run; `None`: it waits.
+    pub ran: Option<Duration>,
+}
 
 impl Home {
     /// Draws a ticket for a task that is about to be published. Publish it before what is returned is
@@ -73,7 +87,36 @@ impl Home {
         Some(Wait::Slot {
             name: name.to_owned(),
             position: u32::try_from(position).unwrap_or(u32::MAX),
-            behind: ahead.last().and_then(|last| std::str::from_utf8(&last.id).ok()?.parse().ok()),
+            behind: ahead.last().and_then(|last| read_id(last.id)).map(|id| self.ahead(id)),
         })
     }
+
+    fn ahead(&self, id: TaskId) -> Ahead {
+        // It may have ended since, and its folder be another's.
+        let spec = self.spec(id).ok();
+        Ahead { id, title: spec.map(|spec| spec.label.unwrap_or(spec.command)) }
+    }
+
+    /// The tasks that hold a slot or wait for it, in their order, and how many it has room for.
+    pub fn in_line(&self, name: &str) -> (Vec<InLine>, usize) {
+        let slot = Slot::new(self.root(), name);
+        let tickets = slot.tickets().unwrap_or_default();
+        let tasks = tickets.iter().filter_map(|ticket| self.one_in_line(read_id(ticket.id)?));
+        (tasks.collect(), slot.limit())
+    }
+
+    /// One task that runs or waits.
+    pub fn one_in_line(&self, id: TaskId) -> Option<InLine> {
+        if let Standing::Gone = standing(self.root(), *id.as_bytes()) {
+            return None;
+        }
+        let spec = self.spec(id).ok()?;
+        let record = record::read(&self.record_file(id).ok()?).ok()?;
+        let ran = (record.leader_pid != 0).then(|| clock::age(record.leader_start));
+        Some(InLine { id, workspace: spec.workspace, command: spec.command, ran })
+    }
+}
+
+fn read_id(id: [u8; 8]) -> Option<TaskId> {
+    std::str::from_utf8(&id).ok()?.parse().ok()
 }

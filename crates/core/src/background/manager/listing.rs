@@ -25,6 +25,7 @@ impl Background {
         };
         let mut live = self.ask(Demand::List).await?;
         self.look_at_steps(&mut live).await?;
+        self.forecast(&mut live).await;
         let workspace = self.workspace.clone();
         let Filter { state, steps, .. } = filter;
         let ended = self.store.read(move |l| l.tasks(&workspace, state, limit, steps)).await?;

@@ -1,0 +1,172 @@
+//! About how long a task still waits for its turn, by how long commands took before.
+//!
+//! The tasks ahead may be other workspaces', so what they run is read from their files and how long it took
+//! from the ledger. Only where a task that waits is shown does this cost anything.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::Background;
+use crate::background::executor::InLine;
+use crate::background::task::{State, Task, TaskId, Wait};
+
+/// Stands for a time that is not known, behind every other.
+const UNKNOWN: Duration = Duration::MAX;
+
+/// How long a command usually takes: the median of how long it took before.
+pub fn usual(mut past: Vec<Duration>) -> Option<Duration> {
+    past.sort_unstable();
+    past.get(past.len() / 2).copied()
+}
+
+/// A task in line, and how long its command usually takes.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    id: TaskId,
+    ran: Option<Duration>,
+    usual: Option<Duration>,
+}
+
+/// What the tasks that are shown wait for.
+#[derive(Debug, Default)]
+struct Ahead {
+    slots: HashMap<String, (Vec<InLine>, usize)>,
+    others: HashMap<TaskId, InLine>,
+}
+
+impl Background {
+    /// Says of tasks that wait how long that is still going to be, where it is known. What cannot be read is
+    /// not known.
+    pub(super) async fn forecast(&self, tasks: &mut [Task]) {
+        let mut ahead = Ahead::default();
+        for task in tasks.iter() {
+            let State::Queued(queued) = &task.state else { continue };
+            match &queued.reason {
+                Wait::Slot { name, .. } => {
+                    let slots = &mut ahead.slots;
+                    slots.entry(name.clone()).or_insert_with(|| self.archive.in_line(name));
+                }
+                Wait::After(ids) => {
+                    let found = ids.iter().filter_map(|id| self.archive.one_in_line(*id));
+                    ahead.others.extend(found.map(|task| (task.id, task)));
+                }
+            }
+        }
+        if ahead.slots.is_empty() && ahead.others.is_empty() {
+            return;
+        }
+        let in_lines = ahead.slots.values().flat_map(|(tasks, _)| tasks);
+        let all = in_lines.chain(ahead.others.values());
+        let mut usuals: HashMap<(PathBuf, String), Option<Duration>> =
+            all.map(|task| ((task.workspace.clone(), task.command.clone()), None)).collect();
+        let read = self.store.read(move |ledger| {
+            for ((workspace, command), found) in &mut usuals {
+                *found = usual(ledger.past_durations(workspace, command)?);
+            }
+            Ok(usuals)
+        });
+        let Ok(usuals) = read.await else { return };
+        let place = |task: &InLine| {
+            let key = (task.workspace.clone(), task.command.clone());
+            Place { id: task.id, ran: task.ran, usual: usuals.get(&key).copied().flatten() }
+        };
+        let mut waits: HashMap<&str, HashMap<TaskId, Duration>> = HashMap::new();
+        for (name, (tasks, limit)) in &ahead.slots {
+            let places: Vec<Place> = tasks.iter().map(place).collect();
+            waits.insert(name, starts(&places, *limit));
+        }
+        for task in tasks {
+            let State::Queued(queued) = &mut task.state else { continue };
+            queued.left = match &queued.reason {
+                Wait::Slot { name, .. } => {
+                    waits.get(name.as_str()).and_then(|waits| waits.get(&task.id)).copied()
+                }
+                // One that is not there any more has ended meanwhile.
+                Wait::After(ids) => ids
+                    .iter()
+                    .map(|id| {
+                        ahead.others.get(id).map_or(Some(Duration::ZERO), |it| left(&place(it)))
+                    })
+                    .try_fold(Duration::ZERO, |most, left| Some(most.max(left?))),
+            };
+        }
+    }
+}
+
+/// How long a task that runs still takes; `None`: not known, or longer than usual.
+fn left(task: &Place) -> Option<Duration> {
+    task.usual?.checked_sub(task.ran?)
+}
+
+/// When those that wait start, from now, as far as that is known. They take the places of a slot in their
+/// order, each the one that is free first. A place that is free at a time which is not known is taken for the last.
+fn starts(line: &[Place], limit: usize) -> HashMap<TaskId, Duration> {
+    let runs = line.iter().filter(|task| task.ran.is_some());
+    let mut free: Vec<Duration> = runs.map(|task| left(task).unwrap_or(UNKNOWN)).collect();
+    free.resize(free.len().max(limit), Duration::ZERO);
+    free.sort_unstable();
+    // The limit was lowered: so many end before a place is free.
+    free.drain(..free.len() - limit);
+    let mut starts = HashMap::new();
+    for task in line.iter().filter(|task| task.ran.is_none()) {
+        let Some(first) = free.first_mut() else { break };
+        if *first == UNKNOWN {
+            break;
+        }
+        starts.insert(task.id, *first);
+        *first = task.usual.map_or(UNKNOWN, |usual| first.saturating_add(usual));
+        free.sort_unstable();
+    }
+    starts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of each task how long it has run, and how long it usually takes, in seconds.
+    fn check(line: &[(Option<u64>, Option<u64>)], limit: usize, expected: &[Option<u64>]) {
+        let time = |seconds: Option<u64>| seconds.map(Duration::from_secs);
+        let line: Vec<Place> = line
+            .iter()
+            .map(|(ran, usual)| Place {
+                id: TaskId::random(),
+                ran: time(*ran),
+                usual: time(*usual),
+            })
+            .collect();
+        let starts = starts(&line, limit);
+        let waiting = line.iter().filter(|task| task.ran.is_none());
+        let found: Vec<_> = waiting.map(|task| starts.get(&task.id).copied()).collect();
+        let expected: Vec<_> = expected.iter().map(|at| time(*at)).collect();
+        assert_eq!(found, expected, "{line:?}, {limit}");
+    }
+
+    #[test]
+    fn those_that_wait_start_in_their_order_as_places_are_free() {
+        let (runs, waits) = (|ran, usual| (Some(ran), Some(usual)), |usual| (None, Some(usual)));
+        check(&[runs(20, 60), waits(30), waits(5)], 1, &[Some(40), Some(70)]);
+        check(
+            &[runs(20, 60), runs(0, 10), waits(15), waits(5), waits(5)],
+            2,
+            &[Some(10), Some(25), Some(30)],
+        );
+        // Longer than usual, and never seen.
+        check(&[runs(70, 60), waits(30)], 1, &[None]);
+        check(&[(Some(3), None), waits(30)], 1, &[None]);
+        check(&[runs(20, 60), (None, None), waits(5)], 1, &[Some(40), None]);
+        check(&[runs(70, 60), runs(0, 10), waits(15), waits(5)], 2, &[Some(10), Some(25)]);
+        // The limit was lowered to one, or raised.
+        check(&[runs(0, 10), runs(0, 30), waits(5)], 1, &[Some(30)]);
+        check(&[runs(0, 10), waits(5), waits(5)], 2, &[Some(0), Some(5)]);
+        check(&[], 1, &[]);
+    }
+
+    #[test]
+    fn the_usual_is_the_median() {
+        let usual_of = |past: &[u64]| usual(past.iter().map(|s| Duration::from_secs(*s)).collect());
+        assert_eq!(usual_of(&[]), None);
+        assert_eq!(usual_of(&[90, 1, 60]), Some(Duration::from_secs(60)));
+    }
+}
