@@ -164,6 +164,28 @@ fn an_open_task_is_kept_from_what_is_hidden_and_sealed_and_from_nothing_else() {
     assert_eq!(fs::read_to_string(lab.path("work/sub/b")).unwrap(), "text of work/sub/b");
 }
 
+/// Root gets a mount namespace by itself, another user only with a user namespace around it.
+#[test]
+fn another_user_is_kept_from_the_same() {
+    let program = std::env::current_exe().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    std::os::unix::fs::chown(dir.path(), Some(60_001), Some(60_001)).unwrap_or_default();
+    let as_user = |args: &[&str]| {
+        let user = ["--reuid=60001", "--regid=60001", "--clear-groups"];
+        let mut command = std::process::Command::new("setpriv");
+        command.args(user).arg(&program).args(args).env("TMPDIR", dir.path());
+        command.output()
+    };
+    let is_reachable = as_user(&["--list"]).is_ok_and(|it| it.status.success());
+    if !is_reachable {
+        eprintln!("not tried: this user cannot become another that can run this test");
+        return;
+    }
+    let name = "an_open_task_is_kept_from_what_is_hidden_and_sealed_and_from_nothing_else";
+    let ran = as_user(&["--exact", name]).unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stdout));
+}
+
 #[test]
 fn a_look_reads_what_it_may_and_writes_only_its_own_directory() {
     if !is_here() {

@@ -90,7 +90,9 @@ fn is_allowed(plan: &Plan) -> io::Result<bool> {
 fn attempt(seals: bool) -> io::Result<()> {
     let has_user = private()?;
     if seals {
-        read_only(Path::new("/"))?;
+        let empty = Path::new(EMPTY);
+        mount(Some(empty), empty, None, libc::MS_BIND)?;
+        read_only(empty)?;
     }
     if has_user {
         namespace()?;
