@@ -35,8 +35,9 @@ const METHODS: [&str; 21] = [
     "session/trace",
 ];
 
-const PUSHES: [&str; 11] = [
+const PUSHES: [&str; 12] = [
     "task/started",
+    "task/began",
     "task/output",
     "task/progress",
     "task/listening",

@@ -120,6 +120,30 @@ fn a_second_task_waits_for_the_end_of_the_first_and_is_shown_so() {
 }
 
 #[test]
+fn a_client_that_asks_for_it_is_told_that_a_turn_has_come_and_no_other_is() {
+    let lab = lab(1);
+    let gate = lab.gate("gate");
+    let asks = lab.start().options(json!({ "notify": ["began", "of a version to come"] })).go();
+    let other = lab.daemon();
+    let (first, _) = hold(&lab, &asks, "first");
+    let own = id_of(&spawn(&asks, "true"));
+    let far = id_of(&spawn(&other, "true"));
+    gate.open();
+    for id in [&own, &far] {
+        asks.push("task/started", |push| push["task"]["id"] == **id);
+        let push = asks.push("task/began", |push| push["task"]["id"] == **id);
+        assert!(push["waitedMs"].is_u64() && push["task"]["pid"].is_u64(), "{push}");
+        asks.exited(id);
+        other.exited(id);
+    }
+    asks.exited(&first);
+    // What took the slot at once did not wait, and no queue has it.
+    let begun = asks.pushes("task/began").len() + other.pushes("task/began").len();
+    assert_eq!(begun, 2);
+    assert!(asks.drain().iter().all(|told| told["kind"] == "exited"));
+}
+
+#[test]
 fn a_slot_is_one_over_all_workspaces_and_has_room_for_as_many_as_it_says() {
     let lab = lab(2);
     let gate = lab.gate("gate");

@@ -345,6 +345,8 @@ pub struct Remove {
 pub enum Event {
     /// The leader runs, and its pid is known.
     Started(Task),
+    /// The turn of a task that waited has come. After [`Event::Started`]; not kept.
+    Began(Task),
     /// Output of a subscribed task.
     Output {
         /// The task.

@@ -196,7 +196,8 @@ impl Desk {
         let (engine, events) =
             Background::open(options).await.map_err(|error| error::from_core(&error))?;
         let client = self.0.client.clone();
-        self.0.jobs.vital(events::run(events, client, self.0.output_gate.clone()));
+        let (gate, tells_began) = (self.0.output_gate.clone(), self.defaults()?.tells_began);
+        self.0.jobs.vital(events::run(events, client, gate, tells_began));
         Ok(engine)
     }
 }

@@ -12,7 +12,7 @@ mod push;
 mod session;
 
 pub(crate) use error::{Code, Error, ErrorData};
-pub(crate) use initialize::{Capability, InitializationOptions, Limits, NewState};
+pub(crate) use initialize::{Capability, InitializationOptions, Limits, NewKind, NewState};
 pub(crate) use method::{
     AckMode, AckParams, AckResult, CheckParams, CheckResult, CommandParam, ConfineMode,
     DrainParams, DrainResult, Empty, Encoding, OnFailureParam, OneTask, ReadParams, ReadResult,
@@ -26,8 +26,8 @@ pub(crate) use object::{
     TaskState,
 };
 pub(crate) use push::{
-    Changed, ExitedPush, ListeningPush, NotifiedPush, OutputPush, ProgressPush, ProgressToken,
-    Push, StartedPush,
+    BeganPush, Changed, ExitedPush, ListeningPush, NotifiedPush, OutputPush, ProgressPush,
+    ProgressToken, Push, StartedPush,
 };
 
 pub(crate) use session::{

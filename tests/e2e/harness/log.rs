@@ -34,7 +34,7 @@ impl Entry {
         }
         let params = &self.message["params"];
         let id = match self.message["method"].as_str()? {
-            "task/started" => &params["task"]["id"],
+            "task/started" | "task/began" => &params["task"]["id"],
             "task/output" | "task/progress" => &params["id"],
             "task/notified" | "task/exited" => &params["notification"]["task"]["id"],
             _ => return None,

@@ -57,6 +57,8 @@ pub struct Live {
     pub server: Server,
     /// When a line that it has not ended is looked at all the same.
     pub silent_at: Option<Instant>,
+    /// It was seen to wait for its turn.
+    pub waited: bool,
 }
 
 /// Whether the ledger has heard of a task.
@@ -95,6 +97,7 @@ impl Live {
             seen: 0,
             server: Server::default(),
             silent_at: None,
+            waited: false,
         }
     }
 

@@ -310,7 +310,10 @@ impl Chat {
                     task.progress = Some(progress);
                 }
             }
-            Event::Output { .. } | Event::Listening { .. } | Event::Notified(_) => return,
+            Event::Began(_)
+            | Event::Output { .. }
+            | Event::Listening { .. }
+            | Event::Notified(_) => return,
         }
         self.draw();
     }

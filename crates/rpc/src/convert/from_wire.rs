@@ -28,11 +28,18 @@ pub(crate) struct Defaults {
     pub(crate) linger: Option<Duration>,
     /// The client knows tasks that wait for their turn.
     pub(crate) knows_queued: bool,
+    /// The client wants to hear that the turn of a task has come.
+    pub(crate) tells_began: bool,
 }
 
 impl Default for Defaults {
     fn default() -> Self {
-        Self { queue: "default".to_owned(), linger: Some(limits::LINGER), knows_queued: false }
+        Self {
+            queue: "default".to_owned(),
+            linger: Some(limits::LINGER),
+            knows_queued: false,
+            tells_began: false,
+        }
     }
 }
 
@@ -51,7 +58,8 @@ pub(crate) fn defaults(options: wire::InitializationOptions) -> Result<Defaults>
         }
     };
     let knows_queued = options.states.contains(&wire::NewState::Queued);
-    Ok(Defaults { queue, linger, knows_queued })
+    let tells_began = options.notify.contains(&wire::NewKind::Began);
+    Ok(Defaults { queue, linger, knows_queued, tells_began })
 }
 
 /// A wish to run a command.

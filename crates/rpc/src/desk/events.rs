@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use meanwhile_core::background::task::TaskId;
+use meanwhile_core::background::task::{TaskId, Timestamp};
 use meanwhile_core::background::{Event, Events};
 use tokio::sync::RwLock;
 
@@ -16,8 +16,13 @@ use crate::peer::Client;
 use crate::wire::{self, Push};
 
 /// Tells the events until there are no more.
-pub(super) async fn run(mut events: Events, client: Client, output_gate: Arc<RwLock<()>>) {
-    let mut pusher = Pusher { client, texts: Texts::default() };
+pub(super) async fn run(
+    mut events: Events,
+    client: Client,
+    output_gate: Arc<RwLock<()>>,
+    tells_began: bool,
+) {
+    let mut pusher = Pusher { client, texts: Texts::default(), tells_began };
     loop {
         pusher.client.room().await;
         let Some(event) = events.next().await else { return };
@@ -32,6 +37,8 @@ pub(super) async fn run(mut events: Events, client: Client, output_gate: Arc<RwL
 struct Pusher {
     client: Client,
     texts: Texts,
+    /// The client asked for it.
+    tells_began: bool,
 }
 
 impl Pusher {
@@ -40,6 +47,12 @@ impl Pusher {
             Event::Started(task) => {
                 self.client.push(&Push::Started(wire::StartedPush { task: to_wire::task(&task) }));
             }
+            Event::Began(task) if self.tells_began => {
+                let waited_ms = to_wire::millis(Timestamp::now().since(task.created_at));
+                let task = to_wire::task(&task);
+                self.client.push(&Push::Began(wire::BeganPush { task, waited_ms }));
+            }
+            Event::Began(_) => {}
             Event::Output { id, offset, data } => {
                 if let Some(piece) = self.texts.take(id, offset, data) {
                     self.output(id, piece);

@@ -19,6 +19,20 @@ pub(crate) struct InitializationOptions {
     /// The states beyond those of version 0.1.0 that the client knows: `queued`. Others are not shown.
     #[serde(default)]
     pub(crate) states: Vec<NewState>,
+    /// What the client wants to be told beyond what every client is: `began`.
+    #[serde(default)]
+    pub(crate) notify: Vec<NewKind>,
+}
+
+/// What a client is told that asks for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum NewKind {
+    /// The turn of a task that waited has come.
+    Began,
+    /// One of a version to come.
+    #[serde(other)]
+    Unknown,
 }
 
 /// A state of a task that came after the first release.

@@ -14,6 +14,8 @@ use super::{Encoding, INTEGER_MAX, Notification, RetryingPush, Task, TracedPush,
 pub(crate) enum Push {
     /// The leader runs.
     Started(StartedPush),
+    /// The turn of a task that waited has come.
+    Began(BeganPush),
     /// Output of a subscribed task.
     Output(OutputPush),
     /// A task said how far it is.
@@ -41,6 +43,17 @@ pub(crate) enum Push {
 pub(crate) struct StartedPush {
     /// The task, with its `pid`.
     pub(crate) task: Task,
+}
+
+/// Parameters of `task/began`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct BeganPush {
+    /// The task, with its `pid`.
+    pub(crate) task: Task,
+    /// How long it waited, in milliseconds.
+    #[schemars(range(max = INTEGER_MAX))]
+    pub(crate) waited_ms: u64,
 }
 
 /// Parameters of `task/output`.

@@ -485,6 +485,10 @@ export type RequestPermissionOutcome =
  * A state of a task that came after the first release.
  */
 export type NewState = 'queued' | 'unknown';
+/**
+ * What a client is told that asks for it.
+ */
+export type NewKind = 'began' | 'unknown';
 
 /**
  * Additional metadata; nothing may be assumed of its values.
@@ -1048,6 +1052,16 @@ export interface TraceTask {
  */
 export interface StartedPush {
   task: Task;
+}
+/**
+ * Parameters of `task/began`.
+ */
+export interface BeganPush {
+  task: Task;
+  /**
+   * How long it waited, in milliseconds.
+   */
+  waitedMs: number;
 }
 /**
  * Parameters of `task/output`.
@@ -2349,6 +2363,10 @@ export interface InitializationOptions {
    * The states beyond those of version 0.1.0 that the client knows: `queued`. Others are not shown.
    */
   states?: NewState[];
+  /**
+   * What the client wants to be told beyond what every client is: `began`.
+   */
+  notify?: NewKind[];
 }
 
 /** Every request, by its method. */
@@ -2379,6 +2397,7 @@ export interface Methods {
 /** Every push of the server, by its method. */
 export interface Pushes {
   'task/started': StartedPush;
+  'task/began': BeganPush;
   'task/output': OutputPush;
   'task/progress': ProgressPush;
   'task/listening': ListeningPush;

@@ -9,7 +9,7 @@ use crate::background::executor::{Certainty, Report, Request, What};
 use crate::background::ledger::NewTask;
 use crate::background::live::life::{self, Effect, Life, Tree, Writer};
 use crate::background::live::{Live, Reply, Row, stop, supervision};
-use crate::background::task::TaskId;
+use crate::background::task::{State, Task, TaskId};
 use crate::error::Error;
 
 use tokio::time::Instant;
@@ -100,6 +100,7 @@ impl Supervisor {
             None => Live::new(facts, Life::Accepted),
         };
         live.arm_at = pid.map(|_| Instant::now());
+        live.waited = pid.is_none() && live.facts.waits();
         self.tasks.insert(id, live);
         if certainty == Certainty::Exists {
             self.insert_row(id);
@@ -157,6 +158,7 @@ impl Supervisor {
                     }
                 };
                 if let Some(task) = task {
+                    self.note_waiting(&task);
                     let _ = reply.send(Ok(Spawned { task, hold }));
                 }
             }
@@ -201,7 +203,18 @@ impl Supervisor {
         self.insert_row(id);
         self.batch.started.push((id, pid));
         self.picture_wanted = true;
-        self.tell_event(id, Event::Started(task));
+        let waited = self.tasks.get(&id).is_some_and(|live| live.waited);
+        self.tell_event(id, Event::Started(task.clone()));
+        if waited {
+            self.tell_event(id, Event::Began(task));
+        }
+    }
+
+    /// A task that is answered as one that waits is told when its turn has come.
+    fn note_waiting(&mut self, task: &Task) {
+        if let (State::Queued(_), Some(live)) = (&task.state, self.tasks.get_mut(&task.id)) {
+            live.waited = true;
+        }
     }
 
     /// There was no task.

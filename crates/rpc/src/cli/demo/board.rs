@@ -211,6 +211,7 @@ impl Board {
                 }
             }
             Event::Started(_)
+            | Event::Began(_)
             | Event::Output { .. }
             | Event::Listening { .. }
             | Event::Notified(_)

@@ -29,6 +29,7 @@ macro_rules! pushes {
 
 pushes! {
     Started, "task/started", wire::StartedPush;
+    Began, "task/began", wire::BeganPush;
     Output, "task/output", wire::OutputPush;
     Progress, "task/progress", wire::ProgressPush;
     Listening, "task/listening", wire::ListeningPush;
