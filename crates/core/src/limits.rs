@@ -85,3 +85,6 @@ pub const IDS_MAX: usize = 10_000;
 pub const FREE_MIN: u64 = 256 << 10;
 /// Rows and columns of a terminal (`struct winsize` has 16 bits; no screen has more than this).
 pub const PTY_SIDE_MAX: u16 = 4_096;
+/// How long a prompt of the Agent Client Protocol is held open for background tasks: half of the hour that a
+/// task may run with no daemon attached, and longer than builds that a person waits for.
+pub const PROMPT_HOLD: Duration = Duration::from_secs(1_800);

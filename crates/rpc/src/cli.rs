@@ -100,6 +100,7 @@ fn run(Cli { workspace, command }: Cli) -> Result<ExitCode, Failure> {
         Command::Demo(args) => session::stay(workspace, async |it| demo::run(it, args).await),
         Command::Learn(args) => learn::run(args),
         Command::Serve(args) => return serve::run(workspace.as_deref(), &args.front),
+        Command::Acp(args::Acp {}) => return serve::run(workspace.as_deref(), "acp"),
         Command::Mcp(args::Mcp {}) => return serve::run(workspace.as_deref(), "mcp"),
         Command::Schema => written(generate::schema),
         Command::Doctor(args) => written(|out| doctor::run(out, workspace.as_deref(), &args)),

@@ -16,7 +16,7 @@ use std::sync::{Arc, OnceLock};
 use meanwhile_core::Background;
 use meanwhile_core::agent::session::{self, Updates, Wake};
 use meanwhile_core::background::task::Task;
-use meanwhile_core::background::{self, Role, Settings};
+use meanwhile_core::background::{Engine, Role, Settings};
 use serde_json::Value;
 use tokio::sync::{OnceCell, OwnedRwLockReadGuard, RwLock};
 
@@ -53,6 +53,8 @@ struct Shared {
     client: Client,
     jobs: Jobs,
     connection: OnceLock<Connection>,
+    /// What the desks of one connection share: the ledger is opened once.
+    house: Arc<OnceCell<Engine>>,
     engine: OnceCell<Background>,
     sessions: Sessions,
     /// Held for reading by a subscription that is not answered yet, taken for writing before a push
@@ -68,9 +70,24 @@ impl Desk {
             client,
             jobs,
             connection: OnceLock::new(),
+            house: Arc::default(),
             engine: OnceCell::new(),
             sessions: Sessions::default(),
             output_gate: Arc::default(),
+        }))
+    }
+
+    /// A desk of the same client for another workspace. Sessions are known at both.
+    pub(crate) fn beside(&self, connection: Connection) -> Self {
+        Self(Arc::new(Shared {
+            options: self.0.options.clone(),
+            client: self.0.client.clone(),
+            jobs: self.0.jobs.clone(),
+            connection: OnceLock::from(connection),
+            house: self.0.house.clone(),
+            engine: OnceCell::new(),
+            sessions: self.0.sessions.clone(),
+            output_gate: self.0.output_gate.clone(),
         }))
     }
 
@@ -171,10 +188,24 @@ impl Desk {
         self.0.output_gate.clone().read_owned().await
     }
 
+    /// The questions of a session are asked again: the client may have passed over one that came when it
+    /// waited for nothing.
+    pub(crate) fn ask_again(&self, session: &str) {
+        self.0.sessions.asks().again(session, &self.0.client);
+    }
+
     /// Detaches from the workspace. Tasks go on.
-    pub(crate) async fn close(&self) {
+    pub(crate) async fn leave(&self) {
         if let Some(engine) = self.0.engine.get() {
             engine.close().await;
+        }
+    }
+
+    /// Detaches from the workspace, and closes the ledger: of several desks the last one does.
+    pub(crate) async fn close(&self) {
+        self.leave().await;
+        if let Some(house) = self.0.house.get() {
+            house.close().await;
         }
     }
 
@@ -187,14 +218,13 @@ impl Desk {
         let unavailable =
             |why| meanwhile_core::Error::unavailable(meanwhile_core::StoreFaultKind::Other, why);
         let state_dir = state_dir.clone().map_err(|why| error::from_core(&unavailable(why)))?;
-        let options = background::Options {
-            state_dir,
-            workspace: self.connection()?.workspace.clone(),
-            role: Role::Daemon,
-            settings: store.clone(),
+        let workspace = self.connection()?.workspace.clone();
+        let opened = async {
+            let open = || Engine::open(&state_dir, store.clone());
+            let house = self.0.house.get_or_try_init(open).await?;
+            house.workspace(workspace, Role::Daemon).await
         };
-        let (engine, events) =
-            Background::open(options).await.map_err(|error| error::from_core(&error))?;
+        let (engine, events) = opened.await.map_err(|error| error::from_core(&error))?;
         let client = self.0.client.clone();
         let (gate, tells_began) = (self.0.output_gate.clone(), self.defaults()?.tells_began);
         self.0.jobs.vital(events::run(events, client, gate, tells_began));

@@ -1,6 +1,7 @@
 //! The protocols a client may speak, one module each: a [`Front`](crate::peer::Front) says what the
 //! messages of its protocol mean, and the methods' table does the rest.
 
+mod acp;
 pub(crate) mod lsp;
 mod mcp;
 
@@ -13,4 +14,5 @@ use crate::desk::Options;
 pub(crate) type Serve = fn(Options) -> io::Result<ExitCode>;
 
 /// Every front under its name, the usual one first.
-pub(crate) const FRONTS: &[(&str, Serve)] = &[("lsp", lsp::serve), ("mcp", mcp::serve)];
+pub(crate) const FRONTS: &[(&str, Serve)] =
+    &[("lsp", lsp::serve), ("mcp", mcp::serve), ("acp", acp::serve)];

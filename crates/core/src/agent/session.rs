@@ -344,6 +344,7 @@ pub struct Session {
     id: SessionId,
     background: Background,
     model: String,
+    wake: Wake,
     instructions: mpsc::Sender<Instruction>,
 }
 
@@ -411,12 +412,12 @@ impl Session {
     ) -> Result<(Self, Updates), Error> {
         let (instructions, receiver) = mpsc::channel(INSTRUCTIONS);
         let (sender, updates) = mpsc::channel(UPDATES);
-        let model = terms.provider.setting();
+        let (model, wake) = (terms.provider.setting(), terms.policy.wake);
         let owner =
             owner::Owner::new(background.clone(), terms, id.clone(), begun, receiver, sender);
         // Owned by its handles: it ends when the last is dropped or one of them closes it.
         tokio::spawn(owner.await?.run());
-        Ok((Self { id, background, model, instructions }, Updates(updates)))
+        Ok((Self { id, background, model, wake, instructions }, Updates(updates)))
     }
 
     /// The sessions of the workspace, newest first, at most `limit` from the `skip`th on.
@@ -456,6 +457,16 @@ impl Session {
     /// The model's setting, `anthropic/NAME`.
     pub fn model(&self) -> String {
         self.model.clone()
+    }
+
+    /// The workspace it works in.
+    pub fn background(&self) -> &Background {
+        &self.background
+    }
+
+    /// What a task that ends while it is idle does.
+    pub fn wake(&self) -> Wake {
+        self.wake
     }
 
     async fn send(&self, instruction: Instruction) -> Result<(), Error> {

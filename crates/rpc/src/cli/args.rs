@@ -17,7 +17,7 @@ use meanwhile_core::background::task::Outcome;
 use meanwhile_core::background::{OnFailure, StateFilter};
 use meanwhile_core::{confine, limits};
 
-pub(crate) use hosts::{Hook, Host, Mcp, Setup, SetupHost};
+pub(crate) use hosts::{Acp, Hook, Host, Mcp, Setup, SetupHost};
 pub(crate) use values::{Linger, shell_command, task_command};
 use values::{parse_env, parse_grace, parse_linger, parse_signal};
 
@@ -55,6 +55,7 @@ pub(crate) enum Command {
     Drain(Drain),
     Serve(Serve),
     Mcp(Mcp),
+    Acp(Acp),
     Hook(Hook),
     Setup(Setup),
     Run(Run),

@@ -25,22 +25,49 @@ pub(super) struct Asks(Arc<Mutex<State>>);
 #[derive(Debug, Default)]
 struct State {
     last: u64,
-    waiting: HashMap<String, oneshot::Sender<Answer>>,
+    waiting: HashMap<String, Question>,
+}
+
+/// A question that waits.
+#[derive(Debug)]
+struct Question {
+    asked: acp::RequestPermissionRequest,
+    reply: oneshot::Sender<Answer>,
+}
+
+impl State {
+    /// Takes a question in, under a name of its own.
+    fn take_in(&mut self, question: Question) -> String {
+        self.last += 1;
+        let id = format!("{PREFIX}{}", self.last);
+        self.waiting.insert(id.clone(), question);
+        id
+    }
 }
 
 impl Asks {
     /// Asks the person.
     pub(super) fn ask(&self, session: &str, ask: Ask, client: &Client) {
-        let question = update::permission(session, &ask);
-        let id = {
-            let mut state = self.lock();
-            state.last += 1;
-            let id = format!("{PREFIX}{}", state.last);
-            // Before it is sent: the answer must find it.
-            state.waiting.insert(id.clone(), ask.reply);
-            id
-        };
-        client.ask(&id, &question);
+        let asked = update::permission(session, &ask);
+        // Before it is sent: the answer must find it.
+        let id = self.lock().take_in(Question { asked: asked.clone(), reply: ask.reply });
+        client.ask(&id, &asked);
+    }
+
+    /// Takes back what a session asks, and asks it again.
+    pub(super) fn again(&self, session: &str, client: &Client) {
+        self.withdraw(client);
+        let mut state = self.lock();
+        let of_session = |(_, it): &(&String, &Question)| &*it.asked.session_id.0 == session;
+        let old: Vec<String> =
+            state.waiting.iter().filter(of_session).map(|(id, _)| id.clone()).collect();
+        for old in old {
+            let Some(question) = state.waiting.remove(&old) else { continue };
+            let asked = question.asked.clone();
+            let id = state.take_in(question);
+            client.withdraw(&old);
+            client.ask(&id, &asked);
+        }
     }
 
     /// The client answered. Returns whether it was one of our questions.
@@ -49,7 +76,7 @@ impl Asks {
             return false;
         }
         // One that was withdrawn is answered too, as cancelled.
-        let Some(reply) = self.lock().waiting.remove(id) else { return true };
+        let Some(Question { reply, .. }) = self.lock().waiting.remove(id) else { return true };
         match outcome.as_ref().map(read) {
             Ok(Ok(Some(answer))) => {
                 // The turn may have been cancelled since.
@@ -68,11 +95,12 @@ impl Asks {
     /// Takes back the questions that are not waited for any more.
     pub(super) fn withdraw(&self, client: &Client) {
         let mut gone = Vec::new();
-        self.lock().waiting.retain(|id, reply| {
-            if reply.is_closed() {
+        self.lock().waiting.retain(|id, question| {
+            let is_gone = question.reply.is_closed();
+            if is_gone {
                 gone.push(id.clone());
             }
-            !reply.is_closed()
+            !is_gone
         });
         for id in gone {
             client.withdraw(&id);

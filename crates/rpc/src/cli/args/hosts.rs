@@ -9,6 +9,13 @@ use clap::{Args, ValueEnum};
 #[derive(Debug, Args)]
 pub(crate) struct Mcp {}
 
+/// Serve an editor as an agent: our own agent in a client of the Agent Client Protocol.
+///
+/// Speaks ACP version 1 on standard input and output, a line for each message. The client starts it: Zed,
+/// JetBrains, CodeCompanion, acpx (`acpx --agent "meanwhile acp"`).
+#[derive(Debug, Args)]
+pub(crate) struct Acp {}
+
 /// Tell an agent's model about the background tasks of its session, as a hook of that agent.
 ///
 /// Reads the hook's payload on standard input and writes the reply that the agent expects. `meanwhile setup`

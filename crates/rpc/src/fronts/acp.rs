@@ -1,0 +1,293 @@
+//! The Agent Client Protocol, version 1: our own agent in any client that speaks it.
+//!
+//! Owns what ACP's messages mean here. Sessions are those of the methods' table; what differs is how a client
+//! of ACP uses them: one process works in several workspaces, and a prompt that is answered ends what the
+//! client shows, so it is held open while background tasks of the session run (`hold`).
+
+mod hold;
+mod places;
+mod voice;
+
+use std::io;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::{Map, Value, json};
+
+use self::hold::{Early, Holds};
+use self::places::Places;
+use self::voice::AcpVoice;
+use crate::convert::{error, params};
+use crate::desk::{Desk, Options};
+use crate::handlers::session;
+use crate::methods::{self, METHODS};
+use crate::peer::frame::Framing;
+use crate::peer::message::Id;
+use crate::peer::{self, Answer, Call, Client, Conduct, Front, Handling, Jobs, Note, Outbox};
+use crate::wire::{Code, Error, acp};
+
+/// ACP's code for "authenticate first" (schema, `ErrorCode`).
+const AUTH_REQUIRED: i64 = -32000;
+/// The one way to authenticate: choose a model.
+const CHOOSE_MODEL: &str = "model";
+
+/// Serves a client on standard input and output until it is gone.
+///
+/// # Errors
+///
+/// Standard input or output cannot be used at all.
+pub(crate) fn serve(options: Options) -> io::Result<ExitCode> {
+    let client = std::os::unix::process::parent_id();
+    peer::run(move |outbox, jobs| {
+        // An editor may be killed while another process holds the other end of standard input.
+        jobs.until_gone(peer::gone(client));
+        jobs.until_gone(peer::terminated());
+        Acp::new(options, outbox, jobs)
+    })
+}
+
+/// ACP on one connection.
+struct Acp {
+    /// Knows every session; its own workspace is none.
+    desk: Desk,
+    places: Arc<Places>,
+    holds: Arc<Holds>,
+    voice: Arc<AcpVoice>,
+    client: Client,
+    /// What the client asked for and does not get, to be told with the next prompt.
+    untold: Arc<Mutex<Vec<(String, String)>>>,
+    initialized: bool,
+}
+
+impl Acp {
+    fn new(options: Options, outbox: Outbox, jobs: Jobs) -> Self {
+        let voice = Arc::new(AcpVoice::default());
+        let client = Client::new(outbox, voice.clone());
+        let desk = Desk::new(options, client.clone(), jobs);
+        let places = Arc::new(Places::new(desk.clone()));
+        let (holds, untold) = (Arc::default(), Arc::default());
+        Self { desk, places, holds, voice, client, untold, initialized: false }
+    }
+
+    fn initialize(&mut self, given: Value) -> Result<Value, Error> {
+        let _: acp::InitializeRequest = params::parse(given)?;
+        self.initialized = true;
+        let prompts = acp::PromptCapabilities::new().embedded_context(true);
+        let sessions = acp::SessionCapabilities::new()
+            .list(acp::SessionListCapabilities::new())
+            .close(acp::SessionCloseCapabilities::new());
+        let capabilities = acp::AgentCapabilities::new()
+            .load_session(true)
+            .prompt_capabilities(prompts)
+            .session_capabilities(sessions);
+        let method = acp::AuthMethodAgent::new(CHOOSE_MODEL, "Choose a model").description(
+            "Set a model with its key or server, in the environment or in config.toml, then try again"
+                .to_owned(),
+        );
+        let about = acp::Implementation::new("meanwhile", env!("CARGO_PKG_VERSION"))
+            .title("meanwhile".to_owned());
+        // Whichever version was asked for: a client that cannot speak this one leaves.
+        let response = acp::InitializeResponse::new(agent_client_protocol_version())
+            .agent_capabilities(capabilities)
+            .auth_methods(vec![acp::AuthMethod::Agent(method)])
+            .agent_info(about);
+        Ok(serde_json::to_value(response).expect("it is made of strings, numbers and flags"))
+    }
+
+    /// The methods of sessions that name a directory.
+    fn placed(&self, method: &'static methods::Method, mut given: Value) -> Handling {
+        let (places, untold) = (self.places.clone(), self.untold.clone());
+        let ignored = ignored(&mut given);
+        Box::pin(async move {
+            let desk = places.of(given.get("cwd"))?;
+            let loaded = given.get("sessionId").and_then(Value::as_str).map(str::to_owned);
+            let answer = (method.run)(desk, given).await.map_err(in_acp)?;
+            let made = answer.result.get("sessionId").and_then(Value::as_str).map(str::to_owned);
+            if let (Some(session), Some(ignored)) = (made.or(loaded), ignored) {
+                untold.lock().unwrap_or_else(PoisonError::into_inner).push((session, ignored));
+            }
+            Ok(answer)
+        })
+    }
+
+    fn prompt(&self, given: Value) -> Handling {
+        let request = params::parse::<acp::PromptRequest>(given);
+        // Now, not when the work begins: the next message may be a cancel.
+        let held = request.map(|request| (self.holds.begin(&request.session_id.0), request));
+        let (desk, client, untold) = (self.desk.clone(), self.client.clone(), self.untold.clone());
+        let voice = self.voice.clone();
+        Box::pin(async move {
+            let (hold, request) = held?;
+            let id = request.session_id.0.to_string();
+            let longest = hold::longest(request.meta.as_ref())?;
+            desk.ask_again(&id);
+            for text in taken(&untold, &id) {
+                voice.think(&id, text, client.outbox());
+            }
+            let answer = session::prompt::run(&desk, request).await.map_err(in_acp)?;
+            let reason = answer.result.stop_reason;
+            match (reason, desk.sessions().get(&id)) {
+                (acp::StopReason::Cancelled, _) | (_, None) => answer.written(),
+                (_, Some(open)) => {
+                    let cancelled = hold.over(&open, longest, &voice).await;
+                    open.told().await;
+                    let reason = if cancelled { acp::StopReason::Cancelled } else { reason };
+                    Answer::from(acp::PromptResponse::new(reason)).written()
+                }
+            }
+        })
+    }
+
+    /// Looks for a model again.
+    fn authenticate(&self, given: Value) -> Handling {
+        let desk = self.desk.clone();
+        Box::pin(async move {
+            let request: acp::AuthenticateRequest = params::parse(given)?;
+            if &*request.method_id.0 != CHOOSE_MODEL {
+                return Err(error::invalid("methodId", format!("expected `{CHOOSE_MODEL}`")));
+            }
+            desk.session_terms(None).await.map_err(in_acp)?;
+            Answer::from(acp::AuthenticateResponse::new()).written()
+        })
+    }
+}
+
+/// The version that is spoken here.
+fn agent_client_protocol_version() -> agent_client_protocol_schema::ProtocolVersion {
+    agent_client_protocol_schema::ProtocolVersion::V1
+}
+
+/// What was kept for this session.
+fn taken(untold: &Mutex<Vec<(String, String)>>, session: &str) -> Vec<String> {
+    let mut all = untold.lock().unwrap_or_else(PoisonError::into_inner);
+    let (now, later) = all.drain(..).partition(|(of, _)| of == session);
+    *all = later;
+    let now: Vec<(String, String)> = now;
+    now.into_iter().map(|(_, text)| text).collect()
+}
+
+/// Takes out of the parameters what is not done here, and says it in words.
+fn ignored(given: &mut Value) -> Option<String> {
+    let members = given.as_object_mut()?;
+    let mut said = Vec::new();
+    let listed = |value: Option<Value>| match value {
+        Some(Value::Array(list)) => list,
+        Some(_) | None => Vec::new(),
+    };
+    let servers = listed(members.insert("mcpServers".to_owned(), json!([])));
+    let names: Vec<_> =
+        servers.iter().map(|it| it["name"].as_str().unwrap_or("without a name")).collect();
+    if !names.is_empty() {
+        said.push(format!("MCP servers are not connected: {}.", names.join(", ")));
+    }
+    let directories = listed(members.remove("additionalDirectories"));
+    let names: Vec<_> = directories.iter().filter_map(Value::as_str).collect();
+    if !names.is_empty() {
+        said.push(format!("Only the directory of the session is used, not {}.", names.join(", ")));
+    }
+    (!said.is_empty()).then(|| said.join(" "))
+}
+
+/// An error as ACP has it: without a model a client is to authenticate.
+fn in_acp(mut error: Error) -> Error {
+    if error.code == Code::NoModel.number() {
+        error.code = AUTH_REQUIRED;
+    }
+    error
+}
+
+/// Every request is answered, and none is refused for being one too many: ACP's clients read the code of that
+/// as "authenticate first".
+const CONDUCT: Conduct = Conduct { waits: false, cancellable: true, large: false };
+
+impl Front for Acp {
+    const FRAMING: Framing = Framing::Lines;
+
+    fn client(&self) -> &Client {
+        &self.client
+    }
+
+    async fn request(&mut self, method: String, params: Option<Value>) -> Call {
+        let given = tidied(params);
+        if method == "initialize" {
+            return Call::Answered(self.initialize(given));
+        }
+        if !self.initialized {
+            let message = "the agent is not initialized; send `initialize` first";
+            return Call::Answered(Err(Error::new(Error::INVALID_REQUEST, message)));
+        }
+        let change = Conduct { cancellable: false, ..CONDUCT };
+        let known = methods::find(METHODS, &method);
+        match (method.as_str(), known) {
+            ("session/prompt", _) => Call::Run(CONDUCT, self.prompt(given)),
+            ("authenticate", _) => Call::Run(CONDUCT, self.authenticate(given)),
+            ("session/new" | "session/load" | "session/list", Some(known)) => {
+                Call::Run(change, self.placed(known, given))
+            }
+            ("session/close", Some(known)) => {
+                if let Some(id) = given.get("sessionId").and_then(Value::as_str) {
+                    self.holds.end(id, Early::Cancelled);
+                }
+                Call::Run(change, (known.run)(self.desk.clone(), given))
+            }
+            _ => Call::Answered(Err(error::unknown_method(&method))),
+        }
+    }
+
+    fn notification(&mut self, method: &str, params: Option<Value>) -> Note {
+        let given = tidied(params);
+        match method {
+            "$/cancel_request" => {
+                given.get("requestId").and_then(Id::read).map_or(Note::Done, Note::Cancel)
+            }
+            "session/cancel" => {
+                let desk = self.desk.clone();
+                if let Some(id) = given.get("sessionId").and_then(Value::as_str) {
+                    self.holds.end(id, Early::Cancelled);
+                }
+                Note::Run(Box::pin(async move {
+                    let cancel = async {
+                        session::cancel::run(&desk, params::parse(given)?).await.map(drop)
+                    };
+                    if let Err(error) = cancel.await {
+                        tracing::warn!(%error, "cannot cancel a turn");
+                    }
+                }))
+            }
+            _ => Note::Done,
+        }
+    }
+
+    fn answered(&mut self, id: &str, outcome: Result<Value, Value>) -> bool {
+        self.desk.answered(id, &outcome)
+    }
+
+    fn wind_up(&self) -> impl Future<Output = ()> + Send + 'static {
+        let sessions = self.desk.sessions().clone();
+        async move { sessions.close().await }
+    }
+
+    async fn close(&self) {
+        self.places.close().await;
+    }
+
+    fn is_clean(&self) -> bool {
+        // ACP has no leave-taking: a client closes the pipe.
+        true
+    }
+}
+
+/// The parameters as ACP's types read them. Lua and PHP write an empty table as an empty list.
+fn tidied(params: Option<Value>) -> Value {
+    let is_nothing = |value: &Value| value.is_null() || value.as_array().is_some_and(Vec::is_empty);
+    let mut params = params.unwrap_or_default();
+    if is_nothing(&params) {
+        params = Value::Object(Map::new());
+    }
+    for member in ["clientCapabilities", "_meta"] {
+        if let Some(value) = params.get_mut(member).filter(|value| is_nothing(value)) {
+            *value = Value::Object(Map::new());
+        }
+    }
+    params
+}

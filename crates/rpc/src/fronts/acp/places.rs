@@ -1,0 +1,72 @@
+//! The workspaces of one connection: a desk for each directory that a session names.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use meanwhile_core::background::words::reason;
+use serde_json::Value;
+
+use crate::convert::error::invalid;
+use crate::convert::from_wire::Defaults;
+use crate::desk::{Connection, Desk};
+use crate::wire::Error;
+
+/// The desks.
+#[derive(Debug)]
+pub(super) struct Places {
+    /// What they have in common.
+    root: Desk,
+    desks: Mutex<HashMap<PathBuf, Desk>>,
+}
+
+impl Places {
+    pub(super) fn new(root: Desk) -> Self {
+        Self { root, desks: Mutex::default() }
+    }
+
+    /// The desk for this directory, or for that of the process where none is named.
+    ///
+    /// # Errors
+    ///
+    /// It is not an absolute path of a directory.
+    pub(super) fn of(&self, cwd: Option<&Value>) -> Result<Desk, Error> {
+        let named = match cwd {
+            None | Some(Value::Null) => std::env::current_dir().map_err(|why| {
+                invalid("cwd", format!("missing, and no directory: {}", reason(&why)))
+            })?,
+            Some(Value::String(path)) if Path::new(path).is_absolute() => PathBuf::from(path),
+            Some(other) => {
+                let shown: String = other.to_string().chars().take(200).collect();
+                let message = format!("is {shown}; expected the absolute path of a directory");
+                return Err(invalid("cwd", message));
+            }
+        };
+        // One that does not exist any more stays as it is: its sessions are listed and loaded.
+        let workspace = std::fs::canonicalize(&named).unwrap_or(named);
+        let mut desks = self.lock();
+        if let Some(desk) = desks.get(&workspace) {
+            return Ok(desk.clone());
+        }
+        let defaults = Defaults::default();
+        let connection =
+            Connection { workspace: workspace.clone(), defaults, shows_progress: false };
+        let desk = self.root.beside(connection);
+        desks.insert(workspace, desk.clone());
+        Ok(desk)
+    }
+
+    /// Detaches from all. Tasks go on.
+    pub(super) async fn close(&self) {
+        let all: Vec<Desk> = self.lock().drain().map(|(_, desk)| desk).collect();
+        for desk in all {
+            desk.leave().await;
+        }
+        self.root.close().await;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<PathBuf, Desk>> {
+        // A panic under the lock leaves a map that is whole: every change is one insert or drain.
+        self.desks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,175 @@
+//! What the client is told without asking, in ACP's words: `session/update`, and questions to the person.
+//! Nothing else is written: clients warn of what they do not know, or stop.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+use serde_json::json;
+use tokio::sync::watch;
+
+use crate::peer::{Follow, Outbox, Voice};
+use crate::wire::{Push, TurnState, acp};
+
+/// How a client of ACP is told.
+#[derive(Debug, Default)]
+pub(super) struct AcpVoice {
+    /// Turns that have ended, of all sessions.
+    turns: AtomicU64,
+    /// Changes when a task listens on other ports.
+    listening: watch::Sender<()>,
+    messages: Mutex<Messages>,
+}
+
+/// The message that each session is saying: clients put the chunks of one name together.
+#[derive(Debug, Default)]
+struct Messages {
+    last: u64,
+    open: HashMap<String, (Speaker, u64)>,
+}
+
+/// Whose message it is, as far as it may go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Speaker {
+    Answer,
+    Thought,
+}
+
+impl Messages {
+    /// Names the message of a chunk.
+    fn name(&mut self, update: &mut acp::SessionNotification) {
+        let session = update.session_id.0.to_string();
+        if let acp::SessionUpdate::AgentMessageChunk(chunk) = &mut update.update {
+            chunk.message_id = Some(self.going_on(session, Speaker::Answer));
+        } else if let acp::SessionUpdate::AgentThoughtChunk(chunk) = &mut update.update {
+            chunk.message_id = Some(self.going_on(session, Speaker::Thought));
+        } else if let acp::SessionUpdate::UserMessageChunk(chunk) = &mut update.update {
+            // Each is whole.
+            self.open.remove(&session);
+            chunk.message_id = Some(self.next(&session).0);
+        } else if let acp::SessionUpdate::ToolCall(_) = &update.update {
+            self.open.remove(&session);
+        }
+    }
+
+    fn next(&mut self, session: &str) -> (acp::MessageId, u64) {
+        self.last += 1;
+        (acp::MessageId::new(format!("{session}/{}", self.last)), self.last)
+    }
+
+    fn going_on(&mut self, session: String, speaker: Speaker) -> acp::MessageId {
+        match self.open.get(&session) {
+            Some((open, number)) if *open == speaker => {
+                acp::MessageId::new(format!("{session}/{number}"))
+            }
+            Some(_) | None => {
+                let (name, number) = self.next(&session);
+                self.open.insert(session, (speaker, number));
+                name
+            }
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Notification<'a> {
+    jsonrpc: &'static str,
+    method: &'static str,
+    params: &'a acp::SessionNotification,
+}
+
+impl AcpVoice {
+    /// Turns that have ended, of all sessions.
+    pub(super) fn turns(&self) -> u64 {
+        self.turns.load(Ordering::Relaxed)
+    }
+
+    /// Changes when a task listens on other ports.
+    pub(super) fn listening(&self) -> watch::Receiver<()> {
+        self.listening.subscribe()
+    }
+
+    fn messages(&self) -> MutexGuard<'_, Messages> {
+        // A panic under the lock leaves names that are of no message twice.
+        self.messages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the person something that the model is not told.
+    pub(super) fn think(&self, session: &str, text: String, outbox: &Outbox) {
+        let text = acp::ContentBlock::Text(acp::TextContent::new(text));
+        let update = acp::SessionUpdate::AgentThoughtChunk(acp::ContentChunk::new(text));
+        self.update(acp::SessionNotification::new(session.to_owned(), update), outbox);
+    }
+
+    fn update(&self, mut params: acp::SessionNotification, outbox: &Outbox) {
+        self.messages().name(&mut params);
+        let params = &params;
+        outbox.send(&Notification { jsonrpc: "2.0", method: "session/update", params });
+    }
+}
+
+impl Voice for AcpVoice {
+    fn push(&self, push: &Push, outbox: &Outbox) {
+        match push {
+            Push::Session(update) => {
+                if let Some(update) = shown((**update).clone()) {
+                    self.update(update, outbox);
+                }
+            }
+            Push::Turn(turn) => {
+                // What a turn says belongs to no message of the turn before.
+                self.messages().open.remove(&turn.session_id);
+                if turn.state == TurnState::Ended {
+                    self.turns.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            Push::Retrying(retrying) => {
+                // What came of the answer so far is void.
+                self.messages().open.remove(&retrying.session_id);
+                let text = format!("The model is asked again: {}\n", retrying.message);
+                self.think(&retrying.session_id, text, outbox);
+            }
+            Push::Listening(_) => self.listening.send_modify(|()| {}),
+            Push::Started(_)
+            | Push::Output(_)
+            | Push::Progress(_)
+            | Push::Notified(_)
+            | Push::Exited(_)
+            | Push::Changed(_)
+            | Push::Traced(_) => {}
+        }
+    }
+
+    fn ask(&self, id: &str, question: &acp::RequestPermissionRequest, outbox: &Outbox) {
+        let method = "session/request_permission";
+        outbox.send(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": question}));
+    }
+
+    fn withdraw(&self, id: &str, outbox: &Outbox) {
+        let params = json!({"requestId": id});
+        outbox.send(&json!({"jsonrpc": "2.0", "method": "$/cancel_request", "params": params}));
+    }
+
+    fn follow(&self, _: Follow, _: &Outbox) {}
+}
+
+/// An update as a client of ACP can show it; `None` where nothing is left of it.
+fn shown(mut update: acp::SessionNotification) -> Option<acp::SessionNotification> {
+    if let acp::SessionUpdate::UsageUpdate(usage) = &update.update
+        && usage.size == 0
+    {
+        // A size that is not known is not 0.
+        return None;
+    }
+    if let acp::SessionUpdate::ToolCallUpdate(call) = &mut update.update
+        && let Some(content) = &mut call.fields.content
+    {
+        // A client drops a whole update because of a terminal that it does not know.
+        content.retain(|it| !matches!(it, acp::ToolCallContent::Terminal(_)));
+        if content.is_empty() {
+            call.fields.content = None;
+        }
+    }
+    Some(update)
+}

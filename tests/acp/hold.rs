@@ -1,0 +1,127 @@
+//! A prompt is held open while background tasks of its session run.
+
+use serde_json::json;
+
+use crate::client::{Client, said};
+use crate::harness::Store;
+
+/// A task in the background that ends when `go` is there, and what the agent says of it.
+const BUILD: &str = "
+[[turn]]
+text = 'I start it.'
+[[turn.call]]
+tool = 'background_run'
+input = { command = 'until [ -e go ]; do sleep 0.02; done; echo built' }
+save = { task = '[0-9a-f]{8}' }
+
+[[turn]]
+text = 'It runs.'
+
+[[turn]]
+expect = ['[bg:{{task}}] exited 0']
+text = 'It is built.'
+";
+
+fn talking(store: &Store) -> (Client, String) {
+    let mut client = Client::new(store, BUILD);
+    let session = client.session(&store.workspace());
+    (client, session)
+}
+
+#[test]
+fn a_result_that_comes_is_told_in_the_same_prompt() {
+    let store = Store::new();
+    let (mut client, session) = talking(&store);
+    let prompt = client.say(&session, "build it");
+    client.says("It runs.");
+    store.release();
+    assert_eq!(client.ended(prompt), "end_turn");
+    assert!(
+        client
+            .updates("agent_message_chunk")
+            .iter()
+            .any(|it| it["content"]["text"] == "It is built.")
+    );
+}
+
+#[test]
+fn a_cancel_ends_the_hold_and_the_task_goes_on() {
+    let store = Store::new();
+    let (mut client, session) = talking(&store);
+    let prompt = client.say(&session, "build it");
+    client.says("It runs.");
+    assert!(!client.is_answered(prompt));
+    client.cancel(&session);
+    assert_eq!(client.ended(prompt), "cancelled");
+    let running = store.json(&["ps", "--json"]);
+    assert_eq!(running["tasks"][0]["state"], "running", "{running}");
+    store.release();
+    client.says("It is built.");
+}
+
+#[test]
+fn the_time_of_a_hold_ends_it_and_the_task_holds_no_other_prompt() {
+    let store = Store::new();
+    let (mut client, session) = talking(&store);
+    let mut params = said(&session, "build it");
+    params["_meta"] = json!({"meanwhile": {"holdMs": 50}});
+    assert_eq!(client.call("session/prompt", params)["stopReason"], "end_turn");
+    let mut params = said(&session, "x");
+    params["_meta"] = json!({"meanwhile": {"holdMs": "long"}});
+    let refused = client.refused("session/prompt", params);
+    assert_eq!(refused["data"]["field"], "_meta.meanwhile.holdMs", "{refused}");
+    store.release();
+    client.says("It is built.");
+}
+
+#[test]
+fn another_prompt_takes_the_hold_over() {
+    let store = Store::new();
+    let script =
+        BUILD.replace("text = 'It is built.'", "text = 'It is built.'\n\n[[turn]]\ntext = 'Fine.'");
+    let script =
+        script.replacen("[[turn]]\nexpect", "[[turn]]\ntext = 'Four.'\n\n[[turn]]\nexpect", 1);
+    let mut client = Client::new(&store, &script);
+    let session = client.session(&store.workspace());
+    let build = client.say(&session, "build it");
+    client.says("It runs.");
+    let sum = client.say(&session, "two and two?");
+    assert_eq!(client.ended(build), "end_turn");
+    client.says("Four.");
+    assert!(!client.is_answered(sum));
+    store.release();
+    assert_eq!(client.ended(sum), "end_turn");
+    client.says("It is built.");
+}
+
+/// A server whose port the kernel does not hand out by itself.
+const SERVER: &str = r#"
+import random, socket, time
+s = socket.socket()
+while True:
+    try:
+        s.bind(("127.0.0.1", random.randrange(20000, 30000)))
+        break
+    except OSError:
+        pass
+s.listen()
+time.sleep(600)
+"#;
+
+#[test]
+#[expect(clippy::print_stderr, reason = "a test that was skipped says so")]
+fn a_server_holds_no_prompt() {
+    let store = Store::new();
+    if std::process::Command::new("python3").arg("--version").output().is_err() {
+        eprintln!("skipped: no python3 here");
+        return;
+    }
+    std::fs::write(store.workspace().join("server.py"), SERVER).unwrap();
+    let script =
+        BUILD.replace("until [ -e go ]; do sleep 0.02; done; echo built", "exec python3 server.py");
+    let mut client = Client::new(&store, &script);
+    let session = client.session(&store.workspace());
+    assert_eq!(client.prompt(&session, "serve it"), "end_turn");
+    let listed = store.json(&["ps", "--json"]);
+    assert_eq!(listed["tasks"][0]["state"], "running", "{listed}");
+}

@@ -1,0 +1,12 @@
+//! The agent in a client of the Agent Client Protocol: `meanwhile acp`, with a scripted model.
+
+#![expect(clippy::unwrap_used, reason = "what cannot be unwrapped fails the test, there and then")]
+
+#[path = "../cli/harness.rs"]
+#[expect(dead_code, reason = "the harness is the command line's tests' too")]
+mod harness;
+
+mod client;
+mod ends;
+mod hold;
+mod session;
