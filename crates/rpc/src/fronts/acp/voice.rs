@@ -132,6 +132,7 @@ impl Voice for AcpVoice {
             }
             Push::Listening(_) => self.listening.send_modify(|()| {}),
             Push::Started(_)
+            | Push::Began(_)
             | Push::Output(_)
             | Push::Progress(_)
             | Push::Notified(_)
