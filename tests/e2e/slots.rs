@@ -6,7 +6,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use crate::harness::{Daemon, Lab, eventually, gone, id_of, parent};
+use crate::harness::{BINARY, Daemon, Lab, eventually, gone, id_of, parent};
 
 /// A lab in whose settings slot `build` has room for this many.
 fn lab(limit: u32) -> Lab {
@@ -231,6 +231,18 @@ fn a_slot_is_held_until_the_leaders_end_when_shim_and_keeper_are_killed() {
     gate.open();
     daemon.exited(&first);
     assert_eq!(daemon.exited(&second)["task"]["state"], "exited");
+}
+
+/// What the holder starts is its own work: it would wait for itself.
+#[test]
+fn a_holder_does_not_wait_for_the_slot_that_it_holds() {
+    let lab = lab(1);
+    let daemon = knowing(&lab);
+    let id =
+        id_of(&spawn(&daemon, &format!("'{BINARY}' spawn --wait --slot build -- echo within")));
+    let task = daemon.exited(&id)["task"].clone();
+    assert_eq!(task["exit"]["code"], 0, "{task}: {}", daemon.output(&id));
+    assert!(daemon.output(&id).contains("within"));
 }
 
 #[test]

@@ -50,6 +50,7 @@ impl Background {
             },
             None => slots.iter().find(|slot| self.fits(slot, command, cwd)),
         };
+        let slot = slot.filter(|slot| !self.is_held_here(slot));
         let slot = slot.map(|slot| spec::Slot { name: slot.name.clone(), limit: slot.limit });
         Ok(spec::Line { slot, after, on_failure: wish.on_failure, failed, deadline: wish.deadline })
     }
@@ -66,7 +67,7 @@ impl Background {
     /// Whether a slot's rules cover a command of the line. The rules are read as those that deny are:
     /// they see a command wherever it stands, and are not taken in by what allows it.
     fn fits(&self, slot: &Slot, command: &str, cwd: &Path) -> bool {
-        if slot.rules.is_empty() || self.is_held_here(slot) {
+        if slot.rules.is_empty() {
             return false;
         }
         let access = Access::Command { line: command.to_owned(), cwd: cwd.to_owned(), level: None };
