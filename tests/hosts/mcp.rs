@@ -267,6 +267,8 @@ fn a_task_that_waits_for_its_turn_is_said_to_and_goes_on_by_itself() {
     let first = client.call("background_run", json!({"command": held, "slot": "build"}));
     assert!(first.contains("runs in the background"), "{first}");
     let first = id_in(&first);
+    // Until then it is in line itself, for a moment.
+    until("the first has begun", || store.task(&first)["pid"].is_number());
     let second = client.call("background_run", json!({"command": "make() { echo made; }; make"}));
     let says = format!("is queued, 1st for build, behind {first}");
     assert!(second.contains(&says) && second.contains("starts by itself"), "{second}");
