@@ -60,6 +60,32 @@ fn a_cancel_ends_the_hold_and_the_task_goes_on() {
 }
 
 #[test]
+fn a_cancel_is_for_the_prompts_that_wait_too() {
+    let store = Store::new();
+    let script = "
+[[turn]]
+text = 'I look.'
+[[turn.call]]
+tool = 'bash'
+input = { command = 'until [ -e go ]; do sleep 0.02; done' }
+
+[[turn]]
+text = 'This is not said.'
+";
+    let mut client = Client::new(&store, script);
+    let session = client.session(&store.workspace());
+    let first = client.say(&session, "look");
+    client.says("I look.");
+    let second = client.say(&session, "and then");
+    client.cancel(&session);
+    for prompt in [first, second] {
+        assert_eq!(client.ended(prompt), "cancelled");
+    }
+    let said = client.updates("agent_message_chunk");
+    assert!(!said.iter().any(|it| it["content"]["text"] == "This is not said."), "{said:?}");
+}
+
+#[test]
 fn the_time_of_a_hold_ends_it_and_the_task_holds_no_other_prompt() {
     let store = Store::new();
     let (mut client, session) = talking(&store);

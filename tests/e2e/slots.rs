@@ -246,6 +246,20 @@ fn a_holder_does_not_wait_for_the_slot_that_it_holds() {
 }
 
 #[test]
+fn a_signal_to_a_task_that_waits_is_refused_and_not_forgotten() {
+    let lab = lab(1);
+    let gate = lab.gate("gate");
+    let daemon = knowing(&lab);
+    let (first, _) = hold(&lab, &daemon, "first");
+    let second = id_of(&spawn(&daemon, "echo second"));
+    let error = daemon.refused(1004, "task/signal", json!({ "id": second, "signal": "HUP" }));
+    assert!(error.message.contains("it is queued"), "{error:?}");
+    gate.open();
+    daemon.exited(&first);
+    assert_eq!(daemon.exited(&second)["task"]["exit"]["code"], 0);
+}
+
+#[test]
 fn a_task_keeps_its_place_when_its_shim_is_killed() {
     let lab = lab(1);
     let gate = lab.gate("gate");

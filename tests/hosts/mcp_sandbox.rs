@@ -48,6 +48,12 @@ fn a_task_writes_no_settings_that_its_session_may_not_write() {
         std::fs::create_dir_all(at(folder)).unwrap();
     }
     std::fs::write(at(".git/config"), "as it was").unwrap();
+    // A part of the workspace whose repository is where a file says.
+    for folder in ["part/bare/refs", "part/bare/objects"] {
+        std::fs::create_dir_all(at(folder)).unwrap();
+    }
+    std::fs::write(at("part/.git"), "gitdir: ./bare\n").unwrap();
+    std::fs::write(at("part/bare/HEAD"), "ref: refs/heads/main\n").unwrap();
     if store.run(&["spawn", "--wait", "--confine", "work", "--", "true"]).code != Some(0) {
         eprintln!("skipped: this machine cannot confine");
         return;
@@ -70,6 +76,17 @@ fn a_task_writes_no_settings_that_its_session_may_not_write() {
         assert!(!at(path).exists(), "{path}: {told}");
     }
     assert!(at(".codex").exists(), "{told}");
+    drop(client);
+    let mut command = store.command(&["mcp"]);
+    command.current_dir(at("part"));
+    let mut client = Client::start(command);
+    client.meta.insert("threadId".to_owned(), json!("another"));
+    let state = json!({"sandboxPolicy": {"type": "workspace-write"}});
+    client.meta.insert("codex/sandbox-state-meta".to_owned(), state);
+    client.run("echo x > bare/config; echo x > .git; echo x > there");
+    client.call("wait", json!({}));
+    assert!(at("part/there").exists() && !at("part/bare/config").exists());
+    assert_eq!(std::fs::read_to_string(at("part/.git")).unwrap(), "gitdir: ./bare\n");
 }
 
 #[test]

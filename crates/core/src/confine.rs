@@ -27,6 +27,7 @@ use nix::unistd::Pid;
 
 use crate::error::Error;
 use crate::limits::CONFINE_RULES_MAX;
+pub use repository::led_to;
 pub(crate) use repository::{key_in_history, objects};
 pub(crate) use secrets::{SECRETS_OF_HOME, is_secret_name};
 
@@ -127,10 +128,11 @@ pub fn measure() -> io::Result<u32> {
     tried.join().unwrap_or_else(|_| Err(io::Error::other("the trial panicked")))
 }
 
-/// Whether a task can be kept from reading or writing what it could otherwise, measured once.
+/// Whether a task can be kept from reading or writing what it could otherwise. That it can is remembered; that
+/// it cannot may have been a full disk.
 pub fn has_mounts() -> bool {
-    static MEASURED: OnceLock<bool> = OnceLock::new();
-    *MEASURED.get_or_init(|| measure_mounts().is_ok())
+    static MEASURED: OnceLock<()> = OnceLock::new();
+    MEASURED.get().is_some() || measure_mounts().map(|()| MEASURED.get_or_init(|| ())).is_ok()
 }
 
 /// Tries whether what a rule forbids can be kept from a command that runs as it is otherwise: an empty file

@@ -364,6 +364,8 @@ enum Instruction {
     Prompt(String, Duration, oneshot::Sender<TurnEnd>),
     /// End the turn that runs.
     Cancel,
+    /// The same, and carry out none of the prompts that wait.
+    CancelAll,
     /// Tell when nothing is to be done any more.
     Idle(oneshot::Sender<()>),
     /// End; told when it is done.
@@ -495,6 +497,11 @@ impl Session {
     /// prompts that wait are carried out.
     pub async fn cancel(&self) -> Result<(), Error> {
         self.send(Instruction::Cancel).await
+    }
+
+    /// Ends the turn that runs, and answers the prompts that wait as cancelled. Background tasks go on.
+    pub async fn cancel_all(&self) -> Result<(), Error> {
+        self.send(Instruction::CancelAll).await
     }
 
     /// The session's tasks that run, and how many results wait.

@@ -30,7 +30,7 @@ use crate::background::ledger::{Drain, LeaseToken};
 use crate::background::quote::quote_argv;
 use crate::background::store::Store;
 use crate::background::supervisor::{Charge, DEMANDS, Supervisor};
-use crate::background::task::{DeliveredBy, Task, TaskId};
+use crate::background::task::{DeliveredBy, State, Task, TaskId};
 use crate::background::watch::Scanner;
 use crate::background::{
     Ack, Command, Drained, Mode, Options, Remove, Role, Settings, Spawn, Spawned, Stdin, Stop,
@@ -290,13 +290,17 @@ impl Background {
         })
     }
 
-    /// One task.
+    /// One task, and if it waits about how long it still does.
     pub async fn get(&self, id: TaskId) -> Result<Task, Error> {
-        if let Some(task) = self.ask(|reply| Demand::Get(id, reply)).await? {
-            let mut live = [task];
-            self.look_at_steps(&mut live).await?;
-            self.forecast(&mut live).await;
-            let [task] = live;
+        let mut task = self.find(id).await?;
+        self.forecast(std::slice::from_mut(&mut task)).await;
+        Ok(task)
+    }
+
+    /// One task.
+    pub(super) async fn find(&self, id: TaskId) -> Result<Task, Error> {
+        if let Some(mut task) = self.ask(|reply| Demand::Get(id, reply)).await? {
+            self.look_at_steps(std::slice::from_mut(&mut task)).await?;
             return Ok(task);
         }
         let workspace = self.workspace.clone();
@@ -413,6 +417,10 @@ impl Background {
     /// Sends a signal to a task that runs; returns once its supervisor has the order. If the leader
     /// ends by that signal, its end names the cause.
     pub async fn signal(&self, id: TaskId, what: SendSignal) -> Result<(), Error> {
+        if let State::Queued(_) = self.find(id).await?.state {
+            let message = "it is queued, and no process of it is there yet".to_owned();
+            return Err(Error::NotRunning { id, message });
+        }
         let asked = self.ask(|reply| Demand::Signal { id, what, reply }).await?;
         self.unless_ended(id, asked).await
     }

@@ -35,6 +35,15 @@ pub(super) fn of(workspace: &Path, home: Option<&Path>) -> Vec<PathBuf> {
     found
 }
 
+/// Where the repository of a work tree is, if `.git` there is a file or a link that leads to it: the directory
+/// itself, and the one that it shares.
+pub fn led_to(work_tree: &Path) -> Vec<PathBuf> {
+    let dot = work_tree.join(".git");
+    let own = named(&dot, "gitdir: ").unwrap_or(dot);
+    let shared = named(&own.join("commondir"), "");
+    [Some(own), shared].into_iter().flatten().filter_map(|it| it.canonicalize().ok()).collect()
+}
+
 /// The path in a file of one line, relative to where the file lies.
 fn named(file: &Path, prefix: &str) -> Option<PathBuf> {
     let text = std::fs::read_to_string(file).ok()?;

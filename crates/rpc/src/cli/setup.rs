@@ -13,6 +13,7 @@ use meanwhile_core::background::quote::quote_argv;
 use meanwhile_core::background::words::reason;
 
 use self::change::changes;
+pub(crate) use self::change::is_own;
 use self::parts::parts;
 use super::args;
 use super::failure::Failure;

@@ -246,8 +246,11 @@ impl Front for Acp {
                     self.holds.end(id, Early::Cancelled);
                 }
                 Note::Run(Box::pin(async move {
+                    // A person who stops the agent wants nothing of what they said before, either.
                     let cancel = async {
-                        session::cancel::run(&desk, params::parse(given)?).await.map(drop)
+                        let params: acp::CancelNotification = params::parse(given)?;
+                        let open = session::open(&desk, &params.session_id)?;
+                        open.session.cancel_all().await.map_err(session::refused)
                     };
                     if let Err(error) = cancel.await {
                         tracing::warn!(%error, "cannot cancel a turn");

@@ -24,12 +24,12 @@ use crate::desk::{Desk, Open};
 use crate::wire::{Error, acp};
 
 /// Shows an error of a session.
-fn refused(why: session::Error) -> Error {
+pub(crate) fn refused(why: session::Error) -> Error {
     error::from_session(&why)
 }
 
 /// The session of this name, which has to be open on this connection.
-fn open(desk: &Desk, id: &acp::SessionId) -> Result<Open> {
+pub(crate) fn open(desk: &Desk, id: &acp::SessionId) -> Result<Open> {
     desk.sessions().get(&id.0).ok_or_else(|| {
         let shown: String = id.0.chars().take(64).collect();
         let message = format!(

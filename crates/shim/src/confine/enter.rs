@@ -169,8 +169,8 @@ pub(crate) fn open(path: &Path) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
-/// Drops what root could do past Landlock: mount, reboot, set the clock, open devices. Of no effect for
-/// anybody else, who has none to drop.
+/// Drops what root could do past Landlock: mount, reboot, set the clock, open devices. Other
+/// users have none to drop.
 fn drop_capabilities(kept: u64) -> io::Result<()> {
     #[repr(C)]
     struct Header {

@@ -1,10 +1,10 @@
 //! What a rule forbids, kept from a command that runs as it is otherwise: a mount namespace in which an empty
 //! file or directory lies over what may not be read, and what may not be written is mounted for reading only.
 //!
-//! Where the kernel allows no such namespace a command that is not confined runs without: a rule beside one that
-//! allows every command is a seat belt there, as the documentation says. Whether it is one, a trial tells
-//! (`meanwhile doctor`). A confined command does not run then. A user who is not root gets a user namespace, too, and in it a second one, so that the command
-//! cannot take the mounts off; root's command can.
+//! Where the kernel allows no such namespace, a confined command does not run, and one that is not confined runs
+//! without: a rule beside one that allows every command is a seat belt there, as the documentation says. A trial
+//! tells which it is (`meanwhile doctor`). A user who is not root gets a user namespace, too, and in it a second
+//! one, so that the command cannot take the mounts off; root's command can, unless it is confined.
 
 #![expect(unsafe_code, reason = "unshare(2), mount(2), mount_setattr(2), fork(2)")]
 

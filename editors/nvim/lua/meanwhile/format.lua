@@ -209,7 +209,8 @@ local function about(ms)
   return (", about %d h"):format(math.floor(seconds / 3600 + 0.5))
 end
 
---- What it waits for: `queued, 2nd for build, behind b3f9c2a1 cargo test, about 40 s`, `queued, after b3f9c2a1`.
+--- What it waits for: `queued, 2nd for build, behind b3f9c2a1 cargo test, about 40 s`,
+--- `queued, after b3f9c2a1`.
 ---@param it meanwhile.Queued
 ---@return string
 local function queued(it)

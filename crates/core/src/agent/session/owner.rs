@@ -209,6 +209,13 @@ impl Inbox {
             Some(Instruction::Cancel) => {
                 self.cancel.send_replace(true);
             }
+            Some(Instruction::CancelAll) => {
+                for (_, _, done) in self.prompts.drain(..) {
+                    // One that left does not wait for the answer.
+                    let _ = done.send(TurnEnd::Cancelled);
+                }
+                self.cancel.send_replace(true);
+            }
             Some(Instruction::Idle(done)) => self.idle.push(done),
             Some(Instruction::Close(done)) => {
                 self.closers.push(done);

@@ -358,11 +358,16 @@ impl Local {
         if spec.workspace != self.workspace {
             return false;
         }
+        let file = self.home.record_file(id);
+        if file.is_err() && !self.home.live(id).exists() {
+            // Between the two looks another process has put it away, or it was refused: it never was a task.
+            return false;
+        }
         let task = Box::new(convert::facts(id, &spec));
         self.hold(id, task.stdin, Origin::Others);
         let mut certainty = Certainty::Exists;
         if let Some(hand) = self.hands.get_mut(&id)
-            && let Ok(file) = self.home.record_file(id)
+            && let Ok(file) = file
             && let Ok(found) = record::read(&file)
         {
             hand.shim = Some(found.shim_pid);

@@ -20,7 +20,7 @@ impl Background {
         let ids = self.ask(|reply| Demand::InQueue(queue, reply)).await?;
         let mut tasks = Vec::with_capacity(ids.len());
         for id in ids {
-            match self.get(id).await {
+            match self.find(id).await {
                 Ok(task) if task.end().is_none() => tasks.push(task),
                 // It has ended, or was removed, since.
                 Ok(_) | Err(Error::UnknownTask(_)) => {}

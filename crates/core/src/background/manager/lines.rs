@@ -50,13 +50,14 @@ impl Background {
             },
             None => slots.iter().find(|slot| self.fits(slot, command, cwd)),
         };
-        let slot = slot.filter(|slot| !self.is_held_here(slot));
+        let slot = slot.filter(|slot| !self.is_held_here(&slot.name));
         let slot = slot.map(|slot| spec::Slot { name: slot.name.clone(), limit: slot.limit });
         Ok(spec::Line { slot, after, on_failure: wish.on_failure, failed, deadline: wish.deadline })
     }
 
     /// The limit of a slot as it is set up now, for a task that is started again.
     pub(super) fn set_limit(&self, line: &mut spec::Line) {
+        line.slot.take_if(|slot| self.is_held_here(&slot.name));
         if let Some(slot) = &mut line.slot
             && let Some(now) = self.settings.slots.iter().find(|it| it.name == slot.name)
         {
@@ -78,9 +79,9 @@ impl Background {
 
     /// Whether this process is a part of a task that holds the slot. What that one starts is its own
     /// work, and would wait for it for ever.
-    fn is_held_here(&self, slot: &Slot) -> bool {
+    fn is_held_here(&self, slot: &str) -> bool {
         let Some(task) = std::env::var_os(layout::TASK_ID_VARIABLE) else { return false };
-        let tickets = slots::Slot::new(self.archive.root(), &slot.name).tickets();
+        let tickets = slots::Slot::new(self.archive.root(), slot).tickets();
         let is_own = |ticket: &slots::Ticket| ticket.held && task.as_encoded_bytes() == ticket.id;
         tickets.is_ok_and(|tickets| tickets.iter().any(is_own))
     }

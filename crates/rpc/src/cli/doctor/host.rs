@@ -187,9 +187,7 @@ fn codex(program: &Path) -> Vec<Check> {
 fn trust(hooks: &Value) -> Check {
     let lists = hooks["data"].as_array().into_iter().flatten();
     let hooks = lists.flat_map(|list| list["hooks"].as_array().into_iter().flatten());
-    let own = |hook: &&Value| {
-        hook["command"].as_str().is_some_and(|it| it.ends_with("meanwhile hook codex"))
-    };
+    let own = |hook: &&Value| setup::is_own(hook, "codex");
     let (mut trusted, mut left) = (0, Vec::new());
     for hook in hooks.filter(own) {
         let event = hook["eventName"].as_str().unwrap_or("?");
@@ -292,6 +290,7 @@ fn output(command: &mut Command) -> Result<String, String> {
 fn with_input(command: &mut Command, input: &str) -> Result<String, String> {
     let said = |error: std::io::Error| reason(&error);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let began = Instant::now();
     let mut child = command.spawn().map_err(said)?;
     if let Some(mut stdin) = child.stdin.take() {
         // One that reads nothing may have ended.
@@ -305,15 +304,23 @@ fn with_input(command: &mut Command, input: &str) -> Result<String, String> {
         let _ = send.send(read.map(|_| String::from_utf8_lossy(&text).into_owned()));
     });
     let text = receive.recv_timeout(PATIENCE);
-    if text.is_err() {
+    let ended = loop {
+        match child.try_wait().map_err(said)? {
+            Some(status) => break Some(status),
+            None if text.is_ok() && began.elapsed() < PATIENCE => std::thread::sleep(ROUND),
+            None => break None,
+        }
+    };
+    let Some(status) = ended else {
         // It has had its time.
         let _ = child.kill();
-    }
-    let status = child.wait().map_err(said)?;
+        let _ = child.wait();
+        return Err(format!("no answer within {} s", PATIENCE.as_secs()));
+    };
     match text {
         Ok(text) if status.success() => text.map_err(said),
         Ok(_) => Err(format!("it ended with {status}")),
-        Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
+        Err(_) => Err("its output was not closed".to_owned()),
     }
 }
 

@@ -174,15 +174,17 @@ fn remove_empty(members: &mut Map<String, Value>, name: &str) {
     }
 }
 
+/// Whether a hook of a host runs `meanwhile`, by its path, which may be in quotes.
+pub(crate) fn is_own(hook: &Value, host: &str) -> bool {
+    let command = hook.get("command").and_then(Value::as_str).unwrap_or_default();
+    let command = command.strip_suffix(" --rewake").unwrap_or(command);
+    ["meanwhile", "meanwhile'"].iter().any(|end| command.ends_with(&format!("{end} hook {host}")))
+}
+
 /// Takes the hooks of `meanwhile` out of an event's groups, and the groups that are empty then.
 fn remove_own(groups: &mut Value, host: &str) {
     let Some(groups) = groups.as_array_mut() else { return };
-    let ends = [format!("meanwhile hook {host}"), format!("meanwhile' hook {host}")];
-    let is_own = |hook: &Value| {
-        let command = hook.get("command").and_then(Value::as_str).unwrap_or_default();
-        let command = command.strip_suffix(" --rewake").unwrap_or(command);
-        ends.iter().any(|end| command.ends_with(end))
-    };
+    let is_own = |hook: &Value| is_own(hook, host);
     groups.retain_mut(|group| {
         let Some(hooks) = group.get_mut("hooks").and_then(Value::as_array_mut) else { return true };
         let count = hooks.len();

@@ -113,6 +113,8 @@ async fn settle(open: &Open, released: &Released, voice: &AcpVoice) -> Result<()
         session.idle().await?;
         open.told().await;
         let turns = voice.turns();
+        // What is told while the tasks are read counts.
+        let mut listening = voice.listening();
         let (running, _) = session.unfinished().await?;
         let ids: Vec<TaskId> = {
             let released = released.lock().unwrap_or_else(PoisonError::into_inner);
@@ -129,7 +131,6 @@ async fn settle(open: &Open, released: &Released, voice: &AcpVoice) -> Result<()
             continue;
         }
         quiet_since = None;
-        let mut listening = voice.listening();
         tokio::select! {
             ended = session.background().wait(Which::Ids(ids), Mode::Any, limits::TIME_MAX) => {
                 drop(ended?);

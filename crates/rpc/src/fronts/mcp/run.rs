@@ -175,10 +175,13 @@ async fn start(
             let Some(ours) = rules.confined(workspace) else {
                 return Err("not started: a rule holds back all that could be read".to_owned());
             };
-            // Without any of them no mount is needed.
-            held.sealed.retain(|path| path.exists());
-            let has_mounts = || tokio::task::spawn_blocking(confine::has_mounts);
-            if !held.sealed.is_empty() && !has_mounts().await.unwrap_or_default() {
+            let has_mounts = tokio::task::spawn_blocking(confine::has_mounts);
+            let has_mounts = has_mounts.await.unwrap_or_default();
+            if !has_mounts {
+                // Those that are not there need none.
+                held.sealed.retain(|path| path.exists());
+            }
+            if !has_mounts && !held.sealed.is_empty() {
                 return Err(
                     "not started: this session may not write `.git`, `.codex` and `.agents`, and \
                             this machine gives no mount namespace that would keep a task from it \

@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use meanwhile_core::confine::{Confine, Mode};
+use meanwhile_core::confine::{Confine, Mode, led_to};
 use percent_encoding::percent_decode_str;
 use rmcp::model::JsonObject;
 use serde_json::Value;
@@ -73,10 +73,14 @@ fn held(mode: Mode, network: bool, hidden: Vec<PathBuf>, sealed: Vec<PathBuf>) -
     Sandbox::Held(Confine { hidden, network, sealed, ..Confine::from(mode) })
 }
 
-/// What Codex keeps from being written in each directory that may be, whether it says so or not. Links are
-/// not followed: what they lead to is outside, or is named itself.
+/// What Codex keeps from being written in each directory that may be, whether it says so or not; and the
+/// repository that a file or a link `.git` leads to.
 fn kept(workspace: &Path) -> Vec<PathBuf> {
-    [".git", ".codex", ".agents"].map(|name| workspace.join(name)).into()
+    let mut kept = Vec::from([".git", ".codex", ".agents"].map(|name| workspace.join(name)));
+    kept.extend(led_to(workspace).into_iter().filter(|it| it.starts_with(workspace)));
+    kept.sort_unstable();
+    kept.dedup();
+    kept
 }
 
 /// Codex' `SandboxPolicy`.

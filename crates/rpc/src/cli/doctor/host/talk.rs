@@ -56,7 +56,8 @@ impl Talk {
                     format!("it ended before it answered {method}")
                 }
             })?;
-            if message["id"] != self.number {
+            // A request of the server may have the same number.
+            if message["id"] != self.number || message.get("method").is_some() {
                 continue;
             }
             if let Some(error) = message.get("error") {
