@@ -214,6 +214,8 @@ fn a_step_that_moves_is_a_task_to_every_client() {
         hold.display()
     );
     let (chat, other) = (Chat::new(&lab, &script), lab.daemon());
+    // A task that runs when a daemon opens the workspace is in its lists, and its start is not told.
+    assert_eq!(other.call("task/check", json!({}))["tasks"], json!([]));
     let turn = chat.ask("go");
     let id = chat.task("read x < gate");
     for daemon in [&chat.daemon, &other] {
