@@ -346,7 +346,12 @@ pub enum Event {
     /// The leader runs, and its pid is known.
     Started(Task),
     /// The turn of a task that waited has come. After [`Event::Started`]; not kept.
-    Began(Task),
+    Began {
+        /// It.
+        task: Task,
+        /// How long it waited.
+        waited: std::time::Duration,
+    },
     /// Output of a subscribed task.
     Output {
         /// The task.
@@ -383,6 +388,7 @@ pub enum Event {
     },
 }
 
+pub use meanwhile_shim::launch::find as find_program;
 pub use meanwhile_shim::slots;
 pub use meanwhile_shim::spec::OnFailure;
 

@@ -213,18 +213,24 @@ impl Desk {
         self.0.connection.get().ok_or_else(error::not_initialized)
     }
 
-    async fn open(&self) -> Result<Background> {
+    /// What the desks of one connection share.
+    ///
+    /// # Errors
+    ///
+    /// 1005: the store cannot be used.
+    pub(crate) async fn house(&self) -> Result<&Engine> {
         let Options { state_dir, store, .. } = &self.0.options;
         let unavailable =
             |why| meanwhile_core::Error::unavailable(meanwhile_core::StoreFaultKind::Other, why);
         let state_dir = state_dir.clone().map_err(|why| error::from_core(&unavailable(why)))?;
+        let open = || Engine::open(&state_dir, store.clone());
+        self.0.house.get_or_try_init(open).await.map_err(|error| error::from_core(&error))
+    }
+
+    async fn open(&self) -> Result<Background> {
         let workspace = self.connection()?.workspace.clone();
-        let opened = async {
-            let open = || Engine::open(&state_dir, store.clone());
-            let house = self.0.house.get_or_try_init(open).await?;
-            house.workspace(workspace, Role::Daemon).await
-        };
-        let (engine, events) = opened.await.map_err(|error| error::from_core(&error))?;
+        let opened = self.house().await?.workspace(workspace, Role::Daemon).await;
+        let (engine, events) = opened.map_err(|error| error::from_core(&error))?;
         let client = self.0.client.clone();
         let (gate, tells_began) = (self.0.output_gate.clone(), self.defaults()?.tells_began);
         self.0.jobs.vital(events::run(events, client, gate, tells_began));

@@ -29,6 +29,7 @@ use super::trace::{self, Origin, Trace};
 use super::usage::{Cost, Usage};
 use crate::background::Background;
 use crate::background::ledger::SessionRow;
+use crate::background::store::Store;
 use crate::background::task::{Notification, Task, Timestamp};
 use crate::confine::Mode;
 
@@ -425,7 +426,17 @@ impl Session {
     /// The sessions of the workspace, newest first, at most `limit` from the `skip`th on.
     pub async fn list(background: &Background, skip: u64, limit: u32) -> Result<Vec<Info>, Error> {
         let workspace = background.workspace().to_owned();
-        let rows = background.store().read(move |l| l.sessions(&workspace, skip, limit)).await?;
+        Self::list_of(background.store(), workspace, skip, limit).await
+    }
+
+    /// The sessions of a workspace that need not be open, newest first.
+    pub async fn list_of(
+        store: &Store,
+        workspace: PathBuf,
+        skip: u64,
+        limit: u32,
+    ) -> Result<Vec<Info>, Error> {
+        let rows = store.read(move |l| l.sessions(&workspace, skip, limit)).await?;
         Ok(rows.into_iter().map(Info::from).collect())
     }
 

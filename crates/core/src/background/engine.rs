@@ -51,6 +51,11 @@ impl Engine {
         Background::start((executor, holder), workspace, role, settings, store).await
     }
 
+    /// The ledger.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// The workspace of a queue, by its name alone: that of the oldest of its tasks that is kept, else one
     /// in which a task of it has ended.
     pub async fn workspace_of(&self, queue: String) -> Result<Option<PathBuf>, Error> {

@@ -249,7 +249,7 @@ fn without(event: Event, held: &HashSet<TaskId>) -> Event {
             Event::Changed { running, undelivered }
         }
         Event::Started(_)
-        | Event::Began(_)
+        | Event::Began { .. }
         | Event::Output { .. }
         | Event::Progress { .. }
         | Event::Listening { .. }

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 use crate::background::executor::local::{Local, Woken};
 use crate::background::executor::reading::Reading;
-pub use crate::background::home::lines::InLine;
+pub use crate::background::home::InLine;
 use crate::background::home::{Home, io_error};
 use crate::background::ledger::NewTask;
 use crate::background::task::{Cause, Port, Survivor, TaskId, Wait};

@@ -3,7 +3,7 @@
 //! Owns no state but paths. Everything here may be done by several processes at once: a folder is
 //! published and settled by renaming, and a file that is gone was settled by another process.
 
-pub mod lines;
+mod lines;
 
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -27,6 +27,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::Mode;
 use nix::unistd::linkat;
 
+pub use self::lines::InLine;
 use crate::agent::vendor::secret_variables;
 use crate::background::memory;
 use crate::background::task::TaskId;

@@ -30,7 +30,7 @@ use crate::background::ledger::{Drain, LeaseToken};
 use crate::background::quote::quote_argv;
 use crate::background::store::Store;
 use crate::background::supervisor::{Charge, DEMANDS, Supervisor};
-use crate::background::task::{DeliveredBy, State, Task, TaskId};
+use crate::background::task::{DeliveredBy, Task, TaskId};
 use crate::background::watch::Scanner;
 use crate::background::{
     Ack, Command, Drained, Mode, Options, Remove, Role, Settings, Spawn, Spawned, Stdin, Stop,
@@ -224,7 +224,7 @@ impl Background {
     async fn await_token(&self, id: TaskId) -> Result<Option<Task>, Error> {
         let until = tokio::time::Instant::now() + TOKEN_PATIENCE;
         for _ in 0..TOKEN_LOOKS {
-            match self.get(id).await {
+            match self.find(id).await {
                 Ok(task) => return Ok(Some(task)),
                 Err(Error::UnknownTask(_)) if tokio::time::Instant::now() >= until => break,
                 Err(Error::UnknownTask(_)) => tokio::time::sleep(TOKEN_ROUND).await,
@@ -328,7 +328,7 @@ impl Background {
         let ids = match which {
             Which::Ids(ids) => {
                 for id in &ids {
-                    self.get(*id).await?;
+                    self.find(*id).await?;
                 }
                 ids
             }
@@ -370,7 +370,7 @@ impl Background {
     /// Dropping the future stops nothing less: the stop goes on.
     pub async fn stop(&self, id: TaskId, how: Stop) -> Result<Task, Error> {
         let gone = self.ask(|reply| Demand::Stop { id, how, reply }).await?;
-        let task = self.get(id).await?;
+        let task = self.find(id).await?;
         match gone {
             Some(gone) => {
                 let left = gone.await;
@@ -417,10 +417,6 @@ impl Background {
     /// Sends a signal to a task that runs; returns once its supervisor has the order. If the leader
     /// ends by that signal, its end names the cause.
     pub async fn signal(&self, id: TaskId, what: SendSignal) -> Result<(), Error> {
-        if let State::Queued(_) = self.find(id).await?.state {
-            let message = "it is queued, and no process of it is there yet".to_owned();
-            return Err(Error::NotRunning { id, message });
-        }
         let asked = self.ask(|reply| Demand::Signal { id, what, reply }).await?;
         self.unless_ended(id, asked).await
     }
@@ -446,7 +442,7 @@ impl Background {
 
     /// Why a task takes no request: it has ended, or never was.
     async fn not_running(&self, id: TaskId) -> Error {
-        match self.get(id).await {
+        match self.find(id).await {
             Ok(task) => Error::NotRunning { id, message: describe_end(&task) },
             Err(error) => error,
         }
@@ -493,7 +489,7 @@ impl Background {
         by: DeliveredBy,
         turn: Option<u64>,
     ) -> Result<bool, Error> {
-        self.get(id).await?;
+        self.find(id).await?;
         let marked = self.store.write(move |l| l.mark_delivered(id, by, turn)).await?;
         self.send(Demand::Changed).await?;
         Ok(marked)
@@ -513,13 +509,13 @@ impl Background {
     /// Starts [`Event::Output`](crate::background::Event::Output) for a task, from `offset` or from
     /// now on.
     pub async fn subscribe(&self, id: TaskId, offset: Option<u64>) -> Result<(), Error> {
-        self.get(id).await?;
+        self.find(id).await?;
         self.ask(|reply| Demand::Subscribe(id, offset, reply)).await
     }
 
     /// Ends [`Event::Output`](crate::background::Event::Output) for a task.
     pub async fn unsubscribe(&self, id: TaskId) -> Result<(), Error> {
-        self.get(id).await?;
+        self.find(id).await?;
         self.ask(|reply| Demand::Unsubscribe(id, reply)).await
     }
 

@@ -34,7 +34,7 @@ use crate::background::ledger::{Cursor, Finish, NewTask, Notice};
 use crate::background::live::life::Life;
 use crate::background::live::{Audience, Live};
 use crate::background::store::Store;
-use crate::background::task::{Notification, Task, TaskId};
+use crate::background::task::{Notification, State, Task, TaskId};
 use crate::background::{self, Mode, Role, Settings};
 use crate::error::{Error, StoreFault, StoreFaultKind};
 
@@ -363,7 +363,13 @@ impl Supervisor {
                 let _ = reply.send(self.stop(id, how));
             }
             Demand::Signal { id, what, reply } => {
-                self.pass_on(id, reply, |number| Request::Signal(id, number, what));
+                self.find(id);
+                if let Some(Task { state: State::Queued(_), .. }) = self.task(id) {
+                    let message = "it is queued, and no process of it is there yet".to_owned();
+                    let _ = reply.send(Err(Error::NotRunning { id, message }));
+                } else {
+                    self.pass_on(id, reply, |number| Request::Signal(id, number, what));
+                }
             }
             Demand::Resize { id, size, reply } => {
                 self.pass_on(id, reply, |number| Request::Resize(id, number, size));

@@ -310,7 +310,7 @@ impl Chat {
                     task.progress = Some(progress);
                 }
             }
-            Event::Began(_)
+            Event::Began { .. }
             | Event::Output { .. }
             | Event::Listening { .. }
             | Event::Notified(_) => return,

@@ -90,7 +90,7 @@ impl<'a> Follow<'a> {
                 Some(Event::Changed { running, .. }) => self.due |= !running.contains(&self.id),
                 Some(
                     Event::Started(_)
-                    | Event::Began(_)
+                    | Event::Began { .. }
                     | Event::Progress { .. }
                     | Event::Listening { .. }
                     | Event::Notified(_),

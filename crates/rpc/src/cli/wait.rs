@@ -143,7 +143,7 @@ fn show_event(live: &mut Live, event: Event, ids: &[TaskId], told: &mut BTreeSet
             }
         }
         Event::Started(_)
-        | Event::Began(_)
+        | Event::Began { .. }
         | Event::Output { .. }
         | Event::Listening { .. }
         | Event::Notified(_)

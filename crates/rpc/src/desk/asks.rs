@@ -58,11 +58,9 @@ impl Asks {
     pub(super) fn again(&self, session: &str, client: &Client) {
         self.withdraw(client);
         let mut state = self.lock();
-        let of_session = |(_, it): &(&String, &Question)| &*it.asked.session_id.0 == session;
-        let old: Vec<String> =
-            state.waiting.iter().filter(of_session).map(|(id, _)| id.clone()).collect();
-        for old in old {
-            let Some(question) = state.waiting.remove(&old) else { continue };
+        let of_session = |_: &String, it: &mut Question| &*it.asked.session_id.0 == session;
+        let old: Vec<_> = state.waiting.extract_if(of_session).collect();
+        for (old, question) in old {
             let asked = question.asked.clone();
             let id = state.take_in(question);
             client.withdraw(&old);
@@ -94,15 +92,8 @@ impl Asks {
 
     /// Takes back the questions that are not waited for any more.
     pub(super) fn withdraw(&self, client: &Client) {
-        let mut gone = Vec::new();
-        self.lock().waiting.retain(|id, question| {
-            let is_gone = question.reply.is_closed();
-            if is_gone {
-                gone.push(id.clone());
-            }
-            !is_gone
-        });
-        for id in gone {
+        let gone: Vec<_> = self.lock().waiting.extract_if(|_, it| it.reply.is_closed()).collect();
+        for (id, _) in gone {
             client.withdraw(&id);
         }
     }

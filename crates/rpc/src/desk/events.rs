@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use meanwhile_core::background::task::{TaskId, Timestamp};
+use meanwhile_core::background::task::TaskId;
 use meanwhile_core::background::{Event, Events};
 use tokio::sync::RwLock;
 
@@ -47,12 +47,12 @@ impl Pusher {
             Event::Started(task) => {
                 self.client.push(&Push::Started(wire::StartedPush { task: to_wire::task(&task) }));
             }
-            Event::Began(task) if self.tells_began => {
-                let waited_ms = to_wire::millis(Timestamp::now().since(task.created_at));
+            Event::Began { task, waited } if self.tells_began => {
+                let waited_ms = to_wire::millis(waited);
                 let task = to_wire::task(&task);
                 self.client.push(&Push::Began(wire::BeganPush { task, waited_ms }));
             }
-            Event::Began(_) => {}
+            Event::Began { .. } => {}
             Event::Output { id, offset, data } => {
                 if let Some(piece) = self.texts.take(id, offset, data) {
                     self.output(id, piece);

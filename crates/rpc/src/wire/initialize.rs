@@ -24,7 +24,7 @@ pub(crate) struct InitializationOptions {
     pub(crate) notify: Vec<NewKind>,
 }
 
-/// What a client is told that asks for it.
+/// What a client that asks for it is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum NewKind {

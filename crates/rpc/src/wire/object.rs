@@ -122,6 +122,7 @@ pub(crate) struct Queued {
     pub(crate) position: Option<u32>,
     /// About how long it still waits, in milliseconds, by how long commands took before.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = INTEGER_MAX))]
     pub(crate) left_ms: Option<u64>,
 }
 

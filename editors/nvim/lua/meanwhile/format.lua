@@ -194,7 +194,7 @@ local function ordinal(number)
   return number .. (not teens and ends[number % 10] or "th")
 end
 
---- A time that is only about right: `, about 40 s`.
+--- A time that is only about right, as the command line says it: `, about 40 s`.
 ---@param ms? integer
 ---@return string
 local function about(ms)

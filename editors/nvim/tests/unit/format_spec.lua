@@ -86,6 +86,25 @@ describe("format", function()
     end
   end)
 
+  it("says what a task waits for, and about how long", function()
+    local function waits(reason, leftMs, position)
+      local queued = { since = "2026-11-22T09:30:00.000Z", reason = reason, leftMs = leftMs }
+      queued.position = position
+      return format.state(task({ state = "running", exit = nil, queued = queued }))
+    end
+    local slot = { slot = "build", behind = "b3f9c2a1", title = "cargo test" }
+    for ms, about in pairs({
+      [400] = "",
+      [40200] = ", about 40 s",
+      [150000] = ", about 3 min",
+      [9000000] = ", about 3 h",
+    }) do
+      assert.equal("queued, 2nd for build, behind b3f9c2a1 cargo test" .. about, waits(slot, ms, 2))
+    end
+    assert.equal("queued, 1st for build", waits({ slot = "build" }, nil, 1))
+    assert.equal("queued, after b3f9c2a1", waits({ after = { "b3f9c2a1" } }))
+  end)
+
   it("keeps control characters and reordering off the screen", function()
     assert.equal("a b\u{fffd}[31mc", format.one_line("a\n\tb\27[31mc "))
     assert.equal("x\u{fffd}y", format.one_line("x\u{202e}y"))

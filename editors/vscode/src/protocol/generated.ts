@@ -486,7 +486,7 @@ export type RequestPermissionOutcome =
  */
 export type NewState = 'queued' | 'unknown';
 /**
- * What a client is told that asks for it.
+ * What a client that asks for it is told.
  */
 export type NewKind = 'began' | 'unknown';
 

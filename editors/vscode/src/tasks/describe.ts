@@ -139,11 +139,12 @@ export function queued(it: NonNullable<Task['queued']>): string {
   const left = about(it.leftMs ?? 0);
   if (slot === undefined) return `queued, after ${(after ?? []).join(', ')}${left}`;
   const place = it.position === undefined ? 'queued' : `queued, ${ordinal(it.position)}`;
-  const ahead = behind === undefined ? '' : `, behind ${[behind, title].join(' ').trimEnd()}`;
+  const named = title === undefined ? '' : ` ${title}`;
+  const ahead = behind === undefined ? '' : `, behind ${behind}${named}`;
   return `${place} for ${slot}${ahead}${left}`;
 }
 
-/** A time that is only about right: `, about 40 s`. */
+/** A time that is only about right, as the command line says it: `, about 40 s`. */
 function about(ms: number): string {
   const seconds = Math.round(ms / 1000);
   if (seconds === 0) return '';

@@ -9,6 +9,7 @@ import {
   type Filter,
   outcome,
   passes,
+  queued,
   sentence,
 } from '../../src/tasks/describe';
 import { TaskStore } from '../../src/tasks/store';
@@ -282,6 +283,17 @@ test('what a command usually takes is its median', () => {
   store.upsert(ended({ id: '00000009', state: 'stopped', durationMs: 5 }));
   expect(usual()).toBe(60_000);
   expect(store.usualMs('another')).toBeUndefined();
+});
+
+test.each<[number, string]>([
+  [400, ''],
+  [119_000, ', about 119 s'],
+  [150_000, ', about 3 min'],
+  [9_000_000, ', about 3 h'],
+])('%i ms of waiting are said as about so many', (leftMs, about) => {
+  const reason = { slot: 'build' };
+  const since = '2026-11-22T09:30:00.000Z';
+  expect(queued({ since, reason, position: 1, leftMs })).toBe(`queued, 1st for build${about}`);
 });
 
 test('no text of others is a link in a notification', () => {

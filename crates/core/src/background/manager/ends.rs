@@ -13,7 +13,7 @@ const SERVER_LOOK: Duration = Duration::from_secs(1);
 impl Background {
     /// The end of a task as its queue is told of it, whether that was told or not; `None`: it has not ended.
     pub async fn exited(&self, id: TaskId) -> Result<Option<Notification>, Error> {
-        self.get(id).await?;
+        self.find(id).await?;
         self.store.read(move |ledger| ledger.exited(id)).await
     }
 

@@ -1,14 +1,15 @@
 //! About how long a task still waits for its turn, by how long commands took before.
 //!
-//! The tasks ahead may be other workspaces', so what they run is read from their files and how long it took
+//! The tasks ahead may belong to other workspaces, so what they run is read from their files and how long it took
 //! from the ledger. Only where a task that waits is shown does this cost anything.
 
-use std::collections::HashMap;
-use std::path::PathBuf;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use super::Background;
 use crate::background::executor::InLine;
+use crate::background::ledger::LedgerError;
 use crate::background::task::{State, Task, TaskId, Wait};
 
 /// Stands for a time that is not known, behind every other.
@@ -28,53 +29,50 @@ struct Place {
     usual: Option<Duration>,
 }
 
-/// What the tasks that are shown wait for.
-#[derive(Debug, Default)]
-struct Ahead {
-    slots: HashMap<String, (Vec<InLine>, usize)>,
-    others: HashMap<TaskId, InLine>,
-}
-
 impl Background {
     /// Says of tasks that wait how long that is still going to be, where it is known. What cannot be read is
     /// not known.
     pub(super) async fn forecast(&self, tasks: &mut [Task]) {
-        let mut ahead = Ahead::default();
+        let (mut slots, mut after) = (HashSet::new(), HashSet::new());
         for task in tasks.iter() {
             let State::Queued(queued) = &task.state else { continue };
             match &queued.reason {
-                Wait::Slot { name, .. } => {
-                    let slots = &mut ahead.slots;
-                    slots.entry(name.clone()).or_insert_with(|| self.archive.in_line(name));
-                }
-                Wait::After(ids) => {
-                    let found = ids.iter().filter_map(|id| self.archive.one_in_line(*id));
-                    ahead.others.extend(found.map(|task| (task.id, task)));
-                }
+                Wait::Slot { name, .. } => drop(slots.insert(name.clone())),
+                Wait::After(ids) => after.extend(ids.iter().copied()),
             }
         }
-        if ahead.slots.is_empty() && ahead.others.is_empty() {
+        if slots.is_empty() && after.is_empty() {
             return;
         }
-        let in_lines = ahead.slots.values().flat_map(|(tasks, _)| tasks);
-        let all = in_lines.chain(ahead.others.values());
-        let mut usuals: HashMap<(PathBuf, String), Option<Duration>> =
-            all.map(|task| ((task.workspace.clone(), task.command.clone()), None)).collect();
+        let archive = self.archive.clone();
+        // On the ledger's thread: a line may be long, and each task in it is some files.
         let read = self.store.read(move |ledger| {
-            for ((workspace, command), found) in &mut usuals {
-                *found = usual(ledger.past_durations(workspace, command)?);
+            let mut usuals = HashMap::new();
+            let mut place = |task: InLine| {
+                let InLine { id, workspace, command, ran } = task;
+                let usual = match usuals.entry((workspace, command)) {
+                    Entry::Occupied(found) => *found.get(),
+                    Entry::Vacant(new) => {
+                        let past = ledger.past_durations(&new.key().0, &new.key().1)?;
+                        *new.insert(usual(past))
+                    }
+                };
+                Ok::<_, LedgerError>(Place { id, ran, usual })
+            };
+            let mut waits = HashMap::new();
+            for name in slots {
+                let (tasks, limit) = archive.in_line(&name);
+                let places: Result<Vec<_>, _> = tasks.into_iter().map(&mut place).collect();
+                waits.insert(name, starts(&places?, limit));
             }
-            Ok(usuals)
+            let others = after.into_iter().filter_map(|id| archive.one_in_line(id));
+            let others = others.map(|task| place(task).map(|it| (it.id, left(&it))));
+            let others: Result<HashMap<_, _>, _> = others.collect();
+            Ok((waits, others?))
         });
-        let Ok(usuals) = read.await else { return };
-        let place = |task: &InLine| {
-            let key = (task.workspace.clone(), task.command.clone());
-            Place { id: task.id, ran: task.ran, usual: usuals.get(&key).copied().flatten() }
-        };
-        let mut waits: HashMap<&str, HashMap<TaskId, Duration>> = HashMap::new();
-        for (name, (tasks, limit)) in &ahead.slots {
-            let places: Vec<Place> = tasks.iter().map(place).collect();
-            waits.insert(name, starts(&places, *limit));
+        let Ok((waits, others)) = read.await else { return };
+        if waits.is_empty() && others.is_empty() {
+            return;
         }
         for task in tasks {
             let State::Queued(queued) = &mut task.state else { continue };
@@ -85,9 +83,7 @@ impl Background {
                 // One that is not there any more has ended meanwhile.
                 Wait::After(ids) => ids
                     .iter()
-                    .map(|id| {
-                        ahead.others.get(id).map_or(Some(Duration::ZERO), |it| left(&place(it)))
-                    })
+                    .map(|id| others.get(id).copied().unwrap_or(Some(Duration::ZERO)))
                     .try_fold(Duration::ZERO, |most, left| Some(most.max(left?))),
             };
         }

@@ -22,7 +22,7 @@ impl Background {
     ) -> Result<spec::Line, Error> {
         let (mut after, mut failed) = (Vec::new(), None);
         for (place, id) in wish.after.into_iter().enumerate() {
-            let task = match self.get(id).await {
+            let task = match self.find(id).await {
                 Ok(task) => task,
                 Err(Error::UnknownTask(_)) => {
                     let message = Error::UnknownTask(id).to_string();

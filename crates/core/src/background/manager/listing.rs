@@ -25,7 +25,6 @@ impl Background {
         };
         let mut live = self.ask(Demand::List).await?;
         self.look_at_steps(&mut live).await?;
-        self.forecast(&mut live).await;
         let workspace = self.workspace.clone();
         let Filter { state, steps, .. } = filter;
         let ended = self.store.read(move |l| l.tasks(&workspace, state, limit, steps)).await?;
@@ -36,6 +35,7 @@ impl Background {
         let ended = ended.into_iter().filter(|task| !ids.contains(&task.id));
         tasks.extend(ended.map(|task| self.with_living(task)));
         tasks.truncate(limit as usize);
+        self.forecast(&mut tasks).await;
         Ok(tasks)
     }
 

@@ -13,14 +13,14 @@ const READ_STEP: u64 = 256 << 10;
 impl Background {
     /// The last `bytes` of a task's output (less where less is kept).
     pub async fn tail(&self, id: TaskId, bytes: u64) -> Result<Chunk, Error> {
-        self.get(id).await?;
+        self.find(id).await?;
         let total = self.archive.read(id).map_or(0, |reading| reading.total());
         self.read_kept(id, total.saturating_sub(bytes), bytes).await
     }
 
     /// Output from `offset` on, at most `limit` bytes.
     pub async fn read(&self, id: TaskId, offset: u64, limit: u64) -> Result<Chunk, Error> {
-        self.get(id).await?;
+        self.find(id).await?;
         self.read_kept(id, offset, limit.min(limits::READ_BYTES_MAX)).await
     }
 

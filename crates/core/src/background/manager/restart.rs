@@ -23,7 +23,7 @@ impl Background {
         given: BTreeMap<String, Option<String>>,
         how: Stop,
     ) -> Result<Spawned, Error> {
-        self.get(id).await?;
+        self.find(id).await?;
         let kept = self.archive.kept(id).map_err(|error| Error::Invalid {
             field: "id".to_owned(),
             message: format!(

@@ -9,7 +9,7 @@ use crate::background::executor::{Certainty, Report, Request, What};
 use crate::background::ledger::NewTask;
 use crate::background::live::life::{self, Effect, Life, Tree, Writer};
 use crate::background::live::{Live, Reply, Row, stop, supervision};
-use crate::background::task::{State, Task, TaskId};
+use crate::background::task::{State, Task, TaskId, Timestamp};
 use crate::error::Error;
 
 use tokio::time::Instant;
@@ -100,8 +100,11 @@ impl Supervisor {
             None => Live::new(facts, Life::Accepted),
         };
         live.arm_at = pid.map(|_| Instant::now());
-        live.waited = pid.is_none() && live.facts.waits();
+        let may_wait = pid.is_none() && live.facts.waits();
         self.tasks.insert(id, live);
+        if let Some(task) = may_wait.then(|| self.task(id)).flatten() {
+            self.note_waiting(&task);
+        }
         if certainty == Certainty::Exists {
             self.insert_row(id);
         }
@@ -203,14 +206,17 @@ impl Supervisor {
         self.insert_row(id);
         self.batch.started.push((id, pid));
         self.picture_wanted = true;
-        let waited = self.tasks.get(&id).is_some_and(|live| live.waited);
-        self.tell_event(id, Event::Started(task.clone()));
-        if waited {
-            self.tell_event(id, Event::Began(task));
+        let began = self.tasks.get(&id).filter(|live| live.waited).map(|_| {
+            let waited = Timestamp::now().since(task.created_at);
+            Event::Began { task: task.clone(), waited }
+        });
+        self.tell_event(id, Event::Started(task));
+        if let Some(began) = began {
+            self.tell_event(id, began);
         }
     }
 
-    /// A task that is answered as one that waits is told when its turn has come.
+    /// Notes that a client was told that this task waits: it hears when the task's turn has come.
     fn note_waiting(&mut self, task: &Task) {
         if let (State::Queued(_), Some(live)) = (&task.state, self.tasks.get_mut(&task.id)) {
             live.waited = true;

@@ -211,7 +211,7 @@ impl Board {
                 }
             }
             Event::Started(_)
-            | Event::Began(_)
+            | Event::Began { .. }
             | Event::Output { .. }
             | Event::Listening { .. }
             | Event::Notified(_)

@@ -25,19 +25,19 @@ pub(crate) async fn run(
             invalid("cursor", message)
         })?,
     };
-    let elsewhere = match &params.cwd {
-        None => false,
-        Some(cwd) => {
-            let cwd = std::fs::canonicalize(cwd).unwrap_or_else(|_| cwd.clone());
-            cwd != desk.workspace()?
-        }
-    };
-    let engine = desk.engine().await?;
+    let workspace = desk.workspace()?;
+    let elsewhere = params.cwd.as_ref().is_some_and(|cwd| {
+        let cwd = std::fs::canonicalize(cwd).unwrap_or_else(|_| cwd.clone());
+        cwd != workspace
+    });
+    // Not the workspace itself: a client may look through the sessions of many.
+    let house = desk.house().await?;
     if elsewhere {
         return Ok(acp::ListSessionsResponse::new(vec![]).into());
     }
     // One more than is shown tells whether there are more.
-    let mut found = Session::list(engine, skip, PAGE + 1).await.map_err(refused)?;
+    let found = Session::list_of(house.store(), workspace.to_owned(), skip, PAGE + 1).await;
+    let mut found = found.map_err(refused)?;
     let more = found.len() > PAGE as usize;
     found.truncate(PAGE as usize);
     let next = more.then(|| (skip + u64::from(PAGE)).to_string());

@@ -178,7 +178,7 @@ impl Bench {
                 background::Event::Started(task) => {
                     format!("started {}", task.pid.expect("it runs"))
                 }
-                background::Event::Began(_) => "began".to_owned(),
+                background::Event::Began { .. } => "began".to_owned(),
                 background::Event::Output { data, .. } => String::from_utf8_lossy(&data).into(),
                 background::Event::Progress { .. } => "progress".to_owned(),
                 background::Event::Listening { serving, .. } => {
