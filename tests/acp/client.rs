@@ -1,22 +1,16 @@
 //! A client of ACP over pipes, as an editor is one.
 
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::process::{Command, Stdio};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use crate::harness::{PATIENCE, Store};
+use crate::harness::Store;
+use crate::pipe::Pipe;
 
 /// A client, with the agent that it started.
 pub(crate) struct Client {
-    child: Child,
-    input: Option<ChildStdin>,
-    lines: Receiver<String>,
+    pub(crate) pipe: Pipe,
     next: i64,
     /// Everything that came, in order.
     pub(crate) heard: Vec<Value>,
@@ -25,40 +19,24 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// An agent whose model follows this script, after the handshake.
-    pub(crate) fn new(store: &Store, script: &str) -> Self {
-        Self::knowing(store, script, json!({}))
+    /// An agent that this command starts.
+    pub(crate) fn start(mut command: Command) -> Self {
+        command.stderr(Stdio::null());
+        let pipe = Pipe::start(command);
+        Self { pipe, next: 0, heard: Vec::new(), chooses: Some("allow_once") }
     }
 
-    /// A client with these capabilities.
-    pub(crate) fn knowing(store: &Store, script: &str, capabilities: Value) -> Self {
-        let mut client = Self::start(scripted(store, script));
-        let params = json!({"protocolVersion": 1, "clientCapabilities": capabilities});
+    /// An agent whose model follows this script, after the handshake.
+    pub(crate) fn new(store: &Store, script: &str) -> Self {
+        let mut client = Self::start(store.scripted(script, &["acp"]));
+        let params = json!({"protocolVersion": 1, "clientCapabilities": {}});
         assert_eq!(client.call("initialize", params)["protocolVersion"], 1);
         client
     }
 
-    pub(crate) fn start(mut command: Command) -> Self {
-        // Its own group, so that nothing else is signalled with it.
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.process_group(0).spawn().unwrap();
-        let (sender, lines) = channel();
-        let output = BufReader::new(child.stdout.take().unwrap());
-        std::thread::spawn(move || {
-            for line in output.lines() {
-                let Ok(line) = line else { return };
-                if sender.send(line).is_err() {
-                    return;
-                }
-            }
-        });
-        let input = child.stdin.take();
-        Self { child, input, lines, next: 0, heard: Vec::new(), chooses: Some("allow_once") }
-    }
-
     pub(crate) fn write(&mut self, message: &Value) {
         let line = format!("{message}\n");
-        self.input.as_mut().unwrap().write_all(line.as_bytes()).unwrap();
+        self.pipe.write(line.as_bytes());
     }
 
     /// Sends a request and returns its id.
@@ -76,7 +54,7 @@ impl Client {
     /// Takes the next message; every one is ACP's.
     #[track_caller]
     fn take(&mut self) {
-        let line = self.lines.recv_timeout(PATIENCE).expect("the agent says something");
+        let line = self.pipe.line();
         let message: Value =
             serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
         assert_eq!(message["jsonrpc"], "2.0", "{message}");
@@ -180,9 +158,9 @@ impl Client {
         updates.filter(|it| it["sessionUpdate"] == kind).cloned().collect()
     }
 
-    /// Whether a reply to this request came already.
-    pub(crate) fn is_answered(&self, id: i64) -> bool {
-        self.heard.iter().any(|it| it["id"] == id && it["method"].is_null())
+    /// Whether the agent has said this so far.
+    pub(crate) fn has_said(&self, text: &str) -> bool {
+        self.updates("agent_message_chunk").iter().any(|it| it["content"]["text"] == text)
     }
 
     /// Waits for a question; its id.
@@ -197,41 +175,16 @@ impl Client {
             (left == 0).then(|| it["id"].clone())
         })
     }
-
-    pub(crate) fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
-    }
-
-    /// Closes the pipe.
-    pub(crate) fn close(&mut self) {
-        drop(self.input.take());
-    }
-
-    pub(crate) fn wait(&mut self) -> ExitStatus {
-        self.child.wait().unwrap()
-    }
 }
 
 impl Drop for Client {
     fn drop(&mut self) {
-        self.close();
-        let ended = self.child.wait();
-        if !std::thread::panicking() {
-            ended.unwrap();
-        }
+        self.pipe.close();
+        self.pipe.wait();
     }
 }
 
 /// The parameters of a prompt.
 pub(crate) fn said(session: &str, text: &str) -> Value {
     json!({"sessionId": session, "prompt": [{"type": "text", "text": text}]})
-}
-
-/// `meanwhile acp` with a model that follows this script.
-pub(crate) fn scripted(store: &Store, script: &str) -> Command {
-    let path = store.workspace().join("script.toml");
-    std::fs::write(&path, script).unwrap();
-    let mut command = store.command(&["acp"]);
-    command.env("MEANWHILE_MODEL", format!("script/{}", path.display()));
-    command
 }

@@ -29,10 +29,11 @@ fn the_end_of_input_and_a_signal_end_it_and_tasks_go_on() {
         client.say(&session, "run it");
         client.says("It runs.");
         match signal {
-            None => client.close(),
-            Some(signal) => client.signal(signal),
+            None => client.pipe.close(),
+            Some(signal) => client.pipe.signal(signal),
         }
-        client.wait();
+        let status = client.pipe.wait();
+        assert!(signal.is_some() || status.success(), "{status}");
         let running = store.json(&["ps", "--json"]);
         assert_eq!(running["tasks"][0]["state"], "running", "{running}");
         let id = running["tasks"][0]["id"].as_str().unwrap().to_owned();

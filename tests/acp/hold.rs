@@ -23,7 +23,17 @@ text = 'It is built.'
 ";
 
 fn talking(store: &Store) -> (Client, String) {
-    let mut client = Client::new(store, BUILD);
+    follows(store, BUILD)
+}
+
+/// The same with another prompt before the result.
+fn talking_between(store: &Store) -> (Client, String) {
+    let between = "[[turn]]\ntext = 'Four.'\n\n[[turn]]\nexpect";
+    follows(store, &BUILD.replacen("[[turn]]\nexpect", between, 1))
+}
+
+fn follows(store: &Store, script: &str) -> (Client, String) {
+    let mut client = Client::new(store, script);
     let session = client.session(&store.workspace());
     (client, session)
 }
@@ -36,25 +46,21 @@ fn a_result_that_comes_is_told_in_the_same_prompt() {
     client.says("It runs.");
     store.release();
     assert_eq!(client.ended(prompt), "end_turn");
-    assert!(
-        client
-            .updates("agent_message_chunk")
-            .iter()
-            .any(|it| it["content"]["text"] == "It is built.")
-    );
+    assert!(client.has_said("It is built."));
 }
 
 #[test]
 fn a_cancel_ends_the_hold_and_the_task_goes_on() {
     let store = Store::new();
-    let (mut client, session) = talking(&store);
+    let (mut client, session) = talking_between(&store);
     let prompt = client.say(&session, "build it");
     client.says("It runs.");
-    assert!(!client.is_answered(prompt));
     client.cancel(&session);
     assert_eq!(client.ended(prompt), "cancelled");
     let running = store.json(&["ps", "--json"]);
     assert_eq!(running["tasks"][0]["state"], "running", "{running}");
+    assert_eq!(client.prompt(&session, "two and two?"), "end_turn");
+    assert!(!client.has_said("It is built."), "the task holds no later prompt");
     store.release();
     client.says("It is built.");
 }
@@ -72,8 +78,7 @@ input = { command = 'until [ -e go ]; do sleep 0.02; done' }
 [[turn]]
 text = 'This is not said.'
 ";
-    let mut client = Client::new(&store, script);
-    let session = client.session(&store.workspace());
+    let (mut client, session) = follows(&store, script);
     let first = client.say(&session, "look");
     client.says("I look.");
     let second = client.say(&session, "and then");
@@ -81,14 +86,13 @@ text = 'This is not said.'
     for prompt in [first, second] {
         assert_eq!(client.ended(prompt), "cancelled");
     }
-    let said = client.updates("agent_message_chunk");
-    assert!(!said.iter().any(|it| it["content"]["text"] == "This is not said."), "{said:?}");
+    assert!(!client.has_said("This is not said."));
 }
 
 #[test]
 fn the_time_of_a_hold_ends_it_and_the_task_holds_no_other_prompt() {
     let store = Store::new();
-    let (mut client, session) = talking(&store);
+    let (mut client, session) = talking_between(&store);
     let mut params = said(&session, "build it");
     params["_meta"] = json!({"meanwhile": {"holdMs": 50}});
     assert_eq!(client.call("session/prompt", params)["stopReason"], "end_turn");
@@ -96,6 +100,8 @@ fn the_time_of_a_hold_ends_it_and_the_task_holds_no_other_prompt() {
     params["_meta"] = json!({"meanwhile": {"holdMs": "long"}});
     let refused = client.refused("session/prompt", params);
     assert_eq!(refused["data"]["field"], "_meta.meanwhile.holdMs", "{refused}");
+    assert_eq!(client.prompt(&session, "two and two?"), "end_turn");
+    assert!(!client.has_said("It is built."), "the task holds no later prompt");
     store.release();
     client.says("It is built.");
 }
@@ -103,21 +109,15 @@ fn the_time_of_a_hold_ends_it_and_the_task_holds_no_other_prompt() {
 #[test]
 fn another_prompt_takes_the_hold_over() {
     let store = Store::new();
-    let script =
-        BUILD.replace("text = 'It is built.'", "text = 'It is built.'\n\n[[turn]]\ntext = 'Fine.'");
-    let script =
-        script.replacen("[[turn]]\nexpect", "[[turn]]\ntext = 'Four.'\n\n[[turn]]\nexpect", 1);
-    let mut client = Client::new(&store, &script);
-    let session = client.session(&store.workspace());
+    let (mut client, session) = talking_between(&store);
     let build = client.say(&session, "build it");
     client.says("It runs.");
     let sum = client.say(&session, "two and two?");
     assert_eq!(client.ended(build), "end_turn");
     client.says("Four.");
-    assert!(!client.is_answered(sum));
     store.release();
     assert_eq!(client.ended(sum), "end_turn");
-    client.says("It is built.");
+    assert!(client.has_said("It is built."), "it was held");
 }
 
 /// A server whose port the kernel does not hand out by itself.
@@ -145,8 +145,7 @@ fn a_server_holds_no_prompt() {
     std::fs::write(store.workspace().join("server.py"), SERVER).unwrap();
     let script =
         BUILD.replace("until [ -e go ]; do sleep 0.02; done; echo built", "exec python3 server.py");
-    let mut client = Client::new(&store, &script);
-    let session = client.session(&store.workspace());
+    let (mut client, session) = follows(&store, &script);
     assert_eq!(client.prompt(&session, "serve it"), "end_turn");
     let listed = store.json(&["ps", "--json"]);
     assert_eq!(listed["tasks"][0]["state"], "running", "{listed}");

@@ -6,6 +6,12 @@
 #[expect(dead_code, reason = "the harness is the command line's tests' too")]
 mod harness;
 
+#[path = "../cli/agent.rs"]
+#[expect(dead_code, reason = "the scripts are the command line's tests' too")]
+mod agent;
+#[path = "../hosts/pipe.rs"]
+mod pipe;
+
 mod client;
 mod ends;
 mod hold;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::client::{Client, scripted};
+use crate::client::Client;
 use crate::harness::Store;
 
 const TALK: &str = "
@@ -18,7 +18,7 @@ text = 'Bye.'
 fn the_version_that_is_spoken_is_told_whichever_is_asked_for() {
     let store = Store::new();
     for asked in [1, 0, 2, 77] {
-        let mut client = Client::start(scripted(&store, TALK));
+        let mut client = Client::start(store.scripted(TALK, &["acp"]));
         let early = client.refused("session/new", json!({"cwd": store.workspace()}));
         assert_eq!(early["code"], -32600, "{early}");
         let told = client.call("initialize", json!({"protocolVersion": asked}));
@@ -53,7 +53,7 @@ fn a_prompt_is_answered_after_what_its_turn_said_and_the_session_loads_again() {
 }
 
 #[test]
-fn tools_are_shown_with_text_where_the_client_knows_no_terminals() {
+fn tools_are_shown_with_text_and_not_with_terminals() {
     let store = Store::new();
     let script = "
 [[turn]]
@@ -133,7 +133,7 @@ fn without_a_model_a_client_is_to_authenticate() {
 #[test]
 fn nothing_but_acp_is_written_at_the_most_talkative_log_level() {
     let store = Store::new();
-    let mut command = scripted(&store, TALK);
+    let mut command = store.scripted(TALK, &["acp"]);
     command.env("MEANWHILE_LOG", "trace");
     // The client panics at a line that is not ACP's.
     let mut client = Client::start(command);

@@ -1,24 +1,19 @@
 //! An MCP client over pipes, as a host is one.
 
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::process::CommandExt;
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::process::{Command, ExitStatus, Stdio};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use serde_json::{Map, Value, json};
 
-use crate::harness::{PATIENCE, Store};
+use crate::harness::Store;
+use crate::pipe::Pipe;
 
 /// The version of the protocol that has the handshake in each request.
 pub(crate) const MODERN: &str = "2026-07-28";
 
 /// A client, with the server that it started.
 pub(crate) struct Client {
-    child: Child,
-    input: Option<ChildStdin>,
-    lines: Receiver<String>,
+    pipe: Pipe,
     next: i64,
     /// What goes with each request as `_meta`.
     pub(crate) meta: Map<String, Value>,
@@ -38,21 +33,8 @@ impl Client {
     }
 
     pub(crate) fn start(mut command: Command) -> Self {
-        // Its own group, so that nothing else is signalled with it.
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
-        let mut child = command.process_group(0).spawn().unwrap();
-        let (sender, lines) = channel();
-        let output = BufReader::new(child.stdout.take().unwrap());
-        std::thread::spawn(move || {
-            for line in output.lines() {
-                let Ok(line) = line else { return };
-                if sender.send(line).is_err() {
-                    return;
-                }
-            }
-        });
-        let input = child.stdin.take();
-        Self { child, input, lines, next: 0, meta: Map::new() }
+        command.stderr(Stdio::inherit());
+        Self { pipe: Pipe::start(command), next: 0, meta: Map::new() }
     }
 
     /// Declares in each request what 2026-07-28 has a client declare.
@@ -69,7 +51,7 @@ impl Client {
     }
 
     pub(crate) fn write(&mut self, line: &[u8]) {
-        self.input.as_mut().unwrap().write_all(line).unwrap();
+        self.pipe.write(line);
     }
 
     /// Sends a request and returns its id.
@@ -94,7 +76,7 @@ impl Client {
     /// The next message.
     #[track_caller]
     pub(crate) fn message(&mut self) -> Value {
-        let line = self.lines.recv_timeout(PATIENCE).expect("the server says something");
+        let line = self.pipe.line();
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
     }
 
@@ -155,33 +137,32 @@ impl Client {
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
+        self.pipe.signal(signal);
     }
 
     /// Kills the server, and returns once it is gone.
     pub(crate) fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        self.pipe.signal(Signal::SIGKILL);
+        self.pipe.wait();
     }
 
     /// Closes the pipe, and waits for the server to end.
     pub(crate) fn close(mut self) -> ExitStatus {
-        drop(self.input.take());
-        self.child.wait().unwrap()
+        self.pipe.close();
+        self.pipe.wait()
     }
 
     pub(crate) fn wait(&mut self) -> ExitStatus {
-        self.child.wait().unwrap()
+        self.pipe.wait()
     }
 }
 
 impl Drop for Client {
     fn drop(&mut self) {
-        drop(self.input.take());
-        let ended = self.child.wait();
+        self.pipe.close();
+        self.pipe.wait();
         if !std::thread::panicking() {
-            ended.unwrap();
-            let unread: Vec<String> = self.lines.try_iter().collect();
+            let unread: Vec<String> = self.pipe.lines.try_iter().collect();
             assert_eq!(unread, [""; 0], "messages that no test read");
         }
     }

@@ -13,4 +13,5 @@ mod mcp;
 mod mcp_ends;
 mod mcp_sandbox;
 mod mcp_tasks;
+mod pipe;
 mod sandboxed;

@@ -8,13 +8,15 @@ mod hold;
 mod places;
 mod voice;
 
+use std::collections::HashMap;
 use std::io;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use agent_client_protocol_schema::ProtocolVersion;
 use serde_json::{Map, Value, json};
 
-use self::hold::{Early, Holds};
+use self::hold::Holds;
 use self::places::Places;
 use self::voice::AcpVoice;
 use crate::convert::{error, params};
@@ -48,14 +50,14 @@ pub(crate) fn serve(options: Options) -> io::Result<ExitCode> {
 
 /// ACP on one connection.
 struct Acp {
-    /// Knows every session; its own workspace is none.
+    /// Knows every session, and has no workspace of its own.
     desk: Desk,
     places: Arc<Places>,
     holds: Arc<Holds>,
     voice: Arc<AcpVoice>,
     client: Client,
     /// What the client asked for and does not get, to be told with the next prompt.
-    untold: Arc<Mutex<Vec<(String, String)>>>,
+    untold: Arc<Mutex<HashMap<String, String>>>,
     initialized: bool,
 }
 
@@ -87,7 +89,7 @@ impl Acp {
         let about = acp::Implementation::new("meanwhile", env!("CARGO_PKG_VERSION"))
             .title("meanwhile".to_owned());
         // Whichever version was asked for: a client that cannot speak this one leaves.
-        let response = acp::InitializeResponse::new(agent_client_protocol_version())
+        let response = acp::InitializeResponse::new(ProtocolVersion::V1)
             .agent_capabilities(capabilities)
             .auth_methods(vec![acp::AuthMethod::Agent(method)])
             .agent_info(about);
@@ -104,7 +106,7 @@ impl Acp {
             let answer = (method.run)(desk, given).await.map_err(in_acp)?;
             let made = answer.result.get("sessionId").and_then(Value::as_str).map(str::to_owned);
             if let (Some(session), Some(ignored)) = (made.or(loaded), ignored) {
-                untold.lock().unwrap_or_else(PoisonError::into_inner).push((session, ignored));
+                untold.lock().unwrap_or_else(PoisonError::into_inner).insert(session, ignored);
             }
             Ok(answer)
         })
@@ -121,7 +123,8 @@ impl Acp {
             let id = request.session_id.0.to_string();
             let longest = hold::longest(request.meta.as_ref())?;
             desk.ask_again(&id);
-            for text in taken(&untold, &id) {
+            let text = untold.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+            if let Some(text) = text {
                 voice.think(&id, text, client.outbox());
             }
             let answer = session::prompt::run(&desk, request).await.map_err(in_acp)?;
@@ -150,20 +153,6 @@ impl Acp {
             Answer::from(acp::AuthenticateResponse::new()).written()
         })
     }
-}
-
-/// The version that is spoken here.
-fn agent_client_protocol_version() -> agent_client_protocol_schema::ProtocolVersion {
-    agent_client_protocol_schema::ProtocolVersion::V1
-}
-
-/// What was kept for this session.
-fn taken(untold: &Mutex<Vec<(String, String)>>, session: &str) -> Vec<String> {
-    let mut all = untold.lock().unwrap_or_else(PoisonError::into_inner);
-    let (now, later) = all.drain(..).partition(|(of, _)| of == session);
-    *all = later;
-    let now: Vec<(String, String)> = now;
-    now.into_iter().map(|(_, text)| text).collect()
 }
 
 /// Takes out of the parameters what is not done here, and says it in words.
@@ -219,14 +208,17 @@ impl Front for Acp {
         let change = Conduct { cancellable: false, ..CONDUCT };
         let known = methods::find(METHODS, &method);
         match (method.as_str(), known) {
-            ("session/prompt", _) => Call::Run(CONDUCT, self.prompt(given)),
+            // `session/cancel` ends a turn; a request that is given up would leave it running.
+            ("session/prompt", _) => Call::Run(change, self.prompt(given)),
             ("authenticate", _) => Call::Run(CONDUCT, self.authenticate(given)),
             ("session/new" | "session/load" | "session/list", Some(known)) => {
                 Call::Run(change, self.placed(known, given))
             }
             ("session/close", Some(known)) => {
                 if let Some(id) = given.get("sessionId").and_then(Value::as_str) {
-                    self.holds.end(id, Early::Cancelled);
+                    self.holds.forget(id);
+                    self.voice.forget(id);
+                    self.untold.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
                 }
                 Call::Run(change, (known.run)(self.desk.clone(), given))
             }
@@ -243,7 +235,7 @@ impl Front for Acp {
             "session/cancel" => {
                 let desk = self.desk.clone();
                 if let Some(id) = given.get("sessionId").and_then(Value::as_str) {
-                    self.holds.end(id, Early::Cancelled);
+                    self.holds.cancel(id);
                 }
                 Note::Run(Box::pin(async move {
                     // A person who stops the agent wants nothing of what they said before, either.

@@ -19,6 +19,9 @@ use crate::convert::error::invalid;
 use crate::desk::Open;
 use crate::wire::{Error, acp};
 
+/// How long the answer to a prompt that was cancelled waits for the end of the turn.
+const CANCEL: Duration = Duration::from_secs(10);
+
 /// The holds of one connection, by session.
 #[derive(Debug, Default)]
 pub(super) struct Holds(Mutex<HashMap<String, State>>);
@@ -34,7 +37,7 @@ type Released = Arc<Mutex<HashSet<TaskId>>>;
 
 /// Why a hold ends before its tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Early {
+enum Early {
     /// The person cancelled.
     Cancelled,
     /// Another prompt holds from here on.
@@ -61,11 +64,17 @@ impl Holds {
         Hold { end, released: state.released.clone() }
     }
 
-    /// Ends the hold of a session.
-    pub(super) fn end(&self, session: &str, early: Early) {
+    /// Ends the hold of a session: the person cancelled.
+    pub(super) fn cancel(&self, session: &str) {
         if let Some(state) = self.lock().get(session) {
-            state.end.send_replace(Some(early));
+            state.end.send_replace(Some(Early::Cancelled));
         }
+    }
+
+    /// The same, of a session that is closed.
+    pub(super) fn forget(&self, session: &str) {
+        self.cancel(session);
+        self.lock().remove(session);
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, State>> {
@@ -86,22 +95,26 @@ impl Hold {
         let early = tokio::select! {
             biased;
             Ok(early) = self.end.wait_for(Option::is_some) => *early,
-            settled = settle(open, &released, voice) => match settled {
-                Ok(()) => return false,
-                Err(error) => {
+            settled = settle(open, &released, voice) => {
+                if let Err(error) = settled {
                     tracing::info!(%error, "a prompt is not held any more");
-                    return false;
                 }
-            },
+                return false;
+            }
             () = tokio::time::sleep(longest) => None,
         };
+        let is_cancelled = early == Some(Early::Cancelled);
+        if is_cancelled {
+            // What a turn of results has begun is said to its end before the answer.
+            let _ = tokio::time::timeout(CANCEL, session.idle()).await;
+        }
         if early != Some(Early::Succeeded)
             && let Ok((running, _)) = session.unfinished().await
         {
             let ids = running.iter().map(|task| task.id);
             self.released.lock().unwrap_or_else(PoisonError::into_inner).extend(ids);
         }
-        early == Some(Early::Cancelled)
+        is_cancelled
     }
 }
 
@@ -141,7 +154,8 @@ async fn settle(open: &Open, released: &Released, voice: &AcpVoice) -> Result<()
     }
 }
 
-/// Whether a task is expected to end: it is not a server, by its spawn's word or by a port that stands.
+/// Whether a task is expected to end: it is not a server, by its spawn's word or by a port that stands. A watch that
+/// matched is not enough, as it is where a hook waits: a build has watches too, and to hold costs nothing.
 fn is_finite(task: &Task) -> bool {
     let serving = &task.serving;
     let stands = serving.ready && !serving.ports.is_empty();

@@ -33,7 +33,13 @@ impl Places {
     pub(super) fn of(&self, cwd: Option<&Value>) -> Result<Desk, Error> {
         let named = match cwd {
             None | Some(Value::Null) => std::env::current_dir().map_err(|why| {
-                invalid("cwd", format!("missing, and no directory: {}", reason(&why)))
+                invalid(
+                    "cwd",
+                    format!(
+                        "missing, and the agent's own directory cannot be read: {}",
+                        reason(&why)
+                    ),
+                )
             })?,
             Some(Value::String(path)) if Path::new(path).is_absolute() => PathBuf::from(path),
             Some(other) => {
@@ -59,9 +65,7 @@ impl Places {
     /// Detaches from all. Tasks go on.
     pub(super) async fn close(&self) {
         let all: Vec<Desk> = self.lock().drain().map(|(_, desk)| desk).collect();
-        for desk in all {
-            desk.leave().await;
-        }
+        futures_util::future::join_all(all.iter().map(Desk::leave)).await;
         self.root.close().await;
     }
 

@@ -85,13 +85,18 @@ impl AcpVoice {
         self.turns.load(Ordering::Relaxed)
     }
 
+    /// A session is closed.
+    pub(super) fn forget(&self, session: &str) {
+        self.messages().open.remove(session);
+    }
+
     /// Changes when a task listens on other ports.
     pub(super) fn listening(&self) -> watch::Receiver<()> {
         self.listening.subscribe()
     }
 
     fn messages(&self) -> MutexGuard<'_, Messages> {
-        // A panic under the lock leaves names that are of no message twice.
+        // A panic under the lock leaves every name in use at most once.
         self.messages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
