@@ -241,7 +241,7 @@ fn what_the_shell_spawned_is_told_by_the_tools_too() {
 #[test]
 fn the_users_deny_rules_hold() {
     let store = Store::new();
-    let deny = "[\"bash touch\", \"write_background\", \"stop_background\"]";
+    let deny = r#"["bash touch", "write_background", "stop_background", "check_background", "task_output"]"#;
     store.write_config(&format!("[permissions]\ndeny = {deny}\nask = [\"bash echo\"]\n"));
     let mut client = Client::claude(&store, "one");
     let refused = client.refused("background_run", json!({"command": "true && touch x"}));
@@ -249,6 +249,8 @@ fn the_users_deny_rules_hold() {
     for (tool, rule, arguments) in [
         ("write", "deny write_background", json!({"id": "00000000", "text": "x"})),
         ("stop", "deny stop_background", json!({"id": "00000000"})),
+        ("check", "deny check_background", json!({"id": "00000000"})),
+        ("output", "deny task_output", json!({"id": "00000000"})),
     ] {
         let refused = client.refused(tool, arguments);
         assert!(refused.contains(rule), "{tool}: {refused}");

@@ -43,7 +43,7 @@ pub struct Confine {
     /// What else it may read.
     pub readable: Vec<PathBuf>,
     /// What it may not write, symbolic links resolved; with [`Mode::Open`] and [`Mode::Work`]. What is not
-    /// there is not held.
+    /// there is not held, nor is anything where [`has_mounts`] says no: ask it first if that matters.
     pub sealed: Vec<PathBuf>,
 }
 
@@ -144,7 +144,7 @@ pub fn measure_mounts() -> io::Result<()> {
     let file = dir.join(format!("meanwhile-doctor-{}", uuid::Uuid::new_v4()));
     let plan_file = file.with_extension("plan");
     write(&file, b"seen")?;
-    let rules = vec![(Right::Hide, file.clone())];
+    let rules = vec![(Right::Hide, file.clone()), (Right::Seal, plan_file.clone())];
     let plan = Plan { mode: Mode::Open, network: true, rules, abi_max: None };
     let shown = write(&plan_file, &plan.to_bytes(&dir)).and_then(|()| show(&file, &plan_file));
     let removed = std::fs::remove_file(&file).and(std::fs::remove_file(&plan_file));
@@ -204,7 +204,9 @@ impl Planner {
         if wish.mode == Mode::Work {
             let written = places::written(&found.workspace);
             rules.extend(written.into_iter().map(|path| (Right::Write, path)));
-            rules.extend(sealed);
+            if !wish.sealed.is_empty() && has_mounts() {
+                rules.extend(sealed);
+            }
         }
         let network = wish.network && wish.mode == Mode::Work;
         Ok(Plan { mode: wish.mode, network, rules, abi_max: None })

@@ -27,10 +27,10 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A home directory with keys and a workspace full of traps.
 const SCENE: &str = r#"
 set -e
-mkdir -p .ssh .aws other .config work/src work/sub work/deep/d1/d2/d3 work/secrets work/1 work/nest/evil
+mkdir -p .ssh .aws other .config project/src project/sub project/deep/d1/d2/d3 project/secrets project/1 project/nest/evil
 echo "CANARY_SSH d" > .ssh/id_rsa; echo "CANARY_AWS d" > .aws/credentials
 echo "CANARY_OTHER d" > other/file; echo "CANARY_RC d" > .bashrc
-cd work
+cd project
 printf 'alpha -- x\nbeta d\n' > a.txt; echo 'fn main() {}' > src/main.rs
 echo "KEY=CANARY_DOTENV d" > .env; echo "CANARY_SECRET d" > secrets/s.txt
 printf '#!/bin/sh\ntouch pwned\n' > evil.sh; chmod +x evil.sh
@@ -213,7 +213,7 @@ fn no_line_does_harm_and_harmless_ones_are_asked_no_more_often() {
         std::env::set_var("http_proxy", "http://u:CANARY_PROXY@x");
     }
     let mut scene = Scene::new(&home);
-    let workspace = home.join("work");
+    let workspace = home.join("project");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (counts, wrong) = runtime.block_on(async {
         let options = Options {
@@ -265,11 +265,11 @@ fn no_line_does_harm_and_harmless_ones_are_asked_no_more_often() {
                     let may_write = |change: &String| {
                         row.rules.iter().any(|rule| {
                             let place = rule.strip_prefix("allow write ").unwrap_or("/");
-                            Path::new(change)
-                                .starts_with(Path::new("work").join(place).components().as_path())
-                                || (place == "."
-                                    && change.starts_with("work/")
-                                    && !change.contains("/.git/"))
+                            Path::new(change).starts_with(
+                                Path::new("project").join(place).components().as_path(),
+                            ) || (place == "."
+                                && change.starts_with("project/")
+                                && !change.contains("/.git/"))
                         })
                     };
                     let allowed = confine.is_none() && changes.iter().all(may_write);

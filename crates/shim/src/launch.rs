@@ -172,6 +172,13 @@ pub fn candidates(program: &OsStr, path: Option<&OsStr>) -> Vec<PathBuf> {
         .collect()
 }
 
+/// The program of this name that `path` leads to, wherever it is run: a relative entry would mean another file in
+/// each directory.
+pub fn find(program: &OsStr, path: Option<&OsStr>) -> Option<PathBuf> {
+    let fits = |file: &PathBuf| file.is_absolute() && file.is_file() && probe(file).is_ok();
+    candidates(program, path).into_iter().find(fits)
+}
+
 /// What execve(2) would certainly refuse about a file: that it is not there, or not ours to execute.
 /// `Ok` promises nothing: an interpreter may be missing, or this question is not the one that fails.
 pub fn probe(candidate: &Path) -> io::Result<()> {

@@ -203,7 +203,7 @@ fn breaks_line(c: char) -> bool {
 
 /// Takes the meaning from what looks like one of our marks; `from_output`: the beginning of an entry
 /// is one of them.
-pub(crate) fn harmless(line: &str, from_output: bool) -> String {
+pub fn harmless(line: &str, from_output: bool) -> String {
     let mut text = String::with_capacity(line.len());
     if from_output && line.trim_start().starts_with("[bg:") {
         text.push('\\');

@@ -203,7 +203,7 @@ impl Rules {
         if let Some(confine) = confine.as_mut().filter(|it| it.mode == Mode::Look) {
             confine.hidden.append(&mut judged.kept);
         }
-        if confine.is_none() && mode == Mode::Look {
+        if confine.is_none() {
             let why = "a rule holds back all that could be read".to_owned();
             judged.found.push(Standing::Held { why });
         }
@@ -215,7 +215,11 @@ impl Rules {
         let hidden = files::hidden(&self.rules, places)?;
         let readable = files::shown(&self.rules, places);
         let network = self.network && mode == Mode::Work;
-        Some(Confine { mode, network, hidden, readable, sealed: Vec::new() })
+        let sealed = match mode {
+            Mode::Work => files::denied(&self.rules, places, Files::Write),
+            Mode::Look | Mode::Open => Vec::new(),
+        };
+        Some(Confine { mode, network, hidden, readable, sealed })
     }
 
     /// What rules keep from a command that runs as it is otherwise; `None`: nothing.

@@ -38,10 +38,14 @@ pub(super) fn of(workspace: &Path, home: Option<&Path>) -> Vec<PathBuf> {
 /// Where the repository of a work tree is, if `.git` there is a file or a link that leads to it: the directory
 /// itself, and the one that it shares.
 pub fn led_to(work_tree: &Path) -> Vec<PathBuf> {
-    let dot = work_tree.join(".git");
-    let own = named(&dot, "gitdir: ").unwrap_or(dot);
-    let shared = named(&own.join("commondir"), "");
-    [Some(own), shared].into_iter().flatten().filter_map(|it| it.canonicalize().ok()).collect()
+    behind(work_tree.join(".git")).filter_map(|it| it.canonicalize().ok()).collect()
+}
+
+/// The repository that a `.git` is or leads to, and the one that it shares.
+fn behind(dot: PathBuf) -> impl Iterator<Item = PathBuf> {
+    let own = if dot.is_dir() { Some(dot) } else { named(&dot, "gitdir: ") };
+    let shared = own.as_ref().and_then(|own| named(&own.join("commondir"), ""));
+    own.into_iter().chain(shared)
 }
 
 /// The path in a file of one line, relative to where the file lies.
@@ -63,14 +67,8 @@ pub(crate) fn objects(cwd: &Path) -> Vec<PathBuf> {
     let is_top = |it: &&Path| it.join(".git").exists() || is_repository(it);
     let Some(top) = cwd.ancestors().find(is_top) else { return Vec::new() };
     let dot = top.join(".git");
-    let own = match dot.is_dir() {
-        true => Some(dot),
-        false if dot.exists() => named(&dot, "gitdir: "),
-        false => Some(top.to_owned()),
-    };
-    let shared = own.as_ref().and_then(|own| named(&own.join("commondir"), ""));
-    let kept = own.into_iter().chain(shared).map(|it| it.join("objects"));
-    kept.filter_map(|it| it.canonicalize().ok()).collect()
+    let kept = behind(if dot.exists() { dot } else { top.to_owned() });
+    kept.filter_map(|it| it.join("objects").canonicalize().ok()).collect()
 }
 
 /// How long git may take to name what a repository holds.

@@ -437,9 +437,9 @@ pub(crate) struct Demo {
     pub(crate) script: Option<PathBuf>,
 }
 
-/// Play the lesson: when a result reaches an agent, and what deserves the background.
+/// Play three chapters: when a result reaches an agent, and what deserves the background.
 ///
-/// Three chapters in a terminal, with the keyboard: a loop with commands beside it, which place a
+/// In a terminal, with the keyboard: a loop with commands beside it, which place a
 /// command belongs in, and which model call sees a result. Real commands and a scripted model in a
 /// directory of their own, which is taken away again; no key and no network.
 #[derive(Debug, Args)]

@@ -41,9 +41,9 @@ struct Check {
 enum Status {
     /// Nothing is missing.
     Ok,
-    /// Tasks run, but something does not.
+    /// Something could be better.
     Warn,
-    /// Tasks do not run.
+    /// Tasks do not run, or their results do not reach the agent.
     Fail,
 }
 
@@ -113,7 +113,7 @@ fn print(out: &mut Out, report: &Report, of_host: bool) -> Result<(), Failure> {
     let (warned, failed) = (count(Status::Warn), count(Status::Fail));
     out.line("")?;
     let (works, fails) = match of_host {
-        true => ("results reach the agent", "results do not reach the agent"),
+        true => ("nothing that was tried failed", "results do not reach the agent"),
         false => ("tasks run", "tasks cannot run"),
     };
     match (failed, warned) {

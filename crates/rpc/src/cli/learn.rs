@@ -1,10 +1,10 @@
-//! `meanwhile learn`: the lesson, played with keys.
+//! `meanwhile learn`: a lesson, played with keys.
 //!
 //! Three chapters on the real engine: a loop with commands beside it, which place a command belongs
 //! in, and which model call sees a result. Nothing the player is told is written down here: the
 //! second chapter asks the core's rule, the third runs the scenario and reads the session's trace.
 //!
-//! Everything happens in a [`Scratch`] of its own. Whichever way the lesson is left, by a key, Ctrl-C
+//! Everything happens in a [`Scratch`] of its own. Whichever way the player leaves, by a key, Ctrl-C
 //! or a signal, it goes through the same end: the terminal is given back, tasks are stopped, the
 //! directory is taken away.
 

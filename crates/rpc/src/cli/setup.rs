@@ -9,6 +9,8 @@ mod parts;
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
+use clap::ValueEnum;
+use clap::builder::PossibleValue;
 use meanwhile_core::background::quote::quote_argv;
 use meanwhile_core::background::words::reason;
 
@@ -50,13 +52,7 @@ pub(crate) fn run(out: &mut Out, args: &args::Setup) -> Result<u8, Failure> {
 
 /// The files of a host in which something of meanwhile is missing, or is otherwise than it would be written.
 pub(crate) fn missing(host: args::Host) -> Result<Vec<PathBuf>, Failure> {
-    let host = match host {
-        args::Host::Claude => args::SetupHost::Claude,
-        args::Host::Codex => args::SetupHost::Codex,
-        args::Host::Gemini => args::SetupHost::Gemini,
-        args::Host::Opencode => args::SetupHost::Opencode,
-    };
-    let changes = changes(&parts(host, &Places::find()?), false)?;
+    let changes = changes(&parts(host.into(), &Places::find()?), false)?;
     Ok(changes.iter().map(|change| change.path().to_owned()).collect())
 }
 
@@ -140,7 +136,8 @@ fn notes(host: args::SetupHost, written: bool) -> Result<u8, Failure> {
         note(line);
     }
     if written {
-        let name = host.name();
+        let name = host.to_possible_value();
+        let name = name.as_ref().map_or("HOST", PossibleValue::get_name);
         note(format_args!(
             "`meanwhile doctor --host {name}` tries it, `meanwhile setup {name} --undo` takes it away"
         ));

@@ -128,13 +128,13 @@ fn landlock(plan: &Plan, abi: ABI) -> io::Result<()> {
     }
     let mut rules = rules.create().map_err(refused)?;
     for (right, path) in &plan.rules {
+        let mut access = access(*right, abi);
         // Those are the mounts' to keep.
-        if access(*right, abi).is_empty() {
+        if access.is_empty() {
             continue;
         }
         // What went since the plan was made, or is not what it was, grants nothing.
         let Ok(fd) = open(path) else { continue };
-        let mut access = access(*right, abi);
         if nix::sys::stat::fstat(&fd)?.st_mode & libc::S_IFMT != libc::S_IFDIR {
             access &= AccessFs::from_file(abi);
         }

@@ -19,12 +19,11 @@ pub(super) fn find() -> &'static Path {
 }
 
 fn choose(own: Option<PathBuf>, path: Option<&OsStr>) -> PathBuf {
-    let own = own.filter(|shell| shell.file_name() == Some(OsStr::new("bash")));
-    let found = own.into_iter().chain(launch::candidates(OsStr::new("bash"), path));
-    // A relative entry of `PATH` would mean another file in each directory.
-    found
-        .filter(|shell| shell.is_absolute())
-        .find(|shell| shell.is_file() && launch::probe(shell).is_ok())
+    let is_bash = |it: &PathBuf| it.is_absolute() && it.file_name() == Some(OsStr::new("bash"));
+    let own = own.filter(is_bash);
+    // A path leads to itself.
+    own.and_then(|own| launch::find(own.as_os_str(), None))
+        .or_else(|| launch::find(OsStr::new("bash"), path))
         .unwrap_or_else(|| "/bin/sh".into())
 }
 

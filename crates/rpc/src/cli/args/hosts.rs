@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 #[derive(Debug, Args)]
 pub(crate) struct Mcp {}
 
-/// Serve an editor as an agent: our own agent in a client of the Agent Client Protocol.
+/// Serve an editor as an agent, in a client of the Agent Client Protocol.
 ///
 /// Speaks ACP version 1 on standard input and output, a line for each message. The client starts it: Zed,
 /// JetBrains, CodeCompanion, acpx (`acpx --agent "meanwhile acp"`).
@@ -106,6 +106,17 @@ pub(crate) enum SetupHost {
     Zed,
     /// The IDEs of JetBrains.
     Jetbrains,
+}
+
+impl From<Host> for SetupHost {
+    fn from(host: Host) -> Self {
+        match host {
+            Host::Claude => Self::Claude,
+            Host::Codex => Self::Codex,
+            Host::Gemini => Self::Gemini,
+            Host::Opencode => Self::Opencode,
+        }
+    }
 }
 
 impl SetupHost {

@@ -6,19 +6,19 @@
 mod talk;
 
 use std::io::{Read, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use meanwhile_core::background::find_program;
 use meanwhile_core::background::words::reason;
 use meanwhile_core::hosts;
 use serde_json::{Value, json};
 
 use self::talk::Talk;
 use super::{Check, Probe};
-use crate::cli::args::Host;
+use crate::cli::args::{Host, SetupHost};
 use crate::cli::failure::Failure;
 use crate::cli::setup;
 
@@ -32,9 +32,6 @@ const SAID: &str = "said-by-a-task";
 
 /// What is known of an agent.
 struct Known {
-    /// Its name for people.
-    name: &'static str,
-    program: &'static str,
     /// The version that was tried; `None`: none was.
     tried: Option<[u32; 3]>,
     /// The moment after a tool, as its hooks call it.
@@ -42,21 +39,23 @@ struct Known {
 }
 
 fn known(host: Host) -> Known {
-    let (name, program, tried, tool_ran) = match host {
-        Host::Claude => ("Claude Code", "claude", Some([2, 1, 332]), "PostToolUse"),
-        Host::Codex => ("Codex", "codex", Some([0, 171, 0]), "PostToolUse"),
-        Host::Gemini => ("Gemini CLI", "gemini", None, "AfterTool"),
-        Host::Opencode => ("opencode", "opencode", None, "tool.execute.after"),
+    let (tried, tool_ran) = match host {
+        Host::Claude => (Some([2, 1, 332]), "PostToolUse"),
+        Host::Codex => (Some([0, 171, 0]), "PostToolUse"),
+        Host::Gemini => (None, "AfterTool"),
+        Host::Opencode => (None, "tool.execute.after"),
     };
-    Known { name, program, tried, tool_ran }
+    Known { tried, tool_ran }
 }
 
 /// Looks at everything between an agent and its tasks.
 pub(super) fn check(host: Host) -> Result<Vec<Check>, Failure> {
     let about = known(host);
     let mut checks = Vec::new();
-    let program = find(about.program);
-    checks.push(version(&about, program.as_deref()));
+    // The programs are called as the hosts are here.
+    let path = std::env::var_os("PATH");
+    let program = path.and_then(|path| find_program(host.name().as_ref(), Some(&path)));
+    checks.push(version(host, &about, program.as_deref()));
     let missing = setup::missing(host)?;
     checks.push(settings(host, &missing));
     if let (Some(program), true) = (&program, missing.is_empty()) {
@@ -79,16 +78,8 @@ pub(super) fn check(host: Host) -> Result<Vec<Check>, Failure> {
     Ok(checks)
 }
 
-fn find(program: &str) -> Option<PathBuf> {
-    let is_program = |path: &PathBuf| {
-        path.metadata().is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
-    };
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|dir| dir.join(program)).find(is_program)
-}
-
-fn version(about: &Known, program: Option<&Path>) -> Check {
-    let Known { name, program: called, tried, .. } = about;
+fn version(host: Host, about: &Known, program: Option<&Path>) -> Check {
+    let (name, called, tried) = (SetupHost::from(host).name(), host.name(), &about.tried);
     let absent = |found: String| {
         let remedy = format!("install {name}, or put the directory of `{called}` on the PATH");
         Check::warn("the agent", found, "nothing can be asked of it", &remedy)
@@ -144,17 +135,17 @@ fn claude(program: &Path) -> Check {
     let cost = "the model has no tools for tasks";
     let said = output(Command::new(program).args(["mcp", "get", "meanwhile"]).current_dir("/"));
     match said {
-        Ok(said) if said.contains("Connected") => {
-            Check::ok("the server", "Claude Code has started it and is connected")
-        }
         Ok(said) => {
             let status = said.lines().find(|line| line.contains("Status")).unwrap_or("no status");
-            Check::fail(
-                "the server",
-                status.trim(),
-                cost,
-                "`/mcp` in Claude Code says what is wrong",
-            )
+            match status.trim().ends_with("Connected") {
+                true => Check::ok("the server", "Claude Code has started it and is connected"),
+                false => Check::fail(
+                    "the server",
+                    status.trim(),
+                    cost,
+                    "`/mcp` in Claude Code says what is wrong",
+                ),
+            }
         }
         Err(why) => {
             let found = format!("`claude mcp get meanwhile`: {why}");
@@ -236,7 +227,7 @@ fn task(host: Host, about: &Known) -> Result<Duration, String> {
         let mut command = Command::new(&binary);
         command.args(args).current_dir(&project).env("MEANWHILE_STATE_DIR", &state);
         // This program may run in the shell of an agent.
-        for variable in hosts::HOSTS.iter().chain(&["MEANWHILE_QUEUE"]) {
+        for variable in hosts::HOSTS.into_iter().chain([hosts::QUEUE_VARIABLE]) {
             command.env_remove(variable);
         }
         command
@@ -250,10 +241,10 @@ fn task(host: Host, about: &Known) -> Result<Duration, String> {
             let sandbox = json!({ "sandboxPolicy": { "type": "danger-full-access" } });
             meta = json!({ "threadId": SESSION, "codex/sandbox-state-meta": sandbox });
         }
-        Host::Gemini | Host::Opencode => drop(server.env("MEANWHILE_QUEUE", SESSION)),
+        Host::Gemini | Host::Opencode => drop(server.env(hosts::QUEUE_VARIABLE, SESSION)),
     }
     let mut server = Talk::start(&mut server)?;
-    let client = json!({ "name": about.program, "version": env!("CARGO_PKG_VERSION") });
+    let client = json!({ "name": host.name(), "version": env!("CARGO_PKG_VERSION") });
     server.ask(
         "initialize",
         json!({ "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client }),

@@ -175,19 +175,19 @@ async fn start(
             let Some(ours) = rules.confined(workspace) else {
                 return Err("not started: a rule holds back all that could be read".to_owned());
             };
-            let has_mounts = tokio::task::spawn_blocking(confine::has_mounts);
-            let has_mounts = has_mounts.await.unwrap_or_default();
-            if !has_mounts {
-                // Those that are not there need none.
-                held.sealed.retain(|path| path.exists());
+            // Those that are not there need no mount.
+            if let Some(first) = held.sealed.iter().find(|path| path.exists())
+                && !tokio::task::spawn_blocking(confine::has_mounts).await.unwrap_or_default()
+            {
+                return Err(format!(
+                    "not started: this session may not write {}, and this machine gives no mount \
+                     namespace that would keep a task from it (`meanwhile doctor`). Run the command with \
+                     your own shell tool",
+                    first.display()
+                ));
             }
-            if !has_mounts && !held.sealed.is_empty() {
-                return Err(
-                    "not started: this session may not write `.git`, `.codex` and `.agents`, and \
-                            this machine gives no mount namespace that would keep a task from it \
-                            (`meanwhile doctor`). Run the command with your own shell tool"
-                        .to_owned(),
-                );
+            if held.mode == confine::Mode::Work {
+                held.sealed.extend(ours.sealed);
             }
             held.hidden.extend(ours.hidden);
             held.readable.extend(ours.readable);
@@ -260,7 +260,7 @@ async fn about_task(place: &Place, task: &Task) -> Result<String, Error> {
 
 /// What others have written, on one line and without the power to look like one of our marks.
 fn harmless(text: &str) -> String {
-    notice::output(words::one_line(text).as_bytes()).trim_end().to_owned()
+    notice::harmless(&words::one_line(text), true)
 }
 
 /// A task in one line.

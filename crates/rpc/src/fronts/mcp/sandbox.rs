@@ -66,21 +66,21 @@ fn unknown(why: &str) -> String {
 
 fn held(mode: Mode, network: bool, hidden: Vec<PathBuf>, sealed: Vec<PathBuf>) -> Sandbox {
     // Only `work` may use the network, and only it writes.
-    let (network, sealed) = match mode {
+    let (network, mut sealed) = match mode {
         Mode::Work => (network, sealed),
         Mode::Look | Mode::Open => (false, Vec::new()),
     };
+    sealed.sort_unstable();
+    sealed.dedup();
     Sandbox::Held(Confine { hidden, network, sealed, ..Confine::from(mode) })
 }
 
-/// What Codex keeps from being written in each directory that may be, whether it says so or not; and the
-/// repository that a file or a link `.git` leads to.
+/// What Codex keeps from being written in each directory that may be, whether it says so or not, links
+/// resolved; and the repository that a file `.git` leads to.
 fn kept(workspace: &Path) -> Vec<PathBuf> {
-    let mut kept = Vec::from([".git", ".codex", ".agents"].map(|name| workspace.join(name)));
-    kept.extend(led_to(workspace).into_iter().filter(|it| it.starts_with(workspace)));
-    kept.sort_unstable();
-    kept.dedup();
-    kept
+    let named = [".git", ".codex", ".agents"].map(|name| workspace.join(name)).into_iter();
+    let targets = named.map(|path| path.canonicalize().unwrap_or(path));
+    targets.chain(led_to(workspace)).filter(|it| it.starts_with(workspace)).collect()
 }
 
 /// Codex' `SandboxPolicy`.
@@ -117,22 +117,25 @@ fn of_profile(profile: &Value, workspace: &Path) -> Result<Sandbox, String> {
         (Some("unrestricted"), _) if network => Ok(Sandbox::None),
         (Some("unrestricted"), _) => Ok(held(Mode::Work, false, Vec::new(), Vec::new())),
         (Some("restricted"), Some(entries)) => {
-            let (mut writes, mut hidden, mut sealed) = (false, Vec::new(), kept(workspace));
+            let (mut hidden, mut sealed) = (Vec::new(), kept(workspace));
+            // How deep the nearest entry around the workspace is; it is the one in force.
+            let (mut read, mut written) = (None, None);
+            let depth = |it: &PathBuf| workspace.starts_with(it).then(|| it.components().count());
             for entry in entries {
                 let path = path_of(entry);
                 match entry.get("access").and_then(Value::as_str) {
-                    // What lies around the workspace is for reading anyway.
-                    Some("read") => sealed
-                        .extend(path.filter(|it| it != workspace && it.starts_with(workspace))),
+                    Some("read") => {
+                        read = read.max(path.as_ref().and_then(depth));
+                        sealed
+                            .extend(path.filter(|it| it != workspace && it.starts_with(workspace)));
+                    }
                     // `work` writes all of the workspace: less than that is not enough for it.
-                    Some("write") => writes |= path.is_some_and(|it| workspace.starts_with(it)),
+                    Some("write") => written = written.max(path.as_ref().and_then(depth)),
                     Some("none" | "deny") => hidden.push(denied(entry)?),
                     Some(_) | None => return Err(unknown("an entry of its profile is not clear")),
                 }
             }
-            let mode = if writes { Mode::Work } else { Mode::Look };
-            sealed.sort_unstable();
-            sealed.dedup();
+            let mode = if written > read { Mode::Work } else { Mode::Look };
             Ok(held(mode, network, hidden, sealed))
         }
         (Some(_) | None, _) => Err(unknown("its profile does not say what it may touch")),
@@ -200,11 +203,13 @@ mod tests {
         let around = json!({"access": "read", "path": {"type": "path", "path": "/"}});
         let sealed = ["/w/.agents", "/w/.codex", "/w/.git"].map(PathBuf::from);
         let look = held(Mode::Look, false, Vec::new(), Vec::new());
-        assert_eq!(profile(json!([root]), "enabled"), Ok(look));
+        assert_eq!(profile(json!([root]), "enabled"), Ok(look.clone()));
         let work = held(Mode::Work, true, Vec::new(), sealed.to_vec());
         assert_eq!(profile(json!([root, write]), "enabled"), Ok(work));
         let hides = held(Mode::Work, false, vec!["/w/secret".into()], sealed.to_vec());
         assert_eq!(profile(json!([root, write, none]), "restricted"), Ok(hides));
+        let own = json!({"access": "read", "path": {"type": "path", "path": "/w"}});
+        assert_eq!(profile(json!([write, own]), "enabled"), Ok(look.clone()));
         let more = [&sealed[..], &["/w/part".into()]].concat();
         let seals = held(Mode::Work, false, Vec::new(), more);
         assert_eq!(profile(json!([root, write, part, around]), "restricted"), Ok(seals));

@@ -345,6 +345,24 @@ fn a_rule_about_files_goes_with_a_command_that_is_allowed() {
     }
 }
 
+/// The stricter way of running holds no less: what may not be written is sealed there too, and where nothing may be
+/// read nothing runs.
+#[test]
+fn a_rule_about_files_goes_with_work_as_well() {
+    let scene = Scene::new();
+    let judge = |rules: &[&str]| {
+        let (line, cwd) = ("make".to_owned(), scene.workspace.clone());
+        let access = Access::Command { line, cwd, level: Some(Level::Work) };
+        scene.judge(rules, "bash", vec![access])
+    };
+    let Verdict::Allow(Some(confine)) = judge(&["allow bash make", "deny write src"]) else {
+        panic!("a rule lets it run");
+    };
+    assert_eq!((confine.mode, confine.sealed), (Mode::Work, vec![scene.workspace.join("src")]));
+    let verdict = judge(&["allow bash make", "deny read"]);
+    assert!(matches!(verdict, Verdict::Ask { .. } | Verdict::Deny { .. }), "{verdict:?}");
+}
+
 /// A search of a directory is allowed by the directory; what a rule holds back in it is left out.
 #[test]
 fn a_search_leaves_out_what_is_held_back_below_it() {

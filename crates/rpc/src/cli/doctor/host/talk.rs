@@ -3,17 +3,20 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use meanwhile_core::background::words::reason;
 use serde_json::{Value, json};
 
-use super::PATIENCE;
+use super::{PATIENCE, ROUND};
 
-/// A server that was started. It is killed when this is dropped.
+/// How long a server has to end once its input has.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// A server that was started. Its input ends when this is dropped, and it is killed if it does not end then.
 pub(super) struct Talk {
     child: Child,
-    stdin: ChildStdin,
+    stdin: Option<ChildStdin>,
     messages: Receiver<Value>,
     number: u64,
 }
@@ -36,7 +39,7 @@ impl Talk {
                 }
             }
         });
-        Ok(Self { child, stdin: stdin.expect("it is piped"), messages, number: 0 })
+        Ok(Self { child, stdin, messages, number: 0 })
     }
 
     /// Sends a request and returns its result.
@@ -73,12 +76,18 @@ impl Talk {
     }
 
     fn send(&mut self, message: &Value) -> Result<(), String> {
-        writeln!(self.stdin, "{message}").map_err(|error| reason(&error))
+        let stdin = self.stdin.as_mut().expect("it is piped");
+        writeln!(stdin, "{message}").map_err(|error| reason(&error))
     }
 }
 
 impl Drop for Talk {
     fn drop(&mut self) {
+        drop(self.stdin.take());
+        let until = Instant::now() + FAREWELL;
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < until {
+            std::thread::sleep(ROUND);
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
