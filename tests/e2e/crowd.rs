@@ -40,7 +40,7 @@ fn drained(daemon: &Daemon) -> Vec<Value> {
 fn of_two_thousand_short_tasks_none_is_refused_and_none_runs_twice() {
     const TASKS: usize = 2_000;
     let lab = Lab::new();
-    let (one, two) = (lab.daemon(), lab.daemon());
+    let (one, two) = lab.daemons();
     std::fs::create_dir(lab.file("ran")).expect("the workspace is there");
     // A second run of it would fail.
     let spawned = spawn_all(&lab, TASKS, |n| vec!["mkdir".to_owned(), format!("ran/{n}")]);
@@ -66,7 +66,7 @@ fn of_two_thousand_short_tasks_none_is_refused_and_none_runs_twice() {
 fn a_program_that_is_not_there_is_refused_whichever_process_sees_it_first() {
     const SPAWNS: usize = 120;
     let lab = Lab::new();
-    let (one, two) = (lab.daemon(), lab.daemon());
+    let (one, two) = lab.daemons();
     let spawned = spawn_all(&lab, SPAWNS, |n| vec![format!("/no/such/program/{n}")]);
     let accepted: Vec<_> = spawned.iter().filter(|output| output.status.success()).collect();
     assert!(accepted.is_empty(), "{} accepted: {:?}", accepted.len(), accepted.first());

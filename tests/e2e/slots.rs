@@ -125,6 +125,7 @@ fn a_client_that_asks_for_it_is_told_that_a_turn_has_come_and_no_other_is() {
     let gate = lab.gate("gate");
     let asks = lab.start().options(json!({ "notify": ["began", "of a version to come"] })).go();
     let other = lab.daemon();
+    other.call("task/check", json!({}));
     let (first, _) = hold(&lab, &asks, "first");
     let own = id_of(&spawn(&asks, "true"));
     let far = id_of(&spawn(&other, "true"));

@@ -74,7 +74,7 @@ fn expect_jump(daemon: &Daemon, id: &str) {
 #[test]
 fn a_stalled_reader_does_not_stop_its_neighbour() {
     let lab = Lab::new();
-    let (slow, quick) = (lab.daemon(), lab.daemon());
+    let (slow, quick) = lab.daemons();
     slow.stall(true);
     let ids: Vec<String> = (0..300).map(|n| quick.sh(&format!("echo {n}"))).collect();
     for id in &ids {

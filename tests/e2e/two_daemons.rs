@@ -26,7 +26,7 @@ fn every_client_of_a_workspace_sees_its_tasks() {
 #[test]
 fn any_client_stops_writes_and_subscribes() {
     let lab = Lab::new();
-    let (one, two) = (lab.daemon(), lab.daemon());
+    let (one, two) = lab.daemons();
     let id = id_of(&one.spawn(json!({ "command": "cat", "stdin": "pipe" })));
     two.call("task/subscribe", json!({ "id": id }));
     two.call("task/write", json!({ "id": id, "data": "from two\n" }));
@@ -39,7 +39,7 @@ fn any_client_stops_writes_and_subscribes() {
 #[test]
 fn a_burst_from_two_daemons_is_told_once_each_in_gapless_numbers() {
     let lab = Lab::new();
-    let (one, two) = (lab.daemon(), lab.daemon());
+    let (one, two) = lab.daemons();
     let command = json!({ "command": "true" });
     let asked: Vec<(bool, i64)> = (0..60)
         .map(|n| {
@@ -75,7 +75,7 @@ fn a_burst_from_two_daemons_is_told_once_each_in_gapless_numbers() {
 #[test]
 fn racing_drains_share_a_queue_without_loss_or_repeat() {
     let lab = Lab::new();
-    let (one, two) = (lab.daemon(), lab.daemon());
+    let (one, two) = lab.daemons();
     let ids: Vec<String> = (0..80).map(|_| one.sh("true")).collect();
     for id in &ids {
         one.exited(id);
@@ -103,7 +103,7 @@ fn racing_drains_share_a_queue_without_loss_or_repeat() {
 fn the_death_of_one_daemon_is_nothing_to_the_other() {
     let lab = Lab::new();
     let gate = lab.gate("gate");
-    let (one, two) = (lab.daemon(), lab.daemon());
+    let (one, two) = lab.daemons();
     let id = one.sh("read x < gate; exit 5");
     two.push("tasks/changed", |push| push["running"] == json!([id]));
     drop(one.kill9());

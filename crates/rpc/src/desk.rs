@@ -18,7 +18,7 @@ use meanwhile_core::agent::session::{self, Updates, Wake};
 use meanwhile_core::background::task::Task;
 use meanwhile_core::background::{Engine, Role, Settings};
 use serde_json::Value;
-use tokio::sync::{OnceCell, OwnedRwLockReadGuard, RwLock};
+use tokio::sync::{Mutex, OnceCell, OwnedRwLockReadGuard, RwLock};
 
 use crate::convert::from_wire::Defaults;
 use crate::convert::{error, to_wire};
@@ -56,6 +56,8 @@ struct Shared {
     /// What the desks of one connection share: the ledger is opened once.
     house: Arc<OnceCell<Engine>>,
     engine: OnceCell<Background>,
+    /// Held while the workspace is opened: what is being opened is not closed under it.
+    opening: Mutex<()>,
     sessions: Sessions,
     /// Held for reading by a subscription that is not answered yet, taken for writing before a push
     /// of output: the reply comes first.
@@ -72,6 +74,7 @@ impl Desk {
             connection: OnceLock::new(),
             house: Arc::default(),
             engine: OnceCell::new(),
+            opening: Mutex::default(),
             sessions: Sessions::default(),
             output_gate: Arc::default(),
         }))
@@ -86,6 +89,7 @@ impl Desk {
             connection: OnceLock::from(connection),
             house: self.0.house.clone(),
             engine: OnceCell::new(),
+            opening: Mutex::default(),
             sessions: self.0.sessions.clone(),
             output_gate: self.0.output_gate.clone(),
         }))
@@ -196,6 +200,7 @@ impl Desk {
 
     /// Detaches from the workspace. Tasks go on.
     pub(crate) async fn leave(&self) {
+        let _opened = self.0.opening.lock().await;
         if let Some(engine) = self.0.engine.get() {
             engine.close().await;
         }
@@ -228,6 +233,7 @@ impl Desk {
     }
 
     async fn open(&self) -> Result<Background> {
+        let _opening = self.0.opening.lock().await;
         let workspace = self.connection()?.workspace.clone();
         let opened = self.house().await?.workspace(workspace, Role::Daemon).await;
         let (engine, events) = opened.map_err(|error| error::from_core(&error))?;

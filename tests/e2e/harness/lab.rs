@@ -89,6 +89,16 @@ impl Lab {
         self.start().go()
     }
 
+    /// Two of them that have opened the workspace: of a task that runs or has ended before that, a daemon pushes no
+    /// start and no end.
+    pub(crate) fn daemons(&self) -> (Daemon, Daemon) {
+        let both = (self.daemon(), self.daemon());
+        for daemon in [&both.0, &both.1] {
+            daemon.call("task/check", serde_json::json!({}));
+        }
+        both
+    }
+
     /// A daemon to be started with other settings than the usual ones.
     pub(crate) fn start(&self) -> Start {
         Start::new(self)
