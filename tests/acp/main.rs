@@ -16,3 +16,4 @@ mod client;
 mod ends;
 mod hold;
 mod session;
+mod settings;

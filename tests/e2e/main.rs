@@ -39,6 +39,7 @@ mod session_compact;
 mod session_ends;
 mod session_permission;
 mod session_requests;
+mod session_settings;
 mod session_tools;
 mod signal;
 mod slots;

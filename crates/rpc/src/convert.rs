@@ -6,6 +6,7 @@
 pub(crate) mod error;
 pub(crate) mod from_wire;
 pub(crate) mod hint;
+pub(crate) mod options;
 pub(crate) mod params;
 pub(crate) mod prompt;
 pub(crate) mod signal;

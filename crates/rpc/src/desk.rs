@@ -14,7 +14,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use meanwhile_core::Background;
-use meanwhile_core::agent::session::{self, Updates, Wake};
+use meanwhile_core::agent::session::{self, Chosen, Updates, Wake};
+use meanwhile_core::agent::{NoModel, Provider};
 use meanwhile_core::background::task::Task;
 use meanwhile_core::background::{Engine, Role, Settings};
 use serde_json::Value;
@@ -24,7 +25,7 @@ use crate::convert::from_wire::Defaults;
 use crate::convert::{error, to_wire};
 use crate::peer::{Client, Jobs};
 use crate::setup::Setup;
-use crate::wire::{self, Error};
+use crate::wire::{self, Error, acp};
 
 pub(crate) use connection::Connection;
 pub(crate) use reading::Start;
@@ -56,6 +57,8 @@ struct Shared {
     /// What the desks of one connection share: the ledger is opened once.
     house: Arc<OnceCell<Engine>>,
     engine: OnceCell<Background>,
+    /// The models that may be chosen.
+    models: Arc<OnceCell<Vec<String>>>,
     /// Held while the workspace is opened: what is being opened is not closed under it.
     opening: Mutex<()>,
     sessions: Sessions,
@@ -74,6 +77,7 @@ impl Desk {
             connection: OnceLock::new(),
             house: Arc::default(),
             engine: OnceCell::new(),
+            models: Arc::default(),
             opening: Mutex::default(),
             sessions: Sessions::default(),
             output_gate: Arc::default(),
@@ -89,6 +93,7 @@ impl Desk {
             connection: OnceLock::from(connection),
             house: self.0.house.clone(),
             engine: OnceCell::new(),
+            models: self.0.models.clone(),
             opening: Mutex::default(),
             sessions: self.0.sessions.clone(),
             output_gate: self.0.output_gate.clone(),
@@ -169,6 +174,54 @@ impl Desk {
         Ok(terms)
     }
 
+    /// The same of a session that was there before: what was chosen for it holds again, unless the client says
+    /// otherwise.
+    ///
+    /// # Errors
+    ///
+    /// 1006: there is no model; 1005: the store.
+    pub(crate) async fn terms_of(&self, id: &str, wake: Option<Wake>) -> Result<session::Terms> {
+        let chosen = Chosen::of(self.engine().await?, id).await;
+        let chosen = chosen.map_err(|error| error::from_session(&error))?;
+        let mut terms = match chosen.model {
+            None => self.session_terms(None).await?,
+            Some(setting) => match self.0.options.agent.provider_named(&setting).await {
+                Ok(provider) => self.0.options.agent.terms(provider, true),
+                Err(error) => {
+                    // Its key may be gone. A session that cannot be opened would be worse.
+                    tracing::warn!(%error, "session `{id}` goes on with another model");
+                    self.session_terms(None).await?
+                }
+            },
+        };
+        terms.policy.wake = wake.or(chosen.wake).unwrap_or(terms.policy.wake);
+        terms.rules = terms.rules.leaving(chosen.permissions.unwrap_or_default());
+        Ok(terms)
+    }
+
+    /// The model of a setting.
+    ///
+    /// # Errors
+    ///
+    /// It names none that can be used; the text says what was expected.
+    pub(crate) async fn model_named(
+        &self,
+        setting: &str,
+    ) -> std::result::Result<Provider, NoModel> {
+        self.0.options.agent.provider_named(setting).await
+    }
+
+    /// The models that may be chosen; none before [`Desk::learn_models`] has found any.
+    pub(crate) fn models(&self) -> &[String] {
+        self.0.models.get().map_or(&[], Vec::as_slice)
+    }
+
+    /// Asks the servers which models there are, the first time. Returns whether there are some.
+    pub(crate) async fn learn_models(&self) -> bool {
+        let models = self.0.models.get_or_init(|| self.0.options.agent.models()).await;
+        !models.is_empty()
+    }
+
     /// Takes a session in. The client is told what it says.
     pub(crate) fn take_in(
         &self,
@@ -180,6 +233,12 @@ impl Desk {
         let asks = self.0.sessions.asks().clone();
         self.0.jobs.beside(reading.run(self.0.client.clone(), asks));
         open
+    }
+
+    /// Tells the client something about a session that the session did not say itself.
+    pub(crate) fn tell(&self, session: &str, update: acp::SessionUpdate) {
+        let update = acp::SessionNotification::new(session.to_owned(), update);
+        self.0.client.push(&wire::Push::Session(Box::new(update)));
     }
 
     /// The client answered the server's request `id`. Returns whether it was a session's question.

@@ -67,6 +67,8 @@ methods! {
         acp::NewSessionRequest => acp::NewSessionResponse;
     "session/load", changes_late, session::load::run,
         acp::LoadSessionRequest => acp::LoadSessionResponse;
+    "session/resume", changes_late, session::resume::run,
+        acp::ResumeSessionRequest => acp::ResumeSessionResponse;
     "session/list", shows, session::list::run,
         acp::ListSessionsRequest => acp::ListSessionsResponse;
     // Cancelling it ends the waiting; the turn is ended by `session/cancel`.
@@ -75,6 +77,13 @@ methods! {
     // A command in the foreground is stopped first.
     "session/close", changes_late, session::close::run,
         acp::CloseSessionRequest => acp::CloseSessionResponse;
+    "session/delete", changes_late, session::delete::run,
+        acp::DeleteSessionRequest => acp::DeleteSessionResponse;
+    // A server that names one model may be asked which.
+    "session/set_config_option", changes_late, session::set_config_option::run,
+        acp::SetSessionConfigOptionRequest => acp::SetSessionConfigOptionResponse;
+    "session/set_mode", changes, session::set_mode::run,
+        acp::SetSessionModeRequest => acp::SetSessionModeResponse;
     "session/trace", shows, session::trace::run, wire::TraceParams => wire::TraceResult;
 }
 

@@ -4,6 +4,8 @@
 //! says. The model is looked for when a session is made, never earlier: a daemon without one runs
 //! tasks all the same.
 
+use std::time::Duration;
+
 use meanwhile_core::agent::choice::LOCAL_SERVERS;
 use meanwhile_core::agent::permission::{Rule, Rules};
 use meanwhile_core::agent::retry::Patience;
@@ -11,6 +13,11 @@ use meanwhile_core::agent::session::{Policy, Terms};
 use meanwhile_core::agent::{ModelChoice, NoModel, Provider};
 
 use crate::config::Config;
+
+/// How long servers have to say which models they have.
+const MODELS_TIME: Duration = Duration::from_secs(10);
+/// How many models a person is shown. OpenRouter has hundreds.
+const MODELS_MAX: usize = 500;
 
 /// How the sessions of this user are made.
 #[derive(Debug, Clone, Default)]
@@ -47,6 +54,25 @@ impl Setup {
     /// None is set and none was found, or what is set cannot be used; the text says what to set.
     pub(crate) async fn provider(&self) -> Result<Provider, NoModel> {
         self.model.provider(Patience::default(), &LOCAL_SERVERS).await
+    }
+
+    /// The model of this setting, `anthropic/NAME`.
+    ///
+    /// # Errors
+    ///
+    /// It names none, or its vendor is not set up; the text says what was expected.
+    pub(crate) async fn provider_named(&self, setting: &str) -> Result<Provider, NoModel> {
+        let mut model = self.model.clone();
+        model.model = Some(setting.to_owned());
+        model.provider(Patience::default(), &[]).await
+    }
+
+    /// The models that could be chosen, as far as their servers say so in time.
+    pub(crate) async fn models(&self) -> Vec<String> {
+        let patience = Patience { retries: 0, ..Patience::default() };
+        let mut models = self.model.models(patience, MODELS_TIME).await;
+        models.truncate(MODELS_MAX);
+        models
     }
 
     /// What a session needs.

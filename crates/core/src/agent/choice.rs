@@ -134,6 +134,25 @@ impl ModelChoice {
         Err(NoModel::NotChosen(tried))
     }
 
+    /// The models of every server that is set, as settings: `openai/NAME`. One that does not answer in `time`
+    /// is left out.
+    pub async fn models(&self, patience: Patience, time: Duration) -> Vec<String> {
+        let of = |vendor: &'static Vendor| {
+            let patience = patience.clone();
+            async move {
+                let account = self.account(vendor);
+                if account.base.is_none() && account.key.is_none() {
+                    return Vec::new();
+                }
+                let Ok(server) = self.connect(vendor, "", patience) else { return Vec::new() };
+                let listed = tokio::time::timeout(time, server.models()).await;
+                let listed = listed.ok().and_then(Result::ok).unwrap_or_default();
+                listed.into_iter().map(|model| format!("{}/{}", vendor.prefix, model.id)).collect()
+            }
+        };
+        futures_util::future::join_all(VENDORS.iter().map(of)).await.concat()
+    }
+
     fn named(&self, setting: &str, patience: Patience) -> Result<Provider, NoModel> {
         let bad = || NoModel::BadSetting(setting.to_owned());
         let (prefix, name) = setting.split_once('/').ok_or_else(bad)?;

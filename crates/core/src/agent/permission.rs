@@ -9,6 +9,7 @@
 
 mod files;
 mod fit;
+mod leeway;
 mod line;
 mod paths;
 mod programs;
@@ -17,6 +18,7 @@ mod shell;
 
 use std::path::{Path, PathBuf};
 
+pub use leeway::Permissions;
 pub use rule::{BadRule, Scope};
 
 use self::files::Files;
@@ -76,6 +78,8 @@ pub struct Rules {
     confines_allowed: bool,
     /// What runs confined to work may use the network.
     network: bool,
+    /// What the person chose for all of the session.
+    permissions: Permissions,
 }
 
 /// What one part of a call comes to.
@@ -124,6 +128,11 @@ impl Rules {
         self
     }
 
+    /// What the person chose for all of the session.
+    pub fn permissions(&self) -> Permissions {
+        self.permissions
+    }
+
     /// Adds a rule, as a person's "always" does.
     pub fn add(&mut self, rule: Rule) {
         if !self.rules.contains(&rule) {
@@ -136,6 +145,7 @@ impl Rules {
     pub fn judge(&self, intent: &Intent, workspace: &Path) -> Verdict {
         let places = Places::new(workspace, self.home.as_deref());
         let mut found = self.tool(intent);
+        found.extend(self.by_tool(intent));
         let mut confine = None;
         for access in &intent.access {
             match access {
@@ -153,15 +163,7 @@ impl Rules {
                         path,
                     ));
                 }
-                Access::Write(path) => {
-                    found.push(files::judge(
-                        &self.rules,
-                        &places,
-                        Some(&intent.tool),
-                        Files::Write,
-                        path,
-                    ));
-                }
+                Access::Write(path) => found.push(self.write(intent, &places, path)),
                 // What a session started it may steer.
                 Access::Task(_) => {}
             }
@@ -176,7 +178,9 @@ impl Rules {
         level: Option<Level>,
         places: &Places,
     ) -> Option<Confine> {
+        let level = self.level(judged, level);
         let asks_for_more = match level {
+            Some(Level::Work) if self.permissions == Permissions::Work => None,
             Some(Level::Work) => judged.looks.then_some("it asks for more than looking"),
             Some(Level::Full) if judged.looks => Some("it asks for more than looking"),
             Some(Level::Full) => self.confines_allowed.then_some("it asks to run unconfined"),

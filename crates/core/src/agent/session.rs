@@ -7,6 +7,7 @@
 mod calls;
 mod compact;
 mod long;
+mod manner;
 mod outage;
 mod owner;
 mod prompt;
@@ -20,7 +21,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::permission::{Rule, Rules};
 use super::provider::Provider;
@@ -32,6 +33,8 @@ use crate::background::ledger::SessionRow;
 use crate::background::store::Store;
 use crate::background::task::{Notification, Task, Timestamp};
 use crate::confine::Mode;
+
+pub use manner::{Choice, Chosen};
 
 /// What a session needs from outside.
 #[derive(Debug, Clone)]
@@ -344,8 +347,7 @@ impl Updates {
 pub struct Session {
     id: SessionId,
     background: Background,
-    model: String,
-    wake: Wake,
+    manner: watch::Sender<manner::Manner>,
     instructions: mpsc::Sender<Instruction>,
 }
 
@@ -367,6 +369,8 @@ enum Instruction {
     Cancel,
     /// The same, and carry out none of the prompts that wait.
     CancelAll,
+    /// Look again whether there is something to do.
+    Look,
     /// Tell when nothing is to be done any more.
     Idle(oneshot::Sender<()>),
     /// End; told when it is done.
@@ -396,14 +400,35 @@ impl Session {
         terms: Terms,
         id: &str,
     ) -> Result<(Self, Updates), Error> {
+        Self::reopen(background, terms, id, true).await
+    }
+
+    /// The same, without what was said so far.
+    pub async fn resume(
+        background: Background,
+        terms: Terms,
+        id: &str,
+    ) -> Result<(Self, Updates), Error> {
+        Self::reopen(background, terms, id, false).await
+    }
+
+    async fn reopen(
+        background: Background,
+        terms: Terms,
+        id: &str,
+        says_again: bool,
+    ) -> Result<(Self, Updates), Error> {
         let id = resume::claim(&background, id).await?;
-        let begun = match resume::read(&background, &id).await {
+        let mut begun = match resume::read(&background, &id).await {
             Ok(begun) => begun,
             Err(error) => {
                 work::release(&background, &id);
                 return Err(error);
             }
         };
+        if !says_again {
+            begun.replay.messages.clear();
+        }
         Self::start(background, terms, id, begun).await
     }
 
@@ -415,12 +440,13 @@ impl Session {
     ) -> Result<(Self, Updates), Error> {
         let (instructions, receiver) = mpsc::channel(INSTRUCTIONS);
         let (sender, updates) = mpsc::channel(UPDATES);
-        let (model, wake) = (terms.provider.setting(), terms.policy.wake);
+        let (chooses, manner) = manner::begin(&terms);
+        let begun = (begun, manner);
         let owner =
             owner::Owner::new(background.clone(), terms, id.clone(), begun, receiver, sender);
         // Owned by its handles: it ends when the last is dropped or one of them closes it.
         tokio::spawn(owner.await?.run());
-        Ok((Self { id, background, model, wake, instructions }, Updates(updates)))
+        Ok((Self { id, background, manner: chooses, instructions }, Updates(updates)))
     }
 
     /// The sessions of the workspace, newest first, at most `limit` from the `skip`th on.
@@ -440,6 +466,12 @@ impl Session {
         Ok(rows.into_iter().map(Info::from).collect())
     }
 
+    /// The sessions of all workspaces, newest first.
+    pub async fn everywhere(store: &Store, skip: u64, limit: u32) -> Result<Vec<Info>, Error> {
+        let rows = store.read(move |l| l.sessions_of_all(skip, limit)).await?;
+        Ok(rows.into_iter().map(Info::from).collect())
+    }
+
     /// The sessions, newest first, whose directories are gone. Loaded from another workspace by its
     /// whole name, such a session goes on there.
     pub async fn strays(background: &Background, limit: u32) -> Result<Vec<Info>, Error> {
@@ -451,8 +483,13 @@ impl Session {
 
     /// Where the session of this whole name is from.
     pub async fn home(background: &Background, id: &str) -> Result<Option<PathBuf>, Error> {
+        Self::home_in(background.store(), id).await
+    }
+
+    /// The same, where no workspace is open.
+    pub async fn home_in(store: &Store, id: &str) -> Result<Option<PathBuf>, Error> {
         let id = id.to_owned();
-        let row = background.store().read(move |l| l.session_anywhere(&id)).await?;
+        let row = store.read(move |l| l.session_anywhere(&id)).await?;
         Ok(row.map(|row| row.workspace))
     }
 
@@ -467,19 +504,9 @@ impl Session {
         &self.id
     }
 
-    /// The model's setting, `anthropic/NAME`.
-    pub fn model(&self) -> String {
-        self.model.clone()
-    }
-
     /// The workspace it works in.
     pub fn background(&self) -> &Background {
         &self.background
-    }
-
-    /// What a task that ends while it is idle does.
-    pub fn wake(&self) -> Wake {
-        self.wake
     }
 
     async fn send(&self, instruction: Instruction) -> Result<(), Error> {

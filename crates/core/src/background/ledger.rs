@@ -22,6 +22,7 @@ mod retention;
 mod rows;
 mod schema;
 mod sessions;
+mod settings;
 mod steps;
 mod tasks;
 #[cfg(test)]
@@ -54,6 +55,7 @@ pub use sessions::{
     Addition, Claim, Journey, NewFact, NewMessage, News, Seen, SessionRow, StoredFact,
     StoredMessage, Told,
 };
+pub use settings::Deleted;
 
 /// How long a call waits for another process's transaction. Ours take a millisecond; ten seconds
 /// are a machine that swaps, or a suspended process that holds the lock.

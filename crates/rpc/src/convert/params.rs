@@ -58,6 +58,10 @@ fn explain(path: String, said: &str) -> (String, String) {
         let rest = rest.trim_start_matches([',', ' ']);
         return (field, format!("is not a parameter here; {rest}"));
     }
+    // ACP reads it together with its neighbours, so that the path says nothing.
+    if said.ends_with("untagged enum SessionConfigOptionValue") {
+        return (join(&path, "value"), "is missing or not a string".to_owned());
+    }
     let mut message = said.to_owned();
     for (rust, wire) in [
         ("expected u64", "expected an integer of 0 or more"),

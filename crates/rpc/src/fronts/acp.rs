@@ -19,7 +19,7 @@ use serde_json::{Map, Value, json};
 use self::hold::Holds;
 use self::places::Places;
 use self::voice::AcpVoice;
-use crate::convert::{error, params};
+use crate::convert::{error, options, params};
 use crate::desk::{Desk, Options};
 use crate::handlers::session;
 use crate::methods::{self, METHODS};
@@ -56,6 +56,7 @@ struct Acp {
     holds: Arc<Holds>,
     voice: Arc<AcpVoice>,
     client: Client,
+    jobs: Jobs,
     /// What the client asked for and does not get, to be told with the next prompt.
     untold: Arc<Mutex<HashMap<String, String>>>,
     initialized: bool,
@@ -65,10 +66,10 @@ impl Acp {
     fn new(options: Options, outbox: Outbox, jobs: Jobs) -> Self {
         let voice = Arc::new(AcpVoice::default());
         let client = Client::new(outbox, voice.clone());
-        let desk = Desk::new(options, client.clone(), jobs);
+        let desk = Desk::new(options, client.clone(), jobs.clone());
         let places = Arc::new(Places::new(desk.clone()));
         let (holds, untold) = (Arc::default(), Arc::default());
-        Self { desk, places, holds, voice, client, untold, initialized: false }
+        Self { desk, places, holds, voice, client, jobs, untold, initialized: false }
     }
 
     fn initialize(&mut self, given: Value) -> Result<Value, Error> {
@@ -77,6 +78,8 @@ impl Acp {
         let prompts = acp::PromptCapabilities::new().embedded_context(true);
         let sessions = acp::SessionCapabilities::new()
             .list(acp::SessionListCapabilities::new())
+            .delete(acp::SessionDeleteCapabilities::new())
+            .resume(acp::SessionResumeCapabilities::new())
             .close(acp::SessionCloseCapabilities::new());
         let capabilities = acp::AgentCapabilities::new()
             .load_session(true)
@@ -100,16 +103,56 @@ impl Acp {
     fn placed(&self, method: &'static methods::Method, mut given: Value) -> Handling {
         let (places, untold) = (self.places.clone(), self.untold.clone());
         let ignored = ignored(&mut given);
+        let jobs = self.jobs.clone();
         Box::pin(async move {
             let desk = places.of(given.get("cwd"))?;
             let loaded = given.get("sessionId").and_then(Value::as_str).map(str::to_owned);
-            let answer = (method.run)(desk, given).await.map_err(in_acp)?;
+            let knew_none = desk.models().is_empty();
+            let answer = (method.run)(desk.clone(), given).await.map_err(in_acp)?;
             let made = answer.result.get("sessionId").and_then(Value::as_str).map(str::to_owned);
-            if let (Some(session), Some(ignored)) = (made.or(loaded), ignored) {
-                untold.lock().unwrap_or_else(PoisonError::into_inner).insert(session, ignored);
+            let Some(session) = made.or(loaded) else { return Ok(answer) };
+            if let Some(ignored) = ignored {
+                let mut untold = untold.lock().unwrap_or_else(PoisonError::into_inner);
+                untold.insert(session.clone(), ignored);
+            }
+            if knew_none {
+                jobs.beside(async move { tell_models(&desk, &session).await });
             }
             Ok(answer)
         })
+    }
+
+    /// The sessions of the directory that is named, or of all.
+    fn list(&self, method: &'static methods::Method, given: Value) -> Handling {
+        let (places, desk) = (self.places.clone(), self.desk.clone());
+        Box::pin(async move {
+            match given.get("cwd") {
+                None | Some(Value::Null) => {
+                    session::list::everywhere(&desk, params::parse(given)?).await?.written()
+                }
+                named => (method.run)(places.of(named)?, given).await,
+            }
+        })
+    }
+
+    /// Deletes a session of whichever directory.
+    fn delete(&self, method: &'static methods::Method, given: Value) -> Handling {
+        let places = self.places.clone();
+        self.forget(&given);
+        Box::pin(async move {
+            let request: acp::DeleteSessionRequest = params::parse(given.clone())?;
+            let desk = places.of_session(&request.session_id.0).await?;
+            (method.run)(desk, given).await
+        })
+    }
+
+    /// A session is closed.
+    fn forget(&self, given: &Value) {
+        if let Some(id) = given.get("sessionId").and_then(Value::as_str) {
+            self.holds.forget(id);
+            self.voice.forget(id);
+            self.untold.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+        }
     }
 
     fn prompt(&self, given: Value) -> Handling {
@@ -177,6 +220,17 @@ fn ignored(given: &mut Value) -> Option<String> {
     (!said.is_empty()).then(|| said.join(" "))
 }
 
+/// Tells the client of a session which models there are, once their servers have said so.
+async fn tell_models(desk: &Desk, session: &str) {
+    let learned = desk.learn_models().await;
+    let Some(open) = desk.sessions().get(session).filter(|_| learned) else { return };
+    // The reply that names the session comes first.
+    open.told().await;
+    let options = options::of(&open.session, desk.models());
+    let update = acp::ConfigOptionUpdate::new(options);
+    desk.tell(session, acp::SessionUpdate::ConfigOptionUpdate(update));
+}
+
 /// An error as ACP has it: without a model a client is to authenticate.
 fn in_acp(mut error: Error) -> Error {
     if error.code == Code::NoModel.number() {
@@ -211,15 +265,16 @@ impl Front for Acp {
             // `session/cancel` ends a turn; a request that is given up would leave it running.
             ("session/prompt", _) => Call::Run(change, self.prompt(given)),
             ("authenticate", _) => Call::Run(CONDUCT, self.authenticate(given)),
-            ("session/new" | "session/load" | "session/list", Some(known)) => {
+            ("session/new" | "session/load" | "session/resume", Some(known)) => {
                 Call::Run(change, self.placed(known, given))
             }
+            ("session/list", Some(known)) => Call::Run(CONDUCT, self.list(known, given)),
+            ("session/delete", Some(known)) => Call::Run(change, self.delete(known, given)),
+            ("session/set_config_option" | "session/set_mode", Some(known)) => {
+                Call::Run(change, (known.run)(self.desk.clone(), given))
+            }
             ("session/close", Some(known)) => {
-                if let Some(id) = given.get("sessionId").and_then(Value::as_str) {
-                    self.holds.forget(id);
-                    self.voice.forget(id);
-                    self.untold.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
-                }
+                self.forget(&given);
                 Call::Run(change, (known.run)(self.desk.clone(), given))
             }
             _ => Call::Answered(Err(error::unknown_method(&method))),

@@ -6,17 +6,22 @@
 
 pub(crate) mod cancel;
 pub(crate) mod close;
+pub(crate) mod delete;
 pub(crate) mod list;
 pub(crate) mod load;
 pub(crate) mod new;
 pub(crate) mod prompt;
+pub(crate) mod resume;
+pub(crate) mod set_config_option;
+pub(crate) mod set_mode;
 pub(crate) mod trace;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use meanwhile_core::agent::session::{self, Wake};
+use meanwhile_core::agent::session::{self, Session, Wake};
 use meanwhile_core::limits;
+use serde_json::json;
 
 use super::Result;
 use crate::convert::error::{self, invalid};
@@ -38,6 +43,22 @@ pub(crate) fn open(desk: &Desk, id: &acp::SessionId) -> Result<Open> {
         );
         invalid("sessionId", message)
     })
+}
+
+/// What is ours in the answer that names a session.
+fn about(session: &Session) -> acp::Meta {
+    let mut meta = acp::Meta::new();
+    meta.insert("meanwhile".to_owned(), json!({"model": session.model()}));
+    meta
+}
+
+/// The session of this name may be opened: it is not open on this connection.
+fn not_open(desk: &Desk, id: &acp::SessionId) -> Result<()> {
+    if desk.sessions().get(&id.0).is_some() {
+        let message = "is open on this connection already; `session/close` it to open it again";
+        return Err(invalid("sessionId", message));
+    }
+    Ok(())
 }
 
 /// Where a session is to work: in the workspace, with our own tools.

@@ -471,6 +471,17 @@ export type McpServer =
       type: 'sse';
     })
   | McpServerStdio;
+export type SetSessionConfigOptionRequest =
+  | {
+      type: 'boolean';
+      /**
+       * The boolean value.
+       */
+      value: boolean;
+    }
+  | {
+      value: SessionConfigValueId;
+    };
 /**
  * The outcome of a permission request.
  */
@@ -939,6 +950,17 @@ export interface LoadSessionResponse {
   _meta?: Meta;
 }
 /**
+ * Response from resuming an existing session.
+ */
+export interface ResumeSessionResponse {
+  modes?: SessionModeState;
+  /**
+   * Initial session configuration options if supported by the Agent.
+   */
+  configOptions?: SessionConfigOption[];
+  _meta?: Meta;
+}
+/**
  * Response from listing sessions.
  */
 export interface ListSessionsResponse {
@@ -987,6 +1009,28 @@ export interface PromptResponse {
  * Response from closing a session.
  */
 export interface CloseSessionResponse {
+  _meta?: Meta;
+}
+/**
+ * Response from deleting a session.
+ */
+export interface DeleteSessionResponse {
+  _meta?: Meta;
+}
+/**
+ * Response to `session/set_config_option` method.
+ */
+export interface SetSessionConfigOptionResponse {
+  /**
+   * The full set of configuration options and their current values.
+   */
+  configOptions: SessionConfigOption[];
+  _meta?: Meta;
+}
+/**
+ * Response to `session/set_mode` method.
+ */
+export interface SetSessionModeResponse {
   _meta?: Meta;
 }
 /**
@@ -2282,6 +2326,25 @@ export interface LoadSessionRequest {
   _meta?: Meta | null;
 }
 /**
+ * Request parameters for resuming an existing session.
+ */
+export interface ResumeSessionRequest {
+  sessionId: SessionId;
+  /**
+   * The working directory for this session. Must be an absolute path.
+   */
+  cwd: string;
+  /**
+   * Additional workspace roots to activate for this session. Each path must be absolute.
+   */
+  additionalDirectories?: string[];
+  /**
+   * List of MCP servers to connect to for this session.
+   */
+  mcpServers?: McpServer[];
+  _meta?: Meta | null;
+}
+/**
  * Request parameters for listing existing sessions.
  */
 export interface ListSessionsRequest {
@@ -2318,6 +2381,26 @@ export interface CancelNotification {
  */
 export interface CloseSessionRequest {
   sessionId: SessionId;
+  _meta?: Meta | null;
+}
+/**
+ * Request parameters for deleting an existing session from `session/list`.
+ */
+export interface DeleteSessionRequest {
+  sessionId: SessionId;
+  _meta?: Meta | null;
+}
+export interface SetSessionConfigOptionRequest1 {
+  sessionId: SessionId;
+  configId: SessionConfigId;
+  _meta?: Meta | null;
+}
+/**
+ * Request parameters for setting a session mode.
+ */
+export interface SetSessionModeRequest {
+  sessionId: SessionId;
+  modeId: SessionModeId;
   _meta?: Meta | null;
 }
 /**
@@ -2387,10 +2470,14 @@ export interface Methods {
   'task/remove': { params: RemoveParams; result: RemoveResult };
   'session/new': { params: NewSessionRequest; result: NewSessionResponse };
   'session/load': { params: LoadSessionRequest; result: LoadSessionResponse };
+  'session/resume': { params: ResumeSessionRequest; result: ResumeSessionResponse };
   'session/list': { params: ListSessionsRequest; result: ListSessionsResponse };
   'session/prompt': { params: PromptRequest; result: PromptResponse };
   'session/cancel': { params: CancelNotification; result: Empty };
   'session/close': { params: CloseSessionRequest; result: CloseSessionResponse };
+  'session/delete': { params: DeleteSessionRequest; result: DeleteSessionResponse };
+  'session/set_config_option': { params: SetSessionConfigOptionRequest; result: SetSessionConfigOptionResponse };
+  'session/set_mode': { params: SetSessionModeRequest; result: SetSessionModeResponse };
   'session/trace': { params: TraceParams; result: TraceResult };
 }
 

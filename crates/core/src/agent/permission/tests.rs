@@ -3,10 +3,11 @@
 use std::os::unix::fs::symlink;
 
 use super::*;
-use crate::agent::tools::{Builtin, Kind};
+use crate::agent::tools::{Builtin, Kind, ToolName};
 
 mod builtin;
 mod hiding;
+mod leeway;
 mod rules;
 
 /// A home directory with a workspace in it, and files of all kinds.

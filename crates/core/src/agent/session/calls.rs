@@ -215,7 +215,7 @@ impl Work {
 
     /// What the rules say of a call, found out where nothing else waits for it.
     async fn judge(&self, intent: &Intent) -> Verdict {
-        let (rules, workspace) = (self.terms.rules.clone(), self.workspace.clone());
+        let (rules, workspace) = (self.rules(), self.workspace.clone());
         let own = intent.clone();
         let judged = tokio::task::spawn_blocking(move || rules.judge(&own, &workspace)).await;
         let unjudged = |_| Verdict::Ask { why: "it cannot be judged".to_owned(), always: vec![] };

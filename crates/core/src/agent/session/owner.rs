@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use super::manner::Manner;
 use super::turn::Begin;
 use super::work::{Begun, Outlet, Replay, Work};
 use super::{Error, Instruction, SessionId, Terms, TurnEnd, Update, Wake};
@@ -55,7 +56,7 @@ struct Inbox {
     again: bool,
     /// How many results wait, by the supervisor's word.
     queued: watch::Receiver<u64>,
-    wake: Wake,
+    manner: watch::Receiver<Manner>,
     /// Results may wait that no turn has looked for.
     look: bool,
     /// The last turn that results began could not take them, or found none that it may: those that
@@ -103,19 +104,25 @@ impl Owner {
         background: Background,
         terms: Terms,
         id: SessionId,
-        begun: Begun,
+        (begun, manner): (Begun, watch::Receiver<Manner>),
         instructions: mpsc::Receiver<Instruction>,
         updates: mpsc::Sender<Update>,
     ) -> Result<Self, Error> {
         let (closing, closes) = watch::channel(false);
         let (cancel, cancelled) = watch::channel(false);
         let (spoken, speaks) = watch::channel(false);
-        let again = begun.again;
-        let wake = terms.policy.wake;
+        let again = begun.again && terms.policy.wake == Wake::On;
         let wakes = Wakes::new(terms.policy.wakes_per_hour, &begun.wakes);
         let out = Outlet::new(updates, closes);
-        let (mut work, replay) =
-            Work::new(background.clone(), terms, id.clone(), begun, out, cancelled, speaks);
+        let (mut work, replay) = Work::new(
+            background.clone(),
+            terms,
+            id.clone(),
+            (begun, manner.clone()),
+            out,
+            cancelled,
+            speaks,
+        );
         work.recall_form().await?;
         // `work` is there before anything can fail: dropped, it closes the session.
         let queued = background.queued(id.0.clone()).await?;
@@ -136,9 +143,9 @@ impl Owner {
             closing,
             cancel,
             spoken,
-            again: again && wake == Wake::On,
+            again,
             queued,
-            wake,
+            manner,
             look: true,
             stuck: false,
             wakes,
@@ -200,6 +207,11 @@ impl Inbox {
         *self.closing.borrow()
     }
 
+    /// Whether results may start a turn.
+    fn wakes_up(&self) -> bool {
+        self.manner.borrow().wake == Wake::On
+    }
+
     fn take(&mut self, instruction: Option<Instruction>) {
         match instruction {
             Some(Instruction::Prompt(text, patience, done)) => {
@@ -216,6 +228,8 @@ impl Inbox {
                 }
                 self.cancel.send_replace(true);
             }
+            // It was woken, which is all.
+            Some(Instruction::Look) => {}
             Some(Instruction::Idle(done)) => self.idle.push(done),
             Some(Instruction::Close(done)) => {
                 self.closers.push(done);
@@ -247,7 +261,7 @@ impl Inbox {
             }
             let now = Instant::now();
             let has_news = self.look && *self.queued.borrow() > 0;
-            let ready = self.wake == Wake::On && (has_news || self.again);
+            let ready = self.wakes_up() && (has_news || self.again);
             let blocked = if ready { self.wakes.blocked(now) } else { None };
             if let Some(until) = blocked {
                 self.tell_blocked(work, until - now).await;
@@ -282,7 +296,7 @@ impl Inbox {
         if ready || self.idle.is_empty() {
             return;
         }
-        if self.wake == Wake::On
+        if self.wakes_up()
             && !self.stuck
             && self.wakes.blocked(Instant::now()).is_none()
             && has_news(&self.background, &self.id).await

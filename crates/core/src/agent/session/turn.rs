@@ -48,6 +48,7 @@ enum Next {
 impl Work {
     /// Makes a turn. `None`: nothing waited, and there was no turn.
     pub(super) async fn turn(&mut self, begin: Begin) -> Option<TurnEnd> {
+        self.take_model().await;
         let before = self.counts;
         let (prompt, drain) = match begin {
             Begin::Prompt(text, patience) => {

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use tokio::sync::{mpsc, watch};
 
+use super::manner::Manner;
 use super::outage::Patience;
 use super::step::{Counts, Step};
 use super::{SessionId, Terms, Update, prompt};
@@ -93,6 +94,8 @@ pub(super) struct Work {
     pub(super) id: SessionId,
     pub(super) workspace: PathBuf,
     pub(super) terms: Terms,
+    /// What the person chose since.
+    pub(super) manner: watch::Receiver<Manner>,
     pub(super) toolbox: Toolbox,
     pub(super) system: String,
     pub(super) out: Outlet,
@@ -143,7 +146,7 @@ impl Work {
         background: Background,
         terms: Terms,
         id: SessionId,
-        begun: Begun,
+        (begun, manner): (Begun, watch::Receiver<Manner>),
         out: Outlet,
         cancel: watch::Receiver<bool>,
         spoken: watch::Receiver<bool>,
@@ -160,6 +163,7 @@ impl Work {
             id,
             workspace,
             terms,
+            manner,
             out,
             cancel,
             history: begun.history,

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rusqlite::{OptionalExtension, params};
 
-use super::rows::path_bytes;
+use super::rows::{int, path_bytes};
 use super::sessions::{SessionRow, read_session, session_columns};
 use super::{Ledger, LedgerError};
 
@@ -38,6 +38,18 @@ impl Ledger {
         let rows = select
             .query_map(params![path_bytes(workspace), limit], read_session)?
             .collect::<Result<_, _>>()?;
+        Ok(rows)
+    }
+
+    /// The sessions of all workspaces, the one last added to first.
+    pub fn sessions_of_all(&self, skip: u64, limit: u32) -> Result<Vec<SessionRow>, LedgerError> {
+        let mut select = self.connection.prepare_cached(concat!(
+            "SELECT ",
+            session_columns!(),
+            " FROM sessions s ORDER BY updated_at DESC, s.id DESC LIMIT ?1 OFFSET ?2"
+        ))?;
+        let rows =
+            select.query_map(params![limit, int(skip)], read_session)?.collect::<Result<_, _>>()?;
         Ok(rows)
     }
 

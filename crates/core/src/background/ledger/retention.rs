@@ -11,7 +11,7 @@ use rusqlite::{OptionalExtension, Transaction, params};
 use super::ends::trim_durations;
 use super::rows::{id_of, millis, path_bytes, path_of, row_id};
 use super::sessions::{last_said, rows_of};
-use super::{Ledger, LedgerError};
+use super::{Ledger, LedgerError, settings};
 use crate::background::Remove;
 use crate::background::task::{TaskId, Timestamp};
 use crate::limits::STEPS_KEPT;
@@ -167,6 +167,7 @@ pub(super) fn delete_session(tx: &Transaction<'_>, n: i64) -> Result<(), LedgerE
     ] {
         tx.prepare_cached(sql)?.execute(params![rows.0, rows.1])?;
     }
+    settings::forget(tx, n)?;
     tx.prepare_cached("DELETE FROM sessions WHERE n = ?1")?.execute([n])?;
     Ok(())
 }

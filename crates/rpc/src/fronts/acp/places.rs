@@ -4,12 +4,14 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use meanwhile_core::agent::session::{self as core, Session};
 use meanwhile_core::background::words::reason;
 use serde_json::Value;
 
 use crate::convert::error::invalid;
 use crate::convert::from_wire::Defaults;
 use crate::desk::{Connection, Desk};
+use crate::handlers::session;
 use crate::wire::Error;
 
 /// The desks.
@@ -50,16 +52,32 @@ impl Places {
         };
         // One that does not exist any more stays as it is: its sessions are listed and loaded.
         let workspace = std::fs::canonicalize(&named).unwrap_or(named);
+        Ok(self.at(workspace))
+    }
+
+    /// The desk for the directory of a session that need not be open.
+    ///
+    /// # Errors
+    ///
+    /// There is no such session, or the store cannot be read.
+    pub(super) async fn of_session(&self, id: &str) -> Result<Desk, Error> {
+        let house = self.root.house().await?;
+        let home = Session::home_in(house.store(), id).await.map_err(session::refused)?;
+        let unknown = || session::refused(core::Error::Unknown(id.to_owned()));
+        Ok(self.at(home.ok_or_else(unknown)?))
+    }
+
+    fn at(&self, workspace: PathBuf) -> Desk {
         let mut desks = self.lock();
         if let Some(desk) = desks.get(&workspace) {
-            return Ok(desk.clone());
+            return desk.clone();
         }
         let defaults = Defaults::default();
         let connection =
             Connection { workspace: workspace.clone(), defaults, shows_progress: false };
         let desk = self.root.beside(connection);
         desks.insert(workspace, desk.clone());
-        Ok(desk)
+        desk
     }
 
     /// Detaches from all. Tasks go on.

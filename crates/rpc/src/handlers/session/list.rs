@@ -1,6 +1,6 @@
 //! `session/list`: the sessions of the workspace, newest first.
 
-use meanwhile_core::agent::session::Session;
+use meanwhile_core::agent::session::{Info, Session};
 
 use super::{Result, refused};
 use crate::convert::error::invalid;
@@ -17,14 +17,7 @@ pub(crate) async fn run(
     desk: &Desk,
     params: acp::ListSessionsRequest,
 ) -> Result<Answer<acp::ListSessionsResponse>> {
-    let skip: u64 = match params.cursor.as_deref() {
-        None => 0,
-        Some(cursor) => cursor.parse().map_err(|_| {
-            let message =
-                "is not a cursor of this server; expected a `nextCursor` as it came, or none";
-            invalid("cursor", message)
-        })?,
-    };
+    let skip = skip(&params)?;
     let workspace = desk.workspace()?;
     let elsewhere = params.cwd.as_ref().is_some_and(|cwd| {
         let cwd = std::fs::canonicalize(cwd).unwrap_or_else(|_| cwd.clone());
@@ -37,7 +30,32 @@ pub(crate) async fn run(
     }
     // One more than is shown tells whether there are more.
     let found = Session::list_of(house.store(), workspace.to_owned(), skip, PAGE + 1).await;
-    let mut found = found.map_err(refused)?;
+    Ok(page(found.map_err(refused)?, skip).into())
+}
+
+/// The same, of the sessions of all workspaces.
+pub(crate) async fn everywhere(
+    desk: &Desk,
+    params: acp::ListSessionsRequest,
+) -> Result<Answer<acp::ListSessionsResponse>> {
+    let skip = skip(&params)?;
+    let house = desk.house().await?;
+    let found = Session::everywhere(house.store(), skip, PAGE + 1).await;
+    Ok(page(found.map_err(refused)?, skip).into())
+}
+
+fn skip(params: &acp::ListSessionsRequest) -> Result<u64> {
+    match params.cursor.as_deref() {
+        None => Ok(0),
+        Some(cursor) => cursor.parse().map_err(|_| {
+            let message =
+                "is not a cursor of this server; expected a `nextCursor` as it came, or none";
+            invalid("cursor", message)
+        }),
+    }
+}
+
+fn page(mut found: Vec<Info>, skip: u64) -> acp::ListSessionsResponse {
     let more = found.len() > PAGE as usize;
     found.truncate(PAGE as usize);
     let next = more.then(|| (skip + u64::from(PAGE)).to_string());
@@ -46,5 +64,5 @@ pub(crate) async fn run(
             .title(info.title)
             .updated_at(to_wire::time(info.updated_at).0)
     });
-    Ok(acp::ListSessionsResponse::new(sessions.collect()).next_cursor(next).into())
+    acp::ListSessionsResponse::new(sessions.collect()).next_cursor(next)
 }

@@ -1,10 +1,10 @@
 //! `session/new`: makes a session.
 
 use meanwhile_core::agent::session::Session;
-use serde_json::json;
 use tokio::sync::oneshot;
 
-use super::{Result, place, refused, wake};
+use super::{Result, about, place, refused, wake};
+use crate::convert::options;
 use crate::desk::{Desk, Start};
 use crate::peer::{After, Answer};
 use crate::wire::acp;
@@ -19,12 +19,12 @@ pub(crate) async fn run(
     let engine = desk.engine().await?.clone();
     let terms = desk.session_terms(wake).await?;
     let (session, updates) = Session::create(engine, terms).await.map_err(refused)?;
-    let about = json!({"model": session.model()});
     let id = acp::SessionId::new(session.id().as_str());
     let (replied, begin) = oneshot::channel();
+    let result = acp::NewSessionResponse::new(id)
+        .modes(options::modes(&session))
+        .config_options(options::of(&session, desk.models()))
+        .meta(about(&session));
     desk.take_in(session, updates, Start::New(begin));
-    let mut meta = acp::Meta::new();
-    meta.insert("meanwhile".to_owned(), about);
-    let result = acp::NewSessionResponse::new(id).meta(meta);
     Ok(Answer { result, after: vec![After::Begin(replied)] })
 }

@@ -79,6 +79,45 @@ async fn a_session_is_loaded_by_its_name() {
         ],
     )
     .await;
+    table(
+        "session/resume",
+        &[
+            (json!({"cwd": here(), "sessionId": "s"}), Ok(())),
+            (with(&good, "cwd", json!("/no/such/place")), Err("cwd")),
+            (json!({"cwd": here()}), Err("sessionId")),
+        ],
+    )
+    .await;
+    table("session/delete", &[(json!({"sessionId": "s"}), Ok(())), (json!({}), Err("sessionId"))])
+        .await;
+}
+
+#[tokio::test]
+async fn how_a_session_is_led_is_checked_before_it_is_looked_for() {
+    let option =
+        |id: Value, value: Value| json!({"sessionId": "s", "configId": id, "value": value});
+    table(
+        "session/set_config_option",
+        &[
+            (option(json!("wake"), json!("on")), Err("sessionId")),
+            (option(json!("colour"), json!("red")), Err("configId")),
+            (option(json!(5), json!("red")), Err("configId")),
+            (option(json!("wake"), json!(5)), Err("value")),
+            (json!({"sessionId": "s", "configId": "wake"}), Err("value")),
+        ],
+    )
+    .await;
+    let mode = |id: Value| json!({"sessionId": "s", "modeId": id});
+    table(
+        "session/set_mode",
+        &[
+            (mode(json!("ask")), Err("sessionId")),
+            (mode(json!("yolo")), Err("modeId")),
+            (mode(json!(5)), Err("modeId")),
+            (json!({"sessionId": "s"}), Err("modeId")),
+        ],
+    )
+    .await;
 }
 
 #[tokio::test]

@@ -1,0 +1,148 @@
+//! How much a session may do unasked: what a person chooses for all of it, beside the rules for single commands
+//! and files.
+
+use super::files::{self, Files};
+use super::paths::{self, Places};
+use super::{Rules, Standing, line};
+use crate::agent::tools::{Builtin, Intent, Level};
+
+/// How much the agent may do unasked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Permissions {
+    /// It changes nothing: commands can only look, whatever they are.
+    Look,
+    /// What no rule allows is asked.
+    #[default]
+    Ask,
+    /// It writes the workspace, and runs commands that the kernel confines to it, unasked.
+    Work,
+}
+
+impl Permissions {
+    /// All of them, the least first.
+    pub const ALL: [Self; 3] = [Self::Look, Self::Ask, Self::Work];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Look => "look",
+            Self::Ask => "ask",
+            Self::Work => "work",
+        }
+    }
+
+    /// What it is called on a screen, and what it means.
+    pub fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Look => {
+                ("Look only", "Nothing is changed: commands run so that they can only look")
+            }
+            Self::Ask => ("Ask", "What no rule allows is asked"),
+            Self::Work => (
+                "Work in the workspace",
+                "Files of the workspace are written, and commands run confined to it, unasked; all else is asked",
+            ),
+        }
+    }
+
+    /// The one of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.name() == name)
+    }
+}
+
+/// Why a session that looks does not do something.
+const LOOKS_ONLY: &str =
+    "this session only looks (permissions: look), until the person changes that";
+
+impl Rules {
+    /// The same, with this leeway.
+    #[must_use]
+    pub fn leaving(mut self, permissions: Permissions) -> Self {
+        self.permissions = permissions;
+        self
+    }
+
+    /// What a command asks to be allowed to do, as far as it may be let. What need not be asked is taken out of what
+    /// was found.
+    pub(super) fn level(&self, judged: &mut line::Judged, level: Option<Level>) -> Option<Level> {
+        let is_unruled = |it: &Standing| matches!(it, Standing::Unruled { .. });
+        match (self.permissions, level) {
+            (Permissions::Ask, level) => level,
+            (Permissions::Look, None | Some(Level::Look)) => Some(Level::Look),
+            (Permissions::Look, Some(Level::Work | Level::Full)) => {
+                judged.found.push(Standing::Denied { why: LOOKS_ONLY.to_owned() });
+                level
+            }
+            (Permissions::Work, Some(Level::Work)) => {
+                judged.found.retain(|it| !is_unruled(it));
+                level
+            }
+            // Rules let all of it run as it is, or it looks.
+            (Permissions::Work, None) if judged.looks || !judged.found.iter().any(is_unruled) => {
+                None
+            }
+            (Permissions::Work, None) => {
+                judged.found.retain(|it| !is_unruled(it));
+                Some(Level::Work)
+            }
+            (Permissions::Work, Some(Level::Look | Level::Full)) => level,
+        }
+    }
+
+    /// What is said of a file that a tool writes.
+    pub(super) fn written(
+        &self,
+        standing: Standing,
+        places: &Places,
+        path: &std::path::Path,
+    ) -> Standing {
+        let is_plain = || {
+            let leads = paths::resolve(path);
+            leads.is_some_and(|it| places.is_inside(&it) && !places.is_guarded(&it))
+                && !places.is_guarded(path)
+        };
+        match (self.permissions, standing) {
+            (
+                Permissions::Look,
+                Standing::Allow | Standing::Unruled { .. } | Standing::Held { .. },
+            ) => Standing::Denied { why: LOOKS_ONLY.to_owned() },
+            (Permissions::Work, Standing::Unruled { .. }) if is_plain() => Standing::Allow,
+            (_, standing) => standing,
+        }
+    }
+
+    /// What is said of a tool by what it is.
+    pub(super) fn by_tool(&self, intent: &Intent) -> Option<Standing> {
+        let changes = match intent.tool.builtin() {
+            // What it writes is read by a program.
+            Some(Builtin::WriteBackground) | None => true,
+            Some(
+                Builtin::Bash
+                | Builtin::BackgroundRun
+                | Builtin::CheckBackground
+                | Builtin::TaskOutput
+                | Builtin::StopBackground
+                | Builtin::ReadFile
+                | Builtin::WriteFile
+                | Builtin::EditFile
+                | Builtin::Glob
+                | Builtin::Grep
+                | Builtin::UpdatePlan,
+            ) => false,
+        };
+        (self.permissions == Permissions::Look && changes)
+            .then(|| Standing::Denied { why: LOOKS_ONLY.to_owned() })
+    }
+
+    /// What the rules say of a file that `intent` writes.
+    pub(super) fn write(
+        &self,
+        intent: &Intent,
+        places: &Places,
+        path: &std::path::Path,
+    ) -> Standing {
+        let judged = files::judge(&self.rules, places, Some(&intent.tool), Files::Write, path);
+        self.written(judged, places, path)
+    }
+}

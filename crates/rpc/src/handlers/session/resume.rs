@@ -1,0 +1,31 @@
+//! `session/resume`: opens a session again without what was said in it.
+
+use meanwhile_core::agent::session::Session;
+
+use super::{Result, about, not_open, place, refused, wake};
+use crate::convert::options;
+use crate::desk::{Desk, Start};
+use crate::peer::{After, Answer};
+use crate::wire::acp;
+use tokio::sync::oneshot;
+
+/// Answers once it is open. What it says follows the reply.
+pub(crate) async fn run(
+    desk: &Desk,
+    params: acp::ResumeSessionRequest,
+) -> Result<Answer<acp::ResumeSessionResponse>> {
+    place(desk, &params.cwd, &params.additional_directories, &params.mcp_servers)?;
+    let wake = wake(params.meta.as_ref())?;
+    let id = params.session_id;
+    not_open(desk, &id)?;
+    let engine = desk.engine().await?.clone();
+    let terms = desk.terms_of(&id.0, wake).await?;
+    let (session, updates) = Session::resume(engine, terms, &id.0).await.map_err(refused)?;
+    let result = acp::ResumeSessionResponse::new()
+        .modes(options::modes(&session))
+        .config_options(options::of(&session, desk.models()))
+        .meta(about(&session));
+    let (replied, begin) = oneshot::channel();
+    desk.take_in(session, updates, Start::New(begin));
+    Ok(Answer { result, after: vec![After::Begin(replied)] })
+}

@@ -1,0 +1,24 @@
+//! `session/set_mode`: the permissions of a session, as clients set them that know no config options.
+
+use meanwhile_core::agent::session::Choice;
+
+use super::{Result, open, refused};
+use crate::convert::options;
+use crate::desk::Desk;
+use crate::peer::Answer;
+use crate::wire::acp;
+
+/// Answers once it is in force.
+pub(crate) async fn run(
+    desk: &Desk,
+    params: acp::SetSessionModeRequest,
+) -> Result<Answer<acp::SetSessionModeResponse>> {
+    let permissions = options::permissions("modeId", &params.mode_id.0)?;
+    let open = open(desk, &params.session_id)?;
+    open.session.choose(Choice::Permissions(permissions)).await.map_err(refused)?;
+    // Who shows options sees it too.
+    let options = options::of(&open.session, desk.models());
+    let update = acp::SessionUpdate::ConfigOptionUpdate(acp::ConfigOptionUpdate::new(options));
+    desk.tell(&params.session_id.0, update);
+    Ok(acp::SetSessionModeResponse::new().into())
+}
