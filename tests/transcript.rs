@@ -10,12 +10,14 @@ use std::time::Duration;
 use serde_json::Value;
 
 /// Members whose values differ from run to run. Their types must not.
-const VARYING: [&str; 11] = [
+const VARYING: [&str; 13] = [
     "pid",
     "createdAt",
     "endedAt",
     "at",
     "durationMs",
+    "ended",
+    "took",
     "total",
     "workspace",
     "cwd",

@@ -87,9 +87,9 @@ methods! {
     "session/trace", shows, session::trace::run, wire::TraceParams => wire::TraceResult;
 }
 
-/// Parameters that came after the first release, as `method.member`: a server that lacks one refuses
-/// it, so `initialize` lists them.
-pub(crate) const FEATURES: [&str; 9] = [
+/// What came after the first release and is to be looked for: parameters as `method.member`, which a
+/// server that lacks one refuses, and members of objects as `Object.member`. `initialize` lists them.
+pub(crate) const FEATURES: [&str; 10] = [
     "task/spawn.shell",
     "task/spawn.service",
     "task/spawn.confine",
@@ -99,6 +99,7 @@ pub(crate) const FEATURES: [&str; 9] = [
     "task/spawn.queueDeadlineMs",
     "task/spawn.after",
     "task/spawn.onFailure",
+    "Task.shown",
 ];
 
 /// The method of this name, in the table a connection serves.

@@ -22,8 +22,8 @@ pub(crate) use method::{
 };
 pub(crate) use object::{
     Actor, Cause, DateTime, Delivered, DeliveredBy, Exit, Gap, Match, Notification,
-    NotificationKind, Output, Preview, Progress, Queued, QueuedReason, Survivor, Task, TaskRole,
-    TaskState,
+    NotificationKind, Output, Preview, Progress, Queued, QueuedReason, Shown, Standing, Survivor,
+    Task, TaskRole, TaskState,
 };
 pub(crate) use push::{
     BeganPush, Changed, ExitedPush, ListeningPush, NotifiedPush, OutputPush, ProgressPush,

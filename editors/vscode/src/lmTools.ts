@@ -5,8 +5,7 @@ import * as vscode from 'vscode';
 import type { Folder, Folders } from './folders';
 import { plain } from './output/ansi';
 import type { Task } from './protocol/generated';
-import { cut, elapsed, ending, oneLine } from './tasks/describe';
-import { hasEnded } from './tasks/store';
+import { cut, elapsed, oneLine } from './tasks/describe';
 
 /** The queue of agents that use these tools. */
 export const LM_QUEUE = 'vscode-agent';
@@ -148,12 +147,10 @@ async function drain(
   return [...parts, ...more].join('\n\n');
 }
 
-/** `[bg:b3f9c2a1] exit 0 after 92.4s: npm install` */
+/** `[bg:b3f9c2a1] exited 0 after 1m 32s: npm install` */
 function headline(task: Task): string {
-  const now = task.durationMs ?? Date.now() - Date.parse(task.createdAt);
-  const time = hasEnded(task) ? `after ${elapsed(now)}` : `for ${elapsed(now)}`;
-  const cause = task.cause ? ` (${task.cause.message})` : '';
-  return `[bg:${task.id}] ${ending(task)} ${time}${cause}: ${oneLine(task.command)}`;
+  const runs = `${task.shown.stands} for ${elapsed(Date.now() - Date.parse(task.createdAt))}`;
+  return `[bg:${task.id}] ${task.shown.ended ?? runs}: ${oneLine(task.command)}`;
 }
 
 function text(value: string): vscode.LanguageModelToolResult {

@@ -7,9 +7,11 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::background::task::{
-    Actor, Ahead, Cause, End, Exit, Outcome, Queued, Task, TaskId, Wait,
+    Actor, Ahead, Cause, End, Exit, Outcome, Queued, State, Task, TaskId, Wait,
 };
 
+/// Bytes of what a person calls a task.
+const CALLED_BYTES: usize = 240;
 /// Bytes of a title of a task ahead.
 const TITLE_BYTES: usize = 40;
 
@@ -25,6 +27,22 @@ pub fn reason(error: &dyn std::error::Error) -> String {
 pub fn seconds(time: Duration) -> String {
     let tenths = time.as_millis() / 100;
     format!("{}.{}s", tenths / 10, tenths % 10)
+}
+
+/// A length of time in at most two units: `0.4s`, `38s`, `1m 32s`, `2h 5m`, `3d 4h`.
+pub fn elapsed(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let pair = |big: u64, big_unit: &str, small: u64, small_unit: &str| match small {
+        0 => format!("{big}{big_unit}"),
+        small => format!("{big}{big_unit} {small}{small_unit}"),
+    };
+    match seconds {
+        0..10 => self::seconds(time),
+        10..60 => format!("{seconds}s"),
+        60..3_600 => pair(seconds / 60, "m", seconds % 60, "s"),
+        3_600..86_400 => pair(seconds / 3_600, "h", seconds % 3_600 / 60, "m"),
+        _ => pair(seconds / 86_400, "d", seconds % 86_400 / 3_600, "h"),
+    }
 }
 
 /// A number with its thousands apart: `1 204`.
@@ -163,6 +181,59 @@ pub fn ended(task: &Task) -> String {
     }
 }
 
+/// What a person calls a task: its label, else its command, on one line that a list can show.
+pub fn title(task: &Task) -> String {
+    let whole = task.label.as_deref().unwrap_or(&task.command);
+    // A command may be 128 KiB long, of which no more is read than is shown.
+    shorten(&one_line(&shorten(whole, 2 * CALLED_BYTES)), CALLED_BYTES)
+}
+
+/// How a task stands, in few words: `running`, `queued, 2nd for build`, `exit 1`, `stopped by client`,
+/// `timed out`. How far it is, is not in them: that changes while it runs.
+pub fn stands(task: &Task) -> String {
+    match &task.state {
+        State::Queued(why) => format!("queued, {}", queued(why)),
+        State::Running => "running".to_owned(),
+        State::Stopping { cause } => format!("stopping, by {}", actor(cause.actor)),
+        State::Ended(end) => match end.outcome {
+            Outcome::Exited => exit(end.exit),
+            Outcome::Stopped => stopped(end),
+            Outcome::TimedOut => "timed out".to_owned(),
+            Outcome::Lost => "lost".to_owned(),
+        },
+    }
+}
+
+/// The limit that a task ran into: as [`elapsed`], but `10s` rather than `10.0s`.
+pub fn limit(task: &Task, end: &End) -> String {
+    elapsed(task.deadline.unwrap_or(end.duration)).replace(".0s", "s")
+}
+
+/// A task's end as the rest of a sentence that begins with what it is called: `exited 1 after 4.0s`,
+/// `stopped by client after 1m 32s`. Of an end that neither the command nor a client chose the cause
+/// is told. `None`: it has not ended.
+pub fn told(task: &Task) -> Option<String> {
+    let end = task.end()?;
+    let took = elapsed(end.duration);
+    let how = match (end.outcome, end.exit) {
+        (Outcome::Exited, Exit::Code(code)) => format!("exited {code} after {took}"),
+        (Outcome::Exited, Exit::Signal(number)) => {
+            format!("ended by {} after {took}", signal(number))
+        }
+        (Outcome::Exited, Exit::Unknown) => format!("ended without an exit status after {took}"),
+        (Outcome::Stopped | Outcome::TimedOut, _) if task.pid.is_none() => {
+            format!("{} before it started", stands(task))
+        }
+        (Outcome::Stopped, _) => format!("{} after {took}", stopped(end)),
+        (Outcome::TimedOut, _) => format!("timed out after {}", limit(task, end)),
+        (Outcome::Lost, _) => format!("was lost after {took}"),
+    };
+    Some(match &end.cause {
+        Some(Cause { actor: Actor::Client | Actor::Agent | Actor::Deadline, .. }) | None => how,
+        Some(Cause { message, .. }) => format!("{how} ({})", one_line(message)),
+    })
+}
+
 /// What a task waits for: `2nd for build, behind b3f9c2a1 cargo test, about 40 s`.
 pub fn queued(queued: &Queued) -> String {
     let mut text = match &queued.reason {
@@ -214,6 +285,24 @@ fn ordinal(number: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_have_at_most_two_units() {
+        let check = |millis: u64, expected: &str| {
+            assert_eq!(elapsed(Duration::from_millis(millis)), expected, "{millis} ms");
+        };
+        check(0, "0.0s");
+        check(449, "0.4s");
+        check(9_999, "9.9s");
+        check(10_000, "10s");
+        check(59_999, "59s");
+        check(60_000, "1m");
+        check(92_000, "1m 32s");
+        check(3_600_000, "1h");
+        check(7_500_000, "2h 5m");
+        check(86_400_000, "1d");
+        check(273_600_000, "3d 4h");
+    }
 
     #[test]
     fn lines_are_cut_between_characters() {

@@ -6,30 +6,11 @@ use std::time::Duration;
 
 use anstyle::Style;
 use meanwhile_core::background::task::{End, Exit, Outcome, State, Task, Timestamp};
-use meanwhile_core::background::words::{self, reorders, stopped};
+use meanwhile_core::background::words::{self, reorders};
 
-pub(crate) use meanwhile_core::background::words::{actor, exit, one_line, seconds, thousands};
+pub(crate) use meanwhile_core::background::words::{elapsed, exit, one_line, seconds, thousands};
 
 use super::out::style;
-
-/// A length of time in at most two units: `0.4s`, `38s`, `1m 32s`, `2h 5m`, `3d 4h`.
-pub(crate) fn elapsed(time: Duration) -> String {
-    let seconds = time.as_secs();
-    let pair = |big: u64, big_unit: &str, small: u64, small_unit: &str| match small {
-        0 => format!("{big}{big_unit}"),
-        small => format!("{big}{big_unit} {small}{small_unit}"),
-    };
-    match seconds {
-        0..10 => {
-            let tenths = time.as_millis() / 100;
-            format!("{}.{}s", tenths / 10, tenths % 10)
-        }
-        10..60 => format!("{seconds}s"),
-        60..3_600 => pair(seconds / 60, "m", seconds % 60, "s"),
-        3_600..86_400 => pair(seconds / 3_600, "h", seconds % 3_600 / 60, "m"),
-        _ => pair(seconds / 86_400, "d", seconds % 86_400 / 3_600, "h"),
-    }
-}
 
 /// A number of bytes: `0 B`, `1.5 KiB`, `12 MiB`.
 pub(crate) fn bytes(count: u64) -> String {
@@ -63,43 +44,34 @@ pub(crate) fn harmless(text: &str) -> String {
         .collect()
 }
 
-/// The state with its cause, and how it looks: `running 41%`, `exit 1`, `stopped by client`,
-/// `timed out after 10s`.
+/// The state with its cause and how far it is, and how it looks: `running 41%`, `exit 1`, `stopped by
+/// client`, `timed out after 10s`.
 pub(crate) fn state(task: &Task) -> (String, Style) {
-    match &task.state {
-        State::Queued(why) => (format!("queued, {}", words::queued(why)), style::DIM),
-        State::Running => {
-            let percent = task.progress.as_ref().and_then(|progress| progress.percent);
-            let text = match percent {
-                Some(percent) => format!("running {percent}%"),
-                None if task.serving.ready => "running, ready".to_owned(),
-                None => "running".to_owned(),
-            };
-            (text, style::LIVE)
+    let percent = task.progress.as_ref().and_then(|progress| progress.percent);
+    let text = match (&task.state, percent) {
+        (State::Running, Some(percent)) => format!("running {percent}%"),
+        (State::Running, None) if task.serving.ready => "running, ready".to_owned(),
+        (State::Ended(end), _) if end.outcome == Outcome::TimedOut => {
+            format!("timed out after {}", words::limit(task, end))
         }
-        State::Stopping { cause } => (format!("stopping, by {}", actor(cause.actor)), style::ODD),
-        State::Ended(end) => ended(end, task.deadline),
-    }
+        (State::Queued(_) | State::Running | State::Stopping { .. } | State::Ended(_), _) => {
+            words::stands(task)
+        }
+    };
+    (text, look(&task.state))
 }
 
-fn ended(end: &End, deadline: Option<Duration>) -> (String, Style) {
-    match end.outcome {
-        Outcome::Exited => {
-            let look = if end.exit == Exit::Code(0) { style::GOOD } else { style::BAD };
-            (exit(end.exit), look)
-        }
-        Outcome::Stopped => (stopped(end), style::ODD),
-        Outcome::TimedOut => {
-            (format!("timed out after {}", limit(deadline.unwrap_or(end.duration))), style::BAD)
-        }
-        Outcome::Lost => ("lost".to_owned(), style::BAD),
+fn look(state: &State) -> Style {
+    match state {
+        State::Queued(_) => style::DIM,
+        State::Running => style::LIVE,
+        State::Stopping { .. } => style::ODD,
+        State::Ended(End { outcome: Outcome::Exited, exit: Exit::Code(0), .. }) => style::GOOD,
+        State::Ended(End { outcome: Outcome::Stopped, .. }) => style::ODD,
+        State::Ended(End {
+            outcome: Outcome::Exited | Outcome::TimedOut | Outcome::Lost, ..
+        }) => style::BAD,
     }
-}
-
-/// A limit a person set: as [`elapsed`], but `10s` rather than `10.0s` and `5s` rather than `5.0s`.
-fn limit(time: Duration) -> String {
-    let text = elapsed(time);
-    text.replace(".0s", "s")
 }
 
 /// One sentence on a task's end, without its id: `exit 1 after 4.0s`, `stopped by client (SIGTERM)
@@ -153,24 +125,6 @@ mod tests {
     use meanwhile_core::background::task::{Actor, Cause};
 
     use super::*;
-
-    #[test]
-    fn times_have_at_most_two_units() {
-        let check = |millis: u64, expected: &str| {
-            assert_eq!(elapsed(Duration::from_millis(millis)), expected, "{millis} ms");
-        };
-        check(0, "0.0s");
-        check(449, "0.4s");
-        check(9_999, "9.9s");
-        check(10_000, "10s");
-        check(59_999, "59s");
-        check(60_000, "1m");
-        check(92_000, "1m 32s");
-        check(3_600_000, "1h");
-        check(7_500_000, "2h 5m");
-        check(86_400_000, "1d");
-        check(273_600_000, "3d 4h");
-    }
 
     #[test]
     fn sizes_have_two_digits_or_three() {

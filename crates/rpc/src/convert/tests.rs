@@ -46,7 +46,8 @@ fn ended(outcome: Outcome, exit: Exit, actor: Option<Actor>) -> State {
 #[track_caller]
 fn shows(state: State, expect: &Value) {
     let task = Task { pid: Some(7), ..task(state) };
-    let shown = serde_json::to_value(to_wire::task(&task)).unwrap();
+    let mut shown = serde_json::to_value(to_wire::task(&task)).unwrap();
+    shown.as_object_mut().unwrap().remove("shown").expect("each is told in words");
     let mut all = json!({
         "pid": 7, "id": "0123abcd", "workspace": "/w", "queue": "q", "command": "true", "cwd": "/w/sub",
         "createdAt": "1970-01-01T00:00:01.000Z", "output": {"total": 5, "dropped": 2},
@@ -122,6 +123,81 @@ fn every_state_is_shown() {
             );
         }
     }
+}
+
+/// Every client is told these words: outcome, how it stands, and how it ended.
+#[test]
+fn a_task_is_told_in_words() {
+    let check = |task: Task, expect: [&str; 4]| {
+        let shown = to_wire::shown(&task);
+        let outcome = serde_json::to_value(shown.outcome).unwrap();
+        let ended = shown.ended.unwrap_or_default();
+        assert_eq!(
+            [shown.title.as_str(), outcome.as_str().unwrap(), &shown.stands, &ended],
+            expect
+        );
+        assert_eq!(shown.took, task.end().map(|_| "1m 32s".to_owned()), "{task:?}");
+    };
+    let ran = |state| Task { pid: Some(7), ..task(state) };
+    let cause = Cause { actor: Actor::Client, message: "why".to_owned() };
+    let line = Wait::After(vec!["feedc0de".parse().unwrap()]);
+    let queued = State::Queued(Queued { since: Timestamp(0), reason: line, left: None });
+    let progress = Some(Progress { percent: Some(4), message: None });
+    check(task(queued), ["true", "queued", "queued, after feedc0de", ""]);
+    check(Task { progress, ..ran(State::Running) }, ["true", "running", "running", ""]);
+    check(ran(State::Stopping { cause }), ["true", "stopping", "stopping, by client", ""]);
+    let label = Some("two\n words\x1b".to_owned());
+    check(
+        Task { label, ..ran(ended(Outcome::Exited, Exit::Code(0), None)) },
+        ["two words\u{fffd}", "succeeded", "exit 0", "exited 0 after 1m 32s"],
+    );
+    let long = to_wire::shown(&Task { command: "x y ".repeat(10_000), ..task(State::Running) });
+    assert_eq!((long.title.len(), long.title.ends_with("...")), (240, true));
+    for (outcome, exit, actor, [word, stands, told]) in [
+        (Outcome::Exited, Exit::Code(3), None, ["failed", "exit 3", "exited 3 after 1m 32s"]),
+        (
+            Outcome::Exited,
+            Exit::Signal(libc::SIGKILL),
+            Some(Actor::Limit),
+            ["failed", "SIGKILL", "ended by SIGKILL after 1m 32s (why)"],
+        ),
+        (
+            Outcome::Exited,
+            Exit::Unknown,
+            None,
+            ["failed", "no exit status", "ended without an exit status after 1m 32s"],
+        ),
+        (
+            Outcome::Stopped,
+            Exit::Signal(libc::SIGTERM),
+            Some(Actor::Client),
+            ["stopped", "stopped by client", "stopped by client after 1m 32s"],
+        ),
+        (
+            Outcome::Stopped,
+            Exit::Signal(libc::SIGTERM),
+            Some(Actor::Linger),
+            ["stopped", "stopped by linger time", "stopped by linger time after 1m 32s (why)"],
+        ),
+        (
+            Outcome::TimedOut,
+            Exit::Signal(libc::SIGTERM),
+            Some(Actor::Deadline),
+            ["timedOut", "timed out", "timed out after 1m 32s"],
+        ),
+        (
+            Outcome::Lost,
+            Exit::Unknown,
+            Some(Actor::Daemon),
+            ["lost", "lost", "was lost after 1m 32s (why)"],
+        ),
+    ] {
+        check(ran(ended(outcome, exit, actor)), ["true", word, stands, told]);
+    }
+    let skipped = ended(Outcome::Stopped, Exit::Unknown, Some(Actor::Dependency));
+    check(task(skipped), ["true", "stopped", "skipped", "skipped before it started (why)"]);
+    let expired = ended(Outcome::TimedOut, Exit::Unknown, Some(Actor::Deadline));
+    check(task(expired), ["true", "timedOut", "timed out", "timed out before it started"]);
 }
 
 #[test]

@@ -63,6 +63,33 @@ pub(crate) fn task(task: &task::Task) -> wire::Task {
         ports: task.serving.ports.clone(),
         ready: task.serving.ready,
         role: task.is_step.then_some(wire::TaskRole::Step),
+        shown: shown(task),
+    }
+}
+
+/// A task in words.
+pub(crate) fn shown(task: &task::Task) -> wire::Shown {
+    wire::Shown {
+        title: words::title(task),
+        outcome: standing(&task.state),
+        stands: words::stands(task),
+        ended: words::told(task),
+        took: task.end().map(|end| words::elapsed(end.duration)),
+    }
+}
+
+fn standing(state: &task::State) -> wire::Standing {
+    match state {
+        task::State::Queued(_) => wire::Standing::Queued,
+        task::State::Running => wire::Standing::Running,
+        task::State::Stopping { .. } => wire::Standing::Stopping,
+        task::State::Ended(end) => match (end.outcome, end.exit) {
+            (task::Outcome::Exited, task::Exit::Code(0)) => wire::Standing::Succeeded,
+            (task::Outcome::Exited, _) => wire::Standing::Failed,
+            (task::Outcome::Stopped, _) => wire::Standing::Stopped,
+            (task::Outcome::TimedOut, _) => wire::Standing::TimedOut,
+            (task::Outcome::Lost, _) => wire::Standing::Lost,
+        },
     }
 }
 

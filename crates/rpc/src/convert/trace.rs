@@ -96,5 +96,6 @@ fn journey(journey: &Journey) -> wire::TraceTask {
         cause: task.cause,
         delivered_in_call,
         delivered_by: delivered_by.map(to_wire::delivered_by),
+        shown: task.shown,
     }
 }

@@ -61,8 +61,8 @@ pub(crate) struct Capability {
     pub(crate) methods: Vec<&'static str>,
     /// The pushes the server sends.
     pub(crate) notifications: Vec<&'static str>,
-    /// Parameters that came after version 0.1.0, as `method.parameter`. A server that lacks one
-    /// refuses it.
+    /// What came after version 0.1.0: parameters as `method.parameter`, which a server that lacks one
+    /// refuses, and members of objects as `Object.member`.
     pub(crate) features: Vec<&'static str>,
     /// How far `task/spawn` can confine a task on this machine. Empty: not at all.
     pub(crate) confine: Vec<ConfineMode>,

@@ -78,6 +78,48 @@ pub(crate) struct Task {
     /// What it is for, unless it is background work: lists leave these out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) role: Option<TaskRole>,
+    /// What a person is told of it.
+    pub(crate) shown: Shown,
+}
+
+/// A task in words, so that every client tells the same: what is shown, and nothing to decide.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Shown {
+    /// Its label, else its command, on one line of at most 240 bytes, without control characters.
+    pub(crate) title: String,
+    /// What kind of end it was, or that there is none yet: for an icon, a colour, a filter.
+    pub(crate) outcome: Standing,
+    /// How it stands: `running`, `queued, 2nd for build`, `exit 1`, `stopped by client`.
+    pub(crate) stands: String,
+    /// Its end as the rest of a sentence that begins with the title: `exited 1 after 4.0s`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ended: Option<String>,
+    /// How long it ran, once it has ended: `1m 32s`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) took: Option<String>,
+}
+
+/// How a task stands, of which a client has one icon and one colour each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Standing {
+    /// It waits for its turn, whatever `state` says to a client of version 0.1.0.
+    Queued,
+    /// It runs.
+    Running,
+    /// It is being ended.
+    Stopping,
+    /// It exited with 0.
+    Succeeded,
+    /// It exited otherwise.
+    Failed,
+    /// An order stopped it.
+    Stopped,
+    /// It ran into a deadline.
+    TimedOut,
+    /// How it ended is not known.
+    Lost,
 }
 
 /// What a task is for that is not background work.

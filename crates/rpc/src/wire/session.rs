@@ -7,7 +7,7 @@ use agent_client_protocol_schema::v1 as acp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Cause, DateTime, DeliveredBy, Exit, INTEGER_MAX, NotificationKind, TaskState};
+use super::{Cause, DateTime, DeliveredBy, Exit, INTEGER_MAX, NotificationKind, Shown, TaskState};
 
 /// Parameters of `session/trace`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -209,6 +209,8 @@ pub(crate) struct TraceTask {
     /// How it came into that request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) delivered_by: Option<DeliveredBy>,
+    /// What a person is told of it.
+    pub(crate) shown: Shown,
 }
 
 /// Parameters of `session/turn`: a turn began or ended.

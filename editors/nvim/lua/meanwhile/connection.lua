@@ -48,6 +48,8 @@ Connection.__index = Connection
 --- Deaths within a minute that are mended without a word.
 local patience = 5
 local minute = 60000
+--- What the plugin draws from and an older daemon does not tell, as `features` names it.
+local needed = "Task.shown"
 --- What the plugin speaks.
 local protocol = 1
 
@@ -181,8 +183,11 @@ end
 ---@param result table
 function Connection:initialized(client, result)
   local capability = vim.tbl_get(result, "capabilities", "experimental", "meanwhile")
-  if not capability or capability.protocolVersion ~= protocol then
-    local spoken = capability and capability.protocolVersion or "none"
+  local speaks = capability and capability.protocolVersion == protocol
+  if not speaks or not vim.list_contains(capability.features or {}, needed) then
+    local spoken = speaks and ("%d without `%s`"):format(protocol, needed)
+      or capability and capability.protocolVersion
+      or "none"
     self.generation = self.generation + 1
     client:stop()
     return self:fail(

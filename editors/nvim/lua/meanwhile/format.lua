@@ -1,5 +1,5 @@
---- Words and icons for people: how long, how much, when, and how a task ended. The words are those of
---- the command line. Pure, except for the clock.
+--- Words and icons for people: how long, how much, when. How a task stands and ended the daemon says
+--- (`Task.shown`); here that is only read. Pure, except for the clock.
 
 local M = {}
 
@@ -162,117 +162,38 @@ end
 
 ---@alias meanwhile.Outcome "running"|"stopping"|"ok"|"failed"|"stopped"|"lost"
 
+--- The daemon's outcomes that have an icon and a colour with others.
+---@type table<string, meanwhile.Outcome>
+local drawn = { queued = "running", succeeded = "ok", timedOut = "failed" }
+
 --- What kind of end it was, for icons and colours.
 ---@param task meanwhile.Task
 ---@return meanwhile.Outcome
 function M.outcome(task)
-  if task.state == "running" or task.state == "stopping" or task.state == "lost" then
-    return task.state
-  elseif task.state == "stopped" then
-    return "stopped"
-  elseif task.state == "timedOut" then
-    return "failed"
-  end
-  return task.exit and task.exit.code == 0 and "ok" or "failed"
+  local outcome = task.shown.outcome
+  return drawn[outcome] or outcome --[[@as meanwhile.Outcome]]
 end
 
----@param task meanwhile.Task
----@return string
-local function stopped(task)
-  local actor = task.cause and task.cause.actor
-  if actor == "dependency" then
-    return "skipped: a task before it failed"
-  end
-  return "stopped" .. (actor and " by " .. (actor == "linger" and "linger time" or actor) or "")
-end
-
----@param number integer
----@return string
-local function ordinal(number)
-  local ends = { "st", "nd", "rd" }
-  local teens = number % 100 >= 11 and number % 100 <= 13
-  return number .. (not teens and ends[number % 10] or "th")
-end
-
---- A time that is only about right, as the command line says it: `, about 40 s`.
----@param ms? integer
----@return string
-local function about(ms)
-  local seconds = math.floor((ms or 0) / 1000 + 0.5)
-  if seconds == 0 then
-    return ""
-  elseif seconds < 120 then
-    return (", about %d s"):format(seconds)
-  elseif seconds < 7200 then
-    return (", about %d min"):format(math.floor(seconds / 60 + 0.5))
-  end
-  return (", about %d h"):format(math.floor(seconds / 3600 + 0.5))
-end
-
---- What it waits for: `queued, 2nd for build, behind b3f9c2a1 cargo test, about 40 s`,
---- `queued, after b3f9c2a1`.
----@param it meanwhile.Queued
----@return string
-local function queued(it)
-  local slot, behind = it.reason.slot, it.reason.behind
-  if not slot then
-    return "queued, after " .. table.concat(it.reason.after or {}, ", ") .. about(it.leftMs)
-  end
-  local place = it.position and ("queued, " .. ordinal(it.position)) or "queued"
-  local title = it.reason.title
-  local ahead = behind and (", behind %s%s"):format(behind, title and (" " .. title) or "") or ""
-  return ("%s for %s%s%s"):format(place, slot, ahead, about(it.leftMs))
-end
-
---- The state with its cause: `running 41%`, `exit 1`, `stopped by client`, `timed out`.
+--- How it stands, and how far it is: `running 41%`, `exit 1`, `stopped by client`.
 ---@param task meanwhile.Task
 ---@return string
 function M.state(task)
-  if task.state == "running" and task.queued then
-    return queued(task.queued)
-  elseif task.state == "running" then
-    local percent = task.progress and task.progress.percent
-    return percent and ("running %d%%"):format(percent) or "running"
-  elseif task.state == "stopping" then
-    return "stopping"
-  elseif task.state == "stopped" then
-    return stopped(task)
-  elseif task.state == "timedOut" then
-    return "timed out after " .. M.duration(task.deadlineMs or M.elapsed(task))
-  elseif task.state == "lost" then
-    return "lost"
-  end
-  local exit = task.exit or {}
-  return exit.code and "exit " .. exit.code or exit.signal or "no exit status"
+  local percent = task.shown.outcome == "running" and task.progress and task.progress.percent
+  return task.shown.stands .. (percent and (" %d%%"):format(percent) or "")
 end
 
 --- The end in a sentence's words: `exited 1 after 4.0s`, `stopped by client after 3.0s`.
 ---@param task meanwhile.Task
 ---@return string
 function M.ending(task)
-  local exit = task.exit or {}
-  local took = " after " .. M.duration(M.elapsed(task))
-  if task.state == "exited" then
-    if exit.code then
-      return "exited " .. exit.code .. took
-    end
-    return (exit.signal and "ended by " .. exit.signal or "ended without an exit status") .. took
-  elseif task.state == "timedOut" then
-    return "timed out" .. took
-  elseif task.state == "lost" then
-    return "was lost: its supervisor was killed"
-  elseif task.state == "stopped" then
-    local ran = not task.cause or task.cause.actor ~= "dependency"
-    return stopped(task) .. (ran and took or "")
-  end
-  return task.state .. " for " .. M.duration(M.elapsed(task))
+  return task.shown.ended or task.shown.stands .. " for " .. M.duration(M.elapsed(task))
 end
 
 --- What a person calls it: its label, else its command.
 ---@param task meanwhile.Task
 ---@return string
 function M.name(task)
-  return M.one_line(task.label or task.command)
+  return task.shown.title
 end
 
 ---@type table<string, table<meanwhile.Outcome, string>>

@@ -81,14 +81,12 @@ function M.of_trace(trace)
   end
   for _, task in pairs(trace.tasks) do
     local call = task.deliveredInCall and calls[task.deliveredInCall]
-    local as_task = { state = task.state or "running", exit = task.exit, cause = task.cause }
-    as_task.createdAt, as_task.endedAt = task.spawnedAt, task.endedAt
-    ---@cast as_task meanwhile.Task
+    ---@cast task meanwhile.Task|meanwhile.TraceTask
     table.insert(chart.tasks, {
       id = task.taskId,
-      name = format.one_line(task.command),
-      outcome = format.outcome(as_task),
-      state = format.state(as_task),
+      name = format.name(task),
+      outcome = format.outcome(task),
+      state = format.state(task),
       from = format.time(task.spawnedAt) or 0,
       to = format.time(task.endedAt),
       queued = format.time(task.queuedAt) or format.time(task.endedAt),

@@ -52,6 +52,7 @@ local M = {}
 ---@field state? meanwhile.State
 ---@field exit? meanwhile.Exit
 ---@field cause? meanwhile.Cause
+---@field shown meanwhile.Shown
 ---@field deliveredInCall? integer
 ---@field deliveredBy? string
 
@@ -88,7 +89,7 @@ function Trace:add(event)
       toolCallId = event.toolCallId,
       spawnedInCall = event.call,
       spawnedAt = event.at,
-      state = "running",
+      shown = { title = event.command, outcome = "running", stands = "running" },
     }
   elseif event.type == "delivered" and event.kind == "exited" then
     local task = self.tasks[event.taskId]
@@ -107,7 +108,7 @@ function Trace:update(task, at)
   if not known then
     return false
   end
-  known.state, known.exit, known.cause = task.state, task.exit, task.cause
+  known.shown = task.shown
   known.endedAt = task.endedAt or known.endedAt
   known.queuedAt = known.queuedAt or at
   return true

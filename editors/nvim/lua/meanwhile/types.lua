@@ -42,6 +42,14 @@
 ---@field ready? boolean such a port has stood for a while, or a watch matched
 ---@field role? "step" an agent runs it in the foreground, as a step of its turn
 ---@field delivered? { at: string, by: "drain"|"wait"|"check", turn?: integer }
+---@field shown meanwhile.Shown the words that people are shown
+
+---@class meanwhile.Shown
+---@field title string its label, else its command, on one line
+---@field outcome "queued"|"running"|"stopping"|"succeeded"|"failed"|"stopped"|"timedOut"|"lost"
+---@field stands string `queued, 2nd for build`, `exit 1`, `stopped by client`
+---@field ended? string `exited 1 after 4.0s`
+---@field took? string `1m 32s`
 
 ---@class meanwhile.Notification
 ---@field seq integer

@@ -349,7 +349,7 @@ text = "It is done."
     nvim:sees("agent +┃")
     nvim:sees("sh wait.*├.*▸")
     gate:open()
-    local screen = nvim:sees("sh wait[^\n]*├[^\n]*◆")
+    local screen = nvim:sees("build[^\n]*├[^\n]*◆")
     assert.truthy(screen:find("agent [^\n]*◆"), screen)
     assert.truthy(screen:find("call +1.* 3"), screen)
     nvim:type("G")
@@ -364,7 +364,7 @@ text = "It is done."
     -- A past session, by the beginning of its id.
     local again = harness.child(place, { columns = 120, env = chats.model(place, "") })
     again:cmd("Meanwhile timeline " .. session:sub(1, 6))
-    screen = again:sees("sh wait[^\n]*├[^\n]*◆")
+    screen = again:sees("build[^\n]*├[^\n]*◆")
     assert.truthy(screen:find("agent [^\n]*◆"), screen)
   end)
 end)

@@ -9,10 +9,15 @@ describe("a notice", function()
 
   --- Lua that has a child told of the ends of some tasks at once.
   local ends = [[
-    for _, task in ipairs(...) do
-      require("meanwhile.tell").ended(vim.tbl_extend("keep", task, {
-        id = "b3f9c2a1", queue = "default", command = "make", state = "exited", durationMs = 4000,
-      }))
+    for _, end_ in ipairs(...) do
+      require("meanwhile.tell").ended({
+        id = "b3f9c2a1", queue = "default", state = "exited",
+        shown = {
+          title = end_[1],
+          outcome = end_[2] == 0 and "succeeded" or "failed",
+          ended = ("exited %d after 4.0s"):format(end_[2]),
+        },
+      })
     end
   ]]
 
@@ -31,25 +36,21 @@ describe("a notice", function()
   it("of many ends at once is one line, and never asks for a key", function()
     for _, case in ipairs({
       {
-        { { label = "one", exit = { code = 3 } }, { label = "two", exit = { code = 4 } } },
+        { { "one", 3 }, { "two", 4 } },
         "one exited 3 after 4.0s; two exited 4 after 4.0s",
         true,
       },
       {
-        {
-          { label = "one", exit = { code = 0 } },
-          { label = "two", exit = { code = 0 } },
-          { label = ("x"):rep(200), exit = { code = 0 } },
-        },
+        { { "one", 0 }, { "two", 0 }, { ("x"):rep(200), 0 } },
         "one exited 0 after 4.0s; two exited 0 after 4.0s; xxx",
         false,
       },
       {
-        vim.fn["repeat"]({ { label = ("y"):rep(80), durationMs = 5e6, exit = { code = 101 } } }, 3),
+        vim.fn["repeat"]({ { ("y"):rep(80), 101 } }, 3),
         "3 tasks ended, 3 of them failed",
         true,
       },
-      { vim.fn["repeat"]({ { exit = { code = 1 } } }, 9), "9 tasks ended, 9 of them failed", true },
+      { vim.fn["repeat"]({ { "make", 1 } }, 9), "9 tasks ended, 9 of them failed", true },
     }) do
       -- As it is for who has no plugin that shows messages.
       local nvim = harness.child(place, { ui = true, notify = false, columns = 100 })

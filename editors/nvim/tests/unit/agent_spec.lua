@@ -18,6 +18,14 @@ local function event(seconds, kind, more)
   return vim.tbl_extend("error", { type = kind, at = at(seconds) }, more or {})
 end
 
+--- How a task stands in the daemon's words; without a code it runs.
+---@param title string
+---@param code? integer
+local function shown(title, code)
+  local outcome = code and (code == 0 and "succeeded" or "failed") or "running"
+  return { title = title, outcome = outcome, stands = code and "exit " .. code or "running" }
+end
+
 --- A session: call 1 starts a build (10 s) and tests (fail at 6 s), call 2 thinks from 4 to 7,
 --- call 3 begins at 8 and carries the tests, the turn ends, the build's end wakes it at 12.
 local function session()
@@ -62,17 +70,16 @@ local function session()
   for _, n in ipairs({ 3, 1, 2, 5, 4, 3, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17 }) do
     trace:add(events[n])
   end
-  local function ended(id, seconds, code)
+  local function ended(id, title, seconds, code)
     trace:update({
       id = id,
-      state = "exited",
-      exit = { code = code },
+      shown = shown(title, code),
       endedAt = at(seconds),
       createdAt = at(2),
     }, at(seconds))
   end
-  ended("aaaaaaaa", 12, 0)
-  ended("bbbbbbbb", 6, 1)
+  ended("aaaaaaaa", "make", 12, 0)
+  ended("bbbbbbbb", "pytest -q", 6, 1)
   return trace
 end
 
@@ -129,7 +136,7 @@ describe("the lanes", function()
   it("go on to the present where nothing has ended", function()
     local trace = session()
     trace.tasks.aaaaaaaa.endedAt, trace.tasks.aaaaaaaa.deliveredInCall = nil, nil
-    trace.tasks.aaaaaaaa.state = "running"
+    trace.tasks.aaaaaaaa.shown = shown("make")
     local text = draw(lanes.of_trace(trace), { now = zero + 11000, icons = "ascii" })
     assert.truthy(text:find(" make              %[=+>\n"), text)
   end)
@@ -158,10 +165,7 @@ describe("the lanes", function()
     local text = draw(lanes.of_tasks({
       {
         id = "cccccccc",
-        command = "npm test",
-        label = "tests",
-        state = "exited",
-        exit = { code = 0 },
+        shown = shown("tests", 0),
         createdAt = at(1),
         endedAt = at(5),
         delivered = { at = at(8), by = "drain" },
@@ -278,7 +282,7 @@ Built.]],
     log:apply(tool("a", "completed", {
       _meta = { meanwhile = { taskId = "aaaaaaaa", background = true } },
     }))
-    local tasks = { aaaaaaaa = { id = "aaaaaaaa", state = "exited", exit = { code = 2 } } }
+    local tasks = { aaaaaaaa = { id = "aaaaaaaa", state = "exited", shown = shown("make", 2) } }
     assert.equal("\n  ✗ make -j4  in the background, exit 2  aaaaaaaa", render(log, tasks))
     assert.equal(1, #log.items)
   end)

@@ -34,6 +34,8 @@ local function chunk(kind, text)
   return { sessionUpdate = kind, content = { type = "text", text = text } }
 end
 
+local running = { title = "make", outcome = "running", stands = "running" }
+
 describe("a chat", function()
   it("looks the same whether it is drawn in steps or at once", function()
     math.randomseed(7)
@@ -52,7 +54,7 @@ describe("a chat", function()
         end,
         function()
           local id = ("%08x"):format(count)
-          tasks[id] = { id = id, state = "running", progress = { percent = 1 } }
+          tasks[id] = { id = id, state = "running", shown = running, progress = { percent = 1 } }
           log:apply({
             sessionUpdate = "tool_call",
             toolCallId = id,
@@ -110,7 +112,7 @@ describe("a chat", function()
     for i = 1, 100 do
       local id = ("%08x"):format(i)
       local ended = i > 1
-      tasks[id] = { id = id, state = ended and "exited" or "running", exit = { code = 0 } }
+      tasks[id] = { id = id, state = ended and "exited" or "running", shown = running }
       log:apply({
         sessionUpdate = "tool_call",
         toolCallId = id,

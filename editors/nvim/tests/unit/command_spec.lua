@@ -90,7 +90,7 @@ describe("output for the quickfix list", function()
     vim.fn.mkdir(dir .. "/sub", "p")
     vim.fn.writefile({ "1", "2", "3" }, dir .. "/sub/main.c")
     local task = { id = "b3f9c2a1", cwd = dir .. "/sub", command = "make", state = "exited" }
-    task.exit = { code = 2 }
+    task.shown = { title = "make", outcome = "failed", stands = "exit 2" }
     local text = "cc main.c\nmain.c:2:5: error: no\n"
     assert.equal(1, quickfix.set(task, text, "%f:%l:%c: %trror: %m"))
     local list = vim.fn.getqflist({ items = 0, title = 0 })

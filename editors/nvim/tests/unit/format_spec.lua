@@ -13,6 +13,12 @@ local function task(fields)
     createdAt = "2026-11-22T09:30:00.000Z",
     durationMs = 4000,
     output = { total = 0, dropped = 0 },
+    shown = {
+      title = "make",
+      outcome = "succeeded",
+      stands = "exit 0",
+      ended = "exited 0 after 4.0s",
+    },
   }, fields or {})
 end
 
@@ -51,58 +57,33 @@ describe("format", function()
     assert.is_nil(format.time("yesterday"))
   end)
 
-  it("says how each kind of end was", function()
-    local ends = {
+  it("says how a task stands in the daemon's words", function()
+    local function stands(outcome, words, ended)
+      return task({ shown = { title = "make", outcome = outcome, stands = words, ended = ended } })
+    end
+    local half = stands("running", "running")
+    half.progress = { percent = 41 }
+    for _, case in ipairs({
       { task(), "ok", "exit 0", "exited 0 after 4.0s" },
-      { task({ exit = { code = 2 } }), "failed", "exit 2", "exited 2 after 4.0s" },
       {
-        task({ exit = { signal = "SIGKILL" } }),
+        stands("timedOut", "timed out", "timed out after 4s"),
         "failed",
-        "SIGKILL",
-        "ended by SIGKILL after 4.0s",
+        "timed out",
+        "timed out after 4s",
       },
+      { stands("lost", "lost", "was lost"), "lost", "lost", "was lost" },
       {
-        task({ state = "stopped", cause = { actor = "client", message = "" } }),
-        "stopped",
-        "stopped by client",
-        "stopped by client after 4.0s",
+        stands("queued", "queued, 2nd for build"),
+        "running",
+        "queued, 2nd for build",
+        "queued, 2nd for build for 4.0s",
       },
-      {
-        task({ state = "stopped", exit = {}, cause = { actor = "dependency", message = "" } }),
-        "stopped",
-        "skipped: a task before it failed",
-        "skipped: a task before it failed",
-      },
-      { task({ state = "timedOut", deadlineMs = 4000 }), "failed", "timed out after 4.0s", nil },
-      { task({ state = "lost", exit = {} }), "lost", "lost", nil },
-      { task({ state = "running", progress = { percent = 41 } }), "running", "running 41%", nil },
-    }
-    for _, case in ipairs(ends) do
+      { half, "running", "running 41%", "running for 4.0s" },
+    }) do
       assert.equal(case[2], format.outcome(case[1]))
       assert.equal(case[3], format.state(case[1]))
-      if case[4] then
-        assert.equal(case[4], format.ending(case[1]))
-      end
+      assert.equal(case[4], format.ending(case[1]))
     end
-  end)
-
-  it("says what a task waits for, and about how long", function()
-    local function waits(reason, leftMs, position)
-      local queued = { since = "2026-11-22T09:30:00.000Z", reason = reason, leftMs = leftMs }
-      queued.position = position
-      return format.state(task({ state = "running", exit = nil, queued = queued }))
-    end
-    local slot = { slot = "build", behind = "b3f9c2a1", title = "cargo test" }
-    for ms, about in pairs({
-      [400] = "",
-      [40200] = ", about 40 s",
-      [150000] = ", about 3 min",
-      [9000000] = ", about 3 h",
-    }) do
-      assert.equal("queued, 2nd for build, behind b3f9c2a1 cargo test" .. about, waits(slot, ms, 2))
-    end
-    assert.equal("queued, 1st for build", waits({ slot = "build" }, nil, 1))
-    assert.equal("queued, after b3f9c2a1", waits({ after = { "b3f9c2a1" } }))
   end)
 
   it("keeps control characters and reordering off the screen", function()
@@ -131,8 +112,14 @@ describe("format", function()
         durationMs = nil,
         queue = "0f9c1b2e-0000-4000-8000-000000000001",
         progress = { percent = 40, message = "[40%] linking" },
+        shown = { title = "make", outcome = "running", stands = "running" },
       }),
-      task({ label = "tests", exit = { code = 1 }, endedAt = "2026-11-22T09:30:04.000Z" }),
+      task({
+        label = "tests",
+        exit = { code = 1 },
+        endedAt = "2026-11-22T09:30:04.000Z",
+        shown = { title = "tests", outcome = "failed", stands = "exit 1" },
+      }),
     }
     tasks[1].durationMs = nil
     local opts =

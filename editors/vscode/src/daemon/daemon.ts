@@ -47,6 +47,9 @@ export interface Settings {
   lingerMs: number | null;
 }
 
+/** What this extension draws from and an older daemon does not tell, as `features` names it. */
+const NEEDED = 'Task.shown';
+
 export class Daemon implements vscode.Disposable {
   private client: LanguageClient | undefined;
   private process: ChildProcess | undefined;
@@ -97,7 +100,7 @@ export class Daemon implements vscode.Disposable {
     return this.capability?.methods.includes(method) ?? false;
   }
 
-  /** Whether it takes a parameter that came later, as `method.parameter`. */
+  /** Whether it has what came later, as `method.parameter` or `Object.member`. */
   has(feature: string): boolean {
     // Version 0.1.0 names none.
     return this.capability?.features?.includes(feature) ?? false;
@@ -184,10 +187,11 @@ export class Daemon implements vscode.Disposable {
       await client.start();
       if (this.disposed) return;
       const protocol = this.capability?.protocolVersion;
-      if (protocol !== PROTOCOL_VERSION) {
+      if (protocol !== PROTOCOL_VERSION || !this.has(NEEDED)) {
         await this.stop();
+        const spoken = protocol === PROTOCOL_VERSION ? `${protocol} without ${NEEDED}` : protocol;
         throw new Error(
-          `${binary.path} speaks protocol ${protocol ?? 'unknown'}, this extension speaks ${PROTOCOL_VERSION}. Set meanwhile.path to a matching version, or clear it.`,
+          `${binary.path} speaks protocol ${spoken ?? 'unknown'}, this extension speaks ${PROTOCOL_VERSION}. Set meanwhile.path to a matching version, or clear it.`,
         );
       }
       this.enter({ kind: 'running', binary, pid: process.pid });

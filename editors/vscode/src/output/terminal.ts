@@ -7,7 +7,7 @@ import * as vscode from 'vscode';
 import { errorCode } from '../daemon/daemon';
 import type { Folder, FolderEvents } from '../folders';
 import { ERRORS, type Task } from '../protocol/generated';
-import { elapsed, ending, outcome, title } from '../tasks/describe';
+import { outcome, title } from '../tasks/describe';
 import { hasEnded } from '../tasks/store';
 import { OutputFeed } from './feed';
 import { LineInput } from './line';
@@ -121,9 +121,7 @@ export class TaskTerminal implements vscode.Pseudoterminal {
     // The daemon died over the last words: attached to the next one we come here again.
     if (trouble && !answered(trouble) && this.folder.store.get(this.id)) return;
     this.ended = true;
-    const after = task.durationMs === undefined ? '' : ` after ${elapsed(task.durationMs)}`;
-    const cause = task.cause ? `: ${task.cause.message}` : '';
-    this.feed.note(`[${ending(task)}${after}${cause}]`);
+    this.feed.note(`[${task.shown.ended}]`);
     this.nameEmitter.fire(terminalName(task));
     if (this.options.closeWithTask) {
       // A status that is not known, and a signal, are not a success.

@@ -133,6 +133,7 @@ export function reduce(model: SessionModel, event: SessionEvent): void {
       const traced = model.tasks.find(({ taskId }) => taskId === task.id);
       if (!traced) return;
       traced.state = task.state;
+      traced.shown = task.shown;
       traced.endedAt = task.endedAt ?? at;
       traced.queuedAt = at;
       traced.seq = seq;
@@ -334,6 +335,7 @@ function traced(model: SessionModel, event: TraceEvent): void {
           spawnedInCall: event.call,
           spawnedAt: event.at,
           state: 'running',
+          shown: { title: event.command, outcome: 'running', stands: 'running' },
         });
       }
       return;

@@ -6,7 +6,7 @@
 
 import type { Task } from '../protocol/generated';
 import type { TraceEvent, TraceTask } from '../protocol/session';
-import { elapsed, ending, oneLine, outcome, type Standing, title } from '../tasks/describe';
+import { elapsed, oneLine, outcome, title } from '../tasks/describe';
 import { hasEnded } from '../tasks/store';
 
 export type SpanKind = 'turn' | 'call' | 'tool' | 'task' | 'queue';
@@ -291,13 +291,13 @@ function traceLane(task: TraceTask, callStart: Map<number, number>, links: Link[
 function taskLane(
   id: string,
   name: string,
-  task: Standing,
+  task: Pick<Task, 'shown' | 'cause'>,
   when: { from: number; to: number | undefined; tookMs: number | undefined },
   more: string[] = [],
 ): Lane {
   const look = lookOf(task);
   const details = [
-    ending(task),
+    task.shown.stands,
     ...(when.tookMs === undefined ? [] : [elapsed(when.tookMs)]),
     ...(task.cause ? [task.cause.message] : []),
     ...more,
@@ -327,7 +327,7 @@ function addQueue(lane: Lane, from: number, to: number | undefined, queue: strin
   });
 }
 
-function lookOf(task: Standing): Look {
+function lookOf(task: Pick<Task, 'shown'>): Look {
   switch (outcome(task)) {
     case 'running':
     case 'waiting':

@@ -22,6 +22,11 @@ export type DeliveredBy = 'drain' | 'wait' | 'check';
  */
 export type TaskRole = 'step';
 /**
+ * How a task stands, of which a client has one icon and one colour each.
+ */
+export type Standing =
+  'queued' | 'running' | 'stopping' | 'succeeded' | 'failed' | 'stopped' | 'timedOut' | 'lost';
+/**
  * Result of `task/check`.
  */
 export type CheckResult = OneTask | TaskList;
@@ -579,6 +584,7 @@ export interface Task {
    */
   ready?: boolean;
   role?: TaskRole;
+  shown: Shown;
 }
 /**
  * What a task waits for.
@@ -688,6 +694,28 @@ export interface Delivered {
    * The agent's turn that saw it.
    */
   turn?: number;
+}
+/**
+ * A task in words, so that every client tells the same: what is shown, and nothing to decide.
+ */
+export interface Shown {
+  /**
+   * Its label, else its command, on one line of at most 240 bytes, without control characters.
+   */
+  title: string;
+  outcome: Standing;
+  /**
+   * How it stands: `running`, `queued, 2nd for build`, `exit 1`, `stopped by client`.
+   */
+  stands: string;
+  /**
+   * Its end as the rest of a sentence that begins with the title: `exited 1 after 4.0s`.
+   */
+  ended?: string;
+  /**
+   * How long it ran, once it has ended: `1m 32s`.
+   */
+  took?: string;
 }
 /**
  * One task and the end of its output.
@@ -1090,6 +1118,7 @@ export interface TraceTask {
    */
   deliveredInCall?: number;
   deliveredBy?: DeliveredBy;
+  shown: Shown;
 }
 /**
  * Parameters of `task/started`.
@@ -1732,8 +1761,8 @@ export interface Capability {
    */
   notifications: string[];
   /**
-   * Parameters that came after version 0.1.0, as `method.parameter`. A server that lacks one
-   * refuses it.
+   * What came after version 0.1.0: parameters as `method.parameter`, which a server that lacks one
+   * refuses, and members of objects as `Object.member`.
    */
   features: string[];
   /**

@@ -15,26 +15,11 @@ export type Outcome =
   | 'timedOut'
   | 'lost';
 
-/** How a task stands: a whole one, or what a session's trace has of it. */
-export type Standing = Pick<Task, 'state' | 'exit' | 'cause'>;
-
-export function outcome(task: Standing, stalled = false): Outcome {
-  switch (task.state) {
-    // Not declared at initialize, and so not sent: a task that waits shows as one that runs.
-    case 'queued':
-    case 'running':
-      return stalled ? 'waiting' : 'running';
-    case 'stopping':
-      return 'stopping';
-    case 'exited':
-      return task.exit?.code === 0 ? 'succeeded' : 'failed';
-    case 'stopped':
-      return 'stopped';
-    case 'timedOut':
-      return 'timedOut';
-    case 'lost':
-      return 'lost';
-  }
+/** The daemon's word, and what only its pushes tell: that it waits for a person to type. */
+export function outcome(task: Pick<Task, 'shown'>, stalled = false): Outcome {
+  const { outcome } = task.shown;
+  if (outcome !== 'queued' && outcome !== 'running') return outcome;
+  return stalled ? 'waiting' : 'running';
 }
 
 /**
@@ -94,68 +79,8 @@ export function oneLine(text: string): string {
   return text.replace(/[\u0000-\u001f\u007f]+/g, ' ').trim();
 }
 
-export function title(task: Task): string {
-  return oneLine(task.label ?? task.command);
-}
-
-/** How it ended: `exit 1`, `SIGKILL`, `stopped by client`. */
-export function ending(task: Standing): string {
-  switch (task.state) {
-    case 'queued':
-      return 'queued';
-    case 'running':
-      return 'running';
-    case 'stopping':
-      return 'stopping';
-    case 'exited':
-      return task.exit?.signal ?? `exit ${task.exit?.code ?? '?'}`;
-    case 'stopped':
-      switch (task.cause?.actor) {
-        case 'linger':
-          return 'stopped: no client attached';
-        case 'limit':
-          return 'stopped: limit';
-        case 'agent':
-          return 'stopped by the agent';
-        case 'dependency':
-          return 'skipped: a task before it failed';
-        case 'client':
-        case 'deadline':
-        case 'daemon':
-        case undefined:
-          return 'stopped';
-      }
-      return 'stopped';
-    case 'timedOut':
-      return 'timed out';
-    case 'lost':
-      return 'lost';
-  }
-}
-
-/** What it waits for: `queued, 2nd for build, behind b3f9c2a1 cargo test, about 40 s`, `queued, after b3f9c2a1`. */
-export function queued(it: NonNullable<Task['queued']>): string {
-  const { slot, behind, title, after } = it.reason;
-  const left = about(it.leftMs ?? 0);
-  if (slot === undefined) return `queued, after ${(after ?? []).join(', ')}${left}`;
-  const place = it.position === undefined ? 'queued' : `queued, ${ordinal(it.position)}`;
-  const named = title === undefined ? '' : ` ${title}`;
-  const ahead = behind === undefined ? '' : `, behind ${behind}${named}`;
-  return `${place} for ${slot}${ahead}${left}`;
-}
-
-/** A time that is only about right, as the command line says it: `, about 40 s`. */
-function about(ms: number): string {
-  const seconds = Math.round(ms / 1000);
-  if (seconds === 0) return '';
-  if (seconds < 120) return `, about ${seconds} s`;
-  if (seconds < 7200) return `, about ${Math.round(seconds / 60)} min`;
-  return `, about ${Math.round(seconds / 3600)} h`;
-}
-
-function ordinal(number: number): string {
-  const end = number % 100 >= 11 && number % 100 <= 13 ? 0 : number % 10;
-  return `${number}${['th', 'st', 'nd', 'rd'][end] ?? 'th'}`;
+export function title(task: Pick<Task, 'shown'>): string {
+  return task.shown.title;
 }
 
 /** How far it is and how long it will take: `45%`, `38s`, `about 54s left`. */
@@ -186,14 +111,14 @@ export function description(
   stalled: boolean,
 ): string {
   if (!hasEnded(task)) {
-    if (task.queued !== undefined && task.state !== 'stopping') {
-      return [queued(task.queued), ...timing(task, now, undefined)].join(' · ');
+    if (task.shown.outcome === 'running') {
+      const words = stalled ? ['waits for input'] : [];
+      return [...words, ...timing(task, now, usualMs)].join(' · ');
     }
-    const words = task.state === 'stopping' ? ['stopping'] : stalled ? ['waits for input'] : [];
-    return [...words, ...timing(task, now, usualMs)].join(' · ');
+    return [task.shown.stands, ...timing(task, now, undefined)].join(' · ');
   }
-  const parts = task.state === 'exited' && task.exit?.code === 0 ? [] : [ending(task)];
-  if (task.durationMs !== undefined) parts.push(elapsed(task.durationMs));
+  const parts = outcome(task) === 'succeeded' ? [] : [task.shown.stands];
+  if (task.shown.took !== undefined) parts.push(task.shown.took);
   if (task.endedAt !== undefined) parts.push(ago(now - Date.parse(task.endedAt)));
   if (task.survivors?.length) parts.push(`${task.survivors.length} left behind`);
   return parts.join(' · ');
@@ -207,29 +132,10 @@ export function ago(ms: number): string {
   return `${Math.floor(ms / 86_400_000)}d ago`;
 }
 
-/** For a screen reader, and for a notification: `npm test failed, exit 1, after 4.0s`. */
+/** For a screen reader, and for a notification: `npm test exited 1 after 4.0s`. */
 export function sentence(task: Task): string {
-  const after = task.durationMs === undefined ? '' : ` after ${elapsed(task.durationMs)}`;
-  const name = cut(title(task), 80);
-  switch (outcome(task)) {
-    case 'running':
-    case 'waiting':
-      return task.queued === undefined ? `${name} is running` : `${name} is ${queued(task.queued)}`;
-    case 'stopping':
-      return `${name} is being stopped`;
-    case 'succeeded':
-      return `${name} succeeded${after}`;
-    case 'failed':
-      return `${name} failed (${ending(task)})${after}`;
-    case 'stopped':
-    case 'timedOut':
-    case 'lost':
-      return `${name} ${
-        { stopped: 'was stopped', timedOut: 'timed out', lost: 'was lost' }[
-          outcome(task) as 'stopped' | 'timedOut' | 'lost'
-        ]
-      }${after}${task.cause ? `: ${task.cause.message}` : ''}`;
-  }
+  const { title, ended, stands } = task.shown;
+  return `${cut(title, 80)} ${ended ?? `is ${stands}`}`;
 }
 
 export function cut(text: string, length: number): string {

@@ -10,7 +10,6 @@ import {
   bytes,
   cut,
   description,
-  ending,
   type Filter,
   filterInWords,
   NO_FILTER,
@@ -224,7 +223,7 @@ export class TaskTree implements vscode.TreeDataProvider<Node>, vscode.Disposabl
     const text = new vscode.MarkdownString('', true);
     text.appendCodeblock(task.command, 'sh');
     const facts = [
-      `${ending(task)}${task.exit && task.state !== 'exited' && task.exit.signal ? ` (${task.exit.signal})` : ''}`,
+      task.shown.ended ?? task.shown.stands,
       ...(task.cause ? [task.cause.message] : []),
       `id ${task.id}${task.pid === undefined ? '' : `, process ${task.pid}`}, queue ${task.queue}`,
       `in ${task.cwd}`,

@@ -23,7 +23,7 @@ test('in normal use it says nothing on standard error', async () => {
   const here = await folder();
   const id = await runCommand('echo out; echo err >&2; exit 1');
   const terminal = await openTerminal(here, id);
-  await until(() => terminal.text.includes('[exit 1'), 'the end');
+  await until(() => terminal.text.includes('[exited 1'), 'the end');
   const long = await runCommand('sleep 311');
   await until(() => here.store.get(long)?.pid, 'it runs');
   await here.stop(long);

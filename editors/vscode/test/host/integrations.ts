@@ -170,7 +170,7 @@ test('language models can spawn, check and drain', async () => {
   assert.match(checked, /exit 5.*\nfor-the-model/s);
   await ended(here, id);
   const drained = await invoke('meanwhile_drain', {});
-  assert.match(drained, new RegExp(`\\[bg:${id}\\] exit 5 .*\\nfor-the-model`));
+  assert.match(drained, new RegExp(`\\[bg:${id}\\] exited 5 .*\\nfor-the-model`));
   assert.match(await invoke('meanwhile_drain', {}), /Nothing has finished/);
   assert.match(await invoke('meanwhile_check', {}), new RegExp(id));
 });

@@ -13,7 +13,7 @@ test('a terminal shows colours and lines as they come, and how it ended', async 
   );
   const terminal = await openTerminal(here, id);
   await ended(here, id);
-  await until(() => terminal.text.includes('[exit 2'), 'the last line');
+  await until(() => terminal.text.includes('[exited 2'), 'the last line');
   assert.ok(terminal.text.startsWith('\u001b[31mred\u001b[0m\r\nnext\r\nlate\r\n'), terminal.text);
   assert.match(terminal.name, /^✗ /);
 });
@@ -22,7 +22,7 @@ test('the output of a pipe gets its carriage returns', async () => {
   const here = await folder();
   const task = await spawnEnded(here, { command: 'printf "a\\nb\\r\\nc"' });
   const terminal = await openTerminal(here, task.id);
-  await until(() => terminal.text.includes('[exit 0'), 'the last line');
+  await until(() => terminal.text.includes('[exited 0'), 'the last line');
   assert.match(terminal.text, /^a\r\nb\r\nc\r\n/);
 });
 
@@ -58,9 +58,9 @@ test('the last words are shown though the daemon dies over them', async () => {
       vscode.Uri.joinPath(here.workspaceFolder.uri, 'last'),
       new Uint8Array(),
     );
-    await until(() => terminal.text.includes('[exit 0'), 'the end');
+    await until(() => terminal.text.includes('[exited 0'), 'the end');
     assert.ok(killed);
-    assert.match(terminal.text, /last words\r\n.*\[exit 0/s);
+    assert.match(terminal.text, /last words\r\n.*\[exited 0/s);
     assert.equal(terminal.text.match(/last words/g)?.length, 1);
   } finally {
     Reflect.deleteProperty(here.daemon, 'request');

@@ -42,9 +42,9 @@ test('a command started here shows, runs, ends and is told once', async () => {
   const node = await nodeOf(id);
   assert.equal(node.icon, 'error');
   assert.match(node.description, /^exit 3 · 0\.\ds · just now/);
-  assert.match(node.spoken, /failed \(exit 3\)/);
+  assert.match(node.spoken, /exited 3 after/);
   await until(() => said.length > told, 'the notice');
-  assert.deepEqual(said.slice(told).filter((text) => /exit 3/.test(text)).length, 1);
+  assert.deepEqual(said.slice(told).filter((text) => /exited 3 after/.test(text)).length, 1);
 });
 
 test('progress and the time left are shown', async () => {
@@ -178,7 +178,7 @@ test('notifications: failures only, and none at all', async () => {
   };
   const failures = await during('failures');
   await until(() => failures().length === 1, 'the failure');
-  assert.match(failures()[0] ?? '', /false # failures failed/);
+  assert.match(failures()[0] ?? '', /false # failures exited 1/);
   const off = await during('off');
   await setting('notifications', 'all');
   // An end after the switch is on again: had the others been told, they would stand before it.

@@ -125,7 +125,7 @@ await test('the output of the agent\u2019s task opens from the conversation', as
   await show();
   await panel().locator('.entry.tool .task-link').first().click();
   await window.terminal('compiling').waitFor();
-  await window.terminal('exit 3').waitFor();
+  await window.terminal('exited 3').waitFor();
 });
 
 await test('a turn can be cancelled', async () => {

@@ -48,8 +48,8 @@ await test('a command is run, shows in the list and the status bar, and is told 
   await window.row('echo one').waitFor();
   await until(async () => /1/.test(await window.status().innerText()), 'the status bar counts it');
   execFileSync('touch', [join(server.workspace, 'stop-one')]);
-  await window.toast('failed (exit 7)').waitFor();
-  await window.toast('failed (exit 7)').getByText('Show Output').click();
+  await window.toast('exited 7 after').waitFor();
+  await window.toast('exited 7 after').getByText('Show Output').click();
   await window.terminal('two').waitFor();
   assert.match(await window.row('echo one').innerText(), /exit 7/);
 });
@@ -66,7 +66,7 @@ await test('its progress is shown by the list and by the status bar', async () =
     .first()
     .waitFor();
   execFileSync('touch', [join(server.workspace, 'stop-pct')]);
-  await window.toast('succeeded').waitFor();
+  await window.toast('exited 0').waitFor();
   await clear();
 });
 
@@ -80,7 +80,7 @@ await test('output comes live, and input goes in', async () => {
   await window.page.keyboard.type('world');
   await window.page.keyboard.press('Enter');
   await window.terminal('hello, world').waitFor();
-  await window.terminal('[exit 0').waitFor();
+  await window.terminal('[exited 0').waitFor();
   await clear();
 });
 

@@ -56,6 +56,11 @@ const show = (count, running = () => false) =>
     (tasks) => view.show(meanwhile.taskTimeline(tasks), 'story'),
     Array.from({ length: count }, (_, n) => ({
       id: `t${n}`,
+      shown: {
+        title: `command ${n}`,
+        outcome: running(n) ? 'running' : n % 2 ? 'failed' : 'succeeded',
+        stands: running(n) ? 'running' : `exit ${n % 2}`,
+      },
       command: `command ${n}`,
       queue: 'default',
       createdAt: new Date(Date.parse('2026-11-22T10:00:00Z') + n * 60_000).toISOString(),

@@ -123,7 +123,7 @@ await test('a task of VS Code is in Neovim\u2019s list, which stops it, and VS C
   const id = neovim.lua('require("meanwhile").list()[1].id');
   neovim.command(`Meanwhile stop ${id}`);
   await gone('sleep\u0000421');
-  await window.toast('sleep 421 was stopped').waitFor();
+  await window.toast('sleep 421 stopped by client').waitFor();
   await window
     .tree()
     .locator('.monaco-list-row', { hasText: /sleep 421.*stopped/s })

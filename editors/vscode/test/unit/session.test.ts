@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { emptySession, reduce, type SessionEvent } from '../../src/panel/session';
 import type { SessionUpdate, TraceEvent } from '../../src/protocol/session';
+import { shown } from './shown';
 
 const text = (text: string) => ({ type: 'text' as const, text });
 const push = (update: SessionUpdate): SessionEvent => ({ type: 'update', update });
@@ -170,7 +171,7 @@ test('the trace: what was pushed while it was fetched is there once', () => {
       { n: 1, at, type: 'turn_started', turn: 1, origin: 'prompt' },
       { n: 2, at, ...spawned } as TraceEvent,
     ],
-    tasks: [{ taskId: 'a', command: 'x', spawnedAt: at, state: 'running' }],
+    tasks: [{ taskId: 'a', command: 'x', spawnedAt: at, state: 'running', shown: shown() }],
   });
   expect(model.events.map(({ n }) => n)).toEqual([1, 2, 3]);
   expect(model.tasks).toHaveLength(1);

@@ -9,10 +9,10 @@ import {
   type Filter,
   outcome,
   passes,
-  queued,
   sentence,
 } from '../../src/tasks/describe';
 import { TaskStore } from '../../src/tasks/store';
+import { shown } from './shown';
 
 const AT = Date.parse('2026-11-22T10:00:00.000Z');
 
@@ -26,6 +26,7 @@ function task(change: Partial<Task> = {}): Task {
     state: 'running',
     createdAt: new Date(AT).toISOString(),
     output: { total: 0, dropped: 0 },
+    shown: shown(),
     ...change,
   };
 }
@@ -36,6 +37,7 @@ function ended(change: Partial<Task> = {}): Task {
     exit: { code: 0, signal: null },
     endedAt: new Date(AT + 4_000).toISOString(),
     durationMs: 4_000,
+    shown: shown('succeeded', { stands: 'exit 0', ended: 'exited 0 after 4.0s', took: '4.0s' }),
     ...change,
   });
 }
@@ -77,84 +79,38 @@ test.each<[string, Task, number, number | undefined, boolean, string]>([
   ['too early to tell', task({ progress: { percent: 2 } }), 20_000, undefined, false, '2% · 20s'],
   ['longer than usual', task(), 100_000, 92_000, false, '1m 40s · longer than the usual 1m 32s'],
   ['waiting', task(), 20_000, undefined, true, 'waits for input · 20s'],
-  ['stopping', task({ state: 'stopping' }), 20_000, undefined, false, 'stopping · 20s'],
+  [
+    'stopping',
+    task({ shown: shown('stopping', { stands: 'stopping, by client' }) }),
+    20_000,
+    undefined,
+    false,
+    'stopping, by client · 20s',
+  ],
   [
     'queued for a slot',
-    task({
-      queued: {
-        since: '2026-11-22T09:30:00.000Z',
-        reason: { slot: 'build', behind: 'b3f9c2a1' },
-        position: 2,
-      },
-    }),
+    task({ shown: shown('queued', { stands: 'queued, 2nd for build' }) }),
     20_000,
     92_000,
     false,
-    'queued, 2nd for build, behind b3f9c2a1 · 20s',
-  ],
-  [
-    'queued, and it is known how long',
-    task({
-      queued: {
-        since: '2026-11-22T09:30:00.000Z',
-        reason: { slot: 'build', behind: 'b3f9c2a1', title: 'cargo test' },
-        position: 2,
-        leftMs: 40_200,
-      },
-    }),
-    20_000,
-    undefined,
-    false,
-    'queued, 2nd for build, behind b3f9c2a1 cargo test, about 40 s · 20s',
-  ],
-  [
-    'queued behind others',
-    task({ queued: { since: '2026-11-22T09:30:00.000Z', reason: { after: ['b3f9c2a1'] } } }),
-    20_000,
-    undefined,
-    false,
-    'queued, after b3f9c2a1 · 20s',
+    'queued, 2nd for build · 20s',
   ],
   ['done', ended(), 5_000, undefined, false, '4.0s · just now'],
   [
     'failed',
-    ended({ exit: { code: 1, signal: null } }),
+    ended({ shown: shown('failed', { stands: 'exit 1', took: '4.0s' }) }),
     70_000,
     undefined,
     false,
     'exit 1 · 4.0s · 1m ago',
   ],
   [
-    'killed',
-    ended({ exit: { code: null, signal: 'SIGKILL' } }),
-    5_000,
-    undefined,
-    false,
-    'SIGKILL · 4.0s · just now',
-  ],
-  [
-    'timed out',
-    ended({ state: 'timedOut' }),
-    5_000,
-    undefined,
-    false,
-    'timed out · 4.0s · just now',
-  ],
-  [
     'stopped by the user',
-    ended({ state: 'stopped', cause: { actor: 'client', message: 'no longer needed' } }),
+    ended({ shown: shown('stopped', { stands: 'stopped by client', took: '4.0s' }) }),
     5_000,
     undefined,
     false,
-    'stopped · 4.0s · just now',
-  ],
-  [
-    'skipped',
-    ended({ state: 'stopped', cause: { actor: 'dependency', message: 'task b3f9c2a1 failed' } }),
-    5_000,
-    undefined,
-    false,
-    'skipped: a task before it failed · 4.0s · just now',
+    'stopped by client · 4.0s · just now',
   ],
   [
     'with children left',
@@ -170,16 +126,11 @@ test.each<[string, Task, number, number | undefined, boolean, string]>([
 
 test('sentences for notifications and screen readers', () => {
   expect(sentence(task())).toBe('npm test is running');
-  expect(sentence(ended({ label: 'tests' }))).toBe('tests succeeded after 4.0s');
-  expect(sentence(ended({ exit: { code: 1, signal: null } }))).toBe(
-    'npm test failed (exit 1) after 4.0s',
+  expect(sentence(ended())).toBe('npm test exited 0 after 4.0s');
+  const title = 'x'.repeat(100);
+  expect(sentence(task({ shown: shown('running', { title }) }))).toBe(
+    `${'x'.repeat(79)}… is running`,
   );
-  const cause = { actor: 'deadline' as const, message: 'ran into its deadline of 4 s' };
-  expect(sentence(ended({ state: 'timedOut', cause }))).toBe(
-    'npm test timed out after 4.0s: ran into its deadline of 4 s',
-  );
-  expect(sentence(ended({ state: 'lost' }))).toBe('npm test was lost after 4.0s');
-  expect(sentence(task({ command: 'a\n\tb' }))).toBe('a b is running');
 });
 
 test('a filter looks at state, command, label and id', () => {
@@ -188,8 +139,8 @@ test('a filter looks at state, command, label and id', () => {
   check(task(), { which: 'running', text: 'NPM' }, true);
   check(task(), { which: 'finished', text: '' }, false);
   check(ended(), { which: 'failed', text: '' }, false);
-  check(ended({ state: 'lost' }), { which: 'failed', text: '' }, true);
-  check(ended({ state: 'stopped' }), { which: 'failed', text: '' }, false);
+  check(ended({ shown: shown('lost') }), { which: 'failed', text: '' }, true);
+  check(ended({ shown: shown('stopped') }), { which: 'failed', text: '' }, false);
   check(task({ label: 'Build' }), { which: 'all', text: 'build' }, true);
   check(task(), { which: 'all', text: 'b3f9' }, true);
   check(task(), { which: 'all', text: 'f9c2' }, false);
@@ -283,17 +234,6 @@ test('what a command usually takes is its median', () => {
   store.upsert(ended({ id: '00000009', state: 'stopped', durationMs: 5 }));
   expect(usual()).toBe(60_000);
   expect(store.usualMs('another')).toBeUndefined();
-});
-
-test.each<[number, string]>([
-  [400, ''],
-  [119_000, ', about 119 s'],
-  [150_000, ', about 3 min'],
-  [9_000_000, ', about 3 h'],
-])('%i ms of waiting are said as about so many', (leftMs, about) => {
-  const reason = { slot: 'build' };
-  const since = '2026-11-22T09:30:00.000Z';
-  expect(queued({ since, reason, position: 1, leftMs })).toBe(`queued, 1st for build${about}`);
 });
 
 test('no text of others is a link in a notification', () => {

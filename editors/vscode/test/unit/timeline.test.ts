@@ -8,6 +8,7 @@ import {
 } from '../../src/panel/timeline';
 import type { Task } from '../../src/protocol/generated';
 import type { TraceEvent, TraceTask } from '../../src/protocol/session';
+import { shown } from './shown';
 
 const ZERO = Date.parse('2026-11-22T10:00:00.000Z');
 const at = (seconds: number) => new Date(ZERO + seconds * 1_000).toISOString();
@@ -62,6 +63,7 @@ const TASK: TraceTask = {
   exit: { code: 1, signal: null },
   deliveredInCall: 3,
   deliveredBy: 'drain',
+  shown: shown('failed', { stands: 'exit 1' }),
 };
 
 /** Lanes in words: what lies where, in seconds. */
@@ -108,7 +110,9 @@ test('it says what a screen reader needs', () => {
 
 test('live: what has not ended is open, and so is the story', () => {
   const { endedAt, queuedAt, deliveredInCall, ...task } = TASK;
-  const timeline = sessionTimeline(EVENTS.slice(0, 7), [{ ...task, state: 'running' }]);
+  const timeline = sessionTimeline(EVENTS.slice(0, 7), [
+    { ...task, state: 'running', shown: shown() },
+  ]);
   expect(drawn(timeline)).toEqual([
     'Agent: turn[0-.. running] call[0-2 succeeded] tool[2-3 succeeded] call[3-.. running] call@0 call@3',
     'make: task[2-.. running]',
@@ -153,6 +157,7 @@ const task = (id: string, change: Partial<Task> = {}): Task => ({
   state: 'running',
   createdAt: at(Number(id)),
   output: { total: 0, dropped: 0 },
+  shown: shown('running', { title: `run ${id}` }),
   ...change,
 });
 
@@ -163,10 +168,11 @@ test('plain tasks: oldest first, with the queue up to where the result was taken
     endedAt: at(9),
     durationMs: 8_000,
   } as const;
+  const words = (id: string) => shown('succeeded', { title: `run ${id}` });
   const timeline = taskTimeline([
     task('2'),
-    task('1', { ...ended, delivered: { at: at(11), by: 'drain' } }),
-    task('0', ended),
+    task('1', { ...ended, shown: words('1'), delivered: { at: at(11), by: 'drain' } }),
+    task('0', { ...ended, shown: words('0') }),
   ]);
   expect(drawn(timeline)).toEqual([
     'run 0: task[0-9 succeeded]',
