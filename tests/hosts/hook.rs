@@ -67,7 +67,7 @@ fn with_nothing_to_say_each_host_hears_it_its_own_way() {
             &["SessionStart", "BeforeAgent", "AfterTool", "AfterAgent", "SessionEnd"],
             "{}\n",
         ),
-        ("opencode", &["tool.execute.after", "session.idle"], ""),
+        ("opencode", &["chat.message", "tool.execute.after", "session.idle", "dispose"], ""),
     ] {
         // Before there is a store, with one, and with another session's task.
         for round in 0..3 {
@@ -262,6 +262,21 @@ fn hooks_and_tools_together_tell_once() {
 }
 
 #[test]
+fn a_session_that_hooks_tell_is_not_woken_by_a_task_besides() {
+    let store = Store::new();
+    let mut client = Client::claude(&store, "mine").modern();
+    hook(&store, &["claude"], &payload("mine", "SessionStart"));
+    let result = client
+        .result("tools/call", json!({"name": "background_run", "arguments": {"command": "true"}}));
+    assert_eq!(result["resultType"], "complete", "{result}");
+    let said = result["content"][0]["text"].as_str().unwrap();
+    assert!(said.contains("comes by itself"), "{said}");
+    ended(&store, &id_in(said));
+    let told = hook(&store, &["claude"], &payload("mine", "PostToolUse")).text();
+    assert!(told.contains("exited 0"), "{told}");
+}
+
+#[test]
 fn a_hook_that_is_killed_before_it_has_told_loses_nothing() {
     let store = Store::new();
     let mut client = Client::claude(&store, "mine");
@@ -318,6 +333,27 @@ fn a_hook_that_cannot_tell_a_result_promises_none() {
     let said = client.call("background_run", json!({"command": "true"}));
     assert!(said.contains("call wait"), "{said}");
     client.call("wait", json!({}));
+}
+
+#[test]
+fn opencode_is_told_with_the_next_prompt_where_its_program_ended_with_the_turn() {
+    let store = Store::new();
+    let mut client = Client::anonymous(&store);
+    let mut leaves = payload("mine", "tool.execute.after");
+    leaves["ends_with_turn"] = json!(true);
+    hook(&store, &["opencode"], &leaves);
+    let run = json!({"command": "echo said", "_session": "mine"});
+    let said = client.call("background_run", run);
+    assert!(said.contains("call wait"), "nothing comes by itself there: {said}");
+    ended(&store, &id_in(&said));
+    let text = hook(&store, &["opencode"], &payload("mine", "chat.message")).text();
+    let reply: Value = serde_json::from_str(&text).unwrap();
+    assert!(reply["text"].as_str().unwrap().contains("said\n"), "{text}");
+    // The same session in a program that stays.
+    let said = client.call("background_run", json!({"command": "true", "_session": "mine"}));
+    assert!(said.contains("comes by itself"), "{said}");
+    client.call("wait", json!({"_session": "mine"}));
+    assert_eq!(hook(&store, &["opencode"], &payload("mine", "dispose")).code, Some(0));
 }
 
 #[test]

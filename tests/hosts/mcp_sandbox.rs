@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::client::Client;
+use crate::client::{Client, id_in};
 use crate::harness::Store;
 
 fn codex(store: &Store, state: Value) -> Client {
@@ -36,6 +36,38 @@ fn a_task_may_do_no_more_than_its_session() {
     }
     assert_eq!(writes(&store, policy("workspace-write")), (true, false));
     assert_eq!(writes(&store, policy("read-only")), (false, false));
+}
+
+#[test]
+#[expect(clippy::print_stderr, reason = "a test that does not run says so")]
+fn a_session_that_may_do_less_than_before_writes_into_no_shell_that_may_do_more() {
+    let store = Store::new();
+    if store.run(&["spawn", "--wait", "--confine", "look", "--", "true"]).code != Some(0) {
+        eprintln!("skipped: this machine cannot confine");
+        return;
+    }
+    let policy = |name: &str, network: bool| json!({"sandboxPolicy": {"type": name, "network_access": network}});
+    let full = policy("danger-full-access", true);
+    let (wide, work) = (policy("workspace-write", true), policy("workspace-write", false));
+    let look = policy("read-only", false);
+    for (then, now, may) in [
+        (&full, &full, true),
+        (&full, &wide, false),
+        (&full, &look, false),
+        (&wide, &work, false),
+        (&work, &wide, true),
+        (&work, &look, false),
+        (&look, &work, true),
+    ] {
+        let mut client = codex(&store, then.clone());
+        let run = json!({"command": "cat", "stdin": true});
+        let id = id_in(&client.call("background_run", run));
+        client.meta.insert("codex/sandbox-state-meta".to_owned(), now.clone());
+        let (said, refused) = client.called("write", json!({"id": id, "text": "x\n"}));
+        assert_eq!(refused, !may, "{then} {now}: {said}");
+        assert_eq!(said.contains("might do more than now"), refused, "{said}");
+        client.call("stop", json!({"id": id}));
+    }
 }
 
 /// Codex keeps these from being written in its own sandbox, and in them lie hooks that run later.

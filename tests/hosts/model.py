@@ -1,4 +1,5 @@
-"""A model that follows a script, for real agents: Anthropic's Messages and OpenAI's Responses, over loopback.
+"""A model that follows a script, for real agents, over loopback: Anthropic's Messages, OpenAI's Responses and Chat
+Completions, Gemini's generateContent.
 
 `Model(script)` serves until the process ends. The script is called with the number of the call and the request,
 and returns a text, or a list of (tool, arguments). What was sent is kept in `requests`.
@@ -59,6 +60,50 @@ def responses(answer):
     return events(("response.created", begin), *told, ("response.completed", {"response": done}))
 
 
+def data(*chunks):
+    """Server-sent events without names."""
+    return "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks)
+
+
+def completions(answer):
+    """The answer as a stream of the Chat Completions API."""
+    delta = {"role": "assistant"}
+    calls = [part for part in answer if not isinstance(part, str)]
+    if calls:
+        delta["tool_calls"] = [
+            {"index": n, "id": f"call_{n}_{id(answer)}", "type": "function",
+             "function": {"name": name, "arguments": json.dumps(arguments)}}
+            for n, (name, arguments) in enumerate(calls)
+        ]
+    else:
+        delta["content"] = "".join(answer)
+    base = {"id": "chat", "object": "chat.completion.chunk", "created": 0, "model": "scripted"}
+    usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+    end = {"index": 0, "delta": {}, "finish_reason": "tool_calls" if calls else "stop"}
+    said = {"index": 0, "delta": delta, "finish_reason": None}
+    return data({**base, "choices": [said]}, {**base, "choices": [end], "usage": usage}) + "data: [DONE]\n\n"
+
+
+def contents(answer):
+    """The answer as a stream of Gemini's API."""
+    parts = [
+        {"text": part} if isinstance(part, str) else {"functionCall": {"name": part[0], "args": part[1]}}
+        for part in answer
+    ]
+    usage = {"promptTokenCount": 1, "candidatesTokenCount": 1, "totalTokenCount": 2}
+    candidate = {"content": {"role": "model", "parts": parts}, "finishReason": "STOP", "index": 0}
+    return data({"candidates": [candidate], "usageMetadata": usage, "modelVersion": "scripted"})
+
+
+# The end of a path, and how an answer is written there.
+FORMS = {
+    "/v1/messages": messages,
+    "/v1/responses": responses,
+    "/v1/chat/completions": completions,
+    ":streamGenerateContent": contents,
+}
+
+
 class Model:
     """Serves the script on a port that the system chooses."""
 
@@ -90,9 +135,10 @@ class Model:
             def do_POST(self):
                 body = json.loads(self.rfile.read(int(self.headers["content-length"])) or "{}")
                 path = self.path.split("?")[0]
-                write = {"/v1/messages": messages, "/v1/responses": responses}.get(path)
+                write = next((form for end, form in FORMS.items() if path.endswith(end)), None)
                 if write is None:
-                    return self.reply("application/json", '{"input_tokens": 1}')
+                    # A count of tokens.
+                    return self.reply("application/json", '{"input_tokens": 1, "totalTokens": 1}')
                 if not body.get("tools"):
                     # A title or a summary, beside the session.
                     return self.reply("text/event-stream", write(["ok"]))

@@ -66,6 +66,14 @@ pub struct Manner {
     pub network: bool,
 }
 
+impl Manner {
+    /// Whether a task that is held so may do no more than one that is held like `other`.
+    pub fn is_within(self, other: Self) -> bool {
+        let writes = |mode| mode != Mode::Look;
+        writes(self.mode) <= writes(other.mode) && self.network <= other.network
+    }
+}
+
 impl From<Mode> for Confine {
     fn from(mode: Mode) -> Self {
         Self { mode, network: false, hidden: vec![], readable: vec![], sealed: vec![] }

@@ -100,6 +100,15 @@ impl Owner {
         Self::named(queue.map_or_else(thread, |queue| (QUEUE_VARIABLE, queue)))
     }
 
+    /// The owner of a request whose host's plugin names the session.
+    ///
+    /// # Errors
+    ///
+    /// The name is longer than a queue's name may be, or empty.
+    pub fn of_plugin(session: &str) -> Result<Self, BadName> {
+        Self::named((QUEUE_VARIABLE, OsString::from(session)))
+    }
+
     fn find_by(
         variable: impl Fn(&str) -> Option<OsString>,
         ancestors: impl Iterator<Item = Vec<u8>>,

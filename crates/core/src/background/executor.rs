@@ -17,6 +17,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use meanwhile_shim::confine::Plan;
 use meanwhile_shim::spec::{Kept, Spec};
 use tokio::time::Instant;
 
@@ -325,6 +326,15 @@ impl Archive {
             Self::Local(home) => home.kept(id),
             #[cfg(test)]
             Self::Scripted(_) => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    /// What a task under way may touch; `None`: it is not confined.
+    pub fn plan(&self, id: TaskId) -> io::Result<Option<Plan>> {
+        match self {
+            Self::Local(home) => home.plan(id),
+            #[cfg(test)]
+            Self::Scripted(_) => Ok(None),
         }
     }
 

@@ -247,6 +247,17 @@ impl Home {
         if kept.spec.id == id.as_str() { Ok(kept) } else { Err(ErrorKind::NotFound.into()) }
     }
 
+    /// What a task under way may touch; `None`: it is not confined.
+    pub fn plan(&self, id: TaskId) -> io::Result<Option<Plan>> {
+        let bytes = match fs::read(self.live(id).join(layout::PLAN)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            bytes => Some(bytes?),
+        };
+        // The folder may have become another task's, or may be gone.
+        self.record(id)?;
+        bytes.map(|bytes| Plan::parse(&bytes)).transpose()
+    }
+
     fn kept_spec(&self, id: TaskId) -> PathBuf {
         self.root.join(layout::DONE).join(format!("{id}.{}", layout::SPEC))
     }

@@ -36,7 +36,7 @@ use crate::background::{
     Ack, Command, Drained, Mode, Options, Remove, Role, Settings, Spawn, Spawned, Stdin, Stop,
     Token, Waited, Which,
 };
-use crate::confine::{Confine, Planner};
+use crate::confine::{Confine, Manner, Planner};
 use crate::error::{Culprit, Error, StoreFaultKind};
 
 /// How often a spawn with a token looks for the task that another spawn with it is making.
@@ -198,6 +198,19 @@ impl Background {
     /// Whether a task can be confined so on this machine.
     pub async fn can_confine(&self, confine: Confine) -> Result<(), Error> {
         self.plan(confine).await.map(|_| ())
+    }
+
+    /// How far a task under way is held; `None`: it is not confined.
+    ///
+    /// # Errors
+    ///
+    /// It has ended, or its folder cannot be read.
+    pub fn manner(&self, id: TaskId) -> Result<Option<Manner>, Error> {
+        let plan = self.archive.plan(id);
+        let plan = plan.map_err(|error| {
+            Error::unavailable(StoreFaultKind::Other, crate::background::words::reason(&error))
+        })?;
+        Ok(plan.and_then(|plan| Confine { network: plan.network, ..plan.mode.into() }.manner()))
     }
 
     /// What a confined task may touch.

@@ -82,7 +82,7 @@ async fn tell(payload: &Payload, args: &args::Hook) -> Result<u8, Failure> {
     if let Some(host) = host.filter(|_| args.host.has_one_session()) {
         let _ = notes.bind(host, &queue);
     }
-    if payload.moment.can_tell() {
+    if payload.moment.can_tell() && !payload.ends_with_turn {
         let _ = notes.hook_ran(&queue);
     }
     let rewakes = args.rewake;

@@ -121,10 +121,11 @@ fn notes(host: args::SetupHost, written: bool) -> Result<u8, Failure> {
              [mcp_servers.meanwhile.tools.background_run] lets it start any command, held by the \
              session's sandbox, unasked",
         ],
-        args::SetupHost::Gemini => {
-            &["restart Gemini CLI; this was not tried with a real Gemini CLI"]
-        }
-        args::SetupHost::Opencode => &["restart opencode; this was not tried with a real opencode"],
+        args::SetupHost::Gemini => &["restart Gemini CLI; it asks before each background_run"],
+        args::SetupHost::Opencode => &[
+            "restart opencode; `opencode run` leaves when the turn ends: results that come later are told with the \
+             session's next prompt",
+        ],
         args::SetupHost::Cursor
         | args::SetupHost::Vscode
         | args::SetupHost::Zed

@@ -235,13 +235,16 @@ fn task(host: Host, about: &Known) -> Result<Duration, String> {
     let began = Instant::now();
     let mut server = command(&["mcp"]);
     let mut meta = json!({});
+    let mut arguments = json!({ "command": format!("echo {SAID}") });
     match host {
         Host::Claude => drop(server.env("CLAUDE_CODE_SESSION_ID", SESSION)),
         Host::Codex => {
             let sandbox = json!({ "sandboxPolicy": { "type": "danger-full-access" } });
             meta = json!({ "threadId": SESSION, "codex/sandbox-state-meta": sandbox });
         }
-        Host::Gemini | Host::Opencode => drop(server.env(hosts::QUEUE_VARIABLE, SESSION)),
+        Host::Gemini => drop(server.env(hosts::QUEUE_VARIABLE, SESSION)),
+        // As its plugin does.
+        Host::Opencode => arguments["_session"] = json!(SESSION),
     }
     let mut server = Talk::start(&mut server)?;
     let client = json!({ "name": host.name(), "version": env!("CARGO_PKG_VERSION") });
@@ -250,7 +253,6 @@ fn task(host: Host, about: &Known) -> Result<Duration, String> {
         json!({ "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client }),
     )?;
     server.tell("notifications/initialized")?;
-    let arguments = json!({ "command": format!("echo {SAID}") });
     let call = json!({ "name": "background_run", "arguments": arguments, "_meta": meta });
     let started = server.ask("tools/call", call)?;
     if started["isError"] == true {

@@ -45,10 +45,11 @@ const MOMENTS: [(Host, &[(&str, Moment)]); 4] = [
         Host::Opencode,
         &[
             ("session.created", Moment::Start),
-            ("session.compacted", Moment::Start),
+            ("chat.message", Moment::Turn),
             ("tool.execute.after", Moment::Turn),
             ("session.idle", Moment::Stop),
             ("session.deleted", Moment::End),
+            ("dispose", Moment::End),
         ],
     ),
 ];
@@ -73,6 +74,8 @@ pub(super) struct Payload {
     pub(super) moment: Moment,
     /// No person sits there, as the host says.
     pub(super) unattended: bool,
+    /// The host's program ends with the turn, so that nothing comes by itself later: `opencode run`.
+    pub(super) ends_with_turn: bool,
 }
 
 impl Payload {
@@ -105,7 +108,8 @@ impl Payload {
             return Err(format!("`session_id` has {} bytes", session.len()));
         }
         let (session, event) = (session.to_owned(), event.to_owned());
-        Ok(Some(Self { host, session, event, moment: *moment, unattended }))
+        let ends_with_turn = payload.get("ends_with_turn").and_then(Value::as_bool) == Some(true);
+        Ok(Some(Self { host, session, event, moment: *moment, unattended, ends_with_turn }))
     }
 
     /// Whether the end of a turn waits for tasks: nothing else would bring their results. Claude Code with a

@@ -10,6 +10,9 @@ use crate::cli::args::SetupHost;
 /// The plugin for opencode.
 const PLUGIN: &str = include_str!("opencode.js");
 
+/// The skill for Claude Code.
+const SKILL: &str = include_str!("skill.md");
+
 /// One thing to write.
 #[derive(Debug, Clone)]
 pub(super) enum Part {
@@ -90,7 +93,12 @@ pub(super) fn parts(host: SetupHost, places: &Places) -> Vec<Part> {
             // A turn that was woken may end without a tool: the next result wakes, too.
             groups.push(("Stop", json!({ "hooks": [rewake] })));
             let path = folder.join("settings.json");
-            vec![member(state, "mcpServers"), Part::Hooks { path, groups, host: "claude" }]
+            let skill = folder.join("skills/meanwhile/SKILL.md");
+            vec![
+                member(state, "mcpServers"),
+                Part::Hooks { path, groups, host: "claude" },
+                Part::File { path: skill, text: SKILL.to_owned() },
+            ]
         }
         SetupHost::Codex => {
             let folder = places.codex.clone().unwrap_or_else(|| places.in_home(".codex"));

@@ -15,6 +15,10 @@ use tokio::sync::{Mutex, OnceCell};
 
 use crate::desk::Options;
 
+/// The argument in which a host's plugin names its session with each call, where the host has several sessions in
+/// one process and names none itself: the plugin for opencode, which can add arguments and no `_meta`.
+pub(super) const SESSION: &str = "_session";
+
 /// The workspaces that are open on this connection.
 #[derive(Debug)]
 pub(super) struct Places {
@@ -120,6 +124,12 @@ fn session(meta: Option<&JsonObject>, notes: &Notes) -> Result<Owner, Error> {
     let host = Process::find(std::os::unix::process::parent_id());
     // What its hook said last is newer than what was in the environment when this process started.
     let bound = host.and_then(|host| notes.session_of(host));
+    let given = meta.and_then(|meta| meta.get(SESSION));
+    if let (None, None, Some(given)) = (&named, &bound, given) {
+        // Not before the others: a model could write it.
+        let given = given.as_str().unwrap_or_default();
+        return Owner::of_plugin(given).map_err(|why| refused(&why));
+    }
     Ok(match (named, bound) {
         (Some(owner), Some(queue)) if !owner.is_chosen() => Owner { queue, ..owner },
         (Some(owner), _) => owner,

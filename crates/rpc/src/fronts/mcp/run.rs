@@ -55,7 +55,8 @@ pub(super) async fn call(
     let place = &place;
     allowed(places, place, &call)?;
     let (text, about) = match call {
-        Call::Run(run) if wants_task => {
+        // Where hooks tell the session, the end of a task would wake it a second time, for nothing.
+        Call::Run(run) if wants_task && !place.hooked => {
             let task = start(places, place, run, meta, after).await?;
             return Ok(Done::Task(Box::new(task)));
         }
@@ -71,7 +72,7 @@ pub(super) async fn call(
             let task = own(place, &id).await?;
             (output(place, &task, offset).await.map_err(said)?, None)
         }
-        Call::Write(write) => (written(place, write).await?, None),
+        Call::Write(write) => (written(place, write, meta).await?, None),
         Call::Stop(tools::One { id }) => {
             let task = own(place, &id).await?;
             let stopped = match place.background.stop(task.id, stopping("the tool `stop`")).await {
@@ -313,8 +314,23 @@ async fn output(place: &Place, task: &Task, offset: Option<u64>) -> Result<Strin
     Ok(text)
 }
 
-async fn written(place: &Place, write: tools::Write) -> Result<String, Refused> {
+async fn written(
+    place: &Place,
+    write: tools::Write,
+    meta: Option<&JsonObject>,
+) -> Result<String, Refused> {
     let task = own(place, &write.id).await?;
+    if let Sandbox::Held(held) = sandbox::of(meta, place.background.workspace())? {
+        // A shell that was started when the session might do more would do it now.
+        let began = place.background.manner(task.id).map_err(said)?;
+        if !began.zip(held.manner()).is_some_and(|(began, now)| began.is_within(now)) {
+            return Err(format!(
+                "not written: task {} was started when this session might do more than now; stop it and \
+                 start it again",
+                task.id
+            ));
+        }
+    }
     let count = write.text.len();
     let data = from_wire::data(write.text, None).map_err(|error| error.to_string())?;
     let writing = place.background.write(task.id, data, write.eof);

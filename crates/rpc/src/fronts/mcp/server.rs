@@ -12,7 +12,7 @@ use rmcp::model::{
 use rmcp::service::{RequestContext, RoleServer};
 
 use super::bridge::Afters;
-use super::place::Places;
+use super::place::{self, Places};
 use super::run::{self, Done};
 use super::tools::{Call, INSTRUCTIONS, Tool};
 use super::{sandbox, tasks};
@@ -54,14 +54,17 @@ impl ServerHandler for Server {
 
     async fn call_tool(
         &self,
-        request: CallToolRequestParams,
-        context: Context,
+        mut request: CallToolRequestParams,
+        mut context: Context,
     ) -> Result<CallToolResponse, ErrorData> {
         let Some(tool) = Tool::named(&request.name) else {
             let name: String = request.name.chars().take(NAME_CHARS).collect();
             let message = format!("there is no tool `{name}`; tools/list names them");
             return Err(ErrorData::invalid_params(message, None));
         };
+        if let Some(session) = request.arguments.as_mut().and_then(|it| it.remove(place::SESSION)) {
+            context.meta.insert(place::SESSION.to_owned(), session);
+        }
         let call = match Call::read(tool, request.arguments) {
             Ok(call) => call,
             // The model reads what a tool says, and only the host reads an error of the protocol.
