@@ -38,6 +38,8 @@ type Result<T> = std::result::Result<T, Error>;
 pub(crate) struct Options {
     /// The state directory, or why there is none.
     pub(crate) state_dir: std::result::Result<PathBuf, String>,
+    /// Why it is not the usual one.
+    pub(crate) state_moved: Option<wire::StateMoved>,
     /// Retention and size settings.
     pub(crate) store: Settings,
     /// What agent sessions are made with.
@@ -103,6 +105,11 @@ impl Desk {
     /// The handshake settled this. Returns whether it was the first to settle anything.
     pub(crate) fn settle(&self, connection: Connection) -> bool {
         self.0.connection.set(connection).is_ok()
+    }
+
+    /// Why the state is not where it usually is.
+    pub(crate) fn state_moved(&self) -> Option<wire::StateMoved> {
+        self.0.options.state_moved.clone()
     }
 
     /// Opens the engine ahead of the first request that needs it.
@@ -309,6 +316,7 @@ impl Options {
     pub(crate) fn without_store() -> Self {
         Self {
             state_dir: Err("there is none in this test".to_owned()),
+            state_moved: None,
             store: Settings::default(),
             agent: Setup::default(),
         }

@@ -12,7 +12,9 @@ mod push;
 mod session;
 
 pub(crate) use error::{Code, Error, ErrorData};
-pub(crate) use initialize::{Capability, InitializationOptions, Limits, NewKind, NewState};
+pub(crate) use initialize::{
+    Capability, InitializationOptions, Limits, NewKind, NewState, StateMoved,
+};
 pub(crate) use method::{
     AckMode, AckParams, AckResult, CheckParams, CheckResult, CommandParam, ConfineMode,
     DrainParams, DrainResult, Empty, Encoding, OnFailureParam, OneTask, ReadParams, ReadResult,

@@ -10,7 +10,7 @@ use super::failure::Failure;
 use crate::desk::Options;
 use crate::fronts::FRONTS;
 use crate::setup::Setup;
-use crate::{config, state_dir};
+use crate::{config, state_dir, wire};
 
 pub(crate) fn run(workspace: Option<&Path>, front: &str) -> Result<ExitCode, Failure> {
     let (_, serve) = FRONTS
@@ -24,9 +24,11 @@ pub(crate) fn run(workspace: Option<&Path>, front: &str) -> Result<ExitCode, Fai
             Failure::usage(format!("cannot enter `{}`: {}", directory.display(), reason(&error)))
         })?;
     }
+    let found = state_dir::found();
     let options = match config::load() {
         Ok(config) => Options {
-            state_dir: state_dir::find(),
+            state_moved: found.as_ref().ok().and_then(moved),
+            state_dir: found.map(|found| found.path),
             agent: Setup::of(&config).with_environment(),
             store: config.store,
         },
@@ -34,11 +36,20 @@ pub(crate) fn run(workspace: Option<&Path>, front: &str) -> Result<ExitCode, Fai
         // tells the client what is wrong, where a person sees it.
         Err(error) => Options {
             state_dir: Err(error.to_string()),
+            state_moved: None,
             store: Settings::default(),
             agent: Setup::default(),
         },
     };
     serve(options).map_err(|error| {
         Failure::new(format!("cannot use standard input and output: {}", reason(&error)))
+    })
+}
+
+fn moved(found: &state_dir::Found) -> Option<wire::StateMoved> {
+    found.moved.as_ref().map(|moved| wire::StateMoved {
+        path: found.path.display().to_string(),
+        from: moved.from.display().to_string(),
+        file_system: moved.file_system.to_owned(),
     })
 }

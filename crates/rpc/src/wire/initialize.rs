@@ -71,6 +71,22 @@ pub(crate) struct Capability {
     /// The environment variables that hold a key of a model. A task is given one only if its spawn
     /// names it, so a client that passes its own environment on leaves these out.
     pub(crate) secret_variables: Vec<&'static str>,
+    /// Where the state is kept, only where that is not the usual directory because that one is not on
+    /// a local disk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) state_moved: Option<StateMoved>,
+}
+
+/// The state is kept elsewhere than usual.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct StateMoved {
+    /// The directory it is in.
+    pub(crate) path: String,
+    /// The usual one.
+    pub(crate) from: String,
+    /// The file system of the usual one, as `nfs`.
+    pub(crate) file_system: String,
 }
 
 /// The limits, in bytes, milliseconds or items.

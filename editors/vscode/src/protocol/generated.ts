@@ -1775,6 +1775,7 @@ export interface Capability {
    * names it, so a client that passes its own environment on leaves these out.
    */
   secretVariables: string[];
+  stateMoved?: StateMoved;
 }
 /**
  * The limits, in bytes, milliseconds or items.
@@ -1872,6 +1873,23 @@ export interface Limits {
    * Most rows or columns of a terminal.
    */
   ptySide: number;
+}
+/**
+ * The state is kept elsewhere than usual.
+ */
+export interface StateMoved {
+  /**
+   * The directory it is in.
+   */
+  path: string;
+  /**
+   * The usual one.
+   */
+  from: string;
+  /**
+   * The file system of the usual one, as `nfs`.
+   */
+  fileSystem: string;
 }
 /**
  * The `data` of an error.

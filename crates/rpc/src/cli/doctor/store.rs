@@ -15,6 +15,7 @@ use nix::unistd::{AccessFlags, Uid, access, mkfifo};
 
 use super::{Check, Probe, mounts};
 use crate::cli::{session, show};
+use crate::state_dir::{Found, Moved};
 use crate::{config, state_dir};
 
 /// Less room than this is soon gone: one task's output, kept at its default size, four times.
@@ -31,8 +32,8 @@ pub(super) fn check(workspace: Option<&Path>) -> Vec<Check> {
         },
         Err(error) => Check::fail("settings", error.to_string(), NO_TASK, "correct the file"),
     };
-    let state = match state_dir::find() {
-        Ok(state) => state,
+    let Found { path: state, moved } = match state_dir::found() {
+        Ok(found) => found,
         Err(error) => {
             let check = Check::fail("state directory", error, NO_TASK, ELSEWHERE);
             return vec![settings, check];
@@ -43,6 +44,7 @@ pub(super) fn check(workspace: Option<&Path>) -> Vec<Check> {
     let was_there = state.exists();
     let opened = session::run(workspace.map(Path::to_owned), async |_| Ok(0));
     checks.push(directory(&state, was_there));
+    checks.extend(moved.iter().map(elsewhere));
     if state.is_dir() {
         checks.push(space(&state));
         checks.push(file_system(&state));
@@ -128,6 +130,23 @@ fn space(state: &Path) -> Check {
         );
     }
     Check::ok(NAME, found)
+}
+
+/// The usual directory is not on a local disk: what an older version kept there is told by name.
+fn elsewhere(moved: &Moved) -> Check {
+    const NAME: &str = "state kept elsewhere";
+    let Moved { from, file_system } = moved;
+    let found = format!("{} is on {file_system}, not on a local disk", from.display());
+    if !from.join("meanwhile.db").exists() {
+        return Check::ok(NAME, found);
+    }
+    let advice = format!("`MEANWHILE_STATE_DIR={} meanwhile drain` takes them", from.display());
+    Check::warn(
+        NAME,
+        found,
+        "an older version kept results there, which are not looked at",
+        &advice,
+    )
 }
 
 fn file_system(state: &Path) -> Check {

@@ -73,7 +73,7 @@ impl LanguageServer for Handshake {
     async fn initialize(&self, params: InitializeParams) -> jsonrpc::Result<InitializeResult> {
         // The router lets a second handshake through only where the first one failed.
         match self.settle(params).map_err(to_lsp)? {
-            true => Ok(result()),
+            true => Ok(result(self.desk.state_moved())),
             false => Err(Error::invalid_request()),
         }
     }
@@ -94,7 +94,7 @@ impl LanguageServer for Handshake {
     }
 }
 
-fn result() -> InitializeResult {
+fn result(state_moved: Option<wire::StateMoved>) -> InitializeResult {
     let capability = wire::Capability {
         protocol_version: wire::PROTOCOL_VERSION,
         methods: METHODS.iter().map(|method| method.name).collect(),
@@ -103,6 +103,7 @@ fn result() -> InitializeResult {
         confine: to_wire::confine(),
         limits: to_wire::limits(),
         secret_variables: secret_variables().collect(),
+        state_moved,
     };
     InitializeResult {
         capabilities: ServerCapabilities {
