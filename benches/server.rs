@@ -288,7 +288,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Its input ends, and so does it; a figure is never worth a process left behind.
+        // The server ends when its input does. It is killed where it does not: no process is left behind.
         self.to = None;
         let until = Instant::now() + Duration::from_secs(3);
         while Instant::now() < until {

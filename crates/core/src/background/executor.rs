@@ -38,8 +38,8 @@ pub enum Request {
     /// Run this. Answered by [`Report::Acknowledged`] once the task exists, or by
     /// [`Report::Refused`].
     Start(TaskId, Box<Spec>),
-    /// No client wants this any more: a start that waits is dropped, and of a task whose end another
-    /// process has told nothing more is reported.
+    /// No client wants this any more: a start that waits is dropped. The executor reports nothing more about
+    /// a task whose end another process has told.
     Release(TaskId),
     /// End the task's tree. Acknowledged once its supervisor has the order.
     Stop(TaskId, Stop),

@@ -187,7 +187,7 @@ pub struct Notice {
     pub stopping: Option<Cause>,
     /// How much it has written.
     pub output: OutputStat,
-    /// How far it says it is.
+    /// The progress that the command reports.
     pub progress: Option<Progress>,
     /// The two ends of its output so far.
     pub preview: Preview,

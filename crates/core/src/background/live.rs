@@ -43,7 +43,7 @@ pub struct Live {
     pub stop: StopOrder,
     /// Who waits for its whole tree to be gone, or to hear who is left.
     pub stop_waiters: Vec<oneshot::Sender<Vec<Survivor>>>,
-    /// How far it says it is.
+    /// The progress that the command reports.
     pub progress: Option<Progress>,
     /// Looks for watched lines.
     pub scanner: Option<Scanner>,

@@ -89,7 +89,7 @@ impl Batch {
 /// What came of a batch.
 #[derive(Debug)]
 struct Recorded {
-    /// What was queued since the last time, by whichever process.
+    /// What any process has queued since the last time.
     news: Vec<Notification>,
     cursor: Cursor,
     /// There may be more.

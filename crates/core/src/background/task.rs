@@ -118,7 +118,7 @@ pub struct Task {
     pub deadline: Option<Duration>,
     /// How much it has written.
     pub output: OutputStat,
-    /// How far it says it is.
+    /// The progress that the command reports.
     pub progress: Option<Progress>,
     /// Descendants that were alive after the leader ended.
     pub survivors: Vec<Survivor>,

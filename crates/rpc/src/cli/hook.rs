@@ -117,7 +117,7 @@ async fn tell(payload: &Payload, args: &args::Hook) -> Result<u8, Failure> {
     said
 }
 
-/// Returns once the host is gone. Never where it is not known.
+/// Returns once the host is gone; never returns where the host's process is not known.
 async fn gone(host: Option<Process>) {
     let Some(host) = host else { return std::future::pending().await };
     // Of one that has ended already the number says nothing.

@@ -57,7 +57,7 @@ pub(crate) struct Task {
     pub(crate) deadline_ms: Option<u64>,
     /// How much it has written.
     pub(crate) output: Output,
-    /// How far it says it is.
+    /// The progress that the command reports.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) progress: Option<Progress>,
     /// Descendants that were alive after the leader ended.

@@ -471,7 +471,7 @@ async fn what_a_server_adds_is_sent_back_and_refusals_are_none_of_it() {
     // A second choice is not ours.
     let other = r#"{"choices":[{"index":1,"delta":{"content":"no"}},{"index":0,"delta":{"content":"yes"},"finish_reason":"stop"}]}"#;
     check(false, &events(&[other, "[DONE]"]), "yes |  | EndTurn |  | 0+0r+0w 0").await;
-    // Not a word: nothing to append.
+    // The model has said nothing: the answer has no block.
     let turn = check(false, &chat(&[], "stop"), " |  | EndTurn |  | 9+0r+0w 3").await;
     assert!(turn.answer.blocks.is_empty());
     // No JSON: the call is answered with an error, never run.

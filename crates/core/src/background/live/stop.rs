@@ -24,7 +24,7 @@ const ORDER_ROUND: Duration = Duration::from_millis(10);
 /// shim's own patience with processes that SIGKILL does not end.
 const STOP_PATIENCE: Duration = Duration::from_secs(8);
 
-/// How far an order to stop is.
+/// How far an order to stop has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StopOrder {
     /// There is none.

@@ -22,7 +22,7 @@ const LANES: usize = 6;
 const SPANS: [u64; 8] = [10, 15, 20, 30, 45, 60, 90, 120];
 /// The widest frame: beyond it the eye loses the row.
 const WIDTH_MAX: usize = 140;
-/// Rows of a terminal that does not tell.
+/// Rows that are drawn where the terminal does not say how many it has.
 const ROWS: usize = 24;
 
 /// The lanes on a terminal.

@@ -29,7 +29,7 @@ pub(super) fn start(host: Host, queue: &str) -> Result<(), Failure> {
     let mut command = Command::new(binary);
     command.args(["hook", host.name(), "--linger", queue]).current_dir("/");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    // Not waited for: its parent from here on is the process that takes in orphans.
+    // This process does not wait for its end: it is adopted by the process that takes in orphans.
     let mut said = command.spawn().map_err(failed)?.stdout.expect("it is piped");
     // The host may kill this hook's group once it has ended: the process says a line when it has left it. One that
     // could not be run has said nothing and is gone.

@@ -37,7 +37,7 @@ impl Word {
         (!is_glob && !raw.starts_with('~') && !self.is_dynamic()).then_some(&self.text)
     }
 
-    /// The text of a literal word without any quotes: only such a word is one of the grammar's.
+    /// The text of a literal word without any quotes. A shell takes only such a word for a keyword.
     pub(super) fn bare(&self) -> Option<&str> {
         self.literal().filter(|_| !self.has_quotes)
     }
