@@ -126,12 +126,13 @@ fn notes(host: args::SetupHost, written: bool) -> Result<u8, Failure> {
             "restart opencode; `opencode run` leaves when the turn ends: results that come later are told with the \
              session's next prompt",
         ],
-        args::SetupHost::Cursor
-        | args::SetupHost::Vscode
-        | args::SetupHost::Zed
-        | args::SetupHost::Jetbrains => {
+        args::SetupHost::Cursor | args::SetupHost::Vscode => {
             &["this was not tried with the editor; put it there by hand"]
         }
+        args::SetupHost::Zed | args::SetupHost::Jetbrains | args::SetupHost::Codecompanion => &[
+            "this was not tried with the editor; put it there by hand. With `acp` the editor talks to meanwhile's \
+             own agent, with `mcp` its own agent gets the tools",
+        ],
     };
     for line in lines {
         note(line);

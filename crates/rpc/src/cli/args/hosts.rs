@@ -106,6 +106,8 @@ pub(crate) enum SetupHost {
     Zed,
     /// The IDEs of JetBrains.
     Jetbrains,
+    /// CodeCompanion, in Neovim.
+    Codecompanion,
 }
 
 impl From<Host> for SetupHost {
@@ -124,7 +126,9 @@ impl SetupHost {
     pub(crate) fn is_written(self) -> bool {
         match self {
             Self::Claude | Self::Codex | Self::Gemini | Self::Opencode => true,
-            Self::Cursor | Self::Vscode | Self::Zed | Self::Jetbrains => false,
+            Self::Cursor | Self::Vscode | Self::Zed | Self::Jetbrains | Self::Codecompanion => {
+                false
+            }
         }
     }
 
@@ -139,6 +143,7 @@ impl SetupHost {
             Self::Vscode => "VS Code",
             Self::Zed => "Zed",
             Self::Jetbrains => "JetBrains",
+            Self::Codecompanion => "CodeCompanion",
         }
     }
 }

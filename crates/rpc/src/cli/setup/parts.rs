@@ -13,6 +13,15 @@ const PLUGIN: &str = include_str!("opencode.js");
 /// The skill for Claude Code.
 const SKILL: &str = include_str!("skill.md");
 
+/// An adapter for CodeCompanion, whose settings are Lua.
+const CODECOMPANION: &str = "\
+meanwhile = function()
+  return require('codecompanion.adapters.acp').extend('gemini_cli', {
+    name = 'meanwhile', commands = { default = { 'MEANWHILE_BINARY', 'acp' } },
+  })
+end,
+";
+
 /// One thing to write.
 #[derive(Debug, Clone)]
 pub(super) enum Part {
@@ -67,6 +76,11 @@ pub(super) fn parts(host: SetupHost, places: &Places) -> Vec<Part> {
         path,
         at: [outer, "meanwhile"],
         value: server.clone(),
+    };
+    let agent = |path: PathBuf| Part::Member {
+        path,
+        at: ["agent_servers", "meanwhile"],
+        value: json!({ "type": "custom", "command": binary, "args": ["acp"] }),
     };
     match host {
         SetupHost::Claude => {
@@ -155,9 +169,18 @@ pub(super) fn parts(host: SetupHost, places: &Places) -> Vec<Part> {
         SetupHost::Cursor => vec![member(places.in_home(".cursor/mcp.json"), "mcpServers")],
         SetupHost::Vscode => vec![member(PathBuf::from(".vscode/mcp.json"), "servers")],
         SetupHost::Zed => {
-            vec![member(places.in_home(".config/zed/settings.json"), "context_servers")]
+            let path = places.in_home(".config/zed/settings.json");
+            vec![member(path.clone(), "context_servers"), agent(path)]
         }
-        SetupHost::Jetbrains => vec![member(PathBuf::from("Settings, MCP"), "mcpServers")],
+        SetupHost::Jetbrains => vec![
+            member(PathBuf::from("Settings, MCP"), "mcpServers"),
+            agent(places.in_home(".jetbrains/acp.json")),
+        ],
+        SetupHost::Codecompanion => {
+            let text = CODECOMPANION.replace("MEANWHILE_BINARY", &binary);
+            let path = PathBuf::from("the `adapters.acp` of CodeCompanion's setup");
+            vec![Part::File { path, text }]
+        }
     }
 }
 
