@@ -1,5 +1,6 @@
 //! A client of ACP over pipes, as an editor is one.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -16,6 +17,10 @@ pub(crate) struct Client {
     pub(crate) heard: Vec<Value>,
     /// What it answers a question of permission with; `None`: nothing.
     pub(crate) chooses: Option<&'static str>,
+    /// What its editor has, by path; a file that is not in it is an error.
+    pub(crate) buffers: HashMap<String, String>,
+    /// Whether it answers when it is asked for files.
+    pub(crate) answers_files: bool,
 }
 
 impl Client {
@@ -23,7 +28,14 @@ impl Client {
     pub(crate) fn start(mut command: Command) -> Self {
         command.stderr(Stdio::null());
         let pipe = Pipe::start(command);
-        Self { pipe, next: 0, heard: Vec::new(), chooses: Some("allow_once") }
+        Self {
+            pipe,
+            next: 0,
+            heard: Vec::new(),
+            chooses: Some("allow_once"),
+            buffers: HashMap::new(),
+            answers_files: true,
+        }
     }
 
     /// An agent whose model follows this script, after the handshake.
@@ -66,9 +78,32 @@ impl Client {
                     self.choose(&message["id"], option);
                 }
             }
+            Some("fs/read_text_file" | "fs/write_text_file") => self.file(&message),
             Some(other) => panic!("`{other}` is not ACP's"),
         }
         self.heard.push(message);
+    }
+
+    /// Answers for a file, as an editor with buffers does.
+    fn file(&mut self, message: &Value) {
+        if !self.answers_files {
+            return;
+        }
+        let params = &message["params"];
+        let path = params["path"].as_str().unwrap().to_owned();
+        let answer = match params["content"].as_str() {
+            Some(content) => {
+                self.buffers.insert(path, content.to_owned());
+                json!({"result": null})
+            }
+            None => match self.buffers.get(&path) {
+                Some(text) => json!({"result": {"content": text}}),
+                None => json!({"error": {"code": -32002, "message": "no such buffer"}}),
+            },
+        };
+        let mut whole = json!({"jsonrpc": "2.0", "id": message["id"]});
+        whole.as_object_mut().unwrap().extend(answer.as_object().unwrap().clone());
+        self.write(&whole);
     }
 
     /// Answers a question.

@@ -13,7 +13,10 @@ mod agent;
 mod pipe;
 
 mod client;
+mod commands;
 mod ends;
+mod files;
 mod hold;
 mod session;
 mod settings;
+mod terminals;

@@ -6,6 +6,8 @@
 mod calls;
 #[path = "agent_tools/commands.rs"]
 mod commands;
+#[path = "agent_tools/editor.rs"]
+mod editor;
 #[path = "agent_tools/files.rs"]
 mod files;
 #[path = "agent_tools/keys.rs"]

@@ -15,6 +15,7 @@ use std::sync::{Arc, OnceLock};
 
 use meanwhile_core::Background;
 use meanwhile_core::agent::session::{self, Chosen, Updates, Wake};
+use meanwhile_core::agent::tools::Editor;
 use meanwhile_core::agent::{NoModel, Provider};
 use meanwhile_core::background::task::Task;
 use meanwhile_core::background::{Engine, Role, Settings};
@@ -61,6 +62,8 @@ struct Shared {
     engine: OnceCell<Background>,
     /// The models that may be chosen.
     models: Arc<OnceCell<Vec<String>>>,
+    /// The client's files, where it has an editor that says so.
+    editor: Arc<OnceLock<Editor>>,
     /// Held while the workspace is opened: what is being opened is not closed under it.
     opening: Mutex<()>,
     sessions: Sessions,
@@ -80,6 +83,7 @@ impl Desk {
             house: Arc::default(),
             engine: OnceCell::new(),
             models: Arc::default(),
+            editor: Arc::default(),
             opening: Mutex::default(),
             sessions: Sessions::default(),
             output_gate: Arc::default(),
@@ -96,6 +100,7 @@ impl Desk {
             house: self.0.house.clone(),
             engine: OnceCell::new(),
             models: self.0.models.clone(),
+            editor: self.0.editor.clone(),
             opening: Mutex::default(),
             sessions: self.0.sessions.clone(),
             output_gate: self.0.output_gate.clone(),
@@ -176,7 +181,7 @@ impl Desk {
     pub(crate) async fn session_terms(&self, wake: Option<Wake>) -> Result<session::Terms> {
         let setup = &self.0.options.agent;
         let provider = setup.provider().await.map_err(|error| error::no_model(&error))?;
-        let mut terms = setup.terms(provider, true);
+        let mut terms = self.terms(provider);
         terms.policy.wake = wake.unwrap_or(terms.policy.wake);
         Ok(terms)
     }
@@ -193,7 +198,7 @@ impl Desk {
         let mut terms = match chosen.model {
             None => self.session_terms(None).await?,
             Some(setting) => match self.0.options.agent.provider_named(&setting).await {
-                Ok(provider) => self.0.options.agent.terms(provider, true),
+                Ok(provider) => self.terms(provider),
                 Err(error) => {
                     // Its key may be gone. A session that cannot be opened would be worse.
                     tracing::warn!(%error, "session `{id}` goes on with another model");
@@ -204,6 +209,18 @@ impl Desk {
         terms.policy.wake = wake.or(chosen.wake).unwrap_or(terms.policy.wake);
         terms.rules = terms.rules.leaving(chosen.permissions.unwrap_or_default());
         Ok(terms)
+    }
+
+    fn terms(&self, provider: Provider) -> session::Terms {
+        let mut terms = self.0.options.agent.terms(provider, true);
+        terms.editor = self.0.editor.get().cloned();
+        terms
+    }
+
+    /// Sessions that are opened from here on read and write files through the client.
+    pub(crate) fn use_editor(&self, editor: Editor) {
+        // A second handshake changes nothing.
+        let _ = self.0.editor.set(editor);
     }
 
     /// The model of a setting.
@@ -240,6 +257,11 @@ impl Desk {
         let asks = self.0.sessions.asks().clone();
         self.0.jobs.beside(reading.run(self.0.client.clone(), asks));
         open
+    }
+
+    /// The client.
+    pub(crate) fn client(&self) -> &Client {
+        &self.0.client
     }
 
     /// Tells the client something about a session that the session did not say itself.

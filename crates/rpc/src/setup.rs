@@ -80,6 +80,6 @@ impl Setup {
         let rules = Rules::new(self.rules.clone())
             .confining(self.policy.confine_allowed)
             .with_network(self.policy.network);
-        Terms { provider, rules, can_ask, policy: self.policy.clone() }
+        Terms { provider, rules, can_ask, policy: self.policy.clone(), editor: None }
     }
 }

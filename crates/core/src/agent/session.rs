@@ -6,6 +6,7 @@
 
 mod calls;
 mod compact;
+mod listed;
 mod long;
 mod manner;
 mod outage;
@@ -29,11 +30,10 @@ use super::tools::{self, Diff, Kind, PlanEntry};
 use super::trace::{self, Origin, Trace};
 use super::usage::{Cost, Usage};
 use crate::background::Background;
-use crate::background::ledger::SessionRow;
-use crate::background::store::Store;
-use crate::background::task::{Notification, Task, Timestamp};
+use crate::background::task::{Notification, Task};
 use crate::confine::Mode;
 
+pub use listed::Info;
 pub use manner::{Choice, Chosen};
 
 /// What a session needs from outside.
@@ -48,6 +48,8 @@ pub struct Terms {
     pub can_ask: bool,
     /// How it behaves.
     pub policy: Policy,
+    /// The person's editor, which has files that are not saved.
+    pub editor: Option<tools::Editor>,
 }
 
 /// How sessions behave (`config.toml`, section `agent`).
@@ -109,33 +111,6 @@ impl SessionId {
 impl std::fmt::Display for SessionId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
-    }
-}
-
-/// A session in a list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Info {
-    /// Its name.
-    pub id: SessionId,
-    /// The workspace.
-    pub workspace: PathBuf,
-    /// The beginning of its first prompt.
-    pub title: Option<String>,
-    /// When it was made.
-    pub created_at: Timestamp,
-    /// When something was last added.
-    pub updated_at: Timestamp,
-}
-
-impl From<SessionRow> for Info {
-    fn from(row: SessionRow) -> Self {
-        Self {
-            id: SessionId(row.id),
-            workspace: row.workspace,
-            title: row.title,
-            created_at: row.created_at,
-            updated_at: row.updated_at,
-        }
     }
 }
 
@@ -357,14 +332,20 @@ const UPDATES: usize = 256;
 /// Instructions that wait for the owner, which takes them at once; a full channel makes callers wait.
 const INSTRUCTIONS: usize = 64;
 
-/// Sessions that are looked at to find those whose directories are gone.
-const STRAYS_SEEN: u32 = 1_000;
+/// What a person wants.
+#[derive(Debug)]
+enum Wish {
+    /// To say this.
+    Say(String),
+    /// A summary in the place of the history.
+    Compact,
+}
 
 /// What the owner is asked.
 #[derive(Debug)]
 enum Instruction {
     /// Say this; told how the turn ended.
-    Prompt(String, Duration, oneshot::Sender<TurnEnd>),
+    Prompt(Wish, Duration, oneshot::Sender<TurnEnd>),
     /// End the turn that runs.
     Cancel,
     /// The same, and carry out none of the prompts that wait.
@@ -449,50 +430,6 @@ impl Session {
         Ok((Self { id, background, manner: chooses, instructions }, Updates(updates)))
     }
 
-    /// The sessions of the workspace, newest first, at most `limit` from the `skip`th on.
-    pub async fn list(background: &Background, skip: u64, limit: u32) -> Result<Vec<Info>, Error> {
-        let workspace = background.workspace().to_owned();
-        Self::list_of(background.store(), workspace, skip, limit).await
-    }
-
-    /// The sessions of a workspace that need not be open, newest first.
-    pub async fn list_of(
-        store: &Store,
-        workspace: PathBuf,
-        skip: u64,
-        limit: u32,
-    ) -> Result<Vec<Info>, Error> {
-        let rows = store.read(move |l| l.sessions(&workspace, skip, limit)).await?;
-        Ok(rows.into_iter().map(Info::from).collect())
-    }
-
-    /// The sessions of all workspaces, newest first.
-    pub async fn everywhere(store: &Store, skip: u64, limit: u32) -> Result<Vec<Info>, Error> {
-        let rows = store.read(move |l| l.sessions_of_all(skip, limit)).await?;
-        Ok(rows.into_iter().map(Info::from).collect())
-    }
-
-    /// The sessions, newest first, whose directories are gone. Loaded from another workspace by its
-    /// whole name, such a session goes on there.
-    pub async fn strays(background: &Background, limit: u32) -> Result<Vec<Info>, Error> {
-        let workspace = background.workspace().to_owned();
-        let read = background.store().read(move |l| l.sessions_elsewhere(&workspace, STRAYS_SEEN));
-        let gone = read.await?.into_iter().filter(|row| !row.workspace.exists());
-        Ok(gone.take(limit as usize).map(Info::from).collect())
-    }
-
-    /// Where the session of this whole name is from.
-    pub async fn home(background: &Background, id: &str) -> Result<Option<PathBuf>, Error> {
-        Self::home_in(background.store(), id).await
-    }
-
-    /// The same, where no workspace is open.
-    pub async fn home_in(store: &Store, id: &str) -> Result<Option<PathBuf>, Error> {
-        let id = id.to_owned();
-        let row = store.read(move |l| l.session_anywhere(&id)).await?;
-        Ok(row.map(|row| row.workspace))
-    }
-
     /// The trace of a session, open or not, after event `after`: at most
     /// [`trace::EVENTS_MAX`] events.
     pub async fn trace(background: &Background, id: &str, after: u64) -> Result<Trace, Error> {
@@ -526,8 +463,18 @@ impl Session {
         if text.trim().is_empty() {
             return Err(Error::EmptyPrompt);
         }
+        self.ask(Wish::Say(text), patience).await
+    }
+
+    /// Has the model sum up what was said, which takes the place of its history; a turn of its own, in order with
+    /// prompts.
+    pub async fn compact(&self) -> Result<TurnEnd, Error> {
+        self.ask(Wish::Compact, Duration::ZERO).await
+    }
+
+    async fn ask(&self, wish: Wish, patience: Duration) -> Result<TurnEnd, Error> {
         let (done, end) = oneshot::channel();
-        self.send(Instruction::Prompt(text, patience, done)).await?;
+        self.send(Instruction::Prompt(wish, patience, done)).await?;
         end.await.map_err(|_| Error::Closed(self.id.clone()))
     }
 

@@ -14,6 +14,7 @@ mod blocking;
 mod call;
 mod commands;
 mod edit;
+mod editor;
 mod encoding;
 mod files;
 mod held;
@@ -39,6 +40,7 @@ use crate::background::{Background, Token};
 use crate::confine::{Confine, Mode};
 use crate::limits;
 
+pub use editor::{Editor, EditorRequest};
 pub(crate) use held::Held;
 pub(super) use name::Subject;
 pub use name::{Builtin, ToolName};
@@ -71,6 +73,7 @@ pub struct Toolbox {
     linger: Option<Duration>,
     tools: Arc<[Tool]>,
     views: Arc<tasks::Views>,
+    buffers: Option<editor::Buffers>,
 }
 
 /// A call that was understood, before it is carried out.
@@ -247,7 +250,7 @@ impl Toolbox {
     pub fn new(background: Background, queue: String, budget: Budget) -> Self {
         let tools = schema::tools(budget.yield_after).into();
         let linger = Some(limits::LINGER);
-        Self { background, queue, budget, linger, tools, views: Arc::default() }
+        Self { background, queue, budget, linger, tools, views: Arc::default(), buffers: None }
     }
 
     /// The same, with tasks that run this long with no daemon attached; `None`: for ever. Default:
@@ -255,6 +258,14 @@ impl Toolbox {
     #[must_use]
     pub fn with_linger(mut self, linger: Option<Duration>) -> Self {
         self.linger = linger;
+        self
+    }
+
+    /// The same, with files as this editor has them.
+    #[must_use]
+    pub fn with_editor(mut self, editor: Option<Editor>) -> Self {
+        let session = self.queue.clone();
+        self.buffers = editor.map(|editor| editor::Buffers { editor, session });
         self
     }
 
@@ -293,9 +304,13 @@ impl Toolbox {
             Some(Action::Stop { id, signal }) => self.stop(id, signal).await,
             Some(Action::Write { id, text, eof }) => self.write(id, text, eof).await,
             Some(Action::Output { id, part }) => self.output(id, part).await,
-            Some(Action::Read(read)) => files::read(read, self.budget.result_bytes).await,
-            Some(Action::WriteFile { path, content }) => files::write(path, content).await,
-            Some(Action::Edit(edit)) => edit::run(edit).await,
+            Some(Action::Read(read)) => {
+                files::read(read, self.budget.result_bytes, self.buffers.as_ref()).await
+            }
+            Some(Action::WriteFile { path, content }) => {
+                files::write(path, content, self.buffers.as_ref()).await
+            }
+            Some(Action::Edit(edit)) => edit::run(edit, self.buffers.as_ref()).await,
             Some(Action::Glob(glob)) => search::glob(glob, self.budget.result_bytes).await,
             Some(Action::Grep(grep)) => search::grep(grep, self.budget.result_bytes).await,
             Some(Action::Plan(plan)) => Ok(Outcome {

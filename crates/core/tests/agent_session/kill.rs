@@ -72,6 +72,7 @@ async fn work(dir: &Path) {
         rules: anything(),
         can_ask: false,
         policy,
+        editor: None,
     };
     let known = std::fs::read_to_string(dir.join("session"));
     let (session, updates) = match known {

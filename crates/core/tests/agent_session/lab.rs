@@ -88,6 +88,7 @@ impl Lab {
             rules: anything(),
             can_ask: false,
             policy: Policy::default(),
+            editor: None,
         }
     }
 

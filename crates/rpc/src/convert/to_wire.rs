@@ -300,7 +300,7 @@ fn state(state: &task::State) -> wire::TaskState {
     }
 }
 
-fn exit(exit: task::Exit) -> wire::Exit {
+pub(crate) fn exit(exit: task::Exit) -> wire::Exit {
     match exit {
         task::Exit::Code(code) => wire::Exit { code: Some(code), signal: None },
         task::Exit::Signal(number) => wire::Exit { code: None, signal: Some(signal::name(number)) },

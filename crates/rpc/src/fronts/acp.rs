@@ -4,8 +4,11 @@
 //! of ACP uses them: one process works in several workspaces, and a prompt that is answered ends what the
 //! client shows, so it is held open while background tasks of the session run (`hold`).
 
+mod commands;
+mod files;
 mod hold;
 mod places;
+mod terminals;
 mod voice;
 
 use std::collections::HashMap;
@@ -15,9 +18,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use agent_client_protocol_schema::ProtocolVersion;
 use serde_json::{Map, Value, json};
+use tokio::sync::mpsc;
 
+use self::commands::Command;
+use self::files::Files;
 use self::hold::Holds;
 use self::places::Places;
+use self::terminals::{Terminals, Wanted};
 use self::voice::AcpVoice;
 use crate::convert::{error, options, params};
 use crate::desk::{Desk, Options};
@@ -53,6 +60,7 @@ struct Acp {
     /// Knows every session, and has no workspace of its own.
     desk: Desk,
     places: Arc<Places>,
+    files: Files,
     holds: Arc<Holds>,
     voice: Arc<AcpVoice>,
     client: Client,
@@ -64,16 +72,33 @@ struct Acp {
 
 impl Acp {
     fn new(options: Options, outbox: Outbox, jobs: Jobs) -> Self {
-        let voice = Arc::new(AcpVoice::default());
+        let (terminals, wanted) = Terminals::new();
+        let voice = Arc::new(AcpVoice::new(terminals));
         let client = Client::new(outbox, voice.clone());
         let desk = Desk::new(options, client.clone(), jobs.clone());
+        jobs.beside(show_output(wanted, desk.clone(), voice.clone(), jobs.clone()));
         let places = Arc::new(Places::new(desk.clone()));
         let (holds, untold) = (Arc::default(), Arc::default());
-        Self { desk, places, holds, voice, client, jobs, untold, initialized: false }
+        Self {
+            desk,
+            places,
+            files: Files::default(),
+            holds,
+            voice,
+            client,
+            jobs,
+            untold,
+            initialized: false,
+        }
     }
 
     fn initialize(&mut self, given: Value) -> Result<Value, Error> {
-        let _: acp::InitializeRequest = params::parse(given)?;
+        let request: acp::InitializeRequest = params::parse(given)?;
+        let can = &request.client_capabilities;
+        self.voice.terminals.learn(can);
+        if let Some(editor) = self.files.learn(can, &self.client, &self.jobs) {
+            self.desk.use_editor(editor);
+        }
         self.initialized = true;
         let prompts = acp::PromptCapabilities::new().embedded_context(true);
         let sessions = acp::SessionCapabilities::new()
@@ -103,21 +128,30 @@ impl Acp {
     fn placed(&self, method: &'static methods::Method, mut given: Value) -> Handling {
         let (places, untold) = (self.places.clone(), self.untold.clone());
         let ignored = ignored(&mut given);
-        let jobs = self.jobs.clone();
+        let (jobs, voice) = (self.jobs.clone(), self.voice.clone());
         Box::pin(async move {
             let desk = places.of(given.get("cwd"))?;
             let loaded = given.get("sessionId").and_then(Value::as_str).map(str::to_owned);
             let knew_none = desk.models().is_empty();
-            let answer = (method.run)(desk.clone(), given).await.map_err(in_acp)?;
+            let again = method.name == "session/load";
+            if let Some(session) = &loaded {
+                voice.terminals.is_at(session, desk.workspace()?, again);
+            }
+            let answer = (method.run)(desk.clone(), given).await.map_err(in_acp);
+            if let Some(session) = &loaded {
+                voice.terminals.is_live(session);
+            }
+            let answer = answer?;
             let made = answer.result.get("sessionId").and_then(Value::as_str).map(str::to_owned);
+            if let Some(session) = &made {
+                voice.terminals.is_at(session, desk.workspace()?, false);
+            }
             let Some(session) = made.or(loaded) else { return Ok(answer) };
             if let Some(ignored) = ignored {
                 let mut untold = untold.lock().unwrap_or_else(PoisonError::into_inner);
                 untold.insert(session.clone(), ignored);
             }
-            if knew_none {
-                jobs.beside(async move { tell_models(&desk, &session).await });
-            }
+            jobs.beside(async move { begun(&desk, &session, knew_none).await });
             Ok(answer)
         })
     }
@@ -157,6 +191,11 @@ impl Acp {
 
     fn prompt(&self, given: Value) -> Handling {
         let request = params::parse::<acp::PromptRequest>(given);
+        if let Ok(request) = &request
+            && let Some((command, rest)) = commands::meant(&request.prompt)
+        {
+            return self.command(&request.session_id, command, rest);
+        }
         // Now, not when the work begins: the next message may be a cancel.
         let held = request.map(|request| (self.holds.begin(&request.session_id.0), request));
         let (desk, client, untold) = (self.desk.clone(), self.client.clone(), self.untold.clone());
@@ -173,14 +212,33 @@ impl Acp {
             let answer = session::prompt::run(&desk, request).await.map_err(in_acp)?;
             let reason = answer.result.stop_reason;
             match (reason, desk.sessions().get(&id)) {
-                (acp::StopReason::Cancelled, _) | (_, None) => answer.written(),
+                (_, None) => answer.written(),
+                (acp::StopReason::Cancelled, Some(_)) => {
+                    voice.terminals.settled(&id).await;
+                    answer.written()
+                }
                 (_, Some(open)) => {
                     let cancelled = hold.over(&open, longest, &voice).await;
                     open.told().await;
+                    voice.terminals.settled(&id).await;
                     let reason = if cancelled { acp::StopReason::Cancelled } else { reason };
                     Answer::from(acp::PromptResponse::new(reason)).written()
                 }
             }
+        })
+    }
+
+    /// Carries a command out that was typed as a prompt. It takes over no hold.
+    fn command(&self, id: &acp::SessionId, command: Command, rest: String) -> Handling {
+        let (id, desk, voice) = (id.clone(), self.desk.clone(), self.voice.clone());
+        Box::pin(async move {
+            let open = session::open(&desk, &id)?;
+            let (reason, text) = commands::run(command, &rest, &open.session).await?;
+            open.told().await;
+            if !text.is_empty() {
+                voice.say(&id.0, text, desk.client().outbox());
+            }
+            Answer::from(acp::PromptResponse::new(reason)).written()
         })
     }
 
@@ -220,12 +278,36 @@ fn ignored(given: &mut Value) -> Option<String> {
     (!said.is_empty()).then(|| said.join(" "))
 }
 
-/// Tells the client of a session which models there are, once their servers have said so.
-async fn tell_models(desk: &Desk, session: &str) {
-    let learned = desk.learn_models().await;
-    let Some(open) = desk.sessions().get(session).filter(|_| learned) else { return };
+/// Shows the output of the tasks that are to be shown as terminals.
+async fn show_output(
+    mut wanted: mpsc::UnboundedReceiver<Wanted>,
+    desk: Desk,
+    voice: Arc<AcpVoice>,
+    jobs: Jobs,
+) {
+    while let Some(Wanted { session, task }) = wanted.recv().await {
+        let Some(open) = desk.sessions().get(&session) else { continue };
+        let (voice, client) = (voice.clone(), desk.client().clone());
+        jobs.beside(async move {
+            let background = open.session.background();
+            client.room().await;
+            let tell = |update| voice.update(update, client.outbox());
+            terminals::show(&voice.terminals, background, task, tell).await;
+        });
+    }
+}
+
+/// Tells the client of a session that was opened which commands there are and, once their servers have said so,
+/// which models.
+async fn begun(desk: &Desk, session: &str, knew_no_models: bool) {
+    let Some(open) = desk.sessions().get(session) else { return };
     // The reply that names the session comes first.
     open.told().await;
+    desk.tell(session, commands::offered());
+    if !knew_no_models || !desk.learn_models().await {
+        return;
+    }
+    let Some(open) = desk.sessions().get(session) else { return };
     let options = options::of(&open.session, desk.models());
     let update = acp::ConfigOptionUpdate::new(options);
     desk.tell(session, acp::SessionUpdate::ConfigOptionUpdate(update));
@@ -309,7 +391,7 @@ impl Front for Acp {
     }
 
     fn answered(&mut self, id: &str, outcome: Result<Value, Value>) -> bool {
-        self.desk.answered(id, &outcome)
+        self.files.answered(id, &outcome) || self.desk.answered(id, &outcome)
     }
 
     fn wind_up(&self) -> impl Future<Output = ()> + Send + 'static {

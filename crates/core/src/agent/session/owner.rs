@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::manner::Manner;
 use super::turn::Begin;
 use super::work::{Begun, Outlet, Replay, Work};
-use super::{Error, Instruction, SessionId, Terms, TurnEnd, Update, Wake};
+use super::{Error, Instruction, SessionId, Terms, TurnEnd, Update, Wake, Wish};
 use crate::background::Background;
 
 /// How long results that come while the agent is idle wait for company before they start a turn.
@@ -36,9 +36,9 @@ enum Job {
     Wake,
 }
 
-/// What a person said, for how long a model that cannot be asked is asked again, and who wants to know
+/// What a person wants, for how long a model that cannot be asked is asked again, and who wants to know
 /// the end.
-type Said = (String, Duration, oneshot::Sender<TurnEnd>);
+type Said = (Wish, Duration, oneshot::Sender<TurnEnd>);
 
 /// What the owner is asked, and what it waits for.
 struct Inbox {
@@ -163,9 +163,13 @@ impl Owner {
             inbox.cancel.send_replace(false);
             inbox.spoken.send_replace(!inbox.prompts.is_empty());
             match job {
-                Job::Prompt((text, patience, done)) => {
+                Job::Prompt((wish, patience, done)) => {
                     inbox.again = false;
-                    let end = inbox.during(work.turn(Begin::Prompt(text, patience))).await;
+                    let begin = match wish {
+                        Wish::Say(text) => Begin::Prompt(text, patience),
+                        Wish::Compact => Begin::Compact,
+                    };
+                    let end = inbox.during(work.turn(begin)).await;
                     // Who asked may be gone. A prompt's turn always takes place.
                     let _ = done.send(end.unwrap_or(TurnEnd::Cancelled));
                 }
@@ -214,8 +218,8 @@ impl Inbox {
 
     fn take(&mut self, instruction: Option<Instruction>) {
         match instruction {
-            Some(Instruction::Prompt(text, patience, done)) => {
-                self.prompts.push_back((text, patience, done));
+            Some(Instruction::Prompt(wish, patience, done)) => {
+                self.prompts.push_back((wish, patience, done));
                 self.spoken.send_replace(true);
             }
             Some(Instruction::Cancel) => {

@@ -12,7 +12,7 @@ use super::{TurnEnd, Update};
 use crate::agent::failure::{Again, Failure, FailureKind};
 use crate::agent::message::Message;
 use crate::agent::provider::{Call, Delta, Form, Request, StopReason, Turn};
-use crate::agent::trace::Fact;
+use crate::agent::trace::{Fact, Origin};
 use crate::agent::usage::{Cost, Usage};
 
 /// What a model call came to.
@@ -31,6 +31,8 @@ pub(super) enum Begin {
     Prompt(String, Duration),
     /// What waits in the queue.
     News,
+    /// A summary in the place of the history.
+    Compact,
     /// What is in the history: a turn that results began was cut off.
     Again,
 }
@@ -50,21 +52,29 @@ impl Work {
     pub(super) async fn turn(&mut self, begin: Begin) -> Option<TurnEnd> {
         self.take_model().await;
         let before = self.counts;
+        let compacts = matches!(begin, Begin::Compact);
         let (prompt, drain) = match begin {
             Begin::Prompt(text, patience) => {
                 self.patience = Patience::lasting(patience);
                 (Some(text), Drain::Yes)
             }
+            Begin::Compact => {
+                self.patience = Patience::lasting(Duration::ZERO);
+                (None, Drain::No)
+            }
             Begin::News => (None, Drain::OnlyNews),
             Begin::Again => (None, Drain::Yes),
         };
-        if prompt.is_none() {
+        let origin = match compacts {
+            true => Origin::Prompt,
+            false => origin(prompt.as_deref()),
+        };
+        if origin == Origin::Background {
             self.patience = Patience::Endless;
         }
         (self.waited, self.nudges) = (0, Nudges::default());
         self.counts.turns += 1;
         let turn = self.counts.turns;
-        let origin = origin(prompt.as_deref());
         let title = prompt.as_deref().map(title);
         self.note(Fact::TurnStarted { turn, origin, title: title.clone() });
         if !self.titled {
@@ -76,7 +86,12 @@ impl Work {
         if let Some(text) = prompt {
             self.say(Message::Prompt { text });
         }
-        let end = self.calls(drain).await;
+        let end = match compacts {
+            // Nothing was said.
+            true if self.history.is_empty() => Some(TurnEnd::EndTurn),
+            true => Some(self.compact().await.err().unwrap_or(TurnEnd::EndTurn)),
+            false => self.calls(drain).await,
+        };
         let Some(end) = end else {
             // As if the turn had not looked.
             let facts = self.counts.facts - before.facts;

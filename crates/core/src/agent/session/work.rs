@@ -155,7 +155,8 @@ impl Work {
         let tools = terms.policy.tools.clone();
         let work = Self {
             toolbox: Toolbox::new(background.clone(), id.0.clone(), tools)
-                .with_linger(terms.policy.linger),
+                .with_linger(terms.policy.linger)
+                .with_editor(terms.editor.clone()),
             system: prompt::system(&workspace),
             window: terms.provider.context_window(),
             window_asked: false,

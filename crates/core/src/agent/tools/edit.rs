@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use super::Outcome;
 use super::alike::differs;
 use super::blocking::blocking;
+use super::editor::Buffers;
 use super::encoding::{Encoding, MIXED};
 use super::files::{diff, failed, replace};
 use super::text::plural;
@@ -32,8 +33,38 @@ pub(super) struct Edit {
 }
 
 /// `edit_file`.
-pub(super) async fn run(edit: Edit) -> Result<Outcome, String> {
+pub(super) async fn run(edit: Edit, buffers: Option<&Buffers>) -> Result<Outcome, String> {
+    if let Some(buffers) = buffers
+        && buffers.edits(&edit.path).await
+        && let Some(text) = buffers.read(&edit.path).await
+    {
+        let path = edit.path.clone();
+        let changed = blocking(move |_| {
+            let changed = change(text.as_bytes(), &edit.old, &edit.new, edit.all);
+            let unchanged = |why| format!("`{}` was not changed: {why}", edit.path.display());
+            Ok((text, changed.map_err(unchanged)?))
+        });
+        let (text, Changed { bytes, lines }) = changed.await?;
+        // Text in the place of text is text.
+        let content = String::from_utf8_lossy(&bytes).into_owned();
+        buffers.write(&path, content).await?;
+        let diff = shown(&path, text.into_bytes(), bytes);
+        return Ok(Outcome { diff, ..Outcome::of(report(&path, &lines)) });
+    }
     blocking(move |_| run_now(&edit)).await
+}
+
+/// What a model is told of a file that was changed.
+fn report(path: &Path, lines: &[usize]) -> String {
+    format!(
+        "`{}`: {} place{} changed, {}line{} {}",
+        path.display(),
+        lines.len(),
+        plural(lines.len() as u64),
+        if lines.len() > PLACES { "first " } else { "" },
+        plural(lines.len() as u64),
+        places(lines)
+    )
 }
 
 fn run_now(edit: &Edit) -> Result<Outcome, String> {
@@ -66,15 +97,7 @@ fn run_now(edit: &Edit) -> Result<Outcome, String> {
     let changed = change(&text, &edit.old, &edit.new, edit.all).map_err(unchanged)?;
     let bytes = encoded(&changed.bytes, encoding);
     replace(path, &bytes, Some(&about)).map_err(|error| failed("write", path, &error))?;
-    let report = format!(
-        "`{}`: {} place{} changed, {}line{} {}",
-        path.display(),
-        changed.lines.len(),
-        plural(changed.lines.len() as u64),
-        if changed.lines.len() > PLACES { "first " } else { "" },
-        plural(changed.lines.len() as u64),
-        places(&changed.lines)
-    );
+    let report = report(path, &changed.lines);
     let diff = shown(path, text, changed.bytes);
     Ok(Outcome { diff, ..Outcome::of(report) })
 }

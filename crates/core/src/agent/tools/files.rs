@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::blocking::{Gone, blocking};
 use super::edit::FILE_BYTES;
+use super::editor::Buffers;
 use super::encoding::Encoding;
 use super::text::{cut, plural};
 use super::{Diff, Outcome};
@@ -44,8 +45,21 @@ pub(super) struct Read {
 }
 
 /// `read_file`.
-pub(super) async fn read(read: Read, room: usize) -> Result<Outcome, String> {
-    blocking(move |gone| read_now(&read, room, gone)).await.map(Outcome::of)
+pub(super) async fn read(
+    read: Read,
+    room: usize,
+    buffers: Option<&Buffers>,
+) -> Result<Outcome, String> {
+    let text = match buffers {
+        Some(buffers) => buffers.read(&read.path).await,
+        None => None,
+    };
+    blocking(move |gone| match text {
+        Some(text) => read_text(&read, text.len() as u64, text.as_bytes(), room),
+        None => read_now(&read, room, gone),
+    })
+    .await
+    .map(Outcome::of)
 }
 
 fn read_now(read: &Read, room: usize, gone: &Gone) -> Result<String, String> {
@@ -59,12 +73,12 @@ fn read_now(read: &Read, room: usize, gone: &Gone) -> Result<String, String> {
     }
     let file = File::open(path).map_err(|error| failed("read", path, &error))?;
     let file = BufReader::with_capacity(64 << 10, gone.watch(file));
-    read_text(read, &about, file, room)
+    read_text(read, about.len(), file, room)
 }
 
 fn read_text(
     read: &Read,
-    about: &Metadata,
+    size: u64,
     mut file: impl BufRead,
     room: usize,
 ) -> Result<String, String> {
@@ -75,7 +89,7 @@ fn read_text(
         return Ok(format!("`{asked}` is empty"));
     }
     if let Some(what) = not_text(begin) {
-        let size = thousands(about.len());
+        let size = thousands(size);
         return Ok(format!("`{asked}` is {what} of {size} bytes, which cannot be shown as text"));
     }
     if begin.starts_with(UTF8_BOM) {
@@ -109,7 +123,7 @@ fn read_text(
                 shown += 1;
             }
         }
-        if is_full && about.len() > COUNTED {
+        if is_full && size > COUNTED {
             break;
         }
     }
@@ -119,8 +133,8 @@ fn read_text(
     }
     let next = read.offset + shown;
     if is_full {
-        let of = match about.len() > COUNTED {
-            true => format!("{} bytes", thousands(about.len())),
+        let of = match size > COUNTED {
+            true => format!("{} bytes", thousands(size)),
             false => format!("{number} lines"),
         };
         // Writing to a string cannot fail.
@@ -254,8 +268,44 @@ fn hint(path: &Path) -> Option<String> {
 }
 
 /// `write_file`.
-pub(super) async fn write(path: PathBuf, content: String) -> Result<Outcome, String> {
-    blocking(move |_| write_now(&path, content)).await
+pub(super) async fn write(
+    path: PathBuf,
+    content: String,
+    buffers: Option<&Buffers>,
+) -> Result<Outcome, String> {
+    let Some(buffers) = buffers else {
+        return blocking(move |_| write_now(&path, content)).await;
+    };
+    if !buffers.writes(&path).await {
+        return blocking(move |_| write_now(&path, content)).await;
+    }
+    let text = buffers.read(&path).await;
+    let (place, before) = (path.clone(), text.map(String::into_bytes));
+    let before = blocking(move |_| {
+        let before = before.or_else(|| fs::read(&place).ok());
+        if let (None, Some(parent)) = (&before, place.parent()) {
+            fs::create_dir_all(parent).map_err(|error| failed("make", parent, &error))?;
+        }
+        Ok(before)
+    })
+    .await?;
+    buffers.write(&path, content.clone()).await?;
+    let report = report(&path, before.is_some(), &content);
+    Ok(Outcome { diff: diff(&path, before, content), ..Outcome::of(report) })
+}
+
+/// What a model is told of a file that was written.
+fn report(path: &Path, was_there: bool, content: &str) -> String {
+    let (count, lines) = (content.len() as u64, content.lines().count());
+    format!(
+        "{} `{}`: {} byte{}, {} line{}",
+        if was_there { "replaced" } else { "created" },
+        path.display(),
+        thousands(count),
+        plural(count),
+        lines,
+        plural(lines as u64)
+    )
 }
 
 fn write_now(path: &Path, content: String) -> Result<Outcome, String> {
@@ -282,16 +332,7 @@ fn write_now(path: &Path, content: String) -> Result<Outcome, String> {
         .encode(&content)
         .map_err(|error| format!("`{}` was not written: {error}", path.display()))?;
     replace(path, &bytes, old.as_ref()).map_err(|error| failed("write", path, &error))?;
-    let (count, lines) = (content.len() as u64, content.lines().count());
-    let did = if old.is_some() { "replaced" } else { "created" };
-    let report = format!(
-        "{did} `{}`: {} byte{}, {} line{}",
-        path.display(),
-        thousands(count),
-        plural(count),
-        lines,
-        plural(lines as u64)
-    );
+    let report = report(path, old.is_some(), &content);
     let diff = match old {
         None => diff(path, None, content),
         Some(_) => before.and_then(|before| diff(path, Some(before), content)),

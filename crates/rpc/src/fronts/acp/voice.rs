@@ -9,17 +9,19 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::sync::watch;
 
+use super::terminals::Terminals;
 use crate::peer::{Follow, Outbox, Voice};
 use crate::wire::{Push, TurnState, acp};
 
 /// How a client of ACP is told.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct AcpVoice {
     /// Turns that have ended, of all sessions.
     turns: AtomicU64,
     /// Changes when a task listens on other ports.
     listening: watch::Sender<()>,
     messages: Mutex<Messages>,
+    pub(super) terminals: Terminals,
 }
 
 /// The message that each session is saying: clients put the chunks of one name together.
@@ -80,6 +82,12 @@ struct Notification<'a> {
 }
 
 impl AcpVoice {
+    /// One that has said nothing yet.
+    pub(super) fn new(terminals: Terminals) -> Self {
+        let (turns, listening, messages) = Default::default();
+        Self { turns, listening, messages, terminals }
+    }
+
     /// Turns that have ended, of all sessions.
     pub(super) fn turns(&self) -> u64 {
         self.turns.load(Ordering::Relaxed)
@@ -88,6 +96,7 @@ impl AcpVoice {
     /// A session is closed.
     pub(super) fn forget(&self, session: &str) {
         self.messages().open.remove(session);
+        self.terminals.forget(session);
     }
 
     /// Changes when a task listens on other ports.
@@ -100,6 +109,32 @@ impl AcpVoice {
         self.messages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// An update as the client can show it; `None` where nothing is left of it.
+    fn shown(&self, mut update: acp::SessionNotification) -> Option<acp::SessionNotification> {
+        let session = update.session_id.0.to_string();
+        if let acp::SessionUpdate::UsageUpdate(usage) = &update.update
+            && usage.size == 0
+        {
+            // A size that is not known is not 0.
+            return None;
+        }
+        if let acp::SessionUpdate::ToolCall(call) = &mut update.update {
+            self.terminals.called(&session, call);
+        } else if let acp::SessionUpdate::ToolCallUpdate(call) = &mut update.update {
+            self.terminals.updated(&session, call);
+        }
+        Some(update)
+    }
+
+    /// Answers the person, in a message of its own, what is not the model's.
+    pub(super) fn say(&self, session: &str, text: String, outbox: &Outbox) {
+        self.messages().open.remove(session);
+        let text = acp::ContentBlock::Text(acp::TextContent::new(text));
+        let update = acp::SessionUpdate::AgentMessageChunk(acp::ContentChunk::new(text));
+        self.update(acp::SessionNotification::new(session.to_owned(), update), outbox);
+        self.messages().open.remove(session);
+    }
+
     /// Tells the person something that the model is not told.
     pub(super) fn think(&self, session: &str, text: String, outbox: &Outbox) {
         let text = acp::ContentBlock::Text(acp::TextContent::new(text));
@@ -107,7 +142,7 @@ impl AcpVoice {
         self.update(acp::SessionNotification::new(session.to_owned(), update), outbox);
     }
 
-    fn update(&self, mut params: acp::SessionNotification, outbox: &Outbox) {
+    pub(super) fn update(&self, mut params: acp::SessionNotification, outbox: &Outbox) {
         self.messages().name(&mut params);
         let params = &params;
         outbox.send(&Notification { jsonrpc: "2.0", method: "session/update", params });
@@ -118,7 +153,7 @@ impl Voice for AcpVoice {
     fn push(&self, push: &Push, outbox: &Outbox) {
         match push {
             Push::Session(update) => {
-                if let Some(update) = shown((**update).clone()) {
+                if let Some(update) = self.shown((**update).clone()) {
                     self.update(update, outbox);
                 }
             }
@@ -135,10 +170,14 @@ impl Voice for AcpVoice {
                 let text = format!("The model is asked again: {}\n", retrying.message);
                 self.think(&retrying.session_id, text, outbox);
             }
+            Push::Output(output) => {
+                if let Some(told) = self.terminals.output(output) {
+                    self.update(told, outbox);
+                }
+            }
             Push::Listening(_) => self.listening.send_modify(|()| {}),
             Push::Started(_)
             | Push::Began(_)
-            | Push::Output(_)
             | Push::Progress(_)
             | Push::Notified(_)
             | Push::Exited(_)
@@ -158,24 +197,4 @@ impl Voice for AcpVoice {
     }
 
     fn follow(&self, _: Follow, _: &Outbox) {}
-}
-
-/// An update as a client of ACP can show it; `None` where nothing is left of it.
-fn shown(mut update: acp::SessionNotification) -> Option<acp::SessionNotification> {
-    if let acp::SessionUpdate::UsageUpdate(usage) = &update.update
-        && usage.size == 0
-    {
-        // A size that is not known is not 0.
-        return None;
-    }
-    if let acp::SessionUpdate::ToolCallUpdate(call) = &mut update.update
-        && let Some(content) = &mut call.fields.content
-    {
-        // A client drops a whole update because of a terminal that it does not know.
-        content.retain(|it| !matches!(it, acp::ToolCallContent::Terminal(_)));
-        if content.is_empty() {
-            call.fields.content = None;
-        }
-    }
-    Some(update)
 }

@@ -1,0 +1,132 @@
+//! Files through the client: `fs/read_text_file` and `fs/write_text_file`, where its capabilities have them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use meanwhile_core::agent::tools::{Editor, EditorRequest};
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::peer::{Client, Jobs};
+use crate::wire::acp;
+
+/// What the ids of these requests begin with.
+const PREFIX: &str = "meanwhile/fs/";
+
+/// What the client was asked and has not answered.
+#[derive(Debug, Default)]
+pub(super) struct Files(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    editor: Option<Editor>,
+    last: u64,
+    asked: HashMap<String, Reply>,
+}
+
+/// Where an answer goes.
+#[derive(Debug)]
+enum Reply {
+    Text(oneshot::Sender<Result<String, String>>),
+    Done(oneshot::Sender<Result<(), String>>),
+}
+
+impl Reply {
+    /// The call that asked is gone, or waits no more.
+    fn is_closed(&self) -> bool {
+        match self {
+            Self::Text(reply) => reply.is_closed(),
+            Self::Done(reply) => reply.is_closed(),
+        }
+    }
+}
+
+impl Files {
+    /// The client said what it can. Returns the way to its files, if it has any.
+    pub(super) fn learn(
+        &self,
+        capabilities: &acp::ClientCapabilities,
+        client: &Client,
+        jobs: &Jobs,
+    ) -> Option<Editor> {
+        let acp::FileSystemCapabilities { read_text_file, write_text_file, .. } = capabilities.fs;
+        if !read_text_file && !write_text_file {
+            return None;
+        }
+        let (editor, requests) = Editor::new(read_text_file, write_text_file);
+        lock(&self.0).editor = Some(editor.clone());
+        jobs.beside(ask(self.0.clone(), requests, client.clone()));
+        Some(editor)
+    }
+
+    /// The client answered. Returns whether it was asked that here.
+    pub(super) fn answered(&self, id: &str, outcome: &Result<Value, Value>) -> bool {
+        if !id.starts_with(PREFIX) {
+            return false;
+        }
+        let mut state = lock(&self.0);
+        if let Some(editor) = &state.editor {
+            editor.heard();
+        }
+        let failed = |error: &Value| match error["message"].as_str() {
+            Some(message) => message.chars().take(500).collect(),
+            None => "it does not say why".to_owned(),
+        };
+        // Each may be waited for no more.
+        match state.asked.remove(id) {
+            Some(Reply::Text(reply)) => {
+                let text = outcome.as_ref().map_err(failed).and_then(|result| {
+                    let text = result["content"].as_str().map(str::to_owned);
+                    text.ok_or_else(|| "its answer has no `content`".to_owned())
+                });
+                let _ = reply.send(text);
+            }
+            Some(Reply::Done(reply)) => {
+                let _ = reply.send(outcome.as_ref().map(drop).map_err(failed));
+            }
+            None => {}
+        }
+        true
+    }
+}
+
+/// Asks the client for what sessions want of it.
+async fn ask(
+    state: Arc<Mutex<State>>,
+    mut requests: mpsc::UnboundedReceiver<EditorRequest>,
+    client: Client,
+) {
+    while let Some(request) = requests.recv().await {
+        client.room().await;
+        let (method, params, reply) = match request {
+            EditorRequest::Read { session, path, reply } => {
+                let params = json!({"sessionId": session, "path": path});
+                ("fs/read_text_file", params, Reply::Text(reply))
+            }
+            EditorRequest::Write { session, path, content, reply } => {
+                let params = json!({"sessionId": session, "path": path, "content": content});
+                ("fs/write_text_file", params, Reply::Done(reply))
+            }
+        };
+        let (id, gone) = {
+            let mut state = lock(&state);
+            let gone: Vec<_> = state.asked.extract_if(|_, reply| reply.is_closed()).collect();
+            state.last += 1;
+            let id = format!("{PREFIX}{}", state.last);
+            // Before it is sent: the answer must find it.
+            state.asked.insert(id.clone(), reply);
+            (id, gone)
+        };
+        for (id, _) in gone {
+            client.withdraw(&id);
+        }
+        client
+            .outbox()
+            .send(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}));
+    }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    // A panic under the lock leaves a state that is whole: every change is one insert or remove.
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
