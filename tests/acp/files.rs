@@ -88,6 +88,21 @@ text = 'Done.'
     assert_eq!(client.prompt(&session, "read it"), "end_turn");
     assert!(client.has_said("Done."));
     assert_eq!(std::fs::read_to_string(&notes).unwrap(), "written", "it writes nothing");
+    // An empty text where the disk has no file either: CodeCompanion answers so for a file that is missing.
+    let missing = "
+[[turn]]
+[[turn.call]]
+tool = 'read_file'
+input = { path = 'nowhere.txt' }
+
+[[turn]]
+expect = ['there is no such file']
+text = 'Done.'
+";
+    let (mut client, session) = editing(&store, missing, json!({"readTextFile": true}));
+    client.buffers.insert(path(&store, "nowhere.txt"), String::new());
+    assert_eq!(client.prompt(&session, "read it"), "end_turn");
+    assert!(client.has_said("Done."));
     // One that cannot is not asked.
     let (mut client, session) = editing(&store, script, json!({}));
     std::fs::write(&notes, "on the disk").unwrap();

@@ -47,6 +47,14 @@ fn a_result_that_comes_is_told_in_the_same_prompt() {
     store.release();
     assert_eq!(client.ended(prompt), "end_turn");
     assert!(client.has_said("It is built."));
+    // Some clients show all chunks of a prompt as one text.
+    let said = client.updates("agent_message_chunk");
+    let whole: String = said.iter().map(|it| it["content"]["text"].as_str().unwrap()).collect();
+    assert_eq!(whole, "I start it.It runs.\n\nIt is built.");
+    let names: Vec<_> = said.iter().map(|it| it["messageId"].clone()).collect();
+    let at = said.iter().position(|it| it["content"]["text"] == "\n\n").unwrap();
+    assert_eq!(names[at], names[at - 1], "it ends the message before");
+    assert_ne!(names[at], names[at + 1]);
 }
 
 #[test]

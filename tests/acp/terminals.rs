@@ -78,7 +78,7 @@ text = 'Done.'
     assert_eq!(client.prompt(&session, "make it"), "end_turn");
     // Everything of it was told before the prompt was answered.
     let found = told(&client);
-    assert_eq!(found.len(), 2, "reading a file is no command: {found:?}");
+    assert_eq!(found.len(), 2, "a file that is read has none: {found:?}");
     assert_eq!(found[0].0, "made\n");
     assert_eq!(found[0].1.as_ref().unwrap()["exit_code"], 3);
     assert_eq!(found[1].1.as_ref().unwrap()["exit_code"], Value::Null);

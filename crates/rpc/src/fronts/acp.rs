@@ -205,6 +205,7 @@ impl Acp {
             let id = request.session_id.0.to_string();
             let longest = hold::longest(request.meta.as_ref())?;
             desk.ask_again(&id);
+            voice.asked(&id);
             let text = untold.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
             if let Some(text) = text {
                 voice.think(&id, text, client.outbox());

@@ -146,13 +146,18 @@ impl Buffers {
     /// The text of a file, where the editor has it.
     pub(super) async fn read(&self, path: &Path) -> Option<String> {
         let Editor { reads, is_deaf, .. } = &self.editor;
-        if !reads || is_deaf.load(Ordering::Relaxed) || matches!(lies(path).await, Lies::Otherwise)
-        {
+        if !reads || is_deaf.load(Ordering::Relaxed) {
+            return None;
+        }
+        let lies = lies(path).await;
+        if matches!(lies, Lies::Otherwise) {
             return None;
         }
         let (session, path) = (self.session.clone(), path.to_owned());
         let asked = self.editor.ask(|reply| EditorRequest::Read { session, path, reply });
         match asked.await {
+            // CodeCompanion says so of a file that there is not.
+            Ok(text) if text.is_empty() && matches!(lies, Lies::Nowhere) => None,
             Ok(text) => Some(text),
             Err(Failed::Said(why)) => {
                 tracing::debug!("the editor does not read a file: {why}");

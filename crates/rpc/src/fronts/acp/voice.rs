@@ -29,6 +29,8 @@ pub(super) struct AcpVoice {
 struct Messages {
     last: u64,
     open: HashMap<String, (Speaker, u64)>,
+    /// Of sessions whose last word was an answer: which message that was.
+    answered: HashMap<String, acp::MessageId>,
 }
 
 /// Whose message it is, as far as it may go on.
@@ -39,20 +41,30 @@ enum Speaker {
 }
 
 impl Messages {
-    /// Names the message of a chunk.
-    fn name(&mut self, update: &mut acp::SessionNotification) {
+    /// Names the message of a chunk. Returns the one before it where another answer begins right behind an answer.
+    fn name(&mut self, update: &mut acp::SessionNotification) -> Option<acp::MessageId> {
         let session = update.session_id.0.to_string();
         if let acp::SessionUpdate::AgentMessageChunk(chunk) = &mut update.update {
-            chunk.message_id = Some(self.going_on(session, Speaker::Answer));
-        } else if let acp::SessionUpdate::AgentThoughtChunk(chunk) = &mut update.update {
+            let name = self.going_on(session.clone(), Speaker::Answer);
+            chunk.message_id = Some(name.clone());
+            let before = self.answered.insert(session, name.clone());
+            return before.filter(|before| *before != name);
+        }
+        if let acp::SessionUpdate::AgentThoughtChunk(chunk) = &mut update.update {
+            self.answered.remove(&session);
             chunk.message_id = Some(self.going_on(session, Speaker::Thought));
         } else if let acp::SessionUpdate::UserMessageChunk(chunk) = &mut update.update {
-            // Each is whole.
+            // Each is whole. What no person said, most clients do not show.
             self.open.remove(&session);
+            if chunk.meta.is_none() {
+                self.answered.remove(&session);
+            }
             chunk.message_id = Some(self.next(&session).0);
         } else if let acp::SessionUpdate::ToolCall(_) = &update.update {
             self.open.remove(&session);
+            self.answered.remove(&session);
         }
+        None
     }
 
     fn next(&mut self, session: &str) -> (acp::MessageId, u64) {
@@ -81,6 +93,10 @@ struct Notification<'a> {
     params: &'a acp::SessionNotification,
 }
 
+fn send(params: &acp::SessionNotification, outbox: &Outbox) {
+    outbox.send(&Notification { jsonrpc: "2.0", method: "session/update", params });
+}
+
 impl AcpVoice {
     /// One that has said nothing yet.
     pub(super) fn new(terminals: Terminals) -> Self {
@@ -95,7 +111,10 @@ impl AcpVoice {
 
     /// A session is closed.
     pub(super) fn forget(&self, session: &str) {
-        self.messages().open.remove(session);
+        let mut messages = self.messages();
+        messages.open.remove(session);
+        messages.answered.remove(session);
+        drop(messages);
         self.terminals.forget(session);
     }
 
@@ -135,6 +154,11 @@ impl AcpVoice {
         self.messages().open.remove(session);
     }
 
+    /// The person says something: what comes now answers that.
+    pub(super) fn asked(&self, session: &str) {
+        self.messages().answered.remove(session);
+    }
+
     /// Tells the person something that the model is not told.
     pub(super) fn think(&self, session: &str, text: String, outbox: &Outbox) {
         let text = acp::ContentBlock::Text(acp::TextContent::new(text));
@@ -143,9 +167,15 @@ impl AcpVoice {
     }
 
     pub(super) fn update(&self, mut params: acp::SessionNotification, outbox: &Outbox) {
-        self.messages().name(&mut params);
-        let params = &params;
-        outbox.send(&Notification { jsonrpc: "2.0", method: "session/update", params });
+        let before = self.messages().name(&mut params);
+        if let Some(before) = before {
+            // acpx and CodeCompanion show the chunks of a prompt one behind the other, whatever they are called.
+            let text = acp::ContentBlock::Text(acp::TextContent::new("\n\n"));
+            let end = acp::ContentChunk::new(text).message_id(before);
+            let end = acp::SessionUpdate::AgentMessageChunk(end);
+            send(&acp::SessionNotification::new(params.session_id.clone(), end), outbox);
+        }
+        send(&params, outbox);
     }
 }
 
