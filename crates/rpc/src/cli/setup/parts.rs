@@ -13,11 +13,12 @@ const PLUGIN: &str = include_str!("opencode.js");
 /// The skill for Claude Code.
 const SKILL: &str = include_str!("skill.md");
 
-/// An adapter for CodeCompanion, whose settings are Lua.
+/// An adapter for CodeCompanion, whose settings are Lua. The one for Gemini would log in at Google.
 const CODECOMPANION: &str = "\
 meanwhile = function()
-  return require('codecompanion.adapters.acp').extend('gemini_cli', {
-    name = 'meanwhile', commands = { default = { 'MEANWHILE_BINARY', 'acp' } },
+  return require('codecompanion.adapters.acp').extend('opencode', {
+    name = 'meanwhile', formatted_name = 'meanwhile',
+    commands = { default = { 'MEANWHILE_BINARY', 'acp' } },
   })
 end,
 ";
