@@ -40,6 +40,14 @@ fn questions(client: &Client) -> usize {
     client.heard.iter().filter(|it| it["method"] == "session/request_permission").count()
 }
 
+/// Whether this machine can hold a command so.
+fn confines(store: &Store, check: &str) -> bool {
+    let said = store.json(&["doctor", "--json"]);
+    let checks = said["checks"].as_array().unwrap();
+    let found = checks.iter().find(|it| it["name"] == check);
+    found.unwrap_or_else(|| panic!("no check `{check}`: {said}"))["status"] == "ok"
+}
+
 #[test]
 fn a_session_says_how_it_is_led_and_what_may_be_chosen() {
     let store = Store::new();
@@ -89,8 +97,7 @@ fn a_choice_is_in_force_at_once_and_stays_with_the_session() {
 #[expect(clippy::print_stderr, reason = "a test that was skipped says so")]
 fn work_in_the_workspace_is_not_asked() {
     let store = Store::new();
-    let confines = store.json(&["doctor", "--json"]).to_string().contains("work");
-    if !confines {
+    if !confines(&store, "confinement") {
         eprintln!("skipped: this machine cannot confine commands");
         return;
     }
@@ -100,6 +107,51 @@ fn work_in_the_workspace_is_not_asked() {
     assert_eq!(client.prompt(&session, "make it"), "end_turn");
     assert_eq!(questions(&client), 0);
     assert!(store.workspace().join("made").exists());
+}
+
+#[test]
+fn what_a_person_allows_in_a_session_that_looks_can_only_look() {
+    let store = Store::new();
+    store.write_config("[permissions]\nask = ['bash echo']\n");
+    let mut client = Client::new(&store, ASKS);
+    let session = client.session(&store.workspace());
+    set(&mut client, &session, "permissions", "look");
+    assert_eq!(client.prompt(&session, "make it"), "end_turn");
+    // Where the machine cannot hold it, it is refused without a question.
+    let expected = usize::from(confines(&store, "confinement"));
+    assert_eq!(questions(&client), expected, "the rule wants it asked, and the client allows it");
+    assert!(!store.workspace().join("made").exists(), "it could only look");
+}
+
+#[test]
+fn work_writes_nothing_that_would_be_asked() {
+    let store = Store::new();
+    store.write_config("[permissions]\nask = ['write asked']\n");
+    let at = |path: &str| store.workspace().join(path);
+    for folder in [".git/hooks", "asked"] {
+        std::fs::create_dir_all(at(folder)).unwrap();
+    }
+    std::fs::write(at(".git/config"), "").unwrap();
+    let line = "touch .git/hooks/pre-commit asked/file; echo x > .git/config; touch made";
+    let script = format!(
+        "[[turn]]\n[[turn.call]]\ntool = 'bash'\ninput = {{ command = '{line}' }}\n[[turn]]\ntext = 'One.'\n"
+    );
+    let mut client = Client::new(&store, &script);
+    client.chooses = None;
+    let session = client.session(&store.workspace());
+    set(&mut client, &session, "permissions", "work");
+    let holds = confines(&store, "confinement") && confines(&store, "rules for files");
+    client.say(&session, "make it");
+    if holds {
+        client.says("One.");
+        assert!(at("made").exists());
+    } else {
+        client.find(|it| (it["method"] == "session/request_permission").then_some(()));
+    }
+    for path in [".git/hooks/pre-commit", "asked/file"] {
+        assert!(!at(path).exists(), "{path}");
+    }
+    assert_eq!(std::fs::read_to_string(at(".git/config")).unwrap(), "");
 }
 
 #[test]
@@ -213,6 +265,9 @@ text = 'It runs.'
     let running = store.json(&["ps", "--json"]);
     assert_eq!(running["tasks"][0]["state"], "running", "{running}");
     store.release();
+    // No client reads its queue any more: its end waits for none.
+    let id = running["tasks"][0]["id"].as_str().unwrap().to_owned();
+    crate::harness::until("its end is taken", || store.task(&id)["delivered"].is_object());
 }
 
 #[test]

@@ -117,6 +117,11 @@ impl Desk {
         self.0.options.state_moved.clone()
     }
 
+    /// Does something beside the requests, until the connection ends.
+    pub(crate) fn aside(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.0.jobs.beside(work);
+    }
+
     /// Opens the engine ahead of the first request that needs it.
     pub(crate) fn open_early(&self) {
         let desk = self.clone();

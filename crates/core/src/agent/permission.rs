@@ -18,6 +18,7 @@ mod shell;
 
 use std::path::{Path, PathBuf};
 
+pub(super) use leeway::LOOKS_ONLY;
 pub use leeway::Permissions;
 pub use rule::{BadRule, Scope};
 
@@ -204,8 +205,11 @@ impl Rules {
         let mut confine = self.confine(mode, places);
         // Work that a rule or a person lets run needs them, and closing them would keep it from reading what
         // it makes beside them.
-        if let Some(confine) = confine.as_mut().filter(|it| it.mode == Mode::Look) {
-            confine.hidden.append(&mut judged.kept);
+        let by_leeway = self.permissions == Permissions::Work && level == Some(Level::Work);
+        match confine.as_mut() {
+            Some(confine) if mode == Mode::Look => confine.hidden.append(&mut judged.kept),
+            Some(confine) if by_leeway => self.seal(confine, judged, places),
+            Some(_) | None => {}
         }
         if confine.is_none() {
             let why = "a rule holds back all that could be read".to_owned();

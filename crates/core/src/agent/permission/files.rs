@@ -139,6 +139,12 @@ pub(super) fn denied(rules: &[Rule], places: &Places, files: Files) -> Vec<PathB
     denied.filter(|it| files == Files::Write || !places.workspace.starts_with(it)).collect()
 }
 
+/// What rules forbid to write, or want asked, where it lies now.
+pub(super) fn written_by_leave(rules: &[Rule], places: &Places) -> Vec<PathBuf> {
+    let holds = |rule: &&Rule| rule.effect != Effect::Allow && Files::Write.is_meant_by(rule, None);
+    rules.iter().filter(holds).filter_map(|rule| place(rule, places)).collect()
+}
+
 /// What rules let be read besides.
 pub(super) fn shown(rules: &[Rule], places: &Places) -> Vec<PathBuf> {
     let lets = |rule: &&Rule| rule.effect == Effect::Allow && Files::Read.is_meant_by(rule, None);

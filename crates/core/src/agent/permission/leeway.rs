@@ -1,10 +1,13 @@
 //! How much a session may do unasked: what a person chooses for all of it, beside the rules for single commands
 //! and files.
 
+use std::path::Path;
+
 use super::files::{self, Files};
 use super::paths::{self, Places};
 use super::{Rules, Standing, line};
-use crate::agent::tools::{Builtin, Intent, Level};
+use crate::agent::tools::{Access, Builtin, Intent, Level};
+use crate::confine::{Confine, Mode, has_mounts, led_to};
 
 /// How much the agent may do unasked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -52,7 +55,7 @@ impl Permissions {
 }
 
 /// Why a session that looks does not do something.
-const LOOKS_ONLY: &str =
+pub(in crate::agent) const LOOKS_ONLY: &str =
     "this session only looks (permissions: look), until the person changes that";
 
 impl Rules {
@@ -88,6 +91,60 @@ impl Rules {
             }
             (Permissions::Work, Some(Level::Look | Level::Full)) => level,
         }
+    }
+
+    /// Holds a command that no rule and no person let run: what rules keep from being written without a question,
+    /// and what makes a repository run programs, is sealed. Where that cannot be done the command is asked.
+    pub(super) fn seal(&self, confine: &mut Confine, judged: &mut line::Judged, places: &Places) {
+        let git = places.workspace.join(".git");
+        let repositories = if git.is_dir() { vec![git] } else { led_to(&places.workspace) };
+        let mut sealed = files::written_by_leave(&self.rules, places);
+        for repository in repositories {
+            let programs = ["hooks", "config"].map(|name| repository.join(name));
+            match programs.iter().all(|it| it.exists()) {
+                true => sealed.extend(programs),
+                // It could make the one that is missing.
+                false => sealed.push(repository),
+            }
+        }
+        // What lies outside, but for caches, it cannot write anyway.
+        sealed.retain(|path| path.exists() || path.starts_with(&places.workspace));
+        let why = match sealed.iter().find(|path| !path.exists()) {
+            Some(path) => Some(format!("it could make `{}`", path.display())),
+            None if sealed.is_empty() || has_mounts() => None,
+            None => sealed.first().map(|path| {
+                format!("this machine cannot keep it from writing `{}`", path.display())
+            }),
+        };
+        judged.found.extend(why.map(|why| Standing::Held { why }));
+        confine.sealed = sealed;
+        confine.hidden.append(&mut judged.kept);
+    }
+
+    /// How what a person lets run is held in a session that looks by now; an error says why it may not run.
+    pub fn only_looking(
+        &self,
+        intent: &Intent,
+        workspace: &Path,
+    ) -> Result<Option<Confine>, &'static str> {
+        if self.by_tool(intent).is_some() {
+            return Err(LOOKS_ONLY);
+        }
+        let places = Places::new(workspace, self.home.as_deref());
+        let mut held = None;
+        for access in &intent.access {
+            match access {
+                Access::Write(_) => return Err(LOOKS_ONLY),
+                Access::Command { line, cwd, .. } => {
+                    let mut judged = line::judge(&self.rules, &places, cwd, line);
+                    let mut confine = self.confine(Mode::Look, &places).ok_or(LOOKS_ONLY)?;
+                    confine.hidden.append(&mut judged.kept);
+                    held = Some(confine);
+                }
+                Access::Read(_) | Access::Task(_) => {}
+            }
+        }
+        Ok(held)
     }
 
     /// What is said of a file that a tool writes.

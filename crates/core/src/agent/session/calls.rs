@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::work::Work;
 use super::{Answer, Ask, SessionId, Update};
 use crate::agent::message::{Arguments, Message, ToolCall, ToolResult};
-use crate::agent::permission::{Effect, Rule, Verdict};
+use crate::agent::permission::{Effect, LOOKS_ONLY, Permissions, Rule, Verdict};
 use crate::agent::tools::{Access, Builtin, Intent, Kind, Outcome, Progress, ToolName, Toolbox};
 use crate::agent::trace::Fact;
 use crate::background::Token;
@@ -100,7 +100,7 @@ impl Work {
         for (place, (call, token)) in calls.into_iter().zip(tokens).enumerate() {
             let read = self.read(&call);
             // Looking changes nothing, so the verdict holds once those before it have looked.
-            let verdict = match &read {
+            let mut verdict = match &read {
                 Ok(intent) if intent.may_look() => Some(self.judge(intent).await),
                 Ok(_) | Err(_) => None,
             };
@@ -109,6 +109,10 @@ impl Work {
                 (Ok(_) | Err(_), _) => false,
             };
             if !looks || looking.len() == limits::LOOKS_AT_ONCE {
+                if !looks && !looking.is_empty() {
+                    // While those before it look, a person may change what the session may do.
+                    verdict = None;
+                }
                 self.carry_out(std::mem::take(&mut looking), &mut answers).await;
             }
             let id = call.id.clone();
@@ -224,6 +228,10 @@ impl Work {
                 // What cannot be held is asked.
                 match self.background.can_confine(confine.clone()).await {
                     Ok(()) => Verdict::Allow(Some(confine)),
+                    // No answer could let it run.
+                    Err(error) if self.only_looks() => {
+                        Verdict::Deny { why: format!("{LOOKS_ONLY}, and {error}") }
+                    }
                     Err(error) => Verdict::Ask { why: error.to_string(), always: Vec::new() },
                 }
             }
@@ -262,7 +270,7 @@ impl Work {
             input: call.input.to_raw(),
             why,
             always: always.clone(),
-            can_confine: confined.is_some(),
+            can_confine: confined.is_some() && !self.only_looks(),
             reply,
         };
         self.out.send(Update::Ask(ask)).await;
@@ -272,22 +280,39 @@ impl Work {
             // A question that was dropped is a no.
             answer = answer => answer.unwrap_or(Answer::Reject),
         };
-        match answer {
-            Answer::Allow => Ok(self.open(intent)),
-            Answer::AllowConfined => match confined {
-                Some(confine) => Ok(Some(confine)),
-                // It was not offered.
-                None => Err(refused()),
-            },
+        let confine = match answer {
+            Answer::Allow => self.open(intent),
+            // It was offered only where it is there.
+            Answer::AllowConfined => Some(confined.ok_or_else(refused)?),
             Answer::AllowAlways => {
                 self.remember(always, Effect::Allow);
-                Ok(self.open(intent))
+                self.open(intent)
             }
-            Answer::Reject => Err(refused()),
+            Answer::Reject => return Err(refused()),
             Answer::RejectAlways => {
                 self.remember(always, Effect::Deny);
-                Err(refused())
+                return Err(refused());
             }
+        };
+        // The session may have been told to look only since the question, or from before on.
+        if self.only_looks() { self.looking(intent).await } else { Ok(confine) }
+    }
+
+    /// Whether the session looks only, as of now.
+    fn only_looks(&self) -> bool {
+        self.rules().permissions() == Permissions::Look
+    }
+
+    /// How what a person lets run is held in a session that only looks.
+    async fn looking(&self, intent: &Intent) -> Result<Option<Confine>, Ran> {
+        let denied = |why: String| Ran::Denied(format!("not allowed: {why}"));
+        let (rules, workspace, own) = (self.rules(), self.workspace.clone(), intent.clone());
+        let held = tokio::task::spawn_blocking(move || rules.only_looking(&own, &workspace));
+        let held = held.await.unwrap_or(Err(LOOKS_ONLY));
+        let Some(confine) = held.map_err(|why| denied(why.to_owned()))? else { return Ok(None) };
+        match self.background.can_confine(confine.clone()).await {
+            Ok(()) => Ok(Some(confine)),
+            Err(error) => Err(denied(format!("{LOOKS_ONLY}, and {error}"))),
         }
     }
 

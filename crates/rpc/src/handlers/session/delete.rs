@@ -1,6 +1,8 @@
 //! `session/delete`: deletes a session with everything that was said in it. Its tasks stay.
 
 use meanwhile_core::agent::session::Session;
+use meanwhile_core::background::{Ack, Background, Mode, Which};
+use meanwhile_core::{Error, limits};
 
 use super::{Result, close, refused};
 use crate::desk::Desk;
@@ -18,5 +20,24 @@ pub(crate) async fn run(
         close::run(desk, acp::CloseSessionRequest::new(id.clone())).await?;
     }
     Session::delete(engine, &id.0).await.map_err(refused)?;
+    let (engine, queue) = (engine.clone(), id.0.to_string());
+    desk.aside(async move {
+        if let Err(error) = empty(&engine, queue).await {
+            tracing::warn!(%error, "the results of a deleted session wait on");
+        }
+    });
     Ok(acp::DeleteSessionResponse::new().into())
+}
+
+/// Takes the ends of what still runs out of the session's queue: no client reads it any more.
+async fn empty(engine: &Background, queue: String) -> std::result::Result<(), Error> {
+    let running = engine.running_in(queue.clone()).await?;
+    let ids = running.iter().map(|task| task.id).collect();
+    engine.wait(Which::Ids(ids), Mode::All, limits::TIME_MAX).await?;
+    while let Some(lease) =
+        engine.drain(queue.clone(), limits::DRAIN_MAX_MAX, Ack::Auto).await?.lease
+    {
+        lease.ack().await?;
+    }
+    Ok(())
 }

@@ -18,6 +18,10 @@ pub(crate) async fn run(
     let value = options::text(&params.value)?;
     let open = open(desk, &params.session_id)?;
     let choice = match option {
+        // It may have been found without any setting, and then no setting names it.
+        ConfigOption::Model if value == open.session.model() => {
+            return Ok(answer(desk, &open));
+        }
         ConfigOption::Model => Choice::Model(model(desk, &open, value).await?),
         ConfigOption::Permissions => Choice::Permissions(options::permissions("value", value)?),
         ConfigOption::Wake => Choice::Wake(options::wake("value", value)?),
@@ -28,8 +32,12 @@ pub(crate) async fn run(
         let mode = acp::CurrentModeUpdate::new(open.session.permissions().name());
         desk.tell(&params.session_id.0, acp::SessionUpdate::CurrentModeUpdate(mode));
     }
+    Ok(answer(desk, &open))
+}
+
+fn answer(desk: &Desk, open: &Open) -> Answer<acp::SetSessionConfigOptionResponse> {
     let options = options::of(&open.session, desk.models());
-    Ok(acp::SetSessionConfigOptionResponse::new(options).into())
+    acp::SetSessionConfigOptionResponse::new(options).into()
 }
 
 async fn model(desk: &Desk, open: &Open, setting: &str) -> Result<meanwhile_core::agent::Provider> {

@@ -30,6 +30,9 @@ fn commands_are_held_to_what_was_chosen() {
         ("npm test", None, &["allow bash npm test"], "look", "allow", "allow"),
         ("npm test", None, &["ask bash npm"], "ask", "ask", "ask"),
         ("npm test", None, &["deny bash npm"], "deny", "deny", "deny"),
+        // It could make what a rule holds back.
+        ("npm test", None, &["ask write later"], "look", "ask + allow bash npm test", "ask"),
+        ("npm test", None, &["deny write later"], "look", "ask + allow bash npm test", "ask"),
     ] {
         for (permissions, expect) in [(Look, look), (Ask, ask), (Work, with_work)] {
             for tool in [Builtin::Bash, Builtin::BackgroundRun] {
