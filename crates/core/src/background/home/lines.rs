@@ -83,7 +83,10 @@ impl Home {
         if ahead.len() + passed < slot.limit() {
             return None;
         }
-        let position = ahead.iter().filter(|ticket| !ticket.held).count() + 1;
+        let waiting = ahead.iter().filter(|ticket| !ticket.held).count();
+        // One for which there is room waits no more, though its shim may not have noted it yet.
+        let room = slot.limit().saturating_sub(ahead.len() - waiting + passed);
+        let position = waiting.saturating_sub(room) + 1;
         Some(Wait::Slot {
             name: name.to_owned(),
             position: u32::try_from(position).unwrap_or(u32::MAX),
