@@ -202,8 +202,16 @@ fn a_task_that_ends_wakes_the_agent_by_itself() {
     let turn = chat.turn(2, "ended");
     assert_eq!((&turn["origin"], &turn["stopReason"]), (&json!("background"), &json!("end_turn")));
     let told = chat.update("user_message_chunk", |_| true);
-    let meta = json!({ "origin": "background", "call": 3, "taskIds": [task] });
-    assert_eq!(told["_meta"]["meanwhile"], meta);
+    let own = &told["_meta"]["meanwhile"];
+    assert_eq!((&own["origin"], &own["call"]), (&json!("background"), &json!(3)));
+    assert_eq!(own["taskIds"], json!([task]));
+    let card = &own["cards"][0];
+    assert_eq!((&card["outcome"], &card["output"]), (&json!("failed"), &json!("built\n")));
+    let way = card["way"].as_str().unwrap_or_default();
+    assert!(
+        way.starts_with("ended while the agent was idle, woke the agent with call 3"),
+        "{card}"
+    );
     chat.says("It has failed.");
     // It was told: a turn of its own, and never again.
     assert_eq!(chat.prompt("thanks"), "end_turn");

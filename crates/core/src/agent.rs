@@ -6,7 +6,8 @@
 //! is meant ([`choice`]), whose models there are ([`vendor`]), what a call cost ([`usage`]) and where
 //! a command belongs ([`placement`]). The upper half stands on [`Background`](crate::Background):
 //! what a model can do ([`tools`]) and may do ([`permission`]), how results are told to it
-//! ([`notice`]), the loop that owns the history ([`session`]) and the facts it leaves ([`trace`]).
+//! ([`notice`]), the loop that owns the history ([`session`]), the facts it leaves ([`trace`]) and what they tell
+//! together ([`story`]).
 //!
 //! This is the one part of the crate that knows JSON: a model's answer is JSON that has to be sent
 //! back as it came.
@@ -21,6 +22,7 @@ pub mod placement;
 pub mod provider;
 pub mod retry;
 pub mod session;
+pub mod story;
 pub mod tools;
 pub mod trace;
 pub mod usage;

@@ -15,6 +15,7 @@ use std::sync::{Arc, OnceLock};
 
 use meanwhile_core::Background;
 use meanwhile_core::agent::session::{self, Chosen, Updates, Wake};
+use meanwhile_core::agent::story::Story;
 use meanwhile_core::agent::tools::Editor;
 use meanwhile_core::agent::{NoModel, Provider};
 use meanwhile_core::background::task::Task;
@@ -251,14 +252,15 @@ impl Desk {
         !models.is_empty()
     }
 
-    /// Takes a session in. The client is told what it says.
+    /// Takes a session in, of which this is the story so far. The client is told what it says.
     pub(crate) fn take_in(
         &self,
         session: session::Session,
         updates: Updates,
+        story: Story,
         start: Start,
     ) -> Open {
-        let (open, reading) = self.0.sessions.open(session, updates, start);
+        let (open, reading) = self.0.sessions.open(session, updates, story, start);
         let asks = self.0.sessions.asks().clone();
         self.0.jobs.beside(reading.run(self.0.client.clone(), asks));
         open

@@ -89,7 +89,7 @@ methods! {
 
 /// What came after the first release and is to be looked for: parameters as `method.member`, which a
 /// server that lacks one refuses, and members of objects as `Object.member`. `initialize` lists them.
-pub(crate) const FEATURES: [&str; 10] = [
+pub(crate) const FEATURES: [&str; 11] = [
     "task/spawn.shell",
     "task/spawn.service",
     "task/spawn.confine",
@@ -100,6 +100,7 @@ pub(crate) const FEATURES: [&str; 10] = [
     "task/spawn.after",
     "task/spawn.onFailure",
     "Task.shown",
+    "session/update.cards",
 ];
 
 /// The method of this name, in the table a connection serves.

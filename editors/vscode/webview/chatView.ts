@@ -4,6 +4,7 @@
 import MarkdownIt from 'markdown-it';
 import type { AgentState, FromWebview } from '../src/panel/messages';
 import type { Entry, Permission, SessionModel } from '../src/panel/session';
+import type { Card } from '../src/protocol/generated';
 import { blockText, type ToolContent } from '../src/protocol/session';
 import { codicon, h, iconButton } from './dom';
 
@@ -276,7 +277,7 @@ function drawEntry(entry: Entry): HTMLElement {
 
 /** A program's results, not a person's words: they must look like what they are. */
 function drawBackground(entry: Extract<Entry, { kind: 'background' }>): HTMLElement {
-  const count = Math.max(1, entry.taskIds.length);
+  const count = Math.max(1, entry.cards.length);
   const at = entry.call === undefined ? '' : `, with model call ${entry.call}`;
   return h(
     'div',
@@ -290,11 +291,41 @@ function drawBackground(entry: Extract<Entry, { kind: 'background' }>): HTMLElem
         {},
         `${count === 1 ? 'A background result' : `${count} background results`} entered here${at}`,
       ),
-      ...entry.taskIds.map((id) => taskLink(id)),
     ),
-    folded(entry.text.replace(/^<background-results>\n|\n?<\/background-results>\s*$/g, '')),
+    ...entry.cards.map(drawCard),
   );
 }
+
+/** One result: what ran, how it ended, when it came in, and what of its output the model was shown. */
+function drawCard(card: Card): HTMLElement {
+  const { title, command, says, way, output, outcome = 'lost', taskId } = card;
+  return h(
+    'div',
+    { class: `card ${outcome}`, role: 'group', 'aria-label': [title, says, way].join(', ') },
+    h(
+      'div',
+      { class: 'head' },
+      codicon(CARD_ICONS[card.kind === 'exited' ? outcome : 'running']),
+      h('span', { class: 'title' }, title),
+      says !== '' && h('span', { class: 'says' }, says),
+      taskLink(taskId),
+    ),
+    command !== undefined && h('code', { class: 'command' }, command),
+    way !== undefined && h('div', { class: 'way' }, way),
+    output !== '' && folded(output),
+  );
+}
+
+const CARD_ICONS: { [outcome in NonNullable<Card['outcome']>]: string } = {
+  queued: 'bell',
+  running: 'bell',
+  stopping: 'bell',
+  succeeded: 'pass',
+  failed: 'error',
+  stopped: 'circle-slash',
+  timedOut: 'watch',
+  lost: 'question',
+};
 
 function drawTool(entry: Extract<Entry, { kind: 'tool' }>): HTMLElement {
   const icon = {

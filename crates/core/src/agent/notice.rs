@@ -25,6 +25,8 @@ const MESSAGE_BYTES: usize = 16 << 10;
 const ENTRY_MIN: usize = 160;
 /// Notifications in one message at most: with [`ENTRY_MIN`] each they fit.
 pub(crate) const ENTRIES_MAX: u32 = (MESSAGE_BYTES / ENTRY_MIN) as u32;
+/// What a line says in the place of output that is left out, behind how much that is.
+const OMITTED: &str = " bytes omitted";
 /// Survivors of one task that are named.
 const SURVIVORS_SHOWN: usize = 3;
 
@@ -67,6 +69,56 @@ pub fn block(notifications: &[Notification], style: Style) -> String {
 /// Output as a block shows it: without escape sequences, and without the power to look like a mark.
 pub fn output(bytes: &[u8]) -> String {
     lines(&String::from_utf8_lossy(bytes))
+}
+
+/// An entry of a block, read again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The task.
+    pub task: TaskId,
+    /// What is told of it, on one line: `exited 0 after 92.4s: npm install`.
+    pub head: String,
+    /// The output, as the task wrote it.
+    pub output: String,
+}
+
+/// The entries of a message that [`message`] wrote, without what is for the model alone. No output can
+/// look like the beginning of an entry, or like the end of the block.
+pub fn read(message: &str) -> Vec<Entry> {
+    let mut entries: Vec<Entry> = Vec::new();
+    for line in message.lines().skip_while(|line| *line != OPEN).skip(1) {
+        if line == CLOSE {
+            break;
+        }
+        if let Some((id, head)) = line.strip_prefix("[bg:").and_then(|rest| rest.split_once("] "))
+            && let Ok(task) = id.parse()
+        {
+            entries.push(Entry { task, head: head.to_owned(), output: String::new() });
+        } else if let Some(entry) = entries.last_mut() {
+            entry.output.push_str(&written(line));
+            entry.output.push('\n');
+        }
+    }
+    entries
+}
+
+/// A line of an entry as it was before it was made harmless, and without what only a model can follow.
+fn written(line: &str) -> String {
+    if let Some(count) = line.strip_prefix("... ").and_then(|rest| rest.split_once(OMITTED)) {
+        return format!("... {}{OMITTED} ...", count.0);
+    }
+    let is_like_an_entry = |rest: &&str| rest.trim_start().starts_with("[bg:");
+    let mut left = line.strip_prefix('\\').filter(is_like_an_entry).unwrap_or(line);
+    let mut text = String::with_capacity(line.len());
+    while let Some((before, after)) = left.split_once("<\\") {
+        text.push_str(before);
+        text.push('<');
+        if !is_mark(after) {
+            text.push('\\');
+        }
+        left = after;
+    }
+    text + left
 }
 
 /// A running task in one line.
@@ -174,7 +226,7 @@ fn shown(head: &str, tail: &str, omitted: u64, task: &Task, style: Style) -> Str
     let mut text = lines(head);
     if omitted > 0 {
         let (count, rest) = (words::thousands(omitted), (style.rest)(task.id));
-        let _ = writeln!(text, "... {count} bytes omitted; {rest} has them ...");
+        let _ = writeln!(text, "... {count}{OMITTED}; {rest} has them ...");
     }
     text.push_str(&lines(tail));
     text

@@ -26,11 +26,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::permission::{Rule, Rules};
 use super::provider::Provider;
+use super::story::Story;
 use super::tools::{self, Diff, Kind, PlanEntry};
 use super::trace::{self, Origin, Trace};
 use super::usage::{Cost, Usage};
 use crate::background::Background;
-use crate::background::task::{Notification, Task};
+use crate::background::task::{Notification, Task, TaskId};
 use crate::confine::Mode;
 
 pub use listed::Info;
@@ -170,6 +171,11 @@ pub enum Update {
     },
     /// What a person said: told on a load only; live, the client that sent it shows it.
     Prompt(String),
+    /// What follows is the answer of this model call: told on a load only; live, the trace tells.
+    Answer {
+        /// The call.
+        call: u64,
+    },
     /// More of an answer.
     Text(String),
     /// More reasoning.
@@ -226,6 +232,8 @@ pub enum Update {
         denied: bool,
         /// The change to a file.
         diff: Option<Diff>,
+        /// The task that its command ran as: told on a load only; live, [`Update::ToolTask`] told it.
+        task: Option<TaskId>,
     },
     /// The agent's plan, whole.
     Plan(Vec<PlanEntry>),
@@ -433,7 +441,12 @@ impl Session {
     /// The trace of a session, open or not, after event `after`: at most
     /// [`trace::EVENTS_MAX`] events.
     pub async fn trace(background: &Background, id: &str, after: u64) -> Result<Trace, Error> {
-        trace::read(background, id, after).await
+        trace::read(background, id, after, trace::EVENTS_MAX).await
+    }
+
+    /// The story of a session so far, open or not.
+    pub async fn story(background: &Background, id: &str) -> Result<Story, Error> {
+        Ok(Story::of(&trace::read(background, id, 0, u32::MAX).await?))
     }
 
     /// Its name.

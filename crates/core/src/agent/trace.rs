@@ -238,8 +238,13 @@ impl Event {
     }
 }
 
-/// Reads a piece of a session's trace, and the way of its tasks as it stands now.
-pub(crate) async fn read(background: &Background, id: &str, after: u64) -> Result<Trace, Error> {
+/// Reads a piece of a session's trace, at most `limit` events, and the way of its tasks as it stands now.
+pub(crate) async fn read(
+    background: &Background,
+    id: &str,
+    after: u64,
+    limit: u32,
+) -> Result<Trace, Error> {
     // What an open session has told its front may be on its way still.
     background.store().write(|_| Ok(())).await?;
     let (workspace, name) = (background.workspace().to_owned(), id.to_owned());
@@ -247,7 +252,7 @@ pub(crate) async fn read(background: &Background, id: &str, after: u64) -> Resul
         if ledger.session(&workspace, &name)?.is_none() {
             return Ok(None);
         }
-        let rows = ledger.trace(&name, after, EVENTS_MAX, false)?;
+        let rows = ledger.trace(&name, after, limit, false)?;
         let of_tasks: Vec<Event> =
             ledger.trace(&name, 0, u32::MAX, true)?.iter().filter_map(Event::from_row).collect();
         let ids: Vec<TaskId> = of_tasks.iter().filter_map(|event| event.fact.task()).collect();

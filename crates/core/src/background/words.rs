@@ -11,7 +11,7 @@ use crate::background::task::{
 };
 
 /// Bytes of what a person calls a task.
-const CALLED_BYTES: usize = 240;
+pub(crate) const CALLED_BYTES: usize = 240;
 /// Bytes of a title of a task ahead.
 const TITLE_BYTES: usize = 40;
 

@@ -44,6 +44,7 @@ fn a_session_goes_on_where_it_was_and_its_results_wake_it() {
             .filter_map(|update| match update {
                 Update::Title(text) => Some(format!("title {text}")),
                 Update::Prompt(text) => Some(format!("prompt {text}")),
+                Update::Answer { call } => Some(format!("call {call}")),
                 Update::Thinking(text) => Some(format!("thinking {text}")),
                 Update::Text(text) => Some(format!("text {text}")),
                 Update::ToolCall { name, .. } => Some(format!("call {name}")),
@@ -57,10 +58,12 @@ fn a_session_goes_on_where_it_was_and_its_results_wake_it() {
             [
                 "title go",
                 "prompt go",
+                "call 1",
                 "thinking Hm.",
                 "text I start. ",
                 "call background_run",
                 "ended false",
+                "call 2",
                 "text I wait. "
             ]
         );

@@ -250,6 +250,7 @@ impl Drive {
             | Update::Notice(_)
             | Update::Ask(_)
             | Update::Usage { .. }
+            | Update::Answer { .. }
             | Update::Title(_)
             | Update::Traced(_) => {}
         }

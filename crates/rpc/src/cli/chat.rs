@@ -203,6 +203,7 @@ impl Chat {
             | Update::Notice(_)
             | Update::Ask(_)
             | Update::Usage { .. }
+            | Update::Answer { .. }
             | Update::Title(_)
             | Update::Traced(_)
             | Update::TurnEnded { .. }) => self.show(&other),
@@ -248,6 +249,7 @@ impl Chat {
             | Update::Background { .. }
             | Update::Notice(_)
             | Update::Usage { .. }
+            | Update::Answer { .. }
             | Update::Title(_)
             | Update::Traced(_)) => {
                 if let Update::ToolCall { title, .. } = &other {

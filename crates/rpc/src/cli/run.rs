@@ -10,6 +10,7 @@ use std::io::{IsTerminal, Read};
 use std::time::Duration;
 
 use meanwhile_core::agent::session::{Session as Agent, TurnEnd, Update, Wake};
+use meanwhile_core::agent::story::Story;
 use meanwhile_core::agent::trace::{Event, Fact};
 use meanwhile_core::background::task::Task;
 use meanwhile_core::background::{Background, Mode, Which};
@@ -40,7 +41,10 @@ pub(crate) async fn run(session: &mut Session, args: args::Run) -> Result<u8, Fa
     let mut drive = agent::open(background, wish).await?;
     let session = drive.session.clone();
     let mut show = match args.json {
-        true => Show::json(out, &session)?,
+        true => {
+            let story = Agent::story(session.background(), session.id().as_str()).await;
+            Show::json(out, &session, story.map_err(agent::refused)?)?
+        }
         false => Show::text(out),
     };
     // A person who resumes a session has seen it.
@@ -244,7 +248,7 @@ enum Form {
     /// For a person, with what of an answer is held back.
     Text { colour: bool, lines: Lines, held: String, ends_line: bool, told_wait: bool },
     /// For a program.
-    Json(Teller),
+    Json(Box<Teller>),
 }
 
 impl<'a> Show<'a> {
@@ -255,10 +259,10 @@ impl<'a> Show<'a> {
         Self { out, form, titles: HashMap::new(), denied: Vec::new() }
     }
 
-    fn json(out: &'a mut Out, session: &Agent) -> Result<Self, Failure> {
+    fn json(out: &'a mut Out, session: &Agent, story: Story) -> Result<Self, Failure> {
         let id = session.id().to_string();
         out.json(&json!({"session": {"sessionId": id, "model": session.model()}}))?;
-        let form = Form::Json(Teller::new(id));
+        let form = Form::Json(Box::new(Teller::new(id, story)));
         Ok(Self { out, form, titles: HashMap::new(), denied: Vec::new() })
     }
 
@@ -280,9 +284,9 @@ impl<'a> Show<'a> {
         let Self { out, form, .. } = self;
         match form {
             Form::Json(teller) => match teller.tell(update) {
-                Told::Push(push) => out.json(&Named::new(&push)),
+                Some(Told::Push(push)) => out.json(&Named::new(&push)),
                 // No person can be asked here; a dropped question is a no.
-                Told::Ask(_) => Ok(()),
+                Some(Told::Ask(_)) | None => Ok(()),
             },
             Form::Text { colour, lines, held, ends_line, .. } => {
                 match &update {
@@ -318,6 +322,7 @@ impl<'a> Show<'a> {
                     | Update::Notice(_)
                     | Update::Ask(_)
                     | Update::Usage { .. }
+                    | Update::Answer { .. }
                     | Update::Title(_)
                     | Update::Traced(_) => {}
                 }

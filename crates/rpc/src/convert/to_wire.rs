@@ -78,7 +78,7 @@ pub(crate) fn shown(task: &task::Task) -> wire::Shown {
     }
 }
 
-fn standing(state: &task::State) -> wire::Standing {
+pub(crate) fn standing(state: &task::State) -> wire::Standing {
     match state {
         task::State::Queued(_) => wire::Standing::Queued,
         task::State::Running => wire::Standing::Running,

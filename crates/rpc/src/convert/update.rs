@@ -1,21 +1,25 @@
 //! What happens in an agent session, in the words of the Agent Client Protocol.
 //!
-//! Each update of the core becomes one push, or a question. A [`Teller`] remembers, for one session,
+//! An update of the core becomes one push, or a question. A [`Teller`] remembers, for one session,
 //! which tool calls run as tasks: the protocol replaces a call's content as a whole, so its last
-//! word has to name the task again.
+//! word has to name the task again. It follows the session's story, so that clients need not: each
+//! chunk names its model call, and results come as cards.
 
 use std::collections::HashMap;
 
 use meanwhile_core::agent::session::{Ask, TurnEnd, Update};
+use meanwhile_core::agent::story::{self, CardKind, Story};
 use meanwhile_core::agent::tools::{Diff, Kind, PlanEntry, PlanStatus};
 use meanwhile_core::agent::trace::{Event, Fact, Origin};
 use meanwhile_core::agent::{Cost, Usage};
-use meanwhile_core::background::task::Notification;
+use meanwhile_core::background::task::{Notification, NotificationKind, TaskId};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::{to_wire, trace};
-use crate::wire::{Push, RetryingPush, TracedPush, TurnPush, TurnState, acp};
+use crate::wire::{
+    self, Card, Own, OwnOrigin, Push, RetryingPush, TracedPush, TurnPush, TurnState, acp,
+};
 
 /// Puts the updates of one session into words.
 #[derive(Debug)]
@@ -23,7 +27,13 @@ pub(crate) struct Teller {
     session: String,
     /// The tasks that tool calls under way run as.
     terminals: HashMap<String, String>,
+    story: Story,
+    /// The model call that speaks.
+    call: Option<u64>,
 }
+
+/// What a model is told at the end of a notice, and no person needs to be.
+const FOR_MODELS: &str = " No human input in this message.";
 
 /// An update as the client is told it.
 #[derive(Debug)]
@@ -41,79 +51,95 @@ impl Told {
 }
 
 impl Teller {
-    /// For the session of this name.
-    pub(crate) fn new(session: String) -> Self {
-        Self { session, terminals: HashMap::new() }
+    /// For the session of this name, whose story so far this is.
+    pub(crate) fn new(session: String, story: Story) -> Self {
+        Self { session, terminals: HashMap::new(), story, call: None }
     }
 
-    /// Puts an update into words.
-    pub(crate) fn tell(&mut self, update: Update) -> Told {
+    /// Puts an update into words; `None`: there is nothing to say.
+    pub(crate) fn tell(&mut self, update: Update) -> Option<Told> {
         use acp::SessionUpdate as To;
         let update = match update {
-            Update::Ask(ask) => return Told::Ask(ask),
+            Update::Ask(ask) => return Some(Told::Ask(ask)),
             Update::TurnStarted { turn, origin } => {
-                return self.turn(turn, TurnState::Started, origin, None);
+                return Some(self.turn(turn, TurnState::Started, origin, None));
             }
             Update::TurnEnded { turn, origin, end } => {
                 self.terminals.clear();
-                return self.turn(turn, TurnState::Ended, origin, Some(end));
+                return Some(self.turn(turn, TurnState::Ended, origin, Some(end)));
+            }
+            Update::Answer { call } => {
+                self.call = Some(call);
+                return None;
             }
             Update::Traced(event) => {
+                self.story.take(&event);
+                if let Fact::CallStarted { call, .. } = event.fact {
+                    self.call = Some(call);
+                }
                 let event = trace::event(event);
                 let session_id = self.session.clone();
-                return Told::push(Push::Traced(TracedPush { session_id, event }));
+                return Some(Told::push(Push::Traced(TracedPush { session_id, event })));
             }
             Update::Retrying { attempt, delay, why } => {
-                return Told::push(Push::Retrying(RetryingPush {
+                return Some(Told::push(Push::Retrying(RetryingPush {
                     session_id: self.session.clone(),
                     attempt,
+                    call: self.call,
                     delay_ms: to_wire::millis(delay),
                     message: why,
-                }));
+                })));
             }
             Update::Prompt(text) => To::UserMessageChunk(chunk(text)),
-            Update::Text(text) => To::AgentMessageChunk(chunk(text)),
-            Update::Thinking(text) => To::AgentThoughtChunk(chunk(text)),
+            Update::Text(text) => To::AgentMessageChunk(chunk(text).meta(self.said())),
+            Update::Thinking(text) => To::AgentThoughtChunk(chunk(text).meta(self.said())),
             Update::ToolCall { id, name, title, kind, input, locations } => To::ToolCall(
                 acp::ToolCall::new(id, title)
                     .name(name)
                     .kind(self::kind(kind))
                     .raw_input(value(&input))
-                    .locations(locations.into_iter().map(acp::ToolCallLocation::new).collect()),
+                    .locations(locations.into_iter().map(acp::ToolCallLocation::new).collect())
+                    .meta(self.said()),
             ),
             Update::ToolRunning { id, confined } => {
                 let status = acp::ToolCallStatus::InProgress;
                 let update = acp::ToolCallUpdateFields::new().status(status);
                 let update = acp::ToolCallUpdate::new(id, update);
                 To::ToolCallUpdate(match confined {
-                    Some(mode) => update.meta(meta(json!({"confined": mode.name()}))),
+                    Some(mode) => {
+                        update.meta(meta(&Own { confined: Some(mode.name()), ..Own::default() }))
+                    }
                     None => update,
                 })
             }
             Update::ToolTask { id, task, background } => {
-                let task = task.id.to_string();
-                self.terminals.insert(id.clone(), task.clone());
-                let fields = acp::ToolCallUpdateFields::new().content(vec![terminal(&task)]);
+                let name = task.id.to_string();
+                self.terminals.insert(id.clone(), name.clone());
+                if background {
+                    self.story.began(task);
+                }
+                let fields = acp::ToolCallUpdateFields::new().content(vec![terminal(&name)]);
                 let update = acp::ToolCallUpdate::new(id, fields);
-                To::ToolCallUpdate(match background {
-                    true => update.meta(meta(json!({"taskId": task, "background": true}))),
-                    false => update,
-                })
+                To::ToolCallUpdate(update.meta(background.then(|| in_background(name))))
             }
-            Update::ToolEnded { id, content, is_error, diff, denied: _ } => {
-                let shown = self.terminals.remove(&id);
-                ended(id, content, is_error, diff, shown.as_deref())
+            Update::ToolEnded { id, content, is_error, diff, task, denied: _ } => {
+                let live = self.terminals.remove(&id);
+                let shown = live.or_else(|| task.map(|task| task.to_string()));
+                let is_background = task.is_some_and(|task| self.story.passage(task).is_some());
+                let update = ended(id, content, is_error, diff, shown.as_deref());
+                To::ToolCallUpdate(update.meta(shown.filter(|_| is_background).map(in_background)))
             }
             Update::Plan(entries) => {
                 To::Plan(acp::Plan::new(entries.into_iter().map(step).collect()))
             }
             Update::Background { call, text, notifications } => {
-                let ids = task_ids(&text, &notifications);
-                let about = json!({"origin": "background", "call": call, "taskIds": ids});
-                To::UserMessageChunk(chunk(text).meta(meta(about)))
+                let about = self.results(call, &text, notifications);
+                To::UserMessageChunk(chunk(text).meta(meta(&about)))
             }
             Update::Notice(text) => {
-                To::UserMessageChunk(chunk(text).meta(meta(json!({"origin": "notice"}))))
+                let (origin, shown) = (Some(OwnOrigin::Notice), Some(text.replace(FOR_MODELS, "")));
+                let about = Own { origin, shown, ..Own::default() };
+                To::UserMessageChunk(chunk(text).meta(meta(&about)))
             }
             Update::Usage { used, size, last, cost } => {
                 To::UsageUpdate(usage(used, size, last, cost))
@@ -123,7 +149,35 @@ impl Teller {
             }
         };
         let session = acp::SessionId::new(self.session.as_str());
-        Told::push(Push::Session(Box::new(acp::SessionNotification::new(session, update))))
+        Some(Told::push(Push::Session(Box::new(acp::SessionNotification::new(session, update)))))
+    }
+
+    /// What is ours in what the model says.
+    fn said(&self) -> Option<acp::Meta> {
+        self.call.map(|call| meta(&Own { call: Some(call), ..Own::default() }))
+    }
+
+    /// Results as people are shown them.
+    fn results(&mut self, call: u64, text: &str, told: Vec<Notification>) -> Own {
+        for Notification { task, at, kind, .. } in told {
+            match kind {
+                NotificationKind::Exited => drop(self.story.ended(task, at)),
+                NotificationKind::Matched(_) | NotificationKind::Stalled => {
+                    self.story.began(task);
+                }
+            }
+        }
+        let cards = self.story.cards(call, text);
+        let mut task_ids: Vec<String> = Vec::with_capacity(cards.len());
+        for card in &cards {
+            let id = card.task.to_string();
+            if !task_ids.contains(&id) {
+                task_ids.push(id);
+            }
+        }
+        let cards = cards.into_iter().map(|it| card(&self.story, it)).collect();
+        let origin = Some(OwnOrigin::Background);
+        Own { origin, call: Some(call), task_ids, cards, ..Own::default() }
     }
 
     fn turn(&self, turn: u64, state: TurnState, origin: Origin, end: Option<TurnEnd>) -> Told {
@@ -218,14 +272,33 @@ fn chunk(text: String) -> acp::ContentChunk {
 }
 
 /// What is ours in an update of ACP's.
-fn meta(about: Value) -> acp::Meta {
+fn meta(own: &impl serde::Serialize) -> acp::Meta {
     let mut meta = acp::Meta::new();
-    meta.insert("meanwhile".to_owned(), about);
+    meta.insert("meanwhile".to_owned(), json!(own));
     meta
 }
 
-fn change(id: String, fields: acp::ToolCallUpdateFields) -> acp::SessionUpdate {
-    acp::SessionUpdate::ToolCallUpdate(acp::ToolCallUpdate::new(id, fields))
+/// A command that goes on in the background as this task.
+fn in_background(task: String) -> acp::Meta {
+    meta(&Own { task_id: Some(task), background: true, ..Own::default() })
+}
+
+fn card(story: &Story, card: story::Card) -> Card {
+    let outcome = |task: TaskId| Some(to_wire::standing(&story.passage(task)?.task.state));
+    Card {
+        outcome: outcome(card.task),
+        task_id: card.task.to_string(),
+        kind: match card.kind {
+            CardKind::Exited => wire::NotificationKind::Exited,
+            CardKind::Matched => wire::NotificationKind::Matched,
+            CardKind::Stalled => wire::NotificationKind::Stalled,
+        },
+        title: card.title,
+        command: card.command,
+        says: card.says,
+        way: card.way,
+        output: card.output,
+    }
 }
 
 fn ended(
@@ -234,7 +307,7 @@ fn ended(
     is_error: bool,
     diff: Option<Diff>,
     task: Option<&str>,
-) -> acp::SessionUpdate {
+) -> acp::ToolCallUpdate {
     let status = match is_error {
         true => acp::ToolCallStatus::Failed,
         false => acp::ToolCallStatus::Completed,
@@ -244,7 +317,8 @@ fn ended(
         content.push(acp::ToolCallContent::Diff(acp::Diff::new(path, new).old_text(old)));
     }
     content.push(text_content(text));
-    change(id, acp::ToolCallUpdateFields::new().status(status).content(content))
+    let fields = acp::ToolCallUpdateFields::new().status(status).content(content);
+    acp::ToolCallUpdate::new(id, fields)
 }
 
 fn terminal(task: &str) -> acp::ToolCallContent {
@@ -280,24 +354,9 @@ fn step(entry: PlanEntry) -> acp::PlanEntry {
     acp::PlanEntry::new(entry.content, acp::PlanEntryPriority::Medium, status)
 }
 
-/// The tasks a message tells of. After a load only the text is left; an output cannot forge the
-/// beginning of an entry in it.
-fn task_ids(text: &str, notifications: &[Notification]) -> Vec<String> {
-    let mut ids: Vec<String> = match notifications {
-        [] => text
-            .lines()
-            .filter_map(|line| Some(line.strip_prefix("[bg:")?.split_once(']')?.0.to_owned()))
-            .collect(),
-        told => told.iter().map(|notification| notification.task.id.to_string()).collect(),
-    };
-    let mut seen = std::collections::HashSet::new();
-    ids.retain(|id| seen.insert(id.clone()));
-    ids
-}
-
 fn usage(used: u64, size: Option<u64>, last: Usage, cost: Option<Cost>) -> acp::UsageUpdate {
     // ACP knows no size that is unknown.
-    let update = acp::UsageUpdate::new(used, size.unwrap_or(0)).meta(meta(json!({
+    let update = acp::UsageUpdate::new(used, size.unwrap_or(0)).meta(meta(&json!({
         "last": {
             "inputTokens": last.input,
             "outputTokens": last.output,

@@ -3,6 +3,7 @@
 //! Waits while the client does not read; the session then waits too, so nothing piles up.
 
 use meanwhile_core::agent::session::{Update, Updates};
+use meanwhile_core::agent::story::Story;
 use tokio::sync::{mpsc, oneshot};
 
 use super::asks::Asks;
@@ -14,6 +15,8 @@ use crate::peer::Client;
 pub(super) struct Reading {
     session: String,
     updates: Updates,
+    /// What happened in it before.
+    story: Story,
     /// Who waits for everything so far to be told.
     barriers: mpsc::Receiver<oneshot::Sender<()>>,
     start: Start,
@@ -32,15 +35,16 @@ impl Reading {
     pub(super) fn new(
         session: String,
         updates: Updates,
+        story: Story,
         barriers: mpsc::Receiver<oneshot::Sender<()>>,
         start: Start,
     ) -> Self {
-        Self { session, updates, barriers, start }
+        Self { session, updates, story, barriers, start }
     }
 
     /// Tells the client until the session is closed.
     pub(super) async fn run(self, client: Client, asks: Asks) {
-        let Self { session, mut updates, mut barriers, start } = self;
+        let Self { session, mut updates, story, mut barriers, start } = self;
         let mut loaded = match start {
             Start::New(replied) => {
                 // Either end of it will do: the reply is queued, or the client to reply to is gone.
@@ -49,7 +53,7 @@ impl Reading {
             }
             Start::Loaded(told) => Some(told),
         };
-        let mut teller = Teller::new(session.clone());
+        let mut teller = Teller::new(session.clone(), story);
         loop {
             client.room().await;
             tokio::select! {
@@ -61,8 +65,9 @@ impl Reading {
                     let answered =
                         matches!(update, Update::ToolEnded { .. } | Update::TurnEnded { .. });
                     match teller.tell(update) {
-                        Told::Push(push) => client.push(&push),
-                        Told::Ask(ask) => asks.ask(&session, ask, &client),
+                        Some(Told::Push(push)) => client.push(&push),
+                        Some(Told::Ask(ask)) => asks.ask(&session, ask, &client),
+                        None => {}
                     }
                     if answered {
                         asks.withdraw(&client);

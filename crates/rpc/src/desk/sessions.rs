@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::join_all;
 use meanwhile_core::agent::session::{Session, Updates};
+use meanwhile_core::agent::story::Story;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::unconstrained;
 
@@ -51,11 +52,17 @@ impl Sessions {
     }
 
     /// Takes a session in. What reads its updates is handed back, to be run by the connection.
-    pub(super) fn open(&self, session: Session, updates: Updates, start: Start) -> (Open, Reading) {
+    pub(super) fn open(
+        &self,
+        session: Session,
+        updates: Updates,
+        story: Story,
+        start: Start,
+    ) -> (Open, Reading) {
         let (barriers, incoming) = mpsc::channel(BARRIERS);
         let id = session.id().to_string();
         let open = Open { session, barriers };
-        let reading = Reading::new(id.clone(), updates, incoming, start);
+        let reading = Reading::new(id.clone(), updates, story, incoming, start);
         self.lock().insert(id, open.clone());
         (open, reading)
     }

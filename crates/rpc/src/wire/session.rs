@@ -7,7 +7,9 @@ use agent_client_protocol_schema::v1 as acp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Cause, DateTime, DeliveredBy, Exit, INTEGER_MAX, NotificationKind, Shown, TaskState};
+use super::{
+    Cause, DateTime, DeliveredBy, Exit, INTEGER_MAX, NotificationKind, Shown, Standing, TaskState,
+};
 
 /// Parameters of `session/trace`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -213,6 +215,72 @@ pub(crate) struct TraceTask {
     pub(crate) shown: Shown,
 }
 
+/// What is ours in a `session/update`: its `_meta.meanwhile`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Own {
+    /// Who speaks, of a user message that no person said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) origin: Option<OwnOrigin>,
+    /// The model call whose answer it is a part of, or whose request carries it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = INTEGER_MAX))]
+    pub(crate) call: Option<u64>,
+    /// The tasks of the results in a message.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) task_ids: Vec<String>,
+    /// These results as people are shown them, in the place of the message, whose words are a model's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) cards: Vec<Card>,
+    /// A notice as people are shown it, in the place of the message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) shown: Option<String>,
+    /// The task that runs a tool's command.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) task_id: Option<String>,
+    /// That command is in the background. The text of its call is for the model alone.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) background: bool,
+    /// How far the kernel confines it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) confined: Option<&'static str>,
+}
+
+/// Who says what no person said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum OwnOrigin {
+    /// Background tasks.
+    Background,
+    /// The server.
+    Notice,
+}
+
+/// A result of a background task, as people are shown it where it enters a conversation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Card {
+    /// The task.
+    pub(crate) task_id: String,
+    /// What it tells.
+    pub(crate) kind: NotificationKind,
+    /// What the task is called.
+    pub(crate) title: String,
+    /// Its command, where it is called otherwise; on one line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) command: Option<String>,
+    /// How the task stands, for an icon and a colour; left out of one that is not kept any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) outcome: Option<Standing>,
+    /// How it ended, or what else happened: `exited 3 after 2.0s`.
+    pub(crate) says: String,
+    /// How its end came into the conversation: `ended during call 2, entered call 3, waited 786 ms`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) way: Option<String>,
+    /// What of its output the model was shown.
+    pub(crate) output: String,
+}
+
 /// Parameters of `session/turn`: a turn began or ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -253,6 +321,11 @@ pub(crate) struct RetryingPush {
     pub(crate) session_id: String,
     /// The number of the coming attempt.
     pub(crate) attempt: u32,
+    /// The model call whose answer is void: each `agent_message_chunk` and `agent_thought_chunk` that names
+    /// it, and nothing else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = INTEGER_MAX))]
+    pub(crate) call: Option<u64>,
     /// How long until then.
     #[schemars(range(max = INTEGER_MAX))]
     pub(crate) delay_ms: u64,

@@ -167,10 +167,11 @@ end
 local drawn = { queued = "running", succeeded = "ok", timedOut = "failed" }
 
 --- What kind of end it was, for icons and colours.
----@param task meanwhile.Task
+---@param task { shown: { outcome?: string } }
 ---@return meanwhile.Outcome
 function M.outcome(task)
-  local outcome = task.shown.outcome
+  -- It is not known of a task that is not kept any more.
+  local outcome = task.shown.outcome or "lost"
   return drawn[outcome] or outcome --[[@as meanwhile.Outcome]]
 end
 

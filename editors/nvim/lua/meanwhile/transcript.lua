@@ -22,7 +22,8 @@ local diff = vim.text.diff or vim.diff
 ---@field task? string the task that runs its command
 ---@field background? boolean whether that went to the background
 ---@field confined? string how far the kernel confines it: look or work
----@field call? integer the call a background message entered with
+---@field call? integer the call it is of, or that a background message entered with
+---@field cards? meanwhile.Card[] the results of a background message
 ---@field closed? boolean nothing is added to it
 ---@field diffs? string[][] lines of changes, unified
 ---@field entries? { content: string, status: string }[]
@@ -33,14 +34,13 @@ local diff = vim.text.diff or vim.diff
 ---@field items meanwhile.Item[]
 ---@field title? string
 ---@field usage? table
----@field private begun integer items there were when the call began
 ---@field private tools table<string, meanwhile.Item>
 local Transcript = {}
 Transcript.__index = Transcript
 
 ---@return meanwhile.Transcript
 function M.new()
-  return setmetatable({ items = {}, begun = 0, tools = {} }, Transcript)
+  return setmetatable({ items = {}, tools = {} }, Transcript)
 end
 
 ---@param item meanwhile.Item
@@ -156,15 +156,16 @@ function Transcript:apply(update)
   local kind = update.sessionUpdate
   local ours = vim.tbl_get(update, "_meta", "meanwhile") or {}
   if kind == "user_message_chunk" then
-    local item = "user" ---@type meanwhile.ItemKind
-    if ours.origin then
-      item = ours.origin == "background" and "background" or "notice"
+    if ours.origin == "background" then
+      self:add({ kind = "background", text = "", call = ours.call, cards = ours.cards or {} })
+    else
+      local item = ours.origin and "notice" or "user" ---@type meanwhile.ItemKind
+      self:chunk(item, ours.shown or text_of(update.content), ours.call)
     end
-    self:chunk(item, text_of(update.content), ours.call)
   elseif kind == "agent_message_chunk" then
-    self:chunk("agent", text_of(update.content))
+    self:chunk("agent", text_of(update.content), ours.call)
   elseif kind == "agent_thought_chunk" then
-    self:chunk("thought", text_of(update.content))
+    self:chunk("thought", text_of(update.content), ours.call)
   elseif kind == "tool_call" or kind == "tool_call_update" then
     self:tool_call(update)
   elseif kind == "plan" then
@@ -202,23 +203,12 @@ function Transcript:close()
   end
 end
 
---- A call of the model begins: what streams from now on is its answer.
-function Transcript:begin_call()
-  self:close()
-  self.begun = #self.items
-end
-
---- The call is made again, and what has streamed of it is void.
-function Transcript:void()
-  for i = #self.items, self.begun + 1, -1 do
-    local item = self.items[i]
-    if item.kind == "agent" or item.kind == "thought" then
-      table.remove(self.items, i)
-    elseif item.kind == "tool" and item.status == "pending" then
-      self.tools[item.id] = nil
-      table.remove(self.items, i)
-    end
-  end
+--- The call is made again: what was said in it is void, and nothing else.
+---@param call? integer
+function Transcript:void(call)
+  self.items = vim.tbl_filter(function(item)
+    return item.kind ~= "agent" and item.kind ~= "thought" or item.call ~= call
+  end, self.items)
 end
 
 ---@param text string
@@ -335,24 +325,44 @@ function M.render(item, find, icons, previous)
       add(set.thought .. " " .. line, "MeanwhileThought")
     end
   elseif item.kind == "background" or item.kind == "notice" then
-    local background = item.kind == "background"
-    local group = background and "MeanwhileBackground" or "MeanwhileNotice"
-    local heading = background and "background results, not typed by anyone"
+    local group = item.cards and "MeanwhileBackground" or "MeanwhileNotice"
+    local heading = item.cards and "background results, not typed by anyone"
       or "notice of meanwhile"
     if item.call then
       heading = ("%s · entered with call %d"):format(heading, item.call)
     end
+    local bar = "    " .. set.bar .. " "
     add("", nil)
     -- So far to the right that nothing in it is taken for Markdown.
     add("    " .. set.top .. set.line .. " " .. heading, group)
-    -- The heading says what the tags and the words after them say. No output can close a block.
-    local text = vim.trim(item.text)
-    if background then
-      text = text
-        :gsub("^<background%-results>\n?", "")
-        :gsub("\n?</background%-results>[^\n]*\n?[^\n]*$", "")
+    for _, card in ipairs(item.cards or {}) do
+      local outcome = format.outcome({ shown = card })
+      add(
+        ("%s%s %s  %s  [bg:%s]"):format(
+          bar,
+          format.icon(outcome, icons),
+          card.title,
+          card.says,
+          card.taskId
+        ),
+        format.highlight[outcome]
+      )
+      table.insert(spans, { #lines - 1, 0, #bar, group })
+      for _, line in ipairs({ card.command or card.way, card.command and card.way }) do
+        body("  " .. line, bar, group)
+      end
+      local out = vim.split(vim.trim(card.output), "\n", { plain = true })
+      local first = math.max(1, #out - shown_lines + 1)
+      if first > 1 then
+        body(("  ... %d lines before"):format(first - 1), bar, group)
+      end
+      if card.output ~= "" then
+        body("  " .. table.concat(out, "\n  ", first), bar, group)
+      end
     end
-    body(text, "    " .. set.bar .. " ", group)
+    if not item.cards then
+      body(vim.trim(item.text), bar, group)
+    end
     add("    " .. set.bottom .. set.line, group)
   elseif item.kind == "tool" then
     local status = item.status or "pending"

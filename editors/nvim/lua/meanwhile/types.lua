@@ -44,6 +44,16 @@
 ---@field delivered? { at: string, by: "drain"|"wait"|"check", turn?: integer }
 ---@field shown meanwhile.Shown the words that people are shown
 
+---@class meanwhile.Card a result as it entered a conversation
+---@field taskId string
+---@field kind "exited"|"matched"|"stalled"
+---@field title string
+---@field command? string where it is not the title
+---@field outcome? string as in `meanwhile.Shown`; absent where the task is not kept any more
+---@field says string `exited 3 after 2.0s`
+---@field way? string `ended during call 2, entered call 3, waited 786 ms`
+---@field output string what of it the model was shown
+
 ---@class meanwhile.Shown
 ---@field title string its label, else its command, on one line
 ---@field outcome "queued"|"running"|"stopping"|"succeeded"|"failed"|"stopped"|"timedOut"|"lost"

@@ -64,7 +64,10 @@ text = "The build failed."
       text:find("┏━ background results, not typed by anyone · entered with call 3"),
       text
     )
-    assert.truthy(text:find("┃ %[bg:" .. task.id .. "%] exited 3"), text)
+    assert.truthy(text:find("┃ ✗ build  exited 3 after %S+  %[bg:" .. task.id .. "%]"), text)
+    local way = "ended while the agent was idle, woke the agent with call 3, waited"
+    assert.truthy(text:find(way, 1, true), text)
+    assert.is_nil(text:find("No human input", 1, true), "that is for the model")
     nvim:says("in the background, exit 3  " .. task.id)
     -- Where a result is said, its output is one key away.
     nvim:cmd("Meanwhile chat")

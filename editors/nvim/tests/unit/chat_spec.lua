@@ -30,8 +30,12 @@ local function shown(it)
   return { vim.api.nvim_buf_get_lines(it.buf, 0, -1, false), colours }
 end
 
-local function chunk(kind, text)
-  return { sessionUpdate = kind, content = { type = "text", text = text } }
+local function chunk(kind, text, ours)
+  return {
+    sessionUpdate = kind,
+    content = { type = "text", text = text },
+    _meta = ours and { meanwhile = ours },
+  }
 end
 
 local running = { title = "make", outcome = "running", stands = "running" }
@@ -80,10 +84,10 @@ describe("a chat", function()
           end)
         end,
         function()
-          log:begin_call()
+          log:apply(chunk("agent_message_chunk", "of a call", { call = count % 3 }))
         end,
         function()
-          log:void()
+          log:void(count % 3)
         end,
         function()
           log:fault("fault")

@@ -48,7 +48,7 @@ export interface Settings {
 }
 
 /** What this extension draws from and an older daemon does not tell, as `features` names it. */
-const NEEDED = 'Task.shown';
+const NEEDED = 'session/update.cards';
 
 export class Daemon implements vscode.Disposable {
   private client: LanguageClient | undefined;

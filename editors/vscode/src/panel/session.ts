@@ -2,7 +2,7 @@
 // same code in the extension and in its webview, so that a view that was thrown away is rebuilt from
 // one copy and then follows by the same steps.
 
-import type { Notification } from '../protocol/generated';
+import type { Card, Notification } from '../protocol/generated';
 import type {
   PermissionRequest,
   RetryingPush,
@@ -19,9 +19,9 @@ import { blockText, own } from '../protocol/session';
 
 export type Entry =
   | { kind: 'user'; text: string }
-  | { kind: 'agent'; text: string }
-  | { kind: 'thought'; text: string }
-  | { kind: 'background'; text: string; taskIds: string[]; call: number | undefined }
+  | { kind: 'agent'; text: string; call: number | undefined }
+  | { kind: 'thought'; text: string; call: number | undefined }
+  | { kind: 'background'; cards: Card[]; call: number | undefined }
   | { kind: 'notice'; text: string }
   | { kind: 'error'; text: string }
   | { kind: 'turn'; text: string }
@@ -58,8 +58,6 @@ export interface SessionModel {
   usage: string | undefined;
   events: TraceEvent[];
   tasks: TraceTask[];
-  /** Where the entries of the model call under way begin; what it streamed is void if it is retried. */
-  callBegan: number | undefined;
   /** Why this session can only be looked at. */
   readOnly: string | undefined;
 }
@@ -90,7 +88,6 @@ export function emptySession(id: string): SessionModel {
     usage: undefined,
     events: [],
     tasks: [],
-    callBegan: undefined,
     readOnly: undefined,
   };
 }
@@ -105,8 +102,10 @@ export function reduce(model: SessionModel, event: SessionEvent): void {
       turn(model, event.push);
       return;
     case 'retrying':
-      // What has streamed of this call is void.
-      model.entries.length = voidFrom(model);
+      model.entries = model.entries.filter(
+        (entry) =>
+          (entry.kind !== 'agent' && entry.kind !== 'thought') || entry.call !== event.push.call,
+      );
       model.retry = `${event.push.message}; attempt ${event.push.attempt} in ${Math.ceil(event.push.delayMs / 1000)} s`;
       return;
     case 'traced':
@@ -123,7 +122,6 @@ export function reduce(model: SessionModel, event: SessionEvent): void {
     case 'prompted':
       model.entries.push({ kind: 'user', text: event.text });
       model.busy = true;
-      model.callBegan = undefined;
       return;
     case 'answered':
       ended(model, event.stopReason, event.error);
@@ -156,22 +154,20 @@ export function reduce(model: SessionModel, event: SessionEvent): void {
 function update(model: SessionModel, update: SessionUpdate): void {
   switch (update.sessionUpdate) {
     case 'user_message_chunk': {
-      const { origin, taskIds = [], call } = own(update);
-      const text = blockText(update.content);
-      if (origin === 'background') {
-        model.entries.push({ kind: 'background', text, taskIds, call });
-      } else if (origin === 'notice') model.entries.push({ kind: 'notice', text });
-      else append(model, 'user', text);
+      const { origin, cards = [], call, shown } = own(update);
+      const text = shown ?? blockText(update.content);
+      if (origin === 'background') model.entries.push({ kind: 'background', cards, call });
+      else if (origin === 'notice') model.entries.push({ kind: 'notice', text });
+      else append(model, { kind: 'user', text });
       return;
     }
     case 'agent_message_chunk':
+    case 'agent_thought_chunk': {
       model.retry = undefined;
-      append(model, 'agent', blockText(update.content));
+      const kind = update.sessionUpdate === 'agent_message_chunk' ? 'agent' : 'thought';
+      append(model, { kind, text: blockText(update.content), call: own(update).call });
       return;
-    case 'agent_thought_chunk':
-      model.retry = undefined;
-      append(model, 'thought', blockText(update.content));
-      return;
+    }
     case 'tool_call':
     case 'tool_call_update':
       model.retry = undefined;
@@ -204,13 +200,19 @@ function update(model: SessionModel, update: SessionUpdate): void {
   }
 }
 
-function append(model: SessionModel, kind: 'user' | 'agent' | 'thought', text: string): void {
+/** Chunks of one voice, in one model call, are one entry. */
+function append(
+  model: SessionModel,
+  said: Extract<Entry, { kind: 'user' | 'agent' | 'thought' }>,
+): void {
   const last = model.entries.at(-1);
-  if (last?.kind === kind) last.text += text;
-  else model.entries.push({ kind, text });
+  const call = (entry: Entry) => ('call' in entry ? entry.call : undefined);
+  if (last?.kind === said.kind && call(last) === call(said)) last.text += said.text;
+  else model.entries.push(said);
 }
 
 function tool(model: SessionModel, call: ToolCall | ToolCallUpdate): void {
+  const { taskId, background, confined } = own(call);
   let entry = model.entries.findLast(
     (entry) => entry.kind === 'tool' && entry.id === call.toolCallId,
   );
@@ -235,7 +237,8 @@ function tool(model: SessionModel, call: ToolCall | ToolCallUpdate): void {
   if (call.status) entry.status = call.status;
   if (call.rawInput !== undefined && call.rawInput !== null) entry.input = shown(call.rawInput);
   if (call.content) {
-    entry.output = call.content.map(contentText).filter(Boolean).join('\n');
+    // Of a start in the background the text is for the model.
+    entry.output = background ? '' : call.content.map(contentText).filter(Boolean).join('\n');
     entry.diffs = call.content.flatMap((part) =>
       part.type === 'diff'
         ? [{ path: part.path, oldText: part.oldText ?? '', newText: part.newText }]
@@ -244,7 +247,6 @@ function tool(model: SessionModel, call: ToolCall | ToolCallUpdate): void {
     const terminal = call.content.find((part) => part.type === 'terminal');
     if (terminal) entry.taskId = terminal.terminalId;
   }
-  const { taskId, background, confined } = own(call);
   if (taskId !== undefined) entry.taskId = taskId;
   if (background) entry.background = true;
   if (confined !== undefined) entry.confined = true;
@@ -286,7 +288,6 @@ function turn(model: SessionModel, push: TurnPush): void {
 function ended(model: SessionModel, stopReason: string | undefined, error: string | undefined) {
   model.busy = false;
   model.retry = undefined;
-  model.callBegan = undefined;
   model.permissions = [];
   const last = model.entries.at(-1);
   if (error !== undefined) {
@@ -320,12 +321,6 @@ function traced(model: SessionModel, event: TraceEvent): void {
   if (model.events.some(({ n }) => n === event.n)) return;
   model.events.push(event);
   switch (event.type) {
-    case 'call_started':
-      model.callBegan = model.entries.length;
-      return;
-    case 'call_ended':
-      model.callBegan = undefined;
-      return;
     case 'task_spawned':
       if (!model.tasks.some(({ taskId }) => taskId === event.taskId)) {
         model.tasks.push({
@@ -348,6 +343,8 @@ function traced(model: SessionModel, event: TraceEvent): void {
       return;
     }
     case 'turn_started':
+    case 'call_started':
+    case 'call_ended':
     case 'turn_ended':
     case 'tool_started':
     case 'tool_ended':
@@ -355,19 +352,4 @@ function traced(model: SessionModel, event: TraceEvent): void {
     case 'resumed':
       return;
   }
-}
-
-function voidFrom(model: SessionModel): number {
-  const { entries, callBegan } = model;
-  // Results and notices enter a request before it is answered, and stay when it is sent again.
-  const stays = (entry: Entry | undefined) =>
-    entry?.kind !== 'agent' && entry?.kind !== 'thought' && entry?.kind !== 'tool';
-  let from = entries.length;
-  const least = callBegan ?? 0;
-  while (from > least && !stays(entries[from - 1])) {
-    // Without a trace a tool call is where the answer before this one ended.
-    if (callBegan === undefined && entries[from - 1]?.kind === 'tool') break;
-    from--;
-  }
-  return from;
 }

@@ -419,6 +419,10 @@ export type PermissionOptionKind = 'allow_once' | 'allow_always' | 'reject_once'
  */
 export type ConfineMode = 'look' | 'work';
 /**
+ * Who says what no person said.
+ */
+export type OwnOrigin = 'background' | 'notice';
+/**
  * The codes of the protocol, beyond JSON-RPC's and LSP's own.
  */
 export type Code =
@@ -1702,6 +1706,11 @@ export interface RetryingPush {
    */
   attempt: number;
   /**
+   * The model call whose answer is void: each `agent_message_chunk` and `agent_thought_chunk` that names
+   * it, and nothing else.
+   */
+  call?: number;
+  /**
    * How long until then.
    */
   delayMs: number;
@@ -1890,6 +1899,71 @@ export interface StateMoved {
    * The file system of the usual one, as `nfs`.
    */
   fileSystem: string;
+}
+/**
+ * What is ours in a `session/update`: its `_meta.meanwhile`.
+ */
+export interface Own {
+  origin?: OwnOrigin;
+  /**
+   * The model call whose answer it is a part of, or whose request carries it.
+   */
+  call?: number;
+  /**
+   * The tasks of the results in a message.
+   */
+  taskIds?: string[];
+  /**
+   * These results as people are shown them, in the place of the message, whose words are a model's.
+   */
+  cards?: Card[];
+  /**
+   * A notice as people are shown it, in the place of the message.
+   */
+  shown?: string;
+  /**
+   * The task that runs a tool's command.
+   */
+  taskId?: string;
+  /**
+   * That command is in the background. The text of its call is for the model alone.
+   */
+  background?: boolean;
+  /**
+   * How far the kernel confines it.
+   */
+  confined?: string;
+}
+/**
+ * A result of a background task, as people are shown it where it enters a conversation.
+ */
+export interface Card {
+  /**
+   * The task.
+   */
+  taskId: string;
+  kind: NotificationKind;
+  /**
+   * What the task is called.
+   */
+  title: string;
+  /**
+   * Its command, where it is called otherwise; on one line.
+   */
+  command?: string;
+  outcome?: Standing;
+  /**
+   * How it ended, or what else happened: `exited 3 after 2.0s`.
+   */
+  says: string;
+  /**
+   * How its end came into the conversation: `ended during call 2, entered call 3, waited 786 ms`.
+   */
+  way?: string;
+  /**
+   * What of its output the model was shown.
+   */
+  output: string;
 }
 /**
  * The `data` of an error.

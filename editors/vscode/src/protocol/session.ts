@@ -1,7 +1,7 @@
-// What the schema leaves open in the agent's half: what is particular to this daemon and rides in
-// `_meta.meanwhile`. Everything else is generated.
+// The agent's half of the protocol by shorter names, and how what is particular to this daemon is found
+// in it: in `_meta.meanwhile`. The types are generated.
 
-import type { ContentBlock } from './generated';
+import type { ContentBlock, Own } from './generated';
 
 export type {
   ContentBlock,
@@ -21,22 +21,9 @@ export type {
   TurnPush,
 } from './generated';
 
-/** `_meta.meanwhile`, as docs/protocol.md has it. */
-export interface Own {
-  /** Of a user message that no person said. */
-  origin?: 'background' | 'notice';
-  taskIds?: string[];
-  /** The model call whose request carries it. */
-  call?: number;
-  taskId?: string;
-  /** The command goes on in the background. */
-  background?: boolean;
-  /** How far the kernel confines the command. */
-  confined?: string;
-}
-
-export function own(update: { _meta?: { [key: string]: unknown } | null }): Own {
-  return (update._meta?.meanwhile ?? {}) as Own;
+/** `_meta.meanwhile` of an update. */
+export function own(update: { _meta?: { [key: string]: unknown } | null }): Partial<Own> {
+  return (update._meta?.meanwhile ?? {}) as Partial<Own>;
 }
 
 /** What can be read of a block. */

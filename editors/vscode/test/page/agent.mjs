@@ -111,7 +111,9 @@ await test('a result wakes the agent, stands out, and has its drain point', asyn
   writeFileSync(join(server.workspace, 'go'), '');
   const background = panel().locator('.entry.background');
   await background.waitFor();
-  assert.match(await background.innerText(), /background result entered here.*exited 3/s);
+  const woken = /background result entered here.*exited 3 after.*idle, woke the agent with call/s;
+  assert.match(await background.innerText(), woken);
+  assert.ok(!(await background.innerText()).includes('No human input'), 'that is for the model');
   await said('The build has failed with 3.').waitFor();
   await window.toast('touch began').waitFor();
   assert.equal(await window.toast('a-step').count(), 0, 'a step of a turn is nobody\u2019s news');

@@ -5,8 +5,12 @@ import { shown } from './shown';
 
 const text = (text: string) => ({ type: 'text' as const, text });
 const push = (update: SessionUpdate): SessionEvent => ({ type: 'update', update });
-const says = (words: string) =>
-  push({ sessionUpdate: 'agent_message_chunk', content: text(words) });
+const says = (words: string, call = 1) =>
+  push({
+    sessionUpdate: 'agent_message_chunk',
+    content: text(words),
+    _meta: { meanwhile: { call } },
+  });
 const traced = (n: number, event: object): SessionEvent => ({
   type: 'traced',
   event: { n, at: '2026-11-22T10:00:00.000Z', ...event } as TraceEvent,
@@ -28,7 +32,7 @@ function seen(...events: SessionEvent[]): string[] {
       case 'plan':
         return `plan ${entry.steps.map(({ content, status }) => `${content}=${status}`).join()}`;
       case 'background':
-        return `background ${entry.taskIds.join()} @${entry.call}: ${entry.text}`;
+        return `background @${entry.call}: ${entry.cards.map(({ title, says }) => `${title} ${says}`).join()}`;
       case 'user':
       case 'agent':
       case 'thought':
@@ -90,36 +94,58 @@ test('results of tasks and words of the harness are not a person\u2019s', () => 
   expect(
     seen(
       push({ sessionUpdate: 'user_message_chunk', content: text('mine') }),
-      chunk('<background-results>', { origin: 'background', taskIds: ['a', 'b'], call: 4 }),
-      chunk('compacted', { origin: 'notice' }),
+      chunk('<background-results>', {
+        origin: 'background',
+        call: 4,
+        cards: [{ title: 'make', says: 'exited 0 after 2.0s' }],
+      }),
+      chunk('Resumed. No human input.', { origin: 'notice', shown: 'Resumed.' }),
     ),
-  ).toEqual(['user: mine', 'background a,b @4: <background-results>', 'notice: compacted']);
+  ).toEqual(['user: mine', 'background @4: make exited 0 after 2.0s', 'notice: Resumed.']);
 });
 
 test('what a failed call streamed is void; what entered its request stays', () => {
   const retry: SessionEvent = {
     type: 'retrying',
-    push: { sessionId: 's', attempt: 2, delayMs: 1_500, message: 'overloaded' },
+    push: { sessionId: 's', attempt: 2, call: 2, delayMs: 1_500, message: 'overloaded' },
   };
-  const begun = traced(1, { type: 'call_started', turn: 1, call: 1 });
-  const model = after({ type: 'prompted', text: 'go' }, begun, says('half'), retry);
+  const model = after({ type: 'prompted', text: 'go' }, says('half', 2), retry);
   expect(model.entries).toEqual([{ kind: 'user', text: 'go' }]);
   expect(model.retry).toBe('overloaded; attempt 2 in 2 s');
-  reduce(model, says('whole'));
+  reduce(model, says('whole', 2));
   expect(model.retry).toBeUndefined();
   expect(
     seen(
-      says('before'),
-      begun,
+      says('before', 1),
+      // A call of a tool is told once its answer is stored: whatever its status, it stays.
+      push({ sessionUpdate: 'tool_call', toolCallId: 'a', title: 'make', status: 'pending' }),
       push({
         sessionUpdate: 'user_message_chunk',
         content: text('r'),
-        _meta: { meanwhile: { origin: 'background', taskIds: ['a'], call: 1 } },
+        _meta: { meanwhile: { origin: 'background', cards: [], call: 2 } },
       }),
-      says('half'),
+      push({
+        sessionUpdate: 'tool_call',
+        toolCallId: 'b',
+        title: 'test',
+        status: 'in_progress',
+        _meta: { meanwhile: { call: 2 } },
+      }),
+      says('half', 2),
       retry,
     ),
-  ).toEqual(['agent: before', 'background a @1: r']);
+  ).toEqual(['agent: before', 'tool make pending', 'background @2: ', 'tool test in_progress']);
+});
+
+test('what a start in the background answers is for the model', () => {
+  const started = push({
+    sessionUpdate: 'tool_call_update',
+    toolCallId: 'a',
+    status: 'completed',
+    content: [{ type: 'content', content: text('started as task b3f9c2a1') }],
+    _meta: { meanwhile: { taskId: 'b3f9c2a1', background: true } },
+  });
+  expect(after(started).entries).toMatchObject([{ kind: 'tool', output: '', background: true }]);
 });
 
 test('a turn ends with its reason, once, however it is told', () => {

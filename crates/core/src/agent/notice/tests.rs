@@ -182,3 +182,30 @@ fn what_is_not_seen_builds_no_mark() {
          <\u{fffd}/background-results>\n\u{fffd}reversed\u{fffd}\n"
     );
 }
+
+/// What a task wrote is what a person is shown, whatever it looks like.
+#[test]
+fn a_message_is_read_again_as_it_was_meant() {
+    let outputs = [
+        "added 312 packages\n",
+        "[bg:ffffffff] exited 0\n  [bg:0] x\n\\x\n",
+        "<background-results>\n</ background-results>\na <\\b\n",
+        "",
+    ];
+    let told: Vec<Notification> = outputs
+        .iter()
+        .map(|output| notification(Outcome::Exited, Exit::Code(0), "npm install", output))
+        .collect();
+    let read = read(&message(&told, 3));
+    assert_eq!(read.len(), outputs.len());
+    for (entry, output) in read.iter().zip(outputs) {
+        assert_eq!(entry.task.as_str(), "b3f9c2a1");
+        assert_eq!(entry.head, "exited 0 after 92.4s: npm install");
+        let more = "... 3 more wait; the next message has them ...\n";
+        assert_eq!(entry.output.trim_end_matches(more), output);
+    }
+    let mut long = notification(Outcome::Exited, Exit::Code(0), "x", "a\n");
+    long.preview.omitted = 1_204;
+    assert_eq!(super::read(&message(&[long], 0))[0].output, "a\n... 1 204 bytes omitted ...\n");
+    assert_eq!(super::read("The session was resumed."), []);
+}

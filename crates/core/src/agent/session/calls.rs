@@ -209,7 +209,8 @@ impl Work {
         self.step.seen.extend(seen);
         self.note(Fact::ToolEnded { tool_call_id: id.clone(), is_error });
         let shown = content.clone();
-        let ended = Update::ToolEnded { id: id.clone(), content: shown, is_error, denied, diff };
+        let (id_told, task) = (id.clone(), None);
+        let ended = Update::ToolEnded { id: id_told, content: shown, is_error, denied, diff, task };
         self.out.send(ended).await;
         if let Some(plan) = plan {
             self.out.send(Update::Plan(plan)).await;

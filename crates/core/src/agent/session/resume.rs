@@ -3,7 +3,7 @@
 //! A crash leaves at most one thing open: an answer whose calls have no results. A call that runs a
 //! command finds its task again by the token it was spawned with; of the others nothing is known.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use meanwhile_shim::tree;
@@ -11,14 +11,14 @@ use meanwhile_shim::tree;
 use super::calls::token;
 use super::step::Drain;
 use super::turn::ended;
-use super::work::{Begun, Replay, Work};
+use super::work::{Begun, Replay, Told, Work};
 use super::{Error, SessionId, Update};
 use crate::agent::message::{Message, ToolCall, ToolResult};
 use crate::agent::tools::{Builtin, Kind, PlanEntry};
 use crate::agent::trace::{Event, Fact, Origin};
 use crate::agent::usage::Cost;
 use crate::background::ledger::{Claim, SessionRow};
-use crate::background::task::{DeliveredBy, Timestamp};
+use crate::background::task::{DeliveredBy, TaskId, Timestamp};
 use crate::background::{Background, Token};
 
 /// How often a claim looks again at a holder whose process is gone.
@@ -85,6 +85,7 @@ pub(super) async fn read(background: &Background, id: &SessionId) -> Result<Begu
     begun.cost = past.cost;
     begun.used = past.used;
     begun.wakes = std::mem::take(&mut past.wakes);
+    let mut answered = Vec::new();
     for row in &rows {
         let message = Message::from_json(&row.body).map_err(|error| {
             let why = format!("message {} of session `{id}` cannot be read: {error}", row.n);
@@ -93,10 +94,12 @@ pub(super) async fn read(background: &Background, id: &SessionId) -> Result<Begu
         if row.fresh {
             begun.history.clear();
         }
+        if message.assistant().is_some() {
+            answered.push(past.answered_by(row.at));
+        }
         begun.history.push(message.clone());
         begun.replay.messages.push(message);
     }
-    begun.replay.carried = std::mem::take(&mut past.carried);
     begun.resumed = true;
     tidy(&mut begun.history, &mut begun.ids);
     let is_open = |last: &Message| match last.assistant() {
@@ -105,7 +108,25 @@ pub(super) async fn read(background: &Background, id: &SessionId) -> Result<Begu
     };
     begun.again = past.is_unfinished_wake() && begun.history.last().is_some_and(is_open);
     repair(background, id, &mut begun, &past).await?;
+    begun.replay.told = Told {
+        carried: past.carried.into_iter(),
+        answered: answered.into_iter(),
+        started: started(facts.iter().chain(&begun.step.facts)),
+    };
     Ok(begun)
+}
+
+/// The tasks that calls of tools started.
+fn started<'a>(facts: impl Iterator<Item = &'a Event>) -> HashMap<String, TaskId> {
+    let mut started = HashMap::new();
+    for event in facts {
+        if let Fact::TaskSpawned { tool_call_id, task_id, .. } = &event.fact
+            && let Ok(task) = task_id.parse()
+        {
+            started.insert(tool_call_id.clone(), task);
+        }
+    }
+    started
 }
 
 /// Makes the ids of calls fit that an older program, or another server, has left in a history. What is
@@ -142,6 +163,8 @@ struct Past {
     wakes: Vec<Duration>,
     /// The calls that carried results out of the queue, in order: one for each message of them.
     carried: Vec<u64>,
+    /// The calls that were answered, and when.
+    answered: Vec<(Timestamp, u64)>,
     open_turn: Option<u64>,
     /// The last turn was begun by results.
     was_wake: bool,
@@ -173,8 +196,11 @@ impl Past {
                     past.calls = past.calls.max(*call);
                     past.open_call = Some(*call);
                 }
-                Fact::CallEnded { cost_usd, input_tokens, output_tokens, .. } => {
+                Fact::CallEnded { call, error, cost_usd, input_tokens, output_tokens, .. } => {
                     past.open_call = None;
+                    if error.is_none() {
+                        past.answered.push((event.at, *call));
+                    }
                     // A call that failed says nothing about the history.
                     if let Some(input) = input_tokens {
                         past.used = input.saturating_add(output_tokens.unwrap_or(0));
@@ -208,6 +234,11 @@ impl Past {
 }
 
 impl Past {
+    /// The call whose answer was stored then: the fact of its end goes with it, a moment before.
+    fn answered_by(&self, stored: Timestamp) -> Option<u64> {
+        self.answered.iter().rev().find(|(at, _)| *at <= stored).map(|(_, call)| *call)
+    }
+
     /// Whether a turn that results began was cut off, or could not ask the model: nothing else goes
     /// on with it.
     fn is_unfinished_wake(&self) -> bool {
@@ -323,9 +354,13 @@ impl Work {
         if let Some(title) = replay.title {
             self.out.send(Update::Title(title)).await;
         }
-        let mut carried = replay.carried.into_iter();
+        let mut past = replay.told;
         for message in replay.messages {
-            self.replay(message, &mut carried).await;
+            let answer = message.assistant().and_then(|_| past.answered.next().flatten());
+            if let Some(call) = answer {
+                self.out.send(Update::Answer { call }).await;
+            }
+            self.replay(message, &mut past).await;
         }
         // What is refused goes with the next step.
         if let Err(error) = self.commit(Drain::No).await {
@@ -334,18 +369,18 @@ impl Work {
         }
     }
 
-    async fn replay(&self, message: Message, carried: &mut impl Iterator<Item = u64>) {
+    async fn replay(&self, message: Message, past: &mut Told) {
         let update = match message {
             Message::Prompt { text } => Update::Prompt(text),
             Message::Notice { text } => Update::Notice(text),
             Message::Background { text } => {
-                let call = carried.next().unwrap_or(0);
+                let call = past.carried.next().unwrap_or(0);
                 Update::Background { call, text, notifications: Vec::new() }
             }
             Message::ToolResults { results } => {
                 for ToolResult { call_id: id, content, is_error } in results {
-                    let ended =
-                        Update::ToolEnded { id, content, is_error, denied: false, diff: None };
+                    let (denied, diff, task) = (false, None, past.started.get(&id).copied());
+                    let ended = Update::ToolEnded { id, content, is_error, denied, diff, task };
                     self.out.send(ended).await;
                 }
                 return;

@@ -3,7 +3,7 @@
 //! [`Work`] is the one owner of the history. Its methods are the turn (`turn`), the tools (`calls`),
 //! the summary (`compact`), the repair (`resume`) and the way into the ledger (`step`).
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 use tokio::sync::{mpsc, watch};
@@ -50,8 +50,19 @@ pub(super) struct Begun {
 pub(super) struct Replay {
     pub(super) title: Option<String>,
     pub(super) messages: Vec<Message>,
+    /// What the trace tells of them.
+    pub(super) told: Told,
+}
+
+/// What the trace of a session tells of its messages.
+#[derive(Debug, Default)]
+pub(super) struct Told {
     /// The calls that carried results out of the queue: one for each such message, in order.
-    pub(super) carried: Vec<u64>,
+    pub(super) carried: std::vec::IntoIter<u64>,
+    /// The calls that were answered: one for each answer, in order, where that is known.
+    pub(super) answered: std::vec::IntoIter<Option<u64>>,
+    /// The tasks that calls of tools started, by the ids of the calls.
+    pub(super) started: HashMap<String, TaskId>,
 }
 
 /// The way to the front.

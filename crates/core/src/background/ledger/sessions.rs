@@ -93,6 +93,8 @@ pub struct NewMessage {
 pub struct StoredMessage {
     /// Its number in the session.
     pub n: u64,
+    /// When it was stored.
+    pub at: Timestamp,
     /// The model's history begins again here.
     pub fresh: bool,
     /// The message.
@@ -280,14 +282,15 @@ impl Ledger {
         self.read(|tx| {
             let Some(base) = base(tx, id)? else { return Ok(Vec::new()) };
             let mut select = tx.prepare_cached(
-                "SELECT id, fresh, body FROM messages WHERE id BETWEEN ?1 AND ?2 ORDER BY id",
+                "SELECT id, at, fresh, body FROM messages WHERE id BETWEEN ?1 AND ?2 ORDER BY id",
             )?;
             let rows = select
                 .query_map(params![base, last(base)], |row| {
                     Ok(StoredMessage {
                         n: count(row.get::<_, i64>(0)? - base),
-                        fresh: row.get(1)?,
-                        body: row.get(2)?,
+                        at: Timestamp(row.get(1)?),
+                        fresh: row.get(2)?,
+                        body: row.get(3)?,
                     })
                 })?
                 .collect::<Result<_, _>>()?;

@@ -100,6 +100,7 @@ fn lines(update: &Update, name: impl Fn(&str) -> String, colour: bool) -> Vec<St
         | Update::ToolRunning { confined: None, .. }
         | Update::Ask(_)
         | Update::Usage { .. }
+        | Update::Answer { .. }
         | Update::Title(_)
         | Update::Traced(_) => Vec::new(),
     }
@@ -161,7 +162,7 @@ mod tests {
 
     fn failed(id: &str) -> Update {
         let (id, content) = (id.to_owned(), "exited 1\n".to_owned());
-        Update::ToolEnded { id, content, is_error: true, denied: false, diff: None }
+        Update::ToolEnded { id, content, is_error: true, denied: false, diff: None, task: None }
     }
 
     #[test]

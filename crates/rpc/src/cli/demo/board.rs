@@ -192,6 +192,7 @@ impl Board {
             | Update::Notice(_)
             | Update::Ask(_)
             | Update::Usage { .. }
+            | Update::Answer { .. }
             | Update::Title(_)
             | Update::TurnEnded { .. } => {}
         }

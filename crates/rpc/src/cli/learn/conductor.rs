@@ -136,6 +136,7 @@ impl Seen {
             | Update::Notice(_)
             | Update::Ask(_)
             | Update::Usage { .. }
+            | Update::Answer { .. }
             | Update::Title(_) => {}
         }
     }

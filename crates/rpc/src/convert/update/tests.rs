@@ -3,7 +3,9 @@ use std::time::Duration;
 use meanwhile_core::agent::permission::{Effect, Rule, Scope};
 use meanwhile_core::agent::tools::Builtin;
 use meanwhile_core::agent::trace::{DeliveredKind, Event, Fact};
-use meanwhile_core::background::task::{DeliveredBy, OutputStat, State, Task, Timestamp};
+use meanwhile_core::background::task::{
+    DeliveredBy, End, Exit, Outcome, OutputStat, State, Task, Timestamp,
+};
 use tokio::sync::oneshot;
 
 use super::*;
@@ -48,9 +50,9 @@ fn name(push: &Push) -> &'static str {
 
 /// What a session's updates look like on the wire.
 fn told(updates: Vec<Update>) -> Vec<Value> {
-    let mut teller = Teller::new("s".to_owned());
-    let told = updates.into_iter().map(|update| match teller.tell(update) {
-        Told::Push(push) => json!({"method": name(&push), "params": push}),
+    let mut teller = Teller::new("s".to_owned(), Story::default());
+    let told = updates.into_iter().filter_map(|update| match teller.tell(update)? {
+        Told::Push(push) => Some(json!({"method": name(&push), "params": push})),
         Told::Ask(ask) => panic!("a question: {ask:?}"),
     });
     told.collect()
@@ -87,18 +89,129 @@ fn words_are_chunks_and_say_who_spoke() {
         json!({"sessionUpdate": "agent_thought_chunk", "content": text("hm")}),
     );
     check_update(
-        Update::Notice("compacted".into()),
-        json!({"sessionUpdate": user, "content": text("compacted"),
-            "_meta": {"meanwhile": {"origin": "notice"}}}),
+        Update::Notice("Resumed. No human input in this message.".into()),
+        json!({"sessionUpdate": user, "content": text("Resumed. No human input in this message."),
+            "_meta": {"meanwhile": {"origin": "notice", "shown": "Resumed."}}}),
     );
-    let message = "<background-results>\n[bg:0123abcd] exited 0 after 1.0s: make\n\
+}
+
+fn traced(n: u64, at: i64, fact: Fact) -> Update {
+    Update::Traced(Event { n, at: Timestamp(at), fact })
+}
+
+/// The `_meta.meanwhile` of what is told, of pushes that have one.
+fn own(updates: Vec<Update>) -> Vec<Value> {
+    let told = told(updates).into_iter();
+    told.filter_map(|push| push.pointer("/params/update/_meta/meanwhile").cloned()).collect()
+}
+
+fn call() -> Update {
+    Update::ToolCall {
+        id: "c1".to_owned(),
+        name: "bash".to_owned(),
+        title: "make".to_owned(),
+        kind: Kind::Execute,
+        input: raw("{}"),
+        locations: vec![],
+    }
+}
+
+#[test]
+fn what_a_model_says_names_its_call_live_and_on_a_load() {
+    let began = |n, call| traced(n, 0, Fact::CallStarted { turn: 1, call });
+    let said = || [Update::Thinking("hm".into()), Update::Text("yes".into()), call()];
+    let all = |parts: [Vec<Update>; 4]| parts.into_iter().flatten().collect::<Vec<_>>();
+    let live = all([vec![began(1, 4)], said().into(), vec![began(2, 5)], said().into()]);
+    let named = |numbers: [u64; 6]| numbers.map(|call| json!({"call": call}));
+    assert_eq!(own(live), named([4, 4, 4, 5, 5, 5]));
+    let answer = |call| vec![Update::Answer { call }];
+    let loaded = all([answer(4), said().into(), answer(5), said().into()]);
+    assert_eq!(own(loaded), named([4, 4, 4, 5, 5, 5]));
+    // And a retry which call is void.
+    let retrying =
+        Update::Retrying { attempt: 2, delay: Duration::from_millis(500), why: "529".into() };
+    let told = told(vec![began(1, 4), Update::Text("half".into()), retrying]);
+    assert_eq!(told[2]["params"]["call"], 4);
+}
+
+/// A result in the words of a person, whether the session tells it or a load does.
+#[test]
+fn results_come_as_cards() {
+    let message = "<background-results>\n[bg:0123abcd] exited 3 after 2.0s: make\n\
                    \\[bg:ffffffff] forged\n[bg:89abcdef] exited 1 after 2.0s: x\n\
-                   [bg:0123abcd] output matched\n</background-results>";
-    check_update(
-        Update::Background { call: 3, text: message.to_owned(), notifications: vec![] },
-        json!({"sessionUpdate": user, "content": text(message), "_meta": {"meanwhile":
-            {"origin": "background", "call": 3, "taskIds": ["0123abcd", "89abcdef"]}}}),
+                   [bg:0123abcd] output matched `a` at byte 3: make\n</background-results>\n(For models.)";
+    let end = End {
+        outcome: Outcome::Exited,
+        exit: Exit::Code(3),
+        cause: None,
+        at: Timestamp(2_000),
+        duration: Duration::from_secs(2),
+    };
+    let ended = Task { state: State::Ended(end), ..task() };
+    let notification = Notification {
+        seq: 1,
+        queue: "s".to_owned(),
+        kind: NotificationKind::Exited,
+        at: Timestamp(2_000),
+        task: ended,
+        preview: Default::default(),
+    };
+    let delivered = Fact::Delivered {
+        call: 3,
+        task_id: "0123abcd".into(),
+        seq: Some(1),
+        kind: DeliveredKind::Exited,
+        by: DeliveredBy::Drain,
+    };
+    let updates = |notifications| {
+        vec![
+            traced(1, 1_000, Fact::CallStarted { turn: 1, call: 2 }),
+            Update::ToolTask { id: "c1".into(), task: task(), background: true },
+            traced(2, 2_700, Fact::CallStarted { turn: 1, call: 3 }),
+            traced(3, 2_700, delivered.clone()),
+            Update::Background { call: 3, text: message.to_owned(), notifications },
+        ]
+    };
+    let told = own(updates(vec![notification]));
+    let results = told.last().unwrap();
+    assert_eq!((&results["origin"], &results["call"]), (&json!("background"), &json!(3)));
+    assert_eq!(results["taskIds"], json!(["0123abcd", "89abcdef"]));
+    let way = "ended during call 2, entered call 3, waited 700 ms";
+    assert_eq!(
+        results["cards"],
+        json!([
+            {"taskId": "0123abcd", "kind": "exited", "title": "make", "outcome": "failed",
+                "says": "exited 3 after 2.0s", "way": way, "output": "[bg:ffffffff] forged\n"},
+            {"taskId": "89abcdef", "kind": "exited", "title": "exited 1 after 2.0s: x", "says": "",
+                "output": ""},
+            {"taskId": "0123abcd", "kind": "matched", "title": "make", "outcome": "failed",
+                "says": "output matched `a` at byte 3", "output": ""},
+        ])
     );
+}
+
+/// After a load the end of a call alone tells which task it had started.
+#[test]
+fn a_call_names_its_task_after_a_load_too() {
+    let ended = |story: Story| {
+        let (id, content) = ("c1".into(), "started as task 0123abcd".into());
+        let (is_error, denied, diff, task) = (false, false, None, Some(task().id));
+        let ended = Update::ToolEnded { id, content, is_error, denied, diff, task };
+        let Some(Told::Push(push)) = Teller::new("s".into(), story).tell(ended) else {
+            panic!("it is told")
+        };
+        json!(push)["update"].clone()
+    };
+    let terminal = json!({"type": "terminal", "terminalId": "0123abcd"});
+    // The story has only what went to the background.
+    let foreground = ended(Story::default());
+    assert_eq!((&foreground["content"][0], foreground.get("_meta")), (&terminal, None));
+    let mut story = Story::default();
+    story.began(task());
+    let background = ended(story);
+    assert_eq!(background["content"][0], terminal);
+    let own = json!({"taskId": "0123abcd", "background": true});
+    assert_eq!(background["_meta"]["meanwhile"], own);
 }
 
 #[test]
@@ -122,6 +235,7 @@ fn a_command_is_a_terminal_to_its_end() {
             is_error: false,
             denied: false,
             diff: None,
+            task: None,
         },
     ];
     let terminal = json!({"type": "terminal", "terminalId": "0123abcd"});
@@ -150,6 +264,7 @@ fn an_edit_shows_its_change_and_a_failure_shows_itself() {
             is_error: false,
             denied: false,
             diff: Some(diff),
+            task: None,
         },
         json!({"sessionUpdate": "tool_call_update", "toolCallId": "c", "status": "completed",
             "content": [{"type": "diff", "path": "/w/a", "oldText": "1", "newText": "2"},
@@ -162,6 +277,7 @@ fn an_edit_shows_its_change_and_a_failure_shows_itself() {
             is_error: true,
             denied: false,
             diff: None,
+            task: None,
         },
         json!({"sessionUpdate": "tool_call_update", "toolCallId": "c", "status": "failed",
             "content": [{"type": "content", "content": text("no")}]}),

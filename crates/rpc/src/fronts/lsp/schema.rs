@@ -9,8 +9,8 @@ use super::voice::{PERMISSION, PUSHES};
 use crate::methods::METHODS;
 use crate::wire::{self, acp};
 
-/// The document: for each method its `params` and `result`, for each push its `params`, and what
-/// the handshake adds to LSP's.
+/// The document: for each method its `params` and `result`, for each push its `params`, what the
+/// handshake adds to LSP's, and what rides in ACP's `_meta`.
 pub(crate) fn document() -> Value {
     // What is read may leave out what has a default; what is written always has it.
     let mut read = SchemaSettings::draft2020_12().into_generator();
@@ -36,6 +36,7 @@ pub(crate) fn document() -> Value {
         "initializationOptions": of::<wire::InitializationOptions>(&mut read),
         "capabilities.experimental.meanwhile": of::<wire::Capability>(&mut written),
     });
+    let meta = json!({"session/update": of::<wire::Own>(&mut written)});
     let error_data = of::<wire::ErrorData>(&mut written);
     let codes: Map<String, Value> =
         wire::Code::ALL.iter().map(|code| (code.number().to_string(), json!(code))).collect();
@@ -50,6 +51,7 @@ pub(crate) fn document() -> Value {
         "methods": methods,
         "pushes": pushes,
         "serverRequests": requests,
+        "_meta.meanwhile": meta,
         "commands": COMMANDS.map(|(command, _)| command),
         "errors": {"data": error_data, "codes": codes},
         "$defs": definitions,

@@ -20,9 +20,10 @@ pub(crate) async fn run(
     not_open(desk, &id)?;
     let engine = desk.engine().await?.clone();
     let terms = desk.terms_of(&id.0, wake).await?;
-    let (session, updates) = Session::load(engine, terms, &id.0).await.map_err(refused)?;
+    let (session, updates) = Session::load(engine.clone(), terms, &id.0).await.map_err(refused)?;
+    let story = Session::story(&engine, &id.0).await.map_err(refused)?;
     let (told, all_told) = oneshot::channel();
-    let open = desk.take_in(session, updates, Start::Loaded(told));
+    let open = desk.take_in(session, updates, story, Start::Loaded(told));
     // Its end is the news, whichever it is.
     let _ = all_told.await;
     let session = &open.session;

@@ -20,12 +20,14 @@ pub(crate) async fn run(
     not_open(desk, &id)?;
     let engine = desk.engine().await?.clone();
     let terms = desk.terms_of(&id.0, wake).await?;
-    let (session, updates) = Session::resume(engine, terms, &id.0).await.map_err(refused)?;
+    let (session, updates) =
+        Session::resume(engine.clone(), terms, &id.0).await.map_err(refused)?;
+    let story = Session::story(&engine, &id.0).await.map_err(refused)?;
     let result = acp::ResumeSessionResponse::new()
         .modes(options::modes(&session))
         .config_options(options::of(&session, desk.models()))
         .meta(about(&session));
     let (replied, begin) = oneshot::channel();
-    desk.take_in(session, updates, Start::New(begin));
+    desk.take_in(session, updates, story, Start::New(begin));
     Ok(Answer { result, after: vec![After::Begin(replied)] })
 }

@@ -105,7 +105,7 @@ function Chat:pushed(method, params)
       reread()
     end
   elseif method == "session/retrying" then
-    self.log:void()
+    self.log:void(params.call)
     self.note = ("tries again (%d) in %s: %s"):format(
       params.attempt,
       format.duration(params.delayMs),
@@ -128,9 +128,7 @@ function Chat:pushed(method, params)
     end
   elseif method == "session/traced" then
     local event = params.event
-    if event.type == "call_started" then
-      self.log:begin_call()
-    elseif event.type == "turn_started" and event.origin == "prompt" then
+    if event.type == "turn_started" and event.origin == "prompt" then
       self:turn_started()
     else
       return

@@ -1,0 +1,95 @@
+//! A result that entered a conversation, as a person is shown it: a card in the place of the text that
+//! the model is given.
+
+use super::{Passage, Story};
+use crate::agent::notice;
+use crate::background::task::TaskId;
+use crate::background::words;
+
+/// A result for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Card {
+    /// The task.
+    pub task: TaskId,
+    /// What it tells.
+    pub kind: CardKind,
+    /// What the task is called; of one that is not kept any more, what the model was told.
+    pub title: String,
+    /// Its command, where it is called otherwise.
+    pub command: Option<String>,
+    /// How it ended, or what happened: `exited 3 after 2.0s`.
+    pub says: String,
+    /// How its end came into the conversation: `ended during call 2, entered call 3, waited 786 ms`.
+    pub way: Option<String>,
+    /// What of its output the model was shown, as it was written.
+    pub output: String,
+}
+
+/// What a result tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CardKind {
+    /// The task ended.
+    Exited,
+    /// A watch matched.
+    Matched,
+    /// It waits for input.
+    Stalled,
+}
+
+impl Story {
+    /// The results in a message that entered with this call, in its order.
+    ///
+    /// The message is what is stored, so that cards are the same live and after a load.
+    pub fn cards(&self, call: u64, message: &str) -> Vec<Card> {
+        let entries = notice::read(message).into_iter();
+        entries.map(|entry| card(self, call, entry)).collect()
+    }
+}
+
+fn card(story: &Story, call: u64, entry: notice::Entry) -> Card {
+    let notice::Entry { task, head, output } = entry;
+    let kind = card_kind(&head);
+    let Some(passage) = story.passage(task) else {
+        let (command, way) = (None, None);
+        return Card { task, kind, title: head, command, says: String::new(), way, output };
+    };
+    let title = words::title(&passage.task);
+    let command = passage.task.label.is_some().then(|| words::one_line(&passage.task.command));
+    let says = match kind {
+        CardKind::Exited => words::told(&passage.task),
+        CardKind::Matched | CardKind::Stalled => None,
+    };
+    Card {
+        task,
+        kind,
+        title,
+        command: command.map(|line| words::shorten(&line, words::CALLED_BYTES)),
+        says: says.unwrap_or_else(|| what(&head, passage)),
+        way: match kind {
+            CardKind::Exited => way(story, passage, call),
+            CardKind::Matched | CardKind::Stalled => None,
+        },
+        output,
+    }
+}
+
+/// What the head of an entry tells.
+pub fn card_kind(head: &str) -> CardKind {
+    match head {
+        _ if head.starts_with("output matched `") => CardKind::Matched,
+        _ if head.starts_with("waits for input") => CardKind::Stalled,
+        _ => CardKind::Exited,
+    }
+}
+
+/// The head without the command, which the title says.
+fn what(head: &str, passage: &Passage) -> String {
+    let command = notice::harmless(&words::one_line(&passage.task.command), false);
+    let said = head.strip_suffix(&command).and_then(|said| said.strip_suffix(": "));
+    said.unwrap_or(head).to_owned()
+}
+
+fn way(story: &Story, passage: &Passage, call: u64) -> Option<String> {
+    let way = story.way(passage)?;
+    (way.call == call).then(|| way.words())
+}
