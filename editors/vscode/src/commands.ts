@@ -5,10 +5,9 @@ import * as vscode from 'vscode';
 import type { Folder, Folders, TaskRef } from './folders';
 import type { Notices } from './notices';
 import type { OutputDocuments } from './output/document';
-import type { Terminals } from './output/terminal';
+import { type Terminals, unseenSize } from './output/terminal';
 import { matchers, type Problems } from './problems/problems';
 import type { SpawnParams } from './protocol/generated';
-import { UNSEEN_TERMINAL } from './taskProvider';
 import { ago, asText, cut, type Filter, NO_FILTER, sentence, title } from './tasks/describe';
 import { hasEnded } from './tasks/store';
 import { TaskNode, type TaskTree } from './tasks/view';
@@ -211,7 +210,7 @@ function terminalParams(folder: Folder): Partial<SpawnParams> {
   const wanted = vscode.workspace
     .getConfiguration('meanwhile', folder.workspaceFolder.uri)
     .get('runInTerminal', true);
-  return wanted ? { pty: UNSEEN_TERMINAL } : {};
+  return wanted ? { pty: unseenSize() } : {};
 }
 
 async function run(parts: Parts, given: string | undefined): Promise<string | undefined> {

@@ -4,12 +4,10 @@
 
 import * as vscode from 'vscode';
 import type { Folder, Folders } from './folders';
-import { TaskTerminal } from './output/terminal';
+import { TaskTerminal, unseenSize } from './output/terminal';
 import type { SpawnParams } from './protocol/generated';
 
 export const TASK_TYPE = 'meanwhile';
-/** The size of a terminal that is not shown yet. */
-export const UNSEEN_TERMINAL = { rows: 30, cols: 120 };
 /**
  * A window that closes closes its terminals too, and only then tells the extension to end. A task
  * whose terminal was closed is stopped after this time, unless the window is gone by then.
@@ -71,6 +69,7 @@ class SpawningTerminal implements vscode.Pseudoterminal {
   readonly onDidWrite = this.writeEmitter.event;
   readonly onDidClose = this.closeEmitter.event;
   private inner: TaskTerminal | undefined;
+  private size: vscode.TerminalDimensions | undefined;
   private id: string | undefined;
   private ended = false;
   private closed = false;
@@ -83,6 +82,7 @@ class SpawningTerminal implements vscode.Pseudoterminal {
   ) {}
 
   async open(size: vscode.TerminalDimensions | undefined): Promise<void> {
+    this.size = size;
     try {
       const task = await this.folder.spawn(spawnParams(this.definition, this.name, size));
       this.id = task.id;
@@ -94,7 +94,7 @@ class SpawningTerminal implements vscode.Pseudoterminal {
         this.ended = true;
         this.closeEmitter.fire(code ?? 1);
       });
-      this.inner.open();
+      this.inner.open(this.size);
       if (this.closed) this.close();
     } catch (error) {
       this.writeEmitter.fire(`${(error as Error).message}\r\n`);
@@ -121,6 +121,8 @@ class SpawningTerminal implements vscode.Pseudoterminal {
   }
 
   setDimensions(size: vscode.TerminalDimensions): void {
+    // It may come before the task is there.
+    this.size = size;
     this.inner?.setDimensions(size);
   }
 }
@@ -138,7 +140,7 @@ function spawnParams(
     ...(env === undefined ? {} : { env }),
     ...(deadlineMs === undefined ? {} : { deadlineMs }),
     ...((definition.terminal ?? true)
-      ? { pty: size ? { rows: size.rows, cols: size.columns } : UNSEEN_TERMINAL }
+      ? { pty: size ? { rows: size.rows, cols: size.columns } : unseenSize() }
       : { stdin: 'pipe' as const }),
   };
 }

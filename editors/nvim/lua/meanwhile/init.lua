@@ -21,7 +21,7 @@ local function params_of(opts)
   end
   local pty = opts.pty
   if pty == true then
-    pty = { rows = 24, cols = math.max(20, math.min(4096, vim.o.columns)) }
+    pty = require("meanwhile.ui.output").size()
   end
   return {
     command = command,

@@ -46,6 +46,33 @@ describe("the output", function()
     end)()]])
   end)
 
+  it("has the size of the window that shows it, and of the one looked at last", function()
+    local wait = "while :; do sleep 0.05; done"
+    local id = nvim:spawn("trap 'stty size' WINCH; echo ready; " .. wait, { pty = true })
+    nvim:cmd("Meanwhile output")
+    has("ready")
+    local size = "(function() local i = vim.fn.getwininfo(vim.fn.win_getid())[1]"
+      .. " return i.height .. ' ' .. i.width end)()"
+    has(nvim:lua("return " .. size))
+    nvim:cmd("resize 7")
+    has(nvim:lua("return " .. size) .. "\n")
+    -- Another client looks at it, and then this one again.
+    nvim:lua(
+      [[require("meanwhile.workspace").get():request("task/resize",
+        { id = ..., rows = 33, cols = 44 }, function() end)]],
+      id
+    )
+    has("33 44")
+    nvim:cmd("doautocmd FocusGained")
+    local last = nvim:lua("return " .. size)
+    has("33 44\n" .. last)
+    -- The next begins with it.
+    nvim:spawn("stty size", { pty = true })
+    nvim:hears("stty size exited")
+    nvim:cmd("Meanwhile output")
+    has("^" .. last .. "\n")
+  end)
+
   it("leads to the files it names, from where the command ran", function()
     vim.fn.mkdir(place.root .. "/a dir", "p")
     vim.fn.writefile({ "one", "two", "three" }, place.root .. "/a dir/main.x")

@@ -15,6 +15,12 @@ import { LineInput } from './line';
 /** Whether and how a task takes what is typed. */
 export type InputKind = 'none' | 'lines' | 'terminal';
 
+/** The size of the terminal seen last. A wider one shows narrow lines well, a narrower one breaks wide ones. */
+let seen = { rows: 24, cols: 80 };
+
+/** The size for a terminal that is not shown yet. */
+export const unseenSize = () => seen;
+
 export class TaskTerminal implements vscode.Pseudoterminal {
   private readonly writeEmitter = new vscode.EventEmitter<string>();
   private readonly closeEmitter = new vscode.EventEmitter<number | undefined>();
@@ -24,6 +30,8 @@ export class TaskTerminal implements vscode.Pseudoterminal {
   private readonly line = new LineInput();
   private input: Promise<InputKind> | undefined;
   private typing: Promise<void> = Promise.resolve();
+  private sizing: Promise<unknown> = Promise.resolve();
+  private size: vscode.TerminalDimensions | undefined;
   private opened = false;
   private finishing = false;
   private ended = false;
@@ -56,8 +64,10 @@ export class TaskTerminal implements vscode.Pseudoterminal {
     );
   }
 
-  open(): void {
+  open(size?: vscode.TerminalDimensions): void {
     this.opened = true;
+    this.size = size;
+    this.claim();
     this.subscriptions.push(
       this.events.output.event(({ folder, push }) => {
         if (folder === this.folder && push.id === this.id) this.feed.push(push);
@@ -88,13 +98,25 @@ export class TaskTerminal implements vscode.Pseudoterminal {
     this.typing = this.typing.then(() => this.type(data)).catch((error) => this.trouble(error));
   }
 
-  setDimensions({ rows, columns }: vscode.TerminalDimensions): void {
-    if (this.ended || this.finishing || rows < 1 || columns < 1) return;
-    // A server of version 0.1.0 cannot, and a task without a terminal has no size.
-    if (!this.folder.daemon.can('task/resize')) return;
-    this.folder.daemon
-      .request('task/resize', { id: this.id, rows, cols: columns })
-      .catch(() => undefined);
+  setDimensions(size: vscode.TerminalDimensions): void {
+    this.size = size;
+    // Of several that show one task, the one that a person looks at has the say.
+    if (vscode.window.state.focused) this.claim();
+  }
+
+  /** Gives the task's terminal the size of this one. */
+  claim(): void {
+    if (!this.size || this.size.rows < 1 || this.size.columns < 1) return;
+    const { rows, columns: cols } = this.size;
+    seen = { rows, cols };
+    // In order, or an older size would be the last word.
+    this.sizing = this.sizing.then(() => {
+      // A server of version 0.1.0 cannot, and a task without a terminal has no size.
+      if (this.ended || this.finishing || !this.folder.daemon.can('task/resize')) return;
+      return this.folder.daemon
+        .request('task/resize', { id: this.id, rows, cols })
+        .catch(() => undefined);
+    });
   }
 
   private async attach(): Promise<void> {
@@ -212,8 +234,18 @@ export function terminalName(task: Task): string {
 /** The output terminals of this window. */
 export class Terminals implements vscode.Disposable {
   private readonly byTask = new Map<string, { terminal: vscode.Terminal; pty: TaskTerminal }>();
+  private readonly subscriptions: vscode.Disposable[];
 
-  constructor(private readonly events: FolderEvents) {}
+  constructor(private readonly events: FolderEvents) {
+    const claim = () => {
+      const id = vscode.window.activeTerminal && this.taskOf(vscode.window.activeTerminal);
+      if (id !== undefined && vscode.window.state.focused) this.byTask.get(id)?.pty.claim();
+    };
+    this.subscriptions = [
+      vscode.window.onDidChangeActiveTerminal(claim),
+      vscode.window.onDidChangeWindowState(claim),
+    ];
+  }
 
   show(folder: Folder, id: string, preserveFocus = false): vscode.Terminal {
     const there = this.byTask.get(id);
@@ -245,6 +277,7 @@ export class Terminals implements vscode.Disposable {
   }
 
   dispose(): void {
+    for (const subscription of this.subscriptions) subscription.dispose();
     for (const { terminal } of [...this.byTask.values()]) terminal.dispose();
   }
 }

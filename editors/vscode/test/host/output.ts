@@ -52,7 +52,7 @@ test('the last words are shown though the daemon dies over them', async () => {
     return reply as never;
   };
   try {
-    const terminal = await openTerminal(here, id, events);
+    const terminal = await openTerminal(here, id, { events });
     await until(() => subscribed, 'it follows the output');
     await vscode.workspace.fs.writeFile(
       vscode.Uri.joinPath(here.workspaceFolder.uri, 'last'),
@@ -155,4 +155,18 @@ test('the whole output as a document, without control sequences', async () => {
   await vscode.commands.executeCommand('meanwhile.openOutput', tree.nodeOf(id));
   const text = vscode.window.activeTextEditor?.document.getText();
   assert.equal(text, 'bold\ndone\n');
+});
+
+test('a task has the size of the terminal that shows it, and of the one looked at last', async () => {
+  const here = await folder();
+  const id = await runCommand("trap 'stty size' WINCH; echo ready; while :; do sleep 0.05; done");
+  const small = await openTerminal(here, id, { size: { rows: 11, columns: 47 } });
+  await until(() => small.text.includes('11 47'), 'the size it was opened with');
+  small.terminal.setDimensions({ rows: 12, columns: 53 });
+  await until(() => small.text.includes('12 53'), 'the size it was given');
+  const wide = await openTerminal(here, id, { size: { rows: 20, columns: 99 } });
+  await until(() => wide.text.includes('20 99'), 'the size of the second');
+  small.terminal.claim();
+  await until(() => /20 99.*12 53/s.test(wide.text), 'the first is looked at again');
+  await here.stop(id);
 });

@@ -57,7 +57,11 @@ export async function spawnEnded(folder: Folder, params: SpawnParams): Promise<T
 }
 
 /** A terminal that is not shown: what it writes. */
-export async function openTerminal(folder: Folder, id: string, events?: FolderEvents) {
+export async function openTerminal(
+  folder: Folder,
+  id: string,
+  { events, size }: { events?: FolderEvents; size?: vscode.TerminalDimensions } = {},
+) {
   const { folders } = await api();
   let text = '';
   let name = '';
@@ -70,7 +74,7 @@ export async function openTerminal(folder: Folder, id: string, events?: FolderEv
   terminal.onDidChangeName((data) => {
     name = data;
   });
-  terminal.open();
+  terminal.open(size);
   return {
     terminal,
     get text() {

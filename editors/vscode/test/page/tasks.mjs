@@ -84,6 +84,30 @@ await test('output comes live, and input goes in', async () => {
   await clear();
 });
 
+await test('a command has the width of the terminal that shows it', async () => {
+  await window.showTasks();
+  await window.run(": its size; trap 'stty size' WINCH; echo ready; stty size; while :; do sleep 0.05; done");
+  await window.output(': its size', 'ready');
+  const fits = async () => {
+    const screen = window.page.locator('.terminal-wrapper.active .xterm-rows:visible');
+    const rows = await screen.locator('> div').count();
+    const [, last] = (await screen.innerText()).match(/(\d+)[\s\u00a0]+\d+\s*$/) ?? [];
+    return Number(last) === rows;
+  };
+  await until(fits, 'the size of the terminal as it opened');
+  await window.command('View: Toggle Maximized Panel');
+  await until(fits, 'the size of the terminal made larger');
+  await window.command('View: Toggle Maximized Panel');
+  await until(fits, 'the size of the terminal made smaller');
+  await window.showTasks();
+  await window.act(': its size', 'Stop');
+  await window.run(': size from its start; stty size; cat');
+  await window.output(': size from', /\d+ \d+/);
+  await until(fits, 'a command begins with the size that was seen last');
+  await window.showTasks();
+  await window.act(': size from', 'Stop');
+});
+
 await test('stop and restart at the end of a line', async () => {
   await window.showTasks();
   await window.run('sleep 401');

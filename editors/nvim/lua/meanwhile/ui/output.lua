@@ -12,6 +12,16 @@ local view = require("meanwhile.ui.view")
 
 local M = {}
 
+---@type { rows: integer, cols: integer }?
+local seen
+
+--- The size for a terminal that no window shows yet: that of the window seen last, else about what one
+--- would have.
+---@return { rows: integer, cols: integer }
+function M.size()
+  return seen or { rows = 15, cols = math.max(20, vim.o.columns) }
+end
+
 ---@class meanwhile.Output
 ---@field workspace meanwhile.Workspace
 ---@field id string
@@ -234,6 +244,22 @@ function Output:terminal()
   vim.bo[self.buf].filetype = "meanwhile-output"
 end
 
+--- Gives the task's terminal the size of the current window, where that shows it: of several that do,
+--- here and in other editors, the one that a person looks at has the say.
+---@private
+function Output:claim()
+  local task = self.workspace.tasks[self.id]
+  local info = vim.fn.getwininfo(vim.api.nvim_get_current_win())[1]
+  if info.bufnr ~= self.buf or not task or format.ended(task) then
+    return
+  end
+  local rows, cols = math.max(1, info.height), math.max(1, info.width - info.textoff)
+  seen = { rows = rows, cols = cols }
+  -- A task without a terminal has no size, and a server of version 0.1.0 knows no such order.
+  local params = { id = self.id, rows = rows, cols = cols }
+  self.workspace:request("task/resize", params, function() end)
+end
+
 --- Keys of terminal mode, and what the terminal answers to a program that asks it something.
 ---@private
 ---@param data string
@@ -409,11 +435,20 @@ function Output:follow(key)
       end
     end),
   }
+  local sizes = vim.api.nvim_create_autocmd(
+    { "WinEnter", "BufWinEnter", "WinResized", "FocusGained" },
+    {
+      callback = function()
+        self:claim()
+      end,
+    }
+  )
   vim.api.nvim_create_autocmd("BufWipeout", {
     callback = function(event)
       if event.buf ~= self.buf then
         return
       end
+      vim.api.nvim_del_autocmd(sizes)
       for _, off in ipairs(offs) do
         off()
       end
@@ -460,6 +495,7 @@ function M.open(workspace, id, opts)
     self:terminal()
     self:start()
   end
+  self:claim()
   workspace.seen_failures = 0
   -- The end, and it follows.
   vim.api.nvim_win_call(win, function()
