@@ -223,6 +223,8 @@ function M.child(place, opts)
     if binary then
       config.binary = config.binary or binary
     end
+    -- Commands of tests are short.
+    config.notify_after = config.notify_after or 0
     vim.g.meanwhile = config
     vim.o.columns, vim.o.lines = columns, lines
     -- Told by anyone, in order; the built-in way of telling goes on.

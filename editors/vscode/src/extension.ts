@@ -26,10 +26,10 @@ export function activate(context: vscode.ExtensionContext) {
   const links = new OutputLinks(all, terminals);
   const documents = new OutputDocuments(all);
   const problems = new Problems(all, log);
-  const notices = new Notices(all, terminals, (folder, task) => panel.isStep(folder, task));
-  const status = new StatusBar(all, tree.view);
-  const tasks = new TaskProvider(all);
   const panel: Panel = new Panel(all, terminals, context, log);
+  const notices = new Notices(all, terminals, tree, panel);
+  const status = new StatusBar(all, notices);
+  const tasks = new TaskProvider(all);
   context.subscriptions.push(
     log,
     tree,

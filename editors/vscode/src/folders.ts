@@ -14,6 +14,8 @@ import {
 } from './protocol/generated';
 import { hasEnded, type StoreChange, TaskStore } from './tasks/store';
 
+/** The queue of what a person starts here; the client that told the person of an end acknowledges it. */
+export const PERSON = 'person';
 /** More than the daemon keeps by default (500 ended ones of a folder). */
 const LIST_LIMIT = 5_000;
 /** One refetch for a burst of snapshots that speak of unknown tasks. */
@@ -59,10 +61,13 @@ export class Folder implements vscode.Disposable {
         const minutes = vscode.workspace
           .getConfiguration('meanwhile', uri)
           .get<number | null>('lingerMinutes', 60);
-        return { lingerMs: minutes === null ? null : Math.round(minutes * 60_000) };
+        return { queue: PERSON, lingerMs: minutes === null ? null : Math.round(minutes * 60_000) };
       },
     );
-    this.daemon.onDidConnect(() => this.refetch());
+    this.daemon.onDidConnect(async () => {
+      await this.refetch();
+      this.events.connected.fire(this);
+    });
     this.daemon.onDidChangeState(() => this.events.state.fire(this));
     this.daemon.onDidFail((reason) => this.events.failed.fire({ folder: this, reason }));
     this.daemon.onPush('task/started', ({ task }) => this.apply(this.store.upsert(task)));
@@ -184,6 +189,8 @@ export class FolderEvents implements vscode.Disposable {
   readonly notified = new vscode.EventEmitter<{ folder: Folder; notification: Notification }>();
   readonly output = new vscode.EventEmitter<{ folder: Folder; push: OutputPush }>();
   readonly state = new vscode.EventEmitter<Folder>();
+  /** A daemon is there, and its list has been fetched. */
+  readonly connected = new vscode.EventEmitter<Folder>();
   readonly failed = new vscode.EventEmitter<{ folder: Folder; reason: string }>();
   /** Folders came or went. */
   readonly folders = new vscode.EventEmitter<void>();

@@ -1,61 +1,63 @@
-// Tells a person, once, what has finished. Owns the switch that silences it and the one rule beside
-// it: when several finish in the same moment, beyond the first few one notification speaks for all.
+// Tells a person, once, what has finished, and only what that person does not see already. Owns the
+// rules of it: how long a task must have run, that many ends are one notice, that a notice waits for
+// the window to have focus, and what has not been seen yet, which badge and status bar count.
 
 import * as vscode from 'vscode';
-import type { Folder, Folders } from './folders';
+import { type Folder, type Folders, PERSON } from './folders';
 import type { Terminals } from './output/terminal';
-import type { Task } from './protocol/generated';
-import { asText, cut, isFailure, sentence, title } from './tasks/describe';
+import type { Panel } from './panel/panel';
+import type { Notification, Task } from './protocol/generated';
+import { asText, cut, isFailure, passes, sentence, title } from './tasks/describe';
 import { isStep } from './tasks/store';
+import type { TaskTree } from './tasks/view';
 
-/** Ends within this time of each other are a burst. */
+/** Ends within this time of each other are one notice. */
 const BURST_MS = 400;
-/** So many of a burst have a notification of their own. */
-const BURST_EACH = 3;
+/** The time between two notices: a stream of ends is a few that speak of several. */
+const SPACING_MS = 5_000;
+/** So many of several are named. */
+const NAMED = 3;
 
-export type Notify = (message: string, failed: boolean, button: string) => Thenable<unknown>;
-
-const show: Notify = (message, failed, button) =>
-  failed
-    ? vscode.window.showWarningMessage(message, button)
-    : vscode.window.showInformationMessage(message, button);
+interface Held {
+  folder: Folder;
+  notification: Notification;
+}
 
 export class Notices implements vscode.Disposable {
   private readonly subscriptions: vscode.Disposable[] = [];
-  private burst: { folder: Folder; task: Task }[] = [];
+  private held: Held[] = [];
   private timer: NodeJS.Timeout | undefined;
+  private spaced = 0;
+  /** Of a person's queue in each folder, the last that came. */
+  private readonly reached = new Map<Folder, number>();
   /** A task that was stopped in this window needs no notice. */
   private readonly silenced = new Set<string>();
-  private readonly failedBefore = new Set<string>();
+  /** What has finished since the list was last looked at, and whether it failed. */
+  private readonly unseen = new Map<string, boolean>();
   private readonly tellEmitter = new vscode.EventEmitter<string>();
+  private readonly seenEmitter = new vscode.EventEmitter<void>();
   /** What is said, in its words. */
   readonly onDidTell = this.tellEmitter.event;
+  readonly onDidChangeUnseen = this.seenEmitter.event;
 
   constructor(
     folders: Folders,
     private readonly terminals: Terminals,
-    /** Whether a task is an agent's own matter. */
-    private readonly isOfAgent: (folder: Folder, task: Task) => boolean,
-    private readonly notify: Notify = show,
+    private readonly tree: TaskTree,
+    private readonly panel: Panel,
   ) {
     const { events } = folders;
     this.subscriptions.push(
-      events.ended.event(({ folder, notification }) => this.ended(folder, notification.task)),
-      events.notified.event(({ folder, notification }) => {
-        const { task, kind } = notification;
-        if (isStep(task)) return;
-        const name = cut(title(task), 80);
-        if (kind === 'stalled') this.tell(folder, task.id, `${name} waits for input`, true);
-        else if (kind === 'matched' && this.setting() === 'all') {
-          this.tell(folder, task.id, `${name}: ${cut(notification.match?.line ?? '', 200)}`, false);
-        }
-      }),
-      events.failed.event(({ reason }) => this.failed(reason)),
-      events.state.event((folder) => {
+      events.ended.event(({ folder, notification }) => this.take(folder, notification)),
+      events.notified.event(({ folder, notification }) => this.take(folder, notification)),
+      events.connected.event((folder) => this.catchUp(folder)),
+      events.failed.event(({ reason }) => this.tellEmitter.fire(reason)),
+      events.state.event(() => {
         const failing = folders.all().some((one) => one.daemon.state.kind === 'failed');
         vscode.commands.executeCommand('setContext', 'meanwhile.failed', failing);
-        if (folder.daemon.state.kind === 'running') this.failedBefore.clear();
       }),
+      tree.view.onDidChangeVisibility(() => this.looked()),
+      vscode.window.onDidChangeWindowState(() => this.looked()),
     );
   }
 
@@ -71,77 +73,157 @@ export class Notices implements vscode.Disposable {
 
   /** Whether ends wait to be told. */
   get pending(): boolean {
-    return this.burst.length > 0;
+    return this.held.length > 0;
+  }
+
+  get failed(): number {
+    return [...this.unseen.values()].filter(Boolean).length;
   }
 
   dispose(): void {
     clearTimeout(this.timer);
     for (const subscription of this.subscriptions) subscription.dispose();
     this.tellEmitter.dispose();
+    this.seenEmitter.dispose();
   }
 
-  private setting(): string {
-    return vscode.workspace.getConfiguration('meanwhile').get('notifications', 'all');
+  /** A person came, or has the list before the eyes. */
+  private looked(): void {
+    if (this.tree.view.visible && vscode.window.state.focused) this.unseen.clear();
+    this.badge();
+    this.flush();
   }
 
-  private ended(folder: Folder, task: Task): void {
-    if (this.silenced.delete(task.id) || this.isOfAgent(folder, task)) return;
-    const setting = this.setting();
-    if (setting === 'off' || (setting === 'failures' && !isFailure(task))) return;
-    this.burst.push({ folder, task });
-    this.timer ??= setTimeout(() => this.flush(), BURST_MS);
+  private badge(): void {
+    const { failed } = this;
+    const words = failed > 0 ? `, ${failed} failed,` : '';
+    this.tree.view.badge =
+      this.unseen.size > 0
+        ? {
+            value: this.unseen.size,
+            tooltip: `${this.unseen.size} finished${words} since you last looked`,
+          }
+        : undefined;
+    this.seenEmitter.fire();
+  }
+
+  /** What ended while no window was there, of what a person started. */
+  private async catchUp(folder: Folder): Promise<void> {
+    const { notifications } = await folder.daemon
+      .request('task/drain', { queue: PERSON, ack: 'manual', max: 1_000 })
+      .catch(() => ({ notifications: [] }));
+    for (const one of notifications) {
+      if (one.seq > (this.reached.get(folder) ?? 0)) this.take(folder, one);
+    }
+  }
+
+  private take(folder: Folder, notification: Notification): void {
+    const { task, kind, queue, seq } = notification;
+    if (queue === PERSON) this.reached.set(folder, seq);
+    const ended = kind === 'exited';
+    if (isStep(task) || this.panel.isStep(folder, task)) return;
+    const silent = ended && this.silenced.delete(task.id);
+    if (ended && !silent && !this.sees(folder, task)) {
+      this.unseen.set(task.id, isFailure(task));
+      this.badge();
+    }
+    if (!silent && wanted(notification)) {
+      this.held.push({ folder, notification });
+      this.timer ??= setTimeout(() => this.flush(), BURST_MS);
+    } else this.told(folder);
+  }
+
+  /** Whether a person has it before the eyes: its line, its terminal, or the chat of its agent. */
+  private sees(folder: Folder, task: Task): boolean {
+    const { activeTerminal } = vscode.window;
+    return (
+      vscode.window.state.focused &&
+      ((this.tree.view.visible && passes(task, this.tree.filter)) ||
+        (activeTerminal !== undefined && this.terminals.taskOf(activeTerminal) === task.id) ||
+        this.panel.shows(folder, task))
+    );
   }
 
   private flush(): void {
+    clearTimeout(this.timer);
     this.timer = undefined;
-    const burst = this.burst;
-    this.burst = [];
-    const each = burst.length <= BURST_EACH ? burst : [];
-    for (const { folder, task } of each) {
-      this.tell(folder, task.id, sentence(task), isFailure(task));
-    }
-    if (each.length < burst.length) {
-      const failed = burst.filter(({ task }) => isFailure(task)).length;
-      const message = `${burst.length} background tasks finished${failed > 0 ? `, ${failed} failed` : ''}`;
-      this.tellEmitter.fire(message);
-      this.notify(message, failed > 0, 'Show Tasks').then((answer) => {
-        if (answer) vscode.commands.executeCommand('meanwhile.tasks.focus');
-      });
-    }
+    // A toast that came and went while nobody was there would tell nobody.
+    if (!vscode.window.state.focused) return;
+    const folders = new Set(this.held.map(({ folder }) => folder));
+    this.held = this.held.filter(
+      ({ folder, notification }) => !this.sees(folder, notification.task),
+    );
+    const wait = this.spaced - Date.now();
+    if (wait > 0 && this.held.length > 0) this.timer = setTimeout(() => this.flush(), wait);
+    else this.tell(this.held.splice(0));
+    for (const folder of folders) this.told(folder);
   }
 
-  private tell(folder: Folder, id: string, message: string, failed: boolean): void {
-    if (this.setting() === 'off') return;
+  private tell(held: Held[]): void {
+    if (held.length === 0) return;
+    this.spaced = Date.now() + SPACING_MS;
+    const ends = held.filter(({ notification }) => notification.kind === 'exited');
+    const failed = held.filter(({ notification }) => troubling(notification)).length;
+    const words = held.slice(0, NAMED).map(({ notification }) => inWords(notification));
+    const more = held.length > NAMED ? `; and ${held.length - NAMED} more` : '';
+    const count =
+      ends.length < held.length
+        ? `${held.length} background tasks`
+        : `${ends.length} background tasks finished${failed > 0 ? `, ${failed} failed` : ''}`;
+    const message = held.length === 1 ? (words[0] ?? '') : `${count}: ${words.join('; ')}${more}`;
     this.tellEmitter.fire(message);
-    this.notify(asText(message), failed, 'Show Output').then((answer) => {
-      if (answer) this.terminals.show(folder, id);
+    const show =
+      failed > 0 ? vscode.window.showWarningMessage : vscode.window.showInformationMessage;
+    const [only, second] = held;
+    show(asText(message), second ? 'Show Tasks' : 'Show Output').then((answer) => {
+      if (!answer || !only) return;
+      if (second) vscode.commands.executeCommand('meanwhile.tasks.focus');
+      else this.terminals.show(only.folder, only.notification.task.id);
     });
   }
 
-  /** One message for one trouble, however many folders have it. */
-  private async failed(reason: string): Promise<void> {
-    if (this.failedBefore.has(reason)) return;
-    this.failedBefore.add(reason);
-    this.tellEmitter.fire(reason);
-    const answer = await vscode.window.showErrorMessage(
-      asText(reason),
-      'Open Setting',
-      'Show Log',
-      'Try Again',
+  /** Whoever told a person has emptied that person's queue, up to what still waits to be told. */
+  private told(folder: Folder): void {
+    const waiting = this.held.filter(
+      (one) => one.folder === folder && one.notification.queue === PERSON,
     );
-    this.failedBefore.delete(reason);
-    switch (answer) {
-      case 'Open Setting':
-        await vscode.commands.executeCommand('workbench.action.openSettings', 'meanwhile.path');
-        return;
-      case 'Show Log':
-        await vscode.commands.executeCommand('meanwhile.showLog');
-        return;
-      case 'Try Again':
-        await vscode.commands.executeCommand('meanwhile.restartDaemon');
-        return;
-      case undefined:
-        return;
-    }
+    const through = Math.min(
+      this.reached.get(folder) ?? 0,
+      ...waiting.map(({ notification }) => notification.seq - 1),
+    );
+    if (through < 1) return;
+    folder.daemon.request('task/ack', { queue: PERSON, through }).catch(() => undefined);
+  }
+}
+
+/** Whether a person wants to be told of it at all. */
+function wanted({ task, kind }: Notification): boolean {
+  const config = vscode.workspace.getConfiguration('meanwhile');
+  const setting = config.get<string>('notifications', 'all');
+  const after = config.get('notifyAfterSeconds', 10) * 1_000;
+  if (setting === 'off') return false;
+  switch (kind) {
+    case 'stalled':
+      return true;
+    case 'matched':
+      return setting === 'all';
+    case 'exited':
+      return (task.durationMs ?? 0) >= after && (setting === 'all' || isFailure(task));
+  }
+}
+
+function troubling({ task, kind }: Notification): boolean {
+  return kind === 'stalled' || (kind === 'exited' && isFailure(task));
+}
+
+function inWords({ task, kind, match }: Notification): string {
+  const name = cut(title(task), 80);
+  switch (kind) {
+    case 'stalled':
+      return `${name} waits for input`;
+    case 'matched':
+      return `${name}: ${cut(match?.line ?? '', 200)}`;
+    case 'exited':
+      return sentence(task);
   }
 }

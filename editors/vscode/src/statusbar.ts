@@ -1,23 +1,23 @@
-// The status bar item: how many run, and how many failed since the view was last looked at.
+// The status bar item: how many run, and how many failed since the list was last looked at. Nothing
+// where there is nothing to say.
 
 import * as vscode from 'vscode';
 import { originInWords } from './daemon/binary';
 import type { Folders } from './folders';
-import { isFailure, timing, title } from './tasks/describe';
-import { isStep } from './tasks/store';
+import type { Notices } from './notices';
+import { timing, title } from './tasks/describe';
 
 /** The longest list a tooltip shows. */
 const LISTED = 10;
 
 export class StatusBar implements vscode.Disposable {
   private readonly item: vscode.StatusBarItem;
-  private readonly failedIds = new Set<string>();
   private readonly subscriptions: vscode.Disposable[] = [];
   private timer: NodeJS.Timeout | undefined;
 
   constructor(
     private readonly folders: Folders,
-    private readonly view: vscode.TreeView<unknown>,
+    private readonly notices: Notices,
   ) {
     this.item = vscode.window.createStatusBarItem(
       'meanwhile.status',
@@ -32,23 +32,8 @@ export class StatusBar implements vscode.Disposable {
       events.changed.event(() => this.schedule()),
       events.state.event(() => this.schedule()),
       events.folders.event(() => this.schedule()),
-      events.ended.event(({ notification }) => {
-        const { task } = notification;
-        if (isFailure(task) && !isStep(task) && !this.view.visible) {
-          this.failedIds.add(task.id);
-          this.schedule();
-        }
-      }),
-      view.onDidChangeVisibility(({ visible }) => {
-        if (visible) this.looked();
-      }),
+      notices.onDidChangeUnseen(() => this.schedule()),
     );
-    this.draw();
-  }
-
-  /** A person has seen the list. */
-  looked(): void {
-    this.failedIds.clear();
     this.draw();
   }
 
@@ -70,26 +55,27 @@ export class StatusBar implements vscode.Disposable {
 
   private draw(): void {
     const folders = this.folders.all();
-    if (folders.length === 0) {
-      this.item.hide();
-      return;
-    }
     const running = folders.flatMap((folder) =>
       folder.store.running().map((task) => ({ task, folder })),
     );
-    const broken = folders.filter((folder) => folder.daemon.state.kind === 'failed');
-    const failed = this.failedIds.size;
+    const broken = folders.some((folder) => folder.daemon.state.kind === 'failed');
+    const { failed } = this.notices;
+    const [only, second] = running;
+    const percent = second ? undefined : only?.task.progress?.percent;
     const parts = [
-      broken.length > 0
-        ? '$(warning) Meanwhile'
-        : running.length > 0
-          ? `$(sync~spin) ${running.length}`
-          : '$(rocket)',
+      ...(broken ? ['$(warning) Meanwhile is not running'] : []),
+      ...(only ? [`$(sync~spin) ${running.length}`] : []),
+      ...(percent === undefined ? [] : [`${percent}%`]),
+      ...(failed > 0 ? [`$(error) ${failed}`] : []),
     ];
-    if (failed > 0) parts.push(`$(error) ${failed}`);
     this.item.text = parts.join(' ');
-    this.item.backgroundColor =
-      broken.length > 0 ? new vscode.ThemeColor('statusBarItem.warningBackground') : undefined;
+    if (parts.length === 0) {
+      this.item.hide();
+      return;
+    }
+    this.item.backgroundColor = broken
+      ? new vscode.ThemeColor('statusBarItem.warningBackground')
+      : undefined;
     this.item.accessibilityInformation = {
       label: `Meanwhile: ${running.length} running in the background${failed > 0 ? `, ${failed} failed since you last looked` : ''}`,
     };
@@ -103,14 +89,9 @@ export class StatusBar implements vscode.Disposable {
       line(`${title(task)}: ${timing(task, Date.now(), usual).join(' · ')}`);
     }
     if (running.length > LISTED) line(`and ${running.length - LISTED} more`);
-    if (running.length === 0) line('Nothing runs in the background.');
     if (failed > 0) line(`${failed} failed since you last looked.`);
     for (const folder of folders) {
       const { state } = folder.daemon;
-      const waiting = Object.entries(folder.store.undelivered)
-        .filter(([, count]) => (count ?? 0) > 0)
-        .map(([queue, count]) => `${count} in ${queue}`);
-      if (waiting.length > 0) line(`Results not taken yet: ${waiting.join(', ')}`);
       if (state.kind === 'failed') line(state.reason);
       if (state.kind === 'running') {
         line(`${folder.name}: meanwhile ${state.binary.version}, ${originInWords(state.binary)}`);

@@ -21,6 +21,8 @@ const SETTINGS = {
   'workbench.secondarySideBar.defaultVisibility': 'hidden',
   'git.enabled': false,
   'window.commandCenter': false,
+  // Commands of tests are short.
+  'meanwhile.notifyAfterSeconds': 0,
   // Text that a test can read, rather than pixels.
   'terminal.integrated.gpuAcceleration': 'off',
 };

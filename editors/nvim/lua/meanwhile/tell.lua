@@ -104,19 +104,20 @@ end
 ---@type meanwhile.Task[]
 local ends = {}
 
+--- Whether Neovim has the focus, where the terminal tells.
+local focused = true
+
 local function flush()
+  -- A line that came and went while nobody was there would tell nobody.
+  if not focused or #ends == 0 then
+    return
+  end
   local tasks, failed, worst = ends, 0, vim.log.levels.INFO
   ends = {}
   for _, task in ipairs(tasks) do
     local level = levels[format.outcome(task)]
     failed = failed + (level > vim.log.levels.INFO and 1 or 0)
     worst = math.max(worst, level)
-  end
-  if #tasks <= listed and not builtin() then
-    for _, task in ipairs(tasks) do
-      say(sentence(task, vim.o.columns), levels[format.outcome(task)])
-    end
-    return
   end
   local text = #tasks <= listed and one_line(tasks)
   if not text then
@@ -128,17 +129,32 @@ local function flush()
   say(text, worst)
 end
 
+--- Whether a window shows a task: its line in the list, or its output.
+---@param task meanwhile.Task
+---@return boolean
+local function seen(task)
+  local names = { "meanwhile://tasks" .. task.workspace, "meanwhile://output/" .. task.id }
+  for _, win in ipairs(vim.api.nvim_tabpage_list_wins(0)) do
+    local name = vim.api.nvim_buf_get_name(vim.api.nvim_win_get_buf(win))
+    if focused and vim.list_contains(names, name) then
+      return true
+    end
+  end
+  return false
+end
+
 ---@type string?
 local faulty
 
---- Whether the person wants to hear of an end. A function of the person's that fails is told of once, and the
---- end is told.
+--- Whether the person wants to hear of an end. A function of the person's decides alone; one that fails is
+--- told of once, and the end is told.
 ---@param task meanwhile.Task
 ---@return boolean
 local function wanted(task)
   local notify = config.get().notify
   if type(notify) ~= "function" then
-    return notify == true
+    local long = (task.durationMs or 0) >= config.get().notify_after * 1000
+    return notify == true and long and not seen(task)
   end
   local ok, answer = pcall(notify, task)
   if not ok and faulty ~= answer then
@@ -148,14 +164,20 @@ local function wanted(task)
   return not ok or (answer and true or false)
 end
 
+vim.api.nvim_create_autocmd({ "FocusLost", "FocusGained" }, {
+  group = vim.api.nvim_create_augroup("meanwhile-focus", { clear = true }),
+  callback = function(event)
+    focused = event.event == "FocusGained"
+    flush()
+  end,
+})
+
 --- The end of a task, if the person wants to hear it. What an agent started is the agent's to hear.
 ---@param task meanwhile.Task
 function M.ended(task)
   if not format.of_agent(task) and wanted(task) then
     table.insert(ends, task)
-    if #ends == 1 then
-      vim.defer_fn(flush, gather_ms)
-    end
+    vim.defer_fn(flush, gather_ms)
   end
 end
 

@@ -107,6 +107,7 @@
 ---@field linger? integer|false milliseconds a task goes on without any daemon; false: for ever
 ---@field autostart? boolean connect when Neovim starts, rather than at the first use
 ---@field notify? boolean|fun(task: meanwhile.Task): boolean the one switch for all notices
+---@field notify_after? number seconds that a task must have run for a notice of its end
 ---@field progress? boolean whether tasks show as LSP progress
 ---@field quickfix? boolean|"failed" fill the quickfix list when a task started here ends
 ---@field errorformat? string for tasks that have none of their own

@@ -11,7 +11,7 @@ describe("a notice", function()
   local ends = [[
     for _, end_ in ipairs(...) do
       require("meanwhile.tell").ended({
-        id = "b3f9c2a1", queue = "default", state = "exited",
+        id = "b3f9c2a1", workspace = "/", durationMs = 4000, queue = "default", state = "exited",
         shown = {
           title = end_[1],
           outcome = end_[2] == 0 and "succeeded" or "failed",
@@ -101,6 +101,28 @@ describe("a notice", function()
     assert.same({ "loud", "quiet" }, asked)
     assert.equal(1, nvim:lua("return #_G.told"), nvim:told())
     assert.equal(2, nvim:lua("return require('meanwhile.workspace').get().seen_failures"))
+  end)
+
+  it("comes only of what took long, is not seen, and once the person is there", function()
+    local nvim = harness.child(place, { config = { notify_after = 1 } })
+    nvim:spawn("exit 3", { label = "quick" })
+    nvim:eventually("#_G.events == 2")
+    local gate = harness.gate(place)
+    nvim:spawn("sleep 1.1; " .. gate.wait, { label = "seen" })
+    nvim:cmd("Meanwhile output")
+    gate:open()
+    nvim:sees("seen · exit 0")
+    nvim:cmd("quit")
+    nvim:cmd("doautocmd FocusLost")
+    nvim:spawn("sleep 1.1", { label = "first" })
+    nvim:spawn("sleep 1.2", { label = "second" })
+    nvim:eventually("#_G.events == 8")
+    -- What was asked for later is told later: nothing of it came before.
+    nvim:lua("vim.wait(300, function() return #_G.told > 0 end)")
+    assert.equal("", nvim:told())
+    nvim:cmd("doautocmd FocusGained")
+    nvim:hears("first exited 0 after [^\n]*; second exited 0 after")
+    assert.equal(1, nvim:lua("return #_G.told"), nvim:told())
   end)
 
   it("comes for every queue but an agent's", function()

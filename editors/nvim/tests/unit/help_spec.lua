@@ -53,11 +53,11 @@ describe("the help", function()
     local types = read("lua/meanwhile/types.lua")
     local class = types:match("%-%-%-@class meanwhile%.Opts\n(.-)\n\n")
     local count = 0
-    for name in class:gmatch("%-%-%-@field (%w+)") do
+    for name in class:gmatch("%-%-%-@field ([%w_]+)") do
       has("meanwhile-opt-" .. name)
       count = count + 1
     end
-    assert.equal(15, count)
+    assert.equal(16, count)
   end)
 
   it("has every map, event and highlight", function()

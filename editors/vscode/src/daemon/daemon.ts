@@ -43,6 +43,8 @@ const STOP_TIMEOUT_MS = 2_000;
 type RequestHandler = (params: never, token: vscode.CancellationToken) => unknown;
 
 export interface Settings {
+  /** The queue of what names none. */
+  queue: string;
   /** How long tasks outlive the last daemon; null: for ever. */
   lingerMs: number | null;
 }
@@ -343,6 +345,8 @@ class FolderClient extends LanguageClient {
 
   protected override fillInitializeParams(params: InitializeParams): void {
     super.fillInitializeParams(params);
+    // Our own item of the status bar shows how far a task is; VS Code's would be a second one.
+    params.capabilities.window = { ...params.capabilities.window, workDoneProgress: false };
     const folder = this.clientOptions.workspaceFolder;
     if (folder) {
       params.workspaceFolders = [

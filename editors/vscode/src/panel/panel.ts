@@ -97,6 +97,11 @@ export class Panel implements vscode.WebviewViewProvider, vscode.Disposable {
     for (const subscription of this.subscriptions) subscription.dispose();
   }
 
+  /** Whether the chat of the session that a task belongs to is before a person's eyes. */
+  shows(folder: Folder, task: Task): boolean {
+    return this.view?.visible === true && folder === this.folder && task.queue === this.current;
+  }
+
   /** See `Sessions.isStep`. */
   isStep(folder: Folder, task: Task): boolean {
     return this.byFolder.get(folder)?.isStep(task) ?? false;

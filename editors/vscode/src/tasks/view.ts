@@ -280,13 +280,16 @@ export class TaskTree implements vscode.TreeDataProvider<Node>, vscode.Disposabl
   }
 
   private headline(): void {
-    const running = this.running();
-    this.view.badge =
-      running > 0 ? { value: running, tooltip: `${running} running in the background` } : undefined;
+    const folders = this.folders.all();
+    const trouble = folders.flatMap(({ daemon: { state } }) =>
+      state.kind === 'failed' ? [state.reason] : [],
+    );
     const words = filterInWords(this.current);
-    const shown = this.folders.all().reduce((n, folder) => n + this.tasksOf(folder).length, 0);
-    this.view.message =
-      words === undefined ? '' : shown === 0 ? `${words}: nothing matches` : `${words}: ${shown}`;
+    const shown = folders.reduce((n, folder) => n + this.tasksOf(folder).length, 0);
+    this.view.message = [
+      ...new Set(trouble),
+      ...(words === undefined ? [] : [`${words}: ${shown === 0 ? 'nothing matches' : shown}`]),
+    ].join('\n');
   }
 
   private prune(): void {

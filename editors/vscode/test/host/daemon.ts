@@ -156,7 +156,7 @@ for (const moment of ['looked for', 'spawned', 'running']) {
       here.workspaceFolder,
       log,
       () => search,
-      () => ({ lingerMs: null }),
+      () => ({ queue: 'person', lingerMs: null }),
     );
     const starting = daemon.start();
     if (moment !== 'looked for') found(state.binary);

@@ -189,6 +189,21 @@ test('notifications: failures only, and none at all', async () => {
   assert.match(off()[0] ?? '', /told again/);
 });
 
+test('what took less than the time that is set is not told', async () => {
+  const here = await folder();
+  const { notices, tree } = await api();
+  await until(() => !notices.pending, 'what ended before is told', 20_000);
+  const told = said.length;
+  await setting('notifyAfterSeconds', 1);
+  await ended(here, await runCommand('false # quick'));
+  assert.equal(notices.failed > 0, true, 'the status bar counts it');
+  assert.ok((tree.view.badge?.value ?? 0) > 0);
+  await ended(here, await runCommand('sleep 1.1 # long enough'));
+  await until(() => said.length > told, 'the other', 20_000);
+  await setting('notifyAfterSeconds', 0);
+  assert.match(said.slice(told).join('\n'), /^sleep 1.1 # long enough succeeded[^\n]*$/);
+});
+
 test('many ends at once are one notification beyond the first few', async () => {
   const here = await folder();
   const { notices } = await api();

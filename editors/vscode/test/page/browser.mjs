@@ -44,7 +44,11 @@ export class Window {
   }
 
   async ready() {
-    await this.status().waitFor({ timeout: START_TIMEOUT_MS });
+    // The status bar says nothing while nothing runs.
+    await this.page
+      .locator('.activitybar .action-item a[aria-label^="Meanwhile"]')
+      .first()
+      .waitFor({ timeout: START_TIMEOUT_MS });
   }
 
   async close() {
@@ -54,6 +58,25 @@ export class Window {
   async reload() {
     await this.page.reload();
     await this.ready();
+  }
+
+  /** The list is gone from sight, as where a person works on something else. */
+  async hideTasks() {
+    await this.command('View: Show Explorer');
+    await this.tree().waitFor({ state: 'hidden' });
+  }
+
+  /** As if the person went to another program, and came back. */
+  async focused(yes) {
+    await this.page.evaluate((yes) => {
+      document.hasFocus = () => yes;
+      window.dispatchEvent(new Event(yes ? 'focus' : 'blur'));
+    }, yes);
+  }
+
+  async statusText() {
+    const item = this.status();
+    return (await item.count()) > 0 ? item.innerText() : '';
   }
 
   /** Our item of the status bar. */
@@ -113,7 +136,7 @@ export class Window {
   }
 
   async showTasks() {
-    await this.status().click();
+    await this.command('Meanwhile: Focus on Background Tasks View');
     // Empty it is hidden, and words are in its place.
     await this.tree().waitFor({ state: 'attached' });
   }

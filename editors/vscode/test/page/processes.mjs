@@ -24,3 +24,8 @@ function processes(server) {
     }
   });
 }
+
+/** The process that started one. */
+export function parentOf(pid) {
+  return Number(/ \S (\d+) /.exec(readFileSync(`/proc/${pid}/stat`, 'utf8'))[1]);
+}

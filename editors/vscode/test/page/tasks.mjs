@@ -8,7 +8,7 @@ import { join, resolve } from 'node:path';
 import { startServer } from '../server.mjs';
 import { launch, Window } from './browser.mjs';
 import { connect } from './client.mjs';
-import { daemons, running } from './processes.mjs';
+import { daemons, parentOf, running } from './processes.mjs';
 import { runner, until } from './runner.mjs';
 
 const [vsix = 'meanwhile-linux-x64.vsix', pattern = ''] = process.argv.slice(2);
@@ -38,6 +38,9 @@ const window = await Window.open(browser, server);
 const { test: run, end } = runner(pattern, () => cli('stop', '--all'));
 const test = (name, work) => run(window, name, work);
 
+/** Whether no command with these words runs. */
+const idle = (words) => !cli('ps', '--state', 'running', '--json').includes(words);
+
 const clear = async () => {
   await window.command('Notifications: Clear All Notifications');
 };
@@ -46,11 +49,16 @@ await test('a command is run, shows in the list and the status bar, and is told 
   await window.showTasks();
   await window.run('echo one; while [ ! -e stop-one ]; do sleep 0.1; done; echo two; exit 7');
   await window.row('echo one').waitFor();
-  await until(async () => /1/.test(await window.status().innerText()), 'the status bar counts it');
+  await until(async () => /1/.test(await window.statusText()), 'the status bar counts it');
+  await window.hideTasks();
   execFileSync('touch', [join(server.workspace, 'stop-one')]);
   await window.toast('exited 7 after').waitFor();
   await window.toast('exited 7 after').getByText('Show Output').click();
   await window.terminal('two').waitFor();
+  await window.page.locator('.activitybar .badge:visible', { hasText: '1' }).waitFor();
+  await until(async () => (await window.statusText()) !== '', 'the status bar counts the failure');
+  await window.showTasks();
+  await until(async () => (await window.statusText()) === '', 'idle, it says nothing');
   assert.match(await window.row('echo one').innerText(), /exit 7/);
 });
 
@@ -65,9 +73,12 @@ await test('its progress is shown by the list and by the status bar', async () =
     .locator('.statusbar-item', { hasText: /42%|echo "42% done"/ })
     .first()
     .waitFor();
+  assert.equal(await window.page.locator('.statusbar-item', { hasText: /42%/ }).count(), 1);
   execFileSync('touch', [join(server.workspace, 'stop-pct')]);
-  await window.toast('exited 0').waitFor();
-  await clear();
+  await window
+    .tree()
+    .locator('.monaco-list-row', { hasText: /42% done.*just now/ })
+    .waitFor();
 });
 
 await test('output comes live, and input goes in', async () => {
@@ -86,7 +97,9 @@ await test('output comes live, and input goes in', async () => {
 
 await test('a command has the width of the terminal that shows it', async () => {
   await window.showTasks();
-  await window.run(": its size; trap 'stty size' WINCH; echo ready; stty size; while :; do sleep 0.05; done");
+  await window.run(
+    ": its size; trap 'stty size' WINCH; echo ready; stty size; while :; do sleep 0.05; done",
+  );
   await window.output(': its size', 'ready');
   const fits = async () => {
     const screen = window.page.locator('.terminal-wrapper.active .xterm-rows:visible');
@@ -106,6 +119,63 @@ await test('a command has the width of the terminal that shows it', async () => 
   await until(fits, 'a command begins with the size that was seen last');
   await window.showTasks();
   await window.act(': size from', 'Stop');
+});
+
+await test('what a person sees needs no notice, and several are one, kept until the window has focus', async () => {
+  const end = (name) => execFileSync('touch', [join(server.workspace, name)]);
+  await clear();
+  await window.showTasks();
+  const wait = (name) => `: ${name}; while [ ! -e ${name} ]; do sleep 0.05; done`;
+  for (const name of ['seen', 'gone-1', 'gone-2', 'in-terminal']) {
+    await window.run(wait(name));
+    await window.row(`: ${name}`).waitFor();
+  }
+  end('seen');
+  await window
+    .tree()
+    .locator('.monaco-list-row', { hasText: /: seen.*just now/ })
+    .waitFor();
+  await window.row(': in-terminal').click();
+  await window.page.locator('.terminal-wrapper.active:visible').waitFor();
+  await window.hideTasks();
+  end('in-terminal');
+  await window.terminal('exit 0').waitFor();
+  await window.focused(false);
+  for (const name of ['gone-1', 'gone-2']) end(name);
+  await until(() => idle('gone-'), 'both have ended');
+  await window.page.locator('.activitybar .badge:visible', { hasText: '2' }).waitFor();
+  assert.equal(
+    await window.page.locator('.notification-toast').count(),
+    0,
+    'nothing was told so far',
+  );
+  await window.focused(true);
+  await window
+    .toast(/2 background tasks finished: : gone-[12].* succeeded.*: gone-[12].* succeeded/)
+    .waitFor();
+  assert.equal(await window.page.locator('.notification-toast').count(), 1);
+  await clear();
+  await window.showTasks();
+  assert.equal(
+    JSON.parse(cli('drain', '--queue', 'person', '--json')).notifications.length,
+    0,
+    'the client that told has emptied the queue',
+  );
+});
+
+await test('what ended while no window was there is told by the next one', async () => {
+  await window.run('while [ ! -e away ]; do sleep 0.05; done; exit 9');
+  await window.row('away').waitFor();
+  const [{ pid }] = daemons(server);
+  await window.page.goto('about:blank');
+  process.kill(parentOf(pid), 'SIGKILL');
+  await until(() => daemons(server).length === 0, 'its daemon is gone', 60_000);
+  execFileSync('touch', [join(server.workspace, 'away')]);
+  await until(() => idle('away'), 'it has ended');
+  await window.page.goBack();
+  await window.ready();
+  await window.toast('failed (exit 9)').waitFor();
+  await clear();
 });
 
 await test('stop and restart at the end of a line', async () => {
@@ -241,7 +311,7 @@ await test('five hundred tasks in the list, without lag', async () => {
       await Promise.all(
         Array.from({ length: 500 }, () => client.call('task/spawn', { command: ['sleep', '408'] })),
       );
-      await until(async () => /500/.test(await window.status().innerText()), 'all run', 30_000);
+      await until(async () => /500/.test(await window.statusText()), 'all run', 30_000);
     });
   } finally {
     client.end();
@@ -256,7 +326,7 @@ await test('five hundred tasks in the list, without lag', async () => {
   });
   assert.ok(longest < feltMs(), `a frame took ${Math.round(longest)} ms`);
   cli('stop', '--all');
-  await until(async () => !/\d{2,}/.test(await window.status().innerText()), 'none runs', 30_000);
+  await until(async () => !/\d{2,}/.test(await window.statusText()), 'none runs', 30_000);
   await window.command('Meanwhile: Clear Finished');
   await clear();
 });
@@ -264,8 +334,10 @@ await test('five hundred tasks in the list, without lag', async () => {
 await test('a hundred megabytes of output open at their end, without a freeze', async () => {
   await window.showTasks();
   await window.run(`: big; yes ${'z'.repeat(99)} | head -c 100000000; echo THE-END`);
-  await window.tree().locator('.monaco-list-row', { hasText: /big/ }).waitFor();
-  await window.toast(': big').waitFor();
+  await window
+    .tree()
+    .locator('.monaco-list-row', { hasText: /big.*just now/ })
+    .waitFor({ timeout: 60_000 });
   const since = Date.now();
   const longest = await window.longestFrame(async () => {
     await window.output(': big', 'THE-END');

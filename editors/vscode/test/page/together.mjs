@@ -121,9 +121,11 @@ await test('a task of VS Code is in Neovim\u2019s list, which stops it, and VS C
   await neovim.lists(/running.*sleep 421/);
   await until(() => running(server, 'sleep\u0000421').length === 1, 'it runs');
   const id = neovim.lua('require("meanwhile").list()[1].id');
+  await window.hideTasks();
   neovim.command(`Meanwhile stop ${id}`);
   await gone('sleep\u0000421');
   await window.toast('sleep 421 stopped by client').waitFor();
+  await window.showTasks();
   await window
     .tree()
     .locator('.monaco-list-row', { hasText: /sleep 421.*stopped/s })
