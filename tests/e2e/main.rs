@@ -32,6 +32,7 @@ mod progress;
 mod resize;
 mod restart;
 mod retention;
+mod secrets;
 mod session;
 mod session_background;
 mod session_caps;

@@ -185,7 +185,9 @@ impl Desk {
     ///
     /// 1006: there is no model.
     pub(crate) async fn session_terms(&self, wake: Option<Wake>) -> Result<session::Terms> {
-        let setup = &self.0.options.agent;
+        // A client that works in several workspaces asks at a desk without one, too.
+        let said = self.0.connection.get().map(|connection| connection.model.clone());
+        let setup = self.0.options.agent.clone().preferring(said.unwrap_or_default());
         let provider = setup.provider().await.map_err(|error| error::no_model(&error))?;
         let mut terms = self.terms(provider);
         terms.policy.wake = wake.unwrap_or(terms.policy.wake);
@@ -359,7 +361,7 @@ impl Desk {
         let desk = Self::new(Options::without_store(), crate::peer::mute(), Jobs::none());
         let workspace = std::env::current_dir().expect("a test has a directory");
         let defaults = Defaults::default();
-        assert!(desk.settle(Connection { workspace, defaults, shows_progress: false }));
+        assert!(desk.settle(Connection::of(workspace, defaults)));
         desk
     }
 }

@@ -89,7 +89,8 @@ methods! {
 
 /// What came after the first release and is to be looked for: parameters as `method.member`, which a
 /// server that lacks one refuses, and members of objects as `Object.member`. `initialize` lists them.
-pub(crate) const FEATURES: [&str; 11] = [
+pub(crate) const FEATURES: [&str; 12] = [
+    "initialize.secrets",
     "task/spawn.shell",
     "task/spawn.service",
     "task/spawn.confine",

@@ -41,9 +41,13 @@ impl Setup {
     }
 
     /// The environment's settings of a model, over those of the file.
-    pub(crate) fn with_environment(mut self) -> Self {
-        let environment = ModelChoice::from_env(|name| std::env::var(name).ok());
-        self.model = environment.or(self.model);
+    pub(crate) fn with_environment(self) -> Self {
+        self.preferring(ModelChoice::from_env(|name| std::env::var(name).ok()))
+    }
+
+    /// What is said about models, over what is set so far.
+    pub(crate) fn preferring(mut self, model: ModelChoice) -> Self {
+        self.model = model.or(self.model);
         self
     }
 

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use meanwhile_core::agent::ModelChoice;
+
 use crate::convert::from_wire::Defaults;
 
 /// One connection, after its handshake.
@@ -13,4 +15,13 @@ pub(crate) struct Connection {
     pub(crate) defaults: Defaults,
     /// The client shows the progress of each task it spawns.
     pub(crate) shows_progress: bool,
+    /// What the client says about models, before the environment and the settings file.
+    pub(crate) model: ModelChoice,
+}
+
+impl Connection {
+    /// One whose client shows no progress and says nothing about models.
+    pub(crate) fn of(workspace: PathBuf, defaults: Defaults) -> Self {
+        Self { workspace, defaults, shows_progress: false, model: ModelChoice::default() }
+    }
 }

@@ -1,7 +1,13 @@
 //! What is said at the handshake beyond LSP (docs/protocol.md, "Lifecycle").
 
+use std::collections::BTreeMap;
+use std::fmt;
+
+use meanwhile_core::agent::vendor::{self, MODEL};
 use schemars::JsonSchema;
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 use super::{ConfineMode, INTEGER_MAX};
 
@@ -22,6 +28,52 @@ pub(crate) struct InitializationOptions {
     /// What the client wants to be told beyond what every client is: `began`.
     #[serde(default)]
     pub(crate) notify: Vec<NewKind>,
+    /// Which model to ask, and with which keys: `MEANWHILE_MODEL` and the variables of vendors, before the
+    /// environment and the settings file. Kept in memory for this connection, and shown nowhere.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub(crate) secrets: Secrets,
+}
+
+/// Variables about models, as a client gives them. No error and no debug text shows one.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub(crate) struct Secrets(BTreeMap<String, String>);
+
+impl Secrets {
+    /// The value of a variable.
+    pub(crate) fn get(&self, name: &str) -> Option<String> {
+        self.0.get(name).cloned()
+    }
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Secrets({} hidden)", self.0.len())
+    }
+}
+
+impl<'de> Deserialize<'de> for Secrets {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        let is_known = |name: &str| name == MODEL || vendor::variables().any(|it| it.name == name);
+        let Value::Object(members) = Value::deserialize(input)? else {
+            return Err(D::Error::custom(
+                "expected an object: names of variables and their values",
+            ));
+        };
+        let mut secrets = BTreeMap::new();
+        for (name, value) in members {
+            let value = value.as_str().filter(|_| is_known(&name)).map(str::to_owned);
+            // What stands in the wrong place may be a key all the same.
+            let Some(value) = value else {
+                let known: Vec<_> = vendor::variables().map(|it| it.name).collect();
+                let text =
+                    "expected an object whose members are variables of a model, with strings:";
+                return Err(D::Error::custom(format!("{text} {MODEL}, {}", known.join(", "))));
+            };
+            secrets.insert(name, value);
+        }
+        Ok(Self(secrets))
+    }
 }
 
 /// What a client that asks for it is told.

@@ -2571,6 +2571,13 @@ export interface InitializationOptions {
    * What the client wants to be told beyond what every client is: `began`.
    */
   notify?: NewKind[];
+  /**
+   * Which model to ask, and with which keys: `MEANWHILE_MODEL` and the variables of vendors, before the
+   * environment and the settings file. Kept in memory for this connection, and shown nowhere.
+   */
+  secrets?: {
+    [k: string]: string | undefined;
+  };
 }
 
 /** Every request, by its method. */

@@ -73,8 +73,7 @@ impl Places {
             return desk.clone();
         }
         let defaults = Defaults::default();
-        let connection =
-            Connection { workspace: workspace.clone(), defaults, shows_progress: false };
+        let connection = Connection::of(workspace.clone(), defaults);
         let desk = self.root.beside(connection);
         desks.insert(workspace, desk.clone());
         desk

@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use meanwhile_core::agent::ModelChoice;
 use meanwhile_core::agent::vendor::secret_variables;
 use tokio::time::timeout;
 use tower_lsp::LanguageServer;
@@ -56,10 +57,12 @@ impl Handshake {
         let workspace = workspace::of(&params)?;
         let shows_progress =
             params.capabilities.window.and_then(|window| window.work_done_progress);
+        let model = ModelChoice::from_env(|name| options.secrets.get(name));
         let connection = Connection {
             workspace,
             defaults: from_wire::defaults(options)?,
             shows_progress: shows_progress.unwrap_or(false),
+            model,
         };
         if let Some(pid) = params.process_id {
             // A second one comes only after a handshake that failed, which named none.
@@ -143,6 +146,13 @@ mod tests {
             (json!({"queue": 5}), Err("initializationOptions.queue")),
             (json!([]), Ok(())),
             (json!([1]), Err("initializationOptions")),
+            (json!({"secrets": {"OPENAI_API_KEY": "sk"}}), Ok(())),
+            (json!({"secrets": "sk-secret"}), Err("initializationOptions.secrets")),
+            (json!({"secrets": {"sk-secret": "x"}}), Err("initializationOptions.secrets")),
+            (
+                json!({"secrets": {"OPENAI_API_KEY": ["sk-secret"]}}),
+                Err("initializationOptions.secrets"),
+            ),
         ] {
             let desk = Desk::new(Options::without_store(), mute(), Jobs::none());
             let params = InitializeParams {
@@ -150,8 +160,10 @@ mod tests {
                 ..InitializeParams::default()
             };
             let got = Handshake::new(desk).initialize(params).await.map(drop);
-            let got =
-                got.map_err(|error| error.data.unwrap()["field"].as_str().unwrap().to_owned());
+            let got = got.map_err(|error| {
+                assert!(!format!("{error:?}").contains("sk-secret"), "{error:?}");
+                error.data.unwrap()["field"].as_str().unwrap().to_owned()
+            });
             assert_eq!(got, expect.map_err(str::to_owned), "{options}");
         }
     }
