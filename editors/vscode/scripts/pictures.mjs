@@ -103,8 +103,9 @@ for (const look of ['light', 'dark']) {
   await window.run('npm run lint');
   await window.run('cargo bench');
   await window.run('python3 -m http.server 0');
-  await window.showPanel();
-  const panel = window.panel();
+  await window.showTimeline();
+  await window.showChat();
+  const panel = window.chat();
   await panel.locator('textarea:enabled').fill('Build a release and run the tests');
   await panel.locator('textarea').press('Enter');
   const done = panel.locator('.agent-text', { hasText: 'Shall I fix both' });

@@ -3,6 +3,7 @@
 
 import * as vscode from 'vscode';
 import type { Folder, Folders, TaskRef } from './folders';
+import { type ModelSettings, openModelSettings } from './model';
 import type { Notices } from './notices';
 import type { OutputDocuments } from './output/document';
 import { type Terminals, unseenSize } from './output/terminal';
@@ -19,6 +20,7 @@ export interface Parts {
   documents: OutputDocuments;
   problems: Problems;
   notices: Notices;
+  model: ModelSettings;
   log: vscode.LogOutputChannel;
 }
 
@@ -28,7 +30,7 @@ const HISTORY = 30;
 type Target = TaskNode | string | undefined;
 
 export function registerCommands(parts: Parts): vscode.Disposable {
-  const { folders, tree, terminals, documents, problems, notices, log } = parts;
+  const { folders, tree, terminals, documents, problems, notices, model, log } = parts;
   const register = (name: string, work: (...args: never[]) => unknown) =>
     vscode.commands.registerCommand(`meanwhile.${name}`, async (...args: never[]) => {
       try {
@@ -142,6 +144,10 @@ export function registerCommands(parts: Parts): vscode.Disposable {
     register('refresh', () => folders.refresh()),
     register('restartDaemon', () => folders.restart()),
     register('showLog', () => log.show()),
+    register('setKey', () => model.setKey()),
+    register('useLocalServer', () => model.useLocalServer()),
+    register('forgetModel', () => model.forget()),
+    register('openModelSettings', openModelSettings),
     register('learn', async () => {
       const folder = vscode.workspace.workspaceFolders?.[0]?.uri;
       const { path } = await folders.program(folder);

@@ -5,6 +5,7 @@ import * as vscode from 'vscode';
 import { registerCommands } from './commands';
 import { Folders } from './folders';
 import { registerTools } from './lmTools';
+import { ModelSettings } from './model';
 import { Notices } from './notices';
 import { OUTPUT_SCHEME, OutputDocuments } from './output/document';
 import { OutputLinks } from './output/linkProvider';
@@ -19,7 +20,13 @@ let folders: Folders | undefined;
 
 export function activate(context: vscode.ExtensionContext) {
   const log = vscode.window.createOutputChannel('Meanwhile', { log: true });
-  const all = new Folders(log, context.extensionPath, (folder) => panel.add(folder));
+  const model = new ModelSettings(context.secrets, () => all.restart());
+  const all: Folders = new Folders(
+    log,
+    context.extensionPath,
+    () => model.get(),
+    (folder) => panel.add(folder),
+  );
   folders = all;
   const tree = new TaskTree(all);
   const terminals = new Terminals(all.events);
@@ -38,13 +45,14 @@ export function activate(context: vscode.ExtensionContext) {
     notices,
     status,
     panel,
-    registerCommands({ folders: all, tree, terminals, documents, problems, notices, log }),
+    registerCommands({ folders: all, tree, terminals, documents, problems, notices, model, log }),
     registerTools(all),
     vscode.window.registerTerminalLinkProvider(links),
     vscode.workspace.registerTextDocumentContentProvider(OUTPUT_SCHEME, documents),
     vscode.tasks.registerTaskProvider(TASK_TYPE, tasks),
     vscode.workspace.onDidChangeConfiguration((change) => {
-      if (change.affectsConfiguration('meanwhile.path')) all.restart();
+      const restarts = ['meanwhile.path', 'terminal.integrated.env.linux'];
+      if (restarts.some((name) => change.affectsConfiguration(name))) all.restart();
     }),
     // Now the workspace's own setting may be read.
     vscode.workspace.onDidGrantWorkspaceTrust(() => all.restart()),

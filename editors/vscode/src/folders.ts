@@ -5,6 +5,7 @@ import { homedir } from 'node:os';
 import * as vscode from 'vscode';
 import { type Binary, locate } from './daemon/binary';
 import { Daemon, errorCode } from './daemon/daemon';
+import { type Secrets, taskEnvironment } from './model';
 import {
   ERRORS,
   type Notification,
@@ -51,18 +52,24 @@ export class Folder implements vscode.Disposable {
     log: vscode.LogOutputChannel,
     extensionPath: string,
     private readonly events: FolderEvents,
+    secrets: () => Promise<Secrets>,
   ) {
     const uri = workspaceFolder.uri;
     this.daemon = new Daemon(
       workspaceFolder,
       log,
       () => findProgram(extensionPath, uri),
-      () => {
+      async () => {
         const minutes = vscode.workspace
           .getConfiguration('meanwhile', uri)
           .get<number | null>('lingerMinutes', 60);
-        return { queue: PERSON, lingerMs: minutes === null ? null : Math.round(minutes * 60_000) };
+        return {
+          queue: PERSON,
+          lingerMs: minutes === null ? null : Math.round(minutes * 60_000),
+          secrets: await secrets(),
+        };
       },
+      () => taskEnvironment(workspaceFolder),
     );
     this.daemon.onDidConnect(async () => {
       await this.refetch();
@@ -208,7 +215,8 @@ export class Folders implements vscode.Disposable {
   constructor(
     private readonly log: vscode.LogOutputChannel,
     private readonly extensionPath: string,
-    private readonly prepare: (folder: Folder) => void = () => undefined,
+    private readonly secrets: () => Promise<Secrets>,
+    private readonly prepare: (folder: Folder) => void,
   ) {}
 
   /** Starts a daemon for each folder that is open, and for each that will be. */
@@ -271,7 +279,13 @@ export class Folders implements vscode.Disposable {
       return;
     }
     if (this.byUri.has(key)) return;
-    const folder = new Folder(workspaceFolder, this.log, this.extensionPath, this.events);
+    const folder = new Folder(
+      workspaceFolder,
+      this.log,
+      this.extensionPath,
+      this.events,
+      this.secrets,
+    );
     this.byUri.set(key, folder);
     this.prepare(folder);
     folder.daemon.start();

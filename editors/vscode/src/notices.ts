@@ -147,7 +147,7 @@ export class Notices implements vscode.Disposable {
   private flush(): void {
     clearTimeout(this.timer);
     this.timer = undefined;
-    // A toast that came and went while nobody was there would tell nobody.
+    // A toast that came and went while the person was away would tell nothing.
     if (!vscode.window.state.focused) return;
     const folders = new Set(this.held.map(({ folder }) => folder));
     this.held = this.held.filter(
@@ -182,7 +182,7 @@ export class Notices implements vscode.Disposable {
     });
   }
 
-  /** Whoever told a person has emptied that person's queue, up to what still waits to be told. */
+  /** The client that told a person empties that person's queue, up to what still waits to be told. */
   private told(folder: Folder): void {
     const waiting = this.held.filter(
       (one) => one.folder === folder && one.notification.queue === PERSON,

@@ -29,10 +29,13 @@ const SETTINGS = {
 
 /**
  * Starts it; `flags` go to code-server, `vsix` is installed first, `settings` are the user's,
- * `files` are the workspace's, `model` names a script among them.
+ * `files` are the workspace's, `model` names a script among them ('': no model), `env` is added.
  * `dispose` ends it with all that it started.
  */
-export async function startServer(flags = [], { model, vsix, settings = {}, files = {} } = {}) {
+export async function startServer(
+  flags = [],
+  { model, vsix, settings = {}, files = {}, env = {} } = {},
+) {
   const root = await mkdtemp(join(tmpdir(), 'meanwhile-vscode-'));
   const workspace = join(root, 'project');
   const state = join(root, 'state');
@@ -50,9 +53,10 @@ export async function startServer(flags = [], { model, vsix, settings = {}, file
       MEANWHILE_STATE_DIR: state,
       MEANWHILE_TEST_RESULTS: join(root, 'results'),
       // Never the model of whoever runs the tests.
-      MEANWHILE_MODEL: `script/${join(root, model ?? 'no-script.toml')}`,
+      MEANWHILE_MODEL: model === '' ? undefined : `script/${join(root, model ?? 'no-script.toml')}`,
       ANTHROPIC_API_KEY: undefined,
       OPENAI_API_KEY: undefined,
+      ...env,
     },
   });
   const port = await new Promise((done, fail) => {

@@ -39,7 +39,7 @@ export class ChatView {
     this.box = h('textarea', {
       rows: 1,
       'aria-label': 'Message to the agent',
-      placeholder: 'Ask the agent. Enter sends, Shift+Enter begins a new line.',
+      placeholder: 'Ask the agent (Enter sends)',
     });
     this.send = iconButton('send', 'Send (Enter)', () => this.submit());
     this.stop = iconButton('debug-stop', 'Cancel the turn; background tasks go on (Escape)', () =>
@@ -187,7 +187,8 @@ export class ChatView {
   private drawState(session: SessionModel | undefined): void {
     const parts: (HTMLElement | string)[] = [];
     const { agent } = this;
-    if (agent.kind === 'missing') {
+    if (agent.kind === 'noModel') parts.push(this.drawNoModel(agent.reason));
+    else if (agent.kind === 'missing') {
       parts.push(
         codicon('info'),
         h('span', {}, agent.reason),
@@ -209,6 +210,31 @@ export class ChatView {
     if (session?.usage !== undefined) parts.push(h('span', { class: 'usage' }, session.usage));
     this.state.replaceChildren(...parts);
     this.state.classList.toggle('trouble', agent.kind === 'missing');
+  }
+
+  /** What a person without a model can do now, rather than a text about variables. */
+  private drawNoModel(reason: string): HTMLElement {
+    const button = (label: string, command: Extract<FromWebview, { type: 'run' }>['command']) =>
+      h('button', { class: 'secondary', click: () => this.post({ type: 'run', command }) }, label);
+    return h(
+      'div',
+      { class: 'no-model' },
+      h(
+        'div',
+        { title: reason },
+        codicon('info'),
+        ` ${reason.split('; ')[0]?.replace(/: set .*/, '')}.`,
+      ),
+      h(
+        'div',
+        { class: 'options' },
+        button('Set a Key…', 'setKey'),
+        button('Use a Local Server…', 'useLocalServer'),
+        button('Open Settings', 'openModelSettings'),
+        button('Play the Lesson', 'learn'),
+        h('button', { class: 'link', click: () => this.post({ type: 'retryAgent' }) }, 'Try again'),
+      ),
+    );
   }
 
   private click(event: Event): void {

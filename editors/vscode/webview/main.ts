@@ -1,4 +1,4 @@
-// The panel's page: takes the extension's messages, keeps a copy of what they say, draws it.
+// The page of both views, of which each draws its part: takes the extension's messages, keeps a copy of what they say, draws it.
 // Thrown away whenever the panel is hidden; `ready` brings everything back.
 
 import type { FromWebview, Snapshot, ToWebview } from '../src/panel/messages';
@@ -22,7 +22,7 @@ let drawing = false;
 const timeline = new TimelineView((taskId) => post({ type: 'showOutput', taskId }));
 const chat = new ChatView(post);
 const folders = h('select', { 'aria-label': 'Folder', title: 'Folder' });
-const sessions = h('select', { 'aria-label': 'Session', title: 'What the timeline shows' });
+const sessions = h('select', { 'aria-label': 'Session', title: 'The conversation shown' });
 folders.addEventListener('change', () => post({ type: 'chooseFolder', folder: folders.value }));
 sessions.addEventListener('change', () => {
   if (sessions.value === FRESH) post({ type: 'newSession' });
@@ -30,22 +30,21 @@ sessions.addEventListener('change', () => {
 });
 
 const bar = h('div', { class: 'bar' }, folders, sessions);
-timeline.element.querySelector('.tools')?.before(bar);
-const sash = h('div', {
-  class: 'sash',
-  role: 'separator',
-  tabindex: 0,
-  'aria-orientation': 'horizontal',
-  'aria-label': 'Height of the timeline',
-});
-document.body.append(h('main', {}, timeline.element, sash, chat.element));
-resizing();
+const isChat = document.body.dataset.view === 'chat';
+if (!isChat) timeline.element.querySelector('.tools')?.before(bar);
+document.body.append(
+  h(
+    'main',
+    { class: isChat ? 'chat' : 'lanes-only' },
+    ...(isChat ? [bar, chat.element] : [timeline.element]),
+  ),
+);
 
 window.addEventListener('message', ({ data }: MessageEvent<ToWebview>) => {
   switch (data.type) {
     case 'snapshot':
       shown = data;
-      chat.draft = data.draft;
+      if (isChat) chat.draft = data.draft;
       break;
     case 'events':
       if (shown?.session?.id !== data.session) return;
@@ -58,7 +57,7 @@ window.addEventListener('message', ({ data }: MessageEvent<ToWebview>) => {
       if (shown) shown.sessions = data.sessions;
       break;
     case 'focusPrompt':
-      chat.focus();
+      if (isChat) chat.focus();
       return;
   }
   drawSoon();
@@ -86,7 +85,7 @@ function draw(): void {
   options(
     sessions,
     [
-      [ALL, 'All background tasks'],
+      [ALL, isChat ? 'Choose a session…' : 'All background tasks'],
       ...(agent.kind === 'ready' ? [[FRESH, 'New session…'] as [string, string]] : []),
       ...(session && !shown.sessions.some(({ sessionId }) => sessionId === session.id)
         ? [[session.id, session.title ?? 'This session'] as [string, string]]
@@ -98,13 +97,16 @@ function draw(): void {
     ],
     session?.id ?? (shown.fresh ? FRESH : ALL),
   );
+  if (isChat) {
+    chat.show(session, agent);
+    return;
+  }
   timeline.show(
     session
       ? sessionTimeline(session.events, session.tasks)
       : taskTimeline(shown.fresh ? [] : tasks),
     session?.id ?? (shown.fresh ? FRESH : ALL),
   );
-  chat.show(session, agent);
 }
 
 function options(select: HTMLSelectElement, wanted: [string, string][], value: string): void {
@@ -114,28 +116,4 @@ function options(select: HTMLSelectElement, wanted: [string, string][], value: s
     select.replaceChildren(...wanted.map(([key, name]) => h('option', { value: key }, name)));
   }
   if (select.value !== value) select.value = value;
-}
-
-/** The line between timeline and agent: dragged, or moved with the arrow keys. */
-function resizing(): void {
-  const set = (height: number) => {
-    const most = window.innerHeight - 110;
-    const tall = Math.round(Math.max(60, Math.min(most, height)));
-    document.body.style.setProperty('--timeline-height', `${tall}px`);
-  };
-  sash.addEventListener('pointerdown', (event) => {
-    sash.setPointerCapture(event.pointerId);
-    const move = (event: PointerEvent) => set(event.clientY);
-    sash.addEventListener('pointermove', move);
-    // However it ends: let go, cancelled, or taken by another window.
-    sash.addEventListener(
-      'lostpointercapture',
-      () => sash.removeEventListener('pointermove', move),
-      { once: true },
-    );
-  });
-  sash.addEventListener('keydown', (event) => {
-    const step = event.key === 'ArrowDown' ? 24 : event.key === 'ArrowUp' ? -24 : 0;
-    if (step !== 0) set(timeline.element.offsetHeight + step);
-  });
 }

@@ -108,7 +108,7 @@ local ends = {}
 local focused = true
 
 local function flush()
-  -- A line that came and went while nobody was there would tell nobody.
+  -- A line that came and went while the person was away would tell nothing.
   if not focused or #ends == 0 then
     return
   end

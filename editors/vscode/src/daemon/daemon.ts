@@ -4,6 +4,7 @@
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { access } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import * as vscode from 'vscode';
 import {
@@ -47,6 +48,8 @@ export interface Settings {
   queue: string;
   /** How long tasks outlive the last daemon; null: for ever. */
   lingerMs: number | null;
+  /** Which model to ask, and with which keys. Never logged. */
+  secrets: { [name: string]: string };
 }
 
 /** What this extension draws from and an older daemon does not tell, as `features` names it. */
@@ -78,7 +81,8 @@ export class Daemon implements vscode.Disposable {
     readonly folder: vscode.WorkspaceFolder,
     private readonly log: vscode.LogOutputChannel,
     private readonly locate: () => Promise<Binary>,
-    private readonly settings: () => Settings,
+    private readonly settings: () => Promise<Settings>,
+    private readonly environment: () => NodeJS.ProcessEnv,
   ) {}
 
   get state(): DaemonState {
@@ -180,11 +184,12 @@ export class Daemon implements vscode.Disposable {
       this.log.info(
         `${this.folder.name}: using ${binary.path}, version ${binary.version}, ${originInWords(binary)}`,
       );
+      const settings = await this.settings();
       const process = await this.spawn(binary);
       this.process = process;
       // Disposed of meanwhile: no other code will end what has just begun.
       if (this.disposed) return this.kill();
-      const client = this.makeClient(process, generation);
+      const client = this.makeClient(process, generation, settings);
       this.client = client;
       await client.start();
       if (this.disposed) return;
@@ -209,8 +214,15 @@ export class Daemon implements vscode.Disposable {
   /** The process, once it is known to run. */
   private async spawn(binary: Binary): Promise<ChildProcess> {
     this.lastWords = [];
+    const cwd = this.folder.uri.fsPath;
+    await access(cwd).catch(() => {
+      throw new Error(
+        `The folder ${cwd} is not there. Make it again, or take it out of the workspace.`,
+      );
+    });
     const child = spawn(binary.path, ['serve'], {
-      cwd: this.folder.uri.fsPath,
+      cwd,
+      env: this.environment(),
       stdio: ['pipe', 'pipe', 'pipe'],
     });
     // A daemon that is gone closes its pipe under our last write; the end itself is told by `exit`.
@@ -227,14 +239,18 @@ export class Daemon implements vscode.Disposable {
     return child;
   }
 
-  private makeClient(process: ChildProcess, generation: number): LanguageClient {
+  private makeClient(
+    process: ChildProcess,
+    generation: number,
+    settings: Settings,
+  ): LanguageClient {
     const client = new FolderClient('meanwhile', 'Meanwhile', async () => process, {
       // It serves no documents: LSP's framing, handshake and progress are all that is used.
       documentSelector: [],
       workspaceFolder: this.folder,
       outputChannel: this.log,
       revealOutputChannelOn: RevealOutputChannelOn.Never,
-      initializationOptions: this.settings(),
+      initializationOptions: settings,
       initializationFailedHandler: () => false,
       errorHandler: {
         error: () => ({ action: ErrorAction.Continue, handled: true }),
@@ -341,6 +357,16 @@ class FolderClient extends LanguageClient {
   override registerFeature(feature: StaticFeature | DynamicFeature<unknown>): void {
     const type = 'registrationType' in feature ? feature.registrationType : undefined;
     if (type?.method !== ExecuteCommandRequest.method) super.registerFeature(feature);
+  }
+
+  /** The trace of the handshake would have the keys. */
+  override trace(message: string, data?: unknown): void {
+    const { secrets } = this.clientOptions.initializationOptions as Settings;
+    const masked = Object.values(secrets).reduce(
+      (text, secret) => text.replaceAll(JSON.stringify(secret).slice(1, -1), '***'),
+      data === undefined ? '' : typeof data === 'string' ? data : JSON.stringify(data),
+    );
+    super.trace(message, masked);
   }
 
   protected override fillInitializeParams(params: InitializeParams): void {

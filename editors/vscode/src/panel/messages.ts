@@ -24,7 +24,9 @@ export interface Snapshot {
 export type AgentState =
   | { kind: 'ready' }
   | { kind: 'starting' }
-  | { kind: 'missing'; reason: string };
+  | { kind: 'missing'; reason: string }
+  /** There is an agent, and no model for it to ask: what mends that are buttons. */
+  | { kind: 'noModel'; reason: string };
 
 export type ToWebview =
   | Snapshot
@@ -44,5 +46,6 @@ export type FromWebview =
   | { type: 'showOutput'; taskId: string }
   | { type: 'stopTask'; taskId: string }
   | { type: 'openFile'; path: string }
+  | { type: 'run'; command: 'setKey' | 'useLocalServer' | 'openModelSettings' | 'learn' }
   | { type: 'retryAgent' }
   | { type: 'draft'; text: string };

@@ -1,12 +1,14 @@
-// The panel: a webview with the timeline, and under it the agent. The view is thrown away whenever it
+// The agent's two views: the timeline in the panel, the chat in the secondary side bar. Each is a webview
+// on the same page, which draws its part, and speaks of the same session. A view is thrown away whenever it
 // is hidden; what it shows is in `Sessions` and the task stores, and is sent again when it is built.
 
 import { randomBytes } from 'node:crypto';
 import * as vscode from 'vscode';
 import { originInWords } from '../daemon/binary';
+import { errorCode } from '../daemon/daemon';
 import type { Folder, Folders } from '../folders';
 import type { Terminals } from '../output/terminal';
-import type { Task } from '../protocol/generated';
+import { ERRORS, type Task } from '../protocol/generated';
 import { ago, asText, cut } from '../tasks/describe';
 import type { AgentState, FromWebview, Snapshot, ToWebview } from './messages';
 import type { SessionEvent } from './session';
@@ -21,15 +23,17 @@ const TASKS_OF_CROWD_MS = 1_500;
 const CROWD = 50;
 const LAST_SESSION = 'meanwhile.lastSession';
 
-export class Panel implements vscode.WebviewViewProvider, vscode.Disposable {
-  private view: vscode.WebviewView | undefined;
+type Which = 'timeline' | 'chat';
+
+export class Panel implements vscode.Disposable {
+  private readonly views = new Map<Which, vscode.WebviewView>();
   private readonly byFolder = new Map<Folder, Sessions>();
   private readonly subscriptions: vscode.Disposable[] = [];
   private folder: Folder | undefined;
   private current: string | undefined;
   private fresh = false;
   private draft = '';
-  private trouble: string | undefined;
+  private trouble: AgentState | undefined;
   private batch: SessionEvent[] = [];
   private batchTimer: NodeJS.Timeout | undefined;
   private tasksTimer: NodeJS.Timeout | undefined;
@@ -41,16 +45,24 @@ export class Panel implements vscode.WebviewViewProvider, vscode.Disposable {
     private readonly log: vscode.LogOutputChannel,
   ) {
     this.subscriptions.push(
-      vscode.window.registerWebviewViewProvider('meanwhile.panel', this),
+      ...(['timeline', 'chat'] as const).map((which) =>
+        vscode.window.registerWebviewViewProvider(`meanwhile.${which}`, {
+          resolveWebviewView: (view) => this.resolve(which, view),
+        }),
+      ),
       folders.events.changed.event(() => this.sendTasksSoon()),
-      folders.events.state.event(() => this.show()),
+      folders.events.state.event(() => {
+        // Another daemon may find a model where this one did not.
+        this.trouble = undefined;
+        this.show();
+      }),
       folders.events.folders.event(() => {
         this.forget();
         this.show();
       }),
       vscode.commands.registerCommand('meanwhile.newSession', async () => {
         await this.begin();
-        await vscode.commands.executeCommand('meanwhile.panel.focus');
+        await vscode.commands.executeCommand('meanwhile.chat.focus');
         this.post({ type: 'focusPrompt' });
       }),
       vscode.commands.registerCommand('meanwhile.openSession', () => this.pick()),
@@ -66,7 +78,7 @@ export class Panel implements vscode.WebviewViewProvider, vscode.Disposable {
       if (folder === this.folder && session === this.current) this.sendSoon(event);
     });
     sessions.onDidAsk(({ session, key, request }) => {
-      const visible = this.view?.visible && folder === this.folder && session === this.current;
+      const visible = this.visible('chat') && folder === this.folder && session === this.current;
       if (!visible) this.askOutside(sessions, session, key, request.toolCall.title ?? 'a tool');
     });
     sessions.onDidReset(() => {
@@ -74,8 +86,12 @@ export class Panel implements vscode.WebviewViewProvider, vscode.Disposable {
     });
   }
 
-  resolveWebviewView(view: vscode.WebviewView): void {
-    this.view = view;
+  private visible(which: Which): boolean {
+    return this.views.get(which)?.visible ?? false;
+  }
+
+  private resolve(which: Which, view: vscode.WebviewView): void {
+    this.views.set(which, view);
     const { webview } = view;
     const dist = vscode.Uri.joinPath(this.context.extensionUri, 'dist');
     webview.options = { enableScripts: true, localResourceRoots: [dist] };
@@ -86,9 +102,9 @@ export class Panel implements vscode.WebviewViewProvider, vscode.Disposable {
       }),
     );
     view.onDidDispose(() => {
-      if (this.view === view) this.view = undefined;
+      if (this.views.get(which) === view) this.views.delete(which);
     });
-    webview.html = html(webview, dist);
+    webview.html = html(webview, dist, which);
   }
 
   dispose(): void {
@@ -99,7 +115,7 @@ export class Panel implements vscode.WebviewViewProvider, vscode.Disposable {
 
   /** Whether the chat of the session that a task belongs to is before a person's eyes. */
   shows(folder: Folder, task: Task): boolean {
-    return this.view?.visible === true && folder === this.folder && task.queue === this.current;
+    return this.visible('chat') && folder === this.folder && task.queue === this.current;
   }
 
   /** See `Sessions.isStep`. */
@@ -135,7 +151,7 @@ export class Panel implements vscode.WebviewViewProvider, vscode.Disposable {
       case 'failed':
         return { kind: 'missing', reason: state.reason };
       case 'running':
-        if (this.trouble !== undefined) return { kind: 'missing', reason: this.trouble };
+        if (this.trouble !== undefined) return this.trouble;
         return sessions.available
           ? { kind: 'ready' }
           : {
@@ -225,6 +241,9 @@ export class Panel implements vscode.WebviewViewProvider, vscode.Disposable {
         );
         return;
       }
+      case 'run':
+        await vscode.commands.executeCommand(`meanwhile.${message.command}`);
+        return;
       case 'retryAgent':
         this.trouble = undefined;
         await this.shownFolder()?.daemon.restart();
@@ -278,7 +297,11 @@ export class Panel implements vscode.WebviewViewProvider, vscode.Disposable {
         this.remember(model.id);
       } catch (error) {
         this.draft = text;
-        this.trouble = (error as Error).message;
+        const reason = (error as Error).message;
+        this.trouble = {
+          kind: errorCode(error) === ERRORS.noModel ? 'noModel' : 'missing',
+          reason,
+        };
         this.show();
         return;
       }
@@ -309,7 +332,7 @@ export class Panel implements vscode.WebviewViewProvider, vscode.Disposable {
     const picked = await vscode.window.showQuickPick(items, { title: 'Open which session?' });
     if (!picked) return;
     await this.choose(picked.session);
-    await vscode.commands.executeCommand('meanwhile.panel.focus');
+    await vscode.commands.executeCommand('meanwhile.chat.focus');
   }
 
   /** A question must not wait for a view that is hidden. */
@@ -326,7 +349,7 @@ export class Panel implements vscode.WebviewViewProvider, vscode.Disposable {
     if (answer && sessions.isOpen(key)) {
       this.folder = sessions.folder;
       await this.choose(session);
-      await vscode.commands.executeCommand('meanwhile.panel.focus');
+      await vscode.commands.executeCommand('meanwhile.chat.focus');
     }
   }
 
@@ -356,7 +379,7 @@ export class Panel implements vscode.WebviewViewProvider, vscode.Disposable {
   }
 
   private sendTasksSoon(): void {
-    if (!this.view?.visible) return;
+    if (!this.visible('timeline') && !this.visible('chat')) return;
     const crowd = (this.shownFolder()?.store.size ?? 0) > CROWD;
     this.tasksTimer ??= setTimeout(
       () => {
@@ -373,7 +396,7 @@ export class Panel implements vscode.WebviewViewProvider, vscode.Disposable {
   }
 
   private post(message: ToWebview): void {
-    this.view?.webview.postMessage(message);
+    for (const view of this.views.values()) view.webview.postMessage(message);
   }
 }
 
@@ -381,7 +404,7 @@ function keyOf(folder: Folder): string {
   return folder.workspaceFolder.uri.toString();
 }
 
-function html(webview: vscode.Webview, dist: vscode.Uri): string {
+function html(webview: vscode.Webview, dist: vscode.Uri, which: Which): string {
   const nonce = randomBytes(16).toString('hex');
   const uri = (name: string) => webview.asWebviewUri(vscode.Uri.joinPath(dist, name));
   const csp = [
@@ -400,7 +423,7 @@ function html(webview: vscode.Webview, dist: vscode.Uri): string {
 <link rel="stylesheet" href="${uri('panel.css')}">
 <title>Meanwhile</title>
 </head>
-<body>
+<body data-view="${which}">
 <script nonce="${nonce}" src="${uri('panel.js')}"></script>
 </body>
 </html>`;

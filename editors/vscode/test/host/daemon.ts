@@ -4,10 +4,11 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import * as vscode from 'vscode';
 import type { Binary } from '../../src/daemon/binary';
 import { Daemon } from '../../src/daemon/daemon';
 import { test, until } from './harness';
-import { api, ended, folder, openTerminal, runCommand, said, setting } from './setup';
+import { api, ended, folder, openTerminal, runCommand, said, setting, spawnEnded } from './setup';
 
 test('uses the program that comes with the extension, and says so', async () => {
   const { daemon } = await folder();
@@ -104,6 +105,87 @@ test('another program at meanwhile.path is refused before it is spoken to', asyn
   await until(() => here.daemon.state.kind === 'running', 'the daemon again');
 });
 
+test('a task has what is set for terminals, and nothing of the editor', async () => {
+  const here = await folder();
+  Object.assign(process.env, {
+    VSCODE_OF_A_TEST: 'no',
+    ELECTRON_OF_A_TEST: 'no',
+    GIT_ASKPASS: join(vscode.env.appRoot, 'extensions/git/dist/askpass.sh'),
+  });
+  const terminal = vscode.workspace.getConfiguration('terminal.integrated.env');
+  const { Global } = vscode.ConfigurationTarget;
+  await terminal.update(
+    'linux',
+    { OF_TERMINALS: `in $${'{workspaceFolder}'}`, LANG: null },
+    Global,
+  );
+  // The change starts another daemon.
+  const environment = async () => {
+    const task = await spawnEnded(here, { command: 'env' });
+    const { data } = await here.daemon.request('task/read', { id: task.id });
+    return /^OF_TERMINALS=/m.test(data) && data;
+  };
+  const found = await until(() => environment().catch(() => false as const), 'the new environment');
+  await terminal.update('linux', undefined, Global);
+  assert.doesNotMatch(found, /^(VSCODE_|ELECTRON_|GIT_ASKPASS|LANG=)/m);
+  assert.match(found, new RegExp(`^OF_TERMINALS=in ${here.workspaceFolder.uri.fsPath}$`, 'm'));
+  await until(() => here.daemon.state.kind === 'running', 'the daemon with the old one');
+});
+
+test('a folder that is gone is named, and not the program', async () => {
+  const { log } = await api();
+  const here = await folder();
+  const { state } = here.daemon;
+  assert.ok(state.kind === 'running');
+  const uri = vscode.Uri.file('/nowhere/project');
+  const daemon = new Daemon(
+    { uri, name: 'project', index: 0 },
+    log,
+    async () => state.binary,
+    async () => ({ queue: 'person', lingerMs: null, secrets: {} }),
+    () => process.env,
+  );
+  await daemon.start();
+  assert.ok(daemon.state.kind === 'failed');
+  assert.match(daemon.state.reason, /^The folder \/nowhere\/project is not there/);
+  await daemon.dispose();
+});
+
+test('a key is given to the daemon and to no one else, not even to a trace of it', async () => {
+  const here = await folder();
+  const { log } = await api();
+  const { state } = here.daemon;
+  assert.ok(state.kind === 'running');
+  const lines: string[] = [];
+  const listening = new Proxy(log, {
+    get: (target, name) =>
+      name === 'logLevel'
+        ? vscode.LogLevel.Trace
+        : typeof target[name as never] === 'function' && String(name) !== 'onDidChangeLogLevel'
+          ? (...words: unknown[]) => lines.push(words.join(' '))
+          : target[name as never],
+  });
+  const daemon = new Daemon(
+    here.workspaceFolder,
+    listening,
+    async () => state.binary,
+    async () => ({ queue: 'person', lingerMs: null, secrets: { OPENAI_API_KEY: 'sk-of-a-test' } }),
+    () => process.env,
+  );
+  await daemon.start();
+  assert.equal(daemon.state.kind, 'running', lines.join('\n'));
+  const { task } = await daemon.request('task/spawn', { command: 'env' });
+  await daemon.request('task/wait', { ids: [task.id] });
+  const { data } = await daemon.request('task/read', { id: task.id });
+  assert.doesNotMatch(data, /sk-of-a-test/);
+  await daemon.dispose();
+  assert.ok(
+    lines.some((line) => /initialize/.test(line)),
+    lines.join('\n'),
+  );
+  assert.doesNotMatch(lines.join('\n'), /sk-of-a-test/);
+});
+
 test('tasks of other clients are seen, and other clients see ours', async () => {
   const here = await folder();
   const { state } = here.daemon;
@@ -156,7 +238,8 @@ for (const moment of ['looked for', 'spawned', 'running']) {
       here.workspaceFolder,
       log,
       () => search,
-      () => ({ queue: 'person', lingerMs: null }),
+      async () => ({ queue: 'person', lingerMs: null, secrets: {} }),
+      () => process.env,
     );
     const starting = daemon.start();
     if (moment !== 'looked for') found(state.binary);

@@ -41,6 +41,18 @@ text = "Waiting for nothing."
 hold = "hold"
 
 [[turn]]
+when = "a line of a long script"
+text = "It was long."
+
+[[turn]]
+when = "A long one"
+[[turn.call]]
+tool = "bash"
+input = { command = '''
+touch long
+${'echo a line of a long script\n'.repeat(200)}''' }
+
+[[turn]]
 when = "asked-it"
 text = "It was allowed."
 
@@ -63,67 +75,78 @@ const window = await Window.open(browser, server, { width: 1280, height: 900 });
 const { test: run, end } = runner(pattern);
 const test = (name, work) => run(window, name, work);
 
-const panel = () => window.panel();
-const show = () => window.showPanel();
-const said = (text) => panel().locator('.entry.agent-text', { hasText: text });
+const chat = () => window.chat();
+const timeline = () => window.timeline();
+const show = async () => {
+  await window.showTimeline();
+  await window.showChat();
+};
+const said = (text) => chat().locator('.entry.agent-text', { hasText: text });
 const say = async (text) => {
-  const box = panel().locator('textarea');
+  const box = chat().locator('textarea');
   await box.fill(text);
   await box.press('Enter');
 };
 
 await test('a prompt, a question of permission, a task in the background', async () => {
   await show();
-  await panel().locator('textarea:enabled').waitFor();
+  await chat().locator('textarea:enabled').waitFor();
   await say('Build it, please');
-  await panel().locator('.entry.user', { hasText: 'Build it, please' }).waitFor();
-  const ask = panel().locator('.ask');
+  await chat().locator('.entry.user', { hasText: 'Build it, please' }).waitFor();
+  const ask = chat().locator('.ask');
   await ask.waitFor();
   assert.match(await ask.innerText(), /The agent asks for permission: .*touch began/s);
   assert.ok(!existsSync(join(server.workspace, 'began')), 'nothing is done before the answer');
   await ask.locator('button.primary[data-kind=allow_once]').click();
   await said('It runs; you hear of its end.').waitFor();
-  assert.equal(await panel().locator('.ask').count(), 0);
-  assert.equal(await panel().locator('.agent-text strong', { hasText: 'the build' }).count(), 1);
-  await panel().locator('.entry.tool .badge', { hasText: 'in the background' }).waitFor();
-  await panel().locator('.state', { hasText: '1 task runs in the background' }).waitFor();
+  assert.equal(await chat().locator('.ask').count(), 0);
+  assert.equal(await chat().locator('.agent-text strong', { hasText: 'the build' }).count(), 1);
+  await chat().locator('.entry.tool .badge', { hasText: 'in the background' }).waitFor();
+  await chat().locator('.state', { hasText: '1 task runs in the background' }).waitFor();
 });
 
 await test('the timeline has the agent, its model calls, and the task that runs', async () => {
   await show();
-  await until(async () => (await panel().locator('path.mark.call').count()) >= 2, 'two ticks');
-  await panel().locator('rect.span.task.running[aria-label*="compiling"]').waitFor();
-  await panel().locator('rect.span.turn.succeeded').waitFor();
-  await until(async () => (await panel().locator('line.link.spawned').count()) >= 1, 'its start');
+  await until(async () => (await timeline().locator('path.mark.call').count()) >= 2, 'two ticks');
+  await timeline().locator('rect.span.task.running[aria-label*="compiling"]').waitFor();
+  await timeline().locator('rect.span.turn.succeeded').waitFor();
+  await until(
+    async () => (await timeline().locator('line.link.spawned').count()) >= 1,
+    'its start',
+  );
 });
 
 await test('hidden and shown again it is as it was, with what was typed', async () => {
-  await panel().locator('textarea').fill('half a th');
+  await chat().locator('textarea').fill('half a th');
   await window.command('View: Toggle Output');
+  await window.hideChat();
   await show();
   await said('It runs; you hear of its end.').waitFor();
-  assert.equal(await panel().locator('textarea').inputValue(), 'half a th');
-  await panel().locator('textarea').fill('');
+  assert.equal(await chat().locator('textarea').inputValue(), 'half a th');
+  await chat().locator('textarea').fill('');
 });
 
 await test('a result wakes the agent, stands out, and has its drain point', async () => {
   await show();
   writeFileSync(join(server.workspace, 'go'), '');
-  const background = panel().locator('.entry.background');
+  const background = chat().locator('.entry.background');
   await background.waitFor();
   const woken = /background result entered here.*exited 3 after.*idle, woke the agent with call/s;
   assert.match(await background.innerText(), woken);
   assert.ok(!(await background.innerText()).includes('No human input'), 'that is for the model');
   await said('The build has failed with 3.').waitFor();
-  await panel().locator('rect.span.task.failed[aria-label*="compiling"]').waitFor();
-  await panel().locator('path.mark.drain[aria-label^="Drain point"]').waitFor();
-  assert.equal(await panel().locator('rect.span.queue[aria-label*="compiling"]').count(), 1);
-  await until(async () => (await panel().locator('line.link.delivered').count()) >= 1, 'its way');
+  await timeline().locator('rect.span.task.failed[aria-label*="compiling"]').waitFor();
+  await timeline().locator('path.mark.drain[aria-label^="Drain point"]').waitFor();
+  assert.equal(await timeline().locator('rect.span.queue[aria-label*="compiling"]').count(), 1);
+  await until(
+    async () => (await timeline().locator('line.link.delivered').count()) >= 1,
+    'its way',
+  );
 });
 
 await test('the output of the agent\u2019s task opens from the conversation', async () => {
   await show();
-  await panel().locator('.entry.tool .task-link').first().click();
+  await chat().locator('.entry.tool .task-link').first().click();
   await window.terminal('compiling').waitFor();
   await window.terminal('exited 3').waitFor();
 });
@@ -132,25 +155,25 @@ await test('a turn can be cancelled', async () => {
   await show();
   // They would lie over the button.
   assert.equal(await window.page.locator('.notification-toast').count(), 0, 'all was seen here');
-  await panel().locator('textarea:enabled').waitFor();
+  await chat().locator('textarea:enabled').waitFor();
   await say('And now wait');
-  await panel().locator('.state', { hasText: 'Working' }).waitFor();
-  await panel().locator('button[title^="Cancel the turn"]:visible').click();
-  await panel().locator('.entry.turn-mark', { hasText: 'Cancelled' }).waitFor();
+  await chat().locator('.state', { hasText: 'Working' }).waitFor();
+  await chat().locator('button[title^="Cancel the turn"]:visible').click();
+  await chat().locator('.entry.turn-mark', { hasText: 'Cancelled' }).waitFor();
 });
 
 const whole = async () => {
   await show();
   await said('The build has failed with 3.').waitFor();
-  assert.equal(await panel().locator('.entry.background').count(), 1);
-  assert.equal(await panel().locator('.entry.user').count(), 2);
-  await panel().locator('path.mark.drain[aria-label^="Drain point"]').waitFor();
+  assert.equal(await chat().locator('.entry.background').count(), 1);
+  assert.equal(await chat().locator('.entry.user').count(), 2);
+  await timeline().locator('path.mark.drain[aria-label^="Drain point"]').waitFor();
 };
 
 await test('after a daemon was killed the session is back', async () => {
   await show();
   // What is told again would stand there twice, if only until all of it has come.
-  const page = panel().locator('body');
+  const page = chat().locator('body');
   await page.evaluate(() => {
     globalThis.toldAgain = [];
     addEventListener('message', ({ data }) => {
@@ -160,7 +183,7 @@ await test('after a daemon was killed the session is back', async () => {
   const [old] = daemons(server);
   process.kill(old.pid, 'SIGKILL');
   await until(() => daemons(server).some(({ pid }) => pid !== old.pid), 'another daemon');
-  await panel().locator('path.mark.resumed').waitFor({ state: 'attached' });
+  await timeline().locator('path.mark.resumed').waitFor({ state: 'attached' });
   await whole();
   const words = ({ update }) => update?.sessionUpdate.endsWith('_message_chunk');
   assert.deepEqual((await page.evaluate(() => globalThis.toldAgain)).filter(words), []);
@@ -173,10 +196,10 @@ await test('after a reload of the window the session is back', async () => {
 
 await test('a past session is chosen from the list, and all tasks are another story', async () => {
   await show();
-  const select = panel().locator('select[aria-label=Session]');
+  const select = chat().locator('select[aria-label=Session]');
   await select.selectOption('all');
-  await panel().locator('.entry.user').first().waitFor({ state: 'detached' });
-  assert.equal(await panel().locator('path.mark.call').count(), 0);
+  await chat().locator('.entry.user').first().waitFor({ state: 'detached' });
+  assert.equal(await timeline().locator('path.mark.call').count(), 0);
   const session = select.locator('option').nth(2);
   await select.selectOption(await session.getAttribute('value'));
   await whole();
@@ -184,14 +207,15 @@ await test('a past session is chosen from the list, and all tasks are another st
 
 await test('a second window can look at the session, and is told where it is open', async () => {
   const other = await Window.open(browser, server);
-  await other.showPanel();
-  const select = other.panel().locator('select[aria-label=Session]');
+  await other.showTimeline();
+  await other.showChat();
+  const select = other.chat().locator('select[aria-label=Session]');
   await select.waitFor();
   await until(async () => (await select.locator('option').count()) >= 3, 'the list');
   await select.selectOption(await select.locator('option').nth(2).getAttribute('value'));
-  await other.panel().locator('.state .codicon-lock').waitFor();
-  await other.panel().locator('path.mark.drain[aria-label^="Drain point"]').waitFor();
-  assert.ok(await other.panel().locator('textarea').isDisabled());
+  await other.chat().locator('.state .codicon-lock').waitFor();
+  await other.timeline().locator('path.mark.drain[aria-label^="Drain point"]').waitFor();
+  assert.ok(await other.chat().locator('textarea').isDisabled());
   await other.close();
 });
 
@@ -200,13 +224,12 @@ await test('a question that nobody sees is told outside of the panel', async () 
   await show();
   await window.command('Notifications: Clear All Notifications');
   await window.command('Meanwhile: New Agent Session');
-  await panel().locator('.welcome').waitFor();
-  await panel().locator('textarea:enabled').waitFor();
+  await chat().locator('.welcome').waitFor();
+  await chat().locator('textarea:enabled').waitFor();
   await say('Ask me later');
-  await panel().locator('.entry.user', { hasText: 'Ask me later' }).waitFor();
-  await panel().locator('.state', { hasText: 'Working' }).waitFor();
-  await window.command('View: Hide Panel');
-  await panel().locator('main').waitFor({ state: 'detached' });
+  await chat().locator('.entry.user', { hasText: 'Ask me later' }).waitFor();
+  await chat().locator('.state', { hasText: 'Working' }).waitFor();
+  await window.hideChat();
   // What the extension does now it does knowing that nobody looks.
   await window.command('Meanwhile: Filter...');
   await page.locator('.quick-input-title', { hasText: 'Filter' }).waitFor();
@@ -215,18 +238,36 @@ await test('a question that nobody sees is told outside of the panel', async () 
   const toast = window.toast('The agent asks for permission: touch asked');
   await toast.waitFor();
   await toast.getByText('Show', { exact: true }).click();
-  await panel().locator('.ask button.primary[data-kind=allow_once]').click();
+  await chat().locator('.ask button.primary[data-kind=allow_once]').click();
   await said('It was allowed.').waitFor();
   assert.ok(existsSync(join(server.workspace, 'asked')));
   await page.keyboard.press('Escape');
 });
 
+await test('a question however long leaves its answers and the prompt in sight', async () => {
+  await window.page.setViewportSize({ width: 800, height: 500 });
+  await show();
+  await window.command('Meanwhile: New Agent Session');
+  await chat().locator('.welcome').waitFor();
+  await say('A long one');
+  const ask = chat().locator('.ask');
+  await ask.waitFor();
+  for (const one of [ask.locator('button').last(), chat().locator('.prompt')]) {
+    const box = await one.boundingBox();
+    assert.ok(box && box.y + box.height <= 500, 'it can be reached without scrolling');
+    await one.click({ trial: true, timeout: 2_000 });
+  }
+  await ask.locator('button.primary').click();
+  await said('It was long.').waitFor();
+  await window.page.setViewportSize({ width: 1280, height: 900 });
+});
+
 await test('without a folder the panel says what is missing, and nothing pops up', async () => {
   const empty = await Window.empty(browser, server);
-  await empty.showPanel();
-  await empty.panel().locator('.state', { hasText: 'Open a folder to talk to' }).waitFor();
+  await empty.showChat();
+  await empty.chat().locator('.state', { hasText: 'Open a folder to talk to' }).waitFor();
   // What the panel's first message brought about comes before the answer to a later one.
-  await empty.panel().locator('.state button', { hasText: 'Try again' }).click();
+  await empty.chat().locator('.state button', { hasText: 'Try again' }).click();
   assert.equal(await empty.page.locator('.notification-toast').count(), 0);
   await empty.close();
 });

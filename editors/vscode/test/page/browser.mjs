@@ -180,15 +180,33 @@ export class Window {
     return this.page.locator('.terminal-wrapper.active .xterm-rows:visible', { hasText: text });
   }
 
-  /** The page inside our panel. */
-  panel() {
-    return this.page.frameLocator('iframe.webview.ready').frameLocator('iframe#active-frame');
+  /** The page inside the timeline's view, which is in the panel below. */
+  timeline() {
+    return inside(
+      this.page.frameLocator(
+        '.webview-overlay-content:not(.webview-overlay-outer-top) iframe.webview.ready',
+      ),
+    );
   }
 
-  /** Shows our panel, and waits for the page inside. */
-  async showPanel() {
-    await this.command('Meanwhile: Focus on Meanwhile View');
-    await this.panel().locator('main').waitFor();
+  /** The page inside the chat's view, which is in the secondary side bar. */
+  chat() {
+    return inside(this.page.frameLocator('.webview-overlay-outer-top iframe.webview.ready'));
+  }
+
+  async showTimeline() {
+    await this.command('Meanwhile: Focus on Timeline View');
+    await this.timeline().locator('main').waitFor();
+  }
+
+  async showChat() {
+    await this.command('Meanwhile: Focus on Agent View');
+    await this.chat().locator('main').waitFor();
+  }
+
+  async hideChat() {
+    await this.command('View: Hide Secondary Side Bar');
+    await this.chat().locator('main').waitFor({ state: 'detached' });
   }
 
   /** The longest time between two frames while something is done: what a person feels as a hang. */
@@ -209,4 +227,8 @@ export class Window {
       return globalThis.meanwhileFrames.longest;
     });
   }
+}
+
+function inside(frame) {
+  return frame.frameLocator('iframe#active-frame');
 }

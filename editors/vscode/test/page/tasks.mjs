@@ -280,25 +280,25 @@ await test('two windows on one folder see one another\u2019s tasks, and the comm
 
 await test('the panel draws a lane for each task, and is rebuilt after it was hidden', async () => {
   await window.run('sleep 407 # lane');
-  await window.showPanel();
-  const bar = window.panel().locator('rect.span.task.running[aria-label*="sleep 407"]');
+  await window.showTimeline();
+  const bar = window.timeline().locator('rect.span.task.running[aria-label*="sleep 407"]');
   await bar.waitFor();
   const tasks = JSON.parse(cli('ps', '--all', '--json')).tasks.length;
-  const lanes = await window.panel().locator('.label').count();
+  const lanes = await window.timeline().locator('.label').count();
   assert.equal(lanes, tasks);
   await bar.focus();
-  await window.panel().locator('.hover', { hasText: 'sleep 407' }).waitFor();
+  await window.timeline().locator('.hover', { hasText: 'sleep 407' }).waitFor();
   await window.page.keyboard.press('Home');
-  const focused = await window.panel().locator(':focus').getAttribute('aria-label');
+  const focused = await window.timeline().locator(':focus').getAttribute('aria-label');
   assert.ok(lanes === 1 || !/sleep 407/.test(focused ?? ''), 'the first thing has the focus');
   await window.page.keyboard.press('End');
   await window.page.keyboard.press('Enter');
   await window.page.locator('.terminal-wrapper.active:visible').waitFor();
-  await window.showPanel();
+  await window.showTimeline();
   await bar.waitFor();
-  assert.equal(await window.panel().locator('.label').count(), lanes);
+  assert.equal(await window.timeline().locator('.label').count(), lanes);
   cli('stop', '--all');
-  await window.panel().locator('rect.span.task.stopped[aria-label*="sleep 407"]').waitFor();
+  await window.timeline().locator('rect.span.task.stopped[aria-label*="sleep 407"]').waitFor();
 });
 
 await test('five hundred tasks in the list, without lag', async () => {

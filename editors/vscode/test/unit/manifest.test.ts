@@ -25,7 +25,7 @@ test('every command is registered, and every menu and key names one', () => {
   const menus = Object.values(
     contributes.menus as { [menu: string]: { command: string }[] },
   ).flat();
-  const focus = ['meanwhile.tasks.focus', 'meanwhile.panel.focus'];
+  const focus = ['tasks', 'timeline', 'chat'].map((view) => `meanwhile.${view}.focus`);
   for (const { command } of [...menus, ...contributes.keybindings]) {
     expect([...commands, ...focus]).toContain(command);
   }

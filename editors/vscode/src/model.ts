@@ -1,0 +1,130 @@
+// Which model the agents of this user ask, and with which key: chosen here, kept in VS Code's secret
+// storage, given to each daemon at its start, and written nowhere else.
+
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import * as vscode from 'vscode';
+
+/** Variables of the daemon's settings and their values. */
+export type Secrets = { [name: string]: string };
+
+const STORED = 'meanwhile.model';
+const VENDORS = [
+  { label: 'Anthropic', prefix: 'anthropic', key: 'ANTHROPIC_API_KEY' },
+  { label: 'OpenAI', prefix: 'openai-responses', key: 'OPENAI_API_KEY' },
+  { label: 'OpenAI, chat completions', prefix: 'openai', key: 'OPENAI_API_KEY' },
+];
+const SERVERS = [
+  { label: 'Ollama', description: 'http://127.0.0.1:11434/v1' },
+  { label: 'llama.cpp', description: 'http://127.0.0.1:8080/v1' },
+  { label: 'Another server...', description: '' },
+];
+
+export class ModelSettings {
+  constructor(
+    private readonly storage: vscode.SecretStorage,
+    private readonly changed: () => Promise<void>,
+  ) {}
+
+  async get(): Promise<Secrets> {
+    return JSON.parse((await this.storage.get(STORED)) ?? '{}');
+  }
+
+  async setKey(): Promise<void> {
+    const vendor = await vscode.window.showQuickPick(VENDORS, { title: 'Whose key?' });
+    if (!vendor) return;
+    const title = `${vendor.label}: the agent's model`;
+    const key = await vscode.window.showInputBox({
+      title,
+      prompt: 'The key. It is kept in the secret storage of this editor.',
+      password: true,
+      ignoreFocusOut: true,
+    });
+    if (!key?.trim()) return;
+    const name = await vscode.window.showInputBox({
+      title,
+      prompt: 'The name of the model, as its vendor writes it',
+      ignoreFocusOut: true,
+    });
+    if (!name?.trim()) return;
+    await this.keep({
+      MEANWHILE_MODEL: `${vendor.prefix}/${name.trim()}`,
+      [vendor.key]: key.trim(),
+    });
+  }
+
+  async useLocalServer(): Promise<void> {
+    const title = 'A server of your own';
+    const server = await vscode.window.showQuickPick(SERVERS, { title });
+    if (!server) return;
+    const url =
+      server.description ||
+      (await vscode.window.showInputBox({
+        title,
+        prompt: 'Its base URL',
+        value: 'http://127.0.0.1:8000/v1',
+        ignoreFocusOut: true,
+      }));
+    if (!url?.trim()) return;
+    const name = await vscode.window.showInputBox({
+      title,
+      prompt: 'The name of the model; nothing where the server has only one',
+      ignoreFocusOut: true,
+    });
+    if (name === undefined) return;
+    await this.keep({
+      OPENAI_BASE_URL: url.trim(),
+      ...(name.trim() === '' ? {} : { MEANWHILE_MODEL: `openai/${name.trim()}` }),
+    });
+  }
+
+  forget(): Promise<void> {
+    return this.keep(undefined);
+  }
+
+  private async keep(secrets: Secrets | undefined): Promise<void> {
+    if (secrets) await this.storage.store(STORED, JSON.stringify(secrets));
+    else await this.storage.delete(STORED);
+    await this.changed();
+  }
+}
+
+/** The program's own settings, of which those of a model are a part; nothing is written until it is saved. */
+export async function openModelSettings(): Promise<void> {
+  const base = process.env.XDG_CONFIG_HOME || join(homedir(), '.config');
+  const file = vscode.Uri.file(join(base, 'meanwhile', 'config.toml'));
+  const there = await vscode.workspace.fs.stat(file).then(
+    () => true,
+    () => false,
+  );
+  const uri = there ? file : file.with({ scheme: 'untitled' });
+  const editor = await vscode.window.showTextDocument(uri);
+  if (!there) {
+    await editor.edit((edit) =>
+      edit.insert(new vscode.Position(0, 0), '[model]\n# model = "anthropic/NAME"\n'),
+    );
+  }
+}
+
+/** What a task must not inherit: the editor's own variables, and a helper of its git that would fail. */
+export function taskEnvironment(folder: vscode.WorkspaceFolder): NodeJS.ProcessEnv {
+  const env = Object.fromEntries(
+    Object.entries(process.env).filter(([name]) => !/^(ELECTRON|VSCODE)_/.test(name)),
+  );
+  const askpass = process.env.VSCODE_GIT_ASKPASS_MAIN;
+  const inside = [vscode.env.appRoot, ...(askpass ? [join(askpass, '..')] : [])];
+  if (inside.some((place) => env.GIT_ASKPASS?.startsWith(place))) delete env.GIT_ASKPASS;
+  // What a person has set for terminals holds here too: a task is a terminal that stays.
+  const set = vscode.workspace
+    .getConfiguration('terminal.integrated.env', folder.uri)
+    .get<Record<string, string | null>>('linux', {});
+  for (const [name, value] of Object.entries(set)) {
+    if (value === null) delete env[name];
+    else {
+      env[name] = value.replace(/\$\{(?:env:(\w+)|(workspaceFolder))\}/g, (_, variable) =>
+        variable ? (process.env[variable] ?? '') : folder.uri.fsPath,
+      );
+    }
+  }
+  return env;
+}
