@@ -93,6 +93,10 @@ export function registerCommands(parts: Parts): vscode.Disposable {
       const text = editor?.document.getText(editor.selection).trim();
       if (text) await run(parts, text);
     }),
+    // A click on a line shows its output and leaves the list the focus, for its keys; another goes in.
+    register('preview', ({ folder, id }: TaskNode) => {
+      terminals.show(folder, id, terminals.last !== id && !folder.store.isStalled(id));
+    }),
     register('showOutput', async (given: Target, selected?: Target[]) => {
       for (const { folder, id } of await targets(given, selected)) terminals.show(folder, id);
     }),
@@ -116,7 +120,7 @@ export function registerCommands(parts: Parts): vscode.Disposable {
       if (answer === 'Stop All') await Promise.all(refs.map((ref) => stop(ref, notices)));
     }),
     register('restart', async (given: Target, selected?: Target[]) => {
-      for (const ref of await targets(given, selected)) await restart(ref, notices);
+      for (const ref of await targets(given, selected)) await restart(ref, parts);
     }),
     register('copyId', async (given: Target, selected?: Target[]) =>
       copy(await targets(given, selected), ({ id }) => id),
@@ -131,8 +135,24 @@ export function registerCommands(parts: Parts): vscode.Disposable {
         if (ids.length > 0) await folder.remove(ids);
       }
     }),
+    register('delete', async (given: Target, selected?: Target[]) => {
+      const refs = await targets(given, selected);
+      const runs = ({ folder, id }: TaskRef) => folder.store.running().some((one) => one.id === id);
+      const [running, over] = [refs.filter(runs), refs.filter((ref) => !runs(ref))];
+      await Promise.all(running.map((ref) => stop(ref, notices)));
+      for (const { folder, id } of over) await folder.remove([id]);
+    }),
     register('clearFinished', async () => {
-      await Promise.all(folders.all().map((folder) => folder.clearFinished()));
+      const count = folders
+        .all()
+        .reduce((n, { store }) => n + store.size - store.running().length, 0);
+      if (count === 0) return;
+      const answer = await vscode.window.showWarningMessage(
+        `Forget ${count} finished ${count === 1 ? 'task' : 'tasks'}, with the output?`,
+        { modal: true },
+        'Forget',
+      );
+      if (answer) await Promise.all(folders.all().map((folder) => folder.clearFinished()));
     }),
     register('filter', async () => {
       const filter = await askFilter(tree.filter);
@@ -198,18 +218,16 @@ async function stop(ref: TaskRef, notices: Notices): Promise<void> {
   }
 }
 
-/** The same command again, in the same place; what still runs is stopped first. */
-async function restart(ref: TaskRef, notices: Notices): Promise<void> {
-  const task = ref.folder.store.get(ref.id);
-  if (!task) return;
-  await stop(ref, notices);
-  await ref.folder.spawn({
-    command: task.command,
-    cwd: task.cwd,
-    queue: task.queue,
-    ...(task.label === undefined ? {} : { label: task.label }),
-    ...terminalParams(ref.folder),
-  });
+/** What still runs is stopped first, and its output gives way to that of the new one. */
+async function restart({ folder, id }: TaskRef, { notices, terminals }: Parts): Promise<void> {
+  notices.silence(id);
+  try {
+    const task = await folder.restart(id);
+    terminals.replace(folder, id, task.id);
+  } catch (error) {
+    notices.unsilence(id);
+    throw error;
+  }
 }
 
 function terminalParams(folder: Folder): Partial<SpawnParams> {

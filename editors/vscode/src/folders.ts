@@ -117,6 +117,15 @@ export class Folder implements vscode.Disposable {
     return this.store.get(task.id) ?? task;
   }
 
+  /** The same again, as it was started; one that runs is stopped first. */
+  async restart(id: string): Promise<Task> {
+    return this.orGone(id, async () => {
+      const { task } = await this.daemon.request('task/restart', { id });
+      this.apply(this.store.upsert(task));
+      return task;
+    });
+  }
+
   /** Returns when the whole tree is gone. */
   async stop(id: string): Promise<void> {
     await this.orGone(id, async () => {

@@ -135,11 +135,10 @@ export class Notices implements vscode.Disposable {
 
   /** Whether a person has it before the eyes: its line, its terminal, or the chat of its agent. */
   private sees(folder: Folder, task: Task): boolean {
-    const { activeTerminal } = vscode.window;
     return (
       vscode.window.state.focused &&
       ((this.tree.view.visible && passes(task, this.tree.filter)) ||
-        (activeTerminal !== undefined && this.terminals.taskOf(activeTerminal) === task.id) ||
+        this.terminals.isActive(task.id) ||
         this.panel.shows(folder, task))
     );
   }

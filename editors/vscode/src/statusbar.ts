@@ -5,7 +5,7 @@ import * as vscode from 'vscode';
 import { originInWords } from './daemon/binary';
 import type { Folders } from './folders';
 import type { Notices } from './notices';
-import { timing, title } from './tasks/describe';
+import { headed, timing } from './tasks/describe';
 
 /** The longest list a tooltip shows. */
 const LISTED = 10;
@@ -86,7 +86,7 @@ export class StatusBar implements vscode.Disposable {
     };
     for (const { task, folder } of running.slice(0, LISTED)) {
       const usual = folder.store.usualMs(task.command);
-      line(`${title(task)}: ${timing(task, Date.now(), usual).join(' · ')}`);
+      line(`${headed(task)}: ${timing(task, Date.now(), usual).join(' · ')}`);
     }
     if (running.length > LISTED) line(`and ${running.length - LISTED} more`);
     if (failed > 0) line(`${failed} failed since you last looked.`);

@@ -78,7 +78,8 @@ export class ChatView {
     }
     // Only who is at the end wants to follow it.
     const atEnd = this.log.scrollHeight - this.log.scrollTop - this.log.clientHeight < 40;
-    this.drawEntries(session?.entries ?? []);
+    const waiting = (session?.waiting ?? []).map((text): Entry => ({ kind: 'waiting', text }));
+    this.drawEntries([...(session?.entries ?? []), ...waiting]);
     this.drawAsks(session?.permissions ?? []);
     this.drawState(session);
     this.stop.hidden = !session?.busy;
@@ -254,6 +255,13 @@ function drawEntry(entry: Entry): HTMLElement {
         'div',
         { class: 'entry user', 'aria-label': 'You' },
         h('div', { class: 'text' }, entry.text),
+      );
+    case 'waiting':
+      return h(
+        'div',
+        { class: 'entry user waiting', 'aria-label': 'You, not begun with' },
+        h('div', { class: 'text' }, entry.text),
+        h('div', {}, codicon('clock'), ' waits for the turn that runs'),
       );
     case 'agent':
       return h('div', { class: 'entry agent-text', 'aria-label': 'Agent' }, rendered(entry.text));

@@ -247,7 +247,11 @@ export class Terminals implements vscode.Disposable {
     ];
   }
 
+  /** The task shown last. */
+  last: string | undefined;
+
   show(folder: Folder, id: string, preserveFocus = false): vscode.Terminal {
+    this.last = id;
     const there = this.byTask.get(id);
     if (there) {
       there.terminal.show(preserveFocus);
@@ -268,6 +272,17 @@ export class Terminals implements vscode.Disposable {
     this.byTask.set(id, { terminal, pty });
     terminal.show(preserveFocus);
     return terminal;
+  }
+
+  isActive(id: string): boolean {
+    const { activeTerminal } = vscode.window;
+    return activeTerminal !== undefined && this.taskOf(activeTerminal) === id;
+  }
+
+  /** A task in the place of another: it was started again. */
+  replace(folder: Folder, before: string, id: string): void {
+    this.byTask.get(before)?.terminal.dispose();
+    this.show(folder, id, true);
   }
 
   /** The task that a terminal shows. */

@@ -19,6 +19,8 @@ import { blockText, own } from '../protocol/session';
 
 export type Entry =
   | { kind: 'user'; text: string }
+  /** Sent, and not begun with: another turn runs. */
+  | { kind: 'waiting'; text: string }
   | { kind: 'agent'; text: string; call: number | undefined }
   | { kind: 'thought'; text: string; call: number | undefined }
   | { kind: 'background'; cards: Card[]; call: number | undefined }
@@ -51,6 +53,10 @@ export interface SessionModel {
   id: string;
   title: string | undefined;
   entries: Entry[];
+  /** What a person sent and the agent has not begun with, in order. */
+  waiting: string[];
+  /** The last one shown was sent to an idle agent, whose turn will begin with it. */
+  early: boolean;
   /** A turn runs. */
   busy: boolean;
   retry: string | undefined;
@@ -70,7 +76,7 @@ export type SessionEvent =
   | { type: 'trace'; events: TraceEvent[]; tasks: TraceTask[] }
   /** What a person sent from here; the daemon does not echo it. */
   | { type: 'prompted'; text: string }
-  | { type: 'answered'; stopReason: string | undefined; error: string | undefined }
+  | { type: 'answered'; text?: string; stopReason: string | undefined; error: string | undefined }
   /** A task of the session has ended: its result is in the queue. */
   | { type: 'taskEnded'; notification: Notification }
   | { type: 'permission'; permission: Permission }
@@ -82,6 +88,8 @@ export function emptySession(id: string): SessionModel {
     id,
     title: undefined,
     entries: [],
+    waiting: [],
+    early: false,
     busy: false,
     retry: undefined,
     permissions: [],
@@ -120,10 +128,14 @@ export function reduce(model: SessionModel, event: SessionEvent): void {
       return;
     }
     case 'prompted':
-      model.entries.push({ kind: 'user', text: event.text });
+      model.waiting.push(event.text);
+      if (!model.busy) begin(model);
+      model.early ||= !model.busy;
       model.busy = true;
       return;
     case 'answered':
+      // One that was refused never began.
+      if (event.error !== undefined && model.waiting[0] === event.text) begin(model);
       ended(model, event.stopReason, event.error);
       return;
     case 'taskEnded': {
@@ -279,14 +291,23 @@ function turn(model: SessionModel, push: TurnPush): void {
     model.busy = true;
     if (push.origin === 'background') {
       model.entries.push({ kind: 'turn', text: 'Woken by a background result' });
-    }
+    } else if (model.early) model.early = false;
+    else begin(model);
     return;
   }
   ended(model, push.stopReason, push.error);
 }
 
+/** The turn of the prompt that waited longest. */
+function begin(model: SessionModel): void {
+  const text = model.waiting.shift();
+  if (text === undefined) return;
+  model.entries.push({ kind: 'user', text });
+}
+
 function ended(model: SessionModel, stopReason: string | undefined, error: string | undefined) {
   model.busy = false;
+  model.early = false;
   model.retry = undefined;
   model.permissions = [];
   const last = model.entries.at(-1);

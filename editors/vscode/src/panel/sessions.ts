@@ -129,9 +129,10 @@ export class Sessions {
         sessionId: id,
         prompt: [{ type: 'text', text }],
       });
-      this.take(id, { type: 'answered', stopReason, error: undefined });
+      this.take(id, { type: 'answered', text, stopReason, error: undefined });
     } catch (error) {
-      this.take(id, { type: 'answered', stopReason: undefined, error: (error as Error).message });
+      const { message } = error as Error;
+      this.take(id, { type: 'answered', text, stopReason: undefined, error: message });
     }
   }
 

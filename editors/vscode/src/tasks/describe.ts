@@ -83,13 +83,18 @@ export function title(task: Pick<Task, 'shown'>): string {
   return task.shown.title;
 }
 
-/** How far it is and how long it will take: `45%`, `38s`, `about 54s left`. */
+/** With how far it is in front, where neither a long command nor the buttons of a line hide it. */
+export function headed(task: Task): string {
+  const percent = hasEnded(task) ? undefined : task.progress?.percent;
+  return percent === undefined ? title(task) : `${percent}% ${title(task)}`;
+}
+
+/** For how long it runs and how long it will take: `38s`, `about 54s left`. */
 export function timing(task: Task, now: number, usualMs: number | undefined): string[] {
   const gone = now - Date.parse(task.createdAt);
   const percent = task.progress?.percent;
-  const parts = percent === undefined ? [] : [`${percent}%`];
   // The tenths of the first ten seconds would only make the list flicker.
-  parts.push(gone < 10_000 ? `${Math.floor(Math.max(0, gone) / 1000)}s` : elapsed(gone));
+  const parts = [gone < 10_000 ? `${Math.floor(Math.max(0, gone) / 1000)}s` : elapsed(gone)];
   const byPercent =
     percent !== undefined && percent >= 5 ? (gone * (100 - percent)) / percent : undefined;
   if (usualMs !== undefined && gone <= usualMs) parts.push(`about ${rough(usualMs - gone)} left`);

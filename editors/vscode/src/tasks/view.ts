@@ -12,12 +12,12 @@ import {
   description,
   type Filter,
   filterInWords,
+  headed,
   NO_FILTER,
   type Outcome,
   outcome,
   passes,
   sentence,
-  title,
 } from './describe';
 import { hasEnded, isStep } from './store';
 
@@ -45,8 +45,8 @@ const CROWD_TICKS = 5;
 const REDRAW_AFTER_MS = 50;
 /** Of a long list, which VS Code takes longer to lay out than tasks take to come. */
 const REDRAW_CROWD_AFTER_MS = 400;
-/** A longer command would push what it does out of a narrow side bar; the tooltip has it whole. */
-const LABEL_CHARS = 28;
+/** VS Code cuts a label where the side bar ends; this is only for what has no end. */
+const LABEL_CHARS = 200;
 /** How much of the output a tooltip shows. */
 const TOOLTIP_BYTES = 2_048;
 
@@ -187,7 +187,7 @@ export class TaskTree implements vscode.TreeDataProvider<Node>, vscode.Disposabl
     const task = store.get(node.id);
     if (!task) return new vscode.TreeItem(node.id);
     const item = new vscode.TreeItem(
-      cut(title(task), LABEL_CHARS),
+      cut(headed(task), LABEL_CHARS),
       vscode.TreeItemCollapsibleState.None,
     );
     const how = outcome(task, store.isStalled(task.id));
@@ -198,7 +198,7 @@ export class TaskTree implements vscode.TreeDataProvider<Node>, vscode.Disposabl
     item.contextValue = hasEnded(task) ? `task.ended.${how}` : `task.running.${how}`;
     item.accessibilityInformation = { label: `${sentence(task)}, ${node.drawn}` };
     item.command = {
-      command: 'meanwhile.showOutput',
+      command: 'meanwhile.preview',
       title: 'Show Output',
       arguments: [node],
     };

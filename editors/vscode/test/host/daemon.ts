@@ -251,3 +251,26 @@ for (const moment of ['looked for', 'spawned', 'running']) {
     await until(() => ours().length === 0, 'no process is left');
   });
 }
+
+test('no key of ours begins with one of VS Code\u2019s, or of Code Runner\u2019s', async () => {
+  await vscode.commands.executeCommand('workbench.action.openDefaultKeybindingsFile');
+  const text = await until(
+    () =>
+      vscode.window.activeTextEditor?.document.getText().includes('"key"') &&
+      vscode.window.activeTextEditor.document.getText(),
+    'the default keys',
+  );
+  const taken = [...text.matchAll(/"key": "([^" ]+)[^"]*",\s*"command": "([^"]+)"/g)]
+    .filter(([, , command]) => !command?.startsWith('meanwhile.'))
+    .map(([, key]) => key);
+  assert.ok(taken.length > 500, `${taken.length} keys`);
+  const chords: string[] = vscode.extensions
+    .getExtension('meanwhile.meanwhile')
+    ?.packageJSON.contributes.keybindings.map(({ key }: { key: string }) => key)
+    .filter((key: string) => key.includes(' '))
+    .map((key: string) => key.split(' ')[0]);
+  for (const chord of new Set(chords)) {
+    assert.ok(!taken.includes(chord), `${chord} is taken`);
+    assert.ok(!['ctrl+alt+n', 'ctrl+alt+m', 'ctrl+alt+j', 'ctrl+alt+k'].includes(chord), chord);
+  }
+});

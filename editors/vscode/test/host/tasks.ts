@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import * as vscode from 'vscode';
 import { test, until } from './harness';
-import { api, ended, folder, runCommand, said, setting } from './setup';
+import { api, ended, folder, openTerminal, runCommand, said, setting } from './setup';
 
 async function nodes() {
   const { tree } = await api();
@@ -53,7 +53,13 @@ test('progress and the time left are shown', async () => {
     'for i in 20 40 60; do echo "$i% done"; sleep 0.3; done; while [ ! -e p ]; do sleep 0.1; done; rm p';
   const id = await runCommand(command);
   await until(() => here.store.get(id)?.progress?.percent === 60, 'the progress');
-  assert.match((await nodeOf(id)).description, /^60% · \d+s · about \d+s left/);
+  const node = await nodeOf(id);
+  assert.match(
+    node.label,
+    /^60% for i in 20 40 60; do echo .*; rm p$/,
+    'whole, and its progress first',
+  );
+  assert.match(node.description, /^\d+s · about \d+s left/);
   await vscode.workspace.fs.writeFile(
     vscode.Uri.joinPath(here.workspaceFolder.uri, 'p'),
     new Uint8Array(),
@@ -102,18 +108,28 @@ test('an end is told where a person tried to stop it and could not', async () =>
   await until(() => said.some((text) => /# tried to stop/.test(text)), 'its end is told');
 });
 
-test('restart stops what runs and starts the same again', async () => {
+test('restart stops what runs and starts the same again, as it was started, and shows that', async () => {
   const here = await folder();
-  const { tree } = await api();
-  const id = await runCommand('echo again; sleep 300');
+  const { tree, terminals } = await api();
+  const { id } = await here.spawn({
+    command: 'echo again $OF_SPAWN; sleep 300',
+    env: { OF_SPAWN: 'kept' },
+    deadlineMs: 250_000,
+  });
   await until(() => here.store.get(id)?.pid, 'it runs');
+  terminals.show(here, id);
   await vscode.commands.executeCommand('meanwhile.restart', tree.nodeOf(id));
   assert.equal((await ended(here, id)).state, 'stopped');
   const other = await until(
-    () => here.store.running().find((task) => task.command === 'echo again; sleep 300'),
+    () => here.store.running().find((task) => task.command === 'echo again $OF_SPAWN; sleep 300'),
     'the second',
   );
   assert.notEqual(other.id, id);
+  assert.equal(other.deadlineMs, 250_000);
+  const terminal = await openTerminal(here, other.id);
+  await until(() => terminal.text.includes('again kept'), 'its environment');
+  const shown = () => vscode.window.terminals.map((one) => terminals.taskOf(one));
+  await until(() => shown().includes(other.id) && !shown().includes(id), 'the new output is shown');
   await here.stop(other.id);
 });
 
@@ -227,12 +243,15 @@ test('remove one, then clear all that have finished; what runs stays', async () 
   await vscode.commands.executeCommand('meanwhile.remove', tree.nodeOf(one));
   assert.equal(here.store.get(one), undefined);
   assert.ok(here.store.get(two));
-  await vscode.commands.executeCommand('meanwhile.clearFinished');
+  await vscode.commands.executeCommand('meanwhile.delete', tree.nodeOf(two));
+  assert.equal(here.store.get(two), undefined, 'what has ended is removed');
+  await here.clearFinished();
   assert.deepEqual(
     here.store.all().map((task) => task.id),
     [running],
   );
-  await here.stop(running);
+  await vscode.commands.executeCommand('meanwhile.delete', tree.nodeOf(running));
+  assert.equal((await ended(here, running)).state, 'stopped', 'what runs is stopped');
 });
 
 test('a task that another window removed leaves the list when it is used', async () => {

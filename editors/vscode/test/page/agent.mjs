@@ -41,6 +41,10 @@ text = "Waiting for nothing."
 hold = "hold"
 
 [[turn]]
+when = "And then this"
+text = "That, then."
+
+[[turn]]
 when = "a line of a long script"
 text = "It was long."
 
@@ -158,15 +162,20 @@ await test('a turn can be cancelled', async () => {
   await chat().locator('textarea:enabled').waitFor();
   await say('And now wait');
   await chat().locator('.state', { hasText: 'Working' }).waitFor();
+  await say('And then this');
+  const waits = chat().locator('.entry.waiting', { hasText: 'And then this' });
+  await waits.filter({ hasText: 'waits for the turn that runs' }).waitFor();
   await chat().locator('button[title^="Cancel the turn"]:visible').click();
   await chat().locator('.entry.turn-mark', { hasText: 'Cancelled' }).waitFor();
+  await waits.waitFor({ state: 'detached' });
+  await said('That, then.').waitFor();
 });
 
 const whole = async () => {
   await show();
   await said('The build has failed with 3.').waitFor();
   assert.equal(await chat().locator('.entry.background').count(), 1);
-  assert.equal(await chat().locator('.entry.user').count(), 2);
+  assert.equal(await chat().locator('.entry.user').count(), 3);
   await timeline().locator('path.mark.drain[aria-label^="Drain point"]').waitFor();
 };
 

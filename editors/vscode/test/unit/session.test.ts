@@ -34,6 +34,7 @@ function seen(...events: SessionEvent[]): string[] {
       case 'background':
         return `background @${entry.call}: ${entry.cards.map(({ title, says }) => `${title} ${says}`).join()}`;
       case 'user':
+      case 'waiting':
       case 'agent':
       case 'thought':
       case 'notice':
@@ -216,5 +217,28 @@ test('a plan is one entry that changes', () => {
   expect(seen(plan('pending'), says('x'), plan('completed'))).toEqual([
     'plan a=completed',
     'agent: x',
+  ]);
+});
+
+test('a prompt sent while a turn runs waits, and takes its place when its turn begins', () => {
+  const model = emptySession('s');
+  const turn = (state: 'started' | 'ended') =>
+    reduce(model, {
+      type: 'turn',
+      push: { sessionId: 's', turn: 1, state, origin: 'prompt' } as never,
+    });
+  reduce(model, { type: 'prompted', text: 'one' });
+  reduce(model, { type: 'prompted', text: 'two' });
+  turn('started');
+  expect([model.entries.length, model.waiting]).toEqual([1, ['two']]);
+  turn('ended');
+  turn('started');
+  expect(model.entries.at(-1)).toEqual({ kind: 'user', text: 'two' });
+  expect(model.waiting).toEqual([]);
+  reduce(model, { type: 'prompted', text: 'three' });
+  reduce(model, { type: 'answered', text: 'three', stopReason: undefined, error: 'overloaded' });
+  expect(model.entries.slice(-2)).toEqual([
+    { kind: 'user', text: 'three' },
+    { kind: 'error', text: 'overloaded' },
   ]);
 });

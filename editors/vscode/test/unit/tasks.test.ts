@@ -74,9 +74,9 @@ test.each<[string, Task, number, number | undefined, boolean, string]>([
     20_000,
     undefined,
     false,
-    '50% · 20s · about 20s left',
+    '20s · about 20s left',
   ],
-  ['too early to tell', task({ progress: { percent: 2 } }), 20_000, undefined, false, '2% · 20s'],
+  ['too early to tell', task({ progress: { percent: 2 } }), 20_000, undefined, false, '20s'],
   ['longer than usual', task(), 100_000, 92_000, false, '1m 40s · longer than the usual 1m 32s'],
   ['waiting', task(), 20_000, undefined, true, 'waits for input · 20s'],
   [
