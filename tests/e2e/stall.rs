@@ -44,6 +44,14 @@ fn a_task_that_waits_for_input_is_told_once_and_others_are_not() {
     }
     let prompt = stalled().into_iter().find(|n| n["task"]["id"] == *waiting[0]).expect("just seen");
     assert_eq!(prompt["task"]["state"], "running");
+    assert_eq!(prompt["task"]["waitsForInput"], true);
+    assert_eq!(prompt["task"]["shown"]["stands"], "waits for input");
+    // Another client, or one that was started again, is told by the list.
+    let listed = daemon.call("task/check", json!({}))["tasks"].clone();
+    for task in listed.as_array().expect("a list") {
+        let waits = task["waitsForInput"] == true;
+        assert_eq!(waits, waiting.contains(&id_of(task)), "{task}");
+    }
     assert!(
         prompt["preview"]["tail"].as_str().is_some_and(|t| t.ends_with("password: "))
             || prompt["preview"]["head"].as_str().is_some_and(|t| t.ends_with("password: ")),

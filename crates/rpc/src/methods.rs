@@ -89,7 +89,7 @@ methods! {
 
 /// What came after the first release and is to be looked for: parameters as `method.member`, which a
 /// server that lacks one refuses, and members of objects as `Object.member`. `initialize` lists them.
-pub(crate) const FEATURES: [&str; 12] = [
+pub(crate) const FEATURES: [&str; 13] = [
     "initialize.secrets",
     "task/spawn.shell",
     "task/spawn.service",
@@ -102,6 +102,7 @@ pub(crate) const FEATURES: [&str; 12] = [
     "task/spawn.onFailure",
     "Task.shown",
     "session/update.cards",
+    "Task.waitsForInput",
 ];
 
 /// The method of this name, in the table a connection serves.

@@ -95,7 +95,7 @@ export function registerCommands(parts: Parts): vscode.Disposable {
     }),
     // A click on a line shows its output and leaves the list the focus, for its keys; another goes in.
     register('preview', ({ folder, id }: TaskNode) => {
-      terminals.show(folder, id, terminals.last !== id && !folder.store.isStalled(id));
+      terminals.show(folder, id, terminals.last !== id && !folder.store.get(id)?.waitsForInput);
     }),
     register('showOutput', async (given: Target, selected?: Target[]) => {
       for (const { folder, id } of await targets(given, selected)) terminals.show(folder, id);

@@ -137,6 +137,7 @@ impl NewTask {
             survivors: Vec::new(),
             delivered: None,
             serving: Serving { service: self.service, ..Serving::default() },
+            waits_for_input: false,
             is_step: self.is_step,
         }
     }

@@ -111,6 +111,7 @@ impl Live {
             task.pid = standing.pid;
             task.output = standing.output;
             task.survivors = standing.left;
+            task.waits_for_input = standing.waits;
             if let Some(cause) = standing.stopping {
                 task.state = State::Stopping { cause };
             } else if let Some(reason) = standing.queued {

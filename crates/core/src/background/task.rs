@@ -126,8 +126,18 @@ pub struct Task {
     pub delivered: Option<Delivered>,
     /// What it serves.
     pub serving: Serving,
+    /// It reads its terminal or its input, and has been silent since.
+    pub waits_for_input: bool,
     /// An agent runs it in the foreground, as a step of its turn.
     pub is_step: bool,
+}
+
+impl Notification {
+    /// The task as it is told: of one that waits for input that is the news.
+    pub fn told(&self) -> Task {
+        let waits = self.kind == NotificationKind::Stalled;
+        Task { waits_for_input: self.task.waits_for_input || waits, ..self.task.clone() }
+    }
 }
 
 /// A task as a server.

@@ -193,6 +193,7 @@ pub fn title(task: &Task) -> String {
 pub fn stands(task: &Task) -> String {
     match &task.state {
         State::Queued(why) => format!("queued, {}", queued(why)),
+        State::Running if task.waits_for_input => "waits for input".to_owned(),
         State::Running => "running".to_owned(),
         State::Stopping { cause } => format!("stopping, by {}", actor(cause.actor)),
         State::Ended(end) => match end.outcome {

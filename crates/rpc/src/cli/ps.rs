@@ -154,6 +154,7 @@ mod tests {
             is_step: false,
             delivered: None,
             serving: Default::default(),
+            waits_for_input: false,
         }
     }
 

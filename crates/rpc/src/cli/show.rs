@@ -196,6 +196,7 @@ mod tests {
             is_step: false,
             delivered: None,
             serving: Default::default(),
+            waits_for_input: false,
         }
     }
 

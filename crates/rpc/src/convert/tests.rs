@@ -29,6 +29,7 @@ fn task(state: State) -> Task {
         is_step: false,
         delivered: None,
         serving: Default::default(),
+        waits_for_input: false,
     }
 }
 

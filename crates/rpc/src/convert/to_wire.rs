@@ -62,6 +62,7 @@ pub(crate) fn task(task: &task::Task) -> wire::Task {
         service: task.serving.service,
         ports: task.serving.ports.clone(),
         ready: task.serving.ready,
+        waits_for_input: task.waits_for_input,
         role: task.is_step.then_some(wire::TaskRole::Step),
         shown: shown(task),
     }
@@ -155,7 +156,7 @@ pub(crate) fn notification(it: &task::Notification) -> wire::Notification {
         queue: it.queue.clone(),
         kind,
         at: time(it.at),
-        task: task(&it.task),
+        task: task(&it.told()),
         preview: wire::Preview {
             head: it.preview.head.clone(),
             tail: it.preview.tail.clone(),

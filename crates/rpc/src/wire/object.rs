@@ -75,6 +75,9 @@ pub(crate) struct Task {
     /// It serves: such a port has stood for 300 ms, or a watch matched.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) ready: bool,
+    /// It reads its terminal or its input, and has been silent for 15 s.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) waits_for_input: bool,
     /// What it is for, unless it is background work: lists leave these out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) role: Option<TaskRole>,

@@ -587,6 +587,10 @@ export interface Task {
    * It serves: such a port has stood for 300 ms, or a watch matched.
    */
   ready?: boolean;
+  /**
+   * It reads its terminal or its input, and has been silent for 15 s.
+   */
+  waitsForInput?: boolean;
   role?: TaskRole;
   shown: Shown;
 }

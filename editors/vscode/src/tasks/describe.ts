@@ -16,10 +16,10 @@ export type Outcome =
   | 'lost';
 
 /** The daemon's word, and what only its pushes tell: that it waits for a person to type. */
-export function outcome(task: Pick<Task, 'shown'>, stalled = false): Outcome {
+export function outcome(task: Pick<Task, 'shown' | 'waitsForInput'>): Outcome {
   const { outcome } = task.shown;
   if (outcome !== 'queued' && outcome !== 'running') return outcome;
-  return stalled ? 'waiting' : 'running';
+  return task.waitsForInput ? 'waiting' : 'running';
 }
 
 /**
@@ -109,15 +109,10 @@ function rough(ms: number): string {
 }
 
 /** What stands behind the title in the list. */
-export function description(
-  task: Task,
-  now: number,
-  usualMs: number | undefined,
-  stalled: boolean,
-): string {
+export function description(task: Task, now: number, usualMs: number | undefined): string {
   if (!hasEnded(task)) {
     if (task.shown.outcome === 'running') {
-      const words = stalled ? ['waits for input'] : [];
+      const words = task.waitsForInput ? ['waits for input'] : [];
       return [...words, ...timing(task, now, usualMs)].join(' · ');
     }
     return [task.shown.stands, ...timing(task, now, undefined)].join(' · ');

@@ -13,7 +13,6 @@ export interface StoreChange {
 
 export class TaskStore {
   private readonly byId = new Map<string, Task>();
-  private readonly stalledIds = new Set<string>();
   private snapshot: Changed = { running: [], undelivered: {} };
 
   get undelivered(): { [queue: string]: number | undefined } {
@@ -24,7 +23,7 @@ export class TaskStore {
     return this.byId.get(id);
   }
 
-  /** Running first, then newest: the daemon's order. Without steps. */
+  /** What waits for a person, what runs, then the newest. Without steps. */
   all(): Task[] {
     return this.known().sort(order);
   }
@@ -35,11 +34,6 @@ export class TaskStore {
 
   running(): Task[] {
     return this.all().filter((task) => !hasEnded(task));
-  }
-
-  /** Whether it waits for a person to type. */
-  isStalled(id: string): boolean {
-    return this.stalledIds.has(id);
   }
 
   /**
@@ -70,9 +64,7 @@ export class TaskStore {
   }
 
   notified(notification: Notification): StoreChange {
-    const { task, kind } = notification;
-    if (kind === 'stalled') this.stalledIds.add(task.id);
-    return this.upsert(task);
+    return this.upsert(notification.task);
   }
 
   progress(id: string, percent?: number, message?: string): StoreChange {
@@ -82,13 +74,15 @@ export class TaskStore {
       ...(percent === undefined ? {} : { percent }),
       ...(message === undefined ? {} : { message }),
     };
-    this.stalledIds.delete(id);
-    return this.upsert({ ...task, progress });
+    return this.upsert({ ...task, progress, waitsForInput: false });
   }
 
   /** Output came, or input went: it does not wait any more. */
   active(id: string): boolean {
-    return this.stalledIds.delete(id);
+    const task = this.byId.get(id);
+    if (!task?.waitsForInput) return false;
+    this.put({ ...task, waitsForInput: false });
+    return true;
   }
 
   /** The daemon's snapshot. True where it speaks of tasks that are not known here. */
@@ -123,7 +117,6 @@ export class TaskStore {
   private put(task: Task): void {
     const before = this.byId.get(task.id);
     if (before && hasEnded(before) && !hasEnded(task)) return;
-    if (hasEnded(task)) this.stalledIds.delete(task.id);
     // A step that became a task does not become a step again, whatever an older message says.
     const { role, ...roleless } = task;
     this.byId.set(task.id, before && !isStep(before) ? roleless : task);
@@ -135,7 +128,6 @@ export class TaskStore {
 
   private forget(id: string): void {
     this.byId.delete(id);
-    this.stalledIds.delete(id);
   }
 }
 
@@ -163,6 +155,8 @@ export function hasEnded(task: Task): boolean {
 function order(a: Task, b: Task): number {
   const ended = Number(hasEnded(a)) - Number(hasEnded(b));
   if (ended !== 0) return ended;
+  const waits = Number(b.waitsForInput ?? false) - Number(a.waitsForInput ?? false);
+  if (waits !== 0) return waits;
   // Both are the daemon's own form of a time, which sorts as text.
   return a.createdAt < b.createdAt ? 1 : a.createdAt > b.createdAt ? -1 : a.id < b.id ? 1 : -1;
 }

@@ -190,7 +190,7 @@ export class TaskTree implements vscode.TreeDataProvider<Node>, vscode.Disposabl
       cut(headed(task), LABEL_CHARS),
       vscode.TreeItemCollapsibleState.None,
     );
-    const how = outcome(task, store.isStalled(task.id));
+    const how = outcome(task);
     node.drawn = this.words(node, task);
     item.id = task.id;
     item.iconPath = icon(how);
@@ -208,7 +208,7 @@ export class TaskTree implements vscode.TreeDataProvider<Node>, vscode.Disposabl
   private words(node: TaskNode, task: Task): string {
     const { store } = node.folder;
     const usual = hasEnded(task) ? undefined : store.usualMs(task.command);
-    return description(task, Date.now(), usual, store.isStalled(task.id));
+    return description(task, Date.now(), usual);
   }
 
   private async tooltip(

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import * as vscode from 'vscode';
+import { TaskStore } from '../../src/tasks/store';
 import { test, until } from './harness';
 import { api, ended, folder, openTerminal, runCommand, said, setting } from './setup';
 
@@ -270,12 +271,20 @@ test('a task that another window removed leaves the list when it is used', async
 test('a task that waits for input says so', async () => {
   const here = await folder();
   const id = await runCommand('printf "Continue? [y/N] "; read x; echo got $x');
-  await until(() => here.store.isStalled(id), 'the daemon noticed', 30_000);
+  const later = await runCommand('sleep 299 # begun later');
+  await until(() => here.store.get(id)?.waitsForInput, 'the daemon noticed', 30_000);
   const node = await nodeOf(id);
   assert.equal(node.icon, 'bell-dot');
   assert.match(node.description, /^waits for input/);
+  assert.equal((await nodes())[0]?.id, id, 'it stands first');
   await until(() => said.some((text) => /waits for input/.test(text)), 'the notice');
-  await here.stop(id);
+  // As after a reload of the window.
+  const fresh = new TaskStore();
+  const list = await here.daemon.request('task/check', {});
+  assert.ok('tasks' in list);
+  fresh.replace(list.tasks, new Set());
+  assert.equal(fresh.get(id)?.waitsForInput, true);
+  await Promise.all([here.stop(id), here.stop(later)]);
 });
 
 test('folders of the tree are nodes only where there are several', async () => {

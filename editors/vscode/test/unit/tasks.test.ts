@@ -65,26 +65,24 @@ test.each([
   [172_800_000, '2d ago'],
 ])('%i ms are %s', (ms, words) => expect(ago(ms)).toBe(words));
 
-test.each<[string, Task, number, number | undefined, boolean, string]>([
-  ['just begun', task(), 3_400, undefined, false, '3s'],
-  ['with a past', task(), 38_000, 92_000, false, '38s · about 54s left'],
+test.each<[string, Task, number, number | undefined, string]>([
+  ['just begun', task(), 3_400, undefined, '3s'],
+  ['with a past', task(), 38_000, 92_000, '38s · about 54s left'],
   [
     'with a percentage',
     task({ progress: { percent: 50 } }),
     20_000,
     undefined,
-    false,
     '20s · about 20s left',
   ],
-  ['too early to tell', task({ progress: { percent: 2 } }), 20_000, undefined, false, '20s'],
-  ['longer than usual', task(), 100_000, 92_000, false, '1m 40s · longer than the usual 1m 32s'],
-  ['waiting', task(), 20_000, undefined, true, 'waits for input · 20s'],
+  ['too early to tell', task({ progress: { percent: 2 } }), 20_000, undefined, '20s'],
+  ['longer than usual', task(), 100_000, 92_000, '1m 40s · longer than the usual 1m 32s'],
+  ['waiting', task({ waitsForInput: true }), 20_000, undefined, 'waits for input · 20s'],
   [
     'stopping',
     task({ shown: shown('stopping', { stands: 'stopping, by client' }) }),
     20_000,
     undefined,
-    false,
     'stopping, by client · 20s',
   ],
   [
@@ -92,16 +90,14 @@ test.each<[string, Task, number, number | undefined, boolean, string]>([
     task({ shown: shown('queued', { stands: 'queued, 2nd for build' }) }),
     20_000,
     92_000,
-    false,
     'queued, 2nd for build · 20s',
   ],
-  ['done', ended(), 5_000, undefined, false, '4.0s · just now'],
+  ['done', ended(), 5_000, undefined, '4.0s · just now'],
   [
     'failed',
     ended({ shown: shown('failed', { stands: 'exit 1', took: '4.0s' }) }),
     70_000,
     undefined,
-    false,
     'exit 1 · 4.0s · 1m ago',
   ],
   [
@@ -109,7 +105,6 @@ test.each<[string, Task, number, number | undefined, boolean, string]>([
     ended({ shown: shown('stopped', { stands: 'stopped by client', took: '4.0s' }) }),
     5_000,
     undefined,
-    false,
     'stopped by client · 4.0s · just now',
   ],
   [
@@ -117,12 +112,9 @@ test.each<[string, Task, number, number | undefined, boolean, string]>([
     ended({ survivors: [{ pid: 2, command: 'x' }] }),
     5_000,
     undefined,
-    false,
     '4.0s · just now · 1 left behind',
   ],
-])('%s', (_, task, gone, usual, stalled, words) =>
-  expect(description(task, AT + gone, usual, stalled)).toBe(words),
-);
+])('%s', (_, task, gone, usual, words) => expect(description(task, AT + gone, usual)).toBe(words));
 
 test('sentences for notifications and screen readers', () => {
   expect(sentence(task())).toBe('npm test is running');
@@ -213,15 +205,15 @@ test('a snapshot that speaks of others asks for a list', () => {
   expect(store.undelivered).toEqual({ default: 1 });
 });
 
-test('a task waits for input until there is output, or its end', () => {
+test('a task that waits for input stands first, until there is output', () => {
   const store = new TaskStore();
-  store.notified(notification(task(), 'stalled'));
-  expect(outcome(task(), store.isStalled('b3f9c2a1'))).toBe('waiting');
+  const late = task({ id: '00000002', createdAt: '2999-01-01T00:00:00.000Z' });
+  store.upsert(late);
+  store.notified(notification(task({ waitsForInput: true }), 'stalled'));
+  expect(store.all().map((one) => outcome(one))).toEqual(['waiting', 'running']);
   expect(store.active('b3f9c2a1')).toBe(true);
-  expect(store.isStalled('b3f9c2a1')).toBe(false);
-  store.notified(notification(task(), 'stalled'));
-  store.notified(notification(ended(), 'exited'));
-  expect(store.isStalled('b3f9c2a1')).toBe(false);
+  expect(store.active('b3f9c2a1')).toBe(false);
+  expect(store.all()[0]?.id).toBe(late.id);
 });
 
 test('what a command usually takes is its median', () => {

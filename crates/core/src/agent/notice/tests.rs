@@ -36,6 +36,7 @@ fn notification(outcome: Outcome, exit: Exit, command: &str, output: &str) -> No
             is_step: false,
             delivered: None,
             serving: Default::default(),
+            waits_for_input: false,
         },
         preview: Preview { head: output.to_owned(), tail: String::new(), omitted: 0 },
     }

@@ -25,6 +25,8 @@ pub struct Standing {
     pub queued: Option<Wait>,
     /// Who lives on though an order to stop has gone as far as it can.
     pub left: Vec<Survivor>,
+    /// It reads its terminal or its input, and has been silent since.
+    pub waits: bool,
 }
 
 /// A task's record as it was read, and the way to its output.
@@ -77,6 +79,7 @@ impl Reading {
             stopping: self.record.stop.as_ref().map(convert::cause),
             queued: None,
             left: left::of_record(&self.record),
+            waits: self.record.stalled,
         }
     }
 

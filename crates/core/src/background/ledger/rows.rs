@@ -133,6 +133,7 @@ impl Columns<'_> {
             survivors,
             delivered,
             serving,
+            waits_for_input: false,
             is_step,
         })
     }

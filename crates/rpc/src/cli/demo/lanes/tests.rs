@@ -34,6 +34,7 @@ fn task(id: &str, label: &str, begun: i64) -> Task {
         is_step: false,
         delivered: None,
         serving: Default::default(),
+        waits_for_input: false,
     }
 }
 

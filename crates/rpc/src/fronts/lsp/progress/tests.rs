@@ -28,6 +28,7 @@ fn task(state: State) -> CoreTask {
         is_step: false,
         delivered: None,
         serving: Default::default(),
+        waits_for_input: false,
     }
 }
 
