@@ -1,6 +1,7 @@
 // Takes the pictures of the README, light and dark, from a real VS Code with the package installed
 // and a scripted model: docs/pictures/vscode-{light,dark}.png.
-//   usage: run-tests' environment, then: node scripts/pictures.mjs [X.vsix]
+//   usage: run-tests' environment, then: node scripts/pictures.mjs [X.vsix [FOLDER]]
+// With a folder they go there, in high contrast too, and also of a window of 800 pixels.
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -9,7 +10,14 @@ import { until } from '../test/page/runner.mjs';
 import { startServer } from '../test/server.mjs';
 
 const vsix = resolve(process.argv[2] ?? 'meanwhile-linux-x64.vsix');
-const out = resolve(import.meta.dirname, '../../../docs/pictures');
+const [, , , folder] = process.argv;
+const out = folder ? resolve(folder) : resolve(import.meta.dirname, '../../../docs/pictures');
+const THEMES = {
+  light: 'Default Light Modern',
+  dark: 'Default Dark Modern',
+  ...(folder ? { contrast: 'Default High Contrast' } : {}),
+};
+const WIDTHS = folder ? [1360, 800] : [1360];
 mkdirSync(out, { recursive: true });
 
 /** A build whose output has colours and progress, as builds have. */
@@ -71,12 +79,12 @@ delay_ms = 700
 text = "The release build is done, with one warning about the same variable. Shall I fix both?"
 `;
 
-for (const look of ['light', 'dark']) {
+for (const [look, theme] of Object.entries(THEMES)) {
   const server = await startServer([], {
     vsix,
     model: 'script.toml',
     settings: {
-      'workbench.colorTheme': look === 'dark' ? 'Default Dark Modern' : 'Default Light Modern',
+      'workbench.colorTheme': theme,
       'editor.minimap.enabled': false,
       'breadcrumbs.enabled': false,
       'problems.visibility': true,
@@ -122,10 +130,16 @@ for (const look of ['light', 'dark']) {
   await window.command('Notifications: Clear All Notifications');
   await page.mouse.move(700, 250);
   const shoot = async (name) => {
-    const png = await page.screenshot();
-    const file = join(out, `vscode-${name}-${look}.png`);
-    writeFileSync(file, png);
-    console.log(file, png.length);
+    for (const width of WIDTHS) {
+      await page.setViewportSize({ width, height: 860 });
+      await page.waitForTimeout(500);
+      const png = await page.screenshot();
+      const size = width === 1360 ? '' : `-${width}`;
+      const file = join(out, `vscode-${name}-${look}${size}.png`);
+      writeFileSync(file, png);
+      console.log(file, png.length);
+    }
+    await page.setViewportSize({ width: 1360, height: 860 });
   };
   await shoot('agent');
   await window.run('./build --release');
