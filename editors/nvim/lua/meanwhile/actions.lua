@@ -6,34 +6,21 @@ local tell = require("meanwhile.tell")
 
 local M = {}
 
---- Runs the command of a task again, after stopping it where it runs.
+--- Runs a task again as it was started, after stopping it where it runs. A window with its output shows
+--- that of the new one.
 ---@param workspace meanwhile.Workspace
 ---@param task meanwhile.Task
 ---@param done fun(err?: meanwhile.Error, id?: string)
 function M.restart(workspace, task, done)
-  -- It may be forgotten until the new one starts.
   local efm = workspace.efm[task.id]
-  local function again()
-    local handle = require("meanwhile").spawn({
-      command = task.command,
-      cwd = task.cwd,
-      label = task.label,
-      deadline = task.deadlineMs,
-      errorformat = efm,
-      root = workspace.root,
-    })
-    handle:with_id(function(id)
-      done(nil, id)
-    end, done)
-  end
-  if format.ended(task) then
-    return again()
-  end
-  workspace:stop(task.id, nil, function(err)
-    if err and err.code ~= 1004 then
+  workspace:restart(task.id, function(err, new)
+    if not new then
       return done(err)
     end
-    again()
+    workspace.efm[new.id] = efm
+    require("meanwhile.quickfix").arrange(require("meanwhile.task").of(workspace, new.id))
+    require("meanwhile.ui.output").replace(workspace, task.id, new.id)
+    done(nil, new.id)
   end)
 end
 

@@ -89,7 +89,7 @@ function M.milliseconds(text)
   return sum > 0 and sum or nil
 end
 
-local switches = { "++label=", "++cwd=", "++deadline=", "++queue=", "++pty", "++open" }
+local switches = { "++label=", "++cwd=", "++deadline=", "++queue=", "++pty", "++pipe", "++open" }
 
 --- Splits `++label=x ++pty make -j4` into options and the command.
 ---@param rest string
@@ -104,8 +104,10 @@ function M.parse_run(rest)
       return opts, rest
     end
     local name, value = word:match("^%+%+(%a+)=(.+)$")
-    if word == "++pty" or word == "++open" then
-      opts[word:sub(3)] = true
+    if word == "++open" then
+      opts.open = true
+    elseif word == "++pty" or word == "++pipe" then
+      opts.pty = word == "++pty"
     elseif name == "deadline" and value then
       opts.deadline = M.milliseconds(value)
       if not opts.deadline then
@@ -129,6 +131,9 @@ end
 ---@param opts meanwhile.SpawnOpts
 ---@param open boolean
 local function spawn(opts, open)
+  if opts.pty == nil and not opts.stdin then
+    opts.pty = config.get().terminal
+  end
   local handle = require("meanwhile").spawn(opts)
   handle:on_exit(function(_, err)
     failed(err)

@@ -18,6 +18,7 @@ M.defaults = {
   progress = true,
   quickfix = false,
   errorformat = nil,
+  terminal = true,
   icons = "unicode",
   list = { open = "botright 12split" },
   output = { open = "botright 15split", tail = 256 * 1024, scrollback = 100000 },
@@ -40,6 +41,7 @@ local kinds = {
   progress = "boolean",
   quickfix = { "boolean", "string" },
   errorformat = "string",
+  terminal = "boolean",
   icons = "string",
   list = window,
   output = { open = "string", tail = "number", scrollback = "number" },
@@ -129,12 +131,76 @@ function M.get()
   return vim.tbl_deep_extend("force", M.defaults, opts)
 end
 
---- The 'errorformat' for what is started here, without one of its own.
+--- Programs, and the compiler plugin of Neovim that reads what they say.
+local compilers = {
+  ["c++"] = "gcc",
+  ["clang++"] = "gcc",
+  ["g++"] = "gcc",
+  cc = "gcc",
+  clang = "gcc",
+  cmake = "gcc",
+  gmake = "gcc",
+  make = "gcc",
+  ninja = "gcc",
+  mvn = "maven",
+}
+for _, name in ipairs({
+  "cargo",
+  "eslint",
+  "gcc",
+  "ghc",
+  "go",
+  "javac",
+  "jest",
+  "mypy",
+  "pylint",
+  "pytest",
+  "rspec",
+  "rubocop",
+  "ruff",
+  "rustc",
+  "shellcheck",
+  "tsc",
+  "zig",
+}) do
+  compilers[name] = name
+end
+
+---@type table<string, string>
+local formats = {}
+
+--- The 'errorformat' that a compiler plugin sets, and behind it the global one.
+---@param compiler string
 ---@return string
-function M.errorformat()
-  return M.get().errorformat
-    or vim.bo.errorformat ~= "" and vim.bo.errorformat
-    or vim.go.errorformat
+local function format_of(compiler)
+  if not formats[compiler] then
+    local buf = vim.api.nvim_create_buf(false, true)
+    vim.api.nvim_buf_call(buf, function()
+      vim.cmd("silent! compiler " .. compiler)
+    end)
+    formats[compiler] = vim.bo[buf].errorformat
+    vim.api.nvim_buf_delete(buf, { force = true })
+  end
+  return formats[compiler] .. "," .. vim.go.errorformat
+end
+
+--- The 'errorformat' for a command that has none of its own: by the first program in it that is known,
+--- whatever buffer is the current one.
+---@param command string|string[]
+---@return string
+function M.errorformat(command)
+  local given = M.get().errorformat
+  if given then
+    return given
+  end
+  local text = type(command) == "table" and table.concat(command, " ") or command --[[@as string]]
+  for word in text:gmatch("[%w+._/-]+") do
+    local compiler = compilers[vim.fs.basename(word)]
+    if compiler then
+      return format_of(compiler)
+    end
+  end
+  return vim.go.errorformat
 end
 
 return M

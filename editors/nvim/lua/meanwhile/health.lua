@@ -54,14 +54,25 @@ local function machine(found)
   if not ok then
     return health.error(tostring(out))
   end
+  local report, text, advice = nil, nil, {}
+  local function flush()
+    if report then
+      report(text, #advice > 0 and advice or nil)
+    end
+    report, advice = nil, {}
+  end
   for line in vim.gsplit(out.stdout or "", "\n", { trimempty = true }) do
-    local word, rest = line:match("^(%S+)%s+(.+)$")
-    if word == "ok" and rest then
-      health.ok((rest:gsub("%s%s+", ": ")))
-    elseif word then
-      (out.code == 0 and health.warn or health.error)(line)
+    -- What is below a finding belongs to it; the last line only counts them.
+    local word, rest = line:match("^(%l+)%s%s+(.+)$")
+    if word then
+      flush()
+      report = word == "ok" and health.ok or word == "warn" and health.warn or health.error
+      text = rest:gsub("%s%s+", ": ", 1)
+    elseif line:match("^%s") then
+      table.insert(advice, vim.trim(line))
     end
   end
+  flush()
   if out.code ~= 0 then
     local said = vim.trim(out.stderr or "")
     health.error(said ~= "" and said or "something is missing")

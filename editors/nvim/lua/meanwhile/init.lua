@@ -45,7 +45,8 @@ function M.spawn(opts)
   end
   local workspace = require("meanwhile.workspace").get(opts.root)
   local handle = require("meanwhile.task").new(workspace)
-  local efm = opts.errorformat or require("meanwhile.config").errorformat()
+  local efm = opts.errorformat
+    or require("meanwhile.config").errorformat(opts.command or opts[1] or "")
   if opts.on_exit then
     handle:on_exit(opts.on_exit)
   end

@@ -62,7 +62,7 @@ function M.fill(workspace, id, done)
     if err or not task then
       return tell.failure(err)
     end
-    local efm = workspace.efm[id] or config.errorformat()
+    local efm = workspace.efm[id] or config.errorformat(task.command)
     local parts = {}
     local from = math.max(0, task.output.total - M.most)
     -- A byte more, so that a line that begins right there is seen to be whole.

@@ -40,6 +40,7 @@
 ---@field service? boolean its spawn said that it is a server
 ---@field ports? integer[] TCP ports its processes listen on
 ---@field ready? boolean such a port has stood for a while, or a watch matched
+---@field waitsForInput? boolean
 ---@field role? "step" an agent runs it in the foreground, as a step of its turn
 ---@field delivered? { at: string, by: "drain"|"wait"|"check", turn?: integer }
 ---@field shown meanwhile.Shown the words that people are shown
@@ -110,7 +111,8 @@
 ---@field notify_after? number seconds that a task must have run for a notice of its end
 ---@field progress? boolean whether tasks show as LSP progress
 ---@field quickfix? boolean|"failed" fill the quickfix list when a task started here ends
----@field errorformat? string for tasks that have none of their own
+---@field errorformat? string for tasks that have none of their own; default: by the command
+---@field terminal? boolean whether `:Meanwhile run` gives a command a terminal: colours, input
 ---@field icons? "unicode"|"ascii"
 ---@field list? meanwhile.WindowOpts
 ---@field output? meanwhile.OutputOpts

@@ -207,6 +207,12 @@ end
 ---@param method string
 ---@param params table
 function Workspace:pushed(method, params)
+  local waited = self.tasks[params.id] and self.tasks[params.id].waitsForInput
+  if waited and (method == "task/output" or method == "task/progress") then
+    -- It goes on; how it stands now the daemon says.
+    self.tasks[params.id].waitsForInput = nil
+    self:check(params.id)
+  end
   if method == "task/output" then
     self:emit("output", params)
   elseif method == "task/started" then
@@ -320,7 +326,7 @@ function Workspace:request(method, params, done, opts)
   self.connection:request(method, params, done, opts)
 end
 
---- Running first, then the newest. Without the steps of agents' turns.
+--- What runs, of that what waits for input, then the newest. Without the steps of agents' turns.
 ---@return meanwhile.Task[]
 function Workspace:sorted()
   local tasks = vim.tbl_filter(function(task)
@@ -328,8 +334,11 @@ function Workspace:sorted()
   end, vim.tbl_values(self.tasks))
   table.sort(tasks, function(a, b)
     local a_runs, b_runs = not format.ended(a), not format.ended(b)
+    local a_waits, b_waits = a.waitsForInput == true, b.waitsForInput == true
     if a_runs ~= b_runs then
       return a_runs
+    elseif a_waits ~= b_waits then
+      return a_waits
     elseif a.createdAt ~= b.createdAt then
       return a.createdAt > b.createdAt
     end
@@ -400,9 +409,28 @@ end
 ---@param done? fun(err?: meanwhile.Error, task?: meanwhile.Task)
 function Workspace:stop(id, opts, done)
   opts = opts or {}
-  self.stopped[id] = true
   local params = { id = id, signal = opts.signal, graceMs = opts.grace }
-  self:request("task/stop", params, function(err, result)
+  self:ending("task/stop", params, { again = true }, done)
+end
+
+--- Starts a task again as it was started, after stopping it where it runs. `done` gets the new one.
+---@param id string
+---@param done fun(err?: meanwhile.Error, task?: meanwhile.Task)
+function Workspace:restart(id, done)
+  -- Sent twice it would be two tasks.
+  self:ending("task/restart", { id = id }, nil, done)
+end
+
+--- An end that the person asked for is not told, unless what was asked for failed.
+---@private
+---@param method string
+---@param params table
+---@param opts? meanwhile.RequestOpts
+---@param done? fun(err?: meanwhile.Error, task?: meanwhile.Task)
+function Workspace:ending(method, params, opts, done)
+  local id = params.id
+  self.stopped[id] = true
+  self:request(method, params, function(err, result)
     if result then
       self:absorb(result.task)
     else
@@ -415,7 +443,7 @@ function Workspace:stop(id, opts, done)
     if done then
       done(err, result and result.task)
     end
-  end, { again = true })
+  end, opts)
 end
 
 --- Forgets finished tasks, with their output.

@@ -319,6 +319,33 @@ text = "Mine."
     other:type("<Esc>")
   end)
 
+  it(
+    "keeps what was written and not sent over an end of Neovim, and leaves room for the code",
+    function()
+      local env = chats.model(place, '[[turn]]\ntext = "hi"\n')
+      local nvim = harness.child(place, { env = env, columns = 80 })
+      nvim:cmd("Meanwhile chat")
+      -- At 80 columns a window at the side would leave none.
+      assert.equal(80, nvim:lua("return vim.api.nvim_win_get_width(vim.fn.win_getid(1))"))
+      nvim:type("ihalf a thought")
+      nvim:eventually("vim.fn.getline(1) == 'half a thought'")
+      nvim:later("vim.cmd('qa')")
+      vim.fn.jobwait({ nvim.job }, 10000)
+      nvim.job = nil
+      local again = harness.child(place, { env = env })
+      again:cmd("Meanwhile chat")
+      again:eventually("vim.fn.getline(1) == 'half a thought'")
+      again:type("<CR>")
+      again:sees("hi")
+      again:later("vim.cmd('qa')")
+      vim.fn.jobwait({ again.job }, 10000)
+      again.job = nil
+      local last = harness.child(place, { env = env })
+      last:cmd("Meanwhile chat")
+      last:eventually("vim.bo.filetype == 'meanwhile-prompt' and vim.fn.getline(1) == ''")
+    end
+  )
+
   it("says what to set where there is no model", function()
     local nvim = chats.of(harness.child(place, { lines = 40, columns = 120 }))
     nvim:cmd("Meanwhile chat")

@@ -258,6 +258,13 @@ describe("the daemon", function()
       assert.truthy(text:find(expected), expected .. "\n" .. text)
     end
     assert.is_nil(text:find("ERROR"), text)
+    -- What could be better stands with what mends it, and is all there is to warn of.
+    local warned = 0
+    for _ in text:gmatch("WARNING") do
+      warned = warned + 1
+    end
+    local doctor = harness.cli(place, "doctor").stdout
+    assert.equal(select(2, ("\n" .. doctor):gsub("\nwarn ", "")), warned, text)
     nvim:lua("vim.g.meanwhile = { binary = '/none', icons = 3 }")
     nvim:cmd("checkhealth meanwhile")
     text = nvim:text()

@@ -274,14 +274,16 @@ describe("the output", function()
     nvim:sees("stopped by client after")
   end)
 
-  it("fills the quickfix list by the errorformat of where it was started", function()
+  it("fills the quickfix list by the command, whatever buffer is the current one", function()
     vim.fn.mkdir(place.root .. "/src", "p")
     vim.fn.writefile({ "one", "two", "three" }, place.root .. "/src/main.x")
-    nvim:cmd("edit src/main.x | setlocal errorformat=%f\\|%l\\|%m")
-    nvim:cmd(
-      "Meanwhile run ++cwd=src printf 'noise\\n\\033[31mmain.x|2|no such thing\\033[0m\\n'; exit 1"
-    )
-    nvim:cmd("enew")
+    -- A compiler of the name of one that is known, with colours and the line ends of a terminal.
+    local gcc = place.root .. "/gcc"
+    local said = "printf 'noise\\n\\033[31mmain.x:2:5: error: no such thing\\033[0m\\n'; exit 1"
+    vim.fn.writefile({ "#!/bin/sh", said }, gcc)
+    vim.uv.fs_chmod(gcc, tonumber("755", 8))
+    nvim:cmd("edit src/other.x | setlocal errorformat=%f\\|%l\\|%m")
+    nvim:cmd("Meanwhile run ++cwd=src FLAGS=1 ../gcc -c main.x")
     nvim:hears("exited 1")
     nvim:cmd("Meanwhile quickfix")
     nvim:hears("1 place in the quickfix list")
@@ -290,11 +292,15 @@ describe("the output", function()
       { place.root .. "/src/main.x", 2 },
       nvim:lua("return { vim.api.nvim_buf_get_name(0), vim.fn.line('.') }")
     )
-    assert.equal("no such thing", nvim:lua("return vim.fn.getqflist()[2].text"))
+    local texts = nvim:lua([[
+      return vim.tbl_map(function(item) return item.text end, vim.fn.getqflist())
+    ]])
+    assert.truthy(table.concat(texts, "\n"):find("no such thing", 1, true), vim.inspect(texts))
+    assert.equal("%f|%l|%m", nvim:lua("vim.cmd('edit src/other.x') return vim.bo.errorformat"))
   end)
 
   it("takes no rest of a line for a place", function()
-    nvim:lua("vim.bo.errorformat = '%f|%l|%m'")
+    nvim:lua("vim.go.errorformat = '%f|%l|%m'")
     local first, second = "dir/main.x|2|one", "main.x|3|two"
     local id = nvim:spawn(("printf '%%s\\n' '%s' '%s'; exit 1"):format(first, second))
     nvim:hears("exited 1")

@@ -131,6 +131,15 @@ describe("format", function()
       " x exit 1         4.0s  56s ago  tests    make                                         b3f9c2a1",
     }, lines)
     assert.same({ [2] = "aaaaaaaa", [3] = "b3f9c2a1" }, rows)
+    -- A narrow window keeps what a task is called and how it stands.
+    for _, width in ipairs({ 60, 80 }) do
+      opts.width = width
+      for row, line in ipairs(list.lines(tasks, opts)) do
+        assert.truthy(vim.fn.strdisplaywidth(line) <= width, line)
+        local name = ({ "1 running, 1 failed", "running 40%%.*make", "exit 1.*tests" })[row]
+        assert.truthy(line:find(name), line)
+      end
+    end
     opts.filter = "agent"
     lines = list.lines(tasks, opts)
     assert.equal(2, #lines)

@@ -57,7 +57,7 @@ describe("the help", function()
       has("meanwhile-opt-" .. name)
       count = count + 1
     end
-    assert.equal(16, count)
+    assert.equal(17, count)
   end)
 
   it("has every map, event and highlight", function()

@@ -306,6 +306,25 @@ function Chat:send(text)
   end)
 end
 
+--- Where what was written and not sent is kept between two Neovims. Nothing of it is the daemon's yet.
+---@param root string
+---@return string
+function M.draft_of(root)
+  return ("%s/meanwhile/draft-%s"):format(vim.fn.stdpath("state"), vim.fn.sha256(root):sub(1, 16))
+end
+
+---@private
+function Chat:keep_draft()
+  local lines = vim.api.nvim_buf_get_lines(self.input, 0, -1, false)
+  local draft = M.draft_of(self.workspace.root)
+  if vim.trim(table.concat(lines)) == "" then
+    vim.fn.delete(draft)
+  else
+    vim.fn.mkdir(vim.fs.dirname(draft), "p", tonumber("700", 8))
+    vim.fn.writefile(lines, draft)
+  end
+end
+
 --- Sends what stands below.
 function Chat:submit()
   local lines = vim.api.nvim_buf_get_lines(self.input, 0, -1, false)
@@ -369,6 +388,10 @@ local function make(workspace)
   self.buf = view.scratch("meanwhile://chat" .. workspace.root, "meanwhile-chat")
   self.input = view.scratch("meanwhile://prompt" .. workspace.root, "meanwhile-prompt")
   vim.bo[self.input].modifiable = true
+  local draft = M.draft_of(workspace.root)
+  if vim.uv.fs_stat(draft) then
+    vim.api.nvim_buf_set_lines(self.input, 0, -1, false, vim.fn.readfile(draft))
+  end
   pcall(vim.treesitter.start, self.buf, "markdown")
   keys.map(self)
   workspace.ask = function(params)
@@ -420,6 +443,12 @@ local function make(workspace)
     end),
   }
   local group = vim.api.nvim_create_augroup("meanwhile-chat-" .. self.buf, { clear = true })
+  vim.api.nvim_create_autocmd("VimLeavePre", {
+    group = group,
+    callback = function()
+      self:keep_draft()
+    end,
+  })
   for _, buf in ipairs({ self.buf, self.input }) do
     vim.api.nvim_create_autocmd({ "BufEnter", "WinEnter", "InsertLeave" }, {
       group = group,

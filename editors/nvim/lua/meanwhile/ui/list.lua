@@ -119,9 +119,13 @@ function M.lines(tasks, opts)
     end
   end
   names = math.min(names, 16)
+  -- What a narrow window has no room for: the id, when it ended, and a label beside its command.
+  local wide = opts.width >= 90
+  labelled = labelled and wide
+  states = math.min(states, math.max(12, math.floor(opts.width * 0.3)))
 
   local head = (" %s  %d running, %d failed, %d in all"):format(
-    vim.fn.fnamemodify(opts.root, ":~"),
+    vim.fn.fnamemodify(opts.root, wide and ":~" or ":t"),
     running,
     failed,
     #tasks
@@ -147,17 +151,23 @@ function M.lines(tasks, opts)
       text = text .. part
     end
     add(format.icon(outcome, opts.icons), group)
-    add(" " .. format.pad(format.state(task), states), group)
+    add(" " .. format.pad(format.cut(format.state(task), states), states), group)
     add(" " .. format.pad(format.duration(format.elapsed(task, opts.now)), 7, true))
-    add("  " .. format.pad(when(task, opts.now), 7), "MeanwhileDim")
+    if opts.width >= 70 then
+      add("  " .. format.pad(when(task, opts.now), 7), "MeanwhileDim")
+    end
     if labelled then
       local label = format.cut(M.label(task) or "", names)
       add("  " .. format.pad(label, names), "MeanwhileLabel")
     end
     local progress = M.progress(task, opts.icons == "ascii")
-    local tail = "  " .. task.id
+    if not wide and task.progress and task.progress.percent then
+      -- The bar alone: three letters of a message say nothing.
+      progress = progress:match("^%S*") --[[@as string]]
+    end
+    local tail = wide and "  " .. task.id or ""
     local room = opts.width - vim.fn.strdisplaywidth(text) - #tail - 3
-    local command = format.one_line(task.command)
+    local command = format.one_line(not wide and task.label or task.command)
     if progress ~= "" then
       progress = format.cut(progress, math.max(0, math.min(36, math.floor(room / 2))))
       room = room - vim.fn.strdisplaywidth(progress) - 2

@@ -275,7 +275,8 @@ function Output:input(data)
       self.warned = true
       vim.cmd.stopinsert()
       tell.warn(
-        err.code == -32602 and "this task takes no input (start it with ++pty)" or err.message
+        err.code == -32602 and "this task takes no input (it was started without a terminal)"
+          or err.message
       )
     end
   end)
@@ -329,12 +330,7 @@ function Output:map()
       function()
         local task = self.workspace.tasks[self.id]
         if task then
-          require("meanwhile.actions").restart(self.workspace, task, function(err, id)
-            if not id then
-              return tell.failure(err)
-            end
-            M.open(self.workspace, id)
-          end)
+          require("meanwhile.actions").restart(self.workspace, task, tell.failure)
         end
       end,
       "run it again",
@@ -467,7 +463,7 @@ end
 --- Opens the output of a task.
 ---@param workspace meanwhile.Workspace
 ---@param id string
----@param opts? { stay?: boolean } stay: the cursor stays where it is
+---@param opts? { stay?: boolean, win?: integer } stay: the cursor stays where it is; win: shown there
 function M.open(workspace, id, opts)
   local before = vim.api.nvim_get_current_win()
   local key = workspace.root .. " " .. id
@@ -489,10 +485,18 @@ function M.open(workspace, id, opts)
     outputs[key] = self
     self:follow(key)
   end
-  local win = view.show(self.buf, config.get().output.open)
+  local win = opts and opts.win
+  if win then
+    vim.api.nvim_win_set_buf(win, self.buf)
+    view.plain(win)
+  else
+    win = view.show(self.buf, config.get().output.open)
+  end
   self:bar()
   if not self.channel then
-    self:terminal()
+    vim.api.nvim_win_call(win, function()
+      self:terminal()
+    end)
     self:start()
   end
   self:claim()
@@ -503,6 +507,17 @@ function M.open(workspace, id, opts)
   end)
   if opts and opts.stay and vim.api.nvim_win_is_valid(before) then
     vim.api.nvim_set_current_win(before)
+  end
+end
+
+--- Where the output of a task is shown, that of another takes its place: it was started again.
+---@param workspace meanwhile.Workspace
+---@param old string
+---@param new string
+function M.replace(workspace, old, new)
+  local self = outputs[workspace.root .. " " .. old]
+  for _, win in ipairs(self and vim.fn.win_findbuf(self.buf) or {}) do
+    M.open(workspace, new, { win = win })
   end
 end
 

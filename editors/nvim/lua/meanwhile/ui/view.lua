@@ -107,6 +107,9 @@ function M.scratch(name, filetype)
   return buf
 end
 
+--- What a window at the side leaves at least.
+local code_columns = 60
+
 --- Shows a buffer: in the window that has it, else in a new one.
 ---@param buf integer
 ---@param command string the command that makes the window
@@ -117,6 +120,11 @@ function M.show(buf, command)
       vim.api.nvim_set_current_win(other)
       return other
     end
+  end
+  -- At the side of a narrow screen it would leave a column or two for the code.
+  local width = tonumber(command:match("vertical (%d+)"))
+  if width and vim.o.columns - width < code_columns then
+    command = ("botright %dsplit"):format(math.max(8, math.floor(vim.o.lines * 0.6)))
   end
   vim.cmd(command)
   local win = vim.api.nvim_get_current_win()
