@@ -67,6 +67,18 @@ export class ChatView {
       this.enable();
     });
     this.element.addEventListener('click', (event) => this.click(event));
+    // At the end it stays at the end when the view gets another size.
+    let follows = true;
+    this.log.addEventListener('scroll', () => {
+      follows = this.isAtEnd();
+    });
+    new ResizeObserver(() => {
+      if (follows) this.log.scrollTop = this.log.scrollHeight;
+    }).observe(this.log);
+  }
+
+  private isAtEnd(): boolean {
+    return this.log.scrollHeight - this.log.scrollTop - this.log.clientHeight < 40;
   }
 
   show(session: SessionModel | undefined, agent: AgentState): void {
@@ -77,7 +89,7 @@ export class ChatView {
       this.log.replaceChildren();
     }
     // Only who is at the end wants to follow it.
-    const atEnd = this.log.scrollHeight - this.log.scrollTop - this.log.clientHeight < 40;
+    const atEnd = this.isAtEnd();
     const waiting = (session?.waiting ?? []).map((text): Entry => ({ kind: 'waiting', text }));
     this.drawEntries([...(session?.entries ?? []), ...waiting]);
     this.drawAsks(session?.permissions ?? []);

@@ -252,7 +252,7 @@ for (const moment of ['looked for', 'spawned', 'running']) {
   });
 }
 
-test('no key of ours begins with one of VS Code\u2019s, or of Code Runner\u2019s', async () => {
+test('none of our keys begins with one of VS Code\u2019s, or of Code Runner\u2019s', async () => {
   await vscode.commands.executeCommand('workbench.action.openDefaultKeybindingsFile');
   const text = await until(
     () =>

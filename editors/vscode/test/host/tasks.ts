@@ -218,7 +218,7 @@ test('what took less than the time that is set is not told', async () => {
   await ended(here, await runCommand('sleep 1.1 # long enough'));
   await until(() => said.length > told, 'the other', 20_000);
   await setting('notifyAfterSeconds', 0);
-  assert.match(said.slice(told).join('\n'), /^sleep 1.1 # long enough succeeded[^\n]*$/);
+  assert.match(said.slice(told).join('\n'), /^sleep 1.1 # long enough exited 0 after[^\n]*$/);
 });
 
 test('many ends at once are one notification beyond the first few', async () => {

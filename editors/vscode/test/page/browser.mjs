@@ -74,9 +74,11 @@ export class Window {
     }, yes);
   }
 
-  async statusText() {
-    const item = this.status();
-    return (await item.count()) > 0 ? item.innerText() : '';
+  /** What it says; nothing where it is hidden. */
+  statusText() {
+    return this.status()
+      .innerText({ timeout: 500 })
+      .catch(() => '');
   }
 
   /** Our item of the status bar. */

@@ -139,7 +139,7 @@ await test('what a person sees needs no notice, and several are one, kept until 
   await window.page.locator('.terminal-wrapper.active:visible').waitFor();
   await window.hideTasks();
   end('in-terminal');
-  await window.terminal('exit 0').waitFor();
+  await window.terminal('exited 0 after').waitFor();
   await window.focused(false);
   for (const name of ['gone-1', 'gone-2']) end(name);
   await until(() => idle('gone-'), 'both have ended');
@@ -151,7 +151,7 @@ await test('what a person sees needs no notice, and several are one, kept until 
   );
   await window.focused(true);
   await window
-    .toast(/2 background tasks finished: : gone-[12].* succeeded.*: gone-[12].* succeeded/)
+    .toast(/2 background tasks finished: : gone-[12].* exited 0.*: gone-[12].* exited 0/)
     .waitFor();
   assert.equal(await window.page.locator('.notification-toast').count(), 1);
   await clear();
@@ -164,6 +164,7 @@ await test('what a person sees needs no notice, and several are one, kept until 
 });
 
 await test('what ended while no window was there is told by the next one', async () => {
+  await window.showTasks();
   await window.run('while [ ! -e away ]; do sleep 0.05; done; exit 9');
   await window.row('away').waitFor();
   const [{ pid }] = daemons(server);
@@ -174,7 +175,7 @@ await test('what ended while no window was there is told by the next one', async
   await until(() => idle('away'), 'it has ended');
   await window.page.goBack();
   await window.ready();
-  await window.toast('failed (exit 9)').waitFor();
+  await window.toast('exited 9 after').waitFor();
   await clear();
 });
 
@@ -205,7 +206,6 @@ await test('the delete key stops what runs, and removes what has ended', async (
   await window.page.locator('.terminal-wrapper.active:visible').waitFor();
   await window.page.keyboard.press('Delete');
   await row().filter({ hasText: 'stopped' }).waitFor();
-  await row().click();
   await window.page.keyboard.press('Delete');
   await row().waitFor({ state: 'detached' });
 });
