@@ -20,7 +20,7 @@ class Neovim {
     this.address = join(server.root, 'nvim.sock');
     const home = join(server.root, 'home');
     const setup = [
-      'vim.g.meanwhile = { binary = vim.env.MEANWHILE_PROGRAM }',
+      'vim.g.meanwhile = { binary = vim.env.MEANWHILE_PROGRAM, notify = function() return true end }',
       'vim.g.told = {}',
       'vim.notify = function(text) vim.g.told = vim.list_extend(vim.g.told, { text }) end',
     ];
