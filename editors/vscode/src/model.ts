@@ -106,20 +106,35 @@ export async function openModelSettings(): Promise<void> {
   }
 }
 
-/** What a task must not inherit: the editor's own variables, and a helper of its git that would fail. */
+/** What VS Code keeps from its own terminals, and its server's. */
+const OF_THE_EDITOR = /^((ELECTRON|VSCODE|GDK_PIXBUF|CODE_SERVER|CS)_|SNAP(_|$))/;
+/** Helpers of the editor's terminals, which fail without its variables. */
+const HELPERS = ['GIT_ASKPASS', 'BROWSER'];
+/** Where the daemon finds its settings, its state, its model and whom it trusts with a key. */
+const OF_THE_PERSON =
+  /^((MEANWHILE|ANTHROPIC|OPENAI)_.*|XDG_(CONFIG|STATE)_HOME|HOME|SSL_CERT_(FILE|DIR))$/;
+
+/** What the daemon and its tasks have: nothing of the editor, and what is set for terminals. */
 export function taskEnvironment(folder: vscode.WorkspaceFolder): NodeJS.ProcessEnv {
   const env = Object.fromEntries(
-    Object.entries(process.env).filter(([name]) => !/^(ELECTRON|VSCODE)_/.test(name)),
+    Object.entries(process.env).filter(([name]) => !OF_THE_EDITOR.test(name)),
   );
   const askpass = process.env.VSCODE_GIT_ASKPASS_MAIN;
   const inside = [vscode.env.appRoot, ...(askpass ? [join(askpass, '..')] : [])];
-  if (inside.some((place) => env.GIT_ASKPASS?.startsWith(place))) delete env.GIT_ASKPASS;
+  for (const name of HELPERS) {
+    if (inside.some((place) => env[name]?.startsWith(place))) delete env[name];
+  }
   // What a person has set for terminals holds here too: a task is a terminal that stays.
-  const set = vscode.workspace
-    .getConfiguration('terminal.integrated.env', folder.uri)
-    .get<Record<string, string | null>>('linux', {});
-  for (const [name, value] of Object.entries(set)) {
-    if (value === null) delete env[name];
+  const config = vscode.workspace.getConfiguration('terminal.integrated.env', folder.uri);
+  const all = Object.entries(config.get<Record<string, unknown>>('linux', {}));
+  const own = config.inspect<Record<string, unknown>>('linux')?.globalValue ?? {};
+  // The daemon gets the person's key: a file of the workspace does not say who is asked with it.
+  const set = [
+    ...all.filter(([name]) => !OF_THE_PERSON.test(name)),
+    ...Object.entries(own).filter(([name]) => OF_THE_PERSON.test(name)),
+  ];
+  for (const [name, value] of set) {
+    if (typeof value !== 'string') delete env[name];
     else {
       env[name] = value.replace(/\$\{(?:env:(\w+)|(workspaceFolder))\}/g, (_, variable) =>
         variable ? (process.env[variable] ?? '') : folder.uri.fsPath,

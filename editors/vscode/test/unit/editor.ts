@@ -1,0 +1,72 @@
+// What stands for `vscode`, and for its language client, in the unit tests. A test sets what it needs.
+
+import { vi } from 'vitest';
+
+export class EventEmitter<T> {
+  private readonly listeners = new Set<(value: T) => unknown>();
+  readonly event = (listener: (value: T) => unknown) => {
+    this.listeners.add(listener);
+    return new Disposable(() => this.listeners.delete(listener));
+  };
+  fire(value: T): void {
+    for (const listener of [...this.listeners]) listener(value);
+  }
+  dispose(): void {
+    this.listeners.clear();
+  }
+}
+
+export class Disposable {
+  constructor(readonly dispose: () => unknown) {}
+  static from(...all: { dispose(): unknown }[]): Disposable {
+    return new Disposable(() => all.map((one) => one.dispose()));
+  }
+}
+
+const never = () => new Disposable(() => undefined);
+
+export const window = {
+  state: { focused: true },
+  activeTerminal: undefined as unknown,
+  showQuickPick: vi.fn(),
+  showInputBox: vi.fn(),
+  showWarningMessage: vi.fn(async (..._: unknown[]): Promise<string | undefined> => undefined),
+  showInformationMessage: vi.fn(async (..._: unknown[]): Promise<string | undefined> => undefined),
+  showErrorMessage: vi.fn(async (..._: unknown[]): Promise<string | undefined> => undefined),
+  createTerminal: vi.fn(),
+  registerWebviewViewProvider: never,
+  onDidChangeActiveTerminal: vi.fn(never),
+  onDidChangeWindowState: vi.fn(never),
+};
+
+/** Settings of a section: what they are, and what of that a person set. */
+export const settings = new Map<string, { [name: string]: unknown }>();
+export const personal = new Map<string, { [name: string]: unknown }>();
+
+export const workspace = {
+  getConfiguration: (section: string) => ({
+    get: (name: string, otherwise: unknown) => settings.get(section)?.[name] ?? otherwise,
+    inspect: (name: string) => ({ globalValue: personal.get(section)?.[name] }),
+  }),
+};
+
+export const registered = new Map<string, (...args: unknown[]) => Promise<unknown>>();
+export const commands = {
+  registerCommand: (name: string, work: (...args: unknown[]) => Promise<unknown>) => {
+    registered.set(name, work);
+    return never();
+  },
+  executeCommand: vi.fn(async () => undefined),
+};
+
+export const env = { appRoot: '/editor' };
+export class ThemeIcon {}
+export class TreeItem {}
+export class ThemeColor {}
+export class MarkdownString {}
+export enum ExtensionMode {
+  Production = 1,
+  Development = 2,
+  Test = 3,
+}
+export class LanguageClient {}
