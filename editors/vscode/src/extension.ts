@@ -39,6 +39,7 @@ export function activate(context: vscode.ExtensionContext) {
   const tasks = new TaskProvider(all);
   context.subscriptions.push(
     log,
+    model,
     tree,
     terminals,
     problems,

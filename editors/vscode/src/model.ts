@@ -20,11 +20,22 @@ const SERVERS = [
   { label: 'Another server...', description: '' },
 ];
 
-export class ModelSettings {
+export class ModelSettings implements vscode.Disposable {
+  private readonly listening: vscode.Disposable;
+
   constructor(
     private readonly storage: vscode.SecretStorage,
-    private readonly changed: () => Promise<void>,
-  ) {}
+    changed: () => Promise<void>,
+  ) {
+    // The windows of a person share the storage: what one of them sets is told to all, itself too.
+    this.listening = storage.onDidChange(({ key }) => {
+      if (key === STORED) changed();
+    });
+  }
+
+  dispose(): void {
+    this.listening.dispose();
+  }
 
   async get(): Promise<Secrets> {
     return JSON.parse((await this.storage.get(STORED)) ?? '{}');
@@ -68,13 +79,14 @@ export class ModelSettings {
     if (!url?.trim()) return;
     const name = await vscode.window.showInputBox({
       title,
-      prompt: 'The name of the model; nothing where the server has only one',
+      prompt: 'The name of the model, as the server writes it',
       ignoreFocusOut: true,
     });
-    if (name === undefined) return;
+    // Without it a model of the environment would go on to be asked for, and not of this server.
+    if (!name?.trim()) return;
     await this.keep({
       OPENAI_BASE_URL: url.trim(),
-      ...(name.trim() === '' ? {} : { MEANWHILE_MODEL: `openai/${name.trim()}` }),
+      MEANWHILE_MODEL: `openai/${name.trim()}`,
     });
   }
 
@@ -85,7 +97,6 @@ export class ModelSettings {
   private async keep(secrets: Secrets | undefined): Promise<void> {
     if (secrets) await this.storage.store(STORED, JSON.stringify(secrets));
     else await this.storage.delete(STORED);
-    await this.changed();
   }
 }
 

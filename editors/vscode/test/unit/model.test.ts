@@ -1,7 +1,7 @@
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import type * as vscode from 'vscode';
-import { taskEnvironment } from '../../src/model';
-import { personal, settings } from './editor';
+import { ModelSettings, taskEnvironment } from '../../src/model';
+import { EventEmitter, personal, settings, window } from './editor';
 
 const FOLDER = { name: 'w', index: 0, uri: { fsPath: '/w' } } as vscode.WorkspaceFolder;
 const TERMINALS = 'terminal.integrated.env';
@@ -80,4 +80,58 @@ test('nothing of the editor, of its package or of its server is left to a task',
   expect(env.SNAPPY).toBe('1');
   process.env.BROWSER = '/usr/bin/firefox';
   expect(taskEnvironment(FOLDER).BROWSER).toBe('/usr/bin/firefox');
+});
+
+/** The secret storage that the windows of one person share. */
+function storage() {
+  const emitter = new EventEmitter<{ key: string }>();
+  const kept = new Map<string, string>();
+  const shared = {
+    onDidChange: emitter.event,
+    get: async (key: string) => kept.get(key),
+    store: async (key: string, value: string) => {
+      kept.set(key, value);
+      emitter.fire({ key });
+    },
+    delete: async (key: string) => {
+      kept.delete(key);
+      emitter.fire({ key });
+    },
+  };
+  return shared as unknown as vscode.SecretStorage;
+}
+
+test('a key set or forgotten in one window is so in all of them', async () => {
+  const shared = storage();
+  const [here, there] = [vi.fn(async () => undefined), vi.fn(async () => undefined)];
+  const model = new ModelSettings(shared, here);
+  const other = new ModelSettings(shared, there);
+  window.showQuickPick.mockImplementationOnce(async ([first]) => first);
+  window.showInputBox.mockResolvedValueOnce('sk-1').mockResolvedValueOnce('a-model');
+  await model.setKey();
+  expect(await other.get()).toEqual({
+    MEANWHILE_MODEL: 'anthropic/a-model',
+    ANTHROPIC_API_KEY: 'sk-1',
+  });
+  expect([here, there].map((one) => one.mock.calls.length)).toEqual([1, 1]);
+  await shared.store('another key', '1');
+  await model.forget();
+  expect([here, there].map((one) => one.mock.calls.length)).toEqual([2, 2]);
+  other.dispose();
+  await model.forget();
+  expect([here, there].map((one) => one.mock.calls.length)).toEqual([3, 2]);
+});
+
+test('a local server is kept with the name of its model, or not at all', async () => {
+  const model = new ModelSettings(storage(), async () => undefined);
+  for (const [name, kept] of [
+    [' ', {}],
+    [undefined, {}],
+    [' qwen ', { OPENAI_BASE_URL: 'http://127.0.0.1:11434/v1', MEANWHILE_MODEL: 'openai/qwen' }],
+  ] as const) {
+    window.showQuickPick.mockImplementationOnce(async ([first]) => first);
+    window.showInputBox.mockResolvedValueOnce(name);
+    await model.useLocalServer();
+    expect(await model.get()).toEqual(kept);
+  }
 });
