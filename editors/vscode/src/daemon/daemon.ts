@@ -26,6 +26,7 @@ import {
   type ServerRequests,
 } from '../protocol/generated';
 import { type Binary, originInWords } from './binary';
+import { without } from './secrets';
 
 export type DaemonState =
   | { kind: 'starting' }
@@ -249,6 +250,7 @@ export class Daemon implements vscode.Disposable {
       documentSelector: [],
       workspaceFolder: this.folder,
       outputChannel: this.log,
+      traceOutputChannel: hiding(this.log, settings.secrets),
       revealOutputChannelOn: RevealOutputChannelOn.Never,
       initializationOptions: settings,
       initializationFailedHandler: () => false,
@@ -359,16 +361,6 @@ class FolderClient extends LanguageClient {
     if (type?.method !== ExecuteCommandRequest.method) super.registerFeature(feature);
   }
 
-  /** The trace of the handshake would have the keys. */
-  override trace(message: string, data?: unknown): void {
-    const { secrets } = this.clientOptions.initializationOptions as Settings;
-    const masked = Object.values(secrets).reduce(
-      (text, secret) => text.replaceAll(JSON.stringify(secret).slice(1, -1), '***'),
-      data === undefined ? '' : typeof data === 'string' ? data : JSON.stringify(data),
-    );
-    super.trace(message, masked);
-  }
-
   protected override fillInitializeParams(params: InitializeParams): void {
     super.fillInitializeParams(params);
     // Our own item of the status bar shows how far a task is; VS Code's would be a second one.
@@ -380,6 +372,14 @@ class FolderClient extends LanguageClient {
       ];
     }
   }
+}
+
+/** The log, for a trace, which has the handshake and so the keys: by a way of its own for each format. */
+function hiding(log: vscode.LogOutputChannel, secrets: Settings['secrets']) {
+  const trace = (message: string) => log.trace(without(secrets, message));
+  return new Proxy(log, {
+    get: (target, name) => (name === 'trace' ? trace : Reflect.get(target, name)),
+  });
 }
 
 /** The protocol's error code (`ERRORS`), where an error came over the wire. */

@@ -178,11 +178,15 @@ test('a key is given to the daemon and to no one else, not even to a trace of it
   await daemon.request('task/wait', { ids: [task.id] });
   const { data } = await daemon.request('task/read', { id: task.id });
   assert.doesNotMatch(data, /sk-of-a-test/);
+  // The trace as JSON, which only a settings file can ask for, goes by a way of its own.
+  const { client } = daemon as unknown as { client: { traceObject(data: unknown): void } };
+  client.traceObject({ message: { params: { secrets: { OPENAI_API_KEY: 'sk-of-a-test' } } } });
   await daemon.dispose();
   assert.ok(
     lines.some((line) => /initialize/.test(line)),
     lines.join('\n'),
   );
+  assert.match(lines.join('\n'), /{"OPENAI_API_KEY":"\*\*\*"}/);
   assert.doesNotMatch(lines.join('\n'), /sk-of-a-test/);
 });
 
