@@ -17,6 +17,8 @@ const BURST_MS = 400;
 const SPACING_MS = 5_000;
 /** So many of several are named. */
 const NAMED = 3;
+/** As many as one answer may have. */
+const DRAIN_MAX = 1_000;
 
 interface Held {
   folder: Folder;
@@ -28,8 +30,11 @@ export class Notices implements vscode.Disposable {
   private held: Held[] = [];
   private timer: NodeJS.Timeout | undefined;
   private spaced = 0;
-  /** Of a person's queue in each folder, the last that came. */
-  private readonly reached = new Map<Folder, number>();
+  /** Of a person's queue in each folder, those that were taken in. */
+  private readonly taken = new Map<Folder, Set<number>>();
+  /** Where the queue was read since the daemon began: what is pushed before that waits, as others do. */
+  private readonly caughtUp = new Set<Folder>();
+  private readonly early = new Map<Folder, Notification[]>();
   /** A task that was stopped in this window needs no notice. */
   private readonly silenced = new Set<string>();
   /** What has finished since the list was last looked at, and whether it failed. */
@@ -48,11 +53,12 @@ export class Notices implements vscode.Disposable {
   ) {
     const { events } = folders;
     this.subscriptions.push(
-      events.ended.event(({ folder, notification }) => this.take(folder, notification)),
-      events.notified.event(({ folder, notification }) => this.take(folder, notification)),
+      events.ended.event(({ folder, notification }) => this.pushed(folder, notification)),
+      events.notified.event(({ folder, notification }) => this.pushed(folder, notification)),
       events.connected.event((folder) => this.catchUp(folder)),
       events.failed.event(({ reason }) => this.tellEmitter.fire(reason)),
-      events.state.event(() => {
+      events.state.event((folder) => {
+        if (folder.daemon.state.kind !== 'running') this.caughtUp.delete(folder);
         const failing = folders.all().some((one) => one.daemon.state.kind === 'failed');
         vscode.commands.executeCommand('setContext', 'meanwhile.failed', failing);
       }),
@@ -107,19 +113,57 @@ export class Notices implements vscode.Disposable {
     this.seenEmitter.fire();
   }
 
-  /** What ended while no window was there, of what a person started. */
+  /**
+   * What ended while no window was there, of what a person started. A new daemon's first pushes may have
+   * later numbers than what waits in the queue: all is taken in by its number, and nothing acknowledged
+   * before that.
+   */
   private async catchUp(folder: Folder): Promise<void> {
-    const { notifications } = await folder.daemon
-      .request('task/drain', { queue: PERSON, ack: 'manual', max: 1_000 })
-      .catch(() => ({ notifications: [] }));
-    for (const one of notifications) {
-      if (one.seq > (this.reached.get(folder) ?? 0)) this.take(folder, one);
+    try {
+      for (let remaining = 1; remaining > 0; ) {
+        const page = await folder.daemon.request('task/drain', {
+          queue: PERSON,
+          ack: 'manual',
+          max: DRAIN_MAX,
+        });
+        for (const one of page.notifications) this.keep(folder, one);
+        remaining = page.remaining;
+        const last = page.notifications.at(-1);
+        // The rest comes only after these are acknowledged.
+        if (remaining > 0 && last) {
+          await folder.daemon.request('task/ack', { queue: PERSON, through: last.seq });
+        }
+      }
+    } catch {
+      // With the next daemon we come here again.
+      if (folder.daemon.state.kind !== 'running') return;
     }
+    const early = this.early.get(folder) ?? [];
+    this.early.delete(folder);
+    for (const one of early.sort((a, b) => a.seq - b.seq)) this.take(folder, one);
+    this.caughtUp.add(folder);
+    this.told(folder);
+  }
+
+  private pushed(folder: Folder, notification: Notification): void {
+    const waits = notification.queue === PERSON && !this.caughtUp.has(folder);
+    if (waits) this.keep(folder, notification);
+    else this.take(folder, notification);
+  }
+
+  private keep(folder: Folder, notification: Notification): void {
+    const early = this.early.get(folder) ?? [];
+    early.push(notification);
+    this.early.set(folder, early);
   }
 
   private take(folder: Folder, notification: Notification): void {
     const { task, kind, queue, seq } = notification;
-    if (queue === PERSON) this.reached.set(folder, seq);
+    if (queue === PERSON) {
+      const taken = this.taken.get(folder) ?? new Set();
+      if (taken.has(seq)) return;
+      this.taken.set(folder, taken.add(seq));
+    }
     const ended = kind === 'exited';
     if (isStep(task) || this.panel.isStep(folder, task)) return;
     const silent = ended && this.silenced.delete(task.id);
@@ -186,8 +230,9 @@ export class Notices implements vscode.Disposable {
     const waiting = this.held.filter(
       (one) => one.folder === folder && one.notification.queue === PERSON,
     );
+    if (!this.caughtUp.has(folder)) return;
     const through = Math.min(
-      this.reached.get(folder) ?? 0,
+      Math.max(0, ...(this.taken.get(folder) ?? [])),
       ...waiting.map(({ notification }) => notification.seq - 1),
     );
     if (through < 1) return;
