@@ -177,14 +177,18 @@ export class Notices implements vscode.Disposable {
     } else this.told(folder);
   }
 
-  /** Whether a person has it before the eyes: its line, its terminal, or the chat of its agent. */
+  /** Whether a person has it before the eyes: its line, or the chat of its agent. */
   private sees(folder: Folder, task: Task): boolean {
     return (
       vscode.window.state.focused &&
-      ((this.tree.view.visible && passes(task, this.tree.filter)) ||
-        this.terminals.isActive(task.id) ||
-        this.panel.shows(folder, task))
+      ((this.tree.view.visible && passes(task, this.tree.filter)) || this.panel.shows(folder, task))
     );
+  }
+
+  /** Whether it needs no toast. The terminal that is active may be hidden: a failure is told all the same. */
+  private sparesToast(folder: Folder, { kind, task }: Notification): boolean {
+    const failure = kind === 'exited' && isFailure(task);
+    return this.sees(folder, task) || (!failure && this.terminals.isActive(task.id));
   }
 
   private flush(): void {
@@ -194,7 +198,7 @@ export class Notices implements vscode.Disposable {
     if (!vscode.window.state.focused) return;
     const folders = new Set(this.held.map(({ folder }) => folder));
     this.held = this.held.filter(
-      ({ folder, notification }) => !this.sees(folder, notification.task),
+      ({ folder, notification }) => !this.sparesToast(folder, notification),
     );
     const wait = this.spaced - Date.now();
     if (wait > 0 && this.held.length > 0) this.timer = setTimeout(() => this.flush(), wait);

@@ -32,6 +32,7 @@ export class TaskTerminal implements vscode.Pseudoterminal {
   private typing: Promise<void> = Promise.resolve();
   private sizing: Promise<unknown> = Promise.resolve();
   private size: vscode.TerminalDimensions | undefined;
+  private claimed: vscode.TerminalDimensions | undefined;
   private opened = false;
   private finishing = false;
   private ended = false;
@@ -49,6 +50,8 @@ export class TaskTerminal implements vscode.Pseudoterminal {
       /** The terminal ends with the task, with its exit code: for tasks of tasks.json. */
       closeWithTask: boolean;
       onClose?: () => void;
+      /** Whether it is the terminal that a person works with; without it always. */
+      isActive?: () => boolean;
     },
   ) {
     const kib = vscode.workspace.getConfiguration('meanwhile').get('outputTailKiB', 1024);
@@ -101,12 +104,19 @@ export class TaskTerminal implements vscode.Pseudoterminal {
   setDimensions(size: vscode.TerminalDimensions): void {
     this.size = size;
     // Of several that show one task, the one that a person looks at has the say.
-    if (vscode.window.state.focused) this.claim();
+    if (vscode.window.state.focused && (this.options.isActive?.() ?? true)) this.claim();
+  }
+
+  /** The same, where it was not done yet: what is active may be hidden, and the task shown elsewhere. */
+  claimAnew(): void {
+    const { size, claimed } = this;
+    if (size?.rows !== claimed?.rows || size?.columns !== claimed?.columns) this.claim();
   }
 
   /** Gives the task's terminal the size of this one. */
   claim(): void {
     if (!this.size || this.size.rows < 1 || this.size.columns < 1) return;
+    this.claimed = this.size;
     const { rows, columns: cols } = this.size;
     seen = { rows, cols };
     // In order, or an older size would be the last word.
@@ -237,13 +247,13 @@ export class Terminals implements vscode.Disposable {
   private readonly subscriptions: vscode.Disposable[];
 
   constructor(private readonly events: FolderEvents) {
-    const claim = () => {
+    const active = () => {
       const id = vscode.window.activeTerminal && this.taskOf(vscode.window.activeTerminal);
-      if (id !== undefined && vscode.window.state.focused) this.byTask.get(id)?.pty.claim();
+      return id !== undefined && vscode.window.state.focused ? this.byTask.get(id)?.pty : undefined;
     };
     this.subscriptions = [
-      vscode.window.onDidChangeActiveTerminal(claim),
-      vscode.window.onDidChangeWindowState(claim),
+      vscode.window.onDidChangeActiveTerminal(() => active()?.claim()),
+      vscode.window.onDidChangeWindowState(() => active()?.claimAnew()),
     ];
   }
 
@@ -261,6 +271,7 @@ export class Terminals implements vscode.Disposable {
     const pty = new TaskTerminal(folder, id, this.events, {
       closeWithTask: false,
       onClose: () => this.byTask.delete(id),
+      isActive: () => this.isActive(id),
     });
     const terminal = vscode.window.createTerminal({
       name: task ? terminalName(task) : id,

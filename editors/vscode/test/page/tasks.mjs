@@ -143,7 +143,7 @@ await test('what a person sees needs no notice, and several are one, kept until 
   await window.focused(false);
   for (const name of ['gone-1', 'gone-2']) end(name);
   await until(() => idle('gone-'), 'both have ended');
-  await window.page.locator('.activitybar .badge:visible', { hasText: '2' }).waitFor();
+  await window.page.locator('.activitybar .badge:visible', { hasText: '3' }).waitFor();
   assert.equal(
     await window.page.locator('.notification-toast').count(),
     0,

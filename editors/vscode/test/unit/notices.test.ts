@@ -148,3 +148,17 @@ test('nothing is acknowledged past an end that still waits to be told', async ()
   expect(it.said).toEqual([]);
   expect(Math.max(0, ...it.acked)).toBe(0);
 });
+
+test('the terminal that is active may be hidden: ends are counted, and failures told', async () => {
+  const it = place();
+  it.terminals.isActive = () => true;
+  it.connect();
+  await it.drained([]);
+  it.push(notification(1));
+  await it.told();
+  expect([it.badge(), it.said]).toEqual([1, []]);
+  it.push(notification(2, { shown: shown('failed'), exit: { code: 1, signal: null } }));
+  await it.told();
+  expect(it.badge()).toBe(2);
+  expect(it.said).toHaveLength(1);
+});
