@@ -140,7 +140,18 @@ export function registerCommands(parts: Parts): vscode.Disposable {
       const runs = ({ folder, id }: TaskRef) => folder.store.running().some((one) => one.id === id);
       const [running, over] = [refs.filter(runs), refs.filter((ref) => !runs(ref))];
       await Promise.all(running.map((ref) => stop(ref, notices)));
-      for (const { folder, id } of over) await folder.remove([id]);
+      // A key that is held stops first, and then would remove; and what was to be stopped may just have ended.
+      const [only, second] = over;
+      if (!only) return;
+      const what = second
+        ? `${over.length} finished tasks`
+        : cut(titleOf(only.folder, only.id), 80);
+      const answer = await vscode.window.showWarningMessage(
+        `Forget ${asText(what)}, with the output?`,
+        { modal: true },
+        'Forget',
+      );
+      if (answer) for (const { folder, id } of over) await folder.remove([id]);
     }),
     register('clearFinished', async () => {
       const count = folders

@@ -197,7 +197,7 @@ await test('stop and restart at the end of a line', async () => {
   );
 });
 
-await test('the delete key stops what runs, and removes what has ended', async () => {
+await test('the delete key stops what runs, and asks before it removes what has ended', async () => {
   await window.run('sleep 410');
   const row = () => window.tree().locator('.monaco-list-row', { hasText: 'sleep 410' });
   await window.showTasks();
@@ -207,6 +207,8 @@ await test('the delete key stops what runs, and removes what has ended', async (
   await window.page.keyboard.press('Delete');
   await row().filter({ hasText: 'stopped' }).waitFor();
   await window.page.keyboard.press('Delete');
+  const dialog = window.page.locator('.monaco-dialog-box', { hasText: 'sleep 410' });
+  await dialog.getByText('Forget', { exact: true }).click();
   await row().waitFor({ state: 'detached' });
 });
 
