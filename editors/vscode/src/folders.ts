@@ -82,7 +82,7 @@ export class Folder implements vscode.Disposable {
       this.apply(this.store.progress(id, percent, message));
     });
     this.daemon.onPush('task/output', (push) => {
-      if (this.store.active(push.id)) this.touch(push.id);
+      this.active(push.id);
       this.events.output.fire({ folder: this, push });
     });
     this.daemon.onPush('task/notified', ({ notification }) => {
@@ -115,6 +115,12 @@ export class Folder implements vscode.Disposable {
     const { task } = await this.daemon.request('task/spawn', params);
     this.apply(this.store.upsert(task));
     return this.store.get(task.id) ?? task;
+  }
+
+  /** Output came from a task, or input went to it. */
+  active(id: string): void {
+    const change = this.store.active(id);
+    if (change) this.apply(change);
   }
 
   /** The same again, as it was started; one that runs is stopped first. */
@@ -186,11 +192,6 @@ export class Folder implements vscode.Disposable {
       // A daemon that is gone tells so by its state.
       this.refetch().catch(() => undefined);
     }, REFETCH_AFTER_MS);
-  }
-
-  private touch(id: string): void {
-    const task = this.store.get(id);
-    if (task) this.apply({ structure: false, tasks: [task] });
   }
 
   private apply(change: StoreChange): void {

@@ -5,7 +5,7 @@
 
 import type { Changed, Notification, Task } from '../protocol/generated';
 
-/** A task changed in place, or came or went (`structure`). */
+/** A task changed in place, or came, went or moved in the order (`structure`). */
 export interface StoreChange {
   structure: boolean;
   tasks: Task[];
@@ -59,7 +59,10 @@ export class TaskStore {
     this.put(task);
     const now = this.byId.get(task.id) ?? task;
     const moved =
-      before === undefined || hasEnded(before) !== hasEnded(now) || isStep(before) !== isStep(now);
+      before === undefined ||
+      hasEnded(before) !== hasEnded(now) ||
+      isStep(before) !== isStep(now) ||
+      Boolean(before.waitsForInput) !== Boolean(now.waitsForInput);
     return { structure: moved, tasks: [now] };
   }
 
@@ -78,11 +81,9 @@ export class TaskStore {
   }
 
   /** Output came, or input went: it does not wait any more. */
-  active(id: string): boolean {
+  active(id: string): StoreChange | undefined {
     const task = this.byId.get(id);
-    if (!task?.waitsForInput) return false;
-    this.put({ ...task, waitsForInput: false });
-    return true;
+    return task?.waitsForInput ? this.upsert({ ...task, waitsForInput: false }) : undefined;
   }
 
   /** The daemon's snapshot. True where it speaks of tasks that are not known here. */

@@ -211,9 +211,20 @@ test('a task that waits for input stands first, until there is output', () => {
   store.upsert(late);
   store.notified(notification(task({ waitsForInput: true }), 'stalled'));
   expect(store.all().map((one) => outcome(one))).toEqual(['waiting', 'running']);
-  expect(store.active('b3f9c2a1')).toBe(true);
-  expect(store.active('b3f9c2a1')).toBe(false);
+  expect(store.active('b3f9c2a1')).toMatchObject({ structure: true });
+  expect(store.active('b3f9c2a1')).toBeUndefined();
   expect(store.all()[0]?.id).toBe(late.id);
+});
+
+test('a task moves in the list when it begins to wait for input, and when it does no more', () => {
+  const store = new TaskStore();
+  store.upsert(task());
+  expect(store.notified(notification(task({ waitsForInput: true }), 'stalled')).structure).toBe(
+    true,
+  );
+  expect(store.upsert(task({ waitsForInput: true })).structure).toBe(false);
+  expect(store.progress('b3f9c2a1', 10).structure).toBe(true);
+  expect(store.progress('b3f9c2a1', 20).structure).toBe(false);
 });
 
 test('what a command usually takes is its median', () => {
