@@ -265,7 +265,7 @@ export class Panel implements vscode.Disposable {
     const there = infos.find(({ sessionId }) => sessionId === last);
     if (there && !this.fresh) {
       this.current = there.sessionId;
-      await sessions.open(there.sessionId);
+      await this.open(sessions, there.sessionId);
     } else this.current = undefined;
     this.show();
   }
@@ -275,8 +275,16 @@ export class Panel implements vscode.Disposable {
     this.fresh = false;
     this.current = session;
     this.remember(session);
-    if (session !== undefined) await this.sessions().open(session);
+    if (session !== undefined) await this.open(this.sessions(), session);
     this.show();
+  }
+
+  /** Without a model there are buttons, and it is tried again with the daemon that has one. */
+  private async open(sessions: Sessions, session: string): Promise<void> {
+    await sessions.open(session).catch((error) => {
+      if (errorCode(error) !== ERRORS.noModel) throw error;
+      this.trouble = troubleOf(error);
+    });
   }
 
   /** The session itself is made with its first prompt, so that the list has no empty ones. */
@@ -297,11 +305,7 @@ export class Panel implements vscode.Disposable {
         this.remember(model.id);
       } catch (error) {
         this.draft = text;
-        const reason = (error as Error).message;
-        this.trouble = {
-          kind: errorCode(error) === ERRORS.noModel ? 'noModel' : 'missing',
-          reason,
-        };
+        this.trouble = troubleOf(error);
         this.show();
         return;
       }
@@ -398,6 +402,12 @@ export class Panel implements vscode.Disposable {
   private post(message: ToWebview): void {
     for (const view of this.views.values()) view.webview.postMessage(message);
   }
+}
+
+/** Why there is no session to speak to. */
+function troubleOf(error: unknown): AgentState {
+  const kind = errorCode(error) === ERRORS.noModel ? 'noModel' : 'missing';
+  return { kind, reason: (error as Error).message };
 }
 
 function keyOf(folder: Folder): string {

@@ -3,8 +3,9 @@
 // window, a session is loaded again.
 
 import * as vscode from 'vscode';
+import { errorCode } from '../daemon/daemon';
 import type { Folder } from '../folders';
-import type { Task } from '../protocol/generated';
+import { ERRORS, type Task } from '../protocol/generated';
 import type { PermissionAnswer, PermissionRequest, SessionInfo } from '../protocol/session';
 import { emptySession, reduce, type SessionEvent, type SessionModel } from './session';
 
@@ -90,7 +91,10 @@ export class Sessions {
     return this.infos;
   }
 
-  /** Opens a past session: its transcript, and its trace. One that is open is left as it is. */
+  /**
+   * Opens a past session: its transcript, and its trace. One that is open is left as it is. Throws where
+   * there is no model.
+   */
   async open(id: string): Promise<SessionModel> {
     const there = this.models.get(id);
     // One that was open elsewhere may be free by now.
@@ -102,6 +106,12 @@ export class Sessions {
     try {
       await this.folder.daemon.request('session/load', { sessionId: id, cwd, mcpServers: [] });
     } catch (error) {
+      if (errorCode(error) === ERRORS.noModel) {
+        // With a model it is loaded anew.
+        this.models.delete(id);
+        this.loading.delete(model);
+        throw error;
+      }
       // Open in another process: it can be looked at, not spoken to.
       this.take(id, { type: 'readOnly', reason: (error as Error).message });
     }
