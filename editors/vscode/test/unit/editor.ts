@@ -34,6 +34,8 @@ export const window = {
   showInformationMessage: vi.fn(async (..._: unknown[]): Promise<string | undefined> => undefined),
   showErrorMessage: vi.fn(async (..._: unknown[]): Promise<string | undefined> => undefined),
   createTerminal: vi.fn(),
+  createOutputChannel: vi.fn(),
+  registerTerminalLinkProvider: never,
   registerWebviewViewProvider: never,
   onDidChangeActiveTerminal: vi.fn(never),
   onDidChangeWindowState: vi.fn(never),
@@ -48,7 +50,11 @@ export const workspace = {
     get: (name: string, otherwise: unknown) => settings.get(section)?.[name] ?? otherwise,
     inspect: (name: string) => ({ globalValue: personal.get(section)?.[name] }),
   }),
+  registerTextDocumentContentProvider: never,
+  onDidChangeConfiguration: never,
+  onDidGrantWorkspaceTrust: never,
 };
+export const tasks = { registerTaskProvider: never };
 
 export const registered = new Map<string, (...args: unknown[]) => Promise<unknown>>();
 export const commands = {
@@ -61,6 +67,7 @@ export const commands = {
 
 export const env = { appRoot: '/editor' };
 export class ThemeIcon {}
+export class TerminalLink {}
 export class TreeItem {}
 export class ThemeColor {}
 export class MarkdownString {}
