@@ -164,13 +164,29 @@ local function wanted(task)
   return not ok or (answer and true or false)
 end
 
-vim.api.nvim_create_autocmd({ "FocusLost", "FocusGained" }, {
-  group = vim.api.nvim_create_augroup("meanwhile-focus", { clear = true }),
-  callback = function(event)
-    focused = event.event == "FocusGained"
-    flush()
+local group = vim.api.nvim_create_augroup("meanwhile-focus", { clear = true })
+local keys = vim.api.nvim_create_namespace("meanwhile-focus")
+
+local function present()
+  vim.on_key(nil, keys)
+  focused = true
+  flush()
+end
+
+vim.api.nvim_create_autocmd("FocusLost", {
+  group = group,
+  callback = function()
+    focused = false
+    -- Some terminals tell only of the loss: who types is there. A cursor that moves says nothing, since that
+    -- of an output that grows does so by itself.
+    vim.on_key(function(_, typed)
+      if typed ~= "" then
+        vim.schedule(present)
+      end
+    end, keys)
   end,
 })
+vim.api.nvim_create_autocmd({ "FocusGained", "VimResume" }, { group = group, callback = present })
 
 --- The end of a task, if the person wants to hear it. What an agent started is the agent's to hear.
 ---@param task meanwhile.Task
