@@ -337,14 +337,45 @@ text = "Mine."
       again:eventually("vim.fn.getline(1) == 'half a thought'")
       again:type("<CR>")
       again:sees("hi")
-      again:later("vim.cmd('qa')")
-      vim.fn.jobwait({ again.job }, 10000)
-      again.job = nil
+      -- It was sent: it does not come back, whatever becomes of Neovim.
+      again:kill()
       local last = harness.child(place, { env = env })
       last:cmd("Meanwhile chat")
       last:eventually("vim.bo.filetype == 'meanwhile-prompt' and vim.fn.getline(1) == ''")
     end
   )
+
+  it(
+    "keeps what was written over an end of its buffer, and leaves alone what another wrote",
+    function()
+      local nvim = harness.child(place)
+      local other = harness.child(place)
+      other:cmd("Meanwhile chat")
+      nvim:cmd("Meanwhile chat")
+      nvim:type("ihalf a thought<Esc>")
+      nvim:eventually("vim.fn.getline(1) == 'half a thought'")
+      nvim:cmd("bdelete!")
+      nvim:eventually("vim.fn.bufexists('meanwhile://prompt' .. vim.uv.cwd()) == 0")
+      other:later("vim.cmd('qa')")
+      vim.fn.jobwait({ other.job }, 10000)
+      other.job = nil
+      nvim:cmd("Meanwhile chat")
+      nvim:eventually("vim.fn.getline(1) == 'half a thought'")
+    end
+  )
+
+  it("says what it cannot keep", function()
+    local nvim = harness.child(place)
+    nvim:cmd("Meanwhile chat")
+    nvim:type("ihalf a thought<Esc>")
+    nvim:eventually("vim.fn.getline(1) == 'half a thought'")
+    -- A file in the place of the directory: nothing can be written there.
+    nvim:lua("vim.fn.mkdir(vim.fn.stdpath('state'), 'p')")
+    nvim:lua("vim.fn.delete(vim.fn.stdpath('state') .. '/meanwhile', 'rf')")
+    nvim:lua("vim.fn.writefile({}, vim.fn.stdpath('state') .. '/meanwhile')")
+    nvim:cmd("silent! bdelete!")
+    nvim:hears("is lost, [^\n]*/meanwhile/draft")
+  end)
 
   it("says what to set where there is no model", function()
     local nvim = chats.of(harness.child(place, { lines = 40, columns = 120 }))

@@ -306,22 +306,39 @@ function Chat:send(text)
   end)
 end
 
---- Where what was written and not sent is kept between two Neovims. Nothing of it is the daemon's yet.
+--- Where what was written and not sent is kept while no Neovim has it. Nothing of it is the daemon's yet.
 ---@param root string
 ---@return string
 function M.draft_of(root)
   return ("%s/meanwhile/draft-%s"):format(vim.fn.stdpath("state"), vim.fn.sha256(root):sub(1, 16))
 end
 
+--- Nothing written changes nothing: what is kept may be of another Neovim.
 ---@private
 function Chat:keep_draft()
   local lines = vim.api.nvim_buf_get_lines(self.input, 0, -1, false)
-  local draft = M.draft_of(self.workspace.root)
   if vim.trim(table.concat(lines)) == "" then
-    vim.fn.delete(draft)
-  else
+    return
+  end
+  local draft = M.draft_of(self.workspace.root)
+  local ok, problem = pcall(function()
     vim.fn.mkdir(vim.fs.dirname(draft), "p", tonumber("700", 8))
-    vim.fn.writefile(lines, draft)
+    assert(vim.fn.writefile(lines, draft) == 0, "it cannot be written")
+  end)
+  if not ok then
+    local why = format.one_line(tostring(problem))
+    tell.warn(("what was written and not sent is lost, %s: %s"):format(draft, why))
+  end
+end
+
+--- What was kept stands below again, and nowhere else: sent, it must not come back.
+---@private
+function Chat:take_draft()
+  local draft = M.draft_of(self.workspace.root)
+  local read, lines = pcall(vim.fn.readfile, draft)
+  if read then
+    vim.fn.delete(draft)
+    vim.api.nvim_buf_set_lines(self.input, 0, -1, false, lines)
   end
 end
 
@@ -388,10 +405,7 @@ local function make(workspace)
   self.buf = view.scratch("meanwhile://chat" .. workspace.root, "meanwhile-chat")
   self.input = view.scratch("meanwhile://prompt" .. workspace.root, "meanwhile-prompt")
   vim.bo[self.input].modifiable = true
-  local draft = M.draft_of(workspace.root)
-  if vim.uv.fs_stat(draft) then
-    vim.api.nvim_buf_set_lines(self.input, 0, -1, false, vim.fn.readfile(draft))
-  end
+  self:take_draft()
   pcall(vim.treesitter.start, self.buf, "markdown")
   keys.map(self)
   workspace.ask = function(params)
@@ -443,12 +457,11 @@ local function make(workspace)
     end),
   }
   local group = vim.api.nvim_create_augroup("meanwhile-chat-" .. self.buf, { clear = true })
-  vim.api.nvim_create_autocmd("VimLeavePre", {
-    group = group,
-    callback = function()
-      self:keep_draft()
-    end,
-  })
+  local function keep()
+    self:keep_draft()
+  end
+  vim.api.nvim_create_autocmd("VimLeavePre", { group = group, callback = keep })
+  vim.api.nvim_create_autocmd("BufUnload", { group = group, buffer = self.input, callback = keep })
   for _, buf in ipairs({ self.buf, self.input }) do
     vim.api.nvim_create_autocmd({ "BufEnter", "WinEnter", "InsertLeave" }, {
       group = group,
