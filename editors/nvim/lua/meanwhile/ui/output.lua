@@ -38,6 +38,7 @@ end
 ---@field open_line boolean whether the last line has no end yet
 ---@field skipped boolean
 ---@field warned boolean
+---@field claimed? { rows: integer, cols: integer } the size that the task was given last
 local Output = {}
 Output.__index = Output
 
@@ -245,9 +246,11 @@ function Output:terminal()
 end
 
 --- Gives the task's terminal the size of the current window, where that shows it: of several that do,
---- here and in other editors, the one that a person looks at has the say.
+--- here and in other editors, the one that a person looks at has the say. A daemon that does not run is not
+--- started for that.
 ---@private
-function Output:claim()
+---@param looked boolean whether the person came to it: the size may be another's by now
+function Output:claim(looked)
   local task = self.workspace.tasks[self.id]
   local info = vim.fn.getwininfo(vim.api.nvim_get_current_win())[1]
   if info.bufnr ~= self.buf or not task or format.ended(task) then
@@ -255,6 +258,13 @@ function Output:claim()
   end
   local rows, cols = math.max(1, info.height), math.max(1, info.width - info.textoff)
   seen = { rows = rows, cols = cols }
+  if self.workspace.connection.state ~= "ready" then
+    self.claimed = nil
+    return
+  elseif not looked and vim.deep_equal(self.claimed, seen) then
+    return
+  end
+  self.claimed = seen
   -- A task without a terminal has no size, and a server of version 0.1.0 knows no such order.
   local params = { id = self.id, rows = rows, cols = cols }
   self.workspace:request("task/resize", params, function() end)
@@ -429,13 +439,14 @@ function Output:follow(key)
         -- sent again by itself.
         self:subscribe()
       end
+      self:claim(false)
     end),
   }
   local sizes = vim.api.nvim_create_autocmd(
     { "WinEnter", "BufWinEnter", "WinResized", "FocusGained" },
     {
-      callback = function()
-        self:claim()
+      callback = function(event)
+        self:claim(event.event == "WinEnter" or event.event == "FocusGained")
       end,
     }
   )
@@ -499,7 +510,7 @@ function M.open(workspace, id, opts)
     end)
     self:start()
   end
-  self:claim()
+  self:claim(true)
   workspace.seen_failures = 0
   -- The end, and it follows.
   vim.api.nvim_win_call(win, function()
