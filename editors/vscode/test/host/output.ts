@@ -159,7 +159,8 @@ test('the whole output as a document, without control sequences', async () => {
 
 test('a task has the size of the terminal that shows it, and of the one looked at last', async () => {
   const here = await folder();
-  const id = await runCommand("trap 'stty size' WINCH; echo ready; while :; do sleep 0.05; done");
+  // The size may come before the shell has set its trap.
+  const id = await runCommand("trap 'stty size' WINCH; stty size; while :; do sleep 0.05; done");
   const small = await openTerminal(here, id, { size: { rows: 11, columns: 47 } });
   await until(() => small.text.includes('11 47'), 'the size it was opened with');
   small.terminal.setDimensions({ rows: 12, columns: 53 });
