@@ -179,16 +179,20 @@ impl Desk {
         &self.0.sessions
     }
 
+    /// What agent sessions are made with: what the client said at the handshake, over what is set.
+    fn setup(&self) -> Setup {
+        // A client that works in several workspaces asks at a desk without a connection, too.
+        let said = self.0.connection.get().map(|connection| connection.model.clone());
+        self.0.options.agent.clone().preferring(said.unwrap_or_default())
+    }
+
     /// What a new or loaded session is made with. The model is looked for now.
     ///
     /// # Errors
     ///
     /// 1006: there is no model.
     pub(crate) async fn session_terms(&self, wake: Option<Wake>) -> Result<session::Terms> {
-        // A client that works in several workspaces asks at a desk without one, too.
-        let said = self.0.connection.get().map(|connection| connection.model.clone());
-        let setup = self.0.options.agent.clone().preferring(said.unwrap_or_default());
-        let provider = setup.provider().await.map_err(|error| error::no_model(&error))?;
+        let provider = self.setup().provider().await.map_err(|error| error::no_model(&error))?;
         let mut terms = self.terms(provider);
         terms.policy.wake = wake.unwrap_or(terms.policy.wake);
         Ok(terms)
@@ -205,7 +209,7 @@ impl Desk {
         let chosen = chosen.map_err(|error| error::from_session(&error))?;
         let mut terms = match chosen.model {
             None => self.session_terms(None).await?,
-            Some(setting) => match self.0.options.agent.provider_named(&setting).await {
+            Some(setting) => match self.setup().provider_named(&setting).await {
                 Ok(provider) => self.terms(provider),
                 Err(error) => {
                     // Its key may be gone. A session that cannot be opened would be worse.
@@ -240,7 +244,7 @@ impl Desk {
         &self,
         setting: &str,
     ) -> std::result::Result<Provider, NoModel> {
-        self.0.options.agent.provider_named(setting).await
+        self.setup().provider_named(setting).await
     }
 
     /// The models that may be chosen; none before [`Desk::learn_models`] has found any.
@@ -250,7 +254,7 @@ impl Desk {
 
     /// Asks the servers which models there are, the first time. Returns whether there are some.
     pub(crate) async fn learn_models(&self) -> bool {
-        let models = self.0.models.get_or_init(|| self.0.options.agent.models()).await;
+        let models = self.0.models.get_or_init(async || self.setup().models().await).await;
         !models.is_empty()
     }
 

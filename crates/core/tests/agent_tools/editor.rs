@@ -23,17 +23,19 @@ fn an_editor_that_does_not_answer_is_asked_once() {
         lab.write("a", "on the disk\n");
         let (editor, mut asked) = Editor::new(true, true);
         let toolbox = through(lab, editor.clone().patient_for(Duration::from_millis(20)));
-        let outcome = run(lab, &toolbox, "write_file", json!({"path": "a", "content": "b"})).await;
-        let said = "the editor did not say within 0.0s whether it wrote";
-        assert!(outcome.is_error && outcome.content.contains(said), "{}", outcome.content);
+        let outcome = run(lab, &toolbox, "read_file", json!({"path": "a"})).await;
+        assert_eq!(outcome.content, "     1\ton the disk\n");
         // From here on it is left alone.
         let outcome = run(lab, &toolbox, "read_file", json!({"path": "a"})).await;
         assert_eq!(outcome.content, "     1\ton the disk\n");
         let outcome = run(lab, &toolbox, "write_file", json!({"path": "a", "content": "b"})).await;
         assert!(!outcome.is_error, "{}", outcome.content);
         assert_eq!(std::fs::read_to_string(lab.workspace.join("a")).unwrap(), "b");
-        let count = std::iter::from_fn(|| asked.try_recv().ok()).count();
-        assert_eq!(count, 2, "the text before, and the text to write");
+        let asked_for: Vec<_> = std::iter::from_fn(|| asked.try_recv().ok()).collect();
+        let [EditorRequest::Read { reply, .. }, EditorRequest::GivenUp] = &asked_for[..] else {
+            panic!("{asked_for:?}");
+        };
+        assert!(reply.is_closed(), "it is known not to be wanted any more");
         editor.heard();
         drop(asked);
         let outcome = run(lab, &toolbox, "write_file", json!({"path": "a", "content": "c"})).await;
@@ -78,6 +80,7 @@ fn an_editor_says_why_it_does_not_write() {
                         assert_eq!(content, "one\n3\n");
                         reply.send(Err("the buffer is locked".to_owned())).unwrap();
                     }
+                    EditorRequest::GivenUp => unreachable!("each is answered"),
                 }
             }
         };
@@ -95,5 +98,52 @@ fn an_editor_says_why_it_does_not_write() {
             () = work => {}
         }
         assert_eq!(std::fs::read_to_string(lab.workspace.join("a")).unwrap(), "one\ntwo\n");
+    });
+}
+
+#[test]
+fn a_write_that_was_not_answered_is_given_up_and_said() {
+    lab(async |lab| {
+        lab.write("a", "one\n");
+        let (editor, mut asked) = Editor::new(true, true);
+        let toolbox = through(lab, editor.patient_for(Duration::from_millis(500)));
+        let answers = async {
+            let Some(EditorRequest::Read { reply, .. }) = asked.recv().await else { panic!() };
+            reply.send(Ok("one\n".to_owned())).unwrap();
+            let Some(EditorRequest::Write { reply, .. }) = asked.recv().await else { panic!() };
+            let Some(EditorRequest::GivenUp) = asked.recv().await else { panic!() };
+            assert!(reply.is_closed());
+        };
+        let write = run(lab, &toolbox, "write_file", json!({"path": "a", "content": "b"}));
+        let (outcome, ()) = tokio::join!(write, answers);
+        let said = "the editor did not say within 0.5s whether it wrote";
+        assert!(outcome.is_error && outcome.content.contains(said), "{}", outcome.content);
+    });
+}
+
+#[test]
+fn what_an_editor_neither_has_nor_takes_is_written_to_the_disk() {
+    lab(async |lab| {
+        let (editor, mut asked) = Editor::new(true, true);
+        let toolbox = through(lab, editor);
+        let answers = async {
+            while let Some(request) = asked.recv().await {
+                match request {
+                    EditorRequest::Read { reply, .. } => {
+                        reply.send(Err("outside of the project".to_owned())).unwrap();
+                    }
+                    EditorRequest::Write { reply, .. } => {
+                        reply.send(Err("outside of the project".to_owned())).unwrap();
+                    }
+                    EditorRequest::GivenUp => {}
+                }
+            }
+        };
+        let write = run(lab, &toolbox, "write_file", json!({"path": "a", "content": "b"}));
+        tokio::select! {
+            () = answers => unreachable!("the editor lives on"),
+            outcome = write => assert!(!outcome.is_error, "{}", outcome.content),
+        }
+        assert_eq!(std::fs::read_to_string(lab.workspace.join("a")).unwrap(), "b");
     });
 }

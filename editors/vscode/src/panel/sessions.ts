@@ -107,7 +107,7 @@ export class Sessions {
       await this.folder.daemon.request('session/load', { sessionId: id, cwd, mcpServers: [] });
     } catch (error) {
       if (errorCode(error) === ERRORS.noModel) {
-        // With a model it is loaded anew.
+        // Once there is a model it is loaded again.
         this.models.delete(id);
         this.loading.delete(model);
         throw error;

@@ -53,7 +53,7 @@ test('what the person set for terminals holds for the daemon, whatever the works
   });
 });
 
-test('a value that is no text unsets the variable, as it does for a terminal', () => {
+test('a value that is not a text unsets the variable, as it does for a terminal', () => {
   process.env.COLOUR = 'blue';
   terminals({ COLOUR: 1, OTHER: true, IN: '$' + '{workspaceFolder}' });
   const env = taskEnvironment(FOLDER);

@@ -27,6 +27,7 @@ fn task(id: &str, label: Option<&str>, end: Option<i64>) -> Task {
         deadline: None,
         output: Default::default(),
         progress: None,
+        waits_for_input: false,
         survivors: Vec::new(),
         is_step: false,
         delivered: None,

@@ -4,6 +4,7 @@
 //! does not answer. Text is read from it where it has it, else from the disk. What it is to write it writes, or the
 //! model is told that it did not: written beside it, the file would be another than the one that the person sees.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -54,6 +55,23 @@ pub enum EditorRequest {
         /// Whether it is written, or why not.
         reply: oneshot::Sender<Result<(), String>>,
     },
+    /// A request before this one is not wanted any more: no one listens at its reply.
+    GivenUp,
+}
+
+/// Says that a request was given up, where it is dropped before the answer.
+struct Waiting<'a, T> {
+    answer: Option<oneshot::Receiver<Result<T, String>>>,
+    requests: &'a mpsc::UnboundedSender<EditorRequest>,
+}
+
+impl<T> Drop for Waiting<'_, T> {
+    fn drop(&mut self) {
+        if self.answer.take().is_some() {
+            // Closed by now, so that it is found. Where the editor is gone nothing is to be withdrawn.
+            let _ = self.requests.send(EditorRequest::GivenUp);
+        }
+    }
 }
 
 /// Why an editor did not do something.
@@ -90,8 +108,14 @@ impl Editor {
         request: impl FnOnce(oneshot::Sender<Result<T, String>>) -> EditorRequest,
     ) -> Result<T, Failed> {
         let (reply, answer) = oneshot::channel();
+        let mut waiting = Waiting { answer: Some(answer), requests: &self.requests };
         self.requests.send(request(reply)).map_err(|_| Failed::Gone)?;
-        match tokio::time::timeout(self.patience, answer).await {
+        let answer = waiting.answer.as_mut().expect("it is taken when the answer is there");
+        let answer = tokio::time::timeout(self.patience, answer).await;
+        if answer.is_ok() {
+            waiting.answer = None;
+        }
+        match answer {
             Ok(Ok(answer)) => answer.map_err(Failed::Said),
             Ok(Err(_)) => Err(Failed::Gone),
             Err(_) => {
@@ -99,6 +123,19 @@ impl Editor {
                 Err(Failed::Late)
             }
         }
+    }
+}
+
+/// Why an editor did not write a file.
+pub(super) struct Unwritten {
+    why: String,
+    /// It said so: it has not written it.
+    pub(super) is_refused: bool,
+}
+
+impl From<Unwritten> for String {
+    fn from(unwritten: Unwritten) -> Self {
+        unwritten.why
     }
 }
 
@@ -122,13 +159,18 @@ enum Lies {
 
 async fn lies(path: &Path) -> Lies {
     let path = path.to_owned();
-    let looked = blocking(move |_| {
+    let looked = blocking(move |gone| {
         Ok(match std::fs::metadata(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Lies::Nowhere,
             Ok(about) if about.is_file() && about.len() <= FILE_BYTES => {
-                match std::fs::read(&path) {
+                // Files of /proc say that they are empty, and some of them have no end.
+                let mut bytes = Vec::new();
+                let read = std::fs::File::open(&path)
+                    .and_then(|file| gone.watch(file).take(FILE_BYTES + 1).read_to_end(&mut bytes));
+                match read.map(|_| bytes) {
                     Ok(bytes)
-                        if Encoding::of(&bytes) == Encoding::Utf8 { mark: false }
+                        if bytes.len() as u64 <= FILE_BYTES
+                            && Encoding::of(&bytes) == Encoding::Utf8 { mark: false }
                             && memchr::memmem::find(&bytes, b"\r\n").is_none() =>
                     {
                         Lies::AsText
@@ -179,17 +221,21 @@ impl Buffers {
     }
 
     /// Has the editor write a file.
-    pub(super) async fn write(&self, path: &Path, content: String) -> Result<(), String> {
+    pub(super) async fn write(&self, path: &Path, content: String) -> Result<(), Unwritten> {
         let shown = path.display().to_string();
         let (session, path) = (self.session.clone(), path.to_owned());
         let asked = self.editor.ask(|reply| EditorRequest::Write { session, path, content, reply });
-        asked.await.map_err(|failed| match failed {
-            Failed::Said(why) => format!("the editor did not write `{shown}`: {why}"),
-            Failed::Late => format!(
-                "the editor did not say within {} whether it wrote `{shown}`: read the file before you write it again",
-                seconds(self.editor.patience)
-            ),
-            Failed::Gone => format!("`{shown}` was not written: the editor is gone"),
+        asked.await.map_err(|failed| {
+            let is_refused = matches!(failed, Failed::Said(_));
+            let why = match failed {
+                Failed::Said(why) => format!("the editor did not write `{shown}`: {why}"),
+                Failed::Late => format!(
+                    "the editor did not say within {} whether it wrote `{shown}`: read the file before you write it again",
+                    seconds(self.editor.patience)
+                ),
+                Failed::Gone => format!("`{shown}` was not written: the editor is gone"),
+            };
+            Unwritten { why, is_refused }
         })
     }
 }

@@ -280,6 +280,11 @@ pub(super) async fn write(
         return blocking(move |_| write_now(&path, content)).await;
     }
     let text = buffers.read(&path).await;
+    // It may not have answered, or may know nothing of files there.
+    if text.is_none() && !buffers.writes(&path).await {
+        return blocking(move |_| write_now(&path, content)).await;
+    }
+    let is_in_editor = text.is_some();
     let (place, before) = (path.clone(), text.map(String::into_bytes));
     let before = blocking(move |_| {
         let before = before.or_else(|| fs::read(&place).ok());
@@ -289,7 +294,14 @@ pub(super) async fn write(
         Ok(before)
     })
     .await?;
-    buffers.write(&path, content.clone()).await?;
+    match buffers.write(&path, content.clone()).await {
+        Ok(()) => {}
+        // Zed takes none that lie outside of its project; then no person sees another text of it there.
+        Err(why) if why.is_refused && !is_in_editor => {
+            return blocking(move |_| write_now(&path, content)).await;
+        }
+        Err(why) => return Err(why.into()),
+    }
     let report = report(&path, before.is_some(), &content);
     Ok(Outcome { diff: diff(&path, before, content), ..Outcome::of(report) })
 }

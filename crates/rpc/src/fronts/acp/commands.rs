@@ -50,13 +50,15 @@ pub(super) fn offered() -> acp::SessionUpdate {
     ))
 }
 
-/// The command that a prompt is, and what stands behind it.
+/// The command that a prompt is, and what stands behind it. One that has more to say is for the model: a sentence
+/// may begin with such a word.
 pub(super) fn meant(prompt: &[acp::ContentBlock]) -> Option<(Command, String)> {
-    let Some(acp::ContentBlock::Text(text)) = prompt.first() else { return None };
+    let [acp::ContentBlock::Text(text)] = prompt else { return None };
     let typed = text.text.trim().strip_prefix('/')?;
     let (name, rest) = typed.split_once(char::is_whitespace).unwrap_or((typed, ""));
-    let found = COMMANDS.iter().find(|(_, of, ..)| *of == name)?;
-    Some((found.0, rest.trim().to_owned()))
+    let (command, _, _, hint) = COMMANDS.iter().find(|(_, of, ..)| *of == name)?;
+    let most = usize::from(hint.is_some());
+    (rest.split_whitespace().count() <= most).then(|| (*command, rest.trim().to_owned()))
 }
 
 /// Carries a command out. The text is what the person is shown.
@@ -130,7 +132,7 @@ fn fenced(text: &str, mark: &str) -> String {
     }
 }
 
-/// The task of this id, or of the only one that begins so. Else what a person is told.
+/// The task of this id, or the only one of this session that begins so. Else what a person is told.
 async fn find(session: &Session, id: &str) -> Result<Result<Task, String>, Error> {
     if id.is_empty() {
         return Ok(Err("Which task? `/tasks` lists them.".to_owned()));
@@ -138,11 +140,12 @@ async fn find(session: &Session, id: &str) -> Result<Result<Task, String>, Error
     let filter = Filter { limit: Some(limits::LIST_LIMIT_MAX), steps: true, ..Filter::default() };
     let listed = session.background().list(filter).await.map_err(|why| error::from_core(&why))?;
     let queue = session.id().as_str();
-    let (own, others): (Vec<Task>, Vec<Task>) = listed
-        .into_iter()
-        .filter(|it| it.id.as_str().starts_with(id))
-        .partition(|it| it.queue == queue);
-    let mut fit = if own.is_empty() { others } else { own };
+    let is_meant = |it: &Task| match it.queue == queue {
+        true => it.id.as_str().starts_with(id),
+        // Another agent's, which no beginning is to hit by chance.
+        false => it.id.as_str() == id,
+    };
+    let mut fit: Vec<Task> = listed.into_iter().filter(is_meant).collect();
     Ok(match (fit.pop(), fit.len()) {
         (Some(task), 0) => Ok(task),
         (Some(_), more) => Err(format!("{} tasks begin with `{id}`: type more of it.", more + 1)),

@@ -97,8 +97,15 @@ async fn ask(
     client: Client,
 ) {
     while let Some(request) = requests.recv().await {
-        client.room().await;
         let (method, params, reply) = match request {
+            EditorRequest::GivenUp => {
+                let gone: Vec<_> =
+                    lock(&state).asked.extract_if(|_, reply| reply.is_closed()).collect();
+                for (id, _) in gone {
+                    client.withdraw(&id);
+                }
+                continue;
+            }
             EditorRequest::Read { session, path, reply } => {
                 let params = json!({"sessionId": session, "path": path});
                 ("fs/read_text_file", params, Reply::Text(reply))
@@ -108,18 +115,19 @@ async fn ask(
                 ("fs/write_text_file", params, Reply::Done(reply))
             }
         };
-        let (id, gone) = {
+        client.room().await;
+        if reply.is_closed() {
+            // It was given up before there was room for it: sent now, it would undo what came after.
+            continue;
+        }
+        let id = {
             let mut state = lock(&state);
-            let gone: Vec<_> = state.asked.extract_if(|_, reply| reply.is_closed()).collect();
             state.last += 1;
             let id = format!("{PREFIX}{}", state.last);
             // Before it is sent: the answer must find it.
             state.asked.insert(id.clone(), reply);
-            (id, gone)
+            id
         };
-        for (id, _) in gone {
-            client.withdraw(&id);
-        }
         client
             .outbox()
             .send(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}));
