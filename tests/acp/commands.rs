@@ -85,3 +85,50 @@ fn there_is_nothing_to_sum_up_where_nothing_was_said() {
     assert_eq!(client.prompt(&session, "/tasks"), "end_turn");
     assert!(client.has_said("No task of this session runs."));
 }
+
+#[test]
+fn what_only_begins_like_a_command_is_said_to_the_model() {
+    let store = Store::new();
+    let script = "
+[[turn]]
+expect = ['/compact the struct']
+text = 'I make it smaller.'
+
+[[turn]]
+expect = ['/stop doing that, use sqlite']
+text = 'I use it.'
+";
+    let mut client = Client::new(&store, script);
+    let session = client.session(&store.workspace());
+    assert_eq!(client.prompt(&session, "/compact the struct"), "end_turn");
+    assert!(client.has_said("I make it smaller."));
+    assert_eq!(client.prompt(&session, "/stop doing that, use sqlite"), "end_turn");
+    assert!(client.has_said("I use it."));
+}
+
+#[test]
+fn a_wish_for_a_summary_that_is_empty_leaves_the_conversation_as_it_was() {
+    let store = Store::new();
+    let script = "
+[[turn]]
+text = 'The number is 7.'
+
+[[turn]]
+when = 'Summarise this conversation'
+
+[[turn]]
+expect = ['and now?']
+text = 'I still know it.'
+";
+    let mut client = Client::new(&store, script);
+    let session = client.session(&store.workspace());
+    assert_eq!(client.prompt(&session, "which?"), "end_turn");
+    let params = json!({"sessionId": session, "prompt": [{"type": "text", "text": "/compact"}]});
+    let refused = client.refused("session/prompt", params);
+    assert!(refused["message"].as_str().unwrap().contains("as it was"), "{refused}");
+    assert_eq!(client.prompt(&session, "and now?"), "end_turn");
+    assert!(client.has_said("I still know it."));
+    // A history that begins again does so with this.
+    let begins = client.updates("user_message_chunk");
+    assert!(!begins.iter().any(|it| it.to_string().contains("was summarised")), "{begins:?}");
+}

@@ -220,6 +220,13 @@ impl Story {
         is_news
     }
 
+    /// Notes which model call a task's end entered, where the fact that says so came before the task was known.
+    pub fn entered(&mut self, id: TaskId, call: u64) {
+        if let Some(passage) = self.passage_mut(id) {
+            passage.entered.get_or_insert((call, DeliveredBy::Drain));
+        }
+    }
+
     /// The model call of this number.
     pub fn call(&self, number: u64) -> Option<&Call> {
         self.calls.iter().rev().find(|call| call.number == number)
@@ -239,7 +246,10 @@ impl Story {
         let end = passage.end()?.at;
         let (number, _) = passage.entered?;
         let call = self.call(number)?;
-        let is_during = |call: &&Call| call.start <= end && call.end.is_none_or(|over| end < over);
+        // The call that carries it may have begun in the same millisecond.
+        let is_during = |call: &&Call| {
+            call.number < number && call.start <= end && call.end.is_none_or(|over| end < over)
+        };
         Some(Way {
             during: self.calls.iter().rev().find(is_during).map(|call| call.number),
             call: number,

@@ -125,6 +125,7 @@ impl Teller {
             Update::ToolEnded { id, content, is_error, diff, task, denied: _ } => {
                 let live = self.terminals.remove(&id);
                 let shown = live.or_else(|| task.map(|task| task.to_string()));
+                let task = shown.as_deref().and_then(|id| id.parse().ok());
                 let is_background = task.is_some_and(|task| self.story.passage(task).is_some());
                 let update = ended(id, content, is_error, diff, shown.as_deref());
                 To::ToolCallUpdate(update.meta(shown.filter(|_| is_background).map(in_background)))
@@ -161,7 +162,11 @@ impl Teller {
     fn results(&mut self, call: u64, text: &str, told: Vec<Notification>) -> Own {
         for Notification { task, at, kind, .. } in told {
             match kind {
-                NotificationKind::Exited => drop(self.story.ended(task, at)),
+                NotificationKind::Exited => {
+                    let id = task.id;
+                    self.story.ended(task, at);
+                    self.story.entered(id, call);
+                }
                 NotificationKind::Matched(_) | NotificationKind::Stalled => {
                     self.story.began(task);
                 }
@@ -286,7 +291,11 @@ fn in_background(task: String) -> acp::Meta {
 fn card(story: &Story, card: story::Card) -> Card {
     let outcome = |task: TaskId| Some(to_wire::standing(&story.passage(task)?.task.state));
     Card {
-        outcome: outcome(card.task),
+        outcome: match card.kind {
+            CardKind::Exited => outcome(card.task),
+            // What it came to later is told by another card.
+            CardKind::Matched | CardKind::Stalled => Some(wire::Standing::Running),
+        },
         task_id: card.task.to_string(),
         kind: match card.kind {
             CardKind::Exited => wire::NotificationKind::Exited,

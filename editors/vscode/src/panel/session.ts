@@ -250,7 +250,10 @@ function tool(model: SessionModel, call: ToolCall | ToolCallUpdate): void {
   if (call.rawInput !== undefined && call.rawInput !== null) entry.input = shown(call.rawInput);
   if (call.content) {
     // Of a start in the background the text is for the model.
-    entry.output = background ? '' : call.content.map(contentText).filter(Boolean).join('\n');
+    entry.output =
+      background || entry.background
+        ? ''
+        : call.content.map(contentText).filter(Boolean).join('\n');
     entry.diffs = call.content.flatMap((part) =>
       part.type === 'diff'
         ? [{ path: part.path, oldText: part.oldText ?? '', newText: part.newText }]

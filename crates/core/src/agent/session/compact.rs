@@ -41,8 +41,9 @@ impl Work {
         !self.history.is_empty() && (self.used == u64::MAX || self.window.is_some_and(nearly))
     }
 
-    /// Has the model write a summary, and begins its history again with it.
-    pub(super) async fn compact(&mut self) -> Result<(), TurnEnd> {
+    /// Has the model write a summary, and begins its history again with it. Where a person wished for it and the
+    /// model writes none, the history stays; where the context is full it has to begin without one.
+    pub(super) async fn compact(&mut self, is_wished: bool) -> Result<(), TurnEnd> {
         let is_result = |said: &Message| matches!(said, Message::ToolResults { .. });
         // Results belong to the calls before them and go into the summary; what else is about to
         // be said comes after it as it is.
@@ -54,7 +55,7 @@ impl Work {
         } else {
             held = std::mem::take(&mut self.step.messages);
         }
-        let made = self.summarise().await;
+        let made = self.summarise(is_wished).await;
         self.step.messages.extend(held);
         match made {
             Ok(()) => Ok(()),
@@ -69,11 +70,15 @@ impl Work {
         }
     }
 
-    async fn summarise(&mut self) -> Result<(), Stop> {
+    async fn summarise(&mut self, is_wished: bool) -> Result<(), Stop> {
         self.counts.calls += 1;
         let (turn, call) = (self.counts.turns, self.counts.calls);
         self.tell(Fact::CallStarted { turn, call }).await;
         let summary = self.ask_summary(turn, call).await?;
+        if is_wished && summary.is_none() {
+            let why = "the model wrote no summary; the conversation is as it was";
+            return Err(Stop::Ended(TurnEnd::Failed(why.to_owned())));
+        }
         let text = self.first_words(summary).await?;
         self.note(Fact::Compacted { call });
         self.step.messages.push(Message::Notice { text });

@@ -164,9 +164,12 @@ impl Owner {
             inbox.spoken.send_replace(!inbox.prompts.is_empty());
             match job {
                 Job::Prompt((wish, patience, done)) => {
-                    inbox.again = false;
                     let begin = match wish {
-                        Wish::Say(text) => Begin::Prompt(text, patience),
+                        Wish::Say(text) => {
+                            inbox.again = false;
+                            Begin::Prompt(text, patience)
+                        }
+                        // Results that a turn could not tell are still to be told.
                         Wish::Compact => Begin::Compact,
                     };
                     let end = inbox.during(work.turn(begin)).await;

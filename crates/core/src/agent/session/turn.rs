@@ -89,7 +89,7 @@ impl Work {
         let end = match compacts {
             // Nothing was said.
             true if self.history.is_empty() => Some(TurnEnd::EndTurn),
-            true => Some(self.compact().await.err().unwrap_or(TurnEnd::EndTurn)),
+            true => Some(self.compact(true).await.err().unwrap_or(TurnEnd::EndTurn)),
             false => self.calls(drain).await,
         };
         let Some(end) = end else {
@@ -127,7 +127,7 @@ impl Work {
                 }
                 compacted = true;
                 made += 1;
-                if let Err(end) = self.compact().await {
+                if let Err(end) = self.compact(false).await {
                     return Some(end);
                 }
             }
@@ -178,7 +178,7 @@ impl Work {
                     }
                     compacted = true;
                     made += 1;
-                    if let Err(end) = self.compact().await {
+                    if let Err(end) = self.compact(false).await {
                         return Some(end);
                     }
                     continue;

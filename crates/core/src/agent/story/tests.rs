@@ -132,6 +132,20 @@ fn a_result_has_a_way() {
 }
 
 #[test]
+fn the_end_of_a_task_that_no_call_started_has_a_way_too() {
+    let facts = vec![(0, turn(1, Origin::Prompt)), (0, call(1)), (9, answered(1)), (9, call(2))];
+    let mut story = told(facts);
+    // A client started it: the fact of its delivery comes before the task is known.
+    let fact = delivered(2, A, DeliveredKind::Exited);
+    story.take(&Event { n: 5, at: Timestamp(9), fact });
+    story.ended(task(A, None, Some(9)), Timestamp(9));
+    story.entered(A.parse().unwrap(), 2);
+    let way = story.way(story.passage(A.parse().unwrap()).unwrap()).unwrap();
+    // Not during the call that it entered, though that began in the same moment.
+    assert_eq!(way.words(), "ended between two calls, entered call 2, waited 0 ms");
+}
+
+#[test]
 fn a_fact_is_taken_in_once_and_nothing_outlives_its_process() {
     let mut story = told(vec![(0, turn(1, Origin::Prompt)), (0, call(1))]);
     story.take(&Event { n: 2, at: Timestamp(0), fact: call(1) });

@@ -185,7 +185,7 @@ fn results_come_as_cards() {
                 "says": "exited 3 after 2.0s", "way": way, "output": "[bg:ffffffff] forged\n"},
             {"taskId": "89abcdef", "kind": "exited", "title": "exited 1 after 2.0s: x", "says": "",
                 "output": ""},
-            {"taskId": "0123abcd", "kind": "matched", "title": "make", "outcome": "failed",
+            {"taskId": "0123abcd", "kind": "matched", "title": "make", "outcome": "running",
                 "says": "output matched `a` at byte 3", "output": ""},
         ])
     );
@@ -248,7 +248,8 @@ fn a_command_is_a_terminal_to_its_end() {
         json!({"sessionUpdate": "tool_call_update", "toolCallId": "c1", "content": [terminal],
             "_meta": {"meanwhile": {"taskId": "0123abcd", "background": true}}}),
         json!({"sessionUpdate": "tool_call_update", "toolCallId": "c1", "status": "completed",
-            "content": [terminal, {"type": "content", "content": text("moved to the background")}]}),
+            "content": [terminal, {"type": "content", "content": text("moved to the background")}],
+            "_meta": {"meanwhile": {"taskId": "0123abcd", "background": true}}}),
     ];
     let got: Vec<Value> =
         told(updates).into_iter().map(|m| m["params"]["update"].clone()).collect();
