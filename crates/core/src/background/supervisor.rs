@@ -308,13 +308,12 @@ impl Supervisor {
         if self.picture_wanted && self.picture.is_none() && now >= self.picture_after {
             self.picture_wanted = false;
             let workspace = self.workspace.clone();
-            let mut promoted = self.steps();
-            let archive = self.archive.clone();
-            let query = self.store.read(move |ledger| {
-                let undelivered = ledger.undelivered(&workspace)?;
-                ledger.keep_promoted(&mut promoted, &|holder| archive.is_alive(holder))?;
+            let (store, archive, steps) = (self.store.clone(), self.archive.clone(), self.steps());
+            let query = async move {
+                let undelivered = store.read(move |ledger| ledger.undelivered(&workspace)).await?;
+                let promoted = recovery::promoted(store, archive, steps).await?;
                 Ok(Picture { undelivered, promoted })
-            });
+            };
             self.picture = Some(Box::pin(query));
         }
         self.look_at_settling(now);

@@ -1,8 +1,9 @@
 //! What happened while no daemon looked.
 
 use super::Supervisor;
-use crate::background::executor::Request;
-use crate::background::ledger::{Finish, Ledger, NewTask};
+use crate::background::executor::{Archive, Request};
+use crate::background::ledger::{Finish, NewTask};
+use crate::background::store::Store;
 use crate::background::task::{
     Actor, Cause, End, Exit, Outcome, OutputStat, Preview, TaskId, Timestamp,
 };
@@ -33,29 +34,12 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Tasks whose files still call them steps. One whose agent has died is a task from now on.
+    /// Tasks whose files still call them steps.
     pub(super) async fn recover_promoted(&mut self) -> Result<(), Error> {
-        let mut promoted = self.steps();
-        if promoted.is_empty() {
-            return Ok(());
-        }
-        let archive = self.archive.clone();
-        let read = self.store.read(move |ledger| {
-            ledger.keep_promoted(&mut promoted, &|holder| archive.is_alive(holder))?;
-            Ok(promoted)
-        });
-        let promoted = read.await?;
-        for &id in &promoted {
+        for id in promoted(self.store.clone(), self.archive.clone(), self.steps()).await? {
             if let Some(live) = self.tasks.get_mut(&id) {
                 live.facts.is_step = false;
             }
-        }
-        if !promoted.is_empty() {
-            // Where it cannot be written now, the next process that opens the workspace does it.
-            let write = move |ledger: &mut Ledger| {
-                promoted.into_iter().try_for_each(|id| ledger.promote(id))
-            };
-            let _ = self.store.write(write).await;
         }
         Ok(())
     }
@@ -69,6 +53,32 @@ impl Supervisor {
     fn finish_of_done(&self, id: TaskId, task: &NewTask) -> Option<Finish> {
         self.archive.read(id).ok()?.finish(task.clone())
     }
+}
+
+/// Those of the steps that are tasks by now. A step whose agent has died is one from now on: the ledger says so
+/// before anything else does, as the next holder of the session would make it seem a step again.
+pub(super) async fn promoted(
+    store: Store,
+    archive: Archive,
+    mut steps: Vec<TaskId>,
+) -> Result<Vec<TaskId>, Error> {
+    if steps.is_empty() {
+        return Ok(steps);
+    }
+    let read = store.read(move |ledger| {
+        ledger.keep_promoted(&mut steps, &|holder| archive.is_alive(holder))?;
+        Ok(steps)
+    });
+    let steps = read.await?;
+    if steps.is_empty() {
+        return Ok(steps);
+    }
+    let written = store.write(move |ledger| {
+        steps.iter().try_for_each(|id| ledger.promote(*id))?;
+        Ok(steps)
+    });
+    // What cannot be written now stays a step until the next look.
+    Ok(written.await.unwrap_or_default())
 }
 
 /// The end of a task that left no trace.
