@@ -92,7 +92,7 @@ const SHARED: [(u32, &str); 15] = [
 ];
 
 /// The name of the file system on which a path is or will be, if it is one of [`SHARED`].
-fn shared(path: &Path) -> Option<&'static str> {
+pub(crate) fn shared(path: &Path) -> Option<&'static str> {
     let there = path.ancestors().find_map(|path| nix::sys::statfs::statfs(path).ok())?;
     // Some are kept as a signed number of 32 bits.
     let magic = i128::from(there.filesystem_type().0) & 0xffff_ffff;

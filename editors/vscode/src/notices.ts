@@ -30,8 +30,10 @@ export class Notices implements vscode.Disposable {
   private held: Held[] = [];
   private timer: NodeJS.Timeout | undefined;
   private spaced = 0;
-  /** Of a person's queue in each folder, those that were taken in. */
+  /** Of a person's queue in each folder, those that were taken in, as many as may come again. */
   private readonly taken = new Map<Folder, Set<number>>();
+  /** Up to where it was acknowledged. */
+  private readonly acked = new Map<Folder, number>();
   /** Where the queue was read since the daemon began: what is pushed before that waits, as others do. */
   private readonly caughtUp = new Set<Folder>();
   private readonly early = new Map<Folder, Notification[]>();
@@ -142,7 +144,8 @@ export class Notices implements vscode.Disposable {
     this.early.delete(folder);
     for (const one of early.sort((a, b) => a.seq - b.seq)) this.take(folder, one);
     this.caughtUp.add(folder);
-    this.told(folder);
+    // The daemon before may have gone without having heard of the last.
+    this.told(folder, true);
   }
 
   private pushed(folder: Folder, notification: Notification): void {
@@ -163,6 +166,8 @@ export class Notices implements vscode.Disposable {
       const taken = this.taken.get(folder) ?? new Set();
       if (taken.has(seq)) return;
       this.taken.set(folder, taken.add(seq));
+      const [oldest] = taken;
+      if (taken.size > DRAIN_MAX && oldest !== undefined) taken.delete(oldest);
     }
     const ended = kind === 'exited';
     if (isStep(task) || this.panel.isStep(folder, task)) return;
@@ -230,16 +235,17 @@ export class Notices implements vscode.Disposable {
   }
 
   /** The client that told a person empties that person's queue, up to what still waits to be told. */
-  private told(folder: Folder): void {
+  private told(folder: Folder, again = false): void {
+    if (!this.caughtUp.has(folder)) return;
     const waiting = this.held.filter(
       (one) => one.folder === folder && one.notification.queue === PERSON,
     );
-    if (!this.caughtUp.has(folder)) return;
     const through = Math.min(
       Math.max(0, ...(this.taken.get(folder) ?? [])),
       ...waiting.map(({ notification }) => notification.seq - 1),
     );
-    if (through < 1) return;
+    if (through < 1 || (through === this.acked.get(folder) && !again)) return;
+    this.acked.set(folder, through);
     folder.daemon.request('task/ack', { queue: PERSON, through }).catch(() => undefined);
   }
 }

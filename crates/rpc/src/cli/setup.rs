@@ -129,10 +129,11 @@ fn notes(host: args::SetupHost, written: bool) -> Result<u8, Failure> {
         args::SetupHost::Cursor | args::SetupHost::Vscode => {
             &["this was not tried with the editor; put it there by hand"]
         }
-        args::SetupHost::Zed | args::SetupHost::Jetbrains | args::SetupHost::Codecompanion => &[
+        args::SetupHost::Zed | args::SetupHost::Jetbrains => &[
             "this was not tried with the editor; put it there by hand. With `acp` the editor talks to meanwhile's \
              own agent, with `mcp` its own agent gets the tools",
         ],
+        args::SetupHost::Codecompanion => &["put it there by hand"],
     };
     for line in lines {
         note(line);

@@ -160,13 +160,9 @@ impl Teller {
 
     /// Results as people are shown them.
     fn results(&mut self, call: u64, text: &str, told: Vec<Notification>) -> Own {
-        for Notification { task, at, kind, .. } in told {
+        for Notification { task, kind, .. } in told {
             match kind {
-                NotificationKind::Exited => {
-                    let id = task.id;
-                    self.story.ended(task, at);
-                    self.story.entered(id, call);
-                }
+                NotificationKind::Exited => self.story.ended(task, call),
                 NotificationKind::Matched(_) | NotificationKind::Stalled => {
                     self.story.began(task);
                 }

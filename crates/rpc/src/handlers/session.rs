@@ -19,7 +19,8 @@ pub(crate) mod trace;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use meanwhile_core::agent::session::{self, Session, Wake};
+use meanwhile_core::agent::session::{self, Session, Terms, Wake};
+use meanwhile_core::background::Background;
 use meanwhile_core::limits;
 use serde_json::json;
 
@@ -52,13 +53,18 @@ fn about(session: &Session) -> acp::Meta {
     meta
 }
 
-/// The session of this name may be opened: it is not open on this connection.
-fn not_open(desk: &Desk, id: &acp::SessionId) -> Result<()> {
+/// What a session that was there before is opened with, where it is not open on this connection.
+async fn again(
+    desk: &Desk,
+    id: &acp::SessionId,
+    meta: Option<&acp::Meta>,
+) -> Result<(Background, Terms)> {
+    let wake = wake(meta)?;
     if desk.sessions().get(&id.0).is_some() {
         let message = "is open on this connection already; `session/close` it to open it again";
         return Err(invalid("sessionId", message));
     }
-    Ok(())
+    Ok((desk.engine().await?.clone(), desk.terms_of(&id.0, wake).await?))
 }
 
 /// Where a session is to work: in the workspace, with our own tools.

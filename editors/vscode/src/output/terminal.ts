@@ -108,7 +108,7 @@ export class TaskTerminal implements vscode.Pseudoterminal {
   }
 
   /** The same, where it was not done yet: what is active may be hidden, and the task shown elsewhere. */
-  claimAnew(): void {
+  claimAgain(): void {
     const { size, claimed } = this;
     if (size?.rows !== claimed?.rows || size?.columns !== claimed?.columns) this.claim();
   }
@@ -253,7 +253,7 @@ export class Terminals implements vscode.Disposable {
     };
     this.subscriptions = [
       vscode.window.onDidChangeActiveTerminal(() => active()?.claim()),
-      vscode.window.onDidChangeWindowState(() => active()?.claimAnew()),
+      vscode.window.onDidChangeWindowState(() => active()?.claimAgain()),
     ];
   }
 

@@ -162,3 +162,21 @@ test('the terminal that is active may be hidden: ends are counted, and failures 
   expect(it.badge()).toBe(2);
   expect(it.said).toHaveLength(1);
 });
+
+test('an end is acknowledged once, and again to the next daemon that still has it', async () => {
+  const it = place();
+  it.connect();
+  await it.drained([]);
+  it.push(notification(1));
+  await it.told();
+  it.push({ ...notification(7, { id: 'other', queue: 'agent' }), queue: 'agent' });
+  await it.told();
+  expect(it.acked).toEqual([1]);
+  expect(it.said).toHaveLength(2);
+  it.state('starting');
+  it.connect();
+  await it.drained([notification(1)]);
+  await it.told();
+  expect(it.acked).toEqual([1, 1]);
+  expect(it.said).toHaveLength(2);
+});

@@ -148,12 +148,7 @@ impl Rules {
     }
 
     /// What is said of a file that a tool writes.
-    pub(super) fn written(
-        &self,
-        standing: Standing,
-        places: &Places,
-        path: &std::path::Path,
-    ) -> Standing {
+    pub(super) fn written(&self, standing: Standing, places: &Places, path: &Path) -> Standing {
         let is_plain = || {
             let leads = paths::resolve(path);
             leads.is_some_and(|it| places.is_inside(&it) && !places.is_guarded(&it))
@@ -193,12 +188,7 @@ impl Rules {
     }
 
     /// What the rules say of a file that `intent` writes.
-    pub(super) fn write(
-        &self,
-        intent: &Intent,
-        places: &Places,
-        path: &std::path::Path,
-    ) -> Standing {
+    pub(super) fn write(&self, intent: &Intent, places: &Places, path: &Path) -> Standing {
         let judged = files::judge(&self.rules, places, Some(&intent.tool), Files::Write, path);
         self.written(judged, places, path)
     }

@@ -132,6 +132,9 @@ impl Session {
     ///
     /// It is closed, or the choice cannot be stored; then nothing is changed.
     pub async fn choose(&self, choice: Choice) -> Result<(), Error> {
+        if self.instructions.is_closed() {
+            return Err(Error::Closed(self.id.clone()));
+        }
         let ((name, value), id) = (choice.stored(), self.id.0.clone());
         let written =
             self.background.store().write(move |l| l.choose_for_session(&id, name, &value));

@@ -111,22 +111,22 @@ pub(super) async fn read(background: &Background, id: &SessionId) -> Result<Begu
     begun.replay.told = Told {
         carried: past.carried.into_iter(),
         answered: answered.into_iter(),
+        call: None,
         started: started(facts.iter().chain(&begun.step.facts)),
     };
     Ok(begun)
 }
 
-/// The tasks that calls of tools started.
-fn started<'a>(facts: impl Iterator<Item = &'a Event>) -> HashMap<String, TaskId> {
-    let mut started = HashMap::new();
-    for event in facts {
-        if let Fact::TaskSpawned { tool_call_id, task_id, .. } = &event.fact
-            && let Ok(task) = task_id.parse()
-        {
-            started.insert(tool_call_id.clone(), task);
-        }
-    }
-    started
+/// The tasks that calls of tools started. The id of such a call is unique within the answer of one model call;
+/// some servers number them from the beginning in each.
+fn started<'a>(facts: impl Iterator<Item = &'a Event>) -> HashMap<(u64, String), TaskId> {
+    let spawned = facts.filter_map(|event| {
+        let Fact::TaskSpawned { call, tool_call_id, task_id, .. } = &event.fact else {
+            return None;
+        };
+        Some(((*call, tool_call_id.clone()), task_id.parse().ok()?))
+    });
+    spawned.collect()
 }
 
 /// Makes the ids of calls fit that an older program, or another server, has left in a history. What is
@@ -356,9 +356,11 @@ impl Work {
         }
         let mut past = replay.told;
         for message in replay.messages {
-            let answer = message.assistant().and_then(|_| past.answered.next().flatten());
-            if let Some(call) = answer {
-                self.out.send(Update::Answer { call }).await;
+            if message.assistant().is_some() {
+                past.call = past.answered.next().flatten();
+                if let Some(call) = past.call {
+                    self.out.send(Update::Answer { call }).await;
+                }
             }
             self.replay(message, &mut past).await;
         }
@@ -379,7 +381,8 @@ impl Work {
             }
             Message::ToolResults { results } => {
                 for ToolResult { call_id: id, content, is_error } in results {
-                    let (denied, diff, task) = (false, None, past.started.get(&id).copied());
+                    let task = past.call.and_then(|call| past.started.get(&(call, id.clone())));
+                    let (denied, diff, task) = (false, None, task.copied());
                     let ended = Update::ToolEnded { id, content, is_error, denied, diff, task };
                     self.out.send(ended).await;
                 }
@@ -436,5 +439,29 @@ impl Work {
             None => return,
         }
         self.notice(text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_of_two_answers_with_one_id_started_two_tasks() {
+        let spawned = |n: u64, task_id: &str| Event {
+            n,
+            at: Timestamp(0),
+            fact: Fact::TaskSpawned {
+                call: n,
+                tool_call_id: "call_0".to_owned(),
+                task_id: task_id.to_owned(),
+                command: String::new(),
+                moved: false,
+            },
+        };
+        let facts = [spawned(1, "aaaaaaaa"), spawned(2, "bbbbbbbb")];
+        let started = started(facts.iter());
+        let of = |call| started[&(call, "call_0".to_owned())].to_string();
+        assert_eq!((of(1), of(2)), ("aaaaaaaa".to_owned(), "bbbbbbbb".to_owned()));
     }
 }

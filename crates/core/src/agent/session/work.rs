@@ -61,8 +61,10 @@ pub(super) struct Told {
     pub(super) carried: std::vec::IntoIter<u64>,
     /// The calls that were answered: one for each answer, in order, where that is known.
     pub(super) answered: std::vec::IntoIter<Option<u64>>,
-    /// The tasks that calls of tools started, by the ids of the calls.
-    pub(super) started: HashMap<String, TaskId>,
+    /// The call whose answer was said over last.
+    pub(super) call: Option<u64>,
+    /// The tasks that calls of tools started, by the model call whose answer has the call, and its id there.
+    pub(super) started: HashMap<(u64, String), TaskId>,
 }
 
 /// The way to the front.

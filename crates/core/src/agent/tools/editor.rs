@@ -55,7 +55,7 @@ pub enum EditorRequest {
         /// Whether it is written, or why not.
         reply: oneshot::Sender<Result<(), String>>,
     },
-    /// A request before this one is not wanted any more: no one listens at its reply.
+    /// The call that asked does not wait any more: the reply of a request before this one is closed.
     GivenUp,
 }
 

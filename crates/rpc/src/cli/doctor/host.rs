@@ -32,18 +32,18 @@ const SAID: &str = "said-by-a-task";
 
 /// What is known of an agent.
 struct Known {
-    /// The version that was tried; `None`: none was.
-    tried: Option<[u32; 3]>,
+    /// The version that was tried.
+    tried: [u32; 3],
     /// The moment after a tool, as its hooks call it.
     tool_ran: &'static str,
 }
 
 fn known(host: Host) -> Known {
     let (tried, tool_ran) = match host {
-        Host::Claude => (Some([2, 1, 332]), "PostToolUse"),
-        Host::Codex => (Some([0, 171, 0]), "PostToolUse"),
-        Host::Gemini => (None, "AfterTool"),
-        Host::Opencode => (None, "tool.execute.after"),
+        Host::Claude => ([2, 1, 332], "PostToolUse"),
+        Host::Codex => ([0, 171, 0], "PostToolUse"),
+        Host::Gemini => ([0, 61, 0], "AfterTool"),
+        Host::Opencode => ([1, 18, 33], "tool.execute.after"),
     };
     Known { tried, tool_ran }
 }
@@ -91,17 +91,13 @@ fn version(host: Host, about: &Known, program: Option<&Path>) -> Check {
     };
     let found = format!("{}, {}", said.trim(), program.display());
     let cost = "hooks and tools may be called otherwise than meanwhile expects";
-    match (tried, numbers(&said)) {
-        (None, _) => {
-            let found = format!("{found}; no version of it was tried");
-            Check::warn("the agent", found, cost, "report what goes wrong")
-        }
-        (Some(tried), Some(found_numbers)) if found_numbers < *tried => {
+    match numbers(&said) {
+        Some(found_numbers) if found_numbers < *tried => {
             let [major, minor, patch] = tried;
             let found = format!("{found}; older than {major}.{minor}.{patch}, which was tried");
             Check::warn("the agent", found, cost, &format!("update {name}"))
         }
-        (Some(_), _) => Check::ok("the agent", found),
+        Some(_) | None => Check::ok("the agent", found),
     }
 }
 

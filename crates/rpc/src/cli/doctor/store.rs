@@ -157,7 +157,7 @@ fn file_system(state: &Path) -> Check {
         let cost = "it is not known whether it keeps locks";
         return Check::warn(NAME, "unknown", cost, "mount /proc");
     };
-    match nature(&mount.kind) {
+    match nature(&mount.kind, state_dir::shared(&state)) {
         Nature::Local => Check::ok(NAME, &mount.kind),
         Nature::Network => Check::warn(
             NAME,
@@ -181,29 +181,17 @@ enum Nature {
     Memory,
 }
 
-fn nature(kind: &str) -> Nature {
-    const NETWORK: [&str; 12] = [
-        "nfs",
-        "nfs4",
-        "cifs",
-        "smb3",
-        "smbfs",
-        "9p",
-        "afs",
-        "ceph",
-        "lustre",
-        "gfs2",
-        "virtiofs",
-        "glusterfs",
-    ];
-    const BEHIND_FUSE: [&str; 4] = ["sshfs", "glusterfs", "s3fs", "rclone"];
-    let behind = kind.strip_prefix("fuse.");
-    if NETWORK.contains(&kind) || behind.is_some_and(|kind| BEHIND_FUSE.contains(&kind)) {
-        return Nature::Network;
-    }
-    match kind {
-        "tmpfs" | "ramfs" => Nature::Memory,
-        _ => Nature::Local,
+/// What a file system is by its name in the table of mounts and the one that [`state_dir::shared`] has for it.
+fn nature(kind: &str, shared: Option<&str>) -> Nature {
+    const BEHIND_FUSE: [&str; 5] =
+        ["virtiofs", "fuse.sshfs", "fuse.glusterfs", "fuse.s3fs", "fuse.rclone"];
+    match (kind, shared) {
+        // Some that programs serve are on a local disk.
+        (kind, None | Some("fuse")) if !BEHIND_FUSE.contains(&kind) => match kind {
+            "tmpfs" | "ramfs" => Nature::Memory,
+            _ => Nature::Local,
+        },
+        _ => Nature::Network,
     }
 }
 
@@ -294,15 +282,17 @@ mod tests {
 
     #[test]
     fn file_systems_have_their_nature() {
-        for (kind, expected) in [
-            ("ext4", Nature::Local),
-            ("overlay", Nature::Local),
-            ("fuse.ext3", Nature::Local),
-            ("nfs4", Nature::Network),
-            ("fuse.sshfs", Nature::Network),
-            ("tmpfs", Nature::Memory),
+        for (kind, shared, expected) in [
+            ("ext4", None, Nature::Local),
+            ("overlay", None, Nature::Local),
+            ("fuse.ext3", Some("fuse"), Nature::Local),
+            ("nfs4", Some("nfs"), Nature::Network),
+            ("lustre", Some("lustre"), Nature::Network),
+            ("fuse.sshfs", Some("fuse"), Nature::Network),
+            ("virtiofs", Some("fuse"), Nature::Network),
+            ("tmpfs", None, Nature::Memory),
         ] {
-            assert_eq!(nature(kind), expected, "{kind}");
+            assert_eq!(nature(kind, shared), expected, "{kind}");
         }
     }
 

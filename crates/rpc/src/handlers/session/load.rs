@@ -3,7 +3,7 @@
 use meanwhile_core::agent::session::Session;
 use tokio::sync::oneshot;
 
-use super::{Result, about, not_open, place, refused, wake};
+use super::{Result, about, again, place, refused};
 use crate::convert::options;
 use crate::desk::{Desk, Start};
 use crate::peer::Answer;
@@ -15,11 +15,8 @@ pub(crate) async fn run(
     params: acp::LoadSessionRequest,
 ) -> Result<Answer<acp::LoadSessionResponse>> {
     place(desk, &params.cwd, &params.additional_directories, &params.mcp_servers)?;
-    let wake = wake(params.meta.as_ref())?;
     let id = params.session_id;
-    not_open(desk, &id)?;
-    let engine = desk.engine().await?.clone();
-    let terms = desk.terms_of(&id.0, wake).await?;
+    let (engine, terms) = again(desk, &id, params.meta.as_ref()).await?;
     let (session, updates) = Session::load(engine.clone(), terms, &id.0).await.map_err(refused)?;
     let story = Session::story(&engine, &id.0).await.map_err(refused)?;
     let (told, all_told) = oneshot::channel();

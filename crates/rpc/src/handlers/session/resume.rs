@@ -2,7 +2,7 @@
 
 use meanwhile_core::agent::session::Session;
 
-use super::{Result, about, not_open, place, refused, wake};
+use super::{Result, about, again, place, refused};
 use crate::convert::options;
 use crate::desk::{Desk, Start};
 use crate::peer::{After, Answer};
@@ -15,11 +15,8 @@ pub(crate) async fn run(
     params: acp::ResumeSessionRequest,
 ) -> Result<Answer<acp::ResumeSessionResponse>> {
     place(desk, &params.cwd, &params.additional_directories, &params.mcp_servers)?;
-    let wake = wake(params.meta.as_ref())?;
     let id = params.session_id;
-    not_open(desk, &id)?;
-    let engine = desk.engine().await?.clone();
-    let terms = desk.terms_of(&id.0, wake).await?;
+    let (engine, terms) = again(desk, &id, params.meta.as_ref()).await?;
     let (session, updates) =
         Session::resume(engine.clone(), terms, &id.0).await.map_err(refused)?;
     let story = Session::story(&engine, &id.0).await.map_err(refused)?;
