@@ -353,7 +353,13 @@ fn opencode_is_told_with_the_next_prompt_where_its_program_ended_with_the_turn()
     let said = client.call("background_run", json!({"command": "true", "_session": "mine"}));
     assert!(said.contains("comes by itself"), "{said}");
     client.call("wait", json!({"_session": "mine"}));
+    // With its program the session ends: its tasks have an hour.
+    let held = json!({"command": HELD, "_session": "mine"});
+    let held = id_in(&client.call("background_run", held));
     assert_eq!(hook(&store, &["opencode"], &payload("mine", "dispose")).code, Some(0));
+    lingering(store.state().to_str().unwrap()).expect("a process waits");
+    store.release();
+    ended(&store, &held);
 }
 
 #[test]

@@ -108,7 +108,8 @@ def claude_killed(name):
     """The host and its server are killed in the middle of a turn; the result is told when the session is taken up."""
     lab = Lab("claude")
     first = [("mcp__meanwhile__background_run", {"command": "sleep 3; echo late-output"})]
-    model = Model(lambda n, _: [first, [("Bash", {"command": "sleep 60"})]][n] if n < 2 else f"answer {n}")
+    # Claude Code refuses a `sleep` that stands alone.
+    model = Model(lambda n, _: [first, [("Bash", {"command": "tail -f /dev/null"})]][n] if n < 2 else f"answer {n}")
     lab.env |= claude_env(model)
     begun = time.monotonic()
     host = subprocess.Popen(
