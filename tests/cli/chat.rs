@@ -71,15 +71,18 @@ text = "As you say."
     std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
     let mut session = chat(&store, script, &[]);
     session.type_in("go\r");
-    shows(&mut session, &["allow ./touch a?", "  y: yes, ", "n: no, a: always `./touch`"]);
+    shows(
+        &mut session,
+        &["may the agent run ./touch a?", "  y: yes, ", "n: no, a: always `./touch`"],
+    );
     // A command of `chat` is neither a prompt nor an answer.
     ready(&mut session);
     session.type_in("/tasks\r");
-    shows(&mut session, &["no task runs", "allow ./touch a?"]);
+    shows(&mut session, &["no task runs", "may the agent run ./touch a?"]);
     ready(&mut session);
     assert!(!session.screen().contains("waits as your next prompt"), "{}", session.screen());
     session.type_in("y\r");
-    shows(&mut session, &["allow mkdir b?"]);
+    shows(&mut session, &["may the agent run mkdir b?"]);
     assert!(store.workspace().join("a").exists());
     session.type_in("n\r");
     shows(&mut session, &["\nAs you say.\n"]);

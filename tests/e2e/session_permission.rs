@@ -148,3 +148,185 @@ fn a_question_of_a_cancelled_turn_is_withdrawn() {
     assert_eq!(chat.prompt("again"), "end_turn");
     assert!(!lab.file("a").exists());
 }
+
+/// The file that is edited, in a directory of its own.
+const FILE: &str = "src/main.txt";
+const OLD: &str = "one\ntwo\nthree\nfour\nfive\nsix\nseven\n";
+const PROPOSED: &str = "ONE\ntwo\nthree\nfour\nfive\nsix\nSEVEN\n";
+
+/// A chat whose agent writes [`PROPOSED`], and is to be told `expect`.
+fn editing(lab: &Lab, expect: &str) -> Chat {
+    calling(lab, "write_file", &format!("content = {PROPOSED:?}"), expect)
+}
+
+/// A chat whose agent calls a tool with [`FILE`], and is to be told `expect`.
+fn calling(lab: &Lab, tool: &str, input: &str, expect: &str) -> Chat {
+    std::fs::create_dir_all(lab.file("src")).expect("a directory");
+    std::fs::write(lab.file(FILE), OLD).expect("it is written");
+    let script = format!(
+        "[[turn]]\n[[turn.call]]\ntool = {tool:?}\ninput = {{ path = {FILE:?}, {input} }}\n\
+         [[turn]]\nexpect = [{expect:?}]\ntext = \"Done.\"\n"
+    );
+    Chat::new(lab, &script)
+}
+
+fn written(lab: &Lab) -> String {
+    std::fs::read_to_string(lab.file(FILE)).expect("it is there")
+}
+
+/// An answer with another text for the file.
+fn instead(option: &str, text: &str) -> Value {
+    let mut answer = selected(option);
+    answer["_meta"] = json!({ "meanwhile": { "edit": { "newText": text } } });
+    answer
+}
+
+/// The question of an edit, while nothing is done yet.
+fn asked(chat: &Chat) -> Value {
+    chat.daemon.find("a question", is_question)
+}
+
+fn reply(chat: &Chat, question: &Value, answer: &Value) {
+    chat.daemon.send_raw(&json!({ "jsonrpc": "2.0", "id": question["id"], "result": answer }));
+}
+
+#[test]
+fn a_change_is_asked_as_a_change() {
+    let lab = Lab::new();
+    let chat = editing(&lab, "replaced");
+    chat.daemon.answers(ASK, None);
+    let prompt = chat.ask("go");
+    let question = asked(&chat);
+    let params = &question["params"];
+    let diff = &params["toolCall"]["content"][0];
+    assert_eq!(diff["type"], "diff");
+    assert_eq!(diff["path"], *lab.file(FILE).to_string_lossy());
+    assert_eq!((&diff["oldText"], &diff["newText"]), (&json!(OLD), &json!(PROPOSED)));
+    assert_eq!(params["toolCall"]["rawInput"], Value::Null, "the change says all of it");
+    assert_eq!(params["_meta"]["meanwhile"]["question"], "write src/main.txt");
+    let options = params["options"].as_array().expect("options");
+    let names: Vec<&str> = options.iter().filter_map(|it| it["name"].as_str()).collect();
+    let like = "allow edits in `src`";
+    assert_eq!(names, ["Allow", &format!("Always {like}"), "Reject", &format!("Never {like}")]);
+    assert_eq!(written(&lab), OLD, "nothing is written before the answer");
+    // As clients answer that know nothing of it.
+    reply(&chat, &question, &selected("allow_once"));
+    assert_eq!(chat.daemon.answer(prompt), Ok(json!({ "stopReason": "end_turn" })));
+    assert_eq!(written(&lab), PROPOSED);
+}
+
+#[test]
+fn a_new_file_is_asked_as_a_change_of_nothing() {
+    let lab = Lab::new();
+    let chat = editing(&lab, "created");
+    std::fs::remove_file(lab.file(FILE)).expect("it is there");
+    chat.daemon.answers(ASK, None);
+    let prompt = chat.ask("go");
+    let question = asked(&chat);
+    let diff = &question["params"]["toolCall"]["content"][0];
+    assert_eq!((&diff["oldText"], &diff["newText"]), (&Value::Null, &json!(PROPOSED)));
+    reply(&chat, &question, &selected("allow_once"));
+    assert_eq!(chat.daemon.answer(prompt), Ok(json!({ "stopReason": "end_turn" })));
+    assert_eq!(written(&lab), PROPOSED);
+}
+
+#[test]
+fn what_a_person_leaves_of_a_change_is_written_and_told() {
+    let lab = Lab::new();
+    let left = PROPOSED.replace("SEVEN", "seven");
+    let chat = editing(&lab, "the person changed this call");
+    chat.daemon.answers(ASK, Some(instead("allow_once", &left)));
+    assert_eq!(chat.prompt("go"), "end_turn");
+    assert_eq!(written(&lab), left);
+    let told = chat.update("tool_call_update", |it| it["status"] == "completed");
+    let content = told["content"].as_array().expect("content");
+    assert_eq!(content[0]["newText"], *left, "people are shown what was written");
+    let text = content[1]["content"]["text"].as_str().expect("a text");
+    assert!(text.contains("-one\n+ONE\n") && !text.contains("SEVEN"), "{text}");
+}
+
+#[test]
+fn an_edit_is_a_change_of_the_whole_file() {
+    let lab = Lab::new();
+    let input = "old_string = \"two\\n\", new_string = \"2\\n\"";
+    let chat = calling(&lab, "edit_file", input, "-three\n+3\n");
+    chat.daemon.answers(ASK, None);
+    let prompt = chat.ask("go");
+    let question = asked(&chat);
+    let diff = &question["params"]["toolCall"]["content"][0];
+    assert_eq!(
+        (&diff["oldText"], &diff["newText"]),
+        (&json!(OLD), &json!(OLD.replace("two", "2")))
+    );
+    let left = OLD.replace("three", "3");
+    reply(&chat, &question, &instead("allow_once", &left));
+    assert_eq!(chat.daemon.answer(prompt), Ok(json!({ "stopReason": "end_turn" })));
+    assert_eq!(written(&lab), left);
+}
+
+#[test]
+fn a_change_of_which_nothing_is_left_is_a_no() {
+    let lab = Lab::new();
+    let chat = editing(&lab, "the person took nothing");
+    chat.daemon.answers(ASK, Some(instead("allow_once", OLD)));
+    assert_eq!(chat.prompt("go"), "end_turn");
+    assert_eq!(written(&lab), OLD);
+    chat.update("tool_call_update", |it| it["status"] == "failed");
+}
+
+#[test]
+fn always_holds_for_what_comes_after_a_changed_edit() {
+    let lab = Lab::new();
+    let chat = editing(&lab, "the person changed this call");
+    let left = "mine\n";
+    chat.daemon.answers(ASK, Some(instead("allow_always", left)));
+    assert_eq!(chat.prompt("go"), "end_turn");
+    assert_eq!(written(&lab), left);
+    drop(chat);
+    let script = format!(
+        "[[turn]]\n[[turn.call]]\ntool = \"write_file\"\n\
+         input = {{ path = {FILE:?}, content = \"next\\n\" }}\n[[turn]]\ntext = \"Done.\"\n"
+    );
+    let chat = Chat::new(&lab, &script);
+    assert_eq!(chat.prompt("go"), "end_turn");
+    assert_eq!((questions(&chat).len(), &*written(&lab)), (0, "next\n"));
+}
+
+#[test]
+fn a_file_that_changed_meanwhile_is_left_alone() {
+    for there in [Some("mine\n"), None] {
+        let lab = Lab::new();
+        let chat = editing(&lab, "it changed while the person looked at this change");
+        chat.daemon.answers(ASK, None);
+        let prompt = chat.ask("go");
+        let question = asked(&chat);
+        match there {
+            Some(text) => std::fs::write(lab.file(FILE), text).expect("it is written"),
+            None => std::fs::remove_file(lab.file(FILE)).expect("it is there"),
+        }
+        reply(&chat, &question, &instead("allow_once", "left\n"));
+        assert_eq!(chat.daemon.answer(prompt), Ok(json!({ "stopReason": "end_turn" })));
+        assert_eq!(std::fs::read_to_string(lab.file(FILE)).ok().as_deref(), there);
+    }
+}
+
+#[test]
+fn an_answer_that_is_not_understood_writes_nothing() {
+    let lab = Lab::new();
+    let chat = editing(&lab, "refused");
+    let mut answer = instead("allow_once", "");
+    answer["_meta"]["meanwhile"]["edit"] = json!({ "text": "left\n" });
+    chat.daemon.answers(ASK, Some(answer));
+    assert_eq!(chat.prompt("go"), "end_turn");
+    assert_eq!(written(&lab), OLD);
+}
+
+#[test]
+fn a_text_for_a_call_that_writes_none_is_a_no() {
+    let lab = Lab::new();
+    let chat = touching(&lab);
+    chat.daemon.answers(ASK, Some(instead("allow_once", "text")));
+    assert_eq!(chat.prompt("a"), "end_turn");
+    assert!(!lab.file("a").exists());
+    chat.update("tool_call_update", |it| it["status"] == "failed");
+}

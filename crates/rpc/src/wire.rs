@@ -33,8 +33,8 @@ pub(crate) use push::{
 };
 
 pub(crate) use session::{
-    Card, Own, OwnOrigin, RetryingPush, TraceEvent, TraceFact, TraceParams, TraceResult, TraceTask,
-    TracedPush, TurnOrigin, TurnPush, TurnState,
+    Card, Own, OwnAnswer, OwnEdit, OwnOrigin, OwnQuestion, RetryingPush, TraceEvent, TraceFact,
+    TraceParams, TraceResult, TraceTask, TracedPush, TurnOrigin, TurnPush, TurnState,
 };
 
 /// The shapes of the Agent Client Protocol, version 1.

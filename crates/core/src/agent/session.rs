@@ -160,7 +160,6 @@ pub enum TurnEnd {
 
 /// What a front is told, in order.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "each is moved twice and not kept")]
 pub enum Update {
     /// A turn began.
     TurnStarted {
@@ -283,10 +282,14 @@ pub struct Ask {
     pub id: String,
     /// What is shown.
     pub title: String,
+    /// The same as what is asked, with a verb: `edit src/main.rs`.
+    pub question: String,
     /// What sort of thing it does.
     pub kind: Kind,
     /// The arguments.
     pub input: Box<RawValue>,
+    /// What it would change in a file. Such a question may be answered with [`Answer::AllowInstead`].
+    pub change: Option<Diff>,
     /// Why it is asked.
     pub why: String,
     /// What "always" would add; empty: "always" is not offered.
@@ -298,10 +301,17 @@ pub struct Ask {
 }
 
 /// What the person says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     /// This once.
     Allow,
+    /// This once, with another text for the file.
+    AllowInstead {
+        /// The whole text.
+        text: String,
+        /// And its like from now on, as it is called.
+        always: bool,
+    },
     /// This once, confined to the workspace.
     AllowConfined,
     /// And its like, in this workspace, from now on.

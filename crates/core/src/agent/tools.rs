@@ -21,6 +21,7 @@ mod held;
 mod name;
 mod output;
 mod paths;
+mod review;
 mod schema;
 mod search;
 mod shell;
@@ -117,6 +118,27 @@ impl Intent {
         self
     }
 
+    /// How its command is confined.
+    pub(super) fn confinement(&self) -> Option<&Confine> {
+        let Some(Action::Bash(run) | Action::BackgroundRun(run)) = &self.action else {
+            return None;
+        };
+        run.confine.as_ref()
+    }
+
+    /// The same, but it writes this text, which a person has left of the change that was shown.
+    #[must_use]
+    pub(super) fn reviewed(mut self, shown: Diff, text: String) -> Self {
+        self.action = Some(Action::Reviewed(review::Reviewed::new(shown, text)));
+        self
+    }
+
+    /// What a person is asked: `edit src/main.rs`.
+    pub(super) fn question(&self) -> String {
+        let verb = self.tool.builtin().map_or("call ", Builtin::asks);
+        format!("{verb}{}", self.title)
+    }
+
     /// The same, but a search leaves out what lies below these paths, and says so.
     #[must_use]
     pub fn leaving_out(mut self, paths: Vec<PathBuf>) -> Self {
@@ -134,6 +156,7 @@ impl Intent {
                 | Action::Read(_)
                 | Action::WriteFile { .. }
                 | Action::Edit(_)
+                | Action::Reviewed(_)
                 | Action::Plan(_),
             )
             | None => {}
@@ -284,6 +307,11 @@ impl Toolbox {
         call::read(call, self.background.workspace())
     }
 
+    /// What a call would change in a file, to be shown before it is made.
+    pub(super) async fn proposed(&self, intent: &Intent) -> Option<Diff> {
+        review::proposed(intent.action.as_ref()?, self.buffers.as_ref()).await
+    }
+
     /// Carries a call out. `key` makes it happen once: it becomes the `client_token` of the task a
     /// command is spawned as, so that a call that was cut off by a crash can be found again.
     ///
@@ -311,6 +339,7 @@ impl Toolbox {
                 files::write(path, content, self.buffers.as_ref()).await
             }
             Some(Action::Edit(edit)) => edit::run(edit, self.buffers.as_ref()).await,
+            Some(Action::Reviewed(it)) => review::write(it, self.buffers.as_ref()).await,
             Some(Action::Glob(glob)) => search::glob(glob, self.budget.result_bytes).await,
             Some(Action::Grep(grep)) => search::grep(grep, self.budget.result_bytes).await,
             Some(Action::Plan(plan)) => Ok(Outcome {

@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use meanwhile_core::agent::session::{self, Answer, Ask, TurnEnd, Update};
+use meanwhile_core::agent::tools::Diff;
 use meanwhile_core::agent::trace::{Event as Traced, Fact};
 use meanwhile_core::background::Event;
 use meanwhile_core::background::task::{Task, Timestamp};
@@ -335,14 +336,16 @@ impl Chat {
         let command = serde_json::from_str(ask.input.get())
             .ok()
             .and_then(|input: serde_json::Value| Some(input.get("command")?.as_str()?.to_owned()));
-        let asked = command.unwrap_or_else(|| ask.title.clone());
+        let asked = command.map_or_else(|| ask.question.clone(), |it| format!("run {it}"));
         let title = paint(colour, style::BOLD, show::one_line(&asked));
         let mark = paint(colour, style::ODD, "?");
         let why = paint(colour, style::DIM, show::one_line(&ask.why));
         let always = like(ask).map(|like| format!(", a: always {like}, never: never {like}"));
         let always = always.unwrap_or_default();
         let confined = if ask.can_confine { ", c: yes, confined to the workspace" } else { "" };
-        self.say(&format!("{mark} allow {title}?  {why}"));
+        let change = ask.change.as_ref().map(Diff::unified).unwrap_or_default();
+        self.say(&format!("{mark} may the agent {title}?  {why}"));
+        change.lines().for_each(|line| self.say(&format!("  {}", show::harmless(line))));
         self.say(&format!("  y: yes{confined}, n: no{always}"));
     }
 

@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 
+use meanwhile_core::agent::permission::Scope;
 use meanwhile_core::agent::session::{Ask, TurnEnd, Update};
 use meanwhile_core::agent::story::{self, CardKind, Story};
 use meanwhile_core::agent::tools::{Diff, Kind, PlanEntry, PlanStatus};
@@ -18,7 +19,8 @@ use serde_json::{Value, json};
 
 use super::{to_wire, trace};
 use crate::wire::{
-    self, Card, Own, OwnOrigin, Push, RetryingPush, TracedPush, TurnPush, TurnState, acp,
+    self, Card, Own, OwnOrigin, OwnQuestion, Push, RetryingPush, TracedPush, TurnPush, TurnState,
+    acp,
 };
 
 /// Puts the updates of one session into words.
@@ -41,7 +43,7 @@ pub(crate) enum Told {
     /// A push.
     Push(Box<Push>),
     /// A question to the person.
-    Ask(Ask),
+    Ask(Box<Ask>),
 }
 
 impl Told {
@@ -60,7 +62,7 @@ impl Teller {
     pub(crate) fn tell(&mut self, update: Update) -> Option<Told> {
         use acp::SessionUpdate as To;
         let update = match update {
-            Update::Ask(ask) => return Some(Told::Ask(ask)),
+            Update::Ask(ask) => return Some(Told::Ask(Box::new(ask))),
             Update::TurnStarted { turn, origin } => {
                 return Some(self.turn(turn, TurnState::Started, origin, None));
             }
@@ -215,9 +217,13 @@ pub(crate) fn permission(session: &str, ask: &Ask) -> acp::RequestPermissionRequ
     let fields = acp::ToolCallUpdateFields::new()
         .title(ask.title.as_str())
         .kind(kind(ask.kind))
-        .status(acp::ToolCallStatus::Pending)
-        .raw_input(value(&ask.input))
-        .content(vec![text_content(ask.why.clone())]);
+        .status(acp::ToolCallStatus::Pending);
+    let why = text_content(ask.why.clone());
+    let fields = match &ask.change {
+        // It says all that the arguments do.
+        Some(change) => fields.content(vec![shown(change.clone()), why]),
+        None => fields.raw_input(value(&ask.input)).content(vec![why]),
+    };
     let call = acp::ToolCallUpdate::new(ask.id.clone(), fields);
     let option = |kind: acp::PermissionOptionKind, name: String| {
         acp::PermissionOption::new(option_id(kind), name, kind)
@@ -236,14 +242,19 @@ pub(crate) fn permission(session: &str, ask: &Ask) -> acp::RequestPermissionRequ
     if let Some(like) = &like {
         options.push(option(Choice::RejectAlways, format!("Never allow {like}")));
     }
-    acp::RequestPermissionRequest::new(session.to_owned(), call, options)
+    let own = OwnQuestion { question: ask.question.clone() };
+    acp::RequestPermissionRequest::new(session.to_owned(), call, options).meta(meta(&own))
 }
 
-/// What "always" is about: `npm test`, `write_file src/`. `None` where it is not offered.
+/// What "always" is about: `npm test`, edits in `src`. `None` where it is not offered.
 pub(crate) fn like(ask: &Ask) -> Option<String> {
-    let named = ask.always.iter().map(|rule| match &rule.prefix {
-        Some(prefix) => format!("`{prefix}`"),
-        None => format!("`{}`", rule.scope),
+    let named = ask.always.iter().map(|rule| match (rule.scope, rule.prefix.as_deref()) {
+        (Scope::Writes, Some(".")) => "edits in the workspace".to_owned(),
+        (Scope::Writes, Some(path)) if path.starts_with('/') => format!("edits of `{path}`"),
+        (Scope::Writes, Some(path)) => format!("edits in `{path}`"),
+        (Scope::Reads, Some(path)) => format!("reading in `{path}`"),
+        (Scope::Everything | Scope::Tool(_), Some(prefix)) => format!("`{prefix}`"),
+        (scope, None) => format!("`{scope}`"),
     });
     let named: Vec<_> = named.collect();
     (!named.is_empty()).then(|| named.join(" and "))
@@ -318,12 +329,14 @@ fn ended(
         false => acp::ToolCallStatus::Completed,
     };
     let mut content: Vec<acp::ToolCallContent> = task.map(terminal).into_iter().collect();
-    if let Some(Diff { path, old, new }) = diff {
-        content.push(acp::ToolCallContent::Diff(acp::Diff::new(path, new).old_text(old)));
-    }
+    content.extend(diff.map(shown));
     content.push(text_content(text));
     let fields = acp::ToolCallUpdateFields::new().status(status).content(content);
     acp::ToolCallUpdate::new(id, fields)
+}
+
+fn shown(Diff { path, old, new }: Diff) -> acp::ToolCallContent {
+    acp::ToolCallContent::Diff(acp::Diff::new(path, new).old_text(old))
 }
 
 fn terminal(task: &str) -> acp::ToolCallContent {

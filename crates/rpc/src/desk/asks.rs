@@ -8,12 +8,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use meanwhile_core::agent::session::{Answer, Ask};
+use serde::Deserialize as _;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
 use crate::convert::update;
 use crate::peer::Client;
-use crate::wire::acp;
+use crate::wire::{OwnAnswer, OwnEdit, acp};
 
 /// What the ids of these requests begin with.
 const PREFIX: &str = "meanwhile/permission/";
@@ -106,11 +107,15 @@ impl Asks {
 
 /// What the person chose; `None` where the question was cancelled.
 fn read(result: &Value) -> Result<Option<Answer>, String> {
-    let response: acp::RequestPermissionResponse = serde::Deserialize::deserialize(result)
+    let response = acp::RequestPermissionResponse::deserialize(result)
         .map_err(|error: serde_json::Error| error.to_string())?;
     let acp::RequestPermissionOutcome::Selected(selected) = response.outcome else {
         return Ok(None);
     };
+    // One that cannot be read is not taken for none: the person has not agreed to what was proposed.
+    let own = response.meta.as_ref().and_then(|meta| meta.get("meanwhile"));
+    let own = own.map_or(Ok(OwnAnswer::default()), OwnAnswer::deserialize);
+    let edit = own.map_err(|error| format!("`_meta.meanwhile`: {error}"))?.edit;
     use acp::PermissionOptionKind as Choice;
     let choices = [
         (Choice::AllowOnce, Answer::Allow),
@@ -125,8 +130,18 @@ fn read(result: &Value) -> Result<Option<Answer>, String> {
     choices
         .into_iter()
         .find(|(kind, _)| update::option_id(*kind) == &*chosen)
-        .map(|(_, answer)| Some(answer))
+        .map(|(_, answer)| {
+            Some(match (answer, edit) {
+                (Answer::Allow, Some(edit)) => instead(edit, false),
+                (Answer::AllowAlways, Some(edit)) => instead(edit, true),
+                (answer, _) => answer,
+            })
+        })
         .ok_or_else(|| format!("`{chosen}` is none of the options"))
+}
+
+fn instead(edit: OwnEdit, always: bool) -> Answer {
+    Answer::AllowInstead { text: edit.new_text, always }
 }
 
 #[cfg(test)]
@@ -142,12 +157,15 @@ mod tests {
         let (reply, answer) = oneshot::channel();
         let input = RawValue::from_string("{}".to_owned()).unwrap();
         let (id, title, why) = ("c1".to_owned(), "npm test".to_owned(), "no rule".to_owned());
+        let question = "run npm test".to_owned();
         (
             Ask {
                 id,
                 title,
+                question,
                 kind: Kind::Execute,
                 input,
+                change: None,
                 why,
                 always: vec![],
                 can_confine: true,
@@ -178,6 +196,18 @@ mod tests {
         check(selected("reject_once"), Some(Answer::Reject));
         check(selected("reject_always"), Some(Answer::RejectAlways));
         check(selected("yes"), None);
+        let with = |option: &str, own: Value| {
+            let outcome = json!({"outcome": "selected", "optionId": option});
+            Ok(json!({"outcome": outcome, "_meta": {"meanwhile": own}}))
+        };
+        let edit = json!({"edit": {"newText": "a\n"}});
+        let instead = |always| Some(Answer::AllowInstead { text: "a\n".to_owned(), always });
+        check(with("allow_once", edit.clone()), instead(false));
+        check(with("allow_always", edit.clone()), instead(true));
+        check(with("reject_once", edit), Some(Answer::Reject));
+        check(with("allow_once", json!({"later": 1})), Some(Answer::Allow));
+        check(with("allow_once", json!({"edit": {}})), None);
+        check(with("allow_once", json!({"edit": {"newText": 1}})), None);
         check(Ok(json!({"outcome": {"outcome": "cancelled"}})), None);
         check(Ok(json!(null)), None);
         check(Ok(json!({"outcome": "allow_once"})), None);

@@ -66,7 +66,7 @@ impl Reading {
                         matches!(update, Update::ToolEnded { .. } | Update::TurnEnded { .. });
                     match teller.tell(update) {
                         Some(Told::Push(push)) => client.push(&push),
-                        Some(Told::Ask(ask)) => asks.ask(&session, ask, &client),
+                        Some(Told::Ask(ask)) => asks.ask(&session, *ask, &client),
                         None => {}
                     }
                     if answered {

@@ -246,6 +246,28 @@ pub(crate) struct Own {
     pub(crate) confined: Option<&'static str>,
 }
 
+/// What is ours in a `session/request_permission`: its `_meta.meanwhile`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub(crate) struct OwnQuestion {
+    /// What is asked, after "may the agent": `edit src/main.rs`.
+    pub(crate) question: String,
+}
+
+/// What is ours in the answer to it: its `_meta.meanwhile`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+pub(crate) struct OwnAnswer {
+    /// What a person has left of the change that the question showed.
+    pub(crate) edit: Option<OwnEdit>,
+}
+
+/// A text that a person allows in the place of the one that was proposed.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct OwnEdit {
+    /// The whole text of the file.
+    pub(crate) new_text: String,
+}
+
 /// Who says what no person said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

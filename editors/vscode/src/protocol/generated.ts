@@ -1970,6 +1970,15 @@ export interface Card {
   output: string;
 }
 /**
+ * What is ours in a `session/request_permission`: its `_meta.meanwhile`.
+ */
+export interface OwnQuestion {
+  /**
+   * What is asked, after "may the agent": `edit src/main.rs`.
+   */
+  question: string;
+}
+/**
  * The `data` of an error.
  */
 export interface ErrorData {
@@ -2582,6 +2591,24 @@ export interface InitializationOptions {
   secrets?: {
     [k: string]: string | undefined;
   };
+}
+/**
+ * What is ours in the answer to it: its `_meta.meanwhile`.
+ */
+export interface OwnAnswer {
+  /**
+   * What a person has left of the change that the question showed.
+   */
+  edit?: OwnEdit | null;
+}
+/**
+ * A text that a person allows in the place of the one that was proposed.
+ */
+export interface OwnEdit {
+  /**
+   * The whole text of the file.
+   */
+  newText: string;
 }
 
 /** Every request, by its method. */

@@ -100,7 +100,8 @@ pub(super) fn judge(
     };
     let always = match (is_secret, is_inside, files) {
         (true, _, _) => None,
-        (false, true, _) => of_path(files, Path::new(".")),
+        (false, true, Files::Read) => of_path(files, Path::new(".")),
+        (false, true, Files::Write) => of_path(files, &directory_of(places, &resolved)),
         (false, false, Files::Read) => of_path(files, &neighbourhood(places, &resolved)),
         (false, false, Files::Write) => of_path(files, &resolved),
     };
@@ -163,6 +164,13 @@ pub(super) fn judge_unknown(rules: &[Rule], files: Files) -> Standing {
         true => Standing::Allow,
         false => Standing::Unruled { why, always: None },
     }
+}
+
+/// The directory of a file of the workspace, as a rule writes it; all of the workspace where it has none of its own.
+fn directory_of(places: &Places, resolved: &Path) -> PathBuf {
+    let inside = resolved.strip_prefix(&places.workspace).ok().and_then(Path::parent);
+    let is_plain = |it: &&Path| !it.as_os_str().is_empty() && !it.starts_with("~");
+    inside.filter(is_plain).unwrap_or(Path::new(".")).to_owned()
 }
 
 /// The directory whose files a person means who allows to read one of them; the file alone where

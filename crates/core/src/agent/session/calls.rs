@@ -22,6 +22,10 @@ use crate::limits;
 /// What a call of a cancelled turn is answered.
 const CANCELLED: &str = "cancelled by the person";
 
+/// What a call is answered for which the person's editor gave a text to write, and that writes none.
+const NOT_A_CHANGE: &str = "the person's editor answered with another text for a file, which this call was not shown \
+     to change: it was not run";
+
 /// What became of a call that is over.
 enum Ran {
     /// It was answered.
@@ -185,9 +189,8 @@ impl Work {
             Some(verdict) => verdict,
             None => self.judge(&intent).await,
         };
-        let confine = self.permit(call, &intent, verdict).await?;
-        let confined = confine.as_ref().and_then(Confine::manner).map(|manner| manner.mode);
-        let intent = intent.confined(confine);
+        let intent = self.permit(call, intent, verdict).await?;
+        let confined = intent.confinement().and_then(Confine::manner).map(|manner| manner.mode);
         let held = self.terms.rules.left_out(&intent, &self.workspace);
         self.tell(started).await;
         self.out.send(Update::ToolRunning { id: call.id.clone(), confined }).await;
@@ -242,15 +245,16 @@ impl Work {
         }
     }
 
-    /// Finds out whether a call may run, and how its command is confined.
+    /// Finds out whether a call may run, and as what: how its command is confined, and what a person has left of
+    /// its change.
     async fn permit(
         &mut self,
         call: &ToolCall,
-        intent: &Intent,
+        intent: Intent,
         verdict: Verdict,
-    ) -> Result<Option<Confine>, Ran> {
+    ) -> Result<Intent, Ran> {
         let (why, always) = match verdict {
-            Verdict::Allow(confine) => return Ok(confine),
+            Verdict::Allow(confine) => return Ok(intent.confined(confine)),
             Verdict::Deny { why } => {
                 return Err(Ran::Denied(format!("not allowed: {why}")));
             }
@@ -262,13 +266,16 @@ impl Work {
             }
             Verdict::Ask { why, always } => (why, always),
         };
-        let confined = self.confined(intent).await;
+        let confined = self.confined(&intent).await;
+        let change = self.toolbox.proposed(&intent).await;
         let (reply, answer) = oneshot::channel();
         let ask = Ask {
             id: call.id.clone(),
             title: intent.title.clone(),
+            question: intent.question(),
             kind: intent.kind,
             input: call.input.to_raw(),
+            change: change.clone(),
             why,
             always: always.clone(),
             can_confine: confined.is_some() && !self.only_looks(),
@@ -281,13 +288,23 @@ impl Work {
             // A question that was dropped is a no.
             answer = answer => answer.unwrap_or(Answer::Reject),
         };
+        let mut left = None;
         let confine = match answer {
-            Answer::Allow => self.open(intent),
+            Answer::Allow => self.open(&intent),
+            Answer::AllowInstead { text, always: is_always } => {
+                let change =
+                    change.ok_or_else(|| Ran::Answered(failed(NOT_A_CHANGE.to_owned())))?;
+                if is_always {
+                    self.remember(always, Effect::Allow);
+                }
+                left = Some((change, text));
+                self.open(&intent)
+            }
             // It was offered only where it is there.
             Answer::AllowConfined => Some(confined.ok_or_else(refused)?),
             Answer::AllowAlways => {
                 self.remember(always, Effect::Allow);
-                self.open(intent)
+                self.open(&intent)
             }
             Answer::Reject => return Err(refused()),
             Answer::RejectAlways => {
@@ -296,7 +313,11 @@ impl Work {
             }
         };
         // The session may have been told to look only since the question, or from before on.
-        if self.only_looks() { self.looking(intent).await } else { Ok(confine) }
+        let confine = if self.only_looks() { self.looking(&intent).await? } else { confine };
+        Ok(match left {
+            Some((change, text)) => intent.reviewed(change, text),
+            None => intent.confined(confine),
+        })
     }
 
     /// Whether the session looks only, as of now.

@@ -8,6 +8,7 @@ use super::args::Fields;
 use super::edit::Edit;
 use super::files::Read;
 use super::output::Part;
+use super::review::Reviewed;
 use super::search::{Glob, Grep};
 use super::{Access, Builtin, Intent, Kind, Level, PlanEntry, PlanStatus, ToolName, paths, search};
 use crate::agent::message::{Arguments, ToolCall};
@@ -27,13 +28,31 @@ const TITLE_CHARS: usize = 200;
 pub(super) enum Action {
     Bash(Run),
     BackgroundRun(Run),
-    Check { id: Option<TaskId>, wait: Duration },
-    Stop { id: TaskId, signal: i32 },
-    Write { id: TaskId, text: String, eof: bool },
-    Output { id: TaskId, part: Part },
+    Check {
+        id: Option<TaskId>,
+        wait: Duration,
+    },
+    Stop {
+        id: TaskId,
+        signal: i32,
+    },
+    Write {
+        id: TaskId,
+        text: String,
+        eof: bool,
+    },
+    Output {
+        id: TaskId,
+        part: Part,
+    },
     Read(Read),
-    WriteFile { path: PathBuf, content: String },
+    WriteFile {
+        path: PathBuf,
+        content: String,
+    },
     Edit(Edit),
+    /// A text that a person has left of a change.
+    Reviewed(Reviewed),
     Glob(Glob),
     Grep(Grep),
     Plan(Vec<PlanEntry>),

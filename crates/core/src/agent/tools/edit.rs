@@ -103,7 +103,7 @@ fn run_now(edit: &Edit) -> Result<Outcome, String> {
 }
 
 /// A file's text in UTF-8 or, where it is in another encoding of eight bits, as it is.
-fn decoded(bytes: Vec<u8>) -> Result<(Vec<u8>, Encoding), String> {
+pub(super) fn decoded(bytes: Vec<u8>) -> Result<(Vec<u8>, Encoding), String> {
     let encoding = Encoding::of(&bytes);
     let text = match encoding {
         Encoding::Utf8 { .. } | Encoding::EightBit => bytes,
@@ -133,13 +133,13 @@ fn shown(path: &Path, before: Vec<u8>, after: Vec<u8>) -> Option<super::Diff> {
 
 /// A changed text, and the lines where it was changed.
 #[derive(Debug, PartialEq, Eq)]
-struct Changed {
-    bytes: Vec<u8>,
+pub(super) struct Changed {
+    pub(super) bytes: Vec<u8>,
     lines: Vec<usize>,
 }
 
 /// Replaces one text by another.
-fn change(text: &[u8], old: &str, new: &str, all: bool) -> Result<Changed, String> {
+pub(super) fn change(text: &[u8], old: &str, new: &str, all: bool) -> Result<Changed, String> {
     if old.is_empty() {
         return Err("old_string is empty: give the text to replace, or use write_file".to_owned());
     }

@@ -138,6 +138,23 @@ impl Builtin {
         }
     }
 
+    /// What stands before the title of a call where a person is asked whether to make it.
+    pub(super) fn asks(self) -> &'static str {
+        match self {
+            Self::Bash => "run ",
+            Self::BackgroundRun => "run in the background: ",
+            Self::TaskOutput => "read the ",
+            Self::ReadFile => "read ",
+            Self::WriteFile => "write ",
+            Self::EditFile => "edit ",
+            Self::Glob => "find files: ",
+            Self::Grep => "search for ",
+            Self::UpdatePlan => "set the ",
+            // Their titles have one.
+            Self::CheckBackground | Self::WriteBackground | Self::StopBackground => "",
+        }
+    }
+
     /// What a rule about it may name.
     pub(in crate::agent) fn subject(self) -> Subject {
         match self {

@@ -373,8 +373,10 @@ fn a_question_offers_always_only_where_a_rule_says_what_that_means() {
         let ask = Ask {
             id: "c1".into(),
             title: "npm test".into(),
+            question: "run npm test".into(),
             kind: Kind::Execute,
             input: raw(r#"{"command":"npm test"}"#),
+            change: None,
             why: "no rule for `npm test`".into(),
             always,
             can_confine: false,

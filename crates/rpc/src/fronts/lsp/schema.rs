@@ -36,7 +36,13 @@ pub(crate) fn document() -> Value {
         "initializationOptions": of::<wire::InitializationOptions>(&mut read),
         "capabilities.experimental.meanwhile": of::<wire::Capability>(&mut written),
     });
-    let meta = json!({"session/update": of::<wire::Own>(&mut written)});
+    let meta = json!({
+        "session/update": of::<wire::Own>(&mut written),
+        PERMISSION: {
+            "params": of::<wire::OwnQuestion>(&mut written),
+            "result": of::<wire::OwnAnswer>(&mut read),
+        },
+    });
     let error_data = of::<wire::ErrorData>(&mut written);
     let codes: Map<String, Value> =
         wire::Code::ALL.iter().map(|code| (code.number().to_string(), json!(code))).collect();

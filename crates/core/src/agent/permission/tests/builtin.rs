@@ -395,7 +395,7 @@ fn files_are_judged_by_where_they_lead() {
     check("read_file", false, "/etc/hosts", "ask + allow read /etc");
     check("glob", false, "/", "ask");
     check("write_file", true, "a.txt", "ask + allow write .");
-    check("write_file", true, "new/deep/file", "ask + allow write .");
+    check("write_file", true, "new/deep/file", "ask + allow write new/deep");
     check("edit_file", true, "../other/file", "ask + allow write HOME/other/file");
     check("edit_file", true, "out/new", "ask + allow write HOME/other/new");
     check("write_file", true, ".env", "ask");

@@ -49,7 +49,7 @@ fn files_are_held_to_what_was_chosen() {
     use Permissions::{Ask, Look, Work};
     let scene = Scene::new();
     for (path, rules, look, ask, work) in [
-        ("work/src/new.rs", &[][..], "deny", "ask + allow write .", "allow"),
+        ("work/src/new.rs", &[][..], "deny", "ask + allow write src", "allow"),
         ("work/.env", &[], "deny", "ask", "ask"),
         ("work/.git/config", &[], "deny", "ask", "ask"),
         ("work/out/file", &[], "deny", "ask", "ask"),
