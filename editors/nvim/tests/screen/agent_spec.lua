@@ -45,7 +45,7 @@ expect = ["<background-results>", "[bg:{{build}}] exited 3"]
 text = "The build failed."
 ]==])
     nvim:ask("Build it")
-    nvim:sees("Allow the agent: .*sh wait.sh")
+    nvim:sees("May the agent .*sh wait.sh")
     nvim:says("waits for permission")
     nvim:type("1<CR>")
     nvim:says("It runs%.")
@@ -86,10 +86,8 @@ text = "The build failed."
 text = "Then I leave it."
 ]==])
     nvim:ask("Touch it")
-    local screen = nvim:sees("Allow the agent: .*touch forbidden")
-    local reject = screen:lower():match("(%d+): [^\n]*no")
-      or screen:lower():match("(%d+): [^\n]*reject")
-      or screen:lower():match("(%d+): [^\n]*deny")
+    local screen = nvim:sees("May the agent .*touch forbidden")
+    local reject = screen:match("(%d)  Reject")
     assert.truthy(reject, screen)
     nvim:type(reject .. "<CR>")
     nvim:says("Then I leave it%.")
@@ -106,11 +104,90 @@ text = "Changed."
 ]==])
     nvim:cmd("wincmd t | edit notes.txt | wincmd b")
     nvim:ask("Change it")
-    nvim:sees("Allow the agent: .*notes.txt")
+    nvim:sees("May the agent .*notes.txt")
     nvim:says("%-two\n +%+2")
     nvim:type("1<CR>")
     nvim:says("Changed%.")
     nvim:eventually("vim.fn.getbufline('notes.txt', 2)[1] == '2'")
+  end)
+
+  local edited = { path = "src/notes.txt", content = "ONE\ntwo\nthree\nfour\nfive\nsix\nSEVEN\n" }
+
+  --- A chat whose agent wants to change two parts of a file.
+  local function editing(expect)
+    vim.fn.mkdir(place.root .. "/src", "p")
+    vim.fn.writefile(
+      { "one", "two", "three", "four", "five", "six", "seven" },
+      place.root .. "/src/notes.txt"
+    )
+    local nvim = chat("[[turn]]\n" .. chats.call(edited, "write_file") .. ([==[
+[[turn]]
+expect = ["%s"]
+text = "As you say."
+]==]):format(expect))
+    nvim:ask("Change it")
+    nvim:sees("May the agent write src/notes.txt%?")
+    return nvim
+  end
+
+  local function notes()
+    return table.concat(vim.fn.readfile(place.root .. "/src/notes.txt"), " ")
+  end
+
+  it("writes the parts of a change that the person takes, and nothing before", function()
+    local nvim = editing("the person changed this call")
+    nvim:sees(
+      "1  Allow\n.*2  Always allow edits in `src`.*3  Reject.*4  Never allow edits in `src`"
+    )
+    nvim:type("d")
+    nvim:sees("proposed: do takes a part back, :w allows what stands here")
+    nvim:eventually("vim.wo.diff and vim.fn.getline('.') == 'ONE'")
+    nvim:type("]c")
+    nvim:eventually("vim.fn.getline('.') == 'SEVEN'")
+    nvim:type("do")
+    nvim:eventually("vim.fn.getline('.') == 'seven'")
+    assert.equal("one two three four five six seven", notes(), "nothing is written before")
+    -- Back to the question, and what was taken back stays so.
+    nvim:type("q")
+    nvim:eventually("#vim.api.nvim_list_tabpages() == 1")
+    nvim:type("d")
+    nvim:eventually("vim.wo.diff and vim.fn.getline(7) == 'seven'")
+    nvim:cmd("write")
+    nvim:says("As you say%.")
+    assert.equal("ONE two three four five six seven", notes())
+    nvim:eventually("#vim.api.nvim_list_tabpages() == 1")
+    nvim:eventually(
+      "vim.fn.bufexists('meanwhile://proposed" .. place.root .. "/src/notes.txt') == 0"
+    )
+  end)
+
+  it("takes a change of which every part was taken back for a no", function()
+    local nvim = editing("the person took nothing")
+    nvim:type("d")
+    nvim:eventually("vim.wo.diff and vim.fn.getline('.') == 'ONE'")
+    nvim:type("do]cdo:w<CR>")
+    nvim:says("As you say%.")
+    assert.equal("one two three four five six seven", notes())
+  end)
+
+  it("does not hold up the person while it asks", function()
+    local nvim = editing("replaced")
+    nvim:type("<C-w>k")
+    nvim:eventually("vim.bo.filetype == 'meanwhile-chat'")
+    nvim:type("<C-w>h:edit other<CR>imine<Esc>")
+    nvim:eventually("vim.fn.getline(1) == 'mine'")
+    nvim:sees("May the agent write src/notes.txt%?")
+    nvim:cmd("Meanwhile chat")
+    nvim:eventually("vim.bo.filetype == 'meanwhile-prompt'")
+    -- A key of theirs is never an answer by chance.
+    nvim:type("<CR>")
+    nvim:type("<C-w>k")
+    nvim:eventually("vim.bo.filetype == 'meanwhile-question'")
+    nvim:type("gg<CR>")
+    assert.equal("one two three four five six seven", notes())
+    nvim:type("1<CR>")
+    nvim:says("As you say%.")
+    assert.equal("ONE two three four five six SEVEN", notes())
   end)
 
   it("never asks over what is typed elsewhere", function()
@@ -126,14 +203,15 @@ text = "Done."
     nvim:type("iMy own ")
     nvim:eventually("vim.fn.getline(1) == 'My own '")
     gate:open()
-    nvim:hears("the agent asks for permission: .*touch allowed")
+    nvim:hears("may the agent .*touch allowed")
     nvim:type("1<CR>text<Esc>")
     nvim:eventually("vim.fn.getline(2) == 'text'")
     assert.equal("My own 1", nvim:lua("return vim.fn.getline(1)"))
     assert.is_nil(vim.uv.fs_stat(place.root .. "/allowed"), "it was not the answer")
     nvim:cmd("Meanwhile chat")
-    nvim:sees("Allow the agent:")
-    nvim:type("1<CR>")
+    nvim:sees("May the agent run in the background: touch allowed%?")
+    nvim:eventually("vim.bo.filetype == 'meanwhile-prompt'")
+    nvim:type("<C-w>k1<CR>")
     nvim:says("Done%.")
     harness.eventually("the file", function()
       return vim.uv.fs_stat(place.root .. "/allowed")
@@ -148,7 +226,7 @@ text = "Done."
 text = "After it."
 ]==])
     nvim:ask("Ask me")
-    nvim:sees("Allow the agent:")
+    nvim:sees("May the agent ")
     vim.uv.kill(harness.daemons(place)[1], "sigkill")
     nvim:eventually("require('meanwhile.workspace').get().connection.restarts == 1")
     nvim:type("1<CR>")
@@ -403,7 +481,7 @@ text = "It runs."
 text = "It is done."
 ]==])
     nvim:ask("Build it")
-    nvim:sees("Allow the agent:")
+    nvim:sees("May the agent ")
     nvim:type("1<CR>")
     nvim:says("It runs%.")
     nvim:cmd("wincmd t | Meanwhile timeline")

@@ -395,3 +395,16 @@ Built.]],
     end
   end)
 end)
+
+describe("a proposed change", function()
+  local review = require("meanwhile.ui.review")
+
+  it("is the same text when it comes back", function()
+    for _, text in ipairs({ "", "a", "a\n", "a\n\n", "a\r\nb\r\n", "a\r\nb", "a\r\nb\n", "\na\n" }) do
+      assert.equal(text, review.text(review.lines(text)))
+    end
+    local _, form = review.lines("a\r\nb\r\n")
+    assert.equal("a\r\nc\r\n", review.text({ "a", "c" }, form))
+    assert.equal("", review.text({ "" }, form))
+  end)
+end)

@@ -139,19 +139,20 @@ function Chat:pushed(method, params)
   self:soon()
 end
 
---- Whether the person is in the chat and not in the middle of typing.
+--- Whether the person is in the chat and not in the middle of writing something.
 ---@private
 ---@return boolean
 function Chat:ready_to_ask()
   local buf = vim.api.nvim_get_current_buf()
-  local here = buf == self.buf or buf == self.input
+  local written = table.concat(vim.api.nvim_buf_get_lines(self.input, 0, -1, false))
+  local here = buf == self.buf or (buf == self.input and vim.trim(written) == "")
   return here and vim.api.nvim_get_mode().mode == "n"
 end
 
 ---@private
 function Chat:ask_if_ready()
-  if self.session and self:ready_to_ask() then
-    permission.next(self.session)
+  if self.session then
+    permission.next(self.session, self.buf, self:ready_to_ask())
   end
 end
 
@@ -418,11 +419,13 @@ local function make(workspace)
         -- What is asked about is on the screen before the question.
         draw.draw(self)
         vim.cmd.redraw()
-        if self.session and self:ready_to_ask() and params.sessionId == self.session then
-          permission.next(self.session)
-        else
+        local ready = self:ready_to_ask()
+        if params.sessionId == self.session then
+          permission.next(self.session, self.buf, ready)
+        end
+        if not ready or params.sessionId ~= self.session then
           local question = permission.question(params)
-          tell.warn("the agent asks for permission: " .. question .. " (:Meanwhile chat)")
+          tell.warn("may the agent " .. question .. "? (:Meanwhile chat)")
         end
       end)
     end)

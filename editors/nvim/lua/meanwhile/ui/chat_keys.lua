@@ -25,7 +25,7 @@ function M.map(chat)
     "p",
     function()
       if chat.session and #permission.waiting(chat.session) > 0 then
-        permission.next(chat.session)
+        permission.next(chat.session, chat.buf, true, true)
       else
         tell.info("no request for permission waits")
       end

@@ -1,18 +1,24 @@
---- Requests for permission: each is asked with `vim.ui.select`, one after the other, and never over
---- something the person is typing elsewhere.
+--- Requests for permission: each is asked in a window of its own between what was said and where to write,
+--- one after the other. Nothing waits for it but the agent: the person goes on anywhere, and comes back.
 
+local review = require("meanwhile.ui.review")
 local tell = require("meanwhile.tell")
+local view = require("meanwhile.ui.view")
 
 local M = {}
 
 ---@class meanwhile.Ask
 ---@field params table
----@field answer fun(outcome: table)
+---@field answer fun(response: table)
 ---@field done boolean
+---@field met boolean the person was led to it
+---@field chat? integer the buffer of the chat it is asked in
+---@field review? meanwhile.Review
 
 ---@type table<string, meanwhile.Ask[]> by session
 local waiting = {}
-local asking = false
+---@type { buf: integer, ask: meanwhile.Ask }? the question on the screen
+local shown
 
 --- Those of a session that are not answered yet.
 ---@param session string
@@ -23,68 +29,188 @@ function M.waiting(session)
   end, waiting[session] or {})
 end
 
+--- Takes the question off the screen; the person is where they came from.
 ---@param ask meanwhile.Ask
----@param outcome table
-local function answer(ask, outcome)
-  if not ask.done then
-    ask.done = true
-    ask.answer({ outcome = outcome })
+local function close(ask)
+  if shown and shown.ask == ask then
+    local buf = shown.buf
+    shown = nil
+    if vim.api.nvim_buf_is_valid(buf) then
+      view.close(buf)
+      vim.api.nvim_buf_delete(buf, { force = true })
+    end
   end
+end
+
+---@param ask meanwhile.Ask
+---@param response table
+local function answer(ask, response)
+  if ask.done then
+    return
+  end
+  ask.done = true
+  close(ask)
+  if ask.review then
+    ask.review:close()
+  end
+  ask.answer(response)
 end
 
 --- Everything that waits of a session is taken back.
 ---@param session string
 function M.cancel(session)
   for _, ask in ipairs(waiting[session] or {}) do
-    answer(ask, { outcome = "cancelled" })
+    answer(ask, { outcome = { outcome = "cancelled" } })
   end
   waiting[session] = nil
 end
 
---- What is asked about, in one line.
+--- What is asked, in one line, with a verb.
 ---@param params table
 ---@return string
 function M.question(params)
   local call = params.toolCall or {}
-  local input = call.rawInput
-  local what = call.title or call.kind or "a tool"
-  if
-    type(input) == "table"
-    and type(input.command) == "string"
-    and not what:find(input.command, 1, true)
-  then
-    what = what .. ": " .. input.command
+  local what = vim.tbl_get(params, "_meta", "meanwhile", "question") or call.title or "call a tool"
+  local command = type(call.rawInput) == "table" and call.rawInput.command
+  if type(command) == "string" and not what:find(command, 1, true) then
+    what = what .. ": " .. command
   end
   return require("meanwhile.format").one_line(what)
 end
 
---- Asks the next one, where the person is ready for it.
+--- The person chose. What was left of a change goes along where it is allowed.
+---@param ask meanwhile.Ask
+---@param option table
+local function choose(ask, option)
+  local response = { outcome = { outcome = "selected", optionId = option.optionId } }
+  local text = ask.review and option.kind:match("^allow") and ask.review:changed()
+  if text then
+    response._meta = { meanwhile = { edit = { newText = text } } }
+  end
+  answer(ask, response)
+  M.next(ask.params.sessionId, ask.chat, true)
+end
+
+--- Shows the change as a diff, in which it can be changed.
+---@param ask meanwhile.Ask
+local function look(ask)
+  local change = review.of(ask.params)
+  if not change then
+    return tell.info("this is not a change of a file: a number and <CR> answer")
+  end
+  ask.review = ask.review
+    or review.new(change, function()
+      choose(ask, ask.params.options[1])
+    end)
+  ask.review:show()
+end
+
+---@param ask meanwhile.Ask
+---@return string[] lines
+---@return meanwhile.Span[] spans
+---@return integer[] options their lines
+local function drawn(ask)
+  local lines = { " May the agent " .. M.question(ask.params) .. "?" }
+  local spans = { { 0, 0, -1, "MeanwhileTitle" } }
+  local options = {}
+  for _, content in ipairs(vim.tbl_get(ask.params, "toolCall", "content") or {}) do
+    local text = vim.tbl_get(content, "content", "text")
+    if text then
+      table.insert(lines, " " .. require("meanwhile.format").one_line(text))
+      table.insert(spans, { #lines - 1, 0, -1, "MeanwhileDim" })
+    end
+  end
+  for i, option in ipairs(ask.params.options or {}) do
+    table.insert(lines, ("   %d  %s"):format(i, option.name))
+    table.insert(spans, { #lines - 1, 3, 4, "MeanwhileLabel" })
+    options[i] = #lines
+  end
+  return lines, spans, options
+end
+
+--- Puts the question into a window below another one.
+---@param ask meanwhile.Ask
+---@param above integer
+local function show(ask, above)
+  local buf = view.scratch("meanwhile://question", "meanwhile-question")
+  local lines, spans, options = drawn(ask)
+  view.render(buf, lines, spans)
+  shown = { buf = buf, ask = ask }
+  local keys = {
+    {
+      "<CR>",
+      function()
+        local row = vim.fn.line(".")
+        for i, line in ipairs(options) do
+          if line == row then
+            return choose(ask, ask.params.options[i])
+          end
+        end
+        tell.info("nothing is answered: choose a line below")
+      end,
+      "answer with the line under the cursor",
+    },
+    {
+      "d",
+      function()
+        look(ask)
+      end,
+      "look at the change, and take a part of it",
+    },
+    {
+      "q",
+      function()
+        close(ask)
+        tell.info("the agent waits for your answer (p in the chat asks again)")
+      end,
+      "decide later",
+    },
+  }
+  for i, line in ipairs(options) do
+    table.insert(keys, {
+      tostring(i),
+      function()
+        vim.api.nvim_win_set_cursor(0, { line, 0 })
+      end,
+      "go to: " .. ask.params.options[i].name,
+    })
+  end
+  view.map(buf, "The agent asks", keys)
+  local config = { split = "below", win = above, height = #lines + 1 }
+  local win = vim.api.nvim_open_win(buf, false, config)
+  view.plain(win)
+  vim.wo[win].wrap = true
+  vim.wo[win].cursorline = true
+  vim.wo[win].winfixheight = true
+  local number = #M.waiting(ask.params.sessionId)
+  local more = number > 1 and (" (1 of %d)"):format(number) or ""
+  local diff = review.of(ask.params) and ", d shows the change" or ""
+  view.bar(buf, "the agent asks" .. more .. ": a number and <CR> answer" .. diff)
+end
+
+--- Asks the next one, where the chat can be seen.
 ---@param session string
-function M.next(session)
-  local open = M.waiting(session)
-  local ask = open[1]
-  if not ask or asking then
+---@param chat integer the buffer of what was said
+---@param ready boolean the person is in the chat, and not typing
+---@param again? boolean the person asks for it
+function M.next(session, chat, ready, again)
+  local ask = M.waiting(session)[1]
+  local above = vim.fn.bufwinid(chat)
+  if not ask or above == -1 then
     return
   end
-  asking = true
-  local options = ask.params.options or {}
-  vim.ui.select(options, {
-    prompt = "Allow the agent: " .. M.question(ask.params),
-    kind = "meanwhile-permission",
-    format_item = function(option)
-      return option.name
-    end,
-  }, function(option)
-    asking = false
-    if option then
-      answer(ask, { outcome = "selected", optionId = option.optionId })
-    elseif not ask.done then
-      -- Who closes the question decides nothing: it stays, and can be asked again.
-      tell.info("the agent waits for your answer (p in the chat asks again)")
-      return
+  ask.chat = chat
+  local there = shown and shown.ask == ask and vim.fn.bufwinid(shown.buf) ~= -1
+  if not there and (again or not ask.met) then
+    if shown then
+      close(shown.ask)
     end
-    M.next(session)
-  end)
+    show(ask, above)
+  end
+  if ready and shown and (again or not ask.met) then
+    ask.met = true
+    vim.api.nvim_set_current_win(vim.fn.bufwinid(shown.buf))
+  end
 end
 
 --- Takes a request in. Called in a coroutine, which goes on once it is answered.
@@ -93,7 +219,7 @@ end
 ---@return table response
 function M.request(params, arrived)
   local co = assert(coroutine.running(), "a request is answered in a coroutine")
-  local ask = { params = params, done = false }
+  local ask = { params = params, done = false, met = false }
   local early
   ask.answer = function(response)
     if coroutine.status(co) == "suspended" then

@@ -1,0 +1,177 @@
+--- A change that the agent proposes, as a diff in a tab of its own: on the left the file as it is, on the
+--- right what it would become, which the person changes as any text. Writing it allows what stands there;
+--- nothing is written before.
+
+local view = require("meanwhile.ui.view")
+
+local M = {}
+
+---@class meanwhile.Change
+---@field path string
+---@field oldText? string
+---@field newText string
+
+---@class meanwhile.Review
+---@field change meanwhile.Change
+---@field was integer the buffer of the file as it is
+---@field proposed integer
+local Review = {}
+Review.__index = Review
+
+--- The change that a question is about.
+---@param params table
+---@return meanwhile.Change?
+function M.of(params)
+  for _, content in ipairs(vim.tbl_get(params, "toolCall", "content") or {}) do
+    if content.type == "diff" then
+      return content
+    end
+  end
+  return nil
+end
+
+--- A text as a buffer has it.
+---@param text string
+---@return string[] lines
+---@return { dos: boolean, ended: boolean } form what the lines do not say
+function M.lines(text)
+  local bare, dos = text:gsub("\r\n", "\n")
+  dos = dos > 0 and select(2, text:gsub("\n", "")) == dos
+  local lines = vim.split(dos and bare or text, "\n", { plain = true })
+  local ended = #lines > 1 and lines[#lines] == ""
+  if ended then
+    table.remove(lines)
+  end
+  return lines, { dos = dos, ended = ended or text == "" }
+end
+
+--- The text that a buffer has.
+---@param lines string[]
+---@param form { dos: boolean, ended: boolean }
+---@return string
+function M.text(lines, form)
+  if #lines == 0 or (#lines == 1 and lines[1] == "") then
+    return ""
+  end
+  local ending = form.dos and "\r\n" or "\n"
+  return table.concat(lines, ending) .. (form.ended and ending or "")
+end
+
+---@param name string
+---@param path string
+---@param text string
+---@return integer buf
+local function buffer(name, path, text)
+  local buf = vim.api.nvim_create_buf(false, true)
+  view.name(buf, name .. path)
+  vim.bo[buf].bufhidden = "hide"
+  vim.bo[buf].swapfile = false
+  vim.api.nvim_buf_set_lines(buf, 0, -1, false, (M.lines(text)))
+  -- For the colours alone: no server of a language is to take it for the file.
+  local language = vim.treesitter.language.get_lang(vim.filetype.match({ filename = path }) or "")
+  if language then
+    pcall(vim.treesitter.start, buf, language)
+  end
+  return buf
+end
+
+---@param change meanwhile.Change
+---@param allow fun() the person allows what stands there
+---@return meanwhile.Review
+function M.new(change, allow)
+  local self = setmetatable({ change = change }, Review)
+  self.was = buffer("meanwhile://was", change.path, change.oldText or "")
+  vim.bo[self.was].modifiable = false
+  self.proposed = buffer("meanwhile://proposed", change.path, change.newText)
+  vim.bo[self.proposed].buftype = "acwrite"
+  vim.bo[self.proposed].modified = false
+  vim.api.nvim_create_autocmd("BufWriteCmd", {
+    buffer = self.proposed,
+    callback = function()
+      vim.bo[self.proposed].modified = false
+      vim.schedule(allow)
+    end,
+  })
+  local keys = {
+    {
+      "q",
+      function()
+        self:hide()
+      end,
+      "back to the question; what you changed stays",
+    },
+  }
+  view.map(self.was, "A change", keys)
+  vim.list_extend(keys, {
+    { "do", "do", "take the part under the cursor back" },
+    { "]c", "]c", "to the next part" },
+    { "[c", "[c", "to the one before" },
+  })
+  vim.keymap.set("n", "q", keys[1][2], { buffer = self.proposed, nowait = true, desc = keys[1][3] })
+  vim.keymap.set("n", "g?", function()
+    view.help("A proposed change", keys)
+  end, { buffer = self.proposed, nowait = true, desc = "show this" })
+  return self
+end
+
+--- The text of the proposal, where it is not what was proposed.
+---@return string?
+function Review:changed()
+  if not vim.api.nvim_buf_is_loaded(self.proposed) then
+    return nil
+  end
+  local lines = vim.api.nvim_buf_get_lines(self.proposed, 0, -1, false)
+  local proposed, form = M.lines(self.change.newText)
+  if vim.deep_equal(lines, proposed) then
+    return nil
+  end
+  local old = self.change.oldText or ""
+  -- All of it was taken back.
+  return vim.deep_equal(lines, (M.lines(old))) and old or M.text(lines, form)
+end
+
+--- Shows both sides, with the cursor at the first part.
+function Review:show()
+  local win = vim.fn.bufwinid(self.proposed)
+  if win ~= -1 then
+    return vim.api.nvim_set_current_win(win)
+  end
+  vim.cmd("tab sbuffer " .. self.was)
+  vim.cmd("rightbelow vertical sbuffer " .. self.proposed)
+  local name = vim.fn.fnamemodify(self.change.path, ":~:.")
+  local bars = {
+    [self.was] = name .. (self.change.oldText and ", as it is" or ", which is not there yet"),
+    [self.proposed] = "proposed: do takes a part back, :w allows what stands here, q decides later",
+  }
+  for _, one in ipairs(vim.api.nvim_tabpage_list_wins(0)) do
+    vim.api.nvim_win_call(one, vim.cmd.diffthis)
+    view.bar(vim.api.nvim_win_get_buf(one), bars[vim.api.nvim_win_get_buf(one)] or "")
+  end
+  vim.cmd("normal! gg")
+  if vim.fn.diff_hlID(1, 1) == 0 then
+    vim.cmd("silent! normal! ]c")
+  end
+end
+
+--- Takes both sides off the screen.
+function Review:hide()
+  for _, buf in ipairs({ self.proposed, self.was }) do
+    for _, win in ipairs(vim.fn.win_findbuf(buf)) do
+      if #vim.api.nvim_list_wins() > 1 then
+        vim.api.nvim_win_close(win, true)
+      end
+    end
+  end
+end
+
+--- It is over.
+function Review:close()
+  self:hide()
+  for _, buf in ipairs({ self.proposed, self.was }) do
+    if vim.api.nvim_buf_is_valid(buf) then
+      vim.api.nvim_buf_delete(buf, { force = true })
+    end
+  end
+end
+
+return M
