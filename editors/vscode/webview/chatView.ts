@@ -5,7 +5,7 @@ import MarkdownIt from 'markdown-it';
 import type { AgentState, FromWebview } from '../src/panel/messages';
 import type { Entry, Permission, SessionModel } from '../src/panel/session';
 import type { Card } from '../src/protocol/generated';
-import { blockText, type ToolContent } from '../src/protocol/session';
+import { blockText, questionOf, type ToolContent } from '../src/protocol/session';
 import { codicon, h, iconButton } from './dom';
 
 /** No HTML of a model's is ever markup. */
@@ -165,30 +165,32 @@ export class ChatView {
 
   private drawAsk({ key, request }: Permission): HTMLElement {
     const { toolCall, options } = request;
-    const title = toolCall.title ?? toolCall.toolCallId;
+    const question = `May the agent ${questionOf(request)}?`;
     const input = inputOf(toolCall.rawInput);
+    const isChange = toolCall.content?.some(({ type }) => type === 'diff');
     return h(
       'div',
-      { class: 'ask', role: 'group', 'aria-label': `The agent asks for permission: ${title}` },
-      h(
-        'div',
-        { class: 'ask-title' },
-        codicon('shield'),
-        'The agent asks for permission: ',
-        h('strong', {}, title),
-      ),
-      input !== '' && input !== title && h('pre', {}, input),
+      { class: 'ask', role: 'group', 'aria-label': question },
+      h('div', { class: 'ask-title' }, codicon('shield'), h('strong', {}, question)),
+      input !== '' && input !== toolCall.title && h('pre', {}, input),
       ...reasons(toolCall.content).map((reason) => h('div', { class: 'reason' }, reason)),
       h(
         'div',
         { class: 'options' },
+        isChange &&
+          h(
+            'button',
+            { class: 'secondary review', click: () => this.post({ type: 'review', key }) },
+            codicon('diff'),
+            'Look at the Change',
+          ),
         ...options.map((option, index) =>
           h(
             'button',
             {
               class: index === 0 ? 'primary' : 'secondary',
               'data-kind': option.kind,
-              click: () => this.post({ type: 'permission', key, optionId: option.optionId }),
+              click: () => this.post({ type: 'permission', key, ...option }),
             },
             option.name,
           ),
@@ -251,12 +253,14 @@ export class ChatView {
   }
 
   private click(event: Event): void {
-    const target = (event.target as Element).closest('[data-task],[data-file]');
+    const target = (event.target as Element).closest('[data-task],[data-change]');
     if (!target) return;
     const task = target.getAttribute('data-task');
-    const file = target.getAttribute('data-file');
+    const toolCallId = target.getAttribute('data-change');
     if (task) this.post({ type: 'showOutput', taskId: task });
-    else if (file) this.post({ type: 'openFile', path: file });
+    else if (toolCallId) {
+      this.post({ type: 'showChange', toolCallId, path: target.textContent ?? '' });
+    }
   }
 }
 
@@ -403,12 +407,11 @@ function drawTool(entry: Extract<Entry, { kind: 'tool' }>): HTMLElement {
       h(
         'div',
         { class: 'diff' },
-        h('button', { class: 'link', 'data-file': diff.path }, diff.path),
-        folded(
-          [
-            ...(diff.oldText === '' ? [] : diff.oldText.split('\n').map((line) => `- ${line}`)),
-            ...diff.newText.split('\n').map((line) => `+ ${line}`),
-          ].join('\n'),
+        h(
+          'button',
+          { class: 'link', 'data-change': entry.id, title: 'Show what it changed' },
+          codicon('diff'),
+          diff.path,
         ),
       ),
     ),

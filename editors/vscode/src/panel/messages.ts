@@ -1,7 +1,7 @@
 // What the extension and its webview say to each other.
 
 import type { Task } from '../protocol/generated';
-import type { SessionInfo } from '../protocol/session';
+import type { PermissionOption, SessionInfo } from '../protocol/session';
 import type { SessionEvent, SessionModel } from './session';
 
 /** Everything the view shows; sent when it is built, and when something else is chosen. */
@@ -39,13 +39,14 @@ export type FromWebview =
   | { type: 'ready' }
   | { type: 'prompt'; text: string }
   | { type: 'cancel' }
-  | { type: 'permission'; key: number; optionId: string }
+  | { type: 'permission'; key: number; kind: PermissionOption['kind']; optionId: string }
+  | { type: 'review'; key: number }
+  | { type: 'showChange'; toolCallId: string; path: string }
   | { type: 'choose'; session: string | undefined }
   | { type: 'chooseFolder'; folder: string }
   | { type: 'newSession' }
   | { type: 'showOutput'; taskId: string }
   | { type: 'stopTask'; taskId: string }
-  | { type: 'openFile'; path: string }
   | { type: 'run'; command: 'setKey' | 'useLocalServer' | 'openModelSettings' | 'learn' }
   | { type: 'retryAgent' }
   | { type: 'draft'; text: string };

@@ -9,7 +9,9 @@ import { errorCode } from '../daemon/daemon';
 import type { Folder, Folders } from '../folders';
 import type { Terminals } from '../output/terminal';
 import { ERRORS, type Task } from '../protocol/generated';
+import { questionOf } from '../protocol/session';
 import { ago, asText, cut } from '../tasks/describe';
+import { Changes } from './changes';
 import type { AgentState, FromWebview, Snapshot, ToWebview } from './messages';
 import type { SessionEvent } from './session';
 import { Sessions } from './sessions';
@@ -35,6 +37,7 @@ export class Panel implements vscode.Disposable {
   private draft = '';
   private trouble: AgentState | undefined;
   private batch: SessionEvent[] = [];
+  private readonly changes = new Changes();
   private batchTimer: NodeJS.Timeout | undefined;
   private tasksTimer: NodeJS.Timeout | undefined;
 
@@ -67,19 +70,26 @@ export class Panel implements vscode.Disposable {
       }),
       vscode.commands.registerCommand('meanwhile.openSession', () => this.pick()),
       vscode.commands.registerCommand('meanwhile.cancelTurn', () => this.cancel()),
+      vscode.commands.registerCommand('meanwhile.allowChange', (uri?: vscode.Uri) =>
+        this.decide(uri, 'allow_once'),
+      ),
+      vscode.commands.registerCommand('meanwhile.rejectChange', (uri?: vscode.Uri) =>
+        this.decide(uri, 'reject_once'),
+      ),
+      this.changes,
     );
   }
 
   /** Called for each folder before its daemon starts. */
   add(folder: Folder): void {
-    const sessions = new Sessions(folder);
+    const sessions = new Sessions(folder, this.changes);
     this.byFolder.set(folder, sessions);
     sessions.onEvent(({ session, event }) => {
       if (folder === this.folder && session === this.current) this.sendSoon(event);
     });
     sessions.onDidAsk(({ session, key, request }) => {
       const visible = this.visible('chat') && folder === this.folder && session === this.current;
-      if (!visible) this.askOutside(sessions, session, key, request.toolCall.title ?? 'a tool');
+      if (!visible) this.askOutside(sessions, session, key, questionOf(request));
     });
     sessions.onDidReset(() => {
       if (folder === (this.folder ?? folder)) this.restore().catch((error) => this.log.warn(error));
@@ -209,8 +219,21 @@ export class Panel implements vscode.Disposable {
         await this.cancel();
         return;
       case 'permission':
-        this.sessions().answer(message.key, message.optionId);
+        this.sessions().answer(message.key, message.kind, message.optionId);
         return;
+      case 'review':
+        await this.sessions().review(message.key);
+        return;
+      case 'showChange': {
+        const { session } = this.snapshot();
+        const entry = session?.entries.findLast(
+          (one) => one.kind === 'tool' && one.id === message.toolCallId,
+        );
+        const diffs = entry?.kind === 'tool' ? entry.diffs : [];
+        const change = diffs.find(({ path }) => path === message.path);
+        if (change) await this.changes.show(change);
+        return;
+      }
       case 'choose':
         await this.choose(message.session);
         return;
@@ -232,15 +255,6 @@ export class Panel implements vscode.Disposable {
       case 'stopTask':
         await vscode.commands.executeCommand('meanwhile.stop', message.taskId);
         return;
-      case 'openFile': {
-        const folder = this.shownFolder();
-        if (!folder) return;
-        const uri = vscode.Uri.joinPath(folder.workspaceFolder.uri, message.path);
-        await vscode.window.showTextDocument(
-          message.path.startsWith('/') ? vscode.Uri.file(message.path) : uri,
-        );
-        return;
-      }
       case 'run':
         await vscode.commands.executeCommand(`meanwhile.${message.command}`);
         return;
@@ -317,6 +331,13 @@ export class Panel implements vscode.Disposable {
     this.post({ type: 'sessions', sessions: infos });
   }
 
+  /** The answer to the change in a diff editor: of the one that is named, or before the person. */
+  private decide(uri: vscode.Uri | undefined, kind: 'allow_once' | 'reject_once'): void {
+    const key = this.changes.keyOf(uri ?? vscode.window.activeTextEditor?.document.uri);
+    if (key === undefined) return;
+    for (const sessions of this.byFolder.values()) sessions.answer(key, kind);
+  }
+
   private async cancel(): Promise<void> {
     if (this.current !== undefined) await this.sessions().cancel(this.current);
   }
@@ -344,10 +365,10 @@ export class Panel implements vscode.Disposable {
     sessions: Sessions,
     session: string,
     key: number,
-    title: string,
+    question: string,
   ): Promise<void> {
     const answer = await vscode.window.showWarningMessage(
-      `The agent asks for permission: ${asText(cut(title, 120))}`,
+      `May the agent ${asText(cut(question, 120))}?`,
       'Show',
     );
     if (answer && sessions.isOpen(key)) {

@@ -5,14 +5,22 @@
 import * as vscode from 'vscode';
 import { errorCode } from '../daemon/daemon';
 import type { Folder } from '../folders';
-import { ERRORS, type Task } from '../protocol/generated';
-import type { PermissionAnswer, PermissionRequest, SessionInfo } from '../protocol/session';
+import { ERRORS, type OwnAnswer, type Task } from '../protocol/generated';
+import type {
+  PermissionAnswer,
+  PermissionOption,
+  PermissionRequest,
+  SessionInfo,
+} from '../protocol/session';
+import { type Changes, changeOf } from './changes';
 import { emptySession, reduce, type SessionEvent, type SessionModel } from './session';
 
 /** A session's tasks are in the queue of its name, which is a UUID. */
 const SESSION_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 /** Sessions listed. */
 const LISTED = 100;
+/** Names each question of the window. */
+let nextKey = 1;
 
 interface Asked {
   session: string;
@@ -25,7 +33,6 @@ export class Sessions {
   /** Those whose past is on its way: a view of one shows the whole when `open` returns. */
   private readonly loading = new Set<SessionModel>();
   private readonly asked = new Map<number, Asked>();
-  private nextKey = 1;
   infos: SessionInfo[] = [];
 
   private readonly eventEmitter = new vscode.EventEmitter<{
@@ -44,7 +51,10 @@ export class Sessions {
   /** Sessions have to be looked at again. */
   readonly onDidReset = this.resetEmitter.event;
 
-  constructor(readonly folder: Folder) {
+  constructor(
+    readonly folder: Folder,
+    private readonly changes: Changes,
+  ) {
     const { daemon } = folder;
     daemon.onPush('session/update', ({ sessionId, update }) =>
       this.take(sessionId, { type: 'update', update }),
@@ -153,8 +163,26 @@ export class Sessions {
     await this.folder.daemon.notify('session/cancel', { sessionId: id });
   }
 
-  answer(key: number, optionId: string): void {
-    this.settle(key, { outcome: { outcome: 'selected', optionId } });
+  /** What a person left of a change goes along where it is allowed. */
+  answer(key: number, kind: PermissionOption['kind'], optionId?: string): void {
+    const option = this.asked
+      .get(key)
+      ?.request.options.find(
+        (one) => one.kind === kind && one.optionId === (optionId ?? one.optionId),
+      );
+    if (!option) return;
+    const newText = kind.startsWith('allow') ? this.changes.left(key) : undefined;
+    const answer: OwnAnswer = newText === undefined ? {} : { edit: { newText } };
+    this.settle(key, {
+      outcome: { outcome: 'selected', optionId: option.optionId },
+      _meta: { meanwhile: answer },
+    });
+  }
+
+  /** Shows the change that is asked about. */
+  async review(key: number): Promise<void> {
+    const change = changeOf(this.asked.get(key)?.request.toolCall.content);
+    if (change) await this.changes.propose(key, change);
   }
 
   dispose(): void {
@@ -174,7 +202,7 @@ export class Sessions {
     request: PermissionRequest,
     token: vscode.CancellationToken,
   ): Promise<PermissionAnswer> {
-    const key = this.nextKey++;
+    const key = nextKey++;
     const session = request.sessionId;
     return new Promise((answer) => {
       this.asked.set(key, { session, request, answer });
@@ -190,6 +218,7 @@ export class Sessions {
     if (!asked) return;
     this.asked.delete(key);
     asked.answer(answer);
+    void this.changes.forget(key);
     this.take(asked.session, { type: 'permissionOver', key });
   }
 
@@ -208,6 +237,7 @@ export class Sessions {
   /** Another daemon: it has no session open, and does not wait for the answers of this window. */
   private reset(): void {
     this.models.clear();
+    for (const key of this.asked.keys()) void this.changes.forget(key);
     this.asked.clear();
     this.resetEmitter.fire();
   }

@@ -1,7 +1,7 @@
 // The agent's half of the protocol by shorter names, and how what is particular to this daemon is found
 // in it: in `_meta.meanwhile`. The types are generated.
 
-import type { ContentBlock, Own } from './generated';
+import type { ContentBlock, Own, OwnQuestion, RequestPermissionRequest } from './generated';
 
 export type {
   ContentBlock,
@@ -24,6 +24,12 @@ export type {
 /** `_meta.meanwhile` of an update. */
 export function own(update: { _meta?: { [key: string]: unknown } | null }): Partial<Own> {
   return (update._meta?.meanwhile ?? {}) as Partial<Own>;
+}
+
+/** What is asked, with a verb: `edit src/main.ts`. */
+export function questionOf({ _meta, toolCall }: RequestPermissionRequest): string {
+  const own = _meta?.meanwhile as OwnQuestion | undefined;
+  return own?.question ?? toolCall.title ?? toolCall.toolCallId;
 }
 
 /** What can be read of a block. */

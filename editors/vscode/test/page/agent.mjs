@@ -1,7 +1,7 @@
 // The agent in the page of a real VS Code, on a scripted model.
 //   usage: node test/page/agent.mjs X.vsix [PATTERN]
 import assert from 'node:assert/strict';
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { startServer } from '../server.mjs';
 import { launch, Window } from './browser.mjs';
@@ -57,6 +57,20 @@ touch long
 ${'echo a line of a long script\n'.repeat(200)}''' }
 
 [[turn]]
+when = "the person changed this call"
+text = "As you have it."
+
+[[turn]]
+when = "the person took nothing"
+text = "Then not."
+
+[[turn]]
+when = "Change the notes"
+[[turn.call]]
+tool = "write_file"
+input = { path = "src/notes.txt", content = "ONE\\ntwo\\nthree\\nfour\\nfive\\nsix\\nSEVEN\\n" }
+
+[[turn]]
 when = "asked-it"
 text = "It was allowed."
 
@@ -99,7 +113,7 @@ await test('a prompt, a question of permission, a task in the background', async
   await chat().locator('.entry.user', { hasText: 'Build it, please' }).waitFor();
   const ask = chat().locator('.ask');
   await ask.waitFor();
-  assert.match(await ask.innerText(), /The agent asks for permission: .*touch began/s);
+  assert.match(await ask.innerText(), /May the agent run in the background: touch began.*\?/s);
   assert.ok(!existsSync(join(server.workspace, 'began')), 'nothing is done before the answer');
   await ask.locator('button.primary[data-kind=allow_once]').click();
   await said('It runs; you hear of its end.').waitFor();
@@ -244,13 +258,69 @@ await test('a question that nobody sees is told outside of the panel', async () 
   await page.locator('.quick-input-title', { hasText: 'Filter' }).waitFor();
   await page.keyboard.press('Escape');
   writeFileSync(join(server.workspace, 'ask'), '');
-  const toast = window.toast('The agent asks for permission: touch asked');
+  const toast = window.toast('May the agent run touch asked');
   await toast.waitFor();
   await toast.getByText('Show', { exact: true }).click();
   await chat().locator('.ask button.primary[data-kind=allow_once]').click();
   await said('It was allowed.').waitFor();
   assert.ok(existsSync(join(server.workspace, 'asked')));
   await page.keyboard.press('Escape');
+});
+
+const NOTES = 'one\ntwo\nthree\nfour\nfive\nsix\nseven\n';
+const notes = () => readFileSync(join(server.workspace, 'src/notes.txt'), 'utf8');
+const propose = async () => {
+  mkdirSync(join(server.workspace, 'src'), { recursive: true });
+  writeFileSync(join(server.workspace, 'src/notes.txt'), NOTES);
+  await show();
+  await window.command('Meanwhile: New Agent Session');
+  await chat().locator('.welcome').waitFor();
+  await say('Change the notes');
+  const ask = chat().locator('.ask');
+  await ask.locator('strong', { hasText: 'May the agent write src/notes.txt?' }).waitFor();
+  await ask.locator('button.review').click();
+  const diff = window.page.locator('.editor-instance .monaco-diff-editor .editor.modified');
+  const line = (text) => diff.locator('.view-line', { hasText: new RegExp(`^${text}$`) });
+  await line('SEVEN').waitFor();
+  return { ask, diff, line };
+};
+
+await test('the parts of a change that a person takes are written, and nothing before', async () => {
+  const { ask, diff, line } = await propose();
+  const answers = await ask.locator('button[data-kind]').allInnerTexts();
+  const always = 'allow edits in `src`';
+  assert.deepEqual(answers, ['Allow', `Always ${always}`, 'Reject', `Never ${always}`]);
+  assert.equal(await ask.locator('pre').count(), 0, 'no arguments of a call');
+  // VS Code's own arrow beside a part takes it back.
+  await line('SEVEN').click();
+  await window.command('Diff Editor: Revert');
+  await line('SEVEN').waitFor({ state: 'detached' });
+  await line('ONE').waitFor();
+  assert.equal(notes(), NOTES, 'nothing is written before');
+  await window.page
+    .locator('.editor-actions .action-label[aria-label^="Allow What Stands Here"]')
+    .click();
+  await said('As you have it.').waitFor();
+  assert.equal(notes(), NOTES.replace('one', 'ONE'));
+  await diff.waitFor({ state: 'detached' });
+  // What was written is shown from the conversation.
+  await chat().locator('.entry.tool [data-change]').click();
+  const now = window.page.locator('.tab', { hasText: 'what the agent changed' });
+  await now.waitFor();
+  await now.hover();
+  await window.command('View: Close All Editors');
+});
+
+await test('a change of which nothing is left is a no', async () => {
+  const { ask, diff, line } = await propose();
+  await line('ONE').click();
+  await window.page.keyboard.press('Control+A');
+  await window.command('Diff Editor: Revert');
+  await line('ONE').waitFor({ state: 'detached' });
+  await ask.locator('button[data-kind=allow_once]').click();
+  await said('Then not.').waitFor();
+  assert.equal(notes(), NOTES);
+  await diff.waitFor({ state: 'detached' });
 });
 
 await test('a question however long leaves its answers and the prompt in sight', async () => {

@@ -50,7 +50,9 @@ export const workspace = {
     get: (name: string, otherwise: unknown) => settings.get(section)?.[name] ?? otherwise,
     inspect: (name: string) => ({ globalValue: personal.get(section)?.[name] }),
   }),
+  registerFileSystemProvider: never,
   registerTextDocumentContentProvider: never,
+  textDocuments: [] as unknown[],
   onDidChangeConfiguration: never,
   onDidGrantWorkspaceTrust: never,
 };
