@@ -179,7 +179,7 @@ text = "As you say."
     nvim:sees("May the agent write src/notes.txt%?")
     nvim:cmd("Meanwhile chat")
     nvim:eventually("vim.bo.filetype == 'meanwhile-prompt'")
-    -- A key of theirs is never an answer by chance.
+    -- A key is never an answer by chance.
     nvim:type("<CR>")
     nvim:type("<C-w>k")
     nvim:eventually("vim.bo.filetype == 'meanwhile-question'")
