@@ -138,8 +138,9 @@ fn nonsense(lab: &Lab) -> Vec<(&'static str, Value, Vec<Wrong>)> {
     let place = || {
         let mut cwd = no_text();
         cwd.extend([json!(""), json!(".."), json!("/no/such/place"), json!("a\u{0}b")]);
+        let server = json!({ "name": "s", "command": "/bin/true", "args": [], "env": [] });
         let mut servers = no_list();
-        servers.push(json!([{ "name": "s", "command": "/bin/true", "args": [], "env": [] }]));
+        servers.push(json!(vec![server; 33]));
         let wakes = [json!("sometimes"), json!(true), json!(null), json!({})];
         let meta = wakes.into_iter().map(|wake| json!({ "meanwhile": { "wake": wake } }));
         vec![

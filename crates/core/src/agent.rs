@@ -21,6 +21,7 @@ pub mod permission;
 pub mod placement;
 pub mod provider;
 pub mod retry;
+pub mod servers;
 pub mod session;
 pub mod story;
 pub mod tools;

@@ -397,3 +397,4 @@ pub use crate::background::events::{Events, Hold};
 pub use crate::background::executor::{SendSignal, Size};
 pub(crate) use crate::background::home::shim_in_memory;
 pub use crate::background::manager::{Background, Lease};
+pub(crate) use crate::background::pool::own_environment;

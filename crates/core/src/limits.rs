@@ -88,3 +88,15 @@ pub const PTY_SIDE_MAX: u16 = 4_096;
 /// How long a prompt of the Agent Client Protocol is held open for background tasks: half of the hour that a
 /// task may run with no daemon attached, and longer than builds that a person waits for.
 pub const PROMPT_HOLD: Duration = Duration::from_secs(1_800);
+/// MCP servers of one session.
+pub const SERVERS_MAX: usize = 32;
+/// How long an MCP server may take until its tools are known: programs that are downloaded first take some 20 s.
+pub const SERVER_START: Duration = Duration::from_secs(30);
+/// How long a call of an MCP server's tool may take. A person may cancel it before.
+pub const SERVER_CALL: Duration = Duration::from_secs(600);
+/// Tools of one MCP server.
+pub const SERVER_TOOLS: usize = 128;
+/// Bytes of the schemas of one MCP server's tools: every request to the model carries them.
+pub const SERVER_LIST_BYTES: usize = 256 << 10;
+/// Bytes of the description of an MCP server's tool.
+pub const SERVER_DESCRIPTION_BYTES: usize = 4_096;

@@ -9,6 +9,7 @@ pub(crate) mod hint;
 pub(crate) mod options;
 pub(crate) mod params;
 pub(crate) mod prompt;
+pub(crate) mod servers;
 pub(crate) mod signal;
 pub(crate) mod to_wire;
 pub(crate) mod trace;

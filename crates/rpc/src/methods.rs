@@ -89,7 +89,7 @@ methods! {
 
 /// What came after the first release and is to be looked for: parameters as `method.member`, which a
 /// server that lacks one refuses, and members of objects as `Object.member`. `initialize` lists them.
-pub(crate) const FEATURES: [&str; 13] = [
+pub(crate) const FEATURES: [&str; 14] = [
     "initialize.secrets",
     "task/spawn.shell",
     "task/spawn.service",
@@ -103,6 +103,7 @@ pub(crate) const FEATURES: [&str; 13] = [
     "Task.shown",
     "session/update.cards",
     "Task.waitsForInput",
+    "session/new.mcpServers",
 ];
 
 /// The method of this name, in the table a connection serves.

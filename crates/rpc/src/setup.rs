@@ -84,6 +84,7 @@ impl Setup {
         let rules = Rules::new(self.rules.clone())
             .confining(self.policy.confine_allowed)
             .with_network(self.policy.network);
-        Terms { provider, rules, can_ask, policy: self.policy.clone(), editor: None }
+        let (policy, servers) = (self.policy.clone(), Vec::new());
+        Terms { provider, rules, can_ask, policy, editor: None, servers }
     }
 }

@@ -16,6 +16,9 @@ pub mod fd {
 
 /// The one word of its command line, before the state directory.
 pub const MODE: &str = "keeper";
+/// The first word of a companion's command line, before the program that it runs. Of the descriptors it has
+/// [`fd::LIFE`] alone.
+pub const COMPANION: &str = "companion";
 /// Bytes of a request: one letter, a task's id, a bell's name. Below `PIPE_BUF`, so each is whole.
 pub const REQUEST_BYTES: usize = 48;
 /// Bytes of a report: one letter, an errno(3), a task's id.

@@ -1,11 +1,13 @@
 //! `meanwhile-shim keeper STATE`: the parent of the shims of one daemon or command, which forks each
 //! of them off. `meanwhile-shim FOLDER run`: a shim alone, for the task whose spec lies in the folder.
+//! `meanwhile-shim companion PROGRAM [ARG..]`: a program that ends with the process that wants it.
 //! `meanwhile-shim confine PROGRAM ARG0 [ARG..]`: restricts itself and executes a task's command, for a
 //! shim that starts a confined task.
 //!
 //! Started by a daemon or by the command line, never by hand. One thread, no runtime: a task's
 //! supervisor must cost next to nothing, and nothing must be able to stop it.
 
+mod companion;
 mod files;
 mod held;
 mod input;
@@ -44,6 +46,10 @@ fn main() -> ExitCode {
     if args.next_if(|arg| arg == confine::MODE).is_some() {
         let errno = confine::enter::run(args.next().unwrap_or_default(), args.collect());
         return ExitCode::from(u8::try_from(errno).unwrap_or(1));
+    }
+    if args.next_if(|arg| arg == keep::COMPANION).is_some() {
+        let outcome = companion::run(args.next().unwrap_or_default(), args.collect());
+        return ExitCode::from(process::code_of(&outcome));
     }
     let (Some(first), Some(second)) = (args.next(), args.next()) else {
         return ExitCode::from(2);

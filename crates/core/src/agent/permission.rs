@@ -272,6 +272,15 @@ impl Rules {
             return Vec::new();
         }
         let about = |rule: &&Rule| rule.prefix.is_none() && rule.scope.names(&intent.tool);
+        if intent.tool.builtin().is_none() && !self.rules.iter().any(|rule| about(&rule)) {
+            // What a server says of its tools is believed by no rule.
+            let scope = Scope::of(&intent.tool);
+            let always = Some(Rule { effect: Effect::Allow, scope, prefix: None });
+            return vec![Standing::Unruled {
+                why: format!("`{}` has no rule", intent.tool),
+                always,
+            }];
+        }
         let standing = |rule: &Rule| match rule.effect {
             Effect::Allow => Standing::Allow,
             Effect::Ask => Standing::Held { why: format!("it falls under the rule `{rule}`") },

@@ -26,6 +26,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::permission::{Rule, Rules};
 use super::provider::Provider;
+use super::servers::Server;
 use super::story::Story;
 use super::tools::{self, Diff, Kind, PlanEntry};
 use super::trace::{self, Origin, Trace};
@@ -51,6 +52,8 @@ pub struct Terms {
     pub policy: Policy,
     /// The person's editor, which has files that are not saved.
     pub editor: Option<tools::Editor>,
+    /// Servers of MCP, whose tools are the session's.
+    pub servers: Vec<Server>,
 }
 
 /// How sessions behave (`config.toml`, section `agent`).

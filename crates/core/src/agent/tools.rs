@@ -36,6 +36,7 @@ use tokio::sync::mpsc;
 
 use super::message::ToolCall;
 use super::provider::Tool;
+use super::servers::Offered;
 use crate::background::task::{DeliveredBy, Task, TaskId};
 use crate::background::{Background, Token};
 use crate::confine::{Confine, Mode};
@@ -43,8 +44,8 @@ use crate::limits;
 
 pub use editor::{Editor, EditorRequest};
 pub(crate) use held::Held;
-pub(super) use name::Subject;
 pub use name::{Builtin, ToolName};
+pub(super) use name::{EXTERNAL, Subject};
 pub(super) use paths::follow;
 
 use call::Action;
@@ -75,6 +76,7 @@ pub struct Toolbox {
     tools: Arc<[Tool]>,
     views: Arc<tasks::Views>,
     buffers: Option<editor::Buffers>,
+    servers: Arc<Offered>,
 }
 
 /// A call that was understood, before it is carried out.
@@ -157,7 +159,8 @@ impl Intent {
                 | Action::WriteFile { .. }
                 | Action::Edit(_)
                 | Action::Reviewed(_)
-                | Action::Plan(_),
+                | Action::Plan(_)
+                | Action::Server(_),
             )
             | None => {}
         }
@@ -178,6 +181,8 @@ pub enum Kind {
     Execute,
     /// Thinks: the plan.
     Think,
+    /// What a server does.
+    Other,
 }
 
 /// What a command asks to be allowed to do.
@@ -273,7 +278,8 @@ impl Toolbox {
     pub fn new(background: Background, queue: String, budget: Budget) -> Self {
         let tools = schema::tools(budget.yield_after).into();
         let linger = Some(limits::LINGER);
-        Self { background, queue, budget, linger, tools, views: Arc::default(), buffers: None }
+        let (views, servers) = (Arc::default(), Arc::default());
+        Self { background, queue, budget, linger, tools, views, buffers: None, servers }
     }
 
     /// The same, with tasks that run this long with no daemon attached; `None`: for ever. Default:
@@ -292,6 +298,13 @@ impl Toolbox {
         self
     }
 
+    /// Takes up what servers offer now, in the place of what they offered before.
+    pub(super) fn offer(&mut self, mut offered: Offered) {
+        let own = schema::tools(self.budget.yield_after);
+        self.tools = own.into_iter().chain(std::mem::take(&mut offered.tools)).collect();
+        self.servers = Arc::new(offered);
+    }
+
     /// The commands that ran confined.
     pub(crate) fn held(&self) -> Held {
         self.views.held()
@@ -304,7 +317,7 @@ impl Toolbox {
 
     /// Understands a call. An error is what the model is to be told: unknown tool, wrong arguments.
     pub fn read(&self, call: &ToolCall) -> Result<Intent, String> {
-        call::read(call, self.background.workspace())
+        call::read(call, self.background.workspace(), &self.servers)
     }
 
     /// What a call would change in a file, to be shown before it is made.
@@ -342,6 +355,7 @@ impl Toolbox {
             Some(Action::Reviewed(it)) => review::write(it, self.buffers.as_ref()).await,
             Some(Action::Glob(glob)) => search::glob(glob, self.budget.result_bytes).await,
             Some(Action::Grep(grep)) => search::grep(grep, self.budget.result_bytes).await,
+            Some(Action::Server(calling)) => calling.run().await.map(Outcome::of),
             Some(Action::Plan(plan)) => Ok(Outcome {
                 content: "the plan is noted".to_owned(),
                 plan: Some(plan),

@@ -90,18 +90,22 @@ pub enum News {
     },
 }
 
+/// What this process gives of its environment to what it starts.
+pub(crate) fn own_environment() -> Vec<(OsString, OsString)> {
+    // What a shim never had, neither its task nor `/proc/<pid>/environ` can show. A spawn that
+    // names a key hands it over in its spec (docs/settings.md). A daemon that runs in a task
+    // starts tasks of their own, which do not carry that one's mark.
+    let secrets: Vec<_> = secret_variables().collect();
+    let is_kept = |name: &OsString| {
+        name != layout::TASK_ID_VARIABLE && !secrets.iter().any(|secret| name == secret)
+    };
+    std::env::vars_os().filter(|(name, _)| is_kept(name)).collect()
+}
+
 impl Pool {
     /// An empty pool.
     pub fn new(home: Home, bell: String) -> io::Result<Self> {
-        // What a shim never had, neither its task nor `/proc/<pid>/environ` can show. A spawn that
-        // names a key hands it over in its spec (docs/settings.md). A daemon that runs in a task
-        // starts tasks of their own, which do not carry that one's mark.
-        let secrets: Vec<_> = secret_variables().collect();
-        let is_kept = |name: &OsString| {
-            name != layout::TASK_ID_VARIABLE && !secrets.iter().any(|secret| name == secret)
-        };
-        let env: Vec<(OsString, OsString)> =
-            std::env::vars_os().filter(|(name, _)| is_kept(name)).collect();
+        let env = own_environment();
         Ok(Self {
             program: None,
             home,

@@ -73,6 +73,7 @@ async fn work(dir: &Path) {
         can_ask: false,
         policy,
         editor: None,
+        servers: Vec::new(),
     };
     let known = std::fs::read_to_string(dir.join("session"));
     let (session, updates) = match known {

@@ -89,6 +89,7 @@ impl Lab {
             can_ask: false,
             policy: Policy::default(),
             editor: None,
+            servers: Vec::new(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use meanwhile_core::agent::permission::Rules;
 use meanwhile_core::agent::retry::Patience;
+use meanwhile_core::agent::servers::{Server, Way};
 use meanwhile_core::agent::session::{Terms, TurnEnd, Update};
 use meanwhile_core::agent::trace::{Event, Fact};
 use meanwhile_core::agent::{ModelChoice, Provider};
@@ -67,6 +68,38 @@ fn the_tokens_of_a_request_are_all_of_them() {
         });
         // One was not in the cache, the others were.
         assert_eq!(tokens, Some((Some(337), Some(336))));
+        talk.close().await;
+    });
+}
+
+#[test]
+#[expect(clippy::print_stderr, reason = "a test that was skipped says so")]
+fn a_request_carries_the_tools_of_servers_behind_ours() {
+    if std::process::Command::new("python3").arg("--version").output().is_err() {
+        eprintln!("skipped: no python3 here");
+        return;
+    }
+    run(async |lab: &mut Lab| {
+        let server = two_calls_and_silence().await;
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data/mcp/server.py");
+        let (program, args) = ("python3".into(), vec![path.to_owned()]);
+        let way = Way::Program { program, args, env: Vec::new() };
+        let servers = vec![Server { name: "files".to_owned(), way }];
+        let options = lab.options("[[turn]]\ntext = 'unused'\n");
+        let terms = Terms { provider: provider(&server).await, servers, ..options };
+        let mut talk = lab.session_of(terms).await;
+        let end = talk.begin("go");
+        server.has_asked(2).await;
+        talk.session.cancel().await.unwrap();
+        talk.turn_ended().await;
+        end.await.unwrap();
+        let body = server.asked()[0].body.clone();
+        let tools = body["tools"].as_array().unwrap();
+        let names: Vec<_> = tools.iter().map(|tool| tool["name"].as_str().unwrap()).collect();
+        assert_eq!(names[11..14], ["update_plan", "mcp__files__echo", "mcp__files__fails"]);
+        let echo = &tools[12];
+        assert_eq!(echo["description"], "The tool echo.");
+        assert_eq!(echo["input_schema"]["properties"]["text"]["type"], "string", "{echo}");
         talk.close().await;
     });
 }

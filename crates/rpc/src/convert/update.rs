@@ -248,13 +248,13 @@ pub(crate) fn permission(session: &str, ask: &Ask) -> acp::RequestPermissionRequ
 
 /// What "always" is about: `npm test`, edits in `src`. `None` where it is not offered.
 pub(crate) fn like(ask: &Ask) -> Option<String> {
-    let named = ask.always.iter().map(|rule| match (rule.scope, rule.prefix.as_deref()) {
+    let named = ask.always.iter().map(|rule| match (&rule.scope, rule.prefix.as_deref()) {
         (Scope::Writes, Some(".")) => "edits in the workspace".to_owned(),
         (Scope::Writes, Some(path)) if path.starts_with('/') => format!("edits of `{path}`"),
         (Scope::Writes, Some(path)) => format!("edits in `{path}`"),
         (Scope::Reads, Some(path)) => format!("reading in `{path}`"),
         (Scope::Everything | Scope::Tool(_), Some(prefix)) => format!("`{prefix}`"),
-        (scope, None) => format!("`{scope}`"),
+        (scope @ Scope::Server { .. }, Some(_)) | (scope, None) => format!("`{scope}`"),
     });
     let named: Vec<_> = named.collect();
     (!named.is_empty()).then(|| named.join(" and "))
@@ -360,6 +360,7 @@ fn kind(kind: Kind) -> acp::ToolKind {
         Kind::Search => acp::ToolKind::Search,
         Kind::Execute => acp::ToolKind::Execute,
         Kind::Think => acp::ToolKind::Think,
+        Kind::Other => acp::ToolKind::Other,
     }
 }
 

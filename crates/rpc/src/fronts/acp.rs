@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use agent_client_protocol_schema::ProtocolVersion;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
 use self::commands::Command;
@@ -109,6 +109,7 @@ impl Acp {
         let capabilities = acp::AgentCapabilities::new()
             .load_session(true)
             .prompt_capabilities(prompts)
+            .mcp_capabilities(acp::McpCapabilities::new().http(true))
             .session_capabilities(sessions);
         let method = acp::AuthMethodAgent::new(CHOOSE_MODEL, "Choose a model").description(
             "Set a model with its key or server, in the environment or in config.toml, then try again"
@@ -128,6 +129,7 @@ impl Acp {
     fn placed(&self, method: &'static methods::Method, mut given: Value) -> Handling {
         let (places, untold) = (self.places.clone(), self.untold.clone());
         let ignored = ignored(&mut given);
+        fill_servers(&mut given);
         let (jobs, voice) = (self.jobs.clone(), self.voice.clone());
         Box::pin(async move {
             let desk = places.of(given.get("cwd"))?;
@@ -259,24 +261,21 @@ impl Acp {
 
 /// Takes out of the parameters what is not done here, and says it in words.
 fn ignored(given: &mut Value) -> Option<String> {
-    let members = given.as_object_mut()?;
-    let mut said = Vec::new();
-    let listed = |value: Option<Value>| match value {
-        Some(Value::Array(list)) => list,
-        Some(_) | None => Vec::new(),
-    };
-    let servers = listed(members.insert("mcpServers".to_owned(), json!([])));
-    let names: Vec<_> =
-        servers.iter().map(|it| it["name"].as_str().unwrap_or("without a name")).collect();
-    if !names.is_empty() {
-        said.push(format!("MCP servers are not connected: {}.", names.join(", ")));
+    let directories = given.as_object_mut()?.remove("additionalDirectories");
+    let names: Vec<_> = directories.iter().flat_map(Value::as_array).flatten().collect();
+    let names: Vec<_> = names.into_iter().filter_map(Value::as_str).collect();
+    (!names.is_empty())
+        .then(|| format!("Only the directory of the session is used, not {}.", names.join(", ")))
+}
+
+/// Gives servers the lists that a client may have left out: ACP's types would leave out the whole server.
+fn fill_servers(given: &mut Value) {
+    let servers = given.get_mut("mcpServers").and_then(Value::as_array_mut);
+    for server in servers.into_iter().flatten().filter_map(Value::as_object_mut) {
+        for list in if server.contains_key("url") { &["headers"][..] } else { &["args", "env"] } {
+            server.entry(*list).or_insert_with(|| Value::Array(Vec::new()));
+        }
     }
-    let directories = listed(members.remove("additionalDirectories"));
-    let names: Vec<_> = directories.iter().filter_map(Value::as_str).collect();
-    if !names.is_empty() {
-        said.push(format!("Only the directory of the session is used, not {}.", names.join(", ")));
-    }
-    (!said.is_empty()).then(|| said.join(" "))
 }
 
 /// Shows the output of the tasks that are to be shown as terminals.

@@ -26,6 +26,7 @@ use serde_json::json;
 
 use super::Result;
 use crate::convert::error::{self, invalid};
+use crate::convert::servers;
 use crate::desk::{Desk, Open};
 use crate::wire::{Error, acp};
 
@@ -57,18 +58,20 @@ fn about(session: &Session) -> acp::Meta {
 async fn again(
     desk: &Desk,
     id: &acp::SessionId,
+    servers: Vec<acp::McpServer>,
     meta: Option<&acp::Meta>,
 ) -> Result<(Background, Terms)> {
-    let wake = wake(meta)?;
+    let (wake, servers) = (wake(meta)?, servers::read(servers)?);
     if desk.sessions().get(&id.0).is_some() {
         let message = "is open on this connection already; `session/close` it to open it again";
         return Err(invalid("sessionId", message));
     }
-    Ok((desk.engine().await?.clone(), desk.terms_of(&id.0, wake).await?))
+    let engine = desk.engine().await?.clone();
+    Ok((engine, Terms { servers, ..desk.terms_of(&id.0, wake).await? }))
 }
 
-/// Where a session is to work: in the workspace, with our own tools.
-fn place(desk: &Desk, cwd: &Path, more: &[PathBuf], mcp_servers: &[acp::McpServer]) -> Result<()> {
+/// Where a session is to work: in the workspace.
+fn place(desk: &Desk, cwd: &Path, more: &[PathBuf]) -> Result<()> {
     let workspace = desk.workspace()?;
     let real = std::fs::canonicalize(cwd).unwrap_or_else(|_| cwd.to_owned());
     if real != workspace {
@@ -84,9 +87,6 @@ fn place(desk: &Desk, cwd: &Path, more: &[PathBuf], mcp_servers: &[acp::McpServe
     if !more.is_empty() {
         let message = "is not supported; expected it left out or []";
         return Err(invalid("additionalDirectories", message));
-    }
-    if !mcp_servers.is_empty() {
-        return Err(invalid("mcpServers", "MCP servers are not supported; expected []"));
     }
     Ok(())
 }

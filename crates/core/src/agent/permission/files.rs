@@ -26,10 +26,10 @@ impl Files {
 
     /// Whether a rule is about this, done by `tool` or, without one, by a command.
     fn is_meant_by(self, rule: &Rule, tool: Option<&ToolName>) -> bool {
-        match (rule.scope, tool) {
+        match (&rule.scope, tool) {
             (scope, Some(tool)) if scope.names(tool) => true,
             (Scope::Everything, _) => true,
-            (scope, _) => scope == self.group(),
+            (scope, _) => *scope == self.group(),
         }
     }
 }

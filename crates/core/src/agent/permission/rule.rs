@@ -4,10 +4,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::{Effect, Rule};
-use crate::agent::tools::{Builtin, Subject, ToolName};
+use crate::agent::tools::{Builtin, EXTERNAL, Subject, ToolName};
 
 /// What a rule is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scope {
     /// All of it: `*`.
     Everything,
@@ -18,47 +18,80 @@ pub enum Scope {
     /// A tool. `bash` and `background_run` are one: the same rule holds in the foreground and in the
     /// background.
     Tool(Builtin),
+    /// A tool of a server's, `mcp__SERVER__TOOL`, or all of that server's, `mcp__SERVER`.
+    Server {
+        /// The server.
+        server: String,
+        /// The tool; `None`: all of them.
+        tool: Option<String>,
+    },
 }
 
 impl Scope {
-    /// Every scope.
+    /// Every scope but servers and their tools.
     fn all() -> impl Iterator<Item = Self> {
         [Self::Everything, Self::Reads, Self::Writes]
             .into_iter()
             .chain(Builtin::ALL.map(Self::Tool))
     }
 
-    /// How it is written.
-    fn word(self) -> &'static str {
-        match self {
-            Self::Everything => "*",
-            Self::Reads => "read",
-            Self::Writes => "write",
-            Self::Tool(tool) => tool.name(),
+    /// The one that is written so.
+    fn named(word: &str) -> Option<Self> {
+        let server = || {
+            let server = word.strip_prefix(EXTERNAL).filter(|server| !server.is_empty())?;
+            match ToolName::parse(word) {
+                Some(tool) => Some(Self::of(&tool)),
+                None if server.contains("__") => None,
+                None => Some(Self::Server { server: server.to_owned(), tool: None }),
+            }
+        };
+        Self::all().find(|scope| scope.to_string() == word).or_else(server)
+    }
+
+    /// That of one tool.
+    pub(super) fn of(tool: &ToolName) -> Self {
+        match tool {
+            ToolName::Builtin(tool) => Self::Tool(*tool),
+            ToolName::External { server, name } => {
+                Self::Server { server: server.clone(), tool: Some(name.clone()) }
+            }
         }
     }
 
     /// Whether it covers a tool by its name.
-    pub(super) fn names(self, tool: &ToolName) -> bool {
-        match self {
-            Self::Everything => true,
-            Self::Tool(own) => *tool == ToolName::Builtin(own),
-            Self::Reads | Self::Writes => false,
+    pub(super) fn names(&self, called: &ToolName) -> bool {
+        match (self, called) {
+            (Self::Everything, _) => true,
+            (Self::Tool(own), ToolName::Builtin(called)) => own == called,
+            (Self::Server { server, tool }, ToolName::External { server: of, name }) => {
+                server == of && tool.as_ref().is_none_or(|tool| tool == name)
+            }
+            (Self::Tool(_), ToolName::External { .. })
+            | (Self::Server { .. }, ToolName::Builtin(_))
+            | (Self::Reads | Self::Writes, _) => false,
         }
     }
 
     /// What may stand behind it in a rule.
-    fn subject(self) -> Subject {
+    fn subject(&self) -> Subject {
         match self {
             Self::Everything | Self::Reads | Self::Writes => Subject::Path,
             Self::Tool(tool) => tool.subject(),
+            Self::Server { .. } => Subject::Nothing,
         }
     }
 }
 
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.word())
+        match self {
+            Self::Everything => f.write_str("*"),
+            Self::Reads => f.write_str("read"),
+            Self::Writes => f.write_str("write"),
+            Self::Tool(tool) => tool.fmt(f),
+            Self::Server { server, tool: None } => write!(f, "{EXTERNAL}{server}"),
+            Self::Server { server, tool: Some(tool) } => write!(f, "{EXTERNAL}{server}__{tool}"),
+        }
     }
 }
 
@@ -95,7 +128,7 @@ pub enum BadRule {
 
 fn tools() -> String {
     let names: Vec<_> = Scope::all().map(|scope| format!("`{scope}`")).collect();
-    names.join(", ")
+    format!("{}, `{EXTERNAL}SERVER__TOOL`", names.join(", "))
 }
 
 impl fmt::Display for Effect {
@@ -141,7 +174,7 @@ impl Rule {
             return Err(BadRule::NoTool);
         }
         // A name that is misspelt would be a rule that never holds.
-        let Some(scope) = Scope::all().find(|scope| scope.word() == tool) else {
+        let Some(scope) = Scope::named(tool) else {
             return Err(BadRule::Tool { name: tool.to_owned() });
         };
         if prefix.is_empty() {
@@ -168,10 +201,10 @@ impl Rule {
 
     /// Whether it is about commands, as far as its tool goes.
     pub(super) fn is_about_commands(&self) -> bool {
-        match self.scope {
+        match &self.scope {
             Scope::Everything => true,
             Scope::Tool(tool) => tool.runs_commands(),
-            Scope::Reads | Scope::Writes => false,
+            Scope::Reads | Scope::Writes | Scope::Server { .. } => false,
         }
     }
 
@@ -214,6 +247,8 @@ mod tests {
             "deny update_plan",
             "ask edit_file Cargo.toml",
             "ask grep /usr",
+            "allow mcp__github",
+            "deny mcp__github__create_issue",
         ] {
             let rule: Rule = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
             assert_eq!(rule.to_string(), text);
@@ -236,6 +271,9 @@ mod tests {
             ("allow bash # all", "`# all`: expected the words"),
             ("allow bash npm run *", "`npm run *` ends in a star"),
             ("allow bash npm run:*", "`npm run:*` ends in a star"),
+            ("allow mcp__", "unknown tool `mcp__`"),
+            ("allow mcp__x__", "unknown tool `mcp__x__`"),
+            ("allow mcp__x__y z", "`z` is more than the tool's name: `mcp__x__y`"),
             ("allow stop_background x", "`x` is more than the tool's name: `stop_background`"),
         ] {
             let error = text.parse::<Rule>().expect_err(text).to_string();
@@ -247,7 +285,7 @@ mod tests {
         #[test]
         fn whatever_is_a_rule_is_written_and_read_as_itself(
             effect in prop::sample::select(vec!["allow", "ask", "deny"]),
-            tool in prop::sample::select(Scope::all().map(Scope::word).collect::<Vec<_>>()),
+            tool in prop::sample::select(Scope::all().map(|it| it.to_string()).chain(["mcp__a__b".to_owned()]).collect::<Vec<_>>()),
             prefix in "[ -~\u{e4}\u{a0}]{0,12}",
         ) {
             if let Ok(rule) = format!("{effect} {tool} {prefix}").parse::<Rule>() {

@@ -30,6 +30,11 @@ impl Secret {
         Self(text.trim().to_owned())
     }
 
+    /// Keeps a text as it is.
+    pub fn verbatim(text: String) -> Self {
+        Self(text)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.trim().is_empty()
     }
@@ -39,7 +44,7 @@ impl Secret {
         &self.0
     }
 
-    fn header(&self, prefix: &str) -> Result<HeaderValue, HttpError> {
+    pub(crate) fn header(&self, prefix: &str) -> Result<HeaderValue, HttpError> {
         let mut value = HeaderValue::from_str(&format!("{prefix}{}", self.0.trim()))
             .map_err(|_| HttpError::BadKey)?;
         value.set_sensitive(true);
@@ -440,6 +445,12 @@ where
 fn is_loopback(host: &str) -> bool {
     let host = host.trim_start_matches('[').trim_end_matches(']');
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// A client that goes the way that models are asked: the system's certificates, no redirects, no proxy on the way
+/// to this machine.
+pub(crate) fn plain_client(base: &reqwest::Url) -> Result<reqwest::Client, HttpError> {
+    client(base, &Patience::default())
 }
 
 fn client(base: &reqwest::Url, patience: &Patience) -> Result<reqwest::Client, HttpError> {

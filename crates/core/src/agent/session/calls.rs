@@ -161,7 +161,7 @@ impl Work {
     ) -> Result<Intent, Ran> {
         let (title, kind, locations) = match &read {
             Ok(intent) => (intent.title.clone(), intent.kind, locations(intent)),
-            Err(_) => (call.name.clone(), Kind::Execute, Vec::new()),
+            Err(_) => (call.name.clone(), Kind::Other, Vec::new()),
         };
         let shown = Update::ToolCall {
             id: call.id.clone(),

@@ -413,7 +413,7 @@ impl Work {
         let read = self.toolbox.read(&call);
         let (title, kind, locations) = match &read {
             Ok(intent) => (intent.title.clone(), intent.kind, super::calls::locations(intent)),
-            Err(_) => (call.name.clone(), Kind::Execute, Vec::new()),
+            Err(_) => (call.name.clone(), Kind::Other, Vec::new()),
         };
         let input = call.input.to_raw();
         let (id, name) = (call.id, call.name);

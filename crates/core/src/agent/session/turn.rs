@@ -131,6 +131,7 @@ impl Work {
                     return Some(end);
                 }
             }
+            self.take_servers().await;
             self.counts.calls += 1;
             let (turn, call) = (self.counts.turns, self.counts.calls);
             self.note(Fact::CallStarted { turn, call });

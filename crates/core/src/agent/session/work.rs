@@ -13,6 +13,7 @@ use super::outage::Patience;
 use super::step::{Counts, Step};
 use super::{SessionId, Terms, Update, prompt};
 use crate::agent::message::Message;
+use crate::agent::servers::{News, Servers};
 use crate::agent::tools::Toolbox;
 use crate::agent::trace::Fact;
 use crate::agent::usage::Cost;
@@ -110,6 +111,7 @@ pub(super) struct Work {
     /// What the person chose since.
     pub(super) manner: watch::Receiver<Manner>,
     pub(super) toolbox: Toolbox,
+    pub(super) servers: Servers,
     pub(super) system: String,
     pub(super) out: Outlet,
     /// The turn that runs is to end.
@@ -157,7 +159,7 @@ pub(super) struct Nudges {
 impl Work {
     pub(super) fn new(
         background: Background,
-        terms: Terms,
+        mut terms: Terms,
         id: SessionId,
         (begun, manner): (Begun, watch::Receiver<Manner>),
         out: Outlet,
@@ -170,6 +172,7 @@ impl Work {
             toolbox: Toolbox::new(background.clone(), id.0.clone(), tools)
                 .with_linger(terms.policy.linger)
                 .with_editor(terms.editor.clone()),
+            servers: Servers::start(std::mem::take(&mut terms.servers), &workspace),
             system: prompt::system(&workspace),
             window: terms.provider.context_window(),
             window_asked: false,
@@ -210,6 +213,21 @@ impl Work {
         async move {
             // The owner keeps the other end for as long as a turn runs.
             let _ = cancel.wait_for(|cancelled| *cancelled).await;
+        }
+    }
+
+    /// Takes up what servers offer now. Those that were not heard of yet are waited for, unless the turn is to end.
+    pub(super) async fn take_servers(&mut self) {
+        let cancelled = self.cancelled();
+        tokio::select! {
+            biased;
+            () = cancelled => return,
+            () = self.servers.settled() => {}
+        }
+        let Some(News { notices, offered }) = self.servers.news() else { return };
+        self.toolbox.offer(offered);
+        for notice in notices {
+            self.out.send(Update::Notice(notice)).await;
         }
     }
 

@@ -12,6 +12,7 @@ use super::review::Reviewed;
 use super::search::{Glob, Grep};
 use super::{Access, Builtin, Intent, Kind, Level, PlanEntry, PlanStatus, ToolName, paths, search};
 use crate::agent::message::{Arguments, ToolCall};
+use crate::agent::servers::{Calling, Offered};
 use crate::background::task::TaskId;
 use crate::background::words;
 use crate::background::{Line, OnFailure, Watch};
@@ -56,6 +57,7 @@ pub(super) enum Action {
     Glob(Glob),
     Grep(Grep),
     Plan(Vec<PlanEntry>),
+    Server(Calling),
 }
 
 /// A command to run.
@@ -73,26 +75,28 @@ pub(super) struct Run {
 }
 
 /// Understands a call.
-pub(super) fn read(call: &ToolCall, workspace: &Path) -> Result<Intent, String> {
-    let tool = match ToolName::parse(&call.name) {
-        Some(ToolName::Builtin(tool)) => tool,
-        // No server is asked for tools.
-        Some(ToolName::External { .. }) | None => {
-            return Err(format!(
-                "there is no tool `{}`; the tools are {}",
-                call.name.chars().take(64).collect::<String>(),
-                Builtin::ALL.map(Builtin::name).join(", ")
-            ));
-        }
-    };
+pub(super) fn read(call: &ToolCall, workspace: &Path, servers: &Offered) -> Result<Intent, String> {
     let json = match &call.input {
         Arguments::Object(raw) => raw.get(),
         Arguments::Invalid { text } => {
             return Err(format!(
-                "the arguments of `{tool}` are not a JSON object: `{}`; write the call again",
+                "the arguments of `{}` are not a JSON object: `{}`; write the call again",
+                call.name.chars().take(64).collect::<String>(),
                 text.chars().take(200).collect::<String>()
             ));
         }
+    };
+    if let Some(calling) = servers.meant(&call.name, json) {
+        return calling.map(server);
+    }
+    let Some(ToolName::Builtin(tool)) = ToolName::parse(&call.name) else {
+        let own = Builtin::ALL.map(Builtin::name);
+        let names: Vec<&str> = own.into_iter().chain(servers.names()).collect();
+        return Err(format!(
+            "there is no tool `{}`; the tools are {}",
+            call.name.chars().take(64).collect::<String>(),
+            names.join(", ")
+        ));
     };
     let fields = Fields::new(tool, json)?;
     let mut intent = match tool {
@@ -111,6 +115,13 @@ pub(super) fn read(call: &ToolCall, workspace: &Path) -> Result<Intent, String> 
     }?;
     intent.title = intent.title.chars().take(TITLE_CHARS).collect();
     Ok(intent)
+}
+
+/// A call of a server's tool. What it touches only the server knows.
+fn server(calling: Calling) -> Intent {
+    let title = words::one_line(&calling.title).chars().take(TITLE_CHARS).collect();
+    let intent = Intent::new(calling.tool.clone(), title, Kind::Other, Vec::new());
+    Intent { action: Some(Action::Server(calling)), ..intent }
 }
 
 fn intent(tool: Builtin, title: String, kind: Kind, access: Vec<Access>, action: Action) -> Intent {

@@ -57,7 +57,7 @@ pub(in crate::agent) enum Subject {
 }
 
 /// What the name of a server's tool begins with, as other agents have it.
-const EXTERNAL: &str = "mcp__";
+pub(in crate::agent) const EXTERNAL: &str = "mcp__";
 
 impl Builtin {
     /// All of them.

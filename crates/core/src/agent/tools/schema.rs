@@ -117,6 +117,7 @@ mod tests {
 
     use super::*;
     use crate::agent::message::{Arguments, ToolCall};
+    use crate::agent::servers::Offered;
     use crate::agent::tools::call;
 
     /// A call with every parameter a schema names, each of the type it says, is understood: so what
@@ -155,7 +156,7 @@ mod tests {
             let raw = RawValue::from_string(Value::Object(input).to_string()).unwrap();
             let call =
                 ToolCall { id: "1".into(), name: tool.name.clone(), input: Arguments::Object(raw) };
-            let read = call::read(&call, std::path::Path::new("/"));
+            let read = call::read(&call, std::path::Path::new("/"), &Offered::default());
             assert!(read.is_ok(), "{}: {read:?}", tool.name);
         }
     }

@@ -93,6 +93,12 @@ struct Notification<'a> {
     params: &'a acp::SessionNotification,
 }
 
+/// What people are shown of what the server says for itself.
+fn notice(chunk: &acp::ContentChunk) -> Option<&str> {
+    let ours = chunk.meta.as_ref()?.get("meanwhile")?;
+    if ours.get("origin")? != "notice" { None } else { ours.get("shown")?.as_str() }
+}
+
 fn send(params: &acp::SessionNotification, outbox: &Outbox) {
     outbox.send(&Notification { jsonrpc: "2.0", method: "session/update", params });
 }
@@ -136,6 +142,14 @@ impl AcpVoice {
         {
             // A size that is not known is not 0.
             return None;
+        }
+        if let acp::SessionUpdate::UserMessageChunk(chunk) = &update.update
+            && let Some(text) = notice(chunk)
+        {
+            // Most clients show nothing of a message of the person's that they have not sent.
+            let text = acp::ContentBlock::Text(acp::TextContent::new(format!("{text}\n")));
+            let thought = acp::ContentChunk::new(text).meta(chunk.meta.clone());
+            update.update = acp::SessionUpdate::AgentThoughtChunk(thought);
         }
         if let acp::SessionUpdate::ToolCall(call) = &mut update.update {
             self.terminals.called(&session, call);

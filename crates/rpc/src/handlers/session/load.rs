@@ -14,9 +14,9 @@ pub(crate) async fn run(
     desk: &Desk,
     params: acp::LoadSessionRequest,
 ) -> Result<Answer<acp::LoadSessionResponse>> {
-    place(desk, &params.cwd, &params.additional_directories, &params.mcp_servers)?;
+    place(desk, &params.cwd, &params.additional_directories)?;
     let id = params.session_id;
-    let (engine, terms) = again(desk, &id, params.meta.as_ref()).await?;
+    let (engine, terms) = again(desk, &id, params.mcp_servers, params.meta.as_ref()).await?;
     let (session, updates) = Session::load(engine.clone(), terms, &id.0).await.map_err(refused)?;
     let story = Session::story(&engine, &id.0).await.map_err(refused)?;
     let (told, all_told) = oneshot::channel();

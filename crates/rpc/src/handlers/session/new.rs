@@ -1,11 +1,11 @@
 //! `session/new`: makes a session.
 
-use meanwhile_core::agent::session::Session;
+use meanwhile_core::agent::session::{Session, Terms};
 use meanwhile_core::agent::story::Story;
 use tokio::sync::oneshot;
 
 use super::{Result, about, place, refused, wake};
-use crate::convert::options;
+use crate::convert::{options, servers};
 use crate::desk::{Desk, Start};
 use crate::peer::{After, Answer};
 use crate::wire::acp;
@@ -15,10 +15,10 @@ pub(crate) async fn run(
     desk: &Desk,
     params: acp::NewSessionRequest,
 ) -> Result<Answer<acp::NewSessionResponse>> {
-    place(desk, &params.cwd, &params.additional_directories, &params.mcp_servers)?;
-    let wake = wake(params.meta.as_ref())?;
+    place(desk, &params.cwd, &params.additional_directories)?;
+    let (wake, servers) = (wake(params.meta.as_ref())?, servers::read(params.mcp_servers)?);
     let engine = desk.engine().await?.clone();
-    let terms = desk.session_terms(wake).await?;
+    let terms = Terms { servers, ..desk.session_terms(wake).await? };
     let (session, updates) = Session::create(engine, terms).await.map_err(refused)?;
     let id = acp::SessionId::new(session.id().as_str());
     let (replied, begin) = oneshot::channel();

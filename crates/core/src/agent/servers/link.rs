@@ -1,0 +1,244 @@
+//! The connection to one server: its handshake, its list of tools, and its end.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::header::{HeaderName, HeaderValue};
+use rmcp::model::{ClientCapabilities, ClientConfig, Implementation, PaginatedRequestParams, Tool};
+use rmcp::service::{
+    ClientInitializeError, NotificationContext, Peer, RunningService, ServiceError,
+};
+use rmcp::transport::StreamableHttpClientTransport;
+use rmcp::transport::async_rw::AsyncRwTransport;
+use rmcp::transport::streamable_http_client::{
+    StreamableHttpClientTransportConfig, StreamableHttpError,
+};
+use rmcp::{ClientHandler, RoleClient, ServiceExt};
+use tokio::sync::{Notify, watch};
+
+use super::Way;
+use super::process::{self, Ties};
+use crate::agent::provider::{Secret, plain_client, root};
+use crate::background::words::{one_line, reason, seconds, shorten};
+use crate::limits;
+
+/// How long a list of tools may take that has changed.
+const LIST_AGAIN: Duration = Duration::from_secs(10);
+
+/// How a connection stands.
+#[derive(Debug)]
+pub(super) enum State {
+    /// The server has not answered yet.
+    Connecting,
+    /// It serves.
+    Serves(Listed),
+    /// It does not, or not any more.
+    Gone(String),
+}
+
+/// What a server has.
+#[derive(Debug)]
+pub(super) struct Listed {
+    pub(super) peer: Peer<RoleClient>,
+    pub(super) tools: Vec<Tool>,
+    /// Tools beyond what can be used.
+    pub(super) left_out: usize,
+    /// They have changed, and are asked for again.
+    pub(super) is_stale: bool,
+}
+
+impl State {
+    /// Whether the tools are known, or that there are none.
+    pub(super) fn is_settled(&self) -> bool {
+        match self {
+            Self::Connecting | Self::Serves(Listed { is_stale: true, .. }) => false,
+            Self::Serves(_) | Self::Gone(_) => true,
+        }
+    }
+}
+
+/// What a server may ask of us: nothing.
+struct Ours {
+    /// Its list of tools has changed.
+    changed: Arc<Notify>,
+    says: watch::Sender<State>,
+}
+
+impl ClientHandler for Ours {
+    fn get_info(&self) -> ClientConfig {
+        let about = Implementation::new("meanwhile", env!("CARGO_PKG_VERSION"));
+        ClientConfig::new(ClientCapabilities::default(), about)
+    }
+
+    async fn on_tool_list_changed(&self, _context: NotificationContext<RoleClient>) {
+        // Without telling anyone: what there is now is told when it is known.
+        self.says.send_if_modified(|state| {
+            if let State::Serves(listed) = state {
+                listed.is_stale = true;
+            }
+            false
+        });
+        self.changed.notify_one();
+    }
+}
+
+type Service = RunningService<RoleClient, Ours>;
+
+/// Connects, and stays until the server is gone. Dropped, the connection closes and the program ends.
+pub(super) async fn run(way: Way, workspace: PathBuf, says: watch::Sender<State>) {
+    let changed = Arc::new(Notify::new());
+    let mut ties = None;
+    let begun = async {
+        let ours = Ours { changed: changed.clone(), says: says.clone() };
+        let service = connect(way, &workspace, ours, &mut ties).await?;
+        let listed = list(service.peer()).await?;
+        Ok::<_, String>((service, listed))
+    };
+    let begun = match tokio::time::timeout(limits::SERVER_START, begun).await {
+        Ok(begun) => begun,
+        Err(_) => Err(format!("it did not answer within {}", seconds(limits::SERVER_START))),
+    };
+    let (service, listed) = match begun {
+        Ok(begun) => begun,
+        Err(why) => return gone(&says, why, ties).await,
+    };
+    let peer = service.peer().clone();
+    says.send_replace(State::Serves(listed));
+    let ended = service.waiting();
+    tokio::pin!(ended);
+    loop {
+        tokio::select! {
+            _ = &mut ended => return gone(&says, "it has ended".to_owned(), ties).await,
+            () = changed.notified() => {}
+        }
+        // A list that does not come leaves the one before.
+        let again = tokio::time::timeout(LIST_AGAIN, list(&peer)).await;
+        says.send_modify(|state| match (again, state) {
+            (Ok(Ok(listed)), state) => *state = State::Serves(listed),
+            (Ok(Err(_)) | Err(_), State::Serves(listed)) => listed.is_stale = false,
+            (Ok(Err(_)) | Err(_), State::Connecting | State::Gone(_)) => {}
+        });
+    }
+}
+
+async fn gone(says: &watch::Sender<State>, mut why: String, ties: Option<Ties>) {
+    if let Some(mut ties) = ties
+        && let Some(words) = ties.last_words().await
+    {
+        why = format!("{why} (it wrote: {words})");
+    }
+    says.send_replace(State::Gone(why));
+}
+
+async fn connect(
+    way: Way,
+    workspace: &Path,
+    ours: Ours,
+    ties: &mut Option<Ties>,
+) -> Result<Service, String> {
+    let served = match way {
+        Way::None(why) => return Err(why),
+        Way::Program { program, args, env } => {
+            let workspace = workspace.to_owned();
+            let runtime = tokio::runtime::Handle::current();
+            let start = tokio::task::spawn_blocking(move || {
+                let _entered = runtime.enter();
+                process::start(&program, &args, &env, &workspace)
+            });
+            let started = start.await.map_err(|_| "the agent is about to end".to_owned())?;
+            let program =
+                started.map_err(|error| format!("it cannot be started: {}", reason(&error)))?;
+            *ties = Some(program.ties);
+            ours.serve(AsyncRwTransport::new_client(program.stdout, program.stdin)).await
+        }
+        Way::Http { url, headers } => {
+            let url = reqwest::Url::parse(&url).map_err(|error| format!("its address: {error}"))?;
+            let client = plain_client(&url).map_err(|error| error.to_string())?;
+            let config = StreamableHttpClientTransportConfig::with_uri(url.as_str())
+                .custom_headers(sent(headers)?);
+            ours.serve(StreamableHttpClientTransport::with_client(client, config)).await
+        }
+    };
+    served.map_err(|error| unconnected(&error))
+}
+
+fn sent(headers: Vec<(String, Secret)>) -> Result<HashMap<HeaderName, HeaderValue>, String> {
+    let header = |(name, value): (String, Secret)| {
+        let bad = || format!("`{}` is not a header that can be sent", one_line(&name));
+        let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad())?;
+        Ok((key, value.header("").map_err(|_| bad())?))
+    };
+    headers.into_iter().map(header).collect()
+}
+
+/// The tools that a server has now, as many as can be used.
+async fn list(peer: &Peer<RoleClient>) -> Result<Listed, String> {
+    let (mut tools, mut left_out, mut room) = (Vec::new(), 0, limits::SERVER_LIST_BYTES);
+    let mut cursor = None;
+    loop {
+        let params = PaginatedRequestParams::default().with_cursor(cursor.take());
+        let page = peer.list_tools(Some(params)).await.map_err(|error| why(&error))?;
+        for tool in page.tools {
+            let bytes = serde_json::to_string(&tool.input_schema).map_or(usize::MAX, |it| it.len());
+            match tools.len() < limits::SERVER_TOOLS && bytes <= room {
+                true => {
+                    room -= bytes;
+                    tools.push(tool);
+                }
+                false => left_out += 1,
+            }
+        }
+        cursor = page.next_cursor;
+        if cursor.is_none() || left_out > 0 {
+            return Ok(Listed { peer: peer.clone(), tools, left_out, is_stale: false });
+        }
+    }
+}
+
+/// What went wrong in a call, for a person and for the model.
+pub(super) fn why(error: &ServiceError) -> String {
+    if let ServiceError::McpError(said) = error {
+        return brief(&said.message);
+    }
+    if let ServiceError::TransportSend(error) = error {
+        return brief(&innermost(&*error.error));
+    }
+    match matches!(error, ServiceError::TransportClosed) {
+        true => "the server is gone".to_owned(),
+        false => brief(&error.to_string()),
+    }
+}
+
+/// Why there is no connection.
+fn unconnected(error: &ClientInitializeError) -> String {
+    if let ClientInitializeError::JsonRpcError(said) = error {
+        return brief(&said.message);
+    }
+    let ClientInitializeError::TransportError { error, .. } = error else {
+        return match matches!(error, ClientInitializeError::ConnectionClosed(_)) {
+            true => ENDED_EARLY.to_owned(),
+            false => brief(&error.to_string()),
+        };
+    };
+    let is_broken = |error: &std::io::Error| error.kind() == std::io::ErrorKind::BrokenPipe;
+    match error.error.downcast_ref().is_some_and(is_broken) {
+        true => ENDED_EARLY.to_owned(),
+        false => brief(&innermost(&*error.error)),
+    }
+}
+
+/// The innermost reason. rmcp names no source where a client of HTTP is one.
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    if let Some(StreamableHttpError::Client(error)) = error.downcast_ref() {
+        return root(error as &reqwest::Error);
+    }
+    error.source().map_or_else(|| root(error), innermost)
+}
+
+const ENDED_EARLY: &str = "it ended before it answered";
+
+fn brief(text: &str) -> String {
+    shorten(&one_line(text), 500)
+}
