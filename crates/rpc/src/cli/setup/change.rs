@@ -1,19 +1,17 @@
 //! One file as it is and as it is to be.
 
+use std::fmt::Display;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use meanwhile_core::background::words::reason;
 use serde_json::{Map, Value, json};
+use toml_edit::{DocumentMut, Item, Table};
 
-use super::parts::Part;
+use super::parts::{Part, add};
 use super::shown;
 use crate::cli::failure::Failure;
-
-/// The lines around what is written into a file that is not JSON.
-const BEGIN: &str = "# meanwhile: begin";
-const END: &str = "# meanwhile: end";
 
 /// A change of one file.
 #[derive(Debug)]
@@ -46,7 +44,7 @@ pub(super) fn changes(parts: &[Part], undo: bool) -> Result<Vec<Change>, Failure
 fn after(part: &Part, before: Option<&str>, undo: bool) -> Result<Option<String>, Failure> {
     match part {
         Part::Member { .. } | Part::Hooks { .. } => json_after(part, before, undo),
-        Part::Lines { text, unless, .. } => Ok(lines_after(text, unless, before, undo)),
+        Part::Table { at, table, .. } => toml_after(part, *at, table, before, undo),
         Part::File { text, .. } => Ok((!undo).then(|| text.clone())),
     }
 }
@@ -109,10 +107,7 @@ fn cannot(what: &str, path: &Path, error: &std::io::Error) -> Failure {
 
 fn json_after(part: &Part, before: Option<&str>, undo: bool) -> Result<Option<String>, Failure> {
     let text = before.filter(|text| !text.trim().is_empty());
-    let unreadable = |why: &dyn std::fmt::Display| {
-        Failure::new(format!("`{}` cannot be changed: {why}", shown(part.path())))
-            .hint("`--print` shows what goes into it, to be put there by hand")
-    };
+    let unreadable = |why: &dyn Display| unchangeable(part, why);
     let mut file: Value = match text {
         Some(text) => serde_json::from_str(text).map_err(|why| unreadable(&why))?,
         None => json!({}),
@@ -156,7 +151,7 @@ fn json_after(part: &Part, before: Option<&str>, undo: bool) -> Result<Option<St
             hooks.retain(|_, list| list.as_array().is_none_or(|list| !list.is_empty()));
             remove_empty(members, "hooks");
         }
-        Part::Lines { .. } | Part::File { .. } => {}
+        Part::Table { .. } | Part::File { .. } => {}
     }
     if file == original {
         return Ok(before.map(str::to_owned));
@@ -193,26 +188,36 @@ fn remove_own(groups: &mut Value, host: &str) {
     });
 }
 
-fn lines_after(text: &str, unless: &str, before: Option<&str>, undo: bool) -> Option<String> {
-    let Some(old) = before else { return (!undo).then(|| block(text)) };
-    if undo {
-        let (Some(begin), Some(end)) = (old.find(BEGIN), old.find(END)) else {
-            return Some(old.to_owned());
-        };
-        let rest = old.get(end + END.len()..).unwrap_or_default();
-        let head = old.get(..begin).unwrap_or_default().trim_end_matches('\n');
-        let rest = rest.trim_start_matches('\n');
-        let joint = if head.is_empty() { "" } else { "\n" };
-        let left = format!("{head}{joint}{rest}");
-        return (!left.trim().is_empty()).then_some(left);
-    }
-    if old.lines().any(|line| line.trim() == unless) {
-        return Some(old.to_owned());
-    }
-    let joint = if old.is_empty() || old.ends_with('\n') { "" } else { "\n" };
-    Some(format!("{old}{joint}{}", block(text)))
+fn unchangeable(part: &Part, why: &dyn Display) -> Failure {
+    Failure::new(format!("`{}` cannot be changed: {why}", shown(part.path())))
+        .hint("`--print` shows what goes into it, to be put there by hand")
 }
 
-fn block(text: &str) -> String {
-    format!("{BEGIN}\n{text}{END}\n")
+/// The host writes into the same file, also beside and under the table; comments and the order stay as they are.
+fn toml_after(
+    part: &Part,
+    at: [&str; 2],
+    table: &Table,
+    before: Option<&str>,
+    undo: bool,
+) -> Result<Option<String>, Failure> {
+    let text = before.unwrap_or_default();
+    let mut file: DocumentMut = text.parse().map_err(|why| unchangeable(part, &why))?;
+    let [outer, inner] = at;
+    if undo {
+        let place = file.get_mut(outer).and_then(Item::as_table_like_mut);
+        let Some(place) = place.filter(|place| place.contains_key(inner)) else {
+            return Ok(before.map(str::to_owned));
+        };
+        place.remove(inner);
+        if place.is_empty() {
+            file.remove(outer);
+        }
+        let left = file.to_string();
+        return Ok((!left.trim().is_empty()).then_some(left));
+    }
+    if !add(&mut file, at, table) {
+        return Err(unchangeable(part, &format!("`{outer}` is not a table")));
+    }
+    Ok(Some(file.to_string()))
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
+use toml_edit::{Array, DocumentMut, Item, Table};
 
 use super::Places;
 use crate::cli::args::SetupHost;
@@ -30,8 +31,8 @@ pub(super) enum Part {
     Member { path: PathBuf, at: [&'static str; 2], value: Value },
     /// Hooks of a JSON file: for each event a group of them.
     Hooks { path: PathBuf, groups: Vec<(&'static str, Value)>, host: &'static str },
-    /// Lines at the end of a file that is not JSON.
-    Lines { path: PathBuf, text: String, unless: &'static str },
+    /// A table of a TOML file, by the name of the table it is in.
+    Table { path: PathBuf, at: [&'static str; 2], table: Table },
     /// A file of its own.
     File { path: PathBuf, text: String },
 }
@@ -41,7 +42,7 @@ impl Part {
         match self {
             Self::Member { path, .. }
             | Self::Hooks { path, .. }
-            | Self::Lines { path, .. }
+            | Self::Table { path, .. }
             | Self::File { path, .. } => path,
         }
     }
@@ -64,9 +65,26 @@ impl Part {
                 }
                 pretty(&json!({ "hooks": hooks }))
             }
-            Self::Lines { text, .. } | Self::File { text, .. } => text.clone(),
+            Self::Table { at, table, .. } => {
+                let mut file = DocumentMut::new();
+                add(&mut file, *at, table);
+                file.to_string()
+            }
+            Self::File { text, .. } => text.clone(),
         }
     }
+}
+
+/// Adds a table to a TOML file; one that is there stays. Returns whether its place is a table.
+pub(super) fn add(file: &mut DocumentMut, [outer, inner]: [&str; 2], table: &Table) -> bool {
+    let place = file.entry(outer).or_insert_with(|| {
+        let mut outer = Table::new();
+        outer.set_implicit(true);
+        Item::Table(outer)
+    });
+    let Some(place) = place.as_table_like_mut() else { return false };
+    place.entry(inner).or_insert_with(|| Item::Table(table.clone()));
+    true
 }
 
 /// What a host needs.
@@ -117,10 +135,9 @@ pub(super) fn parts(host: SetupHost, places: &Places) -> Vec<Part> {
         }
         SetupHost::Codex => {
             let folder = places.codex.clone().unwrap_or_else(|| places.in_home(".codex"));
-            let text = format!(
-                "[mcp_servers.meanwhile]\ncommand = {}\nargs = [\"mcp\"]\n",
-                Value::String(binary.into_owned())
-            );
+            let mut table = Table::new();
+            table.insert("command", toml_edit::value(binary.as_ref()));
+            table.insert("args", toml_edit::value(Array::from_iter(["mcp"])));
             let groups = hooks(
                 places,
                 "codex",
@@ -133,7 +150,7 @@ pub(super) fn parts(host: SetupHost, places: &Places) -> Vec<Part> {
             );
             let path = folder.join("config.toml");
             vec![
-                Part::Lines { path, text, unless: "[mcp_servers.meanwhile]" },
+                Part::Table { path, at: ["mcp_servers", "meanwhile"], table },
                 Part::Hooks { path: folder.join("hooks.json"), groups, host: "codex" },
             ]
         }

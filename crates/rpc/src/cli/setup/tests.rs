@@ -97,6 +97,20 @@ fn what_is_there_stays_as_it_is() {
     assert_eq!(lab.read(".codex/config.toml").unwrap(), before);
 }
 
+/// Codex keeps what a person has chosen in it in the same file, behind the table of the server and under it.
+#[test]
+fn what_a_host_writes_beside_a_server_stays() {
+    let lab = Lab::new();
+    lab.change(SetupHost::Codex, false);
+    let path = lab.0.path().join(".codex/config.toml");
+    let rest = "\n# mine\n[hooks.state.\"/a:stop:0:0\"]\ntrusted_hash = \"sha256:0\"\n";
+    let under = "\n[mcp_servers.meanwhile.tools.background_run]\napproval_mode = \"approve\"\n";
+    let written = lab.read(".codex/config.toml").unwrap();
+    fs::write(&path, format!("{written}{under}{rest}")).unwrap();
+    lab.change(SetupHost::Codex, true);
+    assert_eq!(lab.read(".codex/config.toml").unwrap().trim(), rest.trim());
+}
+
 #[test]
 fn a_server_that_the_user_set_up_is_kept() {
     let lab = Lab::new();
@@ -114,6 +128,14 @@ fn a_file_that_cannot_be_read_is_not_written() {
     for text in ["{ // comment\n}", "[]", "{\"mcpServers\": 5}"] {
         fs::write(&path, text).unwrap();
         assert!(changes(&parts(SetupHost::Claude, &lab.places()), false).is_err(), "{text}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), text);
+    }
+    let path = lab.0.path().join(".codex/config.toml");
+    fs::create_dir(lab.0.path().join(".codex")).unwrap();
+    for text in ["model = ", "mcp_servers = 5\n"] {
+        fs::write(&path, text).unwrap();
+        let error = changes(&parts(SetupHost::Codex, &lab.places()), false).unwrap_err();
+        assert!(format!("{error:?}").contains("config.toml"), "{error:?}");
         assert_eq!(fs::read_to_string(&path).unwrap(), text);
     }
 }
