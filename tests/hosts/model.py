@@ -2,11 +2,12 @@
 Completions, Gemini's generateContent.
 
 `Model(script)` serves until the process ends. The script is called with the number of the call and the request,
-and returns a text, or a list of (tool, arguments). What was sent is kept in `requests`.
+and returns a text, or a list of (tool, arguments). What was sent is kept in `requests`, and when in `times`.
 """
 
 import json
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
@@ -108,7 +109,7 @@ class Model:
     """Serves the script on a port that the system chooses."""
 
     def __init__(self, script):
-        self.requests = []
+        self.requests, self.times = [], []
         lock = threading.Lock()
         model = self
 
@@ -144,6 +145,7 @@ class Model:
                     return self.reply("text/event-stream", write(["ok"]))
                 with lock:
                     number = len(model.requests)
+                    model.times.append(time.time())
                     model.requests.append(json.dumps(body))
                 answer = script(number, body)
                 return self.reply("text/event-stream", write([answer] if isinstance(answer, str) else answer))
