@@ -58,6 +58,20 @@ fn a_result_that_comes_is_told_in_the_same_prompt() {
 }
 
 #[test]
+fn a_session_that_is_told_to_queue_results_holds_no_longer() {
+    let store = Store::new();
+    let (mut client, session) = talking(&store);
+    let prompt = client.say(&session, "build it");
+    client.says("It runs.");
+    let queue = json!({"sessionId": session, "configId": "wake", "value": "queue"});
+    client.call("session/set_config_option", queue);
+    assert_eq!(client.ended(prompt), "end_turn");
+    let running = store.json(&["ps", "--json"]);
+    assert_eq!(running["tasks"][0]["state"], "running", "{running}");
+    store.release();
+}
+
+#[test]
 fn a_cancel_ends_the_hold_and_the_task_goes_on() {
     let store = Store::new();
     let (mut client, session) = talking_between(&store);

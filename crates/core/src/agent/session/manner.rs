@@ -126,6 +126,12 @@ impl Session {
         self.manner.borrow().wake
     }
 
+    /// Returns once results wait for the next prompt. Cancel-safe.
+    pub async fn queues(&self) {
+        // The other end is ours.
+        let _ = self.manner.subscribe().wait_for(|manner| manner.wake == Wake::Queue).await;
+    }
+
     /// Changes how the session is led, from now on and after a load.
     ///
     /// # Errors

@@ -95,6 +95,7 @@ impl Hold {
         let early = tokio::select! {
             biased;
             Ok(early) = self.end.wait_for(Option::is_some) => *early,
+            () = session.queues() => return false,
             settled = settle(open, &released, voice) => {
                 if let Err(error) = settled {
                     tracing::info!(%error, "a prompt is not held any more");

@@ -296,3 +296,26 @@ pub(super) async fn show(
         tell(told);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn output_is_told_once_and_what_is_left_out_is_counted() {
+        let (terminals, _wanted) = Terminals::new();
+        let key = ("s".to_owned(), "c".to_owned());
+        terminals.lock().tasks.insert("t".to_owned(), key.clone());
+        terminals.lock().calls.insert(key, Call::default());
+        let told = |offset, bytes: &[u8]| {
+            let update = serde_json::to_value(terminals.piece("t", offset, bytes)?.update).unwrap();
+            update["_meta"]["terminal_output"]["data"].as_str().map(str::to_owned)
+        };
+        assert_eq!(told(0, b"one").as_deref(), Some("one"));
+        assert_eq!(told(1, b"ne"), None, "it was told");
+        assert_eq!(told(2, b"e two").as_deref(), Some(" two"));
+        assert_eq!(told(17, b"end").as_deref(), Some("\n[10 bytes are left out here]\nend"));
+        assert_eq!(told(20, b"").as_deref(), None);
+        assert!(terminals.piece("another", 0, b"x").is_none());
+    }
+}
