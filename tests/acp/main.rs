@@ -17,6 +17,7 @@ mod commands;
 mod ends;
 mod files;
 mod hold;
+mod images;
 mod servers;
 mod session;
 mod settings;

@@ -55,7 +55,7 @@ async fn run(out: &mut impl std::io::Write) -> Result<ExitCode, Box<dyn std::err
         words.remove(0);
         history = worked_example()?;
     }
-    history.push(Message::Prompt { text: words.pop().unwrap_or_else(|| PROMPT.to_owned()) });
+    history.push(Message::prompt(words.pop().unwrap_or_else(|| PROMPT.to_owned())));
     let mut total = Usage::default();
     let mut reported = false;
     for _ in 0..CALLS {
@@ -67,6 +67,7 @@ async fn run(out: &mut impl std::io::Write) -> Result<ExitCode, Box<dyn std::err
             history: &history,
             max_tokens: Some(512),
             answer_tokens: None,
+            images: false,
         };
         let mut call = provider.stream(&request);
         let mut first = None;
@@ -124,7 +125,7 @@ fn worked_example() -> Result<Vec<Message>, serde_json::Error> {
         }))
     };
     Ok(vec![
-        Message::Prompt { text: "Run `make test` in the background.".to_owned() },
+        Message::prompt("Run `make test` in the background."),
         answer(
             r#"{"type":"tool_use","id":"call_1","name":"background_run","input":{"command":"make test"}}"#,
         )?,

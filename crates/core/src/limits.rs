@@ -100,3 +100,10 @@ pub const SERVER_TOOLS: usize = 128;
 pub const SERVER_LIST_BYTES: usize = 256 << 10;
 /// Bytes of the description of an MCP server's tool.
 pub const SERVER_DESCRIPTION_BYTES: usize = 4_096;
+/// Bytes of one image of a prompt in Base64: what Anthropic takes.
+pub const IMAGE_BYTES: usize = 5 << 20;
+/// Images of one prompt.
+pub const IMAGES_MAX: usize = 20;
+/// Bytes of the images of one conversation, since its last summary: each request carries all of them, and
+/// Anthropic takes 32 MB.
+pub const IMAGES_BYTES: usize = 20 << 20;

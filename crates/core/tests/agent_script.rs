@@ -49,7 +49,7 @@ impl Session {
     }
 
     async fn prompt(&mut self, text: &str) -> Result<Turn, Failure> {
-        self.history.push(Message::Prompt { text: text.into() });
+        self.history.push(Message::prompt(text));
         self.ask().await.1
     }
 
@@ -177,7 +177,7 @@ async fn faults_pass_and_are_told_and_lasting_ones_end_the_call() {
         let script =
             |times| format!("[[turn]]\ntext = 'whole'\nfault = '{fault}'\ntimes = {times}\n");
         let mut session = Session::new(&script(2));
-        session.history.push(Message::Prompt { text: "x".into() });
+        session.history.push(Message::prompt("x"));
         let (deltas, turn) = session.ask().await;
         assert_eq!(turn.unwrap().answer.text(), "whole");
         let attempts: Vec<_> = deltas
@@ -237,7 +237,7 @@ async fn a_held_answer_comes_when_its_file_does() {
     let gate = dir.path().join("go");
     let script = format!("pace_ms = 1\n[[turn]]\nhold = '{}'\ntext = 'a b c'\n", gate.display());
     let mut session = Session::new(&script);
-    session.history.push(Message::Prompt { text: "x".into() });
+    session.history.push(Message::prompt("x"));
     let (deltas, turn) = {
         let ask = session.ask();
         tokio::pin!(ask);

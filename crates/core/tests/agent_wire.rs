@@ -75,7 +75,7 @@ impl Format {
 }
 
 fn prompt(text: &str) -> Message {
-    Message::Prompt { text: text.into() }
+    Message::prompt(text)
 }
 
 fn tools() -> Vec<Tool> {
@@ -98,6 +98,7 @@ async fn ask(provider: &Provider, history: &[Message]) -> (Vec<Delta>, Result<Tu
         history,
         max_tokens: Some(64),
         answer_tokens: None,
+        images: false,
     };
     let mut call = provider.stream(&request);
     let mut deltas = Vec::new();

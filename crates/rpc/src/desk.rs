@@ -258,6 +258,11 @@ impl Desk {
         !models.is_empty()
     }
 
+    /// Whether a client may offer images.
+    pub(crate) fn takes_images(&self) -> bool {
+        self.setup().takes_images()
+    }
+
     /// Takes a session in, of which this is the story so far. The client is told what it says.
     pub(crate) fn take_in(
         &self,

@@ -89,7 +89,7 @@ methods! {
 
 /// What came after the first release and is to be looked for: parameters as `method.member`, which a
 /// server that lacks one refuses, and members of objects as `Object.member`. `initialize` lists them.
-pub(crate) const FEATURES: [&str; 14] = [
+pub(crate) const FEATURES: [&str; 15] = [
     "initialize.secrets",
     "task/spawn.shell",
     "task/spawn.service",
@@ -104,6 +104,7 @@ pub(crate) const FEATURES: [&str; 14] = [
     "session/update.cards",
     "Task.waitsForInput",
     "session/new.mcpServers",
+    "session/prompt.images",
 ];
 
 /// The method of this name, in the table a connection serves.

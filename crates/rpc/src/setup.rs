@@ -60,6 +60,11 @@ impl Setup {
         self.model.provider(Patience::default(), &LOCAL_SERVERS).await
     }
 
+    /// Whether a client may offer images: the model that is set takes them.
+    pub(crate) fn takes_images(&self) -> bool {
+        self.policy.images.or_else(|| self.model.takes_images()).unwrap_or(false)
+    }
+
     /// The model of this setting, `anthropic/NAME`.
     ///
     /// # Errors

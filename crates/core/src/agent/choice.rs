@@ -100,6 +100,12 @@ impl ModelChoice {
         Self { model: self.model.or(weaker.model), values }
     }
 
+    /// Whether the model that is named takes images; `None`: none is named, or that is not known.
+    pub fn takes_images(&self) -> Option<bool> {
+        let model = self.model.as_ref()?;
+        self.named(model.trim(), Patience::default()).ok()?.takes_images()
+    }
+
     /// The provider meant. Asks a server for its models only when no model is named; `local` are
     /// the base URLs to try when nothing is set at all ([`LOCAL_SERVERS`]).
     pub async fn provider(&self, patience: Patience, local: &[&str]) -> Result<Provider, NoModel> {
@@ -318,7 +324,7 @@ mod tests {
         });
         let provider =
             settings.provider(Patience { retries: 0, ..Patience::default() }, &[]).await.unwrap();
-        let history = [Message::Prompt { text: "x".into() }];
+        let history = [Message::prompt("x")];
         let request = Request { history: &history, ..Request::default() };
         let failure = provider.stream(&request).finish().await.unwrap_err();
         let shown = format!("{provider:?} {failure:?} {failure} {settings:?}");

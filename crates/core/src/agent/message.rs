@@ -7,6 +7,7 @@
 //!
 //! A message is stored as one JSON text ([`Message::to_json`]).
 
+mod image;
 mod item;
 
 use std::collections::HashSet;
@@ -14,6 +15,7 @@ use std::collections::HashSet;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+pub use image::{Image, Said};
 pub(crate) use item::BETWEEN_SUMMARIES;
 
 use super::provider::{Fields, nearly_object};
@@ -27,6 +29,9 @@ pub enum Message {
     Prompt {
         /// Their words.
         text: String,
+        /// What they show.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        images: Vec<Image>,
     },
     /// What the model answered.
     Assistant(Assistant),
@@ -123,6 +128,22 @@ pub enum Arguments {
 const INVALID_KEY: &str = "INVALID_JSON";
 
 impl Message {
+    /// What a person says in words alone.
+    pub fn prompt(text: impl Into<String>) -> Self {
+        Self::Prompt { text: text.into(), images: Vec::new() }
+    }
+
+    /// The images it has.
+    pub fn images(&self) -> &[Image] {
+        match self {
+            Self::Prompt { images, .. } => images,
+            Self::Assistant(_)
+            | Self::ToolResults { .. }
+            | Self::Background { .. }
+            | Self::Notice { .. } => &[],
+        }
+    }
+
     /// The text a store keeps.
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("a message has string keys only and cannot fail")

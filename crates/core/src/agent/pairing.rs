@@ -87,7 +87,7 @@ mod tests {
             .map(|word| {
                 let ids = word[1..].chars().map(|id| id.to_string());
                 match &word[..1] {
-                    "p" => Message::Prompt { text: "p".into() },
+                    "p" => Message::prompt("p"),
                     "b" => Message::Background { text: "b".into() },
                     "r" => Message::ToolResults {
                         results: ids

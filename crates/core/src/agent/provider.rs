@@ -78,6 +78,8 @@ pub struct Request<'a> {
     pub max_tokens: Option<u32>,
     /// The longest answer that the user set, in tokens.
     pub answer_tokens: Option<u32>,
+    /// The model takes images. Otherwise those of the history are left out, and it is told so.
+    pub images: bool,
 }
 
 /// A tool the model may call.
@@ -203,6 +205,16 @@ impl Provider {
             Self::OpenAi(_) => format!("openai/{}", self.model()),
             Self::Responses(_) => format!("openai-responses/{}", self.model()),
             Self::Scripted(provider) => format!("script/{}", provider.path().display()),
+        }
+    }
+
+    /// Whether the model takes images; `None`: that is not known.
+    pub fn takes_images(&self) -> Option<bool> {
+        match self {
+            Self::Anthropic(provider) => provider.takes_images(),
+            Self::OpenAi(provider) => provider.endpoint.takes_images_of_openai(),
+            Self::Responses(provider) => provider.endpoint.takes_images_of_openai(),
+            Self::Scripted(_) => None,
         }
     }
 

@@ -24,6 +24,7 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::message::{Image, Said};
 use super::permission::{Rule, Rules};
 use super::provider::Provider;
 use super::servers::Server;
@@ -75,6 +76,8 @@ pub struct Policy {
     pub confine_allowed: bool,
     /// Let what runs confined to work use the network. Default no.
     pub network: bool,
+    /// Whether models take images; `None`: where that is known.
+    pub images: Option<bool>,
 }
 
 /// What the end of a task does while the agent is idle.
@@ -97,6 +100,7 @@ impl Default for Policy {
             answer_tokens: None,
             confine_allowed: false,
             network: false,
+            images: None,
         }
     }
 }
@@ -173,6 +177,8 @@ pub enum Update {
     },
     /// What a person said: told on a load only; live, the client that sent it shows it.
     Prompt(String),
+    /// What they showed with it, likewise.
+    Image(Image),
     /// What follows is the answer of this model call: told on a load only; live, the trace tells.
     Answer {
         /// The call.
@@ -357,7 +363,7 @@ const INSTRUCTIONS: usize = 64;
 #[derive(Debug)]
 enum Wish {
     /// To say this.
-    Say(String),
+    Say(Said),
     /// A summary in the place of the history.
     Compact,
 }
@@ -485,11 +491,16 @@ impl Session {
 
     /// The same, but a model that cannot be asked for a passing reason is asked again, with growing
     /// delays, for this long.
-    pub async fn prompt_for(&self, text: String, patience: Duration) -> Result<TurnEnd, Error> {
-        if text.trim().is_empty() {
+    pub async fn prompt_for(
+        &self,
+        said: impl Into<Said>,
+        patience: Duration,
+    ) -> Result<TurnEnd, Error> {
+        let said = said.into();
+        if said.text.trim().is_empty() {
             return Err(Error::EmptyPrompt);
         }
-        self.ask(Wish::Say(text), patience).await
+        self.ask(Wish::Say(said), patience).await
     }
 
     /// Has the model sum up what was said, which takes the place of its history; a turn of its own, in order with

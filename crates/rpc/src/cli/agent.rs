@@ -238,6 +238,7 @@ impl Drive {
             Update::TurnStarted { .. } => self.turn = Some(Ending::NotYet),
             Update::TurnEnded { .. } => self.turn = None,
             Update::Prompt(_)
+            | Update::Image(_)
             | Update::Text(_)
             | Update::Thinking(_)
             | Update::Retrying { .. }

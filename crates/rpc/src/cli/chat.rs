@@ -193,6 +193,7 @@ impl Chat {
             }
             Update::Text(text) => self.text(&text),
             other @ (Update::TurnStarted { .. }
+            | Update::Image(_)
             | Update::Thinking(_)
             | Update::Retrying { .. }
             | Update::ToolCall { .. }
@@ -241,6 +242,7 @@ impl Chat {
                 }
             }
             other @ (Update::Prompt(_)
+            | Update::Image(_)
             | Update::Retrying { .. }
             | Update::ToolCall { .. }
             | Update::ToolRunning { .. }

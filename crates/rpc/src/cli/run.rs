@@ -312,6 +312,7 @@ impl<'a> Show<'a> {
                     }
                     Update::TurnStarted { .. }
                     | Update::Prompt(_)
+                    | Update::Image(_)
                     | Update::Thinking(_)
                     | Update::ToolCall { .. }
                     | Update::ToolRunning { .. }

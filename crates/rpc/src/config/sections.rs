@@ -86,6 +86,10 @@ pub(super) fn agent(
             let bad = || file.bad_value(&name, value, "`true` or `false`");
             agent.network = value.get_ref().as_bool().ok_or_else(bad)?;
         }
+        "images" => {
+            let bad = || file.bad_value(&name, value, "`true` or `false`");
+            agent.images = Some(value.get_ref().as_bool().ok_or_else(bad)?);
+        }
         "linger" => {
             let expected = "a time such as \"1h\", or \"forever\"";
             let text = value.get_ref().as_str();
@@ -97,7 +101,7 @@ pub(super) fn agent(
         }
         _ => {
             let expected = "`yield_after`, `result_bytes`, `calls_per_turn`, `wakes_per_hour`, \
-                            `answer_tokens`, `wake`, `linger`, `confine` or `network`";
+                            `answer_tokens`, `wake`, `linger`, `confine`, `network` or `images`";
             return Err(file.unknown(key, "agent", expected));
         }
     }

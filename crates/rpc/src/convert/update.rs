@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 
+use meanwhile_core::agent::message::Image;
 use meanwhile_core::agent::permission::Scope;
 use meanwhile_core::agent::session::{Ask, TurnEnd, Update};
 use meanwhile_core::agent::story::{self, CardKind, Story};
@@ -93,6 +94,10 @@ impl Teller {
                 })));
             }
             Update::Prompt(text) => To::UserMessageChunk(chunk(text)),
+            Update::Image(Image { kind, data }) => {
+                let image = acp::ImageContent::new(data, kind);
+                To::UserMessageChunk(acp::ContentChunk::new(acp::ContentBlock::Image(image)))
+            }
             Update::Text(text) => To::AgentMessageChunk(chunk(text).meta(self.said())),
             Update::Thinking(text) => To::AgentThoughtChunk(chunk(text).meta(self.said())),
             Update::ToolCall { id, name, title, kind, input, locations } => To::ToolCall(

@@ -100,7 +100,8 @@ impl Acp {
             self.desk.use_editor(editor);
         }
         self.initialized = true;
-        let prompts = acp::PromptCapabilities::new().embedded_context(true);
+        let prompts =
+            acp::PromptCapabilities::new().embedded_context(true).image(self.desk.takes_images());
         let sessions = acp::SessionCapabilities::new()
             .list(acp::SessionListCapabilities::new())
             .delete(acp::SessionDeleteCapabilities::new())

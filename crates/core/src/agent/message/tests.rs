@@ -15,7 +15,7 @@ fn a_stored_message_comes_back_byte_for_byte() {
     // Key order, an unknown type, a number a float would change, and an escape are all kept.
     let raw = r#"{"z":1,"type":"server_thing","big":12345678901234567890123,"f":1.0,"e":"\u00e9"}"#;
     let all = [
-        Message::Prompt { text: "do \"it\"\n".into() },
+        Message::prompt("do \"it\"\n"),
         Message::Assistant(answer(Dialect::Anthropic, &[raw])),
         Message::ToolResults {
             results: vec![ToolResult { call_id: "a".into(), content: "x".into(), is_error: true }],

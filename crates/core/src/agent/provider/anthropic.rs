@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::super::failure::{Failure, Peer};
-use super::super::message::{Assistant, Block, Dialect, Message, View};
+use super::super::message::{Assistant, Block, Dialect, Image, View};
 use super::super::retry::Patience;
 use super::arrange::{Item, PAUSE, Shown, arrange, fit};
 use super::form::{Concession, Form};
@@ -57,6 +57,13 @@ impl Anthropic {
 
     fn is_official(&self) -> bool {
         self.endpoint.is_vendors_own()
+    }
+
+    /// All of the vendor's own do since Claude 3.
+    pub(crate) fn takes_images(&self) -> Option<bool> {
+        let is_old = ["claude-2", "claude-instant"];
+        let model = &self.endpoint.peer.model;
+        self.is_official().then(|| !is_old.iter().any(|old| model.starts_with(old)))
     }
 
     pub(crate) fn context_window(&self) -> Option<u64> {
@@ -116,6 +123,28 @@ impl<'a> Text<'a> {
 }
 
 #[derive(Serialize)]
+struct WireImage<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    source: Source<'a>,
+}
+
+#[derive(Serialize)]
+struct Source<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    media_type: &'a str,
+    data: &'a str,
+}
+
+impl<'a> WireImage<'a> {
+    fn of(image: &'a Image) -> Self {
+        let source = Source { kind: "base64", media_type: &image.kind, data: &image.data };
+        Self { kind: "image", source }
+    }
+}
+
+#[derive(Serialize)]
 struct WireResult<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
@@ -145,6 +174,7 @@ enum Content<'a> {
 #[serde(untagged)]
 enum Piece<'a> {
     Text(Text<'a>),
+    Image(WireImage<'a>),
     Result(WireResult<'a>),
     Block(Cow<'a, Block>),
 }
@@ -173,7 +203,7 @@ fn body(peer: &Peer, request: &Request<'_>, form: &Form, max_tokens: u32) -> Vec
         stream: true,
         system: (!request.system.is_empty()).then(|| Content::text(system, form, true)),
         tools: tools(request.tools, form),
-        messages: messages(request.history, form, &peer.origin()),
+        messages: messages(request, form, &peer.origin()),
     };
     serde_json::to_vec(&body).expect("a request has string keys only")
 }
@@ -209,15 +239,22 @@ fn tools<'a>(tools: &'a [Tool], form: &Form) -> Vec<WireTool<'a>> {
     tools.iter().enumerate().map(tool).collect()
 }
 
-fn messages<'a>(history: &'a [Message], form: &Form, origin: &str) -> Vec<WireMessage<'a>> {
-    let items = arrange(history, form);
-    let is_user = |item: &Item<'_>| matches!(item, Item::User(_) | Item::Results(_));
+fn messages<'a>(request: &Request<'a>, form: &Form, origin: &str) -> Vec<WireMessage<'a>> {
+    let items = arrange(request.history, form, request.images);
+    let is_user = |item: &Item<'_>| matches!(item, Item::User(..) | Item::Results(_));
     let newest = items.iter().rposition(is_user).filter(|_| !form.has(Concession::Cache));
     let mut sent: Vec<WireMessage<'a>> = Vec::with_capacity(items.len());
     for (i, item) in items.into_iter().enumerate() {
         let cached = Some(i) == newest;
         let (role, content) = match item {
-            Item::User(text) => ("user", Content::text(text, form, cached)),
+            Item::User(text, images) if images.is_empty() => {
+                ("user", Content::text(text, form, cached))
+            }
+            Item::User(text, images) => {
+                let text = Piece::Text(Text::new(text, cached));
+                let images = images.into_iter().map(|it| Piece::Image(WireImage::of(it)));
+                ("user", Content::Pieces(images.chain([text]).collect()))
+            }
             Item::Results(results) => {
                 let last = results.len();
                 let result = |(i, shown): (usize, Shown<'a>)| {
@@ -303,7 +340,7 @@ pub(crate) struct ToolUse<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::message::ToolResult;
+    use super::super::super::message::{Message, ToolResult};
     use super::*;
 
     fn answer(blocks: &[&str]) -> Message {
@@ -358,6 +395,27 @@ mod tests {
         assert_eq!(text.matches("cache_control").count(), 1, "{text}");
         let result = &sent("m", &history)["messages"][1]["content"][0];
         assert_eq!(result["cache_control"], serde_json::json!({"type": "ephemeral"}));
+    }
+
+    #[test]
+    fn images_stand_before_the_words_where_the_model_takes_them() {
+        let image = Image { kind: "image/png".into(), data: "AAAA".into() };
+        let history = [Message::Prompt { text: "see [image 1]".into(), images: vec![image] }];
+        for form in [Form::default(), Form::default().plainest()] {
+            let content = |images| {
+                let request = Request { history: &history, images, ..Request::default() };
+                let body = body(&peer("m"), &request, &form, 1);
+                let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+                body["messages"][0]["content"].clone()
+            };
+            let source =
+                serde_json::json!({"type": "base64", "media_type": "image/png", "data": "AAAA"});
+            let seen = content(true);
+            assert_eq!(seen[0], serde_json::json!({"type": "image", "source": source}));
+            assert_eq!(seen[1]["text"], "see [image 1]");
+            let unseen = content(false).to_string();
+            assert!(unseen.contains("left out") && !unseen.contains("AAAA"), "{unseen}");
+        }
     }
 
     #[test]

@@ -4,14 +4,14 @@
 
 use std::borrow::Cow;
 
-use super::super::message::{Assistant, Message};
+use super::super::message::{Assistant, Image, Message};
 use super::form::{Concession, Form};
 
 /// One message to be sent.
 #[derive(Debug)]
 pub(crate) enum Item<'a> {
-    /// A user message.
-    User(Cow<'a, str>),
+    /// A user message, and the images in it.
+    User(Cow<'a, str>, Vec<&'a Image>),
     /// The results of an answer's calls.
     Results(Vec<Shown<'a>>),
     /// An answer.
@@ -31,18 +31,26 @@ pub(crate) struct Shown<'a> {
 /// What [`Item::Pause`] says.
 pub(crate) const PAUSE: &str = "(The turn ended here.)";
 
-/// Puts a history in the order that a form asks for.
-pub(crate) fn arrange<'a>(history: &'a [Message], form: &Form) -> Vec<Item<'a>> {
+/// What a model is told that takes no images, of a conversation that has some.
+const UNSEEN: &str = "\n\n(The images are left out: this model takes none.)";
+
+/// Puts a history in the order that a form asks for; with its images, where the model takes them.
+pub(crate) fn arrange<'a>(history: &'a [Message], form: &Form, images: bool) -> Vec<Item<'a>> {
     let mut items: Vec<Item<'a>> = Vec::with_capacity(history.len());
     for message in history {
         match message {
-            Message::Prompt { text } => {
+            Message::Prompt { text, images: shown } => {
                 if form.has(Concession::UserAfterTool)
                     && matches!(items.last(), Some(Item::Results(_)))
                 {
                     items.push(Item::Pause);
                 }
-                say(&mut items, text, form);
+                let text = match images || shown.is_empty() {
+                    true => Cow::Borrowed(&**text),
+                    false => Cow::Owned(format!("{text}{UNSEEN}")),
+                };
+                let shown = if images { shown.iter().collect() } else { Vec::new() };
+                say(&mut items, text, shown, form);
             }
             // It says in its own tags that the program wrote it.
             Message::Background { text } => told(&mut items, Cow::Borrowed(text), form),
@@ -81,21 +89,22 @@ fn told<'a>(items: &mut Vec<Item<'a>>, text: Cow<'a, str>, form: &Form) {
         return;
     }
     match text {
-        Cow::Borrowed(text) => say(items, text, form),
-        Cow::Owned(text) => items.push(Item::User(Cow::Owned(text))),
+        Cow::Borrowed(_) => say(items, text, Vec::new(), form),
+        Cow::Owned(text) => items.push(Item::User(Cow::Owned(text), Vec::new())),
     }
 }
 
-fn say<'a>(items: &mut Vec<Item<'a>>, text: &'a str, form: &Form) {
+fn say<'a>(items: &mut Vec<Item<'a>>, text: Cow<'a, str>, images: Vec<&'a Image>, form: &Form) {
     if form.has(Concession::UserAfterUser)
-        && let Some(Item::User(said)) = items.last_mut()
+        && let Some(Item::User(said, shown)) = items.last_mut()
     {
         let said = said.to_mut();
         said.push_str("\n\n");
-        said.push_str(text);
+        said.push_str(&text);
+        shown.extend(images);
         return;
     }
-    items.push(Item::User(Cow::Borrowed(text)));
+    items.push(Item::User(text, images));
 }
 
 /// An id as the server takes it.
@@ -140,12 +149,12 @@ mod tests {
             results(),
             Message::Background { text: "<background-results>x</background-results>".into() },
             Message::Notice { text: "resumed".into() },
-            Message::Prompt { text: "go on".into() },
-            Message::Prompt { text: "please".into() },
+            Message::prompt("go on"),
+            Message::prompt("please"),
         ];
         let show = |form: &Form| -> Vec<String> {
             let show = |item: Item<'_>| match item {
-                Item::User(text) => format!("user {text}"),
+                Item::User(text, _) => format!("user {text}"),
                 Item::Results(results) => {
                     let of = |it: Shown<'_>| format!("{} {}", it.call_id, it.content);
                     format!("tool {}", results.into_iter().map(of).collect::<String>())
@@ -153,7 +162,7 @@ mod tests {
                 Item::Answer(_) => "answer".to_owned(),
                 Item::Pause => "pause".to_owned(),
             };
-            arrange(&history, form).into_iter().map(show).collect()
+            arrange(&history, form, false).into_iter().map(show).collect()
         };
         assert_eq!(
             show(&Form::default()),

@@ -195,6 +195,13 @@ impl Endpoint {
         Ok(endpoint)
     }
 
+    /// Whether a model of OpenAI's takes images, by its description: <https://platform.openai.com/docs/models>.
+    pub(crate) fn takes_images_of_openai(&self) -> Option<bool> {
+        let takes = ["gpt-4o", "gpt-4.1", "gpt-5"];
+        let model = &self.peer.model;
+        (self.is_vendors_own() && takes.iter().any(|it| model.starts_with(it))).then_some(true)
+    }
+
     /// Tokens of context that every model of OpenAI's own server has: the smallest of its current ones.
     /// Others have anything from 4 096 on.
     pub(crate) fn window_of_openai(&self) -> Option<u64> {

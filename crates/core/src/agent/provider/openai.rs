@@ -12,7 +12,7 @@ use serde::ser::{SerializeSeq as _, Serializer};
 use serde_json::value::RawValue;
 
 use super::super::failure::{Failure, Peer};
-use super::super::message::{Assistant, Dialect, Message};
+use super::super::message::{Assistant, Dialect, Image, Message};
 use super::super::retry::Patience;
 use super::arrange::{Item, PAUSE, arrange, fit};
 use super::form::{Concession, Form};
@@ -89,6 +89,7 @@ struct StreamOptions {
 struct Conversation<'a> {
     system: &'a str,
     history: &'a [Message],
+    images: bool,
     form: &'a Form,
     /// The server and model that are asked.
     origin: String,
@@ -98,6 +99,33 @@ struct Conversation<'a> {
 struct Said<'a> {
     role: &'static str,
     content: &'a str,
+}
+
+#[derive(Serialize)]
+struct Shows<'a> {
+    role: &'static str,
+    content: Vec<Part<'a>>,
+}
+
+/// A piece of a message that is more than words.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Part<'a> {
+    Text { text: &'a str },
+    ImageUrl { image_url: Url },
+}
+
+#[derive(Serialize)]
+struct Url {
+    url: String,
+}
+
+impl<'a> Shows<'a> {
+    fn of(text: &'a str, images: &[&Image]) -> Self {
+        let image = |image: &&Image| Part::ImageUrl { image_url: Url { url: image.url() } };
+        let text = std::iter::once(Part::Text { text });
+        Self { role: "user", content: text.chain(images.iter().map(image)).collect() }
+    }
 }
 
 #[derive(Serialize)]
@@ -151,6 +179,7 @@ fn body(
         messages: Conversation {
             system: request.system,
             history: request.history,
+            images: request.images,
             form,
             origin: peer.origin(),
         },
@@ -190,14 +219,17 @@ impl Serialize for Conversation<'_> {
             seq.serialize_element(&Said { role: "system", content: before })?;
             before = "";
         }
-        for item in arrange(self.history, self.form) {
+        for item in arrange(self.history, self.form, self.images) {
             match item {
-                Item::User(text) => {
+                Item::User(text, images) => {
                     let text = match std::mem::take(&mut before) {
                         "" => text,
                         before => Cow::Owned(format!("{before}\n\n{text}")),
                     };
-                    seq.serialize_element(&Said { role: "user", content: &text })?;
+                    match images.is_empty() {
+                        true => seq.serialize_element(&Said { role: "user", content: &text })?,
+                        false => seq.serialize_element(&Shows::of(&text, &images))?,
+                    }
                 }
                 Item::Results(results) => {
                     for result in results {
@@ -267,6 +299,25 @@ fn translated<S: serde::ser::SerializeSeq>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn images_stand_behind_the_words_where_the_model_takes_them() {
+        let image = Image { kind: "image/png".into(), data: "AAAA".into() };
+        let history = [Message::Prompt { text: "see".into(), images: vec![image] }];
+        let sent = |images| {
+            let form = &Form::default();
+            let said =
+                Conversation { system: "", history: &history, images, form, origin: String::new() };
+            serde_json::to_value(said).unwrap()
+        };
+        let url = serde_json::json!({"url": "data:image/png;base64,AAAA"});
+        let parts = serde_json::json!([
+            {"type": "text", "text": "see"}, {"type": "image_url", "image_url": url}
+        ]);
+        assert_eq!(sent(true), serde_json::json!([{"role": "user", "content": parts}]));
+        let unseen = sent(false)[0]["content"].clone();
+        assert!(unseen.as_str().unwrap().contains("left out"), "{unseen}");
+    }
 
     #[test]
     fn the_longest_answer_has_two_names() {

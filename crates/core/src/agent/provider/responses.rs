@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::super::failure::{Failure, Peer};
-use super::super::message::{Assistant, Block, Dialect, Message};
+use super::super::message::{Assistant, Block, Dialect, Image};
 use super::super::retry::Patience;
 use super::arrange::{Item, PAUSE, Shown, arrange, fit};
 use super::assemble::Fields;
@@ -103,10 +103,11 @@ enum Made<'a> {
 }
 
 #[derive(Serialize)]
-struct Part<'a> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    text: Cow<'a, str>,
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Part<'a> {
+    InputText { text: Cow<'a, str> },
+    OutputText { text: Cow<'a, str> },
+    InputImage { image_url: String, detail: &'static str },
 }
 
 /// An item that is made here, or one of an answer as it came.
@@ -127,7 +128,7 @@ fn body(peer: &Peer, request: &Request<'_>, form: &Form, asked: Option<u32>) -> 
         max_output_tokens: asked.map(|asked| asked.max(ANSWER_MIN)),
         instructions: request.system,
         tools: request.tools.iter().map(tool).collect(),
-        input: input(request.history, form, &peer.origin()),
+        input: input(request, form, &peer.origin()),
     };
     serde_json::to_vec(&body).expect("a request has string keys only")
 }
@@ -142,12 +143,12 @@ fn tool(tool: &Tool) -> WireTool<'_> {
     }
 }
 
-fn input<'a>(history: &'a [Message], form: &Form, origin: &str) -> Vec<Input<'a>> {
-    let mut sent = Vec::with_capacity(history.len());
-    for item in arrange(history, form) {
+fn input<'a>(request: &Request<'a>, form: &Form, origin: &str) -> Vec<Input<'a>> {
+    let mut sent = Vec::with_capacity(request.history.len());
+    for item in arrange(request.history, form, request.images) {
         match item {
-            Item::User(text) => sent.push(said("user", text)),
-            Item::Pause => sent.push(said("assistant", Cow::Borrowed(PAUSE))),
+            Item::User(text, images) => sent.push(shown(text, &images)),
+            Item::Pause => sent.push(said(Cow::Borrowed(PAUSE))),
             Item::Results(results) => sent.extend(results.into_iter().map(result)),
             Item::Answer(answer) if is_own(answer, form, origin) => {
                 sent.extend(own(answer).into_iter().map(Input::Own));
@@ -158,9 +159,17 @@ fn input<'a>(history: &'a [Message], form: &Form, origin: &str) -> Vec<Input<'a>
     sent
 }
 
-fn said<'a>(role: &'static str, text: Cow<'a, str>) -> Input<'a> {
-    let kind = if role == "user" { "input_text" } else { "output_text" };
-    Input::Made(Made::Message { role, content: vec![Part { kind, text }], status: "completed" })
+/// What a person says and shows.
+fn shown<'a>(text: Cow<'a, str>, images: &[&Image]) -> Input<'a> {
+    let image = |it: &&Image| Part::InputImage { image_url: it.url(), detail: "auto" };
+    let content = std::iter::once(Part::InputText { text }).chain(images.iter().map(image));
+    Input::Made(Made::Message { role: "user", content: content.collect(), status: "completed" })
+}
+
+/// What a model has said.
+fn said(text: Cow<'_, str>) -> Input<'_> {
+    let content = vec![Part::OutputText { text }];
+    Input::Made(Made::Message { role: "assistant", content, status: "completed" })
 }
 
 fn result(shown: Shown<'_>) -> Input<'_> {
@@ -203,7 +212,7 @@ fn own(answer: &Assistant) -> Vec<Block> {
 fn translated<'a>(answer: &Assistant, form: &Form, sent: &mut Vec<Input<'a>>) {
     let text = answer.text();
     if !text.trim().is_empty() {
-        sent.push(said("assistant", Cow::Owned(text)));
+        sent.push(said(Cow::Owned(text)));
     }
     sent.extend(answer.calls().into_iter().map(|call| {
         Input::Made(Made::FunctionCall {

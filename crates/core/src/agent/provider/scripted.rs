@@ -239,9 +239,11 @@ fn mark(block: &Block) -> Option<Mark> {
 /// What a message that is not an answer says.
 fn words(message: &Message) -> String {
     match message {
-        Message::Prompt { text } | Message::Background { text } | Message::Notice { text } => {
-            text.clone()
+        Message::Prompt { text, images } => {
+            let shown = images.iter().map(|image| format!("\n({image:?})"));
+            std::iter::once(text.clone()).chain(shown).collect()
         }
+        Message::Background { text } | Message::Notice { text } => text.clone(),
         Message::ToolResults { results } => {
             let texts: Vec<_> = results.iter().map(|result| result.content.as_str()).collect();
             texts.join("\n")

@@ -107,6 +107,7 @@ impl Work {
                 history: &history,
                 max_tokens: Some(SUMMARY_TOKENS),
                 answer_tokens: None,
+                images: self.takes_images(),
             };
             let asked = self.ask(&request, false).await;
             match asked {
@@ -161,7 +162,10 @@ impl Work {
              files for what was done.)",
         ));
         let prompt = self.history.iter().rev().find_map(|said| match said {
-            Message::Prompt { text } => Some(text.clone()),
+            Message::Prompt { text, images } if images.is_empty() => Some(text.clone()),
+            Message::Prompt { text, .. } => {
+                Some(format!("{text}\n(The images are not shown any more.)"))
+            }
             Message::Assistant(_)
             | Message::ToolResults { .. }
             | Message::Background { .. }
@@ -227,7 +231,7 @@ mod tests {
 
     #[test]
     fn a_shorter_history_never_begins_with_results() {
-        let prompt = || Message::Prompt { text: "p".into() };
+        let prompt = || Message::prompt("p");
         let results = || Message::ToolResults { results: Vec::new() };
         let history = [prompt(), prompt(), prompt(), results(), results(), prompt()];
         assert_eq!(shorter(&history, 0), Some(5));

@@ -19,6 +19,8 @@ pub(super) struct Manner {
     pub(super) provider: Provider,
     pub(super) permissions: Permissions,
     pub(super) wake: Wake,
+    /// Whether models take images, where a person has set that.
+    images: Option<bool>,
 }
 
 impl Manner {
@@ -27,6 +29,7 @@ impl Manner {
             provider: terms.provider.clone(),
             permissions: terms.rules.permissions(),
             wake: terms.policy.wake,
+            images: terms.policy.images,
         }
     }
 }
@@ -114,6 +117,12 @@ impl Session {
     /// The model's setting, `anthropic/NAME`.
     pub fn model(&self) -> String {
         self.manner.borrow().provider.setting()
+    }
+
+    /// Whether its model takes images, as far as is set or known.
+    pub fn takes_images(&self) -> bool {
+        let manner = self.manner.borrow();
+        manner.images.or_else(|| manner.provider.takes_images()).unwrap_or(false)
     }
 
     /// How much it may do unasked.

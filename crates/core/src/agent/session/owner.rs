@@ -165,9 +165,9 @@ impl Owner {
             match job {
                 Job::Prompt((wish, patience, done)) => {
                     let begin = match wish {
-                        Wish::Say(text) => {
+                        Wish::Say(said) => {
                             inbox.again = false;
-                            Begin::Prompt(text, patience)
+                            Begin::Prompt(said, patience)
                         }
                         // Results that a turn could not tell are still to be told.
                         Wish::Compact => Begin::Compact,

@@ -373,7 +373,13 @@ impl Work {
 
     async fn replay(&self, message: Message, past: &mut Told) {
         let update = match message {
-            Message::Prompt { text } => Update::Prompt(text),
+            Message::Prompt { text, images } => {
+                self.out.send(Update::Prompt(text)).await;
+                for image in images {
+                    self.out.send(Update::Image(image)).await;
+                }
+                return;
+            }
             Message::Notice { text } => Update::Notice(text),
             Message::Background { text } => {
                 let call = past.carried.next().unwrap_or(0);

@@ -229,6 +229,6 @@ pub(super) fn title(prompt: &str) -> String {
 const TITLE_BYTES: usize = 80;
 
 /// The origin of a turn that a prompt or, without one, results begin.
-pub(super) fn origin(prompt: Option<&str>) -> Origin {
-    if prompt.is_some() { Origin::Prompt } else { Origin::Background }
+pub(super) fn origin(by_prompt: bool) -> Origin {
+    if by_prompt { Origin::Prompt } else { Origin::Background }
 }

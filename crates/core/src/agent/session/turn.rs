@@ -10,10 +10,15 @@ use super::work::{Nudges, Work};
 use super::written::is_written_call;
 use super::{TurnEnd, Update};
 use crate::agent::failure::{Again, Failure, FailureKind};
-use crate::agent::message::Message;
+use crate::agent::message::{Message, Said};
 use crate::agent::provider::{Call, Delta, Form, Request, StopReason, Turn};
 use crate::agent::trace::{Fact, Origin};
 use crate::agent::usage::{Cost, Usage};
+use crate::limits;
+
+/// Tokens that an image is counted as before the model counts it: what Anthropic and OpenAI take for one of the size
+/// that they scale a large one to.
+const IMAGE_TOKENS: u64 = 1_600;
 
 /// What a model call came to.
 pub(super) enum Asked {
@@ -28,7 +33,7 @@ pub(super) enum Asked {
 /// What begins a turn.
 pub(super) enum Begin {
     /// What a person said, and for how long a model that cannot be asked is asked again.
-    Prompt(String, Duration),
+    Prompt(Said, Duration),
     /// What waits in the queue.
     News,
     /// A summary in the place of the history.
@@ -54,9 +59,12 @@ impl Work {
         let before = self.counts;
         let compacts = matches!(begin, Begin::Compact);
         let (prompt, drain) = match begin {
-            Begin::Prompt(text, patience) => {
+            Begin::Prompt(said, patience) => {
+                if let Some(why) = self.too_many_images(&said) {
+                    return Some(TurnEnd::Failed(why));
+                }
                 self.patience = Patience::lasting(patience);
-                (Some(text), Drain::Yes)
+                (Some(said), Drain::Yes)
             }
             Begin::Compact => {
                 self.patience = Patience::lasting(Duration::ZERO);
@@ -67,7 +75,7 @@ impl Work {
         };
         let origin = match compacts {
             true => Origin::Prompt,
-            false => origin(prompt.as_deref()),
+            false => origin(prompt.is_some()),
         };
         if origin == Origin::Background {
             self.patience = Patience::Endless;
@@ -75,7 +83,7 @@ impl Work {
         (self.waited, self.nudges) = (0, Nudges::default());
         self.counts.turns += 1;
         let turn = self.counts.turns;
-        let title = prompt.as_deref().map(title);
+        let title = prompt.as_ref().map(|said| title(&said.text));
         self.note(Fact::TurnStarted { turn, origin, title: title.clone() });
         if !self.titled {
             self.step.title = title.or(self.step.title.take());
@@ -83,8 +91,10 @@ impl Work {
         if std::mem::take(&mut self.resumed) {
             self.tell_resumed().await;
         }
-        if let Some(text) = prompt {
-            self.say(Message::Prompt { text });
+        if let Some(Said { text, images }) = prompt {
+            // The model's own count comes with its answer.
+            self.used = self.used.saturating_add(IMAGE_TOKENS * images.len() as u64);
+            self.say(Message::Prompt { text, images });
         }
         let end = match compacts {
             // Nothing was said.
@@ -157,6 +167,7 @@ impl Work {
                 history: &self.history,
                 max_tokens: None,
                 answer_tokens: self.terms.policy.answer_tokens,
+                images: self.takes_images(),
             };
             let asked = self.ask(&request, true).await;
             let answer = match asked {
@@ -196,6 +207,25 @@ impl Work {
         }
     }
 
+    /// Whether the model takes images.
+    pub(super) fn takes_images(&self) -> bool {
+        let set = self.terms.policy.images;
+        set.or_else(|| self.terms.provider.takes_images()).unwrap_or(false)
+    }
+
+    /// Why no more images are taken into the conversation: each request has to carry all of them.
+    fn too_many_images(&self, said: &Said) -> Option<String> {
+        let before = self.history.iter().flat_map(Message::images);
+        let bytes: usize = before.chain(&said.images).map(|image| image.data.len()).sum();
+        (!said.images.is_empty() && bytes > limits::IMAGES_BYTES).then(|| {
+            let (bytes, most) = (bytes >> 20, limits::IMAGES_BYTES >> 20);
+            format!(
+                "the images of this conversation would have {bytes} MiB, and may have {most}; a summary of the \
+                 conversation (`/compact`) leaves out those before it"
+            )
+        })
+    }
+
     /// Makes a model call, in plainer forms where the server asks for them.
     pub(super) async fn ask(&self, request: &Request<'_>, show: bool) -> Asked {
         loop {
@@ -210,7 +240,10 @@ impl Work {
     /// Whether a shorter history may help: it does not fit, or it is long and the server refused it
     /// without a reason that is understood.
     fn may_be_too_long(&self, failure: &Failure) -> bool {
-        let bytes = || self.history.iter().map(|said| said.to_json().len()).sum::<usize>();
+        // What an image takes of a context is not its bytes.
+        let images = |said: &Message| said.images().iter().map(|it| it.data.len()).sum::<usize>();
+        let bytes = |said: &Message| said.to_json().len() - images(said);
+        let bytes = || self.history.iter().map(bytes).sum::<usize>();
         failure.kind == FailureKind::ContextOverflow
             || (failure.kind == FailureKind::BadRequest
                 && failure.refusal.is_some()

@@ -95,6 +95,7 @@ fn lines(update: &Update, name: impl Fn(&str) -> String, colour: bool) -> Vec<St
         | Update::TurnStarted { .. }
         | Update::TurnEnded { .. }
         | Update::Prompt(_)
+        | Update::Image(_)
         | Update::Text(_)
         | Update::Thinking(_)
         | Update::ToolRunning { confined: None, .. }

@@ -183,6 +183,7 @@ impl Board {
             }
             Update::TurnStarted { .. }
             | Update::Prompt(_)
+            | Update::Image(_)
             | Update::Thinking(_)
             | Update::ToolCall { .. }
             | Update::ToolRunning { .. }

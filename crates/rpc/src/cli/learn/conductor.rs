@@ -124,6 +124,7 @@ impl Seen {
             }
             Update::Traced(_)
             | Update::Prompt(_)
+            | Update::Image(_)
             | Update::Text(_)
             | Update::Thinking(_)
             | Update::Retrying { .. }

@@ -13,9 +13,17 @@ pub(crate) async fn run(
     params: acp::PromptRequest,
 ) -> Result<Answer<acp::PromptResponse>> {
     let patience = patience(params.meta.as_ref())?;
-    let text = prompt::text(params.prompt)?;
+    let prompt = prompt::read(params.prompt)?;
     let open = open(desk, &params.session_id)?;
-    let end = open.session.prompt_for(text, patience).await.map_err(refused)?;
+    if let Some(place) = prompt.image.filter(|_| !open.session.takes_images()) {
+        let model = open.session.model();
+        let message = format!(
+            "is an image, and `{model}` is not known to take any; expected another model, or \
+             `images = true` in section `[agent]` of config.toml where it does"
+        );
+        return Err(error::invalid(format!("prompt[{place}]"), message));
+    }
+    let end = open.session.prompt_for(prompt.said, patience).await.map_err(refused)?;
     open.told().await;
     let reason = update::stop_reason(end).map_err(error::model_failed)?;
     Ok(acp::PromptResponse::new(reason).into())

@@ -1,11 +1,11 @@
 //! Streams of the Responses API, replayed whole and in pieces, and the requests that come of them.
 
 use super::super::super::failure::{FailureKind, Peer};
-use super::super::super::message::{Message, ToolResult};
+use super::super::super::message::{Image, Message, ToolResult};
 use super::super::form::Form;
 use super::super::replay::{check_by, events, pieces, recorded, replay_items as replay};
 use super::super::{Request, Turn};
-use super::body;
+use super::{body, input};
 
 fn peer() -> Peer {
     Peer {
@@ -83,7 +83,7 @@ async fn items_are_kept_as_they_came() {
 
     // The order of a request is that of the answer, what was stored nowhere is sent whole.
     let history = [
-        Message::Prompt { text: "go".into() },
+        Message::prompt("go"),
         Message::Assistant(turn.answer),
         Message::ToolResults {
             results: vec![ToolResult {
@@ -201,4 +201,21 @@ async fn every_end_is_known() {
         assert_eq!(failure.kind, kind, "{failure}");
         assert!(failure.to_string().contains(said), "{failure}");
     }
+}
+
+#[test]
+fn images_stand_behind_the_words_where_the_model_takes_them() {
+    let image = Image { kind: "image/png".into(), data: "AAAA".into() };
+    let history = [Message::Prompt { text: "see".into(), images: vec![image] }];
+    let sent = |images| {
+        let request = Request { history: &history, images, ..Request::default() };
+        serde_json::to_value(input(&request, &Form::default(), "")).unwrap()
+    };
+    let parts = serde_json::json!([
+        {"type": "input_text", "text": "see"},
+        {"type": "input_image", "image_url": "data:image/png;base64,AAAA", "detail": "auto"},
+    ]);
+    assert_eq!(sent(true)[0]["content"], parts);
+    let unseen = sent(false).to_string();
+    assert!(unseen.contains("left out") && !unseen.contains("AAAA"), "{unseen}");
 }
