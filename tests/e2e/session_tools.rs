@@ -254,3 +254,37 @@ fn a_step_is_listed_only_where_it_is_asked_for() {
     let removed = chat.daemon.call("task/remove", json!({ "ids": [id] }));
     assert_eq!(removed, json!({ "removed": 1 }));
 }
+
+#[test]
+fn a_command_that_was_waited_for_is_a_card_live_and_after_a_load() {
+    let lab = Lab::new();
+    let script = r#"
+[[turn]]
+[[turn.call]]
+tool = "bash"
+input = { command = "cat missing; echo shown" }
+
+[[turn]]
+expect = ["exited 0 after"]
+text = "that was it"
+"#;
+    let chat = Chat::new(&lab, script);
+    assert_eq!(chat.prompt("go"), "end_turn");
+    let card = |chat: &Chat| {
+        let ended = chat.update("tool_call_update", |it| it["status"] == "completed");
+        ended["_meta"]["meanwhile"]["card"].clone()
+    };
+    let live = card(&chat);
+    assert_eq!(
+        (&live["title"], &live["outcome"]),
+        (&"cat missing; echo shown".into(), &"succeeded".into())
+    );
+    let says = live["says"].as_str().expect("it says how it ended");
+    assert!(says.starts_with("exited 0 after ") && !says.contains('\n'), "{says}");
+    let output = live["output"].as_str().expect("its output");
+    // It ran confined and may have failed for it, which is for the model.
+    assert!(output.ends_with("\nshown") && !output.contains("ran confined"), "{output}");
+    let id = chat.id.clone();
+    drop(chat);
+    assert_eq!(card(&Chat::load(&lab, "[[turn]]\ntext = \"no\"\n", &id)), live);
+}

@@ -5,7 +5,7 @@ import MarkdownIt from 'markdown-it';
 import type { AgentState, FromWebview } from '../src/panel/messages';
 import type { Entry, Permission, SessionModel } from '../src/panel/session';
 import type { Card } from '../src/protocol/generated';
-import { blockText, questionOf, type ToolContent } from '../src/protocol/session';
+import { blockText, changeOf, questionOf, type ToolContent } from '../src/protocol/session';
 import { codicon, h, iconButton } from './dom';
 
 /** No HTML of a model's is ever markup. */
@@ -167,7 +167,6 @@ export class ChatView {
     const { toolCall, options } = request;
     const question = `May the agent ${questionOf(request)}?`;
     const input = inputOf(toolCall.rawInput);
-    const isChange = toolCall.content?.some(({ type }) => type === 'diff');
     return h(
       'div',
       { class: 'ask', role: 'group', 'aria-label': question },
@@ -177,7 +176,7 @@ export class ChatView {
       h(
         'div',
         { class: 'options' },
-        isChange &&
+        changeOf(request) !== undefined &&
           h(
             'button',
             { class: 'secondary review', click: () => this.post({ type: 'review', key }) },
@@ -378,12 +377,14 @@ const CARD_ICONS: { [outcome in NonNullable<Card['outcome']>]: string } = {
 };
 
 function drawTool(entry: Extract<Entry, { kind: 'tool' }>): HTMLElement {
-  const icon = {
-    pending: 'circle-large-outline',
-    in_progress: 'loading codicon-modifier-spin',
-    completed: 'pass',
-    failed: 'error',
-  }[entry.status];
+  const icon = entry.card?.outcome
+    ? CARD_ICONS[entry.card.outcome]
+    : {
+        pending: 'circle-large-outline',
+        in_progress: 'loading codicon-modifier-spin',
+        completed: 'pass',
+        failed: 'error',
+      }[entry.status];
   const words = {
     pending: 'waits for permission',
     in_progress: 'runs',
@@ -398,18 +399,22 @@ function drawTool(entry: Extract<Entry, { kind: 'tool' }>): HTMLElement {
       { class: 'head' },
       codicon(icon),
       h('span', { class: 'title' }, entry.title),
+      entry.card && h('span', { class: 'says' }, entry.card.says),
       entry.background && h('span', { class: 'badge' }, 'in the background'),
       entry.confined && h('span', { class: 'badge' }, 'confined'),
       entry.taskId !== undefined && taskLink(entry.taskId),
     ),
-    entry.input !== '' && entry.input !== entry.title && folded(entry.input, 'input'),
+    entry.diffs.length === 0 &&
+      entry.input !== '' &&
+      entry.input !== entry.title &&
+      folded(entry.input, 'input'),
     ...entry.diffs.map((diff) =>
       h(
         'div',
         { class: 'diff' },
         h(
           'button',
-          { class: 'link', 'data-change': entry.id, title: 'Show what it changed' },
+          { class: 'link', 'data-change': entry.id, title: 'Show the change' },
           codicon('diff'),
           diff.path,
         ),

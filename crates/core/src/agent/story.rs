@@ -9,7 +9,7 @@ mod card;
 use std::collections::HashMap;
 use std::time::Duration;
 
-pub use card::{Card, CardKind, card_kind};
+pub use card::{Card, CardKind, card_kind, step};
 
 use super::trace::{DeliveredKind, Event, Fact, Origin, Trace};
 use crate::background::task::{Task, TaskId, Timestamp};

@@ -42,6 +42,7 @@ use crate::background::{Background, Token};
 use crate::confine::{Confine, Mode};
 use crate::limits;
 
+pub(super) use commands::read_end;
 pub use editor::{Editor, EditorRequest};
 pub(crate) use held::Held;
 pub use name::{Builtin, ToolName};

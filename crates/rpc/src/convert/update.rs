@@ -30,6 +30,8 @@ pub(crate) struct Teller {
     session: String,
     /// The tasks that tool calls under way run as.
     terminals: HashMap<String, String>,
+    /// What tool calls under way are called.
+    titles: HashMap<String, String>,
     story: Story,
     /// The model call that speaks.
     call: Option<u64>,
@@ -56,7 +58,7 @@ impl Told {
 impl Teller {
     /// For the session of this name, whose story so far this is.
     pub(crate) fn new(session: String, story: Story) -> Self {
-        Self { session, terminals: HashMap::new(), story, call: None }
+        Self { session, terminals: HashMap::new(), titles: HashMap::new(), story, call: None }
     }
 
     /// Puts an update into words; `None`: there is nothing to say.
@@ -69,6 +71,7 @@ impl Teller {
             }
             Update::TurnEnded { turn, origin, end } => {
                 self.terminals.clear();
+                self.titles.clear();
                 return Some(self.turn(turn, TurnState::Ended, origin, Some(end)));
             }
             Update::Answer { call } => {
@@ -100,14 +103,15 @@ impl Teller {
             }
             Update::Text(text) => To::AgentMessageChunk(chunk(text).meta(self.said())),
             Update::Thinking(text) => To::AgentThoughtChunk(chunk(text).meta(self.said())),
-            Update::ToolCall { id, name, title, kind, input, locations } => To::ToolCall(
+            Update::ToolCall { id, name, title, kind, input, locations } => To::ToolCall({
+                self.titles.insert(id.clone(), title.clone());
                 acp::ToolCall::new(id, title)
                     .name(name)
                     .kind(self::kind(kind))
                     .raw_input(value(&input))
                     .locations(locations.into_iter().map(acp::ToolCallLocation::new).collect())
-                    .meta(self.said()),
-            ),
+                    .meta(self.said())
+            }),
             Update::ToolRunning { id, confined } => {
                 let status = acp::ToolCallStatus::InProgress;
                 let update = acp::ToolCallUpdateFields::new().status(status);
@@ -133,9 +137,16 @@ impl Teller {
                 let live = self.terminals.remove(&id);
                 let shown = live.or_else(|| task.map(|task| task.to_string()));
                 let task = shown.as_deref().and_then(|id| id.parse().ok());
-                let is_background = task.is_some_and(|task| self.story.passage(task).is_some());
-                let update = ended(id, content, is_error, diff, shown.as_deref());
-                To::ToolCallUpdate(update.meta(shown.filter(|_| is_background).map(in_background)))
+                let title = self.titles.remove(&id).unwrap_or_else(|| id.clone());
+                let own = match (task, &shown) {
+                    (Some(task), Some(shown)) if self.story.passage(task).is_some() => {
+                        Some(in_background(shown.clone()))
+                    }
+                    (Some(task), _) => step_card(task, title, &content)
+                        .map(|card| meta(&Own { card: Some(card), ..Own::default() })),
+                    (None, _) => None,
+                };
+                To::ToolCallUpdate(ended(id, content, is_error, diff, shown.as_deref()).meta(own))
             }
             Update::Plan(entries) => {
                 To::Plan(acp::Plan::new(entries.into_iter().map(step).collect()))
@@ -300,14 +311,35 @@ fn in_background(task: String) -> acp::Meta {
     meta(&Own { task_id: Some(task), background: true, ..Own::default() })
 }
 
+/// How a text begins that tells a model of the end of a command.
+const ENDS: [(&str, wire::Standing); 6] = [
+    ("exited 0 ", wire::Standing::Succeeded),
+    ("exited ", wire::Standing::Failed),
+    ("ended ", wire::Standing::Failed),
+    ("stopped ", wire::Standing::Stopped),
+    ("timed out ", wire::Standing::TimedOut),
+    ("lost after ", wire::Standing::Lost),
+];
+
+/// A command that was waited for. `None`: the text tells of no end.
+fn step_card(task: TaskId, title: String, text: &str) -> Option<Card> {
+    let (_, outcome) = ENDS.iter().find(|(begins, _)| text.starts_with(begins))?;
+    Some(wire_card(story::step(task, title, text), Some(*outcome)))
+}
+
 fn card(story: &Story, card: story::Card) -> Card {
     let outcome = |task: TaskId| Some(to_wire::standing(&story.passage(task)?.task.state));
+    let outcome = match card.kind {
+        CardKind::Exited => outcome(card.task),
+        // What it came to later is told by another card.
+        CardKind::Matched | CardKind::Stalled => Some(wire::Standing::Running),
+    };
+    wire_card(card, outcome)
+}
+
+fn wire_card(card: story::Card, outcome: Option<wire::Standing>) -> Card {
     Card {
-        outcome: match card.kind {
-            CardKind::Exited => outcome(card.task),
-            // What it came to later is told by another card.
-            CardKind::Matched | CardKind::Stalled => Some(wire::Standing::Running),
-        },
+        outcome,
         task_id: card.task.to_string(),
         kind: match card.kind {
             CardKind::Exited => wire::NotificationKind::Exited,

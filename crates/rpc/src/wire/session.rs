@@ -238,6 +238,9 @@ pub(crate) struct Own {
     /// The task that runs a tool's command.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) task_id: Option<String>,
+    /// That command was waited for to its end: what people are shown of it, in the place of the text of its call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) card: Option<Card>,
     /// That command is in the background. The text of its call is for the model alone.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) background: bool,

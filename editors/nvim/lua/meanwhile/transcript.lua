@@ -24,6 +24,7 @@ local diff = vim.text.diff or vim.diff
 ---@field confined? string how far the kernel confines it: look or work
 ---@field call? integer the call it is of, or that a background message entered with
 ---@field cards? meanwhile.Card[] the results of a background message
+---@field card? meanwhile.Card its command, which was waited for to its end
 ---@field closed? boolean nothing is added to it
 ---@field diffs? string[][] lines of changes, unified
 ---@field entries? { content: string, status: string }[]
@@ -123,6 +124,7 @@ function Transcript:tool_call(update)
     item.background = ours.background
   end
   item.confined = ours.confined or item.confined
+  item.card = ours.card or item.card
   item.diffs = item.diffs or proposed(update.rawInput)
   if update.content then
     local parts, diffs = {}, nil
@@ -230,7 +232,7 @@ local function standing(item, find)
   elseif task and not format.ended(task) then
     return "  " .. format.duration(format.elapsed(task))
   end
-  return ""
+  return item.card and "  " .. item.card.says or ""
 end
 
 --- Notices changes to tasks that items are about.
@@ -368,8 +370,9 @@ function M.render(item, find, icons, previous)
     local status = item.status or "pending"
     local task = item.task and find(item.task)
     local mark, group = set[status], status_groups[status]
-    if item.background and task and item.status ~= "pending" then
-      local outcome = format.outcome(task)
+    local outcome = item.background and task and item.status ~= "pending" and format.outcome(task)
+      or item.card and format.outcome({ shown = item.card })
+    if outcome then
       mark, group = format.icon(outcome, icons), format.highlight[outcome]
     end
     local title = format.one_line(item.title or item.tool or "a tool")
@@ -387,8 +390,8 @@ function M.render(item, find, icons, previous)
     add(head .. title .. rest, group, 0, #head)
     table.insert(spans, { #lines - 1, #head, from, "MeanwhileTool" })
     table.insert(spans, { #lines - 1, from, -1, "MeanwhileDim" })
-    -- What a start in the background answers is for the model.
-    local text = item.background and "" or vim.trim(item.text)
+    -- What is told of a command is for the model.
+    local text = vim.trim(item.background and "" or item.card and item.card.output or item.text)
     for _, change in ipairs(item.diffs or {}) do
       for i, line in ipairs(change) do
         if i > diff_lines then

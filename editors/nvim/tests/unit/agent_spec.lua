@@ -307,6 +307,23 @@ Built.]],
     assert.equal(1, #log.items)
   end)
 
+  it("shows how a command ended and what it wrote, and not what the model is told", function()
+    local log = transcript.new()
+    log:apply(tool("a", "pending", { title = "make -j4", kind = "execute" }))
+    local card =
+      { taskId = "aaaaaaaa", outcome = "failed", says = "exited 2 after 3.0s", output = "wrong" }
+    local told =
+      { type = "text", text = "exited 2 after 3.0s\nwrong\n(it ran confined: call again)" }
+    log:apply(tool("a", "completed", {
+      content = {
+        { type = "terminal", terminalId = "aaaaaaaa" },
+        { type = "content", content = told },
+      },
+      _meta = { meanwhile = { card = card } },
+    }))
+    assert.equal("\n  ✗ make -j4  exited 2 after 3.0s  aaaaaaaa\n    wrong", render(log))
+  end)
+
   it("forgets what streamed of a call that is made again", function()
     local log = transcript.new()
     log:prompt("Hello")

@@ -138,13 +138,6 @@ export class Changes implements vscode.FileSystemProvider, vscode.Disposable {
   }
 }
 
-/** The change that a question is about. */
-export function changeOf(content: readonly object[] | null | undefined): Diff | undefined {
-  return content?.find(
-    (part): part is Diff & { type: 'diff' } => 'type' in part && part.type === 'diff',
-  );
-}
-
 function documentOf(uri: vscode.Uri): vscode.TextDocument | undefined {
   return vscode.workspace.textDocuments.find((one) => one.uri.toString() === uri.toString());
 }

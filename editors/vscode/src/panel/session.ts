@@ -2,7 +2,7 @@
 // same code in the extension and in its webview, so that a view that was thrown away is rebuilt from
 // one copy and then follows by the same steps.
 
-import type { Card, Notification } from '../protocol/generated';
+import type { Card, Diff, Notification } from '../protocol/generated';
 import type {
   PermissionRequest,
   RetryingPush,
@@ -15,7 +15,7 @@ import type {
   TraceTask,
   TurnPush,
 } from '../protocol/session';
-import { blockText, own } from '../protocol/session';
+import { blockText, changeOf, own } from '../protocol/session';
 
 export type Entry =
   | { kind: 'user'; text: string }
@@ -36,8 +36,10 @@ export type Entry =
       status: ToolStatus;
       input: string;
       output: string;
-      diffs: { path: string; oldText: string; newText: string }[];
+      diffs: Diff[];
       taskId: string | undefined;
+      /** Its command, which was waited for to its end. */
+      card?: Card;
       background: boolean;
       /** The kernel holds what it can do. */
       confined: boolean;
@@ -153,6 +155,7 @@ export function reduce(model: SessionModel, event: SessionEvent): void {
     }
     case 'permission':
       model.permissions.push(event.permission);
+      asked(model, event.permission.request);
       return;
     case 'permissionOver':
       model.permissions = model.permissions.filter(({ key }) => key !== event.key);
@@ -223,8 +226,16 @@ function append(
   else model.entries.push(said);
 }
 
+/** A change is shown as what it is, in the place of the arguments of its call. */
+function asked(model: SessionModel, request: PermissionRequest): void {
+  const id = request.toolCall.toolCallId;
+  const entry = model.entries.findLast((one) => one.kind === 'tool' && one.id === id);
+  const change = changeOf(request);
+  if (entry?.kind === 'tool' && change) entry.diffs = [change];
+}
+
 function tool(model: SessionModel, call: ToolCall | ToolCallUpdate): void {
-  const { taskId, background, confined } = own(call);
+  const { taskId, background, confined, card } = own(call);
   let entry = model.entries.findLast(
     (entry) => entry.kind === 'tool' && entry.id === call.toolCallId,
   );
@@ -249,20 +260,17 @@ function tool(model: SessionModel, call: ToolCall | ToolCallUpdate): void {
   if (call.status) entry.status = call.status;
   if (call.rawInput !== undefined && call.rawInput !== null) entry.input = shown(call.rawInput);
   if (call.content) {
-    // Of a start in the background the text is for the model.
+    // Of a command the text is for the model.
     entry.output =
       background || entry.background
         ? ''
-        : call.content.map(contentText).filter(Boolean).join('\n');
-    entry.diffs = call.content.flatMap((part) =>
-      part.type === 'diff'
-        ? [{ path: part.path, oldText: part.oldText ?? '', newText: part.newText }]
-        : [],
-    );
+        : (card?.output ?? call.content.map(contentText).filter(Boolean).join('\n'));
+    entry.diffs = call.content.flatMap((part) => (part.type === 'diff' ? [part] : []));
     const terminal = call.content.find((part) => part.type === 'terminal');
     if (terminal) entry.taskId = terminal.terminalId;
   }
   if (taskId !== undefined) entry.taskId = taskId;
+  if (card) entry.card = card;
   if (background) entry.background = true;
   if (confined !== undefined) entry.confined = true;
 }

@@ -6,13 +6,14 @@ import * as vscode from 'vscode';
 import { errorCode } from '../daemon/daemon';
 import type { Folder } from '../folders';
 import { ERRORS, type OwnAnswer, type Task } from '../protocol/generated';
-import type {
-  PermissionAnswer,
-  PermissionOption,
-  PermissionRequest,
-  SessionInfo,
+import {
+  changeOf,
+  type PermissionAnswer,
+  type PermissionOption,
+  type PermissionRequest,
+  type SessionInfo,
 } from '../protocol/session';
-import { type Changes, changeOf } from './changes';
+import type { Changes } from './changes';
 import { emptySession, reduce, type SessionEvent, type SessionModel } from './session';
 
 /** A session's tasks are in the queue of its name, which is a UUID. */
@@ -181,7 +182,8 @@ export class Sessions {
 
   /** Shows the change that is asked about. */
   async review(key: number): Promise<void> {
-    const change = changeOf(this.asked.get(key)?.request.toolCall.content);
+    const request = this.asked.get(key)?.request;
+    const change = request && changeOf(request);
     if (change) await this.changes.propose(key, change);
   }
 

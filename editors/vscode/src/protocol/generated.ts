@@ -1929,6 +1929,7 @@ export interface Own {
    * The task that runs a tool's command.
    */
   taskId?: string;
+  card?: Card;
   /**
    * That command is in the background. The text of its call is for the model alone.
    */

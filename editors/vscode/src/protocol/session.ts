@@ -1,7 +1,7 @@
 // The agent's half of the protocol by shorter names, and how what is particular to this daemon is found
 // in it: in `_meta.meanwhile`. The types are generated.
 
-import type { ContentBlock, Own, OwnQuestion, RequestPermissionRequest } from './generated';
+import type { ContentBlock, Diff, Own, OwnQuestion, RequestPermissionRequest } from './generated';
 
 export type {
   ContentBlock,
@@ -30,6 +30,11 @@ export function own(update: { _meta?: { [key: string]: unknown } | null }): Part
 export function questionOf({ _meta, toolCall }: RequestPermissionRequest): string {
   const own = _meta?.meanwhile as OwnQuestion | undefined;
   return own?.question ?? toolCall.title ?? toolCall.toolCallId;
+}
+
+/** The change that a question is about. */
+export function changeOf({ toolCall }: RequestPermissionRequest): Diff | undefined {
+  return toolCall.content?.find((part) => part.type === 'diff');
 }
 
 /** What can be read of a block. */

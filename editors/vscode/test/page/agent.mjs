@@ -118,6 +118,9 @@ await test('a prompt, a question of permission, a task in the background', async
   await ask.locator('button.primary[data-kind=allow_once]').click();
   await said('It runs; you hear of its end.').waitFor();
   assert.equal(await chat().locator('.ask').count(), 0);
+  await chat()
+    .locator('.entry.tool .says', { hasText: /^exited 0 after/ })
+    .waitFor();
   assert.equal(await chat().locator('.agent-text strong', { hasText: 'the build' }).count(), 1);
   await chat().locator('.entry.tool .badge', { hasText: 'in the background' }).waitFor();
   await chat().locator('.state', { hasText: '1 task runs in the background' }).waitFor();
@@ -291,6 +294,7 @@ await test('the parts of a change that a person takes are written, and nothing b
   const always = 'allow edits in `src`';
   assert.deepEqual(answers, ['Allow', `Always ${always}`, 'Reject', `Never ${always}`]);
   assert.equal(await ask.locator('pre').count(), 0, 'no arguments of a call');
+  assert.equal(await chat().locator('.entry.tool pre').count(), 0, 'nor in the conversation');
   // VS Code's own arrow beside a part takes it back.
   await line('SEVEN').click();
   await window.command('Diff Editor: Revert');

@@ -149,6 +149,18 @@ test('what a start in the background answers is for the model', () => {
   expect(after(started).entries).toMatchObject([{ kind: 'tool', output: '', background: true }]);
 });
 
+test('how a command ended and what it wrote is shown, and not what the model is told', () => {
+  const ended = push({
+    sessionUpdate: 'tool_call_update',
+    toolCallId: 'a',
+    status: 'completed',
+    content: [{ type: 'content', content: text('exited 2 after 3.0s\nwrong\n(it ran confined)') }],
+    _meta: { meanwhile: { card: { says: 'exited 2 after 3.0s', output: 'wrong' } } },
+  });
+  const card = { says: 'exited 2 after 3.0s' };
+  expect(after(ended).entries).toMatchObject([{ kind: 'tool', output: 'wrong', card }]);
+});
+
 test('a turn ends with its reason, once, however it is told', () => {
   const over: SessionEvent = { type: 'answered', stopReason: 'cancelled', error: undefined };
   const pushed: SessionEvent = {

@@ -3,6 +3,7 @@
 
 use super::{Passage, Story};
 use crate::agent::notice;
+use crate::agent::tools::read_end;
 use crate::background::task::TaskId;
 use crate::background::words;
 
@@ -71,6 +72,14 @@ fn card(story: &Story, call: u64, entry: notice::Entry) -> Card {
         },
         output,
     }
+}
+
+/// A command that was waited for, from what the model was told of its end. The message is what is stored, as with
+/// results.
+pub fn step(task: TaskId, title: String, message: &str) -> Card {
+    let (says, output) = read_end(message);
+    let (says, output) = (says.to_owned(), output.to_owned());
+    Card { task, kind: CardKind::Exited, title, command: None, says, way: None, output }
 }
 
 /// What the head of an entry tells.

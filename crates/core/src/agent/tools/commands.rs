@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use tokio::sync::{mpsc, oneshot};
 
 use super::call::Run;
+use super::held::is_note;
 use super::output::{HEADER_BYTES, excerpt, lines};
 use super::text::{state, survivors};
 use super::{Outcome, Progress, Toolbox, shell};
@@ -16,6 +17,18 @@ use crate::confine::Confine;
 use crate::error::Error;
 use crate::hosts::{HOSTS, QUEUE_VARIABLE, SESSION_VARIABLE};
 use crate::limits;
+
+/// What stands in the place of an output that is empty.
+const NO_OUTPUT: &str = "(no output)";
+
+/// How a command in the foreground ended, and its output, from what the model was told of its end: without what is
+/// for the model alone.
+pub(in crate::agent) fn read_end(content: &str) -> (&str, &str) {
+    let (says, rest) = content.split_once('\n').unwrap_or((content, ""));
+    let (output, last) = rest.rsplit_once('\n').unwrap_or(("", rest));
+    let output = if is_note(last) { output } else { rest };
+    (says, if output == NO_OUTPUT { "" } else { output })
+}
 
 /// Stops a command in the foreground when the call that waits for it goes away.
 struct Foreground {
@@ -144,7 +157,7 @@ impl Toolbox {
         let excerpt = excerpt.map_err(|error| self.said(error))?;
         self.views.note(task, excerpt.next);
         let shown = match excerpt.shown.is_empty() {
-            true => "(no output)",
+            true => NO_OUTPUT,
             false => &excerpt.shown,
         };
         let held = held.line(task, shown);

@@ -70,6 +70,8 @@ impl Held {
     }
 }
 
+const CONFINED: &str = " ran confined: ";
+
 /// That a command ran confined, what that excludes, and how to ask for more.
 fn said(who: &str, manner: Manner) -> String {
     let network = if manner.network { "" } else { "; no network" };
@@ -84,7 +86,12 @@ fn said(who: &str, manner: Manner) -> String {
              keys{network}. If it needs more, call again with access \"full\""
         ),
     };
-    format!("({who} ran confined: {what}, and the user is asked)")
+    format!("({who}{CONFINED}{what}, and the user is asked)")
+}
+
+/// Whether a line is what is said of a command that ran confined.
+pub(super) fn is_note(line: &str) -> bool {
+    line.strip_prefix("(it").is_some_and(|rest| rest.starts_with(CONFINED))
 }
 
 #[cfg(test)]

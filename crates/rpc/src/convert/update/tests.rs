@@ -216,6 +216,50 @@ fn a_call_names_its_task_after_a_load_too() {
 }
 
 #[test]
+fn a_command_that_was_waited_for_is_a_card() {
+    let card = |content: &str| {
+        let call = Update::ToolCall {
+            id: "c1".into(),
+            name: "bash".into(),
+            title: "make".into(),
+            kind: Kind::Execute,
+            input: raw("{}"),
+            locations: vec![],
+        };
+        let mut teller = Teller::new("s".into(), Story::default());
+        teller.tell(call);
+        let (id, content) = ("c1".into(), content.to_owned());
+        let (is_error, denied, diff, task) = (false, false, None, Some(task().id));
+        let ended = Update::ToolEnded { id, content, is_error, denied, diff, task };
+        let Some(Told::Push(push)) = teller.tell(ended) else { panic!("it is told") };
+        json!(push)["update"]["_meta"]["meanwhile"]["card"].clone()
+    };
+    let expect = |outcome: &str, says: &str, output: &str| {
+        json!({"taskId": "0123abcd", "kind": "exited", "title": "make", "outcome": outcome,
+            "says": says, "output": output})
+    };
+    let note = "(it ran confined: it could write the workspace, and the user is asked)";
+    let check = |content: &str, outcome: &str, says: &str, output: &str| {
+        assert_eq!(card(content), expect(outcome, says, output), "{content}");
+    };
+    check("exited 0 after 0.1s\n(no output)", "succeeded", "exited 0 after 0.1s", "");
+    check("exited 3 after 2.0s\na\n\nb", "failed", "exited 3 after 2.0s", "a\n\nb");
+    check(&format!("exited 1 after 2.0s\na\n{note}"), "failed", "exited 1 after 2.0s", "a");
+    check(&format!("exited 1 after 2.0s\n{note}"), "failed", "exited 1 after 2.0s", "");
+    let left = "a\n... process 7 is still alive: sleep 9 ...";
+    check(&format!("exited 0 after 1.0s\n{left}"), "succeeded", "exited 0 after 1.0s", left);
+    check("ended by SIGSEGV after 1.0s", "failed", "ended by SIGSEGV after 1.0s", "");
+    let stopped = "stopped by client, SIGTERM after 4.0s (no longer wanted)";
+    check(&format!("{stopped}\nx"), "stopped", stopped, "x");
+    let late = "timed out after 5s, SIGTERM after 5.0s";
+    check(late, "timedOut", late, "");
+    check("lost after 5.0s", "lost", "lost after 5.0s", "");
+    for text in ["still running after 10.0s; it was moved", "cancelled by the person", ""] {
+        assert_eq!(card(text), Value::Null, "{text}");
+    }
+}
+
+#[test]
 fn a_command_is_a_terminal_to_its_end() {
     let id = || "c1".to_owned();
     let updates = vec![
