@@ -53,15 +53,53 @@ fn files_are_read_and_written_in_the_editor() {
     assert_eq!(client.buffers[&notes], "this is changed\n");
     assert_eq!(std::fs::read_to_string(&notes).unwrap(), "saved\n", "the editor saves it");
     assert_eq!(client.buffers[&path(&store, "new/file.txt")], "whole");
-    let questions =
-        client.heard.iter().filter(|it| it["method"] == "session/request_permission").count();
-    assert_eq!(questions, 2, "writing is asked as ever");
+    let is_question = |it: &&serde_json::Value| it["method"] == "session/request_permission";
+    let questions: Vec<_> = client.heard.iter().filter(is_question).collect();
+    assert_eq!(questions.len(), 2, "writing is asked as ever");
+    let asked = &questions[0]["params"]["toolCall"]["content"][0];
+    assert_eq!(asked["oldText"], "this is not saved\n", "as the person sees it: {asked}");
+    assert_eq!(asked["newText"], "this is changed\n", "{asked}");
     let updates = client.updates("tool_call_update");
     let diffs: Vec<_> =
         updates.iter().flat_map(|it| it["content"].as_array().into_iter().flatten()).collect();
     let diff = diffs.iter().find(|it| it["type"] == "diff").unwrap();
     assert_eq!(diff["oldText"], "this is not saved\n", "{diff}");
     assert_eq!(diff["newText"], "this is changed\n", "{diff}");
+}
+
+/// What a person has left of a change is written in the editor, too; not over what they typed meanwhile.
+#[test]
+fn what_is_left_of_a_change_is_written_in_the_editor() {
+    let script = "
+[[turn]]
+[[turn.call]]
+tool = 'edit_file'
+input = { path = 'notes.txt', old_string = 'unsaved', new_string = 'changed' }
+
+[[turn]]
+text = 'Done.'
+";
+    for (now, written) in [(None, "left\n"), (Some("typed since\n"), "typed since\n")] {
+        let store = Store::new();
+        let notes = path(&store, "notes.txt");
+        std::fs::write(&notes, "saved\n").unwrap();
+        let both = json!({"readTextFile": true, "writeTextFile": true});
+        let (mut client, session) = editing(&store, script, both);
+        client.buffers.insert(notes.clone(), "unsaved\n".to_owned());
+        client.chooses = None;
+        let prompt = client.say(&session, "change it");
+        let question = client.question(1);
+        if let Some(typed) = now {
+            client.buffers.insert(notes.clone(), typed.to_owned());
+        }
+        let own = json!({"meanwhile": {"edit": {"newText": "left\n"}}});
+        let outcome = json!({"outcome": "selected", "optionId": "allow_once"});
+        let answer = json!({"outcome": outcome, "_meta": own});
+        client.write(&json!({"jsonrpc": "2.0", "id": question, "result": answer}));
+        assert_eq!(client.ended(prompt), "end_turn");
+        assert_eq!(client.buffers[&notes], written);
+        assert_eq!(std::fs::read_to_string(&notes).unwrap(), "saved\n", "the editor saves it");
+    }
 }
 
 #[test]

@@ -53,6 +53,33 @@ fn a_task_that_ends_is_heard_while_no_key_is_typed() {
 }
 
 #[test]
+fn an_edit_is_asked_as_a_diff() {
+    let store = Store::new();
+    let script = r#"
+[[turn]]
+[[turn.call]]
+tool = "edit_file"
+input = { path = "notes.txt", old_string = "two", new_string = "2" }
+[[turn]]
+text = "Done."
+"#;
+    let notes = store.workspace().join("notes.txt");
+    std::fs::write(&notes, "one\ntwo\n").unwrap();
+    let mut session = chat(&store, script, &[]);
+    session.type_in("go\r");
+    let question =
+        ["may the agent edit notes.txt?", "   one\n  -two\n  +2\n", "a: always edits in"];
+    shows(&mut session, &question);
+    ready(&mut session);
+    session.type_in("y\r");
+    shows(&mut session, &["\nDone.\n"]);
+    assert_eq!(std::fs::read_to_string(&notes).unwrap(), "one\n2\n");
+    ready(&mut session);
+    session.type_in("\x04");
+    assert_eq!(session.end().0, Some(0));
+}
+
+#[test]
 fn a_question_is_answered_at_the_prompt() {
     let store = Store::new();
     let script = r#"
