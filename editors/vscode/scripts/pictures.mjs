@@ -69,6 +69,16 @@ tool = "bash"
 input = { command = "sleep 0.7; cat src/parse.rs" }
 
 [[turn]]
+when = "Fix both"
+[[turn.call]]
+tool = "edit_file"
+input = { path = "src/parse.rs", old_string = """
+    let next = text.lines().next()?;
+    let (name, value) = text.split_once('=')?;""", new_string = """
+    let next = text.lines().next()?;
+    let (name, value) = next.split_once('=')?;""" }
+
+[[turn]]
 expect = ["exited 101"]
 delay_ms = 900
 text = "\`parse::deep\` fails: \`next\` is never used, so only the first line should be split."
@@ -142,6 +152,14 @@ for (const [look, theme] of Object.entries(THEMES)) {
     await page.setViewportSize({ width: 1360, height: 860 });
   };
   await shoot('agent');
+  await panel.locator('textarea').fill('Fix both');
+  await panel.locator('textarea').press('Enter');
+  await panel.locator('.ask button.review').click();
+  await page.locator('.editor.modified .view-line', { hasText: 'next.split_once' }).waitFor();
+  await page.mouse.move(700, 250);
+  await shoot('change');
+  await panel.locator('.ask button[data-kind=reject_once]').click();
+  await page.locator('.editor.modified').waitFor({ state: 'detached' });
   await window.run('./build --release');
   await window.output('./build', 'Compiling');
   await page.mouse.move(700, 250);

@@ -11,11 +11,27 @@ const AXIS_HEIGHT = 20;
 /** Between the last moment and the right edge. */
 const MARGIN = 0.03;
 const TICK_MS = 500;
+/** Pixels of a time on the axis. */
+const CLOCK_WIDTH = 80;
 /** Lanes drawn above and below those in sight, so that a little scrolling finds them there. */
 const SPARE_LANES = 6;
 const SMALLEST_SPAN_MS = 50;
 /** What is seen first of a long story: its end. */
 const FIRST_VIEW_MS = 15 * 60_000;
+
+/** What the colours and signs mean, always in sight. */
+function legend(): HTMLElement {
+  const items = {
+    call: 'model call',
+    tool: 'its tools',
+    'task succeeded': 'task',
+    queue: 'result waits',
+    drain: 'result enters',
+  };
+  const item = ([look, name]: [string, string]) =>
+    h('span', {}, h('i', { class: look, 'aria-hidden': 'true' }), name);
+  return h('div', { class: 'legend' }, ...Object.entries(items).map(item));
+}
 
 export class TimelineView {
   readonly element: HTMLElement;
@@ -50,6 +66,7 @@ export class TimelineView {
         iconButton('screen-full', 'Show everything (0)', () => this.fit()),
       ),
       this.scroller,
+      legend(),
       this.empty,
       this.hover,
     );
@@ -135,6 +152,8 @@ export class TimelineView {
       const key = `axis:${at}`;
       const line = this.get(key, 'line', { class: 'grid' });
       assign(line, { x1: x(at), x2: x(at), y1: AXIS_HEIGHT - 4, y2: height });
+      // One that the edge would cut is read wrong.
+      if (x(at) + CLOCK_WIDTH > width) continue;
       const text = this.get(`${key}:text`, 'text', { class: 'axis' });
       assign(text, { x: x(at) + 3, y: 13 });
       text.textContent = clock(at, to - from);

@@ -219,6 +219,25 @@ local glyphs = {
   },
 }
 
+--- What the signs mean, in one line.
+---@param icons "unicode"|"ascii"
+---@param agent boolean whether there is a lane of the agent
+---@return string
+function M.legend(icons, agent)
+  local set = glyphs[icons]
+  local task = set.first .. set.bar .. set.ok .. " runs"
+  if not agent then
+    return ("%s · %s its result was taken"):format(task, set.drain)
+  end
+  local parts = {
+    set.call .. set.calling .. " model call",
+    task,
+    set.queue .. " result waits",
+    set.drain .. " it enters",
+  }
+  return table.concat(parts, " · ")
+end
+
 ---@class meanwhile.LanesOpts
 ---@field width integer columns in all
 ---@field from number

@@ -140,7 +140,7 @@ text = "As you say."
       "1  Allow\n.*2  Always allow edits in `src`.*3  Reject.*4  Never allow edits in `src`"
     )
     nvim:type("d")
-    nvim:sees("proposed: do takes a part back, :w allows what stands here")
+    nvim:sees("proposed: do takes a part back, :w allows this, q: later")
     nvim:eventually("vim.wo.diff and vim.fn.getline('.') == 'ONE'")
     nvim:type("]c")
     nvim:eventually("vim.fn.getline('.') == 'SEVEN'")
@@ -485,6 +485,7 @@ text = "It is done."
     nvim:type("1<CR>")
     nvim:says("It runs%.")
     nvim:cmd("wincmd t | Meanwhile timeline")
+    nvim:sees("┃━ model call · ├─┤ runs · ┄ result waits · ◆ it enters")
     nvim:sees("agent +┃")
     nvim:sees("sh wait.*├.*▸")
     gate:open()

@@ -1,5 +1,5 @@
---- A change that the agent proposes, as a diff in a tab of its own: on the left the file as it is, on the
---- right what it would become, which the person changes as any text. Writing it allows what stands there;
+--- A change that the agent proposes, as a diff in a tab of its own: the file as it is, and beside or below it
+--- what it would become, which the person changes as any text. Writing it allows what stands there;
 --- nothing is written before.
 
 local view = require("meanwhile.ui.view")
@@ -137,11 +137,13 @@ function Review:show()
     return vim.api.nvim_set_current_win(win)
   end
   vim.cmd("tab sbuffer " .. self.was)
-  vim.cmd("rightbelow vertical sbuffer " .. self.proposed)
+  -- Side by side each has to be wide enough for code.
+  local side = vim.o.columns >= 120 and "vertical " or ""
+  vim.cmd("rightbelow " .. side .. "sbuffer " .. self.proposed)
   local name = vim.fn.fnamemodify(self.change.path, ":~:.")
   local bars = {
     [self.was] = name .. (self.change.oldText and ", as it is" or ", which is not there yet"),
-    [self.proposed] = "proposed: do takes a part back, :w allows what stands here, q decides later",
+    [self.proposed] = "proposed: do takes a part back, :w allows this, q: later",
   }
   for _, one in ipairs(vim.api.nvim_tabpage_list_wins(0)) do
     vim.api.nvim_win_call(one, vim.cmd.diffthis)

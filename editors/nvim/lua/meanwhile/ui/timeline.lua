@@ -89,6 +89,7 @@ function Timeline:draw()
     table.insert(spans, { #lines - 1, 0, -1, "MeanwhileDim" })
   end
   self.chart, self.rows, self.layout = chart, rows, layout
+  view.bar(self.buf, lanes.legend(config.get().icons, chart.agent))
   self.shown = { from = from, to = to }
   local cursor = vim.api.nvim_win_get_cursor(win)
   local column = vim.api.nvim_win_call(win, function()
