@@ -48,6 +48,7 @@ text = "The build failed."
     nvim:sees("May the agent .*sh wait.sh")
     nvim:says("waits for permission")
     nvim:type("1<CR>")
+    nvim:eventually("vim.bo.filetype == 'meanwhile-prompt'")
     nvim:says("It runs%.")
     nvim:says("in the background, running")
     local task = nvim:lua([[

@@ -12,6 +12,7 @@ local M = {}
 ---@field answer fun(response: table)
 ---@field done boolean
 ---@field met boolean the person was led to it
+---@field from? integer the window they were led from
 ---@field chat? integer the buffer of the chat it is asked in
 ---@field review? meanwhile.Review
 
@@ -36,8 +37,12 @@ local function close(ask)
     local buf = shown.buf
     shown = nil
     if vim.api.nvim_buf_is_valid(buf) then
+      local here = vim.api.nvim_get_current_buf() == buf
       view.close(buf)
       vim.api.nvim_buf_delete(buf, { force = true })
+      if here and ask.from and vim.api.nvim_win_is_valid(ask.from) then
+        vim.api.nvim_set_current_win(ask.from)
+      end
     end
   end
 end
@@ -208,7 +213,7 @@ function M.next(session, chat, ready, again)
     show(ask, above)
   end
   if ready and shown and (again or not ask.met) then
-    ask.met = true
+    ask.met, ask.from = true, vim.api.nvim_get_current_win()
     vim.api.nvim_set_current_win(vim.fn.bufwinid(shown.buf))
   end
 end
