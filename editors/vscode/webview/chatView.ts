@@ -258,7 +258,8 @@ export class ChatView {
     const toolCallId = target.getAttribute('data-change');
     if (task) this.post({ type: 'showOutput', taskId: task });
     else if (toolCallId) {
-      this.post({ type: 'showChange', toolCallId, path: target.textContent ?? '' });
+      const path = target.getAttribute('data-path') ?? '';
+      this.post({ type: 'showChange', toolCallId, path });
     }
   }
 }
@@ -414,9 +415,14 @@ function drawTool(entry: Extract<Entry, { kind: 'tool' }>): HTMLElement {
         { class: 'diff' },
         h(
           'button',
-          { class: 'link', 'data-change': entry.id, title: 'Show the change' },
+          {
+            class: 'link',
+            'data-change': entry.id,
+            'data-path': diff.path,
+            title: diff.path,
+          },
           codicon('diff'),
-          diff.path,
+          'Show the change',
         ),
       ),
     ),

@@ -265,7 +265,9 @@ function tool(model: SessionModel, call: ToolCall | ToolCallUpdate): void {
       background || entry.background
         ? ''
         : (card?.output ?? call.content.map(contentText).filter(Boolean).join('\n'));
-    entry.diffs = call.content.flatMap((part) => (part.type === 'diff' ? [part] : []));
+    const diffs = call.content.flatMap((part) => (part.type === 'diff' ? [part] : []));
+    // Of one that was refused the change that was asked about stays.
+    if (diffs.length > 0) entry.diffs = diffs;
     const terminal = call.content.find((part) => part.type === 'terminal');
     if (terminal) entry.taskId = terminal.terminalId;
   }

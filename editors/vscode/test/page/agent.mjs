@@ -323,6 +323,8 @@ await test('a change of which nothing is left is a no', async () => {
   await line('ONE').waitFor({ state: 'detached' });
   await ask.locator('button[data-kind=allow_once]').click();
   await said('Then not.').waitFor();
+  // What was refused can still be looked at, and its arguments are not all there is.
+  await chat().locator('.entry.tool.failed [data-change]').waitFor();
   assert.equal(notes(), NOTES);
   await diff.waitFor({ state: 'detached' });
 });
