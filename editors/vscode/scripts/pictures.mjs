@@ -69,6 +69,10 @@ tool = "bash"
 input = { command = "sleep 0.7; cat src/parse.rs" }
 
 [[turn]]
+when = "place changed"
+text = "It splits the first line now, and the warning is gone with it."
+
+[[turn]]
 when = "Fix both"
 [[turn.call]]
 tool = "edit_file"
@@ -158,7 +162,8 @@ for (const [look, theme] of Object.entries(THEMES)) {
   await page.locator('.editor.modified .view-line', { hasText: 'next.split_once' }).waitFor();
   await page.mouse.move(700, 250);
   await shoot('change');
-  await panel.locator('.ask button[data-kind=reject_once]').click();
+  await panel.locator('.ask button[data-kind=allow_once]').click();
+  await panel.locator('.agent-text', { hasText: 'It splits the first line now' }).waitFor();
   await page.locator('.editor.modified').waitFor({ state: 'detached' });
   await window.run('./build --release');
   await window.output('./build', 'Compiling');
