@@ -27,6 +27,10 @@ fn no_id_is_printed_where_the_task_would_end_with_the_command() {
     assert_eq!(ran.text(), "", "{}", ran.stderr);
     assert!(ran.stderr.contains("background_run"), "{}", ran.stderr);
     assert!(!store.workspace().join("x").exists());
+    // What a sandbox that only reads is told is the same, not how to mend the store.
+    let line = "MEANWHILE_STATE_DIR=/proc/none \"$M\" spawn -- true; true";
+    let reads = sandboxed(&store, &CODEX, line).unwrap();
+    assert_eq!(reads.stderr, ran.stderr);
     let waits = sandboxed(&store, &CODEX, "\"$M\" spawn --wait -- echo within; true").unwrap();
     assert_eq!(waits.text(), "within\n", "{}", waits.stderr);
     // A container in which no agent made the namespace is a machine like any other.

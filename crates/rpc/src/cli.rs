@@ -76,12 +76,20 @@ fn refuse(error: &clap::Error) -> ExitCode {
 
 fn run(Cli { workspace, command }: Cli) -> Result<ExitCode, Failure> {
     let code = match command {
-        Command::Spawn(args) => session::run(workspace, async |it| spawn::run(it, args).await),
+        Command::Spawn(args) => {
+            if !args.wait {
+                session::must_outlive_command()?;
+            }
+            session::run(workspace, async |it| spawn::run(it, args).await)
+        }
         Command::Ps(args) => session::run(workspace, async |it| ps::run(it, args).await),
         Command::Logs(args) => session::run(workspace, async |it| logs::run(it, args).await),
         Command::Wait(args) => session::run(workspace, async |it| wait::run(it, args).await),
         Command::Stop(args) => session::run(workspace, async |it| stop::run(it, args).await),
-        Command::Restart(args) => session::run(workspace, async |it| restart::run(it, args).await),
+        Command::Restart(args) => {
+            session::must_outlive_command()?;
+            session::run(workspace, async |it| restart::run(it, args).await)
+        }
         Command::Signal(args) => session::run(workspace, async |it| signal::run(it, args).await),
         Command::Drain(args) => session::run(workspace, async |it| drain::run(it, args).await),
         Command::Hook(args) => hook::run(&args),

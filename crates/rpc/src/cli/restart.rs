@@ -4,11 +4,10 @@ use meanwhile_core::background::Stop;
 use meanwhile_core::background::task::{Actor, Cause};
 
 use super::failure::Failure;
-use super::session::{self, Session};
+use super::session::Session;
 use super::{args, json};
 
 pub(crate) async fn run(session: &mut Session, args: args::Restart) -> Result<u8, Failure> {
-    session::must_outlive_command()?;
     let id = session.enter(&args.id).await?;
     let message = "restarted from the command line".to_owned();
     let cause = Cause { actor: Actor::Client, message };

@@ -18,7 +18,7 @@ use super::failure::Failure;
 use super::follow::{Follow, Manner, Piece};
 use super::live::{self, Live, result_line};
 use super::out::{self, Out, note, remark};
-use super::session::{self, Session};
+use super::session::Session;
 use super::{ids, json, show};
 
 /// Bytes of standard input passed on at a time: what a pipe holds.
@@ -28,9 +28,6 @@ const ROWS_COLUMNS: (u16, u16) = (24, 80);
 
 pub(crate) async fn run(session: &mut Session, args: args::Spawn) -> Result<u8, Failure> {
     let (wait, as_json, pass_input, pty) = (args.wait, args.json, args.stdin, args.pty);
-    if !wait {
-        session::must_outlive_command()?;
-    }
     let replaced = args.replace.clone();
     let after = followed(session, &args.after).await?;
     let wish = wish(session, args, after)?;
