@@ -274,6 +274,54 @@ fn a_change_of_which_nothing_is_left_is_a_no() {
     chat.update("tool_call_update", |it| it["status"] == "failed");
 }
 
+/// A chat whose agent writes a file, and is to be told `expect`.
+fn writing(lab: &Lab, path: &str, content: &str, expect: &str) -> Chat {
+    let script = format!(
+        "[[turn]]\n[[turn.call]]\ntool = \"write_file\"\n\
+         input = {{ path = {path:?}, content = {content:?} }}\n\
+         [[turn]]\nexpect = [{expect:?}]\ntext = \"Done.\"\n"
+    );
+    Chat::new(lab, &script)
+}
+
+#[test]
+fn a_new_file_of_which_nothing_is_left_is_not_made() {
+    let lab = Lab::new();
+    let chat = writing(&lab, "new/file", "text\n", "the person took nothing");
+    chat.daemon.answers(ASK, Some(instead("allow_once", "")));
+    assert_eq!(chat.prompt("go"), "end_turn");
+    assert!(!lab.file("new").exists());
+}
+
+#[test]
+fn lines_of_a_file_that_is_not_read_unasked_are_not_told() {
+    let lab = Lab::new();
+    std::fs::write(lab.file(".env"), "KEY=canary\nPORT=1\n").expect("it is written");
+    let chat = writing(&lab, ".env", "PORT=2\n", "is not read without a question");
+    let left = "KEY=canary\nPORT=2\n";
+    chat.daemon.answers(ASK, Some(instead("allow_once", left)));
+    assert_eq!(chat.prompt("go"), "end_turn");
+    assert_eq!(lab.text(".env"), left);
+}
+
+#[test]
+fn a_change_is_not_made_where_its_path_has_come_to_lead() {
+    let lab = Lab::new();
+    let other = lab.root().join("other");
+    std::fs::create_dir_all(&other)
+        .and_then(|()| std::fs::create_dir(lab.file("d")))
+        .expect("made");
+    let chat = writing(&lab, "d/file", "text\n", "it changed while the person looked");
+    chat.daemon.answers(ASK, None);
+    let prompt = chat.ask("go");
+    let question = asked(&chat);
+    std::fs::remove_dir(lab.file("d")).expect("it is empty");
+    std::os::unix::fs::symlink(&other, lab.file("d")).expect("a link");
+    reply(&chat, &question, &selected("allow_once"));
+    assert_eq!(chat.daemon.answer(prompt), Ok(json!({ "stopReason": "end_turn" })));
+    assert!(!other.join("file").exists());
+}
+
 #[test]
 fn always_holds_for_what_comes_after_a_changed_edit() {
     let lab = Lab::new();
@@ -294,7 +342,10 @@ fn always_holds_for_what_comes_after_a_changed_edit() {
 
 #[test]
 fn a_file_that_changed_meanwhile_is_left_alone() {
-    for there in [Some("mine\n"), None] {
+    let answers = [instead("allow_once", "left\n"), selected("allow_once")];
+    let cases =
+        [Some("mine\n"), None].into_iter().flat_map(|it| answers.iter().map(move |a| (it, a)));
+    for (there, answer) in cases {
         let lab = Lab::new();
         let chat = editing(&lab, "it changed while the person looked at this change");
         chat.daemon.answers(ASK, None);
@@ -304,7 +355,7 @@ fn a_file_that_changed_meanwhile_is_left_alone() {
             Some(text) => std::fs::write(lab.file(FILE), text).expect("it is written"),
             None => std::fs::remove_file(lab.file(FILE)).expect("it is there"),
         }
-        reply(&chat, &question, &instead("allow_once", "left\n"));
+        reply(&chat, &question, answer);
         assert_eq!(chat.daemon.answer(prompt), Ok(json!({ "stopReason": "end_turn" })));
         assert_eq!(std::fs::read_to_string(lab.file(FILE)).ok().as_deref(), there);
     }

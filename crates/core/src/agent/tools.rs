@@ -92,12 +92,14 @@ pub struct Intent {
     /// What it touches, for permission.
     pub access: Vec<Access>,
     action: Option<Action>,
+    /// The change that a person was shown: it is made only of a file that is as it was then.
+    shown: Option<Diff>,
 }
 
 impl Intent {
     /// An intent that can be judged and never run, for tests of rules.
     pub fn new(tool: impl Into<ToolName>, title: String, kind: Kind, access: Vec<Access>) -> Self {
-        Self { tool: tool.into(), title, kind, access, action: None }
+        Self { tool: tool.into(), title, kind, access, action: None, shown: None }
     }
 
     /// Whether it may be a call that looks, depending on how its command is confined.
@@ -129,11 +131,24 @@ impl Intent {
         run.confine.as_ref()
     }
 
+    /// The same, after a person was shown what it changes.
+    #[must_use]
+    pub(super) fn shown(mut self, change: Option<Diff>) -> Self {
+        self.shown = change;
+        self
+    }
+
     /// The same, but it writes this text, which a person has left of the change that was shown.
     #[must_use]
-    pub(super) fn reviewed(mut self, shown: Diff, text: String) -> Self {
-        self.action = Some(Action::Reviewed(review::Reviewed::new(shown, text)));
+    pub(super) fn reviewed(mut self, shown: &Diff, text: String, may_read: bool) -> Self {
+        self.action = Some(Action::Reviewed(review::Reviewed::new(shown, text, may_read)));
         self
+    }
+
+    /// Whether it reads this file, as the tool that reads would.
+    pub(super) fn reading(path: PathBuf) -> Self {
+        let title = path.display().to_string();
+        Self::new(Builtin::ReadFile, title, Kind::Read, vec![Access::Read(path)])
     }
 
     /// What a person is asked: `edit src/main.rs`.
@@ -337,6 +352,11 @@ impl Toolbox {
         key: Token,
         progress: mpsc::UnboundedSender<Progress>,
     ) -> Outcome {
+        if let Some(shown) = &intent.shown
+            && let Err(content) = review::unchanged(shown, self.buffers.as_ref()).await
+        {
+            return Outcome { content, is_error: true, ..Outcome::default() };
+        }
         let done = match intent.action {
             None => Err("this call was made to be judged only and cannot be run".to_owned()),
             Some(Action::Bash(run)) => self.bash(run, key, &progress).await,

@@ -125,7 +125,10 @@ fn read(result: &Value) -> Result<Option<Answer>, String> {
     ];
     let chosen = selected.option_id.0;
     if &*chosen == update::ALLOW_CONFINED {
-        return Ok(Some(Answer::AllowConfined));
+        return match edit {
+            None => Ok(Some(Answer::AllowConfined)),
+            Some(_) => Err(format!("`{chosen}` has no text to write: the call is a command")),
+        };
     }
     choices
         .into_iter()
@@ -204,7 +207,8 @@ mod tests {
         let instead = |always| Some(Answer::AllowInstead { text: "a\n".to_owned(), always });
         check(with("allow_once", edit.clone()), instead(false));
         check(with("allow_always", edit.clone()), instead(true));
-        check(with("reject_once", edit), Some(Answer::Reject));
+        check(with("reject_once", edit.clone()), Some(Answer::Reject));
+        check(with("allow_confined", edit), None);
         check(with("allow_once", json!({"later": 1})), Some(Answer::Allow));
         check(with("allow_once", json!({"edit": {}})), None);
         check(with("allow_once", json!({"edit": {"newText": 1}})), None);

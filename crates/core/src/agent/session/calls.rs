@@ -267,7 +267,11 @@ impl Work {
             Verdict::Ask { why, always } => (why, always),
         };
         let confined = self.confined(&intent).await;
-        let change = self.toolbox.proposed(&intent).await;
+        let change = tokio::select! {
+            biased;
+            () = self.cancelled() => return Err(Ran::Cancelled(CANCELLED.to_owned())),
+            change = self.toolbox.proposed(&intent) => change,
+        };
         let (reply, answer) = oneshot::channel();
         let ask = Ask {
             id: call.id.clone(),
@@ -292,12 +296,13 @@ impl Work {
         let confine = match answer {
             Answer::Allow => self.open(&intent),
             Answer::AllowInstead { text, always: is_always } => {
-                let change =
-                    change.ok_or_else(|| Ran::Answered(failed(NOT_A_CHANGE.to_owned())))?;
+                if change.is_none() {
+                    return Err(Ran::Answered(failed(NOT_A_CHANGE.to_owned())));
+                }
                 if is_always {
                     self.remember(always, Effect::Allow);
                 }
-                left = Some((change, text));
+                left = Some(text);
                 self.open(&intent)
             }
             // It was offered only where it is there.
@@ -314,10 +319,15 @@ impl Work {
         };
         // The session may have been told to look only since the question, or from before on.
         let confine = if self.only_looks() { self.looking(&intent).await? } else { confine };
-        Ok(match left {
-            Some((change, text)) => intent.reviewed(change, text),
-            None => intent.confined(confine),
-        })
+        let intent = match (&change, left) {
+            (Some(change), Some(text)) => {
+                let reading = Intent::reading(change.path.clone());
+                let may_read = matches!(self.judge(&reading).await, Verdict::Allow(_));
+                intent.reviewed(change, text, may_read)
+            }
+            (Some(_) | None, _) => intent.confined(confine),
+        };
+        Ok(intent.shown(change))
     }
 
     /// Whether the session looks only, as of now.

@@ -2,10 +2,10 @@
 //!
 //! Reads files and never writes one by itself: what was looked at is written by [`files::write`]. A file that is
 //! not as it was shown any more is left alone, because a text that was made from the old one would undo what came
-//! between.
+//! between; so is one whose path leads elsewhere now.
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use similar::TextDiff;
 use super::blocking::blocking;
 use super::call::Action;
 use super::editor::Buffers;
-use super::{Diff, Outcome, edit, files};
+use super::{Diff, Outcome, edit, files, paths};
 
 /// How long the lines of two texts are compared; what is left is told as replaced.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -28,15 +28,22 @@ pub(super) struct Reviewed {
     shown: Diff,
     /// What is to be written.
     text: String,
+    /// The model may read the file: leave to write one says nothing of what is in it.
+    may_read: bool,
 }
 
 impl Reviewed {
-    pub(super) fn new(shown: Diff, mut text: String) -> Self {
-        let has_mark = |text: &str| text.starts_with(MARK);
-        if shown.old.as_deref().is_some_and(has_mark) && !has_mark(&text) {
-            text.insert(0, MARK);
-        }
-        Self { shown, text }
+    pub(super) fn new(shown: &Diff, text: String, may_read: bool) -> Self {
+        let text = with_mark(shown.old.as_deref(), text);
+        Self { shown: shown.clone(), text, may_read }
+    }
+}
+
+/// A text with the mark of the one in whose place it comes.
+fn with_mark(old: Option<&str>, text: String) -> String {
+    match old.is_some_and(|old| old.starts_with(MARK)) && !text.starts_with(MARK) {
+        true => format!("{MARK}{text}"),
+        false => text,
     }
 }
 
@@ -54,6 +61,7 @@ pub(super) async fn proposed(action: &Action, buffers: Option<&Buffers>) -> Opti
     if let Action::WriteFile { path, content } = action {
         let (path, content) = (path.clone(), content.clone());
         let old = now(&path, buffers).await?;
+        let content = with_mark(old.as_deref(), content);
         return files::diff(&path, old.map(String::into_bytes), content);
     }
     let Action::Edit(edit) = action else { return None };
@@ -73,24 +81,24 @@ pub(super) async fn write(
     reviewed: Reviewed,
     buffers: Option<&Buffers>,
 ) -> Result<Outcome, String> {
-    let Reviewed { shown: Diff { path, old, new: proposed }, text } = reviewed;
-    if now(&path, buffers).await.as_ref() != Some(&old) {
-        return Err(format!(
-            "`{}` was not written: it changed while the person looked at this change; read it and \
-             propose the change again",
-            path.display()
-        ));
-    }
-    if old.as_ref() == Some(&text) {
+    let Reviewed { shown: Diff { path, old, new: proposed }, text, may_read } = reviewed;
+    let is_as_proposed = text == proposed;
+    // What is left of a new file is an empty text.
+    if text == old.as_deref().unwrap_or_default() && !is_as_proposed {
         return Err(format!(
             "the person took nothing of this change, and `{}` is as it was; don't try the same in \
              another way, ask what to do instead",
             path.display()
         ));
     }
-    let is_as_proposed = text == proposed;
     let mut done = files::write(path.clone(), text.clone(), buffers).await?;
-    if !is_as_proposed {
+    if !is_as_proposed && !may_read {
+        done.content = format!(
+            "the person changed this call before it was carried out: not your text was written to \
+             `{}`; what was is not shown, because this file is not read without a question",
+            path.display()
+        );
+    } else if !is_as_proposed {
         let written = Diff { path: path.clone(), old, new: text };
         let lines = blocking(move |_| Ok(written.unified())).await?;
         done.content = format!(
@@ -102,6 +110,20 @@ pub(super) async fn write(
     Ok(done)
 }
 
+/// Whether a file is as it was shown; else what the model is told.
+pub(super) async fn unchanged(shown: &Diff, buffers: Option<&Buffers>) -> Result<(), String> {
+    let Diff { path, old, .. } = shown;
+    let leads_there = paths::follow(path).as_deref() == Some(path);
+    if leads_there && now(path, buffers).await.as_ref() == Some(old) {
+        return Ok(());
+    }
+    Err(format!(
+        "`{}` was not written: it changed while the person looked at this change; read it and \
+         propose the change again",
+        path.display()
+    ))
+}
+
 /// The text of a file as the tools would change it: `Some(None)` where there is no file, `None` where it is not text.
 async fn now(path: &Path, buffers: Option<&Buffers>) -> Option<Option<String>> {
     if let Some(buffers) = buffers
@@ -111,18 +133,26 @@ async fn now(path: &Path, buffers: Option<&Buffers>) -> Option<Option<String>> {
         return Some(Some(text));
     }
     let path = path.to_owned();
-    let read = blocking(move |_| {
+    let read = blocking(move |gone| {
         let unreadable = |error: std::io::Error| files::failed("read", &path, &error);
+        let unshown = || format!("`{}` cannot be shown", path.display());
         match fs::metadata(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             // A pipe would be waited for.
             Ok(about) if !about.is_file() || about.len() > edit::FILE_BYTES => {
-                return Err(format!("`{}` cannot be shown", path.display()));
+                return Err(unshown());
             }
             Ok(_) => {}
             Err(error) => return Err(unreadable(error)),
         }
-        let (text, _) = edit::decoded(fs::read(&path).map_err(unreadable)?)?;
+        // Files of /proc say that they are empty, and some of them have no end.
+        let mut bytes = Vec::new();
+        let file = fs::File::open(&path).map_err(unreadable)?;
+        gone.watch(file).take(edit::FILE_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+        if bytes.len() as u64 > edit::FILE_BYTES {
+            return Err(unshown());
+        }
+        let (text, _) = edit::decoded(bytes)?;
         String::from_utf8(text).map(Some).map_err(|error| error.to_string())
     });
     read.await.ok()
@@ -136,7 +166,7 @@ mod tests {
     fn a_mark_that_an_editor_keeps_to_itself_is_put_back() {
         let text = |old: Option<&str>, text: &str| {
             let (old, new) = (old.map(str::to_owned), String::new());
-            Reviewed::new(Diff { path: "a".into(), old, new }, text.to_owned()).text
+            Reviewed::new(&Diff { path: "a".into(), old, new }, text.to_owned(), true).text
         };
         assert_eq!(text(Some("\u{feff}a"), "b"), "\u{feff}b");
         assert_eq!(text(Some("\u{feff}a"), "\u{feff}b"), "\u{feff}b");
