@@ -9,6 +9,9 @@ use serde_json::{Value, json};
 use crate::client::Client;
 use crate::harness::{Store, until};
 
+/// What the server of these tests is called in the names of its tools: a checksum tells it from `my.files`.
+const FILES: &str = "mcp__my_files_90874d89";
+
 /// The server of these tests; `None` where there is no python3.
 fn server(mode: &str) -> Option<Value> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/mcp/server.py");
@@ -31,7 +34,7 @@ fn calls(calls: &[(&str, &str)]) -> String {
     let mut script = String::new();
     let mut expected = "";
     for (tool, result) in calls {
-        let name = format!("mcp__my_files__{tool}");
+        let name = format!("{FILES}__{tool}");
         script += &format!(
             "[[turn]]\nexpect = [{expected:?}]\n[[turn.call]]\ntool = '{name}'\ninput = {{ text = 'hi' }}\n"
         );
@@ -78,7 +81,7 @@ fn the_tools_of_a_server_are_called_once_a_person_allows_it() {
         ("fails", "it did not work"),
         ("structured", "{\"answer\":42}"),
         ("big", "... cut ..."),
-        ("nothing", "there is no tool `mcp__my_files__nothing`"),
+        ("nothing", &format!("there is no tool `{FILES}__nothing`")),
     ]);
     let mut client = Client::start(store.scripted(&script, &["acp"]));
     let told = client.call("initialize", json!({"protocolVersion": 1}));
@@ -97,18 +100,19 @@ fn the_tools_of_a_server_are_called_once_a_person_allows_it() {
     let status: Vec<_> = ends.iter().map(|(status, _)| status.as_str()).collect();
     assert_eq!(status, ["completed", "failed", "completed", "completed", "failed"], "{ends:?}");
     assert!(ends[3].1.len() < 20_000, "an answer is cut: {}", ends[3].1.len());
-    assert!(ends[4].1.contains("update_plan, mcp__my_files__big"), "{:?}", ends[4]);
+    assert!(ends[4].1.contains(&format!("update_plan, {FILES}__big")), "{:?}", ends[4]);
 }
 
 #[test]
 fn rules_name_a_server_or_one_of_its_tools() {
     let Some(server) = server("") else { return };
     let store = Store::new();
-    store.write_config(
-        "[permissions]\nallow = ['mcp__my_files']\ndeny = ['mcp__my_files__fails']\n",
-    );
-    let script =
-        calls(&[("echo", "said hi"), ("fails", "the rule `deny mcp__my_files__fails` forbids it")]);
+    let rules = format!("allow = ['{FILES}']\ndeny = ['{FILES}__fails']\n");
+    store.write_config(&format!("[permissions]\n{rules}"));
+    let script = calls(&[
+        ("echo", "said hi"),
+        ("fails", &format!("the rule `deny {FILES}__fails` forbids it")),
+    ]);
     let mut client = Client::new(&store, &script);
     let session = opened(&mut client, &store, &[server]);
     assert_eq!(client.prompt(&session, "go"), "end_turn");

@@ -94,12 +94,13 @@ pub const SERVERS_MAX: usize = 32;
 pub const SERVER_START: Duration = Duration::from_secs(30);
 /// How long a call of an MCP server's tool may take. A person may cancel it before.
 pub const SERVER_CALL: Duration = Duration::from_secs(600);
-/// Tools of one MCP server.
-pub const SERVER_TOOLS: usize = 128;
-/// Bytes of the schemas of one MCP server's tools: every request to the model carries them.
-pub const SERVER_LIST_BYTES: usize = 256 << 10;
-/// Bytes of the description of an MCP server's tool.
-pub const SERVER_DESCRIPTION_BYTES: usize = 4_096;
+/// Tools of all MCP servers of a session: OpenAI takes 128 in a request, of which the agent's own are a dozen.
+pub const SERVER_TOOLS: usize = 112;
+/// Bytes of the names, descriptions and schemas of all of them: every request to the model carries them, and a quarter
+/// of a window of 200 000 tokens is for the work that is left.
+pub const SERVER_LIST_BYTES: usize = 192 << 10;
+/// Bytes of the description of an MCP server's tool: no more characters than OpenAI takes.
+pub const SERVER_DESCRIPTION_BYTES: usize = 1_024;
 /// Bytes of one image of a prompt in Base64: what Anthropic takes.
 pub const IMAGE_BYTES: usize = 5 << 20;
 /// Images of one prompt.

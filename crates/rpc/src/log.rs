@@ -14,12 +14,16 @@ use tracing_subscriber::filter::LevelFilter;
 /// (pipe(7)).
 const LINE_BYTES: usize = 4_096;
 
+/// What is logged where `MEANWHILE_LOG` says nothing: errors. Those of rmcp have the whole address of a server, in
+/// which there may be a key, and the agent tells of them by itself.
+const QUIETLY: &str = "error,rmcp=off";
+
 /// Begins to log as `MEANWHILE_LOG` says (`tracing`'s filter syntax), else errors only.
 pub(crate) fn init() {
-    let filter = EnvFilter::builder()
-        .with_default_directive(LevelFilter::ERROR.into())
-        .with_env_var("MEANWHILE_LOG")
-        .from_env_lossy();
+    let wanted = std::env::var("MEANWHILE_LOG").unwrap_or_default();
+    let wanted = if wanted.trim().is_empty() { QUIETLY } else { &wanted };
+    let filter =
+        EnvFilter::builder().with_default_directive(LevelFilter::ERROR.into()).parse_lossy(wanted);
     // Fails where a log is set up already, which then stays.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)

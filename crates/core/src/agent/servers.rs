@@ -6,10 +6,10 @@
 
 mod answer;
 mod link;
-mod names;
+pub(super) mod names;
 mod process;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use super::tools::ToolName;
 use crate::background::words::{seconds, shorten};
 use crate::limits;
 
-use link::{Listed, State};
+use link::{Described, Listed, State};
 
 /// A server, as a client passes it.
 #[derive(Debug, Clone)]
@@ -122,12 +122,15 @@ pub(super) struct Calling {
 impl Servers {
     /// Begins to connect. Returns at once.
     pub(super) fn start(servers: Vec<Server>, workspace: &Path) -> Self {
-        let mut labels = names::Names::default();
-        let connect = |server: Server| {
-            let label = labels.label(&server.name);
+        let mut labels = HashSet::new();
+        let connect = |Server { name, mut way }: Server| {
+            let label = names::label(&name);
+            if !labels.insert(label.clone()) {
+                way = Way::None("another one has the same name".to_owned());
+            }
             let (says, state) = watch::channel(State::Connecting);
-            let work = tokio::spawn(link::run(server.way, workspace.to_owned(), says));
-            Connection { name: server.name, label, state, is_over: false, work }
+            let work = tokio::spawn(link::run(way, workspace.to_owned(), says));
+            Connection { name, label, state, is_over: false, work }
         };
         Self(servers.into_iter().map(connect).collect())
     }
@@ -143,55 +146,85 @@ impl Servers {
 
     /// What changed since the last look; `None`: nothing.
     pub(super) fn news(&mut self) -> Option<News> {
-        let mut news = None;
-        for connection in &mut self.0 {
-            let is_new = match connection.state.has_changed() {
-                Ok(is_new) => is_new,
-                // It has said its last word.
-                Err(_) => !std::mem::replace(&mut connection.is_over, true),
-            };
-            if !is_new {
-                continue;
-            }
-            let notices = &mut news.get_or_insert_with(News::default).notices;
-            let name = shorten(&connection.name, limits::NAME_BYTES);
-            match &*connection.state.borrow_and_update() {
-                State::Connecting => {}
-                State::Serves(Listed { left_out: 0, .. }) => {}
-                State::Serves(Listed { left_out, .. }) => notices.push(format!(
-                    "The MCP server `{name}` has more tools than can be used: {left_out} are left out."
-                )),
-                State::Gone(why) => {
-                    notices.push(format!("The MCP server `{name}` is not used: {why}."));
-                }
-            }
+        let changed: Vec<bool> = self.0.iter_mut().map(Connection::has_changed).collect();
+        if !changed.contains(&true) {
+            return None;
         }
-        let mut news = news?;
-        let mut names = names::Names::default();
-        for connection in &self.0 {
-            if let State::Serves(listed) = &*connection.state.borrow() {
-                news.offered.take(connection, listed, &mut names);
+        let mut news = News::default();
+        let mut room = limits::SERVER_LIST_BYTES;
+        for (connection, is_new) in self.0.iter_mut().zip(changed) {
+            let Connection { name, label, state, .. } = connection;
+            let notices = match &*state.borrow_and_update() {
+                State::Connecting => Vec::new(),
+                State::Serves(listed) => news.offered.take(name, label, listed, &mut room),
+                State::Gone(why) => {
+                    let name = shorten(name, limits::NAME_BYTES);
+                    vec![format!("The MCP server `{name}` is not used: {why}.")]
+                }
+            };
+            if is_new {
+                news.notices.extend(notices);
             }
         }
         Some(news)
     }
 }
 
-impl Offered {
-    fn take(&mut self, connection: &Connection, listed: &Listed, names: &mut names::Names) {
-        for tool in &listed.tools {
-            let named = names.tool(&connection.label, &tool.name);
-            let (full, name) = (named.to_string(), tool.name.to_string());
-            let description = tool.description.as_deref().unwrap_or_default();
-            self.tools.push(Tool {
-                name: full.clone(),
-                description: shorten(description, limits::SERVER_DESCRIPTION_BYTES),
-                input_schema: schema(&tool.input_schema),
-            });
-            let title = format!("{}: {name}", connection.name);
-            let meant = Meant { tool: named, title, name, peer: listed.peer.clone() };
-            self.means.insert(full, meant);
+impl Connection {
+    fn has_changed(&mut self) -> bool {
+        match self.state.has_changed() {
+            Ok(is_new) => is_new,
+            // It has said its last word.
+            Err(_) => !std::mem::replace(&mut self.is_over, true),
         }
+    }
+}
+
+impl Offered {
+    /// Takes in the tools of a server. Returns what the person is to be told of those that are left out.
+    fn take(
+        &mut self,
+        server: &str,
+        label: &str,
+        listed: &Listed,
+        room: &mut usize,
+    ) -> Vec<String> {
+        let (mut beyond, mut odd) = (listed.left_out, Vec::new());
+        for Described { name, description, schema } in &listed.tools {
+            let named = names::tool(label, name);
+            let full = named.to_string();
+            let Some(input_schema) = self::schema(schema) else {
+                odd.push(format!("`{}`", shorten(name, limits::NAME_BYTES)));
+                continue;
+            };
+            let bytes = full.len() + description.len() + input_schema.get().len();
+            let has_room = bytes <= *room && self.tools.len() < limits::SERVER_TOOLS;
+            if !has_room || self.means.contains_key(&full) {
+                beyond += 1;
+                continue;
+            }
+            *room -= bytes;
+            let description = description.clone();
+            self.tools.push(Tool { name: full.clone(), description, input_schema });
+            let title = format!("{server}: {name}");
+            let (name, peer) = (name.clone(), listed.peer.clone());
+            self.means.insert(full, Meant { tool: named, title, name, peer });
+        }
+        let server = shorten(server, limits::NAME_BYTES);
+        let mut notices = Vec::new();
+        if beyond > 0 {
+            notices.push(format!(
+                "The MCP server `{server}` has more tools than can be used: {beyond} are left out."
+            ));
+        }
+        if !odd.is_empty() {
+            notices.push(format!(
+                "Tools of the MCP server `{server}` are left out, because models' servers refuse the \
+                 schemas of their arguments: {}.",
+                shorten(&odd.join(", "), limits::NAME_BYTES)
+            ));
+        }
+        notices
     }
 
     /// What they are called, in order.
@@ -233,10 +266,49 @@ impl Calling {
     }
 }
 
-/// The schema of a tool's arguments. Models' servers refuse one that says nothing of what it is.
-fn schema(given: &Arc<JsonObject>) -> Box<RawValue> {
+/// What models' servers refuse at the top of a schema.
+const COMBINED: [&str; 6] = ["allOf", "anyOf", "enum", "not", "oneOf", "$ref"];
+
+/// The schema of a tool's arguments as models' servers take it: an object that says what is in it. `None`: it does
+/// not. What says more about properties that are named is left to the server, which sees the call.
+fn schema(given: &Arc<JsonObject>) -> Option<Box<RawValue>> {
     let mut schema = JsonObject::clone(given);
-    schema.entry("type").or_insert_with(|| "object".into());
-    schema.entry("properties").or_insert_with(|| JsonObject::new().into());
-    serde_json::value::to_raw_value(&schema).expect("it was read from JSON")
+    let is_combined = COMBINED.map(|word| schema.remove(word).is_some()).contains(&true);
+    if is_combined && !schema.contains_key("properties") {
+        return None;
+    }
+    let is_object = *schema.entry("type").or_insert_with(|| "object".into()) == "object";
+    let properties = schema.entry("properties").or_insert_with(|| JsonObject::new().into());
+    let is_whole = is_object && properties.is_object();
+    is_whole.then(|| serde_json::value::to_raw_value(&schema).expect("it was read from JSON"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn a_schema_is_an_object_that_says_what_is_in_it() {
+        let schema = |given: Value| {
+            let given = Arc::new(given.as_object().unwrap().clone());
+            schema(&given).map(|it| serde_json::from_str::<Value>(it.get()).unwrap())
+        };
+        let named = json!({"type": "object", "properties": {"a": {"type": "string"}}});
+        let mut combined = named.clone();
+        combined["anyOf"] = json!([{"required": ["a"]}]);
+        assert_eq!(schema(combined), Some(named.clone()));
+        assert_eq!(schema(named.clone()), Some(named));
+        assert_eq!(schema(json!({})), Some(json!({"type": "object", "properties": {}})));
+        for refused in [
+            json!({"oneOf": [{"type": "object"}]}),
+            json!({"$ref": "#/$defs/a", "$defs": {"a": {"type": "object"}}}),
+            json!({"type": "string"}),
+            json!({"type": ["object", "null"], "properties": {}}),
+            json!({"type": "object", "properties": null}),
+        ] {
+            assert_eq!(schema(refused.clone()), None, "{refused}");
+        }
+    }
 }

@@ -48,6 +48,7 @@ pub(crate) use held::Held;
 pub use name::{Builtin, ToolName};
 pub(super) use name::{EXTERNAL, Subject};
 pub(super) use paths::follow;
+pub(super) use text::clean;
 
 use call::Action;
 use search::{Glob, Grep};

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::{Effect, Rule};
+use crate::agent::servers::names;
 use crate::agent::tools::{Builtin, EXTERNAL, Subject, ToolName};
 
 /// What a rule is about.
@@ -40,9 +41,13 @@ impl Scope {
         let server = || {
             let server = word.strip_prefix(EXTERNAL).filter(|server| !server.is_empty())?;
             match ToolName::parse(word) {
-                Some(tool) => Some(Self::of(&tool)),
+                // As the server's list has them, or as the model is told them.
+                Some(ToolName::External { server, name }) => {
+                    Some(Self::of(&names::tool(&names::label(&server), &name)))
+                }
+                Some(tool @ ToolName::Builtin(_)) => Some(Self::of(&tool)),
                 None if server.contains("__") => None,
-                None => Some(Self::Server { server: server.to_owned(), tool: None }),
+                None => Some(Self::Server { server: names::label(server), tool: None }),
             }
         };
         Self::all().find(|scope| scope.to_string() == word).or_else(server)
@@ -279,6 +284,21 @@ mod tests {
             let error = text.parse::<Rule>().expect_err(text).to_string();
             assert!(error.contains(expected), "{text:?}: {error}");
         }
+    }
+
+    /// A rule that is written as the server's list has the name would never hold otherwise.
+    #[test]
+    fn a_rule_names_a_server_as_it_calls_itself() {
+        let named = |name: &str| {
+            let rule: Rule = format!("deny {name}").parse().expect("a rule");
+            rule.scope
+        };
+        let server = "io.github.corp/database-of-production";
+        let tool = names::tool(&names::label(server), "list.all");
+        assert!(named(&format!("mcp__{server}__list.all")).names(&tool));
+        assert!(named(&format!("mcp__{server}")).names(&tool));
+        assert!(named(&tool.to_string()).names(&tool));
+        assert!(!named("mcp__io_github_corp").names(&tool));
     }
 
     proptest! {

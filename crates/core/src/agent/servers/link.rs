@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{HeaderName, HeaderValue};
-use rmcp::model::{ClientCapabilities, ClientConfig, Implementation, PaginatedRequestParams, Tool};
+use rmcp::model::{
+    ClientCapabilities, ClientConfig, Implementation, JsonObject, PaginatedRequestParams, Tool,
+};
 use rmcp::service::{
     ClientInitializeError, NotificationContext, Peer, RunningService, ServiceError,
 };
@@ -21,6 +23,7 @@ use tokio::sync::{Notify, watch};
 use super::Way;
 use super::process::{self, Ties};
 use crate::agent::provider::{Secret, plain_client, root};
+use crate::agent::tools::clean;
 use crate::background::words::{one_line, reason, seconds, shorten};
 use crate::limits;
 
@@ -42,11 +45,35 @@ pub(super) enum State {
 #[derive(Debug)]
 pub(super) struct Listed {
     pub(super) peer: Peer<RoleClient>,
-    pub(super) tools: Vec<Tool>,
+    pub(super) tools: Vec<Described>,
     /// Tools beyond what can be used.
     pub(super) left_out: usize,
     /// They have changed, and are asked for again.
     pub(super) is_stale: bool,
+}
+
+/// A tool as it is kept: what a request to a model carries.
+#[derive(Debug)]
+pub(super) struct Described {
+    pub(super) name: String,
+    pub(super) description: String,
+    pub(super) schema: Arc<JsonObject>,
+}
+
+impl Described {
+    fn of(tool: Tool) -> Self {
+        let description = tool.description.as_deref().unwrap_or_default();
+        Self {
+            name: tool.name.into_owned(),
+            description: shorten(&clean(description.as_bytes()), limits::SERVER_DESCRIPTION_BYTES),
+            schema: tool.input_schema,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        let schema = serde_json::to_string(&self.schema).map_or(usize::MAX, |it| it.len());
+        schema.saturating_add(self.name.len() + self.description.len())
+    }
 }
 
 impl State {
@@ -180,8 +207,8 @@ async fn list(peer: &Peer<RoleClient>) -> Result<Listed, String> {
     loop {
         let params = PaginatedRequestParams::default().with_cursor(cursor.take());
         let page = peer.list_tools(Some(params)).await.map_err(|error| why(&error))?;
-        for tool in page.tools {
-            let bytes = serde_json::to_string(&tool.input_schema).map_or(usize::MAX, |it| it.len());
+        for tool in page.tools.into_iter().map(Described::of) {
+            let bytes = tool.bytes();
             match tools.len() < limits::SERVER_TOOLS && bytes <= room {
                 true => {
                     room -= bytes;
@@ -191,7 +218,7 @@ async fn list(peer: &Peer<RoleClient>) -> Result<Listed, String> {
             }
         }
         cursor = page.next_cursor;
-        if cursor.is_none() || left_out > 0 {
+        if cursor.is_none() || tools.len() == limits::SERVER_TOOLS {
             return Ok(Listed { peer: peer.clone(), tools, left_out, is_stale: false });
         }
     }
@@ -240,5 +267,5 @@ fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
 const ENDED_EARLY: &str = "it ended before it answered";
 
 fn brief(text: &str) -> String {
-    shorten(&one_line(text), 500)
+    shorten(&clean(one_line(text).as_bytes()), 500)
 }

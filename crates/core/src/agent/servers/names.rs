@@ -1,7 +1,5 @@
 //! What a server's tools are called for a model: `mcp__SERVER__TOOL`, in the letters that models' servers take.
 
-use std::collections::HashSet;
-
 use crate::agent::tools::ToolName;
 
 /// Bytes of a name that a model's server takes.
@@ -9,55 +7,41 @@ const NAME_BYTES: usize = 64;
 /// Bytes of a server's part of it.
 const LABEL_BYTES: usize = 24;
 
-/// The names that were given.
-#[derive(Debug, Default)]
-pub(super) struct Names(HashSet<String>);
-
-impl Names {
-    /// What a server is called, as none before it.
-    pub(super) fn label(&mut self, name: &str) -> String {
-        let mut label = plain(name, LABEL_BYTES);
-        // The first two in a row end it.
-        while let Some(at) = label.find("__") {
-            label.remove(at);
-        }
-        let label = label.trim_matches('_');
-        let label = if label.is_empty() { "server" } else { label };
-        self.unlike(label, LABEL_BYTES)
+/// What a server is called: the same in each session, whatever other servers there are, because rules are kept by
+/// it. A label is its own label.
+pub(in crate::agent) fn label(name: &str) -> String {
+    let mut label = plain(name);
+    // The first two in a row end it.
+    while let Some(at) = label.find("__") {
+        label.remove(at);
     }
-
-    /// What a tool of a server is called.
-    pub(super) fn tool(&mut self, server: &str, name: &str) -> ToolName {
-        let named = |name: String| ToolName::External { server: server.to_owned(), name };
-        let room = NAME_BYTES - named(String::new()).to_string().len();
-        let name = match plain(name, usize::MAX) {
-            empty if empty.is_empty() => "tool".to_owned(),
-            // What is cut off must tell two tools apart still.
-            long if long.len() > room => {
-                let mark = format!("_{:08x}", crc32fast::hash(name.as_bytes()));
-                format!("{}{mark}", &long[..room - mark.len()])
-            }
-            name => name,
-        };
-        let unlike = self.unlike(&named(name).to_string(), NAME_BYTES);
-        ToolName::parse(&unlike).expect("it is made of a server's name and a tool's")
-    }
-
-    fn unlike(&mut self, wanted: &str, most: usize) -> String {
-        let mut name = wanted.to_owned();
-        let mut next = 2;
-        while !self.0.insert(name.clone()) {
-            let mark = format!("_{next}");
-            name = format!("{}{mark}", &wanted[..wanted.len().min(most - mark.len())]);
-            next += 1;
-        }
-        name
-    }
+    marked(label.trim_matches('_'), name, LABEL_BYTES, "server")
 }
 
-fn plain(name: &str, most: usize) -> String {
+/// What a tool of the server of this label is called, by the same rules.
+pub(in crate::agent) fn tool(server: &str, name: &str) -> ToolName {
+    let named = |name: String| ToolName::External { server: server.to_owned(), name };
+    let room = NAME_BYTES - named(String::new()).to_string().len();
+    named(marked(&plain(name), name, room, "tool"))
+}
+
+/// The plain form of a name; where the two are not the same, a checksum tells it from others that look like it.
+fn marked(plain: &str, name: &str, most: usize, empty: &str) -> String {
+    if plain == name && !name.is_empty() && name.len() <= most {
+        return name.to_owned();
+    }
+    let mark = format!("_{:08x}", crc32fast::hash(name.as_bytes()));
+    let plain = &plain[..plain.len().min(most - mark.len())];
+    let plain = match plain.trim_end_matches('_') {
+        "" => empty,
+        plain => plain,
+    };
+    format!("{plain}{mark}")
+}
+
+fn plain(name: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
-    name.chars().map(plain).take(most).collect()
+    name.chars().map(plain).collect()
 }
 
 #[cfg(test)]
@@ -68,42 +52,47 @@ mod tests {
 
     #[test]
     fn names_are_those_of_the_server_in_plain_letters() {
-        let mut names = Names::default();
-        for (name, label) in [
-            ("github", "github"),
-            ("my server", "my_server"),
-            ("a__b", "a_b"),
-            ("github", "github_2"),
-            ("…", "server"),
-        ] {
-            assert_eq!(names.label(name), label);
+        for same in ["github", "a_b", "my-server"] {
+            assert_eq!(label(same), same);
         }
-        let tool = |names: &mut Names, name: &str| names.tool("files", name).to_string();
-        assert_eq!(tool(&mut names, "read"), "mcp__files__read");
-        assert_eq!(tool(&mut names, "a/b"), "mcp__files__a_b");
-        assert_eq!(tool(&mut names, "a.b"), "mcp__files__a_b_2");
-        let (one, two) = ("x".repeat(80) + "1", "x".repeat(80) + "2");
-        assert_ne!(tool(&mut names, &one), tool(&mut names, &two));
+        let like = |name: &str, begin: &str| {
+            let label = label(name);
+            assert!(label.starts_with(begin) && label.len() == begin.len() + 9, "{label}");
+        };
+        like("my server", "my_server");
+        like("a__b", "a_b");
+        like("…", "server");
+        like("", "server");
+        like("corp-database-connection-staging", "corp-database-c");
+        like("customer-data_.eu", "customer-data_e");
+        let tool = |name: &str| tool("files", name).to_string();
+        assert_eq!(tool("read"), "mcp__files__read");
+        assert_eq!(tool("a_b"), "mcp__files__a_b");
+        assert_ne!(tool("a.b"), tool("a_b"));
+        assert_ne!(tool(&("x".repeat(80) + "1")), tool(&("x".repeat(80) + "2")));
     }
 
     proptest! {
         #[test]
-        fn every_tool_has_a_name_of_its_own_that_is_read_back(
-            tools in prop::collection::vec((".{0,40}", ".{0,90}"), 1..20),
+        fn a_name_is_read_back_and_tells_its_server_and_its_tool(
+            stem in "[a-z_. -]{0,30}", ends in prop::collection::hash_set(".{0,12}", 2),
+            name in ".{0,90}",
         ) {
-            let (mut labels, mut names) = (Names::default(), Names::default());
-            let mut seen = HashSet::new();
-            for (server, tool) in tools {
-                let label = labels.label(&server);
-                let named = names.tool(&label, &tool);
+            let servers: Vec<String> = ends.iter().map(|end| format!("{stem}{end}")).collect();
+            let labels: Vec<String> = servers.iter().map(|server| label(server)).collect();
+            prop_assert_ne!(&labels[0], &labels[1]);
+            for label in &labels {
+                prop_assert_eq!(&super::label(label), label);
+                let named = tool(label, &name);
                 let text = named.to_string();
                 prop_assert!(text.len() <= NAME_BYTES, "{text}");
                 let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
                 prop_assert!(text.chars().all(fits), "{}", text);
                 prop_assert_eq!(ToolName::parse(&text), Some(named.clone()));
-                let of = matches!(&named, ToolName::External { server, .. } if *server == label);
-                prop_assert!(of, "{named:?} is not of {label}");
-                prop_assert!(seen.insert(text));
+                let ToolName::External { server, name } = named else { unreachable!() };
+                prop_assert_eq!(&server, label);
+                let again = tool(label, &name).to_string();
+                prop_assert_eq!(again, text);
             }
         }
     }

@@ -14,7 +14,7 @@ const SURVIVORS: usize = 5;
 
 /// Output as a terminal would show it: no escape sequences, of a line that was written over only
 /// what was written last, U+FFFD for what is not UTF-8 and for other control characters.
-pub(super) fn clean(output: &[u8]) -> String {
+pub(in crate::agent) fn clean(output: &[u8]) -> String {
     let plain = ansi::strip(output);
     let text = String::from_utf8_lossy(&plain);
     let mut shown = String::with_capacity(text.len());
