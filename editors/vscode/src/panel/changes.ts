@@ -20,6 +20,12 @@ export class Changes implements vscode.FileSystemProvider, vscode.Disposable {
   readonly onDidChangeFile = this.emitter.event;
   private readonly registration = vscode.workspace.registerFileSystemProvider(CHANGE_SCHEME, this);
   private time = 1;
+  /** Tells the documents of this window from those that a reload has left. */
+  private readonly born = Date.now().toString(36);
+
+  constructor() {
+    void vscode.window.tabGroups.close(tabsOf(({ scheme }) => scheme === CHANGE_SCHEME));
+  }
 
   dispose(): void {
     this.registration.dispose();
@@ -30,10 +36,11 @@ export class Changes implements vscode.FileSystemProvider, vscode.Disposable {
   async propose(key: number, change: Diff): Promise<void> {
     let uri = this.proposals.get(key)?.uri;
     if (!uri) {
-      uri = this.put(`proposed-${key}`, change.path, change.newText, true);
+      const isEditable = ![change.oldText ?? '', change.newText].some(hasMixedEnds);
+      uri = this.put(`proposed-${this.born}-${key}`, change.path, change.newText, isEditable);
       this.proposals.set(key, { change, uri });
     }
-    await this.compare(`was-${key}`, change, uri, 'proposed, nothing is written yet');
+    await this.compare(`was-${this.born}-${key}`, change, uri, 'proposed, nothing is written yet');
   }
 
   /** Shows what was done. */
@@ -69,11 +76,9 @@ export class Changes implements vscode.FileSystemProvider, vscode.Disposable {
     // Unsaved, closing it would ask what is to become of it.
     await documentOf(proposal.uri)?.save();
     const uri = proposal.uri.toString();
-    const isOurs = ({ input }: vscode.Tab) =>
-      input instanceof vscode.TabInputTextDiff && input.modified.toString() === uri;
-    const tabs = vscode.window.tabGroups.all.flatMap((group) => group.tabs).filter(isOurs);
-    await vscode.window.tabGroups.close(tabs);
+    await vscode.window.tabGroups.close(tabsOf((modified) => modified.toString() === uri));
     this.texts.delete(uri);
+    this.texts.delete(this.uri(`was-${this.born}-${key}`, proposal.change.path).toString());
   }
 
   private async compare(
@@ -88,11 +93,17 @@ export class Changes implements vscode.FileSystemProvider, vscode.Disposable {
   }
 
   private put(side: string, path: string, text: string, editable: boolean): vscode.Uri {
-    const uri = vscode.Uri.from({ scheme: CHANGE_SCHEME, path: `/${side}${path}` });
+    const uri = this.uri(side, path);
     const mtime = this.time++;
-    this.texts.set(uri.toString(), { data: new TextEncoder().encode(text), editable, mtime });
+    // The mark has it read as UTF-8, whatever encoding the person has set.
+    const data = new TextEncoder().encode(`\ufeff${text.replace(/^\ufeff/, '')}`);
+    this.texts.set(uri.toString(), { data, editable, mtime });
     this.emitter.fire([{ type: vscode.FileChangeType.Changed, uri }]);
     return uri;
+  }
+
+  private uri(side: string, path: string): vscode.Uri {
+    return vscode.Uri.from({ scheme: CHANGE_SCHEME, path: `/${side}${path}` });
   }
 
   private text(uri: vscode.Uri): Text {
@@ -142,7 +153,20 @@ function documentOf(uri: vscode.Uri): vscode.TextDocument | undefined {
   return vscode.workspace.textDocuments.find((one) => one.uri.toString() === uri.toString());
 }
 
+/** The tabs of the diff editor whose right side is one of these. */
+function tabsOf(isOurs: (modified: vscode.Uri) => boolean): vscode.Tab[] {
+  const tabs = vscode.window.tabGroups.all.flatMap((group) => group.tabs);
+  return tabs.filter(
+    ({ input }) => input instanceof vscode.TabInputTextDiff && isOurs(input.modified),
+  );
+}
+
+/** Whether lines end in several ways, of which an editor would keep one. */
+function hasMixedEnds(text: string): boolean {
+  return new Set(text.match(/\r\n?|\n/g)).size > 1;
+}
+
 /** A text but for what an editor keeps to itself. */
 function bare(text: string): string {
-  return text.replace(/^\ufeff/, '').replaceAll('\r\n', '\n');
+  return text.replace(/^\ufeff/, '').replace(/\r\n?/g, '\n');
 }

@@ -103,6 +103,11 @@ local function look(ask)
   if not change then
     return tell.info("this is not a change of a file: a number and <CR> answer")
   end
+  -- One that the person has unloaded is made again, as it was proposed.
+  if ask.review and not view.whole(ask.review.proposed) then
+    ask.review:close()
+    ask.review = nil
+  end
   ask.review = ask.review
     or review.new(change, function()
       choose(ask, ask.params.options[1])

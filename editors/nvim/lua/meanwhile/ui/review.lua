@@ -1,7 +1,8 @@
 --- A change that the agent proposes, as a diff in a tab of its own: the file as it is, and beside or below it
---- what it would become, which the person changes as any text. Writing it allows what stands there;
---- nothing is written before.
+--- what it would become, which the person changes as any text. A key allows what stands there; nothing is
+--- written before.
 
+local tell = require("meanwhile.tell")
 local view = require("meanwhile.ui.view")
 
 local M = {}
@@ -89,7 +90,16 @@ function M.new(change, allow)
     buffer = self.proposed,
     callback = function()
       vim.bo[self.proposed].modified = false
-      vim.schedule(allow)
+      -- `:wa` and what saves by itself write it, too: no answer.
+      tell.info("kept, and not written yet: ZZ allows it")
+    end,
+  })
+  -- `:e!` begins again with what was proposed.
+  vim.api.nvim_create_autocmd("BufReadCmd", {
+    buffer = self.proposed,
+    callback = function()
+      vim.api.nvim_buf_set_lines(self.proposed, 0, -1, false, (M.lines(change.newText)))
+      vim.bo[self.proposed].modified = false
     end,
   })
   local keys = {
@@ -103,11 +113,15 @@ function M.new(change, allow)
   }
   view.map(self.was, "A change", keys)
   vim.list_extend(keys, {
+    { "ZZ", allow, "allow what stands here" },
     { "do", "do", "take the part under the cursor back" },
     { "]c", "]c", "to the next part" },
     { "[c", "[c", "to the one before" },
   })
-  vim.keymap.set("n", "q", keys[1][2], { buffer = self.proposed, nowait = true, desc = keys[1][3] })
+  for i = 1, 2 do
+    local key, does, what = unpack(keys[i])
+    vim.keymap.set("n", key, does, { buffer = self.proposed, nowait = true, desc = what })
+  end
   vim.keymap.set("n", "g?", function()
     view.help("A proposed change", keys)
   end, { buffer = self.proposed, nowait = true, desc = "show this" })
@@ -143,7 +157,7 @@ function Review:show()
   local name = vim.fn.fnamemodify(self.change.path, ":~:.")
   local bars = {
     [self.was] = name .. (self.change.oldText and ", as it is" or ", which is not there yet"),
-    [self.proposed] = "proposed: do takes a part back, :w allows this, q: later",
+    [self.proposed] = "proposed: do takes a part back, ZZ allows this, q: later",
   }
   for _, one in ipairs(vim.api.nvim_tabpage_list_wins(0)) do
     vim.api.nvim_win_call(one, vim.cmd.diffthis)
