@@ -61,6 +61,8 @@ export interface SessionModel {
   early: boolean;
   /** A turn runs. */
   busy: boolean;
+  /** Turns of prompts whose end was told and whose prompt is not answered yet: another may run by then. */
+  over: number;
   retry: string | undefined;
   permissions: Permission[];
   usage: string | undefined;
@@ -93,6 +95,7 @@ export function emptySession(id: string): SessionModel {
     waiting: [],
     early: false,
     busy: false,
+    over: 0,
     retry: undefined,
     permissions: [],
     usage: undefined,
@@ -138,6 +141,10 @@ export function reduce(model: SessionModel, event: SessionEvent): void {
     case 'answered':
       // One that was refused never began.
       if (event.error !== undefined && model.waiting[0] === event.text) begin(model);
+      else if (model.over > 0) {
+        model.over -= 1;
+        return;
+      }
       ended(model, event.stopReason, event.error);
       return;
     case 'taskEnded': {
@@ -308,6 +315,7 @@ function turn(model: SessionModel, push: TurnPush): void {
     else begin(model);
     return;
   }
+  if (push.origin === 'prompt') model.over += 1;
   ended(model, push.stopReason, push.error);
 }
 

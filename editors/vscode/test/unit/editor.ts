@@ -28,6 +28,7 @@ const never = () => new Disposable(() => undefined);
 export const window = {
   state: { focused: true },
   activeTerminal: undefined as unknown,
+  tabGroups: { all: [], close: async () => true },
   showQuickPick: vi.fn(),
   showInputBox: vi.fn(),
   showWarningMessage: vi.fn(async (..._: unknown[]): Promise<string | undefined> => undefined),

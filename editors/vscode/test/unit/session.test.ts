@@ -174,6 +174,25 @@ test('a turn ends with its reason, once, however it is told', () => {
   expect(seen({ type: 'answered', stopReason: undefined, error: 'no' })).toEqual(['error: no']);
 });
 
+test('the answer to a prompt says nothing of the turn after it', () => {
+  const turn = (state: 'started' | 'ended', stopReason?: 'cancelled'): SessionEvent => ({
+    type: 'turn',
+    push: { sessionId: 's', turn: 1, state, origin: 'prompt', ...(stopReason && { stopReason }) },
+  });
+  const model = after(
+    { type: 'prompted', text: 'one' },
+    turn('started'),
+    { type: 'prompted', text: 'two' },
+    turn('ended', 'cancelled'),
+    turn('started'),
+    { type: 'answered', text: 'one', stopReason: 'cancelled', error: undefined },
+  );
+  expect(model.busy).toBe(true);
+  expect(model.entries.map(({ kind }) => kind)).toEqual(['user', 'turn', 'user']);
+  reduce(model, turn('ended'));
+  expect(model.busy).toBe(false);
+});
+
 test('a turn that a result began says so', () => {
   const model = after({
     type: 'turn',
