@@ -4,10 +4,14 @@
 //! the page shows.
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use regex::Regex;
 
 use crate::{Scratch, blocks};
+
+/// What shows how tasks stand, which another moment changes.
+const LIST: &str = "meanwhile ps";
 
 /// What a page's text and a run's have in common.
 struct Reader {
@@ -35,16 +39,15 @@ impl Reader {
         command
     }
 
-    /// Takes in the ids of a line, then tells whether both say the same.
-    #[track_caller]
-    fn compare(&mut self, command: &str, shown: &str, ran: &str) {
+    /// Takes in the ids of a run, then tells whether both say the same.
+    fn agrees(&mut self, shown: &str, ran: &str) -> bool {
         for (shown, ran) in shown.lines().zip(ran.lines()) {
             for (shown, ran) in self.id.find_iter(shown).zip(self.id.find_iter(ran)) {
                 let ours = ran.as_str().to_owned();
                 self.ids.entry(shown.as_str().to_owned()).or_insert(ours);
             }
         }
-        assert_eq!(self.plain(&self.command(shown)), self.plain(ran), "`{command}` says:\n{ran}");
+        self.plain(&self.command(shown)) == self.plain(ran)
     }
 
     fn plain(&self, text: &str) -> Vec<String> {
@@ -64,7 +67,13 @@ fn the_tour_is_what_happens() {
     for step in steps {
         let (command, shown) = step.split_once('\n').unwrap_or((step, ""));
         let ours = reader.command(command);
-        let ran = scratch.run(scratch.command("sh").args(["-c", &ours]));
-        reader.compare(command, shown, &ran);
+        let run = || scratch.run(scratch.command("sh").args(["-c", &ours]));
+        let mut ran = run();
+        // A person reads a list later than a program does, when a watch has seen what was written.
+        let patience = Instant::now() + Duration::from_secs(20);
+        while command == LIST && !reader.agrees(shown, &ran) && Instant::now() < patience {
+            ran = run();
+        }
+        assert!(reader.agrees(shown, &ran), "`{command}` says:\n{ran}");
     }
 }
