@@ -211,6 +211,17 @@ fn a_server_that_dies_in_a_call_is_told_to_both() {
 }
 
 #[test]
+fn tools_beyond_what_a_model_takes_are_said_to_be_left_out() {
+    let Some(server) = server("many") else { return };
+    let store = Store::new();
+    let mut client = Client::new(&store, "[[turn]]\ntext = 'Hello.'\n");
+    let session = opened(&mut client, &store, &[server]);
+    client.prompt(&session, "hi");
+    let thoughts = thoughts(&client);
+    assert!(thoughts.contains("has more tools than can be used: at least 1"), "{thoughts}");
+}
+
+#[test]
 fn a_hung_call_holds_nothing_up_and_ends_with_its_turn() {
     let Some(server) = server("") else { return };
     let store = Store::new();

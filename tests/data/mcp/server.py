@@ -1,7 +1,7 @@
 """A small MCP server for tests, on standard input and output or, with `http`, on loopback.
 
 `http` writes its address to the file `address` and wants the header `X-Key: open`. `stubborn` leaves at no signal that
-can be caught and has a child like it. `mute` answers nothing, `noise` writes what is not JSON and ends.
+can be caught and has a child like it. `mute` answers nothing, `many` has more tools than a model is told, `noise` writes what is not JSON and ends.
 """
 
 import http.server
@@ -16,6 +16,8 @@ import time
 MODE = sys.argv[1] if len(sys.argv) > 1 else ""
 lock = threading.Lock()
 tools = ["echo", "fails", "structured", "big", "environment", "more", "hangs", "dies"]
+if MODE == "many":
+    tools += [f"tool{n}" for n in range(150)]
 
 
 def note(name, text=""):

@@ -218,6 +218,11 @@ impl Provider {
         }
     }
 
+    /// Whether the model is sent images: as a person has `set`, else where it is known to take them.
+    pub(crate) fn is_sent_images(&self, set: Option<bool>) -> bool {
+        set.or_else(|| self.takes_images()).unwrap_or(false)
+    }
+
     /// The size of the model's context in tokens, where it is known without asking.
     pub fn context_window(&self) -> Option<u64> {
         match self {

@@ -214,7 +214,7 @@ impl Offered {
         let mut notices = Vec::new();
         if beyond > 0 {
             notices.push(format!(
-                "The MCP server `{server}` has more tools than can be used: {beyond} are left out."
+                "The MCP server `{server}` has more tools than can be used: at least {beyond} are left out."
             ));
         }
         if !odd.is_empty() {

@@ -146,7 +146,7 @@ impl Intent {
         self
     }
 
-    /// Whether it reads this file, as the tool that reads would.
+    /// A read of this file by the tool that reads, to be judged and never run.
     pub(super) fn reading(path: PathBuf) -> Self {
         let title = path.display().to_string();
         Self::new(Builtin::ReadFile, title, Kind::Read, vec![Access::Read(path)])

@@ -218,7 +218,12 @@ async fn list(peer: &Peer<RoleClient>) -> Result<Listed, String> {
             }
         }
         cursor = page.next_cursor;
-        if cursor.is_none() || tools.len() == limits::SERVER_TOOLS {
+        let is_over = tools.len() == limits::SERVER_TOOLS || left_out >= limits::SERVER_TOOLS;
+        if is_over && cursor.is_some() {
+            // What is on the pages that are not read.
+            left_out += 1;
+        }
+        if cursor.is_none() || is_over {
             return Ok(Listed { peer: peer.clone(), tools, left_out, is_stale: false });
         }
     }

@@ -122,7 +122,7 @@ impl Session {
     /// Whether its model takes images, as far as is set or known.
     pub fn takes_images(&self) -> bool {
         let manner = self.manner.borrow();
-        manner.images.or_else(|| manner.provider.takes_images()).unwrap_or(false)
+        manner.provider.is_sent_images(manner.images)
     }
 
     /// How much it may do unasked.

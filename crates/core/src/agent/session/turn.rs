@@ -209,8 +209,7 @@ impl Work {
 
     /// Whether the model takes images.
     pub(super) fn takes_images(&self) -> bool {
-        let set = self.terms.policy.images;
-        set.or_else(|| self.terms.provider.takes_images()).unwrap_or(false)
+        self.terms.provider.is_sent_images(self.terms.policy.images)
     }
 
     /// Why no more images are taken into the conversation: each request has to carry all of them.
