@@ -3,7 +3,9 @@
 //! A thread cannot be stopped from outside, so work that may take long asks now and then whether
 //! anybody still waits for it.
 
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -19,6 +21,17 @@ impl Gone {
     /// A reader that fails once the waiting call is gone.
     pub(super) fn watch<R: Read>(&self, reader: R) -> impl Read {
         Watched { reader, gone: self.clone() }
+    }
+
+    /// A file of at most `most` bytes, whatever length it says: files of /proc say that they are empty, and some of
+    /// them have no end.
+    pub(super) fn whole(&self, path: &Path, most: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.watch(File::open(path)?).take(most + 1).read_to_end(&mut bytes)?;
+        match bytes.len() as u64 <= most {
+            true => Ok(bytes),
+            false => Err(ErrorKind::FileTooLarge.into()),
+        }
     }
 }
 
@@ -61,6 +74,20 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn a_file_is_read_whole_whatever_length_it_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        std::fs::write(&path, "12345").unwrap();
+        let gone = Gone::default();
+        assert_eq!(gone.whole(&path, 5).unwrap(), b"12345");
+        assert_eq!(gone.whole(&path, 4).unwrap_err().kind(), ErrorKind::FileTooLarge);
+        // It says that it is empty.
+        let status = Path::new("/proc/self/status");
+        assert!(gone.whole(status, 1 << 20).unwrap().starts_with(b"Name:"));
+        assert_eq!(gone.whole(status, 10).unwrap_err().kind(), ErrorKind::FileTooLarge);
+    }
 
     #[tokio::test]
     async fn work_without_a_waiter_ends() {

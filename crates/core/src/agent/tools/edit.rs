@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use super::Outcome;
 use super::alike::differs;
-use super::blocking::blocking;
+use super::blocking::{Gone, blocking};
 use super::editor::Buffers;
 use super::encoding::{Encoding, MIXED};
 use super::files::{diff, failed, replace};
@@ -51,7 +51,7 @@ pub(super) async fn run(edit: Edit, buffers: Option<&Buffers>) -> Result<Outcome
         let diff = shown(&path, text.into_bytes(), bytes);
         return Ok(Outcome { diff, ..Outcome::of(report(&path, &lines)) });
     }
-    blocking(move |_| run_now(&edit)).await
+    blocking(move |gone| run_now(&edit, gone)).await
 }
 
 /// What a model is told of a file that was changed.
@@ -67,7 +67,7 @@ fn report(path: &Path, lines: &[usize]) -> String {
     )
 }
 
-fn run_now(edit: &Edit) -> Result<Outcome, String> {
+fn run_now(edit: &Edit, gone: &Gone) -> Result<Outcome, String> {
     let path = &edit.path;
     let about = match fs::metadata(path) {
         Ok(about) if about.is_file() => about,
@@ -88,7 +88,7 @@ fn run_now(edit: &Edit) -> Result<Outcome, String> {
             thousands(FILE_BYTES)
         ));
     }
-    let before = fs::read(path).map_err(|error| failed("read", path, &error))?;
+    let before = gone.whole(path, FILE_BYTES).map_err(|error| failed("read", path, &error))?;
     let unchanged = |error: String| format!("`{}` was not changed: {error}", path.display());
     let (text, encoding) = decoded(before).map_err(unchanged)?;
     if encoding == Encoding::EightBit && !(edit.old.is_ascii() && edit.new.is_ascii()) {

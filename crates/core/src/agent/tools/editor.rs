@@ -4,7 +4,6 @@
 //! does not answer. Text is read from it where it has it, else from the disk. What it is to write it writes, or the
 //! model is told that it did not: written beside it, the file would be another than the one that the person sees.
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -163,14 +162,9 @@ async fn lies(path: &Path) -> Lies {
         Ok(match std::fs::metadata(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Lies::Nowhere,
             Ok(about) if about.is_file() && about.len() <= FILE_BYTES => {
-                // Files of /proc say that they are empty, and some of them have no end.
-                let mut bytes = Vec::new();
-                let read = std::fs::File::open(&path)
-                    .and_then(|file| gone.watch(file).take(FILE_BYTES + 1).read_to_end(&mut bytes));
-                match read.map(|_| bytes) {
+                match gone.whole(&path, FILE_BYTES) {
                     Ok(bytes)
-                        if bytes.len() as u64 <= FILE_BYTES
-                            && Encoding::of(&bytes) == Encoding::Utf8 { mark: false }
+                        if Encoding::of(&bytes) == Encoding::Utf8 { mark: false }
                             && memchr::memmem::find(&bytes, b"\r\n").is_none() =>
                     {
                         Lies::AsText

@@ -5,7 +5,7 @@
 //! between; so is one whose path leads elsewhere now.
 
 use std::fs;
-use std::io::{ErrorKind, Read as _};
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
@@ -135,23 +135,16 @@ async fn now(path: &Path, buffers: Option<&Buffers>) -> Option<Option<String>> {
     let path = path.to_owned();
     let read = blocking(move |gone| {
         let unreadable = |error: std::io::Error| files::failed("read", &path, &error);
-        let unshown = || format!("`{}` cannot be shown", path.display());
         match fs::metadata(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             // A pipe would be waited for.
             Ok(about) if !about.is_file() || about.len() > edit::FILE_BYTES => {
-                return Err(unshown());
+                return Err(format!("`{}` cannot be shown", path.display()));
             }
             Ok(_) => {}
             Err(error) => return Err(unreadable(error)),
         }
-        // Files of /proc say that they are empty, and some of them have no end.
-        let mut bytes = Vec::new();
-        let file = fs::File::open(&path).map_err(unreadable)?;
-        gone.watch(file).take(edit::FILE_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-        if bytes.len() as u64 > edit::FILE_BYTES {
-            return Err(unshown());
-        }
+        let bytes = gone.whole(&path, edit::FILE_BYTES).map_err(unreadable)?;
         let (text, _) = edit::decoded(bytes)?;
         String::from_utf8(text).map(Some).map_err(|error| error.to_string())
     });
