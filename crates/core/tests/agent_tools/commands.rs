@@ -281,7 +281,7 @@ fn a_command_that_waits_for_its_turn_is_said_to() {
 #[test]
 fn a_wait_is_said_with_what_runs_and_how_long_it_still_takes() {
     lab_with(one_at_a_time(), async |lab| {
-        let runs = "until [ -e go ]; do sleep 0.02; done";
+        let runs = "until [ -e go ]; do echo;sleep .1;done";
         let ledger = lab.workspace.parent().unwrap().join("state/meanwhile.db");
         let ledger = rusqlite::Connection::open(ledger).unwrap();
         for minutes in [90, 100, 110] {
@@ -298,9 +298,9 @@ fn a_wait_is_said_with_what_runs_and_how_long_it_still_takes() {
             (task.id, outcome.content)
         };
         let (first, _) = start(runs, json!({ "slot": "build" })).await;
+        lab.output(first, "\n").await;
         let (_, second) = start("true", json!({ "slot": "build", "label": "second" })).await;
-        let says =
-            format!("1st for build, behind {first} until [ -e go ]; do sleep 0.02; done, about ");
+        let says = format!("1st for build, behind {first} {runs}, about ");
         assert!(second.contains(&says), "{second}");
         // Within half an hour of what is left of the median.
         let left = async |id| {
