@@ -49,7 +49,8 @@ fn every_method_is_described_with_its_parameters() {
         }
         let path = schema["methods"][method]["params"]["$ref"].as_str().expect("a type");
         let params = schema.pointer(path.trim_start_matches('#')).expect("it is there");
-        for name in names(&params["properties"]) {
+        // Of a method that takes none the type has no list.
+        for name in params.get("properties").map(names).unwrap_or_default() {
             // Accepted where it means nothing.
             if (method.as_str(), name.as_str()) == ("task/unsubscribe", "offset") {
                 continue;

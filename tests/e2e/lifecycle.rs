@@ -11,7 +11,7 @@ use crate::harness::{Daemon, Lab, Transport, eventually, id_of};
 /// "Within 1 s", with half a second for a machine that is busy with the other tests.
 const WITHIN_1_S: Duration = Duration::from_millis(1_500);
 
-const METHODS: [&str; 21] = [
+const METHODS: [&str; 22] = [
     "task/spawn",
     "task/check",
     "task/drain",
@@ -25,6 +25,7 @@ const METHODS: [&str; 21] = [
     "task/write",
     "task/subscribe",
     "task/unsubscribe",
+    "task/timeline",
     "task/remove",
     "session/new",
     "session/load",
@@ -35,7 +36,7 @@ const METHODS: [&str; 21] = [
     "session/trace",
 ];
 
-const PUSHES: [&str; 12] = [
+const PUSHES: [&str; 13] = [
     "task/started",
     "task/began",
     "task/output",
@@ -48,6 +49,7 @@ const PUSHES: [&str; 12] = [
     "session/turn",
     "session/retrying",
     "session/traced",
+    "session/timeline",
 ];
 
 /// What `docs/protocol.md` lists under "Limits".

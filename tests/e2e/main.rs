@@ -41,6 +41,7 @@ mod session_ends;
 mod session_permission;
 mod session_requests;
 mod session_settings;
+mod session_timeline;
 mod session_tools;
 mod signal;
 mod slots;

@@ -13,10 +13,15 @@ pub(crate) struct Chat {
 
 /// A daemon whose model follows this script. It asks for permission and is given it.
 pub(crate) fn scripted(lab: &Lab, script: &str) -> Daemon {
+    scripted_with(lab, script, Value::Null)
+}
+
+/// The same, with `initializationOptions`.
+pub(crate) fn scripted_with(lab: &Lab, script: &str, options: Value) -> Daemon {
     let path = lab.root().join("script.toml");
     std::fs::write(&path, script).expect("the test's directory is writable");
     let model = format!("script/{}", path.display());
-    let daemon = lab.start().env("MEANWHILE_MODEL", &model).go();
+    let daemon = lab.start().options(options).env("MEANWHILE_MODEL", &model).go();
     daemon.answers("session/request_permission", Some(selected("allow_once")));
     daemon
 }
@@ -34,7 +39,11 @@ pub(crate) fn here(lab: &Lab) -> Value {
 impl Chat {
     /// A new session.
     pub(crate) fn new(lab: &Lab, script: &str) -> Self {
-        let daemon = scripted(lab, script);
+        Self::on(lab, scripted(lab, script))
+    }
+
+    /// A new session on this daemon.
+    pub(crate) fn on(lab: &Lab, daemon: Daemon) -> Self {
         let made = daemon.call("session/new", here(lab));
         let id = made["sessionId"].as_str().expect("a session has a name").to_owned();
         Self { daemon, id }

@@ -11,8 +11,10 @@ pub(crate) mod params;
 pub(crate) mod prompt;
 pub(crate) mod servers;
 pub(crate) mod signal;
+pub(crate) mod timeline;
 pub(crate) mod to_wire;
 pub(crate) mod trace;
+pub(crate) mod unseen;
 pub(crate) mod update;
 
 #[cfg(test)]

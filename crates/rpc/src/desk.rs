@@ -7,6 +7,7 @@
 mod asks;
 mod connection;
 mod events;
+mod lanes;
 mod reading;
 mod sessions;
 
@@ -15,7 +16,7 @@ use std::sync::{Arc, OnceLock};
 
 use meanwhile_core::Background;
 use meanwhile_core::agent::session::{self, Chosen, Updates, Wake};
-use meanwhile_core::agent::story::Story;
+use meanwhile_core::agent::story::Timeline;
 use meanwhile_core::agent::tools::Editor;
 use meanwhile_core::agent::{NoModel, Provider};
 use meanwhile_core::background::task::Task;
@@ -68,8 +69,8 @@ struct Shared {
     /// Held while the workspace is opened: what is being opened is not closed under it.
     opening: Mutex<()>,
     sessions: Sessions,
-    /// Held for reading by a subscription that is not answered yet, taken for writing before a push
-    /// of output: the reply comes first.
+    /// Held for reading by a subscription, or a request for a timeline, that is not answered yet; taken for
+    /// writing before a push of output or of a timeline: the reply comes first.
     output_gate: Arc<RwLock<()>>,
 }
 
@@ -263,15 +264,17 @@ impl Desk {
         self.setup().takes_images()
     }
 
-    /// Takes a session in, of which this is the story so far. The client is told what it says.
+    /// Takes a session in, of which this is the past. The client is told what it says.
     pub(crate) fn take_in(
         &self,
         session: session::Session,
         updates: Updates,
-        story: Story,
+        past: Timeline,
         start: Start,
     ) -> Open {
-        let (open, reading) = self.0.sessions.open(session, updates, story, start);
+        let gate = &self.0.output_gate;
+        let gate = self.defaults().is_ok_and(|it| it.tells_timeline).then(|| gate.clone());
+        let (open, reading) = self.0.sessions.open(session, updates, past, gate, start);
         let asks = self.0.sessions.asks().clone();
         self.0.jobs.beside(reading.run(self.0.client.clone(), asks));
         open
@@ -293,7 +296,7 @@ impl Desk {
         self.0.sessions.asks().answered(id, outcome)
     }
 
-    /// Holds back the pushes of output until a subscription is answered.
+    /// Holds back the pushes of output and of timelines until a request is answered.
     pub(crate) async fn hold_output(&self) -> OwnedRwLockReadGuard<()> {
         self.0.output_gate.clone().read_owned().await
     }
@@ -345,7 +348,8 @@ impl Desk {
         let (engine, events) = opened.map_err(|error| error::from_core(&error))?;
         let client = self.0.client.clone();
         let (gate, tells_began) = (self.0.output_gate.clone(), self.defaults()?.tells_began);
-        self.0.jobs.vital(events::run(events, client, gate, tells_began));
+        let sessions = self.0.sessions.clone();
+        self.0.jobs.vital(events::run(events, client, gate, sessions, tells_began));
         Ok(engine)
     }
 }

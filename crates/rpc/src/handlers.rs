@@ -16,6 +16,7 @@ pub(crate) mod signal;
 pub(crate) mod spawn;
 pub(crate) mod stop;
 pub(crate) mod subscribe;
+pub(crate) mod timeline;
 pub(crate) mod unsubscribe;
 pub(crate) mod wait;
 pub(crate) mod write;

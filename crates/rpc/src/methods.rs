@@ -10,7 +10,7 @@ use crate::convert::params;
 use crate::desk::Desk;
 use crate::handlers::{
     ack, check, drain, read, remove, resize, restart, session, signal, spawn, stop, subscribe,
-    unsubscribe, wait, write,
+    timeline, unsubscribe, wait, write,
 };
 use crate::peer::{Answer, Conduct, Handling};
 use crate::wire::{self, acp};
@@ -61,6 +61,7 @@ methods! {
     "task/write", waits, write::run, wire::WriteParams => wire::Empty;
     "task/subscribe", changes, subscribe::run, wire::SubscribeParams => wire::Empty;
     "task/unsubscribe", changes, unsubscribe::run, wire::UnsubscribeParams => wire::Empty;
+    "task/timeline", shows, timeline::run, wire::TimelineParams => wire::Timeline;
     "task/remove", changes, remove::run, wire::RemoveParams => wire::RemoveResult;
     // A model server may be looked for, another process's session asked after.
     "session/new", changes_late, session::new::run,
@@ -89,7 +90,7 @@ methods! {
 
 /// What came after the first release and is to be looked for: parameters as `method.member`, which a
 /// server that lacks one refuses, and members of objects as `Object.member`. `initialize` lists them.
-pub(crate) const FEATURES: [&str; 15] = [
+pub(crate) const FEATURES: [&str; 17] = [
     "initialize.secrets",
     "task/spawn.shell",
     "task/spawn.service",
@@ -105,6 +106,8 @@ pub(crate) const FEATURES: [&str; 15] = [
     "Task.waitsForInput",
     "session/new.mcpServers",
     "session/prompt.images",
+    "session/trace.timeline",
+    "session/turn.says",
 ];
 
 /// The method of this name, in the table a connection serves.

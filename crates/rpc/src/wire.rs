@@ -10,6 +10,7 @@ mod method;
 mod object;
 mod push;
 mod session;
+mod timeline;
 
 pub(crate) use error::{Code, Error, ErrorData};
 pub(crate) use initialize::{
@@ -35,6 +36,10 @@ pub(crate) use push::{
 pub(crate) use session::{
     Card, Own, OwnAnswer, OwnEdit, OwnOrigin, OwnQuestion, RetryingPush, TraceEvent, TraceFact,
     TraceParams, TraceResult, TraceTask, TracedPush, TurnOrigin, TurnPush, TurnState,
+};
+pub(crate) use timeline::{
+    LaneKind, LegendEntry, Look, MarkKind, Piece, SegmentKind, Timeline, TimelineParams,
+    TimelinePush,
 };
 
 /// The shapes of the Agent Client Protocol, version 1.

@@ -28,7 +28,7 @@ use super::message::{Image, Said};
 use super::permission::{Rule, Rules};
 use super::provider::Provider;
 use super::servers::Server;
-use super::story::Story;
+use super::story::{Story, Timeline};
 use super::tools::{self, Diff, Kind, PlanEntry};
 use super::trace::{self, Origin, Trace};
 use super::usage::{Cost, Usage};
@@ -466,6 +466,11 @@ impl Session {
     /// The story of a session so far, open or not.
     pub async fn story(background: &Background, id: &str) -> Result<Story, Error> {
         Ok(Story::of(&trace::read(background, id, 0, u32::MAX).await?))
+    }
+
+    /// The same as lanes.
+    pub async fn timeline(background: &Background, id: &str) -> Result<Timeline, Error> {
+        Ok(Timeline::of(&trace::read(background, id, 0, u32::MAX).await?))
     }
 
     /// Its name.

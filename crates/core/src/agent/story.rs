@@ -1,15 +1,17 @@
 //! A session's story: what its facts and tasks say of how each result came into the conversation.
 //!
-//! Takes in facts and tasks as they come, or a whole trace. Editors are told what comes of it, as cards; the
-//! lanes of a timeline they fold from the trace by themselves, as `meanwhile demo` does.
-//! Pure: it asks no clock and no ledger.
+//! Takes in facts and tasks as they come, or a whole trace. Clients are told what comes of it, as cards and as
+//! the lanes of a timeline. Pure: it asks no clock and no ledger.
 
 mod card;
+pub mod piece;
+mod timeline;
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 pub use card::{Card, CardKind, card_kind, step};
+pub use timeline::{LANES_MAX, Timeline};
 
 use super::trace::{DeliveredKind, Event, Fact, Origin, Trace};
 use crate::background::task::{Task, TaskId, Timestamp};
@@ -132,9 +134,17 @@ impl Story {
             | Fact::TaskSpawned { .. }
             | Fact::ToolStarted { .. }
             | Fact::ToolEnded { .. }
+            | Fact::Asked { .. }
+            | Fact::Answered { .. }
             | Fact::Delivered { .. }
             | Fact::Compacted { .. } => {}
         }
+    }
+
+    /// Takes in a task as it stands now.
+    fn keep(&mut self, task: Task) {
+        let entered = self.tasks.get(&task.id).and_then(|passage| passage.entered);
+        self.tasks.insert(task.id, Passage { task, entered });
     }
 
     /// Takes in a task that went to the background.

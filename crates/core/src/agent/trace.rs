@@ -97,6 +97,20 @@ pub enum Fact {
         /// It failed.
         is_error: bool,
     },
+    /// A person is asked whether a tool may run. Not told to clients as a fact: old ones do not know it.
+    Asked {
+        /// The model call whose answer asked for it.
+        call: u64,
+        /// The model's id of the call.
+        tool_call_id: String,
+        /// What is asked, after "may the agent".
+        question: String,
+    },
+    /// The question was answered, or is not asked any more.
+    Answered {
+        /// The model's id of the call.
+        tool_call_id: String,
+    },
     /// A tool started a command.
     TaskSpawned {
         /// The model call whose answer asked for it.
@@ -213,6 +227,8 @@ impl Fact {
             | Self::CallEnded { .. }
             | Self::ToolStarted { .. }
             | Self::ToolEnded { .. }
+            | Self::Asked { .. }
+            | Self::Answered { .. }
             | Self::TurnEnded { .. }
             | Self::Compacted { .. }
             | Self::Resumed {} => None,

@@ -30,6 +30,8 @@ pub(crate) struct Defaults {
     pub(crate) knows_queued: bool,
     /// The client wants to hear that the turn of a task has come.
     pub(crate) tells_began: bool,
+    /// The client wants pieces of the timelines of sessions.
+    pub(crate) tells_timeline: bool,
 }
 
 impl Default for Defaults {
@@ -39,6 +41,7 @@ impl Default for Defaults {
             linger: Some(limits::LINGER),
             knows_queued: false,
             tells_began: false,
+            tells_timeline: false,
         }
     }
 }
@@ -59,7 +62,8 @@ pub(crate) fn defaults(options: wire::InitializationOptions) -> Result<Defaults>
     };
     let knows_queued = options.states.contains(&wire::NewState::Queued);
     let tells_began = options.notify.contains(&wire::NewKind::Began);
-    Ok(Defaults { queue, linger, knows_queued, tells_began })
+    let tells_timeline = options.notify.contains(&wire::NewKind::Timeline);
+    Ok(Defaults { queue, linger, knows_queued, tells_began, tells_timeline })
 }
 
 /// A wish to run a command.

@@ -9,15 +9,16 @@ use crate::wire;
 pub(crate) fn result(session_id: String, trace: Trace) -> wire::TraceResult {
     wire::TraceResult {
         session_id,
-        events: trace.events.into_iter().map(event).collect(),
+        events: trace.events.into_iter().filter_map(event).collect(),
         tasks: trace.journeys.iter().map(journey).collect(),
         next: trace.next,
+        timeline: None,
     }
 }
 
-/// One fact.
-pub(crate) fn event(event: Event) -> wire::TraceEvent {
-    wire::TraceEvent { n: event.n, at: to_wire::time(event.at), fact: fact(event.fact) }
+/// One fact; `None`: it is one for timelines alone.
+pub(crate) fn event(event: Event) -> Option<wire::TraceEvent> {
+    Some(wire::TraceEvent { n: event.n, at: to_wire::time(event.at), fact: fact(event.fact)? })
 }
 
 /// Who began a turn.
@@ -36,9 +37,11 @@ fn told(kind: DeliveredKind) -> wire::NotificationKind {
     }
 }
 
-fn fact(fact: Fact) -> wire::TraceFact {
+fn fact(fact: Fact) -> Option<wire::TraceFact> {
     use wire::TraceFact as To;
-    match fact {
+    Some(match fact {
+        // Older clients do not know it.
+        Fact::Asked { .. } | Fact::Answered { .. } => return None,
         Fact::TurnStarted { turn, origin, title } => {
             To::TurnStarted { turn, origin: self::origin(origin), title }
         }
@@ -75,7 +78,7 @@ fn fact(fact: Fact) -> wire::TraceFact {
         Fact::TurnEnded { turn, stop_reason, error } => To::TurnEnded { turn, stop_reason, error },
         Fact::Compacted { call } => To::Compacted { call: Some(call) },
         Fact::Resumed {} => To::Resumed {},
-    }
+    })
 }
 
 fn journey(journey: &Journey) -> wire::TraceTask {

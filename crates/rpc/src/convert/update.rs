@@ -15,10 +15,11 @@ use meanwhile_core::agent::tools::{Diff, Kind, PlanEntry, PlanStatus};
 use meanwhile_core::agent::trace::{Event, Fact, Origin};
 use meanwhile_core::agent::{Cost, Usage};
 use meanwhile_core::background::task::{Notification, NotificationKind, TaskId};
+use meanwhile_core::background::words;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::{to_wire, trace};
+use super::{to_wire, trace, unseen};
 use crate::wire::{
     self, Card, Own, OwnOrigin, OwnQuestion, Push, RetryingPush, TracedPush, TurnPush, TurnState,
     acp,
@@ -83,7 +84,7 @@ impl Teller {
                 if let Fact::CallStarted { call, .. } = event.fact {
                     self.call = Some(call);
                 }
-                let event = trace::event(event);
+                let event = trace::event(event)?;
                 let session_id = self.session.clone();
                 return Some(Told::push(Push::Traced(TracedPush { session_id, event })));
             }
@@ -93,6 +94,10 @@ impl Teller {
                     attempt,
                     call: self.call,
                     delay_ms: to_wire::millis(delay),
+                    says: format!(
+                        "{why}; asked again in {} (attempt {attempt})",
+                        words::elapsed(delay)
+                    ),
                     message: why,
                 })));
             }
@@ -210,6 +215,7 @@ impl Teller {
             turn,
             state,
             origin: trace::origin(origin),
+            says: stop_reason.and_then(ending),
             stop_reason,
             error,
         }))
@@ -226,6 +232,19 @@ pub(crate) fn stop_reason(end: TurnEnd) -> Result<acp::StopReason, String> {
         TurnEnd::Cancelled => acp::StopReason::Cancelled,
         TurnEnd::Failed(why) => return Err(why),
     })
+}
+
+/// The end of a turn in a sentence; `None`: it is the ordinary one.
+fn ending(reason: acp::StopReason) -> Option<&'static str> {
+    match reason {
+        acp::StopReason::Cancelled => Some("Cancelled. Background tasks go on."),
+        acp::StopReason::Refusal => Some("The model refused to go on."),
+        acp::StopReason::MaxTokens => Some("The answer was cut at its greatest length."),
+        acp::StopReason::MaxTurnRequests => {
+            Some("The turn was ended at its greatest number of model calls.")
+        }
+        acp::StopReason::EndTurn | _ => None,
+    }
 }
 
 /// The question as a request to the client.
@@ -258,7 +277,8 @@ pub(crate) fn permission(session: &str, ask: &Ask) -> acp::RequestPermissionRequ
     if let Some(like) = &like {
         options.push(option(Choice::RejectAlways, format!("Never allow {like}")));
     }
-    let own = OwnQuestion { question: ask.question.clone() };
+    let unseen = ask.change.as_ref().map(|it| unseen::of(it.old.as_deref(), &it.new));
+    let own = OwnQuestion { question: ask.question.clone(), unseen: unseen.unwrap_or_default() };
     acp::RequestPermissionRequest::new(session.to_owned(), call, options).meta(meta(&own))
 }
 
@@ -412,7 +432,17 @@ fn step(entry: PlanEntry) -> acp::PlanEntry {
 
 fn usage(used: u64, size: Option<u64>, last: Usage, cost: Option<Cost>) -> acp::UsageUpdate {
     // ACP knows no size that is unknown.
+    let mut says = match size {
+        Some(size) if size > 0 => {
+            format!("{}% of the context", used.saturating_mul(100) / size)
+        }
+        Some(_) | None => format!("{} tokens", words::thousands(used)),
+    };
+    if let Some(Cost(billionths)) = cost {
+        says.push_str(&format!(", ${:.4}", billionths as f64 / 1e9));
+    }
     let update = acp::UsageUpdate::new(used, size.unwrap_or(0)).meta(meta(&json!({
+        "says": says,
         "last": {
             "inputTokens": last.input,
             "outputTokens": last.output,

@@ -7,10 +7,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use meanwhile_core::background::task::TaskId;
+use meanwhile_core::background::task::{Serving, Task, TaskId, Timestamp};
 use meanwhile_core::background::{Event, Events};
 use tokio::sync::RwLock;
 
+use super::lanes::Lanes;
+use super::sessions::Sessions;
 use crate::convert::to_wire;
 use crate::peer::Client;
 use crate::wire::{self, Push};
@@ -20,6 +22,7 @@ pub(super) async fn run(
     mut events: Events,
     client: Client,
     output_gate: Arc<RwLock<()>>,
+    sessions: Sessions,
     tells_began: bool,
 ) {
     let mut pusher = Pusher { client, texts: Texts::default(), tells_began };
@@ -30,7 +33,44 @@ pub(super) async fn run(
             // Waits for the replies to the subscriptions of this moment, and holds up none.
             drop(output_gate.write().await);
         }
+        let news = News::of(&event, &sessions);
         pusher.push(event);
+        if let Some(news) = news {
+            news.tell(&pusher.client).await;
+        }
+    }
+}
+
+/// What an event means for the timelines of sessions.
+enum News {
+    Task(Box<Task>, Arc<Lanes>),
+    Serves(TaskId, Serving, Vec<Arc<Lanes>>),
+}
+
+impl News {
+    fn of(event: &Event, sessions: &Sessions) -> Option<Self> {
+        let task = match event {
+            Event::Started(task) | Event::Began { task, .. } => task,
+            Event::Notified(notification) | Event::Exited(notification) => &notification.task,
+            Event::Listening { id, serving } => {
+                return Some(Self::Serves(*id, serving.clone(), sessions.lanes()));
+            }
+            Event::Output { .. } | Event::Progress { .. } | Event::Changed { .. } => return None,
+        };
+        let lanes = sessions.get(&task.queue)?.lanes?;
+        Some(Self::Task(Box::new(task.clone()), lanes))
+    }
+
+    async fn tell(self, client: &Client) {
+        let now = Timestamp::now();
+        match self {
+            Self::Task(task, lanes) => lanes.change(client, |it| it.task(&task, now)).await,
+            Self::Serves(id, serving, all) => {
+                for lanes in all {
+                    lanes.change(client, |it| it.serves(id, serving.clone(), now)).await;
+                }
+            }
+        }
     }
 }
 

@@ -2,11 +2,14 @@
 //!
 //! Waits while the client does not read; the session then waits too, so nothing piles up.
 
+use std::sync::Arc;
+
 use meanwhile_core::agent::session::{Update, Updates};
 use meanwhile_core::agent::story::Story;
 use tokio::sync::{mpsc, oneshot};
 
 use super::asks::Asks;
+use super::lanes::Lanes;
 use crate::convert::update::{Teller, Told, is_resumed};
 use crate::peer::Client;
 
@@ -17,6 +20,8 @@ pub(super) struct Reading {
     updates: Updates,
     /// What happened in it before.
     story: Story,
+    /// Its timeline, where the client is told of it.
+    lanes: Option<Arc<Lanes>>,
     /// Who waits for everything so far to be told.
     barriers: mpsc::Receiver<oneshot::Sender<()>>,
     start: Start,
@@ -36,15 +41,16 @@ impl Reading {
         session: String,
         updates: Updates,
         story: Story,
+        lanes: Option<Arc<Lanes>>,
         barriers: mpsc::Receiver<oneshot::Sender<()>>,
         start: Start,
     ) -> Self {
-        Self { session, updates, story, barriers, start }
+        Self { session, updates, story, lanes, barriers, start }
     }
 
     /// Tells the client until the session is closed.
     pub(super) async fn run(self, client: Client, asks: Asks) {
-        let Self { session, mut updates, story, mut barriers, start } = self;
+        let Self { session, mut updates, story, lanes, mut barriers, start } = self;
         let mut loaded = match start {
             Start::New(replied) => {
                 // Either end of it will do: the reply is queued, or the client to reply to is gone.
@@ -64,10 +70,17 @@ impl Reading {
                     let begins_again = is_resumed(&update);
                     let answered =
                         matches!(update, Update::ToolEnded { .. } | Update::TurnEnded { .. });
+                    let traced = match (&lanes, &update) {
+                        (Some(lanes), Update::Traced(event)) => Some((lanes, event.clone())),
+                        (Some(_) | None, _) => None,
+                    };
                     match teller.tell(update) {
                         Some(Told::Push(push)) => client.push(&push),
                         Some(Told::Ask(ask)) => asks.ask(&session, *ask, &client),
                         None => {}
+                    }
+                    if let Some((lanes, event)) = traced {
+                        lanes.change(&client, |timeline| timeline.take(&event)).await;
                     }
                     if answered {
                         asks.withdraw(&client);

@@ -9,11 +9,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::join_all;
 use meanwhile_core::agent::session::{Session, Updates};
-use meanwhile_core::agent::story::Story;
-use tokio::sync::{mpsc, oneshot};
+use meanwhile_core::agent::story::Timeline;
+use tokio::sync::{RwLock, mpsc, oneshot};
 use tokio::task::unconstrained;
 
 use super::asks::Asks;
+use super::lanes::Lanes;
 use super::reading::{Reading, Start};
 
 /// Handlers that wait at once for a reader to catch up; one more waits for its turn.
@@ -31,6 +32,8 @@ pub(crate) struct Sessions {
 pub(crate) struct Open {
     /// The session.
     pub(crate) session: Session,
+    /// Its timeline, where the client is told of it.
+    pub(crate) lanes: Option<Arc<Lanes>>,
     barriers: mpsc::Sender<oneshot::Sender<()>>,
 }
 
@@ -56,13 +59,16 @@ impl Sessions {
         &self,
         session: Session,
         updates: Updates,
-        story: Story,
+        past: Timeline,
+        gate: Option<Arc<RwLock<()>>>,
         start: Start,
     ) -> (Open, Reading) {
         let (barriers, incoming) = mpsc::channel(BARRIERS);
         let id = session.id().to_string();
-        let open = Open { session, barriers };
-        let reading = Reading::new(id.clone(), updates, story, incoming, start);
+        let story = past.story().clone();
+        let lanes = gate.map(|gate| Arc::new(Lanes::new(id.clone(), past, gate)));
+        let open = Open { session, lanes: lanes.clone(), barriers };
+        let reading = Reading::new(id.clone(), updates, story, lanes, incoming, start);
         self.lock().insert(id, open.clone());
         (open, reading)
     }
@@ -70,6 +76,11 @@ impl Sessions {
     /// The open session of this name.
     pub(crate) fn get(&self, id: &str) -> Option<Open> {
         self.lock().get(id).cloned()
+    }
+
+    /// The timelines of open sessions.
+    pub(super) fn lanes(&self) -> Vec<Arc<Lanes>> {
+        self.lock().values().filter_map(|open| open.lanes.clone()).collect()
     }
 
     /// Takes a session out that was closed; one that was loaded again under its name stays.

@@ -25,7 +25,7 @@ pub(crate) struct InitializationOptions {
     /// The states beyond those of version 0.1.0 that the client knows: `queued`. Others are not shown.
     #[serde(default)]
     pub(crate) states: Vec<NewState>,
-    /// What the client wants to be told beyond what every client is: `began`.
+    /// What the client wants to be told beyond what every client is: `began`, `timeline`.
     #[serde(default)]
     pub(crate) notify: Vec<NewKind>,
     /// Which model to ask, and with which keys: `MEANWHILE_MODEL` and the variables of vendors, before the
@@ -82,6 +82,8 @@ impl<'de> Deserialize<'de> for Secrets {
 pub(crate) enum NewKind {
     /// The turn of a task that waited has come.
     Began,
+    /// Pieces of the timelines of open sessions.
+    Timeline,
     /// One of a version to come.
     #[serde(other)]
     Unknown,

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Encoding, INTEGER_MAX, Notification, RetryingPush, Task, TracedPush, TurnPush, acp};
+use super::{
+    Encoding, INTEGER_MAX, Notification, RetryingPush, Task, TimelinePush, TracedPush, TurnPush,
+    acp,
+};
 
 /// What happened, of which the client is told without asking. It is written as its parameters; what
 /// the message is called is the front's to say.
@@ -36,6 +39,8 @@ pub(crate) enum Push {
     Retrying(RetryingPush),
     /// A fact for a session's timeline.
     Traced(TracedPush),
+    /// Pieces of a session's timeline.
+    Timeline(TimelinePush),
 }
 
 /// Parameters of `task/started`.

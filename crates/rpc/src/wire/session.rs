@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Cause, DateTime, DeliveredBy, Exit, INTEGER_MAX, NotificationKind, Shown, Standing, TaskState,
+    Timeline,
 };
 
 /// Parameters of `session/trace`.
@@ -20,6 +21,8 @@ pub(crate) struct TraceParams {
     /// Only events after this one; default 0, all.
     #[schemars(range(max = INTEGER_MAX))]
     pub(crate) after: Option<u64>,
+    /// Answers with lanes to be drawn in the place of events and tasks; default false.
+    pub(crate) timeline: Option<bool>,
 }
 
 /// Result of `session/trace`.
@@ -35,6 +38,9 @@ pub(crate) struct TraceResult {
     /// What to ask for with `after` next.
     #[schemars(range(max = INTEGER_MAX))]
     pub(crate) next: u64,
+    /// The lanes, where they were asked for. Then the other lists are empty.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) timeline: Option<Timeline>,
 }
 
 /// A fact about a session.
@@ -235,6 +241,9 @@ pub(crate) struct Own {
     /// A notice as people are shown it, in the place of the message.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) shown: Option<String>,
+    /// Of a usage: what people are shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) says: Option<String>,
     /// The task that runs a tool's command.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) task_id: Option<String>,
@@ -254,6 +263,9 @@ pub(crate) struct Own {
 pub(crate) struct OwnQuestion {
     /// What is asked, after "may the agent": `edit src/main.rs`.
     pub(crate) question: String,
+    /// What a diff by lines does not show of the change that is asked about, a line each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) unseen: Vec<String>,
 }
 
 /// What is ours in the answer to it: its `_meta.meanwhile`.
@@ -325,6 +337,9 @@ pub(crate) struct TurnPush {
     /// What went wrong, and what to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
+    /// Its end in a sentence for people, where that is not the ordinary one; not with `error`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) says: Option<&'static str>,
 }
 
 /// What a turn did.
@@ -356,6 +371,8 @@ pub(crate) struct RetryingPush {
     pub(crate) delay_ms: u64,
     /// What went wrong.
     pub(crate) message: String,
+    /// All of it in a line for people.
+    pub(crate) says: String,
 }
 
 /// Parameters of `session/traced`: a fact for the timeline, as it happens.

@@ -39,6 +39,152 @@ export type NotificationKind = 'exited' | 'matched' | 'stalled';
  */
 export type Encoding = 'utf8' | 'base64';
 /**
+ * A piece of a timeline. No two have one key.
+ */
+export type Piece =
+  | {
+      type: 'lane';
+      /**
+       * `agent`, `queue`, or the id of a task.
+       */
+      key: string;
+      kind: LaneKind;
+      /**
+       * What it is called.
+       */
+      label: string;
+      look?: Look;
+      /**
+       * Its task.
+       */
+      taskId?: string;
+    }
+  | {
+      type: 'segment';
+      /**
+       * Its key.
+       */
+      key: string;
+      /**
+       * The key of its lane.
+       */
+      lane: string;
+      kind: SegmentKind;
+      look: Look;
+      from: DateTime;
+      to?: DateTime;
+      /**
+       * Which of those side by side, from 0.
+       */
+      row: number;
+      /**
+       * What it is called.
+       */
+      label: string;
+      /**
+       * What else is known of it, a line each.
+       */
+      says: string[];
+      /**
+       * Its task.
+       */
+      taskId?: string;
+      /**
+       * Its model call.
+       */
+      call?: number;
+    }
+  | {
+      type: 'mark';
+      /**
+       * Its key.
+       */
+      key: string;
+      /**
+       * The key of its lane.
+       */
+      lane: string;
+      kind: MarkKind;
+      at: DateTime;
+      /**
+       * What it is called.
+       */
+      label: string;
+      /**
+       * What else is known of it, a line each.
+       */
+      says: string[];
+      /**
+       * Its model call.
+       */
+      call?: number;
+    }
+  | {
+      type: 'arrow';
+      /**
+       * Its key.
+       */
+      key: string;
+      /**
+       * The key of the lane it leaves.
+       */
+      from: string;
+      /**
+       * The key of the lane it points to.
+       */
+      to: string;
+      at: DateTime;
+      /**
+       * The task.
+       */
+      taskId: string;
+    }
+  | {
+      type: 'gap';
+      /**
+       * Its key.
+       */
+      key: string;
+      from: DateTime;
+      to: DateTime;
+      /**
+       * Its length in words.
+       */
+      label: string;
+    };
+/**
+ * What a lane shows.
+ */
+export type LaneKind = 'agent' | 'queue' | 'task';
+/**
+ * How a piece is drawn: what it is, or for a task that has ended, what ended it.
+ */
+export type Look =
+  | 'turn'
+  | 'call'
+  | 'tool'
+  | 'asks'
+  | 'queued'
+  | 'running'
+  | 'succeeded'
+  | 'failed'
+  | 'stopped'
+  | 'stoppedByAgent'
+  | 'timedOut'
+  | 'limited'
+  | 'skipped'
+  | 'lost'
+  | 'result'
+  | 'enters';
+/**
+ * What a stretch of time is.
+ */
+export type SegmentKind = 'turn' | 'call' | 'tool' | 'asks' | 'line' | 'task' | 'result';
+/**
+ * What happened at a moment.
+ */
+export type MarkKind = 'enters' | 'compacted' | 'resumed';
+/**
  * A unique identifier for a conversation session between a client and agent.
  */
 export type SessionId = string;
@@ -115,7 +261,7 @@ export type TraceEvent1 =
       /**
        * The beginning of the prompt.
        */
-      title?: string | null;
+      title?: string;
     }
   | {
       type: 'call_started';
@@ -141,27 +287,27 @@ export type TraceEvent1 =
       /**
        * Why the model stopped.
        */
-      stopReason?: string | null;
+      stopReason?: string;
       /**
        * Why the call failed.
        */
-      error?: string | null;
+      error?: string;
       /**
        * Tokens of the request.
        */
-      inputTokens?: number | null;
+      inputTokens?: number;
       /**
        * Tokens of the answer.
        */
-      outputTokens?: number | null;
+      outputTokens?: number;
       /**
        * Tokens of the request that came from the provider's cache.
        */
-      cachedTokens?: number | null;
+      cachedTokens?: number;
       /**
        * US dollars, where the price is known.
        */
-      costUsd?: number | null;
+      costUsd?: number;
     }
   | {
       type: 'tool_started';
@@ -229,7 +375,7 @@ export type TraceEvent1 =
       /**
        * Its number in the session's queue, where it came from there.
        */
-      seq?: number | null;
+      seq?: number;
       kind: NotificationKind;
       by: DeliveredBy;
     }
@@ -246,14 +392,14 @@ export type TraceEvent1 =
       /**
        * What went wrong.
        */
-      error?: string | null;
+      error?: string;
     }
   | {
       type: 'compacted';
       /**
        * The model call that wrote it.
        */
-      call?: number | null;
+      call?: number;
     }
   | {
       type: 'resumed';
@@ -508,7 +654,7 @@ export type NewState = 'queued' | 'unknown';
 /**
  * What a client that asks for it is told.
  */
-export type NewKind = 'began' | 'unknown';
+export type NewKind = 'began' | 'timeline' | 'unknown';
 
 /**
  * Additional metadata; nothing may be assumed of its values.
@@ -882,6 +1028,37 @@ export interface Gap {
  */
 export interface Empty {}
 /**
+ * A timeline, whole.
+ */
+export interface Timeline {
+  /**
+   * Its pieces. Lanes stand in this order.
+   */
+  pieces: Piece[];
+  /**
+   * What each look means, in order. A legend has those that are there.
+   */
+  legend: LegendEntry[];
+  /**
+   * How many lanes of old tasks are left out.
+   */
+  leftOut: number;
+  /**
+   * Nothing has run in the workspace: this is what `meanwhile demo` did on another day.
+   */
+  recorded?: boolean;
+}
+/**
+ * What a look means.
+ */
+export interface LegendEntry {
+  look: Look;
+  /**
+   * In words.
+   */
+  label: string;
+}
+/**
  * Result of `task/remove`.
  */
 export interface RemoveResult {
@@ -1089,6 +1266,7 @@ export interface TraceResult {
    * What to ask for with `after` next.
    */
   next: number;
+  timeline?: Timeline;
 }
 /**
  * The way of one task through a session. Its bar is `spawnedAt` to `endedAt`; its result waits in
@@ -1695,6 +1873,10 @@ export interface TurnPush {
    * What went wrong, and what to do.
    */
   error?: string;
+  /**
+   * Its end in a sentence for people, where that is not the ordinary one; not with `error`.
+   */
+  says?: string;
 }
 /**
  * Parameters of `session/retrying`: a model call failed and is made again. What it streamed so far
@@ -1722,6 +1904,10 @@ export interface RetryingPush {
    * What went wrong.
    */
   message: string;
+  /**
+   * All of it in a line for people.
+   */
+  says: string;
 }
 /**
  * Parameters of `session/traced`: a fact for the timeline, as it happens.
@@ -1732,6 +1918,19 @@ export interface TracedPush {
    */
   sessionId: string;
   event: TraceEvent;
+}
+/**
+ * Parameters of `session/timeline`: pieces that are new, or take the place of those of their keys.
+ */
+export interface TimelinePush {
+  /**
+   * The session.
+   */
+  sessionId: string;
+  /**
+   * The pieces. New lanes stand after those that are there.
+   */
+  pieces: Piece[];
 }
 /**
  * Request for user permission to execute a tool call.
@@ -1926,6 +2125,10 @@ export interface Own {
    */
   shown?: string;
   /**
+   * Of a usage: what people are shown.
+   */
+  says?: string;
+  /**
    * The task that runs a tool's command.
    */
   taskId?: string;
@@ -1978,6 +2181,10 @@ export interface OwnQuestion {
    * What is asked, after "may the agent": `edit src/main.rs`.
    */
   question: string;
+  /**
+   * What a diff by lines does not show of the change that is asked about, a line each.
+   */
+  unseen?: string[];
 }
 /**
  * The `data` of an error.
@@ -2325,6 +2532,10 @@ export interface UnsubscribeParams {
   offset?: number | null;
 }
 /**
+ * Parameters of `task/timeline`.
+ */
+export interface TimelineParams {}
+/**
  * Parameters of `task/remove`: `ids`, `endedBefore`, or both.
  */
 export interface RemoveParams {
@@ -2550,6 +2761,10 @@ export interface TraceParams {
    * Only events after this one; default 0, all.
    */
   after?: number | null;
+  /**
+   * Answers with lanes to be drawn in the place of events and tasks; default false.
+   */
+  timeline?: boolean | null;
 }
 /**
  * Response to a permission request.
@@ -2582,7 +2797,7 @@ export interface InitializationOptions {
    */
   states?: NewState[];
   /**
-   * What the client wants to be told beyond what every client is: `began`.
+   * What the client wants to be told beyond what every client is: `began`, `timeline`.
    */
   notify?: NewKind[];
   /**
@@ -2627,6 +2842,7 @@ export interface Methods {
   'task/write': { params: WriteParams; result: Empty };
   'task/subscribe': { params: SubscribeParams; result: Empty };
   'task/unsubscribe': { params: UnsubscribeParams; result: Empty };
+  'task/timeline': { params: TimelineParams; result: Timeline };
   'task/remove': { params: RemoveParams; result: RemoveResult };
   'session/new': { params: NewSessionRequest; result: NewSessionResponse };
   'session/load': { params: LoadSessionRequest; result: LoadSessionResponse };
@@ -2655,6 +2871,7 @@ export interface Pushes {
   'session/turn': TurnPush;
   'session/retrying': RetryingPush;
   'session/traced': TracedPush;
+  'session/timeline': TimelinePush;
 }
 
 /** Every request of the server, by its method. */

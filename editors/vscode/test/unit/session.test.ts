@@ -108,7 +108,7 @@ test('results of tasks and words of the harness are not a person\u2019s', () => 
 test('what a failed call streamed is void; what entered its request stays', () => {
   const retry: SessionEvent = {
     type: 'retrying',
-    push: { sessionId: 's', attempt: 2, call: 2, delayMs: 1_500, message: 'overloaded' },
+    push: { sessionId: 's', attempt: 2, call: 2, delayMs: 1_500, message: 'overloaded', says: '' },
   };
   const model = after({ type: 'prompted', text: 'go' }, says('half', 2), retry);
   expect(model.entries).toEqual([{ kind: 'user', text: 'go' }]);

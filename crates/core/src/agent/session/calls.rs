@@ -285,13 +285,18 @@ impl Work {
             can_confine: confined.is_some() && !self.only_looks(),
             reply,
         };
+        let tool_call_id = ask.id.clone();
+        let (call, question) = (self.counts.calls, ask.question.clone());
+        self.tell(Fact::Asked { call, tool_call_id: tool_call_id.clone(), question }).await;
         self.out.send(Update::Ask(ask)).await;
         let answer = tokio::select! {
             biased;
-            () = self.cancelled() => return Err(Ran::Cancelled(CANCELLED.to_owned())),
+            () = self.cancelled() => Err(Ran::Cancelled(CANCELLED.to_owned())),
             // A question that was dropped is a no.
-            answer = answer => answer.unwrap_or(Answer::Reject),
+            answer = answer => Ok(answer.unwrap_or(Answer::Reject)),
         };
+        self.tell(Fact::Answered { tool_call_id }).await;
+        let answer = answer?;
         let mut left = None;
         let confine = match answer {
             Answer::Allow => self.open(&intent),

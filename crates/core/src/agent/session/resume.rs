@@ -226,7 +226,7 @@ impl Past {
                     past.has_failed = stop_reason == "failed";
                 }
                 Fact::Compacted { .. } => past.used = 0,
-                Fact::Resumed {} => {}
+                Fact::Asked { .. } | Fact::Answered { .. } | Fact::Resumed {} => {}
             }
         }
         past

@@ -234,6 +234,8 @@ impl Board {
             | Fact::CallEnded { .. }
             | Fact::ToolStarted { .. }
             | Fact::ToolEnded { .. }
+            | Fact::Asked { .. }
+            | Fact::Answered { .. }
             | Fact::TaskSpawned { .. }
             | Fact::Delivered { .. }
             | Fact::Compacted { .. }
@@ -276,6 +278,8 @@ impl Board {
             Fact::TurnStarted { .. }
             | Fact::ToolStarted { .. }
             | Fact::ToolEnded { .. }
+            | Fact::Asked { .. }
+            | Fact::Answered { .. }
             | Fact::TaskSpawned { .. }
             | Fact::Delivered { .. }
             | Fact::Compacted { .. }

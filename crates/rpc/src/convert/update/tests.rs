@@ -43,6 +43,7 @@ fn name(push: &Push) -> &'static str {
         Push::Turn(_) => "session/turn",
         Push::Retrying(_) => "session/retrying",
         Push::Traced(_) => "session/traced",
+        Push::Timeline(_) => "session/timeline",
         Push::Started(_) | Push::Output(_) | Push::Progress(_) => "of a task",
         Push::Began(_) | Push::Listening(_) => "of a task",
         Push::Notified(_) | Push::Exited(_) | Push::Changed(_) => "of a task",
@@ -353,17 +354,20 @@ fn plan_usage_and_title_have_acps_shapes() {
         ]}),
     );
     let last = Usage { input: 10, output: 5, cache_read: 3, cache_write: 2 };
-    let shown = json!({"last": {"inputTokens": 10, "outputTokens": 5, "cacheReadTokens": 3,
-        "cacheWriteTokens": 2}});
+    let shown = |says: &str| {
+        let last = json!({"inputTokens": 10, "outputTokens": 5, "cacheReadTokens": 3,
+            "cacheWriteTokens": 2});
+        json!({"meanwhile": {"says": says, "last": last}})
+    };
     check_update(
         Update::Usage { used: 15, size: Some(200), last, cost: Some(Cost(1_500_000)) },
         json!({"sessionUpdate": "usage_update", "used": 15, "size": 200,
-            "cost": {"amount": 0.0015, "currency": "USD"}, "_meta": {"meanwhile": shown}}),
+            "cost": {"amount": 0.0015, "currency": "USD"}, "_meta": shown("7% of the context, $0.0015")}),
     );
     check_update(
         Update::Usage { used: 15, size: None, last, cost: None },
         json!({"sessionUpdate": "usage_update", "used": 15, "size": 0,
-            "_meta": {"meanwhile": shown}}),
+            "_meta": shown("15 tokens")}),
     );
     check_update(
         Update::Title("build it".into()),
@@ -378,21 +382,28 @@ fn turns_retries_and_facts_have_pushes_of_their_own() {
         "session/turn",
         json!({"sessionId": "s", "turn": 2, "state": "started", "origin": "background"}),
     );
-    let ended = |end: TurnEnd, member: &str, value: &str| {
+    let ended = |end: TurnEnd, member: &str, value: &str, says: Option<&str>| {
         let mut params = json!({"sessionId": "s", "turn": 2, "state": "ended", "origin": "prompt"});
         params[member] = value.into();
+        if let Some(says) = says {
+            params["says"] = says.into();
+        }
         check(Update::TurnEnded { turn: 2, origin: Origin::Prompt, end }, "session/turn", params);
     };
-    ended(TurnEnd::EndTurn, "stopReason", "end_turn");
-    ended(TurnEnd::MaxTokens, "stopReason", "max_tokens");
-    ended(TurnEnd::MaxCalls, "stopReason", "max_turn_requests");
-    ended(TurnEnd::Refusal, "stopReason", "refusal");
-    ended(TurnEnd::Cancelled, "stopReason", "cancelled");
-    ended(TurnEnd::Failed("no key".into()), "error", "no key");
+    ended(TurnEnd::EndTurn, "stopReason", "end_turn", None);
+    let cut = "The answer was cut at its greatest length.";
+    ended(TurnEnd::MaxTokens, "stopReason", "max_tokens", Some(cut));
+    let most = "The turn was ended at its greatest number of model calls.";
+    ended(TurnEnd::MaxCalls, "stopReason", "max_turn_requests", Some(most));
+    ended(TurnEnd::Refusal, "stopReason", "refusal", Some("The model refused to go on."));
+    let cancelled = "Cancelled. Background tasks go on.";
+    ended(TurnEnd::Cancelled, "stopReason", "cancelled", Some(cancelled));
+    ended(TurnEnd::Failed("no key".into()), "error", "no key", None);
     check(
         Update::Retrying { attempt: 2, delay: Duration::from_millis(500), why: "529".into() },
         "session/retrying",
-        json!({"sessionId": "s", "attempt": 2, "delayMs": 500, "message": "529"}),
+        json!({"sessionId": "s", "attempt": 2, "delayMs": 500, "message": "529",
+            "says": "529; asked again in 0.5s (attempt 2)"}),
     );
     let fact = Fact::Delivered {
         call: 3,

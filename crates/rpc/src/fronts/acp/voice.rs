@@ -226,7 +226,8 @@ impl Voice for AcpVoice {
             | Push::Notified(_)
             | Push::Exited(_)
             | Push::Changed(_)
-            | Push::Traced(_) => {}
+            | Push::Traced(_)
+            | Push::Timeline(_) => {}
         }
     }
 

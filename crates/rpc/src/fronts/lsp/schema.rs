@@ -66,6 +66,9 @@ pub(crate) fn document() -> Value {
 
 /// An optional member of what we write is left out, never null; the generator cannot know.
 fn never_null(schema: &mut Value) {
+    if let Some(Value::Array(variants)) = schema.get_mut("oneOf") {
+        variants.iter_mut().for_each(never_null);
+    }
     let required: Vec<Value> =
         schema.get("required").and_then(Value::as_array).cloned().unwrap_or_default();
     let Some(Value::Object(members)) = schema.get_mut("properties") else { return };

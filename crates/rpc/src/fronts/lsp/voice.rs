@@ -40,6 +40,7 @@ pushes! {
     Turn, "session/turn", wire::TurnPush;
     Retrying, "session/retrying", wire::RetryingPush;
     Traced, "session/traced", wire::TracedPush;
+    Timeline, "session/timeline", wire::TimelinePush;
 }
 
 fn schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> Value {

@@ -18,9 +18,9 @@ pub(crate) async fn run(
     let id = params.session_id;
     let (engine, terms) = again(desk, &id, params.mcp_servers, params.meta.as_ref()).await?;
     let (session, updates) = Session::load(engine.clone(), terms, &id.0).await.map_err(refused)?;
-    let story = Session::story(&engine, &id.0).await.map_err(refused)?;
+    let past = Session::timeline(&engine, &id.0).await.map_err(refused)?;
     let (told, all_told) = oneshot::channel();
-    let open = desk.take_in(session, updates, story, Start::Loaded(told));
+    let open = desk.take_in(session, updates, past, Start::Loaded(told));
     // Its end is the news, whichever it is.
     let _ = all_told.await;
     let session = &open.session;

@@ -1,7 +1,7 @@
 //! `session/new`: makes a session.
 
 use meanwhile_core::agent::session::{Session, Terms};
-use meanwhile_core::agent::story::Story;
+use meanwhile_core::agent::story::Timeline;
 use tokio::sync::oneshot;
 
 use super::{Result, about, place, refused, wake};
@@ -26,6 +26,6 @@ pub(crate) async fn run(
         .modes(options::modes(&session))
         .config_options(options::of(&session, desk.models()))
         .meta(about(&session));
-    desk.take_in(session, updates, Story::default(), Start::New(begin));
+    desk.take_in(session, updates, Timeline::default(), Start::New(begin));
     Ok(Answer { result, after: vec![After::Begin(replied)] })
 }

@@ -19,12 +19,12 @@ pub(crate) async fn run(
     let (engine, terms) = again(desk, &id, params.mcp_servers, params.meta.as_ref()).await?;
     let (session, updates) =
         Session::resume(engine.clone(), terms, &id.0).await.map_err(refused)?;
-    let story = Session::story(&engine, &id.0).await.map_err(refused)?;
+    let past = Session::timeline(&engine, &id.0).await.map_err(refused)?;
     let result = acp::ResumeSessionResponse::new()
         .modes(options::modes(&session))
         .config_options(options::of(&session, desk.models()))
         .meta(about(&session));
     let (replied, begin) = oneshot::channel();
-    desk.take_in(session, updates, story, Start::New(begin));
+    desk.take_in(session, updates, past, Start::New(begin));
     Ok(Answer { result, after: vec![After::Begin(replied)] })
 }

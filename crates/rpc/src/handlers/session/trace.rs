@@ -3,14 +3,27 @@
 use meanwhile_core::agent::session::Session;
 
 use super::{Result, refused};
-use crate::convert::trace;
+use crate::convert::{timeline, trace};
 use crate::desk::Desk;
-use crate::peer::Answer;
+use crate::peer::{After, Answer};
 use crate::wire::{TraceParams, TraceResult};
 
-/// Answers with the facts after one, and every task of the session as it stands.
+/// Answers with the facts after one, and every task of the session as it stands; or with lanes.
 pub(crate) async fn run(desk: &Desk, params: TraceParams) -> Result<Answer<TraceResult>> {
     let engine = desk.engine().await?;
-    let found = Session::trace(engine, &params.session_id, params.after.unwrap_or(0));
-    Ok(trace::result(params.session_id.clone(), found.await.map_err(refused)?).into())
+    let TraceParams { session_id, after, timeline: as_lanes } = params;
+    if !as_lanes.unwrap_or_default() {
+        let found = Session::trace(engine, &session_id, after.unwrap_or(0)).await;
+        return Ok(trace::result(session_id, found.map_err(refused)?).into());
+    }
+    let held = desk.hold_output().await;
+    let kept = desk.sessions().get(&session_id).and_then(|open| open.lanes);
+    let lanes = match kept {
+        Some(lanes) => lanes.whole(),
+        None => timeline::whole(&Session::timeline(engine, &session_id).await.map_err(refused)?),
+    };
+    let (events, tasks) = (Vec::new(), Vec::new());
+    let next = after.unwrap_or(0);
+    let result = TraceResult { session_id, events, tasks, next, timeline: Some(lanes) };
+    Ok(Answer { result, after: vec![After::Flow(held)] })
 }

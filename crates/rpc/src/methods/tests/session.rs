@@ -140,6 +140,8 @@ async fn lists_and_traces_say_how_far() {
         &[
             (json!({"sessionId": "s"}), Ok(())),
             (json!({"sessionId": "s", "after": 7}), Ok(())),
+            (json!({"sessionId": "s", "timeline": true}), Ok(())),
+            (json!({"sessionId": "s", "timeline": "yes"}), Err("timeline")),
             (json!({}), Err("sessionId")),
             (json!({"sessionId": "s", "after": -1}), Err("after")),
             (json!({"sessionId": "s", "since": 1}), Err("since")),

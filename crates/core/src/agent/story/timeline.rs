@@ -1,0 +1,524 @@
+//! A session's story as lanes: what every client draws, folded once.
+//!
+//! Takes in facts and tasks as they come, or a whole trace, and keeps the pieces. What came new since it was
+//! asked last is handed out, so that a client that has the whole is told of changes alone.
+
+mod sheet;
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use super::Story;
+use super::piece::{Arrow, Lane, LaneKind, Look, Mark, MarkKind, Piece, Segment, SegmentKind};
+use sheet::Sheet;
+
+use crate::agent::trace::{DeliveredKind, Event, Fact, Origin, Trace};
+use crate::background::task::{DeliveredBy, Serving, State, Task, TaskId, Timestamp};
+use crate::background::words;
+
+/// Lanes of tasks that are shown: the newest, and all that run.
+pub const LANES_MAX: usize = 200;
+/// Pieces of the agent's lane that are shown: the newest.
+const PIECES_MAX: usize = 5_000;
+/// A task that began so soon after it was asked for did not wait for its turn.
+const AT_ONCE: Duration = Duration::from_millis(250);
+
+const AGENT: &str = "agent";
+const QUEUE: &str = "queue";
+
+/// The lanes of a session, or of tasks alone.
+#[derive(Debug, Clone, Default)]
+pub struct Timeline {
+    story: Story,
+    sheet: Sheet,
+    /// It is of tasks alone.
+    without_agent: bool,
+    /// What each model call carries, and by what it came into its request.
+    carried: HashMap<u64, Vec<(TaskId, DeliveredKind)>>,
+    entered: HashMap<TaskId, (u64, DeliveredBy)>,
+    /// The model call that asked for a task.
+    spawned: HashMap<TaskId, u64>,
+    /// When a task that waited for its turn began.
+    began: HashMap<TaskId, Timestamp>,
+    /// The keys of tools and questions that are open, by the id of their call.
+    open: HashMap<(SegmentKind, String), String>,
+}
+
+/// What happened to a task.
+enum Step<'a> {
+    Fact(&'a Event),
+    Began(&'a Task),
+    Ended(&'a Task),
+}
+
+impl Timeline {
+    /// The lanes of a session that its trace tells.
+    pub fn of(trace: &Trace) -> Self {
+        let mut timeline = Self::default();
+        let mut steps: Vec<_> = trace.events.iter().map(|it| (it.at, Step::Fact(it))).collect();
+        for event in &trace.events {
+            if let Fact::Delivered { call, task_id, kind: DeliveredKind::Exited, by, .. } =
+                &event.fact
+                && let Ok(id) = task_id.parse()
+            {
+                timeline.entered.insert(id, (*call, *by));
+            }
+        }
+        for journey in &trace.journeys {
+            let id = journey.task.id;
+            if let Some(call) = journey.spawned_in_call {
+                timeline.spawned.insert(id, call);
+            }
+            if let Some(entered) = journey.delivered {
+                timeline.entered.insert(id, entered);
+            }
+        }
+        steps.extend(lives(trace.journeys.iter().map(|journey| &journey.task)));
+        timeline.tell(steps);
+        timeline
+    }
+
+    /// The lanes of tasks alone.
+    pub fn of_tasks(tasks: &[Task]) -> Self {
+        let mut timeline = Self { without_agent: true, ..Self::default() };
+        if tasks.iter().any(|task| task.delivered.is_some()) {
+            timeline.lanes();
+        }
+        timeline.tell(lives(tasks.iter()).collect());
+        timeline
+    }
+
+    fn tell(&mut self, mut steps: Vec<(Timestamp, Step<'_>)>) {
+        steps.sort_by_key(|(at, _)| *at);
+        for (at, step) in steps {
+            match step {
+                Step::Fact(event) => self.take(event),
+                Step::Began(task) if task.end().is_some() => {
+                    self.task(&Task { state: State::Running, ..task.clone() }, at);
+                }
+                Step::Began(task) | Step::Ended(task) => self.task(task, at),
+            }
+        }
+        self.sheet.changed.clear();
+    }
+
+    /// The story that it is drawn from.
+    pub fn story(&self) -> &Story {
+        &self.story
+    }
+
+    /// Every piece that is shown, and how many lanes are not.
+    pub fn whole(&self) -> (Vec<Piece>, usize) {
+        let is_task = |piece: &&Piece| matches!(piece, Piece::Lane(lane) if lane.task.is_some());
+        let lanes: Vec<_> = self.sheet.pieces.iter().filter(is_task).collect();
+        let old = lanes.len().saturating_sub(LANES_MAX);
+        let left_out: HashSet<TaskId> = lanes
+            .iter()
+            .take(old)
+            .filter(|lane| {
+                let Piece::Lane(lane) = lane else { return false };
+                !matches!(lane.look, Some(Look::Running | Look::Queued))
+            })
+            .filter_map(|lane| lane.way_of())
+            .collect();
+        let of_agent = self.sheet.pieces.iter().filter(|piece| piece.way_of().is_none()).count();
+        let mut skip = of_agent.saturating_sub(PIECES_MAX);
+        let is_shown = |piece: &&Piece| match (piece, piece.way_of()) {
+            (_, Some(task)) => !left_out.contains(&task),
+            (Piece::Lane(_), None) => true,
+            (_, None) if skip > 0 => {
+                skip -= 1;
+                false
+            }
+            (_, None) => true,
+        };
+        (self.sheet.pieces.iter().filter(is_shown).cloned().collect(), left_out.len())
+    }
+
+    /// The pieces that are new or others than they were when this was asked last.
+    pub fn changed(&mut self) -> Vec<Piece> {
+        let changed = std::mem::take(&mut self.sheet.changed);
+        changed.into_iter().map(|place| self.sheet.pieces[place].clone()).collect()
+    }
+
+    /// Takes a fact in, once.
+    pub fn take(&mut self, event: &Event) {
+        if event.n <= self.story.last {
+            return;
+        }
+        self.story.take(event);
+        let (at, n) = (event.at, event.n);
+        match &event.fact {
+            Fact::TurnStarted { turn, origin, title } => {
+                self.sheet.begins(format!("turn:{turn}"), at);
+                let label = match (origin, title) {
+                    (Origin::Background, _) => format!("Turn {turn}, woken by a result"),
+                    (Origin::Prompt, None) => format!("Turn {turn}"),
+                    (Origin::Prompt, Some(title)) => {
+                        format!("Turn {turn}: {}", words::one_line(title))
+                    }
+                };
+                self.opens(format!("turn:{turn}"), SegmentKind::Turn, Look::Turn, at, label);
+            }
+            Fact::TurnEnded { turn, stop_reason, error } => {
+                let key = format!("turn:{turn}");
+                self.sheet.ends(&key, at);
+                let says = error.as_ref().map_or_else(|| spoken(stop_reason), Clone::clone);
+                self.sheet.closes(&key, at, error.is_some(), vec![says]);
+            }
+            Fact::CallStarted { call, .. } => {
+                let (key, label) = (format!("call:{call}"), format!("Model call {call}"));
+                let segment = self.opens(key, SegmentKind::Call, Look::Call, at, label);
+                segment.call = Some(*call);
+                self.carries(*call);
+            }
+            Fact::CallEnded { call, error, stop_reason, .. } => {
+                let says = [error.clone(), tokens(&event.fact), stop_reason.as_deref().map(spoken)];
+                let says = says.into_iter().flatten().collect();
+                self.sheet.closes(&format!("call:{call}"), at, error.is_some(), says);
+            }
+            Fact::Asked { call, tool_call_id, question } => {
+                let key = format!("asks:{n}");
+                let id = (SegmentKind::Asks, tool_call_id.clone());
+                self.open.insert(id, key.clone());
+                let label = format!("Waits for you: may it {}?", words::one_line(question));
+                let segment = self.opens(key, SegmentKind::Asks, Look::Asks, at, label);
+                segment.call = Some(*call);
+            }
+            Fact::Answered { tool_call_id } => {
+                if let Some(key) = self.open.remove(&(SegmentKind::Asks, tool_call_id.clone())) {
+                    self.sheet.closes(&key, at, false, vec!["answered".to_owned()]);
+                }
+            }
+            Fact::ToolStarted { call, tool_call_id, name, title } => {
+                let key = format!("tool:{n}");
+                let id = (SegmentKind::Tool, tool_call_id.clone());
+                self.open.insert(id, key.clone());
+                let label = format!("{name}: {}", words::one_line(title));
+                let segment = self.opens(key, SegmentKind::Tool, Look::Tool, at, label);
+                segment.call = Some(*call);
+            }
+            Fact::ToolEnded { tool_call_id, is_error } => {
+                if let Some(key) = self.open.remove(&(SegmentKind::Tool, tool_call_id.clone())) {
+                    let says = is_error.then(|| "failed".to_owned());
+                    self.sheet.closes(&key, at, *is_error, says.into_iter().collect());
+                }
+            }
+            Fact::TaskSpawned { call, tool_call_id, task_id, .. } => {
+                let Ok(id) = task_id.parse() else { return };
+                self.spawned.insert(id, *call);
+                let tool = self.open.get(&(SegmentKind::Tool, tool_call_id.clone())).cloned();
+                if let Some(segment) = tool.and_then(|key| self.sheet.segment(&key)) {
+                    segment.task = Some(id);
+                }
+                self.refresh(id);
+            }
+            Fact::Delivered { call, task_id, kind, by, .. } => {
+                let Ok(id) = task_id.parse() else { return };
+                if *kind == DeliveredKind::Exited {
+                    self.entered.insert(id, (*call, *by));
+                }
+                self.carried.entry(*call).or_default().push((id, *kind));
+                self.carries(*call);
+            }
+            Fact::Compacted { .. } => {
+                self.marks(
+                    format!("compacted:{n}"),
+                    MarkKind::Compacted,
+                    at,
+                    "A summary took the place of the history",
+                );
+            }
+            Fact::Resumed {} => {
+                // Nothing of the agent outlives the process that ran it.
+                let is_open = |piece: &Piece| {
+                    let Piece::Segment(segment) = piece else { return None };
+                    let is_it = segment.lane == AGENT && segment.to.is_none();
+                    is_it.then(|| segment.key.clone())
+                };
+                let open: Vec<_> = self.sheet.pieces.iter().filter_map(is_open).collect();
+                for key in open {
+                    self.sheet.ends(&key, at);
+                    self.sheet.closes(
+                        &key,
+                        at,
+                        true,
+                        vec!["cut off by a restart of the agent".to_owned()],
+                    );
+                }
+                self.marks(
+                    format!("resumed:{n}"),
+                    MarkKind::Resumed,
+                    at,
+                    "The session was opened again",
+                );
+            }
+        }
+    }
+
+    /// Takes in a task as it stands now.
+    pub fn task(&mut self, task: &Task, now: Timestamp) {
+        // What the agent waits for itself is a part of its own lane.
+        if task.is_step {
+            return;
+        }
+        let key = format!("task:{}", task.id);
+        let serves = task.serving.service || task.serving.ready;
+        match (task.end(), &task.state) {
+            (Some(end), _) => self.sheet.ends(&key, end.at),
+            (None, _) if serves => self.sheet.ends(&key, now),
+            (None, _) => self.sheet.begins(key, task.created_at),
+        }
+        if matches!(task.state, State::Running)
+            && self
+                .story
+                .passage(task.id)
+                .is_some_and(|it| matches!(it.task.state, State::Queued(_)))
+        {
+            self.began.insert(task.id, now);
+        }
+        self.story.keep(task.clone());
+        self.refresh(task.id);
+        if let Some((call, _)) = self.entered.get(&task.id) {
+            self.carries(*call);
+        }
+    }
+
+    /// What a session's task serves now.
+    pub fn serves(&mut self, id: TaskId, serving: Serving, now: Timestamp) {
+        if let Some(passage) = self.story.passage(id) {
+            let task = Task { serving, ..passage.task.clone() };
+            self.task(&task, now);
+        }
+    }
+
+    /// Draws a task and the way of its result again.
+    fn refresh(&mut self, id: TaskId) {
+        let entered = self.entered.get(&id).copied();
+        if let (Some((call, _)), Some(passage)) = (entered, self.story.tasks.get_mut(&id)) {
+            passage.entered = Some(call);
+        }
+        let Some(passage) = self.story.passage(id).cloned() else { return };
+        let task = &passage.task;
+        let (lane, title, look) = (id.to_string(), words::title(task), Look::of(task));
+        if !self.without_agent {
+            self.lanes();
+        }
+        let kind = LaneKind::Task;
+        self.sheet.put(Piece::Lane(Lane {
+            key: lane.clone(),
+            kind,
+            label: title.clone(),
+            look: Some(look),
+            task: Some(id),
+        }));
+        let way = self.story.way(&passage);
+        let mut says = vec![words::told(task).unwrap_or_else(|| words::stands(task))];
+        says.extend(self.spawned.get(&id).map(|call| format!("asked for by call {call}")));
+        let said = way.map(|way| match entered {
+            Some((_, DeliveredBy::Wait)) => format!("{}: the agent waited for it", way.words()),
+            Some((_, DeliveredBy::Check)) => format!("{}: the agent looked at it", way.words()),
+            Some((_, DeliveredBy::Drain)) | None => way.words(),
+        });
+        says.extend(said.clone());
+        let began = self.begun(task);
+        let end = task.end().map(|end| end.at);
+        let segment = |kind, look, from, to| Segment {
+            key: String::new(),
+            lane: lane.clone(),
+            kind,
+            look,
+            from,
+            to,
+            row: 0,
+            label: title.clone(),
+            says: says.clone(),
+            task: Some(id),
+            call: self.spawned.get(&id).copied(),
+        };
+        let (line, run) = match (began, end) {
+            (Some(began), _) if began == task.created_at => (None, Some((look, began))),
+            (Some(began), _) => (Some(Some(began)), Some((look, began))),
+            // It never began.
+            (None, Some(_)) => (None, Some((look, task.created_at))),
+            (None, None) => (Some(None), None),
+        };
+        let line = line.map(|to| Segment {
+            key: format!("line:{id}"),
+            ..segment(SegmentKind::Line, Look::Queued, task.created_at, to)
+        });
+        let run = run.map(|(look, from)| Segment {
+            key: format!("task:{id}"),
+            ..segment(SegmentKind::Task, look, from, end)
+        });
+        let call = self.spawned.get(&id).copied();
+        for segment in [line, run].into_iter().flatten() {
+            self.sheet.put(Piece::Segment(segment));
+        }
+        if call.is_some() && !self.without_agent {
+            self.points(format!("began:{id}"), AGENT, &lane, task.created_at, id);
+        }
+        let Some(end) = end else { return };
+        let taken = match (way, entered, &task.delivered) {
+            (Some(way), _, _) => self.started(way.call),
+            // Its call has not begun.
+            (None, Some(_), _) => None,
+            (None, None, delivered) => delivered.as_ref().map(|told| told.at),
+        };
+        if self.without_agent && taken.is_none() {
+            return;
+        }
+        let waits = || "waits for the next model call".to_owned();
+        let taken_by = |told: Timestamp| format!("taken after {}", words::elapsed(told.since(end)));
+        let says = said.or_else(|| taken.map(taken_by)).unwrap_or_else(waits);
+        let key = format!("result:{id}");
+        let there = self.sheet.places.get(&key).map(|place| &self.sheet.pieces[*place]);
+        let row = match there {
+            Some(Piece::Segment(segment)) => segment.row,
+            Some(_) | None => self.sheet.row(SegmentKind::Result, end),
+        };
+        if let Some(taken) = taken {
+            self.sheet.frees(SegmentKind::Result, row, taken);
+        }
+        self.sheet.put(Piece::Segment(Segment {
+            key,
+            lane: QUEUE.to_owned(),
+            kind: SegmentKind::Result,
+            look: Look::Result,
+            from: end,
+            to: taken,
+            row,
+            label: format!("Result of {title}"),
+            says: vec![says],
+            task: Some(id),
+            call: entered.map(|(call, _)| call),
+        }));
+        self.points(format!("ended:{id}"), &lane, QUEUE, end, id);
+        if let Some(taken) = taken.filter(|_| !self.without_agent) {
+            self.points(format!("entered:{id}"), QUEUE, AGENT, taken, id);
+        }
+    }
+
+    /// When a task began to run, if it did.
+    fn begun(&self, task: &Task) -> Option<Timestamp> {
+        let asked = task.created_at;
+        let began = match &task.state {
+            State::Queued(_) => return None,
+            State::Running | State::Stopping { .. } => {
+                return Some(self.began.get(&task.id).copied().unwrap_or(asked));
+            }
+            State::Ended(_) if task.pid.is_none() => return None,
+            State::Ended(end) => before(end.at, end.duration),
+        };
+        Some(if began.since(asked) < AT_ONCE { asked } else { began })
+    }
+
+    fn started(&self, call: u64) -> Option<Timestamp> {
+        self.story.calls.iter().rev().find(|it| it.number == call).map(|it| it.start)
+    }
+
+    /// Draws the results that a call carries again.
+    fn carries(&mut self, call: u64) {
+        let carried = self.carried.get(&call).cloned().unwrap_or_default();
+        let Some(at) = self.started(call) else { return };
+        let mut says = Vec::with_capacity(carried.len());
+        for (id, kind) in &carried {
+            self.refresh(*id);
+            let Some(passage) = self.story.passage(*id) else { continue };
+            let what = match kind {
+                DeliveredKind::Exited => words::stands(&passage.task),
+                DeliveredKind::Matched => "a watch matched".to_owned(),
+                DeliveredKind::Stalled => "waits for input".to_owned(),
+            };
+            says.push(format!("{}: {what}", words::title(&passage.task)));
+        }
+        // A command that the agent ran in the foreground is not among them.
+        if says.is_empty() {
+            return;
+        }
+        let results = if says.len() == 1 { "result" } else { "results" };
+        self.sheet.put(Piece::Mark(Mark {
+            key: format!("enters:{call}"),
+            lane: AGENT.to_owned(),
+            kind: MarkKind::Enters,
+            at,
+            label: format!("Call {call} takes in {} {results}", says.len()),
+            says,
+            call: Some(call),
+        }));
+    }
+
+    /// The lanes that come before those of tasks.
+    fn lanes(&mut self) {
+        let lanes = [(AGENT, LaneKind::Agent), (QUEUE, LaneKind::Queue)];
+        for (key, kind) in lanes.into_iter().skip(usize::from(self.without_agent)) {
+            let (key, label) = (key.to_owned(), key.to_owned());
+            self.sheet.put(Piece::Lane(Lane { key, kind, label, look: None, task: None }));
+        }
+    }
+
+    /// Opens a stretch of the agent's lane.
+    fn opens(
+        &mut self,
+        key: String,
+        kind: SegmentKind,
+        look: Look,
+        from: Timestamp,
+        label: String,
+    ) -> &mut Segment {
+        self.lanes();
+        self.sheet.opens(AGENT, key, (kind, look), from, label)
+    }
+
+    fn marks(&mut self, key: String, kind: MarkKind, at: Timestamp, label: &str) {
+        self.lanes();
+        let (lane, label) = (AGENT.to_owned(), label.to_owned());
+        let (says, call) = (Vec::new(), None);
+        self.sheet.put(Piece::Mark(Mark { key, lane, kind, at, label, says, call }));
+    }
+
+    fn points(&mut self, key: String, from: &str, to: &str, at: Timestamp, task: TaskId) {
+        let (from, to) = (from.to_owned(), to.to_owned());
+        self.sheet.put(Piece::Arrow(Arrow { key, from, to, at, task }));
+    }
+}
+
+/// The beginnings and ends of tasks.
+fn lives<'a>(tasks: impl Iterator<Item = &'a Task>) -> impl Iterator<Item = (Timestamp, Step<'a>)> {
+    tasks.flat_map(|task| {
+        let end = task.end().map(|end| (end.at, Step::Ended(task)));
+        std::iter::once((task.created_at, Step::Began(task))).chain(end)
+    })
+}
+
+fn before(at: Timestamp, time: Duration) -> Timestamp {
+    Timestamp(at.0 - i64::try_from(time.as_millis()).unwrap_or(0))
+}
+
+/// A word of the wire as people read it.
+fn spoken(word: &str) -> String {
+    word.replace('_', " ")
+}
+
+/// What a model call took.
+fn tokens(ended: &Fact) -> Option<String> {
+    let Fact::CallEnded { input_tokens, output_tokens, cached_tokens, cost_usd, .. } = ended else {
+        return None;
+    };
+    if input_tokens.is_none() && output_tokens.is_none() {
+        return None;
+    }
+    let count = |tokens: &Option<u64>| words::thousands(tokens.unwrap_or(0));
+    let mut text = format!("{} tokens in", count(input_tokens));
+    if cached_tokens.is_some_and(|cached| cached > 0) {
+        text.push_str(&format!(" ({} cached)", count(cached_tokens)));
+    }
+    text.push_str(&format!(", {} out", count(output_tokens)));
+    if let Some(cost) = cost_usd {
+        text.push_str(&format!(", ${cost:.4}"));
+    }
+    Some(text)
+}
+
+#[cfg(test)]
+mod tests;

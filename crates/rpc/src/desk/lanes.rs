@@ -1,0 +1,47 @@
+//! The timeline of an open session, of which the client is told every change.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use meanwhile_core::agent::story::Timeline;
+use tokio::sync::RwLock;
+
+use crate::convert::timeline;
+use crate::peer::Client;
+use crate::wire::{self, Push};
+
+/// A timeline that is kept.
+#[derive(Debug)]
+pub(crate) struct Lanes {
+    session: String,
+    timeline: Mutex<Timeline>,
+    /// Held while a request for a timeline is answered: no push may overtake a reply that has less.
+    gate: Arc<RwLock<()>>,
+}
+
+impl Lanes {
+    pub(super) fn new(session: String, timeline: Timeline, gate: Arc<RwLock<()>>) -> Self {
+        Self { session, timeline: Mutex::new(timeline), gate }
+    }
+
+    /// Changes it, and tells the client what is new.
+    pub(super) async fn change(&self, client: &Client, change: impl FnOnce(&mut Timeline)) {
+        let _answered = self.gate.write().await;
+        let mut timeline = self.lock();
+        change(&mut timeline);
+        let pieces: Vec<_> = timeline.changed().into_iter().map(timeline::piece).collect();
+        if !pieces.is_empty() {
+            let session_id = self.session.clone();
+            client.push(&Push::Timeline(wire::TimelinePush { session_id, pieces }));
+        }
+    }
+
+    /// All of it.
+    pub(crate) fn whole(&self) -> wire::Timeline {
+        timeline::whole(&self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Timeline> {
+        // A panic under the lock leaves a picture that lacks a piece at worst.
+        self.timeline.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

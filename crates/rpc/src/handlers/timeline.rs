@@ -1,0 +1,26 @@
+//! `task/timeline`: the tasks of the workspace as lanes.
+
+mod recording;
+
+use meanwhile_core::agent::story::Timeline;
+use meanwhile_core::background::Filter;
+
+use super::{Result, refused};
+use crate::convert::timeline;
+use crate::desk::Desk;
+use crate::peer::Answer;
+use crate::wire::{self, TimelineParams};
+
+/// Tasks that are looked at: more than are shown, since all that run are.
+const TASKS: u32 = 500;
+
+/// Answers with the newest tasks, and all that run; where there are none, with a recording of the demo.
+pub(crate) async fn run(desk: &Desk, _params: TimelineParams) -> Result<Answer<wire::Timeline>> {
+    let filter = Filter { state: None, limit: Some(TASKS), steps: false };
+    let tasks = desk.engine().await?.list(filter).await.map_err(refused)?;
+    if tasks.is_empty() {
+        let recorded = timeline::whole(&recording::timeline());
+        return Ok(wire::Timeline { recorded: true, ..recorded }.into());
+    }
+    Ok(timeline::whole(&Timeline::of_tasks(&tasks)).into())
+}
