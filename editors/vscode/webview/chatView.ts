@@ -214,7 +214,9 @@ export class ChatView {
     else if (session && session.permissions.length > 0) parts.push('Waits for your answer');
     else if (session?.busy) parts.push(spinner(), 'Working…');
     else if (session) {
-      const running = session.tasks.filter(({ state }) => state === 'running').length;
+      const running = session.timeline.pieces.filter(
+        (piece) => piece.type === 'lane' && piece.look === 'running',
+      ).length;
       if (running > 0) {
         parts.push(
           `${running} ${running === 1 ? 'task runs' : 'tasks run'} in the background; the agent will hear of ${running === 1 ? 'its' : 'each'} end.`,

@@ -3,7 +3,7 @@
 
 import type { FromWebview, Snapshot, ToWebview } from '../src/panel/messages';
 import { reduce } from '../src/panel/session';
-import { sessionTimeline, taskTimeline } from '../src/panel/timeline';
+import { NOTHING } from '../src/panel/timeline';
 import { ChatView } from './chatView';
 import { h } from './dom';
 import { TimelineView } from './timelineView';
@@ -51,7 +51,7 @@ window.addEventListener('message', ({ data }: MessageEvent<ToWebview>) => {
       for (const event of data.events) reduce(shown.session, event);
       break;
     case 'tasks':
-      if (shown) shown.tasks = data.tasks;
+      if (shown) shown.tasks = data.timeline;
       break;
     case 'sessions':
       if (shown) shown.sessions = data.sessions;
@@ -102,9 +102,7 @@ function draw(): void {
     return;
   }
   timeline.show(
-    session
-      ? sessionTimeline(session.events, session.tasks)
-      : taskTimeline(shown.fresh ? [] : tasks),
+    session?.timeline ?? (shown.fresh ? NOTHING : tasks),
     session?.id ?? (shown.fresh ? FRESH : ALL),
   );
 }

@@ -2,7 +2,16 @@
 // keyboard. Elements are kept from one drawing to the next, so that focus and a screen reader's
 // place stay where they are while the picture moves.
 
-import { axis, type Lane, type Mark, type Span, type Timeline } from '../src/panel/timeline';
+import {
+  type Gap,
+  type Lane,
+  type Mark,
+  NOTHING,
+  Picture,
+  type Segment,
+  type Thing,
+} from '../src/panel/timeline';
+import type { Timeline } from '../src/protocol/generated';
 import { elapsed } from '../src/tasks/describe';
 import { assign, h, iconButton, s } from './dom';
 
@@ -19,19 +28,8 @@ const SMALLEST_SPAN_MS = 50;
 /** What is seen first of a long story: its end. */
 const FIRST_VIEW_MS = 15 * 60_000;
 
-/** What the colours and signs mean, always in sight. */
-function legend(): HTMLElement {
-  const items = {
-    call: 'model call',
-    tool: 'its tools',
-    'task succeeded': 'task',
-    queue: 'result waits',
-    drain: 'result enters',
-  };
-  const item = ([look, name]: [string, string]) =>
-    h('span', {}, h('i', { class: look, 'aria-hidden': 'true' }), name);
-  return h('div', { class: 'legend' }, ...Object.entries(items).map(item));
-}
+/** How long the end of a recording stands before it plays again. */
+const REST_MS = 4_000;
 
 export class TimelineView {
   readonly element: HTMLElement;
@@ -40,10 +38,14 @@ export class TimelineView {
   private readonly svg: SVGSVGElement;
   private readonly hover: HTMLElement;
   private readonly empty: HTMLElement;
+  private readonly legend = h('div', { class: 'legend' });
   private readonly elements = new Map<string, SVGElement | HTMLElement>();
   private used = new Set<string>();
-  private timeline: Timeline = { lanes: [], links: [], start: 0, end: 0, omitted: 0 };
-  /** What is shown; undefined: everything, following the present. */
+  private timeline: Timeline = NOTHING;
+  private picture = new Picture(NOTHING);
+  /** When a recording began to play. */
+  private played = 0;
+  /** What is shown, as the picture folds time; undefined: everything, following the present. */
   private window: { from: number; to: number } | undefined;
   private frame: number | undefined;
   private focused: string | undefined;
@@ -53,7 +55,7 @@ export class TimelineView {
     this.svg = s('svg', { class: 'lanes', role: 'group', 'aria-label': 'Timeline' });
     this.labels = h('div', { class: 'labels', 'aria-hidden': 'true' });
     this.hover = h('div', { class: 'hover', role: 'tooltip', hidden: true });
-    this.empty = h('p', { class: 'empty' }, 'Nothing has run yet.');
+    this.empty = h('p', { class: 'empty' });
     this.scroller = h('div', { class: 'lane-scroller' }, this.labels, this.svg);
     this.element = h(
       'section',
@@ -66,7 +68,7 @@ export class TimelineView {
         iconButton('screen-full', 'Show everything (0)', () => this.fit()),
       ),
       this.scroller,
-      legend(),
+      this.legend,
       this.empty,
       this.hover,
     );
@@ -84,22 +86,35 @@ export class TimelineView {
     this.scroller.addEventListener('scroll', () => this.drawSoon());
     new ResizeObserver(() => this.draw()).observe(this.scroller);
     window.setInterval(() => {
-      if (this.timeline.end === undefined && !document.hidden) this.draw();
+      if (document.hidden) return;
+      if (this.timeline.recorded) this.picture = new Picture(this.timeline, this.now());
+      if (this.picture.end === undefined || this.timeline.recorded) this.draw();
     }, TICK_MS);
   }
 
   /** `story` names what is told: another one begins with everything in view. */
   show(timeline: Timeline, story: string): void {
+    this.timeline = timeline;
+    if (story !== this.story) this.played = Date.now();
+    this.picture = new Picture(timeline, timeline.recorded ? this.now() : undefined);
     if (story !== this.story) {
       this.story = story;
       this.window = undefined;
-      const end = timeline.end ?? Date.now();
-      if (end - timeline.start > 4 * FIRST_VIEW_MS && timeline.end !== undefined) {
-        this.window = { from: end - FIRST_VIEW_MS, to: end + FIRST_VIEW_MS * MARGIN };
+      const { start, end } = this.picture;
+      const last = end === undefined ? undefined : this.picture.fold(end);
+      if (last !== undefined && last - start > 4 * FIRST_VIEW_MS) {
+        this.window = { from: last - FIRST_VIEW_MS, to: last + FIRST_VIEW_MS * MARGIN };
       }
     }
-    this.timeline = timeline;
     this.drawSoon();
+  }
+
+  /** The present; of a recording, the moment that it shows. */
+  private now(): number {
+    if (!this.timeline.recorded) return Date.now();
+    const { start, end = start } = new Picture(this.timeline);
+    if (window.matchMedia('(prefers-reduced-motion: reduce)').matches) return end;
+    return Math.min(end, start + ((Date.now() - this.played) % (end - start + REST_MS)));
   }
 
   private drawSoon(): void {
@@ -120,14 +135,13 @@ export class TimelineView {
 
   private range(): { from: number; to: number } {
     if (this.window) return this.window;
-    const { start } = this.timeline;
-    const end = this.timeline.end ?? Date.now();
-    const whole = Math.max(end - start, 1_000);
+    const { start, end } = this.picture;
+    const last = this.picture.fold(end ?? this.now());
+    const whole = Math.max(last - start, 1_000);
     // The present alone moves a minute's view; of hours the last quarter is enough.
-    const from =
-      this.timeline.end === undefined && whole > 4 * FIRST_VIEW_MS ? end - FIRST_VIEW_MS : start;
-    const shown = Math.max(end - from, 1_000);
-    return { from: from - shown * 0.01, to: end + shown * MARGIN };
+    const from = end === undefined && whole > 4 * FIRST_VIEW_MS ? last - FIRST_VIEW_MS : start;
+    const shown = Math.max(last - from, 1_000);
+    return { from: from - shown * 0.01, to: last + shown * MARGIN };
   }
 
   private get width(): number {
@@ -135,41 +149,52 @@ export class TimelineView {
   }
 
   private draw(): void {
-    const { lanes, links } = this.timeline;
+    const { lanes, arrows, gaps } = this.picture;
     const { from, to } = this.range();
-    this.empty.hidden = lanes.length > 0;
+    this.empty.textContent = this.timeline.recorded
+      ? 'Nothing has run here yet. This is a recording of `meanwhile demo`.'
+      : 'Nothing has run yet.';
+    this.empty.hidden = lanes.length > 0 && !this.timeline.recorded;
     this.scroller.hidden = lanes.length === 0;
     // Only what is shown has a width.
     const { width } = this;
-    const now = Date.now();
-    const x = (at: number) => Math.round(((at - from) / (to - from)) * width * 100) / 100;
+    const now = this.now();
+    const x = (at: number) =>
+      Math.round(((this.picture.fold(at) - from) / (to - from)) * width * 100) / 100;
     const clip = (value: number) => Math.min(width + 4, Math.max(-4, value));
     const height = AXIS_HEIGHT + lanes.length * LANE_HEIGHT + 4;
     this.used = new Set();
     assign(this.svg, { height, viewBox: `0 0 ${width} ${height}`, width: '100%' });
 
-    for (const at of axis(from, to, width)) {
+    // The words of a gap stand between the times: no two lie over each other.
+    const taken = this.drawGaps(gaps, x, height);
+    const { lines, step } = this.picture.axis(from, to, width);
+    for (const at of lines) {
       const key = `axis:${at}`;
       const line = this.get(key, 'line', { class: 'grid' });
       assign(line, { x1: x(at), x2: x(at), y1: AXIS_HEIGHT - 4, y2: height });
+      const right = x(at) + CLOCK_WIDTH;
       // One that the edge would cut is read wrong.
-      if (x(at) + CLOCK_WIDTH > width) continue;
+      if (right > width || taken.some(([a, b]) => x(at) < b && right > a)) continue;
       const text = this.get(`${key}:text`, 'text', { class: 'axis' });
       assign(text, { x: x(at) + 3, y: 13 });
-      text.textContent = clock(at, to - from);
+      text.textContent = clock(at, step);
     }
     const rows = new Map(lanes.map((lane, index) => [lane.key, AXIS_HEIGHT + index * LANE_HEIGHT]));
-    for (const link of links) {
-      const [a, b] = [rows.get(link.fromLane), rows.get(link.toLane)];
-      if (a === undefined || b === undefined || x(link.at) < 0 || x(link.at) > width) continue;
-      const line = this.get(`link:${link.key}`, 'line', { class: `link ${link.kind}` });
-      const middle = LANE_HEIGHT / 2;
-      assign(line, { x1: x(link.at), x2: x(link.at), y1: a + middle, y2: b + middle });
+    for (const arrow of arrows) {
+      const [a, b] = [rows.get(arrow.from), rows.get(arrow.to)];
+      const at = x(arrow.moment);
+      if (a === undefined || b === undefined || at < 0 || at > width) continue;
+      const path = this.get(arrow.key, 'path', { class: `arrow ${arrow.key.split(':')[0]}` });
+      const [top, bottom] = [a + LANE_HEIGHT / 2, b + LANE_HEIGHT / 2];
+      const head = bottom > top ? -4 : 4;
+      const d = `M${at} ${top}V${bottom}M${at - 3} ${bottom + head}L${at} ${bottom}L${at + 3} ${bottom + head}`;
+      assign(path, { d });
     }
     const [first, last] = this.inSight();
     for (const [index, lane] of lanes.entries()) {
       // Whatever has the focus stays: with its element the keyboard's place would be gone.
-      const held = this.focused?.startsWith(`${lane.key}|`);
+      const held = lane.things.some(({ piece }) => piece.key === this.focused);
       if ((index < first || index > last) && !held) continue;
       const y = rows.get(lane.key) ?? 0;
       const rule = this.get(`rule:${lane.key}`, 'line', { class: 'rule' });
@@ -177,6 +202,7 @@ export class TimelineView {
       this.drawLane(lane, y, x, clip, now);
     }
     this.drawLabels();
+    this.drawLegend();
     for (const [key, element] of this.elements) {
       if (!this.used.has(key)) {
         element.remove();
@@ -186,6 +212,22 @@ export class TimelineView {
     this.rove();
   }
 
+  /** Breaks, each with its length; returns what their words take up of the axis. */
+  private drawGaps(gaps: Gap[], x: (at: number) => number, height: number): [number, number][] {
+    return gaps.map(({ key, start, end, label }) => {
+      const [left, right] = [x(start), x(end)];
+      const band = this.get(key, 'rect', { class: 'gap' });
+      const width = Math.max(1, right - left);
+      assign(band, { x: left, y: AXIS_HEIGHT, width, height: height - AXIS_HEIGHT });
+      const text = this.get(`${key}:text`, 'text', { class: 'axis gap-text' });
+      const middle = (left + right) / 2;
+      assign(text, { x: middle, y: 13 });
+      text.textContent = `⋯ ${label} ⋯`;
+      const half = 4 * label.length + 10;
+      return [middle - half, middle + half];
+    });
+  }
+
   private drawLane(
     lane: Lane,
     y: number,
@@ -193,52 +235,70 @@ export class TimelineView {
     clip: (value: number) => number,
     now: number,
   ): void {
-    for (const span of lane.spans) {
-      const left = clip(x(span.from));
-      const right = clip(x(span.to ?? Math.max(now, span.from)));
-      const [top, tall] = box(span);
-      const rect = this.get(`${lane.key}|${span.key}`, 'rect', {
-        'data-task': lane.taskId,
+    // The number of a call that the next one, or the edge, would cut is read wrong; beside a diamond it is seen.
+    let free = 0;
+    const carry = new Set(
+      lane.things.map(({ piece }) => (piece.type === 'mark' ? piece.call : undefined)),
+    );
+    for (const { piece, from, to } of lane.things) {
+      const [left, right] = [clip(x(from)), clip(x(to ?? Math.max(now, from)))];
+      const common = {
+        'data-task': lane.taskId ?? ('taskId' in piece ? piece.taskId : undefined),
         tabindex: -1,
-        role: lane.taskId === undefined ? 'img' : 'button',
+      };
+      const label = { 'aria-label': spoken(lane, { piece, from, to }, now) };
+      if (piece.type === 'mark') {
+        if ((left < -3 || left > this.width + 3) && piece.key !== this.focused) continue;
+        const path = this.get(piece.key, 'path', { ...common, role: 'img' });
+        const d = shape(piece.kind, left, y + LANE_HEIGHT / 2);
+        assign(path, { class: `mark ${piece.kind}`, d, ...label });
+        continue;
+      }
+      const [top, tall] = box(piece.kind, piece.row);
+      const rect = this.get(piece.key, 'rect', {
+        ...common,
+        role: common['data-task'] === undefined ? 'img' : 'button',
       });
+      const thin = piece.kind === 'result';
       assign(rect, {
-        class: `span ${span.kind} ${span.look}${span.to === undefined ? ' open' : ''}`,
+        class: `span ${piece.kind} ${piece.look}${to === undefined ? ' open' : ''}`,
         x: left,
         y: y + top,
-        width: Math.max(span.kind === 'queue' ? 0 : 2, right - left),
+        width: Math.max(thin ? 1 : 2, right - left),
         height: tall,
-        rx: span.kind === 'queue' ? 0 : 2,
-        'aria-label': spoken(lane, span, now),
+        rx: thin ? 0 : 2,
+        ...label,
       });
-    }
-    let free = Number.NEGATIVE_INFINITY;
-    for (const mark of lane.marks) {
-      const at = x(mark.at);
-      const key = `${lane.key}|${mark.key}`;
-      if ((at < -10 || at > this.width + 10) && key !== this.focused) continue;
-      const middle = y + LANE_HEIGHT / 2;
-      const path = this.get(key, 'path', {
-        'data-task': lane.taskId,
-        tabindex: -1,
-        role: 'img',
-      });
-      assign(path, {
-        class: `mark ${mark.kind}`,
-        d: shape(mark, at, middle),
-        'aria-label': spoken(lane, mark, now),
-      });
-      if (mark.text !== '' && at - free > 16) {
-        const text = this.get(`${key}|text`, 'text', { class: 'tick-text' });
-        assign(text, { x: at + 2, y: y + 8 });
-        text.textContent = mark.text;
-        free = at;
-      }
+      if (piece.kind !== 'call' || left < free || left < 0) continue;
+      const number = String(piece.call);
+      const start = left + (carry.has(piece.call) ? 8 : 1);
+      const end = start + 2 + 6 * number.length;
+      if (end > this.width) continue;
+      const text = this.get(`${piece.key}:text`, 'text', { class: 'tick-text' });
+      assign(text, { x: start, y: y + 9 });
+      text.textContent = number;
+      free = end;
     }
   }
 
+  /** What the colours and signs mean, always in sight: of those that are in the picture. */
+  private drawLegend(): void {
+    const there = new Set(
+      this.picture.lanes.flatMap(({ things }) =>
+        things.map(({ piece }) => (piece.type === 'mark' ? piece.kind : piece.look)),
+      ),
+    );
+    const items = this.timeline.legend.filter(({ look }) => there.has(look as never));
+    const text = items.map(({ look }) => look).join();
+    if (this.legend.dataset.drawn === text) return;
+    this.legend.dataset.drawn = text;
+    const item = ({ look, label }: (typeof items)[number]) =>
+      h('span', {}, h('i', { class: look, 'aria-hidden': 'true' }), label);
+    this.legend.replaceChildren(...items.map(item));
+  }
+
   private drawLabels(): void {
-    const { lanes, omitted } = this.timeline;
+    const { lanes } = this.picture;
     const wanted = lanes.map((lane) => {
       const key = `label:${lane.key}`;
       this.used.add(key);
@@ -248,15 +308,16 @@ export class TimelineView {
         this.elements.set(key, label);
       }
       label.className = `label ${lane.kind} ${lane.look}`;
-      label.title = lane.name;
-      if (label.textContent !== lane.name) label.textContent = lane.name;
+      label.title = lane.label;
+      if (label.textContent !== lane.label) label.textContent = lane.label;
       return label;
     });
     const there = this.labels.children;
     if (there.length !== wanted.length || wanted.some((label, n) => there[n] !== label)) {
       this.labels.replaceChildren(...wanted);
     }
-    this.element.title = omitted > 0 ? `${omitted} older tasks are not drawn` : '';
+    const { leftOut } = this.timeline;
+    this.element.title = leftOut > 0 ? `${leftOut} older tasks are not drawn` : '';
   }
 
   private get<K extends keyof SVGElementTagNameMap>(
@@ -269,7 +330,9 @@ export class TimelineView {
     if (!element) {
       element = s(tag, { 'data-key': key, ...attributes });
       this.elements.set(key, element);
-      this.svg.append(element);
+      // Lines and breaks lie behind what they part.
+      if (tag === 'line' || attributes.class === 'gap') this.svg.prepend(element);
+      else this.svg.append(element);
     }
     return element;
   }
@@ -285,19 +348,16 @@ export class TimelineView {
   }
 
   /** What the keyboard goes through: in the order of lanes, and of time within a lane. */
-  private things(): Thing[] {
-    return this.timeline.lanes.flatMap((lane, index) =>
-      [
-        ...lane.spans.map((span) => ({ key: `${lane.key}|${span.key}`, at: span.from })),
-        ...lane.marks.map((mark) => ({ key: `${lane.key}|${mark.key}`, at: mark.at })),
-      ]
-        .sort((a, b) => a.at - b.at)
-        .map(({ key, at }) => ({ key, at, lane: index })),
+  private things(): Place[] {
+    return this.picture.lanes.flatMap(({ things }, lane) =>
+      things
+        .map(({ piece, from }) => ({ key: piece.key, at: from, lane }))
+        .sort((a, b) => a.at - b.at),
     );
   }
 
   /** Brings a thing into sight and gives it the focus. */
-  private focusOn(thing: Thing | undefined): void {
+  private focusOn(thing: Place | undefined): void {
     if (!thing) return;
     const top = AXIS_HEIGHT + thing.lane * LANE_HEIGHT;
     const { scrollTop, clientHeight } = this.scroller;
@@ -319,7 +379,7 @@ export class TimelineView {
       all
         .filter((one) => one.lane === lane)
         .sort((a, b) => Math.abs(a.at - (here?.at ?? 0)) - Math.abs(b.at - (here?.at ?? 0)))[0];
-    const move = (to: Thing | undefined) => this.focusOn(to);
+    const move = (to: Place | undefined) => this.focusOn(to);
     switch (event.key) {
       case 'ArrowRight':
         move(all[at + 1]);
@@ -382,9 +442,10 @@ export class TimelineView {
 
   private reveal(at: number): void {
     const { from, to } = this.range();
-    if (at >= from && at <= to) return;
+    const middle = this.picture.fold(at);
+    if (middle >= from && middle <= to) return;
     const shown = to - from;
-    this.window = { from: at - shown / 2, to: at + shown / 2 };
+    this.window = { from: middle - shown / 2, to: middle + shown / 2 };
     this.draw();
   }
 
@@ -429,16 +490,16 @@ export class TimelineView {
       this.hover.hidden = true;
       return;
     }
-    const { lane, item } = found;
-    const at = 'from' in item ? item.from : item.at;
-    const until = 'from' in item ? (item.to ?? Date.now()) : at;
+    const { lane, thing } = found;
+    const { piece, from, to } = thing;
+    const now = this.now();
+    const until =
+      to === undefined ? `now, ${elapsed(now - from)}` : to === from ? undefined : time(to);
     const lines = [
-      item.name,
-      ...(lane.kind === 'task' && item.name !== lane.name ? [lane.name] : []),
-      ...item.details,
-      'from' in item
-        ? `${time(at)} – ${item.to === undefined ? 'now' : time(until)}${item.to === undefined ? `, ${elapsed(until - at)}` : ''}`
-        : time(at),
+      piece.label,
+      ...(lane.label === piece.label || lane.kind !== 'task' ? [] : [lane.label]),
+      ...piece.says,
+      until === undefined ? time(from) : `${time(from)} – ${until}`,
     ];
     this.hover.replaceChildren(...lines.map((line) => h('div', {}, line)));
     this.hover.hidden = false;
@@ -452,44 +513,45 @@ export class TimelineView {
     this.hover.style.top = `${fits ? below : Math.max(0, box.top - own.top - this.hover.offsetHeight - 4)}px`;
   }
 
-  private find(key: string): { lane: Lane; item: Span | Mark } | undefined {
-    for (const lane of this.timeline.lanes) {
-      for (const item of [...lane.spans, ...lane.marks]) {
-        if (`${lane.key}|${item.key}` === key) return { lane, item };
-      }
+  private find(key: string): { lane: Lane; thing: Thing } | undefined {
+    for (const lane of this.picture.lanes) {
+      const thing = lane.things.find(({ piece }) => piece.key === key);
+      if (thing) return { lane, thing };
     }
     return undefined;
   }
 }
 
 /** Something of the picture that can have the focus. */
-interface Thing {
+interface Place {
   key: string;
   lane: number;
   at: number;
 }
 
-/** Top and height of a span within its lane. */
-function box(span: Span): [number, number] {
-  switch (span.kind) {
+/** Top and height of a stretch within its lane; those side by side lie one under the other. */
+function box(kind: Segment['kind'], row: number): [number, number] {
+  switch (kind) {
     case 'turn':
       return [2, LANE_HEIGHT - 4];
     case 'call':
       return [10, 5];
     case 'tool':
-      return [16, 4];
+      return [16 + 2 * (row % 3), row === 0 ? 4 : 2];
+    case 'asks':
+      return [4, LANE_HEIGHT - 8];
+    case 'line':
+      return [LANE_HEIGHT / 2 - 2, 4];
     case 'task':
       return [6, LANE_HEIGHT - 12];
-    case 'queue':
-      return [LANE_HEIGHT / 2 - 1.5, 3];
+    case 'result':
+      return [4 + 4 * (row % 5), 3];
   }
 }
 
-function shape(mark: Mark, x: number, y: number): string {
-  switch (mark.kind) {
-    case 'call':
-      return `M${x} ${y - 10}V${y + 10}`;
-    case 'drain':
+function shape(kind: Mark['kind'], x: number, y: number): string {
+  switch (kind) {
+    case 'enters':
       return `M${x} ${y - 6}L${x + 6} ${y}L${x} ${y + 6}L${x - 6} ${y}Z`;
     case 'compacted':
       return `M${x - 4} ${y - 8}L${x} ${y - 3}L${x + 4} ${y - 8}M${x - 4} ${y + 8}L${x} ${y + 3}L${x + 4} ${y + 8}`;
@@ -498,19 +560,16 @@ function shape(mark: Mark, x: number, y: number): string {
   }
 }
 
-function spoken(lane: Lane, item: Span | Mark, now: number): string {
-  const parts = [item.name];
-  if (lane.kind === 'task' && item.name !== lane.name) parts.push(lane.name);
-  parts.push(...item.details);
-  if ('from' in item && item.to === undefined && item.kind !== 'queue') {
+function spoken(lane: Lane, { piece, from, to }: Thing, now: number): string {
+  const parts = [piece.label];
+  if (lane.kind === 'task' && piece.label !== lane.label) parts.push(lane.label);
+  parts.push(...piece.says);
+  if (to === undefined && piece.kind !== 'result') {
     // Spoken when it gets the focus; to the second it would change under the reader.
-    parts.push(
-      now - item.from < 60_000
-        ? 'goes on'
-        : `goes on for ${Math.floor((now - item.from) / 60_000)} minutes`,
-    );
+    const minutes = Math.floor((now - from) / 60_000);
+    parts.push(minutes < 1 ? 'goes on' : `goes on for ${minutes} minutes`);
   }
-  parts.push(time('from' in item ? item.from : item.at));
+  parts.push(time(from));
   return parts.join(', ');
 }
 
@@ -522,16 +581,16 @@ function time(at: number): string {
   });
 }
 
-/** As fine as the lines are apart. */
-function clock(at: number, shown: number): string {
+/** As fine as the lines are apart: no two have one name. */
+function clock(at: number, step: number): string {
   const date = new Date(at);
-  if (shown > 2 * 86_400_000)
+  if (step >= 86_400_000)
     return date.toLocaleDateString(undefined, { month: 'short', day: 'numeric' });
-  const text = date.toLocaleTimeString(undefined, {
+  const digits = ([1, 2, 3] as const).find((digits) => step % 10 ** (3 - digits) === 0);
+  return date.toLocaleTimeString(undefined, {
     hour: '2-digit',
     minute: '2-digit',
-    ...(shown < 20 * 60_000 ? { second: '2-digit' } : {}),
-    ...(shown < 2_000 ? { fractionalSecondDigits: 1 as const } : {}),
+    ...(step < 60_000 ? { second: '2-digit' } : {}),
+    ...(step < 1_000 && digits ? { fractionalSecondDigits: digits } : {}),
   });
-  return text;
 }

@@ -54,7 +54,7 @@ export interface Settings {
 }
 
 /** What this extension draws from and an older daemon does not tell, as `features` names it. */
-const NEEDED = 'session/update.cards';
+const NEEDED = 'session/trace.timeline';
 
 export class Daemon implements vscode.Disposable {
   private client: LanguageClient | undefined;
@@ -252,7 +252,7 @@ export class Daemon implements vscode.Disposable {
       outputChannel: this.log,
       traceOutputChannel: hiding(this.log, settings.secrets),
       revealOutputChannelOn: RevealOutputChannelOn.Never,
-      initializationOptions: settings,
+      initializationOptions: { ...settings, notify: ['timeline'] },
       initializationFailedHandler: () => false,
       errorHandler: {
         error: () => ({ action: ErrorAction.Continue, handled: true }),

@@ -1,6 +1,6 @@
 // What the extension and its webview say to each other.
 
-import type { Task } from '../protocol/generated';
+import type { Timeline } from '../protocol/generated';
 import type { PermissionOption, SessionInfo } from '../protocol/session';
 import type { SessionEvent, SessionModel } from './session';
 
@@ -14,7 +14,8 @@ export interface Snapshot {
   session: SessionModel | undefined;
   /** A new conversation is about to begin: nothing of it exists until something is said. */
   fresh: boolean;
-  tasks: Task[];
+  /** The tasks of the folder. */
+  tasks: Timeline;
   agent: AgentState;
   /** What was typed and not sent, kept while the view is hidden. */
   draft: string;
@@ -31,7 +32,7 @@ export type AgentState =
 export type ToWebview =
   | Snapshot
   | { type: 'events'; session: string; events: SessionEvent[] }
-  | { type: 'tasks'; tasks: Task[] }
+  | { type: 'tasks'; timeline: Timeline }
   | { type: 'sessions'; sessions: SessionInfo[] }
   | { type: 'focusPrompt' };
 

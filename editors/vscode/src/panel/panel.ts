@@ -8,14 +8,14 @@ import { originInWords } from '../daemon/binary';
 import { errorCode } from '../daemon/daemon';
 import type { Folder, Folders } from '../folders';
 import type { Terminals } from '../output/terminal';
-import { ERRORS, type Task } from '../protocol/generated';
+import { ERRORS, type Task, type Timeline } from '../protocol/generated';
 import { questionOf } from '../protocol/session';
 import { ago, asText, cut } from '../tasks/describe';
 import { Changes } from './changes';
 import type { AgentState, FromWebview, Snapshot, ToWebview } from './messages';
 import type { SessionEvent } from './session';
 import { Sessions } from './sessions';
-import { LANES_MAX } from './timeline';
+import { NOTHING } from './timeline';
 
 /** Pushes within this time are one message to the view. */
 const BATCH_MS = 30;
@@ -40,6 +40,8 @@ export class Panel implements vscode.Disposable {
   private readonly changes = new Changes();
   private batchTimer: NodeJS.Timeout | undefined;
   private tasksTimer: NodeJS.Timeout | undefined;
+  /** The tasks of the folder that is shown, as the daemon drew them last. */
+  private tasks: Timeline = NOTHING;
 
   constructor(
     private readonly folders: Folders,
@@ -144,7 +146,7 @@ export class Panel implements vscode.Disposable {
       sessions: sessions?.infos ?? [],
       session: this.current === undefined ? undefined : sessions?.model(this.current),
       fresh: this.fresh,
-      tasks: this.tasks(),
+      tasks: this.tasks,
       agent: this.agentState(folder, sessions),
       draft: this.draft,
     };
@@ -240,6 +242,7 @@ export class Panel implements vscode.Disposable {
       case 'chooseFolder':
         this.folder = this.folders.all().find((folder) => keyOf(folder) === message.folder);
         this.current = undefined;
+        this.tasks = NOTHING;
         this.fresh = false;
         await this.restore();
         return;
@@ -386,6 +389,7 @@ export class Panel implements vscode.Disposable {
   private show(): void {
     this.flush();
     this.post(this.snapshot());
+    this.sendTasksSoon();
   }
 
   private sendSoon(event: SessionEvent): void {
@@ -404,20 +408,21 @@ export class Panel implements vscode.Disposable {
   }
 
   private sendTasksSoon(): void {
-    if (!this.visible('timeline') && !this.visible('chat')) return;
+    if (!this.visible('timeline') || this.current !== undefined) return;
     const crowd = (this.shownFolder()?.store.size ?? 0) > CROWD;
     this.tasksTimer ??= setTimeout(
       () => {
         this.tasksTimer = undefined;
-        this.post({ type: 'tasks', tasks: this.tasks() });
+        this.fetchTasks().catch((error) => this.log.warn(error));
       },
       crowd ? TASKS_OF_CROWD_MS : TASKS_MS,
     );
   }
 
-  private tasks(): Task[] {
-    // Running first, then newest: what the timeline would leave out need not be sent.
-    return (this.shownFolder()?.store.all() ?? []).slice(0, 2 * LANES_MAX);
+  private async fetchTasks(): Promise<void> {
+    const daemon = this.shownFolder()?.daemon;
+    this.tasks = daemon?.can('task/timeline') ? await daemon.request('task/timeline', {}) : NOTHING;
+    this.post({ type: 'tasks', timeline: this.tasks });
   }
 
   private post(message: ToWebview): void {

@@ -2,7 +2,7 @@
 // same code in the extension and in its webview, so that a view that was thrown away is rebuilt from
 // one copy and then follows by the same steps.
 
-import type { Card, Diff, Notification } from '../protocol/generated';
+import type { Card, Diff, Piece, Timeline } from '../protocol/generated';
 import type {
   PermissionRequest,
   RetryingPush,
@@ -11,11 +11,10 @@ import type {
   ToolCallUpdate,
   ToolContent,
   ToolStatus,
-  TraceEvent,
-  TraceTask,
   TurnPush,
 } from '../protocol/session';
 import { blockText, changeOf, own } from '../protocol/session';
+import { NOTHING, place } from './timeline';
 
 export type Entry =
   | { kind: 'user'; text: string }
@@ -66,8 +65,7 @@ export interface SessionModel {
   retry: string | undefined;
   permissions: Permission[];
   usage: string | undefined;
-  events: TraceEvent[];
-  tasks: TraceTask[];
+  timeline: Timeline;
   /** Why this session can only be looked at. */
   readOnly: string | undefined;
 }
@@ -76,13 +74,11 @@ export type SessionEvent =
   | { type: 'update'; update: SessionUpdate }
   | { type: 'turn'; push: TurnPush }
   | { type: 'retrying'; push: RetryingPush }
-  | { type: 'traced'; event: TraceEvent }
-  | { type: 'trace'; events: TraceEvent[]; tasks: TraceTask[] }
+  | { type: 'timeline'; timeline: Timeline }
+  | { type: 'pieces'; pieces: Piece[] }
   /** What a person sent from here; the daemon does not echo it. */
   | { type: 'prompted'; text: string }
-  | { type: 'answered'; text?: string; stopReason: string | undefined; error: string | undefined }
-  /** A task of the session has ended: its result is in the queue. */
-  | { type: 'taskEnded'; notification: Notification }
+  | { type: 'answered'; text?: string; error: string | undefined }
   | { type: 'permission'; permission: Permission }
   | { type: 'permissionOver'; key: number }
   | { type: 'readOnly'; reason: string };
@@ -99,8 +95,7 @@ export function emptySession(id: string): SessionModel {
     retry: undefined,
     permissions: [],
     usage: undefined,
-    events: [],
-    tasks: [],
+    timeline: NOTHING,
     readOnly: undefined,
   };
 }
@@ -119,19 +114,14 @@ export function reduce(model: SessionModel, event: SessionEvent): void {
         (entry) =>
           (entry.kind !== 'agent' && entry.kind !== 'thought') || entry.call !== event.push.call,
       );
-      model.retry = `${event.push.message}; attempt ${event.push.attempt} in ${Math.ceil(event.push.delayMs / 1000)} s`;
+      model.retry = event.push.says;
       return;
-    case 'traced':
-      traced(model, event.event);
+    case 'timeline':
+      model.timeline = event.timeline;
       return;
-    case 'trace': {
-      const last = event.events.at(-1)?.n ?? 0;
-      // What was pushed while the whole was on its way is in neither order.
-      model.events = [...event.events, ...model.events.filter(({ n }) => n > last)];
-      const listed = new Set(event.tasks.map(({ taskId }) => taskId));
-      model.tasks = [...event.tasks, ...model.tasks.filter(({ taskId }) => !listed.has(taskId))];
+    case 'pieces':
+      model.timeline = place(model.timeline, event.pieces);
       return;
-    }
     case 'prompted':
       model.waiting.push(event.text);
       if (!model.busy) begin(model);
@@ -145,21 +135,8 @@ export function reduce(model: SessionModel, event: SessionEvent): void {
         model.over -= 1;
         return;
       }
-      ended(model, event.stopReason, event.error);
+      ended(model, undefined, event.error);
       return;
-    case 'taskEnded': {
-      const { task, at, seq } = event.notification;
-      const traced = model.tasks.find(({ taskId }) => taskId === task.id);
-      if (!traced) return;
-      traced.state = task.state;
-      traced.shown = task.shown;
-      traced.endedAt = task.endedAt ?? at;
-      traced.queuedAt = at;
-      traced.seq = seq;
-      if (task.exit) traced.exit = task.exit;
-      if (task.cause) traced.cause = task.cause;
-      return;
-    }
     case 'permission':
       model.permissions.push(event.permission);
       asked(model, event.permission.request);
@@ -203,10 +180,7 @@ function update(model: SessionModel, update: SessionUpdate): void {
       return;
     }
     case 'usage_update':
-      if (update.used !== undefined && update.size) {
-        const cost = update.cost ? `, $${update.cost.amount.toFixed(4)}` : '';
-        model.usage = `${Math.round((update.used / update.size) * 100)}% of the context${cost}`;
-      }
+      model.usage = own(update).says;
       return;
     case 'session_info_update':
       if (update.title) model.title = update.title;
@@ -316,7 +290,7 @@ function turn(model: SessionModel, push: TurnPush): void {
     return;
   }
   if (push.origin === 'prompt') model.over += 1;
-  ended(model, push.stopReason, push.error);
+  ended(model, push.says, push.error);
 }
 
 /** The turn of the prompt that waited longest. */
@@ -326,7 +300,7 @@ function begin(model: SessionModel): void {
   model.entries.push({ kind: 'user', text });
 }
 
-function ended(model: SessionModel, stopReason: string | undefined, error: string | undefined) {
+function ended(model: SessionModel, says: string | undefined, error: string | undefined) {
   model.busy = false;
   model.early = false;
   model.retry = undefined;
@@ -338,60 +312,7 @@ function ended(model: SessionModel, stopReason: string | undefined, error: strin
     }
     return;
   }
-  const words = stopWords(stopReason);
-  if (words !== undefined && (last?.kind !== 'turn' || last.text !== words)) {
-    model.entries.push({ kind: 'turn', text: words });
-  }
-}
-
-function stopWords(stopReason: string | undefined): string | undefined {
-  switch (stopReason) {
-    case 'cancelled':
-      return 'Cancelled. Background tasks go on.';
-    case 'refusal':
-      return 'The model refused to go on.';
-    case 'max_tokens':
-      return 'The answer was cut at its greatest length.';
-    case 'max_turn_requests':
-      return 'The turn was ended at its greatest number of model calls.';
-    default:
-      return undefined;
-  }
-}
-
-function traced(model: SessionModel, event: TraceEvent): void {
-  if (model.events.some(({ n }) => n === event.n)) return;
-  model.events.push(event);
-  switch (event.type) {
-    case 'task_spawned':
-      if (!model.tasks.some(({ taskId }) => taskId === event.taskId)) {
-        model.tasks.push({
-          taskId: event.taskId,
-          command: event.command,
-          toolCallId: event.toolCallId,
-          spawnedInCall: event.call,
-          spawnedAt: event.at,
-          state: 'running',
-          shown: { title: event.command, outcome: 'running', stands: 'running' },
-        });
-      }
-      return;
-    case 'delivered': {
-      const task = model.tasks.find(({ taskId }) => taskId === event.taskId);
-      if (task && event.kind === 'exited') {
-        task.deliveredInCall = event.call;
-        task.deliveredBy = event.by;
-      }
-      return;
-    }
-    case 'turn_started':
-    case 'call_started':
-    case 'call_ended':
-    case 'turn_ended':
-    case 'tool_started':
-    case 'tool_ended':
-    case 'compacted':
-    case 'resumed':
-      return;
+  if (says !== undefined && (last?.kind !== 'turn' || last.text !== says)) {
+    model.entries.push({ kind: 'turn', text: says });
   }
 }

@@ -64,11 +64,8 @@ export class Sessions {
     daemon.onPush('session/retrying', (push) =>
       this.take(push.sessionId, { type: 'retrying', push }),
     );
-    daemon.onPush('session/traced', ({ sessionId, event }) =>
-      this.take(sessionId, { type: 'traced', event }),
-    );
-    daemon.onPush('task/exited', ({ notification }) =>
-      this.take(notification.queue, { type: 'taskEnded', notification }),
+    daemon.onPush('session/timeline', ({ sessionId, pieces }) =>
+      this.take(sessionId, { type: 'pieces', pieces }),
     );
     daemon.onRequest('session/request_permission', (request, token) => this.ask(request, token));
     daemon.onDidConnect(() => this.reset());
@@ -139,6 +136,7 @@ export class Sessions {
     });
     const model = emptySession(sessionId);
     this.models.set(sessionId, model);
+    await this.trace(sessionId);
     return model;
   }
 
@@ -146,14 +144,14 @@ export class Sessions {
   async prompt(id: string, text: string): Promise<void> {
     this.take(id, { type: 'prompted', text });
     try {
-      const { stopReason } = await this.folder.daemon.request('session/prompt', {
+      await this.folder.daemon.request('session/prompt', {
         sessionId: id,
         prompt: [{ type: 'text', text }],
       });
-      this.take(id, { type: 'answered', text, stopReason, error: undefined });
+      this.take(id, { type: 'answered', text, error: undefined });
     } catch (error) {
       const { message } = error as Error;
-      this.take(id, { type: 'answered', text, stopReason: undefined, error: message });
+      this.take(id, { type: 'answered', text, error: message });
     }
   }
 
@@ -195,9 +193,9 @@ export class Sessions {
 
   private async trace(id: string): Promise<void> {
     const result = await this.folder.daemon
-      .request('session/trace', { sessionId: id })
+      .request('session/trace', { sessionId: id, timeline: true })
       .catch(() => undefined);
-    if (result) this.take(id, { type: 'trace', ...result });
+    if (result?.timeline) this.take(id, { type: 'timeline', timeline: result.timeline });
   }
 
   private ask(

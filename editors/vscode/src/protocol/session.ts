@@ -15,9 +15,6 @@ export type {
   ToolCallContent as ToolContent,
   ToolCallStatus as ToolStatus,
   ToolCallUpdate,
-  TracedPush,
-  TraceEvent,
-  TraceTask,
   TurnPush,
 } from './generated';
 

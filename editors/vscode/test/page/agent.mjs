@@ -128,13 +128,10 @@ await test('a prompt, a question of permission, a task in the background', async
 
 await test('the timeline has the agent, its model calls, and the task that runs', async () => {
   await show();
-  await until(async () => (await timeline().locator('path.mark.call').count()) >= 2, 'two ticks');
+  await until(async () => (await timeline().locator('rect.span.call').count()) >= 2, 'two calls');
   await timeline().locator('rect.span.task.running[aria-label*="compiling"]').waitFor();
-  await timeline().locator('rect.span.turn.succeeded').waitFor();
-  await until(
-    async () => (await timeline().locator('line.link.spawned').count()) >= 1,
-    'its start',
-  );
+  await timeline().locator('rect.span.turn:not(.open)').waitFor();
+  await until(async () => (await timeline().locator('path.arrow.began').count()) >= 1, 'its start');
 });
 
 await test('hidden and shown again it is as it was, with what was typed', async () => {
@@ -157,12 +154,9 @@ await test('a result wakes the agent, stands out, and has its drain point', asyn
   assert.ok(!(await background.innerText()).includes('No human input'), 'that is for the model');
   await said('The build has failed with 3.').waitFor();
   await timeline().locator('rect.span.task.failed[aria-label*="compiling"]').waitFor();
-  await timeline().locator('path.mark.drain[aria-label^="Drain point"]').waitFor();
-  assert.equal(await timeline().locator('rect.span.queue[aria-label*="compiling"]').count(), 1);
-  await until(
-    async () => (await timeline().locator('line.link.delivered').count()) >= 1,
-    'its way',
-  );
+  await timeline().locator('path.mark.enters[aria-label*="takes in 1 result"]').waitFor();
+  assert.equal(await timeline().locator('rect.span.result[aria-label*="compiling"]').count(), 1);
+  await until(async () => (await timeline().locator('path.arrow.entered').count()) >= 1, 'its way');
 });
 
 await test('the output of the agent\u2019s task opens from the conversation', async () => {
@@ -193,7 +187,7 @@ const whole = async () => {
   await said('The build has failed with 3.').waitFor();
   assert.equal(await chat().locator('.entry.background').count(), 1);
   assert.equal(await chat().locator('.entry.user').count(), 3);
-  await timeline().locator('path.mark.drain[aria-label^="Drain point"]').waitFor();
+  await timeline().locator('path.mark.enters[aria-label*="takes in 1 result"]').waitFor();
 };
 
 await test('after a daemon was killed the session is back', async () => {
@@ -225,7 +219,7 @@ await test('a past session is chosen from the list, and all tasks are another st
   const select = chat().locator('select[aria-label=Session]');
   await select.selectOption('all');
   await chat().locator('.entry.user').first().waitFor({ state: 'detached' });
-  assert.equal(await timeline().locator('path.mark.call').count(), 0);
+  assert.equal(await timeline().locator('rect.span.call').count(), 0);
   const session = select.locator('option').nth(2);
   await select.selectOption(await session.getAttribute('value'));
   await whole();
@@ -240,7 +234,7 @@ await test('a second window can look at the session, and is told where it is ope
   await until(async () => (await select.locator('option').count()) >= 3, 'the list');
   await select.selectOption(await select.locator('option').nth(2).getAttribute('value'));
   await other.chat().locator('.state .codicon-lock').waitFor();
-  await other.timeline().locator('path.mark.drain[aria-label^="Drain point"]').waitFor();
+  await other.timeline().locator('path.mark.enters[aria-label*="takes in 1 result"]').waitFor();
   assert.ok(await other.chat().locator('textarea').isDisabled());
   await other.close();
 });

@@ -310,7 +310,7 @@ await test('the panel draws a lane for each task, and is rebuilt after it was hi
   const bar = window.timeline().locator('rect.span.task.running[aria-label*="sleep 407"]');
   await bar.waitFor();
   const tasks = JSON.parse(cli('ps', '--all', '--json')).tasks.length;
-  const lanes = await window.timeline().locator('.label').count();
+  const lanes = await window.timeline().locator('.label.task').count();
   assert.equal(lanes, tasks);
   await bar.focus();
   await window.timeline().locator('.hover', { hasText: 'sleep 407' }).waitFor();
@@ -322,7 +322,7 @@ await test('the panel draws a lane for each task, and is rebuilt after it was hi
   await window.page.locator('.terminal-wrapper.active:visible').waitFor();
   await window.showTimeline();
   await bar.waitFor();
-  assert.equal(await window.timeline().locator('.label').count(), lanes);
+  assert.equal(await window.timeline().locator('.label.task').count(), lanes);
   cli('stop', '--all');
   await window.timeline().locator('rect.span.task.stopped[aria-label*="sleep 407"]').waitFor();
 });

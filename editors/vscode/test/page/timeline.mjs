@@ -10,9 +10,7 @@ import { runner, until } from './runner.mjs';
 const root = join(import.meta.dirname, '../..');
 const bundled = await build({
   stdin: {
-    contents: `
-      export { TimelineView } from './webview/timelineView';
-      export { taskTimeline } from './src/panel/timeline';`,
+    contents: `export { TimelineView } from './webview/timelineView';`,
     resolveDir: root,
     loader: 'ts',
   },
@@ -24,6 +22,7 @@ const bundled = await build({
 const css = readFileSync(join(root, 'webview/panel.css'), 'utf8');
 const browser = await launch();
 const page = await browser.newPage({ viewport: { width: 800, height: 300 } });
+page.on('pageerror', (error) => console.log('page:', error.stack));
 await page.clock.install({ time: '2026-11-22T10:30:00Z' });
 const { test: run, end } = runner(process.argv[2]);
 
@@ -43,36 +42,54 @@ const test = (name, work) =>
 const svg = page.locator('svg.lanes');
 const scroller = page.locator('.lane-scroller');
 const hover = page.locator('.hover');
-const bar = (id) => page.locator(`rect[data-key="${id}|task:${id}"]`);
+const bar = (id) => page.locator(`rect[data-key="task:${id}"]`);
 const focused = () => page.evaluate(() => document.activeElement?.getAttribute('data-key'));
 const place = async (id) => ({
   x: Number(await bar(id).getAttribute('x')),
   width: Number(await bar(id).getAttribute('width')),
 });
 
+const at = (ms) => new Date(Date.parse('2026-11-22T10:00:00Z') + ms).toISOString();
+const segment = (lane, kind, look, from, to, more = {}) => ({
+  type: 'segment',
+  key: `${kind}:${more.call ?? more.taskId}`,
+  lane,
+  kind,
+  look,
+  from: at(from),
+  ...(to === undefined ? {} : { to: at(to) }),
+  row: 0,
+  says: [],
+  label: kind,
+  ...more,
+});
+const legend = ['asks', 'running', 'succeeded', 'failed', 'call', 'result', 'enters'].map(
+  (look) => ({
+    look,
+    label: `means ${look}`,
+  }),
+);
+const draw = (pieces, more = {}) =>
+  page.evaluate((timeline) => view.show(timeline, 'story'), {
+    pieces,
+    legend,
+    leftOut: 0,
+    ...more,
+  });
+
 /** So many tasks, a minute apart, each of a minute; `running` says of which the end is not there. */
 const show = (count, running = () => false) =>
-  page.evaluate(
-    (tasks) => view.show(meanwhile.taskTimeline(tasks), 'story'),
-    Array.from({ length: count }, (_, n) => ({
-      id: `t${n}`,
-      shown: {
-        title: `command ${n}`,
-        outcome: running(n) ? 'running' : n % 2 ? 'failed' : 'succeeded',
-        stands: running(n) ? 'running' : `exit ${n % 2}`,
-      },
-      command: `command ${n}`,
-      queue: 'default',
-      createdAt: new Date(Date.parse('2026-11-22T10:00:00Z') + n * 60_000).toISOString(),
-      ...(running(n)
-        ? { state: 'running' }
-        : {
-            state: 'exited',
-            exit: { code: n % 2, signal: null },
-            durationMs: 60_000,
-            endedAt: new Date(Date.parse('2026-11-22T10:01:00Z') + n * 60_000).toISOString(),
-          }),
-    })),
+  draw(
+    Array.from({ length: count }, (_, n) => {
+      const look = running(n) ? 'running' : n % 2 ? 'failed' : 'succeeded';
+      const [key, label] = [`t${n}`, `command ${n}`];
+      const says = running(n) ? ['running'] : [`exit ${n % 2}`, '1m'];
+      const to = running(n) ? undefined : (n + 1) * 60_000;
+      return [
+        { type: 'lane', key, kind: 'task', label, look, taskId: key },
+        segment(key, 'task', look, n * 60_000, to, { label, says, taskId: key }),
+      ];
+    }).flat(),
   );
 
 await test('the first drawing is as wide as there is room', async () => {
@@ -112,11 +129,11 @@ await test('what has the focus keeps it while it is scrolled out of sight, and m
   });
   await bar('t59').waitFor();
   assert.equal(await bar('t20').count(), 0, 'what is out of sight is not drawn');
-  assert.equal(await focused(), 't0|task:t0');
+  assert.equal(await focused(), 'task:t0');
   await page.keyboard.press('ArrowDown');
-  assert.equal(await focused(), 't1|task:t1');
+  assert.equal(await focused(), 'task:t1');
   for (let times = 0; times < 6; times++) await page.keyboard.press('+');
-  assert.equal(await focused(), 't1|task:t1');
+  assert.equal(await focused(), 'task:t1');
 });
 
 await test('the keyboard goes through lanes, opens, and is never without a place', async () => {
@@ -127,7 +144,7 @@ await test('the keyboard goes through lanes, opens, and is never without a place
   const at = async (key) => {
     await page.keyboard.press(key);
     assert.equal(await svg.locator('[tabindex="0"]').count(), 1, key);
-    return (await focused())?.split('|')[0];
+    return (await focused())?.split(':')[1];
   };
   assert.equal(await at('ArrowDown'), 't1');
   assert.equal(await at('ArrowRight'), 't2');
@@ -187,6 +204,66 @@ await test('what goes on grows by itself, and says so', async () => {
   await page.clock.runFor(20 * 60_000);
   await until(async () => (await place('t0')).width < before * 0.8, 'time goes on');
   assert.match(await bar('t1').getAttribute('class'), /running open/);
+});
+
+/** An agent that calls twice, waits for a person, sleeps for an hour, and is woken by a result. */
+const story = [
+  { type: 'lane', key: 'agent', kind: 'agent', label: 'agent' },
+  { type: 'lane', key: 'queue', kind: 'queue', label: 'queue' },
+  segment('agent', 'call', 'call', 0, 2_000, { call: 1 }),
+  segment('agent', 'asks', 'asks', 2_000, 8_000, { call: 1, label: 'Waits for you' }),
+  segment('agent', 'call', 'call', 8_000, 8_010, { call: 2 }),
+  segment('agent', 'call', 'call', 8_030, 8_400, { call: 3 }),
+  { type: 'gap', key: 'gap:1', from: at(8_400), to: at(3_608_400), label: '1h' },
+  segment('agent', 'call', 'call', 3_610_000, 3_612_000, { call: 4 }),
+  segment('queue', 'result', 'result', 3_608_400, 3_610_000, { taskId: 'a', label: 'Result of a' }),
+  {
+    type: 'mark',
+    key: 'enters:4',
+    lane: 'agent',
+    kind: 'enters',
+    at: at(3_610_000),
+    label: 'Call 4 takes in 1 result',
+    says: [],
+  },
+  { type: 'arrow', key: 'entered:a', from: 'queue', to: 'agent', at: at(3_610_000), taskId: 'a' },
+];
+
+await test('an hour without anything is a break of its own, with its length', async () => {
+  await draw(story);
+  await page.locator('rect[data-key="call:4"]').waitFor();
+  const gap = page.locator('rect.gap');
+  const width = Number(await gap.getAttribute('width'));
+  const asks = Number(await page.locator('rect.span.asks').getAttribute('width'));
+  assert.ok(width > 10 && width < asks, `${width} of ${asks}`);
+  assert.equal(await page.locator('text.gap-text').textContent(), '⋯ 1h ⋯');
+});
+
+await test('the numbers of calls are neither doubled nor cut', async () => {
+  await draw(story);
+  await page.locator('rect[data-key="call:4"]').waitFor();
+  const numbers = await page.locator('text.tick-text').allTextContents();
+  assert.deepEqual(numbers, ['1', '2', '4'], 'the third would lie over the second');
+  const clocks = await page.locator('text.axis:not(.gap-text)').allTextContents();
+  assert.equal(new Set(clocks).size, clocks.length, clocks.join());
+});
+
+await test('the legend has what is in the picture, and stays', async () => {
+  await draw(story);
+  await page.locator('rect[data-key="call:4"]').waitFor();
+  const names = await page.locator('.legend span').allTextContents();
+  assert.deepEqual(names, ['means asks', 'means call', 'means result', 'means enters']);
+});
+
+await test('a recording plays, says what it is, and begins again', async () => {
+  await draw(story.slice(0, 6), { recorded: true });
+  await page.locator('rect[data-key="call:1"]').waitFor();
+  assert.match(await page.locator('.empty').innerText(), /a recording of `meanwhile demo`/);
+  assert.equal(await page.locator('rect[data-key="call:3"]').count(), 0, 'it has not come yet');
+  await page.clock.runFor(9_500);
+  await page.locator('rect[data-key="call:3"]').waitFor();
+  await page.clock.runFor(3_500);
+  await page.locator('rect[data-key="call:3"]').waitFor({ state: 'detached' });
 });
 
 await browser.close();

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { emptySession, reduce, type SessionEvent } from '../../src/panel/session';
-import type { SessionUpdate, TraceEvent } from '../../src/protocol/session';
-import { shown } from './shown';
+import type { Piece } from '../../src/protocol/generated';
+import type { SessionUpdate } from '../../src/protocol/session';
 
 const text = (text: string) => ({ type: 'text' as const, text });
 const push = (update: SessionUpdate): SessionEvent => ({ type: 'update', update });
@@ -11,11 +11,6 @@ const says = (words: string, call = 1) =>
     content: text(words),
     _meta: { meanwhile: { call } },
   });
-const traced = (n: number, event: object): SessionEvent => ({
-  type: 'traced',
-  event: { n, at: '2026-11-22T10:00:00.000Z', ...event } as TraceEvent,
-});
-
 function after(...events: SessionEvent[]) {
   const model = emptySession('s');
   for (const event of events) reduce(model, event);
@@ -108,11 +103,18 @@ test('results of tasks and words of the harness are not a person\u2019s', () => 
 test('what a failed call streamed is void; what entered its request stays', () => {
   const retry: SessionEvent = {
     type: 'retrying',
-    push: { sessionId: 's', attempt: 2, call: 2, delayMs: 1_500, message: 'overloaded', says: '' },
+    push: {
+      sessionId: 's',
+      attempt: 2,
+      call: 2,
+      delayMs: 1_500,
+      message: 'overloaded',
+      says: 'asked again',
+    },
   };
   const model = after({ type: 'prompted', text: 'go' }, says('half', 2), retry);
   expect(model.entries).toEqual([{ kind: 'user', text: 'go' }]);
-  expect(model.retry).toBe('overloaded; attempt 2 in 2 s');
+  expect(model.retry).toBe('asked again');
   reduce(model, says('whole', 2));
   expect(model.retry).toBeUndefined();
   expect(
@@ -162,30 +164,30 @@ test('how a command ended and what it wrote is shown, and not what the model is 
 });
 
 test('a turn ends with its reason, once, however it is told', () => {
-  const over: SessionEvent = { type: 'answered', stopReason: 'cancelled', error: undefined };
+  const over: SessionEvent = { type: 'answered', error: undefined };
   const pushed: SessionEvent = {
     type: 'turn',
-    push: { sessionId: 's', turn: 1, state: 'ended', origin: 'prompt', stopReason: 'cancelled' },
+    push: { sessionId: 's', turn: 1, state: 'ended', origin: 'prompt', says: 'Cancelled.' },
   };
   const model = after({ type: 'prompted', text: 'go' }, pushed, over);
   expect(model.busy).toBe(false);
   expect(model.entries.map(({ kind }) => kind)).toEqual(['user', 'turn']);
-  expect(seen({ type: 'answered', stopReason: 'end_turn', error: undefined })).toEqual([]);
-  expect(seen({ type: 'answered', stopReason: undefined, error: 'no' })).toEqual(['error: no']);
+  expect(seen({ type: 'answered', error: undefined })).toEqual([]);
+  expect(seen({ type: 'answered', error: 'no' })).toEqual(['error: no']);
 });
 
 test('the answer to a prompt says nothing of the turn after it', () => {
-  const turn = (state: 'started' | 'ended', stopReason?: 'cancelled'): SessionEvent => ({
+  const turn = (state: 'started' | 'ended', says?: string): SessionEvent => ({
     type: 'turn',
-    push: { sessionId: 's', turn: 1, state, origin: 'prompt', ...(stopReason && { stopReason }) },
+    push: { sessionId: 's', turn: 1, state, origin: 'prompt', ...(says && { says }) },
   });
   const model = after(
     { type: 'prompted', text: 'one' },
     turn('started'),
     { type: 'prompted', text: 'two' },
-    turn('ended', 'cancelled'),
+    turn('ended', 'Cancelled.'),
     turn('started'),
-    { type: 'answered', text: 'one', stopReason: 'cancelled', error: undefined },
+    { type: 'answered', text: 'one', error: undefined },
   );
   expect(model.busy).toBe(true);
   expect(model.entries.map(({ kind }) => kind)).toEqual(['user', 'turn', 'user']);
@@ -209,37 +211,27 @@ test('a question is open until it is answered, or its turn is over', () => {
   });
   const model = after(ask(1), ask(2), { type: 'permissionOver', key: 1 });
   expect(model.permissions.map(({ key }) => key)).toEqual([2]);
-  reduce(model, { type: 'answered', stopReason: 'end_turn', error: undefined });
+  reduce(model, { type: 'answered', error: undefined });
   expect(model.permissions).toEqual([]);
 });
 
-test('the trace: what was pushed while it was fetched is there once', () => {
-  const spawned = {
-    type: 'task_spawned',
-    call: 1,
-    toolCallId: 't',
-    taskId: 'a',
-    command: 'x',
-    moved: false,
-  };
-  const at = '2026-11-22T10:00:00.000Z';
-  const model = after(traced(2, spawned), traced(3, { type: 'resumed' }), {
-    type: 'trace',
-    events: [
-      { n: 1, at, type: 'turn_started', turn: 1, origin: 'prompt' },
-      { n: 2, at, ...spawned } as TraceEvent,
-    ],
-    tasks: [{ taskId: 'a', command: 'x', spawnedAt: at, state: 'running', shown: shown() }],
-  });
-  expect(model.events.map(({ n }) => n)).toEqual([1, 2, 3]);
-  expect(model.tasks).toHaveLength(1);
-  reduce(model, traced(3, { type: 'resumed' }));
-  expect(model.events).toHaveLength(3);
-  reduce(
-    model,
-    traced(4, { type: 'delivered', call: 2, taskId: 'a', kind: 'exited', by: 'drain' }),
+test('the timeline is the daemon\u2019s, and pieces of it are replaced', () => {
+  const lane = (label: string): Piece => ({ type: 'lane', key: 'agent', kind: 'agent', label });
+  const model = after(
+    { type: 'timeline', timeline: { pieces: [lane('a')], legend: [], leftOut: 3 } },
+    { type: 'pieces', pieces: [lane('b')] },
   );
-  expect(model.tasks[0]).toMatchObject({ deliveredInCall: 2, deliveredBy: 'drain' });
+  expect(model.timeline).toEqual({ pieces: [lane('b')], legend: [], leftOut: 3 });
+});
+
+test('what a session has used is said in the daemon\u2019s words', () => {
+  const usage = push({
+    sessionUpdate: 'usage_update',
+    used: 1,
+    size: 2,
+    _meta: { meanwhile: { says: '50% of the context' } },
+  });
+  expect(after(usage).usage).toBe('50% of the context');
 });
 
 test('a plan is one entry that changes', () => {
@@ -267,7 +259,7 @@ test('a prompt sent while a turn runs waits, and takes its place when its turn b
   expect(model.entries.at(-1)).toEqual({ kind: 'user', text: 'two' });
   expect(model.waiting).toEqual([]);
   reduce(model, { type: 'prompted', text: 'three' });
-  reduce(model, { type: 'answered', text: 'three', stopReason: undefined, error: 'overloaded' });
+  reduce(model, { type: 'answered', text: 'three', error: 'overloaded' });
   expect(model.entries.slice(-2)).toEqual([
     { kind: 'user', text: 'three' },
     { kind: 'error', text: 'overloaded' },
