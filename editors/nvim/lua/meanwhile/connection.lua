@@ -49,7 +49,7 @@ Connection.__index = Connection
 local patience = 5
 local minute = 60000
 --- What the plugin draws from and an older daemon does not tell, as `features` names it.
-local needed = "session/update.cards"
+local needed = "session/trace.timeline"
 --- What the plugin speaks.
 local protocol = 1
 
@@ -141,7 +141,7 @@ function Connection:launch(generation)
     root_dir = self.root,
     workspace_folders = { { uri = vim.uri_from_fname(self.root), name = self.root } },
     capabilities = { window = { workDoneProgress = opts.progress } },
-    init_options = { queue = opts.queue, lingerMs = linger },
+    init_options = { queue = opts.queue, lingerMs = linger, notify = { "timeline" } },
     handlers = handlers,
     cmd = function(dispatchers)
       ---@type vim.lsp.rpc.Dispatchers

@@ -1,150 +1,97 @@
---- Swim lanes in box characters: time from left to right, one lane for the agent and one for each
---- task. Pure: a chart and a window of time in, lines, colours and what stands where out.
----
---- A result's way is the whole point: its task's bar, the time it waits in the queue, and the call of
---- the model that it entered with.
+--- Swim lanes in box characters: time from left to right, one lane for the agent, one for results that wait,
+--- one for each task. Pure: the daemon's pieces and a window of time in; lines, colours and what stands where
+--- out. What happened, and in which words and colours, the daemon has said.
 
 local format = require("meanwhile.format")
 
 local M = {}
 
----@class meanwhile.Span_ a stretch of time, in milliseconds since 1970
+---@class meanwhile.Thing a stretch of time or a moment, with its times in milliseconds since 1970
+---@field piece meanwhile.Piece
 ---@field from number
----@field to? number open where it goes on
+---@field to? number absent where it goes on
 
----@class meanwhile.ChartCall: meanwhile.Span_
----@field call integer
----@field ended? meanwhile.TraceEvent
----@field carried string[] ids of the tasks whose results it carried
----@field asked string[] what its answer asked for
+---@class meanwhile.Lane
+---@field piece meanwhile.Piece
+---@field things meanwhile.Thing[]
 
----@class meanwhile.ChartTurn: meanwhile.Span_
----@field origin string
----@field title? string
+---@class meanwhile.Picture
+---@field lanes meanwhile.Lane[]
+---@field gaps meanwhile.Thing[]
+---@field from? number absent where there is nothing
+---@field to? number absent where something goes on
+---@field last number the last moment that is known
+---@field gap number what a gap is drawn as long as
 
----@class meanwhile.ChartTask: meanwhile.Span_
----@field id string
----@field name string
----@field outcome meanwhile.Outcome
----@field state string
----@field queued? number
----@field delivered? number
----@field by? string
----@field call? integer the call it entered with
----@field spawned? integer the call that asked for it
+--- What a gap takes up of all that is not one.
+local gap_share = 0.08
 
----@class meanwhile.Chart
----@field agent boolean whether there is a lane for the agent
----@field calls meanwhile.ChartCall[]
----@field turns meanwhile.ChartTurn[]
----@field tasks meanwhile.ChartTask[]
-
----@param a meanwhile.ChartTask
----@param b meanwhile.ChartTask
----@return boolean
-local function earlier(a, b)
-  return a.from == b.from and a.id < b.id or a.from < b.from
-end
-
---- The chart of a session.
----@param trace meanwhile.Trace
----@return meanwhile.Chart
-function M.of_trace(trace)
-  local chart = { agent = true, calls = {}, turns = {}, tasks = {} }
-  local calls = {}
-  for _, event in ipairs(trace.events) do
-    local at = format.time(event.at)
-    if event.type == "turn_started" then
-      table.insert(chart.turns, { from = at, origin = event.origin, title = event.title })
-    elseif event.type == "turn_ended" and #chart.turns > 0 then
-      chart.turns[#chart.turns].to = at
-    elseif event.type == "resumed" then
-      -- What ran when the daemon died did not end by itself.
-      local function close(last)
-        if last and not last.to then
-          last.to = at
-        end
-      end
-      close(chart.turns[#chart.turns])
-      close(chart.calls[#chart.calls])
-    elseif event.type == "call_started" then
-      local call = { call = event.call, from = at, carried = {}, asked = {} }
-      calls[event.call] = call
-      table.insert(chart.calls, call)
-    elseif event.type == "call_ended" and calls[event.call] then
-      calls[event.call].to, calls[event.call].ended = at, event
-    elseif event.type == "tool_started" and calls[event.call] then
-      table.insert(calls[event.call].asked, event.title or event.name)
-    elseif event.type == "delivered" and calls[event.call] then
-      table.insert(calls[event.call].carried, event.taskId)
+--- Pieces sorted for drawing; of a recording, as it was at `until_`.
+---@param pieces meanwhile.Piece[]
+---@param until_? number
+---@return meanwhile.Picture
+function M.picture(pieces, until_)
+  local picture = { lanes = {}, gaps = {}, last = 0, gap = 0 }
+  local by_key, open = {}, false
+  for _, piece in ipairs(pieces) do
+    if piece.type == "lane" then
+      by_key[piece.key] = { piece = piece, things = {} }
+      table.insert(picture.lanes, by_key[piece.key])
     end
   end
-  for _, task in pairs(trace.tasks) do
-    local call = task.deliveredInCall and calls[task.deliveredInCall]
-    ---@cast task meanwhile.Task|meanwhile.TraceTask
-    table.insert(chart.tasks, {
-      id = task.taskId,
-      name = format.name(task),
-      outcome = format.outcome(task),
-      state = format.state(task),
-      from = format.time(task.spawnedAt) or 0,
-      to = format.time(task.endedAt),
-      queued = format.time(task.queuedAt) or format.time(task.endedAt),
-      delivered = call and call.from or nil,
-      call = task.deliveredInCall,
-      by = task.deliveredBy,
-      spawned = task.spawnedInCall,
-    })
+  for _, piece in ipairs(pieces) do
+    local from = format.time(piece.from or piece.at)
+    local thing = { piece = piece, from = from, to = format.time(piece.to or piece.at) }
+    if piece.type == "gap" then
+      table.insert(picture.gaps, thing)
+    elseif by_key[piece.lane] and from <= (until_ or math.huge) then
+      if until_ and thing.to and thing.to > until_ then
+        local untold = { says = {}, look = piece.kind == "task" and "running" or piece.look }
+        thing.piece, thing.to = vim.tbl_extend("force", piece, untold), nil
+      end
+      table.insert(by_key[piece.lane].things, thing)
+      picture.from = math.min(picture.from or from, from)
+      picture.last = math.max(picture.last, thing.to or from)
+      -- A result may wait for days: no reason to go on drawing.
+      open = open or (not thing.to and piece.kind ~= "result")
+    end
   end
-  table.sort(chart.tasks, earlier)
-  return chart
+  table.sort(picture.gaps, function(a, b)
+    return a.from < b.from
+  end)
+  local active = picture.last - (picture.from or 0)
+  for _, gap in ipairs(picture.gaps) do
+    active = active - (gap.to - gap.from)
+  end
+  picture.gap = math.max(1000, active * gap_share)
+  picture.to = not open and picture.last or nil
+  return picture
 end
 
---- The chart of tasks without a session: what the list knows.
----@param tasks meanwhile.Task[]
----@return meanwhile.Chart
-function M.of_tasks(tasks)
-  local chart = { agent = false, calls = {}, turns = {}, tasks = {} }
-  for _, task in ipairs(tasks) do
-    local ended = format.time(task.endedAt)
-    table.insert(chart.tasks, {
-      id = task.id,
-      name = format.name(task),
-      outcome = format.outcome(task),
-      state = format.state(task),
-      from = format.time(task.createdAt) or 0,
-      to = ended,
-      queued = ended,
-      delivered = task.delivered and format.time(task.delivered.at) or nil,
-      by = task.delivered and task.delivered.by or nil,
-    })
+--- A moment on the axis that is drawn, where every gap is as long as any other.
+---@param picture meanwhile.Picture
+---@param at number
+---@return number
+function M.fold(picture, at)
+  local cut = 0
+  for _, gap in ipairs(picture.gaps) do
+    if at > gap.from then
+      cut = cut + (math.min(at, gap.to) - gap.from) * (1 - picture.gap / (gap.to - gap.from))
+    end
   end
-  table.sort(chart.tasks, earlier)
-  return chart
+  return at - cut
 end
 
---- The time a chart takes up.
----@param chart meanwhile.Chart
+--- The folded time a picture takes up.
+---@param picture meanwhile.Picture
 ---@param now number
 ---@return number from
 ---@return number to
-function M.extent(chart, now)
-  local from, to
-  local function take(at)
-    if at then
-      from, to = math.min(from or at, at), math.max(to or at, at)
-    end
-  end
-  for _, part in ipairs({ chart.calls, chart.turns, chart.tasks }) do
-    for _, span in ipairs(part) do
-      take(span.from)
-      take(span.to or now)
-      take(span.delivered)
-    end
-  end
-  if not from then
+function M.extent(picture, now)
+  if not picture.from then
     return now - 60000, now
   end
+  local from, to = picture.from, M.fold(picture, picture.to or now)
   -- Room on both sides, so that nothing sticks to an edge.
   local room = math.max(500, (to - from) * 0.02)
   return from - room, to + room
@@ -175,73 +122,70 @@ local steps = {
   7 * day,
 }
 
----@class meanwhile.Glyphs
-local glyphs = {
-  unicode = {
-    tick = "┬",
-    axis = "─",
-    now = "▾",
-    call = "┃",
-    calling = "━",
-    turn = "─",
-    carried = "◆",
-    error = "╳",
-    first = "├",
-    bar = "─",
-    ok = "┤",
-    failed = "✗",
-    stopped = "■",
-    lost = "?",
-    running = "▸",
-    queue = "┄",
-    drain = "◆",
-    single = "│",
-  },
-  ascii = {
-    tick = "+",
-    axis = "-",
-    now = "v",
-    call = "|",
-    calling = "=",
-    turn = "-",
-    carried = "@",
-    error = "!",
-    first = "[",
-    bar = "=",
-    ok = "]",
-    failed = "x",
-    stopped = "#",
-    lost = "?",
-    running = ">",
-    queue = ".",
-    drain = "@",
-    single = "|",
-  },
+--- How each look is drawn: what it is filled with, its first and its last cell, and its colour.
+---@type table<string, table<string, { [1]: string, [2]?: string, [3]?: string, group: string }>>
+local looks = { unicode = {}, ascii = {} }
+for look, row in pairs({
+  turn = { "Dim", "─", nil, nil, "-" },
+  call = { "Call", "━", "┃", nil, "=", "|" },
+  tool = { "Tool", "═", nil, nil, "~" },
+  asks = { "Asks", "░", nil, nil, "?" },
+  queued = { "Dim", "·", nil, nil, "." },
+  running = { "Running", "─", "├", "▸", "=", "[", ">" },
+  succeeded = { "Ok", "─", "├", "┤", "=", "[", "]" },
+  failed = { "Failed", "─", "├", "✗", "=", "[", "x" },
+  stopped = { "Stopped", "─", "├", "■", "=", "[", "#" },
+  stoppedByAgent = { "Agent", "─", "├", "■", "=", "[", "#" },
+  timedOut = { "Deadline", "─", "├", "!", "=", "[", "!" },
+  limited = { "Limit", "─", "├", "!", "=", "[", "!" },
+  skipped = { "Dim", "╌", "├", "┤", "-", "[", "]" },
+  lost = { "Failed", "─", "├", "?", "=", "[", "?" },
+  result = { "Queue", "┄", nil, nil, "." },
+  enters = { "Drain", "◆", nil, nil, "@" },
+  compacted = { "Notice", "≡", nil, nil, "%" },
+  resumed = { "Notice", "»", nil, nil, "^" },
+}) do
+  looks.unicode[look] = { row[2], row[3], row[4], group = "Meanwhile" .. row[1] }
+  looks.ascii[look] = { row[5], row[6], row[7], group = "Meanwhile" .. row[1] }
+end
+
+local signs = {
+  unicode = { tick = "┬", axis = "─", now = "▾", gap = "╱", single = "│" },
+  ascii = { tick = "+", axis = "-", now = "v", gap = "/", single = "|" },
 }
 
---- What the signs mean, in one line.
+--- What the signs mean that are in a picture, in lines of a width.
+---@param legend { look: string, label: string }[]
+---@param picture meanwhile.Picture
 ---@param icons "unicode"|"ascii"
----@param agent boolean whether there is a lane of the agent
----@return string
-function M.legend(icons, agent)
-  local set = glyphs[icons]
-  local task = set.first .. set.bar .. set.ok .. " runs"
-  if not agent then
-    return ("%s · %s its result was taken"):format(task, set.drain)
+---@param width integer
+---@return string[]
+function M.legend(legend, picture, icons, width)
+  local there, lines = {}, { "" }
+  for _, lane in ipairs(picture.lanes) do
+    for _, thing in ipairs(lane.things) do
+      there[thing.piece.look or thing.piece.kind] = true
+    end
   end
-  local parts = {
-    set.call .. set.calling .. " model call",
-    task,
-    set.queue .. " result waits",
-    set.drain .. " it enters",
-  }
-  return table.concat(parts, " · ")
+  for _, entry in ipairs(legend) do
+    local set = looks[icons][entry.look]
+    if set and there[entry.look] then
+      local part = (set[2] or "") .. set[1] .. (set[3] or "") .. " " .. entry.label
+      local line = lines[#lines] == "" and part or lines[#lines] .. " · " .. part
+      if vim.fn.strdisplaywidth(line) <= width or lines[#lines] == "" then
+        lines[#lines] = line
+      else
+        table.insert(lines, part)
+      end
+    end
+  end
+  return lines
 end
 
 ---@class meanwhile.LanesOpts
 ---@field width integer columns in all
----@field from number
----@field to number
+---@field from number folded
+---@field to number folded
 ---@field now number
 ---@field icons? "unicode"|"ascii"
 ---@field offset? number seconds that local time is ahead of UTC
@@ -253,11 +197,30 @@ local function row(width)
   for i = 1, width do
     cells[i], groups[i] = " ", false
   end
+  local function put(column, glyph, group)
+    if glyph and column >= 1 and column <= width then
+      cells[column], groups[column] = glyph, group
+    end
+  end
   return {
-    put = function(column, glyph, group)
-      if column >= 1 and column <= width then
-        cells[column], groups[column] = glyph, group
+    put = put,
+    fill = function(first, last, glyph, group)
+      for column = math.max(1, first), math.min(width, last) do
+        put(column, glyph, group)
       end
+    end,
+    --- Where there is room for all of it; returns whether there was.
+    text = function(column, text, group)
+      local glyphs = vim.fn.split(text, "\\zs")
+      for i = column, column + #glyphs do
+        if column < 1 or i > width + 1 or (i <= width and cells[i] ~= " ") then
+          return false
+        end
+      end
+      for i, glyph in ipairs(glyphs) do
+        put(column + i - 1, glyph, group)
+      end
+      return true
     end,
     cells = cells,
     groups = groups,
@@ -280,33 +243,54 @@ local function clock(at, step, offset)
   return text
 end
 
---- Draws a chart.
----@param chart meanwhile.Chart
+--- Where the axis has its ticks: from the end of each gap to the beginning of the next.
+---@param picture meanwhile.Picture
+---@param opts meanwhile.LanesOpts
+---@param step number
+---@return number[]
+local function ticks(picture, opts, step)
+  local found, offset = {}, (opts.offset or 0) * 1000
+  for i = 0, #picture.gaps do
+    local begin, next_gap = picture.gaps[i] and picture.gaps[i].to, picture.gaps[i + 1]
+    local cut = begin and begin - M.fold(picture, begin) or 0
+    local first = math.max(begin or -math.huge, opts.from + cut)
+    local at = math.ceil((first + offset) / step) * step - offset
+    while at <= math.min(next_gap and next_gap.from or math.huge, opts.to + cut) do
+      table.insert(found, at)
+      at = at + step
+    end
+  end
+  return found
+end
+
+--- Draws a picture.
+---@param picture meanwhile.Picture
 ---@param opts meanwhile.LanesOpts
 ---@return string[] lines
 ---@return meanwhile.Span[] spans
----@return { kind: "axis"|"agent"|"task", task?: meanwhile.ChartTask }[] rows what each line is
+---@return (meanwhile.Lane|false)[] rows the lane of each line
 ---@return { label: integer, width: integer } layout columns of the names, and of the lanes
-function M.draw(chart, opts)
-  local set = glyphs[opts.icons or "unicode"]
+function M.draw(picture, opts)
+  local icons = opts.icons or "unicode"
+  local set, drawn = signs[icons], looks[icons]
   local label = 5
-  for _, task in ipairs(chart.tasks) do
-    label = math.max(label, vim.fn.strdisplaywidth(task.name))
+  for _, lane in ipairs(picture.lanes) do
+    label = math.max(label, vim.fn.strdisplaywidth(lane.piece.label))
   end
   label = math.min(label, math.max(8, math.floor(opts.width * 0.22)))
   local width = math.max(10, opts.width - label - 3)
   local span = math.max(1, opts.to - opts.from)
   ---@param at number
   local function column(at)
-    return math.floor((at - opts.from) / span * width) + 1
+    return math.floor((M.fold(picture, at) - opts.from) / span * width) + 1
   end
   local lines, spans, rows = {}, {}, {}
 
   ---@param name string
   ---@param group string?
   ---@param cells table
-  ---@param what table
-  local function emit(name, group, cells, what)
+  ---@param lane meanwhile.Lane|false
+  local function emit(name, group, cells, lane)
     local head = " " .. format.pad(format.cut(name, label), label) .. " "
     local text, at = { head }, #head
     local line = #lines
@@ -315,24 +299,30 @@ function M.draw(chart, opts)
     end
     local first, current
     for i = 1, width do
-      local cell = cells.cells[i]
       if cells.groups[i] ~= current then
         if current then
           table.insert(spans, { line, first, at, current })
         end
         first, current = at, cells.groups[i]
       end
-      text[#text + 1] = cell
-      at = at + #cell
+      text[#text + 1] = cells.cells[i]
+      at = at + #cells.cells[i]
     end
     if current then
       table.insert(spans, { line, first, at, current })
     end
     table.insert(lines, (table.concat(text):gsub("%s+$", "")))
-    table.insert(rows, what)
+    table.insert(rows, lane)
   end
 
-  -- The axis: times above, ticks below.
+  ---@param cells table
+  local function broken(cells)
+    for _, gap in ipairs(picture.gaps) do
+      cells.fill(column(gap.from) + 1, column(gap.to) - 1, set.gap, "MeanwhileDim")
+    end
+  end
+
+  -- The axis: times above, ticks below; a break has its length in the place of times.
   local step = steps[#steps]
   for _, candidate in ipairs(steps) do
     if candidate / span * width >= 12 then
@@ -340,159 +330,90 @@ function M.draw(chart, opts)
       break
     end
   end
-  local offset = opts.offset or 0
   local times, axis = row(width), row(width)
-  for i = 1, width do
-    axis.put(i, set.axis, "MeanwhileAxis")
+  axis.fill(1, width, set.axis, "MeanwhileAxis")
+  for _, gap in ipairs(picture.gaps) do
+    local middle = (column(gap.from) + column(gap.to)) / 2
+    times.text(math.floor(middle - #gap.piece.label / 2), gap.piece.label, "MeanwhileNow")
   end
-  local at = math.ceil((opts.from + offset * 1000) / step) * step - offset * 1000
-  while at <= opts.to do
-    local c = column(at)
-    axis.put(c, set.tick, "MeanwhileAxis")
-    local text = clock(at, step, offset)
-    if c + #text <= width then
-      for i = 1, #text do
-        times.put(c + i - 1, text:sub(i, i), "MeanwhileAxis")
-      end
-    end
-    at = at + step
+  for _, at in ipairs(ticks(picture, opts, step)) do
+    axis.put(column(at), set.tick, "MeanwhileAxis")
+    times.text(column(at), clock(at, step, opts.offset or 0), "MeanwhileAxis")
   end
-  if opts.now >= opts.from and opts.now <= opts.to then
+  local now = M.fold(picture, opts.now)
+  if now >= opts.from and now <= opts.to then
     axis.put(math.min(width, column(opts.now)), set.now, "MeanwhileNow")
   end
-  emit("", nil, times, { kind = "axis" })
-  emit("", nil, axis, { kind = "axis" })
+  broken(axis)
+  emit("", nil, times, false)
+  emit("", nil, axis, false)
 
-  -- The agent: turns as a thin line, calls as a thick one, and where results came in.
-  if chart.agent then
-    local numbers, lane = row(width), row(width)
-    for _, turn in ipairs(chart.turns) do
-      for i = math.max(1, column(turn.from)), math.min(width, column(turn.to or opts.now)) do
-        lane.put(i, set.turn, "MeanwhileDim")
-      end
-    end
-    local free = 1
-    for _, call in ipairs(chart.calls) do
-      local first, last = column(call.from), column(call.to or opts.now)
-      for i = math.max(1, first), math.min(width, last) do
-        lane.put(i, set.calling, "MeanwhileCall")
-      end
-      if call.ended and call.ended.error then
-        lane.put(last, set.error, "MeanwhileFailed")
-      end
-      local carried = #call.carried > 0
-      lane.put(
-        first,
-        carried and set.carried or set.call,
-        carried and "MeanwhileDrain" or "MeanwhileCall"
-      )
-      local text = tostring(call.call)
-      if first >= free and first >= 1 and first + #text - 1 <= width then
-        for i = 1, #text do
-          numbers.put(first + i - 1, text:sub(i, i), carried and "MeanwhileDrain" or "MeanwhileDim")
+  for _, lane in ipairs(picture.lanes) do
+    local numbers, cells = row(width), row(width)
+    for _, thing in ipairs(lane.things) do
+      local piece = thing.piece
+      local look = drawn[piece.look or piece.kind]
+      local first, last = column(thing.from), column(thing.to or math.max(opts.now, thing.from))
+      if piece.type == "mark" then
+        cells.put(first, look[1], look.group)
+      else
+        local call = piece.kind == "call"
+        cells.fill(first, last, (call and drawn.call or look)[1], look.group)
+        if piece.kind == "task" then
+          local tail = first == last and piece.look == "succeeded" and set.single or look[3]
+          cells.put(first, look[2], look.group)
+          cells.put(thing.to and last or math.min(width, last), tail, look.group)
+        elseif call then
+          cells.put(first, drawn.call[2], look.group)
+          numbers.text(first, tostring(piece.call), "MeanwhileDim")
+        elseif piece.kind == "result" and thing.to then
+          cells.put(last, drawn.enters[1], drawn.enters.group)
         end
-        free = first + #text + 1
-      end
-    end
-    emit("call", "MeanwhileDim", numbers, { kind = "agent" })
-    emit("agent", "MeanwhileAgent", lane, { kind = "agent" })
-  end
-
-  for _, task in ipairs(chart.tasks) do
-    local lane = row(width)
-    local group = format.highlight[task.outcome]
-    local first, last = column(task.from), column(task.to or opts.now)
-    for i = math.max(1, first), math.min(width, last) do
-      lane.put(i, set.bar, group)
-    end
-    lane.put(first, set.first, group)
-    if not task.to then
-      lane.put(math.min(width, last), set.running, group)
-    else
-      local queued = task.queued or task.to
-      local until_ = task.delivered or opts.now
-      -- What waits for a person who never drains is not worth a line for days.
-      if task.delivered or chart.agent then
-        for i = math.max(last + 1, column(queued)), math.min(width, column(until_)) do
-          lane.put(i, set.queue, "MeanwhileQueue")
+        if piece.look == "failed" and first < last then
+          cells.put(last, look[3], look.group)
         end
       end
-      local glyph = ({ ok = set.ok, stopped = set.stopped, lost = set.lost })[task.outcome]
-        or set.failed
-      if first == last and task.outcome == "ok" then
-        glyph = set.single
-      end
-      local drain = task.delivered and column(task.delivered)
-      if drain and drain <= last and last > first then
-        -- A result that came in at once: both are seen, and the diamond stands below the call's.
-        last = drain - 1
-      end
-      lane.put(last, glyph, group)
-      if drain then
-        lane.put(math.max(drain, last + 1), set.drain, "MeanwhileDrain")
-      end
     end
-    emit(task.name, group, lane, { kind = "task", task = task })
+    broken(cells)
+    if lane.piece.kind == "agent" then
+      emit("call", "MeanwhileDim", numbers, lane)
+    end
+    local look = drawn[lane.piece.look]
+    emit(lane.piece.label, look and look.group or "MeanwhileAgent", cells, lane)
   end
   return lines, spans, rows, { label = label + 2, width = width }
 end
 
---- What is known of a task's way, in words.
----@param task meanwhile.ChartTask
+--- What is known of a lane at a folded time, or nearest to it, in words.
+---@param picture meanwhile.Picture
+---@param lane meanwhile.Lane
+---@param at number
 ---@param now number
 ---@return string[]
-function M.describe_task(task, now)
-  local lines = { task.name, ("%s  %s"):format(task.id, task.state) }
-  local ran = format.duration((task.to or now) - task.from)
-  table.insert(lines, ("%s %s"):format(task.to and "ran" or "runs for", ran))
-  if task.spawned then
-    table.insert(lines, ("asked for by call %d"):format(task.spawned))
-  end
-  if task.to then
-    local waited = format.duration((task.delivered or now) - (task.queued or task.to))
-    if task.call then
-      local by = task.by and task.by ~= "drain" and (" (shown by %s)"):format(task.by) or ""
-      table.insert(
-        lines,
-        ("in the queue for %s, then entered with call %d%s"):format(waited, task.call, by)
-      )
-    elseif task.delivered then
-      table.insert(lines, ("in the queue for %s, then delivered by %s"):format(waited, task.by))
-    else
-      table.insert(lines, ("in the queue for %s, not delivered yet"):format(waited))
+function M.describe(picture, lane, at, now)
+  local best, distance
+  for _, thing in ipairs(lane.things) do
+    local from, to = M.fold(picture, thing.from), M.fold(picture, thing.to or now)
+    local away = at < from and from - at or at > to and at - to or 0
+    -- What lies in another is drawn over it.
+    if thing.piece.kind ~= "turn" and (not distance or away <= distance) then
+      best, distance = thing, away
     end
   end
-  return lines
-end
-
---- What is known of a call, in words.
----@param call meanwhile.ChartCall
----@param now number
----@return string[]
-function M.describe_call(call, now)
-  local ended = call.ended or {}
-  local took = format.duration((call.to or now) - call.from)
-  local lines = { ("call %d  %s %s"):format(call.call, call.to and "took" or "runs for", took) }
-  if ended.error then
-    table.insert(lines, "failed: " .. format.one_line(ended.error))
-  elseif ended.stopReason then
-    table.insert(lines, "ended with " .. ended.stopReason)
-  end
-  if ended.inputTokens or ended.outputTokens then
-    table.insert(
-      lines,
-      ("%d tokens in (%d cached), %d out"):format(
-        ended.inputTokens or 0,
-        ended.cachedTokens or 0,
-        ended.outputTokens or 0
-      )
-    )
-  end
-  for _, title in ipairs(call.asked) do
-    table.insert(lines, "asked for: " .. format.one_line(title))
-  end
-  for _, id in ipairs(call.carried) do
-    table.insert(lines, "brought in: [bg:" .. id .. "]")
+  local lines = {}
+  for _, thing in ipairs(best and lane.things or {}) do
+    local same = best.piece.call
+      and lane.piece.kind == "agent"
+      and thing.piece.call == best.piece.call
+    if thing == best or same then
+      table.insert(lines, thing.piece.label)
+      for _, line in ipairs(thing.piece.says) do
+        table.insert(lines, "  " .. line)
+      end
+      if not thing.to then
+        table.insert(lines, "  for " .. format.duration(now - thing.from))
+      end
+    end
   end
   return lines
 end

@@ -1,4 +1,4 @@
---- The agent sessions of a workspace: their traces, kept up to date, and the requests about them.
+--- The agent sessions of a workspace: their timelines, kept up to date, and the requests about them.
 --- What a session said is the transcript's; what the person sees is the chat's.
 
 local format = require("meanwhile.format")
@@ -6,179 +6,64 @@ local tell = require("meanwhile.tell")
 
 local M = {}
 
----@alias meanwhile.TraceType
----| "turn_started"
----| "call_started"
----| "call_ended"
----| "tool_started"
----| "tool_ended"
----| "task_spawned"
----| "delivered"
----| "turn_ended"
----| "compacted"
----| "resumed"
+---@class meanwhile.Timeline_ what the daemon has folded, in the order its pieces came
+---@field pieces meanwhile.Piece[]
+---@field legend { look: string, label: string }[]
+---@field recorded? boolean
 
----@class meanwhile.TraceEvent
----@field n integer
----@field at string
----@field type meanwhile.TraceType
----@field turn? integer
----@field call? integer
----@field toolCallId? string
----@field taskId? string
----@field name? string
----@field title? string
----@field command? string
----@field moved? boolean
----@field origin? "prompt"|"background"
----@field stopReason? string
----@field error? string
----@field isError? boolean
----@field inputTokens? integer
----@field outputTokens? integer
----@field cachedTokens? integer
----@field costUsd? number
----@field by? string
----@field kind? string
-
----@class meanwhile.TraceTask
----@field taskId string
----@field command string
----@field toolCallId? string
----@field spawnedInCall? integer
----@field spawnedAt string
----@field endedAt? string
----@field queuedAt? string
----@field state? meanwhile.State
----@field exit? meanwhile.Exit
----@field cause? meanwhile.Cause
----@field shown meanwhile.Shown
----@field deliveredInCall? integer
----@field deliveredBy? string
-
----@class meanwhile.Trace
----@field id string the session
----@field events meanwhile.TraceEvent[] ascending
----@field tasks table<string, meanwhile.TraceTask>
----@field seen table<integer, true>
-local Trace = {}
-Trace.__index = Trace
-
----@param id string
----@return meanwhile.Trace
-function M.trace(id)
-  return setmetatable({ id = id, events = {}, tasks = {}, seen = {} }, Trace)
-end
-
---- Takes an event in, whether it was pushed or fetched, each once and in order.
----@param event meanwhile.TraceEvent
-function Trace:add(event)
-  if self.seen[event.n] then
-    return
-  end
-  self.seen[event.n] = true
-  local at = #self.events + 1
-  while at > 1 and self.events[at - 1].n > event.n do
-    at = at - 1
-  end
-  table.insert(self.events, at, event)
-  if event.type == "task_spawned" and not self.tasks[event.taskId] then
-    self.tasks[event.taskId] = {
-      taskId = event.taskId,
-      command = event.command,
-      toolCallId = event.toolCallId,
-      spawnedInCall = event.call,
-      spawnedAt = event.at,
-      shown = { title = event.command, outcome = "running", stands = "running" },
-    }
-  elseif event.type == "delivered" and event.kind == "exited" then
-    local task = self.tasks[event.taskId]
-    if task then
-      task.deliveredInCall, task.deliveredBy = event.call, event.by
-    end
-  end
-end
-
---- Takes in what the list of tasks knows of one.
----@param task meanwhile.Task
----@param at? string when its end was queued
----@return boolean whether it is a session of this client
-function Trace:update(task, at)
-  local known = self.tasks[task.id]
-  if not known then
-    return false
-  end
-  known.shown = task.shown
-  known.endedAt = task.endedAt or known.endedAt
-  known.queuedAt = known.queuedAt or at
-  return true
-end
-
---- The last number that was seen.
----@return integer
-function Trace:last()
-  local event = self.events[#self.events]
-  return event and event.n or 0
-end
-
---- Takes in the answer to `session/trace`.
----@param result { events: meanwhile.TraceEvent[], tasks: meanwhile.TraceTask[] }
-function Trace:fetched(result)
-  for _, event in ipairs(result.events) do
-    self:add(event)
-  end
-  for _, task in ipairs(result.tasks) do
-    self.tasks[task.taskId] = task
-  end
-end
-
---- When each call began, by its number.
----@return table<integer, number> milliseconds since 1970
-function Trace:starts()
-  local starts = {}
-  for _, event in ipairs(self.events) do
-    if event.type == "call_started" then
-      starts[event.call] = format.time(event.at)
-    end
-  end
-  return starts
-end
-
---- Follows a session's trace: fetches it and takes in what is pushed, until `off` is called.
+--- Follows the timeline of a session, or of the workspace's tasks: fetches it and takes in what is pushed,
+--- until `off` is called.
 ---@param workspace meanwhile.Workspace
----@param id string
+---@param id? string
 ---@param changed fun(err?: meanwhile.Error)
----@return meanwhile.Trace trace
+---@return meanwhile.Timeline_ timeline
 ---@return fun() off
 function M.follow(workspace, id, changed)
-  local trace = M.trace(id)
+  local timeline, places = { pieces = {}, legend = {} }, {}
+  local asking, stale = false, false
+  --- Pieces take the place of those of their keys.
+  local function take(pieces)
+    for _, piece in ipairs(pieces) do
+      places[piece.key] = places[piece.key] or #timeline.pieces + 1
+      timeline.pieces[places[piece.key]] = piece
+    end
+  end
   local function fetch()
-    workspace:request("session/trace", {
-      sessionId = id,
-      after = trace:last(),
-    }, function(err, result)
+    stale = asking
+    if asking then
+      return
+    end
+    asking = true
+    local method, params = "task/timeline", {}
+    if id then
+      method, params = "session/trace", { sessionId = id, timeline = true }
+    end
+    workspace:request(method, params, function(err, result)
+      asking = false
       if result then
-        trace:fetched(result)
+        local whole = id and result.timeline or result
+        timeline.pieces, timeline.legend, timeline.recorded = {}, whole.legend, whole.recorded
+        places = {}
+        take(whole.pieces)
       end
       changed(err)
+      if stale then
+        fetch()
+      end
     end, { again = true })
   end
   local offs = {
     workspace:on("session", function(method, params)
-      if method == "session/traced" and params.sessionId == id then
-        trace:add(params.event)
-        changed()
-      end
-    end),
-    workspace:on("exited", function(task, notification)
-      if trace:update(task, notification and notification.at) then
+      if method == "session/timeline" and params.sessionId == id then
+        take(params.pieces)
         changed()
       end
     end),
     workspace:on("ready", fetch),
+    id and function() end or workspace:on("tasks", fetch),
   }
   fetch()
-  return trace, function()
+  return timeline, function()
     for _, off in ipairs(offs) do
       off()
     end

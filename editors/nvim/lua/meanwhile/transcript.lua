@@ -34,7 +34,7 @@ local diff = vim.text.diff or vim.diff
 ---@class meanwhile.Transcript
 ---@field items meanwhile.Item[]
 ---@field title? string
----@field usage? table
+---@field usage? string
 ---@field private tools table<string, meanwhile.Item>
 local Transcript = {}
 Transcript.__index = Transcript
@@ -183,7 +183,7 @@ function Transcript:apply(update)
     local item = last and self.items[last] or self:add({ kind = "plan", text = "" })
     item.entries, item.stale = update.entries, true
   elseif kind == "usage_update" then
-    self.usage = update
+    self.usage = ours.says
   elseif kind == "session_info_update" then
     self.title = update.title or self.title
   end

@@ -55,6 +55,20 @@
 ---@field way? string `ended during call 2, entered call 3, waited 786 ms`
 ---@field output string what of it the model was shown
 
+---@class meanwhile.Piece a part of a timeline
+---@field type "lane"|"segment"|"mark"|"arrow"|"gap"
+---@field key string
+---@field kind? string of a lane `agent`, `queue` or `task`; of others what it is
+---@field label string
+---@field look? string how it is drawn
+---@field lane? string the key of its lane
+---@field says? string[] what else is known of it
+---@field from? string RFC 3339, UTC
+---@field to? string absent where it goes on
+---@field at? string
+---@field call? integer the model call
+---@field taskId? string
+
 ---@class meanwhile.Shown
 ---@field title string its label, else its command, on one line
 ---@field outcome "queued"|"running"|"stopping"|"succeeded"|"failed"|"stopped"|"timedOut"|"lost"

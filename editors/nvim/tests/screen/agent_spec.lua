@@ -112,10 +112,11 @@ text = "Changed."
     nvim:eventually("vim.fn.getbufline('notes.txt', 2)[1] == '2'")
   end)
 
-  local edited = { path = "src/notes.txt", content = "ONE\ntwo\nthree\nfour\nfive\nsix\nSEVEN\n" }
+  local proposed = "ONE\ntwo\nthree\nfour\nfive\nsix\nSEVEN\n"
 
-  --- A chat whose agent wants to change two parts of a file.
-  local function editing(expect)
+  --- A chat whose agent wants to change two parts of a file, or to write another text.
+  local function editing(expect, content)
+    local edited = { path = "src/notes.txt", content = content or proposed }
     vim.fn.mkdir(place.root .. "/src", "p")
     vim.fn.writefile(
       { "one", "two", "three", "four", "five", "six", "seven" },
@@ -261,7 +262,7 @@ text = "never"
     nvim:says("in the background, running")
     nvim:sees("working")
     nvim:type("<C-c>")
-    nvim:says("the turn ended: cancelled")
+    nvim:says("Cancelled%. Background tasks go on")
     nvim:sees("idle .*1 in the background")
     nvim:cmd("Meanwhile stop server")
     nvim:hears("server stopped by client")
@@ -287,7 +288,7 @@ text = "Behind the scenes."
   it("tells that it has not answered, and why", function()
     for _, case in ipairs({
       { 'expect = ["what was never said"]', "the agent has not answered .*what was never said" },
-      { 'stop = "refusal"', "the agent has not answered .*the turn ended: refusal" },
+      { 'stop = "refusal"', "the agent has not answered .*The model refused to go on" },
     }) do
       local gate = harness.gate(place)
       local nvim = chat(('[[turn]]\nhold = "%s"\n'):format(gate.path) .. chats.call({
@@ -330,7 +331,7 @@ hold = "/none"
       local chat = require("meanwhile.ui.view").find("meanwhile://prompt" .. vim.fn.getcwd())
       vim.api.nvim_buf_call(chat, function() vim.cmd.normal(vim.keycode("<C-c>")) end)
     ]])
-    nvim:says("the turn ended: cancelled")
+    nvim:says("Cancelled%. Background tasks go on")
     assert.equal("", nvim:told())
     assert.equal("", nvim:lua("return require('meanwhile').statusline()"))
     -- By its id everything works.
@@ -497,26 +498,27 @@ text = "It is done."
     nvim:type("1<CR>")
     nvim:says("It runs%.")
     nvim:cmd("wincmd t | Meanwhile timeline")
-    nvim:sees("┃━ model call · ├─┤ runs · ┄ result waits · ◆ it enters")
+    nvim:sees("┃━ model call · ═ its tools")
     nvim:sees("agent +┃")
-    nvim:sees("sh wait.*├.*▸")
+    nvim:sees("build +├.*▸")
     gate:open()
-    local screen = nvim:sees("build[^\n]*├[^\n]*◆")
+    local screen = nvim:sees("queue[^\n]*◆")
     assert.truthy(screen:find("agent [^\n]*◆"), screen)
+    assert.truthy(screen:find("build[^\n]*├[^\n]*┤"), screen)
     assert.truthy(screen:find("call +1.* 3"), screen)
     nvim:type("G")
     nvim:type("K")
-    nvim:sees("then entered with call 3")
+    nvim:sees("call 3, waited")
     nvim:type("q")
     nvim:type("gg3j]]K")
-    nvim:sees("call %d  took")
+    nvim:sees("Model call %d")
     nvim:type("q++")
     local session = nvim:session()
     nvim:quit()
     -- A past session, by the beginning of its id.
     local again = harness.child(place, { columns = 120, env = chats.model(place, "") })
     again:cmd("Meanwhile timeline " .. session:sub(1, 6))
-    screen = again:sees("build[^\n]*├[^\n]*◆")
+    screen = again:sees("queue[^\n]*◆")
     assert.truthy(screen:find("agent [^\n]*◆"), screen)
   end)
 end)
@@ -527,9 +529,11 @@ describe("the timeline", function()
   it("shows tasks where there is no session", function()
     local place = harness.place()
     local nvim = harness.child(place)
+    nvim:cmd("Meanwhile timeline")
+    nvim:sees("a recording of `meanwhile demo`")
+    nvim:sees("pack +├")
     nvim:spawn("exit 0", { label = "quick" })
     nvim:spawn("sleep 300", { label = "slow" })
-    nvim:cmd("Meanwhile timeline")
     nvim:sees("slow +├[─]*.*▸")
     local screen = nvim:sees("quick +[├│]")
     assert.is_nil(screen:find("agent"))

@@ -1,5 +1,4 @@
 local lanes = require("meanwhile.lanes")
-local sessions = require("meanwhile.sessions")
 local transcript = require("meanwhile.transcript")
 
 --- A time so many seconds after a fixed one.
@@ -10,14 +9,6 @@ end
 
 local zero = require("meanwhile.format").time(at(0))
 
---- An event of a trace, so many seconds after that time.
----@param seconds number
----@param kind string
----@param more? table
-local function event(seconds, kind, more)
-  return vim.tbl_extend("error", { type = kind, at = at(seconds) }, more or {})
-end
-
 --- How a task stands in the daemon's words; without a code it runs.
 ---@param title string
 ---@param code? integer
@@ -26,123 +17,113 @@ local function shown(title, code)
   return { title = title, outcome = outcome, stands = code and "exit " .. code or "running" }
 end
 
+---@param key string
+---@param kind string
+---@param label? string
+local function lane(key, kind, label)
+  return { type = "lane", key = key, kind = kind, label = label or key }
+end
+
+--- A stretch of time, in seconds after that time.
+---@param in_lane string
+---@param kind string
+---@param look string
+---@param from number
+---@param to? number
+---@param more? table
+local function segment(in_lane, kind, look, from, to, more)
+  return vim.tbl_extend("force", {
+    type = "segment",
+    key = kind .. ":" .. from,
+    lane = in_lane,
+    kind = kind,
+    look = look,
+    from = at(from),
+    to = to and at(to),
+    row = 0,
+    label = kind,
+    says = {},
+  }, more or {})
+end
+
 --- A session: call 1 starts a build (10 s) and tests (fail at 6 s), call 2 thinks from 4 to 7,
 --- call 3 begins at 8 and carries the tests, the turn ends, the build's end wakes it at 12.
 local function session()
-  local trace = sessions.trace("s")
-  local make = { toolCallId = "a", taskId = "aaaaaaaa", command = "make" }
-  local tests = { toolCallId = "b", taskId = "bbbbbbbb", command = "pytest -q" }
-  local function spawned(task)
-    return event(2, "task_spawned", vim.tbl_extend("error", task, { call = 1 }))
+  local enters =
+    { type = "mark", lane = "agent", kind = "enters", label = "Call 3 takes in 1 result" }
+  local function mark(seconds, call)
+    local more =
+      { key = "enters:" .. call, at = at(seconds), call = call, says = { "pytest -q: exit 1" } }
+    return vim.tbl_extend("error", enters, more)
   end
-  local function delivered(seconds, call, task)
-    local more = { call = call, taskId = task.taskId, kind = "exited", by = "drain" }
-    return event(seconds, "delivered", more)
-  end
-  local events = {
-    event(0, "turn_started", { turn = 1, origin = "prompt" }),
-    event(0, "call_started", { turn = 1, call = 1 }),
-    event(2, "call_ended", { turn = 1, call = 1, inputTokens = 1200, outputTokens = 80 }),
-    event(2, "tool_started", {
-      call = 1,
-      toolCallId = "a",
-      name = "background_run",
-      title = "make",
-    }),
-    spawned(make),
-    spawned(tests),
-    event(4, "call_started", { turn = 1, call = 2 }),
-    event(7, "call_ended", { turn = 1, call = 2 }),
-    event(8, "call_started", { turn = 1, call = 3 }),
-    delivered(8, 3, tests),
-    event(9, "call_ended", { turn = 1, call = 3, stopReason = "end_turn" }),
-    event(9, "turn_ended", { turn = 1, stopReason = "end_turn" }),
-    event(12, "turn_started", { turn = 2, origin = "background" }),
-    event(12, "call_started", { turn = 2, call = 4 }),
-    delivered(12, 4, make),
-    event(13, "call_ended", { turn = 2, call = 4, error = "529 overloaded" }),
-    event(13, "turn_ended", { turn = 2, stopReason = "end_turn" }),
+  return {
+    lane("agent", "agent"),
+    lane("queue", "queue"),
+    segment("agent", "turn", "turn", 0, 9),
+    segment("agent", "call", "call", 0, 2, { call = 1, label = "Model call 1", says = { "2.0s" } }),
+    segment("agent", "tool", "tool", 2, 2.1, { call = 1, label = "background_run: make" }),
+    lane("a", "task", "make"),
+    segment("a", "task", "succeeded", 2, 12, { label = "make", says = { "exited 0 after 10s" } }),
+    lane("b", "task", "pytest -q"),
+    segment("b", "task", "failed", 2, 6, { label = "pytest -q", says = { "exited 1 after 4.0s" } }),
+    segment("agent", "call", "call", 4, 7, { call = 2, label = "Model call 2" }),
+    segment("queue", "result", "result", 6, 8, { label = "Result of pytest -q" }),
+    segment("agent", "call", "call", 8, 9, { call = 3, label = "Model call 3" }),
+    mark(8, 3),
+    segment("agent", "turn", "turn", 12, 13),
+    segment("agent", "call", "failed", 12, 13, { call = 4, label = "Model call 4" }),
+    mark(12, 4),
+    segment("queue", "result", "result", 12, 12, { label = "Result of make" }),
   }
-  for n, one in ipairs(events) do
-    one.n = n
-  end
-  -- Pushed out of order and twice, as a fetch beside live pushes gives them.
-  for _, n in ipairs({ 3, 1, 2, 5, 4, 3, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17 }) do
-    trace:add(events[n])
-  end
-  local function ended(id, title, seconds, code)
-    trace:update({
-      id = id,
-      shown = shown(title, code),
-      endedAt = at(seconds),
-      createdAt = at(2),
-    }, at(seconds))
-  end
-  ended("aaaaaaaa", "make", 12, 0)
-  ended("bbbbbbbb", "pytest -q", 6, 1)
-  return trace
 end
 
-describe("the trace", function()
-  it("is in order, each event once", function()
-    local trace = session()
-    assert.equal(17, #trace.events)
-    assert.equal(17, trace:last())
-    for n, one in ipairs(trace.events) do
-      assert.equal(n, one.n)
-    end
-    assert.same({ 1, 3 }, {
-      trace.tasks.bbbbbbbb.spawnedInCall,
-      trace.tasks.bbbbbbbb.deliveredInCall,
-    })
-  end)
-end)
-
 describe("the lanes", function()
-  local function draw(chart, opts)
+  local function draw(pieces, opts)
     opts = vim.tbl_extend("force", {
       width = 64,
       from = zero,
       to = zero + 13000,
       now = zero + 13000,
     }, opts or {})
-    local lines, spans, rows, layout = lanes.draw(chart, opts)
+    local lines, spans, rows, layout = lanes.draw(lanes.picture(pieces), opts)
     return table.concat(lines, "\n"), spans, rows, layout
   end
 
   it("show calls, bars, the queue and where each result entered", function()
-    local text, _, rows = draw(lanes.of_trace(session()))
+    local text, _, rows = draw(session())
     -- 52 columns for 13 s are four for a second.
     assert.equal(
       table.concat({
         "           10:00:00            10:00:05            10:00:10",
         "           ┬───────────────────┬───────────────────┬──────────▾",
         " call      1               2               3               4",
-        " agent     ┃━━━━━━━━───────┃━━━━━━━━━━━━───◆━━━━           ◆━━━",
-        " make              ├──────────────────────────────────────┤◆",
-        " pytest -q         ├───────────────✗┄┄┄┄┄┄┄◆",
+        " agent     ┃━━━━━━━═───────┃━━━━━━━━━━━━───◆━━━━           ◆━━━",
+        " queue                             ┄┄┄┄┄┄┄┄◆               ◆",
+        " make              ├───────────────────────────────────────┤",
+        " pytest -q         ├───────────────✗",
       }, "\n"),
       text
     )
     assert.same(
-      { "axis", "axis", "agent", "agent", "task", "task" },
+      { "-", "-", "agent", "agent", "queue", "task", "task" },
       vim.tbl_map(function(row)
-        return row.kind
+        return row and row.piece.kind or "-"
       end, rows)
     )
-    assert.equal("bbbbbbbb", rows[6].task.id)
+    assert.equal("b", rows[7].piece.key)
   end)
 
   it("go on to the present where nothing has ended", function()
-    local trace = session()
-    trace.tasks.aaaaaaaa.endedAt, trace.tasks.aaaaaaaa.deliveredInCall = nil, nil
-    trace.tasks.aaaaaaaa.shown = shown("make")
-    local text = draw(lanes.of_trace(trace), { now = zero + 11000, icons = "ascii" })
-    assert.truthy(text:find(" make              %[=+>\n"), text)
+    local pieces = { lane("a", "task", "make"), segment("a", "task", "running", 2) }
+    local text = draw(pieces, { now = zero + 11000, icons = "ascii" })
+    assert.truthy(text:find(" make  +%[=+>$"), text)
+    assert.is_nil(lanes.picture(pieces).to)
+    local waits = { lane("queue", "queue"), segment("queue", "result", "result", 2) }
+    assert.equal(zero + 2000, lanes.picture(waits).to)
   end)
 
   it("show a stretch of it, and nothing outside of that", function()
-    local text = draw(lanes.of_trace(session()), { from = zero + 5000, to = zero + 7000 })
+    local text = draw(session(), { from = zero + 5000, to = zero + 7000 })
     for line in vim.gsplit(text, "\n") do
       assert.truthy(vim.fn.strdisplaywidth(line) <= 64, line)
     end
@@ -151,8 +132,57 @@ describe("the lanes", function()
     assert.truthy(text:find("✗"))
   end)
 
+  it("break off where nothing happens, and say for how long", function()
+    local pieces = {
+      lane("a", "task", "make"),
+      segment("a", "task", "succeeded", 0, 10),
+      { type = "gap", key = "gap:1", from = at(10), to = "2026-11-22T12:00:10.000Z", label = "2h" },
+      lane("b", "task", "test"),
+      segment("b", "task", "succeeded", 0, nil, {
+        from = "2026-11-22T12:00:10.000Z",
+        to = "2026-11-22T12:00:20.000Z",
+      }),
+    }
+    local picture = lanes.picture(pieces)
+    assert.equal(1600, picture.gap)
+    local from, to = lanes.extent(picture, zero)
+    assert.equal(zero + 21600 + 500, to)
+    local text = draw(pieces, { from = from, to = to, now = to + 3600000 })
+    assert.truthy(text:find("\n[^\n]*┬[^\n]*╱╱[^\n]*┬"), text)
+    assert.truthy(text:find("^ +10:00:00 .*2h.*12:00:15"), text)
+    assert.truthy(text:find(" make +├[─]+┤[╱]+\n test +[╱]+├[─]+┤"), text)
+  end)
+
+  it("show a question to the person, and the cause of an end", function()
+    local text = draw({
+      lane("agent", "agent"),
+      segment("agent", "asks", "asks", 2, 4),
+      lane("a", "task"),
+      segment("a", "task", "timedOut", 2, 5),
+      lane("b", "task"),
+      segment("b", "task", "stoppedByAgent", 2, 5),
+    })
+    assert.truthy(text:find("agent +░░░"), text)
+    assert.truthy(text:find("\n a +├[─]+!\n b +├[─]+■"), text)
+  end)
+
+  it("have a legend of what is in them", function()
+    local legend = {
+      { look = "call", label = "model call" },
+      { look = "asks", label = "waits for you" },
+      { look = "failed", label = "failed" },
+      { look = "of a version to come", label = "new" },
+    }
+    local picture = lanes.picture(session())
+    local function lines(width)
+      return lanes.legend(legend, picture, "unicode", width)
+    end
+    assert.same({ "┃━ model call · ├─✗ failed" }, lines(26))
+    assert.same({ "┃━ model call", "├─✗ failed" }, lines(25))
+  end)
+
   it("have highlights at whole characters", function()
-    local text, spans = draw(lanes.of_trace(session()))
+    local text, spans = draw(session())
     local lines = vim.split(text, "\n")
     assert.truthy(#spans > 10)
     for _, span in ipairs(spans) do
@@ -161,39 +191,28 @@ describe("the lanes", function()
     end
   end)
 
-  it("show tasks without a session", function()
-    local text = draw(lanes.of_tasks({
-      {
-        id = "cccccccc",
-        shown = shown("tests", 0),
-        createdAt = at(1),
-        endedAt = at(5),
-        delivered = { at = at(8), by = "drain" },
-      },
-    }))
-    assert.truthy(text:find("\n tests +├─.-┤┄.-◆"), text)
-    assert.is_nil(text:find("agent"))
+  it("show a recording as it was at a moment", function()
+    local picture = lanes.picture(session(), zero + 3000)
+    assert.equal(4, #picture.lanes)
+    assert.same({ 1, nil }, { #picture.lanes[3].things, picture.lanes[3].things[1].to })
+    local piece = picture.lanes[3].things[1].piece
+    assert.same({ {}, "running" }, { piece.says, piece.look })
+    assert.equal(0, #picture.lanes[2].things)
   end)
 
-  it("are described in words", function()
-    local chart = lanes.of_trace(session())
+  it("say what the daemon says of what is under the cursor", function()
+    local picture = lanes.picture(session())
+    local function says(n, seconds)
+      return lanes.describe(picture, picture.lanes[n], zero + seconds * 1000, zero + 20000)
+    end
+    assert.same({ "pytest -q", "  exited 1 after 4.0s" }, says(4, 3))
+    assert.same({ "pytest -q", "  exited 1 after 4.0s" }, says(4, 12), "the nearest")
+    assert.same({ "Model call 1", "  2.0s", "background_run: make" }, says(1, 1))
     assert.same({
-      "pytest -q",
-      "bbbbbbbb  exit 1",
-      "ran 4.0s",
-      "asked for by call 1",
-      "in the queue for 2.0s, then entered with call 3",
-    }, lanes.describe_task(chart.tasks[2], zero + 13000))
-    assert.same({
-      "call 1  took 2.0s",
-      "1200 tokens in (0 cached), 80 out",
-      "asked for: make",
-    }, lanes.describe_call(chart.calls[1], zero + 13000))
-    assert.same({
-      "call 4  took 1.0s",
-      "failed: 529 overloaded",
-      "brought in: [bg:aaaaaaaa]",
-    }, lanes.describe_call(chart.calls[4], zero + 13000))
+      "Model call 3",
+      "Call 3 takes in 1 result",
+      "  pytest -q: exit 1",
+    }, says(1, 8.5))
   end)
 end)
 
@@ -417,7 +436,17 @@ describe("a proposed change", function()
   local review = require("meanwhile.ui.review")
 
   it("is the same text when it comes back", function()
-    for _, text in ipairs({ "", "a", "a\n", "a\n\n", "a\r\nb\r\n", "a\r\nb", "a\r\nb\n", "\na\n" }) do
+    for _, text in ipairs({
+      "",
+      "\n",
+      "a",
+      "a\n",
+      "a\n\n",
+      "a\r\nb\r\n",
+      "a\r\nb",
+      "a\r\nb\n",
+      "\na\n",
+    }) do
       assert.equal(text, review.text(review.lines(text)))
     end
     local _, form = review.lines("a\r\nb\r\n")

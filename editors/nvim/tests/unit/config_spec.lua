@@ -74,30 +74,35 @@ describe("the types", function()
     end
   end)
 
-  it("know every event of a trace", function()
+  it("know every piece of a timeline, and every look is drawn", function()
     local harness = require("harness")
+    local lanes = require("meanwhile.lanes")
     local schema = table.concat(vim.fn.readfile(harness.checkout .. "/docs/schema.json"), "\n")
     local defs = vim.json.decode(schema)["$defs"]
-    local path = harness.plugin .. "/lua/meanwhile/sessions.lua"
-    local types = table.concat(vim.fn.readfile(path), "\n")
-    local kinds = types:match("%-%-%-@alias meanwhile%.TraceType\n(.-)\n\n")
-    local event = types:match("%-%-%-@class meanwhile%.TraceEvent\n(.-)\n\n")
-    assert.truthy(#defs.TraceEvent.oneOf >= 10)
-    for _, variant in ipairs(defs.TraceEvent.oneOf) do
-      local kind = variant.properties.type.const
-      assert.truthy(kinds:find(("%q"):format(kind), 1, true), kind)
+    local types = table.concat(vim.fn.readfile(harness.plugin .. "/lua/meanwhile/types.lua"), "\n")
+    local class = types:match("%-%-%-@class meanwhile%.Piece[^\n]*\n(.-)\n\n")
+    assert.equal(5, #defs.Piece.oneOf)
+    for _, variant in ipairs(defs.Piece.oneOf) do
       for name in pairs(variant.properties) do
-        local known = event:find("@field " .. name .. " ", 1, true)
-          or event:find("@field " .. name .. "? ", 1, true)
-        -- The place in the queue is of no use to a picture.
-        assert.truthy(known or name == "seq", kind .. "." .. name)
+        local known = class:find("@field " .. name .. " ", 1, true)
+          or class:find("@field " .. name .. "? ", 1, true)
+        -- Side by side there is no room for.
+        assert.truthy(known or name == "row", name)
       end
     end
-    local task = types:match("%-%-%-@class meanwhile%.TraceTask\n(.-)\nlocal")
-    for name in pairs(defs.TraceTask.properties) do
-      local known = task:find("@field " .. name .. " ", 1, true)
-        or task:find("@field " .. name .. "? ", 1, true)
-      assert.truthy(known or name == "seq", name)
+    local looks = {}
+    for _, variant in ipairs(defs.Look.oneOf) do
+      local look = variant.const
+      local lane = { type = "lane", key = "a", kind = "task", label = "a" }
+      local at = "2026-11-22T10:00:00Z"
+      local one = { type = "segment", key = "s", lane = "a", look = look, from = at, label = look }
+      local picture = lanes.picture({ lane, one })
+      assert.truthy(
+        lanes.legend({ { look = look, label = "" } }, picture, "ascii", 9)[1] ~= "",
+        look
+      )
+      table.insert(looks, look)
     end
+    assert.truthy(#looks > 10)
   end)
 end)

@@ -30,6 +30,7 @@ local M = {}
 ---@field loading boolean
 ---@field note? string
 ---@field pending boolean
+---@field ending? string how the last turn ended, where that was out of the ordinary
 ---@field offs fun()[]
 local Chat = {}
 Chat.__index = Chat
@@ -106,32 +107,26 @@ function Chat:pushed(method, params)
     end
   elseif method == "session/retrying" then
     self.log:void(params.call)
-    self.note = ("tries again (%d) in %s: %s"):format(
-      params.attempt,
-      format.duration(params.delayMs),
-      params.message
-    )
+    self.note = params.says
   elseif method == "session/turn" then
     -- Those of prompts end with the answer to the prompt.
     if params.origin == "background" then
       self.self_turn = params.state == "started"
     end
-    if params.state == "ended" then
-      self.note = nil
+    if params.state == "started" and params.origin == "prompt" then
+      self:turn_started()
+    elseif params.state == "ended" then
+      self.note, self.ending = nil, params.says
       self.log:close()
+      if params.says then
+        self.log:fault(params.says)
+      end
       if params.error and params.origin == "background" then
         self.log:fault(params.error)
       end
       if params.origin == "background" then
         self:answered(params.error)
       end
-    end
-  elseif method == "session/traced" then
-    local event = params.event
-    if event.type == "turn_started" and event.origin == "prompt" then
-      self:turn_started()
-    else
-      return
     end
   else
     return
@@ -293,15 +288,9 @@ function Chat:send(text)
       if not err.told then
         self:answered(sessions.explain(err))
       end
-    elseif result.stopReason ~= "end_turn" then
-      local ending = "the turn ended: " .. result.stopReason:gsub("_", " ")
-      self.log:fault(ending)
+    elseif result.stopReason ~= "cancelled" then
       -- Who cancels it knows.
-      if result.stopReason ~= "cancelled" then
-        self:answered(ending)
-      end
-    else
-      self:answered()
+      self:answered(self.ending)
     end
     self:soon()
   end)

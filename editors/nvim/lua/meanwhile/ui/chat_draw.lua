@@ -10,35 +10,6 @@ local M = {}
 
 local empty = " Ask for something below: <CR> sends it, ? has the keys."
 
---- Tokens, short: `850`, `12k`, `1.2M`.
----@param count integer
----@return string
-local function tokens(count)
-  if count < 1000 then
-    return tostring(count)
-  elseif count < 1e6 then
-    return ("%dk"):format(count / 1000 + 0.5)
-  end
-  return ("%.1fM"):format(count / 1e6)
-end
-
---- How full the context is and what the session has cost, as far as anybody knows.
----@param usage table
----@return string?
-function M.usage(usage)
-  local parts = {}
-  if (usage.used or 0) > 0 then
-    local size = (usage.size or 0) > 0 and " of " .. tokens(usage.size) or ""
-    table.insert(parts, tokens(usage.used) .. size .. " tokens")
-  end
-  if usage.cost and usage.cost.amount and usage.cost.amount > 0 then
-    local sign = usage.cost.currency == "USD" and "$%.2f"
-      or "%.2f " .. tostring(usage.cost.currency)
-    table.insert(parts, sign:format(usage.cost.amount))
-  end
-  return #parts > 0 and table.concat(parts, ", ") or nil
-end
-
 --- The window's bar: the model, and what goes on.
 ---@param chat meanwhile.Chat
 function M.bar(chat)
@@ -72,7 +43,7 @@ function M.bar(chat)
     -- Of a path only its end.
     table.insert(parts, (chat.model:gsub("^([^/]+/).*/", "%1")))
   end
-  table.insert(parts, chat.log.usage and M.usage(chat.log.usage))
+  table.insert(parts, chat.log.usage)
   table.insert(parts, chat.log.title)
   view.bar(chat.buf, format.one_line(table.concat(parts, " · ")))
 end

@@ -11,13 +11,13 @@ local M = {}
 
 ---@class meanwhile.Timeline
 ---@field workspace meanwhile.Workspace
----@field session? string
 ---@field buf integer
----@field trace? meanwhile.Trace
----@field range? { from: number, to: number } absent: all of it, and it follows
----@field rows table[]
+---@field timeline meanwhile.Timeline_
+---@field played number when a recording began to play
+---@field range? { from: number, to: number } folded; absent: all of it, and it follows
+---@field rows (meanwhile.Lane|false)[]
 ---@field layout { label: integer, width: integer }
----@field chart meanwhile.Chart
+---@field picture meanwhile.Picture
 ---@field shown { from: number, to: number }
 ---@field tick fun(wanted: boolean) draws often while that is wanted
 ---@field pending boolean
@@ -28,10 +28,8 @@ Timeline.__index = Timeline
 ---@type table<string, meanwhile.Timeline> by name of the buffer
 local timelines = {}
 
---- Without a session what is older than this is out of the picture at first, in milliseconds.
-local recent = 30 * 60000
---- Without a session the newest tasks are shown, at most so many.
-local most_tasks = 60
+--- How long the end of a recording stands before it plays again, in milliseconds.
+local rest = 4000
 
 --- How far local time is ahead of UTC, in seconds.
 ---@return number
@@ -42,21 +40,17 @@ local function ahead()
   return os.difftime(now, os.time(utc --[[@as std.osdateparam]]))
 end
 
+--- The present; of a recording, the moment that it shows.
 ---@private
----@param now number
----@return meanwhile.Chart
-function Timeline:charted(now)
-  if self.trace then
-    return lanes.of_trace(self.trace)
+---@return number
+function Timeline:now()
+  local now = format.now()
+  if not self.timeline.recorded then
+    return now
   end
-  local tasks = {}
-  for _, task in ipairs(self.workspace:sorted()) do
-    local at = format.time(task.endedAt) or now
-    if #tasks < most_tasks and (self.range or now - at < recent or #tasks == 0) then
-      table.insert(tasks, task)
-    end
-  end
-  return lanes.of_tasks(tasks)
+  local whole = lanes.picture(self.timeline.pieces)
+  local length = whole.last - whole.from
+  return whole.from + math.min(length, (now - self.played) % (length + rest))
 end
 
 ---@private
@@ -65,15 +59,15 @@ function Timeline:draw()
   if not view.visible(self.buf) then
     return
   end
-  local now = format.now()
-  local chart = self:charted(now)
-  local from, to = lanes.extent(chart, now)
+  local now = self:now()
+  local picture = lanes.picture(self.timeline.pieces, self.timeline.recorded and now or nil)
+  local from, to = lanes.extent(picture, now)
   if self.range then
     from, to = self.range.from, self.range.to
   end
   local win = assert(vim.fn.win_findbuf(self.buf)[1])
   local info = vim.fn.getwininfo(win)[1]
-  local lines, spans, rows, layout = lanes.draw(chart, {
+  local lines, spans, rows, layout = lanes.draw(picture, {
     width = info.width - info.textoff,
     from = from,
     to = to,
@@ -84,12 +78,22 @@ function Timeline:draw()
   if self.problem then
     table.insert(lines, " " .. self.problem)
     table.insert(spans, { #lines - 1, 0, -1, "MeanwhileNotice" })
-  elseif #chart.tasks == 0 and #chart.calls == 0 then
-    table.insert(lines, " Nothing yet.")
+  elseif self.timeline.recorded or #picture.lanes == 0 then
+    local words = self.timeline.recorded
+        and " Nothing has run here yet. This is a recording of `meanwhile demo`."
+      or " Nothing yet."
+    table.insert(lines, words)
     table.insert(spans, { #lines - 1, 0, -1, "MeanwhileDim" })
   end
-  self.chart, self.rows, self.layout = chart, rows, layout
-  view.bar(self.buf, lanes.legend(config.get().icons, chart.agent))
+  self.picture, self.rows, self.layout = picture, rows, layout
+  local room = info.width - info.textoff - 2
+  local legend = lanes.legend(self.timeline.legend, picture, config.get().icons, room)
+  view.bar(self.buf, legend[1])
+  -- What the bar has no room for stands below the lanes.
+  for i = 2, #legend do
+    table.insert(lines, " " .. legend[i])
+    table.insert(spans, { #lines - 1, 0, -1, "MeanwhileDim" })
+  end
   self.shown = { from = from, to = to }
   local cursor = vim.api.nvim_win_get_cursor(win)
   local column = vim.api.nvim_win_call(win, function()
@@ -100,7 +104,7 @@ function Timeline:draw()
   local line = math.min(cursor[1] or 1, #lines)
   local byte = vim.fn.virtcol2col(win, line, math.max(1, column))
   pcall(vim.api.nvim_win_set_cursor, win, { line, math.max(0, byte - 1) })
-  self.tick(self:live())
+  self.tick(self.timeline.recorded or not (picture.to or #picture.lanes == 0))
 end
 
 --- Draws soon, many changes at once.
@@ -114,20 +118,7 @@ function Timeline:soon()
   end
 end
 
----@private
----@return boolean
-function Timeline:live()
-  for _, part in ipairs({ self.chart.tasks, self.chart.turns }) do
-    for _, span in ipairs(part) do
-      if not span.to then
-        return true
-      end
-    end
-  end
-  return false
-end
-
---- The time under the cursor.
+--- The folded time under the cursor.
 ---@private
 ---@return number
 function Timeline:time()
@@ -157,44 +148,17 @@ function Timeline:pan(part)
   self:draw()
 end
 
---- The call at the time under the cursor, or the nearest.
----@private
----@return meanwhile.ChartCall?
-function Timeline:call()
-  local at = self:time()
-  local best, distance
-  for _, call in ipairs(self.chart.calls) do
-    local to = call.to or format.now()
-    local away = at < call.from and call.from - at or at > to and at - to or 0
-    if not distance or away < distance then
-      best, distance = call, away
-    end
-  end
-  return best
-end
-
 ---@private
 function Timeline:details()
-  local row = self.rows[vim.fn.line(".")]
-  local now = format.now()
-  if row and row.kind == "task" then
-    local lines = lanes.describe_task(row.task, now)
+  local lane = self.rows[vim.fn.line(".")]
+  if lane then
+    local lines = lanes.describe(self.picture, lane, self:time(), self:now())
     view.float(
-      "task",
+      lane.piece.label,
       vim.tbl_map(function(line)
         return " " .. line
       end, lines)
     )
-  elseif row and row.kind == "agent" then
-    local call = self:call()
-    if call then
-      view.float(
-        "agent",
-        vim.tbl_map(function(line)
-          return " " .. line
-        end, lanes.describe_call(call, now))
-      )
-    end
   end
 end
 
@@ -203,27 +167,25 @@ end
 ---@param direction 1|-1
 function Timeline:jump(direction)
   local at = self:time()
-  local half = (self.shown.to - self.shown.from) / self.layout.width
-  local best
-  for _, call in ipairs(self.chart.calls) do
-    local ahead_of = direction == 1 and call.from > at + half or call.from < at - half
-    local nearer = not best or (direction == 1 and call.from < best.from)
-    if ahead_of and (nearer or direction == -1) then
-      best = call
+  local span = self.shown.to - self.shown.from
+  local half = span / self.layout.width
+  local best, line
+  for row, lane in ipairs(self.rows) do
+    for _, thing in ipairs(lane and lane.piece.kind == "agent" and lane.things or {}) do
+      local from = lanes.fold(self.picture, thing.from)
+      local ahead_of = direction == 1 and from > at + half or direction == -1 and from < at - half
+      if thing.piece.kind == "call" and ahead_of then
+        local nearer = not best
+          or (direction == 1 and from < best)
+          or (direction == -1 and from > best)
+        best, line = nearer and from or best, row
+      end
     end
   end
-  if not best then
-    return
-  end
-  local span = self.shown.to - self.shown.from
-  local column = math.floor((best.from - self.shown.from) / span * self.layout.width) + 1
-  local lane
-  for line, row in ipairs(self.rows) do
-    lane = row.kind == "agent" and line or lane
-  end
-  if lane then
-    local byte = vim.fn.virtcol2col(0, lane, self.layout.label + column)
-    vim.api.nvim_win_set_cursor(0, { lane, math.max(0, byte - 1) })
+  if best then
+    local column = math.floor((best - self.shown.from) / span * self.layout.width) + 1
+    local byte = vim.fn.virtcol2col(0, line, self.layout.label + column)
+    vim.api.nvim_win_set_cursor(0, { line, math.max(0, byte - 1) })
   end
 end
 
@@ -233,9 +195,9 @@ function Timeline:map()
     {
       "<CR>",
       function()
-        local row = self.rows[vim.fn.line(".")]
-        if row and row.kind == "task" then
-          require("meanwhile.ui.output").open(self.workspace, row.task.id)
+        local lane = self.rows[vim.fn.line(".")]
+        if lane and lane.piece.taskId and not self.timeline.recorded then
+          require("meanwhile.ui.output").open(self.workspace, lane.piece.taskId)
         else
           self:details()
         end
@@ -326,9 +288,9 @@ local function show(workspace, session)
   if not self or not view.whole(self.buf) then
     self = setmetatable({
       workspace = workspace,
-      session = session,
+      played = format.now(),
       rows = {},
-      chart = { agent = false, calls = {}, turns = {}, tasks = {} },
+      picture = lanes.picture({}),
       layout = { label = 0, width = 1 },
       shown = { from = 0, to = 1 },
       pending = false,
@@ -342,15 +304,11 @@ local function show(workspace, session)
     self.tick = view.ticker(self.buf, 500, function()
       self:draw()
     end)
-    local offs = { workspace:on("tasks", soon) }
-    if session then
-      local trace, off = sessions.follow(workspace, session, function(err)
-        self.problem = err and sessions.explain(err)
-        soon()
-      end)
-      self.trace = trace
-      table.insert(offs, off)
-    end
+    local off
+    self.timeline, off = sessions.follow(workspace, session, function(err)
+      self.problem = err and sessions.explain(err)
+      soon()
+    end)
     local group = vim.api.nvim_create_augroup("meanwhile-timeline-" .. self.buf, { clear = true })
     vim.api.nvim_create_autocmd({ "WinResized", "BufWinEnter" }, { group = group, callback = soon })
     vim.api.nvim_create_autocmd("BufWipeout", {
@@ -358,9 +316,7 @@ local function show(workspace, session)
       buffer = self.buf,
       callback = function()
         self.tick(false)
-        for _, off in ipairs(offs) do
-          off()
-        end
+        off()
         timelines[name] = nil
         vim.api.nvim_del_augroup_by_id(group)
       end,
