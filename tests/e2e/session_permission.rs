@@ -141,6 +141,7 @@ fn a_question_of_a_cancelled_turn_is_withdrawn() {
     chat.cancel();
     assert_eq!(chat.daemon.answer(ask), Ok(json!({ "stopReason": "cancelled" })));
     chat.daemon.push("$/cancelRequest", |params| params["id"] == question["id"]);
+    assert_eq!(question["params"]["_meta"]["meanwhile"]["request"], question["id"]);
     // As an editor does that has closed its dialogue.
     let late = json!({ "jsonrpc": "2.0", "id": question["id"], "result": selected("allow_once") });
     chat.daemon.send_raw(&late);

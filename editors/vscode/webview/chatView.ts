@@ -5,7 +5,13 @@ import MarkdownIt from 'markdown-it';
 import type { AgentState, FromWebview } from '../src/panel/messages';
 import type { Entry, Permission, SessionModel } from '../src/panel/session';
 import type { Card } from '../src/protocol/generated';
-import { blockText, changeOf, questionOf, type ToolContent } from '../src/protocol/session';
+import {
+  blockText,
+  changeOf,
+  questionOf,
+  type ToolContent,
+  unseenOf,
+} from '../src/protocol/session';
 import { codicon, h, iconButton } from './dom';
 
 /** No HTML of a model's is ever markup. */
@@ -172,7 +178,9 @@ export class ChatView {
       { class: 'ask', role: 'group', 'aria-label': question },
       h('div', { class: 'ask-title' }, codicon('shield'), h('strong', {}, question)),
       input !== '' && input !== toolCall.title && h('pre', {}, input),
-      ...reasons(toolCall.content).map((reason) => h('div', { class: 'reason' }, reason)),
+      ...[...reasons(toolCall.content), ...unseenOf(request)].map((reason) =>
+        h('div', { class: 'reason' }, reason),
+      ),
       h(
         'div',
         { class: 'options' },

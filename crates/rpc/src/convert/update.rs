@@ -278,7 +278,12 @@ pub(crate) fn permission(session: &str, ask: &Ask) -> acp::RequestPermissionRequ
         options.push(option(Choice::RejectAlways, format!("Never allow {like}")));
     }
     let unseen = ask.change.as_ref().map(|it| unseen::of(it.old.as_deref(), &it.new));
-    let own = OwnQuestion { question: ask.question.clone(), unseen: unseen.unwrap_or_default() };
+    let own = OwnQuestion {
+        // It has none before it is sent.
+        request: None,
+        question: ask.question.clone(),
+        unseen: unseen.unwrap_or_default(),
+    };
     acp::RequestPermissionRequest::new(session.to_owned(), call, options).meta(meta(&own))
 }
 

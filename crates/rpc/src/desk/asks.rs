@@ -37,12 +37,17 @@ struct Question {
 }
 
 impl State {
-    /// Takes a question in, under a name of its own.
-    fn take_in(&mut self, question: Question) -> String {
+    /// Takes a question in, under a name of its own, which it says; returns it as it is to be sent.
+    fn take_in(&mut self, mut question: Question) -> (String, acp::RequestPermissionRequest) {
         self.last += 1;
         let id = format!("{PREFIX}{}", self.last);
+        let ours = question.asked.meta.as_mut().and_then(|meta| meta.get_mut("meanwhile"));
+        if let Some(Value::Object(ours)) = ours {
+            ours.insert("request".to_owned(), id.as_str().into());
+        }
+        let asked = question.asked.clone();
         self.waiting.insert(id.clone(), question);
-        id
+        (id, asked)
     }
 }
 
@@ -51,7 +56,7 @@ impl Asks {
     pub(super) fn ask(&self, session: &str, ask: Ask, client: &Client) {
         let asked = update::permission(session, &ask);
         // Before it is sent: the answer must find it.
-        let id = self.lock().take_in(Question { asked: asked.clone(), reply: ask.reply });
+        let (id, asked) = self.lock().take_in(Question { asked, reply: ask.reply });
         client.ask(&id, &asked);
     }
 
@@ -62,8 +67,7 @@ impl Asks {
         let of_session = |_: &String, it: &mut Question| &*it.asked.session_id.0 == session;
         let old: Vec<_> = state.waiting.extract_if(of_session).collect();
         for (old, question) in old {
-            let asked = question.asked.clone();
-            let id = state.take_in(question);
+            let (id, asked) = state.take_in(question);
             client.withdraw(&old);
             client.ask(&id, &asked);
         }

@@ -261,6 +261,9 @@ pub(crate) struct Own {
 /// What is ours in a `session/request_permission`: its `_meta.meanwhile`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct OwnQuestion {
+    /// The id of the request, which `$/cancelRequest` names: some libraries do not tell it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) request: Option<String>,
     /// What is asked, after "may the agent": `edit src/main.rs`.
     pub(crate) question: String,
     /// What a diff by lines does not show of the change that is asked about, a line each.

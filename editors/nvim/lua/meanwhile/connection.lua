@@ -112,7 +112,8 @@ function Connection:launch(generation)
   local handlers = setmetatable({}, {
     -- Every push and every request of the daemon, without a list that has to keep up with it.
     __index = function(_, method)
-      if type(method) ~= "string" or not method:match("^[%a]+/") then
+      local withdraws = method == "$/cancelRequest"
+      if not withdraws and (type(method) ~= "string" or not method:match("^[%a]+/")) then
         return nil
       elseif
         method:match("^window/")

@@ -213,7 +213,9 @@ function Workspace:pushed(method, params)
     self.tasks[params.id].waitsForInput = nil
     self:check(params.id)
   end
-  if method == "task/output" then
+  if method == "$/cancelRequest" then
+    require("meanwhile.ui.permission").withdraw(params.id)
+  elseif method == "task/output" then
     self:emit("output", params)
   elseif method == "task/started" then
     self:absorb(params.task)

@@ -181,6 +181,26 @@ text = "As you say."
     assert.equal("one two three four five six seven", notes())
   end)
 
+  it("writes one empty line, or nothing at all, as the person leaves it", function()
+    for keys, text in pairs({ ["ggjdGggS<Esc>"] = "\n", ggdG = "" }) do
+      local nvim = editing("the person changed this call")
+      nvim:type("d")
+      nvim:eventually("vim.wo.diff and vim.fn.getline('.') == 'ONE'")
+      nvim:type(keys)
+      nvim:eventually("vim.fn.getline(1) == '' and vim.fn.line('$') == 1")
+      nvim:type("ZZ")
+      nvim:says("As you say%.")
+      assert.equal(text, vim.fn.readblob(place.root .. "/src/notes.txt"))
+      nvim:quit()
+    end
+  end)
+
+  it("says what the diff of a change does not show", function()
+    local nvim = editing("", "one\r\ntwo\r\nthree\r\nfour\r\nfive\r\nsix\r\nseven")
+    nvim:sees("line ends change from LF to CRLF")
+    nvim:sees("the newline at the end of the file is taken away")
+  end)
+
   it("does not hold up the person while it asks", function()
     local nvim = editing("replaced")
     nvim:type("<C-w>k")
@@ -248,6 +268,25 @@ text = "After it."
     nvim:ask("Again")
     nvim:says("After it%.")
     assert.is_nil(vim.uv.fs_stat(place.root .. "/asked"), "a late answer allows nothing")
+  end)
+
+  it("closes a question that is not waited for any more", function()
+    local nvim = chat([==[
+[[turn]]
+]==] .. chats.call({ command = "touch asked" }))
+    nvim:ask("Ask me")
+    nvim:sees("May the agent ")
+    -- As another client of the session does.
+    nvim:lua(
+      [[
+      local connection = require("meanwhile.workspace").get().connection
+      connection:notify("session/cancel", { sessionId = ... })
+    ]],
+      nvim:session()
+    )
+    nvim:eventually("vim.fn.bufexists('meanwhile://question') == 0")
+    nvim:says("Cancelled%.")
+    assert.is_nil(vim.uv.fs_stat(place.root .. "/asked"))
   end)
 
   it("is cancelled, and background tasks go on", function()

@@ -451,6 +451,6 @@ describe("a proposed change", function()
     end
     local _, form = review.lines("a\r\nb\r\n")
     assert.equal("a\r\nc\r\n", review.text({ "a", "c" }, form))
-    assert.equal("", review.text({ "" }, form))
+    assert.equal("", review.text({}, form))
   end)
 end)

@@ -33,14 +33,15 @@ export class Changes implements vscode.FileSystemProvider, vscode.Disposable {
   }
 
   /** Shows what is asked, to be edited. Shown again it is as the person left it. */
-  async propose(key: number, change: Diff): Promise<void> {
+  async propose(key: number, change: Diff, unseen: string[]): Promise<void> {
     let uri = this.proposals.get(key)?.uri;
     if (!uri) {
       const isEditable = ![change.oldText ?? '', change.newText].some(hasMixedEnds);
       uri = this.put(`proposed-${this.born}-${key}`, change.path, change.newText, isEditable);
       this.proposals.set(key, { change, uri });
     }
-    await this.compare(`was-${this.born}-${key}`, change, uri, 'proposed, nothing is written yet');
+    const what = ['proposed, nothing is written yet', ...unseen].join('; ');
+    await this.compare(`was-${this.born}-${key}`, change, uri, what);
   }
 
   /** Shows what was done. */

@@ -12,6 +12,7 @@ import {
   type PermissionOption,
   type PermissionRequest,
   type SessionInfo,
+  unseenOf,
 } from '../protocol/session';
 import type { Changes } from './changes';
 import { emptySession, reduce, type SessionEvent, type SessionModel } from './session';
@@ -182,7 +183,7 @@ export class Sessions {
   async review(key: number): Promise<void> {
     const request = this.asked.get(key)?.request;
     const change = request && changeOf(request);
-    if (change) await this.changes.propose(key, change);
+    if (change) await this.changes.propose(key, change, unseenOf(request));
   }
 
   dispose(): void {

@@ -2178,6 +2178,10 @@ export interface Card {
  */
 export interface OwnQuestion {
   /**
+   * The id of the request, which `$/cancelRequest` names: some libraries do not tell it.
+   */
+  request?: string;
+  /**
    * What is asked, after "may the agent": `edit src/main.rs`.
    */
   question: string;

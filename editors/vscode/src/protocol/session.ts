@@ -29,6 +29,11 @@ export function questionOf({ _meta, toolCall }: RequestPermissionRequest): strin
   return own?.question ?? toolCall.title ?? toolCall.toolCallId;
 }
 
+/** What a diff does not show of the change that is asked about: other line ends. */
+export function unseenOf({ _meta }: RequestPermissionRequest): string[] {
+  return (_meta?.meanwhile as OwnQuestion | undefined)?.unseen ?? [];
+}
+
 /** The change that a question is about. */
 export function changeOf({ toolCall }: RequestPermissionRequest): Diff | undefined {
   return toolCall.content?.find((part) => part.type === 'diff');

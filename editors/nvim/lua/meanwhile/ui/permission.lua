@@ -70,6 +70,18 @@ function M.cancel(session)
   waiting[session] = nil
 end
 
+--- A question is not waited for any more: its turn was cancelled, or another client answered.
+---@param request string the request's id
+function M.withdraw(request)
+  for _, asks in pairs(waiting) do
+    for _, ask in ipairs(asks) do
+      if vim.tbl_get(ask.params, "_meta", "meanwhile", "request") == request then
+        answer(ask, { outcome = { outcome = "cancelled" } })
+      end
+    end
+  end
+end
+
 --- What is asked, in one line, with a verb.
 ---@param params table
 ---@return string
@@ -129,6 +141,11 @@ local function drawn(ask)
       table.insert(lines, " " .. require("meanwhile.format").one_line(text))
       table.insert(spans, { #lines - 1, 0, -1, "MeanwhileDim" })
     end
+  end
+  -- What the diff does not show.
+  for _, text in ipairs(vim.tbl_get(ask.params, "_meta", "meanwhile", "unseen") or {}) do
+    table.insert(lines, " " .. text)
+    table.insert(spans, { #lines - 1, 0, -1, "MeanwhileNotice" })
   end
   for i, option in ipairs(ask.params.options or {}) do
     table.insert(lines, ("   %d  %s"):format(i, option.name))

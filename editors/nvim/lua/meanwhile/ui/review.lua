@@ -38,12 +38,15 @@ end
 function M.lines(text)
   local bare, dos = text:gsub("\r\n", "\n")
   dos = dos > 0 and select(2, text:gsub("\n", "")) == dos
+  if text == "" then
+    return {}, { dos = false, ended = true }
+  end
   local lines = vim.split(dos and bare or text, "\n", { plain = true })
   local ended = #lines > 1 and lines[#lines] == ""
   if ended then
     table.remove(lines)
   end
-  return lines, { dos = dos, ended = ended or text == "" }
+  return lines, { dos = dos, ended = ended }
 end
 
 --- The text that a buffer has.
@@ -51,7 +54,7 @@ end
 ---@param form { dos: boolean, ended: boolean }
 ---@return string
 function M.text(lines, form)
-  if #lines == 0 or (#lines == 1 and lines[1] == "") then
+  if #lines == 0 then
     return ""
   end
   local ending = form.dos and "\r\n" or "\n"
@@ -135,6 +138,9 @@ function Review:changed()
     return nil
   end
   local lines = vim.api.nvim_buf_get_lines(self.proposed, 0, -1, false)
+  local count = vim.api.nvim_buf_call(self.proposed, vim.fn.wordcount)
+  -- One that was emptied looks like one with an empty line.
+  lines = count.bytes == 0 and {} or lines
   local proposed, form = M.lines(self.change.newText)
   if vim.deep_equal(lines, proposed) then
     return nil
