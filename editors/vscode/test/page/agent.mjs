@@ -106,6 +106,13 @@ const say = async (text) => {
   await box.press('Enter');
 };
 
+await test('where nothing has run, the timeline plays a recording of the demo', async () => {
+  await show();
+  await timeline().locator('.empty', { hasText: 'This is a recording of' }).waitFor();
+  await timeline().locator('.label.task', { hasText: 'pack' }).waitFor();
+  await timeline().locator('rect.span.task[data-task]').first().waitFor();
+});
+
 await test('a prompt, a question of permission, a task in the background', async () => {
   await show();
   await chat().locator('textarea:enabled').waitFor();
@@ -266,9 +273,9 @@ await test('a question that nobody sees is told outside of the panel', async () 
 
 const NOTES = 'one\ntwo\nthree\nfour\nfive\nsix\nseven\n';
 const notes = () => readFileSync(join(server.workspace, 'src/notes.txt'), 'utf8');
-const propose = async () => {
+const propose = async (before = NOTES) => {
   mkdirSync(join(server.workspace, 'src'), { recursive: true });
-  writeFileSync(join(server.workspace, 'src/notes.txt'), NOTES);
+  writeFileSync(join(server.workspace, 'src/notes.txt'), before);
   await show();
   await window.command('Meanwhile: New Agent Session');
   await chat().locator('.welcome').waitFor();
@@ -320,6 +327,15 @@ await test('a change of which nothing is left is a no', async () => {
   // What was refused can still be looked at, and its arguments are not all there is.
   await chat().locator('.entry.tool.failed [data-change]').waitFor();
   assert.equal(notes(), NOTES);
+  await diff.waitFor({ state: 'detached' });
+});
+
+await test('what the diff of a change hides is said beside it', async () => {
+  const { ask, diff } = await propose(NOTES.replaceAll('\n', '\r\n'));
+  const says = 'line ends change from CRLF to LF';
+  await ask.locator('.reason', { hasText: says }).waitFor();
+  await window.page.locator('.tab', { hasText: says }).waitFor();
+  await ask.locator('button[data-kind=reject_once]').click();
   await diff.waitFor({ state: 'detached' });
 });
 
