@@ -202,7 +202,9 @@ fn a_task_that_ends_wakes_the_agent_by_itself() {
     let chat = Chat::new(&lab, ONE_TASK);
     assert_eq!(chat.prompt("build it"), "end_turn");
     let task = chat.task(COMMAND);
-    assert_eq!(chat.daemon.check(&task)["queue"], *chat.id);
+    let known = chat.daemon.check(&task);
+    assert_eq!((&known["queue"], &known["agent"]), (&json!(chat.id), &json!(true)));
+    assert_eq!(chat.daemon.check(&chat.daemon.sh("true"))["agent"], Value::Null);
     let moved =
         chat.update("tool_call_update", |it| it["_meta"]["meanwhile"]["taskId"].is_string());
     let meta = json!({ "meanwhile": { "taskId": task, "background": true } });

@@ -90,7 +90,7 @@ methods! {
 
 /// What came after the first release and is to be looked for: parameters as `method.member`, which a
 /// server that lacks one refuses, and members of objects as `Object.member`. `initialize` lists them.
-pub(crate) const FEATURES: [&str; 17] = [
+pub(crate) const FEATURES: [&str; 18] = [
     "initialize.secrets",
     "task/spawn.shell",
     "task/spawn.service",
@@ -108,6 +108,7 @@ pub(crate) const FEATURES: [&str; 17] = [
     "session/prompt.images",
     "session/trace.timeline",
     "session/turn.says",
+    "Task.agent",
 ];
 
 /// The method of this name, in the table a connection serves.

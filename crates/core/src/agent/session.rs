@@ -114,6 +114,12 @@ impl SessionId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether a queue is a session's: other queues have names that people gave.
+    pub fn names(queue: &str) -> bool {
+        // Of the forms that are read, the one with hyphens is as long as this.
+        queue.len() == 36 && uuid::Uuid::parse_str(queue).is_ok()
+    }
 }
 
 impl std::fmt::Display for SessionId {

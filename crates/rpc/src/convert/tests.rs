@@ -58,6 +58,18 @@ fn shows(state: State, expect: &Value) {
 }
 
 #[test]
+fn a_task_in_the_queue_of_a_session_is_an_agents() {
+    let check = |queue: &str, agent: bool| {
+        let task = Task { queue: queue.to_owned(), ..task(State::Running) };
+        assert_eq!(to_wire::task(&task).agent, agent, "{queue}");
+    };
+    check("0f9c1b2e-0000-4000-8000-000000000001", true);
+    check("0f9c1b2e000040008000000000000001", false);
+    check("default", false);
+    check("{0f9c1b2e-0000-4000-8000-000000000001", false);
+}
+
+#[test]
 fn a_task_that_waits_says_for_what_and_one_that_never_ran_has_no_status() {
     let shown = |state| serde_json::to_value(to_wire::task(&task(state))).unwrap();
     let queued =

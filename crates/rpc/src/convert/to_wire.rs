@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use meanwhile_core::agent::session::SessionId;
 use meanwhile_core::background::task;
 use meanwhile_core::background::{Chunk, Drained, Waited, words};
 use meanwhile_core::limits;
@@ -63,6 +64,7 @@ pub(crate) fn task(task: &task::Task) -> wire::Task {
         ports: task.serving.ports.clone(),
         ready: task.serving.ready,
         waits_for_input: task.waits_for_input,
+        agent: SessionId::names(&task.queue),
         role: task.is_step.then_some(wire::TaskRole::Step),
         shown: shown(task),
     }

@@ -78,6 +78,9 @@ pub(crate) struct Task {
     /// It reads its terminal or its input, and has been silent for 15 s.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) waits_for_input: bool,
+    /// A session of an agent started it: its queue is the session's.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) agent: bool,
     /// What it is for, unless it is background work: lists leave these out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) role: Option<TaskRole>,

@@ -49,7 +49,7 @@ Connection.__index = Connection
 local patience = 5
 local minute = 60000
 --- What the plugin draws from and an older daemon does not tell, as `features` names it.
-local needed = "session/trace.timeline"
+local needed = "Task.agent"
 --- What the plugin speaks.
 local protocol = 1
 

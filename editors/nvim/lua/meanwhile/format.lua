@@ -134,13 +134,6 @@ function M.ended(task)
   return task.state ~= "running" and task.state ~= "stopping"
 end
 
---- Whether an agent's session started it: its queue is the session's, which has a UUID for a name.
----@param task meanwhile.Task
----@return boolean
-function M.of_agent(task)
-  return task.queue:match("^%x+%-%x+%-%x+%-%x+%-%x+$") ~= nil
-end
-
 --- Whether an agent runs it in the foreground, as a step of its turn. Such a task stands in no list.
 ---@param task meanwhile.Task
 ---@return boolean

@@ -191,7 +191,7 @@ vim.api.nvim_create_autocmd({ "FocusGained", "VimResume" }, { group = group, cal
 --- The end of a task, if the person wants to hear it. What an agent started is the agent's to hear.
 ---@param task meanwhile.Task
 function M.ended(task)
-  if not format.of_agent(task) and wanted(task) then
+  if not task.agent and wanted(task) then
     table.insert(ends, task)
     vim.defer_fn(flush, gather_ms)
   end

@@ -41,6 +41,7 @@
 ---@field ports? integer[] TCP ports its processes listen on
 ---@field ready? boolean such a port has stood for a while, or a watch matched
 ---@field waitsForInput? boolean
+---@field agent? boolean a session of an agent started it
 ---@field role? "step" an agent runs it in the foreground, as a step of its turn
 ---@field delivered? { at: string, by: "drain"|"wait"|"check", turn?: integer }
 ---@field shown meanwhile.Shown the words that people are shown

@@ -166,7 +166,7 @@ function Workspace:absorb(task, notification)
   self.tasks[task.id] = task
   local moved = old ~= nil and format.is_step(old) and not format.is_step(task)
   if (not old or moved) and not format.ended(task) and not format.is_step(task) then
-    if not format.of_agent(task) then
+    if not task.agent then
       self.latest = task.id
     end
     autocmd("MeanwhileTaskStarted", { task = task, root = self.root })
@@ -183,7 +183,7 @@ end
 ---@param task meanwhile.Task
 ---@param notification? meanwhile.Notification
 function Workspace:announce(task, notification)
-  local ours = not format.of_agent(task)
+  local ours = not task.agent
   if ours then
     self.latest = task.id
   end

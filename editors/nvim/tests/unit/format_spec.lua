@@ -111,6 +111,7 @@ describe("format", function()
         exit = nil,
         durationMs = nil,
         queue = "0f9c1b2e-0000-4000-8000-000000000001",
+        agent = true,
         progress = { percent = 40, message = "[40%] linking" },
         shown = { title = "make", outcome = "running", stands = "running" },
       }),

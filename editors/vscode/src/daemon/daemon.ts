@@ -54,7 +54,7 @@ export interface Settings {
 }
 
 /** What this extension draws from and an older daemon does not tell, as `features` names it. */
-const NEEDED = 'session/trace.timeline';
+const NEEDED = 'Task.agent';
 
 export class Daemon implements vscode.Disposable {
   private client: LanguageClient | undefined;

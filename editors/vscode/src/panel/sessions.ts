@@ -17,8 +17,6 @@ import {
 import type { Changes } from './changes';
 import { emptySession, reduce, type SessionEvent, type SessionModel } from './session';
 
-/** A session's tasks are in the queue of its name, which is a UUID. */
-const SESSION_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 /** Sessions listed. */
 const LISTED = 100;
 /** Names each question of the window. */
@@ -85,7 +83,7 @@ export class Sessions {
    * itself, or a session of another window.
    */
   isStep(task: Task): boolean {
-    if (!SESSION_ID.test(task.queue)) return false;
+    if (!task.agent) return false;
     const entry = this.models
       .get(task.queue)
       ?.entries.find((entry) => entry.kind === 'tool' && entry.taskId === task.id);

@@ -737,6 +737,10 @@ export interface Task {
    * It reads its terminal or its input, and has been silent for 15 s.
    */
   waitsForInput?: boolean;
+  /**
+   * A session of an agent started it: its queue is the session's.
+   */
+  agent?: boolean;
   role?: TaskRole;
   shown: Shown;
 }

@@ -27,7 +27,7 @@ function M.label(task)
   if task.label then
     return format.one_line(task.label)
   end
-  return format.of_agent(task) and "(agent)" or nil
+  return task.agent and "(agent)" or nil
 end
 
 --- Whether a task has the words of a filter, each of them, in its command, label or state,
