@@ -17,6 +17,7 @@ mod ps;
 mod restart;
 mod run;
 mod serve;
+mod sessions;
 mod signal;
 mod spawn;
 mod stop;

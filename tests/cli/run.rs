@@ -287,7 +287,7 @@ fn a_session_is_resumed_by_the_beginning_of_its_name() {
     let script = "[[turn]]\ntext = \"one\"\n[[turn]]\nexpect = [\"second\"]\ntext = \"two\"\n";
     store.check(&["run", "--model", "script/x", "--resume", "last", "hi"], 1, "cannot read");
     let none = store.agent(script, &["run", "--resume", "last", "hi"]);
-    assert!(none.stderr.contains("no session to resume"), "{}", none.stderr);
+    assert!(none.stderr.contains("no session in this workspace"), "{}", none.stderr);
     assert_eq!(store.agent(script, &["run", "first"]).text(), "one\n");
     let listed = store.json(&["sessions", "--json"]);
     let id = listed["sessions"][0]["sessionId"].as_str().unwrap();

@@ -43,6 +43,7 @@ mod session_requests;
 mod session_settings;
 mod session_timeline;
 mod session_tools;
+mod session_watch;
 mod signal;
 mod slots;
 mod slots_storm;

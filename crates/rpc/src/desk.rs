@@ -10,19 +10,20 @@ mod events;
 mod lanes;
 mod reading;
 mod sessions;
+mod watches;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use meanwhile_core::Background;
-use meanwhile_core::agent::session::{self, Chosen, Updates, Wake};
-use meanwhile_core::agent::story::Timeline;
+use meanwhile_core::agent::session::{self, Chosen, Updates, Wake, Watch};
+use meanwhile_core::agent::story::{Story, Timeline};
 use meanwhile_core::agent::tools::Editor;
 use meanwhile_core::agent::{NoModel, Provider};
 use meanwhile_core::background::task::Task;
 use meanwhile_core::background::{Engine, Role, Settings};
 use serde_json::Value;
-use tokio::sync::{Mutex, OnceCell, OwnedRwLockReadGuard, RwLock};
+use tokio::sync::{Mutex, OnceCell, OwnedRwLockReadGuard, RwLock, oneshot};
 
 use crate::convert::from_wire::Defaults;
 use crate::convert::{error, to_wire};
@@ -33,6 +34,7 @@ use crate::wire::{self, Error, acp};
 pub(crate) use connection::Connection;
 pub(crate) use reading::Start;
 pub(crate) use sessions::{Open, Sessions};
+pub(crate) use watches::Watches;
 
 type Result<T> = std::result::Result<T, Error>;
 
@@ -69,6 +71,7 @@ struct Shared {
     /// Held while the workspace is opened: what is being opened is not closed under it.
     opening: Mutex<()>,
     sessions: Sessions,
+    watches: Watches,
     /// Held for reading by a subscription, or a request for a timeline, that is not answered yet; taken for
     /// writing before a push of output or of a timeline: the reply comes first.
     output_gate: Arc<RwLock<()>>,
@@ -88,6 +91,7 @@ impl Desk {
             editor: Arc::default(),
             opening: Mutex::default(),
             sessions: Sessions::default(),
+            watches: Watches::default(),
             output_gate: Arc::default(),
         }))
     }
@@ -105,6 +109,7 @@ impl Desk {
             editor: self.0.editor.clone(),
             opening: Mutex::default(),
             sessions: self.0.sessions.clone(),
+            watches: self.0.watches.clone(),
             output_gate: self.0.output_gate.clone(),
         }))
     }
@@ -278,6 +283,24 @@ impl Desk {
         let asks = self.0.sessions.asks().clone();
         self.0.jobs.beside(reading.run(self.0.client.clone(), asks));
         open
+    }
+
+    /// The sessions of other processes that are watched on this connection.
+    pub(crate) fn watches(&self) -> &Watches {
+        &self.0.watches
+    }
+
+    /// Has the client told of a session that another process has open, of which this is the story so far. `false`: it is
+    /// told already.
+    pub(crate) fn watch(
+        &self,
+        session: &str,
+        watch: Watch,
+        story: Story,
+        told: oneshot::Sender<wire::Watched>,
+    ) -> bool {
+        let reading = self.0.watches.begin(session, watch, story, told);
+        reading.map(|reading| self.0.jobs.beside(reading.run(self.0.client.clone()))).is_some()
     }
 
     /// The client.

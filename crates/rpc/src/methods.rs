@@ -86,6 +86,8 @@ methods! {
     "session/set_mode", changes, session::set_mode::run,
         acp::SetSessionModeRequest => acp::SetSessionModeResponse;
     "session/trace", shows, session::trace::run, wire::TraceParams => wire::TraceResult;
+    "session/watch", changes_late, session::watch::run, wire::WatchSessionParams => wire::Watched;
+    "session/unwatch", changes, session::watch::end, wire::WatchSessionParams => wire::Empty;
 }
 
 /// What came after the first release and is to be looked for: parameters as `method.member`, which a

@@ -34,8 +34,9 @@ pub(crate) use push::{
 };
 
 pub(crate) use session::{
-    Card, Own, OwnAnswer, OwnEdit, OwnOrigin, OwnQuestion, RetryingPush, TraceEvent, TraceFact,
-    TraceParams, TraceResult, TraceTask, TracedPush, TurnOrigin, TurnPush, TurnState,
+    Card, Holder, OpenQuestion, Own, OwnAnswer, OwnEdit, OwnOrigin, OwnQuestion, RetryingPush,
+    TraceEvent, TraceFact, TraceParams, TraceResult, TraceTask, TracedPush, TurnOrigin, TurnPush,
+    TurnState, WatchSessionParams, Watched,
 };
 pub(crate) use timeline::{
     LaneKind, LegendEntry, Look, MarkKind, Piece, SegmentKind, Timeline, TimelineParams,

@@ -40,6 +40,9 @@ pub enum Kind {
     Queued = b'Q',
     /// The ledger changed: a client drained, acknowledged or removed.
     Ledger = b'L',
+    /// Something was said in an agent's session, or it was opened or closed. Version 0.1.0 does not know
+    /// it, and leaves it out.
+    Said = b'T',
 }
 
 /// A message.
@@ -47,7 +50,7 @@ pub enum Kind {
 pub struct Message {
     /// Why.
     pub kind: Kind,
-    /// The task, as its 8 hex digits; zeros for [`Kind::Ledger`].
+    /// The task, as its 8 hex digits; zeros for [`Kind::Ledger`] and [`Kind::Said`].
     pub id: [u8; 8],
     /// The workspace, see [`crate::layout::workspace_hash`].
     pub workspace: u64,
@@ -75,6 +78,7 @@ impl Message {
             Kind::Gone,
             Kind::Queued,
             Kind::Ledger,
+            Kind::Said,
         ];
         Some(Self {
             kind: kinds.into_iter().find(|kind| *kind as u8 == bytes[0])?,

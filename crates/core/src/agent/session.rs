@@ -4,6 +4,7 @@
 //! through [`Updates`], which one front reads. What was said and done is in the ledger before
 //! anything follows from it, so a session that was killed is loaded again where it was.
 
+mod again;
 mod calls;
 mod compact;
 mod listed;
@@ -15,6 +16,7 @@ mod prompt;
 mod resume;
 mod step;
 mod turn;
+mod watching;
 mod work;
 mod written;
 
@@ -38,6 +40,7 @@ use crate::confine::Mode;
 
 pub use listed::Info;
 pub use manner::{Choice, Chosen};
+pub use watching::{Holder, Question, Seen, Stands, Watch};
 
 /// What a session needs from outside.
 #[derive(Debug, Clone)]

@@ -105,6 +105,9 @@ pub enum Fact {
         tool_call_id: String,
         /// What is asked, after "may the agent".
         question: String,
+        /// Why it is asked.
+        #[serde(default)]
+        why: String,
     },
     /// The question was answered, or is not asked any more.
     Answered {
@@ -180,6 +183,24 @@ impl From<&NotificationKind> for DeliveredKind {
     }
 }
 
+/// A fact as it is stored.
+#[derive(Serialize)]
+struct Stored<'a> {
+    #[serde(flatten)]
+    fact: &'a Fact,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    said: Option<u64>,
+}
+
+/// The last message of the step that a stored fact is the last one of, where it says so.
+pub(crate) fn said_by(row: &StoredFact) -> Option<u64> {
+    #[derive(Deserialize)]
+    struct Said {
+        said: Option<u64>,
+    }
+    serde_json::from_str::<Said>(&row.fact).ok()?.said
+}
+
 /// How [`DeliveredBy`], which knows no JSON, is stored.
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "DeliveredBy", rename_all = "snake_case")]
@@ -237,13 +258,15 @@ impl Fact {
 }
 
 impl Event {
-    /// As the ledger keeps it.
-    pub(crate) fn to_row(&self) -> NewFact {
+    /// As the ledger keeps it. With `said` it is the last fact of a step whose last message has this number: times
+    /// alone would not say which came first.
+    pub(crate) fn to_row(&self, said: Option<u64>) -> NewFact {
+        let stored = Stored { fact: &self.fact, said };
         NewFact {
             n: self.n,
             at: self.at,
             task: self.fact.task(),
-            fact: serde_json::to_string(&self.fact).expect("a fact has string keys only"),
+            fact: serde_json::to_string(&stored).expect("a fact has string keys only"),
         }
     }
 
@@ -328,7 +351,7 @@ mod tests {
                 r#"{{"type":"delivered","call":3,"taskId":"0123abcd","seq":1,"kind":"{kind_word}","by":"{by_word}"}}"#
             );
             let event = Event { n: 1, at: Timestamp(0), fact };
-            let row = event.to_row();
+            let row = event.to_row(None);
             assert_eq!(row.fact, stored);
             let row = StoredFact { n: 1, at: Timestamp(0), fact: stored };
             assert_eq!(Event::from_row(&row), Some(event));

@@ -73,6 +73,8 @@ pub enum Demand {
     Promoted(TaskId),
     /// How many notifications wait in a queue, now and from now on.
     Queued(String, oneshot::Sender<watch::Receiver<u64>>),
+    /// When something is said in a session of the workspace that another process has open.
+    Said(oneshot::Sender<watch::Receiver<()>>),
     /// The ledger was changed from here: tell the other processes, and our client.
     Changed,
     /// Tell when each task stands as it is shown: one that died without its supervisor is known to be lost,

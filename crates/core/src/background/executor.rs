@@ -17,7 +17,9 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use meanwhile_shim::bell::{self, Kind, Message};
 use meanwhile_shim::confine::Plan;
+use meanwhile_shim::layout;
 use meanwhile_shim::spec::{Kept, Spec};
 use tokio::time::Instant;
 
@@ -128,6 +130,8 @@ pub enum Report {
     },
     /// Another process changed the ledger.
     LedgerChanged,
+    /// Another process has a session of an agent open, in which something was said.
+    Said,
 }
 
 /// Whether a task is sure to exist.
@@ -389,6 +393,19 @@ impl Archive {
             Self::Local(home) => home.is_bell_alive(holder),
             #[cfg(test)]
             Self::Scripted(_) => false,
+        }
+    }
+
+    /// Tells the other processes of a workspace that something was said in a session; not `holder`, whose it is.
+    pub fn tell_said(&self, workspace: &Path, holder: &str) {
+        match self {
+            Self::Local(home) => {
+                let workspace = layout::workspace_hash(workspace);
+                let message = Message { kind: Kind::Said, id: [0; 8], workspace };
+                bell::ring(&home.bells(), message, Some(holder));
+            }
+            #[cfg(test)]
+            Self::Scripted(_) => {}
         }
     }
 

@@ -20,6 +20,7 @@ mod moved;
 mod queues;
 mod retention;
 mod rows;
+mod said;
 mod schema;
 mod sessions;
 mod settings;
@@ -51,10 +52,8 @@ pub use history::Past;
 /// The file's name in the state directory.
 pub use meanwhile_shim::layout::LEDGER as FILE;
 pub use queues::{Batch, Cursor, Drain, LeaseToken};
-pub use sessions::{
-    Addition, Claim, Journey, NewFact, NewMessage, News, Seen, SessionRow, StoredFact,
-    StoredMessage, Told,
-};
+pub use said::{Followed, StoredFact, StoredMessage};
+pub use sessions::{Addition, Claim, Journey, NewFact, NewMessage, News, Seen, SessionRow, Told};
 pub use settings::Deleted;
 
 /// How long a call waits for another process's transaction. Ours take a millisecond; ten seconds

@@ -150,6 +150,8 @@ pub struct Supervisor {
     settling: settling::Settling,
     /// Who wants to know how many notifications wait in a queue.
     queued: queued::Queued,
+    /// Who wants to know when something is said in a session that another process has open.
+    said: tokio::sync::watch::Sender<()>,
     batch: Batch,
     /// What was queued up to here has been told to our client.
     cursor: Cursor,
@@ -195,6 +197,7 @@ impl Supervisor {
             number: 0,
             settling: settling::Settling::default(),
             queued: queued::Queued::default(),
+            said: tokio::sync::watch::Sender::default(),
             batch: Batch::default(),
             cursor: Cursor::default(),
             writing: None,
@@ -398,6 +401,9 @@ impl Supervisor {
                 let _ = reply.send(self.queued.watch(queue));
                 // The first number comes with the next picture.
                 self.picture_wanted = true;
+            }
+            Demand::Said(reply) => {
+                let _ = reply.send(self.said.subscribe());
             }
             Demand::Changed => {
                 self.picture_wanted = true;

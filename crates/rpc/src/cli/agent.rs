@@ -60,22 +60,28 @@ pub(crate) async fn open(background: &Background, wish: Wish<'_>) -> Result<Driv
     let resumed = wish.flags.resume.is_some();
     let opened = match wish.flags.resume.as_deref() {
         None => Session::create(background, terms).await,
-        Some("last") => {
-            let last = Session::list(&background, 0, 1).await.map_err(refused)?;
-            let Some(last) = last.first() else {
-                let none = Failure::new("there is no session to resume in this workspace");
-                let strays = Session::strays(&background, 1).await.map_err(refused)?;
-                return Err(none.advise(strays.first().map(|stray| {
-                    let (id, from) = (stray.id.as_str(), stray.workspace.display());
-                    format!("`--resume {id}` goes on with the one of `{from}`, which is gone")
-                })));
-            };
-            Session::load(background, terms, last.id.as_str()).await
+        Some(name) => {
+            Session::load(background.clone(), terms, &named(&background, name).await?).await
         }
-        Some(id) => Session::load(background.clone(), terms, &whole(&background, id).await?).await,
     };
     let (session, updates) = opened.map_err(refused)?;
     Ok(Drive::new(session, updates, resumed))
+}
+
+/// The session that is meant: the newest is `last`, another is named by its beginning.
+pub(crate) async fn named(background: &Background, name: &str) -> Result<String, Failure> {
+    if name != "last" {
+        return whole(background, name).await;
+    }
+    if let Some(last) = Session::list(background, 0, 1).await.map_err(refused)?.first() {
+        return Ok(last.id.to_string());
+    }
+    let none = Failure::new("there is no session in this workspace");
+    let strays = Session::strays(background, 1).await.map_err(refused)?;
+    Err(none.advise(strays.first().map(|stray| {
+        let (id, from) = (stray.id.as_str(), stray.workspace.display());
+        format!("`meanwhile chat --resume {id}` goes on with the one of `{from}`, which is gone")
+    })))
 }
 
 /// The session whose name begins so.
@@ -148,9 +154,11 @@ pub(crate) fn refused(error: session::Error) -> Failure {
                 .hint("`meanwhile sessions` lists them; `last` is the newest")
         }
         session::Error::EmptyPrompt => Failure::usage("the prompt is empty; expected some text"),
-        session::Error::Busy { .. } | session::Error::Closed(_) => {
-            Failure::new(error.to_string()).advise(hint::session(&error))
+        session::Error::Busy { ref id, .. } => {
+            let watch = format!("`meanwhile sessions --watch {id}` shows what is said there");
+            Failure::new(error.to_string()).advise(hint::session(&error)).hint(watch)
         }
+        session::Error::Closed(_) => Failure::new(error.to_string()).advise(hint::session(&error)),
     }
 }
 

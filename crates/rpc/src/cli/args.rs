@@ -415,9 +415,14 @@ pub(crate) struct AgentFlags {
     pub(crate) patience: Duration,
 }
 
-/// List the sessions of the workspace, newest first.
+/// List the sessions of the workspace, newest first, or watch one.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  meanwhile sessions\n  meanwhile sessions --watch last")]
 pub(crate) struct Sessions {
+    /// Show what was said in a session and what is said from now on, in whichever process has it open,
+    /// until that one lets it go: the beginning of its name, or `last`.
+    #[arg(long, value_name = "ID", conflicts_with = "limit")]
+    pub(crate) watch: Option<String>,
     /// List so many at most.
     #[arg(long, short = 'n', value_name = "N", default_value_t = 20)]
     pub(crate) limit: u32,

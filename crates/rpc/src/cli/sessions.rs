@@ -1,5 +1,7 @@
 //! `meanwhile sessions`: the conversations of the workspace.
 
+mod watched;
+
 use meanwhile_core::agent::session::Session as Agent;
 use meanwhile_core::background::task::Timestamp;
 use serde_json::json;
@@ -19,6 +21,9 @@ const TITLE_CHARS: usize = 60;
 
 pub(crate) async fn run(session: &mut Session, args: args::Sessions) -> Result<u8, Failure> {
     let Session { background, out, .. } = session;
+    if let Some(name) = &args.watch {
+        return watched::run(background, out, name, args.json).await;
+    }
     let found = Agent::list(background, 0, args.limit).await.map_err(agent::refused)?;
     if args.json {
         let sessions: Vec<_> = found

@@ -9,12 +9,12 @@ use std::collections::HashMap;
 
 use meanwhile_core::agent::message::Image;
 use meanwhile_core::agent::permission::Scope;
-use meanwhile_core::agent::session::{Ask, TurnEnd, Update};
+use meanwhile_core::agent::session::{Ask, Holder, Question, Stands, TurnEnd, Update};
 use meanwhile_core::agent::story::{self, CardKind, Story};
 use meanwhile_core::agent::tools::{Diff, Kind, PlanEntry, PlanStatus};
 use meanwhile_core::agent::trace::{Event, Fact, Origin};
 use meanwhile_core::agent::{Cost, Usage};
-use meanwhile_core::background::task::{Notification, NotificationKind, TaskId};
+use meanwhile_core::background::task::{Notification, NotificationKind, Task, TaskId};
 use meanwhile_core::background::words;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -176,6 +176,14 @@ impl Teller {
         Some(Told::push(Push::Session(Box::new(acp::SessionNotification::new(session, update)))))
     }
 
+    /// Takes in a task whose result is told next, and the model call that its end entered, if it is its end.
+    pub(crate) fn knows(&mut self, task: Task, entered: Option<u64>) {
+        match entered {
+            Some(call) => self.story.ended(task, call),
+            None => self.story.began(task),
+        }
+    }
+
     /// What is ours in what the model says.
     fn said(&self) -> Option<acp::Meta> {
         self.call.map(|call| meta(&Own { call: Some(call), ..Own::default() }))
@@ -245,6 +253,23 @@ fn ending(reason: acp::StopReason) -> Option<&'static str> {
         }
         acp::StopReason::EndTurn | _ => None,
     }
+}
+
+/// How a session that is watched stands.
+pub(crate) fn watched(session: &str, stands: Stands) -> wire::Watched {
+    let (holder, pid) = match stands.holder {
+        Holder::Open { pid } => (wire::Holder::Open, Some(pid)),
+        Holder::Closed => (wire::Holder::Closed, None),
+        Holder::Gone { pid } => (wire::Holder::Gone, Some(pid)),
+        Holder::Deleted => (wire::Holder::Deleted, None),
+    };
+    let asks = stands.questions.into_iter();
+    let asks = asks.map(|Question { tool_call_id, question, why }| wire::OpenQuestion {
+        tool_call_id,
+        question,
+        why,
+    });
+    wire::Watched { session_id: session.to_owned(), holder, pid, asks: asks.collect() }
 }
 
 /// The question as a request to the client.

@@ -15,6 +15,7 @@ pub(crate) mod resume;
 pub(crate) mod set_config_option;
 pub(crate) mod set_mode;
 pub(crate) mod trace;
+pub(crate) mod watch;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Encoding, INTEGER_MAX, Notification, RetryingPush, Task, TimelinePush, TracedPush, TurnPush,
-    acp,
+    Watched, acp,
 };
 
 /// What happened, of which the client is told without asking. It is written as its parameters; what
@@ -41,6 +41,8 @@ pub(crate) enum Push {
     Traced(TracedPush),
     /// Pieces of a session's timeline.
     Timeline(TimelinePush),
+    /// A session that is watched is opened, closed, or asks something.
+    Watched(Watched),
 }
 
 /// Parameters of `task/started`.

@@ -387,3 +387,52 @@ pub(crate) struct TracedPush {
     /// The fact.
     pub(crate) event: TraceEvent,
 }
+
+/// Parameters of `session/watch` and `session/unwatch`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct WatchSessionParams {
+    /// The session: one of the workspace that is not open on this connection.
+    pub(crate) session_id: String,
+}
+
+/// Result of `session/watch`, and parameters of `session/watched`: how a session that is watched stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Watched {
+    /// The session.
+    pub(crate) session_id: String,
+    /// Whether a process has it open.
+    pub(crate) holder: Holder,
+    /// That process, or the one that had it open and ended without closing it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) pid: Option<u32>,
+    /// What a person is asked there, oldest first: it can be answered there alone.
+    pub(crate) asks: Vec<OpenQuestion>,
+}
+
+/// Whether a process has a session open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Holder {
+    /// One has.
+    Open,
+    /// None has: it was closed.
+    Closed,
+    /// None has: the one that had it ended without closing it. A turn that ran is over.
+    Gone,
+    /// The session is deleted. It is watched no longer.
+    Deleted,
+}
+
+/// A question that a person is asked by another process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct OpenQuestion {
+    /// The call of a tool.
+    pub(crate) tool_call_id: String,
+    /// What is asked, after "may the agent": `edit src/main.rs`.
+    pub(crate) question: String,
+    /// Why it is asked.
+    pub(crate) why: String,
+}

@@ -409,6 +409,10 @@ export type TraceEvent1 =
  */
 export type TurnOrigin = 'prompt' | 'background';
 /**
+ * Whether a process has a session open.
+ */
+export type Holder = 'open' | 'closed' | 'gone' | 'deleted';
+/**
  * Different types of updates that can be sent during session processing.
  */
 export type SessionUpdate =
@@ -1309,6 +1313,41 @@ export interface TraceTask {
   deliveredInCall?: number;
   deliveredBy?: DeliveredBy;
   shown: Shown;
+}
+/**
+ * Result of `session/watch`, and parameters of `session/watched`: how a session that is watched stands.
+ */
+export interface Watched {
+  /**
+   * The session.
+   */
+  sessionId: string;
+  holder: Holder;
+  /**
+   * That process, or the one that had it open and ended without closing it.
+   */
+  pid?: number;
+  /**
+   * What a person is asked there, oldest first: it can be answered there alone.
+   */
+  asks: OpenQuestion[];
+}
+/**
+ * A question that a person is asked by another process.
+ */
+export interface OpenQuestion {
+  /**
+   * The call of a tool.
+   */
+  toolCallId: string;
+  /**
+   * What is asked, after "may the agent": `edit src/main.rs`.
+   */
+  question: string;
+  /**
+   * Why it is asked.
+   */
+  why: string;
 }
 /**
  * Parameters of `task/started`.
@@ -2775,6 +2814,15 @@ export interface TraceParams {
   timeline?: boolean | null;
 }
 /**
+ * Parameters of `session/watch` and `session/unwatch`.
+ */
+export interface WatchSessionParams {
+  /**
+   * The session: one of the workspace that is not open on this connection.
+   */
+  sessionId: string;
+}
+/**
  * Response to a permission request.
  */
 export interface RequestPermissionResponse {
@@ -2863,6 +2911,8 @@ export interface Methods {
   'session/set_config_option': { params: SetSessionConfigOptionRequest; result: SetSessionConfigOptionResponse };
   'session/set_mode': { params: SetSessionModeRequest; result: SetSessionModeResponse };
   'session/trace': { params: TraceParams; result: TraceResult };
+  'session/watch': { params: WatchSessionParams; result: Watched };
+  'session/unwatch': { params: WatchSessionParams; result: Empty };
 }
 
 /** Every push of the server, by its method. */
@@ -2880,6 +2930,7 @@ export interface Pushes {
   'session/retrying': RetryingPush;
   'session/traced': TracedPush;
   'session/timeline': TimelinePush;
+  'session/watched': Watched;
 }
 
 /** Every request of the server, by its method. */

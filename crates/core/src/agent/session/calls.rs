@@ -286,8 +286,8 @@ impl Work {
             reply,
         };
         let tool_call_id = ask.id.clone();
-        let (call, question) = (self.counts.calls, ask.question.clone());
-        self.tell(Fact::Asked { call, tool_call_id: tool_call_id.clone(), question }).await;
+        let (call, question, why) = (self.counts.calls, ask.question.clone(), ask.why.clone());
+        self.tell(Fact::Asked { call, tool_call_id: tool_call_id.clone(), question, why }).await;
         self.out.send(Update::Ask(ask)).await;
         let answer = tokio::select! {
             biased;

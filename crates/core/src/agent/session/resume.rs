@@ -3,23 +3,24 @@
 //! A crash leaves at most one thing open: an answer whose calls have no results. A call that runs a
 //! command finds its task again by the token it was spawned with; of the others nothing is known.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::time::Duration;
 
 use meanwhile_shim::tree;
 
+use super::again::{self, Started};
 use super::calls::token;
 use super::step::Drain;
 use super::turn::ended;
 use super::work::{Begun, Replay, Told, Work};
 use super::{Error, SessionId, Update};
 use crate::agent::message::{Message, ToolCall, ToolResult};
-use crate::agent::tools::{Builtin, Kind, PlanEntry};
+use crate::agent::tools::Builtin;
 use crate::agent::trace::{Event, Fact, Origin};
 use crate::agent::usage::Cost;
+use crate::background::Background;
 use crate::background::ledger::{Claim, SessionRow};
-use crate::background::task::{DeliveredBy, TaskId, Timestamp};
-use crate::background::{Background, Token};
+use crate::background::task::{DeliveredBy, Timestamp};
 
 /// How often a claim looks again at a holder whose process is gone.
 const CLAIM_ROUND: Duration = Duration::from_millis(10);
@@ -117,9 +118,8 @@ pub(super) async fn read(background: &Background, id: &SessionId) -> Result<Begu
     Ok(begun)
 }
 
-/// The tasks that calls of tools started. The id of such a call is unique within the answer of one model call;
-/// some servers number them from the beginning in each.
-fn started<'a>(facts: impl Iterator<Item = &'a Event>) -> HashMap<(u64, String), TaskId> {
+/// The tasks that calls of tools started.
+fn started<'a>(facts: impl Iterator<Item = &'a Event>) -> Started {
     let spawned = facts.filter_map(|event| {
         let Fact::TaskSpawned { call, tool_call_id, task_id, .. } = &event.fact else {
             return None;
@@ -356,79 +356,25 @@ impl Work {
         }
         let mut past = replay.told;
         for message in replay.messages {
-            if message.assistant().is_some() {
-                past.call = past.answered.next().flatten();
-                if let Some(call) = past.call {
-                    self.out.send(Update::Answer { call }).await;
+            let call = match &message {
+                Message::Background { .. } => past.carried.next(),
+                Message::Assistant(_) => {
+                    past.call = past.answered.next().flatten();
+                    past.call
                 }
+                Message::Prompt { .. } | Message::ToolResults { .. } | Message::Notice { .. } => {
+                    past.call
+                }
+            };
+            for update in again::updates(&self.toolbox, message, call, &past.started).await {
+                self.out.send(update).await;
             }
-            self.replay(message, &mut past).await;
         }
         // What is refused goes with the next step.
         if let Err(error) = self.commit(Drain::No).await {
             tracing::error!("session `{}` was not repaired: {error}", self.id);
             self.tell_facts().await;
         }
-    }
-
-    async fn replay(&self, message: Message, past: &mut Told) {
-        let update = match message {
-            Message::Prompt { text, images } => {
-                self.out.send(Update::Prompt(text)).await;
-                for image in images {
-                    self.out.send(Update::Image(image)).await;
-                }
-                return;
-            }
-            Message::Notice { text } => Update::Notice(text),
-            Message::Background { text } => {
-                let call = past.carried.next().unwrap_or(0);
-                Update::Background { call, text, notifications: Vec::new() }
-            }
-            Message::ToolResults { results } => {
-                for ToolResult { call_id: id, content, is_error } in results {
-                    let task = past.call.and_then(|call| past.started.get(&(call, id.clone())));
-                    let (denied, diff, task) = (false, None, task.copied());
-                    let ended = Update::ToolEnded { id, content, is_error, denied, diff, task };
-                    self.out.send(ended).await;
-                }
-                return;
-            }
-            Message::Assistant(answer) => {
-                let (thinking, text) = (answer.thinking(), answer.text());
-                if !thinking.is_empty() {
-                    self.out.send(Update::Thinking(thinking)).await;
-                }
-                if !text.is_empty() {
-                    self.out.send(Update::Text(text)).await;
-                }
-                for call in answer.calls() {
-                    let plan = self.replay_call(call).await;
-                    if let Some(plan) = plan {
-                        self.out.send(Update::Plan(plan)).await;
-                    }
-                }
-                return;
-            }
-        };
-        self.out.send(update).await;
-    }
-
-    /// Shows a call; returns the plan that it made, if it made one.
-    async fn replay_call(&self, call: ToolCall) -> Option<Vec<PlanEntry>> {
-        let read = self.toolbox.read(&call);
-        let (title, kind, locations) = match &read {
-            Ok(intent) => (intent.title.clone(), intent.kind, super::calls::locations(intent)),
-            Err(_) => (call.name.clone(), Kind::Other, Vec::new()),
-        };
-        let input = call.input.to_raw();
-        let (id, name) = (call.id, call.name);
-        self.out.send(Update::ToolCall { id, name, title, kind, input, locations }).await;
-        // A plan changes nothing but what is shown, so that it can be made again.
-        let intent =
-            read.ok().filter(|intent| intent.tool.builtin() == Some(Builtin::UpdatePlan))?;
-        let (progress, _) = tokio::sync::mpsc::unbounded_channel();
-        self.toolbox.run(intent, Token::New(String::new()), progress).await.plan
     }
 
     /// Tells the model, with the first turn after a load, what was cut off and which tasks run.

@@ -10,7 +10,7 @@ use crate::agent::message::Message;
 use crate::agent::notice;
 use crate::agent::tools::Held;
 use crate::agent::trace::{DeliveredKind, Event, Fact, Origin};
-use crate::background::ledger::{Addition, NewMessage, News, Told};
+use crate::background::ledger::{Addition, NewFact, NewMessage, News, Told};
 use crate::background::task::{DeliveredBy, Notification, TaskId, Timestamp};
 
 /// What is to be stored next.
@@ -77,9 +77,10 @@ impl Work {
         if facts.is_empty() {
             return;
         }
-        let rows: Vec<_> = facts.iter().map(Event::to_row).collect();
+        let rows: Vec<_> = facts.iter().map(|event| event.to_row(None)).collect();
         let session = self.id.0.clone();
         drop(self.background.store().write(move |l| l.append_facts(&session, &rows)));
+        self.background.tell_said();
         for event in facts {
             self.show(event).await;
         }
@@ -99,7 +100,7 @@ impl Work {
             workspace: self.background.workspace().to_owned(),
             title: self.step.title.clone(),
             messages: bodies.collect(),
-            facts: self.step.facts.iter().map(Event::to_row).collect(),
+            facts: rows(&self.step.facts, self.step.messages.len(), first),
             seen: self.seen(),
             claims: self.step.claims.clone(),
             // Without a request of its own, the next one carries it.
@@ -114,6 +115,7 @@ impl Work {
             ledger.append(&addition, &alive, |news| tell(news, n, call, facts, &held))
         });
         let tidings = write.await?;
+        self.background.tell_said();
         if self.forget_stopped().await {
             self.recount().await;
         }
@@ -187,6 +189,13 @@ impl Work {
     }
 }
 
+/// Facts as they are stored with so many messages, the first of which has the number `first`.
+fn rows(facts: &[Event], messages: usize, first: u64) -> Vec<NewFact> {
+    let said = (messages > 0).then(|| first + messages as u64 - 1);
+    let last = facts.last().map(|event| event.n);
+    facts.iter().map(|event| event.to_row(said.filter(|_| Some(event.n) == last))).collect()
+}
+
 /// Puts news in words, inside the transaction that takes them out of the queue.
 fn tell(news: News, n: u64, call: u64, facts: u64, held: &Held) -> (Told, Tidings) {
     let seen = news.seen.iter().map(|seen| Fact::Delivered {
@@ -214,7 +223,7 @@ fn tell(news: News, n: u64, call: u64, facts: u64, held: &Held) -> (Told, Tiding
         fresh: false,
         body: Message::Background { text: text.clone() }.to_json(),
     });
-    let told = Told { message, facts: facts.iter().map(Event::to_row).collect() };
+    let told = Told { facts: rows(&facts, usize::from(message.is_some()), n), message };
     let acked = !news.seen.is_empty() || !news.drained.is_empty();
     (told, Tidings { text, notifications: news.drained, facts, acked })
 }

@@ -515,6 +515,14 @@ impl TurnEnd {
             Self::Failed(_) => "failed",
         }
     }
+
+    /// The end that a trace has under this word.
+    pub(super) fn of(word: &str, error: Option<String>) -> Self {
+        [Self::EndTurn, Self::MaxTokens, Self::MaxCalls, Self::Refusal, Self::Cancelled]
+            .into_iter()
+            .find(|end| end.word() == word)
+            .unwrap_or_else(|| Self::Failed(error.unwrap_or_else(|| word.to_owned())))
+    }
 }
 
 fn word(stop: &StopReason) -> &str {

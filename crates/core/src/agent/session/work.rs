@@ -3,11 +3,12 @@
 //! [`Work`] is the one owner of the history. Its methods are the turn (`turn`), the tools (`calls`),
 //! the summary (`compact`), the repair (`resume`) and the way into the ledger (`step`).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use tokio::sync::{mpsc, watch};
 
+use super::again::Started;
 use super::manner::Manner;
 use super::outage::Patience;
 use super::step::{Counts, Step};
@@ -64,8 +65,8 @@ pub(super) struct Told {
     pub(super) answered: std::vec::IntoIter<Option<u64>>,
     /// The call whose answer was said over last.
     pub(super) call: Option<u64>,
-    /// The tasks that calls of tools started, by the model call whose answer has the call, and its id there.
-    pub(super) started: HashMap<(u64, String), TaskId>,
+    /// The tasks that calls of tools started.
+    pub(super) started: Started,
 }
 
 /// The way to the front.
@@ -258,4 +259,5 @@ impl Drop for Work {
 pub(super) fn release(background: &Background, id: &SessionId) {
     let (id, holder) = (id.0.clone(), background.holder().to_owned());
     drop(background.store().write(move |l| l.release_session(&id, &holder)));
+    background.tell_said();
 }

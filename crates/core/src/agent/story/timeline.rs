@@ -177,7 +177,7 @@ impl Timeline {
                 let says = says.into_iter().flatten().collect();
                 self.sheet.closes(&format!("call:{call}"), at, error.is_some(), says);
             }
-            Fact::Asked { call, tool_call_id, question } => {
+            Fact::Asked { call, tool_call_id, question, why: _ } => {
                 let key = format!("asks:{n}");
                 let id = (SegmentKind::Asks, tool_call_id.clone());
                 self.open.insert(id, key.clone());

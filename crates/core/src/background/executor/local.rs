@@ -417,6 +417,7 @@ impl Local {
         match (message.kind, id) {
             (Kind::Ready, Ok(id)) => self.shims.ready(id),
             (Kind::Ledger, Err(_)) if is_ours => self.reports.push_back(Report::LedgerChanged),
+            (Kind::Said, Err(_)) if is_ours => self.reports.push_back(Report::Said),
             (Kind::Started, Ok(id)) if is_ours => self.started(id),
             (Kind::Queued, Ok(id)) if is_ours => self.find(id),
             (Kind::Output, Ok(id)) if is_ours && self.hands.contains_key(&id) => {
@@ -432,6 +433,7 @@ impl Local {
             (
                 Kind::Ready
                 | Kind::Ledger
+                | Kind::Said
                 | Kind::Started
                 | Kind::Queued
                 | Kind::Output

@@ -88,19 +88,6 @@ pub struct NewMessage {
     pub body: String,
 }
 
-/// A message as it was stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredMessage {
-    /// Its number in the session.
-    pub n: u64,
-    /// When it was stored.
-    pub at: Timestamp,
-    /// The model's history begins again here.
-    pub fresh: bool,
-    /// The message.
-    pub body: String,
-}
-
 /// A fact to be appended to the trace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewFact {
@@ -110,17 +97,6 @@ pub struct NewFact {
     pub at: Timestamp,
     /// The task it is about.
     pub task: Option<TaskId>,
-    /// The fact.
-    pub fact: String,
-}
-
-/// A fact as it was stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredFact {
-    /// Its number in the session.
-    pub n: u64,
-    /// When it happened.
-    pub at: Timestamp,
     /// The fact.
     pub fact: String,
 }
@@ -277,56 +253,6 @@ impl Ledger {
         self.read(|tx| session(tx, workspace, id))
     }
 
-    /// Everything said in a session, oldest first.
-    pub fn messages(&self, id: &str) -> Result<Vec<StoredMessage>, LedgerError> {
-        self.read(|tx| {
-            let Some(base) = base(tx, id)? else { return Ok(Vec::new()) };
-            let mut select = tx.prepare_cached(
-                "SELECT id, at, fresh, body FROM messages WHERE id BETWEEN ?1 AND ?2 ORDER BY id",
-            )?;
-            let rows = select
-                .query_map(params![base, last(base)], |row| {
-                    Ok(StoredMessage {
-                        n: count(row.get::<_, i64>(0)? - base),
-                        at: Timestamp(row.get(1)?),
-                        fresh: row.get(2)?,
-                        body: row.get(3)?,
-                    })
-                })?
-                .collect::<Result<_, _>>()?;
-            Ok(rows)
-        })
-    }
-
-    /// What happened in a session after fact `after`, oldest first, at most `limit`; with
-    /// `of_tasks`, only facts that are about a task.
-    pub fn trace(
-        &self,
-        id: &str,
-        after: u64,
-        limit: u32,
-        of_tasks: bool,
-    ) -> Result<Vec<StoredFact>, LedgerError> {
-        self.read(|tx| {
-            let Some(base) = base(tx, id)? else { return Ok(Vec::new()) };
-            let mut select = tx.prepare_cached(
-                "SELECT id, at, fact FROM trace
-                 WHERE id > ?1 AND id <= ?2 AND (?4 = 0 OR task IS NOT NULL) ORDER BY id LIMIT ?3",
-            )?;
-            let from = base.saturating_add(int(after)).min(last(base));
-            let rows = select
-                .query_map(params![from, last(base), limit, of_tasks], |row| {
-                    Ok(StoredFact {
-                        n: count(row.get::<_, i64>(0)? - base),
-                        at: Timestamp(row.get(1)?),
-                        fact: row.get(2)?,
-                    })
-                })?
-                .collect::<Result<_, _>>()?;
-            Ok(rows)
-        })
-    }
-
     /// Appends to a session, and takes what is to be told out of its queue, as one transaction.
     /// `tell` puts it in words; what else it returns is handed through. `None`: there was nothing
     /// to tell, and nothing was to be appended without. What was seen is acknowledged in any case.
@@ -474,7 +400,7 @@ impl Ledger {
 }
 
 /// The row id before the first of a session's rows.
-fn base(tx: &Transaction<'_>, id: &str) -> Result<Option<i64>, LedgerError> {
+pub(super) fn base(tx: &Transaction<'_>, id: &str) -> Result<Option<i64>, LedgerError> {
     let n: Option<i64> = tx
         .prepare_cached("SELECT n FROM sessions WHERE id = ?1")?
         .query_row([id], |row| row.get(0))
@@ -483,7 +409,7 @@ fn base(tx: &Transaction<'_>, id: &str) -> Result<Option<i64>, LedgerError> {
 }
 
 /// The last row id a session's rows can have.
-fn last(base: i64) -> i64 {
+pub(super) fn last(base: i64) -> i64 {
     base + (1 << ROW_BITS) - 1
 }
 
@@ -505,7 +431,7 @@ pub(super) fn read_session(row: &Row<'_>) -> rusqlite::Result<SessionRow> {
 }
 
 /// A session of a workspace.
-fn session(
+pub(super) fn session(
     tx: &Transaction<'_>,
     workspace: &Path,
     id: &str,

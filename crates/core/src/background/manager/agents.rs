@@ -53,6 +53,23 @@ impl Background {
         self.send(Demand::Changed).await
     }
 
+    /// Changes when something is said in a session of the workspace that another process has open. A bell only
+    /// wakes: one that is missed says nothing.
+    pub(crate) async fn said(&self) -> Result<watch::Receiver<()>, Error> {
+        self.ask(Demand::Said).await
+    }
+
+    /// Tells the other processes that something was said in a session that we have open, once the ledger has all
+    /// that it was asked to write before. No caller waits for it.
+    pub(crate) fn tell_said(&self) {
+        let (archive, workspace, holder) =
+            (self.archive.clone(), self.workspace.clone(), self.holder.clone());
+        drop(self.store.write(move |_| {
+            archive.tell_said(&workspace, &holder);
+            Ok(())
+        }));
+    }
+
     /// The ledger.
     pub(crate) fn store(&self) -> &Store {
         &self.store

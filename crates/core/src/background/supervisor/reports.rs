@@ -86,6 +86,7 @@ impl Supervisor {
                 self.step_supervision(id, supervision::Step::Lost { patience });
             }
             Report::LedgerChanged => self.picture_wanted = true,
+            Report::Said => self.said.send_modify(|()| {}),
         }
     }
 

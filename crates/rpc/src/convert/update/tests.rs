@@ -44,6 +44,7 @@ fn name(push: &Push) -> &'static str {
         Push::Retrying(_) => "session/retrying",
         Push::Traced(_) => "session/traced",
         Push::Timeline(_) => "session/timeline",
+        Push::Watched(_) => "session/watched",
         Push::Started(_) | Push::Output(_) | Push::Progress(_) => "of a task",
         Push::Began(_) | Push::Listening(_) => "of a task",
         Push::Notified(_) | Push::Exited(_) | Push::Changed(_) => "of a task",

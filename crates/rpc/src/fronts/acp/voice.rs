@@ -227,7 +227,8 @@ impl Voice for AcpVoice {
             | Push::Exited(_)
             | Push::Changed(_)
             | Push::Traced(_)
-            | Push::Timeline(_) => {}
+            | Push::Timeline(_)
+            | Push::Watched(_) => {}
         }
     }
 

@@ -41,6 +41,7 @@ pushes! {
     Retrying, "session/retrying", wire::RetryingPush;
     Traced, "session/traced", wire::TracedPush;
     Timeline, "session/timeline", wire::TimelinePush;
+    Watched, "session/watched", wire::Watched;
 }
 
 fn schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> Value {

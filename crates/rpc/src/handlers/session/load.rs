@@ -18,6 +18,8 @@ pub(crate) async fn run(
     let id = params.session_id;
     let (engine, terms) = again(desk, &id, params.mcp_servers, params.meta.as_ref()).await?;
     let (session, updates) = Session::load(engine.clone(), terms, &id.0).await.map_err(refused)?;
+    // What it says from here on is told once.
+    desk.watches().end(&id.0).await;
     let past = Session::timeline(&engine, &id.0).await.map_err(refused)?;
     let (told, all_told) = oneshot::channel();
     let open = desk.take_in(session, updates, past, Start::Loaded(told));

@@ -19,6 +19,8 @@ pub(crate) async fn run(
     let (engine, terms) = again(desk, &id, params.mcp_servers, params.meta.as_ref()).await?;
     let (session, updates) =
         Session::resume(engine.clone(), terms, &id.0).await.map_err(refused)?;
+    // What it says from here on is told once.
+    desk.watches().end(&id.0).await;
     let past = Session::timeline(&engine, &id.0).await.map_err(refused)?;
     let result = acp::ResumeSessionResponse::new()
         .modes(options::modes(&session))

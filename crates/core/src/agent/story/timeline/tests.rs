@@ -224,8 +224,12 @@ fn what_is_told_as_it_happens_is_the_same_picture() {
 
 #[test]
 fn a_question_to_the_person_is_a_state_of_the_agent() {
-    let asked =
-        Fact::Asked { call: 1, tool_call_id: "t".to_owned(), question: "run npm test".to_owned() };
+    let asked = Fact::Asked {
+        call: 1,
+        tool_call_id: "t".to_owned(),
+        question: "run npm test".to_owned(),
+        why: String::new(),
+    };
     let mut timeline = Timeline::default();
     let begun = [(0, turn(1, Origin::Prompt)), (0, call(1)), (9, answered(1, None)), (9, asked)];
     for event in facts(begun.to_vec()) {

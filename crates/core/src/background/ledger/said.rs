@@ -1,0 +1,143 @@
+//! What was said and what happened in a session, as it is read again: whole, or behind where a reader stopped.
+
+use std::path::Path;
+
+use rusqlite::{Transaction, params};
+
+use super::rows::{count, int};
+use super::sessions::{SessionRow, base, last, session};
+use super::{Ledger, LedgerError};
+use crate::background::task::Timestamp;
+
+/// A message as it was stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredMessage {
+    /// Its number in the session.
+    pub n: u64,
+    /// When it was stored.
+    pub at: Timestamp,
+    /// The model's history begins again here.
+    pub fresh: bool,
+    /// The message.
+    pub body: String,
+}
+
+/// A fact as it was stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredFact {
+    /// Its number in the session.
+    pub n: u64,
+    /// When it happened.
+    pub at: Timestamp,
+    /// The fact.
+    pub fact: String,
+}
+
+/// What a process that watches a session finds of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Followed {
+    /// The session.
+    pub session: SessionRow,
+    /// Who has it open: its name in leases, and its pid.
+    pub holder: Option<(String, u32)>,
+    /// What was said since.
+    pub messages: Vec<StoredMessage>,
+    /// What happened since.
+    pub facts: Vec<StoredFact>,
+}
+
+impl Ledger {
+    /// Everything said in a session, oldest first.
+    pub fn messages(&self, id: &str) -> Result<Vec<StoredMessage>, LedgerError> {
+        self.read(|tx| match base(tx, id)? {
+            Some(base) => messages(tx, base, 0),
+            None => Ok(Vec::new()),
+        })
+    }
+
+    /// What happened in a session after fact `after`, oldest first, at most `limit`; with
+    /// `of_tasks`, only facts that are about a task.
+    pub fn trace(
+        &self,
+        id: &str,
+        after: u64,
+        limit: u32,
+        of_tasks: bool,
+    ) -> Result<Vec<StoredFact>, LedgerError> {
+        self.read(|tx| match base(tx, id)? {
+            Some(base) => facts(tx, base, after, limit, of_tasks),
+            None => Ok(Vec::new()),
+        })
+    }
+
+    /// Who has a session open, and what was added to it after this message and this fact, as of one moment.
+    /// `None`: the workspace has no such session.
+    pub fn followed(
+        &self,
+        workspace: &Path,
+        id: &str,
+        message: u64,
+        fact: u64,
+    ) -> Result<Option<Followed>, LedgerError> {
+        self.read(|tx| {
+            let (Some(session), Some(base)) = (session(tx, workspace, id)?, base(tx, id)?) else {
+                return Ok(None);
+            };
+            let (holder, pid): (Option<String>, Option<u32>) = tx
+                .prepare_cached("SELECT holder, holder_pid FROM sessions WHERE id = ?1")?
+                .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            Ok(Some(Followed {
+                session,
+                holder: holder.zip(pid),
+                messages: messages(tx, base, message)?,
+                facts: facts(tx, base, fact, u32::MAX, false)?,
+            }))
+        })
+    }
+}
+
+fn messages(
+    tx: &Transaction<'_>,
+    base: i64,
+    after: u64,
+) -> Result<Vec<StoredMessage>, LedgerError> {
+    let mut select = tx.prepare_cached(
+        "SELECT id, at, fresh, body FROM messages WHERE id > ?1 AND id <= ?2 ORDER BY id",
+    )?;
+    let from = base.saturating_add(int(after)).min(last(base));
+    let rows = select
+        .query_map(params![from, last(base)], |row| {
+            Ok(StoredMessage {
+                n: count(row.get::<_, i64>(0)? - base),
+                at: Timestamp(row.get(1)?),
+                fresh: row.get(2)?,
+                body: row.get(3)?,
+            })
+        })?
+        .collect::<Result<_, _>>()?;
+    Ok(rows)
+}
+
+fn facts(
+    tx: &Transaction<'_>,
+    base: i64,
+    after: u64,
+    limit: u32,
+    of_tasks: bool,
+) -> Result<Vec<StoredFact>, LedgerError> {
+    let mut select = tx.prepare_cached(
+        "SELECT id, at, fact FROM trace
+         WHERE id > ?1 AND id <= ?2 AND (?4 = 0 OR task IS NOT NULL) ORDER BY id LIMIT ?3",
+    )?;
+    let from = base.saturating_add(int(after)).min(last(base));
+    let rows = select
+        .query_map(params![from, last(base), limit, of_tasks], |row| {
+            Ok(StoredFact {
+                n: count(row.get::<_, i64>(0)? - base),
+                at: Timestamp(row.get(1)?),
+                fact: row.get(2)?,
+            })
+        })?
+        .collect::<Result<_, _>>()?;
+    Ok(rows)
+}

@@ -1,0 +1,105 @@
+//! The sessions of other processes that are watched on this connection: each is read by one job of the connection.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use meanwhile_core::agent::session::{Seen, Watch};
+use meanwhile_core::agent::story::Story;
+use tokio::sync::oneshot;
+
+use crate::convert::update::{Teller, Told, watched};
+use crate::peer::Client;
+use crate::wire::{Push, Watched};
+
+/// What ends a watch; dropped once it has ended.
+type End = oneshot::Sender<oneshot::Sender<()>>;
+
+/// The watches, by the names of their sessions. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Watches(Arc<Mutex<HashMap<String, End>>>);
+
+/// What reads a watched session.
+pub(super) struct Reading {
+    session: String,
+    watch: Watch,
+    teller: Teller,
+    /// Told once all that was said before is.
+    told: oneshot::Sender<Watched>,
+    end: oneshot::Receiver<oneshot::Sender<()>>,
+}
+
+impl Watches {
+    /// Takes a watch in. What reads it is handed back, to be run by the connection; `None`: the session is watched
+    /// already.
+    pub(super) fn begin(
+        &self,
+        session: &str,
+        watch: Watch,
+        story: Story,
+        told: oneshot::Sender<Watched>,
+    ) -> Option<Reading> {
+        let mut watches = self.lock();
+        // One that has ended by itself is forgotten here.
+        if watches.get(session).is_some_and(|end| !end.is_closed()) {
+            return None;
+        }
+        let (ends, end) = oneshot::channel();
+        watches.insert(session.to_owned(), ends);
+        let teller = Teller::new(session.to_owned(), story);
+        Some(Reading { session: session.to_owned(), watch, teller, told, end })
+    }
+
+    /// Ends a watch, and returns once nothing more of it is told. `false`: there was none.
+    pub(crate) async fn end(&self, session: &str) -> bool {
+        let Some(ends) = self.lock().remove(session) else { return false };
+        let (ended, wait) = oneshot::channel();
+        let ran = ends.send(ended).is_ok();
+        // It is dropped once the reader has ended.
+        let _ = wait.await;
+        ran
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, End>> {
+        // A panic under the lock leaves a map that is whole: every change is one insert or remove.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Reading {
+    /// Tells the client until the watch is ended.
+    pub(super) async fn run(self, client: Client) {
+        let Self { session, mut watch, mut teller, told, mut end } = self;
+        let mut told = Some(told);
+        loop {
+            // The end of a watch waits for no client that does not read.
+            tokio::select! {
+                biased;
+                _ = &mut end => return,
+                () = client.room() => {}
+            }
+            let seen = tokio::select! {
+                biased;
+                // Held until this returns.
+                _ended = &mut end => return,
+                seen = watch.next() => seen,
+            };
+            match seen {
+                None => return,
+                Some(Seen::Said(update)) => match teller.tell(update) {
+                    Some(Told::Push(push)) => client.push(&push),
+                    // Questions are among what stands.
+                    Some(Told::Ask(_)) | None => {}
+                },
+                Some(Seen::Result { task, entered }) => teller.knows(task, entered),
+                Some(Seen::Stands(stands)) => {
+                    let watched = watched(&session, stands);
+                    match told.take() {
+                        // Who asked may be gone.
+                        Some(told) => drop(told.send(watched)),
+                        None => client.push(&Push::Watched(watched)),
+                    }
+                }
+            }
+        }
+    }
+}
