@@ -1,5 +1,7 @@
 //! MCP servers that a client passes: their tools are the session's, and nothing of them is left.
 
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
@@ -7,7 +9,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::client::Client;
-use crate::harness::{Store, until};
+use crate::harness::{PATIENCE, Store, until};
 
 /// What the server of these tests is called in the names of its tools: a checksum tells it from `my.files`.
 const FILES: &str = "mcp__my_files_90874d89";
@@ -192,6 +194,63 @@ fn a_server_that_cannot_be_used_is_named_and_the_session_goes_on() {
 }
 
 #[test]
+fn a_server_that_is_not_understood_is_a_server_less() {
+    let Some(server) = server("") else { return };
+    let store = Store::new();
+    let mut bare = server.clone();
+    bare.as_object_mut().unwrap().remove("env");
+    let servers = [
+        json!({"type": "acp", "name": "newer", "serverId": "1"}),
+        json!({"name": "untyped", "url": "http://127.0.0.1:9/mcp"}),
+        json!({"name": "broken", "command": 5, "args": [], "env": []}),
+        bare,
+    ];
+    let mut client = Client::new(&store, &calls(&[("echo", "said hi")]));
+    let session = opened(&mut client, &store, &servers);
+    assert_eq!(client.prompt(&session, "go"), "end_turn");
+    assert!(client.has_said("Done."), "{:?}", client.heard);
+    let told = thoughts(&client);
+    for expected in [
+        "`newer` is not used: its type `acp` is not known; expected a program",
+        "`untyped` is not used: it has a `url` and no `type`; expected a program",
+        "`broken` is not used: it cannot be read: ",
+    ] {
+        assert!(told.contains(expected), "no {expected:?}: {told}");
+    }
+    assert!(!told.contains("`my files`"), "{told}");
+}
+
+#[test]
+fn an_answer_that_is_too_long_is_told_at_once_and_the_server_goes_on() {
+    let Some(server) = server("") else { return };
+    let store = Store::new();
+    let script = calls(&[("huge", "at most 4194304 are read"), ("echo", "said hi")]);
+    let mut client = Client::new(&store, &script);
+    let session = opened(&mut client, &store, &[server]);
+    assert_eq!(client.prompt(&session, "go"), "end_turn");
+    assert!(client.has_said("Done."), "{:?}", client.heard);
+    let ends = ends(&client);
+    assert_eq!(ends[0].0, "failed", "{ends:?}");
+    assert!(ends[0].1.contains("its answer has 5242963 bytes"), "{ends:?}");
+}
+
+#[test]
+fn a_server_that_only_says_that_its_tools_have_changed_is_waited_for_once() {
+    let Some(server) = server("restless") else { return };
+    let store = Store::new();
+    // Each call would wait until it has been asked in vain once more.
+    let script = calls(&[("lists", "asked"); 4]);
+    let mut client = Client::new(&store, &script);
+    let session = opened(&mut client, &store, &[server]);
+    assert_eq!(client.prompt(&session, "go"), "end_turn");
+    assert!(client.has_said("Done."), "{:?}", client.heard);
+    let asked: Vec<_> = ends(&client).into_iter().map(|(_, text)| text).collect();
+    assert!(["asked 2 times", "asked 3 times"].contains(&&*asked[3]), "{asked:?}");
+    let told = thoughts(&client);
+    assert_eq!(told.matches("did not list them within 10").count(), 1, "{told}");
+}
+
+#[test]
 fn a_server_that_dies_in_a_call_is_told_to_both() {
     let Some(server) = server("") else { return };
     let store = Store::new();
@@ -331,6 +390,32 @@ fn a_server_is_reached_over_http_with_the_headers_of_the_client() {
     assert!(client.has_said("Done."), "{:?}", client.heard);
     let told = thoughts(&client);
     assert!(told.contains("`no key` is not used") && told.contains("401"), "{told}");
+}
+
+#[test]
+fn a_connection_to_a_server_that_does_not_answer_ends_with_the_session() {
+    for said in ["", "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"] {
+        let store = Store::new();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/mcp", listener.local_addr().unwrap());
+        let mut client = Client::new(&store, "[[turn]]\ntext = 'Hello.'\n");
+        let server = json!({"type": "http", "name": "hung", "url": url, "headers": []});
+        let session = opened(&mut client, &store, &[server]);
+        let (mut connection, _) = listener.accept().unwrap();
+        connection.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut bytes = [0; 4_096];
+        assert_ne!(connection.read(&mut bytes).unwrap(), 0, "it asks");
+        connection.write_all(said.as_bytes()).unwrap();
+        client.call("session/close", json!({"sessionId": session}));
+        loop {
+            match connection.read(&mut bytes) {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => break,
+                Err(error) => panic!("after {said:?} it goes on: {error}"),
+            }
+        }
+    }
 }
 
 #[test]

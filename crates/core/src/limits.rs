@@ -94,6 +94,10 @@ pub const SERVERS_MAX: usize = 32;
 pub const SERVER_START: Duration = Duration::from_secs(30);
 /// How long a call of an MCP server's tool may take. A person may cancel it before.
 pub const SERVER_CALL: Duration = Duration::from_secs(600);
+/// How long an MCP server may take to list its tools again that have changed: a model call waits for that.
+pub const SERVER_LIST_AGAIN: Duration = Duration::from_secs(10);
+/// Bytes of one message of an MCP server: an image of 3 MB, and some 20 ms to read it.
+pub const SERVER_MESSAGE_BYTES: usize = 4 << 20;
 /// Tools of all MCP servers of a session: OpenAI takes 128 in a request, of which the agent's own are a dozen.
 pub const SERVER_TOOLS: usize = 112;
 /// Bytes of the names, descriptions and schemas of all of them: every request to the model carries them, and a quarter

@@ -2,6 +2,7 @@
 
 `http` writes its address to the file `address` and wants the header `X-Key: open`. `stubborn` leaves at no signal that
 can be caught and has a child like it. `mute` answers nothing, `many` has more tools than a model is told, `noise` writes what is not JSON and ends.
+`restless` says with each call that its tools have changed, and lists them once.
 """
 
 import http.server
@@ -15,7 +16,7 @@ import time
 
 MODE = sys.argv[1] if len(sys.argv) > 1 else ""
 lock = threading.Lock()
-tools = ["echo", "fails", "structured", "big", "environment", "more", "hangs", "dies"]
+tools = ["echo", "fails", "structured", "big", "huge", "lists", "environment", "more", "hangs", "dies"]
 if MODE == "many":
     tools += [f"tool{n}" for n in range(150)]
 
@@ -36,12 +37,17 @@ def called(name, given):
     text = lambda text: {"content": [{"type": "text", "text": text}]}
     if name == "echo":
         return text("said " + given["text"])
+    if name == "lists":
+        return text(f"asked {listed} times")
     if name == "fails":
         return {**text("it did not work"), "isError": True}
     if name == "structured":
         return {"content": [], "structuredContent": {"answer": 42}}
     if name == "big":
         return text("line\n" * 100_000)
+    if name == "huge":
+        note("huge")
+        return text("x" * (5 << 20))
     if name == "environment":
         return text("\n".join(f"{name}={value}" for name, value in os.environ.items()) + "\n" + os.getcwd())
     if name == "more":
@@ -67,7 +73,11 @@ def tool(name):
             "annotations": {"readOnlyHint": True}}
 
 
+listed = 0
+
+
 def answer(request):
+    global listed
     method, params = request["method"], request.get("params") or {}
     if method == "initialize":
         return {"protocolVersion": params["protocolVersion"], "capabilities": {"tools": {"listChanged": True}},
@@ -75,9 +85,14 @@ def answer(request):
     if method == "tools/list":
         # One on each page.
         at = int(params.get("cursor") or 0)
+        listed += at == 0
+        if MODE == "restless" and listed > 1:
+            time.sleep(600)
         page = {"tools": [tool(name) for name in tools[at : at + 1]]}
         return {**page, "nextCursor": str(at + 1)} if at + 1 < len(tools) else page
     if method == "tools/call":
+        if MODE == "restless":
+            say({"method": "notifications/tools/list_changed"})
         return called(params["name"], params.get("arguments") or {})
     if method == "ping":
         return {}

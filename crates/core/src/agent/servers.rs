@@ -5,6 +5,8 @@
 //! is not delayed by one. What a server says of its tools is shown to the model and believed by nothing else.
 
 mod answer;
+mod http;
+mod lines;
 mod link;
 pub(super) mod names;
 mod process;
@@ -212,6 +214,13 @@ impl Offered {
         }
         let server = shorten(server, limits::NAME_BYTES);
         let mut notices = Vec::new();
+        if listed.is_unlisted {
+            let most = seconds(limits::SERVER_LIST_AGAIN);
+            notices.push(format!(
+                "The MCP server `{server}` said that its tools have changed, and did not list them within \
+                 {most}: those before are used until it does."
+            ));
+        }
         if beyond > 0 {
             notices.push(format!(
                 "The MCP server `{server}` has more tools than can be used: at least {beyond} are left out."

@@ -4,6 +4,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::error::invalid;
+use super::servers;
 use crate::wire::Error;
 
 type Result<T> = std::result::Result<T, Error>;
@@ -13,7 +14,8 @@ type Result<T> = std::result::Result<T, Error>;
 /// # Errors
 ///
 /// -32602 naming the field.
-pub(crate) fn parse<T: DeserializeOwned>(params: Value) -> Result<T> {
+pub(crate) fn parse<T: DeserializeOwned>(mut params: Value) -> Result<T> {
+    servers::tidy(&mut params);
     read("", params)
 }
 

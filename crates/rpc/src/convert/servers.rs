@@ -4,8 +4,46 @@ use meanwhile_core::agent::provider::Secret;
 use meanwhile_core::agent::servers::{Server, Way};
 use meanwhile_core::limits;
 
+use serde::Deserialize as _;
+use serde_json::{Map, Value, json};
+
 use super::error::invalid;
 use crate::wire::{Error, acp};
+
+/// Where it is noted that a server could not be read, in its `_meta`.
+const UNREAD: &str = "unread";
+
+/// Makes the servers among these parameters such that ACP's types read them: they would refuse the whole request for one
+/// that they cannot read, or for a list that a client has left out. One with a name that cannot be read says why.
+pub(crate) fn tidy(given: &mut Value) {
+    let servers = given.get_mut("mcpServers").and_then(Value::as_array_mut);
+    for server in servers.into_iter().flatten() {
+        let Some(members) = server.as_object_mut() else { continue };
+        fill(members);
+        let text = |name: &str| members.get(name).and_then(Value::as_str).map(str::to_owned);
+        let (name, kind) = (text("name"), text("type"));
+        let Some(name) = name else { continue };
+        let why = match kind.as_deref() {
+            None if server.get("url").is_some() => "it has a `url` and no `type`".to_owned(),
+            None | Some("stdio" | "http" | "sse") => match acp::McpServer::deserialize(&*server) {
+                Ok(_) => continue,
+                Err(error) => format!("it cannot be read: {error}"),
+            },
+            Some(kind) => {
+                format!("its type `{}` is not known", kind.chars().take(64).collect::<String>())
+            }
+        };
+        let own = json!({"meanwhile": {UNREAD: why}});
+        *server = json!({"type": "sse", "name": name, "url": "", "headers": [], "_meta": own});
+    }
+}
+
+/// Lists that a client may have left out.
+fn fill(server: &mut Map<String, Value>) {
+    for list in if server.contains_key("url") { &["headers"][..] } else { &["args", "env"] } {
+        server.entry(*list).or_insert_with(|| Value::Array(Vec::new()));
+    }
+}
 
 /// The servers, as the core has them.
 pub(crate) fn read(given: Vec<acp::McpServer>) -> Result<Vec<Server>, Error> {
@@ -33,10 +71,12 @@ fn server(given: acp::McpServer) -> Server {
             let headers = it.headers.into_iter().map(|it| (it.name, Secret::new(&it.value)));
             Server { name: it.name, way: Way::Http { url: it.url, headers: headers.collect() } }
         }
-        acp::McpServer::Sse(it) => Server {
-            name: it.name,
-            way: none("HTTP with server-sent events (`sse`) is deprecated"),
-        },
+        acp::McpServer::Sse(it) => {
+            let own = it.meta.as_ref().and_then(|meta| meta.get("meanwhile"));
+            let unread = own.and_then(|own| own.get(UNREAD)).and_then(Value::as_str);
+            let why = unread.unwrap_or("HTTP with server-sent events (`sse`) is deprecated");
+            Server { name: it.name, way: none(why) }
+        }
         _ => Server { name: "of an unknown type".to_owned(), way: none("its type is not known") },
     }
 }

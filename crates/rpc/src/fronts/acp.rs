@@ -130,7 +130,6 @@ impl Acp {
     fn placed(&self, method: &'static methods::Method, mut given: Value) -> Handling {
         let (places, untold) = (self.places.clone(), self.untold.clone());
         let ignored = ignored(&mut given);
-        fill_servers(&mut given);
         let (jobs, voice) = (self.jobs.clone(), self.voice.clone());
         Box::pin(async move {
             let desk = places.of(given.get("cwd"))?;
@@ -267,16 +266,6 @@ fn ignored(given: &mut Value) -> Option<String> {
     let names: Vec<_> = names.into_iter().filter_map(Value::as_str).collect();
     (!names.is_empty())
         .then(|| format!("Only the directory of the session is used, not {}.", names.join(", ")))
-}
-
-/// Gives servers the lists that a client may have left out: ACP's types would leave out the whole server.
-fn fill_servers(given: &mut Value) {
-    let servers = given.get_mut("mcpServers").and_then(Value::as_array_mut);
-    for server in servers.into_iter().flatten().filter_map(Value::as_object_mut) {
-        for list in if server.contains_key("url") { &["headers"][..] } else { &["args", "env"] } {
-            server.entry(*list).or_insert_with(|| Value::Array(Vec::new()));
-        }
-    }
 }
 
 /// Shows the output of the tasks that are to be shown as terminals.

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use reqwest::header::{HeaderName, HeaderValue};
 use rmcp::model::{
@@ -21,14 +20,13 @@ use rmcp::{ClientHandler, RoleClient, ServiceExt};
 use tokio::sync::{Notify, watch};
 
 use super::Way;
+use super::http::{Tie, Tied};
+use super::lines::Lines;
 use super::process::{self, Ties};
 use crate::agent::provider::{Secret, plain_client, root};
 use crate::agent::tools::clean;
 use crate::background::words::{one_line, reason, seconds, shorten};
 use crate::limits;
-
-/// How long a list of tools may take that has changed.
-const LIST_AGAIN: Duration = Duration::from_secs(10);
 
 /// How a connection stands.
 #[derive(Debug)]
@@ -50,6 +48,8 @@ pub(super) struct Listed {
     pub(super) left_out: usize,
     /// They have changed, and are asked for again.
     pub(super) is_stale: bool,
+    /// That they have changed was said, and no list came. They are not waited for until one does.
+    pub(super) is_unlisted: bool,
 }
 
 /// A tool as it is kept: what a request to a model carries.
@@ -103,7 +103,7 @@ impl ClientHandler for Ours {
         // Without telling anyone: what there is now is told when it is known.
         self.says.send_if_modified(|state| {
             if let State::Serves(listed) = state {
-                listed.is_stale = true;
+                listed.is_stale = !listed.is_unlisted;
             }
             false
         });
@@ -116,10 +116,10 @@ type Service = RunningService<RoleClient, Ours>;
 /// Connects, and stays until the server is gone. Dropped, the connection closes and the program ends.
 pub(super) async fn run(way: Way, workspace: PathBuf, says: watch::Sender<State>) {
     let changed = Arc::new(Notify::new());
-    let mut ties = None;
+    let mut bonds = Bonds::default();
     let begun = async {
         let ours = Ours { changed: changed.clone(), says: says.clone() };
-        let service = connect(way, &workspace, ours, &mut ties).await?;
+        let service = connect(way, &workspace, ours, &mut bonds).await?;
         let listed = list(service.peer()).await?;
         Ok::<_, String>((service, listed))
     };
@@ -129,7 +129,7 @@ pub(super) async fn run(way: Way, workspace: PathBuf, says: watch::Sender<State>
     };
     let (service, listed) = match begun {
         Ok(begun) => begun,
-        Err(why) => return gone(&says, why, ties).await,
+        Err(why) => return gone(&says, why, bonds).await,
     };
     let peer = service.peer().clone();
     says.send_replace(State::Serves(listed));
@@ -137,21 +137,34 @@ pub(super) async fn run(way: Way, workspace: PathBuf, says: watch::Sender<State>
     tokio::pin!(ended);
     loop {
         tokio::select! {
-            _ = &mut ended => return gone(&says, "it has ended".to_owned(), ties).await,
+            _ = &mut ended => return gone(&says, "it has ended".to_owned(), bonds).await,
             () = changed.notified() => {}
         }
         // A list that does not come leaves the one before.
-        let again = tokio::time::timeout(LIST_AGAIN, list(&peer)).await;
-        says.send_modify(|state| match (again, state) {
-            (Ok(Ok(listed)), state) => *state = State::Serves(listed),
-            (Ok(Err(_)) | Err(_), State::Serves(listed)) => listed.is_stale = false,
-            (Ok(Err(_)) | Err(_), State::Connecting | State::Gone(_)) => {}
+        let again = tokio::time::timeout(limits::SERVER_LIST_AGAIN, list(&peer)).await;
+        says.send_if_modified(|state| match (again, state) {
+            (Ok(Ok(listed)), state) => {
+                *state = State::Serves(listed);
+                true
+            }
+            (Ok(Err(_)) | Err(_), State::Serves(listed)) => {
+                listed.is_stale = false;
+                !std::mem::replace(&mut listed.is_unlisted, true)
+            }
+            (Ok(Err(_)) | Err(_), State::Connecting | State::Gone(_)) => false,
         });
     }
 }
 
-async fn gone(says: &watch::Sender<State>, mut why: String, ties: Option<Ties>) {
-    if let Some(mut ties) = ties
+/// What ends with a connection.
+#[derive(Default)]
+struct Bonds {
+    program: Option<Ties>,
+    requests: Option<Tie>,
+}
+
+async fn gone(says: &watch::Sender<State>, mut why: String, bonds: Bonds) {
+    if let Some(mut ties) = bonds.program
         && let Some(words) = ties.last_words().await
     {
         why = format!("{why} (it wrote: {words})");
@@ -163,7 +176,7 @@ async fn connect(
     way: Way,
     workspace: &Path,
     ours: Ours,
-    ties: &mut Option<Ties>,
+    bonds: &mut Bonds,
 ) -> Result<Service, String> {
     let served = match way {
         Way::None(why) => return Err(why),
@@ -177,13 +190,17 @@ async fn connect(
             let started = start.await.map_err(|_| "the agent is about to end".to_owned())?;
             let program =
                 started.map_err(|error| format!("it cannot be started: {}", reason(&error)))?;
-            *ties = Some(program.ties);
-            ours.serve(AsyncRwTransport::new_client(program.stdout, program.stdin)).await
+            bonds.program = Some(program.ties);
+            let lines = Lines::new(program.stdout, limits::SERVER_MESSAGE_BYTES);
+            ours.serve(AsyncRwTransport::new_client(lines, program.stdin)).await
         }
         Way::Http { url, headers } => {
             let url = reqwest::Url::parse(&url).map_err(|error| format!("its address: {error}"))?;
             let client = plain_client(&url).map_err(|error| error.to_string())?;
+            let (client, tie) = Tied::new(client);
+            bonds.requests = Some(tie);
             let config = StreamableHttpClientTransportConfig::with_uri(url.as_str())
+                .max_json_response_size(limits::SERVER_MESSAGE_BYTES)
                 .custom_headers(sent(headers)?);
             ours.serve(StreamableHttpClientTransport::with_client(client, config)).await
         }
@@ -224,7 +241,13 @@ async fn list(peer: &Peer<RoleClient>) -> Result<Listed, String> {
             left_out += 1;
         }
         if cursor.is_none() || is_over {
-            return Ok(Listed { peer: peer.clone(), tools, left_out, is_stale: false });
+            return Ok(Listed {
+                peer: peer.clone(),
+                tools,
+                left_out,
+                is_stale: false,
+                is_unlisted: false,
+            });
         }
     }
 }
