@@ -22,3 +22,4 @@ mod servers;
 mod session;
 mod settings;
 mod terminals;
+mod watched;

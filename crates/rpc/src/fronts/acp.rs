@@ -10,6 +10,7 @@ mod hold;
 mod places;
 mod terminals;
 mod voice;
+mod watched;
 
 use std::collections::HashMap;
 use std::io;
@@ -26,6 +27,7 @@ use self::hold::Holds;
 use self::places::Places;
 use self::terminals::{Terminals, Wanted};
 use self::voice::AcpVoice;
+use self::watched::Loads;
 use crate::convert::{error, options, params};
 use crate::desk::{Desk, Options};
 use crate::handlers::session;
@@ -33,7 +35,7 @@ use crate::methods::{self, METHODS};
 use crate::peer::frame::Framing;
 use crate::peer::message::Id;
 use crate::peer::{self, Answer, Call, Client, Conduct, Front, Handling, Jobs, Note, Outbox};
-use crate::wire::{Code, Error, acp};
+use crate::wire::{Code, Error, WatchSessionParams, acp};
 
 /// ACP's code for "authenticate first" (schema, `ErrorCode`).
 const AUTH_REQUIRED: i64 = -32000;
@@ -65,6 +67,8 @@ struct Acp {
     voice: Arc<AcpVoice>,
     client: Client,
     jobs: Jobs,
+    /// Sessions that were loaded and are only watched.
+    loads: Arc<Loads>,
     /// What the client asked for and does not get, to be told with the next prompt.
     untold: Arc<Mutex<HashMap<String, String>>>,
     initialized: bool,
@@ -78,12 +82,13 @@ impl Acp {
         let desk = Desk::new(options, client.clone(), jobs.clone());
         jobs.beside(show_output(wanted, desk.clone(), voice.clone(), jobs.clone()));
         let places = Arc::new(Places::new(desk.clone()));
-        let (holds, untold) = (Arc::default(), Arc::default());
+        let (holds, loads, untold) = (Arc::default(), Arc::default(), Arc::default());
         Self {
             desk,
             places,
             files: Files::default(),
             holds,
+            loads,
             voice,
             client,
             jobs,
@@ -130,7 +135,7 @@ impl Acp {
     fn placed(&self, method: &'static methods::Method, mut given: Value) -> Handling {
         let (places, untold) = (self.places.clone(), self.untold.clone());
         let ignored = ignored(&mut given);
-        let (jobs, voice) = (self.jobs.clone(), self.voice.clone());
+        let (jobs, voice, loads) = (self.jobs.clone(), self.voice.clone(), self.loads.clone());
         Box::pin(async move {
             let desk = places.of(given.get("cwd"))?;
             let loaded = given.get("sessionId").and_then(Value::as_str).map(str::to_owned);
@@ -139,8 +144,16 @@ impl Acp {
             if let Some(session) = &loaded {
                 voice.terminals.is_at(session, desk.workspace()?, again);
             }
-            let answer = (method.run)(desk.clone(), given).await.map_err(in_acp);
+            let answer = (method.run)(desk.clone(), given.clone()).await.map_err(in_acp);
+            if let (true, Some(session), Err(error)) = (again, &loaded, &answer)
+                && watched::is_held(error)
+            {
+                let answer = watch(&desk, session, &voice).await?;
+                loads.keep(session, given);
+                return Ok(answer);
+            }
             if let Some(session) = &loaded {
+                loads.forget(session);
                 voice.terminals.is_live(session);
             }
             let answer = answer?;
@@ -182,10 +195,25 @@ impl Acp {
         })
     }
 
+    /// Closes a session, or ends the watching of one.
+    fn close_session(&self, method: &'static methods::Method, given: Value) -> Handling {
+        let id = given.get("sessionId").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let is_watched = self.loads.of(&id).is_some();
+        self.forget(&given);
+        let desk = self.desk.clone();
+        Box::pin(async move {
+            if is_watched && desk.watches().end(&id).await {
+                return Answer::from(acp::CloseSessionResponse::new()).written();
+            }
+            (method.run)(desk, given).await
+        })
+    }
+
     /// A session is closed.
     fn forget(&self, given: &Value) {
         if let Some(id) = given.get("sessionId").and_then(Value::as_str) {
             self.holds.forget(id);
+            self.loads.forget(id);
             self.voice.forget(id);
             self.untold.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
         }
@@ -201,11 +229,16 @@ impl Acp {
         // Now, not when the work begins: the next message may be a cancel.
         let held = request.map(|request| (self.holds.begin(&request.session_id.0), request));
         let (desk, client, untold) = (self.desk.clone(), self.client.clone(), self.untold.clone());
-        let voice = self.voice.clone();
+        let (voice, places, loads) = (self.voice.clone(), self.places.clone(), self.loads.clone());
         Box::pin(async move {
             let (hold, request) = held?;
             let id = request.session_id.0.to_string();
             let longest = hold::longest(request.meta.as_ref())?;
+            if let Some(params) = loads.of(&id) {
+                take_over(&places, &id, params).await?;
+                loads.forget(&id);
+                voice.terminals.is_live(&id);
+            }
             desk.ask_again(&id);
             voice.asked(&id);
             let text = untold.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
@@ -256,6 +289,28 @@ impl Acp {
             desk.session_terms(None).await.map_err(in_acp)?;
             Answer::from(acp::AuthenticateResponse::new()).written()
         })
+    }
+}
+
+/// Has the client told of a session that another process has open, in the place of opening it.
+async fn watch(desk: &Desk, session: &str, voice: &AcpVoice) -> Result<Answer<Value>, Error> {
+    // It may have been loaded before.
+    desk.watches().end(session).await;
+    let params = WatchSessionParams { session_id: session.to_owned() };
+    let watched = session::watch::run(desk, params).await?.result;
+    voice.think(session, watched::begun(&watched), desk.client().outbox());
+    Answer::from(acp::LoadSessionResponse::new()).written()
+}
+
+/// Opens a session that was watched; what was said in it, the client has.
+async fn take_over(places: &Places, session: &str, params: Value) -> Result<(), Error> {
+    let desk = places.of(params.get("cwd"))?;
+    let resume = methods::find(METHODS, "session/resume").expect("it is in the table");
+    match (resume.run)(desk.clone(), params).await {
+        Ok(_) => Ok(()),
+        // Another prompt came first.
+        Err(_) if desk.sessions().get(session).is_some() => Ok(()),
+        Err(error) => Err(in_acp(error)),
     }
 }
 
@@ -345,10 +400,7 @@ impl Front for Acp {
             ("session/set_config_option" | "session/set_mode", Some(known)) => {
                 Call::Run(change, (known.run)(self.desk.clone(), given))
             }
-            ("session/close", Some(known)) => {
-                self.forget(&given);
-                Call::Run(change, (known.run)(self.desk.clone(), given))
-            }
+            ("session/close", Some(known)) => Call::Run(change, self.close_session(known, given)),
             _ => Call::Answered(Err(error::unknown_method(&method))),
         }
     }

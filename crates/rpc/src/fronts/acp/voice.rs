@@ -10,6 +10,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::terminals::Terminals;
+use super::watched;
 use crate::peer::{Follow, Outbox, Voice};
 use crate::wire::{Push, TurnState, acp};
 
@@ -219,6 +220,11 @@ impl Voice for AcpVoice {
                     self.update(told, outbox);
                 }
             }
+            Push::Watched(watched) => {
+                if let Some(text) = watched::told(watched) {
+                    self.think(&watched.session_id, text, outbox);
+                }
+            }
             Push::Listening(_) => self.listening.send_modify(|()| {}),
             Push::Started(_)
             | Push::Began(_)
@@ -227,8 +233,7 @@ impl Voice for AcpVoice {
             | Push::Exited(_)
             | Push::Changed(_)
             | Push::Traced(_)
-            | Push::Timeline(_)
-            | Push::Watched(_) => {}
+            | Push::Timeline(_) => {}
         }
     }
 

@@ -1,0 +1,92 @@
+//! A session that is loaded while another process has it open.
+
+use serde_json::{Value, json};
+
+use crate::client::{Client, said};
+use crate::harness::{Store, until};
+
+const TALK: &str = "
+[[turn]]
+text = 'One.'
+[[turn]]
+[[turn.call]]
+tool = 'bash'
+input = { command = 'touch a' }
+[[turn]]
+text = 'Two.'
+[[turn]]
+text = 'Three.'
+";
+
+fn load(store: &Store, session: &str) -> Value {
+    json!({"cwd": store.workspace(), "sessionId": session, "mcpServers": []})
+}
+
+fn thoughts(client: &Client) -> String {
+    let chunks = client.updates("agent_thought_chunk");
+    chunks.iter().filter_map(|it| it["content"]["text"].as_str()).collect()
+}
+
+/// How often the client was shown this text.
+fn count(client: &Client, text: &str) -> usize {
+    let shown = |kind| client.updates(kind).into_iter().filter(|it| it["content"]["text"] == text);
+    shown("agent_message_chunk").count() + shown("user_message_chunk").count()
+}
+
+#[test]
+fn it_is_watched_and_the_first_prompt_opens_it_once_it_is_free() {
+    let store = Store::new();
+    let mut holder = Client::new(&store, TALK);
+    holder.chooses = None;
+    let session = holder.session(&store.workspace());
+    assert_eq!(holder.prompt(&session, "first"), "end_turn");
+    let mut viewer = Client::new(&store, TALK);
+    viewer.call("session/load", load(&store, &session));
+    assert_eq!((count(&viewer, "first"), count(&viewer, "One.")), (1, 1), "before the answer");
+    let told = thoughts(&viewer);
+    assert!(told.contains(" has this session open: what is said there is shown here"), "{told}");
+    // While it works there, it is shown here, with what it asks; a prompt has to wait.
+    let prompt = holder.say(&session, "second");
+    let asked = holder.question(1);
+    viewer.find(|it| {
+        let text = it["params"]["update"]["content"]["text"].as_str()?;
+        text.contains("may the agent run touch a?").then_some(())
+    });
+    let refused = viewer.refused("session/prompt", said(&session, "mine"));
+    assert!(refused["message"].as_str().unwrap().contains("open in another process"), "{refused}");
+    holder.choose(&asked, "allow_once");
+    assert_eq!(holder.ended(prompt), "end_turn");
+    viewer.says("Two.");
+    holder.call("session/close", json!({"sessionId": session}));
+    until("it is told to be free", || {
+        viewer.call("session/list", json!({}));
+        thoughts(&viewer).contains("The session was closed in the other process")
+    });
+    assert_eq!(viewer.prompt(&session, "third"), "end_turn");
+    viewer.says("Three.");
+    for said in ["first", "One.", "second", "Two.", "Three."] {
+        assert_eq!(count(&viewer, said), 1, "{said}");
+    }
+    // It is its own now: nothing is watched, and another client is told that it is.
+    viewer.call("session/close", json!({"sessionId": session}));
+    viewer.refused("session/close", json!({"sessionId": session}));
+}
+
+#[test]
+fn a_session_that_is_watched_is_left_and_loaded_again() {
+    let store = Store::new();
+    let mut holder = Client::new(&store, TALK);
+    let session = holder.session(&store.workspace());
+    assert_eq!(holder.prompt(&session, "first"), "end_turn");
+    let mut viewer = Client::new(&store, TALK);
+    for times in 1..=2 {
+        viewer.call("session/load", load(&store, &session));
+        assert_eq!(count(&viewer, "One."), times);
+    }
+    viewer.call("session/close", json!({"sessionId": session}));
+    viewer.refused("session/close", json!({"sessionId": session}));
+    holder.call("session/close", json!({"sessionId": session}));
+    viewer.call("session/load", load(&store, &session));
+    assert_eq!(viewer.prompt(&session, "second"), "end_turn");
+    assert_eq!(count(&viewer, "Two."), 1);
+}
