@@ -82,7 +82,7 @@ fn the_tools_of_a_server_are_called_once_a_person_allows_it() {
         ("echo", "said hi"),
         ("fails", "it did not work"),
         ("structured", "{\"answer\":42}"),
-        ("big", "... cut ..."),
+        ("big", "of 500 000 bytes are left out and not kept; ask the tool for less"),
         ("nothing", &format!("there is no tool `{FILES}__nothing`")),
     ]);
     let mut client = Client::start(store.scripted(&script, &["acp"]));

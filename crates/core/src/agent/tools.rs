@@ -377,7 +377,10 @@ impl Toolbox {
             Some(Action::Reviewed(it)) => review::write(it, self.buffers.as_ref()).await,
             Some(Action::Glob(glob)) => search::glob(glob, self.budget.result_bytes).await,
             Some(Action::Grep(grep)) => search::grep(grep, self.budget.result_bytes).await,
-            Some(Action::Server(calling)) => calling.run().await.map(Outcome::of),
+            Some(Action::Server(calling)) => {
+                let shown = |answer| output::both_ends(answer, self.budget.result_bytes);
+                calling.run().await.map(|it| Outcome::of(shown(it))).map_err(shown)
+            }
             Some(Action::Plan(plan)) => Ok(Outcome {
                 content: "the plan is noted".to_owned(),
                 plan: Some(plan),

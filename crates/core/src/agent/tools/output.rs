@@ -154,6 +154,24 @@ pub(super) fn lines<const N: usize>(pieces: [&str; N]) -> String {
     all
 }
 
+/// The answer of a server, which is not kept: what there is no room for is left out between its two ends.
+pub(super) fn both_ends(answer: String, room: usize) -> String {
+    if answer.len() <= room {
+        return answer;
+    }
+    let (bytes, room) = (answer.as_bytes(), room.saturating_sub(NOTE_BYTES));
+    let first = beginning(bytes, room / 2);
+    let rest = &bytes[first.bytes..];
+    let last = ending(rest, room - first.shown.len());
+    let (left_out, all) = (rest.len() - last.bytes, bytes.len());
+    let note = format!(
+        "... {} of {} bytes are left out and not kept; ask the tool for less, or for that part ...",
+        thousands(left_out as u64),
+        thousands(all as u64)
+    );
+    lines([first.shown.as_str(), &note, &last.shown])
+}
+
 impl Toolbox {
     /// `task_output`.
     pub(super) async fn output(&self, id: TaskId, part: Part) -> Result<Outcome, String> {
@@ -311,6 +329,21 @@ fn last_lines(bytes: &[u8], count: u64) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_that_is_too_long_keeps_its_two_ends() {
+        assert_eq!(both_ends("short\n".to_owned(), 400), "short\n");
+        let answer: String = (0..1_000).map(|n| format!("line {n}\n")).collect();
+        let shown = both_ends(answer.clone(), 400);
+        assert!(shown.len() <= 400, "{} bytes", shown.len());
+        assert!(shown.starts_with("line 0\n") && shown.ends_with("line 999"), "{shown}");
+        let (head, rest) = shown.split_once("... ").unwrap();
+        let (note, tail) = rest.split_once(" ...\n").unwrap();
+        // The last line has lost its end.
+        let left_out = answer.len() - head.len() - tail.len() - 1;
+        let told = [left_out, answer.len()].map(|bytes| thousands(bytes as u64)).join(" of ");
+        assert!(note.starts_with(&told), "{note}, not {told}");
+    }
 
     #[test]
     fn lines_are_counted_from_both_ends() {
