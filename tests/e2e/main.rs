@@ -27,6 +27,8 @@ mod ordering;
 mod other_users;
 mod output;
 mod output_bounds;
+mod places;
+mod places_kill;
 mod ports;
 mod progress;
 mod resize;

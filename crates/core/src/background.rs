@@ -14,6 +14,7 @@ pub mod left;
 mod live;
 mod manager;
 pub(crate) mod memory;
+pub mod places;
 mod pool;
 mod ports;
 pub mod preview;
@@ -89,6 +90,8 @@ pub struct Settings {
     pub sync: bool,
     /// Slots (`config.toml`, sections `slots`), in the order of their names. Default none.
     pub slots: Vec<Slot>,
+    /// Places (`config.toml`, sections `places`). Default none.
+    pub places: places::Places,
 }
 
 impl Default for Settings {
@@ -101,6 +104,7 @@ impl Default for Settings {
             output_tail: 12 << 20,
             sync: false,
             slots: Vec::new(),
+            places: places::Places::new(),
         }
     }
 }
@@ -179,6 +183,8 @@ pub struct Spawn {
     pub is_step: bool,
     /// What it waits for before it starts.
     pub line: Line,
+    /// The place where it runs; `None`: this machine.
+    pub on: Option<String>,
 }
 
 /// What a task waits for before it starts.

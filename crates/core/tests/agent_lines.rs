@@ -155,7 +155,7 @@ async fn run(background: &Background, intent: &Intent, confine: Option<Confine>)
         .iter()
         .find_map(|access| match access {
             Access::Command { line, cwd, .. } => Some((line.clone(), cwd.clone())),
-            Access::Read(_) | Access::Write(_) | Access::Task(_) => None,
+            Access::Elsewhere { .. } | Access::Read(_) | Access::Write(_) | Access::Task(_) => None,
         })
         .unwrap();
     let spawned = background
@@ -171,6 +171,7 @@ async fn run(background: &Background, intent: &Intent, confine: Option<Confine>)
             watches: Vec::new(),
             client_token: None,
             is_step: false,
+            on: None,
             service: false,
             confine,
             line: Default::default(),

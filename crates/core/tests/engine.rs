@@ -50,6 +50,7 @@ async fn spawn(background: &Background, line: &str, stdin: Stdin) -> TaskId {
         service: false,
         confine: None,
         is_step: false,
+        on: None,
         line: Default::default(),
     });
     spawned.await.unwrap().task.id

@@ -25,6 +25,7 @@ mod learn;
 mod live;
 mod logs;
 mod out;
+mod places;
 mod ps;
 mod restart;
 mod run;
@@ -112,10 +113,27 @@ fn run(Cli { workspace, command }: Cli) -> Result<ExitCode, Failure> {
         Command::Mcp(args::Mcp {}) => return serve::run(workspace.as_deref(), "mcp"),
         Command::Schema => written(generate::schema),
         Command::Doctor(args) => written(|out| doctor::run(out, workspace.as_deref(), &args)),
+        Command::Place(args) => written(|out| places::run(out, args)),
+        Command::Places(args) => written(|out| places::list(out, args.json)),
+        Command::Courier(args) => courier(&args),
         Command::Completions(args) => written(|out| generate::completions(out, args)),
         Command::Man(args) => written(|out| generate::manual(out, args)),
     };
     code.map(ExitCode::from)
+}
+
+fn courier(args: &args::Courier) -> Result<u8, Failure> {
+    let state = crate::state_dir::find().map_err(Failure::new)?;
+    crate::courier::run(&state, &args.place, place_now, args.stay)
+        .map(|()| 0)
+        .map_err(|error| Failure::new(error.to_string()))
+}
+
+/// A place as the settings have it now.
+fn place_now(name: &str) -> Result<meanwhile_core::background::places::Place, String> {
+    let mut config = crate::config::load().map_err(|error| error.to_string())?;
+    let place = config.store.places.remove(name);
+    place.ok_or_else(|| format!("place `{name}` is not in the settings any more"))
 }
 
 /// Runs a command that needs no store, and hands over what it wrote.

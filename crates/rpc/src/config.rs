@@ -112,8 +112,7 @@ fn file(variable: &dyn Fn(&str) -> Option<OsString>) -> Result<PathBuf, ConfigEr
         .ok_or(ConfigError::NoHome)
 }
 
-const SECTIONS: &str =
-    "the section `[agent]`, `[model]`, `[permissions]`, `[slots.NAME]` or `[store]`";
+const SECTIONS: &str = "the section `[agent]`, `[model]`, `[permissions]`, `[places.NAME]`, `[slots.NAME]` or `[store]`";
 
 fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
     let file = File { path, text };
@@ -128,6 +127,7 @@ fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
             "agent" => sections::agent,
             "model" => sections::model,
             "permissions" => sections::permissions,
+            "places" => sections::place,
             "slots" => sections::slot,
             "store" => sections::store,
             other => {
@@ -170,6 +170,7 @@ mod tests {
                 output_tail: 1_000_000,
                 sync: true,
                 slots: Vec::new(),
+                places: Default::default(),
             }
         );
     }
@@ -214,7 +215,7 @@ mod tests {
         check(
             "\n[stores]\n",
             "/etc/c.toml:2: unknown key `stores`: expected the section `[agent]`, `[model]`, \
-             `[permissions]`, `[slots.NAME]` or `[store]`",
+             `[permissions]`, `[places.NAME]`, `[slots.NAME]` or `[store]`",
         );
         check(
             "[slots.build]\nlimit = 0\n",

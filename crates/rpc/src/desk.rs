@@ -166,6 +166,11 @@ impl Desk {
         }
     }
 
+    /// The state directory, where there is one.
+    pub(crate) fn state_dir(&self) -> Option<&Path> {
+        self.0.options.state_dir.as_deref().ok()
+    }
+
     /// The workspace.
     ///
     /// # Errors

@@ -7,6 +7,7 @@
 pub(crate) mod ack;
 pub(crate) mod check;
 pub(crate) mod drain;
+pub(crate) mod places;
 pub(crate) mod read;
 pub(crate) mod remove;
 pub(crate) mod resize;

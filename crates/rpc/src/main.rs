@@ -3,6 +3,7 @@
 mod cli;
 mod config;
 mod convert;
+mod courier;
 mod desk;
 mod fronts;
 mod handlers;

@@ -9,8 +9,8 @@ use serde_json::Value;
 use crate::convert::params;
 use crate::desk::Desk;
 use crate::handlers::{
-    ack, check, drain, read, remove, resize, restart, session, signal, spawn, stop, subscribe,
-    timeline, unsubscribe, wait, write,
+    ack, check, drain, places, read, remove, resize, restart, session, signal, spawn, stop,
+    subscribe, timeline, unsubscribe, wait, write,
 };
 use crate::peer::{Answer, Conduct, Handling};
 use crate::wire::{self, acp};
@@ -63,6 +63,7 @@ methods! {
     "task/unsubscribe", changes, unsubscribe::run, wire::UnsubscribeParams => wire::Empty;
     "task/timeline", shows, timeline::run, wire::TimelineParams => wire::Timeline;
     "task/remove", changes, remove::run, wire::RemoveParams => wire::RemoveResult;
+    "place/list", shows, places::run, wire::PlaceListParams => wire::PlaceList;
     // A model server may be looked for, another process's session asked after.
     "session/new", changes_late, session::new::run,
         acp::NewSessionRequest => acp::NewSessionResponse;
@@ -92,7 +93,7 @@ methods! {
 
 /// What came after the first release and is to be looked for: parameters as `method.member`, which a
 /// server that lacks one refuses, and members of objects as `Object.member`. `initialize` lists them.
-pub(crate) const FEATURES: [&str; 18] = [
+pub(crate) const FEATURES: [&str; 19] = [
     "initialize.secrets",
     "task/spawn.shell",
     "task/spawn.service",
@@ -103,6 +104,7 @@ pub(crate) const FEATURES: [&str; 18] = [
     "task/spawn.queueDeadlineMs",
     "task/spawn.after",
     "task/spawn.onFailure",
+    "task/spawn.on",
     "Task.shown",
     "session/update.cards",
     "Task.waitsForInput",

@@ -51,6 +51,8 @@ pub enum Order {
     },
     /// Look whether the task's turn has come: its slot has more room than it had.
     Look,
+    /// Fetch the output of a task at a place, and say so in its record.
+    Fetch,
 }
 
 /// Who of a task gets a signal. The numbers are the order's.
@@ -74,6 +76,8 @@ impl Recipient {
 pub const KNOWN: &[u8] = b"GKEAXSWL";
 /// Those of a shim that took a task over: a terminal went with the shim that was killed.
 pub const KNOWN_ADOPTED: &[u8] = b"GKEAXSL";
+/// Those of a courier, which looks after the tasks at a place.
+pub const KNOWN_ELSEWHERE: &[u8] = b"KEASWF";
 /// Those of version 0.1.0, whose records do not say.
 pub const KNOWN_FIRST: &[u8] = b"GKEAX";
 
@@ -89,6 +93,7 @@ impl Order {
             Self::Signal { .. } => b'S',
             Self::Resize { .. } => b'W',
             Self::Look => b'L',
+            Self::Fetch => b'F',
         }
     }
 
@@ -103,6 +108,7 @@ impl Order {
             Self::Signal { .. } => "send a signal",
             Self::Resize { .. } => "resize its terminal",
             Self::Look => "look whether its turn has come",
+            Self::Fetch => "fetch its output",
         }
     }
 
@@ -111,7 +117,7 @@ impl Order {
         bytes.extend_from_slice(id);
         bytes.push(self.kind());
         match self {
-            Self::Go | Self::EndInput | Self::Look => {}
+            Self::Go | Self::EndInput | Self::Look | Self::Fetch => {}
             Self::Stop { signal, grace, cause } => {
                 bytes.push(cause.actor.to_u8());
                 bytes.extend_from_slice(&signal.to_le_bytes());
@@ -153,6 +159,7 @@ impl Order {
             }),
             b'E' => Some(Self::EndInput),
             b'L' => Some(Self::Look),
+            b'F' => Some(Self::Fetch),
             b'A' => Some(Self::Arm(u64_of(rest)?)),
             b'X' => Some(Self::Reaped(i32_of(rest)?)),
             b'S' => Some(Self::Signal {

@@ -16,6 +16,8 @@
 //!     tmp/            its temporary directory, where it is confined
 //! live/.<id>.<bell>/  the folder of an idle shim that waits for the owner of that bell; renaming
 //!                     it publishes the task
+//! places/<name>/      what the courier of a place keeps: its lock, its contact, its log (see `places`)
+//! places/             what couriers keep of other machines (see `place`)
 //! done/<id>           the record and log of an ended task
 //! done/<id>.spec      what it was started with, without keys of models
 //! ```
@@ -43,6 +45,8 @@ pub const ATTACHED: &str = "attached";
 pub const LIVE: &str = "live";
 /// The folder of ended tasks.
 pub const DONE: &str = "done";
+/// The folder of places. Made when a task is first sent to one.
+pub const PLACES: &str = "places";
 /// The folder of slots. Made when a task first waits for one.
 pub const SLOTS: &str = "slots";
 /// The folder of shim binaries.

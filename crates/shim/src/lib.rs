@@ -7,7 +7,8 @@
 //! The library is what both sides must agree on: where files lie ([`layout`]), what they mean
 //! ([`record`], [`spec`]), how one side wakes the other ([`bell`], [`ctl`]), what a daemon asks of
 //! its keeper ([`keep`]), how a tree is found and ended ([`tree`]), how a process is started
-//! ([`launch`]) how it is confined ([`confine`]), and how it waits for its turn ([`slots`]).
+//! ([`launch`]) how it is confined ([`confine`]), how it waits for its turn ([`slots`]), and what is
+//! known of other machines ([`place`]).
 
 pub mod bell;
 pub mod clock;
@@ -21,6 +22,7 @@ pub mod lock;
 pub mod log;
 pub mod map;
 pub mod output;
+pub mod place;
 pub mod record;
 pub mod slots;
 pub mod spec;

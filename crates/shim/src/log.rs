@@ -107,6 +107,27 @@ pub fn append(file: &File, extent: &mut Extent, mut data: &[u8], publish: impl F
     }
 }
 
+/// Writes bytes where those of this offset lie.
+pub(crate) fn write_at(
+    file: &File,
+    extent: &Extent,
+    mut offset: u64,
+    mut data: &[u8],
+) -> io::Result<()> {
+    while !data.is_empty() {
+        let (at, room) = extent.place(offset);
+        let now = data.len().min(usize::try_from(room).unwrap_or(usize::MAX));
+        if now == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let (piece, rest) = data.split_at(now);
+        file.write_all_at(piece, at)?;
+        offset += now as u64;
+        data = rest;
+    }
+    Ok(())
+}
+
 /// Reads what is kept from `range`, which must lie in one kept range of `extent`. The caller reads
 /// the record again afterwards and throws away what was overwritten meanwhile.
 pub fn read(file: &File, extent: &Extent, range: Range<u64>) -> io::Result<Vec<u8>> {

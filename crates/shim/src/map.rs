@@ -1,6 +1,6 @@
 //! The record's header as shared memory: the one place that handles raw memory.
 //!
-//! Only the shim maps a record, and it alone writes it. Readers use pread(2).
+//! Only its shim, or its courier, maps a record, and it alone writes it. Readers use pread(2).
 
 #![expect(unsafe_code, reason = "a shared mapping has no safe interface")]
 
@@ -10,13 +10,20 @@ use std::num::NonZeroUsize;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use nix::sys::mman::{MapFlags, ProtFlags, mmap};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 
 /// A file's first bytes, shared with everybody who reads the file.
 #[derive(Debug)]
 pub struct Map {
     start: NonNull<u8>,
     len: usize,
+}
+
+impl Drop for Map {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is this value's own, and no reference into it outlives the value.
+        let _ = unsafe { munmap(self.start.cast(), self.len) };
+    }
 }
 
 impl Map {
@@ -32,8 +39,7 @@ impl Map {
 
     fn at(&self, offset: usize, size: usize) -> NonNull<u8> {
         assert!(offset + size <= self.len && offset.is_multiple_of(size), "inside the mapping");
-        // SAFETY: the assertion keeps the address inside the mapping, which lives as long as the
-        // process (it is never unmapped).
+        // SAFETY: the assertion keeps the address inside the mapping, which lives as long as this value.
         unsafe { self.start.add(offset) }
     }
 

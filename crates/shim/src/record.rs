@@ -29,9 +29,12 @@
 //! | 7 208 | 4 | the pid of the shim that wrote its abilities: of another shim they say nothing |
 //! | 7 212 | 4, 16 × 4 | how many processes could not be ended, and their pids |
 //! | 7 280 | 8 | one more than its control group's `oom_kill` at its start; 0: not known |
+//! | 7 288 | 4, 4, 8 | bits: 1 = it runs at a place, 2 = its output is still to be fetched, 4 = it may have been sent; pad; how often its output was fetched |
+//! | 7 304 | 8, 8, 4 | its id at its place, the hash of the place, 1 = no more input comes |
 //! | 8 192 | | the log |
 
 mod abilities;
+pub mod elsewhere;
 mod processes;
 
 use std::fs::File;
@@ -42,6 +45,7 @@ use crate::log::Extent;
 use crate::map::Map;
 
 pub use abilities::{Abilities, Sent};
+pub use elsewhere::Elsewhere;
 
 /// Bytes before the log.
 pub const HEADER_BYTES: usize = 8_192;
@@ -259,6 +263,8 @@ pub struct Record {
     pub last: Vec<u8>,
     /// The end, from phase ended on.
     pub end: Option<End>,
+    /// Set where it runs at a place.
+    pub elsewhere: Option<Elsewhere>,
 }
 
 /// The bytes are not a record.
@@ -361,6 +367,7 @@ pub fn parse(bytes: &[u8]) -> Result<Record, RecordError> {
         left: processes::left(bytes)?,
         oom_kills: processes::oom_kills(bytes),
         last: bytes[AT_LAST..AT_LAST + last_len].to_vec(),
+        elsewhere: elsewhere::parse(bytes),
         end: match phase {
             Phase::Ended => Some(End::parse(&bytes[AT_END..AT_END + END_BYTES])?),
             Phase::Idle | Phase::Starting | Phase::Running | Phase::Stopping => None,

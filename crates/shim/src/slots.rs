@@ -210,6 +210,10 @@ pub fn standing(state: &Path, id: Id) -> Standing {
         Some((file, record))
     };
     let Some((file, record)) = read() else { return Standing::Gone };
+    if record.elsewhere.is_some() {
+        // At a place: another boot of this machine ends nothing there.
+        return if record.end.is_some() { Standing::Gone } else { Standing::Unseen };
+    }
     if record.end.is_some() && record.leader_pid != 0 || record.boot_id != clock::boot_id() {
         return Standing::Gone;
     }

@@ -17,6 +17,9 @@ const ARG: &str = "arg";
 /// The key of an argument of a confined task.
 const CONFINED_ARG: &str = "confined-arg";
 
+/// The key of an argument of a task at a place.
+const ELSEWHERE_ARG: &str = "place-arg";
+
 /// Everything about a task that is fixed at spawn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spec {
@@ -69,6 +72,8 @@ pub struct Spec {
     pub whole: bool,
     /// An agent runs it in the foreground, as a step of its turn. The shim does not look at it.
     pub is_step: bool,
+    /// The place where it runs; `None`: this machine. `cwd` is a directory there. No shim runs it.
+    pub place: Option<String>,
 }
 
 /// What a task waits for before it starts.
@@ -198,6 +203,7 @@ impl Default for Spec {
             line: Line::default(),
             whole: false,
             is_step: false,
+            place: None,
         }
     }
 }
@@ -226,9 +232,13 @@ impl Spec {
             put("label", label.as_bytes());
         }
         put("command", self.command.as_bytes());
-        // The arguments of a confined task have another key, which a shim that knows nothing of
-        // confinement skips: it finds nothing to run, and never runs it open.
-        let key = if self.confine.is_some() { CONFINED_ARG } else { ARG };
+        // The arguments of a confined task, and those of one at a place, have other keys, which a shim that
+        // knows nothing of these skips: it finds nothing to run, and never runs it open, or here.
+        let key = match (&self.place, self.confine) {
+            (Some(_), _) => ELSEWHERE_ARG,
+            (None, Some(_)) => CONFINED_ARG,
+            (None, None) => ARG,
+        };
         for arg in &self.argv {
             put(key, arg.as_bytes());
         }
@@ -276,6 +286,9 @@ impl Spec {
         if self.is_step {
             put("role", b"step");
         }
+        if let Some(place) = &self.place {
+            put("place", place.as_bytes());
+        }
         self.line.put(&mut put);
         if self.whole {
             put("whole", b"1");
@@ -315,9 +328,10 @@ impl Spec {
                 b"confine" => {
                     spec.confine = Some(Mode::of_name(value).ok_or_else(|| bad("confine"))?);
                 }
-                _ if key == ARG.as_bytes() || key == CONFINED_ARG.as_bytes() => {
+                _ if [ARG, CONFINED_ARG, ELSEWHERE_ARG].map(str::as_bytes).contains(&key) => {
                     spec.argv.push(os(value));
                 }
+                b"place" => spec.place = Some(text()),
                 b"checked" => spec.checked = true,
                 b"cwd" => spec.cwd = OsString::from_vec(value.to_vec()).into(),
                 b"env" => {
@@ -468,17 +482,19 @@ mod tests {
             },
             whole: false,
             is_step: true,
+            place: Some("build".into()),
         }
     }
 
     #[test]
-    fn a_reader_that_knows_nothing_of_confinement_finds_nothing_to_run() {
+    fn a_reader_that_knows_nothing_of_confinement_and_places_finds_nothing_to_run() {
         let known = |spec: &Spec| {
             let text = spec.to_bytes();
             text.split(|b| *b == 0).filter(|entry| entry.starts_with(b"arg=")).count()
         };
         assert_eq!(known(&full()), 0);
-        assert_eq!(known(&Spec { confine: None, ..full() }), 4);
+        assert_eq!(known(&Spec { confine: None, ..full() }), 0, "it runs at a place");
+        assert_eq!(known(&Spec { confine: None, place: None, ..full() }), 4);
     }
 
     #[test]

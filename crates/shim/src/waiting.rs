@@ -199,7 +199,8 @@ impl Waiting<'_> {
                 | Order::EndInput
                 | Order::Reaped(_)
                 | Order::Signal { .. }
-                | Order::Resize { .. } => {}
+                | Order::Resize { .. }
+                | Order::Fetch => {}
             }
         }
         if let (Some(until), Some(deadline)) = (self.until, self.spec.line.deadline)

@@ -12,7 +12,7 @@ use nix::sys::stat::Mode;
 pub(crate) struct Gate(File);
 
 impl Gate {
-    pub(super) fn new(path: &Path) -> Self {
+    pub(crate) fn new(path: &Path) -> Self {
         nix::unistd::mkfifo(path, Mode::S_IRUSR | Mode::S_IWUSR).expect("the gate is new");
         let open = OpenOptions::new().read(true).write(true).open(path);
         Self(open.expect("the gate was just made"))

@@ -24,7 +24,7 @@ pub use rule::{BadRule, Scope};
 
 use self::files::Files;
 use self::paths::Places;
-use super::tools::{Access, Intent, Level};
+use super::tools::{Access, Builtin, Intent, Level};
 use crate::confine::{Confine, Mode};
 
 /// What is to be done with a call.
@@ -155,6 +155,9 @@ impl Rules {
                     confine = self.manner(&mut judged, *level, &places);
                     found.extend(judged.found);
                 }
+                Access::Elsewhere { place, line, cwd } => {
+                    found.extend(self.elsewhere(place, line, &places, cwd));
+                }
                 Access::Read(path) => {
                     found.push(files::judge(
                         &self.rules,
@@ -170,6 +173,26 @@ impl Rules {
             }
         }
         strictest(found, confine)
+    }
+
+    /// What a line at a place comes to. Nothing confines it there: only rules that name the place let it run, those
+    /// that deny or ask hold there, too.
+    fn elsewhere(&self, place: &str, line: &str, places: &Places, cwd: &Path) -> Vec<Standing> {
+        if self.permissions == Permissions::Look {
+            return vec![Standing::Denied { why: LOOKS_ONLY.to_owned() }];
+        }
+        let rules: Vec<Rule> = self.rules.iter().filter_map(|rule| rule.at(place)).collect();
+        let mut judged = line::judge(&rules, places, cwd, line);
+        for standing in &mut judged.found {
+            if let Standing::Unruled { always: Some(rule), .. } = standing {
+                rule.scope = Scope::At { tool: Builtin::Bash, place: place.to_owned() };
+            }
+        }
+        if judged.looks {
+            let why = format!("it runs at `{place}`, where nothing holds it to looking");
+            judged.found.push(Standing::Unruled { why, always: None });
+        }
+        judged.found
     }
 
     /// How a command is confined that runs as it was judged; what it may not do unasked is added.
@@ -257,7 +280,10 @@ impl Rules {
         let places = Places::new(workspace, self.home.as_deref());
         let below = |access: &Access| match access {
             Access::Read(path) => files::held_below(&self.rules, &places, &intent.tool, path),
-            Access::Command { .. } | Access::Write(_) | Access::Task(_) => Vec::new(),
+            Access::Command { .. }
+            | Access::Elsewhere { .. }
+            | Access::Write(_)
+            | Access::Task(_) => Vec::new(),
         };
         intent.access.iter().flat_map(below).collect()
     }
@@ -265,7 +291,10 @@ impl Rules {
     /// What rules say of a tool by its name alone, where no part of the call is judged by it.
     fn tool(&self, intent: &Intent) -> Vec<Standing> {
         let is_judged = |access: &Access| match access {
-            Access::Command { .. } | Access::Read(_) | Access::Write(_) => true,
+            Access::Command { .. }
+            | Access::Elsewhere { .. }
+            | Access::Read(_)
+            | Access::Write(_) => true,
             Access::Task(_) => false,
         };
         if intent.access.iter().any(is_judged) {

@@ -175,6 +175,7 @@ pub enum TurnEnd {
 }
 
 /// What a front is told, in order.
+#[expect(clippy::large_enum_variant, reason = "one at a time, on its way to a front")]
 #[derive(Debug)]
 pub enum Update {
     /// A turn began.

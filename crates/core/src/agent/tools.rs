@@ -225,6 +225,15 @@ pub enum Access {
         /// What it asks to be allowed to do; `None`: what it looks like.
         level: Option<Level>,
     },
+    /// Runs a line of shell at a place, where nothing confines it.
+    Elsewhere {
+        /// The place.
+        place: String,
+        /// The line.
+        line: String,
+        /// The directory here that it runs in there, absolute.
+        cwd: PathBuf,
+    },
     /// Reads this file, or below this directory; absolute, symbolic links resolved.
     Read(PathBuf),
     /// Writes this file; absolute, symbolic links resolved.
@@ -293,7 +302,7 @@ pub struct Diff {
 impl Toolbox {
     /// The tools of a session whose tasks tell `queue`.
     pub fn new(background: Background, queue: String, budget: Budget) -> Self {
-        let tools = schema::tools(budget.yield_after).into();
+        let tools = schema::tools(budget.yield_after, background.places()).into();
         let linger = Some(limits::LINGER);
         let (views, servers) = (Arc::default(), Arc::default());
         Self { background, queue, budget, linger, tools, views, buffers: None, servers }
@@ -317,7 +326,7 @@ impl Toolbox {
 
     /// Takes up what servers offer now, in the place of what they offered before.
     pub(super) fn offer(&mut self, mut offered: Offered) {
-        let own = schema::tools(self.budget.yield_after);
+        let own = schema::tools(self.budget.yield_after, self.background.places());
         self.tools = own.into_iter().chain(std::mem::take(&mut offered.tools)).collect();
         self.servers = Arc::new(offered);
     }

@@ -37,6 +37,7 @@ pub fn facts(id: TaskId, spec: &Spec) -> NewTask {
         client_token: spec.client_token.clone(),
         service: spec.service,
         is_step: spec.is_step,
+        place: spec.place.clone(),
         slot: spec.line.slot.as_ref().map(|slot| slot.name.clone()),
         after: spec.line.after.iter().filter_map(|id| id.parse().ok()).collect(),
     }
@@ -109,7 +110,12 @@ pub fn end(end: &record::End) -> End {
 
 /// The output of a task whose record this is.
 pub fn output(record: &Record) -> OutputStat {
-    OutputStat { total: record.extent.total, dropped: record.extent.dropped() }
+    let dropped = match (&record.elsewhere, &record.end) {
+        // What is still to be fetched is not lost.
+        (Some(place), Some(end)) if place.partial => end.dropped,
+        _ => record.extent.dropped(),
+    };
+    OutputStat { total: record.extent.total, dropped }
 }
 
 /// The survivors a record names.

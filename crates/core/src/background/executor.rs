@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use meanwhile_shim::bell::{self, Kind, Message};
 use meanwhile_shim::confine::Plan;
+use meanwhile_shim::ctl::Order;
 use meanwhile_shim::layout;
 use meanwhile_shim::spec::{Kept, Spec};
 use tokio::time::Instant;
@@ -28,7 +29,8 @@ use crate::background::executor::reading::Reading;
 pub use crate::background::home::InLine;
 use crate::background::home::{Home, io_error};
 use crate::background::ledger::NewTask;
-use crate::background::task::{Cause, Port, Survivor, TaskId, Wait};
+use crate::background::places;
+use crate::background::task::{Cause, Contact, Port, Survivor, TaskId, Wait};
 use crate::background::{Recipient, Stop};
 use crate::error::Error;
 
@@ -51,6 +53,8 @@ pub enum Request {
     Resize(TaskId, Number, Size),
     /// Report the next output behind this offset, once.
     Arm(TaskId, u64),
+    /// A client looks at the output of a task at a place as it comes.
+    Follow(TaskId),
     /// Report the TCP ports that these tasks listen on now.
     Look(Vec<TaskId>),
     /// Have another supervisor take the task over. Acknowledged once one has it.
@@ -321,6 +325,24 @@ impl Archive {
             Self::Local(home) => home.one_in_line(id),
             #[cfg(test)]
             Self::Scripted(_) => None,
+        }
+    }
+
+    /// Whether a place can be reached, as far as its courier has said.
+    pub fn contact(&self, place: &str) -> Option<Contact> {
+        match self {
+            Self::Local(home) => places::contact(home.root(), place),
+            #[cfg(test)]
+            Self::Scripted(_) => None,
+        }
+    }
+
+    /// Has the output of a task at a place fetched. An error: its courier does not listen.
+    pub fn fetch(&self, id: TaskId) -> io::Result<()> {
+        match self {
+            Self::Local(home) => home.order(id, &Order::Fetch),
+            #[cfg(test)]
+            Self::Scripted(_) => Ok(()),
         }
     }
 

@@ -106,6 +106,8 @@ pub struct NewTask {
     pub service: bool,
     /// An agent runs it in the foreground, as a step of its turn.
     pub is_step: bool,
+    /// The place where it runs; `None`: this machine.
+    pub place: Option<String>,
     /// The slot it takes. Not in the ledger: it matters while its files are there.
     pub slot: Option<String>,
     /// The tasks that are to end first. Not in the ledger either.
@@ -115,7 +117,7 @@ pub struct NewTask {
 impl NewTask {
     /// Whether it waits for anything before it starts.
     pub fn waits(&self) -> bool {
-        self.slot.is_some() || !self.after.is_empty()
+        self.slot.is_some() || !self.after.is_empty() || self.place.is_some()
     }
 
     /// The task as it stands before its leader is known.
@@ -138,6 +140,8 @@ impl NewTask {
             serving: Serving { service: self.service, ..Serving::default() },
             waits_for_input: false,
             is_step: self.is_step,
+            on: self.place.clone(),
+            contact: None,
         }
     }
 }

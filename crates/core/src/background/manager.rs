@@ -5,12 +5,14 @@
 //! may go away at any moment.
 
 mod agents;
+mod elsewhere;
 mod ends;
 mod forecast;
 mod lines;
 mod listing;
 mod output;
 mod restart;
+mod starting;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -27,24 +29,17 @@ use crate::background::engine::Engine;
 use crate::background::events::Events;
 use crate::background::executor::{Archive, Executor, SendSignal, Size};
 use crate::background::ledger::{Drain, LeaseToken};
+use crate::background::places::Places;
 use crate::background::quote::quote_argv;
 use crate::background::store::Store;
 use crate::background::supervisor::{Charge, DEMANDS, Supervisor};
-use crate::background::task::{DeliveredBy, Task, TaskId};
-use crate::background::watch::Scanner;
+use crate::background::task::{Contact, DeliveredBy, Task, TaskId};
 use crate::background::{
     Ack, Command, Drained, Mode, Options, Remove, Role, Settings, Spawn, Spawned, Stdin, Stop,
     Token, Waited, Which,
 };
 use crate::confine::{Confine, Manner, Planner};
 use crate::error::{Culprit, Error, StoreFaultKind};
-
-/// How often a spawn with a token looks for the task that another spawn with it is making.
-const TOKEN_ROUND: Duration = Duration::from_millis(10);
-/// How often it looks: longer than a spawn takes. After that its spawner is taken for dead.
-const TOKEN_LOOKS: u32 = 100;
-/// How long it looks, where each look takes long because the machine is busy.
-const TOKEN_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A handle on the background manager of one workspace. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -149,6 +144,16 @@ impl Background {
         answer.await.map_err(|_| closed())
     }
 
+    /// The places that are set up.
+    pub fn places(&self) -> &Places {
+        &self.settings.places
+    }
+
+    /// Whether a place can be reached, as far as its courier has said.
+    pub fn contact(&self, place: &str) -> Option<Contact> {
+        self.archive.contact(place)
+    }
+
     /// The workspace.
     pub fn workspace(&self) -> &Path {
         &self.workspace
@@ -160,39 +165,6 @@ impl Background {
         let mut spawned = self.start_task(wish).await?;
         self.forecast(std::slice::from_mut(&mut spawned.task)).await;
         Ok(spawned)
-    }
-
-    async fn start_task(&self, wish: Spawn) -> Result<Spawned, Error> {
-        Scanner::new(&wish.watches)?;
-        let token = wish.client_token.clone();
-        let confine = wish.confine.clone();
-        let mut spec = self.spec(wish).await?;
-        if let Some(confine) = confine {
-            spec.confine = Some(confine.mode);
-            spec.plan = Some(Box::new(self.plan(confine).await?));
-        }
-        let token = match token {
-            None => {
-                return self.ask(|reply| Demand::Spawn { spec: Box::new(spec), reply }).await?;
-            }
-            Some(Token::Claimed(token, id)) => return self.spawn_as(id, token, spec).await,
-            Some(Token::New(token)) => token,
-        };
-        loop {
-            let id = TaskId::random();
-            let (workspace, name) = (self.workspace.clone(), token.clone());
-            let claim = self.store.write(move |l| l.claim_token(&workspace, &name, id));
-            let holder = claim.await?;
-            if holder == id {
-                return self.spawn_as(id, token, spec).await;
-            }
-            if let Some(task) = self.await_token(holder).await? {
-                let hold = crate::background::events::Hold::none();
-                return Ok(Spawned { task, hold });
-            }
-            let (workspace, name) = (self.workspace.clone(), token.clone());
-            self.store.write(move |l| l.release_token(&workspace, &name, holder)).await?;
-        }
     }
 
     /// Whether a task can be confined so on this machine.
@@ -221,34 +193,8 @@ impl Background {
         tokio::task::spawn_blocking(plan).await.map_err(|_| closed())?
     }
 
-    /// Spawns the task that a token was claimed for.
-    async fn spawn_as(&self, id: TaskId, token: String, mut spec: Spec) -> Result<Spawned, Error> {
-        spec.id = id.to_string();
-        let spec = Box::new(spec);
-        let spawned = self.ask(|reply| Demand::Spawn { spec, reply }).await?;
-        if spawned.is_err() {
-            let workspace = self.workspace.clone();
-            self.store.write(move |l| l.release_token(&workspace, &token, id)).await?;
-        }
-        spawned
-    }
-
-    /// The task of a token, once its spawn is through.
-    async fn await_token(&self, id: TaskId) -> Result<Option<Task>, Error> {
-        let until = tokio::time::Instant::now() + TOKEN_PATIENCE;
-        for _ in 0..TOKEN_LOOKS {
-            match self.find(id).await {
-                Ok(task) => return Ok(Some(task)),
-                Err(Error::UnknownTask(_)) if tokio::time::Instant::now() >= until => break,
-                Err(Error::UnknownTask(_)) => tokio::time::sleep(TOKEN_ROUND).await,
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(None)
-    }
-
     async fn spec(&self, wish: Spawn) -> Result<Spec, Error> {
-        let cwd = match &wish.cwd {
+        let mut cwd = match &wish.cwd {
             Some(cwd) => self.workspace.join(cwd),
             None => self.workspace.clone(),
         };
@@ -266,8 +212,16 @@ impl Background {
                 (argv, quote_argv(&shown), true)
             }
         };
-        check_directory(&cwd, &command)?;
-        let line = self.line(wish.line, &command, &cwd).await?;
+        let line = match &wish.on {
+            None => {
+                check_directory(&cwd, &command)?;
+                self.line(wish.line, &command, &cwd).await?
+            }
+            Some(place) => {
+                cwd = self.directory_at(place, &cwd).await?;
+                spec::Line::default()
+            }
+        };
         Ok(Spec {
             workspace: self.workspace.clone(),
             queue: wish.queue,
@@ -275,7 +229,7 @@ impl Background {
             command,
             argv,
             // A program is looked for when its turn has come.
-            checked: checked && !line.waits(),
+            checked: checked && !line.waits() && wish.on.is_none(),
             cwd,
             env: wish.env.into_iter().map(|(k, v)| (k.into(), v.map(Into::into))).collect(),
             created_ms: clock::wall_ms(),
@@ -295,7 +249,9 @@ impl Background {
             }),
             service: wish.service,
             is_step: wish.is_step,
-            whole: false,
+            // Nothing of this machine's environment is sent to a place.
+            whole: wish.on.is_some(),
+            place: wish.on,
             id: String::new(),
             confine: None,
             plan: None,
@@ -386,7 +342,11 @@ impl Background {
         let task = self.find(id).await?;
         match gone {
             Some(gone) => {
-                let left = gone.await;
+                let left = tokio::select! {
+                    left = gone => left,
+                    // It is carried out when the place is there again, which may be tomorrow.
+                    () = self.until_out_of_reach(&task) => return self.get(id).await,
+                };
                 let task = self.get(id).await?;
                 Ok(match left {
                     Ok(survivors) => Task { survivors, ..task },

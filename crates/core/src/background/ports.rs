@@ -79,6 +79,9 @@ impl Ports {
 
 /// The processes of a task.
 fn processes(id: TaskId, record: &Record) -> Vec<Process> {
+    if record.elsewhere.is_some() {
+        return Vec::new();
+    }
     let all = tree::descendants(record.shim_pid);
     // A shim that took over is not the parent of what it looks after.
     if record.leader_pid == 0 || all.iter().any(|process| process.pid == record.leader_pid) {

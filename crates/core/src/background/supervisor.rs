@@ -503,7 +503,9 @@ impl Supervisor {
             let queued = if waits { self.archive.wait_of(&live.facts) } else { None };
             Standing { queued, ..reading.standing() }
         });
-        Some(live.task(standing))
+        let contact =
+            live.facts.place.as_deref().and_then(|place| self.archive.contact(place)).map(Box::new);
+        Some(Task { contact, ..live.task(standing) })
     }
 }
 

@@ -130,6 +130,23 @@ pub struct Task {
     pub waits_for_input: bool,
     /// An agent runs it in the foreground, as a step of its turn.
     pub is_step: bool,
+    /// The place where it runs; `None`: this machine. `cwd` and `pid` are the place's.
+    pub on: Option<String>,
+    /// Whether that place can be reached, as far as is known. Not of one that has ended.
+    pub contact: Option<Box<Contact>>,
+}
+
+/// Whether a place can be reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contact {
+    /// Since when it cannot be reached; `None`: it can.
+    pub lost_since: Option<Timestamp>,
+    /// Why it cannot be reached, in the words of the program that is to reach it.
+    pub why: String,
+    /// A person has to sign in, or to accept a key.
+    pub needs_you: bool,
+    /// The version of `meanwhile` there, once it has answered.
+    pub version: Option<String>,
 }
 
 impl Notification {
@@ -211,6 +228,8 @@ pub enum Wait {
     },
     /// The ends of these tasks.
     After(Vec<TaskId>),
+    /// A place, to take it or to be reached.
+    Place(String),
 }
 
 /// A task that another one waits for. It may be another workspace's.

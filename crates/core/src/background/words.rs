@@ -155,7 +155,7 @@ pub fn stopped(end: &End) -> String {
 /// a signal that was asked for, or that memory was short.
 pub fn ended(task: &Task) -> String {
     let Some(end) = task.end() else { return "ended".to_owned() };
-    let took = seconds(end.duration);
+    let took = at_place(task, seconds(end.duration));
     let why = match &end.cause {
         Some(Cause { message, .. }) => format!(" ({})", one_line(message)),
         None => String::new(),
@@ -192,9 +192,15 @@ pub fn title(task: &Task) -> String {
 /// `timed out`. How far it is, is not in them: that changes while it runs.
 pub fn stands(task: &Task) -> String {
     match &task.state {
-        State::Queued(why) => format!("queued, {}", queued(why)),
-        State::Running if task.waits_for_input => "waits for input".to_owned(),
-        State::Running => "running".to_owned(),
+        State::Queued(why) => match out_of_reach(task) {
+            Some(place) => format!("queued, {place}"),
+            None => format!("queued, {}", queued(why)),
+        },
+        State::Running => match out_of_reach(task) {
+            Some(place) => format!("running, {place}"),
+            None if task.waits_for_input => "waits for input".to_owned(),
+            None => "running".to_owned(),
+        },
         State::Stopping { cause } => format!("stopping, by {}", actor(cause.actor)),
         State::Ended(end) => match end.outcome {
             Outcome::Exited => exit(end.exit),
@@ -203,6 +209,20 @@ pub fn stands(task: &Task) -> String {
             Outcome::Lost => "lost".to_owned(),
         },
     }
+}
+
+/// How long it took, and where that was not here.
+fn at_place(task: &Task, took: String) -> String {
+    match &task.on {
+        Some(place) => format!("{took} at {place}"),
+        None => took,
+    }
+}
+
+/// That the place of a task cannot be reached: `build out of reach`.
+fn out_of_reach(task: &Task) -> Option<String> {
+    let lost = task.contact.as_ref().is_some_and(|contact| contact.lost_since.is_some());
+    task.on.as_ref().filter(|_| lost).map(|place| format!("{place} out of reach"))
 }
 
 /// The limit that a task ran into: as [`elapsed`], but `10s` rather than `10.0s`.
@@ -215,7 +235,7 @@ pub fn limit(task: &Task, end: &End) -> String {
 /// is told. `None`: it has not ended.
 pub fn told(task: &Task) -> Option<String> {
     let end = task.end()?;
-    let took = elapsed(end.duration);
+    let took = at_place(task, elapsed(end.duration));
     let how = match (end.outcome, end.exit) {
         (Outcome::Exited, Exit::Code(code)) => format!("exited {code} after {took}"),
         (Outcome::Exited, Exit::Signal(number)) => {
@@ -252,6 +272,7 @@ pub fn queued(queued: &Queued) -> String {
             let ids: Vec<_> = ids.iter().map(TaskId::as_str).collect();
             format!("after {}", ids.join(", "))
         }
+        Wait::Place(name) => format!("for {name}"),
     };
     if let Some(left) = queued.left.and_then(about) {
         text.push_str(", ");

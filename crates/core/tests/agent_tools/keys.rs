@@ -71,6 +71,7 @@ fn keys_reach_a_task_only_by_name() {
                 service: false,
                 confine: None,
                 is_step: false,
+                on: None,
                 line: Default::default(),
             });
             let id = spawned.await.unwrap().task.id;

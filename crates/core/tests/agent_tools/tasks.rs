@@ -37,6 +37,7 @@ async fn foreign(lab: &Lab, line: &str) -> TaskId {
         service: false,
         confine: None,
         is_step: false,
+        on: None,
         line: Default::default(),
     });
     spawned.await.unwrap().task.id

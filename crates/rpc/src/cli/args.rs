@@ -4,6 +4,7 @@
 //! are generated from these types, so their doc comments are written for the person who types.
 
 mod hosts;
+mod places;
 mod values;
 
 use std::ffi::OsString;
@@ -18,6 +19,7 @@ use meanwhile_core::background::{OnFailure, StateFilter};
 use meanwhile_core::{confine, limits};
 
 pub(crate) use hosts::{Acp, Hook, Host, Mcp, Setup, SetupHost};
+pub(crate) use places::{AddPlace, Place, PlaceCommand, Places};
 pub(crate) use values::{Linger, shell_command, task_command};
 use values::{parse_env, parse_grace, parse_linger, parse_signal};
 
@@ -65,9 +67,24 @@ pub(crate) enum Command {
     Learn(Learn),
     /// Print the JSON Schema of the protocol.
     Schema,
+    Place(Place),
+    Places(Places),
     Doctor(Doctor),
+    #[command(hide = true)]
+    Courier(Courier),
     Completions(Completions),
     Man(Man),
+}
+
+/// Look after the tasks at a place. Started by itself where there are some.
+#[derive(Debug, Args)]
+pub(crate) struct Courier {
+    /// The place.
+    #[arg(value_name = "PLACE")]
+    pub(crate) place: String,
+    /// Be it, instead of starting the process that is.
+    #[arg(long)]
+    pub(crate) stay: bool,
 }
 
 /// Run a command in the background.
@@ -127,6 +144,9 @@ pub(crate) struct Spawn {
     /// Let a task that is confined to `work` use the network.
     #[arg(long, requires = "confine")]
     pub(crate) network: bool,
+    /// Run it at this place of config.toml.
+    #[arg(long, value_name = "PLACE", conflicts_with_all = ["slot", "after", "confine"])]
+    pub(crate) on: Option<String>,
     /// Give it a terminal instead of pipes.
     #[arg(long)]
     pub(crate) pty: bool,
@@ -466,6 +486,9 @@ pub(crate) struct Doctor {
     /// Try the way from another agent to its tasks and back: its settings, its hooks, and a real task.
     #[arg(long, value_name = "HOST")]
     pub(crate) host: Option<Host>,
+    /// Try the way to a place of config.toml and back: its command, its version, and a real task.
+    #[arg(long, value_name = "PLACE", conflicts_with = "host")]
+    pub(crate) on: Option<String>,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,

@@ -8,6 +8,7 @@ mod host;
 mod kernel;
 mod limits;
 mod mounts;
+mod place;
 mod store;
 
 use std::path::{Path, PathBuf};
@@ -79,20 +80,21 @@ pub(crate) fn run(
     workspace: Option<&Path>,
     args: &args::Doctor,
 ) -> Result<u8, Failure> {
-    let checks = match args.host {
-        Some(host) => host::check(host)?,
-        None => [store::check(workspace), kernel::check(), limits::check()].concat(),
+    let checks = match (args.host, &args.on) {
+        (Some(host), _) => host::check(host)?,
+        (None, Some(name)) => place::check(name)?,
+        (None, None) => [store::check(workspace), kernel::check(), limits::check()].concat(),
     };
     let report = Report { ok: checks.iter().all(|check| check.status != Status::Fail), checks };
     if args.json {
         out.json(&report)?;
     } else {
-        print(out, &report, args.host.is_some())?;
+        print(out, &report, args)?;
     }
     Ok(if report.ok { 0 } else { FAILED })
 }
 
-fn print(out: &mut Out, report: &Report, of_host: bool) -> Result<(), Failure> {
+fn print(out: &mut Out, report: &Report, args: &args::Doctor) -> Result<(), Failure> {
     let width = report.checks.iter().map(|check| check.name.len()).max().unwrap_or(0);
     for check in &report.checks {
         let (word, look) = match check.status {
@@ -112,9 +114,10 @@ fn print(out: &mut Out, report: &Report, of_host: bool) -> Result<(), Failure> {
     let count = |status| report.checks.iter().filter(|check| check.status == status).count();
     let (warned, failed) = (count(Status::Warn), count(Status::Fail));
     out.line("")?;
-    let (works, fails) = match of_host {
-        true => ("nothing that was tried failed", "results do not reach the agent"),
-        false => ("tasks run", "tasks cannot run"),
+    let (works, fails) = match (args.host, &args.on) {
+        (Some(_), _) => ("nothing that was tried failed", "results do not reach the agent"),
+        (None, Some(_)) => ("tasks run there", "tasks cannot run there now"),
+        (None, None) => ("tasks run", "tasks cannot run"),
     };
     match (failed, warned) {
         (0, 0) => out.line("everything is there"),

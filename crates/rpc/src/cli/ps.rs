@@ -85,6 +85,10 @@ fn table(tasks: &[Task], now: Timestamp, everywhere: bool) -> Table {
     if serves {
         columns.push(Column { title: "PORTS", fit: Fit::Optional(1) });
     }
+    let elsewhere = tasks.iter().any(|task| task.on.is_some());
+    if elsewhere {
+        columns.push(Column { title: "PLACE", fit: Fit::Optional(0) });
+    }
     if everywhere {
         columns.push(Column { title: "WORKSPACE", fit: Fit::Fixed });
     }
@@ -108,6 +112,9 @@ fn table(tasks: &[Task], now: Timestamp, everywhere: bool) -> Table {
         if serves {
             let ports: Vec<String> = task.serving.ports.iter().map(u16::to_string).collect();
             row.push(Cell::new(ports.join(" "), style::PLAIN));
+        }
+        if elsewhere {
+            row.push(Cell::new(task.on.clone().unwrap_or_default(), style::PLAIN));
         }
         if everywhere {
             let workspace = show::one_line(&task.workspace.to_string_lossy());
@@ -152,6 +159,8 @@ mod tests {
             progress: None,
             survivors: Vec::new(),
             is_step: false,
+            on: None,
+            contact: None,
             delivered: None,
             serving: Default::default(),
             waits_for_input: false,

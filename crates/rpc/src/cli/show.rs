@@ -194,6 +194,8 @@ mod tests {
             progress: None,
             survivors: Vec::new(),
             is_step: false,
+            on: None,
+            contact: None,
             delivered: None,
             serving: Default::default(),
             waits_for_input: false,

@@ -125,6 +125,7 @@ fn wish(session: &Session, args: args::Spawn, after: Vec<TaskId>) -> Result<Spaw
             }
         },
         is_step: false,
+        on: args.on,
         line: Line {
             slot: args.slot,
             after,

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use meanwhile_core::agent::permission::{Effect, Rule};
 use meanwhile_core::agent::session::Wake;
 use meanwhile_core::agent::vendor::{self, Holds, Variable};
+use meanwhile_core::background::places::Place;
 use meanwhile_core::background::{Slot, slots};
 use toml::Spanned;
 
@@ -216,6 +217,67 @@ pub(super) fn slot(
         }
     }
     config.store.slots.push(slot);
+    Ok(())
+}
+
+/// Section `[places.NAME]`.
+pub(super) fn place(
+    file: &File<'_>,
+    config: &mut Config,
+    key: &Key<'_>,
+    value: &Value<'_>,
+) -> Result<(), ConfigError> {
+    let name = key.get_ref().as_ref();
+    let section = format!("places.{name}");
+    if !slots::is_name(name) {
+        let expected = format!("1 to {} letters, digits, `-` or `_`", slots::NAME_BYTES);
+        let text = format_args!("`{section}`: a place cannot be called so: expected {expected}");
+        return Err(file.bad(key.span().start, text));
+    }
+    let Some(table) = value.get_ref().as_table() else {
+        return Err(file.bad_value(&section, value, &format!("a section, `[{section}]`")));
+    };
+    let mut place = Place::default();
+    for (key, value) in table {
+        let name = format!("{section}.{}", key.get_ref());
+        let text = |value: &Value<'_>, expected: &str| {
+            let text = value.get_ref().as_str().filter(|text| !text.is_empty());
+            text.map(str::to_owned).ok_or_else(|| file.bad_value(&name, value, expected))
+        };
+        let argv = || -> Result<Vec<String>, ConfigError> {
+            let expected = "a program and its arguments such as [\"ssh\", \"build\", \"meanwhile\", \"serve\"]";
+            file.list(&name, value, expected)?.iter().map(|word| text(word, "a word")).collect()
+        };
+        match key.get_ref().as_ref() {
+            "kind" => {
+                if value.get_ref().as_str() != Some("command") {
+                    return Err(file.bad_value(&name, value, "\"command\""));
+                }
+            }
+            "command" => place.command = argv()?,
+            "before" => place.before = argv()?,
+            "workspace" => {
+                let expected = "a directory there, as \"/srv/app\" or \"~/src/app\"";
+                let there = text(value, expected)?;
+                if !(there.starts_with('/') || there == "~" || there.starts_with("~/")) {
+                    return Err(file.bad_value(&name, value, expected));
+                }
+                place.workspace = Some(there);
+            }
+            _ => {
+                let expected = "`kind`, `command`, `workspace` or `before`";
+                return Err(file.unknown(key, &section, expected));
+            }
+        }
+    }
+    if place.command.is_empty() {
+        let text = format_args!(
+            "`{section}`: `command` is missing: expected the program whose standard input and output are a \
+             `meanwhile serve` there"
+        );
+        return Err(file.bad(key.span().start, text));
+    }
+    config.store.places.insert(name.to_owned(), place);
     Ok(())
 }
 

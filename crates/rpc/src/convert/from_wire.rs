@@ -17,6 +17,9 @@ use super::error::invalid;
 use super::signal;
 use crate::wire::{self, Error};
 
+/// Heartbeats that a client may miss before it is taken for gone.
+const MISSED_BEATS: u32 = 4;
+
 type Result<T> = std::result::Result<T, Error>;
 
 /// What a connection's requests mean where they say nothing.
@@ -66,6 +69,30 @@ pub(crate) fn defaults(options: wire::InitializationOptions) -> Result<Defaults>
     Ok(Defaults { queue, linger, knows_queued, tells_began, tells_timeline })
 }
 
+/// How long a client may be silent that says how often it speaks.
+pub(crate) fn silence(heartbeat_ms: Option<u64>) -> Result<Option<Duration>> {
+    let field = "initializationOptions.heartbeatMs";
+    let beat = heartbeat_ms.map(|ms| duration(field, ms, 1_000, limits::TIME_MAX)).transpose()?;
+    Ok(beat.map(|beat| beat * MISSED_BEATS))
+}
+
+/// The name that a client gives itself.
+pub(crate) fn client_name(name: Option<&str>) -> Result<Option<&str>> {
+    let is_good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    match name {
+        Some(name)
+            if name.is_empty()
+                || name.len() > limits::NAME_BYTES / 2
+                || !name.chars().all(is_good) =>
+        {
+            let most = limits::NAME_BYTES / 2;
+            let message = format!("expected 1 to {most} letters, digits, `-` or `_`");
+            Err(invalid("initializationOptions.client", message))
+        }
+        name => Ok(name),
+    }
+}
+
 /// A wish to run a command.
 pub(crate) fn spawn(params: wire::SpawnParams, defaults: &Defaults) -> Result<Spawn> {
     let stdin = match (params.pty, params.stdin) {
@@ -99,6 +126,7 @@ pub(crate) fn spawn(params: wire::SpawnParams, defaults: &Defaults) -> Result<Sp
             .transpose()?,
         confine: confine(params.confine, params.network)?,
         is_step: false,
+        on: params.on.map(|place| name("on", place)).transpose()?,
         line: Line {
             slot: params.slot.map(|slot| name("slot", slot)).transpose()?,
             after: after(&params.after)?,

@@ -27,6 +27,8 @@ fn task(state: State) -> Task {
         progress: None,
         survivors: vec![],
         is_step: false,
+        on: None,
+        contact: None,
         delivered: None,
         serving: Default::default(),
         waits_for_input: false,
@@ -222,6 +224,8 @@ fn everything_optional_is_shown_where_it_is_there() {
         progress: Some(Progress { percent: Some(40), message: Some("40%".to_owned()) }),
         survivors: vec![Survivor { pid: 8, command: "sleep 9".to_owned() }],
         is_step: false,
+        on: None,
+        contact: None,
         delivered: Some(Delivered { at: Timestamp(0), by: DeliveredBy::Wait, turn: Some(3) }),
         ..task(State::Running)
     };

@@ -66,8 +66,19 @@ pub(crate) fn task(task: &task::Task) -> wire::Task {
         waits_for_input: task.waits_for_input,
         agent: SessionId::names(&task.queue),
         role: task.is_step.then_some(wire::TaskRole::Step),
+        on: task.on.clone(),
+        contact: task.contact.as_deref().and_then(contact),
         shown: shown(task),
     }
+}
+
+/// That a place cannot be reached; `None`: it can, as far as is known.
+pub(crate) fn contact(contact: &task::Contact) -> Option<wire::Contact> {
+    Some(wire::Contact {
+        lost_since: time(contact.lost_since?),
+        reason: contact.why.clone(),
+        needs_you: contact.needs_you,
+    })
 }
 
 /// A task in words.
@@ -112,13 +123,17 @@ fn queued(it: &task::Queued) -> wire::Queued {
                 slot: Some(name.clone()),
                 behind: behind.as_ref().map(|it| it.id.to_string()),
                 title: title.map(|it| words::shorten(&words::one_line(it), TITLE_BYTES)),
-                after: Vec::new(),
+                ..wire::QueuedReason::default()
             };
             (reason, Some(*position))
         }
         task::Wait::After(ids) => {
             let after = ids.iter().map(ToString::to_string).collect();
-            (wire::QueuedReason { slot: None, behind: None, title: None, after }, None)
+            (wire::QueuedReason { after, ..wire::QueuedReason::default() }, None)
+        }
+        task::Wait::Place(name) => {
+            let place = Some(name.clone());
+            (wire::QueuedReason { place, ..wire::QueuedReason::default() }, None)
         }
     };
     let left_ms = it.left.map(millis);

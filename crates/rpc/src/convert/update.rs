@@ -320,6 +320,7 @@ pub(crate) fn like(ask: &Ask) -> Option<String> {
         (Scope::Writes, Some(path)) => format!("edits in `{path}`"),
         (Scope::Reads, Some(path)) => format!("reading in `{path}`"),
         (Scope::Everything | Scope::Tool(_), Some(prefix)) => format!("`{prefix}`"),
+        (Scope::At { place, .. }, Some(prefix)) => format!("`{prefix}` at {place}"),
         (scope @ Scope::Server { .. }, Some(_)) | (scope, None) => format!("`{scope}`"),
     });
     let named: Vec<_> = named.collect();

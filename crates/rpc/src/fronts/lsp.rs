@@ -4,6 +4,7 @@
 //! only place that knows tower-lsp, which gives LSP's types, its lifecycle and its routing.
 
 mod commands;
+mod earlier;
 mod handshake;
 mod progress;
 mod router;
@@ -13,9 +14,10 @@ mod workspace;
 
 use std::io;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 
 use self::handshake::Handshake;
 use self::router::Router;
@@ -46,6 +48,8 @@ struct Lsp {
     client: Client,
     voice: Arc<LspVoice>,
     jobs: Jobs,
+    /// When the client spoke last.
+    heard: Arc<Mutex<Instant>>,
 }
 
 impl Lsp {
@@ -54,7 +58,8 @@ impl Lsp {
         let client = Client::new(outbox, voice.clone());
         let desk = Desk::new(options, client.clone(), jobs.clone());
         let router = Router::new(methods, Handshake::new(desk.clone()));
-        Self { methods, router, desk, client, voice, jobs }
+        let heard = Arc::new(Mutex::new(Instant::now()));
+        Self { methods, router, desk, client, voice, jobs, heard }
     }
 
     /// Runs a method that the router lets pass.
@@ -68,7 +73,26 @@ impl Lsp {
         if let Some(pid) = self.router.handshake().parent() {
             self.jobs.until_gone(peer::gone(pid));
         }
+        if let Some(silence) = self.router.handshake().silence() {
+            let heard = self.heard.clone();
+            self.jobs.until_gone(async move {
+                loop {
+                    let until = *heard.lock().expect("no holder panics") + silence;
+                    if Instant::now() >= until {
+                        return;
+                    }
+                    tokio::time::sleep_until(until).await;
+                }
+            });
+        }
+        if let (Some(name), Some(state)) = (self.router.handshake().name(), self.desk.state_dir()) {
+            earlier::end(state, name);
+        }
         self.desk.open_early();
+    }
+
+    fn hear(&self) {
+        *self.heard.lock().expect("no holder panics") = Instant::now();
     }
 
     /// Stops the task whose progress the client cancelled.
@@ -97,6 +121,7 @@ impl Front for Lsp {
     }
 
     async fn request(&mut self, method: String, params: Option<Value>) -> Call {
+        self.hear();
         let mut params = params.filter(|params| !is_nothing(&method, params));
         if let Some(method) = methods::find(self.methods, &method) {
             return match self.router.call(method.name, None).await {
@@ -122,6 +147,7 @@ impl Front for Lsp {
     }
 
     fn notification(&mut self, method: &str, params: Option<Value>) -> Note {
+        self.hear();
         let params = params.filter(|params| !is_nothing(method, params));
         match method {
             "exit" => Note::Exit,

@@ -28,6 +28,15 @@ pub(crate) struct InitializationOptions {
     /// What the client wants to be told beyond what every client is: `began`, `timeline`.
     #[serde(default)]
     pub(crate) notify: Vec<NewKind>,
+    /// How often the client says something, in milliseconds: after four times as long without a word the server
+    /// takes it for gone and ends. Default: silence means nothing.
+    #[serde(default)]
+    #[schemars(range(min = 1_000, max = INTEGER_MAX))]
+    pub(crate) heartbeat_ms: Option<u64>,
+    /// The client's own name, letters, digits, `-` or `_`: a server that is left of an earlier connection of this
+    /// client ends. Default none.
+    #[serde(default)]
+    pub(crate) client: Option<String>,
     /// Which model to ask, and with which keys: `MEANWHILE_MODEL` and the variables of vendors, before the
     /// environment and the settings file. Kept in memory for this connection, and shown nowhere.
     #[serde(default)]

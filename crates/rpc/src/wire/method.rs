@@ -62,6 +62,8 @@ pub(crate) struct SpawnParams {
     /// How long it may wait for its turn; default for ever.
     #[schemars(range(min = 1, max = INTEGER_MAX))]
     pub(crate) queue_deadline_ms: Option<u64>,
+    /// The place where it runs; default here.
+    pub(crate) on: Option<String>,
     /// The token of the `$/progress` that follows the task.
     pub(crate) work_done_token: Option<ProgressToken>,
 }
@@ -445,6 +447,31 @@ pub(crate) struct WriteParams {
 /// A result that says nothing but that it worked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct Empty {}
+
+/// The parameters of `place/list`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PlaceListParams {}
+
+/// The places that are set up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub(crate) struct PlaceList {
+    /// By their names.
+    pub(crate) places: Vec<PlaceInfo>,
+}
+
+/// A place where tasks run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub(crate) struct PlaceInfo {
+    /// Its name.
+    pub(crate) name: String,
+    /// The version of `meanwhile` there, once it has answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) version: Option<String>,
+    /// Set while it cannot be reached, as far as is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) contact: Option<super::Contact>,
+}
 
 /// Parameters of `task/subscribe`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]

@@ -84,8 +84,27 @@ pub(crate) struct Task {
     /// What it is for, unless it is background work: lists leave these out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) role: Option<TaskRole>,
+    /// The place where it runs, if that is not this machine. `cwd` and `pid` are the place's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) on: Option<String>,
+    /// Set while that place cannot be reached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) contact: Option<Contact>,
     /// What a person is told of it.
     pub(crate) shown: Shown,
+}
+
+/// That a place cannot be reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Contact {
+    /// Since when.
+    pub(crate) lost_since: DateTime,
+    /// Why, in the words of the program that is to reach it.
+    pub(crate) reason: String,
+    /// A person has to sign in, or to accept a key: `meanwhile place connect NAME`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) needs_you: bool,
 }
 
 /// A task in words, so that every client tells the same: what is shown, and nothing to decide.
@@ -175,7 +194,7 @@ pub(crate) struct Queued {
 }
 
 /// What there is to wait for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
 pub(crate) struct QueuedReason {
     /// The slot.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -189,6 +208,9 @@ pub(crate) struct QueuedReason {
     /// Tasks that end first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) after: Vec<String>,
+    /// The place that is to take it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) place: Option<String>,
 }
 
 impl Task {

@@ -49,7 +49,7 @@ impl Sheet {
 impl Record {
     /// The leader, if it was started in the present boot: in another one its number means nothing.
     pub fn leader(&self) -> Option<Process> {
-        (self.leader_pid != 0 && self.boot_id == clock::boot_id())
+        (self.leader_pid != 0 && self.elsewhere.is_none() && self.boot_id == clock::boot_id())
             .then(|| Process::noted(self.leader_pid, self.leader_start))
     }
 

@@ -10,7 +10,7 @@ use crate::{leader, memory};
 impl Shim {
     pub(super) fn obey(&mut self, order: Order) {
         match order {
-            Order::Go | Order::Look => {}
+            Order::Go | Order::Look | Order::Fetch => {}
             Order::Stop { signal, grace, cause } => {
                 self.stop(signal, grace, cause);
             }

@@ -746,6 +746,11 @@ export interface Task {
    */
   agent?: boolean;
   role?: TaskRole;
+  /**
+   * The place where it runs, if that is not this machine. `cwd` and `pid` are the place's.
+   */
+  on?: string;
+  contact?: Contact;
   shown: Shown;
 }
 /**
@@ -783,6 +788,10 @@ export interface QueuedReason {
    * Tasks that end first.
    */
   after?: string[];
+  /**
+   * The place that is to take it.
+   */
+  place?: string;
 }
 /**
  * The leader's wait status. Both are null where it is not known.
@@ -856,6 +865,20 @@ export interface Delivered {
    * The agent's turn that saw it.
    */
   turn?: number;
+}
+/**
+ * That a place cannot be reached.
+ */
+export interface Contact {
+  lostSince: DateTime;
+  /**
+   * Why, in the words of the program that is to reach it.
+   */
+  reason: string;
+  /**
+   * A person has to sign in, or to accept a key: `meanwhile place connect NAME`.
+   */
+  needsYou?: boolean;
 }
 /**
  * A task in words, so that every client tells the same: what is shown, and nothing to decide.
@@ -1074,6 +1097,29 @@ export interface RemoveResult {
    * How many were removed.
    */
   removed: number;
+}
+/**
+ * The places that are set up.
+ */
+export interface PlaceList {
+  /**
+   * By their names.
+   */
+  places: PlaceInfo[];
+}
+/**
+ * A place where tasks run.
+ */
+export interface PlaceInfo {
+  /**
+   * Its name.
+   */
+  name: string;
+  /**
+   * The version of `meanwhile` there, once it has answered.
+   */
+  version?: string;
+  contact?: Contact;
 }
 /**
  * Response from creating a new session.
@@ -2333,6 +2379,10 @@ export interface SpawnParams {
    */
   queueDeadlineMs?: number | null;
   /**
+   * The place where it runs; default here.
+   */
+  on?: string | null;
+  /**
    * The token of the `$/progress` that follows the task.
    */
   workDoneToken?: ProgressToken | null;
@@ -2596,6 +2646,10 @@ export interface RemoveParams {
   endedBefore?: string | null;
 }
 /**
+ * The parameters of `place/list`.
+ */
+export interface PlaceListParams {}
+/**
  * Request parameters for creating a new session.
  */
 export interface NewSessionRequest {
@@ -2857,6 +2911,16 @@ export interface InitializationOptions {
    */
   notify?: NewKind[];
   /**
+   * How often the client says something, in milliseconds: after four times as long without a word the server
+   * takes it for gone and ends. Default: silence means nothing.
+   */
+  heartbeatMs?: number | null;
+  /**
+   * The client's own name, letters, digits, `-` or `_`: a server that is left of an earlier connection of this
+   * client ends. Default none.
+   */
+  client?: string | null;
+  /**
    * Which model to ask, and with which keys: `MEANWHILE_MODEL` and the variables of vendors, before the
    * environment and the settings file. Kept in memory for this connection, and shown nowhere.
    */
@@ -2900,6 +2964,7 @@ export interface Methods {
   'task/unsubscribe': { params: UnsubscribeParams; result: Empty };
   'task/timeline': { params: TimelineParams; result: Timeline };
   'task/remove': { params: RemoveParams; result: RemoveResult };
+  'place/list': { params: PlaceListParams; result: PlaceList };
   'session/new': { params: NewSessionRequest; result: NewSessionResponse };
   'session/load': { params: LoadSessionRequest; result: LoadSessionResponse };
   'session/resume': { params: ResumeSessionRequest; result: ResumeSessionResponse };

@@ -34,6 +34,8 @@ fn notification(outcome: Outcome, exit: Exit, command: &str, output: &str) -> No
             progress: None,
             survivors: Vec::new(),
             is_step: false,
+            on: None,
+            contact: None,
             delivered: None,
             serving: Default::default(),
             waits_for_input: false,

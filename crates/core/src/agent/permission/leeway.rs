@@ -134,7 +134,7 @@ impl Rules {
         let mut held = None;
         for access in &intent.access {
             match access {
-                Access::Write(_) => return Err(LOOKS_ONLY),
+                Access::Write(_) | Access::Elsewhere { .. } => return Err(LOOKS_ONLY),
                 Access::Command { line, cwd, .. } => {
                     let mut judged = line::judge(&self.rules, &places, cwd, line);
                     let mut confine = self.confine(Mode::Look, &places).ok_or(LOOKS_ONLY)?;

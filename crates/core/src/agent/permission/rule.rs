@@ -6,6 +6,7 @@ use std::str::FromStr;
 use super::{Effect, Rule};
 use crate::agent::servers::names;
 use crate::agent::tools::{Builtin, EXTERNAL, Subject, ToolName};
+use crate::background::slots;
 
 /// What a rule is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +20,13 @@ pub enum Scope {
     /// A tool. `bash` and `background_run` are one: the same rule holds in the foreground and in the
     /// background.
     Tool(Builtin),
+    /// Commands at a place: `bash@gpu`.
+    At {
+        /// The tool.
+        tool: Builtin,
+        /// The place.
+        place: String,
+    },
     /// A tool of a server's, `mcp__SERVER__TOOL`, or all of that server's, `mcp__SERVER`.
     Server {
         /// The server.
@@ -50,7 +58,18 @@ impl Scope {
                 None => Some(Self::Server { server: names::label(server), tool: None }),
             }
         };
-        Self::all().find(|scope| scope.to_string() == word).or_else(server)
+        Self::all()
+            .find(|scope| scope.to_string() == word)
+            .or_else(|| Self::at(word))
+            .or_else(server)
+    }
+
+    /// That of commands at a place.
+    fn at(word: &str) -> Option<Self> {
+        let (tool, place) = word.split_once('@')?;
+        let tool = Builtin::ALL.into_iter().find(|known| known.name() == tool)?;
+        let is_one = tool.runs_commands() && slots::is_name(place);
+        is_one.then(|| Self::At { tool, place: place.to_owned() })
     }
 
     /// That of one tool.
@@ -71,7 +90,8 @@ impl Scope {
             (Self::Server { server, tool }, ToolName::External { server: of, name }) => {
                 server == of && tool.as_ref().is_none_or(|tool| tool == name)
             }
-            (Self::Tool(_), ToolName::External { .. })
+            (Self::At { .. }, _)
+            | (Self::Tool(_), ToolName::External { .. })
             | (Self::Server { .. }, ToolName::Builtin(_))
             | (Self::Reads | Self::Writes, _) => false,
         }
@@ -81,7 +101,7 @@ impl Scope {
     fn subject(&self) -> Subject {
         match self {
             Self::Everything | Self::Reads | Self::Writes => Subject::Path,
-            Self::Tool(tool) => tool.subject(),
+            Self::Tool(tool) | Self::At { tool, .. } => tool.subject(),
             Self::Server { .. } => Subject::Nothing,
         }
     }
@@ -94,6 +114,7 @@ impl fmt::Display for Scope {
             Self::Reads => f.write_str("read"),
             Self::Writes => f.write_str("write"),
             Self::Tool(tool) => tool.fmt(f),
+            Self::At { tool, place } => write!(f, "{tool}@{place}"),
             Self::Server { server, tool: None } => write!(f, "{EXTERNAL}{server}"),
             Self::Server { server, tool: Some(tool) } => write!(f, "{EXTERNAL}{server}__{tool}"),
         }
@@ -209,7 +230,21 @@ impl Rule {
         match &self.scope {
             Scope::Everything => true,
             Scope::Tool(tool) => tool.runs_commands(),
-            Scope::Reads | Scope::Writes | Scope::Server { .. } => false,
+            Scope::Reads | Scope::Writes | Scope::At { .. } | Scope::Server { .. } => false,
+        }
+    }
+
+    /// What it says at a place, as if that were here: of rules that name no place, those that deny or ask.
+    pub(super) fn at(&self, place: &str) -> Option<Self> {
+        match &self.scope {
+            Scope::At { tool, place: own } => {
+                (own == place).then(|| Self { scope: Scope::Tool(*tool), ..self.clone() })
+            }
+            Scope::Everything
+            | Scope::Reads
+            | Scope::Writes
+            | Scope::Tool(_)
+            | Scope::Server { .. } => (self.effect != Effect::Allow).then(|| self.clone()),
         }
     }
 
@@ -246,6 +281,8 @@ mod tests {
             "deny bash rm",
             "allow bash git status",
             "allow background_run npm run build",
+            "allow bash@gpu python train.py",
+            "deny bash@gpu",
             "allow bash git commit -m 'two words'",
             "allow bash 'my tool' \"it's\"",
             "ask stop_background",
@@ -276,6 +313,8 @@ mod tests {
             ("allow bash # all", "`# all`: expected the words"),
             ("allow bash npm run *", "`npm run *` ends in a star"),
             ("allow bash npm run:*", "`npm run:*` ends in a star"),
+            ("allow bash@", "unknown tool `bash@`"),
+            ("allow read_file@gpu", "unknown tool `read_file@gpu`"),
             ("allow mcp__", "unknown tool `mcp__`"),
             ("allow mcp__x__", "unknown tool `mcp__x__`"),
             ("allow mcp__x__y z", "`z` is more than the tool's name: `mcp__x__y`"),

@@ -512,7 +512,7 @@ fn refused() -> Ran {
 pub(super) fn locations(intent: &Intent) -> Vec<std::path::PathBuf> {
     let path = |access: &Access| match access {
         Access::Read(path) | Access::Write(path) => Some(path.clone()),
-        Access::Command { .. } | Access::Task(_) => None,
+        Access::Command { .. } | Access::Elsewhere { .. } | Access::Task(_) => None,
     };
     intent.access.iter().filter_map(path).collect()
 }

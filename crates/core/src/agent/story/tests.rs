@@ -32,6 +32,8 @@ fn task(id: &str, label: Option<&str>, end: Option<i64>) -> Task {
         waits_for_input: false,
         survivors: Vec::new(),
         is_step: false,
+        on: None,
+        contact: None,
         delivered: None,
         serving: Default::default(),
     }

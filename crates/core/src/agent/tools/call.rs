@@ -72,6 +72,8 @@ pub(super) struct Run {
     pub(super) level: Option<Level>,
     pub(super) confine: Option<Confine>,
     pub(super) queue: Line,
+    /// The place where it runs.
+    pub(super) on: Option<String>,
 }
 
 /// Understands a call.
@@ -168,13 +170,21 @@ fn run(fields: &mut Fields, workspace: &Path) -> Result<Run, String> {
         level,
         confine: None,
         queue: Line::default(),
+        on: None,
     })
 }
 
 fn command_intent(tool: Builtin, run: Run, action: fn(Run) -> Action) -> Intent {
     let (line, cwd) = (run.line.clone(), run.cwd.clone());
-    let access = vec![Access::Command { line, cwd, level: run.level }];
     let title = words::one_line(&run.line);
+    let (access, title) = match run.on.clone() {
+        None => (Access::Command { line, cwd, level: run.level }, title),
+        Some(place) => {
+            let title = format!("at {place}: {title}");
+            (Access::Elsewhere { place, line, cwd }, title)
+        }
+    };
+    let access = vec![access];
     intent(tool, title, Kind::Execute, access, action(run))
 }
 
@@ -186,7 +196,7 @@ fn bash(mut fields: Fields, workspace: &Path) -> Result<Intent, String> {
     }
     let background = fields.flag(&["run_in_background", "is_background", "background"])?;
     fields.finish_with(|name| match name {
-        "stdin" | "watch" | "label" | "slot" | "after" | "on_failure" => {
+        "stdin" | "watch" | "label" | "slot" | "after" | "on_failure" | "on" => {
             Some("background_run takes it")
         }
         _ => None,
@@ -226,6 +236,8 @@ fn background_run(mut fields: Fields, workspace: &Path) -> Result<Intent, String
         })
         .collect();
     run.queue = queue(&mut fields)?;
+    run.on = fields.optional_text(&["on", "place"])?.map(|place| place.trim().to_owned());
+    run.on = run.on.filter(|place| !place.is_empty());
     fields.flag(&["run_in_background", "is_background", "background"])?;
     fields.finish()?;
     Ok(command_intent(Builtin::BackgroundRun, run, Action::BackgroundRun))

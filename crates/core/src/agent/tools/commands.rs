@@ -76,6 +76,7 @@ impl Toolbox {
             confine: run.confine,
             is_step,
             line: run.queue,
+            on: run.on,
         }
     }
 

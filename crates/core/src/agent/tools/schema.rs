@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use super::{Builtin, shell};
 use crate::agent::provider::Tool;
+use crate::background::places::Places;
 use crate::background::words::seconds;
 
 /// What a tool does, and the JSON Schema of its arguments.
@@ -96,7 +97,7 @@ const ENTRIES: [Entry; 12] = [
 ];
 
 /// The tools, as a request carries them.
-pub(super) fn tools(yield_after: Duration) -> Vec<Tool> {
+pub(super) fn tools(yield_after: Duration, places: &Places) -> Vec<Tool> {
     let shell = shell::find();
     let shell = shell.file_name().map_or_else(|| "sh".into(), |name| name.to_string_lossy());
     let tool = |entry: &Entry| Tool {
@@ -105,10 +106,27 @@ pub(super) fn tools(yield_after: Duration) -> Vec<Tool> {
             .description
             .replace("{shell}", &shell)
             .replace("{yield}", &seconds(yield_after)),
-        input_schema: RawValue::from_string(entry.schema.to_owned())
-            .expect("the schemas above are JSON"),
+        input_schema: RawValue::from_string(if entry.tool == Builtin::BackgroundRun {
+            with_places(entry.schema, places)
+        } else {
+            entry.schema.to_owned()
+        })
+        .expect("the schemas above are JSON"),
     };
     ENTRIES.iter().map(tool).collect()
+}
+
+/// The arguments of a command that may run at a place, where some are set up.
+fn with_places(schema: &str, places: &Places) -> String {
+    if places.is_empty() {
+        return schema.to_owned();
+    }
+    let names: Vec<&String> = places.keys().collect();
+    let names = serde_json::json!(names);
+    let on = format!(
+        r#""on":{{"type":"string","enum":{names},"description":"Run it on this other machine; not with access, slot or after. Files are as they are there"}},"#
+    );
+    schema.replacen(r#""command":"#, &format!(r#"{on}"command":"#), 1)
 }
 
 #[cfg(test)]
@@ -119,12 +137,14 @@ mod tests {
     use crate::agent::message::{Arguments, ToolCall};
     use crate::agent::servers::Offered;
     use crate::agent::tools::call;
+    use crate::background::places::Place;
 
     /// A call with every parameter a schema names, each of the type it says, is understood: so what
     /// the model is told and what is read are the same.
     #[test]
     fn what_the_schemas_name_is_understood() {
-        for tool in tools(Duration::from_secs(10)) {
+        let places = Places::from([("gpu".to_owned(), Place::default())]);
+        for tool in tools(Duration::from_secs(10), &places) {
             assert!(!tool.description.contains('{'), "{}", tool.description);
             let schema: Value = serde_json::from_str(tool.input_schema.get()).unwrap();
             let properties = schema["properties"].as_object().unwrap();
@@ -135,6 +155,7 @@ mod tests {
                 ("task_id", _) => "b3f9c2a1".into(),
                 ("signal", _) => "SIGINT".into(),
                 ("access", _) => "work".into(),
+                ("on", _) => "gpu".into(),
                 ("after", _) => serde_json::json!(["b3f9c2a1"]),
                 ("on_failure", _) => "run".into(),
                 ("plan", _) => serde_json::json!([{ "step": "s", "status": "pending" }]),

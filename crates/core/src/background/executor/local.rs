@@ -5,6 +5,7 @@
 //! it ended is in its files; a bell only says that they are worth a look, and a sweep once a second
 //! looks at what no bell told.
 
+mod elsewhere;
 mod house;
 mod orders;
 mod shims;
@@ -16,6 +17,7 @@ use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 
 use meanwhile_shim::bell::{self, Kind, Message};
+use meanwhile_shim::ctl::Order;
 use meanwhile_shim::layout;
 use meanwhile_shim::record::{self, Exit};
 use meanwhile_shim::spec::Spec;
@@ -138,6 +140,8 @@ pub struct Local {
     /// Tasks that were found under way, and may not be any more.
     unsettled: Vec<TaskId>,
     sweep_at: Instant,
+    /// When the courier of a place may be started again, and how long after that.
+    calls: HashMap<String, (Instant, std::time::Duration)>,
 }
 
 impl Local {
@@ -170,6 +174,7 @@ impl Local {
             reports: VecDeque::new(),
             unsettled: Vec::new(),
             sweep_at: Instant::now() + SWEEP,
+            calls: HashMap::new(),
         })
     }
 
@@ -187,6 +192,9 @@ impl Local {
             Request::Signal(id, number, what) => self.signal(id, number, what),
             Request::Resize(id, number, size) => self.resize(id, number, size),
             Request::Arm(id, offset) => self.arm(id, offset),
+            Request::Follow(id) => {
+                let _ = self.home.order(id, &Order::Fetch);
+            }
             Request::Look(ids) => {
                 let (home, hands) = (&self.home, &self.hands);
                 let record = |id| home.record(id).ok();

@@ -51,6 +51,7 @@ impl Scripted {
             Request::Resize(_, number, Size { rows, cols }) => {
                 format!("{number}: resize {rows}x{cols}")
             }
+            Request::Follow(_) => "follow".to_owned(),
             Request::Arm(_, offset) => format!("arm {offset}"),
             Request::Adopt(_) => "adopt".to_owned(),
             Request::Replace(_) => "replace".to_owned(),

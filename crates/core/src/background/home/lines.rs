@@ -59,6 +59,7 @@ impl Home {
         let is_over = |id: &TaskId| matches!(standing(self.root(), *id.as_bytes()), Standing::Gone);
         let after: Vec<TaskId> = task.after.iter().copied().filter(|id| !is_over(id)).collect();
         match &task.slot {
+            _ if task.place.is_some() => task.place.clone().map(Wait::Place),
             _ if !after.is_empty() => Some(Wait::After(after)),
             Some(slot) => self.wait_for(task.id, slot),
             None => None,
@@ -115,7 +116,8 @@ impl Home {
         }
         let spec = self.spec(id).ok()?;
         let record = record::read(&self.record_file(id).ok()?).ok()?;
-        let ran = (record.leader_pid != 0).then(|| clock::age(record.leader_start));
+        let runs_here = record.leader_pid != 0 && record.elsewhere.is_none();
+        let ran = runs_here.then(|| clock::age(record.leader_start));
         Some(InLine { id, workspace: spec.workspace, command: spec.command, ran })
     }
 }

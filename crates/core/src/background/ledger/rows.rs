@@ -25,7 +25,7 @@ macro_rules! task_columns {
         "t.id, t.workspace, t.queue, t.label, t.command, t.cwd, t.pid, t.created_at, \
          t.deadline_ms, t.outcome, t.exit_code, t.exit_signal, t.cause_actor, t.cause_message, \
          t.ended_at, t.duration_us, t.total, t.dropped, t.percent, t.progress, t.survivors, \
-         t.delivered_at, t.delivered_by, t.delivered_turn, t.service, t.skipped, \
+         t.delivered_at, t.delivered_by, t.delivered_turn, t.service, t.skipped, t.place, \
          EXISTS (SELECT 1 FROM steps WHERE steps.task = t.id AND steps.is_step = 1)"
     };
 }
@@ -116,6 +116,7 @@ impl Columns<'_> {
         {
             cause.actor = Actor::Dependency;
         }
+        let on = self.take()?;
         let is_step = self.take()?;
         Ok(Task {
             id,
@@ -135,6 +136,8 @@ impl Columns<'_> {
             serving,
             waits_for_input: false,
             is_step,
+            on,
+            contact: None,
         })
     }
 
@@ -208,7 +211,7 @@ pub(super) fn read_notification(row: &Row<'_>) -> rusqlite::Result<(i64, Notific
 
 /// The columns [`read_facts`] takes.
 pub(super) const FACTS: &str = "id, workspace, queue, label, command, cwd, created_at, \
-     deadline_ms, linger_ms, stdin, watches, client_token, service, \
+     deadline_ms, linger_ms, stdin, watches, client_token, service, place, \
      EXISTS (SELECT 1 FROM steps WHERE steps.task = tasks.id AND steps.is_step = 1)";
 
 /// The static facts of a task from the columns of [`FACTS`].
@@ -235,6 +238,7 @@ pub(super) fn read_facts(row: &Row<'_>) -> rusqlite::Result<NewTask> {
         },
         client_token: columns.take()?,
         service: columns.take()?,
+        place: columns.take()?,
         is_step: columns.take()?,
         slot: None,
         after: Vec::new(),

@@ -169,10 +169,11 @@ CREATE TABLE rules (
 
 /// Columns of tasks that belong to no version: an older program that shares the store names the columns
 /// it reads and writes, and misses none.
-const COLUMNS: [(&str, &str); 2] = [
+const COLUMNS: [(&str, &str); 3] = [
     ("service", "ALTER TABLE tasks ADD COLUMN service INTEGER NOT NULL DEFAULT 0"),
     // It never ran, because a task failed that it was to follow.
     ("skipped", "ALTER TABLE tasks ADD COLUMN skipped INTEGER NOT NULL DEFAULT 0"),
+    ("place", "ALTER TABLE tasks ADD COLUMN place TEXT"),
 ];
 
 /// What makes the columns that are missing.

@@ -214,8 +214,8 @@ pub(super) fn insert(tx: &Transaction<'_>, task: &NewTask) -> Result<bool, Ledge
     let made = tx
         .prepare_cached(
             "INSERT INTO tasks (id, workspace, queue, label, command, cwd, created_at, deadline_ms,
-               linger_ms, stdin, watches, client_token, service)
-             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13
+               linger_ms, stdin, watches, client_token, service, place)
+             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14
              WHERE NOT EXISTS (SELECT 1 FROM gone WHERE task = ?1)
              ON CONFLICT DO NOTHING",
         )?
@@ -233,6 +233,7 @@ pub(super) fn insert(tx: &Transaction<'_>, task: &NewTask) -> Result<bool, Ledge
             watches_word(&task.watches),
             task.client_token,
             task.service,
+            task.place,
         ])?;
     if task.is_step && made == 1 {
         tx.prepare_cached(

@@ -45,6 +45,7 @@ pub(crate) fn new_task(n: u32, queue: &str) -> NewTask {
         after: Vec::new(),
         service: false,
         is_step: false,
+        place: None,
     }
 }
 

@@ -39,6 +39,7 @@ impl Background {
             match &queued.reason {
                 Wait::Slot { name, .. } => drop(slots.insert(name.clone())),
                 Wait::After(ids) => after.extend(ids.iter().copied()),
+                Wait::Place(_) => {}
             }
         }
         if slots.is_empty() && after.is_empty() {
@@ -80,6 +81,7 @@ impl Background {
                 Wait::Slot { name, .. } => {
                     waits.get(name.as_str()).and_then(|waits| waits.get(&task.id)).copied()
                 }
+                Wait::Place(_) => None,
                 // One that is not there any more has ended meanwhile.
                 Wait::After(ids) => ids
                     .iter()

@@ -13,14 +13,18 @@ const READ_STEP: u64 = 256 << 10;
 impl Background {
     /// The last `bytes` of a task's output (less where less is kept).
     pub async fn tail(&self, id: TaskId, bytes: u64) -> Result<Chunk, Error> {
-        self.find(id).await?;
+        let task = self.find(id).await?;
+        self.fetch(&task).await;
         let total = self.archive.read(id).map_or(0, |reading| reading.total());
         self.read_kept(id, total.saturating_sub(bytes), bytes).await
     }
 
     /// Output from `offset` on, at most `limit` bytes.
     pub async fn read(&self, id: TaskId, offset: u64, limit: u64) -> Result<Chunk, Error> {
-        self.find(id).await?;
+        let task = self.find(id).await?;
+        if self.archive.read(id).is_ok_and(|it| it.next_kept(offset).is_none()) {
+            self.fetch(&task).await;
+        }
         self.read_kept(id, offset, limit.min(limits::READ_BYTES_MAX)).await
     }
 

@@ -41,7 +41,10 @@ impl Background {
         }
         let mut spec = again(kept, given)?;
         self.set_limit(&mut spec.line);
-        check_directory(&spec.cwd, &spec.command)?;
+        match &spec.place {
+            None => check_directory(&spec.cwd, &spec.command)?,
+            Some(place) => self.prepare(place).await?,
+        }
         match self.stop(id, how).await {
             Ok(task) if !task.survivors.is_empty() => {
                 return Err(Error::Invalid {

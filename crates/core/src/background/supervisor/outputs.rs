@@ -74,6 +74,10 @@ impl Supervisor {
                 .as_ref()
                 .is_some_and(|scanner| !scanner.is_done() && scanner.position() < live.seen);
             let seen = live.seen;
+            let followed = live.audience == Audience::Subscriber && live.facts.place.is_some();
+            if followed {
+                self.executor.ask(Request::Follow(id));
+            }
             if lags {
                 self.output(id);
             } else {

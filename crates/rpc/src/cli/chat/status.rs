@@ -80,6 +80,8 @@ mod tests {
             progress: Some(Progress { percent, message: None }),
             survivors: vec![],
             is_step: false,
+            on: None,
+            contact: None,
             delivered: None,
             serving: Default::default(),
             waits_for_input: false,

@@ -415,6 +415,7 @@ fn wish(kind: &Kind, agent: &Agent) -> Spawn {
         service: false,
         confine: None,
         is_step: false,
+        on: None,
         line: Default::default(),
     }
 }

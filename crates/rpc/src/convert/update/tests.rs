@@ -26,6 +26,8 @@ fn task() -> Task {
         progress: None,
         survivors: vec![],
         is_step: false,
+        on: None,
+        contact: None,
         delivered: None,
         serving: Default::default(),
         waits_for_input: false,

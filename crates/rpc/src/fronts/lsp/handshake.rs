@@ -32,18 +32,38 @@ pub(super) struct Handshake {
     desk: Desk,
     /// The process to live with, if one was named.
     parent: OnceLock<u32>,
+    /// How long the client may be silent, if it said so.
+    silence: OnceLock<Duration>,
+    /// The client's own name, if it gave one.
+    name: OnceLock<String>,
     shut_down: AtomicBool,
 }
 
 impl Handshake {
     /// Before the handshake.
     pub(super) fn new(desk: Desk) -> Self {
-        Self { desk, parent: OnceLock::new(), shut_down: AtomicBool::new(false) }
+        Self {
+            desk,
+            parent: OnceLock::new(),
+            silence: OnceLock::new(),
+            name: OnceLock::new(),
+            shut_down: AtomicBool::new(false),
+        }
     }
 
     /// The process to live with, once the handshake named one.
     pub(super) fn parent(&self) -> Option<u32> {
         self.parent.get().copied()
+    }
+
+    /// How long the client may be silent, if the handshake said so.
+    pub(super) fn silence(&self) -> Option<Duration> {
+        self.silence.get().copied()
+    }
+
+    /// The client's own name, if the handshake gave one.
+    pub(super) fn name(&self) -> Option<&str> {
+        self.name.get().map(String::as_str)
     }
 
     /// Whether `shutdown` was answered.
@@ -54,6 +74,8 @@ impl Handshake {
     fn settle(&self, params: InitializeParams) -> Result<bool, wire::Error> {
         let options: wire::InitializationOptions =
             params::within("initializationOptions", params.initialization_options.clone())?;
+        let silence = from_wire::silence(options.heartbeat_ms)?;
+        let name = from_wire::client_name(options.client.as_deref())?.map(str::to_owned);
         let workspace = workspace::of(&params)?;
         let shows_progress =
             params.capabilities.window.and_then(|window| window.work_done_progress);
@@ -68,6 +90,8 @@ impl Handshake {
             // A second one comes only after a handshake that failed, which named none.
             let _ = self.parent.set(pid);
         }
+        let _ = silence.map(|it| self.silence.set(it));
+        let _ = name.map(|it| self.name.set(it));
         Ok(self.desk.settle(connection))
     }
 }

@@ -145,6 +145,7 @@ async fn start(
         on_failure: run.on_failure,
         queue_deadline_ms: None,
         network: false,
+        on: run.on,
         work_done_token: None,
     };
     let defaults = Defaults { queue: place.queue.clone(), ..Defaults::default() };
@@ -153,7 +154,10 @@ async fn start(
     let workspace = place.background.workspace();
     let cwd = wish.cwd.as_ref().map_or_else(|| workspace.to_owned(), |cwd| workspace.join(cwd));
     if let meanwhile_core::background::Command::Shell(line) = &wish.command {
-        let access = Access::Command { line: line.clone(), cwd, level: None };
+        let access = match wish.on.clone() {
+            None => Access::Command { line: line.clone(), cwd, level: None },
+            Some(place) => Access::Elsewhere { place, line: line.clone(), cwd },
+        };
         let intent = Intent::new(Builtin::BackgroundRun, line.clone(), Kind::Execute, vec![access]);
         // What is to be asked the host has asked: a call that arrives here was let through.
         if let Verdict::Deny { why } = rules.judge(&intent, workspace) {
@@ -162,6 +166,12 @@ async fn start(
     }
     match sandbox::of(meta, workspace)? {
         Sandbox::None => {}
+        Sandbox::Held(_) if wish.on.is_some() => {
+            return Err(
+                "not started: this session's sandbox holds commands on this machine, not at a place"
+                    .to_owned(),
+            );
+        }
         Sandbox::Held(mut held) => {
             let of_session = meta.and_then(sandbox::directory);
             // What `work` writes is the workspace: all of it must be the session's.

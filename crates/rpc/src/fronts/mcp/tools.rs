@@ -132,6 +132,7 @@ impl Tool {
                         "description": "ids of tasks to end first"},
                     "on_failure": {"type": "string", "enum": ["skip", "run"],
                         "description": "if one of these fails"},
+                    "on": {"type": "string", "description": "a place of the settings: another machine"},
                 }),
                 &["command"],
             ),
@@ -215,6 +216,7 @@ pub(super) struct Run {
     #[serde(default)]
     pub(super) after: Vec<String>,
     pub(super) on_failure: Option<wire::OnFailureParam>,
+    pub(super) on: Option<String>,
 }
 
 /// The arguments of what is about one task.

@@ -85,6 +85,8 @@ fn journey(it: RecordedTask) -> Journey {
         waits_for_input: false,
         // A command in the foreground is a part of the agent's lane; its tool has no label for it.
         is_step: false,
+        on: None,
+        contact: None,
     };
     let spawned_in_call = Some(it.spawned_in_call);
     Journey { task, tool_call_id: None, spawned_in_call, queued: None, delivered: None }

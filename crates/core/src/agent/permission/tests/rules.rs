@@ -270,6 +270,40 @@ fn where_a_command_runs_counts() {
 }
 
 #[test]
+fn only_a_rule_that_names_a_place_lets_a_command_run_there() {
+    let (scene, mut table) = (Scene::new(), Table::default());
+    for (rules, line, expected) in [
+        (&[][..], "npm test", "ask + allow bash@gpu npm test"),
+        (&[], "ls", "ask"),
+        (&["allow bash npm test"], "npm test", "ask + allow bash@gpu npm test"),
+        (&["allow *"], "npm test", "ask + allow bash@gpu npm test"),
+        (&["allow bash@gpu npm test"], "npm test", "allow"),
+        (&["allow bash@gpu npm test"], "npm test && rm -rf x", "ask"),
+        (&["allow bash@other npm test"], "npm test", "ask + allow bash@gpu npm test"),
+        (&["allow bash@gpu"], "npm test", "allow"),
+        (&["allow bash@gpu", "deny bash rm"], "rm x", "deny"),
+        (&["allow bash@gpu", "ask bash rm"], "rm x", "ask"),
+        (&["allow bash@gpu", "deny bash@gpu rm"], "rm x", "deny"),
+        (&["allow bash@gpu", "deny bash@other rm"], "rm x", "allow"),
+    ] {
+        let access = Access::Elsewhere {
+            place: "gpu".to_owned(),
+            line: line.to_owned(),
+            cwd: scene.workspace.clone(),
+        };
+        let verdict = scene.judge(rules, "background_run", vec![access]);
+        let said = match rules.is_empty() || expected.contains('+') {
+            true => said(&verdict),
+            false => effect(&verdict).to_owned(),
+        };
+        table.row(said, expected, format!("{line} with {rules:?}"));
+    }
+    // Such a rule lets nothing run here.
+    let verdict = scene.line(&["allow bash@gpu npm test"], "npm test");
+    table.row(effect(&verdict), "ask", "here".to_owned());
+}
+
+#[test]
 fn a_rule_for_a_tool_is_for_that_tool() {
     let (scene, mut table) = (Scene::new(), Table::default());
     let file = || scene.workspace.join("src/main.rs");

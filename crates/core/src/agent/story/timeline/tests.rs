@@ -22,6 +22,8 @@ fn task(id: &str, asked: i64, end: Option<End>) -> Task {
         waits_for_input: false,
         survivors: Vec::new(),
         is_step: false,
+        on: None,
+        contact: None,
         delivered: None,
         serving: Default::default(),
     }

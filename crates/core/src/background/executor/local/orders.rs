@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{Keeper, Local};
 use crate::background::executor::{Number, Report, SendSignal, Size, What};
+use crate::background::places;
 use crate::background::pool::News;
 use crate::background::task::{Cause, TaskId};
 use crate::background::{Recipient, Stop, convert};
@@ -62,6 +63,10 @@ impl Local {
                 let message = "its terminal is gone with its supervisor, which was killed";
                 Err(Error::NotRunning { id, message: message.to_owned() })
             }
+            Ok(record) if self.is_out_of_reach(id, &record) => Err(Error::NotRunning {
+                id,
+                message: "its place cannot be reached, or has not taken it yet".to_owned(),
+            }),
             Ok(record) if !record.shim.knows(order) => Err(Error::Invalid {
                 field: "id".to_owned(),
                 message: format!(
@@ -85,6 +90,13 @@ impl Local {
             Ok(()) => Report::Acknowledged(id, what),
             Err(error) => Report::Refused(id, what, error),
         });
+    }
+
+    /// Whether what is ordered now does not reach a task at a place.
+    fn is_out_of_reach(&self, id: TaskId, record: &record::Record) -> bool {
+        let Some(place) = &record.elsewhere else { return false };
+        let contact = self.place_of(id).and_then(|name| places::contact(self.home.root(), &name));
+        place.remote.is_none() || contact.is_some_and(|contact| contact.lost_since.is_some())
     }
 
     /// A shim that was stopped by SIGSTOP takes no orders.
@@ -180,7 +192,9 @@ impl Local {
         if record.end.is_some() {
             return self.ended(id);
         }
-        if self.hands.contains_key(&id) {
+        if let Some(place) = self.place_of(id) {
+            self.call_courier(id, &place);
+        } else if self.hands.contains_key(&id) {
             // It rings when it has the task. Where it cannot be started, this is asked again.
             let _ = self.shims.pool.start_adopter(id);
         }

@@ -161,6 +161,9 @@ impl Local {
             return self.reports.push_back(Report::Refused(id, What::Start, error));
         }
         self.look_at_house();
+        if let Some(name) = spec.place.clone() {
+            return self.send(id, &spec, &name);
+        }
         self.shims.waiting.push_back((id, spec));
     }
 

@@ -240,6 +240,7 @@ pub fn spec() -> Spec {
         line: spec::Line::default(),
         whole: false,
         is_step: false,
+        place: None,
         id: String::new(),
     }
 }

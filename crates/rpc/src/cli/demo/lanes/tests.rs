@@ -32,6 +32,8 @@ fn task(id: &str, label: &str, begun: i64) -> Task {
         progress: None,
         survivors: vec![],
         is_step: false,
+        on: None,
+        contact: None,
         delivered: None,
         serving: Default::default(),
         waits_for_input: false,

@@ -1,0 +1,119 @@
+//! Tasks at a place: what a wish for one may say, and output that is fetched when it is asked for.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use meanwhile_shim::bell::{self, Kind, Message};
+use meanwhile_shim::{layout, place};
+
+use super::{Background, closed};
+use crate::background::places;
+use crate::background::task::{Task, TaskId};
+use crate::background::{Line, Spawn};
+use crate::error::Error;
+
+/// How long a read waits for output that is fetched from a place.
+const FETCH_PATIENCE: Duration = Duration::from_secs(2);
+/// Between two looks whether it is there.
+const FETCH_ROUND: Duration = Duration::from_millis(10);
+/// Between two looks whether a place can be reached.
+const REACH_ROUND: Duration = Duration::from_millis(500);
+
+/// Refuses what cannot be kept at a place.
+pub(super) fn check(wish: &Spawn) -> Result<(), Error> {
+    if wish.on.is_none() {
+        return Ok(());
+    }
+    let Line { slot, after, deadline, .. } = &wish.line;
+    let refused = [
+        ("confine", wish.confine.is_some()),
+        ("slot", slot.is_some()),
+        ("after", !after.is_empty()),
+        ("queueDeadlineMs", deadline.is_some()),
+    ];
+    match refused.into_iter().find(|(_, given)| *given) {
+        None => Ok(()),
+        Some((field, _)) => Err(Error::Invalid {
+            field: field.to_owned(),
+            message: "a task at a place cannot have it; leave it out, or leave `on` out".to_owned(),
+        }),
+    }
+}
+
+impl Background {
+    /// The directory at a place that a directory here is, after what runs before each spawn there.
+    pub(super) async fn directory_at(&self, name: &str, cwd: &Path) -> Result<PathBuf, Error> {
+        let place = places::find(&self.settings.places, name)?;
+        let home = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
+        let there = places::map(place, &self.workspace, cwd, home.as_deref());
+        let there = there.map_err(|message| Error::Invalid { field: "cwd".to_owned(), message })?;
+        self.prepare(name).await?;
+        Ok(there)
+    }
+
+    /// Runs what is set to run before each spawn at a place.
+    pub(super) async fn prepare(&self, name: &str) -> Result<(), Error> {
+        let place = places::find(&self.settings.places, name)?.clone();
+        if place.before.is_empty() {
+            return Ok(());
+        }
+        let (state, name) = (self.archive.root().to_owned(), name.to_owned());
+        let workspace = self.workspace.clone();
+        let prepared =
+            tokio::task::spawn_blocking(move || places::prepare(&state, &name, &place, &workspace));
+        prepared.await.map_err(|_| closed())?
+    }
+
+    /// Returns once the output of a task at a place is here as far as the place has it, or cannot be had now.
+    pub(super) async fn fetch(&self, task: &Task) {
+        let Some(name) = &task.on else { return };
+        let id = task.id;
+        let Some(before) = self.fetches(id) else { return };
+        let asked = match self.archive.fetch(id) {
+            Ok(()) => true,
+            // Its folder is put away; its courier looks for what is not whole.
+            Err(_) if self.is_partial(id) => {
+                let hash = place::bell_hash(name);
+                let message = Message { kind: Kind::Output, id: *id.as_bytes(), workspace: hash };
+                let (root, name) = (self.archive.root().to_owned(), name.clone());
+                let start = move || places::start_courier(&root, &name);
+                let _ = tokio::task::spawn_blocking(start).await;
+                bell::ring(&self.archive.root().join(layout::BELLS), message, None);
+                true
+            }
+            Err(_) => false,
+        };
+        let until = tokio::time::Instant::now() + FETCH_PATIENCE;
+        while asked && tokio::time::Instant::now() < until {
+            let lost = self.archive.contact(name).is_some_and(|it| it.lost_since.is_some());
+            if lost || self.fetches(id).is_none_or(|now| now > before) {
+                return;
+            }
+            tokio::time::sleep(FETCH_ROUND).await;
+        }
+    }
+
+    /// Returns when the place of a task cannot be reached; never for one that runs here.
+    pub(super) async fn until_out_of_reach(&self, task: &Task) {
+        let Some(name) = &task.on else { return std::future::pending().await };
+        loop {
+            // First: a task that was never sent is over in a moment.
+            tokio::time::sleep(REACH_ROUND).await;
+            if self.archive.contact(name).is_some_and(|contact| contact.lost_since.is_some()) {
+                return;
+            }
+        }
+    }
+
+    /// How often the output of a task at a place was fetched; `None`: it is here for good.
+    fn fetches(&self, id: TaskId) -> Option<u64> {
+        let reading = self.archive.read(id).ok()?;
+        let place = reading.record().elsewhere?;
+        (place.partial || !reading.has_ended()).then_some(place.fetches)
+    }
+
+    fn is_partial(&self, id: TaskId) -> bool {
+        let reading = self.archive.read(id);
+        reading.is_ok_and(|it| it.record().elsewhere.is_some_and(|place| place.partial))
+    }
+}

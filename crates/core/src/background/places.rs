@@ -1,0 +1,209 @@
+//! Other machines on which tasks run: what is set up, how a wish to run there is read, and how the process that
+//! looks after them, the courier of a place, is started.
+
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use meanwhile_shim::{lock, place};
+
+use crate::background::task::{Contact, Timestamp};
+use crate::background::words::reason;
+use crate::error::Error;
+
+/// The word by which this program is started as a courier.
+pub const COURIER: &str = "courier";
+/// Bytes of what a command said that was to run before a spawn.
+const SAID_BYTES: usize = 2_048;
+/// Between two looks whether another spawn is through with the command that runs before it.
+const ROUND: Duration = Duration::from_millis(20);
+
+/// A place (`config.toml`, sections `places`).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Place {
+    /// The program whose standard input and output are those of a `meanwhile serve` there, and its arguments.
+    pub command: Vec<String>,
+    /// The directory there that the workspace is: absolute, or below the home directory as `~/src/app`. `None`:
+    /// the same path as here, where that is below the home directory as seen from it.
+    pub workspace: Option<String>,
+    /// What runs here, in the workspace, before each spawn. Empty: nothing.
+    pub before: Vec<String>,
+}
+
+/// Places by their names.
+pub type Places = BTreeMap<String, Place>;
+
+/// The directory there that a directory here is.
+///
+/// # Errors
+///
+/// It is outside of the workspace, and the place has one.
+pub fn map(
+    place: &Place,
+    workspace: &Path,
+    cwd: &Path,
+    home: Option<&Path>,
+) -> Result<PathBuf, String> {
+    if let Some(there) = &place.workspace {
+        let Ok(inside) = cwd.strip_prefix(workspace) else {
+            return Err(format!(
+                "`{}` is outside of the workspace `{}`, which is `{there}` there; expected a directory in it",
+                cwd.display(),
+                workspace.display()
+            ));
+        };
+        return Ok(match inside.as_os_str().is_empty() {
+            true => PathBuf::from(there),
+            false => Path::new(there).join(inside),
+        });
+    }
+    let below = home.and_then(|home| cwd.strip_prefix(home).ok());
+    Ok(below.map_or_else(|| cwd.to_owned(), |below| Path::new("~").join(below)))
+}
+
+/// The place of this name.
+///
+/// # Errors
+///
+/// There is none; the text names those that there are.
+pub fn find<'a>(places: &'a Places, name: &str) -> Result<&'a Place, Error> {
+    places.get(name).ok_or_else(|| {
+        let known: Vec<String> = places.keys().map(|name| format!("`{name}`")).collect();
+        let known = match known.as_slice() {
+            [] => "none is set up".to_owned(),
+            known => format!("there are {}", known.join(", ")),
+        };
+        let message = format!("unknown place `{name}`: {known}");
+        Error::Invalid { field: "on".to_owned(), message }
+    })
+}
+
+/// Starts the courier of a place, unless it has one. Waits for the process that starts it, which ends at once.
+pub fn start_courier(state: &Path, name: &str) {
+    if place::has_courier(state, name) {
+        return;
+    }
+    // Through the link, which leads to this program also where its file was replaced.
+    let started = Command::new("/proc/self/exe")
+        .args([COURIER, name])
+        .env("MEANWHILE_STATE_DIR", state)
+        .stdin(Stdio::null())
+        .output();
+    let why = match started {
+        Ok(done) if done.status.success() => return,
+        Ok(done) => String::from_utf8_lossy(&done.stderr).into_owned(),
+        Err(error) => reason(&error),
+    };
+    let contact = place::Contact {
+        lost_since_ms: Some(Timestamp::now().0),
+        why: format!("its courier cannot be started: {}", why.trim()),
+        ..place::Contact::default()
+    };
+    // Where that cannot be written either, tasks there stay as they are.
+    let _ = contact.write(state, name);
+}
+
+/// Runs what a place has set to run before each spawn, one at a time.
+///
+/// # Errors
+///
+/// It cannot be started, or failed: nothing is to be spawned. The text has what it said.
+pub fn prepare(state: &Path, name: &str, place: &Place, workspace: &Path) -> Result<(), Error> {
+    let Some((program, arguments)) = place.before.split_first() else { return Ok(()) };
+    let refused = |message: String| Error::Invalid { field: "on".to_owned(), message };
+    let words = place.before.join(" ");
+    let folder = place::folder(state, name);
+    let lock = std::fs::create_dir_all(&folder).and_then(|()| {
+        let path = folder.join("before");
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)
+    });
+    let lock = lock.map_err(|error| refused(format!("`{}`: {error}", folder.display())))?;
+    while !lock::exclusive(&lock).unwrap_or(true) {
+        std::thread::sleep(ROUND);
+    }
+    let done = Command::new(program)
+        .args(arguments)
+        .current_dir(workspace)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| {
+            refused(format!(
+                "`{words}`, which runs before each spawn at `{name}`, cannot be started: {error}"
+            ))
+        })?;
+    if done.status.success() {
+        return Ok(());
+    }
+    let said = [done.stdout, done.stderr].concat();
+    let said = String::from_utf8_lossy(&said[said.len().saturating_sub(SAID_BYTES)..]).into_owned();
+    Err(refused(format!(
+        "`{words}`, which runs before each spawn at `{name}`, failed ({}), and nothing was spawned: {}",
+        done.status,
+        said.trim()
+    )))
+}
+
+/// Whether a place can be reached, as far as its courier has said.
+pub fn contact(state: &Path, name: &str) -> Option<Contact> {
+    let found = place::Contact::read(state, name)?;
+    Some(Contact {
+        lost_since: found.lost_since_ms.map(Timestamp),
+        why: found.why,
+        needs_you: found.needs_you,
+        version: (!found.version.is_empty()).then_some(found.version),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_is_mapped_relative_to_the_workspace() {
+        let (workspace, home) = (Path::new("/home/me/src/app"), Path::new("/home/me"));
+        let set = Place { workspace: Some("~/work/app".to_owned()), ..Place::default() };
+        let check = |place: &Place, cwd: &str, expected: Result<&str, &str>| {
+            let found = map(place, workspace, Path::new(cwd), Some(home));
+            let found = found.as_deref().map(|path| path.to_str().unwrap_or_default());
+            match expected {
+                Ok(path) => assert_eq!(found, Ok(path), "{cwd}"),
+                Err(part) => assert!(found.is_err_and(|why| why.contains(part)), "{cwd}"),
+            }
+        };
+        check(&set, "/home/me/src/app", Ok("~/work/app"));
+        check(&set, "/home/me/src/app/crates/core", Ok("~/work/app/crates/core"));
+        check(&set, "/tmp", Err("outside of the workspace"));
+        check(&Place::default(), "/home/me/src/app", Ok("~/src/app"));
+        check(&Place::default(), "/srv/app", Ok("/srv/app"));
+    }
+
+    #[test]
+    fn what_runs_before_a_spawn_refuses_it_in_its_own_words() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let before = |line: &str| Place {
+            before: ["sh", "-c", line].map(str::to_owned).to_vec(),
+            ..Place::default()
+        };
+        let run = |line: &str| prepare(dir.path(), "build", &before(line), dir.path());
+        assert!(run("touch done").is_ok() && dir.path().join("done").exists());
+        let refused =
+            run("echo no space left there >&2; exit 3").expect_err("it failed").to_string();
+        assert!(
+            refused.contains("no space left there") && refused.contains("exit status: 3"),
+            "{refused}"
+        );
+        let missing = Place { before: vec!["/no/such".to_owned()], ..Place::default() };
+        let refused =
+            prepare(dir.path(), "build", &missing, dir.path()).expect_err("it is missing");
+        assert!(refused.to_string().contains("cannot be started"), "{refused}");
+    }
+}

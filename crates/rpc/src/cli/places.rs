@@ -1,0 +1,244 @@
+//! `meanwhile place` and `meanwhile places`: other machines on which tasks run.
+
+mod trial;
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+use std::process::Command;
+
+use meanwhile_core::background::places::{self, Place, Places};
+use meanwhile_core::background::slots;
+use meanwhile_core::background::task::{Contact, Timestamp};
+use meanwhile_core::background::words::{elapsed, reason};
+use meanwhile_shim::{layout, place};
+use serde_json::json;
+use toml_edit::{Array, DocumentMut, Item, Table as TomlTable};
+
+use super::args;
+use super::failure::Failure;
+use super::out::{Out, note, remark, style};
+use super::show;
+use super::table::{Cell, Column, Fit, Table};
+use crate::config::{self, config_file};
+use crate::state_dir;
+
+pub(crate) use trial::{Failed, Found};
+
+pub(crate) fn run(out: &mut Out, args: args::Place) -> Result<u8, Failure> {
+    match args.what {
+        args::PlaceCommand::Add(add) => self::add(out, add),
+        args::PlaceCommand::Connect { name } => connect(out, &name),
+        args::PlaceCommand::Remove { name } => remove(out, &name),
+    }
+}
+
+/// Tries the whole way to a place.
+pub(crate) fn tried(place: &Place) -> Result<Result<Found, Failed>, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(reason(&error)))?;
+    Ok(runtime.block_on(trial::run(place)))
+}
+
+/// The place of this name.
+pub(crate) fn find(name: &str) -> Result<Place, Failure> {
+    let known = config::load()?.store.places;
+    Ok(places::find(&known, name)?.clone())
+}
+
+fn add(out: &mut Out, args: args::AddPlace) -> Result<u8, Failure> {
+    let args::AddPlace { name, directory: workspace, copy, mut command } = args;
+    if !slots::is_name(&name) {
+        let most = slots::NAME_BYTES;
+        return Err(Failure::usage(format!(
+            "`{name}` is not a name of a place: expected 1 to {most} letters, digits, `-` or `_`"
+        )));
+    }
+    if copy {
+        let Some(way) = trial::way(&command) else {
+            return Err(Failure::usage(
+                "`--copy` needs a command that ends with `meanwhile serve`".to_owned(),
+            ));
+        };
+        let there = trial::copy(way).map_err(|why| {
+            Failure::new(format!("this program was not copied to `{name}`: {why}"))
+        })?;
+        note(format_args!("this program is `~/{there}` at `{name}` now"));
+        let at = command.len() - 2;
+        command[at] = there;
+    }
+    let place = Place { command, workspace, ..Place::default() };
+    let found = tried(&place)?.map_err(|failed| {
+        Failure::new(format!("place `{name}` cannot be used: {}", failed.why)).hint(failed.remedy)
+    })?;
+    tell(out, &name, &found)?;
+    save(|document| {
+        let places = document.entry("places").or_insert_with(|| {
+            let mut table = TomlTable::new();
+            table.set_implicit(true);
+            Item::Table(table)
+        });
+        let mut section = TomlTable::new();
+        section.insert("command", toml_edit::value(Array::from_iter(&place.command)));
+        if let Some(workspace) = &place.workspace {
+            section.insert("workspace", toml_edit::value(workspace));
+        }
+        places[name.as_str()] = Item::Table(section);
+    })?;
+    wake(&name);
+    remark(format_args!("`meanwhile spawn --on {name} -- CMD` runs a command there"));
+    Ok(0)
+}
+
+fn tell(out: &mut Out, name: &str, found: &Found) -> Result<(), Failure> {
+    let Found { version, reached, task, said } = found;
+    out.line(format_args!(
+        "{name}: answered in {} ms, a task took {} ms ({})",
+        reached.as_millis(),
+        task.as_millis(),
+        show::harmless(said),
+    ))?;
+    let own = env!("CARGO_PKG_VERSION");
+    if version != own {
+        note(format_args!("`meanwhile` there is version {}, here {own}", show::harmless(version)));
+    }
+    Ok(())
+}
+
+fn remove(out: &mut Out, name: &str) -> Result<u8, Failure> {
+    find(name)?;
+    save(|document| {
+        if let Some(places) = document.get_mut("places").and_then(Item::as_table_like_mut) {
+            places.remove(name);
+        }
+    })?;
+    out.line(format_args!("{name} is not a place any more; what runs there runs on"))?;
+    Ok(0)
+}
+
+/// Changes the settings file and leaves the rest of it as it is.
+fn save(change: impl FnOnce(&mut DocumentMut)) -> Result<(), Failure> {
+    let path = config_file()?;
+    let bad = |path: &Path, error: &dyn std::fmt::Display| {
+        Failure::new(format!("`{}` cannot be changed: {error}", path.display()))
+    };
+    // What a link leads to is changed, not the link.
+    let path = path.canonicalize().unwrap_or(path);
+    let text = match fs::read_to_string(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        text => text.map_err(|error| bad(&path, &reason(&error)))?,
+    };
+    let mut document: DocumentMut = text.parse().map_err(|error| bad(&path, &error))?;
+    change(&mut document);
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let new = path.with_extension("toml.new");
+    let mode = fs::metadata(&path).map_or(0o600, |found| found.permissions().mode() & 0o777);
+    fs::create_dir_all(folder)
+        .and_then(|()| {
+            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&new)
+        })
+        .and_then(|mut file| file.write_all(document.to_string().as_bytes()))
+        .and_then(|()| fs::rename(&new, &path))
+        .map_err(|error| bad(&path, &reason(&error)))
+}
+
+/// Signs in at a place on this terminal, so that its courier gets in without a question.
+fn connect(out: &mut Out, name: &str) -> Result<u8, Failure> {
+    let place = find(name)?;
+    let Some([program, arguments @ ..]) = trial::way(&place.command) else {
+        return Err(Failure::new(format!(
+            "the command of `{name}` does not end with `meanwhile serve`, so how to sign in there is not known; run \
+             it in a terminal"
+        )));
+    };
+    let status = Command::new(program).args(arguments).arg("true").status().map_err(|error| {
+        Failure::new(format!("`{program}` cannot be started: {}", reason(&error)))
+    })?;
+    if !status.success() {
+        return Err(Failure::new(format!("`{program}` failed ({status})")));
+    }
+    wake(name);
+    match tried(&place)? {
+        Ok(found) => tell(out, name, &found).map(|()| 0),
+        Err(failed) => {
+            let why = format!("signed in, but the next connection was not let in: {}", failed.why);
+            Err(Failure::new(why).hint(
+                "let ssh keep a control master: `ControlMaster auto`, `ControlPath ~/.ssh/%C` and \
+                 `ControlPersist 8h` for this host in ~/.ssh/config",
+            ))
+        }
+    }
+}
+
+/// Has the courier of a place try again now.
+fn wake(name: &str) {
+    use meanwhile_shim::bell::{self, Kind, Message};
+    if let Ok(state) = state_dir::find() {
+        let message = Message { kind: Kind::Ledger, id: [0; 8], workspace: place::bell_hash(name) };
+        bell::ring(&state.join(layout::BELLS), message, None);
+        places::start_courier(&state, name);
+    }
+}
+
+/// `meanwhile places`.
+pub(crate) fn list(out: &mut Out, as_json: bool) -> Result<u8, Failure> {
+    let known: Places = config::load()?.store.places;
+    let state = state_dir::find().map_err(Failure::new)?;
+    if as_json {
+        let shown = known.iter().map(|(name, place)| {
+            let contact = places::contact(&state, name);
+            let lost = contact.as_ref().and_then(|it| {
+                Some(json!({
+                    "lostSince": crate::convert::to_wire::time(it.lost_since?),
+                    "reason": it.why,
+                    "needsYou": it.needs_you,
+                }))
+            });
+            json!({"name": name, "command": place.command, "workspace": place.workspace,
+                "version": contact.and_then(|it| it.version), "contact": lost})
+        });
+        out.json(&json!({"places": shown.collect::<Vec<_>>()}))?;
+        return Ok(0);
+    }
+    if known.is_empty() {
+        remark(
+            "no place is set up; `meanwhile place add NAME -- ssh HOST meanwhile serve` adds one",
+        );
+        return Ok(0);
+    }
+    let column = |title, fit| Column { title, fit };
+    let columns = vec![
+        column("PLACE", Fit::Fixed),
+        column("STANDS", Fit::Fixed),
+        column("COMMAND", Fit::Stretch),
+    ];
+    let rows = known.iter().map(|(name, place)| {
+        let contact = places::contact(&state, name);
+        let (words, look) = stands(contact.as_ref());
+        vec![
+            Cell::new(name, style::BOLD),
+            Cell::new(show::one_line(&words), look),
+            Cell::new(show::one_line(&place.command.join(" ")), style::DIM),
+        ]
+    });
+    let table = Table { columns, rows: rows.collect() };
+    out.raw(table.render(out.width, out.colour).as_bytes())?;
+    Ok(0)
+}
+
+fn stands(contact: Option<&Contact>) -> (String, anstyle::Style) {
+    match contact {
+        None => ("not used yet".to_owned(), style::DIM),
+        Some(Contact { lost_since: Some(since), why, needs_you, .. }) => {
+            let ago = elapsed(Timestamp::now().since(*since));
+            let needs = if *needs_you { "needs you, " } else { "" };
+            (format!("{needs}out of reach for {ago}: {why}"), style::BAD)
+        }
+        Some(Contact { version, .. }) => {
+            (format!("reached, version {}", version.as_deref().unwrap_or("?")), style::GOOD)
+        }
+    }
+}

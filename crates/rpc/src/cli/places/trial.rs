@@ -1,0 +1,162 @@
+//! The whole way to a place, tried: the command, the protocol, the version, a task and its result.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use meanwhile_core::background::places::Place;
+use meanwhile_core::background::words::{one_line, reason};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::courier::link::{Link, News};
+use crate::courier::{greeting, needs_a_person, refusal};
+use crate::peer::message::{Id, Message};
+
+/// How long the place has to answer in all: signing in takes seconds over a slow line.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The queue of the task that is tried.
+const QUEUE: &str = "trial";
+/// Says where it runs and on what: the directory, the system and the machine.
+const TASK: &str = "pwd; uname -sm";
+
+/// What was found at a place.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// The version there.
+    pub(crate) version: String,
+    /// How long it took until it answered.
+    pub(crate) reached: Duration,
+    /// How long a task took from its spawn to the answer with its end.
+    pub(crate) task: Duration,
+    /// What that task printed: the directory, the system and the machine.
+    pub(crate) said: String,
+}
+
+/// Why a place cannot be used, and what to do about it.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    pub(crate) why: String,
+    pub(crate) remedy: String,
+}
+
+struct Talk {
+    link: Link,
+    news: mpsc::UnboundedReceiver<(u64, News)>,
+    until: Instant,
+}
+
+impl Talk {
+    async fn call(&mut self, method: &str, params: &Value) -> Result<Value, Failed> {
+        let number = self.link.request(method, params);
+        loop {
+            let heard = tokio::time::timeout_at(self.until, self.news.recv()).await;
+            let Ok(Some((_, news))) = heard else {
+                return Err(Failed {
+                    why: format!("it has not answered `{method}` within {} s", PATIENCE.as_secs()),
+                    remedy: "run the command in a terminal, and see what it waits for".to_owned(),
+                });
+            };
+            match news {
+                News::Over(why) => return Err(over(why)),
+                News::Message(Message::Response { id: Some(Id::Number(id)), outcome })
+                    if id == number =>
+                {
+                    return outcome.map_err(|error| Failed {
+                        why: refusal(&error),
+                        remedy: "install the same version there".to_owned(),
+                    });
+                }
+                News::Message(_) => {}
+            }
+        }
+    }
+}
+
+fn over(why: String) -> Failed {
+    let remedy = if needs_a_person(&why) {
+        "sign in once at a terminal: `meanwhile place connect NAME`, or the same `ssh HOST true`; a key in \
+         the agent, or a control master that stays, lets it in without a question"
+    } else if why.contains("not found") || why.contains("No such file") {
+        "install `meanwhile` there, in a directory of the PATH that a command without a terminal has, or name its \
+         whole path; `--copy` copies this program"
+    } else {
+        "run the command in a terminal, and see what it says"
+    };
+    Failed { why, remedy: remedy.to_owned() }
+}
+
+/// Tries it.
+///
+/// # Errors
+///
+/// Where the way ends.
+pub(crate) async fn run(place: &Place) -> Result<Found, Failed> {
+    let (sender, news) = mpsc::unbounded_channel();
+    let began = Instant::now();
+    let link = Link::open(&place.command, 0, sender).map_err(|error| Failed {
+        why: format!("`{}` cannot be started: {}", place.command.join(" "), reason(&error)),
+        remedy: "name a program that is there".to_owned(),
+    })?;
+    let mut talk = Talk { link, news, until: began + PATIENCE };
+    let hello = talk.call("initialize", &greeting(QUEUE, None)).await?;
+    let reached = began.elapsed();
+    talk.link.notify("initialized", &json!({}));
+    let version = hello["serverInfo"]["version"].as_str().unwrap_or("?").to_owned();
+    let spawned = Instant::now();
+    let spawn = json!({"command": TASK, "label": "trial of a place"});
+    let task = talk.call("task/spawn", &spawn).await?;
+    let id = task["task"]["id"].clone();
+    let wait = json!({"ids": [id], "timeoutMs": 20_000});
+    talk.call("task/wait", &wait).await?;
+    let took = spawned.elapsed();
+    let output = talk.call("task/read", &json!({"id": id})).await?;
+    talk.call("task/drain", &json!({"queue": QUEUE})).await?;
+    talk.call("task/remove", &json!({"ids": [id]})).await?;
+    let said = output["data"].as_str().unwrap_or_default().trim().replace('\n', ", ");
+    Ok(Found { version, reached, task: took, said: one_line(&said) })
+}
+
+/// The command without the `meanwhile serve` at its end, where it has that.
+pub(crate) fn way(command: &[String]) -> Option<&[String]> {
+    match command {
+        [way @ .., program, serve] if serve == "serve" && program.ends_with("meanwhile") => {
+            Some(way)
+        }
+        _ => None,
+    }
+}
+
+/// Copies this program to a place, below the home directory there; returns how it is called there.
+///
+/// # Errors
+///
+/// It is of another machine, or does not run there; the text has what the place said.
+pub(crate) fn copy(way: &[String]) -> Result<String, String> {
+    let there = ".local/bin/meanwhile";
+    let own = std::fs::File::open("/proc/self/exe").map_err(|error| reason(&error))?;
+    let script = format!(
+        "set -e; test \"$(uname -sm)\" = 'Linux {arch}' || {{ echo \"it is $(uname -sm), and this program is for \
+         Linux {arch}\" >&2; exit 1; }}; mkdir -p .local/bin; cat > {there}.new; chmod 755 {there}.new; \
+         ./{there}.new --version; mv {there}.new {there}",
+        arch = std::env::consts::ARCH,
+    );
+    let [program, arguments @ ..] = way else { return Err("the command has no way".to_owned()) };
+    let done = Command::new(program)
+        .args(arguments)
+        .arg("sh")
+        .arg("-c")
+        .arg(match Path::new(program).file_name() {
+            // Its words are put together and read by a shell there.
+            Some(name) if name == "ssh" => format!("'{}'", script.replace('\'', "'\\''")),
+            Some(_) | None => script,
+        })
+        .stdin(Stdio::from(own))
+        .output()
+        .map_err(|error| reason(&error))?;
+    match done.status.success() {
+        true => Ok(there.to_owned()),
+        false => Err(one_line(&String::from_utf8_lossy(&done.stderr))),
+    }
+}

@@ -1,0 +1,490 @@
+//! The courier of a place: what a shim is for one task here, it is for all tasks at one place.
+//!
+//! It opens one way to the place, starts the tasks that wait in their folders there, writes their records as the
+//! place tells of them, and takes their orders. The truth about what it has done is in these records, so that
+//! another courier goes on where it was killed: a start has a token and is made once, an end is acknowledged at
+//! the place after it is recorded here. A place that cannot be reached is a note ([`Contact`]), never an end.
+
+mod ends;
+mod errand;
+pub(crate) mod link;
+mod output;
+mod tasks;
+mod told;
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use meanwhile_core::background::places::{self, COURIER, Place};
+use meanwhile_core::background::task::{TaskId, Timestamp};
+use meanwhile_core::background::words::reason;
+use meanwhile_shim::bell::{self, Kind, MESSAGE_BYTES};
+use meanwhile_shim::place::{self, Contact};
+use meanwhile_shim::{layout, record};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use serde_json::{Value, json};
+use tokio::net::unix::pipe;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use self::errand::{Asked, Errand};
+use self::link::{Link, News};
+use crate::peer::message::{Id, Message};
+
+/// The first time between two attempts to reach a place, and the longest.
+const BACK_OFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
+/// How often the place is asked how its tasks stand, and its folder here looked at.
+const ROUND: Duration = Duration::from_secs(5);
+/// How long it has to answer that: longer than a busy machine takes. After that the way is taken for dead.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long the way stays open without a task.
+const IDLE: Duration = Duration::from_secs(300);
+/// How long the output of a task comes as it is written, after a client looked at it.
+const FOLLOWED: Duration = Duration::from_secs(30);
+/// Bytes of output that are fetched at once: where a client looks, or after the end, and else.
+const FETCH_BYTES: (u64, u64) = (1 << 20, 64 << 10);
+/// Bytes of the log from which on it begins at its beginning with the next courier.
+const LOG_BYTES: u64 = 1 << 20;
+/// Descriptors of a task with input, and those that are left for the way, the log and what is read now and then.
+const DESCRIPTORS: (u64, u64) = (4, 64);
+/// Notifications taken at once.
+const DRAIN: u64 = 100;
+
+/// What an answer is the answer to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum What {
+    Initialize,
+    Spawn(TaskId),
+    Check(TaskId),
+    /// How those that run stand.
+    Picture,
+    Drain,
+    Read(TaskId, u64),
+    Write(TaskId),
+    EndInput(TaskId),
+    Stop(TaskId),
+    /// Nothing follows from it.
+    Nothing,
+}
+
+/// Becomes the courier of a place, in a process of its own with `stay`; starts that process without.
+///
+/// # Errors
+///
+/// It cannot be started, or its files cannot be used.
+pub(crate) fn run(state: &Path, name: &str, settings: Settings, stay: bool) -> io::Result<()> {
+    if !stay {
+        let folder = place::folder(state, name);
+        fs::create_dir_all(&folder)?;
+        let log = folder.join(place::LOG);
+        let log = OpenOptions::new().append(true).create(true).mode(0o600).open(log)?;
+        if log.metadata()?.len() > LOG_BYTES {
+            log.set_len(0)?;
+        }
+        // Its parent ends at once, so the daemon that called it has no child of it.
+        Command::new("/proc/self/exe")
+            .args([COURIER, name, "--stay"])
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()?;
+        return Ok(());
+    }
+    // It outlives the terminal and the session of the process that called it.
+    let _ = nix::unistd::setsid();
+    let Some(lock) = place::take(state, name)? else { return Ok(()) };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let is_idle = runtime.block_on(async {
+        let mut courier = Courier::new(state.to_owned(), name.to_owned(), settings)?;
+        let mut terminated = signal(SignalKind::terminate())?;
+        Ok::<_, io::Error>(tokio::select! {
+            () = courier.run() => true,
+            _ = terminated.recv() => false,
+        })
+    })?;
+    drop(lock);
+    if is_idle && has_task(state, name) {
+        // It came between the last look and the end, and saw a courier that was still there.
+        places::start_courier(state, name);
+    }
+    Ok(())
+}
+
+/// Whether a task of a place is under way.
+fn has_task(state: &Path, name: &str) -> bool {
+    let Ok(entries) = fs::read_dir(state.join(layout::LIVE)) else { return false };
+    let is_ours = |entry: fs::DirEntry| {
+        let record = layout::open_regular(&entry.path().join(layout::RECORD));
+        let record = record.and_then(|file| record::read(&file));
+        record.is_ok_and(|record| {
+            let place = record.elsewhere.map(|it| it.place);
+            record.end.is_none() && place == Some(place::bell_hash(name))
+        })
+    };
+    entries.flatten().any(is_ours)
+}
+
+/// Lets this process have as many descriptors as it may; how many tasks they are enough for.
+fn room() -> usize {
+    let limit = match getrlimit(Resource::RLIMIT_NOFILE) {
+        Ok((_, hard)) if setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() => hard,
+        Ok((soft, _)) => soft,
+        Err(_) => 1_024,
+    };
+    let (each, kept) = DESCRIPTORS;
+    usize::try_from(limit.saturating_sub(kept) / each).unwrap_or(usize::MAX).max(1)
+}
+
+/// The name of this store at places.
+fn installation(state: &Path) -> io::Result<String> {
+    let path = state.join(layout::PLACES).join("installation");
+    if let Ok(name) = fs::read_to_string(&path) {
+        return Ok(name);
+    }
+    let name = TaskId::random().to_string() + TaskId::random().as_str();
+    let new = path.with_extension(&name);
+    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new);
+    made.and_then(|mut file| {
+        io::Write::write_all(&mut file, name.as_bytes())?;
+        file.sync_all()
+    })?;
+    // Another courier may do the same: the first name stands, and no half of one is seen.
+    let linked = fs::hard_link(&new, &path);
+    let _ = fs::remove_file(&new);
+    match linked {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        Ok(()) | Err(_) => fs::read_to_string(&path),
+    }
+}
+
+/// The doorbell of a courier, taken away with it.
+struct Bell {
+    path: PathBuf,
+    rings: pipe::Receiver,
+}
+
+impl Bell {
+    fn hang(state: &Path, name: &str) -> io::Result<Self> {
+        let bells = state.join(layout::BELLS);
+        let random = u64::from_str_radix(TaskId::random().as_str(), 16).unwrap_or(0) << 32;
+        let own = bell::name_of(place::bell_hash(name), random);
+        let (new, path) = (bells.join(bell::name_in_the_making(&own)), bells.join(&own));
+        nix::unistd::mkfifo(&new, nix::sys::stat::Mode::S_IRUSR | nix::sys::stat::Mode::S_IWUSR)?;
+        let file: File = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
+            .open(&new)?;
+        fs::rename(&new, &path)?;
+        Ok(Self { path, rings: pipe::Receiver::from_file(file)? })
+    }
+
+    /// Takes in who rang.
+    fn heard(&self) -> Vec<bell::Message> {
+        let mut bytes = [0; 64 * MESSAGE_BYTES];
+        let Ok(len) = self.rings.try_read(&mut bytes) else { return Vec::new() };
+        let messages = bytes[..len].chunks_exact(MESSAGE_BYTES);
+        messages.filter_map(|it| bell::Message::parse(it.try_into().ok()?)).collect()
+    }
+}
+
+impl Drop for Bell {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// The way to the place.
+enum Way {
+    /// There is none until then.
+    Closed { again_at: Instant },
+    /// It is not known yet whether the place answers.
+    Opening(Link),
+    /// It answers.
+    Open(Link),
+}
+
+type Channel<T> = (mpsc::UnboundedSender<T>, mpsc::UnboundedReceiver<T>);
+
+/// The settings of a place, as they are now; an error says why there are none.
+pub(crate) type Settings = fn(&str) -> Result<Place, String>;
+
+struct Courier {
+    state: PathBuf,
+    name: String,
+    settings: Settings,
+    installation: String,
+    bell: Bell,
+    errands: HashMap<TaskId, Errand>,
+    /// How many there may be at once: each has some descriptors.
+    room: usize,
+    /// Tasks whose end was told.
+    ended: BTreeSet<TaskId>,
+    /// The errands by their ids at the place.
+    there: HashMap<String, TaskId>,
+    way: Way,
+    generation: u64,
+    pending: HashMap<i64, What>,
+    /// When the oldest question that must be answered was asked.
+    asked_at: Option<Instant>,
+    back_off: Duration,
+    contact: Contact,
+    round_at: Instant,
+    idle_since: Instant,
+    news: Channel<(u64, News)>,
+    asked: Channel<(TaskId, Asked)>,
+}
+
+impl Courier {
+    fn new(state: PathBuf, name: String, settings: Settings) -> io::Result<Self> {
+        let now = Instant::now();
+        Ok(Self {
+            installation: installation(&state)?,
+            bell: Bell::hang(&state, &name)?,
+            contact: Contact::read(&state, &name).unwrap_or_default(),
+            state,
+            name,
+            settings,
+            errands: HashMap::new(),
+            room: room(),
+            ended: BTreeSet::new(),
+            there: HashMap::new(),
+            way: Way::Closed { again_at: now },
+            generation: 0,
+            pending: HashMap::new(),
+            asked_at: None,
+            back_off: BACK_OFF.0,
+            round_at: now + ROUND,
+            idle_since: now,
+            news: mpsc::unbounded_channel(),
+            asked: mpsc::unbounded_channel(),
+        })
+    }
+
+    async fn run(&mut self) {
+        self.find_unfinished();
+        self.find_tasks();
+        loop {
+            let now = Instant::now();
+            self.open_way(now);
+            if !self.errands.is_empty() {
+                self.idle_since = now;
+            } else if now >= self.idle_since + IDLE {
+                return;
+            }
+            if !place::folder(&self.state, &self.name).exists() {
+                // The state directory was taken away, and its tasks with it.
+                return;
+            }
+            let again_at = match self.way {
+                Way::Closed { again_at } if !self.errands.is_empty() => again_at,
+                Way::Closed { .. } | Way::Opening(_) | Way::Open(_) => self.round_at,
+            };
+            tokio::select! {
+                biased;
+                Some((generation, news)) = self.news.1.recv() => {
+                    if generation == self.generation {
+                        self.news(news);
+                    }
+                }
+                Some((id, asked)) = self.asked.1.recv() => self.asked(id, asked),
+                _ = self.bell.rings.readable() => self.bell_rang(),
+                () = tokio::time::sleep_until(self.round_at.min(again_at)) => self.round(),
+            }
+        }
+    }
+
+    /// Opens the way, where there is something to do and it is time.
+    fn open_way(&mut self, now: Instant) {
+        let Way::Closed { again_at } = self.way else { return };
+        if now < again_at || self.errands.is_empty() {
+            return;
+        }
+        self.generation += 1;
+        self.pending.clear();
+        self.asked_at = Some(now);
+        // Read each time: a person may have mended it.
+        let argv = match (self.settings)(&self.name) {
+            Ok(place) => place.command,
+            Err(why) => return self.lost(why),
+        };
+        match Link::open(&argv, self.generation, self.news.0.clone()) {
+            Ok(mut link) => {
+                let number = link.request("initialize", &self.greeting());
+                self.pending.insert(number, What::Initialize);
+                self.way = Way::Opening(link);
+            }
+            Err(error) => {
+                let why = format!("`{}` cannot be started: {}", argv.join(" "), reason(&error));
+                self.lost(why);
+            }
+        }
+    }
+
+    fn greeting(&self) -> Value {
+        greeting(&self.queue(), Some(&self.queue()))
+    }
+
+    /// Its queue at the place, and its name there.
+    fn queue(&self) -> String {
+        format!("from-{}-{}", self.installation, self.name)
+    }
+
+    /// The place cannot be reached.
+    fn lost(&mut self, why: String) {
+        self.way = Way::Closed { again_at: Instant::now() + self.back_off };
+        self.back_off = (self.back_off * 2).min(BACK_OFF.1);
+        (self.asked_at, self.pending) = (None, HashMap::new());
+        for errand in self.errands.values_mut() {
+            (errand.subscribed, errand.reading) = (false, false);
+            // Whether input that was sent was taken is not known; it is not sent twice.
+            errand.writing.take_if(|writing| writing.bytes.is_none());
+            errand.renew();
+        }
+        let since = self.contact.lost_since_ms.unwrap_or(Timestamp::now().0);
+        let needs_you = needs_a_person(&why);
+        self.note(Contact { lost_since_ms: Some(since), why, needs_you, ..self.contact.clone() });
+        for id in self.errands.keys().copied().collect::<Vec<_>>() {
+            self.fetched_what_there_is(id);
+            if self.errands.get(&id).is_some_and(|errand| errand.ended) {
+                // Its output is fetched when a client asks for it.
+                self.drop_errand(id);
+            }
+        }
+    }
+
+    /// Tells whether the place can be reached.
+    fn note(&mut self, contact: Contact) {
+        if contact == self.contact && Contact::read(&self.state, &self.name).is_some() {
+            return;
+        }
+        self.contact = contact;
+        let _ = self.contact.write(&self.state, &self.name);
+        let workspaces: BTreeSet<u64> = self.errands.values().map(|it| it.workspace).collect();
+        for workspace in workspaces {
+            let message = bell::Message { kind: Kind::Ledger, id: [0; 8], workspace };
+            bell::ring(&self.state.join(layout::BELLS), message, None);
+        }
+    }
+
+    fn ring(&self, kind: Kind, id: TaskId) {
+        if let Some(errand) = self.errands.get(&id) {
+            let message = bell::Message { kind, id: *id.as_bytes(), workspace: errand.workspace };
+            bell::ring(&self.state.join(layout::BELLS), message, None);
+        }
+    }
+
+    /// Asks the place, if it answers.
+    fn request(&mut self, what: What, method: &str, params: &Value) -> bool {
+        let Way::Open(link) = &mut self.way else { return false };
+        let number = link.request(method, params);
+        self.pending.insert(number, what);
+        true
+    }
+
+    /// What is due every few seconds.
+    fn round(&mut self) {
+        let now = Instant::now();
+        if now < self.round_at {
+            return;
+        }
+        self.round_at = now + ROUND;
+        self.find_tasks();
+        if self.asked_at.is_some_and(|at| now >= at + PATIENCE) {
+            let way = std::mem::replace(&mut self.way, Way::Closed { again_at: now });
+            drop(way);
+            let seconds = PATIENCE.as_secs();
+            return self.lost(format!("the place has not answered for {seconds} s"));
+        }
+        if self.request(What::Picture, "task/check", &json!({"state": "running", "limit": 10_000}))
+        {
+            self.asked_at.get_or_insert(now);
+        }
+        for id in self.errands.keys().copied().collect::<Vec<_>>() {
+            let Some(errand) = self.errands.get_mut(&id) else { continue };
+            if errand.followed_until.is_some_and(|until| now >= until) {
+                errand.followed_until = None;
+                if std::mem::take(&mut errand.subscribed)
+                    && let Some(remote) = errand.remote.clone()
+                {
+                    self.request(What::Nothing, "task/unsubscribe", &json!({"id": remote}));
+                }
+            }
+        }
+    }
+
+    fn bell_rang(&mut self) {
+        for message in self.bell.heard() {
+            let id = String::from_utf8_lossy(&message.id).parse();
+            match (message.kind, id) {
+                (Kind::Output, Ok(id)) => self.complete(id),
+                (_, Ok(id)) => self.find(id),
+                // A person has signed in, say.
+                (_, Err(_)) => self.try_now(),
+            }
+        }
+    }
+
+    /// Forgets how long the last attempts were in vain.
+    fn try_now(&mut self) {
+        self.back_off = BACK_OFF.0;
+        if let Way::Closed { again_at } = &mut self.way {
+            *again_at = Instant::now();
+        }
+    }
+
+    /// What the place says.
+    fn news(&mut self, news: News) {
+        match news {
+            News::Over(why) => self.lost(why),
+            News::Message(Message::Response { id: Some(Id::Number(number)), outcome }) => {
+                if let Some(what) = self.pending.remove(&number) {
+                    self.answered(what, outcome);
+                }
+            }
+            News::Message(Message::Notification { method, params }) => {
+                self.pushed(&method, &params.unwrap_or(Value::Null));
+            }
+            News::Message(Message::Request { .. } | Message::Response { .. }) => {}
+        }
+    }
+}
+
+/// What a client of a place says first. One with a name is asked how its tasks stand every [`ROUND`].
+pub(crate) fn greeting(queue: &str, client: Option<&str>) -> Value {
+    let mut options = json!({"queue": queue, "lingerMs": null, "states": ["queued"]});
+    if let Some(client) = client {
+        options["client"] = json!(client);
+        options["heartbeatMs"] = json!(3 * ROUND.as_millis() as u64);
+    }
+    json!({
+        "processId": null,
+        "clientInfo": {"name": "meanwhile", "version": env!("CARGO_PKG_VERSION")},
+        "capabilities": {},
+        "initializationOptions": options,
+    })
+}
+
+/// Why a place does not speak with us.
+pub(crate) fn refusal(error: &Value) -> String {
+    let message = error["message"].as_str().unwrap_or("it gave no reason");
+    format!(
+        "the `meanwhile` there refuses this one, {}: {message}; install the same version there",
+        env!("CARGO_PKG_VERSION")
+    )
+}
+
+/// Whether a program that is to reach a place said that a person has to do something.
+pub(crate) fn needs_a_person(why: &str) -> bool {
+    // OpenSSH's words: sshconnect.c, sshconnect2.c.
+    ["Permission denied", "Host key verification failed", "Too many authentication failures"]
+        .iter()
+        .any(|words| why.contains(words))
+}

@@ -1,0 +1,232 @@
+//! The way to a place: a program whose standard input and output are those of a `meanwhile serve` there.
+//!
+//! Owns the process and the numbers of requests. What comes from it is handed on in the order in which it came,
+//! answers among the rest, so that what a push says of a task follows the answer that named it.
+
+use std::collections::VecDeque;
+use std::io::{self, BufRead, BufReader, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::{Arc, Mutex};
+
+use meanwhile_core::background::words::one_line;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::unix::pipe;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::peer::frame::{Decoder, Fault, Framing};
+use crate::peer::message::{self, Message};
+
+/// Bytes asked for in one read.
+const READ_BYTES: usize = 64 << 10;
+/// Lines of standard error that are kept: what a program says before it gives up.
+const SAID_LINES: usize = 4;
+/// Bytes of such a line.
+const LINE_BYTES: u64 = 1_024;
+
+/// What comes from a place.
+#[derive(Debug)]
+pub(crate) enum News {
+    /// A message.
+    Message(Message),
+    /// The way is closed, for this reason.
+    Over(String),
+}
+
+/// An open way to a place.
+#[derive(Debug)]
+pub(crate) struct Link {
+    child: Option<Child>,
+    out: mpsc::UnboundedSender<Vec<u8>>,
+    number: i64,
+    /// Its reader and its writer.
+    tasks: JoinSet<()>,
+}
+
+impl Link {
+    /// Starts the program. What comes is sent to `news` as `(generation, news)`.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be started.
+    pub(crate) fn open(
+        argv: &[String],
+        generation: u64,
+        news: mpsc::UnboundedSender<(u64, News)>,
+    ) -> io::Result<Self> {
+        let [program, arguments @ ..] = argv else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        let mut child = Command::new(program)
+            .args(arguments)
+            // There is no terminal: a program that would ask is refused, and says so.
+            .env("SSH_ASKPASS_REQUIRE", "force")
+            .env("SSH_ASKPASS", "/bin/false")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // So that what it has started ends with it.
+            .process_group(0)
+            .spawn()?;
+        let missing = || io::Error::from(io::ErrorKind::BrokenPipe);
+        let stdin = OwnedFd::from(child.stdin.take().ok_or_else(missing)?);
+        let stdout = OwnedFd::from(child.stdout.take().ok_or_else(missing)?);
+        let said = Said::of(child.stderr.take());
+        let mut sender = pipe::Sender::from_owned_fd(stdin)?;
+        let receiver = pipe::Receiver::from_owned_fd(stdout)?;
+        let (out, mut outgoing) = mpsc::unbounded_channel::<Vec<u8>>();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            while let Some(bytes) = outgoing.recv().await {
+                if sender.write_all(&bytes).await.is_err() {
+                    // Its standard output ends, too, and its end is told there.
+                    return;
+                }
+            }
+        });
+        tasks.spawn(async move {
+            let why = read(receiver, generation, &news).await;
+            let why = match why {
+                Some(why) => why,
+                None => said.last().await,
+            };
+            let _ = news.send((generation, News::Over(why)));
+        });
+        Ok(Self { child: Some(child), out, number: 0, tasks })
+    }
+
+    /// Sends a request; returns its number.
+    pub(crate) fn request(&mut self, method: &str, params: &Value) -> i64 {
+        self.number += 1;
+        let id = self.number;
+        self.send(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}));
+        id
+    }
+
+    /// Sends a notification.
+    pub(crate) fn notify(&self, method: &str, params: &Value) {
+        self.send(&json!({"jsonrpc": "2.0", "method": method, "params": params}));
+    }
+
+    fn send(&self, message: &Value) {
+        let mut bytes = Vec::new();
+        Framing::ContentLength.append(&mut bytes, message.to_string().as_bytes());
+        // A closed way is told by its reader.
+        let _ = self.out.send(bytes);
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        // With them its standard input and output close.
+        self.tasks.abort_all();
+        let Some(mut child) = self.child.take() else { return };
+        if let Ok(group) = i32::try_from(child.id()) {
+            // Not reaped yet, so the number is still its own.
+            let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+        }
+        // Another user's (sudo), or one that hangs in the kernel, ends when it will.
+        std::thread::spawn(move || child.wait());
+    }
+}
+
+/// Reads to the end; returns why nothing more can be read, where that is not the end of the program.
+async fn read(
+    mut input: pipe::Receiver,
+    generation: u64,
+    news: &mpsc::UnboundedSender<(u64, News)>,
+) -> Option<String> {
+    let mut decoder = Decoder::new(Framing::ContentLength);
+    let mut bytes = vec![0; READ_BYTES];
+    loop {
+        let len = match input.read(&mut bytes).await {
+            Ok(0) | Err(_) => return None,
+            Ok(len) => len,
+        };
+        decoder.push(&bytes[..len]);
+        while let Some(frame) = decoder.next() {
+            match frame {
+                Ok(body) => {
+                    if let Ok(message) = message::parse(body) {
+                        let _ = news.send((generation, News::Message(message)));
+                    }
+                }
+                Err(fault) if fault.is_fatal() => return Some(not_ours(&fault)),
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+fn not_ours(fault: &Fault) -> String {
+    let Fault::NoHeader(line) = fault else {
+        return format!("what the command writes is not the protocol: {fault}");
+    };
+    format!(
+        "what the command writes to standard output is not the protocol: `{}`; expected nothing before \
+         `meanwhile serve` speaks, so a start-up file of the shell there must print nothing where there is \
+         no terminal",
+        one_line(line)
+    )
+}
+
+/// The last lines of a program's standard error.
+#[derive(Debug, Clone, Default)]
+struct Said(Arc<Mutex<(VecDeque<String>, bool)>>);
+
+impl Said {
+    fn of(stderr: Option<ChildStderr>) -> Self {
+        let said = Self::default();
+        if let Some(stderr) = stderr {
+            let lines = said.clone();
+            // A thread of its own: it ends with the program.
+            std::thread::spawn(move || lines.read(stderr));
+        }
+        said
+    }
+
+    fn read(&self, stderr: ChildStderr) {
+        let mut reader = BufReader::new(stderr);
+        loop {
+            let mut line = Vec::new();
+            let len = (&mut reader).take(LINE_BYTES).read_until(b'\n', &mut line);
+            let Ok(mut said) = self.0.lock() else { return };
+            match len {
+                Ok(0) | Err(_) => {
+                    said.1 = true;
+                    return;
+                }
+                Ok(_) => {
+                    let line = one_line(&String::from_utf8_lossy(&line));
+                    if !line.is_empty() {
+                        said.0.push_back(line);
+                        let surplus = said.0.len().saturating_sub(SAID_LINES);
+                        said.0.drain(..surplus);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What it said last, once it is through or has had a moment.
+    async fn last(&self) -> String {
+        let mut looks = 0;
+        loop {
+            if let Ok(said) = self.0.lock()
+                && (said.1 || looks == 50)
+            {
+                return match said.0.is_empty() {
+                    true => "the command ended without a word".to_owned(),
+                    false => Vec::from(said.0.clone()).join("; "),
+                };
+            }
+            looks += 1;
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    }
+}

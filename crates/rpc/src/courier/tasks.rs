@@ -1,0 +1,229 @@
+//! From the folders of tasks to the place: taking them up, sending them, passing orders on.
+
+use std::fs;
+
+use meanwhile_core::background::task::TaskId;
+use meanwhile_core::background::words::signal as signal_name;
+use meanwhile_shim::bell::Kind;
+use meanwhile_shim::ctl::{Order, Recipient};
+use meanwhile_shim::spec::{Spec, Stdin};
+use meanwhile_shim::{layout, place, record};
+use serde_json::{Map, Value, json};
+use tokio::time::Instant;
+
+use super::errand::{Asked, Errand, StopOrder, Writing};
+use super::{BACK_OFF, Courier, FOLLOWED, Way, What, ends};
+
+impl Courier {
+    /// Looks for tasks of the place that are under way.
+    pub(super) fn find_tasks(&mut self) {
+        let Ok(entries) = fs::read_dir(self.state.join(layout::LIVE)) else { return };
+        for id in entries.flatten().filter_map(|it| it.file_name().to_str()?.parse().ok()) {
+            self.find(id);
+        }
+    }
+
+    /// Takes a task up, if it is one of the place.
+    pub(super) fn find(&mut self, id: TaskId) {
+        if self.errands.contains_key(&id) {
+            return;
+        }
+        let folder = self.state.join(layout::LIVE).join(id.as_str());
+        let is_of = |place: u64| place == place::bell_hash(&self.name);
+        let record =
+            layout::open_regular(&folder.join(layout::RECORD)).and_then(|file| record::read(&file));
+        let Ok(record) = record else { return };
+        let ours = record.elsewhere.is_some_and(|it| is_of(it.place));
+        if ours && record.end.is_some() && self.ended.contains(&id) {
+            // Told before; its folder waits for a process that looks at the ledger.
+            return;
+        }
+        let spec = layout::read_spec(&folder.join(layout::SPEC)).and_then(|it| Spec::parse(&it));
+        let (true, Ok(spec)) = (ours, spec) else { return };
+        if self.errands.len() >= self.room {
+            // It waits in its folder until there are descriptors for it.
+            return;
+        }
+        match Errand::take(&folder, id, spec, &self.asked.0) {
+            Ok(Some(errand)) => self.take_up(errand),
+            Ok(None) => {}
+            Err(error) => tracing::warn!("task {id}: {error}"),
+        }
+    }
+
+    /// Looks for tasks of the place that have ended, and whose output is not whole.
+    pub(super) fn find_unfinished(&mut self) {
+        let Ok(entries) = fs::read_dir(self.state.join(layout::DONE)) else { return };
+        for id in entries.flatten().filter_map(|it| it.file_name().to_str()?.parse().ok()) {
+            self.complete(id);
+        }
+    }
+
+    pub(super) fn complete(&mut self, id: TaskId) {
+        let path = self.state.join(layout::DONE).join(id.as_str());
+        let found = layout::open_regular(&path).and_then(|file| record::read(&file));
+        let is_ours =
+            |it: &record::Elsewhere| it.partial && it.place == place::bell_hash(&self.name);
+        if self.errands.contains_key(&id)
+            || !found.is_ok_and(|record| record.elsewhere.as_ref().is_some_and(is_ours))
+        {
+            return;
+        }
+        let spec = Spec { id: id.to_string(), ..Spec::default() };
+        if let Ok(Some(errand)) = Errand::complete(&path, id, spec) {
+            self.take_up(errand);
+        }
+    }
+
+    pub(super) fn take_up(&mut self, errand: Errand) {
+        let id = errand.id;
+        if let Some(remote) = &errand.remote {
+            self.there.insert(remote.clone(), id);
+        }
+        let (started, ended) = (errand.started, errand.ended);
+        let is_partial = errand.ended && errand.missing().is_some();
+        self.errands.insert(id, errand);
+        match (ended, is_partial) {
+            (false, _) => self.ring(if started { Kind::Started } else { Kind::Queued }, id),
+            (true, true) => {}
+            (true, false) => {
+                self.ring(Kind::Ended, id);
+                return self.whole(id);
+            }
+        }
+        if let Way::Closed { again_at } = &mut self.way {
+            // A task that a person starts now is worth an attempt now.
+            *again_at = (*again_at).min(Instant::now() + self.back_off.min(BACK_OFF.0));
+        }
+        self.go_on(id);
+    }
+
+    pub(super) fn drop_errand(&mut self, id: TaskId) {
+        if let Some(remote) = self.errands.remove(&id).and_then(|errand| errand.remote) {
+            self.there.remove(&remote);
+        }
+    }
+
+    /// Does for a task what is to be done at the place now.
+    pub(super) fn go_on(&mut self, id: TaskId) {
+        let Way::Open(_) = self.way else { return };
+        let Some(errand) = self.errands.get_mut(&id) else { return };
+        match (&errand.remote, errand.ended) {
+            (_, true) => self.fill(id),
+            (Some(remote), false) => {
+                let params = json!({"id": remote, "tailBytes": 0});
+                self.request(What::Check(id), "task/check", &params);
+            }
+            (None, false) => {
+                errand.note_sent();
+                let params = spawn_params(&errand.spec, &format!("{}-{id}", self.installation));
+                self.request(What::Spawn(id), "task/spawn", &params);
+            }
+        }
+    }
+
+    /// Sends the order to stop a task.
+    pub(super) fn send_stop(&mut self, id: TaskId) {
+        let Some(errand) = self.errands.get_mut(&id) else { return };
+        let (Way::Open(_), Some(remote)) = (&self.way, errand.remote.clone()) else { return };
+        let Some(stop) = errand.stop.as_mut().filter(|stop| !stop.sent) else { return };
+        stop.sent = true;
+        let grace = u64::try_from(stop.grace.as_millis()).unwrap_or(u64::MAX);
+        let params = json!({"id": remote, "signal": signal_name(stop.signal), "graceMs": grace});
+        self.request(What::Stop(id), "task/stop", &params);
+    }
+
+    /// What comes from the folder of a task.
+    pub(super) fn asked(&mut self, id: TaskId, asked: Asked) {
+        let Some(errand) = self.errands.get_mut(&id).filter(|errand| !errand.ended) else { return };
+        let order = match asked {
+            Asked::Order(order) => order,
+            Asked::Input(bytes, taken) => {
+                errand.writing = Some(Writing { bytes: Some(bytes), _taken: taken });
+                return self.send_input(id);
+            }
+        };
+        let remote = errand.remote.clone();
+        match order {
+            Order::Stop { cause, .. } if !errand.sent => {
+                self.finish(id, &ends::never_sent(cause), &[]);
+                return;
+            }
+            Order::Stop { signal, grace, cause } => {
+                // Also of one that has not begun: another courier is to know of it.
+                errand.sheet.stopping(&cause);
+                errand.stop =
+                    Some(StopOrder { signal, grace, cause, sent: false, inherited: false });
+                self.send_stop(id);
+            }
+            Order::Signal { signal, to, .. } => {
+                let to = match to {
+                    Recipient::Group => "group",
+                    Recipient::Leader => "leader",
+                };
+                let params = json!({"id": remote, "signal": signal_name(signal), "to": to});
+                self.request(What::Nothing, "task/signal", &params);
+            }
+            Order::Resize { rows, cols } => {
+                let params = json!({"id": remote, "rows": rows, "cols": cols});
+                self.request(What::Nothing, "task/resize", &params);
+            }
+            Order::EndInput => {
+                errand.note_end_input(true);
+                self.end_input(id);
+            }
+            Order::Arm(offset) => {
+                if errand.arm(offset) {
+                    self.ring(Kind::Output, id);
+                }
+            }
+            Order::Fetch => {
+                errand.followed_until = Some(Instant::now() + FOLLOWED);
+                self.follow(id);
+                self.fetch(id);
+            }
+            Order::Go | Order::Reaped(_) | Order::Look => {}
+        }
+        if let Some(errand) = self.errands.get_mut(&id) {
+            errand.count_order();
+        }
+    }
+}
+
+fn spawn_params(spec: &Spec, token: &str) -> Value {
+    let text = |it: &std::ffi::OsStr| it.to_string_lossy().into_owned();
+    let mut params = Map::new();
+    let mut put = |name: &str, value: Value| drop(params.insert(name.to_owned(), value));
+    match spec.argv.as_slice() {
+        [shell, flag, line] if shell == "/bin/sh" && flag == "-c" => {
+            put("command", json!(text(line)))
+        }
+        argv => put("command", argv.iter().map(|it| text(it)).collect()),
+    }
+    // Its workspace there is the directory in which the server starts: the home directory, over ssh.
+    let cwd = text(spec.cwd.as_os_str());
+    let cwd = match cwd.strip_prefix("~") {
+        Some("") => ".",
+        Some(rest) => rest.strip_prefix('/').unwrap_or(&cwd),
+        None => &cwd,
+    };
+    put("cwd", json!(cwd));
+    let env = spec.env.iter();
+    put("env", env.map(|(name, value)| (text(name), json!(value.as_deref().map(text)))).collect());
+    put("clientToken", json!(token));
+    if let Some(label) = &spec.label {
+        put("label", json!(label));
+    }
+    if let Some(deadline) = spec.deadline {
+        put("deadlineMs", json!(u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX)));
+    }
+    if spec.service {
+        put("service", json!(true));
+    }
+    match spec.stdin {
+        Stdin::Null => {}
+        Stdin::Pipe => put("stdin", json!("pipe")),
+        Stdin::Pty { rows, cols } => put("pty", json!({"rows": rows, "cols": cols})),
+    }
+    Value::Object(params)
+}

@@ -1,0 +1,317 @@
+//! From the place to the records of tasks: what it answers and what it tells by itself.
+
+use std::collections::BTreeSet;
+
+use meanwhile_core::background::task::{TaskId, Timestamp};
+use meanwhile_shim::bell::Kind;
+use meanwhile_shim::place::Contact;
+use meanwhile_shim::record::{self, Actor, Cause, Exit, Outcome};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::errand::Errand;
+use super::output::bytes_of;
+use super::{BACK_OFF, Courier, DRAIN, FOLLOWED, Way, What, ends, refusal};
+
+/// Whether the output of a task that has ended was fetched for its watches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Output {
+    /// Not yet.
+    AsItIs,
+    /// As far as it can be had.
+    Fetched,
+}
+
+impl Courier {
+    pub(super) fn answered(&mut self, what: What, outcome: Result<Value, Value>) {
+        match (what, outcome) {
+            (What::Initialize, Ok(result)) => self.opened(&result),
+            (What::Initialize, Err(error)) => self.lost(refusal(&error)),
+            (What::Spawn(id), Ok(result)) => self.spawned(id, &result["task"]),
+            (What::Spawn(id), Err(error)) => self.refused(id, &error),
+            (What::Check(id), Ok(result)) => self.standing(id, &result["task"]),
+            (What::Check(id), Err(error)) if error["code"] == 1001 => self.unknown(id),
+            (What::Picture, Ok(result)) => self.picture(&result["tasks"]),
+            (What::Drain, Ok(result)) => self.drained(&result),
+            (What::Read(id, offset), Ok(chunk)) => self.read(id, offset, &chunk),
+            (What::Read(id, _), Err(error)) => self.unreadable(id, &error),
+            (What::Write(id), _) => {
+                if let Some(errand) = self.errands.get_mut(&id) {
+                    errand.writing = None;
+                    self.end_input(id);
+                }
+            }
+            (What::EndInput(id), _) => {
+                if let Some(errand) = self.errands.get_mut(&id) {
+                    errand.note_end_input(false);
+                }
+            }
+            (What::Stop(id), _) => {
+                if let Some(errand) = self.errands.get_mut(&id) {
+                    errand.stop.take_if(|stop| stop.sent);
+                }
+            }
+            (What::Picture, Err(_)) => self.asked_at = None,
+            (What::Check(_) | What::Drain | What::Nothing, _) => {}
+        }
+    }
+
+    /// The place answers.
+    pub(super) fn opened(&mut self, result: &Value) {
+        let way = std::mem::replace(&mut self.way, Way::Closed { again_at: Instant::now() });
+        let Way::Opening(link) = way else { return };
+        link.notify("initialized", &json!({}));
+        self.way = Way::Open(link);
+        (self.asked_at, self.back_off) = (None, BACK_OFF.0);
+        let version = result["serverInfo"]["version"].as_str().unwrap_or("?").to_owned();
+        self.note(Contact { version, ..Contact::default() });
+        for id in self.errands.keys().copied().collect::<Vec<_>>() {
+            self.go_on(id);
+        }
+        self.drain();
+    }
+
+    pub(super) fn drain(&mut self) {
+        let params = json!({"queue": self.queue(), "max": DRAIN, "ack": "manual"});
+        self.request(What::Drain, "task/drain", &params);
+    }
+
+    /// Takes in what the place has to tell, and acknowledges it once it is recorded here.
+    pub(super) fn drained(&mut self, result: &Value) {
+        let mut through = None;
+        for notification in result["notifications"].as_array().into_iter().flatten() {
+            let remote = notification["task"]["id"].as_str().unwrap_or_default();
+            let is_known = self.there.contains_key(remote);
+            let may_be_ours = self.errands.values().any(|it| it.sent && it.remote.is_none());
+            if !is_known && may_be_ours {
+                // The answer that names it is on its way.
+                break;
+            }
+            self.told(notification);
+            let waits = self.there.get(remote).and_then(|id| self.errands.get(id));
+            if waits.is_some_and(|errand| !errand.ended && errand.end.is_some()) {
+                break;
+            }
+            through = notification["seq"].as_u64();
+        }
+        if let Some(through) = through {
+            let params = json!({"queue": self.queue(), "through": through});
+            self.request(What::Nothing, "task/ack", &params);
+            if result["remaining"].as_u64().unwrap_or(0) > 0 {
+                return self.drain();
+            }
+        }
+        // What has ended there, and was told to another reader or is not told any more.
+        let is_untold = |it: &&Errand| !it.ended && it.end.is_some() && !it.reading;
+        let untold = self.errands.values().filter(is_untold).map(|it| it.id);
+        for id in untold.collect::<Vec<_>>() {
+            if let Some((task, preview)) = self.errands.get_mut(&id).and_then(|it| it.end.take()) {
+                self.end(id, &task, &preview, Output::AsItIs);
+            }
+        }
+    }
+
+    /// A notification.
+    pub(super) fn told(&mut self, notification: &Value) {
+        let remote = notification["task"]["id"].as_str().unwrap_or_default();
+        let Some(id) = self.there.get(remote).copied() else { return };
+        match notification["kind"].as_str() {
+            Some("exited") => {
+                self.end(id, &notification["task"], &notification["preview"], Output::AsItIs)
+            }
+            Some("stalled") => {
+                let errand = self.errands.get_mut(&id).filter(|it| !it.ended);
+                if errand.is_some_and(|errand| errand.note_stalled(true)) {
+                    self.ring(Kind::Stalled, id);
+                }
+            }
+            // Watches are looked for in the output that comes here.
+            _ => {}
+        }
+    }
+
+    pub(super) fn pushed(&mut self, method: &str, params: &Value) {
+        match method {
+            "task/started" => {
+                if let Some(id) = self.there.get(params["task"]["id"].as_str().unwrap_or_default())
+                {
+                    self.standing(*id, &params["task"]);
+                }
+            }
+            "task/output" => {
+                let Some(id) = self.there.get(params["id"].as_str().unwrap_or_default()) else {
+                    return;
+                };
+                let (id, offset) = (*id, params["offset"].as_u64().unwrap_or(0));
+                let Some(data) = bytes_of(params) else { return };
+                let Some(errand) = self.errands.get_mut(&id).filter(|it| !it.ended) else { return };
+                if !errand.output(offset, &data) {
+                    self.fetch(id);
+                }
+                self.tell_output(id);
+            }
+            "task/notified" | "task/exited" => {
+                let remote = params["notification"]["task"]["id"].as_str().unwrap_or_default();
+                if self.there.contains_key(remote) {
+                    self.told(&params["notification"]);
+                    self.drain();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The place has taken a task.
+    pub(super) fn spawned(&mut self, id: TaskId, task: &Value) {
+        let Some(errand) = self.errands.get_mut(&id) else { return };
+        let Some(remote) = task["id"].as_str() else { return };
+        errand.note_remote(remote);
+        self.there.insert(remote.to_owned(), id);
+        self.standing(id, task);
+        self.drain();
+    }
+
+    /// How a task stands at the place.
+    pub(super) fn standing(&mut self, id: TaskId, task: &Value) {
+        let Some(errand) = self.errands.get_mut(&id).filter(|errand| !errand.ended) else { return };
+        errand.there = errand.there.max(task["output"]["total"].as_u64().unwrap_or(0));
+        let pid = task["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok());
+        if let Some(pid) = pid.filter(|_| !errand.started) {
+            errand.started = true;
+            errand.sheet.leader(pid, 0);
+            if let Some(cause) = errand.stop.as_ref().map(|stop| stop.cause.clone()) {
+                errand.sheet.stopping(&cause);
+            }
+            self.ring(Kind::Started, id);
+        }
+        let Some(errand) = self.errands.get_mut(&id) else { return };
+        if !errand.spec.watches.is_empty() {
+            errand.followed_until = Some(Instant::now() + FOLLOWED);
+        }
+        if task["waitsForInput"] != true {
+            errand.note_stalled(false);
+        }
+        if task["state"] == "stopping" {
+            // The place is at it, with the time that was given.
+            errand.stop.take_if(|stop| stop.inherited);
+        }
+        match task["state"].as_str() {
+            Some("queued" | "running" | "stopping") => {
+                self.send_stop(id);
+                self.follow(id);
+                self.send_input(id);
+                self.end_input(id);
+            }
+            Some("exited" | "stopped" | "timedOut" | "lost") => {
+                // Its notification tells more, and is about to come.
+                errand.end = Some((task.clone(), Value::Null));
+                self.drain();
+            }
+            _ => {}
+        }
+    }
+
+    /// The place does not take a task.
+    pub(super) fn refused(&mut self, id: TaskId, error: &Value) {
+        let Some(errand) = self.errands.get_mut(&id) else { return };
+        let passes = matches!(error["code"].as_i64(), Some(1003 | 1005 | -32000 | -32603));
+        let message = error["message"].as_str().unwrap_or("it was refused");
+        if passes {
+            // A limit, a full disk: it is sent again. Its token makes it run once.
+            tracing::warn!("task {id} is not taken yet: {message}");
+            return;
+        }
+        if let Some(stop) = errand.stop.take() {
+            return self.finish(id, &ends::never_sent(stop.cause), &[]);
+        }
+        let message = format!("{}: {message}", self.name);
+        let end = record::End {
+            outcome: Outcome::Exited,
+            exit: Exit::Unknown,
+            cause: Some(Cause { actor: Actor::Daemon, message }),
+            at_ms: Timestamp::now().0,
+            duration_ns: 0,
+            total: 0,
+            dropped: 0,
+            survivors: Vec::new(),
+        };
+        self.finish(id, &end, &[]);
+    }
+
+    /// The place does not know a task that it had taken.
+    pub(super) fn unknown(&mut self, id: TaskId) {
+        let Some(errand) = self.errands.get_mut(&id) else { return };
+        let total = errand.total();
+        let message = format!("place `{}` does not know it any more", self.name);
+        let end = record::End {
+            outcome: Outcome::Lost,
+            exit: Exit::Unknown,
+            cause: Some(Cause { actor: Actor::Daemon, message }),
+            at_ms: Timestamp::now().0,
+            duration_ns: 0,
+            total,
+            dropped: 0,
+            survivors: Vec::new(),
+        };
+        self.finish(id, &end, &[]);
+    }
+
+    /// How those that run stand; one that is not among them has ended.
+    pub(super) fn picture(&mut self, tasks: &Value) {
+        self.asked_at = None;
+        let mut seen = BTreeSet::new();
+        for task in tasks.as_array().into_iter().flatten() {
+            let Some(remote) = task["id"].as_str() else { continue };
+            let Some(id) = self.there.get(remote).copied() else { continue };
+            seen.insert(id);
+            self.standing(id, task);
+            let lags = |it: &Errand| !it.ended && it.there > it.total();
+            if self.errands.get(&id).is_some_and(lags) {
+                self.fetch(id);
+            }
+        }
+        let unseen = self.errands.values().filter(|it| !it.ended && !seen.contains(&it.id));
+        let unsure =
+            unseen.filter(|it| !self.pending.values().any(|what| *what == What::Spawn(it.id)));
+        for id in unsure.map(|it| it.id).collect::<Vec<_>>() {
+            self.go_on(id);
+        }
+    }
+
+    /// The end of a task, as the place has it.
+    pub(super) fn end(&mut self, id: TaskId, task: &Value, preview: &Value, output: Output) {
+        let Some(errand) = self.errands.get_mut(&id).filter(|errand| !errand.ended) else { return };
+        let Some(mut end) = ends::of(task) else { return };
+        let text = |member: &str| preview[member].as_str().unwrap_or_default();
+        let omitted = preview["omitted"].as_u64().unwrap_or(0);
+        let known = ends::exact(text("head"), text("tail"), omitted, end.total);
+        errand.output(0, &known);
+        let may_match = errand.total() < end.total && !errand.spec.watches.is_empty();
+        if may_match && output == Output::AsItIs {
+            errand.end = Some((task.clone(), preview.clone()));
+            return self.fetch(id);
+        }
+        let ordered = errand.sheet_stop();
+        if let (Outcome::Stopped, Some(cause)) = (end.outcome, ordered) {
+            end.cause = Some(cause);
+        }
+        if !errand.started && task["pid"].is_u64() {
+            errand.started = true;
+            errand.sheet.leader(task["pid"].as_u64().unwrap_or(0) as u32, 0);
+        }
+        let last = if omitted == 0 {
+            text("head").to_owned() + text("tail")
+        } else {
+            text("tail").to_owned()
+        };
+        self.finish(id, &end, last.as_bytes());
+    }
+
+    pub(super) fn finish(&mut self, id: TaskId, end: &record::End, last: &[u8]) {
+        let Some(errand) = self.errands.get_mut(&id) else { return };
+        errand.finish(end, last);
+        self.ended.insert(id);
+        self.ring(Kind::Ended, id);
+        self.fill(id);
+    }
+}

@@ -1,0 +1,200 @@
+//! What a record says of a task that runs at a place: its courier writes the record, its pids are the place's,
+//! and its log is what was fetched so far.
+
+use super::{HEADER_BYTES, Sheet, u32_at, u64_at};
+use crate::log::{self, Extent};
+
+/// 0: the task runs here; else bits, see below.
+const AT_ELSEWHERE: usize = 7_288;
+const AT_FETCHES: usize = 7_296;
+const AT_REMOTE: usize = 7_304;
+const AT_PLACE: usize = 7_312;
+const AT_INPUT_ENDED: usize = 7_320;
+const _: () = assert!(AT_INPUT_ENDED + 4 <= HEADER_BYTES);
+
+const BIT_ELSEWHERE: u32 = 1;
+const BIT_PARTIAL: u32 = 2;
+const BIT_SENT: u32 = 4;
+
+/// A task at a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// It has ended, and its output was not fetched as far as the place keeps it.
+    pub partial: bool,
+    /// It may have been sent to its place.
+    pub sent: bool,
+    /// No more input comes, which its place may not know yet.
+    pub input_ended: bool,
+    /// Its id there, once that is known.
+    pub remote: Option<[u8; 8]>,
+    /// Which place, see [`crate::place::bell_hash`].
+    pub place: u64,
+    /// How often its output was fetched up to what there was.
+    pub fetches: u64,
+}
+
+pub(super) fn parse(bytes: &[u8]) -> Option<Elsewhere> {
+    let bits = u32_at(bytes, AT_ELSEWHERE);
+    (bits & BIT_ELSEWHERE != 0).then(|| Elsewhere {
+        partial: bits & BIT_PARTIAL != 0,
+        sent: bits & BIT_SENT != 0,
+        input_ended: u32_at(bytes, AT_INPUT_ENDED) != 0,
+        remote: Some(bytes[AT_REMOTE..AT_PLACE].try_into().expect("eight bytes"))
+            .filter(|id| *id != [0; 8]),
+        place: u64_at(bytes, AT_PLACE),
+        fetches: u64_at(bytes, AT_FETCHES),
+    })
+}
+
+impl Sheet {
+    /// Says that the task runs at a place of this hash.
+    pub fn elsewhere(&self, place: u64) {
+        self.map.store_u64(AT_PLACE, place);
+        self.map.store_u32(AT_ELSEWHERE, BIT_ELSEWHERE);
+    }
+
+    /// Says that the task may have been sent to its place, from now on.
+    pub fn sent(&self) {
+        self.map.store_u32(AT_ELSEWHERE, BIT_ELSEWHERE | BIT_SENT);
+    }
+
+    /// Names the task as its place does.
+    pub fn remote(&mut self, id: &[u8; 8]) {
+        self.map.write(AT_REMOTE, id);
+    }
+
+    /// Says whether the output of a task that has ended is still to be fetched.
+    pub fn partial(&self, partial: bool) {
+        let partial = if partial { BIT_PARTIAL } else { 0 };
+        self.map.store_u32(AT_ELSEWHERE, BIT_ELSEWHERE | BIT_SENT | partial);
+    }
+
+    /// Says that no more input comes, or that its place knows.
+    pub fn input_ended(&self, ended: bool) {
+        self.map.store_u32(AT_INPUT_ENDED, u32::from(ended));
+    }
+
+    /// Counts a fetch of its output.
+    pub fn fetched(&self, fetches: u64) {
+        self.map.store_u64(AT_FETCHES, fetches);
+    }
+}
+
+/// Tells of an end whose output ends at `total`, and of which nothing behind the head is here yet.
+pub fn end_extent(extent: &mut Extent, total: u64) {
+    if total > extent.total {
+        extent.total = total;
+        extent.tail_from = total;
+        extent.reserved = total;
+    }
+}
+
+/// What of an ended task's output is to be fetched next, if anything is: the head first, then the end.
+/// `head_done`: no more of the head can be had; `filled_to`: how far the end is here.
+pub fn next_missing(
+    extent: &Extent,
+    head_done: bool,
+    filled_to: u64,
+) -> Option<std::ops::Range<u64>> {
+    let head_end = extent.head_cap.min(extent.total);
+    if !head_done && extent.head_len < head_end {
+        return Some(extent.head_len..head_end);
+    }
+    let from = tail_start(extent).max(filled_to);
+    (extent.tail_from >= extent.total && from < extent.total).then_some(from..extent.total)
+}
+
+/// Where the end of the output begins that the log has room for.
+pub fn tail_start(extent: &Extent) -> u64 {
+    extent.head_cap.max(extent.total.saturating_sub(extent.tail_cap))
+}
+
+/// Writes output that was fetched after the end, from `offset` on, which [`next_missing`] named.
+///
+/// # Errors
+///
+/// The disk's.
+pub fn fill(
+    file: &std::fs::File,
+    extent: &mut Extent,
+    offset: u64,
+    data: &[u8],
+) -> std::io::Result<()> {
+    log::write_at(file, extent, offset, data)?;
+    if offset == extent.head_len && offset < extent.head_cap {
+        extent.head_len = (offset + data.len() as u64).min(extent.head_cap);
+    }
+    Ok(())
+}
+
+/// Tells that the end of the output is here, from `from` on.
+pub fn end_filled(extent: &mut Extent, from: u64) {
+    extent.tail_from = from;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::read;
+    use super::*;
+    use proptest::prelude::*;
+
+    fn byte(offset: u64) -> u8 {
+        (offset.wrapping_mul(31) >> 3) as u8
+    }
+
+    #[test]
+    fn a_record_says_that_its_task_runs_elsewhere() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(HEADER_BYTES as u64).unwrap();
+        let mut sheet = Sheet::create(&file).unwrap();
+        assert_eq!(read(&file).unwrap().elsewhere, None);
+        sheet.elsewhere(7);
+        let mut expected = Elsewhere {
+            partial: false,
+            sent: false,
+            input_ended: false,
+            remote: None,
+            place: 7,
+            fetches: 0,
+        };
+        assert_eq!(read(&file).unwrap().elsewhere, Some(expected));
+        sheet.sent();
+        sheet.remote(b"0123abcd");
+        sheet.fetched(3);
+        expected = Elsewhere { sent: true, remote: Some(*b"0123abcd"), fetches: 3, ..expected };
+        assert_eq!(read(&file).unwrap().elsewhere, Some(expected));
+        sheet.partial(true);
+        assert!(read(&file).unwrap().elsewhere.unwrap().partial);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_fetched_after_the_end_is_what_would_have_been_kept(
+            head_cap in 0u64..40, tail_cap in 0u64..40, before in 0u64..60, more in 0u64..120,
+            piece in 1u64..30,
+        ) {
+            let file = tempfile::tempfile().unwrap();
+            let mut extent = Extent { head_cap, tail_cap, ..Extent::default() };
+            let data: Vec<u8> = (0..before).map(byte).collect();
+            log::append(&file, &mut extent, &data, |_| ());
+            let total = before + more;
+            end_extent(&mut extent, total);
+            let mut filled_to = 0;
+            while let Some(range) = next_missing(&extent, false, filled_to) {
+                let end = range.end.min(range.start + piece);
+                let data: Vec<u8> = (range.start..end).map(byte).collect();
+                fill(&file, &mut extent, range.start, &data).unwrap();
+                filled_to = end;
+                if end == total {
+                    let from = tail_start(&extent);
+                    end_filled(&mut extent, from);
+                }
+                for kept in extent.kept() {
+                    let read = log::read(&file, &extent, kept.clone()).unwrap();
+                    prop_assert_eq!(read, kept.map(byte).collect::<Vec<_>>());
+                }
+            }
+            prop_assert_eq!(extent.dropped(), total.saturating_sub(head_cap + tail_cap));
+        }
+    }
+}

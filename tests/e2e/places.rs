@@ -1,0 +1,378 @@
+//! Tasks at a place: another store on this machine, reached through a command as one behind ssh is.
+
+use std::fs;
+use std::path::PathBuf;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+
+use crate::harness::{BINARY, DEADLINE, Daemon, Gate, Lab, Process, eventually, id_of};
+
+/// What a place that cannot be reached says.
+const DOWN: &str = "ssh: connect to host build port 22: No route to host";
+
+/// A place called `build`, whose home directory is `there` in the test's directory.
+pub(crate) struct Place {
+    pub(crate) lab: Lab,
+}
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        Self::with("")
+    }
+
+    /// With more lines in its section of the settings.
+    pub(crate) fn with(lines: &str) -> Self {
+        let lab = Lab::new();
+        let place = Self { lab };
+        let there = place.there();
+        fs::create_dir_all(there.join("app/sub")).expect("the test's directory is writable");
+        fs::create_dir(place.lab.file("sub")).expect("the workspace is writable");
+        // Not `exec` alone: a way that is killed leaves what it has started, as ssh does.
+        let script = format!(
+            "test -e '{down}' && {{ echo '{DOWN}' >&2; exit 255; }}; cd '{there}'; exec '{BINARY}' serve",
+            down = place.gate().display(),
+            there = there.display(),
+        );
+        let section = format!(
+            "[places.build]\ncommand = [\"env\", \"HOME={there}\", \"MEANWHILE_STATE_DIR={there}/state\", \
+             \"sh\", \"-c\", \"{script}\"]\nworkspace = \"~/app\"\n{lines}\n",
+            there = there.display(),
+        );
+        place.settings(&section);
+        place
+    }
+
+    pub(crate) fn settings(&self, text: &str) {
+        let folder = self.lab.home().join(".config/meanwhile");
+        fs::create_dir_all(&folder).expect("the home is writable");
+        fs::write(folder.join("config.toml"), text).expect("the home is writable");
+    }
+
+    /// The place's home directory.
+    pub(crate) fn there(&self) -> PathBuf {
+        self.lab.root().join("there")
+    }
+
+    fn gate(&self) -> PathBuf {
+        self.lab.root().join("down")
+    }
+
+    /// Whether it can be reached from now on.
+    pub(crate) fn reachable(&self, is: bool) {
+        if is {
+            let _there = fs::remove_file(self.gate());
+        } else {
+            fs::write(self.gate(), "").expect("the test's directory is writable");
+            self.cut();
+        }
+    }
+
+    /// Ends the way that is open, as a lost connection does.
+    pub(crate) fn cut(&self) {
+        for process in self.ways() {
+            let _gone = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
+        }
+    }
+
+    /// The servers at the place.
+    pub(crate) fn ways(&self) -> Vec<Process> {
+        let couriers: Vec<i32> = self.couriers().iter().map(|it| it.pid).collect();
+        let parent = |it: &Process| crate::harness::parent(it.pid);
+        let all = self.lab.processes().into_iter();
+        all.filter(|it| parent(it).is_some_and(|parent| couriers.contains(&parent))).collect()
+    }
+
+    pub(crate) fn couriers(&self) -> Vec<Process> {
+        let is_one = |it: &Process| {
+            let line = fs::read(format!("/proc/{}/cmdline", it.pid)).unwrap_or_default();
+            line.split(|byte| *byte == 0).nth(1) == Some(b"courier")
+                && line.split(|byte| *byte == 0).nth(3) == Some(b"--stay")
+        };
+        self.lab.processes().into_iter().filter(is_one).collect()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        for courier in self.couriers() {
+            let _gone = kill(Pid::from_raw(courier.pid), Signal::SIGTERM);
+        }
+    }
+}
+
+fn spawn(daemon: &Daemon, command: &str) -> String {
+    id_of(&daemon.spawn(json!({"command": command, "on": "build"})))
+}
+
+#[test]
+fn a_task_at_a_place_is_told_like_one_here() {
+    let place = Place::new();
+    let daemon = place.lab.daemon();
+    let params = json!({
+        "command": "echo \"in $PWD, $SET, ${MEANWHILE_TEST-nothing}\"; read x < gate; echo more; exit 3",
+        "cwd": "sub", "env": {"SET": "set"}, "label": "there", "on": "build",
+    });
+    let there = place.there();
+    let gate = Gate::new(&there.join("app/sub/gate"));
+    let id = id_of(&daemon.spawn(params));
+    let started = daemon.push("task/started", |push| push["task"]["id"] == *id);
+    assert_eq!(started["task"]["on"], "build");
+    assert!(started["task"]["pid"].is_u64(), "{started}");
+    let first = format!("in {}, set, nothing\n", there.join("app/sub").display());
+    daemon.wait_output(&id, &first);
+    daemon.call("task/subscribe", json!({"id": id}));
+    gate.open();
+    daemon.push("task/output", |push| push["id"] == *id && push["data"] == "more\n");
+    let told = daemon.exited(&id);
+    assert_eq!(told["task"]["exit"]["code"], 3);
+    assert_eq!(told["task"]["cwd"], "~/app/sub");
+    assert_eq!(told["preview"]["head"], json!(first.clone() + "more\n"));
+    assert_eq!(daemon.output(&id), first + "more\n");
+    let drained = daemon.drain();
+    assert_eq!(drained.len(), 1);
+    assert_eq!(drained[0], told);
+    assert!(daemon.check(&id).get("contact").is_none());
+}
+
+#[test]
+fn a_place_that_cannot_be_reached_is_a_note_and_the_task_waits() {
+    let place = Place::new();
+    place.reachable(false);
+    let daemon = place.lab.start().options(json!({"states": ["queued"]})).go();
+    let id = spawn(&daemon, "echo here at last");
+    let task = eventually("the place is known to be away", || {
+        Some(daemon.check(&id)).filter(|task| task["contact"].is_object())
+    });
+    assert_eq!(task["state"], "queued");
+    assert_eq!(task["queued"]["reason"], json!({"place": "build"}));
+    assert_eq!(task["contact"]["reason"], DOWN);
+    // A task here goes on as if nothing were.
+    daemon.run("true");
+    place.reachable(true);
+    assert_eq!(daemon.exited(&id)["task"]["exit"]["code"], 0);
+    // While it runs the way is lost: a note again, and the end when it is there again.
+    let gate = Gate::new(&place.there().join("app/gate"));
+    let id = spawn(&daemon, "read x < gate; exit 4");
+    daemon.push("task/started", |push| push["task"]["id"] == *id);
+    place.reachable(false);
+    let task = eventually("the place is known to be away", || {
+        Some(daemon.check(&id)).filter(|task| task["contact"].is_object())
+    });
+    assert_eq!(task["state"], "running");
+    gate.open();
+    place.reachable(true);
+    assert_eq!(daemon.exited(&id)["task"]["exit"]["code"], 4);
+}
+
+#[test]
+fn a_stop_reaches_a_task_before_at_and_away_from_its_place() {
+    let place = Place::new();
+    let daemon = place.lab.daemon();
+    let runs = spawn(&daemon, "sleep 1000");
+    daemon.push("task/started", |push| push["task"]["id"] == *runs);
+    let task = daemon.stop(&runs);
+    assert_eq!((&task["state"], &task["exit"]["signal"]), (&json!("stopped"), &json!("SIGTERM")));
+    assert_eq!(task["cause"]["actor"], "client");
+    // Ordered while the place cannot be reached, carried out when it can.
+    let runs = spawn(&daemon, "sleep 1000");
+    daemon.push("task/started", |push| push["task"]["id"] == *runs);
+    place.reachable(false);
+    eventually("the place is known to be away", || daemon.check(&runs).get("contact").cloned());
+    let stopped = daemon.call("task/stop", json!({"id": runs}));
+    assert_eq!(stopped["task"]["state"], "stopping", "it is answered soon");
+    // Never sent: it never runs.
+    let waits = spawn(&daemon, "touch ran");
+    let task = daemon.stop(&waits);
+    assert_eq!(task["state"], "stopped");
+    assert!(task.get("exit").is_none(), "{task}");
+    place.reachable(true);
+    assert_eq!(daemon.exited(&runs)["task"]["state"], "stopped");
+    assert!(!place.there().join("app/ran").exists());
+}
+
+#[test]
+fn input_signals_and_a_terminal_reach_a_task_at_its_place() {
+    let place = Place::new();
+    let daemon = place.lab.daemon();
+    let id =
+        id_of(&daemon.spawn(json!({"command": "cat; echo end", "stdin": "pipe", "on": "build"})));
+    daemon.call("task/write", json!({"id": id, "data": "one\n"}));
+    let large = "x".repeat(300_000);
+    daemon.call("task/write", json!({"id": id, "data": large, "eof": true}));
+    daemon.exited(&id);
+    assert_eq!(daemon.output(&id), format!("one\n{large}end\n"));
+    let id =
+        spawn(&daemon, "trap 'echo got it; exit 5' USR1; echo ready; while :; do sleep 0.05; done");
+    daemon.wait_output(&id, "ready\n");
+    daemon.call("task/signal", json!({"id": id, "signal": "USR1", "to": "leader"}));
+    assert_eq!(daemon.exited(&id)["task"]["exit"]["code"], 5);
+    let params = json!({"command": "stty size; read x; stty size", "pty": {"rows": 10, "cols": 40}, "on": "build"});
+    let id = id_of(&daemon.spawn(params));
+    daemon.wait_output(&id, "10 40");
+    daemon.call("task/resize", json!({"id": id, "rows": 20, "cols": 50}));
+    daemon.call("task/write", json!({"id": id, "data": "\n"}));
+    daemon.exited(&id);
+    assert!(daemon.output(&id).contains("20 50"), "{}", daemon.output(&id));
+}
+
+#[test]
+fn the_output_of_an_ended_task_is_fetched_whole() {
+    let place = Place::new();
+    let daemon = place.lab.daemon();
+    let id = spawn(&daemon, "seq 1 100000");
+    let told = daemon.exited(&id);
+    assert_eq!(told["task"]["output"], json!({"total": 588_895, "dropped": 0}));
+    assert!(
+        told["preview"]["tail"].as_str().is_some_and(|tail| tail.ends_with("\n100000\n")),
+        "{told}"
+    );
+    let expected: String = (1..=100_000).map(|n| format!("{n}\n")).collect();
+    assert_eq!(daemon.output(&id), expected);
+    // Watches are looked for in all of it.
+    let params =
+        json!({"command": "seq 1 100000", "watch": [{"pattern": "^77777$"}], "on": "build"});
+    let id = id_of(&daemon.spawn(params));
+    let matched = daemon.push("task/notified", |push| push["notification"]["task"]["id"] == *id);
+    assert_eq!(matched["notification"]["match"]["line"], "77777");
+    daemon.exited(&id);
+}
+
+#[test]
+fn what_cannot_be_is_refused_with_its_reason() {
+    let place = Place::with(
+        "before = [\"sh\", \"-c\", \"test ! -e broken || { echo no space left; exit 9; }\"]",
+    );
+    let daemon = place.lab.daemon();
+    let refused = |params: Value, part: &str| {
+        let error = daemon.refused(-32602, "task/spawn", params);
+        assert!(error.message.contains(part), "{error:?}");
+    };
+    refused(json!({"command": "true", "on": "moon"}), "unknown place `moon`: there are `build`");
+    refused(json!({"command": "true", "on": "build", "confine": "look"}), "`confine`");
+    refused(json!({"command": "true", "on": "build", "cwd": "/"}), "outside of the workspace");
+    fs::write(place.lab.file("broken"), "").expect("the workspace is writable");
+    refused(json!({"command": "true", "on": "build"}), "no space left");
+    fs::remove_file(place.lab.file("broken")).expect("it is there");
+    // What the place refuses is told as the end.
+    let id = id_of(&daemon.spawn(json!({"command": ["/no/such/program"], "on": "build"})));
+    let told = daemon.exited(&id);
+    let cause = told["task"]["cause"]["message"].as_str().unwrap_or_default();
+    assert!(cause.contains("/no/such/program"), "{told}");
+}
+
+#[test]
+fn a_way_that_is_not_one_says_what_is_wrong() {
+    for (command, part) in [
+        (r#"["sh", "-c", "echo Welcome to build; sleep 1000"]"#, "`Welcome to build`"),
+        (r#"["/no/such/ssh", "build"]"#, "cannot be started"),
+        (r#"["sh", "-c", "echo 'sh: 1: meanwhile: not found' >&2; exit 127"]"#, "not found"),
+    ] {
+        let place = Place::new();
+        place.settings(&format!("[places.build]\ncommand = {command}\n"));
+        let daemon = place.lab.daemon();
+        let id = spawn(&daemon, "true");
+        let contact = eventually("the reason", || daemon.check(&id).get("contact").cloned());
+        let why = contact["reason"].as_str().unwrap_or_default();
+        assert!(why.contains(part), "{command}: {why}");
+        daemon.stop(&id);
+    }
+}
+
+#[test]
+fn a_command_alone_sends_a_task_and_hears_of_its_end() {
+    let place = Place::new();
+    let run = |arguments: &[&str]| {
+        let out = place.lab.cli(arguments);
+        (out.status.code(), String::from_utf8_lossy(&out.stdout).into_owned())
+    };
+    let (code, out) =
+        run(&["spawn", "--on", "build", "--wait", "--", "sh", "-c", "echo hello; exit 7"]);
+    assert_eq!((code, out.as_str()), (Some(7), "hello\n"));
+    let (_, out) = run(&["spawn", "--on", "build", "--", "true"]);
+    let id = out.trim().to_owned();
+    let (code, _) = run(&["wait", &id]);
+    assert_eq!(code, Some(0));
+    let (_, out) = run(&["restart", &id]);
+    let again = out.trim().to_owned();
+    let (code, _) = run(&["wait", &again]);
+    assert_eq!(code, Some(0));
+    let (_, out) = run(&["drain", "--json"]);
+    assert!(out.contains(&id) && out.contains(&again), "{out}");
+}
+
+#[test]
+fn a_place_is_tried_before_it_is_written_down() {
+    let place = Place::new();
+    let config = place.lab.home().join(".config/meanwhile/config.toml");
+    let before = fs::read_to_string(&config).expect("the test wrote it");
+    let there = place.there();
+    let serve = format!("cd '{}'; exec '{BINARY}' serve", there.display());
+    let state = format!("MEANWHILE_STATE_DIR={}/state", there.display());
+    let run = |arguments: &[&str]| {
+        let out = place.lab.cli(arguments);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (out.status.code(), text(&out.stdout), text(&out.stderr))
+    };
+    // What does not work is not written.
+    let (code, _, why) =
+        run(&["place", "add", "moon", "--", "sh", "-c", "echo no route >&2; exit 255"]);
+    assert_eq!(code, Some(1), "{why}");
+    assert!(why.contains("no route"), "{why}");
+    assert_eq!(fs::read_to_string(&config).expect("it is there"), before);
+    let (code, out, why) = run(&[
+        "place",
+        "add",
+        "two",
+        "--directory",
+        "~/app",
+        "--",
+        "env",
+        &state,
+        "sh",
+        "-c",
+        &serve,
+    ]);
+    assert_eq!(code, Some(0), "{why}");
+    assert!(out.starts_with("two: answered in ") && out.contains("Linux"), "{out}");
+    let after = fs::read_to_string(&config).expect("it is there");
+    assert!(after.starts_with(&before) && after.contains("[places.two]"), "{after}");
+    let (_, out, _) = run(&["spawn", "--on", "two", "--wait", "--", "pwd"]);
+    assert_eq!(out.trim(), there.join("app").to_str().expect("it is UTF-8"));
+    let (_, out, _) = run(&["places", "--json"]);
+    let places: Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!(places["places"][1]["name"], "two");
+    assert_eq!(places["places"][1]["version"], env!("CARGO_PKG_VERSION"));
+    let (code, out, _) = run(&["doctor", "--on", "two"]);
+    assert_eq!(code, Some(0), "{out}");
+    place.reachable(false);
+    let (code, out, _) = run(&["doctor", "--on", "build"]);
+    assert_eq!(code, Some(1));
+    assert!(out.contains(DOWN), "{out}");
+    let (code, _, why) = run(&["doctor", "--on", "mars"]);
+    assert!(code != Some(0) && why.contains("unknown place `mars`"), "{why}");
+    let (code, ..) = run(&["place", "remove", "two"]);
+    assert_eq!(code, Some(0));
+    assert_eq!(fs::read_to_string(&config).expect("it is there").trim_end(), before.trim_end());
+    let daemon = place.lab.daemon();
+    let listed = daemon.call("place/list", json!({}));
+    assert_eq!(listed["places"][0]["name"], "build");
+}
+
+#[test]
+fn a_server_ends_when_its_client_is_silent_or_comes_again() {
+    let lab = Lab::new();
+    let silent = lab.start().options(json!({"heartbeatMs": 1_000})).go();
+    let status = silent.ends_within(DEADLINE);
+    assert_eq!(status.code(), Some(1), "it took no leave");
+    let first = lab.start().options(json!({"client": "laptop"})).noisy().go();
+    let other = lab.start().options(json!({"client": "desk"})).go();
+    let second = lab.start().options(json!({"client": "laptop"})).go();
+    first.ends_within(DEADLINE);
+    for lives in [&other, &second] {
+        lives.call("task/check", json!({}));
+    }
+    // The bell of the one that was ended is taken away by the next that comes.
+    assert!(lab.cli(&["ps"]).status.success());
+}
