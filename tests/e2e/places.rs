@@ -303,6 +303,29 @@ fn a_command_alone_sends_a_task_and_hears_of_its_end() {
 }
 
 #[test]
+fn another_store_that_answers_loses_no_task() {
+    let place = Place::new();
+    let daemon = place.lab.daemon();
+    let id = spawn(&daemon, "sleep 1000");
+    daemon.push("task/started", |push| push["task"]["id"] == *id);
+    let (state, away) = (place.there().join("state"), place.there().join("away"));
+    place.reachable(false);
+    fs::rename(&state, &away).expect("the test's own");
+    place.reachable(true);
+    let contact = eventually("another store is seen", || {
+        let contact = daemon.check(&id).get("contact").cloned()?;
+        contact["reason"].as_str()?.contains("another store").then_some(contact)
+    });
+    assert_eq!(daemon.check(&id)["state"], "running", "{contact}");
+    place.reachable(false);
+    fs::remove_dir_all(&state).expect("the test's own");
+    fs::rename(&away, &state).expect("the test's own");
+    place.reachable(true);
+    eventually("the place is reached", || daemon.check(&id).get("contact").is_none().then_some(()));
+    assert_eq!(daemon.stop(&id)["state"], "stopped");
+}
+
+#[test]
 fn a_place_is_tried_before_it_is_written_down() {
     let place = Place::new();
     let config = place.lab.home().join(".config/meanwhile/config.toml");

@@ -104,10 +104,11 @@ pub(crate) fn run(state: &Path, name: &str, settings: Settings, stay: bool) -> i
     let is_idle = runtime.block_on(async {
         let mut courier = Courier::new(state.to_owned(), name.to_owned(), settings)?;
         let mut terminated = signal(SignalKind::terminate())?;
-        Ok::<_, io::Error>(tokio::select! {
+        let is_over = tokio::select! {
             () = courier.run() => true,
             _ = terminated.recv() => false,
-        })
+        };
+        Ok::<_, io::Error>(is_over && !courier.gives_way)
     })?;
     drop(lock);
     if is_idle && has_task(state, name) {
@@ -140,28 +141,6 @@ fn room() -> usize {
     };
     let (each, kept) = DESCRIPTORS;
     usize::try_from(limit.saturating_sub(kept) / each).unwrap_or(usize::MAX).max(1)
-}
-
-/// The name of this store at places.
-fn installation(state: &Path) -> io::Result<String> {
-    let path = state.join(layout::PLACES).join("installation");
-    if let Ok(name) = fs::read_to_string(&path) {
-        return Ok(name);
-    }
-    let name = TaskId::random().to_string() + TaskId::random().as_str();
-    let new = path.with_extension(&name);
-    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new);
-    made.and_then(|mut file| {
-        io::Write::write_all(&mut file, name.as_bytes())?;
-        file.sync_all()
-    })?;
-    // Another courier may do the same: the first name stands, and no half of one is seen.
-    let linked = fs::hard_link(&new, &path);
-    let _ = fs::remove_file(&new);
-    match linked {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        Ok(()) | Err(_) => fs::read_to_string(&path),
-    }
 }
 
 /// The doorbell of a courier, taken away with it.
@@ -225,6 +204,8 @@ struct Courier {
     errands: HashMap<TaskId, Errand>,
     /// How many there may be at once: each has some descriptors.
     room: usize,
+    /// Another courier is about to be started, from where a person has signed in.
+    gives_way: bool,
     /// Tasks whose end was told.
     ended: BTreeSet<TaskId>,
     /// The errands by their ids at the place.
@@ -246,7 +227,7 @@ impl Courier {
     fn new(state: PathBuf, name: String, settings: Settings) -> io::Result<Self> {
         let now = Instant::now();
         Ok(Self {
-            installation: installation(&state)?,
+            installation: place::installation(&state)?,
             bell: Bell::hang(&state, &name)?,
             contact: Contact::read(&state, &name).unwrap_or_default(),
             state,
@@ -254,6 +235,7 @@ impl Courier {
             settings,
             errands: HashMap::new(),
             room: room(),
+            gives_way: false,
             ended: BTreeSet::new(),
             there: HashMap::new(),
             way: Way::Closed { again_at: now },
@@ -279,7 +261,7 @@ impl Courier {
             } else if now >= self.idle_since + IDLE {
                 return;
             }
-            if !place::folder(&self.state, &self.name).exists() {
+            if self.gives_way || !place::folder(&self.state, &self.name).exists() {
                 // The state directory was taken away, and its tasks with it.
                 return;
             }
@@ -350,7 +332,10 @@ impl Courier {
         }
         let since = self.contact.lost_since_ms.unwrap_or(Timestamp::now().0);
         let needs_you = needs_a_person(&why);
-        self.note(Contact { lost_since_ms: Some(since), why, needs_you, ..self.contact.clone() });
+        // As it is in the file: a person may have taken the place as it is now.
+        let store = Contact::read(&self.state, &self.name).unwrap_or_default().store;
+        let version = self.contact.version.clone();
+        self.note(Contact { lost_since_ms: Some(since), why, needs_you, version, store });
         for id in self.errands.keys().copied().collect::<Vec<_>>() {
             self.fetched_what_there_is(id);
             if self.errands.get(&id).is_some_and(|errand| errand.ended) {
@@ -427,16 +412,8 @@ impl Courier {
                 (Kind::Output, Ok(id)) => self.complete(id),
                 (_, Ok(id)) => self.find(id),
                 // A person has signed in, say.
-                (_, Err(_)) => self.try_now(),
+                (_, Err(_)) => self.gives_way = matches!(self.way, Way::Closed { .. }),
             }
-        }
-    }
-
-    /// Forgets how long the last attempts were in vain.
-    fn try_now(&mut self) {
-        self.back_off = BACK_OFF.0;
-        if let Way::Closed { again_at } = &mut self.way {
-            *again_at = Instant::now();
         }
     }
 

@@ -23,7 +23,7 @@ use meanwhile_core::agent::{NoModel, Provider};
 use meanwhile_core::background::task::Task;
 use meanwhile_core::background::{Engine, Role, Settings};
 use serde_json::Value;
-use tokio::sync::{Mutex, OnceCell, OwnedRwLockReadGuard, RwLock, oneshot};
+use tokio::sync::{Mutex, OnceCell, OwnedRwLockReadGuard, RwLock};
 
 use crate::convert::from_wire::Defaults;
 use crate::convert::{error, to_wire};
@@ -34,7 +34,7 @@ use crate::wire::{self, Error, acp};
 pub(crate) use connection::Connection;
 pub(crate) use reading::Start;
 pub(crate) use sessions::{Open, Sessions};
-pub(crate) use watches::Watches;
+pub(crate) use watches::{Answering, Watches};
 
 type Result<T> = std::result::Result<T, Error>;
 
@@ -297,13 +297,7 @@ impl Desk {
 
     /// Has the client told of a session that another process has open, of which this is the story so far. `false`: it is
     /// told already.
-    pub(crate) fn watch(
-        &self,
-        session: &str,
-        watch: Watch,
-        story: Story,
-        told: oneshot::Sender<wire::Watched>,
-    ) -> bool {
+    pub(crate) fn watch(&self, session: &str, watch: Watch, story: Story, told: Answering) -> bool {
         let reading = self.0.watches.begin(session, watch, story, told);
         reading.map(|reading| self.0.jobs.beside(reading.run(self.0.client.clone()))).is_some()
     }

@@ -11,7 +11,7 @@
 //! their records, takes their orders, and rings. When it is killed another one goes on from what is in the files.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -19,11 +19,12 @@ use crate::{layout, lock};
 
 /// The file that the courier locks.
 const LOCK: &str = "lock";
+const INSTALLATION: &str = "installation";
 const CONTACT: &str = "contact";
 /// Characters of a text in it.
 const WORDS_MAX: usize = 500;
-/// Bytes of it that are read: two such texts, of four bytes a character.
-const CONTACT_BYTES: u64 = 8 * WORDS_MAX as u64 + 128;
+/// Bytes of it that are read: three such texts, of four bytes a character.
+const CONTACT_BYTES: u64 = 12 * WORDS_MAX as u64 + 128;
 /// What the courier had to say.
 pub const LOG: &str = "log";
 /// The folder of a place.
@@ -34,6 +35,34 @@ pub fn folder(state: &Path, name: &str) -> PathBuf {
 /// The workspace that the bell of a place's courier is of: no directory is called so.
 pub fn bell_hash(name: &str) -> u64 {
     layout::workspace_hash(Path::new(&format!("place:{name}")))
+}
+
+/// A name that no other store has, made once.
+///
+/// # Errors
+///
+/// The disk's, or that of the source of random numbers.
+pub fn installation(state: &Path) -> io::Result<String> {
+    let folder = state.join(layout::PLACES);
+    DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+    let path = folder.join(INSTALLATION);
+    if let Ok(name) = fs::read_to_string(&path) {
+        return Ok(name);
+    }
+    let mut random = [0; 8];
+    File::open("/dev/urandom")?.read_exact(&mut random)?;
+    let name = format!("{:016x}", u64::from_le_bytes(random));
+    let new = folder.join(format!(".{name}"));
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+    file.write_all(name.as_bytes())?;
+    file.sync_all()?;
+    // Another process may do the same: the first name stands, and no half of one is seen.
+    let linked = fs::hard_link(&new, &path);
+    let _ = fs::remove_file(&new);
+    match linked {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        Ok(()) | Err(_) => fs::read_to_string(&path),
+    }
 }
 
 /// Takes the right to be the courier of a place. `None`: another process is.
@@ -71,6 +100,8 @@ pub struct Contact {
     pub needs_you: bool,
     /// The version of `meanwhile` there, once it has answered.
     pub version: String,
+    /// The store there, by its [`installation`]: what another one does not know is not lost.
+    pub store: String,
 }
 
 impl Contact {
@@ -86,6 +117,7 @@ impl Contact {
                 "why" => value.clone_into(&mut contact.why),
                 "needs-you" => contact.needs_you = true,
                 "version" => value.clone_into(&mut contact.version),
+                "store" => value.clone_into(&mut contact.store),
                 _ => {}
             }
         }
@@ -113,6 +145,9 @@ impl Contact {
         if !self.version.is_empty() {
             text.push_str(&format!("version={}\n", line(&self.version)));
         }
+        if !self.store.is_empty() {
+            text.push_str(&format!("store={}\n", line(&self.store)));
+        }
         let (path, new) = (folder(state, name).join(CONTACT), folder(state, name).join(".contact"));
         fs::write(&new, text)?;
         fs::rename(new, path)
@@ -138,6 +173,7 @@ mod tests {
             why: "ssh: no route\nto host".to_owned(),
             needs_you: true,
             version: "0.1.0".to_owned(),
+            store: "0123456789abcdef".to_owned(),
         };
         lost.write(dir.path(), "build").unwrap();
         let why = "ssh: no route to host".to_owned();

@@ -100,7 +100,7 @@ pub fn start_courier(state: &Path, name: &str) {
     let contact = place::Contact {
         lost_since_ms: Some(Timestamp::now().0),
         why: format!("its courier cannot be started: {}", why.trim()),
-        ..place::Contact::default()
+        ..place::Contact::read(state, name).unwrap_or_default()
     };
     // Where that cannot be written either, tasks there stay as they are.
     let _ = contact.write(state, name);

@@ -26,6 +26,10 @@ use crate::state_dir;
 
 pub(crate) use trial::{Failed, Found};
 
+/// How long a courier that does not reach its place has to end, and how often that is looked at.
+const AWAY: std::time::Duration = std::time::Duration::from_millis(500);
+const ROUND: std::time::Duration = std::time::Duration::from_millis(10);
+
 pub(crate) fn run(out: &mut Out, args: args::Place) -> Result<u8, Failure> {
     match args.what {
         args::PlaceCommand::Add(add) => self::add(out, add),
@@ -81,12 +85,15 @@ fn add(out: &mut Out, args: args::AddPlace) -> Result<u8, Failure> {
             table.set_implicit(true);
             Item::Table(table)
         });
-        let mut section = TomlTable::new();
-        section.insert("command", toml_edit::value(Array::from_iter(&place.command)));
-        if let Some(workspace) = &place.workspace {
-            section.insert("workspace", toml_edit::value(workspace));
+        let section = &mut places[name.as_str()];
+        if section.is_none() {
+            *section = Item::Table(TomlTable::new());
         }
-        places[name.as_str()] = Item::Table(section);
+        // What else is set for it stays.
+        section["command"] = toml_edit::value(Array::from_iter(&place.command));
+        if let Some(workspace) = &place.workspace {
+            section["workspace"] = toml_edit::value(workspace);
+        }
     })?;
     wake(&name);
     remark(format_args!("`meanwhile spawn --on {name} -- CMD` runs a command there"));
@@ -173,12 +180,22 @@ fn connect(out: &mut Out, name: &str) -> Result<u8, Failure> {
     }
 }
 
-/// Has the courier of a place try again now.
+/// Has the courier of a place try again now, and take the store that answers for the place's.
 fn wake(name: &str) {
     use meanwhile_shim::bell::{self, Kind, Message};
     if let Ok(state) = state_dir::find() {
+        if let Some(contact) = place::Contact::read(&state, name) {
+            let contact = place::Contact { store: String::new(), ..contact };
+            // Where it cannot be written the courier says again what it said.
+            let _ = contact.write(&state, name);
+        }
         let message = Message { kind: Kind::Ledger, id: [0; 8], workspace: place::bell_hash(name) };
         bell::ring(&state.join(layout::BELLS), message, None);
+        // One that does not reach the place ends then: another one has what this terminal knows of agents.
+        let until = std::time::Instant::now() + AWAY;
+        while place::has_courier(&state, name) && std::time::Instant::now() < until {
+            std::thread::sleep(ROUND);
+        }
         places::start_courier(&state, name);
     }
 }

@@ -146,6 +146,12 @@ async fn stop_labelled(session: &Session, label: &str) -> Result<(), Failure> {
         tasks.iter().filter(is_meant).map(|task| session.background.stop(task.id, how.clone()));
     for stopped in join_all(stops).await {
         match stopped {
+            Ok(task) if task.end().is_none() => {
+                return Err(Failure::new(format!(
+                    "task `{}` runs at a place that cannot be reached now, so nothing takes its place",
+                    task.id
+                )));
+            }
             // It ended by itself between the list and the stop.
             Ok(_) | Err(Error::NotRunning { .. }) => {}
             Err(error) => return Err(error.into()),

@@ -226,6 +226,13 @@ impl Errand {
         }
     }
 
+    /// Takes a piece of input, which stays until the place has it.
+    pub(super) fn hold(&mut self, writing: Writing) {
+        self.writing = Some(writing);
+        // It is known here from now on.
+        self.holding.store(false, Ordering::Relaxed);
+    }
+
     /// Notes whether it waits for input; whether that is news.
     pub(super) fn note_stalled(&mut self, stalled: bool) -> bool {
         if self.stalled == stalled {
@@ -405,8 +412,10 @@ async fn feed(
             if asked.send((id, Asked::Input(bytes[..len].to_vec(), done))).is_err() {
                 return;
             }
+            // The courier clears it when it has the piece.
             let _ = taken.await;
+        } else {
+            holding.store(false, Ordering::Relaxed);
         }
-        holding.store(false, Ordering::Relaxed);
     }
 }

@@ -30,6 +30,7 @@ impl Courier {
 
     /// Says that no more input comes, once all of it was taken.
     pub(super) fn end_input(&mut self, id: TaskId) {
+        let Way::Open(_) = self.way else { return };
         let Some(errand) = self.errands.get_mut(&id) else { return };
         if errand.end_input && errand.writing.is_none() && errand.input_is_empty() {
             let params = json!({"id": errand.remote, "data": "", "eof": true});
@@ -124,6 +125,9 @@ impl Courier {
     pub(super) fn unreadable(&mut self, id: TaskId, error: &Value) {
         let Some(errand) = self.errands.get_mut(&id) else { return };
         errand.reading = false;
+        if errand.is_stale() {
+            return self.fill(id);
+        }
         match errand.ended {
             true if error["code"] == 1001 => self.whole(id),
             _ => self.fetched_what_there_is(id),

@@ -83,6 +83,9 @@ impl Courier {
         let (started, ended) = (errand.started, errand.ended);
         let is_partial = errand.ended && errand.missing().is_some();
         self.errands.insert(id, errand);
+        if ended {
+            self.ended.insert(id);
+        }
         match (ended, is_partial) {
             (false, _) => self.ring(if started { Kind::Started } else { Kind::Queued }, id),
             (true, true) => {}
@@ -139,7 +142,7 @@ impl Courier {
         let order = match asked {
             Asked::Order(order) => order,
             Asked::Input(bytes, taken) => {
-                errand.writing = Some(Writing { bytes: Some(bytes), _taken: taken });
+                errand.hold(Writing { bytes: Some(bytes), _taken: taken });
                 return self.send_input(id);
             }
         };

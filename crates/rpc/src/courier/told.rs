@@ -60,15 +60,30 @@ impl Courier {
     pub(super) fn opened(&mut self, result: &Value) {
         let way = std::mem::replace(&mut self.way, Way::Closed { again_at: Instant::now() });
         let Way::Opening(link) = way else { return };
+        let store =
+            result["capabilities"]["experimental"]["meanwhile"]["store"].as_str().unwrap_or("");
+        let known = Contact::read(&self.state, &self.name).unwrap_or_default().store;
+        let is_other = !known.is_empty() && known != store;
+        if is_other && self.errands.values().any(|errand| errand.sent && !errand.ended) {
+            drop(link);
+            return self.lost(format!(
+                "another store answers than the one that has the tasks: `{}` is another machine now, or its state \
+                 directory was taken away; `meanwhile place add` takes it as it is, and what it does not know is lost",
+                self.name
+            ));
+        }
+        let store = store.to_owned();
         link.notify("initialized", &json!({}));
         self.way = Way::Open(link);
         (self.asked_at, self.back_off) = (None, BACK_OFF.0);
         let version = result["serverInfo"]["version"].as_str().unwrap_or("?").to_owned();
-        self.note(Contact { version, ..Contact::default() });
+        self.note(Contact { version, store, ..Contact::default() });
         for id in self.errands.keys().copied().collect::<Vec<_>>() {
             self.go_on(id);
         }
         self.drain();
+        // What was given up with the way before.
+        self.find_unfinished();
     }
 
     pub(super) fn drain(&mut self) {

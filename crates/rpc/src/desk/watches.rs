@@ -18,13 +18,16 @@ type End = oneshot::Sender<oneshot::Sender<()>>;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Watches(Arc<Mutex<HashMap<String, End>>>);
 
+/// How a watch is answered, and what ends once the reply is queued.
+pub(crate) type Answering = (oneshot::Sender<Watched>, oneshot::Receiver<()>);
+
 /// What reads a watched session.
 pub(super) struct Reading {
     session: String,
     watch: Watch,
     teller: Teller,
     /// Told once all that was said before is.
-    told: oneshot::Sender<Watched>,
+    told: Answering,
     end: oneshot::Receiver<oneshot::Sender<()>>,
 }
 
@@ -36,7 +39,7 @@ impl Watches {
         session: &str,
         watch: Watch,
         story: Story,
-        told: oneshot::Sender<Watched>,
+        told: Answering,
     ) -> Option<Reading> {
         let mut watches = self.lock();
         // One that has ended by itself is forgotten here.
@@ -94,8 +97,11 @@ impl Reading {
                 Some(Seen::Stands(stands)) => {
                     let watched = watched(&session, stands);
                     match told.take() {
-                        // Who asked may be gone.
-                        Some(told) => drop(told.send(watched)),
+                        // Who asked may be gone. What is newer follows the reply.
+                        Some((told, replied)) => {
+                            drop(told.send(watched));
+                            let _ = replied.await;
+                        }
                         None => client.push(&Push::Watched(watched)),
                     }
                 }

@@ -152,7 +152,7 @@ impl Acp {
                 loads.keep(session, given);
                 return Ok(answer);
             }
-            if let Some(session) = &loaded {
+            if let (Some(session), Ok(_)) = (&loaded, &answer) {
                 loads.forget(session);
                 voice.terminals.is_live(session);
             }

@@ -134,6 +134,9 @@ pub(crate) struct Capability {
     /// The environment variables that hold a key of a model. A task is given one only if its spawn
     /// names it, so a client that passes its own environment on leaves these out.
     pub(crate) secret_variables: Vec<&'static str>,
+    /// What the store is called that this server works on; only for a client that gave its name (`client`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) store: Option<String>,
     /// Where the state is kept, only where that is not the usual directory because that one is not on
     /// a local disk.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -14,7 +14,7 @@
 
 ---@class meanwhile.Queued
 ---@field since string RFC 3339, UTC
----@field reason { slot?: string, behind?: string, title?: string, after?: string[] }
+---@field reason { slot?: string, behind?: string, title?: string, after?: string[], place?: string }
 ---@field position? integer among those that wait for the slot, from 1
 ---@field leftMs? integer about how long it still waits
 
@@ -44,6 +44,8 @@
 ---@field agent? boolean a session of an agent started it
 ---@field role? "step" an agent runs it in the foreground, as a step of its turn
 ---@field delivered? { at: string, by: "drain"|"wait"|"check", turn?: integer }
+---@field on? string the place where it runs, if that is not this machine
+---@field contact? { lostSince: string, reason: string, needsYou?: boolean } that place cannot be reached
 ---@field shown meanwhile.Shown the words that people are shown
 
 ---@class meanwhile.Card a result as it entered a conversation

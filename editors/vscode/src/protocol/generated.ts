@@ -2076,6 +2076,10 @@ export interface Capability {
    * names it, so a client that passes its own environment on leaves these out.
    */
   secretVariables: string[];
+  /**
+   * What the store is called that this server works on; only for a client that gave its name (`client`).
+   */
+  store?: string;
   stateMoved?: StateMoved;
 }
 /**

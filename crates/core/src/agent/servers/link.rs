@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use reqwest::header::{HeaderName, HeaderValue};
 use rmcp::model::{
@@ -18,6 +19,7 @@ use rmcp::transport::streamable_http_client::{
 };
 use rmcp::{ClientHandler, RoleClient, ServiceExt};
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 use super::Way;
 use super::http::{Tie, Tied};
@@ -48,6 +50,10 @@ pub(super) struct Listed {
     pub(super) left_out: usize,
     /// They have changed, and are asked for again.
     pub(super) is_stale: bool,
+    /// When it was told.
+    pub(super) at: Instant,
+    /// Lists before it that came each within [`LIST_ROUND`] of the one before.
+    pub(super) in_a_row: u32,
     /// That they have changed was said, and no list came. They are not waited for until one does.
     pub(super) is_unlisted: bool,
 }
@@ -86,6 +92,11 @@ impl State {
     }
 }
 
+/// How long after a list of a server's tools another one counts as in a row with it.
+const LIST_ROUND: Duration = Duration::from_secs(1);
+/// Lists in a row after which a change of the list is not waited for, and is looked at once in [`LIST_ROUND`].
+const LISTS_IN_A_ROW: u32 = 4;
+
 /// What a server may ask of us: nothing.
 struct Ours {
     /// Its list of tools has changed.
@@ -103,7 +114,8 @@ impl ClientHandler for Ours {
         // Without telling anyone: what there is now is told when it is known.
         self.says.send_if_modified(|state| {
             if let State::Serves(listed) = state {
-                listed.is_stale = !listed.is_unlisted;
+                // A server that says so again and again delays no model call.
+                listed.is_stale = !listed.is_unlisted && listed.in_a_row < LISTS_IN_A_ROW;
             }
             false
         });
@@ -140,11 +152,22 @@ pub(super) async fn run(way: Way, workspace: PathBuf, says: watch::Sender<State>
             _ = &mut ended => return gone(&says, "it has ended".to_owned(), bonds).await,
             () = changed.notified() => {}
         }
+        let (at, before) = match &*says.borrow() {
+            State::Serves(listed) => (listed.at, listed.in_a_row),
+            State::Connecting | State::Gone(_) => (Instant::now(), 0),
+        };
+        let in_a_row = if at.elapsed() < LIST_ROUND { before + 1 } else { 0 };
+        if in_a_row >= LISTS_IN_A_ROW {
+            tokio::select! {
+                _ = &mut ended => return gone(&says, "it has ended".to_owned(), bonds).await,
+                () = tokio::time::sleep_until(at + LIST_ROUND) => {}
+            }
+        }
         // A list that does not come leaves the one before.
         let again = tokio::time::timeout(limits::SERVER_LIST_AGAIN, list(&peer)).await;
         says.send_if_modified(|state| match (again, state) {
             (Ok(Ok(listed)), state) => {
-                *state = State::Serves(listed);
+                *state = State::Serves(Listed { in_a_row, ..listed });
                 true
             }
             (Ok(Err(_)) | Err(_), State::Serves(listed)) => {
@@ -245,6 +268,8 @@ async fn list(peer: &Peer<RoleClient>) -> Result<Listed, String> {
                 peer: peer.clone(),
                 tools,
                 left_out,
+                at: Instant::now(),
+                in_a_row: 0,
                 is_stale: false,
                 is_unlisted: false,
             });

@@ -69,23 +69,24 @@ impl Background {
         let Some(name) = &task.on else { return };
         let id = task.id;
         let Some(before) = self.fetches(id) else { return };
-        let asked = match self.archive.fetch(id) {
-            Ok(()) => true,
-            // Its folder is put away; its courier looks for what is not whole.
-            Err(_) if self.is_partial(id) => {
-                let hash = place::bell_hash(name);
-                let message = Message { kind: Kind::Output, id: *id.as_bytes(), workspace: hash };
-                let (root, name) = (self.archive.root().to_owned(), name.clone());
-                let start = move || places::start_courier(&root, &name);
-                let _ = tokio::task::spawn_blocking(start).await;
-                bell::ring(&self.archive.root().join(layout::BELLS), message, None);
-                true
+        let listens = self.archive.fetch(id).is_ok();
+        if !listens {
+            if !self.is_partial(id) {
+                return;
             }
-            Err(_) => false,
-        };
+            // Its folder is put away; its courier looks for what is not whole.
+            let hash = place::bell_hash(name);
+            let message = Message { kind: Kind::Output, id: *id.as_bytes(), workspace: hash };
+            let (root, name) = (self.archive.root().to_owned(), name.clone());
+            let start = move || places::start_courier(&root, &name);
+            let _ = tokio::task::spawn_blocking(start).await;
+            bell::ring(&self.archive.root().join(layout::BELLS), message, None);
+        }
         let until = tokio::time::Instant::now() + FETCH_PATIENCE;
-        while asked && tokio::time::Instant::now() < until {
-            let lost = self.archive.contact(name).is_some_and(|it| it.lost_since.is_some());
+        while tokio::time::Instant::now() < until {
+            // A courier that is called for this alone tries again, whatever it saw last.
+            let lost =
+                listens && self.archive.contact(name).is_some_and(|it| it.lost_since.is_some());
             if lost || self.fetches(id).is_none_or(|now| now > before) {
                 return;
             }

@@ -55,6 +55,15 @@ impl Background {
                     ),
                 });
             }
+            Ok(task) if task.end().is_none() => {
+                return Err(Error::Invalid {
+                    field: "id".to_owned(),
+                    message: format!(
+                        "task `{id}` runs at a place that cannot be reached now; it is stopped when that is there \
+                         again, and is not started again before"
+                    ),
+                });
+            }
             Ok(_) | Err(Error::NotRunning { .. }) => {}
             Err(error) => return Err(error),
         }

@@ -48,7 +48,16 @@ impl Background {
                         return Err(error);
                     }
                 };
-                return self.spawn_as(id, token, spec).await;
+                // That took a while, in which another spawn may have taken this one for dead.
+                let (workspace, name) = (self.workspace.clone(), token.clone());
+                let claim = self.store.write(move |l| l.claim_token(&workspace, &name, id));
+                let holder = claim.await?;
+                if holder == id {
+                    return self.spawn_as(id, token, spec).await;
+                }
+                let hold = crate::background::events::Hold::none();
+                let task = self.await_token(holder).await?.ok_or(Error::UnknownTask(holder))?;
+                return Ok(Spawned { task, hold });
             }
             if let Some(task) = self.await_token(holder).await? {
                 let hold = crate::background::events::Hold::none();

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use meanwhile_core::agent::ModelChoice;
 use meanwhile_core::agent::vendor::secret_variables;
+use meanwhile_shim::place;
 use tokio::time::timeout;
 use tower_lsp::LanguageServer;
 use tower_lsp::jsonrpc::{self, Error};
@@ -66,6 +67,12 @@ impl Handshake {
         self.name.get().map(String::as_str)
     }
 
+    /// What the store is called, for a client that has a name.
+    fn store(&self) -> Option<String> {
+        let state = self.name().and(self.desk.state_dir())?;
+        place::installation(state).ok()
+    }
+
     /// Whether `shutdown` was answered.
     pub(super) fn is_shut_down(&self) -> bool {
         self.shut_down.load(Ordering::Relaxed)
@@ -100,7 +107,7 @@ impl LanguageServer for Handshake {
     async fn initialize(&self, params: InitializeParams) -> jsonrpc::Result<InitializeResult> {
         // The router lets a second handshake through only where the first one failed.
         match self.settle(params).map_err(to_lsp)? {
-            true => Ok(result(self.desk.state_moved())),
+            true => Ok(result(self.desk.state_moved(), self.store())),
             false => Err(Error::invalid_request()),
         }
     }
@@ -121,7 +128,7 @@ impl LanguageServer for Handshake {
     }
 }
 
-fn result(state_moved: Option<wire::StateMoved>) -> InitializeResult {
+fn result(state_moved: Option<wire::StateMoved>, store: Option<String>) -> InitializeResult {
     let capability = wire::Capability {
         protocol_version: wire::PROTOCOL_VERSION,
         methods: METHODS.iter().map(|method| method.name).collect(),
@@ -130,6 +137,7 @@ fn result(state_moved: Option<wire::StateMoved>) -> InitializeResult {
         confine: to_wire::confine(),
         limits: to_wire::limits(),
         secret_variables: secret_variables().collect(),
+        store,
         state_moved,
     };
     InitializeResult {

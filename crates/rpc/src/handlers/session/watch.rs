@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 use super::{Result, refused};
 use crate::convert::error::invalid;
 use crate::desk::Desk;
-use crate::peer::Answer;
+use crate::peer::{After, Answer};
 use crate::wire::{Empty, WatchSessionParams, Watched};
 
 /// Answers once everything that was said in it is on its way to the client.
@@ -21,14 +21,16 @@ pub(crate) async fn run(desk: &Desk, params: WatchSessionParams) -> Result<Answe
     // After the first look: what that has seen is in the story.
     let story = Session::story(engine, &id).await.map_err(refused)?;
     let (told, all_told) = oneshot::channel();
-    if !desk.watch(&id, watch, story, told) {
+    let (replied, begin) = oneshot::channel();
+    if !desk.watch(&id, watch, story, (told, begin)) {
         let message = "is watched on this connection already; `session/unwatch` ends that";
         return Err(invalid("sessionId", message));
     }
     // It is not told where the watch ended first.
     let ended =
         |_| invalid("sessionId", "is watched no longer: `session/unwatch` or a load came first");
-    Ok(all_told.await.map_err(ended)?.into())
+    let result = all_told.await.map_err(ended)?;
+    Ok(Answer { result, after: vec![After::Begin(replied)] })
 }
 
 /// Answers once nothing more of it is told.

@@ -60,7 +60,10 @@ impl Local {
         }
         // One at a time, and ever more seldom where none comes to be.
         let now = Instant::now();
-        let (at, pause) = self.calls.get(name).copied().unwrap_or((now, CALL.0));
+        let before = self.calls.get(name).copied();
+        // One that stood for a while is started at once.
+        let before = before.filter(|(at, pause)| now < *at + *pause);
+        let (at, pause) = before.unwrap_or((now, CALL.0));
         if now < at {
             return;
         }
