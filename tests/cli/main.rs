@@ -13,6 +13,7 @@ mod harness;
 mod hosts;
 mod learn;
 mod logs;
+mod places;
 mod ps;
 mod restart;
 mod run;

@@ -14,4 +14,5 @@ mod mcp_ends;
 mod mcp_sandbox;
 mod mcp_tasks;
 mod pipe;
+mod places;
 mod sandboxed;

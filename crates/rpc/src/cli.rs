@@ -16,6 +16,7 @@ mod demo;
 mod doctor;
 mod drain;
 mod failure;
+mod files;
 mod follow;
 mod generate;
 mod hook;

@@ -13,7 +13,7 @@ mod tasks;
 mod told;
 
 use std::collections::{BTreeSet, HashMap};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -154,15 +154,8 @@ impl Bell {
         let bells = state.join(layout::BELLS);
         let random = u64::from_str_radix(TaskId::random().as_str(), 16).unwrap_or(0) << 32;
         let own = bell::name_of(place::bell_hash(name), random);
-        let (new, path) = (bells.join(bell::name_in_the_making(&own)), bells.join(&own));
-        nix::unistd::mkfifo(&new, nix::sys::stat::Mode::S_IRUSR | nix::sys::stat::Mode::S_IWUSR)?;
-        let file: File = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
-            .open(&new)?;
-        fs::rename(&new, &path)?;
-        Ok(Self { path, rings: pipe::Receiver::from_file(file)? })
+        let rings = pipe::Receiver::from_file(bell::hang_up(&bells, &own)?)?;
+        Ok(Self { path: bells.join(&own), rings })
     }
 
     /// Takes in who rang.

@@ -13,6 +13,9 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+
 use crate::clock;
 
 /// Bytes of a message.
@@ -155,9 +158,23 @@ fn open_or_remove(path: &Path) -> Option<File> {
     }
 }
 
+/// Hangs a doorbell of this name up; both its ends stay open with the file.
+///
+/// # Errors
+///
+/// It cannot be made.
+pub fn hang_up(bells: &Path, name: &str) -> io::Result<File> {
+    // A ringing process removes a bell without an owner: it gets its name once it has one.
+    let new = bells.join(name_in_the_making(name));
+    mkfifo(&new, Mode::S_IRUSR | Mode::S_IWUSR)?;
+    let flags = libc::O_NONBLOCK | libc::O_CLOEXEC;
+    let bell = OpenOptions::new().read(true).write(true).custom_flags(flags).open(&new)?;
+    fs::rename(&new, bells.join(name)).map(|()| bell)
+}
+
 /// The name of a bell that has no owner yet. It tells whose it will be, so that it can be taken away
 /// if that process is killed in between.
-pub fn name_in_the_making(name: &str) -> String {
+fn name_in_the_making(name: &str) -> String {
     let pid = std::process::id();
     format!(".{name}.{pid}.{}", clock::start_time(pid).unwrap_or(0))
 }

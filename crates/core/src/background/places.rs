@@ -169,8 +169,8 @@ mod tests {
 
     #[test]
     fn a_directory_is_mapped_relative_to_the_workspace() {
-        let (workspace, home) = (Path::new("/home/me/src/app"), Path::new("/home/me"));
-        let set = Place { workspace: Some("~/work/app".to_owned()), ..Place::default() };
+        let (workspace, home) = (Path::new("/users/you/src/app"), Path::new("/users/you"));
+        let set = Place { workspace: Some("~/there/app".to_owned()), ..Place::default() };
         let check = |place: &Place, cwd: &str, expected: Result<&str, &str>| {
             let found = map(place, workspace, Path::new(cwd), Some(home));
             let found = found.as_deref().map(|path| path.to_str().unwrap_or_default());
@@ -179,10 +179,10 @@ mod tests {
                 Err(part) => assert!(found.is_err_and(|why| why.contains(part)), "{cwd}"),
             }
         };
-        check(&set, "/home/me/src/app", Ok("~/work/app"));
-        check(&set, "/home/me/src/app/crates/core", Ok("~/work/app/crates/core"));
+        check(&set, "/users/you/src/app", Ok("~/there/app"));
+        check(&set, "/users/you/src/app/crates/core", Ok("~/there/app/crates/core"));
         check(&set, "/tmp", Err("outside of the workspace"));
-        check(&Place::default(), "/home/me/src/app", Ok("~/src/app"));
+        check(&Place::default(), "/users/you/src/app", Ok("~/src/app"));
         check(&Place::default(), "/srv/app", Ok("/srv/app"));
     }
 

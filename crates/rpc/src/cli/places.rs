@@ -3,8 +3,7 @@
 mod trial;
 
 use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::io;
 use std::path::Path;
 use std::process::Command;
 
@@ -18,6 +17,7 @@ use toml_edit::{Array, DocumentMut, Item, Table as TomlTable};
 
 use super::args;
 use super::failure::Failure;
+use super::files;
 use super::out::{Out, note, remark, style};
 use super::show;
 use super::table::{Cell, Column, Fit, Table};
@@ -132,24 +132,14 @@ fn save(change: impl FnOnce(&mut DocumentMut)) -> Result<(), Failure> {
     let bad = |path: &Path, error: &dyn std::fmt::Display| {
         Failure::new(format!("`{}` cannot be changed: {error}", path.display()))
     };
-    // What a link leads to is changed, not the link.
-    let path = path.canonicalize().unwrap_or(path);
     let text = match fs::read_to_string(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
         text => text.map_err(|error| bad(&path, &reason(&error)))?,
     };
     let mut document: DocumentMut = text.parse().map_err(|error| bad(&path, &error))?;
     change(&mut document);
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    let new = path.with_extension("toml.new");
-    let mode = fs::metadata(&path).map_or(0o600, |found| found.permissions().mode() & 0o777);
-    fs::create_dir_all(folder)
-        .and_then(|()| {
-            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&new)
-        })
-        .and_then(|mut file| file.write_all(document.to_string().as_bytes()))
-        .and_then(|()| fs::rename(&new, &path))
-        .map_err(|error| bad(&path, &reason(&error)))
+    // A new one for the owner alone: keys of models may be written into it.
+    files::replace(&path, &document.to_string(), 0o600).map_err(|error| bad(&path, &reason(&error)))
 }
 
 /// Signs in at a place on this terminal, so that its courier gets in without a question.

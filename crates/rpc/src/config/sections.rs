@@ -8,6 +8,7 @@ use meanwhile_core::agent::vendor::{self, Holds, Variable};
 use meanwhile_core::background::places::Place;
 use meanwhile_core::background::{Slot, slots};
 use toml::Spanned;
+use toml::de::DeTable;
 
 use super::reader::{File, Value, parse_duration};
 use super::{Config, ConfigError};
@@ -190,6 +191,26 @@ pub(super) fn permissions(
     Ok(())
 }
 
+/// A section `[KINDs.NAME]`: what it is called in complaints, and its keys.
+fn named<'a>(
+    file: &File<'_>,
+    kind: &str,
+    key: &Key<'_>,
+    value: &'a Value<'a>,
+) -> Result<(String, &'a DeTable<'a>), ConfigError> {
+    let name = key.get_ref().as_ref();
+    let section = format!("{kind}s.{name}");
+    if !slots::is_name(name) {
+        let expected = format!("1 to {} letters, digits, `-` or `_`", slots::NAME_BYTES);
+        let text = format_args!("`{section}`: a {kind} cannot be called so: expected {expected}");
+        return Err(file.bad(key.span().start, text));
+    }
+    let table = value.get_ref().as_table();
+    let wanted = || file.bad_value(&section, value, &format!("a section, `[{section}]`"));
+    let table = table.ok_or_else(wanted)?;
+    Ok((section, table))
+}
+
 /// A section `[slots.NAME]`.
 pub(super) fn slot(
     file: &File<'_>,
@@ -198,15 +219,7 @@ pub(super) fn slot(
     value: &Value<'_>,
 ) -> Result<(), ConfigError> {
     let name = key.get_ref().as_ref();
-    let section = format!("slots.{name}");
-    if !slots::is_name(name) {
-        let expected = format!("1 to {} letters, digits, `-` or `_`", slots::NAME_BYTES);
-        let text = format_args!("`{section}`: a slot cannot be called so: expected {expected}");
-        return Err(file.bad(key.span().start, text));
-    }
-    let Some(table) = value.get_ref().as_table() else {
-        return Err(file.bad_value(&section, value, &format!("a section, `[{section}]`")));
-    };
+    let (section, table) = named(file, "slot", key, value)?;
     let mut slot = Slot { name: name.to_owned(), limit: 1, rules: Vec::new() };
     for (key, value) in table {
         let name = format!("{section}.{}", key.get_ref());
@@ -228,15 +241,7 @@ pub(super) fn place(
     value: &Value<'_>,
 ) -> Result<(), ConfigError> {
     let name = key.get_ref().as_ref();
-    let section = format!("places.{name}");
-    if !slots::is_name(name) {
-        let expected = format!("1 to {} letters, digits, `-` or `_`", slots::NAME_BYTES);
-        let text = format_args!("`{section}`: a place cannot be called so: expected {expected}");
-        return Err(file.bad(key.span().start, text));
-    }
-    let Some(table) = value.get_ref().as_table() else {
-        return Err(file.bad_value(&section, value, &format!("a section, `[{section}]`")));
-    };
+    let (section, table) = named(file, "place", key, value)?;
     let mut place = Place::default();
     for (key, value) in table {
         let name = format!("{section}.{}", key.get_ref());

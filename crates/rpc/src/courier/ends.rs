@@ -53,15 +53,16 @@ pub(super) fn of(task: &Value) -> Option<End> {
     })
 }
 
-/// The end of a task that was stopped before it was sent.
-pub(super) fn never_sent(cause: Cause) -> End {
+/// An end of which the place says nothing: of a task that it never had, or does not know any more. `total`: bytes
+/// of output that are here.
+pub(super) fn unheard(outcome: Outcome, cause: Cause, total: u64) -> End {
     End {
-        outcome: Outcome::Stopped,
+        outcome,
         exit: Exit::Unknown,
         cause: Some(cause),
         at_ms: Timestamp::now().0,
         duration_ns: 0,
-        total: 0,
+        total,
         dropped: 0,
         survivors: Vec::new(),
     }

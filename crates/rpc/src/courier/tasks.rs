@@ -6,6 +6,7 @@ use meanwhile_core::background::task::TaskId;
 use meanwhile_core::background::words::signal as signal_name;
 use meanwhile_shim::bell::Kind;
 use meanwhile_shim::ctl::{Order, Recipient};
+use meanwhile_shim::record::Outcome;
 use meanwhile_shim::spec::{Spec, Stdin};
 use meanwhile_shim::{layout, place, record};
 use serde_json::{Map, Value, json};
@@ -149,7 +150,7 @@ impl Courier {
         let remote = errand.remote.clone();
         match order {
             Order::Stop { cause, .. } if !errand.sent => {
-                self.finish(id, &ends::never_sent(cause), &[]);
+                self.finish(id, &ends::unheard(Outcome::Stopped, cause, 0), &[]);
                 return;
             }
             Order::Stop { signal, grace, cause } => {

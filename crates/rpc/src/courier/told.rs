@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use meanwhile_core::background::task::{TaskId, Timestamp};
+use meanwhile_core::background::task::TaskId;
 use meanwhile_shim::bell::Kind;
 use meanwhile_shim::place::Contact;
-use meanwhile_shim::record::{self, Actor, Cause, Exit, Outcome};
+use meanwhile_shim::record::{self, Actor, Cause, Outcome};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -190,8 +190,7 @@ impl Courier {
     pub(super) fn standing(&mut self, id: TaskId, task: &Value) {
         let Some(errand) = self.errands.get_mut(&id).filter(|errand| !errand.ended) else { return };
         errand.there = errand.there.max(task["output"]["total"].as_u64().unwrap_or(0));
-        let pid = task["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok());
-        if let Some(pid) = pid.filter(|_| !errand.started) {
+        if let Some(pid) = pid_of(task).filter(|_| !errand.started) {
             errand.started = true;
             errand.sheet.leader(pid, 0);
             if let Some(cause) = errand.stop.as_ref().map(|stop| stop.cause.clone()) {
@@ -236,21 +235,12 @@ impl Courier {
             tracing::warn!("task {id} is not taken yet: {message}");
             return;
         }
-        if let Some(stop) = errand.stop.take() {
-            return self.finish(id, &ends::never_sent(stop.cause), &[]);
-        }
         let message = format!("{}: {message}", self.name);
-        let end = record::End {
-            outcome: Outcome::Exited,
-            exit: Exit::Unknown,
-            cause: Some(Cause { actor: Actor::Daemon, message }),
-            at_ms: Timestamp::now().0,
-            duration_ns: 0,
-            total: 0,
-            dropped: 0,
-            survivors: Vec::new(),
+        let (outcome, cause) = match errand.stop.take() {
+            Some(stop) => (Outcome::Stopped, stop.cause),
+            None => (Outcome::Exited, Cause { actor: Actor::Daemon, message }),
         };
-        self.finish(id, &end, &[]);
+        self.finish(id, &ends::unheard(outcome, cause, 0), &[]);
     }
 
     /// The place does not know a task that it had taken.
@@ -258,17 +248,8 @@ impl Courier {
         let Some(errand) = self.errands.get_mut(&id) else { return };
         let total = errand.total();
         let message = format!("place `{}` does not know it any more", self.name);
-        let end = record::End {
-            outcome: Outcome::Lost,
-            exit: Exit::Unknown,
-            cause: Some(Cause { actor: Actor::Daemon, message }),
-            at_ms: Timestamp::now().0,
-            duration_ns: 0,
-            total,
-            dropped: 0,
-            survivors: Vec::new(),
-        };
-        self.finish(id, &end, &[]);
+        let cause = Cause { actor: Actor::Daemon, message };
+        self.finish(id, &ends::unheard(Outcome::Lost, cause, total), &[]);
     }
 
     /// How those that run stand; one that is not among them has ended.
@@ -310,9 +291,9 @@ impl Courier {
         if let (Outcome::Stopped, Some(cause)) = (end.outcome, ordered) {
             end.cause = Some(cause);
         }
-        if !errand.started && task["pid"].is_u64() {
+        if let Some(pid) = pid_of(task).filter(|_| !errand.started) {
             errand.started = true;
-            errand.sheet.leader(task["pid"].as_u64().unwrap_or(0) as u32, 0);
+            errand.sheet.leader(pid, 0);
         }
         let last = if omitted == 0 {
             text("head").to_owned() + text("tail")
@@ -323,10 +304,16 @@ impl Courier {
     }
 
     pub(super) fn finish(&mut self, id: TaskId, end: &record::End, last: &[u8]) {
-        let Some(errand) = self.errands.get_mut(&id) else { return };
+        // An answer may come after the end was told: the first end stands.
+        let Some(errand) = self.errands.get_mut(&id).filter(|errand| !errand.ended) else { return };
         errand.finish(end, last);
         self.ended.insert(id);
         self.ring(Kind::Ended, id);
         self.fill(id);
     }
+}
+
+/// The leader of a task, a number of its place.
+fn pid_of(task: &Value) -> Option<u32> {
+    task["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok())
 }

@@ -12,6 +12,7 @@ use toml_edit::{DocumentMut, Item, Table};
 use super::parts::{Part, add};
 use super::shown;
 use crate::cli::failure::Failure;
+use crate::cli::files;
 
 /// A change of one file.
 #[derive(Debug)]
@@ -88,16 +89,7 @@ impl Change {
         let Some(after) = &self.after else {
             return fs::remove_file(&self.path).map_err(fail);
         };
-        // A link is followed: many keep their settings elsewhere.
-        let path = self.path.canonicalize().unwrap_or_else(|_| self.path.clone());
-        let folder = path.parent().unwrap_or(Path::new("/"));
-        fs::create_dir_all(folder).map_err(fail)?;
-        let new = path.with_extension("meanwhile-new");
-        fs::write(&new, after).map_err(fail)?;
-        if let Ok(old) = fs::metadata(&path) {
-            fs::set_permissions(&new, old.permissions()).map_err(fail)?;
-        }
-        fs::rename(&new, &path).map_err(fail)
+        files::replace(&self.path, after, 0o666).map_err(fail)
     }
 }
 

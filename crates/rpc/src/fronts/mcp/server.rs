@@ -49,7 +49,9 @@ impl ServerHandler for Server {
         _: Option<PaginatedRequestParams>,
         _: Context,
     ) -> Result<ListToolsResult, ErrorData> {
-        Ok(ListToolsResult::with_all_items(Tool::ALL.into_iter().map(Tool::listed).collect()))
+        let places = &self.places.options.store.places;
+        let tools = Tool::ALL.into_iter().map(|tool| tool.listed(places));
+        Ok(ListToolsResult::with_all_items(tools.collect()))
     }
 
     async fn call_tool(

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use meanwhile_core::background::places::Places;
 use rmcp::model::{self, ToolAnnotations};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -132,7 +133,6 @@ impl Tool {
                         "description": "ids of tasks to end first"},
                     "on_failure": {"type": "string", "enum": ["skip", "run"],
                         "description": "if one of these fails"},
-                    "on": {"type": "string", "description": "a place of the settings: another machine"},
                 }),
                 &["command"],
             ),
@@ -165,9 +165,14 @@ impl Tool {
         }
     }
 
-    /// The tool as a client lists it.
-    pub(super) fn listed(self) -> model::Tool {
-        let (properties, required) = self.properties();
+    /// The tool as a client lists it, where these places are set up.
+    pub(super) fn listed(self, places: &Places) -> model::Tool {
+        let (mut properties, required) = self.properties();
+        if self == Self::Run && !places.is_empty() {
+            let names: Vec<&String> = places.keys().collect();
+            properties["on"] = json!({"type": "string", "enum": names,
+                "description": "run it on this other machine"});
+        }
         let mut schema = Map::new();
         schema.insert("type".to_owned(), json!("object"));
         schema.insert("properties".to_owned(), properties);
@@ -301,7 +306,7 @@ mod tests {
         let tools: Vec<Value> = Tool::ALL
             .iter()
             .map(|tool| {
-                let tool = tool.listed();
+                let tool = tool.listed(&Places::new());
                 json!({"name": tool.name, "description": tool.description, "input_schema": tool.input_schema})
             })
             .collect();
@@ -340,10 +345,10 @@ mod tests {
 
     #[test]
     fn a_command_is_called_destructive_and_a_look_is_not() {
-        let run = Tool::Run.listed().annotations.unwrap();
+        let run = Tool::Run.listed(&Places::new()).annotations.unwrap();
         assert_eq!((run.read_only_hint, run.destructive_hint), (Some(false), Some(true)));
         assert_eq!(run.open_world_hint, Some(true));
-        let check = Tool::Check.listed().annotations.unwrap();
+        let check = Tool::Check.listed(&Places::new()).annotations.unwrap();
         assert_eq!((check.read_only_hint, check.open_world_hint), (Some(true), Some(false)));
     }
 }

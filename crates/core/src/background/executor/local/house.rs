@@ -5,12 +5,11 @@ use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use meanwhile_shim::layout;
+use meanwhile_shim::{bell, layout};
 use tokio::net::unix::pipe;
 
 use super::Local;
 use crate::background::Role;
-use crate::background::doorbell;
 
 impl Local {
     /// Makes again what is missing. Where it cannot be made, the next spawn says why.
@@ -22,7 +21,7 @@ impl Local {
             // Shims that wait in folders that are gone are of no use, and have no bell to ring.
             self.shims.pool.start_over();
             let _ = self.home.make_folders();
-            if let Ok(rings) = doorbell::hang_up(&self.home, &self.bell.name)
+            if let Ok(rings) = bell::hang_up(&self.home.bells(), &self.bell.name)
                 && let Ok(rings) = pipe::Receiver::from_file(rings)
             {
                 self.rings = rings;
