@@ -206,7 +206,7 @@ fn turns(report: &mut Report, talk: &mut Talk, history: usize) -> Outcome<()> {
     report.row(&Row {
         what: format!("a turn without a tool, {history} messages of history"),
         ours: ours.times(),
-        bare: format!("a drain of nothing {}", theirs.times()),
+        bare: format!("a drain of an empty queue {}", theirs.times()),
         ratio: Some(ours.p50() / theirs.p50()),
         target: Some((format!("<= {}", Time(2e6)), ours.p50() <= 2e6)),
         samples: ours.len(),
@@ -257,7 +257,7 @@ fn background(report: &mut Report, talk: &mut Talk, history: usize) -> Outcome<(
         talk.messages += 6;
     }
     report.row(&Row {
-        what: format!("`background_run` to the model's next word, {history} messages of history"),
+        what: format!("`background_run` to the model's next text, {history} messages of history"),
         ours: back.times(),
         bare: format!("task/spawn to reply {}", spawned.times()),
         ratio: Some(back.p50() / spawned.p50()),
@@ -265,7 +265,7 @@ fn background(report: &mut Report, talk: &mut Talk, history: usize) -> Outcome<(
         samples: back.len(),
     })?;
     report.row(&Row {
-        what: format!("last instruction to the woken model's word, {history} messages of history"),
+        what: format!("last instruction to the woken model's text, {history} messages of history"),
         ours: woken.times(),
         bare: format!("to push {}", told.times()),
         ratio: Some(woken.p50() / told.p50()),

@@ -30,7 +30,8 @@ pub(crate) fn spawn(report: &mut Report) -> Outcome<()> {
         sh.run()?;
     }
 
-    for (pace, pause) in [("with pauses", Some(PAUSE)), ("each after the last's end", None)] {
+    for (pace, pause) in [("with pauses", Some(PAUSE)), ("each after the previous one's end", None)]
+    {
         let (mut ours, mut theirs) = (Samples::default(), Samples::default());
         for _ in 0..SAMPLES {
             pause.into_iter().for_each(std::thread::sleep);

@@ -96,7 +96,7 @@ pub(crate) fn resident(report: &mut Report) -> Outcome<()> {
         what: "idle daemon, resident".to_owned(),
         ours: Size(idle.resident as f64).to_string(),
         bare: format!(
-            "of it its own {}, anonymous {}, proportional {}",
+            "of which its own {}, anonymous {}, proportional {}",
             Size(idle.private as f64),
             Size(idle.anonymous as f64),
             Size(idle.share as f64),
@@ -133,7 +133,7 @@ pub(crate) fn resident(report: &mut Report) -> Outcome<()> {
         what: "a running task beyond its command, private: shim".to_owned(),
         ours: Size(each(shims.private)).to_string(),
         bare: format!(
-            "of it anonymous {}; proportional {}; page tables {}",
+            "of which anonymous {}; proportional {}; page tables {}",
             Size(each(shims.anonymous)),
             Size(each(shims.share)),
             Size(each(tables)),

@@ -20,7 +20,8 @@ pub(crate) fn short_tasks(report: &mut Report) -> Outcome<()> {
     let mut server = place.serve()?;
     let sh = Bare::shell("true")?;
     tasks(&mut server, WINDOW)?;
-    for (how, window) in [("32 requests under way", WINDOW), ("each after the last's reply", 1)] {
+    for (how, window) in [("32 concurrent requests", WINDOW), ("each after the previous reply", 1)]
+    {
         let (mut ours, mut theirs) = (Samples::default(), Samples::default());
         for _ in 0..ROUNDS {
             let from = now();

@@ -50,7 +50,7 @@ pub(crate) fn many(report: &mut Report) -> Outcome<()> {
     compare(report, "list of the newest 10", (&mut few, &mut many), |server, _| {
         Ok(server.call("task/check", &json!({ "limit": 10 }))?.took)
     })?;
-    compare(report, "drain of nothing", (&mut few, &mut many), |server, _| {
+    compare(report, "drain of an empty queue", (&mut few, &mut many), |server, _| {
         Ok(server.call("task/drain", &json!({}))?.took)
     })
 }

@@ -19,7 +19,7 @@ const TASKS: usize = 600;
 /// Clock ticks of processor time a second (`getconf CLK_TCK`, 100 on Linux).
 const TICKS: u64 = 100;
 
-/// Processor time of a task and the time from spawn to told end, with 48 daemons and with one, in turn.
+/// Processor time of a task and the time from spawn to reported end, with 48 daemons and with one, in turn.
 pub(crate) fn many(report: &mut Report) -> Outcome<()> {
     let (alone, together) = (Place::new()?, Place::new()?);
     let mut one = vec![alone.serve()?];
@@ -46,7 +46,7 @@ pub(crate) fn many(report: &mut Report) -> Outcome<()> {
         })?;
         let latency = many.ends.p50() / single.ends.p50();
         report.row(&Row {
-            what: what("spawn to told end"),
+            what: what("spawn to reported end"),
             ours: many.ends.times(),
             bare: format!("one daemon {}", single.ends.times()),
             ratio: Some(latency),
