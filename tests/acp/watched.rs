@@ -62,14 +62,41 @@ fn it_is_watched_and_the_first_prompt_opens_it_once_it_is_free() {
         viewer.call("session/list", json!({}));
         thoughts(&viewer).contains("The session was closed in the other process")
     });
+    assert!(viewer.updates("config_option_update").is_empty(), "it is not open here");
     assert_eq!(viewer.prompt(&session, "third"), "end_turn");
     viewer.says("Three.");
+    // What the answer to the load could not have: the choice of permissions, and the commands.
+    let options = viewer.updates("config_option_update").remove(0).to_string();
+    assert!(options.contains("permissions"), "{options}");
+    let is_offered =
+        |it: &Value| it["params"]["update"]["sessionUpdate"] == "available_commands_update";
+    viewer.find(|it| is_offered(it).then_some(()));
     for said in ["first", "One.", "second", "Two.", "Three."] {
         assert_eq!(count(&viewer, said), 1, "{said}");
     }
     // It is its own now: nothing is watched, and another client is told that it is.
     viewer.call("session/close", json!({"sessionId": session}));
     viewer.refused("session/close", json!({"sessionId": session}));
+}
+
+#[test]
+fn a_session_that_cannot_be_deleted_is_watched_as_before() {
+    let store = Store::new();
+    let mut holder = Client::new(&store, TALK);
+    let session = holder.session(&store.workspace());
+    assert_eq!(holder.prompt(&session, "first"), "end_turn");
+    let mut viewer = Client::new(&store, TALK);
+    viewer.call("session/load", load(&store, &session));
+    viewer.refused("session/delete", json!({"sessionId": session}));
+    holder.call("session/close", json!({"sessionId": session}));
+    until("it is told to be free", || {
+        viewer.call("session/list", json!({}));
+        thoughts(&viewer).contains("The session was closed in the other process")
+    });
+    // A command opens it as well as a prompt does.
+    assert_eq!(viewer.prompt(&session, "/tasks"), "end_turn");
+    assert_eq!(viewer.prompt(&session, "second"), "end_turn");
+    assert_eq!((count(&viewer, "One."), count(&viewer, "Two.")), (1, 1));
 }
 
 #[test]

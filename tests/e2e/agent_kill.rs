@@ -62,11 +62,13 @@ fn replay(log: &[Entry], load: i64) -> Option<Vec<Value>> {
     Some(between.iter().filter_map(update).collect())
 }
 
-/// Without what may differ from one load to the next: what is not in the transcript.
+/// The updates that are in the transcript. A turn that results began can send others before the load is answered: how
+/// far a call is, and what it cost.
 fn said(replay: &[Value]) -> Vec<Value> {
-    let is_said = |it: &&Value| {
-        let kind = &it["sessionUpdate"];
-        *kind != "usage_update" && *kind != "session_info_update"
+    let is_said = |it: &&Value| match it["sessionUpdate"].as_str() {
+        Some("usage_update" | "session_info_update") => false,
+        Some("tool_call_update") => it["status"] == "completed" || it["status"] == "failed",
+        _ => true,
     };
     replay.iter().filter(is_said).cloned().collect()
 }

@@ -291,3 +291,73 @@ fn nothing_is_told_twice_where_a_watched_session_is_loaded() {
     assert_eq!(said, ["1", "one", "two"]);
     viewer.refused(-32602, "session/unwatch", json!({ "sessionId": chat.id }));
 }
+
+#[test]
+fn a_client_that_resumes_what_it_watched_has_all_that_was_said_before() {
+    let lab = Lab::new();
+    let texts = ["one", "two", "three", "four", "five"];
+    let script: String = texts.iter().map(|text| format!("[[turn]]\ntext = '{text}'\n")).collect();
+    let (chat, viewer) = (Chat::new(&lab, &script), scripted(&lab, &script));
+    watch(&viewer, &chat.id);
+    // Replies on the way to a client that does not read leave no room for more.
+    let noise = viewer.sh("head -c 1000000 /dev/zero | tr '\\0' x");
+    viewer.exited(&noise);
+    viewer.stall(true);
+    for _ in 0..8 {
+        viewer.ask("task/read", json!({ "id": noise, "limit": 1_000_000 }));
+    }
+    for _ in &texts[..4] {
+        assert_eq!(chat.prompt("go on"), "end_turn");
+    }
+    chat.daemon.call("session/close", json!({ "sessionId": chat.id }));
+    let mut params = here(&lab);
+    params["sessionId"] = chat.id.clone().into();
+    watch(&chat.daemon, &chat.id);
+    let resumes = viewer.ask("session/resume", params);
+    stands(&chat.daemon, &chat.id, |it| it["pid"] == viewer.pid());
+    viewer.stall(false);
+    viewer.answer(resumes).expect("the session is free");
+    let prompt = json!([{ "type": "text", "text": "and?" }]);
+    viewer.call("session/prompt", json!({ "sessionId": chat.id, "prompt": prompt }));
+    let is_answer = |it: &&Value| it["sessionUpdate"] == "agent_message_chunk";
+    let told = told(&viewer, &chat.id);
+    let answers: Vec<_> =
+        told.iter().filter(is_answer).filter_map(|it| it["content"]["text"].as_str()).collect();
+    assert_eq!(answers, texts);
+    viewer.refused(-32602, "session/unwatch", json!({ "sessionId": chat.id }));
+}
+
+#[test]
+fn a_question_of_a_process_that_was_killed_is_cut_off_in_the_timeline() {
+    let lab = Lab::new();
+    let script = "
+[[turn]]
+[[turn.call]]
+tool = 'bash'
+input = { command = 'touch a' }
+";
+    let chat = Chat::new(&lab, script);
+    chat.daemon.answers(ASK, None);
+    let viewer = lab.daemon();
+    watch(&viewer, &chat.id);
+    chat.ask("go");
+    stands(&viewer, &chat.id, |it| it["asks"] != json!([]));
+    let params = json!({ "sessionId": chat.id, "timeline": true });
+    let question = || {
+        let trace = viewer.call("session/trace", params.clone());
+        let pieces = trace["timeline"]["pieces"].as_array().expect("pieces");
+        pieces.iter().find(|it| it["kind"] == "asks").expect("the question").clone()
+    };
+    assert_eq!(question().get("to"), None, "it is open while its process lives");
+    let id = chat.id.clone();
+    chat.daemon.kill9();
+    stands(&viewer, &id, |it| it["holder"] == "gone");
+    let cut = question();
+    assert!(cut["to"].is_string(), "{cut}");
+    assert!(cut["says"].to_string().contains("its process ended"), "{cut}");
+    // Another process repairs the session, and sweeps what the killed one left.
+    let second = Chat::load(&lab, script, &id);
+    let cut = question();
+    assert!(cut["says"].to_string().contains("a restart of the agent"), "{cut}");
+    second.daemon.shut_down();
+}

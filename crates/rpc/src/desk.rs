@@ -284,9 +284,13 @@ impl Desk {
     ) -> Open {
         let gate = &self.0.output_gate;
         let gate = self.defaults().is_ok_and(|it| it.tells_timeline).then(|| gate.clone());
+        let name = session.id().to_string();
         let (open, reading) = self.0.sessions.open(session, updates, past, gate, start);
+        // With nothing between: a session is not watched and open at once.
+        self.0.watches.cut(&name);
         let asks = self.0.sessions.asks().clone();
         self.0.jobs.beside(reading.run(self.0.client.clone(), asks));
+        self.0.jobs.beside(open.clone().catch_up(self.0.client.clone()));
         open
     }
 
@@ -298,7 +302,7 @@ impl Desk {
     /// Has the client told of a session that another process has open, of which this is the story so far. `false`: it is
     /// told already.
     pub(crate) fn watch(&self, session: &str, watch: Watch, story: Story, told: Answering) -> bool {
-        let reading = self.0.watches.begin(session, watch, story, told);
+        let reading = self.0.watches.begin(&self.0.sessions, session, watch, story, told);
         reading.map(|reading| self.0.jobs.beside(reading.run(self.0.client.clone()))).is_some()
     }
 

@@ -40,7 +40,7 @@ use crate::confine::Mode;
 
 pub use listed::Info;
 pub use manner::{Choice, Chosen};
-pub use watching::{Holder, Question, Seen, Stands, Watch};
+pub use watching::{Holder, Question, Seen, Stands, Stop, Stopped, Watch};
 
 /// What a session needs from outside.
 #[derive(Debug, Clone)]
@@ -361,6 +361,8 @@ pub struct Session {
     background: Background,
     manner: watch::Sender<manner::Manner>,
     instructions: mpsc::Sender<Instruction>,
+    /// What was stored of it before it was opened.
+    since: watching::Since,
 }
 
 /// Updates that wait for the front: some seconds of a fast stream. Then the session waits for it,
@@ -459,12 +461,13 @@ impl Session {
         let (instructions, receiver) = mpsc::channel(INSTRUCTIONS);
         let (sender, updates) = mpsc::channel(UPDATES);
         let (chooses, manner) = manner::begin(&terms);
+        let since = begun.since;
         let begun = (begun, manner);
         let owner =
             owner::Owner::new(background.clone(), terms, id.clone(), begun, receiver, sender);
         // Owned by its handles: it ends when the last is dropped or one of them closes it.
         tokio::spawn(owner.await?.run());
-        Ok((Self { id, background, manner: chooses, instructions }, Updates(updates)))
+        Ok((Self { id, background, manner: chooses, instructions, since }, Updates(updates)))
     }
 
     /// The trace of a session, open or not, after event `after`: at most
@@ -478,9 +481,26 @@ impl Session {
         Ok(Story::of(&trace::read(background, id, 0, u32::MAX).await?))
     }
 
-    /// The same as lanes.
+    /// The same as lanes. What a process that ended left open in the session is cut off.
     pub async fn timeline(background: &Background, id: &str) -> Result<Timeline, Error> {
-        Ok(Timeline::of(&trace::read(background, id, 0, u32::MAX).await?))
+        let trace = trace::read(background, id, 0, u32::MAX).await?;
+        let mut timeline = Timeline::of(&trace);
+        if !trace.is_open {
+            timeline.cut_off("cut off: its process ended");
+        }
+        Ok(timeline)
+    }
+
+    /// The lanes of what was stored before this opened it, in which what came since is new.
+    pub async fn past(&self) -> Result<Timeline, Error> {
+        let mut trace = trace::read(&self.background, &self.id.0, 0, u32::MAX).await?;
+        let old = trace.events.partition_point(|event| event.n <= self.since.fact);
+        let new = trace.events.split_off(old);
+        let mut timeline = Timeline::of(&trace);
+        for event in &new {
+            timeline.take(event);
+        }
+        Ok(timeline)
     }
 
     /// Its name.

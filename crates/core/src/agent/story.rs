@@ -96,6 +96,12 @@ impl Story {
         story
     }
 
+    /// The tasks that have not ended, as far as it knows.
+    pub fn running(&self) -> Vec<TaskId> {
+        let runs = self.tasks.values().filter(|passage| passage.task.end().is_none());
+        runs.map(|passage| passage.task.id).collect()
+    }
+
     /// Takes a fact in, once.
     pub fn take(&mut self, event: &Event) {
         if event.n <= self.last {

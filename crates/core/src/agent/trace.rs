@@ -234,6 +234,8 @@ pub struct Trace {
     pub journeys: Vec<Journey>,
     /// Where to go on.
     pub next: u64,
+    /// A living process has the session open.
+    pub is_open: bool,
 }
 
 impl Fact {
@@ -287,20 +289,23 @@ pub(crate) async fn read(
     // What an open session has told its front may be on its way still.
     background.store().write(|_| Ok(())).await?;
     let (workspace, name) = (background.workspace().to_owned(), id.to_owned());
+    let alive = background.liveness();
     let found = background.store().read(move |ledger| {
-        if ledger.session(&workspace, &name)?.is_none() {
+        let Some(traced) = ledger.traced(&workspace, &name, after, limit)? else {
             return Ok(None);
-        }
-        let rows = ledger.trace(&name, after, limit, false)?;
-        let of_tasks: Vec<Event> =
-            ledger.trace(&name, 0, u32::MAX, true)?.iter().filter_map(Event::from_row).collect();
+        };
+        let is_open = traced.holder.is_some_and(|holder| alive(&holder));
+        let next = traced.facts.last().map_or(after, |row| row.n);
+        let events = traced.facts.iter().filter_map(Event::from_row).collect();
+        let of_tasks: Vec<Event> = traced.of_tasks.iter().filter_map(Event::from_row).collect();
         let ids: Vec<TaskId> = of_tasks.iter().filter_map(|event| event.fact.task()).collect();
+        // After the facts: a task that one of them names is there, and may stand further.
         let journeys = ledger.journeys(&workspace, &name, &ids)?;
-        Ok(Some((rows, spawns(of_tasks), journeys)))
+        let trace = Trace { events, journeys: Vec::new(), next, is_open };
+        Ok(Some((trace, spawns(of_tasks), journeys)))
     });
-    let (rows, mut spawns, stored) = found.await?.ok_or_else(|| Error::Unknown(id.to_owned()))?;
-    let next = rows.last().map_or(after, |row| row.n);
-    let mut journeys = Vec::with_capacity(stored.len());
+    let (mut trace, mut spawns, stored) =
+        found.await?.ok_or_else(|| Error::Unknown(id.to_owned()))?;
     for journey in stored {
         let mut task = journey.task;
         if task.end().is_none() {
@@ -309,7 +314,7 @@ pub(crate) async fn read(
         }
         let (tool_call_id, spawned_in_call) = spawns.remove(&task.id).unzip();
         let delivered = task.delivered.as_ref();
-        journeys.push(Journey {
+        trace.journeys.push(Journey {
             delivered: delivered.and_then(|told| Some((told.turn?, told.by))),
             queued: journey.queued,
             tool_call_id,
@@ -317,8 +322,7 @@ pub(crate) async fn read(
             task,
         });
     }
-    let events = rows.iter().filter_map(Event::from_row).collect();
-    Ok(Trace { events, journeys, next })
+    Ok(trace)
 }
 
 /// For each task the tool call that started it and the model call that asked for that.

@@ -52,7 +52,7 @@ pub use history::Past;
 /// The file's name in the state directory.
 pub use meanwhile_shim::layout::LEDGER as FILE;
 pub use queues::{Batch, Cursor, Drain, LeaseToken};
-pub use said::{Followed, StoredFact, StoredMessage};
+pub use said::{Followed, StoredFact, StoredMessage, Traced};
 pub use sessions::{Addition, Claim, Journey, NewFact, NewMessage, News, Seen, SessionRow, Told};
 pub use settings::Deleted;
 

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use meanwhile_core::agent::story::Timeline;
+use meanwhile_core::background::task::TaskId;
 use tokio::sync::RwLock;
 
 use crate::convert::timeline;
@@ -38,6 +39,11 @@ impl Lanes {
     /// All of it.
     pub(crate) fn whole(&self) -> wire::Timeline {
         timeline::whole(&self.lock())
+    }
+
+    /// Its tasks that have not ended.
+    pub(super) fn running(&self) -> Vec<TaskId> {
+        self.lock().story().running()
     }
 
     fn lock(&self) -> MutexGuard<'_, Timeline> {

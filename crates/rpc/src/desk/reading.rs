@@ -32,8 +32,9 @@ pub(super) struct Reading {
 pub(crate) enum Start {
     /// It is new. Nothing is told before this ends: the reply that names it comes first.
     New(oneshot::Receiver<()>),
-    /// It was loaded, and says everything over again; this ends once that is told.
-    Loaded(oneshot::Sender<()>),
+    /// It was loaded. The first ends once everything that was said before is sent again; nothing more is sent until
+    /// the second ends: the reply comes between.
+    Loaded(oneshot::Sender<()>, oneshot::Receiver<()>),
 }
 
 impl Reading {
@@ -57,7 +58,7 @@ impl Reading {
                 let _ = replied.await;
                 None
             }
-            Start::Loaded(told) => Some(told),
+            Start::Loaded(told, replied) => Some((told, replied)),
         };
         let mut teller = Teller::new(session.clone(), story);
         loop {
@@ -85,8 +86,9 @@ impl Reading {
                     if answered {
                         asks.withdraw(&client);
                     }
-                    if begins_again {
-                        drop(loaded.take());
+                    if let Some((told, replied)) = loaded.take_if(|_| begins_again) {
+                        drop(told);
+                        let _ = replied.await;
                     }
                 }
                 Some(passed) = barriers.recv() => {

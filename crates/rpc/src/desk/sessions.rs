@@ -10,12 +10,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures_util::future::join_all;
 use meanwhile_core::agent::session::{Session, Updates};
 use meanwhile_core::agent::story::Timeline;
+use meanwhile_core::background::task::Timestamp;
 use tokio::sync::{RwLock, mpsc, oneshot};
 use tokio::task::unconstrained;
 
 use super::asks::Asks;
 use super::lanes::Lanes;
 use super::reading::{Reading, Start};
+use crate::peer::Client;
 
 /// Handlers that wait at once for a reader to catch up; one more waits for its turn.
 const BARRIERS: usize = 16;
@@ -45,6 +47,17 @@ impl Open {
         if self.barriers.send(passed).await.is_ok() {
             let _ = wait.await;
         }
+    }
+
+    /// Tells the client how tasks stand that may have ended since the past was read.
+    pub(super) async fn catch_up(self, client: Client) {
+        let Some(lanes) = self.lanes else { return };
+        let mut tasks = Vec::new();
+        for id in lanes.running() {
+            tasks.extend(self.session.background().get(id).await.ok());
+        }
+        let now = Timestamp::now();
+        lanes.change(&client, |it| tasks.iter().for_each(|task| it.task(task, now))).await;
     }
 }
 

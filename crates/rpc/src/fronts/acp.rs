@@ -186,12 +186,14 @@ impl Acp {
 
     /// Deletes a session of whichever directory.
     fn delete(&self, method: &'static methods::Method, given: Value) -> Handling {
-        let places = self.places.clone();
-        self.forget(&given);
+        let (places, kept) = (self.places.clone(), self.kept());
         Box::pin(async move {
             let request: acp::DeleteSessionRequest = params::parse(given.clone())?;
             let desk = places.of_session(&request.session_id.0).await?;
-            (method.run)(desk, given).await
+            let answer = (method.run)(desk, given).await?;
+            // One that another process has open is not deleted, and is watched as before.
+            kept.forget(&request.session_id.0);
+            Ok(answer)
         })
     }
 
@@ -199,7 +201,7 @@ impl Acp {
     fn close_session(&self, method: &'static methods::Method, given: Value) -> Handling {
         let id = given.get("sessionId").and_then(Value::as_str).unwrap_or_default().to_owned();
         let is_watched = self.loads.of(&id).is_some();
-        self.forget(&given);
+        self.kept().forget(&id);
         let desk = self.desk.clone();
         Box::pin(async move {
             if is_watched && desk.watches().end(&id).await {
@@ -209,13 +211,23 @@ impl Acp {
         })
     }
 
-    /// A session is closed.
-    fn forget(&self, given: &Value) {
-        if let Some(id) = given.get("sessionId").and_then(Value::as_str) {
-            self.holds.forget(id);
-            self.loads.forget(id);
-            self.voice.forget(id);
-            self.untold.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+    /// What is kept of each session.
+    fn kept(&self) -> Kept {
+        Kept {
+            holds: self.holds.clone(),
+            loads: self.loads.clone(),
+            voice: self.voice.clone(),
+            untold: self.untold.clone(),
+        }
+    }
+
+    /// Opens the session if the client loaded it and only watches it.
+    fn opening(&self) -> Opening {
+        Opening {
+            places: self.places.clone(),
+            loads: self.loads.clone(),
+            voice: self.voice.clone(),
+            jobs: self.jobs.clone(),
         }
     }
 
@@ -229,16 +241,12 @@ impl Acp {
         // Now, not when the work begins: the next message may be a cancel.
         let held = request.map(|request| (self.holds.begin(&request.session_id.0), request));
         let (desk, client, untold) = (self.desk.clone(), self.client.clone(), self.untold.clone());
-        let (voice, places, loads) = (self.voice.clone(), self.places.clone(), self.loads.clone());
+        let (voice, opening) = (self.voice.clone(), self.opening());
         Box::pin(async move {
             let (hold, request) = held?;
             let id = request.session_id.0.to_string();
             let longest = hold::longest(request.meta.as_ref())?;
-            if let Some(params) = loads.of(&id) {
-                take_over(&places, &id, params).await?;
-                loads.forget(&id);
-                voice.terminals.is_live(&id);
-            }
+            opening.take_over(&id).await?;
             desk.ask_again(&id);
             voice.asked(&id);
             let text = untold.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
@@ -267,7 +275,9 @@ impl Acp {
     /// Carries a command out that was typed as a prompt. It takes over no hold.
     fn command(&self, id: &acp::SessionId, command: Command, rest: String) -> Handling {
         let (id, desk, voice) = (id.clone(), self.desk.clone(), self.voice.clone());
+        let opening = self.opening();
         Box::pin(async move {
+            opening.take_over(&id.0).await?;
             let open = session::open(&desk, &id)?;
             let (reason, text) = commands::run(command, &rest, &open.session).await?;
             open.told().await;
@@ -302,15 +312,59 @@ async fn watch(desk: &Desk, session: &str, voice: &AcpVoice) -> Result<Answer<Va
     Answer::from(acp::LoadSessionResponse::new()).written()
 }
 
-/// Opens a session that was watched; what was said in it, the client has.
-async fn take_over(places: &Places, session: &str, params: Value) -> Result<(), Error> {
-    let desk = places.of(params.get("cwd"))?;
-    let resume = methods::find(METHODS, "session/resume").expect("it is in the table");
-    match (resume.run)(desk.clone(), params).await {
-        Ok(_) => Ok(()),
-        // Another prompt came first.
-        Err(_) if desk.sessions().get(session).is_some() => Ok(()),
-        Err(error) => Err(in_acp(error)),
+/// What is kept of each session, by its name.
+struct Kept {
+    holds: Arc<Holds>,
+    loads: Arc<Loads>,
+    voice: Arc<AcpVoice>,
+    untold: Arc<Mutex<HashMap<String, String>>>,
+}
+
+impl Kept {
+    /// Forgets a session that is closed or deleted.
+    fn forget(&self, session: &str) {
+        self.holds.forget(session);
+        self.loads.forget(session);
+        self.voice.forget(session);
+        self.untold.lock().unwrap_or_else(PoisonError::into_inner).remove(session);
+    }
+}
+
+/// What opens a session that the client watches.
+struct Opening {
+    places: Arc<Places>,
+    loads: Arc<Loads>,
+    voice: Arc<AcpVoice>,
+    jobs: Jobs,
+}
+
+impl Opening {
+    /// Opens a session that the client loaded while another process had it open, and tells the client what the answer to
+    /// that load could not have: commands and options. The client has what was said in it. Does nothing for other
+    /// sessions.
+    async fn take_over(&self, session: &str) -> Result<(), Error> {
+        let Some(params) = self.loads.of(session) else { return Ok(()) };
+        let desk = self.places.of(params.get("cwd"))?;
+        let knew_none = desk.models().is_empty();
+        let resume = methods::find(METHODS, "session/resume").expect("it is in the table");
+        if let Err(error) = (resume.run)(desk.clone(), params).await {
+            // Another prompt may have come first.
+            return desk.sessions().get(session).map(|_| ()).ok_or_else(|| in_acp(error));
+        }
+        self.loads.forget(session);
+        self.voice.terminals.is_live(session);
+        tell_options(&desk, session);
+        let session = session.to_owned();
+        self.jobs.beside(async move { begun(&desk, &session, knew_none).await });
+        Ok(())
+    }
+}
+
+fn tell_options(desk: &Desk, session: &str) {
+    if let Some(open) = desk.sessions().get(session) {
+        let options = options::of(&open.session, desk.models());
+        let update = acp::ConfigOptionUpdate::new(options);
+        desk.tell(session, acp::SessionUpdate::ConfigOptionUpdate(update));
     }
 }
 
@@ -352,10 +406,7 @@ async fn begun(desk: &Desk, session: &str, knew_no_models: bool) {
     if !knew_no_models || !desk.learn_models().await {
         return;
     }
-    let Some(open) = desk.sessions().get(session) else { return };
-    let options = options::of(&open.session, desk.models());
-    let update = acp::ConfigOptionUpdate::new(options);
-    desk.tell(session, acp::SessionUpdate::ConfigOptionUpdate(update));
+    tell_options(desk, session);
 }
 
 /// An error as ACP has it: without a model a client is to authenticate.

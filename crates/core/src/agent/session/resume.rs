@@ -10,8 +10,9 @@ use meanwhile_shim::tree;
 
 use super::again::{self, Started};
 use super::calls::token;
-use super::step::Drain;
+use super::step::{Counts, new_messages, rows};
 use super::turn::ended;
+use super::watching::Since;
 use super::work::{Begun, Replay, Told, Work};
 use super::{Error, SessionId, Update};
 use crate::agent::message::{Message, ToolCall, ToolResult};
@@ -19,7 +20,7 @@ use crate::agent::tools::Builtin;
 use crate::agent::trace::{Event, Fact, Origin};
 use crate::agent::usage::Cost;
 use crate::background::Background;
-use crate::background::ledger::{Claim, SessionRow};
+use crate::background::ledger::{self, Addition, Claim, SessionRow};
 use crate::background::task::{DeliveredBy, Timestamp};
 
 /// How often a claim looks again at a holder whose process is gone.
@@ -79,6 +80,7 @@ pub(super) async fn read(background: &Background, id: &SessionId) -> Result<Begu
     begun.replay.title = title;
     begun.counts.messages = rows.last().map_or(0, |row| row.n);
     begun.counts.facts = facts.last().map_or(0, |row| row.n);
+    begun.since = Since { message: begun.counts.messages, fact: begun.counts.facts };
     let facts: Vec<Event> = facts.iter().filter_map(Event::from_row).collect();
     let mut past = Past::read(&facts);
     begun.counts.calls = past.calls;
@@ -113,7 +115,7 @@ pub(super) async fn read(background: &Background, id: &SessionId) -> Result<Begu
         carried: past.carried.into_iter(),
         answered: answered.into_iter(),
         call: None,
-        started: started(facts.iter().chain(&begun.step.facts)),
+        started: started(facts.iter().chain(&begun.replay.repair)),
     };
     Ok(begun)
 }
@@ -246,14 +248,15 @@ impl Past {
     }
 }
 
-/// Answers the calls that a crash left open, and ends in the trace what it left unended.
+/// Answers the calls that a crash left open, and ends in the trace what it left unended. Stored before anything
+/// is said again, so that whatever reads the session from here on finds it repaired.
 async fn repair(
     background: &Background,
     id: &SessionId,
     begun: &mut Begun,
     past: &Past,
 ) -> Result<(), Error> {
-    let mut facts = Vec::new();
+    let (mut messages, mut facts) = (Vec::new(), Vec::new());
     let calls = match begun.history.last() {
         Some(Message::Assistant(answer)) => answer.calls(),
         Some(
@@ -272,9 +275,7 @@ async fn repair(
             facts.extend(spawned);
             results.push(ToolResult { call_id: call.id.clone(), content, is_error: true });
         }
-        let message = Message::ToolResults { results };
-        begun.replay.messages.push(message.clone());
-        begun.step.messages.push(message);
+        messages.push(Message::ToolResults { results });
         begun.interrupted = true;
     }
     for tool_call_id in &past.open_tools {
@@ -289,10 +290,43 @@ async fn repair(
         begun.interrupted = true;
     }
     facts.push(Fact::Resumed {});
-    for fact in facts {
-        begun.counts.facts += 1;
-        begun.step.facts.push(Event { n: begun.counts.facts, at: Timestamp::now(), fact });
-    }
+    let (at, first) = (Timestamp::now(), begun.counts.facts + 1);
+    let facts: Vec<_> =
+        facts.into_iter().zip(first..).map(|(fact, n)| Event { n, at, fact }).collect();
+    store(background, id, begun.counts, (&messages, &facts)).await?;
+    begun.counts.messages += messages.len() as u64;
+    begun.counts.facts += facts.len() as u64;
+    begun.replay.messages.extend(messages.iter().cloned());
+    begun.history.extend(messages);
+    begun.replay.repair = facts;
+    Ok(())
+}
+
+async fn store(
+    background: &Background,
+    id: &SessionId,
+    counts: Counts,
+    (messages, facts): (&[Message], &[Event]),
+) -> Result<(), Error> {
+    let first = counts.messages + 1;
+    let addition = Addition {
+        session: id.0.clone(),
+        workspace: background.workspace().to_owned(),
+        title: None,
+        messages: new_messages(messages, first, false),
+        facts: rows(facts, messages.len(), first),
+        seen: Vec::new(),
+        claims: Vec::new(),
+        call: counts.calls,
+        drain: 0,
+        only_with_news: false,
+    };
+    let alive = background.liveness();
+    let write = background
+        .store()
+        .write(move |ledger| ledger.append(&addition, &alive, |_| (ledger::Told::default(), ())));
+    write.await?;
+    background.tell_said();
     Ok(())
 }
 
@@ -319,7 +353,8 @@ async fn cut_off(
                     before you do it again";
         return Ok((text.to_owned(), None));
     };
-    if task.is_step && task.end().is_none() {
+    // What is told by itself is a task, also where it has ended: a later load is to find it as one.
+    if task.is_step && task.delivered.is_none() {
         background.promote(task.id).await?;
     }
     let is_known = past.spawned.iter().any(|spawned| spawned == task.id.as_str());
@@ -349,7 +384,7 @@ async fn cut_off(
 }
 
 impl Work {
-    /// Shows everything said so far, and stores the repair.
+    /// Shows everything said so far, and what the repair ended.
     pub(super) async fn begin_again(&mut self, replay: Replay) {
         if let Some(title) = replay.title {
             self.out.send(Update::Title(title)).await;
@@ -370,10 +405,8 @@ impl Work {
                 self.out.send(update).await;
             }
         }
-        // What is refused goes with the next step.
-        if let Err(error) = self.commit(Drain::No).await {
-            tracing::error!("session `{}` was not repaired: {error}", self.id);
-            self.tell_facts().await;
+        for event in replay.repair {
+            self.show(event).await;
         }
     }
 

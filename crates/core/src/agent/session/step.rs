@@ -90,16 +90,11 @@ impl Work {
     /// After an error the step is as it was.
     pub(super) async fn commit(&mut self, drain: Drain) -> Result<bool, crate::Error> {
         let first = self.counts.messages + 1;
-        let bodies = self.step.messages.iter().zip(first..).map(|(message, n)| NewMessage {
-            n,
-            fresh: self.step.fresh && n == first,
-            body: message.to_json(),
-        });
         let addition = Addition {
             session: self.id.0.clone(),
             workspace: self.background.workspace().to_owned(),
             title: self.step.title.clone(),
-            messages: bodies.collect(),
+            messages: new_messages(&self.step.messages, first, self.step.fresh),
             facts: rows(&self.step.facts, self.step.messages.len(), first),
             seen: self.seen(),
             claims: self.step.claims.clone(),
@@ -181,7 +176,7 @@ impl Work {
     }
 
     /// Tells the front of a fact.
-    async fn show(&self, event: Event) {
+    pub(super) async fn show(&self, event: Event) {
         if let Fact::TurnStarted { turn, origin, .. } = event.fact {
             self.out.send(Update::TurnStarted { turn, origin }).await;
         }
@@ -189,8 +184,18 @@ impl Work {
     }
 }
 
+/// Messages as they are stored, from this number on; `fresh`: the history begins again with the first.
+pub(super) fn new_messages(messages: &[Message], first: u64, fresh: bool) -> Vec<NewMessage> {
+    let bodies = messages.iter().zip(first..).map(|(message, n)| NewMessage {
+        n,
+        fresh: fresh && n == first,
+        body: message.to_json(),
+    });
+    bodies.collect()
+}
+
 /// Facts as they are stored with so many messages, the first of which has the number `first`.
-fn rows(facts: &[Event], messages: usize, first: u64) -> Vec<NewFact> {
+pub(super) fn rows(facts: &[Event], messages: usize, first: u64) -> Vec<NewFact> {
     let said = (messages > 0).then(|| first + messages as u64 - 1);
     let last = facts.last().map(|event| event.n);
     facts.iter().map(|event| event.to_row(said.filter(|_| Some(event.n) == last))).collect()

@@ -5,9 +5,11 @@
 //! when it is stored, whole.
 
 use std::collections::HashSet;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, watch};
+use tokio::task::AbortHandle;
 
 use super::again::{self, Started};
 use super::{Error, Session, TurnEnd, UPDATES, Update};
@@ -82,6 +84,21 @@ pub struct Question {
 pub struct Watch {
     before: std::vec::IntoIter<Seen>,
     then: mpsc::Receiver<Seen>,
+    stop: Stop,
+}
+
+/// Stops a watch where it has come to. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Stop {
+    reader: Weak<Mutex<Reader>>,
+    run: AbortHandle,
+}
+
+/// A watch that stands still: while this is held it looks at nothing, and it goes on once this is dropped.
+#[derive(Debug)]
+pub struct Stopped {
+    reader: OwnedMutexGuard<Reader>,
+    run: AbortHandle,
 }
 
 impl Watch {
@@ -93,6 +110,36 @@ impl Watch {
             None => self.then.recv().await,
         }
     }
+
+    /// What stops it.
+    pub fn stop(&self) -> Stop {
+        self.stop.clone()
+    }
+}
+
+impl Stop {
+    /// Returns once the watch stands still, which it does when everything that it has read was taken from it.
+    /// `None`: it has ended.
+    pub async fn hold(&self) -> Option<Stopped> {
+        let reader = self.reader.upgrade()?;
+        Some(Stopped { reader: reader.lock_owned().await, run: self.run.clone() })
+    }
+}
+
+impl Stopped {
+    /// Ends the watch with what was stored in its session before `opened` opened it: what comes then, that one says.
+    pub async fn end_before(mut self, opened: &Session) {
+        let mut seen = Vec::new();
+        if let Err(error) = self.reader.look(&mut seen, opened.since).await {
+            tracing::warn!("the end of session `{}` cannot be looked at: {error}", opened.id);
+        }
+        // Who has it open now, its client knows.
+        seen.retain(|it| !matches!(it, Seen::Stands(_)));
+        self.reader.tell(seen).await;
+        self.reader.out = None;
+        // It waits for the next look, or for this one.
+        self.run.abort();
+    }
 }
 
 impl Session {
@@ -100,26 +147,32 @@ impl Session {
     pub async fn watch(background: &Background, id: &str) -> Result<Watch, Error> {
         // Before the first look, so that nothing falls between.
         let said = background.said().await?;
-        let mut reader = Reader::new(background.clone(), id.to_owned());
+        let (sender, then) = mpsc::channel(UPDATES);
+        let mut reader = Reader::new(background.clone(), id.to_owned(), sender.clone());
         let mut before = Vec::new();
-        if !reader.look(&mut before).await? {
+        if !reader.look(&mut before, Since::MAX).await? {
             return Err(Error::Unknown(id.to_owned()));
         }
-        let (sender, then) = mpsc::channel(UPDATES);
+        let reader = Arc::new(Mutex::new(reader));
+        let weak = Arc::downgrade(&reader);
         // Owned by the watch: it ends when that is dropped.
-        tokio::spawn(reader.run(said, sender));
-        Ok(Watch { before: before.into_iter(), then })
+        let run = tokio::spawn(run(reader, said, sender)).abort_handle();
+        let stop = Stop { reader: weak, run };
+        Ok(Watch { before: before.into_iter(), then, stop })
     }
 }
 
 /// What reads a session behind where it stopped.
+#[derive(Debug)]
 struct Reader {
     background: Background,
     id: String,
+    /// `None`: the watch has ended.
+    out: Option<mpsc::Sender<Seen>>,
     /// Reads calls, and carries none out.
     toolbox: Toolbox,
     /// The last message and the last fact that were read.
-    read: (u64, u64),
+    read: Since,
     title: Option<String>,
     /// The model call that was answered last, the one whose answer was said last, and the one that carried results.
     answered: Option<u64>,
@@ -134,6 +187,35 @@ struct Reader {
     told: Option<Stands>,
 }
 
+/// Looks at a session when its process rings, and each second, until the watch ends.
+async fn run(
+    reader: Arc<Mutex<Reader>>,
+    mut said: watch::Receiver<()>,
+    watched: mpsc::Sender<Seen>,
+) {
+    loop {
+        tokio::select! {
+            () = watched.closed() => return,
+            changed = said.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(ROUND) => {}
+        }
+        if !reader.lock().await.round().await {
+            return;
+        }
+    }
+}
+
+/// A place in what is stored of a session: behind this message and this fact, by number.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Since {
+    pub(super) message: u64,
+    pub(super) fact: u64,
+}
+
+impl Since {
+    const MAX: Self = Self { message: u64::MAX, fact: u64::MAX };
+}
+
 /// From which fact on things are told as they happen, and whether facts themselves are.
 #[derive(Debug, Clone, Copy)]
 struct Live {
@@ -142,13 +224,14 @@ struct Live {
 }
 
 impl Reader {
-    fn new(background: Background, id: String) -> Self {
+    fn new(background: Background, id: String, out: mpsc::Sender<Seen>) -> Self {
         let toolbox = Toolbox::new(background.clone(), id.clone(), Budget::default());
         Self {
             background,
             id,
+            out: Some(out),
             toolbox,
-            read: (0, 0),
+            read: Since::default(),
             title: None,
             answered: None,
             spoke: None,
@@ -161,43 +244,52 @@ impl Reader {
         }
     }
 
-    async fn run(mut self, mut said: watch::Receiver<()>, out: mpsc::Sender<Seen>) {
-        loop {
-            tokio::select! {
-                () = out.closed() => return,
-                changed = said.changed() => if changed.is_err() { return },
-                () = tokio::time::sleep(ROUND) => {}
-            }
-            let mut seen = Vec::new();
-            let goes_on = self.look(&mut seen).await.unwrap_or_else(|error| {
-                tracing::warn!("session `{}` cannot be looked at: {error}", self.id);
-                true
-            });
-            if !goes_on {
-                let (holder, questions) = (Holder::Deleted, Vec::new());
-                seen.push(Seen::Stands(Stands { holder, questions }));
-            }
-            for one in seen {
-                if out.send(one).await.is_err() {
-                    return;
-                }
-            }
-            if !goes_on {
-                return;
+    /// Hands out what was seen. `false`: the watch has ended.
+    async fn tell(&mut self, seen: Vec<Seen>) -> bool {
+        let Some(out) = &self.out else { return false };
+        for one in seen {
+            if out.send(one).await.is_err() {
+                return false;
             }
         }
+        true
     }
 
-    /// Takes in what was added. `false`: there is no such session.
-    async fn look(&mut self, out: &mut Vec<Seen>) -> Result<bool, Error> {
-        let (workspace, name) = (self.background.workspace().to_owned(), self.id.clone());
-        let ((message, fact), alive) = (self.read, self.background.liveness());
-        let found = self.background.store().read(move |ledger| {
-            let found = ledger.followed(&workspace, &name, message, fact)?;
-            Ok(found.map(|found| (found.holder.as_ref().is_some_and(|it| alive(&it.0)), found)))
+    /// Looks once more. `false`: the watch has ended.
+    async fn round(&mut self) -> bool {
+        let mut seen = Vec::new();
+        let goes_on = self.look(&mut seen, Since::MAX).await.unwrap_or_else(|error| {
+            tracing::warn!("session `{}` cannot be looked at: {error}", self.id);
+            true
         });
-        let Some((is_alive, found)) = found.await? else { return Ok(false) };
-        let Followed { session, holder, messages, facts } = found;
+        if !goes_on {
+            let (holder, questions) = (Holder::Deleted, Vec::new());
+            seen.push(Seen::Stands(Stands { holder, questions }));
+        }
+        self.tell(seen).await && goes_on
+    }
+
+    /// Takes in what was added, up to a message and a fact. `false`: there is no such session.
+    async fn look(&mut self, out: &mut Vec<Seen>, end: Since) -> Result<bool, Error> {
+        let (workspace, name) = (self.background.workspace().to_owned(), self.id.clone());
+        let (Since { message, fact }, alive) = (self.read, self.background.liveness());
+        let found = self.background.store().read(move |ledger| {
+            let Some(found) = ledger.followed(&workspace, &name, message, fact)? else {
+                return Ok(None);
+            };
+            let Followed { session, holder, mut messages, mut facts } = found;
+            messages.retain(|row| row.n <= end.message);
+            facts.retain(|row| row.n <= end.fact);
+            let read = Since {
+                message: messages.last().map_or(message, |row| row.n),
+                fact: facts.last().map_or(fact, |row| row.n),
+            };
+            let is_alive = holder.as_ref().is_some_and(|it| alive(&it.0));
+            Ok(Some((session, holder, is_alive, in_order(messages, &facts), read)))
+        });
+        let Some((session, holder, is_alive, rows, read)) = found.await? else {
+            return Ok(false);
+        };
         let holder = match holder {
             None => Holder::Closed,
             Some((_, pid)) if is_alive => Holder::Open { pid },
@@ -207,9 +299,10 @@ impl Reader {
             self.title.clone_from(&session.title);
             out.extend(session.title.map(|title| Seen::Said(Update::Title(title))));
         }
-        let last =
-            (messages.last().map_or(message, |row| row.n), facts.last().map_or(fact, |row| row.n));
-        let rows = in_order(messages, &facts);
+        if self.told.as_ref().is_some_and(|told| told.holder != holder) {
+            // Nothing of an agent outlives the process that ran it.
+            self.questions.clear();
+        }
         let live = match (&self.told, holder) {
             (Some(_), _) => Live { from: 0, traced: true },
             (None, Holder::Open { .. }) => Live { from: open_turn(&rows), traced: false },
@@ -226,7 +319,7 @@ impl Reader {
                 },
             }
         }
-        self.read = last;
+        self.read = read;
         let questions = match holder {
             Holder::Open { .. } => self.questions.clone(),
             Holder::Closed | Holder::Gone { .. } | Holder::Deleted => Vec::new(),

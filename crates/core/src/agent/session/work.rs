@@ -12,11 +12,12 @@ use super::again::Started;
 use super::manner::Manner;
 use super::outage::Patience;
 use super::step::{Counts, Step};
+use super::watching::Since;
 use super::{SessionId, Terms, Update, prompt};
 use crate::agent::message::Message;
 use crate::agent::servers::{News, Servers};
 use crate::agent::tools::Toolbox;
-use crate::agent::trace::Fact;
+use crate::agent::trace::{Event, Fact};
 use crate::agent::usage::Cost;
 use crate::background::Background;
 use crate::background::task::TaskId;
@@ -33,8 +34,8 @@ pub(super) struct Begun {
     pub(super) cost: Option<Cost>,
     /// Tokens of the history, as the model counted them last.
     pub(super) used: u64,
-    /// What is to be stored now: the repair.
-    pub(super) step: Step,
+    /// What was stored of it before it was opened, and repaired.
+    pub(super) since: Since,
     /// It was loaded: the model is to be told which tasks run.
     pub(super) resumed: bool,
     /// Its last turn was cut off.
@@ -54,6 +55,8 @@ pub(super) struct Replay {
     pub(super) messages: Vec<Message>,
     /// What the trace tells of them.
     pub(super) told: Told,
+    /// What the repair ended, and [`crate::agent::trace::Fact::Resumed`].
+    pub(super) repair: Vec<Event>,
 }
 
 /// What the trace of a session tells of its messages.
@@ -186,7 +189,7 @@ impl Work {
             cancel,
             history: begun.history,
             counts: begun.counts,
-            step: begun.step,
+            step: Step::default(),
             stopped: Vec::new(),
             used: begun.used,
             cost: begun.cost,

@@ -33,6 +33,8 @@ pub struct Timeline {
     sheet: Sheet,
     /// It is of tasks alone.
     without_agent: bool,
+    /// When the last fact was.
+    at: Option<Timestamp>,
     /// What each model call carries, and by what it came into its request.
     carried: HashMap<u64, Vec<(TaskId, DeliveredKind)>>,
     entered: HashMap<TaskId, (u64, DeliveredBy)>,
@@ -148,6 +150,7 @@ impl Timeline {
         }
         self.story.take(event);
         let (at, n) = (event.at, event.n);
+        self.at = Some(at);
         match &event.fact {
             Fact::TurnStarted { turn, origin, title } => {
                 self.sheet.begins(format!("turn:{turn}"), at);
@@ -231,21 +234,7 @@ impl Timeline {
             }
             Fact::Resumed {} => {
                 // Nothing of the agent outlives the process that ran it.
-                let is_open = |piece: &Piece| {
-                    let Piece::Segment(segment) = piece else { return None };
-                    let is_it = segment.lane == AGENT && segment.to.is_none();
-                    is_it.then(|| segment.key.clone())
-                };
-                let open: Vec<_> = self.sheet.pieces.iter().filter_map(is_open).collect();
-                for key in open {
-                    self.sheet.ends(&key, at);
-                    self.sheet.closes(
-                        &key,
-                        at,
-                        true,
-                        vec!["cut off by a restart of the agent".to_owned()],
-                    );
-                }
+                self.cuts_off(at, "cut off by a restart of the agent");
                 self.marks(
                     format!("resumed:{n}"),
                     MarkKind::Resumed,
@@ -256,10 +245,31 @@ impl Timeline {
         }
     }
 
-    /// Takes in a task as it stands now.
+    /// Ends what is open in the agent's lane with the last fact: the process that would go on with it has ended.
+    pub fn cut_off(&mut self, why: &str) {
+        if let Some(at) = self.at {
+            self.cuts_off(at, why);
+        }
+    }
+
+    fn cuts_off(&mut self, at: Timestamp, why: &str) {
+        let is_open = |piece: &Piece| {
+            let Piece::Segment(segment) = piece else { return None };
+            let is_it = segment.lane == AGENT && segment.to.is_none();
+            is_it.then(|| segment.key.clone())
+        };
+        let open: Vec<_> = self.sheet.pieces.iter().filter_map(is_open).collect();
+        for key in open {
+            self.sheet.ends(&key, at);
+            self.sheet.closes(&key, at, true, vec![why.to_owned()]);
+        }
+    }
+
+    /// Takes in a task as it stands now. One that has ended does not run again.
     pub fn task(&mut self, task: &Task, now: Timestamp) {
+        let has_ended = self.story.passage(task.id).is_some_and(|it| it.task.end().is_some());
         // What the agent waits for itself is a part of its own lane.
-        if task.is_step {
+        if task.is_step || has_ended && task.end().is_none() {
             return;
         }
         let key = format!("task:{}", task.id);

@@ -46,12 +46,44 @@ pub struct Followed {
     pub facts: Vec<StoredFact>,
 }
 
+/// What a trace is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Traced {
+    /// Who has the session open: its name in leases.
+    pub holder: Option<String>,
+    /// Facts.
+    pub facts: Vec<StoredFact>,
+    /// All facts that are about a task.
+    pub of_tasks: Vec<StoredFact>,
+}
+
 impl Ledger {
     /// Everything said in a session, oldest first.
     pub fn messages(&self, id: &str) -> Result<Vec<StoredMessage>, LedgerError> {
         self.read(|tx| match base(tx, id)? {
             Some(base) => messages(tx, base, 0),
             None => Ok(Vec::new()),
+        })
+    }
+
+    /// What a trace of a session is made of, as of one moment: the facts after `after`, at most `limit` of them.
+    /// `None`: the workspace has no such session.
+    pub fn traced(
+        &self,
+        workspace: &Path,
+        id: &str,
+        after: u64,
+        limit: u32,
+    ) -> Result<Option<Traced>, LedgerError> {
+        self.read(|tx| {
+            let (Some(_), Some(base)) = (session(tx, workspace, id)?, base(tx, id)?) else {
+                return Ok(None);
+            };
+            Ok(Some(Traced {
+                holder: holder(tx, id)?.map(|(name, _)| name),
+                facts: facts(tx, base, after, limit, false)?,
+                of_tasks: facts(tx, base, 0, u32::MAX, true)?,
+            }))
         })
     }
 
@@ -83,17 +115,22 @@ impl Ledger {
             let (Some(session), Some(base)) = (session(tx, workspace, id)?, base(tx, id)?) else {
                 return Ok(None);
             };
-            let (holder, pid): (Option<String>, Option<u32>) = tx
-                .prepare_cached("SELECT holder, holder_pid FROM sessions WHERE id = ?1")?
-                .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))?;
             Ok(Some(Followed {
                 session,
-                holder: holder.zip(pid),
+                holder: holder(tx, id)?,
                 messages: messages(tx, base, message)?,
                 facts: facts(tx, base, fact, u32::MAX, false)?,
             }))
         })
     }
+}
+
+/// Who has a session open: its name in leases, and its pid.
+fn holder(tx: &Transaction<'_>, id: &str) -> Result<Option<(String, u32)>, LedgerError> {
+    let (name, pid): (Option<String>, Option<u32>) = tx
+        .prepare_cached("SELECT holder, holder_pid FROM sessions WHERE id = ?1")?
+        .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(name.zip(pid))
 }
 
 fn messages(

@@ -26,9 +26,9 @@ async fn a_second_close_leaves_what_was_loaded_again() {
     };
     let sessions = Sessions::default();
     let open = |session, updates| {
-        let (told, _) = oneshot::channel();
+        let ((told, _), (_, replied)) = (oneshot::channel(), oneshot::channel());
         // What the reader would tell is of no interest here.
-        sessions.open(session, updates, Timeline::default(), None, Start::Loaded(told)).0
+        sessions.open(session, updates, Timeline::default(), None, Start::Loaded(told, replied)).0
     };
     let (session, updates) = Session::create(background.clone(), options()).await.unwrap();
     let id = session.id().to_string();

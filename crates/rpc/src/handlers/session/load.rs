@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 use super::{Result, about, again, place, refused};
 use crate::convert::options;
 use crate::desk::{Desk, Start};
-use crate::peer::Answer;
+use crate::peer::{After, Answer};
 use crate::wire::acp;
 
 /// Answers once everything that was said in it is on its way to the client.
@@ -17,18 +17,19 @@ pub(crate) async fn run(
     place(desk, &params.cwd, &params.additional_directories)?;
     let id = params.session_id;
     let (engine, terms) = again(desk, &id, params.mcp_servers, params.meta.as_ref()).await?;
-    let (session, updates) = Session::load(engine.clone(), terms, &id.0).await.map_err(refused)?;
+    let (session, updates) = Session::load(engine, terms, &id.0).await.map_err(refused)?;
     // What it says from here on is told once.
     desk.watches().end(&id.0).await;
-    let past = Session::timeline(&engine, &id.0).await.map_err(refused)?;
+    let past = session.past().await.map_err(refused)?;
     let (told, all_told) = oneshot::channel();
-    let open = desk.take_in(session, updates, past, Start::Loaded(told));
+    let (replied, begin) = oneshot::channel();
+    let open = desk.take_in(session, updates, past, Start::Loaded(told, begin));
     // Its end is the news, whichever it is.
     let _ = all_told.await;
     let session = &open.session;
-    Ok(acp::LoadSessionResponse::new()
+    let result = acp::LoadSessionResponse::new()
         .modes(options::modes(session))
         .config_options(options::of(session, desk.models()))
-        .meta(about(session))
-        .into())
+        .meta(about(session));
+    Ok(Answer { result, after: vec![After::Begin(replied)] })
 }

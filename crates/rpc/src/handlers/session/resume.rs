@@ -17,11 +17,13 @@ pub(crate) async fn run(
     place(desk, &params.cwd, &params.additional_directories)?;
     let id = params.session_id;
     let (engine, terms) = again(desk, &id, params.mcp_servers, params.meta.as_ref()).await?;
-    let (session, updates) =
-        Session::resume(engine.clone(), terms, &id.0).await.map_err(refused)?;
-    // What it says from here on is told once.
-    desk.watches().end(&id.0).await;
-    let past = Session::timeline(&engine, &id.0).await.map_err(refused)?;
+    // Where it is refused, the watch goes on.
+    let held = desk.watches().hold(&id.0).await;
+    let (session, updates) = Session::resume(engine, terms, &id.0).await.map_err(refused)?;
+    if let Some(held) = held {
+        desk.watches().end_before(held, &session).await;
+    }
+    let past = session.past().await.map_err(refused)?;
     let result = acp::ResumeSessionResponse::new()
         .modes(options::modes(&session))
         .config_options(options::of(&session, desk.models()))

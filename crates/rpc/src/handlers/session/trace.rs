@@ -16,14 +16,17 @@ pub(crate) async fn run(desk: &Desk, params: TraceParams) -> Result<Answer<Trace
         let found = Session::trace(engine, &session_id, after.unwrap_or(0)).await;
         return Ok(trace::result(session_id, found.map_err(refused)?).into());
     }
-    let held = desk.hold_output().await;
-    let kept = desk.sessions().get(&session_id).and_then(|open| open.lanes);
-    let lanes = match kept {
+    let kept = || desk.sessions().get(&session_id).and_then(|open| open.lanes);
+    let mut held = None;
+    if kept().is_some() {
+        held = Some(desk.hold_output().await);
+    }
+    let lanes = match kept() {
         Some(lanes) => lanes.whole(),
         None => timeline::whole(&Session::timeline(engine, &session_id).await.map_err(refused)?),
     };
     let (events, tasks) = (Vec::new(), Vec::new());
     let next = after.unwrap_or(0);
     let result = TraceResult { session_id, events, tasks, next, timeline: Some(lanes) };
-    Ok(Answer { result, after: vec![After::Flow(held)] })
+    Ok(Answer { result, after: held.map(After::Flow).into_iter().collect() })
 }

@@ -60,7 +60,7 @@ pub(super) fn timeline() -> Timeline {
     let events: Vec<Event> = events.collect();
     let next = events.last().map_or(0, |event| event.n);
     let journeys = recording.tasks.into_iter().map(journey).collect();
-    Timeline::of(&Trace { events, journeys, next })
+    Timeline::of(&Trace { events, journeys, next, is_open: false })
 }
 
 fn journey(it: RecordedTask) -> Journey {

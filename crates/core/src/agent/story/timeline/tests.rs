@@ -123,7 +123,7 @@ fn trace(events: Vec<Event>, tasks: &[Task]) -> Trace {
         delivered: None,
     };
     let next = events.len() as u64;
-    Trace { events, journeys: tasks.iter().map(journey).collect(), next }
+    Trace { events, journeys: tasks.iter().map(journey).collect(), next, is_open: true }
 }
 
 /// Pieces in words: what lies where, in seconds.
