@@ -103,7 +103,7 @@ text = 'Room.'
         assert_eq!(prompt(&mut client, &twice).unwrap()["stopReason"], "end_turn");
     }
     let refused = prompt(&mut client, &[image("image/png", "AAAA")]).unwrap_err();
-    assert!(refused["message"].as_str().unwrap().contains("may have 20"), "{refused}");
+    assert!(refused["message"].as_str().unwrap().contains("at most 20 MiB"), "{refused}");
     assert_eq!(client.prompt(&session, "/compact"), "end_turn");
     prompt(&mut client, &[image("image/png", "AAAA")]).unwrap();
     assert!(client.has_said("Room."));

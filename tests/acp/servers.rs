@@ -127,7 +127,7 @@ fn always_holds_for_a_tool_and_a_session_that_looks_uses_none() {
     let Some(server) = server("") else { return };
     let store = Store::new();
     let script = calls(&[("echo", "said hi"), ("echo", "said hi"), ("fails", "it did not work")]);
-    let script = script + &calls(&[("echo", "this session only looks")]);
+    let script = script + &calls(&[("echo", "this session is look-only")]);
     let mut client = Client::new(&store, &script);
     client.chooses = Some("allow_always");
     let session = opened(&mut client, &store, &[server]);
@@ -136,7 +136,7 @@ fn always_holds_for_a_tool_and_a_session_that_looks_uses_none() {
     client.call("session/set_mode", json!({"sessionId": session, "modeId": "look"}));
     assert_eq!(client.prompt(&session, "again"), "end_turn");
     assert_eq!(questions(&client).len(), 2);
-    assert!(ends(&client).last().unwrap().1.contains("only looks"), "{:?}", ends(&client));
+    assert!(ends(&client).last().unwrap().1.contains("look-only"), "{:?}", ends(&client));
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn a_server_that_cannot_be_used_is_named_and_the_session_goes_on() {
         "(it wrote: wrong door)",
         "`old` is not used: HTTP with server-sent events (`sse`) is deprecated",
         "`shut` is not used: connection refused",
-        "`bad` is not used: its address",
+        "`bad` is not used: its URL is not valid",
     ] {
         assert!(told.contains(expected), "no {expected:?}: {told}");
     }

@@ -268,7 +268,7 @@ fn an_edit_is_a_change_of_the_whole_file() {
 #[test]
 fn a_change_of_which_nothing_is_left_is_a_no() {
     let lab = Lab::new();
-    let chat = editing(&lab, "the person took nothing");
+    let chat = editing(&lab, "the person rejected all");
     chat.daemon.answers(ASK, Some(instead("allow_once", OLD)));
     assert_eq!(chat.prompt("go"), "end_turn");
     assert_eq!(written(&lab), OLD);
@@ -288,7 +288,7 @@ fn writing(lab: &Lab, path: &str, content: &str, expect: &str) -> Chat {
 #[test]
 fn a_new_file_of_which_nothing_is_left_is_not_made() {
     let lab = Lab::new();
-    let chat = writing(&lab, "new/file", "text\n", "the person took nothing");
+    let chat = writing(&lab, "new/file", "text\n", "the person rejected all");
     chat.daemon.answers(ASK, Some(instead("allow_once", "")));
     assert_eq!(chat.prompt("go"), "end_turn");
     assert!(!lab.file("new").exists());
@@ -298,7 +298,7 @@ fn a_new_file_of_which_nothing_is_left_is_not_made() {
 fn lines_of_a_file_that_is_not_read_unasked_are_not_told() {
     let lab = Lab::new();
     std::fs::write(lab.file(".env"), "KEY=canary\nPORT=1\n").expect("it is written");
-    let chat = writing(&lab, ".env", "PORT=2\n", "is not read without a question");
+    let chat = writing(&lab, ".env", "PORT=2\n", "reading this file needs permission");
     let left = "KEY=canary\nPORT=2\n";
     chat.daemon.answers(ASK, Some(instead("allow_once", left)));
     assert_eq!(chat.prompt("go"), "end_turn");

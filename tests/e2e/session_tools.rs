@@ -189,9 +189,9 @@ input = { pattern = "key", path = "secrets" }
 [[turn]]
 expect = [
     "b.txt:1:key: open",
-    "what rules hold back, or may hold keys, was left out",
+    "files that rules exclude, or that may contain keys, were left out",
     "b.txt",
-    "what rules hold back, or may hold keys, was left out",
+    "files that rules exclude, or that may contain keys, were left out",
     "not allowed: the rule `deny read secrets` forbids to read `secrets`",
 ]
 absent = ["deep", "a.txt"]

@@ -1,16 +1,16 @@
 //! The agent: a conversation with a language model that runs commands.
 //!
-//! The lower half knows nothing of background tasks and nothing of the store, so that every wire rule
-//! can be tested on recorded bytes alone: the words of a conversation ([`message`]), the wire formats
-//! of the model providers ([`provider`]), when a failed call is made again ([`retry`]), which model
-//! is meant ([`choice`]), whose models there are ([`vendor`]), what a call cost ([`usage`]) and where
-//! a command belongs ([`placement`]). The upper half stands on [`Background`](crate::Background):
-//! what a model can do ([`tools`]) and may do ([`permission`]), how results are told to it
-//! ([`notice`]), the loop that owns the history ([`session`]), the facts it leaves ([`trace`]) and what they tell
-//! together ([`story`]).
+//! The lower half knows nothing of background tasks or of the store, so that every wire rule can be tested on
+//! recorded bytes alone: the messages of a conversation ([`message`]), the wire formats of the model providers
+//! ([`provider`]), when a failed call is retried ([`retry`]), which model a setting selects ([`choice`]), the
+//! table of vendors ([`vendor`]), what a call cost ([`usage`]) and whether a command belongs in the background
+//! ([`placement`]). The upper half is built on [`Background`](crate::Background): what a model can do
+//! ([`tools`]) and may do ([`permission`]), how it receives the results of tasks ([`notice`]), the loop that
+//! owns the history ([`session`]), the facts that a session records ([`trace`]) and the timeline built from
+//! them ([`story`]).
 //!
-//! This is the one part of the crate that knows JSON: a model's answer is JSON that has to be sent
-//! back as it came.
+//! This is the only part of the crate that uses JSON: a model's answer is JSON that must be sent back
+//! unchanged.
 
 pub mod choice;
 pub mod failure;

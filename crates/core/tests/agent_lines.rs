@@ -237,7 +237,7 @@ fn no_line_does_harm_and_harmless_ones_are_asked_no_more_often() {
                 Verdict::Deny { .. } => counts.denied += 1,
                 Verdict::Ask { why, .. } => {
                     counts.asked += 1;
-                    if why.contains("which the repository keeps") {
+                    if why.contains("which the repository contains") {
                         counts.kept_in_git += 1;
                     } else if harmless && !is_belt {
                         counts.harmless_asked += 1;

@@ -1,9 +1,8 @@
-//! Which model is meant, where it is and with which key.
+//! Which model to use, on which server and with which key.
 //!
-//! What is chosen comes from the environment and from the user's own file, never from a workspace.
-//! When nothing is set, the usual ports of local servers are tried, on this machine only. When there
-//! is none the answer is an error: tasks and the demo need none. What can be set is the table of
-//! [`vendor`].
+//! The choice comes from the environment and from the user's own file, never from a workspace. When nothing is
+//! set, the usual ports of local servers are tried, on this machine only. If none answers, the result is an
+//! error: tasks and the demo work without a model. [`vendor`] has the table of settings.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,44 +16,44 @@ use super::provider::{
 use super::retry::Patience;
 use super::vendor::{self, MODEL, SCRIPT, VENDORS, Variable, Vendor, Wire};
 
-/// What a user has set about models.
+/// The user's settings for models.
 #[derive(Debug, Clone, Default)]
 pub struct ModelChoice {
     /// `MEANWHILE_MODEL`: `anthropic/NAME`, `openai/NAME`, `openai-responses/NAME` or `script/PATH`.
     pub model: Option<String>,
-    /// The variables that are set, by name. Not only keys are hidden: a URL may hold a password.
+    /// The variables that are set, by name. Every value is hidden, not only keys: a URL may contain a password.
     values: BTreeMap<&'static str, Secret>,
 }
 
-/// Where local servers listen unless told otherwise: Ollama and llama.cpp.
+/// The default addresses of local servers: Ollama and llama.cpp.
 pub const LOCAL_SERVERS: [&str; 2] = ["http://127.0.0.1:11434/v1", "http://127.0.0.1:8080/v1"];
 
-/// How long a port of this machine may take to say what models it has.
+/// How long a local server may take to list its models.
 const PROBE: Duration = Duration::from_millis(500);
 
-/// Why there is no model to ask.
+/// Why no model can be used.
 #[derive(Debug, thiserror::Error)]
 pub enum NoModel {
-    /// Nothing is set and nothing was found (1006).
+    /// Nothing is set and no local server was found (error 1006).
     #[error("no model: {0}")]
     NotChosen(String),
-    /// `MEANWHILE_MODEL` names no kind of model.
+    /// The prefix of `MEANWHILE_MODEL` is not one of the known ones.
     #[error("{MODEL} is `{0}`: expected {forms}", forms = expected())]
     BadSetting(String),
-    /// The vendor's own server wants a key.
+    /// No key is set for the vendor's own server, which requires one.
     #[error("`{model}` needs a key")]
     NoKey {
-        /// The model.
+        /// The setting: `anthropic/NAME`.
         model: String,
-        /// Whose it is.
+        /// The vendor that the setting names.
         vendor: &'static Vendor,
     },
     /// A base URL or a key cannot be used.
     #[error("{variable}: {error}")]
     Http {
-        /// The variable to look at.
+        /// The variable whose value is wrong.
         variable: &'static str,
-        /// What is wrong.
+        /// Why the value cannot be used.
         error: HttpError,
     },
     /// The script cannot be used.
@@ -62,7 +61,7 @@ pub enum NoModel {
     Script(#[from] BadScript),
 }
 
-/// The forms of a setting, for a sentence: `anthropic/NAME`, and so on for every vendor.
+/// The allowed forms of a setting, as a phrase: `` `anthropic/NAME`, ... or `script/PATH` ``.
 pub fn expected() -> String {
     let forms: Vec<_> = vendor::forms().map(|form| format!("`{form}`")).collect();
     let (last, others) = forms.split_last().expect("there is a form for scripts");
@@ -70,7 +69,7 @@ pub fn expected() -> String {
 }
 
 impl ModelChoice {
-    /// Reads the environment through `get`. An empty variable is one that is not set.
+    /// Reads the environment through `get`. An empty variable counts as not set.
     pub fn from_env(get: impl Fn(&str) -> Option<String>) -> Self {
         let text = |name| get(name).filter(|value| !value.trim().is_empty());
         let mut choice = Self { model: text(MODEL), values: BTreeMap::new() };
@@ -82,17 +81,17 @@ impl ModelChoice {
         choice
     }
 
-    /// Sets a variable.
+    /// Sets the value of a variable.
     pub fn set(&mut self, variable: &'static Variable, value: &str) {
         self.values.insert(variable.name, Secret::new(value));
     }
 
-    /// What a variable is set to.
+    /// The value of a variable.
     pub fn value(&self, variable: &str) -> Option<&Secret> {
         self.values.get(variable)
     }
 
-    /// This choice, and a `weaker` one (the file's) where this says nothing.
+    /// This choice, completed by a `weaker` one (the file's) where this one sets nothing.
     #[must_use]
     pub fn or(self, weaker: Self) -> Self {
         let mut values = weaker.values;
@@ -100,19 +99,19 @@ impl ModelChoice {
         Self { model: self.model.or(weaker.model), values }
     }
 
-    /// Whether the model that is named takes images; `None`: none is named, or that is not known.
+    /// Whether the named model accepts images; `None` if no model is named or it is not known.
     pub fn takes_images(&self) -> Option<bool> {
         let model = self.model.as_ref()?;
         self.named(model.trim(), Patience::default()).ok()?.takes_images()
     }
 
-    /// The provider meant. Asks a server for its models only when no model is named; `local` are
-    /// the base URLs to try when nothing is set at all ([`LOCAL_SERVERS`]).
+    /// The chosen provider. Asks a server for its models only when no model is named; `local` are the base URLs
+    /// to try when nothing is set at all ([`LOCAL_SERVERS`]).
     pub async fn provider(&self, patience: Patience, local: &[&str]) -> Result<Provider, NoModel> {
         if let Some(model) = &self.model {
             return self.named(model.trim(), patience);
         }
-        // A server of one's own speaks chat completions as a rule.
+        // A server of the user's own usually speaks chat completions.
         for vendor in std::iter::once(own_server()).chain(&VENDORS) {
             let Some(url) = self.value(vendor.url.name) else { continue };
             let models = self.connect(vendor, "", patience.clone())?.models().await;
@@ -140,8 +139,8 @@ impl ModelChoice {
         Err(NoModel::NotChosen(tried))
     }
 
-    /// The models of every server that is set, as settings: `openai/NAME`. One that does not answer in `time`
-    /// is left out.
+    /// The models of every server that is set, as settings: `openai/NAME`. A server that does not answer within
+    /// `time` is left out.
     pub async fn models(&self, patience: Patience, time: Duration) -> Vec<String> {
         let of = |vendor: &'static Vendor| {
             let patience = patience.clone();
@@ -186,7 +185,7 @@ impl ModelChoice {
         connect(&self.account(vendor), model, patience)
     }
 
-    /// What is set about a vendor.
+    /// The settings of a vendor.
     fn account(&self, vendor: &'static Vendor) -> Account<'_> {
         Account {
             vendor,
@@ -206,7 +205,7 @@ impl ModelChoice {
     }
 }
 
-/// The vendor whose dialect the servers of this machine speak.
+/// The vendor whose dialect local servers speak.
 pub fn own_server() -> &'static Vendor {
     let speaks = |vendor: &&Vendor| vendor.wire == Wire::Chat;
     VENDORS.iter().find(speaks).expect("the table has OpenAI")
@@ -231,7 +230,7 @@ fn connect(account: &Account<'_>, model: &str, patience: Patience) -> Result<Pro
     })
 }
 
-/// The only model of a server that a setting names: with several, the person has to choose.
+/// The model of a server that offers only one; if it offers several, the person must choose.
 fn only(
     models: Result<Vec<Listed>, Failure>,
     vendor: &Vendor,
@@ -241,7 +240,7 @@ fn only(
     match models {
         Ok(mut models) if models.len() == 1 => Ok(models.remove(0).id),
         Ok(models) if models.is_empty() => {
-            Err(format!("{} is {url}, which has none", vendor.url.name))
+            Err(format!("{} is {url}, which offers no model", vendor.url.name))
         }
         Ok(models) => {
             let shown: Vec<_> =
@@ -254,7 +253,7 @@ fn only(
     }
 }
 
-/// The model a local server names first, which with Ollama is the one changed last.
+/// The model that a local server lists first; Ollama sorts by the time of the last change.
 async fn first_model(url: &str, patience: &Patience) -> Option<String> {
     let patience = Patience { connect: PROBE, first_byte: PROBE, stall: PROBE, ..patience.clone() };
     let nothing = ModelChoice::default();

@@ -1,8 +1,8 @@
-//! Why a model call came to nothing, and what to do about it.
+//! Why a model call failed, and what to do about it.
 //!
-//! A failure is made where the reason is known (a status, a broken stream, a script) and carries
-//! everything the rest needs: a kind for the loop (an overflow is compacted away), the words for a
-//! person, a hint apart from them, and whether trying again makes sense.
+//! A failure is created where the reason is known (a status, a broken stream, a script) and carries everything
+//! that callers need: a kind for the loop (an overflow leads to compaction), a message for a person, a separate
+//! hint, and whether a retry makes sense.
 
 mod words;
 
@@ -15,64 +15,64 @@ use super::vendor::MODEL;
 
 pub(crate) use words::{does_not_fit, named_wait, numbers, span};
 
-/// Why a model call came to nothing. No tool was run because of it.
+/// Why a model call failed. No tool was run because of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// What kind it is.
+    /// The kind, which decides how the loop reacts.
     pub kind: FailureKind,
-    /// What happened.
+    /// The error message for a person, without the hint and the number of attempts.
     pub message: String,
-    /// What to do next, where we know.
+    /// What the person can do next, where that is known.
     pub hint: Option<String>,
-    /// How often the call was made.
+    /// How many times the call was attempted.
     pub attempts: u32,
-    /// Whether the same request may do better.
+    /// Whether and when to retry the same request.
     pub again: Again,
-    /// The whole text of a server's refusal of the request.
+    /// The full text of the server's error, if the server refused the request itself (400, 413, 422).
     pub(crate) refusal: Option<String>,
 }
 
-/// The kinds of failure.
+/// Kinds of failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FailureKind {
-    /// The key is missing, wrong, or may not do this.
+    /// The key is missing, wrong, or not allowed to do this.
     Unauthorized,
-    /// There is no such model, or no such route.
+    /// The model or the route does not exist.
     NotFound,
     /// The history does not fit the model's context.
     ContextOverflow,
-    /// Too many requests, or the account's means are spent.
+    /// Too many requests, or the account's credit or quota is used up.
     RateLimited,
-    /// The server has more to do than it can.
+    /// The server is overloaded.
     Overloaded,
-    /// The server does not take this request.
+    /// The server rejects this request.
     BadRequest,
-    /// The server failed.
+    /// The server failed internally.
     Server,
-    /// No connection.
+    /// No connection to the server could be made.
     Unreachable,
-    /// Connected, and then silence for too long.
+    /// The connection was made, but the server sent nothing for too long.
     Stalled,
-    /// The answer ended in the middle.
+    /// The connection broke in the middle of the answer.
     Cut,
-    /// The answer ended in order and is not whole.
+    /// The stream ended normally, but the answer is incomplete.
     Unfinished,
-    /// The answer is not what the protocol says.
+    /// The answer violates the protocol.
     Garbage,
-    /// The script says nothing for this request, or expected another one.
+    /// The script has no entry for this request, or expected another one.
     Script,
 }
 
-/// Whether the same request may do better.
+/// Whether and when to retry the same request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Again {
-    /// No.
+    /// Never retry: the result would be the same.
     Never,
-    /// After the usual delay.
+    /// Retry after the usual backoff.
     Later,
-    /// After this long, by the server's own word.
+    /// Retry after the delay that the server named.
     After(Duration),
-    /// At once: in a plainer form, which the provider has taken on already.
+    /// Retry at once: the provider has already switched to a plainer request form.
     Plainer,
 }
 
@@ -102,28 +102,28 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// Who is talked to: what the words of a failure need.
+/// The server, model and settings that failure messages name.
 #[derive(Debug, Clone)]
 pub(crate) struct Peer {
-    /// The base URL without a password in it.
+    /// The base URL, without a password.
     pub(crate) url: String,
-    /// The model asked for.
+    /// The requested model.
     pub(crate) model: String,
     /// The setting that holds the key.
     pub(crate) key_setting: &'static str,
     /// The setting that holds the base URL.
     pub(crate) url_setting: &'static str,
-    /// A key is sent.
+    /// Whether a key is sent.
     pub(crate) has_key: bool,
 }
 
 impl Peer {
-    /// The server and the model, as an answer and the ledger name them.
+    /// The server and the model, as stored with an answer and in the ledger.
     pub(crate) fn origin(&self) -> String {
         format!("{} {}", self.url, self.model)
     }
 
-    /// What an answer with a status other than 200 means.
+    /// The failure for an answer with a status other than 200.
     pub(crate) fn refused(&self, status: u16, again: Again, body: &str) -> Failure {
         let error = Reported::parse(body);
         let said = error.sentence();
@@ -131,13 +131,13 @@ impl Peer {
         let of_kind = |kind| Failure::new(kind, again, format!("{url} answered {status}: {said}"));
         let is_refusal = matches!(status, 400 | 413 | 422);
         let refusal = is_refusal.then(|| error.whole());
-        // llama.cpp and Ollama say so with 500, which would be the same after any wait.
+        // llama.cpp and Ollama report an overflow with 500, which a retry would not change.
         let may_tell = is_refusal || status == 500;
         if (may_tell && error.is_overflow()) || status == 413 {
             return Failure { refusal, ..overflow(model, &said) };
         }
         let again = match again {
-            // What is spent does not come back by waiting, unless the server says when.
+            // Used-up credit does not come back by waiting, unless the server names a time.
             Again::Later if status == 429 && error.is_spent() => Again::Never,
             Again::Never | Again::Later | Again::After(_) | Again::Plainer => again,
         };
@@ -166,7 +166,7 @@ impl Peer {
         }
     }
 
-    /// What an error in the stream of an answer, after a 200, means.
+    /// The failure for an error event in the stream of an answer, after a 200.
     pub(crate) fn broke_off(&self, body: &str) -> Failure {
         let error = Reported::parse(body);
         let said = error.sentence();
@@ -202,27 +202,27 @@ impl Peer {
         Failure { refusal, ..Failure::new(kind, again, message) }
     }
 
-    /// The answer's bytes are not what the protocol says.
+    /// The failure for an answer whose bytes violate the protocol.
     pub(crate) fn garbage(&self, what: &str, bytes: &str) -> Failure {
         let Self { url, url_setting, .. } = self;
         let shown = shorten(bytes, 120);
         Failure::new(FailureKind::Garbage, Again::Later, format!("{url} sent {what}: `{shown}`"))
-            .hint(format!("does {url_setting} name a model server, and no proxy's page?"))
+            .hint(format!("does {url_setting} name a model server, or a proxy?"))
     }
 
-    /// The stream ended before the answer did.
+    /// The failure for a connection that broke before the answer was complete.
     pub(crate) fn cut(&self, why: &str) -> Failure {
         let message = format!("the answer of {} was cut: {why}", self.url);
         Failure::new(FailureKind::Cut, Again::Later, message)
-            .hint("check the connection, or a proxy's time-out in between")
+            .hint("check the connection, and the timeout of any proxy in between")
     }
 
-    /// The stream was closed in order before the answer was whole.
+    /// The failure for a stream that ended normally before the answer was complete.
     pub(crate) fn unfinished(&self, why: &str) -> Failure {
         Failure { kind: FailureKind::Unfinished, ..self.cut(why) }
     }
 
-    /// Nothing came for this long.
+    /// The failure for a server that sent nothing for `limit`.
     pub(crate) fn silent(&self, since: &str, limit: Duration, again: Again) -> Failure {
         let message = format!("{} sent nothing for {:?} {since}: gave up waiting", self.url, limit);
         Failure::new(FailureKind::Stalled, again, message)
@@ -239,15 +239,15 @@ fn overflow(model: &str, said: &str) -> Failure {
     .hint("compact it, or start a new session")
 }
 
-/// An error as a server wrote it, in any of the known shapes.
+/// An error as the server sent it, in any of the known shapes.
 struct Reported {
     kind: String,
     code: Option<u16>,
     message: String,
 }
 
-/// `{"error": {...}}` (Anthropic, OpenAI, llama.cpp), `{"error": "..."}` (Ollama), `{"detail": ...}`
-/// and `{"message": ...}` (servers made with common frameworks).
+/// `{"error": {...}}` (Anthropic, OpenAI, llama.cpp), `{"error": "..."}` (Ollama), `{"detail": ...}` and
+/// `{"message": ...}` (servers built with common frameworks).
 #[derive(Deserialize)]
 struct Envelope {
     error: Option<serde_json::Value>,
@@ -269,7 +269,7 @@ impl Reported {
         let error = envelope.error.filter(|error| !error.is_null());
         match (error, envelope.detail, envelope.message) {
             (Some(serde_json::Value::Object(error)), ..) => {
-                // The type says more than the code, which is a number, a word or null.
+                // The type is more precise than the code, which is a number, a word or null.
                 let word = |key: &str| error.get(key).and_then(|v| v.as_str());
                 let number = error.get("code").and_then(serde_json::Value::as_u64);
                 Self {
@@ -302,12 +302,12 @@ impl Reported {
         }
     }
 
-    /// Everything it says, for a table of words.
+    /// Message and kind together, for keyword searches.
     fn whole(&self) -> String {
         format!("{} {}", self.message, self.kind)
     }
 
-    /// Vendors say it in words; only OpenAI and llama.cpp have a type for it.
+    /// Vendors report it in prose; only OpenAI and llama.cpp have an error type for it.
     fn is_overflow(&self) -> bool {
         matches!(
             self.kind.as_str(),
@@ -315,7 +315,7 @@ impl Reported {
         ) || does_not_fit(&self.message)
     }
 
-    /// Whether the account's means are spent, rather than the moment's.
+    /// Whether the account's credit or quota is used up, rather than a short-term rate limit.
     fn is_spent(&self) -> bool {
         const SPENT: [&str; 7] = [
             "insufficient_quota",

@@ -1,9 +1,9 @@
-//! The words of a conversation, whichever provider it is held with.
+//! The messages of a conversation, independent of the provider.
 //!
-//! A history is a list of [`Message`]s that only ever grows at its end. What the model said is
-//! kept as raw JSON in the provider's own dialect, blocks of an unknown type included, because it
-//! has to be sent back as it came: thinking blocks are signed, and the prompt cache compares bytes.
-//! Reading an answer (its text, its calls) looks at that JSON and never changes it.
+//! A history is a list of [`Message`]s that only grows at its end. The model's answers are kept as raw JSON in
+//! the provider's own dialect, including blocks of unknown types, because they must be sent back unchanged:
+//! thinking blocks are signed, and the prompt cache compares bytes. Reading an answer (its text, its calls)
+//! never changes that JSON.
 //!
 //! A message is stored as one JSON text ([`Message::to_json`]).
 
@@ -25,63 +25,63 @@ use super::tools::Builtin;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Message {
-    /// What a person asked for.
+    /// A prompt from a person.
     Prompt {
-        /// Their words.
+        /// The text of the prompt.
         text: String,
-        /// What they show.
+        /// The attached images.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         images: Vec<Image>,
     },
-    /// What the model answered.
+    /// The model's answer.
     Assistant(Assistant),
-    /// The results of every call of the answer before, one each.
+    /// The results of all calls of the previous answer, one for each call.
     ToolResults {
-        /// In the order of the calls.
+        /// One result per call, in the order of the calls.
         results: Vec<ToolResult>,
     },
-    /// What background tasks reported: a message of its own, with no human input in it.
+    /// Notifications of background tasks: a message of its own, without human input.
     Background {
-        /// The whole `<background-results>` text.
+        /// The whole text, tags included.
         text: String,
     },
-    /// What the harness itself tells the model: an answer that was cut, a session resumed, the
-    /// summary of what was compacted. No human input in it.
+    /// A message from the program itself to the model: an answer was cut off, the session was resumed, the
+    /// summary after compaction. No human input.
     Notice {
-        /// The text.
+        /// The text as the model receives it.
         text: String,
     },
 }
 
-/// What one tool call came to.
+/// The result of one tool call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToolResult {
     /// The id of the call.
     pub call_id: String,
-    /// What the model is shown.
+    /// The text that the model receives.
     pub content: String,
-    /// The tool failed.
+    /// Whether the tool failed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_error: bool,
 }
 
-/// What the model answered, in the dialect it answered in.
+/// An answer of the model, in the provider's dialect.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Assistant {
     /// How to read `blocks`.
     pub dialect: Dialect,
     /// The model's name, as its server reports it.
     pub model: String,
-    /// The server and model that were asked ([`Peer::origin`](super::failure)); `None`: an older
-    /// program stored it.
+    /// The server and model that were asked ([`Peer::origin`](super::failure)); `None` if an older version
+    /// stored the answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
-    /// The answer as it came. Anthropic: the content blocks. Chat: one element, the message.
-    /// Responses: the items.
+    /// The answer as received. Anthropic: the content blocks. Chat: one element, the message. Responses: the
+    /// items.
     pub blocks: Vec<Block>,
 }
 
-/// The provider's way of writing an answer.
+/// The format in which a provider writes answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Dialect {
@@ -91,7 +91,7 @@ pub enum Dialect {
     OpenAi,
     /// Items of OpenAI's Responses API.
     Responses,
-    /// Anthropic's blocks, and one of type `script` that says where the script is.
+    /// Anthropic's blocks, plus one of type `script` that holds the position in the script.
     Script,
 }
 
@@ -100,14 +100,14 @@ pub enum Dialect {
 #[serde(transparent)]
 pub struct Block(Box<RawValue>);
 
-/// A tool the model wants run.
+/// A tool call that the model requests.
 #[derive(Debug, Clone)]
 pub struct ToolCall {
-    /// What the result has to name.
+    /// The id that the result must name.
     pub id: String,
-    /// The tool.
+    /// The name of the tool, as the model wrote it.
     pub name: String,
-    /// Its arguments.
+    /// The arguments, or the text that was sent instead of a JSON object.
     pub input: Arguments,
 }
 
@@ -116,24 +116,24 @@ pub struct ToolCall {
 pub enum Arguments {
     /// A JSON object, its text as the model wrote it.
     Object(Box<RawValue>),
-    /// Something else. Answer the call with an error that says so; never run it.
+    /// Not a JSON object. Answer the call with an error that says so; never run it.
     Invalid {
         /// What the model wrote.
         text: String,
     },
 }
 
-/// The key that wraps arguments which are not a JSON object, so that a history can carry them:
-/// Anthropic's own advice for such input, and servers that parse arguments refuse anything else.
+/// The key that wraps arguments which are not a JSON object, so that a history can carry them. Anthropic's
+/// documentation advises this for such input, and servers that parse arguments reject anything else.
 const INVALID_KEY: &str = "INVALID_JSON";
 
 impl Message {
-    /// What a person says in words alone.
+    /// A prompt without images.
     pub fn prompt(text: impl Into<String>) -> Self {
         Self::Prompt { text: text.into(), images: Vec::new() }
     }
 
-    /// The images it has.
+    /// The images of a prompt; empty for other messages.
     pub fn images(&self) -> &[Image] {
         match self {
             Self::Prompt { images, .. } => images,
@@ -144,17 +144,17 @@ impl Message {
         }
     }
 
-    /// The text a store keeps.
+    /// The JSON under which the ledger stores it.
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("a message has string keys only and cannot fail")
     }
 
-    /// Reads a stored message back.
+    /// Parses a stored message.
     pub fn from_json(text: &str) -> Result<Self, serde_json::Error> {
         serde_json::from_str(text)
     }
 
-    /// The answer, if it is one.
+    /// The model's answer, if this message is one.
     pub fn assistant(&self) -> Option<&Assistant> {
         match self {
             Self::Assistant(answer) => Some(answer),
@@ -167,22 +167,22 @@ impl Message {
 }
 
 impl Block {
-    /// A block of this JSON.
+    /// Wraps raw JSON as a block.
     pub fn new(raw: Box<RawValue>) -> Self {
         Self(raw)
     }
 
-    /// A block made from a value.
+    /// A block serialized from a value.
     pub(crate) fn of(value: &impl Serialize) -> Self {
         Self(serde_json::value::to_raw_value(value).expect("a block has string keys only"))
     }
 
-    /// Its JSON text.
+    /// The JSON text, as received.
     pub fn as_json(&self) -> &str {
         self.0.get()
     }
 
-    /// The block read as content of Anthropic Messages.
+    /// Parses the block as content of Anthropic Messages.
     pub(crate) fn view(&self) -> View {
         let Ok(head) = serde_json::from_str::<BlockHead>(self.0.get()) else {
             return View::Other;
@@ -198,15 +198,14 @@ impl Block {
     }
 }
 
-/// What a content block or an item is, as far as we know it.
+/// What a content block or an item contains, if the type is known.
 pub(crate) enum View {
     /// Text for people.
     Text(String),
     /// The model's reasoning, or a summary of it.
     Thinking(String),
-    /// A call.
     Call(ToolCall),
-    /// Something to keep and send back unread.
+    /// An unknown type, to be kept and sent back unread.
     Other,
 }
 
@@ -221,7 +220,7 @@ struct BlockHead {
     input: Option<Box<RawValue>>,
 }
 
-/// The fields of an OpenAI message that we read.
+/// The fields of a chat-completions message that this program reads.
 #[derive(Deserialize)]
 struct ChatMessage {
     content: Option<String>,
@@ -277,7 +276,7 @@ impl Assistant {
         }
     }
 
-    /// The calls, in order. Each has to be answered in the very next message.
+    /// The calls, in order. The very next message must answer each of them.
     pub fn calls(&self) -> Vec<ToolCall> {
         match self.dialect {
             Dialect::Anthropic | Dialect::Responses | Dialect::Script => self
@@ -301,14 +300,14 @@ impl Assistant {
         }
     }
 
-    /// Whether another server or model wrote it. What only its writer can read stays behind then.
+    /// Whether another server or model wrote it. Parts that only their author can read are then not sent.
     pub(crate) fn is_foreign(&self, origin: &str) -> bool {
         self.from.as_deref().is_some_and(|from| from != origin)
     }
 
-    /// Makes the ids and names of its calls fit for every server: letters, digits, `_` and `-`; no
-    /// id twice among `taken`, which grows by them; a name that can only mean one tool is that
-    /// tool's. Returns the ids as they were, in the order of the calls.
+    /// Makes the ids and names of its calls valid for every server: only letters, digits, `_` and `-`; each id
+    /// unique among `taken`, to which they are added; a name that can only mean one tool becomes that tool's
+    /// name. Returns the previous ids, in the order of the calls.
     pub(crate) fn tidy(&mut self, taken: &mut HashSet<String>) -> Vec<String> {
         let calls = self.calls();
         let old: Vec<String> = calls.iter().map(|call| call.id.clone()).collect();
@@ -360,7 +359,7 @@ impl Assistant {
         self.views().filter_map(pick).collect()
     }
 
-    /// What each block is; a message of chat completions has no blocks.
+    /// The content of each block; only for dialects other than chat completions, whose message has no blocks.
     fn views(&self) -> impl Iterator<Item = View> {
         self.blocks.iter().map(|block| match self.dialect {
             Dialect::Responses => block.item(),
@@ -373,18 +372,18 @@ impl Assistant {
     }
 }
 
-/// Characters of an id at most: OpenAI takes 40.
+/// Maximum length of an id in characters: OpenAI's limit is 40.
 const ID_CHARS: usize = 40;
-/// Characters of a tool's name at most, as every vendor has it.
+/// Maximum length of a tool name in characters: the limit of every vendor.
 const NAME_CHARS: usize = 64;
 
-/// The letters of a text that every server takes, the others as `_`.
+/// The text with `_` for each character that some server rejects, at most `most` characters.
 fn plain(text: &str, most: usize) -> String {
     let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     text.chars().take(most).map(|c| if fits(c) { c } else { '_' }).collect()
 }
 
-/// An id that fits and is not taken.
+/// A valid id that is not yet in `taken`.
 fn fresh_id(id: &str, taken: &mut HashSet<String>) -> String {
     let base = plain(id, ID_CHARS);
     let base = if base.is_empty() { "call".to_owned() } else { base };
@@ -397,7 +396,7 @@ fn fresh_id(id: &str, taken: &mut HashSet<String>) -> String {
     fresh
 }
 
-/// The name of the tool that is meant, or one that fits.
+/// The name of the tool that the model means, or the name made valid.
 fn tidy_name(name: &str) -> String {
     match Builtin::meant(name) {
         Some(tool) => tool.name().to_owned(),
@@ -407,7 +406,7 @@ fn tidy_name(name: &str) -> String {
 }
 
 impl Arguments {
-    /// Arguments as the model wrote them; none at all is an empty object.
+    /// Parses arguments as the model wrote them; an empty text is an empty object.
     pub(crate) fn parse(text: &str) -> Self {
         let text = if text.trim().is_empty() { "{}" } else { text };
         match serde_json::from_str::<Box<RawValue>>(text) {
@@ -431,7 +430,7 @@ impl Arguments {
             None => return Self::parse("{}"),
         };
         if !raw.get().trim_start().starts_with('{') {
-            // A server that encodes them twice, or sends a list.
+            // Some servers encode the object twice, or send a list.
             return match nearly_object(raw.get()) {
                 Some(raw) => Self::Object(raw),
                 None => Self::Invalid { text: raw.get().to_owned() },
@@ -445,7 +444,7 @@ impl Arguments {
         Self::Object(raw)
     }
 
-    /// The JSON object a history carries: the arguments, or the wrapped text.
+    /// The JSON object that the history carries: the arguments, or the wrapped text.
     pub(crate) fn to_raw(&self) -> Box<RawValue> {
         match self {
             Self::Object(raw) => raw.clone(),

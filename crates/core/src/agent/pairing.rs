@@ -1,44 +1,44 @@
-//! Checks that calls and results of a history are paired, because no server does it for us.
+//! Checks that the calls and results of a history are paired, because no server does this reliably.
 //!
-//! The rule (Anthropic Messages): every call is answered by exactly one result in the very next
-//! message, and nothing is answered that was not called. A history that breaks it is refused by one
-//! vendor with a 400 and misread in silence by the next server, so it must never leave.
+//! The rule (Anthropic Messages): each call is answered by exactly one result in the very next message, and
+//! every result answers a call. One vendor rejects a history that breaks the rule with a 400, another server
+//! misreads it silently, so it must never be sent.
 
 use std::collections::BTreeSet;
 
 use super::message::Message;
 
-/// What is wrong with a history.
+/// How a history breaks the rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Mispaired {
     /// A call has no result in the next message.
     #[error("message {message}: call `{call}` has no result in the message after it")]
     Unanswered {
-        /// The position of the answer that calls.
+        /// The index of the answer that contains the call.
         message: usize,
-        /// The call's id.
+        /// The id of the call.
         call: String,
     },
-    /// A result has no call in the message before.
+    /// A result whose call is not in the previous message.
     #[error("message {message}: result for `{call}`, which the message before does not call")]
     Orphan {
-        /// The position of the results.
+        /// The index of the message with the results.
         message: usize,
-        /// The id it names.
+        /// The id that the result names.
         call: String,
     },
     /// Two calls of one answer share an id, or two results answer one call.
-    #[error("message {message}: `{call}` stands there twice")]
+    #[error("message {message}: `{call}` appears twice")]
     Twice {
-        /// The position.
+        /// The index of the message.
         message: usize,
-        /// The id.
+        /// The repeated id.
         call: String,
     },
 }
 
-/// Checks a whole history. The calls of the last answer have to be answered too: a history is
-/// checked when it is about to be sent.
+/// Checks a whole history. The last answer's calls must have results too: a history is checked just before it
+/// is sent.
 pub fn check(history: &[Message]) -> Result<(), Mispaired> {
     let mut open = BTreeSet::new();
     let mut asked_at = 0;
@@ -80,7 +80,8 @@ mod tests {
     use super::super::message::{Assistant, Block, Dialect, ToolResult};
     use super::*;
 
-    /// `p`rompt, `b`ackground, `cAB` an answer calling A and B, `rAB` results for A and B.
+    /// `p` is a prompt, `b` a background message, `cAB` an answer with calls A and B, `rAB` results for A and
+    /// B.
     fn history(words: &str) -> Vec<Message> {
         words
             .split_whitespace()

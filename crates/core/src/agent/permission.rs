@@ -1,11 +1,10 @@
 //! What the agent may do without asking, what it has to ask for, and what it may not do.
 //!
-//! Owns the rules and their judgement. Asks no person itself, and reads no file of a workspace: a
-//! checked-out repository must not give itself rights (docs/settings.md).
+//! This module owns the rules and applies them. It asks no person itself, and reads no rules from a workspace: a
+//! checked-out repository must not grant itself permissions (docs/settings.md).
 //!
-//! A call is taken apart into everything it touches, a line of shell into each command it would run
-//! and each file it names; each part is judged by itself and the strictest decides. What cannot be
-//! taken apart is asked.
+//! A call is split into everything it touches, a shell line into each command it would run and each file it names.
+//! Each part is judged on its own, and the strictest verdict counts. A line that cannot be split needs permission.
 
 mod files;
 mod fit;
@@ -27,109 +26,109 @@ use self::paths::Places;
 use super::tools::{Access, Builtin, Intent, Level};
 use crate::confine::{Confine, Mode};
 
-/// What is to be done with a call.
+/// What to do with a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// Run it; a command, confined so.
+    /// Run it. A command runs under this confinement, if there is one.
     Allow(Option<Confine>),
     /// Ask the person.
     Ask {
-        /// Why, for the person: `rm -rf b` has no rule.
+        /// The reason, for the person: `rm -rf b` has no rule.
         why: String,
-        /// The rules that "always" would add, so that this call and its like are not asked again.
-        /// Empty: it has to be asked every time.
+        /// The rules that "always" would add, so that this call and similar ones are not asked about again. Empty
+        /// if it must be asked about every time.
         always: Vec<Rule>,
     },
-    /// Don't run it.
+    /// Do not run it.
     Deny {
-        /// Why, for the model.
+        /// The reason, for the model.
         why: String,
     },
 }
 
-/// What a rule says.
+/// The effect of a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
     /// Run without asking.
     Allow,
     /// Ask each time.
     Ask,
-    /// Never.
+    /// Never run it.
     Deny,
 }
 
 /// One rule: `allow bash git status`, `deny write_file`, `ask read ../`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
-    /// What it says.
+    /// What happens to matching calls.
     pub effect: Effect,
-    /// What it is about.
+    /// Which tools, files or places the rule covers.
     pub scope: Scope,
-    /// For commands, the words a command must begin with; for files, the path it must lie in. `None`:
-    /// any.
+    /// For commands, the words with which a command must start; for files, a path that must contain the file.
+    /// `None` for any command or file.
     pub prefix: Option<String>,
 }
 
-/// The rules in force: those of the settings, then those remembered, then the built-in ones.
+/// The rules in force: from the settings, then the remembered ones, then the built-in ones.
 #[derive(Debug, Clone, Default)]
 pub struct Rules {
     rules: Vec<Rule>,
     home: Option<PathBuf>,
-    /// Confine what rules allow, too.
+    /// Whether commands that rules allow are confined, too.
     confines_allowed: bool,
-    /// What runs confined to work may use the network.
+    /// Whether commands confined to work may use the network.
     network: bool,
-    /// What the person chose for all of the session.
+    /// The permissions that the person chose for the whole session.
     permissions: Permissions,
 }
 
-/// What one part of a call comes to.
+/// The verdict on one part of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Standing {
-    /// It may be.
+    /// A rule or a default allows it.
     Allow,
-    /// Nothing allows it: to be asked, unless a rule for the whole allows it.
+    /// No rule allows it: ask, unless a rule for the whole call allows it.
     Unruled {
-        /// Why.
+        /// The reason, for the person.
         why: String,
-        /// The rule that would allow it from now on.
+        /// The rule that would allow it from now on; `None` if there is none.
         always: Option<Rule>,
     },
-    /// A rule holds it back: to be asked each time.
+    /// A rule requires a question each time.
     Held {
-        /// Why.
+        /// The reason, for the person.
         why: String,
     },
     /// A rule forbids it.
     Denied {
-        /// Why.
+        /// The reason, for the model.
         why: String,
     },
 }
 
 impl Rules {
-    /// These rules and the built-in ones. Of the rules that fit, `deny` wins over `ask`, and `ask`
-    /// over `allow`; nothing fits: reads in the workspace are allowed, all else is asked.
+    /// These rules in addition to the built-in ones. Among matching rules, `deny` wins over `ask`, and `ask` over
+    /// `allow`. Without a match, reads in the workspace are allowed and everything else is asked about.
     pub fn new(rules: Vec<Rule>) -> Self {
         let home = std::env::var_os("HOME").map(PathBuf::from);
         Self { rules, home, ..Self::default() }
     }
 
-    /// The same, but what a rule allows runs confined to work ([`Mode::Work`]).
+    /// Sets whether commands that a rule allows run confined to work ([`Mode::Work`]).
     #[must_use]
     pub fn confining(mut self, allowed: bool) -> Self {
         self.confines_allowed = allowed;
         self
     }
 
-    /// The same, but what runs confined to work may use the network.
+    /// Sets whether commands confined to work may use the network.
     #[must_use]
     pub fn with_network(mut self, network: bool) -> Self {
         self.network = network;
         self
     }
 
-    /// What the person chose for all of the session.
+    /// The permissions that the person chose for the whole session.
     pub fn permissions(&self) -> Permissions {
         self.permissions
     }
@@ -141,8 +140,8 @@ impl Rules {
         }
     }
 
-    /// Judges a call by everything it touches; the strictest part decides. Looks at the names of
-    /// files and at links, which may block for as long as the disk does.
+    /// The verdict on a call: that of its strictest part. Looks up file names and links, which may block as long as
+    /// the disk does.
     pub fn judge(&self, intent: &Intent, workspace: &Path) -> Verdict {
         let places = Places::new(workspace, self.home.as_deref());
         let mut found = self.tool(intent);
@@ -168,15 +167,15 @@ impl Rules {
                     ));
                 }
                 Access::Write(path) => found.push(self.write(intent, &places, path)),
-                // What a session started it may steer.
+                // A session may control the tasks that it started.
                 Access::Task(_) => {}
             }
         }
         strictest(found, confine)
     }
 
-    /// What a line at a place comes to. Nothing confines it there: only rules that name the place let it run, those
-    /// that deny or ask hold there, too.
+    /// The verdicts on a line that runs at a place. Nothing confines it there, so only rules that name the place
+    /// allow it; rules that deny or ask apply there, too.
     fn elsewhere(&self, place: &str, line: &str, places: &Places, cwd: &Path) -> Vec<Standing> {
         if self.permissions == Permissions::Look {
             return vec![Standing::Denied { why: LOOKS_ONLY.to_owned() }];
@@ -189,13 +188,14 @@ impl Rules {
             }
         }
         if judged.looks {
-            let why = format!("it runs at `{place}`, where nothing holds it to looking");
+            let why = format!("it runs at `{place}`, where nothing restricts it to reading");
             judged.found.push(Standing::Unruled { why, always: None });
         }
         judged.found
     }
 
-    /// How a command is confined that runs as it was judged; what it may not do unasked is added.
+    /// The confinement of a command that runs with this verdict. Adds to `judged` what the command may not do
+    /// without asking.
     fn manner(
         &self,
         judged: &mut line::Judged,
@@ -205,19 +205,19 @@ impl Rules {
         let level = self.level(judged, level);
         let asks_for_more = match level {
             Some(Level::Work) if self.permissions == Permissions::Work => None,
-            Some(Level::Work) => judged.looks.then_some("it asks for more than looking"),
-            Some(Level::Full) if judged.looks => Some("it asks for more than looking"),
+            Some(Level::Work) => judged.looks.then_some("it asks for more than read access"),
+            Some(Level::Full) if judged.looks => Some("it asks for more than read access"),
             Some(Level::Full) => self.confines_allowed.then_some("it asks to run unconfined"),
             None | Some(Level::Look) => None,
         };
         if let Some(why) = asks_for_more {
-            // No rule lets it have more.
+            // No rule can grant it more.
             judged.found.push(Standing::Unruled { why: why.to_owned(), always: None });
         }
         let mode = match level {
             None if judged.looks => Mode::Look,
             Some(Level::Look) => {
-                // Whatever it is: there it can do no more.
+                // In look mode it can do no more than read, whatever it is.
                 judged.found.retain(|it| !matches!(it, Standing::Unruled { .. }));
                 Mode::Look
             }
@@ -226,8 +226,8 @@ impl Rules {
             None | Some(Level::Full) => return self.belt(places),
         };
         let mut confine = self.confine(mode, places);
-        // Work that a rule or a person lets run needs them, and closing them would keep it from reading what
-        // it makes beside them.
+        // A command that a rule or a person allowed to work may need these files, and hiding them would prevent it
+        // from reading what it creates next to them.
         let by_leeway = self.permissions == Permissions::Work && level == Some(Level::Work);
         match confine.as_mut() {
             Some(confine) if mode == Mode::Look => confine.hidden.append(&mut judged.kept),
@@ -235,13 +235,13 @@ impl Rules {
             Some(_) | None => {}
         }
         if confine.is_none() {
-            let why = "a rule holds back all that could be read".to_owned();
+            let why = "rules exclude everything that could be read".to_owned();
             judged.found.push(Standing::Held { why });
         }
         confine
     }
 
-    /// The confinement that the rules ask for. `None`: they let nothing be read.
+    /// The confinement that the rules require; `None` if they exclude all reading.
     fn confine(&self, mode: Mode, places: &Places) -> Option<Confine> {
         let hidden = files::hidden(&self.rules, places)?;
         let readable = files::shown(&self.rules, places);
@@ -253,7 +253,7 @@ impl Rules {
         Some(Confine { mode, network, hidden, readable, sealed })
     }
 
-    /// What rules keep from a command that runs as it is otherwise; `None`: nothing.
+    /// What the rules exclude for a command that is otherwise unconfined; `None` if nothing.
     fn belt(&self, places: &Places) -> Option<Confine> {
         let denied = |files| files::denied(&self.rules, places, files);
         let (hidden, sealed) = (denied(Files::Read), denied(Files::Write));
@@ -264,18 +264,18 @@ impl Rules {
         })
     }
 
-    /// How a command runs that a person lets run.
+    /// How a command that the person has allowed is confined.
     pub fn open(&self, workspace: &Path) -> Option<Confine> {
         self.belt(&Places::new(workspace, self.home.as_deref()))
     }
 
-    /// How a command runs that a person lets run confined only.
+    /// How a command is confined that the person has allowed to run only confined.
     pub fn confined(&self, workspace: &Path) -> Option<Confine> {
         self.confine(Mode::Work, &Places::new(workspace, self.home.as_deref()))
     }
 
-    /// What an allowed search has to leave out: what lies below its directory and a rule forbids to
-    /// read, or wants asked. No person is asked for the whole of a workspace because of a part of it.
+    /// The paths that an allowed search must skip: those below its directory that a rule denies or requires a
+    /// question for. The person is not asked about a whole workspace because of a part of it.
     pub fn left_out(&self, intent: &Intent, workspace: &Path) -> Vec<PathBuf> {
         let places = Places::new(workspace, self.home.as_deref());
         let below = |access: &Access| match access {
@@ -288,7 +288,7 @@ impl Rules {
         intent.access.iter().flat_map(below).collect()
     }
 
-    /// What rules say of a tool by its name alone, where no part of the call is judged by it.
+    /// The verdicts of rules that name only the tool, for calls without a part that is judged by itself.
     fn tool(&self, intent: &Intent) -> Vec<Standing> {
         let is_judged = |access: &Access| match access {
             Access::Command { .. }
@@ -302,7 +302,7 @@ impl Rules {
         }
         let about = |rule: &&Rule| rule.prefix.is_none() && rule.scope.names(&intent.tool);
         if intent.tool.builtin().is_none() && !self.rules.iter().any(|rule| about(&rule)) {
-            // What a server says of its tools is believed by no rule.
+            // Rules do not trust what a server says about its tools.
             let scope = Scope::of(&intent.tool);
             let always = Some(Rule { effect: Effect::Allow, scope, prefix: None });
             return vec![Standing::Unruled {
@@ -319,7 +319,7 @@ impl Rules {
     }
 }
 
-/// What the parts of a call come to together.
+/// The verdict on a call from those on its parts.
 fn strictest(found: Vec<Standing>, confine: Option<Confine>) -> Verdict {
     let (mut reasons, mut always, mut every_time) = (Vec::new(), Vec::new(), false);
     for standing in found {

@@ -1,32 +1,32 @@
-//! Whether a command deserves the foreground or the background.
+//! Whether a command should run in the foreground or in the background.
 //!
-//! One rule with two inputs: how long the command takes, and how urgently the next step needs its
-//! result. Waiting costs a share of each second, which the urgency decides; going on costs one model
-//! call more, because the result comes with a call of its own. The cheaper one wins. Pure: the
-//! caller brings the durations, measured or stated.
+//! One rule with two inputs: how long the command takes, and how urgently the next step needs its result. Each
+//! second of waiting costs a share of a second, which depends on the urgency; the background costs one more
+//! model call, because the result arrives in a call of its own. The cheaper option wins. Pure: the caller
+//! supplies the durations, measured or stated.
 
 use std::time::Duration;
 
 use crate::background::words::seconds;
 
-/// What one model call more costs: the median call takes 3 to 5 s, and its tokens and the switch of
-/// attention about another second.
+/// The cost of one more model call: the median call takes 3 to 5 s; tokens and the change of context cost about
+/// another second.
 pub const CALL_COST: Duration = Duration::from_secs(6);
 
-/// What the agent would do while the command runs.
+/// What the agent could do while the command runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
     /// The next step reads the command's result.
     NeedsResult,
-    /// Nothing is known of the next step.
+    /// The next step is not known.
     Unknown,
-    /// There is work that does not need the result.
+    /// There is other work that does not need the result.
     OtherWork,
 }
 
 impl Next {
-    /// What a second of waiting costs, in tenths of a second. With nothing else to do what is lost
-    /// is only that the agent cannot be reached.
+    /// The cost of one second of waiting, in tenths of a second. With nothing else to do, the only cost is that
+    /// the agent cannot be reached.
     fn tenths(self) -> u32 {
         match self {
             Self::NeedsResult => 1,
@@ -35,12 +35,12 @@ impl Next {
         }
     }
 
-    /// What waiting so long costs, in time of the agent's work.
+    /// The cost of waiting for `time`, as time of the agent's work.
     pub fn cost_of_waiting(self, time: Duration) -> Duration {
         time.saturating_mul(self.tenths()) / 10
     }
 
-    /// How long a command may take until waiting for it costs as much as [`CALL_COST`].
+    /// The duration for which waiting costs as much as [`CALL_COST`].
     pub fn break_even(self) -> Duration {
         CALL_COST * 10 / self.tenths()
     }
@@ -49,11 +49,11 @@ impl Next {
 /// How long a command takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Length {
-    /// The caller says so.
+    /// The caller states it.
     Stated(Duration),
-    /// It took so long before: one duration for each run. Never empty.
+    /// The duration of each earlier run. Never empty.
     Measured(Vec<Duration>),
-    /// It does not end by itself, as a server does not.
+    /// The command does not exit by itself, like a server.
     Endless,
 }
 
@@ -74,30 +74,30 @@ impl Length {
 /// Where a command runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
-    /// The agent waits for it.
+    /// The agent waits for the command.
     Foreground,
-    /// The agent goes on, and is told.
+    /// The agent goes on, and receives a notification when the command ends.
     Background,
 }
 
-/// What the rule says of one command, and why.
+/// The decision for one command, with its reasons.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placement {
-    /// Where it belongs.
+    /// Foreground or background.
     pub place: Place,
-    /// What the duration says.
+    /// The reason that follows from the duration.
     pub by_duration: String,
-    /// What the urgency says.
+    /// The reason that follows from the urgency.
     pub by_urgency: String,
-    /// What either choice costs.
+    /// The cost of each option, as a sentence.
     pub costs: String,
-    /// What waiting to its end costs; `None`: without bound.
+    /// The cost of waiting until the command ends; `None` if unbounded.
     pub waiting: Option<Duration>,
-    /// Neither place costs half as much again as the other: not worth a question.
+    /// The costs differ by less than half: too close for an exercise.
     pub is_close: bool,
 }
 
-/// Applies the rule. What takes exactly [`Next::break_even`] is waited for.
+/// Applies the rule. A command that takes exactly [`Next::break_even`] runs in the foreground.
 pub fn place(length: &Length, next: Next) -> Placement {
     let waiting = length.mean().map(|mean| next.cost_of_waiting(mean));
     let place = match waiting {
@@ -155,7 +155,7 @@ fn costs(waiting: Option<Duration>) -> String {
     format!("waiting loses {waiting}; the background one more model call, {}", short(CALL_COST))
 }
 
-/// A length of time for a sentence: tenths below ten seconds, minutes from two on.
+/// A duration for a sentence: with tenths below ten seconds, in minutes from two minutes on.
 fn short(time: Duration) -> String {
     match time.as_secs() {
         0 if time < Duration::from_millis(100) => format!("{}ms", time.as_millis()),
@@ -233,7 +233,7 @@ mod tests {
                 let told = place(&length, next);
                 let waits = told.waiting.expect("it ends");
                 prop_assert_eq!(told.place == Place::Foreground, waits <= CALL_COST);
-                // More urgency never sends a command away that had to be waited for.
+                // Higher urgency never moves a command from the foreground to the background.
                 prop_assert!(before == Place::Background || told.place == Place::Foreground);
                 before = told.place;
             }

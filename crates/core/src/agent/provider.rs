@@ -1,11 +1,11 @@
-//! A language model that can be asked: one request in, a stream of deltas and one turn out.
+//! Access to a language model: one request in, a stream of deltas and one turn out.
 //!
-//! A [`Provider`] turns a [`Request`] into the vendor's wire format, and the vendor's stream back
-//! into [`Delta`]s for a screen and, at its end, one whole [`Turn`] for the loop. It keeps no
-//! history, runs no tool and spawns nothing: a [`Call`] moves only while it is polled, and dropping
-//! it closes the connection at once. Nothing of a turn may be acted on before the turn is whole.
+//! A [`Provider`] converts a [`Request`] into the vendor's wire format, and the vendor's stream back into
+//! [`Delta`]s for a screen and, at its end, one complete [`Turn`] for the loop. It keeps no history, runs no tool
+//! and spawns nothing: a [`Call`] progresses only while it is polled, and dropping it closes the connection at
+//! once. No part of a turn may be acted on before the turn is complete.
 //!
-//! To ask:
+//! Usage:
 //!
 //! ```no_run
 //! # use meanwhile_core::agent::{Failure, Message, Provider, Request, Turn};
@@ -64,131 +64,130 @@ pub use responses::Responses;
 pub use script::BadScript;
 pub use scripted::Scripted;
 
-/// What the model is asked.
+/// A request to the model.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Request<'a> {
-    /// The system prompt. Keep it the same through a session, or the prompt cache is lost.
+    /// The system prompt. It must stay the same for a whole session, or the prompt cache is lost.
     pub system: &'a str,
-    /// The tools, in an order that stays the same.
+    /// The tools, always in the same order.
     pub tools: &'a [Tool],
-    /// The whole conversation. It must be paired ([`pairing::check`]).
+    /// The whole conversation. It must be paired (see [`pairing::check`]).
     pub history: &'a [Message],
-    /// The longest answer to this request, in tokens; `None`: what the user set, or what suits the
-    /// model.
+    /// Maximum length of this answer in tokens; `None` for the user's setting or the model's default.
     pub max_tokens: Option<u32>,
-    /// The longest answer that the user set, in tokens.
+    /// Maximum length of an answer in tokens, as set by the user.
     pub answer_tokens: Option<u32>,
-    /// The model takes images. Otherwise those of the history are left out, and it is told so.
+    /// Whether the model accepts images. If not, a note to the model replaces those of the history.
     pub images: bool,
 }
 
 /// A tool the model may call.
 #[derive(Debug, Clone)]
 pub struct Tool {
-    /// Its name: letters, digits, `_` and `-`, at most 64.
+    /// The name: letters, digits, `_` and `-`, at most 64 characters.
     pub name: String,
-    /// When to use it, and what it answers.
+    /// When to use it, and what it returns.
     pub description: String,
-    /// The JSON Schema of its arguments, an object.
+    /// The JSON Schema of its arguments, which are an object.
     pub input_schema: Box<RawValue>,
 }
 
-/// A piece of an answer on its way. For screens: the loop goes by the [`Turn`].
+/// A piece of an answer while it is streamed. For screens only: the loop uses the [`Turn`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Delta {
-    /// More text.
+    /// More text of the answer.
     Text(String),
-    /// More reasoning.
+    /// More of the model's reasoning.
     Thinking(String),
-    /// A call begins.
+    /// A tool call starts.
     CallStarted {
-        /// Its place among the pieces of the answer. Pieces may overlap.
+        /// The call's index among the pieces of the answer. Pieces may overlap.
         index: usize,
-        /// Its id.
+        /// The id of the tool call.
         id: String,
-        /// The tool.
+        /// The name of the tool.
         name: String,
     },
     /// More of a call's arguments.
     CallInput {
-        /// The call.
+        /// The index of the tool call, as in `CallStarted`.
         index: usize,
         /// A piece of JSON text.
         json: String,
     },
-    /// The call failed and is made again: what this call has streamed so far is void.
+    /// The call failed and will be retried: discard everything streamed so far.
     Retrying {
-        /// The number of the coming attempt; the first was 1.
+        /// The number of the next attempt; the first one was 1.
         attempt: u32,
-        /// How long from now.
+        /// The delay before it.
         delay: Duration,
-        /// What went wrong.
+        /// The error of the failed attempt.
         why: String,
     },
 }
 
-/// A whole answer.
+/// A complete answer.
 #[derive(Debug, Clone)]
 pub struct Turn {
-    /// What to append to the history, unless it has no blocks. It holds no call that must not be
-    /// run: what was cut is in `cut`.
+    /// The message to append to the history, unless it has no blocks. It contains only calls that may be run; one
+    /// that was cut off is in `cut`.
     pub answer: Assistant,
     /// Why the model stopped.
     pub stop: StopReason,
-    /// A call whose arguments were cut off by the end of the answer. It is not part of the answer.
+    /// A tool call whose arguments were cut off by the end of the answer. It is not part of `answer`.
     pub cut: Option<CutCall>,
-    /// The tokens it took.
+    /// The tokens that were used.
     pub usage: Usage,
-    /// What it cost, if that is known.
+    /// The cost, if it is known.
     pub cost: Option<Cost>,
 }
 
-/// A call that was cut off before its arguments were whole.
+/// A tool call that was cut off before its arguments were complete.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CutCall {
-    /// The tool.
+    /// The name of the tool.
     pub name: String,
-    /// The arguments as far as they came.
+    /// The arguments received so far.
     pub arguments: String,
 }
 
 /// Why a model stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StopReason {
-    /// It has said everything.
+    /// The answer is finished.
     EndTurn,
-    /// It wants tools run; the answer has at least one call.
+    /// The model requests tools; the answer has at least one call.
     ToolUse,
-    /// The answer reached its longest length. Whole calls in it still have to be answered; a cut
-    /// one is in [`Turn::cut`].
+    /// The answer reached its maximum length. The complete calls in it must still be answered; one that was cut off
+    /// is in [`Turn::cut`].
     MaxTokens,
-    /// The context is full. As [`StopReason::MaxTokens`], and compact before the next request.
+    /// The context is full. Like [`StopReason::MaxTokens`], but compact before the next request.
     ContextFull,
-    /// It wrote a stop sequence.
+    /// The model wrote a stop sequence.
     StopSequence,
-    /// The server paused a long turn: append the answer and send the history again as it is.
+    /// The server paused a long turn: append the answer and send the history again without other changes.
     PauseTurn,
-    /// The model or the vendor's filter declined. The calls of such an answer are left out.
+    /// The model or the vendor's filter refused. The calls of such an answer are removed.
     Refusal,
-    /// A reason we don't know. Treat it as [`StopReason::EndTurn`].
+    /// A reason that is not known here. Treat it as [`StopReason::EndTurn`].
     Other(String),
 }
 
-/// A language model, of any vendor. Cheap to clone.
+/// A language model of any vendor. Cheap to clone.
 #[derive(Debug, Clone)]
 pub enum Provider {
-    /// Anthropic Messages.
+    /// Anthropic Messages, and servers that support it.
     Anthropic(Arc<Anthropic>),
-    /// OpenAI chat completions and everything that speaks them.
+    /// OpenAI chat completions, and servers that support them.
     OpenAi(Arc<OpenAi>),
     /// OpenAI's Responses API.
     Responses(Arc<Responses>),
-    /// A script.
+    /// A script file instead of a model.
     Scripted(Arc<Scripted>),
 }
 
 impl Provider {
-    /// The model's name, as in `MEANWHILE_MODEL` after the slash.
+    /// The model's name: the part of `MEANWHILE_MODEL` after the slash.
     pub fn model(&self) -> &str {
         match self {
             Self::Anthropic(provider) => &provider.endpoint.peer.model,
@@ -198,7 +197,7 @@ impl Provider {
         }
     }
 
-    /// The setting that names this model again: `anthropic/NAME`, `script/PATH`.
+    /// The setting that selects this model: `anthropic/NAME`, `script/PATH`.
     pub fn setting(&self) -> String {
         match self {
             Self::Anthropic(_) => format!("anthropic/{}", self.model()),
@@ -208,7 +207,7 @@ impl Provider {
         }
     }
 
-    /// Whether the model takes images; `None`: that is not known.
+    /// Whether the model accepts images; `None` if not known.
     pub fn takes_images(&self) -> Option<bool> {
         match self {
             Self::Anthropic(provider) => provider.takes_images(),
@@ -218,12 +217,12 @@ impl Provider {
         }
     }
 
-    /// Whether the model is sent images: as a person has `set`, else where it is known to take them.
+    /// Whether to send images to the model: as a person has `set`, otherwise only if it is known to accept them.
     pub(crate) fn is_sent_images(&self, set: Option<bool>) -> bool {
         set.or_else(|| self.takes_images()).unwrap_or(false)
     }
 
-    /// The size of the model's context in tokens, where it is known without asking.
+    /// The size of the model's context in tokens, if known without a request.
     pub fn context_window(&self) -> Option<u64> {
         match self {
             Self::Anthropic(provider) => provider.context_window(),
@@ -233,20 +232,20 @@ impl Provider {
         }
     }
 
-    /// The same, asking the server where that is needed: llama.cpp, vLLM and OpenRouter tell it in
-    /// their list of models. `None`: it is not known, and a full context shows itself as
-    /// [`StopReason::ContextFull`] or [`super::FailureKind::ContextOverflow`].
+    /// The same, with a request to the server if necessary: llama.cpp, vLLM and OpenRouter report it in their list
+    /// of models. `None` if not known; then a full context leads to [`StopReason::ContextFull`] or
+    /// [`super::FailureKind::ContextOverflow`].
     pub async fn ask_context_window(&self) -> Option<u64> {
         if let Some(known) = self.context_window() {
             return Some(known);
         }
         let models = self.models().await.ok()?;
-        // A server of one model answers to any name.
+        // A server with a single model accepts any name for it.
         let by_name = models.iter().find(|model| model.id == self.model());
         by_name.or(models.first().filter(|_| models.len() == 1))?.context_window()
     }
 
-    /// The models of its server; a script has none to choose from.
+    /// The models of its server; empty for a script.
     pub(crate) async fn models(&self) -> Result<Vec<Listed>, Failure> {
         match self {
             Self::Anthropic(provider) => provider.models().await,
@@ -256,17 +255,17 @@ impl Provider {
         }
     }
 
-    /// The server and model it asks, as an answer and the ledger name them; a script has no server.
+    /// The server and model, as stored with an answer and in the ledger; `None` for a script.
     pub fn origin(&self) -> Option<String> {
         Some(self.endpoint()?.peer.origin())
     }
 
-    /// What is conceded to its server.
+    /// The request form that the server requires, as far as is known.
     pub fn form(&self) -> Form {
         self.endpoint().map(Endpoint::form).unwrap_or_default()
     }
 
-    /// Begins with what was conceded before.
+    /// Restores a request form that was stored earlier.
     pub fn set_form(&self, form: Form) {
         if let Some(endpoint) = self.endpoint() {
             endpoint.set_form(form);
@@ -282,8 +281,7 @@ impl Provider {
         }
     }
 
-    /// Makes a call. The request is turned into bytes here and now; nothing is sent before the call
-    /// is polled.
+    /// Makes a call. The request is serialized immediately; nothing is sent before the call is polled.
     pub fn stream(&self, request: &Request<'_>) -> Call {
         debug_assert_eq!(
             pairing::check(request.history),
@@ -299,23 +297,22 @@ impl Provider {
     }
 }
 
-/// Deltas waiting to be shown. When they are full the connection is simply read later: the other
-/// side is slowed down, and memory stays bounded.
+/// How many deltas may wait to be shown. When the channel is full, the connection is not read: this slows down the
+/// server and bounds memory.
 const DELTAS: usize = 64;
 
-/// Where a call puts its deltas.
+/// Receives the deltas of a call.
 #[derive(Debug, Clone)]
 pub(crate) struct Sink(mpsc::Sender<Delta>);
 
 impl Sink {
     pub(crate) async fn send(&self, delta: Delta) {
-        // The listener is gone once `finish` has begun: then there is nothing to show.
+        // The receiver is closed once `finish` has started: then nothing is shown any more.
         self.0.send(delta).await.ok();
     }
 }
 
-/// A call on its way. Moves only while [`Call::next`] or [`Call::finish`] is polled; drop it to
-/// cancel it.
+/// A call in progress. It progresses only while [`Call::next`] or [`Call::finish`] is polled; drop it to cancel.
 pub struct Call {
     deltas: mpsc::Receiver<Delta>,
     work: Work,
@@ -335,8 +332,8 @@ impl Call {
         Self { deltas, work: Work::Going(Box::pin(work(Sink(sender)))) }
     }
 
-    /// The next piece of the answer; `None` once there is no more, and [`Call::finish`] returns at
-    /// once. Cancel-safe.
+    /// The next piece of the answer; `None` when there are no more, after which [`Call::finish`] returns at once.
+    /// Cancel-safe.
     pub async fn next(&mut self) -> Option<Delta> {
         if let Work::Going(future) = &mut self.work {
             tokio::select! {
@@ -345,11 +342,11 @@ impl Call {
                 result = future => self.work = Work::Over(Box::new(result)),
             }
         }
-        // Nothing is sent any more; what was sent before the end is still to be shown.
+        // The answer is complete, but some of its deltas may still be in the channel.
         self.deltas.try_recv().ok()
     }
 
-    /// The whole answer. Deltas that were not asked for are dropped.
+    /// The complete answer. Deltas that were not read are dropped.
     pub async fn finish(mut self) -> Result<Turn, Failure> {
         self.deltas.close();
         match self.work {

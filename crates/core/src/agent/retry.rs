@@ -1,11 +1,10 @@
-//! When a failed call is made again, and how long to wait before that.
+//! When a failed call is retried, and after which delay.
 //!
-//! The rules are those of the vendors' own clients: `x-should-retry` is obeyed, else 408, 409, 425, 429
-//! and every 5xx are tried again; `retry-after-ms` and `retry-after` are honoured, else half a
-//! second doubles up to eight, with jitter. Attempts are counted and few, because some servers
-//! answer 500 to a request that will never be right. Nothing has happened yet when a call fails
-//! (tools run only once an answer is whole), so a call may be made again from any point of its
-//! stream.
+//! The rules are those of the vendors' own clients: `x-should-retry` is obeyed; without it, 408, 409, 425, 429
+//! and every 5xx are retried. `retry-after-ms` and `retry-after` are honoured; without them, the delay starts
+//! at half a second and doubles up to eight, with jitter. There are few attempts, because some servers answer
+//! 500 to a request that will never succeed. A failed call has had no effect yet (tools run only once the
+//! answer is complete), so it can be retried from any point of its stream.
 
 use std::future::Future;
 use std::time::{Duration, SystemTime};
@@ -13,26 +12,26 @@ use std::time::{Duration, SystemTime};
 use super::failure::{Again, Failure, named_wait, span};
 use super::provider::{Delta, Sink, Turn};
 
-/// How patient a provider is.
+/// How many retries, and how long to wait for what.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Patience {
-    /// How often a failed call is made again. Default 2.
+    /// How many times a failed call is retried. Default 2.
     pub retries: u32,
-    /// The first delay. Default 0.5 s; it doubles each time.
+    /// The first delay; it doubles with each retry. Default 0.5 s.
     pub backoff: Duration,
-    /// The longest delay we choose ourselves. Default 8 s.
+    /// The longest delay that the doubling reaches. Default 8 s.
     pub backoff_max: Duration,
-    /// The longest delay a server may ask for. Beyond it the call fails at once and says so,
-    /// because a person would look at a still screen for an hour. Default 60 s.
+    /// The longest delay that a server may ask for. If it asks for more, the call fails at once with an error
+    /// that says so, instead of an hour without progress. Default 60 s.
     pub retry_after_max: Duration,
-    /// How long a connection may take. Default 10 s.
+    /// Timeout for connecting. Default 10 s.
     pub connect: Duration,
-    /// How long the first byte of an answer may take. Default 10 min: a local server loads the
-    /// model and reads the whole prompt before it says anything.
+    /// Timeout for the first byte of an answer. Default 10 min: a local server loads the model and reads the
+    /// whole prompt before it sends anything.
     pub first_byte: Duration,
-    /// How long an answer may be silent; pings and comments are not silence. Default 2 min.
+    /// How long the server may send nothing during an answer; pings and comments count as data. Default 2 min.
     pub stall: Duration,
-    /// How long one attempt may take in all. Default 1 h.
+    /// Timeout for one whole attempt. Default 1 h.
     pub whole: Duration,
 }
 
@@ -51,13 +50,13 @@ impl Default for Patience {
     }
 }
 
-/// One way to make a call, any number of times.
+/// A call that can be made any number of times.
 pub(crate) trait Attempt: Send {
     /// Makes the call once.
     fn attempt(&mut self, sink: &Sink) -> impl Future<Output = Result<Turn, Failure>> + Send;
 }
 
-/// Makes a call, again where that makes sense.
+/// Makes a call, and retries it where that makes sense.
 pub(crate) async fn persist(
     mut call: impl Attempt,
     patience: &Patience,
@@ -90,7 +89,7 @@ pub(crate) async fn persist(
     }
 }
 
-/// Whether a status is worth another attempt, by the server's word or by the rule.
+/// Whether a status is worth a retry, as the server says or by the rule.
 pub(crate) fn judge<'h>(
     status: u16,
     header: impl Fn(&str) -> Option<&'h str>,
@@ -129,8 +128,8 @@ pub(crate) fn judge<'h>(
     }
 }
 
-/// When the limit that is reached is lifted, by `x-ratelimit-reset-requests` and its like: `6m0s`,
-/// seconds, or seconds since 1970. Of several, those count of which nothing remains.
+/// When the exhausted limit resets, from `x-ratelimit-reset-requests` and similar headers: `6m0s`, seconds, or
+/// seconds since 1970. Limits with nothing remaining take precedence.
 fn reset<'h>(header: &impl Fn(&str) -> Option<&'h str>, now: SystemTime) -> Option<Duration> {
     const LIMITS: [&str; 6] =
         ["requests", "tokens", "input-tokens", "output-tokens", "requests-day", "tokens-minute"];
@@ -140,9 +139,9 @@ fn reset<'h>(header: &impl Fn(&str) -> Option<&'h str>, now: SystemTime) -> Opti
         }
         let span = span(text)?;
         let since = now.duration_since(SystemTime::UNIX_EPOCH).ok()?;
-        // Some count milliseconds.
+        // Some servers count milliseconds.
         let span = if span / 100 > since { span / 1_000 } else { span };
-        // A number of this size is a time of day, not a length.
+        // A number this large is a point in time, not a duration.
         Some(if span > since / 2 { span.saturating_sub(since) } else { span })
     };
     let plain = header("x-ratelimit-reset").and_then(wait);
@@ -156,15 +155,15 @@ fn reset<'h>(header: &impl Fn(&str) -> Option<&'h str>, now: SystemTime) -> Opti
     spent.or_else(|| waits.iter().map(|(_, wait)| *wait).max()).or(plain)
 }
 
-/// The delay after failed attempt number `attempt` (from 1), a quarter less at `random` = 1.
+/// The delay after failed attempt number `attempt` (from 1); `random` = 1 shortens it by a quarter.
 fn backoff(patience: &Patience, attempt: u32, random: f64) -> Duration {
     let doubled = 2_u32.saturating_pow(attempt.saturating_sub(1).min(20));
     let full = patience.backoff.saturating_mul(doubled).min(patience.backoff_max);
     full.mul_f64(1.0 - 0.25 * random)
 }
 
-/// From 0 to 1: so that clients which failed together do not come back together. The bits of a
-/// random id do; a generator of our own would be a dependency for one number.
+/// A number from 0 to 1, so that clients that failed together do not retry together. A random id supplies the
+/// bits: a generator would be a dependency for one number.
 fn random() -> f64 {
     let (bits, ..) = uuid::Uuid::new_v4().as_fields();
     f64::from(bits) / f64::from(u32::MAX)

@@ -1,8 +1,9 @@
-//! Servers of the Model Context Protocol that a client passes with a session: their tools are the session's.
+//! MCP servers that a client passes with a session: the session can use their tools.
 //!
-//! Owns the connections: each has a task of its own, which ends with the session. rmcp, which this module alone
-//! knows in this crate, speaks to them. A server is never waited for but where a turn begins, so a request of a client
-//! is not delayed by one. What a server says of its tools is shown to the model and believed by nothing else.
+//! This module owns the connections: each has a tokio task of its own, which ends with the session. The protocol is
+//! spoken by rmcp, which no other module of this crate uses. A session waits for a server only at the start of a
+//! model call, so no request of a client is delayed. The model gets what a server says about its tools; nothing
+//! else trusts it.
 
 mod answer;
 mod http;
@@ -29,50 +30,50 @@ use crate::limits;
 
 use link::{Described, Listed, State};
 
-/// A server, as a client passes it.
+/// A server, as the client specifies it.
 #[derive(Debug, Clone)]
 pub struct Server {
-    /// What a person calls it.
+    /// The name that a person gave it.
     pub name: String,
-    /// The way to it.
+    /// How to connect to it.
     pub way: Way,
 }
 
-/// The way to a server.
+/// How to connect to a server.
 #[derive(Debug, Clone)]
 pub enum Way {
-    /// A program that is started, and spoken to on its standard input and output.
+    /// A program to start, with the protocol on its standard input and output.
     Program {
-        /// The program.
+        /// The program: a path, or a name that is looked up in `PATH`.
         program: OsString,
-        /// Its arguments.
+        /// The arguments, without the program itself.
         args: Vec<String>,
-        /// What it has in its environment beside our own, without keys of models.
+        /// Variables added to the daemon's own environment, which is passed without the keys of models.
         env: Vec<(String, Secret)>,
     },
-    /// Streamable HTTP.
+    /// Streamable HTTP, to a server that is already running.
     Http {
-        /// Where.
+        /// The URL of the endpoint.
         url: String,
-        /// Sent with every request.
+        /// Headers sent with every request.
         headers: Vec<(String, Secret)>,
     },
-    /// None that is served; the text says why.
+    /// No usable connection; the text says why.
     None(String),
 }
 
-/// The servers of one session. Dropped, they end.
+/// The servers of one session. Dropping them closes the connections.
 #[derive(Debug, Default)]
 pub(super) struct Servers(Vec<Connection>);
 
 #[derive(Debug)]
 struct Connection {
-    /// What a person calls it.
+    /// The name that a person gave it.
     name: String,
-    /// What it is called in the names of its tools.
+    /// The server's part of its tools' names.
     label: String,
     state: watch::Receiver<State>,
-    /// Its last word was heard.
+    /// Whether the final state was already handled.
     is_over: bool,
     work: tokio::task::JoinHandle<()>,
 }
@@ -83,19 +84,19 @@ impl Drop for Connection {
     }
 }
 
-/// What changed since the last look.
+/// What changed since the last check.
 #[derive(Debug, Default)]
 pub(super) struct News {
-    /// What the person is to be told.
+    /// Texts for the person.
     pub(super) notices: Vec<String>,
-    /// All tools there are now.
+    /// All current tools.
     pub(super) offered: Offered,
 }
 
 /// The tools of a session's servers.
 #[derive(Debug, Default)]
 pub(super) struct Offered {
-    /// As requests carry them.
+    /// The tools in the form that requests contain.
     pub(super) tools: Vec<Tool>,
     means: HashMap<String, Meant>,
 }
@@ -104,7 +105,7 @@ pub(super) struct Offered {
 struct Meant {
     tool: ToolName,
     title: String,
-    /// The tool's name at its server.
+    /// The tool's name on its server.
     name: String,
     peer: Peer<RoleClient>,
 }
@@ -112,9 +113,9 @@ struct Meant {
 /// A call of a server's tool.
 #[derive(Debug, Clone)]
 pub(super) struct Calling {
-    /// The tool.
+    /// The name that the model used, split into server and tool.
     pub(super) tool: ToolName,
-    /// What a person is shown.
+    /// The title that a person sees.
     pub(super) title: String,
     name: String,
     arguments: JsonObject,
@@ -122,7 +123,7 @@ pub(super) struct Calling {
 }
 
 impl Servers {
-    /// Begins to connect. Returns at once.
+    /// Starts to connect. Returns at once.
     pub(super) fn start(servers: Vec<Server>, workspace: &Path) -> Self {
         let mut labels = HashSet::new();
         let connect = |Server { name, mut way }: Server| {
@@ -137,16 +138,16 @@ impl Servers {
         Self(servers.into_iter().map(connect).collect())
     }
 
-    /// Returns once each of them serves, or will not. Cancel-safe.
+    /// Returns once each server is ready or has failed. Cancel-safe.
     pub(super) async fn settled(&mut self) {
         for connection in &self.0 {
             let mut state = connection.state.clone();
-            // A connection that is over has said why.
+            // A closed channel means that the connection has ended and stored the reason.
             let _ = state.wait_for(State::is_settled).await;
         }
     }
 
-    /// What changed since the last look; `None`: nothing.
+    /// What changed since the last check; `None` if nothing did.
     pub(super) fn news(&mut self) -> Option<News> {
         let changed: Vec<bool> = self.0.iter_mut().map(Connection::has_changed).collect();
         if !changed.contains(&true) {
@@ -176,14 +177,14 @@ impl Connection {
     fn has_changed(&mut self) -> bool {
         match self.state.has_changed() {
             Ok(is_new) => is_new,
-            // It has said its last word.
+            // The sender is gone, so this state is final.
             Err(_) => !std::mem::replace(&mut self.is_over, true),
         }
     }
 }
 
 impl Offered {
-    /// Takes in the tools of a server. Returns what the person is to be told of those that are left out.
+    /// Adds the tools of a server. Returns texts for the person about those that are left out.
     fn take(
         &mut self,
         server: &str,
@@ -217,8 +218,8 @@ impl Offered {
         if listed.is_unlisted {
             let most = seconds(limits::SERVER_LIST_AGAIN);
             notices.push(format!(
-                "The MCP server `{server}` said that its tools have changed, and did not list them within \
-                 {most}: those before are used until it does."
+                "The MCP server `{server}` reported that its tools have changed, but did not list them within \
+                 {most}: the previous ones are used until it does."
             ));
         }
         if beyond > 0 {
@@ -236,14 +237,14 @@ impl Offered {
         notices
     }
 
-    /// What they are called, in order.
+    /// The names of the tools, sorted.
     pub(super) fn names(&self) -> Vec<&str> {
         let mut names: Vec<&str> = self.means.keys().map(String::as_str).collect();
         names.sort_unstable();
         names
     }
 
-    /// The tool that a model calls so, with these arguments.
+    /// The tool with this name, called with these arguments; `None` if no server has it.
     pub(super) fn meant(&self, called: &str, arguments: &str) -> Option<Result<Calling, String>> {
         let Meant { tool, title, name, peer } = self.means.get(called)?;
         let read = serde_json::from_str(arguments)
@@ -260,7 +261,7 @@ impl Offered {
 }
 
 impl Calling {
-    /// Asks the server. Dropped, the server is told that the call is cancelled.
+    /// Calls the tool. If the future is dropped, the server receives a cancellation.
     pub(super) async fn run(self) -> Result<String, String> {
         let params = CallToolRequestParams::new(self.name).with_arguments(self.arguments);
         let called = tokio::time::timeout(limits::SERVER_CALL, self.peer.call_tool(params)).await;
@@ -275,11 +276,12 @@ impl Calling {
     }
 }
 
-/// What models' servers refuse at the top of a schema.
+/// Keywords that model servers reject at the top level of a schema.
 const COMBINED: [&str; 6] = ["allOf", "anyOf", "enum", "not", "oneOf", "$ref"];
 
-/// The schema of a tool's arguments as models' servers take it: an object that says what is in it. `None`: it does
-/// not. What says more about properties that are named is left to the server, which sees the call.
+/// The schema of a tool's arguments in a form that model servers accept: an object with its properties. `None` if
+/// it does not list properties. Further conditions on them are removed; the server itself checks them when it is
+/// called.
 fn schema(given: &Arc<JsonObject>) -> Option<Box<RawValue>> {
     let mut schema = JsonObject::clone(given);
     let is_combined = COMBINED.map(|word| schema.remove(word).is_some()).contains(&true);

@@ -1,7 +1,7 @@
-//! A session's story: what its facts and tasks say of how each result came into the conversation.
+//! A session's story: how the result of each task came into the conversation.
 //!
-//! Takes in facts and tasks as they come, or a whole trace. Clients are told what comes of it, as cards and as
-//! the lanes of a timeline. Pure: it asks no clock and no ledger.
+//! Built from facts and tasks as they arrive, or from a whole trace. Clients receive it as cards and as the lanes
+//! of a timeline. Pure: it uses no clock and no ledger.
 
 mod card;
 pub mod piece;
@@ -17,16 +17,16 @@ use super::trace::{DeliveredKind, Event, Fact, Origin, Trace};
 use crate::background::task::{Task, TaskId, Timestamp};
 use crate::background::words;
 
-/// What has happened in a session so far.
+/// The events of a session so far.
 #[derive(Debug, Clone, Default)]
 pub struct Story {
     /// The number of the last fact.
     last: u64,
-    /// What began the last turn, and when.
+    /// What started the last turn, and when.
     turn: Option<(Origin, Timestamp)>,
     /// Model calls, in order.
     calls: Vec<Call>,
-    /// Background tasks.
+    /// Background tasks, by id.
     tasks: HashMap<TaskId, Passage>,
 }
 
@@ -34,38 +34,38 @@ pub struct Story {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Call {
     number: u64,
-    /// When its request went out: what it carries entered the conversation then.
+    /// When its request was sent: the results in it entered the conversation at this time.
     start: Timestamp,
-    /// When its answer was whole.
+    /// When its answer was complete.
     end: Option<Timestamp>,
-    /// It is the first of a turn that no prompt asked for.
+    /// Whether this is the first call of a turn that started without a prompt.
     wakes: bool,
 }
 
-/// A background task, and the way of its result.
+/// A background task, and the model call that its result entered.
 #[derive(Debug, Clone)]
 pub struct Passage {
-    /// The task, as it was told last.
+    /// The task in the state last received.
     pub task: Task,
-    /// The model call that its end entered.
+    /// The model call whose request contained its end; `None` before that.
     entered: Option<u64>,
 }
 
-/// How a result came into a conversation.
+/// How a result came into the conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Way {
-    /// The model call that was under way when the task ended.
+    /// The model call that was running when the task ended, if one was.
     during: Option<u64>,
-    /// The model call whose request carries the result.
+    /// The model call whose request contained the result.
     call: u64,
-    /// The result began that call's turn by itself.
+    /// Whether the result started that call's turn.
     woke: bool,
-    /// How long the result waited for it.
+    /// The time between the task's end and that request.
     waited: Duration,
 }
 
 impl Way {
-    /// In words: `ended during call 2, entered call 3, waited 786 ms`.
+    /// Formats the values as text: `ended during call 2, entered call 3, waited 786 ms`.
     fn words(&self) -> String {
         let ended = match self.during {
             Some(during) => format!("ended during call {during}"),
@@ -82,7 +82,7 @@ impl Way {
 }
 
 impl Story {
-    /// The story that a trace tells.
+    /// Builds the story of a trace.
     pub fn of(trace: &Trace) -> Self {
         let mut story = Self::default();
         for journey in trace.journeys.iter().filter(|journey| !journey.task.is_step) {
@@ -96,13 +96,13 @@ impl Story {
         story
     }
 
-    /// The tasks that have not ended, as far as it knows.
+    /// The tasks that have not ended, as far as the story knows.
     pub fn running(&self) -> Vec<TaskId> {
         let runs = self.tasks.values().filter(|passage| passage.task.end().is_none());
         runs.map(|passage| passage.task.id).collect()
     }
 
-    /// Takes a fact in, once.
+    /// Adds a fact; ignores one that was added before.
     pub fn take(&mut self, event: &Event) {
         if event.n <= self.last {
             return;
@@ -130,7 +130,7 @@ impl Story {
                     passage.entered = Some(*call);
                 }
             }
-            // Nothing outlives the process that ran it.
+            // A call that was running when the process died ended at the latest here.
             Fact::Resumed {} => {
                 for call in self.calls.iter_mut().rev().take_while(|call| call.end.is_none()) {
                     call.end = Some(at);
@@ -147,36 +147,36 @@ impl Story {
         }
     }
 
-    /// Takes in a task as it stands now.
+    /// Stores the current state of a task.
     fn keep(&mut self, task: Task) {
         let entered = self.tasks.get(&task.id).and_then(|passage| passage.entered);
         self.tasks.insert(task.id, Passage { task, entered });
     }
 
-    /// Takes in a task that went to the background.
+    /// Adds a task that moved to the background.
     pub fn began(&mut self, task: Task) {
         self.tasks.entry(task.id).or_insert(Passage { task, entered: None });
     }
 
-    /// Takes in a task that has ended, and the model call that its end entered.
+    /// Adds a task that has ended, and the model call that its end entered.
     pub fn ended(&mut self, task: Task, call: u64) {
         let known = self.tasks.get(&task.id).and_then(|passage| passage.entered);
-        // The fact that says so may have come before the task was known.
+        // The fact about its delivery may have arrived before the task.
         let entered = known.or(Some(call));
         self.tasks.insert(task.id, Passage { task, entered });
     }
 
-    /// A task of it.
+    /// The task with this id.
     pub fn passage(&self, id: TaskId) -> Option<&Passage> {
         self.tasks.get(&id)
     }
 
-    /// How a task's result came into the conversation, once it has.
+    /// How a task's result came into the conversation; `None` if it has not.
     fn way(&self, passage: &Passage) -> Option<Way> {
         let end = passage.task.end()?.at;
         let number = passage.entered?;
         let call = self.calls.iter().rev().find(|call| call.number == number)?;
-        // The call that carries it may have begun in the same millisecond.
+        // The call whose request contains it may have started in the same millisecond.
         let is_during = |call: &&Call| {
             call.number < number && call.start <= end && call.end.is_none_or(|over| end < over)
         };

@@ -1,12 +1,12 @@
-//! The tools of the agent: what a model can do, and what each call comes to.
+//! The tools of the agent: what a model can do, and the result of each call.
 //!
-//! Owns the names ([`ToolName`]), the descriptions and the arguments the model sees, and how a call is carried
-//! out on [`Background`] and on files. Decides nothing about permission: [`Toolbox::read`] says what
-//! a call is about to touch ([`Access`]), and its caller has asked before. Never touches the
-//! history: an [`Outcome`] is handed back.
+//! This module owns the names ([`ToolName`]), the descriptions and the arguments that the model sees, and the
+//! execution of calls on [`Background`] and on files. It decides nothing about permission: [`Toolbox::read`]
+//! reports what a call would touch ([`Access`]), and its caller asks for permission first. It never touches the
+//! history: it returns an [`Outcome`].
 //!
-//! A call is read once, by [`Toolbox::read`], into what is to be done; what is judged and what is
-//! carried out are therefore the same, paths included.
+//! A call is parsed once, by [`Toolbox::read`], into an action. So the action that is checked and the one that is
+//! executed are the same, paths included.
 
 mod alike;
 mod args;
@@ -53,12 +53,12 @@ pub(super) use text::clean;
 use call::Action;
 use search::{Glob, Grep};
 
-/// How the tools behave (`config.toml`, section `agent`).
+/// Limits of the tools (`config.toml`, section `agent`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Budget {
     /// How long `bash` waits before the command moves to the background. Default 10 s.
     pub yield_after: Duration,
-    /// Bytes of one tool result at most. Default 16 KiB.
+    /// Maximum bytes of one tool result. Default 16 KiB.
     pub result_bytes: usize,
 }
 
@@ -81,41 +81,41 @@ pub struct Toolbox {
     servers: Arc<Offered>,
 }
 
-/// A call that was understood, before it is carried out.
+/// A parsed call, before it is executed.
 #[derive(Debug, Clone)]
 pub struct Intent {
-    /// The tool.
+    /// The tool to call.
     pub tool: ToolName,
-    /// What a person is shown: `npm install`, `src/main.rs`.
+    /// The title that a person sees: `npm install`, `src/main.rs`.
     pub title: String,
-    /// What sort of thing it does.
+    /// The kind of call, for its icon in a client.
     pub kind: Kind,
-    /// What it touches, for permission.
+    /// The accesses that need permission.
     pub access: Vec<Access>,
     action: Option<Action>,
-    /// The change that a person was shown: it is made only of a file that is as it was then.
+    /// The change that a person was shown. It is only made if the file has not changed since.
     shown: Option<Diff>,
 }
 
 impl Intent {
-    /// An intent that can be judged and never run, for tests of rules.
+    /// An intent that can be checked but never run, for tests of rules.
     pub fn new(tool: impl Into<ToolName>, title: String, kind: Kind, access: Vec<Access>) -> Self {
         Self { tool: tool.into(), title, kind, access, action: None, shown: None }
     }
 
-    /// Whether it may be a call that looks, depending on how its command is confined.
+    /// Whether the call may be read-only, depending on how its command is confined.
     pub(super) fn may_look(&self) -> bool {
         self.tool.builtin().is_some_and(|tool| tool.only_looks() || tool == Builtin::Bash)
     }
 
-    /// Whether it changes nothing that another call could see, where its command is confined so.
+    /// Whether the call changes nothing that another call could see, if its command is confined like this.
     pub(super) fn looks(&self, confine: Option<&Confine>) -> bool {
         let is_held = confine.is_some_and(|confine| confine.mode == Mode::Look);
         let looks = |tool: Builtin| tool.only_looks() || (tool == Builtin::Bash && is_held);
         self.tool.builtin().is_some_and(looks)
     }
 
-    /// The same, but its command runs confined.
+    /// Sets the confinement of the call's command.
     #[must_use]
     pub fn confined(mut self, by: Option<Confine>) -> Self {
         if let Some(Action::Bash(run) | Action::BackgroundRun(run)) = &mut self.action {
@@ -124,7 +124,7 @@ impl Intent {
         self
     }
 
-    /// How its command is confined.
+    /// The confinement of the call's command.
     pub(super) fn confinement(&self) -> Option<&Confine> {
         let Some(Action::Bash(run) | Action::BackgroundRun(run)) = &self.action else {
             return None;
@@ -132,33 +132,33 @@ impl Intent {
         run.confine.as_ref()
     }
 
-    /// The same, after a person was shown what it changes.
+    /// Stores the change that a person was shown.
     #[must_use]
     pub(super) fn shown(mut self, change: Option<Diff>) -> Self {
         self.shown = change;
         self
     }
 
-    /// The same, but it writes this text, which a person has left of the change that was shown.
+    /// Replaces the action: writes this text, which a person made from the change that was shown.
     #[must_use]
     pub(super) fn reviewed(mut self, shown: &Diff, text: String, may_read: bool) -> Self {
         self.action = Some(Action::Reviewed(review::Reviewed::new(shown, text, may_read)));
         self
     }
 
-    /// A read of this file by the tool that reads, to be judged and never run.
+    /// An intent to read this file, which can be checked but never run.
     pub(super) fn reading(path: PathBuf) -> Self {
         let title = path.display().to_string();
         Self::new(Builtin::ReadFile, title, Kind::Read, vec![Access::Read(path)])
     }
 
-    /// What a person is asked: `edit src/main.rs`.
+    /// The question for a person: `edit src/main.rs`.
     pub(super) fn question(&self) -> String {
         let verb = self.tool.builtin().map_or("call ", Builtin::asks);
         format!("{verb}{}", self.title)
     }
 
-    /// The same, but a search leaves out what lies below these paths, and says so.
+    /// Makes a search leave out these paths and everything below them, and report that it did.
     #[must_use]
     pub fn leaving_out(mut self, paths: Vec<PathBuf>) -> Self {
         match &mut self.action {
@@ -185,84 +185,84 @@ impl Intent {
     }
 }
 
-/// The sorts of call, as ACP has them.
+/// The kinds of call that ACP defines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Reads a file or a task.
     Read,
     /// Changes a file.
     Edit,
-    /// Looks for something.
+    /// Searches for files or text.
     Search,
-    /// Runs a command, or steers one.
+    /// Runs a command, or controls one.
     Execute,
-    /// Thinks: the plan.
+    /// Sets the plan.
     Think,
-    /// What a server does.
+    /// Calls a tool of an MCP server.
     Other,
 }
 
-/// What a command asks to be allowed to do.
+/// The access that a command requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
-    /// To look.
+    /// Only read access.
     Look,
-    /// To write the workspace, too.
+    /// Also write to the workspace.
     Work,
-    /// All that the person could.
+    /// Everything that the person may do.
     Full,
 }
 
-/// What a call touches.
+/// A resource that a call uses, for permission.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Access {
-    /// Runs a line of shell in a directory.
+    /// Runs a shell command line in a directory.
     Command {
-        /// The line.
+        /// The command line.
         line: String,
-        /// Where, absolute.
+        /// The working directory, as an absolute path.
         cwd: PathBuf,
-        /// What it asks to be allowed to do; `None`: what it looks like.
+        /// The access that the model requests; `None`: derived from the command.
         level: Option<Level>,
     },
-    /// Runs a line of shell at a place, where nothing confines it.
+    /// Runs a shell command line at a place, where nothing confines it.
     Elsewhere {
-        /// The place.
+        /// The name of the place, as in the settings.
         place: String,
-        /// The line.
+        /// The command line.
         line: String,
-        /// The directory here that it runs in there, absolute.
+        /// The local directory whose counterpart at the place is the working directory, as an absolute path.
         cwd: PathBuf,
     },
-    /// Reads this file, or below this directory; absolute, symbolic links resolved.
+    /// Reads this file, or files below this directory; absolute, with symbolic links resolved.
     Read(PathBuf),
-    /// Writes this file; absolute, symbolic links resolved.
+    /// Writes this file; absolute, with symbolic links resolved.
     Write(PathBuf),
-    /// Steers a task of the session's own (stop, write).
+    /// Controls a task of this session (stop, write).
     Task(TaskId),
 }
 
-/// Something that happens while a call runs.
+/// An event while a call runs.
 #[derive(Debug, Clone)]
 #[expect(clippy::large_enum_variant, reason = "one or two a call, and gone at once")]
 pub enum Progress {
-    /// A command runs, as this task.
+    /// A command was started as this task.
     Spawned(Task),
-    /// It ran longer than [`Budget::yield_after`] and goes on in the background.
+    /// The command ran longer than [`Budget::yield_after`] and continues in the background.
     Moved(TaskId),
 }
 
-/// What a call came to.
+/// The result of a call.
 #[derive(Debug, Clone, Default)]
 pub struct Outcome {
-    /// What the model is shown, within [`Budget::result_bytes`].
+    /// The text for the model, within [`Budget::result_bytes`].
     pub content: String,
-    /// It failed.
+    /// Whether the tool failed.
     pub is_error: bool,
-    /// Ends of tasks that `content` shows whole: they need not be told again. Marked delivered in
-    /// the transaction that stores the result.
+    /// Tasks whose end `content` shows completely, so that no notification is needed. They are marked as delivered
+    /// in the transaction that stores the result.
     pub seen: Vec<(TaskId, DeliveredBy)>,
-    /// The new plan, if the call made one.
+    /// The new plan, if the call set one.
     pub plan: Option<Vec<PlanEntry>>,
     /// The change to a file, if the call made one.
     pub diff: Option<Diff>,
@@ -271,36 +271,36 @@ pub struct Outcome {
 /// A step of the agent's plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlanEntry {
-    /// What is to be done.
+    /// The work to do in this step.
     pub content: String,
-    /// How far it is.
+    /// The progress of this step.
     pub status: PlanStatus,
 }
 
-/// How far a step is.
+/// The progress of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PlanStatus {
-    /// Not begun.
+    /// Not started yet.
     Pending,
-    /// Under way.
+    /// Currently being worked on.
     InProgress,
-    /// Done.
+    /// The step is finished.
     Completed,
 }
 
-/// A file before and after.
+/// The contents of a file before and after a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diff {
-    /// The file, absolute.
+    /// The absolute path of the file.
     pub path: PathBuf,
-    /// Its text before; `None`: there was no file.
+    /// The previous text; `None` if the file is new.
     pub old: Option<String>,
-    /// Its text now.
+    /// The new text.
     pub new: String,
 }
 
 impl Toolbox {
-    /// The tools of a session whose tasks tell `queue`.
+    /// The tools of a session whose tasks notify `queue`.
     pub fn new(background: Background, queue: String, budget: Budget) -> Self {
         let tools = schema::tools(budget.yield_after, background.places()).into();
         let linger = Some(limits::LINGER);
@@ -308,15 +308,14 @@ impl Toolbox {
         Self { background, queue, budget, linger, tools, views, buffers: None, servers }
     }
 
-    /// The same, with tasks that run this long with no daemon attached; `None`: for ever. Default:
-    /// [`limits::LINGER`].
+    /// Sets how long tasks may run with no daemon attached; `None` for no limit. Default: [`limits::LINGER`].
     #[must_use]
     pub fn with_linger(mut self, linger: Option<Duration>) -> Self {
         self.linger = linger;
         self
     }
 
-    /// The same, with files as this editor has them.
+    /// Reads and writes files through this editor, which may have unsaved changes.
     #[must_use]
     pub fn with_editor(mut self, editor: Option<Editor>) -> Self {
         let session = self.queue.clone();
@@ -324,38 +323,38 @@ impl Toolbox {
         self
     }
 
-    /// Takes up what servers offer now, in the place of what they offered before.
+    /// Replaces the tools of MCP servers by those that the servers offer now.
     pub(super) fn offer(&mut self, mut offered: Offered) {
         let own = schema::tools(self.budget.yield_after, self.background.places());
         self.tools = own.into_iter().chain(std::mem::take(&mut offered.tools)).collect();
         self.servers = Arc::new(offered);
     }
 
-    /// The commands that ran confined.
+    /// The session's commands that ran confined.
     pub(crate) fn held(&self) -> Held {
         self.views.held()
     }
 
-    /// What the model is told about them; the same in every request.
+    /// The tools as sent to the model; the same in every request.
     pub fn tools(&self) -> &[Tool] {
         &self.tools
     }
 
-    /// Understands a call. An error is what the model is to be told: unknown tool, wrong arguments.
+    /// Parses a call. The error is the text for the model: unknown tool, wrong arguments.
     pub fn read(&self, call: &ToolCall) -> Result<Intent, String> {
         call::read(call, self.background.workspace(), &self.servers)
     }
 
-    /// What a call would change in a file, to be shown before it is made.
+    /// The change that a call would make to a file, to show it before it is made.
     pub(super) async fn proposed(&self, intent: &Intent) -> Option<Diff> {
         review::proposed(intent.action.as_ref()?, self.buffers.as_ref()).await
     }
 
-    /// Carries a call out. `key` makes it happen once: it becomes the `client_token` of the task a
-    /// command is spawned as, so that a call that was cut off by a crash can be found again.
+    /// Executes a call. `key` makes it happen only once: it becomes the `client_token` of the task that a command
+    /// is spawned as, so that a call interrupted by a crash can be found again.
     ///
-    /// Dropped before its end, a command in the foreground is stopped; one in the background, and
-    /// one that has moved there, goes on.
+    /// If the future is dropped early, a command in the foreground is stopped; a command that is in the background,
+    /// or was moved there, continues.
     pub async fn run(
         &self,
         intent: Intent,
@@ -368,7 +367,10 @@ impl Toolbox {
             return Outcome { content, is_error: true, ..Outcome::default() };
         }
         let done = match intent.action {
-            None => Err("this call was made to be judged only and cannot be run".to_owned()),
+            None => {
+                Err("this call was built only to be checked against the rules and cannot be run"
+                    .to_owned())
+            }
             Some(Action::Bash(run)) => self.bash(run, key, &progress).await,
             Some(Action::BackgroundRun(run)) => self.background_run(run, key, &progress).await,
             Some(Action::Check { id: Some(id), wait }) => self.check(id, wait).await,
@@ -401,7 +403,7 @@ impl Toolbox {
             is_error: true,
             ..Outcome::default()
         });
-        // Each tool keeps within the budget; a long error or path of another program may not.
+        // Each tool stays within the budget, but a long error or path from another program may not.
         text::cut(&mut outcome.content, self.budget.result_bytes);
         outcome
     }

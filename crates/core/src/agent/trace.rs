@@ -1,4 +1,4 @@
-//! What a timeline draws: facts about a session, kept in the order they happened.
+//! The facts about a session that a timeline draws, in the order in which they happened.
 
 use std::collections::HashMap;
 
@@ -9,17 +9,17 @@ use crate::background::Background;
 use crate::background::ledger::{NewFact, StoredFact};
 use crate::background::task::{DeliveredBy, NotificationKind, Task, TaskId, Timestamp};
 
-/// Events in one piece of a trace at most.
+/// Maximum number of events in one page of a trace.
 pub const EVENTS_MAX: u32 = 5_000;
 
-/// One fact.
+/// One recorded fact, with its number and time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
-    /// Its number: ascending within the session, from 1.
+    /// The number, ascending within the session from 1.
     pub n: u64,
-    /// When.
+    /// When it happened, by the daemon's clock.
     pub at: Timestamp,
-    /// What.
+    /// What happened, with its data.
     pub fact: Fact,
 }
 
@@ -27,43 +27,43 @@ pub struct Event {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
-    /// A person.
+    /// A prompt from a person.
     Prompt,
     /// Results of background tasks, while the agent was idle.
     Background,
 }
 
-/// What can happen. Stored as JSON with these names.
+/// Kinds of facts. Stored as JSON under these names.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", rename_all_fields = "camelCase")]
 pub enum Fact {
-    /// A turn began.
+    /// A turn started.
     TurnStarted {
-        /// Its number in the session, from 1.
+        /// The turn's number in the session, from 1.
         turn: u64,
-        /// Who began it.
+        /// What started it.
         origin: Origin,
-        /// The beginning of the prompt, for a label.
+        /// The beginning of the prompt, used as a label.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         title: Option<String>,
     },
-    /// A request went to the model.
+    /// A request was sent to the model.
     CallStarted {
-        /// The turn.
+        /// The number of the turn.
         turn: u64,
-        /// The model call, counted in the session from 1.
+        /// The number of the model call in the session, from 1.
         call: u64,
     },
-    /// Its answer was whole, or it failed for good.
+    /// The answer was complete, or the call failed after its last retry.
     CallEnded {
-        /// The turn.
+        /// The number of the turn.
         turn: u64,
-        /// The model call.
+        /// The number of the model call.
         call: u64,
-        /// Why the model stopped.
+        /// The model's stop reason.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         stop_reason: Option<String>,
-        /// Why it failed.
+        /// The error, if the call failed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<String>,
         /// Tokens of the request.
@@ -75,93 +75,94 @@ pub enum Fact {
         /// Tokens read from the prompt cache.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cached_tokens: Option<u64>,
-        /// What it cost, in US dollars.
+        /// The cost in US dollars.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cost_usd: Option<f64>,
     },
-    /// A tool began to run.
+    /// A tool call started.
     ToolStarted {
-        /// The model call whose answer asked for it.
+        /// The model call whose answer requested it.
         call: u64,
-        /// The model's id of the call.
+        /// The id that the model gave the tool call.
         tool_call_id: String,
-        /// The tool.
+        /// The tool's name, as in the request.
         name: String,
-        /// What a person is shown.
+        /// The title that a person sees.
         title: String,
     },
-    /// It came to an end.
+    /// A tool call ended.
     ToolEnded {
-        /// The model's id of the call.
+        /// The id that the model gave the tool call.
         tool_call_id: String,
-        /// It failed.
+        /// Whether the tool failed.
         is_error: bool,
     },
-    /// A person is asked whether a tool may run. Not told to clients as a fact: old ones do not know it.
+    /// A person is asked whether a tool may run. Not sent to clients as a fact, because old ones do not know
+    /// it.
     Asked {
-        /// The model call whose answer asked for it.
+        /// The model call whose answer requested the tool.
         call: u64,
-        /// The model's id of the call.
+        /// The id that the model gave the tool call.
         tool_call_id: String,
-        /// What is asked, after "may the agent".
+        /// The question, to follow "may the agent".
         question: String,
-        /// Why it is asked.
+        /// Why the person is asked.
         #[serde(default)]
         why: String,
     },
-    /// The question was answered, or is not asked any more.
+    /// The question was answered or withdrawn.
     Answered {
-        /// The model's id of the call.
+        /// The id that the model gave the tool call.
         tool_call_id: String,
     },
-    /// A tool started a command.
+    /// A tool started a task.
     TaskSpawned {
-        /// The model call whose answer asked for it.
+        /// The model call whose answer requested it.
         call: u64,
-        /// The model's id of the call.
+        /// The id that the model gave the tool call.
         tool_call_id: String,
-        /// The task.
+        /// The task's id.
         task_id: String,
-        /// The command.
+        /// The command line.
         command: String,
-        /// It began in the foreground.
+        /// Whether the command started in the foreground and was moved to the background.
         moved: bool,
     },
-    /// A notification stands in a request.
+    /// A request to the model contains a notification.
     Delivered {
-        /// The model call whose request carries it.
+        /// The model call whose request contains it.
         call: u64,
-        /// The task.
+        /// The task's id.
         task_id: String,
-        /// The notification's number, where it came from the queue.
+        /// The notification's number, if it came from the queue.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         seq: Option<u64>,
-        /// What it tells.
+        /// What the notification reports.
         kind: DeliveredKind,
-        /// How it came into the request.
+        /// How the notification got into the request.
         #[serde(with = "StoredBy")]
         by: DeliveredBy,
     },
     /// A turn ended.
     TurnEnded {
-        /// The turn.
+        /// The number of the turn.
         turn: u64,
-        /// Why.
+        /// How the turn ended: `end_turn`, `failed`, or another word of `TurnEnd`.
         stop_reason: String,
-        /// What went wrong.
+        /// The error message, if the turn failed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<String>,
     },
-    /// The history was replaced by a summary for the model's sake.
+    /// The history was replaced by a summary to save context.
     Compacted {
         /// The model call that wrote the summary.
         call: u64,
     },
-    /// The session was loaded again.
+    /// The session was loaded from the ledger.
     Resumed {},
 }
 
-/// What a notification that stands in a request tells.
+/// What a delivered notification reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeliveredKind {
@@ -169,7 +170,7 @@ pub enum DeliveredKind {
     Exited,
     /// A watch matched a line of its output.
     Matched,
-    /// It waits for input.
+    /// The task waits for input.
     Stalled,
 }
 
@@ -183,7 +184,7 @@ impl From<&NotificationKind> for DeliveredKind {
     }
 }
 
-/// A fact as it is stored.
+/// A fact in the form that is stored.
 #[derive(Serialize)]
 struct Stored<'a> {
     #[serde(flatten)]
@@ -192,7 +193,7 @@ struct Stored<'a> {
     said: Option<u64>,
 }
 
-/// The last message of the step that a stored fact is the last one of, where it says so.
+/// The last message of the step whose last fact this is, if the stored row says so.
 pub(crate) fn said_by(row: &StoredFact) -> Option<u64> {
     #[derive(Deserialize)]
     struct Said {
@@ -201,7 +202,7 @@ pub(crate) fn said_by(row: &StoredFact) -> Option<u64> {
     serde_json::from_str::<Said>(&row.fact).ok()?.said
 }
 
-/// How [`DeliveredBy`], which knows no JSON, is stored.
+/// The stored names of [`DeliveredBy`], whose own module uses no JSON.
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "DeliveredBy", rename_all = "snake_case")]
 enum StoredBy {
@@ -210,36 +211,36 @@ enum StoredBy {
     Check,
 }
 
-/// The way of one task through a session.
+/// A task of a session, from the call that started it to the delivery of its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Journey {
-    /// The task as it stands.
+    /// The task in its current state.
     pub task: Task,
     /// The tool call that started it, if one did.
     pub tool_call_id: Option<String>,
-    /// The model call whose answer asked for it.
+    /// The model call whose answer requested that tool call.
     pub spawned_in_call: Option<u64>,
-    /// When its end was queued, and under which number.
+    /// When the notification of its end was queued, and the notification's number.
     pub queued: Option<(Timestamp, u64)>,
-    /// The model call whose request carried its end, and by what.
+    /// The model call whose request contained its end, and how the notification was delivered.
     pub delivered: Option<(u64, DeliveredBy)>,
 }
 
-/// A piece of a trace.
+/// One page of a trace.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trace {
     /// Facts, oldest first.
     pub events: Vec<Event>,
     /// Every task of the session, oldest first.
     pub journeys: Vec<Journey>,
-    /// Where to go on.
+    /// The number to continue after.
     pub next: u64,
-    /// A living process has the session open.
+    /// Whether a living process has the session open.
     pub is_open: bool,
 }
 
 impl Fact {
-    /// The task it is about.
+    /// The task that the fact is about.
     fn task(&self) -> Option<TaskId> {
         match self {
             Self::TaskSpawned { task_id, .. } | Self::Delivered { task_id, .. } => {
@@ -260,8 +261,8 @@ impl Fact {
 }
 
 impl Event {
-    /// As the ledger keeps it. With `said` it is the last fact of a step whose last message has this number: times
-    /// alone would not say which came first.
+    /// The row for the ledger. `said` marks the last fact of a step and is the number of the step's last
+    /// message, because timestamps alone would not give the order.
     pub(crate) fn to_row(&self, said: Option<u64>) -> NewFact {
         let stored = Stored { fact: &self.fact, said };
         NewFact {
@@ -272,21 +273,21 @@ impl Event {
         }
     }
 
-    /// From the ledger; `None` for a fact that only a newer program knows.
+    /// Parses a row of the ledger; `None` for a kind of fact that only a newer version knows.
     pub(crate) fn from_row(row: &StoredFact) -> Option<Self> {
         let fact = serde_json::from_str(&row.fact).ok()?;
         Some(Self { n: row.n, at: row.at, fact })
     }
 }
 
-/// Reads a piece of a session's trace, at most `limit` events, and the way of its tasks as it stands now.
+/// Reads a page of a session's trace, at most `limit` events, with the current state of its tasks.
 pub(crate) async fn read(
     background: &Background,
     id: &str,
     after: u64,
     limit: u32,
 ) -> Result<Trace, Error> {
-    // What an open session has told its front may be on its way still.
+    // Writes of an open session that its front already knows of may still be queued.
     background.store().write(|_| Ok(())).await?;
     let (workspace, name) = (background.workspace().to_owned(), id.to_owned());
     let alive = background.liveness();
@@ -299,7 +300,7 @@ pub(crate) async fn read(
         let events = traced.facts.iter().filter_map(Event::from_row).collect();
         let of_tasks: Vec<Event> = traced.of_tasks.iter().filter_map(Event::from_row).collect();
         let ids: Vec<TaskId> = of_tasks.iter().filter_map(|event| event.fact.task()).collect();
-        // After the facts: a task that one of them names is there, and may stand further.
+        // Read after the facts, so that every task that they name exists; its state may be more recent.
         let journeys = ledger.journeys(&workspace, &name, &ids)?;
         let trace = Trace { events, journeys: Vec::new(), next, is_open };
         Ok(Some((trace, spawns(of_tasks), journeys)))
@@ -309,7 +310,7 @@ pub(crate) async fn read(
     for journey in stored {
         let mut task = journey.task;
         if task.end().is_none() {
-            // The supervisor knows better how it stands; what only it knows is in no ledger.
+            // The supervisor has a more recent state, and some of it is never in the ledger.
             task = background.get(task.id).await.unwrap_or(task);
         }
         let (tool_call_id, spawned_in_call) = spawns.remove(&task.id).unzip();
@@ -325,7 +326,7 @@ pub(crate) async fn read(
     Ok(trace)
 }
 
-/// For each task the tool call that started it and the model call that asked for that.
+/// For each task, the tool call that started it and the model call that requested it.
 fn spawns(of_tasks: Vec<Event>) -> HashMap<TaskId, (String, u64)> {
     let mut spawns = HashMap::new();
     for Event { fact, .. } in of_tasks {

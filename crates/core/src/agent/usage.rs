@@ -1,28 +1,28 @@
-//! What a call used, and what that costs.
+//! Token usage of a call, and its cost.
 //!
-//! Tokens are the provider's own count. Money is computed only where the price is known: the two
-//! vendors' own servers and a model of the table, or a server that says what it charged. A guess
-//! would be worse than nothing, and a local model costs nothing anybody should be told.
+//! Token counts are the provider's own. A cost is computed only where the price is known: on the two vendors'
+//! own servers for a model in the table, or when a server reports what it charged. A guess would be worse than
+//! nothing, and the cost of a local model is of no interest.
 
 use std::ops::AddAssign;
 
 use serde::{Deserialize, Serialize};
 
-/// Tokens of one call, or of many.
+/// Tokens of one call, or the sum over several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Usage {
-    /// Tokens of the request that the cache did not hold.
+    /// Tokens of the request that were not in the cache.
     pub input: u64,
     /// Tokens of the answer, reasoning included.
     pub output: u64,
-    /// Tokens of the request that came from the provider's cache.
+    /// Tokens of the request that were read from the provider's cache.
     pub cache_read: u64,
-    /// Tokens of the request that were put into the provider's cache.
+    /// Tokens of the request that were written to the provider's cache.
     pub cache_write: u64,
 }
 
 impl Usage {
-    /// Everything the request held: how full the context is.
+    /// All tokens of the request: how full the context is.
     pub fn context(&self) -> u64 {
         self.input + self.cache_read + self.cache_write
     }
@@ -43,9 +43,9 @@ impl AddAssign for Usage {
 pub struct Cost(pub u64);
 
 impl Cost {
-    /// From dollars, as a server reports them.
+    /// Converts dollars, as a server reports them; `None` if out of range.
     pub(crate) fn from_dollars(dollars: f64) -> Option<Self> {
-        // Below zero, not a number, or above what a call can cost is not a cost.
+        // Negative, NaN, or more than a call can cost.
         (0.0..1e6).contains(&dollars).then(|| {
             #[expect(
                 clippy::cast_possible_truncation,
@@ -65,14 +65,14 @@ impl AddAssign for Cost {
 }
 
 impl std::fmt::Display for Cost {
-    /// Dollars with four decimals, rounded up so that something is never shown as nothing.
+    /// Dollars with four decimals, rounded up so that a small cost is never shown as zero.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let tenths_of_a_cent = self.0.div_ceil(100_000);
         write!(f, "${}.{:04}", tenths_of_a_cent / 10_000, tenths_of_a_cent % 10_000)
     }
 }
 
-/// Billionths of a dollar a token, which is thousandths of a dollar a million tokens.
+/// Price in billionths of a dollar per token, which is thousandths of a dollar per million tokens.
 struct Price {
     model: &'static str,
     input: u64,
@@ -114,8 +114,8 @@ const fn openai(model: &'static str, input: u64, cache_read: u64, output: u64) -
     Price { model, input, output, cache_read, cache_write: input }
 }
 
-/// What `usage` costs at the vendor's list price; `None` for a model not in the table. A date or
-/// `-latest` at the end of the name makes no difference; anything else is another model.
+/// The cost of `usage` at the vendor's list price; `None` for a model not in the table. A date or `-latest` at
+/// the end of the name is ignored; any other difference means another model.
 pub fn list_price(model: &str, usage: Usage) -> Option<Cost> {
     let price = PRICES.iter().find(|price| {
         model.strip_prefix(price.model).is_some_and(|rest| {
@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn a_call_costs_what_its_tokens_cost() {
         let usage = Usage { input: 1_000, output: 200, cache_read: 10_000, cache_write: 400 };
-        // 1000*3 + 200*15 + 10000*0.3 + 400*3.75 = 10500 dollars a million.
+        // 1000*3 + 200*15 + 10000*0.3 + 400*3.75 = 10500 dollars per million.
         let cost = list_price("claude-sonnet-4-5-20250929", usage).unwrap();
         assert_eq!((cost, cost.to_string().as_str()), (Cost(10_500_000), "$0.0105"));
         assert_eq!(usage.context(), 11_400);

@@ -1,55 +1,55 @@
-//! The vendors of models: how a setting names them, where they are, which variables hold their keys,
-//! and which dialect they speak.
+//! Vendors of models: the prefix in a setting, the base URL, the variables that hold keys, and the dialect.
 //!
-//! One row a vendor. What a user can set, which keys are kept from tasks and what an editor must not
-//! pass on all follow from [`VENDORS`].
+//! One row per vendor. Which variables a user can set, which keys are kept from tasks and which an editor must
+//! not pass on all follow from [`VENDORS`].
 
 use super::provider::KeyHeader;
 
-/// A vendor of models, and every server that speaks its dialect.
+/// A vendor of models, or any server that speaks its dialect.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Vendor {
-    /// What its models' settings begin with: `anthropic` in `anthropic/NAME`.
+    /// The prefix of its models' settings: `anthropic` in `anthropic/NAME`.
     pub prefix: &'static str,
-    /// Its name, for people.
+    /// The name shown to people.
     pub name: &'static str,
-    /// Its own server.
+    /// The base URL of its own server.
     pub base_url: &'static str,
     /// The dialect it speaks.
     pub wire: Wire,
-    /// The variable that names another server.
+    /// The variable that sets another server.
     pub url: &'static Variable,
-    /// The variables that hold a key, and how it is sent. The first that is set counts, and is the one
-    /// a person is told to set.
+    /// The variables that hold a key, and how the key is sent. The first one that is set is used; the first of
+    /// the list is the one that error messages name.
     pub keys: &'static [(&'static Variable, KeyHeader)],
-    /// Variables whose values are sent as headers, and what is sent where they are not set.
+    /// Variables whose values are sent as headers: the variable, the header, and its value if the variable is
+    /// not set.
     pub headers: &'static [(&'static Variable, &'static str, &'static str)],
 }
 
-/// The dialects that are spoken on the wire.
+/// Wire formats of model APIs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wire {
-    /// Anthropic Messages.
+    /// The Anthropic Messages API.
     Messages,
-    /// OpenAI chat completions.
+    /// The OpenAI chat completions API.
     Chat,
     /// OpenAI's Responses API.
     Responses,
 }
 
-/// A variable of the environment. The key in `config.toml` has the same name in small letters.
+/// An environment variable. The key in `config.toml` is its name in lower case.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Variable {
-    /// Its name.
+    /// The name: `ANTHROPIC_API_KEY`.
     pub name: &'static str,
-    /// What it holds.
+    /// Which kind of value it holds.
     pub holds: Holds,
 }
 
-/// What a variable holds.
+/// The kind of value in a variable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Holds {
-    /// A key or token. Tasks are not given it, and it is never shown.
+    /// A key or token. It is not passed to tasks and never shown.
     Secret,
     /// A base URL.
     Url,
@@ -65,7 +65,7 @@ const ANTHROPIC_VERSION: Variable = Variable { name: "ANTHROPIC_VERSION", holds:
 const OPENAI_API_KEY: Variable = Variable { name: "OPENAI_API_KEY", holds: Holds::Secret };
 const OPENAI_BASE_URL: Variable = Variable { name: "OPENAI_BASE_URL", holds: Holds::Url };
 
-/// Every vendor, with the servers that speak its dialect: gateways, and what runs on one's own machine.
+/// All vendors; gateways and local servers use the row whose dialect they speak.
 pub static VENDORS: [Vendor; 3] = [
     Vendor {
         prefix: "anthropic",
@@ -75,10 +75,10 @@ pub static VENDORS: [Vendor; 3] = [
         url: &ANTHROPIC_BASE_URL,
         keys: &[
             (&ANTHROPIC_API_KEY, KeyHeader::XApiKey),
-            // Gateways want this one.
+            // Used by gateways.
             (&ANTHROPIC_AUTH_TOKEN, KeyHeader::Bearer),
         ],
-        // The API version that every server of this dialect knows.
+        // The API version that every server of this dialect supports.
         headers: &[(&ANTHROPIC_VERSION, "anthropic-version", "2023-06-01")],
     },
     Vendor {
@@ -90,7 +90,7 @@ pub static VENDORS: [Vendor; 3] = [
         keys: &[(&OPENAI_API_KEY, KeyHeader::Bearer)],
         headers: &[],
     },
-    // Newer models are served by it alone.
+    // Newer models are available only through this API.
     Vendor {
         prefix: "openai-responses",
         name: "OpenAI",
@@ -102,26 +102,26 @@ pub static VENDORS: [Vendor; 3] = [
     },
 ];
 
-/// The setting that names the model.
+/// The variable that names the model.
 pub const MODEL: &str = "MEANWHILE_MODEL";
 
-/// What the setting of a scripted model begins with: `script/PATH`.
+/// The prefix of a scripted model's setting: `script/PATH`.
 pub const SCRIPT: &str = "script";
 
 impl Vendor {
-    /// The variable that a person without a key is told to set.
+    /// The variable to set if no key is set.
     pub fn key_variable(&self) -> &'static str {
         self.keys.first().map_or(self.url.name, |(variable, _)| variable.name)
     }
 
-    /// Every variable that is about it.
+    /// Every variable of this vendor.
     fn variables(&'static self) -> impl Iterator<Item = &'static Variable> {
         let keys = self.keys.iter().map(|(variable, _)| *variable);
         keys.chain([self.url]).chain(self.headers.iter().map(|(variable, ..)| *variable))
     }
 }
 
-/// Every variable about a vendor, each once.
+/// Every variable of every vendor, each once.
 pub fn variables() -> impl Iterator<Item = &'static Variable> {
     let mut seen = Vec::new();
     VENDORS.iter().flat_map(Vendor::variables).filter(move |variable| {
@@ -131,17 +131,17 @@ pub fn variables() -> impl Iterator<Item = &'static Variable> {
     })
 }
 
-/// The variables that hold a key, which no task is given unless its spawn names it.
+/// The variables that hold a key, which a task receives only if its spawn names them.
 pub fn secret_variables() -> impl Iterator<Item = &'static str> {
     variables().filter(|variable| variable.holds == Holds::Secret).map(|variable| variable.name)
 }
 
-/// What a model's setting may begin with.
+/// The prefixes that a model setting may have.
 pub fn prefixes() -> impl Iterator<Item = &'static str> {
     VENDORS.iter().map(|vendor| vendor.prefix).chain([SCRIPT])
 }
 
-/// What a model's setting looks like: `anthropic/NAME`, and so on for every vendor and for scripts.
+/// The forms of a model setting: `anthropic/NAME`, and so on for every vendor and for scripts.
 pub fn forms() -> impl Iterator<Item = String> {
     let named = VENDORS.iter().map(|vendor| format!("{}/NAME", vendor.prefix));
     named.chain([format!("{SCRIPT}/PATH")])

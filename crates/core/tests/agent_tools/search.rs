@@ -52,7 +52,7 @@ fn files_are_found_by_name_newest_first() {
             assert_eq!(lab.ok("glob", input.clone()).await, expected, "{input}");
         }
         for (input, says) in [
-            (json!({"pattern": "a[", "path": "src"}), "`pattern`: no glob pattern"),
+            (json!({"pattern": "a[", "path": "src"}), "`pattern`: not a valid glob pattern"),
             (json!({"pattern": "*", "path": "nowhere"}), "there is no such file"),
             (json!({"pattern": "*", "path": "README.md"}), "is not a directory"),
         ] {
@@ -72,7 +72,7 @@ fn files_are_found_by_name_newest_first() {
 fn what_a_rule_holds_back_is_left_out_and_said_to_be() {
     lab(async |lab| {
         fill(lab);
-        let note = "... what rules hold back, or may hold keys, was left out; name a path to search it ...";
+        let note = "... files that rules exclude, or that may contain keys, were left out; name a path to search it ...";
         let at = |name: &str| lab.workspace.join(name);
         for (tool, input, except, expected) in [
             (
@@ -179,7 +179,7 @@ fn lines_are_found_by_what_they_say() {
         check(json!({"pattern": "absent"}), none).await;
         for (input, says) in [
             (json!({"pattern": "a("}), "`pattern` is not a regular expression: unclosed group"),
-            (json!({"pattern": "a", "glob": "["}), "`glob`: no glob pattern"),
+            (json!({"pattern": "a", "glob": "["}), "`glob`: not a valid glob pattern"),
             (json!({"pattern": "a", "path": "nowhere"}), "there is no such file"),
         ] {
             let error = lab.fails("grep", input.clone()).await;

@@ -1,11 +1,11 @@
-//! What the words of a refusal mean, whichever server wrote them.
+//! What the text of a server's refusal means, independent of the server.
 
 use std::time::Duration;
 
-/// Whether a refusal says that the history is too long for the model, in whatever words: something
-/// about the context, its tokens or its length, and that it is too much of it.
+/// Whether a refusal says that the history is too long for the model: it mentions the context, its tokens or
+/// its length, and that there is too much of it.
 pub(crate) fn does_not_fit(refusal: &str) -> bool {
-    // What is said of the answer's length, of names, ids and lists, is not about the history.
+    // Phrases about the length of the answer, or about names, ids and lists, do not concern the history.
     const OTHER: [&str; 16] = [
         "max_tokens",
         "max_completion_tokens",
@@ -80,7 +80,7 @@ pub(crate) fn does_not_fit(refusal: &str) -> bool {
     const ABOUT: [&str; 8] =
         ["context", "token", "length", "prompt", "too long", "上下文", "input", "text fields"];
     let mut text = refusal.to_lowercase();
-    // An id or a name that is too long.
+    // An id or a name is too long, or a rate limit was reached.
     if text.contains("string too long")
         || text.contains("array too long")
         || text.contains("per minute")
@@ -94,7 +94,7 @@ pub(crate) fn does_not_fit(refusal: &str) -> bool {
     has(&WHAT) && has(&TOO_MUCH) && has(&ABOUT)
 }
 
-/// The whole numbers in a text; `1,234` is one.
+/// The whole numbers in a text; `1,234` counts as one.
 pub(crate) fn numbers(text: &str) -> Vec<u64> {
     let is_between = |at: usize| {
         let side = |at: Option<usize>| {
@@ -132,7 +132,7 @@ pub(crate) fn named_wait(body: &str) -> Option<Duration> {
     })
 }
 
-/// The length of time at the beginning of a text: `4.25s`, `6m0s`, `120ms`, `2 minutes`, `30` (seconds).
+/// The duration at the start of a text: `4.25s`, `6m0s`, `120ms`, `2 minutes`, `30` (seconds).
 pub(crate) fn span(text: &str) -> Option<Duration> {
     let mut total = None::<f64>;
     let mut rest = text.trim_start();
@@ -162,8 +162,8 @@ pub(crate) fn span(text: &str) -> Option<Duration> {
 mod tests {
     use super::*;
 
-    /// The words of LM Studio, vLLM, SGLang, z.ai, Gemini, xAI, Kimi, DashScope, TGI, Copilot,
-    /// Bedrock, Mistral, Groq, Cohere, Together, Ollama, llama.cpp, Anthropic and OpenAI.
+    /// Error texts of LM Studio, vLLM, SGLang, z.ai, Gemini, xAI, Kimi, DashScope, TGI, Copilot, Bedrock,
+    /// Mistral, Groq, Cohere, Together, Ollama, llama.cpp, Anthropic and OpenAI.
     #[test]
     fn a_history_that_does_not_fit_is_known_by_its_meaning() {
         for text in [

@@ -1,23 +1,23 @@
-//! What a person says: words, and images to go with them.
+//! A person's input: text and images.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// An image.
+/// An image that a person attached to a prompt.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Image {
-    /// Its type, one of [`Image::KINDS`].
+    /// The MIME type, one of [`Image::KINDS`].
     pub kind: String,
-    /// Its bytes in Base64.
+    /// The bytes in Base64.
     pub data: String,
 }
 
 impl Image {
-    /// The types that every vendor takes.
+    /// The MIME types that every vendor accepts.
     pub const KINDS: [&str; 4] = ["image/png", "image/jpeg", "image/gif", "image/webp"];
 
-    /// The image as an address that holds it.
+    /// The image as a `data:` URL.
     pub(crate) fn url(&self) -> String {
         format!("data:{};base64,{}", self.kind, self.data)
     }
@@ -29,10 +29,10 @@ impl fmt::Debug for Image {
     }
 }
 
-/// What a person says at once.
+/// One input of a person.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Said {
-    /// The words; `[image 1]` stands where the first image belongs.
+    /// The text; `[image 1]` marks the position of the first image.
     pub text: String,
     /// The images, in order.
     pub images: Vec<Image>,

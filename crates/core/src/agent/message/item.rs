@@ -1,14 +1,14 @@
-//! Reading an answer's items, which OpenAI's Responses API has instead of messages.
+//! Reads the items of an answer of OpenAI's Responses API, which has items instead of messages.
 
 use serde::Deserialize;
 
 use super::{Arguments, Block, ToolCall, View};
 
-/// What stands between the parts of a summary of reasoning.
+/// The separator between the parts of a reasoning summary.
 pub(crate) const BETWEEN_SUMMARIES: &str = "\n\n";
 
 impl Block {
-    /// The block read as an item of the Responses API.
+    /// Parses the block as an item of the Responses API.
     pub(crate) fn item(&self) -> View {
         let Ok(head) = serde_json::from_str::<ItemHead>(self.0.get()) else {
             return View::Other;
@@ -32,7 +32,7 @@ impl Block {
     }
 }
 
-/// The fields of an item of the Responses API that we read.
+/// The fields of a Responses API item that this program reads.
 #[derive(Deserialize)]
 struct ItemHead {
     #[serde(rename = "type")]
@@ -46,7 +46,7 @@ struct ItemHead {
     arguments: Option<serde_json::Value>,
 }
 
-/// A text, alone or in parts.
+/// A text, given as one string or in parts.
 #[derive(Deserialize, Default)]
 #[serde(untagged)]
 enum Parts {

@@ -1,4 +1,4 @@
-//! Messages: what is stored, and what is read of it.
+//! Tests for storing messages and for reading their content.
 
 use super::*;
 
@@ -117,7 +117,7 @@ fn ids_and_names_are_made_fit_for_every_server() {
 fn arguments_that_are_not_an_object_are_never_an_object() {
     let check = |text: &str, want: Result<&str, &str>| {
         let first = Arguments::parse(text);
-        // What a history carries reads back as the same thing.
+        // Arguments stay the same when they are stored and parsed again.
         let second = Arguments::parse(first.to_raw().get());
         for input in [first, second] {
             match (&input, want) {

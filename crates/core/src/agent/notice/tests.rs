@@ -121,13 +121,13 @@ fn an_output_forges_nothing() {
     );
 }
 
-/// Entries of one message: each with its header, in order, and all within the budget.
+/// Every entry has its header, they are in order, and all of them fit the limit.
 #[track_caller]
 fn check_budget(notifications: &[Notification], entry_max: usize) {
     let text = message(notifications, 3);
     let entries: Vec<&str> = text.split("[bg:b3f9c2a1] ").skip(1).collect();
     assert_eq!(entries.len(), notifications.len());
-    // The last one is followed by the end of the block.
+    // The last entry is followed by the end of the block.
     for entry in entries.iter().take(entries.len() - 1) {
         assert!(entry.starts_with("exited 0 after 92.4s: "), "{entry}");
         assert!(entry.len() <= entry_max, "{} bytes: {entry}", entry.len());
@@ -186,7 +186,7 @@ fn what_is_not_seen_builds_no_mark() {
     );
 }
 
-/// What a task wrote is what a person is shown, whatever it looks like.
+/// A person sees exactly what the task wrote, whatever it resembles.
 #[test]
 fn a_message_is_read_again_as_it_was_meant() {
     let outputs = [

@@ -1,4 +1,4 @@
-//! What the rules say of a file.
+//! The verdict of the rules on a file.
 
 use std::path::{Path, PathBuf};
 
@@ -6,17 +6,17 @@ use super::paths::{self, Places};
 use super::{Effect, Rule, Scope, Standing};
 use crate::agent::tools::ToolName;
 
-/// What is done with a file.
+/// A kind of access to a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Files {
-    /// It is read, or what is below it.
+    /// Reading the file, or files below it.
     Read,
-    /// It is written, made or removed.
+    /// Writing, creating or removing the file.
     Write,
 }
 
 impl Files {
-    /// The scope of rules about it, whichever tool it is.
+    /// The scope of rules about this access by any tool.
     fn group(self) -> Scope {
         match self {
             Self::Read => Scope::Reads,
@@ -24,7 +24,7 @@ impl Files {
         }
     }
 
-    /// Whether a rule is about this, done by `tool` or, without one, by a command.
+    /// Whether a rule is about this access by `tool` or, if that is `None`, by a command.
     fn is_meant_by(self, rule: &Rule, tool: Option<&ToolName>) -> bool {
         match (&rule.scope, tool) {
             (scope, Some(tool)) if scope.names(tool) => true,
@@ -34,8 +34,8 @@ impl Files {
     }
 }
 
-/// Judges a file that `tool` touches. A path is judged by where it leads; a rule that forbids also
-/// holds for the path as it is written.
+/// The verdict on a file that `tool` uses. A path is judged by its target; a deny rule also applies to the path as
+/// it is written.
 pub(super) fn judge(
     rules: &[Rule],
     places: &Places,
@@ -58,7 +58,7 @@ pub(super) fn judge(
         let at = rule.prefix.as_deref().map(|text| places.of_rule(text));
         let at: Option<PathBuf> = match at {
             None => None,
-            // `~`, and where that is is not known.
+            // The rule uses `~`, and the home directory is not known.
             Some(None) => continue,
             Some(Some(at)) => Some(at),
         };
@@ -73,7 +73,7 @@ pub(super) fn judge(
             Effect::Ask if leads_there || is_written_so => {
                 ask = Some(format!("to {does} `{shown}` falls under the rule `{rule}`"));
             }
-            // A rule for a directory is not meant for the keys in it, unless it names them.
+            // A rule for a directory does not cover the keys in it, unless it names them.
             Effect::Allow if leads_there => {
                 allow |= !is_secret
                     || target.is_none_or(|it| match files {
@@ -108,7 +108,7 @@ pub(super) fn judge(
     Standing::Unruled { why, always }
 }
 
-/// What lies below a directory and may not be read by `tool` unasked.
+/// The paths below a directory that `tool` may not read without asking.
 pub(super) fn held_below(
     rules: &[Rule],
     places: &Places,
@@ -121,42 +121,43 @@ pub(super) fn held_below(
     leads.filter(|it| it != directory && it.starts_with(directory)).collect()
 }
 
-/// What no rule lets be read, whichever tool it is, where it lies now. `None`: nothing may be.
+/// The paths that the rules do not allow any tool to read without asking, with links resolved; `None` if that is
+/// everything.
 pub(super) fn hidden(rules: &[Rule], places: &Places) -> Option<Vec<PathBuf>> {
     let holds = |rule: &&Rule| rule.effect != Effect::Allow && Files::Read.is_meant_by(rule, None);
     rules.iter().filter(holds).map(|rule| place(rule, places)).collect()
 }
 
-/// Where the path that a rule names leads. `None`: it names none, or that cannot be told.
+/// The resolved path that a rule names; `None` if it names none or the path cannot be resolved.
 fn place(rule: &Rule, places: &Places) -> Option<PathBuf> {
     paths::resolve(&places.of_rule(rule.prefix.as_deref()?)?)
 }
 
-/// What rules forbid to touch so, where it lies now, but for what the workspace lies in: a command that did not
-/// have that could not run.
+/// The resolved paths that rules deny for this kind of access. For reads, directories that contain the workspace
+/// are left out, because a command could not run without them.
 pub(super) fn denied(rules: &[Rule], places: &Places, files: Files) -> Vec<PathBuf> {
     let denies = |rule: &&Rule| rule.effect == Effect::Deny && files.is_meant_by(rule, None);
     let denied = rules.iter().filter(denies).filter_map(|rule| place(rule, places));
     denied.filter(|it| files == Files::Write || !places.workspace.starts_with(it)).collect()
 }
 
-/// What rules forbid to write, or want asked, where it lies now.
+/// The resolved paths that rules do not allow to be written without asking.
 pub(super) fn written_by_leave(rules: &[Rule], places: &Places) -> Vec<PathBuf> {
     let holds = |rule: &&Rule| rule.effect != Effect::Allow && Files::Write.is_meant_by(rule, None);
     rules.iter().filter(holds).filter_map(|rule| place(rule, places)).collect()
 }
 
-/// What rules let be read besides.
+/// The resolved paths that rules allow to be read in addition.
 pub(super) fn shown(rules: &[Rule], places: &Places) -> Vec<PathBuf> {
     let lets = |rule: &&Rule| rule.effect == Effect::Allow && Files::Read.is_meant_by(rule, None);
     rules.iter().filter(lets).filter_map(|rule| place(rule, places)).collect()
 }
 
-/// What can be said of a file whose name shows only when it is touched.
+/// The verdict on a file whose name is only known at run time.
 pub(super) fn judge_unknown(rules: &[Rule], files: Files) -> Standing {
     let mut about = rules.iter().filter(|rule| files.is_meant_by(rule, None));
     let does = files.group();
-    let why = format!("which file it would {does} shows only when it runs");
+    let why = format!("which file it would {does} is only known when it runs");
     if about.clone().any(|rule| rule.effect != Effect::Allow) {
         return Standing::Held { why };
     }
@@ -166,15 +167,15 @@ pub(super) fn judge_unknown(rules: &[Rule], files: Files) -> Standing {
     }
 }
 
-/// The directory of a file of the workspace, as a rule writes it; all of the workspace where it has none of its own.
+/// The directory of a file in the workspace, as a rule names it; the whole workspace for a file at its top level.
 fn directory_of(places: &Places, resolved: &Path) -> PathBuf {
     let inside = resolved.strip_prefix(&places.workspace).ok().and_then(Path::parent);
     let is_plain = |it: &&Path| !it.as_os_str().is_empty() && !it.starts_with("~");
     inside.filter(is_plain).unwrap_or(Path::new(".")).to_owned()
 }
 
-/// The directory whose files a person means who allows to read one of them; the file alone where
-/// that would be their whole home or more.
+/// The directory to allow when a person allows reading one file in it; just the file if the directory would be
+/// their home directory or a parent of it.
 fn neighbourhood(places: &Places, resolved: &Path) -> PathBuf {
     let directory = if resolved.is_dir() { Some(resolved) } else { resolved.parent() };
     let home = places.home.as_deref().and_then(paths::resolve);

@@ -1,20 +1,20 @@
-//! Whether a command begins with the words of a rule.
+//! Matches the start of a command against the words of a rule.
 
 use super::shell::Word;
 use super::{Effect, Rule};
 
-/// Whether a command begins with the words of a rule.
+/// Whether a command starts with the words of a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fit {
-    /// It does not.
+    /// The command does not match.
     No,
-    /// That shows only when it runs, or there are options between.
+    /// Only known at run time, or there are options between the words.
     Perhaps,
-    /// It does.
+    /// The command matches.
     Yes,
 }
 
-/// Whether a rule is about a command.
+/// Whether a rule applies to a command.
 pub(super) fn fit(rule: &Rule, words: &[Word]) -> Fit {
     if rule.prefix.is_none() {
         return Fit::Yes;
@@ -26,7 +26,7 @@ pub(super) fn fit(rule: &Rule, words: &[Word]) -> Fit {
     if rule.effect != Effect::Allow && may_begin(&wanted, words) { Fit::Perhaps } else { Fit::No }
 }
 
-/// Whether a rule that allows names the variables that are set for a command, and the command.
+/// Whether an allow rule names both the variables that are set for a command and the command.
 pub(super) fn fits_with(rule: &Rule, words: &[Word], set: &[(String, Word)]) -> bool {
     let set = set.iter().map(|(name, value)| Some(format!("{name}={}", value.literal()?)));
     let set: Option<Vec<String>> = set.collect();
@@ -44,13 +44,13 @@ fn begins(wanted: &[String], words: &[Word], effect: Effect) -> bool {
     wanted.len() <= words.len() && wanted.iter().zip(words).enumerate().all(fits)
 }
 
-/// What is forbidden is so under its whole path, too; what is allowed is that program and no other.
+/// A deny rule for a program also matches its full path; an allow rule matches only the exact name.
 fn is_same(effect: Effect, name: &str, wanted: &str) -> bool {
     effect != Effect::Allow && name.rsplit_once('/').is_some_and(|(_, program)| program == wanted)
 }
 
-/// Whether a command may come to begin with the words of a rule: a word shows only when it runs, or there
-/// are options, each perhaps with a value, before the next (`git -C x push`).
+/// Whether a command may start with the words of a rule: a word is only known at run time, or there are options,
+/// perhaps with a value, before the next word (`git -C x push`).
 fn may_begin(wanted: &[String], words: &[Word]) -> bool {
     let (mut wanted, mut may_skip) = (wanted.iter().peekable(), false);
     for (at, word) in words.iter().enumerate() {

@@ -1,5 +1,5 @@
-//! How much a session may do unasked: what a person chooses for all of it, beside the rules for single commands
-//! and files.
+//! How much a session may do without asking: the person's choice for the whole session, in addition to the rules
+//! for single commands and files.
 
 use std::path::Path;
 
@@ -9,23 +9,24 @@ use super::{Rules, Standing, line};
 use crate::agent::tools::{Access, Builtin, Intent, Level};
 use crate::confine::{Confine, Mode, has_mounts, led_to};
 
-/// How much the agent may do unasked.
+/// How much the agent may do without asking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Permissions {
-    /// It changes nothing: commands can only look, whatever they are.
+    /// The agent changes nothing: commands can only read, whatever they are.
     Look,
-    /// What no rule allows is asked.
+    /// The agent asks before everything that no rule allows.
     #[default]
     Ask,
-    /// It writes the workspace, and runs commands that the kernel confines to it, unasked.
+    /// The agent writes in the workspace, and runs commands that the kernel confines to the workspace, without
+    /// asking.
     Work,
 }
 
 impl Permissions {
-    /// All of them, the least first.
+    /// All values, the most restrictive first.
     pub const ALL: [Self; 3] = [Self::Look, Self::Ask, Self::Work];
 
-    /// Its name.
+    /// The value's name in settings and in the ledger.
     pub fn name(self) -> &'static str {
         match self {
             Self::Look => "look",
@@ -34,40 +35,38 @@ impl Permissions {
         }
     }
 
-    /// What it is called on a screen, and what it means.
+    /// The name for people, and its description.
     pub fn words(self) -> (&'static str, &'static str) {
         match self {
-            Self::Look => {
-                ("Look only", "Nothing is changed: commands run so that they can only look")
-            }
-            Self::Ask => ("Ask", "What no rule allows is asked"),
+            Self::Look => ("Look only", "Changes nothing: commands can only read"),
+            Self::Ask => ("Ask", "Asks before everything that no rule allows"),
             Self::Work => (
                 "Work in the workspace",
-                "Files of the workspace are written, and commands run confined to it, unasked; all else is asked",
+                "Writes files of the workspace and runs commands confined to it without asking; asks before everything else",
             ),
         }
     }
 
-    /// The one of this name.
+    /// The value with this name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|it| it.name() == name)
     }
 }
 
-/// Why a session that looks does not do something.
+/// Why a look-only session refuses something.
 pub(in crate::agent) const LOOKS_ONLY: &str =
-    "this session only looks (permissions: look), until the person changes that";
+    "this session is look-only (permissions: look) until the person changes that";
 
 impl Rules {
-    /// The same, with this leeway.
+    /// Sets the permissions of the session.
     #[must_use]
     pub fn leaving(mut self, permissions: Permissions) -> Self {
         self.permissions = permissions;
         self
     }
 
-    /// What a command asks to be allowed to do, as far as it may be let. What need not be asked is taken out of what
-    /// was found.
+    /// The level at which a command may run, given the level that it requests. Removes from `judged` what needs no
+    /// question at this level.
     pub(super) fn level(&self, judged: &mut line::Judged, level: Option<Level>) -> Option<Level> {
         let is_unruled = |it: &Standing| matches!(it, Standing::Unruled { .. });
         match (self.permissions, level) {
@@ -81,7 +80,7 @@ impl Rules {
                 judged.found.retain(|it| !is_unruled(it));
                 level
             }
-            // Rules let all of it run as it is, or it looks.
+            // Rules allow all of it to run unconfined, or it only reads.
             (Permissions::Work, None) if judged.looks || !judged.found.iter().any(is_unruled) => {
                 None
             }
@@ -93,8 +92,9 @@ impl Rules {
         }
     }
 
-    /// Holds a command that no rule and no person let run: what rules keep from being written without a question,
-    /// and what makes a repository run programs, is sealed. Where that cannot be done the command is asked.
+    /// Restricts a command that neither a rule nor a person has allowed: seals paths that rules protect from
+    /// writes, and the files through which a repository runs programs. If this machine cannot do that, the command
+    /// needs permission.
     pub(super) fn seal(&self, confine: &mut Confine, judged: &mut line::Judged, places: &Places) {
         let git = places.workspace.join(".git");
         let repositories = if git.is_dir() { vec![git] } else { led_to(&places.workspace) };
@@ -103,14 +103,14 @@ impl Rules {
             let programs = ["hooks", "config"].map(|name| repository.join(name));
             match programs.iter().all(|it| it.exists()) {
                 true => sealed.extend(programs),
-                // It could make the one that is missing.
+                // The command could create the missing one.
                 false => sealed.push(repository),
             }
         }
-        // What lies outside, but for caches, it cannot write anyway.
+        // Outside of the workspace and caches it cannot write anyway.
         sealed.retain(|path| path.exists() || path.starts_with(&places.workspace));
         let why = match sealed.iter().find(|path| !path.exists()) {
-            Some(path) => Some(format!("it could make `{}`", path.display())),
+            Some(path) => Some(format!("it could create `{}`", path.display())),
             None if sealed.is_empty() || has_mounts() => None,
             None => sealed.first().map(|path| {
                 format!("this machine cannot keep it from writing `{}`", path.display())
@@ -121,7 +121,8 @@ impl Rules {
         confine.hidden.append(&mut judged.kept);
     }
 
-    /// How what a person lets run is held in a session that looks by now; an error says why it may not run.
+    /// How a command that the person allowed is confined if the session has since become look-only; an error says
+    /// why it may not run.
     pub fn only_looking(
         &self,
         intent: &Intent,
@@ -147,7 +148,7 @@ impl Rules {
         Ok(held)
     }
 
-    /// What is said of a file that a tool writes.
+    /// The verdict on a file that a tool writes, adjusted to the session's permissions.
     pub(super) fn written(&self, standing: Standing, places: &Places, path: &Path) -> Standing {
         let is_plain = || {
             let leads = paths::resolve(path);
@@ -164,10 +165,10 @@ impl Rules {
         }
     }
 
-    /// What is said of a tool by what it is.
+    /// The verdict that follows from the tool alone.
     pub(super) fn by_tool(&self, intent: &Intent) -> Option<Standing> {
         let changes = match intent.tool.builtin() {
-            // What it writes is read by a program.
+            // A program reads what it writes, and may act on it.
             Some(Builtin::WriteBackground) | None => true,
             Some(
                 Builtin::Bash
@@ -187,7 +188,7 @@ impl Rules {
             .then(|| Standing::Denied { why: LOOKS_ONLY.to_owned() })
     }
 
-    /// What the rules say of a file that `intent` writes.
+    /// The verdict on a file that `intent` writes.
     pub(super) fn write(&self, intent: &Intent, places: &Places, path: &Path) -> Standing {
         let judged = files::judge(&self.rules, places, Some(&intent.tool), Files::Write, path);
         self.written(judged, places, path)

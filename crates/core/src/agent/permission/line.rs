@@ -1,9 +1,8 @@
-//! What the rules say of a line of shell, and whether it only looks.
+//! The verdict of the rules on a shell line, and whether the line only reads.
 //!
-//! It decides whether to ask, and nothing else: a line that only looks runs confined, and there the
-//! kernel decides what is possible. So a word that only the shell will know does no harm there. Where a
-//! rule lets a command run as it is, the whole line does: what stands beside it then has to be asked,
-//! unless it only passes on what it is given.
+//! This only decides whether to ask. A line that only reads runs confined, where the kernel decides what is
+//! possible, so words that only the shell can compute do no harm. If a rule allows a command to run unconfined, the
+//! whole line runs unconfined; then every other command in it needs permission, unless it only passes on its input.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -20,62 +19,63 @@ use super::shell::{self, Link, Simple, Word};
 use super::{Effect, Rule, Standing};
 use crate::background::quote::quote_argv;
 
-/// Longest line that is read, in bytes. A longer one is asked.
+/// Maximum length of a line in bytes. A longer one needs permission.
 const LINE_MAX: usize = 32 << 10;
-/// Most words that are looked at.
+/// Maximum number of words that are checked.
 const WORDS_MAX: usize = 4_096;
-/// How long a line may be looked at. The disk may be slow to say where a path leads.
+/// Time limit for checking a line. The disk may be slow to resolve paths.
 const TIME_MAX: Duration = Duration::from_millis(500);
-/// How deep `sh -c` and its like may be nested before it is asked.
+/// Maximum nesting of `sh -c` and similar commands. Deeper nesting needs permission.
 const DEPTH_MAX: usize = 8;
-/// How much of a command a person is shown, in characters.
+/// How many characters of a command a person is shown.
 const SHOWN_MAX: usize = 160;
 
-/// What a line comes to.
+/// The verdict on a line.
 #[derive(Debug, Default)]
 pub(super) struct Judged {
-    /// What each of its parts comes to.
+    /// The verdicts on its parts.
     pub(super) found: Vec<Standing>,
-    /// All of it looks: it may run, if what is found allows it, where it can do nothing else.
+    /// Whether all of it only reads: then, if `found` allows it, it runs in a confinement where it can do nothing
+    /// else.
     pub(super) looks: bool,
-    /// What repositories keep, where something in it may run git unseen and show it.
+    /// Object stores of repositories that a hidden call of git in the line could show.
     pub(super) kept: Vec<PathBuf>,
 }
 
-/// What a command is to the rules.
+/// How the rules treat a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Class {
-    /// A rule lets it run as it is.
+    /// A rule allows the command to run unconfined.
     Allowed,
-    /// It looks.
+    /// The command only reads.
     Looking,
-    /// It sets variables, and runs nothing.
+    /// The command sets variables and runs nothing.
     Setting,
-    /// A rule for the command itself would allow it.
+    /// No rule allows the command, but a rule for it could.
     Other,
-    /// It is asked each time.
+    /// The command needs permission each time.
     Asked,
 }
 
-/// Whether a `cd` is one of the shell that goes on with the line.
+/// Whether a `cd` changes the directory of the shell that runs the rest of the line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
-    /// It is, in any case.
+    /// Yes, certainly.
     Sure,
-    /// It is if it runs: what hangs on it by `&&` runs there, and what comes after, somewhere.
+    /// Yes, if it runs: commands linked to it by `&&` run there; for commands after that, the directory is unknown.
     InChain,
-    /// It cannot be told.
+    /// Not known in advance.
     Unsure,
 }
 
-/// Where a shell of the line stands.
+/// The working directory of a shell in the line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Stand {
-    /// `None`: that shows only when it runs.
+    /// `None` if only known at run time.
     cwd: Option<PathBuf>,
-    /// It is there for sure.
+    /// Whether this directory is certain.
     is_sure: bool,
-    /// It is there only as far as commands hang on each other by `&&`.
+    /// Whether this only holds for commands that are linked by `&&`.
     in_chain: bool,
 }
 
@@ -87,11 +87,11 @@ impl Stand {
 struct Part {
     class: Class,
     words: Vec<Word>,
-    /// Where it runs; `None`: that shows only when it runs.
+    /// Its working directory; `None` if only known at run time.
     cwd: Option<PathBuf>,
 }
 
-/// Judges a line and all it runs.
+/// Judges a line and all commands in it.
 pub(super) fn judge(rules: &[Rule], places: &Places, cwd: &Path, line: &str) -> Judged {
     let mut reader = Reader {
         rules: rules.iter().filter(|it| it.is_about_commands()).collect(),
@@ -120,19 +120,19 @@ struct Reader<'a> {
     all_rules: &'a [Rule],
     places: &'a Places,
     stand: Stand,
-    /// What a `cd` would be that is read now.
+    /// How to treat a `cd` at the current position.
     step: Step,
     found: Vec<Standing>,
     parts: Vec<Part>,
-    /// The files it is connected to, and where it runs.
+    /// The files that it redirects from or to, with the working directory.
     files: Vec<(Files, Word, Option<PathBuf>)>,
     /// Why it may run more than was found.
     hidden: Option<String>,
-    /// What the repositories of directories keep that may not be shown, as far as it was looked for.
+    /// For each directory checked so far: a key in its repository that must not be shown, if there is one.
     keys: RefCell<HashMap<PathBuf, Option<String>>>,
-    /// Something in it is given text that shows only when it runs.
+    /// Whether a command gets input that is only known at run time.
     is_fed: bool,
-    /// It defines functions, whose names may be those of other commands.
+    /// Whether it defines functions, which may have the names of other commands.
     defines: bool,
     depth: usize,
     words: usize,
@@ -147,7 +147,7 @@ impl Reader<'_> {
         }
         let script = shell::parse(line);
         let has_blocks = script.has_blocks;
-        // The shells that have begun and not ended, each with where the one stands that started it.
+        // The nested shells that are open, each with the working directory of the shell that started it.
         let mut begun: Vec<(usize, Stand)> = Vec::new();
         for simple in script.commands {
             self.words += simple.words.len() + simple.redirects.len() + simple.assignments.len();
@@ -174,8 +174,8 @@ impl Reader<'_> {
         }
     }
 
-    /// Goes to the shell that a command runs in: one that begins stands where the one stands that starts it,
-    /// and when it ends that one stands where it did.
+    /// Switches to the shell that a command runs in. A new shell starts in the directory of its parent; when it
+    /// ends, the parent is still in its old directory.
     fn enter(&mut self, shells: &[usize], shell: usize, begun: &mut Vec<(usize, Stand)>) {
         let starter = |of: usize| shells.get(of).copied().unwrap_or_default();
         let mut way: Vec<usize> = std::iter::successors(Some(shell), |it| Some(starter(*it)))
@@ -183,7 +183,7 @@ impl Reader<'_> {
             .collect();
         way.reverse();
         let common = begun.iter().zip(&way).take_while(|((has, _), is)| has == *is).count();
-        // The outermost of those that have ended.
+        // Restore the directory from before the outermost shell that has ended.
         if let Some((_, stand)) = begun.drain(common..).next() {
             self.stand = stand;
         }
@@ -227,8 +227,8 @@ impl Reader<'_> {
         self.found.push(Standing::Unruled { why, always: None });
     }
 
-    /// Judges one command with all it runs. What is not `trusted` may be another than it seems: no rule
-    /// allows it. Returns whether a rule allows it with the variables that are set for it.
+    /// Judges one command and all commands that it runs. A command that is not `trusted` may be another than it
+    /// seems, so no rule allows it. Returns whether a rule allows it including the variables that are set for it.
     fn command(&mut self, words: Vec<Word>, set: &[(String, Word)], trusted: bool) -> bool {
         let (mut allowed, mut with_variables, mut everything) = (false, false, false);
         for rule in &self.rules {
@@ -242,7 +242,7 @@ impl Reader<'_> {
             self.found.extend(held_back(rule, fits, &words));
         }
         let Some(name) = words.first().and_then(Word::literal).map(str::to_owned) else {
-            self.hide(&format!("which command `{}` is shows only then", show(&words)));
+            self.hide(&format!("which command `{}` runs is only known at run time", show(&words)));
             return with_variables;
         };
         let literal: Vec<Option<&str>> = words.iter().map(Word::literal).collect();
@@ -261,7 +261,7 @@ impl Reader<'_> {
                 }
                 return with_variables;
             }
-            // A rule for it is one for what it runs, but for what another holds back.
+            // A rule for it also covers the commands that it runs, except those that another rule holds back.
             let kept: Vec<Standing> = self.found.drain(found..).filter(is_ruled).collect();
             self.found.extend(kept);
             self.parts.truncate(parts);
@@ -274,7 +274,8 @@ impl Reader<'_> {
             !self.stand.is_sure || self.is_outside(&name) || name == "git" && self.is_within(".git")
         };
         if !everything && (is_disguised || allowed && is_elsewhere()) {
-            let why = format!("`{}` may run where a checkout says what it does", show(&words));
+            let why =
+                format!("files of a checkout may determine what `{}` does there", show(&words));
             self.found.push(Standing::Unruled { why, always: None });
         }
         if self.holds_some() && computes(&literal) {
@@ -312,8 +313,8 @@ impl Reader<'_> {
         with_variables
     }
 
-    /// Whether a command runs outside of the workspace, where no rule lets it read, or it is git: what lies
-    /// there may say what it does.
+    /// Whether a command runs outside of the workspace in a directory that no rule allows to be read, or the
+    /// command is git: files there may determine what it does.
     fn is_outside(&self, name: &str) -> bool {
         let Some(cwd) = &self.stand.cwd else { return true };
         let is_let = || {
@@ -323,8 +324,8 @@ impl Reader<'_> {
         !cwd.starts_with(&self.places.workspace) && (name == "git" || !is_let())
     }
 
-    /// Whether what makes a directory a repository lies where the command runs or above, below the
-    /// workspace: a checkout may have brought it along, with settings that name programs.
+    /// Whether a part of a git directory is in the command's directory or a parent of it, below the workspace: a
+    /// checkout may have brought it along, with settings that name programs.
     fn is_within(&self, name: &str) -> bool {
         let own = &self.places.workspace;
         let cwd = self.stand.cwd.iter().flat_map(|it| it.ancestors());
@@ -332,7 +333,7 @@ impl Reader<'_> {
         below.any(|it| it.join(name).symlink_metadata().is_ok())
     }
 
-    /// A command that runs others: looks at those. Returns whether all that it runs was found.
+    /// Judges a command that runs others, and those commands. Returns whether all of them were found.
     fn runs_others(&mut self, name: &str, words: &[Word], trusted: bool) -> bool {
         let name = name.rsplit('/').next().unwrap_or_default();
         let args = words.get(1..).unwrap_or_default();
@@ -347,11 +348,11 @@ impl Reader<'_> {
                 if trusted && flag.starts_with('-') && is_command(flag) =>
             {
                 self.line(line);
-                // That was another shell.
+                // The nested shell does not change the directory of this one.
                 self.stand = stand;
                 true
             }
-            // It says what runs, and runs nothing.
+            // `command -v` prints what would run, but runs nothing.
             ("command", Some("-v" | "-V"), _) => {
                 self.part(Class::Looking, args.to_vec());
                 true
@@ -364,14 +365,14 @@ impl Reader<'_> {
         self.depth -= 1;
         self.step = step;
         if !known {
-            self.hide(&format!("what `{name}` runs cannot be told beforehand"));
-            // A rule may forbid it all the same.
+            self.hide(&format!("what `{name}` runs cannot be determined in advance"));
+            // A rule may forbid it nevertheless.
             self.forbidden(args);
         }
         known
     }
 
-    /// What rules hold back of a command that begins with one of these words.
+    /// The verdicts of rules on commands that start with any of these words.
     fn forbidden(&mut self, args: &[Word]) {
         for at in 0..args.len() {
             let rest = args.get(at..).unwrap_or_default();
@@ -381,8 +382,8 @@ impl Reader<'_> {
         }
     }
 
-    /// The command that stands behind the options of another. An option may have the next word for its
-    /// value, so what comes after one is not trusted to be the command.
+    /// Judges the command after the options of another. An option may take the next word as its value, so the word
+    /// after an option is not trusted to be the command.
     fn before_others(&mut self, name: &str, args: &[Word], trusted: bool) -> bool {
         let begins = |it: &str| it.starts_with(|c: char| c.is_alphabetic() || "/._[:".contains(c));
         let is_set = |it: &str| name == "env" && !it.starts_with('-') && it.contains('=');
@@ -400,7 +401,7 @@ impl Reader<'_> {
         };
         let mut inner = inner.to_vec();
         let Some(first) = inner.first() else { return name != "env" };
-        // A program that runs others is given what only then shows.
+        // A program that runs others gets words that are only known at run time.
         let is_fed = name == "xargs"
             && first
                 .literal()
@@ -413,12 +414,12 @@ impl Reader<'_> {
             self.forbidden(args);
         }
         self.command(inner, &[], trusted && is_plain);
-        // The words of one are a line.
+        // This option takes a whole line as one word.
         let is_line = |it: &str| name == "env" && (it.starts_with("-S") || it.starts_with("--sp"));
         !is_fed && !literal().any(is_line)
     }
 
-    /// What `find` runs for each file.
+    /// Judges what `find` runs for each file.
     fn find(&mut self, words: &[Word]) {
         let (mut rest, here) = (words.iter(), self.stand.clone());
         let step = std::mem::replace(&mut self.step, Step::Unsure);
@@ -430,7 +431,7 @@ impl Reader<'_> {
             let inner: Vec<Word> = inner.map(known).collect();
             let is_here = flag.text() == "-exec";
             if !is_here {
-                // It runs where the file is that it finds: there, or below.
+                // `-execdir` runs the command in the directory of the file: the start directory or below.
                 let start = words.get(1).and_then(Word::literal);
                 let start = start.and_then(|it| Some(here.cwd.as_ref()?.join(it)));
                 let is_file = start.as_ref().is_some_and(|it| !it.is_dir());
@@ -448,7 +449,7 @@ impl Reader<'_> {
         self.step = step;
     }
 
-    /// Whether a rule holds some commands back.
+    /// Whether a rule denies or asks about some commands.
     fn holds_some(&self) -> bool {
         self.rules.iter().any(|it| it.effect != Effect::Allow)
     }
@@ -477,13 +478,13 @@ impl Reader<'_> {
             }
         }
         if self.is_fed && !looks && parts.iter().any(|it| it.class == Class::Looking) {
-            let why = "what a command is given shows only when it runs".to_owned();
+            let why = "the input of a command is only known when it runs".to_owned();
             self.found.push(Standing::Unruled { why, always: None });
         }
         for part in parts {
             let found = match part.class {
                 _ if lets_all_run => self.held(&part),
-                // A rule for a command is for what it reads, unless another is about that.
+                // A rule for a command also covers what it reads, unless another rule is about that.
                 Class::Allowed => self.held(&part),
                 Class::Looking | Class::Setting if looks => self.looking(&part),
                 Class::Setting => self.held(&part),
@@ -500,7 +501,7 @@ impl Reader<'_> {
     }
 }
 
-/// What a rule that holds back says of a command.
+/// The verdict on a command by a rule that denies or asks.
 fn held_back(rule: &Rule, fits: Fit, words: &[Word]) -> Option<Standing> {
     let shown = show(words);
     match (rule.effect, fits) {
@@ -517,8 +518,8 @@ fn held_back(rule: &Rule, fits: Fit, words: &[Word]) -> Option<Standing> {
     }
 }
 
-/// Where `cd DIRECTORY` leads by its text, as shells read it; `None`: that shows only when it runs. And
-/// whether that is sure: no link is on the way, which some may be told to follow.
+/// The directory after `cd DIRECTORY`, judged by the text as shells do; `None` if only known at run time. The
+/// second value says whether it is certain: there is no link on the way, which some shells may be set to resolve.
 fn changed(from: Option<&Path>, words: &[Option<&str>]) -> (Option<PathBuf>, bool) {
     let ([_, Some(target)], Some(from)) = (words, from) else { return (None, false) };
     if target.is_empty() || target.starts_with('-') {
@@ -536,32 +537,32 @@ fn changed(from: Option<&Path>, words: &[Option<&str>]) -> (Option<PathBuf>, boo
     (Some(to), sure)
 }
 
-/// Whether bash may run what stands in a word, for a command that takes the names of variables.
+/// Whether bash may execute text in a word, for commands that take names of variables.
 fn computes(words: &[Option<&str>]) -> bool {
     let is_run = |it: &&str| it.contains('[') && it.contains(['$', '`']);
     let takes = words.first().copied().flatten().unwrap_or_default();
     ["test", "[", "read", "printf"].contains(&takes) && words.iter().flatten().any(is_run)
 }
 
-/// Whether a rule is about it.
+/// Whether the verdict comes from a rule.
 fn is_ruled(standing: &Standing) -> bool {
     matches!(standing, Standing::Held { .. } | Standing::Denied { .. })
 }
 
-/// A command that nothing allows, and the rule that would.
+/// The verdict on a command that no rule allows, with the rule that would allow it.
 fn unruled(words: &[Word], may_last: bool) -> Standing {
     let literal: Vec<Option<&str>> = words.iter().map(Word::literal).collect();
     let prefix = programs::often(&literal).filter(|_| may_last);
     let always = prefix.and_then(|prefix| {
         let rule =
             Rule::with_effect(Effect::Allow, &format!("bash {}", quote_argv(&prefix))).ok()?;
-        // What reads back as another rule is not a rule to keep.
+        // Do not offer a rule that would be parsed differently.
         (rule.words()? == prefix).then_some(rule)
     });
     Standing::Unruled { why: format!("`{}` has no rule", show(words)), always }
 }
 
-/// A command as a person is shown it.
+/// A command as a person sees it.
 fn show(words: &[Word]) -> String {
     let shown =
         words.iter().map(|it| format!("{}{}", it.text(), if it.is_dynamic() { "$.." } else { "" }));

@@ -1,31 +1,31 @@
-//! What a path is to the rules, and whether what lies there is a secret.
+//! How rules name paths, and which paths contain secrets.
 //!
-//! Owns what rules and patterns stand for, and the list of files that good agents don't touch
-//! unasked. Where a path really leads is found by the function that the tools open it by, so that
-//! what is judged is what is touched. It reads names and links, never what a file holds.
+//! This module resolves the paths in rules, and knows the names of files that an agent should not touch without
+//! asking. Paths are resolved by the same function that the tools use to open them, so that the file that is judged
+//! is the one that is opened. It reads names and links, never the contents of a file.
 
 use std::path::{Component, Path, PathBuf};
 
 pub(super) use crate::agent::tools::follow as resolve;
 use crate::confine::{SECRETS_OF_HOME, is_secret_name};
 
-/// What paths are measured by.
+/// The directories to which paths are relative.
 #[derive(Debug, Clone)]
 pub(super) struct Places {
-    /// The workspace, resolved.
+    /// The workspace, with links resolved.
     pub(super) workspace: PathBuf,
-    /// The home directory, as it is called.
+    /// The home directory, as in `$HOME`.
     pub(super) home: Option<PathBuf>,
 }
 
 impl Places {
     pub(super) fn new(workspace: &Path, home: Option<&Path>) -> Self {
-        // A workspace that leads nowhere contains nothing, as no path resolves to this one.
+        // If a workspace cannot be resolved, nothing is inside it, because no resolved path starts with this one.
         let workspace = resolve(workspace).unwrap_or_else(|| workspace.to_owned());
         Self { workspace, home: home.map(Path::to_owned) }
     }
 
-    /// A path as a rule writes it: from the workspace, from home with `~`, or absolute.
+    /// A path as written in a rule: relative to the workspace, with `~` for the home directory, or absolute.
     pub(super) fn of_rule(&self, text: &str) -> Option<PathBuf> {
         match (text.strip_prefix('~'), &self.home) {
             (Some(""), home) => home.clone(),
@@ -36,12 +36,12 @@ impl Places {
         }
     }
 
-    /// Whether a resolved path lies in the workspace.
+    /// Whether a resolved path is in the workspace.
     pub(super) fn is_inside(&self, resolved: &Path) -> bool {
         resolved.starts_with(&self.workspace)
     }
 
-    /// A path as a person would write it.
+    /// A path in the form that a person would write.
     pub(super) fn show(&self, path: &Path) -> String {
         let shown = match path.strip_prefix(&self.workspace) {
             Ok(rest) if rest.as_os_str().is_empty() => ".".to_owned(),
@@ -51,7 +51,7 @@ impl Places {
         shown.chars().flat_map(char::escape_debug).collect()
     }
 
-    /// Whether a path holds keys, or may be read only after a question for another reason.
+    /// Whether a path contains keys, or needs a question for another reason before it is read.
     pub(super) fn is_secret(&self, path: &Path) -> bool {
         let home = self.home.as_ref().and_then(|home| resolve(home));
         let rest = home.as_ref().and_then(|home| path.strip_prefix(home).ok());
@@ -67,8 +67,8 @@ impl Places {
         })
     }
 
-    /// Whether to write a path is to give oneself rights: a repository's own settings and hooks are
-    /// programs that `git status` runs.
+    /// Whether writing a path could grant permissions: a repository's own settings and hooks name programs that
+    /// `git status` runs.
     pub(super) fn is_guarded(&self, path: &Path) -> bool {
         let is_git = |component: Component<'_>| component.as_os_str().eq_ignore_ascii_case(".git");
         self.is_secret(path) || path.components().any(is_git)

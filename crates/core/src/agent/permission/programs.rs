@@ -1,15 +1,15 @@
-//! The programs a line may name: those that look, and those that run others. Names, and nothing about
-//! how a program reads its options: what it can do is the kernel's to hold.
+//! The programs that a line may name: those that only read, and those that run others. These are only names; how a
+//! program treats its options is not modelled, because the kernel restricts what it can do.
 
-/// Programs that look. What they could do besides, they cannot where they run unasked.
+/// Programs that only read. If they could do more, the confinement in which they run without asking prevents it.
 const LOOKING: &str = "ls cat head tail wc grep egrep fgrep rg find stat file du df tree sort uniq cut tr nl \
     column fold fmt paste join comm diff cmp md5sum sha1sum sha256sum sha512sum cksum sum basename dirname \
     realpath readlink pwd echo printf true false : test [ date uname hostname whoami id groups which type \
     command seq expr sleep ps free uptime lscpu nproc arch getconf jq od hexdump tac rev expand unexpand \
     tsort factor numfmt locale sed cd exit return break continue wait set read shift cal ripgrep cloc tokei \
     scc hostnamectl lsblk lsof pgrep";
-/// Programs of several commands, and those of them that look. After a slash: also alone, or with one of
-/// these words next. After a plus: only so.
+/// Programs with subcommands, and their read-only subcommands. After a slash: also read-only alone or with one of
+/// these words next. After a plus: only with one of these words.
 const LOOKING_COMMANDS: &[(&str, &str)] = &[
     (
         "git",
@@ -38,8 +38,8 @@ const LOOKING_COMMANDS: &[(&str, &str)] = &[
     ("docker", "--version"),
     ("meanwhile", "ps logs wait stop drain doctor schema"),
 ];
-/// The words, by their beginnings, by which a program that looks plainly writes. They hold nothing back: who
-/// means to write is asked at once, instead of trying in vain.
+/// Words, by prefix, with which a program that otherwise only reads plainly writes. They restrict nothing: the
+/// person is asked at once, instead of the command failing in the confinement.
 const WRITING: &[(&str, &str)] = &[
     ("sed", "-i --in-place"),
     ("find", "-delete -fprint -fls -ok"),
@@ -49,17 +49,16 @@ const WRITING: &[(&str, &str)] = &[
     ("printf", "-v"),
     ("git", "--output"),
 ];
-/// Of the programs that look, those that a line may use beside commands that a rule lets run as they are:
-/// they do nothing but pass on what they are given.
+/// The read-only programs that a line may use next to commands that a rule allows to run unconfined: they only pass
+/// on their input.
 const PASSING_ON: &str = "echo printf true false : cat head tail wc grep uniq cut tr ls pwd find test [ cd sleep exit \
     set basename dirname";
-/// Of those, the ones that take words for text and not for files.
+/// Those of [`PASSING_ON`] that take words as text, not as file names.
 const TEXT: &str = "echo printf tr cd exit sleep";
-/// Programs that run what comes after their options.
+/// Programs that run the command after their options.
 const BEFORE_OTHERS: &str =
     "nohup builtin command nice ionice stdbuf setsid time timeout env xargs";
-/// Shells of which `-c` is understood, and programs that run what they are given in ways that are not looked
-/// into.
+/// Shells whose `-c` is understood, and programs that run their arguments in ways that are not analysed.
 const RUNNING: &str = "sh bash dash eval source . trap alias exec bind enable complete compgen mapfile readarray fc \
     coproc parallel watch ssh script su sudo doas pkexec chroot unshare nsenter zsh fish ksh csh tcsh ash rbash \
     busybox toybox strace expect let flock taskset chrt setpriv prlimit numactl runuser systemd-run unbuffer rlwrap \
@@ -69,8 +68,8 @@ const RUNNING: &str = "sh bash dash eval source . trap alias exec bind enable co
     x86_64 i386 ssh-agent ld.so ld-linux-x86-64.so.2 wait getopts logsave capsh catchsegv systemd-inhibit run-parts \
     envdir tini dumb-init trickle torify nocache schedtool uclampset runcon cpulimit dbus-launch podman at batch \
     screen tmux faketime choom sg nix-shell";
-/// Programs and commands whose like a person's "always" may mean: they build and test what is in the
-/// workspace. With a dot: the word after it belongs to the rule too.
+/// Programs and subcommands that a person's "always" may cover: they build and test the workspace. With a dot, the
+/// next word belongs to the rule, too.
 const OFTEN: &[(&str, &str)] = &[
     ("cargo", "build check clippy test fmt doc bench nextest run"),
     ("npm", "test ci install start run. run-script."),
@@ -94,16 +93,16 @@ const OFTEN: &[(&str, &str)] = &[
     ("mypy", ""),
     ("mkdir", ""),
 ];
-/// Commands of git that look and show nothing that a file held.
+/// Read-only subcommands of git that do not show the contents of files.
 const CONTENTLESS: &str = "status ls-files ls-tree rev-parse rev-list describe shortlog name-rev merge-base \
     for-each-ref show-ref count-objects var version help check-ignore check-attr cherry branch tag remote \
     worktree config";
-/// Options of `git log` that show nothing that a file held, by their beginnings.
+/// Options of `git log` that do not show the contents of files, by prefix.
 const CONTENTLESS_LOG: &str = "--oneline --graph --all --stat --since --until --after --before --author \
     --committer --grep --format --pretty --decorate --name-only --name-status --shortstat --numstat --reverse \
     --first-parent --merges --no-merges --date --abbrev --follow --max-count --branches --tags --skip -n -i \
     -0 -1 -2 -3 -4 -5 -6 -7 -8 -9";
-/// Variables that change nothing about what a command does but how it looks.
+/// Variables that change only how a command's output looks.
 const HARMLESS: &str = "CARGO_INCREMENTAL CARGO_TERM_COLOR CI CLICOLOR CLICOLOR_FORCE COLUMNS DEBIAN_FRONTEND \
     FORCE_COLOR LANG LANGUAGE LINES MEANWHILE_LOG NODE_ENV NO_COLOR PYTHONDONTWRITEBYTECODE PYTHONUNBUFFERED \
     RUST_BACKTRACE RUST_LOG RUST_TEST_THREADS TERM TZ";
@@ -120,14 +119,14 @@ fn of<'a>(table: &'a [(&str, &str)], name: &str) -> Option<&'a str> {
     table.iter().find(|(it, _)| *it == name).map(|(_, names)| *names)
 }
 
-/// What a program is by its name, wherever it lies.
+/// The kind of a program, judged by its name in any directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Program {
-    /// It runs what comes after its options.
+    /// The program runs the command after its options.
     BeforeOthers,
-    /// It runs what it is given in other ways.
+    /// The program runs other commands in other ways.
     Running,
-    /// Anything else.
+    /// A program that is not known to run others.
     Other,
 }
 
@@ -140,8 +139,7 @@ pub(super) fn program(name: &str) -> Program {
     }
 }
 
-/// Whether a command is one that looks, as far as names tell. Words that only the shell will know are
-/// `None`.
+/// Whether a command only reads, as far as its words show. A word that only the shell can compute is `None`.
 pub(super) fn looks(words: &[Option<&str>]) -> bool {
     let Some((Some(name), rest)) = words.split_first() else { return false };
     let writing = of(WRITING, name).unwrap_or_default();
@@ -161,7 +159,7 @@ pub(super) fn looks(words: &[Option<&str>]) -> bool {
     })
 }
 
-/// A program's command, and what follows it: `git -C sub --no-pager log`.
+/// A program's subcommand and the words after it: `git -C sub --no-pager log`.
 fn command_of<'w, 'a>(
     name: &str,
     mut words: &'w [Option<&'a str>],
@@ -176,12 +174,12 @@ fn command_of<'w, 'a>(
     }
 }
 
-/// Whether a command of git that looks shows what files held, now or once.
+/// Whether a read-only git command shows the present or past contents of files.
 pub(super) fn shows_content(words: &[Option<&str>]) -> bool {
     let Some((command, rest)) = command_of("git", words.get(1..).unwrap_or_default()) else {
         return true;
     };
-    // A long option counts as it is: `--decorate-refs` takes the next word, and that may be `--`.
+    // A long option must match exactly: `--decorate-refs` takes the next word, which may be `--`.
     let is_option = |it: &str| match it.starts_with("--") {
         true => it == "--" || has(CONTENTLESS_LOG, it.split('=').next().unwrap_or_default()),
         false => begins(CONTENTLESS_LOG, it),
@@ -196,15 +194,14 @@ pub(super) fn shows_content(words: &[Option<&str>]) -> bool {
     };
     match command {
         "log" => !rest.iter().all(is_plain),
-        // `--blob` reads a file of a commit.
+        // `--blob` reads a file from a commit.
         "config" => !rest.iter().all(|it| it.is_some_and(|it| !it.starts_with("--bl"))),
         "status" => !rest.iter().all(is_brief),
         other => !has(CONTENTLESS, other),
     }
 }
 
-/// Whether `sed` does nothing but choose lines by their numbers: `sed -n 10,20p FILE`. Other expressions may
-/// run programs.
+/// Whether `sed` only prints lines by number: `sed -n 10,20p FILE`. Other expressions may run programs.
 fn prints_lines(words: &[Option<&str>]) -> bool {
     let rest = match words.get(1) {
         Some(Some("-n")) => words.get(2..),
@@ -216,7 +213,7 @@ fn prints_lines(words: &[Option<&str>]) -> bool {
         && files.iter().all(|it| it.is_some_and(|it| !it.starts_with('-')))
 }
 
-/// Whether a command may run git and show what a repository keeps, though the line does not say so.
+/// Whether a command may run git and show the contents of a repository without the line saying so.
 pub(super) fn may_run_git(words: &[Option<&str>]) -> bool {
     let runs = |begin: &str| words.iter().any(|it| it.is_none_or(|it| it.starts_with(begin)));
     match words.first().copied().flatten() {
@@ -229,8 +226,7 @@ pub(super) fn may_run_git(words: &[Option<&str>]) -> bool {
     }
 }
 
-/// Whether `set` changes nothing about how the line is read: no history is expanded, and no word behind a
-/// command becomes a variable of it.
+/// Whether `set` does not change how the line is read: no history expansion, and no assignments after a command.
 pub(super) fn sets_plainly(words: &[Option<&str>]) -> bool {
     let Some(words) = words.iter().skip(1).copied().collect::<Option<Vec<&str>>>() else {
         return false;
@@ -241,13 +237,12 @@ pub(super) fn sets_plainly(words: &[Option<&str>]) -> bool {
     })
 }
 
-/// Whether a command does nothing but pass on what it is given. `file` says of a word whether it may be
-/// read as a file.
+/// Whether a command only passes on its input. `file` says whether a word may be read as a file.
 pub(super) fn passes_on(words: &[&str], mut file: impl FnMut(&str) -> bool) -> bool {
     let Some((name, words)) = words.split_first() else { return false };
     let is_text = has(TEXT, name);
     let is_plain = |option: &str| match *name {
-        // It reads whole directories, or patterns from a file.
+        // These options read whole directories, or patterns from a file.
         "grep" => option.chars().all(|c| c.is_ascii_alphanumeric() && !"rRdf".contains(c)),
         _ => option.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'),
     };
@@ -261,18 +256,18 @@ pub(super) fn passes_on(words: &[&str], mut file: impl FnMut(&str) -> bool) -> b
     let mut passes = |word: &&str| match word.strip_prefix('-') {
         // `%n` sets a variable.
         _ if *name == "printf" && word.split('%').skip(1).any(is_count) => false,
-        // bash computes what is in the subscript of a name.
+        // bash evaluates the subscript of a name.
         _ if word.contains('[') && ["test", "["].contains(name) => false,
         Some(option) if is_plain(option) => true,
         Some(_) | None if is_text => true,
         Some(_) => false,
-        // Its second file is written.
+        // `uniq` writes its second file.
         None => *name != "uniq" && file(word),
     };
     has(PASSING_ON, name) && words.iter().all(&mut passes)
 }
 
-/// The first words of a command that "always" would allow; `None`: nothing in particular.
+/// The first words of a command for a rule that "always" would add; `None` if no such rule makes sense.
 pub(super) fn often(words: &[Option<&str>]) -> Option<Vec<String>> {
     let is_plain =
         |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || "._:-/".contains(c));
@@ -298,12 +293,12 @@ pub(super) fn often(words: &[Option<&str>]) -> Option<Vec<String>> {
     Some(prefix.into_iter().map(str::to_owned).collect())
 }
 
-/// Whether a variable that is set changes nothing about what a command does.
+/// Whether setting a variable does not change what a command does.
 pub(super) fn is_harmless(name: &str) -> bool {
     has(HARMLESS, name) || name.starts_with("LC_")
 }
 
-/// Whether a variable of a line's own is set, which no program looks at.
+/// Whether a variable is local to the line, because no program uses variables with such names.
 pub(super) fn is_local(name: &str) -> bool {
     let local = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     name.chars().all(local) && !name.ends_with("_proxy") && !name.starts_with("npm_")

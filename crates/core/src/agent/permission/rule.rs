@@ -1,4 +1,4 @@
-//! The text of a rule, as it is written in the settings and kept in the store.
+//! The text form of rules, as in the settings and in the ledger.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,48 +8,48 @@ use crate::agent::servers::names;
 use crate::agent::tools::{Builtin, EXTERNAL, Subject, ToolName};
 use crate::background::slots;
 
-/// What a rule is about.
+/// What a rule covers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scope {
-    /// All of it: `*`.
+    /// Everything, written as `*`.
     Everything,
-    /// Files that are read, whichever tool or command reads them: `read`.
+    /// Files read by any tool or command: `read`.
     Reads,
-    /// Files that are written, whichever tool or command writes them: `write`.
+    /// Files written by any tool or command: `write`.
     Writes,
-    /// A tool. `bash` and `background_run` are one: the same rule holds in the foreground and in the
+    /// A tool. `bash` and `background_run` count as one: a rule applies both in the foreground and in the
     /// background.
     Tool(Builtin),
     /// Commands at a place: `bash@gpu`.
     At {
-        /// The tool.
+        /// The tool that runs the command.
         tool: Builtin,
-        /// The place.
+        /// The name of the place, as in the settings.
         place: String,
     },
-    /// A tool of a server's, `mcp__SERVER__TOOL`, or all of that server's, `mcp__SERVER`.
+    /// A tool of an MCP server, `mcp__SERVER__TOOL`, or all tools of that server, `mcp__SERVER`.
     Server {
-        /// The server.
+        /// The server's part of the name.
         server: String,
-        /// The tool; `None`: all of them.
+        /// The tool's part of the name; `None` for all tools of the server.
         tool: Option<String>,
     },
 }
 
 impl Scope {
-    /// Every scope but servers and their tools.
+    /// Every scope except places, servers and their tools.
     fn all() -> impl Iterator<Item = Self> {
         [Self::Everything, Self::Reads, Self::Writes]
             .into_iter()
             .chain(Builtin::ALL.map(Self::Tool))
     }
 
-    /// The one that is written so.
+    /// Parses the name of a scope.
     fn named(word: &str) -> Option<Self> {
         let server = || {
             let server = word.strip_prefix(EXTERNAL).filter(|server| !server.is_empty())?;
             match ToolName::parse(word) {
-                // As the server's list has them, or as the model is told them.
+                // Accept names as in the server's own list, and as the model sees them.
                 Some(ToolName::External { server, name }) => {
                     Some(Self::of(&names::tool(&names::label(&server), &name)))
                 }
@@ -64,7 +64,7 @@ impl Scope {
             .or_else(server)
     }
 
-    /// That of commands at a place.
+    /// Parses the scope of commands at a place.
     fn at(word: &str) -> Option<Self> {
         let (tool, place) = word.split_once('@')?;
         let tool = Builtin::ALL.into_iter().find(|known| known.name() == tool)?;
@@ -72,7 +72,7 @@ impl Scope {
         is_one.then(|| Self::At { tool, place: place.to_owned() })
     }
 
-    /// That of one tool.
+    /// The scope of one tool.
     pub(super) fn of(tool: &ToolName) -> Self {
         match tool {
             ToolName::Builtin(tool) => Self::Tool(*tool),
@@ -82,7 +82,7 @@ impl Scope {
         }
     }
 
-    /// Whether it covers a tool by its name.
+    /// Whether it covers a tool by name.
     pub(super) fn names(&self, called: &ToolName) -> bool {
         match (self, called) {
             (Self::Everything, _) => true,
@@ -97,7 +97,7 @@ impl Scope {
         }
     }
 
-    /// What may stand behind it in a rule.
+    /// What may follow it in a rule.
     fn subject(&self) -> Subject {
         match self {
             Self::Everything | Self::Reads | Self::Writes => Subject::Path,
@@ -124,30 +124,30 @@ impl fmt::Display for Scope {
 /// Why a text is not a rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadRule {
-    /// It does not begin with what it says.
+    /// The text does not start with an effect.
     #[error(
         "`{0}` is not a rule: expected `allow`, `ask` or `deny`, then a tool, as in `allow bash git status`"
     )]
     Effect(String),
-    /// It names no tool.
+    /// The text names no tool.
     #[error("a rule without a tool: expected {}", tools())]
     NoTool,
-    /// It names a tool that there is not.
+    /// The tool is not known.
     #[error("unknown tool `{name}`: expected {}", tools())]
     Tool {
-        /// What stands in its place.
+        /// The word in its place.
         name: String,
     },
-    /// Its words cannot be told apart.
+    /// The words after the tool cannot be parsed.
     #[error("`{0}`: expected the words a command begins with, their quotes closed, on one line")]
     Words(String),
-    /// It has a star where words are expected.
+    /// There is a star instead of words.
     #[error(
         "`{0}` ends in a star: expected the words a command begins with; whatever follows them is \
         covered without it"
     )]
     Star(String),
-    /// It names a path for a tool that has none.
+    /// There is a path or a command for a tool that takes neither.
     #[error("`{0}` is more than the tool's name: `{1}` takes neither a path nor a command")]
     NoPrefix(String, String),
 }
@@ -193,13 +193,13 @@ impl FromStr for Rule {
 }
 
 impl Rule {
-    /// Reads a rule whose effect is known from where it stands: `bash git status`.
+    /// Parses a rule whose effect is known from the context: `bash git status`.
     pub fn with_effect(effect: Effect, text: &str) -> Result<Self, BadRule> {
         let (tool, prefix) = split(text);
         if tool.is_empty() {
             return Err(BadRule::NoTool);
         }
-        // A name that is misspelt would be a rule that never holds.
+        // A rule with a misspelt name would never apply.
         let Some(scope) = Scope::named(tool) else {
             return Err(BadRule::Tool { name: tool.to_owned() });
         };
@@ -225,7 +225,7 @@ impl Rule {
         Ok(Self { effect, scope, prefix: Some(prefix.to_owned()) })
     }
 
-    /// Whether it is about commands, as far as its tool goes.
+    /// Whether it is about commands, judged by its tool.
     pub(super) fn is_about_commands(&self) -> bool {
         match &self.scope {
             Scope::Everything => true,
@@ -234,7 +234,8 @@ impl Rule {
         }
     }
 
-    /// What it says at a place, as if that were here: of rules that name no place, those that deny or ask.
+    /// The rule as it applies to commands at a place: rules for this place, and, of rules without a place, those
+    /// that deny or ask.
     pub(super) fn at(&self, place: &str) -> Option<Self> {
         match &self.scope {
             Scope::At { tool, place: own } => {
@@ -248,13 +249,13 @@ impl Rule {
         }
     }
 
-    /// The words that a command must begin with; `None`: any will do, or it names no words.
+    /// The words with which a command must start; `None` if any command matches.
     pub(super) fn words(&self) -> Option<Vec<String>> {
         self.prefix.as_deref().and_then(shlex::split)
     }
 }
 
-/// The first word, and the rest without the blanks around it.
+/// The first word, and the rest without surrounding blanks.
 fn split(text: &str) -> (&str, &str) {
     let text = text.trim();
     let (first, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
@@ -325,7 +326,7 @@ mod tests {
         }
     }
 
-    /// A rule that is written as the server's list has the name would never hold otherwise.
+    /// Without this, a rule with the name from the server's own list would never apply.
     #[test]
     fn a_rule_names_a_server_as_it_calls_itself() {
         let named = |name: &str| {

@@ -1,13 +1,13 @@
-//! What a line of shell would run: its simple commands, wherever in the line they stand.
+//! Lists the simple commands that a shell line would run, wherever they are in the line.
 //!
-//! Owns the grammar. It reads a line as both bash and a POSIX shell do, for either may get to run it: what
-//! the two understand differently, and all it does not know, is [`Script::hidden`] rather than a guess. It
-//! takes more than a shell does: a line with a syntax error may pass, for that runs nothing that is not
-//! listed. It expands nothing and looks at no file.
+//! This module owns the grammar. It reads a line both as bash and as a POSIX shell, because either may run it.
+//! Where the two differ, and for everything unknown, it sets [`Script::hidden`] instead of guessing. It accepts
+//! more than a shell does: a line with a syntax error may pass, because that runs nothing beyond the list. It
+//! expands nothing and reads no file.
 //!
-//! It is written by hand because nothing fits: `yash-syntax` is under the GPL, `conch-parser` is no longer
-//! kept, `brush-parser` brings a test framework and two parser generators into the program, and
-//! `tree-sitter-bash` guesses where it does not understand.
+//! It is handwritten because no library fits: `yash-syntax` is under the GPL, `conch-parser` is unmaintained,
+//! `brush-parser` adds a test framework and two parser generators to the program, and `tree-sitter-bash` guesses
+//! where it does not understand.
 
 mod redirect;
 mod word;
@@ -18,62 +18,62 @@ use super::files::Files;
 use redirect::HereDoc;
 pub(super) use word::Word;
 
-/// How deep substitutions and subshells may be nested before the line counts as not understood.
+/// Maximum nesting of substitutions and subshells; a deeper line counts as not understood.
 const DEPTH_MAX: usize = 32;
-/// Words after which a command may begin.
+/// Keywords after which a command may start.
 const KEYWORDS: [&str; 12] =
     ["if", "then", "else", "elif", "fi", "do", "done", "{", "}", "!", "while", "until"];
-/// Words of the grammar that are not followed further.
+/// Keywords that are not supported.
 const UNREAD: [&str; 7] = ["case", "esac", "select", "function", "coproc", "[[", "]]"];
 
-/// What a line would run.
+/// The commands that a line would run.
 #[derive(Debug, Default)]
 pub(super) struct Script {
-    /// Every simple command of the line, those within substitutions before the one they are in.
+    /// Every simple command of the line; those inside substitutions precede the command that contains them.
     pub(super) commands: Vec<Simple>,
     /// Why there may be more commands than those listed.
     pub(super) hidden: Option<String>,
-    /// Some command in it is given text in which something is expanded.
+    /// Whether a command gets an input text with expansions.
     pub(super) is_fed: bool,
-    /// The functions it defines. What they run is listed, and so are the commands that call them.
+    /// The functions that it defines. The commands in their bodies are listed, and so are those that call them.
     pub(super) functions: Vec<String>,
-    /// The shells that its commands run in, by the one that starts each: the first, which is this one's own
-    /// parent, and one for each bracket and substitution.
+    /// The nested shells of the line, each as the index of its parent: the first is the outer shell, its own
+    /// parent; each bracket and substitution adds one.
     pub(super) shells: Vec<usize>,
-    /// Some commands of it run if others do, or again and again.
+    /// Whether some of its commands run conditionally or repeatedly.
     pub(super) has_blocks: bool,
 }
 
-/// When a command runs, by what stands before it.
+/// When a command runs, judged by the operator before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Link {
-    /// In any case.
+    /// The command runs unconditionally.
     #[default]
     Start,
-    /// If the one before succeeded: after `&&`.
+    /// The command runs only if the previous one succeeded: after `&&`.
     And,
-    /// After `|` or `||`.
+    /// The command comes after `|` or `||`.
     Other,
 }
 
-/// One simple command. `for NAME in WORD..` is one, too.
+/// One simple command. `for NAME in WORD..` counts as one, too.
 #[derive(Debug, Default)]
 pub(super) struct Simple {
-    /// `NAME=value` before the command, or alone.
+    /// `NAME=value` before the command, or without a command.
     pub(super) assignments: Vec<(String, Word)>,
     /// The command and its arguments.
     pub(super) words: Vec<Word>,
-    /// The files it is connected to.
+    /// The files that it redirects from or to.
     pub(super) redirects: Vec<(Files, Word)>,
-    /// The shell that it runs in, see [`Script::shells`].
+    /// The shell that it runs in: an index into [`Script::shells`].
     pub(super) shell: usize,
     /// When it runs.
     pub(super) link: Link,
-    /// It runs in a process of its own, in a pipeline or in the background.
+    /// Whether the command runs in a process of its own, in a pipeline or in the background.
     pub(super) is_apart: bool,
 }
 
-/// Reads a line.
+/// Parses a line.
 pub(super) fn parse(line: &str) -> Script {
     let mut script = Script { shells: vec![0], ..Script::default() };
     let chars: Vec<char> = line.chars().collect();
@@ -86,7 +86,7 @@ pub(super) fn parse(line: &str) -> Script {
     for name in script.commands.iter().filter_map(|it| it.words.first()).map(Word::text) {
         *calls.entry(name).or_default() += 1;
     }
-    // One that calls itself twice fills the machine with itself.
+    // A function that calls itself twice is a fork bomb.
     if script.functions.iter().any(|name| calls.get(name.as_str()).is_some_and(|it| *it > 2)) {
         script.hidden.get_or_insert("a function may call itself again and again".to_owned());
     }
@@ -97,11 +97,11 @@ struct Parser<'a> {
     chars: &'a [char],
     at: usize,
     script: &'a mut Script,
-    /// Those whose bodies come after the next line break.
+    /// Here-documents whose bodies follow the next line break.
     heredocs: Vec<HereDoc>,
     depth: usize,
-    /// Its shell, the place in the script where the list of commands began that is read, and when the next
-    /// of its commands runs. `has_read` says that one was read since.
+    /// The current shell, the index of the first command of the current list, and the link of the next command.
+    /// `has_read` says whether a command was read since then.
     shell: usize,
     begun_at: usize,
     link: Link,
@@ -124,7 +124,7 @@ impl Parser<'_> {
         self.chars.get(self.at + offset).copied()
     }
 
-    /// Takes `text` if it comes next.
+    /// Consumes `text` if it comes next.
     fn take(&mut self, text: &str) -> bool {
         let taken = text.chars().enumerate().all(|(i, c)| self.peek_at(i) == Some(c));
         if taken {
@@ -133,7 +133,7 @@ impl Parser<'_> {
         taken
     }
 
-    /// Takes what comes next as long as it fits.
+    /// Consumes characters while they fit.
     fn take_while(&mut self, fits: impl Fn(char) -> bool) -> String {
         let rest = self.chars.get(self.at..).unwrap_or_default();
         let taken: Vec<char> = rest.iter().copied().take_while(|c| fits(*c)).collect();
@@ -141,8 +141,8 @@ impl Parser<'_> {
         taken.into_iter().collect()
     }
 
-    /// Blanks, and a backslash and a line break between words. Elsewhere a shell joins what stands on
-    /// either side of them, which may make another thing of it.
+    /// Skips blanks, and line continuations between words. Elsewhere a shell joins the text on both sides of a
+    /// continuation, which may change its meaning.
     fn skip_blanks(&mut self) -> Result<(), String> {
         let mut after_blank = self.at == 0 && self.depth == 0;
         loop {
@@ -161,8 +161,7 @@ impl Parser<'_> {
         }
     }
 
-    /// A line break that ends no command. Shells differ in where the body of a here-document begins when
-    /// one comes before it.
+    /// A line break that ends no command. Shells disagree on where the body of a here-document starts after one.
     fn continued(&self) -> Result<(), String> {
         match self.heredocs.is_empty() {
             true => Ok(()),
@@ -170,7 +169,7 @@ impl Parser<'_> {
         }
     }
 
-    /// Reads a part of the text by itself, one level deeper.
+    /// Parses a part of the text by itself, one level deeper.
     fn within<T>(
         &mut self,
         chars: &[char],
@@ -185,7 +184,7 @@ impl Parser<'_> {
         read(&mut Parser::new(chars, script, depth, shell))
     }
 
-    /// What stands between two commands.
+    /// Parses the operator between two commands.
     fn operator(&mut self) {
         let from = self.begun_at;
         let (shell, commands) = (self.shell, &mut self.script.commands);
@@ -215,7 +214,7 @@ impl Parser<'_> {
         }
     }
 
-    /// Commands up to `end`, which is taken, or to the end of the text.
+    /// Parses commands up to and including `end`, or to the end of the text.
     fn list(&mut self, end: Option<char>) -> Result<(), String> {
         loop {
             self.skip_blanks()?;
@@ -252,7 +251,7 @@ impl Parser<'_> {
         }
     }
 
-    /// Commands up to the `)` that closes them.
+    /// Parses commands up to the closing `)`.
     fn nested(&mut self) -> Result<(), String> {
         if self.peek() == Some('(') {
             return Err("`((` is arithmetic in bash only".to_owned());
@@ -272,11 +271,11 @@ impl Parser<'_> {
         Ok(())
     }
 
-    /// One simple command, or a word of the grammar after which a command may begin.
+    /// Parses one simple command, or a keyword after which a command may start.
     fn command(&mut self) -> Result<(), String> {
         self.has_read = true;
         let mut simple = Simple::default();
-        // After a redirection no word is one of the grammar's. A POSIX shell reads `&>` as two things.
+        // After a redirection, no word is a keyword. A POSIX shell reads `&>` as two operators.
         let (mut begun, mut both) = (false, false);
         loop {
             self.skip_blanks()?;

@@ -1,4 +1,4 @@
-//! What may run, what is asked and what is refused, as tables.
+//! Tables of what is allowed, asked about, or denied.
 
 use std::os::unix::fs::symlink;
 
@@ -10,7 +10,7 @@ mod hiding;
 mod leeway;
 mod rules;
 
-/// A home directory with a workspace in it, and files of all kinds.
+/// A home directory that contains a workspace and files of all kinds.
 struct Scene {
     _dir: tempfile::TempDir,
     home: PathBuf,
@@ -63,7 +63,7 @@ impl Scene {
     }
 }
 
-/// `allow`, `ask` or `deny`, and for what is asked the rules that "always" would make.
+/// `allow`, `ask` or `deny`; for `ask` with the rules that "always" would add.
 fn said(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Allow(None) => "allow".to_owned(),
@@ -77,7 +77,7 @@ fn said(verdict: &Verdict) -> String {
     }
 }
 
-/// `allow`, `ask` or `deny` alone.
+/// Only `allow`, `ask` or `deny`.
 fn effect(verdict: &Verdict) -> &'static str {
     match verdict {
         Verdict::Allow(None) => "allow",
@@ -87,7 +87,7 @@ fn effect(verdict: &Verdict) -> &'static str {
     }
 }
 
-/// A table that is gone through to its end, so that one run shows all that is wrong.
+/// A table that is always checked to its end, so that one run shows all errors.
 #[derive(Default)]
 struct Table(Vec<String>);
 

@@ -1,8 +1,8 @@
 //! Anthropic Messages: <https://docs.anthropic.com/en/api/messages>, with streaming.
 //!
-//! Never sends `temperature`, `top_p`, `top_k`, `tool_choice` or `thinking`: the newest models and
-//! API versions refuse them. Marks three places for the prompt cache: the last tool, the system
-//! prompt and the newest user message; a server that does not know the mark ignores it.
+//! Never sends `temperature`, `top_p`, `top_k`, `tool_choice` or `thinking`: the newest models and API versions
+//! reject them. Marks three positions for the prompt cache: the last tool, the system prompt and the newest user
+//! message; a server that does not know the mark ignores it.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -22,13 +22,12 @@ mod stream;
 
 pub(crate) use stream::Messages;
 
-/// Every current model of the vendor takes this much, in tokens.
+/// Context size of every current model of the vendor, in tokens.
 const CONTEXT_WINDOW: u64 = 200_000;
-/// The longest answer asked for unless told, in tokens. Room for a large file, and every model
-/// since Claude 3.7 takes it.
+/// Default for the longest answer, in tokens: room for a large file, and accepted by every model since Claude 3.7.
 const MAX_TOKENS: u32 = 16_000;
 
-/// A model behind Anthropic Messages.
+/// A model accessed through Anthropic Messages.
 #[derive(Debug)]
 pub struct Anthropic {
     pub(crate) endpoint: Endpoint,
@@ -41,7 +40,7 @@ impl AsRef<Endpoint> for Anthropic {
 }
 
 impl Anthropic {
-    /// A model at a base URL (without `/v1`; one that has it is understood too).
+    /// Creates a provider for a base URL without `/v1`; a URL that ends in `/v1` works, too.
     pub fn new(model: &str, account: &Account<'_>, patience: Patience) -> Result<Self, HttpError> {
         let mut endpoint = Endpoint::new(account, model, patience)?;
         if let Some(root) = endpoint.path().strip_suffix("/v1").map(str::to_owned) {
@@ -50,7 +49,7 @@ impl Anthropic {
         Ok(Self { endpoint })
     }
 
-    /// The models the server has.
+    /// The models that the server offers.
     pub(crate) async fn models(&self) -> Result<Vec<Listed>, Failure> {
         self.endpoint.models("/v1/models").await
     }
@@ -59,7 +58,7 @@ impl Anthropic {
         self.endpoint.is_vendors_own()
     }
 
-    /// All of the vendor's own do since Claude 3.
+    /// All of the vendor's own models since Claude 3 accept images.
     pub(crate) fn takes_images(&self) -> Option<bool> {
         let is_old = ["claude-2", "claude-instant"];
         let model = &self.endpoint.peer.model;
@@ -79,7 +78,7 @@ impl Anthropic {
     }
 }
 
-/// The longest answer to ask for.
+/// The maximum answer length to request, in tokens.
 fn longest(endpoint: &Endpoint, request: &Request<'_>) -> u32 {
     let most = request.max_tokens.or(request.answer_tokens);
     let most = most.unwrap_or_else(|| longest_answer(&endpoint.peer.model));
@@ -98,7 +97,7 @@ struct Body<'a> {
     messages: Vec<WireMessage<'a>>,
 }
 
-/// The mark that everything up to here may be cached.
+/// Marks everything before this point as cacheable.
 #[derive(Serialize, Clone, Copy)]
 struct CacheControl {
     #[serde(rename = "type")]
@@ -162,7 +161,7 @@ struct WireMessage<'a> {
     content: Content<'a>,
 }
 
-/// What a message holds: pieces, or plain text where a server takes nothing else.
+/// The content of a message: pieces, or plain text for servers that accept nothing else.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Content<'a> {
@@ -208,7 +207,7 @@ fn body(peer: &Peer, request: &Request<'_>, form: &Form, max_tokens: u32) -> Vec
     serde_json::to_vec(&body).expect("a request has string keys only")
 }
 
-/// Models before Claude 3.7 refuse a longer answer than they can give.
+/// Models before Claude 3.7 reject a larger maximum than their own.
 fn longest_answer(model: &str) -> u32 {
     if model.starts_with("claude-3-5") {
         8_192
@@ -271,7 +270,7 @@ fn messages<'a>(request: &Request<'a>, form: &Form, origin: &str) -> Vec<WireMes
             }
             Item::Answer(answer) => {
                 let content = content(answer, form, origin);
-                // A model may end its turn without a word; a history may not hold an empty answer.
+                // A model may end its turn without any text, but a history must not contain an empty answer.
                 if content.is_empty() {
                     continue;
                 }
@@ -281,7 +280,7 @@ fn messages<'a>(request: &Request<'a>, form: &Form, origin: &str) -> Vec<WireMes
             Item::Pause => ("assistant", Content::text(Cow::Borrowed(PAUSE), form, false)),
         };
         match sent.last_mut() {
-            // Results and what stands behind them have one role here.
+            // Tool results and the user message after them have the same role here.
             Some(last) if form.has(Concession::UserAfterUser) && last.role == role => {
                 let before = std::mem::replace(&mut last.content, Content::Pieces(Vec::new()));
                 let mut pieces = before.into_pieces();
@@ -294,8 +293,8 @@ fn messages<'a>(request: &Request<'a>, form: &Form, origin: &str) -> Vec<WireMes
     sent
 }
 
-/// The blocks of an answer: its own, or what another server's answer comes to. Reasoning of another
-/// model has no signature that counts, and stays behind.
+/// The blocks of an answer: the original ones, or a translation of another server's answer. Reasoning of another
+/// model has no valid signature and is omitted.
 fn content<'a>(answer: &'a Assistant, form: &Form, origin: &str) -> Vec<Cow<'a, Block>> {
     let is_own = match answer.dialect {
         Dialect::Anthropic => {
@@ -306,7 +305,7 @@ fn content<'a>(answer: &'a Assistant, form: &Form, origin: &str) -> Vec<Cow<'a, 
         Dialect::OpenAi | Dialect::Responses | Dialect::Script => false,
     };
     if is_own {
-        // The API refuses empty text, which models do write before a call.
+        // The API rejects empty text, which models do write before a call.
         return answer.blocks.iter().filter(|block| !is_blank(block)).map(Cow::Borrowed).collect();
     }
     let text = answer.text();
@@ -323,12 +322,12 @@ fn content<'a>(answer: &'a Assistant, form: &Form, origin: &str) -> Vec<Cow<'a, 
 }
 
 fn is_blank(block: &Block) -> bool {
-    // Only a short block can be blank text: nothing else has to be read again at each request.
+    // Blank text is always short, so longer blocks need not be parsed at each request.
     block.as_json().len() < 256
         && matches!(block.view(), View::Text(text) if text.trim().is_empty())
 }
 
-/// A call as a block.
+/// A tool call as a content block.
 #[derive(Serialize)]
 pub(crate) struct ToolUse<'a> {
     #[serde(rename = "type")]
@@ -391,7 +390,7 @@ mod tests {
         let text = String::from_utf8(text).unwrap();
         assert!(text.contains(&format!(r#""content":[{novel},{call}]"#)), "{text}");
         assert_eq!(text.matches(r#""role":"assistant""#).count(), 2, "{text}");
-        // The newest user message is marked, and only that, wherever it stands.
+        // Only the newest user message is marked, wherever it is.
         assert_eq!(text.matches("cache_control").count(), 1, "{text}");
         let result = &sent("m", &history)["messages"][1]["content"][0];
         assert_eq!(result["cache_control"], serde_json::json!({"type": "ephemeral"}));

@@ -1,26 +1,26 @@
-//! A history as a server takes it: which messages stand where, and under which ids.
+//! Arranges a history for a server: the order of messages, and the ids of calls.
 //!
-//! Without concessions this is the history as it is, borrowed.
+//! Without concessions, the result is the unchanged history, borrowed.
 
 use std::borrow::Cow;
 
 use super::super::message::{Assistant, Image, Message};
 use super::form::{Concession, Form};
 
-/// One message to be sent.
+/// One message to send.
 #[derive(Debug)]
 pub(crate) enum Item<'a> {
-    /// A user message, and the images in it.
+    /// A user message with its images.
     User(Cow<'a, str>, Vec<&'a Image>),
     /// The results of an answer's calls.
     Results(Vec<Shown<'a>>),
-    /// An answer.
+    /// An answer of the model.
     Answer(&'a Assistant),
-    /// An answer of a few words, between tool results and what a person says next.
+    /// A short answer between tool results and the next prompt.
     Pause,
 }
 
-/// A tool result to be sent.
+/// A tool result to send.
 #[derive(Debug)]
 pub(crate) struct Shown<'a> {
     pub(crate) call_id: Cow<'a, str>,
@@ -28,13 +28,13 @@ pub(crate) struct Shown<'a> {
     pub(crate) is_error: bool,
 }
 
-/// What [`Item::Pause`] says.
+/// The text of [`Item::Pause`].
 pub(crate) const PAUSE: &str = "(The turn ended here.)";
 
-/// What a model is told that takes no images, of a conversation that has some.
+/// Replaces the images of a prompt for a model that does not accept images.
 const UNSEEN: &str = "\n\n(The images are left out: this model takes none.)";
 
-/// Puts a history in the order that a form asks for; with its images, where the model takes them.
+/// Arranges a history as the form requires; includes images if the model accepts them.
 pub(crate) fn arrange<'a>(history: &'a [Message], form: &Form, images: bool) -> Vec<Item<'a>> {
     let mut items: Vec<Item<'a>> = Vec::with_capacity(history.len());
     for message in history {
@@ -52,7 +52,7 @@ pub(crate) fn arrange<'a>(history: &'a [Message], form: &Form, images: bool) -> 
                 let shown = if images { shown.iter().collect() } else { Vec::new() };
                 say(&mut items, text, shown, form);
             }
-            // It says in its own tags that the program wrote it.
+            // The tags in the text already say that the program wrote it.
             Message::Background { text } => told(&mut items, Cow::Borrowed(text), form),
             Message::Notice { text } => {
                 let is_after_tool = form.has(Concession::UserAfterTool)
@@ -77,7 +77,7 @@ pub(crate) fn arrange<'a>(history: &'a [Message], form: &Form, images: bool) -> 
     items
 }
 
-/// What the program tells: at the end of the last tool result where no user message may stand there.
+/// Adds a text of the program: at the end of the last tool result, if no user message may follow tool results.
 fn told<'a>(items: &mut Vec<Item<'a>>, text: Cow<'a, str>, form: &Form) {
     if form.has(Concession::UserAfterTool)
         && let Some(Item::Results(results)) = items.last_mut()
@@ -107,12 +107,12 @@ fn say<'a>(items: &mut Vec<Item<'a>>, text: Cow<'a, str>, images: Vec<&'a Image>
     items.push(Item::User(text, images));
 }
 
-/// An id as the server takes it.
+/// An id in the form that the server accepts.
 pub(crate) fn fit<'a>(id: &'a str, form: &Form) -> Cow<'a, str> {
     if form.has(Concession::Ids) { Cow::Owned(nine(id)) } else { Cow::Borrowed(id) }
 }
 
-/// Nine letters and digits, which the strictest server wants (Mistral); the same for the same id.
+/// Nine letters and digits, as required by the strictest server (Mistral); always the same for the same id.
 fn nine(id: &str) -> String {
     if id.len() == 9 && id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
         return id.to_owned();

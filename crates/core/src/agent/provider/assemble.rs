@@ -1,8 +1,8 @@
-//! Putting the pieces of a streamed answer together, one event at a time.
+//! Assembles a streamed answer from its events.
 //!
-//! An [`Assembler`] is fed the data of each event and holds no connection, so that every recorded
-//! stream can be replayed into it. Objects keep the order of their fields and the text of their
-//! values: an answer is sent back later, and it must be the same answer.
+//! An [`Assembler`] receives the data of each event and holds no connection, so that every recorded stream can be
+//! replayed into it. Objects keep the order of their fields and the text of their values, because the answer is
+//! later sent back and must be the same answer.
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::{RawValue, to_raw_value};
@@ -11,17 +11,17 @@ use super::super::failure::{Failure, Peer};
 use super::super::message::{Arguments, Block};
 use super::{CutCall, Delta, StopReason, Turn};
 
-/// The pieces of one answer.
+/// Collects the pieces of one answer.
 pub(crate) trait Assembler: Send {
-    /// Takes the data of one event, or a whole answer that came as one object.
+    /// Processes the data of one event, or a complete answer that arrived as one object.
     fn event(&mut self, data: &str, peer: &Peer) -> Result<Vec<Delta>, Failure>;
-    /// The protocol's own word for the end has come.
+    /// Whether the protocol's end marker has arrived.
     fn is_whole(&self) -> bool;
-    /// The answer, or what it lacks.
+    /// The complete answer, or an error that says what is missing.
     fn finish(self, peer: &Peer) -> Result<Turn, Failure>;
 }
 
-/// A JSON object in the order and the spelling it came in.
+/// A JSON object with its original field order and number format.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Fields(Vec<(String, Box<RawValue>)>);
 
@@ -45,12 +45,12 @@ impl<'de> Deserialize<'de> for Fields {
     }
 }
 
-/// The fields of an event; `None`: the word that ends a stream of OpenAI's, which some servers of other
-/// formats send too.
+/// Parses the fields of an event; `None` for `[DONE]`, the end marker of OpenAI's streams, which some servers of
+/// other formats send, too.
 ///
 /// # Errors
 ///
-/// It is not a JSON object.
+/// If the data is not a JSON object.
 pub(super) fn fields(data: &str, peer: &Peer) -> Result<Option<Fields>, Failure> {
     if data.trim() == "[DONE]" {
         return Ok(None);
@@ -66,7 +66,7 @@ impl Fields {
         self.0.iter().find(|(name, _)| name == key).map(|(_, value)| &**value)
     }
 
-    /// The string under a key; `None` when there is none or it is something else.
+    /// The string under a key; `None` if the key is missing or has another type.
     pub(crate) fn string(&self, key: &str) -> Option<String> {
         serde_json::from_str(self.get(key)?.get()).ok()
     }
@@ -86,7 +86,7 @@ impl Fields {
         self.0.iter().map(|(key, value)| (key.as_str(), &**value))
     }
 
-    /// The fields whose keys are kept.
+    /// The fields whose keys pass the filter.
     pub(crate) fn only(&self, keep: impl Fn(&str) -> bool) -> Self {
         Self(self.0.iter().filter(|(key, _)| keep(key)).cloned().collect())
     }
@@ -102,8 +102,8 @@ impl serde::Serialize for Fields {
     }
 }
 
-/// An object that grows by deltas: strings get longer, arrays get more elements. That is how every
-/// known delta works, and so how one of a new kind most likely does.
+/// An object that grows by deltas: strings are appended to, arrays are extended. All known kinds of delta work like
+/// this, so a new kind most likely does, too.
 #[derive(Debug, Default)]
 pub(crate) struct Growing {
     fields: Fields,
@@ -141,7 +141,7 @@ impl Growing {
         }
     }
 
-    /// Grows by a field of a delta, whatever it is.
+    /// Adds a field of a delta, whatever its type.
     pub(crate) fn grow(&mut self, key: &str, value: &RawValue) {
         if let Ok(text) = serde_json::from_str::<String>(value.get()) {
             self.append(key, &text);
@@ -152,7 +152,7 @@ impl Growing {
         }
     }
 
-    /// What it has grown to.
+    /// The object in its final form.
     pub(crate) fn into_fields(mut self) -> Fields {
         for (key, text) in self.strings {
             self.fields.set_string(&key, &text);
@@ -164,16 +164,16 @@ impl Growing {
     }
 }
 
-/// What becomes of one call at the end of an answer.
+/// What happens to a call at the end of an answer.
 pub(crate) enum Fate {
-    /// It is part of the answer; its arguments as a history carries them.
+    /// The call is part of the answer; these are its arguments as the history stores them.
     Kept(Box<RawValue>),
-    /// It was cut off, or belongs to an answer that was refused.
+    /// The call was cut off, or the answer was a refusal.
     Dropped(CutCall),
 }
 
-/// Judges a call by why the answer ended. An object that was cut does not parse, and no arguments
-/// at all may be the beginning of some.
+/// Decides from the stop reason whether a call is complete. A truncated object does not parse, and empty arguments
+/// may be the start of some.
 pub(crate) fn fate(stop: &StopReason, name: &str, arguments: &str) -> Fate {
     let cut = || Fate::Dropped(CutCall { name: name.to_owned(), arguments: arguments.to_owned() });
     let input = Arguments::parse(arguments);
@@ -191,7 +191,7 @@ pub(crate) fn fate(stop: &StopReason, name: &str, arguments: &str) -> Fate {
     }
 }
 
-/// Whether there are calls decides, whatever the server says: each has to be answered.
+/// Corrects the server's stop reason by whether there are calls, because each call must be answered.
 pub(crate) fn settle(stop: StopReason, has_calls: bool) -> StopReason {
     match (stop, has_calls) {
         (
@@ -206,7 +206,6 @@ pub(crate) fn settle(stop: StopReason, has_calls: bool) -> StopReason {
     }
 }
 
-/// A block of these fields.
 pub(crate) fn block(fields: Fields) -> Block {
     Block::new(fields.into_raw())
 }

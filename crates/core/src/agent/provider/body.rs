@@ -1,6 +1,7 @@
-//! The bytes of an answer: a stream of events, or an object, or one on each line; silence, cuts, ends.
+//! Reads the body of an answer: a stream of events, one JSON object, or one object per line; handles timeouts,
+//! interruptions and the end.
 //!
-//! What it is shows in its first letter, whatever its headers say.
+//! The format is detected by the first character, because headers may be wrong.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -16,15 +17,15 @@ use super::http::root;
 use super::mask::Mask;
 use super::{Sink, Turn};
 
-/// Most bytes of one answer: hundreds of times the longest answer of any model.
+/// Maximum bytes of one answer: hundreds of times the longest answer of any model.
 const ANSWER_BYTES: usize = 64 << 20;
-/// Most bytes of a refusal that are read.
+/// Maximum bytes of an error response that are read.
 const REFUSAL_BYTES: usize = 64 << 10;
-/// How long the end of a body is waited for after the end of an answer, so that the connection can
-/// be used again: it is nearly always there already.
+/// How long to wait for the end of a body after the end of the answer, so that the connection can be reused;
+/// usually it has already arrived.
 const TRAILER: Duration = Duration::from_millis(20);
 
-/// As much of a body as is worth reading when it is not a stream.
+/// Reads a body that is not a stream, up to [`REFUSAL_BYTES`].
 pub(crate) async fn text(
     mut response: reqwest::Response,
     patience: &Patience,
@@ -39,7 +40,7 @@ pub(crate) async fn text(
     String::from_utf8_lossy(&mask.text(&body)).into_owned()
 }
 
-/// Why the bytes of an answer ended.
+/// Why reading an answer stopped early.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Broken {
     #[error("nothing came for {0:?}")]
@@ -50,7 +51,7 @@ pub(crate) enum Broken {
     Connection(String),
 }
 
-/// The bytes of an answer, with a watch on silence and on endless ones. The first byte has longer.
+/// The bytes of an answer, with a timeout and a maximum length. The first byte has a longer timeout.
 pub(crate) fn bytes(
     response: reqwest::Response,
     patience: &Patience,
@@ -75,7 +76,7 @@ pub(crate) fn bytes(
     futures_util::stream::unfold(start, |mut state| async move {
         let item = match tokio::time::timeout(state.limit, state.response.chunk()).await {
             Ok(Ok(None)) if state.held.is_empty() => return None,
-            // The next look finds the end again.
+            // The next poll finds the end again.
             Ok(Ok(None)) => Ok(std::mem::take(&mut state.held)),
             Ok(Ok(Some(chunk))) => {
                 state.limit = state.stall;
@@ -90,7 +91,7 @@ pub(crate) fn bytes(
     })
 }
 
-/// Reads the events of an answer into a turn.
+/// Assembles the events of an answer into a turn.
 pub(crate) async fn read<S, B>(
     bytes: S,
     mut assembler: impl Assembler,
@@ -103,7 +104,7 @@ where
 {
     let mut bytes = pin!(bytes.fuse());
     let mut begin = Vec::new();
-    // What it is shows in its first letter; what its headers say may be wrong.
+    // The format is detected by the first character; the headers may be wrong.
     let first = loop {
         if let Some(first) = first_letter(&begin) {
             break Some(first);
@@ -123,7 +124,7 @@ where
         }
         Some(_) | None => {}
     }
-    // The decoder wants buffers it can eat from.
+    // The decoder requires buffers that it can consume.
     let begin = futures_util::stream::iter([Ok(begin)]);
     let bytes = begin.chain(rest).map(|chunk| chunk.map(std::io::Cursor::new));
     let mut events = pin!(SseByteStream::new(bytes));
@@ -151,12 +152,12 @@ where
         }
     }
     let rest = async { while events.next().await.is_some() {} };
-    // An answer that goes on is of no interest: its connection is closed.
+    // If the answer continues, close its connection: the rest is not needed.
     tokio::time::timeout(TRAILER, rest).await.ok();
     assembler.finish(peer)
 }
 
-/// The first letter of an answer, behind blanks and a byte order mark.
+/// The first character of an answer after whitespace and a byte order mark.
 fn first_letter(bytes: &[u8]) -> Option<u8> {
     const MARK: &[u8] = b"\xef\xbb\xbf";
     let bytes = bytes.strip_prefix(MARK).unwrap_or(bytes);
@@ -173,7 +174,7 @@ fn broken(error: &Broken, peer: &Peer) -> Failure {
     }
 }
 
-/// Reads an answer that is not a stream of events: one object, a list of them, or one on each line.
+/// Reads an answer that is not an event stream: one object, a list of objects, or one object per line.
 async fn read_json<S>(
     begin: Vec<u8>,
     rest: S,
@@ -186,7 +187,7 @@ where
 {
     let begin = futures_util::stream::iter([Ok(begin)]);
     let mut chunks = pin!(begin.chain(rest));
-    // Lines that are not values by themselves.
+    // `lines` collects the lines that are not JSON values by themselves.
     let (mut lines, mut line) = (String::new(), Vec::new());
     while let Some(chunk) = chunks.next().await {
         for byte in chunk.map_err(|error| broken(&error, peer))? {

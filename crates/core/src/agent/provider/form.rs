@@ -1,47 +1,47 @@
-//! The form in which a history is sent, and what a server's refusals ask of it.
+//! The form in which a history is sent, adapted to what a server refuses.
 //!
-//! The history itself never changes. What a server refuses is left out of requests, or written
-//! otherwise, from then on: a [`Form`] is the set of such concessions to one server and model. Which
-//! words of a refusal ask for which concession is the table [`ASKS`].
+//! The history itself never changes. What a server refuses is omitted from later requests or written differently: a
+//! [`Form`] is the set of such concessions for one server and model. The table [`ASKS`] maps phrases in refusals to
+//! concessions.
 
 use std::collections::BTreeSet;
 
 use super::super::failure::numbers;
 
-/// Something that a server does not take, and what is done instead.
+/// Something that a server does not accept, and the replacement for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Concession {
-    /// Token counts are not asked for.
+    /// Do not request token counts.
     StreamOptions,
-    /// The model's own reasoning is not sent back.
+    /// Do not send back the model's own reasoning.
     Reasoning,
-    /// No user message stands behind tool results: its text goes to the end of the last result, in
-    /// tags; a person's words come after a short answer.
+    /// Send no user message after tool results: append its text to the last result, in tags; put a short answer
+    /// before a prompt.
     UserAfterTool,
-    /// User messages that follow each other are joined.
+    /// Merge consecutive user messages.
     UserAfterUser,
-    /// Ids of calls have nine letters and digits.
+    /// Use call ids of nine letters and digits.
     Ids,
-    /// Nothing is marked for the prompt cache, and texts are plain strings.
+    /// Set no marks for the prompt cache, and send texts as plain strings.
     Cache,
-    /// An answer of calls alone has no text, rather than an empty one.
+    /// Omit the text of an answer that only has calls, instead of sending an empty text.
     EmptyText,
-    /// The system prompt is the beginning of the first user message.
+    /// Put the system prompt at the beginning of the first user message.
     System,
-    /// The answer comes whole.
+    /// Request the answer without streaming.
     Stream,
-    /// The longest answer asked for is this many tokens; `None`: it is not named, where that may be.
+    /// Limit the answer to this many tokens; `None`: send no limit, where the format permits this.
     AnswerLength(Option<u32>),
 }
 
-/// What is conceded to a server and model. The default is nothing.
+/// The concessions to a server and model. Empty by default.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Form(BTreeSet<Concession>);
 
-/// A word of a table: the text has one of these.
+/// Alternatives: the text must contain at least one of these.
 type AnyOf = &'static [&'static str];
 
-/// One row: a refusal with one of each of these lists of words, and none of the last, asks for the
+/// One row: a refusal that contains one phrase of each list in `words`, and none of `without`, asks for the
 /// concession.
 struct Ask {
     concession: Concession,
@@ -49,8 +49,8 @@ struct Ask {
     without: AnyOf,
 }
 
-/// What refusals ask for, from servers' own words (OpenAI, Azure, Groq, Cerebras, DeepSeek, Mistral,
-/// Anthropic, Databricks, vLLM and the chat templates it runs, LiteLLM), in small letters.
+/// What refusals ask for, in lower case. The phrases are from OpenAI, Azure, Groq, Cerebras, DeepSeek, Mistral,
+/// Anthropic, Databricks, vLLM and the chat templates it runs, and LiteLLM.
 const ASKS: [Ask; 14] = [
     Ask {
         concession: Concession::StreamOptions,
@@ -248,11 +248,11 @@ const ASKS: [Ask; 14] = [
     },
 ];
 
-/// The least answer that is worth asking for, in tokens.
+/// The shortest answer worth requesting, in tokens.
 const ANSWER_MIN: u32 = 256;
 
 impl Form {
-    /// Everything conceded that can be without a number: for a refusal whose words are not known.
+    /// All concessions that need no number: for a refusal that is not understood.
     pub fn plainest(&self) -> Self {
         let mut plain = self.clone();
         plain.0.extend([
@@ -266,27 +266,27 @@ impl Form {
         plain
     }
 
-    /// Whether this is conceded.
+    /// Whether this concession is made.
     pub fn has(&self, concession: Concession) -> bool {
         self.0.contains(&concession)
     }
 
-    /// The longest answer to ask for, where `most` is what is asked for otherwise.
+    /// The answer length to request, at most `most`.
     pub(crate) fn answer_length(&self, most: u32) -> u32 {
         self.conceded_length().flatten().map_or(most, |length| length.min(most))
     }
 
-    /// The longest answer to ask for where nothing need be asked: `None` leaves it to the server.
+    /// The answer length to request where this is optional; `None` leaves it to the server.
     pub(crate) fn answer_asked(&self, most: Option<u32>) -> Option<u32> {
         match (most, self.conceded_length()) {
             (most, None) => most,
-            // It does not take a length, or names the longest.
+            // The server accepts no length, or has named its maximum.
             (_, Some(None)) => None,
             (most, Some(Some(length))) => Some(most.map_or(length, |most| most.min(length))),
         }
     }
 
-    /// Whether a server asked for a shorter answer, and the length it takes if it said so.
+    /// Whether a server asked for a shorter answer, and the length that it accepts if it named one.
     pub(crate) fn conceded_length(&self) -> Option<Option<u32>> {
         self.0.iter().find_map(|concession| match concession {
             Concession::AnswerLength(length) => Some(*length),
@@ -302,9 +302,9 @@ impl Form {
         })
     }
 
-    /// The form that a refusal asks for; `None`: it does not ask for one, or for one it has.
-    /// `asked` is the longest answer that was asked for.
-    /// Where the history does not fit, only a shorter answer may help, and only if the refusal counts it.
+    /// The form that a refusal asks for; `None` if it asks for nothing new. `asked` is the answer length that was
+    /// requested. If the history does not fit, only a shorter answer can help, and only if the refusal counts the
+    /// answer.
     pub(crate) fn after(
         &self,
         refusal: &str,
@@ -343,13 +343,13 @@ impl Form {
         None
     }
 
-    /// The words a store keeps: `reasoning ids answer_length=8192`.
+    /// The text stored in the ledger: `reasoning ids answer_length=8192`.
     pub fn to_text(&self) -> String {
         let words: Vec<String> = self.0.iter().map(|concession| concession.word()).collect();
         words.join(" ")
     }
 
-    /// Reads them back. A word of another version means nothing here.
+    /// Parses the stored text. Words of other versions are ignored.
     pub fn from_text(text: &str) -> Self {
         Self(text.split_whitespace().filter_map(Concession::read).collect())
     }
@@ -392,13 +392,13 @@ impl Concession {
     }
 }
 
-/// The answer length that a refusal leaves: the number it names, what the context has left beside the
-/// input, or half of what was asked. `None`: there is no shorter one that is worth asking for.
+/// The answer length that a refusal permits: the number it names, the context's size minus the input, or half of
+/// what was requested. `None` if no shorter length is worth requesting.
 fn shorter(refusal: &str, asked: u32) -> Option<u32> {
     let asked_for = u64::from(asked);
     let named = numbers(refusal);
-    // "maximum context length is 8192 tokens, however you requested 17000 (1000 in the messages, 16000 in
-    // the completion)": the sum of two of the numbers is a third.
+    // "maximum context length is 8192 tokens, however you requested 17000 (1000 in the messages, 16000 in the
+    // completion)": two of the numbers add up to a third.
     let context = named.iter().copied().filter(|limit| {
         let is_sum = named.iter().any(|input| input + asked_for == *limit);
         !is_sum && *limit != asked_for
@@ -408,9 +408,9 @@ fn shorter(refusal: &str, asked: u32) -> Option<u32> {
             && (named.contains(&(input + asked_for)) || refusal.contains(&format!("{input} + ")))
     });
     if let Some(input) = input {
-        // Nothing beside the input: it is the history that is too long.
+        // The input alone fills the context: the history is too long.
         let limit = context.clone().filter(|limit| *limit > input).max()?;
-        // Servers count a little differently each time: an eighth is kept back.
+        // Servers count slightly differently each time, so keep an eighth in reserve.
         let left = u32::try_from((limit - input) / 8 * 7).ok();
         return left.filter(|length| *length >= ANSWER_MIN && *length < asked);
     }

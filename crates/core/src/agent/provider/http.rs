@@ -1,8 +1,8 @@
-//! One POST whose answer is a stream of events: connecting, refusals, silence, cuts.
+//! One POST request whose answer is a stream of events: connecting, refusals, timeouts, interruptions.
 //!
-//! Knows no vendor. A key is a [`Secret`], put into a header marked sensitive and shown nowhere.
-//! Redirects are not followed, because a header with a key must not travel to another host, and
-//! certificates are only loaded for `https`, so that a local server works on a machine without any.
+//! Independent of the vendor. A key is a [`Secret`], which goes into a header marked as sensitive and is never
+//! shown. Redirects are not followed, because a header with a key must not go to another host. Certificates are
+//! only loaded for `https`, so that a local server works on a machine without any.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,12 +25,12 @@ use super::{Call, Sink, Turn};
 pub struct Secret(String);
 
 impl Secret {
-    /// Keeps a secret; blanks around it come from pasting.
+    /// Wraps a secret, and trims whitespace that comes from pasting.
     pub fn new(text: &str) -> Self {
         Self(text.trim().to_owned())
     }
 
-    /// Keeps a text as it is.
+    /// Wraps a text unchanged.
     pub fn verbatim(text: String) -> Self {
         Self(text)
     }
@@ -39,7 +39,7 @@ impl Secret {
         self.0.trim().is_empty()
     }
 
-    /// The text itself, to be sent.
+    /// The plain text, for sending.
     pub(crate) fn expose(&self) -> &str {
         &self.0
     }
@@ -58,19 +58,19 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Why a provider cannot be set up.
+/// Why a provider cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
-    /// The base URL is none.
+    /// The base URL is not valid.
     #[error("`{url}` is not a base URL: expected `http://HOST[:PORT][/PATH]` or `https://...`")]
     BadUrl {
-        /// What was given.
+        /// The value that was set.
         url: String,
     },
-    /// The key cannot stand in a header.
+    /// The key contains characters that a header cannot have.
     #[error("the key has a line break or another character that no key has: copy it again")]
     BadKey,
-    /// The HTTP client cannot be made: nearly always, no certificates on this machine.
+    /// The HTTP client cannot be created: usually because this machine has no certificates.
     #[error(
         "cannot set up https: {0}; install `ca-certificates`, or name a bundle in SSL_CERT_FILE"
     )]
@@ -80,13 +80,13 @@ pub enum HttpError {
 /// How a key is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyHeader {
-    /// `x-api-key: KEY`.
+    /// The header `x-api-key: KEY`.
     XApiKey,
-    /// `authorization: Bearer KEY`.
+    /// The header `authorization: Bearer KEY`.
     Bearer,
 }
 
-/// Where a provider's requests go.
+/// The server, model and account that a provider's requests use.
 pub struct Endpoint {
     client: reqwest::Client,
     base: reqwest::Url,
@@ -98,12 +98,12 @@ pub struct Endpoint {
     mask: Mask,
 }
 
-/// How the server is spoken to.
+/// The request form that the server requires.
 #[derive(Debug, Default)]
 struct Manner {
     form: Form,
-    /// The form before everything was conceded at once to a refusal that was not understood: it comes
-    /// back if that does not help.
+    /// The form before the plainest one was tried, after a refusal that was not understood. It is restored if that
+    /// did not help.
     before: Option<Form>,
 }
 
@@ -113,16 +113,16 @@ impl fmt::Debug for Endpoint {
     }
 }
 
-/// What a user has with a vendor.
+/// The user's settings for a vendor.
 #[derive(Debug, Clone)]
 pub struct Account<'a> {
-    /// The vendor.
+    /// The vendor, with its dialect and default server.
     pub vendor: &'static Vendor,
-    /// The base URL; `None`: the vendor's own.
+    /// The base URL; `None` for the vendor's own server.
     pub base: Option<&'a str>,
     /// The key, and how it is sent.
     pub key: Option<(KeyHeader, &'a Secret)>,
-    /// Headers that go with each request.
+    /// Headers added to each request.
     pub headers: Vec<(&'static str, &'a str)>,
 }
 
@@ -158,7 +158,7 @@ impl Endpoint {
             headers.insert(HeaderName::from_static(name), value);
         }
         let mut shown = base.clone();
-        // Cannot fail on http and https; a password that stays would be shown.
+        // Cannot fail for http and https; if it did, the password would be shown.
         shown.set_username("").map_err(|()| bad())?;
         shown.set_password(None).map_err(|()| bad())?;
         shown.set_query(None);
@@ -177,12 +177,12 @@ impl Endpoint {
         Ok(Self { client, base, headers, peer, vendor, patience, manner, mask })
     }
 
-    /// The host the requests go to.
+    /// The host of the base URL.
     pub(crate) fn host(&self) -> &str {
         self.base.host_str().unwrap_or_default()
     }
 
-    /// The same for OpenAI's formats: the URL ends in `/v1` as a rule; a bare host is given that.
+    /// The same for OpenAI's formats, whose URLs usually end in `/v1`, which is added if the URL has no path.
     pub(crate) fn of_openai(
         account: &Account<'_>,
         model: &str,
@@ -195,20 +195,20 @@ impl Endpoint {
         Ok(endpoint)
     }
 
-    /// Whether a model of OpenAI's takes images, by its description: <https://platform.openai.com/docs/models>.
+    /// Whether a model of OpenAI accepts images, by its documentation: <https://platform.openai.com/docs/models>.
     pub(crate) fn takes_images_of_openai(&self) -> Option<bool> {
         let takes = ["gpt-4o", "gpt-4.1", "gpt-5"];
         let model = &self.peer.model;
         (self.is_vendors_own() && takes.iter().any(|it| model.starts_with(it))).then_some(true)
     }
 
-    /// Tokens of context that every model of OpenAI's own server has: the smallest of its current ones.
-    /// Others have anything from 4 096 on.
+    /// Context size in tokens of the models on OpenAI's own server: the smallest among the current ones. On other
+    /// servers it can be anything from 4 096 up.
     pub(crate) fn window_of_openai(&self) -> Option<u64> {
         self.is_vendors_own().then_some(128_000)
     }
 
-    /// The path of the base URL, without a slash at its end.
+    /// The path of the base URL, without a trailing slash.
     pub(crate) fn path(&self) -> &str {
         self.base.path().trim_end_matches('/')
     }
@@ -217,7 +217,7 @@ impl Endpoint {
         self.base.set_path(path);
     }
 
-    /// Whether it is the server of the vendor itself.
+    /// Whether the server is the vendor's own.
     pub(crate) fn is_vendors_own(&self) -> bool {
         let own = reqwest::Url::parse(self.vendor.base_url).ok();
         own.is_some_and(|own| own.host_str() == Some(self.host()))
@@ -233,10 +233,10 @@ impl Endpoint {
         self.manner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is conceded to the server.
+    /// The request form that the server requires, as far as is known.
     pub(crate) fn form(&self) -> Form {
         let manner = self.manner();
-        // What was conceded on trial counts once it has helped.
+        // A form that is only being tried counts once it has helped.
         manner.before.as_ref().unwrap_or(&manner.form).clone()
     }
 
@@ -244,15 +244,15 @@ impl Endpoint {
         *self.manner() = Manner { form, before: None };
     }
 
-    /// The form of the next request.
+    /// The form for the next request.
     pub(crate) fn next_form(&self) -> Form {
         self.manner().form.clone()
     }
 
-    /// Takes on a plainer form where a refusal asks for one, by its words or, once, without.
+    /// Switches to a plainer form if a refusal asks for one or, once, if the refusal is not understood.
     fn concede(&self, failure: Failure, asked: Option<u32>) -> Failure {
         let Some(refusal) = &failure.refusal else { return failure };
-        // The server's own word: the same request may do better.
+        // The server itself says that a retry may help.
         if failure.again != Again::Never {
             return failure;
         }
@@ -279,7 +279,7 @@ impl Endpoint {
         failure
     }
 
-    /// The models the server has.
+    /// The models that the server offers.
     pub(crate) async fn models(&self, route: &str) -> Result<Vec<Listed>, Failure> {
         #[derive(Deserialize)]
         struct Models {
@@ -290,11 +290,11 @@ impl Endpoint {
         let body = text(response, &self.patience, &self.mask).await;
         match serde_json::from_str::<Models>(&body) {
             Ok(models) => Ok(models.data),
-            Err(_) => Err(self.peer.garbage("something else than a list of models", &body)),
+            Err(_) => Err(self.peer.garbage("a body that is not a list of models", &body)),
         }
     }
 
-    /// Sends a request; an answer with a status of success, or a failure.
+    /// Sends a request; returns an answer with a success status, or a failure.
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<reqwest::Response, Failure> {
         let first_byte = self.patience.first_byte;
         let response = match tokio::time::timeout(first_byte, request.send()).await {
@@ -315,7 +315,7 @@ impl Endpoint {
             let to = String::from_utf8_lossy(&to);
             let message = format!("{} answered {status}, a redirect to {to}", self.peer.url);
             return Err(Failure::new(FailureKind::NotFound, Again::Never, message)
-                .hint(format!("put the address meant into {}", self.peer.url_setting)));
+                .hint(format!("set {} to the URL that it redirects to", self.peer.url_setting)));
         }
         let body = text(response, &self.patience, &self.mask).await;
         let again = judge(status, header, &body, SystemTime::now());
@@ -348,8 +348,8 @@ impl Endpoint {
         is_loopback(self.host())
     }
 
-    /// Posts `body`, which asks for `asked` tokens at most, and reads the answer with assemblers made
-    /// by `make`, one an attempt.
+    /// Posts `body`, which asks for at most `asked` tokens, and reads the answer. `make` creates an assembler for
+    /// each attempt.
     pub(crate) fn call<P, A>(
         provider: Arc<P>,
         route: &'static str,
@@ -371,16 +371,16 @@ impl Endpoint {
     }
 }
 
-/// A model as a server lists it.
+/// A model in a server's list.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Listed {
-    /// Its name.
+    /// The model's name, as used in requests.
     pub(crate) id: String,
-    /// vLLM's word for the size of the context.
+    /// The context size in tokens, as reported by vLLM.
     max_model_len: Option<u64>,
-    /// OpenRouter's.
+    /// The same, as reported by OpenRouter.
     context_length: Option<u64>,
-    /// llama.cpp's.
+    /// The same, as reported by llama.cpp in `meta.n_ctx`.
     meta: Option<Meta>,
 }
 
@@ -390,7 +390,7 @@ struct Meta {
 }
 
 impl Listed {
-    /// The size of the context in tokens, where the server says it.
+    /// The context size in tokens, if the server reports it.
     pub(crate) fn context_window(&self) -> Option<u64> {
         let meta = self.meta.as_ref().and_then(|meta| meta.n_ctx);
         meta.or(self.max_model_len).or(self.context_length)
@@ -399,9 +399,9 @@ impl Listed {
 
 struct Post<P, F> {
     provider: Arc<P>,
-    /// Made once: its copies share the body, which is the whole history.
+    /// Built once: its clones share the body, which contains the whole history.
     request: reqwest::RequestBuilder,
-    /// The longest answer it asks for, in tokens.
+    /// The requested maximum length of the answer, in tokens.
     asked: Option<u32>,
     make: F,
 }
@@ -421,7 +421,7 @@ where
         let once = async {
             let response = endpoint.send(request).await?;
             let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-            // Of other types what comes says more: a stream may be called anything.
+            // For other types, the body tells more: servers label streams in various ways.
             if let Some(kind) = kind.filter(|kind| kind.starts_with("text/html")) {
                 let what = format!("`{kind}` instead of a stream of events");
                 let body = text(response, &endpoint.patience, &endpoint.mask).await;
@@ -442,7 +442,7 @@ where
             }
             Ok(Err(failure)) => Err(endpoint.concede(failure, self.asked)),
             Err(_) => {
-                let why = format!("it was not over after {whole:?}");
+                let why = format!("it was not complete after {whole:?}");
                 Err(Failure { again: Again::Never, ..endpoint.peer.cut(&why) })
             }
         }
@@ -454,22 +454,22 @@ fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-/// A client that goes the way that models are asked: the system's certificates, no redirects, no proxy on the way
-/// to this machine.
+/// A client with the same settings as for models: the system's certificates, no redirects, and no proxy for
+/// connections to this machine.
 pub(crate) fn plain_client(base: &reqwest::Url) -> Result<reqwest::Client, HttpError> {
     client(base, &Patience::default())
 }
 
 fn client(base: &reqwest::Url, patience: &Patience) -> Result<reqwest::Client, HttpError> {
-    // An error means that one is installed already: either will do.
+    // Fails if a provider is already installed, which is fine: either one works.
     rustls::crypto::ring::default_provider().install_default().ok();
     let mut builder = reqwest::Client::builder()
         .user_agent(concat!("meanwhile/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(patience.connect);
     if base.scheme() == "http" {
-        // llama.cpp promises to keep a connection and closes it, which fails the next request on
-        // it. A new one costs a local server a tenth of a millisecond.
+        // llama.cpp announces keep-alive but closes the connection, which makes the next request on it fail. A new
+        // connection to a local server costs a tenth of a millisecond.
         builder = builder.tls_certs_only([]).pool_max_idle_per_host(0);
     }
     if base.host_str().is_some_and(is_loopback) {
@@ -478,7 +478,7 @@ fn client(base: &reqwest::Url, patience: &Patience) -> Result<reqwest::Client, H
     builder.build().map_err(|error| HttpError::Client(root(&error)))
 }
 
-/// The innermost reason, which is the one people know ("connection refused").
+/// The innermost error, which people recognise ("connection refused").
 pub(crate) fn root(error: &dyn std::error::Error) -> String {
     let mut inner = error;
     while let Some(source) = inner.source() {

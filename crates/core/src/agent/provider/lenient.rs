@@ -1,7 +1,7 @@
-//! Reading what servers write with more patience than JSON's own rules and the vendors' descriptions.
+//! Lenient parsing of what servers send, beyond the rules of JSON and the vendors' documentation.
 //!
-//! Only content, calls and the end of an answer matter: a count that is written as a float, a member
-//! that is null or of another type, or a character cut in two by the end of an event fails nothing.
+//! Only content, calls and the end of an answer matter. A count written as a float, a member that is null or has
+//! another type, or a character that is split by the end of an event is not an error.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::assemble::Fields;
 
-/// A whole number, written `3`, `3.0` or `"3"`.
+/// An integer, written as `3`, `3.0` or `"3"`.
 pub(crate) fn number(raw: &RawValue) -> Option<u64> {
     let text = raw.get().trim().trim_matches('"');
     text.parse::<u64>().ok().or_else(|| {
@@ -24,12 +24,12 @@ pub(crate) fn number(raw: &RawValue) -> Option<u64> {
     })
 }
 
-/// An object; anything else has no members.
+/// An object; any other value becomes an empty object.
 pub(crate) fn object(raw: &RawValue) -> Fields {
     serde_json::from_str(raw.get()).unwrap_or_default()
 }
 
-/// The elements of a list; a value that stands alone is a list of one, and null is none.
+/// The elements of a list; a single value becomes a list of one, and null an empty list.
 pub(crate) fn list(raw: &RawValue) -> Vec<Box<RawValue>> {
     match raw.get().trim() {
         "null" => Vec::new(),
@@ -38,14 +38,14 @@ pub(crate) fn list(raw: &RawValue) -> Vec<Box<RawValue>> {
     }
 }
 
-/// Strings whose characters may be cut in two: the first half of a surrogate pair at the end of one
-/// piece, the second at the beginning of the next.
+/// Strings whose characters may be split: the first half of a surrogate pair is at the end of one piece, the second
+/// half at the beginning of the next.
 #[derive(Debug, Default)]
 pub(crate) struct Halves(BTreeMap<String, u16>);
 
 impl Halves {
-    /// The text of a JSON string that is the next piece under `key`; `None`: it is not a string. A half
-    /// that stays alone is U+FFFD.
+    /// The text of a JSON string that is the next piece under `key`; `None` if it is not a string. A half without
+    /// its other half becomes U+FFFD.
     pub(crate) fn string(&mut self, key: &str, raw: &RawValue) -> Option<String> {
         let first = self.0.remove(key);
         if first.is_none()
@@ -82,7 +82,7 @@ impl Halves {
     }
 }
 
-/// The text and the reasoning of a content that is a string, a list of parts, or a part.
+/// The text and the reasoning in a content that is a string, a list of parts, or a single part.
 pub(crate) fn content(halves: &mut Halves, key: &str, raw: &RawValue) -> (String, String) {
     if let Some(text) = halves.string(key, raw) {
         return (text, String::new());
@@ -100,7 +100,7 @@ pub(crate) fn content(halves: &mut Halves, key: &str, raw: &RawValue) -> (String
             thought.push_str(&text);
             thought.push_str(&more);
         } else if let Some(text) = part.get("text").or(part.get("refusal")) {
-            // Some wrap the text once more: `{"text": {"value": ".."}}`.
+            // Some servers wrap the text once more: `{"text": {"value": ".."}}`.
             let text = halves
                 .string(key, text)
                 .or_else(|| object(text).string("value"))
@@ -114,7 +114,7 @@ pub(crate) fn content(halves: &mut Halves, key: &str, raw: &RawValue) -> (String
     (said, thought)
 }
 
-/// The arguments of a call as one JSON text, whether they came as that text or as an object.
+/// The arguments of a call as JSON text, whether they arrived as a string or as an object.
 pub(crate) fn arguments(halves: &mut Halves, key: &str, raw: &RawValue) -> String {
     match raw.get().trim() {
         "null" => String::new(),
@@ -123,8 +123,8 @@ pub(crate) fn arguments(halves: &mut Halves, key: &str, raw: &RawValue) -> Strin
     }
 }
 
-/// The object that a text of JSON comes to where it is one nearly: encoded twice, or with line breaks
-/// and tabs as they are within its strings.
+/// The object that a text was meant to be, if it is almost one: encoded twice, or with unescaped line breaks and
+/// tabs in its strings.
 pub(crate) fn nearly_object(text: &str) -> Option<Box<RawValue>> {
     let parse = |text: &str| serde_json::from_str::<Box<RawValue>>(text).ok();
     let raw = parse(text).or_else(|| parse(&escaped(text)))?;
@@ -136,7 +136,7 @@ pub(crate) fn nearly_object(text: &str) -> Option<Box<RawValue>> {
     raw.get().starts_with('{').then_some(raw)
 }
 
-/// Escapes the control characters within strings.
+/// Escapes the control characters inside strings.
 fn escaped(text: &str) -> String {
     let (mut fixed, mut in_string, mut is_escaped) = (String::new(), false, false);
     for c in text.chars() {
@@ -160,7 +160,7 @@ fn escaped(text: &str) -> String {
     fixed
 }
 
-/// Whether an `error` member says that there is one.
+/// Whether an `error` member reports an error.
 pub(crate) fn is_error(raw: &RawValue) -> bool {
     match serde_json::from_str(raw.get()) {
         Ok(Value::Null | Value::Bool(false)) => false,

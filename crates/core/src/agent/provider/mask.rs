@@ -1,14 +1,14 @@
-//! A server may repeat the key that it was given, in an error or in an answer: what comes from it is
-//! masked before anything reads it, so that no key is shown or stored.
+//! Masks keys in everything that comes from a server before anything reads it. A server may repeat the key that it
+//! received, in an error or in an answer; this way, no key is shown or stored.
 
 use std::fmt;
 
-/// What stands for a key.
+/// Replaces a key.
 const MASK: &[u8] = b"[key]";
-/// A shorter key would be found in words that have nothing to do with it.
+/// A shorter key could occur in unrelated words.
 const KEY_MIN: usize = 8;
 
-/// The keys of one account, as they may stand in a body.
+/// The keys of one account, in the forms in which they can occur in a body.
 #[derive(Clone, Default)]
 pub(crate) struct Mask(Vec<Vec<u8>>);
 
@@ -19,7 +19,7 @@ impl fmt::Debug for Mask {
 }
 
 impl Mask {
-    /// Masks these keys, also as JSON may write them.
+    /// Masks these keys, also in the form in which JSON may escape them.
     pub(crate) fn new<'a>(keys: impl IntoIterator<Item = &'a str>) -> Self {
         let keys = keys.into_iter().map(str::trim).filter(|key| key.len() >= KEY_MIN);
         let mut forms: Vec<Vec<u8>> = keys
@@ -29,7 +29,7 @@ impl Mask {
         Self(forms)
     }
 
-    /// A whole text without keys.
+    /// A complete text with its keys masked.
     pub(crate) fn text(&self, text: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(text.len());
         let mut rest = text;
@@ -48,8 +48,8 @@ impl Mask {
         out
     }
 
-    /// The next piece of a stream without keys. What may be the beginning of one stays in `held` until
-    /// the next piece says; what is held at the end is not a key.
+    /// The next piece of a stream with its keys masked. A possible start of a key stays in `held` until the next
+    /// piece decides; whatever is held at the end of the stream is not a key.
     pub(crate) fn piece(&self, held: &mut Vec<u8>, piece: &[u8]) -> Vec<u8> {
         held.extend_from_slice(piece);
         let mut text = self.text(held);

@@ -1,8 +1,8 @@
-//! OpenAI chat completions, as OpenAI, llama.cpp, Ollama, vLLM and OpenRouter speak them.
+//! OpenAI chat completions, as implemented by OpenAI, llama.cpp, Ollama, vLLM and OpenRouter.
 //!
-//! Sends the least that all of them take: no `tool_choice` (Ollama has none), no sampling settings.
-//! An answer is kept as one assistant message with every field that is worth sending back: the
-//! reasoning fields of the different servers, and what a vendor adds to a call (signatures).
+//! Sends only what all of them accept: no `tool_choice` (Ollama does not support it), no sampling parameters. An
+//! answer is stored as one assistant message with every field worth sending back: the reasoning fields of the
+//! different servers, and what a vendor adds to a call (signatures).
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ mod stream;
 
 pub(crate) use stream::Chat;
 
-/// A model behind chat completions.
+/// A model accessed through chat completions.
 #[derive(Debug)]
 pub struct OpenAi {
     pub(crate) endpoint: Endpoint,
@@ -36,12 +36,12 @@ impl AsRef<Endpoint> for OpenAi {
 }
 
 impl OpenAi {
-    /// A model at a base URL, which ends in `/v1` as a rule; a bare host is given that.
+    /// Creates a provider for a base URL, which usually ends in `/v1`; this is added to a URL without a path.
     pub fn new(model: &str, account: &Account<'_>, patience: Patience) -> Result<Self, HttpError> {
         Ok(Self { endpoint: Endpoint::of_openai(account, model, patience)? })
     }
 
-    /// The models the server has.
+    /// The models that the server offers.
     pub(crate) async fn models(&self) -> Result<Vec<Listed>, Failure> {
         self.endpoint.models("/models").await
     }
@@ -56,7 +56,7 @@ impl OpenAi {
 
     pub(crate) fn call(self: &Arc<Self>, request: &Request<'_>) -> Call {
         let form = self.endpoint.next_form();
-        // Unless told, the server chooses.
+        // Without a setting, the server chooses.
         let asked = form.answer_asked(request.max_tokens.or(request.answer_tokens));
         let body = body(&self.endpoint.peer, self.is_official(), request, &form, asked);
         Endpoint::call(Arc::clone(self), "/chat/completions", body, asked, |provider| {
@@ -71,7 +71,7 @@ struct Body<'a> {
     stream: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     stream_options: Option<StreamOptions>,
-    // OpenAI's newer models refuse the old name, other servers don't know the new one.
+    // OpenAI's newer models reject the old name; other servers do not know the new one.
     #[serde(skip_serializing_if = "Option::is_none")]
     max_tokens: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -91,7 +91,7 @@ struct Conversation<'a> {
     history: &'a [Message],
     images: bool,
     form: &'a Form,
-    /// The server and model that are asked.
+    /// The server and model that receive the request.
     origin: String,
 }
 
@@ -107,7 +107,7 @@ struct Shows<'a> {
     content: Vec<Part<'a>>,
 }
 
-/// A piece of a message that is more than words.
+/// A part of a message that also contains images.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Part<'a> {
@@ -143,7 +143,7 @@ struct Answer<'a> {
     tool_calls: &'a [WireCall],
 }
 
-/// A call; `extra` is what a vendor adds, such as a signature.
+/// A call; `extra` contains what a vendor adds, such as a signature.
 #[derive(Serialize)]
 struct WireCall {
     id: String,
@@ -213,7 +213,7 @@ fn tools<S: Serializer>(tools: &[Tool], serializer: S) -> Result<S::Ok, S::Error
 impl Serialize for Conversation<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut seq = serializer.serialize_seq(None)?;
-        // What is told before the first words of a user, where no other role may tell it.
+        // The system prompt, if the first user message must contain it.
         let mut before = self.system;
         if !before.is_empty() && !self.form.has(Concession::System) {
             seq.serialize_element(&Said { role: "system", content: before })?;
@@ -233,7 +233,7 @@ impl Serialize for Conversation<'_> {
                 }
                 Item::Results(results) => {
                     for result in results {
-                        // This format has no field for a failure: the text has to say it.
+                        // This format has no error flag, so the text must report the error.
                         let said = match result.is_error {
                             true => Cow::Owned(format!("error: {}", result.content)),
                             false => result.content,
@@ -261,7 +261,7 @@ impl Serialize for Conversation<'_> {
 }
 
 impl Conversation<'_> {
-    /// Whether an answer goes back as it came, with what its server adds to it.
+    /// Whether an answer is sent back unchanged, with the additions of its server.
     fn is_own(&self, answer: &Assistant) -> bool {
         answer.dialect == Dialect::OpenAi
             && !answer.is_foreign(&self.origin)
@@ -271,7 +271,7 @@ impl Conversation<'_> {
     }
 }
 
-/// An answer of another server or dialect, or in a plainer form: its text and its calls.
+/// Writes an answer of another server or dialect, or in a plainer form: only its text and its calls.
 fn translated<S: serde::ser::SerializeSeq>(
     answer: &Assistant,
     form: &Form,

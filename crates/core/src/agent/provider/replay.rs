@@ -1,5 +1,5 @@
-//! Recorded and hand-made streams, replayed whole and in pieces: what comes out may not depend on
-//! where the network cuts the bytes.
+//! Replays recorded and handwritten streams, whole and in pieces: the result must not depend on where the network
+//! splits the bytes.
 
 use std::path::Path;
 
@@ -22,7 +22,7 @@ fn peer() -> Peer {
     }
 }
 
-/// A recorded body, or one of the few written here.
+/// Reads a recorded body, or one of the few handwritten ones.
 pub(super) fn recorded(name: &str) -> Vec<u8> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/llm");
     let path = root.join(format!("{name}.body"));
@@ -66,7 +66,7 @@ pub(super) fn pieces(bytes: &[u8], size: usize) -> Vec<Result<Vec<u8>, Broken>> 
     bytes.chunks(size).map(|chunk| Ok(chunk.to_vec())).collect()
 }
 
-/// A turn in one line: `text | calls | stop | cut | usage`.
+/// Formats a turn as one line: `text | calls | stop | cut | usage`.
 pub(super) fn line(turn: &Turn) -> String {
     let calls: Vec<_> = turn
         .answer
@@ -92,7 +92,7 @@ pub(super) fn line(turn: &Turn) -> String {
     )
 }
 
-/// What the deltas add up to has to be what the turn says.
+/// The deltas must add up to the content of the turn.
 pub(super) fn assert_deltas_agree(deltas: &[Delta], turn: &Turn) {
     let (mut text, mut thinking, mut names) = (String::new(), String::new(), Vec::new());
     for delta in deltas {
@@ -210,7 +210,7 @@ async fn a_cut_at_any_byte_changes_nothing_but_the_pieces() {
 #[tokio::test]
 async fn an_answer_that_ends_early_is_never_an_answer() {
     for (name, end) in [
-        // From the end of this event on the answer is whole: some servers send no `message_stop`.
+        // The answer is complete after this event: some servers send no `message_stop`.
         ("a10s-parallel-stream", "\"stop_reason\":\"tool_use\""),
         ("o10s-parallel-stream", "\"finish_reason\":\"tool_calls\""),
     ] {
@@ -242,7 +242,7 @@ async fn a_broken_connection_is_told_from_a_silent_one() {
     assert!(failure.to_string().contains("9s"), "{failure}");
 }
 
-/// Events of one line of data each.
+/// A stream of events with one data line each.
 pub(super) fn events(lines: &[&str]) -> Vec<u8> {
     lines.iter().map(|line| format!("data: {line}\n\n")).collect::<String>().into_bytes()
 }
@@ -264,7 +264,7 @@ async fn check(is_anthropic: bool, bytes: &[u8], want: &str) -> Turn {
     check_by(async |pieces| replay(is_anthropic, pieces).await, bytes, want).await
 }
 
-/// What a stream comes to, in pieces of several sizes.
+/// Checks the result of a stream, in pieces of several sizes.
 pub(super) async fn check_by(
     replay: impl AsyncFn(Vec<Result<Vec<u8>, Broken>>) -> Outcome,
     bytes: &[u8],
@@ -344,7 +344,7 @@ async fn every_reason_to_stop_is_known() {
         let bytes = anthropic(&[text, call, input], stop);
         check(true, &bytes, &format!("t | {with_call} | 5+2r+7w 9")).await;
     }
-    // No arguments at all may be the beginning of some, when the answer was cut.
+    // Empty arguments may be the start of some if the answer was cut.
     check(true, &anthropic(&[call], "max_tokens"), " |  | MaxTokens | bash | 5+2r+7w 9").await;
     check(true, &anthropic(&[call], "tool_use"), " | bash{} | ToolUse |  | 5+2r+7w 9").await;
 }
@@ -384,11 +384,11 @@ async fn what_is_not_an_answer_fails_with_its_reason() {
         (true, r#"{"error":{"message":"slot died"}}"#, FailureKind::Server, "slot died"),
         (true, "<html>", FailureKind::Garbage, "<html>"),
         (true, "[1]", FailureKind::Garbage, "[1]"),
-        (true, orphan, FailureKind::Garbage, "never began"),
+        (true, orphan, FailureKind::Garbage, "never started"),
         (true, nameless, FailureKind::Garbage, "without id"),
         (false, r#"{"error":{"code":503,"message":"busy"}}"#, FailureKind::Overloaded, "busy"),
         (false, "{\"choices\":", FailureKind::Garbage, "not a JSON"),
-        (false, r#"{"choices":[{"delta":{"tool_calls":7}}]}"#, FailureKind::Garbage, "none"),
+        (false, r#"{"choices":[{"delta":{"tool_calls":7}}]}"#, FailureKind::Garbage, "not objects"),
         (false, "[DONE]", FailureKind::Unfinished, "finish_reason"),
     ] {
         let first = if is_anthropic { START } else { r#"{"choices":[]}"# };
@@ -400,7 +400,7 @@ async fn what_is_not_an_answer_fails_with_its_reason() {
     assert_eq!(turn.unwrap_err().kind, FailureKind::Garbage);
 }
 
-/// A chat stream of these deltas.
+/// A chat stream with these deltas.
 fn chat(deltas: &[&str], finish: &str) -> Vec<u8> {
     let mut lines: Vec<_> =
         deltas.iter().map(|d| format!(r#"{{"choices":[{{"index":0,"delta":{d}}}]}}"#)).collect();
@@ -422,26 +422,26 @@ async fn calls_are_told_apart_by_index_or_by_id() {
         assert_eq!(turn.cost, super::Cost::from_dollars(0.5));
         ids
     };
-    // By index, with the pieces mixed; a name said again changes nothing.
+    // Matched by index, with interleaved pieces; a repeated name changes nothing.
     let mixed = [
         r#"{"tool_calls":[{"index":0,"id":"1","function":{"name":"a","arguments":"{\"x\""}}]}"#,
         r#"{"tool_calls":[{"index":1,"id":"2","type":"function","function":{"name":"b","arguments":"{\"y\":"}}]}"#,
         r#"{"tool_calls":[{"index":0,"function":{"arguments":":1}"}},{"index":1,"id":"","function":{"name":"b","arguments":"2}"}}]}"#,
     ];
     assert_eq!(two(&mixed, "tool_calls").await, ["1", "2"]);
-    // Ollama's: whole calls, all of index 0. And `stop` for a reason.
+    // As sent by Ollama: complete calls, all with index 0, and the finish reason `stop`.
     let whole = [
         r#"{"tool_calls":[{"index":0,"id":"1","function":{"name":"a","arguments":"{\"x\":1}"}}]}"#,
         r#"{"tool_calls":[{"index":0,"id":"2","function":{"name":"b","arguments":"{\"y\":2}"}}]}"#,
     ];
     assert_eq!(two(&whole, "stop").await, ["1", "2"]);
-    // No index.
+    // Without an index.
     let by_id = [
         r#"{"tool_calls":[{"id":"1","function":{"name":"a","arguments":"{\"x\":1}"}},{"id":"2","function":{"name":"b","arguments":"{\"y\""}}]}"#,
         r#"{"tool_calls":[{"function":{"arguments":":2}"}}]}"#,
     ];
     assert_eq!(two(&by_id, "tool_calls").await, ["1", "2"]);
-    // No id either, or the same one twice: their results could not be told apart.
+    // Without an id, or twice with the same id: their results could not be told apart.
     let nameless = whole.map(|delta| {
         delta.replace(r#""index":0,"id":"1","#, "").replace(r#""index":0,"id":"2","#, "")
     });
@@ -468,13 +468,13 @@ async fn what_a_server_adds_is_sent_back_and_refusals_are_none_of_it() {
     check(false, &no, "I can't. |  | Refusal |  | 9+0r+0w 3").await;
     let filtered = chat(&[r#"{"content":"I"}"#], "content_filter");
     check(false, &filtered, "I |  | Refusal |  | 9+0r+0w 3").await;
-    // A second choice is not ours.
+    // A second choice is ignored.
     let other = r#"{"choices":[{"index":1,"delta":{"content":"no"}},{"index":0,"delta":{"content":"yes"},"finish_reason":"stop"}]}"#;
     check(false, &events(&[other, "[DONE]"]), "yes |  | EndTurn |  | 0+0r+0w 0").await;
-    // The model has said nothing: the answer has no block.
+    // An empty answer has no block.
     let turn = check(false, &chat(&[], "stop"), " |  | EndTurn |  | 9+0r+0w 3").await;
     assert!(turn.answer.blocks.is_empty());
-    // No JSON: the call is answered with an error, never run.
+    // Invalid JSON: the call is answered with an error, never run.
     let bad = chat(
         &[r#"{"tool_calls":[{"index":0,"id":"1","function":{"name":"a","arguments":"ls"}}]}"#],
         "tool_calls",

@@ -1,8 +1,9 @@
-//! OpenAI's Responses API, as OpenAI, llama.cpp and vLLM speak it: newer models are served by it alone.
+//! OpenAI's Responses API, as implemented by OpenAI, llama.cpp and vLLM; newer models are available only through
+//! it.
 //!
-//! Stateless: `store` is false, and each request holds the whole conversation. An answer is kept as
-//! the items it came in; reasoning goes back encrypted, so that a session goes on after any crash
-//! without the server remembering it. Sends no `previous_response_id`, no `tool_choice`, no sampling.
+//! Stateless: `store` is false, and each request contains the whole conversation. An answer is stored as the items
+//! that it consisted of; reasoning is sent back encrypted, so that a session continues after any crash without
+//! state on the server. Sends no `previous_response_id`, no `tool_choice`, and no sampling parameters.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -25,10 +26,10 @@ mod tests;
 
 pub(crate) use stream::Stream;
 
-/// The shortest answer that can be asked for, in tokens: the description's own minimum.
+/// The shortest answer that can be requested, in tokens: the documented minimum.
 const ANSWER_MIN: u32 = 16;
 
-/// A model behind the Responses API.
+/// A model accessed through the Responses API.
 #[derive(Debug)]
 pub struct Responses {
     pub(crate) endpoint: Endpoint,
@@ -41,12 +42,12 @@ impl AsRef<Endpoint> for Responses {
 }
 
 impl Responses {
-    /// A model at a base URL, which ends in `/v1` as a rule; a bare host is given that.
+    /// Creates a provider for a base URL, which usually ends in `/v1`; this is added to a URL without a path.
     pub fn new(model: &str, account: &Account<'_>, patience: Patience) -> Result<Self, HttpError> {
         Ok(Self { endpoint: Endpoint::of_openai(account, model, patience)? })
     }
 
-    /// The models the server has.
+    /// The models that the server offers.
     pub(crate) async fn models(&self) -> Result<Vec<Listed>, Failure> {
         self.endpoint.models("/models").await
     }
@@ -57,7 +58,7 @@ impl Responses {
 
     pub(crate) fn call(self: &Arc<Self>, request: &Request<'_>) -> Call {
         let form = self.endpoint.next_form();
-        // Unless told, the server chooses.
+        // Without a setting, the server chooses.
         let asked = form.answer_asked(request.max_tokens.or(request.answer_tokens));
         let body = body(&self.endpoint.peer, request, &form, asked);
         Endpoint::call(Arc::clone(self), "/responses", body, asked, |provider| {
@@ -89,7 +90,7 @@ struct WireTool<'a> {
     name: &'a str,
     description: &'a str,
     parameters: &'a RawValue,
-    // True unless told, and then every argument is required.
+    // True by default, which makes every argument required.
     strict: bool,
 }
 
@@ -110,7 +111,7 @@ enum Part<'a> {
     InputImage { image_url: String, detail: &'static str },
 }
 
-/// An item that is made here, or one of an answer as it came.
+/// An item created here, or an item of an answer, unchanged.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Input<'a> {
@@ -159,21 +160,21 @@ fn input<'a>(request: &Request<'a>, form: &Form, origin: &str) -> Vec<Input<'a>>
     sent
 }
 
-/// What a person says and shows.
+/// A prompt with its images.
 fn shown<'a>(text: Cow<'a, str>, images: &[&Image]) -> Input<'a> {
     let image = |it: &&Image| Part::InputImage { image_url: it.url(), detail: "auto" };
     let content = std::iter::once(Part::InputText { text }).chain(images.iter().map(image));
     Input::Made(Made::Message { role: "user", content: content.collect(), status: "completed" })
 }
 
-/// What a model has said.
+/// An answer as plain text.
 fn said(text: Cow<'_, str>) -> Input<'_> {
     let content = vec![Part::OutputText { text }];
     Input::Made(Made::Message { role: "assistant", content, status: "completed" })
 }
 
 fn result(shown: Shown<'_>) -> Input<'_> {
-    // This format has no field for a failure: the text has to say it.
+    // This format has no error flag, so the text must report the error.
     let output = match shown.is_error {
         true => Cow::Owned(format!("error: {}", shown.content)),
         false => shown.content,
@@ -181,7 +182,7 @@ fn result(shown: Shown<'_>) -> Input<'_> {
     Input::Made(Made::FunctionCallOutput { call_id: shown.call_id, output })
 }
 
-/// Whether an answer goes back as the items it came in.
+/// Whether an answer is sent back as its original items.
 fn is_own(answer: &Assistant, form: &Form, origin: &str) -> bool {
     answer.dialect == Dialect::Responses
         && !answer.is_foreign(origin)
@@ -189,8 +190,8 @@ fn is_own(answer: &Assistant, form: &Form, origin: &str) -> bool {
         && !form.has(Concession::Ids)
 }
 
-/// The items of an answer as they go back. Reasoning that is not encrypted has no place in a request;
-/// what came with it then goes without its ids, by which the server would look for that reasoning.
+/// The items of an answer as they are sent back. Reasoning that is not encrypted cannot be part of a request; the
+/// items beside it are then sent without their ids, by which the server would look for that reasoning.
 fn own(answer: &Assistant) -> Vec<Block> {
     let read = |block: &Block| serde_json::from_str::<Fields>(block.as_json()).unwrap_or_default();
     let is_reasoning = |fields: &Fields| fields.string("type").as_deref() == Some("reasoning");
@@ -208,7 +209,7 @@ fn own(answer: &Assistant) -> Vec<Block> {
     items.into_iter().filter(|fields| !is_open(fields)).map(sent).collect()
 }
 
-/// An answer of another server or dialect, or in a plainer form: its text and its calls.
+/// Adds an answer of another server or dialect, or in a plainer form: only its text and its calls.
 fn translated<'a>(answer: &Assistant, form: &Form, sent: &mut Vec<Input<'a>>) {
     let text = answer.text();
     if !text.trim().is_empty() {

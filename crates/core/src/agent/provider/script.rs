@@ -1,4 +1,4 @@
-//! The script file of a scripted model: plain TOML that people write by hand.
+//! The script file of a scripted model: TOML that people write by hand.
 //!
 //! ```toml
 //! model = "demo"              # the model's name; default: the file's name
@@ -19,14 +19,13 @@
 //! text = "Built."
 //! ```
 //!
-//! `expect` holds texts that must stand, in this order, in what was added since the last answer,
-//! and `absent` those that must not; `messages` names the kinds of the added messages (`prompt`,
-//! `tool_results`, `background`, `notice`). A request that is not as expected fails the call with
-//! words that show both. `hold = "PATH"` waits with the answer until that file exists. `stop` sets
-//! another reason to stop (`max_tokens`, `refusal`, ...). `fault` fails the first `times` (1)
-//! attempts in one of the ways real servers fail: a status as in `"529"`, `"cut"`, `"stall"`,
-//! `"error"` (after half an answer) or `"garbage"`. A turn with `when = "TEXT"` is out of the
-//! sequence: it answers every request whose added messages hold that text.
+//! `expect` lists texts that must occur, in this order, in the messages added since the last answer, and `absent`
+//! lists texts that must not occur; `messages` lists the kinds of the added messages (`prompt`, `tool_results`,
+//! `background`, `notice`). If a request differs, the call fails with an error that shows both. `hold = "PATH"`
+//! delays the answer until that file exists. `stop` sets another stop reason (`max_tokens`, `refusal`, ...).
+//! `fault` makes the first `times` (1) attempts fail as real servers do: a status as in `"529"`, `"cut"`,
+//! `"stall"`, `"error"` (after half an answer) or `"garbage"`. A turn with `when = "TEXT"` is not part of the
+//! sequence: it answers every request whose added messages contain that text.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -34,7 +33,7 @@ use std::path::{Path, PathBuf};
 use regex::Regex;
 use serde::Deserialize;
 
-/// A whole script.
+/// A script with all its turns.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Script {
@@ -46,7 +45,7 @@ pub(crate) struct Script {
     pub(crate) turns: Vec<ScriptTurn>,
 }
 
-/// One answer.
+/// One answer of the script.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ScriptTurn {
@@ -79,10 +78,10 @@ fn once() -> u32 {
 #[serde(deny_unknown_fields)]
 pub(crate) struct ScriptCall {
     pub(crate) tool: String,
-    /// The arguments. A text is sent as it is, so that a script can send what is not JSON.
+    /// The arguments. A string is sent unchanged, so that a script can send invalid JSON.
     #[serde(default)]
     pub(crate) input: ScriptInput,
-    /// Names, and the pattern that finds the value in the call's result.
+    /// Names of variables, each with the pattern that finds its value in the call's result.
     #[serde(default, deserialize_with = "patterns")]
     pub(crate) save: BTreeMap<String, Regex>,
 }
@@ -101,7 +100,7 @@ impl Default for ScriptInput {
     }
 }
 
-/// The kinds of message that are not answers.
+/// Kinds of messages other than answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Kind {
@@ -111,7 +110,7 @@ pub(crate) enum Kind {
     Notice,
 }
 
-/// A reason to stop, in Anthropic's words.
+/// A stop reason, under Anthropic's name.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Ending {
@@ -123,7 +122,7 @@ pub(crate) enum Ending {
     Refusal,
 }
 
-/// A way to fail.
+/// A simulated failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub(crate) enum Fault {
@@ -168,20 +167,20 @@ fn patterns<'de, D: serde::Deserializer<'de>>(d: D) -> Result<BTreeMap<String, R
 /// A script file that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum BadScript {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("cannot read the script `{}`: {error}", path.display())]
     Unreadable {
-        /// The file.
+        /// The path of the script.
         path: PathBuf,
-        /// Why.
+        /// The I/O error.
         error: std::io::Error,
     },
-    /// It is not a script.
+    /// The file is not a valid script.
     #[error("the script `{}` cannot be used: {message}", path.display())]
     Malformed {
-        /// The file.
+        /// The path of the script.
         path: PathBuf,
-        /// What is wrong where.
+        /// The error and its position.
         message: String,
     },
 }
@@ -203,13 +202,13 @@ impl Script {
         Ok(script)
     }
 
-    /// The time between two words.
+    /// The delay between two words.
     pub(crate) fn pace(&self) -> std::time::Duration {
         std::time::Duration::from_millis(self.pace_ms)
     }
 }
 
-/// Puts saved values in the place of `{{name}}`; a name without a value stays, so that it is seen.
+/// Replaces `{{name}}` by saved values; a name without a value stays, so that it is noticed.
 pub(crate) fn fill(text: &str, saved: &BTreeMap<String, String>) -> String {
     saved.iter().fold(text.to_owned(), |text, (name, value)| {
         text.replace(&format!("{{{{{name}}}}}"), value)

@@ -1,10 +1,9 @@
-//! A model that follows a script: for the demo, for tests, and for users who test their own set-up.
+//! A model that follows a script: for the demo, for tests, and for users who test their own setup.
 //!
-//! It is asked and answers like any other provider, retries included; only the network is missing.
-//! Where in the script a conversation is stands in the conversation itself: each answer carries a
-//! block of type `script`, so a session that was killed goes on where it was, and two sessions do
-//! not disturb each other. Only a history that begins with a notice, as a compacted one does, has
-//! lost its blocks: then what this process remembers is used.
+//! A scripted model behaves like any other provider, retries included; only the network is missing. The position in
+//! the script is stored in the conversation itself: each answer contains a block of type `script`. Thus a killed
+//! session continues at the right position, and two sessions do not disturb each other. Only a compacted history,
+//! which starts with a notice, has lost its blocks; then the position that this process remembers is used.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -35,17 +34,17 @@ pub struct Scripted {
     memory: Mutex<Memory>,
 }
 
-/// What this process remembers of a script.
+/// The position in the script, for histories without blocks of type `script`.
 #[derive(Debug, Default)]
 struct Memory {
     /// The next turn of the sequence.
     next: usize,
     saved: BTreeMap<String, String>,
-    /// How often each turn has failed.
+    /// How many times each turn has failed.
     failed: BTreeMap<usize, u32>,
 }
 
-/// The block that says where in the script an answer stands.
+/// The block that stores the position of an answer in the script.
 #[derive(Serialize, Deserialize)]
 struct Mark {
     #[serde(rename = "type")]
@@ -54,16 +53,16 @@ struct Mark {
     calls: Vec<String>,
 }
 
-/// How often a held answer looks for its file.
+/// The interval at which a held answer checks for its file.
 const HOLD_POLL: Duration = Duration::from_millis(2);
 
 impl Scripted {
-    /// Reads a script.
+    /// Reads a script from a file.
     pub fn open(path: &Path, patience: Patience) -> Result<Self, BadScript> {
         Ok(Self::new(path, Script::read(path)?, patience))
     }
 
-    /// Takes a script's text, such as one that is built in; `name` stands for its path.
+    /// Parses a script from a text, such as a built-in one; `name` is used as its path.
     pub fn from_text(name: &str, text: &str, patience: Patience) -> Result<Self, BadScript> {
         let path = Path::new(name);
         Ok(Self::new(path, Script::parse(path, text)?, patience))
@@ -75,7 +74,7 @@ impl Scripted {
         let peer = Peer {
             url: format!("the script `{}`", path.display()),
             model: model.clone(),
-            // A script's fault is worded as a server's is.
+            // Failures of a script use the same messages as those of a server.
             key_setting: VENDORS[0].key_variable(),
             url_setting: MODEL,
             has_key: true,
@@ -113,7 +112,7 @@ impl Scripted {
         Failure::new(FailureKind::Script, Again::Never, format!("{}: {message}", self.peer.url))
     }
 
-    /// Which turn answers this request, with every placeholder filled in.
+    /// The turn that answers this request, with all placeholders filled in.
     fn plan(&self, request: &Request<'_>) -> Result<Plan, Failure> {
         let history = request.history;
         let (next, saved) = self.position(history);
@@ -180,7 +179,7 @@ impl Scripted {
         })
     }
 
-    /// The next turn of the sequence, and every value saved so far.
+    /// The index of the next turn of the sequence, and all values saved so far.
     fn position(&self, history: &[Message]) -> (usize, BTreeMap<String, String>) {
         let mut next = 0;
         let mut saved = BTreeMap::new();
@@ -228,7 +227,7 @@ impl Scripted {
 }
 
 fn mark(block: &Block) -> Option<Mark> {
-    // Looked at for every answer of a history at each request: most are not even parsed.
+    // Checked for every answer of a history at each request, so avoid parsing the others.
     block
         .as_json()
         .starts_with(r#"{"type":"script""#)
@@ -236,7 +235,7 @@ fn mark(block: &Block) -> Option<Mark> {
         .ok()
 }
 
-/// What a message that is not an answer says.
+/// The text of a message, for matching; for an answer, the JSON of its blocks.
 fn words(message: &Message) -> String {
     match message {
         Message::Prompt { text, images } => {
@@ -262,15 +261,15 @@ fn kind(message: &Message) -> Option<Kind> {
     }
 }
 
-/// About four bytes are a token, in English and in code.
+/// An estimate: four bytes per token, in English and in code.
 fn tokens(bytes: usize) -> u64 {
     u64::try_from(bytes / 4).unwrap_or(u64::MAX)
 }
 
-/// An answer to give.
+/// The planned answer to a request.
 struct Plan {
     turn: usize,
-    /// Where the sequence goes on; `None` for a turn out of the sequence.
+    /// The position in the sequence after this turn; `None` for a turn outside the sequence.
     next: Option<usize>,
     think: String,
     text: String,
@@ -293,7 +292,7 @@ impl Attempt for Performance {
     async fn attempt(&mut self, sink: &Sink) -> Result<Turn, Failure> {
         let Self { script, plan } = self;
         let turn = &script.script.turns[plan.turn];
-        // Even a sleep of nothing lasts until the timer's next tick, a millisecond.
+        // Even a sleep of zero lasts until the timer's next tick, one millisecond.
         if turn.delay_ms > 0 {
             tokio::time::sleep(Duration::from_millis(turn.delay_ms)).await;
         }
@@ -336,7 +335,7 @@ async fn say(text: &str, pace: Duration, delta: fn(String) -> Delta, sink: &Sink
     }
 }
 
-/// Fails as a server would.
+/// Simulates the failure of a server.
 async fn fail(script: &Scripted, plan: &Plan, fault: Fault, sink: &Sink) -> Failure {
     let Scripted { peer, patience, .. } = script;
     let half = plan.text.chars().take(plan.text.chars().count() / 2).collect();

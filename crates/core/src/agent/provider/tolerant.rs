@@ -1,5 +1,5 @@
-//! Streams as real servers write them, beside what their descriptions say: each row was reported by
-//! users of some server, and only content, calls and the end count.
+//! Streams as real servers send them, in deviation from their documentation: users of some server have reported
+//! each case. Only content, calls and the end of the answer matter.
 
 use super::replay::{events, pieces, replay};
 
@@ -14,7 +14,7 @@ fn stop(reason: &str) -> String {
     format!(r#"{{"choices":[{{"index":0,"delta":{{}},"finish_reason":"{reason}"}}]}}"#)
 }
 
-/// The text, the reasoning and the calls of an answer.
+/// Returns the text, the reasoning and the calls of an answer.
 async fn read(is_anthropic: bool, bytes: Vec<u8>) -> (String, String, Vec<String>) {
     let (_, turn) = replay(is_anthropic, pieces(&bytes, 7)).await;
     let answer =
@@ -40,14 +40,14 @@ async fn content_comes_in_many_forms() {
     chat(&[&chunk(first), &chunk(second), &end], "a \u{1f600} b", "", &[]).await;
     let twice = r#"{"content":"x","reasoning":"t","reasoning_content":"t"}"#;
     chat(&[&chunk(twice), &end], "x", "t", &[]).await;
-    // No reason, but a word for the end; blank events; a list that is null.
+    // A final `[DONE]` without a finish reason; blank events; null instead of a list.
     chat(&[&chunk(r#"{"content":"x"}"#), DONE], "x", "", &[]).await;
     chat(&["", &chunk(r#"{"content":"x","tool_calls":null}"#), " ", &end], "x", "", &[]).await;
-    // Counts as floats, and members without a use.
+    // Token counts as floats, and unused members.
     let usage =
         r#"{"created":1.0,"choices":[],"usage":{"prompt_tokens":10.0,"completion_tokens":null}}"#;
     chat(&[&chunk(r#"{"content":"x"}"#), &end, usage, DONE], "x", "", &[]).await;
-    // A whole message as one event.
+    // A complete message as one event.
     let whole = r#"{"choices":[{"index":0,"message":{"role":"assistant","content":"x"}}]}"#;
     chat(&[whole], "x", "", &[]).await;
 }
@@ -65,7 +65,7 @@ async fn calls_come_in_many_forms() {
     chat(&[&call(twice), &end], "", "", &[one]).await;
     let breaks = r#""name":"bash","arguments":"{\"command\":\"a\nb\"}""#;
     chat(&[&call(breaks), &end], "", "", &[r#"bash {"command":"a\nb"}"#]).await;
-    // The name comes later, or is empty first.
+    // The name arrives later, or is empty at first.
     let later = [
         r#"{"tool_calls":[{"index":0,"id":"c","function":{"arguments":"{\"command\":"}}]}"#,
         r#"{"tool_calls":[{"index":0,"function":{"name":"bash"}}]}"#,
@@ -74,7 +74,7 @@ async fn calls_come_in_many_forms() {
     .map(chunk);
     chat(&[&later[0], &later[1], &later[2], &end], "", "", &[one]).await;
     chat(&[&call(r#""name":"","arguments":"""#), &call(BASH), &end], "", "", &[one]).await;
-    // All with index 0 and no id, or with the same id; without an index; one that is written again.
+    // Several calls with index 0 and no id, or with the same id; a call without an index; a call that is repeated.
     let nameless = |id: &str| {
         chunk(&format!(r#"{{"tool_calls":[{{"index":0.0,"id":{id},"function":{{{BASH}}}}}]}}"#))
     };

@@ -1,17 +1,17 @@
-//! What a server's tool has answered, as text for the model.
+//! Converts the result of a server's tool into text for the model.
 
 use rmcp::model::{CallToolResult, ContentBlock, ResourceContents};
 use serde_json::Value;
 
 use crate::agent::tools::clean;
 
-/// What a newer server may say.
+/// Replaces content of a type that only newer protocol versions define.
 const UNKNOWN: &str = "(content of an unknown type: not shown)";
 
-/// The answer in text; an error, where the server calls it one.
+/// The result as text; `Err` if the server marks it as an error.
 pub(super) fn text(result: CallToolResult) -> Result<String, String> {
     let mut parts: Vec<String> = result.content.iter().map(part).collect();
-    // A server says what is structured as text, too, for clients that read no more; that is enough.
+    // Servers repeat structured content as text for older clients; then the text is enough.
     let is_said = |value: &Value| {
         parts.iter().any(|part| serde_json::from_str::<Value>(part).is_ok_and(|it| it == *value))
     };

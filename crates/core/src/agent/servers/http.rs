@@ -1,7 +1,7 @@
 //! Requests to a server over HTTP, which end with the connection.
 //!
-//! rmcp answers for its own requests once it serves. Before that it waits for a server however long that takes, and
-//! nothing that is dropped ends it.
+//! rmcp ends its requests itself once the session is initialized. Before that, it waits for a server without a
+//! limit, and dropping it does not end the request.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,27 +17,27 @@ use rmcp::transport::streamable_http_client::{
 };
 use tokio::sync::watch;
 
-/// How long a connection that is over may still take leave of its server.
+/// How long the final request that closes the session may take.
 const LEAVE: Duration = Duration::from_secs(1);
 
 type Failed = StreamableHttpError<reqwest::Error>;
 type Headers = HashMap<HeaderName, HeaderValue>;
 
-/// A client whose requests end with a [`Tie`].
+/// An HTTP client whose requests end with a [`Tie`].
 #[derive(Debug, Clone)]
 pub(super) struct Tied {
     client: reqwest::Client,
     tie: watch::Receiver<()>,
 }
 
-/// Dropped, it ends the requests of its client a moment later.
+/// Ends the requests of its client a moment after it is dropped.
 #[derive(Debug)]
 pub(super) struct Tie(Option<watch::Sender<()>>);
 
 impl Drop for Tie {
     fn drop(&mut self) {
         let tie = self.0.take();
-        // Without a runtime there are no requests either.
+        // Outside a runtime there are no requests.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
                 tokio::time::sleep(LEAVE).await;
@@ -53,11 +53,11 @@ impl Tied {
         (Self { client, tie }, Tie(Some(sender)))
     }
 
-    /// Until the connection is over.
+    /// Returns once the connection has ended.
     fn over(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut tie = self.tie.clone();
         async move {
-            // Nothing is ever sent: it is dropped.
+            // Nothing is ever sent on the channel: this resolves when the sender is dropped.
             let _ = tie.changed().await;
         }
     }

@@ -1,5 +1,5 @@
-//! What a server that is a program writes, line by line: a message that is too long is not passed on, and what waits
-//! for it is told so at once.
+//! Reads the lines that a server program writes. Drops a message that is too long, and immediately answers the
+//! request that waits for it with an error.
 
 use std::io;
 use std::pin::Pin;
@@ -7,23 +7,23 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, ReadBuf};
 
-/// Bytes that are read at a time.
+/// Maximum bytes of one read.
 const PIECE: usize = 16 << 10;
 
-/// Passes lines on, and in the place of an answer that is too long an error for it.
+/// Passes lines on, and replaces an answer that is too long by an error.
 #[derive(Debug)]
 pub(super) struct Lines<R> {
     from: R,
     most: usize,
-    /// Bytes of the line so far.
+    /// Length of the current line so far.
     len: usize,
     members: Members,
-    /// What is passed on next.
+    /// Bytes to pass on next.
     ready: Vec<u8>,
 }
 
 impl<R> Lines<R> {
-    /// Of lines with at most so many bytes.
+    /// Lines of at most `most` bytes are passed on.
     pub(super) fn new(from: R, most: usize) -> Self {
         Self { from, most, len: 0, members: Members::default(), ready: Vec::new() }
     }
@@ -44,17 +44,17 @@ impl<R> Lines<R> {
             if self.len <= self.most {
                 self.ready.push(byte);
             } else if self.len == self.most + 1 {
-                // Half a message: its reader passes it over.
+                // The message is incomplete, so the parser skips it.
                 self.ready.push(b'\n');
             }
         }
     }
 
-    /// The line was too long. An answer has an id, which comes first or last.
+    /// Answers the request if the line was an answer; its id is the first or the last member.
     fn refuse(&mut self) {
         let Some(id) = self.members.answered() else { return };
         let message = format!(
-            "its answer has {} bytes, and at most {} are read; what was asked for may be done",
+            "its answer has {} bytes, and at most {} are read; the tool may still have done its work",
             self.len, self.most
         );
         let error = serde_json::json!({"code": -32603, "message": message});
@@ -87,20 +87,20 @@ impl<R: AsyncRead + Unpin> AsyncRead for Lines<R> {
     }
 }
 
-/// The members of a JSON object as it passes by, as far as they are short.
+/// Scans the members of a JSON object in a stream, and keeps the short ones.
 #[derive(Debug, Default)]
 struct Members {
     depth: u32,
     in_text: bool,
     is_escaped: bool,
-    /// The member that passes by, without blanks and without what is nested in it.
+    /// The current member, without blanks and nested values.
     member: Vec<u8>,
     id: Option<serde_json::Value>,
-    /// It asks or tells something: it is not an answer.
+    /// Whether it is a request or a notification, rather than an answer.
     has_method: bool,
 }
 
-/// Bytes of a member that are kept: a name, and an id.
+/// Bytes of a member that are kept: enough for a name and an id.
 const MEMBER_BYTES: usize = 80;
 
 impl Members {
@@ -141,7 +141,7 @@ impl Members {
         self.member.clear();
     }
 
-    /// The id of the request that it answers; `None`: it does not answer any.
+    /// The id of the request that it answers; `None` if it is not an answer.
     fn answered(&self) -> Option<&serde_json::Value> {
         self.id.as_ref().filter(|id| !id.is_null() && !self.has_method)
     }
@@ -153,7 +153,7 @@ mod tests {
 
     use tokio::io::AsyncReadExt;
 
-    /// What is passed on of this, in pieces of so many bytes, where a line may have 60.
+    /// What is passed on of `text`, read in pieces of `piece` bytes, with at most 60 bytes per line.
     async fn passed(text: &str, piece: usize) -> String {
         let mut lines = Lines::new(tokio::io::BufReader::with_capacity(piece, text.as_bytes()), 60);
         let mut passed = String::new();
@@ -199,7 +199,7 @@ mod tests {
         let line = format!("{{\"id\":1,\"result\":\"{}\"}}", "y".repeat(60 - 20));
         assert_eq!(line.len(), 60);
         let text = format!("{line}\r\n\n{line}");
-        // A carriage return is a byte of the line.
+        // A carriage return counts as a byte of the line.
         let text = text.replace('\r', "");
         assert_eq!(passed(&text, 16).await, text);
     }

@@ -1,4 +1,4 @@
-//! The connection to one server: its handshake, its list of tools, and its end.
+//! The connection to one server: handshake, list of tools, and end.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -30,35 +30,35 @@ use crate::agent::tools::clean;
 use crate::background::words::{one_line, reason, seconds, shorten};
 use crate::limits;
 
-/// How a connection stands.
+/// The state of a connection.
 #[derive(Debug)]
 pub(super) enum State {
     /// The server has not answered yet.
     Connecting,
-    /// It serves.
+    /// The server is ready, with these tools.
     Serves(Listed),
-    /// It does not, or not any more.
+    /// The server could not be used or has ended; the text says why.
     Gone(String),
 }
 
-/// What a server has.
+/// The tools of a server, and the state of the list.
 #[derive(Debug)]
 pub(super) struct Listed {
     pub(super) peer: Peer<RoleClient>,
     pub(super) tools: Vec<Described>,
-    /// Tools beyond what can be used.
+    /// How many tools are left out because of the limits.
     pub(super) left_out: usize,
-    /// They have changed, and are asked for again.
+    /// Whether the list has changed and is being requested again.
     pub(super) is_stale: bool,
-    /// When it was told.
+    /// When the list was received.
     pub(super) at: Instant,
-    /// Lists before it that came each within [`LIST_ROUND`] of the one before.
+    /// How many earlier lists in a row came within [`LIST_ROUND`] of the one before.
     pub(super) in_a_row: u32,
-    /// That they have changed was said, and no list came. They are not waited for until one does.
+    /// Whether the server reported a change but did not send the new list. Model calls do not wait for it then.
     pub(super) is_unlisted: bool,
 }
 
-/// A tool as it is kept: what a request to a model carries.
+/// The parts of a tool's description that a request to a model contains.
 #[derive(Debug)]
 pub(super) struct Described {
     pub(super) name: String,
@@ -83,7 +83,7 @@ impl Described {
 }
 
 impl State {
-    /// Whether the tools are known, or that there are none.
+    /// Whether the tools are known, or the connection has failed.
     pub(super) fn is_settled(&self) -> bool {
         match self {
             Self::Connecting | Self::Serves(Listed { is_stale: true, .. }) => false,
@@ -92,14 +92,15 @@ impl State {
     }
 }
 
-/// How long after a list of a server's tools another one counts as in a row with it.
+/// A list that comes sooner than this after the previous one counts as in a row with it.
 const LIST_ROUND: Duration = Duration::from_secs(1);
-/// Lists in a row after which a change of the list is not waited for, and is looked at once in [`LIST_ROUND`].
+/// After this many lists in a row, model calls do not wait for a changed list, and it is requested at most once per
+/// [`LIST_ROUND`].
 const LISTS_IN_A_ROW: u32 = 4;
 
-/// What a server may ask of us: nothing.
+/// The handler for requests of the server. It supports none.
 struct Ours {
-    /// Its list of tools has changed.
+    /// Notified when the server's list of tools has changed.
     changed: Arc<Notify>,
     says: watch::Sender<State>,
 }
@@ -111,10 +112,10 @@ impl ClientHandler for Ours {
     }
 
     async fn on_tool_list_changed(&self, _context: NotificationContext<RoleClient>) {
-        // Without telling anyone: what there is now is told when it is known.
+        // Does not wake the receivers: they are notified when the new list is there.
         self.says.send_if_modified(|state| {
             if let State::Serves(listed) = state {
-                // A server that says so again and again delays no model call.
+                // A server that sends this repeatedly must not delay model calls.
                 listed.is_stale = !listed.is_unlisted && listed.in_a_row < LISTS_IN_A_ROW;
             }
             false
@@ -125,7 +126,7 @@ impl ClientHandler for Ours {
 
 type Service = RunningService<RoleClient, Ours>;
 
-/// Connects, and stays until the server is gone. Dropped, the connection closes and the program ends.
+/// Connects, and runs until the server is gone. If dropped, the connection closes and the program ends.
 pub(super) async fn run(way: Way, workspace: PathBuf, says: watch::Sender<State>) {
     let changed = Arc::new(Notify::new());
     let mut bonds = Bonds::default();
@@ -163,7 +164,7 @@ pub(super) async fn run(way: Way, workspace: PathBuf, says: watch::Sender<State>
                 () = tokio::time::sleep_until(at + LIST_ROUND) => {}
             }
         }
-        // A list that does not come leaves the one before.
+        // If no list comes, the previous one stays in use.
         let again = tokio::time::timeout(limits::SERVER_LIST_AGAIN, list(&peer)).await;
         says.send_if_modified(|state| match (again, state) {
             (Ok(Ok(listed)), state) => {
@@ -179,7 +180,7 @@ pub(super) async fn run(way: Way, workspace: PathBuf, says: watch::Sender<State>
     }
 }
 
-/// What ends with a connection.
+/// Dropping these ends the program and the requests of a connection.
 #[derive(Default)]
 struct Bonds {
     program: Option<Ties>,
@@ -210,7 +211,7 @@ async fn connect(
                 let _entered = runtime.enter();
                 process::start(&program, &args, &env, &workspace)
             });
-            let started = start.await.map_err(|_| "the agent is about to end".to_owned())?;
+            let started = start.await.map_err(|_| "the agent is shutting down".to_owned())?;
             let program =
                 started.map_err(|error| format!("it cannot be started: {}", reason(&error)))?;
             bonds.program = Some(program.ties);
@@ -218,7 +219,8 @@ async fn connect(
             ours.serve(AsyncRwTransport::new_client(lines, program.stdin)).await
         }
         Way::Http { url, headers } => {
-            let url = reqwest::Url::parse(&url).map_err(|error| format!("its address: {error}"))?;
+            let url = reqwest::Url::parse(&url)
+                .map_err(|error| format!("its URL is not valid: {error}"))?;
             let client = plain_client(&url).map_err(|error| error.to_string())?;
             let (client, tie) = Tied::new(client);
             bonds.requests = Some(tie);
@@ -240,7 +242,7 @@ fn sent(headers: Vec<(String, Secret)>) -> Result<HashMap<HeaderName, HeaderValu
     headers.into_iter().map(header).collect()
 }
 
-/// The tools that a server has now, as many as can be used.
+/// The current tools of a server, up to the limits.
 async fn list(peer: &Peer<RoleClient>) -> Result<Listed, String> {
     let (mut tools, mut left_out, mut room) = (Vec::new(), 0, limits::SERVER_LIST_BYTES);
     let mut cursor = None;
@@ -260,7 +262,7 @@ async fn list(peer: &Peer<RoleClient>) -> Result<Listed, String> {
         cursor = page.next_cursor;
         let is_over = tools.len() == limits::SERVER_TOOLS || left_out >= limits::SERVER_TOOLS;
         if is_over && cursor.is_some() {
-            // What is on the pages that are not read.
+            // At least one more is on the pages that are not read.
             left_out += 1;
         }
         if cursor.is_none() || is_over {
@@ -277,7 +279,7 @@ async fn list(peer: &Peer<RoleClient>) -> Result<Listed, String> {
     }
 }
 
-/// What went wrong in a call, for a person and for the model.
+/// The error of a call, as text for a person and for the model.
 pub(super) fn why(error: &ServiceError) -> String {
     if let ServiceError::McpError(said) = error {
         return brief(&said.message);
@@ -291,7 +293,7 @@ pub(super) fn why(error: &ServiceError) -> String {
     }
 }
 
-/// Why there is no connection.
+/// Why the connection could not be made.
 fn unconnected(error: &ClientInitializeError) -> String {
     if let ClientInitializeError::JsonRpcError(said) = error {
         return brief(&said.message);
@@ -309,7 +311,7 @@ fn unconnected(error: &ClientInitializeError) -> String {
     }
 }
 
-/// The innermost reason. rmcp names no source where a client of HTTP is one.
+/// The innermost error. For a failed HTTP request, rmcp's error does not return it as `source`.
 fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     if let Some(StreamableHttpError::Client(error)) = error.downcast_ref() {
         return root(error as &reqwest::Error);

@@ -1,31 +1,31 @@
-//! What a server's tools are called for a model: `mcp__SERVER__TOOL`, in the letters that models' servers take.
+//! The names of a server's tools for a model: `mcp__SERVER__TOOL`, in the characters that model servers accept.
 
 use crate::agent::tools::ToolName;
 
-/// Bytes of a name that a model's server takes.
+/// The maximum length of a tool's name that model servers accept.
 const NAME_BYTES: usize = 64;
-/// Bytes of a server's part of it.
+/// The maximum length of the server's part.
 const LABEL_BYTES: usize = 24;
 
-/// What a server is called: the same in each session, whatever other servers there are, because rules are kept by
-/// it. A label is its own label.
+/// The server's part of a name. It depends on nothing but the server's name, because stored rules contain it. The
+/// label of a label is the label itself.
 pub(in crate::agent) fn label(name: &str) -> String {
     let mut label = plain(name);
-    // The first two in a row end it.
+    // `__` separates the server from the tool.
     while let Some(at) = label.find("__") {
         label.remove(at);
     }
     marked(label.trim_matches('_'), name, LABEL_BYTES, "server")
 }
 
-/// What a tool of the server of this label is called, by the same rules.
+/// The name of a tool on the server with this label.
 pub(in crate::agent) fn tool(server: &str, name: &str) -> ToolName {
     let named = |name: String| ToolName::External { server: server.to_owned(), name };
     let room = NAME_BYTES - named(String::new()).to_string().len();
     named(marked(&plain(name), name, room, "tool"))
 }
 
-/// The plain form of a name; where the two are not the same, a checksum tells it from others that look like it.
+/// The name in plain characters; if that changes or shortens it, a checksum of the original keeps it unique.
 fn marked(plain: &str, name: &str, most: usize, empty: &str) -> String {
     if plain == name && !name.is_empty() && name.len() <= most {
         return name.to_owned();

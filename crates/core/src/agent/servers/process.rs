@@ -1,5 +1,5 @@
-//! A server that is a program: started with a companion (`meanwhile_shim`), which ends it and all that it has started
-//! when this process ends, however it ends.
+//! A server that is a program. It is started with a companion (`meanwhile_shim`), which ends the program and all
+//! its descendants when this process ends, in whatever way.
 
 use std::ffi::OsString;
 use std::io;
@@ -21,30 +21,30 @@ use crate::agent::provider::Secret;
 use crate::background::words::{one_line, shorten};
 use crate::background::{own_environment, shim_in_memory};
 
-/// Bytes of what a server wrote last to its standard error that are kept.
+/// How many of the last bytes that a server wrote to its standard error are kept.
 const SAID_BYTES: usize = 2_048;
-/// How long what a server that is gone has written is read.
+/// How long to read the remaining output of a server that has exited.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
-/// A program that runs.
+/// A running program.
 pub(super) struct Program {
     pub(super) stdin: pipe::Sender,
     pub(super) stdout: pipe::Receiver,
     pub(super) ties: Ties,
 }
 
-/// What a program ends with, and what it says on its standard error.
+/// Ends the program when dropped, and collects what it writes to its standard error.
 pub(super) struct Ties {
-    /// When this closes, the program is ended.
+    /// Closing this ends the program.
     _life: OwnedFd,
     said: Arc<Mutex<Vec<u8>>>,
     reading: tokio::task::JoinHandle<()>,
 }
 
 impl Ties {
-    /// What the program has said last, on a line; for a program that is gone or is to go.
+    /// The last line that the program wrote to its standard error; for a program that has exited or is about to.
     pub(super) async fn last_words(&mut self) -> Option<String> {
-        // All of it has been read once every process that has the pipe is gone.
+        // The pipe reaches its end once every process that holds it has exited.
         let _ = tokio::time::timeout(LAST_WORDS, &mut self.reading).await;
         let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         let said = String::from_utf8_lossy(&said);
@@ -53,7 +53,7 @@ impl Ties {
     }
 }
 
-/// Starts a program in a directory. That it cannot be started it says on its standard error.
+/// Starts a program in a directory. If it cannot be executed, the companion writes so to the standard error.
 pub(super) fn start(
     program: &OsString,
     args: &[String],
@@ -85,7 +85,8 @@ pub(super) fn start(
     let launch =
         Launch { program: Path::new(&path), argv: &argv, env: &whole, cwd: Some(cwd), fds: &fds };
     let starter = Pid::from_raw(launch.start()? as i32);
-    // It forks off and ends. As process 1 of a container we may have reaped it elsewhere.
+    // The starter forks and exits. If this process is process 1 of a container, another part may have reaped it
+    // already.
     while waitpid(starter, None) == Err(Errno::EINTR) {}
     let said: Arc<Mutex<Vec<u8>>> = Arc::default();
     let reading = tokio::spawn(listen(receiver(stderr)?, said.clone()));
@@ -96,7 +97,7 @@ pub(super) fn start(
     })
 }
 
-/// A pipe, its reading end first; none of its numbers is one that a child's are to have.
+/// A pipe, reading end first. Neither descriptor uses a number that the child needs.
 fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
     Ok((out_of_the_way(read)?, out_of_the_way(write)?))
@@ -111,7 +112,7 @@ fn receiver(fd: OwnedFd) -> io::Result<pipe::Receiver> {
     pipe::Receiver::from_owned_fd(nonblocking(fd)?)
 }
 
-/// Reads all that comes, so that the program never waits, and keeps the end of it.
+/// Reads everything, so that the program never blocks, and keeps the last bytes.
 async fn listen(mut from: pipe::Receiver, said: Arc<Mutex<Vec<u8>>>) {
     let mut bytes = [0; 1_024];
     while let Ok(count @ 1..) = from.read(&mut bytes).await {

@@ -1,4 +1,4 @@
-//! What is stored of a conversation, said over again: to a front that loads a session, and to one that watches it.
+//! Converts stored messages back into updates: for a front that loads a session, and for one that watches it.
 
 use std::collections::HashMap;
 
@@ -9,12 +9,12 @@ use crate::agent::tools::{Builtin, Intent, Kind, Toolbox};
 use crate::background::Token;
 use crate::background::task::TaskId;
 
-/// The tasks that calls of tools started, by the model call whose answer has the call, and its id there. Such an id
-/// is unique within one answer; some servers number them from the beginning in each.
+/// The tasks that tool calls started, by the model call whose answer contains the tool call, and the tool call's
+/// id. Such an id is unique only within one answer; some servers number them from the start in each.
 pub(super) type Started = HashMap<(u64, String), TaskId>;
 
-/// What a stored message said. `call` is the model call whose answer it is, whose calls it answers, or whose request
-/// carries it.
+/// The updates for a stored message. `call` is the model call that the message belongs to: that gave this answer,
+/// whose tool calls have these results, or whose request contains it.
 pub(super) async fn updates(
     toolbox: &Toolbox,
     message: Message,
@@ -56,7 +56,7 @@ pub(super) async fn updates(
     }
 }
 
-/// A call, and the plan that it made, if it made one.
+/// Adds a tool call, and the plan that the call set, if it is one that sets a plan.
 async fn called(toolbox: &Toolbox, call: ToolCall, updates: &mut Vec<Update>) {
     let read = toolbox.read(&call);
     let (title, kind, locations) = match &read {
@@ -66,7 +66,7 @@ async fn called(toolbox: &Toolbox, call: ToolCall, updates: &mut Vec<Update>) {
     let input = call.input.to_raw();
     let (id, name) = (call.id, call.name);
     updates.push(Update::ToolCall { id, name, title, kind, input, locations });
-    // A plan changes nothing but what is shown, so that it can be made again.
+    // Running this tool again only shows the plan; it has no other effect.
     let plans = |intent: &Intent| intent.tool.builtin() == Some(Builtin::UpdatePlan);
     let Some(intent) = read.ok().filter(plans) else { return };
     let (progress, _) = tokio::sync::mpsc::unbounded_channel();

@@ -1,4 +1,4 @@
-//! The tool calls of one answer: judged, asked about, run, and answered in their order.
+//! The tool calls of one answer: checked against the rules, asked about, run, and answered in order.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -19,42 +19,42 @@ use crate::background::words::{one_line, shorten};
 use crate::confine::Confine;
 use crate::limits;
 
-/// What a call of a cancelled turn is answered.
+/// The result for a call of a cancelled turn.
 const CANCELLED: &str = "cancelled by the person";
 
-/// What a call is answered for which the person's editor gave a text to write, and that writes none.
-const NOT_A_CHANGE: &str = "the person's editor answered with another text for a file, which this call was not shown \
-     to change: it was not run";
+/// The result for a call that does not write a file, although the person's editor replied with a changed text.
+const NOT_A_CHANGE: &str = "the person's editor answered with a changed text for a file, but this call does not change \
+     a file: it was not run";
 
-/// What became of a call that is over.
+/// How a call ended.
 enum Ran {
-    /// It was answered.
+    /// The tool ran, or the call was invalid.
     Answered(Outcome),
-    /// Nothing allows it.
+    /// The rules do not allow it.
     Denied(String),
-    /// The turn is to end.
+    /// The turn was cancelled.
     Cancelled(String),
 }
 
-/// The answers to the calls of one answer of the model.
+/// The results for the calls of one answer.
 #[derive(Default)]
 struct Answers {
-    /// With the place of the call, as they came.
+    /// The results, each with the index of its call, in the order of completion.
     results: Vec<(usize, ToolResult)>,
-    /// The turn is to end.
+    /// Whether the turn must end.
     cancelled: bool,
 }
 
-/// A call that may run.
+/// A call that is allowed to run.
 struct Running {
-    /// Which of the answer's calls it is.
+    /// The index of the call in the answer.
     place: usize,
     id: String,
     intent: Intent,
     token: Token,
 }
 
-/// A call that runs.
+/// A call that is running.
 struct Open {
     place: usize,
     id: String,
@@ -63,21 +63,21 @@ struct Open {
 }
 
 impl Open {
-    /// Whether a spawn may be under way. It comes to its end first: a command that is not known would be
-    /// stopped all the same, and its end would start a turn.
+    /// Whether its task may just be starting. Wait for this even when cancelled: the command would be stopped, but
+    /// as an unknown task, and its end would start a turn.
     fn is_spawning(&self) -> bool {
         self.in_foreground && self.command.is_none()
     }
 }
 
-/// The token that the command of a call is spawned with: by it the task is found after a crash.
+/// The token with which a call's command is spawned: it identifies the task after a crash.
 pub(super) fn token(id: &SessionId, message: u64, call: usize) -> String {
     format!("{id}:{message}:{call}")
 }
 
 impl Work {
-    /// The tokens of the calls in the answer that was said last. Those of commands are claimed in the
-    /// answer's transaction, so that a command needs none of its own before it starts.
+    /// The tokens for the calls of the latest answer. Tokens of commands are claimed in the transaction that stores
+    /// the answer, so that starting a command needs no further one.
     pub(super) fn claim_tokens(&mut self, calls: &[ToolCall]) -> Vec<Token> {
         let message = self.counts.messages + self.step.messages.len() as u64;
         let mut tokens = Vec::with_capacity(calls.len());
@@ -94,16 +94,15 @@ impl Work {
         tokens
     }
 
-    /// Runs the calls of the answer just stored; their results go with the next step, in the order of the
-    /// calls. Neighbours that look run side by side; every other call runs alone, so that what changes
-    /// something keeps its place. Returns whether the turn was cancelled meanwhile: then calls were
-    /// answered with that.
+    /// Runs the calls of the answer just stored; their results go into the next step, in the order of the calls.
+    /// Adjacent calls that only read run in parallel; every other call runs alone, so that changes happen in order.
+    /// Returns whether the turn was cancelled meanwhile; the remaining calls then get a result that says so.
     pub(super) async fn run_calls(&mut self, calls: Vec<ToolCall>, tokens: Vec<Token>) -> bool {
         let mut answers = Answers::default();
         let mut looking = Vec::new();
         for (place, (call, token)) in calls.into_iter().zip(tokens).enumerate() {
             let read = self.read(&call);
-            // Looking changes nothing, so the verdict holds once those before it have looked.
+            // Read-only calls change nothing, so the verdict stays valid while those before it run.
             let mut verdict = match &read {
                 Ok(intent) if intent.may_look() => Some(self.judge(intent).await),
                 Ok(_) | Err(_) => None,
@@ -114,7 +113,7 @@ impl Work {
             };
             if !looks || looking.len() == limits::LOOKS_AT_ONCE {
                 if !looks && !looking.is_empty() {
-                    // While those before it look, a person may change what the session may do.
+                    // While those before it run, a person may change the session's permissions.
                     verdict = None;
                 }
                 self.carry_out(std::mem::take(&mut looking), &mut answers).await;
@@ -141,7 +140,7 @@ impl Work {
         cancelled
     }
 
-    /// Understands a call. An error is what the model is to be told.
+    /// Parses a call. The error is the text for the model.
     fn read(&self, call: &ToolCall) -> Result<Intent, String> {
         match &call.input {
             Arguments::Object(_) => self.toolbox.read(call),
@@ -152,7 +151,7 @@ impl Work {
         }
     }
 
-    /// Shows a call, and finds out whether it may run.
+    /// Shows a call to the front, and determines whether it may run.
     async fn prepare(
         &mut self,
         call: &ToolCall,
@@ -197,7 +196,7 @@ impl Work {
         Ok(intent.leaving_out(held))
     }
 
-    /// Answers a call, and shows that it is over.
+    /// Records the result of a call, and shows that the call has ended.
     async fn answer(&mut self, answers: &mut Answers, place: usize, id: String, ran: Ran) {
         let denied = matches!(ran, Ran::Denied(_));
         let outcome = match ran {
@@ -221,18 +220,21 @@ impl Work {
         answers.results.push((place, ToolResult { call_id: id, content, is_error }));
     }
 
-    /// What the rules say of a call, found out where nothing else waits for it.
+    /// The verdict of the rules on a call, computed on a thread where it blocks nothing else.
     async fn judge(&self, intent: &Intent) -> Verdict {
         let (rules, workspace) = (self.rules(), self.workspace.clone());
         let own = intent.clone();
         let judged = tokio::task::spawn_blocking(move || rules.judge(&own, &workspace)).await;
-        let unjudged = |_| Verdict::Ask { why: "it cannot be judged".to_owned(), always: vec![] };
+        let unjudged = |_| Verdict::Ask {
+            why: "the rules could not be applied to it".to_owned(),
+            always: vec![],
+        };
         match judged.unwrap_or_else(unjudged) {
             Verdict::Allow(Some(confine)) => {
-                // What cannot be held is asked.
+                // Ask the person about a command that cannot be confined.
                 match self.background.can_confine(confine.clone()).await {
                     Ok(()) => Verdict::Allow(Some(confine)),
-                    // No answer could let it run.
+                    // A person's permission could not make it run either.
                     Err(error) if self.only_looks() => {
                         Verdict::Deny { why: format!("{LOOKS_ONLY}, and {error}") }
                     }
@@ -245,8 +247,8 @@ impl Work {
         }
     }
 
-    /// Finds out whether a call may run, and as what: how its command is confined, and what a person has left of
-    /// its change.
+    /// Determines whether a call may run, and in which form: how its command is confined, and what a person has
+    /// left of its change.
     async fn permit(
         &mut self,
         call: &ToolCall,
@@ -292,7 +294,7 @@ impl Work {
         let answer = tokio::select! {
             biased;
             () = self.cancelled() => Err(Ran::Cancelled(CANCELLED.to_owned())),
-            // A question that was dropped is a no.
+            // A dropped question counts as a rejection.
             answer = answer => Ok(answer.unwrap_or(Answer::Reject)),
         };
         self.tell(Fact::Answered { tool_call_id }).await;
@@ -310,7 +312,7 @@ impl Work {
                 left = Some(text);
                 self.open(&intent)
             }
-            // It was offered only where it is there.
+            // The option was offered only if the confinement is available.
             Answer::AllowConfined => Some(confined.ok_or_else(refused)?),
             Answer::AllowAlways => {
                 self.remember(always, Effect::Allow);
@@ -322,7 +324,7 @@ impl Work {
                 return Err(refused());
             }
         };
-        // The session may have been told to look only since the question, or from before on.
+        // The session may have become look-only since the question was asked, or earlier.
         let confine = if self.only_looks() { self.looking(&intent).await? } else { confine };
         let intent = match (&change, left) {
             (Some(change), Some(text)) => {
@@ -335,12 +337,12 @@ impl Work {
         Ok(intent.shown(change))
     }
 
-    /// Whether the session looks only, as of now.
+    /// Whether the session is look-only at this moment.
     fn only_looks(&self) -> bool {
         self.rules().permissions() == Permissions::Look
     }
 
-    /// How what a person lets run is held in a session that only looks.
+    /// How a command that a person allowed is confined in a look-only session.
     async fn looking(&self, intent: &Intent) -> Result<Option<Confine>, Ran> {
         let denied = |why: String| Ran::Denied(format!("not allowed: {why}"));
         let (rules, workspace, own) = (self.rules(), self.workspace.clone(), intent.clone());
@@ -353,13 +355,13 @@ impl Work {
         }
     }
 
-    /// What rules keep from a command all the same that a person lets run.
+    /// The confinement that rules demand even for a command that a person allowed.
     fn open(&self, intent: &Intent) -> Option<Confine> {
         let is_command = intent.access.iter().any(|it| matches!(it, Access::Command { .. }));
         self.terms.rules.open(&self.workspace).filter(|_| is_command)
     }
 
-    /// How a command would run confined, if it is one and this machine can.
+    /// How a command could be confined; `None` if the call is not a command or this machine cannot confine it.
     async fn confined(&self, intent: &Intent) -> Option<Confine> {
         if !intent.access.iter().any(|it| matches!(it, Access::Command { .. })) {
             return None;
@@ -368,7 +370,7 @@ impl Work {
         self.background.can_confine(confine.clone()).await.ok().map(|()| confine)
     }
 
-    /// Takes a person's "always" down, for this session and those to come in the workspace.
+    /// Stores a person's "always" for this session and for later ones in the workspace.
     fn remember(&mut self, rules: Vec<Rule>, effect: Effect) {
         let rules: Vec<Rule> = rules.into_iter().map(|rule| Rule { effect, ..rule }).collect();
         let texts: Vec<String> = rules.iter().map(ToString::to_string).collect();
@@ -379,7 +381,7 @@ impl Work {
         drop(self.background.store().write(move |l| l.remember_rules(&workspace, &texts)));
     }
 
-    /// Carries calls out side by side, and answers each as it ends.
+    /// Runs calls in parallel, and answers each one when it ends.
     async fn carry_out(&mut self, calls: Vec<Running>, answers: &mut Answers) {
         let (sender, mut progress) = mpsc::unbounded_channel();
         let mut runs = FuturesUnordered::new();
@@ -407,7 +409,7 @@ impl Work {
                 () = &mut cancelled, if !is_cancelled => is_cancelled = true,
             }
         }
-        // Dropped, a command in the foreground is stopped.
+        // Dropping a run stops its command if it is in the foreground.
         drop(runs);
         while let Ok((n, step)) = progress.try_recv() {
             self.progressed(&mut open, n, step).await;
@@ -419,7 +421,7 @@ impl Work {
                     format!("{CANCELLED}; it goes on in the background as task {task}")
                 }
                 Some(Place::Foreground(task)) => {
-                    // Its end must not start a turn that the person has just ended.
+                    // The end of this command must not start a turn: the person has just ended one.
                     self.stopped.push(task);
                     format!("{CANCELLED}; the command was stopped")
                 }
@@ -428,7 +430,7 @@ impl Work {
         }
     }
 
-    /// A call got further.
+    /// Handles progress of a call.
     async fn progressed(&mut self, open: &mut [Option<Open>], n: usize, step: Progress) {
         if let Some(call) = &mut open[n]
             && let Some(place) = self.show_progress(&call.id, step, call.in_foreground).await
@@ -437,7 +439,7 @@ impl Work {
         }
     }
 
-    /// Shows how far a call is; returns where its command runs.
+    /// Shows the progress of a call; returns where its command runs.
     async fn show_progress(
         &mut self,
         id: &str,
@@ -458,7 +460,7 @@ impl Work {
             }
             Progress::Moved(task) => match self.background.get(task).await {
                 Ok(task) => (task, true),
-                // Ended and removed since.
+                // The task has ended and was removed since.
                 Err(_) => return Some(Place::Background(task)),
             },
         };
@@ -469,7 +471,7 @@ impl Work {
     }
 }
 
-/// Runs a call, and says which one it was that got further.
+/// Runs a call, and passes on its progress with the call's index.
 async fn follow(
     toolbox: Toolbox,
     intent: Intent,
@@ -481,9 +483,9 @@ async fn follow(
     let mut run = pin!(toolbox.run(intent, token, sender));
     let run = poll_fn(|context| {
         let outcome = run.as_mut().poll(context);
-        // At once: a turn that is cancelled next must know whether its command goes on.
+        // Immediately: a turn that is cancelled next must know whether its command continues.
         while let Ok(step) = progress.try_recv() {
-            // Its reader is dropped after it.
+            // The receiver outlives this run.
             let _ = all.send((n, step));
         }
         outcome
@@ -508,7 +510,7 @@ fn refused() -> Ran {
     ))
 }
 
-/// The files a call touches.
+/// The files that a call reads or writes.
 pub(super) fn locations(intent: &Intent) -> Vec<std::path::PathBuf> {
     let path = |access: &Access| match access {
         Access::Read(path) | Access::Write(path) => Some(path.clone()),

@@ -1,8 +1,8 @@
-//! Making room: when the model's context is nearly full, a summary takes the place of the history.
+//! Compaction: when the model's context is nearly full, a summary replaces the history.
 //!
-//! The transcript keeps everything. What changes is where the model's history begins: with a notice
-//! that holds the summary, what is not answered yet, and the tasks that run. Results that wait
-//! stay in the queue and come with the next request.
+//! The transcript keeps everything. Only the start of the model's history changes: it becomes a notice with the
+//! summary, the unanswered prompt and results, and the running tasks. Results in the queue stay there and come with
+//! the next request.
 
 use super::TurnEnd;
 use super::outage::Waited;
@@ -16,37 +16,37 @@ use crate::agent::provider::Request;
 use crate::agent::trace::Fact;
 use crate::background::task::Timestamp;
 
-/// The share of the context, in tenths, beyond which a summary is made before the next call: an
-/// answer and some results still fit into the rest.
+/// The share of the context, in tenths, beyond which a summary is written before the next call: an answer and some
+/// results still fit into the rest.
 const FULL_TENTHS: u64 = 8;
-/// Tokens of a summary at most.
+/// Maximum tokens of a summary.
 const SUMMARY_TOKENS: u32 = 4_096;
 
-/// What the model is asked.
+/// The request for a summary.
 const INSTRUCTION: &str = "Summarise this conversation: the context is nearly full, and your summary \
      takes the place of everything above. No human input in this message. Call no tool. Write down \
      what the person wants, in their words where they matter; what was done and found out, with \
      names of files, functions, commands and tasks; what is left to do, and the very next step.";
 
-/// Why a summary was not made.
+/// Why no summary was written.
 enum Stop {
     Cancelled,
     Ended(TurnEnd),
 }
 
 impl Work {
-    /// Whether the next request should be a shorter one.
+    /// Whether the history must be compacted before the next request.
     pub(super) fn is_full(&self) -> bool {
         let nearly = |window: u64| self.used > window / 10 * FULL_TENTHS;
         !self.history.is_empty() && (self.used == u64::MAX || self.window.is_some_and(nearly))
     }
 
-    /// Has the model write a summary, and begins its history again with it. Where a person wished for it and the
-    /// model writes none, the history stays; where the context is full it has to begin without one.
+    /// Has the model write a summary, and restarts its history with it. If the person asked for this and the model
+    /// writes no summary, the history stays; if the context is full, the history restarts without a summary.
     pub(super) async fn compact(&mut self, is_wished: bool) -> Result<(), TurnEnd> {
         let is_result = |said: &Message| matches!(said, Message::ToolResults { .. });
-        // Results belong to the calls before them and go into the summary; what else is about to
-        // be said comes after it as it is.
+        // Tool results belong to the calls before them and are summarised with them; other pending messages follow
+        // the summary unchanged.
         let mut held = Vec::new();
         if self.step.messages.iter().any(is_result) {
             if let Err(error) = self.commit(Drain::No).await {
@@ -61,7 +61,7 @@ impl Work {
             Ok(()) => Ok(()),
             Err(Stop::Cancelled) => Err(self.end_cancelled().await),
             Err(Stop::Ended(end)) => {
-                // The prompt stays in the history, whatever became of the turn.
+                // The prompt stays in the history, however the turn ends.
                 match self.commit(Drain::No).await {
                     Ok(_) => Err(end),
                     Err(error) => Err(self.end_unstored(&error).await),
@@ -90,7 +90,7 @@ impl Work {
         Ok(())
     }
 
-    /// The model's summary; `None` where it wrote none or the history does not even fit for that.
+    /// The model's summary; `None` if it wrote none, or if not even a part of the history fits.
     async fn ask_summary(&mut self, turn: u64, mut call: u64) -> Result<Option<String>, Stop> {
         let mut skip = 0;
         loop {
@@ -102,7 +102,7 @@ impl Work {
             let history: Vec<_> = left_out.into_iter().chain(kept).chain([instruction]).collect();
             let request = Request {
                 system: &self.system,
-                // Providers want the tools that the history calls.
+                // Providers require the tools that the history calls.
                 tools: self.toolbox.tools(),
                 history: &history,
                 max_tokens: Some(SUMMARY_TOKENS),
@@ -151,7 +151,7 @@ impl Work {
         }
     }
 
-    /// What the model's history begins with from now on.
+    /// The message that starts the model's history from now on.
     async fn first_words(&mut self, summary: Option<String>) -> Result<String, Stop> {
         let mut text = String::from(
             "The conversation was summarised to make room. No human input in this message, except \
@@ -180,7 +180,7 @@ impl Work {
                 Some(shown) => text.push_str(&format!("\n\n{shown}")),
             }
         }
-        // Results that came with the request that did not fit were not told.
+        // Results in a request that was too long have not reached the model yet.
         let unanswered = self.history.iter().rev().take_while(|said| said.assistant().is_none());
         let mut results: Vec<&str> = unanswered
             .filter_map(|said| match said {
@@ -203,7 +203,7 @@ impl Work {
         Ok(text)
     }
 
-    /// The session's tasks that run, so that no handle is lost; `None` if none does.
+    /// A list of the session's running tasks, so that the model keeps their ids; `None` if none runs.
     pub(super) async fn running(&self) -> Option<String> {
         let tasks = self.background.running_in(self.id.0.clone()).await.unwrap_or_default();
         if tasks.is_empty() {
@@ -218,7 +218,7 @@ impl Work {
     }
 }
 
-/// Where a shorter history may begin: half-way, and not between a call and its result.
+/// Where a shorter history may start: half-way, but not between a call and its result.
 fn shorter(history: &[Message], skip: usize) -> Option<usize> {
     let half = skip + (history.len() - skip).div_ceil(2);
     let is_start = |at: &usize| !matches!(history[*at], Message::ToolResults { .. });

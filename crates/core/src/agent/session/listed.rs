@@ -1,4 +1,4 @@
-//! The sessions that there are, open or not.
+//! Lists of sessions, whether open or not.
 
 use std::path::PathBuf;
 
@@ -8,21 +8,21 @@ use crate::background::ledger::SessionRow;
 use crate::background::store::Store;
 use crate::background::task::Timestamp;
 
-/// Sessions that are looked at to find those whose directories are gone.
+/// How many sessions are checked for a missing directory.
 const STRAYS_SEEN: u32 = 1_000;
 
 /// A session in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Info {
-    /// Its name.
+    /// The session's id, chosen when it was created.
     pub id: SessionId,
-    /// The workspace.
+    /// The directory that the session belongs to.
     pub workspace: PathBuf,
-    /// The beginning of its first prompt.
+    /// The beginning of its first prompt; `None` before the first prompt.
     pub title: Option<String>,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
-    /// When something was last added.
+    /// When a message was last added.
     pub updated_at: Timestamp,
 }
 
@@ -39,13 +39,13 @@ impl From<SessionRow> for Info {
 }
 
 impl Session {
-    /// The sessions of the workspace, newest first, at most `limit` from the `skip`th on.
+    /// The sessions of the workspace, newest first: at most `limit` after the first `skip`.
     pub async fn list(background: &Background, skip: u64, limit: u32) -> Result<Vec<Info>, Error> {
         let workspace = background.workspace().to_owned();
         Self::list_of(background.store(), workspace, skip, limit).await
     }
 
-    /// The sessions of a workspace that need not be open, newest first.
+    /// The sessions of any workspace, newest first; the workspace need not be open.
     pub async fn list_of(
         store: &Store,
         workspace: PathBuf,
@@ -62,8 +62,8 @@ impl Session {
         Ok(rows.into_iter().map(Info::from).collect())
     }
 
-    /// The sessions, newest first, whose directories are gone. Loaded from another workspace by its
-    /// whole name, such a session goes on there.
+    /// The sessions whose directories no longer exist, newest first. A client that loads one by its full id from
+    /// another workspace continues it there.
     pub async fn strays(background: &Background, limit: u32) -> Result<Vec<Info>, Error> {
         let workspace = background.workspace().to_owned();
         let read = background.store().read(move |l| l.sessions_elsewhere(&workspace, STRAYS_SEEN));
@@ -71,12 +71,12 @@ impl Session {
         Ok(gone.take(limit as usize).map(Info::from).collect())
     }
 
-    /// Where the session of this whole name is from.
+    /// The directory of the session with this full id.
     pub async fn home(background: &Background, id: &str) -> Result<Option<PathBuf>, Error> {
         Self::home_in(background.store(), id).await
     }
 
-    /// The same, where no workspace is open.
+    /// The same without an open workspace.
     pub async fn home_in(store: &Store, id: &str) -> Result<Option<PathBuf>, Error> {
         let id = id.to_owned();
         let row = store.read(move |l| l.session_anywhere(&id)).await?;

@@ -1,4 +1,4 @@
-//! A prompt that does not fit the model's context: both its ends are kept, and the whole is in a file.
+//! A prompt that does not fit the model's context: the model gets both ends, and a file has the whole prompt.
 
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -10,23 +10,23 @@ use super::work::Work;
 use crate::agent::permission::{Effect, Rule};
 use crate::background::words::reason;
 
-/// Bytes of a prompt that are kept word for word; of a longer one, half from each end.
+/// Bytes of a prompt that the model gets unchanged; of a longer one, half from each end.
 const PROMPT_BYTES: usize = 8 << 10;
-/// The folder of whole prompts, in the state directory.
+/// The directory for whole prompts, in the state directory.
 const FOLDER: &str = "prompts";
-/// How long one is kept: as long as a session in which nothing is said.
+/// How long such a file is kept: as long as an unused session.
 const KEPT: Duration = Duration::from_secs(90 * 24 * 3_600);
 
 impl Work {
-    /// What the model is shown of a prompt that is too long to be kept; `None`: it is not too long. An
-    /// error where the whole cannot be put where the model can read it.
+    /// The text for the model in place of a prompt that is too long; `None` if the prompt is short enough. An error
+    /// if the whole prompt cannot be stored where the model can read it.
     pub(super) async fn long_prompt(&mut self, prompt: &str) -> Result<Option<String>, String> {
         let Some((head, tail)) = ends(prompt) else { return Ok(None) };
         let left_out = prompt.len() - head.len() - tail.len();
         let too_long = |why: String| {
             format!(
-                "the prompt of {} bytes does not fit the model's context, and the whole could not be \
-                 kept in a file: {why}; put it in a file yourself, and name that",
+                "the prompt of {} bytes does not fit the model's context, and could not be stored in a \
+                 file: {why}; put it in a file yourself, and name the file in the prompt",
                 prompt.len()
             )
         };
@@ -36,7 +36,7 @@ impl Work {
         let path = folder.join(format!("{}-{}.txt", self.id, self.counts.messages));
         keep(&folder, &path, prompt)
             .map_err(|error| too_long(format!("`{}`: {}", path.display(), reason(&error))))?;
-        // It is the person's own words: reading them needs no leave.
+        // The file has the person's own text, so reading it needs no permission.
         let rule = Rule::with_effect(Effect::Allow, &format!("read {}", path.display()));
         self.terms.rules.add(rule.map_err(|error| too_long(error.to_string()))?);
         let whole =
@@ -55,7 +55,7 @@ impl Work {
     }
 }
 
-/// Both ends of a text that is too long, cut between characters.
+/// Both ends of a text that is too long, cut at character boundaries; `None` if it is short enough.
 fn ends(text: &str) -> Option<(&str, &str)> {
     if text.len() <= PROMPT_BYTES {
         return None;
@@ -65,13 +65,13 @@ fn ends(text: &str) -> Option<(&str, &str)> {
     Some((&text[..head], &text[tail..]))
 }
 
-/// Writes a prompt down for its owner alone, and takes away what is older than its session can be.
+/// Writes a prompt to a file that only its owner can read, and deletes files older than [`KEPT`].
 fn keep(folder: &Path, path: &PathBuf, prompt: &str) -> std::io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     for entry in std::fs::read_dir(folder)?.flatten() {
         let age = entry.metadata().and_then(|it| it.modified()).map(|at| at.elapsed());
         if matches!(age, Ok(Ok(age)) if age > KEPT) {
-            // The next one tries again.
+            // The next call tries again.
             let _ = std::fs::remove_file(entry.path());
         }
     }

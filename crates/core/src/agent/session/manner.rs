@@ -1,8 +1,8 @@
-//! What a person may change of a session while it is open: its model, what it may do unasked, and when it wakes.
+//! What a person can change in an open session: its model, its permissions, and when it wakes.
 //!
-//! A change is remembered with the session before it is in force. What the agent may do and when it wakes hold
-//! from the next tool call on; another model answers from the next turn on, because a turn goes on with the ids
-//! and the reasoning of the model that began it.
+//! A change is stored with the session before it takes effect. New permissions and a new wake policy apply from the
+//! next tool call on; a new model answers from the next turn on, because a turn must continue with the ids and the
+//! reasoning of the model that started it.
 
 use tokio::sync::watch;
 
@@ -13,13 +13,13 @@ use crate::agent::provider::Provider;
 use crate::background::Background;
 use crate::background::ledger::Deleted;
 
-/// How a session is led.
+/// The current choices for a session.
 #[derive(Debug, Clone)]
 pub(super) struct Manner {
     pub(super) provider: Provider,
     pub(super) permissions: Permissions,
     pub(super) wake: Wake,
-    /// Whether models take images, where a person has set that.
+    /// Whether the model accepts images, if a person has set that.
     images: Option<bool>,
 }
 
@@ -34,14 +34,14 @@ impl Manner {
     }
 }
 
-/// A person's choice.
+/// A change that a person makes.
 #[derive(Debug, Clone)]
 pub enum Choice {
-    /// Another model.
+    /// The model for the following turns.
     Model(Provider),
-    /// How much it may do unasked.
+    /// What the agent may do without asking.
     Permissions(Permissions),
-    /// What a task that ends while the agent is idle does.
+    /// What happens when a task ends while the agent is idle.
     Wake(Wake),
 }
 
@@ -51,7 +51,7 @@ const PERMISSIONS: &str = "permissions";
 const WAKE: &str = "wake";
 
 impl Choice {
-    /// How the ledger has it.
+    /// The name and value that the ledger stores.
     fn stored(&self) -> (&'static str, String) {
         match self {
             Self::Model(provider) => (MODEL, provider.setting()),
@@ -61,29 +61,29 @@ impl Choice {
     }
 }
 
-/// What was chosen for a session before.
+/// The choices stored for a session.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Chosen {
-    /// The setting of its model.
+    /// The model's setting, such as `anthropic/NAME`.
     pub model: Option<String>,
-    /// How much it may do unasked.
+    /// What the agent may do without asking.
     pub permissions: Option<Permissions>,
-    /// What a task that ends while the agent is idle does.
+    /// What happens when a task ends while the agent is idle.
     pub wake: Option<Wake>,
 }
 
 impl Chosen {
-    /// Of a session that need not be open, nor be there at all.
+    /// Reads the choices of a session, which need not be open or even exist.
     ///
     /// # Errors
     ///
-    /// The store.
+    /// If the ledger cannot be read.
     pub async fn of(background: &Background, id: &str) -> Result<Self, Error> {
         let id = id.to_owned();
         let stored = background.store().read(move |l| l.session_settings(&id)).await?;
         let mut chosen = Self::default();
         for (name, value) in stored {
-            // What a newer version has stored is left alone.
+            // Settings that only a newer version knows are ignored.
             match name.as_str() {
                 MODEL => chosen.model = Some(value),
                 PERMISSIONS => chosen.permissions = Permissions::named(&value),
@@ -96,10 +96,10 @@ impl Chosen {
 }
 
 impl Wake {
-    /// Both of them.
+    /// All values of the setting.
     pub const ALL: [Self; 2] = [Self::On, Self::Queue];
 
-    /// Its name.
+    /// The value's name in settings and in the ledger.
     pub fn name(self) -> &'static str {
         match self {
             Self::On => "on",
@@ -107,7 +107,7 @@ impl Wake {
         }
     }
 
-    /// The one of this name.
+    /// The value with this name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|it| it.name() == name)
     }
@@ -119,33 +119,33 @@ impl Session {
         self.manner.borrow().provider.setting()
     }
 
-    /// Whether its model takes images, as far as is set or known.
+    /// Whether the model accepts images, as set or as known about the model.
     pub fn takes_images(&self) -> bool {
         let manner = self.manner.borrow();
         manner.provider.is_sent_images(manner.images)
     }
 
-    /// How much it may do unasked.
+    /// What the agent may do without asking.
     pub fn permissions(&self) -> Permissions {
         self.manner.borrow().permissions
     }
 
-    /// What a task that ends while it is idle does.
+    /// What happens when a task ends while the agent is idle.
     pub fn wake(&self) -> Wake {
         self.manner.borrow().wake
     }
 
-    /// Returns once results wait for the next prompt. Cancel-safe.
+    /// Returns once results wait for the next prompt instead of starting a turn. Cancel-safe.
     pub async fn queues(&self) {
-        // The other end is ours.
+        // Cannot fail: this session holds the sender.
         let _ = self.manner.subscribe().wait_for(|manner| manner.wake == Wake::Queue).await;
     }
 
-    /// Changes how the session is led, from now on and after a load.
+    /// Changes a setting of the session, now and for later loads.
     ///
     /// # Errors
     ///
-    /// It is closed, or the choice cannot be stored; then nothing is changed.
+    /// If the session is closed or the choice cannot be stored; then nothing changes.
     pub async fn choose(&self, choice: Choice) -> Result<(), Error> {
         if self.instructions.is_closed() {
             return Err(Error::Closed(self.id.clone()));
@@ -159,15 +159,15 @@ impl Session {
             Choice::Permissions(permissions) => manner.permissions = permissions,
             Choice::Wake(wake) => manner.wake = wake,
         });
-        // Results that waited may start a turn now.
+        // Waiting results may now start a turn.
         self.send(Instruction::Look).await
     }
 
-    /// Deletes a session that is not open, with everything that was said in it. Its tasks stay.
+    /// Deletes a session that is not open, with its whole transcript. Its tasks stay.
     ///
     /// # Errors
     ///
-    /// There is none of this name in the workspace, or it is open.
+    /// If the workspace has no session of this id, or it is open.
     pub async fn delete(background: &Background, id: &str) -> Result<(), Error> {
         let (workspace, name) = (background.workspace().to_owned(), id.to_owned());
         let alive = background.liveness();
@@ -182,7 +182,7 @@ impl Session {
 }
 
 impl Work {
-    /// Goes on with the model that was chosen meanwhile.
+    /// Switches to the model that was chosen since the last turn.
     pub(super) async fn take_model(&mut self) {
         let provider = self.manner.borrow().provider.clone();
         if provider.setting() == self.terms.provider.setting() {
@@ -193,18 +193,18 @@ impl Work {
         self.terms.provider = provider;
         self.form.clear();
         if let Err(error) = self.recall_form().await {
-            // The server says again what it does not take.
-            tracing::warn!(%error, "what a server was conceded cannot be read");
+            // The server then reports again which parts of a request it rejects.
+            tracing::warn!(%error, "cannot read the stored request form for this server");
         }
     }
 
-    /// What the rules say, with what the person chose for all of the session.
+    /// The configured rules, with the permissions that the person chose for the session.
     pub(super) fn rules(&self) -> crate::agent::permission::Rules {
         self.terms.rules.clone().leaving(self.manner.borrow().permissions)
     }
 }
 
-/// The two ends of a session's manner.
+/// The two ends of the channel for a session's settings.
 pub(super) fn begin(terms: &Terms) -> (watch::Sender<Manner>, watch::Receiver<Manner>) {
     watch::channel(Manner::of(terms))
 }

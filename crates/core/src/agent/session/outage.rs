@@ -1,8 +1,8 @@
-//! Waiting for a model that cannot be asked for the moment.
+//! Waits and retries while the model cannot be reached.
 //!
-//! The provider has tried a few times within seconds before a failure comes here. What a person asked
-//! for is tried again for as long as they said; what results of tasks began is tried again until it is
-//! through, or until the person says something: no one else starts it.
+//! The provider has already retried for a few seconds before a failure gets here. A turn that a prompt started is
+//! retried for as long as the client asked; a turn that task results started is retried until it succeeds or the
+//! person sends a prompt, because nothing else would start it again.
 
 use std::time::Duration;
 
@@ -12,30 +12,30 @@ use super::Update;
 use super::work::Work;
 use crate::agent::failure::{Again, Failure, FailureKind};
 
-/// The first delay, which doubles.
+/// The first delay; it doubles with each retry.
 const FIRST: Duration = Duration::from_secs(2);
 /// The longest delay, unless the server names a longer one.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// The longest delay that a server can name. No vendor's limit is by more than the month.
+/// The longest delay that a server can ask for. No vendor has a limit longer than a month.
 const NAMED_MAX: Duration = Duration::from_secs(31 * 24 * 3_600);
 
-/// For how long a turn asks again.
+/// For how long a turn retries a model call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Patience {
-    /// Until then.
+    /// Until this time.
     Until(Instant),
-    /// Until it is through, or a person speaks.
+    /// Until it succeeds or the person sends a prompt.
     Endless,
 }
 
-/// What came of waiting.
+/// What to do after waiting.
 pub(super) enum Waited {
-    /// Ask again.
+    /// Make the model call again.
     Again,
-    /// The turn is to end.
+    /// The turn was cancelled.
     Cancelled,
-    /// It makes no sense, or there is no time left.
+    /// Give up: retrying makes no sense, or the time is used up.
     Over,
 }
 
@@ -45,11 +45,10 @@ impl Patience {
     }
 }
 
-/// The delay before the next attempt; `None`: none would do better. `failed` counts those that were
-/// waited for already.
+/// The delay before the next attempt; `None` if a retry makes no sense. `failed` counts the earlier waits.
 fn delay(failure: &Failure, failed: u32, patience: Patience) -> Option<Duration> {
-    // A server that is there and answers like this after the first attempts does so in ten minutes,
-    // too: a person is told at once.
+    // A server that still answers like this after the first attempts will do so in ten minutes, too, so report it
+    // to the person at once.
     if matches!(failure.kind, FailureKind::Garbage | FailureKind::Unfinished)
         && patience != Patience::Endless
     {
@@ -59,14 +58,14 @@ fn delay(failure: &Failure, failed: u32, patience: Patience) -> Option<Duration>
     match failure.again {
         Again::Later => Some(own),
         Again::After(named) => Some(named.min(NAMED_MAX).max(own)),
-        // A server that said nothing for minutes may be there later.
+        // A server that sent nothing for minutes may recover later.
         Again::Never if failure.kind == FailureKind::Stalled => Some(own),
         Again::Never | Again::Plainer => None,
     }
 }
 
 impl Work {
-    /// Waits before a failed model call is made again.
+    /// Waits before a failed model call is retried.
     pub(super) async fn wait_out(&mut self, failure: &Failure) -> Waited {
         let Some(delay) = delay(failure, self.waited, self.patience) else { return Waited::Over };
         let until = Instant::now() + delay;
@@ -84,7 +83,7 @@ impl Work {
         tokio::select! {
             biased;
             () = cancelled => Waited::Cancelled,
-            // The owner keeps the other end for as long as a turn runs.
+            // The owner keeps the sender for as long as a turn runs.
             _ = spoken.wait_for(|spoken| *spoken), if is_endless => Waited::Over,
             () = tokio::time::sleep_until(until) => Waited::Again,
         }

@@ -1,8 +1,7 @@
-//! The owner of a session: what it is asked, what it does next, and when it wakes by itself.
+//! The owner task of a session: which requests it takes, what it does next, and when it wakes by itself.
 //!
-//! While a turn runs the owner still listens, so that a cancel reaches the turn at once and a prompt
-//! takes its place in the line. A turn is never dropped half-way: it is told to end, and leaves the
-//! history paired.
+//! While a turn runs the owner still reads requests, so that a cancel reaches the turn at once and a prompt is
+//! queued. A turn is never dropped half-way: it is asked to end, and leaves the history paired.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -16,31 +15,30 @@ use super::work::{Begun, Outlet, Replay, Work};
 use super::{Error, Instruction, SessionId, Terms, TurnEnd, Update, Wake, Wish};
 use crate::background::Background;
 
-/// How long results that come while the agent is idle wait for company before they start a turn.
+/// How long results that arrive while the agent is idle wait for further results before they start a turn.
 const COALESCE: Duration = Duration::from_millis(20);
-/// The time over which turns the agent started by itself are counted.
+/// The period over which turns that the agent started by itself are counted.
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// The owner.
 pub(super) struct Owner {
     inbox: Inbox,
     work: Work,
     replay: Replay,
 }
 
-/// What the owner does next.
+/// The next thing to do.
 enum Job {
-    /// What a person said.
+    /// A prompt, or a request to compact.
     Prompt(Said),
-    /// Results are there.
+    /// Results are waiting in the queue.
     Wake,
 }
 
-/// What a person wants, for how long a model that cannot be asked is asked again, and who wants to know
-/// the end.
+/// What a person wants, for how long the turn retries while the model cannot be reached, and the channel for the
+/// turn's end.
 type Said = (Wish, Duration, oneshot::Sender<TurnEnd>);
 
-/// What the owner is asked, and what it waits for.
+/// The requests to the owner, and the events that it waits for.
 struct Inbox {
     background: Background,
     id: SessionId,
@@ -50,26 +48,26 @@ struct Inbox {
     closers: Vec<oneshot::Sender<()>>,
     closing: watch::Sender<bool>,
     cancel: watch::Sender<bool>,
-    /// Whether a prompt waits.
+    /// Whether a prompt is queued.
     spoken: watch::Sender<bool>,
-    /// The last turn of a session that was loaded is to be gone on with.
+    /// Whether to continue the last turn of a loaded session.
     again: bool,
-    /// How many results wait, by the supervisor's word.
+    /// How many results wait, as the supervisor reports it.
     queued: watch::Receiver<u64>,
     manner: watch::Receiver<Manner>,
-    /// Results may wait that no turn has looked for.
+    /// Whether results may wait that no turn has checked for.
     look: bool,
-    /// The last turn that results began could not take them, or found none that it may: those that
-    /// wait then start no other.
+    /// The last turn that results started could not take them, or found none: those that still wait then start no
+    /// other turn.
     stuck: bool,
     wakes: Wakes,
 }
 
-/// The turns the agent started by itself, and how many it may.
+/// The turns that the agent started by itself, and their limit per hour.
 struct Wakes {
     limit: usize,
     began: VecDeque<Instant>,
-    /// The person was told that the limit is reached.
+    /// Whether the person was notified that the limit is reached.
     told: bool,
 }
 
@@ -80,7 +78,7 @@ impl Wakes {
         Self { limit: limit as usize, began, told: false }
     }
 
-    /// Until when no more may be started; `None`: one may.
+    /// When the next one may start; `None` if it may start now.
     fn blocked(&mut self, now: Instant) -> Option<Instant> {
         while self.began.front().is_some_and(|at| now >= *at + HOUR) {
             self.began.pop_front();
@@ -89,7 +87,7 @@ impl Wakes {
             self.told = false;
             return None;
         }
-        // With a limit of none there is no oldest one: look again in an hour.
+        // With a limit of 0 there is no oldest turn: check again in an hour.
         let oldest = self.began.len().checked_sub(self.limit).and_then(|at| self.began.get(at));
         Some(oldest.map_or(now + HOUR, |at| *at + HOUR))
     }
@@ -124,7 +122,7 @@ impl Owner {
             speaks,
         );
         work.recall_form().await?;
-        // `work` is there before anything can fail: dropped, it closes the session.
+        // `work` is created before anything can fail, because dropping it closes the session.
         let queued = background.queued(id.0.clone()).await?;
         let workspace = background.workspace().to_owned();
         for rule in background.store().read(move |l| l.rules(&workspace)).await? {
@@ -153,7 +151,7 @@ impl Owner {
         Ok(Self { inbox, work, replay })
     }
 
-    /// Works until it is closed.
+    /// Runs until the session is closed.
     pub(super) async fn run(self) {
         let Self { mut inbox, mut work, replay } = self;
         if work.resumed {
@@ -169,11 +167,11 @@ impl Owner {
                             inbox.again = false;
                             Begin::Prompt(said, patience)
                         }
-                        // Results that a turn could not tell are still to be told.
+                        // Results that a failed turn could not deliver are still due.
                         Wish::Compact => Begin::Compact,
                     };
                     let end = inbox.during(work.turn(begin)).await;
-                    // Who asked may be gone. A prompt's turn always takes place.
+                    // The requester may have exited. A prompt always leads to a turn.
                     let _ = done.send(end.unwrap_or(TurnEnd::Cancelled));
                 }
                 Job::Wake => {
@@ -197,7 +195,7 @@ impl Owner {
 }
 
 impl Inbox {
-    /// Listens while something is done.
+    /// Takes requests while `work` runs.
     async fn during<T>(&mut self, work: impl Future<Output = T>) -> T {
         tokio::pin!(work);
         loop {
@@ -230,12 +228,12 @@ impl Inbox {
             }
             Some(Instruction::CancelAll) => {
                 for (_, _, done) in self.prompts.drain(..) {
-                    // One that left does not wait for the answer.
+                    // A requester that has exited does not read the answer.
                     let _ = done.send(TurnEnd::Cancelled);
                 }
                 self.cancel.send_replace(true);
             }
-            // It was woken, which is all.
+            // Receiving it has woken the loop, which is its only purpose.
             Some(Instruction::Look) => {}
             Some(Instruction::Idle(done)) => self.idle.push(done),
             Some(Instruction::Close(done)) => {
@@ -243,7 +241,7 @@ impl Inbox {
                 self.closing.send_replace(true);
                 self.cancel.send_replace(true);
             }
-            // Every handle is gone.
+            // Every handle was dropped.
             None => {
                 self.closing.send_replace(true);
                 self.cancel.send_replace(true);
@@ -251,7 +249,7 @@ impl Inbox {
         }
     }
 
-    /// What is to be done next; `None` to close.
+    /// The next job; `None` when the session closes.
     async fn next(&mut self, work: &mut Work) -> Option<Job> {
         let mut wake_at = None;
         loop {
@@ -287,7 +285,7 @@ impl Inbox {
                         self.look = true;
                         self.stuck = false;
                     }
-                    // The background manager is closed.
+                    // The background manager was closed.
                     Err(_) => self.take(None),
                 },
                 () = sleep_until(at) => if blocked.is_none() {
@@ -298,7 +296,7 @@ impl Inbox {
         }
     }
 
-    /// Tells those who wait for it that nothing is to be done any more.
+    /// Answers the requests that wait for the session to be idle.
     async fn tell_idle(&mut self, ready: bool) {
         if ready || self.idle.is_empty() {
             return;
@@ -315,7 +313,7 @@ impl Inbox {
         }
     }
 
-    /// Says, once, that results wait which may start no turn.
+    /// Notifies the person, once, that results wait which may not start a turn.
     async fn tell_blocked(&mut self, work: &mut Work, left: Duration) {
         if self.wakes.told || !has_news(&self.background, &self.id).await {
             return;
@@ -324,7 +322,7 @@ impl Inbox {
         let minutes = left.as_secs().div_ceil(60);
         let text = format!(
             "Results of background tasks have started {} turns within an hour, which is the limit \
-             (`wakes_per_hour`). What comes now waits for your next prompt, or for {minutes} min.",
+             (`wakes_per_hour`). Further results wait for your next prompt, or for {minutes} min.",
             self.wakes.limit
         );
         work.out.send(Update::Notice(text)).await;
@@ -336,8 +334,8 @@ impl Inbox {
     }
 }
 
-/// Whether results wait for a session, by the ledger's word: the supervisor's comes a moment later, and may
-/// count what the last turn has taken.
+/// Whether results wait for a session, according to the ledger. The supervisor's count comes a moment later and may
+/// include results that the last turn has taken.
 pub(super) async fn has_news(background: &Background, id: &SessionId) -> bool {
     let (workspace, queue) = (background.workspace().to_owned(), id.0.clone());
     let waiting = background.store().read(move |l| l.waiting(&workspace, &queue)).await;

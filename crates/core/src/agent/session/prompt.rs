@@ -1,9 +1,9 @@
-//! What the model is told about itself and about background work.
+//! The system prompt: what the model learns about itself and about background work.
 
 use std::path::Path;
 
-/// The system prompt. The same through a session, and without a date, so that the provider's prompt
-/// cache keeps it. The worked example is there for small models: without one they poll for ever.
+/// The system prompt. It stays the same for a whole session and contains no date, so that the provider's prompt
+/// cache keeps it. Small models need the worked example: without it they keep polling.
 pub(super) fn system(workspace: &Path) -> String {
     format!(
         "You are a coding agent in `{}`. Do what the person asks with the tools, check that it \

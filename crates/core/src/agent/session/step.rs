@@ -1,8 +1,8 @@
-//! One step of a session on its way into the ledger.
+//! One step of a session, until it is stored in the ledger.
 //!
-//! Everything that becomes part of the history goes through [`Work::commit`]: one transaction for
-//! what was said, what happened, and what was taken out of the queue. Only what is stored enters the
-//! history; what the ledger refused waits here, in order, for the next step.
+//! Everything that becomes part of the history goes through [`Work::commit`]: one transaction for the new messages,
+//! the facts, and the notifications taken from the queue. Only stored messages enter the history; those that the
+//! ledger refused wait here, in order, for the next step.
 
 use super::Update;
 use super::work::Work;
@@ -13,35 +13,35 @@ use crate::agent::trace::{DeliveredKind, Event, Fact, Origin};
 use crate::background::ledger::{Addition, NewFact, NewMessage, News, Told};
 use crate::background::task::{DeliveredBy, Notification, TaskId, Timestamp};
 
-/// What is to be stored next.
+/// The content of the next transaction.
 #[derive(Debug, Default)]
 pub(super) struct Step {
     /// Messages, in order.
     pub(super) messages: Vec<Message>,
-    /// The first of them begins the model's history again.
+    /// Whether the first message restarts the model's history.
     pub(super) fresh: bool,
-    /// Ends that the messages show.
+    /// Ends of tasks that the messages contain.
     pub(super) seen: Vec<(TaskId, DeliveredBy)>,
-    /// Tokens of the commands that the messages ask for, and the tasks they are claimed for.
+    /// Tokens of the commands that the messages request, and the task ids reserved for them.
     pub(super) claims: Vec<(String, TaskId)>,
     /// Facts, in order.
     pub(super) facts: Vec<Event>,
-    /// The session's title, once it has one.
+    /// The session's title, if it was just chosen.
     pub(super) title: Option<String>,
 }
 
-/// Whether the queue is drained with a step.
+/// Whether a step drains the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Drain {
-    /// No: no request follows.
+    /// No, because no request follows.
     No,
-    /// Yes.
+    /// Yes, because a request follows.
     Yes,
-    /// Yes, and without news there is no step at all.
+    /// Yes; if the queue is empty, no step is stored.
     OnlyNews,
 }
 
-/// The counts of a session. Each is the last number given.
+/// The counters of a session. Each holds the last number used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Counts {
     pub(super) messages: u64,
@@ -50,7 +50,7 @@ pub(super) struct Counts {
     pub(super) turns: u64,
 }
 
-/// What a transaction told the model, for the front.
+/// What a transaction added for the model, to be shown to the front.
 struct Tidings {
     text: Option<String>,
     notifications: Vec<Notification>,
@@ -59,19 +59,18 @@ struct Tidings {
 }
 
 impl Work {
-    /// Something to be said with the next step.
+    /// Adds a message to the next step.
     pub(super) fn say(&mut self, message: Message) {
         self.step.messages.push(message);
     }
 
-    /// Something that happened, to be stored with the next step.
+    /// Adds a fact to the next step.
     pub(super) fn note(&mut self, fact: Fact) {
         self.counts.facts += 1;
         self.step.facts.push(Event { n: self.counts.facts, at: Timestamp::now(), fact });
     }
 
-    /// Stores what happened so far, without waiting for it: a trace that misses a fact after a
-    /// crash does no harm.
+    /// Stores the facts so far, without waiting: a trace that lacks a fact after a crash does no harm.
     pub(super) async fn tell_facts(&mut self) {
         let facts = std::mem::take(&mut self.step.facts);
         if facts.is_empty() {
@@ -86,8 +85,8 @@ impl Work {
         }
     }
 
-    /// Stores the step. `Ok(false)`: with [`Drain::OnlyNews`] there was none, and nothing is stored.
-    /// After an error the step is as it was.
+    /// Stores the step. Returns `Ok(false)` if, with [`Drain::OnlyNews`], the queue was empty; then nothing is
+    /// stored. After an error the step is unchanged.
     pub(super) async fn commit(&mut self, drain: Drain) -> Result<bool, crate::Error> {
         let first = self.counts.messages + 1;
         let addition = Addition {
@@ -98,7 +97,7 @@ impl Work {
             facts: rows(&self.step.facts, self.step.messages.len(), first),
             seen: self.seen(),
             claims: self.step.claims.clone(),
-            // Without a request of its own, the next one carries it.
+            // If no request follows now, the next request will contain it.
             call: self.counts.calls + u64::from(drain == Drain::No),
             drain: if drain == Drain::No { 0 } else { notice::ENTRIES_MAX },
             only_with_news: drain == Drain::OnlyNews,
@@ -119,14 +118,13 @@ impl Work {
         Ok(true)
     }
 
-    /// The ends that count as seen with this step.
+    /// The ends of tasks that are acknowledged with this step.
     fn seen(&self) -> Vec<(TaskId, DeliveredBy)> {
         let stopped = self.stopped.iter().map(|task| (*task, DeliveredBy::Wait));
         self.step.seen.iter().copied().chain(stopped).collect()
     }
 
-    /// Forgets stopped commands whose end is known, and acknowledged therefore. Returns whether there
-    /// were any.
+    /// Forgets stopped commands whose end is stored and thus acknowledged. Returns whether there were any.
     async fn forget_stopped(&mut self) -> bool {
         let before = self.stopped.len();
         for task in std::mem::take(&mut self.stopped) {
@@ -137,9 +135,9 @@ impl Work {
         self.stopped.len() < before
     }
 
-    /// Something was acknowledged: clients that show how much waits are told.
+    /// Notifications were acknowledged: updates the clients that show how many are waiting.
     async fn recount(&self) {
-        // It is closing: no client is left to be told.
+        // Fails only while the daemon shuts down, when no client is left.
         let _ = self.background.changed().await;
     }
 
@@ -175,7 +173,7 @@ impl Work {
         }
     }
 
-    /// Tells the front of a fact.
+    /// Reports a fact to the front.
     pub(super) async fn show(&self, event: Event) {
         if let Fact::TurnStarted { turn, origin, .. } = event.fact {
             self.out.send(Update::TurnStarted { turn, origin }).await;
@@ -184,7 +182,7 @@ impl Work {
     }
 }
 
-/// Messages as they are stored, from this number on; `fresh`: the history begins again with the first.
+/// The messages as rows with the numbers from `first` on; with `fresh`, the first restarts the model's history.
 pub(super) fn new_messages(messages: &[Message], first: u64, fresh: bool) -> Vec<NewMessage> {
     let bodies = messages.iter().zip(first..).map(|(message, n)| NewMessage {
         n,
@@ -194,14 +192,14 @@ pub(super) fn new_messages(messages: &[Message], first: u64, fresh: bool) -> Vec
     bodies.collect()
 }
 
-/// Facts as they are stored with so many messages, the first of which has the number `first`.
+/// The facts as rows, stored together with `messages` messages, the first of which has the number `first`.
 pub(super) fn rows(facts: &[Event], messages: usize, first: u64) -> Vec<NewFact> {
     let said = (messages > 0).then(|| first + messages as u64 - 1);
     let last = facts.last().map(|event| event.n);
     facts.iter().map(|event| event.to_row(said.filter(|_| Some(event.n) == last))).collect()
 }
 
-/// Puts news in words, inside the transaction that takes them out of the queue.
+/// Formats notifications as a message, inside the transaction that takes them from the queue.
 fn tell(news: News, n: u64, call: u64, facts: u64, held: &Held) -> (Told, Tidings) {
     let seen = news.seen.iter().map(|seen| Fact::Delivered {
         call,
@@ -233,16 +231,16 @@ fn tell(news: News, n: u64, call: u64, facts: u64, held: &Held) -> (Told, Tiding
     (told, Tidings { text, notifications: news.drained, facts, acked })
 }
 
-/// The beginning of a prompt, for a label.
+/// The beginning of a prompt, used as a label.
 pub(super) fn title(prompt: &str) -> String {
     let line = prompt.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
     crate::background::words::shorten(&crate::background::words::one_line(line), TITLE_BYTES)
 }
 
-/// Bytes of a title.
+/// Maximum bytes of a title.
 const TITLE_BYTES: usize = 80;
 
-/// The origin of a turn that a prompt or, without one, results begin.
+/// What started a turn: a prompt or, without one, task results.
 pub(super) fn origin(by_prompt: bool) -> Origin {
     if by_prompt { Origin::Prompt } else { Origin::Background }
 }

@@ -1,5 +1,4 @@
-//! A turn: the prompt or the results that begin it, then model calls until the model has said
-//! everything.
+//! A turn: starts with a prompt or with task results, and makes model calls until the model is done.
 
 use std::time::Duration;
 
@@ -16,44 +15,44 @@ use crate::agent::trace::{Fact, Origin};
 use crate::agent::usage::{Cost, Usage};
 use crate::limits;
 
-/// Tokens that an image is counted as before the model counts it: what Anthropic and OpenAI take for one of the size
-/// that they scale a large one to.
+/// Tokens that an image counts for until the model's server counts it: what Anthropic and OpenAI count for an image
+/// of the size to which they scale large ones.
 const IMAGE_TOKENS: u64 = 1_600;
 
-/// What a model call came to.
+/// The result of a model call.
 pub(super) enum Asked {
-    /// An answer.
+    /// The model answered.
     Answered(Box<Turn>),
-    /// None.
+    /// The call failed.
     Failed(Failure),
-    /// The turn is to end.
+    /// The turn was cancelled.
     Cancelled,
 }
 
-/// What begins a turn.
+/// What starts a turn.
 pub(super) enum Begin {
-    /// What a person said, and for how long a model that cannot be asked is asked again.
+    /// A prompt, and for how long the turn retries while the model cannot be reached.
     Prompt(Said, Duration),
-    /// What waits in the queue.
+    /// The notifications in the queue.
     News,
-    /// A summary in the place of the history.
+    /// A request to replace the history by a summary.
     Compact,
-    /// What is in the history: a turn that results began was cut off.
+    /// The history as it is: a turn that results started was cut off.
     Again,
 }
 
-/// Where the turn goes from an answer.
+/// What follows an answer.
 enum Next {
-    /// Another call.
+    /// Another model call.
     Call,
-    /// Another call, the history as it is: the server paused.
+    /// Another model call with the same history, because the server paused.
     Resume,
-    /// The end.
+    /// The turn ends.
     End(TurnEnd),
 }
 
 impl Work {
-    /// Makes a turn. `None`: nothing waited, and there was no turn.
+    /// Runs a turn. `None` if the queue was empty, so that no turn took place.
     pub(super) async fn turn(&mut self, begin: Begin) -> Option<TurnEnd> {
         self.take_model().await;
         let before = self.counts;
@@ -92,18 +91,18 @@ impl Work {
             self.tell_resumed().await;
         }
         if let Some(Said { text, images }) = prompt {
-            // The model's own count comes with its answer.
+            // The server's own count comes with its answer.
             self.used = self.used.saturating_add(IMAGE_TOKENS * images.len() as u64);
             self.say(Message::Prompt { text, images });
         }
         let end = match compacts {
-            // Nothing was said.
+            // The history is empty.
             true if self.history.is_empty() => Some(TurnEnd::EndTurn),
             true => Some(self.compact(true).await.err().unwrap_or(TurnEnd::EndTurn)),
             false => self.calls(drain).await,
         };
         let Some(end) = end else {
-            // As if the turn had not looked.
+            // Undo, as if the turn had not started.
             let facts = self.counts.facts - before.facts;
             let kept = self.step.facts.len().saturating_sub(usize::try_from(facts).unwrap_or(0));
             self.step.facts.truncate(kept);
@@ -145,10 +144,11 @@ impl Work {
             self.counts.calls += 1;
             let (turn, call) = (self.counts.turns, self.counts.calls);
             self.note(Fact::CallStarted { turn, call });
-            // A drain before each model call, and nowhere else.
+            // This is the only place that drains the queue: once before each model call.
             match self.commit(drain).await {
                 Ok(true) => {}
-                // Taken by another reader since; but a summary was made, and there was a turn.
+                // Another reader has taken the notifications since, but a summary was written, so this counts as a
+                // turn.
                 Ok(false) if compacted => {
                     self.note(ended(turn, call, Some("cancelled"), None));
                     return Some(TurnEnd::EndTurn);
@@ -207,25 +207,25 @@ impl Work {
         }
     }
 
-    /// Whether the model takes images.
+    /// Whether the model accepts images.
     pub(super) fn takes_images(&self) -> bool {
         self.terms.provider.is_sent_images(self.terms.policy.images)
     }
 
-    /// Why no more images are taken into the conversation: each request has to carry all of them.
+    /// Why no more images can be added: each request has to carry all of them. `None` if they can.
     fn too_many_images(&self, said: &Said) -> Option<String> {
         let before = self.history.iter().flat_map(Message::images);
         let bytes: usize = before.chain(&said.images).map(|image| image.data.len()).sum();
         (!said.images.is_empty() && bytes > limits::IMAGES_BYTES).then(|| {
             let (bytes, most) = (bytes >> 20, limits::IMAGES_BYTES >> 20);
             format!(
-                "the images of this conversation would have {bytes} MiB, and may have {most}; a summary of the \
-                 conversation (`/compact`) leaves out those before it"
+                "the images of this conversation would have {bytes} MiB, and at most {most} MiB are allowed; \
+                 `/compact` replaces the conversation, with its images, by a summary"
             )
         })
     }
 
-    /// Makes a model call, in plainer forms where the server asks for them.
+    /// Makes a model call, in plainer forms if the server rejects the request.
     pub(super) async fn ask(&self, request: &Request<'_>, show: bool) -> Asked {
         loop {
             let asked = self.listen(self.terms.provider.stream(request), show).await;
@@ -236,10 +236,10 @@ impl Work {
         }
     }
 
-    /// Whether a shorter history may help: it does not fit, or it is long and the server refused it
-    /// without a reason that is understood.
+    /// Whether a shorter history may help: the history does not fit, or it is long and the server refused it for a
+    /// reason that is not understood.
     fn may_be_too_long(&self, failure: &Failure) -> bool {
-        // What an image takes of a context is not its bytes.
+        // The tokens of an image do not depend on its bytes.
         let images = |said: &Message| said.images().iter().map(|it| it.data.len()).sum::<usize>();
         let bytes = |said: &Message| said.to_json().len() - images(said);
         let bytes = || self.history.iter().map(bytes).sum::<usize>();
@@ -249,7 +249,7 @@ impl Work {
                 && (self.used > LARGE_TOKENS || bytes() > LARGE_BYTES))
     }
 
-    /// Begins with what the model's server was conceded within the last week.
+    /// Starts with the request form that the model's server has accepted within the last week.
     pub(super) async fn recall_form(&mut self) -> Result<(), crate::Error> {
         let Some(origin) = self.terms.provider.origin() else { return Ok(()) };
         let form = self.background.store().read(move |l| l.form(&origin)).await?;
@@ -260,7 +260,7 @@ impl Work {
         Ok(())
     }
 
-    /// Remembers what the server was conceded, once it has answered.
+    /// Stores the request form that the server has just accepted.
     pub(super) fn keep_form(&mut self) {
         let form = self.terms.provider.form().to_text();
         let Some(origin) = self.terms.provider.origin().filter(|_| form != self.form) else {
@@ -270,7 +270,7 @@ impl Work {
         drop(self.background.store().write(move |l| l.remember_form(&origin, &form)));
     }
 
-    /// Shows an answer as it comes.
+    /// Shows an answer while it is streamed.
     pub(super) async fn listen(&self, mut call: Call, show: bool) -> Asked {
         let cancelled = self.cancelled();
         tokio::pin!(cancelled);
@@ -287,7 +287,7 @@ impl Work {
                 Some(Delta::Retrying { attempt, delay, why }) => {
                     Update::Retrying { attempt, delay, why }
                 }
-                // Calls are shown once they are whole.
+                // Calls are shown once they are complete.
                 Some(
                     Delta::Text(_)
                     | Delta::Thinking(_)
@@ -303,7 +303,7 @@ impl Work {
         }
     }
 
-    /// Stores an answer, then does what it asks for.
+    /// Stores an answer, then runs the calls in it.
     async fn answered(&mut self, answer: Turn, made: u32) -> Next {
         let Turn { answer: mut assistant, stop, cut, usage, cost } = answer;
         let (turn, call) = (self.counts.turns, self.counts.calls);
@@ -322,15 +322,15 @@ impl Work {
             | StopReason::PauseTurn
             | StopReason::Refusal => false,
         };
-        // A result may need no answer; a person does.
+        // An empty answer is fine after task results, but a person expects text.
         let is_silent = is_end && text.trim().is_empty() && self.patience != Patience::Endless;
         if !assistant.blocks.is_empty() && !is_silent {
             self.say(Message::Assistant(assistant));
         }
         let tokens = self.claim_tokens(&calls);
-        // A call runs only once it is stored: a crash must find it.
+        // A call runs only once it is stored, so that it is known after a crash.
         if let Err(error) = self.commit(Drain::No).await {
-            // The answer is as if it had not come: its calls must not be left open.
+            // Drop the answer: its calls must not stay unanswered.
             self.step.messages.clear();
             self.step.claims.clear();
             return Next::End(self.end_unstored(&error).await);
@@ -384,7 +384,7 @@ impl Work {
         }
     }
 
-    /// The model answered with nothing: it is asked again, and then the turn ends.
+    /// The answer was empty: asks the model again and, after [`SILENT_MAX`] times, ends the turn.
     fn end_silent(&mut self) -> Next {
         self.nudges.silent += 1;
         if self.nudges.silent <= SILENT_MAX {
@@ -396,7 +396,7 @@ impl Work {
         )))
     }
 
-    /// The model wrote a call as text: it is told, and then the turn ends.
+    /// The answer contains a tool call as text: tells the model and, after [`WRITTEN_MAX`] times, ends the turn.
     fn end_written(&mut self) -> Next {
         self.nudges.written += 1;
         if self.nudges.written > WRITTEN_MAX {
@@ -414,8 +414,8 @@ impl Work {
         Next::Call
     }
 
-    /// The turn was told to end before the model had answered. What results began goes on once the session
-    /// is open again, unless a person ended it.
+    /// The turn must end before the model has answered. A turn that results started continues when the session is
+    /// loaded again, unless a person cancelled it.
     async fn end_unanswered(&mut self) -> TurnEnd {
         if self.patience == Patience::Endless && self.out.is_closing() {
             return TurnEnd::Failed("the session was closed before the model answered".to_owned());
@@ -423,7 +423,7 @@ impl Work {
         self.end_cancelled().await
     }
 
-    /// The turn is cancelled: the history says so where nothing else does.
+    /// Ends a cancelled turn, and adds a notice if nothing else in the history shows it.
     pub(super) async fn end_cancelled(&mut self) -> TurnEnd {
         let is_answered = self.step.messages.is_empty()
             && self.history.last().is_none_or(|last| last.assistant().is_some());
@@ -438,7 +438,7 @@ impl Work {
         }
     }
 
-    /// The limit of model calls is reached: what the model wants is not run.
+    /// The limit of model calls is reached: the calls of the last answer are not run.
     async fn end_capped(&mut self, calls: &[crate::agent::ToolCall], limit: u32) -> TurnEnd {
         let text = format!(
             "The turn was ended: it made {limit} model calls, which is the limit \
@@ -459,12 +459,12 @@ impl Work {
         }
     }
 
-    /// The ledger refused a step. It is kept, and goes with the next one.
+    /// The ledger refused a step. The step is kept and stored with the next one.
     pub(super) async fn end_unstored(&mut self, error: &crate::Error) -> TurnEnd {
-        TurnEnd::Failed(format!("{error}; nothing is lost: prompt again once that is mended"))
+        TurnEnd::Failed(format!("{error}; nothing is lost: prompt again once that is fixed"))
     }
 
-    /// Counts what a call took.
+    /// Adds the usage and cost of a call.
     pub(super) fn count(&mut self, usage: Usage, cost: Option<Cost>) {
         self.used = usage.context() + usage.output;
         if let Some(cost) = cost {
@@ -477,9 +477,9 @@ impl Work {
             let asked = self.terms.provider.ask_context_window();
             tokio::select! {
                 biased;
-                // The next answer asks again.
+                // The next answer leads to another attempt.
                 () = self.cancelled() => {}
-                // A server that just answered tells it at once or not at all.
+                // A server that has just answered reports it at once or not at all.
                 window = tokio::time::timeout(ASK_WINDOW, asked) => {
                     self.window = window.unwrap_or(None);
                     self.window_asked = true;
@@ -491,20 +491,20 @@ impl Work {
     }
 }
 
-/// How often a model that answers with nothing is asked again within a turn.
+/// How many times per turn an empty answer leads to another request.
 const SILENT_MAX: u32 = 2;
-/// How often a model is told within a turn that it wrote a call as text.
+/// How many times per turn the model is told that it wrote a call as text.
 const WRITTEN_MAX: u32 = 2;
-/// A history from this size on may be the reason of a refusal that is not understood: tokens, or bytes
-/// where the server does not count them.
+/// A history from this size on may be the reason for a refusal that is not understood: in tokens, or in bytes if
+/// the server does not count tokens.
 const LARGE_TOKENS: u64 = 16_000;
 const LARGE_BYTES: usize = 48 << 10;
 
-/// How long a server may take to say how large its model's context is.
+/// How long a server may take to report the size of its model's context.
 const ASK_WINDOW: std::time::Duration = std::time::Duration::from_secs(1);
 
 impl TurnEnd {
-    /// The word for it in a trace, ACP's where it has one.
+    /// The name of this end in a trace, the same as in ACP if ACP has one.
     pub fn word(&self) -> &'static str {
         match self {
             Self::EndTurn => "end_turn",
@@ -516,7 +516,7 @@ impl TurnEnd {
         }
     }
 
-    /// The end that a trace has under this word.
+    /// The end that has this name in a trace.
     pub(super) fn of(word: &str, error: Option<String>) -> Self {
         [Self::EndTurn, Self::MaxTokens, Self::MaxCalls, Self::Refusal, Self::Cancelled]
             .into_iter()
@@ -538,7 +538,7 @@ fn word(stop: &StopReason) -> &str {
     }
 }
 
-/// The end of a call that gave an answer.
+/// The fact for the end of a call that gave an answer.
 pub(super) fn answered(turn: u64, call: u64, stop: &str, usage: Usage, cost: Option<Cost>) -> Fact {
     Fact::CallEnded {
         turn,
@@ -552,7 +552,7 @@ pub(super) fn answered(turn: u64, call: u64, stop: &str, usage: Usage, cost: Opt
     }
 }
 
-/// The end of a call that gave no answer.
+/// The fact for the end of a call that gave no answer.
 pub(super) fn ended(turn: u64, call: u64, stop: Option<&str>, error: Option<String>) -> Fact {
     Fact::CallEnded {
         turn,

@@ -1,7 +1,7 @@
-//! What a session knows while it is open, and the ways its parts share.
+//! The state of an open session, and the helpers that its parts share.
 //!
-//! [`Work`] is the one owner of the history. Its methods are the turn (`turn`), the tools (`calls`),
-//! the summary (`compact`), the repair (`resume`) and the way into the ledger (`step`).
+//! [`Work`] is the only owner of the history. Its methods are the turn (`turn`), the tools (`calls`), the summary
+//! (`compact`), the repair (`resume`) and the transaction (`step`).
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -22,57 +22,57 @@ use crate::agent::usage::Cost;
 use crate::background::Background;
 use crate::background::task::TaskId;
 
-/// How a session begins: empty, or as the ledger has it.
+/// The initial state of a session: empty, or loaded from the ledger.
 #[derive(Debug, Default)]
 pub(super) struct Begun {
-    /// Everything said so far, to be shown; the repair included.
+    /// The whole transcript to show, including the repair.
     pub(super) replay: Replay,
-    /// What of it the model is shown.
+    /// The part of it that the model gets.
     pub(super) history: Vec<Message>,
     pub(super) counts: Counts,
     pub(super) titled: bool,
     pub(super) cost: Option<Cost>,
-    /// Tokens of the history, as the model counted them last.
+    /// Tokens of the history, as last counted by the model's server.
     pub(super) used: u64,
-    /// What was stored of it before it was opened, and repaired.
+    /// The last message and fact that the ledger had when the session was opened, before the repair.
     pub(super) since: Since,
-    /// It was loaded: the model is to be told which tasks run.
+    /// Whether the session was loaded: then the model gets a list of the running tasks.
     pub(super) resumed: bool,
-    /// Its last turn was cut off.
+    /// Whether the last turn was cut off.
     pub(super) interrupted: bool,
-    /// How long ago each turn was that the agent started by itself.
+    /// The age of each turn that the agent started by itself.
     pub(super) wakes: Vec<std::time::Duration>,
-    /// The ids of all calls.
+    /// The ids of all tool calls.
     pub(super) ids: HashSet<String>,
-    /// Its last turn was begun by results and is not through.
+    /// Whether task results started the last turn, which did not finish.
     pub(super) again: bool,
 }
 
-/// What a front is shown of a session that is loaded.
+/// What a front shows of a loaded session.
 #[derive(Debug, Default)]
 pub(super) struct Replay {
     pub(super) title: Option<String>,
     pub(super) messages: Vec<Message>,
-    /// What the trace tells of them.
+    /// What the trace records about the messages.
     pub(super) told: Told,
-    /// What the repair ended, and [`crate::agent::trace::Fact::Resumed`].
+    /// The facts of the repair, such as ends of calls, and [`crate::agent::trace::Fact::Resumed`].
     pub(super) repair: Vec<Event>,
 }
 
-/// What the trace of a session tells of its messages.
+/// What the trace of a session records about its messages.
 #[derive(Debug, Default)]
 pub(super) struct Told {
-    /// The calls that carried results out of the queue: one for each such message, in order.
+    /// The model calls whose requests contained results from the queue: one for each such message, in order.
     pub(super) carried: std::vec::IntoIter<u64>,
-    /// The calls that were answered: one for each answer, in order, where that is known.
+    /// The model calls that were answered: one for each answer, in order, if known.
     pub(super) answered: std::vec::IntoIter<Option<u64>>,
-    /// The call whose answer was said over last.
+    /// The model call whose answer was replayed last.
     pub(super) call: Option<u64>,
-    /// The tasks that calls of tools started.
+    /// The tasks that tool calls started.
     pub(super) started: Started,
 }
 
-/// The way to the front.
+/// The channel to the front.
 #[derive(Debug)]
 pub(super) struct Outlet {
     updates: mpsc::Sender<Update>,
@@ -84,13 +84,13 @@ impl Outlet {
         Self { updates, closing }
     }
 
-    /// Whether the session closes.
+    /// Whether the session is closing.
     pub(super) fn is_closing(&self) -> bool {
         *self.closing.borrow()
     }
 
-    /// Tells the front, waiting for it if it is far behind; but a session that closes does
-    /// not wait. A front that is gone has nothing to be told.
+    /// Sends an update to the front, and waits if the front is far behind, unless the session is closing. Does
+    /// nothing if the front has exited.
     pub(super) async fn send(&self, update: Update) {
         let mut closing = self.closing.clone();
         tokio::select! {
@@ -112,51 +112,51 @@ pub(super) struct Work {
     pub(super) id: SessionId,
     pub(super) workspace: PathBuf,
     pub(super) terms: Terms,
-    /// What the person chose since.
+    /// The person's current choices.
     pub(super) manner: watch::Receiver<Manner>,
     pub(super) toolbox: Toolbox,
     pub(super) servers: Servers,
     pub(super) system: String,
     pub(super) out: Outlet,
-    /// The turn that runs is to end.
+    /// Whether the running turn must end.
     pub(super) cancel: watch::Receiver<bool>,
-    /// What the model is shown. All of it is in the ledger.
+    /// The model's history. All of it is stored in the ledger.
     pub(super) history: Vec<Message>,
     pub(super) counts: Counts,
-    /// What is not in the ledger yet.
+    /// What is not stored in the ledger yet.
     pub(super) step: Step,
-    /// Commands that a cancelled turn stopped. The answer to their call says so already, so their
-    /// ends are not told.
+    /// Commands that a cancelled turn stopped. The result of their call already says so, so the model gets no
+    /// notification of their ends.
     pub(super) stopped: Vec<TaskId>,
-    /// Tokens of the history, as the model counted them last.
+    /// Tokens of the history, as last counted by the model's server.
     pub(super) used: u64,
-    /// The size of the model's context.
+    /// The size of the model's context in tokens; `None` if unknown.
     pub(super) window: Option<u64>,
     pub(super) window_asked: bool,
     pub(super) cost: Option<Cost>,
     pub(super) titled: bool,
     pub(super) resumed: bool,
     pub(super) interrupted: bool,
-    /// The ids of all calls of the history: no two may be the same.
+    /// The ids of all tool calls of the history, which must be unique.
     pub(super) ids: HashSet<String>,
-    /// For how long this turn asks a model again that cannot be asked.
+    /// For how long this turn retries while the model cannot be reached.
     pub(super) patience: Patience,
-    /// How often it has waited to do so since the last answer.
+    /// How many times it has waited for a retry since the last answer.
     pub(super) waited: u32,
-    /// The person has said something while the turn runs.
+    /// Whether the person has sent a prompt while the turn runs.
     pub(super) spoken: watch::Receiver<bool>,
-    /// What this turn had to say to a model that answered with nothing, or wrote a call as text.
+    /// How often this turn had to ask again, because the answer was empty or contained a tool call as text.
     pub(super) nudges: Nudges,
-    /// The form that is remembered for the model's server.
+    /// The stored request form for the model's server.
     pub(super) form: String,
 }
 
-/// How often a model was told, within a turn, that its answer was none.
+/// How often, within a turn, the model's answer was unusable.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Nudges {
-    /// It answered with nothing.
+    /// The answer was empty.
     pub(super) silent: u32,
-    /// It wrote a call as text.
+    /// The answer contained a tool call as text.
     pub(super) written: u32,
 }
 
@@ -206,21 +206,22 @@ impl Work {
         (work, begun.replay)
     }
 
-    /// Whether the turn is to end.
+    /// Whether the turn must end.
     pub(super) fn is_cancelled(&self) -> bool {
         *self.cancel.borrow()
     }
 
-    /// Returns once the turn is to end.
+    /// Returns once the turn must end.
     pub(super) fn cancelled(&self) -> impl Future<Output = ()> + use<> {
         let mut cancel = self.cancel.clone();
         async move {
-            // The owner keeps the other end for as long as a turn runs.
+            // The owner keeps the sender for as long as a turn runs.
             let _ = cancel.wait_for(|cancelled| *cancelled).await;
         }
     }
 
-    /// Takes up what servers offer now. Those that were not heard of yet are waited for, unless the turn is to end.
+    /// Adopts the current tools of the servers. Waits for servers that are still connecting, unless the turn must
+    /// end.
     pub(super) async fn take_servers(&mut self) {
         let cancelled = self.cancelled();
         tokio::select! {
@@ -235,17 +236,17 @@ impl Work {
         }
     }
 
-    /// What happened and was not stored yet, as the session closes.
+    /// Stores the remaining facts when the session closes.
     pub(super) async fn close(mut self) {
         self.tell_facts().await;
     }
 
-    /// Tells the person and, with the next step, the model.
+    /// Tells the person now and, with the next step, the model.
     pub(super) fn notice(&mut self, text: String) {
         self.say(Message::Notice { text });
     }
 
-    /// A fact that is told at once.
+    /// Records a fact and reports it at once.
     pub(super) async fn tell(&mut self, fact: Fact) {
         self.note(fact);
         self.tell_facts().await;
@@ -258,7 +259,7 @@ impl Drop for Work {
     }
 }
 
-/// Closes a session that we have open, without waiting for it.
+/// Closes a session that this process has open, without waiting.
 pub(super) fn release(background: &Background, id: &SessionId) {
     let (id, holder) = (id.0.clone(), background.holder().to_owned());
     drop(background.store().write(move |l| l.release_session(&id, &holder)));

@@ -1,8 +1,8 @@
-//! Calls of tools that a model writes as text, where its server's template does not know them.
+//! Detects tool calls that a model wrote as text, because its server's template does not support them.
 
 use crate::agent::tools::Builtin;
 
-/// Whether a text is a call of a tool, as templates of models write it, rather than an answer.
+/// Whether a text is a tool call in the syntax of some model template, rather than an answer.
 pub(super) fn is_written_call(text: &str) -> bool {
     const MARKS: [&str; 14] = [
         "<tool_call>",
@@ -36,14 +36,14 @@ pub(super) fn is_written_call(text: &str) -> bool {
         }
         Ok(_) | Err(_) => false,
     };
-    // `<bash>` with an argument of its own in tags.
+    // `<bash>` with its argument in nested tags.
     let is_tag =
         text.strip_prefix('<').and_then(|rest| rest.split_once('>')).is_some_and(|(name, rest)| {
             Builtin::named(name).is_some() && rest.ends_with(&format!("</{name}>"))
         });
-    // The block that ends the text.
+    // A JSON block at the end of the text.
     let block = text.strip_suffix("```").and_then(|text| text.rsplit_once("```json"));
-    // In the midst of prose it is talked about.
+    // Only at the start of a line: in the middle of prose, the text talks about such a marker.
     MARKS.iter().any(|mark| text.starts_with(mark) || text.contains(&format!("\n{mark}")))
         || is_tag
         || is_written(bare)

@@ -1,5 +1,4 @@
-//! A result that entered a conversation, as a person is shown it: a card in the place of the text that
-//! the model is given.
+//! A result that entered a conversation, as a person sees it: a card instead of the text that the model gets.
 
 use super::{Passage, Story};
 use crate::agent::notice;
@@ -7,40 +6,40 @@ use crate::agent::tools::read_end;
 use crate::background::task::TaskId;
 use crate::background::words;
 
-/// A result for people.
+/// A result, formatted for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Card {
-    /// The task.
+    /// The task that the result is about.
     pub task: TaskId,
-    /// What it tells.
+    /// What the result reports.
     pub kind: CardKind,
-    /// What the task is called; of one that is not kept any more, what the model was told.
+    /// The task's label or command; for a task that is no longer stored, the first line of the model's text.
     pub title: String,
-    /// Its command, where it is called otherwise.
+    /// The command, if the task has a label.
     pub command: Option<String>,
     /// How it ended, or what happened: `exited 3 after 2.0s`.
     pub says: String,
     /// How its end came into the conversation: `ended during call 2, entered call 3, waited 786 ms`.
     pub way: Option<String>,
-    /// What of its output the model was shown, as it was written.
+    /// The output that the model was shown, without escapes.
     pub output: String,
 }
 
-/// What a result tells.
+/// What a result reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CardKind {
     /// The task ended.
     Exited,
-    /// A watch matched.
+    /// A watch matched a line of the output.
     Matched,
-    /// It waits for input.
+    /// The task waits for input.
     Stalled,
 }
 
 impl Story {
-    /// The results in a message that entered with this call, in its order.
+    /// The results in a message that entered with this call, in the order of the message.
     ///
-    /// The message is what is stored, so that cards are the same live and after a load.
+    /// The cards are built from the stored message, so they are the same live and after a load.
     pub fn cards(&self, call: u64, message: &str) -> Vec<Card> {
         let entries = notice::read(message).into_iter();
         entries.map(|entry| card(self, call, entry)).collect()
@@ -74,7 +73,7 @@ fn card(story: &Story, call: u64, entry: notice::Entry) -> Card {
     }
 }
 
-/// A command that was waited for, from what the model was told of its end. The message is what is stored, as with
+/// A card for a command in the foreground, built from the stored text that the model got about its end, like other
 /// results.
 pub fn step(task: TaskId, title: String, message: &str) -> Card {
     let (says, output) = read_end(message);
@@ -82,7 +81,7 @@ pub fn step(task: TaskId, title: String, message: &str) -> Card {
     Card { task, kind: CardKind::Exited, title, command: None, says, way: None, output }
 }
 
-/// What the head of an entry tells.
+/// What an entry reports, judged by its first line.
 pub fn card_kind(head: &str) -> CardKind {
     match head {
         _ if head.starts_with("output matched `") => CardKind::Matched,
@@ -91,7 +90,7 @@ pub fn card_kind(head: &str) -> CardKind {
     }
 }
 
-/// The head without the command, which the title says.
+/// The first line without the command, which is in the title.
 fn what(head: &str, passage: &Passage) -> String {
     let command = notice::harmless(&words::one_line(&passage.task.command), false);
     let said = head.strip_suffix(&command).and_then(|said| said.strip_suffix(": "));

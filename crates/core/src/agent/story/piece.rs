@@ -1,34 +1,34 @@
-//! The pieces of a timeline: what a client draws, and replaces by its key.
+//! The pieces of a timeline: what a client draws. A piece with the same key replaces the previous one.
 
 use crate::background::task::{Actor, Exit, Outcome, State, Task, TaskId, Timestamp};
 
 /// A piece of a timeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Piece {
-    /// A row.
+    /// A row of the timeline.
     Lane(Lane),
-    /// A stretch of time in a lane.
+    /// A period in a lane.
     Segment(Segment),
-    /// A moment in a lane.
+    /// A point in time in a lane.
     Mark(Mark),
-    /// From a lane to another, at one moment.
+    /// An arrow from one lane to another, at one point in time.
     Arrow(Arrow),
-    /// A time in which nothing happened.
+    /// A period in which nothing happened.
     Gap(Gap),
 }
 
-/// A row of a timeline. Lanes stand in the order they came in.
+/// A row of a timeline. Lanes are listed in the order in which they appeared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lane {
-    /// Its key: `agent`, `queue`, or the id of a task.
+    /// The key: `agent`, `queue`, or the id of a task.
     pub key: String,
-    /// What it is the lane of.
+    /// What the lane shows.
     pub kind: LaneKind,
-    /// What it is called.
+    /// The text beside the lane.
     pub label: String,
-    /// How its task stands.
+    /// The state of its task; `None` for other lanes.
     pub look: Option<Look>,
-    /// Its task.
+    /// The id of its task; `None` for other lanes.
     pub task: Option<TaskId>,
 }
 
@@ -37,155 +37,155 @@ pub struct Lane {
 pub enum LaneKind {
     /// The agent: turns, model calls, tools.
     Agent,
-    /// Results between the end of their task and the call that they enter.
+    /// Results, from the end of their task to the call that they enter.
     Queue,
-    /// A task.
+    /// One background task.
     Task,
 }
 
-/// A stretch of time.
+/// A period in a lane.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Segment {
-    /// Its key.
+    /// The key, unique within the timeline.
     pub key: String,
-    /// Its lane.
+    /// The key of its lane.
     pub lane: String,
-    /// What it is.
+    /// What happens in this period.
     pub kind: SegmentKind,
     /// How it is drawn.
     pub look: Look,
-    /// Where it begins.
+    /// When it starts.
     pub from: Timestamp,
-    /// Where it ends; `None`: it goes on.
+    /// When it ends; `None` while it goes on.
     pub to: Option<Timestamp>,
-    /// Which of those side by side in its lane, from 0.
+    /// The row within the lane, from 0, for segments that overlap.
     pub row: u32,
-    /// What it is called.
+    /// The text on the segment.
     pub label: String,
-    /// What else is known of it, a line each.
+    /// Further details, one per line.
     pub says: Vec<String>,
-    /// Its task.
+    /// The id of its task, if it belongs to one.
     pub task: Option<TaskId>,
-    /// Its model call.
+    /// The number of its model call, if it belongs to one.
     pub call: Option<u64>,
 }
 
-/// What a stretch of time is.
+/// What happens in a period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SegmentKind {
-    /// A turn.
+    /// A turn of the agent.
     Turn,
     /// A model call.
     Call,
-    /// A tool.
+    /// A tool call.
     Tool,
-    /// A question to the person is open.
+    /// A question to the person is waiting for the answer.
     Asks,
-    /// A task waits for its turn.
+    /// A task is queued.
     Line,
-    /// A task runs.
+    /// A task is running.
     Task,
-    /// A result waits.
+    /// A result is waiting in the queue.
     Result,
 }
 
-/// A moment.
+/// A point in time in a lane.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mark {
-    /// Its key.
+    /// The key, unique within the timeline.
     pub key: String,
-    /// Its lane.
+    /// The key of its lane.
     pub lane: String,
-    /// What happened.
+    /// What happened at this point.
     pub kind: MarkKind,
-    /// When.
+    /// When it happened.
     pub at: Timestamp,
-    /// What it is called.
+    /// The text on the mark.
     pub label: String,
-    /// What else is known of it, a line each.
+    /// Further details, one per line.
     pub says: Vec<String>,
-    /// Its model call.
+    /// The number of its model call, if it belongs to one.
     pub call: Option<u64>,
 }
 
-/// What happened at a moment.
+/// What happened at a point in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MarkKind {
     /// Results entered the conversation.
     Enters,
-    /// A summary took the place of the history.
+    /// A summary replaced the history.
     Compacted,
-    /// The session was opened again.
+    /// The session was loaded again.
     Resumed,
 }
 
-/// From a lane to another.
+/// An arrow from one lane to another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Arrow {
-    /// Its key.
+    /// The key, unique within the timeline.
     pub key: String,
-    /// The lane it leaves.
+    /// The key of the lane where it starts.
     pub from: String,
-    /// The lane it points to.
+    /// The key of the lane it points to.
     pub to: String,
-    /// When.
+    /// The point in time at which it is drawn.
     pub at: Timestamp,
-    /// The task whose way it is a part of.
+    /// The id of the task whose result it follows.
     pub task: TaskId,
 }
 
-/// A time in which nothing happened.
+/// A period in which nothing happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gap {
-    /// Its key.
+    /// The key, unique within the timeline.
     pub key: String,
-    /// When it began.
+    /// When it started.
     pub from: Timestamp,
     /// When something happened again.
     pub to: Timestamp,
-    /// Its length in words.
+    /// Its length as text.
     pub label: String,
 }
 
-/// How a piece is drawn: what it is, and what ended it.
+/// The appearance of a piece: its kind, or the state and cause of end of its task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Look {
-    /// A turn.
+    /// A turn of the agent.
     Turn,
     /// A model call.
     Call,
-    /// A tool.
+    /// A tool call.
     Tool,
     /// The agent waits for the person.
     Asks,
-    /// A task waits for its turn.
+    /// A task is queued.
     Queued,
-    /// It goes on.
+    /// A task is running.
     Running,
-    /// It ended well.
+    /// A task exited with code 0.
     Succeeded,
-    /// It ended by itself, and not well.
+    /// A task exited with another code, or died of a signal that was not sent to stop it.
     Failed,
-    /// A client stopped it.
+    /// A client or the daemon stopped a task.
     Stopped,
-    /// The agent stopped it.
+    /// The agent stopped a task.
     StoppedByAgent,
-    /// Its time was over.
+    /// A task reached its deadline, or the limit of its time without a daemon.
     TimedOut,
-    /// A limit of the machine ended it.
+    /// A resource limit ended a task.
     Limited,
-    /// It was not run, because one before it failed.
+    /// A task was not started, because a task that it depends on failed.
     Skipped,
-    /// How it ended is not known.
+    /// A task ended in an unknown way.
     Lost,
-    /// A result waits.
+    /// A result is waiting in the queue.
     Result,
-    /// A result enters.
+    /// A result enters the conversation.
     Enters,
 }
 
 impl Look {
-    /// Each look with its words for a legend, in order.
+    /// All looks with their legend texts, in the order of the legend.
     pub const LEGEND: [(Self, &'static str); 16] = [
         (Self::Turn, "turn"),
         (Self::Call, "model call"),
@@ -205,7 +205,7 @@ impl Look {
         (Self::Lost, "lost"),
     ];
 
-    /// How a task is drawn: its state, and the cause of its end.
+    /// The look of a task: its state, or the cause of its end.
     pub(super) fn of(task: &Task) -> Self {
         let end = match &task.state {
             State::Queued(_) => return Self::Queued,
@@ -228,7 +228,7 @@ impl Look {
 }
 
 impl Piece {
-    /// Its key. Keys of all pieces differ.
+    /// The key, unique within the timeline.
     pub fn key(&self) -> &str {
         match self {
             Self::Lane(Lane { key, .. })
@@ -239,7 +239,7 @@ impl Piece {
         }
     }
 
-    /// The task whose way it is a part of.
+    /// The task whose path through the session this piece shows.
     pub(super) fn way_of(&self) -> Option<TaskId> {
         match self {
             Self::Lane(Lane { task, .. }) => *task,

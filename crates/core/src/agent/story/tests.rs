@@ -39,7 +39,7 @@ fn task(id: &str, label: Option<&str>, end: Option<i64>) -> Task {
     }
 }
 
-/// Facts at their times, numbered from 1.
+/// A story of facts at these times, numbered from 1.
 fn told(facts: Vec<(i64, Fact)>) -> Story {
     let mut story = Story::default();
     for (n, (at, fact)) in (1..).zip(facts) {
@@ -90,8 +90,8 @@ fn turn_ended() -> Fact {
 const A: &str = "aaaaaaaa";
 const B: &str = "bbbbbbbb";
 
-/// Two tasks of call 1: one ends in the middle of call 2 and enters call 3, one ends while the agent is
-/// idle and wakes it with call 4.
+/// Two tasks of call 1: one ends during call 2 and enters call 3; the other ends while the agent is idle and wakes
+/// it with call 4.
 fn story() -> Story {
     let mut story = told(vec![
         (0, turn(1, Origin::Prompt)),
@@ -108,11 +108,11 @@ fn story() -> Story {
         (9_020, turn(2, Origin::Background)),
         (9_027, call(4)),
     ]);
-    // What only tasks tell comes in whatever order.
+    // Events about tasks may arrive in any order.
     story.ended(task(A, Some("build"), Some(2_000)), 3);
     story.began(task(B, None, None));
     story.ended(task(B, None, Some(9_000)), 4);
-    // What is told late changes nothing.
+    // An update that arrives late changes nothing.
     story.began(task(B, None, None));
     for (n, id, call) in [(14, A, 3), (15, B, 4)] {
         let fact = delivered(call, id, DeliveredKind::Exited);
@@ -138,12 +138,12 @@ fn a_result_has_a_way() {
 fn the_end_of_a_task_that_no_call_started_has_a_way_too() {
     let facts = vec![(0, turn(1, Origin::Prompt)), (0, call(1)), (9, answered(1)), (9, call(2))];
     let mut story = told(facts);
-    // A client started it: the fact of its delivery comes before the task is known.
+    // A client started it: the fact about its delivery arrives before the task.
     let fact = delivered(2, A, DeliveredKind::Exited);
     story.take(&Event { n: 5, at: Timestamp(9), fact });
     story.ended(task(A, None, Some(9)), 2);
     let way = story.way(story.passage(A.parse().unwrap()).unwrap()).unwrap();
-    // Not during the call that it entered, though that began in the same moment.
+    // Not during the call that it entered, although that call started in the same millisecond.
     assert_eq!(way.words(), "ended between two calls, entered call 2, waited 0 ms");
 }
 
@@ -198,7 +198,7 @@ fn results_are_cards_live_and_after_a_load() {
     assert_eq!((second.title.as_str(), second.command.as_deref()), ("make all", None));
     assert_eq!(second.says, "output matched `ready` at byte 9");
     assert_eq!((second.output.as_str(), &second.way), ("ready on 1\n", &None));
-    // Of a task that is not kept any more the model's line is all there is.
+    // If the task is no longer stored, the line in the model's text is the only source.
     assert_eq!(third.title, "exited 3 after 2.0s: make all");
     assert_eq!((third.says.as_str(), third.output.as_str()), ("", "gone\n"));
 }

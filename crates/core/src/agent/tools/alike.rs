@@ -1,17 +1,17 @@
-//! Characters that look alike: quotes, dashes, blanks, full width, accents written in two ways, and what
-//! cannot be seen. A model that copies a line writes the plain one.
+//! Finds text that only looks like the wanted text: other quotes, dashes, blanks, full-width letters, accents
+//! written in two ways, and invisible characters. A model that copies a line writes the plain characters.
 
-/// A character of a text as it is compared, and where it stands.
+/// The characters of a text in the form that is compared, and their positions.
 struct Folded {
     plain: Vec<char>,
-    /// The byte at which each begins.
+    /// The byte offset of each character.
     at: Vec<usize>,
 }
 
-/// Texts beyond this many bytes are not compared.
+/// Longer texts are not compared.
 const TEXT_BYTES: usize = 4 << 20;
 
-/// Letters with an accent, and those they are made of; Cyrillic and Greek letters, and those they look like.
+/// Letters with accents and their base letters; Cyrillic and Greek letters and the Latin letters they look like.
 const ACCENTS: [(&str, char); 36] = [
     ("àáâãäåāăąа", 'a'),
     ("ÀÁÂÃÄÅĀĂĄАΑ", 'A'),
@@ -51,13 +51,13 @@ const ACCENTS: [(&str, char); 36] = [
     ("ХΧ", 'X'),
 ];
 
-/// What a character is compared as; `None`: it cannot be seen by itself.
+/// The form in which a character is compared; `None` if it is invisible by itself.
 fn plain(c: char) -> Option<char> {
     Some(match c {
         '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}' | '\u{ad}' | '\u{202a}'..='\u{202e}' => {
             return None;
         }
-        // Accents by themselves: the letter before them may have them within.
+        // Combining accents: elsewhere, the letter before them may include the accent.
         '\u{300}'..='\u{36f}' => return None,
         '\u{2018}'..='\u{201b}' | '\u{2032}' | '\u{b4}' | '`' => '\'',
         '\u{201c}'..='\u{201f}' | '\u{2033}' | '«' | '»' => '"',
@@ -76,7 +76,7 @@ fn fold(text: &str) -> Folded {
     let mut folded = Folded { plain: Vec::new(), at: Vec::new() };
     for (at, c) in text.char_indices() {
         let Some(plain) = plain(c) else { continue };
-        // An ellipsis is three dots.
+        // An ellipsis looks like three dots.
         for _ in 0..if c == '\u{2026}' { 3 } else { 1 } {
             folded.plain.push(plain);
             folded.at.push(at);
@@ -85,7 +85,7 @@ fn fold(text: &str) -> Folded {
     folded
 }
 
-/// Where a text stands that looks like the wanted one: its line, and which character differs there.
+/// Describes a text that looks like the wanted one: its line, and the first character that differs.
 pub(super) fn differs(text: &str, wanted: &str) -> Option<String> {
     if text.len() > TEXT_BYTES {
         return None;

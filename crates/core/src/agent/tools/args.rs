@@ -1,8 +1,8 @@
-//! The arguments of a call, as a model writes them.
+//! Parses the arguments of a call, as models write them.
 //!
-//! Lenient where the meaning is plain: `null` is nothing, `"30"` is 30, a name that other agents use
-//! is taken for ours, a remark is dropped. Where something would be lost, an error names the field,
-//! what was expected, and what to do: a model that is told mends its call.
+//! Lenient where the meaning is clear: `null` counts as missing, `"30"` is 30, names that other agents use are
+//! accepted, remarks are ignored. Where information would be lost, an error names the field, the expected value and
+//! what to do: a model that gets such an error corrects its call.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use super::Builtin;
 use crate::background::task::TaskId;
 use crate::limits;
 
-/// Fields in which models say why they call. Nothing depends on them.
+/// Fields in which models explain their call. They have no effect.
 const REMARKS: [&str; 7] =
     ["description", "explanation", "reason", "rationale", "thought", "thoughts", "justification"];
 
-/// The arguments of one call, taken out one by one.
+/// The arguments of one call, removed one by one as they are parsed.
 pub(super) struct Fields {
     tool: Builtin,
     fields: Map<String, Value>,
@@ -24,7 +24,7 @@ pub(super) struct Fields {
 }
 
 impl Fields {
-    /// The arguments of a call of `tool`, a JSON object.
+    /// Parses the arguments of a call of `tool`, a JSON object.
     pub(super) fn new(tool: Builtin, json: &str) -> Result<Self, String> {
         let fields = serde_json::from_str(json).map_err(|error| {
             format!("the arguments of `{tool}` are not a JSON object: {error}; write them again")
@@ -32,7 +32,7 @@ impl Fields {
         Ok(Self { tool, fields, taken: Vec::new() })
     }
 
-    /// Takes a field out, under the first of its names that has a value. The first is ours.
+    /// Removes a field, by the first of its names that has a value. The first name is the documented one.
     fn take(&mut self, names: &[&'static str]) -> Option<(&'static str, Value)> {
         self.taken.push(names[0]);
         for name in names {
@@ -44,7 +44,7 @@ impl Fields {
         None
     }
 
-    /// A text that must be there.
+    /// A required text.
     pub(super) fn text(&mut self, names: &[&'static str], what: &str) -> Result<String, String> {
         self.optional_text(names)?.ok_or_else(|| self.missing(names[0], what))
     }
@@ -87,17 +87,17 @@ impl Fields {
         }
     }
 
-    /// A whole number, not negative.
+    /// A whole number that is not negative.
     pub(super) fn count(&mut self, names: &[&'static str]) -> Result<Option<u64>, String> {
         let Some((name, number)) = self.number(names)? else { return Ok(None) };
-        // Every whole number a model has a use for is exact in an f64.
+        // Whole numbers that a model has a use for are exact in an f64.
         if number < 0.0 || number.fract() != 0.0 || number > 9e15 {
             return Err(format!("`{name}`: expected a whole number, 0 or more, got {number}"));
         }
         Ok(Some(number as u64))
     }
 
-    /// A limit in seconds. Models write 0 where they mean none: a small one did so in every call.
+    /// A limit in seconds. 0 means no limit, because models write it for that: a small one did so in every call.
     pub(super) fn seconds(&mut self, names: &[&'static str]) -> Result<Option<Duration>, String> {
         let Some((name, number)) = self.number(names)? else { return Ok(None) };
         if number < 0.0 {
@@ -111,7 +111,7 @@ impl Fields {
         Ok(Some(time(number)))
     }
 
-    /// A time in seconds that may be none.
+    /// A duration in seconds that may be 0.
     pub(super) fn patience(&mut self, names: &[&'static str]) -> Result<Duration, String> {
         let Some((name, number)) = self.number(names)? else { return Ok(Duration::ZERO) };
         if number < 0.0 {
@@ -146,11 +146,11 @@ impl Fields {
         }
     }
 
-    /// A list of texts; one text is a list of one.
+    /// A list of texts; a single text counts as a list of one.
     pub(super) fn texts(&mut self, names: &[&'static str]) -> Result<Vec<String>, String> {
         match self.take(names) {
             None => Ok(Vec::new()),
-            // A list may be written as a text of JSON.
+            // The list may be JSON inside a string.
             Some((_, Value::String(text))) => {
                 let list = serde_json::from_str::<Vec<String>>(&text);
                 Ok(list.unwrap_or_else(|_| vec![text]))
@@ -169,7 +169,7 @@ impl Fields {
         }
     }
 
-    /// A list of objects that must be there.
+    /// A required list of objects.
     pub(super) fn objects(
         &mut self,
         names: &[&'static str],
@@ -180,7 +180,7 @@ impl Fields {
             None => return Err(self.missing(names[0], what)),
             Some((name, value)) => match meant(value) {
                 Value::Array(values) => (name, values),
-                // One stands for a list of one.
+                // A single object counts as a list of one.
                 value @ Value::Object(_) => (name, vec![value]),
                 other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => {
                     return Err(format!("`{name}`: expected a list, {what}, got {}", kind(&other)));
@@ -198,7 +198,7 @@ impl Fields {
         objects.collect()
     }
 
-    /// The id of a task that may be there. Its mark in a message, `[bg:b3f9c2a1]`, is one too.
+    /// An optional task id. The form used in messages, `[bg:b3f9c2a1]`, is accepted, too.
     pub(super) fn optional_task(
         &mut self,
         names: &[&'static str],
@@ -207,7 +207,7 @@ impl Fields {
         task_id(name, &value)
     }
 
-    /// A list of ids of tasks; one id is a list of one.
+    /// A list of task ids; a single id counts as a list of one.
     pub(super) fn tasks(&mut self, names: &[&'static str]) -> Result<Vec<TaskId>, String> {
         match self.take(names).map(|(name, value)| (name, meant(value))) {
             None => Ok(Vec::new()),
@@ -225,12 +225,12 @@ impl Fields {
             .ok_or_else(|| self.missing(names[0], "the id that the task was started with"))
     }
 
-    /// Refuses what was not taken, unless it says nothing.
+    /// Rejects fields that are left over, unless they are empty.
     pub(super) fn finish(self) -> Result<(), String> {
         self.finish_with(|_| None)
     }
 
-    /// The same; `hint` may say what to do instead.
+    /// The same; `hint` may name an alternative.
     pub(super) fn finish_with(
         self,
         hint: impl Fn(&str) -> Option<&'static str>,
@@ -260,7 +260,7 @@ impl Fields {
     }
 }
 
-/// What a value means: models write a list or an object as a text of JSON.
+/// Decodes a list or an object that the model wrote as JSON inside a string.
 fn meant(value: Value) -> Value {
     let Value::String(text) = &value else { return value };
     match serde_json::from_str(text) {
@@ -269,11 +269,11 @@ fn meant(value: Value) -> Value {
     }
 }
 
-/// The id of a task, as models write it; `None` where nothing is written.
+/// Parses a task id as models write it; `None` if it is empty.
 fn task_id(name: &str, value: &Value) -> Result<Option<TaskId>, String> {
     let text = match value {
         Value::String(text) => text.clone(),
-        // An id of digits only, written without quotes; one that began with a zero lost it.
+        // An id of digits only, written without quotes; leading zeros are lost.
         Value::Number(number) => number.to_string(),
         other @ (Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_)) => {
             return Err(format!("`{name}`: expected a task's id, got {}", kind(other)));

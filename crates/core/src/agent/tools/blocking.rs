@@ -1,7 +1,7 @@
-//! Work on files, on a thread where it may block.
+//! Runs work on files on a thread that may block.
 //!
-//! A thread cannot be stopped from outside, so work that may take long asks now and then whether
-//! anybody still waits for it.
+//! A thread cannot be stopped from outside, so long work checks from time to time whether the call still waits for
+//! it.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Whether the waiting call is gone.
+/// Set once the call that waits for the work has been dropped.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Gone(Arc<AtomicBool>);
 
@@ -18,13 +18,13 @@ impl Gone {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// A reader that fails once the waiting call is gone.
+    /// Wraps a reader so that it fails once the waiting call has been dropped.
     pub(super) fn watch<R: Read>(&self, reader: R) -> impl Read {
         Watched { reader, gone: self.clone() }
     }
 
-    /// A file of at most `most` bytes, whatever length it says: files of /proc say that they are empty, and some of
-    /// them have no end.
+    /// Reads a file of at most `most` bytes, whatever length it reports: files in /proc report a length of 0, and
+    /// some of them have no end.
     pub(super) fn whole(&self, path: &Path, most: u64) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         self.watch(File::open(path)?).take(most + 1).read_to_end(&mut bytes)?;
@@ -49,7 +49,7 @@ impl<R: Read> Read for Watched<R> {
     }
 }
 
-/// Sets it when the future is dropped.
+/// Sets the flag when the future is dropped.
 struct Waiting(Gone);
 
 impl Drop for Waiting {
@@ -58,7 +58,7 @@ impl Drop for Waiting {
     }
 }
 
-/// Runs work that may block.
+/// Runs work that may block on another thread.
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce(&Gone) -> Result<T, String> + Send + 'static,
 ) -> Result<T, String> {
@@ -83,7 +83,7 @@ mod tests {
         let gone = Gone::default();
         assert_eq!(gone.whole(&path, 5).unwrap(), b"12345");
         assert_eq!(gone.whole(&path, 4).unwrap_err().kind(), ErrorKind::FileTooLarge);
-        // It says that it is empty.
+        // This file reports a length of 0.
         let status = Path::new("/proc/self/status");
         assert!(gone.whole(status, 1 << 20).unwrap().starts_with(b"Name:"));
         assert_eq!(gone.whole(status, 10).unwrap_err().kind(), ErrorKind::FileTooLarge);

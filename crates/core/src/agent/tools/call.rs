@@ -1,5 +1,4 @@
-//! From a call to what it means: one function a tool, which takes its arguments and says what they
-//! touch.
+//! Parses a call into an action: one function per tool, which parses the arguments and determines the accesses.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,12 +18,12 @@ use crate::background::{Line, OnFailure, Watch};
 use crate::confine::Confine;
 use crate::limits;
 
-/// Longest wait of `check_background`: a turn must not hang for ever, and asking again is cheap.
+/// Longest wait of `check_background`: a turn must not hang forever, and another call is cheap.
 const WAIT_MAX: Duration = Duration::from_secs(600);
-/// Characters of a title.
+/// Maximum length of a title in characters.
 const TITLE_CHARS: usize = 200;
 
-/// What is to be done.
+/// The action to execute.
 #[derive(Debug, Clone)]
 pub(super) enum Action {
     Bash(Run),
@@ -52,7 +51,7 @@ pub(super) enum Action {
         content: String,
     },
     Edit(Edit),
-    /// A text that a person has left of a change.
+    /// The text that a person made of a change.
     Reviewed(Reviewed),
     Glob(Glob),
     Grep(Grep),
@@ -72,11 +71,11 @@ pub(super) struct Run {
     pub(super) level: Option<Level>,
     pub(super) confine: Option<Confine>,
     pub(super) queue: Line,
-    /// The place where it runs.
+    /// The place where it runs; `None` for this machine.
     pub(super) on: Option<String>,
 }
 
-/// Understands a call.
+/// Parses a call.
 pub(super) fn read(call: &ToolCall, workspace: &Path, servers: &Offered) -> Result<Intent, String> {
     let json = match &call.input {
         Arguments::Object(raw) => raw.get(),
@@ -119,7 +118,7 @@ pub(super) fn read(call: &ToolCall, workspace: &Path, servers: &Offered) -> Resu
     Ok(intent)
 }
 
-/// A call of a server's tool. What it touches only the server knows.
+/// A call of a server's tool. Only the server knows what it accesses.
 fn server(calling: Calling) -> Intent {
     let title = words::one_line(&calling.title).chars().take(TITLE_CHARS).collect();
     let intent = Intent::new(calling.tool.clone(), title, Kind::Other, Vec::new());
@@ -130,7 +129,7 @@ fn intent(tool: Builtin, title: String, kind: Kind, access: Vec<Access>, action:
     Intent { action: Some(action), ..Intent::new(tool, title, kind, access) }
 }
 
-/// What `bash` and `background_run` have in common.
+/// Parses the arguments that `bash` and `background_run` have in common.
 fn run(fields: &mut Fields, workspace: &Path) -> Result<Run, String> {
     let line = fields.text(&["command", "cmd"], "the line to run")?;
     if line.trim().is_empty() {
@@ -138,7 +137,7 @@ fn run(fields: &mut Fields, workspace: &Path) -> Result<Run, String> {
     }
     if line.len() > limits::COMMAND_BYTES {
         return Err(format!(
-            "`command` has {} bytes and may have {}; write it to a file and run that",
+            "`command` has {} bytes, and at most {} are allowed; write it to a file and run that",
             line.len(),
             limits::COMMAND_BYTES
         ));
@@ -201,7 +200,7 @@ fn bash(mut fields: Fields, workspace: &Path) -> Result<Intent, String> {
         }
         _ => None,
     })?;
-    // Another agent's way of saying it; what it means is all that counts from here on.
+    // Other agents express it this way; from here on, it is a call of `background_run`.
     Ok(match background {
         Some(true) => command_intent(Builtin::BackgroundRun, run, Action::BackgroundRun),
         Some(false) | None => command_intent(Builtin::Bash, run, Action::Bash),
@@ -217,7 +216,7 @@ fn background_run(mut fields: Fields, workspace: &Path) -> Result<Intent, String
     let patterns = fields.texts(&["watch", "watches", "patterns"])?;
     if patterns.len() > limits::WATCHES_MAX {
         return Err(format!(
-            "`watch`: {} patterns, and there may be {}; join some with `|`",
+            "`watch`: {} patterns, and at most {} are allowed; join some with `|`",
             patterns.len(),
             limits::WATCHES_MAX
         ));
@@ -226,7 +225,7 @@ fn background_run(mut fields: Fields, workspace: &Path) -> Result<Intent, String
         .into_iter()
         .enumerate()
         .map(|(place, pattern)| Watch {
-            // A notice that names the pattern says more than one that counts.
+            // In a notification, the pattern says more than a number.
             id: match pattern.len() {
                 1..=limits::NAME_BYTES => pattern.clone(),
                 _ => place.to_string(),
@@ -243,13 +242,13 @@ fn background_run(mut fields: Fields, workspace: &Path) -> Result<Intent, String
     Ok(command_intent(Builtin::BackgroundRun, run, Action::BackgroundRun))
 }
 
-/// What it is to wait for.
+/// Parses what the task has to wait for.
 fn queue(fields: &mut Fields) -> Result<Line, String> {
     let slot = fields.optional_text(&["slot"])?.map(|slot| slot.trim().to_owned());
     let after = fields.tasks(&["after", "depends_on"])?;
     if after.len() > limits::AFTER_MAX {
         let (count, most) = (after.len(), limits::AFTER_MAX);
-        return Err(format!("`after`: {count} tasks, and there may be {most}"));
+        return Err(format!("`after`: {count} tasks, and at most {most} are allowed"));
     }
     let on_failure = match fields.optional_text(&["on_failure", "onFailure"])?.as_deref() {
         None | Some("" | "skip") => OnFailure::Skip,
@@ -322,7 +321,7 @@ fn write_background(mut fields: Fields) -> Result<Intent, String> {
     };
     if text.len() > limits::WRITE_BYTES {
         return Err(format!(
-            "`text` has {} bytes and may have {}; write it in pieces",
+            "`text` has {} bytes, and at most {} are allowed; write it in pieces",
             text.len(),
             limits::WRITE_BYTES
         ));
@@ -416,7 +415,7 @@ fn glob(mut fields: Fields, workspace: &Path) -> Result<Intent, String> {
     fields.finish()?;
     let base = base.filter(|base| !base.trim().is_empty());
     let base = base.unwrap_or_else(|| ".".to_owned());
-    // The part before the first wildcard is a directory to begin in, wherever it leads.
+    // The part before the first wildcard is the directory to start in, wherever it leads.
     let base = paths::resolve(workspace, &base)?;
     let (prefix, rest) = search::split(&pattern, &base);
     let base = if prefix.is_empty() { base } else { paths::resolve(&base, prefix)? };

@@ -1,4 +1,4 @@
-//! `bash` and `background_run`: the same task, waited for or not.
+//! `bash` and `background_run`: both start a task, and `bash` waits for it.
 
 use std::collections::BTreeMap;
 
@@ -18,11 +18,11 @@ use crate::error::Error;
 use crate::hosts::{HOSTS, QUEUE_VARIABLE, SESSION_VARIABLE};
 use crate::limits;
 
-/// What stands in the place of an output that is empty.
+/// Replaces an empty output.
 const NO_OUTPUT: &str = "(no output)";
 
-/// How a command in the foreground ended, and its output, from what the model was told of its end: without what is
-/// for the model alone.
+/// Splits the model's text about a finished foreground command into how it ended and its output, without the notes
+/// that are meant only for the model.
 pub(in crate::agent) fn read_end(content: &str) -> (&str, &str) {
     let (says, rest) = content.split_once('\n').unwrap_or((content, ""));
     let (output, last) = rest.rsplit_once('\n').unwrap_or(("", rest));
@@ -30,14 +30,14 @@ pub(in crate::agent) fn read_end(content: &str) -> (&str, &str) {
     (says, if output == NO_OUTPUT { "" } else { output })
 }
 
-/// Stops a command in the foreground when the call that waits for it goes away.
+/// Stops a command in the foreground when the call that waits for it is dropped.
 struct Foreground {
     background: Background,
     task: Option<TaskId>,
 }
 
 impl Foreground {
-    /// It is over, or goes on in the background.
+    /// Called when the command has ended or was moved to the background.
     fn let_go(mut self) {
         self.task = None;
     }
@@ -80,19 +80,21 @@ impl Toolbox {
         }
     }
 
-    /// What a command's environment has beside the daemon's.
+    /// Changes to the daemon's environment for a command.
     fn env(&self) -> BTreeMap<String, Option<String>> {
-        // What the command spawns is this session's, not that of an agent in whose shell the daemon runs.
+        // Tasks that the command spawns belong to this session, not to an agent in whose shell the daemon was
+        // started.
         let ids = HOSTS.into_iter().map(|variable| {
             let own = (variable == SESSION_VARIABLE).then(|| self.queue.clone());
             (variable.to_owned(), own)
         });
-        // `CDPATH` would let `cd lib` lead elsewhere than where it was judged to lead.
+        // With `CDPATH`, `cd lib` could lead to a directory other than the one that the permission check assumed.
         let left_out = ["CDPATH", QUEUE_VARIABLE].map(|name| (name.to_owned(), None));
         ids.chain(left_out).collect()
     }
 
-    /// `bash`.
+    /// Runs the tool `bash`: waits, and moves the command to the background after
+    /// [`Budget::yield_after`](super::Budget).
     pub(super) async fn bash(
         &self,
         run: Run,
@@ -103,12 +105,12 @@ impl Toolbox {
         let (task, foreground) = self.in_foreground(self.wish(run, key, true)).await?;
         let id = task.id;
         self.views.hold(id, confined);
-        // Who draws it may have gone; the command has not.
+        // The receiver that displays progress may be gone; the command runs on regardless.
         let _ = progress.send(Progress::Spawned(task));
         let (ids, patience) = (Which::Ids(vec![id]), self.budget.yield_after);
         let waited = self.background.wait(ids, Mode::All, patience).await;
         let mut tasks = waited.map_err(|error| self.said(error))?.tasks;
-        // Between wait and answer the user may have removed it.
+        // The user may have removed it in the meantime.
         let task = tasks.pop().ok_or_else(|| self.said(Error::UnknownTask(id)))?;
         match task.end() {
             Some(end) => {
@@ -119,10 +121,10 @@ impl Toolbox {
                 Ok(outcome)
             }
             None => {
-                // Where that cannot be written it stays a step, which runs and reports all the same.
+                // If this cannot be stored, the task stays a step of the turn; it runs and reports all the same.
                 let _ = self.background.promote(id).await;
-                // At once, one after the other: a turn that is cancelled before stops the command, and
-                // after it knows that it goes on.
+                // No await between these two: a turn that is cancelled before them stops the command, and one that
+                // is cancelled after them knows that it continues.
                 foreground.let_go();
                 let _ = progress.send(Progress::Moved(id));
                 self.moved(&task).await
@@ -130,12 +132,12 @@ impl Toolbox {
         }
     }
 
-    /// Spawns, so that from the first moment on a drop of the future ends the command.
+    /// Spawns a command that is stopped if this future is dropped at any time.
     async fn in_foreground(&self, wish: Spawn) -> Result<(Task, Foreground), String> {
         let (reply, answer) = oneshot::channel();
         let background = self.background.clone();
-        // Runs to its end although the call may go: a spawn under way has no id yet by which to stop it.
-        // Where the answer is not taken, dropping it stops the task.
+        // Runs to completion even if the call is dropped: a task has no id to stop it by while it is being spawned.
+        // If the result is not received, dropping it stops the task.
         tokio::spawn(async move {
             let spawned = background.spawn(wish).await.map(|spawned| {
                 let task = Some(spawned.task.id);
@@ -194,7 +196,7 @@ impl Toolbox {
         Ok(Outcome::of(lines([header.as_str(), &shown])))
     }
 
-    /// `background_run`.
+    /// Runs the tool `background_run`: starts a task and returns at once.
     pub(super) async fn background_run(
         &self,
         run: Run,
@@ -222,7 +224,7 @@ impl Toolbox {
     }
 }
 
-/// What a task waits for, for a model: `queued, 2nd for build, behind b3f9c2a1`.
+/// What a task waits for, as text for a model: `queued, 2nd for build, behind b3f9c2a1`.
 fn queued(why: &Queued) -> String {
     format!("queued, {}", harmless(&words::queued(why), false))
 }

@@ -1,8 +1,7 @@
-//! `edit_file`: one exact text in the place of another.
+//! `edit_file`: replaces one exact text by another.
 //!
-//! Works on bytes, so that what is not touched stays as it is, whatever it is: an encoding of eight
-//! bits, a byte order mark, the ends of lines. UTF-16 is edited as the text it is. A model writes `\n`; in a file whose lines end with `\r\n`
-//! that is what it means.
+//! Works on bytes, so that everything else stays unchanged: an 8-bit encoding, a byte order mark, line endings.
+//! UTF-16 is edited as text. A model writes `\n`, which matches `\r\n` in a file whose lines end with `\r\n`.
 
 use std::borrow::Cow;
 use std::fs;
@@ -18,12 +17,12 @@ use super::files::{diff, failed, replace};
 use super::text::plural;
 use crate::background::words::thousands;
 
-/// Bytes of a file that is edited; a larger one is data.
+/// Maximum bytes of a file that can be edited; a larger one is data.
 pub(super) const FILE_BYTES: u64 = 32 << 20;
-/// Places that are named where a text occurs more than once.
+/// How many occurrences are listed if a text occurs more than once.
 const PLACES: usize = 8;
 
-/// What to change.
+/// A change to make.
 #[derive(Debug, Clone)]
 pub(super) struct Edit {
     pub(super) path: PathBuf,
@@ -32,7 +31,7 @@ pub(super) struct Edit {
     pub(super) all: bool,
 }
 
-/// `edit_file`.
+/// Runs the tool `edit_file`, through the editor if it has the file.
 pub(super) async fn run(edit: Edit, buffers: Option<&Buffers>) -> Result<Outcome, String> {
     if let Some(buffers) = buffers
         && buffers.edits(&edit.path).await
@@ -45,7 +44,7 @@ pub(super) async fn run(edit: Edit, buffers: Option<&Buffers>) -> Result<Outcome
             Ok((text, changed.map_err(unchanged)?))
         });
         let (text, Changed { bytes, lines }) = changed.await?;
-        // Text in the place of text is text.
+        // Both texts are UTF-8, so the result is, too.
         let content = String::from_utf8_lossy(&bytes).into_owned();
         buffers.write(&path, content).await?;
         let diff = shown(&path, text.into_bytes(), bytes);
@@ -54,7 +53,7 @@ pub(super) async fn run(edit: Edit, buffers: Option<&Buffers>) -> Result<Outcome
     blocking(move |gone| run_now(&edit, gone)).await
 }
 
-/// What a model is told of a file that was changed.
+/// The result for the model after a file was changed.
 fn report(path: &Path, lines: &[usize]) -> String {
     format!(
         "`{}`: {} place{} changed, {}line{} {}",
@@ -82,7 +81,7 @@ fn run_now(edit: &Edit, gone: &Gone) -> Result<Outcome, String> {
     };
     if about.len() > FILE_BYTES {
         return Err(format!(
-            "`{}` has {} bytes and may have {} to be edited; use a command such as sed",
+            "`{}` has {} bytes, and at most {} can be edited; use a command such as sed",
             path.display(),
             thousands(about.len()),
             thousands(FILE_BYTES)
@@ -102,13 +101,13 @@ fn run_now(edit: &Edit, gone: &Gone) -> Result<Outcome, String> {
     Ok(Outcome { diff, ..Outcome::of(report) })
 }
 
-/// A file's text in UTF-8 or, where it is in another encoding of eight bits, as it is.
+/// A file's text in UTF-8; a file in another 8-bit encoding is returned unchanged.
 pub(super) fn decoded(bytes: Vec<u8>) -> Result<(Vec<u8>, Encoding), String> {
     let encoding = Encoding::of(&bytes);
     let text = match encoding {
         Encoding::Utf8 { .. } | Encoding::EightBit => bytes,
         Encoding::Utf16 { little } => Encoding::decode_utf16(little, &bytes)
-            .ok_or("it begins like UTF-16 and is none: use a command")?
+            .ok_or("it starts like UTF-16 but is not valid UTF-16: use a command")?
             .into_bytes(),
         Encoding::Binary => {
             return Err("it is not text: it has NUL bytes in it; use a command".to_owned());
@@ -117,7 +116,7 @@ pub(super) fn decoded(bytes: Vec<u8>) -> Result<(Vec<u8>, Encoding), String> {
     Ok((text, encoding))
 }
 
-/// The bytes of a changed text in the encoding of its file.
+/// A changed text in the encoding of its file.
 fn encoded(text: &[u8], encoding: Encoding) -> Cow<'_, [u8]> {
     match encoding {
         Encoding::Utf16 { little } => {
@@ -131,14 +130,14 @@ fn shown(path: &Path, before: Vec<u8>, after: Vec<u8>) -> Option<super::Diff> {
     diff(path, Some(before), String::from_utf8(after).ok()?)
 }
 
-/// A changed text, and the lines where it was changed.
+/// A changed text, and the numbers of the changed lines.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Changed {
     pub(super) bytes: Vec<u8>,
     lines: Vec<usize>,
 }
 
-/// Replaces one text by another.
+/// Replaces one text by another; with `all`, every occurrence.
 pub(super) fn change(text: &[u8], old: &str, new: &str, all: bool) -> Result<Changed, String> {
     if old.is_empty() {
         return Err("old_string is empty: give the text to replace, or use write_file".to_owned());
@@ -149,7 +148,7 @@ pub(super) fn change(text: &[u8], old: &str, new: &str, all: bool) -> Result<Cha
     let (mut old, mut new) = (old.to_owned(), new.to_owned());
     let mut at = find(text, old.as_bytes());
     if has_crlf_only(text) || at.is_empty() && old.contains('\n') {
-        // As the file has it. Where the lines end in both ways, only what was found decides.
+        // Use the line endings of the file. If it has both kinds, only the form that was found matters.
         let (with_crlf, found) = (crlf(&old), find(text, crlf(&old).as_bytes()));
         if has_crlf_only(text) || !found.is_empty() {
             (old, new, at) = (with_crlf, crlf(&new), found);
@@ -171,7 +170,7 @@ pub(super) fn change(text: &[u8], old: &str, new: &str, all: bool) -> Result<Cha
     let mut changed = Vec::new();
     let mut done = 0;
     for (at, line) in at.into_iter().zip(lines) {
-        // Places may overlap, as `aa` does in `aaa`; the first one counts.
+        // Occurrences may overlap, as `aa` does in `aaa`; the first one counts.
         if at < done {
             continue;
         }
@@ -184,7 +183,7 @@ pub(super) fn change(text: &[u8], old: &str, new: &str, all: bool) -> Result<Cha
     Ok(Changed { bytes, lines: changed })
 }
 
-/// Every place where `wanted` occurs, overlapping ones too.
+/// The offsets of all occurrences of `wanted`, including overlapping ones.
 fn find(text: &[u8], wanted: &[u8]) -> Vec<usize> {
     let finder = memchr::memmem::Finder::new(wanted);
     let mut found = Vec::new();
@@ -196,7 +195,7 @@ fn find(text: &[u8], wanted: &[u8]) -> Vec<usize> {
     found
 }
 
-/// The lines of these places, which ascend.
+/// The line numbers of these offsets, which must be ascending.
 fn lines_of(text: &[u8], places: &[usize]) -> Vec<usize> {
     let (mut line, mut from) = (1, 0);
     let next = |at: &usize| {
@@ -213,7 +212,7 @@ fn places(lines: &[usize]) -> String {
     format!("{}{more}", named.join(", "))
 }
 
-/// Whether every line ends with `\r\n`, and there is one.
+/// Whether there is a line break, and every one is `\r\n`.
 fn has_crlf_only(text: &[u8]) -> bool {
     let mut ends = memchr::memchr_iter(b'\n', text).peekable();
     ends.peek().is_some() && ends.all(|at| at > 0 && text[at - 1] == b'\r')
@@ -223,7 +222,7 @@ fn crlf(text: &str) -> String {
     text.replace("\r\n", "\n").replace('\n', "\r\n")
 }
 
-/// Says why a text may not be found.
+/// Explains why a text may not have been found.
 fn not_found(text: &[u8], old: &str) -> String {
     let plain = String::from_utf8_lossy(text);
     let squeeze = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -260,7 +259,7 @@ fn not_found(text: &[u8], old: &str) -> String {
     }
 }
 
-/// A line without the number that `read_file` shows before it.
+/// A line without the line number of `read_file`.
 fn without_number(line: &str) -> Option<&str> {
     let (number, rest) = line.split_once('\t')?;
     number.trim().parse::<u64>().ok().map(|_| rest)
@@ -279,10 +278,10 @@ mod tests {
         check(b"a b c", "b", "x", b"a x c");
         check(b"a b c", "a b c", "", b"");
         check("é ü".as_bytes(), "ü", "ö", "é ö".as_bytes());
-        // Another encoding around it, a byte order mark before it.
+        // Another encoding around the text, and a byte order mark before it.
         check(b"\xe9 b \xff", "b", "x", b"\xe9 x \xff");
         check(b"\xef\xbb\xbfa\nb\n", "a\n", "x\n", b"\xef\xbb\xbfx\nb\n");
-        // The ends of lines are those of the file.
+        // The line endings of the file are used.
         check(b"a\r\nb\r\nc\r\n", "a\nb", "x\ny\nz", b"x\r\ny\r\nz\r\nc\r\n");
         check(b"a\r\nb\r\n", "b", "x\ny", b"a\r\nx\r\ny\r\n");
         check(b"a\r\nb\r\n", "a\r\nb", "x", b"x\r\n");
@@ -304,7 +303,7 @@ mod tests {
         };
         check(b"a\na", "a", "2 times, in lines 1, 2");
         check(b"aaa", "aa", "2 times");
-        // A file of them takes no longer than its length.
+        // The time is proportional to the length of the file.
         let very_many = change("x\n".repeat(1_000_000).as_bytes(), "x", "y", true).unwrap();
         assert_eq!(very_many.lines, (1..=1_000_000).collect::<Vec<_>>());
         check(many.as_bytes(), "x", "20 times, in lines 1, 2, 3, 4, 5, 6, 7, 8, ...");

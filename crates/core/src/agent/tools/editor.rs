@@ -1,8 +1,9 @@
-//! Files as the person's editor has them, with what is not saved yet.
+//! Files as the person's editor has them, with unsaved changes.
 //!
-//! Who has the editor answers [`EditorRequest`]s; here is what is asked of it, and what becomes of a file where it
-//! does not answer. Text is read from it where it has it, else from the disk. What it is to write it writes, or the
-//! model is told that it did not: written beside it, the file would be another than the one that the person sees.
+//! A front answers the [`EditorRequest`]s; this module decides what to request, and what to do without an answer.
+//! Text comes from the editor if it has the file, otherwise from the disk. Files that the editor should write are
+//! written by it, or the model gets an error: a file written behind the editor's back would differ from what the
+//! person sees.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,50 +16,50 @@ use super::blocking::blocking;
 use super::encoding::Encoding;
 use crate::background::words::seconds;
 
-/// How long an editor may take with one file.
+/// How long an editor may take for one file.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Bytes of a file that is asked of an editor; a larger one is data.
+/// Maximum bytes of a file that is requested from an editor; a larger one is data.
 const FILE_BYTES: u64 = 4 << 20;
 
-/// A way to the editor. Cheap to clone.
+/// The channel to the editor. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Editor {
     reads: bool,
     writes: bool,
     requests: mpsc::UnboundedSender<EditorRequest>,
-    /// It did not answer in time. It is asked again once it has answered.
+    /// The editor did not answer in time. No requests are made until its late answer arrives.
     is_deaf: Arc<AtomicBool>,
     patience: Duration,
 }
 
-/// What an editor is asked.
+/// A request to an editor.
 #[derive(Debug)]
 pub enum EditorRequest {
-    /// The whole text of a file.
+    /// Read the whole text of a file.
     Read {
-        /// The session that asks.
+        /// The id of the session that asks.
         session: String,
-        /// The file, absolute.
+        /// The absolute path of the file.
         path: PathBuf,
-        /// The text, or why there is none.
+        /// Receives the text, or why there is none.
         reply: oneshot::Sender<Result<String, String>>,
     },
-    /// To write a file.
+    /// Write a file.
     Write {
-        /// The session that asks.
+        /// The id of the session that asks.
         session: String,
-        /// The file, absolute.
+        /// The absolute path of the file.
         path: PathBuf,
-        /// The whole text.
+        /// The complete new text.
         content: String,
-        /// Whether it is written, or why not.
+        /// Receives whether it was written, or why not.
         reply: oneshot::Sender<Result<(), String>>,
     },
-    /// The call that asked does not wait any more: the reply of a request before this one is closed.
+    /// The call no longer waits: the reply channel of an earlier request is closed.
     GivenUp,
 }
 
-/// Says that a request was given up, where it is dropped before the answer.
+/// Sends [`EditorRequest::GivenUp`] if it is dropped before the answer arrives.
 struct Waiting<'a, T> {
     answer: Option<oneshot::Receiver<Result<T, String>>>,
     requests: &'a mpsc::UnboundedSender<EditorRequest>,
@@ -67,37 +68,38 @@ struct Waiting<'a, T> {
 impl<T> Drop for Waiting<'_, T> {
     fn drop(&mut self) {
         if self.answer.take().is_some() {
-            // Closed by now, so that it is found. Where the editor is gone nothing is to be withdrawn.
+            // The reply channel is closed by now, so the front can tell which request this is. If the editor is
+            // gone, there is nothing to withdraw.
             let _ = self.requests.send(EditorRequest::GivenUp);
         }
     }
 }
 
-/// Why an editor did not do something.
+/// Why an editor did not do what was requested.
 enum Failed {
-    /// It said so.
+    /// The editor reported an error.
     Said(String),
-    /// It did not answer in time.
+    /// The editor did not answer in time.
     Late,
-    /// It is gone.
+    /// The editor is no longer connected.
     Gone,
 }
 
 impl Editor {
-    /// A way to an editor that can do this, and what is asked of it.
+    /// A channel to an editor with these abilities, and the receiver of the requests.
     pub fn new(reads: bool, writes: bool) -> (Self, mpsc::UnboundedReceiver<EditorRequest>) {
         let (requests, asked) = mpsc::unbounded_channel();
         (Self { reads, writes, requests, is_deaf: Arc::default(), patience: PATIENCE }, asked)
     }
 
-    /// The same, with another patience.
+    /// Sets how long to wait for an answer.
     #[must_use]
     pub fn patient_for(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
     }
 
-    /// It has answered something.
+    /// Notes that the editor has answered something.
     pub fn heard(&self) {
         self.is_deaf.store(false, Ordering::Relaxed);
     }
@@ -128,7 +130,7 @@ impl Editor {
 /// Why an editor did not write a file.
 pub(super) struct Unwritten {
     why: String,
-    /// It said so: it has not written it.
+    /// Whether the editor itself said so, which means that it has not written the file.
     pub(super) is_refused: bool,
 }
 
@@ -138,21 +140,20 @@ impl From<Unwritten> for String {
     }
 }
 
-/// The editor for one session.
+/// The editor, as used by one session.
 #[derive(Debug, Clone)]
 pub(super) struct Buffers {
     pub(super) editor: Editor,
     pub(super) session: String,
 }
 
-/// A file as it lies on the disk.
+/// The state of a file on disk.
 enum Lies {
-    /// There is none.
+    /// The file does not exist.
     Nowhere,
-    /// It is text as an editor has it in its buffer.
+    /// Text that an editor would have in its buffer in the same form.
     AsText,
-    /// It is something else: a directory, data, a text in an encoding or with ends of lines that would change on
-    /// the way.
+    /// Anything else: a directory, data, or text whose encoding or line endings an editor would change.
     Otherwise,
 }
 
@@ -179,7 +180,7 @@ async fn lies(path: &Path) -> Lies {
 }
 
 impl Buffers {
-    /// The text of a file, where the editor has it.
+    /// The text of a file, if the editor has it.
     pub(super) async fn read(&self, path: &Path) -> Option<String> {
         let Editor { reads, is_deaf, .. } = &self.editor;
         if !reads || is_deaf.load(Ordering::Relaxed) {
@@ -192,7 +193,7 @@ impl Buffers {
         let (session, path) = (self.session.clone(), path.to_owned());
         let asked = self.editor.ask(|reply| EditorRequest::Read { session, path, reply });
         match asked.await {
-            // CodeCompanion says so of a file that there is not.
+            // CodeCompanion returns this for a file that does not exist.
             Ok(text) if text.is_empty() && matches!(lies, Lies::Nowhere) => None,
             Ok(text) => Some(text),
             Err(Failed::Said(why)) => {
@@ -203,18 +204,18 @@ impl Buffers {
         }
     }
 
-    /// Whether the editor is to write this file.
+    /// Whether the editor should write this file.
     pub(super) async fn writes(&self, path: &Path) -> bool {
         let Editor { writes, is_deaf, .. } = &self.editor;
         *writes && !is_deaf.load(Ordering::Relaxed) && !matches!(lies(path).await, Lies::Otherwise)
     }
 
-    /// Whether the editor is to change this file: to read it and to write it.
+    /// Whether the editor should change this file, that is, both read and write it.
     pub(super) async fn edits(&self, path: &Path) -> bool {
         self.editor.reads && self.writes(path).await
     }
 
-    /// Has the editor write a file.
+    /// Writes a file through the editor.
     pub(super) async fn write(&self, path: &Path, content: String) -> Result<(), Unwritten> {
         let shown = path.display().to_string();
         let (session, path) = (self.session.clone(), path.to_owned());

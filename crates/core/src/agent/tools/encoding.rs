@@ -1,29 +1,29 @@
-//! The encodings of files: UTF-16 is read, edited and written as itself; any other that is not UTF-8 is
-//! kept byte for byte, or refused, and never mixed with UTF-8.
+//! Encodings of files. UTF-16 is read, edited and written as UTF-16; any other encoding that is not UTF-8 is kept
+//! byte for byte, or refused, and never mixed with UTF-8.
 
 /// How the text of a file is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Encoding {
-    /// UTF-8, with a byte order mark or without.
+    /// UTF-8, with or without a byte order mark.
     Utf8 {
-        /// It begins with the mark.
+        /// Whether the file starts with a byte order mark.
         mark: bool,
     },
     /// UTF-16 with its byte order mark.
     Utf16 {
-        /// The low byte comes first.
+        /// Whether the low byte comes first.
         little: bool,
     },
-    /// Eight bits a character, in an unknown table.
+    /// An 8-bit encoding with an unknown character table.
     EightBit,
-    /// No text.
+    /// Not text: the file contains NUL bytes.
     Binary,
 }
 
 const UTF8_MARK: &[u8] = b"\xef\xbb\xbf";
 
 impl Encoding {
-    /// How these bytes are encoded.
+    /// Detects the encoding of these bytes.
     pub(super) fn of(bytes: &[u8]) -> Self {
         match bytes {
             [0xff, 0xfe, ..] => Self::Utf16 { little: true },
@@ -36,7 +36,7 @@ impl Encoding {
         }
     }
 
-    /// UTF-16 as UTF-8; `None`: half a character in it would be lost.
+    /// Converts UTF-16 to UTF-8; `None` if it contains half a character, which would be lost.
     pub(super) fn decode_utf16(little: bool, bytes: &[u8]) -> Option<String> {
         let (units, rest) = bytes.get(2..)?.as_chunks::<2>();
         let unit = |pair: &[u8; 2]| match little {
@@ -47,7 +47,7 @@ impl Encoding {
         String::from_utf16(&units).ok().filter(|_| rest.is_empty())
     }
 
-    /// A text in UTF-16 with its mark.
+    /// Converts a text to UTF-16 with a byte order mark.
     pub(super) fn encode_utf16(little: bool, text: &str) -> Vec<u8> {
         let units = std::iter::once(0xfeff).chain(text.encode_utf16());
         let bytes = |unit: u16| match little {
@@ -57,7 +57,7 @@ impl Encoding {
         units.flat_map(bytes).collect()
     }
 
-    /// A whole new text for a file of this encoding.
+    /// Encodes a complete new text for a file with this encoding.
     pub(super) fn encode(self, text: &str) -> Result<Vec<u8>, String> {
         match self {
             Self::Utf8 { mark: true } if !text.starts_with('\u{feff}') => {
@@ -71,7 +71,7 @@ impl Encoding {
     }
 }
 
-/// Why a text is not put into a file of another encoding.
+/// Why a text cannot be written to a file with another encoding.
 pub(super) const MIXED: &str = "it is not UTF-8 (perhaps Latin-1 or another 8-bit encoding), and the new \
      text has characters beyond ASCII, which would be mixed with it: convert the file first, as with \
      `iconv -f LATIN1 -t UTF-8`, or write ASCII";

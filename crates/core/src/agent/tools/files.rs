@@ -1,4 +1,4 @@
-//! `read_file` and `write_file`, and what every tool on files needs.
+//! `read_file` and `write_file`, and helpers for all tools on files.
 
 use std::fmt::Write as _;
 use std::fs::{self, File, Metadata, OpenOptions};
@@ -14,37 +14,37 @@ use super::text::{cut, plural};
 use super::{Diff, Outcome};
 use crate::background::words::thousands;
 
-/// Lines that are shown unless told.
+/// How many lines are shown by default.
 const LINES: u64 = 2_000;
-/// Bytes of a line that are shown.
+/// How many bytes of a line are shown.
 const LINE_BYTES: usize = 2_000;
-/// Bytes of a file in which a NUL means that it is not text.
+/// A NUL within this many bytes means that a file is not text.
 const SNIFFED: usize = 8 << 10;
-/// Larger files are not read to their end only to count their lines.
+/// A larger file is not read to its end only to count its lines.
 const COUNTED: u64 = 16 << 20;
-/// Entries of a directory that are shown.
+/// How many entries of a directory are shown.
 const ENTRIES: usize = 500;
-/// Bytes of a text that is shown as a change; a larger one is of no use to a reader.
+/// Maximum bytes of a text that is shown as a change; a longer one does not help a reader.
 const DIFF_BYTES: usize = 1 << 20;
-/// Bytes of a result kept for the line below the text.
+/// Bytes of a result reserved for the note below the text.
 const NOTE_BYTES: usize = 160;
 
 const UTF8_BOM: &[u8] = b"\xef\xbb\xbf";
 
-/// What to read.
+/// A request to read a file.
 #[derive(Debug, Clone)]
 pub(super) struct Read {
     pub(super) path: PathBuf,
     /// The path as the model wrote it.
     pub(super) asked: String,
-    /// The first line, from 1.
+    /// The first line to show, from 1.
     pub(super) offset: u64,
     pub(super) limit: Option<u64>,
-    /// Bytes of the first line that are passed over.
+    /// How many bytes of the first line to skip.
     pub(super) column: usize,
 }
 
-/// `read_file`.
+/// Runs the tool `read_file`.
 pub(super) async fn read(
     read: Read,
     room: usize,
@@ -143,8 +143,8 @@ fn read_text(
     Ok(text)
 }
 
-/// Reads a line; keeps what follows the first `kept` bytes if it is wanted, as far as it is shown, and
-/// returns its length without its end.
+/// Reads a line and returns its length without the line break. With `kept`, stores what follows the first `kept`
+/// bytes, as far as it is shown.
 fn next_line(
     file: &mut impl BufRead,
     line: &mut Vec<u8>,
@@ -194,7 +194,7 @@ fn push_line(text: &mut String, number: u64, line: &[u8], skip: usize, length: u
     }
 }
 
-/// What a file is that begins like this, unless it is text.
+/// What kind of file starts like this, unless it is text.
 fn not_text(begin: &[u8]) -> Option<&'static str> {
     if matches!(Encoding::of(begin), Encoding::Utf16 { .. }) {
         return Some("UTF-16 text");
@@ -233,7 +233,7 @@ fn list(path: &Path, asked: &str) -> Result<String, String> {
     Ok(format!("`{asked}` is a directory:\n{}{more}", names.join("\n")))
 }
 
-/// What went wrong with a file, and what may have been meant.
+/// An I/O error of a file as text, with a guess at the intended path.
 pub(super) fn failed(what: &str, path: &Path, error: &io::Error) -> String {
     let reason = if error.kind() == ErrorKind::NotFound {
         "there is no such file".to_owned()
@@ -250,8 +250,7 @@ pub(super) fn failed(what: &str, path: &Path, error: &io::Error) -> String {
     text
 }
 
-/// The deepest directory of the path that is there, or a file whose name is the same but for case or
-/// ending.
+/// The deepest existing directory of the path, or a file whose name differs only in case or extension.
 fn hint(path: &Path) -> Option<String> {
     let parent = path.parent()?;
     if !parent.is_dir() {
@@ -267,7 +266,7 @@ fn hint(path: &Path) -> Option<String> {
     Some(format!("; did you mean `{}`?", similar.path().display()))
 }
 
-/// `write_file`.
+/// Runs the tool `write_file`, through the editor if it should write the file.
 pub(super) async fn write(
     path: PathBuf,
     content: String,
@@ -280,7 +279,7 @@ pub(super) async fn write(
         return blocking(move |_| write_now(&path, content)).await;
     }
     let text = buffers.read(&path).await;
-    // It may not have answered, or may know nothing of files there.
+    // The editor may not have answered, or may not handle files there.
     if text.is_none() && !buffers.writes(&path).await {
         return blocking(move |_| write_now(&path, content)).await;
     }
@@ -296,7 +295,7 @@ pub(super) async fn write(
     .await?;
     match buffers.write(&path, content.clone()).await {
         Ok(()) => {}
-        // Zed takes none that lie outside of its project; then no person sees another text of it there.
+        // Zed refuses files outside of its project; but then no person sees another version of the file in it.
         Err(why) if why.is_refused && !is_in_editor => {
             return blocking(move |_| write_now(&path, content)).await;
         }
@@ -306,7 +305,7 @@ pub(super) async fn write(
     Ok(Outcome { diff: diff(&path, before, content), ..Outcome::of(report) })
 }
 
-/// What a model is told of a file that was written.
+/// The result for the model after a file was written.
 fn report(path: &Path, was_there: bool, content: &str) -> String {
     let (count, lines) = (content.len() as u64, content.lines().count());
     format!(
@@ -333,7 +332,7 @@ fn write_now(path: &Path, content: String) -> Result<Outcome, String> {
         Err(error) if error.kind() == ErrorKind::NotFound => None,
         Err(error) => return Err(failed("write", path, &error)),
     };
-    // Its encoding is kept.
+    // The file keeps its encoding.
     let before = old.as_ref().filter(|about| about.len() <= FILE_BYTES);
     let before = before.and_then(|_| fs::read(path).ok());
     if let (None, Some(parent)) = (&old, path.parent()) {
@@ -352,7 +351,7 @@ fn write_now(path: &Path, content: String) -> Result<Outcome, String> {
     Ok(Outcome { diff, ..Outcome::of(report) })
 }
 
-/// The change of a file, where it is text that can be shown.
+/// The change of a file, if it is text that can be shown.
 pub(super) fn diff(path: &Path, old: Option<Vec<u8>>, new: String) -> Option<Diff> {
     let old = match old {
         Some(old) if old.len() > DIFF_BYTES => return None,
@@ -362,17 +361,17 @@ pub(super) fn diff(path: &Path, old: Option<Vec<u8>>, new: String) -> Option<Dif
     (new.len() <= DIFF_BYTES).then(|| Diff { path: path.to_owned(), old, new })
 }
 
-/// Puts new bytes in the place of a file, whole or not at all; its mode and owner stay.
+/// Replaces a file's contents atomically; its mode and owner stay.
 pub(super) fn replace(path: &Path, bytes: &[u8], old: Option<&Metadata>) -> io::Result<()> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     let parent = parent.unwrap_or(Path::new("."));
     let temporary = parent.join(format!(".meanwhile-{}.tmp", uuid::Uuid::new_v4()));
-    // A new file gets what the umask leaves; one that takes another's place has no owner's rights until then.
+    // The umask applies to a new file. A file that replaces another is private until it has the other's mode.
     let mode = if old.is_some() { 0o600 } else { 0o666 };
     let opened = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary);
     let mut file = match (opened, old) {
         (Ok(file), _) => file,
-        // A file may be written where its directory may not.
+        // A file can be writable although its directory is not.
         (Err(error), Some(_))
             if matches!(
                 error.kind(),
@@ -388,7 +387,7 @@ pub(super) fn replace(path: &Path, bytes: &[u8], old: Option<&Metadata>) -> io::
         if let Some(old) = old {
             let made = file.metadata()?;
             if (made.uid(), made.gid()) != (old.uid(), old.gid()) {
-                // Where the owner cannot be kept, the file is ours now, as with any editor.
+                // If the owner cannot be kept, the file now belongs to this user, as with any editor.
                 let _ = std::os::unix::fs::fchown(&file, Some(old.uid()), Some(old.gid()));
             }
             file.set_permissions(PermissionsExt::from_mode(old.mode() & 0o7777))?;
@@ -396,11 +395,11 @@ pub(super) fn replace(path: &Path, bytes: &[u8], old: Option<&Metadata>) -> io::
         fs::rename(&temporary, path)
     })();
     if written.is_err() {
-        // The error says what happened; a leftover would only add to it.
+        // The error is reported; do not leave the temporary file behind.
         let _ = fs::remove_file(&temporary);
     }
     match written {
-        // A file that is a mount of its own (a container's settings) cannot be replaced, only written.
+        // A file that is a mount point (such as a container's settings) cannot be replaced, only written.
         Err(error) if old.is_some() && error.kind() == ErrorKind::ResourceBusy => {
             fs::write(path, bytes)
         }

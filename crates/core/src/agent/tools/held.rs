@@ -1,4 +1,4 @@
-//! What a model is told of a command that ran confined and may have failed for it.
+//! The note to the model about a confined command that may have failed because of its confinement.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,22 +6,22 @@ use std::sync::Arc;
 use crate::background::task::{Exit, Notification, NotificationKind, Task, TaskId};
 use crate::confine::{Manner, Mode};
 
-/// What programs say that ran into confinement: EACCES, EPERM, EROFS.
+/// Error messages of programs that confinement has stopped: EACCES, EPERM, EROFS.
 const REFUSALS: [&str; 3] =
     ["Permission denied", "Operation not permitted", "Read-only file system"];
 
-/// Every manner that a model is told of.
+/// Every confinement that a note can describe.
 const MANNERS: [Manner; 3] = [
     Manner { mode: Mode::Look, network: false },
     Manner { mode: Mode::Work, network: false },
     Manner { mode: Mode::Work, network: true },
 ];
 
-/// Bytes that such a line takes, with one id in it.
+/// The maximum length of such a note in bytes, with one id in it.
 const LINE_BYTES: usize = 320;
 
-/// A session's commands that ran confined, and how far. Lost with the process, like all that a model was
-/// shown. Cheap to clone.
+/// A session's confined commands, and how each one is confined. Kept only in memory, like everything else about
+/// what the model was shown. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Held(Arc<HashMap<TaskId, Manner>>);
 
@@ -30,17 +30,17 @@ impl Held {
         Arc::make_mut(&mut self.0).insert(id, manner);
     }
 
-    /// Bytes to leave for the line about a task.
+    /// Bytes to reserve for the note about a task.
     pub(super) fn room(&self, id: TaskId) -> usize {
         if self.0.contains_key(&id) { LINE_BYTES } else { 0 }
     }
 
-    /// The line about one task, which the text around it is about.
+    /// The note about one task, to follow a text about that task.
     pub(super) fn line(&self, task: &Task, output: &str) -> String {
         self.manner(task, &[output]).map_or_else(String::new, |manner| said("it", manner))
     }
 
-    /// The lines about the tasks of a message, one for each manner.
+    /// The notes about the tasks of a message, one for each kind of confinement.
     pub(crate) fn lines(&self, notifications: &[Notification]) -> String {
         let held = notifications.iter().filter_map(|notification| {
             let preview = &notification.preview;
@@ -61,7 +61,7 @@ impl Held {
         text
     }
 
-    /// How far an ended task was confined, if it may have failed for it.
+    /// The confinement of an ended task, if it may be the reason for a failure.
     fn manner(&self, task: &Task, output: &[&str]) -> Option<Manner> {
         let (manner, end) = (self.0.get(&task.id)?, task.end()?);
         let failed = end.exit != Exit::Code(0) || end.cause.is_some();
@@ -72,7 +72,7 @@ impl Held {
 
 const CONFINED: &str = " ran confined: ";
 
-/// That a command ran confined, what that excludes, and how to ask for more.
+/// Says that a command ran confined, what that excludes, and how to request more access.
 fn said(who: &str, manner: Manner) -> String {
     let network = if manner.network { "" } else { "; no network" };
     let what = match manner.mode {
@@ -89,7 +89,7 @@ fn said(who: &str, manner: Manner) -> String {
     format!("({who}{CONFINED}{what}, and the user is asked)")
 }
 
-/// Whether a line is what is said of a command that ran confined.
+/// Whether a line is a note about a confined command.
 pub(super) fn is_note(line: &str) -> bool {
     line.strip_prefix("(it").is_some_and(|rest| rest.starts_with(CONFINED))
 }

@@ -1,29 +1,29 @@
-//! The names of tools.
+//! Names of tools.
 
 use std::fmt;
 
 /// A tool that a model may call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ToolName {
-    /// One of this program's own.
+    /// A tool of this program.
     Builtin(Builtin),
-    /// One of a server's, called `mcp__SERVER__NAME`.
+    /// A tool of an MCP server, with the full name `mcp__SERVER__NAME`.
     External {
-        /// The server.
+        /// The server's part of the full name.
         server: String,
-        /// The tool's name there.
+        /// The tool's part of the full name.
         name: String,
     },
 }
 
-/// The tools of this program, in the order in which a model is told of them.
+/// The tools of this program, in the order in which a model sees them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Builtin {
     /// Runs a command in the foreground.
     Bash,
     /// Starts a command in the background.
     BackgroundRun,
-    /// Looks at background tasks.
+    /// Shows the state of background tasks.
     CheckBackground,
     /// Reads a task's output.
     TaskOutput,
@@ -39,28 +39,28 @@ pub enum Builtin {
     EditFile,
     /// Finds files by name.
     Glob,
-    /// Finds files by what is in them.
+    /// Finds files by their contents.
     Grep,
-    /// Shows the plan.
+    /// Shows the plan to the person.
     UpdatePlan,
 }
 
-/// What a rule about a tool may name behind it.
+/// What a rule may name after a tool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::agent) enum Subject {
-    /// The words a command begins with.
+    /// The words that a command starts with.
     Command,
-    /// A path.
+    /// A file or directory.
     Path,
-    /// Nothing.
+    /// The rule is about the whole tool.
     Nothing,
 }
 
-/// What the name of a server's tool begins with, as other agents have it.
+/// The prefix of the names of MCP servers' tools, the same as in other agents.
 pub(in crate::agent) const EXTERNAL: &str = "mcp__";
 
 impl Builtin {
-    /// All of them.
+    /// All tools of this program.
     pub const ALL: [Self; 12] = [
         Self::Bash,
         Self::BackgroundRun,
@@ -76,7 +76,7 @@ impl Builtin {
         Self::UpdatePlan,
     ];
 
-    /// Its name, as a model calls it and a rule names it.
+    /// The name that models and rules use.
     pub fn name(self) -> &'static str {
         match self {
             Self::Bash => "bash",
@@ -94,20 +94,20 @@ impl Builtin {
         }
     }
 
-    /// The tool of this name.
+    /// The tool with exactly this name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|tool| tool.name() == name)
     }
 
-    /// The one tool that a name can mean: in another case (`Bash`, `ReadFile`), with what a server puts
-    /// before it (`functions.bash`, `default_api:bash`) or a template leaves behind it
+    /// The only tool that a name can refer to: with other capitalisation (`Bash`, `ReadFile`), with a prefix that a
+    /// server adds (`functions.bash`, `default_api:bash`) or with a suffix that a template leaves
     /// (`bash<|channel|>json`).
     pub fn meant(name: &str) -> Option<Self> {
         let key = |name: &str| -> String {
             name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
         };
         let name = name.split_once('<').map_or(name, |(before, _)| before).trim();
-        // The number that Kimi's models give each call.
+        // Kimi's models append a number to the name in each call.
         let bare = name.trim_end_matches(|c: char| c.is_ascii_digit());
         let name = bare.strip_suffix(':').unwrap_or(name);
         let last = name.rsplit(['.', ':', '/']).next().unwrap_or(name);
@@ -117,12 +117,12 @@ impl Builtin {
         })
     }
 
-    /// Whether it runs a line of shell as a task.
+    /// Whether it runs a shell command as a task.
     pub fn runs_commands(self) -> bool {
         self.subject() == Subject::Command
     }
 
-    /// Whether it changes nothing, whatever it is asked.
+    /// Whether it never changes anything.
     pub fn only_looks(self) -> bool {
         match self {
             Self::CheckBackground | Self::TaskOutput | Self::ReadFile | Self::Glob | Self::Grep => {
@@ -138,7 +138,7 @@ impl Builtin {
         }
     }
 
-    /// What stands before the title of a call where a person is asked whether to make it.
+    /// The text before the title of a call when a person is asked for permission.
     pub(super) fn asks(self) -> &'static str {
         match self {
             Self::Bash => "run ",
@@ -150,12 +150,12 @@ impl Builtin {
             Self::Glob => "find files: ",
             Self::Grep => "search for ",
             Self::UpdatePlan => "set the ",
-            // Their titles have one.
+            // Their titles start with a verb.
             Self::CheckBackground | Self::WriteBackground | Self::StopBackground => "",
         }
     }
 
-    /// What a rule about it may name.
+    /// What a rule about this tool may name.
     pub(in crate::agent) fn subject(self) -> Subject {
         match self {
             Self::Bash | Self::BackgroundRun => Subject::Command,
@@ -172,7 +172,7 @@ impl Builtin {
 }
 
 impl ToolName {
-    /// Reads the name a model has called; `None`: no tool can have it.
+    /// Parses the name that a model has called; `None` if no tool can have this name.
     pub fn parse(name: &str) -> Option<Self> {
         if let Some(builtin) = Builtin::named(name) {
             return Some(Self::Builtin(builtin));
@@ -182,7 +182,7 @@ impl ToolName {
         is_whole.then(|| Self::External { server: server.to_owned(), name: name.to_owned() })
     }
 
-    /// The tool, if it is one of this program's own.
+    /// The tool, if it belongs to this program.
     pub fn builtin(&self) -> Option<Builtin> {
         match self {
             Self::Builtin(builtin) => Some(*builtin),

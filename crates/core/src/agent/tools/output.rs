@@ -1,6 +1,6 @@
-//! Output of tasks for the model: its two ends, a part, or the lines that match.
+//! The output of tasks for the model: both ends, a part, or the matching lines.
 //!
-//! Reads only what is shown and a bounded piece around it, so that 200 MB cost no more than 200 kB.
+//! Reads only what is shown and a limited piece around it, so that 200 MB cost no more than 200 kB.
 
 use std::fmt::Write as _;
 
@@ -13,42 +13,42 @@ use crate::background::words::thousands;
 use crate::background::{Background, Chunk, Watch};
 use crate::error::Error;
 
-/// Bytes of a beginning that are looked at. More than are shown, for what a terminal would not show.
+/// Bytes that are read from a beginning. More than are shown, because a terminal would not show all of them.
 const HEAD_BYTES: u64 = 64 << 10;
-/// Bytes of an end that are looked at.
+/// Bytes that are read from an end.
 const TAIL_BYTES: u64 = 192 << 10;
-/// Bytes searched at a time.
+/// Bytes that are searched at a time.
 const SEARCH_BYTES: u64 = 1 << 20;
-/// Bytes of a result kept for the line that says what is left out.
+/// Bytes of a result reserved for the line about omitted output.
 const NOTE_BYTES: usize = 160;
-/// Bytes of a result kept for what stands above the output.
+/// Bytes of a result reserved for the text above the output.
 pub(super) const HEADER_BYTES: usize = 640;
-/// Matches of one search at most; the usual budget is reached before.
+/// Maximum number of matches of one search; the usual budget is exhausted earlier.
 const MATCHES_MAX: u32 = 5_000;
 
-/// Which part of an output.
+/// A part of an output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Part {
-    /// Both ends.
+    /// The beginning and the end.
     Ends,
-    /// From this byte on.
+    /// From this byte offset on.
     From(u64),
     /// The first lines.
     Head(u64),
     /// The last lines.
     Tail(u64),
-    /// The lines that match, from this byte on.
+    /// The matching lines, from this byte offset on.
     Matching { pattern: String, from: u64 },
 }
 
-/// Some of an output, and where it goes on.
+/// A part of an output, and the offset where it ends.
 pub(super) struct Excerpt {
     pub(super) shown: String,
     pub(super) next: u64,
 }
 
-/// What a task wrote from byte `from` to now, at most `room` bytes of it: the two ends, and between
-/// them how to get at the rest.
+/// What a task wrote from byte `from` to now, in at most `room` bytes: both ends, and between them a note on how to
+/// read the rest.
 pub(super) async fn excerpt(
     background: &Background,
     task: &Task,
@@ -97,7 +97,7 @@ pub(super) async fn excerpt(
     Ok(Excerpt { shown, next })
 }
 
-/// The last bytes before `to`, from `from` on at most.
+/// The last bytes before `to`, but none before `from`.
 async fn last_bytes(
     background: &Background,
     id: TaskId,
@@ -106,7 +106,7 @@ async fn last_bytes(
 ) -> Result<Chunk, Error> {
     let mut tail = background.read(id, from.max(to.saturating_sub(TAIL_BYTES)), TAIL_BYTES).await?;
     while tail.next_offset < to {
-        // What is not kept lies between. What follows it is nearer to the end.
+        // There is a gap of output that was not kept. What follows it is closer to the end.
         let more = background.read(id, tail.next_offset, TAIL_BYTES).await?;
         if more.next_offset == tail.next_offset {
             break;
@@ -116,7 +116,7 @@ async fn last_bytes(
     Ok(tail)
 }
 
-/// The bytes without a character whose end is still to come.
+/// The bytes without a last character that is still incomplete.
 fn whole_characters<'a>(task: &Task, bytes: &'a [u8]) -> &'a [u8] {
     match task.state {
         State::Queued(_) | State::Running | State::Stopping { .. } => without_partial_end(bytes),
@@ -141,7 +141,7 @@ fn omitted(id: TaskId, bytes: u64, at: u64) -> String {
     }
 }
 
-/// The pieces that say something, each on lines of its own.
+/// Joins the pieces that are not empty, each starting on a new line.
 pub(super) fn lines<const N: usize>(pieces: [&str; N]) -> String {
     let mut all = String::new();
     for piece in pieces.into_iter().filter(|piece| !piece.is_empty()) {
@@ -154,7 +154,7 @@ pub(super) fn lines<const N: usize>(pieces: [&str; N]) -> String {
     all
 }
 
-/// The answer of a server, which is not kept: what there is no room for is left out between its two ends.
+/// A server's answer, which is not stored: if it is too long, only its two ends remain.
 pub(super) fn both_ends(answer: String, room: usize) -> String {
     if answer.len() <= room {
         return answer;
@@ -173,7 +173,7 @@ pub(super) fn both_ends(answer: String, room: usize) -> String {
 }
 
 impl Toolbox {
-    /// `task_output`.
+    /// Runs the tool `task_output`.
     pub(super) async fn output(&self, id: TaskId, part: Part) -> Result<Outcome, String> {
         let task = self.task(id).await?;
         let total = task.output.total;
@@ -210,7 +210,7 @@ impl Toolbox {
         outcome
     }
 
-    /// From a byte on, as much as there is room for, or as many lines as were asked for.
+    /// Output from an offset on: as much as fits, or the requested number of lines.
     async fn part(
         &self,
         task: &Task,
@@ -272,7 +272,7 @@ impl Toolbox {
             let chunk = chunk.map_err(|error| self.said(error))?;
             at = chunk.next_offset;
             let last = chunk.data.is_empty() || at >= task.output.total;
-            // The scanner counts from zero; a gap at its start would cost it the first line.
+            // The scanner counts from zero; a gap at its start would make it skip the first line.
             let searched = tokio::task::spawn_blocking(move || {
                 let mut hits = scanner.push(chunk.offset - from, &chunk.data);
                 if last {
@@ -339,7 +339,7 @@ mod tests {
         assert!(shown.starts_with("line 0\n") && shown.ends_with("line 999"), "{shown}");
         let (head, rest) = shown.split_once("... ").unwrap();
         let (note, tail) = rest.split_once(" ...\n").unwrap();
-        // The last line has lost its end.
+        // The last line has lost its line break.
         let left_out = answer.len() - head.len() - tail.len() - 1;
         let told = [left_out, answer.len()].map(|bytes| thousands(bytes as u64)).join(" of ");
         assert!(note.starts_with(&told), "{note}, not {told}");

@@ -1,16 +1,16 @@
-//! The file that a path of a model means.
+//! Resolves a path that a model wrote to the file that it refers to.
 //!
-//! Symbolic links are followed here, to the last one and into what does not exist yet, so that
-//! permission is asked for the file that is touched and not for a name of it.
+//! Symbolic links are followed to the last one, even to a target that does not exist yet, so that permission is
+//! asked for the file itself and not for one of its names.
 
 use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 
-/// Links followed at most: as many as the kernel follows (path_resolution(7)).
+/// Maximum number of links followed: the same as in the kernel (path_resolution(7)).
 const LINKS_MAX: u32 = 40;
 
-/// The absolute path that `text` means in `base`, symbolic links resolved. What does not exist is
-/// taken as it is written.
+/// The absolute path that `text` refers to, relative to `base`, with symbolic links resolved. Parts that do not
+/// exist are kept as written.
 pub(super) fn resolve(base: &Path, text: &str) -> Result<PathBuf, String> {
     let text = text.strip_prefix("file://").unwrap_or(text);
     if text.trim().is_empty() {
@@ -31,8 +31,8 @@ pub(super) fn resolve(base: &Path, text: &str) -> Result<PathBuf, String> {
     follow(&path).ok_or_else(|| format!("`{text}`: too many symbolic links; give the file itself"))
 }
 
-/// The path itself, or the one that is shown so: a name that is not UTF-8 is shown with U+FFFD in it, and
-/// a model can only write what it was shown.
+/// The path itself, or the existing path that looks the same: a name that is not UTF-8 is shown with U+FFFD in it,
+/// and a model can only repeat what it was shown.
 fn as_named(path: PathBuf) -> PathBuf {
     if !path.to_string_lossy().contains('\u{fffd}') || path.exists() {
         return path;
@@ -55,9 +55,9 @@ fn as_named(path: PathBuf) -> PathBuf {
     named
 }
 
-/// Where an absolute path leads, every symbolic link followed and `..` taken as the kernel does;
-/// what does not exist is taken as it is written. `None`: it is not absolute, or its links lead in
-/// a circle. What is judged and what is touched are both found by this.
+/// The target of an absolute path: symbolic links are followed and `..` is resolved as the kernel does; parts that
+/// do not exist are kept as written. `None` if the path is not absolute or its links form a cycle. Both the
+/// permission check and the access use this function.
 pub(in crate::agent) fn follow(path: &Path) -> Option<PathBuf> {
     if !path.is_absolute() {
         return None;
@@ -85,7 +85,7 @@ pub(in crate::agent) fn follow(path: &Path) -> Option<PathBuf> {
     Some(found)
 }
 
-/// The pieces of a path, the first last.
+/// The components of a path in reverse order.
 fn pieces(path: &Path) -> Vec<OsString> {
     let pieces = path.components().filter_map(|component| match component {
         Component::Normal(piece) => Some(piece.to_owned()),
@@ -97,12 +97,12 @@ fn pieces(path: &Path) -> Vec<OsString> {
     pieces
 }
 
-/// A workspace by the name that the files in it have: it may be named through a link itself.
+/// The resolved path of a workspace, which may itself be named through a link.
 pub(super) fn canonical(workspace: &Path) -> PathBuf {
     follow(workspace).unwrap_or_else(|| workspace.to_owned())
 }
 
-/// A path as it is shown: from the workspace ([`canonical`]), if it lies there.
+/// A path for display: relative to the workspace ([`canonical`]) if it is inside.
 pub(super) fn relative(path: &Path, workspace: &Path) -> String {
     match path.strip_prefix(workspace) {
         Ok(rest) if rest.as_os_str().is_empty() => ".".to_owned(),
@@ -117,7 +117,7 @@ mod tests {
 
     use super::*;
 
-    /// A name that is not UTF-8 is found as it is shown.
+    /// A name that is not UTF-8 is found by the form in which it is shown.
     fn check_odd(work: &Path, shown: &str, name: &Path) {
         assert_eq!(resolve(work, shown).unwrap(), name);
         assert_eq!(resolve(work, "other\u{fffd}").unwrap(), work.join("other\u{fffd}"));
@@ -143,10 +143,10 @@ mod tests {
         check("new/../../c", Some("c"));
         check("here/a", Some("work/src/a"));
         check("away/x", Some("out/deep/x"));
-        // Not the parent of the link, but of what it names.
+        // The parent of the link's target, not of the link.
         check("away/../x", Some("out/x"));
         check("here/../a", Some("work/a"));
-        // Writing to it would make this file.
+        // Writing to it would create this file.
         check("dangling", Some("out/missing"));
         check("dangling/x", Some("out/missing/x"));
         check("loop", None);

@@ -1,8 +1,8 @@
-//! What a call would change in a file, before a person is asked, and what that person has written in its place.
+//! The change that a call would make to a file, to be shown to a person, and the text that this person made of it.
 //!
-//! Reads files and never writes one by itself: what was looked at is written by [`files::write`]. A file that is
-//! not as it was shown any more is left alone, because a text that was made from the old one would undo what came
-//! between; so is one whose path leads elsewhere now.
+//! This module reads files; [`files::write`] does the writing. A file that changed since it was shown is left
+//! alone, because a text made from the old version would undo the other change. The same holds for a path that now
+//! leads elsewhere.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -16,19 +16,19 @@ use super::call::Action;
 use super::editor::Buffers;
 use super::{Diff, Outcome, edit, files, paths};
 
-/// How long the lines of two texts are compared; what is left is told as replaced.
+/// How long two texts are compared; the rest then counts as replaced.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// The mark at the beginning of a text, which editors keep to themselves.
+/// The byte order mark, which editors do not show.
 const MARK: char = '\u{feff}';
 
-/// A change that a person looked at.
+/// A change that a person has reviewed.
 #[derive(Debug, Clone)]
 pub(super) struct Reviewed {
-    /// As the person was shown it.
+    /// The change as the person saw it.
     shown: Diff,
-    /// What is to be written.
+    /// The text to write.
     text: String,
-    /// The model may read the file: leave to write one says nothing of what is in it.
+    /// Whether the model may read the file: permission to write a file does not include its contents.
     may_read: bool,
 }
 
@@ -39,7 +39,7 @@ impl Reviewed {
     }
 }
 
-/// A text with the mark of the one in whose place it comes.
+/// Adds the byte order mark of the replaced text.
 fn with_mark(old: Option<&str>, text: String) -> String {
     match old.is_some_and(|old| old.starts_with(MARK)) && !text.starts_with(MARK) {
         true => format!("{MARK}{text}"),
@@ -48,7 +48,7 @@ fn with_mark(old: Option<&str>, text: String) -> String {
 }
 
 impl Diff {
-    /// The lines that differ, as `diff -u` shows them.
+    /// The differing lines in the format of `diff -u`.
     pub fn unified(&self) -> String {
         let old = self.old.as_deref().unwrap_or_default();
         let diff = TextDiff::configure().timeout(PATIENCE).diff_lines(old, &self.new);
@@ -56,7 +56,7 @@ impl Diff {
     }
 }
 
-/// What a call would change; `None`: it changes no file, or what cannot be shown as text.
+/// The change that a call would make; `None` if it changes no file, or if the change cannot be shown as text.
 pub(super) async fn proposed(action: &Action, buffers: Option<&Buffers>) -> Option<Diff> {
     if let Action::WriteFile { path, content } = action {
         let (path, content) = (path.clone(), content.clone());
@@ -71,22 +71,22 @@ pub(super) async fn proposed(action: &Action, buffers: Option<&Buffers>) -> Opti
         let changed = edit::change(old.as_bytes(), &edit.old, &edit.new, edit.all)?;
         Ok((edit.path, old, changed.bytes))
     });
-    // Where there is nothing to change the call fails by itself.
+    // If nothing can be changed, the call itself fails later.
     let (path, old, new) = changed.await.ok()?;
     files::diff(&path, Some(old.into_bytes()), String::from_utf8(new).ok()?)
 }
 
-/// Writes what a person left of a change.
+/// Writes the text that a person made of a change.
 pub(super) async fn write(
     reviewed: Reviewed,
     buffers: Option<&Buffers>,
 ) -> Result<Outcome, String> {
     let Reviewed { shown: Diff { path, old, new: proposed }, text, may_read } = reviewed;
     let is_as_proposed = text == proposed;
-    // What is left of a new file is an empty text.
+    // For a new file, an empty text means that nothing is left of the change.
     if text == old.as_deref().unwrap_or_default() && !is_as_proposed {
         return Err(format!(
-            "the person took nothing of this change, and `{}` is as it was; don't try the same in \
+            "the person rejected all of this change, and `{}` is unchanged; don't try the same in \
              another way, ask what to do instead",
             path.display()
         ));
@@ -94,23 +94,23 @@ pub(super) async fn write(
     let mut done = files::write(path.clone(), text.clone(), buffers).await?;
     if !is_as_proposed && !may_read {
         done.content = format!(
-            "the person changed this call before it was carried out: not your text was written to \
-             `{}`; what was is not shown, because this file is not read without a question",
+            "the person changed this call before it was carried out: another text was written to \
+             `{}`; it is not shown, because reading this file needs permission",
             path.display()
         );
     } else if !is_as_proposed {
         let written = Diff { path: path.clone(), old, new: text };
         let lines = blocking(move |_| Ok(written.unified())).await?;
         done.content = format!(
-            "the person changed this call before it was carried out: not your text was written to \
-             `{}`, but this change of what was there:\n{lines}",
+            "the person changed this call before it was carried out: instead of your text, this \
+             change was written to `{}`:\n{lines}",
             path.display()
         );
     }
     Ok(done)
 }
 
-/// Whether a file is as it was shown; else what the model is told.
+/// Whether a file is the same as when it was shown; the error is the text for the model.
 pub(super) async fn unchanged(shown: &Diff, buffers: Option<&Buffers>) -> Result<(), String> {
     let Diff { path, old, .. } = shown;
     let leads_there = paths::follow(path).as_deref() == Some(path);
@@ -124,7 +124,7 @@ pub(super) async fn unchanged(shown: &Diff, buffers: Option<&Buffers>) -> Result
     ))
 }
 
-/// The text of a file as the tools would change it: `Some(None)` where there is no file, `None` where it is not text.
+/// The text of a file as the tools would change it: `Some(None)` if there is no file, `None` if it is not text.
 async fn now(path: &Path, buffers: Option<&Buffers>) -> Option<Option<String>> {
     if let Some(buffers) = buffers
         && buffers.edits(path).await
@@ -137,7 +137,7 @@ async fn now(path: &Path, buffers: Option<&Buffers>) -> Option<Option<String>> {
         let unreadable = |error: std::io::Error| files::failed("read", &path, &error);
         match fs::metadata(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            // A pipe would be waited for.
+            // Opening a pipe would block.
             Ok(about) if !about.is_file() || about.len() > edit::FILE_BYTES => {
                 return Err(format!("`{}` cannot be shown", path.display()));
             }

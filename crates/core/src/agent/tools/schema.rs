@@ -1,7 +1,7 @@
-//! What the model is told about the tools: names, descriptions, arguments.
+//! The tools as described to the model: names, descriptions, arguments.
 //!
-//! Fixed texts in a fixed order, because a provider's prompt cache compares bytes. Short, because
-//! they are part of every request.
+//! Fixed texts in a fixed order, because a provider's prompt cache compares bytes. They are short, because they are
+//! part of every request.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::agent::provider::Tool;
 use crate::background::places::Places;
 use crate::background::words::seconds;
 
-/// What a tool does, and the JSON Schema of its arguments.
+/// A tool with its description and the JSON Schema of its arguments.
 struct Entry {
     tool: Builtin,
     description: &'static str,
@@ -96,7 +96,7 @@ const ENTRIES: [Entry; 12] = [
     },
 ];
 
-/// The tools, as a request carries them.
+/// The tools in the form that a request contains.
 pub(super) fn tools(yield_after: Duration, places: &Places) -> Vec<Tool> {
     let shell = shell::find();
     let shell = shell.file_name().map_or_else(|| "sh".into(), |name| name.to_string_lossy());
@@ -116,7 +116,7 @@ pub(super) fn tools(yield_after: Duration, places: &Places) -> Vec<Tool> {
     ENTRIES.iter().map(tool).collect()
 }
 
-/// The arguments of a command that may run at a place, where some are set up.
+/// Adds the argument for a place to the schema, if places are configured.
 fn with_places(schema: &str, places: &Places) -> String {
     if places.is_empty() {
         return schema.to_owned();
@@ -139,8 +139,7 @@ mod tests {
     use crate::agent::tools::call;
     use crate::background::places::Place;
 
-    /// A call with every parameter a schema names, each of the type it says, is understood: so what
-    /// the model is told and what is read are the same.
+    /// Every parameter in a schema, with a value of its type, is understood. So the schemas match the parser.
     #[test]
     fn what_the_schemas_name_is_understood() {
         let places = Places::from([("gpu".to_owned(), Place::default())]);
@@ -167,7 +166,7 @@ mod tests {
             };
             let mut names: Vec<&String> = properties.keys().collect();
             if tool.name == Builtin::TaskOutput.name() {
-                // Its four parts exclude each other.
+                // Its four parts are mutually exclusive.
                 names.retain(|name| !["offset", "head", "tail"].contains(&name.as_str()));
             }
             let input: serde_json::Map<_, _> = names

@@ -1,7 +1,7 @@
-//! `glob` and `grep`, with ripgrep's crates.
+//! `glob` and `grep`, based on ripgrep's crates.
 //!
-//! Both leave out what `.gitignore` and its like exclude, and `.git` itself; hidden files are files
-//! like any other. Bounded in what they return and stopped when no call waits.
+//! Both omit what `.gitignore` and similar files exclude, and `.git` itself; hidden files are treated like any
+//! other. Their results are limited, and they stop when the call is dropped.
 
 use std::cmp::Reverse;
 use std::collections::{HashSet, VecDeque};
@@ -24,41 +24,41 @@ use super::paths::{canonical, follow, relative};
 use crate::background::words::thousands;
 use crate::confine::is_secret_name;
 
-/// Files that a glob sorts by age. One that matches more is too wide anyway.
+/// Maximum number of files that a glob sorts by age. A glob with more matches is too wide anyway.
 const FOUND_MAX: usize = 20_000;
-/// Files that a glob shows.
+/// How many files a glob shows.
 const FILES: usize = 200;
-/// Matching lines unless told, and at most.
+/// How many matching lines are shown: by default, and at most.
 const MATCHES: (u64, u64) = (100, 1_000);
-/// Lines of context at most.
+/// Maximum number of context lines.
 const CONTEXT_MAX: u64 = 20;
-/// Bytes of a line that are shown.
+/// How many bytes of a line are shown.
 const LINE_BYTES: usize = 400;
-/// Bytes of a compiled pattern, and of its cache.
+/// Maximum bytes of a compiled pattern, and of its cache.
 const COMPILED_BYTES: usize = 4 << 20;
-/// Bytes a search holds of a file: of its longest line, or of all of it where a match may span
-/// lines. A file with more is passed over.
+/// Bytes that a search holds of a file: its longest line, or the whole file if a match may span lines. A file that
+/// needs more is skipped.
 const HEAP_BYTES: usize = 32 << 20;
-/// Bytes of a result kept for the last lines.
+/// Bytes of a result reserved for the last lines.
 const NOTE_BYTES: usize = 240;
 
-/// What to look for by name.
+/// A search by name.
 #[derive(Debug, Clone)]
 pub(super) struct Glob {
     pub(super) pattern: String,
     pub(super) base: PathBuf,
     pub(super) workspace: PathBuf,
-    /// What is left out of the search, with all below it.
+    /// Paths that are left out of the search, with everything below them.
     pub(super) except: Vec<PathBuf>,
 }
 
-/// What to look for in files.
+/// A search in the contents of files.
 #[derive(Debug, Clone)]
 pub(super) struct Grep {
     pub(super) pattern: String,
     pub(super) base: PathBuf,
     pub(super) workspace: PathBuf,
-    /// What is left out of the search, with all below it.
+    /// Paths that are left out of the search, with everything below them.
     pub(super) except: Vec<PathBuf>,
     pub(super) glob: Option<String>,
     pub(super) ignore_case: bool,
@@ -67,9 +67,9 @@ pub(super) struct Grep {
     pub(super) limit: Option<u64>,
 }
 
-/// Splits a glob into the directory it begins with and the rest: `src/**/*.rs` is `src` and
-/// `**/*.rs`. The rest of a pattern without a slash is looked for at every depth. What exists below
-/// `base` as it is written, such as `app/[id]`, stands for itself.
+/// Splits a glob into its leading directory and the rest: `src/**/*.rs` becomes `src` and `**/*.rs`. A pattern
+/// without a slash matches at every depth. A directory that exists under the literal name, such as `app/[id]`, is
+/// taken literally.
 pub(super) fn split<'a>(pattern: &'a str, base: &Path) -> (&'a str, String) {
     let pattern = pattern.trim();
     if !pattern.contains('/') {
@@ -77,7 +77,7 @@ pub(super) fn split<'a>(pattern: &'a str, base: &Path) -> (&'a str, String) {
     }
     let is_wild = ['*', '?', '[', '{', '\\'];
     let mut wild = pattern.find(is_wild).unwrap_or(pattern.len());
-    // Directories whose names have brackets in them.
+    // Skip directories whose names contain wildcard characters.
     while wild < pattern.len() {
         let end = pattern[wild..].find('/').map_or(pattern.len(), |slash| wild + slash);
         if end == pattern.len() || !base.join(&pattern[..end]).is_dir() {
@@ -93,7 +93,7 @@ pub(super) fn split<'a>(pattern: &'a str, base: &Path) -> (&'a str, String) {
     (prefix, if rest.is_empty() { "**".to_owned() } else { rest.to_owned() })
 }
 
-/// A glob, and the same with its brackets taken as they are: both kinds of name exist.
+/// A glob, and the same glob with literal brackets: both kinds of name exist.
 struct Matcher(Vec<GlobMatcher>);
 
 impl Matcher {
@@ -107,17 +107,16 @@ fn matcher(pattern: &str) -> Result<Matcher, String> {
         let built = GlobBuilder::new(pattern).literal_separator(true).build();
         built.map(|glob| glob.compile_matcher())
     };
-    let glob = build(pattern).map_err(|error| format!("no glob pattern: {error}"))?;
+    let glob = build(pattern).map_err(|error| format!("not a valid glob pattern: {error}"))?;
     let literal = pattern.replace('[', "\u{1}").replace(']', "[]]").replace('\u{1}', "[[]");
     let literal = (literal != pattern).then(|| build(&literal).ok()).flatten();
     Ok(Matcher([glob].into_iter().chain(literal).collect()))
 }
 
-/// What the model is told where something is left out that is asked about.
-const HELD: &str =
-    "\n... what rules hold back, or may hold keys, was left out; name a path to search it ...";
+/// The note for the model if files were left out whose reading would need permission.
+const HELD: &str = "\n... files that rules exclude, or that may contain keys, were left out; name a path to search it ...";
 
-/// Whether a file's name says that it is likely to hold keys.
+/// Whether a file's name suggests that it contains keys.
 fn holds_keys(path: &Path) -> bool {
     path.file_name().is_some_and(|name| is_secret_name(&name.to_string_lossy()))
 }
@@ -126,9 +125,9 @@ fn is_held_back(except: &[PathBuf]) -> bool {
     except.iter().any(|path| path.exists())
 }
 
-/// The files below a directory, or the one file, in the order of their names.
+/// The files below a directory, or the one file, sorted by name.
 ///
-/// A link to a file is a file, but links to directories are not followed.
+/// A link to a file counts as a file; links to directories are not followed.
 fn files<'a>(
     base: &Path,
     workspace: &Path,
@@ -136,7 +135,7 @@ fn files<'a>(
     gone: &'a Gone,
 ) -> impl Iterator<Item = DirEntry> + use<'a> {
     let top = top(base, workspace);
-    // Where the base itself is excluded, it was asked for by name all the same.
+    // If the base itself is excluded, it is searched all the same, because the model named it.
     let is_excluded = top != base && !walk(&top, base, &[]).any(|entry| entry.path() == base);
     let top = if is_excluded { base } else { &top };
     let entries = walk(top, base, except).take_while(|_| !gone.is_set());
@@ -149,8 +148,8 @@ fn files<'a>(
     })
 }
 
-/// Where the `.gitignore` files that count begin: at the repository, or without one at the workspace.
-/// What stands above excludes nothing.
+/// The topmost directory whose `.gitignore` applies: the repository or, without one, the workspace. Files above it
+/// exclude nothing.
 fn top(base: &Path, workspace: &Path) -> PathBuf {
     let repository = base.ancestors().find(|path| path.join(".git").exists());
     let top = repository.unwrap_or_else(|| match base.starts_with(workspace) {
@@ -160,10 +159,10 @@ fn top(base: &Path, workspace: &Path) -> PathBuf {
     top.to_owned()
 }
 
-/// Walks from `top` to what lies below `base`.
+/// Walks from `top` to the files below `base`.
 fn walk(top: &Path, base: &Path, except: &[PathBuf]) -> impl Iterator<Item = DirEntry> + use<> {
     let mut walk = WalkBuilder::new(top);
-    // A workspace need not be a repository for its `.gitignore` to say what is not worth a look.
+    // A `.gitignore` also applies in a workspace that is not a repository.
     walk.hidden(false).require_git(false).parents(false).sort_by_file_name(Ord::cmp);
     let (base, except) = (base.to_owned(), except.to_vec());
     walk.filter_entry(move |entry| {
@@ -175,7 +174,7 @@ fn walk(top: &Path, base: &Path, except: &[PathBuf]) -> impl Iterator<Item = Dir
     walk.build().filter_map(Result::ok)
 }
 
-/// `glob`.
+/// Runs the tool `glob`.
 pub(super) async fn glob(glob: Glob, room: usize) -> Result<Outcome, String> {
     blocking(move |gone| glob_now(&glob, room, gone)).await.map(Outcome::of)
 }
@@ -226,7 +225,7 @@ fn glob_now(glob: &Glob, room: usize, gone: &Gone) -> Result<String, String> {
     Ok(text)
 }
 
-/// `grep`.
+/// Runs the tool `grep`.
 pub(super) async fn grep(grep: Grep, room: usize) -> Result<Outcome, String> {
     blocking(move |gone| grep_now(&grep, room, gone)).await.map(Outcome::of)
 }
@@ -266,7 +265,7 @@ fn grep_now(grep: &Grep, room: usize, gone: &Gone) -> Result<String, String> {
     let mut links = VecDeque::new();
     let mut walk = files(base, &workspace, &grep.except, gone).fuse();
     loop {
-        // Links last.
+        // Search links last.
         let entry = match walk.next() {
             Some(entry) if entry.path_is_symlink() => {
                 links.push_back(entry);
@@ -279,7 +278,7 @@ fn grep_now(grep: &Grep, room: usize, gone: &Gone) -> Result<String, String> {
             },
         };
         let name = match entry.path().strip_prefix(base) {
-            // The one file.
+            // The base is the file itself.
             Ok(rest) if rest.as_os_str().is_empty() => Path::new(entry.file_name()),
             Ok(rest) => rest,
             Err(_) => entry.path(),
@@ -288,8 +287,8 @@ fn grep_now(grep: &Grep, room: usize, gone: &Gone) -> Result<String, String> {
             continue;
         }
         let mut may_hold_keys = holds_keys(entry.path());
-        // What a link leads to is searched once, by its own name if it has one here, and only where it
-        // may be read as the directory may.
+        // Search the target of a link only once, by its own name if it is in the workspace, and only if it may be
+        // read like the directory.
         if entry.path_is_symlink() {
             let Some(target) = follow(entry.path()) else { continue };
             let is_held = grep.except.iter().any(|held| target.starts_with(held));
@@ -302,7 +301,7 @@ fn grep_now(grep: &Grep, room: usize, gone: &Gone) -> Result<String, String> {
         } else {
             searched.insert(entry.path().to_owned());
         }
-        // A file that is likely to hold keys is searched by its own path alone, which is asked about.
+        // A file that is likely to contain keys is only searched if it is named itself, which needs permission.
         if entry.path() != base && may_hold_keys {
             keys_left_out = true;
             continue;
@@ -310,7 +309,7 @@ fn grep_now(grep: &Grep, room: usize, gone: &Gone) -> Result<String, String> {
         let Ok(file) = File::open(entry.path()) else { continue };
         hits.file = relative(entry.path(), &workspace);
         hits.last = None;
-        // A file that cannot be read, or has lines of gigabytes, is passed over.
+        // Skip files that cannot be read or have lines of gigabytes.
         let _ = searcher.search_reader(&regex, gone.watch(file), &mut hits);
         match hits.state {
             Search::Goes => {}
@@ -343,13 +342,13 @@ fn grep_now(grep: &Grep, room: usize, gone: &Gone) -> Result<String, String> {
     Ok(text)
 }
 
-/// The piece of a line around a place in it, with how much stands before and after it.
+/// The part of a line around an offset, with the number of bytes before and after it.
 fn around(line: &[u8], at: usize) -> String {
     if line.len() <= LINE_BYTES {
         return String::from_utf8_lossy(line).into_owned();
     }
     let from = at.saturating_sub(LINE_BYTES / 4).min(line.len() - LINE_BYTES);
-    // Not in the midst of a character.
+    // Start at a character boundary.
     let from = (from..at.max(from)).find(|at| line[*at] & 0xc0 != 0x80).unwrap_or(from);
     let piece = &line[from..(from + LINE_BYTES).min(line.len())];
     let piece = crate::background::preview::without_partial_end(piece);
@@ -368,7 +367,7 @@ fn around(line: &[u8], at: usize) -> String {
     }
 }
 
-/// The pattern for one line.
+/// The pattern, for matching within one line.
 fn line_matcher(grep: &Grep) -> Option<regex::bytes::Regex> {
     regex::bytes::RegexBuilder::new(&grep.pattern)
         .case_insensitive(grep.ignore_case)
@@ -379,7 +378,7 @@ fn line_matcher(grep: &Grep) -> Option<regex::bytes::Regex> {
 }
 
 fn searcher(grep: &Grep) -> Result<(RegexMatcher, Searcher), String> {
-    // Line by line, unless the pattern is about more than one.
+    // Search line by line, unless the pattern can match a line break.
     let spans = grep.pattern.contains(r"\n") || grep.pattern.contains("(?s");
     let mut builder = RegexMatcherBuilder::new();
     builder.case_insensitive(grep.ignore_case).multi_line(true);
@@ -389,7 +388,7 @@ fn searcher(grep: &Grep) -> Result<(RegexMatcher, Searcher), String> {
     }
     let regex = builder.build(&grep.pattern).map_err(|error| {
         let text = error.to_string();
-        // The last line says what is wrong; those before draw the pattern.
+        // The last line is the reason; the lines before it show the pattern.
         let reason = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
         format!(
             "`pattern` is not a regular expression: {reason}; escape ( ) [ ] {{ }} . * + ? | with \\"
@@ -407,24 +406,24 @@ fn searcher(grep: &Grep) -> Result<(RegexMatcher, Searcher), String> {
     Ok((regex, builder.build()))
 }
 
-/// How far a search is.
+/// The state of a search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Search {
     Goes,
-    /// There is no room for more.
+    /// The result is full.
     Full,
-    /// There are more matches than were asked for.
+    /// There are more matches than requested.
     Enough,
 }
 
-/// What was found so far.
+/// The matches found so far.
 struct Hits<'a> {
     text: String,
     room: usize,
     left: u64,
-    /// Finds the match in a line that is too long to be shown.
+    /// Finds the match in a line that is too long to show.
     matched: Option<regex::bytes::Regex>,
-    /// The last line that was shown of this file.
+    /// The number of the last line shown of the current file.
     last: Option<u64>,
     file: String,
     gone: &'a Gone,
@@ -469,7 +468,7 @@ impl Sink for Hits<'_> {
     }
 
     fn context(&mut self, _: &Searcher, found: &SinkContext<'_>) -> io::Result<bool> {
-        // What comes before the match that is one too many is not shown.
+        // Do not show context before the first match beyond the limit.
         if self.left == 0 && *found.kind() == SinkContextKind::Before {
             return Ok(true);
         }

@@ -1,7 +1,7 @@
 //! The shell that runs the agent's commands.
 //!
-//! Models write bash. Where there is none the lines are run by `/bin/sh`, and the tools' descriptions
-//! say so.
+//! Models write bash. On a machine without bash, `/bin/sh` runs the command lines, and the tools' descriptions say
+//! so.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 use meanwhile_shim::launch;
 
-/// The user's bash, else the first one of `PATH`, else `/bin/sh`.
+/// The user's bash, otherwise the first bash in `PATH`, otherwise `/bin/sh`.
 pub(super) fn find() -> &'static Path {
     static SHELL: LazyLock<PathBuf> = LazyLock::new(|| {
         let own = std::env::var_os("SHELL").map(PathBuf::from);
@@ -21,7 +21,7 @@ pub(super) fn find() -> &'static Path {
 fn choose(own: Option<PathBuf>, path: Option<&OsStr>) -> PathBuf {
     let is_bash = |it: &PathBuf| it.is_absolute() && it.file_name() == Some(OsStr::new("bash"));
     let own = own.filter(is_bash);
-    // A path leads to itself.
+    // `find` returns an absolute path unchanged if it is executable.
     own.and_then(|own| launch::find(own.as_os_str(), None))
         .or_else(|| launch::find(OsStr::new("bash"), path))
         .unwrap_or_else(|| "/bin/sh".into())

@@ -1,4 +1,4 @@
-//! `check_background`, `stop_background`, `write_background`: looking at tasks and steering them.
+//! `check_background`, `stop_background`, `write_background`: the state of tasks, and control over them.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
@@ -15,38 +15,38 @@ use crate::confine::Manner;
 use crate::error::Error;
 use crate::limits;
 
-/// Tasks in a list that run, and that ended.
+/// How many running and how many ended tasks a list shows.
 const LISTED: (usize, usize) = (40, 10);
-/// Bytes of the last line of a task in a list.
+/// Bytes of each task's last line in a list.
 const LAST_LINE_BYTES: usize = 120;
-/// Bytes of the end of an output in which its last line is looked for.
+/// Bytes at the end of an output that are searched for the last line.
 const LAST_LINE_SOURCE: u64 = 1_024;
-/// How long a task has to read what is written to it.
+/// How long a task has to read what is written to its input.
 const WRITE_PATIENCE: Duration = Duration::from_secs(10);
 
-/// What the model has been shown of each task, so that it is shown once. Lost with the process:
-/// after that a check shows an output from its beginning again.
+/// What the model has been shown of each task, so that nothing is shown twice. Kept only in memory: after a
+/// restart, a check shows an output from its beginning again.
 ///
-/// The tools of one answer may run side by side, hence the lock; it is held for a look-up.
+/// Tools of one answer may run in parallel, so a lock protects it; the lock is only held for a moment.
 #[derive(Debug, Default)]
 pub(super) struct Views(Mutex<Shown>);
 
 #[derive(Debug, Default)]
 struct Shown {
     tasks: HashMap<TaskId, View>,
-    /// Tasks of this session whose end a result has stated.
+    /// Tasks of this session whose end is in a result.
     ended: HashSet<TaskId>,
-    /// Tasks whose end a call waits for, once for each.
+    /// Tasks whose end a call waits for, once per call.
     awaited: Vec<TaskId>,
     list: Option<Vec<(TaskId, View)>>,
     held: Held,
 }
 
-/// A task as it was shown.
+/// The state of a task when it was last shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct View {
     stage: Stage,
-    /// Its output up to here.
+    /// The offset up to which its output was shown.
     next: u64,
 }
 
@@ -70,12 +70,12 @@ impl View {
     }
 }
 
-/// Why a wait is over.
+/// Why a wait ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Over {
-    /// What was waited for has happened, or the time was up.
+    /// The awaited event happened, or the timeout expired.
     Waited,
-    /// Something waits in the session's queue.
+    /// The session's queue has a notification.
     News,
 }
 
@@ -84,19 +84,19 @@ impl Views {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The model has seen the state of a task, and its output up to `next`.
+    /// Records that the model has seen the state of a task, and its output up to `next`.
     pub(super) fn note(&self, task: &Task, next: u64) {
         self.with(|shown| shown.tasks.insert(task.id, View::of(task, next)));
     }
 
-    /// A command runs so.
+    /// Records how a command is confined.
     pub(super) fn hold(&self, id: TaskId, confined: Option<Manner>) {
         if let Some(manner) = confined {
             self.with(|shown| shown.held.insert(id, manner));
         }
     }
 
-    /// The commands that ran confined.
+    /// The session's commands that ran confined.
     pub(super) fn held(&self) -> Held {
         self.with(|shown| shown.held.clone())
     }
@@ -105,7 +105,7 @@ impl Views {
         self.with(|shown| shown.tasks.get(&id).copied())
     }
 
-    /// Notes a list; whether it is the one shown before.
+    /// Records a list; returns whether it is the same as before.
     fn same_list(&self, list: Vec<(TaskId, View)>) -> bool {
         self.with(|shown| {
             let same = shown.list.as_ref() == Some(&list);
@@ -115,7 +115,7 @@ impl Views {
     }
 }
 
-/// While it lives, a call waits for the end of a task.
+/// Marks a task as awaited by a call until it is dropped.
 struct Awaited<'a>(&'a Views, TaskId);
 
 impl<'a> Awaited<'a> {
@@ -136,7 +136,7 @@ impl Drop for Awaited<'_> {
 }
 
 impl Toolbox {
-    /// An error of the background manager, in the words of the tools.
+    /// An error of the background manager, as text for the model.
     pub(super) fn said(&self, error: Error) -> String {
         match error {
             Error::UnknownTask(id) => format!(
@@ -159,17 +159,17 @@ impl Toolbox {
         self.background.get(id).await.map_err(|error| self.said(error))
     }
 
-    /// Notes that an outcome states the end of a task, if it has ended and is this session's own:
-    /// a session does not take the result of another one's task.
+    /// Records that an outcome shows the end of a task, if it has ended and belongs to this session: a session must
+    /// not consume the result of another session's task.
     pub(super) fn saw(&self, task: &Task, by: DeliveredBy, outcome: &mut Outcome) {
-        // The ledger has the end: until then the task is running.
+        // Until the end is in the ledger, the task counts as running.
         if task.end().is_some() && task.queue == self.queue {
             self.views.with(|shown| shown.ended.insert(task.id));
             outcome.seen.push((task.id, by));
         }
     }
 
-    /// A task that this session may steer.
+    /// A task that this session may control.
     async fn own(&self, id: TaskId) -> Result<Task, String> {
         let task = self.task(id).await?;
         if task.queue != self.queue {
@@ -181,12 +181,12 @@ impl Toolbox {
         Ok(task)
     }
 
-    /// `check_background` with an id.
+    /// Runs the tool `check_background` with an id.
     pub(super) async fn check(&self, id: TaskId, wait: Duration) -> Result<Outcome, String> {
         let mut by = DeliveredBy::Check;
         let mut news = "";
-        // From before it is first looked at: calls of one answer run side by side, and what one of them is
-        // about to state is not news to another.
+        // Register before the first check: calls of one answer run in parallel, and an end that one of them is
+        // about to report is not news for another.
         let _awaited = (!wait.is_zero()).then(|| Awaited::new(&self.views, id));
         let mut task = self.task(id).await?;
         if !wait.is_zero() && task.end().is_none() {
@@ -212,15 +212,15 @@ impl Toolbox {
         Ok(outcome)
     }
 
-    /// Waits for tasks, but not over news for this session: the model gets those only with its next
-    /// call, and a server that says it is ready is worth more than the rest of a wait.
+    /// Waits for tasks, but returns early if the session's queue gets a notification: the model receives it only
+    /// with its next call, and a message that a server is ready is worth more than the rest of the wait.
     async fn wait(&self, which: Which, mode: Mode, patience: Duration) -> Result<Over, Error> {
         let mut queued = self.background.queued(self.queue.clone()).await?;
         let news = async {
-            // The count may be late, and says nothing of what it counts: the ledger does.
+            // The count may be out of date, and does not say what it counts; the ledger does.
             while !self.has_news().await? {
                 if queued.changed().await.is_err() {
-                    // Closed; the wait says so.
+                    // The manager is closed; the wait reports it.
                     std::future::pending::<()>().await;
                 }
             }
@@ -233,8 +233,8 @@ impl Toolbox {
         }
     }
 
-    /// Whether something waits in the session's queue that the model does not know. An end that a call
-    /// of the same answer has shown stays there until the results are stored.
+    /// Whether the session's queue has a notification that is new to the model. An end that a call of the same
+    /// answer has shown stays in the queue until the results are stored.
     async fn has_news(&self) -> Result<bool, Error> {
         let queue = self.queue.clone();
         let waiting = self.background.drain(queue, limits::DRAIN_MAX, Ack::Manual).await?;
@@ -247,7 +247,7 @@ impl Toolbox {
         }))
     }
 
-    /// A task and its output since the model last saw it.
+    /// A task, and its output since the model last saw it.
     async fn shown(&self, task: &Task, from: u64) -> Result<Outcome, String> {
         let left = survivors(task);
         let held = self.views.held();
@@ -268,12 +268,12 @@ impl Toolbox {
         Ok(Outcome::of(lines([header.as_str(), &shown, &left, &held])))
     }
 
-    /// `check_background` without an id.
+    /// Runs the tool `check_background` without an id.
     pub(super) async fn check_all(&self, wait: Duration) -> Result<Outcome, String> {
         if !wait.is_zero() {
             let running = self.background.running_in(self.queue.clone()).await;
             let running = running.map_err(|error| self.said(error))?;
-            // With none there is nothing to wait for, and the wait is over at once.
+            // Without running tasks there is nothing to wait for, and the wait returns at once.
             let which = Which::Ids(running.iter().map(|task| task.id).collect());
             self.wait(which, Mode::Any, wait).await.map_err(|error| self.said(error))?;
         }
@@ -309,7 +309,7 @@ impl Toolbox {
         }
         for task in &listed {
             let line = self.line(task).await;
-            // A list is for an overview: what does not fit is asked for by its id.
+            // A list is an overview: the model can check the other tasks by id.
             if content.len() + line.len() + 64 > self.budget.result_bytes {
                 content.push_str("\n... more; check_background with task_id shows one ...");
                 break;
@@ -348,7 +348,7 @@ impl Toolbox {
         line
     }
 
-    /// `stop_background`.
+    /// Runs the tool `stop_background`.
     pub(super) async fn stop(&self, id: TaskId, signal: i32) -> Result<Outcome, String> {
         self.own(id).await?;
         let cause = Cause { actor: Actor::Agent, message: "stop_background".to_owned() };
@@ -367,7 +367,7 @@ impl Toolbox {
         Ok(outcome)
     }
 
-    /// `write_background`.
+    /// Runs the tool `write_background`.
     pub(super) async fn write(
         &self,
         id: TaskId,

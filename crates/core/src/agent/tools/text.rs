@@ -1,7 +1,7 @@
-//! Text for the model: output as a terminal would leave it, within a budget.
+//! Text for the model: output as it would remain on a terminal, within a limit.
 //!
-//! Pure. Output comes from programs and is not trusted: nothing in it moves a cursor, and nothing in
-//! it looks like a message of the harness.
+//! Pure functions. Output comes from programs and is not trusted: it must not move a cursor, and must not look like
+//! a message of this program.
 
 use crate::agent::notice::harmless;
 use crate::background::ansi;
@@ -9,11 +9,11 @@ use crate::background::preview::without_partial_end;
 use crate::background::task::{State, Survivor, Task, Timestamp};
 use crate::background::words::{actor, ended, one_line, queued, reorders, seconds, shorten};
 
-/// Survivors of a task that are named.
+/// How many surviving processes of a task are listed.
 const SURVIVORS: usize = 5;
 
-/// Output as a terminal would show it: no escape sequences, of a line that was written over only
-/// what was written last, U+FFFD for what is not UTF-8 and for other control characters.
+/// Output as a terminal would show it: without escape sequences, with only the final text of a line that was
+/// overwritten, and with U+FFFD for invalid UTF-8 and other control characters.
 pub(in crate::agent) fn clean(output: &[u8]) -> String {
     let plain = ansi::strip(output);
     let text = String::from_utf8_lossy(&plain);
@@ -36,8 +36,8 @@ fn push_line(shown: &mut String, line: &str) {
                 plain.pop();
             }
             '\t' => plain.push('\t'),
-            // Other than in a name or a title, what is only unseen stays: scripts and emoji are
-            // joined by it, and a model that copies a line has to copy it.
+            // In names and titles, invisible characters are replaced, but not here: scripts and emoji need them,
+            // and a model that copies a line has to copy them.
             c if c.is_control() || reorders(c) => plain.push('\u{fffd}'),
             c => plain.push(c),
         }
@@ -48,15 +48,15 @@ fn push_line(shown: &mut String, line: &str) {
     }
 }
 
-/// A piece of output as it is shown, and how many of its bytes it stands for.
+/// A piece of output in the form that is shown, and how many bytes of the original it covers.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Piece {
     pub(super) shown: String,
     pub(super) bytes: usize,
 }
 
-/// The longest beginning of `output` that is at most `room` bytes as shown, by whole lines unless
-/// one line is most of it.
+/// The longest beginning of `output` that takes at most `room` bytes when shown. It ends at a line break, unless
+/// one line takes up most of it.
 pub(super) fn beginning(output: &[u8], room: usize) -> Piece {
     let mut piece = Piece { shown: String::new(), bytes: 0 };
     for line in output.split_inclusive(|byte| *byte == b'\n') {
@@ -78,7 +78,7 @@ pub(super) fn beginning(output: &[u8], room: usize) -> Piece {
     piece
 }
 
-/// The longest end of `output`, likewise.
+/// The longest end of `output`, by the same rules.
 pub(super) fn ending(output: &[u8], room: usize) -> Piece {
     let mut lines = Vec::new();
     let mut left = room;
@@ -98,7 +98,7 @@ pub(super) fn ending(output: &[u8], room: usize) -> Piece {
         if left > room / 4 {
             let (shown, taken) = shrink(line.len().min(left), left, |length| {
                 let end = &line[line.len() - length..];
-                // A character that begins before the cut.
+                // Skip the rest of a character that starts before the cut.
                 let partial = end.iter().take(3).take_while(|b| **b & 0xc0 == 0x80).count();
                 &end[partial..]
             });
@@ -111,7 +111,7 @@ pub(super) fn ending(output: &[u8], room: usize) -> Piece {
     Piece { shown: lines.concat(), bytes }
 }
 
-/// The longest of shorter and shorter pieces that fits.
+/// Shortens the piece until it fits.
 fn shrink<'a>(
     mut length: usize,
     room: usize,
@@ -127,12 +127,12 @@ fn shrink<'a>(
     }
 }
 
-/// A command in a list: on one line, and not for ever.
+/// A command in a list: on one line, with limited length.
 pub(super) fn command(line: &str) -> String {
     harmless(&shorten(&one_line(line), 200), false)
 }
 
-/// Cuts a text that is too long, and says so.
+/// Truncates a text that is too long, and notes that it did.
 pub(super) fn cut(text: &mut String, most: usize) {
     if text.len() <= most {
         return;
@@ -145,12 +145,12 @@ pub(super) fn cut(text: &mut String, most: usize) {
     }
 }
 
-/// `s` where there is not one.
+/// The plural `s`, unless the count is one.
 pub(super) fn plural(count: u64) -> &'static str {
     if count == 1 { "" } else { "s" }
 }
 
-/// Where a task stands: `running for 12.0s`, `exited 0 after 92.4s`.
+/// The state of a task: `running for 12.0s`, `exited 0 after 92.4s`.
 pub(super) fn state(task: &Task) -> String {
     let age = || seconds(Timestamp::now().since(task.created_at));
     match &task.state {
@@ -167,7 +167,7 @@ pub(super) fn state(task: &Task) -> String {
     }
 }
 
-/// The processes a task left behind, a line each.
+/// The processes that a task left behind, one per line.
 pub(super) fn survivors(task: &Task) -> String {
     let line = |survivor: &Survivor| {
         let command = command(&survivor.command);
@@ -218,11 +218,11 @@ mod tests {
         assert_eq!(ending(&[b'x'; 50], 10), piece("xxxxxxxxxx", 10));
         assert_eq!(beginning("ééé".as_bytes(), 5), piece("éé", 4));
         assert_eq!(ending("ééé".as_bytes(), 5), piece("éé", 4));
-        // A bar that was drawn a thousand times is one line.
+        // A progress bar that was drawn a thousand times is one line.
         let bar = "50%\r".repeat(1_000) + "100%\n";
         assert_eq!(beginning(bar.as_bytes(), 10), piece("100%\n", bar.len()));
         assert_eq!(ending(bar.as_bytes(), 10), piece("100%\n", bar.len()));
-        // What is not text takes three bytes a byte.
+        // Each invalid byte is shown as three bytes.
         assert_eq!(beginning(&[0xff; 50], 10).shown, "\u{fffd}\u{fffd}\u{fffd}");
         assert_eq!(ending(&[0xff; 50], 10).shown, "\u{fffd}\u{fffd}\u{fffd}");
         assert_eq!(beginning(b"", 10), piece("", 0));

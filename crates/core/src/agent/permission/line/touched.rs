@@ -1,4 +1,4 @@
-//! What the commands of a line touch, as far as its words tell.
+//! The files that the commands of a line use, as far as its words show.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -10,9 +10,9 @@ use crate::agent::permission::shell::Word;
 use crate::agent::permission::{Standing, programs};
 use crate::confine::is_secret_name;
 
-/// What every confined command reads anyway.
+/// Directories that every confined command can read anyway.
 const SYSTEM: [&str; 7] = ["/usr", "/proc", "/sys", "/bin", "/lib", "/opt", "/etc/os-release"];
-/// Names that stand for no file.
+/// Names that do not refer to a file.
 const NO_FILES: [&str; 4] = ["/dev/null", "/dev/stdin", "/dev/stdout", "/dev/stderr"];
 
 impl Reader<'_> {
@@ -24,7 +24,7 @@ impl Reader<'_> {
         files::judge(self.all_rules, self.places, None, files, path)
     }
 
-    /// Where a word leads that is a path and nothing else.
+    /// The path that a word refers to, if the word is nothing but a path.
     fn path(&self, word: &Word, cwd: Option<&Path>) -> Option<PathBuf> {
         match (word.literal(), word.of_home()) {
             (Some(text), _) if text.starts_with('/') => Some(text.into()),
@@ -33,7 +33,8 @@ impl Reader<'_> {
         }
     }
 
-    /// What a command names in plain words, is there or lies elsewhere, and is read.
+    /// The verdicts on files that a command names literally, that exist or are outside of the workspace, and that
+    /// it reads.
     fn named(&self, part: &Part) -> Vec<Standing> {
         let name = part.words.first().map(Word::text).unwrap_or_default();
         let mut awaits_pattern = ["grep", "egrep", "fgrep", "rg"].contains(&name);
@@ -44,12 +45,12 @@ impl Reader<'_> {
             let of_option = before.text().len() == 2 && before.text().starts_with('-');
             let is_option = text.starts_with('-') || of_option && is_number;
             let outside = text.starts_with(['/', '~']) || text.starts_with("../");
-            // It may be a file all the same, where the pattern is that of an option.
+            // The word may be a file all the same, if an option gives the pattern.
             if !is_option && std::mem::take(&mut awaits_pattern) && outside {
                 continue;
             }
             let Some(path) = self.path(word, part.cwd.as_deref()) else { continue };
-            // What stands behind a test of `find` is a name or a number.
+            // The word after a test of `find` is a name or a number.
             let is_value = name == "find" && before.text().starts_with('-');
             let is_passed = ["/", "..", ""].contains(&text) || is_not_a_file(word) || is_value;
             let is_there = || Instant::now() > self.until || path.exists();
@@ -61,18 +62,18 @@ impl Reader<'_> {
         found
     }
 
-    /// A command where all look: it is asked only about what it names and would not get to see, and about
-    /// what git keeps.
+    /// A command of a line that only reads: needs a question only for files that it names and would not be able to
+    /// see, and for the contents of repositories.
     pub(super) fn looking(&self, part: &Part) -> Vec<Standing> {
-        // These read nothing of a file but whether it is there.
+        // These only check whether a file exists.
         let is_test = part.words.first().is_some_and(|it| ["test", "["].contains(&it.text()));
         let mut found = if is_test { Vec::new() } else { self.named(part) };
         found.extend(self.kept(part));
         found
     }
 
-    /// A command that runs as it is: what it names in plain words may be held back all the same. What it
-    /// makes of words that only the shell will know, no reader can tell.
+    /// A command that runs unconfined: rules may still protect the files that it names literally. File names that
+    /// only the shell can compute cannot be checked.
     pub(super) fn held(&self, part: &Part) -> Vec<Standing> {
         let mut found = self.named(part);
         for word in part.words.iter().skip(1) {
@@ -85,7 +86,7 @@ impl Reader<'_> {
                 );
             }
             match path.map(|path| self.judge(Files::Write, &path)) {
-                // It may only be read.
+                // The file may only be read.
                 Some(Standing::Held { why } | Standing::Denied { why }) => {
                     found.push(Standing::Held { why });
                 }
@@ -96,7 +97,8 @@ impl Reader<'_> {
         found
     }
 
-    /// A command that looks beside one that a rule lets run as it is, which all of the line does then.
+    /// A read-only command in a line where a rule allows another command to run unconfined; then the whole line
+    /// runs unconfined.
     pub(super) fn beside(&self, part: &Part) -> Vec<Standing> {
         let mut found: Vec<Standing> = self.kept(part).into_iter().collect();
         let words: Option<Vec<&str>> = part.words.iter().map(Word::literal).collect();
@@ -111,8 +113,9 @@ impl Reader<'_> {
         found
     }
 
-    /// Where repositories keep what a part of the line may show that only runs git: an expression of `sed`,
-    /// a script. Where the line itself has git in it, only what holds keys, so that it goes on working.
+    /// The object stores of repositories whose contents a part of the line could show through a hidden call of git:
+    /// a `sed` expression, a script. If the line itself calls git, only stores that contain keys, so that git keeps
+    /// working.
     pub(super) fn kept_unseen(&self, parts: &[Part]) -> Vec<PathBuf> {
         let may_run = |part: &Part| {
             let words: Vec<Option<&str>> = part.words.iter().map(Word::literal).collect();
@@ -129,18 +132,18 @@ impl Reader<'_> {
         at.flat_map(crate::confine::objects).collect()
     }
 
-    /// What the repository of a directory keeps that may not be shown. It is looked through once for a line.
+    /// A key that the history of a directory's repository contains and must not show. Searched once per line.
     fn key_at(&self, cwd: &Path) -> Option<String> {
         let known = self.keys.borrow().get(cwd).cloned();
         if let Some(known) = known {
             return known;
         }
         if Instant::now() > self.until {
-            return Some("what it holds".to_owned());
+            return Some("unknown keys".to_owned());
         }
         let own = &self.places.workspace;
         let hidden = files::hidden(self.all_rules, self.places).unwrap_or_default();
-        // git names paths from the top of the repository, of which the workspace may be a part.
+        // git names paths relative to the top of the repository, and the workspace may be a part of it.
         let top = cwd.ancestors().find(|it| it.join(".git").exists()).unwrap_or(own);
         let is_hidden = |path: &str| hidden.iter().any(|it| top.join(path).starts_with(it));
         let key = crate::confine::key_in_history(cwd, own, is_hidden);
@@ -148,26 +151,27 @@ impl Reader<'_> {
         key
     }
 
-    /// A command that shows what is in a repository, where that holds keys: the kernel cannot hold it,
-    /// however little the model asks for.
+    /// A command that shows repository contents with keys: the kernel cannot prevent this, however little access
+    /// the model requests.
     fn kept(&self, part: &Part) -> Option<Standing> {
         let literal: Vec<Option<&str>> = part.words.iter().map(Word::literal).collect();
         if literal.first() != Some(&Some("git")) || !programs::shows_content(&literal) {
             return None;
         }
-        // `git -C`: somewhere else.
+        // `git -C` changes the directory.
         let moved = literal.get(1) == Some(&Some("-C"));
         let names_key = |text: &&str| text.rsplit([':', '/']).next().is_some_and(is_secret_name);
         let named = literal.iter().copied().flatten().find(names_key).map(str::to_owned);
         let key = named.or_else(|| match part.cwd.as_ref().filter(|_| !moved) {
             Some(cwd) => self.key_at(cwd),
-            None => Some("what it holds".to_owned()),
+            None => Some("unknown keys".to_owned()),
         })?;
-        let why = format!("`{}` may show `{key}`, which the repository keeps", show(&part.words));
+        let why =
+            format!("`{}` may show `{key}`, which the repository contains", show(&part.words));
         Some(Standing::Held { why })
     }
 
-    /// Judges a file that the line is connected to.
+    /// The verdict on a file that the line redirects from or to.
     pub(super) fn file(&self, word: &Word, files: Files, cwd: Option<&Path>) -> Option<Standing> {
         if is_not_a_file(word) {
             return None;
@@ -179,7 +183,7 @@ impl Reader<'_> {
     }
 }
 
-/// Whether every confined command reads it anyway. What `/proc` has of a process leads elsewhere.
+/// Whether every confined command can read it anyway. `/proc` entries of a process lead elsewhere.
 fn is_system(path: &Path) -> bool {
     let is_process =
         |it: &str| it.ends_with("self") || it.starts_with(|c: char| c.is_ascii_digit());

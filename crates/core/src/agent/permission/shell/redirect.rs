@@ -1,8 +1,8 @@
-//! The files a command is connected to, and the text that stands in the line for one.
+//! Redirections of a command, and here-documents.
 
 use super::{Files, Parser, Simple, Word};
 
-/// A here-document whose body comes after the next line break.
+/// A here-document whose body follows the next line break.
 #[derive(Debug)]
 pub(super) struct HereDoc {
     delimiter: String,
@@ -11,12 +11,12 @@ pub(super) struct HereDoc {
 }
 
 impl Parser<'_> {
-    /// `<(` or `>(`
+    /// Whether `<(` or `>(` comes next.
     pub(super) fn is_process(&self) -> bool {
         matches!(self.peek(), Some('<' | '>')) && self.peek_at(1) == Some('(')
     }
 
-    /// `<`, `>`, `&>`, or digits right before one.
+    /// Whether a redirection comes next: `<`, `>`, `&>`, or digits directly before one.
     pub(super) fn is_redirect(&self) -> bool {
         let digits = (0..).take_while(|&i| self.peek_at(i).is_some_and(|c| c.is_ascii_digit()));
         let next = self.peek_at(digits.count());
@@ -58,7 +58,7 @@ impl Parser<'_> {
         }
     }
 
-    /// The bodies of the here-documents named in the line that just ended. What is substituted in one is
+    /// Reads the bodies of the here-documents that the line just read has announced. Substitutions in a body are
     /// run.
     pub(super) fn read_heredocs(&mut self) -> Result<(), String> {
         for heredoc in std::mem::take(&mut self.heredocs) {

@@ -2,8 +2,8 @@ mod bash;
 
 use super::*;
 
-/// The commands of a line, each in brackets, with `?` for what only the shell will know, and `!`
-/// where there may be more.
+/// The commands of a line, each in brackets, with `?` for words that only the shell can compute, and `!` if there
+/// may be more.
 fn commands(line: &str) -> String {
     let script = parse(line);
     let mut shown: Vec<String> = Vec::new();

@@ -1,70 +1,70 @@
-//! The words of a line: what is quoted, what is expanded, and what only the shell will know.
+//! The words of a line: their quotes and expansions.
 
 use super::Parser;
 
-/// Stands for a quoted character in [`Word::raw`]. No line has it: it is a control character.
+/// Marks a quoted character in [`Word::raw`]. As a control character, it does not occur in a line.
 const QUOTED: char = '\u{1}';
-/// Stands for what is expanded.
+/// Marks an expansion.
 const EXPANDED: char = '\u{2}';
 
-/// A word as it stands in a line.
+/// A word of a line.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Word {
-    /// Its characters after quotes are removed, without what is expanded.
+    /// The characters after removal of quotes, without expansions.
     text: String,
-    /// The same, with a mark in the place of each quoted character, and one for each expansion.
+    /// The same, but with a mark for each quoted character and each expansion.
     raw: String,
-    /// Some of it stands in quotes, were it nothing.
+    /// Whether any part is in quotes, even an empty one.
     has_quotes: bool,
 }
 
 impl Word {
-    /// A word that is known only when it runs.
+    /// A word that is only known at run time.
     pub(crate) fn unknown() -> Self {
         Self { raw: EXPANDED.to_string(), ..Self::default() }
     }
 
-    /// Its characters, whatever they come to.
+    /// The characters, without expansions.
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
 
-    /// The text of a word that is the same for the command as for the reader: nothing in it is expanded.
+    /// The text of a word without expansions: the command will get exactly this text.
     pub(crate) fn literal(&self) -> Option<&str> {
         let raw = &self.raw;
-        // A bracket that is not closed stands for itself.
+        // An unclosed bracket is literal.
         let is_glob = raw.contains(['*', '?']) || raw.contains('[') && raw.contains(']');
         (!is_glob && !raw.starts_with('~') && !self.is_dynamic()).then_some(&self.text)
     }
 
-    /// The text of a literal word without any quotes. A shell takes only such a word for a keyword.
+    /// The text of a literal word without quotes. A shell takes only such a word as a keyword.
     pub(super) fn bare(&self) -> Option<&str> {
         self.literal().filter(|_| !self.has_quotes)
     }
 
-    /// All of it is quoted.
+    /// Whether all of it is quoted.
     pub(super) fn is_quoted(&self) -> bool {
         self.has_quotes && self.raw.chars().all(|c| c == QUOTED)
     }
 
-    /// Part of it is known only when it runs, other than by the names of files or the home directory.
+    /// Whether a part is only known at run time, other than through file name patterns or the home directory.
     pub(crate) fn is_dynamic(&self) -> bool {
         let raw = &self.raw;
         let is_brace = raw.contains('{') && raw != "{}" && raw.len() > 1;
         let of_another = raw.starts_with('~') && raw.len() > 1 && !raw.starts_with("~/");
-        // `a=~`: bash expands it, others don't.
+        // `a=~`: bash expands it, other shells do not.
         let tilde = ["=~", ":~", "\u{1}~"].iter().any(|it| raw.contains(it));
         raw.contains(EXPANDED) || is_brace || of_another || tilde
     }
 
-    /// What follows the home directory, in a word that begins with it and has nothing else to expand.
+    /// The path below the home directory, if the word starts with `~` and has no other expansion.
     pub(crate) fn of_home(&self) -> Option<&str> {
         let is_plain = !self.is_dynamic() && !self.raw.contains(['*', '?', '[']);
         let rest = self.raw.starts_with('~').then(|| self.text.trim_start_matches(['~', '/']));
         rest.filter(|_| is_plain)
     }
 
-    /// `NAME=value`. An error is an assignment that is not understood.
+    /// Parses `NAME=value`. An error is an assignment that is not understood.
     pub(super) fn assignment(&self) -> Result<Option<(String, Word)>, String> {
         let Some((name, raw)) = self.raw.split_once('=') else { return Ok(None) };
         let name = name.strip_suffix('+').unwrap_or(name);
@@ -76,7 +76,7 @@ impl Word {
         if !begins || !name.chars().all(plain) {
             return Ok(None);
         }
-        // Up to there both are the same.
+        // Before the `=`, both texts are the same.
         let text = self.text.split_once('=').map_or("", |(_, value)| value).to_owned();
         Ok(Some((name.to_owned(), Word { text, raw: raw.to_owned(), ..self.clone() })))
     }
@@ -88,7 +88,7 @@ impl Word {
 }
 
 impl Parser<'_> {
-    /// One word; there is one.
+    /// Parses a word, which must exist.
     pub(super) fn word(&mut self) -> Result<Word, String> {
         let mut word = Word::default();
         let begin = self.at;
@@ -107,7 +107,7 @@ impl Parser<'_> {
                     self.continued()?;
                     self.at += 2;
                 }
-                // The blank after it ends the word.
+                // The blank after the line break ends the word.
                 '\\' if self.peek_at(1) == Some('\n')
                     && matches!(self.peek_at(2), Some(' ' | '\t')) =>
                 {
@@ -153,7 +153,7 @@ impl Parser<'_> {
         Ok(word)
     }
 
-    /// A backslash and a line break between two letters.
+    /// Whether a backslash and a line break stand between two letters.
     fn joins_letters(&self, before: &Word) -> bool {
         let is_letter = |c: Option<char>| c.is_some_and(char::is_alphabetic);
         self.peek_at(1) == Some('\n')
@@ -161,7 +161,7 @@ impl Parser<'_> {
             && is_letter(self.peek_at(2))
     }
 
-    /// Text in which only `$`, backticks and backslashes mean something, up to `end`, which is taken.
+    /// Parses text in which only `$`, backticks and backslashes are special, up to and including `end`.
     pub(super) fn quoted(&mut self, word: &mut Word, end: Option<char>) -> Result<(), String> {
         loop {
             match self.peek() {
@@ -195,14 +195,14 @@ impl Parser<'_> {
         Ok(())
     }
 
-    /// What begins with `$`.
+    /// Parses an expansion, after `$`.
     fn dollar(&mut self, word: &mut Word, quoted: bool) -> Result<(), String> {
         let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
         self.at += 1;
         match self.peek() {
             Some('(') if self.peek_at(1) == Some('(') => {
                 self.at += 2;
-                // With a name in it, bash would run what is in that variable's subscripts.
+                // bash would execute the subscripts in the value of a variable.
                 self.take_while(|c| c.is_ascii_digit() || "+-*/% ".contains(c));
                 if !self.take("))") {
                     return Err("arithmetic with more than numbers".to_owned());
@@ -237,7 +237,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    /// What stands between backticks.
+    /// Parses a command in backticks.
     fn backticks(&mut self, word: &mut Word, quoted: bool) -> Result<(), String> {
         self.at += 1;
         let text = self.take_while(|c| c != '`');
@@ -254,7 +254,7 @@ impl Parser<'_> {
     }
 }
 
-/// Whether all shells read the inside of `${..}` alike, and nothing in it sets a variable or computes.
+/// Whether all shells read the text inside `${..}` alike, and it neither sets a variable nor computes.
 fn is_parameter(inner: &str) -> bool {
     let body = inner.strip_prefix('#').filter(|rest| !rest.is_empty()).unwrap_or(inner);
     let rest = body.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '_');

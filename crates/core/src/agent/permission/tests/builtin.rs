@@ -1,4 +1,4 @@
-//! What holds where no rule is set.
+//! The verdicts without any rules.
 
 use super::*;
 
@@ -86,8 +86,8 @@ fn what_only_looks_in_the_workspace_runs_unasked() {
     }
 }
 
-/// What no reader could tell apart: it could write, run another program or show a key, where the kernel
-/// did not hold it.
+/// Lines whose effect cannot be determined by reading: they could write, run another program or show a key if the
+/// kernel did not prevent it.
 #[test]
 fn what_could_do_more_runs_where_it_cannot() {
     let (scene, mut table) = (Scene::new(), Table::default());
@@ -318,7 +318,7 @@ fn files_elsewhere_and_keys_are_asked_in_commands_too() {
         "cat src/link.rs",
         "ls ~",
         "cd src && cat ../../other/file",
-        // It may have failed, so it is judged from both.
+        // The `cd` may fail, so the line is judged for both directories.
         "cd ~ && ls",
         "grep -r key ~",
         "grep key .env",
@@ -355,7 +355,7 @@ fn files_elsewhere_and_keys_are_asked_in_commands_too() {
         table.row(effect(&scene.line(&[], line)), "ask", line.to_string());
     }
     assert_eq!(effect(&scene.line(&[], &format!("cat {}", key.display()))), "ask");
-    // Where it runs counts as well.
+    // The working directory matters, too.
     for (line, cwd, expected) in [
         ("ls", "src", "look"),
         ("cat ../a.txt", "src", "look"),
@@ -443,7 +443,7 @@ fn always_offers_what_is_like_it_and_no_more() {
         ("docker ps", "ask"),
         ("docker run x", "ask"),
         ("docker compose up", "ask"),
-        // What follows may be any code.
+        // The arguments may be any code.
         ("docker compose exec a sh", "ask"),
         ("docker compose run a sh", "ask"),
         ("docker-compose exec a sh", "ask"),
@@ -529,7 +529,7 @@ fn always_offers_what_is_like_it_and_no_more() {
     }
 }
 
-/// What "always" offers is enough: with it, the same call is not asked again.
+/// After "always", the same call is not asked about again.
 #[test]
 fn what_always_offers_is_enough() {
     let scene = Scene::new();

@@ -1,5 +1,5 @@
-//! No line that is allowed runs what is not: lines are made up at random, and those that may run
-//! unasked are run by the shells there are.
+//! No allowed line runs anything that is not allowed: lines are generated at random, and those that may run without
+//! asking are run in all available shells.
 
 use std::fmt::Write as _;
 use std::io::Read as _;
@@ -17,16 +17,16 @@ use meanwhile_shim::confine::Right;
 use super::*;
 use crate::confine::{Confine, Planner};
 
-/// The shells that a line may get to be run by.
+/// The shells that may run a line.
 const SHELLS: [&[&str]; 4] =
     [&["sh", "-c"], &["bash", "-c"], &["dash", "-c"], &["busybox", "sh", "-c"]];
 
-/// What is in the variable `KEY`.
+/// The value of the variable `KEY`.
 const SECRET: &str = "not-to-be-seen";
-/// How much of what the shells say is looked at, in bytes.
+/// How many bytes of the shells' output are checked.
 const SAID_MAX: u64 = 1 << 20;
 
-/// A directory of programs that are not to be run, each of which says so; and nothing else.
+/// A directory of nothing but programs that must not run, each of which leaves a trace.
 struct Trap {
     scene: Scene,
     bin: PathBuf,
@@ -40,7 +40,7 @@ impl Trap {
         for name in ["bad", "worse", "a", "x", "if", "then", "[[", "EOF", "1", "2", "a.txt"] {
             Self::program(&bin, name, "sprung");
         }
-        // A rule is set for these two.
+        // The tests have rules for these two.
         for name in ["good", "make"] {
             Self::program(&bin, name, "fine");
         }
@@ -76,7 +76,7 @@ impl Trap {
         })
     }
 
-    /// Everything there is in the workspace, and outside of it what the bad programs leave.
+    /// Lists everything in the workspace, and the traces that bad programs leave outside of it.
     fn traces(&self) -> String {
         let mut traces = String::new();
         for directory in ["", "work", "work/src", "other"] {
@@ -96,10 +96,9 @@ impl Trap {
         traces
     }
 
-    /// Runs a line by every shell there is, with a limit: it may loop. What they said is handed
-    /// back.
+    /// Runs a line in every available shell, with a time limit because it may loop. Returns their output.
     fn run(&self, line: &str, confine: Option<&Confine>) -> String {
-        // Beside the home directory, where it is not a trace.
+        // Next to the home directory, where it is not a trace.
         let said = self.scene.home.with_file_name("said");
         let output = std::fs::File::create(&said).expect("it is ours");
         for shell in SHELLS {
@@ -124,21 +123,20 @@ impl Trap {
             };
             let mut ran = ran.expect("`timeout` is part of every system the tests run on");
             let group = Pid::from_raw(i32::try_from(ran.id()).expect("a process id is one"));
-            // A shell that is not there runs nothing; `sh` is.
+            // A shell that is not installed runs nothing; `sh` is always there.
             ran.wait().expect("it is our child");
-            // What it left in the background.
+            // Kill background processes of the line.
             let _ = killpg(group, Signal::SIGKILL);
         }
         let mut bytes = Vec::new();
-        // A line may say one thing over and over until its time is up.
+        // A line may repeat its output until the time limit.
         let heard = std::fs::File::open(&said).map(|it| it.take(SAID_MAX).read_to_end(&mut bytes));
         heard.expect("it is there").expect("it is ours");
         String::from_utf8_lossy(&bytes).into_owned()
     }
 }
 
-/// Pieces that lines are made of. What is bad is a program of the trap; a file that is written to
-/// would be a trace.
+/// Pieces from which lines are built. Bad programs belong to the trap; a file that is written would be a trace.
 const PIECES: [&str; 116] = [
     "\\\n",
     "$\\\n",
@@ -264,7 +262,7 @@ fn no_line_that_is_allowed_runs_what_is_not() {
     let rules = ["allow bash good", "allow bash make x"];
     let line = prop::collection::vec(prop::sample::select(PIECES.to_vec()), 1..14)
         .prop_map(|pieces| pieces.concat());
-    // `PROPTEST_CASES` makes it more.
+    // `PROPTEST_CASES` increases it.
     let usual = Config::default().cases;
     let config = Config { cases: 8 * usual, failure_persistence: None, ..Config::default() };
     let (mut runner, allowed) = (TestRunner::new(config), std::cell::Cell::new(0));
@@ -275,13 +273,13 @@ fn no_line_that_is_allowed_runs_what_is_not() {
                 if confine.is_some() && crate::confine::refusal().is_some() {
                     return Ok(());
                 }
-                // Each run takes as long as a hundred judgements.
+                // Each run takes as long as a hundred verdicts.
                 if allowed.replace(allowed.get() + 1) < usual / 4 {
                     let before = trap.borrow().traces();
                     let said = trap.borrow().run(&line, confine.as_ref());
                     let after = trap.borrow().traces();
                     if after != before {
-                        // One that has not sprung, for the search for a shorter line.
+                        // Use a new trap in the search for a shorter line.
                         trap.replace(Trap::new());
                     }
                     prop_assert_eq!(after, before, "{:?}", line);
@@ -294,7 +292,7 @@ fn no_line_that_is_allowed_runs_what_is_not() {
     assert!(allowed.get() > usual / 8, "{} lines were allowed, too few to say much", allowed.get());
 }
 
-/// The trap is one: what is bad leaves a trace.
+/// The trap works: bad programs leave a trace.
 #[test]
 fn the_trap_springs() {
     for line in ["bad", "echo $(worse)", "echo > new", "ls; a", "x"] {
@@ -307,7 +305,7 @@ fn the_trap_springs() {
 }
 
 proptest! {
-    /// Whatever is put around or after an allowed command with another in it, that one is judged.
+    /// A forbidden command is found, whatever is put around it or after an allowed command.
     #[test]
     fn a_command_that_is_forbidden_is_found_wherever_it_stands(
         wraps in prop::collection::vec(prop::sample::select(WRAPS.to_vec()), 0..6),
@@ -319,14 +317,14 @@ proptest! {
         }
         let verdict = scene.line(&["allow bash", "deny bash bad"], &line);
         prop_assert!(matches!(verdict, Verdict::Deny { .. }), "{:?}: {:?}", line, verdict);
-        // Without any rule it is asked at least, and with another rule too.
+        // Without a rule, or with other rules, it needs permission at least.
         for rules in [&[][..], &["allow bash ls", "allow bash echo", "allow bash good"]] {
             let verdict = scene.line(rules, &line);
             prop_assert!(matches!(verdict, Verdict::Ask { .. }), "{:?}: {:?}", line, verdict);
         }
     }
 
-    /// Nothing makes the judgement panic, and nothing makes it take long.
+    /// No text makes the check panic or take long.
     #[test]
     fn any_text_is_judged(line in "\\PC{0,40}", pieces in prop::collection::vec(prop::sample::select(PIECES.to_vec()), 0..30)) {
         let scene = Scene::new();
@@ -335,7 +333,7 @@ proptest! {
     }
 }
 
-/// What a command can stand in.
+/// Text that can surround a command.
 const WRAPS: [(&str, &str); 30] = [
     ("ls; ", ""),
     ("", "; ls"),
@@ -345,7 +343,7 @@ const WRAPS: [(&str, &str); 30] = [
     ("ls & ", ""),
     ("ls\n", ""),
     ("", " > /dev/null 2>&1"),
-    // With a blank, for `$((` is arithmetic.
+    // With a blank, because `$((` is arithmetic.
     (" ( ", " )"),
     ("{ ", "; }"),
     ("! ", ""),

@@ -1,4 +1,4 @@
-//! What a session may do unasked, by what a person chose for all of it.
+//! What a session may do without asking, by the person's choice for the whole session.
 
 use super::*;
 use crate::agent::tools::Level;
@@ -30,7 +30,7 @@ fn commands_are_held_to_what_was_chosen() {
         ("npm test", None, &["allow bash npm test"], "look", "allow", "allow"),
         ("npm test", None, &["ask bash npm"], "ask", "ask", "ask"),
         ("npm test", None, &["deny bash npm"], "deny", "deny", "deny"),
-        // It could make what a rule holds back.
+        // The command could create a file that a rule protects.
         ("npm test", None, &["ask write later"], "look", "ask + allow bash npm test", "ask"),
         ("npm test", None, &["deny write later"], "look", "ask + allow bash npm test", "ask"),
     ] {

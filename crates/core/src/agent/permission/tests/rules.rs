@@ -1,8 +1,8 @@
-//! What rules do, together and against each other.
+//! The effect of rules, alone and in combination.
 
 use super::*;
 
-/// What each line comes to under some rules.
+/// Checks the verdict on each line under its rules.
 fn check(rows: &[(&[&str], &str, &str)]) {
     let (scene, mut table) = (Scene::new(), Table::default());
     for (rules, line, expected) in rows {
@@ -67,7 +67,7 @@ fn deny_wins_over_ask_and_ask_over_allow() {
         (&["allow bash", "deny bash rm"], "cat <<EOF\n$(rm b)\nEOF", "deny"),
         (&["allow bash", "deny bash rm"], "r''m b", "deny"),
         (&["allow bash", "deny bash rm"], "touch x", "allow"),
-        // What may be a command that is held back is not run unasked.
+        // A command that may be a forbidden one does not run without asking.
         (&["allow bash", "deny bash rm"], "$x b", "ask"),
         (&["allow bash", "deny bash rm"], "eval \"$x\"", "ask"),
         (&["allow bash", "deny bash rm"], "[[ -f x ]] && touch y", "ask"),
@@ -96,7 +96,7 @@ fn deny_wins_over_ask_and_ask_over_allow() {
         (&["allow bash", "deny bash rm"], "start-stop-daemon -S -x rm b", "deny"),
         (&["allow bash", "deny bash rm"], "test -v 'a[$(rm b)]'", "ask"),
         (&["allow bash", "deny bash rm"], "read 'a[`rm b`]' <<< 1", "ask"),
-        // What only looks is held to it where a rule lets the rest run as it is.
+        // Read-only commands are checked more strictly if a rule allows the rest of the line to run unconfined.
         (&["allow bash make"], "make | grep -v x | tail -n 5", "allow"),
         (&["allow bash make"], "make; for x in 1 2; do make; done; echo done", "allow"),
         (&["allow bash make"], "make; grep -r KEY", "ask"),
@@ -113,7 +113,7 @@ fn deny_wins_over_ask_and_ask_over_allow() {
         (&["allow bash make"], "env -u make x", "ask"),
         (&["allow bash make"], "nice -n 5 make", "ask"),
         (&["allow bash make"], "find . -execdir make \\;", "ask"),
-        // A rule for a command is for what it is given, a value among it.
+        // A rule for a command covers its input, including the value of a variable.
         (&["allow bash ./send"], "./send <<< $TOKEN", "allow"),
         (&["allow bash ./send"], "./send <<EOF\n$TOKEN\nEOF", "allow"),
         (&["allow bash ./send"], "./send <<EOF; cat <<E\nEOF\n$TOKEN\nE", "ask"),
@@ -131,7 +131,7 @@ fn deny_wins_over_ask_and_ask_over_allow() {
         (&["allow bash git", "deny bash git push"], "git $x", "ask"),
         (&["allow bash git", "deny bash git push"], "git commit -m push", "allow"),
         (&["allow bash git", "deny bash git push"], "git log push", "allow"),
-        // A rule for the wrapper is for what it runs, but for what another holds back.
+        // A rule for the wrapper covers the commands that it runs, except those that another rule holds back.
         (&["allow bash sudo apt"], "sudo apt update", "allow"),
         (&["allow bash sudo"], "sudo rm b", "allow"),
         (&["allow bash sudo", "deny bash rm"], "sudo rm b", "deny"),
@@ -162,7 +162,7 @@ fn deny_wins_over_ask_and_ask_over_allow() {
     ]);
 }
 
-/// A `cd` counts for what follows it only where that is sure.
+/// A `cd` counts for the commands after it only if it is certain.
 #[test]
 fn a_directory_is_entered_only_by_the_shell_itself() {
     check(&[
@@ -187,7 +187,7 @@ fn a_directory_is_entered_only_by_the_shell_itself() {
         (&["allow bash make"], "(cd src && make)", "allow"),
         (&["allow bash make"], "cd src && make; make", "allow"),
         (&["allow bash make"], "true && cd src && make; make", "ask"),
-        // What lies outside may say what a command does.
+        // Files outside of the workspace may determine what a command does.
         (&["allow bash git status"], "cd ../other && git status", "ask"),
         (&["allow bash make"], "cd ../other && make", "ask"),
     ]);
@@ -228,7 +228,7 @@ fn what_git_keeps_is_closed_to_what_may_run_git_unseen() {
         let is_kept = confine.hidden.iter().any(|it| it.ends_with(".git/objects"));
         table.row(if is_kept { "closed" } else { "open" }, expected, line.to_owned());
     }
-    // What a rule lets work needs them.
+    // A command that a rule allows to work needs these files.
     let (line, cwd) = ("make".to_owned(), scene.workspace.clone());
     let access = Access::Command { line, cwd, level: Some(Level::Work) };
     let Verdict::Allow(Some(confine)) = scene.judge(&["allow bash make"], "bash", vec![access])
@@ -236,7 +236,7 @@ fn what_git_keeps_is_closed_to_what_may_run_git_unseen() {
         panic!("a rule lets it run");
     };
     assert_eq!((confine.mode, confine.hidden), (Mode::Work, Vec::new()));
-    // A bare repository is found before the one around it.
+    // git finds a bare repository before the one around it.
     let kept = crate::confine::objects(&scene.workspace.join("bare/refs"));
     assert_eq!(kept, [scene.workspace.join("bare/objects")]);
     for (line, expected) in [
@@ -298,7 +298,7 @@ fn only_a_rule_that_names_a_place_lets_a_command_run_there() {
         };
         table.row(said, expected, format!("{line} with {rules:?}"));
     }
-    // Such a rule lets nothing run here.
+    // A rule for a place allows nothing on this machine.
     let verdict = scene.line(&["allow bash@gpu npm test"], "npm test");
     table.row(effect(&verdict), "ask", "here".to_owned());
 }
@@ -333,7 +333,7 @@ fn a_rule_for_a_tool_is_for_that_tool() {
         (&["ask stop_background"], "stop_background", vec![Access::Task(task())], "ask"),
         (&["deny *"], "update_plan", vec![], "deny"),
         (&["deny bash"], "update_plan", vec![], "allow"),
-        // The strictest of what it touches.
+        // The strictest verdict on its parts counts.
         (&["allow write ."], "edit_file", [read(), write()].concat(), "allow"),
         (&["deny read ."], "edit_file", [read(), write()].concat(), "deny"),
     ] {
@@ -342,7 +342,7 @@ fn a_rule_for_a_tool_is_for_that_tool() {
     }
 }
 
-/// What runs as it is, is kept from what rules forbid where the kernel can: whatever its words are.
+/// An unconfined command cannot use files that rules deny, whatever its words are, if the kernel can prevent it.
 #[test]
 fn a_rule_about_files_goes_with_a_command_that_is_allowed() {
     let (scene, mut table) = (Scene::new(), Table::default());
@@ -353,7 +353,7 @@ fn a_rule_about_files_goes_with_a_command_that_is_allowed() {
         (&["allow bash make", "deny read out/file"], "make", "open [../other/file] []"),
         (&["allow bash make", "deny write src"], "make", "open [] [src]"),
         (&["allow bash", "deny write src"], "x=sr; touch ${x}c/y", "open [] [src]"),
-        // Without the workspace nothing could run.
+        // Without the workspace no command could run.
         (&["allow bash", "deny read ~", "deny write"], "make", "deny"),
         (&["allow bash make", "ask read .env"], "make", "allow"),
     ] {
@@ -379,8 +379,8 @@ fn a_rule_about_files_goes_with_a_command_that_is_allowed() {
     }
 }
 
-/// The stricter way of running holds no less: what may not be written is sealed there too, and where nothing may be
-/// read nothing runs.
+/// Confinement to work is at least as strict: files that must not be written are sealed there, too, and if nothing
+/// may be read, nothing runs.
 #[test]
 fn a_rule_about_files_goes_with_work_as_well() {
     let scene = Scene::new();
@@ -397,7 +397,7 @@ fn a_rule_about_files_goes_with_work_as_well() {
     assert!(matches!(verdict, Verdict::Ask { .. } | Verdict::Deny { .. }), "{verdict:?}");
 }
 
-/// A search of a directory is allowed by the directory; what a rule holds back in it is left out.
+/// The directory decides whether a search is allowed; paths in it that a rule holds back are skipped.
 #[test]
 fn a_search_leaves_out_what_is_held_back_below_it() {
     let (scene, mut table) = (Scene::new(), Table::default());
@@ -411,7 +411,7 @@ fn a_search_leaves_out_what_is_held_back_below_it() {
         (&["deny read out"], "grep", "..", "[other]"),
         (&["deny read ~/.ssh"], "grep", "..", "[.ssh]"),
         (&["deny read src/new"], "grep", "src", "[work/src/new]"),
-        // That is judged before.
+        // This is decided earlier, by the verdict.
         (&["deny read src"], "grep", "src", ""),
         (&["deny read ."], "grep", "src", ""),
         (&["deny read sr"], "grep", "src", ""),
@@ -442,7 +442,11 @@ fn the_reason_says_what_it_is_about() {
         (&[], "cat .env", "`.env` may hold keys"),
         (&[], "cat /srv/hosts", "it reads `/srv/hosts`, outside of the workspace"),
         (&[], "[[ a ]]", "cannot tell what it runs: `[[`"),
-        (&[], "$x y", "cannot tell what it runs: which command `$.. y` is shows only then"),
+        (
+            &[],
+            "$x y",
+            "cannot tell what it runs: which command `$.. y` runs is only known at run time",
+        ),
         (&[], "PATH=. ls", "it sets `PATH` for a command"),
         (&["deny bash rm"], "ls && rm b", "the rule `deny bash rm` forbids `rm b`"),
         (&["ask bash ls"], "ls", "`ls` falls under the rule `ask bash ls`"),

@@ -1,4 +1,4 @@
-//! The stream of an answer in Anthropic Messages, put together again.
+//! Assembles a streamed answer of Anthropic Messages.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use super::super::assemble::{Assembler, Fate, Fields, Growing, block, fate, fiel
 use super::super::lenient::{Halves, arguments, is_error, list, number, object};
 use super::super::{CutCall, Delta, StopReason, Turn};
 
-/// The blocks of a streamed answer, by index: they may overlap.
+/// The blocks of a streamed answer, by index, because they may overlap.
 pub(crate) struct Messages {
     model: String,
     official: bool,
@@ -19,7 +19,7 @@ pub(crate) struct Messages {
     usage: Counts,
     stop: Option<String>,
     stopped: bool,
-    /// The stream was closed with OpenAI's word.
+    /// Whether the stream ended with OpenAI's `[DONE]`.
     closed: bool,
     halves: Halves,
 }
@@ -30,7 +30,7 @@ struct Part {
     input: String,
 }
 
-/// Counts are cumulative: a later one replaces an earlier one.
+/// The counts are cumulative: a later one replaces an earlier one.
 #[derive(Default)]
 struct Counts {
     input: Option<u64>,
@@ -71,7 +71,7 @@ impl Messages {
             "thinking" => text("thinking").map(Delta::Thinking),
             "tool_use" => {
                 let (id, name) = (fields.string("id"), fields.string("name"));
-                // An empty one is made fit later.
+                // An empty id or name is replaced later.
                 if id.is_none() && name.is_none() {
                     return Err("a call without id or name");
                 }
@@ -86,7 +86,7 @@ impl Messages {
     }
 
     fn grow(&mut self, index: usize, delta: &Fields) -> Result<Vec<Delta>, &'static str> {
-        let part = self.parts.get_mut(&index).ok_or("a piece of a block that never began")?;
+        let part = self.parts.get_mut(&index).ok_or("a piece of a block that never started")?;
         let mut deltas = Vec::new();
         for (key, value) in delta.iter() {
             let place = format!("{index} {key}");
@@ -116,7 +116,7 @@ impl Messages {
         Ok(deltas)
     }
 
-    /// A whole answer in one object, from a server that does not stream.
+    /// Adds a complete answer in one object, from a server that does not stream.
     fn whole(&mut self, message: &Fields) -> Result<Vec<Delta>, &'static str> {
         self.begin(message);
         let content = message.get("content").map(list).unwrap_or_default();
@@ -138,7 +138,7 @@ impl Messages {
         Ok(deltas)
     }
 
-    /// Takes what an answer begins with.
+    /// Processes the start of an answer.
     fn begin(&mut self, message: &Fields) {
         self.model = message.string("model").unwrap_or_else(|| self.model.clone());
         if let Some(usage) = message.get("usage") {
@@ -149,7 +149,7 @@ impl Messages {
 
 impl Assembler for Messages {
     fn event(&mut self, data: &str, peer: &Peer) -> Result<Vec<Delta>, Failure> {
-        // vLLM closes this wire format with OpenAI's word, too.
+        // vLLM ends this wire format with OpenAI's `[DONE]`, too.
         let Some(event) = fields(data, peer)? else {
             self.closed = true;
             return Ok(Vec::new());
@@ -176,7 +176,7 @@ impl Assembler for Messages {
             Some("message") => self.whole(&event),
             Some("error") => return Err(peer.broke_off(data)),
             None if event.get("error").is_some_and(is_error) => return Err(peer.broke_off(data)),
-            // `ping`, `content_block_stop`, and whatever comes next year.
+            // `ping`, `content_block_stop`, and event types added in the future.
             Some(_) | None => Ok(Vec::new()),
         };
         done.map_err(|what| peer.garbage(what, data))
@@ -187,7 +187,7 @@ impl Assembler for Messages {
     }
 
     fn finish(self, peer: &Peer) -> Result<Turn, Failure> {
-        // The reason is an end too: some servers leave `message_stop` out after it.
+        // The stop reason also marks the end: some servers omit `message_stop` after it.
         if !self.stopped && !self.closed && self.stop.is_none() {
             return Err(peer.unfinished("the stream ended without `message_stop`"));
         }
@@ -214,7 +214,7 @@ impl Assembler for Messages {
                     Some(part.input.as_str())
                 };
                 let name = fields.string("name").unwrap_or_default();
-                // What the server ran itself is not one of our calls, and stays as it is.
+                // A tool that the server ran itself is not one of the session's calls, and stays unchanged.
                 let end = if is_call { &stop } else { &StopReason::EndTurn };
                 match fate(end, &name, arguments.unwrap_or_default()) {
                     Fate::Kept(input) => fields.set("input", input),

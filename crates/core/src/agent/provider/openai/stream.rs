@@ -1,4 +1,4 @@
-//! The stream of an answer in chat completions, put together again.
+//! Assembles a streamed answer of chat completions.
 
 use serde_json::value::to_raw_value;
 
@@ -12,7 +12,7 @@ use super::super::lenient::{
 use super::super::{CutCall, Delta, StopReason, Turn};
 use super::{Function, WireCall};
 
-/// The pieces of a streamed answer.
+/// The state of a streamed answer.
 pub(crate) struct Chat {
     model: String,
     official: bool,
@@ -23,19 +23,19 @@ pub(crate) struct Chat {
     usage: Usage,
     charged: Option<Cost>,
     done: bool,
-    /// A piece of the message has come.
+    /// Whether a piece of the message has arrived.
     is_streamed: bool,
     halves: Halves,
 }
 
-/// A call as far as it has come.
+/// A call, as far as it has arrived.
 struct Piece {
-    /// The place that the server gives it.
+    /// The index that the server sent.
     index: Option<u64>,
-    /// The id that the server gives it.
+    /// The id that the server sent.
     given: Option<String>,
     wire: WireCall,
-    /// Its beginning was told.
+    /// Whether `CallStarted` was sent for it.
     is_told: bool,
 }
 
@@ -43,8 +43,8 @@ impl Chat {
     pub(crate) fn new(model: &str, official: bool) -> Self {
         let mut fields = Fields::default();
         fields.set_string("role", "assistant");
-        // Beside calls the vendor writes null, and each server refuses another of null, nothing
-        // and an empty text; the last is the one that all take.
+        // Next to calls, the vendor itself sends null. Some servers reject null, some a missing content, some an
+        // empty text; the empty text is accepted most widely.
         fields.set_string("content", "");
         Self {
             model: model.to_owned(),
@@ -61,9 +61,9 @@ impl Chat {
         }
     }
 
-    /// Takes a piece of the message, or a whole one.
+    /// Adds a delta of the message, or a complete message.
     fn grow(&mut self, delta: &Fields, deltas: &mut Vec<Delta>) -> Result<(), &'static str> {
-        // Some servers write the same reasoning under two names.
+        // Some servers send the same reasoning under two names.
         let mut thought: Option<String> = None;
         for (key, value) in delta.iter() {
             match key {
@@ -82,17 +82,17 @@ impl Chat {
                 "tool_calls" => {
                     for call in list(value) {
                         let call = serde_json::from_str(call.get());
-                        self.call(&call.map_err(|_| "calls that are none")?, deltas);
+                        self.call(&call.map_err(|_| "tool calls that are not objects")?, deltas);
                     }
                 }
-                // What calls were before they were tools.
+                // The old format, from before calls were tools.
                 "function_call" if value.get() != "null" => {
                     let mut call = Fields::default();
                     call.set("function", value.to_owned());
                     self.call(&call, deltas);
                 }
-                // `reasoning_content`, `reasoning`, `reasoning_details`: each server has its own,
-                // and some of them want it back.
+                // `reasoning_content`, `reasoning`, `reasoning_details`: the name depends on the server, and some
+                // servers require it in the next request.
                 key if key.starts_with("reasoning") => match self.halves.string(key, value) {
                     Some(text) if text.is_empty() => {}
                     Some(text) => {
@@ -114,15 +114,15 @@ impl Chat {
         let index = delta.get("index").and_then(number);
         let id = delta.string("id").filter(|id| !id.is_empty());
         let function = delta.get("function").map(object).unwrap_or_default();
-        // A few leave the wrapping out.
+        // A few servers omit the wrapping object.
         let part = |key: &str| function.get(key).or_else(|| delta.get(key));
         let name = part("name").and_then(|raw| serde_json::from_str::<String>(raw.get()).ok());
         let name = name.filter(|name| !name.is_empty());
         let key = format!("call {}", index.unwrap_or_default());
         let json = part("arguments").map(|raw| arguments(&mut self.halves, &key, raw));
         let json = json.unwrap_or_default();
-        // By index; a server that leaves it out, or gives every call the same one (Ollama did, Gemini
-        // does), tells its calls apart by their ids, or by a name after whole arguments.
+        // Match calls by index. Servers that omit the index, or send the same one for every call (Ollama did,
+        // Gemini does), separate calls by their ids, or by a name that follows complete arguments.
         let known = match index {
             Some(_) => self.calls.iter().rposition(|call| call.index == index),
             None => self.calls.len().checked_sub(1),
@@ -133,7 +133,7 @@ impl Chat {
                 && nearly_object(&call.wire.function.arguments).is_some()
                 && json.trim_start().starts_with('{');
             let is_same_id = id.is_none() || id == call.given;
-            // The whole call, written once more at its end.
+            // The complete call, repeated at its end.
             let is_repeated = is_same_id && json == call.wire.function.arguments;
             match (&id, &name) {
                 _ if is_over => is_repeated && id.is_some(),
@@ -186,7 +186,7 @@ impl Chat {
             cache_read: cached,
             cache_write: 0,
         };
-        // Dollars, from OpenRouter.
+        // In dollars, sent by OpenRouter.
         let cost = usage.get("cost").and_then(|raw| raw.get().parse::<f64>().ok());
         self.charged = cost.and_then(Cost::from_dollars).or(self.charged);
     }
@@ -210,7 +210,7 @@ impl Assembler for Chat {
         let mut deltas = Vec::new();
         let choices = chunk.get("choices").map(list).unwrap_or_default();
         for choice in choices.iter().map(|choice| object(choice)) {
-            // We ask for one choice; a second one is not ours.
+            // Requests ask for one choice; ignore any other.
             if choice.get("index").and_then(number).unwrap_or_default() != 0 {
                 continue;
             }
@@ -221,7 +221,7 @@ impl Assembler for Chat {
                 self.grow(&delta, &mut deltas).map_err(|what| peer.garbage(what, data))?;
             }
             if let Some(message) = choice.get("message").filter(|_| !self.is_streamed) {
-                // The whole answer at once, from a server that does not stream.
+                // The complete answer at once, from a server that does not stream.
                 self.is_streamed = true;
                 self.done = true;
                 self.grow(&object(message), &mut deltas)
@@ -238,7 +238,7 @@ impl Assembler for Chat {
     }
 
     fn finish(mut self, peer: &Peer) -> Result<Turn, Failure> {
-        // The reason is the answer's end, and so is `[DONE]`; each is forgotten by some servers.
+        // Both the finish reason and `[DONE]` mark the end; some servers omit one of them.
         let finish = match self.finish {
             Some(finish) => finish,
             None if self.done && self.is_streamed => "stop".to_owned(),

@@ -1,7 +1,7 @@
-//! The stream of an answer in the Responses API, put together again.
+//! Assembles a streamed answer of the Responses API.
 //!
-//! Each item comes whole at its end, and the whole answer once more at the end of all. What came in
-//! pieces counts only where a server leaves the whole out.
+//! Each item is sent again as a whole when it ends, and the whole answer once more at the very end. The pieces
+//! count only if a server omits the whole.
 
 use super::super::super::failure::{Failure, Peer};
 use super::super::super::message::{Assistant, BETWEEN_SUMMARIES, Dialect, View};
@@ -10,17 +10,17 @@ use super::super::assemble::{Assembler, Fate, Fields, block, fate, fields, settl
 use super::super::lenient::{Halves, arguments, is_error, list, number, object};
 use super::super::{CutCall, Delta, StopReason, Turn};
 
-/// More of the summary of some reasoning.
+/// The event with more of a reasoning summary.
 const SUMMARY: &str = "response.reasoning_summary_text.delta";
 
-/// The items of a streamed answer.
+/// The state of a streamed answer.
 pub(crate) struct Stream {
     model: String,
     official: bool,
     items: Vec<Piece>,
     usage: Usage,
     end: Option<End>,
-    /// The stream was closed with the word of chat completions.
+    /// Whether the stream ended with `[DONE]`, as in chat completions.
     closed: bool,
     halves: Halves,
 }
@@ -31,22 +31,22 @@ enum End {
     Incomplete(String),
 }
 
-/// An item as far as it has come.
+/// An item, as far as it has arrived.
 #[derive(Default)]
 struct Piece {
-    /// Its place and its id, as the server gives them.
+    /// The index and the id that the server sent.
     index: Option<u64>,
     id: Option<String>,
     fields: Fields,
     text: String,
     refusal: String,
     summary: String,
-    /// The part of the summary that grows.
+    /// The index of the summary part that is growing.
     part: Option<u64>,
     thought: String,
     arguments: String,
     is_whole: bool,
-    /// Its beginning was told.
+    /// Whether `CallStarted` was sent for it.
     is_told: bool,
 }
 
@@ -55,14 +55,14 @@ impl Piece {
         self.fields.string("type").unwrap_or_default()
     }
 
-    /// Whether it says no.
+    /// Whether it contains a refusal.
     fn is_refusal(&self) -> bool {
         let parts = self.fields.get("content").map(list).unwrap_or_default();
         let says_no = |part: &Fields| part.string("type").as_deref() == Some("refusal");
         !self.refusal.is_empty() || parts.iter().any(|part| says_no(&object(part)))
     }
 
-    /// The item; one that never came whole is made of its pieces.
+    /// The item; assembled from its pieces if it was never sent whole.
     fn into_fields(mut self) -> Fields {
         if self.is_whole {
             return self.fields;
@@ -109,7 +109,7 @@ impl Stream {
         }
     }
 
-    /// The item that an event is about: by its id, by its place, else the last one.
+    /// The item that an event is about: by id, then by index, otherwise the last one.
     fn item(&mut self, event: &Fields) -> Option<usize> {
         let id = event.string("item_id").filter(|id| !id.is_empty());
         let index = event.get("output_index").and_then(number);
@@ -126,7 +126,7 @@ impl Stream {
         by_id.or_else(by_index)
     }
 
-    /// Takes an item, as it begins or whole, and tells what was not told of it.
+    /// Adds an item at its start or as a whole, and returns the deltas not sent yet.
     fn take(&mut self, index: Option<u64>, fields: Fields, is_whole: bool) -> Vec<Delta> {
         let id = fields.string("id").filter(|id| !id.is_empty());
         let at = self.find(id.as_deref(), index).unwrap_or_else(|| {
@@ -166,7 +166,7 @@ impl Stream {
         deltas
     }
 
-    /// Takes a piece of an item.
+    /// Adds a piece of an item.
     fn grow(&mut self, kind: &str, event: &Fields) -> Vec<Delta> {
         let Some(at) = self.item(event) else { return Vec::new() };
         let Some(raw) = event.get("delta") else { return Vec::new() };
@@ -196,7 +196,7 @@ impl Stream {
         vec![delta]
     }
 
-    /// Takes the whole answer at its end.
+    /// Processes the complete answer that the last event contains.
     fn whole(&mut self, response: &Fields) -> Vec<Delta> {
         self.model = response
             .string("model")
@@ -260,9 +260,9 @@ impl Assembler for Stream {
                 return Err(peer.broke_off(&wrapped(error.get())));
             }
             _ if event.get("error").is_some_and(is_error) => return Err(peer.broke_off(data)),
-            // The whole answer at once, from a server that does not stream.
+            // The complete answer at once, from a server that does not stream.
             _ if event.get("output").is_some() => self.whole(&event),
-            // Beginnings and ends of parts, pings, and whatever comes next year.
+            // Starts and ends of parts, pings, and event types added in the future.
             _ => Vec::new(),
         })
     }
@@ -304,7 +304,7 @@ impl Assembler for Stream {
                         continue;
                     }
                 }
-                // A call in an answer that was cut elsewhere is whole all the same.
+                // The call itself is complete, although the answer was cut elsewhere.
                 fields.set_string("status", "completed");
                 has_calls = true;
             }
@@ -321,7 +321,7 @@ impl Assembler for Stream {
     }
 }
 
-/// An error in the shape that every other one has.
+/// Wraps an error object like those of the other events.
 fn wrapped(error: &str) -> String {
     format!(r#"{{"error":{error}}}"#)
 }

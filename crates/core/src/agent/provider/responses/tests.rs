@@ -1,4 +1,4 @@
-//! Streams of the Responses API, replayed whole and in pieces, and the requests that come of them.
+//! Replays streams of the Responses API, whole and in pieces, and checks the requests built from them.
 
 use super::super::super::failure::{FailureKind, Peer};
 use super::super::super::message::{Image, Message, ToolResult};
@@ -44,7 +44,7 @@ async fn recorded_answers_are_read_streamed_and_whole() {
         let turn = check(&recorded(name), want).await;
         assert_eq!(turn.answer.model, "qwen2.5-coder-0.5b");
     }
-    // Until the last event it is not an answer.
+    // The answer is not complete before the last event.
     let bytes = recorded("r01-responses-stream");
     let text = String::from_utf8(bytes.clone()).unwrap();
     for length in 0..text.find("event: response.completed").unwrap() {
@@ -81,7 +81,7 @@ async fn items_are_kept_as_they_came() {
     assert_eq!(blocks, [REASONING, CALL, MESSAGE, novel]);
     assert_eq!(turn.answer.thinking(), "hm");
 
-    // The order of a request is that of the answer, what was stored nowhere is sent whole.
+    // The request keeps the order of the answer; reasoning that the server did not store is sent back whole.
     let history = [
         Message::prompt("go"),
         Message::Assistant(turn.answer),
@@ -113,7 +113,7 @@ async fn items_are_kept_as_they_came() {
             "instructions": "Be brief.",
             "input": [user, reasoning, item(CALL), item(MESSAGE), item(novel), output]})
     );
-    // Another model cannot read it, and a server that refuses it does not get it.
+    // Another model cannot read it, and a server that refuses it does not receive it.
     let plain = |body: serde_json::Value| {
         let input = body["input"].as_array().unwrap().clone();
         let kinds: Vec<_> =
@@ -135,7 +135,7 @@ async fn reasoning_that_is_not_encrypted_stays_behind() {
     assert_eq!(turn.answer.thinking(), "hm");
     let history = [Message::Assistant(turn.answer)];
     let request = Request { history: &history, ..Request::default() };
-    // The server would look for it by the id of what followed.
+    // The server would use the id of what followed to look it up.
     let text = String::from_utf8(body(&peer(), &request, &Form::default(), None)).unwrap();
     assert!(text.contains(r#""input":[{"type":"function_call","status":"completed","call_id":"call_1","name":"bash""#), "{text}");
 }
@@ -157,7 +157,7 @@ async fn every_end_is_known() {
         (&[done(MESSAGE)], incomplete("content_filter"), "Both: é |  | Refusal |  | 5+4r+0w 3"),
         (&[done(MESSAGE)], incomplete("tired"), "Both: é |  | Other(\"tired\") |  | 5+4r+0w 3"),
         (&[done(no)], end("completed", ""), "I can't. |  | Refusal |  | 5+4r+0w 3"),
-        // Only at the end, or with the word of another dialect.
+        // All content in the final event, or the end marker of another dialect.
         (
             &[],
             end("completed", &format!(r#","output":[{CALL}]"#)),

@@ -1,4 +1,4 @@
-//! The pieces of a timeline by their keys, what of them is new, and what goes on.
+//! The pieces of a timeline by key, which of them changed, and which segments are open.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
@@ -7,27 +7,27 @@ use crate::agent::story::piece::{Gap, Look, Piece, Segment, SegmentKind};
 use crate::background::task::Timestamp;
 use crate::background::words;
 
-/// How long nothing must have happened for a gap.
+/// The shortest period without events that is drawn as a gap.
 const GAP: Duration = Duration::from_secs(60);
 
-/// The pieces.
+/// The pieces of one timeline, with the bookkeeping for updates.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sheet {
     pub(super) pieces: Vec<Piece>,
-    /// Where the piece of a key is.
+    /// The index of each piece, by its key.
     pub(super) places: HashMap<String, usize>,
-    /// Those that no client was told of.
+    /// Indexes of pieces that clients have not received yet.
     pub(super) changed: BTreeSet<usize>,
-    /// Until when each place side by side is taken.
+    /// For each kind, when each row becomes free.
     rows: HashMap<SegmentKind, Vec<Timestamp>>,
-    /// What goes on, servers apart.
+    /// Keys of what is running, except servers.
     busy: HashSet<String>,
-    /// Since when nothing does.
+    /// Since when nothing is running.
     idle: Option<Timestamp>,
 }
 
 impl Sheet {
-    /// Opens a stretch of time.
+    /// Adds a segment that starts at `from`.
     pub(super) fn opens(
         &mut self,
         lane: &str,
@@ -72,7 +72,7 @@ impl Sheet {
         self.frees(kind, row, at);
     }
 
-    /// The segment of this key, which is about to be another.
+    /// The segment of this key, which the caller is about to change; marks it as changed.
     pub(super) fn segment(&mut self, key: &str) -> Option<&mut Segment> {
         let place = *self.places.get(key)?;
         self.changed.insert(place);
@@ -82,7 +82,7 @@ impl Sheet {
         }
     }
 
-    /// Takes a piece in, in the place of the one of its key; returns where it is.
+    /// Adds a piece, or replaces the one with its key; returns its index.
     pub(super) fn put(&mut self, piece: Piece) -> usize {
         match self.places.get(piece.key()) {
             Some(place) => {
@@ -102,7 +102,7 @@ impl Sheet {
         }
     }
 
-    /// A place beside those of its kind that have not ended by then.
+    /// The first row in which no segment of this kind is still open.
     pub(super) fn row(&mut self, kind: SegmentKind, from: Timestamp) -> u32 {
         let rows = self.rows.entry(kind).or_default();
         let row = rows.iter().position(|until| *until <= from).unwrap_or_else(|| {
@@ -117,14 +117,14 @@ impl Sheet {
         let row = usize::try_from(row).ok();
         let rows = self.rows.get_mut(&kind);
         if let Some(until) = rows.zip(row).and_then(|(rows, row)| rows.get_mut(row)) {
-            // It may have been given to another since.
+            // The row may have been reused since.
             if *until == Timestamp(i64::MAX) {
                 *until = at;
             }
         }
     }
 
-    /// Something begins to go on.
+    /// Notes that something starts.
     pub(super) fn begins(&mut self, key: String, at: Timestamp) {
         if self.busy.is_empty() {
             self.breaks(at);
@@ -132,7 +132,7 @@ impl Sheet {
         self.busy.insert(key);
     }
 
-    /// Something does not go on any more.
+    /// Notes that something ended.
     pub(super) fn ends(&mut self, key: &str, at: Timestamp) {
         let went_on = self.busy.remove(key);
         if !self.busy.is_empty() {
@@ -144,7 +144,7 @@ impl Sheet {
         self.idle = self.idle.max(Some(at));
     }
 
-    /// Something happens: was there a gap before it?
+    /// Called for each event: adds a gap if nothing happened for long enough before it.
     fn breaks(&mut self, at: Timestamp) {
         let Some(from) = self.idle.filter(|from| at.since(*from) >= GAP) else { return };
         let label = words::elapsed(at.since(from));

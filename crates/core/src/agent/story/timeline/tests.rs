@@ -95,7 +95,7 @@ fn delivered(call: u64, id: &str, by: DeliveredBy) -> Fact {
     Fact::Delivered { call, task_id: id.to_owned(), seq: None, kind, by }
 }
 
-/// A task of 8 s is started at 2 s, and its result enters the third call at 12 s.
+/// A task of 8 s starts at 2 s, and its result enters the third call at 12 s.
 fn story() -> (Vec<Event>, Task) {
     let events = facts(vec![
         (0, turn(1, Origin::Prompt)),
@@ -126,7 +126,7 @@ fn trace(events: Vec<Event>, tasks: &[Task]) -> Trace {
     Trace { events, journeys: tasks.iter().map(journey).collect(), next, is_open: true }
 }
 
-/// Pieces in words: what lies where, in seconds.
+/// The pieces as text, with times in seconds.
 fn drawn(pieces: &[Piece]) -> Vec<String> {
     let at = |at: Timestamp| at.0 as f64 / 1_000.0;
     let until = |to: Option<Timestamp>| to.map_or_else(|| "..".to_owned(), |to| at(to).to_string());
@@ -198,7 +198,7 @@ fn what_is_told_as_it_happens_is_the_same_picture() {
     let (events, ended) = story();
     let whole = Timeline::of(&trace(events.clone(), std::slice::from_ref(&ended)));
     let running = Task { state: State::Running, ..ended.clone() };
-    // The fact of a spawn and the event of it come in either order, and so do an end and its delivery.
+    // The fact and the event of a spawn arrive in either order, and so do an end and its delivery.
     for (begins, ends) in [(4, 8), (5, 8), (5, 9), (5, 10)] {
         let mut live = Timeline::default();
         let mut told: HashMap<String, Piece> = HashMap::new();
@@ -295,7 +295,7 @@ fn time_in_which_nothing_happens_is_a_gap() {
         assert_eq!(gaps(&Timeline::of(&trace(events.clone(), tasks))), want, "{tasks:?}");
     };
     check(std::slice::from_ref(&ended), &["gap [14-74] 1m"]);
-    // Something runs that is not a server.
+    // Another task runs that is not a server.
     let other = task(B, 5_000, exited(20_000, 15_000, 0));
     check(&[ended.clone(), other], &[]);
     let open = task(B, 5_000, None);
@@ -337,7 +337,7 @@ fn a_task_waits_for_its_turn_before_it_runs() {
     let drawn_live = drawn(&live.changed());
     assert!(drawn_live.contains(&"line:aaaaaaaa [0-4] Queued row 0 in aaaaaaaa".to_owned()));
     assert!(drawn_live.contains(&"task:aaaaaaaa [4-..] Running row 0 in aaaaaaaa".to_owned()));
-    // From the ledger, which does not keep when it began.
+    // Loaded from the ledger, which does not store when it started.
     let ended = task(A, 0, exited(9_000, 5_000, 0));
     let whole = Timeline::of_tasks(std::slice::from_ref(&ended));
     assert_eq!(

@@ -1,8 +1,8 @@
-//! What the reader says a line runs, against what bash runs of it.
+//! Compares the commands that the parser lists for a line with those that bash runs.
 //!
-//! The lines name commands that there are not, and bash hands each of those to a function that writes down
-//! its words. Whatever is written down must be a command that the reader lists, word for word as far as its
-//! words are literal, or the reader must have said that there may be more.
+//! The lines name commands that do not exist, and bash passes each of them to a function that records its words.
+//! Each recorded command must be one that the parser lists, with the same literal words, or the parser must have
+//! reported that there may be more.
 
 use std::cell::Cell;
 use std::os::unix::process::CommandExt;
@@ -17,12 +17,12 @@ use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
 use super::*;
 
-/// How long a line may run. One that loops until a command of its own fails may be out of luck.
+/// The time limit for a line. A line that loops until a certain command fails may exceed it.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Ends each word, and each command, in what bash writes down.
+/// Ends each word and each command in the record.
 const WORD_END: &str = "\u{1e}";
 const COMMAND_END: &str = "\u{1d}\u{1e}";
-/// Read by bash before the line. A command's end is a matter of chance, so that both ways are taken.
+/// Read by bash before the line. Commands succeed or fail at random, so that both branches are taken.
 const PRELUDE: &str = r#"
 exec 9>>"$TRACE"; unset TRACE BASH_ENV
 command_not_found_handle() {
@@ -33,15 +33,15 @@ FUNCNEST=4; RANDOM=7; x='c8 z'; cd "$HOME"
 ulimit -t 2; ulimit -f 100
 "#;
 
-/// A command as the reader lists it; `None` stands for a word that only the shell will know.
+/// A command as the parser lists it; `None` for a word that only the shell can compute.
 type Listed = Vec<Option<String>>;
-/// What a reader says of a line: its commands, and whether there may be more.
+/// The result of the parser: the commands, and whether there may be more.
 type Reading = (Vec<Listed>, bool);
 
 fn read(line: &str) -> Reading {
     let script = parse(line);
     let owned = |word: &Word| word.literal().map(str::to_owned);
-    // `time` is a command to the reader, which looks for the one behind it elsewhere.
+    // The parser lists `time` as a command of its own, and the command after it separately.
     let listed = |it: &Simple| {
         let words: Listed = it.words.iter().map(owned).collect();
         let is_time = it.words.first().is_some_and(|it| it.text() == "time");
@@ -68,7 +68,7 @@ impl Bash {
         self.dir.path().join(name)
     }
 
-    /// The words of each command that bash runs of a line.
+    /// Returns the words of each command that bash runs for a line.
     fn run(&self, line: &str) -> Vec<Vec<String>> {
         let trace = self.path("trace");
         std::fs::write(&trace, "").expect("it is ours");
@@ -91,7 +91,7 @@ impl Bash {
         while child.try_wait().expect("it is our child").is_none() && Instant::now() < until {
             std::thread::sleep(Duration::from_micros(300));
         }
-        // What it left in the background, and the rest of a loop.
+        // Kill background processes and loops of the line.
         let group = Pid::from_raw(i32::try_from(child.id()).expect("a process id is one"));
         let _ = killpg(group, Signal::SIGKILL);
         child.wait().expect("it is our child");
@@ -101,7 +101,7 @@ impl Bash {
         commands.map(|it| it.split(WORD_END).map(str::to_owned).collect()).collect()
     }
 
-    /// A command that bash ran and the reader does not list.
+    /// Returns a command that bash ran and the parser did not list.
     fn unlisted(&self, line: &str, reading: &Reading) -> Option<Vec<String>> {
         let (listed, hidden) = reading;
         if *hidden {
@@ -112,14 +112,14 @@ impl Bash {
     }
 }
 
-/// Whether a command that ran may be the listed one. What follows an unknown word may be anything.
+/// Whether a command that ran may be the listed one. After an unknown word, anything matches.
 fn is_it(listed: &Listed, ran: &[String]) -> bool {
     let known = listed.iter().take_while(|it| it.is_some()).count();
     let same = listed.iter().zip(ran).take(known).all(|(it, ran)| it.as_ref() == Some(ran));
     same && ran.len() >= known && (known < listed.len() || ran.len() == known)
 }
 
-/// Whole words, quoted in all ways.
+/// Whole words with all kinds of quotes.
 const WORDS: [&str; 45] = [
     "a",
     "b1",
@@ -167,7 +167,7 @@ const WORDS: [&str; 45] = [
     "1",
     "\u{e9}",
 ];
-/// What may be put anywhere into a line.
+/// Text that can be inserted anywhere into a line.
 const STRAY: [&str; 20] = [
     "\\\n", "\\", "'", "\"", "$", "`", "(", ")", "#", "\n", ";", "&", "|", "{", "}", "<", ">", " ",
     "\t", "!",
@@ -252,7 +252,7 @@ fn line() -> impl Strategy<Value = String> {
         (any::<prop::sample::Index>(), prop::sample::select(STRAY.to_vec())),
         0..3,
     );
-    // Half of the lines stay as they are.
+    // Half of the lines stay unchanged.
     (line, stray, any::<bool>()).prop_map(|(mut line, stray, whole)| {
         for (at, piece) in stray.into_iter().filter(|_| !whole) {
             let places: Vec<usize> = line.char_indices().map(|(at, _)| at).collect();
@@ -262,7 +262,7 @@ fn line() -> impl Strategy<Value = String> {
     })
 }
 
-/// Runs lines until a reader is found wrong. Says how many of them told something.
+/// Runs lines until the parser is proved wrong. Returns how many lines gave information.
 fn contradicts(cases: u32, reader: impl Fn(&str) -> Reading) -> (u32, Option<String>) {
     let bash = Bash::new();
     let config =
@@ -283,14 +283,14 @@ fn contradicts(cases: u32, reader: impl Fn(&str) -> Reading) -> (u32, Option<Str
 
 #[test]
 fn whatever_bash_runs_is_listed() {
-    // `PROPTEST_CASES` makes it more.
+    // `PROPTEST_CASES` increases it.
     let cases = 2 * Config::default().cases;
     let (telling, wrong) = contradicts(cases, read);
     assert_eq!(wrong, None);
     assert!(telling > cases / 8, "{telling} of {cases} lines were understood, too few to say much");
 }
 
-/// The test above can fail: readers that go wrong in one thing each are found out.
+/// The test above can fail: it detects parsers with one mistake each.
 #[test]
 fn a_reader_that_is_wrong_is_contradicted() {
     let blanks = |line: &str| {
