@@ -1,9 +1,10 @@
-//! What a confined task may touch: the plan that its shim holds it to.
+//! What a confined task may access: builds the plan that its shim enforces.
 //!
-//! Owns where looking leads: the workspace, the system, toolchains; and what it never reaches: what is
-//! likely to hold keys. Landlock grants whole directories and takes nothing back below them, so a file
-//! is left out by granting what lies beside it along its path. That may take too many rules, which is
-//! an error and never a wider grant. How a process is held is the shim's ([`meanwhile_shim::confine`]).
+//! Decides what a read-only command may read (the workspace, the system, toolchains) and what it never reaches
+//! (files that are likely to hold keys). Landlock grants whole directory trees and cannot exclude anything
+//! below them, so a file is left out by granting its siblings, and those of each directory above it. That may
+//! take too many rules, which is an error and never a wider grant. The shim enforces the plan
+//! ([`meanwhile_shim::confine`]).
 
 mod places;
 mod repository;
@@ -31,24 +32,25 @@ pub use repository::led_to;
 pub(crate) use repository::{key_in_history, objects};
 pub(crate) use secrets::{SECRETS_OF_HOME, is_secret_name};
 
-/// How a task is to be confined.
+/// The confinement that a spawn requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Confine {
-    /// How far.
+    /// How strictly: read-only, working, or open.
     pub mode: Mode,
-    /// Whether it may use the network; only with [`Mode::Work`].
+    /// Whether it may use the network; only used with [`Mode::Work`].
     pub network: bool,
-    /// What else it may not read, symbolic links resolved.
+    /// Further paths that it may not read, symbolic links resolved.
     pub hidden: Vec<PathBuf>,
-    /// What else it may read.
+    /// Further paths that it may read.
     pub readable: Vec<PathBuf>,
-    /// What it may not write, symbolic links resolved; with [`Mode::Open`] and [`Mode::Work`]. What is not
-    /// there is not held, nor is anything where [`has_mounts`] says no: ask it first if that matters.
+    /// Paths that it may not write, symbolic links resolved; with [`Mode::Open`] and [`Mode::Work`]. A path
+    /// that does not exist is not protected, and none is where [`has_mounts`] returns false: check it first if
+    /// that matters.
     pub sealed: Vec<PathBuf>,
 }
 
 impl Confine {
-    /// How far a task is held, as a person or a model is told.
+    /// The confinement as shown to a person or a model; `None`: not confined.
     pub fn manner(&self) -> Option<Manner> {
         match self.mode {
             Mode::Look | Mode::Work => Some(Manner { mode: self.mode, network: self.network }),
@@ -57,17 +59,17 @@ impl Confine {
     }
 }
 
-/// How far a task is held.
+/// How strictly a task is confined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Manner {
-    /// How far.
+    /// Read-only or working.
     pub mode: Mode,
     /// Whether it may use the network.
     pub network: bool,
 }
 
 impl Manner {
-    /// Whether a task that is held so may do no more than one that is held like `other`.
+    /// Whether a task confined like this may do no more than one confined like `other`.
     pub fn is_within(self, other: Self) -> bool {
         let writes = |mode| mode != Mode::Look;
         writes(self.mode) <= writes(other.mode) && self.network <= other.network
@@ -80,20 +82,20 @@ impl From<Mode> for Confine {
     }
 }
 
-/// How long what was found out about a workspace is taken for true. A key that is put there meanwhile
-/// is readable until then, as it would be to a command that had begun a moment before.
+/// How long findings about a workspace are reused. A key that is added in the meantime is readable until then,
+/// as it would be to a command that started just before.
 const FRESH: Duration = Duration::from_secs(2);
-/// Workspaces that are remembered.
+/// How many workspaces' findings are remembered.
 const REMEMBERED: usize = 8;
 
-/// Makes plans, and remembers for a moment what it found. Cheap to clone.
+/// Makes plans, and caches findings about workspaces for two seconds. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Planner {
-    /// Touched for the time of a look-up only.
+    /// Locked only while findings are looked up or stored.
     found: Arc<Mutex<Vec<Found>>>,
 }
 
-/// What was found out about a workspace.
+/// Findings about a workspace.
 #[derive(Debug, Clone)]
 struct Found {
     workspace: PathBuf,
@@ -101,11 +103,12 @@ struct Found {
     at: Instant,
     readable: Arc<[PathBuf]>,
     secrets: Arc<BTreeSet<PathBuf>>,
-    /// The right to the workspace and its toolchains without what a wish adds: most wishes add nothing.
+    /// The rules for the workspace and toolchains without a request's own additions: most requests add nothing.
+    /// `None`: too many rules.
     plain: Option<Arc<[(Right, PathBuf)]>>,
 }
 
-/// Why this machine cannot confine; `None`: it can.
+/// The error if this machine cannot confine; `None`: it can.
 pub fn refusal() -> Option<Error> {
     (!confine::is_supported()).then(|| {
         Error::CannotConfine(
@@ -114,7 +117,7 @@ pub fn refusal() -> Option<Error> {
     })
 }
 
-/// Confines a thread and tries what it may not do: the version of Landlock's ABI that holds it. The rest
+/// Confines a thread and tries what should be refused. Returns the version of Landlock's ABI in use. The rest
 /// of this process is not confined.
 pub fn measure() -> io::Result<u32> {
     let tried = std::thread::spawn(|| {
@@ -136,18 +139,18 @@ pub fn measure() -> io::Result<u32> {
     tried.join().unwrap_or_else(|_| Err(io::Error::other("the trial panicked")))
 }
 
-/// Whether a task can be kept from reading or writing what it could otherwise. That it can is remembered; that
-/// it cannot may have been a full disk.
+/// Whether mounts can keep a task from reading or writing paths that it could otherwise access. Only success is
+/// remembered: a failure may have been a full disk.
 pub fn has_mounts() -> bool {
     static MEASURED: OnceLock<()> = OnceLock::new();
     MEASURED.get().is_some() || measure_mounts().map(|()| MEASURED.get_or_init(|| ())).is_ok()
 }
 
-/// Tries whether what a rule forbids can be kept from a command that runs as it is otherwise: an empty file
-/// is laid over one, in a mount namespace, and looked into.
+/// Tests whether a path that a rule forbids can be hidden from an otherwise unconfined command: mounts an empty
+/// file over one in a mount namespace, and reads it.
 pub fn measure_mounts() -> io::Result<()> {
     let dir = std::env::temp_dir().canonicalize()?;
-    // In a directory that all users write, a file that is there already is another's.
+    // In a directory that all users can write, an existing file may be another user's.
     let write = |path: &Path, bytes: &[u8]| File::create_new(path)?.write_all(bytes);
     let file = dir.join(format!("meanwhile-doctor-{}", uuid::Uuid::new_v4()));
     let plan_file = file.with_extension("plan");
@@ -162,7 +165,7 @@ pub fn measure_mounts() -> io::Result<()> {
     }
 }
 
-/// What a process under a plan reads of a file.
+/// What `cat` under this plan prints for a file.
 fn show(file: &Path, plan: &Path) -> io::Result<String> {
     let shim = crate::background::shim_in_memory()?;
     let (output, end) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
@@ -191,8 +194,8 @@ fn show(file: &Path, plan: &Path) -> io::Result<String> {
 }
 
 impl Planner {
-    /// The plan of a task in `workspace`. Reads directories, which may block for as long as the disk
-    /// does. `state` is the state directory, which no confined task reads.
+    /// The plan of a task in `workspace`. Reads directories, which may block as long as the disk does. `state`
+    /// is the state directory, which no confined task may read.
     pub fn plan(&self, wish: &Confine, workspace: &Path, state: &Path) -> Result<Plan, Error> {
         let sealed = wish.sealed.iter().map(|path| (Right::Seal, path.clone()));
         if wish.mode == Mode::Open {
@@ -265,12 +268,13 @@ impl Found {
         found
     }
 
-    /// The right to read all that is readable but the secrets and what is `hidden`.
+    /// Rules to read everything readable except the secrets and `hidden`, and to read `more`.
     fn rules(&self, hidden: &[PathBuf], more: &[PathBuf]) -> Result<Vec<(Right, PathBuf)>, Error> {
         let mut closed = BTreeSet::clone(&self.secrets);
         closed.extend(hidden.iter().cloned());
         let readable = self.readable.iter().map(|path| (path, Cow::Borrowed(&closed)));
-        // What a rule names is not a secret to it; what lies beside that is, and to the other rules.
+        // A path that a rule names is not a secret to that rule. Its siblings are, and so is the path to other
+        // rules.
         let named = more.iter().map(|path| {
             let mut closed = closed.clone();
             closed.retain(|it| !path.starts_with(it) || hidden.contains(it));
@@ -290,7 +294,7 @@ impl Found {
     }
 }
 
-/// Grants `path` and what is below it, but for what is `closed`.
+/// Grants `path` and everything below it, except what is `closed`.
 fn grant(path: PathBuf, closed: &BTreeSet<PathBuf>, rules: &mut Vec<(Right, PathBuf)>) {
     if path.ancestors().any(|above| closed.contains(above)) {
         return;
@@ -303,7 +307,7 @@ fn grant(path: PathBuf, closed: &BTreeSet<PathBuf>, rules: &mut Vec<(Right, Path
     let Ok(entries) = std::fs::read_dir(&path) else { return };
     rules.push((Right::List, path));
     for entry in entries.flatten() {
-        // What a link leads to is granted where it lies, or not.
+        // A link's target is granted, or not, at its own path.
         if rules.len() <= CONFINE_RULES_MAX
             && entry.file_type().is_ok_and(|it| it.is_dir() || it.is_file())
         {

@@ -1,13 +1,13 @@
-//! What can go wrong, one kind an error code of the protocol.
+//! What can go wrong: one variant per error code of the protocol.
 //!
-//! An error says what was wrong and of what kind it is. What a person can do about it names settings
-//! and commands that only the edge knows: it adds that.
+//! An error says what was wrong and of which kind it is. Advice on what to do names settings and commands,
+//! which only `crates/rpc` knows, so that crate adds it.
 
 use std::path::PathBuf;
 
 use crate::background::task::TaskId;
 
-/// Why a request of the background manager was not carried out. Nothing was recorded.
+/// Why the background manager did not carry out a request. Nothing was stored.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A field's value cannot be used.
@@ -15,10 +15,10 @@ pub enum Error {
     Invalid {
         /// The field, as a path in the request (`watch[0].pattern`).
         field: String,
-        /// What was wrong, what was expected.
+        /// What was wrong and what was expected.
         message: String,
     },
-    /// No task of this name in this workspace (1001).
+    /// The workspace has no task with this id (1001).
     #[error("no task `{0}` in this workspace")]
     UnknownTask(TaskId),
     /// The command cannot be started (1002).
@@ -34,50 +34,50 @@ pub enum Error {
     /// A limit of this machine or of the store is reached (1003).
     #[error("limit reached: {message}")]
     LimitReached {
-        /// Which.
+        /// Which limit was reached.
         limit: Limit,
-        /// What is full.
+        /// What the limit is and what has reached it.
         message: String,
     },
-    /// The task does not run any more (1004).
+    /// The task is no longer running (1004).
     #[error("task `{id}` is not running: {message}")]
     NotRunning {
-        /// The task.
+        /// The task's id.
         id: TaskId,
-        /// What it is instead.
+        /// Its actual state.
         message: String,
     },
     /// The state directory cannot be used (1005).
     #[error("store unavailable: {}", .0.reason)]
     StoreUnavailable(StoreFault),
-    /// The task cannot be confined as was asked for, and does not run open (1009).
+    /// The task cannot be confined as requested, and does not run unconfined instead (1009).
     #[error("cannot confine: {0}")]
     CannotConfine(String),
 }
 
-/// What keeps a command from being started.
+/// What prevents a command from starting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Culprit {
-    /// The program.
+    /// The program itself.
     Program,
-    /// The directory to run it in.
+    /// The working directory.
     Directory(PathBuf),
-    /// The interpreter that the program names: a script in its first line, a dynamic program its loader.
+    /// The interpreter that the program names: the one in a script's first line, or a dynamic program's loader.
     Interpreter(PathBuf),
 }
 
 /// The limits of a machine or of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
-    /// Files a process may have open.
+    /// Files that a process may have open.
     OpenFiles,
-    /// Processes of the user, or memory for one more.
+    /// The user's processes, or memory for another one.
     Processes,
     /// Threads, which the kernel counts as processes.
     Threads,
-    /// Tasks of a workspace that run at once.
+    /// Tasks of a workspace running at once.
     RunningTasks,
-    /// What the store may take on disk.
+    /// What the store may take up on disk.
     StoreQuota,
 }
 
@@ -86,20 +86,20 @@ pub enum Limit {
 pub struct StoreFault {
     /// What kind of fault it is.
     pub kind: StoreFaultKind,
-    /// What was wrong.
+    /// What was wrong, for a person to read.
     pub reason: String,
 }
 
-/// The kinds of fault of a store, told apart by what its user can do.
+/// The kinds of store fault, by what the user can do about them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoreFaultKind {
-    /// Too little space is left for a new task.
+    /// Too little disk space is left for a new task.
     LittleSpace,
     /// The ledger cannot grow.
     LedgerFull,
     /// A file or directory cannot be written.
     NotWritable,
-    /// It is another user's.
+    /// The state directory belongs to another user.
     Foreign,
     /// The ledger is read-only.
     ReadOnly,
@@ -107,20 +107,20 @@ pub enum StoreFaultKind {
     Inaccessible,
     /// Another process keeps the ledger locked.
     Locked,
-    /// A newer program has written the ledger.
+    /// The ledger was written by a newer version of this program.
     Newer,
     /// The ledger is damaged.
     Damaged,
     /// The background manager was closed.
     Closed,
-    /// The system refused something else.
+    /// The system returned another error.
     System,
-    /// Anything else.
+    /// A fault of no other kind.
     Other,
 }
 
 impl Error {
-    /// The state directory cannot be used.
+    /// [`Error::StoreUnavailable`] with this kind and reason.
     pub fn unavailable(kind: StoreFaultKind, reason: impl Into<String>) -> Self {
         Self::StoreUnavailable(StoreFault { kind, reason: reason.into() })
     }

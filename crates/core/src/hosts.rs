@@ -1,8 +1,8 @@
-//! Whose result it is: the session of the agent in whose shell this process runs.
+//! Which agent session owns what this process spawns: the session in whose shell it runs.
 //!
-//! An agent (a host) names its session in the environment of the commands that it runs. A task that such
-//! a command spawns is the session's, whatever directory the command went to. Where agents run inside
-//! each other several ids are set, and the one that was set nearest to this process is meant.
+//! An agent (a host) names its session in the environment of the commands that it runs. A task that such a
+//! command spawns belongs to the session, whatever directory the command changed to. If agents run inside each
+//! other, several ids are set; the one that was set nearest to this process counts.
 
 mod notes;
 
@@ -15,32 +15,33 @@ use crate::limits;
 
 pub use notes::{Notes, Process};
 
-/// Names the queue of every command, before any host's id.
+/// Sets the queue of every command, with precedence over any host's id.
 pub const QUEUE_VARIABLE: &str = "MEANWHILE_QUEUE";
 
-/// Names the session of this project's own agent.
+/// Holds the session id of this project's own agent.
 pub const SESSION_VARIABLE: &str = "MEANWHILE_SESSION_ID";
 
-/// The variables in which hosts name their session: this project's own agent, Codex, Claude Code. Where it
-/// cannot be seen which was set last, the first counts: a sandbox of Codex hides the processes outside of it.
+/// The variables in which hosts name their session: this project's own agent, Codex, Claude Code. If the order
+/// in which they were set cannot be determined, the first counts: Codex's sandbox hides the processes outside
+/// of it.
 pub const HOSTS: [&str; 3] = [SESSION_VARIABLE, CODEX_VARIABLE, "CLAUDE_CODE_SESSION_ID"];
 
-/// Names the thread of Codex, which also comes with each of its requests.
+/// The variable with Codex's thread id, which Codex also sends with each of its requests.
 const CODEX_VARIABLE: &str = "CODEX_THREAD_ID";
 
-/// How many ancestors are looked at. More processes between an agent and its command were not seen.
+/// How many ancestors are searched. Longer chains between an agent and its command have not been seen.
 const ANCESTORS: usize = 64;
 
-/// Who owns what a command spawns and drains.
+/// The owner of the tasks that a command spawns and of the queue that it drains.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owner {
-    /// The name of the queue: the id of the session, or what [`QUEUE_VARIABLE`] says.
+    /// The name of the queue: the session's id, or the value of [`QUEUE_VARIABLE`].
     pub queue: String,
-    /// The variable that names it, in the environment of what the owner runs.
+    /// The variable that holds this name in the environment of the owner's commands.
     pub variable: &'static str,
 }
 
-/// What the environment says cannot be the name of a queue.
+/// The environment's value cannot be the name of a queue.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the environment variable `{variable}` is {problem}; it names a queue, in 1 to {limit} bytes of UTF-8", limit = limits::NAME_BYTES)]
 pub struct BadName {
@@ -49,18 +50,18 @@ pub struct BadName {
 }
 
 impl Owner {
-    /// The owner that this process's environment and ancestors name, if they name one. An empty
-    /// variable names none.
+    /// The owner that the environment of this process or its ancestors names, if any. An empty variable counts
+    /// as unset.
     ///
     /// # Errors
     ///
-    /// The variable that counts is longer than a queue's name may be, or not UTF-8.
+    /// The variable that was chosen is longer than a queue's name may be, or not UTF-8.
     pub fn find() -> Result<Option<Self>, BadName> {
         Self::find_by(|name| std::env::var_os(name), ancestors())
     }
 
-    /// The owner that a host's process above this one is, where its hook has noted its session. For hosts that
-    /// name none in the environment of their commands.
+    /// The owner whose host process is an ancestor of this one, if its hook has noted the session. For hosts
+    /// that do not name their session in the environment of their commands.
     pub fn noted(notes: &Notes) -> Option<Self> {
         if !notes.exist() {
             return None;
@@ -71,7 +72,7 @@ impl Owner {
             if let Some(queue) =
                 stat.start_time.and_then(|start| notes.session_of(Process { pid, start }))
             {
-                // Its tasks have no host above them: there the queue is named.
+                // Tasks do not have the host as an ancestor, so they get the queue by name.
                 return Some(Self { queue, variable: QUEUE_VARIABLE });
             }
             pid = stat.parent;
@@ -89,11 +90,11 @@ impl Owner {
         value.map(|value| Self::named((QUEUE_VARIABLE, value))).transpose()
     }
 
-    /// The owner of a request that names a thread of Codex: only [`QUEUE_VARIABLE`] comes before it.
+    /// The owner of a request that names a thread of Codex. Only [`QUEUE_VARIABLE`] takes precedence.
     ///
     /// # Errors
     ///
-    /// The name that counts is longer than a queue's name may be, empty, or not UTF-8.
+    /// The chosen name is longer than a queue's name may be, empty, or not UTF-8.
     pub fn of_thread(thread: &str) -> Result<Self, BadName> {
         let queue = std::env::var_os(QUEUE_VARIABLE).filter(|value| !value.is_empty());
         let thread = || (CODEX_VARIABLE, OsString::from(thread));
@@ -132,22 +133,22 @@ impl Owner {
         }
     }
 
-    /// Whether a person or program named the queue itself, rather than a host its session.
+    /// Whether a person or program named the queue itself, rather than a host naming its session.
     pub fn is_chosen(&self) -> bool {
         self.variable == QUEUE_VARIABLE
     }
 
-    /// The ids of other hosts. They do not belong into the environment of what this owner runs: there
-    /// the processes that set them can no longer be seen.
+    /// The variables of other hosts. They must be removed from the environment of this owner's commands: the
+    /// processes that set them are not visible from there.
     pub fn others(&self) -> impl Iterator<Item = &'static str> {
         let own = self.variable;
         HOSTS.into_iter().filter(move |name| own != QUEUE_VARIABLE && *name != own)
     }
 }
 
-/// Whether all processes here end with the command that a host runs: it made a namespace of process ids for
-/// that one command, as the sandbox of Codex does. Process 1 of it then has the host's id already, which the host
-/// sets for its commands only.
+/// Whether all processes here end with the command that a host runs, because the host created a pid namespace
+/// for this one command, as Codex's sandbox does. Process 1 of the namespace then already has the host's id,
+/// which the host sets only for its commands.
 pub fn ends_with_command() -> bool {
     let Ok(environment) = std::fs::read("/proc/1/environ") else { return false };
     HOSTS.into_iter().any(|name| {
@@ -156,7 +157,7 @@ pub fn ends_with_command() -> bool {
     })
 }
 
-/// Whether an environment, as `/proc` has it, sets a variable to this.
+/// Whether an environment in the format of `/proc/PID/environ` sets a variable to this value.
 fn is_set(environment: &[u8], name: &str, value: &OsStr) -> bool {
     environment.split(|byte| *byte == 0).any(|entry| {
         let rest = entry.strip_prefix(name.as_bytes());
@@ -164,7 +165,7 @@ fn is_set(environment: &[u8], name: &str, value: &OsStr) -> bool {
     })
 }
 
-/// The id that was set last: walks up until one of them is missing or different in an ancestor.
+/// The id that was set last: walks up the ancestors until one lacks an id or has a different one.
 fn nearest(
     mut ids: Vec<(&'static str, OsString)>,
     ancestors: impl Iterator<Item = Vec<u8>>,
@@ -180,8 +181,8 @@ fn nearest(
     ids.into_iter().next()
 }
 
-/// The environments with which the ancestors of this process were executed, the nearest first. Ends
-/// where one may not be read.
+/// The environments with which the ancestors of this process were executed, the nearest first. Stops at one
+/// that may not be read.
 fn ancestors() -> impl Iterator<Item = Vec<u8>> {
     let mut pid = std::os::unix::process::parent_id();
     std::iter::from_fn(move || {
@@ -199,7 +200,7 @@ mod tests {
     const CODEX: &str = "CODEX_THREAD_ID";
     const CLAUDE: &str = "CLAUDE_CODE_SESSION_ID";
 
-    /// The owner in a process with this environment, whose ancestors have those.
+    /// The owner for a process with this environment, whose ancestors have these.
     fn owner(own: &[(&str, &str)], ancestors: &[&[u8]]) -> Result<Option<Owner>, BadName> {
         let variable = |name: &str| {
             own.iter().find(|(own, _)| *own == name).map(|(_, value)| OsString::from(value))

@@ -1,6 +1,6 @@
 //! Background work for coding agents: the background manager and the agent loop.
 //!
-//! Knows no JSON-RPC and no stdio: those are `crates/rpc`'s.
+//! Knows no JSON-RPC and no stdio: those belong to `crates/rpc`.
 
 pub mod agent;
 pub mod background;

@@ -1,9 +1,9 @@
-//! Where looking leads: the system's directories and those of toolchains. Data.
+//! What a confined task may access besides its workspace: directories of the system and of toolchains. Data.
 
 use std::path::{Path, PathBuf};
 
-/// What every program may need of the system, and nothing of anybody's. In `/etc` it is what programs
-/// read to start and to name users and certificates; the rest of it holds keys where root looks.
+/// System paths that every program may need, without any user's data. Of `/etc`, only what programs read to
+/// start and to resolve users and certificates; the rest of it holds keys, which root could read.
 const SYSTEM: &[&str] = &[
     "/usr",
     "/bin",
@@ -74,8 +74,8 @@ const SYSTEM: &[&str] = &[
     "/etc/terminfo",
 ];
 
-/// Directories of toolchains in the home directory, and git's settings. Credentials that lie in them are
-/// left out like all that is likely to hold keys.
+/// Toolchain directories in the home directory, and git's settings. Credentials in them are excluded like all
+/// files that are likely to hold keys.
 const OF_HOME: &[&str] = &[
     ".asdf",
     ".bun",
@@ -131,7 +131,7 @@ const OF_HOME: &[&str] = &[
     "sdk",
 ];
 
-/// Variables that name a toolchain's directory, or a list of such.
+/// Variables that name a toolchain's directory or a list of them.
 const VARIABLES: &[&str] = &[
     "ANDROID_HOME",
     "ANDROID_SDK_ROOT",
@@ -162,7 +162,7 @@ const VARIABLES: &[&str] = &[
 const DEVICES: &[&str] =
     &["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"];
 
-/// Caches in the home directory that a confined task that works may write.
+/// Caches in the home directory that a task confined with [`Mode::Work`](super::Mode::Work) may write.
 const CACHES: &[&str] = &[
     ".bun/install/cache",
     ".cache/go-build",
@@ -186,7 +186,7 @@ const CACHES: &[&str] = &[
     "go/pkg/mod",
 ];
 
-/// What a confined task reads besides its workspace, without symbolic links.
+/// What a confined task may read besides its workspace, symbolic links resolved.
 pub(super) fn readable(home: Option<&Path>) -> Vec<PathBuf> {
     let of_home = home.into_iter().flat_map(|home| OF_HOME.iter().map(|name| home.join(name)));
     let is_too_much = |path: &Path| home.is_some_and(|home| home.starts_with(path));
@@ -197,17 +197,17 @@ pub(super) fn readable(home: Option<&Path>) -> Vec<PathBuf> {
     let all = all.filter(|path| path.is_absolute()).filter_map(|path| path.canonicalize().ok());
     let mut all: Vec<PathBuf> = all.filter(|path| !is_too_much(path)).collect();
     all.sort();
-    // What lies in another needs no right of its own.
+    // A path inside another one needs no rule of its own.
     all.dedup_by(|inner, outer| inner.starts_with(outer));
     all
 }
 
-/// The devices every program may use.
+/// The devices that every program may use.
 pub(super) fn devices() -> impl Iterator<Item = PathBuf> {
     DEVICES.iter().map(PathBuf::from)
 }
 
-/// What a confined task writes that works in `workspace`.
+/// What a task confined with [`Mode::Work`](super::Mode::Work) may write in `workspace` and outside of it.
 pub(super) fn written(workspace: &Path) -> Vec<PathBuf> {
     let home = std::env::var_os("HOME").map(PathBuf::from);
     let caches = home.iter().flat_map(|home| CACHES.iter().map(|name| home.join(name)));

@@ -1,4 +1,4 @@
-//! Where git keeps a workspace's repository, and whether keys are in it.
+//! Where git keeps a workspace's repository, and whether its history contains keys.
 
 use std::ffi::OsString;
 use std::io::{self, Read};
@@ -16,9 +16,9 @@ use nix::unistd::Pid;
 
 use super::secrets::is_secret_name;
 
-/// The directories of the repository that `workspace` belongs to, where they lie outside of it: a
-/// workspace may be a part of a repository, a work tree of one, or a submodule. Never at or above the
-/// home directory: a person who keeps that in git keeps everything in it.
+/// The directories of the repository that `workspace` belongs to, if they lie outside of it: a workspace may be
+/// a part of a repository, a work tree, or a submodule. Never at or above the home directory: for a person who
+/// keeps their home in git, that would open everything in it.
 pub(super) fn of(workspace: &Path, home: Option<&Path>) -> Vec<PathBuf> {
     let is_above_home = |path: &Path| home.is_some_and(|home| home.starts_with(path));
     let places = workspace.ancestors().take_while(|it| *it == workspace || !is_above_home(it));
@@ -35,35 +35,35 @@ pub(super) fn of(workspace: &Path, home: Option<&Path>) -> Vec<PathBuf> {
     found
 }
 
-/// Where the repository of a work tree is, if `.git` there is a file or a link that leads to it: the directory
-/// itself, and the one that it shares.
+/// The directories that a work tree's `.git` leads to: the repository itself and the one that it shares.
 pub fn led_to(work_tree: &Path) -> Vec<PathBuf> {
     behind(work_tree.join(".git")).filter_map(|it| it.canonicalize().ok()).collect()
 }
 
-/// The repository that a `.git` is or leads to, and the one that it shares.
+/// The repository that `.git` is or points to, and the one that it shares.
 fn behind(dot: PathBuf) -> impl Iterator<Item = PathBuf> {
     let own = if dot.is_dir() { Some(dot) } else { named(&dot, "gitdir: ") };
     let shared = own.as_ref().and_then(|own| named(&own.join("commondir"), ""));
     own.into_iter().chain(shared)
 }
 
-/// The path in a file of one line, relative to where the file lies.
+/// The path in a one-line file, relative to the file's directory.
 fn named(file: &Path, prefix: &str) -> Option<PathBuf> {
     let text = std::fs::read_to_string(file).ok()?;
     Some(file.parent()?.join(text.strip_prefix(prefix)?.trim_end()))
 }
 
-/// Whether it looks like one: the name is in a file that every process that writes the workspace can write.
+/// Whether the path looks like a repository. It must be checked, because any process that can write the
+/// workspace can write the file that names it.
 fn is_repository(path: &Path) -> bool {
     path.join("HEAD").is_file()
         && (path.join("commondir").is_file()
             || (path.join("objects").is_dir() && path.join("refs").is_dir()))
 }
 
-/// Where the repository of a directory keeps what was committed: objects, its own and those that it shares.
+/// The object directories of a directory's repository: its own and those that it shares.
 pub(crate) fn objects(cwd: &Path) -> Vec<PathBuf> {
-    // As git looks for it: a bare repository hides one that lies further up.
+    // Like git's own search: a bare repository hides one further up.
     let is_top = |it: &&Path| it.join(".git").exists() || is_repository(it);
     let Some(top) = cwd.ancestors().find(is_top) else { return Vec::new() };
     let dot = top.join(".git");
@@ -71,21 +71,21 @@ pub(crate) fn objects(cwd: &Path) -> Vec<PathBuf> {
     kept.filter_map(|it| it.join("objects").canonicalize().ok()).collect()
 }
 
-/// How long git may take to name what a repository holds.
+/// How long git may take to list the paths in a repository.
 const LOOK_TIME: Duration = Duration::from_secs(2);
-/// How much it may say.
+/// Maximum bytes of output that it may print.
 const LOOK_BYTES: usize = 16 << 20;
-/// How long what it said is taken for true.
+/// How long its result is reused.
 const LOOK_FRESH: Duration = Duration::from_secs(20);
 
-/// What was found in the repositories of these directories: a path that is likely to hold keys.
+/// For each directory: when its repository was read, and the paths found in it.
 type Seen = Vec<(PathBuf, Instant, Arc<[String]>)>;
 static SEEN: Mutex<Seen> = Mutex::new(Vec::new());
 
-/// A path in the index or the history of the repository that a command in `cwd` would use, for which
-/// `is_key` or whose name says that it holds keys. What git does not name in time is taken for one.
+/// A path in the index or the history of the repository that a command in `cwd` would use, if `is_key` or its
+/// name says that it holds keys. If git does not answer in time, assumes that there is one.
 ///
-/// The kernel can keep a command from a file, and not from a packfile's part.
+/// The kernel can keep a command from a file, but not from a part of a packfile.
 pub(crate) fn key_in_history(
     cwd: &Path,
     workspace: &Path,
@@ -108,8 +108,8 @@ fn remembered(cwd: &Path) -> Option<Arc<[String]>> {
     found.map(|(.., paths)| paths.clone())
 }
 
-/// All paths of a repository. Its settings may name programs, so git runs confined: from a thread that
-/// confines itself and then ends.
+/// All paths of a repository. Its settings may name programs, so git runs confined: a thread confines itself,
+/// starts git and ends.
 fn look(cwd: PathBuf, workspace: PathBuf) -> Vec<String> {
     let unknown = || vec!["id_rsa".to_owned()];
     let is_one = |it: &Path| {
@@ -139,7 +139,7 @@ fn look(cwd: PathBuf, workspace: PathBuf) -> Vec<String> {
         let path = std::env::var_os("PATH");
         let program = launch::candidates("git".as_ref(), path.as_deref());
         let program = program.into_iter().find(|it| launch::probe(it).is_ok());
-        // Without git no program shows what is in a packfile.
+        // Without git, no program can read a packfile.
         let Some(program) = program else { return Ok(None) };
         let fds = [
             (0, Fd::Open(c"/dev/null", libc::O_RDONLY)),
@@ -156,12 +156,12 @@ fn look(cwd: PathBuf, workspace: PathBuf) -> Vec<String> {
         Ok(Ok(None)) => return Vec::new(),
         Ok(Err(_)) | Err(_) => return unknown(),
     };
-    // From here, where a kill is allowed: older kernels refuse one to a confined thread.
+    // Kill from this thread: older kernels forbid a confined thread to send signals.
     let text = read_in_time(output);
     if text.is_none() {
         let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
     }
-    // As process 1 the daemon may have reaped it.
+    // If the daemon is process 1, it may have reaped git already.
     let has_ended_well = match nix::sys::wait::waitpid(pid, None) {
         Ok(WaitStatus::Exited(_, 0)) | Err(Errno::ECHILD) => true,
         Ok(_) | Err(_) => false,
@@ -175,7 +175,7 @@ fn look(cwd: PathBuf, workspace: PathBuf) -> Vec<String> {
     }
 }
 
-/// All of an output; `None`: it is too long in coming, or too long.
+/// The complete output; `None` if it takes too long or is too large.
 fn read_in_time(output: OwnedFd) -> Option<String> {
     let until = Instant::now() + LOOK_TIME;
     let mut output = std::fs::File::from(output);

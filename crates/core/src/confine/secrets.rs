@@ -1,6 +1,6 @@
-//! What is likely to hold keys, by its name.
+//! Which names indicate that a file holds keys.
 
-/// Directories of the home directory that hold keys or give rights, and the files with them.
+/// Directories and files in the home directory that hold keys or grant access.
 pub(crate) const SECRETS_OF_HOME: &[&str] = &[
     ".ssh",
     ".gnupg",
@@ -13,7 +13,7 @@ pub(crate) const SECRETS_OF_HOME: &[&str] = &[
     ".config/gh",
     ".config/hub",
     ".config/meanwhile",
-    // The rules that were remembered, among others.
+    // Holds the remembered permission rules, among others.
     ".local/state/meanwhile",
     ".config/op",
     ".config/rclone",
@@ -36,7 +36,7 @@ pub(crate) const SECRETS_OF_HOME: &[&str] = &[
     ".dotnet/corefx/cryptography/x509stores",
 ];
 
-/// Files that hold keys wherever they are.
+/// Names of files that hold keys in any directory.
 const SECRET_NAMES: &[&str] = &[
     ".env",
     ".envrc",
@@ -55,12 +55,12 @@ const SECRET_NAMES: &[&str] = &[
     "master.key",
 ];
 const SECRET_EXTENSIONS: &[&str] = &["pem", "key", "p12", "pfx", "jks", "keystore", "kdbx", "ppk"];
-/// `.env.example` and its like are there to be read.
+/// `.env.example` and the like are meant to be read.
 const EXAMPLES: &[&str] = &["example", "sample", "template", "dist", "defaults", "schema"];
 
 /// Whether a file of this name is likely to hold keys.
 pub(crate) fn is_secret_name(name: &str) -> bool {
-    // Some file systems know no difference between capital letters and small ones.
+    // Some file systems are case-insensitive.
     let name = name.to_lowercase();
     let extension = name.rsplit_once('.').filter(|(stem, _)| !stem.is_empty()).map(|(_, it)| it);
     if extension.is_some_and(|it| EXAMPLES.contains(&it)) {

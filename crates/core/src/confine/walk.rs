@@ -1,4 +1,4 @@
-//! Finding what is likely to hold keys in a workspace.
+//! Finds files in a workspace that are likely to hold keys.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use super::secrets::is_secret_name;
 use crate::limits::CONFINE_WALK_MAX;
 
-/// Directories of others' published packages and of what is built, which hold test keys and
-/// certificates by the hundred, and a repository's own, whose objects have no names.
+/// Directories that are skipped: published packages and build results, which hold hundreds of test keys and
+/// certificates, and `.git`, whose objects have no names.
 const SKIPPED: &[&str] =
     &["node_modules", "site-packages", "dist-packages", "target", "__pycache__", ".git"];
 
-/// The files and directories below `workspace` whose names say that they hold keys. The upper levels
-/// first, and no more than [`CONFINE_WALK_MAX`] entries are looked at.
+/// The files and directories below `workspace` whose names indicate that they hold keys. Searches breadth
+/// first, and at most [`CONFINE_WALK_MAX`] entries.
 pub(super) fn secrets(workspace: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut seen = 0;
@@ -26,8 +26,8 @@ pub(super) fn secrets(workspace: &Path) -> Vec<PathBuf> {
             }
             let name = entry.file_name();
             if is_secret_name(&name.to_string_lossy()) {
-                // A link's target has another name. Outside of the workspace only the places that all may
-                // read are open, and their keys are not this workspace's.
+                // A link's target has another name. Outside of the workspace, only directories that any command
+                // may read are open; keys in them are not this workspace's.
                 let target = entry.path().canonicalize().ok();
                 found.extend(target.filter(|target| target.starts_with(workspace)));
                 found.push(entry.path());

@@ -1,8 +1,8 @@
-//! What hooks of hosts leave for other commands, as small files in the state directory.
+//! What hooks of hosts store for other commands, as small files in the state directory.
 //!
-//! Three things: that the hooks of a session run, so that its results reach the model by themselves; which
-//! session a host's process holds, for a host that names none in its environment; and the lock of the one
-//! process that waits for a session. A note that is missing or cannot be read says nothing.
+//! Three things: that the hooks of a session run, so that its results reach the model automatically; which
+//! session a host's process holds, for a host that does not name it in its environment; and the lock of the one
+//! process that waits for a session. A note that is missing or unreadable counts as absent.
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -15,23 +15,23 @@ use meanwhile_shim::{clock, lock};
 /// The folder of the notes in the state directory.
 const FOLDER: &str = "hosts";
 
-/// How long a note counts: longer than a session that is left open for a while.
+/// How long a note is valid: longer than a session stays open without use.
 const KEPT: Duration = Duration::from_secs(30 * 24 * 3_600);
 
-/// What stands between a host and its hook, or its command.
+/// Programs that may run between a host and its hook or command.
 const SHELLS: [&str; 6] = ["sh", "bash", "dash", "zsh", "fish", "ksh"];
 
-/// A process, with the start time that tells it from a later one of the same number.
+/// A process, identified by its start time too, because pids are reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Process {
-    /// Its number.
+    /// The process id.
     pub pid: u32,
     /// When it started, in clock ticks since boot: field 22 of proc_pid_stat(5).
     pub start: u64,
 }
 
 impl Process {
-    /// The process of this number, if there is one.
+    /// The running process with this pid, if there is one.
     pub fn find(pid: u32) -> Option<Self> {
         let start = clock::stat_fields(pid)?.start_time?;
         Some(Self { pid, start })
@@ -49,7 +49,7 @@ impl Process {
         }
     }
 
-    /// The queue of a host that names no session: the host's process owns what it starts.
+    /// The queue for a host that names no session: it belongs to the host's process.
     pub fn queue(self) -> String {
         format!("host-{}-{}", self.pid, self.start)
     }
@@ -60,27 +60,27 @@ impl Process {
 pub struct Notes(PathBuf);
 
 impl Notes {
-    /// Those of this state directory. Nothing is made before something is noted.
+    /// The notes of this state directory. Creates nothing until something is noted.
     pub fn of(state_dir: &Path) -> Self {
         Self(state_dir.join(FOLDER))
     }
 
-    /// Whether anything was noted.
+    /// Whether any note was ever stored.
     pub fn exist(&self) -> bool {
         self.0.is_dir()
     }
 
-    /// Notes that a hook of the session with this queue ran just now.
+    /// Notes that a hook of the session with this queue has just run.
     pub fn hook_ran(&self, queue: &str) -> io::Result<()> {
         self.write(&format!("{}.hook", name(queue)), queue)
     }
 
-    /// Whether a hook of the session ran lately.
+    /// Whether a hook of the session has run within 30 days.
     pub fn has_hook(&self, queue: &str) -> bool {
         self.read(&format!("{}.hook", name(queue))).is_some_and(|noted| noted == queue)
     }
 
-    /// When a hook of the session ran last.
+    /// When a hook of the session last ran.
     pub fn hook_time(&self, queue: &str) -> Option<SystemTime> {
         fs::metadata(self.0.join(format!("{}.hook", name(queue)))).ok()?.modified().ok()
     }
@@ -90,13 +90,13 @@ impl Notes {
         self.write(&host.queue(), session)
     }
 
-    /// The session that a host's process holds, as its last hook said.
+    /// The session that a host's process holds, according to its last hook.
     pub fn session_of(&self, host: Process) -> Option<String> {
         self.read(&host.queue())
     }
 
-    /// The right to be the one process that waits for a session, until the file is dropped. `None`: another
-    /// process has it.
+    /// Takes the lock of the one process that waits for a session, held until the file is dropped. `None`:
+    /// another process holds it.
     pub fn wait_lock(&self, queue: &str) -> io::Result<Option<File>> {
         self.make()?;
         let path = self.0.join(format!("{}.wait", name(queue)));
@@ -104,11 +104,11 @@ impl Notes {
         Ok(lock::exclusive(&file)?.then_some(file))
     }
 
-    /// Removes the notes that do not count any more.
+    /// Removes the expired notes.
     pub fn sweep(&self) {
         for entry in fs::read_dir(&self.0).into_iter().flatten().flatten() {
             if !is_fresh(&entry.path()) {
-                // One that cannot be removed is found again at the next sweep.
+                // A file that cannot be removed is tried again at the next sweep.
                 let _ = fs::remove_file(entry.path());
             }
         }
@@ -120,7 +120,7 @@ impl Notes {
 
     fn write(&self, name: &str, text: &str) -> io::Result<()> {
         let path = self.0.join(name);
-        // The usual case is a note that is there: its time is what changes.
+        // Usually the note exists already, and only its time changes.
         if fs::read(&path).is_ok_and(|noted| noted == text.as_bytes()) {
             return File::options().write(true).open(&path)?.set_modified(SystemTime::now());
         }
@@ -138,12 +138,12 @@ impl Notes {
 
 fn is_fresh(path: &Path) -> bool {
     let age = fs::metadata(path).and_then(|it| it.modified()).ok().map(|at| at.elapsed());
-    // A time in the future is the clock's fault, not the note's.
+    // A time in the future comes from a clock that was set back; the note counts.
     age.is_some_and(|age| age.map_or(true, |age| age < KEPT))
 }
 
-/// The name of a queue's file: the queue itself where a file may be called so, else its bytes in hex, cut,
-/// with its checksum.
+/// The file name of a queue's note: the queue's name if it is safe as a file name, otherwise the first 40 bytes
+/// in hex and a checksum.
 fn name(queue: &str) -> String {
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
     if queue.len() <= 128 && queue.bytes().all(is_plain) {
