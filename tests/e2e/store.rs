@@ -223,6 +223,6 @@ fn a_store_of_another_user_is_refused_and_nothing_is_made_in_it() {
     expect_unavailable(&lab);
     let ran = lab.cli(&["spawn", "--", "true"]);
     let said = String::from_utf8_lossy(&ran.stderr).into_owned();
-    assert!(said.contains("belongs to user 65534, and this process is user 0's"), "{said}");
+    assert!(said.contains("belongs to user 65534, and this process runs as user 0"), "{said}");
     assert_eq!(fs::read_dir(lab.state()).expect("root reads it").count(), 0);
 }

@@ -1,4 +1,4 @@
-//! The background manager: what it can be asked, and what it answers.
+//! The background manager's API: its requests, results and events.
 
 pub(crate) mod ansi;
 mod convert;
@@ -46,29 +46,30 @@ pub struct Options {
     pub state_dir: PathBuf,
     /// The workspace, an absolute path.
     pub workspace: PathBuf,
-    /// What the caller is.
+    /// Whether the caller is a daemon or a short-lived command.
     pub role: Role,
-    /// Retention and size settings.
+    /// The settings of the store.
     pub settings: Settings,
 }
 
-/// A slot: of the tasks that take it, in whichever workspace of the store, no more run at once than fit.
+/// A slot: at most `limit` of the tasks that take it run at once, across all workspaces of the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Slot {
-    /// Its name.
+    /// The name by which a spawn asks for the slot.
     pub name: String,
     /// How many run at once, from 1.
     pub limit: u32,
-    /// Which commands take it without naming it.
+    /// Rules for commands that take the slot without naming it.
     pub rules: Vec<Rule>,
 }
 
-/// What opens the store.
+/// What kind of process opens the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// A daemon: holds the workspace's tasks back from lingering, keeps idle shims ready, prunes.
+    /// A daemon: while it is attached, the linger time of the workspace's tasks does not run. It keeps idle
+    /// shims ready and prunes.
     Daemon,
-    /// A command that comes and goes: never attaches, so it starts no linger time again.
+    /// A short-lived command: it never attaches, so it does not restart the linger time.
     Visitor,
 }
 
@@ -85,10 +86,10 @@ pub struct Settings {
     pub output_head: u64,
     /// Bytes of a task's output kept from its end. Default 12 MiB.
     pub output_tail: u64,
-    /// Whether exit records and the ledger are forced to the disk, so that they survive a loss of
-    /// power too. Default no: the kernel's page cache survives every death of a process.
+    /// Whether exit records and the ledger are flushed to disk, so that they survive a power loss too. Default
+    /// no: the kernel's page cache survives the death of any process.
     pub sync: bool,
-    /// Slots (`config.toml`, sections `slots`), in the order of their names. Default none.
+    /// Slots (`config.toml`, sections `slots`), sorted by name. Default none.
     pub slots: Vec<Slot>,
     /// Places (`config.toml`, sections `places`). Default none.
     pub places: places::Places,
@@ -109,28 +110,28 @@ impl Default for Settings {
     }
 }
 
-/// What to run.
+/// The command of a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// A line for `/bin/sh -c`.
     Shell(String),
-    /// A line for another shell, which takes it after `-c` too.
+    /// A line for another shell, also passed after `-c`.
     ShellOf {
-        /// The shell: a path, or a name that is looked for in `PATH`.
+        /// The shell: a path, or a name that is searched in `PATH`.
         shell: PathBuf,
-        /// The line.
+        /// The shell command line.
         line: String,
     },
-    /// A program and its arguments, executed as they are. Never empty.
+    /// A program and its arguments, executed without a shell. Never empty.
     Argv(Vec<OsString>),
 }
 
 /// Where a task's standard input comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stdin {
-    /// `/dev/null`.
+    /// From `/dev/null`: it is empty.
     Null,
-    /// [`Background::write`].
+    /// From a pipe that [`Background::write`] fills.
     Pipe,
     /// A terminal of this size, for standard output and error too.
     Pty {
@@ -141,45 +142,45 @@ pub enum Stdin {
     },
 }
 
-/// A pattern that makes a notification of each line it matches.
+/// A pattern: each line that matches it makes a notification.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Watch {
-    /// Its name in the notification.
+    /// The watch's name in the notification.
     pub id: String,
     /// A regular expression in the `regex` crate's syntax, matched line by line.
     pub pattern: String,
-    /// How many notifications at most.
+    /// Maximum number of notifications that it makes.
     pub limit: u32,
 }
 
-/// A wish to run a command.
+/// A request to run a command.
 #[derive(Debug, Clone)]
 pub struct Spawn {
-    /// What to run.
+    /// The command to run.
     pub command: Command,
-    /// Where, relative to the workspace; default the workspace itself.
+    /// The working directory, relative to the workspace; default the workspace itself.
     pub cwd: Option<PathBuf>,
-    /// What to set (`Some`) or take out (`None`) of the environment inherited from this process.
+    /// Variables to set (`Some`) or to remove (`None`) in the environment inherited from this process.
     pub env: BTreeMap<String, Option<String>>,
-    /// What its owner calls it.
+    /// The label that the client gives it.
     pub label: Option<String>,
-    /// Where its notifications go.
+    /// The queue of its notifications.
     pub queue: String,
-    /// How long it may run.
+    /// How long it may run; `None`: without limit.
     pub deadline: Option<Duration>,
-    /// How long it may run with no daemon attached to its workspace; `None`: for ever.
+    /// How long it may run with no daemon attached to its workspace; `None`: without limit.
     pub linger: Option<Duration>,
     /// Its standard input.
     pub stdin: Stdin,
     /// Patterns to watch its output for.
     pub watches: Vec<Watch>,
-    /// The same token in the same workspace returns the task already made.
+    /// A second spawn with the same token in the same workspace returns the first one's task.
     pub client_token: Option<Token>,
-    /// It is a server: it is not expected to end.
+    /// Whether it is a server, which is not expected to end.
     pub service: bool,
     /// How it is confined; `None`: not at all.
     pub confine: Option<Confine>,
-    /// An agent runs it in the foreground, as a step of its turn: lists leave it out.
+    /// Whether an agent runs it in the foreground, as a step of its turn: lists leave such tasks out.
     pub is_step: bool,
     /// What it waits for before it starts.
     pub line: Line,
@@ -190,22 +191,22 @@ pub struct Spawn {
 /// What a task waits for before it starts.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Line {
-    /// The slot it holds while it runs; `None`: the one whose rules fit its command, if one's do.
+    /// The slot that it holds while it runs; `None`: the slot whose rules match its command, if any.
     pub slot: Option<String>,
-    /// Tasks of the workspace that are to end first.
+    /// Tasks of the workspace that must end first.
     pub after: Vec<TaskId>,
-    /// What becomes of it where one of them fails: ends otherwise than with code 0.
+    /// What happens if one of them fails, that is, ends other than with exit code 0.
     pub on_failure: OnFailure,
-    /// How long it may wait.
+    /// How long it may wait before it starts; `None`: without limit.
     pub deadline: Option<Duration>,
 }
 
-/// A token of the spawning client, unique in its workspace.
+/// A client's token for a spawn, unique in its workspace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Token {
-    /// To be claimed by the spawn.
+    /// Not yet claimed: the spawn claims it.
     New(String),
-    /// Claimed for this task already, in a transaction of the caller's.
+    /// Already claimed for this task, in a transaction of the caller.
     Claimed(String, TaskId),
 }
 
@@ -213,7 +214,7 @@ pub enum Token {
 /// the task can be sent first (docs/protocol.md, guarantee 1).
 #[derive(Debug)]
 pub struct Spawned {
-    /// The task.
+    /// The task as it was when the spawn returned.
     pub task: Task,
     /// Drop it once the reply is queued for the client.
     pub hold: Hold,
@@ -224,57 +225,58 @@ pub struct Spawned {
 pub struct Filter {
     /// Only these states.
     pub state: Option<StateFilter>,
-    /// How many at most.
+    /// Maximum number of tasks to return; `None`: the default.
     pub limit: Option<u32>,
-    /// The steps of agents' turns, too.
+    /// Whether to include the steps of agents' turns.
     pub steps: bool,
 }
 
-/// How often ports are looked at before tasks are listed.
+/// How often ports are checked before tasks are listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Look {
-    /// Once.
+    /// A single check.
     Once,
-    /// Again, where a port may be about to have stood for long enough. Nothing may have looked before.
+    /// A second check if a port may be about to count as stable. Use it where no earlier check may have been
+    /// made.
     Twice,
 }
 
-/// A state to list.
+/// A state to filter by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StateFilter {
     /// Waiting for its turn.
     Queued,
-    /// Running.
+    /// Running, and not being stopped.
     Running,
-    /// One of the two.
+    /// Queued or running.
     NotStopping,
-    /// Being stopped.
+    /// Being stopped, not yet ended.
     Stopping,
-    /// Ended this way.
+    /// Ended with this outcome.
     Ended(Outcome),
 }
 
 /// A piece of output.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Chunk {
-    /// Where `data` starts.
+    /// The offset in the output at which `data` starts.
     pub offset: u64,
-    /// The bytes. Empty at the end of what is there now.
+    /// The bytes; empty if nothing has been written from `offset` on yet.
     pub data: Vec<u8>,
-    /// Where to read on.
+    /// The offset at which to read on.
     pub next_offset: u64,
-    /// The task has ended and nothing comes after `next_offset`.
+    /// Whether the task has ended and there is no output after `next_offset`.
     pub eof: bool,
-    /// Output before `offset`, from the offset asked for, that was not retained.
+    /// The range of output, from the requested offset to `offset`, that was not retained.
     pub gap: Option<(u64, u64)>,
 }
 
 /// Which tasks to wait for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Which {
-    /// These.
+    /// The tasks with these ids.
     Ids(Vec<TaskId>),
-    /// Those of this queue that run, and those whose end waits in it undelivered.
+    /// Tasks of this queue that are running, or whose end in it is undelivered.
     Queue(String),
 }
 
@@ -283,36 +285,36 @@ pub enum Which {
 pub enum Mode {
     /// As soon as one of them has ended.
     Any,
-    /// When all have.
+    /// When all of them have.
     All,
 }
 
-/// The end of a wait.
+/// The result of a wait.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waited {
-    /// The tasks waited for, as they stand now, ended or not.
+    /// The tasks waited for, in their current state, ended or not.
     pub tasks: Vec<Task>,
-    /// The time was up before the wait was over.
+    /// Whether the wait timed out.
     pub timed_out: bool,
 }
 
 /// How to stop a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stop {
-    /// The signal to begin with, signal(7).
+    /// The first signal to send, signal(7).
     pub signal: i32,
-    /// How long its tree has before SIGKILL.
+    /// How long its process tree has before SIGKILL.
     pub grace: Duration,
-    /// Who asks, and why.
+    /// Who requested the stop, and why.
     pub cause: Cause,
 }
 
-/// Who of a task gets a signal.
+/// Which processes of a task get a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Recipient {
     /// The process group of its leader.
     Group,
-    /// Its leader alone.
+    /// Only its leader.
     Leader,
 }
 
@@ -329,63 +331,63 @@ pub enum Ack {
 /// What a drain returned.
 #[derive(Debug)]
 pub struct Drained {
-    /// Oldest first.
+    /// The notifications, oldest first.
     pub notifications: Vec<Notification>,
-    /// How many are left in the queue.
+    /// How many notifications are left in the queue.
     pub remaining: u64,
-    /// With [`Ack::Auto`], what to acknowledge once the reply is written.
+    /// With [`Ack::Auto`], the lease to acknowledge once the reply is written.
     pub lease: Option<Lease>,
 }
 
-/// What to remove from the store.
+/// Which tasks to remove from the store.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Remove {
-    /// These tasks.
+    /// Only these tasks; `None`: any.
     pub ids: Option<Vec<TaskId>>,
-    /// Tasks that ended before this moment.
+    /// Only tasks that ended before this time; `None`: any.
     pub ended_before: Option<Timestamp>,
 }
 
-/// Something a client is told. A push tells a person; it never consumes from a queue.
+/// An event for a client. A push informs a person; it never takes anything out of a queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// The leader runs, and its pid is known.
     Started(Task),
-    /// The turn of a task that waited has come. After [`Event::Started`]; not kept.
+    /// The turn of a task that waited has come. Sent after [`Event::Started`]; not stored.
     Began {
-        /// It.
+        /// The task, now running.
         task: Task,
         /// How long it waited.
         waited: std::time::Duration,
     },
     /// Output of a subscribed task.
     Output {
-        /// The task.
+        /// The task's id.
         id: TaskId,
-        /// Where `data` starts; a jump means that output was skipped.
+        /// The offset at which `data` starts; a jump means that output was skipped.
         offset: u64,
-        /// The bytes.
+        /// The bytes of output.
         data: Vec<u8>,
     },
-    /// A task said how far it is.
+    /// A task's output reported progress.
     Progress {
-        /// The task.
+        /// The task's id.
         id: TaskId,
-        /// How far.
+        /// The progress reported last.
         progress: Progress,
     },
-    /// A task listens on other ports than before, or is ready, or no longer.
+    /// The ports that a task listens on have changed, or whether it is ready.
     Listening {
-        /// The task.
+        /// The task's id.
         id: TaskId,
         /// What it serves now.
         serving: Serving,
     },
-    /// A notification of another kind than an end was queued.
+    /// A notification other than an end was queued.
     Notified(Notification),
-    /// A task ended, and its notification is durable.
+    /// A task ended, and its notification is stored.
     Exited(Notification),
-    /// A full picture that replaces the one before.
+    /// The complete current state, which replaces the one sent before.
     Changed {
         /// The tasks that run in this workspace.
         running: Vec<TaskId>,

@@ -55,7 +55,7 @@ pub const COMMAND_BYTES: usize = 128 * 1024 - 1;
 pub const ARGUMENTS_BYTES: usize = 1 << 20;
 /// Maximum number of rules in a confined task's plan. On a busy machine with two cores each took 5 µs of
 /// processor time, on top of 1.4 ms for an empty plan and 0.8 ms for an unconfined spawn: 500 take 4 ms, 2 000
-/// would take 11 ms. A command that needs more requires a permission.
+/// would take 11 ms. The agent asks a person before it runs a command that needs more.
 pub const CONFINE_RULES_MAX: usize = 500;
 /// Maximum number of entries of a workspace that are searched for files that may hold keys: a tenth of a second.
 pub const CONFINE_WALK_MAX: usize = 100_000;
@@ -103,8 +103,8 @@ pub const SERVER_MESSAGE_BYTES: usize = 4 << 20;
 /// Maximum number of tools of all MCP servers of a session: OpenAI accepts 128 in a request, and the agent's own are a
 /// dozen.
 pub const SERVER_TOOLS: usize = 112;
-/// Maximum bytes of the names, descriptions and schemas of all these tools: every request to the model carries
-/// them, and they must leave at least a quarter of a window of 200 000 tokens for the work itself.
+/// Maximum bytes of the names, descriptions and schemas of all these tools. Every request to the model carries
+/// them; at four bytes a token they fill a quarter of a window of 200 000 tokens.
 pub const SERVER_LIST_BYTES: usize = 192 << 10;
 /// Maximum bytes of the description of an MCP server's tool: OpenAI accepts this many characters.
 pub const SERVER_DESCRIPTION_BYTES: usize = 1_024;

@@ -1,12 +1,12 @@
-//! Output without the escape sequences meant for a terminal (ECMA-48).
+//! Removes the escape sequences meant for a terminal (ECMA-48) from output.
 
 use std::borrow::Cow;
 
 const ESC: u8 = 0x1b;
 const BEL: u8 = 0x07;
 
-/// Takes out control sequences (colours, cursor movement), strings for the terminal (titles, links)
-/// and other escapes. One that is cut off by the end goes too.
+/// Removes control sequences (colours, cursor movement), strings for the terminal (titles, links) and other
+/// escapes, also a sequence that the end of the text cuts off.
 pub(crate) fn strip(text: &[u8]) -> Cow<'_, [u8]> {
     if !text.contains(&ESC) {
         return Cow::Borrowed(text);
@@ -21,7 +21,7 @@ pub(crate) fn strip(text: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(plain)
 }
 
-/// What follows the sequence whose ESC was just taken.
+/// What follows the escape sequence; `rest` starts after its ESC.
 fn after_escape(rest: &[u8]) -> &[u8] {
     let Some((&kind, body)) = rest.split_first() else { return rest };
     match kind {
@@ -34,8 +34,8 @@ fn after_escape(rest: &[u8]) -> &[u8] {
                 _ => &body[end..],
             })
         }
-        // OSC, DCS, SOS, PM, APC: to BEL or ST, but never over a line's end: one that is not
-        // terminated must not swallow the output.
+        // OSC, DCS, SOS, PM, APC: up to BEL or ST, but never past the end of a line: an unterminated one must
+        // not swallow the output.
         b']' | b'P' | b'X' | b'^' | b'_' => {
             let end = body.iter().position(|&byte| matches!(byte, BEL | ESC | b'\n'));
             end.map_or(&[][..], |end| match body[end] {
@@ -44,7 +44,7 @@ fn after_escape(rest: &[u8]) -> &[u8] {
                 _ => &body[end..],
             })
         }
-        // nF: intermediates and a final byte. Everything else is two bytes long.
+        // nF: intermediates and a final byte. All other sequences are two bytes long.
         0x20..=0x2f => {
             let end = body.iter().position(|byte| !(0x20..=0x2f).contains(byte));
             end.map_or(&[][..], |end| match body[end] {
@@ -85,7 +85,7 @@ mod tests {
     }
 
     proptest! {
-        /// Output is cut into lines before it is stripped, or after.
+        /// Output may be split into lines before it is stripped, or after.
         #[test]
         fn no_sequence_takes_the_end_of_a_line_with_it(
             text in prop::collection::vec(

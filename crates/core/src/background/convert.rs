@@ -1,4 +1,4 @@
-//! Between the files of a shim and the words of this crate.
+//! Converts between the shim's files and the types of this crate.
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use crate::background::task::{
 };
 use crate::background::{Stdin, Watch};
 
-/// Bytes of each end of an output that a preview is made from: it looks for a line's end there.
+/// Bytes at each end of an output that a preview is built from: the preview is cut at a line end within them.
 const PREVIEW_SOURCE: u64 = 4_096;
 
-/// The facts of a task from its spec.
+/// A new task's row, from its spec.
 pub fn facts(id: TaskId, spec: &Spec) -> NewTask {
     NewTask {
         id,
@@ -52,7 +52,7 @@ pub fn stdin_of(spec: &Spec) -> Stdin {
     }
 }
 
-/// A wish's standard input, in the shim's words.
+/// A spawn's standard input, in the shim's type.
 pub fn stdin(stdin: Stdin) -> spec::Stdin {
     match stdin {
         Stdin::Null => spec::Stdin::Null,
@@ -61,7 +61,7 @@ pub fn stdin(stdin: Stdin) -> spec::Stdin {
     }
 }
 
-/// An actor in the shim's words.
+/// An actor in the shim's type.
 pub fn actor_to_record(actor: Actor) -> record::Actor {
     match actor {
         Actor::Client => record::Actor::Client,
@@ -108,23 +108,23 @@ pub fn end(end: &record::End) -> End {
     }
 }
 
-/// The output of a task whose record this is.
+/// The output size in a task's record.
 pub fn output(record: &Record) -> OutputStat {
     let dropped = match (&record.elsewhere, &record.end) {
-        // What is still to be fetched is not lost.
+        // Output that is still to be fetched is not lost.
         (Some(place), Some(end)) if place.partial => end.dropped,
         _ => record.extent.dropped(),
     };
     OutputStat { total: record.extent.total, dropped }
 }
 
-/// The survivors a record names.
+/// The survivors that a record lists.
 pub fn survivors(record: &Record) -> Vec<Survivor> {
     let end = record.end.iter().flat_map(|end| &end.survivors);
     end.map(|s| Survivor { pid: s.pid, command: s.command.clone() }).collect()
 }
 
-/// The two ends of an output. Where the log lost its end to a full disk, the record still has it.
+/// The beginning and end of an output. If a full disk cut the log's end, the record still has it.
 pub fn preview(file: &std::fs::File, record: &Record) -> Preview {
     let extent = &record.extent;
     let total = extent.total;

@@ -1,4 +1,4 @@
-//! What the supervisor can be asked. One demand is one whole change: its sender may go away.
+//! Requests to the supervisor. Each demand is one complete change, because its sender may exit at any time.
 
 use std::collections::BTreeMap;
 
@@ -11,78 +11,65 @@ use crate::background::task::{Survivor, Task, TaskId};
 use crate::background::{Mode, Spawned, Stop};
 use crate::error::Error;
 
-/// A question or a change.
+/// A query or a change.
 #[derive(Debug)]
 pub enum Demand {
-    /// Run this.
+    /// Run a task.
     Spawn {
-        /// What; its id is set if a client's token claimed one.
+        /// What to run; its id is set if a client's token claimed one.
         spec: Box<Spec>,
-        /// The outcome.
         reply: oneshot::Sender<Result<Spawned, Error>>,
     },
-    /// A live task as it stands; `None` if it is not live.
+    /// The current state of a live task; `None` if it is not live.
     Get(TaskId, oneshot::Sender<Option<Task>>),
     /// The live tasks that have not ended, newest first.
     List(oneshot::Sender<Vec<Task>>),
-    /// Wait until live ones of these have ended; those that are not live have.
+    /// Wait until those of these tasks that are live have ended.
     Wait {
-        /// Which.
         ids: Vec<TaskId>,
-        /// Any of them, or all.
+        /// Whether to wait for any of them or for all.
         mode: Mode,
-        /// Told when it is so.
+        /// Sent once the wait is over.
         done: oneshot::Sender<()>,
     },
     /// The live tasks of a queue.
     InQueue(String, oneshot::Sender<Vec<TaskId>>),
-    /// End the tree of a live task. `None`: it is not live.
+    /// Stop the tree of a live task. `None`: it is not live.
     Stop {
-        /// Which.
         id: TaskId,
-        /// How.
         how: Stop,
-        /// What to wait for: who could not be ended.
+        /// Receives the processes that could not be ended, once the stop is over.
         reply: oneshot::Sender<Option<oneshot::Receiver<Vec<Survivor>>>>,
     },
     /// Send a signal to a live task.
     Signal {
-        /// Which.
         id: TaskId,
-        /// What, to whom, and why.
+        /// The signal, its recipients, and the cause.
         what: SendSignal,
-        /// What came of it.
         reply: oneshot::Sender<Result<(), Error>>,
     },
-    /// Give the terminal of a live task another size.
-    Resize {
-        /// Which.
-        id: TaskId,
-        /// The size.
-        size: Size,
-        /// What came of it.
-        reply: oneshot::Sender<Result<(), Error>>,
-    },
+    /// Change the size of a live task's terminal.
+    Resize { id: TaskId, size: Size, reply: oneshot::Sender<Result<(), Error>> },
     /// The standard input of a live task.
     Input(TaskId, oneshot::Sender<Option<(NewTask, Input)>>),
-    /// Tell of output.
+    /// Report output from this offset on; `None`: from the current end.
     Subscribe(TaskId, Option<u64>, oneshot::Sender<()>),
-    /// No longer.
+    /// Stop reporting output.
     Unsubscribe(TaskId, oneshot::Sender<()>),
-    /// A step is a task from now on, as the ledger has it.
+    /// A step has become a task in the ledger.
     Promoted(TaskId),
-    /// How many notifications wait in a queue, now and from now on.
+    /// The number of notifications in a queue, now and at each change.
     Queued(String, oneshot::Sender<watch::Receiver<u64>>),
-    /// When something is said in a session of the workspace that another process has open.
+    /// Notifies of new messages in sessions of the workspace that another process has open.
     Said(oneshot::Sender<watch::Receiver<()>>),
-    /// The ledger was changed from here: tell the other processes, and our client.
+    /// This process changed the ledger: notify the other processes and this process's client.
     Changed,
-    /// Tell when each task stands as it is shown: one that died without its supervisor is known to be lost,
-    /// or when that takes too long.
+    /// Replies once the state of every task is known: a task that died without its supervisor counts as lost by
+    /// then. Replies also if that takes too long.
     Settle(oneshot::Sender<()>),
-    /// End.
+    /// Close the supervisor.
     Close(oneshot::Sender<()>),
 }
 
-/// How many notifications wait in each queue.
+/// The number of notifications in each queue.
 pub type Undelivered = BTreeMap<String, u64>;

@@ -1,4 +1,4 @@
-//! This process's own doorbell: how shims and other daemons wake it (see `meanwhile_shim::bell`).
+//! This process's own doorbell, by which shims and other daemons wake it (see `meanwhile_shim::bell`).
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -8,24 +8,24 @@ use meanwhile_shim::bell;
 use crate::background::home::{Home, io_error};
 use crate::error::Error;
 
-/// A doorbell of our own. It is taken away when this is dropped.
+/// This process's doorbell. Its FIFO is removed when this is dropped.
 #[derive(Debug)]
 pub struct Bell {
     path: PathBuf,
-    /// Its name, which is ours in leases and in the folders of idle shims.
+    /// The FIFO's name, which identifies this process in leases and in the folders of idle shims.
     pub name: String,
 }
 
 impl Drop for Bell {
     fn drop(&mut self) {
-        // Gone already where the state directory is.
+        // It fails if the state directory is already gone.
         let _ = std::fs::remove_file(&self.path);
     }
 }
 
-/// Hangs a doorbell of a workspace up.
+/// Creates a doorbell for a workspace.
 pub fn make_bell(home: &Home, workspace: u64) -> Result<(Bell, File), Error> {
-    // The fixed bits of one half fall on random bits of the other.
+    // XOR of the halves, so that the UUID's fixed bits meet random bits.
     let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
     let name = bell::name_of(workspace, high ^ low);
     let path = home.bells().join(&name);

@@ -1,4 +1,4 @@
-//! One process's hold on the state directory, and the workspaces that are open in it.
+//! One process's access to the state directory, and the workspaces that are open in it.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -17,8 +17,8 @@ use crate::background::{Filter, Look, Role, Settings};
 use crate::error::Error;
 use crate::hosts::Notes;
 
-/// What a process has once: the ledger, and where tasks run. Each workspace opened in it has a doorbell
-/// and a supervisor of its own. Cheap to clone.
+/// What a process has once: the ledger, and the state directory in which tasks run. Each open workspace has its
+/// own doorbell and supervisor. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Engine {
     home: Home,
@@ -27,18 +27,18 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Opens the state directory, an absolute path, making it if it is missing.
+    /// Opens the state directory, an absolute path, and creates it if it is missing.
     pub async fn open(state_dir: &Path, settings: Settings) -> Result<Self, Error> {
-        // A limit on the size of files (`ulimit -f`) is to be a write that fails, as on a full disk, not the
-        // end of this process: a signal that is taken does not end it, and stays taken.
+        // With a file size limit (`ulimit -f`), a write is to fail as on a full disk, instead of SIGXFSZ
+        // killing this process. Once a handler is installed, it stays.
         let _ = signal(SignalKind::from_raw(libc::SIGXFSZ));
         let home = Home::open(state_dir)?;
         let store = Store::open(home.root(), settings.sync).await?;
         Ok(Self { home, store, settings })
     }
 
-    /// Opens a workspace, an absolute path: takes in what happened in it while no daemon looked, and
-    /// starts its supervisor on the current tokio runtime. The same workspace may be open more than once.
+    /// Opens a workspace, an absolute path: records what happened in it while no daemon was running, and starts
+    /// its supervisor on the current tokio runtime. The same workspace may be open more than once.
     pub async fn workspace(
         &self,
         workspace: PathBuf,
@@ -51,25 +51,25 @@ impl Engine {
         Background::start((executor, holder), workspace, role, settings, store).await
     }
 
-    /// The ledger.
+    /// The ledger and its threads.
     pub fn store(&self) -> &Store {
         &self.store
     }
 
-    /// The workspace of a queue, by its name alone: that of the oldest of its tasks that is kept, else one
-    /// in which a task of it has ended.
+    /// The workspace of a queue, given only the queue's name: that of its oldest retained task, otherwise one
+    /// in which a task of the queue has ended.
     pub async fn workspace_of(&self, queue: String) -> Result<Option<PathBuf>, Error> {
         self.store.read(move |ledger| ledger.workspace_of(&queue)).await
     }
 
-    /// The workspace of a task, whichever has it.
+    /// The workspace of a task, in any workspace of the store.
     pub async fn workspace_of_task(&self, id: TaskId) -> Result<Option<PathBuf>, Error> {
         let known = self.store.read(move |ledger| ledger.workspace_of_task(id)).await?;
-        // The row of a task follows its start.
+        // The ledger's row is written only after the task has started.
         Ok(known.or_else(|| self.home.spec(id).ok().map(|spec| spec.workspace)))
     }
 
-    /// Tasks of all workspaces: those that run first, then newest.
+    /// Tasks of all workspaces: running ones first, then newest first.
     pub async fn tasks(&self, filter: Filter, look: Look) -> Result<Vec<Task>, Error> {
         let limit = filter.limit.unwrap_or(crate::limits::LIST_LIMIT);
         let busy = self.busy_workspaces().await?;
@@ -77,7 +77,7 @@ impl Engine {
         let mut tasks = self.store.read(move |l| l.tasks_everywhere(state, limit, steps)).await?;
         tasks.retain(|task| !busy.contains(&task.workspace));
         for task in &mut tasks {
-            // Where no task is under way, none of them lives.
+            // The workspace has no live task, so stored survivors have exited.
             task.survivors.clear();
         }
         for workspace in busy {
@@ -95,8 +95,8 @@ impl Engine {
         Ok(tasks)
     }
 
-    /// Every queue of every workspace in which notifications wait, with those of tasks that ended
-    /// since a process last looked; `settled` was looked at just now.
+    /// Every queue of every workspace that holds notifications, including ends that no process had recorded
+    /// yet. `settled` is a workspace that was brought up to date just now.
     pub async fn waiting(&self, settled: &Path) -> Result<Vec<Waiting>, Error> {
         let mut busy = self.busy_workspaces().await?;
         busy.remove(settled);
@@ -109,8 +109,7 @@ impl Engine {
         self.store.read(|ledger| ledger.waiting_everywhere()).await
     }
 
-    /// The workspaces with a task whose end is not in the ledger: only their own supervisors know how
-    /// it stands.
+    /// The workspaces with a task whose end is not in the ledger: only their own supervisors know its state.
     async fn busy_workspaces(&self) -> Result<BTreeSet<PathBuf>, Error> {
         let recorded = self.store.read(|ledger| ledger.busy_workspaces()).await?;
         let live = self.home.live_ids().unwrap_or_default();
@@ -118,12 +117,12 @@ impl Engine {
         Ok(recorded.into_iter().chain(specs.map(|spec| spec.workspace)).collect())
     }
 
-    /// What hooks of hosts leave for other commands.
+    /// Notes that hooks of hosts store for other commands.
     pub fn notes(&self) -> Notes {
         Notes::of(self.home.root())
     }
 
-    /// Closes the ledger, once it has done what was asked before. Close the workspaces first.
+    /// Closes the ledger after it has completed earlier requests. Close the workspaces first.
     pub async fn close(&self) {
         self.store.close().await;
     }

@@ -1,8 +1,7 @@
-//! What a client is told, in the order the protocol guarantees.
+//! Events for a client, in the order that the protocol guarantees.
 //!
-//! The supervisor puts lifecycle events in; output is read here, from the log, when the reader of
-//! the events asks for the next one. So a reader that stalls holds nothing up and fills no memory
-//! with output: it sees a jump of the offset.
+//! The supervisor queues lifecycle events; output is read here, from the log, when the reader asks for the next
+//! event. So a reader that stalls blocks nothing and fills no memory with output: it sees a jump of the offset.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -17,33 +16,33 @@ use crate::background::executor::Archive;
 use crate::background::task::TaskId;
 use crate::limits::{PUSH_BYTES, PUSH_INTERVAL};
 
-/// How far a subscriber may lie behind and still be told everything: at 20 pushes a second, 0.8 s.
-/// Further behind it is told the newest output only.
+/// How far a subscriber may lag and still get all output: at 20 pushes a second, 0.8 s. A slower one only gets
+/// the newest output.
 const BACKLOG_BYTES: u64 = 16 * PUSH_BYTES;
 
-/// What the supervisor tells the reader of the events.
+/// A message from the supervisor to the reader of the events.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "events are most of what is sent")]
 pub enum Signal {
-    /// A lifecycle event; of which task, if it is of one.
+    /// A lifecycle event, with the id of the task that it is about, if any.
     Event(Option<TaskId>, Event),
-    /// Events of this task wait until it is released.
+    /// Hold back events of this task until it is released.
     Hold(TaskId),
-    /// They no longer do.
+    /// Stop holding back events of this task.
     Release(TaskId),
-    /// The client wants output from this offset on.
+    /// Push output of this task from this offset on.
     Subscribe(TaskId, u64),
-    /// It no longer does.
+    /// Stop pushing output of this task.
     Unsubscribe(TaskId),
-    /// There is output.
+    /// The task may have new output.
     Output(TaskId),
 }
 
-/// Signals that wait for a reader that does not come for them, at some 5 kB each. Beyond, the reader is
-/// taken for dead: what it was to be told is in the ledger, where the next reader asks.
+/// Maximum number of signals that wait for a reader, at some 5 kB each. A reader with more is considered dead:
+/// the events are in the ledger, where the next reader finds them.
 const SIGNALS_MAX: usize = 8_192;
 
-/// The supervisor's end.
+/// The supervisor's end of the channel.
 #[derive(Debug, Clone)]
 pub struct Signals {
     sender: UnboundedSender<Signal>,
@@ -51,20 +50,21 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Tells the reader. The events of a visitor have no reader, and a closed manager has nothing to
-    /// tell.
+    /// Sends to the reader, if there is one: a visitor's events have no reader, and neither does a closed
+    /// manager.
     pub fn send(&self, signal: Signal) {
         if self.waiting.fetch_add(1, Ordering::Relaxed) <= SIGNALS_MAX {
-            // An error: the reader is gone.
+            // It fails if the reader is gone.
             let _ = self.sender.send(signal);
         } else {
-            // The reader must see that there was more, and the count must not run away.
+            // Cap the count just above the limit: the reader still sees that signals were dropped, and the
+            // count cannot overflow.
             self.waiting.store(SIGNALS_MAX + 1, Ordering::Relaxed);
         }
     }
 }
 
-/// Holds back the events of a task until it is dropped.
+/// Holds back a task's events until it is dropped.
 #[derive(Debug)]
 #[must_use = "events of the task flow once this is dropped"]
 pub struct Hold {
@@ -77,7 +77,7 @@ impl Hold {
         Self { held: Some((id, signals)) }
     }
 
-    /// Holds nothing back: the task is known already.
+    /// Holds nothing back: the client already knows the task.
     pub(crate) fn none() -> Self {
         Self { held: None }
     }
@@ -93,15 +93,15 @@ impl Drop for Hold {
 
 #[derive(Debug)]
 struct Subscription {
-    /// The next byte to be told.
+    /// The offset of the next byte to push.
     offset: u64,
-    /// There may be output behind it.
+    /// Whether there may be output from there on.
     ready: bool,
-    /// No push before.
+    /// The earliest time of the next push.
     not_before: Instant,
 }
 
-/// The events of a workspace, in the order of the guarantees of docs/protocol.md. One reader: a daemon has
+/// The events of a workspace, in the order that docs/protocol.md guarantees. There is one reader: a daemon has
 /// one client.
 #[derive(Debug)]
 pub struct Events {
@@ -109,9 +109,9 @@ pub struct Events {
     signals: UnboundedReceiver<Signal>,
     unread: Arc<AtomicUsize>,
     queue: VecDeque<Event>,
-    /// Tasks whose spawn is not answered yet.
+    /// Tasks whose spawn has not been answered yet.
     held: HashSet<TaskId>,
-    /// From the first event of a held task on, everything, so that the order stays.
+    /// All signals from the first event of a held task on, so that their order is kept.
     waiting: VecDeque<Signal>,
     subscriptions: HashMap<TaskId, Subscription>,
 }
@@ -126,8 +126,8 @@ impl Events {
         (Signals { sender, waiting: unread }, events)
     }
 
-    /// The next event; `None` once the manager is closed, or the reader has left so many unread that
-    /// some had to be dropped. Cancel-safe.
+    /// Returns the next event; `None` once the manager is closed, or if so many events were unread that some
+    /// were dropped. Cancel-safe.
     pub async fn next(&mut self) -> Option<Event> {
         loop {
             if self.unread.load(Ordering::Relaxed) > SIGNALS_MAX {
@@ -179,7 +179,7 @@ impl Events {
         match signal {
             Signal::Hold(_) | Signal::Release(_) => {}
             Signal::Event(Some(id), event) => {
-                // Everything a subscriber is to hear of a task comes before its end.
+                // A subscriber gets all of a task's output before its end.
                 if let Event::Exited(_) = &event {
                     let last = self.output(id, PUSH_BYTES);
                     self.queue.extend(last);
@@ -188,8 +188,7 @@ impl Events {
                 self.queue.push_back(event);
             }
             Signal::Event(None, event) => {
-                // A full picture replaces the one before, unless that one was of other tasks that
-                // are still held back.
+                // The new state replaces one that has not been read yet.
                 if let (Event::Changed { .. }, Some(Event::Changed { .. })) =
                     (&event, self.queue.back())
                 {
@@ -219,8 +218,8 @@ impl Events {
         ids.into_iter().find_map(|id| self.output(id, BACKLOG_BYTES))
     }
 
-    /// The next push of a subscribed task's output, if there is any; more than `backlog` bytes
-    /// behind, of the newest.
+    /// The next push of a subscribed task's output, if there is any. If the subscriber is more than `backlog`
+    /// bytes behind, the newest output.
     fn output(&mut self, id: TaskId, backlog: u64) -> Option<Event> {
         let subscription = self.subscriptions.get_mut(&id)?;
         subscription.ready = false;
@@ -231,7 +230,7 @@ impl Events {
         }
         let range = reading.next_kept(from)?;
         let range = range.start..range.end.min(range.start + PUSH_BYTES);
-        // What was overwritten while it was read is told as a jump at the next push.
+        // If the range was overwritten while it was read, the next push shows a jump.
         let data = reading.read(range.clone()).ok()?;
         subscription.not_before = Instant::now() + PUSH_INTERVAL;
         subscription.ready = range.end < reading.total();
@@ -241,7 +240,7 @@ impl Events {
     }
 }
 
-/// A task whose spawn is not answered yet is not spoken of.
+/// Removes tasks whose spawn has not been answered yet.
 fn without(event: Event, held: &HashSet<TaskId>) -> Event {
     match event {
         Event::Changed { mut running, undelivered } => {
@@ -265,5 +264,5 @@ async fn sleep_until(at: Option<Instant>) {
     }
 }
 
-/// How long after a look at a task's output the next one is, while a client subscribes to it.
+/// Time between two checks of a task's output while a client subscribes to it.
 pub const SUBSCRIBED_ROUND: Duration = PUSH_INTERVAL;

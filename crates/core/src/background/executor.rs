@@ -1,11 +1,11 @@
-//! Where a task runs: one vocabulary for every place.
+//! Where tasks run: one set of requests and reports for every kind of place.
 //!
-//! An executor starts tasks, passes orders on to them, and reports what becomes of them. The
-//! supervisor knows it by [`Request`] and [`Report`] alone. Files, FIFOs, locks and processes of a task
-//! are its own affair. A request never waits: what comes of it is a report, and a request that can be
-//! carried out at once is reported at once, without a channel or a task in between.
+//! An executor starts tasks, passes orders to them, and reports what happens to them. The supervisor uses only
+//! [`Request`] and [`Report`]; the files, FIFOs, locks and processes of a task are internal to the executor. A
+//! request never blocks: its result is a report. The report of a request that can be carried out at once is
+//! queued at once, without a channel or a tokio task in between.
 //!
-//! What outlives the moment is read through the [`Archive`], from wherever it is asked for.
+//! Stored records and output are read through the [`Archive`], from any thread.
 
 mod input;
 pub mod local;
@@ -36,40 +36,39 @@ use crate::error::Error;
 
 pub use crate::background::executor::input::Input;
 
-/// What an executor is asked.
+/// A request to an executor.
 #[derive(Debug)]
 pub enum Request {
-    /// Run this. Answered by [`Report::Acknowledged`] once the task exists, or by
-    /// [`Report::Refused`].
+    /// Run a task. Answered by [`Report::Acknowledged`] once the task exists, or by [`Report::Refused`].
     Start(TaskId, Box<Spec>),
-    /// No client wants this any more: a start that waits is dropped. The executor reports nothing more about
-    /// a task whose end another process has told.
+    /// No client wants this start any more: drop it if it is still waiting. The executor reports nothing more
+    /// about a task whose end another process has recorded.
     Release(TaskId),
-    /// End the task's tree. Acknowledged once its supervisor has the order.
+    /// Stop the task's tree. Acknowledged once the task's shim has the order.
     Stop(TaskId, Stop),
     /// Send a signal. Acknowledged or refused.
     Signal(TaskId, Number, SendSignal),
-    /// Give the task's terminal this size. Acknowledged or refused.
+    /// Change the size of the task's terminal. Acknowledged or refused.
     Resize(TaskId, Number, Size),
-    /// Report the next output behind this offset, once.
+    /// Report once when there is output after this offset.
     Arm(TaskId, u64),
-    /// A client looks at the output of a task at a place as it comes.
+    /// A client follows the output of this task at a place.
     Follow(TaskId),
-    /// Report the TCP ports that these tasks listen on now.
+    /// Report the TCP ports that these tasks currently listen on.
     Look(Vec<TaskId>),
-    /// Have another supervisor take the task over. Acknowledged once one has it.
+    /// Start another shim that takes the task over. Acknowledged once one has it.
     Adopt(TaskId),
-    /// The task's supervisor does not answer: end it.
+    /// The task's shim does not answer: kill it.
     Replace(TaskId),
-    /// The task's end is told: put it away, keep its output.
+    /// The task's end has been recorded: put its folder away, keep its output.
     Settle(TaskId),
-    /// Report the tasks of the workspace that are under way, or whether this one is.
+    /// Report the live tasks of the workspace, or only this one if it is live.
     List(Option<TaskId>),
-    /// The ledger was changed from here: tell other processes.
+    /// This process changed the ledger: notify other processes.
     Announce,
 }
 
-/// Names a request that a caller waits for.
+/// Identifies a request whose caller waits for the result.
 pub type Number = u64;
 
 /// A signal for a task.
@@ -77,93 +76,91 @@ pub type Number = u64;
 pub struct SendSignal {
     /// The signal, signal(7).
     pub signal: i32,
-    /// Who gets it.
+    /// Which of the task's processes get it.
     pub to: Recipient,
-    /// Who asks, and why.
+    /// Who requested it, and why.
     pub cause: Cause,
 }
 
 /// The size of a terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Size {
-    /// Rows.
+    /// Number of rows.
     pub rows: u16,
-    /// Columns.
+    /// Number of columns.
     pub cols: u16,
 }
 
-/// What an executor reports.
+/// A report from an executor.
 #[derive(Debug)]
 pub enum Report {
-    /// A task is under way that another process started.
+    /// A live task that another process started.
     Found {
-        /// What it is.
+        /// The task's parameters.
         task: Box<NewTask>,
-        /// Its leader, if it runs already.
+        /// Its leader's pid, if it already runs.
         pid: Option<u32>,
-        /// Whether it is sure to exist, or may be refused yet.
+        /// Whether it certainly exists or may still be refused.
         certainty: Certainty,
     },
     /// A request was carried out.
     Acknowledged(TaskId, What),
-    /// A request cannot be carried out. A refused start leaves nothing behind.
+    /// A request cannot be carried out. Nothing remains of a refused start.
     Refused(TaskId, What, Error),
-    /// The leader runs.
+    /// The leader runs under this pid.
     Started(TaskId, u32),
-    /// There is output.
+    /// The task has output after the armed offset.
     Output(TaskId),
     /// The task waits for input.
     Stalled(TaskId),
     /// The TCP ports that tasks listen on, ascending.
     Ports(Vec<(TaskId, Vec<Port>)>),
-    /// The task has ended, as this says. May come more than once.
+    /// The task has ended, with this record. May be reported more than once.
     Ended(TaskId, Box<Reading>),
-    /// The executor does not have the task any more: another process has recorded its end. Comes
-    /// again as long as that is not told.
+    /// The executor no longer has the task: another process has recorded its end. Repeated until the supervisor
+    /// settles the task.
     RecordedElsewhere(TaskId),
-    /// An order to stop it has gone as far as it can, and these live on. May come more than once.
+    /// A stop has done all it can, and these processes are still alive. May be reported more than once.
     Left(TaskId, Vec<Survivor>),
-    /// The last of its tree is gone.
+    /// The last process of the task's tree has exited.
     Gone(TaskId),
-    /// Its supervisor is dead.
+    /// The task's shim is dead.
     Lost {
-        /// Which.
         id: TaskId,
-        /// How long others have to adopt it first.
+        /// How long to leave the adoption to other processes first.
         patience: Duration,
     },
     /// Another process changed the ledger.
     LedgerChanged,
-    /// Another process has a session of an agent open, in which something was said.
+    /// An agent session that another process has open has a new message.
     Said,
 }
 
-/// Whether a task is sure to exist.
+/// Whether a task certainly exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Certainty {
-    /// It is.
     Exists,
-    /// Its program may not be there, which its spawner waits to hear; then there was no task.
+    /// Its spawner still waits to learn whether the program could be executed. If not, the task never existed.
     MayBeRefused,
 }
 
 /// Which request a report answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What {
-    /// To start a task.
+    /// The start of the task.
     Start,
-    /// To stop it.
+    /// The stop of the task.
     Stop,
-    /// To adopt it.
+    /// The adoption of the task.
     Adopt,
-    /// The one of this number.
+    /// The request with this number.
     Numbered(Number),
 }
 
-/// A place where tasks run.
+/// An executor: a place where tasks run.
 #[derive(Debug)]
 pub enum Executor {
-    /// This machine.
+    /// This machine, with a shim for each task.
     Local(Box<Local>),
     /// A test's script.
     #[cfg(test)]
@@ -171,7 +168,7 @@ pub enum Executor {
 }
 
 impl Executor {
-    /// Asks for something.
+    /// Makes a request.
     pub fn ask(&mut self, request: Request) {
         match self {
             Self::Local(local) => local.ask(request),
@@ -180,7 +177,7 @@ impl Executor {
         }
     }
 
-    /// Waits until something is to be taken in with [`Executor::take`]. Cancel-safe.
+    /// Waits until there is something for [`Executor::take`] to process. Cancel-safe.
     pub async fn wait(&mut self) -> Woken {
         match self {
             Self::Local(local) => local.wait().await,
@@ -189,7 +186,7 @@ impl Executor {
         }
     }
 
-    /// Takes in what `wait` returned for.
+    /// Processes the event that `wait` returned.
     pub fn take(&mut self, woken: Woken) {
         match self {
             Self::Local(local) => local.take(woken),
@@ -198,7 +195,7 @@ impl Executor {
         }
     }
 
-    /// Does what is due.
+    /// Does the work that is due at `now`.
     pub fn go_on(&mut self, now: Instant) {
         match self {
             Self::Local(local) => local.go_on(now),
@@ -216,8 +213,8 @@ impl Executor {
         }
     }
 
-    /// Whether each task that was found under way stands as it was reported. Where one does not, a look at it
-    /// is under way.
+    /// Whether each live task that was found is in the state that was reported. Starts a check of those that
+    /// are not.
     pub fn is_settled(&mut self) -> bool {
         match self {
             Self::Local(local) => local.is_settled(),
@@ -226,7 +223,7 @@ impl Executor {
         }
     }
 
-    /// Whether something that was settled is to be put away.
+    /// Whether folders of settled tasks are still to be put away.
     pub fn is_untidy(&self) -> bool {
         match self {
             Self::Local(local) => local.is_untidy(),
@@ -235,7 +232,7 @@ impl Executor {
         }
     }
 
-    /// Puts away what was settled, once what is told of it is on its way.
+    /// Puts away settled tasks' folders. Called once the events about their ends have been sent.
     pub fn tidy_up(&mut self) {
         match self {
             Self::Local(local) => local.tidy_up(),
@@ -244,7 +241,7 @@ impl Executor {
         }
     }
 
-    /// The way into a task's standard input; `None` where the executor does not have the task.
+    /// Access to a task's standard input; `None` if the executor does not have the task.
     pub fn input(&self, id: TaskId) -> Option<Input> {
         match self {
             Self::Local(local) => local.input(id),
@@ -253,7 +250,7 @@ impl Executor {
         }
     }
 
-    /// What is kept of tasks.
+    /// Access to stored records and output.
     pub fn archive(&self) -> Archive {
         match self {
             Self::Local(local) => local.archive(),
@@ -262,7 +259,7 @@ impl Executor {
         }
     }
 
-    /// Ends what exists for tasks to come, and what is under way. Tasks go on.
+    /// Ends the idle shims and finishes pending work. Tasks keep running.
     pub async fn close(self) {
         match self {
             Self::Local(local) => local.close().await,
@@ -272,18 +269,18 @@ impl Executor {
     }
 }
 
-/// What an executor keeps of tasks under way and ended. Cheap to clone.
+/// The stored records and output of live and ended tasks. Cheap to clone.
 #[derive(Debug, Clone)]
 pub enum Archive {
-    /// This machine's.
+    /// The state directory on this machine.
     Local(Home),
-    /// A test's.
+    /// A test's records, in memory.
     #[cfg(test)]
     Scripted(scripted::Shelf),
 }
 
 impl Archive {
-    /// A task's record and output, as they are now.
+    /// A task's current record and output.
     pub fn read(&self, id: TaskId) -> io::Result<Reading> {
         match self {
             Self::Local(home) => home.record_file(id).and_then(Reading::of_file),
@@ -292,7 +289,7 @@ impl Archive {
         }
     }
 
-    /// The directory it is kept in, which no confined task reads.
+    /// The state directory, which no confined task may read.
     pub fn root(&self) -> &Path {
         match self {
             Self::Local(home) => home.root(),
@@ -301,7 +298,7 @@ impl Archive {
         }
     }
 
-    /// What a task that has not begun waits for; `None`: nothing any more.
+    /// What a task that has not started waits for; `None`: nothing any more.
     pub fn wait_of(&self, task: &NewTask) -> Option<Wait> {
         match self {
             Self::Local(home) => home.wait_of(task),
@@ -310,7 +307,7 @@ impl Archive {
         }
     }
 
-    /// The tasks that hold a slot or wait for it, and how many it has room for.
+    /// The tasks that hold or wait for a slot, and the slot's limit.
     pub fn in_line(&self, slot: &str) -> (Vec<InLine>, usize) {
         match self {
             Self::Local(home) => home.in_line(slot),
@@ -319,7 +316,7 @@ impl Archive {
         }
     }
 
-    /// A task that runs or waits.
+    /// The entry of one task that runs or waits.
     pub fn one_in_line(&self, id: TaskId) -> Option<InLine> {
         match self {
             Self::Local(home) => home.one_in_line(id),
@@ -328,7 +325,7 @@ impl Archive {
         }
     }
 
-    /// Whether a place can be reached, as far as its courier has said.
+    /// Whether a place can be reached, according to its courier.
     pub fn contact(&self, place: &str) -> Option<Contact> {
         match self {
             Self::Local(home) => places::contact(home.root(), place),
@@ -337,7 +334,7 @@ impl Archive {
         }
     }
 
-    /// Has the output of a task at a place fetched. An error: its courier does not listen.
+    /// Orders the courier to fetch the output of a task at a place. It fails if the courier is not running.
     pub fn fetch(&self, id: TaskId) -> io::Result<()> {
         match self {
             Self::Local(home) => home.order(id, &Order::Fetch),
@@ -346,7 +343,7 @@ impl Archive {
         }
     }
 
-    /// What a task was started with.
+    /// The parameters a task was started with.
     pub fn kept(&self, id: TaskId) -> io::Result<Kept> {
         match self {
             Self::Local(home) => home.kept(id),
@@ -355,7 +352,7 @@ impl Archive {
         }
     }
 
-    /// What a task under way may touch; `None`: it is not confined.
+    /// The confinement plan of a live task; `None`: it is not confined.
     pub fn plan(&self, id: TaskId) -> io::Result<Option<Plan>> {
         match self {
             Self::Local(home) => home.plan(id),
@@ -364,7 +361,7 @@ impl Archive {
         }
     }
 
-    /// Whether no task has this id.
+    /// Whether this id is unused.
     pub fn is_free(&self, id: TaskId) -> bool {
         match self {
             Self::Local(home) => home.is_free(id),
@@ -373,7 +370,7 @@ impl Archive {
         }
     }
 
-    /// Whether a task is under way, or is being put away.
+    /// Whether a task is live or its folder is being put away.
     pub fn is_under_way(&self, id: TaskId) -> bool {
         match self {
             Self::Local(home) => home.live(id).exists(),
@@ -382,7 +379,7 @@ impl Archive {
         }
     }
 
-    /// Deletes what is kept of a task.
+    /// Deletes a task's stored files.
     pub fn delete(&self, id: TaskId) {
         match self {
             Self::Local(home) => home.delete(id),
@@ -391,7 +388,7 @@ impl Archive {
         }
     }
 
-    /// Ended tasks of which something is kept for longer than this.
+    /// Ended tasks whose stored files are older than this.
     pub fn older_than(&self, age: Duration) -> Vec<TaskId> {
         match self {
             Self::Local(home) => home.done_older_than(age),
@@ -400,7 +397,7 @@ impl Archive {
         }
     }
 
-    /// Bytes that are taken.
+    /// Bytes that the store takes up on disk.
     pub fn usage(&self) -> u64 {
         match self {
             Self::Local(home) => home.disk_usage(),
@@ -409,7 +406,7 @@ impl Archive {
         }
     }
 
-    /// Whether the process of this name, which holds leases, lives.
+    /// Whether the process of this name, a holder of leases, is alive.
     pub fn is_alive(&self, holder: &str) -> bool {
         match self {
             Self::Local(home) => home.is_bell_alive(holder),
@@ -418,7 +415,8 @@ impl Archive {
         }
     }
 
-    /// Tells the other processes of a workspace that something was said in a session; not `holder`, whose it is.
+    /// Notifies the workspace's other processes of a new message in a session of `holder`, which is not
+    /// notified.
     pub fn tell_said(&self, workspace: &Path, holder: &str) {
         match self {
             Self::Local(home) => {
@@ -431,7 +429,7 @@ impl Archive {
         }
     }
 
-    /// The directory of the store, where it has one.
+    /// The store's directory, if there is one.
     pub fn folder(&self) -> Option<&std::path::Path> {
         match self {
             Self::Local(home) => Some(home.root()),
@@ -440,7 +438,7 @@ impl Archive {
         }
     }
 
-    /// What an error of [`Archive::read`] means to a caller.
+    /// Converts an error of [`Archive::read`] for the caller.
     pub fn error(&self, id: TaskId, error: &io::Error) -> Error {
         match self {
             Self::Local(home) => io_error(&home.done(id), error),

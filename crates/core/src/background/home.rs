@@ -1,7 +1,7 @@
-//! The state directory: making it, and what is done to the folders of tasks in it.
+//! The state directory: creates it, and manages the tasks' folders in it.
 //!
-//! Owns no state but paths. Everything here may be done by several processes at once: a folder is
-//! published and settled by renaming, and a file that is gone was settled by another process.
+//! Holds only paths. Several processes may do everything here at once: a folder is published and
+//! settled by renaming, and a missing file has been settled by another process.
 
 mod lines;
 
@@ -33,14 +33,14 @@ use crate::background::memory;
 use crate::background::task::TaskId;
 use crate::error::{Error, Limit, StoreFaultKind};
 
-/// The shim, as `build.rs` made it.
+/// The shim's binary, built by `build.rs`.
 static SHIM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/meanwhile-shim"));
 
-/// How old a shim's binary of another version is before it is taken away: its daemon may be about to
+/// Minimum age at which a shim's binary of another version is deleted: before that, its daemon may be about to
 /// start one.
 const STRAY_AGE: Duration = Duration::from_secs(10);
 
-/// Bytes of the shim's binary that are read at once.
+/// Bytes of the shim's binary that are read at a time.
 const READ_BYTES: usize = 64 << 10;
 
 /// The state directory.
@@ -60,19 +60,19 @@ fn unavailable(path: &Path, error: &io::Error) -> Error {
 }
 
 impl Home {
-    /// Makes the state directory, readable by its owner alone, and puts the shim in it.
+    /// Creates the state directory, accessible only to its owner, and puts the shim in it.
     pub fn open(root: &Path) -> Result<Self, Error> {
         let shim =
             root.join(layout::BIN).join(concat!("meanwhile-shim-", env!("MEANWHILE_SHIM_CRC")));
         let home = Self { root: root.to_owned(), shim };
         home.make_folders().map_err(|error| unavailable(root, &error))?;
         home.refuse_others()?;
-        // For the eyes of a person: the shim runs from memory as well.
+        // Only so that a person can see the file: the shim also runs from memory.
         let _ = home.install_shim();
         Ok(home)
     }
 
-    /// Makes what is missing of the folders. In another user's directory nothing is made.
+    /// Creates the missing folders. Creates nothing in another user's directory.
     pub fn make_folders(&self) -> io::Result<()> {
         let private = |path: &Path| DirBuilder::new().recursive(true).mode(0o700).create(path);
         private(&self.root)?;
@@ -90,8 +90,8 @@ impl Home {
         Ok(())
     }
 
-    /// Refuses a state directory in which another user decides what lies there: what is run from it, and
-    /// what is read, would be that user's.
+    /// Refuses a state directory that another user controls: that user could replace what is run and read from
+    /// it.
     fn refuse_others(&self) -> Result<(), Error> {
         let user = nix::unistd::geteuid().as_raw();
         let folders = [
@@ -107,7 +107,7 @@ impl Home {
             let owner = fs::symlink_metadata(path).map_or(user, |found| found.uid());
             if owner != user {
                 let reason = format!(
-                    "`{}` belongs to user {owner}, and this process is user {user}'s",
+                    "`{}` belongs to user {owner}, and this process runs as user {user}",
                     path.display()
                 );
                 return Err(Error::unavailable(StoreFaultKind::Foreign, reason));
@@ -116,7 +116,7 @@ impl Home {
         Ok(())
     }
 
-    /// Puts the shim's binary into the state directory, unless it seems to be there.
+    /// Writes the shim's binary into the state directory, unless it seems to be there.
     fn install_shim(&self) -> io::Result<()> {
         if fs::metadata(&self.shim).is_ok_and(|file| file.len() == SHIM.len() as u64) {
             return Ok(());
@@ -125,7 +125,7 @@ impl Home {
     }
 
     fn write_shim(&self) -> io::Result<()> {
-        // Another process may do the same: each writes its own file, and the last rename stands.
+        // Another process may do the same: each writes its own file, and the last rename wins.
         let new = self.shim.with_extension(TaskId::random().as_str());
         let written = (|| {
             let mut file =
@@ -141,7 +141,7 @@ impl Home {
         written
     }
 
-    /// Removes shims of versions that are not in use any more. A running one keeps its file.
+    /// Deletes shims of versions that are no longer in use. A running shim keeps its file open.
     pub fn remove_old_shims(&self) {
         let Ok(entries) = fs::read_dir(self.root.join(layout::BIN)) else { return };
         for entry in entries.flatten().filter(|entry| entry.path() != self.shim) {
@@ -152,21 +152,21 @@ impl Home {
         }
     }
 
-    /// The state directory itself.
+    /// The state directory's path.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Opens the shim's binary, to be executed through its descriptor. It is verified: a loss of power, or
-    /// another program, may have left a file of its length with something else in it, which is replaced. A
-    /// copy in memory does as well, where no file can be had.
+    /// Opens the shim's binary, to be executed through its descriptor. It is verified, because a power loss or
+    /// another program may have left a file of the same length with other contents; such a file is replaced. If
+    /// there can be no file, a copy in memory is used.
     pub fn open_shim(&self) -> io::Result<OwnedFd> {
         let whole = || File::open(&self.shim).ok().filter(|file| is_shim(file).unwrap_or(false));
         match whole().or_else(|| self.write_shim().ok().and_then(|()| whole())) {
             Some(file) => out_of_the_way(file.into()),
             None => shim_in_memory().map_err(|error| {
                 io::Error::other(format!(
-                    "the supervisor's program `{}` cannot be written, nor kept in memory: {error}",
+                    "the supervisor's program `{}` can neither be written to disk nor kept in memory: {error}",
                     self.shim.display()
                 ))
             }),
@@ -178,7 +178,7 @@ impl Home {
         self.root.join(layout::BELLS)
     }
 
-    /// Makes the folder of an idle shim, named after the bell of the process it waits for.
+    /// Creates the folder of an idle shim, named after the bell of the process that the shim waits for.
     pub fn idle_folder(&self, bell: &str) -> io::Result<(TaskId, PathBuf)> {
         loop {
             let id = self.free_id();
@@ -200,7 +200,7 @@ impl Home {
         }
     }
 
-    /// Whether no task has this id.
+    /// Whether this id is unused.
     pub fn is_free(&self, id: TaskId) -> bool {
         !self.live(id).exists() && !self.done(id).exists()
     }
@@ -209,33 +209,33 @@ impl Home {
         self.root.join(layout::LIVE).join(format!(".{id}.{bell}"))
     }
 
-    /// The folder of a task under way.
+    /// The folder of a live task.
     pub fn live(&self, id: TaskId) -> PathBuf {
         self.root.join(layout::LIVE).join(id.as_str())
     }
 
-    /// The record and log of an ended task.
+    /// The file with an ended task's record and log.
     pub fn done(&self, id: TaskId) -> PathBuf {
         self.root.join(layout::DONE).join(id.as_str())
     }
 
-    /// The tasks under way, of all workspaces.
+    /// The live tasks of all workspaces.
     pub fn live_ids(&self) -> io::Result<Vec<TaskId>> {
         let entries = fs::read_dir(self.root.join(layout::LIVE))?;
         Ok(entries.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect())
     }
 
-    /// What a task under way is.
+    /// The spec of a live task.
     pub fn spec(&self, id: TaskId) -> io::Result<Spec> {
         let spec = Spec::parse(&layout::read_spec(&self.live(id).join(layout::SPEC))?)?;
-        // The folder may have become another task's while the path was walked.
+        // The folder may have been reused for another task while the path was resolved.
         if spec.id == id.as_str() { Ok(spec) } else { Err(ErrorKind::NotFound.into()) }
     }
 
-    /// What a task was started with, under way or ended.
+    /// The parameters that a live or ended task was started with.
     pub fn kept(&self, id: TaskId) -> io::Result<Kept> {
         let live = self.live(id).join(layout::SPEC);
-        // It may be settled between the two looks.
+        // It may be settled between the two attempts.
         let bytes = layout::read_spec(&live)
             .or_else(|_| layout::read_spec(&self.kept_spec(id)))
             .or_else(|_| layout::read_spec(&live))?;
@@ -243,17 +243,17 @@ impl Home {
         if kept.base.is_empty() && !kept.spec.whole {
             return Err(io::Error::new(ErrorKind::NotFound, "an older version started it"));
         }
-        // The folder may have become another task's while the path was walked.
+        // The folder may have been reused for another task while the path was resolved.
         if kept.spec.id == id.as_str() { Ok(kept) } else { Err(ErrorKind::NotFound.into()) }
     }
 
-    /// What a task under way may touch; `None`: it is not confined.
+    /// The confinement plan of a live task; `None`: it is not confined.
     pub fn plan(&self, id: TaskId) -> io::Result<Option<Plan>> {
         let bytes = match fs::read(self.live(id).join(layout::PLAN)) {
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             bytes => Some(bytes?),
         };
-        // The folder may have become another task's, or may be gone.
+        // The folder may have been reused for another task, or removed.
         self.record(id)?;
         bytes.map(|bytes| Plan::parse(&bytes)).transpose()
     }
@@ -262,8 +262,8 @@ impl Home {
         self.root.join(layout::DONE).join(format!("{id}.{}", layout::SPEC))
     }
 
-    /// Keeps what an ended task was started with beside its record, without keys of models. Without it
-    /// the task cannot be started again, which is told then.
+    /// Stores an ended task's spec next to its record, without model API keys. If this fails, the task cannot
+    /// be restarted, and a restart reports so.
     fn keep_spec(&self, id: TaskId, folder: &Path) {
         let (from, to) = (folder.join(layout::SPEC), self.kept_spec(id));
         let Ok(bytes) = layout::read_spec(&from) else { return };
@@ -279,17 +279,17 @@ impl Home {
         };
     }
 
-    /// The open record and log of a task, wherever it lies.
+    /// Opens the record and log of a task, live or ended.
     pub fn record_file(&self, id: TaskId) -> io::Result<File> {
-        // It may be settled between the two looks.
+        // It may be settled between the two attempts.
         self.live_record(id)
             .or_else(|_| layout::open_regular(&self.done(id)))
             .or_else(|_| self.live_record(id))
     }
 
-    /// The record in the folder of a task under way. The folder may be given to another task while
-    /// the path is walked, but never comes back under this name: if it is there afterwards, it was
-    /// this task's all the time.
+    /// The record in the folder of a live task. The folder may be reused for another task while the path is
+    /// resolved, but it never gets this name again: if the name still exists afterwards, the record is this
+    /// task's.
     fn live_record(&self, id: TaskId) -> io::Result<File> {
         let folder = self.live(id);
         let file = layout::open_regular(&folder.join(layout::RECORD))?;
@@ -306,15 +306,15 @@ impl Home {
         self.live_record(id).and_then(|file| lock::is_held(&file)).unwrap_or(false)
     }
 
-    /// Tells a task's shim something; ENXIO where there is none.
+    /// Sends an order to a task's shim; ENXIO if there is none.
     pub fn order(&self, id: TaskId, order: &Order) -> io::Result<()> {
         order.send(&ctl::open(&self.live(id).join(layout::CTL))?, id.as_bytes())
     }
 
-    /// Puts the record of an ended task where ended tasks are, and its folder away. Anybody may,
+    /// Moves the record of an ended task to the ended ones and puts its folder away. Any process may do so,
     /// several at once.
     pub fn settle(&self, id: TaskId) {
-        // Only what is known to be kept may be removed.
+        // The folder may only be removed once the record is known to be kept.
         if self.keep_record(id).is_ok()
             && let Ok(folder) = self.claim(id)
         {
@@ -323,11 +323,12 @@ impl Home {
         }
     }
 
-    /// The same, but the folder becomes an idle shim's. For the process that started the task's
-    /// shim, which has ended: no other process uses the folder again, so its paths mislead none.
+    /// Like [`Home::settle`], but reuses the folder for an idle shim. Only for the process that started the
+    /// task's shim, after the shim has ended: no other process then uses paths into the folder.
     pub fn settle_and_reuse(&self, id: TaskId, bell: &str) -> io::Result<(TaskId, PathBuf)> {
         if self.live(id).join(layout::TEMPORARY).exists() {
-            // Its shim or a chore takes that away, which may take long; in it no other task may begin.
+            // The task's shim or a chore deletes this, which may take long; until then no other task may start
+            // in it.
             return Err(ErrorKind::DirectoryNotEmpty.into());
         }
         fs::rename(self.live(id).join(layout::RECORD), self.done(id))?;
@@ -336,7 +337,7 @@ impl Home {
         let folder = self.idle_path(new, bell);
         fs::rename(self.live(id), &folder)?;
         let _ = fs::remove_file(folder.join(layout::PLAN));
-        // Where another process had linked it already, the first rename left both names.
+        // If another process had already linked it, the first rename left both names.
         match fs::remove_file(folder.join(layout::RECORD)) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 remove_folder(&folder);
@@ -346,9 +347,9 @@ impl Home {
         }
     }
 
-    /// Gives the record of an ended task its second name, by which ended tasks are found. There is
-    /// no moment without a name; and it is the open file that gets it: between walking a path to
-    /// the folder and naming the record in it, the folder may have become another task's.
+    /// Gives the record of an ended task its second name, under which ended tasks are found. It is never
+    /// without a name. The open file is linked, not a path: while a path is resolved, the folder may be reused
+    /// for another task.
     fn keep_record(&self, id: TaskId) -> io::Result<()> {
         let done = self.done(id);
         let linked = match self.live_record(id) {
@@ -357,7 +358,7 @@ impl Home {
                 let follow = AtFlags::AT_SYMLINK_FOLLOW;
                 linkat(AT_FDCWD, open.as_str(), AT_FDCWD, &done, follow).map_err(io::Error::from)
             }
-            // Another process was quicker.
+            // Another process was faster.
             Err(_) if done.exists() => return Ok(()),
             Err(error) if error.kind() == ErrorKind::NotFound => return Err(error),
             Err(error) => Err(error),
@@ -365,7 +366,7 @@ impl Home {
         match linked {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-            // No descriptor is left, or there are no hard links here, or no /proc: alone with the
+            // There is no descriptor left, or no hard links here, or no /proc. With exclusive access to the
             // folder, the file can be moved.
             Err(_) => {
                 let folder = self.claim(id)?;
@@ -376,16 +377,16 @@ impl Home {
         }
     }
 
-    /// Takes the folder of a task under way for the caller alone: of several, one gets it. Whatever
-    /// is done to the files in it afterwards meets no other task's. Should the caller die, it is a
-    /// folder without a bell, which the next start removes.
+    /// Takes the folder of a live task for this caller only: of several callers, one gets it. Changes to the
+    /// files in it then cannot affect another task. If the caller dies, the next start removes it as a folder
+    /// without a bell.
     fn claim(&self, id: TaskId) -> io::Result<PathBuf> {
         let folder = self.idle_path(id, TaskId::random().as_str());
         fs::rename(self.live(id), &folder)?;
         Ok(folder)
     }
 
-    /// Deletes what is kept of a task.
+    /// Deletes a task's stored files.
     pub fn delete(&self, id: TaskId) {
         let _ = fs::remove_file(self.done(id));
         let _ = fs::remove_file(self.kept_spec(id));
@@ -394,12 +395,12 @@ impl Home {
         }
     }
 
-    /// Whether the owner of a bell lives. The bell's name stands for its owner in leases too.
+    /// Whether the owner of a bell is alive. The bell's name identifies its owner in leases too.
     pub fn is_bell_alive(&self, bell: &str) -> bool {
         ctl::open(&self.bells().join(bell)).is_ok()
     }
 
-    /// Removes folders of idle shims that were killed, and what is left of ended tasks.
+    /// Removes folders of idle shims that were killed, and remains of ended tasks.
     pub fn remove_strays(&self) {
         let Ok(entries) = fs::read_dir(self.root.join(layout::LIVE)) else { return };
         for entry in entries.flatten() {
@@ -407,12 +408,12 @@ impl Home {
             let record = layout::open_regular(&entry.path().join(layout::RECORD));
             let held = record.and_then(|file| lock::is_held(&file)).unwrap_or(false);
             let stray = match name.to_str().and_then(|name| name.strip_prefix('.')) {
-                // An idle shim whose process is gone takes its folder away itself, unless it was
-                // killed too.
+                // If an idle shim's process has ended, the shim removes its folder itself, unless it was killed
+                // too.
                 Some(idle) => {
                     idle.split_once('.').is_none_or(|(_, bell)| !self.is_bell_alive(bell))
                 }
-                // A task always has a spec: this one was ended and half put away.
+                // A live task always has a spec: this one has ended and is partly put away.
                 None => !entry.path().join(layout::SPEC).exists(),
             };
             if stray && !held {
@@ -424,7 +425,7 @@ impl Home {
         }
     }
 
-    /// Takes away what older programs, which do not know of it, left of tasks that they removed.
+    /// Deletes specs of tasks that were removed by older programs, which do not know of these files.
     pub fn remove_old_specs(&self) {
         let Ok(entries) = fs::read_dir(self.root.join(layout::DONE)) else { return };
         for entry in entries.flatten() {
@@ -436,14 +437,14 @@ impl Home {
         }
     }
 
-    /// Puts away the folder of a task that never was.
+    /// Removes the folder of a task that never existed.
     pub fn delete_refused(&self, id: TaskId) {
         if let Ok(folder) = self.claim(id) {
             remove_folder(&folder);
         }
     }
 
-    /// Ended tasks whose file is older than this.
+    /// Ended tasks whose file is older than `age`.
     pub fn done_older_than(&self, age: Duration) -> Vec<TaskId> {
         let Ok(entries) = fs::read_dir(self.root.join(layout::DONE)) else { return Vec::new() };
         let is_old = |entry: &fs::DirEntry| {
@@ -454,7 +455,7 @@ impl Home {
         old.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
     }
 
-    /// Holds the pipe of a task's output open: one that no process has open forgets what is in it.
+    /// Opens the pipe of a task's output, to hold it open: a pipe that no process has open loses its contents.
     pub fn open_pipe(&self, id: TaskId) -> Option<File> {
         let record = self.record(id).ok()?;
         if record.pipe == 0 || record.leader_pid == 0 {
@@ -463,13 +464,13 @@ impl Home {
         output::find(record.pipe, &[record.leader_pid], output::End::Both)
     }
 
-    /// Opens a task's standard input for writing, without waiting. ENXIO: not yet.
+    /// Opens a task's standard input for writing, without waiting. Fails with ENXIO if it is too early.
     pub fn open_input(&self, id: TaskId) -> io::Result<File> {
         let fifo = self.live(id).join(layout::STDIN);
         let record = self.record(id)?;
         let holders = [record.shim_pid, record.leader_pid];
         match record.phase {
-            // A terminal's, or the pipe of a task that version 0.1.0 started.
+            // A terminal's FIFO, or that of a task started by version 0.1.0.
             _ if fifo.exists() => output::open(&fifo, output::End::Write),
             Phase::Idle | Phase::Starting => Err(io::Error::from_raw_os_error(libc::ENXIO)),
             Phase::Running | Phase::Stopping | Phase::Ended => {
@@ -479,22 +480,22 @@ impl Home {
         }
     }
 
-    /// Makes the FIFO that feeds a task's terminal.
+    /// Creates the FIFO that feeds a task's terminal.
     pub fn make_input(&self, folder: &Path) -> io::Result<()> {
         Ok(nix::unistd::mkfifo(&folder.join(layout::STDIN), Mode::S_IRUSR | Mode::S_IWUSR)?)
     }
 
-    /// Makes the plan and the temporary directory of the confined task that the folder will be of.
+    /// Creates the plan and the temporary directory for a confined task in its folder.
     pub fn confine(&self, folder: &Path, id: TaskId, plan: &Plan) -> io::Result<()> {
         DirBuilder::new().mode(0o700).create(folder.join(layout::TEMPORARY))?;
-        // Named as it will be, since the folder gets its task's name, and without the links that may
-        // lead to the state directory: a plan grants nothing by a path that has one in it.
+        // Uses the folder's final name, and resolves symbolic links on the path to the state directory: a plan
+        // cannot grant a path that contains one.
         let live = self.root.join(layout::LIVE).canonicalize()?;
         let temporary = live.join(id.as_str()).join(layout::TEMPORARY);
         fs::write(folder.join(layout::PLAN), plan.to_bytes(&temporary))
     }
 
-    /// Opens the file that daemons of a workspace lock together, and locks it.
+    /// Opens the file that all daemons of a workspace lock, with a shared lock on it.
     pub fn attach(&self, workspace: u64) -> io::Result<File> {
         let file = OpenOptions::new()
             .read(true)
@@ -507,13 +508,13 @@ impl Home {
         Ok(file)
     }
 
-    /// Bytes that can be written to the state directory; `None` where the system does not say.
+    /// Bytes that can be written to the state directory; `None` if the system does not report them.
     pub fn free_bytes(&self) -> Option<u64> {
         let stat = nix::sys::statvfs::statvfs(&self.root).ok()?;
         Some(stat.blocks_available().saturating_mul(stat.fragment_size()))
     }
 
-    /// Bytes the store takes on disk.
+    /// Bytes that the store takes up on disk.
     pub fn disk_usage(&self) -> u64 {
         let size = |folder: &str| -> u64 {
             let Ok(entries) = fs::read_dir(self.root.join(folder)) else { return 0 };
@@ -535,8 +536,8 @@ impl Home {
     }
 }
 
-/// Whether this file holds the shim of this version. Read, not compared with what this program carries: that
-/// would be half a megabyte of memory more.
+/// Whether this file is this version's shim. Uses its checksum: a comparison with the embedded binary would
+/// take half a megabyte more of memory.
 fn is_shim(mut file: &File) -> io::Result<bool> {
     if file.metadata()?.len() != SHIM.len() as u64 {
         return Ok(false);
@@ -552,21 +553,21 @@ fn is_shim(mut file: &File) -> io::Result<bool> {
     Ok(format!("{:08x}", hasher.finalize()) == env!("MEANWHILE_SHIM_CRC"))
 }
 
-/// The shim's binary as a file in memory, for a store on a mount that allows no programs.
+/// The shim's binary as a memory file, for a store on a mount that allows no programs.
 pub fn shim_in_memory() -> io::Result<OwnedFd> {
     let make = |flags| memfd_create(layout::SHIM, MFdFlags::MFD_CLOEXEC | flags);
-    // A kernel before 6.3 does not know the flag, and makes every such file executable.
+    // A kernel before 6.3 does not know the flag, and makes all such files executable.
     let memory =
         make(MFdFlags::from_bits_retain(libc::MFD_EXEC)).or_else(|_| make(MFdFlags::empty()))?;
     let mut file = File::from(memory);
     file.write_all(SHIM)?;
     memory::let_go(SHIM);
-    // Opened again for reading: what is open for writing cannot be executed.
+    // Reopened for reading: a file that is open for writing cannot be executed.
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
     out_of_the_way(File::open(path)?.into())
 }
 
-/// What an error of the file system means to a caller.
+/// Converts a file system error for the caller.
 pub fn io_error(path: &Path, error: &io::Error) -> Error {
     match error.raw_os_error() {
         Some(libc::EMFILE | libc::ENFILE) => Error::LimitReached {

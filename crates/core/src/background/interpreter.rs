@@ -1,5 +1,5 @@
-//! Which interpreter a program lacks that is there and yet cannot be started: execve(2) says only that
-//! "no such file" is there.
+//! Finds which interpreter is missing when a program exists but cannot be started: execve(2) only returns "no
+//! such file".
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -10,14 +10,14 @@ use std::path::{Path, PathBuf};
 use meanwhile_shim::spec::Spec;
 use meanwhile_shim::{launch, layout};
 
-/// Bytes of a script's first line that the kernel reads (`BINPRM_BUF_SIZE`).
+/// Bytes at the start of a script in which the kernel looks for `#!` (`BINPRM_BUF_SIZE`).
 const LINE_BYTES: usize = 256;
-/// Interpreters of interpreters that are followed: more than the kernel does.
+/// How many interpreters of interpreters are followed: more than the kernel follows.
 const DEPTH: usize = 5;
 /// `PT_INTERP` of elf(5).
 const PT_INTERP: u32 = 3;
 
-/// The interpreter that the program of a spec lacks, if that is what it lacks.
+/// The missing interpreter of a spec's program, if a missing interpreter is the reason.
 pub fn missing(spec: &Spec) -> Option<PathBuf> {
     let program = spec.argv.first()?;
     let path = match spec.env.iter().rev().find(|(name, _)| name == "PATH") {
@@ -32,7 +32,7 @@ fn missing_of(mut file: PathBuf, cwd: &Path) -> Option<PathBuf> {
     for _ in 0..DEPTH {
         launch::probe(&file).ok()?;
         let interpreter = interpreter_of(&file)?;
-        // A relative one is looked for in the task's directory.
+        // The kernel resolves a relative path from the task's directory.
         file = cwd.join(&interpreter);
         if launch::probe(&file).is_err() {
             return Some(interpreter);
@@ -58,7 +58,7 @@ fn interpreter_of(file: &Path) -> Option<PathBuf> {
     }
 }
 
-/// The loader of a dynamic program, elf(5): of this machine's byte order, which execve(2) has checked.
+/// The loader of a dynamic program, elf(5). In this machine's byte order, which execve(2) has checked.
 fn loader_of(file: &File, header: &[u8; LINE_BYTES]) -> Option<PathBuf> {
     let is_64 = header[4] == 2;
     let half = |bytes: &[u8], at: usize| {

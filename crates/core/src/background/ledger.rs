@@ -1,15 +1,15 @@
-//! The ledger: tasks, queues, notifications, past durations and the agent's sessions, in one SQLite
-//! file a user.
+//! The ledger: tasks, queues, notifications, past durations and the agent's sessions, in one SQLite file per
+//! user.
 //!
-//! Owns `meanwhile.db` in the state directory and every transaction on it. Never starts, signals or
-//! looks at a process, never touches a task's files, and keeps nothing in memory between calls.
+//! Owns `meanwhile.db` in the state directory and every transaction on it. Never starts, signals or inspects a
+//! process, never accesses a task's files, and keeps nothing in memory between calls.
 //!
-//! Several daemons and commands share the file at once, each seeing the same ends. So every mutation
-//! is one `BEGIN IMMEDIATE` transaction that first reads what is already there, and doing it twice,
-//! from anywhere, changes nothing. `exited` being unique a task, and the numbers of a queue having
-//! no gap, follow from that and from nothing else.
+//! Several daemons and commands use the file at once and see the same ends. So every mutation is one `BEGIN
+//! IMMEDIATE` transaction that first reads what is already stored, and repeating it, from any process, changes
+//! nothing. This alone guarantees that each task has one `exited` notification and that the numbers of a queue
+//! have no gap.
 //!
-//! Synchronous: `crate::store` gives it threads of its own.
+//! Synchronous: `crate::store` runs it on threads of its own.
 
 mod ends;
 mod error;
@@ -56,71 +56,71 @@ pub use said::{Followed, StoredFact, StoredMessage, Traced};
 pub use sessions::{Addition, Claim, Journey, NewFact, NewMessage, News, Seen, SessionRow, Told};
 pub use settings::Deleted;
 
-/// How long a call waits for another process's transaction. Ours take a millisecond; ten seconds
-/// are a machine that swaps, or a suspended process that holds the lock.
+/// How long a call waits for another process's transaction. This program's take a millisecond; ten seconds mean
+/// a machine that swaps, or a suspended process that holds the lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-/// Page cache of a connection in KiB (negative: KiB rather than pages). The default, 2 MB, twice,
-/// would be most of what an idle daemon may take; the kernel caches the file anyway.
+/// Page cache of a connection in KiB (negative: KiB rather than pages). Two of the default, 2 MB, would be most
+/// of what an idle daemon may use; the kernel caches the file anyway.
 const CACHE_KIB: i64 = -512;
-/// Bytes of a page, SQLite's default. With 1 024 an end is told no sooner, and questions to a large
-/// store take half as long again.
+/// Bytes of a page, SQLite's default. With 1 024, storing an end is not faster, and queries on a large store
+/// take half as long again.
 const PAGE_BYTES: i64 = 4_096;
-/// Size the write-ahead log is cut to after a checkpoint, in bytes.
+/// Size to which a checkpoint truncates the write-ahead log, in bytes.
 const WAL_BYTES: i64 = 4 << 20;
-/// Size of the log at which a commit writes it back itself, and waits for the disk. Daemons do it
-/// sooner, when no request waits; this bounds the log where only commands use the store.
+/// Size of the log at which a commit checkpoints it and waits for the disk. Daemons do so earlier, while no
+/// request waits; this limits the log if only commands use the store.
 const WAL_BYTES_MAX: i64 = 16 << 20;
-/// What a page takes in the log: the page and its frame's header (fileformat2.html).
+/// Bytes of a page in the log, with its frame's header (fileformat2.html).
 const FRAME_BYTES: i64 = PAGE_BYTES + 24;
-/// Prepared statements kept: all of this module's.
+/// How many prepared statements are cached: all of this module's.
 const STATEMENTS: usize = 128;
 
-/// What is known of a task before it runs, and does not change.
+/// The parameters of a task, which are known before it runs and do not change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewTask {
-    /// Its name.
+    /// The task's id.
     pub id: TaskId,
     /// The workspace it belongs to, an absolute path.
     pub workspace: PathBuf,
-    /// Where its notifications go.
+    /// The queue of its notifications.
     pub queue: String,
-    /// What its owner calls it.
+    /// The label that its client gave it.
     pub label: Option<String>,
-    /// The command as shown.
+    /// The command, as displayed.
     pub command: String,
-    /// The directory it is started in.
+    /// Its working directory.
     pub cwd: PathBuf,
-    /// When it was asked for.
+    /// When it was requested.
     pub created_at: Timestamp,
-    /// How long it may run. Kept to the millisecond.
+    /// How long it may run; `None`: without limit. Stored in milliseconds.
     pub deadline: Option<Duration>,
-    /// How long it may run with no daemon attached; `None`: for ever. Kept to the millisecond.
+    /// How long it may run with no daemon attached; `None`: without limit. Stored in milliseconds.
     pub linger: Option<Duration>,
     /// Its standard input.
     pub stdin: Stdin,
     /// Patterns to watch its output for.
     pub watches: Vec<Watch>,
-    /// What makes its spawn idempotent.
+    /// A repeated spawn with this token returns the same task.
     pub client_token: Option<String>,
-    /// It is a server.
+    /// Whether it is a server.
     pub service: bool,
-    /// An agent runs it in the foreground, as a step of its turn.
+    /// Whether an agent runs it in the foreground, as a step of its turn.
     pub is_step: bool,
     /// The place where it runs; `None`: this machine.
     pub place: Option<String>,
-    /// The slot it takes. Not in the ledger: it matters while its files are there.
+    /// The slot it takes. Not in the ledger: it is only needed while the task's files exist.
     pub slot: Option<String>,
-    /// The tasks that are to end first. Not in the ledger either.
+    /// The tasks that must end first. Not in the ledger either.
     pub after: Vec<TaskId>,
 }
 
 impl NewTask {
-    /// Whether it waits for anything before it starts.
+    /// Whether it may have to wait before it starts.
     pub fn waits(&self) -> bool {
         self.slot.is_some() || !self.after.is_empty() || self.place.is_some()
     }
 
-    /// The task as it stands before its leader is known.
+    /// The task's state before its leader is known.
     pub fn to_task(&self) -> Task {
         Task {
             id: self.id,
@@ -146,70 +146,70 @@ impl NewTask {
     }
 }
 
-/// The end of a task, as its supervisor's record tells it.
+/// The end of a task, according to its shim's record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finish {
-    /// The task. Its row is made if the program that started it died before it could.
+    /// The task. Its row is created if the process that started it died before doing so.
     pub task: NewTask,
-    /// The leader's process id.
+    /// The leader's pid.
     pub pid: Option<u32>,
-    /// How it ended. The duration is kept to the microsecond.
+    /// How it ended. The duration is stored in microseconds.
     pub end: End,
-    /// How much it has written.
+    /// How much output it wrote.
     pub output: OutputStat,
-    /// How far it said it was.
+    /// The progress that its output reported last.
     pub progress: Option<Progress>,
-    /// Descendants alive after the end.
+    /// Descendants that were alive at the end.
     pub survivors: Vec<Survivor>,
-    /// The two ends of its output.
+    /// The beginning and end of its output.
     pub preview: Preview,
-    /// Lines its watches matched that were perhaps not told yet: told before the end.
+    /// Lines matched by its watches that may not be queued yet: queued before the end.
     pub matches: Vec<Match>,
 }
 
-/// What became of a [`Finish`].
+/// The result of recording a [`Finish`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finished {
     /// This call recorded the end.
     Fresh,
-    /// The end was recorded before, perhaps by another process.
+    /// The end had already been recorded, perhaps by another process.
     Known,
-    /// The end was recorded, and the task removed since. There is nothing to tell.
+    /// The end had already been recorded, and the task has since been removed. No notification is due.
     Removed,
 }
 
-/// Something to tell about a task that runs.
+/// A notification about a running task, to be queued.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
-    /// The task. Its row is made if it is missing.
+    /// The task. Its row is created if it is missing.
     pub task: NewTask,
-    /// What is told.
+    /// What the notification is about.
     pub about: About,
-    /// The leader's process id.
+    /// The leader's pid.
     pub pid: Option<u32>,
-    /// Who stops it, if it is being stopped.
+    /// Who stops it and why, if it is being stopped.
     pub stopping: Option<Cause>,
-    /// How much it has written.
+    /// How much output it has written.
     pub output: OutputStat,
-    /// The progress that the command reports.
+    /// The progress that its output reported last.
     pub progress: Option<Progress>,
-    /// The two ends of its output so far.
+    /// The beginning and end of its output so far.
     pub preview: Preview,
 }
 
-/// What a [`Notice`] tells.
+/// What a [`Notice`] is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum About {
-    /// A watch matched a line. Told once for a watch and an offset, within the watch's limit.
+    /// A watch matched a line. Queued once per watch and offset, up to the watch's limit.
     Matched(Match),
-    /// The task waits for input. Told once for an offset.
+    /// The task waits for input. Queued once per offset.
     Stalled {
         /// The size of the output at which it waits.
         offset: u64,
     },
 }
 
-/// A connection to the store. One thread's; open another for another thread.
+/// A connection to the store, for one thread; each thread opens its own.
 #[derive(Debug)]
 pub struct Ledger {
     connection: Connection,
@@ -222,9 +222,9 @@ pub struct Ledger {
 type FileId = (u64, u64);
 
 impl Ledger {
-    /// Opens the store in `state_dir` (which must exist), making or migrating it. With `sync` every
-    /// transaction is forced to the disk; without, it survives every death of a process but perhaps
-    /// not a loss of power.
+    /// Opens the store in `state_dir` (which must exist), creating or migrating it. With `sync` every
+    /// transaction is flushed to disk; without, it survives the death of any process but perhaps not a power
+    /// loss.
     pub fn open(state_dir: &Path, sync: bool) -> Result<Self, LedgerError> {
         let path = state_dir.join(FILE);
         make_private(&path)?;
@@ -249,12 +249,11 @@ impl Ledger {
         let mut connection = Connection::open(path)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
-        // Of a new store only: a file keeps the size it was made with.
+        // Only affects a new store: a file keeps its page size.
         connection.pragma_update(None, "page_size", PAGE_BYTES)?;
-        // The last connection would copy the log into the file, force both to the disk and delete
-        // the log: five waits for the disk in every command where no daemon runs, its next opening
-        // included. The log is as safe as the file; `checkpoint` and every thousandth page, SQLite's
-        // default, keep it short.
+        // By default the last connection copies the log into the file on closing, flushes both to disk and
+        // deletes the log: five waits for the disk in every command that runs without a daemon, including the
+        // next opening. The log is as safe as the file; `checkpoint` and `wal_autocheckpoint` keep it short.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         write_ahead(&connection)?;
         connection.pragma_update(None, "wal_autocheckpoint", WAL_BYTES_MAX / FRAME_BYTES)?;
@@ -270,20 +269,20 @@ impl Ledger {
         Ok(connection)
     }
 
-    /// Opens the store again if its file, or the whole state directory, was taken away or replaced since:
-    /// what is written to a file without a name is lost to every other process.
+    /// Reopens the store if its file, or the whole state directory, has been deleted or replaced: no other
+    /// process sees writes to a deleted file.
     pub fn follow(&mut self) -> Result<(), LedgerError> {
         if file_id(&self.state_dir.join(FILE)) != Some(self.file) {
-            // Where it cannot be made, the opening says why.
+            // If the directory cannot be created, opening the store reports why.
             let _ = fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.state_dir);
             *self = Self::open(&self.state_dir, self.sync)?;
         }
         Ok(())
     }
 
-    /// Copies the write-ahead log into the file as far as no reader needs it, and cuts the log if
-    /// it has grown beyond 4 MiB and no process uses it. Waits for the disk, but not for other
-    /// processes. For a daemon with nothing better to do: a log left alone is as safe.
+    /// Copies the write-ahead log into the file as far as no reader needs it, and truncates the log if it
+    /// exceeds 4 MiB and no process uses it. Waits for the disk, but not for other processes. For an idle
+    /// daemon: skipping it loses nothing.
     pub fn checkpoint(&mut self) -> Result<(), LedgerError> {
         if self.wal_checkpoint("PASSIVE")?.saturating_mul(FRAME_BYTES) <= WAL_BYTES {
             return Ok(());
@@ -294,14 +293,14 @@ impl Ledger {
         cut.map(|_| ())
     }
 
-    /// Returns how many frames are in the log. That others held the store is not an error here: what
-    /// they kept from being done is done the next time.
+    /// Returns the number of frames in the log. It is not an error if other processes prevented a part of the
+    /// checkpoint: the next one does it.
     fn wal_checkpoint(&self, mode: &str) -> Result<i64, LedgerError> {
         let sql = format!("PRAGMA wal_checkpoint({mode})");
         Ok(self.connection.query_row(&sql, [], |row| row.get(1))?)
     }
 
-    /// Makes every write fail, or no longer.
+    /// Makes every write fail, or succeed again.
     #[cfg(test)]
     pub(crate) fn refuse_writes(&mut self, on: bool) -> Result<(), LedgerError> {
         Ok(self.connection.pragma_update(None, "query_only", on)?)
@@ -331,8 +330,8 @@ impl Ledger {
     }
 }
 
-/// The version of the schema of the store in `state_dir`. SQLite is asked, because a new version may
-/// still be in the write-ahead log alone. Changes nothing in the store.
+/// The version of the schema of the store in `state_dir`. Reads it through SQLite, because a new version may
+/// still be only in the write-ahead log. Changes nothing in the store.
 pub fn schema_version(state_dir: &Path) -> Result<usize, LedgerError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(state_dir.join(FILE), flags)?;
@@ -344,9 +343,9 @@ fn file_id(path: &Path) -> Option<FileId> {
     fs::metadata(path).map(|file| (file.dev(), file.ino())).ok()
 }
 
-/// Makes the file with mode 0600 before SQLite does with the umask's; the log and its index take
-/// their mode from it. Without opening it: closing any descriptor of the file would drop the locks
-/// that other connections of this process hold on it (fcntl(2)), and SQLite relies on them.
+/// Creates the file with mode 0600 before SQLite would create it with the umask's; the log and its index copy
+/// the mode. Does not open it: closing any descriptor of the file would drop the locks that other connections
+/// of this process hold on it (fcntl(2)), and SQLite relies on them.
 fn make_private(path: &Path) -> Result<(), LedgerError> {
     let refused = |error: std::io::Error| {
         let kind = error.kind();
@@ -368,8 +367,8 @@ fn make_private(path: &Path) -> Result<(), LedgerError> {
     Ok(())
 }
 
-/// Turns the write-ahead log on. The turn needs the file alone, and SQLite does not wait for that
-/// as it waits for a transaction, so two processes that make the store at once would fail.
+/// Switches to the write-ahead log. The switch needs exclusive access, for which SQLite does not wait as it
+/// does for a transaction, so two processes that create the store at once would fail.
 fn write_ahead(connection: &Connection) -> Result<(), LedgerError> {
     let until = Instant::now() + BUSY_TIMEOUT;
     loop {
@@ -379,7 +378,7 @@ fn write_ahead(connection: &Connection) -> Result<(), LedgerError> {
             Ok(mode) if mode == "wal" => return Ok(()),
             Ok(mode) => {
                 return Err(LedgerError::Other(format!(
-                    "its file system does not take SQLite's write-ahead log (journal mode `{mode}`)"
+                    "its file system does not support SQLite's write-ahead log (journal mode `{mode}`)"
                 )));
             }
             Err(LedgerError::Busy) if Instant::now() < until => {

@@ -1,8 +1,8 @@
-//! A task under way, as the supervisor sees it: three machines side by side, and what is told of it.
+//! A live task, as the supervisor sees it: three state machines, and its state as shown to clients.
 //!
-//! [`life`] is what a client can see, [`supervision`] who looks after the task, [`stop`] how far an
-//! order to end it is. Each is a state and a pure function of what happens to it; the supervisor
-//! carries out what they say.
+//! [`life`] is what a client can see, [`supervision`] which shim supervises the task, [`stop`] the progress of
+//! a stop. Each is a state and a pure function of events; the supervisor carries out the effects that they
+//! return.
 
 pub mod life;
 pub mod server;
@@ -25,62 +25,62 @@ use crate::background::task::{Progress, Queued, Serving, State, Survivor, Task};
 use crate::background::watch::Scanner;
 use crate::error::Error;
 
-/// How a spawner is answered.
+/// The channel for the reply to a spawner.
 pub type Reply = oneshot::Sender<Result<Spawned, Error>>;
 
-/// A task under way.
+/// A live task.
 #[derive(Debug)]
 pub struct Live {
-    /// What is known of it since its spawn.
+    /// Its parameters, fixed at its spawn.
     pub facts: NewTask,
-    /// Where it is in its life.
+    /// Its state in the life cycle.
     pub life: Life<Reply>,
-    /// Whether the ledger has heard of it.
+    /// Whether its row has been sent to the ledger.
     pub row: Row,
-    /// Who looks after it.
+    /// Whether it has a shim.
     pub supervision: Supervision,
-    /// How far an order to stop it is.
+    /// The progress of a stop.
     pub stop: StopOrder,
-    /// Who waits for its whole tree to be gone, or to hear who is left.
+    /// Stop requests that wait until the whole tree has exited, or for the survivors.
     pub stop_waiters: Vec<oneshot::Sender<Vec<Survivor>>>,
-    /// The progress that the command reports.
+    /// The progress that its output reported last.
     pub progress: Option<Progress>,
-    /// Looks for watched lines.
+    /// Searches its output for watched lines; `None`: it has no watches.
     pub scanner: Option<Scanner>,
-    /// Whether the client wants its output.
+    /// Whether the client subscribes to its output.
     pub audience: Audience,
-    /// When to ask its executor to tell of output.
+    /// When to ask the executor to report output again.
     pub arm_at: Option<Instant>,
-    /// How much of its output was looked at.
+    /// The offset up to which its output has been scanned.
     pub seen: u64,
-    /// What it serves.
+    /// Its ports and readiness.
     pub server: Server,
-    /// When a line that it has not ended is looked at all the same.
+    /// When to check its last line even though the line is incomplete.
     pub silent_at: Option<Instant>,
-    /// It was seen to wait for its turn.
+    /// Whether it has been seen waiting for its turn.
     pub waited: bool,
 }
 
-/// Whether the ledger has heard of a task.
+/// Whether a task's row has been sent to the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Row {
-    /// Not yet: it may be refused, and then there was none.
+    /// Not yet: the task may be refused, and then it never existed.
     Missing,
-    /// Its row was sent there.
+    /// The row has been sent.
     Sent,
 }
 
-/// Whether the client wants a task's output.
+/// Whether the client subscribes to a task's output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Audience {
-    /// It does not.
+    /// The client does not subscribe.
     None,
-    /// It subscribes.
+    /// The client subscribes.
     Subscriber,
 }
 
 impl Live {
-    /// A task at this point of its life.
+    /// A task in this state of its life.
     pub fn new(facts: NewTask, life: Life<Reply>) -> Self {
         let scanner = (!facts.watches.is_empty()).then(|| Scanner::new(&facts.watches).ok());
         Self {
@@ -101,8 +101,8 @@ impl Live {
         }
     }
 
-    /// The task as it stands. One whose end is not in the ledger yet still runs, as far as anybody
-    /// may know: what is told must be durable.
+    /// The task's current state. A task whose end is not in the ledger yet counts as running, because only
+    /// durable facts are reported.
     pub fn task(&self, standing: Option<Standing>) -> Task {
         let mut task = self.facts.to_task();
         task.progress = self.progress.clone();
@@ -124,7 +124,7 @@ impl Live {
         task
     }
 
-    /// What it serves.
+    /// Its ports and readiness, as shown to clients.
     pub fn serving(&self) -> Serving {
         Serving {
             service: self.facts.service,
@@ -133,17 +133,17 @@ impl Live {
         }
     }
 
-    /// Whether a watch may match more of its output.
+    /// Whether its watches may match further output.
     pub fn is_watched(&self) -> bool {
         self.scanner.as_ref().is_some_and(|scanner| !scanner.is_done())
     }
 
-    /// When its ports are to be looked at next, where a client waits for it or not.
+    /// When to check its ports next; `waited_for`: a client waits for the task.
     pub fn next_look(&self, now: Instant, waited_for: bool) -> Option<Instant> {
         if self.life.may_write() { self.server.next_look(now, waited_for) } else { None }
     }
 
-    /// How soon to look at its output again.
+    /// How long to wait before its output is checked again.
     pub fn round(&self) -> Duration {
         match self.audience {
             Audience::None if !self.is_watched() => crate::limits::PROGRESS_INTERVAL,
@@ -151,10 +151,10 @@ impl Live {
         }
     }
 
-    /// When it is to be looked at again.
+    /// When the supervisor must handle it next.
     pub fn timer(&self) -> Option<Instant> {
         let stop = match self.supervision {
-            // There is no supervisor to take an order.
+            // Without a shim, no order can be sent.
             Supervision::Orphaned { .. } => None,
             Supervision::Shim | Supervision::Adopted => self.stop.timer(),
         };

@@ -1,8 +1,8 @@
 //! The background manager's handle.
 //!
-//! Questions about ended tasks go to the ledger, about live ones to the supervisor, about output
-//! straight to what its executor keeps. Changes are one demand or one transaction each, so that the client that asked
-//! may go away at any moment.
+//! Requests about ended tasks go to the ledger, about live ones to the supervisor, and output is read directly
+//! from the executor's archive. Each change is a single demand or transaction, so that a client may disconnect
+//! at any time.
 
 mod agents;
 mod elsewhere;
@@ -50,13 +50,12 @@ pub struct Background {
     store: Store,
     holder: String,
     demands: mpsc::Sender<Demand>,
-    /// Ours alone, where it was opened for this workspace.
+    /// Set if this handle owns its engine: it was opened for this workspace only.
     engine: Option<Engine>,
     planner: Planner,
 }
 
-/// The right to acknowledge what one drain returned. Dropped without [`Lease::ack`], the
-/// notifications are drained again.
+/// The lease of one drain's notifications. If it is dropped without [`Lease::ack`], they are drained again.
 #[derive(Debug)]
 pub struct Lease {
     manager: Box<Background>,
@@ -72,7 +71,7 @@ impl Lease {
             .manager
             .store
             .write(move |ledger| ledger.ack_lease(&holder, token, DeliveredBy::Drain, None));
-        // The order is sent: dropping this future takes nothing back.
+        // The write is already queued: dropping this future does not cancel it.
         self.token = None;
         let acked = write.await?;
         self.manager.send(Demand::Changed).await?;
@@ -84,7 +83,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(token) = self.token {
             let holder = self.manager.holder.clone();
-            // Sent at once, and done without anybody waiting for it.
+            // Queued at once; the result is not needed.
             drop(self.manager.store.write(move |ledger| ledger.drop_lease(&holder, token)));
         }
     }
@@ -105,7 +104,7 @@ impl Background {
         Ok((manager, events))
     }
 
-    /// Takes in what happened while no daemon looked, and starts the supervisor on the current tokio
+    /// Records what happened while no daemon was running, and starts the supervisor on the current tokio
     /// runtime.
     pub(super) async fn start(
         (executor, holder): (Executor, String),
@@ -129,7 +128,7 @@ impl Background {
         let charge = Charge { workspace, role, settings, store, executor, demands, signals };
         let mut supervisor = Supervisor::new(charge);
         supervisor.catch_up().await?;
-        // Owned here: it ends when the last handle is dropped or one of them closes it.
+        // It ends when the last handle is dropped or one of them closes it.
         tokio::spawn(supervisor.run());
         Ok((manager, events))
     }
@@ -144,39 +143,39 @@ impl Background {
         answer.await.map_err(|_| closed())
     }
 
-    /// The places that are set up.
+    /// The configured places.
     pub fn places(&self) -> &Places {
         &self.settings.places
     }
 
-    /// Whether a place can be reached, as far as its courier has said.
+    /// Whether a place can be reached, according to its courier.
     pub fn contact(&self, place: &str) -> Option<Contact> {
         self.archive.contact(place)
     }
 
-    /// The workspace.
+    /// The workspace's absolute path.
     pub fn workspace(&self) -> &Path {
         &self.workspace
     }
 
-    /// Runs a command in the background. Returns once the task is recorded and in its supervisor's
-    /// hands: it will run and be reported, whatever dies.
+    /// Runs a command in the background. Returns once the task is recorded and its shim has it: it will run and
+    /// be reported even if this process dies.
     pub async fn spawn(&self, wish: Spawn) -> Result<Spawned, Error> {
         let mut spawned = self.start_task(wish).await?;
         self.forecast(std::slice::from_mut(&mut spawned.task)).await;
         Ok(spawned)
     }
 
-    /// Whether a task can be confined so on this machine.
+    /// Checks whether a task can be confined like this on this machine.
     pub async fn can_confine(&self, confine: Confine) -> Result<(), Error> {
         self.plan(confine).await.map(|_| ())
     }
 
-    /// How far a task under way is held; `None`: it is not confined.
+    /// The confinement of a live task; `None`: it is not confined.
     ///
     /// # Errors
     ///
-    /// It has ended, or its folder cannot be read.
+    /// The task has ended, or its folder cannot be read.
     pub fn manner(&self, id: TaskId) -> Result<Option<Manner>, Error> {
         let plan = self.archive.plan(id);
         let plan = plan.map_err(|error| {
@@ -185,7 +184,7 @@ impl Background {
         Ok(plan.and_then(|plan| Confine { network: plan.network, ..plan.mode.into() }.manner()))
     }
 
-    /// What a confined task may touch.
+    /// The confinement plan of a task in this workspace.
     async fn plan(&self, confine: Confine) -> Result<Plan, Error> {
         let (planner, workspace) = (self.planner.clone(), self.workspace.clone());
         let state = self.archive.root().to_owned();
@@ -203,7 +202,7 @@ impl Background {
                 (vec!["/bin/sh".into(), "-c".into(), line.clone().into()], line, false)
             }
             Command::ShellOf { shell, line } => {
-                // A shell that is not there is told as a program that is not.
+                // A missing shell is reported like a missing program.
                 (vec![shell.into(), "-c".into(), line.clone().into()], line, true)
             }
             Command::Argv(argv) => {
@@ -228,7 +227,7 @@ impl Background {
             label: wish.label,
             command,
             argv,
-            // A program is looked for when its turn has come.
+            // If the task waits, its program is only looked up when its turn comes.
             checked: checked && !line.waits() && wish.on.is_none(),
             cwd,
             env: wish.env.into_iter().map(|(k, v)| (k.into(), v.map(Into::into))).collect(),
@@ -249,7 +248,7 @@ impl Background {
             }),
             service: wish.service,
             is_step: wish.is_step,
-            // Nothing of this machine's environment is sent to a place.
+            // This machine's environment is not sent to a place.
             whole: wish.on.is_some(),
             place: wish.on,
             id: String::new(),
@@ -259,14 +258,14 @@ impl Background {
         })
     }
 
-    /// One task, and if it waits about how long it still does.
+    /// One task, with a forecast of its remaining wait if it is queued.
     pub async fn get(&self, id: TaskId) -> Result<Task, Error> {
         let mut task = self.find(id).await?;
         self.forecast(std::slice::from_mut(&mut task)).await;
         Ok(task)
     }
 
-    /// One task.
+    /// One task, without a forecast.
     pub(super) async fn find(&self, id: TaskId) -> Result<Task, Error> {
         if let Some(mut task) = self.ask(|reply| Demand::Get(id, reply)).await? {
             self.look_at_steps(std::slice::from_mut(&mut task)).await?;
@@ -277,8 +276,7 @@ impl Background {
         found.map(|task| self.with_living(task)).ok_or(Error::UnknownTask(id))
     }
 
-    /// The ledger knows who outlived an end. Whether any of them lives still shows in the task's folder, which
-    /// is put away with the last of them.
+    /// Clears the survivors that the ledger lists if none is alive: then the task's folder has been put away.
     fn with_living(&self, mut task: Task) -> Task {
         if !task.survivors.is_empty() && !self.archive.is_under_way(task.id) {
             task.survivors.clear();
@@ -286,13 +284,13 @@ impl Background {
         task
     }
 
-    /// Returns when each task of the workspace stands as it is shown, or after 3 s: what died while no process
-    /// looked is known to have ended then. For one that looks once; a daemon finds out by itself.
+    /// Returns once the state of every task of the workspace is known, or after 3 s: by then, tasks that died
+    /// while no process was watching count as ended. For short-lived commands; a daemon finds out in time.
     pub async fn settle(&self) -> Result<(), Error> {
         self.ask(Demand::Settle).await
     }
 
-    /// Waits until tasks end, or until the time is up. Never consumes. Cancel-safe.
+    /// Waits until tasks end, or for the timeout. Takes nothing out of a queue. Cancel-safe.
     pub async fn wait(&self, which: Which, mode: Mode, timeout: Duration) -> Result<Waited, Error> {
         let ids = match which {
             Which::Ids(ids) => {
@@ -314,7 +312,7 @@ impl Background {
         for id in ids {
             match self.get(id).await {
                 Ok(task) => tasks.push(task),
-                // Removed while it was waited for.
+                // It was removed during the wait.
                 Err(Error::UnknownTask(_)) => {}
                 Err(error) => return Err(error),
             }
@@ -322,9 +320,9 @@ impl Background {
         Ok(Waited { tasks, timed_out })
     }
 
-    /// The tasks of a queue that run, and those whose end waits in it.
+    /// The running tasks of a queue, and those whose end is undelivered in it.
     pub async fn in_queue(&self, queue: String) -> Result<Vec<TaskId>, Error> {
-        // In this order: one that ends in between is found twice rather than not at all.
+        // In this order, because a task that ends in between is then found twice rather than not at all.
         let name = queue.clone();
         let live = self.ask(|reply| Demand::InQueue(name, reply)).await?;
         let workspace = self.workspace.clone();
@@ -335,8 +333,8 @@ impl Background {
         Ok(ids)
     }
 
-    /// Stops a task's whole tree; returns when it is gone, or with those as survivors that cannot be ended.
-    /// Dropping the future stops nothing less: the stop goes on.
+    /// Stops a task's whole tree. Returns once it has exited; processes that cannot be ended are listed as
+    /// survivors. Dropping the future does not cancel the stop.
     pub async fn stop(&self, id: TaskId, how: Stop) -> Result<Task, Error> {
         let gone = self.ask(|reply| Demand::Stop { id, how, reply }).await?;
         let task = self.find(id).await?;
@@ -344,7 +342,7 @@ impl Background {
             Some(gone) => {
                 let left = tokio::select! {
                     left = gone => left,
-                    // It is carried out when the place is there again, which may be tomorrow.
+                    // The stop is carried out once the place is reachable again, which may be tomorrow.
                     () = self.until_out_of_reach(&task) => return self.get(id).await,
                 };
                 let task = self.get(id).await?;
@@ -357,8 +355,8 @@ impl Background {
         }
     }
 
-    /// Orders a stop and waits for nothing, for a caller that is going away itself. Nothing happens
-    /// where the task has ended or the background manager is closed.
+    /// Orders a stop without waiting for it, for a caller that is about to exit. Does nothing if the task has
+    /// ended or the background manager is closed.
     pub(crate) fn stop_soon(&self, id: TaskId, how: Stop) {
         let (reply, _) = oneshot::channel();
         let stop = Demand::Stop { id, how, reply };
@@ -366,12 +364,12 @@ impl Background {
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
             let demands = self.demands.clone();
-            // Ends as soon as the supervisor has taken some of what it was sent.
+            // Finishes as soon as the supervisor has emptied a part of its queue.
             runtime.spawn(async move { demands.send(stop).await });
         }
     }
 
-    /// Writes to a task's standard input; returns when the task's pipe has taken all of it.
+    /// Writes to a task's standard input; returns once the task's pipe has accepted all of it.
     pub async fn write(&self, id: TaskId, data: Vec<u8>, eof: bool) -> Result<(), Error> {
         let Some((facts, input)) = self.ask(|reply| Demand::Input(id, reply)).await? else {
             return Err(self.not_running(id).await);
@@ -387,14 +385,14 @@ impl Background {
         input.write(&data, eof).await
     }
 
-    /// Sends a signal to a task that runs; returns once its supervisor has the order. If the leader
-    /// ends by that signal, its end names the cause.
+    /// Sends a signal to a running task; returns once its shim has the order. If the signal ends the leader,
+    /// the task's end names the cause.
     pub async fn signal(&self, id: TaskId, what: SendSignal) -> Result<(), Error> {
         let asked = self.ask(|reply| Demand::Signal { id, what, reply }).await?;
         self.unless_ended(id, asked).await
     }
 
-    /// Gives a task's terminal another size; returns once its supervisor has the order.
+    /// Changes the size of a task's terminal; returns once its shim has the order.
     pub async fn resize(&self, id: TaskId, size: Size) -> Result<(), Error> {
         let Stdin::Pty { .. } = self.stdin(id).await? else {
             return Err(Error::Invalid {
@@ -413,7 +411,7 @@ impl Background {
         }
     }
 
-    /// Why a task takes no request: it has ended, or never was.
+    /// Why a task accepts no request: it has ended, or does not exist.
     async fn not_running(&self, id: TaskId) -> Error {
         match self.find(id).await {
             Ok(task) => Error::NotRunning { id, message: describe_end(&task) },
@@ -421,7 +419,7 @@ impl Background {
         }
     }
 
-    /// The answer to a request, with the reason where the task does not run.
+    /// Passes on a reply; replaces `UnknownTask` by the reason why the task is not running.
     async fn unless_ended(&self, id: TaskId, asked: Result<(), Error>) -> Result<(), Error> {
         match asked {
             Err(Error::UnknownTask(_)) => Err(self.not_running(id).await),
@@ -446,7 +444,7 @@ impl Background {
         Ok(Drained { notifications: batch.notifications, remaining: batch.remaining, lease })
     }
 
-    /// Acknowledges every notification of a queue up to `through`; returns how many that were.
+    /// Acknowledges every notification of a queue up to `through`; returns how many there were.
     pub async fn ack(&self, queue: String, through: u64) -> Result<u64, Error> {
         let workspace = self.workspace.clone();
         let acked = self.store.write(move |l| l.ack(&workspace, &queue, through)).await?;
@@ -454,8 +452,8 @@ impl Background {
         Ok(acked)
     }
 
-    /// Marks the end of a task delivered in its own queue, because the owner of the queue has seen
-    /// it by other means. Returns whether it was still undelivered.
+    /// Marks the end of a task as delivered in its own queue, because the queue's owner has seen it by other
+    /// means. Returns whether it was undelivered before.
     pub async fn mark_delivered(
         &self,
         id: TaskId,
@@ -468,7 +466,7 @@ impl Background {
         Ok(marked)
     }
 
-    /// Removes finished tasks and their output; returns how many. A running one is never removed.
+    /// Removes ended tasks and their output; returns how many. Never removes a running task.
     pub async fn remove(&self, what: Remove) -> Result<u64, Error> {
         let workspace = self.workspace.clone();
         let removed = self.store.write(move |l| l.remove(&workspace, &what)).await?;
@@ -479,28 +477,28 @@ impl Background {
         Ok(removed.len() as u64)
     }
 
-    /// Starts [`Event::Output`](crate::background::Event::Output) for a task, from `offset` or from
-    /// now on.
+    /// Starts [`Event::Output`](crate::background::Event::Output) for a task, from `offset` or, with `None`,
+    /// from the current end.
     pub async fn subscribe(&self, id: TaskId, offset: Option<u64>) -> Result<(), Error> {
         self.find(id).await?;
         self.ask(|reply| Demand::Subscribe(id, offset, reply)).await
     }
 
-    /// Ends [`Event::Output`](crate::background::Event::Output) for a task.
+    /// Stops [`Event::Output`](crate::background::Event::Output) for a task.
     pub async fn unsubscribe(&self, id: TaskId) -> Result<(), Error> {
         self.find(id).await?;
         self.ask(|reply| Demand::Unsubscribe(id, reply)).await
     }
 
-    /// How long this command took in this workspace before, newest first, at most 20.
+    /// The past durations of this command in this workspace, newest first, at most 20.
     pub async fn past_durations(&self, command: &str) -> Result<Vec<Duration>, Error> {
         let (workspace, command) = (self.workspace.clone(), command.to_owned());
         self.store.read(move |ledger| ledger.past_durations(&workspace, &command)).await
     }
 
-    /// Detaches from the workspace and ends the supervisor. Tasks go on.
+    /// Detaches from the workspace and ends the supervisor. Tasks keep running.
     pub async fn close(&self) {
-        // Closed already, or closing: either way it ends.
+        // If it fails, the manager is already closed or closing.
         let _ = self.ask(Demand::Close).await;
         if let Some(engine) = &self.engine {
             engine.close().await;
@@ -529,7 +527,7 @@ fn describe_end(task: &Task) -> String {
         (Outcome::Exited, Exit::Signal(signal)) => format!("signal {signal} ended it"),
         (Outcome::Exited, Exit::Unknown) => "it could not be started".to_owned(),
         (Outcome::Stopped, _) => "it was stopped".to_owned(),
-        (Outcome::TimedOut, _) => "it ran into its deadline".to_owned(),
+        (Outcome::TimedOut, _) => "it exceeded its deadline".to_owned(),
         (Outcome::Lost, _) => "its supervisor was killed, and its end is not known".to_owned(),
     }
 }

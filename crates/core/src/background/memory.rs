@@ -1,41 +1,41 @@
-//! Giving back memory that holds nothing but what the program's own file holds.
+//! Releases memory whose contents can be read again from the program's own file.
 //!
 //! An idle daemon's resident memory is mostly its own code, and most of that ran once, at the start.
-//! What is let go stays in the page cache and comes back by itself when it is read or run again.
+//! Released pages stay in the page cache and are mapped again when they are next read or run.
 
 #![expect(unsafe_code, reason = "madvise(2) is a C interface")]
 
 use std::ops::Range;
 
-/// Bytes of a page. Larger ones only make less to be let go.
+/// Bytes of a page. If pages are larger, less is released.
 const PAGE: usize = 4_096;
 
-/// Lets go of constants of this program that were read for the last time.
+/// Releases constants of this program that will not be read again.
 pub fn let_go(bytes: &'static [u8]) {
     let start = bytes.as_ptr().addr();
     let whole = start.next_multiple_of(PAGE)..(start + bytes.len()) / PAGE * PAGE;
     if whole.start < whole.end {
-        // SAFETY: the pages are whole and hold nothing but these bytes, which are constant and in a
-        // private mapping of a file: a page that is let go is read from there again.
+        // SAFETY: the pages are whole and contain only these bytes, which are constant and in a private mapping
+        // of a file: a released page is read from there again.
         unsafe { forget(&whole) };
     }
 }
 
-/// Lets go of all code that does not run at this moment, and of the constants beside it.
+/// Releases all code that is not currently running, and the constants next to it.
 pub fn let_go_of_code() {
     let Ok(exe) = std::fs::read_link("/proc/self/exe") else { return };
     let (Some(exe), Ok(maps)) = (exe.to_str(), std::fs::read_to_string("/proc/self/maps")) else {
         return;
     };
     for range in maps.lines().filter_map(|line| code_of(line, exe)) {
-        // SAFETY: an unwritable mapping of our own file, with its code or its beginning. The linker
-        // puts nothing that is relocated there, so its pages are the file's, and come back from it.
+        // SAFETY: a read-only mapping of our own file, with its code or its beginning. The linker places
+        // nothing that is relocated there, so the pages equal the file's and can be read from it again.
         unsafe { forget(&range) };
     }
 }
 
-/// The addresses of a line of `/proc/self/maps` (proc_pid_maps(5)) that is code of the file `exe`, or
-/// the constants at its beginning. Others that cannot be written to may have been, by the loader.
+/// The addresses of a line of `/proc/self/maps` (proc_pid_maps(5)) if it maps code of the file `exe` or the
+/// constants at its beginning. Other read-only mappings are skipped: the loader may have written to them.
 fn code_of(line: &str, exe: &str) -> Option<Range<usize>> {
     let mut fields = line.splitn(6, ' ');
     let (start, end) = fields.next()?.split_once('-')?;
@@ -51,7 +51,7 @@ fn code_of(line: &str, exe: &str) -> Option<Range<usize>> {
 /// The range holds whole pages of private file mappings that were never written to.
 unsafe fn forget(range: &Range<usize>) {
     let start = std::ptr::without_provenance_mut(range.start);
-    // SAFETY: the caller's promise: what is dropped is what the file still has.
+    // SAFETY: as the caller promises, the file still has the contents of every dropped page.
     unsafe { libc::madvise(start, range.len(), libc::MADV_DONTNEED) };
 }
 

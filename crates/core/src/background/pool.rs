@@ -1,10 +1,10 @@
-//! Shims that wait for a task, so that a spawn need not wait for one to start; and the keeper that
-//! starts them.
+//! Idle shims, started in advance so that a spawn need not wait for a shim to start, and the keeper that starts
+//! them.
 //!
-//! Owns idle shims, those that are starting, and the way to the keeper (`meanwhile_shim::keep`). A shim
-//! says that it is ready through the doorbell; from then on a spawn is three short system calls: write
-//! the spec, rename the folder, say go. Idle shims hold the read end of a pipe whose write end is here:
-//! when this process ends, however it ends, they take their folders away and end too.
+//! Owns idle shims, those that are starting, and the connection to the keeper (`meanwhile_shim::keep`). A shim
+//! reports through the doorbell that it is ready; a spawn is then three short system calls: write the spec,
+//! rename the folder, send "go". Idle shims hold the read end of a pipe whose write end is here: when this
+//! process ends in any way, they remove their folders and exit.
 
 use std::collections::{HashMap, VecDeque};
 use std::ffi::OsString;
@@ -28,9 +28,9 @@ use crate::agent::vendor::secret_variables;
 use crate::background::home::{Home, shim_in_memory};
 use crate::background::task::TaskId;
 
-/// Folders of ended tasks that are kept for the next ones.
+/// How many folders of ended tasks are kept for reuse.
 const SPARES: usize = 16;
-/// Reports taken in at once.
+/// Maximum number of reports read at a time.
 const REPORTS: usize = 64;
 
 /// An idle shim that is ready.
@@ -43,58 +43,58 @@ struct Idle {
     record: File,
 }
 
-/// Idle shims, ready or starting.
+/// Ready and starting shims, and the keeper.
 #[derive(Debug)]
 pub struct Pool {
     home: Home,
     bell: String,
     env: Vec<(OsString, OsString)>,
-    /// The same as a spec's file holds it.
+    /// The environment as encoded in a spec's file.
     base: Vec<u8>,
-    /// Folders of ended tasks, to be used again.
+    /// Folders of ended tasks, to be reused.
     spares: Vec<(TaskId, PathBuf)>,
     starting: HashMap<TaskId, PathBuf>,
     ready: VecDeque<Idle>,
-    /// The shim's binary, verified when the first keeper is started: a file that is open cannot be taken away.
+    /// The shim's binary, verified when the first keeper is started. Kept open, so it cannot be deleted.
     program: Option<OwnedFd>,
     keeper: Option<Keeper>,
-    /// Processes that started a keeper, which end at once.
+    /// Processes that started a keeper; each exits at once and must be reaped.
     starters: Vec<Pid>,
 }
 
-/// A keeper that was started.
+/// A running keeper.
 #[derive(Debug)]
 struct Keeper {
-    /// When this closes, idle shims end.
+    /// When it closes, idle shims exit.
     _life: OwnedFd,
     requests: File,
     reports: pipe::Receiver,
-    /// It has started a shim.
+    /// Whether it has started a shim.
     works: bool,
 }
 
-/// What is new in the pool.
+/// An event in the pool.
 #[derive(Debug)]
 pub enum News {
-    /// An idle shim is gone; with what it was short of, unless it was killed.
+    /// An idle shim has exited; the error says what it lacked, `None` if it was killed.
     Failed(Option<io::Error>),
-    /// The keeper is a task's now.
+    /// The keeper now watches this task's shim.
     Kept(TaskId),
-    /// A task has no shim.
+    /// A task's shim has exited.
     Orphaned(TaskId),
-    /// The keeper is gone, and every idle shim ends. The next start of a shim starts another one, which
-    /// may not help where this one had not started any.
+    /// The keeper has exited, and all idle shims exit. The next start of a shim starts another keeper, which
+    /// may not help if this one had not started any shim.
     KeeperGone {
-        /// It had.
+        /// Whether it had started a shim.
         worked: bool,
     },
 }
 
-/// What this process gives of its environment to what it starts.
+/// The part of this process's environment that child processes get.
 pub(crate) fn own_environment() -> Vec<(OsString, OsString)> {
-    // What a shim never had, neither its task nor `/proc/<pid>/environ` can show. A spawn that
-    // names a key hands it over in its spec (docs/settings.md). A daemon that runs in a task
-    // starts tasks of their own, which do not carry that one's mark.
+    // Model keys are not passed to shims, so neither a task nor `/proc/<pid>/environ` can show them. A spawn
+    // that needs a key passes it in its spec (docs/settings.md). Tasks of a daemon that runs in a task must not
+    // carry that task's mark.
     let secrets: Vec<_> = secret_variables().collect();
     let is_kept = |name: &OsString| {
         name != layout::TASK_ID_VARIABLE && !secrets.iter().any(|secret| name == secret)
@@ -103,7 +103,7 @@ pub(crate) fn own_environment() -> Vec<(OsString, OsString)> {
 }
 
 impl Pool {
-    /// An empty pool.
+    /// Creates an empty pool.
     pub fn new(home: Home, bell: String) -> io::Result<Self> {
         let env = own_environment();
         Ok(Self {
@@ -120,12 +120,12 @@ impl Pool {
         })
     }
 
-    /// How many shims are ready, and how many are on their way.
+    /// How many shims are ready, and how many are starting.
     pub fn level(&self) -> (usize, usize) {
         (self.ready.len(), self.starting.len())
     }
 
-    /// Starts one more.
+    /// Starts one more shim.
     pub fn start_one(&mut self) -> io::Result<()> {
         let (id, folder) = match self.spares.pop() {
             Some(spare) => spare,
@@ -144,12 +144,12 @@ impl Pool {
         }
     }
 
-    /// Starts a shim that takes a task over from one that was killed, where its own keeper does not.
+    /// Starts a shim that takes over a task whose shim was killed, if the task's own keeper does not do so.
     pub fn start_adopter(&mut self, id: TaskId) -> io::Result<()> {
         self.request(Request::Adopt { id: *id.as_bytes() })
     }
 
-    /// Makes the keeper that of a task whose own was killed.
+    /// Makes this keeper watch a task whose own keeper was killed.
     pub fn watch(&mut self, id: TaskId) -> io::Result<()> {
         self.request(Request::Watch { id: *id.as_bytes() })
     }
@@ -168,26 +168,27 @@ impl Pool {
                 self.keeper.insert(keeper)
             }
         };
-        // One write below PIPE_BUF goes whole or not at all.
+        // A write below PIPE_BUF is atomic.
         match (&keeper.requests).write(&request.to_bytes()) {
-            // It is dead: the end of its reports is about to be read, and starts another one.
+            // The keeper is dead: the end of its reports is about to be read, after which another one is
+            // started.
             Err(error) if error.raw_os_error() == Some(libc::EPIPE) => Ok(()),
             written => written.map(|_| ()),
         }
     }
 
-    /// Returns when there may be news. Cancel-safe.
+    /// Returns when there may be events for [`Pool::news`]. Cancel-safe.
     pub async fn changed(&self) {
         match &self.keeper {
             Some(keeper) => {
-                // It cannot fail but at the end of the runtime.
+                // This only fails when the runtime shuts down.
                 let _ = keeper.reports.readable().await;
             }
             None => std::future::pending().await,
         }
     }
 
-    /// What is new.
+    /// The events since the last call.
     pub fn news(&mut self) -> Vec<News> {
         let Some(keeper) = &self.keeper else { return Vec::new() };
         let mut bytes = [0; REPORTS * REPORT_BYTES];
@@ -196,7 +197,7 @@ impl Pool {
                 let worked = keeper.works;
                 self.keeper = None;
                 self.ready.clear();
-                // They take their folders away, unless they died in a start that was half made.
+                // Shims remove their folders, except one that died during its start.
                 for (_, folder) in self.starting.drain() {
                     layout::remove_folder(&folder);
                 }
@@ -210,7 +211,7 @@ impl Pool {
                     .filter_map(|report| self.reported(report))
                     .collect()
             }
-            // None now.
+            // No report is waiting.
             Err(_) => Vec::new(),
         }
     }
@@ -219,7 +220,7 @@ impl Pool {
         let id = |id: [u8; 8]| String::from_utf8_lossy(&id).parse::<TaskId>().ok();
         match report {
             Report::Failed { id: gone, errno } => {
-                // Of a shim that has a task already its keeper tells this where the task was refused.
+                // The keeper also sends this for a shim that already has a task, if the task was refused.
                 if !self.forget(id(gone)?) {
                     return None;
                 }
@@ -231,7 +232,7 @@ impl Pool {
         }
     }
 
-    /// An idle shim is gone; takes its folder away. `false`: it was none of the idle ones.
+    /// Removes the folder of an idle shim that has exited. `false`: it was not an idle one.
     fn forget(&mut self, id: TaskId) -> bool {
         let idle = self.ready.iter().position(|idle| idle.id == id);
         let idle = idle.and_then(|at| self.ready.remove(at)).map(|idle| idle.folder);
@@ -239,20 +240,20 @@ impl Pool {
         folder.inspect(|folder| layout::remove_folder(folder)).is_some()
     }
 
-    /// Drops what was kept ready: the state directory was taken away under it.
+    /// Drops all idle shims, because the state directory was deleted.
     pub fn start_over(&mut self) {
         self.close();
         for idle in self.ready.drain(..) {
             end(&idle.folder);
         }
-        // They find no folder, or no bell to ring, and end with this process.
+        // They find no folder or bell, and exit with this process.
         for (_, folder) in self.starting.drain() {
             layout::remove_folder(&folder);
         }
     }
 
-    /// A child of this process ended. It has none but those that start a keeper; as process 1 it is also
-    /// the parent of whatever lost its own. Returns what a keeper that was not started was short of.
+    /// Reaps children. This process has only those that start a keeper; as process 1 it also inherits orphans.
+    /// Returns why a keeper could not be started, if so.
     pub fn reap(&mut self) -> Option<io::Error> {
         let mut failure = None;
         let flags = Some(WaitPidFlag::WNOHANG);
@@ -270,7 +271,7 @@ impl Pool {
         failure
     }
 
-    /// A shim says that it is ready. Nothing happens where it belongs to another pool.
+    /// A shim has reported that it is ready. Does nothing if it belongs to another pool.
     pub fn ready(&mut self, id: TaskId) -> io::Result<()> {
         let Some(folder) = self.starting.remove(&id) else { return Ok(()) };
         if let Some(keeper) = &mut self.keeper {
@@ -295,7 +296,7 @@ impl Pool {
                 self.ready.push_back(idle);
                 Ok(())
             }
-            // It was killed since it rang. Another one is started where one is wanted.
+            // The shim was killed after it rang. If one is needed, another one is started.
             Err(error) if error.raw_os_error() == Some(libc::ENXIO) => {
                 layout::remove_folder(&folder);
                 Ok(())
@@ -307,7 +308,7 @@ impl Pool {
         }
     }
 
-    /// Puts the folder of an ended task away; whether it can be used again.
+    /// Puts away the folder of an ended task. Returns whether it will be reused.
     pub fn settle(&mut self, id: TaskId) -> bool {
         if self.spares.len() >= SPARES {
             return false;
@@ -315,20 +316,20 @@ impl Pool {
         self.home.settle_and_reuse(id, &self.bell).map(|spare| self.spares.push(spare)).is_ok()
     }
 
-    /// Removes the folders that no task will use.
+    /// Removes the folders kept for reuse.
     pub fn close(&mut self) {
         for (_, folder) in self.spares.drain(..) {
             layout::remove_folder(&folder);
         }
     }
 
-    /// Hands task `id` to a ready shim; returns the task's record. `None`: none is ready.
+    /// Hands task `id` to a ready shim; returns the task's record. `None`: no shim is ready.
     pub fn hand_over(&mut self, id: TaskId, spec: &Spec) -> Option<io::Result<File>> {
         loop {
             let idle = self.ready.pop_front()?;
             match give(&self.home, &idle, id, (spec, &self.base)) {
                 Ok(()) => return Some(Ok(idle.record)),
-                // It died while it waited, or its folder is gone; the next one may live.
+                // The shim died while it was idle, or its folder is gone; try the next one.
                 Err(error) if matches!(error.raw_os_error(), Some(libc::EPIPE | libc::ENOENT)) => {
                     end(&idle.folder);
                 }
@@ -354,15 +355,15 @@ fn give(home: &Home, idle: &Idle, id: TaskId, (spec, base): (&Spec, &[u8])) -> i
     match (spec.confine, &spec.plan) {
         (None, None) => {}
         (Some(_), Some(plan)) => home.confine(&idle.folder, id, plan)?,
-        // Nothing says what it may touch.
+        // A confined task needs a plan.
         (Some(_), None) | (None, Some(_)) => return Err(io::ErrorKind::InvalidInput.into()),
     }
-    // With its ticket, so that the order of tickets is that of the tasks, and no ticket is without a task
-    // but where this process dies.
-    // A task that is to follow others draws its own once they have ended.
+    // Draw the ticket under the same lock as the rename, so that tickets are in the order of the tasks, and a
+    // ticket has no task only if this process dies here. A task that follows others draws its ticket once they
+    // have ended.
     let slot = spec.line.slot.as_ref().filter(|_| spec.line.after.is_empty());
     let lock = slot.map(|slot| home.draw(slot, id)).transpose()?;
-    // From here on the task exists. A shim that died a moment ago leaves it to be reported lost.
+    // From here on the task exists. If its shim has just died, the task is reported as lost.
     let published = fs::rename(&idle.folder, home.live(id));
     drop(lock);
     if let (Err(_), Some(slot)) = (&published, slot) {
@@ -372,7 +373,7 @@ fn give(home: &Home, idle: &Idle, id: TaskId, (spec, base): (&Spec, &[u8])) -> i
     match Order::Go.send(&idle.ctl, idle.id.as_bytes()) {
         Ok(()) => Ok(()),
         Err(error) => {
-            // No client was told of it: it never was.
+            // No client knows of the task yet: it never existed.
             let _ = fs::rename(home.live(id), &idle.folder);
             if let Some(slot) = slot {
                 home.undraw(slot, id);
@@ -382,7 +383,7 @@ fn give(home: &Home, idle: &Idle, id: TaskId, (spec, base): (&Spec, &[u8])) -> i
     }
 }
 
-/// Ends an idle shim that cannot be used.
+/// Kills an idle shim that cannot be used.
 fn end(folder: &Path) {
     let record = layout::open_regular(&folder.join(layout::RECORD));
     if let Ok(record) = record.and_then(|file| record::read(&file))
@@ -393,7 +394,7 @@ fn end(folder: &Path) {
     layout::remove_folder(folder);
 }
 
-/// Starts a keeper; returns it with the process that started it and is to be reaped.
+/// Starts a keeper; returns it with the process that started it, which must be reaped.
 fn start_keeper(
     program: &mut OwnedFd,
     root: &Path,
@@ -420,7 +421,7 @@ fn start_keeper(
         Launch { program: Path::new(&path), argv: &argv, env, cwd: None, fds: &fds }.start()
     };
     let starter = match start(program) {
-        // A mount that allows no programs.
+        // The mount does not allow programs.
         Err(error) if error.raw_os_error() == Some(libc::EACCES) => {
             *program = shim_in_memory()?;
             start(program)?
@@ -436,8 +437,8 @@ fn start_keeper(
     Ok((keeper, Pid::from_raw(starter as i32)))
 }
 
-/// A pipe, its reading end first. Its numbers are none of those that a keeper's are to have, or one
-/// would be overwritten while it is still wanted.
+/// A pipe, reading end first. Moved away from the descriptor numbers that the keeper's ends get, which would
+/// otherwise be overwritten while still needed.
 fn new_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
     Ok((out_of_the_way(read)?, out_of_the_way(write)?))

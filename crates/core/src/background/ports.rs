@@ -1,7 +1,7 @@
-//! The TCP ports that a task's processes listen on, as the kernel tells: sock_diag(7), or `/proc/net`
-//! where that is refused; and which process holds which socket, proc_pid_fd(5).
+//! The TCP ports that a task's processes listen on. The listening sockets come from sock_diag(7), or from
+//! `/proc/net` if that is refused; their holders from proc_pid_fd(5).
 //!
-//! What cannot be read is left out: a process of another user, a network namespace of the task's own.
+//! What cannot be read is left out: processes of other users, and the task's own network namespace.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::{self, File};
@@ -14,30 +14,30 @@ use meanwhile_shim::tree;
 
 use crate::background::task::{Port, TaskId};
 
-/// `TCP_LISTEN`, `linux/tcp_states.h`; in `/proc/net/tcp` as `0A`.
+/// `TCP_LISTEN`, `linux/tcp_states.h`; `0A` in `/proc/net/tcp`.
 const LISTEN: u32 = 10;
-/// `SOCK_DIAG_BY_FAMILY`, `linux/sock_diag.h`.
+/// The message type `SOCK_DIAG_BY_FAMILY`, `linux/sock_diag.h`.
 const BY_FAMILY: u16 = 20;
 /// Bytes of `struct nlmsghdr`, `struct inet_diag_req_v2`, `struct inet_diag_msg`.
 const HEADER: usize = 16;
 const QUESTION: usize = 56;
 const ANSWER: usize = 72;
-/// Where a port and an inode stand in an answer.
+/// Offsets of the port and the inode in an answer.
 const AT_PORT: usize = 4;
 const AT_INODE: usize = 68;
-/// Bytes of answers that are read at once: what the kernel sends at once at most.
+/// Bytes of answers read at a time: the most that the kernel sends in one datagram.
 const BUFFER_BYTES: usize = 32 << 10;
 
 /// The port of each listening socket, by the socket's inode.
 pub type Sockets = HashMap<u64, u16>;
 
-/// What is known of the sockets of each task, so that a look costs one question where nothing is new.
+/// The known sockets of each task, so that a check costs one kernel query if there are no new sockets.
 #[derive(Debug, Default)]
 pub struct Ports {
     tasks: HashMap<TaskId, Known>,
 }
 
-/// The listening sockets there were at the last look.
+/// The listening sockets at the last check.
 #[derive(Debug, Default)]
 struct Known {
     own: HashSet<u64>,
@@ -45,8 +45,7 @@ struct Known {
 }
 
 impl Ports {
-    /// The ports of each of these tasks. Those of tasks that are not asked for are forgotten if
-    /// `lives` denies them.
+    /// The ports of each of these tasks. Forgets tasks for which `lives` returns false.
     pub fn look(
         &mut self,
         tasks: &[TaskId],
@@ -83,7 +82,7 @@ fn processes(id: TaskId, record: &Record) -> Vec<Process> {
         return Vec::new();
     }
     let all = tree::descendants(record.shim_pid);
-    // A shim that took over is not the parent of what it looks after.
+    // An adopting shim is not the parent of the task's processes.
     if record.leader_pid == 0 || all.iter().any(|process| process.pid == record.leader_pid) {
         return all;
     }
@@ -101,7 +100,7 @@ fn held(processes: &[Process]) -> HashSet<u64> {
     links.filter_map(inode).collect()
 }
 
-/// The ports that the kernel gives to who asks for none, ip(7).
+/// The ports that the kernel assigns when a program requests none, ip(7).
 pub(super) fn ephemeral() -> std::ops::RangeInclusive<u16> {
     let text = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
     let mut ends = text.split_whitespace().filter_map(|word| word.parse().ok());
@@ -155,7 +154,7 @@ fn question(family: i32) -> [u8; HEADER + QUESTION] {
     bytes
 }
 
-/// Takes in a datagram of answers, netlink(7). Returns whether it was the last one.
+/// Parses a datagram of answers, netlink(7). Returns whether it was the last one.
 fn parse_answers(mut bytes: &[u8], sockets: &mut Sockets) -> io::Result<bool> {
     let bad = || io::Error::from(io::ErrorKind::InvalidData);
     while let Some((header, _)) = bytes.split_first_chunk::<HEADER>() {
@@ -174,7 +173,7 @@ fn parse_answers(mut bytes: &[u8], sockets: &mut Sockets) -> io::Result<bool> {
             }
             _ => {}
         }
-        // Each begins at a multiple of four.
+        // Each message is aligned to four bytes.
         bytes = bytes.get(len.next_multiple_of(4)..).unwrap_or_default();
     }
     Ok(false)

@@ -1,20 +1,19 @@
-//! The two ends of an output, as a notification shows them.
+//! The beginning and end of an output, for a notification.
 //!
-//! Pure: the caller reads the bytes. Both ends, because the beginning says what was done and the end
-//! says how it failed.
+//! Pure: the caller reads the bytes. Shows both, because the beginning says what was done and the end says how
+//! it failed.
 
 use crate::background::task::Preview;
 use crate::limits::PREVIEW_BYTES;
 
-/// Most bytes of each end, as text.
+/// Maximum bytes at each end, as text.
 const END_BYTES: usize = PREVIEW_BYTES / 2;
-/// How far a cut moves to fall between two lines.
+/// How far a cut may move to fall between two lines.
 const LINE_SLACK: usize = 256;
 
-/// Builds the preview of an output of `total` bytes that begins with `head` and ends with `tail`.
-/// Each should have [`PREVIEW_BYTES`] bytes or all there are; they may overlap. What is left out is
-/// counted in bytes of the output; the text has U+FFFD for what is not UTF-8 and is not longer than
-/// the limit as text.
+/// Builds the preview of an output of `total` bytes that begins with `head` and ends with `tail`. Each should
+/// have [`PREVIEW_BYTES`] bytes or the whole output; they may overlap. Omitted bytes are counted in the output.
+/// In the text, U+FFFD replaces invalid UTF-8, and the limit applies to the text.
 pub fn build(head: &[u8], tail: &[u8], total: u64) -> Preview {
     let head = &head[..head.len().min(clamp(total))];
     let tail = &tail[tail.len() - tail.len().min(clamp(total))..];
@@ -22,7 +21,7 @@ pub fn build(head: &[u8], tail: &[u8], total: u64) -> Preview {
     if between > 0 {
         return joined(head_end(head), tail_end(tail), total);
     }
-    // The whole output is at hand: `tail` goes on where `head` ends, or before.
+    // The whole output is available: `tail` continues where `head` ends, or overlaps it.
     let overlap = clamp((head.len() as u64 + tail.len() as u64).saturating_sub(total));
     let whole = [head, &tail[overlap.min(tail.len())..]].concat();
     if whole.len() <= PREVIEW_BYTES {
@@ -39,7 +38,7 @@ fn clamp(count: u64) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX)
 }
 
-/// The text of both ends, with something left out between them.
+/// The text of both ends of an output whose middle is omitted.
 fn joined(head: &[u8], tail: &[u8], total: u64) -> Preview {
     Preview {
         head: String::from_utf8_lossy(head).into_owned(),
@@ -48,8 +47,8 @@ fn joined(head: &[u8], tail: &[u8], total: u64) -> Preview {
     }
 }
 
-/// The longest beginning of `bytes` whose text fits, without a character cut in two, up to the end
-/// of a line if one is near.
+/// The longest prefix of `bytes` whose text fits, without splitting a character, cut at the end of a line if
+/// one is near.
 fn head_end(bytes: &[u8]) -> &[u8] {
     let bytes = without_partial_end(&bytes[..bytes.len().min(END_BYTES)]);
     let mut text = 0;
@@ -68,10 +67,11 @@ fn head_end(bytes: &[u8]) -> &[u8] {
     }
 }
 
-/// The longest end of `bytes` whose text fits, likewise.
+/// The longest suffix of `bytes` whose text fits, likewise.
 fn tail_end(bytes: &[u8]) -> &[u8] {
     let bytes = &bytes[bytes.len() - bytes.len().min(END_BYTES)..];
-    // A character that begins before the cut. In what is not UTF-8 at all, three bytes are not a loss.
+    // Skip the rest of a character that begins before the cut. In output that is not UTF-8, losing three bytes
+    // does not matter.
     let partial = bytes.iter().take(3).take_while(|&&byte| byte & 0xc0 == 0x80).count();
     let bytes = &bytes[partial..];
     let lengths: Vec<Length> = characters(bytes).collect();
@@ -91,7 +91,7 @@ fn tail_end(bytes: &[u8]) -> &[u8] {
     }
 }
 
-/// Without the first bytes of a character whose others are missing.
+/// Cuts off an incomplete character at the end.
 pub(crate) fn without_partial_end(bytes: &[u8]) -> &[u8] {
     for back in 1..=bytes.len().min(3) {
         let at = bytes.len() - back;
@@ -107,7 +107,7 @@ pub(crate) fn without_partial_end(bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-/// How long one character, or one faulty sequence, is in the output and as text.
+/// The length of one character, or one invalid sequence, in the output and as text.
 struct Length {
     bytes: usize,
     text: usize,
@@ -130,7 +130,7 @@ mod tests {
 
     use super::*;
 
-    /// The preview of an output as the ledger's caller makes it: from up to `read` bytes of each end.
+    /// The preview of an output as the ledger's caller builds it: from up to `read` bytes at each end.
     fn preview(output: &[u8], read: usize) -> Preview {
         let length = output.len();
         let read = read.min(length);
@@ -218,7 +218,7 @@ mod tests {
                 prop_assert_eq!(shown.tail, "");
                 prop_assert_eq!(shown.head, String::from_utf8_lossy(&output));
             } else {
-                // Each character of the text stands for at least one byte and at most its own three.
+                // Each character of the text represents at least one byte and at most its own three.
                 let most = (shown.head.len() + shown.tail.len()) as u64;
                 prop_assert!(shown.omitted > 0 || output.is_empty());
                 prop_assert!(shown.omitted + most >= output.len() as u64);

@@ -1,8 +1,8 @@
-//! How far a command says it is, read from the end of its output.
+//! Reads the progress that a command prints from the end of its output.
 //!
-//! Pure, and a guess by nature: there is no standard, so this knows the forms of common tools. A form
-//! is taken only where its place or its company speaks for progress (a line's start, brackets, a bar,
-//! a speed, a word such as "downloading"), because a wrong number is worse than none.
+//! Pure, and necessarily a guess: there is no standard, so this knows the formats of common tools. A match
+//! counts only if its position or context indicates progress (the start of a line, brackets, a bar, a speed, a
+//! word such as "downloading"), because a wrong number is worse than none.
 
 #[cfg(test)]
 mod tests;
@@ -14,22 +14,22 @@ use regex_lite::{Captures, Regex};
 use crate::background::ansi;
 use crate::background::task::Progress;
 
-/// Lines looked at from the end. What a tool said before these is not where it is now.
+/// How many lines at the end are searched. Earlier ones do not show the current progress.
 const LINES: usize = 8;
-/// Bytes looked at from the end: eight lines of a wide terminal, and far more.
+/// Bytes at the end that are searched: far more than eight lines of a wide terminal.
 const TAIL_BYTES: usize = 8 << 10;
-/// Bytes of a line beyond which it is data.
+/// Longest line that is searched, in bytes. Longer ones are data.
 const LINE_BYTES: usize = 1 << 10;
-/// Most bytes of the message.
+/// Maximum bytes of the message.
 const MESSAGE_BYTES: usize = 200;
 
-/// The newest progress in the last lines of an output. A carriage return ends a line too: that is
-/// how a bar is redrawn.
+/// The most recent progress in the last lines of an output. A carriage return ends a line too: tools redraw a
+/// bar with it.
 pub fn read_progress(tail_of_output: &str) -> Option<Progress> {
     let start = tail_of_output.len().saturating_sub(TAIL_BYTES);
     let tail = &tail_of_output.as_bytes()[start..];
     let plain = ansi::strip(tail);
-    // The cut may fall into a character; its line is the oldest.
+    // The cut may split a character; its line is the oldest.
     let plain = String::from_utf8_lossy(&plain);
     let lines = plain.rsplit(['\n', '\r']).map(str::trim).filter(|line| !line.is_empty());
     lines.take(LINES).find_map(read_line)
@@ -43,11 +43,11 @@ fn read_line(line: &str) -> Option<Progress> {
         return Some(Progress { percent: Some(percent), message: Some(message(line)) });
     }
     let forms = &*FORMS;
-    // pnpm counts up to a total that it does not know yet.
+    // pnpm shows no total, because it does not know it yet.
     forms.count.is_match(line).then(|| Progress { percent: None, message: Some(message(line)) })
 }
 
-/// Whether a line has what every form has. Most lines have not, and are spared the patterns.
+/// Whether a line contains what every format needs. Most lines do not, and skip the patterns.
 fn may_tell(line: &str) -> bool {
     line.contains(['%', '/'])
         || line.contains(" of ")
@@ -55,7 +55,7 @@ fn may_tell(line: &str) -> bool {
         || line.starts_with("Progress:")
 }
 
-/// The line without the bar, which a client draws itself.
+/// The line without its bar, which a client draws itself.
 fn message(line: &str) -> String {
     let text = FORMS.bar.replace_all(line, " ");
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -64,32 +64,32 @@ fn message(line: &str) -> String {
     text.char_indices().take_while(fits).map(|(_, c)| c).collect()
 }
 
-/// The forms, compiled when the first task writes something. By `regex-lite`: with `regex` they took
-/// 2 to 5 MB, more than the rest of an idle daemon, and these few short lines need no speed.
+/// The patterns, compiled when a task first writes output. `regex-lite`, because with `regex` they took 2 to 5
+/// MB, more than the rest of an idle daemon, and a few short lines need no speed.
 struct Forms {
-    /// `45%`, `45.3 %`, with what stands directly before and after.
+    /// `45%`, `45.3 %`, with the characters directly before and after.
     percent: Regex,
     /// A drawn bar.
     bar: Regex,
     /// A transfer's speed or remaining time.
     speed: Regex,
-    /// Words of progress.
+    /// Words that indicate progress.
     word: Regex,
-    /// Words that make a percentage something else.
+    /// Words that indicate another percentage.
     other: Regex,
-    /// What makes two numbers something else.
+    /// Words that indicate that two numbers are not progress.
     count_of_other: Regex,
-    /// How a sentence goes on after a percentage at its start.
+    /// The continuation of a sentence after a percentage at its start.
     prose: Regex,
-    /// `curl`'s meter: a percentage, and three times of day at the end.
+    /// `curl`'s meter: a percentage, and three times at the end.
     curl: Regex,
-    /// `n/m` in the forms that are taken, the most telling first.
+    /// `n/m` in the supported formats, the most reliable first.
     ratios: Vec<Regex>,
     /// `12 MB/80 MB`, `12.3/80.1 MB`.
     sizes: Regex,
-    /// A bar of `#` and dots with no number.
+    /// A bar of `#` and dots without a number.
     fill: Regex,
-    /// pnpm.
+    /// pnpm's progress line.
     count: Regex,
 }
 
@@ -123,12 +123,12 @@ static FORMS: LazyLock<Forms> = LazyLock::new(|| {
             r"^([0-9]{1,3}) +[0-9.]+[kMGTP]? +[0-9]{1,3} +[0-9.]+[kMGTP]? .*(?:[0-9-]+:[0-9-]{2}:[0-9-]{2} +){2,3}",
         ),
         ratios: vec![
-            // ninja, yarn, bazel, ghc; docker names the stage.
+            // ninja, yarn, bazel, ghc; docker with the stage's name.
             regex(&format!(r"\[ *(?:[A-Za-z][A-Za-z0-9_.-]* +)?{n} ?(?:/| of ) ?{n}\]")),
-            // cargo: a bar, then the numbers.
+            // cargo: a bar followed by the numbers.
             regex(&format!(r"[=#>\-. ][\])|] *{n}/{n}(?:$|[\s:,])")),
             regex(&format!(r"\( *{n} ?(?:/|of) ?{n} *\)")),
-            // ctest, keras, or nothing but the numbers. Not a date, which a time or a word follows.
+            // ctest, keras, or only the numbers. Not a date, which is followed by a time or a word.
             regex(&format!(r"^{n}/{n}(?:$|: | *\[| +(?:Test|test|files?|tests?|OK|PASS|FAIL)\b)")),
             // meson.
             regex(&format!(
@@ -147,7 +147,7 @@ static FORMS: LazyLock<Forms> = LazyLock::new(|| {
     }
 });
 
-/// A percentage that stands where tools put their progress.
+/// A percentage at a position where tools print their progress.
 fn read_percent(line: &str) -> Option<u8> {
     let forms = &*FORMS;
     if let Some(found) = forms.curl.captures(line) {
@@ -178,14 +178,14 @@ fn read_percent(line: &str) -> Option<u8> {
     })
 }
 
-/// Whether a bracketed percentage only annotates prose: "12 passed (85%) of them".
+/// Whether a percentage in brackets only annotates prose: "12 passed (85%) of them".
 fn ends_sentence(lead: &str, rest: &str) -> bool {
     lead.ends_with('(')
         && rest.trim_start_matches([' ', ')']).starts_with(|c: char| c.is_lowercase())
 }
 
-/// Whether what comes before a percentage reads as a sentence rather than as a label: "reduced the
-/// size of the download by". Labels are short, and end with no small word.
+/// Whether the text before a percentage is part of a sentence rather than a label: "reduced the size of the
+/// download by". Labels are short and do not end with a preposition or the like.
 fn is_sentence(lead: &str) -> bool {
     let last = lead.rsplit(|c: char| c.is_whitespace()).next().unwrap_or_default();
     matches!(
@@ -194,7 +194,7 @@ fn is_sentence(lead: &str) -> bool {
     ) || lead.split_whitespace().count() > 8
 }
 
-/// The percentage of two numbers, where tools put theirs.
+/// The percentage from two numbers, at a position where tools print progress.
 fn read_ratio(line: &str) -> Option<u8> {
     let forms = &*FORMS;
     if forms.count_of_other.is_match(line) {
@@ -214,7 +214,7 @@ fn read_ratio(line: &str) -> Option<u8> {
         let found = forms.fill.captures(line)?;
         let done = found.get(1)?.as_str().chars().count();
         let left = found.get(2)?.as_str().chars().count();
-        // Dots or a few signs alone are a log's decoration.
+        // A few dots or signs alone are decoration in a log.
         (done + left >= 8 && left > 0).then(|| percent_of(done as u64, (done + left) as u64))?
     };
     of_numbers.or_else(of_sizes).or_else(of_fill)
@@ -227,7 +227,7 @@ fn percent_of(done: u64, total: u64) -> Option<u8> {
     u8::try_from(u128::from(done) * 100 / u128::from(total)).ok()
 }
 
-/// A number of a form, without its thousands separators.
+/// A number in a match, without its thousands separators.
 fn group<T: std::str::FromStr>(found: &Captures<'_>, index: usize) -> Option<T> {
     found.get(index)?.as_str().replace(',', "").parse().ok()
 }
@@ -243,7 +243,7 @@ fn size(number: &str, unit: &str) -> Option<u64> {
         _ => 0,
     };
     let bytes = number.parse::<f64>().ok()? * base.powi(power);
-    // The patterns take digits and a dot only, and a cast saturates.
+    // The patterns match only digits and a dot, and a cast saturates.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
     Some(bytes as u64)
 }

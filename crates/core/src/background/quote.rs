@@ -1,9 +1,9 @@
-//! An argv as a line that a person can read and a shell would take.
+//! Formats an argv as a line that a person can read and a shell would accept.
 
 use shlex::Quoter;
 
-/// Quotes an argv for display. A POSIX shell reads the line as the same words; a NUL, which no argv
-/// can hold, is left in.
+/// Quotes an argv for display. A POSIX shell splits the line into the same words; a NUL, which no argv can
+/// contain, is kept.
 pub fn quote_argv(argv: &[String]) -> String {
     let quoter = Quoter::new().allow_nul(true);
     let mut line = String::new();
@@ -20,8 +20,8 @@ pub fn quote_argv(argv: &[String]) -> String {
     line
 }
 
-/// Words that `shlex` quotes for the sake of rare shells and places, and that people do not quote:
-/// `--target=x`, `a,b`, `50%`. Only as an argument: at the start of a line `a=b` is an assignment.
+/// Words that `shlex` quotes for the sake of rare shells, and that people do not quote: `--target=x`, `a,b`,
+/// `50%`. Only for arguments: at the start of a line `a=b` is an assignment.
 fn is_plain_argument(word: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"+-./:@_=,%".contains(&byte);
     !word.is_empty() && word.bytes().all(is_plain)

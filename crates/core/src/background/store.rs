@@ -1,14 +1,14 @@
-//! The ledger from asynchronous code: two threads, one that writes and one that reads.
+//! Asynchronous access to the ledger, on two threads: one that writes and one that reads.
 //!
-//! Owns the threads and the order of what they do. Knows nothing of what is stored. SQLite blocks,
-//! for up to ten seconds when another process holds the store, and must not do so on the runtime's
-//! threads. One writer is enough, as SQLite has one for all processes; a reader of its own keeps a
-//! `task/check` from waiting for a write that waits for a lock.
+//! Owns the threads and the order of their jobs. Knows nothing of what is stored. SQLite blocks, for up to ten
+//! seconds while another process holds the store, and must not do so on the runtime's threads. One writer is
+//! enough, because SQLite allows only one across all processes; with a separate reader, a `task/check` need not
+//! wait for a write that waits for a lock.
 //!
-//! The channels are unbounded on purpose. A write is sent whole when it is asked for, so that a
-//! caller who goes away half-way leaves it done, never half done; a bounded channel would make the
-//! caller wait before it is sent. What is queued is bounded by who asks: each request in flight, of
-//! which there is a limit, waits for one job.
+//! The channels are unbounded on purpose. A write is sent completely when it is requested, so if the caller
+//! disconnects, it is still done, and never partly; with a bounded channel, the caller would have to wait
+//! before sending. The queue is limited by its callers: each request in flight, of which there is a limit,
+//! waits for one job.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,8 +22,7 @@ use tokio::sync::oneshot;
 use crate::background::ledger::{Ledger, LedgerError};
 use crate::error::{Error, Limit, StoreFaultKind};
 
-/// Stack of each thread. The default, 2 MiB, is address space that a limit of it counts; SQLite
-/// needs some 20 KiB of it.
+/// Stack of each thread. The default, 2 MiB, counts towards a limit on address space; SQLite needs some 20 KiB.
 const STACK_BYTES: usize = 256 << 10;
 
 /// A handle on the store. Cheap to clone.
@@ -37,7 +36,7 @@ pub struct Store {
 impl Store {
     /// Opens the store in `state_dir` (see [`Ledger::open`]) and starts its threads.
     pub async fn open(state_dir: &Path, sync: bool) -> Result<Self, Error> {
-        // One after the other: the writer makes the file.
+        // One after the other, because the writer creates the file.
         let writer = Lane::start("store-write", state_dir.to_owned(), sync).await?;
         let reader = match Lane::start("store-read", state_dir.to_owned(), sync).await {
             Ok(reader) => reader,
@@ -49,9 +48,8 @@ impl Store {
         Ok(Self { state_dir: state_dir.into(), writer: Arc::new(writer), reader: Arc::new(reader) })
     }
 
-    /// Has the writer run `job`, after every write asked for before. It is sent at once, not when
-    /// the future is polled, and dropping the future does not take it back. `job` must not block on
-    /// anything but the ledger.
+    /// Makes the writer run `job`, after all writes requested earlier. It is sent at once, not when the future
+    /// is polled, and dropping the future does not cancel it. `job` must not block on anything but the ledger.
     pub fn write<T, F>(&self, job: F) -> impl Future<Output = Result<T, Error>> + Send + use<T, F>
     where
         T: Send + 'static,
@@ -60,7 +58,7 @@ impl Store {
         self.writer.run(job)
     }
 
-    /// Has the reader run `job`. It sees every write whose future has returned.
+    /// Makes the reader run `job`. It sees every write whose future has returned.
     pub fn read<T, F>(&self, job: F) -> impl Future<Output = Result<T, Error>> + Send + use<T, F>
     where
         T: Send + 'static,
@@ -69,8 +67,8 @@ impl Store {
         self.reader.run(|ledger| job(ledger))
     }
 
-    /// Copies the ledger's log into its file. Through a connection of its own: it waits for the disk,
-    /// which must keep neither a write nor a question waiting.
+    /// Copies the ledger's write-ahead log into its file, on a separate connection, because it waits for the
+    /// disk and must delay neither writes nor reads.
     pub async fn write_back(&self) {
         let state_dir = self.state_dir.clone();
         let written = apart(move || Ledger::open(&state_dir, false)?.checkpoint()).await;
@@ -79,36 +77,36 @@ impl Store {
         }
     }
 
-    /// Ends the threads, once they have done what was asked before, and closes the file. A later
-    /// call of any clone is refused. Threads of a store that is dropped unclosed end the same way,
-    /// unwaited for.
+    /// Ends the threads after they have done all earlier requests, and closes the file. Later calls of any
+    /// clone are refused. The threads of a store that is dropped without closing end in the same way, without
+    /// being waited for.
     pub async fn close(&self) {
         self.writer.close().await;
         self.reader.close().await;
     }
 }
 
-/// Runs `job` on a thread of its own; `None` where none can be started. For what waits for the disk and
-/// can be left for later: the runtime's own pool panics where it is short of threads.
+/// Runs `job` on its own thread; `None` if none can be started. For work that waits for the disk and can be
+/// postponed: the runtime's own pool panics if it cannot start threads.
 pub async fn apart<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     let (done, result) = oneshot::channel();
     let thread = thread::Builder::new().name("apart".to_owned()).stack_size(STACK_BYTES);
     let run = move || {
-        // An error means that the program ends.
+        // It fails if the program is exiting.
         let _ = done.send(job());
     };
     thread.spawn(run).ok()?;
     result.await.ok()
 }
 
-/// What a thread is asked.
+/// A request to a thread.
 enum Job {
     Run(Box<dyn FnOnce(&mut Ledger) + Send>),
-    /// End; what is asked after this is dropped, which its caller sees.
+    /// Exit; later requests are dropped, which their callers notice.
     Close(oneshot::Sender<()>),
 }
 
-/// One thread and the way to it.
+/// One thread and the channel to it.
 #[derive(Debug)]
 struct Lane {
     jobs: Sender<Job>,
@@ -124,7 +122,7 @@ impl Lane {
             .stack_size(STACK_BYTES)
             .spawn(move || match Ledger::open(&state_dir, sync) {
                 Ok(ledger) => {
-                    // An error means that the opening was dropped; then the queue is closed.
+                    // It fails if the opening was dropped; then the queue is closed too.
                     let _ = opened.send(Ok(()));
                     serve(ledger, &queue);
                 }
@@ -151,7 +149,7 @@ impl Lane {
         let (reply, outcome) = oneshot::channel();
         let run = Job::Run(Box::new(move |ledger| {
             let job = |ledger: &mut Ledger| ledger.follow().and_then(|()| job(ledger));
-            // Unwinding rolls the transaction back, and the ledger keeps nothing else.
+            // Unwinding rolls the transaction back, and the ledger has no other state.
             let result = match catch_unwind(AssertUnwindSafe(|| job(ledger))) {
                 Ok(result) => result.map_err(Error::from),
                 Err(panic) => Err(Error::unavailable(
@@ -162,10 +160,10 @@ impl Lane {
                     ),
                 )),
             };
-            // The caller may be gone. The work was done all the same.
+            // It fails if the caller is gone. The work was done anyway.
             let _ = reply.send(result);
         }));
-        // Where the thread has ended, the job and with it `reply` is dropped.
+        // If the thread has ended, the job is dropped, and `reply` with it.
         let _ = self.jobs.send(run);
         async { outcome.await.unwrap_or_else(|_| Err(ended())) }
     }
@@ -173,7 +171,7 @@ impl Lane {
     async fn close(&self) {
         let (done, wait) = oneshot::channel();
         let _ = self.jobs.send(Job::Close(done));
-        // Either answer means that the thread has let go of the file.
+        // With either result, the thread has closed the file.
         let _ = wait.await;
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread
@@ -184,7 +182,7 @@ impl Lane {
     }
 }
 
-/// Runs jobs until told to end or until no sender is left.
+/// Runs jobs until it is told to exit or all senders are gone.
 fn serve(mut ledger: Ledger, queue: &Receiver<Job>) {
     while let Ok(job) = queue.recv() {
         match job {
@@ -221,7 +219,7 @@ mod tests {
         (dir, store)
     }
 
-    /// Writes that leave a trace: tokens.
+    /// Writes that can be verified: tokens.
     fn claim(ledger: &mut Ledger, token: &str) -> Result<TaskId, LedgerError> {
         ledger.claim_token(Path::new("/w"), token, TaskId::random())
     }

@@ -1,8 +1,7 @@
-//! The one owner of all tasks under way in a workspace.
+//! The one owner of all live tasks in a workspace.
 //!
-//! Everything that can wake it is an [`Event`]; it handles one at a time and never waits for
-//! anything else. Ends become notifications in batches: while one transaction is under way, what
-//! happens is gathered for the next.
+//! Everything that can wake it is an [`Event`]; it handles one at a time and never blocks. Ends become
+//! notifications in batches: while one transaction is running, further events are collected for the next.
 
 mod ends;
 mod outputs;
@@ -38,14 +37,14 @@ use crate::background::task::{Notification, State, Task, TaskId};
 use crate::background::{self, Mode, Role, Settings};
 use crate::error::{Error, StoreFault, StoreFaultKind};
 
-/// Demands that wait for the supervisor. It never blocks, so this is a burst; a full channel only
-/// makes its callers wait.
+/// Capacity of the demand channel. The supervisor never blocks, so this only has to hold a burst; a full
+/// channel only makes its callers wait.
 pub const DEMANDS: usize = 1_024;
-/// After the ledger refused a write.
+/// Delay before another attempt after the ledger failed to write.
 const RETRY: Duration = Duration::from_millis(250);
-/// Least time between two full pictures for a client.
+/// Minimum time between two complete states sent to a client.
 const PICTURE_ROUND: Duration = Duration::from_millis(20);
-/// How long after its start a daemon has done what it does only once.
+/// How long after its start a daemon has finished its one-time work.
 const SETTLED: Duration = Duration::from_millis(500);
 
 /// Everything that can wake the supervisor.
@@ -60,14 +59,14 @@ enum Event {
     Timer,
 }
 
-/// What goes into the ledger in one transaction.
+/// The contents of one transaction in the ledger.
 #[derive(Debug, Clone, Default)]
 struct Batch {
     insert: Vec<NewTask>,
     started: Vec<(TaskId, u32)>,
     notices: Vec<Notice>,
     finishes: Vec<Finish>,
-    /// Another process has queued something: look.
+    /// Whether to read notifications that another process has queued.
     look: bool,
 }
 
@@ -80,19 +79,19 @@ impl Batch {
             && !self.look
     }
 
-    /// Whether a client waits to be told.
+    /// Whether a client waits for a notification from it.
     fn is_urgent(&self) -> bool {
         !self.notices.is_empty() || !self.finishes.is_empty() || self.look
     }
 }
 
-/// What came of a batch.
+/// The result of a batch.
 #[derive(Debug)]
 struct Recorded {
-    /// What any process has queued since the last time.
+    /// The notifications that any process has queued since the last batch.
     news: Vec<Notification>,
     cursor: Cursor,
-    /// There may be more.
+    /// Whether there may be more of them.
     more: bool,
 }
 
@@ -102,35 +101,35 @@ struct Waiter {
     done: oneshot::Sender<()>,
 }
 
-/// What the ledger says for a full picture.
+/// The ledger's part of a complete state.
 #[derive(Debug)]
 struct Picture {
     undelivered: Undelivered,
-    /// Live steps that became tasks, by whichever process.
+    /// Live steps that any process has promoted to tasks.
     promoted: Vec<TaskId>,
 }
 
 type Underway<T> = Option<Pin<Box<dyn Future<Output = T> + Send>>>;
 
-/// What a supervisor is given.
+/// What a supervisor is created from.
 pub struct Charge {
-    /// The workspace.
+    /// The workspace's absolute path.
     pub workspace: PathBuf,
-    /// What its opener is.
+    /// Whether it runs in a daemon or a short-lived command.
     pub role: Role,
-    /// Retention and size.
+    /// The store's settings.
     pub settings: Settings,
-    /// The ledger.
+    /// The ledger and its threads.
     pub store: Store,
-    /// Where its tasks run.
+    /// The executor that runs its tasks.
     pub executor: Executor,
-    /// What it is asked.
+    /// The requests to it.
     pub demands: mpsc::Receiver<Demand>,
-    /// Where its client is told.
+    /// The channel to its client.
     pub signals: Signals,
 }
 
-/// The owner.
+/// The owner of a workspace's live tasks; runs as one tokio task.
 pub struct Supervisor {
     workspace: PathBuf,
     role: Role,
@@ -142,24 +141,24 @@ pub struct Supervisor {
     signals: Signals,
     tasks: HashMap<TaskId, Live>,
     waiters: Vec<Waiter>,
-    /// Who waits to hear what became of a request to the executor.
+    /// Callers that wait for the result of a request to the executor.
     answers: HashMap<Number, oneshot::Sender<Result<(), Error>>>,
     /// The number of the last such request.
     number: Number,
-    /// Who wants to be sure how each task stands.
+    /// Callers that wait until the state of every task is known.
     settling: settling::Settling,
-    /// Who wants to know how many notifications wait in a queue.
+    /// Callers that watch the number of notifications in a queue.
     queued: queued::Queued,
-    /// Who wants to know when something is said in a session that another process has open.
+    /// Notifies of new messages in sessions that another process has open.
     said: tokio::sync::watch::Sender<()>,
     batch: Batch,
-    /// What was queued up to here has been told to our client.
+    /// The client has been sent all notifications up to here.
     cursor: Cursor,
     writing: Option<Batch>,
     write: Underway<Result<Recorded, Error>>,
     write_after: Option<Instant>,
     insert_at: Option<Instant>,
-    /// When ports are looked at next.
+    /// When to check ports next.
     ports_at: Option<Instant>,
     scans: tokio::task::JoinSet<Finish>,
     picture: Underway<Result<Picture, Error>>,
@@ -168,17 +167,17 @@ pub struct Supervisor {
     upkeep: Underway<bool>,
     upkeep_at: Instant,
     ends: u32,
-    /// Ends since the ledger's log was written back.
+    /// Ends since the ledger's write-ahead log was last written back.
     unwritten: u32,
-    /// Its code that ran at the start only is still in memory.
+    /// Whether code that only ran at the start is still in memory.
     holds_start: bool,
     over_quota: bool,
-    /// Why new tasks are refused: the ledger cannot be written.
+    /// The reason to refuse new tasks: the ledger cannot be written.
     degraded: Option<StoreFault>,
 }
 
 impl Supervisor {
-    /// Takes charge of a workspace.
+    /// Creates the supervisor of a workspace.
     pub fn new(charge: Charge) -> Self {
         let Charge { workspace, role, settings, store, executor, demands, signals } = charge;
         let now = Instant::now();
@@ -219,7 +218,7 @@ impl Supervisor {
         }
     }
 
-    /// Works until it is closed.
+    /// Handles events until it is closed.
     pub async fn run(mut self) {
         loop {
             let event = self.next_event().await;
@@ -233,7 +232,7 @@ impl Supervisor {
             }
             self.handle(event);
             if self.executor.is_untidy() {
-                // The push goes out before anything is tidied up.
+                // The push goes out before folders are put away.
                 tokio::task::yield_now().await;
                 self.executor.tidy_up();
             }
@@ -242,7 +241,7 @@ impl Supervisor {
         }
     }
 
-    /// Takes in what happened before, and returns once the ledger has it.
+    /// Records what happened earlier, and returns once it is in the ledger.
     pub async fn catch_up(&mut self) -> Result<(), Error> {
         self.cursor = self.store.read(|ledger| ledger.now()).await?;
         self.recover();
@@ -256,11 +255,11 @@ impl Supervisor {
                 Some(Ok(finish)) = self.scans.join_next() => Event::Scanned(finish),
             };
             self.handle(event);
-            // What a recovered task says meanwhile need not wait for company.
+            // Write a recovered task's notifications without the usual delay.
             self.batch.look |= !self.batch.is_empty();
             self.executor.tidy_up();
             if self.degraded.is_some() {
-                // A full disk, say. What is there can be looked at; the rest is tried again.
+                // For example a full disk. Existing tasks can be read; the writes are tried again.
                 return Ok(());
             }
             self.go_on();
@@ -296,7 +295,7 @@ impl Supervisor {
         self.take_reports();
     }
 
-    /// What is due after every event.
+    /// Does what is due after every event.
     fn go_on(&mut self) {
         let now = Instant::now();
         self.withdraw_unwanted();
@@ -367,7 +366,7 @@ impl Supervisor {
             Demand::Signal { id, what, reply } => {
                 self.find(id);
                 if let Some(Task { state: State::Queued(_), .. }) = self.task(id) {
-                    let message = "it is queued, and no process of it is there yet".to_owned();
+                    let message = "it is queued and has no process yet".to_owned();
                     let _ = reply.send(Err(Error::NotRunning { id, message }));
                 } else {
                     self.pass_on(id, reply, |number| Request::Signal(id, number, what));
@@ -399,7 +398,7 @@ impl Supervisor {
             }
             Demand::Queued(queue, reply) => {
                 let _ = reply.send(self.queued.watch(queue));
-                // The first number comes with the next picture.
+                // The first number comes with the next complete state.
                 self.picture_wanted = true;
             }
             Demand::Said(reply) => {
@@ -410,7 +409,7 @@ impl Supervisor {
                 self.executor.ask(Request::Announce);
             }
             Demand::Settle(reply) => self.settling.ask(reply),
-            // `run` takes it.
+            // Handled by `run`.
             Demand::Close(_) => {}
         }
     }
@@ -423,11 +422,11 @@ impl Supervisor {
         self.tell(Signal::Event(Some(id), event));
     }
 
-    /// A step goes on as a task, which the client is told as started.
+    /// A step continues as a task, which is reported to the client as started.
     fn promoted(&mut self, id: TaskId) {
         let Some(live) = self.find(id).filter(|live| live.facts.is_step) else { return };
         live.facts.is_step = false;
-        // Otherwise its start is still to be told, or its end was.
+        // Otherwise its start is still to be reported, or its end already was.
         let runs = matches!(live.life, Life::Running);
         if let Some(task) = self.task(id).filter(|_| runs) {
             self.tell_event(id, background::Event::Started(task));
@@ -436,7 +435,7 @@ impl Supervisor {
 
     fn picture(&mut self, result: Result<Picture, Error>) {
         self.picture_after = Instant::now() + PICTURE_ROUND;
-        // A picture that could not be taken is taken again with the next change.
+        // After a failed query, the next change starts another one.
         if let Ok(Picture { undelivered, promoted }) = result {
             for id in promoted {
                 self.promoted(id);
@@ -475,7 +474,7 @@ impl Supervisor {
                 let _ = reply.send(Err(error));
             }
         }
-        // What is on its way into the ledger arrives; the rest is in the files.
+        // Wait for a write in progress; everything else is in the tasks' files.
         if self.write.is_some() {
             let _ = job(&mut self.write).await;
         }
@@ -486,7 +485,7 @@ impl Supervisor {
         self.executor.close().await;
     }
 
-    /// A live task. One that another process spawned a moment ago may not have been reported yet.
+    /// A live task. One that another process has just spawned may not have been reported yet, so ask for it.
     fn find(&mut self, id: TaskId) -> Option<&mut Live> {
         if !self.tasks.contains_key(&id) {
             self.executor.ask(Request::List(Some(id)));
@@ -495,7 +494,7 @@ impl Supervisor {
         self.tasks.get_mut(&id).filter(|live| live.life.exists())
     }
 
-    /// A live task as it stands.
+    /// The current state of a live task.
     fn task(&self, id: TaskId) -> Option<Task> {
         let live = self.tasks.get(&id)?;
         let standing = self.archive.read(id).ok().map(|reading| {

@@ -1,14 +1,14 @@
-//! What a task is: the words every other module uses.
+//! The data types of a task, used by every other module.
 //!
-//! Owns no resource and does no I/O. The wire has types of its own (`crates/rpc`), so a change
-//! here never changes the protocol by accident.
+//! Owns no resource and does no I/O. The wire has its own types (`crates/rpc`), so a change here never changes
+//! the protocol by accident.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The name of a task: 8 lowercase hex digits, unique in the store.
+/// A task's id: 8 lowercase hex digits, unique in the store.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TaskId([u8; 8]);
 
@@ -23,7 +23,7 @@ impl TaskId {
         Self(text)
     }
 
-    /// The id as the 8 ASCII bytes it is written with.
+    /// The id as its 8 ASCII digits.
     pub fn as_bytes(&self) -> &[u8; 8] {
         &self.0
     }
@@ -34,7 +34,7 @@ impl TaskId {
     }
 }
 
-/// The text is not a task id.
+/// The error for a text that is not a task id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a task id: expected 8 lowercase hex digits")]
 pub struct BadTaskId(pub String);
@@ -64,17 +64,17 @@ impl fmt::Debug for TaskId {
     }
 }
 
-/// A moment on the wall clock, in milliseconds since the Unix epoch.
+/// A time on the wall clock, in milliseconds since the Unix epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
-    /// This moment.
+    /// The current time.
     pub fn now() -> Self {
         Self::from(SystemTime::now())
     }
 
-    /// How long after `earlier` this is; zero if the clock was stepped back.
+    /// The time since `earlier`; zero if the clock was set back.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0 - earlier.0).unwrap_or(0))
     }
@@ -93,92 +93,92 @@ impl From<Timestamp> for SystemTime {
     }
 }
 
-/// One background command, as it stands at a moment.
+/// A snapshot of one background command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Task {
-    /// Its name.
+    /// The task's id.
     pub id: TaskId,
     /// The workspace it belongs to, an absolute path.
     pub workspace: PathBuf,
-    /// Where its notifications go, fixed at spawn.
+    /// The queue of its notifications, fixed at spawn.
     pub queue: String,
-    /// What its owner calls it.
+    /// The label that its client gave it.
     pub label: Option<String>,
     /// The command as given; an argv is shown shell-quoted.
     pub command: String,
-    /// The directory it was started in.
+    /// Its working directory.
     pub cwd: PathBuf,
-    /// The leader's process id, also its process group; known once it was started.
+    /// The leader's pid, which is also its process group; `None` before its start.
     pub pid: Option<u32>,
-    /// Where it is in its life.
+    /// Whether it is queued, running, being stopped or ended.
     pub state: State,
-    /// When it was asked for.
+    /// When it was requested.
     pub created_at: Timestamp,
-    /// How long it may run.
+    /// How long it may run; `None`: without limit.
     pub deadline: Option<Duration>,
-    /// How much it has written.
+    /// How much output it has written.
     pub output: OutputStat,
-    /// The progress that the command reports.
+    /// The progress that its output reported last.
     pub progress: Option<Progress>,
-    /// Descendants that were alive after the leader ended.
+    /// Descendants that were alive after the leader's end.
     pub survivors: Vec<Survivor>,
-    /// When and how its end reached the owner of its queue.
+    /// When and how its end was delivered to the owner of its queue; `None`: not yet.
     pub delivered: Option<Delivered>,
-    /// What it serves.
+    /// Its ports and readiness.
     pub serving: Serving,
-    /// It reads its terminal or its input, and has been silent since.
+    /// Whether it has started to read its terminal or input and has written nothing since.
     pub waits_for_input: bool,
-    /// An agent runs it in the foreground, as a step of its turn.
+    /// Whether an agent runs it in the foreground, as a step of its turn.
     pub is_step: bool,
-    /// The place where it runs; `None`: this machine. `cwd` and `pid` are the place's.
+    /// The place where it runs; `None`: this machine. `cwd` and `pid` are those at the place.
     pub on: Option<String>,
-    /// Whether that place can be reached, as far as is known. Not of one that has ended.
+    /// Whether this place can be reached, if known. `None` for a task that has ended.
     pub contact: Option<Box<Contact>>,
 }
 
 /// Whether a place can be reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Contact {
-    /// Since when it cannot be reached; `None`: it can.
+    /// Since when it cannot be reached; `None`: it can be.
     pub lost_since: Option<Timestamp>,
-    /// Why it cannot be reached, in the words of the program that is to reach it.
+    /// Why it cannot be reached: the message of the program that connects to it.
     pub why: String,
-    /// A person has to sign in, or to accept a key.
+    /// Whether a person has to sign in or accept a key.
     pub needs_you: bool,
     /// The version of `meanwhile` there, once it has answered.
     pub version: Option<String>,
 }
 
 impl Notification {
-    /// The task as it is told: of one that waits for input that is the news.
+    /// The task to show for this notification: for a stall, marked as waiting for input.
     pub fn told(&self) -> Task {
         let waits = self.kind == NotificationKind::Stalled;
         Task { waits_for_input: self.task.waits_for_input || waits, ..self.task.clone() }
     }
 }
 
-/// A task as a server.
+/// A task's state as a server.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Serving {
-    /// Its spawn said that it is one.
+    /// Whether its spawn declared it to be a server.
     pub service: bool,
-    /// The TCP ports its processes listen on, ascending, as of the last look. None once it has ended.
+    /// The TCP ports that its processes listen on, ascending, as of the last check. Empty once it has ended.
     pub ports: Vec<u16>,
-    /// Such a port has stood for a while, or a watch matched.
+    /// Whether such a port has been stable for a while, or a watch matched.
     pub ready: bool,
 }
 
 /// A TCP port that a task listens on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Port {
-    /// Its number.
+    /// The port number.
     pub number: u16,
-    /// It is none of those that the kernel hands out by itself (`ip_local_port_range`, ip(7)).
+    /// Whether it is outside the range from which the kernel assigns ports (`ip_local_port_range`, ip(7)).
     pub chosen: bool,
 }
 
 impl Task {
-    /// The end, if it has ended.
+    /// The end, if the task has ended.
     pub fn end(&self) -> Option<&End> {
         match &self.state {
             State::Queued(_) | State::Running | State::Stopping { .. } => None,
@@ -187,70 +187,70 @@ impl Task {
     }
 }
 
-/// Where a task is in its life.
+/// A task's state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
-    /// It waits for its turn; there is no leader yet.
+    /// It waits for its turn; it has no leader yet.
     Queued(Queued),
-    /// The leader runs, or is about to.
+    /// The leader runs or is starting.
     Running,
-    /// Its tree is being ended.
+    /// Its tree is being stopped.
     Stopping {
-        /// Who asked for the end, and why.
+        /// Who requested the stop, and why.
         cause: Cause,
     },
-    /// The leader is gone and its status is known, or known to be lost.
+    /// The leader has exited, with a known status or an unknown one (lost).
     Ended(End),
 }
 
-/// What a task waits for.
+/// The wait of a queued task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Queued {
-    /// Since when.
+    /// When it was queued.
     pub since: Timestamp,
-    /// For what.
+    /// What it waits for.
     pub reason: Wait,
-    /// About how long it still waits, by how long commands took before; `None`: not known.
+    /// The estimated remaining wait, from past durations of the commands ahead; `None`: unknown.
     pub left: Option<Duration>,
 }
 
-/// What there is to wait for.
+/// What a queued task waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wait {
-    /// A slot.
+    /// Room in a slot.
     Slot {
-        /// Its name.
+        /// The slot's name.
         name: String,
-        /// Its place among those that wait for it, from 1.
+        /// Its position among the tasks that wait for the slot, from 1.
         position: u32,
-        /// A task that holds the slot, or waits for it right ahead.
+        /// The task right ahead of it, which holds the slot or waits for it; `None`: there is none.
         behind: Option<Ahead>,
     },
     /// The ends of these tasks.
     After(Vec<TaskId>),
-    /// A place, to take it or to be reached.
+    /// A place that has not received it or cannot be reached.
     Place(String),
 }
 
-/// A task that another one waits for. It may be another workspace's.
+/// A task that another one waits for, possibly in another workspace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ahead {
-    /// Its id.
+    /// The id of that task.
     pub id: TaskId,
-    /// Its label, or else its command; `None` where that cannot be read any more.
+    /// Its label, or its command if it has none; `None` if it cannot be read any more.
     pub title: Option<String>,
 }
 
 /// How a task ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct End {
-    /// What kind of end it was.
+    /// The kind of end.
     pub outcome: Outcome,
-    /// The kernel's word on the leader.
+    /// The leader's wait status, as reported by the kernel.
     pub exit: Exit,
-    /// Why, on every end that was not the command's own.
+    /// Who caused it and why; `None` if the command ended by itself.
     pub cause: Option<Cause>,
-    /// When.
+    /// The time of the end.
     pub at: Timestamp,
     /// How long it ran, on the monotonic clock.
     pub duration: Duration,
@@ -259,33 +259,33 @@ pub struct End {
 /// The kinds of end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// By itself, whatever the exit status.
+    /// It ended by itself, with any exit status.
     Exited,
-    /// An order stopped it.
+    /// It was stopped on request.
     Stopped,
-    /// It ran into its deadline.
+    /// It exceeded its deadline.
     TimedOut,
-    /// Its supervisor left no exit record (power loss, SIGKILL of the supervisor).
+    /// Its shim left no record of the end (power loss, SIGKILL of the shim).
     Lost,
 }
 
-/// The leader's wait status, never folded into the state.
+/// The leader's wait status, independent of the task's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Exit {
     /// It called `_exit` with this code.
     Code(i32),
-    /// This signal ended it.
+    /// It was killed by this signal.
     Signal(i32),
-    /// Not known: it was never started, or its supervisor was killed.
+    /// Unknown: it was never started, or its shim was killed.
     Unknown,
 }
 
-/// Who ended a task or asked for its end, and why.
+/// Who ended a task or requested its end, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cause {
-    /// Who.
+    /// Who ended it or requested it.
     pub actor: Actor,
-    /// Why, as a sentence fragment for people.
+    /// The reason, as a sentence fragment for people.
     pub message: String,
 }
 
@@ -298,83 +298,83 @@ pub enum Actor {
     Agent,
     /// The task's own deadline.
     Deadline,
-    /// No daemon was attached to the workspace for longer than the linger time.
+    /// The linger time, because no daemon was attached to the workspace for that long.
     Linger,
     /// A limit of this machine or of the store.
     Limit,
-    /// The daemon or the supervisor itself.
+    /// The daemon or the shim itself.
     Daemon,
-    /// A task that it was to follow, which failed.
+    /// A failed task that it was to follow.
     Dependency,
 }
 
-/// How much a task has written.
+/// How much output a task has written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct OutputStat {
     /// Bytes written so far.
     pub total: u64,
-    /// Bytes of these that are no longer kept.
+    /// Bytes of these that are no longer retained.
     pub dropped: u64,
 }
 
-/// How far a task says it is, read from its output.
+/// A task's progress, read from its output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
-    /// 0 to 100.
+    /// 0 to 100; `None`: unknown.
     pub percent: Option<u8>,
-    /// The last line that spoke of progress.
+    /// The last line of output that reported progress.
     pub message: Option<String>,
 }
 
-/// A process of a task that is alive though its leader ended, or though the task was to be stopped.
+/// A process of a task that is alive after its leader's end, or after a stop.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Survivor {
-    /// Its process id.
+    /// The process id.
     pub pid: u32,
-    /// Its command line, cut to 200 bytes.
+    /// Its command line, at most 200 bytes.
     pub command: String,
 }
 
-/// When and how an end was told to the owner of its queue.
+/// When and how an end was delivered to the owner of its queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivered {
-    /// When.
+    /// The time of delivery.
     pub at: Timestamp,
-    /// Through what.
+    /// The means of delivery.
     pub by: DeliveredBy,
-    /// The agent's turn that saw it.
+    /// The number of the agent's model call that carried it; `None`: not an agent's.
     pub turn: Option<u64>,
 }
 
-/// What told an end to the owner of its queue.
+/// How an end was delivered to the owner of its queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DeliveredBy {
-    /// `task/drain`, or the agent's own drain before a model call.
+    /// By `task/drain`, or by the agent's own drain before a model call.
     Drain,
-    /// The agent's own wait.
+    /// By the agent's own wait.
     Wait,
-    /// The agent's own check.
+    /// By the agent's own check.
     Check,
 }
 
-/// Something the owner of a queue is told, once.
+/// A notification for the owner of a queue, delivered once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notification {
-    /// Its number: gapless and ascending within its queue, from 1.
+    /// Its number in its queue, ascending from 1 without gaps.
     pub seq: u64,
-    /// The queue.
+    /// The queue's name.
     pub queue: String,
     /// When it was queued.
     pub at: Timestamp,
-    /// What happened.
+    /// What it is about.
     pub kind: NotificationKind,
-    /// The task as it stood.
+    /// The task's state at the time.
     pub task: Task,
-    /// The two ends of its output.
+    /// The beginning and end of its output.
     pub preview: Preview,
 }
 
-/// What a notification tells.
+/// What a notification is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NotificationKind {
     /// The task ended.
@@ -388,22 +388,22 @@ pub enum NotificationKind {
 /// A line that a watch pattern matched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Match {
-    /// The watch, as named at spawn.
+    /// The watch's id, as given at spawn.
     pub id: String,
-    /// The line, cut to 1 024 bytes.
+    /// The line, at most 1 024 bytes.
     pub line: String,
-    /// Where the line starts in the output.
+    /// The offset of the line in the output.
     pub offset: u64,
 }
 
-/// The two ends of an output, at most [`crate::limits::PREVIEW_BYTES`] in all, as lossy UTF-8.
+/// The beginning and end of an output, at most [`crate::limits::PREVIEW_BYTES`] in all, as lossy UTF-8.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Preview {
-    /// The beginning.
+    /// The beginning; all of it if nothing is omitted.
     pub head: String,
-    /// The end.
+    /// The end; empty if nothing is omitted.
     pub tail: String,
-    /// Bytes between the two that are left out.
+    /// Bytes omitted between the two.
     pub omitted: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Keeping the store within its bounds, without being asked.
+//! Keeps the store within its limits, in the background.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,12 +10,12 @@ use crate::background::{Remove, Settings};
 
 /// Tasks removed at once while the store is over its quota.
 const REMOVED_AT_ONCE: u32 = 64;
-/// Age at which a file of an ended task that the ledger does not know has no owner: its maker died
-/// between two steps.
+/// Age from which a file of an ended task that the ledger does not know counts as unowned: the process that
+/// created it died between two steps.
 const UNOWNED: Duration = Duration::from_secs(24 * 3_600);
 
-/// Prunes what is old, then what is too much. Returns whether the store is over its quota still.
-/// With `write_back` the ledger's log is copied into its file.
+/// Prunes expired tasks, then the oldest ones while the store is over its quota. Returns whether it is still
+/// over its quota. With `write_back` the ledger's write-ahead log is copied into its file.
 pub async fn keep_up(
     archive: Archive,
     store: Store,
@@ -67,7 +67,7 @@ async fn delete(archive: &Archive, ids: Vec<TaskId>) {
         return;
     }
     let archive = archive.clone();
-    // Where it cannot be done now, the next upkeep finds the files.
+    // If it fails now, the next upkeep finds the files.
     let _ = apart(move || ids.iter().for_each(|id| archive.delete(*id))).await;
 }
 

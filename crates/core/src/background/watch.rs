@@ -1,13 +1,11 @@
-//! Looks for the lines of an output that a task's watches match.
+//! Searches an output for lines that match a task's watches.
 //!
-//! Owns the compiled patterns and the beginning of a line whose end has not come yet; bounded in
-//! both, whatever the pattern and the output. Pure: the bytes come from the caller, in pieces cut
-//! anywhere, and so does the news that the task is silent. A hit may have been told before: the
-//! ledger knows.
+//! Owns the compiled patterns and the beginning of an incomplete line; both are bounded for any pattern and
+//! output. Pure: the caller supplies the bytes, split anywhere, and tells when the task is silent. A hit may
+//! have been stored before, which the ledger checks.
 //!
-//! A line ends with a newline, or with a carriage return by which the task draws it again: progress
-//! bars never write a newline. A prompt ends with neither, so a silent task's line is looked at as
-//! far as it goes.
+//! A line ends with a newline, or with a carriage return after which the task redraws it: progress bars never
+//! write a newline. A prompt ends with neither, so when a task is silent, its incomplete line is matched.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -20,26 +18,26 @@ use crate::background::task::Match;
 use crate::error::Error;
 use crate::limits::{MATCH_LINE_BYTES, PATTERN_BYTES};
 
-/// Bytes of a line that are looked at. A longer "line" is data.
+/// Bytes of a line that are matched. A longer "line" is data.
 const LINE_BYTES: usize = 64 << 10;
-/// Bytes a compiled pattern may take, and again its cache while it runs. `a{1000}{1000}` is a short
-/// pattern of gigabytes.
+/// Maximum bytes of a compiled pattern, and also of its cache while it runs. `a{1000}{1000}` is a short pattern
+/// that would take gigabytes.
 const COMPILED_BYTES: usize = 1 << 20;
 
 /// A line that a watch matched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hit {
-    /// Which watch, as an index into those the scanner was made of.
+    /// The watch, as an index into those that the scanner was created with.
     pub watch: usize,
-    /// Its name, the line and where the line starts.
+    /// The watch's id, the line and the line's offset.
     pub found: Match,
 }
 
-/// Scans one output for the lines that watches match.
+/// Scans one output for lines that match watches.
 #[derive(Debug)]
 pub struct Scanner {
     patterns: Vec<Pattern>,
-    /// Where the next byte is expected.
+    /// The offset of the next expected byte.
     next: u64,
     line: Line,
 }
@@ -48,16 +46,16 @@ pub struct Scanner {
 struct Pattern {
     id: String,
     regex: Regex,
-    /// Hits it may still make.
+    /// How many more hits it may make.
     left: u32,
 }
 
-/// The line that the next byte belongs to.
+/// The line to which the next byte belongs.
 #[derive(Debug)]
 enum Line {
-    /// Its beginning, since this offset, and the watches that have matched it, a bit for each.
+    /// The bytes from offset `start` on, and a bit for each watch that has matched them.
     Open { start: u64, bytes: Vec<u8>, hit: u32 },
-    /// Nothing to look at until it ends: its beginning is not known, or was looked at already.
+    /// Nothing to match until the line ends: its beginning is unknown or was already matched.
     Skipped,
 }
 
@@ -79,18 +77,18 @@ impl Scanner {
         Ok(Self { patterns: patterns.collect::<Result<_, Error>>()?, next: 0, line: Line::at(0) })
     }
 
-    /// Whether no watch can make another hit, so that the output need not be read for them.
+    /// Whether no watch can hit any more, so that the output need not be read for them.
     pub fn is_done(&self) -> bool {
         self.patterns.iter().all(|pattern| pattern.left == 0)
     }
 
-    /// Where the next byte is expected: what comes before it has been looked at.
+    /// The offset of the next expected byte: everything before it has been scanned.
     pub fn position(&self) -> u64 {
         self.next
     }
 
-    /// Looks at the bytes of the output at `offset`. Bytes before [`Scanner::position`] were looked
-    /// at and are passed over; after a gap the next whole line is the first to be looked at.
+    /// Scans the bytes of the output at `offset`. Skips bytes before [`Scanner::position`], which were already
+    /// scanned; after a gap, starts with the next complete line.
     pub fn push(&mut self, offset: u64, bytes: &[u8]) -> Vec<Hit> {
         let mut hits = Vec::new();
         let seen = self.next.saturating_sub(offset);
@@ -102,7 +100,7 @@ impl Scanner {
             self.line = Line::Skipped;
         }
         if self.is_done() {
-            // Nothing is kept of a line that no watch asks about.
+            // Keep nothing of a line that no watch needs.
             self.next += bytes.len() as u64;
             self.line = Line::Skipped;
             return hits;
@@ -123,7 +121,7 @@ impl Scanner {
                 self.line = Line::at(self.next);
                 bytes = &bytes[1..];
             } else {
-                // Whether they end a line by themselves, the byte behind them tells.
+                // The byte after the carriage returns determines whether they end the line.
                 let returns = bytes.iter().take_while(|byte| **byte == b'\r').count();
                 self.take(&bytes[..returns], &mut hits);
                 bytes = &bytes[returns..];
@@ -137,13 +135,13 @@ impl Scanner {
         hits
     }
 
-    /// Whether a line was looked at in part that nothing has ended yet, so that silence is news.
+    /// Whether there is an incomplete line, which is to be matched if the task stays silent.
     pub fn has_open_line(&self) -> bool {
         !self.is_done() && matches!(&self.line, Line::Open { bytes, .. } if !bytes.is_empty())
     }
 
-    /// Looks at the line that is not ended as far as it goes, because the task is silent. A watch
-    /// that matches it now does not match it again when it is ended.
+    /// Matches the incomplete line, because the task is silent. A watch that matches it now does not match it
+    /// again when it is complete.
     pub fn pause(&mut self) -> Vec<Hit> {
         let mut hits = Vec::new();
         if self.has_open_line() {
@@ -152,13 +150,12 @@ impl Scanner {
         hits
     }
 
-    /// Whether the line so far ends with a carriage return: the next byte draws it again, unless that
-    /// is a newline.
+    /// Whether the line so far ends with a carriage return: the next byte redraws it unless it is a newline.
     fn is_redrawn(&self) -> bool {
         matches!(&self.line, Line::Open { bytes, .. } if bytes.last() == Some(&b'\r'))
     }
 
-    /// Looks at the last line, which no newline ends.
+    /// Matches the last line, which no newline ends.
     pub fn finish(&mut self) -> Vec<Hit> {
         let mut hits = Vec::new();
         if !matches!(&self.line, Line::Open { bytes, .. } if bytes.is_empty()) {
@@ -168,7 +165,7 @@ impl Scanner {
         hits
     }
 
-    /// Adds to the line, which does not end with these bytes.
+    /// Appends to the line bytes that do not end it.
     fn take(&mut self, added: &[u8], hits: &mut Vec<Hit>) {
         self.next += added.len() as u64;
         let Line::Open { bytes, .. } = &mut self.line else { return };
@@ -185,7 +182,7 @@ impl Scanner {
         let Line::Open { start, bytes, hit } = &mut self.line else { return };
         let end = bytes.iter().rposition(|byte| *byte != b'\r').map_or(0, |last| last + 1);
         let raw = &bytes[..end];
-        // What a pattern is written for is what a terminal shows, unless it is about the escapes.
+        // Patterns are written for what a terminal shows, except those about escapes.
         let plain = ansi::strip(raw);
         let has_escapes = matches!(plain, Cow::Owned(_));
         for (watch, pattern) in self.patterns.iter_mut().enumerate() {
@@ -210,7 +207,7 @@ impl Scanner {
 fn compile(pattern: &str) -> Result<Regex, String> {
     if pattern.len() > PATTERN_BYTES {
         return Err(format!(
-            "it has {} bytes and may have {PATTERN_BYTES}; shorten it",
+            "it has {} bytes, and at most {PATTERN_BYTES} are allowed; shorten it",
             pattern.len()
         ));
     }
@@ -225,19 +222,19 @@ fn compile(pattern: &str) -> Result<Regex, String> {
                  `(?-u)` for classes of ASCII only"
             );
         }
-        // The last line says what is wrong; those before draw the pattern with a mark below.
+        // The last line has the reason; those before show the pattern with a marker.
         let text = error.to_string();
         let reason = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
         format!("not a regular expression of the `regex` crate's syntax: {reason}")
     })
 }
 
-/// The line as it is told: lossy UTF-8, cut at a character. Its beginning, unless the match lies
-/// behind that: then the part that ends with the match.
+/// The line for a notification: lossy UTF-8, cut at a character boundary. Its beginning, or if the match is
+/// further on, the part that ends with the match.
 fn cut(line: &[u8], matched: Range<usize>) -> String {
     let text = String::from_utf8_lossy(&line[..matched.end]);
     if text.len() <= MATCH_LINE_BYTES {
-        // As text it is not shorter, so what is cut off here would be cut off below.
+        // The text is at least as long as the bytes, so this cuts off only what would be cut off below.
         let line = String::from_utf8_lossy(&line[..line.len().min(MATCH_LINE_BYTES + 4)]);
         return line[..line.floor_char_boundary(MATCH_LINE_BYTES)].to_owned();
     }
@@ -264,7 +261,7 @@ mod tests {
         Scanner::new(&watches).expect("valid patterns")
     }
 
-    /// The lines a pattern hits, with their offsets.
+    /// The lines that match a pattern, with their offsets.
     fn lines(hits: Vec<Hit>) -> Vec<(u64, String)> {
         hits.into_iter().map(|hit| (hit.found.offset, hit.found.line)).collect()
     }
@@ -311,7 +308,7 @@ mod tests {
         assert!(scanner.has_open_line());
         assert_eq!(lines(scanner.pause()), [(2, "Go on? [y/N] ".to_owned())]);
         assert_eq!(lines(scanner.pause()), []);
-        // Another watch still may match what comes; the same one in the next line, too.
+        // Another watch may still match the rest, and the same one the next line.
         assert_eq!(lines(scanner.push(15, b"done\n")), [(2, "Go on? [y/N] done".to_owned())]);
         assert_eq!(lines(scanner.push(20, b"y/N\n")), [(20, "y/N".to_owned())]);
         assert_eq!(lines(scanner.pause()), []);
@@ -403,7 +400,7 @@ mod tests {
         check("(?=x)", "look-around");
         check("(?:a{1000}){1000}", "smaller repeat counts");
         check(r"\pL{1000}", "smaller repeat counts");
-        check(&"x".repeat(2_000), "may have 1024");
+        check(&"x".repeat(2_000), "at most 1024");
     }
 
     proptest! {

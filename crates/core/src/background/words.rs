@@ -1,6 +1,6 @@
-//! Tasks and numbers in words, for people and models alike.
+//! Formats tasks and numbers as text, for people and models.
 //!
-//! Pure. What comes from a command or its output is made fit for one line of a screen.
+//! Pure. Text from a command or its output is reduced to one printable line.
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use crate::background::task::{
     Actor, Ahead, Cause, End, Exit, Outcome, Queued, State, Task, TaskId, Wait,
 };
 
-/// Bytes of what a person calls a task.
+/// Maximum bytes of a task's title.
 pub(crate) const CALLED_BYTES: usize = 240;
-/// Bytes of a title of a task ahead.
+/// Maximum bytes of the title of a task ahead.
 const TITLE_BYTES: usize = 40;
 
-/// What went wrong, in our style and without its number: `no such file or directory`.
+/// An error's reason in this project's style, without its number: `no such file or directory`.
 pub fn reason(error: &dyn std::error::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();
@@ -29,7 +29,7 @@ pub fn seconds(time: Duration) -> String {
     format!("{}.{}s", tenths / 10, tenths % 10)
 }
 
-/// A length of time in at most two units: `0.4s`, `38s`, `1m 32s`, `2h 5m`, `3d 4h`.
+/// A duration in at most two units: `0.4s`, `38s`, `1m 32s`, `2h 5m`, `3d 4h`.
 pub fn elapsed(time: Duration) -> String {
     let seconds = time.as_secs();
     let pair = |big: u64, big_unit: &str, small: u64, small_unit: &str| match small {
@@ -45,7 +45,7 @@ pub fn elapsed(time: Duration) -> String {
     }
 }
 
-/// A number with its thousands apart: `1 204`.
+/// A number with grouped thousands: `1 204`.
 pub fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);
@@ -58,7 +58,7 @@ pub fn thousands(number: u64) -> String {
     text
 }
 
-/// Text on one line, with nothing in it that moves a cursor or changes a colour.
+/// The text on one line, without anything that moves a cursor or changes a colour.
 pub fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for c in text.chars() {
@@ -76,7 +76,7 @@ pub fn one_line(text: &str) -> String {
     line
 }
 
-/// The beginning of a line, at most `bytes` long; what is left out shows as `...`.
+/// The beginning of a line, at most `bytes` long; ends with `...` if anything was cut off.
 pub fn shorten(line: &str, bytes: usize) -> String {
     if line.len() <= bytes {
         return line.to_owned();
@@ -85,8 +85,8 @@ pub fn shorten(line: &str, bytes: usize) -> String {
     format!("{}...", &line[..end])
 }
 
-/// Format characters that are not seen: those that reorder, those that join or part what is around
-/// them, and some that do nothing.
+/// Invisible format characters: those that reorder, those that join or separate their neighbours, and some
+/// without effect.
 pub(crate) fn is_invisible(c: char) -> bool {
     const UNSEEN: [std::ops::RangeInclusive<char>; 8] = [
         '\u{ad}'..='\u{ad}',
@@ -96,18 +96,18 @@ pub(crate) fn is_invisible(c: char) -> bool {
         '\u{2060}'..='\u{206f}',
         '\u{feff}'..='\u{feff}',
         '\u{fff9}'..='\u{fffb}',
-        // Tags, which spell ASCII.
+        // Tags, which encode ASCII.
         '\u{e0000}'..='\u{e007f}',
     ];
     reorders(c) || UNSEEN.iter().any(|range| range.contains(&c))
 }
 
-/// Format characters that reorder what is around them (Unicode, bidirectional controls).
+/// Format characters that reorder their neighbours (Unicode, bidirectional controls).
 pub fn reorders(c: char) -> bool {
     matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// The name of a signal: `SIGKILL`, `SIGRTMIN+3`; a number that Linux does not send is shown as it is.
+/// The name of a signal: `SIGKILL`, `SIGRTMIN+3`; a number that is not a signal on Linux is shown as a number.
 pub fn signal(number: i32) -> String {
     if let Ok(signal) = Signal::try_from(number) {
         return signal.as_str().to_owned();
@@ -119,7 +119,7 @@ pub fn signal(number: i32) -> String {
     }
 }
 
-/// The kernel's word: `exit 1`, `SIGKILL`, `no exit status`.
+/// The leader's wait status: `exit 1`, `SIGKILL`, `no exit status`.
 pub fn exit(exit: Exit) -> String {
     match exit {
         Exit::Code(code) => format!("exit {code}"),
@@ -128,7 +128,7 @@ pub fn exit(exit: Exit) -> String {
     }
 }
 
-/// Who ended a task or asks for its end.
+/// Who ended a task or requested its end.
 pub fn actor(actor: Actor) -> &'static str {
     match actor {
         Actor::Client => "client",
@@ -141,7 +141,7 @@ pub fn actor(actor: Actor) -> &'static str {
     }
 }
 
-/// That a task was stopped, and by which actor. One whose predecessor failed was skipped.
+/// Says that a task was stopped, and by which actor; a task whose predecessor failed was skipped.
 pub fn stopped(end: &End) -> String {
     match end.cause.as_ref().map(|cause| cause.actor) {
         None => "stopped".to_owned(),
@@ -150,9 +150,9 @@ pub fn stopped(end: &End) -> String {
     }
 }
 
-/// A task's end in the words of the protocol's example: `exited 0 after 92.4s`,
-/// `stopped by client, SIGTERM after 4.0s (no longer wanted)`. An end of its own that has a cause names it:
-/// a signal that was asked for, or that memory was short.
+/// A task's end in the protocol's notation: `exited 0 after 92.4s`, `stopped by client, SIGTERM after 4.0s (no
+/// longer wanted)`. If the command ended by itself and there is a cause, it is shown: a requested signal, or a
+/// lack of memory.
 pub fn ended(task: &Task) -> String {
     let Some(end) = task.end() else { return "ended".to_owned() };
     let took = at_place(task, seconds(end.duration));
@@ -181,15 +181,15 @@ pub fn ended(task: &Task) -> String {
     }
 }
 
-/// What a person calls a task: its label, else its command, on one line that a list can show.
+/// A task's title: its label or else its command, on one line that fits a list.
 pub fn title(task: &Task) -> String {
     let whole = task.label.as_deref().unwrap_or(&task.command);
-    // A command may be 128 KiB long, of which no more is read than is shown.
+    // A command may be 128 KiB long; process only what is shown.
     shorten(&one_line(&shorten(whole, 2 * CALLED_BYTES)), CALLED_BYTES)
 }
 
-/// How a task stands, in few words: `running`, `queued, 2nd for build`, `exit 1`, `stopped by client`,
-/// `timed out`. How far it is, is not in them: that changes while it runs.
+/// A task's state in a few words: `running`, `queued, 2nd for build`, `exit 1`, `stopped by client`, `timed
+/// out`. Without its progress, which changes while it runs.
 pub fn stands(task: &Task) -> String {
     match &task.state {
         State::Queued(why) => match out_of_reach(task) {
@@ -211,7 +211,7 @@ pub fn stands(task: &Task) -> String {
     }
 }
 
-/// How long it took, and where that was not here.
+/// The duration, followed by the place if the task did not run on this machine.
 fn at_place(task: &Task, took: String) -> String {
     match &task.on {
         Some(place) => format!("{took} at {place}"),
@@ -219,20 +219,20 @@ fn at_place(task: &Task, took: String) -> String {
     }
 }
 
-/// That the place of a task cannot be reached: `build out of reach`.
+/// Says that the place of a task cannot be reached: `build out of reach`.
 fn out_of_reach(task: &Task) -> Option<String> {
     let lost = task.contact.as_ref().is_some_and(|contact| contact.lost_since.is_some());
     task.on.as_ref().filter(|_| lost).map(|place| format!("{place} out of reach"))
 }
 
-/// The limit that a task ran into: as [`elapsed`], but `10s` rather than `10.0s`.
+/// The deadline that a task exceeded: as [`elapsed`], but `10s` rather than `10.0s`.
 pub fn limit(task: &Task, end: &End) -> String {
     elapsed(task.deadline.unwrap_or(end.duration)).replace(".0s", "s")
 }
 
-/// A task's end as the rest of a sentence that begins with what it is called: `exited 1 after 4.0s`,
-/// `stopped by client after 1m 32s`. Of an end that neither the command nor a client chose the cause
-/// is told. `None`: it has not ended.
+/// A task's end as the predicate of a sentence that starts with its title: `exited 1 after 4.0s`, `stopped by
+/// client after 1m 32s`. Includes the cause of an end that neither the command nor a client chose. `None`: it
+/// has not ended.
 pub fn told(task: &Task) -> Option<String> {
     let end = task.end()?;
     let took = at_place(task, elapsed(end.duration));
@@ -281,7 +281,7 @@ pub fn queued(queued: &Queued) -> String {
     text
 }
 
-/// A time that is only about right: `about 40 s`, `about 3 min`; `None`: it is about over.
+/// An approximate time: `about 40 s`, `about 3 min`; `None`: less than half a second.
 fn about(time: Duration) -> Option<String> {
     let seconds = time.as_secs() + u64::from(time.subsec_millis() >= 500);
     match seconds {

@@ -207,7 +207,7 @@ pub(super) fn devices() -> impl Iterator<Item = PathBuf> {
     DEVICES.iter().map(PathBuf::from)
 }
 
-/// What a task confined with [`Mode::Work`](super::Mode::Work) may write in `workspace` and outside of it.
+/// The paths that a task confined with [`Mode::Work`](super::Mode::Work) may write: `workspace` and caches.
 pub(super) fn written(workspace: &Path) -> Vec<PathBuf> {
     let home = std::env::var_os("HOME").map(PathBuf::from);
     let caches = home.iter().flat_map(|home| CACHES.iter().map(|name| home.join(name)));

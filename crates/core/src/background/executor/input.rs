@@ -1,4 +1,4 @@
-//! The way into a task's standard input.
+//! Writing to a task's standard input.
 
 use std::io;
 use std::sync::Arc;
@@ -13,15 +13,16 @@ use crate::background::home::{Home, io_error};
 use crate::background::task::TaskId;
 use crate::error::Error;
 
-/// The way into a task's standard input. Cheap to clone; two writes never mix.
+/// Write access to a task's standard input. Cheap to clone; concurrent writes do not interleave.
 #[derive(Debug, Clone)]
 pub enum Input {
-    /// Of a task on this machine.
+    /// A task on this machine.
     Local(LocalInput),
 }
 
 impl Input {
-    /// Writes; returns when the task's pipe has taken all of it. With `eof` nothing can follow.
+    /// Writes `data`; returns when the task's pipe has accepted all of it. With `eof`, closes the input
+    /// afterwards.
     pub async fn write(&self, data: &[u8], eof: bool) -> Result<(), Error> {
         match self {
             Self::Local(input) => input.write(data, eof).await,
@@ -37,14 +38,14 @@ pub struct LocalInput {
     state: Arc<Mutex<State>>,
 }
 
-/// How far it is.
+/// The state of the input pipe.
 #[derive(Debug)]
 enum State {
-    /// No client wrote yet.
+    /// No client has written yet.
     Unopened,
-    /// Open.
+    /// Open for writing.
     Open(pipe::Sender),
-    /// Its end was said.
+    /// A client has sent end-of-file, or the pipe is broken.
     Ended,
 }
 
@@ -73,7 +74,7 @@ impl LocalInput {
         }
         if eof {
             *state = State::Ended;
-            // A task that has read everything may have ended since, and its shim with it.
+            // A task that has read everything may have ended already, and its shim too.
             let has_ended =
                 || self.home.record(self.id).map_or(true, |record| record.end.is_some());
             if self.home.order(self.id, &Order::EndInput).is_err() && !has_ended() {
@@ -84,7 +85,7 @@ impl LocalInput {
     }
 }
 
-/// Opens a task's standard input. The task may be about to be started.
+/// Opens a task's standard input. Retries for a second, because the task may just be starting.
 async fn open(home: &Home, id: TaskId) -> io::Result<pipe::Sender> {
     let mut patience = 200;
     loop {

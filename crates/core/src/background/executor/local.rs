@@ -1,9 +1,9 @@
 //! Tasks on this machine, each with a shim.
 //!
-//! Owns the workspace's doorbell, the idle shims, what this process holds of each task (its pipe while
-//! no process reads it, its standard input), and the folders that are to be put away. What a task is and how
-//! it ended is in its files; a bell only says that they are worth a look, and a sweep once a second
-//! looks at what no bell told.
+//! Owns the workspace's doorbell, the idle shims, what this process holds of each task (its standard input, and
+//! its output pipe while no shim reads it), and the folders to be put away. What a task is and how it ended is
+//! in its files. A bell only signals that they have changed; a sweep once a second finds what no bell
+//! signalled.
 
 mod elsewhere;
 mod house;
@@ -39,80 +39,80 @@ use crate::background::task::TaskId;
 use crate::background::{Role, Stdin, interpreter};
 use crate::error::{Culprit, Error};
 
-/// Between two looks at everything that has no bell.
+/// Time between two sweeps.
 const SWEEP: std::time::Duration = std::time::Duration::from_secs(1);
-/// Tasks put away lately that are remembered: more than can ring at once.
+/// How many recently settled tasks are remembered: more than can have bells on the way.
 const PAST: usize = 2_048;
 
-/// What this process holds of a task.
+/// What this process holds of a live task.
 #[derive(Debug)]
 struct Hand {
     input: LocalInput,
     stdin: Stdin,
     keeper: Keeper,
     origin: Origin,
-    /// The shim that was seen to start it, or to have taken it over.
+    /// The pid of the shim that started it or took it over, as far as this process knows.
     shim: Option<u32>,
-    /// Its output while it has no shim: a pipe that no process holds open forgets what is in it.
+    /// Its output pipe, kept open while it has no shim: a pipe that no process holds open loses its contents.
     pipe: Option<File>,
     told: Told,
     start: Option<Start>,
 }
 
-/// A start whose spawner waits to hear whether the program was executed. If it was not, the first process
-/// that sees it takes the folder away, and the others must know all the same.
+/// A start whose spawner waits to learn whether the program was executed. If it was not, the first process that
+/// notices removes the folder; the record stays open here so that this process notices too.
 #[derive(Debug)]
 struct Start {
     record: File,
     spec: Box<Spec>,
 }
 
-/// Whose keeper starts another shim for a task if its shim is killed.
+/// Which process's keeper starts another shim for a task if its shim is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Keeper {
-    /// Ours.
+    /// This process's keeper.
     Ours,
-    /// Another process's, or none's.
+    /// Another process's keeper, or none.
     Others,
 }
 
-/// Who started a task.
+/// Which process started a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Origin {
-    /// This process.
+    /// This process started it.
     Ours,
-    /// Another process's.
+    /// Another process started it.
     Others,
 }
 
-/// What was reported of a task's end.
+/// What has been reported about a task's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Told {
-    /// Nothing yet.
+    /// Nothing has been reported.
     Nothing,
-    /// Its end.
+    /// The end, and whether processes of its tree were still alive.
     Ended(Tree),
 }
 
-/// What `wait` returned for.
+/// Why `wait` returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Woken {
     /// The doorbell rang.
     Bells,
-    /// A child ended.
+    /// A child process ended.
     Child,
-    /// The keeper has told something, or was killed.
+    /// The keeper has sent a message or was killed.
     Keeper,
-    /// The time has come for something, or a chore is done.
+    /// Something is due, or a chore has finished.
     Timer,
 }
 
-/// The folder of a task whose end is told.
+/// The folder of a task whose end has been recorded.
 #[derive(Debug, Clone, Copy)]
 enum Folder {
-    /// To become an idle shim's.
+    /// To be reused for an idle shim.
     Reuse(TaskId),
-    /// To be taken away.
+    /// To be removed.
     Remove(TaskId),
 }
 
@@ -129,23 +129,23 @@ pub struct Local {
     attached: Option<File>,
     shims: Shims,
     hands: HashMap<TaskId, Hand>,
-    /// Which sockets are whose.
+    /// Maps listening sockets to tasks.
     ports: Ports,
-    /// Tasks put away lately: a bell that comes late must not bring them back.
+    /// Recently settled tasks, newest first: a late bell must not bring them back.
     past: VecDeque<TaskId>,
     settling: Vec<Folder>,
-    /// Work on files whose outcome no request waits for.
+    /// File operations whose outcome no request waits for.
     chores: JoinSet<()>,
     reports: VecDeque<Report>,
-    /// Tasks that were found under way, and may not be any more.
+    /// Live tasks that were found, whose state may have changed before this process watched them.
     unsettled: Vec<TaskId>,
     sweep_at: Instant,
-    /// When the courier of a place may be started again, and how long after that.
+    /// For each place, when its courier may be started again, and the delay after that.
     calls: HashMap<String, (Instant, std::time::Duration)>,
 }
 
 impl Local {
-    /// Takes hold of the workspace.
+    /// Opens the workspace: creates its doorbell, and attaches if this process is a daemon.
     pub fn open(home: Home, workspace: PathBuf, role: Role) -> Result<Self, Error> {
         let root = home.root().to_owned();
         let io = |error: io::Error| io_error(&root, &error);
@@ -183,7 +183,6 @@ impl Local {
         &self.bell.name
     }
 
-    /// See [`super::Executor::ask`].
     pub fn ask(&mut self, request: Request) {
         match request {
             Request::Start(id, spec) => self.start(id, spec),
@@ -213,12 +212,11 @@ impl Local {
         }
     }
 
-    /// See [`super::Executor::wait`].
     pub async fn wait(&mut self) -> Woken {
         let timer = self.next_timer();
         tokio::select! {
             biased;
-            // Both ends are ours: it cannot fail.
+            // This process holds both ends, so this cannot fail.
             _ = self.rings.readable() => Woken::Bells,
             _ = self.children.recv() => Woken::Child,
             () = self.shims.pool.changed() => Woken::Keeper,
@@ -227,7 +225,6 @@ impl Local {
         }
     }
 
-    /// See [`super::Executor::take`].
     pub fn take(&mut self, woken: Woken) {
         match woken {
             Woken::Bells => self.bells(),
@@ -237,7 +234,6 @@ impl Local {
         }
     }
 
-    /// See [`super::Executor::go_on`].
     pub fn go_on(&mut self, now: Instant) {
         self.serve_starts(now);
         if now >= self.sweep_at {
@@ -248,39 +244,34 @@ impl Local {
     }
 
     fn next_timer(&self) -> Option<Instant> {
-        // An idle daemon has nothing to look at, and sleeps.
+        // An idle daemon has nothing to check, so it sleeps.
         let sweep = (!self.hands.is_empty()).then_some(self.sweep_at);
         [sweep, self.shims.timer()].into_iter().flatten().min()
     }
 
-    /// See [`super::Executor::report`].
     pub fn report(&mut self) -> Option<Report> {
         self.reports.pop_front()
     }
 
-    /// See [`super::Executor::input`].
     pub fn input(&self, id: TaskId) -> Option<Input> {
         self.hands.get(&id).map(|hand| Input::Local(hand.input.clone()))
     }
 
-    /// See [`super::Executor::archive`].
     pub fn archive(&self) -> Archive {
         Archive::Local(self.home.clone())
     }
 
-    /// See [`super::Executor::close`].
     pub async fn close(mut self) {
         self.shims.close();
         self.tidy_up();
         while self.chores.join_next().await.is_some() {}
     }
 
-    /// See [`super::Executor::is_untidy`].
     pub fn is_untidy(&self) -> bool {
         !self.settling.is_empty()
     }
 
-    /// Puts the folders of ended tasks away.
+    /// Puts away the folders of ended tasks.
     pub fn tidy_up(&mut self) {
         for folder in std::mem::take(&mut self.settling) {
             let id = match folder {
@@ -288,16 +279,16 @@ impl Local {
                 Folder::Reuse(id) | Folder::Remove(id) => id,
             };
             let home = self.home.clone();
-            // Half a dozen system calls that no request waits for. What a shutdown leaves undone, the
-            // next start does.
+            // Half a dozen system calls that no request waits for. If this process exits first, the next one
+            // does them.
             self.chores.spawn_blocking(move || home.settle(id));
         }
     }
 
     fn settle(&mut self, id: TaskId) {
         let hand = self.hands.remove(&id);
-        // Of our own shim we know that it is through, and of a task without survivors that no
-        // process has its files open.
+        // A shim of this process is known to have finished with its folder, and if the task has no survivors,
+        // no other process has its files open.
         let reusable = self.role == Role::Daemon
             && hand.is_some_and(|hand| {
                 hand.origin == Origin::Ours
@@ -315,7 +306,7 @@ impl Local {
         }
     }
 
-    /// Nothing is reported of a task after this.
+    /// From now on, nothing more is reported about this task.
     fn remember(&mut self, id: TaskId) {
         if !self.past.contains(&id) {
             self.past.truncate(PAST - 1);
@@ -323,7 +314,7 @@ impl Local {
         }
     }
 
-    /// Finds the tasks of the workspace.
+    /// Reports the live tasks of the workspace.
     fn list(&mut self) {
         if self.role == Role::Daemon {
             self.home.remove_strays();
@@ -340,21 +331,20 @@ impl Local {
             match record {
                 Ok(record) if record.end.is_some() => self.ended(id),
                 Ok(_) if self.home.is_supervised(id) => {}
-                // Without a record it is either being settled by another process or damaged.
+                // Without a record, the task is either being settled by another process or damaged.
                 Ok(_) | Err(_) => self.suspect(id),
             }
         }
     }
 
-    /// Whether a task is under way. One that another process spawned a moment ago may have rung no
-    /// bell yet.
+    /// Reports a task if it is live. One that another process has just spawned may not have rung its bell yet.
     fn find(&mut self, id: TaskId) {
         if self.home.record(id).is_ok_and(|record| record.end.is_none()) {
             self.meet(id, None);
         }
     }
 
-    /// Whether the task is looked after here. One that this process did not start is from now on.
+    /// Starts to track a task of this workspace if it is not yet tracked. Returns whether it is tracked.
     fn meet(&mut self, id: TaskId, pid: Option<u32>) -> bool {
         if self.hands.contains_key(&id) {
             return true;
@@ -368,7 +358,8 @@ impl Local {
         }
         let file = self.home.record_file(id);
         if file.is_err() && !self.home.live(id).exists() {
-            // Between the two looks another process has put it away, or it was refused: it never was a task.
+            // Another process has put the folder away between the two checks, or removed it because the task
+            // was refused.
             return false;
         }
         let task = Box::new(convert::facts(id, &spec));
@@ -399,7 +390,7 @@ impl Local {
     }
 
     fn bells(&mut self) {
-        // No more than this at once: what comes from the client goes first.
+        // At most this many at a time: requests from the client go first.
         let mut bytes = [0; 32 * bell::MESSAGE_BYTES];
         loop {
             match self.rings.try_read(&mut bytes) {
@@ -413,7 +404,7 @@ impl Local {
                     return;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // Empty now.
+                // The FIFO is empty.
                 Err(_) => return,
             }
         }
@@ -437,7 +428,8 @@ impl Local {
             (Kind::Ended, Ok(id)) if is_ours => self.ended(id),
             (Kind::Stopping, Ok(id)) if is_ours && self.hands.contains_key(&id) => self.left(id),
             (Kind::Gone, Ok(id)) if is_ours => self.reports.push_back(Report::Gone(id)),
-            // Of another workspace, of a version to come, or what the record shows on each request.
+            // Messages of another workspace or of a newer version, and those about changes that requests read
+            // from the record anyway.
             (
                 Kind::Ready
                 | Kind::Ledger
@@ -454,7 +446,7 @@ impl Local {
         }
     }
 
-    /// The leader of a task runs.
+    /// Reports that the leader of a task runs.
     fn started(&mut self, id: TaskId) {
         let Ok(record) = self.home.record(id) else { return };
         if !self.meet(id, None) {
@@ -469,7 +461,7 @@ impl Local {
         }
     }
 
-    /// A task's end is recorded in its folder.
+    /// Reports the end that is recorded in a task's folder.
     fn ended(&mut self, id: TaskId) {
         if self.past.contains(&id) {
             return;
@@ -477,14 +469,14 @@ impl Local {
         let start = self.hands.get(&id).and_then(|hand| hand.start.as_ref());
         let reading = match self.home.record_file(id) {
             Ok(file) => Reading::of_file(file),
-            // The folder is gone: another process has recorded the end, or taken the refused task away.
+            // The folder is gone: another process has recorded the end, or removed a refused task.
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 match start.and_then(|start| start.record.try_clone().ok()) {
                     Some(file) => Reading::of_file(file),
                     None => return self.reports.push_back(Report::RecordedElsewhere(id)),
                 }
             }
-            // Out of descriptors, say. It is looked at again.
+            // For example out of descriptors. The next sweep tries again.
             Err(_) => return,
         };
         let Ok(reading) = reading else { return };
@@ -508,7 +500,7 @@ impl Local {
         }
     }
 
-    /// An order to stop a task may have gone as far as it can.
+    /// Reports the processes that a stop could not end, if there are any.
     fn left(&mut self, id: TaskId) {
         if let Ok(reading) = self.home.record_file(id).and_then(Reading::of_file) {
             let left = reading.standing().left;
@@ -518,8 +510,8 @@ impl Local {
         }
     }
 
-    /// A task's program could not be executed, which its spawner waits to hear. There was no task;
-    /// a process that comes upon its folder does the same.
+    /// Refuses a start whose program could not be executed: its spawner waits for the result. The task never
+    /// existed; any process that finds its folder removes it.
     fn refused(&mut self, id: TaskId, errno: i32, spec: &Spec) {
         self.hands.remove(&id);
         self.home.delete_refused(id);
@@ -540,7 +532,7 @@ impl Local {
     }
 }
 
-/// A line is started by a shell that was named, which may be what is not there.
+/// The command to name in the error: for a line in a shell that was named, the shell, which may be missing.
 fn shown(spec: &Spec) -> String {
     match spec.argv.as_slice() {
         [shell, _, line] if *line == *spec.command => shell.to_string_lossy().into_owned(),

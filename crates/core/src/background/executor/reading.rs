@@ -1,4 +1,4 @@
-//! A task's record and its output, as of one moment.
+//! A task's record and output at one point in time.
 
 use std::fs::File;
 use std::io;
@@ -12,24 +12,24 @@ use crate::background::live::life::{Ran, Tree};
 use crate::background::task::{Cause, OutputStat, Preview, Survivor, Wait};
 use crate::background::{convert, left};
 
-/// A task as it stands.
+/// The current state of a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
-    /// Its leader's process id, where it runs.
+    /// Its leader's pid, if it runs.
     pub pid: Option<u32>,
-    /// How much it has written.
+    /// How much output it has written.
     pub output: OutputStat,
-    /// The client that wants its end, if one does.
+    /// Who requested its stop and why, if anyone did.
     pub stopping: Option<Cause>,
     /// What it waits for before it starts, if it does.
     pub queued: Option<Wait>,
-    /// Who lives on though an order to stop has gone as far as it can.
+    /// Processes that are still alive after a stop has done all it can.
     pub left: Vec<Survivor>,
-    /// It reads its terminal or its input, and has been silent since.
+    /// Whether it has started to read its terminal or input and has written nothing since.
     pub waits: bool,
 }
 
-/// A task's record as it was read, and the way to its output.
+/// A task's record as last read, and access to its output.
 #[derive(Debug)]
 pub struct Reading {
     record: Record,
@@ -39,7 +39,7 @@ pub struct Reading {
 #[derive(Debug)]
 enum Bytes {
     File(File),
-    /// A test's output, all of it kept.
+    /// A test's output, which is complete.
     #[cfg(test)]
     Memory(Vec<u8>),
 }
@@ -50,7 +50,7 @@ impl Reading {
         Ok(Self { record: record::read(&file)?, bytes: Bytes::File(file) })
     }
 
-    /// A record that a test made.
+    /// A record made by a test.
     #[cfg(test)]
     pub fn of_memory(record: Record, output: Vec<u8>) -> Self {
         Self { record, bytes: Bytes::Memory(output) }
@@ -66,12 +66,12 @@ impl Reading {
         Ok(())
     }
 
-    /// The record.
+    /// The record as last read.
     pub fn record(&self) -> &Record {
         &self.record
     }
 
-    /// The task as it stands.
+    /// The task's state according to the record.
     pub fn standing(&self) -> Standing {
         Standing {
             pid: self.pid(),
@@ -83,12 +83,12 @@ impl Reading {
         }
     }
 
-    /// Its leader's process id; `None` before the start.
+    /// Its leader's pid; `None` before the start.
     pub fn pid(&self) -> Option<u32> {
         (self.record.leader_pid != 0).then_some(self.record.leader_pid)
     }
 
-    /// Whether its leader was started, or is being started, or it has ended.
+    /// Whether its leader is starting or has started, or the task has ended.
     pub fn has_begun(&self) -> bool {
         self.record.phase != Phase::Idle
     }
@@ -108,7 +108,7 @@ impl Reading {
         if self.record.leader_pid == 0 { Ran::Never } else { Ran::Yes }
     }
 
-    /// What was left of its tree at its end.
+    /// Whether processes of its tree were alive at its end.
     pub fn tree(&self) -> Tree {
         match &self.record.end {
             Some(end) if !end.survivors.is_empty() => Tree::Survives,
@@ -116,13 +116,13 @@ impl Reading {
         }
     }
 
-    /// The first range of the output that is kept and reaches beyond `offset`, cut to begin there.
+    /// The first retained range of the output that reaches beyond `offset`, cut to begin there.
     pub fn next_kept(&self, offset: u64) -> Option<Range<u64>> {
         self.record.extent.next_kept(offset)
     }
 
-    /// Output that is kept: `range` must lie in one kept range. Reads the record again; `None` where
-    /// the output was overwritten meanwhile.
+    /// Reads output; `range` must lie in one retained range. Reads the record again; `None` if the output was
+    /// overwritten meanwhile.
     pub fn read(&mut self, range: Range<u64>) -> io::Result<Option<Vec<u8>>> {
         let bytes = match &self.bytes {
             Bytes::File(file) => log::read(file, &self.record.extent, range.clone())?,
@@ -135,7 +135,7 @@ impl Reading {
         Ok(whole.then_some(bytes))
     }
 
-    /// The two ends of the output.
+    /// The beginning and end of the output.
     pub fn preview(&self) -> Preview {
         match &self.bytes {
             Bytes::File(file) => convert::preview(file, &self.record),
@@ -144,7 +144,7 @@ impl Reading {
         }
     }
 
-    /// The end of the task as its record tells it; `None` if it has not ended.
+    /// The task's end according to its record; `None` if it has not ended.
     pub fn finish(&self, task: NewTask) -> Option<Finish> {
         Some(Finish {
             task,

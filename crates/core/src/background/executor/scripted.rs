@@ -1,5 +1,5 @@
-//! An executor that does nothing but what a test says: it proves that the supervisor needs no more
-//! than requests and reports.
+//! An executor that only does what a test tells it: it shows that the supervisor needs nothing but requests and
+//! reports.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -12,7 +12,7 @@ use super::reading::Reading;
 use super::{Report, Request, SendSignal, Size};
 use crate::background::task::{Port, TaskId};
 
-/// The executor, and the test's hold on it.
+/// The executor and the test's handle on it.
 #[derive(Debug, Clone, Default)]
 pub struct Scripted {
     state: Arc<Mutex<State>>,
@@ -22,7 +22,7 @@ pub struct Scripted {
 #[derive(Debug, Default)]
 struct State {
     asked: Vec<String>,
-    /// What tasks listen on, and how often that was asked.
+    /// What tasks listen on, and how often it was requested.
     ports: HashMap<TaskId, Vec<Port>>,
     looks: u32,
     reports: VecDeque<Report>,
@@ -30,9 +30,9 @@ struct State {
 }
 
 impl Scripted {
-    /// Notes what is asked.
+    /// Records the request.
     pub fn ask(&mut self, request: Request) {
-        // Who asks for tasks that are not there is told of none.
+        // The script has no other tasks to list.
         let text = match request {
             Request::List(_) => return,
             Request::Look(ids) => {
@@ -61,23 +61,23 @@ impl Scripted {
         self.state.lock().expect("no test panics with it").asked.push(text);
     }
 
-    /// What was asked since the last time.
+    /// The requests since the last call.
     pub fn asked(&self) -> Vec<String> {
         std::mem::take(&mut self.state.lock().expect("no test panics with it").asked)
     }
 
-    /// What a task listens on from now on.
+    /// Sets the ports that a task listens on.
     pub fn listen(&self, id: TaskId, ports: &[Port]) {
         let mut state = self.state.lock().expect("no test panics with it");
         state.ports.insert(id, ports.to_vec());
     }
 
-    /// How often ports were looked at since the last time.
+    /// How often ports were requested since the last call.
     pub fn looks(&self) -> u32 {
         std::mem::take(&mut self.state.lock().expect("no test panics with it").looks)
     }
 
-    /// Has this reported.
+    /// Queues this report.
     pub fn say(&self, report: Report) {
         self.state.lock().expect("no test panics with it").reports.push_back(report);
     }
@@ -87,22 +87,22 @@ impl Scripted {
         self.state.lock().expect("no test panics with it").reports.pop_front()
     }
 
-    /// Says whether tasks stand as they were reported.
+    /// Sets whether tasks are in the state that was reported.
     pub fn settle(&self, settled: bool) {
         self.state.lock().expect("no test panics with it").unsettled = !settled;
     }
 
-    /// What was said.
+    /// The value that the test set.
     pub fn is_settled(&self) -> bool {
         !self.state.lock().expect("no test panics with it").unsettled
     }
 
-    /// Nothing happens by itself.
+    /// Never returns: a script produces no events by itself.
     pub async fn wait(&mut self) -> Woken {
         std::future::pending().await
     }
 
-    /// What is kept.
+    /// The stored records and outputs.
     pub fn shelf(&self) -> Shelf {
         self.shelf.clone()
     }
@@ -116,7 +116,7 @@ pub struct Shelf(Arc<Mutex<HashMap<TaskId, Kept>>>);
 type Kept = (Record, Vec<u8>);
 
 impl Shelf {
-    /// Puts a task's record and output on the shelf.
+    /// Stores a task's record and output.
     pub fn put(&self, id: TaskId, record: Record, output: &[u8]) {
         let mut record = record;
         record.extent.total = output.len() as u64;
@@ -125,20 +125,20 @@ impl Shelf {
         self.0.lock().expect("no test panics with it").insert(id, (record, output.to_vec()));
     }
 
-    /// Reads a task.
+    /// Reads a task's record and output.
     pub fn read(&self, id: TaskId) -> io::Result<Reading> {
         let shelf = self.0.lock().expect("no test panics with it");
         let (record, output) = shelf.get(&id).ok_or(io::ErrorKind::NotFound)?;
         Ok(Reading::of_memory(record.clone(), output.clone()))
     }
 
-    /// Takes a task off the shelf.
+    /// Removes a task.
     pub fn delete(&self, id: TaskId) {
         self.0.lock().expect("no test panics with it").remove(&id);
     }
 }
 
-/// The record of a task that has just begun.
+/// The record of a task that is about to start.
 pub fn blank_record() -> Record {
     let mut bytes = vec![0; HEADER_BYTES];
     bytes[..8].copy_from_slice(b"MWTASK01");

@@ -1,5 +1,5 @@
-//! Tickets for slots: drawing them, and telling what a task waits for. How they work says
-//! [`meanwhile_shim::slots`].
+//! Tickets for slots: drawing them, and reporting what a task waits for. See [`meanwhile_shim::slots`] for how
+//! they work.
 
 use std::io;
 use std::path::PathBuf;
@@ -12,27 +12,27 @@ use super::Home;
 use crate::background::ledger::NewTask;
 use crate::background::task::{Ahead, TaskId, Wait};
 
-/// Between two attempts to lock a slot.
+/// Time between two attempts to lock a slot.
 const ROUND: Duration = Duration::from_millis(1);
-/// How often it is tried. The lock is held for as long as it takes to read some records.
+/// How many attempts. The lock is only held while some records are read.
 const TRIES: u32 = 2_000;
 
-/// A task that holds a slot, or waits for it or for others.
+/// A task that holds a slot, or waits for a slot or for other tasks.
 #[derive(Debug, Clone)]
 pub struct InLine {
-    /// Its id.
+    /// The task's id.
     pub id: TaskId,
-    /// Its workspace.
+    /// The task's workspace.
     pub workspace: PathBuf,
-    /// Its command, as shown.
+    /// The task's command, as displayed.
     pub command: String,
-    /// How long its leader has run; `None`: it waits.
+    /// How long its leader has run; `None`: it still waits.
     pub ran: Option<Duration>,
 }
 
 impl Home {
-    /// Draws a ticket for a task that is about to be published. Publish it before what is returned is
-    /// dropped: a ticket without a task is taken away.
+    /// Draws a ticket for a task that is about to be published. The task must be published before the returned
+    /// lock is dropped: a ticket without a task is removed.
     pub fn draw(&self, wanted: &spec::Slot, id: TaskId) -> io::Result<Lock> {
         let slot = Slot::new(self.root(), &wanted.name);
         slot.make()?;
@@ -45,16 +45,17 @@ impl Home {
             std::thread::sleep(ROUND);
         }
         let name = &wanted.name;
-        let message = format!("another process keeps slot `{name}` locked; spawn it again later");
+        let message =
+            format!("another process keeps slot `{name}` locked; spawn the task again later");
         Err(io::Error::other(message))
     }
 
-    /// Takes back the ticket of a task that is not published.
+    /// Removes the ticket of a task that was not published.
     pub fn undraw(&self, slot: &spec::Slot, id: TaskId) {
         Slot::new(self.root(), &slot.name).leave(*id.as_bytes());
     }
 
-    /// What a task that has not begun waits for; `None`: nothing any more.
+    /// What a task that has not started waits for; `None`: nothing any more.
     pub fn wait_of(&self, task: &NewTask) -> Option<Wait> {
         let is_over = |id: &TaskId| matches!(standing(self.root(), *id.as_bytes()), Standing::Gone);
         let after: Vec<TaskId> = task.after.iter().copied().filter(|id| !is_over(id)).collect();
@@ -66,7 +67,7 @@ impl Home {
         }
     }
 
-    /// How a task waits for a slot; `None`: there is room for it.
+    /// A task's wait for a slot; `None`: there is room for it.
     fn wait_for(&self, id: TaskId, name: &str) -> Option<Wait> {
         let slot = Slot::new(self.root(), name);
         let tickets = slot.tickets().ok()?;
@@ -85,7 +86,7 @@ impl Home {
             return None;
         }
         let waiting = ahead.iter().filter(|ticket| !ticket.held).count();
-        // One for which there is room waits no more, though its shim may not have noted it yet.
+        // A task for which there is room no longer waits, even if its shim has not noticed yet.
         let room = slot.limit().saturating_sub(ahead.len() - waiting + passed);
         let position = waiting.saturating_sub(room) + 1;
         Some(Wait::Slot {
@@ -96,12 +97,12 @@ impl Home {
     }
 
     fn ahead(&self, id: TaskId) -> Ahead {
-        // It may have ended since, and its folder be another's.
+        // The task may have ended meanwhile and its folder been reused.
         let spec = self.spec(id).ok();
         Ahead { id, title: spec.map(|spec| spec.label.unwrap_or(spec.command)) }
     }
 
-    /// The tasks that hold a slot or wait for it, in their order, and how many it has room for.
+    /// The tasks that hold or wait for a slot, in ticket order, and the slot's limit.
     pub fn in_line(&self, name: &str) -> (Vec<InLine>, usize) {
         let slot = Slot::new(self.root(), name);
         let tickets = slot.tickets().unwrap_or_default();
@@ -109,7 +110,7 @@ impl Home {
         (tasks.collect(), slot.limit())
     }
 
-    /// One task that runs or waits.
+    /// The entry of one task that runs or waits.
     pub fn one_in_line(&self, id: TaskId) -> Option<InLine> {
         if let Standing::Gone = standing(self.root(), *id.as_bytes()) {
             return None;

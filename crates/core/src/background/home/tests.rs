@@ -3,17 +3,17 @@ use std::thread;
 
 use super::*;
 
-/// Publishes a task in `folder` with a record that names it, as a shim would.
+/// Publishes a task in `folder` with its id as the record, as a shim would.
 fn publish(home: &Home, id: TaskId, folder: &Path) {
-    // A record is made new: one that is there would be another task's.
+    // The record must be a new file: an existing one would be another task's.
     let record = File::create_new(folder.join(layout::RECORD)).unwrap();
     (&record).write_all(id.as_bytes()).unwrap();
     fs::write(folder.join(layout::SPEC), b"spec").unwrap();
     fs::rename(folder, home.live(id)).unwrap();
 }
 
-/// The daemon that owns a task gives its folder to the next one, while another daemon, which has
-/// seen the same end, puts the folder away.
+/// The daemon that owns a task reuses its folder for the next one, while another daemon, which has seen the
+/// same end, puts the folder away.
 #[test]
 fn two_daemons_settle_a_task_and_the_next_one_in_its_folder_is_unharmed() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,7 +1,7 @@
-//! What is told of tasks: their ends, the lines their watches matched, and that they wait.
+//! Stores the notifications about tasks: their ends, lines that watches matched, and that they wait for input.
 //!
-//! One transaction checks that a thing was not told yet, takes the next number of the task's queue
-//! and stores the notification. A number is taken nowhere else.
+//! One transaction checks that a notification is not stored yet, takes the next number of the task's queue and
+//! stores it. No other code takes a number.
 
 use std::path::Path;
 use std::time::Duration;
@@ -19,27 +19,26 @@ use crate::background::task::{
     Timestamp,
 };
 
-/// Past durations kept of a command in a workspace.
+/// How many past durations are kept for a command in a workspace.
 const DURATIONS_OF_COMMAND: i64 = 20;
-/// Past durations kept of a workspace.
+/// How many past durations are kept for a workspace.
 pub(super) const DURATIONS_OF_WORKSPACE: i64 = 5_000;
-/// Longest command, in bytes, whose durations are kept. A longer one carries data and does not
-/// come again.
+/// Longest command, in bytes, whose durations are kept. A longer one contains data and is not repeated.
 const DURATION_COMMAND_BYTES: usize = 4_096;
 
 impl Ledger {
-    /// Records what happened, as one transaction: a batch costs one lock and one commit, and is there
-    /// whole or not at all. In this order:
+    /// Records events in one transaction: a batch costs one lock and one commit, and is stored completely or
+    /// not at all. In this order:
     ///
     /// - `tasks`: their rows, as [`Ledger::insert`] makes them;
     /// - `leaders`: process ids, see [`Ledger::started`];
-    /// - `notices`: what running tasks have to tell. Not told is what was told before, what is over its
-    ///   watch's limit, and what comes after the task's end, whose [`Finish`] tells it;
-    /// - `ends`: once each, however often and by whichever process they are recorded. A task without a
-    ///   row gets one: a running task is never removed, so its spawner died before it made the row;
-    ///   unless its id is among those of removed tasks, where the end was recorded long ago.
+    /// - `notices`: notifications about running tasks. One is skipped if it is already stored, exceeds its
+    ///   watch's limit, or comes after the task's end, whose [`Finish`] contains it;
+    /// - `ends`: each once, however often and by whichever process it is recorded. If a task has no row, it is
+    ///   created: a running task is never removed, so its spawner died before creating the row. Exception: if
+    ///   the id is among those of removed tasks, the end was recorded long ago.
     ///
-    /// Returns what became of each end. [`Ledger::news`] has the notifications.
+    /// Returns the result for each end. [`Ledger::news`] returns the notifications.
     pub fn record(
         &mut self,
         tasks: &[NewTask],
@@ -64,7 +63,8 @@ impl Ledger {
         })
     }
 
-    /// How long a command that ended by itself took in a workspace before, newest first, at most 20.
+    /// The past durations of a command in a workspace, newest first, at most 20. Only runs that ended by
+    /// themselves count.
     pub fn past_durations(
         &self,
         workspace: &Path,
@@ -152,7 +152,7 @@ fn finish(tx: &Transaction<'_>, finish: &Finish) -> Result<Finished, LedgerError
     Ok(Finished::Fresh)
 }
 
-/// A notification to be queued: what is told, and the task as it stands.
+/// A notification to be queued: its contents, and the task's state.
 struct Entry<'a> {
     kind: &'static str,
     watch: &'a str,
@@ -203,7 +203,7 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// Queues a notification of a running task, unless it was told before or its watch has told enough.
+/// Queues a notification of a running task, unless it is already stored or its watch's limit is reached.
 fn tell(tx: &Transaction<'_>, task: &NewTask, entry: &Entry<'_>) -> Result<(), LedgerError> {
     let known: bool = tx
         .prepare_cached(
@@ -230,8 +230,8 @@ fn tell(tx: &Transaction<'_>, task: &NewTask, entry: &Entry<'_>) -> Result<(), L
     store(tx, task.id, entry)
 }
 
-/// Takes the next number of the task's queue and stores the notification under it. The queue is the
-/// row's: the one fixed when the task was first recorded.
+/// Takes the next number of the task's queue and stores the notification under it. The queue comes from the
+/// task's row, so it is the one that was recorded first.
 fn store(tx: &Transaction<'_>, id: TaskId, entry: &Entry<'_>) -> Result<(), LedgerError> {
     let seq: i64 = tx
         .prepare_cached(
@@ -271,7 +271,7 @@ fn store(tx: &Transaction<'_>, id: TaskId, entry: &Entry<'_>) -> Result<(), Ledg
     Ok(())
 }
 
-/// The notification of a task's end, acknowledged or not; `None` if it has not ended.
+/// The notification of a task's end, acknowledged or not; `None` if the task has not ended.
 pub(super) fn exited(
     connection: &Connection,
     id: TaskId,
@@ -292,9 +292,8 @@ fn cause_columns(cause: Option<&Cause>) -> (Option<&'static str>, Option<&str>) 
     (cause.map(|cause| actor_word(cause.actor)), cause.map(|cause| cause.message.as_str()))
 }
 
-/// Keeps how long a command took, and drops the oldest of what is kept. The workspace's own bound
-/// is looked at on one in 256 only: it costs a
-/// walk over thousands of rows.
+/// Stores a command's duration and drops the command's oldest ones. The workspace's limit is only checked at
+/// every 256th duration, because the check walks thousands of rows.
 fn remember_duration(tx: &Transaction<'_>, finish: &Finish) -> Result<(), LedgerError> {
     if finish.task.command.len() > DURATION_COMMAND_BYTES {
         return Ok(());
@@ -317,7 +316,7 @@ fn remember_duration(tx: &Transaction<'_>, finish: &Finish) -> Result<(), Ledger
     Ok(())
 }
 
-/// Drops the oldest durations of a workspace beyond its bound.
+/// Drops the oldest durations of a workspace beyond its limit.
 pub(super) fn trim_durations(tx: &Transaction<'_>, workspace: &Path) -> Result<(), LedgerError> {
     tx.prepare_cached(
         "DELETE FROM durations WHERE workspace = ?1 AND n <= (

@@ -1,4 +1,4 @@
-//! What can go wrong with the store, told apart by what its user can do.
+//! Errors of the store, by what the user can do about them.
 
 use std::path::PathBuf;
 
@@ -6,14 +6,14 @@ use rusqlite::ffi;
 
 use crate::error::{Error, StoreFaultKind};
 
-/// Why the store did not do what it was asked. The transaction was rolled back: nothing was
-/// recorded, and the same call may be made again.
+/// Why the store did not carry out a call. The transaction was rolled back: nothing was stored, and the same
+/// call may be repeated.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
-    /// No space left, a quota reached, or the disk does not take a write.
-    #[error("the disk of the state directory is full, over quota or does not take writes")]
+    /// No space left, a quota reached, or a write to the disk failed.
+    #[error("the disk of the state directory is full, over quota or fails to write")]
     Full,
-    /// Another process held the store for longer than the busy time-out.
+    /// Another process kept the store locked for longer than 10 s.
     #[error(
         "another process has kept the store locked for {} s",
         super::BUSY_TIMEOUT.as_secs()
@@ -22,27 +22,27 @@ pub enum LedgerError {
     /// The file cannot be written.
     #[error("the store is read-only")]
     ReadOnly,
-    /// The file cannot be opened or made.
+    /// The file cannot be opened or created.
     #[error("cannot open `{}`: {reason}", path.display())]
     CannotOpen {
-        /// The file.
+        /// The ledger file's path.
         path: PathBuf,
-        /// The system's or SQLite's word.
+        /// The error message of the system or of SQLite.
         reason: String,
     },
-    /// A newer program has written the file.
+    /// A newer version of this program has written the file.
     #[error(
-        "the store is of version {found} and this program knows versions up to {}",
+        "the store has version {found} and this program supports versions up to {}",
         super::schema::VERSION
     )]
     NewerVersion {
-        /// The file's version.
+        /// The schema version in the file.
         found: i64,
     },
     /// The file is not a store, or is damaged.
     #[error("the store is damaged: {0}")]
     Damaged(String),
-    /// Anything else.
+    /// An error of no other kind.
     #[error("{0}")]
     Other(String),
 }
@@ -61,7 +61,7 @@ impl From<rusqlite::Error> for LedgerError {
             return Self::Other(error.to_string());
         };
         match code {
-            // EDQUOT and EIO come as IOERR_WRITE; the index of the WAL is extended by a write too.
+            // SQLite returns IOERR_WRITE for EDQUOT and EIO; extending the WAL's index is a write too.
             ffi::SQLITE_IOERR_WRITE | ffi::SQLITE_IOERR_SHMSIZE => Self::Full,
             _ => match code & 0xff {
                 ffi::SQLITE_FULL => Self::Full,

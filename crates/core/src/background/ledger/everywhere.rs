@@ -1,4 +1,4 @@
-//! Questions that no workspace bounds: an id names one task in the whole store.
+//! Queries across all workspaces: an id is unique in the whole store.
 
 use std::path::PathBuf;
 
@@ -9,19 +9,19 @@ use super::{Ledger, LedgerError};
 use crate::background::StateFilter;
 use crate::background::task::{Task, TaskId};
 
-/// A queue in which notifications wait.
+/// A queue that holds notifications.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waiting {
-    /// Its workspace.
+    /// The queue's workspace.
     pub workspace: PathBuf,
-    /// Its name.
+    /// The queue's name.
     pub queue: String,
-    /// How many notifications are not acknowledged.
+    /// How many of its notifications are not acknowledged.
     pub count: u64,
 }
 
 impl Ledger {
-    /// The workspace of a task that is kept.
+    /// The workspace of a task that has not been removed.
     pub fn workspace_of_task(&self, id: TaskId) -> Result<Option<PathBuf>, LedgerError> {
         let found = self
             .connection
@@ -31,7 +31,7 @@ impl Ledger {
         Ok(found)
     }
 
-    /// The workspaces with tasks that are not recorded as ended.
+    /// The workspaces with tasks whose end is not recorded.
     pub fn busy_workspaces(&self) -> Result<Vec<PathBuf>, LedgerError> {
         let mut select = self.connection.prepare_cached(
             "SELECT DISTINCT workspace FROM tasks INDEXED BY tasks_live
@@ -41,7 +41,7 @@ impl Ledger {
         Ok(found.collect::<Result<_, _>>()?)
     }
 
-    /// At most `limit` tasks of all workspaces, those not ended first, then newest first.
+    /// At most `limit` tasks of all workspaces: those without a recorded end first, then newest first.
     pub fn tasks_everywhere(
         &self,
         state: Option<StateFilter>,
@@ -50,7 +50,7 @@ impl Ledger {
     ) -> Result<Vec<Task>, LedgerError> {
         let word = match state {
             None => None,
-            // Its supervisor alone knows that a task waits; the ledger has it running.
+            // Only its supervisor knows that a task waits; the ledger shows it as running.
             Some(StateFilter::Queued | StateFilter::Running | StateFilter::NotStopping) => {
                 Some("running")
             }
@@ -69,8 +69,8 @@ impl Ledger {
         Ok(tasks.collect::<Result<_, _>>()?)
     }
 
-    /// Every queue of every workspace in which notifications wait, but for those of agents' sessions,
-    /// which wait for their agent.
+    /// Every queue of every workspace that holds notifications, except the queues of agents' sessions, which
+    /// the agents drain.
     pub fn waiting_everywhere(&self) -> Result<Vec<Waiting>, LedgerError> {
         let mut select = self.connection.prepare_cached(
             "SELECT workspace, queue, count(*) FROM notifications

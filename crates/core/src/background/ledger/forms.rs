@@ -1,16 +1,16 @@
-//! What servers of models asked for: the form of a request that each took.
+//! The request form that each model server accepted.
 
 use rusqlite::{OptionalExtension, params};
 
 use super::{Ledger, LedgerError};
 use crate::background::task::Timestamp;
 
-/// How long a form is believed, in milliseconds: a week. A server that has learned something since is
-/// asked in full again.
+/// How long a stored form is used, in milliseconds: a week. After that the full form is tried again, as the
+/// server may support it by now.
 const BELIEVED_MS: i64 = 7 * 24 * 3_600 * 1_000;
 
-/// Made when it is first needed, outside of the versions of the schema: an older program that shares
-/// the store neither knows nor misses it.
+/// Created when it is first needed, independent of the schema's version: an older program that shares the store
+/// is not affected.
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS forms (
   origin TEXT PRIMARY KEY,
   form TEXT NOT NULL,
@@ -18,7 +18,7 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS forms (
 ) STRICT, WITHOUT ROWID";
 
 impl Ledger {
-    /// The form that a server and model took last, if that was within a week.
+    /// The form that a server and model accepted last, if that was within a week.
     pub fn form(&self, origin: &str) -> Result<Option<String>, LedgerError> {
         let is_there: bool = self
             .connection
@@ -37,7 +37,7 @@ impl Ledger {
         Ok(form)
     }
 
-    /// Remembers the form that a server and model took.
+    /// Stores the form that a server and model accepted.
     pub fn remember_form(&mut self, origin: &str, form: &str) -> Result<(), LedgerError> {
         self.write(|tx| {
             tx.execute_batch(TABLE)?;

@@ -1,4 +1,4 @@
-//! What was run before, and how long it took: read for people who look back.
+//! Past commands and their durations, for display to a person.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,18 +8,18 @@ use rusqlite::params;
 use super::rows::{path_bytes, path_of};
 use super::{Ledger, LedgerError};
 
-/// A command that ran before, and how long its runs took, newest first. Only ends by itself count.
+/// A command that ran before, and the durations of its runs. Only runs that ended by themselves count.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Past {
-    /// The command as it was shown.
+    /// The command, as displayed.
     pub command: String,
-    /// A duration a run, at most 20.
+    /// The runs' durations, newest first, at most 20.
     pub runs: Vec<Duration>,
 }
 
 impl Ledger {
-    /// At most `limit` commands that ended by themselves: those of `first` before those of other
-    /// workspaces, and of each the ones that ran last first.
+    /// At most `limit` commands that ended by themselves: those of the workspace `first` before those of other
+    /// workspaces, each group by last run, newest first.
     pub fn past_commands(&self, first: &Path, limit: u32) -> Result<Vec<Past>, LedgerError> {
         let mut select = self.connection.prepare_cached(
             "SELECT workspace, command FROM durations GROUP BY workspace, command

@@ -1,5 +1,5 @@
-//! Sessions whose directory has moved: found by their whole name wherever they are from, and taken over
-//! by the directory in which a person goes on with them.
+//! Sessions whose directory has moved: they are found by full id in any workspace, and moved to the directory
+//! in which a person continues them.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use super::sessions::{SessionRow, read_session, session_columns};
 use super::{Ledger, LedgerError};
 
 impl Ledger {
-    /// The session of this whole name, of whichever workspace.
+    /// The session with this full id, in any workspace.
     pub fn session_anywhere(&self, id: &str) -> Result<Option<SessionRow>, LedgerError> {
         let row = self
             .connection
@@ -24,7 +24,7 @@ impl Ledger {
         Ok(row)
     }
 
-    /// The newest sessions of other workspaces than this one, at most `limit`.
+    /// The newest sessions of other workspaces, at most `limit`.
     pub fn sessions_elsewhere(
         &self,
         workspace: &Path,
@@ -41,7 +41,7 @@ impl Ledger {
         Ok(rows)
     }
 
-    /// The sessions of all workspaces, the one last added to first.
+    /// The sessions of all workspaces, most recently updated first.
     pub fn sessions_of_all(&self, skip: u64, limit: u32) -> Result<Vec<SessionRow>, LedgerError> {
         let mut select = self.connection.prepare_cached(concat!(
             "SELECT ",
@@ -53,7 +53,7 @@ impl Ledger {
         Ok(rows)
     }
 
-    /// Makes a session, its queue and its ended tasks those of another workspace.
+    /// Moves a session, its queue and its ended tasks to another workspace.
     pub fn move_session(&mut self, id: &str, to: &Path) -> Result<(), LedgerError> {
         self.write(|tx| {
             let from: Option<Vec<u8>> = tx
@@ -64,11 +64,11 @@ impl Ledger {
             let to = path_bytes(to);
             tx.prepare_cached("UPDATE sessions SET workspace = ?2 WHERE id = ?1")?
                 .execute(params![id, to])?;
-            // The queue has the session's name, which no other session has.
+            // The queue's name is the session's id, which is unique.
             for table in [
                 "UPDATE queues SET workspace = ?3 WHERE workspace = ?1 AND name = ?2",
                 "UPDATE notifications SET workspace = ?3 WHERE workspace = ?1 AND queue = ?2",
-                // The daemon of the old place holds what runs.
+                // Running tasks stay: the old workspace's daemon supervises them.
                 "UPDATE tasks SET workspace = ?3 WHERE workspace = ?1 AND queue = ?2 \
                  AND outcome IS NOT NULL",
             ] {

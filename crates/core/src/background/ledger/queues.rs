@@ -1,8 +1,8 @@
-//! Queues read and acknowledged.
+//! Reads and acknowledges queues.
 //!
-//! A notification waits, or is leased to a process that is handing it out, or is acknowledged, and
-//! never goes back from there. A lease has no time-out: it ends with an acknowledgement, with a drop,
-//! or with the death of its holder, and whether a holder lives is the caller's to know.
+//! A notification is waiting, leased to a process that is delivering it, or acknowledged, which is final. A
+//! lease has no timeout: it ends when it is acknowledged or dropped, or when its holder dies. The caller knows
+//! whether a holder is alive.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -18,24 +18,24 @@ use super::rows::{
 use super::{FileId, Ledger, LedgerError};
 use crate::background::task::{DeliveredBy, Notification, TaskId, Timestamp};
 
-/// How a drain leaves what it returns.
+/// What a drain does to the notifications that it returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Drain<'a> {
-    /// As it was: [`Ledger::ack`] acknowledges it, and until then every drain returns it.
+    /// Nothing: [`Ledger::ack`] acknowledges them, and until then every drain returns them.
     Manual,
-    /// Leased to this process: [`Ledger::ack_lease`] acknowledges it, [`Ledger::drop_lease`] gives it
-    /// back, and until then no drain returns it while the process lives.
+    /// Leases them to this process: [`Ledger::ack_lease`] acknowledges them, [`Ledger::drop_lease`] gives them
+    /// back. Until then no other drain returns them while the process is alive.
     Auto {
-        /// The process, in words that `is_alive` of every other process can judge.
+        /// The process's name, for which `is_alive` in every other process can tell whether it is alive.
         holder: &'a str,
     },
 }
 
-/// Names what one drain leased.
+/// Identifies the lease of one drain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LeaseToken(i64);
 
-/// A place in the order in which notifications were queued, of all workspaces, in one file.
+/// A position in the order in which notifications were queued in one file, across all workspaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Cursor {
     file: FileId,
@@ -45,18 +45,18 @@ pub struct Cursor {
 /// What a drain returned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
-    /// Oldest first.
+    /// The notifications, oldest first.
     pub notifications: Vec<Notification>,
-    /// How many more a drain could return now: neither acknowledged nor leased to a living process.
+    /// How many more a drain could return now: neither acknowledged nor leased to a live process.
     pub remaining: u64,
-    /// What [`Drain::Auto`] leased; `None` if that is nothing.
+    /// The lease of [`Drain::Auto`]; `None` if nothing was leased.
     pub lease: Option<LeaseToken>,
 }
 
 impl Ledger {
-    /// The oldest notifications of a queue that wait, at most `max`. Leases of a holder that
-    /// `is_alive` denies end here. It is asked inside the transaction and must not be slow; the
-    /// drain's own holder lives without being asked.
+    /// Returns the oldest waiting notifications of a queue, at most `max`. Ends leases whose holder is dead
+    /// according to `is_alive`, which is called inside the transaction and must be fast. The drain's own holder
+    /// counts as alive.
     pub fn drain(
         &mut self,
         workspace: &Path,
@@ -87,8 +87,8 @@ impl Ledger {
         })
     }
 
-    /// Leases the end of one task to this process, as a drain does with all that waits. `None`: it was
-    /// told, or is being told by a process that lives, or is not recorded.
+    /// Leases the end of one task to this process, as a drain does for a queue. `None`: the end is
+    /// acknowledged, leased to a live process, or not recorded.
     pub fn lease_end(
         &mut self,
         workspace: &Path,
@@ -114,7 +114,7 @@ impl Ledger {
         })
     }
 
-    /// Acknowledges what a drain leased; returns how many that still were.
+    /// Acknowledges the notifications of a lease; returns how many were still leased.
     pub fn ack_lease(
         &mut self,
         holder: &str,
@@ -133,7 +133,7 @@ impl Ledger {
         })
     }
 
-    /// Gives back what a drain leased, to be drained again; returns how many that were.
+    /// Gives the notifications of a lease back to the queue; returns how many there were.
     pub fn drop_lease(&mut self, holder: &str, token: LeaseToken) -> Result<u64, LedgerError> {
         self.write(|tx| {
             let freed = tx
@@ -146,8 +146,8 @@ impl Ledger {
         })
     }
 
-    /// The workspace of a queue, by its name alone: that of the oldest of its tasks that is kept, else one
-    /// in which a task of it has ended.
+    /// The workspace of a queue, given only its name: that of its oldest retained task, otherwise one in which
+    /// a task of the queue has ended.
     pub fn workspace_of(&self, queue: &str) -> Result<Option<PathBuf>, LedgerError> {
         let workspace = self
             .connection
@@ -162,8 +162,8 @@ impl Ledger {
         Ok(workspace.map(path_of))
     }
 
-    /// Acknowledges every notification of a queue up to and including `through`, leased or not;
-    /// returns how many were not acknowledged before.
+    /// Acknowledges every notification of a queue up to and including `through`, leased or not; returns how
+    /// many had not been acknowledged.
     pub fn ack(&mut self, workspace: &Path, queue: &str, through: u64) -> Result<u64, LedgerError> {
         self.write(|tx| {
             let rows = rows(
@@ -176,8 +176,8 @@ impl Ledger {
         })
     }
 
-    /// Acknowledges the end of one task, because the owner of its queue has seen it by other means.
-    /// Returns whether it waited. A lease on it ends: its holder finds it acknowledged.
+    /// Acknowledges the end of one task, because the owner of its queue has seen it by other means. Returns
+    /// whether it was waiting. A lease on it ends: its holder finds it acknowledged.
     pub fn mark_delivered(
         &mut self,
         id: TaskId,
@@ -195,7 +195,7 @@ impl Ledger {
         })
     }
 
-    /// How many notifications are not acknowledged, for each queue of a workspace that has any.
+    /// The number of unacknowledged notifications of each queue of a workspace, without empty queues.
     pub fn undelivered(&self, workspace: &Path) -> Result<BTreeMap<String, u64>, LedgerError> {
         let mut select = self.connection.prepare_cached(
             "SELECT queue, count(*) FROM notifications
@@ -223,7 +223,7 @@ impl Ledger {
         Ok(ids)
     }
 
-    /// Where the notifications queued from now on begin, for [`Ledger::news`].
+    /// The cursor from which [`Ledger::news`] returns all notifications queued later.
     pub fn now(&self) -> Result<Cursor, LedgerError> {
         let last = self
             .connection
@@ -232,8 +232,8 @@ impl Ledger {
         Ok(Cursor { file: self.file, n: last.unwrap_or(0) })
     }
 
-    /// What was queued in a workspace since, acknowledged or not, in the order of their numbers,
-    /// at most `limit`; and the cursor for what comes after.
+    /// The notifications queued in a workspace after the cursor, acknowledged or not, in order, at most
+    /// `limit`; and the cursor after them.
     pub fn news(
         &self,
         workspace: &Path,
@@ -246,7 +246,7 @@ impl Ledger {
             " FROM notifications n JOIN tasks t ON t.id = n.task
              WHERE n.n > ?1 AND n.workspace = ?2 ORDER BY n.n LIMIT ?3"
         ))?;
-        // In a file that was made since, nothing was seen yet.
+        // If the file has been replaced, all of its notifications are new.
         let seen = if since.file == self.file { since.n } else { 0 };
         let mut cursor = Cursor { file: self.file, n: seen };
         let mut news = Vec::new();
@@ -260,13 +260,13 @@ impl Ledger {
         Ok((news, cursor))
     }
 
-    /// The notification of a task's end, acknowledged or not; `None` if it has not ended.
+    /// The notification of a task's end, acknowledged or not; `None` if the task has not ended.
     pub fn exited(&self, id: TaskId) -> Result<Option<Notification>, LedgerError> {
         exited(&self.connection, id)
     }
 }
 
-/// What a drain returns.
+/// Selects the notifications that a drain returns.
 pub(super) const WAITING: &str = concat!(
     "SELECT ",
     notification_columns!(),
@@ -305,8 +305,8 @@ pub(super) fn end_dead_leases(
     Ok(())
 }
 
-/// How many notifications of a queue wait and are not leased. Two counts, each answered by an index;
-/// few rows are leased at any time.
+/// How many notifications of a queue are neither acknowledged nor leased. Two counts, each answered by an
+/// index; few rows are leased at any time.
 pub(super) fn free(
     tx: &Transaction<'_>,
     workspace: &Path,
@@ -324,7 +324,7 @@ pub(super) fn free(
     Ok(free)
 }
 
-/// Leases rows under a token of their own. Random: a number counted up would have to be stored.
+/// Leases rows under a new token. It is random, because a counter would have to be stored.
 fn lease(tx: &Transaction<'_>, rows: &[i64], holder: &str) -> Result<LeaseToken, LedgerError> {
     let (random, _) = uuid::Uuid::new_v4().as_u64_pair();
     let token = (random >> 1).cast_signed();
@@ -358,8 +358,8 @@ fn rows(
     Ok(rows)
 }
 
-/// Acknowledges notifications; an end also says so in its task. What was only kept for them goes:
-/// the text of a match (its key stays, so that it is not told again), and tasks removed before.
+/// Acknowledges notifications; an end is marked as delivered in its task too. Deletes what was only kept for
+/// them: a match's text (its key stays, so that it is not queued again), and tasks removed earlier.
 pub(super) fn acknowledge(
     tx: &Transaction<'_>,
     rows: &[Waiting],

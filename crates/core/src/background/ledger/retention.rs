@@ -1,7 +1,7 @@
-//! What leaves the store: by wish, by age, by number.
+//! Removes tasks and sessions from the store: on request, by age, by number.
 //!
-//! Only ended tasks leave, and never what was not told: a task whose notifications wait is hidden,
-//! and its row goes with the last of them. Files are the caller's to delete.
+//! Only ended tasks are removed, and no undelivered notification is lost: a task with waiting notifications is
+//! hidden, and its row is deleted with the last of them. The caller deletes the files.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,20 +16,20 @@ use crate::background::Remove;
 use crate::background::task::{TaskId, Timestamp};
 use crate::limits::STEPS_KEPT;
 
-/// Ids of removed tasks that are remembered. It must span the removals of other processes while one
-/// is suspended between reading an exit record and reporting it.
+/// How many ids of removed tasks are remembered. Must cover what other processes remove while one is suspended
+/// between reading an exit record and reporting it.
 const GONE_MAX: i64 = 10_000;
-/// How long a token of a spawn that never came about is kept.
+/// How long the token of a spawn that never happened is kept.
 const TOKEN_WITHOUT_TASK: Duration = Duration::from_secs(24 * 3_600);
 
-/// How long a session is kept after something was last said in it.
+/// How long a session is kept after its last message.
 const SESSIONS_KEPT: Duration = Duration::from_secs(90 * 24 * 3_600);
-/// How long one is kept in which nothing was said.
+/// How long a session without any message is kept.
 const SILENT_SESSIONS_KEPT: Duration = Duration::from_secs(24 * 3_600);
 
 impl Ledger {
-    /// Removes ended tasks of a workspace; returns those it removed, whose files may be deleted.
-    /// With both `ids` and `ended_before`, those that meet both; with neither, none.
+    /// Removes ended tasks of a workspace; returns the removed ones, whose files may be deleted. With both
+    /// `ids` and `ended_before`, those that meet both; with neither, none.
     pub fn remove(&mut self, workspace: &Path, what: &Remove) -> Result<Vec<TaskId>, LedgerError> {
         let before = what.ended_before.map_or(i64::MAX, |before| before.0);
         self.write(|tx| {
@@ -46,7 +46,7 @@ impl Ledger {
                                 row.get(0)
                             })
                             .optional()?;
-                        // Retired at once: an id given twice is found once.
+                        // Retired immediately, so that an id that is given twice is found only once.
                         if let Some(id) = found {
                             retire(tx, id)?;
                             ids.push(id_of(id));
@@ -62,12 +62,12 @@ impl Ledger {
         })
     }
 
-    /// Removes the tasks of a workspace that ended longer than `keep_for` before `now`, and all but
-    /// the `keep_count` that ended last; of steps of agents' turns all but the last [`STEPS_KEPT`].
-    /// Returns those it removed. Also drops what else is old: the tokens of spawns that never
-    /// came about, durations, and agent sessions that were not used for ninety days, or for a day
-    /// where nothing was ever said. A session that a holder has open which `is_alive` does not deny
-    /// stays, however old; it is asked inside the transaction.
+    /// Removes the tasks of a workspace that ended longer than `keep_for` before `now`, and all but the
+    /// `keep_count` that ended last; of the steps of agents' turns, all but the last [`STEPS_KEPT`]. Returns
+    /// the removed ones. Also deletes other old rows: tokens of spawns that never happened, durations, and
+    /// agent sessions whose last message is older than ninety days, or, without any message, that are older
+    /// than a day. A session that a live holder has open is kept, however old; `is_alive` is called inside the
+    /// transaction.
     pub fn prune(
         &mut self,
         workspace: &Path,
@@ -93,8 +93,8 @@ impl Ledger {
         })
     }
 
-    /// The tasks of any workspace that ended first, at most `limit`: what to remove when the store
-    /// is over its quota. Walks over all that have ended.
+    /// The tasks of any workspace that ended first, at most `limit`, to be removed when the store is over its
+    /// quota. Scans all ended tasks.
     pub fn oldest_finished(&self, limit: u32) -> Result<Vec<(PathBuf, TaskId)>, LedgerError> {
         let mut select = self.connection.prepare_cached(OLDEST)?;
         let found = select
@@ -118,8 +118,8 @@ pub(super) const STEPS_BEYOND_COUNT: &str = "SELECT id FROM tasks
 pub(super) const OLDEST: &str = "SELECT workspace, id FROM tasks
      WHERE outcome IS NOT NULL AND removed = 0 ORDER BY ended_at, id LIMIT ?1";
 
-/// Deletes old sessions with their transcripts, but for those that are open. A task of such a session that
-/// was only hidden goes too.
+/// Deletes old sessions with their transcripts, except open ones. Hidden tasks of such a session are deleted
+/// too.
 fn prune_sessions(
     tx: &Transaction<'_>,
     workspace: &Path,
@@ -185,8 +185,8 @@ fn retire_all(
     Ok(rows.into_iter().map(id_of).collect())
 }
 
-/// Hides an ended task, and frees its token: the same token asks for a new task now. Its row goes
-/// at once if everything was told.
+/// Hides an ended task and frees its token, so that a spawn with the same token creates a new task. Its row is
+/// deleted at once if none of its notifications waits.
 fn retire(tx: &Transaction<'_>, row: i64) -> Result<(), LedgerError> {
     tx.prepare_cached(
         "DELETE FROM tokens WHERE task = ?1 AND (workspace, token) =
@@ -194,13 +194,13 @@ fn retire(tx: &Transaction<'_>, row: i64) -> Result<(), LedgerError> {
     )?
     .execute([row])?;
     tx.prepare_cached("UPDATE tasks SET removed = 1 WHERE id = ?1")?.execute([row])?;
-    // It is in no list any more.
+    // A hidden task is in no list.
     tx.prepare_cached("DELETE FROM steps WHERE task = ?1")?.execute([row])?;
     bury_if_told(tx, row)
 }
 
-/// Deletes a removed task once none of its notifications waits, and remembers its id. One of an
-/// agent's session stays hidden, without the text of its output: the session's timeline tells of it.
+/// Deletes a removed task once none of its notifications waits, and remembers its id. A task of an agent's
+/// session stays hidden, without the text of its output, because the session's timeline shows it.
 pub(super) fn bury_if_told(tx: &Transaction<'_>, row: i64) -> Result<(), LedgerError> {
     let in_session: bool = tx
         .prepare_cached(

@@ -1,7 +1,7 @@
-//! How the domain's words are written in columns and read back.
+//! How values are stored in columns and read back.
 //!
-//! Owns the spelling of every stored enum and the order of the columns a task and a notification
-//! are read from. Words rather than numbers, so that `sqlite3 meanwhile.db` can be read by a person.
+//! Defines the spelling of every stored enum and the order of the columns of a task and a notification. Uses
+//! words rather than numbers, so that a person can read the output of `sqlite3 meanwhile.db`.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -19,7 +19,7 @@ use crate::background::{Stdin, Watch};
 
 use super::NewTask;
 
-/// The columns [`read_task`] takes, of a table called `t`.
+/// The columns that [`read_task`] reads, of a table called `t`.
 macro_rules! task_columns {
     () => {
         "t.id, t.workspace, t.queue, t.label, t.command, t.cwd, t.pid, t.created_at, \
@@ -30,7 +30,7 @@ macro_rules! task_columns {
     };
 }
 
-/// The columns [`read_notification`] takes, of tables called `n` and `t`.
+/// The columns that [`read_notification`] reads, of tables called `n` and `t`.
 macro_rules! notification_columns {
     () => {
         concat!(
@@ -44,7 +44,7 @@ macro_rules! notification_columns {
 
 pub(super) use {notification_columns, task_columns};
 
-/// A row read column by column, in the order of the lists above.
+/// Reads a row column by column, in the order of the lists above.
 struct Columns<'a> {
     row: &'a Row<'a>,
     next: usize,
@@ -56,13 +56,13 @@ impl Columns<'_> {
         self.row.get(self.next - 1)
     }
 
-    /// A word of one of our enums.
+    /// A stored enum value; `None` for NULL.
     fn take_word<T>(&mut self, read: fn(&str) -> Option<T>) -> rusqlite::Result<Option<T>> {
         let Some(text) = self.take::<Option<String>>()? else { return Ok(None) };
         read(&text).map(Some).ok_or_else(|| self.unknown(&text))
     }
 
-    /// A column that must hold one of our words.
+    /// Fails if a column that must have a value is NULL.
     fn need<T>(&self, value: Option<T>) -> rusqlite::Result<T> {
         value.ok_or_else(|| self.unknown("NULL"))
     }
@@ -165,12 +165,12 @@ impl Columns<'_> {
     }
 }
 
-/// A task from the columns of `task_columns!`.
+/// Reads a task from the columns of `task_columns!`.
 pub(super) fn read_task(row: &Row<'_>) -> rusqlite::Result<Task> {
     Columns { row, next: 0 }.take_task()
 }
 
-/// A notification and its row from the columns of `notification_columns!`.
+/// Reads a notification and its row id from the columns of `notification_columns!`.
 pub(super) fn read_notification(row: &Row<'_>) -> rusqlite::Result<(i64, Notification)> {
     let mut columns = Columns { row, next: 0 };
     let mut task = columns.take_task()?;
@@ -196,7 +196,7 @@ pub(super) fn read_notification(row: &Row<'_>) -> rusqlite::Result<(i64, Notific
     };
     match kind {
         NotificationKind::Exited => {}
-        // The task has gone on since; the notification tells it as it stood.
+        // The task has changed since; the notification contains its state at the time.
         NotificationKind::Matched(_) | NotificationKind::Stalled => {
             task.pid = pid;
             task.state = cause.map_or(State::Running, |cause| State::Stopping { cause });
@@ -209,12 +209,12 @@ pub(super) fn read_notification(row: &Row<'_>) -> rusqlite::Result<(i64, Notific
     Ok((n, Notification { seq, queue, at, kind, task, preview }))
 }
 
-/// The columns [`read_facts`] takes.
+/// The columns that [`read_facts`] reads.
 pub(super) const FACTS: &str = "id, workspace, queue, label, command, cwd, created_at, \
      deadline_ms, linger_ms, stdin, watches, client_token, service, place, \
      EXISTS (SELECT 1 FROM steps WHERE steps.task = tasks.id AND steps.is_step = 1)";
 
-/// The static facts of a task from the columns of [`FACTS`].
+/// Reads a task's static facts from the columns of [`FACTS`].
 pub(super) fn read_facts(row: &Row<'_>) -> rusqlite::Result<NewTask> {
     let mut columns = Columns { row, next: 0 };
     let millis = |ms: Option<i64>| ms.map(|ms| Duration::from_millis(count(ms)));
@@ -271,7 +271,7 @@ pub(super) fn actor_word(actor: Actor) -> &'static str {
         Actor::Deadline => "deadline",
         Actor::Linger => "linger",
         Actor::Limit => "limit",
-        // An older program that shares the store knows no such actor; see the column `skipped`.
+        // An older program that shares the store does not know this actor; see the column `skipped`.
         Actor::Daemon | Actor::Dependency => "daemon",
     }
 }
@@ -315,7 +315,7 @@ fn read_stdin(word: &str) -> Option<Stdin> {
     }
 }
 
-/// Netstrings: each field as its length in bytes, a colon, and itself.
+/// Appends a netstring: the field's length in bytes, a colon, and the field.
 fn push_field(list: &mut String, field: &str) {
     list.push_str(&field.len().to_string());
     list.push(':');
@@ -378,7 +378,7 @@ pub(super) fn id_of(row: i64) -> TaskId {
     format!("{:08x}", row & 0xffff_ffff).parse().expect("32 bits in hex are 8 lowercase digits")
 }
 
-/// A path as it is stored. Not text: a path need not be UTF-8.
+/// A path as it is stored: bytes, because a path need not be UTF-8.
 pub(super) fn path_bytes(path: &Path) -> &[u8] {
     path.as_os_str().as_bytes()
 }
@@ -387,7 +387,7 @@ pub(super) fn path_of(bytes: Vec<u8>) -> PathBuf {
     PathBuf::from(OsString::from_vec(bytes))
 }
 
-/// SQLite has 63 bits for what cannot be negative; no real count reaches them.
+/// SQLite has 63 bits for non-negative numbers; no real count exceeds them.
 pub(super) fn int(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }

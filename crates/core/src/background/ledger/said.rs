@@ -1,4 +1,4 @@
-//! What was said and what happened in a session, as it is read again: whole, or behind where a reader stopped.
+//! Reads a session's messages and facts back: all of them, or those after a reader's position.
 
 use std::path::Path;
 
@@ -9,56 +9,56 @@ use super::sessions::{SessionRow, base, last, session};
 use super::{Ledger, LedgerError};
 use crate::background::task::Timestamp;
 
-/// A message as it was stored.
+/// A stored message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredMessage {
-    /// Its number in the session.
+    /// Its number in the session, from 1.
     pub n: u64,
     /// When it was stored.
     pub at: Timestamp,
-    /// The model's history begins again here.
+    /// Whether the model's history starts over with this message.
     pub fresh: bool,
-    /// The message.
+    /// The message, as JSON.
     pub body: String,
 }
 
-/// A fact as it was stored.
+/// A stored fact.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredFact {
-    /// Its number in the session.
+    /// Its number in the session, from 1.
     pub n: u64,
-    /// When it happened.
+    /// The time of the event.
     pub at: Timestamp,
-    /// The fact.
+    /// The fact, as JSON.
     pub fact: String,
 }
 
-/// What a process that watches a session finds of it.
+/// What a process that watches a session reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Followed {
-    /// The session.
+    /// The session's row.
     pub session: SessionRow,
-    /// Who has it open: its name in leases, and its pid.
+    /// The process that has it open: its name in leases, and its pid.
     pub holder: Option<(String, u32)>,
-    /// What was said since.
+    /// The messages after the reader's position.
     pub messages: Vec<StoredMessage>,
-    /// What happened since.
+    /// The facts after the reader's position.
     pub facts: Vec<StoredFact>,
 }
 
-/// What a trace is made of.
+/// The parts of a session's trace, read in one snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Traced {
-    /// Who has the session open: its name in leases.
+    /// The process that has the session open: its name in leases.
     pub holder: Option<String>,
-    /// Facts.
+    /// The requested facts, oldest first.
     pub facts: Vec<StoredFact>,
-    /// All facts that are about a task.
+    /// All facts about a task, oldest first.
     pub of_tasks: Vec<StoredFact>,
 }
 
 impl Ledger {
-    /// Everything said in a session, oldest first.
+    /// All messages of a session, oldest first.
     pub fn messages(&self, id: &str) -> Result<Vec<StoredMessage>, LedgerError> {
         self.read(|tx| match base(tx, id)? {
             Some(base) => messages(tx, base, 0),
@@ -66,7 +66,7 @@ impl Ledger {
         })
     }
 
-    /// What a trace of a session is made of, as of one moment: the facts after `after`, at most `limit` of them.
+    /// The parts of a session's trace in one snapshot: the facts after `after`, at most `limit` of them.
     /// `None`: the workspace has no such session.
     pub fn traced(
         &self,
@@ -87,8 +87,8 @@ impl Ledger {
         })
     }
 
-    /// What happened in a session after fact `after`, oldest first, at most `limit`; with
-    /// `of_tasks`, only facts that are about a task.
+    /// The facts of a session after fact `after`, oldest first, at most `limit`; with `of_tasks`, only facts
+    /// about a task.
     pub fn trace(
         &self,
         id: &str,
@@ -102,8 +102,8 @@ impl Ledger {
         })
     }
 
-    /// Who has a session open, and what was added to it after this message and this fact, as of one moment.
-    /// `None`: the workspace has no such session.
+    /// Which process has a session open, and what was added to it after this message and this fact, in one
+    /// snapshot. `None`: the workspace has no such session.
     pub fn followed(
         &self,
         workspace: &Path,
@@ -125,7 +125,7 @@ impl Ledger {
     }
 }
 
-/// Who has a session open: its name in leases, and its pid.
+/// The process that has a session open: its name in leases, and its pid.
 fn holder(tx: &Transaction<'_>, id: &str) -> Result<Option<(String, u32)>, LedgerError> {
     let (name, pid): (Option<String>, Option<u32>) = tx
         .prepare_cached("SELECT holder, holder_pid FROM sessions WHERE id = ?1")?

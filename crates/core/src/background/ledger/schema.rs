@@ -1,31 +1,31 @@
-//! The tables, and how an older file becomes a current one.
+//! The tables, and how an older file is migrated.
 //!
-//! Owns the SQL of the schema and its version. Never drops what it does not know: a file of a newer
-//! version is refused, because an older program cannot tell what it would break.
+//! Owns the SQL of the schema and its version. Refuses a file of a newer version, because an older program
+//! cannot know what it would break.
 
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::LedgerError;
 
-/// Each entry takes a file from the version of its index to the next.
+/// Each entry migrates a file from the version that is its index to the next one.
 const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2];
 
 /// The version this program writes.
 pub(super) const VERSION: usize = MIGRATIONS.len();
 
-/// Times are milliseconds since the Unix epoch; a task's id is the number that its hex digits spell
-/// (`printf('%08x', id)`), which makes it the row id and spares an index; paths are BLOBs because
-/// they need not be UTF-8; lists (`watches`, `survivors`) are netstrings.
+/// Times are milliseconds since the Unix epoch. A task's id is stored as the number that its hex digits spell
+/// (`printf('%08x', id)`), so that it is the row id and needs no index. Paths are BLOBs because they need not
+/// be UTF-8. Lists (`watches`, `survivors`) are netstrings.
 ///
-/// `tasks.removed` hides a task whose notifications still wait; the row goes with the last of them.
-/// `gone` remembers the ids of removed tasks, so that a daemon that was suspended while another one
-/// reported and removed a task cannot bring it back.
+/// `tasks.removed` hides a task with waiting notifications; its row is deleted with the last of them. `gone`
+/// holds the ids of removed tasks, so that a daemon that was suspended while another one reported and removed a
+/// task cannot store it a second time.
 ///
-/// The partial indexes are those the frequent queries need to touch only the rows they return: a
-/// store with 10 000 finished tasks lists its running ones by reading only these. There are no more,
-/// because each is a page more that every end writes.
+/// Partial indexes let the frequent queries touch only the rows they return: with 10 000 finished tasks, a list
+/// of the running ones reads only those. There are no further indexes, because each costs every end another
+/// page to write.
 ///
-/// `n` grows with each row of `durations` and `gone`: only their oldest rows are ever deleted.
+/// In `durations` and `gone`, `n` only grows, because only their oldest rows are ever deleted.
 const VERSION_1: &str = "
 CREATE TABLE tasks (
   id INTEGER PRIMARY KEY,
@@ -125,14 +125,14 @@ CREATE TABLE gone (
 ) STRICT;
 ";
 
-/// The agent's sessions. What a session said is a row of `messages` each, as JSON, and never changed;
-/// `fresh` marks one from which the model's history begins again. What happened is a row of `trace`
-/// each, as JSON; `task` is set where the fact is about one, so that these are found without reading
-/// the rest. The row id of both is the session's number in the upper and the row's own in the lower
-/// 32 bits, which makes a session's rows neighbours and spares an index.
+/// The agent's sessions. Each message of a session is a row of `messages`, as JSON, and never changed; `fresh`
+/// marks one with which the model's history starts over. Each fact is a row of `trace`, as JSON; `task` is set
+/// if it is about a task, to find these without reading the rest. The row id of both is the session's number in
+/// the upper and the row's own number in the lower 32 bits, which keeps a session's rows together and needs no
+/// index.
 ///
-/// `holder` is the bell of the process that has the session open, as in leases. `rules` are the
-/// permissions a person chose to be remembered.
+/// `holder` is the bell of the process that has the session open, as in leases. `rules` are the permission
+/// rules that a person chose to remember.
 const VERSION_2: &str = "
 CREATE TABLE sessions (
   n INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -167,16 +167,16 @@ CREATE TABLE rules (
 ) STRICT;
 ";
 
-/// Columns of tasks that belong to no version: an older program that shares the store names the columns
-/// it reads and writes, and misses none.
+/// Columns of tasks that do not depend on the version: an older program that shares the store names the columns
+/// that it reads and writes, so further ones do not affect it.
 const COLUMNS: [(&str, &str); 3] = [
     ("service", "ALTER TABLE tasks ADD COLUMN service INTEGER NOT NULL DEFAULT 0"),
-    // It never ran, because a task failed that it was to follow.
+    // The task never ran, because a task that it was to follow failed.
     ("skipped", "ALTER TABLE tasks ADD COLUMN skipped INTEGER NOT NULL DEFAULT 0"),
     ("place", "ALTER TABLE tasks ADD COLUMN place TEXT"),
 ];
 
-/// What makes the columns that are missing.
+/// The statements that add the missing columns.
 fn missing(connection: &Connection) -> Result<Vec<&'static str>, LedgerError> {
     let mut select = connection.prepare("SELECT name FROM pragma_table_info('tasks')")?;
     let found: Vec<String> = select.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
@@ -184,15 +184,15 @@ fn missing(connection: &Connection) -> Result<Vec<&'static str>, LedgerError> {
     Ok(COLUMNS.iter().filter(|(name, _)| is_missing(name)).map(|(_, sql)| *sql).collect())
 }
 
-/// The steps of agents' turns, and those that became tasks (`is_step` 0), which stay so whichever row
-/// is written later. Beside the versions: an older program that shares the store does not miss it, and
-/// takes a step for a task.
+/// The steps of agents' turns. Steps that became tasks have `is_step` 0, which a later write of their row does
+/// not change. Independent of the schema's version: an older program that shares the store is not affected, and
+/// treats a step as a task.
 const STEPS: &str = "CREATE TABLE IF NOT EXISTS steps (
   task INTEGER PRIMARY KEY,
   is_step INTEGER NOT NULL
 ) STRICT";
 
-/// Makes the table of steps where it is missing.
+/// Creates the table of steps if it is missing.
 fn add_steps(connection: &Connection) -> Result<(), LedgerError> {
     let found: i64 = connection.query_row(
         "SELECT count(*) FROM sqlite_schema WHERE name = 'steps'",
@@ -205,8 +205,8 @@ fn add_steps(connection: &Connection) -> Result<(), LedgerError> {
     Ok(())
 }
 
-/// Brings the file to [`VERSION`]. Several processes may do this at once: the version is read again
-/// inside the write transaction.
+/// Migrates the file to [`VERSION`]. Several processes may do so at once: the version is read again inside the
+/// write transaction.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), LedgerError> {
     if read_version(connection)? == VERSION && missing(connection)?.is_empty() {
         return add_steps(connection);
@@ -224,7 +224,7 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), LedgerError> {
     add_steps(connection)
 }
 
-/// The version of the file, refused if it is newer than [`VERSION`].
+/// The file's version. Fails if it is newer than [`VERSION`].
 pub(super) fn read_version(connection: &Connection) -> Result<usize, LedgerError> {
     let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     match usize::try_from(found) {

@@ -1,8 +1,8 @@
-//! The agent's sessions: who has one open, what was said in it, and what happened when.
+//! The agent's sessions: which process has one open, its messages, and its trace of facts.
 //!
-//! A transcript only grows. What the model is shown of background tasks is taken out of the queue
-//! in the transaction that appends it, so that a crash at any moment leaves each result in the
-//! transcript exactly once. The words are the caller's: messages and facts are texts here.
+//! A transcript only grows. Notifications for the model are taken out of the queue in the same transaction that
+//! appends them, so a crash at any time leaves each result in the transcript exactly once. Messages and facts
+//! are opaque texts here; the caller defines them.
 
 use std::path::{Path, PathBuf};
 
@@ -19,11 +19,11 @@ use crate::background::task::{
     DeliveredBy, Notification, NotificationKind, Task, TaskId, Timestamp,
 };
 
-/// Bits of a row id that number the rows of one session.
+/// How many bits of a row id number the rows within one session.
 const ROW_BITS: u32 = 32;
 
-/// When something was last said in a session called `s`; NULL where nothing was. The numbers are
-/// those of [`rows_of`].
+/// The time of a session's last message; NULL if it has none. The session's table is called `s`. The row ids
+/// are those of [`rows_of`].
 macro_rules! last_said {
     () => {
         "(SELECT m.at FROM messages m
@@ -32,7 +32,7 @@ macro_rules! last_said {
     };
 }
 
-/// The columns [`read_session`] takes, of a session called `s`.
+/// The columns that [`read_session`] reads, of a table called `s`.
 macro_rules! session_columns {
     () => {
         concat!(
@@ -46,34 +46,34 @@ pub(super) use session_columns;
 
 pub(super) use last_said;
 
-/// A session as it stands in a list.
+/// A session, as listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionRow {
-    /// Its name, and its queue's.
+    /// Its id, which is also its queue's name.
     pub id: String,
-    /// The workspace.
+    /// The workspace, an absolute path.
     pub workspace: PathBuf,
     /// The beginning of its first prompt.
     pub title: Option<String>,
-    /// The model it was made with.
+    /// The model that it was created with.
     pub model: String,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
-    /// When something was last said.
+    /// When its last message was stored; without any, when it was created.
     pub updated_at: Timestamp,
 }
 
-/// What became of a wish to open a session.
+/// The result of trying to open a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Claim {
-    /// It is the asker's now.
+    /// The caller has it open now.
     Taken(SessionRow),
-    /// A living process has it open.
+    /// A live process has it open.
     Held {
-        /// Its pid.
+        /// The pid of that process.
         pid: u32,
     },
-    /// There is none of this name in the workspace.
+    /// The workspace has no session of this name.
     Unknown,
 }
 
@@ -82,92 +82,92 @@ pub enum Claim {
 pub struct NewMessage {
     /// Its number in the session, from 1, one more than the last.
     pub n: u64,
-    /// The model's history begins again here.
+    /// Whether the model's history starts over with this message.
     pub fresh: bool,
-    /// The message.
+    /// The message, as JSON.
     pub body: String,
 }
 
 /// A fact to be appended to the trace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewFact {
-    /// Its number in the session, from 1, above the last.
+    /// Its number in the session, from 1, higher than the last one.
     pub n: u64,
-    /// When it happened.
+    /// The time of the event.
     pub at: Timestamp,
-    /// The task it is about.
+    /// The task that it is about; `None`: it is not about a task.
     pub task: Option<TaskId>,
-    /// The fact.
+    /// The fact, as JSON.
     pub fact: String,
 }
 
 /// What one transaction appends to a session.
 #[derive(Debug, Clone, Default)]
 pub struct Addition {
-    /// The session.
+    /// The session's id.
     pub session: String,
-    /// Its workspace.
+    /// The session's workspace.
     pub workspace: PathBuf,
-    /// A title, if it has none yet.
+    /// The session's title, if it has none yet.
     pub title: Option<String>,
-    /// What was said.
+    /// The messages to append.
     pub messages: Vec<NewMessage>,
-    /// What happened.
+    /// The facts to append.
     pub facts: Vec<NewFact>,
-    /// Ends of tasks that the messages show. Those of the session's own queue are acknowledged.
+    /// Ends of tasks that the messages contain. Those in the session's own queue are acknowledged.
     pub seen: Vec<(TaskId, DeliveredBy)>,
-    /// Tokens claimed for the tasks that the messages ask for.
+    /// Tokens to claim for the tasks that the messages request.
     pub claims: Vec<(String, TaskId)>,
-    /// The model call whose request carries the messages.
+    /// The number of the model call whose request contains the messages.
     pub call: u64,
-    /// How many notifications are taken out of the session's queue.
+    /// How many notifications to take out of the session's queue, at most.
     pub drain: u32,
-    /// Append nothing at all if there are none.
+    /// Whether to append nothing at all if the queue is empty.
     pub only_with_news: bool,
 }
 
-/// An end that a message shows, and that was not acknowledged before.
+/// An end that a message contains and that had not been acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seen {
-    /// The task.
+    /// The id of the ended task.
     pub task: TaskId,
-    /// The number of its notification.
+    /// The number of its notification in the queue.
     pub seq: u64,
-    /// How it was seen.
+    /// How the agent got it.
     pub by: DeliveredBy,
 }
 
-/// What a transaction found to tell.
+/// What a transaction found for the model.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct News {
     /// Ends acknowledged because the addition shows them.
     pub seen: Vec<Seen>,
-    /// What was taken out of the queue, oldest first.
+    /// The notifications taken out of the queue, oldest first.
     pub drained: Vec<Notification>,
-    /// How many notifications are left.
+    /// How many notifications remain in the queue.
     pub remaining: u64,
 }
 
-/// How it is told: appended in the same transaction.
+/// The model's message about [`News`]: appended in the same transaction.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Told {
-    /// The message, if there is something to say.
+    /// The message with them, if there is anything to report.
     pub message: Option<NewMessage>,
-    /// The facts.
+    /// The facts that record their delivery.
     pub facts: Vec<NewFact>,
 }
 
-/// The way of a task through a session, as far as the queue knows it.
+/// A task of a session, and the queueing of its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Journey {
     /// The task, removed or not.
     pub task: Task,
-    /// When its end was queued, and under which number.
+    /// When its end was queued and under which number; `None`: not yet.
     pub queued: Option<(Timestamp, u64)>,
 }
 
 impl Ledger {
-    /// Makes a session that `holder` has open.
+    /// Creates a session that `holder` has open.
     pub fn create_session(
         &mut self,
         workspace: &Path,
@@ -192,8 +192,7 @@ impl Ledger {
         })
     }
 
-    /// Opens a session for `holder`, unless a holder that `is_alive` does not deny has it open. That
-    /// may be the asker itself.
+    /// Opens a session for `holder`, unless a live holder, which may be the caller itself, has it open.
     pub fn claim_session(
         &mut self,
         workspace: &Path,
@@ -227,7 +226,7 @@ impl Ledger {
         })
     }
 
-    /// The sessions of a workspace, the one last added to first.
+    /// The sessions of a workspace, most recently updated first.
     pub fn sessions(
         &self,
         workspace: &Path,
@@ -248,16 +247,16 @@ impl Ledger {
         })
     }
 
-    /// One session; `None` if the workspace has none of this name.
+    /// One session; `None` if the workspace has no session of this name.
     pub fn session(&self, workspace: &Path, id: &str) -> Result<Option<SessionRow>, LedgerError> {
         self.read(|tx| session(tx, workspace, id))
     }
 
-    /// Appends to a session, and takes what is to be told out of its queue, as one transaction.
-    /// `tell` puts it in words; what else it returns is handed through. `None`: there was nothing
-    /// to tell, and nothing was to be appended without. What was seen is acknowledged in any case.
+    /// In one transaction, appends to a session and takes notifications out of its queue. `tell` turns them
+    /// into a message; its second result is returned. `None`: the queue was empty, and `add` asks to append
+    /// nothing in this case. Seen ends are acknowledged in any case.
     ///
-    /// Leases of a holder that `is_alive` denies end here, as in [`Ledger::drain`].
+    /// Ends leases of dead holders, as in [`Ledger::drain`].
     pub fn append<T>(
         &mut self,
         add: &Addition,
@@ -297,7 +296,7 @@ impl Ledger {
         })
     }
 
-    /// Appends facts alone.
+    /// Appends only facts.
     pub fn append_facts(&mut self, id: &str, facts: &[NewFact]) -> Result<(), LedgerError> {
         self.write(|tx| match base(tx, id)? {
             Some(base) => insert_facts(tx, base, facts.iter()),
@@ -305,7 +304,7 @@ impl Ledger {
         })
     }
 
-    /// How many notifications of one queue are not acknowledged.
+    /// The number of unacknowledged notifications in a queue.
     pub fn waiting(&self, workspace: &Path, queue: &str) -> Result<u64, LedgerError> {
         let waiting = self
             .connection
@@ -317,8 +316,8 @@ impl Ledger {
         Ok(count(waiting))
     }
 
-    /// The tasks of `ids`, and those of the queue that run or wait to be told; removed ones too,
-    /// oldest first.
+    /// The tasks of `ids`, and those of the queue that are running or whose end is unacknowledged, including
+    /// removed ones, oldest first.
     pub fn journeys(
         &self,
         workspace: &Path,
@@ -360,7 +359,7 @@ impl Ledger {
         })
     }
 
-    /// The task that a client's token stands for.
+    /// The task for which a client's token was claimed.
     pub fn token(&self, workspace: &Path, token: &str) -> Result<Option<TaskId>, LedgerError> {
         let task = self
             .connection
@@ -370,7 +369,7 @@ impl Ledger {
         Ok(task)
     }
 
-    /// The permission rules remembered in a workspace, oldest first.
+    /// The permission rules stored for a workspace, oldest first.
     pub fn rules(&self, workspace: &Path) -> Result<Vec<String>, LedgerError> {
         let mut select = self
             .connection
@@ -381,7 +380,7 @@ impl Ledger {
         Ok(rules)
     }
 
-    /// Remembers permission rules.
+    /// Stores permission rules for a workspace.
     pub fn remember_rules(
         &mut self,
         workspace: &Path,
@@ -399,7 +398,7 @@ impl Ledger {
     }
 }
 
-/// The row id before the first of a session's rows.
+/// The row id before a session's first row.
 pub(super) fn base(tx: &Transaction<'_>, id: &str) -> Result<Option<i64>, LedgerError> {
     let n: Option<i64> = tx
         .prepare_cached("SELECT n FROM sessions WHERE id = ?1")?
@@ -408,17 +407,17 @@ pub(super) fn base(tx: &Transaction<'_>, id: &str) -> Result<Option<i64>, Ledger
     Ok(n.map(|n| n << ROW_BITS))
 }
 
-/// The last row id a session's rows can have.
+/// The highest row id that a session's rows can have.
 pub(super) fn last(base: i64) -> i64 {
     base + (1 << ROW_BITS) - 1
 }
 
-/// The first and the last row id that a session of this number can have.
+/// The lowest and the highest row id that the rows of session number `n` can have.
 pub(super) fn rows_of(n: i64) -> (i64, i64) {
     (n << ROW_BITS, last(n << ROW_BITS))
 }
 
-/// A session from the columns of `session_columns!`.
+/// Reads a session from the columns of `session_columns!`.
 pub(super) fn read_session(row: &Row<'_>) -> rusqlite::Result<SessionRow> {
     Ok(SessionRow {
         id: row.get(0)?,
@@ -430,7 +429,6 @@ pub(super) fn read_session(row: &Row<'_>) -> rusqlite::Result<SessionRow> {
     })
 }
 
-/// A session of a workspace.
 pub(super) fn session(
     tx: &Transaction<'_>,
     workspace: &Path,
@@ -461,8 +459,8 @@ fn insert_facts<'a>(
     Ok(())
 }
 
-/// Acknowledges the ends that the addition shows, of the session's own tasks: a look at another
-/// queue's task takes nothing from its owner.
+/// Acknowledges the ends that the addition contains, if they are in the session's own queue: reading a task of
+/// another queue must not acknowledge it for its owner.
 fn see(tx: &Transaction<'_>, add: &Addition) -> Result<Vec<Seen>, LedgerError> {
     let mut seen = Vec::new();
     for &(task, by) in &add.seen {
@@ -485,8 +483,8 @@ fn see(tx: &Transaction<'_>, add: &Addition) -> Result<Vec<Seen>, LedgerError> {
     Ok(seen)
 }
 
-/// Takes the oldest notifications out of the session's queue, acknowledged at once: they are
-/// appended in this transaction.
+/// Takes the oldest notifications out of the session's queue. They are acknowledged at once, because this
+/// transaction appends them.
 fn take(
     tx: &Transaction<'_>,
     add: &Addition,

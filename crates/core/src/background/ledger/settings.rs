@@ -1,4 +1,4 @@
-//! What a person chose for single sessions, and the end of a session by their wish.
+//! A person's settings for single sessions, and the deletion of a session on request.
 
 use std::path::Path;
 
@@ -8,8 +8,8 @@ use super::retention::{bury_if_told, delete_session};
 use super::rows::path_bytes;
 use super::{Ledger, LedgerError};
 
-/// Made when it is first needed, outside of the versions of the schema: an older program that shares the store
-/// neither knows nor misses it. `session` is the number of a session, which is never given again.
+/// Created when it is first needed, independent of the schema's version: an older program that shares the store
+/// is not affected. `session` is a session's number, which is never reused.
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS session_settings (
   session INTEGER NOT NULL,
   name TEXT NOT NULL,
@@ -17,22 +17,22 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS session_settings (
   PRIMARY KEY (session, name)
 ) STRICT, WITHOUT ROWID";
 
-/// What became of a wish to delete a session.
+/// The result of trying to delete a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deleted {
-    /// It is gone.
+    /// It is deleted.
     Gone,
-    /// A living process has it open.
+    /// A live process has it open.
     Held {
-        /// Its pid.
+        /// The pid of that process.
         pid: u32,
     },
-    /// There is none of this name.
+    /// The workspace has no session of this name.
     Unknown,
 }
 
 impl Ledger {
-    /// What was chosen for a session, by name.
+    /// The names and values of a session's settings.
     pub fn session_settings(&self, id: &str) -> Result<Vec<(String, String)>, LedgerError> {
         self.read(|tx| {
             if !is_there(tx)? {
@@ -49,7 +49,7 @@ impl Ledger {
         })
     }
 
-    /// Remembers what was chosen for a session.
+    /// Stores a setting of a session.
     pub fn choose_for_session(
         &mut self,
         id: &str,
@@ -68,8 +68,7 @@ impl Ledger {
         })
     }
 
-    /// Deletes a session of a workspace with its transcript, and the results that waited for it. Its
-    /// tasks stay.
+    /// Deletes a session of a workspace with its transcript and the notifications in its queue. Its tasks stay.
     pub fn delete_session(
         &mut self,
         workspace: &Path,
@@ -107,7 +106,7 @@ impl Ledger {
     }
 }
 
-/// Whether anything was ever chosen.
+/// Whether the table exists.
 fn is_there(tx: &Transaction<'_>) -> Result<bool, LedgerError> {
     let found: i64 = tx
         .prepare_cached("SELECT count(*) FROM sqlite_schema WHERE name = 'session_settings'")?
@@ -115,7 +114,7 @@ fn is_there(tx: &Transaction<'_>) -> Result<bool, LedgerError> {
     Ok(found > 0)
 }
 
-/// Forgets what was chosen for a session that is deleted.
+/// Deletes the settings of a session that is being deleted.
 pub(super) fn forget(tx: &Transaction<'_>, n: i64) -> Result<(), LedgerError> {
     if is_there(tx)? {
         tx.prepare_cached("DELETE FROM session_settings WHERE session = ?1")?.execute([n])?;

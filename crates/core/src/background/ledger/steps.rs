@@ -1,5 +1,5 @@
-//! Steps: what an agent runs in the foreground. They are tasks that lists leave out, until they go on in
-//! the background.
+//! Steps: tasks that an agent runs in the foreground. Lists leave them out until they continue in the
+//! background.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use super::{Ledger, LedgerError};
 use crate::background::task::TaskId;
 
 impl Ledger {
-    /// Makes a step a task, for good.
+    /// Turns a step into a task, permanently.
     pub fn promote(&mut self, id: TaskId) -> Result<(), LedgerError> {
         self.write(|tx| {
             tx.prepare_cached(
@@ -23,8 +23,8 @@ impl Ledger {
         })
     }
 
-    /// Keeps those of the steps that are tasks by now: they were promoted, or their agent has gone, as
-    /// `is_alive` says of the holder of its session, so no turn waits for them any more.
+    /// Keeps only those of the steps that have become tasks: they were promoted, or `is_alive` says that the
+    /// holder of their agent's session is dead, so no turn waits for them any more.
     pub fn keep_promoted(
         &self,
         steps: &mut Vec<TaskId>,
@@ -39,7 +39,7 @@ impl Ledger {
         for id in steps.iter() {
             let found: Option<(bool, Option<String>)> =
                 select.query_row([row_id(*id)], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-            // Without a row it was spawned a moment ago.
+            // A step without a row was spawned just now.
             if found.is_some_and(|(is_task, holder)| {
                 is_task || !holder.is_some_and(|holder| is_alive(&holder))
             }) {
@@ -50,8 +50,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// Takes a session away with its transcript and its ended tasks, whose ids it returns: their files
-    /// may be deleted.
+    /// Deletes a session with its transcript and its ended tasks, and returns their ids: their files may be
+    /// deleted.
     pub fn forget_session(
         &mut self,
         workspace: &Path,
@@ -126,7 +126,7 @@ mod tests {
         let mut steps = vec![one.id, TaskId::random()];
         ledger.keep_promoted(&mut steps, &|_| true).expect("read");
         assert_eq!(steps, [one.id]);
-        // A process that found it by its files writes its row again.
+        // A process that finds the task by its files writes its row again.
         ledger.insert(std::slice::from_ref(&one)).expect("nothing");
         assert_eq!(listed(&ledger, false).len(), 2);
         assert!(!ledger.task(&one.workspace, one.id).expect("read").expect("there").is_step);

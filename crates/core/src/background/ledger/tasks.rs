@@ -1,4 +1,4 @@
-//! Tasks that begin and run: making their rows, finding them again.
+//! The rows of tasks: created at the start, read again later.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use super::{Ledger, LedgerError, NewTask};
 use crate::background::StateFilter;
 use crate::background::task::{Cause, Task, TaskId, Timestamp};
 
-/// Takes a token for a task, if it is free.
+/// Claims a token for a task if it is free.
 pub(super) fn insert_token(
     tx: &Transaction<'_>,
     workspace: &Path,
@@ -28,15 +28,15 @@ pub(super) fn insert_token(
 }
 
 impl Ledger {
-    /// Records tasks that are about to run. Tells for each whether its row was made: not if the
-    /// store has, or had, a task of that id.
+    /// Stores tasks that are about to run. Returns for each whether its row was created, which it is not if the
+    /// store has, or had, a task with that id.
     pub fn insert(&mut self, tasks: &[NewTask]) -> Result<Vec<bool>, LedgerError> {
         self.write(|tx| tasks.iter().map(|task| insert(tx, task)).collect())
     }
 
-    /// Takes a client's token for a task that is about to be spawned. Returns `id`, or the id the
-    /// token already stands for; whether that one was spawned in the end is the caller's to find
-    /// out, and [`Ledger::release_token`] its way to free the token of a spawn that died midway.
+    /// Claims a client's token for a task that is about to be spawned. Returns `id`, or the id for which the
+    /// token is already claimed. The caller must check whether that task was ever spawned, and can free the
+    /// token of a spawn that died midway with [`Ledger::release_token`].
     pub fn claim_token(
         &mut self,
         workspace: &Path,
@@ -52,7 +52,7 @@ impl Ledger {
         })
     }
 
-    /// Gives a token back because its spawn failed. Does nothing if it stands for another task.
+    /// Releases a token because its spawn failed. Does nothing if it is claimed for another task.
     pub fn release_token(
         &mut self,
         workspace: &Path,
@@ -68,8 +68,7 @@ impl Ledger {
         })
     }
 
-    /// Takes back the row of a task that was never started. Does nothing once it has ended or has
-    /// been told of.
+    /// Deletes the row of a task that was never started. Does nothing if it has ended or has notifications.
     pub fn forget(&mut self, id: TaskId) -> Result<(), LedgerError> {
         self.write(|tx| {
             tx.prepare_cached(
@@ -86,12 +85,12 @@ impl Ledger {
         })
     }
 
-    /// Records the leaders of tasks.
+    /// Stores the pids of tasks' leaders.
     pub fn started(&mut self, leaders: &[(TaskId, u32)]) -> Result<(), LedgerError> {
         self.write(|tx| started(tx, leaders))
     }
 
-    /// Records that a task is being stopped. The first cause stands; an ended task is left alone.
+    /// Stores that a task is being stopped. Keeps the first cause, and does not change an ended task.
     pub fn stopping(&mut self, id: TaskId, cause: &Cause) -> Result<(), LedgerError> {
         self.write(|tx| {
             tx.prepare_cached(
@@ -103,7 +102,7 @@ impl Ledger {
         })
     }
 
-    /// A task of a workspace, unless it was removed.
+    /// A task of a workspace, unless it has been removed.
     pub fn task(&self, workspace: &Path, id: TaskId) -> Result<Option<Task>, LedgerError> {
         let task = self
             .connection
@@ -117,7 +116,7 @@ impl Ledger {
         Ok(task)
     }
 
-    /// The static facts of a task, of any workspace, removed or not.
+    /// The static facts of a task in any workspace, removed or not.
     pub fn facts(&self, id: TaskId) -> Result<Option<NewTask>, LedgerError> {
         let facts = self
             .connection
@@ -127,8 +126,8 @@ impl Ledger {
         Ok(facts)
     }
 
-    /// At most `limit` tasks of a workspace: those not ended, newest first, then the ended ones,
-    /// newest first. Newest is by creation. The steps of agents' turns only with `steps`.
+    /// At most `limit` tasks of a workspace: those without a recorded end, then the ended ones, each newest
+    /// first by creation time. The steps of agents' turns only with `steps`.
     pub fn tasks(
         &self,
         workspace: &Path,
@@ -163,8 +162,8 @@ impl Ledger {
         })
     }
 
-    /// The tasks that are not recorded as ended, oldest first: of one workspace, or of all of them,
-    /// workspace by workspace.
+    /// The tasks without a recorded end, oldest first: of one workspace, or of all of them, grouped by
+    /// workspace.
     pub fn running_ids(&self, workspace: Option<&Path>) -> Result<Vec<TaskId>, LedgerError> {
         let mut select = self.connection.prepare_cached(match workspace {
             Some(_) => RUNNING_HERE,
@@ -179,7 +178,7 @@ impl Ledger {
     }
 }
 
-/// The queries of [`Ledger::tasks`]; `?3` is a state to narrow down to, or NULL.
+/// The queries of [`Ledger::tasks`]; `?3` is a state to filter by, or NULL.
 pub(super) const LIVE: &str = concat!(
     "SELECT ",
     task_columns!(),
@@ -209,7 +208,8 @@ pub(super) fn started(tx: &Transaction<'_>, leaders: &[(TaskId, u32)]) -> Result
     Ok(())
 }
 
-/// Makes the row of a task. Returns whether it was made: not if it is there, or was and is removed.
+/// Creates the row of a task. Returns whether it was created, which it is not if the task exists or has been
+/// removed.
 pub(super) fn insert(tx: &Transaction<'_>, task: &NewTask) -> Result<bool, LedgerError> {
     let made = tx
         .prepare_cached(

@@ -85,7 +85,7 @@ fn notice_of(task: NewTask, about: About) -> Notice {
     }
 }
 
-/// Records an end as the supervisor does; returns what became of it and what it queued.
+/// Records an end as the supervisor does; returns the result and the notifications that it queued.
 fn finish(ledger: &mut Ledger, end: Finish) -> (Finished, Vec<Notification>) {
     let (now, id) = (ledger.now().expect("read"), end.task.id);
     let finished = ledger.record(&[], &[], &[], &[end]).expect("recorded");
@@ -94,7 +94,7 @@ fn finish(ledger: &mut Ledger, end: Finish) -> (Finished, Vec<Notification>) {
     (finished[0], news)
 }
 
-/// Records what a running task has to tell; returns what was told.
+/// Records notices of a running task; returns the notifications that were queued.
 fn notify(ledger: &mut Ledger, notices: &[Notice]) -> Vec<Notification> {
     let now = ledger.now().expect("read");
     ledger.record(&[], &[], notices, &[]).expect("recorded");
@@ -178,7 +178,7 @@ fn a_batch_is_recorded_whole_or_not_at_all() {
     let stalled = notice_of(new_task(3, "q"), About::Stalled { offset: 100 });
     let ended = finish_of(new_task(2, "q"), Outcome::Exited);
 
-    // Its last part cannot be written, so none of it may be.
+    // Its last part cannot be written, so no part may be.
     let refuse = "CREATE TEMP TRIGGER refuse BEFORE INSERT ON main.notifications
         WHEN new.kind = 'exited' BEGIN SELECT raise(ABORT, 'refused'); END";
     ledger.connection.execute_batch(refuse).expect("made");
@@ -189,7 +189,7 @@ fn a_batch_is_recorded_whole_or_not_at_all() {
     assert_eq!(ledger.undelivered(Path::new(HERE)).expect("read"), counts(&[]));
     ledger.connection.execute_batch("DROP TRIGGER refuse").expect("dropped");
 
-    // Twice is once.
+    // Recording it twice has the effect of recording it once.
     for _ in 0..2 {
         ledger
             .record(&tasks, &leaders, std::slice::from_ref(&stalled), std::slice::from_ref(&ended))
@@ -219,7 +219,7 @@ fn matches_not_yet_told_come_before_the_end_and_within_the_limit() {
     let (finished, told) = finish(&mut ledger, ended);
     assert_eq!(finished, Finished::Fresh);
     let told: Vec<_> = told.into_iter().map(|told| (told.seq, told.kind)).collect();
-    // 10 was told, 30 is over the limit of 2.
+    // Offset 10 is already queued, 30 exceeds the limit of 2.
     let expected = [(2, NotificationKind::Matched(match_at(20))), (3, NotificationKind::Exited)];
     assert_eq!(told, expected);
 
@@ -260,7 +260,7 @@ fn what_is_leased_is_its_holders_alone_while_it_lives() {
     let delivered = ledger.task(Path::new(HERE), id(1)).expect("read").expect("there").delivered;
     assert!(matches!(delivered, Some(Delivered { by: DeliveredBy::Drain, turn: Some(9), .. })));
 
-    // Its own second lease died with it, and comes first again.
+    // Its own second lease ended with its death, and those come first again.
     let heir = auto(&mut ledger, "heir", 10, &["other"]);
     assert_eq!((seqs(&heir), heir.remaining), (vec![3, 5], 0));
     let token = mine_too.lease.expect("leased");
@@ -362,7 +362,7 @@ fn age_and_number_prune_ended_tasks_only() {
         ledger.oldest_finished(2).expect("read"),
         [(PathBuf::from(HERE), id(1)), (PathBuf::from(HERE), id(2))]
     );
-    // Task n ended at 1 500 + n.
+    // Task n ended at time 1 500 + n.
     let keep = Duration::from_millis(100);
     assert_eq!(
         ledger.prune(here, keep, 3, Timestamp(1_602), &|_| false).expect("pruned"),
@@ -501,7 +501,7 @@ fn lists_of_a_large_store_touch_what_they_return() {
         let plan = plan(&ledger, sql);
         assert!(!plan.contains("SCAN") && !plan.contains("TEMP B-TREE"), "{sql}\n{plan}");
     }
-    // It has no workspace to search for, and walks an index of only the rows it returns.
+    // This query has no workspace to search for, and reads an index with only the rows it returns.
     let plan = plan(&ledger, tasks::RUNNING);
     assert!(plan.contains("tasks_live") && !plan.contains("TEMP B-TREE"), "{plan}");
 }

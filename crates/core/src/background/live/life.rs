@@ -1,4 +1,4 @@
-//! A task's life, from the wish to run it until its end is told.
+//! A task's life, from the spawn request until its end is reported.
 //!
 //! ```text
 //!            Accepted                 Started
@@ -16,40 +16,40 @@
 //!                                            `--------- its tree lives on ----> Survived -- Gone --> Over
 //! ```
 //!
-//! `Told` leads from every state of an existing task to `Over`: another process has recorded its end,
-//! and our client hears of it from the ledger.
+//! `Told` leads from every state of an existing task to `Over`: another process has recorded its end, and this
+//! process's client learns of it from the ledger.
 
-/// How often a task that left its executor, and whose end the ledger does not know, is looked for
-/// there before it is given up. There is a second between two looks.
+/// How often the ledger is checked again for the end of a task that has left its executor, before the task
+/// counts as lost. The checks are a second apart.
 const LOOKS_MAX: u32 = 2;
 
-/// Where a task is in its life. `R` is how its spawner is answered.
+/// A task's state in its life. `R` is the reply to its spawner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Life<R> {
-    /// Its executor was asked to start it; it does not exist yet.
+    /// The executor was asked to start it; it does not exist yet.
     Asked(R, Answer),
-    /// It exists; its spawner waits to hear whether the program could be executed.
+    /// It exists; its spawner waits to learn whether the program could be executed.
     Checked(R),
-    /// It exists; whether its leader runs is not known yet.
+    /// It exists; it is not known yet whether its leader runs.
     Accepted,
-    /// Its leader runs, and that was told.
+    /// Its leader runs, and this was reported.
     Running,
-    /// Its executor does not have it any more: another process is to have recorded its end.
+    /// The executor no longer has it: another process should have recorded its end.
     Elsewhere {
-        /// How often the ledger was looked at and did not know the end.
+        /// How often the ledger was checked in vain.
         looks: u32,
     },
-    /// Its end is on its way into the ledger.
+    /// Its end is being written to the ledger.
     Recording(Tree),
-    /// Its end is in the ledger, and about to be told.
+    /// Its end is in the ledger, but not reported yet.
     Recorded(Tree),
-    /// Its end is told; others of its tree live on.
+    /// Its end was reported; other processes of its tree are alive.
     Survived,
-    /// Nothing is left to do.
+    /// Nothing more to do.
     Over,
 }
 
-/// When the spawner of a task is answered.
+/// When a task's spawner gets its reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
     /// Once the task exists.
@@ -58,86 +58,86 @@ pub enum Answer {
     Executed,
 }
 
-/// What is left of a task's tree after its leader's end.
+/// Whether processes of a task's tree are alive after its leader's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tree {
-    /// No process.
+    /// No process is left.
     Gone,
-    /// Others live on.
+    /// Other processes are alive.
     Survives,
 }
 
-/// What the ledger's writer does.
+/// Whether the ledger's writer is busy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Writer {
-    /// Something is under way, so what is not told may be told yet.
+    /// Writes are in progress, so an end may still be reported.
     Busy,
-    /// Nothing is under way.
+    /// No write is in progress.
     Idle,
 }
 
-/// What happens to a task.
+/// An event in a task's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// Its executor has it: it exists.
+    /// The executor has it: it exists.
     Accepted,
-    /// Its executor does not take it, or could not execute its program: it never was.
+    /// The executor refused it or could not execute its program: it never existed.
     Refused,
     /// Its leader runs.
     Started,
-    /// Its end is read.
+    /// Its record contains its end.
     Ended {
         /// Whether its leader ever ran.
         ran: Ran,
-        /// What is left of it.
+        /// Whether processes of its tree are alive.
         tree: Tree,
-        /// What the ledger does.
+        /// Whether the ledger's writer is busy.
         writer: Writer,
     },
-    /// Its executor does not have it any more.
+    /// The executor no longer has it.
     Elsewhere(Writer),
-    /// The last of its tree is gone.
+    /// The last process of its tree has exited.
     Gone,
     /// The ledger has its end.
     Recorded,
-    /// Its end is told.
+    /// Its end was reported.
     Told,
 }
 
 /// Whether a leader ever ran.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ran {
-    /// It did.
+    /// The leader ran.
     Yes,
-    /// It was never started.
+    /// The leader was never started.
     Never,
 }
 
-/// What is to be done.
+/// An action for the supervisor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect<R> {
-    /// Answer its spawner with the task.
+    /// Reply to its spawner with the task.
     Answer(R),
-    /// Answer its spawner with the reason.
+    /// Reply to its spawner with the error.
     Refuse(R),
-    /// Note the new task, which is sure to exist, for the ledger.
+    /// Queue the new task's row for the ledger: the task certainly exists.
     Insert,
-    /// Tell that its leader runs.
+    /// Report that its leader runs.
     TellStarted,
     /// Send its end to the ledger.
     Record,
-    /// Look for its end in the ledger.
+    /// Check the ledger for its end.
     Look,
-    /// Send `lost` to the ledger: no more can be known.
+    /// Record it as `lost`: nothing more can be found out.
     GiveUp,
-    /// Take it out of the ledger.
+    /// Delete its row from the ledger.
     Forget,
-    /// Tell its executor that it is over.
+    /// Tell the executor to settle it.
     PutAway,
 }
 
 impl<R> Life<R> {
-    /// What becomes of the task, and what is to be done about it, in this order.
+    /// The next state, and the actions to take, in this order.
     pub fn step(self, step: Step) -> (Self, Vec<Effect<R>>) {
         use Effect::TellStarted;
         use Effect::{Answer as Reply, Forget, GiveUp, Insert, Look, PutAway, Record, Refuse};
@@ -146,7 +146,8 @@ impl<R> Life<R> {
                 (Self::Accepted, vec![Insert, Reply(reply)])
             }
             (Self::Asked(reply, Answer::Executed), Step::Accepted) => {
-                // A process that sees its row while it is refused would take it for a task that was lost.
+                // Its row must wait: another process that saw the row before the refusal would consider the
+                // task lost.
                 (Self::Checked(reply), vec![])
             }
             (Self::Asked(reply, _), Step::Refused) => (Self::Over, vec![Refuse(reply)]),
@@ -171,7 +172,7 @@ impl<R> Life<R> {
             (Self::Accepted | Self::Running | Self::Elsewhere { .. }, Step::Ended { tree, .. }) => {
                 (Self::Recording(tree), vec![Record])
             }
-            // Its end was to be in the ledger and is not: a fault kept it from being sent.
+            // The end should be in the ledger and is not: a fault prevented the write.
             (Self::Recording(_), Step::Ended { tree, writer: Writer::Idle, .. }) => {
                 (Self::Recording(tree), vec![Record])
             }
@@ -198,7 +199,7 @@ impl<R> Life<R> {
             (Self::Checked(reply), Step::Told) => (Self::Over, vec![Reply(reply), PutAway]),
             (Self::Accepted | Self::Running | Self::Elsewhere { .. }, Step::Told)
             | (Self::Survived, Step::Gone) => (Self::Over, vec![PutAway]),
-            // What is known already, comes late, or cannot be.
+            // Already known, late, or impossible.
             (
                 same @ (Self::Asked(..)
                 | Self::Checked(_)
@@ -221,7 +222,7 @@ impl<R> Life<R> {
         }
     }
 
-    /// Whether it exists: it was accepted, and is not over.
+    /// Whether it exists: it was accepted and is not over.
     pub fn exists(&self) -> bool {
         match self {
             Self::Asked(..) | Self::Over => false,
@@ -235,7 +236,7 @@ impl<R> Life<R> {
         }
     }
 
-    /// Whether its end is told.
+    /// Whether its end was reported.
     pub fn has_ended(&self) -> bool {
         match self {
             Self::Survived | Self::Over => true,
@@ -249,7 +250,7 @@ impl<R> Life<R> {
         }
     }
 
-    /// Whether anybody but its spawner may hear of it: it is sure to exist, and has not ended.
+    /// Whether it is visible to clients other than its spawner: it certainly exists and has not ended.
     pub fn is_listed(&self) -> bool {
         match self {
             Self::Accepted
@@ -261,7 +262,7 @@ impl<R> Life<R> {
         }
     }
 
-    /// Whether it may write, as far as is known.
+    /// Whether it may still produce output.
     pub fn may_write(&self) -> bool {
         match self {
             Self::Checked(_) | Self::Accepted | Self::Running => true,
@@ -305,7 +306,7 @@ mod tests {
         Step::Ended { ran: Ran::Yes, tree, writer }
     }
 
-    /// Every pair that is not in `rows` changes nothing.
+    /// Checks that every pair that is not in `rows` changes nothing.
     fn check(step: Step, rows: &[(State, State, &[Effect<&str>])]) {
         for state in ALL.into_iter().chain([Life::Over]) {
             let row = rows.iter().find(|(from, ..)| *from == state);

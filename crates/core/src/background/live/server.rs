@@ -1,7 +1,7 @@
-//! What is known of a task as a server: the ports it listens on, and whether it is ready.
+//! A task's state as a server: the ports it listens on, and whether it is ready.
 //!
-//! Pure: what its executor found, and when, comes from the caller. It also says when to look again,
-//! which is never for a task of which nothing is expected.
+//! Pure: the caller supplies what the executor found, and when. Also computes when to check again, which is
+//! never for a task from which no change is expected.
 
 use std::time::Duration;
 
@@ -9,20 +9,20 @@ use tokio::time::Instant;
 
 use crate::background::task::Port;
 
-/// How often a task is looked at after its start.
+/// Time between two checks just after a task's start.
 pub const START_ROUND: Duration = Duration::from_millis(100);
-/// How long after its start.
+/// How long after its start these frequent checks go on.
 const START: Duration = Duration::from_secs(2);
-/// How often while a client waits, or after it wrote something.
+/// Time between two checks while a client waits, or after the task wrote output.
 const ROUND: Duration = Duration::from_millis(250);
-/// How long a port must have stood: a program that tries ports lets go of it at once.
+/// How long a port must be open to count as stable: a program that only tries ports closes them at once.
 const STANDS: Duration = Duration::from_millis(300);
-/// How long a look is good enough for a client that asks.
+/// How long a check's result is recent enough for a client that asks.
 const FRESH: Duration = Duration::from_millis(20);
-/// Between two looks, the second of which tells whether a port stands.
+/// Time between two checks of which the second shows whether a port is stable.
 pub const PROOF: Duration = Duration::from_millis(310);
 
-/// A task as a server.
+/// The ports that a task listens on, and its readiness.
 #[derive(Debug, Default)]
 pub struct Server {
     ports: Vec<(Port, Instant)>,
@@ -30,28 +30,28 @@ pub struct Server {
     ready: bool,
     started: Option<Instant>,
     looked: Option<Instant>,
-    /// It wrote something that was not looked at since.
+    /// Whether it has written output since the last check.
     wrote: bool,
 }
 
 impl Server {
-    /// Its leader runs.
+    /// The task's leader runs.
     pub fn started(&mut self, now: Instant) {
         self.started = Some(now);
     }
 
-    /// It wrote something.
+    /// The task has written output.
     pub fn wrote(&mut self) {
         self.wrote = true;
     }
 
-    /// A watch matched. Returns whether it is ready since.
+    /// A watch matched. Returns whether this made the task ready.
     pub fn matched(&mut self) -> bool {
         self.matched = true;
         !std::mem::replace(&mut self.ready, true)
     }
 
-    /// Takes in the ports that were found. Returns whether anything is new.
+    /// Stores the ports that were found. Returns whether anything changed.
     pub fn found(&mut self, ports: &[Port], now: Instant) -> bool {
         (self.looked, self.wrote) = (Some(now), false);
         let since = |port: &Port| {
@@ -66,7 +66,7 @@ impl Server {
         std::mem::replace(&mut self.ready, ready) != ready || !same
     }
 
-    /// The ports it listens on, in ascending order.
+    /// The numbers of the ports it listens on, ascending.
     pub fn ports(&self) -> Vec<u16> {
         self.ports.iter().map(|(port, _)| port.number).collect()
     }
@@ -76,12 +76,12 @@ impl Server {
         self.ready
     }
 
-    /// Whether a look now may tell what the last one did not.
+    /// Whether a check now may find something new.
     pub fn is_stale(&self, now: Instant) -> bool {
         self.started.is_some() && self.looked.is_none_or(|at| now >= at + FRESH)
     }
 
-    /// When to look next, where a client waits for the task or not.
+    /// When to check next; `waited_for`: a client waits for the task.
     pub fn next_look(&self, now: Instant, waited_for: bool) -> Option<Instant> {
         let started = self.started?;
         let Some(looked) = self.looked else { return Some(started + START_ROUND) };
@@ -115,7 +115,7 @@ mod tests {
         assert!(server.found(&[CHOSEN], now + millis(300)) && server.is_ready());
         assert!(!server.found(&[CHOSEN], now + millis(400)));
         assert!(server.found(&[], now + millis(500)) && !server.is_ready());
-        // It begins again.
+        // The wait for a stable port starts over.
         assert!(server.found(&[CHOSEN], now + millis(600)) && !server.is_ready());
     }
 

@@ -1,4 +1,4 @@
-//! An order to stop a task.
+//! The stop of a task, from the request to the end.
 //!
 //! ```text
 //!            Ask: send           Taken
@@ -18,72 +18,71 @@ use tokio::time::Instant;
 use crate::background::Stop;
 use crate::background::task::Survivor;
 
-/// Between two attempts to give an order to a supervisor that is only starting.
+/// Time between two attempts to send the order to a shim that is still starting.
 const ORDER_ROUND: Duration = Duration::from_millis(10);
-/// How long after a stop's grace its supervisor has, before it is taken for dead: longer than the
-/// shim's own patience with processes that SIGKILL does not end.
+/// How long after the grace period the shim may take before it counts as dead: longer than the shim itself
+/// waits for processes that SIGKILL does not end.
 const STOP_PATIENCE: Duration = Duration::from_secs(8);
 
-/// How far an order to stop has come.
+/// The progress of a stop.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StopOrder {
-    /// There is none.
+    /// No stop was requested.
     None,
-    /// The task's supervisor does not have it yet.
+    /// The task's shim does not have the order yet.
     Asked {
-        /// How to stop.
+        /// The signal, grace period and cause.
         how: Stop,
-        /// When to send it again.
+        /// When to send the order again.
         at: Instant,
-        /// When its supervisor is taken for dead.
+        /// When the shim counts as dead.
         until: Instant,
     },
-    /// The task's supervisor has it.
+    /// The task's shim has the order.
     Taken {
-        /// How to stop.
+        /// The signal, grace period and cause.
         how: Stop,
-        /// When its supervisor is taken for dead.
+        /// When the shim counts as dead.
         until: Instant,
     },
-    /// It has gone as far as it can, and processes live on.
+    /// The stop has done all it can, and some processes are still alive.
     Left {
-        /// How it was to stop.
+        /// The signal, grace period and cause.
         how: Stop,
-        /// Who lives on.
+        /// The processes that are still alive.
         left: Vec<Survivor>,
     },
 }
 
-/// What happens to it.
+/// An event during a stop.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// An order asks for an end.
+    /// A client requests a stop.
     Ask(Stop),
-    /// The task's supervisor took it.
+    /// The task's shim has received the order.
     Taken,
-    /// The task has another supervisor.
+    /// The task has a new shim.
     Again,
-    /// These cannot be ended.
+    /// These processes cannot be ended.
     Left(Vec<Survivor>),
-    /// Time has passed.
+    /// A timer has expired.
     Due,
-    /// No process of the task is left.
+    /// No process of the task is alive.
     Gone,
 }
 
-/// What is to be done.
+/// An action for the supervisor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// Nothing.
     Nothing,
-    /// Send it.
+    /// Send the order to the shim.
     Send(Stop),
-    /// End the task's supervisor, which does not answer, so that another one takes over.
+    /// Kill the task's shim, which does not answer, so that another one takes over.
     Replace,
 }
 
 impl StopOrder {
-    /// How far it is then, and what is to be done.
+    /// The next state, and the action to take.
     pub fn step(self, step: Step, now: Instant) -> (Self, Effect) {
         match (self, step) {
             (
@@ -127,7 +126,7 @@ impl StopOrder {
         Self::Asked { how, at: now + ORDER_ROUND, until }
     }
 
-    /// How the task is being stopped, if it is.
+    /// The request, if the task is being stopped.
     pub fn how(&self) -> Option<&Stop> {
         match self {
             Self::None => None,
@@ -135,7 +134,7 @@ impl StopOrder {
         }
     }
 
-    /// Who could not be ended, if it has come to that.
+    /// The processes that could not be ended, if the stop has got that far.
     pub fn left(&self) -> Option<&[Survivor]> {
         match self {
             Self::None | Self::Asked { .. } | Self::Taken { .. } => None,
@@ -143,7 +142,7 @@ impl StopOrder {
         }
     }
 
-    /// When it is to be looked at again.
+    /// When [`Step::Due`] is due.
     pub fn timer(&self) -> Option<Instant> {
         match self {
             Self::None | Self::Left { .. } => None,

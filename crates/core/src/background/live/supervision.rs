@@ -1,4 +1,4 @@
-//! Who looks after a task.
+//! Whether a task has a shim.
 //!
 //! ```text
 //!             Lost                       Due: adopt
@@ -14,52 +14,51 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// After an attempt to adopt a task, the next one.
+/// Time between two attempts to adopt a task.
 pub const ADOPT_AGAIN: Duration = Duration::from_secs(1);
 
-/// Who looks after a task.
+/// Which shim supervises a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Supervision {
-    /// The supervisor it was started under, as far as is known.
+    /// The shim that it was started under, as far as this process knows.
     Shim,
-    /// None: its supervisor died.
+    /// None: its shim has died.
     Orphaned {
-        /// When another one is to take over.
+        /// When to start an adopting shim.
         at: Instant,
     },
-    /// Another one.
+    /// An adopting shim.
     Adopted,
 }
 
-/// What happens to it.
+/// An event in a task's supervision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// Its supervisor is dead.
+    /// Its shim is dead.
     Lost {
-        /// How long others have to adopt it first.
+        /// How long to leave the adoption to other processes first.
         patience: Duration,
     },
-    /// Time has passed.
+    /// A timer has expired.
     Due,
-    /// Another supervisor has it.
+    /// An adopting shim has it.
     Adopted,
-    /// Its end is recorded: it needs no supervisor.
+    /// Its end is recorded: it needs no shim.
     Ended,
 }
 
-/// What is to be done.
+/// An action for the supervisor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
-    /// Nothing.
     Nothing,
-    /// Have another supervisor take over.
+    /// Start an adopting shim.
     Adopt,
-    /// The new one has not heard of an order to stop.
+    /// Send a stop order again: the new shim does not have it.
     StopAgain,
 }
 
 impl Supervision {
-    /// Who looks after it then, and what is to be done.
+    /// The next state, and the action to take.
     pub fn step(self, step: Step, now: Instant) -> (Self, Effect) {
         match (self, step) {
             (Self::Shim | Self::Adopted, Step::Lost { patience }) => {
@@ -81,7 +80,7 @@ impl Supervision {
         }
     }
 
-    /// When it is to be looked at again.
+    /// When [`Step::Due`] is due.
     pub fn timer(self) -> Option<Instant> {
         match self {
             Self::Orphaned { at } => Some(at),

@@ -1,4 +1,4 @@
-//! What only the agent asks of the background manager: its own queue as it changes, and the ledger.
+//! Requests that only the agent makes: its own queue's count, and access to the ledger.
 
 use tokio::sync::watch;
 
@@ -9,20 +9,20 @@ use crate::background::task::{Task, TaskId};
 use crate::error::Error;
 
 impl Background {
-    /// How many notifications wait in a queue, as it changes. A look at what happens rather than at
-    /// what is: it may be some milliseconds behind the ledger, which a drain asks.
+    /// The number of notifications in a queue, and its changes. It may be some milliseconds behind the ledger,
+    /// so use it as a signal to drain.
     pub async fn queued(&self, queue: String) -> Result<watch::Receiver<u64>, Error> {
         self.ask(|reply| Demand::Queued(queue, reply)).await
     }
 
-    /// The tasks of a queue that run, oldest first.
+    /// The running tasks of a queue, oldest first.
     pub async fn running_in(&self, queue: String) -> Result<Vec<Task>, Error> {
         let ids = self.ask(|reply| Demand::InQueue(queue, reply)).await?;
         let mut tasks = Vec::with_capacity(ids.len());
         for id in ids {
             match self.find(id).await {
                 Ok(task) if task.end().is_none() => tasks.push(task),
-                // It has ended, or was removed, since.
+                // It has ended or been removed meanwhile.
                 Ok(_) | Err(Error::UnknownTask(_)) => {}
                 Err(error) => return Err(error),
             }
@@ -31,14 +31,14 @@ impl Background {
         Ok(tasks)
     }
 
-    /// Makes a step that goes on in the background a task, and tells the client so.
+    /// Turns a step that continues in the background into a task, and notifies the client.
     pub(crate) async fn promote(&self, id: TaskId) -> Result<(), Error> {
         let written = self.store.write(move |l| l.promote(id)).await;
         self.send(Demand::Promoted(id)).await?;
         written
     }
 
-    /// Takes a session away with everything that was said and run in it; what runs still stays.
+    /// Deletes a session with its messages and ended tasks; running tasks stay.
     pub async fn forget_session(&self, id: &str) -> Result<(), Error> {
         let (workspace, id) = (self.workspace.clone(), id.to_owned());
         let removed = self.store.write(move |l| l.forget_session(&workspace, &id)).await?;
@@ -48,19 +48,19 @@ impl Background {
         self.send(Demand::Changed).await
     }
 
-    /// Tells the other processes that the ledger was changed from here.
+    /// Notifies the other processes that this process changed the ledger.
     pub(crate) async fn changed(&self) -> Result<(), Error> {
         self.send(Demand::Changed).await
     }
 
-    /// Changes when something is said in a session of the workspace that another process has open. A bell only
-    /// wakes: one that is missed says nothing.
+    /// Notifies of new messages in sessions of the workspace that another process has open. Messages from
+    /// before the call are not reported.
     pub(crate) async fn said(&self) -> Result<watch::Receiver<()>, Error> {
         self.ask(Demand::Said).await
     }
 
-    /// Tells the other processes that something was said in a session that we have open, once the ledger has all
-    /// that it was asked to write before. No caller waits for it.
+    /// Notifies the other processes of a new message in a session that this process has open, after the ledger
+    /// has done all writes requested so far. Does not wait for it.
     pub(crate) fn tell_said(&self) {
         let (archive, workspace, holder) =
             (self.archive.clone(), self.workspace.clone(), self.holder.clone());
@@ -70,22 +70,22 @@ impl Background {
         }));
     }
 
-    /// The ledger.
+    /// The ledger and its threads.
     pub(crate) fn store(&self) -> &Store {
         &self.store
     }
 
-    /// The state directory, where there is one.
+    /// The state directory, if there is one.
     pub(crate) fn state_dir(&self) -> Option<&std::path::Path> {
         self.archive.folder()
     }
 
-    /// Who we are in leases.
+    /// The name of this process in leases.
     pub(crate) fn holder(&self) -> &str {
         &self.holder
     }
 
-    /// Tells which holders of leases live.
+    /// A function that returns whether a holder of leases is alive.
     pub(crate) fn liveness(&self) -> impl Fn(&str) -> bool + Send + use<> {
         let archive = self.archive.clone();
         move |holder| archive.is_alive(holder)

@@ -1,4 +1,4 @@
-//! Ends of tasks, for a client that asks for them by id, or waits for all that can come.
+//! The ends of tasks, for a client that asks for them by id or waits for them.
 
 use std::time::Duration;
 
@@ -7,18 +7,18 @@ use crate::background::task::{Notification, NotificationKind, Task, TaskId};
 use crate::background::{Ack, Mode, Which};
 use crate::error::Error;
 
-/// How often a wait looks whether one of its tasks has shown itself to be a server.
+/// How often a wait checks whether one of its tasks has become a server.
 const SERVER_LOOK: Duration = Duration::from_secs(1);
 
 impl Background {
-    /// The end of a task as its queue is told of it, whether that was told or not; `None`: it has not ended.
+    /// The notification of a task's end, delivered or not; `None`: the task has not ended.
     pub async fn exited(&self, id: TaskId) -> Result<Option<Notification>, Error> {
         self.find(id).await?;
         self.store.read(move |ledger| ledger.exited(id)).await
     }
 
-    /// The right to tell the end of a task, to be acknowledged once it is told. `None`: its queue was told, or
-    /// another process is telling it, or it has not ended.
+    /// Leases the end of a task, to be acknowledged once it is delivered. `None`: it has been delivered,
+    /// another process is delivering it, or the task has not ended.
     pub async fn claim_end(&self, id: TaskId) -> Result<Option<Lease>, Error> {
         let (workspace, holder) = (self.workspace.clone(), self.holder.clone());
         let is_alive = self.liveness();
@@ -27,16 +27,16 @@ impl Background {
         Ok(claim.map(|token| Lease { manager: Box::new(self.clone()), token: Some(token) }))
     }
 
-    /// The tasks of a queue that run and are expected to end: no servers.
+    /// The running tasks of a queue that are expected to end, so not servers.
     pub async fn finite_in(&self, queue: String) -> Result<Vec<Task>, Error> {
         let mut tasks = self.running_in(queue).await?;
         tasks.retain(|task| !task.serving.service && !task.serving.ready);
         Ok(tasks)
     }
 
-    /// Waits for the finite tasks of a queue, or until something other than an end is queued: a server that is
-    /// ready, a task that wants input. One that turns out to be a server is not waited for any more. Returns
-    /// whether the time was up.
+    /// Waits for the finite tasks of a queue, or until a notification other than an end is queued: a match, or
+    /// a task that wants input. Stops waiting for a task that turns out to be a server. Returns whether the
+    /// wait timed out.
     pub async fn wait_finite(
         &self,
         queue: String,
@@ -66,7 +66,7 @@ impl Background {
         }
     }
 
-    /// Returns once something of a kind waits in a queue. Takes nothing.
+    /// Returns once a notification of such a kind is in the queue. Takes nothing out of it.
     pub async fn news_in(
         &self,
         queue: String,

@@ -1,7 +1,7 @@
-//! About how long a task still waits for its turn, by how long commands took before.
+//! Estimates how long a queued task still waits, from past durations of the commands ahead of it.
 //!
-//! The tasks ahead may belong to other workspaces, so what they run is read from their files and how long it took
-//! from the ledger. Only where a task that waits is shown does this cost anything.
+//! The tasks ahead may belong to other workspaces, so their commands are read from their files and the
+//! durations from the ledger. This costs nothing unless a queued task is displayed.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -12,16 +12,16 @@ use crate::background::executor::InLine;
 use crate::background::ledger::LedgerError;
 use crate::background::task::{State, Task, TaskId, Wait};
 
-/// Stands for a time that is not known, behind every other.
+/// Stands for an unknown time, later than any other.
 const UNKNOWN: Duration = Duration::MAX;
 
-/// How long a command usually takes: the median of how long it took before.
+/// How long a command usually takes: the median of its past durations.
 pub fn usual(mut past: Vec<Duration>) -> Option<Duration> {
     past.sort_unstable();
     past.get(past.len() / 2).copied()
 }
 
-/// A task in line, and how long its command usually takes.
+/// A task in line, with the usual duration of its command; `ran` is `None` if it still waits.
 #[derive(Debug, Clone, Copy)]
 struct Place {
     id: TaskId,
@@ -30,8 +30,8 @@ struct Place {
 }
 
 impl Background {
-    /// Says of tasks that wait how long that is still going to be, where it is known. What cannot be read is
-    /// not known.
+    /// Sets the estimated remaining wait of queued tasks, where it is known. Data that cannot be read counts as
+    /// unknown.
     pub(super) async fn forecast(&self, tasks: &mut [Task]) {
         let (mut slots, mut after) = (HashSet::new(), HashSet::new());
         for task in tasks.iter() {
@@ -46,7 +46,7 @@ impl Background {
             return;
         }
         let archive = self.archive.clone();
-        // On the ledger's thread: a line may be long, and each task in it is some files.
+        // Runs on the ledger's thread: a line may be long, and each task in it has several files to read.
         let read = self.store.read(move |ledger| {
             let mut usuals = HashMap::new();
             let mut place = |task: InLine| {
@@ -82,7 +82,7 @@ impl Background {
                     waits.get(name.as_str()).and_then(|waits| waits.get(&task.id)).copied()
                 }
                 Wait::Place(_) => None,
-                // One that is not there any more has ended meanwhile.
+                // A task that is not found has ended meanwhile.
                 Wait::After(ids) => ids
                     .iter()
                     .map(|id| others.get(id).copied().unwrap_or(Some(Duration::ZERO)))
@@ -92,19 +92,19 @@ impl Background {
     }
 }
 
-/// How long a task that runs still takes; `None`: not known, or longer than usual.
+/// How long a running task still takes; `None`: unknown, or it is already over its usual duration.
 fn left(task: &Place) -> Option<Duration> {
     task.usual?.checked_sub(task.ran?)
 }
 
-/// When those that wait start, from now, as far as that is known. They take the places of a slot in their
-/// order, each the one that is free first. A place that is free at a time which is not known is taken for the last.
+/// The times from now at which the waiting tasks start, where known. They take a slot's places in order, each
+/// the one that becomes free first. A place that becomes free at an unknown time comes last.
 fn starts(line: &[Place], limit: usize) -> HashMap<TaskId, Duration> {
     let runs = line.iter().filter(|task| task.ran.is_some());
     let mut free: Vec<Duration> = runs.map(|task| left(task).unwrap_or(UNKNOWN)).collect();
     free.resize(free.len().max(limit), Duration::ZERO);
     free.sort_unstable();
-    // The limit was lowered: so many end before a place is free.
+    // The limit was lowered: this many tasks must end before a place is free.
     free.drain(..free.len() - limit);
     let mut starts = HashMap::new();
     for task in line.iter().filter(|task| task.ran.is_none()) {
@@ -123,7 +123,7 @@ fn starts(line: &[Place], limit: usize) -> HashMap<TaskId, Duration> {
 mod tests {
     use super::*;
 
-    /// Of each task how long it has run, and how long it usually takes, in seconds.
+    /// For each task, how long it has run and how long it usually takes, in seconds.
     fn check(line: &[(Option<u64>, Option<u64>)], limit: usize, expected: &[Option<u64>]) {
         let time = |seconds: Option<u64>| seconds.map(Duration::from_secs);
         let line: Vec<Place> = line
@@ -150,7 +150,7 @@ mod tests {
             2,
             &[Some(10), Some(25), Some(30)],
         );
-        // Longer than usual, and never seen.
+        // Over the usual duration, and without a past one.
         check(&[runs(70, 60), waits(30)], 1, &[None]);
         check(&[(Some(3), None), waits(30)], 1, &[None]);
         check(&[runs(20, 60), (None, None), waits(5)], 1, &[Some(40), None]);

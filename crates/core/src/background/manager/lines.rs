@@ -1,4 +1,4 @@
-//! What a task waits for before it starts: from the wish to what its shim is told.
+//! What a task waits for before it starts: turns a spawn's request into the shim's parameters.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use crate::background::{Line, OnFailure, Slot};
 use crate::error::Error;
 
 impl Background {
-    /// What a task waits for, as its shim finds it. `command` is what a shell would be given.
+    /// The parameters that tell the shim what a task waits for. `command` is the command as a shell line.
     pub(super) async fn line(
         &self,
         wish: Line,
@@ -55,7 +55,7 @@ impl Background {
         Ok(spec::Line { slot, after, on_failure: wish.on_failure, failed, deadline: wish.deadline })
     }
 
-    /// The limit of a slot as it is set up now, for a task that is started again.
+    /// Updates a slot's limit to the current setting, for a task that is restarted.
     pub(super) fn set_limit(&self, line: &mut spec::Line) {
         line.slot.take_if(|slot| self.is_held_here(&slot.name));
         if let Some(slot) = &mut line.slot
@@ -65,8 +65,8 @@ impl Background {
         }
     }
 
-    /// Whether a slot's rules cover a command of the line. The rules are read as those that deny are:
-    /// they see a command wherever it stands, and are not taken in by what allows it.
+    /// Whether a slot's rules match a command of the line. They are evaluated like deny rules, which match a
+    /// command anywhere in the line, whatever else allows it.
     fn fits(&self, slot: &Slot, command: &str, cwd: &Path) -> bool {
         if slot.rules.is_empty() {
             return false;
@@ -77,8 +77,8 @@ impl Background {
         matches!(verdict, Verdict::Deny { .. })
     }
 
-    /// Whether this process is a part of a task that holds the slot. What that one starts is its own
-    /// work, and would wait for it for ever.
+    /// Whether this process is part of a task that holds the slot. A task that it starts does not need the
+    /// slot: it would wait for its own parent forever.
     fn is_held_here(&self, slot: &str) -> bool {
         let Some(task) = std::env::var_os(layout::TASK_ID_VARIABLE) else { return false };
         let tickets = slots::Slot::new(self.archive.root(), slot).tickets();
@@ -90,7 +90,7 @@ impl Background {
 fn unknown(name: &str, slots: &[Slot]) -> Error {
     let known: Vec<_> = slots.iter().map(|slot| format!("`{}`", slot.name)).collect();
     let expected = match known.is_empty() {
-        true => "none is set up; config.toml does that, `[slots.NAME]`".to_owned(),
+        true => "none is configured; add it to config.toml as `[slots.NAME]`".to_owned(),
         false => format!("expected {}", known.join(" or ")),
     };
     let message = format!("there is no slot `{name}`: {expected}");

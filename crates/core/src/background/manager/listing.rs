@@ -1,4 +1,4 @@
-//! Listing the tasks of a workspace: what the supervisor knows of live ones, and the ledger of the rest.
+//! Lists the tasks of a workspace: live ones from the supervisor, the rest from the ledger.
 
 use super::Background;
 use crate::background::demand::Demand;
@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::limits;
 
 impl Background {
-    /// Tasks of the workspace: running first, then newest.
+    /// Tasks of the workspace: running ones first, then newest first.
     pub async fn list(&self, filter: Filter) -> Result<Vec<Task>, Error> {
         let limit = filter.limit.unwrap_or(limits::LIST_LIMIT);
         let wanted = |task: &Task| match (filter.state, &task.state) {
@@ -29,8 +29,8 @@ impl Background {
         let Filter { state, steps, .. } = filter;
         let ended = self.store.read(move |l| l.tasks(&workspace, state, limit, steps)).await?;
         let ids: std::collections::HashSet<TaskId> = live.iter().map(|task| task.id).collect();
-        // Rows of live tasks are older than what the supervisor knows; rows that are not ended
-        // and not live belong to tasks that ended between the two questions.
+        // The supervisor's data on live tasks is newer than their rows. Rows that are neither ended nor live
+        // belong to tasks that ended between the two queries.
         let mut tasks: Vec<Task> = live.into_iter().filter(wanted).collect();
         let ended = ended.into_iter().filter(|task| !ids.contains(&task.id));
         tasks.extend(ended.map(|task| self.with_living(task)));
@@ -39,7 +39,7 @@ impl Background {
         Ok(tasks)
     }
 
-    /// Another process may have made a task of a live step since the supervisor looked.
+    /// Marks live steps as tasks if another process has promoted them since the supervisor last checked.
     pub(super) async fn look_at_steps(&self, live: &mut [Task]) -> Result<(), Error> {
         let steps = live.iter().filter(|task| task.is_step).map(|task| task.id);
         let mut promoted: Vec<TaskId> = steps.collect();
@@ -58,7 +58,7 @@ impl Background {
         Ok(())
     }
 
-    /// The same, for a caller that can wait a moment for what is said of servers.
+    /// Like [`Background::list`], for a caller that can wait a moment for the state of servers.
     pub async fn list_after(&self, filter: Filter, look: Look) -> Result<Vec<Task>, Error> {
         let tasks = self.list(filter).await?;
         // A port that the kernel chose makes no task ready.

@@ -1,4 +1,4 @@
-//! Output of tasks, read straight from what their executor keeps.
+//! Reads the output of tasks directly from the executor's archive.
 
 use super::Background;
 use crate::background::Chunk;
@@ -7,11 +7,11 @@ use crate::background::task::TaskId;
 use crate::error::Error;
 use crate::limits;
 
-/// Bytes of output read without letting anybody else run.
+/// Bytes of output that are read before other tokio tasks get a turn.
 const READ_STEP: u64 = 256 << 10;
 
 impl Background {
-    /// The last `bytes` of a task's output (less where less is kept).
+    /// The last `bytes` of a task's output, or what is retained of them.
     pub async fn tail(&self, id: TaskId, bytes: u64) -> Result<Chunk, Error> {
         let task = self.find(id).await?;
         self.fetch(&task).await;
@@ -31,7 +31,7 @@ impl Background {
     async fn read_kept(&self, id: TaskId, offset: u64, limit: u64) -> Result<Chunk, Error> {
         let mut chunk = Chunk { offset, next_offset: offset, ..Chunk::default() };
         let Ok(mut reading) = self.archive.read(id) else {
-            // Removed while it was asked for.
+            // The task was removed meanwhile.
             return Err(Error::UnknownTask(id));
         };
         while (chunk.data.len() as u64) < limit {
@@ -52,7 +52,7 @@ impl Background {
             let left = (limit - chunk.data.len() as u64).min(READ_STEP);
             let range = kept.start..kept.end.min(kept.start + left);
             let Some(bytes) = reading.read(range.clone()).map_err(fail)? else {
-                // The ring went over it while it was read. Look again where output is kept now.
+                // The log's ring overwrote the range during the read. Continue with what it retains now.
                 continue;
             };
             chunk.data.extend_from_slice(&bytes);
@@ -70,7 +70,7 @@ impl Background {
 fn end_chunk(chunk: &mut Chunk, offset: u64, reading: &Reading) {
     let total = reading.total();
     if chunk.data.is_empty() && offset < total {
-        // The end of the output was lost to a full disk.
+        // A full disk cut the end of the output.
         chunk.gap = Some((offset, total));
         chunk.offset = total;
         chunk.next_offset = total;

@@ -1,4 +1,4 @@
-//! Starting a task again, as it was started.
+//! Restarts a task with its original parameters.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -14,9 +14,9 @@ use crate::background::{Spawned, Stop};
 use crate::error::Error;
 
 impl Background {
-    /// Starts a task again: the same command in the same directory and environment, with a new id.
-    /// `given` are variables to set or take out; keys of models that the spawn named are not kept, and
-    /// must be among them. A task that runs is stopped first.
+    /// Restarts a task: the same command in the same directory and environment, with a new id. `given` are
+    /// variables to set or remove. It must contain the model API keys that the spawn set, because they are not
+    /// stored. A running task is stopped first.
     pub async fn restart(
         &self,
         id: TaskId,
@@ -27,14 +27,14 @@ impl Background {
         let kept = self.archive.kept(id).map_err(|error| Error::Invalid {
             field: "id".to_owned(),
             message: format!(
-                "what task `{id}` was started with is not kept ({error}); spawn its command instead"
+                "the parameters of task `{id}` are not stored ({error}); spawn its command instead"
             ),
         })?;
         if kept.spec.confine.is_some() {
             return Err(Error::Invalid {
                 field: "id".to_owned(),
                 message: format!(
-                    "task `{id}` is confined, and what it may touch is not kept; spawn its command \
+                    "task `{id}` is confined, and its confinement is not stored; spawn its command \
                      again with `confine`"
                 ),
             });
@@ -50,8 +50,8 @@ impl Background {
                 return Err(Error::Invalid {
                     field: "id".to_owned(),
                     message: format!(
-                        "task `{id}` could not be ended as a whole, so it is not started again; \
-                         `task/stop` names the processes that live on"
+                        "task `{id}` could not be stopped completely, so it is not restarted; `task/stop` \
+                         names the processes that are still alive"
                     ),
                 });
             }
@@ -59,8 +59,8 @@ impl Background {
                 return Err(Error::Invalid {
                     field: "id".to_owned(),
                     message: format!(
-                        "task `{id}` runs at a place that cannot be reached now; it is stopped when that is there \
-                         again, and is not started again before"
+                        "task `{id}` runs at a place that cannot be reached now; it will be stopped once the \
+                         place can be reached, and was not restarted"
                     ),
                 });
             }
@@ -72,11 +72,11 @@ impl Background {
     }
 }
 
-/// The spec of another task like this one.
+/// The spec of a new task with the same parameters.
 fn again(kept: Kept, given: BTreeMap<String, Option<String>>) -> Result<Spec, Error> {
     let Kept { spec, base, mut keys } = kept;
     let is_key = |name: &OsStr| secret_variables().any(|secret| name == secret);
-    // Its shim sets `PWD`, unless the spawn did.
+    // The shim sets `PWD`, unless the spawn did.
     let mut env: BTreeMap<OsString, OsString> =
         base.into_iter().filter(|(name, _)| name != "PWD").collect();
     for (name, value) in spec.env {
@@ -99,8 +99,8 @@ fn again(kept: Kept, given: BTreeMap<String, Option<String>>) -> Result<Spec, Er
         return Err(Error::Invalid {
             field: "env".to_owned(),
             message: format!(
-                "the spawn named {}, and keys of models are not kept; expected here again, or null \
-                 to go on without",
+                "the spawn set {}, and keys of models are not stored; expected here again, or null \
+                 to start without",
                 names.join(", ")
             ),
         });
@@ -113,7 +113,8 @@ fn again(kept: Kept, given: BTreeMap<String, Option<String>>) -> Result<Spec, Er
         client_token: None,
         // No turn of an agent waits for it.
         is_step: false,
-        // Who starts it again does not mean to wait for what it followed, or to skip it once more.
+        // A person who restarts a task wants neither to wait for the tasks that it followed nor to have it
+        // skipped.
         line: spec::Line {
             slot: spec.line.slot,
             deadline: spec.line.deadline,

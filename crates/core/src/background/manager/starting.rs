@@ -1,4 +1,4 @@
-//! Starting a task, once for each token.
+//! Starts a task, once for each token.
 
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ use crate::background::watch::Scanner;
 use crate::background::{Spawn, Spawned, Token};
 use crate::error::Error;
 
-/// How often a spawn with a token looks for the task that another spawn with it is making.
+/// How often a spawn with a token checks for the task of another spawn with the same token.
 const TOKEN_ROUND: Duration = Duration::from_millis(10);
-/// How often it looks: longer than a spawn takes. After that its spawner is taken for dead.
+/// How many checks: longer than a spawn takes. After that, the other spawner counts as dead.
 const TOKEN_LOOKS: u32 = 100;
-/// How long it looks, where each look takes long because the machine is busy.
+/// How long it checks if each check takes long because the machine is busy.
 const TOKEN_PATIENCE: Duration = Duration::from_secs(5);
 
 impl Background {
@@ -33,7 +33,8 @@ impl Background {
             }
             Some(Token::New(token)) => token,
         };
-        // The token first: a task that was made is the answer, also where another could not be made now.
+        // Claim the token first: a task that already exists is the result, even if a new one could not be
+        // created now.
         loop {
             let id = TaskId::random();
             let (workspace, name) = (self.workspace.clone(), token.clone());
@@ -48,7 +49,7 @@ impl Background {
                         return Err(error);
                     }
                 };
-                // That took a while, in which another spawn may have taken this one for dead.
+                // This took time, during which another spawn may have considered this one dead.
                 let (workspace, name) = (self.workspace.clone(), token.clone());
                 let claim = self.store.write(move |l| l.claim_token(&workspace, &name, id));
                 let holder = claim.await?;
@@ -68,7 +69,7 @@ impl Background {
         }
     }
 
-    /// Spawns the task that a token was claimed for.
+    /// Spawns the task for which a token was claimed.
     async fn spawn_as(&self, id: TaskId, token: String, mut spec: Spec) -> Result<Spawned, Error> {
         spec.id = id.to_string();
         let spec = Box::new(spec);
@@ -80,7 +81,7 @@ impl Background {
         spawned
     }
 
-    /// The task of a token, once its spawn is through.
+    /// Waits for the task of a token; `None` if its spawn does not complete in time.
     async fn await_token(&self, id: TaskId) -> Result<Option<Task>, Error> {
         let until = tokio::time::Instant::now() + TOKEN_PATIENCE;
         for _ in 0..TOKEN_LOOKS {
@@ -94,7 +95,7 @@ impl Background {
         Ok(None)
     }
 
-    /// What is to run, and how it is confined.
+    /// The complete spec of a task, with its confinement.
     async fn whole_spec(&self, wish: Spawn) -> Result<Spec, Error> {
         let confine = wish.confine.clone();
         let mut spec = self.spec(wish).await?;

@@ -1,4 +1,4 @@
-//! Ends: from a task's record to a notification that is durable.
+//! Ends: from a task's record to a stored notification.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,13 +18,13 @@ use crate::background::task::{NotificationKind, TaskId};
 use crate::background::watch::Scanner;
 use crate::error::{Error, StoreFault, StoreFaultKind};
 
-/// How long the rows of new tasks wait for company.
+/// How long the rows of new tasks wait to be written together with others.
 const INSERT_DELAY: Duration = Duration::from_millis(2);
-/// Ends in one transaction: a thousand at once must not keep a `task/check` waiting.
+/// Maximum number of ends in one transaction: a thousand at once must not delay a `task/check`.
 const FINISHES: usize = 64;
-/// Notifications told at once, likewise.
+/// Maximum number of notifications sent at a time, for the same reason.
 const NEWS: usize = 256;
-/// Bytes of output scanned at once at a task's end.
+/// Bytes of output scanned at a time at a task's end.
 const SCAN_BYTES: u64 = 1 << 20;
 
 impl Supervisor {
@@ -36,21 +36,21 @@ impl Supervisor {
         let finish = Finish { progress: live.progress.clone(), ..finish };
         match live.scanner.take().filter(|scanner| !scanner.is_done()) {
             Some(scanner) => {
-                // Some megabytes of output may be left to look at.
+                // There may be megabytes of output left to scan.
                 self.scans.spawn_blocking(move || scan_rest(finish, reading, scanner));
             }
             None => self.batch.finishes.push(finish),
         }
     }
 
-    /// Begins a transaction, if there is something to write and none under way.
+    /// Starts a transaction if there is something to write and none is running.
     pub(super) fn start_write(&mut self, now: Instant) {
         if self.write.is_some() || self.batch.is_empty() {
             return;
         }
         if !self.batch.is_urgent() {
-            // A task's row follows when the processors have done what its spawner waits for; its
-            // folder is the truth until then.
+            // A task's row is written after the processors have done what its spawner waits for; until then its
+            // folder is what counts.
             let at = *self.insert_at.get_or_insert(now + INSERT_DELAY);
             if now < at {
                 return;
@@ -69,7 +69,7 @@ impl Supervisor {
         self.write = Some(Box::pin(write(self.store.clone(), workspace, self.cursor, batch)));
     }
 
-    /// A transaction is over.
+    /// Handles the result of a transaction.
     pub(super) fn recorded(&mut self, result: Result<Recorded, Error>) {
         let written = self.writing.take().unwrap_or_default();
         let recorded = match result {
@@ -80,7 +80,7 @@ impl Supervisor {
         self.write_after = None;
         self.picture_wanted |= !written.insert.is_empty();
         self.cursor = recorded.cursor;
-        // As many as fit into one reading: there may be more.
+        // The batch is full: there may be more.
         self.batch.look |= recorded.more;
         for notification in recorded.news {
             let id = notification.task.id;
@@ -105,7 +105,7 @@ impl Supervisor {
             self.step(finish.task.id, Step::Recorded, About::Nothing);
         }
         if !recorded.more {
-            // Every end is told now, or was told before, or was removed before it could be.
+            // Every end has now been reported, or was before, or its task was removed first.
             let is_recorded = |live: &Live| matches!(live.life, Life::Recorded(_));
             let recorded = self.tasks.iter().filter(|(_, live)| is_recorded(live));
             for id in recorded.map(|(id, _)| *id).collect::<Vec<_>>() {
@@ -115,18 +115,18 @@ impl Supervisor {
         self.tell_waiters();
     }
 
-    /// A task's end is told.
+    /// A task's end has been reported.
     fn told(&mut self, id: TaskId) {
         if self.tasks.contains_key(&id) {
             self.step(id, Step::Told, About::Nothing);
             self.answer_left(id);
         } else {
-            // Another process started and ended it before it was reported here. It will be yet.
+            // Another process started and ended it before the executor reported it here. Drop the late report.
             self.executor.ask(Request::Release(id));
         }
     }
 
-    /// The ledger cannot be written: nothing is lost, the files keep it. No new tasks meanwhile.
+    /// The ledger cannot be written: the tasks' files keep everything. New tasks are refused meanwhile.
     fn not_recorded(&mut self, mut written: Batch, error: &Error) {
         let fault = match error {
             Error::StoreUnavailable(fault) => fault.clone(),
@@ -139,7 +139,7 @@ impl Supervisor {
                 StoreFault { kind: StoreFaultKind::Other, reason: error.to_string() }
             }
         };
-        // It is tried again four times a second; the log is told when the reason changes.
+        // Writes are retried four times a second; only log when the reason changes.
         if self.degraded.as_ref() != Some(&fault) {
             tracing::error!("the ledger cannot be written: {error}");
         }
@@ -169,14 +169,14 @@ async fn write(
     job.await
 }
 
-/// Finds the watched lines in what is left of an output.
+/// Searches the rest of an output for watched lines.
 fn scan_rest(mut finish: Finish, mut reading: Reading, mut scanner: Scanner) -> Finish {
     let mut hits = Vec::new();
     while let Some(range) = reading.next_kept(scanner.position()) {
         let range = range.start..range.end.min(range.start + SCAN_BYTES);
         match reading.read(range.clone()) {
             Ok(Some(bytes)) => hits.extend(scanner.push(range.start, &bytes)),
-            // Those who outlived the end wrote over it.
+            // Survivors overwrote the range.
             Ok(None) => {}
             Err(_) => break,
         }

@@ -1,7 +1,7 @@
-//! Output of tasks that run: progress, watched lines, subscribers, waiting for input.
+//! Output of running tasks: progress, watched lines, subscribers, waiting for input.
 //!
-//! A shim rings once when there is output behind an offset we name; naming the next one a while
-//! later is what keeps a flood from flooding anybody.
+//! A shim rings once when there is output after the offset that it was given. The supervisor gives the next
+//! offset only after a while, which limits the rate of events.
 
 use std::time::Duration;
 
@@ -18,16 +18,16 @@ use crate::background::progress::read_progress;
 use crate::background::task::{Progress, TaskId};
 use crate::background::watch::{Hit, Scanner};
 
-/// Bytes of the end of an output that are looked at for progress.
+/// Bytes at the end of an output that are searched for progress.
 const PROGRESS_BYTES: u64 = 4_096;
-/// Bytes of output scanned at once while a task runs: a millisecond's work. 20 times a second.
+/// Bytes of output scanned at a time while a task runs: a millisecond's work, 20 times a second.
 const SCAN_BYTES: u64 = 1 << 20;
-/// How long a task says nothing before a line that it has not ended is looked at for watches: a
-/// prompt, or a server that is ready. Longer than a slow writer takes for one line.
+/// How long a task must be silent before an incomplete last line is matched: a prompt, or a server that is
+/// ready. Longer than a slow writer takes for one line.
 const SILENCE: Duration = Duration::from_secs(1);
 
 impl Supervisor {
-    /// A task has written something.
+    /// Handles new output of a task.
     pub(super) fn output(&mut self, id: TaskId) {
         let Ok(mut reading) = self.archive.read(id) else { return };
         let Some(live) = self.tasks.get_mut(&id) else { return };
@@ -58,7 +58,7 @@ impl Supervisor {
         }
     }
 
-    /// Asks the executor to report the next output of tasks whose turn it is.
+    /// Asks the executor to report the next output of tasks for which this is due.
     pub(super) fn look_at_outputs(&mut self, now: Instant) {
         let due: Vec<TaskId> = self
             .tasks
@@ -86,7 +86,7 @@ impl Supervisor {
         }
     }
 
-    /// Looks for watched lines that tasks have not ended and will not end for now.
+    /// Matches the incomplete last lines of tasks that have been silent.
     pub(super) fn look_at_silence(&mut self, now: Instant) {
         let is_due = |live: &Live| live.silent_at.is_some_and(|at| now >= at);
         let mut matched = Vec::new();
@@ -104,7 +104,7 @@ impl Supervisor {
         }
     }
 
-    /// The client wants the output of a task.
+    /// Subscribes the client to a task's output.
     pub(super) fn subscribe(&mut self, id: TaskId, offset: Option<u64>) {
         let total = self.archive.read(id).map_or(0, |reading| reading.total());
         self.tell(Signal::Subscribe(id, offset.unwrap_or(total)));
@@ -116,7 +116,7 @@ impl Supervisor {
         }
     }
 
-    /// A task waits for input.
+    /// Queues a notification that a task waits for input.
     pub(super) fn stalled(&mut self, id: TaskId) {
         let Ok(reading) = self.archive.read(id) else { return };
         let Some(live) = self.tasks.get_mut(&id) else { return };
@@ -139,12 +139,12 @@ fn notice(live: &Live, reading: &Reading, about: About) -> Notice {
     }
 }
 
-/// Looks for watched lines in the next piece of output.
+/// Searches the next piece of output for watched lines.
 fn scan(live: &mut Live, reading: &mut Reading) -> Vec<Notice> {
     let Some(scanner) = &mut live.scanner else { return Vec::new() };
     let Some(range) = reading.next_kept(scanner.position()) else { return Vec::new() };
     let range = range.start..range.end.min(range.start + SCAN_BYTES);
-    // What was overwritten while it was read is not a loss: the next round goes on where output is kept.
+    // If the range was overwritten during the read, the next round continues where output is retained.
     let Ok(Some(bytes)) = reading.read(range.clone()) else { return Vec::new() };
     let hits = scanner.push(range.start, &bytes);
     hits.into_iter().map(|hit| notice(live, reading, About::Matched(hit.found))).collect()

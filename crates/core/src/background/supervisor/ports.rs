@@ -1,4 +1,4 @@
-//! The ports that tasks listen on: when they are looked at, and what is told of them.
+//! Checks the ports that tasks listen on, and reports changes.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -12,15 +12,14 @@ use crate::background::live::server::START_ROUND;
 use crate::background::task::{Port, TaskId};
 use crate::background::{Event, Role};
 
-/// A task whose turn comes this soon is looked at with the others.
+/// A task whose check is due this soon is checked together with the others.
 const COMPANY: Duration = Duration::from_millis(50);
-/// Tasks that are looked at between two events. Finding the sockets of a task that was not looked at before
-/// takes some 0.2 ms, and no request is to wait for those of a thousand; the rest have their turn after the
-/// next event.
+/// How many tasks are checked between two events. Finding the sockets of a task for the first time takes some
+/// 0.2 ms, and no request should wait for a thousand of them; the rest are checked after the next event.
 const LOOKS_AT_ONCE: usize = 16;
 
 impl Supervisor {
-    /// Looks at the tasks whose turn it is. A command that comes and goes looks when it is asked.
+    /// Checks the tasks whose check is due. A short-lived command only checks on request.
     pub(super) fn look_at_ports(&mut self, now: Instant) {
         if self.role == Role::Visitor || self.ports_at.is_none_or(|at| now < at) {
             return;
@@ -38,12 +37,12 @@ impl Supervisor {
         self.ports_at = self.tasks.iter().filter_map(|(id, live)| next(id, live)).min();
     }
 
-    /// Something may be to be seen by then.
+    /// Schedules the next check for this time or earlier.
     pub(super) fn expect_ports(&mut self, by: Instant) {
         self.ports_at = Some(self.ports_at.map_or(by, |at| at.min(by)));
     }
 
-    /// The leader of a task runs.
+    /// Schedules checks for a task whose leader has just started.
     pub(super) fn expect_server(&mut self, id: TaskId) {
         let now = Instant::now();
         if let Some(live) = self.tasks.get_mut(&id) {
@@ -52,7 +51,7 @@ impl Supervisor {
         }
     }
 
-    /// A task wrote something, as servers do that begin to listen.
+    /// Schedules a check for a task that wrote output, as servers do when they start to listen.
     pub(super) fn expect_words(&mut self, id: TaskId) {
         if let Some(live) = self.tasks.get_mut(&id).filter(|live| !live.server.is_ready()) {
             live.server.wrote();
@@ -60,7 +59,7 @@ impl Supervisor {
         }
     }
 
-    /// Looks at those of these tasks that were not looked at lately, because a client asks.
+    /// Checks those of these tasks whose last check is too old for a client's request.
     pub(super) fn refresh_ports(&mut self, ids: impl IntoIterator<Item = TaskId>) {
         let now = Instant::now();
         let is_stale = |id: &TaskId| {
@@ -79,7 +78,7 @@ impl Supervisor {
     }
 
     fn look(&mut self, mut ids: Vec<TaskId>) {
-        // A command that comes and goes has no other turn.
+        // A short-lived command has no later occasion.
         if self.role == Role::Daemon {
             ids.truncate(LOOKS_AT_ONCE);
         }
@@ -89,7 +88,7 @@ impl Supervisor {
         }
     }
 
-    /// What a look found.
+    /// Handles the result of a check.
     pub(super) fn ports_found(&mut self, found: Vec<(TaskId, Vec<Port>)>) {
         let now = Instant::now();
         for (id, ports) in found {
@@ -99,7 +98,7 @@ impl Supervisor {
         }
     }
 
-    /// A watch of a task matched.
+    /// Handles a match of a task's watch.
     pub(super) fn watch_matched(&mut self, id: TaskId) {
         if self.tasks.get_mut(&id).is_some_and(|live| live.server.matched()) {
             self.tell_serving(id);

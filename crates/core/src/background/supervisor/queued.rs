@@ -1,7 +1,7 @@
-//! Who wants to know how many notifications wait in a queue.
+//! Callers that watch the number of notifications in a queue.
 //!
-//! An agent that is idle sleeps until something is queued for it. What was just recorded is told at
-//! once; the exact number follows with the next picture of all queues.
+//! An idle agent sleeps until something is queued for it. A notification that was just recorded counts at once;
+//! the exact number follows with the next complete state.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::background::demand::Undelivered;
 
-/// The queues that are watched.
+/// The watched queues.
 #[derive(Debug, Default)]
 pub struct Queued {
     watched: HashMap<String, watch::Sender<u64>>,
@@ -21,15 +21,15 @@ impl Queued {
         self.watched.entry(queue).or_insert_with(|| watch::Sender::new(0)).subscribe()
     }
 
-    /// One more waits.
+    /// Counts one more notification.
     pub fn more(&mut self, queue: &str) {
         if let Some(sender) = self.watched.get(queue) {
             sender.send_modify(|waiting| *waiting += 1);
         }
     }
 
-    /// So many wait. Forgets the queues that no client watches any more. As many as before may be
-    /// others than before, so a watching client looks whenever there are any.
+    /// Sets the exact numbers, and drops queues that no client watches any more. The same number may stand for
+    /// other notifications, so a watcher is also woken if it has not changed but is above zero.
     pub fn count(&mut self, undelivered: &Undelivered) {
         self.watched.retain(|_, sender| sender.receiver_count() > 0);
         for (queue, sender) in &self.watched {

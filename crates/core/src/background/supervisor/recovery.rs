@@ -1,4 +1,4 @@
-//! What happened while no daemon looked.
+//! Recovers what happened while no daemon was running.
 
 use super::Supervisor;
 use crate::background::executor::{Archive, Request};
@@ -10,14 +10,14 @@ use crate::background::task::{
 use crate::error::Error;
 
 impl Supervisor {
-    /// Finds the tasks of the workspace that are under way.
+    /// Finds the live tasks of the workspace.
     pub(super) fn recover(&mut self) {
         self.picture_wanted = true;
         self.executor.ask(Request::List(None));
         self.take_reports();
     }
 
-    /// Ends the tasks that the ledger calls running, and of which there is no trace.
+    /// Records the end of tasks that the ledger lists as running, but that have no folder.
     pub(super) async fn recover_traceless(&mut self) -> Result<(), Error> {
         let workspace = self.workspace.clone();
         let running = self.store.read(move |ledger| ledger.running_ids(Some(&workspace))).await?;
@@ -34,7 +34,7 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Tasks whose files still call them steps.
+    /// Corrects tasks whose files still call them steps.
     pub(super) async fn recover_promoted(&mut self) -> Result<(), Error> {
         for id in promoted(self.store.clone(), self.archive.clone(), self.steps()).await? {
             if let Some(live) = self.tasks.get_mut(&id) {
@@ -55,8 +55,8 @@ impl Supervisor {
     }
 }
 
-/// Those of the steps that are tasks by now. A step whose agent has died is one from now on: the ledger says so
-/// before anything else does, as the next holder of the session would make it seem a step again.
+/// Those of the steps that are tasks by now. A step whose agent has died becomes one permanently: it is written
+/// to the ledger first, because the next holder of the session would make it look like a step again.
 pub(super) async fn promoted(
     store: Store,
     archive: Archive,
@@ -77,11 +77,11 @@ pub(super) async fn promoted(
         steps.iter().try_for_each(|id| ledger.promote(*id))?;
         Ok(steps)
     });
-    // What cannot be written now stays a step until the next look.
+    // If the write fails, they remain steps until the next check.
     Ok(written.await.unwrap_or_default())
 }
 
-/// The end of a task that left no trace.
+/// The end of a task whose folder is gone.
 pub(super) fn traceless(task: NewTask) -> Finish {
     let message = "its folder is gone from the state directory".to_owned();
     let now = Timestamp::now();

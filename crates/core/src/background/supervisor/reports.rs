@@ -1,4 +1,4 @@
-//! What the executor reports, and what a task's life asks for then.
+//! Handles reports of the executor, and the resulting effects of a task's life.
 
 use super::Supervisor;
 use crate::background::Event;
@@ -14,20 +14,19 @@ use crate::error::Error;
 
 use tokio::time::Instant;
 
-/// What a step of a task's life is about.
+/// The data of a step in a task's life.
 pub(super) enum About {
-    /// Nothing more.
     Nothing,
-    /// Its leader's process id.
+    /// The leader's pid.
     Pid(u32),
-    /// Its record, with the end in it.
+    /// Its record, which contains its end.
     End(Box<Reading>),
-    /// Why it was refused.
+    /// The error with which it was refused.
     Refusal(Error),
 }
 
 impl Supervisor {
-    /// Takes in what the executor has to report.
+    /// Handles the executor's pending reports.
     pub(super) fn take_reports(&mut self) {
         while let Some(report) = self.executor.report() {
             self.report(report);
@@ -51,7 +50,7 @@ impl Supervisor {
                     self.forget(id);
                 }
             }
-            // Each is tried again in time.
+            // Each is tried again later.
             Report::Refused(_, What::Stop | What::Adopt, _) => {}
             Report::Acknowledged(_, What::Numbered(number)) => self.answer(number, Ok(())),
             Report::Refused(_, What::Numbered(number), error) => self.answer(number, Err(error)),
@@ -73,7 +72,7 @@ impl Supervisor {
                     let step = life::Step::Elsewhere(self.writer());
                     self.step(id, step, About::Nothing);
                 } else {
-                    // It came and went between two looks, and our client is to hear of it.
+                    // Another process started and ended it between two checks; this client must be notified.
                     self.batch.look = true;
                 }
             }
@@ -90,7 +89,7 @@ impl Supervisor {
         }
     }
 
-    /// A task that another process started.
+    /// Starts to track a task that another process started.
     fn found(&mut self, facts: NewTask, pid: Option<u32>, certainty: Certainty) {
         let id = facts.id;
         if self.tasks.contains_key(&id) {
@@ -114,7 +113,7 @@ impl Supervisor {
         }
     }
 
-    /// Notes a task that is sure to exist for the ledger.
+    /// Queues the row of a task that certainly exists.
     fn insert_row(&mut self, id: TaskId) {
         if let Some(live) = self.tasks.get_mut(&id)
             && std::mem::replace(&mut live.row, Row::Sent) == Row::Missing
@@ -123,13 +122,13 @@ impl Supervisor {
         }
     }
 
-    /// Whether something is under way into the ledger.
+    /// Whether writes to the ledger are in progress or queued.
     fn writer(&self) -> Writer {
         let idle = self.write.is_none() && self.batch.is_empty() && self.scans.is_empty();
         if idle { Writer::Idle } else { Writer::Busy }
     }
 
-    /// One step of a task's life.
+    /// Performs one step of a task's life.
     pub(super) fn step(&mut self, id: TaskId, step: life::Step, about: About) {
         let Some(live) = self.tasks.get_mut(&id) else { return };
         let (life, effects) = std::mem::replace(&mut live.life, Life::Over).step(step);
@@ -182,7 +181,7 @@ impl Supervisor {
             Effect::Look => self.batch.look = true,
             Effect::GiveUp => {
                 if let Some(live) = self.tasks.get(&id) {
-                    // Where its end is in the ledger after all, this one is not recorded.
+                    // If its end is in the ledger after all, the ledger ignores this one.
                     self.batch.finishes.push(super::recovery::traceless(live.facts.clone()));
                 }
             }
@@ -192,7 +191,7 @@ impl Supervisor {
         about
     }
 
-    /// The leader of a task runs.
+    /// Reports that the leader of a task runs.
     fn tell_started(&mut self, id: TaskId, about: &About) {
         let pid = match about {
             About::Pid(pid) => *pid,
@@ -217,14 +216,14 @@ impl Supervisor {
         }
     }
 
-    /// Notes that a client was told that this task waits: it hears when the task's turn has come.
+    /// Notes that a client knows that this task waits: the client is notified when the task's turn has come.
     fn note_waiting(&mut self, task: &Task) {
         if let (State::Queued(_), Some(live)) = (&task.state, self.tasks.get_mut(&task.id)) {
             live.waited = true;
         }
     }
 
-    /// There was no task.
+    /// Deletes the row of a task that never existed.
     fn forget(&mut self, id: TaskId) {
         self.batch.insert.retain(|new| new.id != id);
         let write = self.store.write(move |ledger| ledger.forget(id));

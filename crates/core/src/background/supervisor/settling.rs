@@ -1,5 +1,5 @@
-//! Being sure how each task stands, for a command that looks once and goes. What was killed while no process
-//! of this version looked takes a moment to be told from what runs.
+//! Waits until the state of every task is known, for a command that checks once and exits. Tasks that were
+//! killed while no process was watching take a moment to be told apart from running ones.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use tokio::time::Instant;
 
 use super::Supervisor;
 
-/// Between two looks.
+/// Time between two checks.
 const ROUND: Duration = Duration::from_millis(10);
-/// After this, tasks are shown as far as they are known: longer than it takes to leave a dead supervisor's
-/// task to its keeper first, to start another supervisor, and to ask the kernel for a status.
+/// Timeout, after which tasks are shown as far as their state is known: longer than it takes to leave a dead
+/// shim's task to its keeper first, to start another shim, and to get an exit status from the kernel.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Who waits.
+/// The callers that wait.
 #[derive(Debug, Default)]
 pub(super) struct Settling(Vec<Wait>);
 
@@ -26,7 +26,7 @@ struct Wait {
 }
 
 impl Settling {
-    /// Tells when each task stands as it is shown.
+    /// Adds a caller, to be notified once the state of every task is known.
     pub(super) fn ask(&mut self, reply: oneshot::Sender<()>) {
         let now = Instant::now();
         self.0.push(Wait { reply, until: now + PATIENCE, look_at: now });
@@ -44,7 +44,7 @@ impl Supervisor {
         }
         let executor_is_sure = self.executor.is_settled();
         self.take_reports();
-        // An end is shown once it is in the ledger.
+        // An end is only shown once it is in the ledger.
         let nothing_under_way =
             self.write.is_none() && !self.batch.is_urgent() && self.scans.is_empty();
         let is_settled = executor_is_sure && nothing_under_way;

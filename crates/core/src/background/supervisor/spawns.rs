@@ -1,4 +1,4 @@
-//! Spawning: from a wish to a task.
+//! Spawning: from a request to a task.
 
 use meanwhile_shim::spec::Spec;
 
@@ -56,7 +56,7 @@ impl Supervisor {
         })
     }
 
-    /// Drops starts that wait, and whose spawner went away.
+    /// Drops waiting starts whose spawner has disconnected.
     pub(super) fn withdraw_unwanted(&mut self) {
         let is_unwanted =
             |live: &Live| matches!(&live.life, Life::Asked(reply, _) if reply.is_closed());

@@ -1,4 +1,4 @@
-//! Orders to tasks, and tasks whose supervisor died.
+//! Stops and signals to tasks, and tasks whose shim died.
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -13,8 +13,8 @@ use crate::background::task::{Survivor, TaskId};
 use crate::error::Error;
 
 impl Supervisor {
-    /// Orders a task's tree to be ended; what is returned tells when it is gone, or who is
-    /// left.
+    /// Orders the stop of a task's tree. The receiver gets the survivors, or an empty list once the tree has
+    /// exited.
     pub(super) fn stop(
         &mut self,
         id: TaskId,
@@ -27,7 +27,7 @@ impl Supervisor {
         Some(done)
     }
 
-    /// One step of an order to stop.
+    /// Performs one step of a stop.
     pub(super) fn step_stop(&mut self, id: TaskId, step: stop::Step) {
         let Some(live) = self.tasks.get_mut(&id) else { return };
         let order = std::mem::replace(&mut live.stop, StopOrder::None);
@@ -40,10 +40,10 @@ impl Supervisor {
         }
     }
 
-    /// Answers those who wait for a stop that has gone as far as it can.
+    /// Replies to callers that wait for a stop that has done all it can.
     pub(super) fn answer_left(&mut self, id: TaskId) {
         let Some(live) = self.tasks.get_mut(&id) else { return };
-        // The end comes first, so that the answer has it.
+        // The end is recorded first, so that the reply contains it.
         let is_ending = matches!(live.life, Life::Recording(_) | Life::Recorded(_));
         if let Some(left) = live.stop.left().filter(|_| !is_ending) {
             for waiter in live.stop_waiters.drain(..) {
@@ -52,7 +52,7 @@ impl Supervisor {
         }
     }
 
-    /// One step of who looks after a task.
+    /// Performs one step of a task's supervision.
     pub(super) fn step_supervision(&mut self, id: TaskId, step: supervision::Step) {
         let Some(live) = self.tasks.get_mut(&id) else { return };
         let (supervision, effect) = live.supervision.step(step, Instant::now());
@@ -64,7 +64,7 @@ impl Supervisor {
         }
     }
 
-    /// Goes on with orders to stop, and with tasks whose supervisor died.
+    /// Handles due stops, and due adoptions of tasks whose shim died.
     pub(super) fn look_at_stops(&mut self, now: Instant) {
         let is_due = |at: Option<Instant>| at.is_some_and(|at| now >= at);
         let due = self.tasks.iter().filter_map(|(id, live)| match live.supervision {
@@ -84,7 +84,7 @@ impl Supervisor {
         }
     }
 
-    /// Passes a request on to the executor of a live task, which answers it.
+    /// Passes a request on to the executor of a live task, which will answer it.
     pub(super) fn pass_on(
         &mut self,
         id: TaskId,
@@ -101,7 +101,7 @@ impl Supervisor {
         self.executor.ask(request(self.number));
     }
 
-    /// What became of a request.
+    /// Replies with the result of a request.
     pub(super) fn answer(&mut self, number: Number, result: Result<(), Error>) {
         if let Some(reply) = self.answers.remove(&number) {
             let _ = reply.send(result);

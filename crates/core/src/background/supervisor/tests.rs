@@ -1,5 +1,5 @@
-//! The supervisor on a scripted executor: what it asks for and what it tells, with time standing
-//! still and without a file of any task.
+//! The supervisor on a scripted executor: its requests and its events, with paused time and without any task's
+//! files.
 
 mod bench;
 mod ends;

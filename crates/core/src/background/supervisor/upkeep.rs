@@ -1,4 +1,4 @@
-//! When the store is looked after: retention, quota, the ledger's log.
+//! Schedules the upkeep of the store: retention, quota, the ledger's log.
 
 use std::time::Duration;
 
@@ -8,16 +8,16 @@ use super::Supervisor;
 use crate::background::Role;
 use crate::background::{memory, upkeep};
 
-/// How soon after an end retention and quota are looked at again.
+/// How long after an end retention and quota are checked again.
 const DELAY: Duration = Duration::from_secs(1);
-/// Time after which they are looked at again in any case.
+/// Time after which they are checked again in any case.
 pub(super) const ROUND: Duration = Duration::from_secs(600);
-/// Ends after which the ledger's log is written back, once no request waits: some 4 MiB of it. The first
-/// commit afterwards begins the log again and waits for the disk, so not after each.
+/// Number of ends after which the ledger's log is written back, while no request waits: some 4 MiB of it. The
+/// first commit afterwards restarts the log and waits for the disk, so this is not done after each end.
 const WRITE_BACK_ENDS: u32 = 128;
 
 impl Supervisor {
-    /// Begins what is due.
+    /// Starts the upkeep if it is due.
     pub(super) fn look_at_store(&mut self, now: Instant) {
         let ends = std::mem::take(&mut self.ends);
         if ends > 0 {

@@ -1,5 +1,5 @@
-//! The state directory under a running daemon: a person may delete it, and programs that tidy up take away
-//! what looks old. What this process needs in it is made again.
+//! Keeps the state directory usable under a running daemon: a person may delete it, and cleaners remove files
+//! that look old. Whatever this process needs there is created again.
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
@@ -12,13 +12,13 @@ use super::Local;
 use crate::background::Role;
 
 impl Local {
-    /// Makes again what is missing. Where it cannot be made, the next spawn says why.
+    /// Creates what is missing. If that fails, the next spawn reports the reason.
     pub(super) fn look_at_house(&mut self) {
         let bell = self.home.bells().join(&self.bell.name);
         let folders = [layout::LIVE, layout::DONE].map(|folder| self.home.root().join(folder));
         let is_gone = |path: &Path| !fs::exists(path).unwrap_or(true);
         if is_gone(&bell) || folders.iter().any(|folder| is_gone(folder)) {
-            // Shims that wait in folders that are gone are of no use, and have no bell to ring.
+            // Shims in deleted folders are useless, and have no bell to ring.
             self.shims.pool.start_over();
             let _ = self.home.make_folders();
             if let Ok(rings) = bell::hang_up(&self.home.bells(), &self.bell.name)
@@ -32,7 +32,7 @@ impl Local {
         }
     }
 
-    /// Whether the file that is locked is the one that shims of the workspace look at.
+    /// Whether the locked file is still the one that the workspace's shims check.
     fn is_attached(&self) -> bool {
         let path = layout::attached(self.home.root(), self.hash);
         self.attached.as_ref().is_some_and(|file| is_at(file, &path))

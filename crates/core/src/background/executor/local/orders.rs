@@ -1,4 +1,4 @@
-//! Orders to shims, and other shims for tasks whose shim died.
+//! Orders to shims, and new shims for tasks whose shim died.
 
 use std::io;
 use std::time::Duration;
@@ -13,12 +13,12 @@ use crate::error::Error;
 use meanwhile_shim::ctl::Order;
 use meanwhile_shim::{clock, record};
 
-/// How long the keeper of a shim has to take its task over before another one does: only the
-/// parent can still learn the leader's status.
+/// How long the keeper of a dead shim has to start another one before this process does: only the parent can
+/// still read the leader's exit status.
 const PARENT_FIRST: Duration = Duration::from_millis(300);
 
 impl Local {
-    /// Sends an order to a task's shim; one whose shim is dead gets another.
+    /// Sends an order to a task's shim. If the shim is dead, has it replaced.
     fn order(&mut self, id: TaskId, order: &Order) -> io::Result<()> {
         let sent = self.home.order(id, order);
         if let Err(error) = &sent
@@ -30,7 +30,7 @@ impl Local {
     }
 
     pub(super) fn arm(&mut self, id: TaskId, offset: u64) {
-        // Where it fails, the shim is dead, or has so many orders that it will look anyway.
+        // If it fails, the shim is dead, or has so many orders waiting that it will check for output anyway.
         let _ = self.order(id, &Order::Arm(offset));
     }
 
@@ -56,22 +56,22 @@ impl Local {
         self.numbered(id, number, &Order::Resize { rows: size.rows, cols: size.cols });
     }
 
-    /// Sends an order that a request waits for, unless the task's shim does not know it.
+    /// Sends an order whose result a request waits for, unless the task's shim does not support it.
     fn numbered(&mut self, id: TaskId, number: Number, order: &Order) {
         let sent = match self.home.record(id) {
             Ok(record) if record.shim.has_lost_terminal() && !record.shim.knows(order) => {
-                let message = "its terminal is gone with its supervisor, which was killed";
+                let message = "its terminal was lost when its supervisor was killed";
                 Err(Error::NotRunning { id, message: message.to_owned() })
             }
             Ok(record) if self.is_out_of_reach(id, &record) => Err(Error::NotRunning {
                 id,
-                message: "its place cannot be reached, or has not taken it yet".to_owned(),
+                message: "its place cannot be reached, or has not received the task yet".to_owned(),
             }),
             Ok(record) if !record.shim.knows(order) => Err(Error::Invalid {
                 field: "id".to_owned(),
                 message: format!(
                     "task `{id}` runs under a shim of version {}, which does not know the order to \
-                     {}; spawn the task again to have it under this version",
+                     {}; spawn the task again to run it under this version",
                     record.shim.version(),
                     order.describe()
                 ),
@@ -92,25 +92,25 @@ impl Local {
         });
     }
 
-    /// Whether what is ordered now does not reach a task at a place.
+    /// Whether an order sent now cannot reach a task at a place.
     fn is_out_of_reach(&self, id: TaskId, record: &record::Record) -> bool {
         let Some(place) = &record.elsewhere else { return false };
         let contact = self.place_of(id).and_then(|name| places::contact(self.home.root(), &name));
         place.remote.is_none() || contact.is_some_and(|contact| contact.lost_since.is_some())
     }
 
-    /// A shim that was stopped by SIGSTOP takes no orders.
+    /// Continues the task's shim: if it was stopped by SIGSTOP, it processes no orders.
     fn wake(&self, id: TaskId) {
         self.signal_shim(id, libc::SIGCONT);
     }
 
-    /// A task's shim does not answer; another one will.
+    /// A task's shim does not answer: kill it, so that another one takes over.
     pub(super) fn replace(&mut self, id: TaskId) {
         self.signal_shim(id, libc::SIGKILL);
         self.suspect(id);
     }
 
-    /// Sends a task's shim a signal, if there is one: its number may be another process's.
+    /// Sends a signal to a task's shim if it is still that process: its pid may have been reused.
     fn signal_shim(&self, id: TaskId, signal: i32) {
         if let Ok(record) = self.home.record(id)
             && let Some(shim) = record.shim_in(&self.home.live(id))
@@ -119,10 +119,10 @@ impl Local {
         }
     }
 
-    /// A task's shim seems to be dead.
+    /// Reports a task whose shim seems to be dead.
     pub(super) fn suspect(&mut self, id: TaskId) {
         let pipe = self.home.open_pipe(id);
-        // A keeper of another boot is gone.
+        // After a reboot the keeper no longer exists.
         let same_boot = self.home.record(id).is_ok_and(|it| it.boot_id == clock::boot_id());
         let patience = if same_boot { PARENT_FIRST } else { Duration::ZERO };
         let Some(hand) = self.hands.get_mut(&id) else { return };
@@ -130,18 +130,17 @@ impl Local {
         self.reports.push_back(Report::Lost { id, patience });
     }
 
-    /// A task whose shim was killed has another one, which knows nothing of what the one before it was
-    /// told.
+    /// The killed shim of a task was replaced. Makes the supervisor repeat what it had sent to the old one.
     pub(super) fn taken_over(&mut self, id: TaskId) {
         self.reports.extend([
             Report::Lost { id, patience: PARENT_FIRST },
             Report::Acknowledged(id, What::Adopt),
-            // A client that looks at it asks to be told of more.
+            // A client that follows the output arms the new shim again.
             Report::Output(id),
         ]);
     }
 
-    /// The keeper has told something, or was killed.
+    /// Processes the keeper's messages, or its death.
     pub(super) fn keeper_told(&mut self) {
         for news in self.shims.pool.news() {
             match news {
@@ -165,8 +164,8 @@ impl Local {
         }
     }
 
-    /// Our keeper was killed. Shims go on without it. If one was killed too, no other process starts
-    /// another one for its task.
+    /// This process's keeper was killed. Its shims go on without it, but if one of them is killed too, no other
+    /// process replaces it.
     fn keeper_gone(&mut self) {
         let kept = self.hands.iter_mut().filter(|(_, hand)| hand.keeper == Keeper::Ours);
         let kept = kept.map(|(id, hand)| {
@@ -174,7 +173,7 @@ impl Local {
             *id
         });
         for id in kept.collect::<Vec<_>>() {
-            // Where no keeper can be started, a sweep sees what becomes of the task.
+            // If no keeper can be started, the sweep finds out what happens to the task.
             let watched = self.shims.pool.watch(id);
             if watched.is_ok() && !self.home.is_supervised(id) {
                 self.reports.push_back(Report::Lost { id, patience: Duration::ZERO });
@@ -182,7 +181,7 @@ impl Local {
         }
     }
 
-    /// Starts another shim for a task whose shim died.
+    /// Starts another shim for a task whose shim has died.
     pub(super) fn adopt(&mut self, id: TaskId) {
         let adopted = Report::Acknowledged(id, What::Adopt);
         let Ok(record) = self.home.record(id) else { return self.ended(id) };
@@ -195,7 +194,7 @@ impl Local {
         if let Some(place) = self.place_of(id) {
             self.call_courier(id, &place);
         } else if self.hands.contains_key(&id) {
-            // It rings when it has the task. Where it cannot be started, this is asked again.
+            // The new shim rings once it has the task. If it cannot be started, the supervisor asks again.
             let _ = self.shims.pool.start_adopter(id);
         }
     }

@@ -1,4 +1,4 @@
-//! Starting tasks: shims that are kept ready, and the tasks that wait for one.
+//! Starting tasks: the shims that are kept ready, and the tasks that wait for a shim.
 
 use std::collections::VecDeque;
 use std::io;
@@ -19,32 +19,32 @@ use crate::background::task::TaskId;
 use crate::error::{Error, Limit, StoreFaultKind};
 use crate::limits;
 
-/// Idle shims a daemon keeps. One is used while the next starts.
+/// Minimum number of idle shims that a daemon keeps. One is used while the next one starts.
 const POOL_MIN: usize = 2;
-/// Idle shims kept while spawns come in bursts.
+/// Maximum number of idle shims, kept while spawns come in bursts.
 const POOL_MAX: usize = 8;
-/// Shims that start at the same time: more would only wait for the processors.
+/// Shims that start at the same time: more would only compete for the processors.
 const STARTING_MAX: usize = 4;
-/// Shims that may be killed before they are ready, one after the other, until a start that waits is refused.
+/// Shims that may be killed in a row before they are ready, until waiting starts are refused.
 const DEATHS_MAX: u32 = 3;
-/// How long after a spawn the pool is filled up again, so that the new task and the reply to its
-/// spawner have the processors first.
+/// Delay between a spawn and refilling the pool, so that the new task and the reply to its spawner get the
+/// processors first.
 const REFILL_DELAY: Duration = Duration::from_millis(1);
-/// Descriptors that this process holds of an idle shim: its spec, its orders and its record.
+/// Descriptors that this process holds for an idle shim: its spec, its orders and its record.
 const IDLE_DESCRIPTORS: usize = 3;
-/// Descriptors that idle shims leave free, for the store, the files of tasks and what clients ask: a read of
-/// the ledger opens two, the answer to a check one or two, and a dozen may happen at once.
+/// Descriptors that idle shims must leave free for the store, tasks' files and requests: a read of the ledger
+/// opens two, the reply to a check one or two, and a dozen may run at once.
 const DESCRIPTORS_KEPT: usize = 24;
 
-/// Shims for tasks to come.
+/// Shims for future tasks, and the starts that wait for one.
 #[derive(Debug)]
 pub(super) struct Shims {
     pub(super) pool: Pool,
     role: Role,
     target: usize,
-    /// What a shim was short of.
+    /// Why the last shim could not start.
     failure: Option<io::Error>,
-    /// Shims that died one after the other before they were ready.
+    /// Shims that died in a row before they were ready.
     deaths: u32,
     refill_at: Option<Instant>,
     waiting: VecDeque<(TaskId, Box<Spec>)>,
@@ -68,7 +68,7 @@ impl Shims {
         })
     }
 
-    /// A shim says that it is ready.
+    /// A shim has reported that it is ready.
     pub(super) fn ready(&mut self, id: TaskId) {
         self.deaths = 0;
         if let Err(error) = self.pool.ready(id) {
@@ -76,7 +76,7 @@ impl Shims {
         }
     }
 
-    /// An idle shim is gone, or did not come to be; with what it was short of.
+    /// An idle shim has died or could not start; `error` says what it lacked.
     pub(super) fn failed(&mut self, error: Option<io::Error>) {
         self.deaths += 1;
         let dead = || {
@@ -88,7 +88,7 @@ impl Shims {
         self.refill_at.get_or_insert_with(|| Instant::now() + SWEEP);
     }
 
-    /// The keeper is gone.
+    /// The keeper has exited.
     pub(super) fn keeper_gone(&mut self, worked: bool) {
         self.refill_at = Some(Instant::now() + SWEEP);
         if !worked {
@@ -97,19 +97,19 @@ impl Shims {
         }
     }
 
-    /// A child of this process ended.
+    /// A child of this process has exited.
     pub(super) fn reap(&mut self) {
         self.failure = self.pool.reap().or(self.failure.take());
     }
 
-    /// Drops a start that waits; whether it did.
+    /// Drops a waiting start. Returns whether there was one.
     pub(super) fn withdraw(&mut self, id: TaskId) -> bool {
         let before = self.waiting.len();
         self.waiting.retain(|(waiting, _)| *waiting != id);
         self.waiting.len() < before
     }
 
-    /// Puts the folder of an ended task away; whether it can be used again.
+    /// Puts away the folder of an ended task. Returns whether it can be reused.
     pub(super) fn settle(&mut self, id: TaskId) -> bool {
         self.pool.settle(id)
     }
@@ -122,7 +122,7 @@ impl Shims {
         self.pool.close();
     }
 
-    /// Keeps as many ready as are wanted.
+    /// Starts as many shims as are needed.
     fn fill(&mut self, now: Instant) -> io::Result<()> {
         let (ready, starting) = self.pool.level();
         let wanted = self.waiting.len();
@@ -134,7 +134,7 @@ impl Shims {
             self.refill_at = None;
         }
         let target = match self.role {
-            // Those that no task waits for must not take what the tasks that run need to be read.
+            // Shims that no task waits for must leave enough descriptors to read the running tasks.
             Role::Daemon if due => self.target.min(ready + room_for_idle()).max(wanted),
             Role::Daemon | Role::Visitor => wanted,
         };
@@ -153,7 +153,7 @@ impl Local {
     pub(super) fn start(&mut self, id: TaskId, spec: Box<Spec>) {
         if let Some(free) = self.home.free_bytes().filter(|free| *free < limits::FREE_MIN) {
             let reason = format!(
-                "only {free} bytes are free in the state directory `{}`, and a task wants {}",
+                "only {free} bytes are free in the state directory `{}`, and a task needs {}",
                 self.home.root().display(),
                 limits::FREE_MIN
             );
@@ -167,12 +167,12 @@ impl Local {
         self.shims.waiting.push_back((id, spec));
     }
 
-    /// Gives shims to the tasks that wait for one, and starts more.
+    /// Gives shims to the tasks that wait for one, and starts further shims.
     pub(super) fn serve_starts(&mut self, now: Instant) {
         self.hand_over_all();
         let failure = self.shims.failure.take();
         if let Some(error) = failure.or_else(|| self.shims.fill(now).err()) {
-            // A shortage: spawns that wait for a shim are refused, none waits for it to pass.
+            // A resource is short: refuse the spawns that wait for a shim, instead of letting them wait for it.
             for (id, _) in std::mem::take(&mut self.shims.waiting) {
                 let refused = Report::Refused(id, What::Start, shim_error(&self.home, &error));
                 self.reports.push_back(refused);
@@ -203,7 +203,7 @@ impl Local {
     }
 }
 
-/// Idle shims that this process still has descriptors for.
+/// How many more idle shims this process has descriptors for.
 fn room_for_idle() -> usize {
     let Ok((limit, _)) = getrlimit(Resource::RLIMIT_NOFILE) else { return POOL_MAX };
     let Ok(open) = std::fs::read_dir("/proc/self/fd") else { return 0 };
@@ -211,7 +211,7 @@ fn room_for_idle() -> usize {
     free.saturating_sub(DESCRIPTORS_KEPT) / IDLE_DESCRIPTORS
 }
 
-/// What a shim was short of when it started.
+/// The error for a shim that could not start.
 pub(super) fn shim_error(home: &Home, error: &io::Error) -> Error {
     match error.raw_os_error() {
         Some(libc::EAGAIN | libc::ENOMEM) => Error::LimitReached {

@@ -1,4 +1,4 @@
-//! What no bell tells: a look at everything once a second.
+//! The sweep once a second, which finds changes that no bell signalled.
 
 use std::io::ErrorKind;
 
@@ -9,7 +9,6 @@ use super::{Hand, Keeper, Local, Told};
 use crate::background::task::TaskId;
 
 impl Local {
-    /// See [`crate::background::executor::Executor::is_settled`].
     pub fn is_settled(&mut self) -> bool {
         for id in std::mem::take(&mut self.unsettled) {
             if !self.stands(id) {
@@ -19,7 +18,7 @@ impl Local {
         self.unsettled.is_empty()
     }
 
-    /// Whether a task that was found runs, or its end is reported.
+    /// Whether a task that was found is running, or its end has been reported.
     fn stands(&mut self, id: TaskId) -> bool {
         let ended = |hand: &Hand| matches!(hand.told, Told::Ended(_));
         if self.hands.get(&id).is_none_or(ended) {
@@ -35,7 +34,7 @@ impl Local {
         }
         match record.phase {
             Phase::Idle | Phase::Starting | Phase::Stopping | Phase::Ended => true,
-            // In another pid namespace its numbers mean nothing, and its supervisor's word does.
+            // If the shim is in another pid namespace, its pids mean nothing here: trust its record.
             Phase::Running => {
                 record.shim_in(&self.home.live(id)).is_none()
                     || record.leader().is_some_and(Process::is_alive)
@@ -43,12 +42,12 @@ impl Local {
         }
     }
 
-    /// Looks at what no bell tells.
+    /// Checks each tracked task for changes that no bell signalled.
     pub(super) fn sweep(&mut self) {
         let ids: Vec<TaskId> = self.hands.keys().copied().collect();
         for id in ids {
             match self.home.record(id) {
-                // A bell that was full, or survivors that are gone.
+                // A bell's FIFO was full, or survivors have exited.
                 Ok(record) if record.end.is_some() => {
                     self.ended(id);
                     if !record.left.is_empty() {
@@ -66,7 +65,7 @@ impl Local {
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound => self.ended(id),
-                // Out of descriptors, say. It is looked at again.
+                // For example out of descriptors. The next sweep tries again.
                 Err(_) => {}
             }
         }

@@ -1,11 +1,11 @@
-//! The file itself: full, foreign, damaged, and whose it is.
+//! The ledger file itself: full, damaged, owned by another user, and its permissions.
 
 use std::os::unix::fs::MetadataExt;
 
 use super::*;
 use crate::{Error, StoreFaultKind};
 
-/// The kind by which the edge chooses its advice.
+/// The kind of fault, by which `crates/rpc` chooses its advice.
 fn kind_of(error: LedgerError) -> StoreFaultKind {
     let Error::StoreUnavailable(fault) = Error::from(error) else { panic!("it is the store") };
     fault.kind

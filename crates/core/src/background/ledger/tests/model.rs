@@ -1,10 +1,10 @@
-//! Random histories against a model of what the protocol promises.
+//! Random histories against a model of what the protocol guarantees.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// One queue's notifications in the model: index + 1 is the number.
+/// A notification of a queue in the model: its index + 1 is its number.
 #[derive(Debug, Clone)]
 struct Entry {
     task: u32,
@@ -47,7 +47,7 @@ enum Step {
 const QUEUES: [&str; 2] = ["q", "r"];
 const TASKS: u32 = 8;
 
-/// The queue a task is spawned into.
+/// The queue into which a task is spawned.
 fn queue_of(task: u32) -> &'static str {
     QUEUES[task as usize % 2]
 }
@@ -81,7 +81,7 @@ impl Model {
         self.queues.values_mut().flatten()
     }
 
-    /// The numbers a drain returns, and how many remain.
+    /// The numbers that a drain returns, and how many remain.
     fn waiting(&self, queue: &str, max: u32) -> (Vec<u64>, u64) {
         let entries = self.queues.get(queue).map_or(&[][..], Vec::as_slice);
         let all: Vec<u64> = (1..)
@@ -93,7 +93,7 @@ impl Model {
         (all[..taken].to_vec(), (all.len() - taken) as u64)
     }
 
-    /// Acknowledges what `which` picks; returns how many that were.
+    /// Acknowledges the entries for which `which` is true; returns how many there were.
     fn ack(&mut self, which: impl Fn(&Entry) -> bool) -> u64 {
         let mut count = 0;
         for entry in self.entries().filter(|entry| !entry.acked && which(entry)) {
@@ -105,7 +105,7 @@ impl Model {
     }
 }
 
-/// Does a step on both sides and compares what they answer.
+/// Applies a step to both and compares the results.
 fn apply(
     model: &mut Model,
     ledger: &mut Ledger,

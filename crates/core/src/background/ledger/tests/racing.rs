@@ -1,4 +1,4 @@
-//! Several ledgers on one file, as several daemons have it.
+//! Several ledgers on one file, as several daemons use it.
 
 use std::collections::BTreeSet;
 use std::sync::Barrier;
@@ -8,7 +8,7 @@ use super::*;
 
 const TASKS: u32 = 120;
 const DAEMONS: usize = 3;
-/// Each daemon meets the tasks in an order of its own: none of these divides the number of tasks.
+/// Each daemon handles the tasks in its own order: none of these divides the number of tasks.
 const STEPS: [u32; DAEMONS] = [7, 11, 13];
 
 #[test]
@@ -21,7 +21,7 @@ fn racing_daemons_tell_each_end_once_and_deliver_it_once() {
                 let (barrier, path) = (&barrier, dir.path());
                 scope.spawn(move || {
                     barrier.wait();
-                    // The file itself is made in the race too.
+                    // The file is also created in the race.
                     let mut ledger = Ledger::open(path, false).expect("opened");
                     work(&mut ledger, &format!("daemon {daemon}"), STEPS[daemon])
                 })
@@ -43,8 +43,8 @@ fn racing_daemons_tell_each_end_once_and_deliver_it_once() {
     assert_eq!(delivered, (1..=u64::from(TASKS)).collect::<Vec<_>>(), "no gap and no repeat");
 }
 
-/// Finishes every task, in an order of its own, and drains in between; returns the ends it was the
-/// first to tell, and the numbers it acknowledged.
+/// Finishes every task, in its own order, and drains in between; returns the ends that it recorded first, and
+/// the numbers that it acknowledged.
 fn work(ledger: &mut Ledger, holder: &str, step: u32) -> (Vec<TaskId>, Vec<u64>) {
     let mut fresh = Vec::new();
     let mut delivered = BTreeSet::new();

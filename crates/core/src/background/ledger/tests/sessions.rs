@@ -1,4 +1,4 @@
-//! Sessions: one transaction for what is said and what is told, holders, traces, removed tasks.
+//! Sessions: messages and drained notifications in one transaction, holders, traces, removed tasks.
 
 use super::*;
 
@@ -25,7 +25,7 @@ fn add(messages: &[(u64, &str)]) -> Addition {
     }
 }
 
-/// Tells everything in one message under this number, with a fact for each thing told.
+/// Puts all notifications in one message with this number, with a fact for each.
 fn told(n: u64) -> impl FnOnce(News) -> (Told, News) {
     move |news| {
         let seqs: Vec<u64> = news.drained.iter().map(|told| told.seq).collect();
@@ -70,7 +70,7 @@ fn a_step_that_fails_leaves_everything_as_it_was() {
     let (_dir, mut ledger) = made();
     end(&mut ledger, 1, TALK);
     ledger.append(&add(&[(1, "prompt")]), &|_| true, told(2)).expect("appended");
-    // The number is taken: nothing of the step may stay.
+    // The number is used already: no part of the step may be stored.
     let addition = Addition {
         drain: 10,
         seen: vec![(id(1), DeliveredBy::Check)],
@@ -200,7 +200,7 @@ fn sessions_are_listed_by_what_was_last_said_in_them() {
         }
         assert_eq!(ledger.sessions(Path::new(HERE), u64::MAX, 9).expect("read"), []);
     };
-    // The last thing said counts, not the newest moment: a clock may be set back.
+    // The last message counts, not the latest time: a clock may be set back.
     said([900, 250], [(3, 300), (1, 250), (2, 200)]);
     said([150, 200], [(3, 300), (2, 200), (1, 200)]);
     said([0, 400], [(1, 400), (3, 300), (2, 200)]);
@@ -247,7 +247,7 @@ fn a_removed_task_of_a_session_keeps_its_journey_and_no_other_does() {
     };
     let q = (id(2), Some(1), false);
     assert_eq!(journeys(&ledger), [(id(1), Some(1), false), q, (id(3), None, false)]);
-    // Once it is told, the row of an ordinary task goes, and this one is only hidden.
+    // Once it is delivered, the row of an ordinary task is deleted; this one is only hidden.
     ledger.append(&Addition { drain: 9, ..add(&[]) }, &|_| true, told(1)).expect("appended");
     ledger.ack(here, "q", 9).expect("acked");
     assert_eq!(journeys(&ledger), [(id(1), Some(1), true), (id(3), None, false)]);
@@ -255,7 +255,7 @@ fn a_removed_task_of_a_session_keeps_its_journey_and_no_other_does() {
     let ids: Vec<TaskId> =
         ledger.tasks(here, None, 9, true).expect("read").iter().map(|t| t.id).collect();
     assert_eq!(ids, [id(3)]);
-    // A suspended daemon that reports it again changes nothing.
+    // A suspended daemon that reports it a second time changes nothing.
     let (again, _) = finish(&mut ledger, finish_of(new_task(1, TALK), Outcome::Exited));
     assert_eq!(again, Finished::Known);
     assert_eq!(ledger.waiting(here, TALK).expect("read"), 0);
@@ -307,9 +307,9 @@ fn old_sessions_go_with_all_they_hold() {
         assert_eq!(left, expected, "{} days later", after.as_secs() / day.as_secs());
     };
     prune_while(false, day, [1, 2, 1, 1]);
-    // The task is removed, and hidden for the session's sake.
+    // The task is removed, but only hidden because of the session.
     prune_while(false, 80 * day, [1, 2, 1, 1]);
-    // Its holder goes on with it one day.
+    // Its holder is alive, so the session stays.
     prune_while(true, 91 * day, [1, 2, 1, 1]);
     prune_while(false, 91 * day, [0, 0, 0, 0]);
     ledger.create_session(Path::new(HERE), TALK, "script/x", (HOLDER, 7)).expect("made");

@@ -1,4 +1,4 @@
-//! A supervisor under test, driven by hand.
+//! A supervisor under test, driven step by step.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,10 +18,10 @@ use crate::background::task::{Actor, Cause, Task, TaskId};
 use crate::background::{self, Role, Settings, Spawned, Stop};
 use crate::error::Error;
 
-/// What a spawner hears.
+/// The receiver of a spawner's reply.
 pub type Answer = oneshot::Receiver<Result<Spawned, Error>>;
 
-/// A supervisor, its executor's script and its client.
+/// A supervisor, its executor's script and its client's events.
 pub struct Bench {
     pub supervisor: Supervisor,
     pub script: Scripted,
@@ -30,7 +30,7 @@ pub struct Bench {
     _dir: tempfile::TempDir,
 }
 
-/// The leader of every task here.
+/// The leader's pid of every task here.
 pub const LEADER: u32 = 4_711;
 
 impl Bench {
@@ -58,36 +58,36 @@ impl Bench {
         Self { supervisor, script, store, events, _dir: dir }
     }
 
-    /// One demand.
+    /// Handles a demand.
     pub fn demand(&mut self, demand: Demand) {
         self.supervisor.handle(Woke::Demand(Some(demand)));
         self.supervisor.go_on();
     }
 
-    /// A question.
+    /// Makes a demand and returns the reply, which must come at once.
     pub fn ask<T>(&mut self, demand: impl FnOnce(oneshot::Sender<T>) -> Demand) -> T {
         let (reply, answer) = oneshot::channel();
         self.demand(demand(reply));
         answer.now_or_never().expect("answered at once").expect("not dropped")
     }
 
-    /// One report.
+    /// Handles a report from the executor.
     pub fn report(&mut self, report: Report) {
         self.script.say(report);
         self.supervisor.handle(Woke::Timer);
         self.supervisor.go_on();
     }
 
-    /// Some time passes.
+    /// Advances the clock.
     pub async fn pass(&mut self, time: Duration) {
         tokio::time::advance(time).await;
         self.supervisor.go_on();
     }
 
-    /// Whatever is under way into or out of the ledger gets there.
+    /// Finishes all pending reads and writes of the ledger.
     pub async fn write(&mut self) {
         loop {
-            // New rows wait a moment for company.
+            // Rows of new tasks are only written after a delay.
             tokio::time::advance(Duration::from_millis(30)).await;
             self.supervisor.go_on();
             let event = if self.supervisor.write.is_some() {
@@ -108,7 +108,7 @@ impl Bench {
         }
     }
 
-    /// Spawns what its executor has not answered yet.
+    /// Spawns a task; the executor has not answered yet.
     pub fn start(&mut self, checked: bool) -> (TaskId, Answer) {
         self.start_as(Spec { checked, ..spec() })
     }
@@ -122,12 +122,12 @@ impl Bench {
         (id, answer)
     }
 
-    /// Spawns a task that runs.
+    /// Spawns a task and lets it start.
     pub async fn running(&mut self) -> TaskId {
         self.running_as(spec()).await
     }
 
-    /// Spawns this; it runs.
+    /// Spawns a task with this spec and lets it start.
     pub async fn running_as(&mut self, spec: Spec) -> TaskId {
         let (id, answer) = self.start_as(spec);
         self.report(Report::Acknowledged(id, What::Start));
@@ -140,20 +140,20 @@ impl Bench {
         id
     }
 
-    /// What the task has written by now, and its executor says so.
+    /// Sets a task's output so far, and has the executor report it.
     pub fn output(&mut self, id: TaskId, output: &[u8]) {
         self.script.shelf().put(id, Record { leader_pid: LEADER, ..blank_record() }, output);
         self.report(Report::Output(id));
     }
 
-    /// The task ends, and its executor says so.
+    /// Ends the task, and has the executor report it.
     pub fn end(&mut self, id: TaskId, survivors: &[u32]) {
         self.put_end(id, survivors);
         let reading = self.script.shelf().read(id).expect("put there");
         self.report(Report::Ended(id, Box::new(reading)));
     }
 
-    /// The task's record with an end in it.
+    /// Stores a record with an end for the task.
     pub fn put_end(&self, id: TaskId, survivors: &[u32]) {
         let survivor = |pid: &u32| record::Survivor { pid: *pid, command: "sleep 9".to_owned() };
         let end = record::End {
@@ -170,7 +170,7 @@ impl Bench {
         self.script.shelf().put(id, record, b"done\n");
     }
 
-    /// What the client was told since the last time.
+    /// The events that the client got since the last call.
     pub fn told(&mut self) -> Vec<String> {
         let mut told = Vec::new();
         while let Some(Some(event)) = self.events.next().now_or_never() {
@@ -197,24 +197,24 @@ impl Bench {
         told
     }
 
-    /// The task as a client sees it, if it is live.
+    /// The task as a client gets it, if it is live.
     pub fn get(&mut self, id: TaskId) -> Option<Task> {
         self.ask(|reply| Demand::Get(id, reply))
     }
 }
 
-/// What is there now.
+/// The reply, which must have been sent already.
 pub fn now<T>(answer: oneshot::Receiver<T>) -> T {
     answer.now_or_never().expect("answered by now").expect("not dropped")
 }
 
-/// An order to stop.
+/// A stop with this signal.
 pub fn how(signal: i32) -> Stop {
     let cause = Cause { actor: Actor::Client, message: "enough".to_owned() };
     Stop { signal, grace: Duration::from_secs(2), cause }
 }
 
-/// What is spawned here.
+/// The spec that the tests spawn.
 pub fn spec() -> Spec {
     Spec {
         workspace: PathBuf::from("/w"),

@@ -103,7 +103,7 @@ async fn a_task_that_came_and_went_elsewhere_is_told_too() {
     bench.write().await;
     bench.told();
     bench.script.asked();
-    // Of a task that was never reported, another process records the end.
+    // Another process records the end of a task that was never reported here.
     let mut other = Bench::new().await;
     let stranger = other.running().await;
     let facts = other.store.read(move |ledger| ledger.facts(stranger)).await;
@@ -215,7 +215,7 @@ async fn a_reader_waits_until_each_task_stands_as_it_is_shown() {
     bench.write().await;
     bench.pass(Duration::from_millis(10)).await;
     settled.try_recv().expect("it is");
-    // No reader waits for ever.
+    // No caller waits forever.
     bench.script.settle(false);
     let mut settled = settle(&mut bench);
     bench.pass(Duration::from_millis(2_999)).await;

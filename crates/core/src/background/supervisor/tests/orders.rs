@@ -74,7 +74,7 @@ async fn an_orphan_is_adopted_after_others_had_their_chance() {
     assert_eq!(bench.script.asked(), [""; 0]);
     bench.pass(Duration::from_millis(1)).await;
     assert_eq!(bench.script.asked(), ["adopt"]);
-    // It cannot be done now: no process can be started, say.
+    // It cannot be done now, for example because no process can be started.
     bench.pass(Duration::from_millis(999)).await;
     assert_eq!(bench.script.asked(), [""; 0]);
     bench.pass(Duration::from_millis(1)).await;
@@ -140,7 +140,7 @@ async fn a_stop_that_cannot_end_all_says_who_is_left() {
     let asked = bench.script.asked();
     assert!(!asked.iter().any(|it| it == "stop 15" || it == "replace"), "not again: {asked:?}");
 
-    // The end that comes with it is told first.
+    // The end that comes with it is reported first.
     let mut gone = stop(&mut bench, id, 9);
     bench.end(id, &[9]);
     bench.report(Report::Left(id, left()));

@@ -11,7 +11,7 @@ use crate::background::{Mode, Role};
 const WEB: Port = Port { number: 3_000, chosen: true };
 const FREE: Port = Port { number: 40_000, chosen: false };
 
-/// Time passes, a timer's tick at a time; what the client was told of ports.
+/// Advances the clock in steps of 10 ms; returns the events about ports.
 async fn pass(bench: &mut Bench, millis: u64) -> Vec<String> {
     for _ in 0..millis / 10 {
         bench.pass(Duration::from_millis(10)).await;
@@ -47,7 +47,7 @@ async fn a_task_that_is_idle_is_not_looked_at() {
     assert!((18..=22).contains(&looks), "every 100 ms for 2 s, and not {looks} times");
     pass(&mut bench, 60_000).await;
     assert_eq!(bench.script.looks(), 0);
-    // A client waits for it, and then goes away.
+    // A client waits for it, and then disconnects.
     let (done, over) = oneshot::channel();
     bench.demand(Demand::Wait { ids: vec![id], mode: Mode::Any, done });
     pass(&mut bench, 10_000).await;
@@ -58,7 +58,7 @@ async fn a_task_that_is_idle_is_not_looked_at() {
     bench.script.looks();
     pass(&mut bench, 10_000).await;
     assert_eq!(bench.script.looks(), 0);
-    // It says that it listens, long after its start.
+    // It writes output, long after its start.
     bench.script.listen(id, &[WEB]);
     bench.output(id, b"listening\n");
     let told = pass(&mut bench, 1_000).await;

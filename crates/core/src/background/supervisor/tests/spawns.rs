@@ -50,14 +50,14 @@ async fn a_refused_start_leaves_nothing_behind() {
         let (id, answer) = bench.start(true);
         if accepted {
             bench.report(Report::Acknowledged(id, What::Start));
-            // Its row may be in the ledger by then.
+            // Its row may already be in the ledger.
             bench.write().await;
         }
         bench.report(Report::Refused(id, What::Start, error()));
         assert!(matches!(now(answer), Err(Error::SpawnFailed { errno: 2, .. })));
         bench.write().await;
         assert_eq!(bench.get(id), None);
-        // Forgetting is sent without a wait: it is done before what is asked next.
+        // The deletion is queued without waiting: it is done before the next request.
         bench.store.write(|ledger| ledger.refuse_writes(false)).await.expect("after it");
         let row = bench.store.read(move |ledger| ledger.facts(id)).await.expect("read");
         assert_eq!(row, None, "accepted: {accepted}");
@@ -103,7 +103,7 @@ async fn a_task_of_another_process_is_told_like_ones_own() {
     assert_eq!(bench.told(), [""; 0], "of what was not found nothing is told");
 }
 
-/// A process that starts meanwhile would report a row without a folder as a task that was lost.
+/// Another process that starts meanwhile would report a row without a folder as a lost task.
 #[tokio::test(start_paused = true)]
 async fn what_may_be_refused_yet_has_no_row() {
     let rows = async |bench: &Bench| {

@@ -4,7 +4,7 @@ use meanwhile_shim::spec::{Spec, Watch};
 
 use super::bench::{Bench, spec};
 
-/// The lines of the matches that were told.
+/// The matched lines of which the client was notified.
 async fn matched(bench: &mut Bench) -> Vec<String> {
     bench.write().await;
     let told = bench.told().into_iter().filter_map(|told| {
