@@ -1,6 +1,5 @@
-//! Lines that were made to get past a reader, run for their effect: nothing may be changed and nothing
-//! shown that no rule allows. And lines that do no harm, which are not to be asked about more often than
-//! before.
+//! Lines that were written to get past the permission reader, run for their effect: they must change and show
+//! nothing that no rule allows. And harmless lines, for which the agent must not ask more often than before.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 #![expect(clippy::print_stderr, reason = "the counts are for the reader of the test")]
@@ -21,7 +20,7 @@ use meanwhile_core::background::{self, Mode, Options, Role, Spawn, Stdin, Which}
 use meanwhile_core::confine::Confine;
 use serde_json::value::RawValue;
 
-/// How long a line may run. None of them has anything to wait for.
+/// How long a line may run. None of them should wait for anything.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A home directory with keys and a workspace full of traps.
@@ -50,7 +49,7 @@ printf '[core]\n\trepositoryformatversion = 0\n[diff "x"]\n\ttextconv = "touch %
 
 struct Scene {
     home: PathBuf,
-    /// Everything in it: what each path is.
+    /// The state of each path in it at the start.
     picture: BTreeMap<PathBuf, String>,
 }
 
@@ -63,7 +62,7 @@ impl Scene {
         Self { home: home.to_owned(), picture: picture(home) }
     }
 
-    /// What is not as it was.
+    /// Paths whose state has changed.
     fn changes(&self) -> Vec<String> {
         let now = picture(&self.home);
         let all = now.iter().chain(&self.picture).map(|(path, _)| path);
@@ -83,7 +82,7 @@ fn picture(at: &Path) -> BTreeMap<PathBuf, String> {
     while let Some(path) = waiting.pop() {
         let Ok(about) = path.symlink_metadata() else { continue };
         let mut text = format!("{:o}", about.mode());
-        // git refreshes its index wherever a rule lets it run.
+        // git refreshes its index in commands that a rule allows.
         if path.ends_with(".git/index") {
             continue;
         }
@@ -131,7 +130,7 @@ fn rows(home: &Path) -> Vec<Row> {
     table.lines().filter(|line| !line.starts_with('#')).map(row).collect()
 }
 
-/// A quote that no escape is before.
+/// Inserts a backslash before quotes that have none.
 fn escape(text: &str) -> String {
     let mut out = String::new();
     let mut chars = text.chars();
@@ -148,7 +147,7 @@ fn escape(text: &str) -> String {
     out
 }
 
-/// Runs a line as the tool would.
+/// Runs a line as the agent's tool would.
 async fn run(background: &Background, intent: &Intent, confine: Option<Confine>) -> String {
     let (line, cwd) = intent
         .access
@@ -206,7 +205,7 @@ fn no_line_does_harm_and_harmless_ones_are_asked_no_more_often() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().canonicalize().unwrap();
     let home = root.join("home");
-    // SAFETY: there is one thread yet, in a process of its own.
+    // SAFETY: this process, started for this test, has only one thread so far.
     unsafe {
         std::env::set_var("HOME", &home);
         std::env::set_var("GIT_CONFIG_NOSYSTEM", "1");
@@ -230,7 +229,8 @@ fn no_line_does_harm_and_harmless_ones_are_asked_no_more_often() {
             let rules = Rules::new(row.rules.iter().map(|rule| rule.parse().unwrap()).collect());
             let Ok(intent) = toolbox.read(&row.call) else { continue };
             let harmless = row.was == "ran";
-            // What a program does that a rule lets run is its own; a rule against another is a belt.
+            // The effects of a program that a rule allows are its own; a rule against another program is only
+            // an extra precaution.
             let is_belt = row.rules.iter().any(|rule| rule.starts_with("deny bash"))
                 || row.rules.iter().any(|rule| rule == "allow bash");
             match rules.judge(&intent, &workspace) {
@@ -247,7 +247,7 @@ fn no_line_does_harm_and_harmless_ones_are_asked_no_more_often() {
                 Verdict::Allow(None) if is_belt => counts.belt += 1,
                 Verdict::Allow(confine) => {
                     if row.call.name != "bash" {
-                        // What the agent's own tools read is judged by its path, and not tried here.
+                        // The agent's own tools are judged by the path they read, and not run here.
                         if row.was != "ran" {
                             wrong.push(format!("{} {}: allowed", row.kind, row.text));
                         }
@@ -259,7 +259,7 @@ fn no_line_does_harm_and_harmless_ones_are_asked_no_more_often() {
                     }
                     let output = run(&background, &intent, confine.clone()).await;
                     let changes = scene.changes();
-                    // Without a rule about it the folder `secrets` is one like others.
+                    // Without a rule about it, the directory `secrets` is an ordinary one.
                     let is_held = row.rules.iter().any(|rule| rule.contains("secrets"));
                     let output = if is_held { output } else { output.replace("CANARY_SECRET", "") };
                     let shows = output.contains("CANARY_") && row.was != "ran";

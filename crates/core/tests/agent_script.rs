@@ -1,4 +1,4 @@
-//! Scripted models: the turns, what they expect, what they save, and how they fail.
+//! Scripted models: their turns, what they expect and save, and how they fail.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
@@ -23,7 +23,7 @@ fn open(script: &str) -> Provider {
     Provider::Scripted(Scripted::from_text("test.toml", script, patience()).unwrap().into())
 }
 
-/// A session with a scripted model, the part of the loop these tests need.
+/// A session with a scripted model: the part of the loop that these tests need.
 struct Session {
     provider: Provider,
     history: Vec<Message>,
@@ -53,7 +53,7 @@ impl Session {
         self.ask().await.1
     }
 
-    /// Answers the calls of the last turn, one text each.
+    /// Answers the calls of the last turn, with one text each.
     fn results(&mut self, turn: &Turn, contents: &[&str]) {
         let calls = turn.answer.calls();
         assert_eq!(calls.len(), contents.len());
@@ -69,7 +69,7 @@ impl Session {
         self.history.push(Message::Background { text: text.into() });
     }
 
-    /// What a store would give back after a crash, with a provider that has seen nothing.
+    /// What a store would return after a crash, with a provider that has not seen anything.
     fn resumed(&self, script: &str) -> Self {
         let history = self.history.iter().map(|m| Message::from_json(&m.to_json()).unwrap());
         Self { provider: open(script), history: history.collect() }
@@ -124,7 +124,7 @@ async fn a_script_expects_saves_and_goes_on_after_a_crash() {
     assert_eq!(arguments(&turn)[0], r#"{"command":"make -j2","label":"build"}"#);
     session.results(&turn, &["started 0badcafe: task b3f9c2a1", "77e01c44"]);
     session.background("<background-results>\n[bg:b3f9c2a1] exited 0\n[bg:77e01c44] exited 1\n");
-    // The same in the process that began, and in one that comes after.
+    // The same in the process that started it and in a later one.
     for mut session in [session.resumed(BUILD), session] {
         let turn = session.ask().await.1.unwrap();
         assert_eq!(turn.answer.text(), "b3f9c2a1 is built.");
@@ -153,7 +153,7 @@ async fn a_request_that_is_not_as_expected_is_shown() {
     check(&[], "messages [ToolResults, Background], got [ToolResults]").await;
     check(&["a", "b"], "got [ToolResults, Background, Background]").await;
     check(&["<background-results> [bg:77e01c44]"], "expects `[bg:b3f9c2a1] exited 0`").await;
-    // The order counts.
+    // The order matters.
     let swapped = "<background-results> [bg:77e01c44] exited 1 [bg:b3f9c2a1] exited 0";
     check(&[swapped], "expects `[bg:77e01c44] exited 1`").await;
     let both =
@@ -205,7 +205,7 @@ async fn a_turn_out_of_the_sequence_answers_whenever_it_is_meant() {
     for (prompt, want) in [("a", "one"), ("Summarise", "sum"), ("b", "two"), ("Summarise", "sum")] {
         assert_eq!(session.prompt(prompt).await.unwrap().answer.text(), want);
     }
-    // Compacted: the answers are gone, and with them the place in the script.
+    // After compaction the answers are gone, and with them the position in the script.
     session.history = vec![Message::Notice { text: "a summary".into() }];
     assert_eq!(session.prompt("c").await.unwrap().answer.text(), "three");
 }

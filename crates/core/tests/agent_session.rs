@@ -1,4 +1,4 @@
-//! Sessions on a scripted model: which model call sees which result, and what is never lost.
+//! Sessions on a scripted model: which model call gets which result, and that nothing is lost.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 #![expect(clippy::wildcard_enum_match_arm, reason = "tests look for one thing among many")]

@@ -1,4 +1,4 @@
-//! The agent's tools on a real background manager, in a directory of their own.
+//! The agent's tools on a real background manager, in a temporary directory.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 

@@ -1,4 +1,4 @@
-//! Providers against a server on loopback: what they send, and what each fault of a server comes to.
+//! Providers against a server on loopback: what they send, and how they handle each fault of a server.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
@@ -16,7 +16,7 @@ use meanwhile_core::agent::{
 use model_server::{ModelServer, Reply, chunked, recorded, status, stream};
 use serde_json::{Value, json, value::RawValue};
 
-/// Patience for tests: the same rules, a hundred times faster.
+/// The timeouts for tests: the same rules, a hundred times faster.
 fn patience() -> Patience {
     Patience {
         backoff: Duration::from_millis(5),
@@ -37,7 +37,7 @@ use Format::{Anthropic, OpenAi, Responses};
 
 const ALL: [Format; 3] = [Anthropic, OpenAi, Responses];
 
-/// What is chosen in an environment with these variables.
+/// The model chosen in an environment with these variables.
 fn choice(set: &[(&str, &str)]) -> ModelChoice {
     ModelChoice::from_env(|name| set.iter().find(|it| it.0 == name).map(|it| it.1.to_owned()))
 }
@@ -64,7 +64,7 @@ impl Format {
         settings.provider(patience(), &[]).await.unwrap()
     }
 
-    /// Two calls at once.
+    /// An answer with two calls.
     fn answer(self) -> Vec<u8> {
         match self {
             Anthropic => recorded("a10s-parallel-stream.body"),
@@ -108,7 +108,7 @@ async fn ask(provider: &Provider, history: &[Message]) -> (Vec<Delta>, Result<Tu
     (deltas, call.finish().await)
 }
 
-/// A dialogue with everything a history can hold, the server's last answer included.
+/// A dialogue with everything that a history can contain, including the server's last answer.
 fn dialogue(turn: &Turn) -> Vec<Message> {
     let results = turn.answer.calls().into_iter().enumerate().map(|(i, call)| ToolResult {
         call_id: call.id,
@@ -208,7 +208,7 @@ async fn an_openai_request_is_as_every_server_takes_it() {
     );
 }
 
-/// The messages of a request without the marks of the cache, which move on.
+/// The messages of a request without the cache marks, which move on.
 fn without_marks(body: &Value) -> Vec<Value> {
     let messages = body.get("messages").or(body.get("input"));
     let mut messages = messages.unwrap().as_array().unwrap().clone();
@@ -233,7 +233,7 @@ async fn a_session_may_change_its_vendor_and_each_request_extends_the_last() {
         let two = ModelServer::start(vec![Reply::Bytes(stream(&second.answer()))]).await;
         let turn = ask(&first.provider(&one.url).await, &[prompt("build")]).await.1.unwrap();
         let mut history = dialogue(&turn);
-        // Each server sees every request that a store kept and read back.
+        // Each server gets every request, stored and read back.
         let other = second.provider(&two.url).await;
         for _ in 0..3 {
             let turn = ask(&other, &history).await.1.unwrap();
@@ -254,7 +254,7 @@ async fn a_session_may_change_its_vendor_and_each_request_extends_the_last() {
     }
 }
 
-/// What a sequence of replies comes to: the attempts, and the kind and words of the failure.
+/// Checks the result of a sequence of replies: the number of attempts, and the kind and text of the failure.
 async fn check(
     format: Format,
     replies: Vec<Reply>,
@@ -324,7 +324,7 @@ async fn a_passing_fault_is_tried_again() {
                 vec![Reply::Bytes(stream(&error(overloaded))), Reply::Bytes(stream(&answer))];
             check(format, once, 2, Ok(())).await;
         }
-        // Silence in the middle, and a server that accepts and says nothing more after the head.
+        // Silence in the middle, and a server that sends only the head.
         for silence in [stream(half), stream(b"")] {
             let replies = vec![Reply::Hang(silence), Reply::Bytes(stream(&answer))];
             check(format, replies, 2, Ok(())).await;
@@ -370,7 +370,7 @@ async fn a_lasting_fault_ends_with_words_that_help() {
             (stream(b": nothing\n\n"), K::Unfinished, &["was cut"]),
             (stream(b"data: <html>\n\n"), K::Garbage, &["<html>", url]),
             (html.clone(), K::Garbage, &["text/html", "Hello!", url]),
-            // A recorded answer that only ever pings, and then ends.
+            // A recorded answer that contains only pings, and then ends.
             (
                 [&b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"[..],
                  &recorded(&format!("ping-{vendor}.raw"))].concat(),
@@ -381,13 +381,13 @@ async fn a_lasting_fault_ends_with_words_that_help() {
         for (reply, kind, words) in thrice {
             check(format, vec![Reply::Bytes(reply)], 3, Err((kind, words))).await;
         }
-        // The first byte may take longer than the next one.
+        // The first byte may take longer than later ones.
         let answer = format.answer();
         for (said, limit) in [(&answer[..0], "400ms"), (&answer[..300], "150ms")] {
             let silence = vec![Reply::Hang(stream(said))];
             check(format, silence, 3, Err((K::Stalled, &["sent nothing for", limit]))).await;
         }
-        // The whole first-byte time was waited already: once is enough.
+        // It has already waited the full time for a first byte: one attempt is enough.
         check(format, vec![Reply::Hang(Vec::new())], 1, Err((K::Stalled, &["400ms"]))).await;
     }
 }
@@ -476,7 +476,7 @@ async fn nothing_is_sent_before_a_call_is_polled_and_pings_are_not_silence() {
     let mut call = provider.stream(&request);
     tokio::task::yield_now().await;
     assert_eq!(server.connections(), 0);
-    // Three times as long as a silence may be.
+    // Three times the allowed silence.
     let next = tokio::time::timeout(patience().stall * 3, call.next()).await;
     assert!(next.is_err(), "a server that pings is alive: {next:?}");
     assert_eq!(server.asked().len(), 1);
@@ -512,7 +512,7 @@ async fn a_local_server_is_found_by_itself_and_a_choice_is_left_to_the_user() {
     }
 }
 
-/// A status of success and a type of content that no description names are an answer all the same.
+/// Any success status and any content type with a valid answer is accepted.
 #[tokio::test]
 async fn an_answer_is_known_by_what_it_says() {
     for (code, kind) in

@@ -1,4 +1,4 @@
-//! One engine, two workspaces in it, and the orders that a task takes.
+//! One engine with two workspaces, and the orders that a task accepts.
 
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
@@ -162,7 +162,7 @@ async fn a_terminal_takes_another_size() {
     lab.engine.close().await;
 }
 
-/// A task that ends of what it reads is gone before its end of input can be said.
+/// A task that exits after reading its input may be gone before the end of input can be sent.
 #[tokio::test]
 async fn the_last_input_of_a_task_is_taken_though_it_ends_of_it() {
     let lab = Lab::new().await;

@@ -1,4 +1,4 @@
-//! Shims of version 0.1.0 and of this one, with the records of each other.
+//! Shims of version 0.1.0 and of this one, each with the other's records.
 //!
 //! `data/meanwhile-shim-0.1.0-x86_64.gz` is that version's shim, linked statically and stripped.
 
@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Lab {
     dir: tempfile::TempDir,
-    /// Of no other task of this machine: an adopting shim finds a task's processes by it.
+    /// Unique on this machine: an adopting shim finds a task's processes by it.
     id: TaskId,
 }
 
@@ -49,7 +49,7 @@ impl Lab {
         self.state().join(layout::LIVE).join(self.id.as_str())
     }
 
-    /// The shim of version 0.1.0.
+    /// Unpacks the shim of version 0.1.0.
     fn first_shim(&self) -> PathBuf {
         let packed =
             concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/meanwhile-shim-0.1.0-x86_64.gz");
@@ -74,7 +74,7 @@ impl Lab {
         entries.next().unwrap().unwrap().path()
     }
 
-    /// Makes a task's folder as a daemon of either version does, and starts a shim in it.
+    /// Creates a task's folder as a daemon of either version does, and starts a shim in it.
     fn run(&self, shim: &Path, script: &str) -> Child {
         fs::create_dir_all(self.folder()).unwrap();
         for folder in [layout::BELLS, layout::DONE, layout::ATTACHED] {
@@ -168,8 +168,8 @@ async fn a_shim_of_the_first_version_serves_this_one() {
     let text = refused.to_string();
     assert!(text.contains("version 0.1.0") && text.contains("send a signal"), "{text}");
     background.write(lab.id, Vec::new(), true).await.unwrap();
-    // Before `sleep` is executed its process has the shell's trap, which swallows the signal, and the shim of
-    // version 0.1.0 does not send it again before the grace is over.
+    // Until `sleep` is executed, its process has the shell's trap, which ignores the signal, and the shim of
+    // version 0.1.0 does not repeat the signal before the grace period is over.
     let leader = task.pid.unwrap();
     let is_sleep = |pid: &u32| {
         std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "sleep\n")
@@ -190,8 +190,8 @@ async fn a_shim_of_the_first_version_serves_this_one() {
     engine.close().await;
 }
 
-/// A daemon of version 0.1.0 reads records by the code that its shim reads them with, and gives the
-/// orders whose bytes a test beside [`Order`] keeps.
+/// A daemon of version 0.1.0 reads records with the same code as its shim, and sends orders whose bytes a test
+/// next to [`Order`] fixes.
 #[tokio::test]
 async fn a_record_of_this_version_serves_the_first_one() {
     let lab = Lab::new();

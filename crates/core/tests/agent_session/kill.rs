@@ -1,6 +1,6 @@
-//! SIGKILL at random moments of a session: nothing is lost, nothing is told twice.
+//! SIGKILL at random times of a session: nothing is lost, nothing is delivered twice.
 //!
-//! This test program starts itself again as the agent, kills it, and looks at what the ledger holds.
+//! This test program starts itself as the agent, kills it, and checks the ledger.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,17 +18,17 @@ use meanwhile_core::background::{self, Role};
 
 use super::lab::{anything, eventually};
 
-/// Names the directory in which the child works.
+/// The variable with the directory in which the child works.
 const DIR: &str = "MEANWHILE_TEST_KILL_DIR";
-/// Deaths of a session.
+/// How often the session is killed.
 const DEATHS: u64 = 200;
-/// The longest life of a child that is killed, from its start or from when it works.
+/// The longest life of a child before it is killed, from its start or from when it works.
 const LIFE: Duration = Duration::from_millis(80);
-/// The file that says that it works: a command of its runs.
+/// The file by which a child shows that it has started to work: one of its commands creates the file.
 const WORKS: &str = "works";
 
-/// A model that goes on for as long as the commands say so, with results on every way: in the
-/// foreground, in the background at once, in the background later.
+/// A model that continues as long as its commands tell it to, with results in every way: in the foreground, in
+/// the background at once, and in the background later.
 const SCRIPT: &str = "
 [[turn]]
 when = 'STOP'
@@ -56,7 +56,7 @@ fn as_child() {
     runtime.block_on(work(Path::new(&dir)));
 }
 
-/// The agent: opens its session, and works until it is told to stop and everything was told.
+/// The agent: opens its session, and works until it is told to stop and everything has been delivered.
 async fn work(dir: &Path) {
     let options = background::Options {
         state_dir: dir.join("state"),
@@ -118,7 +118,7 @@ fn child(dir: &Path) -> Child {
         .unwrap()
 }
 
-/// What `probe` finds, once it finds something.
+/// The result of `probe` once there is one; `None` after a minute.
 fn within<T>(mut probe: impl FnMut() -> Option<T>) -> Option<T> {
     let until = Instant::now() + Duration::from_secs(60);
     loop {
@@ -130,7 +130,7 @@ fn within<T>(mut probe: impl FnMut() -> Option<T>) -> Option<T> {
     }
 }
 
-/// The transcript as it stands, if there is one.
+/// The current transcript; empty if there is none.
 fn transcript(dir: &Path) -> Vec<String> {
     let Ok(id) = std::fs::read_to_string(dir.join("session")) else { return Vec::new() };
     let ledger = Ledger::open(&dir.join("state"), false).unwrap();
@@ -153,11 +153,11 @@ fn a_killed_agent_loses_nothing_and_repeats_nothing() {
             random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let _ = std::fs::remove_file(dir.join(WORKS));
         let mut child = child(dir);
-        // One time anywhere, the next time while it works.
+        // Alternately at any time, and while it works.
         if death % 2 == 1 {
             within(|| dir.join(WORKS).exists().then_some(())).expect("it should have begun");
         }
-        // Waits for nothing: the moment of the death is what differs from one to the next.
+        // Not a wait for anything: the time of the kill is what varies.
         std::thread::sleep(LIFE.mul_f64((random >> 40) as f64 / f64::from(1 << 24)));
         if let Some(status) = child.try_wait().unwrap() {
             let errors = std::fs::read_to_string(dir.join("errors")).unwrap();
@@ -182,7 +182,7 @@ fn a_killed_agent_loses_nothing_and_repeats_nothing() {
     assert!(now.starts_with(&before));
     let history: Vec<Message> = now.iter().map(|body| Message::from_json(body).unwrap()).collect();
     assert_eq!(pairing::check(&history), Ok(()));
-    // Every end once: in a message of results, or in the result of the call that ran it.
+    // Every end once: in a message with results, or in the result of the call that ran it.
     let mut told: BTreeMap<String, u32> = BTreeMap::new();
     for message in &history {
         if let Message::Background { text } = message {
@@ -203,6 +203,6 @@ fn a_killed_agent_loses_nothing_and_repeats_nothing() {
         assert_eq!(times, by_drain, "{task:?}");
         assert!(task.end().is_some());
     }
-    // Retention may have removed the oldest tasks; they were told once as well.
+    // Retention may have removed the oldest tasks; they were delivered once too.
     assert!(told.values().all(|times| *times == 1), "{told:?}");
 }

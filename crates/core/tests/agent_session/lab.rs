@@ -1,4 +1,4 @@
-//! A session with a scripted model on a real background manager, and the ways to look at it.
+//! A session with a scripted model on a real background manager, and helpers to inspect it.
 
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::path::{Path, PathBuf};
@@ -16,10 +16,10 @@ use meanwhile_core::agent::trace::{Event, Fact, Trace};
 use meanwhile_core::background::task::{Actor, Cause, DeliveredBy, TaskId};
 use meanwhile_core::background::{self, Filter, Role, StateFilter, Stop};
 
-/// How long anything may take. Nothing waits this long unless it fails.
+/// Timeout of everything. Nothing takes this long unless it fails.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A supervisor reaps every child of its process: one at a time.
+/// A supervisor reaps all children of its process, so there is one at a time.
 static ALONE: Mutex<()> = Mutex::new(());
 
 /// A workspace and its background manager.
@@ -30,7 +30,7 @@ pub struct Lab {
     dir: tempfile::TempDir,
 }
 
-/// Runs a test in a workspace of its own.
+/// Runs a test in a new workspace.
 pub fn run(test: impl AsyncFnOnce(&mut Lab)) {
     let alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -62,7 +62,7 @@ async fn open(dir: &Path, workspace: &Path) -> (Background, background::Events) 
     Background::open(options).await.unwrap()
 }
 
-/// Everything is allowed.
+/// Rules that allow everything.
 pub fn anything() -> Rules {
     Rules::new(vec![Rule { effect: Effect::Allow, scope: Scope::Everything, prefix: None }])
 }
@@ -78,7 +78,7 @@ impl Lab {
         }
     }
 
-    /// What a session needs, with a model that follows this script. In it `@` is the workspace.
+    /// A session's options, with a model that follows this script, in which `@` stands for the workspace.
     pub fn options(&self, script: &str) -> Terms {
         let patience = Patience { backoff: Duration::from_millis(1), ..Patience::default() };
         let script = script.replace('@', self.workspace.to_str().unwrap());
@@ -102,13 +102,13 @@ impl Lab {
         Talk::new(made, &self.background)
     }
 
-    /// The session as another process finds it, with a model that has seen nothing.
+    /// The session as another process opens it, with a model that has not seen anything.
     pub async fn load(&self, id: &str, options: Terms) -> Talk {
         let made = Session::load(self.background.clone(), options, id).await.unwrap();
         Talk::new(made, &self.background)
     }
 
-    /// Closes the background manager and opens it again: what a daemon's restart does.
+    /// Closes the background manager and opens it again, as a daemon's restart does.
     pub async fn restart(&mut self) {
         self.background.close().await;
         let (background, events) = open(self.dir.path(), &self.workspace).await;
@@ -116,35 +116,35 @@ impl Lab {
         self.events = events;
     }
 
-    /// Takes a table of the ledger away, or gives it back: a store that cannot be written.
+    /// Renames a table of the ledger away, so that it cannot be written, or back.
     pub fn rename_table(&self, from: &str, to: &str) {
         self.ledger().execute_batch(&format!("ALTER TABLE {from} RENAME TO {to}")).unwrap();
     }
 
-    /// The ledger's file, opened beside its owner.
+    /// The ledger's file, on another connection.
     pub fn ledger(&self) -> rusqlite::Connection {
         let store = rusqlite::Connection::open(self.dir.path().join("state/meanwhile.db")).unwrap();
         store.busy_timeout(PATIENCE).unwrap();
         store
     }
 
-    /// Lets a command or an answer go on that waits for this gate.
+    /// Lets a command or an answer that waits for this gate continue.
     pub fn open_gate(&self, name: &str) {
         std::fs::write(self.workspace.join(name), "").unwrap();
     }
 
-    /// Returns once so many results wait in the session's queue.
+    /// Returns once this many results are in the session's queue.
     pub async fn waiting(&self, talk: &Talk, count: u64) {
         eventually(async || talk.session.unfinished().await.unwrap().1 == count).await;
     }
 }
 
-/// A command that runs until its gate is open, then says `words`.
+/// A command that runs until its gate is open, then prints `words`.
 pub fn gated(gate: &str, words: &str) -> String {
     format!("while [ ! -e {gate} ]; do sleep 0.01; done; echo {words}")
 }
 
-/// Returns once it is so.
+/// Returns once `is_so` returns true.
 pub async fn eventually(mut is_so: impl AsyncFnMut() -> bool) {
     let wait = async {
         while !is_so().await {
@@ -154,7 +154,7 @@ pub async fn eventually(mut is_so: impl AsyncFnMut() -> bool) {
     tokio::time::timeout(PATIENCE, wait).await.expect("it should have come about");
 }
 
-/// A session and what it has told.
+/// A session and its updates so far.
 pub struct Talk {
     pub session: Session,
     pub told: Vec<Update>,
@@ -171,13 +171,13 @@ impl Talk {
         self.session.id().to_string()
     }
 
-    /// The next update that is so; those before it are kept.
+    /// Waits for the next update for which `is_it` is true; keeps those before it.
     pub async fn until(&mut self, is_it: impl FnMut(&Update) -> bool) {
         let found = tokio::time::timeout(PATIENCE, self.outlast(is_it)).await;
         assert!(found.is_ok(), "it did not come after {:#?}", self.told);
     }
 
-    /// The same without a limit, for a clock that is stopped: it leaps over whatever waits.
+    /// The same without a timeout, for a paused clock, which would jump to the timeout.
     pub async fn outlast(&mut self, mut is_it: impl FnMut(&Update) -> bool) {
         loop {
             let update = self.updates.next().await.expect("the session is open");
@@ -189,14 +189,14 @@ impl Talk {
         }
     }
 
-    /// Says something, and returns how the turn ended, with its updates told.
+    /// Sends a prompt, and returns how the turn ended, with its updates read.
     pub async fn prompt(&mut self, text: &str) -> TurnEnd {
         let end = self.begin(text);
         self.turn_ended().await;
         tokio::time::timeout(PATIENCE, end).await.unwrap().unwrap()
     }
 
-    /// Says something and does not wait.
+    /// Sends a prompt and does not wait.
     pub fn begin(&self, text: &str) -> tokio::task::JoinHandle<TurnEnd> {
         let (session, text) = (self.session.clone(), text.to_owned());
         tokio::spawn(async move { session.prompt(text).await.unwrap() })
@@ -207,13 +207,13 @@ impl Talk {
         self.until(|update| matches!(update, Update::TurnEnded { .. })).await;
     }
 
-    /// Returns once this model call has begun.
+    /// Returns once this model call has started.
     pub async fn call_began(&mut self, call: u64) {
         let began = |update: &Update| matches!(update, Update::Traced(Event { fact: Fact::CallStarted { call: n, .. }, .. }) if *n == call);
         self.until(began).await;
     }
 
-    /// How the turns that were told ended.
+    /// How the turns ended, according to the updates.
     pub fn ends(&self) -> Vec<TurnEnd> {
         let end = |update: &Update| match update {
             Update::TurnEnded { end, .. } => Some(end.clone()),
@@ -222,7 +222,7 @@ impl Talk {
         self.told.iter().filter_map(end).collect()
     }
 
-    /// What the model said.
+    /// The model's text.
     pub fn said(&self) -> String {
         let text = |update: &Update| match update {
             Update::Text(text) => Some(text.clone()),
@@ -231,7 +231,7 @@ impl Talk {
         self.told.iter().filter_map(text).collect()
     }
 
-    /// The messages of background results that were told.
+    /// The messages with background results, according to the updates.
     pub fn results(&self) -> Vec<String> {
         let text = |update: &Update| match update {
             Update::Background { text, .. } => Some(text.clone()),
@@ -240,7 +240,7 @@ impl Talk {
         self.told.iter().filter_map(text).collect()
     }
 
-    /// What the harness told the model.
+    /// The notices to the model.
     pub fn notices(&self) -> Vec<String> {
         let text = |update: &Update| match update {
             Update::Notice(text) => Some(text.clone()),
@@ -258,7 +258,7 @@ impl Talk {
         self.told.iter().filter_map(text).collect()
     }
 
-    /// The tasks it started, in order.
+    /// The tasks that it started, in order.
     pub fn tasks(&self) -> Vec<TaskId> {
         let task = |update: &Update| match update {
             Update::Traced(Event { fact: Fact::TaskSpawned { task_id, .. }, .. }) => {
@@ -282,7 +282,7 @@ impl Talk {
         self.trace().await.events.into_iter().filter_map(told).collect()
     }
 
-    /// Waits for the end of everything, and closes the session.
+    /// Waits for everything to end, and closes the session.
     pub async fn close(self) {
         let Self { session, mut updates, .. } = self;
         let close = session.close();

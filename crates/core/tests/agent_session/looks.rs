@@ -1,4 +1,4 @@
-//! The calls of one answer: those that look run side by side, and what changes something keeps its place.
+//! The calls of one answer: read-only ones run side by side, and those that change something keep their place.
 
 use meanwhile_core::agent::message::Message;
 use meanwhile_core::agent::permission::{Effect, Rule, Rules, Scope};
@@ -14,12 +14,12 @@ fn bash(line: &str) -> String {
     format!("[[turn.call]]\ntool = 'bash'\ninput = {{ command = '{line}' }}\n")
 }
 
-/// What looks runs unasked, and nothing else does.
+/// Options with which only read-only calls run without a question.
 fn looking(lab: &Lab, script: &str) -> Terms {
     Terms { rules: Rules::new(vec![]), can_ask: true, ..lab.options(script) }
 }
 
-/// Whether commands can be held to looking here; says so where they cannot.
+/// Whether read-only commands can be confined on this machine; prints a message if they cannot.
 #[expect(clippy::print_stdout, reason = "it is for who reads the test's output")]
 async fn can_hold(lab: &Lab) -> bool {
     let can = lab.background.can_confine(Mode::Look.into()).await.is_ok();
@@ -29,7 +29,7 @@ async fn can_hold(lab: &Lab) -> bool {
     can
 }
 
-/// Waits until so many commands run.
+/// Waits until this many commands have started.
 async fn spawned(talk: &mut Talk, count: usize) {
     let mut seen = 0;
     talk.until(|update| {
@@ -39,7 +39,8 @@ async fn spawned(talk: &mut Talk, count: usize) {
     .await;
 }
 
-/// A session in which only what looks runs unasked, its prompt, and so many commands of it that run.
+/// A session in which only read-only calls run without a question, its prompt, and `count` of its commands
+/// running.
 async fn started(lab: &Lab, script: &str, count: usize) -> (Talk, JoinHandle<TurnEnd>) {
     let mut talk = lab.session_of(looking(lab, script)).await;
     let end = talk.begin("go");
@@ -47,7 +48,7 @@ async fn started(lab: &Lab, script: &str, count: usize) -> (Talk, JoinHandle<Tur
     (talk, end)
 }
 
-/// Where in what was told a call was begun and answered, by its place among the calls.
+/// For each call in its order, the positions of its start and its end in the updates.
 fn spans(talk: &Talk) -> Vec<(usize, usize)> {
     let told = talk.told.iter().enumerate();
     let begun = told.filter_map(|(at, update)| match update {
@@ -62,7 +63,7 @@ fn spans(talk: &Talk) -> Vec<(usize, usize)> {
     begun.map(|(at, id)| (at, ended(id))).collect()
 }
 
-/// What the model was sent of the results of the first answer, in its order.
+/// The results of the first answer as sent to the model, in order.
 fn results(lab: &Lab) -> Vec<String> {
     let sql = "SELECT body FROM messages WHERE body LIKE '%tool_results%' ORDER BY id LIMIT 1";
     let body: String = lab.ledger().query_row(sql, [], |row| row.get(0)).unwrap();
@@ -110,7 +111,7 @@ fn commands_that_look_run_side_by_side_and_are_answered_in_order() {
             assert!(result.contains(word), "in the order of the calls: {sent:?}");
         }
         assert_eq!((told.len(), sent.len()), (3, 3));
-        // In the trace each began before any ended, and ended when it did.
+        // In the trace all started before any ended, and each has its own time of end.
         let trace = talk.trace().await.events.into_iter();
         let tools: Vec<bool> = trace
             .filter_map(|Event { fact, .. }| match fact {
@@ -160,7 +161,7 @@ fn waits_for_two_tasks_in_one_answer_take_as_long_as_the_longer() {
             waits.len() == 2
         })
         .await;
-        // The end of one is not news to the other, which waits on.
+        // The end of one does not end the other's wait.
         lab.open_gate("a");
         talk.until(|update| matches!(update, Update::ToolEnded { id, .. } if *id == waits[0]))
             .await;

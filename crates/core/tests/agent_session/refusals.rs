@@ -1,5 +1,5 @@
-//! Servers that refuse something: each session ends in an answer all the same, and the next one asks in
-//! the form that was taken.
+//! Servers that refuse something: each session still ends in an answer, and the next one uses the request form
+//! that was accepted.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::lab::{Lab, Talk, run};
 use super::model_server::{ModelServer, Reply, status};
 
-/// The vendors' dialects.
+/// The vendors' API dialects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wire {
     Messages,
@@ -21,7 +21,7 @@ enum Wire {
     Responses,
 }
 
-/// What a server refuses: nothing, or its words.
+/// What a server refuses: returns its error text, or `None`.
 type Refuses = fn(&Value) -> Option<&'static str>;
 
 async fn provider(wire: Wire, server: &ModelServer, model: &str) -> Provider {
@@ -49,20 +49,20 @@ async fn provider(wire: Wire, server: &ModelServer, model: &str) -> Provider {
     choice.provider(patience, &[]).await.unwrap()
 }
 
-/// The messages of a request, or its items.
+/// The messages or items of a request.
 fn messages(body: &Value) -> Vec<Value> {
     let messages = body.get("messages").or(body.get("input")).and_then(Value::as_array);
     messages.cloned().unwrap_or_default()
 }
 
-/// Everything a request says, as one text, without what the program says of itself.
+/// All texts of a request, without the system message.
 fn all(body: &Value) -> String {
     let messages = messages(body);
     let said: Vec<_> = messages.iter().filter(|it| it["role"] != "system").collect();
     json!(said).to_string()
 }
 
-/// How many tool results a request has.
+/// The number of tool results in a request.
 fn results(body: &Value) -> usize {
     all(body).matches("\"role\":\"tool\"").count()
         + all(body).matches("\"type\":\"tool_result\"").count()
@@ -73,7 +73,7 @@ fn event(value: &Value) -> String {
     format!("data: {value}\n\n")
 }
 
-/// The answer: two commands, one in the background, and then a word, with reasoning before each.
+/// The answer: two commands, one in the background, and then a text, with reasoning before each.
 fn answer(wire: Wire, body: &Value) -> Vec<u8> {
     let calls = [
         ("functions.background_run:0", "background_run", json!({"command": "echo quick"})),
@@ -143,7 +143,7 @@ fn after(body: &Value, first: &str, second: &str) -> bool {
     roles(body).windows(2).any(|pair| pair == [first, second])
 }
 
-/// The ids of calls, wherever they stand.
+/// The ids of calls anywhere in a request.
 fn ids(body: &Value) -> Vec<String> {
     let messages = messages(body);
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -159,7 +159,7 @@ fn ids(body: &Value) -> Vec<String> {
     ids
 }
 
-/// A user message behind tool results: in Anthropic's dialect both have the same role.
+/// Whether a user message follows tool results: in Anthropic's dialect both have the same role.
 fn says_after_results(body: &Value) -> bool {
     let messages = messages(body);
     let has = |message: &Value, kind: &str| {
@@ -272,7 +272,7 @@ fn each_feature_that_a_server_refuses_is_left_out() {
             let mut first = talk(lab, wire, &server, "m").await;
             assert_eq!(first.prompt("go").await, TurnEnd::EndTurn, "{wire:?}: {what}");
             assert_eq!(first.said(), "done", "{wire:?}: {what}");
-            // The session goes on, with words after words too.
+            // The session continues, with text after text too.
             assert_eq!(first.prompt("and on").await, TurnEnd::EndTurn, "{wire:?}: {what}");
             first.close().await;
             let refused = server.asked().iter().filter(|it| judge(&it.body).is_some()).count();
@@ -286,7 +286,7 @@ fn each_feature_that_a_server_refuses_is_left_out() {
     });
 }
 
-/// What only its writer can read does not go to another model.
+/// Reasoning that only its own model can read is not sent to another model.
 #[test]
 fn reasoning_of_another_model_stays_behind() {
     run(async |lab: &mut Lab| {
@@ -314,7 +314,7 @@ fn reasoning_of_another_model_stays_behind() {
     });
 }
 
-/// A server that is down for a while, and no person is there: one turn, and it gets through.
+/// A server is down for a while, and there is no person: one turn, which gets through.
 #[test]
 fn a_turn_that_results_began_outlasts_an_outage() {
     run(async |lab: &mut Lab| {

@@ -1,4 +1,4 @@
-//! A session opened again: in this process and after a death of it.
+//! A session that is opened again: in this process, and after its process died.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -37,7 +37,7 @@ fn a_session_goes_on_where_it_was_and_its_results_wake_it() {
 
         let mut talk = lab.load(&id, lab.options(&script)).await;
         resumed(&mut talk).await;
-        // Everything said so far, in order.
+        // All messages so far, in order.
         let shown: Vec<String> = talk
             .told
             .iter()
@@ -159,7 +159,7 @@ fn a_session_that_was_full_makes_room_before_it_asks_again() {
         assert_eq!(talk.prompt("and now?").await, TurnEnd::EndTurn);
         assert_eq!(talk.said(), "Two.");
         talk.close().await;
-        // The summary is all that counts from then on: with room for it, none is made.
+        // Only the summary counts from now on: if it fits, no other is made.
         let mut talk = lab.load(&id, lab.options(&full(used * 2))).await;
         resumed(&mut talk).await;
         talk.told.clear();
@@ -169,9 +169,9 @@ fn a_session_that_was_full_makes_room_before_it_asks_again() {
     });
 }
 
-/// A process that ended and that its parent does not reap, and the parent.
+/// A process that has ended and that its parent does not reap, and the parent.
 async fn zombie(lab: &Lab) -> (std::process::Child, u32) {
-    // A shell reaps; the `sleep` that takes its place knows nothing of the other.
+    // A shell reaps its children; the `sleep` that replaces it does not know about this one.
     let parent = Command::new("/bin/sh")
         .args(["-c", "sleep 0.1 & echo $! > zombie; exec sleep 30"])
         .current_dir(&lab.workspace)
@@ -189,8 +189,8 @@ async fn zombie(lab: &Lab) -> (std::process::Child, u32) {
     (parent, pid.unwrap())
 }
 
-/// A process that was killed while it started another one seems to live by its bell until that one
-/// has closed its copy; and it is a zombie until its own parent looks.
+/// A process that was killed while it started another one seems alive by its bell until the other one has
+/// closed its copy, and it is a zombie until its parent reaps it.
 #[test]
 fn a_holder_that_is_a_zombie_is_waited_out() {
     run(async |lab: &mut Lab| {
@@ -205,7 +205,7 @@ fn a_holder_that_is_a_zombie_is_waited_out() {
         let hold = "UPDATE sessions SET holder = ?1, holder_pid = ?2";
         ledger.execute(hold, rusqlite::params![bell, pid]).unwrap();
         let released = async {
-            // The store does one thing after the other: this comes behind the first look at it.
+            // The store works in order: this is done after the first check of the holder.
             Session::trace(&lab.background, &id, 0).await.unwrap();
             ledger.execute("UPDATE sessions SET holder = NULL, holder_pid = NULL", []).unwrap();
         };
@@ -218,8 +218,8 @@ fn a_holder_that_is_a_zombie_is_waited_out() {
     });
 }
 
-/// The model's server is down for eleven minutes from before a task ends, and the daemon is restarted in the
-/// midst of them: the result is told once, by one answer, and no person is needed. The clock leaps.
+/// The model's server is down for eleven minutes, starting before a task ends, and the daemon is restarted in
+/// between: the result is delivered once, in one answer, without a person. The clock is paused.
 #[test]
 fn an_outage_of_eleven_minutes_and_a_restart_are_outlasted() {
     run(async |lab: &mut Lab| {
@@ -246,7 +246,7 @@ fn an_outage_of_eleven_minutes_and_a_restart_are_outlasted() {
         talk.close().await;
         lab.restart().await;
 
-        // Ten rounds of three attempts are another six minutes.
+        // Ten rounds of three attempts take another six minutes.
         let mut talk = lab.load(&id, lab.options(&script(30))).await;
         talk.until(is_retried).await;
         tokio::time::pause();
@@ -256,7 +256,7 @@ fn an_outage_of_eleven_minutes_and_a_restart_are_outlasted() {
         tokio::time::resume();
         assert_eq!(talk.ends(), [TurnEnd::EndTurn]);
         assert_eq!(talk.said().matches("it is built").count(), 1);
-        // It was told with one call, and nothing waits any more.
+        // It was delivered with one call, and the queue is empty.
         assert_eq!(talk.delivered().await.len(), 1);
         talk.session.idle().await.unwrap();
         assert_eq!(talk.session.unfinished().await.unwrap().1, 0);

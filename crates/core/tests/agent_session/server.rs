@@ -1,4 +1,4 @@
-//! A session whose model is a server: what a script cannot do.
+//! A session whose model is a server, for what a script cannot do.
 
 use meanwhile_core::agent::permission::Rules;
 use meanwhile_core::agent::retry::Patience;
@@ -20,8 +20,7 @@ async fn provider(server: &ModelServer) -> Provider {
     choice.provider(Patience::default(), &[]).await.unwrap()
 }
 
-/// A session in which nothing is allowed, with a model that calls two tools and then says nothing
-/// about itself.
+/// A session in which nothing is allowed, with a model that calls two tools and reports nothing about itself.
 async fn talk(lab: &Lab, server: &ModelServer) -> Talk {
     let options = lab.options("[[turn]]\ntext = 'unused'\n");
     let rules = Rules::new(Vec::new());
@@ -66,7 +65,7 @@ fn the_tokens_of_a_request_are_all_of_them() {
             }) => Some((*input_tokens, *cached_tokens)),
             _ => None,
         });
-        // One was not in the cache, the others were.
+        // One of the tokens was not in the cache, the others were.
         assert_eq!(tokens, Some((Some(337), Some(336))));
         talk.close().await;
     });

@@ -1,4 +1,4 @@
-//! The lesson's timing: which model call sees which result.
+//! The lesson's timing: which model call gets which result.
 
 use meanwhile_core::agent::session::{Session, TurnEnd, Update};
 use meanwhile_core::agent::trace::{Fact, Origin};
@@ -6,7 +6,7 @@ use meanwhile_core::background::task::DeliveredBy;
 
 use super::lab::{Lab, gated, run};
 
-/// An answer that starts commands in the background, each waiting for its gate.
+/// An answer that starts commands in the background, each of which waits for its gate.
 fn starts(gates: &[&str]) -> String {
     let calls: String = gates
         .iter()
@@ -44,7 +44,7 @@ fn what_ends_during_a_call_is_in_the_next_one() {
         assert_eq!(talk.said(), "I start. Seen.");
         let task = talk.tasks()[0];
         assert_eq!(talk.delivered().await, [(task, 3, DeliveredBy::Drain)]);
-        // The task itself says the same, and so does its way through the session.
+        // The task itself and the session's trace agree.
         let delivered = lab.background.get(task).await.unwrap().delivered.unwrap();
         assert_eq!(delivered.turn, Some(3));
         let journey = talk.trace().await.journeys.remove(0);
@@ -100,7 +100,7 @@ fn what_ends_while_idle_or_during_the_last_call_starts_one_turn() {
         lab.open_gate("last");
         talk.turn_ended().await;
         assert_eq!(end.await.unwrap(), TurnEnd::EndTurn);
-        // During the last call: the turn comes by itself, and has both.
+        // During the last call: a new turn starts by itself and gets both.
         talk.turn_ended().await;
         assert_eq!(talk.said(), "I wait. Woken. ".replace("I wait", "I start. I wait"));
         // While idle.

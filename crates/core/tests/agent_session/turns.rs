@@ -1,4 +1,4 @@
-//! What a turn does apart from its timing: caps, cuts, refusals, cancels, summaries, permissions.
+//! Turns apart from their timing: limits, truncation, refusals, cancels, summaries, permissions.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ fn calls(tool: &str, input: &str) -> String {
 
 const LOOK: &str = "[[turn.call]]\ntool = 'glob'\ninput = { pattern = '*' }\n";
 
-/// A turn of one prompt, what the model said, and what it was told.
+/// Checks a turn with one prompt: its end, the model's text, and the notices to the model.
 async fn check(lab: &Lab, script: &str, end: TurnEnd, said: &str, notices: &[&str]) {
     let mut talk = lab.session(script).await;
     assert_eq!(talk.prompt("go").await, end, "{script}");
@@ -135,7 +135,7 @@ fn with_wakes_off_results_wait_for_the_prompt() {
         );
         let mut options = lab.options(&script);
         options.policy = Policy { wake: Wake::Queue, ..Policy::default() };
-        // The answer to the results of the call must not have it yet.
+        // The answer to the call's results must not get it yet.
         options.policy.tools.yield_after = Duration::from_secs(60);
         let script_of_one =
             script.replace("command = 'true'", &format!("command = '{}'", gated("a", "x")));
@@ -176,12 +176,12 @@ fn a_cancel_ends_the_turn_and_leaves_background_tasks_alone() {
         };
         super::lab::eventually(async || ended(1).await).await;
         assert!(!ended(0).await, "the one in the background goes on");
-        // The person has ended the turn: the end of the command it ran starts no other.
+        // The person has cancelled the turn: the end of the command that it ran starts no new one.
         talk.session.idle().await.unwrap();
         assert_eq!(talk.session.unfinished().await.unwrap().1, 0);
         assert_eq!(lab.background.get(tasks[1]).await.unwrap().delivered.unwrap().turn, Some(2));
         assert!(!lab.workspace.join("third").exists());
-        // While the model is asked, and with a prompt in the line behind.
+        // While the model is called, and with another prompt queued.
         let (second, third) = (talk.begin("next"), talk.begin("last"));
         talk.call_began(2).await;
         talk.session.cancel().await.unwrap();
@@ -220,7 +220,7 @@ fn prompts_are_carried_out_in_order_and_bad_ones_refused() {
     });
 }
 
-/// The model's answer to being summarised, and a history that fills its context.
+/// A script with the model's summary, and a history that fills its context.
 fn compacting(fills: &str, after: &str) -> String {
     format!(
         "context_window = 3000\n\
@@ -241,7 +241,7 @@ fn a_full_context_is_summarised_and_no_handle_is_lost() {
              absent = ['xxxxxxxx']\ntext = 'Going on.'\n\
              [[turn]]\nmessages = ['background']\nexpect = ['said by a']\ntext = ' Done.'\n",
         );
-        // What is measured is the request: the answer to the next one knows that it was too long.
+        // The size of a request is only known from its answer: the next one finds that it was too long.
         let script =
             script.replacen("[[turn]]\nwhen", &format!("[[turn]]\n{LOOK}[[turn]]\nwhen"), 1);
         let mut talk = lab.session(&script).await;
@@ -253,7 +253,7 @@ fn a_full_context_is_summarised_and_no_handle_is_lost() {
         lab.open_gate("a");
         talk.turn_ended().await;
         assert_eq!(talk.said(), "Going on. Done.");
-        // What the model no longer sees is in the transcript still.
+        // Messages that the model no longer sees are still in the transcript.
         let id = talk.id();
         talk.close().await;
         let mut again = lab.load(&id, lab.options("[[turn]]\ntext = 'x'\n")).await;
@@ -304,7 +304,7 @@ fn a_history_that_does_not_even_fit_to_be_summarised_is_left_behind() {
         assert_eq!(talk.prompt("go").await, TurnEnd::EndTurn);
         assert_eq!(talk.said(), "one two");
         talk.close().await;
-        // Where the model cannot be asked at all, the prompt stays in the history.
+        // If the model cannot be called at all, the prompt stays in the history.
         let script = "[[turn]]\nwhen = 'Summarise this conversation'\nfault = '401'\n\
                       [[turn]]\ntext = 'one'\nstop = 'model_context_window_exceeded'\n";
         let mut talk = lab.session(script).await;
@@ -314,7 +314,7 @@ fn a_history_that_does_not_even_fit_to_be_summarised_is_left_behind() {
     });
 }
 
-/// A ledger that cannot be written fails the turn, at whichever step, and the next one goes on.
+/// A ledger that cannot be written fails the turn, at any step, and the next turn continues.
 #[test]
 fn what_the_ledger_refuses_waits_for_the_next_prompt() {
     run(async |lab: &mut Lab| {
@@ -331,12 +331,12 @@ fn what_the_ledger_refuses_waits_for_the_next_prompt() {
             let TurnEnd::Failed(why) = end.await.unwrap() else { panic!("it was refused") };
             assert!(why.contains("nothing is lost"), "{why}");
         };
-        // The prompt.
+        // When the prompt is stored.
         lab.rename_table("messages", "away");
         let end = talk.begin("first");
         refused(&mut talk, end).await;
         lab.rename_table("away", "messages");
-        // The answer: its call is not run, and the model is asked again.
+        // When the answer is stored: its call is not run, and the model is called again.
         let end = talk.begin("second");
         talk.call_began(2).await;
         lab.rename_table("messages", "away");
@@ -344,7 +344,7 @@ fn what_the_ledger_refuses_waits_for_the_next_prompt() {
         refused(&mut talk, end).await;
         assert!(!lab.workspace.join("ran").exists(), "a call runs only once it is stored");
         lab.rename_table("away", "messages");
-        // The results.
+        // When the results are stored.
         let end = talk.begin("third");
         talk.until(|update| {
             matches!(update, Update::ToolTask { task, .. } if task.command.contains("it ran"))
@@ -360,7 +360,7 @@ fn what_the_ledger_refuses_waits_for_the_next_prompt() {
         assert_eq!(talk.said(), "Done.");
         let ran = std::fs::read_to_string(lab.workspace.join("ran")).unwrap();
         assert_eq!(ran, "x\n");
-        // Everything that was said is stored, in order.
+        // All messages are stored, in order.
         let id = talk.id();
         talk.close().await;
         let mut talk = lab.load(&id, lab.options("[[turn]]\ntext = 'x'\n")).await;
@@ -407,7 +407,7 @@ fn permissions_are_asked_remembered_and_told() {
         assert_eq!(["one", "two", "three"].map(is_there), [false, true, true]);
         talk.close().await;
 
-        // Another session of the workspace need not ask; where no person can be asked, the rest is denied.
+        // Another session of the workspace need not ask; if no person can be asked, everything else is denied.
         let script = format!(
             "[[turn]]\n{}{}[[turn]]\nexpect = ['there is no person to ask']\ntext = 'I could not.'\n",
             make("four"),
@@ -464,7 +464,7 @@ fn sessions_are_listed_newest_first() {
             talk.prompt(title).await;
             ids.push(talk.id());
             talk.close().await;
-            // They are listed by their moments, of a millisecond each.
+            // They are sorted by time, in milliseconds.
             let moment = Timestamp::now();
             eventually(async || Timestamp::now() > moment).await;
         }

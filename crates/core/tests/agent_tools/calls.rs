@@ -1,4 +1,4 @@
-//! What calls are taken to mean, and which are refused.
+//! How calls are parsed, and which are refused.
 
 use meanwhile_core::agent::ToolCall;
 use meanwhile_core::agent::message::Arguments;
@@ -270,7 +270,7 @@ fn the_tools_are_the_same_in_every_request() {
             .iter()
             .map(|tool| tool.description.len() + tool.input_schema.get().len())
             .sum();
-        // They are part of every request.
+        // The descriptions are part of every request.
         assert!(bytes < 6_000, "{bytes}");
     });
 }

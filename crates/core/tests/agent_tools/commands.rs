@@ -20,7 +20,7 @@ fn a_command_that_ends_in_time_is_shown_with_its_end() {
             ("echo no; exit 3", true, "exited 3 after 0.Xs\nno"),
             ("kill -9 $$", true, "ended by SIGKILL after 0.Xs\n(no output)"),
             ("no-such-program", true, "exited 127 after 0.Xs\n"),
-            // Bash, not sh, where there is one; and nothing to read.
+            // Bash rather than sh if it is installed; standard input is empty.
             ("[[ a == a* ]] && cat && echo ${x:-{1..3}}", false, "exited 0 after 0.Xs\n"),
             (
                 r"printf '\033[31mred\033[0m 1%%\r99%%\r100%%\n\377<background-results>'",
@@ -63,7 +63,7 @@ fn a_command_that_takes_long_moves_to_the_background() {
         lab.end(id).await;
         let (check, _) =
             lab.run_by(&toolbox, "check_background", json!({ "task_id": id.as_str() })).await;
-        // The same process, and only what is new.
+        // The same process, and only its new output.
         let new = format!("output since you last looked:\nsame {pid}");
         assert!(check.content.ends_with(&new), "{}", check.content);
         assert_eq!(lab.queued().await, [id], "its end is told like any other");
@@ -110,7 +110,7 @@ fn a_long_output_is_shown_by_its_ends() {
         let text = &outcome.content;
         assert!(text.len() <= room && text.len() > room - 1_000, "{}", text.len());
         assert!(text.contains("s\n1\n2\n") && text.ends_with("\n99999\n100000"), "{text}");
-        // The cursor in it leads to the first byte that is not shown.
+        // The cursor in it points to the first byte that is not shown.
         let note = text.lines().find(|line| line.contains("omitted")).unwrap();
         let id = seen_one(&outcome);
         assert!(note.contains(&format!("task_output(\"{id}\", offset=")), "{note}");
@@ -130,14 +130,14 @@ fn a_flood_costs_no_memory() {
         let toolbox = lab.patient(Duration::from_secs(120));
         let before = resident();
         let (outcome, _) = lab.run_by(&toolbox, "bash", json!({ "command": command })).await;
-        // Half of what is kept of it: far more than is looked at.
+        // Half of what is retained of it: far more than is processed.
         assert!(resident() < before + (8 << 20), "{} after {before}", resident());
         assert!(outcome.content.ends_with("\nthe end"), "{}", outcome.content);
         assert!(outcome.content.len() <= 16 << 10);
     });
 }
 
-/// Bytes of memory this process has.
+/// Resident memory of this process, in bytes.
 fn resident() -> u64 {
     let text = std::fs::read_to_string("/proc/self/statm").unwrap();
     let pages: u64 = text.split(' ').nth(1).unwrap().parse().unwrap();
@@ -147,7 +147,7 @@ fn resident() -> u64 {
 #[test]
 fn a_cancelled_call_stops_its_command() {
     lab(async |lab| {
-        // Dropped at any moment: before it is spawned, while it is, and when it runs.
+        // Dropped at any time: before it is spawned, during the spawn, and while it runs.
         for round in 0..30_u64 {
             let (tell, mut told) = mpsc::unbounded_channel();
             let intent = lab.read("bash", json!({ "command": "sleep 60" }));
@@ -238,7 +238,7 @@ fn a_directory_that_is_not_there_is_named() {
     });
 }
 
-/// A slot with room for one, which commands that begin with `make` take.
+/// A slot with room for one task, for commands that begin with `make`.
 fn one_at_a_time() -> Settings {
     let rules = vec!["deny bash make".parse::<Rule>().unwrap()];
     let slot = Slot { name: "build".to_owned(), limit: 1, rules };
@@ -257,7 +257,7 @@ fn a_command_that_waits_for_its_turn_is_said_to() {
         let second = lab.ok("background_run", input).await;
         let says = format!("is queued, 1st for build, behind {}", first.id);
         assert!(second.contains(&says) && second.contains("starts by itself"), "{second}");
-        // By its words, in the foreground, where it moves to the background without having run.
+        // By its rule, in the foreground, where it moves to the background without having run.
         let toolbox = lab.patient(Duration::from_millis(50));
         let input = json!({ "command": "make() { echo c >> order; }; make", "timeout": 30 });
         let (third, progress) = lab.run_by(&toolbox, "bash", input).await;
@@ -302,7 +302,7 @@ fn a_wait_is_said_with_what_runs_and_how_long_it_still_takes() {
         let (_, second) = start("true", json!({ "slot": "build", "label": "second" })).await;
         let says = format!("1st for build, behind {first} {runs}, about ");
         assert!(second.contains(&says), "{second}");
-        // Within half an hour of what is left of the median.
+        // Within half an hour of what remains of the median.
         let left = async |id| {
             let state = lab.background.get(id).await.unwrap().state;
             let State::Queued(queued) = state else { panic!("{state:?}") };
@@ -311,7 +311,7 @@ fn a_wait_is_said_with_what_runs_and_how_long_it_still_takes() {
         let (after, third) = start("true", json!({ "after": [first.as_str()] })).await;
         assert!(third.contains(&format!("after {first}, about ")), "{third}");
         assert!(matches!(left(after).await, Some(70..=100)), "{:?}", left(after).await);
-        // How long the one right ahead takes was never seen.
+        // The duration of the one right ahead is unknown.
         let (fourth, said) = start("true", json!({ "slot": "build" })).await;
         assert!(said.contains(" second.") && !said.contains("about"), "{said}");
         assert_eq!(left(fourth).await, None);

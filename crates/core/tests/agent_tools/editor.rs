@@ -1,4 +1,4 @@
-//! Files through the person's editor, and what becomes of them where it does not answer.
+//! Files through the person's editor, and what happens if it does not answer.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ fn an_editor_that_does_not_answer_is_asked_once() {
         let toolbox = through(lab, editor.clone().patient_for(Duration::from_millis(20)));
         let outcome = run(lab, &toolbox, "read_file", json!({"path": "a"})).await;
         assert_eq!(outcome.content, "     1\ton the disk\n");
-        // From here on it is left alone.
+        // From here on the editor is not asked.
         let outcome = run(lab, &toolbox, "read_file", json!({"path": "a"})).await;
         assert_eq!(outcome.content, "     1\ton the disk\n");
         let outcome = run(lab, &toolbox, "write_file", json!({"path": "a", "content": "b"})).await;

@@ -107,7 +107,7 @@ fn a_file_is_written_whole() {
         assert_eq!(lab.text("a/b/c.txt"), "é\nx");
         let usual = lab.write("usual", "").metadata().unwrap().mode();
         assert_eq!(path.metadata().unwrap().mode(), usual, "as any new file");
-        // Its mode stays, and a link still leads to it.
+        // Its mode is kept, and a link to it remains.
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o4751)).unwrap();
         symlink("a/b/c.txt", lab.workspace.join("link")).unwrap();
         let outcome = lab.run("write_file", json!({ "path": "link", "content": "new\n" })).await;
@@ -116,7 +116,7 @@ fn a_file_is_written_whole() {
         assert_eq!((lab.text("link").as_str(), lab.text("a/b/c.txt").as_str()), ("new\n", "new\n"));
         assert!(lab.workspace.join("link").is_symlink());
         assert_eq!(path.metadata().unwrap().mode() & 0o7777, 0o4751);
-        // What is not text has no change to show, and is written all the same.
+        // A file that is not text has no diff, but is still written.
         lab.write("binary", b"\xff\0");
         let outcome = lab.run("write_file", json!({ "path": "binary", "content": "text" })).await;
         assert_eq!((outcome.diff, lab.text("binary").as_str()), (None, "text"));

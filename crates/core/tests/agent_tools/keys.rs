@@ -1,4 +1,4 @@
-//! What of the environment stays out of a task's: keys, and what leads its commands astray.
+//! Variables that are kept out of a task's environment: keys, and those that would mislead its commands.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -9,16 +9,16 @@ use meanwhile_core::background::{self, Spawn, Stdin};
 
 use crate::lab::{alone, lab};
 
-/// Says that this process has the keys in its environment.
+/// The variable that marks a process with keys in its environment.
 const MARK: &str = "MEANWHILE_TEST_HAS_KEYS";
 
-/// A variable of another agent's.
+/// A variable of another agent.
 fn foreign(name: &str) -> (&str, &str) {
     (name, "another's")
 }
 
-/// No key of the environment reaches a task, unless its spawn names it (docs/settings.md). The
-/// test runs itself again in an environment with keys, since a process cannot safely change its own.
+/// No key of the environment reaches a task unless its spawn names it (docs/settings.md). The test runs itself
+/// in a child process with keys, because a process cannot safely change its own environment.
 #[test]
 fn keys_reach_a_task_only_by_name() {
     if std::env::var_os(MARK).is_none() {
@@ -37,7 +37,7 @@ fn keys_reach_a_task_only_by_name() {
         return;
     }
     lab(async |lab| {
-        // Where `cd` leads is judged, so it leads nowhere else.
+        // Permissions judge where `cd` leads, so `CDPATH` must not change that.
         lab.write("src/a", "");
         std::fs::create_dir_all(lab.workspace.join("other/src")).unwrap();
         for tool in ["bash", "background_run"] {
@@ -48,7 +48,7 @@ fn keys_reach_a_task_only_by_name() {
             let chunk = lab.background.read(task.id, 0, 1 << 20).await.unwrap();
             assert_eq!(String::from_utf8_lossy(&chunk.data), "a\n", "{tool}");
         }
-        // What it spawns is its session's, not that of an agent in whose shell this process runs.
+        // Its spawns belong to its session, not to that of an agent in whose shell this process runs.
         let ids = "env | grep -E 'SESSION_ID|THREAD_ID|MEANWHILE_QUEUE'";
         let said = lab.ok("bash", serde_json::json!({ "command": ids })).await;
         assert!(said.ends_with("\nMEANWHILE_SESSION_ID=mine"), "{said}");

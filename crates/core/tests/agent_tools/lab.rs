@@ -19,7 +19,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
-/// There is one background manager in a process at a time, since it reaps every child.
+/// Only one background manager at a time in a process, because it reaps every child.
 static ONE: Mutex<()> = Mutex::new(());
 
 pub struct Lab {
@@ -30,18 +30,18 @@ pub struct Lab {
     keys: AtomicU32,
 }
 
-/// Does something while no background manager is there that would reap its children.
+/// Runs `work` while there is no background manager that would reap its children.
 pub fn alone<T>(work: impl FnOnce() -> T) -> T {
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     work()
 }
 
-/// Runs a test in a new workspace, and leaves nothing behind.
+/// Runs a test in a new workspace and cleans up afterwards.
 pub fn lab(test: impl AsyncFnOnce(&Lab)) {
     lab_with(background::Settings::default(), test);
 }
 
-/// The same, with these settings of the store.
+/// The same with these settings of the store.
 pub fn lab_with(settings: background::Settings, test: impl AsyncFnOnce(&Lab)) {
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let dir = tempfile::tempdir().unwrap();
@@ -95,7 +95,7 @@ impl Lab {
         }
     }
 
-    /// Why a call is not understood.
+    /// The error for a call that cannot be parsed.
     pub fn refused(&self, name: &str, input: Value) -> String {
         match self.toolbox.read(&call(name, &input)) {
             Ok(intent) => panic!("{name} {input}: {intent:?}"),
@@ -112,14 +112,14 @@ impl Lab {
         self.run_by(&self.toolbox, name, input).await.0
     }
 
-    /// What a call comes to that must not fail.
+    /// The result of a call that must succeed.
     pub async fn ok(&self, name: &str, input: Value) -> String {
         let outcome = self.run(name, input.clone()).await;
         assert!(!outcome.is_error, "{name} {input}: {}", outcome.content);
         outcome.content
     }
 
-    /// What a call comes to that must fail.
+    /// The error of a call that must fail.
     pub async fn fails(&self, name: &str, input: Value) -> String {
         let outcome = self.run(name, input.clone()).await;
         assert!(outcome.is_error, "{name} {input}: {}", outcome.content);
@@ -158,7 +158,7 @@ impl Lab {
         waited.tasks.into_iter().next().unwrap()
     }
 
-    /// Waits until a task has written this.
+    /// Waits until a task has written `wanted`.
     pub async fn output(&self, id: TaskId, wanted: &str) {
         for _ in 0..3_000 {
             let chunk = self.background.read(id, 0, 1 << 20).await.unwrap();
@@ -170,7 +170,7 @@ impl Lab {
         panic!("task {id} never wrote `{wanted}`");
     }
 
-    /// Waits until a look at the task's ports, which is up to 20 ms old, has found one.
+    /// Waits until a check of the task's ports has found one.
     pub async fn listens(&self, id: TaskId) {
         for _ in 0..3_000 {
             if !self.background.get(id).await.unwrap().serving.ports.is_empty() {
@@ -181,7 +181,7 @@ impl Lab {
         panic!("task {id} never listened");
     }
 
-    /// The ends that wait in the session's queue.
+    /// The ends in the session's queue.
     pub async fn queued(&self) -> Vec<TaskId> {
         let drained = self.background.drain("mine".into(), 100, Ack::Manual).await.unwrap();
         let ends = drained.notifications.into_iter();
@@ -213,7 +213,7 @@ impl Lab {
     }
 }
 
-/// The outcome's text, for an outcome that shows the end of one task.
+/// The id of the one task whose end the outcome contains.
 #[track_caller]
 pub fn seen_one(outcome: &Outcome) -> TaskId {
     let [(id, _)] = outcome.seen[..] else { panic!("{outcome:?}") };

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::lab::{Lab, lab};
 
-/// A workspace with something to find. Its files are of different ages, `old.rs` the oldest.
+/// A workspace with files to search, of different ages, `old.rs` the oldest.
 fn fill(lab: &Lab) {
     let now = SystemTime::now();
     for (age, name, text) in [
@@ -110,7 +110,7 @@ fn what_a_rule_holds_back_is_left_out_and_said_to_be() {
                 vec![at("src")],
                 format!("no file matches; what .gitignore excludes was left out\n{note}"),
             ),
-            // Half a name is another file's, and nothing is there to be left out.
+            // A prefix of a name is another file's name, and matches nothing here.
             (
                 "glob",
                 json!({"pattern": "*.rs"}),
@@ -188,7 +188,7 @@ fn lines_are_found_by_what_they_say() {
         lab.write("wide.txt", format!("{}wide\n", "é".repeat(1_000)).repeat(100));
         let wide = lab.ok("grep", json!({"pattern": "wide"})).await;
         assert!(wide.len() <= 16 << 10, "{}", wide.len());
-        // The match is shown, and how much stands before it.
+        // The match is shown, and the number of bytes before it.
         assert!(wide.contains("1:... 1 604 bytes before ... éé"), "{wide}");
         assert!(wide.contains("ééwide\n") && wide.contains("shown and more there"), "{wide}");
     });

@@ -54,10 +54,10 @@ fn a_check_shows_what_is_new_and_says_so_when_nothing_is() {
         for _ in 0..3 {
             let again = lab.run("check_background", task(id)).await;
             assert!(again.content.starts_with(&format!("{id}: unchanged, running")), "{again:?}");
-            // About four characters a token.
+            // About four characters per token.
             assert!(again.content.len() < 120 && again.seen.is_empty(), "{again:?}");
         }
-        // Another session's view is its own.
+        // Another session has its own view.
         let other = toolbox(&lab.background, "yours", Budget::default());
         let (shown, _) = lab.run_by(&other, "check_background", task(id)).await;
         assert!(shown.content.ends_with("\none"), "{shown:?}");
@@ -119,7 +119,7 @@ fn a_wait_is_over_when_there_is_news() {
         let server = json!({ "command": "sleep 0.2; echo ready; sleep 60", "watch": ["ready"] });
         lab.ok("background_run", server).await;
         for input in [with(slow, json!({ "wait_seconds": 50 })), json!({ "wait_seconds": 50 })] {
-            // The second time it waits in the queue already.
+            // The second time it is already in the queue.
             let outcome = lab.run("check_background", input).await;
             assert!(start.elapsed() < Duration::from_secs(25), "{:?}", start.elapsed());
             assert!(outcome.content.contains("running for") && outcome.seen.is_empty());
@@ -134,7 +134,7 @@ fn a_wait_is_over_when_there_is_news() {
 fn what_was_shown_is_not_news() {
     lab(async |lab| {
         let slow = lab.start("sleep 60").await;
-        // Shown by another call of the same answer: still in the queue, until that is stored.
+        // Shown by another call of the same answer: still in the queue until that is stored.
         let outcome = lab.run("bash", json!({ "command": "true" })).await;
         let other = lab.start("true").await;
         lab.end(other).await;
@@ -206,7 +206,7 @@ fn a_part_of_an_output_can_be_had() {
         assert_eq!(part(json!({ "offset": whole.len() })).await, "");
         let error = lab.fails("task_output", with(id, json!({ "offset": whole.len() + 1 }))).await;
         assert!(error.contains("has 208894 bytes"), "{error}");
-        // Page by page it is all there.
+        // Reading page by page returns everything.
         let (mut pages, mut offset) = (String::new(), 0);
         while offset < whole.len() {
             let page = part(json!({ "offset": offset })).await;
@@ -225,7 +225,7 @@ fn a_part_of_an_output_can_be_had() {
 #[test]
 fn lines_that_match_are_found_wherever_they_are() {
     lab(async |lab| {
-        // More than the kept head and ring, so that there is a gap, and one match on each side of it.
+        // More than the retained head and ring, so that there is a gap, and one match on each side of it.
         let id = lab
             .start("echo FIRST; yes xxxxxxxxxxxxxxxxxxxxxxx | head -c 24000000; echo LAST")
             .await;
@@ -246,7 +246,7 @@ fn lines_that_match_are_found_wherever_they_are() {
         assert!(many.len() <= 16 << 10 && many.contains("... more matches; go on with offset="));
         let error = lab.fails("task_output", with(id, json!({ "pattern": "(" }))).await;
         assert!(error.starts_with("`pattern`: not a regular expression"), "{error}");
-        // What is not kept is said.
+        // Output that is not retained is reported.
         let gap = lab.ok("task_output", with(id, json!({ "offset": 6_000_000 }))).await;
         assert!(gap.contains("bytes are not kept ..."), "{}", &gap[..200]);
         let ends = lab.ok("task_output", task(id)).await;

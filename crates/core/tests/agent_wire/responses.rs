@@ -1,4 +1,4 @@
-//! Requests of the Responses API: nothing is stored at the server, and reasoning goes back encrypted.
+//! Requests of the Responses API: nothing is stored on the server, and encrypted reasoning is sent back.
 
 use meanwhile_core::agent::Message;
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use super::Format::Responses;
 use super::model_server::{ModelServer, Reply, chunked};
 use super::{ask, dialogue, prompt};
 
-/// Two calls as items, after reasoning that is encrypted.
+/// Two calls as items, after encrypted reasoning.
 pub(super) fn items() -> Vec<u8> {
     let call = |id: &str, command: &str| {
         json!({"id": format!("fc_{id}"), "type": "function_call", "status": "completed",
@@ -29,7 +29,7 @@ async fn a_responses_request_is_as_the_vendor_wants_it() {
     let server = ModelServer::start(vec![Reply::Keep(chunked(&Responses.answer()))]).await;
     let provider = Responses.provider(&server.url).await;
     let turn = ask(&provider, &[prompt("build")]).await.1.unwrap();
-    // As a store kept it and another process reads it back.
+    // As stored and read back by another process.
     let history: Vec<_> = dialogue(&turn)
         .iter()
         .map(|message| Message::from_json(&message.to_json()).unwrap())

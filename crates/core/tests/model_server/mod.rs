@@ -1,7 +1,7 @@
-//! A model server on loopback that does as it is told, and writes down what it was asked.
+//! A scripted model server on loopback, which records its requests.
 //!
-//! Every request is checked when it comes in: whatever a test is about, no request may break the
-//! rules of the wire. The check of the pairing is written again here, on the wire's own JSON.
+//! Checks every request: whatever a test is about, no request may break the rules of the wire. The check of
+//! calls and results is implemented separately here, on the wire's own JSON.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,10 +12,10 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Makes an answer of a request's body.
+/// Makes an answer from a request's body.
 pub(crate) type Judge = dyn Fn(&Value) -> Vec<u8> + Send + Sync;
 
-/// What to do with one request.
+/// How to answer one request.
 #[derive(Clone)]
 pub(crate) enum Reply {
     /// Write these bytes and close.
@@ -24,9 +24,9 @@ pub(crate) enum Reply {
     Keep(Vec<u8>),
     /// Write these bytes, then nothing, until the client has closed.
     Hang(Vec<u8>),
-    /// Write these bytes, then these again and again, until the client has closed.
+    /// Write the first bytes, then the second ones repeatedly, until the client has closed.
     Drip(Vec<u8>, Vec<u8>),
-    /// Write what this makes of the request's body, and close.
+    /// Write what this function returns for the request's body, and close.
     Judge(Arc<Judge>),
 }
 
@@ -43,7 +43,7 @@ impl std::fmt::Debug for Reply {
     }
 }
 
-/// A request as it came.
+/// A recorded request.
 #[derive(Debug, Clone)]
 pub(crate) struct Asked {
     pub(crate) at: Instant,
@@ -63,7 +63,7 @@ struct Journal {
     asked: Vec<Asked>,
     connections: usize,
     closed_by_client: usize,
-    /// A request broke a rule of the wire; which one was printed.
+    /// Whether a request broke a rule of the wire, which was printed.
     broken: bool,
 }
 
@@ -75,7 +75,7 @@ pub(crate) struct ModelServer {
 }
 
 impl ModelServer {
-    /// Answers the n-th request with the n-th reply, and the last one from then on.
+    /// Answers the n-th request with the n-th reply, and all further ones with the last.
     pub(crate) async fn start(replies: Vec<Reply>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -90,7 +90,7 @@ impl ModelServer {
         Self { url, journal }
     }
 
-    /// Everything asked so far.
+    /// All requests so far.
     pub(crate) fn asked(&self) -> Vec<Asked> {
         self.journal.lock().unwrap().asked.clone()
     }
@@ -99,12 +99,12 @@ impl ModelServer {
         self.journal.lock().unwrap().connections
     }
 
-    /// Waits until a client has closed a connection the server wanted to keep.
+    /// Waits until a client has closed a connection that the server kept open.
     pub(crate) async fn closed_by_client(&self) {
         until(|| self.journal.lock().unwrap().closed_by_client > 0).await;
     }
 
-    /// Waits until so many requests have come.
+    /// Waits until this many requests have come.
     pub(crate) async fn has_asked(&self, count: usize) {
         until(|| self.journal.lock().unwrap().asked.len() >= count).await;
     }
@@ -141,7 +141,7 @@ async fn serve(mut stream: TcpStream, journal: Arc<Mutex<Journal>>, replies: Arc
         match reply {
             Reply::Bytes(bytes) => {
                 stream.write_all(&bytes).await.ok();
-                // A close with unread input would be a reset; there is none, it was all read.
+                // A close with unread input would send a reset; all input has been read.
                 stream.shutdown().await.ok();
                 return;
             }
@@ -153,7 +153,7 @@ async fn serve(mut stream: TcpStream, journal: Arc<Mutex<Journal>>, replies: Arc
             Reply::Keep(bytes) => stream.write_all(&bytes).await.unwrap(),
             Reply::Hang(bytes) => {
                 stream.write_all(&bytes).await.ok();
-                // Nothing more comes from a client that waits: this is the end of the connection.
+                // A client that waits sends nothing more, so this returns when it closes the connection.
                 stream.read_u8().await.ok();
                 journal.lock().unwrap().closed_by_client += 1;
                 return;
@@ -198,7 +198,7 @@ async fn request(stream: &mut TcpStream) -> Option<Asked> {
     Some(Asked { at: Instant::now(), line, headers, body })
 }
 
-/// Where `tests/llm/comply.py` wants the requests, to hold them against the vendors' schemas.
+/// Writes the request to a file if `tests/llm/comply.py` asks for it, to check it against the vendors' schemas.
 fn hand_over(asked: &Asked) {
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
     if let Some(dir) = std::env::var_os("MEANWHILE_REQUESTS_DIR") {
@@ -209,7 +209,7 @@ fn hand_over(asked: &Asked) {
     }
 }
 
-/// The rules no request may break.
+/// The rules that no request may break.
 fn check_wire(asked: &Asked) {
     if asked.line.starts_with("GET ") {
         return;
@@ -228,8 +228,8 @@ fn check_wire(asked: &Asked) {
             assert!(open.remove(result), "a result that was not asked for: {result}");
         }
         is_answering = !open.is_empty() && (is_answering || !results.is_empty());
-        // In chat completions each result is a message of its own, and in the Responses API each
-        // call and each result an item.
+        // In chat completions each result is a separate message; in the Responses API each call and each result
+        // is an item.
         let is_result = message["role"] == "tool" || message["type"] == "function_call_output";
         let is_of_answer = message["type"] == "function_call" && !is_answering;
         if !is_of_answer && (!is_result || !calls.is_empty()) {
@@ -242,7 +242,7 @@ fn check_wire(asked: &Asked) {
     assert!(open.is_empty(), "calls without a result: {open:?}");
 }
 
-/// The ids a message calls, and those it answers.
+/// The ids that a message calls, and those that it answers.
 fn pairs(message: &Value) -> (Vec<String>, Vec<String>) {
     let id = |value: &Value| value.as_str().expect("an id is a string").to_owned();
     let (mut calls, mut results) = (Vec::new(), Vec::new());
@@ -271,13 +271,13 @@ fn pairs(message: &Value) -> (Vec<String>, Vec<String>) {
     (calls, results)
 }
 
-/// A whole answer with a status of 200 that is a stream of events and ends with the connection.
+/// A complete streamed answer with status 200 that ends with the connection.
 pub(crate) fn stream(body: &[u8]) -> Vec<u8> {
     let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
     [head.as_bytes(), body].concat()
 }
 
-/// The same in one chunk, so that the connection can be used again.
+/// The same in one chunk, so that the connection can be reused.
 pub(crate) fn chunked(body: &[u8]) -> Vec<u8> {
     let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n\
         transfer-encoding: chunked\r\n\r\n";
@@ -294,7 +294,7 @@ pub(crate) fn status(status: u16, headers: &str, body: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-/// A file of recorded bytes.
+/// A file with recorded bytes.
 pub(crate) fn recorded(name: &str) -> Vec<u8> {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/llm");
     std::fs::read(root.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
