@@ -1,8 +1,8 @@
-//! The command line.
+//! The commands of the command line.
 //!
-//! Every command works on the same store as the daemons do and needs none of them. Owns what a
-//! person types and reads; what a command means is the background manager's. Standard output is
-//! for results, written through `Out` alone; everything a person is told besides goes to standard
+//! Every command works on the same store as the daemons, and does not need a daemon. This module owns the input and
+//! output for people; the background manager does the work. Standard output is for results and is only written
+//! through `Out`; all other messages go to standard error.
 //! error.
 
 use std::process::ExitCode;
@@ -45,7 +45,7 @@ use args::{Cli, Command};
 use failure::Failure;
 use out::Out;
 
-/// Does what the command line says.
+/// Runs the command that the command line names.
 pub(crate) fn main() -> ExitCode {
     let cli = match Cli::try_parse_from(run::with_prompt(std::env::args_os().collect())) {
         Ok(cli) => cli,
@@ -60,11 +60,12 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-/// Tells why the arguments cannot be read, or the help that was asked for. An argument that is quoted
-/// must not move the cursor: such a message is shown without styles.
+/// Prints why the arguments are invalid, or the requested help. A quoted argument must not move the cursor, so such a
+/// message is printed without styles.
 fn refuse(error: &clap::Error) -> ExitCode {
     if error.use_stderr() && std::env::args_os().nth(1).is_some_and(|word| word == "hook") {
-        // An agent takes 2 from a hook for "do not go on": settings of another version would hold each turn.
+        // For an agent, exit code 2 of a hook means "do not continue": settings for another version would block each
+        // turn.
         out::note(show::harmless(&error.render().to_string()).trim_end());
         return ExitCode::from(failure::FAILED);
     }
@@ -130,14 +131,14 @@ fn courier(args: &args::Courier) -> Result<u8, Failure> {
         .map_err(|error| Failure::new(error.to_string()))
 }
 
-/// A place as the settings have it now.
+/// The current settings of a place.
 fn place_now(name: &str) -> Result<meanwhile_core::background::places::Place, String> {
     let mut config = crate::config::load().map_err(|error| error.to_string())?;
     let place = config.store.places.remove(name);
     place.ok_or_else(|| format!("place `{name}` is not in the settings any more"))
 }
 
-/// Runs a command that needs no store, and hands over what it wrote.
+/// Runs a command that needs no store, and flushes its output.
 fn written(command: impl FnOnce(&mut Out) -> Result<u8, Failure>) -> Result<u8, Failure> {
     let mut out = Out::new();
     let code = command(&mut out)?;

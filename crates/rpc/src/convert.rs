@@ -1,7 +1,7 @@
-//! Between the domain's types and the wire's: the only module that knows both.
+//! Conversions between the types of the domain and those of the wire: the only module that knows both.
 //!
-//! `to_wire` never fails; `from_wire` refuses what a limit or the protocol forbids, naming the
-//! field. Nothing here does I/O.
+//! `to_wire` never fails; `from_wire` returns an error with the name of the field if a limit or a rule of the
+//! protocol is violated. This module does no I/O.
 
 pub(crate) mod error;
 pub(crate) mod from_wire;

@@ -1,8 +1,8 @@
-//! One client at the other end of a stream of bytes, in any protocol that is JSON-RPC.
+//! Serves one client over a byte stream, in any protocol based on JSON-RPC.
 //!
-//! Owns what every front needs: bytes in and messages out of them, requests that run beside one
-//! another, their replies in order, cancelling, the way out, and how it all ends. It knows no method
-//! and no protocol: a [`Front`] says what a message means.
+//! Owns what every front needs: decoding bytes to messages, concurrent requests, the order of their replies,
+//! cancellation, output, and the end of the connection. It knows no method and no protocol: a [`Front`] interprets
+//! the messages.
 
 mod answer;
 mod calls;
@@ -14,7 +14,7 @@ mod reply;
 mod serve;
 mod transport;
 
-/// The pure half, a library so that fuzzers reach it.
+/// The parts without I/O; they are in the library so that fuzzers can reach them.
 pub(crate) use meanwhile_rpc::{frame, message};
 
 pub(crate) use answer::{After, Answer, Follow};

@@ -1,8 +1,8 @@
-//! A session that the command line holds itself: how it is opened, driven and left.
+//! Opens, drives and closes a session that the command itself holds.
 //!
-//! `run`, `chat` and `demo` differ in what they show; what they share is here. A [`Drive`] reads the
-//! session's updates while something is awaited, because a session waits for its reader, and
-//! turns Ctrl-C into what it means: the first ends the turn, the next one leaves.
+//! `run`, `chat` and `demo` display different things; the rest is here. A [`Drive`] reads the session's updates while
+//! the caller waits for something, because a session waits for its reader, and interprets Ctrl-C: the first one ends
+//! the turn, the next one exits.
 
 pub(crate) mod told;
 
@@ -27,19 +27,19 @@ use crate::convert::hint;
 use crate::convert::update::is_resumed;
 use crate::setup::Setup;
 
-/// What is asked of the session on the command line.
+/// The parameters for opening a session.
 #[derive(Debug)]
 pub(crate) struct Wish<'a> {
     pub(crate) flags: &'a args::AgentFlags,
-    /// A person can be asked.
+    /// Whether a person can be asked.
     pub(crate) can_ask: bool,
-    /// What a task that ends while the agent is idle does; default: what is set.
+    /// What happens when a task ends while the agent is idle; `None`: the configured default.
     pub(crate) wake: Option<Wake>,
-    /// Its tasks are to go on without us, for as long as they like.
+    /// Whether the session's tasks may outlive this command without a time limit.
     pub(crate) detaches: bool,
 }
 
-/// Opens the session: a new one, or the one to be resumed.
+/// Opens a new session, or the one to resume.
 pub(crate) async fn open(background: &Background, wish: Wish<'_>) -> Result<Drive, Failure> {
     let mut setup = Setup::of(&config::load()?).with_environment();
     if let Some(model) = &wish.flags.model {
@@ -68,7 +68,7 @@ pub(crate) async fn open(background: &Background, wish: Wish<'_>) -> Result<Driv
     Ok(Drive::new(session, updates, resumed))
 }
 
-/// The session that is meant: the newest is `last`, another is named by its beginning.
+/// The id of the named session: `last` is the newest, any other name is the start of an id.
 pub(crate) async fn named(background: &Background, name: &str) -> Result<String, Failure> {
     if name != "last" {
         return whole(background, name).await;
@@ -80,21 +80,21 @@ pub(crate) async fn named(background: &Background, name: &str) -> Result<String,
     let strays = Session::strays(background, 1).await.map_err(refused)?;
     Err(none.advise(strays.first().map(|stray| {
         let (id, from) = (stray.id.as_str(), stray.workspace.display());
-        format!("`meanwhile chat --resume {id}` goes on with the one of `{from}`, which is gone")
+        format!("`meanwhile chat --resume {id}` resumes the one of `{from}`, which is gone")
     })))
 }
 
-/// The session whose name begins so.
+/// The id of the session that starts with this text.
 async fn whole(background: &Background, beginning: &str) -> Result<String, Failure> {
     let all = Session::list(background, 0, u32::MAX).await.map_err(refused)?;
     let mut fits = all.iter().map(|info| info.id.as_str()).filter(|id| id.starts_with(beginning));
     match (fits.next(), fits.next()) {
         (Some(id), None) => Ok(id.to_owned()),
         (Some(_), Some(_)) => Err(Failure::usage(format!(
-            "more than one session begins with `{}`; write more of its name",
+            "more than one session starts with `{}`; give more of its name",
             show::one_line(beginning)
         ))),
-        // Its directory may be gone: then it is found by its whole name.
+        // If its directory is gone, the session is only found by its full id.
         (None, _) if is_whole(beginning) => Ok(beginning.to_owned()),
         (None, _) => Err(Failure::new(format!(
             "no session `{}` in this workspace",
@@ -104,7 +104,7 @@ async fn whole(background: &Background, beginning: &str) -> Result<String, Failu
     }
 }
 
-/// Whether it is a whole name: a UUID.
+/// Whether this is a full id: a UUID.
 fn is_whole(name: &str) -> bool {
     let is_dash = |at: usize| matches!(at, 8 | 13 | 18 | 23);
     let fits = |(at, byte): (usize, u8)| match is_dash(at) {
@@ -114,8 +114,8 @@ fn is_whole(name: &str) -> bool {
     name.len() == 36 && name.bytes().enumerate().all(fits)
 }
 
-/// The workspace to work in: the one that is named; that of the session that is to be gone on with, if
-/// it is named whole and its directory is there; this one.
+/// The workspace to use: the given one; or that of the session to resume, if its full id is given and its directory
+/// exists; or the current directory.
 pub(crate) fn workspace(
     named: Option<PathBuf>,
     flags: &args::AgentFlags,
@@ -145,7 +145,7 @@ fn no_model(error: NoModel) -> Failure {
     Failure::new(error.to_string()).advise(hint::model(&error)).hint(hint::WITHOUT_MODEL)
 }
 
-/// An error of a session in the words of the command line.
+/// Converts an error of a session for the command line.
 pub(crate) fn refused(error: session::Error) -> Failure {
     match error {
         session::Error::Core(error) => error.into(),
@@ -162,27 +162,26 @@ pub(crate) fn refused(error: session::Error) -> Failure {
     }
 }
 
-/// How something that was awaited came out.
+/// The result of [`Drive::until`].
 #[derive(Debug)]
 pub(crate) enum Driven<T> {
-    /// It is done.
+    /// The work has finished.
     Done(T),
-    /// Ctrl-C, where there was no turn to end any more.
+    /// Ctrl-C was pressed when no turn was left to end.
     Left,
 }
 
-/// Reads a session's updates while something is awaited.
+/// Reads a session's updates while the caller waits for something.
 pub(crate) struct Drive {
     pub(crate) session: Session,
     updates: Updates,
-    /// It was loaded, and says over again what was said before.
+    /// Whether the session was loaded and first repeats its earlier updates.
     resumed: bool,
-    /// A turn runs, and whether it was told to end.
+    /// Set while a turn runs: whether it was told to end.
     turn: Option<Ending>,
-    /// What the reader of the updates must not await.
+    /// Work that the reader of the updates must not wait for.
     asides: JoinSet<()>,
-    /// Ctrl-C, from the first time something is awaited on: one that comes between two awaits waits
-    /// for the next.
+    /// The signals, from the first wait on: one that arrives between two waits is kept for the next.
     interrupts: Option<Interrupts>,
 }
 
@@ -197,7 +196,7 @@ impl Drive {
         Self { session, updates, resumed, turn: None, asides: JoinSet::new(), interrupts: None }
     }
 
-    /// Shows what was said before in a session that is resumed.
+    /// Passes the earlier updates of a resumed session to `show`.
     pub(crate) async fn replay(&mut self, mut show: impl FnMut(Update)) {
         while self.resumed {
             let Some(update) = self.updates.next().await else { return };
@@ -206,7 +205,7 @@ impl Drive {
         }
     }
 
-    /// Awaits something and shows what the session says meanwhile.
+    /// Waits for something, and shows the session's updates until then.
     pub(crate) async fn until<T>(
         &mut self,
         work: impl Future<Output = T>,
@@ -218,7 +217,7 @@ impl Drive {
         }
         loop {
             tokio::select! {
-                // What was said before the end is shown before the end is.
+                // Show the last updates before the end.
                 biased;
                 Some(update) = self.updates.next() => {
                     self.note(&update);
@@ -234,7 +233,7 @@ impl Drive {
         }
     }
 
-    /// The next update, to be shown by the caller. Cancel-safe.
+    /// The next update, for the caller to show. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Option<Update> {
         let update = self.updates.next().await?;
         self.note(&update);
@@ -265,27 +264,27 @@ impl Drive {
         }
     }
 
-    /// Whether a turn runs.
+    /// Whether a turn is running.
     pub(crate) fn is_busy(&self) -> bool {
         self.turn.is_some()
     }
 
-    /// Ends the turn that runs. Returns whether there was one that had not been told before.
+    /// Ends the current turn. Returns whether there was one that had not been told to end.
     pub(crate) fn cancel(&mut self) -> bool {
         if self.turn != Some(Ending::NotYet) {
             return false;
         }
         self.turn = Some(Ending::Told);
         let session = self.session.clone();
-        // The session may wait for its updates to be read, so this is not the place to wait for it.
+        // The session may be waiting for its updates to be read, so do not wait for it here.
         self.asides.spawn(async move {
-            // Closed already: then the turn has ended.
+            // Fails if the session is closed; then the turn has ended.
             let _ = session.cancel().await;
         });
         true
     }
 
-    /// Closes the session. What it still says is not shown any more.
+    /// Closes the session. Its last updates are not shown.
     pub(crate) async fn close(mut self) {
         let session = self.session.clone();
         let mut closed = std::pin::pin!(session.close());
@@ -298,16 +297,16 @@ impl Drive {
     }
 }
 
-/// What a signal asks for.
+/// What a signal asks the command to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Told {
-    /// Ctrl-C: to end what runs, or else to leave.
+    /// Ctrl-C: end the current turn or, if there is none, exit.
     ToStop,
-    /// SIGTERM, SIGHUP: to leave.
+    /// SIGTERM or SIGHUP: exit.
     ToEnd,
 }
 
-/// The signals that end a command, from now on.
+/// A listener for the signals that end a command.
 pub(crate) struct Interrupts {
     interrupt: Signal,
     terminate: Signal,
@@ -315,7 +314,7 @@ pub(crate) struct Interrupts {
 }
 
 impl Interrupts {
-    /// The next one.
+    /// The next signal.
     pub(crate) async fn recv(&mut self) -> Option<Told> {
         tokio::select! {
             it = self.interrupt.recv() => it.map(|()| Told::ToStop),
@@ -325,7 +324,7 @@ impl Interrupts {
     }
 }
 
-/// Every signal that ends a command, from now on.
+/// Starts to listen for the signals that end a command.
 pub(crate) fn interrupts() -> Result<Interrupts, Failure> {
     let listen = |kind| {
         signal(kind)
@@ -338,12 +337,12 @@ pub(crate) fn interrupts() -> Result<Interrupts, Failure> {
     })
 }
 
-/// The next one, where there is a listener.
+/// The next signal, if there is a listener.
 async fn next(interrupts: &mut Option<Interrupts>) -> Option<Told> {
     interrupts.as_mut()?.recv().await
 }
 
-/// Stops tasks, each with its whole tree.
+/// Stops tasks with their process trees.
 pub(crate) async fn stop(
     background: &Background,
     tasks: &[Task],
@@ -353,7 +352,7 @@ pub(crate) async fn stop(
         let cause = Cause { actor: Actor::Client, message: why.to_owned() };
         let how = Stop { signal: libc::SIGTERM, grace: limits::STOP_GRACE, cause };
         match background.stop(task.id, how).await {
-            // It ended by itself first.
+            // It ended before the stop.
             Ok(_) | Err(meanwhile_core::Error::NotRunning { .. }) => {}
             Err(error) => return Err(error.into()),
         }
@@ -361,8 +360,7 @@ pub(crate) async fn stop(
     Ok(())
 }
 
-/// Tells what is left: tasks that run, results that were not delivered.
-/// Returns whether anything is.
+/// Reports what is unfinished: running tasks, and results that were not delivered. Returns whether there is any.
 pub(crate) fn report(session: &Session, running: &[Task], waiting: u64) -> bool {
     if running.is_empty() && waiting == 0 {
         return false;
@@ -379,19 +377,19 @@ pub(crate) fn report(session: &Session, running: &[Task], waiting: u64) -> bool 
     }
     match waiting {
         0 => {}
-        1 => out::note("1 result waits and was not heard"),
-        many => out::note(format_args!("{many} results wait and were not heard")),
+        1 => out::note("1 result was not delivered and waits in the queue"),
+        many => out::note(format_args!("{many} results were not delivered and wait in the queue")),
     }
     says_how_to_go_on(session);
     true
 }
 
-/// Says with which command a session goes on.
+/// Prints the command that resumes the session.
 pub(crate) fn says_how_to_go_on(session: &Session) {
     out::note(how_to_go_on(session));
 }
 
-/// With which command a session goes on.
+/// The hint with the command that resumes the session.
 pub(crate) fn how_to_go_on(session: &Session) -> String {
-    format!("`meanwhile chat --resume {}` goes on from here", session.id())
+    format!("`meanwhile chat --resume {}` resumes the session", session.id())
 }

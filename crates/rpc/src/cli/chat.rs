@@ -1,9 +1,9 @@
-//! `meanwhile chat`: a conversation at the terminal.
+//! `meanwhile chat`: a conversation in the terminal.
 //!
-//! One line is typed at the bottom at any time, also while the agent works: what it says appears
-//! above, a prompt typed meanwhile waits its turn, and a task that ends wakes the agent without
-//! anybody asking. The line above the prompt moves: what the agent does, which tasks run. Ctrl-C ends
-//! the turn and never a task; Ctrl-D leaves, and says what goes on.
+//! The person can type a line at the bottom at any time, also while the agent works: its output appears above, a
+//! prompt typed in the meantime waits for its turn, and a task that ends wakes the agent automatically. The status
+//! line above the prompt shows what the agent does and which tasks run. Ctrl-C ends the turn and never a task; Ctrl-D
+//! exits, and reports what keeps running.
 
 mod editor;
 mod flow;
@@ -32,7 +32,7 @@ use editor::{Editor, Line};
 use flow::Flow;
 use status::Status;
 
-/// How often the moving line moves.
+/// How often the status line is redrawn.
 const TICK: Duration = Duration::from_millis(120);
 
 const HELP: &str = "\
@@ -62,7 +62,7 @@ pub(crate) async fn run(session: &mut Session, args: args::Chat) -> Result<u8, F
     let mut turns: JoinSet<Result<TurnEnd, session::Error>> = JoinSet::new();
     let mut tick = tokio::time::interval(TICK);
     let mut open = true;
-    // Without a person the lines end at once, and what they asked for is still done.
+    // When standard input is not a terminal, it may end early; its prompts are still answered.
     while open || !turns.is_empty() {
         tokio::select! {
             biased;
@@ -88,7 +88,7 @@ pub(crate) async fn run(session: &mut Session, args: args::Chat) -> Result<u8, F
                 },
                 Line::Interrupted => {
                     if !drive.cancel() && !drive.is_busy() {
-                        chat.dim("nothing to end; Ctrl-D leaves");
+                        chat.dim("no turn is running; Ctrl-D exits");
                     }
                     editor.go_on();
                 }
@@ -112,7 +112,7 @@ pub(crate) async fn run(session: &mut Session, args: args::Chat) -> Result<u8, F
     Ok(0)
 }
 
-/// Shows what is said until nothing is left to be done at once.
+/// Shows the session's updates until it has nothing left to do.
 async fn finish(drive: &mut Drive, chat: &mut Chat) -> Result<(), Failure> {
     let session = drive.session.clone();
     let shown = |update| {
@@ -122,17 +122,17 @@ async fn finish(drive: &mut Drive, chat: &mut Chat) -> Result<(), Failure> {
     drive.until(session.idle(), shown).await.map(drop)
 }
 
-/// What a typed line was.
+/// The kinds of typed lines.
 enum Typed {
-    /// Something to say to the agent.
+    /// A prompt for the agent.
     Prompt,
-    /// Something for us.
+    /// A command of `chat`, already handled.
     Handled,
-    /// The end.
+    /// The command to exit.
     Quit,
 }
 
-/// What stands on the screen, and what waits for an answer.
+/// The state of the screen, and the questions that wait for an answer.
 struct Chat {
     screen: editor::Screen,
     colour: bool,
@@ -158,7 +158,7 @@ impl Chat {
         }
     }
 
-    /// A line above the prompt.
+    /// Prints a line above the prompt.
     fn say(&mut self, line: &str) {
         self.screen.print(line);
     }
@@ -182,7 +182,7 @@ impl Chat {
         self.screen.status(line);
     }
 
-    /// What was said in a session that is resumed: who said what, not each step.
+    /// Shows earlier updates of a resumed session: the messages, not each step.
     fn said_before(&mut self, update: Update) {
         match update {
             Update::Prompt(text) => {
@@ -229,7 +229,7 @@ impl Chat {
             Update::Traced(Traced { fact: Fact::CallEnded { .. }, .. }) => self.flush(),
             Update::TurnEnded { end, .. } => {
                 self.status.since = None;
-                // Their turn is over: no call waits for an answer.
+                // The turn is over, so no call waits for an answer.
                 self.asks.clear();
                 self.flush();
                 self.ended(end);
@@ -281,7 +281,7 @@ impl Chat {
         }
     }
 
-    /// Writes what is left of an answer's last line.
+    /// Prints the incomplete last line of an answer.
     fn flush(&mut self) {
         if let Some(row) = self.flow.end() {
             self.say(&row);
@@ -292,9 +292,11 @@ impl Chat {
         match end {
             TurnEnd::EndTurn => {}
             TurnEnd::Cancelled => self.dim("cancelled"),
-            TurnEnd::MaxTokens => self.dim("the answer reached its longest length and was cut"),
+            TurnEnd::MaxTokens => self.dim("the answer reached its maximum length and was cut off"),
             TurnEnd::MaxCalls => {
-                self.dim("the turn made as many model calls as it may; a prompt goes on");
+                self.dim(
+                    "the turn reached the maximum number of model calls; a prompt continues it",
+                );
             }
             TurnEnd::Refusal => self.dim("the model declined to go on"),
             TurnEnd::Failed(why) => self.bad(&why),
@@ -325,7 +327,7 @@ impl Chat {
 
     fn track(&mut self, task: Task) {
         let known = self.status.tasks.iter().any(|known| known.id == task.id);
-        // A step has the line of its call already, and comes again when it goes on as a task.
+        // A step is shown by its call's line, and arrives again when it continues in the background.
         if task.queue == self.session && task.end().is_none() && !task.is_step && !known {
             self.status.tasks.push(task);
         }
@@ -334,7 +336,7 @@ impl Chat {
     fn question(&mut self) {
         let Some(ask) = self.asks.front() else { return };
         let colour = self.colour;
-        // All of it: a person cannot say yes to what they do not see.
+        // Show the whole command: a person cannot agree to what they do not see.
         let command = serde_json::from_str(ask.input.get())
             .ok()
             .and_then(|input: serde_json::Value| Some(input.get("command")?.as_str()?.to_owned()));
@@ -356,7 +358,7 @@ impl Chat {
         if let Some(ask) = self.asks.front() {
             if let Some(answer) = answer(text, !ask.always.is_empty(), ask.can_confine) {
                 if let Some(ask) = self.asks.pop_front() {
-                    // Its turn may have ended since.
+                    // Fails if the turn has ended in the meantime.
                     let _ = ask.reply.send(answer);
                 }
                 self.question();
@@ -364,7 +366,7 @@ impl Chat {
             }
             if !text.is_empty() && !is_command(text) {
                 self.dim(
-                    "that is not an answer and waits as your next prompt; the question stands",
+                    "that is not an answer and waits as your next prompt; the question is still open",
                 );
             }
             self.question();
@@ -401,12 +403,12 @@ impl Chat {
     }
 }
 
-/// Whether a line looks like a command of `chat`, and not like a path.
+/// Whether a line looks like a command of `chat` instead of a path.
 fn is_command(text: &str) -> bool {
     text.strip_prefix('/').is_some_and(|word| word.bytes().all(|b| b.is_ascii_lowercase()))
 }
 
-/// An answer to a question, if the line is one.
+/// The answer to a question; `None` if the line is not an answer.
 fn answer(text: &str, can_remember: bool, can_confine: bool) -> Option<Answer> {
     match text.to_ascii_lowercase().as_str() {
         "y" | "yes" => Some(Answer::Allow),

@@ -1,8 +1,7 @@
-//! `meanwhile demo`: background work as it happens, with a scripted model and real commands.
+//! `meanwhile demo`: shows background work as it happens, with a scripted model and real commands.
 //!
-//! The session, the tools, the queue and the tasks are those of every other session; only the model
-//! is a script. What happened is kept on a [`Board`], which a terminal shows as lanes that move and
-//! anything else as lines.
+//! The session, the tools, the queue and the tasks are the same as in any session; only the model is a script. A
+//! [`Board`] records what happens; a terminal shows it as moving lanes, any other output as lines.
 
 pub(crate) mod board;
 mod lanes;
@@ -29,11 +28,11 @@ use crate::setup::Setup;
 use board::Board;
 use lanes::Lanes;
 
-/// The script that is built in.
+/// The built-in script.
 const SCRIPT: &str = include_str!("demo/script.toml");
-/// What the agent is asked.
+/// The prompt for the agent.
 const PROMPT: &str = "How many files are here, and how small can they be packed?";
-/// How often the lanes move.
+/// How often the lanes are redrawn.
 const TICK: Duration = Duration::from_millis(80);
 
 pub(crate) async fn run(session: &mut Session, args: args::Demo) -> Result<u8, Failure> {
@@ -50,7 +49,7 @@ pub(crate) async fn run(session: &mut Session, args: args::Demo) -> Result<u8, F
             setup.provider().await.map_err(|error| Failure::usage(error.to_string()))?
         }
     };
-    // A script's commands are as much its reader's as those of a shell script.
+    // The script may run any command, like a shell script that a person starts.
     setup.rules.push(Rule { effect: Effect::Allow, scope: Scope::Everything, prefix: None });
     setup.policy.wake = Wake::On;
     let terms = setup.terms(provider, false);
@@ -59,18 +58,18 @@ pub(crate) async fn run(session: &mut Session, args: args::Demo) -> Result<u8, F
     let prompt = if args.script.is_some() { "Begin." } else { PROMPT };
     let agent = drive.session.clone();
     let watched = watch(&mut drive, events, out, prompt).await;
-    // Whatever came of it, nothing runs on.
+    // Stop all tasks, however the demo ended.
     drive.close().await;
     let (running, _) = agent.unfinished().await.map_err(agent::refused)?;
     if !running.is_empty() {
         agent::stop(background, &running, "the demo was left").await?;
     }
-    // It was only shown: no session, task or output of it stays in the store.
+    // This was only a demonstration: its session, tasks and output are removed from the store.
     background.forget_session(&agent.id().to_string()).await?;
     watched.map(|left| if left { show::INTERRUPTED } else { 0 })
 }
 
-/// Has the script run and shows it to its end. Returns whether it was left before.
+/// Runs the script and shows it to its end. Returns whether the person left early.
 async fn watch(
     drive: &mut Drive,
     events: &mut Events,
@@ -112,17 +111,17 @@ async fn watch(
     Ok(left)
 }
 
-/// Why the script cannot go on.
+/// Why the script cannot continue.
 fn failure(update: &Update) -> Option<String> {
     let Update::TurnEnded { end: TurnEnd::Failed(why), .. } = update else { return None };
     Some(why.clone())
 }
 
-/// Where the board is shown.
+/// How the board is shown.
 enum Screen<'a> {
-    /// As lanes, on a terminal.
+    /// As lanes, in a terminal.
     Lanes(Lanes<'a>),
-    /// As lines: how many were written.
+    /// As lines, with the number of lines written.
     Lines(&'a mut Out, usize),
 }
 
@@ -135,7 +134,7 @@ impl<'a> Screen<'a> {
         }
     }
 
-    /// The next frame.
+    /// Draws the next frame.
     fn draw(&mut self, board: &Board) -> Result<(), Failure> {
         match self {
             Self::Lanes(lanes) => lanes.draw(board, Timestamp::now()),
@@ -143,7 +142,7 @@ impl<'a> Screen<'a> {
         }
     }
 
-    /// What is new, in words.
+    /// Prints the new events as lines.
     fn tell(&mut self, board: &Board) -> Result<(), Failure> {
         let Self::Lines(out, written) = self else { return Ok(()) };
         for moment in &board.moments()[*written..] {
@@ -153,7 +152,7 @@ impl<'a> Screen<'a> {
         out.flush()
     }
 
-    /// The last frame, and what it showed.
+    /// Draws the last frame, and prints a summary.
     fn last(&mut self, board: &Board) -> Result<(), Failure> {
         self.tell(board)?;
         match self {

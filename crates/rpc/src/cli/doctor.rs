@@ -1,8 +1,8 @@
-//! `meanwhile doctor`: whether this machine has what background work needs.
+//! `meanwhile doctor`: checks whether this machine has what background work needs.
 //!
-//! Every check tries the thing itself rather than reading a version number, and says of what is
-//! missing what it costs and what to do. Changes nothing but what any command would: the state
-//! directory and the ledger in it are made if they are not there.
+//! Every check tries a feature instead of reading a version number, and reports for a missing feature what the effect
+//! is and what to do. It changes no more than any other command: it creates the state directory and its ledger if
+//! they do not exist.
 
 mod host;
 mod kernel;
@@ -20,29 +20,29 @@ use super::failure::{FAILED, Failure};
 use super::out::{Out, style};
 use super::show;
 
-/// What a check found.
+/// The result of a check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 struct Check {
-    /// What was looked at.
+    /// The name of the check.
     name: &'static str,
     status: Status,
-    /// What is there.
+    /// What the check found.
     found: String,
-    /// What the lack of it costs.
+    /// The effect of what is missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     cost: Option<String>,
-    /// What to do.
+    /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     remedy: Option<String>,
 }
 
-/// How good that is.
+/// The outcome of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 enum Status {
     /// Nothing is missing.
     Ok,
-    /// Something could be better.
+    /// Something can be improved.
     Warn,
     /// Tasks do not run, or their results do not reach the agent.
     Fail,
@@ -66,7 +66,7 @@ impl Check {
     }
 }
 
-/// What `--json` prints.
+/// The output of `--json`.
 #[derive(Debug, Serialize)]
 struct Report {
     /// Whether tasks can run, or with `--host` whether their results reach the agent.
@@ -74,7 +74,7 @@ struct Report {
     checks: Vec<Check>,
 }
 
-/// Looks at everything and reports it.
+/// Runs all checks and prints the report.
 pub(crate) fn run(
     out: &mut Out,
     workspace: Option<&Path>,
@@ -115,18 +115,18 @@ fn print(out: &mut Out, report: &Report, args: &args::Doctor) -> Result<(), Fail
     let (warned, failed) = (count(Status::Warn), count(Status::Fail));
     out.line("")?;
     let (works, fails) = match (args.host, &args.on) {
-        (Some(_), _) => ("nothing that was tried failed", "results do not reach the agent"),
+        (Some(_), _) => ("no check failed", "results do not reach the agent"),
         (None, Some(_)) => ("tasks run there", "tasks cannot run there now"),
         (None, None) => ("tasks run", "tasks cannot run"),
     };
     match (failed, warned) {
-        (0, 0) => out.line("everything is there"),
-        (0, warned) => out.line(format_args!("{works}; {warned} of the above could be better")),
+        (0, 0) => out.line("all checks passed"),
+        (0, warned) => out.line(format_args!("{works}; {warned} of the above can be improved")),
         (failed, _) => out.line(format_args!("{fails}: {failed} of the above failed")),
     }
 }
 
-/// A folder for trying things out, gone when this is.
+/// A temporary directory for a check, deleted when this is dropped.
 struct Probe(PathBuf);
 
 impl Probe {
@@ -143,7 +143,7 @@ impl Probe {
 
 impl Drop for Probe {
     fn drop(&mut self) {
-        // What cannot be removed is an empty folder with a telling name.
+        // If it cannot be removed, an empty directory with a descriptive name is left.
         drop(std::fs::remove_dir_all(&self.0));
     }
 }

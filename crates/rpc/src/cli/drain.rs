@@ -1,6 +1,6 @@
-//! `meanwhile drain`: takes what has happened out of a queue.
+//! `meanwhile drain`: takes notifications out of a queue.
 //!
-//! People and agents read the same blocks as a model does (docs/protocol.md, "Agent sessions").
+//! It prints the same blocks that a model reads (docs/protocol.md, "Agent sessions").
 
 use meanwhile_core::agent::notice;
 use meanwhile_core::background::Ack;
@@ -14,7 +14,7 @@ use super::out::{note, remark};
 use super::session::Session;
 use super::{json, show};
 
-/// Other places with results that are named.
+/// The most other workspaces and queues with results to list.
 const PLACES: usize = 5;
 
 pub(crate) async fn run(session: &mut Session, args: args::Drain) -> Result<u8, Failure> {
@@ -40,7 +40,7 @@ pub(crate) async fn run(session: &mut Session, args: args::Drain) -> Result<u8, 
     } else {
         out.raw(block(&drained.notifications).as_bytes())?;
     }
-    // The reader has it now; only then is it removed from the queue.
+    // Remove the notifications from the queue only after the reader has them.
     out.flush()?;
     if let Some(lease) = drained.lease {
         lease.ack().await?;
@@ -48,7 +48,7 @@ pub(crate) async fn run(session: &mut Session, args: args::Drain) -> Result<u8, 
         let seq = last.seq;
         remark(format_args!("`meanwhile drain --queue {queue} --ack {seq}` acknowledges these"));
     }
-    // An agent's session is found wherever its shell is, and the results of others are not its own.
+    // An agent's session is found from any directory, and other queues are not its own.
     if nothing && session.owner.is_none() {
         tell_where_results_wait(session, &name).await?;
     }
@@ -58,8 +58,8 @@ pub(crate) async fn run(session: &mut Session, args: args::Drain) -> Result<u8, 
     Ok(0)
 }
 
-/// An agent's shell changes its directory: results that wait in another place must not look as if there
-/// were none.
+/// Lists other workspaces and queues with results: an agent's shell may have changed its directory, and "nothing new"
+/// would then be misleading.
 async fn tell_where_results_wait(session: &Session, drained: &str) -> Result<(), Failure> {
     let here = session.background.workspace();
     let mut waiting = session.engine.waiting(here).await?;
@@ -86,7 +86,7 @@ fn quote(word: &str) -> String {
     quote_argv(&[word.to_owned()])
 }
 
-/// The same block as an agent's model reads, whole, with the command that shows the rest.
+/// The same block as a model reads, not shortened, with the command that shows the rest.
 fn block(notifications: &[Notification]) -> String {
     let style = notice::Style { rest: |id| format!("`meanwhile logs {id}`"), entry_bytes: None };
     notice::block(notifications, style)

@@ -1,7 +1,7 @@
-//! What a person reads when a command could not do its work.
+//! How a command that failed reports it to the person.
 //!
-//! Owns the two lines `error: …` and `hint: …` and the exit codes of failures. The errors of the
-//! background manager are written for every caller; here they get the words of the command line.
+//! Owns the two lines `error: …` and `hint: …` and the exit codes of failures. The errors of the background manager
+//! are worded for every caller; here they get advice about the command line.
 
 use std::fmt;
 use std::io;
@@ -15,39 +15,39 @@ use super::show::harmless;
 use crate::config::ConfigError;
 use crate::convert::hint;
 
-/// A command that did not do its work.
+/// Why a command failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// Something to tell.
+    /// A failure to report.
     Told {
         /// What was wrong, in lower case without a full stop.
         message: String,
-        /// What to do, a line each.
+        /// Advice on what to do, one line each.
         hints: Vec<String>,
         /// The exit code.
         code: u8,
     },
-    /// The reader of standard output went away. Nothing to tell.
+    /// The reader of standard output has closed it. Nothing is reported.
     ClosedOutput,
 }
 
-/// The exit code for a command line that makes no sense, as `clap` has it.
+/// The exit code for an invalid command line, the same as `clap` uses.
 pub(crate) const USAGE: u8 = 2;
-/// The exit code for everything else that fails.
+/// The exit code for all other failures.
 pub(crate) const FAILED: u8 = 1;
 
 impl Failure {
-    /// A failure that is not the command line's fault.
+    /// A failure that the command line did not cause.
     pub(crate) fn new(message: impl Into<String>) -> Self {
         Self::Told { message: message.into(), hints: Vec::new(), code: FAILED }
     }
 
-    /// A command line that makes no sense.
+    /// An error in the command line.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self::Told { message: message.into(), hints: Vec::new(), code: USAGE }
     }
 
-    /// The same with one more line of advice.
+    /// Adds a line of advice.
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         match &mut self {
@@ -57,7 +57,7 @@ impl Failure {
         self
     }
 
-    /// The same with this advice, where there is some.
+    /// Adds this advice, if there is any.
     #[must_use]
     pub(crate) fn advise(self, advice: Option<impl Into<String>>) -> Self {
         match advice {
@@ -66,11 +66,11 @@ impl Failure {
         }
     }
 
-    /// Tells it on standard error.
+    /// Prints the failure on standard error.
     pub(crate) fn tell(&self) {
         let Self::Told { message, hints, .. } = self else { return };
         let colour = out::stderr_colour();
-        // A message may quote a name or a path that anyone may have chosen.
+        // A message may quote a name or path that contains control characters.
         let tell = |style, word, text: &str| {
             out::note(format_args!("{} {}", out::paint(colour, style, word), harmless(text)));
         };
@@ -80,11 +80,11 @@ impl Failure {
         }
     }
 
-    /// What the program ends with.
+    /// The exit code of the program.
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Self::Told { code, .. } => ExitCode::from(*code),
-            // As any program of a pipe that is told to stop: quietly.
+            // Exits quietly, like other programs in a pipe whose reader has exited.
             Self::ClosedOutput => ExitCode::SUCCESS,
         }
     }
@@ -117,7 +117,7 @@ impl From<ConfigError> for Failure {
                 failure.hint("make the file readable for you, or move it away")
             }
             ConfigError::Bad { .. } => {
-                failure.hint("correct the line, or take it out to get the default")
+                failure.hint("correct the line, or remove it to get the default")
             }
         }
     }
@@ -133,10 +133,10 @@ impl From<Error> for Failure {
             Error::SpawnFailed { ref culprit, errno, .. } => {
                 let advice = match (culprit, errno) {
                     (Culprit::Program, libc::ENOENT) => Some(
-                        "a program is looked for in PATH; a shell's own word needs one: `sh -c 'WORD'`",
+                        "programs are searched in PATH; a shell's builtin needs that shell: `sh -c 'BUILTIN'`",
                     ),
                     (Culprit::Directory(_), libc::ENOENT | libc::ENOTDIR) => Some(
-                        "`--cwd` takes a directory that exists; relative, it is in the current one",
+                        "`--cwd` takes an existing directory; a relative one is in the current directory",
                     ),
                     (Culprit::Interpreter(_), _) => {
                         Some("install it, or correct the program's first line")

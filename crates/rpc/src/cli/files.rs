@@ -1,17 +1,17 @@
-//! Files of a person that a command changes.
+//! Replaces files of a person.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// Puts a text in the place of a file, whole or not at all; `mode` is that of one that was not there.
+/// Replaces a file's contents atomically; a file that did not exist is created with `mode`.
 ///
 /// # Errors
 ///
-/// The disk's.
+/// I/O errors of the file system.
 pub(crate) fn replace(path: &Path, text: &str, mode: u32) -> io::Result<()> {
-    // A link is followed: many keep their settings elsewhere.
+    // Follows a symbolic link, because many people keep their settings elsewhere.
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     fs::create_dir_all(path.parent().unwrap_or(Path::new("/")))?;
     let new = path.with_extension("meanwhile-new");

@@ -1,7 +1,7 @@
-//! The output of one task, piece by piece.
+//! Reads the output of one task, piece by piece.
 //!
-//! Reads from the log, where nothing is missing; the events of the background manager only say
-//! when to look again, so a flood costs this process no memory and the reader no byte.
+//! Reads from the log, which is complete; the events of the background manager only say when to read again. So a
+//! flood of output costs this process no memory, and no bytes are lost.
 
 use meanwhile_core::background::task::{Progress, TaskId};
 use meanwhile_core::background::{Background, Chunk, Event, Events};
@@ -10,43 +10,43 @@ use meanwhile_core::limits;
 use super::failure::Failure;
 use crate::convert::to_wire::incomplete_tail;
 
-/// Bytes asked for at a time. Large, because a task that writes faster than it is read loses the
-/// middle of its output once that no longer fits its log: fewer, longer reads keep up for longer.
+/// The bytes to request at a time. If a task writes faster than it is read, the middle of its output is lost once it
+/// no longer fits the log; fewer, larger reads keep up for longer.
 pub(crate) const PIECE_BYTES: u64 = limits::READ_BYTES_MAX;
 
-/// How to read.
+/// The options for reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Manner {
-    /// Go on until the task ends, rather than to the end of what there is now.
+    /// Whether to continue until the task ends, instead of to the current end of the output.
     pub(crate) wait: bool,
-    /// End no piece inside a character, for a reader that takes text.
+    /// Whether a piece must not end in the middle of a character, for a reader that expects text.
     pub(crate) text: bool,
 }
 
-/// A reader of one task's output.
+/// Reads one task's output.
 pub(crate) struct Follow<'a> {
     background: &'a Background,
     events: &'a mut Events,
     id: TaskId,
     offset: u64,
     manner: Manner,
-    /// Whether there may be output that was not read yet.
+    /// Whether there may be unread output.
     due: bool,
 }
 
-/// What comes next.
+/// What [`Follow::next`] returns.
 #[derive(Debug)]
 pub(crate) enum Piece {
-    /// Output, or a hole in it.
+    /// Output, possibly after a gap.
     Output(Chunk),
-    /// The task said how far it is.
+    /// The task reported progress.
     Progress(Progress),
-    /// There is nothing more to read.
+    /// Nothing is left to read.
     End,
 }
 
 impl<'a> Follow<'a> {
-    /// Reads a task's output from `offset` on.
+    /// Starts to read a task's output at `offset`.
     pub(crate) async fn new(
         background: &'a Background,
         events: &'a mut Events,
@@ -55,13 +55,13 @@ impl<'a> Follow<'a> {
         manner: Manner,
     ) -> Result<Self, Failure> {
         if manner.wait {
-            // First the subscription, then the first read: nothing is missed in between.
+            // Subscribe before the first read, so that nothing is missed in between.
             background.subscribe(id, None).await?;
         }
         Ok(Self { background, events, id, offset, manner, due: true })
     }
 
-    /// The next piece. Cancel-safe: a piece is either returned or read again.
+    /// The next piece. Cancel-safe: a piece is either returned or read again later.
     pub(crate) async fn next(&mut self) -> Result<Piece, Failure> {
         loop {
             if self.due {
@@ -86,7 +86,7 @@ impl<'a> Follow<'a> {
                 Some(Event::Progress { id, progress }) if id == self.id => {
                     return Ok(Piece::Progress(progress));
                 }
-                // An end that another process took in may show only in the list of what runs.
+                // If another process recorded the end, only the list of running tasks may show it.
                 Some(Event::Changed { running, .. }) => self.due |= !running.contains(&self.id),
                 Some(
                     Event::Started(_)
@@ -101,8 +101,8 @@ impl<'a> Follow<'a> {
     }
 }
 
-/// Leaves the beginning of a character at the end of a piece for the next one, so that at the very
-/// end it is a piece of its own. Alone it is left only if more is to come.
+/// Moves an incomplete character at the end of a piece to the next one; at the end of the output it is then a piece
+/// of its own. A piece that is nothing but such a character is kept back only if more is to come.
 fn cut_to_characters(chunk: &mut Chunk, more_to_come: bool) {
     let held = incomplete_tail(&chunk.data);
     if held < chunk.data.len() || more_to_come {

@@ -1,4 +1,4 @@
-//! What is generated from the program itself: completions, the manual page, the protocol's schema.
+//! Generates completions, the manual page and the protocol's schema from the program itself.
 
 use clap::CommandFactory;
 
@@ -8,7 +8,7 @@ use super::out::Out;
 use super::show;
 use crate::fronts::lsp::schema;
 
-/// `meanwhile completions SHELL`.
+/// Prints completions for a shell.
 pub(crate) fn completions(out: &mut Out, args: args::Completions) -> Result<u8, Failure> {
     let mut text = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "meanwhile", &mut text);
@@ -16,7 +16,7 @@ pub(crate) fn completions(out: &mut Out, args: args::Completions) -> Result<u8, 
     Ok(0)
 }
 
-/// `meanwhile man [COMMAND]`.
+/// Prints the manual page of a command.
 pub(crate) fn manual(out: &mut Out, args: args::Man) -> Result<u8, Failure> {
     let mut program = Cli::command().disable_help_subcommand(true);
     program.build();
@@ -40,7 +40,7 @@ pub(crate) fn manual(out: &mut Out, args: args::Man) -> Result<u8, Failure> {
     Ok(0)
 }
 
-/// `meanwhile schema`.
+/// Prints the JSON Schema of the protocol.
 pub(crate) fn schema(out: &mut Out) -> Result<u8, Failure> {
     out.raw(schema::text().as_bytes())?;
     Ok(0)

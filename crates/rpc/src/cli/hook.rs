@@ -1,8 +1,8 @@
-//! `meanwhile hook`: what a host's hook says to its model about the session's tasks.
+//! `meanwhile hook`: reports the tasks of a session to the model of a host, as a hook of the host.
 //!
-//! The host starts it with a payload on standard input and reads its reply. It must never hold a host up or
-//! break its turn: what goes wrong is told on standard error, and the reply then says nothing. A result is
-//! acknowledged once the reply that tells it is written.
+//! The host starts it with a payload on standard input and reads its reply. It must never delay a host or break its
+//! turn: errors go to standard error, and the reply is then empty. A result is acknowledged once the reply that
+//! contains it is written.
 
 mod linger;
 mod payload;
@@ -25,17 +25,17 @@ use super::args;
 use super::failure::Failure;
 use crate::{config, peer, state_dir};
 
-/// Bytes of a payload that are read: a host sends the output of a tool with it.
+/// The most bytes of a payload: hosts include the output of a tool.
 const PAYLOAD_BYTES: u64 = 64 << 20;
-/// Notifications in one reply.
+/// The most notifications in one reply.
 const ENTRIES: u32 = 50;
-/// Bytes of all of them: Claude Code moves a longer text into a file.
+/// The most bytes of all notifications together: Claude Code moves a longer text into a file.
 const BLOCK_BYTES: usize = 8 << 10;
-/// Bytes of one.
+/// The most bytes of one notification.
 const ENTRY_BYTES: usize = 2 << 10;
-/// How long a wake waits for company: ends that come together are told together.
+/// How long a wake-up waits for further ends, so that ends at about the same time are reported together.
 const COMPANY: Duration = Duration::from_millis(50);
-/// The exit code by which Claude Code takes what an asynchronous hook says for its model.
+/// The exit code with which an asynchronous hook of Claude Code passes its output to the model.
 const WAKES: u8 = 2;
 
 pub(crate) fn run(args: &args::Hook) -> Result<u8, Failure> {
@@ -48,12 +48,12 @@ pub(crate) fn run(args: &args::Hook) -> Result<u8, Failure> {
         read.map_err(|error| reason(&error)).and_then(|_| Payload::read(args.host, &text));
     let told = match payload {
         Ok(Some(payload)) => block_on(tell(&payload, args)),
-        // A moment at which there is nothing to say.
+        // A hook at which nothing is reported.
         Ok(None) => say(&Reply::nothing(args.host), args.rewake),
         Err(why) => Err(Failure::new(format!("cannot read the hook's payload: {why}"))),
     };
     told.or_else(|failure| {
-        // A host shows a hook that fails to its user, or ends the turn.
+        // A host would show a failed hook to its user, or end the turn.
         failure.tell();
         say(&Reply::nothing(args.host), false)
     })
@@ -78,7 +78,7 @@ async fn tell(payload: &Payload, args: &args::Hook) -> Result<u8, Failure> {
         None => payload.session.clone(),
     };
     let host = Process::host();
-    // What cannot be noted costs a hint at most.
+    // If this cannot be noted, only a hint is lost.
     if let Some(host) = host.filter(|_| args.host.has_one_session()) {
         let _ = notes.bind(host, &queue);
     }
@@ -87,7 +87,7 @@ async fn tell(payload: &Payload, args: &args::Hook) -> Result<u8, Failure> {
     }
     let rewakes = args.rewake;
     if rewakes && payload.unattended {
-        // The turn's end waits: nothing wakes a host that has ended.
+        // The hook at the turn's end waits instead: a host that has exited cannot be woken.
         return Ok(0);
     }
     let Some(desk) = Desk::open(&state_dir, &queue, host).await? else {
@@ -103,7 +103,7 @@ async fn tell(payload: &Payload, args: &args::Hook) -> Result<u8, Failure> {
     let said = told.and_then(|(reply, lease)| Ok((say(&reply, rewakes)?, lease)));
     let said = match said {
         Ok((code, lease)) => {
-            // The reply is written: what goes wrong now is told beside it, and no second reply follows.
+            // The reply is written: report an error on standard error only, without a second reply.
             if let Some(lease) = lease
                 && let Err(error) = lease.ack().await
             {
@@ -117,16 +117,16 @@ async fn tell(payload: &Payload, args: &args::Hook) -> Result<u8, Failure> {
     said
 }
 
-/// Returns once the host is gone; never returns where the host's process is not known.
+/// Returns once the host has exited; never returns if the host's process is unknown.
 async fn gone(host: Option<Process>) {
     let Some(host) = host else { return std::future::pending().await };
-    // Of one that has ended already the number says nothing.
+    // If it has exited already, its pid may belong to another process.
     if Process::find(host.pid) == Some(host) {
         peer::gone(host.pid).await;
     }
 }
 
-/// Writes a reply, whole. A wake is told on standard error, with its exit code.
+/// Writes a whole reply. A wake-up is written to standard error, with its exit code.
 fn say(reply: &Reply, rewakes: bool) -> Result<u8, Failure> {
     let text = reply.text();
     if rewakes {
@@ -143,10 +143,10 @@ fn say(reply: &Reply, rewakes: bool) -> Result<u8, Failure> {
     Ok(0)
 }
 
-/// What is told, and what to acknowledge then.
+/// A reply, and the lease to acknowledge after it.
 type Told = Result<(Reply, Option<Lease>), Failure>;
 
-/// The session's queues, and the workspace they are in.
+/// The workspace of the session, and its queues.
 struct Desk {
     engine: Engine,
     background: Background,
@@ -154,8 +154,8 @@ struct Desk {
 }
 
 impl Desk {
-    /// Opens the session's workspace; `None`: the session has no task. Looks no further than it must: a hook
-    /// runs at each call of a tool.
+    /// Opens the session's workspace; `None` if the session has no task. Does as little as possible, because a hook
+    /// runs at each tool call.
     async fn open(
         state_dir: &Path,
         queue: &str,
@@ -186,7 +186,7 @@ impl Desk {
         self.engine.close().await;
     }
 
-    /// What has ended or happened and was not told.
+    /// Reports what has ended or happened since the last report.
     async fn results(&self, how: &reply::Say, payload: &Payload) -> Told {
         let (news, lease) = self.drained().await?;
         let reply = match news.is_empty() {
@@ -196,14 +196,14 @@ impl Desk {
         Ok((reply, lease))
     }
 
-    /// All that waits, as much as one reply has room for.
+    /// The waiting notifications, as many as fit in one reply.
     async fn drained(&self) -> Result<(Vec<Notification>, Option<Lease>), Failure> {
         self.background.settle().await?;
         let drained = self.background.drain(self.queue.clone(), ENTRIES, Ack::Auto).await?;
         Ok((drained.notifications, drained.lease))
     }
 
-    /// At the session's start: what was not told, and what still runs.
+    /// At the start of a session: reports new notifications, and the tasks that still run.
     async fn start(&self, payload: &Payload) -> Told {
         let (news, lease) = self.drained().await?;
         let mut text = String::new();
@@ -225,21 +225,22 @@ impl Desk {
         Ok((reply, lease))
     }
 
-    /// At the end of a turn: what waits; else, where nothing else would tell it, waits for the tasks that are
-    /// expected to end, and tells everything at once. When the time is up it tells what there is.
+    /// At the end of a turn: reports what is in the queue. If it is empty and no other hook would report later, it
+    /// waits for the tasks that are expected to end, and reports all their ends at once. After the timeout it reports
+    /// what there is.
     async fn stop(&self, notes: &Notes, payload: &Payload, host: Option<Process>) -> Told {
         let how = reply::Say::Block;
         if !payload.waits() {
             return self.results(&how, payload).await;
         }
         let Some(_held) = notes.wait_lock(&format!("stop.{}", self.queue))? else {
-            // Another hook of this session waits and will tell it.
+            // Another hook of this session is waiting and will report it.
             return Ok((Reply::nothing(payload.host), None));
         };
         let queue = self.queue.clone();
         tokio::select! {
             biased;
-            // No turn is left that could be told; the session is told when it is resumed.
+            // The host has exited, so there is no turn to report to; the session gets the results when it is resumed.
             () = gone(host) => return Ok((Reply::nothing(payload.host), None)),
             waited = self.background.wait_finite(queue, Mode::All, limits::HOOK_WAIT_MAX) => {
                 waited?;
@@ -248,7 +249,7 @@ impl Desk {
         self.results(&how, payload).await
     }
 
-    /// Waits beside an attended session until there is something to tell. One process for each session.
+    /// Waits, while a person uses the session, until there is something to report. One process per session.
     async fn wake(&self, notes: &Notes, host: Option<Process>) -> Told {
         let silent = || (Reply::silent(), None);
         let Some(_held) = notes.wait_lock(&self.queue)? else { return Ok(silent()) };
@@ -266,14 +267,14 @@ impl Desk {
             if !news.is_empty() {
                 return Ok((Reply::plain(block(&news)), lease));
             }
-            // Another reply has told it. With nothing that runs nothing comes.
+            // Another reply has reported it. If no task runs, nothing more will come.
             if self.background.running_in(self.queue.clone()).await?.is_empty() {
                 return Ok(silent());
             }
         }
     }
 
-    /// Returns once one of the tasks that run has ended, or where none runs.
+    /// Returns once one of the running tasks has ended, or if none is running.
     async fn one_ends(&self) -> Result<(), Failure> {
         let running = self.background.running_in(self.queue.clone()).await?;
         if !running.is_empty() {
@@ -283,7 +284,7 @@ impl Desk {
         Ok(())
     }
 
-    /// At the session's end: what runs has an hour, unless the session is taken up again.
+    /// At the end of a session: running tasks have one hour, unless the session is resumed.
     async fn end(&self, host: args::Host) -> Result<(), Failure> {
         if self.background.running_in(self.queue.clone()).await?.is_empty() {
             return Ok(());

@@ -1,8 +1,8 @@
-//! From what a person typed to tasks.
+//! Finds the tasks that a person names.
 //!
-//! A task is named by its id, from any directory; by its label, where that names one task; or by any
-//! beginning of its id that names one, as git has it with commits. The tasks of this workspace come
-//! first. The choice is a pure function of the text and the tasks there are.
+//! A task is named by its id, from any directory; by its label, if that is unique; or by any unique start of its id,
+//! like a commit in git. Tasks of this workspace take precedence. The choice is a pure function of the text and the
+//! existing tasks.
 
 use std::path::PathBuf;
 
@@ -17,20 +17,20 @@ use super::failure::Failure;
 use super::session::Session;
 use super::show;
 
-/// Shortest beginning that is taken: one digit is more often a slip than a name.
+/// The shortest accepted start of an id: a single digit is more likely a typing error.
 const PREFIX_MIN: usize = 2;
-/// Candidates an error lists before it only counts them.
+/// The most candidates that an error lists.
 const CANDIDATES: usize = 5;
 
-/// Tasks that were named, of one workspace.
+/// Named tasks of one workspace.
 pub(crate) struct Place {
-    /// The workspace, where it is not the session's own.
+    /// The workspace, if it is not the session's own.
     pub(crate) elsewhere: Option<(Background, Events)>,
-    /// Each once, in the order they were named.
+    /// The ids without duplicates, in the order in which they were named.
     pub(crate) ids: Vec<TaskId>,
 }
 
-/// The tasks that were named, workspace by workspace.
+/// Finds the named tasks, grouped by workspace.
 pub(crate) async fn resolve(
     session: &mut Session,
     names: &[String],
@@ -56,14 +56,14 @@ pub(crate) async fn resolve(
     Ok(places)
 }
 
-/// The tasks there are, each list made once, and only where a name is not a whole id.
+/// The existing tasks. Each list is loaded at most once, and only if a name is not a full id.
 #[derive(Default)]
 struct Lists {
     here: OnceCell<Vec<Task>>,
     others: OnceCell<Vec<Task>>,
 }
 
-/// One task, and its workspace where that is another one.
+/// Finds one task, and its workspace if that is another one.
 async fn find(
     session: &Session,
     lists: &Lists,
@@ -96,30 +96,30 @@ async fn find(
     }
 }
 
-/// Every task of the workspace that one list can hold.
+/// All tasks of the workspace, up to the limit of a list.
 pub(crate) async fn list(background: &Background) -> Result<Vec<Task>, Failure> {
     Ok(background
         .list(Filter { state: None, limit: Some(limits::LIST_LIMIT_MAX), steps: true })
         .await?)
 }
 
-/// Every task of the store that one list can hold.
+/// All tasks of the store, up to the limit of a list.
 pub(crate) async fn everywhere(session: &Session) -> Result<Vec<Task>, Failure> {
     let filter = Filter { state: None, limit: Some(limits::LIST_LIMIT_MAX), steps: true };
     Ok(session.engine.tasks(filter, Look::Once).await?)
 }
 
-/// Whether this may be an id or the beginning of one.
+/// Whether this may be an id or the start of one.
 fn is_beginning(name: &str) -> bool {
     (PREFIX_MIN..=8).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// The task of these that is meant, if one is.
+/// The one of these tasks that the name refers to, if any.
 fn pick<'a>(name: &str, tasks: &'a [Task]) -> Result<Option<&'a Task>, Failure> {
     let labelled: Vec<&Task> =
         tasks.iter().filter(|task| task.label.as_deref() == Some(name)).collect();
     if !labelled.is_empty() {
-        // Ended ones of the same label are those before it.
+        // Ended tasks with the label of a running one are its predecessors.
         let mut running = labelled.iter().filter(|task| task.end().is_none());
         return match (labelled.as_slice(), running.next(), running.next()) {
             ([task], ..) => Ok(Some(task)),
@@ -148,12 +148,12 @@ fn ambiguous(name: &str, tasks: &[&Task]) -> Failure {
 
 fn unknown(name: &str, here: &[Task]) -> Failure {
     let failure = if is_beginning(name) {
-        let failure = format!("no task has an id like `{name}`, and none is labelled so");
+        let failure = format!("no task has an id like `{name}`, and none has this label");
         candidates(Failure::new(failure), here.iter())
     } else {
         Failure::usage(format!(
-            "`{}` is not a task id, and no task is labelled so: expected 8 hex digits, at least the \
-             first {PREFIX_MIN}, or a label",
+            "`{}` is not a task id, and no task has this label: expected 8 hex digits, at least \
+             the first {PREFIX_MIN}, or a label",
             show::one_line(name)
         ))
     };

@@ -1,7 +1,7 @@
-//! The lines that move while a person waits: a spinner, a bar and the time that is left.
+//! The status lines while a person waits: a spinner, a bar and the remaining time.
 //!
-//! Draws on standard error and only where that is a terminal. What a line says is a pure function
-//! of the time gone, the progress told and the past; the drawing is `indicatif`'s.
+//! They are drawn on standard error, if that is a terminal. The text is a pure function of the elapsed time, the
+//! reported progress and earlier durations; `indicatif` does the drawing.
 
 use std::time::Duration;
 
@@ -13,14 +13,14 @@ use super::failure::Failure;
 use super::out::{self, paint, style};
 use super::{session, show};
 
-/// How often the lines move.
+/// How often the lines are redrawn.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
-/// Most tasks that have a line of their own, so that a small terminal never scrolls.
+/// The most tasks with a line of their own, so that a small terminal does not scroll.
 const LINES_MAX: usize = 12;
-/// The full length of a bar.
+/// The length of a full bar.
 const FULL: u64 = 1_000;
 
-/// The moving lines.
+/// The status lines.
 pub(crate) struct Live {
     multi: MultiProgress,
     lines: Vec<Line>,
@@ -37,7 +37,7 @@ struct Line {
 }
 
 impl Live {
-    /// Lines for the tasks that run; `None` where no terminal shows them.
+    /// Creates lines for the running tasks; `None` if standard error is not a terminal.
     pub(crate) async fn new(
         background: &Background,
         tasks: &[Task],
@@ -57,7 +57,7 @@ impl Live {
 
     fn add(&mut self, task: &Task, forecast: Option<Forecast>) {
         let prefix = task.label.as_deref().map_or_else(|| task.id.to_string(), show::one_line);
-        // Dressed before it is shown: every change of one that is shown draws it.
+        // Set up before it becomes visible, because every change of a visible bar redraws it.
         let bar = ProgressBar::with_draw_target(Some(FULL), ProgressDrawTarget::hidden())
             .with_style(look(false))
             .with_prefix(paint(self.colour, style::BOLD, prefix).to_string());
@@ -72,7 +72,7 @@ impl Live {
         });
     }
 
-    /// Draws the lines as they stand now.
+    /// Redraws the lines.
     pub(crate) fn tick(&mut self) {
         let now = Timestamp::now();
         for line in &self.lines {
@@ -80,19 +80,19 @@ impl Live {
                 describe(now.since(line.started), line.forecast, line.progress.as_ref());
             line.bar.set_style(look(position.is_some()));
             line.bar.set_message(format!("{told} · {}", line.command));
-            // This moves the spinner, too.
+            // This also advances the spinner.
             line.bar.update(|state| state.set_pos(position.unwrap_or(0)));
         }
     }
 
-    /// A task said how far it is.
+    /// Stores the progress that a task reported.
     pub(crate) fn progress(&mut self, id: TaskId, progress: Progress) {
         if let Some(line) = self.lines.iter_mut().find(|line| line.id == id) {
             line.progress = Some(progress);
         }
     }
 
-    /// Takes a task's line away and leaves the task's result in its place.
+    /// Replaces a task's line with its result.
     pub(crate) fn ended(&mut self, task: &Task) {
         if let Some(place) = self.lines.iter().position(|line| line.id == task.id) {
             let line = self.lines.remove(place);
@@ -103,7 +103,7 @@ impl Live {
         self.multi.suspend(|| out::note(text));
     }
 
-    /// Does something with the lines out of the way.
+    /// Runs something while the lines are hidden.
     pub(crate) fn suspend<T>(&self, work: impl FnOnce() -> T) -> T {
         self.multi.suspend(work)
     }
@@ -114,12 +114,12 @@ impl Drop for Live {
         for line in &self.lines {
             line.bar.finish_and_clear();
         }
-        // A terminal that went away shows nothing that would have to be cleared.
+        // If the terminal is gone, there is nothing to clear.
         drop(self.multi.clear());
     }
 }
 
-/// A task's end on a line: `b3f9c2a1  exit 0 after 1m 32s: npm install`.
+/// The line for a task's end: `b3f9c2a1  exit 0 after 1m 32s: npm install`.
 pub(crate) fn result_line(task: &Task, colour: bool) -> String {
     let (word, look) = show::state(task);
     let told = task.end().map_or(word, |end| show::result(task, end));
@@ -142,7 +142,7 @@ fn look(bar: bool) -> ProgressStyle {
         .progress_chars("=> ")
 }
 
-/// What the past says about how long a command takes.
+/// How long a command usually takes, from its earlier runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Forecast {
     median: Duration,
@@ -151,12 +151,12 @@ struct Forecast {
 impl Forecast {
     fn from_past(past: Vec<Duration>) -> Option<Self> {
         let median = usual(past)?;
-        // What takes no time needs no forecast.
+        // A short command needs no forecast.
         (median >= Duration::from_millis(500)).then_some(Self { median })
     }
 }
 
-/// How far a task is, in thousandths, and in words: `38s, about 54s left`.
+/// How far a task is, in thousandths and as text: `38s, about 54s left`.
 fn describe(
     gone: Duration,
     forecast: Option<Forecast>,
@@ -165,8 +165,8 @@ fn describe(
     let percent = progress.and_then(|progress| progress.percent).map(|p| u64::from(p.min(100)));
     let usual = forecast.map(|forecast| forecast.median);
     let told = show::elapsed(gone);
-    // The past knows a command's slow ends better than its own percentage does; without a past,
-    // or beyond it, the percentage is all there is. The first few say nothing yet.
+    // Earlier runs predict a slow last part better than the command's own percentage; the percentage is used without
+    // earlier runs, or when this one takes longer. Below 5 % it is not meaningful.
     let by_percent = || {
         let percent = percent.filter(|percent| (5..=100).contains(percent))?;
         Some(gone.mul_f64((100 - percent) as f64 / percent as f64))
@@ -182,7 +182,7 @@ fn describe(
     let position = percent.map(|percent| percent * FULL / 100).or_else(|| {
         let usual = usual?;
         let share = gone.as_secs_f64() / usual.as_secs_f64();
-        // Only the end itself is the end.
+        // Only the end itself shows a full bar.
         Some(((share * FULL as f64) as u64).min(FULL * 99 / 100))
     });
     match percent {

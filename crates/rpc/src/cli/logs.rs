@@ -1,6 +1,6 @@
 //! `meanwhile logs`: the output of a task, byte for byte.
 //!
-//! What the task wrote is written as it is, escape sequences and all: this is `cat`, not a viewer.
+//! Output is written unchanged, including escape sequences: this is `cat`, not a viewer.
 
 use meanwhile_core::background::task::TaskId;
 use meanwhile_core::background::{Background, Chunk};
@@ -47,8 +47,8 @@ fn show_chunk(out: &mut Out, id: TaskId, chunk: Chunk, as_json: bool) -> Result<
     out.flush()
 }
 
-/// Where the last `lines` lines of a task's output begin. Reads backwards, a piece at a time, so
-/// that the length of the output does not matter.
+/// The offset of the last `lines` lines of a task's output. Reads backwards in pieces, so that the length of the
+/// output does not matter.
 async fn last_lines(background: &Background, id: TaskId, lines: usize) -> Result<u64, Failure> {
     let end = background.get(id).await?.output.total;
     let mut position = end;
@@ -59,7 +59,7 @@ async fn last_lines(background: &Background, id: TaskId, lines: usize) -> Result
         let last = position == end;
         match start_of_last_lines(&piece.data, last, &mut wanted) {
             Some(start) => return Ok(piece.offset + start as u64),
-            // Before a hole there may be lines, but no longer the last ones.
+            // There may be more lines before a gap, but they are not adjacent to these.
             None if piece.offset > from => return Ok(piece.offset),
             None => position = from,
         }
@@ -67,7 +67,7 @@ async fn last_lines(background: &Background, id: TaskId, lines: usize) -> Result
     Ok(0)
 }
 
-/// The output between two offsets, or what is left of it after the last hole.
+/// The output between two offsets, or the part of it after the last gap.
 async fn read_exactly(
     background: &Background,
     id: TaskId,
@@ -90,8 +90,8 @@ async fn read_exactly(
     Ok(all)
 }
 
-/// Where the last `wanted` lines of a piece begin, or `None` and how many are still wanted. A
-/// newline at the very end of the output ends the last line and begins none.
+/// The index of the last `wanted` lines in a piece; `None` if it has fewer, and `wanted` is then reduced. A newline
+/// at the very end of the output ends the last line and does not start another.
 fn start_of_last_lines(piece: &[u8], last: bool, wanted: &mut usize) -> Option<usize> {
     if *wanted == 0 {
         return Some(piece.len());
@@ -128,7 +128,7 @@ mod tests {
         check("a\nb\nc\n", true, 3, Err(1));
         check("a\n\n\n", true, 2, Ok("\n\n"));
         check("", true, 1, Err(1));
-        // A piece from the middle: its last newline ends a line that goes on before it.
+        // In a piece from the middle, the last newline ends a line that started before it.
         check("a\nb\n", false, 1, Ok(""));
         check("a\nb\n", false, 2, Ok("b\n"));
     }

@@ -1,8 +1,8 @@
-//! The one writer of standard output, and what is known about the two screens.
+//! The only writer of standard output, and the properties of standard output and standard error.
 //!
-//! Everything the command line prints for a program to read goes through [`Out`]; remarks for a
-//! person go to standard error through [`note`]. Nothing here knows tasks. A reader that went away
-//! (`meanwhile logs ID | head`) is [`Failure::ClosedOutput`], never a panic.
+//! All results go to standard output through [`Out`]; remarks for people go to standard error through [`note`]. This
+//! module knows nothing about tasks. A closed output (`meanwhile logs ID | head`) is [`Failure::ClosedOutput`], never
+//! a panic.
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::failure::Failure;
 
-/// How pieces of text look. Without colours every style is empty.
+/// The styles of text. Without colours they are not used.
 pub(crate) mod style {
     use super::{AnsiColor, Style};
 
@@ -29,11 +29,11 @@ pub(crate) mod style {
     pub(crate) const HINT: Style = AnsiColor::Cyan.on_default().bold();
 }
 
-/// Whether standard output was closed when the program was started. The standard library opens
-/// `/dev/null` in its place before `main`, and what is written there reaches no reader.
+/// Whether standard output was closed when the program started. The standard library opens `/dev/null` in its place
+/// before `main`, so this cannot be checked later.
 static STDOUT_WAS_CLOSED: AtomicBool = AtomicBool::new(false);
 
-#[expect(unsafe_code, reason = "only a constructor runs before the standard library's start")]
+#[expect(unsafe_code, reason = "only a constructor runs before the standard library starts")]
 // SAFETY: the loader calls each entry of this section once, before `main`, with no other thread;
 // the function makes one system call and sets a flag.
 #[unsafe(link_section = ".init_array")]
@@ -47,14 +47,14 @@ extern "C" fn look_at_stdout() {
     STDOUT_WAS_CLOSED.store(flags == -1, Ordering::Relaxed);
 }
 
-/// Standard output.
+/// The writer of standard output.
 pub(crate) struct Out {
     stdout: io::BufWriter<io::StdoutLock<'static>>,
     /// Whether standard output itself is a terminal.
     pub(crate) terminal: bool,
-    /// Whether standard output is a terminal that wants colours.
+    /// Whether standard output is a terminal that supports colours.
     pub(crate) colour: bool,
-    /// The width to fit to; `None` where no terminal shows it, and nothing is cut.
+    /// The width to fit; `None` if the output is not a terminal, and nothing is cut.
     pub(crate) width: Option<usize>,
 }
 
@@ -70,49 +70,48 @@ impl Out {
         Self { stdout: io::BufWriter::new(stdout.lock()), terminal, colour, width }
     }
 
-    /// Refuses to go on where standard output is closed: for a command that takes something away once
-    /// it is written.
+    /// Fails if standard output is closed: for commands that remove something after it is written.
     pub(crate) fn must_be_open(&self) -> Result<(), Failure> {
         match STDOUT_WAS_CLOSED.load(Ordering::Relaxed) {
             false => Ok(()),
-            true => Err(Failure::new("standard output is closed, so that nothing would be read")
+            true => Err(Failure::new("standard output is closed, so the results would be lost")
                 .hint("`> /dev/null` takes the results out of the queue unread")),
         }
     }
 
-    /// Bytes as they are.
+    /// Writes bytes unchanged.
     pub(crate) fn raw(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         self.stdout.write_all(bytes)?;
         Ok(())
     }
 
-    /// A line of text.
+    /// Writes a line of text.
     pub(crate) fn line(&mut self, text: impl fmt::Display) -> Result<(), Failure> {
         writeln!(self.stdout, "{text}")?;
         Ok(())
     }
 
-    /// One JSON document on a line of its own.
+    /// Writes one JSON document on a line.
     pub(crate) fn json(&mut self, value: &impl Serialize) -> Result<(), Failure> {
         serde_json::to_writer(&mut self.stdout, value).map_err(io::Error::from)?;
         self.line("")?;
-        // A reader of JSON lines acts on each as it comes.
+        // A reader of JSON lines processes each one immediately.
         self.flush()
     }
 
-    /// Hands everything to the reader. Called before the program waits, and at its end.
+    /// Flushes the output. Called before the program waits, and at its end.
     pub(crate) fn flush(&mut self) -> Result<(), Failure> {
         self.stdout.flush()?;
         Ok(())
     }
 
-    /// Text in a style, or without one where colours are not wanted.
+    /// Text in a style, or unstyled if colours are off.
     pub(crate) fn paint<T: fmt::Display>(&self, style: Style, text: T) -> Painted<T> {
         paint(self.colour, style, text)
     }
 }
 
-/// For libraries that draw: what they write is output as well.
+/// Lets libraries that draw write to the same output.
 impl Write for Out {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.stdout.write(bytes)
@@ -123,7 +122,7 @@ impl Write for Out {
     }
 }
 
-/// Text that may have a style.
+/// Text with an optional style.
 pub(crate) struct Painted<T> {
     style: Style,
     text: T,
@@ -140,27 +139,27 @@ pub(crate) fn paint<T: fmt::Display>(colour: bool, style: Style, text: T) -> Pai
     Painted { style: if colour { style } else { style::PLAIN }, text }
 }
 
-/// Whether a stream is a terminal that wants colours (`NO_COLOR`, `CLICOLOR`, `TERM=dumb`).
+/// Whether a stream is a terminal that supports colours, and they are not disabled (`NO_COLOR`, `CLICOLOR`, `TERM=dumb`).
 fn wants_colour(stream: &impl anstream::stream::RawStream) -> bool {
     !matches!(AutoStream::choice(stream), ColorChoice::Never)
 }
 
-/// Whether standard output is a terminal that wants colours.
+/// Whether standard output uses colours.
 pub(crate) fn stdout_colour() -> bool {
     wants_colour(&io::stdout())
 }
 
-/// Whether standard error is a terminal that wants colours.
+/// Whether standard error uses colours.
 pub(crate) fn stderr_colour() -> bool {
     wants_colour(&io::stderr())
 }
 
-/// A remark for a person, on standard error. That it is not read is not a failure.
+/// Prints a remark for a person on standard error. Errors are ignored.
 pub(crate) fn note(text: impl fmt::Display) {
     drop(writeln!(io::stderr().lock(), "{text}"));
 }
 
-/// A remark that only makes sense to a person who looks at the screen.
+/// Prints a remark if standard error is a terminal.
 pub(crate) fn remark(text: impl fmt::Display) {
     if io::stderr().is_terminal() {
         note(paint(stderr_colour(), style::DIM, text));

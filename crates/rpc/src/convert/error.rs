@@ -1,4 +1,4 @@
-//! Errors as the wire has them (docs/protocol.md, "Errors").
+//! Converts errors to those of the wire (docs/protocol.md, "Errors").
 
 use std::fmt::Display;
 
@@ -8,7 +8,7 @@ use meanwhile_core::agent::{NoModel, session};
 use super::hint;
 use crate::wire::{Code, Error, ErrorData};
 
-/// An error of the background manager.
+/// Converts an error of the background manager.
 pub(crate) fn from_core(error: &meanwhile_core::Error) -> Error {
     use meanwhile_core::Error as Core;
     let message = advised(error, hint::core(error));
@@ -34,7 +34,7 @@ pub(crate) fn from_core(error: &meanwhile_core::Error) -> Error {
     build(message, &data)
 }
 
-/// A limit as `data.limit` names it.
+/// The name of a limit in `data.limit`.
 fn limit_name(limit: Limit) -> &'static str {
     match limit {
         Limit::OpenFiles => "openFiles",
@@ -44,7 +44,7 @@ fn limit_name(limit: Limit) -> &'static str {
     }
 }
 
-/// What was wrong, and what to do about it where that is known.
+/// An error's text, followed by advice if there is any.
 fn advised(error: &impl Display, hint: Option<&str>) -> String {
     match hint {
         Some(hint) => format!("{error}; {hint}"),
@@ -52,7 +52,7 @@ fn advised(error: &impl Display, hint: Option<&str>) -> String {
     }
 }
 
-/// An error of an agent session.
+/// Converts an error of an agent session.
 pub(crate) fn from_session(error: &session::Error) -> Error {
     let message = || advised(error, hint::session(error));
     match error {
@@ -70,7 +70,7 @@ pub(crate) fn from_session(error: &session::Error) -> Error {
     }
 }
 
-/// There is no model to talk to. The text says what to set.
+/// Converts the error that no model can be used. The text says what to set.
 pub(crate) fn no_model(error: &NoModel) -> Error {
     let advised = match (error, hint::model(error)) {
         (NoModel::NotChosen(_), Some(hint)) => format!("{error}; {hint}"),
@@ -81,17 +81,17 @@ pub(crate) fn no_model(error: &NoModel) -> Error {
     build(message, &ErrorData::of(Code::NoModel))
 }
 
-/// A turn that could not go on because the model could not be asked.
+/// The error of a turn that ended because the model did not answer.
 pub(crate) fn model_failed(why: String) -> Error {
     build(why, &ErrorData::of(Code::ModelFailed))
 }
 
-/// Characters of a field's name in an error. Names are the caller's and may be anything.
+/// Most characters of a field's name in an error. Clients choose these names, so they can be anything.
 const FIELD_CHARS: usize = 200;
-/// Characters of a message in an error, likewise where it repeats a value.
+/// Most characters of a message in an error, because it may repeat a client's value.
 const MESSAGE_CHARS: usize = 600;
 
-/// Both ends of a text that is too long: what was wrong is at the one, what was expected at the other.
+/// Keeps both ends of a text that is too long: the start says what was wrong, the end what was expected.
 fn shorten(text: &str, most: usize) -> String {
     let count = text.chars().count();
     if count <= most {
@@ -102,17 +102,17 @@ fn shorten(text: &str, most: usize) -> String {
     format!("{head} … {tail}")
 }
 
-/// A parameter that cannot be used: which, what was wrong, what was expected.
+/// The error for an invalid parameter: which one, what was wrong, and what was expected.
 pub(crate) fn invalid(field: impl Into<String>, message: impl Display) -> Error {
     let field = shorten(&field.into(), FIELD_CHARS);
     let message = format!("`{field}`: {}", shorten(&message.to_string(), MESSAGE_CHARS));
     build(message, &ErrorData { field: Some(field), ..ErrorData::of(Code::InvalidParams) })
 }
 
-/// The server has as many waiting requests as it takes.
+/// The error for a request beyond the limit of waiting requests.
 pub(crate) fn overloaded(limit: usize) -> Error {
     let message = format!(
-        "server overloaded: {limit} requests wait already; send it again once some are answered"
+        "server overloaded: {limit} requests are waiting already; send it again once some are answered"
     );
     let data = ErrorData {
         limit: Some("waitingRequests".to_owned()),
@@ -122,34 +122,34 @@ pub(crate) fn overloaded(limit: usize) -> Error {
     build(message, &data)
 }
 
-/// A request came before the handshake.
+/// The error for a request before the handshake.
 pub(crate) fn not_initialized() -> Error {
     let message = "the server is not initialized; send `initialize` first";
     Error::new(Error::NOT_INITIALIZED, message)
 }
 
-/// A request has the id of another one that runs.
+/// The error for a request whose id a running request already has.
 pub(crate) fn duplicate_id() -> Error {
-    let message = "`id` is that of a request still running; expected one of its own";
+    let message = "`id` is the id of a request that is still running; expected a unique one";
     Error::new(Error::INVALID_REQUEST, message)
 }
 
-/// There is no such method.
+/// The error for a method that does not exist.
 pub(crate) fn unknown_method(method: &str) -> Error {
     let shown: String = method.chars().take(64).collect();
     let message = format!("unknown method `{shown}`; the result of `initialize` lists them");
     Error::new(Error::METHOD_NOT_FOUND, message)
 }
 
-/// The client cancelled the request.
+/// The error for a request that the client cancelled.
 pub(crate) fn cancelled() -> Error {
     Error::new(Error::CANCELLED, "cancelled by the client")
 }
 
-/// A reply is larger than a message may be.
+/// The error for a reply that exceeds the limit of a message.
 pub(crate) fn reply_too_long(bytes: usize, limit: usize) -> Error {
     let message = format!(
-        "limit reached: the reply would have {bytes} bytes, at most {limit} go; ask for less with \
+        "limit reached: the reply would have {bytes} bytes; expected at most {limit}; ask for less with \
          `limit`, `max` or `tailBytes`"
     );
     let data =
@@ -157,9 +157,9 @@ pub(crate) fn reply_too_long(bytes: usize, limit: usize) -> Error {
     build(message, &data)
 }
 
-/// A handler panicked, or its result cannot be written.
+/// The error for a handler that panicked, or whose result cannot be serialized.
 pub(crate) fn internal() -> Error {
-    let message = "internal error: this request failed, others go on; the log on standard error \
+    let message = "internal error: this request failed, others are not affected; the log on standard error \
                    says more";
     Error::new(Error::INTERNAL, message)
 }

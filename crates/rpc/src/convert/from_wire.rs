@@ -1,4 +1,4 @@
-//! From the wire to the domain: every limit is checked here, and a refusal names the field.
+//! Conversions from the wire to the domain: checks every limit, and an error names the field.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
@@ -17,23 +17,23 @@ use super::error::invalid;
 use super::signal;
 use crate::wire::{self, Error};
 
-/// Heartbeats that a client may miss before it is taken for gone.
+/// The number of heartbeats that may be missing before the client is considered gone.
 const MISSED_BEATS: u32 = 4;
 
 type Result<T> = std::result::Result<T, Error>;
 
-/// What a connection's requests mean where they say nothing.
+/// The values that a connection uses for requests that do not set them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Defaults {
-    /// The queue.
+    /// The name of the queue.
     pub(crate) queue: String,
-    /// How long a spawned task outlives the last daemon; `None`: for ever.
+    /// How long a spawned task outlives the last daemon; `None`: without limit.
     pub(crate) linger: Option<Duration>,
-    /// The client knows tasks that wait for their turn.
+    /// Whether the client knows the task state `queued`.
     pub(crate) knows_queued: bool,
-    /// The client wants to hear that the turn of a task has come.
+    /// Whether the client wants `task/began`.
     pub(crate) tells_began: bool,
-    /// The client wants pieces of the timelines of sessions.
+    /// Whether the client wants `session/timeline`.
     pub(crate) tells_timeline: bool,
 }
 
@@ -49,7 +49,7 @@ impl Default for Defaults {
     }
 }
 
-/// What a connection asked for at the handshake.
+/// The defaults that a connection sets in its handshake.
 pub(crate) fn defaults(options: wire::InitializationOptions) -> Result<Defaults> {
     let fallback = Defaults::default();
     let queue = match options.queue {
@@ -69,14 +69,14 @@ pub(crate) fn defaults(options: wire::InitializationOptions) -> Result<Defaults>
     Ok(Defaults { queue, linger, knows_queued, tells_began, tells_timeline })
 }
 
-/// How long a client may be silent that says how often it speaks.
+/// How long a client that sends heartbeats may be silent.
 pub(crate) fn silence(heartbeat_ms: Option<u64>) -> Result<Option<Duration>> {
     let field = "initializationOptions.heartbeatMs";
     let beat = heartbeat_ms.map(|ms| duration(field, ms, 1_000, limits::TIME_MAX)).transpose()?;
     Ok(beat.map(|beat| beat * MISSED_BEATS))
 }
 
-/// The name that a client gives itself.
+/// Checks the name that a client sends for itself.
 pub(crate) fn client_name(name: Option<&str>) -> Result<Option<&str>> {
     let is_good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     match name {
@@ -93,11 +93,12 @@ pub(crate) fn client_name(name: Option<&str>) -> Result<Option<&str>> {
     }
 }
 
-/// A wish to run a command.
+/// Converts a request to spawn a command.
 pub(crate) fn spawn(params: wire::SpawnParams, defaults: &Defaults) -> Result<Spawn> {
     let stdin = match (params.pty, params.stdin) {
         (Some(_), Some(_)) => {
-            let message = "does not go with `pty`, which is the standard input too; leave one out";
+            let message =
+                "cannot be combined with `pty`, which is the standard input too; leave one out";
             return Err(invalid("stdin", message));
         }
         (Some(pty), None) => {
@@ -142,7 +143,7 @@ pub(crate) fn spawn(params: wire::SpawnParams, defaults: &Defaults) -> Result<Sp
     })
 }
 
-/// The tasks that one is to follow.
+/// Parses the ids of the tasks that a task runs after.
 fn after(list: &[String]) -> Result<Vec<TaskId>> {
     if list.len() > limits::AFTER_MAX {
         let message = format!("{} tasks; expected at most {}", list.len(), limits::AFTER_MAX);
@@ -151,7 +152,7 @@ fn after(list: &[String]) -> Result<Vec<TaskId>> {
     list.iter().enumerate().map(|(place, text)| id(&format!("after[{place}]"), text)).collect()
 }
 
-/// The size of a terminal.
+/// Checks the size of a terminal.
 pub(crate) fn size(rows: u16, cols: u16) -> Result<Size> {
     Ok(Size { rows: side("rows", rows)?, cols: side("cols", cols)? })
 }
@@ -167,7 +168,7 @@ fn confine(mode: Option<wire::ConfineMode>, network: bool) -> Result<Option<conf
     }
 }
 
-/// Which tasks to list.
+/// Which tasks a list includes.
 pub(crate) fn filter(
     state: Option<wire::TaskState>,
     limit: Option<u32>,
@@ -188,7 +189,7 @@ pub(crate) fn filter(
     Ok(Filter { state, limit: Some(limit), steps: steps.unwrap_or_default() })
 }
 
-/// A drain: the queue, how many, and who acknowledges.
+/// The queue of a drain, the most notifications, and who acknowledges them.
 pub(crate) fn drain(params: wire::DrainParams, defaults: &Defaults) -> Result<(String, u32, Ack)> {
     let ack = match params.ack {
         None | Some(wire::AckMode::Auto) => Ack::Auto,
@@ -198,14 +199,14 @@ pub(crate) fn drain(params: wire::DrainParams, defaults: &Defaults) -> Result<(S
     Ok((queue(params.queue, defaults)?, max, ack))
 }
 
-/// A wait: for what, until when, how long at most.
+/// What a wait waits for, its condition, and its timeout.
 pub(crate) fn wait(
     params: wire::WaitParams,
     defaults: &Defaults,
 ) -> Result<(Which, Mode, Duration)> {
     let which = match (params.ids, params.queue) {
         (Some(_), Some(_)) => {
-            let message = "does not go with `ids`; name the tasks or their queue, not both";
+            let message = "cannot be combined with `ids`; name the tasks or their queue, not both";
             return Err(invalid("queue", message));
         }
         (Some(list), None) => Which::Ids(ids(list)?),
@@ -222,7 +223,7 @@ pub(crate) fn wait(
     Ok((which, mode, timeout))
 }
 
-/// How to stop a task, for a client.
+/// How to stop a task on behalf of a client.
 pub(crate) fn stop(signal: Option<&str>, grace_ms: Option<u64>, why: &str) -> Result<Stop> {
     let signal = signal.map_or(Ok(libc::SIGTERM), signal_named)?;
     let grace = match grace_ms {
@@ -233,7 +234,7 @@ pub(crate) fn stop(signal: Option<&str>, grace_ms: Option<u64>, why: &str) -> Re
     Ok(Stop { signal, grace, cause })
 }
 
-/// Which signal to send, and to whom, for a client.
+/// The signal that a client sends, and its recipient.
 pub(crate) fn send_signal(
     signal: &wire::SignalParam,
     to: Option<wire::RecipientParam>,
@@ -263,7 +264,7 @@ fn signal_named(name: &str) -> Result<i32> {
     })
 }
 
-/// What to remove.
+/// Which tasks to remove.
 pub(crate) fn remove(params: wire::RemoveParams) -> Result<Remove> {
     let ended_before = match &params.ended_before {
         None => None,
@@ -276,7 +277,7 @@ pub(crate) fn remove(params: wire::RemoveParams) -> Result<Remove> {
     Ok(Remove { ids, ended_before })
 }
 
-/// The bytes of a write.
+/// The bytes to write to a task.
 pub(crate) fn data(text: String, encoding: Option<wire::Encoding>) -> Result<Vec<u8>> {
     let bytes = match encoding {
         None | Some(wire::Encoding::Utf8) => text.into_bytes(),
@@ -288,17 +289,17 @@ pub(crate) fn data(text: String, encoding: Option<wire::Encoding>) -> Result<Vec
     Ok(bytes)
 }
 
-/// A task's id.
+/// Parses a task's id.
 pub(crate) fn id(field: &str, text: &str) -> Result<TaskId> {
     text.parse().map_err(|error| invalid(field, error))
 }
 
-/// The queue named, else the connection's.
+/// The queue that the request names, or else the connection's.
 pub(crate) fn queue(named: Option<String>, defaults: &Defaults) -> Result<String> {
     named.map_or_else(|| Ok(defaults.queue.clone()), |queue| name("queue", queue))
 }
 
-/// Bytes of output to return: a wish above the limit is cut, and the reply says how far it went.
+/// How many bytes of output to return. A value above the limit is reduced, and the reply says how far it got.
 pub(crate) fn read_limit(limit: Option<u64>) -> Result<u64> {
     match limit {
         None => Ok(limits::READ_BYTES),
@@ -307,12 +308,12 @@ pub(crate) fn read_limit(limit: Option<u64>) -> Result<u64> {
     }
 }
 
-/// Bytes of an output's end to show, cut like those of [`read_limit`].
+/// How many bytes of the end of an output to return, reduced like [`read_limit`].
 pub(crate) fn tail_bytes(bytes: Option<u64>) -> u64 {
     bytes.unwrap_or(limits::CHECK_TAIL_BYTES).min(limits::READ_BYTES_MAX)
 }
 
-/// A number no JSON reader rounds.
+/// Checks that every JSON reader represents a number exactly.
 pub(crate) fn integer(field: &str, value: u64) -> Result<u64> {
     if value > wire::INTEGER_MAX {
         return Err(invalid(field, format!("{value} is above {}", wire::INTEGER_MAX)));
@@ -334,7 +335,7 @@ fn command(command: wire::CommandParam, shell: Option<String>) -> Result<Command
             }
         }
         wire::CommandParam::Argv(_) if shell.is_some() => {
-            let message = "does not go with a `command` that is an array, which no shell reads; \
+            let message = "cannot be combined with a `command` that is an array, which no shell reads; \
                            expected a string there";
             Err(invalid("shell", message))
         }
@@ -372,7 +373,7 @@ fn cwd(text: String) -> Result<PathBuf> {
         return Err(invalid("cwd", message));
     }
     no_nul("cwd", &text)?;
-    // PATH_MAX, with its NUL (limits.h).
+    // PATH_MAX includes the final NUL (limits.h).
     at_most("cwd", text.len(), 4_095)?;
     Ok(PathBuf::from(text))
 }
@@ -400,7 +401,8 @@ pub(crate) fn environment(
 
 fn watches(list: Vec<wire::WatchParam>) -> Result<Vec<Watch>> {
     if list.len() > limits::WATCHES_MAX {
-        let message = format!("has {} patterns; at most {} go", list.len(), limits::WATCHES_MAX);
+        let message =
+            format!("has {} patterns; expected at most {}", list.len(), limits::WATCHES_MAX);
         return Err(invalid("watch", message));
     }
     let mut seen = HashSet::new();
@@ -413,7 +415,8 @@ fn watches(list: Vec<wire::WatchParam>) -> Result<Vec<Watch>> {
                 Some(id) => name(&field("id"), id)?,
             };
             if !seen.insert(id.clone()) {
-                let message = format!("`{id}` names another watch already; expected a name each");
+                let message =
+                    format!("`{id}` is the name of another watch already; expected a unique one");
                 return Err(invalid(field("id"), message));
             }
             if watch.pattern.is_empty() {
@@ -427,13 +430,13 @@ fn watches(list: Vec<wire::WatchParam>) -> Result<Vec<Watch>> {
         .collect()
 }
 
-/// Ids without repetition, in the order given.
+/// The ids without duplicates, in the given order.
 fn ids(list: Vec<String>) -> Result<Vec<TaskId>> {
     if list.is_empty() {
         return Err(invalid("ids", "is empty; expected one task or more"));
     }
     if list.len() > limits::IDS_MAX {
-        let message = format!("has {} tasks; at most {} go", list.len(), limits::IDS_MAX);
+        let message = format!("has {} tasks; expected at most {}", list.len(), limits::IDS_MAX);
         return Err(invalid("ids", message));
     }
     let mut seen = HashSet::new();
@@ -468,13 +471,15 @@ fn name(field: &str, text: String) -> Result<String> {
 fn no_nul(field: &str, text: &str) -> Result<()> {
     match text.find('\0') {
         None => Ok(()),
-        Some(at) => Err(invalid(field, format!("has a NUL at byte {at}; no command can have one"))),
+        Some(at) => {
+            Err(invalid(field, format!("has a NUL at byte {at}; commands cannot contain one")))
+        }
     }
 }
 
 fn at_most(field: &str, bytes: usize, most: usize) -> Result<()> {
     if bytes > most {
-        return Err(invalid(field, format!("has {bytes} bytes; at most {most} go")));
+        return Err(invalid(field, format!("has {bytes} bytes; expected at most {most}")));
     }
     Ok(())
 }

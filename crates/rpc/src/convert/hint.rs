@@ -1,12 +1,12 @@
-//! What a person can do about an error of the core: advice that names the settings and commands of
-//! this program, which the core does not know.
+//! Advice for people about errors of the core. It names settings and commands of this program, which the core does
+//! not know.
 //!
-//! The wire puts it behind the message, the command line on a line of its own.
+//! The wire appends it to the message; the command line prints it on a separate line.
 
 use meanwhile_core::agent::{NoModel, choice, session, vendor};
 use meanwhile_core::{Error, Limit, StoreFaultKind};
 
-/// Advice on an error of the background manager.
+/// Advice about an error of the background manager.
 pub(crate) fn core(error: &Error) -> Option<&'static str> {
     match error {
         Error::UnknownTask(_) => Some("`task/check` without an id lists them"),
@@ -23,12 +23,12 @@ pub(crate) fn core(error: &Error) -> Option<&'static str> {
     }
 }
 
-/// Advice on a state directory that cannot be used.
+/// Advice about a state directory that cannot be used.
 fn store(kind: StoreFaultKind) -> Option<&'static str> {
     Some(match kind {
         StoreFaultKind::LittleSpace => "free some space there",
         StoreFaultKind::LedgerFull => {
-            "free some space there, running tasks go on and are reported then"
+            "free some space there: running tasks go on, and are reported afterwards"
         }
         StoreFaultKind::NotWritable => {
             "make it writable, or set MEANWHILE_STATE_DIR to a directory that is"
@@ -42,7 +42,7 @@ fn store(kind: StoreFaultKind) -> Option<&'static str> {
         StoreFaultKind::Inaccessible => {
             "make it accessible, or set MEANWHILE_STATE_DIR to another directory"
         }
-        StoreFaultKind::Locked => "try again, and if it stays so end that process",
+        StoreFaultKind::Locked => "try again; if it stays locked, end that process",
         StoreFaultKind::Newer => {
             "update meanwhile, or set MEANWHILE_STATE_DIR to another directory"
         }
@@ -55,10 +55,10 @@ fn store(kind: StoreFaultKind) -> Option<&'static str> {
     })
 }
 
-/// Advice on an error of a session, for a client.
+/// Advice for a client about an error of a session.
 pub(crate) fn session(error: &session::Error) -> Option<&'static str> {
     match error {
-        session::Error::Unknown(_) => Some("`session/list` names those there are"),
+        session::Error::Unknown(_) => Some("`session/list` lists the sessions"),
         session::Error::Busy { .. } => Some("close it there"),
         session::Error::Closed(_) => Some("load it again"),
         session::Error::EmptyPrompt => None,
@@ -66,10 +66,10 @@ pub(crate) fn session(error: &session::Error) -> Option<&'static str> {
     }
 }
 
-/// What works without a model.
+/// What the advice about a missing model adds.
 pub(crate) const WITHOUT_MODEL: &str = "`meanwhile demo` and background tasks work without a model";
 
-/// Advice where there is no model to ask.
+/// Advice for when there is no model to use.
 pub(crate) fn model(error: &NoModel) -> Option<String> {
     match error {
         NoModel::NotChosen(_) => {

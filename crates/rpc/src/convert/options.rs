@@ -1,4 +1,4 @@
-//! What may be changed of a session, in ACP's words: config options, and the one of them that ACP also has as modes.
+//! The settings of a session that a client can change, as ACP's config options; one of them also as ACP's modes.
 
 use meanwhile_core::agent::permission::Permissions;
 use meanwhile_core::agent::session::{Session, Wake};
@@ -6,22 +6,22 @@ use meanwhile_core::agent::session::{Session, Wake};
 use super::error::invalid;
 use crate::wire::{Error, acp};
 
-/// A config option.
+/// A setting of a session that a client can change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ConfigOption {
-    /// Which model answers.
+    /// The model that answers.
     Model,
-    /// What it may do unasked.
+    /// What the agent may do without asking.
     Permissions,
-    /// What a task that ends while the agent is idle does.
+    /// What happens when a task ends while the agent is idle.
     Wake,
 }
 
 impl ConfigOption {
-    /// All of them, in the order in which they are shown.
+    /// All options, in the order of display.
     const ALL: [Self; 3] = [Self::Model, Self::Permissions, Self::Wake];
 
-    /// Its name on the wire.
+    /// The option's id on the wire.
     fn id(self) -> &'static str {
         match self {
             Self::Model => "model",
@@ -30,54 +30,54 @@ impl ConfigOption {
         }
     }
 
-    /// The one of this name.
+    /// The option with this id.
     ///
     /// # Errors
     ///
-    /// There is none; the text says which there are.
+    /// There is no such option; the text lists the options.
     pub(crate) fn named(id: &str) -> Result<Self, Error> {
         let found = Self::ALL.into_iter().find(|option| option.id() == id);
         found.ok_or_else(|| unknown("configId", id, Self::ALL.map(Self::id)))
     }
 }
 
-/// A value that is none of those there are.
+/// The error for a name that is not among the expected ones.
 fn unknown<'a>(field: &str, got: &str, expected: impl IntoIterator<Item = &'a str>) -> Error {
     let shown: String = got.chars().take(64).collect();
     let expected: Vec<_> = expected.into_iter().map(|name| format!("`{name}`")).collect();
     invalid(field, format!("is `{shown}`; expected one of {}", expected.join(", ")))
 }
 
-/// The value of an option that has names.
+/// Parses the value of `permissions`.
 ///
 /// # Errors
 ///
-/// It is none; the text says which there are.
+/// The value is unknown; the text lists the known ones.
 pub(crate) fn permissions(field: &str, name: &str) -> Result<Permissions, Error> {
     let names = Permissions::ALL.map(Permissions::name);
     Permissions::named(name).ok_or_else(|| unknown(field, name, names))
 }
 
-/// The same.
+/// Parses the value of `wake`.
 ///
 /// # Errors
 ///
-/// The same.
+/// The value is unknown; the text lists the known ones.
 pub(crate) fn wake(field: &str, name: &str) -> Result<Wake, Error> {
     Wake::named(name).ok_or_else(|| unknown(field, name, Wake::ALL.map(Wake::name)))
 }
 
-/// The text of a value that was sent.
+/// The text of a value from the client.
 ///
 /// # Errors
 ///
-/// It is not a string.
+/// The value is not a string.
 pub(crate) fn text(value: &acp::SessionConfigOptionValue) -> Result<&str, Error> {
     let text = value.as_value_id().map(|id| &*id.0);
     text.ok_or_else(|| invalid("value", "is not a string; expected the `value` of an option"))
 }
 
-/// The options of a session as they stand, with the models that are known.
+/// The options of a session with their current values, and the known models.
 pub(crate) fn of(session: &Session, models: &[String]) -> Vec<acp::SessionConfigOption> {
     ConfigOption::ALL.into_iter().map(|option| shown(option, session, models)).collect()
 }
@@ -124,7 +124,7 @@ fn shown(option: ConfigOption, session: &Session, models: &[String]) -> acp::Ses
     }
 }
 
-/// The permissions as modes, for clients that know no config options.
+/// The permissions as modes, for clients that do not know config options.
 pub(crate) fn modes(session: &Session) -> acp::SessionModeState {
     let modes = Permissions::ALL.map(|it| {
         let (name, about) = it.words();

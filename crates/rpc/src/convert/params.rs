@@ -1,4 +1,4 @@
-//! Reading parameters: what does not fit is named by its path and told in words of the wire.
+//! Parses parameters: an error names the field by its path and is worded in terms of the protocol.
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -9,22 +9,22 @@ use crate::wire::Error;
 
 type Result<T> = std::result::Result<T, Error>;
 
-/// Reads the parameters of a method.
+/// Parses the parameters of a method.
 ///
 /// # Errors
 ///
-/// -32602 naming the field.
+/// Returns -32602 with the name of the field.
 pub(crate) fn parse<T: DeserializeOwned>(mut params: Value) -> Result<T> {
     servers::tidy(&mut params);
     read("", params)
 }
 
-/// Reads a member that is a structure of its own; left out or null is an empty one, and so is an empty
-/// list, as which Lua, PHP and Vim write an empty table.
+/// Parses a member that is an object. A missing, null or empty-list value is read as an empty object, because Lua,
+/// PHP and Vim write an empty table as an empty list.
 ///
 /// # Errors
 ///
-/// -32602 naming the field, under the member's name.
+/// Returns -32602 with the path of the field, starting with the member's name.
 pub(crate) fn within<T: DeserializeOwned>(member: &str, value: Option<Value>) -> Result<T> {
     let is_empty = |value: &Value| value.is_null() || value.as_array().is_some_and(Vec::is_empty);
     let value = value.filter(|value| !is_empty(value));
@@ -44,14 +44,14 @@ fn read<T: DeserializeOwned>(prefix: &str, value: Value) -> Result<T> {
     })
 }
 
-/// Turns serde's words into ours: which field, and what was expected.
+/// Translates serde's error message: which field, and what was expected.
 fn explain(path: String, said: &str) -> (String, String) {
     if let Some((name, rest)) = quoted(said, "missing field `") {
         debug_assert!(rest.is_empty(), "serde says no more than the name");
         return (join(&path, name), "is missing".to_owned());
     }
     if let Some((name, rest)) = quoted(said, "unknown field `") {
-        // The path may or may not have the name already.
+        // The path may already end with the name.
         let field = if path == name || path.ends_with(&format!(".{name}")) {
             path
         } else {
@@ -60,7 +60,7 @@ fn explain(path: String, said: &str) -> (String, String) {
         let rest = rest.trim_start_matches([',', ' ']);
         return (field, format!("is not a parameter here; {rest}"));
     }
-    // ACP reads it together with its neighbours, so that the path says nothing.
+    // ACP deserializes this field as a flattened untagged enum, so the error path does not name it.
     if said.ends_with("untagged enum SessionConfigOptionValue") {
         return (join(&path, "value"), "is missing or not a string".to_owned());
     }

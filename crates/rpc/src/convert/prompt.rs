@@ -1,4 +1,4 @@
-//! What a person says, from ACP's content blocks to what a model is sent.
+//! Converts a prompt from ACP's content blocks to what the model is sent.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -8,19 +8,19 @@ use meanwhile_core::limits;
 use super::error::invalid;
 use crate::wire::{Error, acp};
 
-/// A prompt, and the place of its first image.
+/// A prompt, and the index of its first image block.
 #[derive(Debug)]
 pub(crate) struct Prompt {
     pub(crate) said: Said,
     pub(crate) image: Option<usize>,
 }
 
-/// Reads a prompt. Links and resources of text stand in its text with their addresses, so that the agent's own tools
-/// find them; an image is `[image 1]` there.
+/// Parses a prompt. The text contains links and text resources with their addresses, so that the agent's tools can
+/// find them; an image appears in it as `[image 1]`.
 ///
 /// # Errors
 ///
-/// A block of a kind no model here is sent, or nothing said at all.
+/// A block has a kind that no model accepts, or the prompt is empty.
 pub(crate) fn read(blocks: Vec<acp::ContentBlock>) -> Result<Prompt, Error> {
     let mut prompt = Prompt { said: Said::default(), image: None };
     let Said { text, images } = &mut prompt.said;

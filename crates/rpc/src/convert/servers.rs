@@ -1,4 +1,4 @@
-//! The MCP servers that a client passes with a session.
+//! Parses the MCP servers that a client passes with a session.
 
 use meanwhile_core::agent::provider::Secret;
 use meanwhile_core::agent::servers::{Server, Way};
@@ -10,11 +10,12 @@ use serde_json::{Map, Value, json};
 use super::error::invalid;
 use crate::wire::{Error, acp};
 
-/// Where it is noted that a server could not be read, in its `_meta`.
+/// The member of `_meta` that says why a server cannot be read.
 const UNREAD: &str = "unread";
 
-/// Makes the servers among these parameters such that ACP's types read them: they would refuse the whole request for one
-/// that they cannot read, or for a list that a client has left out. One with a name that cannot be read says why.
+/// Rewrites the servers in these parameters so that ACP's types can parse them. Otherwise one server that cannot be
+/// read, or one missing list, would make the whole request fail. An unreadable server that has a name is kept, with
+/// the reason.
 pub(crate) fn tidy(given: &mut Value) {
     let servers = given.get_mut("mcpServers").and_then(Value::as_array_mut);
     for server in servers.into_iter().flatten() {
@@ -38,14 +39,14 @@ pub(crate) fn tidy(given: &mut Value) {
     }
 }
 
-/// Lists that a client may have left out.
+/// Adds empty lists where a client left them out.
 fn fill(server: &mut Map<String, Value>) {
     for list in if server.contains_key("url") { &["headers"][..] } else { &["args", "env"] } {
         server.entry(*list).or_insert_with(|| Value::Array(Vec::new()));
     }
 }
 
-/// The servers, as the core has them.
+/// Converts the servers to the core's types.
 pub(crate) fn read(given: Vec<acp::McpServer>) -> Result<Vec<Server>, Error> {
     let (count, most) = (given.len(), limits::SERVERS_MAX);
     if count > most {
@@ -55,7 +56,7 @@ pub(crate) fn read(given: Vec<acp::McpServer>) -> Result<Vec<Server>, Error> {
 }
 
 fn server(given: acp::McpServer) -> Server {
-    // A way that this version does not know is a server less, and not a session that cannot be made.
+    // A transport that this version does not know disables one server, not the session.
     let none = |why: &str| Way::None(format!("{why}; expected a program (stdio) or HTTP"));
     match given {
         acp::McpServer::Stdio(it) => {

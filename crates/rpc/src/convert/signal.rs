@@ -1,10 +1,10 @@
-//! Signals by name, as the wire has them.
+//! Signals by name, as the protocol names them.
 
 use nix::sys::signal::Signal;
 
 pub(crate) use meanwhile_core::background::words::signal as name;
 
-/// The number of a signal by its name, with or without `SIG`.
+/// The number of the signal with this name, with or without `SIG`.
 pub(crate) fn number(name: &str) -> Option<i32> {
     let bare = name.strip_prefix("SIG").unwrap_or(name);
     if let Some(rest) = bare.strip_prefix("RTMIN") {

@@ -140,7 +140,7 @@ fn every_state_is_shown() {
     }
 }
 
-/// Every client is told these words: outcome, how it stands, and how it ended.
+/// The texts that every client shows: outcome, status, and how the task ended.
 #[test]
 fn a_task_is_told_in_words() {
     let check = |task: Task, expect: [&str; 4]| {
@@ -299,7 +299,7 @@ fn text_never_ends_inside_a_character_before_the_end() {
     check(b"a\xf0\x9f\x98", false, "a", 11);
     check(b"a\xff", false, "a\u{fffd}", 12);
     check(b"a\xe0\x80", false, "a\u{fffd}\u{fffd}", 13);
-    // Nothing but a beginning: better a fault than no way forward.
+    // Only the start of a character: returning U+FFFD is better than no progress.
     check(b"\xc3", false, "\u{fffd}", 11);
     check(b"", false, "", 10);
 

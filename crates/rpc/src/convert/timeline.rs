@@ -1,4 +1,4 @@
-//! Timelines, from the domain to the wire.
+//! Converts timelines from the domain to the wire.
 
 use meanwhile_core::agent::story::Timeline;
 use meanwhile_core::agent::story::piece::{self, LaneKind, Look, MarkKind, SegmentKind};
@@ -6,7 +6,7 @@ use meanwhile_core::agent::story::piece::{self, LaneKind, Look, MarkKind, Segmen
 use super::to_wire::time;
 use crate::wire;
 
-/// The whole.
+/// Converts a complete timeline.
 pub(crate) fn whole(timeline: &Timeline) -> wire::Timeline {
     let (pieces, left_out) = timeline.whole();
     let entry =
@@ -19,7 +19,7 @@ pub(crate) fn whole(timeline: &Timeline) -> wire::Timeline {
     }
 }
 
-/// A piece.
+/// Converts one piece of a timeline.
 pub(crate) fn piece(piece: piece::Piece) -> wire::Piece {
     use piece::Piece as From;
     match piece {

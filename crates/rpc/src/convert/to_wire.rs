@@ -1,4 +1,4 @@
-//! From the domain to the wire.
+//! Conversions from the domain to the wire.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -13,13 +13,13 @@ use meanwhile_core::limits;
 use super::signal;
 use crate::wire;
 
-/// The last moment RFC 3339 can write, in milliseconds: the end of the year 9999.
+/// The last time that RFC 3339 can represent, in milliseconds: the end of the year 9999.
 const LAST_MOMENT: i64 = 253_402_300_799_999;
 
-/// Bytes of the title of a task that another one waits for.
+/// Most bytes of the title of the task that another one waits for.
 const TITLE_BYTES: usize = 200;
 
-/// A task as it stands.
+/// Converts a task.
 pub(crate) fn task(task: &task::Task) -> wire::Task {
     let end = task.end();
     wire::Task {
@@ -72,7 +72,7 @@ pub(crate) fn task(task: &task::Task) -> wire::Task {
     }
 }
 
-/// That a place cannot be reached; `None`: it can, as far as is known.
+/// Why a place cannot be reached; `None` if it is not known to be unreachable.
 pub(crate) fn contact(contact: &task::Contact) -> Option<wire::Contact> {
     Some(wire::Contact {
         lost_since: time(contact.lost_since?),
@@ -81,7 +81,7 @@ pub(crate) fn contact(contact: &task::Contact) -> Option<wire::Contact> {
     })
 }
 
-/// A task in words.
+/// The texts about a task for people.
 pub(crate) fn shown(task: &task::Task) -> wire::Shown {
     wire::Shown {
         title: words::title(task),
@@ -107,7 +107,7 @@ pub(crate) fn standing(state: &task::State) -> wire::Standing {
     }
 }
 
-/// Whether a task that ended so and never had a leader waited for its turn.
+/// Whether a task without a leader that ended like this had been waiting for its turn.
 fn is_of_line(end: &task::End) -> bool {
     match end.outcome {
         task::Outcome::Stopped | task::Outcome::TimedOut => true,
@@ -140,7 +140,7 @@ fn queued(it: &task::Queued) -> wire::Queued {
     wire::Queued { since: time(it.since), reason, position, left_ms }
 }
 
-/// What told an end.
+/// Converts the operation that reported an end.
 pub(crate) fn delivered_by(by: task::DeliveredBy) -> wire::DeliveredBy {
     match by {
         task::DeliveredBy::Drain => wire::DeliveredBy::Drain,
@@ -149,12 +149,10 @@ pub(crate) fn delivered_by(by: task::DeliveredBy) -> wire::DeliveredBy {
     }
 }
 
-/// Tasks as they stand.
 pub(crate) fn tasks(tasks: &[task::Task]) -> Vec<wire::Task> {
     tasks.iter().map(task).collect()
 }
 
-/// A notification.
 pub(crate) fn notification(it: &task::Notification) -> wire::Notification {
     let (kind, matched) = match &it.kind {
         task::NotificationKind::Exited => (wire::NotificationKind::Exited, None),
@@ -183,7 +181,7 @@ pub(crate) fn notification(it: &task::Notification) -> wire::Notification {
     }
 }
 
-/// What a drain returned.
+/// Converts the result of a drain.
 pub(crate) fn drained(it: &Drained) -> wire::DrainResult {
     wire::DrainResult {
         notifications: it.notifications.iter().map(notification).collect(),
@@ -191,23 +189,23 @@ pub(crate) fn drained(it: &Drained) -> wire::DrainResult {
     }
 }
 
-/// The end of a wait.
+/// Converts the result of a wait.
 pub(crate) fn waited(it: &Waited) -> wire::WaitResult {
     wire::WaitResult { tasks: tasks(&it.tasks), timed_out: it.timed_out }
 }
 
-/// A moment: RFC 3339, UTC, milliseconds. Clamped to the years that notation has.
+/// Formats a time: RFC 3339, UTC, milliseconds. Clamped to the years that this format can represent.
 pub(crate) fn time(at: task::Timestamp) -> wire::DateTime {
     let at = task::Timestamp(at.0.clamp(0, LAST_MOMENT));
     wire::DateTime(humantime::format_rfc3339_millis(SystemTime::from(at)).to_string())
 }
 
-/// A duration in whole milliseconds.
+/// A duration in whole milliseconds, at most [`wire::INTEGER_MAX`].
 pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).min(wire::INTEGER_MAX)
 }
 
-/// The end of an output, as text. It never starts inside a character.
+/// The end of an output, as text. It never starts in the middle of a character.
 pub(crate) fn tail(chunk: &Chunk) -> wire::TailText {
     let skip = if chunk.offset == 0 { 0 } else { leading_continuation(&chunk.data) };
     wire::TailText {
@@ -216,15 +214,15 @@ pub(crate) fn tail(chunk: &Chunk) -> wire::TailText {
     }
 }
 
-/// A piece of output in the encoding asked for. As text it never ends inside a character unless
-/// the output does, so that `nextOffset` never splits one.
+/// A piece of output in the requested encoding. Text never ends in the middle of a character, unless the output does,
+/// so that `nextOffset` never splits one.
 pub(crate) fn read(chunk: Chunk, encoding: wire::Encoding) -> wire::ReadResult {
     let Chunk { offset, mut data, mut next_offset, eof, gap } = chunk;
     let data = match encoding {
         wire::Encoding::Base64 => BASE64.encode(&data),
         wire::Encoding::Utf8 => {
             let held = if eof { 0 } else { incomplete_tail(&data) };
-            // A limit smaller than one character would otherwise never get past it.
+            // With a limit below the size of a character, holding all of it back would never make progress.
             if held > 0 && held < data.len() {
                 data.truncate(data.len() - held);
                 next_offset -= held as u64;
@@ -236,7 +234,7 @@ pub(crate) fn read(chunk: Chunk, encoding: wire::Encoding) -> wire::ReadResult {
     wire::ReadResult { data, encoding, offset, next_offset, eof, gap }
 }
 
-/// Bytes as text where they are valid UTF-8, else exactly, as base64.
+/// Bytes as text if they are valid UTF-8, otherwise as base64.
 pub(crate) fn exact(data: Vec<u8>) -> (String, wire::Encoding) {
     match String::from_utf8(data) {
         Ok(text) => (text, wire::Encoding::Utf8),
@@ -244,7 +242,7 @@ pub(crate) fn exact(data: Vec<u8>) -> (String, wire::Encoding) {
     }
 }
 
-/// How many bytes at the end begin a UTF-8 character that is not complete: 0 to 3.
+/// How many bytes at the end are the start of an incomplete UTF-8 character: 0 to 3.
 pub(crate) fn incomplete_tail(data: &[u8]) -> usize {
     let window = &data[data.len().saturating_sub(3)..];
     for (back, byte) in window.iter().rev().enumerate() {
@@ -257,7 +255,7 @@ pub(crate) fn incomplete_tail(data: &[u8]) -> usize {
         };
         let have = back + 1;
         let start = data.len() - have;
-        // Three bytes may look like the start of a character and never become one (`e0 80`).
+        // Three bytes can look like the start of a character that no further byte completes (`e0 80`).
         let may_be = match std::str::from_utf8(&data[start..]) {
             Ok(_) => false,
             Err(error) => error.error_len().is_none(),
@@ -267,7 +265,7 @@ pub(crate) fn incomplete_tail(data: &[u8]) -> usize {
     0
 }
 
-/// How far this machine can confine a task.
+/// The modes in which this machine can confine a task.
 pub(crate) fn confine() -> Vec<wire::ConfineMode> {
     match meanwhile_core::confine::refusal() {
         None => vec![wire::ConfineMode::Look, wire::ConfineMode::Work],
@@ -275,7 +273,7 @@ pub(crate) fn confine() -> Vec<wire::ConfineMode> {
     }
 }
 
-/// The limits a client can run into.
+/// The limits that apply to a client's requests.
 pub(crate) fn limits() -> wire::Limits {
     wire::Limits {
         message_bytes: meanwhile_rpc::frame::MESSAGE_BYTES as u64,
@@ -339,7 +337,7 @@ fn cause(cause: &task::Cause) -> wire::Cause {
     wire::Cause { actor, message: cause.message.clone() }
 }
 
-/// JSON has no other way to write a path; a byte that is not UTF-8 shows as U+FFFD.
+/// A path as text, because JSON strings are Unicode; each invalid byte becomes U+FFFD.
 fn path(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
@@ -349,7 +347,7 @@ fn lossy(data: Vec<u8>) -> String {
         .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
-/// How many bytes at the start continue a character that began before.
+/// How many bytes at the start continue a character that started before them.
 fn leading_continuation(data: &[u8]) -> usize {
     data.iter().take(3).take_while(|byte| matches!(byte, 0x80..=0xbf)).count()
 }

@@ -1,11 +1,11 @@
-//! The trace of a session, from the domain to the wire.
+//! Converts the trace of a session from the domain to the wire.
 
 use meanwhile_core::agent::trace::{DeliveredKind, Event, Fact, Journey, Origin, Trace};
 
 use super::to_wire;
 use crate::wire;
 
-/// A piece of a trace.
+/// Converts a part of a trace.
 pub(crate) fn result(session_id: String, trace: Trace) -> wire::TraceResult {
     wire::TraceResult {
         session_id,
@@ -16,12 +16,12 @@ pub(crate) fn result(session_id: String, trace: Trace) -> wire::TraceResult {
     }
 }
 
-/// One fact; `None`: it is one for timelines alone.
+/// Converts one event; `None` for one that only timelines use.
 pub(crate) fn event(event: Event) -> Option<wire::TraceEvent> {
     Some(wire::TraceEvent { n: event.n, at: to_wire::time(event.at), fact: fact(event.fact)? })
 }
 
-/// Who began a turn.
+/// Converts what started a turn.
 pub(crate) fn origin(origin: Origin) -> wire::TurnOrigin {
     match origin {
         Origin::Prompt => wire::TurnOrigin::Prompt,
@@ -40,7 +40,7 @@ fn told(kind: DeliveredKind) -> wire::NotificationKind {
 fn fact(fact: Fact) -> Option<wire::TraceFact> {
     use wire::TraceFact as To;
     Some(match fact {
-        // Older clients do not know it.
+        // Older clients do not know these events.
         Fact::Asked { .. } | Fact::Answered { .. } => return None,
         Fact::TurnStarted { turn, origin, title } => {
             To::TurnStarted { turn, origin: self::origin(origin), title }

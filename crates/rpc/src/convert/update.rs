@@ -1,9 +1,9 @@
-//! What happens in an agent session, in the words of the Agent Client Protocol.
+//! Converts events of an agent session to the types of the Agent Client Protocol.
 //!
-//! An update of the core becomes one push, or a question. A [`Teller`] remembers, for one session,
-//! which tool calls run as tasks: the protocol replaces a call's content as a whole, so its last
-//! word has to name the task again. It follows the session's story, so that clients need not: each
-//! chunk names its model call, and results come as cards.
+//! Each update of the core becomes one push or one question. A [`Teller`] remembers, for one session, which tool
+//! calls run as tasks: the protocol replaces a call's whole content, so the last update has to name the task again.
+//! It also follows the session's story, so that clients need not: each chunk names its model call, and results become
+//! cards.
 
 use std::collections::HashMap;
 
@@ -25,26 +25,26 @@ use crate::wire::{
     acp,
 };
 
-/// Puts the updates of one session into words.
+/// Converts the updates of one session.
 #[derive(Debug)]
 pub(crate) struct Teller {
     session: String,
-    /// The tasks that tool calls under way run as.
+    /// The task ids of the tool calls in progress.
     terminals: HashMap<String, String>,
-    /// What tool calls under way are called.
+    /// The titles of the tool calls in progress.
     titles: HashMap<String, String>,
     story: Story,
-    /// The model call that speaks.
+    /// The number of the current model call.
     call: Option<u64>,
 }
 
-/// What a model is told at the end of a notice, and no person needs to be.
+/// The end of a notice, which only models need.
 const FOR_MODELS: &str = " No human input in this message.";
 
-/// An update as the client is told it.
+/// What the client is sent about an update.
 #[derive(Debug)]
 pub(crate) enum Told {
-    /// A push.
+    /// A push without a reply.
     Push(Box<Push>),
     /// A question to the person.
     Ask(Box<Ask>),
@@ -57,12 +57,12 @@ impl Told {
 }
 
 impl Teller {
-    /// For the session of this name, whose story so far this is.
+    /// Creates a teller for this session, with its story so far.
     pub(crate) fn new(session: String, story: Story) -> Self {
         Self { session, terminals: HashMap::new(), titles: HashMap::new(), story, call: None }
     }
 
-    /// Puts an update into words; `None`: there is nothing to say.
+    /// Converts an update; `None` if the client is sent nothing.
     pub(crate) fn tell(&mut self, update: Update) -> Option<Told> {
         use acp::SessionUpdate as To;
         let update = match update {
@@ -176,7 +176,8 @@ impl Teller {
         Some(Told::push(Push::Session(Box::new(acp::SessionNotification::new(session, update)))))
     }
 
-    /// Takes in a task whose result is told next, and the model call that its end entered, if it is its end.
+    /// Stores a task before its result is converted, and the model call that its end entered, if the result is its
+    /// end.
     pub(crate) fn knows(&mut self, task: Task, entered: Option<u64>) {
         match entered {
             Some(call) => self.story.ended(task, call),
@@ -184,12 +185,12 @@ impl Teller {
         }
     }
 
-    /// What is ours in what the model says.
+    /// The `_meta` of what the model says.
     fn said(&self) -> Option<acp::Meta> {
         self.call.map(|call| meta(&Own { call: Some(call), ..Own::default() }))
     }
 
-    /// Results as people are shown them.
+    /// The cards and task ids for a message with results.
     fn results(&mut self, call: u64, text: &str, told: Vec<Notification>) -> Own {
         for Notification { task, kind, .. } in told {
             match kind {
@@ -230,7 +231,7 @@ impl Teller {
     }
 }
 
-/// Why a turn ended in ACP's words, or what went wrong.
+/// ACP's reason for the end of a turn, or what went wrong.
 pub(crate) fn stop_reason(end: TurnEnd) -> Result<acp::StopReason, String> {
     Ok(match end {
         TurnEnd::EndTurn => acp::StopReason::EndTurn,
@@ -242,20 +243,22 @@ pub(crate) fn stop_reason(end: TurnEnd) -> Result<acp::StopReason, String> {
     })
 }
 
-/// The end of a turn in a sentence; `None`: it is the ordinary one.
+/// A sentence about the end of a turn; `None` if the turn ended normally.
 fn ending(reason: acp::StopReason) -> Option<&'static str> {
     match reason {
         acp::StopReason::Cancelled => Some("Cancelled. Background tasks go on."),
         acp::StopReason::Refusal => Some("The model refused to go on."),
-        acp::StopReason::MaxTokens => Some("The answer was cut at its greatest length."),
+        acp::StopReason::MaxTokens => {
+            Some("The answer reached its maximum length and was cut off.")
+        }
         acp::StopReason::MaxTurnRequests => {
-            Some("The turn was ended at its greatest number of model calls.")
+            Some("The turn was ended at the maximum number of model calls.")
         }
         acp::StopReason::EndTurn | _ => None,
     }
 }
 
-/// How a session that is watched stands.
+/// Converts the state of a watched session.
 pub(crate) fn watched(session: &str, stands: Stands) -> wire::Watched {
     let (holder, pid) = match stands.holder {
         Holder::Open { pid } => (wire::Holder::Open, Some(pid)),
@@ -272,7 +275,7 @@ pub(crate) fn watched(session: &str, stands: Stands) -> wire::Watched {
     wire::Watched { session_id: session.to_owned(), holder, pid, asks: asks.collect() }
 }
 
-/// The question as a request to the client.
+/// Converts a question to a request to the client.
 pub(crate) fn permission(session: &str, ask: &Ask) -> acp::RequestPermissionRequest {
     let fields = acp::ToolCallUpdateFields::new()
         .title(ask.title.as_str())
@@ -280,7 +283,7 @@ pub(crate) fn permission(session: &str, ask: &Ask) -> acp::RequestPermissionRequ
         .status(acp::ToolCallStatus::Pending);
     let why = text_content(ask.why.clone());
     let fields = match &ask.change {
-        // It says all that the arguments do.
+        // The diff contains everything that the arguments say.
         Some(change) => fields.content(vec![shown(change.clone()), why]),
         None => fields.raw_input(value(&ask.input)).content(vec![why]),
     };
@@ -304,7 +307,7 @@ pub(crate) fn permission(session: &str, ask: &Ask) -> acp::RequestPermissionRequ
     }
     let unseen = ask.change.as_ref().map(|it| unseen::of(it.old.as_deref(), &it.new));
     let own = OwnQuestion {
-        // It has none before it is sent.
+        // The id is assigned when the request is sent.
         request: None,
         question: ask.question.clone(),
         unseen: unseen.unwrap_or_default(),
@@ -312,7 +315,7 @@ pub(crate) fn permission(session: &str, ask: &Ask) -> acp::RequestPermissionRequ
     acp::RequestPermissionRequest::new(session.to_owned(), call, options).meta(meta(&own))
 }
 
-/// What "always" is about: `npm test`, edits in `src`. `None` where it is not offered.
+/// What "always" would cover: `npm test`, edits in `src`. `None` if "always" is not offered.
 pub(crate) fn like(ask: &Ask) -> Option<String> {
     let named = ask.always.iter().map(|rule| match (&rule.scope, rule.prefix.as_deref()) {
         (Scope::Writes, Some(".")) => "edits in the workspace".to_owned(),
@@ -327,21 +330,21 @@ pub(crate) fn like(ask: &Ask) -> Option<String> {
     (!named.is_empty()).then(|| named.join(" and "))
 }
 
-/// The answer that lets a command run confined: a second one of kind `allow_once`.
+/// The id of the option that lets a command run confined: a second one of kind `allow_once`.
 pub(crate) const ALLOW_CONFINED: &str = "allow_confined";
 
-/// The name of an answer on the wire: that of its kind.
+/// The id of an option on the wire, which is the name of its kind.
 pub(crate) fn option_id(kind: acp::PermissionOptionKind) -> &'static str {
     match kind {
         acp::PermissionOptionKind::AllowOnce => "allow_once",
         acp::PermissionOptionKind::AllowAlways => "allow_always",
         acp::PermissionOptionKind::RejectAlways => "reject_always",
-        // What we do not know is not consent.
+        // An unknown kind is not consent.
         acp::PermissionOptionKind::RejectOnce | _ => "reject_once",
     }
 }
 
-/// Whether this is the last of what a loaded session says over again.
+/// Whether this is the last update that repeats the earlier conversation of a loaded session.
 pub(crate) fn is_resumed(update: &Update) -> bool {
     matches!(update, Update::Traced(Event { fact: Fact::Resumed {}, .. }))
 }
@@ -350,19 +353,19 @@ fn chunk(text: String) -> acp::ContentChunk {
     acp::ContentChunk::new(acp::ContentBlock::Text(acp::TextContent::new(text)))
 }
 
-/// What is ours in an update of ACP's.
+/// The project's `_meta` of an ACP update.
 fn meta(own: &impl serde::Serialize) -> acp::Meta {
     let mut meta = acp::Meta::new();
     meta.insert("meanwhile".to_owned(), json!(own));
     meta
 }
 
-/// A command that goes on in the background as this task.
+/// The `_meta` of a command that runs in the background as this task.
 fn in_background(task: String) -> acp::Meta {
     meta(&Own { task_id: Some(task), background: true, ..Own::default() })
 }
 
-/// How a text begins that tells a model of the end of a command.
+/// The first words of the text that tells a model how a command ended.
 const ENDS: [(&str, wire::Standing); 6] = [
     ("exited 0 ", wire::Standing::Succeeded),
     ("exited ", wire::Standing::Failed),
@@ -372,7 +375,7 @@ const ENDS: [(&str, wire::Standing); 6] = [
     ("lost after ", wire::Standing::Lost),
 ];
 
-/// A command that was waited for. `None`: the text tells of no end.
+/// The card of a command that the agent waited for. `None` if the text reports no end.
 fn step_card(task: TaskId, title: String, text: &str) -> Option<Card> {
     let (_, outcome) = ENDS.iter().find(|(begins, _)| text.starts_with(begins))?;
     Some(wire_card(story::step(task, title, text), Some(*outcome)))
@@ -382,7 +385,7 @@ fn card(story: &Story, card: story::Card) -> Card {
     let outcome = |task: TaskId| Some(to_wire::standing(&story.passage(task)?.task.state));
     let outcome = match card.kind {
         CardKind::Exited => outcome(card.task),
-        // What it came to later is told by another card.
+        // A later card reports the end.
         CardKind::Matched | CardKind::Stalled => Some(wire::Standing::Running),
     };
     wire_card(card, outcome)
@@ -436,7 +439,7 @@ fn text_content(text: String) -> acp::ToolCallContent {
     acp::ToolCallContent::Content(acp::Content::new(block))
 }
 
-/// The arguments of a call. What a model wrote may be no JSON; then it is shown as it is.
+/// The arguments of a call. If the model wrote invalid JSON, they are returned as text.
 fn value(raw: &RawValue) -> Value {
     serde_json::from_str(raw.get()).unwrap_or_else(|_| Value::from(raw.get()))
 }
@@ -462,7 +465,7 @@ fn step(entry: PlanEntry) -> acp::PlanEntry {
 }
 
 fn usage(used: u64, size: Option<u64>, last: Usage, cost: Option<Cost>) -> acp::UsageUpdate {
-    // ACP knows no size that is unknown.
+    // ACP requires a size, so 0 means unknown.
     let mut says = match size {
         Some(size) if size > 0 => {
             format!("{}% of the context", used.saturating_mul(100) / size)

@@ -1,9 +1,8 @@
-//! What a handler answers, and what is to follow its reply.
+//! What a handler returns, and what happens after its reply.
 //!
-//! Two guarantees of the protocol hang on the order of a reply and something else: a task's pushes
-//! come after the reply that names it, and what a drain returned is acknowledged once the client has
-//! it. A handler can do neither, because it ends before its reply is sent; so it says what is to
-//! follow, and the connection does it.
+//! Two guarantees of the protocol depend on the order of a reply and something else: a task's pushes follow the reply
+//! that names it, and what a drain returned is acknowledged after the client has it. A handler cannot do either,
+//! because it ends before its reply is sent. So it returns the follow-up actions, and the connection performs them.
 
 use meanwhile_core::background::task::{Task, TaskId};
 use meanwhile_core::background::{Hold, Lease};
@@ -16,13 +15,12 @@ use super::outbox::Mark;
 use crate::convert::error;
 use crate::wire::{Error, ProgressToken};
 
-/// A result, and what is to follow it.
+/// A result, and the actions that follow its reply.
 #[derive(Debug)]
 pub(crate) struct Answer<T> {
-    /// What the client is told.
+    /// The result to send to the client.
     pub(crate) result: T,
-    /// What is done once it is told. A reply that fails drops it: a hold is released, a lease is
-    /// given back.
+    /// The actions after the reply. If the reply fails, they are dropped: a hold is released, a lease is given back.
     pub(crate) after: Vec<After>,
 }
 
@@ -33,11 +31,11 @@ impl<T> From<T> for Answer<T> {
 }
 
 impl<T: Serialize> Answer<T> {
-    /// With the result as JSON.
+    /// Serializes the result to JSON.
     ///
     /// # Errors
     ///
-    /// -32603: the result cannot be written, which drops what was to follow.
+    /// -32603 if the result cannot be serialized; the follow-up actions are then dropped.
     pub(crate) fn written(self) -> Result<Answer<Value>, Error> {
         let Self { result, after } = self;
         let result = serde_json::to_value(result).map_err(|why| {
@@ -48,22 +46,22 @@ impl<T: Serialize> Answer<T> {
     }
 }
 
-/// What is to follow a reply.
+/// An action that follows a reply.
 #[derive(Debug)]
 pub(crate) enum After {
-    /// Once the reply is queued: report the task's progress.
+    /// Once the reply is queued: start to report the task's progress.
     Follow(Follow),
-    /// Once the reply is queued: let the task's pushes flow.
+    /// Once the reply is queued: let the task's pushes through.
     Release(Hold),
-    /// Once the reply is queued: let the pushes of output flow.
+    /// Once the reply is queued: let the pushes of output through.
     Flow(OwnedRwLockReadGuard<()>),
-    /// Once the reply is queued: let a session's updates flow, by its end.
+    /// Once the reply is queued: let a session's updates through, by dropping the sender.
     Begin(oneshot::Sender<()>),
-    /// Once the reply is written: acknowledge.
+    /// Once the reply is written: acknowledge the lease.
     Ack(Box<Lease>),
 }
 
-/// Does what was to follow, after a reply that succeeded.
+/// Performs the actions after a successful reply.
 pub(super) fn run(after: Vec<After>, reply: Mark, client: &Client) {
     for action in after {
         match action {
@@ -76,22 +74,22 @@ pub(super) fn run(after: Vec<After>, reply: Mark, client: &Client) {
     }
 }
 
-/// Characters of a command or label in a title; editors show one short line.
+/// Characters of a command or label in a title, because editors show one short line.
 const TITLE_CHARS: usize = 80;
 
-/// A wish to show a task's progress.
+/// A request to show a task's progress.
 #[derive(Debug)]
 pub(crate) struct Follow {
-    /// The task, as it was spawned.
+    /// The id of the spawned task.
     pub(crate) task: TaskId,
-    /// What to call it.
+    /// The title to show.
     pub(crate) title: String,
-    /// The client's token; without one the client is asked to make the server's.
+    /// The client's token; if it is `None`, the server creates one and announces it to the client.
     pub(crate) token: Option<ProgressToken>,
 }
 
 impl Follow {
-    /// The wish for a task that has not ended.
+    /// The request for this task; `None` if the task has ended.
     pub(crate) fn new(task: &Task, token: Option<ProgressToken>) -> Option<Self> {
         if task.end().is_some() {
             return None;

@@ -1,4 +1,4 @@
-//! One message at a time: under which conditions it is taken, and what is said about it.
+//! Dispatches one message at a time: whether it is accepted, and how it is answered.
 
 use std::panic::AssertUnwindSafe;
 
@@ -17,12 +17,12 @@ use super::serve::{End, Owned, Peer};
 use crate::convert::error;
 
 impl<F: Front> Peer<F> {
-    /// Takes a message. Returns the end where it asks for it.
+    /// Dispatches a message. Returns why the connection ends, if the message ends it.
     pub(super) async fn dispatch(&mut self, message: Message) -> Option<End> {
         match message {
             Message::Request { id, method, params } => self.request(id, method, params).await,
             Message::Notification { method, params } => {
-                tracing::debug!(method, "a notification");
+                tracing::debug!(method, "received a notification");
                 match self.front.notification(&method, params) {
                     Note::Done => {}
                     Note::Run(work) => self.beside(work),
@@ -35,7 +35,7 @@ impl<F: Front> Peer<F> {
                     tracing::warn!(id, "a response to a request that was not made");
                 }
             }
-            // Never answered: an error about an error would go round for ever.
+            // Not answered, because replying to an error with an error could loop forever.
             Message::Response { id, outcome } => {
                 tracing::warn!(?id, ?outcome, "a response to a request that was not made");
             }
@@ -44,8 +44,8 @@ impl<F: Front> Peer<F> {
     }
 
     async fn request(&mut self, id: Id, method: String, params: Option<Value>) {
-        tracing::debug!(?id, method, "a request");
-        // A client that has its reply may use the id again before the loop has seen the end.
+        tracing::debug!(?id, method, "received a request");
+        // A client that has its reply may reuse the id before the loop has seen the request's end.
         while let Some(done) = self.requests.try_join_next() {
             self.answered(done);
         }
@@ -55,7 +55,7 @@ impl<F: Front> Peer<F> {
         }
         match self.front.request(method, params).await {
             Call::Answered(outcome) => {
-                // Neither way of it is ever too long: what a front answers by itself is short.
+                // Either outcome fits in a message: what a front answers immediately is short.
                 let _ = Reply::new(&id, &outcome).send(&self.outbox);
             }
             Call::Run(conduct, handler) => match self.admit(conduct) {
@@ -98,22 +98,22 @@ impl<F: Front> Peer<F> {
             };
             match Reply::new(&id, &outcome).send(client.outbox()) {
                 Ok(mark) => answer::run(after, mark, &client),
-                // What was to follow is dropped: a drain that did not arrive is drained again.
+                // Dropping a lease makes its notifications available to the next drain.
                 Err(_) => drop(after),
             }
             id
         });
     }
 
-    /// The right to run; `None` where too many wait already. A place for one that does not wait is
-    /// there: the loop looked before it took the message.
+    /// Reserves the right to run; `None` if too many requests are waiting. A request that does not wait always gets
+    /// it, because the loop checked before it took the message.
     fn admit(&self, conduct: Conduct) -> Option<OwnedSemaphorePermit> {
         let places = if conduct.waits { &self.waiting } else { &self.busy };
         places.clone().try_acquire_owned().ok()
     }
 
-    /// Runs what a notification asks for. There is a place: the loop looked before it took the
-    /// message, and does not read on while there is none.
+    /// Runs the work of a notification. There is always room, because the loop checks before it takes a message, and
+    /// otherwise stops reading.
     fn beside(&mut self, work: BoxFuture<'static, ()>) {
         let permit = self.busy.clone().try_acquire_owned();
         self.owned.spawn(async move {
@@ -123,7 +123,7 @@ impl<F: Front> Peer<F> {
         });
     }
 
-    /// Cancels a request that runs. One that is a change is carried out, and answered as usual.
+    /// Cancels a running request. A change cannot be cancelled: it is completed and answered as usual.
     fn cancel(&mut self, id: &Id) {
         if let Some(Some(cancel)) = self.in_flight.get(id) {
             cancel.abort();

@@ -1,4 +1,4 @@
-//! The client as the storeys below the fronts know it: who is told what happened, in whichever words.
+//! The client, as the layers below the fronts see it: they report events to it without knowing its protocol.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,23 +7,22 @@ use super::answer::Follow;
 use super::outbox::{Outbox, PUSH_ROOM};
 use crate::wire::{Push, acp};
 
-/// How a protocol says what the client did not ask for. Each may be said in one message, in more, or
-/// not at all.
+/// How a protocol sends messages that the client did not request. Each may become one message, several, or none.
 pub(crate) trait Voice: fmt::Debug + Send + Sync {
-    /// Something happened.
+    /// Sends an event.
     fn push(&self, push: &Push, outbox: &Outbox);
 
-    /// The person is to decide about a tool call. The answer comes back under `id`.
+    /// Asks the person to decide about a tool call. The answer arrives under `id`.
     fn ask(&self, id: &str, question: &acp::RequestPermissionRequest, outbox: &Outbox);
 
-    /// Nothing waits for the answer to a question any more.
+    /// Withdraws a question whose answer is no longer needed.
     fn withdraw(&self, id: &str, outbox: &Outbox);
 
-    /// A task's progress is to be shown from now on.
+    /// Starts to show a task's progress.
     fn follow(&self, follow: Follow, outbox: &Outbox);
 }
 
-/// A handle on the client of a connection. Cheap to clone.
+/// A handle to the client of a connection. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
     outbox: Outbox,
@@ -31,43 +30,41 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// The client behind `outbox`, told in the words of `voice`.
+    /// Creates the handle for a client that is reached through `outbox`, with messages in the form of `voice`.
     pub(crate) fn new(outbox: Outbox, voice: Arc<dyn Voice>) -> Self {
         Self { outbox, voice }
     }
 
-    /// The way out.
     pub(crate) fn outbox(&self) -> &Outbox {
         &self.outbox
     }
 
-    /// Waits until the client has read enough for one more push.
+    /// Waits until the client has read enough for another push.
     pub(crate) async fn room(&self) {
         self.outbox.room(PUSH_ROOM).await;
     }
 
-    /// Tells what happened.
     pub(crate) fn push(&self, push: &Push) {
         self.voice.push(push, &self.outbox);
     }
 
-    /// Asks the person.
+    /// Asks the person to decide about a tool call.
     pub(crate) fn ask(&self, id: &str, question: &acp::RequestPermissionRequest) {
         self.voice.ask(id, question, &self.outbox);
     }
 
-    /// Takes a question back.
+    /// Withdraws a question.
     pub(crate) fn withdraw(&self, id: &str) {
         self.voice.withdraw(id, &self.outbox);
     }
 
-    /// Begins to show a task's progress.
+    /// Starts to show a task's progress.
     pub(crate) fn follow(&self, follow: Follow) {
         self.voice.follow(follow, &self.outbox);
     }
 }
 
-/// A client that is told nothing.
+/// A client that receives nothing.
 #[cfg(test)]
 pub(crate) fn mute() -> Client {
     #[derive(Debug)]

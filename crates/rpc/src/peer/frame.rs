@@ -1,33 +1,32 @@
-//! Where a message begins and ends in a stream of bytes.
+//! Splits a byte stream into messages.
 //!
-//! Two ways are known: `Content-Length` frames, the base protocol of the Language Server Protocol,
-//! and one line for each message, which the Agent Client Protocol and the Model Context Protocol use.
-//! Owns the bytes that have arrived and are not yet a whole frame, never more than one message and
-//! one read. It does no I/O, so every split of the input is the same input: a property test
-//! holds it to that. What is wrong with a frame comes out in its place among the frames; whether
-//! reading goes on afterwards is [`Fault::is_fatal`].
+//! Two framings are supported: `Content-Length` headers, the base protocol of the Language Server Protocol, and one
+//! line per message, which the Agent Client Protocol and the Model Context Protocol use. Owns the received bytes that
+//! are not yet a whole frame, at most one message and one read. It does no I/O, so the result does not depend on how
+//! the input is split, which a property test checks. A fault in a frame is returned in its position among the frames;
+//! [`Fault::is_fatal`] says whether reading can continue after it.
 
-/// Most bytes of a message in either direction. The largest honest one is a `task/write` or a
-/// `task/read` of a few megabytes.
+/// Most bytes of a message in either direction. The largest legitimate one is a `task/write` or a `task/read` of a
+/// few megabytes.
 pub const MESSAGE_BYTES: usize = 16 << 20;
-/// Bytes of all headers of a frame. Real ones take about 25.
+/// Most bytes of all headers of a frame. Real ones take about 25.
 pub const HEADER_BYTES: usize = 8 << 10;
-/// A length from which on it is a mistake: skipping it would read for ever.
+/// A length that must be a mistake: skipping so many bytes would take too long.
 pub const ABSURD_BYTES: u64 = 1 << 30;
-/// An emptied buffer above this size gives its memory back.
+/// An emptied buffer above this size is shrunk.
 const KEEP_BYTES: usize = 1 << 20;
 
-/// How messages are told apart.
+/// How messages are separated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
-    /// Headers with a `Content-Length`, an empty line, the body.
+    /// Headers with a `Content-Length`, an empty line, and the body.
     ContentLength,
-    /// The body, which has no end of line in it, and an end of line. An empty line is not a message.
+    /// The body, which contains no line break, and a line break. Empty lines are ignored.
     Lines,
 }
 
 impl Framing {
-    /// Appends a message with this body: JSON as `serde_json` writes it, which has no end of line.
+    /// Appends a message with this body: JSON as `serde_json` writes it, without line breaks.
     pub fn append(self, out: &mut Vec<u8>, body: &[u8]) {
         out.reserve(body.len() + 32);
         match self {
@@ -44,7 +43,7 @@ impl Framing {
         }
     }
 
-    /// What a decoder expects before a message.
+    /// The decoder's state before a message.
     fn begin(self) -> State {
         match self {
             Self::ContentLength => State::Headers { seen: 0, used: 0, length: None },
@@ -56,40 +55,40 @@ impl Framing {
 /// What is wrong with a frame.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// A line of the headers has no colon. Framing is lost.
+    /// A header line has no colon. The position in the stream is lost.
     #[error(
         "`{0}` is not a header: expected `Content-Length: N`, an empty line, then N bytes of JSON; \
          start the server again"
     )]
     NoHeader(String),
-    /// The headers end without a length. Framing is lost.
+    /// The headers end without a length. The position in the stream is lost.
     #[error(
         "no `Content-Length` among the headers: expected the body's length in bytes; start the \
          server again"
     )]
     NoLength,
-    /// The length is not a number, or there are two that differ. Framing is lost.
+    /// The length is not a number, or there are two different ones. The position in the stream is lost.
     #[error(
         "`Content-Length: {0}` is not a length: expected one decimal number of bytes; start the \
          server again"
     )]
     BadLength(String),
-    /// The headers do not end. Framing is lost.
+    /// The headers exceed the limit. The position in the stream is lost.
     #[error("headers of more than {HEADER_BYTES} bytes; start the server again")]
     LongHeader,
-    /// The body is above the limit; it is skipped.
+    /// The body is above the limit; the decoder skips it.
     #[error(
         "a message of {0} bytes is above the limit of {MESSAGE_BYTES} bytes (`messageBytes`) and \
          is skipped; send it in parts"
     )]
     TooLong(u64),
-    /// The line is above the limit; the rest of it is skipped.
+    /// The line is above the limit; the decoder skips the rest of it.
     #[error(
         "a line of more than {MESSAGE_BYTES} bytes is above the limit (`messageBytes`) and is \
          skipped; send it in parts"
     )]
     LongLine,
-    /// The body is so far above the limit that it cannot be meant; nothing is read any more.
+    /// The length is so far above the limit that it must be a mistake; nothing more is read.
     #[error(
         "a message of {0} bytes is far above the limit of {MESSAGE_BYTES} bytes (`messageBytes`); \
          start the server again"
@@ -98,7 +97,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Whether nothing can be read after it.
+    /// Whether nothing more can be read after this fault.
     pub fn is_fatal(&self) -> bool {
         match self {
             Self::NoHeader(_) | Self::NoLength | Self::BadLength(_) | Self::LongHeader => true,
@@ -107,7 +106,7 @@ impl Fault {
         }
     }
 
-    /// The JSON-RPC code to answer with.
+    /// The JSON-RPC error code for the reply.
     pub fn code(&self) -> i64 {
         match self {
             Self::NoHeader(_) | Self::NoLength | Self::BadLength(_) | Self::LongHeader => -32700,
@@ -116,63 +115,63 @@ impl Fault {
     }
 }
 
-/// Cuts a stream of bytes into bodies.
+/// Splits a byte stream into message bodies.
 #[derive(Debug)]
 pub struct Decoder {
     framing: Framing,
     buffer: Vec<u8>,
-    /// Where the bytes that were not used yet begin.
+    /// The index of the first unused byte.
     start: usize,
     state: State,
 }
 
 #[derive(Debug)]
 enum State {
-    /// Reading headers. `seen` bytes after `start` hold no end of line.
+    /// Reading headers. `seen` bytes after `start` contain no line break.
     Headers { seen: usize, used: usize, length: Option<u64> },
     /// Waiting for a body of this many bytes.
     Body(usize),
-    /// Dropping this many bytes of a body that is too long.
+    /// Skipping this many bytes of a body that is too long.
     Skip(u64),
-    /// Reading a line. `seen` bytes after `start` hold no end of line.
+    /// Reading a line. `seen` bytes after `start` contain no line break.
     Line { seen: usize },
-    /// Dropping the rest of a line that is too long.
+    /// Skipping the rest of a line that is too long.
     SkipLine,
-    /// Framing is lost.
+    /// The position in the stream is lost.
     Lost,
 }
 
 impl Decoder {
-    /// A decoder that has seen nothing.
+    /// Creates a decoder without input.
     pub fn new(framing: Framing) -> Self {
         Self { framing, buffer: Vec::new(), start: 0, state: framing.begin() }
     }
 
-    /// Takes in bytes.
+    /// Adds input.
     pub fn push(&mut self, bytes: &[u8]) {
         self.space().extend_from_slice(bytes);
     }
 
-    /// Where to append bytes, so that a read needs no copy.
+    /// The buffer to append input to, so that a read needs no copy.
     pub fn space(&mut self) -> &mut Vec<u8> {
         if self.start == self.buffer.len() {
             self.buffer.clear();
             self.buffer.shrink_to(KEEP_BYTES);
             self.start = 0;
         } else if self.start > self.buffer.len() / 2 {
-            // Moves at most as many bytes as were used since the last time.
+            // Moves at most as many bytes as were used since the last call.
             self.buffer.drain(..self.start);
             self.start = 0;
         }
         &mut self.buffer
     }
 
-    /// Bytes that have arrived and are not part of a frame yet.
+    /// How many bytes have arrived that are not part of a returned frame.
     pub fn buffered(&self) -> usize {
         self.buffer.len() - self.start
     }
 
-    /// Whether the input may end here: between two frames.
+    /// Whether the input may end here, between two frames.
     pub fn is_between_frames(&self) -> bool {
         self.start == self.buffer.len()
             && match self.state {
@@ -182,10 +181,10 @@ impl Decoder {
             }
     }
 
-    /// The next body or fault, once it is there. Call it until it returns `None`.
+    /// The next body or fault; `None` if more input is needed. Call it until it returns `None`.
     #[expect(
         clippy::should_implement_trait,
-        reason = "the body borrows the buffer, which an iterator cannot say"
+        reason = "the body borrows the buffer, which an iterator cannot express"
     )]
     pub fn next(&mut self) -> Option<Result<&[u8], Fault>> {
         loop {
@@ -295,7 +294,7 @@ impl Decoder {
     }
 }
 
-/// Reads one header line; any header but the length means nothing to us.
+/// Parses one header line and ignores all headers other than the length.
 fn header(line: &str, length: &mut Option<u64>) -> Result<(), Fault> {
     let Some((name, value)) = line.split_once(':') else {
         return Err(Fault::NoHeader(shown(line)));
@@ -307,7 +306,7 @@ fn header(line: &str, length: &mut Option<u64>) -> Result<(), Fault> {
     if value.is_empty() || !value.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(Fault::BadLength(shown(value)));
     }
-    // Only digits are left, so what does not fit is large.
+    // Only digits are left, so a parse error means that the number is too large.
     let bytes = value.parse().unwrap_or(u64::MAX);
     if length.is_some_and(|before| before != bytes) {
         return Err(Fault::BadLength(shown(value)));
@@ -316,7 +315,7 @@ fn header(line: &str, length: &mut Option<u64>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The start of what was sent, to show in an error.
+/// The start of a header, to quote in an error.
 fn shown(text: &str) -> String {
     text.chars().take(64).collect()
 }

@@ -1,4 +1,4 @@
-//! The seam between a connection and the protocol that is spoken on it.
+//! The interface between a connection and the protocol that it uses.
 
 use std::future::Future;
 
@@ -12,86 +12,85 @@ use super::frame::Framing;
 use super::message::Id;
 use crate::wire::Error;
 
-/// A protocol on one connection: what its messages mean.
+/// A protocol on one connection: interprets its messages.
 pub(crate) trait Front {
-    /// How messages are told apart.
+    /// How messages are separated.
     const FRAMING: Framing;
 
-    /// The client.
     fn client(&self) -> &Client;
 
-    /// A request. What comes behind it is read once this returns.
+    /// Handles a request. The next message is read when this returns.
     fn request(&mut self, method: String, params: Option<Value>) -> impl Future<Output = Call>;
 
-    /// A notification.
+    /// Handles a notification.
     fn notification(&mut self, method: &str, params: Option<Value>) -> Note;
 
-    /// The answer to the server's own request `id`. Returns whether there was such a request.
+    /// Handles the response to the server's own request `id`. Returns whether there was such a request.
     fn answered(&mut self, id: &str, outcome: Result<Value, Value>) -> bool;
 
-    /// Ends what must not be cut off in the middle. What does not end in time goes on unheard.
+    /// Finishes work that must not be interrupted. Work that does not finish in time continues without the client.
     fn wind_up(&self) -> impl Future<Output = ()> + Send + 'static;
 
-    /// Lets go of everything, after the last message.
+    /// Releases all resources, after the last message.
     fn close(&self) -> impl Future<Output = ()>;
 
-    /// Whether the client took its leave before the connection ended.
+    /// Whether the client ended the connection according to the protocol.
     fn is_clean(&self) -> bool;
 }
 
-/// A handler at work. Dropping it changes nothing half.
+/// A running handler. It can be dropped at any time without leaving a partial change.
 pub(crate) type Handling = BoxFuture<'static, Result<Answer<Value>, Error>>;
 
-/// What comes of a request.
+/// How to continue with a request.
 pub(crate) enum Call {
-    /// It is answered already.
+    /// The request has been answered.
     Answered(Result<Value, Error>),
-    /// It runs beside the others.
+    /// Runs the handler concurrently with others.
     Run(Conduct, Handling),
 }
 
-/// What comes of a notification.
+/// How to continue with a notification.
 pub(crate) enum Note {
-    /// Nothing more.
+    /// The notification has been handled.
     Done,
-    /// Something runs because of it.
+    /// Runs this work in the background.
     Run(BoxFuture<'static, ()>),
-    /// This request is not wanted any more.
+    /// Cancels the request with this id.
     Cancel(Id),
-    /// The connection ends.
+    /// Ends the connection.
     Exit,
 }
 
-/// How a request is conducted.
+/// How a request is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Conduct {
-    /// May wait for something outside: counted, and refused above the limit. The others answer by
+    /// It may wait for something outside, so it is counted and refused above the limit. Other requests finish by
     /// themselves and are never refused.
     pub(crate) waits: bool,
-    /// May be cancelled. A change is carried out whole instead, and answered with what it did.
+    /// It can be cancelled. A change is completed instead, and its reply reports the result.
     pub(crate) cancellable: bool,
-    /// Its reply may be large: few are made at once, and only while the client reads.
+    /// Its reply may be large, so only a few run at once, and only while the client reads.
     pub(crate) large: bool,
 }
 
-/// Hands work to the connection, which owns every task of its runtime. Cheap to clone.
+/// Starts tasks of the runtime on the connection, which owns them. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Jobs(mpsc::UnboundedSender<Job>);
 
-/// Work that runs as long as the connection, or less.
+/// Work that ends with the connection at the latest.
 pub(super) struct Job {
     pub(super) work: BoxFuture<'static, ()>,
     pub(super) end: JobEnd,
 }
 
-/// What the end of a job means.
+/// What happens when a job ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum JobEnd {
-    /// Nothing.
+    /// The connection continues.
     Nothing,
-    /// The client cannot be told what happens any more: the connection is of no use.
+    /// The connection ends, because the client can no longer be notified.
     Deaf,
-    /// The client is gone.
+    /// The connection ends, because the client is gone.
     Gone,
 }
 
@@ -101,29 +100,29 @@ impl Jobs {
         (Self(jobs), incoming)
     }
 
-    /// Jobs that no connection does.
+    /// Accepts jobs that never run.
     #[cfg(test)]
     pub(crate) fn none() -> Self {
         Self::new().0
     }
 
-    /// Does something beside the requests.
+    /// Runs work concurrently with the requests.
     pub(crate) fn beside(&self, work: impl Future<Output = ()> + Send + 'static) {
         self.hand_over(work, JobEnd::Nothing);
     }
 
-    /// Does what the client depends on: its end, or its panic, is that of the connection.
+    /// Runs work that the client depends on: when it ends or panics, the connection ends.
     pub(crate) fn vital(&self, work: impl Future<Output = ()> + Send + 'static) {
         self.hand_over(work, JobEnd::Deaf);
     }
 
-    /// Waits for the client to be gone, which ends the connection.
+    /// Runs work that returns when the client is gone; the connection then ends.
     pub(crate) fn until_gone(&self, work: impl Future<Output = ()> + Send + 'static) {
         self.hand_over(work, JobEnd::Gone);
     }
 
     fn hand_over(&self, work: impl Future<Output = ()> + Send + 'static, end: JobEnd) {
-        // The connection does not listen any more only when it is ending.
+        // Sending fails only while the connection is ending.
         let _ = self.0.send(Job { work: Box::pin(work), end });
     }
 }

@@ -1,8 +1,7 @@
-//! JSON-RPC 2.0 messages: what a body is.
+//! Parses the bodies of JSON-RPC 2.0 messages.
 //!
-//! Reads a body once, into a JSON value whose members are moved out, never cloned. Decides
-//! whether it is a request, a notification or a response, and what to answer where it is none of
-//! these. Knows no method.
+//! Parses a body once, into a JSON value whose members are moved out, never cloned. Decides whether it is a request,
+//! a notification or a response, and what to reply if it is none of these. Knows no method.
 
 use std::borrow::Cow;
 
@@ -12,44 +11,44 @@ use serde_json::{Map, Value};
 /// A message from the client.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Message {
-    /// Wants a response.
+    /// A message that expects a response.
     Request {
-        /// What the response carries.
+        /// The id, which the response repeats.
         id: Id,
-        /// The method.
+        /// The name of the method.
         method: String,
-        /// Its parameters; `None` where they were left out or null.
+        /// Its parameters; `None` if missing or null.
         params: Option<Value>,
     },
-    /// Wants none.
+    /// A message that expects no response.
     Notification {
-        /// The method.
+        /// The name of the method.
         method: String,
-        /// Its parameters; `None` where they were left out or null.
+        /// Its parameters; `None` if missing or null.
         params: Option<Value>,
     },
-    /// Answers a request of the server.
+    /// A response to a request of the server.
     Response {
-        /// Which; `None` where the client could not tell.
+        /// The id of that request; `None` if the client did not know it.
         id: Option<Id>,
         /// The result, or the error object.
         outcome: Result<Value, Value>,
     },
 }
 
-/// The id of a request, given back as it came.
+/// The id of a request, returned unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Id {
     /// An integer.
     Number(i64),
     /// An integer above `i64::MAX`.
     Large(u64),
-    /// A text.
+    /// A string.
     Text(String),
 }
 
 impl Id {
-    /// The id a value is, if it is one.
+    /// Parses a value; `None` if it cannot be an id.
     pub fn read(value: &Value) -> Option<Self> {
         match value {
             Value::String(text) => Some(Self::Text(text.clone())),
@@ -73,22 +72,22 @@ impl Serialize for Id {
     }
 }
 
-/// Why a body is not a message, and what to answer, with a null id: that of a body that is not a request
-/// is not to be relied on (JSON-RPC 2.0, section 5).
+/// The error for a body that is not a message. It is sent with a null id, because the id of an invalid request is not
+/// reliable (JSON-RPC 2.0, section 5).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Malformed {
-    /// -32700 for what is not JSON, -32600 for JSON that is not a request.
+    /// -32700 for text that is not JSON, -32600 for JSON that is not a request.
     pub code: i64,
     /// What was wrong and what was expected.
     pub message: Cow<'static, str>,
 }
 
-/// Reads a body.
+/// Parses a body.
 ///
 /// # Errors
 ///
-/// What to answer to a body that is not JSON (also: not UTF-8, nested more than 127 deep), or no
-/// message of JSON-RPC 2.0.
+/// Returns the error to reply with if the body is not JSON (or not UTF-8, or nested more than 127 deep), or is not a
+/// JSON-RPC 2.0 message.
 pub fn parse(body: &[u8]) -> Result<Message, Malformed> {
     let value = serde_json::from_slice(body).map_err(|error| Malformed {
         code: -32700,
@@ -146,7 +145,7 @@ fn classify(mut members: Map<String, Value>) -> Result<Message, Malformed> {
             };
             match id {
                 Some(id) => Ok(Message::Response { id, outcome }),
-                None => Err(invalid("a response without `id`; expected that of a request")),
+                None => Err(invalid("a response without `id`; expected the id of a request")),
             }
         }
     }

@@ -1,9 +1,9 @@
-//! The way out: every reply and push goes through here, so their order on the wire is ours.
+//! The only way to the client: every reply and push passes through the outbox, which determines their order.
 //!
-//! Owns the bytes that are not written yet. Messages are serialized by their senders, appended
-//! whole, and written by one task that takes all there is at once: one write for many messages.
-//! Memory is bounded in three steps: pushes wait for [`PUSH_ROOM`], requests are not read above
-//! [`READ_ROOM`], and above [`UNWRITTEN_MAX`] the connection ends. It never drops a message.
+//! Owns the bytes that have not been written. Senders serialize their messages and append them whole; one task writes
+//! all that is there at once, so that many messages need one write. Memory is bounded in three steps: above
+//! [`PUSH_ROOM`] pushes wait, above [`READ_ROOM`] requests are not read, and above [`UNWRITTEN_MAX`] the connection
+//! ends. It never drops a message.
 
 use std::collections::VecDeque;
 use std::io;
@@ -16,17 +16,16 @@ use tokio::sync::{Notify, mpsc};
 
 use super::frame::Framing;
 
-/// Pushes wait while more than this is unwritten; the background manager keeps what they would say.
+/// Pushes wait while more bytes than this are unwritten; the background manager keeps the events.
 pub(crate) const PUSH_ROOM: usize = 1 << 20;
-/// Requests are not read while more than this is unwritten: a client that does not listen is not
-/// answered more.
+/// Requests are not read while more bytes than this are unwritten: a client that does not read gets no more replies.
 pub(crate) const READ_ROOM: usize = 8 << 20;
-/// A client that lets more than this pile up is gone for good; its daemon ends, its tasks go on.
+/// If more bytes than this are unwritten, the client is considered gone: its daemon exits, its tasks go on.
 pub(crate) const UNWRITTEN_MAX: usize = 64 << 20;
-/// An emptied buffer above this size gives its memory back.
+/// An emptied buffer above this size is shrunk.
 const KEEP_BYTES: usize = 1 << 20;
 
-/// A handle on the way out. Cheap to clone.
+/// A handle to the outbox. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Outbox(Arc<Shared>);
 
@@ -34,21 +33,21 @@ pub(crate) struct Outbox(Arc<Shared>);
 struct Shared {
     framing: Framing,
     state: Mutex<State>,
-    /// Something to write, or the end.
+    /// Notified when there is something to write, or when the outbox is closed.
     filled: Notify,
-    /// Something was written.
+    /// Notified when something was written.
     emptied: Notify,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// What the writer has not taken yet.
+    /// The bytes that the writer has not yet taken.
     pending: Vec<u8>,
-    /// How much the writer has taken and not written yet.
+    /// The number of bytes that the writer has taken but not yet written.
     writing: usize,
-    /// The place in the whole stream where `pending` ends.
+    /// The position in the whole stream at which `pending` ends.
     end: u64,
-    /// What to acknowledge once the stream is written up to a place. Ascending.
+    /// What to acknowledge once the stream is written up to a position. In ascending order.
     leases: VecDeque<(u64, Lease)>,
     phase: Phase,
 }
@@ -57,18 +56,18 @@ struct State {
 enum Phase {
     #[default]
     Open,
-    /// Write what there is, then end.
+    /// The writer writes what is left, and then ends.
     Closing,
-    /// Too much was unwritten.
+    /// Too many bytes were unwritten.
     Overflown,
 }
 
-/// A place in the stream: just after a message.
+/// A position in the stream: just after a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Mark(u64);
 
 impl Outbox {
-    /// An empty way out.
+    /// Creates an empty outbox.
     pub(crate) fn new(framing: Framing) -> Self {
         Self(Arc::new(Shared {
             framing,
@@ -78,14 +77,13 @@ impl Outbox {
         }))
     }
 
-    /// Sends a message.
     pub(crate) fn send(&self, message: &impl Serialize) -> Mark {
         let body = serde_json::to_vec(message)
             .expect("messages are made of strings, numbers and string-keyed maps only");
         self.send_body(&body)
     }
 
-    /// Sends a message that is serialized already.
+    /// Sends a serialized message.
     pub(crate) fn send_body(&self, body: &[u8]) -> Mark {
         let mut state = self.lock();
         let before = state.pending.len();
@@ -102,28 +100,28 @@ impl Outbox {
         mark
     }
 
-    /// Hands `lease` to the writer's acknowledger once the stream is written up to `mark`.
+    /// Passes `lease` to the writer's acknowledger once the stream is written up to `mark`.
     pub(crate) fn when_written(&self, mark: Mark, lease: Lease) {
         let mut state = self.lock();
-        // Sent after the mark was made, so the writer may be past it: then the next write, or the
-        // wake below, hands it on.
+        // The mark is older than this call, so the writer may be past it: then the next write, or the wake-up below,
+        // passes the lease on.
         let at = state.leases.partition_point(|(place, _)| *place <= mark.0);
         state.leases.insert(at, (mark.0, lease));
         drop(state);
         self.0.filled.notify_one();
     }
 
-    /// Whether at most `bytes` are unwritten.
+    /// Whether at most `bytes` remain unwritten.
     pub(crate) fn has_room(&self, bytes: usize) -> bool {
         self.lock().unwritten() <= bytes
     }
 
-    /// Waits until at most `bytes` are unwritten.
+    /// Waits until at most `bytes` remain unwritten.
     pub(crate) async fn room(&self, bytes: usize) {
         loop {
             let emptied = self.0.emptied.notified();
             tokio::pin!(emptied);
-            // Registered before the look, so that no wake between the two is missed.
+            // Registers before the check, so that no wake-up between the two is missed.
             emptied.as_mut().enable();
             if self.has_room(bytes) {
                 return;
@@ -132,13 +130,13 @@ impl Outbox {
         }
     }
 
-    /// What no writer has taken yet.
+    /// The text that the writer has not yet taken.
     #[cfg(test)]
     pub(crate) fn unwritten_text(&self) -> String {
         String::from_utf8(self.lock().pending.clone()).expect("JSON is UTF-8")
     }
 
-    /// Lets the writer end once everything is written. What is sent afterwards is dropped.
+    /// Ends the writer once everything is written. Later messages are dropped.
     pub(crate) fn close(&self) {
         let mut state = self.lock();
         if state.phase == Phase::Open {
@@ -148,11 +146,11 @@ impl Outbox {
         self.0.filled.notify_one();
     }
 
-    /// The writer: writes until the end, or until the first failure.
+    /// Writes until the outbox is closed, or until the first failure.
     ///
     /// # Errors
     ///
-    /// The first failed write, or `OutOfMemory` when the client lets too much pile up.
+    /// Returns the error of the first failed write, or `OutOfMemory` if too much is unwritten.
     pub(crate) async fn write_to(
         self,
         mut sink: impl AsyncWrite + Unpin,
@@ -178,7 +176,7 @@ impl Outbox {
         }
     }
 
-    /// Accounts for the batch that was written, and takes the next one in its place.
+    /// Accounts for the written batch, and replaces it with the next one.
     fn take(&self, batch: &mut Vec<u8>, written: &mpsc::UnboundedSender<Lease>) -> Phase {
         batch.clear();
         batch.shrink_to(KEEP_BYTES);
@@ -187,8 +185,8 @@ impl Outbox {
         let place = state.end - state.pending.len() as u64;
         while state.leases.front().is_some_and(|(mark, _)| *mark <= place) {
             if let Some((_, lease)) = state.leases.pop_front() {
-                // Only a loop that has ended already does not listen; the lease is dropped, and
-                // what it covers is drained again.
+                // Fails only if the loop has ended; then the lease is dropped, and its notifications are drained
+                // again.
                 let _ = written.send(lease);
             }
         }
@@ -210,7 +208,7 @@ impl Outbox {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // No code that can panic runs under the lock but allocation, which aborts.
+        // The only code under the lock that can fail is allocation, which aborts.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

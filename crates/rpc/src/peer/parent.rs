@@ -1,11 +1,11 @@
-//! The death of the client's process: the one that an LSP client names (`processId` of `initialize`), the parent
-//! of an MCP server.
+//! Notices the death of the client's process: the one that an LSP client names (`processId` of `initialize`), or the
+//! parent of an MCP server.
 //!
-//! Matters where the client dies and a child of it holds our standard input open. A pidfd wakes us
-//! at once; where the kernel has none, the process is looked at twice a second.
+//! This is needed if the client dies while one of its children holds the daemon's standard input open. A pidfd
+//! reports the death at once; if the kernel has no pidfds, the process is polled twice a second.
 //!
-//! A client in another pid namespace (the editor on the host, the daemon in a container) names a
-//! number that no process has here. Then only the end of standard input tells of its death.
+//! A client in another pid namespace (the editor on the host, the daemon in a container) names a pid that does not
+//! exist here. Then only the end of standard input shows its death.
 
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -16,10 +16,10 @@ use nix::unistd::Pid;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// How often to look where there is no pidfd: the protocol allows a second.
+/// The polling interval without a pidfd: the protocol allows a second.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// Returns once the process is gone. Never where no process has this number now.
+/// Returns once the process is gone. Never returns if no process has this pid now.
 pub(crate) async fn gone(pid: u32) {
     let visible = |pid: &i32| *pid > 0 && !is_gone(*pid);
     let Some(pid) = i32::try_from(pid).ok().filter(visible) else {
@@ -36,7 +36,7 @@ pub(crate) async fn gone(pid: u32) {
     }
 }
 
-/// EPERM too means that it lives.
+/// EPERM also means that the process is alive.
 fn is_gone(pid: i32) -> bool {
     kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH)
 }

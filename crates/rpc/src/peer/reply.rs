@@ -1,4 +1,4 @@
-//! Replies as they stand on the wire.
+//! The replies on the wire.
 
 use std::borrow::Cow;
 
@@ -11,7 +11,7 @@ use super::outbox::{Mark, Outbox};
 use crate::convert::error;
 use crate::wire::Error;
 
-/// A reply.
+/// The reply to a request.
 #[derive(Debug, Serialize)]
 pub(super) struct Reply<'a> {
     jsonrpc: &'static str,
@@ -28,7 +28,7 @@ enum Outcome<'a> {
 }
 
 impl<'a> Reply<'a> {
-    /// The reply to a request.
+    /// Creates the reply for this outcome.
     pub(super) fn new(id: &'a Id, outcome: &'a Result<Value, Error>) -> Self {
         let outcome = match outcome {
             Ok(result) => Outcome::Result(result),
@@ -37,17 +37,17 @@ impl<'a> Reply<'a> {
         Self { jsonrpc: "2.0", id, outcome }
     }
 
-    /// A refusal.
+    /// Creates an error reply.
     pub(super) fn error(id: &'a Id, error: Error) -> Self {
         let outcome = Outcome::Error(Cow::Owned(error));
         Self { jsonrpc: "2.0", id, outcome }
     }
 
-    /// Sends it.
+    /// Sends the reply.
     ///
     /// # Errors
     ///
-    /// It is longer than a message may be; an error was sent in its place.
+    /// The reply exceeds the limit of a message; an error was sent instead.
     pub(super) fn send(&self, outbox: &Outbox) -> Result<Mark, Mark> {
         let body = serde_json::to_vec(self)
             .expect("replies are made of strings, numbers and string-keyed maps only");
@@ -59,23 +59,23 @@ impl<'a> Reply<'a> {
     }
 }
 
-/// The answer to what was not a message.
+/// The reply to a body or frame that is not a message.
 #[derive(Debug, Serialize)]
 pub(super) struct Refusal {
     jsonrpc: &'static str,
-    /// Always null: it answers what has no id.
+    /// Always null, because such a message has no id.
     id: (),
     error: Error,
 }
 
 impl Reply<'_> {
-    /// The answer to a body that is not a message.
+    /// Creates the reply to a body that is not a message.
     pub(super) fn malformed(malformed: Malformed) -> Refusal {
         let Malformed { code, message } = malformed;
         Refusal { jsonrpc: "2.0", id: (), error: Error::new(code, message) }
     }
 
-    /// The answer to a frame that cannot be read.
+    /// Creates the reply to a frame that cannot be decoded.
     pub(super) fn fault(fault: &Fault) -> Refusal {
         Refusal { jsonrpc: "2.0", id: (), error: Error::new(fault.code(), fault.to_string()) }
     }

@@ -1,10 +1,9 @@
-//! The serve loop: bytes in, requests conducted, replies out, and how it all ends.
+//! The serve loop: reads bytes, runs requests, and ends the connection.
 //!
-//! The loop only reads and dispatches: each request runs on its own, answers through the [`Outbox`]
-//! by itself, and takes no other with it when it panics. (tower-lsp's own loop joins reader, handlers
-//! and writer on one task, where a few waiting requests hold up every other.) It is the only owner
-//! of tasks of the runtime: the writer, the requests, the acknowledgements, and the [`Jobs`] that a
-//! front hands over.
+//! The loop only reads and dispatches: each request runs on its own, sends its own reply through the [`Outbox`], and
+//! does not affect others if it panics. (tower-lsp's own loop joins reader, handlers and writer in one task, where a
+//! few waiting requests delay all others.) It is the only owner of tasks of the runtime: the writer, the requests,
+//! the acknowledgements, and the [`Jobs`] of a front.
 
 use std::collections::HashMap;
 use std::io;
@@ -28,40 +27,39 @@ use super::outbox::{Outbox, READ_ROOM};
 use super::reply::Reply;
 use super::transport;
 
-/// Requests that answer by themselves, at once. One more is not read until one is answered, which
-/// needs nothing from outside.
+/// Most running requests of the kind that finish by themselves. Above this, no message is read until one of them is
+/// answered, which depends on nothing outside.
 pub(crate) const BUSY_MAX: usize = 4_096;
-/// Large replies made at once: three of the largest message, beside [`READ_ROOM`], stay below what
-/// may be unwritten.
+/// Most large replies in progress: three of the largest message, together with [`READ_ROOM`], stay below
+/// [`UNWRITTEN_MAX`](super::outbox::UNWRITTEN_MAX).
 const LARGE_MAX: usize = 3;
-/// Bytes asked for in one read.
+/// The number of bytes to request in one read.
 const READ_BYTES: usize = 64 << 10;
-/// How long requests may still answer after the end of the input.
+/// How long running requests may still be answered after the end of the input.
 const LAST_ANSWERS: Duration = Duration::from_millis(200);
-/// How long each further step of the end may take. With [`LAST_ANSWERS`] the whole end takes less
-/// than half a second.
+/// The timeout of each further step of shutting down. Together with [`LAST_ANSWERS`], shutting down takes less than
+/// half a second.
 const LAST_STEP: Duration = Duration::from_millis(80);
 
-/// Serves the client on standard input and output until it is gone, with the front that `open`
-/// makes of the way out.
+/// Serves the client on standard input and output until it is gone, with the front that `open` creates.
 ///
 /// # Errors
 ///
-/// Standard input or output cannot be used at all.
+/// Standard input or output cannot be used.
 pub(crate) fn run<F: Front>(open: impl FnOnce(Outbox, Jobs) -> F) -> io::Result<ExitCode> {
-    // One thread: a request passes no queue between threads on its way (a spawn's reply is due in
-    // 0.15 ms). Two workers would be `new_multi_thread().worker_threads(2)`.
+    // One thread: a request then never waits in a queue between threads (a spawn's reply is due in 0.15 ms). Two
+    // workers would be `new_multi_thread().worker_threads(2)`.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let clean = runtime.block_on(async {
         let (input, output) = (transport::input()?, transport::output()?);
         Ok::<_, io::Error>(serve(open, input, output).await)
     });
-    // A read of standard input on a blocking thread cannot be ended; do not wait for it.
+    // A blocking read of standard input cannot be cancelled, so do not wait for its thread.
     runtime.shutdown_background();
     Ok(if clean? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Serves one client. Returns whether it took its leave before it went.
+/// Serves one client. Returns whether it ended the connection according to the protocol.
 pub(crate) async fn serve<F: Front>(
     open: impl FnOnce(Outbox, Jobs) -> F,
     input: impl AsyncRead + Unpin,
@@ -99,8 +97,8 @@ pub(crate) async fn serve<F: Front>(
     peer.front.is_clean()
 }
 
-/// Returns at a signal that asks for the end. Process 1 of a container gets only those signals that it asks
-/// for: without this `docker stop` waits and kills.
+/// Returns when a signal asks the process to exit. Process 1 of a container receives only signals that it handles:
+/// without this, `docker stop` waits and then kills it.
 pub(crate) async fn terminated() {
     let (Ok(mut term), Ok(mut interrupt)) =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
@@ -113,19 +111,19 @@ pub(crate) async fn terminated() {
     }
 }
 
-/// Everything of one connection.
+/// The state of one connection.
 pub(super) struct Peer<F> {
     pub(super) front: F,
     pub(super) outbox: Outbox,
-    /// The requests that run; each returns its id once it has answered.
+    /// The running requests; each returns its id once it has answered.
     pub(super) requests: JoinSet<Id>,
     /// The other tasks of this connection.
     pub(super) owned: JoinSet<Owned>,
-    /// Those of them without which it is of no use: the writer, and what a front says is.
+    /// The tasks that the connection cannot work without: the writer, and those a front marks as vital.
     vital: Vec<task::Id>,
-    /// How to cancel each request that runs; `None` for a change, which is carried out.
+    /// Handles to cancel each running request; `None` for a change, which is completed.
     pub(super) in_flight: HashMap<Id, Option<AbortHandle>>,
-    /// Messages that have arrived are not dispatched for now.
+    /// Whether received messages are held back for now.
     held: bool,
     pub(super) waiting: Arc<Semaphore>,
     pub(super) busy: Arc<Semaphore>,
@@ -134,20 +132,20 @@ pub(super) struct Peer<F> {
     leases: mpsc::UnboundedReceiver<Lease>,
 }
 
-/// What a task of the connection has come to.
+/// How a task of the connection ended.
 pub(super) enum Owned {
-    /// The writer ended: the client cannot be told anything any more.
+    /// The writer has ended: the client can no longer be reached.
     Writer(io::Result<()>),
-    /// A job.
+    /// A job of a front has ended.
     Job(JobEnd),
 }
 
 /// Why the loop ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// The client says so, or its process is gone: at once.
+    /// The client asked for the exit, or its process is gone: exit at once.
     Exit,
-    /// No more requests come; those that run may still answer.
+    /// The input has ended: running requests may still be answered.
     Input,
     /// Nothing can be written any more.
     Output,
@@ -164,7 +162,7 @@ impl<F: Front> Peer<F> {
             {
                 return end;
             }
-            // What is held is not added to, but for so much that the end of the input is seen.
+            // While messages are held, read only enough to notice the end of the input.
             let may_read = !self.held || decoder.buffered() < READ_BYTES;
             let read = async {
                 let space = decoder.space();
@@ -172,7 +170,7 @@ impl<F: Front> Peer<F> {
                 input.read_buf(space).await
             };
             tokio::select! {
-                // Ends and acknowledgements before new work, else a flood of requests starves them.
+                // Check ends and acknowledgements before new work, or a flood of requests would starve them.
                 biased;
                 Some(done) = self.owned.join_next() => match done {
                     Ok(Owned::Writer(result)) => {
@@ -181,13 +179,13 @@ impl<F: Front> Peer<F> {
                     }
                     Ok(Owned::Job(JobEnd::Gone)) => return End::Exit,
                     Ok(Owned::Job(JobEnd::Deaf)) => {
-                        tracing::warn!("the client left too many pushes unread");
+                        tracing::warn!("the client has left too many pushes unread");
                         return End::Output;
                     }
                     Ok(Owned::Job(JobEnd::Nothing)) => {}
                     Err(error) => {
                         tracing::error!(%error, "a task of the connection failed");
-                        // A client that is told nothing any more must see that, and start again.
+                        // A client that receives no more pushes must notice that, and start the server again.
                         if self.vital.contains(&error.id()) {
                             return End::Output;
                         }
@@ -218,7 +216,7 @@ impl<F: Front> Peer<F> {
         }
     }
 
-    /// Dispatches every message that is whole, or holds the rest while too much is under way.
+    /// Dispatches all complete messages, or holds the rest while too many requests are running.
     async fn take_in(&mut self, decoder: &mut Decoder) -> Option<End> {
         loop {
             self.held = !self.may_dispatch();
@@ -247,7 +245,7 @@ impl<F: Front> Peer<F> {
         }
     }
 
-    /// Whether one more message may be taken: the client reads, and there is a place to run.
+    /// Whether another message may be dispatched: the client reads, and there is room to run it.
     fn may_dispatch(&self) -> bool {
         self.outbox.has_room(READ_ROOM) && self.busy.available_permits() > 0
     }
@@ -275,21 +273,21 @@ impl<F: Front> Peer<F> {
     pub(super) fn answered(&mut self, done: Result<Id, task::JoinError>) {
         match done {
             Ok(id) => drop(self.in_flight.remove(&id)),
-            // Handlers are caught where they panic, so this is the loop's own fault.
+            // Panics of handlers are caught, so this is a fault of the loop.
             Err(error) => tracing::error!(%error, "a request was not answered"),
         }
     }
 
-    /// Lets what is under way come to its end, for less than half a second.
+    /// Lets running work finish, for less than half a second.
     async fn finish(&mut self, end: &End) {
         if *end != End::Output {
-            // What still comes of it is told; what does not end in time goes on without us.
+            // Its last results are still reported; what does not finish in time continues without the client.
             let last = self.front.wind_up();
             self.owned.spawn(async move {
                 last.await;
                 Owned::Job(JobEnd::Nothing)
             });
-            // Those that still wait are not answered: the client is not there to ask again.
+            // Requests that wait are not answered, because the client is gone.
             let _ = timeout(LAST_ANSWERS, self.last_answers(end)).await;
         }
         self.requests.abort_all();
@@ -309,7 +307,7 @@ impl<F: Front> Peer<F> {
         self.owned.abort_all();
     }
 
-    /// Waits for the requests that run: after `exit` for changes only, which are carried out anyway.
+    /// Waits for running requests: after `exit` only for changes, which are completed anyway.
     async fn last_answers(&mut self, end: &End) {
         let all = *end == End::Input;
         while self.in_flight.values().any(|cancel| all || cancel.is_none()) {
@@ -320,7 +318,6 @@ impl<F: Front> Peer<F> {
         }
     }
 
-    /// Waits until the writer has written everything.
     async fn written(&mut self) {
         while let Some(done) = self.owned.join_next().await {
             if let Ok(Owned::Writer(_)) = done {

@@ -1,9 +1,9 @@
-//! Standard input and output without blocking a thread, where they allow it.
+//! Standard input and output without blocking a thread, if they allow it.
 //!
-//! A pipe (most clients) or a socket (Node gives a socketpair) is watched by the runtime; anything
-//! else, a terminal or a file, is read and written on blocking threads, because `O_NONBLOCK` on a
-//! terminal would change it for everyone who shares it. For the same reason a pipe is opened again:
-//! the flag then is of this process alone, even where standard error is the same pipe.
+//! The runtime polls a pipe (most clients) or a socket (Node creates a socketpair). Anything else, a terminal or a
+//! file, is read and written on blocking threads, because `O_NONBLOCK` on a terminal affects all processes that share
+//! it. For the same reason a pipe is opened again: the flag then applies only to this process, even if standard error
+//! is the same pipe.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -15,12 +15,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
 
-/// Where requests come from.
+/// The stream that requests are read from.
 pub(crate) type Input = Box<dyn AsyncRead + Send + Unpin>;
-/// Where replies go.
+/// The stream that replies are written to.
 pub(crate) type Output = Box<dyn AsyncWrite + Send + Unpin>;
 
-/// Standard input.
+/// Opens standard input.
 ///
 /// # Errors
 ///
@@ -38,7 +38,7 @@ pub(crate) fn input() -> io::Result<Input> {
     }
 }
 
-/// Standard output.
+/// Opens standard output.
 ///
 /// # Errors
 ///
@@ -56,19 +56,19 @@ pub(crate) fn output() -> io::Result<Output> {
     }
 }
 
-/// The same pipe through an open file description of our own, proc(5). Fails where `/proc` is not
-/// there or the other end is gone already; then the shared description must do.
+/// Opens the same pipe with an open file description of its own, proc(5). Fails if `/proc` is missing or the other
+/// end is closed; then the shared description is used.
 fn reopened(file: &File, how: &mut OpenOptions) -> io::Result<File> {
     how.custom_flags(libc::O_NONBLOCK).open(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 
-/// The descriptor as a Unix stream socket, if it is one.
+/// The descriptor as a Unix stream socket; `None` if it is not one.
 fn stream(file: File, is_socket: bool) -> io::Result<Option<UnixStream>> {
     if !is_socket {
         return Ok(None);
     }
     let stream = StdUnixStream::from(OwnedFd::from(file));
-    // Fails for sockets of other families, whose addresses are not paths.
+    // Fails for sockets of other families, which have no paths as addresses.
     if stream.local_addr().is_err() {
         return Ok(None);
     }

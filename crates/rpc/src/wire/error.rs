@@ -6,48 +6,47 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-/// What went wrong with a request, as JSON-RPC 2.0 has it (section 5.1).
+/// A JSON-RPC 2.0 error object (section 5.1).
 #[derive(Debug, Clone, PartialEq, Serialize, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct Error {
-    /// JSON-RPC's, LSP's, or one of [`Code`].
+    /// The code: one of JSON-RPC, of LSP, or of [`Code`].
     pub(crate) code: i64,
     /// What was wrong, what was expected, what to do.
     pub(crate) message: Cow<'static, str>,
-    /// An [`ErrorData`], where the protocol has one.
+    /// An [`ErrorData`], for the codes that have one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) data: Option<Value>,
 }
 
 impl Error {
-    /// JSON that is not a request, or a request that may not come now.
+    /// JSON that is not a request, or a request that is not allowed now.
     pub(crate) const INVALID_REQUEST: i64 = -32600;
-    /// A method that is not there.
+    /// The method does not exist.
     pub(crate) const METHOD_NOT_FOUND: i64 = -32601;
-    /// A fault of the server.
+    /// The server failed internally.
     pub(crate) const INTERNAL: i64 = -32603;
-    /// Before the handshake (LSP 3.17, `ServerNotInitialized`).
+    /// A request before the handshake (LSP 3.17, `ServerNotInitialized`).
     pub(crate) const NOT_INITIALIZED: i64 = -32002;
-    /// Cancelled by the client (LSP 3.17, `RequestCancelled`).
+    /// The client cancelled the request (LSP 3.17, `RequestCancelled`).
     pub(crate) const CANCELLED: i64 = -32800;
 
-    /// Without data.
     pub(crate) fn new(code: i64, message: impl Into<Cow<'static, str>>) -> Self {
         Self { code, message: message.into(), data: None }
     }
 }
 
-/// The codes of the protocol, beyond JSON-RPC's and LSP's own.
+/// The error codes that the protocol adds to those of JSON-RPC and LSP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum Code {
-    /// No task of this name in the workspace.
+    /// The workspace has no task of this id.
     UnknownTask,
     /// The command cannot be started; `errno` says why.
     SpawnFailed,
-    /// A limit of the machine or the store; `limit` names it.
+    /// A limit of the machine or the store was reached; `limit` names it.
     LimitReached,
-    /// The task does not run any more.
+    /// The task has ended.
     NotRunning,
     /// The state directory cannot be used.
     StoreUnavailable,
@@ -55,18 +54,17 @@ pub(crate) enum Code {
     NoModel,
     /// A permission was denied.
     PermissionDenied,
-    /// The model could not be asked; the prompt stays in the session.
+    /// The model did not answer; the prompt stays in the session.
     ModelFailed,
-    /// The task cannot be confined as was asked for, and was not run.
+    /// The task cannot be confined as requested, and was not run.
     CannotConfine,
-    /// A parameter cannot be used; `field` names it.
+    /// A parameter is invalid; `field` names it.
     InvalidParams,
-    /// The server has as many waiting requests as it takes; the same request may succeed later.
+    /// The server has reached its limit of waiting requests; the same request may succeed later.
     ServerOverloaded,
 }
 
 impl Code {
-    /// Every code.
     pub(crate) const ALL: [Self; 11] = [
         Self::UnknownTask,
         Self::SpawnFailed,
@@ -81,7 +79,7 @@ impl Code {
         Self::ServerOverloaded,
     ];
 
-    /// The number on the wire.
+    /// The error code on the wire.
     pub(crate) fn number(self) -> i64 {
         match self {
             Self::UnknownTask => 1001,
@@ -102,7 +100,7 @@ impl Code {
 /// The `data` of an error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct ErrorData {
-    /// The code, as a word.
+    /// The kind of error, as a word.
     pub(crate) kind: Code,
     /// The system's error number, errno(3); with `spawnFailed`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -119,7 +117,6 @@ pub(crate) struct ErrorData {
 }
 
 impl ErrorData {
-    /// Nothing but the kind.
     pub(crate) fn of(kind: Code) -> Self {
         Self { kind, errno: None, limit: None, field: None, retryable: None }
     }

@@ -1,4 +1,4 @@
-//! What is said at the handshake beyond LSP (docs/protocol.md, "Lifecycle").
+//! What the handshake adds to LSP (docs/protocol.md, "Lifecycle").
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,45 +11,44 @@ use serde_json::Value;
 
 use super::{ConfineMode, INTEGER_MAX};
 
-/// `initializationOptions`. Unknown members are left alone: editors put their own settings here.
+/// `initializationOptions`. Unknown members are ignored, because editors put their own settings here.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct InitializationOptions {
-    /// The queue of every request that names none; default `default`.
+    /// The queue for every request that does not name one; default `default`.
     #[serde(default)]
     pub(crate) queue: Option<String>,
-    /// How long a task outlives the last daemon of its workspace; null: for ever. Default an hour.
+    /// How long a task outlives the last daemon of its workspace, in milliseconds; null: without limit. Default an hour.
     #[serde(default, deserialize_with = "present")]
     #[schemars(with = "Option<u64>", range(max = INTEGER_MAX))]
     pub(crate) linger_ms: Option<Option<u64>>,
-    /// The states beyond those of version 0.1.0 that the client knows: `queued`. Others are not shown.
+    /// The states newer than version 0.1.0 that the client knows: `queued`. The server sends no others.
     #[serde(default)]
     pub(crate) states: Vec<NewState>,
-    /// What the client wants to be told beyond what every client is: `began`, `timeline`.
+    /// The optional pushes that the client wants: `began`, `timeline`.
     #[serde(default)]
     pub(crate) notify: Vec<NewKind>,
-    /// How often the client says something, in milliseconds: after four times as long without a word the server
-    /// takes it for gone and ends. Default: silence means nothing.
+    /// How often the client sends something, in milliseconds: after four times as long without a message the server
+    /// assumes that the client is gone, and exits. Default: no such check.
     #[serde(default)]
     #[schemars(range(min = 1_000, max = INTEGER_MAX))]
     pub(crate) heartbeat_ms: Option<u64>,
-    /// The client's own name, letters, digits, `-` or `_`: a server that is left of an earlier connection of this
-    /// client ends. Default none.
+    /// A name that identifies the client, of letters, digits, `-` or `_`: a server that remains from an earlier
+    /// connection of this client exits. Default none.
     #[serde(default)]
     pub(crate) client: Option<String>,
-    /// Which model to ask, and with which keys: `MEANWHILE_MODEL` and the variables of vendors, before the
-    /// environment and the settings file. Kept in memory for this connection, and shown nowhere.
+    /// Which model to use, and the keys for it: `MEANWHILE_MODEL` and the variables of vendors; they take precedence
+    /// over the environment and the settings file. Kept in memory for this connection, and never shown.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, String>")]
     pub(crate) secrets: Secrets,
 }
 
-/// Variables about models, as a client gives them. No error and no debug text shows one.
+/// Variables about models from a client. No error and no debug text shows a value.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub(crate) struct Secrets(BTreeMap<String, String>);
 
 impl Secrets {
-    /// The value of a variable.
     pub(crate) fn get(&self, name: &str) -> Option<String> {
         self.0.get(name).cloned()
     }
@@ -72,7 +71,7 @@ impl<'de> Deserialize<'de> for Secrets {
         let mut secrets = BTreeMap::new();
         for (name, value) in members {
             let value = value.as_str().filter(|_| is_known(&name)).map(str::to_owned);
-            // What stands in the wrong place may be a key all the same.
+            // An unknown variable, or a value that is not a string, may still be a key: do not show it.
             let Some(value) = value else {
                 let known: Vec<_> = vendor::variables().map(|it| it.name).collect();
                 let text =
@@ -85,73 +84,72 @@ impl<'de> Deserialize<'de> for Secrets {
     }
 }
 
-/// What a client that asks for it is told.
+/// The pushes that a client has to ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum NewKind {
-    /// The turn of a task that waited has come.
+    /// `task/began`: a task that waited has started.
     Began,
-    /// Pieces of the timelines of open sessions.
+    /// `session/timeline`: changed pieces of the timelines of open sessions.
     Timeline,
-    /// One of a version to come.
+    /// A push of a later version.
     #[serde(other)]
     Unknown,
 }
 
-/// A state of a task that came after the first release.
+/// A state of a task that was added after version 0.1.0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum NewState {
     /// It waits for its turn.
     Queued,
-    /// One of a version to come.
+    /// A state of a later version.
     #[serde(other)]
     Unknown,
 }
 
-/// Tells a member that is null (`Some(None)`) from one that is not there (`None`).
+/// Distinguishes a null member (`Some(None)`) from a missing one (`None`).
 fn present<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Option<u64>>, D::Error> {
     Option::<u64>::deserialize(input).map(Some)
 }
 
-/// `capabilities.experimental.meanwhile` of the result.
+/// `capabilities.experimental.meanwhile` in the result of `initialize`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Capability {
     /// The version of the protocol.
     pub(crate) protocol_version: u32,
-    /// The methods the server answers.
+    /// The methods the server supports.
     pub(crate) methods: Vec<&'static str>,
-    /// The pushes the server sends.
+    /// The notifications that the server may send.
     pub(crate) notifications: Vec<&'static str>,
-    /// What came after version 0.1.0: parameters as `method.parameter`, which a server that lacks one
+    /// What was added after version 0.1.0: parameters as `method.parameter`, which a server without this feature
     /// refuses, and members of objects as `Object.member`.
     pub(crate) features: Vec<&'static str>,
-    /// How far `task/spawn` can confine a task on this machine. Empty: not at all.
+    /// The modes in which `task/spawn` can confine a task on this machine. Empty if it cannot.
     pub(crate) confine: Vec<ConfineMode>,
-    /// Every limit a request can run into.
+    /// Every limit that applies to requests.
     pub(crate) limits: Limits,
-    /// The environment variables that hold a key of a model. A task is given one only if its spawn
-    /// names it, so a client that passes its own environment on leaves these out.
+    /// The environment variables that hold keys of models. A task gets one only if its spawn names it, so a client
+    /// that passes its own environment leaves these out.
     pub(crate) secret_variables: Vec<&'static str>,
-    /// What the store is called that this server works on; only for a client that gave its name (`client`).
+    /// The name of the store that this server uses; only for a client that sent its name (`client`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) store: Option<String>,
-    /// Where the state is kept, only where that is not the usual directory because that one is not on
-    /// a local disk.
+    /// Where the state is kept; only if the usual directory is not used because it is not on a local disk.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) state_moved: Option<StateMoved>,
 }
 
-/// The state is kept elsewhere than usual.
+/// Where the state is kept, if not in the usual directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct StateMoved {
-    /// The directory it is in.
+    /// The directory that holds the state.
     pub(crate) path: String,
-    /// The usual one.
+    /// The usual directory.
     pub(crate) from: String,
-    /// The file system of the usual one, as `nfs`.
+    /// The file system type of the usual directory, such as `nfs`.
     pub(crate) file_system: String,
 }
 
@@ -159,49 +157,49 @@ pub(crate) struct StateMoved {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Limits {
-    /// Bytes of one message in either direction.
+    /// Most bytes of one message, in either direction.
     pub(crate) message_bytes: u64,
-    /// Requests that wait, at once.
+    /// Most requests that wait at the same time.
     pub(crate) waiting_requests: u64,
-    /// Tasks running at once in one workspace.
+    /// Most tasks that run at the same time in one workspace.
     pub(crate) running_tasks: u64,
-    /// Bytes of a command, and of one argument of an argv.
+    /// Most bytes of a command, and of one argument of an argv.
     pub(crate) command_bytes: u64,
-    /// Bytes of all arguments and of the environment given.
+    /// Most bytes of all arguments together, and of the given environment.
     pub(crate) arguments_bytes: u64,
-    /// Bytes of a label, a queue's name, a client token or a watch's id.
+    /// Most bytes of a label, a queue's name, a client token or a watch's id.
     pub(crate) name_bytes: u64,
-    /// Watches of one task.
+    /// Most watches of one task.
     pub(crate) watches: u64,
-    /// Bytes of a watch's pattern.
+    /// Most bytes of a watch's pattern.
     pub(crate) pattern_bytes: u64,
-    /// Most notifications one watch makes.
+    /// Most notifications of one watch.
     pub(crate) watch_limit: u64,
-    /// Bytes of both ends of an output in a notification.
+    /// Most bytes of the two ends of an output in a notification.
     pub(crate) preview_bytes: u64,
-    /// Bytes of a matched line.
+    /// Most bytes of a matched line.
     pub(crate) match_line_bytes: u64,
     /// Most bytes of output in one reply.
     pub(crate) read_bytes: u64,
     /// Most bytes of one `task/output`.
     pub(crate) push_bytes: u64,
-    /// Shortest time between two `task/output` of a task.
+    /// Shortest time between two `task/output` of a task, in milliseconds.
     pub(crate) push_interval_ms: u64,
-    /// Shortest time between two progress reports of a task.
+    /// Shortest time between two progress reports of a task, in milliseconds.
     pub(crate) progress_interval_ms: u64,
-    /// Most tasks one `task/check` lists.
+    /// Most tasks in one `task/check`.
     pub(crate) list: u64,
-    /// Most notifications one `task/drain` returns.
+    /// Most notifications in one `task/drain`.
     pub(crate) drain: u64,
     /// Most ids in one request.
     pub(crate) ids: u64,
-    /// Bytes of one `task/write`.
+    /// Most bytes of one `task/write`.
     pub(crate) write_bytes: u64,
-    /// Longest grace of a stop.
+    /// Longest grace period of a stop, in milliseconds.
     pub(crate) stop_grace_ms: u64,
-    /// Longest deadline, linger time or wait.
+    /// Longest deadline, linger time or wait, in milliseconds.
     pub(crate) time_ms: u64,
-    /// Tasks that one task follows.
+    /// Most tasks that one task runs after.
     pub(crate) after: u64,
     /// Most rows or columns of a terminal.
     pub(crate) pty_side: u64,

@@ -1,7 +1,6 @@
 //! Parameters and results of the methods (docs/protocol.md, "Methods").
 //!
-//! Parameters refuse members they do not know: a misspelt `deadlineMs` that is silently ignored
-//! lets a task run for ever.
+//! Unknown members are refused: a misspelt `deadlineMs` that was ignored would let a task run without a limit.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,67 +17,67 @@ use super::{Gap, INTEGER_MAX, Notification, ProgressToken, Task, TaskState};
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct SpawnParams {
-    /// What to run.
+    /// The command to run.
     pub(crate) command: CommandParam,
     /// The program that reads a `command` that is a string, as `SHELL -c LINE`; default `/bin/sh`.
     pub(crate) shell: Option<String>,
-    /// Where; relative to the workspace, default the workspace itself.
+    /// The directory to run it in, relative to the workspace; default the workspace itself.
     pub(crate) cwd: Option<String>,
-    /// What to set, or with null to take out, of the environment inherited from the server.
+    /// Environment variables to set, or to remove with null, in the environment inherited from the server.
     #[serde(default)]
     pub(crate) env: BTreeMap<String, Option<String>>,
-    /// What its owner calls it.
+    /// A name for people.
     pub(crate) label: Option<String>,
-    /// Where its notifications go; default the connection's queue.
+    /// The queue that its notifications go to; default the connection's queue.
     pub(crate) queue: Option<String>,
-    /// How long it may run; default for ever.
+    /// How long it may run, in milliseconds from its start; default without limit.
     #[schemars(range(min = 1, max = INTEGER_MAX))]
     pub(crate) deadline_ms: Option<u64>,
-    /// Where its standard input comes from; default `null`. Not together with `pty`.
+    /// Where its standard input comes from; default `null`. Cannot be combined with `pty`.
     pub(crate) stdin: Option<StdinParam>,
-    /// A terminal of this size for standard input, output and error.
+    /// The size of a terminal to run it in, which is its standard input, output and error.
     pub(crate) pty: Option<PtyParam>,
-    /// Patterns that make a notification of each line they match.
+    /// Patterns to match its output against; each matching line makes a notification.
     #[serde(default)]
     pub(crate) watch: Vec<WatchParam>,
-    /// The same token in the same workspace returns the task already made.
+    /// Makes the request idempotent: the same token in the same workspace returns the existing task.
     pub(crate) client_token: Option<String>,
-    /// It is a server, which is not expected to end; default false.
+    /// True if it is a server, which is not expected to end; default false.
     #[serde(default)]
     pub(crate) service: bool,
-    /// How far it is confined; default not at all.
+    /// How to confine it; default not at all.
     pub(crate) confine: Option<ConfineMode>,
-    /// Whether it has the network although it is confined; only with `work`. Default false.
+    /// Whether a confined task may use the network; only with `work`. Default false.
     #[serde(default)]
     pub(crate) network: bool,
-    /// The slot it takes; default the one whose rules fit its command.
+    /// The name of the slot that it takes; default the slot whose rules match its command.
     pub(crate) slot: Option<String>,
-    /// Tasks of the workspace that are to end first.
+    /// The ids of tasks of the workspace that must end first.
     #[serde(default)]
     #[schemars(length(max = limits::AFTER_MAX))]
     pub(crate) after: Vec<String>,
-    /// What becomes of it where one of them ends otherwise than with code 0; default `skip`.
+    /// What to do if one of them ends other than with code 0; default `skip`.
     pub(crate) on_failure: Option<OnFailureParam>,
-    /// How long it may wait for its turn; default for ever.
+    /// How long it may wait for its turn, in milliseconds; default without limit.
     #[schemars(range(min = 1, max = INTEGER_MAX))]
     pub(crate) queue_deadline_ms: Option<u64>,
-    /// The place where it runs; default here.
+    /// The place where it runs; default this machine.
     pub(crate) on: Option<String>,
-    /// The token of the `$/progress` that follows the task.
+    /// The token for the `$/progress` notifications about the task.
     pub(crate) work_done_token: Option<ProgressToken>,
 }
 
-/// What to run: a line for `/bin/sh -c`, or a program with its arguments, executed as is.
+/// What to run: a line for `/bin/sh -c`, or a program with its arguments, executed directly.
 #[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
 #[schemars(untagged)]
 pub(crate) enum CommandParam {
-    /// A line for `/bin/sh -c`.
+    /// A command line for `/bin/sh -c`.
     Shell(String),
-    /// A program and its arguments.
+    /// A program and its arguments, executed without a shell.
     Argv(#[schemars(length(min = 1))] Vec<String>),
 }
 
-/// By hand rather than `untagged`, so that a bad element is named by its path (`command[1]`).
+/// Written by hand instead of `untagged`, so that an error names a bad element by its path (`command[1]`).
 impl<'de> Deserialize<'de> for CommandParam {
     fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
         struct Either;
@@ -111,61 +110,61 @@ impl<'de> Deserialize<'de> for CommandParam {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum StdinParam {
-    /// `/dev/null`.
+    /// From `/dev/null`: it reads the end of input at once.
     Null,
-    /// `task/write`.
+    /// From a pipe that `task/write` writes to.
     Pipe,
 }
 
-/// What becomes of a task where one that it is to follow fails.
+/// What to do with a task if one that it runs after fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum OnFailureParam {
-    /// It runs all the same.
+    /// It runs anyway.
     Run,
-    /// It never runs.
+    /// It is skipped, and ends without having run.
     Skip,
 }
 
-/// How far a task is confined.
+/// How a task is confined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum ConfineMode {
-    /// It reads the workspace and the system, and changes nothing.
+    /// It can read the workspace and the system, and cannot change anything.
     Look,
-    /// It also writes the workspace and caches.
+    /// It can also write to the workspace and to caches.
     Work,
 }
 
-/// The size of a terminal.
+/// The size of a terminal, in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PtyParam {
-    /// Rows.
+    /// The number of rows.
     #[schemars(range(min = 1, max = limits::PTY_SIDE_MAX))]
     pub(crate) rows: u16,
-    /// Columns.
+    /// The number of columns.
     #[schemars(range(min = 1, max = limits::PTY_SIDE_MAX))]
     pub(crate) cols: u16,
 }
 
-/// A pattern to watch the output for.
+/// A pattern to match the output against.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WatchParam {
-    /// Its name in the notification; default its place in the list, from 0.
+    /// Its name in the notification; default its index in the list, from 0.
     pub(crate) id: Option<String>,
-    /// A regular expression, matched line by line.
+    /// The regular expression, matched against each line.
     pub(crate) pattern: String,
-    /// How many notifications at most; default 1.
+    /// The most notifications that it makes; default 1.
     #[schemars(range(min = 1, max = limits::WATCH_LIMIT_MAX))]
     pub(crate) limit: Option<u32>,
 }
 
-/// A result that shows one task: of `task/spawn` and `task/stop`.
+/// A result with one task: of `task/spawn`, `task/stop` and `task/restart`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct TaskResult {
-    /// The task.
+    /// The task in its current state.
     pub(crate) task: Task,
 }
 
@@ -173,17 +172,17 @@ pub(crate) struct TaskResult {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct CheckParams {
-    /// The task to show; without it, tasks are listed.
+    /// The task to show; without it, the result lists tasks.
     pub(crate) id: Option<String>,
-    /// Bytes of the end of the output to show with `id`; default 4 096.
+    /// With `id`: how many bytes of the end of the output to return; default 4 096.
     #[schemars(range(max = INTEGER_MAX))]
     pub(crate) tail_bytes: Option<u64>,
-    /// Without `id`: only tasks in this state.
+    /// Without `id`: list only tasks in this state.
     pub(crate) state: Option<TaskState>,
-    /// Without `id`: how many at most; default 100.
+    /// Without `id`: the most tasks to list; default 100.
     #[schemars(range(min = 1, max = limits::LIST_LIMIT_MAX))]
     pub(crate) limit: Option<u32>,
-    /// Without `id`: list the steps of agents' turns, too; default false.
+    /// Without `id`: whether to include the foreground steps of agents' turns; default false.
     pub(crate) steps: Option<bool>,
 }
 
@@ -191,35 +190,35 @@ pub(crate) struct CheckParams {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub(crate) enum CheckResult {
-    /// With `id`.
+    /// The result with `id`.
     One(Box<OneTask>),
-    /// Without.
+    /// The result without `id`.
     Many(TaskList),
 }
 
 /// One task and the end of its output.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct OneTask {
-    /// The task.
+    /// The task in its current state.
     pub(crate) task: Task,
-    /// The end of its output.
+    /// The end of its output, as text.
     pub(crate) tail: TailText,
 }
 
 /// The end of an output, as text; bytes that are not UTF-8 show as U+FFFD.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct TailText {
-    /// The text.
+    /// The output as text.
     pub(crate) text: String,
-    /// Where it starts in the output.
+    /// The offset in the output at which `text` starts.
     #[schemars(range(max = INTEGER_MAX))]
     pub(crate) offset: u64,
 }
 
-/// Tasks: running first, then newest.
+/// A list of tasks: running ones first, then the newest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct TaskList {
-    /// The tasks.
+    /// The tasks in their current states.
     pub(crate) tasks: Vec<Task>,
 }
 
@@ -227,31 +226,31 @@ pub(crate) struct TaskList {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DrainParams {
-    /// The queue; default the connection's.
+    /// The queue to drain; default the connection's queue.
     pub(crate) queue: Option<String>,
-    /// How many at most; default 100.
+    /// The most notifications to return; default 100.
     #[schemars(range(min = 1, max = limits::DRAIN_MAX_MAX))]
     pub(crate) max: Option<u32>,
-    /// Who acknowledges; default `auto`.
+    /// Who acknowledges the notifications; default `auto`.
     pub(crate) ack: Option<AckMode>,
 }
 
-/// How drained notifications are acknowledged.
+/// Who acknowledges drained notifications.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum AckMode {
-    /// By the server, once the reply is written.
+    /// The server, once the reply is written.
     Auto,
-    /// By the client, with `task/ack`.
+    /// The client, with `task/ack`.
     Manual,
 }
 
 /// Result of `task/drain`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct DrainResult {
-    /// Oldest first.
+    /// The notifications, oldest first.
     pub(crate) notifications: Vec<Notification>,
-    /// How many are left in the queue.
+    /// How many notifications remain in the queue.
     #[schemars(range(max = INTEGER_MAX))]
     pub(crate) remaining: u64,
 }
@@ -260,9 +259,9 @@ pub(crate) struct DrainResult {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AckParams {
-    /// The queue; default the connection's.
+    /// The queue; default the connection's queue.
     pub(crate) queue: Option<String>,
-    /// The highest `seq` that was taken in.
+    /// The highest `seq` that the client has processed.
     #[schemars(range(max = INTEGER_MAX))]
     pub(crate) through: u64,
 }
@@ -270,33 +269,33 @@ pub(crate) struct AckParams {
 /// Result of `task/ack`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct AckResult {
-    /// How many were acknowledged now.
+    /// How many notifications this request acknowledged.
     #[schemars(range(max = INTEGER_MAX))]
     pub(crate) acked: u64,
 }
 
-/// Parameters of `task/wait`: either `ids` or `queue`; neither waits on the connection's queue.
+/// Parameters of `task/wait`: either `ids` or `queue`; default the connection's queue.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct WaitParams {
-    /// The tasks to wait for.
+    /// The ids of the tasks to wait for.
     pub(crate) ids: Option<Vec<String>>,
-    /// Wait for the tasks of this queue.
+    /// The queue whose tasks to wait for.
     pub(crate) queue: Option<String>,
-    /// When the wait is over; default `any`.
+    /// Which of the tasks have to end; default `any`.
     pub(crate) mode: Option<WaitMode>,
-    /// How long at most; default 30 000.
+    /// The longest time to wait, in milliseconds; default 30 000.
     #[schemars(range(max = INTEGER_MAX))]
     pub(crate) timeout_ms: Option<u64>,
 }
 
-/// When a wait is over.
+/// Which of the tasks have to end before a wait returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum WaitMode {
-    /// As soon as one of them has ended.
+    /// At least one task has ended.
     Any,
-    /// When all have.
+    /// All tasks have ended.
     All,
 }
 
@@ -304,9 +303,9 @@ pub(crate) enum WaitMode {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct WaitResult {
-    /// The tasks waited for, as they stand now, ended or not.
+    /// The tasks waited for, in their current states, ended or not.
     pub(crate) tasks: Vec<Task>,
-    /// The time was up before the wait was over.
+    /// True if the timeout passed first.
     pub(crate) timed_out: bool,
 }
 
@@ -314,25 +313,25 @@ pub(crate) struct WaitResult {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ReadParams {
-    /// The task.
+    /// The id of the task.
     pub(crate) id: String,
-    /// Where to begin; default 0.
+    /// The offset of the first byte to return; default 0.
     #[schemars(range(max = INTEGER_MAX))]
     pub(crate) offset: Option<u64>,
-    /// How many bytes at most; default 65 536.
+    /// The most bytes to return; default 65 536.
     #[schemars(range(min = 1, max = INTEGER_MAX))]
     pub(crate) limit: Option<u64>,
-    /// How to write the bytes; default `utf8`.
+    /// How to encode `data`; default `utf8`.
     pub(crate) encoding: Option<Encoding>,
 }
 
-/// How bytes are written as a JSON string.
+/// How bytes are encoded as a JSON string.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum Encoding {
-    /// As text. Where bytes are not UTF-8 each fault shows as U+FFFD.
+    /// As text. Each invalid UTF-8 sequence becomes U+FFFD.
     Utf8,
-    /// As RFC 4648 base64 with padding; exact.
+    /// As base64 with padding (RFC 4648), without loss.
     Base64,
 }
 
@@ -340,19 +339,19 @@ pub(crate) enum Encoding {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ReadResult {
-    /// The output.
+    /// The output, encoded as `encoding` says.
     pub(crate) data: String,
-    /// How `data` is to be read.
+    /// How `data` is encoded.
     pub(crate) encoding: Encoding,
-    /// Where `data` starts.
+    /// The offset in the output at which `data` starts.
     #[schemars(range(max = INTEGER_MAX))]
     pub(crate) offset: u64,
-    /// Where to read on.
+    /// The offset to continue reading from.
     #[schemars(range(max = INTEGER_MAX))]
     pub(crate) next_offset: u64,
-    /// The task has ended and nothing comes after `nextOffset`.
+    /// True if the task has ended and no output follows `nextOffset`.
     pub(crate) eof: bool,
-    /// Output before `offset`, from the offset asked for, that was not retained.
+    /// The output between the requested offset and `offset`, if it was not retained.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) gap: Option<Gap>,
 }
@@ -361,11 +360,11 @@ pub(crate) struct ReadResult {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct StopParams {
-    /// The task.
+    /// The id of the task.
     pub(crate) id: String,
-    /// The signal to begin with, by name; default `SIGTERM`.
+    /// The name of the signal to send first; default `SIGTERM`.
     pub(crate) signal: Option<String>,
-    /// How long the tree has before SIGKILL; default 2 000.
+    /// How long the process tree has before SIGKILL, in milliseconds; default 2 000.
     #[schemars(range(max = INTEGER_MAX))]
     pub(crate) grace_ms: Option<u64>,
 }
@@ -374,11 +373,11 @@ pub(crate) struct StopParams {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SignalParams {
-    /// The task.
+    /// The id of the task.
     pub(crate) id: String,
-    /// The signal.
+    /// The signal to send, as a name or a number.
     pub(crate) signal: SignalParam,
-    /// Who gets it; default `group`.
+    /// Which processes receive it; default `group`.
     pub(crate) to: Option<RecipientParam>,
 }
 
@@ -386,12 +385,12 @@ pub(crate) struct SignalParams {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct RestartParams {
-    /// The task.
+    /// The id of the task.
     pub(crate) id: String,
-    /// What to set, or with null to take out, of the environment it was started in.
+    /// Environment variables to set, or to remove with null, in the environment that the task was started with.
     #[serde(default)]
     pub(crate) env: BTreeMap<String, Option<String>>,
-    /// How long the tree of one that runs has before SIGKILL; default 2 000.
+    /// How long the process tree of a running task has before SIGKILL, in milliseconds; default 2 000.
     #[schemars(range(max = INTEGER_MAX))]
     pub(crate) grace_ms: Option<u64>,
 }
@@ -400,33 +399,33 @@ pub(crate) struct RestartParams {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ResizeParams {
-    /// The task.
+    /// The id of the task.
     pub(crate) id: String,
-    /// Rows.
+    /// The number of rows.
     #[schemars(range(min = 1, max = limits::PTY_SIDE_MAX))]
     pub(crate) rows: u16,
-    /// Columns.
+    /// The number of columns.
     #[schemars(range(min = 1, max = limits::PTY_SIDE_MAX))]
     pub(crate) cols: u16,
 }
 
-/// A signal: by its name, with or without `SIG`, or by its number.
+/// A signal, by name, with or without `SIG`, or by number.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "invalid type: expected a signal's name or number")]
 pub(crate) enum SignalParam {
-    /// As in `SIGUSR1`, `HUP`, `SIGRTMIN+3`.
+    /// A name such as `SIGUSR1`, `HUP` or `SIGRTMIN+3`.
     Name(String),
-    /// As the machine numbers it, signal(7).
+    /// The number of the signal on this machine, signal(7).
     Number(#[schemars(range(min = 1, max = 64))] i64),
 }
 
-/// Which of a task's processes get a signal.
+/// Which of a task's processes receive a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum RecipientParam {
-    /// The process group of the leader, as a terminal does with Ctrl-C.
+    /// The process group of the leader, as for Ctrl-C in a terminal.
     Group,
-    /// The leader alone.
+    /// The leader only.
     Leader,
 }
 
@@ -434,17 +433,17 @@ pub(crate) enum RecipientParam {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WriteParams {
-    /// The task.
+    /// The id of the task.
     pub(crate) id: String,
-    /// What to write; may be empty with `eof`.
+    /// The input to write, encoded as `encoding` says; may be empty with `eof`.
     pub(crate) data: String,
-    /// How `data` is to be read; default `utf8`.
+    /// How `data` is encoded; default `utf8`.
     pub(crate) encoding: Option<Encoding>,
-    /// Close the task's standard input afterwards.
+    /// Whether to close the task's standard input afterwards; default false.
     pub(crate) eof: Option<bool>,
 }
 
-/// A result that says nothing but that it worked.
+/// A result without members: the request succeeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct Empty {}
 
@@ -453,22 +452,22 @@ pub(crate) struct Empty {}
 #[serde(deny_unknown_fields)]
 pub(crate) struct PlaceListParams {}
 
-/// The places that are set up.
+/// The configured places.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct PlaceList {
-    /// By their names.
+    /// The places, sorted by name.
     pub(crate) places: Vec<PlaceInfo>,
 }
 
-/// A place where tasks run.
+/// A machine on which tasks can run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct PlaceInfo {
-    /// Its name.
+    /// The name of the place.
     pub(crate) name: String,
-    /// The version of `meanwhile` there, once it has answered.
+    /// The version of `meanwhile` there; left out until the place has answered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) version: Option<String>,
-    /// Set while it cannot be reached, as far as is known.
+    /// Set while the place is known to be unreachable.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) contact: Option<super::Contact>,
 }
@@ -477,20 +476,20 @@ pub(crate) struct PlaceInfo {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SubscribeParams {
-    /// The task.
+    /// The id of the task.
     pub(crate) id: String,
-    /// Where to begin; default what is written from now on.
+    /// The offset of the first byte to send; default the current end of the output.
     #[schemars(range(max = INTEGER_MAX))]
     pub(crate) offset: Option<u64>,
 }
 
-/// Parameters of `task/unsubscribe`. `offset` is accepted for symmetry and means nothing.
+/// Parameters of `task/unsubscribe`. `offset` is accepted for symmetry and ignored.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct UnsubscribeParams {
-    /// The task.
+    /// The id of the task.
     pub(crate) id: String,
-    /// Means nothing here.
+    /// Ignored.
     #[serde(rename = "offset")]
     #[schemars(range(max = INTEGER_MAX))]
     pub(crate) _offset: Option<u64>,
@@ -500,9 +499,9 @@ pub(crate) struct UnsubscribeParams {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct RemoveParams {
-    /// These tasks; one that runs is left.
+    /// The ids of tasks to remove; running ones are kept.
     pub(crate) ids: Option<Vec<String>>,
-    /// Tasks that ended before this moment, RFC 3339.
+    /// Removes tasks that ended before this time, RFC 3339.
     #[schemars(extend("format" = "date-time"))]
     pub(crate) ended_before: Option<String>,
 }
@@ -510,7 +509,7 @@ pub(crate) struct RemoveParams {
 /// Result of `task/remove`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct RemoveResult {
-    /// How many were removed.
+    /// How many tasks were removed.
     #[schemars(range(max = INTEGER_MAX))]
     pub(crate) removed: u64,
 }

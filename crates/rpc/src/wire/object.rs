@@ -1,16 +1,16 @@
-//! The objects of docs/protocol.md, "Objects", as they are written.
+//! The objects that the protocol sends (docs/protocol.md, "Objects").
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::INTEGER_MAX;
 
-/// A moment: RFC 3339, UTC, with milliseconds.
+/// A point in time: RFC 3339, UTC, with milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(transparent)]
 pub(crate) struct DateTime(#[schemars(extend("format" = "date-time"))] pub(crate) String);
 
-/// One background command, as it stands at a moment.
+/// The state of one background command at one point in time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Task {
@@ -19,30 +19,30 @@ pub(crate) struct Task {
     pub(crate) id: String,
     /// The workspace it belongs to, an absolute path.
     pub(crate) workspace: String,
-    /// Where its notifications go, fixed at spawn.
+    /// The queue that its notifications go to, fixed at spawn.
     pub(crate) queue: String,
-    /// What its owner calls it.
+    /// A name that its owner chose for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) label: Option<String>,
     /// The command as given; an argv is shown shell-quoted.
     pub(crate) command: String,
     /// The directory it was started in.
     pub(crate) cwd: String,
-    /// The leader; also its process group.
+    /// The process id of the leader, which is also its process group id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) pid: Option<u32>,
-    /// Where it is in its life.
+    /// The stage that the task has reached.
     pub(crate) state: TaskState,
-    /// What it waits for before it starts.
+    /// What it waits for before it starts; left out once it has started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) queued: Option<Queued>,
-    /// The kernel's word on the leader, once it has ended, if it ever ran.
+    /// The leader's wait status, once it has ended; left out if it never ran.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) exit: Option<Exit>,
-    /// Who ended it and why, on every end that was not the command's own.
+    /// Who ended it and why; left out if the command ended by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cause: Option<Cause>,
-    /// When it was asked for.
+    /// When the spawn was requested.
     pub(crate) created_at: DateTime,
     /// When it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -51,103 +51,104 @@ pub(crate) struct Task {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = INTEGER_MAX))]
     pub(crate) duration_ms: Option<u64>,
-    /// How long it may run.
+    /// How long it may run, from its start; left out if it has no deadline.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = INTEGER_MAX))]
     pub(crate) deadline_ms: Option<u64>,
-    /// How much it has written.
+    /// How many bytes it has written.
     pub(crate) output: Output,
-    /// The progress that the command reports.
+    /// The progress that the command last reported.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) progress: Option<Progress>,
     /// Descendants that were alive after the leader ended.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) survivors: Vec<Survivor>,
-    /// When and how its end reached the owner of its queue.
+    /// When and how the owner of its queue was notified of its end; left out until then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) delivered: Option<Delivered>,
-    /// Its spawn said that it is a server.
+    /// True if its spawn declared it to be a server, which is not expected to end.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) service: bool,
-    /// The TCP ports its processes listen on, ascending, as of the last look.
+    /// The TCP ports that its processes listen on, ascending, as of the last check.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) ports: Vec<u16>,
-    /// It serves: such a port has stood for 300 ms, or a watch matched.
+    /// True if it is ready to serve: one of these ports has been open for 300 ms, or a watch matched.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) ready: bool,
-    /// It reads its terminal or its input, and has been silent for 15 s.
+    /// True if it reads its terminal or standard input and has written nothing for 15 s.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) waits_for_input: bool,
-    /// A session of an agent started it: its queue is the session's.
+    /// True if an agent session started it; its queue is the session's.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) agent: bool,
-    /// What it is for, unless it is background work: lists leave these out.
+    /// What the task is for, if it is not background work. Lists leave such tasks out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) role: Option<TaskRole>,
-    /// The place where it runs, if that is not this machine. `cwd` and `pid` are the place's.
+    /// The place where it runs; left out for this machine. `cwd` and `pid` are valid at that place.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) on: Option<String>,
     /// Set while that place cannot be reached.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) contact: Option<Contact>,
-    /// What a person is told of it.
+    /// Texts about the task that a client shows to people.
     pub(crate) shown: Shown,
 }
 
-/// That a place cannot be reached.
+/// Describes why a place cannot be reached.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Contact {
-    /// Since when.
+    /// When contact was lost.
     pub(crate) lost_since: DateTime,
-    /// Why, in the words of the program that is to reach it.
+    /// The reason, in the words of the program that connects to the place.
     pub(crate) reason: String,
-    /// A person has to sign in, or to accept a key: `meanwhile place connect NAME`.
+    /// True if a person has to sign in or accept a key: `meanwhile place connect NAME`.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) needs_you: bool,
 }
 
-/// A task in words, so that every client tells the same: what is shown, and nothing to decide.
+/// Texts about a task for people, worded by the server so that every client shows the same.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Shown {
     /// Its label, else its command, on one line of at most 240 bytes, without control characters.
     pub(crate) title: String,
-    /// What kind of end it was, or that there is none yet: for an icon, a colour, a filter.
+    /// How the task ended, or that it has not: for an icon, a colour or a filter.
     pub(crate) outcome: Standing,
-    /// How it stands: `running`, `queued, 2nd for build`, `exit 1`, `stopped by client`.
+    /// Its status in a few words: `running`, `queued, 2nd for build`, `exit 1`, `stopped by client`.
     pub(crate) stands: String,
-    /// Its end as the rest of a sentence that begins with the title: `exited 1 after 4.0s`.
+    /// Its end, as the rest of a sentence that starts with the title: `exited 1 after 4.0s`. Left out until it has
+    /// ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) ended: Option<String>,
-    /// How long it ran, once it has ended: `1m 32s`.
+    /// How long it ran, such as `1m 32s`. Left out until it has ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) took: Option<String>,
 }
 
-/// How a task stands, of which a client has one icon and one colour each.
+/// The status of a task for display; a client has one icon and one colour for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum Standing {
-    /// It waits for its turn, whatever `state` says to a client of version 0.1.0.
+    /// It waits for its turn, even where `state` is `running` for a client of version 0.1.0.
     Queued,
-    /// It runs.
+    /// The task is running.
     Running,
-    /// It is being ended.
+    /// The task is being stopped.
     Stopping,
-    /// It exited with 0.
+    /// It exited with code 0.
     Succeeded,
-    /// It exited otherwise.
+    /// It exited with another code, or a signal ended it.
     Failed,
-    /// An order stopped it.
+    /// A client, the agent or the daemon stopped it.
     Stopped,
-    /// It ran into a deadline.
+    /// It reached a deadline.
     TimedOut,
-    /// How it ended is not known.
+    /// How it ended is unknown.
     Lost,
 }
 
-/// What a task is for that is not background work.
+/// What a task is for, if it is not background work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum TaskRole {
@@ -155,66 +156,66 @@ pub(crate) enum TaskRole {
     Step,
 }
 
-/// Where a task is in its life. The last four are ends.
+/// The stage that a task has reached. In the last four it has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum TaskState {
-    /// It waits for its turn. Only for a client that declares this state; others see `running`.
+    /// It waits for its turn. Sent only to a client that declares this state; others get `running`.
     Queued,
-    /// The leader runs, or is about to.
+    /// The leader is running or about to start.
     Running,
-    /// Its tree is being ended.
+    /// Its process tree is being stopped.
     Stopping,
-    /// It ended by itself, whatever the exit status.
+    /// It ended by itself, with any exit status.
     Exited,
-    /// An order stopped it.
+    /// A client, the agent or the daemon stopped it.
     Stopped,
-    /// It ran into its deadline.
+    /// It reached its deadline.
     TimedOut,
-    /// Its supervisor left no exit record.
+    /// Its supervisor left no exit record, so how it ended is unknown.
     Lost,
 }
 
-/// What a task waits for.
+/// What a task waits for, and since when.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Queued {
-    /// Since when.
+    /// When it began to wait.
     pub(crate) since: DateTime,
-    /// For what.
+    /// What it waits for.
     pub(crate) reason: QueuedReason,
-    /// Its place among those that wait for the slot, from 1.
+    /// Its position among the tasks that wait for the slot, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub(crate) position: Option<u32>,
-    /// About how long it still waits, in milliseconds, by how long commands took before.
+    /// The estimated remaining wait in milliseconds, from how long these commands took before. Left out if unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = INTEGER_MAX))]
     pub(crate) left_ms: Option<u64>,
 }
 
-/// What there is to wait for.
+/// What a task waits for: a slot, other tasks, or a place.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
 pub(crate) struct QueuedReason {
-    /// The slot.
+    /// The name of the slot that it waits for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) slot: Option<String>,
-    /// The task right ahead, which holds the slot or waits for it. It may be another workspace's.
+    /// The id of the task directly ahead, which holds the slot or waits for it; possibly of another workspace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) behind: Option<String>,
-    /// That one's label, or else its command, on one line and shortened.
+    /// The label of that task, or else its command, on one line and shortened.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) title: Option<String>,
-    /// Tasks that end first.
+    /// The ids of the tasks that must end first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) after: Vec<String>,
-    /// The place that is to take it.
+    /// The place that has not yet accepted the task.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) place: Option<String>,
 }
 
 impl Task {
-    /// The task as a client sees it that knows no task that waits.
+    /// The task as sent to a client that does not know the state `queued`.
     pub(crate) fn without_queued_state(mut self) -> Self {
         if let TaskState::Queued = self.state {
             self.state = TaskState::Running;
@@ -223,7 +224,7 @@ impl Task {
     }
 }
 
-/// The leader's wait status. Both are null where it is not known.
+/// The leader's wait status. Both are null if it is unknown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct Exit {
     /// The exit code, if it exited.
@@ -235,13 +236,13 @@ pub(crate) struct Exit {
 /// Who ended a task, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct Cause {
-    /// Who.
+    /// Which kind of actor ended it.
     pub(crate) actor: Actor,
-    /// Why, for people.
+    /// The reason, as a text for people.
     pub(crate) message: String,
 }
 
-/// Who may end a task.
+/// The kinds of actors that can end a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum Actor {
@@ -257,7 +258,7 @@ pub(crate) enum Actor {
     Limit,
     /// The daemon or the supervisor itself.
     Daemon,
-    /// A task that it was to follow, which failed.
+    /// A task that this one was to run after has failed.
     Dependency,
 }
 
@@ -272,19 +273,19 @@ pub(crate) struct Output {
     pub(crate) dropped: u64,
 }
 
-/// How far a task says it is.
+/// The progress that a task reports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct Progress {
-    /// 0 to 100.
+    /// Percent, from 0 to 100; left out if the task reports none.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 100))]
     pub(crate) percent: Option<u8>,
-    /// The last line that spoke of progress.
+    /// The last line that reported progress.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) message: Option<String>,
 }
 
-/// A descendant alive after its task's leader ended.
+/// A descendant that was alive after its task's leader ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct Survivor {
     /// Its process id.
@@ -293,57 +294,57 @@ pub(crate) struct Survivor {
     pub(crate) command: String,
 }
 
-/// When and how an end reached the owner of its queue.
+/// When and how the owner of the queue was notified of an end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct Delivered {
-    /// When.
+    /// When the owner was notified.
     pub(crate) at: DateTime,
-    /// Through what.
+    /// The operation that notified the owner.
     pub(crate) by: DeliveredBy,
-    /// The agent's turn that saw it.
+    /// The number of the agent's turn that received it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = INTEGER_MAX))]
     pub(crate) turn: Option<u64>,
 }
 
-/// What told an end to the owner of its queue.
+/// The operation that notified the owner of a queue of an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum DeliveredBy {
     /// `task/drain`, or the agent's own drain before a model call.
     Drain,
-    /// The agent's own wait.
+    /// The agent waited for the task.
     Wait,
-    /// The agent's own check.
+    /// The agent checked the task.
     Check,
 }
 
-/// Something the owner of a queue is told, once.
+/// An event that is reported to the owner of a queue once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct Notification {
-    /// Gapless and ascending within its queue, from 1.
+    /// Its number in its queue: ascending from 1, without gaps.
     #[schemars(range(min = 1, max = INTEGER_MAX))]
     pub(crate) seq: u64,
-    /// The queue.
+    /// The name of the queue.
     pub(crate) queue: String,
-    /// What happened.
+    /// Which kind of event it is.
     pub(crate) kind: NotificationKind,
     /// When it was queued.
     pub(crate) at: DateTime,
-    /// The task as it stood.
+    /// The task at that time.
     pub(crate) task: Task,
-    /// The two ends of its output, at most 4 096 bytes in all.
+    /// The start and the end of its output, at most 4 096 bytes together.
     pub(crate) preview: Preview,
     /// The line that matched; with kind `matched` only.
     #[serde(rename = "match", skip_serializing_if = "Option::is_none")]
     pub(crate) matched: Option<Match>,
 }
 
-/// What a notification tells.
+/// The kind of event that a notification reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum NotificationKind {
-    /// The task ended, in whatever way.
+    /// The task ended, in any way.
     Exited,
     /// A watch matched a line of output.
     Matched,
@@ -351,14 +352,14 @@ pub(crate) enum NotificationKind {
     Stalled,
 }
 
-/// The two ends of an output.
+/// The start and the end of an output.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct Preview {
-    /// The beginning.
+    /// The start of the output, as text.
     pub(crate) head: String,
-    /// The end.
+    /// The end of the output, as text.
     pub(crate) tail: String,
-    /// Bytes between the two that are left out.
+    /// How many bytes between the two are left out.
     #[schemars(range(max = INTEGER_MAX))]
     pub(crate) omitted: u64,
 }
@@ -366,22 +367,22 @@ pub(crate) struct Preview {
 /// A line that a watch matched.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct Match {
-    /// The watch, as named at spawn.
+    /// The id of the watch, as given at spawn.
     pub(crate) id: String,
-    /// The line, cut to 1 024 bytes.
+    /// The line, truncated to 1 024 bytes.
     pub(crate) line: String,
-    /// Where the line starts in the output.
+    /// The offset in the output at which the line starts.
     #[schemars(range(max = INTEGER_MAX))]
     pub(crate) offset: u64,
 }
 
-/// Output that was not retained: the bytes from `from` up to, not with, `to`.
+/// Output that was not retained: the bytes from `from` to `to`, without the byte at `to`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct Gap {
-    /// The first byte that is missing.
+    /// The offset of the first missing byte.
     #[schemars(range(max = INTEGER_MAX))]
     pub(crate) from: u64,
-    /// The first byte that is there again.
+    /// The offset of the first byte that is available again.
     #[schemars(range(max = INTEGER_MAX))]
     pub(crate) to: u64,
 }

@@ -1,4 +1,4 @@
-//! What the server sends without being asked (docs/protocol.md, "Pushes").
+//! What the server sends without a request (docs/protocol.md, "Pushes").
 
 use std::collections::BTreeMap;
 
@@ -10,38 +10,38 @@ use super::{
     Watched, acp,
 };
 
-/// What happened, of which the client is told without asking. It is written as its parameters; what
-/// the message is called is the front's to say.
+/// An event that the server reports without a request. It serializes as its parameters; the front chooses the method
+/// name.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub(crate) enum Push {
-    /// The leader runs.
+    /// A leader is running.
     Started(StartedPush),
-    /// The turn of a task that waited has come.
+    /// A task that waited for its turn has started.
     Began(BeganPush),
     /// Output of a subscribed task.
     Output(OutputPush),
-    /// A task said how far it is.
+    /// A task reported progress.
     Progress(ProgressPush),
-    /// A task listens on other ports, or is ready.
+    /// A task listens on different ports, or its readiness changed.
     Listening(ListeningPush),
-    /// A watch matched, or the task waits for input.
+    /// A watch matched, or a task waits for input.
     Notified(NotifiedPush),
     /// A task ended.
     Exited(ExitedPush),
-    /// What runs and what waits to be drained.
+    /// The running tasks, or the counts of notifications to drain, changed.
     Changed(Changed),
-    /// Something happened in an agent session.
+    /// An update of an agent session.
     Session(Box<acp::SessionNotification>),
     /// A turn of a session began or ended.
     Turn(TurnPush),
-    /// A model call failed and is made again.
+    /// A model call failed and will be repeated.
     Retrying(RetryingPush),
-    /// A fact for a session's timeline.
+    /// A new event in a session's trace.
     Traced(TracedPush),
     /// Pieces of a session's timeline.
     Timeline(TimelinePush),
-    /// A session that is watched is opened, closed, or asks something.
+    /// A watched session was opened or closed, or its open questions changed.
     Watched(Watched),
 }
 
@@ -66,27 +66,27 @@ pub(crate) struct BeganPush {
 /// Parameters of `task/output`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct OutputPush {
-    /// The task.
+    /// The id of the task.
     pub(crate) id: String,
-    /// Where `data` starts; a jump means that output was skipped, and `task/read` has it.
+    /// The offset of `data` in the output. A jump means that output was skipped; `task/read` returns it.
     #[schemars(range(max = INTEGER_MAX))]
     pub(crate) offset: u64,
-    /// The output.
+    /// The output, encoded as `encoding` says.
     pub(crate) data: String,
-    /// How `data` is to be read.
+    /// How `data` is encoded.
     pub(crate) encoding: Encoding,
 }
 
 /// Parameters of `task/progress`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct ProgressPush {
-    /// The task.
+    /// The id of the task.
     pub(crate) id: String,
-    /// 0 to 100.
+    /// Percent, from 0 to 100; left out if the task reports none.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 100))]
     pub(crate) percent: Option<u8>,
-    /// The last line that spoke of progress.
+    /// The last line that reported progress.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) message: Option<String>,
 }
@@ -94,34 +94,34 @@ pub(crate) struct ProgressPush {
 /// Parameters of `task/listening`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct ListeningPush {
-    /// The task.
+    /// The id of the task.
     pub(crate) id: String,
     /// The TCP ports its processes listen on, ascending.
     pub(crate) ports: Vec<u16>,
-    /// It serves: such a port has stood for 300 ms, or a watch matched.
+    /// True if it is ready to serve: one of these ports has been open for 300 ms, or a watch matched.
     pub(crate) ready: bool,
 }
 
 /// Parameters of `task/notified`: kinds `matched` and `stalled`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct NotifiedPush {
-    /// What was queued.
+    /// The notification that was added to the queue.
     pub(crate) notification: Notification,
 }
 
 /// Parameters of `task/exited`: kind `exited`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct ExitedPush {
-    /// What was queued.
+    /// The notification that was added to the queue.
     pub(crate) notification: Notification,
 }
 
-/// Parameters of `tasks/changed`: a full snapshot that replaces the one before.
+/// Parameters of `tasks/changed`: a complete snapshot that replaces the previous one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct Changed {
-    /// The tasks that run in the workspace.
+    /// The ids of the running tasks of the workspace.
     pub(crate) running: Vec<String>,
-    /// How many notifications wait in each queue that has any.
+    /// The number of notifications in each queue that is not empty.
     pub(crate) undelivered: BTreeMap<String, u64>,
 }
 
@@ -131,8 +131,8 @@ pub(crate) struct Changed {
 )]
 #[serde(untagged, expecting = "invalid type: expected an integer or a string")]
 pub(crate) enum ProgressToken {
-    /// A number; LSP has 32 bits.
+    /// An integer; LSP allows 32 bits.
     Number(i32),
-    /// A text.
+    /// Any string.
     Text(String),
 }

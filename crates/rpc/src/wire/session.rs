@@ -1,7 +1,8 @@
-//! Agent sessions (docs/protocol.md, "Agent sessions"): what is ours beside the Agent Client Protocol's own types.
+//! Agent sessions (docs/protocol.md, "Agent sessions"): what the project adds to the types of the Agent Client
+//! Protocol (ACP).
 //!
-//! Prompts, updates and permissions have ACP's shapes, version 1, taken from its own crate, so that
-//! an ACP client finds what it knows. Here are the trace, and the pushes ACP has no words for.
+//! Prompts, updates and permissions use ACP's types, version 1, from its own crate, so that an ACP client recognises
+//! them. This module has the trace, and the pushes that ACP does not have.
 
 use agent_client_protocol_schema::v1 as acp;
 use schemars::JsonSchema;
@@ -16,12 +17,12 @@ use super::{
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct TraceParams {
-    /// The session, open or not.
+    /// The id of the session, open or not.
     pub(crate) session_id: String,
-    /// Only events after this one; default 0, all.
+    /// Return only events after this number; default 0, all.
     #[schemars(range(max = INTEGER_MAX))]
     pub(crate) after: Option<u64>,
-    /// Answers with lanes to be drawn in the place of events and tasks; default false.
+    /// Whether to return lanes to draw instead of events and tasks; default false.
     pub(crate) timeline: Option<bool>,
 }
 
@@ -29,137 +30,137 @@ pub(crate) struct TraceParams {
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct TraceResult {
-    /// The session.
+    /// The id of the session.
     pub(crate) session_id: String,
-    /// What happened, oldest first.
+    /// The events, oldest first.
     pub(crate) events: Vec<TraceEvent>,
-    /// Every task of the session, oldest first.
+    /// All tasks of the session, oldest first.
     pub(crate) tasks: Vec<TraceTask>,
-    /// What to ask for with `after` next.
+    /// The value for `after` in the next request.
     #[schemars(range(max = INTEGER_MAX))]
     pub(crate) next: u64,
-    /// The lanes, where they were asked for. Then the other lists are empty.
+    /// The lanes, if requested; then the other lists are empty.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) timeline: Option<Timeline>,
 }
 
-/// A fact about a session.
+/// An event in a session's trace.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub(crate) struct TraceEvent {
     /// Its number, ascending within the session, from 1.
     #[schemars(range(max = INTEGER_MAX))]
     pub(crate) n: u64,
-    /// When.
+    /// When it happened.
     pub(crate) at: DateTime,
-    /// What.
+    /// The kind of event and its details.
     #[serde(flatten)]
     pub(crate) fact: TraceFact,
 }
 
-/// What a trace can tell. Turns and model calls are counted in the session, from 1.
+/// The kinds of events in a trace. Turns and model calls are numbered in the session, from 1.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case", rename_all_fields = "camelCase")]
 pub(crate) enum TraceFact {
     /// A turn began.
     TurnStarted {
-        /// The turn.
+        /// The number of the turn.
         turn: u64,
-        /// Who began it.
+        /// What started the turn.
         origin: TurnOrigin,
-        /// The beginning of the prompt.
+        /// The first line of the prompt, shortened.
         #[serde(skip_serializing_if = "Option::is_none")]
         title: Option<String>,
     },
-    /// A request went to the model.
+    /// A request was sent to the model.
     CallStarted {
-        /// The turn.
+        /// The number of the turn.
         turn: u64,
-        /// The model call.
+        /// The number of the model call.
         call: u64,
     },
-    /// The answer was whole, or the call failed for good.
+    /// The model's answer is complete, or the call failed for good.
     CallEnded {
-        /// The turn.
+        /// The number of the turn.
         turn: u64,
-        /// The model call.
+        /// The number of the model call.
         call: u64,
-        /// Why the model stopped.
+        /// Why the model stopped; left out if the call failed.
         #[serde(skip_serializing_if = "Option::is_none")]
         stop_reason: Option<String>,
-        /// Why the call failed.
+        /// Why the call failed; left out if it succeeded.
         #[serde(skip_serializing_if = "Option::is_none")]
         error: Option<String>,
-        /// Tokens of the request.
+        /// The number of tokens in the request.
         #[serde(skip_serializing_if = "Option::is_none")]
         input_tokens: Option<u64>,
-        /// Tokens of the answer.
+        /// The number of tokens in the answer.
         #[serde(skip_serializing_if = "Option::is_none")]
         output_tokens: Option<u64>,
-        /// Tokens of the request that came from the provider's cache.
+        /// The number of the request's tokens that came from the provider's cache.
         #[serde(skip_serializing_if = "Option::is_none")]
         cached_tokens: Option<u64>,
-        /// US dollars, where the price is known.
+        /// The cost in US dollars; left out if the price is unknown.
         #[serde(skip_serializing_if = "Option::is_none")]
         cost_usd: Option<f64>,
     },
-    /// A tool began to run.
+    /// A tool call started.
     ToolStarted {
-        /// The model call whose answer asked for it.
+        /// The number of the model call whose answer requested it.
         call: u64,
-        /// The call of the tool.
+        /// The id of the tool call.
         tool_call_id: String,
-        /// The tool.
+        /// The name of the tool.
         name: String,
-        /// What a person is shown.
+        /// The title that is shown to people.
         title: String,
     },
-    /// It came to an end.
+    /// A tool call ended.
     ToolEnded {
-        /// The call of the tool.
+        /// The id of the tool call.
         tool_call_id: String,
-        /// It failed.
+        /// Whether it failed.
         is_error: bool,
     },
-    /// A tool started a command.
+    /// A tool call started a command.
     TaskSpawned {
-        /// The model call whose answer asked for it.
+        /// The number of the model call whose answer requested it.
         call: u64,
-        /// The call of the tool.
+        /// The id of the tool call.
         tool_call_id: String,
-        /// The task.
+        /// The id of the task.
         task_id: String,
-        /// The command.
+        /// The command, as text.
         command: String,
-        /// It began in the foreground.
+        /// True if it started in the foreground.
         moved: bool,
     },
-    /// A notification stands in a request.
+    /// A request to the model contains a notification.
     Delivered {
-        /// The model call whose request carries it.
+        /// The number of the model call whose request contains it.
         call: u64,
-        /// The task.
+        /// The id of the task.
         task_id: String,
-        /// Its number in the session's queue, where it came from there.
+        /// Its number in the session's queue; left out if it did not come from the queue.
         #[serde(skip_serializing_if = "Option::is_none")]
         seq: Option<u64>,
-        /// What it tells.
+        /// The kind of event that the notification reports.
         kind: NotificationKind,
-        /// How it came into the request.
+        /// How it came to be in the request.
         by: DeliveredBy,
     },
     /// A turn ended.
     TurnEnded {
-        /// The turn.
+        /// The number of the turn.
         turn: u64,
-        /// Why.
+        /// Why the turn ended.
         stop_reason: String,
-        /// What went wrong.
+        /// What went wrong; left out if nothing did.
         #[serde(skip_serializing_if = "Option::is_none")]
         error: Option<String>,
     },
-    /// A summary took the place of the history in what the model is sent.
+    /// A summary replaced the history in what is sent to the model.
     Compacted {
-        /// The model call that wrote it.
+        /// The number of the model call that wrote the summary.
         #[serde(skip_serializing_if = "Option::is_none")]
         call: Option<u64>,
     },
@@ -167,224 +168,223 @@ pub(crate) enum TraceFact {
     Resumed {},
 }
 
-/// Who began a turn.
+/// What started a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum TurnOrigin {
-    /// A person.
+    /// A prompt of a person.
     Prompt,
-    /// Results of background tasks, while the agent was idle.
+    /// Results of background tasks that arrived while the agent was idle.
     Background,
 }
 
-/// The way of one task through a session. Its bar is `spawnedAt` to `endedAt`; its result waits in
-/// the queue from `queuedAt` to the start of the model call `deliveredInCall`.
+/// The history of one task in a session. Draw its bar from `spawnedAt` to `endedAt`; its result waits in the queue
+/// from `queuedAt` until the model call `deliveredInCall` starts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct TraceTask {
-    /// The task.
+    /// The id of the task.
     pub(crate) task_id: String,
-    /// The command.
+    /// The command, as text.
     pub(crate) command: String,
-    /// The call of the tool that started it.
+    /// The id of the tool call that started it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) tool_call_id: Option<String>,
-    /// The model call whose answer asked for it.
+    /// The number of the model call whose answer requested it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) spawned_in_call: Option<u64>,
-    /// When it was asked for.
+    /// When the spawn was requested.
     pub(crate) spawned_at: DateTime,
-    /// When it ended.
+    /// When it ended; left out until then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) ended_at: Option<DateTime>,
-    /// When its end was queued.
+    /// When the notification of its end was added to the queue.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) queued_at: Option<DateTime>,
-    /// The number of its end in the session's queue.
+    /// The number of that notification in the session's queue.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) seq: Option<u64>,
-    /// Where it is in its life.
+    /// The stage that the task has reached.
     pub(crate) state: TaskState,
-    /// The kernel's word, once it has ended.
+    /// The leader's wait status, once it has ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) exit: Option<Exit>,
-    /// Who ended it and why, where that was not the command itself.
+    /// Who ended it and why; left out if the command ended by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cause: Option<Cause>,
-    /// The model call whose request carried its end.
+    /// The number of the model call whose request contains its end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) delivered_in_call: Option<u64>,
-    /// How it came into that request.
+    /// How its end came to be in that request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) delivered_by: Option<DeliveredBy>,
-    /// What a person is told of it.
+    /// Texts about the task that a client shows to people.
     pub(crate) shown: Shown,
 }
 
-/// What is ours in a `session/update`: its `_meta.meanwhile`.
+/// What the project adds to a `session/update`, in `_meta.meanwhile`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Own {
-    /// Who speaks, of a user message that no person said.
+    /// The author of a user message that a person did not write.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) origin: Option<OwnOrigin>,
-    /// The model call whose answer it is a part of, or whose request carries it.
+    /// The number of the model call whose answer this is part of, or whose request contains it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = INTEGER_MAX))]
     pub(crate) call: Option<u64>,
-    /// The tasks of the results in a message.
+    /// The ids of the tasks whose results the message contains.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) task_ids: Vec<String>,
-    /// These results as people are shown them, in the place of the message, whose words are a model's.
+    /// These results for people; show them instead of the message, which is worded for a model.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) cards: Vec<Card>,
-    /// A notice as people are shown it, in the place of the message.
+    /// A notice for people; show it instead of the message.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) shown: Option<String>,
-    /// Of a usage: what people are shown.
+    /// In a usage update: the text to show to people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) says: Option<String>,
-    /// The task that runs a tool's command.
+    /// The id of the task that runs the tool call's command.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) task_id: Option<String>,
-    /// That command was waited for to its end: what people are shown of it, in the place of the text of its call.
+    /// Set if the agent waited until that command ended: show it to people instead of the tool call's text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) card: Option<Card>,
-    /// That command is in the background. The text of its call is for the model alone.
+    /// True if that command runs in the background. The tool call's text is only for the model.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) background: bool,
-    /// How far the kernel confines it.
+    /// The confinement that the kernel enforces on the command.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) confined: Option<&'static str>,
 }
 
-/// What is ours in a `session/request_permission`: its `_meta.meanwhile`.
+/// What the project adds to a `session/request_permission`, in `_meta.meanwhile`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct OwnQuestion {
-    /// The id of the request, which `$/cancelRequest` names: some libraries do not tell it.
+    /// The id of the request, which `$/cancelRequest` names: some client libraries do not expose it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) request: Option<String>,
-    /// What is asked, after "may the agent": `edit src/main.rs`.
+    /// The question, without "may the agent": `edit src/main.rs`.
     pub(crate) question: String,
-    /// What a diff by lines does not show of the change that is asked about, a line each.
+    /// What a line diff of the proposed change does not show, one line each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) unseen: Vec<String>,
 }
 
-/// What is ours in the answer to it: its `_meta.meanwhile`.
+/// What the project adds to the response to `session/request_permission`, in `_meta.meanwhile`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 pub(crate) struct OwnAnswer {
-    /// What a person has left of the change that the question showed.
+    /// The text that the person accepts, if it differs from the proposed one.
     pub(crate) edit: Option<OwnEdit>,
 }
 
-/// A text that a person allows in the place of the one that was proposed.
+/// A text that a person allows instead of the proposed one.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct OwnEdit {
-    /// The whole text of the file.
+    /// The complete new text of the file.
     pub(crate) new_text: String,
 }
 
-/// Who says what no person said.
+/// The author of a user message that a person did not write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum OwnOrigin {
-    /// Background tasks.
+    /// Results of background tasks.
     Background,
-    /// The server.
+    /// The server, with a notice.
     Notice,
 }
 
-/// A result of a background task, as people are shown it where it enters a conversation.
+/// A result of a background task, to be shown to people where it enters a conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Card {
-    /// The task.
+    /// The id of the task.
     pub(crate) task_id: String,
-    /// What it tells.
+    /// The kind of event that the card reports.
     pub(crate) kind: NotificationKind,
-    /// What the task is called.
+    /// The title of the task.
     pub(crate) title: String,
-    /// Its command, where it is called otherwise; on one line.
+    /// Its command on one line; left out if the title is the command.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) command: Option<String>,
-    /// How the task stands, for an icon and a colour; left out of one that is not kept any more.
+    /// The status of the task, for an icon and a colour; left out if the task is no longer kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) outcome: Option<Standing>,
-    /// How it ended, or what else happened: `exited 3 after 2.0s`.
+    /// How it ended, or what happened, such as `exited 3 after 2.0s`.
     pub(crate) says: String,
-    /// How its end came into the conversation: `ended during call 2, entered call 3, waited 786 ms`.
+    /// How its result came into the conversation, such as `ended during call 2, entered call 3, waited 786 ms`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) way: Option<String>,
-    /// What of its output the model was shown.
+    /// The part of its output that the model was shown.
     pub(crate) output: String,
 }
 
-/// Parameters of `session/turn`: a turn began or ended.
+/// Parameters of `session/turn`: a turn started or ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct TurnPush {
-    /// The session.
+    /// The id of the session.
     pub(crate) session_id: String,
-    /// The turn, counted in the session from 1.
+    /// The number of the turn in the session from 1.
     #[schemars(range(max = INTEGER_MAX))]
     pub(crate) turn: u64,
-    /// What it did.
+    /// Whether the turn started or ended.
     pub(crate) state: TurnState,
-    /// Who began it.
+    /// What started the turn.
     pub(crate) origin: TurnOrigin,
-    /// Why it ended; not with `error`.
+    /// Why it ended; left out with `error`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) stop_reason: Option<acp::StopReason>,
-    /// What went wrong, and what to do.
+    /// What went wrong, and what to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
-    /// Its end in a sentence for people, where that is not the ordinary one; not with `error`.
+    /// A sentence about its end for people, if that is unusual; left out with `error`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) says: Option<&'static str>,
 }
 
-/// What a turn did.
+/// Whether a turn started or ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum TurnState {
-    /// It began.
+    /// The turn started.
     Started,
-    /// It ended.
+    /// The turn ended.
     Ended,
 }
 
-/// Parameters of `session/retrying`: a model call failed and is made again. What it streamed so far
-/// is void.
+/// Parameters of `session/retrying`: a model call failed and will be repeated. Discard what it has streamed so far.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct RetryingPush {
-    /// The session.
+    /// The id of the session.
     pub(crate) session_id: String,
-    /// The number of the coming attempt.
+    /// The number of the next attempt.
     pub(crate) attempt: u32,
-    /// The model call whose answer is void: each `agent_message_chunk` and `agent_thought_chunk` that names
-    /// it, and nothing else.
+    /// The number of the model call whose answer to discard: every `agent_message_chunk` and `agent_thought_chunk`
+    /// with this number, and nothing else.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = INTEGER_MAX))]
     pub(crate) call: Option<u64>,
-    /// How long until then.
+    /// The time until the next attempt, in milliseconds.
     #[schemars(range(max = INTEGER_MAX))]
     pub(crate) delay_ms: u64,
     /// What went wrong.
     pub(crate) message: String,
-    /// All of it in a line for people.
+    /// All of this in one line for people.
     pub(crate) says: String,
 }
 
-/// Parameters of `session/traced`: a fact for the timeline, as it happens.
+/// Parameters of `session/traced`: a new event in the trace.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct TracedPush {
-    /// The session.
+    /// The id of the session.
     pub(crate) session_id: String,
-    /// The fact.
+    /// The new event.
     pub(crate) event: TraceEvent,
 }
 
@@ -392,22 +392,22 @@ pub(crate) struct TracedPush {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct WatchSessionParams {
-    /// The session: one of the workspace that is not open on this connection.
+    /// The id of a session of the workspace that is not open on this connection.
     pub(crate) session_id: String,
 }
 
-/// Result of `session/watch`, and parameters of `session/watched`: how a session that is watched stands.
+/// Result of `session/watch`, and parameters of `session/watched`: the state of a watched session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Watched {
-    /// The session.
+    /// The id of the session.
     pub(crate) session_id: String,
     /// Whether a process has it open.
     pub(crate) holder: Holder,
-    /// That process, or the one that had it open and ended without closing it.
+    /// The process id of that process, or of the one that ended without closing the session.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) pid: Option<u32>,
-    /// What a person is asked there, oldest first: it can be answered there alone.
+    /// The open questions to the person there, oldest first; only that process can take the answers.
     pub(crate) asks: Vec<OpenQuestion>,
 }
 
@@ -415,24 +415,24 @@ pub(crate) struct Watched {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Holder {
-    /// One has.
+    /// A process has the session open.
     Open,
-    /// None has: it was closed.
+    /// No process has it open: it was closed.
     Closed,
-    /// None has: the one that had it ended without closing it. A turn that ran is over.
+    /// No process has it open: the last one ended without closing it. A turn that was running is over.
     Gone,
-    /// The session is deleted. It is watched no longer.
+    /// The session was deleted, and is no longer watched.
     Deleted,
 }
 
-/// A question that a person is asked by another process.
+/// A question that another process asks a person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct OpenQuestion {
-    /// The call of a tool.
+    /// The id of the tool call.
     pub(crate) tool_call_id: String,
-    /// What is asked, after "may the agent": `edit src/main.rs`.
+    /// The question, without "may the agent": `edit src/main.rs`.
     pub(crate) question: String,
-    /// Why it is asked.
+    /// The reason for the question.
     pub(crate) why: String,
 }

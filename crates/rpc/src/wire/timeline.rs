@@ -1,4 +1,4 @@
-//! Timelines (docs/protocol.md, "Timelines"): lanes that the server has folded, and clients draw.
+//! Timelines (docs/protocol.md, "Timelines"): lanes that the server computes and clients draw.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,212 +10,212 @@ use super::{DateTime, INTEGER_MAX};
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct TimelineParams {}
 
-/// A timeline, whole.
+/// A complete timeline.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Timeline {
-    /// Its pieces. Lanes stand in this order.
+    /// The pieces of the timeline. Lanes are drawn in this order.
     pub(crate) pieces: Vec<Piece>,
-    /// What each look means, in order. A legend has those that are there.
+    /// What each look in this timeline means, in the order of display.
     pub(crate) legend: Vec<LegendEntry>,
-    /// How many lanes of old tasks are left out.
+    /// The number of lanes that are left out because their tasks are old.
     #[schemars(range(max = INTEGER_MAX))]
     pub(crate) left_out: u64,
-    /// Nothing has run in the workspace: this is what `meanwhile demo` did on another day.
+    /// True if no task has run in the workspace: the pieces are a recording of `meanwhile demo`.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) recorded: bool,
 }
 
-/// Parameters of `session/timeline`: pieces that are new, or take the place of those of their keys.
+/// Parameters of `session/timeline`: pieces that are new or replace those with the same key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct TimelinePush {
     /// The session.
     pub(crate) session_id: String,
-    /// The pieces. New lanes stand after those that are there.
+    /// The pieces. New lanes are drawn after the existing ones.
     pub(crate) pieces: Vec<Piece>,
 }
 
-/// What a look means.
+/// The meaning of one look.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct LegendEntry {
     /// The look.
     pub(crate) look: Look,
-    /// In words.
+    /// What the look means, in words.
     pub(crate) label: String,
 }
 
-/// A piece of a timeline. No two have one key.
+/// A piece of a timeline. Its key is unique in the timeline.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub(crate) enum Piece {
-    /// A row.
+    /// A row of the timeline.
     Lane {
         /// `agent`, `queue`, or the id of a task.
         key: String,
-        /// What it shows.
+        /// Which kind of lane it is.
         kind: LaneKind,
-        /// What it is called.
+        /// The title of the lane.
         label: String,
-        /// How its task stands.
+        /// The status of its task; left out for a lane that is not a task's.
         #[serde(skip_serializing_if = "Option::is_none")]
         look: Option<Look>,
-        /// Its task.
+        /// The id of its task; left out for a lane that is not a task's.
         #[serde(skip_serializing_if = "Option::is_none")]
         task_id: Option<String>,
     },
-    /// A stretch of time in a lane.
+    /// A period of time in a lane.
     Segment {
-        /// Its key.
+        /// Identifies the piece.
         key: String,
         /// The key of its lane.
         lane: String,
-        /// What it is.
+        /// What happens in this period.
         kind: SegmentKind,
         /// How it is drawn.
         look: Look,
-        /// Where it begins.
+        /// When it starts.
         from: DateTime,
-        /// Where it ends. Left out of what goes on.
+        /// When it ends; left out while it continues.
         #[serde(skip_serializing_if = "Option::is_none")]
         to: Option<DateTime>,
-        /// Which of those side by side, from 0.
+        /// Which of several parallel rows of the lane it is drawn in, from 0.
         row: u32,
-        /// What it is called.
+        /// The title of the segment.
         label: String,
-        /// What else is known of it, a line each.
+        /// Further details, one line each.
         says: Vec<String>,
-        /// Its task.
+        /// The id of the task that it shows, if any.
         #[serde(skip_serializing_if = "Option::is_none")]
         task_id: Option<String>,
-        /// Its model call.
+        /// The number of the model call that it belongs to, if any.
         #[serde(skip_serializing_if = "Option::is_none")]
         #[schemars(range(max = INTEGER_MAX))]
         call: Option<u64>,
     },
-    /// A moment in a lane.
+    /// A point in time in a lane.
     Mark {
-        /// Its key.
+        /// Identifies the piece.
         key: String,
         /// The key of its lane.
         lane: String,
         /// What happened.
         kind: MarkKind,
-        /// When.
+        /// When it happened.
         at: DateTime,
-        /// What it is called.
+        /// The title of the mark.
         label: String,
-        /// What else is known of it, a line each.
+        /// Further details, one line each.
         says: Vec<String>,
-        /// Its model call.
+        /// The number of the model call that it belongs to, if any.
         #[serde(skip_serializing_if = "Option::is_none")]
         #[schemars(range(max = INTEGER_MAX))]
         call: Option<u64>,
     },
-    /// From a lane to another, at one moment: a task's begin, the way of its result.
+    /// An arrow from one lane to another at one point in time: the start of a task, or the delivery of its result.
     Arrow {
-        /// Its key.
+        /// Identifies the piece.
         key: String,
-        /// The key of the lane it leaves.
+        /// The key of the lane where the arrow starts.
         from: String,
-        /// The key of the lane it points to.
+        /// The key of the lane where the arrow ends.
         to: String,
-        /// When.
+        /// When it happened.
         at: DateTime,
-        /// The task.
+        /// The id of the task that it belongs to.
         task_id: String,
     },
-    /// A time in which nothing happened, to be drawn as a break.
+    /// A period in which nothing happened, to be drawn as a break.
     Gap {
-        /// Its key.
+        /// Identifies the piece.
         key: String,
-        /// When it began.
+        /// When it starts.
         from: DateTime,
-        /// When something happened again.
+        /// When it ends.
         to: DateTime,
-        /// Its length in words.
+        /// Its length in words, such as `2 h`.
         label: String,
     },
 }
 
-/// What a lane shows.
+/// The kinds of lanes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum LaneKind {
-    /// Turns, model calls, tools.
+    /// The agent's turns, model calls and tools.
     Agent,
-    /// Results between the end of their task and the model call that they enter.
+    /// Results between the end of the task and the model call whose request contains them.
     Queue,
-    /// A task.
+    /// One background task.
     Task,
 }
 
-/// What a stretch of time is.
+/// What happens in a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum SegmentKind {
-    /// A turn.
+    /// A turn of the agent.
     Turn,
-    /// A model call.
+    /// A call of the model.
     Call,
-    /// A tool.
+    /// A call of a tool.
     Tool,
-    /// A question to the person is open.
+    /// The agent waits for the person's answer.
     Asks,
     /// A task waits for its turn.
     Line,
     /// A task runs.
     Task,
-    /// A result waits.
+    /// A result waits in the queue.
     Result,
 }
 
-/// What happened at a moment.
+/// What happened at a mark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum MarkKind {
-    /// Results entered the conversation.
+    /// Results were added to the conversation.
     Enters,
-    /// A summary took the place of the history.
+    /// A summary replaced the history.
     Compacted,
     /// The session was opened again.
     Resumed,
 }
 
-/// How a piece is drawn: what it is, or for a task that has ended, what ended it.
+/// How a piece is drawn: by what it is or, for a task that has ended, by how it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum Look {
-    /// A turn.
+    /// A turn of the agent.
     Turn,
-    /// A model call.
+    /// A call of the model.
     Call,
-    /// A tool.
+    /// A call of a tool.
     Tool,
-    /// The agent waits for the person.
+    /// The agent waits for the person's answer.
     Asks,
     /// A task waits for its turn.
     Queued,
-    /// It goes on.
+    /// A task is running.
     Running,
-    /// It ended well.
+    /// The task exited with code 0.
     Succeeded,
-    /// It ended by itself, and not well.
+    /// The task ended by itself, with another exit status.
     Failed,
-    /// A client stopped it.
+    /// A client stopped the task.
     Stopped,
-    /// The agent stopped it.
+    /// The agent stopped the task.
     StoppedByAgent,
-    /// Its time was over.
+    /// The task reached its deadline.
     TimedOut,
-    /// A limit of the machine ended it.
+    /// A limit of the machine or the store ended the task.
     Limited,
-    /// It was not run, because one before it failed.
+    /// The task never ran, because a task that it was to run after failed.
     Skipped,
-    /// How it ended is not known.
+    /// How the task ended is unknown.
     Lost,
-    /// A result waits.
+    /// A result waits in the queue.
     Result,
-    /// A result enters.
+    /// A result was added to the conversation.
     Enters,
 }

@@ -197,8 +197,8 @@ text = "As you say."
 
   it("says what the diff of a change does not show", function()
     local nvim = editing("", "one\r\ntwo\r\nthree\r\nfour\r\nfive\r\nsix\r\nseven")
-    nvim:sees("line ends change from LF to CRLF")
-    nvim:sees("the newline at the end of the file is taken away")
+    nvim:sees("line endings change from LF to CRLF")
+    nvim:sees("the newline at the end of the file is removed")
   end)
 
   it("does not hold up the person while it asks", function()

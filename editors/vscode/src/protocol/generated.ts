@@ -1,28 +1,28 @@
 // Generated from docs/schema.json by `npm run generate`. Not to be edited.
 
 /**
- * Where a task is in its life. The last four are ends.
+ * The stage that a task has reached. In the last four it has ended.
  */
 export type TaskState =
   'queued' | 'running' | 'stopping' | 'exited' | 'stopped' | 'timedOut' | 'lost';
 /**
- * A moment: RFC 3339, UTC, with milliseconds.
+ * A point in time: RFC 3339, UTC, with milliseconds.
  */
 export type DateTime = string;
 /**
- * Who may end a task.
+ * The kinds of actors that can end a task.
  */
 export type Actor = 'client' | 'agent' | 'deadline' | 'linger' | 'limit' | 'daemon' | 'dependency';
 /**
- * What told an end to the owner of its queue.
+ * The operation that notified the owner of a queue of an end.
  */
 export type DeliveredBy = 'drain' | 'wait' | 'check';
 /**
- * What a task is for that is not background work.
+ * What a task is for, if it is not background work.
  */
 export type TaskRole = 'step';
 /**
- * How a task stands, of which a client has one icon and one colour each.
+ * The status of a task for display; a client has one icon and one colour for each.
  */
 export type Standing =
   'queued' | 'running' | 'stopping' | 'succeeded' | 'failed' | 'stopped' | 'timedOut' | 'lost';
@@ -31,15 +31,15 @@ export type Standing =
  */
 export type CheckResult = OneTask | TaskList;
 /**
- * What a notification tells.
+ * The kind of event that a notification reports.
  */
 export type NotificationKind = 'exited' | 'matched' | 'stalled';
 /**
- * How bytes are written as a JSON string.
+ * How bytes are encoded as a JSON string.
  */
 export type Encoding = 'utf8' | 'base64';
 /**
- * A piece of a timeline. No two have one key.
+ * A piece of a timeline. Its key is unique in the timeline.
  */
 export type Piece =
   | {
@@ -50,19 +50,19 @@ export type Piece =
       key: string;
       kind: LaneKind;
       /**
-       * What it is called.
+       * The title of the lane.
        */
       label: string;
       look?: Look;
       /**
-       * Its task.
+       * The id of its task; left out for a lane that is not a task's.
        */
       taskId?: string;
     }
   | {
       type: 'segment';
       /**
-       * Its key.
+       * Identifies the piece.
        */
       key: string;
       /**
@@ -74,30 +74,30 @@ export type Piece =
       from: DateTime;
       to?: DateTime;
       /**
-       * Which of those side by side, from 0.
+       * Which of several parallel rows of the lane it is drawn in, from 0.
        */
       row: number;
       /**
-       * What it is called.
+       * The title of the segment.
        */
       label: string;
       /**
-       * What else is known of it, a line each.
+       * Further details, one line each.
        */
       says: string[];
       /**
-       * Its task.
+       * The id of the task that it shows, if any.
        */
       taskId?: string;
       /**
-       * Its model call.
+       * The number of the model call that it belongs to, if any.
        */
       call?: number;
     }
   | {
       type: 'mark';
       /**
-       * Its key.
+       * Identifies the piece.
        */
       key: string;
       /**
@@ -107,57 +107,57 @@ export type Piece =
       kind: MarkKind;
       at: DateTime;
       /**
-       * What it is called.
+       * The title of the mark.
        */
       label: string;
       /**
-       * What else is known of it, a line each.
+       * Further details, one line each.
        */
       says: string[];
       /**
-       * Its model call.
+       * The number of the model call that it belongs to, if any.
        */
       call?: number;
     }
   | {
       type: 'arrow';
       /**
-       * Its key.
+       * Identifies the piece.
        */
       key: string;
       /**
-       * The key of the lane it leaves.
+       * The key of the lane where the arrow starts.
        */
       from: string;
       /**
-       * The key of the lane it points to.
+       * The key of the lane where the arrow ends.
        */
       to: string;
       at: DateTime;
       /**
-       * The task.
+       * The id of the task that it belongs to.
        */
       taskId: string;
     }
   | {
       type: 'gap';
       /**
-       * Its key.
+       * Identifies the piece.
        */
       key: string;
       from: DateTime;
       to: DateTime;
       /**
-       * Its length in words.
+       * Its length in words, such as `2 h`.
        */
       label: string;
     };
 /**
- * What a lane shows.
+ * The kinds of lanes.
  */
 export type LaneKind = 'agent' | 'queue' | 'task';
 /**
- * How a piece is drawn: what it is, or for a task that has ended, what ended it.
+ * How a piece is drawn: by what it is or, for a task that has ended, by how it ended.
  */
 export type Look =
   | 'turn'
@@ -177,11 +177,11 @@ export type Look =
   | 'result'
   | 'enters';
 /**
- * What a stretch of time is.
+ * What happens in a segment.
  */
 export type SegmentKind = 'turn' | 'call' | 'tool' | 'asks' | 'line' | 'task' | 'result';
 /**
- * What happened at a moment.
+ * What happened at a mark.
  */
 export type MarkKind = 'enters' | 'compacted' | 'resumed';
 /**
@@ -241,7 +241,7 @@ export type SessionConfigGroupId = string;
  */
 export type StopReason = 'end_turn' | 'max_tokens' | 'max_turn_requests' | 'refusal' | 'cancelled';
 /**
- * A fact about a session.
+ * An event in a session's trace.
  */
 export type TraceEvent = {
   /**
@@ -254,126 +254,126 @@ export type TraceEvent1 =
   | {
       type: 'turn_started';
       /**
-       * The turn.
+       * The number of the turn.
        */
       turn: number;
       origin: TurnOrigin;
       /**
-       * The beginning of the prompt.
+       * The first line of the prompt, shortened.
        */
       title?: string;
     }
   | {
       type: 'call_started';
       /**
-       * The turn.
+       * The number of the turn.
        */
       turn: number;
       /**
-       * The model call.
+       * The number of the model call.
        */
       call: number;
     }
   | {
       type: 'call_ended';
       /**
-       * The turn.
+       * The number of the turn.
        */
       turn: number;
       /**
-       * The model call.
+       * The number of the model call.
        */
       call: number;
       /**
-       * Why the model stopped.
+       * Why the model stopped; left out if the call failed.
        */
       stopReason?: string;
       /**
-       * Why the call failed.
+       * Why the call failed; left out if it succeeded.
        */
       error?: string;
       /**
-       * Tokens of the request.
+       * The number of tokens in the request.
        */
       inputTokens?: number;
       /**
-       * Tokens of the answer.
+       * The number of tokens in the answer.
        */
       outputTokens?: number;
       /**
-       * Tokens of the request that came from the provider's cache.
+       * The number of the request's tokens that came from the provider's cache.
        */
       cachedTokens?: number;
       /**
-       * US dollars, where the price is known.
+       * The cost in US dollars; left out if the price is unknown.
        */
       costUsd?: number;
     }
   | {
       type: 'tool_started';
       /**
-       * The model call whose answer asked for it.
+       * The number of the model call whose answer requested it.
        */
       call: number;
       /**
-       * The call of the tool.
+       * The id of the tool call.
        */
       toolCallId: string;
       /**
-       * The tool.
+       * The name of the tool.
        */
       name: string;
       /**
-       * What a person is shown.
+       * The title that is shown to people.
        */
       title: string;
     }
   | {
       type: 'tool_ended';
       /**
-       * The call of the tool.
+       * The id of the tool call.
        */
       toolCallId: string;
       /**
-       * It failed.
+       * Whether it failed.
        */
       isError: boolean;
     }
   | {
       type: 'task_spawned';
       /**
-       * The model call whose answer asked for it.
+       * The number of the model call whose answer requested it.
        */
       call: number;
       /**
-       * The call of the tool.
+       * The id of the tool call.
        */
       toolCallId: string;
       /**
-       * The task.
+       * The id of the task.
        */
       taskId: string;
       /**
-       * The command.
+       * The command, as text.
        */
       command: string;
       /**
-       * It began in the foreground.
+       * True if it started in the foreground.
        */
       moved: boolean;
     }
   | {
       type: 'delivered';
       /**
-       * The model call whose request carries it.
+       * The number of the model call whose request contains it.
        */
       call: number;
       /**
-       * The task.
+       * The id of the task.
        */
       taskId: string;
       /**
-       * Its number in the session's queue, where it came from there.
+       * Its number in the session's queue; left out if it did not come from the queue.
        */
       seq?: number;
       kind: NotificationKind;
@@ -382,22 +382,22 @@ export type TraceEvent1 =
   | {
       type: 'turn_ended';
       /**
-       * The turn.
+       * The number of the turn.
        */
       turn: number;
       /**
-       * Why.
+       * Why the turn ended.
        */
       stopReason: string;
       /**
-       * What went wrong.
+       * What went wrong; left out if nothing did.
        */
       error?: string;
     }
   | {
       type: 'compacted';
       /**
-       * The model call that wrote it.
+       * The number of the model call that wrote the summary.
        */
       call?: number;
     }
@@ -405,7 +405,7 @@ export type TraceEvent1 =
       type: 'resumed';
     };
 /**
- * Who began a turn.
+ * What started a turn.
  */
 export type TurnOrigin = 'prompt' | 'background';
 /**
@@ -553,7 +553,7 @@ export type CompactionId = string;
  */
 export type CompactionStatus = 'in_progress' | 'completed' | 'failed' | 'cancelled' | string;
 /**
- * What a turn did.
+ * Whether a turn started or ended.
  */
 export type TurnState = 'started' | 'ended';
 /**
@@ -565,15 +565,15 @@ export type PermissionOptionId = string;
  */
 export type PermissionOptionKind = 'allow_once' | 'allow_always' | 'reject_once' | 'reject_always';
 /**
- * How far a task is confined.
+ * How a task is confined.
  */
 export type ConfineMode = 'look' | 'work';
 /**
- * Who says what no person said.
+ * The author of a user message that a person did not write.
  */
 export type OwnOrigin = 'background' | 'notice';
 /**
- * The codes of the protocol, beyond JSON-RPC's and LSP's own.
+ * The error codes that the protocol adds to those of JSON-RPC and LSP.
  */
 export type Code =
   | 'unknownTask'
@@ -588,7 +588,7 @@ export type Code =
   | 'invalidParams'
   | 'serverOverloaded';
 /**
- * What to run: a line for `/bin/sh -c`, or a program with its arguments, executed as is.
+ * What to run: a line for `/bin/sh -c`, or a program with its arguments, executed directly.
  */
 export type CommandParam = string | [string, ...string[]];
 /**
@@ -596,7 +596,7 @@ export type CommandParam = string | [string, ...string[]];
  */
 export type StdinParam = 'null' | 'pipe';
 /**
- * What becomes of a task where one that it is to follow fails.
+ * What to do with a task if one that it runs after fails.
  */
 export type OnFailureParam = 'run' | 'skip';
 /**
@@ -604,19 +604,19 @@ export type OnFailureParam = 'run' | 'skip';
  */
 export type ProgressToken = number | string;
 /**
- * How drained notifications are acknowledged.
+ * Who acknowledges drained notifications.
  */
 export type AckMode = 'auto' | 'manual';
 /**
- * When a wait is over.
+ * Which of the tasks have to end before a wait returns.
  */
 export type WaitMode = 'any' | 'all';
 /**
- * A signal: by its name, with or without `SIG`, or by its number.
+ * A signal, by name, with or without `SIG`, or by number.
  */
 export type SignalParam = string | number;
 /**
- * Which of a task's processes get a signal.
+ * Which of a task's processes receive a signal.
  */
 export type RecipientParam = 'group' | 'leader';
 /**
@@ -652,11 +652,11 @@ export type RequestPermissionOutcome =
       outcome: 'selected';
     });
 /**
- * A state of a task that came after the first release.
+ * A state of a task that was added after version 0.1.0.
  */
 export type NewState = 'queued' | 'unknown';
 /**
- * What a client that asks for it is told.
+ * The pushes that a client has to ask for.
  */
 export type NewKind = 'began' | 'timeline' | 'unknown';
 
@@ -667,13 +667,13 @@ export interface Meta {
   [k: string]: unknown | undefined;
 }
 /**
- * A result that shows one task: of `task/spawn` and `task/stop`.
+ * A result with one task: of `task/spawn`, `task/stop` and `task/restart`.
  */
 export interface TaskResult {
   task: Task;
 }
 /**
- * One background command, as it stands at a moment.
+ * The state of one background command at one point in time.
  */
 export interface Task {
   /**
@@ -685,11 +685,11 @@ export interface Task {
    */
   workspace: string;
   /**
-   * Where its notifications go, fixed at spawn.
+   * The queue that its notifications go to, fixed at spawn.
    */
   queue: string;
   /**
-   * What its owner calls it.
+   * A name that its owner chose for it.
    */
   label?: string;
   /**
@@ -701,7 +701,7 @@ export interface Task {
    */
   cwd: string;
   /**
-   * The leader; also its process group.
+   * The process id of the leader, which is also its process group id.
    */
   pid?: number;
   state: TaskState;
@@ -715,7 +715,7 @@ export interface Task {
    */
   durationMs?: number;
   /**
-   * How long it may run.
+   * How long it may run, from its start; left out if it has no deadline.
    */
   deadlineMs?: number;
   output: Output;
@@ -726,75 +726,75 @@ export interface Task {
   survivors?: Survivor[];
   delivered?: Delivered;
   /**
-   * Its spawn said that it is a server.
+   * True if its spawn declared it to be a server, which is not expected to end.
    */
   service?: boolean;
   /**
-   * The TCP ports its processes listen on, ascending, as of the last look.
+   * The TCP ports that its processes listen on, ascending, as of the last check.
    */
   ports?: number[];
   /**
-   * It serves: such a port has stood for 300 ms, or a watch matched.
+   * True if it is ready to serve: one of these ports has been open for 300 ms, or a watch matched.
    */
   ready?: boolean;
   /**
-   * It reads its terminal or its input, and has been silent for 15 s.
+   * True if it reads its terminal or standard input and has written nothing for 15 s.
    */
   waitsForInput?: boolean;
   /**
-   * A session of an agent started it: its queue is the session's.
+   * True if an agent session started it; its queue is the session's.
    */
   agent?: boolean;
   role?: TaskRole;
   /**
-   * The place where it runs, if that is not this machine. `cwd` and `pid` are the place's.
+   * The place where it runs; left out for this machine. `cwd` and `pid` are valid at that place.
    */
   on?: string;
   contact?: Contact;
   shown: Shown;
 }
 /**
- * What a task waits for.
+ * What a task waits for, and since when.
  */
 export interface Queued {
   since: DateTime;
   reason: QueuedReason;
   /**
-   * Its place among those that wait for the slot, from 1.
+   * Its position among the tasks that wait for the slot, from 1.
    */
   position?: number;
   /**
-   * About how long it still waits, in milliseconds, by how long commands took before.
+   * The estimated remaining wait in milliseconds, from how long these commands took before. Left out if unknown.
    */
   leftMs?: number;
 }
 /**
- * What there is to wait for.
+ * What a task waits for: a slot, other tasks, or a place.
  */
 export interface QueuedReason {
   /**
-   * The slot.
+   * The name of the slot that it waits for.
    */
   slot?: string;
   /**
-   * The task right ahead, which holds the slot or waits for it. It may be another workspace's.
+   * The id of the task directly ahead, which holds the slot or waits for it; possibly of another workspace.
    */
   behind?: string;
   /**
-   * That one's label, or else its command, on one line and shortened.
+   * The label of that task, or else its command, on one line and shortened.
    */
   title?: string;
   /**
-   * Tasks that end first.
+   * The ids of the tasks that must end first.
    */
   after?: string[];
   /**
-   * The place that is to take it.
+   * The place that has not yet accepted the task.
    */
   place?: string;
 }
 /**
- * The leader's wait status. Both are null where it is not known.
+ * The leader's wait status. Both are null if it is unknown.
  */
 export interface Exit {
   /**
@@ -812,7 +812,7 @@ export interface Exit {
 export interface Cause {
   actor: Actor;
   /**
-   * Why, for people.
+   * The reason, as a text for people.
    */
   message: string;
 }
@@ -830,20 +830,20 @@ export interface Output {
   dropped: number;
 }
 /**
- * How far a task says it is.
+ * The progress that a task reports.
  */
 export interface Progress {
   /**
-   * 0 to 100.
+   * Percent, from 0 to 100; left out if the task reports none.
    */
   percent?: number;
   /**
-   * The last line that spoke of progress.
+   * The last line that reported progress.
    */
   message?: string;
 }
 /**
- * A descendant alive after its task's leader ended.
+ * A descendant that was alive after its task's leader ended.
  */
 export interface Survivor {
   /**
@@ -856,32 +856,32 @@ export interface Survivor {
   command: string;
 }
 /**
- * When and how an end reached the owner of its queue.
+ * When and how the owner of the queue was notified of an end.
  */
 export interface Delivered {
   at: DateTime;
   by: DeliveredBy;
   /**
-   * The agent's turn that saw it.
+   * The number of the agent's turn that received it.
    */
   turn?: number;
 }
 /**
- * That a place cannot be reached.
+ * Describes why a place cannot be reached.
  */
 export interface Contact {
   lostSince: DateTime;
   /**
-   * Why, in the words of the program that is to reach it.
+   * The reason, in the words of the program that connects to the place.
    */
   reason: string;
   /**
-   * A person has to sign in, or to accept a key: `meanwhile place connect NAME`.
+   * True if a person has to sign in or accept a key: `meanwhile place connect NAME`.
    */
   needsYou?: boolean;
 }
 /**
- * A task in words, so that every client tells the same: what is shown, and nothing to decide.
+ * Texts about a task for people, worded by the server so that every client shows the same.
  */
 export interface Shown {
   /**
@@ -890,15 +890,16 @@ export interface Shown {
   title: string;
   outcome: Standing;
   /**
-   * How it stands: `running`, `queued, 2nd for build`, `exit 1`, `stopped by client`.
+   * Its status in a few words: `running`, `queued, 2nd for build`, `exit 1`, `stopped by client`.
    */
   stands: string;
   /**
-   * Its end as the rest of a sentence that begins with the title: `exited 1 after 4.0s`.
+   * Its end, as the rest of a sentence that starts with the title: `exited 1 after 4.0s`. Left out until it has
+   * ended.
    */
   ended?: string;
   /**
-   * How long it ran, once it has ended: `1m 32s`.
+   * How long it ran, such as `1m 32s`. Left out until it has ended.
    */
   took?: string;
 }
@@ -914,20 +915,20 @@ export interface OneTask {
  */
 export interface TailText {
   /**
-   * The text.
+   * The output as text.
    */
   text: string;
   /**
-   * Where it starts in the output.
+   * The offset in the output at which `text` starts.
    */
   offset: number;
 }
 /**
- * Tasks: running first, then newest.
+ * A list of tasks: running ones first, then the newest.
  */
 export interface TaskList {
   /**
-   * The tasks.
+   * The tasks in their current states.
    */
   tasks: Task[];
 }
@@ -936,24 +937,24 @@ export interface TaskList {
  */
 export interface DrainResult {
   /**
-   * Oldest first.
+   * The notifications, oldest first.
    */
   notifications: Notification[];
   /**
-   * How many are left in the queue.
+   * How many notifications remain in the queue.
    */
   remaining: number;
 }
 /**
- * Something the owner of a queue is told, once.
+ * An event that is reported to the owner of a queue once.
  */
 export interface Notification {
   /**
-   * Gapless and ascending within its queue, from 1.
+   * Its number in its queue: ascending from 1, without gaps.
    */
   seq: number;
   /**
-   * The queue.
+   * The name of the queue.
    */
   queue: string;
   kind: NotificationKind;
@@ -963,19 +964,19 @@ export interface Notification {
   match?: Match;
 }
 /**
- * The two ends of an output.
+ * The start and the end of an output.
  */
 export interface Preview {
   /**
-   * The beginning.
+   * The start of the output, as text.
    */
   head: string;
   /**
-   * The end.
+   * The end of the output, as text.
    */
   tail: string;
   /**
-   * Bytes between the two that are left out.
+   * How many bytes between the two are left out.
    */
   omitted: number;
 }
@@ -984,15 +985,15 @@ export interface Preview {
  */
 export interface Match {
   /**
-   * The watch, as named at spawn.
+   * The id of the watch, as given at spawn.
    */
   id: string;
   /**
-   * The line, cut to 1 024 bytes.
+   * The line, truncated to 1 024 bytes.
    */
   line: string;
   /**
-   * Where the line starts in the output.
+   * The offset in the output at which the line starts.
    */
   offset: number;
 }
@@ -1001,7 +1002,7 @@ export interface Match {
  */
 export interface AckResult {
   /**
-   * How many were acknowledged now.
+   * How many notifications this request acknowledged.
    */
   acked: number;
 }
@@ -1010,11 +1011,11 @@ export interface AckResult {
  */
 export interface WaitResult {
   /**
-   * The tasks waited for, as they stand now, ended or not.
+   * The tasks waited for, in their current states, ended or not.
    */
   tasks: Task[];
   /**
-   * The time was up before the wait was over.
+   * True if the timeout passed first.
    */
   timedOut: boolean;
 }
@@ -1023,69 +1024,69 @@ export interface WaitResult {
  */
 export interface ReadResult {
   /**
-   * The output.
+   * The output, encoded as `encoding` says.
    */
   data: string;
   encoding: Encoding;
   /**
-   * Where `data` starts.
+   * The offset in the output at which `data` starts.
    */
   offset: number;
   /**
-   * Where to read on.
+   * The offset to continue reading from.
    */
   nextOffset: number;
   /**
-   * The task has ended and nothing comes after `nextOffset`.
+   * True if the task has ended and no output follows `nextOffset`.
    */
   eof: boolean;
   gap?: Gap;
 }
 /**
- * Output that was not retained: the bytes from `from` up to, not with, `to`.
+ * Output that was not retained: the bytes from `from` to `to`, without the byte at `to`.
  */
 export interface Gap {
   /**
-   * The first byte that is missing.
+   * The offset of the first missing byte.
    */
   from: number;
   /**
-   * The first byte that is there again.
+   * The offset of the first byte that is available again.
    */
   to: number;
 }
 /**
- * A result that says nothing but that it worked.
+ * A result without members: the request succeeded.
  */
 export interface Empty {}
 /**
- * A timeline, whole.
+ * A complete timeline.
  */
 export interface Timeline {
   /**
-   * Its pieces. Lanes stand in this order.
+   * The pieces of the timeline. Lanes are drawn in this order.
    */
   pieces: Piece[];
   /**
-   * What each look means, in order. A legend has those that are there.
+   * What each look in this timeline means, in the order of display.
    */
   legend: LegendEntry[];
   /**
-   * How many lanes of old tasks are left out.
+   * The number of lanes that are left out because their tasks are old.
    */
   leftOut: number;
   /**
-   * Nothing has run in the workspace: this is what `meanwhile demo` did on another day.
+   * True if no task has run in the workspace: the pieces are a recording of `meanwhile demo`.
    */
   recorded?: boolean;
 }
 /**
- * What a look means.
+ * The meaning of one look.
  */
 export interface LegendEntry {
   look: Look;
   /**
-   * In words.
+   * What the look means, in words.
    */
   label: string;
 }
@@ -1094,29 +1095,29 @@ export interface LegendEntry {
  */
 export interface RemoveResult {
   /**
-   * How many were removed.
+   * How many tasks were removed.
    */
   removed: number;
 }
 /**
- * The places that are set up.
+ * The configured places.
  */
 export interface PlaceList {
   /**
-   * By their names.
+   * The places, sorted by name.
    */
   places: PlaceInfo[];
 }
 /**
- * A place where tasks run.
+ * A machine on which tasks can run.
  */
 export interface PlaceInfo {
   /**
-   * Its name.
+   * The name of the place.
    */
   name: string;
   /**
-   * The version of `meanwhile` there, once it has answered.
+   * The version of `meanwhile` there; left out until the place has answered.
    */
   version?: string;
   contact?: Contact;
@@ -1305,93 +1306,93 @@ export interface SetSessionModeResponse {
  */
 export interface TraceResult {
   /**
-   * The session.
+   * The id of the session.
    */
   sessionId: string;
   /**
-   * What happened, oldest first.
+   * The events, oldest first.
    */
   events: TraceEvent[];
   /**
-   * Every task of the session, oldest first.
+   * All tasks of the session, oldest first.
    */
   tasks: TraceTask[];
   /**
-   * What to ask for with `after` next.
+   * The value for `after` in the next request.
    */
   next: number;
   timeline?: Timeline;
 }
 /**
- * The way of one task through a session. Its bar is `spawnedAt` to `endedAt`; its result waits in
- * the queue from `queuedAt` to the start of the model call `deliveredInCall`.
+ * The history of one task in a session. Draw its bar from `spawnedAt` to `endedAt`; its result waits in the queue
+ * from `queuedAt` until the model call `deliveredInCall` starts.
  */
 export interface TraceTask {
   /**
-   * The task.
+   * The id of the task.
    */
   taskId: string;
   /**
-   * The command.
+   * The command, as text.
    */
   command: string;
   /**
-   * The call of the tool that started it.
+   * The id of the tool call that started it.
    */
   toolCallId?: string;
   /**
-   * The model call whose answer asked for it.
+   * The number of the model call whose answer requested it.
    */
   spawnedInCall?: number;
   spawnedAt: DateTime;
   endedAt?: DateTime;
   queuedAt?: DateTime;
   /**
-   * The number of its end in the session's queue.
+   * The number of that notification in the session's queue.
    */
   seq?: number;
   state: TaskState;
   exit?: Exit;
   cause?: Cause;
   /**
-   * The model call whose request carried its end.
+   * The number of the model call whose request contains its end.
    */
   deliveredInCall?: number;
   deliveredBy?: DeliveredBy;
   shown: Shown;
 }
 /**
- * Result of `session/watch`, and parameters of `session/watched`: how a session that is watched stands.
+ * Result of `session/watch`, and parameters of `session/watched`: the state of a watched session.
  */
 export interface Watched {
   /**
-   * The session.
+   * The id of the session.
    */
   sessionId: string;
   holder: Holder;
   /**
-   * That process, or the one that had it open and ended without closing it.
+   * The process id of that process, or of the one that ended without closing the session.
    */
   pid?: number;
   /**
-   * What a person is asked there, oldest first: it can be answered there alone.
+   * The open questions to the person there, oldest first; only that process can take the answers.
    */
   asks: OpenQuestion[];
 }
 /**
- * A question that a person is asked by another process.
+ * A question that another process asks a person.
  */
 export interface OpenQuestion {
   /**
-   * The call of a tool.
+   * The id of the tool call.
    */
   toolCallId: string;
   /**
-   * What is asked, after "may the agent": `edit src/main.rs`.
+   * The question, without "may the agent": `edit src/main.rs`.
    */
   question: string;
   /**
-   * Why it is asked.
+   * The reason for the question.
    */
   why: string;
 }
@@ -1416,15 +1417,15 @@ export interface BeganPush {
  */
 export interface OutputPush {
   /**
-   * The task.
+   * The id of the task.
    */
   id: string;
   /**
-   * Where `data` starts; a jump means that output was skipped, and `task/read` has it.
+   * The offset of `data` in the output. A jump means that output was skipped; `task/read` returns it.
    */
   offset: number;
   /**
-   * The output.
+   * The output, encoded as `encoding` says.
    */
   data: string;
   encoding: Encoding;
@@ -1434,15 +1435,15 @@ export interface OutputPush {
  */
 export interface ProgressPush {
   /**
-   * The task.
+   * The id of the task.
    */
   id: string;
   /**
-   * 0 to 100.
+   * Percent, from 0 to 100; left out if the task reports none.
    */
   percent?: number;
   /**
-   * The last line that spoke of progress.
+   * The last line that reported progress.
    */
   message?: string;
 }
@@ -1451,7 +1452,7 @@ export interface ProgressPush {
  */
 export interface ListeningPush {
   /**
-   * The task.
+   * The id of the task.
    */
   id: string;
   /**
@@ -1459,7 +1460,7 @@ export interface ListeningPush {
    */
   ports: number[];
   /**
-   * It serves: such a port has stood for 300 ms, or a watch matched.
+   * True if it is ready to serve: one of these ports has been open for 300 ms, or a watch matched.
    */
   ready: boolean;
 }
@@ -1476,15 +1477,15 @@ export interface ExitedPush {
   notification: Notification;
 }
 /**
- * Parameters of `tasks/changed`: a full snapshot that replaces the one before.
+ * Parameters of `tasks/changed`: a complete snapshot that replaces the previous one.
  */
 export interface Changed {
   /**
-   * The tasks that run in the workspace.
+   * The ids of the running tasks of the workspace.
    */
   running: string[];
   /**
-   * How many notifications wait in each queue that has any.
+   * The number of notifications in each queue that is not empty.
    */
   undelivered: {
     [k: string]: number | undefined;
@@ -1944,49 +1945,48 @@ export interface CompactionSummaryChunk {
   _meta?: Meta;
 }
 /**
- * Parameters of `session/turn`: a turn began or ended.
+ * Parameters of `session/turn`: a turn started or ended.
  */
 export interface TurnPush {
   /**
-   * The session.
+   * The id of the session.
    */
   sessionId: string;
   /**
-   * The turn, counted in the session from 1.
+   * The number of the turn in the session from 1.
    */
   turn: number;
   state: TurnState;
   origin: TurnOrigin;
   stopReason?: StopReason;
   /**
-   * What went wrong, and what to do.
+   * What went wrong, and what to do about it.
    */
   error?: string;
   /**
-   * Its end in a sentence for people, where that is not the ordinary one; not with `error`.
+   * A sentence about its end for people, if that is unusual; left out with `error`.
    */
   says?: string;
 }
 /**
- * Parameters of `session/retrying`: a model call failed and is made again. What it streamed so far
- * is void.
+ * Parameters of `session/retrying`: a model call failed and will be repeated. Discard what it has streamed so far.
  */
 export interface RetryingPush {
   /**
-   * The session.
+   * The id of the session.
    */
   sessionId: string;
   /**
-   * The number of the coming attempt.
+   * The number of the next attempt.
    */
   attempt: number;
   /**
-   * The model call whose answer is void: each `agent_message_chunk` and `agent_thought_chunk` that names
-   * it, and nothing else.
+   * The number of the model call whose answer to discard: every `agent_message_chunk` and `agent_thought_chunk`
+   * with this number, and nothing else.
    */
   call?: number;
   /**
-   * How long until then.
+   * The time until the next attempt, in milliseconds.
    */
   delayMs: number;
   /**
@@ -1994,22 +1994,22 @@ export interface RetryingPush {
    */
   message: string;
   /**
-   * All of it in a line for people.
+   * All of this in one line for people.
    */
   says: string;
 }
 /**
- * Parameters of `session/traced`: a fact for the timeline, as it happens.
+ * Parameters of `session/traced`: a new event in the trace.
  */
 export interface TracedPush {
   /**
-   * The session.
+   * The id of the session.
    */
   sessionId: string;
   event: TraceEvent;
 }
 /**
- * Parameters of `session/timeline`: pieces that are new, or take the place of those of their keys.
+ * Parameters of `session/timeline`: pieces that are new or replace those with the same key.
  */
 export interface TimelinePush {
   /**
@@ -2017,7 +2017,7 @@ export interface TimelinePush {
    */
   sessionId: string;
   /**
-   * The pieces. New lanes stand after those that are there.
+   * The pieces. New lanes are drawn after the existing ones.
    */
   pieces: Piece[];
 }
@@ -2046,7 +2046,7 @@ export interface PermissionOption {
   _meta?: Meta;
 }
 /**
- * `capabilities.experimental.meanwhile` of the result.
+ * `capabilities.experimental.meanwhile` in the result of `initialize`.
  */
 export interface Capability {
   /**
@@ -2054,30 +2054,30 @@ export interface Capability {
    */
   protocolVersion: number;
   /**
-   * The methods the server answers.
+   * The methods the server supports.
    */
   methods: string[];
   /**
-   * The pushes the server sends.
+   * The notifications that the server may send.
    */
   notifications: string[];
   /**
-   * What came after version 0.1.0: parameters as `method.parameter`, which a server that lacks one
+   * What was added after version 0.1.0: parameters as `method.parameter`, which a server without this feature
    * refuses, and members of objects as `Object.member`.
    */
   features: string[];
   /**
-   * How far `task/spawn` can confine a task on this machine. Empty: not at all.
+   * The modes in which `task/spawn` can confine a task on this machine. Empty if it cannot.
    */
   confine: ConfineMode[];
   limits: Limits;
   /**
-   * The environment variables that hold a key of a model. A task is given one only if its spawn
-   * names it, so a client that passes its own environment on leaves these out.
+   * The environment variables that hold keys of models. A task gets one only if its spawn names it, so a client
+   * that passes its own environment leaves these out.
    */
   secretVariables: string[];
   /**
-   * What the store is called that this server works on; only for a client that gave its name (`client`).
+   * The name of the store that this server uses; only for a client that sent its name (`client`).
    */
   store?: string;
   stateMoved?: StateMoved;
@@ -2087,47 +2087,47 @@ export interface Capability {
  */
 export interface Limits {
   /**
-   * Bytes of one message in either direction.
+   * Most bytes of one message, in either direction.
    */
   messageBytes: number;
   /**
-   * Requests that wait, at once.
+   * Most requests that wait at the same time.
    */
   waitingRequests: number;
   /**
-   * Tasks running at once in one workspace.
+   * Most tasks that run at the same time in one workspace.
    */
   runningTasks: number;
   /**
-   * Bytes of a command, and of one argument of an argv.
+   * Most bytes of a command, and of one argument of an argv.
    */
   commandBytes: number;
   /**
-   * Bytes of all arguments and of the environment given.
+   * Most bytes of all arguments together, and of the given environment.
    */
   argumentsBytes: number;
   /**
-   * Bytes of a label, a queue's name, a client token or a watch's id.
+   * Most bytes of a label, a queue's name, a client token or a watch's id.
    */
   nameBytes: number;
   /**
-   * Watches of one task.
+   * Most watches of one task.
    */
   watches: number;
   /**
-   * Bytes of a watch's pattern.
+   * Most bytes of a watch's pattern.
    */
   patternBytes: number;
   /**
-   * Most notifications one watch makes.
+   * Most notifications of one watch.
    */
   watchLimit: number;
   /**
-   * Bytes of both ends of an output in a notification.
+   * Most bytes of the two ends of an output in a notification.
    */
   previewBytes: number;
   /**
-   * Bytes of a matched line.
+   * Most bytes of a matched line.
    */
   matchLineBytes: number;
   /**
@@ -2139,19 +2139,19 @@ export interface Limits {
    */
   pushBytes: number;
   /**
-   * Shortest time between two `task/output` of a task.
+   * Shortest time between two `task/output` of a task, in milliseconds.
    */
   pushIntervalMs: number;
   /**
-   * Shortest time between two progress reports of a task.
+   * Shortest time between two progress reports of a task, in milliseconds.
    */
   progressIntervalMs: number;
   /**
-   * Most tasks one `task/check` lists.
+   * Most tasks in one `task/check`.
    */
   list: number;
   /**
-   * Most notifications one `task/drain` returns.
+   * Most notifications in one `task/drain`.
    */
   drain: number;
   /**
@@ -2159,19 +2159,19 @@ export interface Limits {
    */
   ids: number;
   /**
-   * Bytes of one `task/write`.
+   * Most bytes of one `task/write`.
    */
   writeBytes: number;
   /**
-   * Longest grace of a stop.
+   * Longest grace period of a stop, in milliseconds.
    */
   stopGraceMs: number;
   /**
-   * Longest deadline, linger time or wait.
+   * Longest deadline, linger time or wait, in milliseconds.
    */
   timeMs: number;
   /**
-   * Tasks that one task follows.
+   * Most tasks that one task runs after.
    */
   after: number;
   /**
@@ -2180,106 +2180,106 @@ export interface Limits {
   ptySide: number;
 }
 /**
- * The state is kept elsewhere than usual.
+ * Where the state is kept, if not in the usual directory.
  */
 export interface StateMoved {
   /**
-   * The directory it is in.
+   * The directory that holds the state.
    */
   path: string;
   /**
-   * The usual one.
+   * The usual directory.
    */
   from: string;
   /**
-   * The file system of the usual one, as `nfs`.
+   * The file system type of the usual directory, such as `nfs`.
    */
   fileSystem: string;
 }
 /**
- * What is ours in a `session/update`: its `_meta.meanwhile`.
+ * What the project adds to a `session/update`, in `_meta.meanwhile`.
  */
 export interface Own {
   origin?: OwnOrigin;
   /**
-   * The model call whose answer it is a part of, or whose request carries it.
+   * The number of the model call whose answer this is part of, or whose request contains it.
    */
   call?: number;
   /**
-   * The tasks of the results in a message.
+   * The ids of the tasks whose results the message contains.
    */
   taskIds?: string[];
   /**
-   * These results as people are shown them, in the place of the message, whose words are a model's.
+   * These results for people; show them instead of the message, which is worded for a model.
    */
   cards?: Card[];
   /**
-   * A notice as people are shown it, in the place of the message.
+   * A notice for people; show it instead of the message.
    */
   shown?: string;
   /**
-   * Of a usage: what people are shown.
+   * In a usage update: the text to show to people.
    */
   says?: string;
   /**
-   * The task that runs a tool's command.
+   * The id of the task that runs the tool call's command.
    */
   taskId?: string;
   card?: Card;
   /**
-   * That command is in the background. The text of its call is for the model alone.
+   * True if that command runs in the background. The tool call's text is only for the model.
    */
   background?: boolean;
   /**
-   * How far the kernel confines it.
+   * The confinement that the kernel enforces on the command.
    */
   confined?: string;
 }
 /**
- * A result of a background task, as people are shown it where it enters a conversation.
+ * A result of a background task, to be shown to people where it enters a conversation.
  */
 export interface Card {
   /**
-   * The task.
+   * The id of the task.
    */
   taskId: string;
   kind: NotificationKind;
   /**
-   * What the task is called.
+   * The title of the task.
    */
   title: string;
   /**
-   * Its command, where it is called otherwise; on one line.
+   * Its command on one line; left out if the title is the command.
    */
   command?: string;
   outcome?: Standing;
   /**
-   * How it ended, or what else happened: `exited 3 after 2.0s`.
+   * How it ended, or what happened, such as `exited 3 after 2.0s`.
    */
   says: string;
   /**
-   * How its end came into the conversation: `ended during call 2, entered call 3, waited 786 ms`.
+   * How its result came into the conversation, such as `ended during call 2, entered call 3, waited 786 ms`.
    */
   way?: string;
   /**
-   * What of its output the model was shown.
+   * The part of its output that the model was shown.
    */
   output: string;
 }
 /**
- * What is ours in a `session/request_permission`: its `_meta.meanwhile`.
+ * What the project adds to a `session/request_permission`, in `_meta.meanwhile`.
  */
 export interface OwnQuestion {
   /**
-   * The id of the request, which `$/cancelRequest` names: some libraries do not tell it.
+   * The id of the request, which `$/cancelRequest` names: some client libraries do not expose it.
    */
   request?: string;
   /**
-   * What is asked, after "may the agent": `edit src/main.rs`.
+   * The question, without "may the agent": `edit src/main.rs`.
    */
   question: string;
   /**
-   * What a diff by lines does not show of the change that is asked about, a line each.
+   * What a line diff of the proposed change does not show, one line each.
    */
   unseen?: string[];
 }
@@ -2315,109 +2315,109 @@ export interface SpawnParams {
    */
   shell?: string | null;
   /**
-   * Where; relative to the workspace, default the workspace itself.
+   * The directory to run it in, relative to the workspace; default the workspace itself.
    */
   cwd?: string | null;
   /**
-   * What to set, or with null to take out, of the environment inherited from the server.
+   * Environment variables to set, or to remove with null, in the environment inherited from the server.
    */
   env?: {
     [k: string]: string | null | undefined;
   };
   /**
-   * What its owner calls it.
+   * A name for people.
    */
   label?: string | null;
   /**
-   * Where its notifications go; default the connection's queue.
+   * The queue that its notifications go to; default the connection's queue.
    */
   queue?: string | null;
   /**
-   * How long it may run; default for ever.
+   * How long it may run, in milliseconds from its start; default without limit.
    */
   deadlineMs?: number | null;
   /**
-   * Where its standard input comes from; default `null`. Not together with `pty`.
+   * Where its standard input comes from; default `null`. Cannot be combined with `pty`.
    */
   stdin?: StdinParam | null;
   /**
-   * A terminal of this size for standard input, output and error.
+   * The size of a terminal to run it in, which is its standard input, output and error.
    */
   pty?: PtyParam | null;
   /**
-   * Patterns that make a notification of each line they match.
+   * Patterns to match its output against; each matching line makes a notification.
    */
   watch?: WatchParam[];
   /**
-   * The same token in the same workspace returns the task already made.
+   * Makes the request idempotent: the same token in the same workspace returns the existing task.
    */
   clientToken?: string | null;
   /**
-   * It is a server, which is not expected to end; default false.
+   * True if it is a server, which is not expected to end; default false.
    */
   service?: boolean;
   /**
-   * How far it is confined; default not at all.
+   * How to confine it; default not at all.
    */
   confine?: ConfineMode | null;
   /**
-   * Whether it has the network although it is confined; only with `work`. Default false.
+   * Whether a confined task may use the network; only with `work`. Default false.
    */
   network?: boolean;
   /**
-   * The slot it takes; default the one whose rules fit its command.
+   * The name of the slot that it takes; default the slot whose rules match its command.
    */
   slot?: string | null;
   /**
-   * Tasks of the workspace that are to end first.
+   * The ids of tasks of the workspace that must end first.
    *
    * @maxItems 64
    */
   after?: string[];
   /**
-   * What becomes of it where one of them ends otherwise than with code 0; default `skip`.
+   * What to do if one of them ends other than with code 0; default `skip`.
    */
   onFailure?: OnFailureParam | null;
   /**
-   * How long it may wait for its turn; default for ever.
+   * How long it may wait for its turn, in milliseconds; default without limit.
    */
   queueDeadlineMs?: number | null;
   /**
-   * The place where it runs; default here.
+   * The place where it runs; default this machine.
    */
   on?: string | null;
   /**
-   * The token of the `$/progress` that follows the task.
+   * The token for the `$/progress` notifications about the task.
    */
   workDoneToken?: ProgressToken | null;
 }
 /**
- * The size of a terminal.
+ * The size of a terminal, in characters.
  */
 export interface PtyParam {
   /**
-   * Rows.
+   * The number of rows.
    */
   rows: number;
   /**
-   * Columns.
+   * The number of columns.
    */
   cols: number;
 }
 /**
- * A pattern to watch the output for.
+ * A pattern to match the output against.
  */
 export interface WatchParam {
   /**
-   * Its name in the notification; default its place in the list, from 0.
+   * Its name in the notification; default its index in the list, from 0.
    */
   id?: string | null;
   /**
-   * A regular expression, matched line by line.
+   * The regular expression, matched against each line.
    */
   pattern: string;
   /**
-   * How many notifications at most; default 1.
+   * The most notifications that it makes; default 1.
    */
   limit?: number | null;
 }
@@ -2426,23 +2426,23 @@ export interface WatchParam {
  */
 export interface CheckParams {
   /**
-   * The task to show; without it, tasks are listed.
+   * The task to show; without it, the result lists tasks.
    */
   id?: string | null;
   /**
-   * Bytes of the end of the output to show with `id`; default 4 096.
+   * With `id`: how many bytes of the end of the output to return; default 4 096.
    */
   tailBytes?: number | null;
   /**
-   * Without `id`: only tasks in this state.
+   * Without `id`: list only tasks in this state.
    */
   state?: TaskState | null;
   /**
-   * Without `id`: how many at most; default 100.
+   * Without `id`: the most tasks to list; default 100.
    */
   limit?: number | null;
   /**
-   * Without `id`: list the steps of agents' turns, too; default false.
+   * Without `id`: whether to include the foreground steps of agents' turns; default false.
    */
   steps?: boolean | null;
 }
@@ -2451,15 +2451,15 @@ export interface CheckParams {
  */
 export interface DrainParams {
   /**
-   * The queue; default the connection's.
+   * The queue to drain; default the connection's queue.
    */
   queue?: string | null;
   /**
-   * How many at most; default 100.
+   * The most notifications to return; default 100.
    */
   max?: number | null;
   /**
-   * Who acknowledges; default `auto`.
+   * Who acknowledges the notifications; default `auto`.
    */
   ack?: AckMode | null;
 }
@@ -2468,32 +2468,32 @@ export interface DrainParams {
  */
 export interface AckParams {
   /**
-   * The queue; default the connection's.
+   * The queue; default the connection's queue.
    */
   queue?: string | null;
   /**
-   * The highest `seq` that was taken in.
+   * The highest `seq` that the client has processed.
    */
   through: number;
 }
 /**
- * Parameters of `task/wait`: either `ids` or `queue`; neither waits on the connection's queue.
+ * Parameters of `task/wait`: either `ids` or `queue`; default the connection's queue.
  */
 export interface WaitParams {
   /**
-   * The tasks to wait for.
+   * The ids of the tasks to wait for.
    */
   ids?: string[] | null;
   /**
-   * Wait for the tasks of this queue.
+   * The queue whose tasks to wait for.
    */
   queue?: string | null;
   /**
-   * When the wait is over; default `any`.
+   * Which of the tasks have to end; default `any`.
    */
   mode?: WaitMode | null;
   /**
-   * How long at most; default 30 000.
+   * The longest time to wait, in milliseconds; default 30 000.
    */
   timeoutMs?: number | null;
 }
@@ -2502,19 +2502,19 @@ export interface WaitParams {
  */
 export interface ReadParams {
   /**
-   * The task.
+   * The id of the task.
    */
   id: string;
   /**
-   * Where to begin; default 0.
+   * The offset of the first byte to return; default 0.
    */
   offset?: number | null;
   /**
-   * How many bytes at most; default 65 536.
+   * The most bytes to return; default 65 536.
    */
   limit?: number | null;
   /**
-   * How to write the bytes; default `utf8`.
+   * How to encode `data`; default `utf8`.
    */
   encoding?: Encoding | null;
 }
@@ -2523,15 +2523,15 @@ export interface ReadParams {
  */
 export interface StopParams {
   /**
-   * The task.
+   * The id of the task.
    */
   id: string;
   /**
-   * The signal to begin with, by name; default `SIGTERM`.
+   * The name of the signal to send first; default `SIGTERM`.
    */
   signal?: string | null;
   /**
-   * How long the tree has before SIGKILL; default 2 000.
+   * How long the process tree has before SIGKILL, in milliseconds; default 2 000.
    */
   graceMs?: number | null;
 }
@@ -2540,17 +2540,17 @@ export interface StopParams {
  */
 export interface RestartParams {
   /**
-   * The task.
+   * The id of the task.
    */
   id: string;
   /**
-   * What to set, or with null to take out, of the environment it was started in.
+   * Environment variables to set, or to remove with null, in the environment that the task was started with.
    */
   env?: {
     [k: string]: string | null | undefined;
   };
   /**
-   * How long the tree of one that runs has before SIGKILL; default 2 000.
+   * How long the process tree of a running task has before SIGKILL, in milliseconds; default 2 000.
    */
   graceMs?: number | null;
 }
@@ -2559,12 +2559,12 @@ export interface RestartParams {
  */
 export interface SignalParams {
   /**
-   * The task.
+   * The id of the task.
    */
   id: string;
   signal: SignalParam;
   /**
-   * Who gets it; default `group`.
+   * Which processes receive it; default `group`.
    */
   to?: RecipientParam | null;
 }
@@ -2573,15 +2573,15 @@ export interface SignalParams {
  */
 export interface ResizeParams {
   /**
-   * The task.
+   * The id of the task.
    */
   id: string;
   /**
-   * Rows.
+   * The number of rows.
    */
   rows: number;
   /**
-   * Columns.
+   * The number of columns.
    */
   cols: number;
 }
@@ -2590,19 +2590,19 @@ export interface ResizeParams {
  */
 export interface WriteParams {
   /**
-   * The task.
+   * The id of the task.
    */
   id: string;
   /**
-   * What to write; may be empty with `eof`.
+   * The input to write, encoded as `encoding` says; may be empty with `eof`.
    */
   data: string;
   /**
-   * How `data` is to be read; default `utf8`.
+   * How `data` is encoded; default `utf8`.
    */
   encoding?: Encoding | null;
   /**
-   * Close the task's standard input afterwards.
+   * Whether to close the task's standard input afterwards; default false.
    */
   eof?: boolean | null;
 }
@@ -2611,24 +2611,24 @@ export interface WriteParams {
  */
 export interface SubscribeParams {
   /**
-   * The task.
+   * The id of the task.
    */
   id: string;
   /**
-   * Where to begin; default what is written from now on.
+   * The offset of the first byte to send; default the current end of the output.
    */
   offset?: number | null;
 }
 /**
- * Parameters of `task/unsubscribe`. `offset` is accepted for symmetry and means nothing.
+ * Parameters of `task/unsubscribe`. `offset` is accepted for symmetry and ignored.
  */
 export interface UnsubscribeParams {
   /**
-   * The task.
+   * The id of the task.
    */
   id: string;
   /**
-   * Means nothing here.
+   * Ignored.
    */
   offset?: number | null;
 }
@@ -2641,11 +2641,11 @@ export interface TimelineParams {}
  */
 export interface RemoveParams {
   /**
-   * These tasks; one that runs is left.
+   * The ids of tasks to remove; running ones are kept.
    */
   ids?: string[] | null;
   /**
-   * Tasks that ended before this moment, RFC 3339.
+   * Removes tasks that ended before this time, RFC 3339.
    */
   endedBefore?: string | null;
 }
@@ -2859,15 +2859,15 @@ export interface SetSessionModeRequest {
  */
 export interface TraceParams {
   /**
-   * The session, open or not.
+   * The id of the session, open or not.
    */
   sessionId: string;
   /**
-   * Only events after this one; default 0, all.
+   * Return only events after this number; default 0, all.
    */
   after?: number | null;
   /**
-   * Answers with lanes to be drawn in the place of events and tasks; default false.
+   * Whether to return lanes to draw instead of events and tasks; default false.
    */
   timeline?: boolean | null;
 }
@@ -2876,7 +2876,7 @@ export interface TraceParams {
  */
 export interface WatchSessionParams {
   /**
-   * The session: one of the workspace that is not open on this connection.
+   * The id of a session of the workspace that is not open on this connection.
    */
   sessionId: string;
 }
@@ -2895,58 +2895,58 @@ export interface SelectedPermissionOutcome {
   _meta?: Meta | null;
 }
 /**
- * `initializationOptions`. Unknown members are left alone: editors put their own settings here.
+ * `initializationOptions`. Unknown members are ignored, because editors put their own settings here.
  */
 export interface InitializationOptions {
   /**
-   * The queue of every request that names none; default `default`.
+   * The queue for every request that does not name one; default `default`.
    */
   queue?: string | null;
   /**
-   * How long a task outlives the last daemon of its workspace; null: for ever. Default an hour.
+   * How long a task outlives the last daemon of its workspace, in milliseconds; null: without limit. Default an hour.
    */
   lingerMs?: number | null;
   /**
-   * The states beyond those of version 0.1.0 that the client knows: `queued`. Others are not shown.
+   * The states newer than version 0.1.0 that the client knows: `queued`. The server sends no others.
    */
   states?: NewState[];
   /**
-   * What the client wants to be told beyond what every client is: `began`, `timeline`.
+   * The optional pushes that the client wants: `began`, `timeline`.
    */
   notify?: NewKind[];
   /**
-   * How often the client says something, in milliseconds: after four times as long without a word the server
-   * takes it for gone and ends. Default: silence means nothing.
+   * How often the client sends something, in milliseconds: after four times as long without a message the server
+   * assumes that the client is gone, and exits. Default: no such check.
    */
   heartbeatMs?: number | null;
   /**
-   * The client's own name, letters, digits, `-` or `_`: a server that is left of an earlier connection of this
-   * client ends. Default none.
+   * A name that identifies the client, of letters, digits, `-` or `_`: a server that remains from an earlier
+   * connection of this client exits. Default none.
    */
   client?: string | null;
   /**
-   * Which model to ask, and with which keys: `MEANWHILE_MODEL` and the variables of vendors, before the
-   * environment and the settings file. Kept in memory for this connection, and shown nowhere.
+   * Which model to use, and the keys for it: `MEANWHILE_MODEL` and the variables of vendors; they take precedence
+   * over the environment and the settings file. Kept in memory for this connection, and never shown.
    */
   secrets?: {
     [k: string]: string | undefined;
   };
 }
 /**
- * What is ours in the answer to it: its `_meta.meanwhile`.
+ * What the project adds to the response to `session/request_permission`, in `_meta.meanwhile`.
  */
 export interface OwnAnswer {
   /**
-   * What a person has left of the change that the question showed.
+   * The text that the person accepts, if it differs from the proposed one.
    */
   edit?: OwnEdit | null;
 }
 /**
- * A text that a person allows in the place of the one that was proposed.
+ * A text that a person allows instead of the proposed one.
  */
 export interface OwnEdit {
   /**
-   * The whole text of the file.
+   * The complete new text of the file.
    */
   newText: string;
 }

@@ -332,7 +332,7 @@ await test('a change of which nothing is left is a no', async () => {
 
 await test('what the diff of a change hides is said beside it', async () => {
   const { ask, diff } = await propose(NOTES.replaceAll('\n', '\r\n'));
-  const says = 'line ends change from CRLF to LF';
+  const says = 'line endings change from CRLF to LF';
   await ask.locator('.reason', { hasText: says }).waitFor();
   await window.page.locator('.tab', { hasText: says }).waitFor();
   await ask.locator('button[data-kind=reject_once]').click();

@@ -2,34 +2,34 @@
 
 use clap::{Args, ValueEnum};
 
-/// Serve another agent as an MCP server: background tasks as its tools.
+/// Serve another agent as an MCP server, with background tasks as its tools.
 ///
 /// Speaks the Model Context Protocol on standard input and output. The agent starts it; for Claude Code:
 /// `claude mcp add --scope user meanwhile -- meanwhile mcp`.
 #[derive(Debug, Args)]
 pub(crate) struct Mcp {}
 
-/// Serve an editor as an agent, in a client of the Agent Client Protocol.
+/// Serve an editor as an agent, over the Agent Client Protocol.
 ///
-/// Speaks ACP version 1 on standard input and output, a line for each message. The client starts it: Zed,
+/// Speaks ACP version 1 on standard input and output, one line for each message. The client starts it: Zed,
 /// JetBrains, CodeCompanion, acpx (`acpx --agent "meanwhile acp"`).
 #[derive(Debug, Args)]
 pub(crate) struct Acp {}
 
 /// Tell an agent's model about the background tasks of its session, as a hook of that agent.
 ///
-/// Reads the hook's payload on standard input and writes the reply that the agent expects. `meanwhile setup`
-/// writes the agent's settings for it.
+/// Reads the hook's payload from standard input and writes the reply that the agent expects. `meanwhile setup`
+/// configures the agent to run it.
 #[derive(Debug, Args)]
 pub(crate) struct Hook {
     /// The agent that runs the hook.
     #[arg(value_name = "HOST")]
     pub(crate) host: Host,
-    /// Wait until a task has ended, and wake the agent then: for a hook that runs beside the turn.
+    /// Wait until a task has ended, and then wake the agent: for a hook that runs in parallel with the turn.
     #[arg(long)]
     pub(crate) rewake: bool,
-    /// Wait until the hour of a session that has ended is over.
-    // What the hook at a session's end starts.
+    /// Wait until the linger time of an ended session, one hour, has passed.
+    // The hook at the end of a session starts it.
     #[arg(long, hide = true, value_name = "QUEUE")]
     pub(crate) linger: Option<String>,
 }
@@ -48,8 +48,8 @@ pub(crate) enum Host {
 }
 
 impl Host {
-    /// Whether one process of it holds one session at a time. The others name the session in each request, or
-    /// in the environment of their commands.
+    /// Whether one process of the host holds one session at a time. The other hosts name the session in each request,
+    /// or in the environment of their commands.
     pub(crate) fn has_one_session(self) -> bool {
         match self {
             Self::Claude | Self::Gemini => true,
@@ -57,7 +57,7 @@ impl Host {
         }
     }
 
-    /// Its name on the command line.
+    /// The name of the host on the command line.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Claude => "claude",
@@ -68,18 +68,18 @@ impl Host {
     }
 }
 
-/// Write the settings of another agent, so that it uses meanwhile: its MCP server and its hooks.
+/// Configure another agent to use meanwhile: its MCP server and its hooks.
 ///
-/// Shows the change and asks before it makes it. Keeps what is there, and never writes an approval.
+/// Shows the change, and asks before making it. Keeps existing settings, and never writes an approval.
 #[derive(Debug, Args)]
 pub(crate) struct Setup {
-    /// The agent or editor.
+    /// The agent or editor to configure.
     #[arg(value_name = "HOST")]
     pub(crate) host: SetupHost,
-    /// Print what goes into which file, and change nothing.
+    /// Print what would be written to which file, and change nothing.
     #[arg(long, conflicts_with_all = ["undo", "yes"])]
     pub(crate) print: bool,
-    /// Take away what was written.
+    /// Remove what was written.
     #[arg(long)]
     pub(crate) undo: bool,
     /// Make the change without asking.
@@ -87,7 +87,7 @@ pub(crate) struct Setup {
     pub(crate) yes: bool,
 }
 
-/// What can be set up. The editors' settings are only printed.
+/// The agents and editors that `setup` knows. The settings of editors are only printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum SetupHost {
     /// Claude Code.
@@ -122,7 +122,7 @@ impl From<Host> for SetupHost {
 }
 
 impl SetupHost {
-    /// Whether its settings are written, rather than printed.
+    /// Whether `setup` writes its settings, instead of printing them.
     pub(crate) fn is_written(self) -> bool {
         match self {
             Self::Claude | Self::Codex | Self::Gemini | Self::Opencode => true,
@@ -132,7 +132,6 @@ impl SetupHost {
         }
     }
 
-    /// Its name for people.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Claude => "Claude Code",

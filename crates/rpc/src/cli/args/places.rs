@@ -4,8 +4,8 @@ use clap::{Args, Subcommand};
 
 /// Set up another machine on which tasks run.
 ///
-/// A place is a command whose standard input and output are those of a `meanwhile serve` there. With ssh: `meanwhile place
-/// add build -- ssh build meanwhile serve`, then `meanwhile spawn --on build -- cargo test`.
+/// A place is reached by a command that runs `meanwhile serve` there and connects its standard input and output. With ssh:
+/// `meanwhile place add build -- ssh build meanwhile serve`, then `meanwhile spawn --on build -- cargo test`.
 #[derive(Debug, Args)]
 pub(crate) struct Place {
     #[command(subcommand)]
@@ -16,41 +16,41 @@ pub(crate) struct Place {
 #[derive(Debug, Subcommand)]
 pub(crate) enum PlaceCommand {
     Add(AddPlace),
-    /// Sign in at a place on this terminal, where it asks for a password or to accept its key.
+    /// Sign in at a place in this terminal, which may ask for a password or to accept a host key.
     Connect {
-        /// The place.
+        /// The name of the place.
         #[arg(value_name = "PLACE")]
         name: String,
     },
-    /// Take a place out of config.toml. What runs there runs on.
+    /// Remove a place from config.toml. Tasks there keep running.
     Remove {
-        /// The place.
+        /// The name of the place.
         #[arg(value_name = "PLACE")]
         name: String,
     },
 }
 
-/// Try the whole way to a place, with a task, and write it into config.toml.
+/// Test a place by running a task there, and add it to config.toml.
 #[derive(Debug, Args)]
 pub(crate) struct AddPlace {
-    /// What to call it.
+    /// A name for the place.
     #[arg(value_name = "PLACE")]
     pub(crate) name: String,
-    /// The directory there that the workspace is, absolute or ~/DIR.
+    /// The directory there that corresponds to the workspace, absolute or ~/DIR.
     #[arg(long, value_name = "DIR")]
     pub(crate) directory: Option<String>,
-    /// Copy this program there first, to ~/.local/bin: for a machine of the same kind.
+    /// First copy this program there, to ~/.local/bin; the machine must be of the same kind.
     #[arg(long)]
     pub(crate) copy: bool,
-    /// The command.
+    /// The command that reaches the place.
     #[arg(value_name = "COMMAND", required = true, last = true)]
     pub(crate) command: Vec<String>,
 }
 
-/// List the places, and whether each could be reached when it was tried last.
+/// List the places, and whether the last connection to each succeeded.
 #[derive(Debug, Args)]
 pub(crate) struct Places {
-    /// Print JSON.
+    /// Print JSON instead of a table.
     #[arg(long)]
     pub(crate) json: bool,
 }

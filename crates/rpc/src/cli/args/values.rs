@@ -1,4 +1,4 @@
-//! Reading single values of the command line, and what the words after `spawn` mean.
+//! Parses single values of the command line, and the words after `spawn`.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -10,8 +10,8 @@ use meanwhile_core::limits;
 use crate::config::parse_duration;
 use crate::convert::signal;
 
-/// How long a task stays without a daemon. A type of its own, because `clap` takes an `Option` for
-/// "may be left out".
+/// How long a task outlives the last daemon. A type of its own, because `clap` gives `Option` the meaning "may be
+/// left out".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Linger(pub(crate) Option<Duration>);
 
@@ -44,7 +44,7 @@ pub(super) fn parse_env(text: &str) -> Result<(String, Option<String>), String> 
     Ok((name.to_owned(), value))
 }
 
-/// Reads `TERM`, `SIGTERM`, `term` or `15`.
+/// Parses a signal, such as `TERM`, `SIGTERM`, `term` or `15`.
 pub(super) fn parse_signal(text: &str) -> Result<i32, String> {
     if let Ok(number) = text.parse::<i32>() {
         // signal(7): 1 to 64 on Linux.
@@ -58,8 +58,8 @@ pub(super) fn parse_signal(text: &str) -> Result<i32, String> {
     })
 }
 
-/// What the words after `spawn` mean: one word with shell characters in it is a line for the shell,
-/// everything else a program and its arguments.
+/// The command that the words after `spawn` mean: one word with shell characters is a line for the shell, anything
+/// else a program and its arguments.
 pub(crate) fn task_command(words: Vec<OsString>) -> TaskCommand {
     match words.as_slice() {
         [line] => match line.to_str().filter(|line| needs_shell(line)) {
@@ -70,7 +70,7 @@ pub(crate) fn task_command(words: Vec<OsString>) -> TaskCommand {
     }
 }
 
-/// The same for a shell that was named, which takes one line.
+/// The same with `--shell`, which takes exactly one line.
 pub(crate) fn shell_command(shell: PathBuf, words: &[OsString]) -> Result<TaskCommand, String> {
     match words {
         [line] => match line.to_str() {
@@ -84,9 +84,9 @@ pub(crate) fn shell_command(shell: PathBuf, words: &[OsString]) -> Result<TaskCo
     }
 }
 
-/// Whether a shell would do anything with a word but take it as the name of a program. POSIX,
-/// "Shell Command Language", 2.2 Quoting, lists the characters; `~`, `!`, `{`, `}` and `=` mean
-/// something at the beginning or to some shells.
+/// Whether a shell would interpret a word instead of using it as the name of a program. POSIX, "Shell Command
+/// Language", 2.2 Quoting, lists the characters; `~`, `!`, `{`, `}` and `=` are special at the start of a word or in
+/// some shells.
 fn needs_shell(word: &str) -> bool {
     word.chars().any(|c| c.is_whitespace() || "|&;<>()$`\\\"'*?[]#~=!{}".contains(c))
 }

@@ -1,9 +1,8 @@
-//! The line that is typed, and the screen above it.
+//! The input line, and the screen above it.
 //!
-//! Owns two threads. The one that reads the keyboard reads a line only when it was told to go on, so
-//! that the terminal is always as it was found when this program leaves. Everything that is written
-//! while a line is typed goes through the editor, which draws the line again below it; between two
-//! lines it may take its time, so a thread of its own waits for it.
+//! Owns two threads. One reads the keyboard, and reads a line only when it is told to, so that the terminal is always
+//! restored when the program exits. The other writes: whatever is written while a line is typed goes through the
+//! editor, which redraws the line below it; between two lines the editor may block, so it has a thread of its own.
 
 use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
@@ -27,19 +26,19 @@ use tokio::sync::mpsc;
 
 use crate::cli::failure::Failure;
 
-/// Before what is typed.
+/// The prompt in front of the input.
 const SIGN: &str = "› ";
-/// Lines of history that are kept.
+/// The number of lines kept in the history.
 const HISTORY: usize = 1_000;
-/// How long the last words may take to the screen.
+/// How long to wait for the last output to be written.
 const LAST_WORDS: Duration = Duration::from_millis(500);
-/// Printed to have the line drawn again: the editor has to be given a whole row, and this one is none.
+/// Printed to make the editor redraw the line: it only prints whole rows, and this one leaves no visible row.
 const STILL: &str = "\x1b[A\n";
 
-/// What the keyboard gave.
+/// What was read from the keyboard.
 #[derive(Debug)]
 pub(super) enum Line {
-    /// A line.
+    /// A complete line.
     Text(String),
     /// Ctrl-C.
     Interrupted,
@@ -47,17 +46,17 @@ pub(super) enum Line {
     End,
 }
 
-/// The line that is typed. Dropped, it gives the terminal back as it was.
+/// The input line. Dropping it restores the terminal.
 pub(super) struct Editor {
     lines: mpsc::Receiver<Line>,
-    /// `None` once no more lines are wanted.
+    /// `None` once no more lines will be read.
     go_on: Option<std_mpsc::Sender<()>>,
     screen: Screen,
     interactive: bool,
     before: Option<Termios>,
 }
 
-/// The screen above the line that is typed. Cheap to clone.
+/// The screen above the input line. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Screen {
     queue: std_mpsc::Sender<ScreenJob>,
@@ -65,16 +64,16 @@ pub(super) struct Screen {
     interactive: bool,
 }
 
-/// What the thread that writes is asked.
+/// A request to the writing thread.
 enum ScreenJob {
-    /// Write this.
+    /// Write this text.
     Write(String),
-    /// Say when everything before is written.
+    /// Reply when everything before is written.
     Tell(std_mpsc::Sender<()>),
 }
 
 impl Editor {
-    /// Begins to read lines, with the history of this file.
+    /// Starts to read lines, with the history in this file.
     pub(super) fn open(history: PathBuf) -> Result<Self, Failure> {
         let stdin = std::io::stdin();
         let interactive = stdin.is_terminal()
@@ -93,12 +92,12 @@ impl Editor {
         }
         let before = tcgetattr(&stdin).ok();
         if let Some(mut quiet) = before.clone() {
-            // Between two lines as well, keys are for the next line: none is shown twice, none ends
-            // this program, none is lost.
+            // Between two lines, keys are kept for the next line: they are not echoed, do not interrupt the program,
+            // and do not get lost.
             let ours =
                 LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG | LocalFlags::IEXTEN;
             quiet.local_flags.remove(ours);
-            // A terminal that cannot do that can still be typed on.
+            // If the terminal does not support this, input still works.
             let _ = tcsetattr(&stdin, SetArg::TCSANOW, &quiet);
         }
         let config = Config::builder()
@@ -106,13 +105,14 @@ impl Editor {
             .and_then(|config| config.history_ignore_dups(true))
             .map_err(broken)?
             .auto_add_history(true)
-            // The moving line is drawn as a colour would be, also where there are none.
+            // The editor draws the status line through its hook for colours, so they must be enabled even if the
+            // output has none.
             .color_mode(ColorMode::Forced)
             .build();
         let mut editor =
             rustyline::Editor::<Moving, FileHistory>::with_config(config).map_err(broken)?;
         editor.set_helper(Some(Moving { status: status.clone(), ..Moving::default() }));
-        // There is none the first time.
+        // Fails the first time, when the file does not exist.
         let _ = editor.load_history(&history);
         let printer = editor.create_external_printer().map_err(broken)?;
         let screen = Screen { queue: writer(Some(Box::new(printer)))?, status, interactive };
@@ -121,25 +121,24 @@ impl Editor {
         Ok(Self { lines, go_on: Some(go_on), screen, interactive, before })
     }
 
-    /// Whether a person types.
+    /// Whether a person types at a terminal.
     pub(super) fn is_interactive(&self) -> bool {
         self.interactive
     }
 
-    /// The screen.
     pub(super) fn screen(&self) -> Screen {
         self.screen.clone()
     }
 
-    /// The next line. Cancel-safe. None is read before [`Editor::go_on`].
+    /// The next line. Cancel-safe. Waits for [`Editor::go_on`] before it reads.
     pub(super) async fn next(&mut self) -> Line {
         self.lines.recv().await.unwrap_or(Line::End)
     }
 
-    /// Lets the next line be typed.
+    /// Allows the next line to be typed.
     pub(super) fn go_on(&self) {
         if let Some(go_on) = &self.go_on {
-            // The receiver is gone only at the end.
+            // The receiver is only dropped at the end.
             let _ = go_on.send(());
         }
     }
@@ -147,22 +146,22 @@ impl Editor {
 
 impl Drop for Editor {
     fn drop(&mut self) {
-        // The keyboard's thread ends, and what waited for its next line is written.
+        // Ends the keyboard thread, and writes the output that waited for the next line.
         self.go_on = None;
         let (written, told) = std_mpsc::channel();
         if self.screen.queue.send(ScreenJob::Tell(written)).is_ok() {
-            // A terminal that takes nothing is not waited for.
+            // Do not wait for a terminal that accepts no output.
             let _ = told.recv_timeout(LAST_WORDS);
         }
         if let Some(before) = &self.before {
             let stdin = std::io::stdin();
-            // A terminal that is gone needs nothing back.
+            // Fails if the terminal is gone.
             let _ = tcsetattr(&stdin, SetArg::TCSADRAIN, before);
         }
     }
 }
 
-/// Starts the thread that writes, through the editor where there is one.
+/// Starts the writing thread, which uses the editor if there is one.
 fn writer(
     mut editor: Option<Box<dyn ExternalPrinter + Send>>,
 ) -> Result<std_mpsc::Sender<ScreenJob>, Failure> {
@@ -172,12 +171,12 @@ fn writer(
             match order {
                 ScreenJob::Write(text) => {
                     let through = editor.as_mut().map(|editor| editor.print(text.clone()));
-                    // Without an editor, or after its end.
+                    // Without an editor, or after the editor's end, write directly.
                     if !matches!(through, Some(Ok(()))) {
                         write_out(&text);
                     }
                 }
-                // Who asked may have stopped waiting.
+                // The receiver may have stopped waiting.
                 ScreenJob::Tell(written) => drop(written.send(())),
             }
         }
@@ -186,15 +185,15 @@ fn writer(
     Ok(queue)
 }
 
-/// Writes around the lock of standard output, which the main thread holds.
+/// Writes without the lock of standard output, which the main thread holds.
 fn write_out(text: &str) {
     let stdout = std::io::stdout().as_fd().try_clone_to_owned();
-    // A screen that is gone is noticed where lines are read.
+    // If the terminal is gone, reading a line reports it.
     drop(stdout.and_then(|stdout| std::fs::File::from(stdout).write_all(text.as_bytes())));
 }
 
 fn start(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
-    // Blocked at the end, it dies with the process.
+    // A thread that is still blocked at the end dies with the process.
     let started = std::thread::Builder::new().name(name.to_owned()).spawn(work);
     started
         .map(drop)
@@ -210,7 +209,7 @@ fn read(
     loop {
         let line = match editor.readline(&TwoRows) {
             Ok(text) => {
-                // A history that cannot be kept is not a reason to stop talking.
+                // If the history cannot be saved, the chat continues.
                 let _ = editor.append_history(history);
                 Line::Text(text)
             }
@@ -228,7 +227,7 @@ fn read(
     }
 }
 
-/// Lines from something that is not a terminal.
+/// Reads lines from an input that is not a terminal.
 fn read_plain(lines: &mpsc::Sender<Line>) {
     for line in std::io::stdin().lines() {
         let Ok(line) = line else { break };
@@ -236,22 +235,22 @@ fn read_plain(lines: &mpsc::Sender<Line>) {
             return;
         }
     }
-    // The receiver is gone only at the end.
+    // The receiver is only dropped at the end.
     let _ = lines.blocking_send(Line::End);
 }
 
 impl Screen {
-    /// Prints lines above the one that is typed.
+    /// Prints lines above the input line.
     pub(super) fn print(&self, text: &str) {
         self.out(format!("{text}\n"));
     }
 
-    /// Whether a person looks.
+    /// Whether the output goes to a person at a terminal.
     pub(super) fn is_interactive(&self) -> bool {
         self.interactive
     }
 
-    /// Changes the moving line. Its width is to be the screen's.
+    /// Changes the status line, which must be as wide as the screen.
     pub(super) fn status(&self, line: String) {
         {
             let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
@@ -263,28 +262,28 @@ impl Screen {
         self.out(STILL.to_owned());
     }
 
-    /// Columns that a row may take.
+    /// The number of columns in a row.
     pub(super) fn width(&self) -> usize {
         match self.interactive {
             true => columns(),
-            // No terminal: rows are lines as they came.
+            // Without a terminal, lines are not wrapped.
             false => usize::MAX,
         }
     }
 
     fn out(&self, text: String) {
-        // The thread that writes ends after every holder of this.
+        // Does not fail: the writing thread outlives every sender.
         let _ = self.queue.send(ScreenJob::Write(text));
     }
 }
 
-/// Columns of the terminal, less one: some terminals go on to the next row by themselves.
+/// The columns of the terminal, minus one, because some terminals wrap when the last one is used.
 fn columns() -> usize {
     usize::from(console::Term::stdout().size().1).saturating_sub(1).max(20)
 }
 
-/// The prompt: the moving line, and below it where is typed. Blank, as the editor measures it;
-/// [`Moving`] draws the moving line in its place.
+/// The prompt: the status line and, below it, the input. It is blank, because the editor measures it; [`Moving`]
+/// draws the status line in its place.
 struct TwoRows;
 
 impl Prompt for TwoRows {
@@ -296,14 +295,14 @@ impl Prompt for TwoRows {
 #[derive(Default)]
 struct Moving {
     status: Arc<Mutex<String>>,
-    /// The line was accepted: it is drawn for the last time, without the moving line.
+    /// The line was accepted: it is drawn a last time, without the status line.
     accepted: AtomicBool,
-    /// Columns of what is typed.
+    /// The columns of the typed text.
     typed: AtomicUsize,
 }
 
 impl Moving {
-    /// Takes the moving line away above a line that was interrupted, which is not drawn again.
+    /// Erases the status line above an interrupted line, which the editor does not redraw.
     fn wipe(&self) {
         let typed = self.typed.load(Ordering::Relaxed) + console::measure_text_width(SIGN);
         let up = 2 + typed / (columns() + 1);
@@ -340,7 +339,7 @@ impl Highlighter for Moving {
     fn highlight_char(&self, line: &str, _pos: usize, kind: CmdKind) -> bool {
         self.typed.store(console::measure_text_width(line), Ordering::Relaxed);
         self.accepted.store(kind == CmdKind::ForcedRefresh, Ordering::Relaxed);
-        // Only a line that is drawn again with each key is drawn again at its end.
+        // At its end, the editor redraws a line only if it redraws it with each key.
         true
     }
 }

@@ -1,23 +1,23 @@
-//! Words that come one by one, as rows of a screen.
+//! Wraps text that arrives in pieces into rows of the screen.
 //!
-//! A row is written once it cannot change any more: at a line's end, or where the next word does not
-//! fit. What is left is shown in the moving line until then.
+//! A row is printed once it cannot change any more: at a line break, or when the next word does not fit. The rest is
+//! shown in the status line until then.
 
 use console::measure_text_width;
 
 use crate::cli::show;
 
-/// Text on its way to the screen.
+/// Text that has not been printed yet.
 #[derive(Debug, Default)]
 pub(super) struct Flow {
     rest: String,
 }
 
 impl Flow {
-    /// More text. Returns the rows that are complete.
+    /// Adds text. Returns the rows that are complete.
     pub(super) fn add(&mut self, text: &str, width: usize) -> Vec<String> {
         let mut rows = Vec::new();
-        // The width of a tab depends on where it stands.
+        // The width of a tab would depend on its column.
         for piece in show::harmless(text).replace('\t', " ").split_inclusive('\n') {
             match piece.strip_suffix('\n') {
                 Some(piece) => {
@@ -34,18 +34,18 @@ impl Flow {
         rows
     }
 
-    /// What is not a row yet.
+    /// The text that does not form a complete row yet.
     pub(super) fn rest(&self) -> &str {
         &self.rest
     }
 
-    /// The end of a text: its last row, if there is anything in it.
+    /// Ends the text: returns its last row, if it is not blank.
     pub(super) fn end(&mut self) -> Option<String> {
         let rest = std::mem::take(&mut self.rest);
         (!rest.trim().is_empty()).then_some(rest)
     }
 
-    /// Takes full rows off the rest, between words where there are any.
+    /// Moves full rows out of the rest, broken between words if possible.
     fn wrap(&mut self, width: usize, rows: &mut Vec<String>) {
         let width = width.max(8);
         while measure_text_width(&self.rest) > width {
@@ -58,12 +58,12 @@ impl Flow {
                     break;
                 }
                 end = place + c.len_utf8();
-                // An indentation is not a place to break.
+                // Do not break within the indentation.
                 if c == ' ' && !self.rest[..place].trim().is_empty() {
                     space = Some(place);
                 }
             }
-            // A word that just fits is followed by its blank.
+            // A space right after a word that just fits is a place to break.
             if self.rest[end..].starts_with(' ') {
                 space = Some(end);
             }
@@ -82,7 +82,7 @@ impl Flow {
 mod tests {
     use super::*;
 
-    /// Adds a text in one piece and letter by letter; both must come out alike.
+    /// Adds a text as a whole and character by character; the results must be equal.
     #[track_caller]
     fn check(text: &str, width: usize, expected: &[&str]) {
         let mut whole = Flow::default();

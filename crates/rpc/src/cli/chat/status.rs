@@ -7,29 +7,29 @@ use crate::cli::out::{paint, style};
 use crate::cli::show;
 
 const SPINNER: [char; 10] = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'];
-/// How long a frame of the spinner stands, in milliseconds.
+/// How long one frame of the spinner is shown, in milliseconds.
 const FRAME_MS: i64 = 120;
-/// Columns of a task's name.
+/// Most columns of a task's name.
 const NAME_COLUMNS: usize = 24;
 
-/// What is known.
+/// What the status line shows.
 #[derive(Debug, Default)]
 pub(super) struct Status {
-    /// Since when the turn runs.
+    /// When the current turn started; `None` while the agent is idle.
     pub(super) since: Option<Timestamp>,
-    /// What the agent does in it.
+    /// What the agent is doing in the turn.
     pub(super) doing: String,
-    /// The tasks of the session that run.
+    /// The running tasks of the session.
     pub(super) tasks: Vec<Task>,
 }
 
 impl Status {
-    /// Whether the line changes by itself.
+    /// Whether the line changes with time.
     pub(super) fn moves(&self) -> bool {
         self.since.is_some() || !self.tasks.is_empty()
     }
 
-    /// The line, of exactly this width. `rest` is what of an answer's line is there.
+    /// The line, padded or cut to `width` columns. `rest` is the incomplete last line of the agent's answer.
     pub(super) fn line(&self, now: Timestamp, rest: &str, width: usize, colour: bool) -> String {
         let frame = usize::try_from(now.0 / FRAME_MS).unwrap_or(0) % SPINNER.len();
         let mut parts: Vec<String> = Vec::new();

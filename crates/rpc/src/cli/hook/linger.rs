@@ -1,7 +1,7 @@
-//! A session that has ended: its tasks go on for an hour, then they are stopped.
+//! After a session has ended: its tasks run for another hour and are then stopped.
 //!
-//! A process of its own waits for that, outside of the host's process group. It ends early when the tasks have
-//! ended; and it stops nothing where a hook of the session ran again, because the session was taken up again.
+//! A separate process, outside the host's process group, waits for that. It exits early if all tasks have ended, and
+//! stops nothing if a hook of the session has run again, because the session was resumed.
 
 use std::io::Read;
 use std::process::{Command, Stdio};
@@ -20,33 +20,37 @@ use crate::cli::failure::Failure;
 use crate::cli::out::Out;
 use crate::state_dir;
 
-/// Starts the process that waits.
+/// Starts the waiting process.
 pub(super) fn start(host: Host, queue: &str) -> Result<(), Failure> {
     let failed = |error: std::io::Error| {
-        Failure::new(format!("cannot start the process that waits: {}", reason(&error)))
+        Failure::new(format!(
+            "cannot start the process that stops the session's tasks later: {}",
+            reason(&error)
+        ))
     };
     let binary = std::env::current_exe().map_err(failed)?;
     let mut command = Command::new(binary);
     command.args(["hook", host.name(), "--linger", queue]).current_dir("/");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    // This process does not wait for its end: it is adopted by the process that takes in orphans.
+    // This process does not wait for its child, which is reparented to init or a subreaper.
     let mut said = command.spawn().map_err(failed)?.stdout.expect("it is piped");
-    // The host may kill this hook's group once it has ended: the process says a line when it has left it. One that
-    // could not be run has said nothing and is gone.
+    // The host may kill this hook's process group when it has exited: wait until the child reports that it has left
+    // the group. If it could not be executed, the pipe is closed instead.
     let _ = said.read_exact(&mut [0]);
     Ok(())
 }
 
-/// Tells the hook that this process has left the host's group. A hook that was killed does not wait for it.
+/// Reports to the hook that this process has left the host's process group. If the hook was killed, this fails
+/// silently.
 fn say_it_left() {
     let mut out = Out::new();
     let _ = out.line("").and_then(|()| out.flush());
 }
 
-/// Waits for an hour, then stops what is left.
+/// Waits for an hour, then stops the tasks that still run.
 pub(super) async fn run(queue: &str) -> Result<u8, Failure> {
-    // Out of the host's group and the session of its terminal, whose end would be this process's. Fails where it
-    // leads a group, as in a person's shell.
+    // Leave the host's process group and its terminal's session, or their end would kill this process. Fails if it
+    // leads a group, as when a person runs it in a shell.
     let _ = nix::unistd::setsid();
     let begun = SystemTime::now();
     say_it_left();
@@ -61,7 +65,7 @@ pub(super) async fn run(queue: &str) -> Result<u8, Failure> {
         let cause = Cause { actor: Actor::Linger, message };
         let how = Stop { signal: libc::SIGTERM, grace: limits::STOP_GRACE, cause };
         let running = desk.background.running_in(queue.to_owned()).await?;
-        // One that has ended meanwhile needs no stop.
+        // A task that has ended in the meantime needs no stop.
         join_all(running.iter().map(|task| desk.background.stop(task.id, how.clone()))).await;
     }
     desk.close().await;

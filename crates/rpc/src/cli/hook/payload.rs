@@ -1,24 +1,24 @@
-//! What a host's hook is told: which session, at which moment.
+//! Parses the payload of a host's hook: which session, and which event.
 
 use serde_json::Value;
 
 use crate::cli::args::Host;
 
-/// A moment at which there may be something to say.
+/// The events at which a hook may report something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Moment {
-    /// A prompt was sent, or a tool has run: what is said enters the next call of the model.
+    /// A prompt was sent, or a tool has run: the report enters the next model call.
     Turn,
-    /// A session began, was resumed, or its history was made shorter.
+    /// A session was started or resumed, or its history was compacted.
     Start,
-    /// The model has said all it wanted to.
+    /// The model has finished its turn.
     Stop,
-    /// The session is over.
+    /// The session has ended.
     End,
 }
 
 impl Moment {
-    /// Whether a hook at this moment can bring a result to the model.
+    /// Whether a hook at this event can bring a result to the model.
     pub(super) fn can_tell(self) -> bool {
         match self {
             Self::Turn | Self::Start | Self::Stop => true,
@@ -27,7 +27,7 @@ impl Moment {
     }
 }
 
-/// The names of the moments in each host's payloads.
+/// The names of the events in each host's payloads.
 const MOMENTS: [(Host, &[(&str, Moment)]); 4] = [
     (Host::Claude, CLAUDE),
     (Host::Codex, CLAUDE),
@@ -63,27 +63,27 @@ const CLAUDE: &[(&str, Moment)] = &[
     ("SessionEnd", Moment::End),
 ];
 
-/// A payload that was understood.
+/// A parsed payload.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Payload {
     pub(super) host: Host,
-    /// The host's name of its session.
+    /// The host's id of the session.
     pub(super) session: String,
-    /// The moment, as the host calls it.
+    /// The host's name of the event.
     pub(super) event: String,
     pub(super) moment: Moment,
-    /// No person sits there, as the host says.
+    /// Whether the host reports that no person is using the session.
     pub(super) unattended: bool,
-    /// The host's program ends with the turn, so that nothing comes by itself later: `opencode run`.
+    /// Whether the host's program exits with the turn, so that nothing can be reported later: `opencode run`.
     pub(super) ends_with_turn: bool,
 }
 
 impl Payload {
-    /// Reads a payload; `None`: it is of a moment at which nothing is said.
+    /// Parses a payload; `None` for an event at which nothing is reported.
     ///
     /// # Errors
     ///
-    /// What is wrong with it.
+    /// A text that says what is wrong with the payload.
     pub(super) fn read(host: Host, text: &[u8]) -> Result<Option<Self>, String> {
         let attended = std::env::var_os("CLAUDE_CODE_SESSION_ATTENDED");
         Self::read_with(host, text, attended.is_some_and(|it| it == "0"))
@@ -112,8 +112,8 @@ impl Payload {
         Ok(Some(Self { host, session, event, moment: *moment, unattended, ends_with_turn }))
     }
 
-    /// Whether the end of a turn waits for tasks: nothing else would bring their results. Claude Code with a
-    /// person at it is woken by a hook beside the turn.
+    /// Whether the hook at the end of a turn waits for tasks, because nothing else would report their results. With a
+    /// person present, an asynchronous hook wakes Claude Code instead.
     pub(super) fn waits(&self) -> bool {
         match self.host {
             Host::Claude => self.unattended,

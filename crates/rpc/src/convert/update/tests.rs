@@ -38,7 +38,7 @@ fn raw(text: &str) -> Box<RawValue> {
     RawValue::from_string(text.to_owned()).unwrap()
 }
 
-/// A push as the protocol calls it.
+/// The push's name in the protocol.
 fn name(push: &Push) -> &'static str {
     match push {
         Push::Session(_) => "session/update",
@@ -53,7 +53,7 @@ fn name(push: &Push) -> &'static str {
     }
 }
 
-/// What a session's updates look like on the wire.
+/// The messages that a session's updates become.
 fn told(updates: Vec<Update>) -> Vec<Value> {
     let mut teller = Teller::new("s".to_owned(), Story::default());
     let told = updates.into_iter().filter_map(|update| match teller.tell(update)? {
@@ -104,7 +104,7 @@ fn traced(n: u64, at: i64, fact: Fact) -> Update {
     Update::Traced(Event { n, at: Timestamp(at), fact })
 }
 
-/// The `_meta.meanwhile` of what is told, of pushes that have one.
+/// The `_meta.meanwhile` of the resulting messages that have one.
 fn own(updates: Vec<Update>) -> Vec<Value> {
     let told = told(updates).into_iter();
     told.filter_map(|push| push.pointer("/params/update/_meta/meanwhile").cloned()).collect()
@@ -132,14 +132,14 @@ fn what_a_model_says_names_its_call_live_and_on_a_load() {
     let answer = |call| vec![Update::Answer { call }];
     let loaded = all([answer(4), said().into(), answer(5), said().into()]);
     assert_eq!(own(loaded), named([4, 4, 4, 5, 5, 5]));
-    // And a retry which call is void.
+    // A retry also says which call is void.
     let retrying =
         Update::Retrying { attempt: 2, delay: Duration::from_millis(500), why: "529".into() };
     let told = told(vec![began(1, 4), Update::Text("half".into()), retrying]);
     assert_eq!(told[2]["params"]["call"], 4);
 }
 
-/// A result in the words of a person, whether the session tells it or a load does.
+/// Results become the same cards live and after a load.
 #[test]
 fn results_come_as_cards() {
     let message = "<background-results>\n[bg:0123abcd] exited 3 after 2.0s: make\n\
@@ -195,7 +195,7 @@ fn results_come_as_cards() {
     );
 }
 
-/// After a load the end of a call alone tells which task it had started.
+/// After a load, only the end of a call says which task it had started.
 #[test]
 fn a_call_names_its_task_after_a_load_too() {
     let ended = |story: Story| {
@@ -208,7 +208,7 @@ fn a_call_names_its_task_after_a_load_too() {
         json!(push)["update"].clone()
     };
     let terminal = json!({"type": "terminal", "terminalId": "0123abcd"});
-    // The story has only what went to the background.
+    // The story contains only background commands.
     let foreground = ended(Story::default());
     assert_eq!((&foreground["content"][0], foreground.get("_meta")), (&terminal, None));
     let mut story = Story::default();
@@ -394,9 +394,9 @@ fn turns_retries_and_facts_have_pushes_of_their_own() {
         check(Update::TurnEnded { turn: 2, origin: Origin::Prompt, end }, "session/turn", params);
     };
     ended(TurnEnd::EndTurn, "stopReason", "end_turn", None);
-    let cut = "The answer was cut at its greatest length.";
+    let cut = "The answer reached its maximum length and was cut off.";
     ended(TurnEnd::MaxTokens, "stopReason", "max_tokens", Some(cut));
-    let most = "The turn was ended at its greatest number of model calls.";
+    let most = "The turn was ended at the maximum number of model calls.";
     ended(TurnEnd::MaxCalls, "stopReason", "max_turn_requests", Some(most));
     ended(TurnEnd::Refusal, "stopReason", "refusal", Some("The model refused to go on."));
     let cancelled = "Cancelled. Background tasks go on.";

@@ -4,7 +4,7 @@ use super::*;
 
 type Item = Result<Vec<u8>, Fault>;
 
-/// What comes out of frames when the input arrives in pieces that end at `cuts`.
+/// The frames that a decoder returns when the input is split at `cuts`.
 fn decode(input: &[u8], cuts: &[usize]) -> Vec<Item> {
     decode_as(Framing::ContentLength, input, cuts)
 }
@@ -127,7 +127,7 @@ fn a_line_that_is_too_long_is_skipped() {
     assert_eq!(decode_as(Framing::Lines, &input, &[]), expect);
     let cuts = [5, MESSAGE_BYTES, MESSAGE_BYTES + 1, 2 * MESSAGE_BYTES + 2, input.len() - 2];
     assert_eq!(decode_as(Framing::Lines, &input, &cuts), expect);
-    // What has no end takes no memory.
+    // Skipping an endless line needs no memory.
     let mut decoder = Decoder::new(Framing::Lines);
     for _ in 0..40 {
         decoder.push(&longest[..1 << 20]);
