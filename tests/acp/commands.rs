@@ -68,7 +68,7 @@ fn commands_are_offered_and_carried_out_while_a_prompt_is_held() {
     assert_eq!(client.ended(held), "end_turn");
     assert!(client.has_said("It was stopped."));
     assert_eq!(client.prompt(&session, "/compact"), "end_turn");
-    assert_eq!(said(&client), "What was said is summed up.");
+    assert_eq!(said(&client), "The conversation has been summarized.");
     assert_eq!(client.prompt(&session, "/etc is a directory?"), "end_turn");
     assert!(client.has_said("I know."), "a path is a prompt, and the summary is the history");
     let params = json!({"sessionId": "none", "prompt": [{"type": "text", "text": "/tasks"}]});

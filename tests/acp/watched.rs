@@ -44,7 +44,7 @@ fn it_is_watched_and_the_first_prompt_opens_it_once_it_is_free() {
     viewer.call("session/load", load(&store, &session));
     assert_eq!((count(&viewer, "first"), count(&viewer, "One.")), (1, 1), "before the answer");
     let told = thoughts(&viewer);
-    assert!(told.contains(" has this session open: what is said there is shown here"), "{told}");
+    assert!(told.contains(" has this session open: its updates are shown here"), "{told}");
     // While it works there, it is shown here, with what it asks; a prompt has to wait.
     let prompt = holder.say(&session, "second");
     let asked = holder.question(1);

@@ -1,10 +1,9 @@
-//! The settings a person wrote down.
+//! The user's settings.
 //!
-//! Owns the meaning of `config.toml` (docs/settings.md). It never writes it, and never reads a
-//! file of a workspace: a checked-out repository must not change what this program keeps or where,
-//! which model it asks or what it may do. The file is read by hand rather than through `serde`, so
-//! that every complaint can name the file, the line, the key and what was expected; and so that no
-//! complaint shows a key.
+//! Owns the meaning of `config.toml` (docs/settings.md). It never writes the file, and never reads a file of a
+//! workspace: a checked-out repository must not change what this program stores and where, which model it uses or
+//! what the model may do. The file is not parsed through `serde`, so that every error can name the file, the line,
+//! the key and what was expected, and so that no error shows a secret.
 
 mod reader;
 mod sections;
@@ -24,17 +23,17 @@ use toml::de::DeTable;
 use self::reader::File;
 pub(crate) use self::reader::parse_duration;
 
-/// Bytes the file may have. A full one has less than two thousand.
+/// The most bytes of the file. One with all settings has less than two thousand.
 const CONFIG_BYTES: u64 = 1 << 20;
 
-/// Everything that is set for this user.
+/// All settings of this user.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Config {
     /// Section `[store]`.
     pub(crate) store: background::Settings,
     /// Section `[agent]`.
     pub(crate) agent: session::Policy,
-    /// Section `[model]`, weaker than the environment.
+    /// Section `[model]`; the environment takes precedence.
     pub(crate) model: ModelChoice,
     /// Section `[permissions]`.
     pub(crate) rules: Vec<Rule>,
@@ -43,31 +42,31 @@ pub(crate) struct Config {
 /// Why the settings cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ConfigError {
-    /// It is not known where the file would be.
+    /// The path of the file is unknown.
     #[error("cannot find the settings: there is no home directory")]
     NoHome,
-    /// The file is there and cannot be read.
+    /// The file exists and cannot be read.
     #[error("cannot read `{}`: {reason}", path.display())]
     Unreadable {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// The system's word.
+        /// The reason from the system.
         reason: String,
     },
-    /// The file says something that has no meaning here.
+    /// The file contains an error.
     #[error("{}:{line}: {message}", path.display())]
     Bad {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// The line, from 1.
+        /// The number of the line, from 1.
         line: usize,
-        /// The key, what is wrong with it, and what was expected.
+        /// The key, what is wrong with its value, and what was expected.
         message: String,
     },
 }
 
-/// The settings of this user: `$XDG_CONFIG_HOME/meanwhile/config.toml`, or the defaults where
-/// there is no such file.
+/// Loads the settings of this user from `$XDG_CONFIG_HOME/meanwhile/config.toml`; the defaults if the file does not
+/// exist.
 pub(crate) fn load() -> Result<Config, ConfigError> {
     let path = config_file()?;
     match read(&path) {
@@ -84,7 +83,7 @@ pub(crate) fn load() -> Result<Config, ConfigError> {
     }
 }
 
-/// Reads a small regular file. Opening a FIFO would wait for a writer, and a device has no end.
+/// Reads a small regular file. Opening a FIFO would block until it has a writer, and a device may be endless.
 fn read(path: &Path) -> io::Result<String> {
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     let metadata = file.metadata()?;
@@ -98,12 +97,12 @@ fn read(path: &Path) -> io::Result<String> {
     io::read_to_string(file.take(CONFIG_BYTES))
 }
 
-/// The settings file, whether it exists or not.
+/// The path of the settings file, whether the file exists or not.
 pub(crate) fn config_file() -> Result<PathBuf, ConfigError> {
     file(&|name| std::env::var_os(name))
 }
 
-/// As the XDG Base Directory Specification has it: a relative path in a variable is ignored.
+/// Follows the XDG Base Directory Specification: a relative path in a variable is ignored.
 fn file(variable: &dyn Fn(&str) -> Option<OsString>) -> Result<PathBuf, ConfigError> {
     let absolute = |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
     absolute("XDG_CONFIG_HOME")
@@ -138,7 +137,7 @@ fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
             }
         };
         let Some(table) = value.get_ref().as_table() else {
-            // Whatever stands there instead may be a key.
+            // The value may be a secret, so the error does not show it.
             return Err(file.bad_secret(name, value, &format!("a section, `[{name}]`")));
         };
         for (key, value) in table {
@@ -163,7 +162,7 @@ mod tests {
             store,
             background::Settings {
                 keep_for: Duration::from_secs(36 * 3_600),
-                // Underscores are digits' company in TOML.
+                // TOML allows underscores between digits.
                 keep_count: 1_000,
                 quota: 3 << 30,
                 output_head: 4_096,
@@ -224,7 +223,7 @@ mod tests {
         );
         check(
             "[slots.\"a b\"]\n",
-            "/etc/c.toml:1: `slots.a b`: a slot cannot be called so: expected 1 to 64 letters, \
+            "/etc/c.toml:1: `slots.a b`: not a name for a slot: expected 1 to 64 letters, \
              digits, `-` or `_`",
         );
         check(

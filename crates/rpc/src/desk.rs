@@ -1,8 +1,8 @@
-//! What a handler may ask: the engine, the open sessions, the defaults of the connection.
+//! What handlers work with: the engine, the open sessions, and the defaults of the connection.
 //!
-//! The engine is opened in the background once the handshake is over, so that a handshake answers at
-//! once and succeeds where the state directory is not usable; a request that needs the engine waits
-//! for it, and where it did not open tries again.
+//! The engine is opened in the background after the handshake, so that a handshake is answered at once and succeeds
+//! even if the state directory cannot be used. A request that needs the engine waits for it and, if it did not open,
+//! tries again.
 
 mod asks;
 mod connection;
@@ -38,16 +38,16 @@ pub(crate) use watches::{Answering, Watches};
 
 type Result<T> = std::result::Result<T, Error>;
 
-/// What the command line settles before the first byte is read.
+/// The settings that the command line determines before the connection starts.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
-    /// The state directory, or why there is none.
+    /// The state directory, or the reason why there is none.
     pub(crate) state_dir: std::result::Result<PathBuf, String>,
-    /// Why it is not the usual one.
+    /// Why it is not the usual directory, if it is not.
     pub(crate) state_moved: Option<wire::StateMoved>,
-    /// Retention and size settings.
+    /// The settings for retention and size.
     pub(crate) store: Settings,
-    /// What agent sessions are made with.
+    /// The settings of agent sessions.
     pub(crate) agent: Setup,
 }
 
@@ -61,24 +61,24 @@ struct Shared {
     client: Client,
     jobs: Jobs,
     connection: OnceLock<Connection>,
-    /// What the desks of one connection share: the ledger is opened once.
+    /// Shared by the desks of one connection, so that the ledger is opened once.
     house: Arc<OnceCell<Engine>>,
     engine: OnceCell<Background>,
-    /// The models that may be chosen.
+    /// The models that a person may choose.
     models: Arc<OnceCell<Vec<String>>>,
-    /// The client's files, where it has an editor that says so.
+    /// Access to files through the client, if the client offers it.
     editor: Arc<OnceLock<Editor>>,
-    /// Held while the workspace is opened: what is being opened is not closed under it.
+    /// Locked while the workspace is being opened, so that it is not closed at the same time.
     opening: Mutex<()>,
     sessions: Sessions,
     watches: Watches,
-    /// Held for reading by a subscription, or a request for a timeline, that is not answered yet; taken for
-    /// writing before a push of output or of a timeline: the reply comes first.
+    /// Held for reading by a request for a subscription or a timeline until it is answered, and for writing by a push
+    /// of output or of a timeline, so that the reply comes first.
     output_gate: Arc<RwLock<()>>,
 }
 
 impl Desk {
-    /// A desk before the handshake.
+    /// Creates a desk before the handshake.
     pub(crate) fn new(options: Options, client: Client, jobs: Jobs) -> Self {
         Self(Arc::new(Shared {
             options,
@@ -96,7 +96,7 @@ impl Desk {
         }))
     }
 
-    /// A desk of the same client for another workspace. Sessions are known at both.
+    /// Creates a desk of the same client for another workspace. Both know the same sessions.
     pub(crate) fn beside(&self, connection: Connection) -> Self {
         Self(Arc::new(Shared {
             options: self.0.options.clone(),
@@ -114,22 +114,22 @@ impl Desk {
         }))
     }
 
-    /// The handshake settled this. Returns whether it was the first to settle anything.
+    /// Stores the result of the handshake. Returns false if there was one before.
     pub(crate) fn settle(&self, connection: Connection) -> bool {
         self.0.connection.set(connection).is_ok()
     }
 
-    /// Why the state is not where it usually is.
+    /// Why the state is not in the usual directory, if it is not.
     pub(crate) fn state_moved(&self) -> Option<wire::StateMoved> {
         self.0.options.state_moved.clone()
     }
 
-    /// Does something beside the requests, until the connection ends.
+    /// Runs work in the background until the connection ends.
     pub(crate) fn aside(&self, work: impl Future<Output = ()> + Send + 'static) {
         self.0.jobs.beside(work);
     }
 
-    /// Opens the engine ahead of the first request that needs it.
+    /// Starts to open the engine before the first request needs it.
     pub(crate) fn open_early(&self) {
         let desk = self.clone();
         self.0.jobs.beside(async move {
@@ -139,16 +139,16 @@ impl Desk {
         });
     }
 
-    /// The engine: the background manager of the workspace. The first to ask opens it.
+    /// The engine: the background manager of the workspace. The first caller opens it.
     ///
     /// # Errors
     ///
-    /// 1005 where the store cannot be opened, -32002 before the handshake.
+    /// 1005 if the store cannot be opened, -32002 before the handshake.
     pub(crate) async fn engine(&self) -> Result<&Background> {
         self.0.engine.get_or_try_init(|| self.open()).await
     }
 
-    /// What requests mean where they say nothing.
+    /// The values for requests that do not set them.
     ///
     /// # Errors
     ///
@@ -157,7 +157,7 @@ impl Desk {
         self.connection().map(|connection| &connection.defaults)
     }
 
-    /// A task as the client is shown it.
+    /// A task in the form that this client knows.
     pub(crate) fn shown(&self, task: &Task) -> wire::Task {
         let shown = to_wire::task(task);
         match self.defaults().is_ok_and(|defaults| defaults.knows_queued) {
@@ -166,12 +166,12 @@ impl Desk {
         }
     }
 
-    /// The state directory, where there is one.
+    /// The state directory, if there is one.
     pub(crate) fn state_dir(&self) -> Option<&Path> {
         self.0.options.state_dir.as_deref().ok()
     }
 
-    /// The workspace.
+    /// The workspace of the connection.
     ///
     /// # Errors
     ///
@@ -180,7 +180,7 @@ impl Desk {
         self.connection().map(|connection| connection.workspace.as_path())
     }
 
-    /// Whether the client shows the progress of each task it spawns.
+    /// Whether the client shows the progress of each task that it spawns.
     pub(crate) fn shows_progress(&self) -> bool {
         self.0.connection.get().is_some_and(|connection| connection.shows_progress)
     }
@@ -190,18 +190,18 @@ impl Desk {
         &self.0.sessions
     }
 
-    /// What agent sessions are made with: what the client said at the handshake, over what is set.
+    /// The settings of agent sessions: those from the handshake take precedence over the configured ones.
     fn setup(&self) -> Setup {
-        // A client that works in several workspaces asks at a desk without a connection, too.
+        // A client with several workspaces also asks at a desk without a connection.
         let said = self.0.connection.get().map(|connection| connection.model.clone());
         self.0.options.agent.clone().preferring(said.unwrap_or_default())
     }
 
-    /// What a new or loaded session is made with. The model is looked for now.
+    /// The terms of a new or loaded session. This is when the model is looked up.
     ///
     /// # Errors
     ///
-    /// 1006: there is no model.
+    /// 1006 if no model can be used.
     pub(crate) async fn session_terms(&self, wake: Option<Wake>) -> Result<session::Terms> {
         let provider = self.setup().provider().await.map_err(|error| error::no_model(&error))?;
         let mut terms = self.terms(provider);
@@ -209,12 +209,11 @@ impl Desk {
         Ok(terms)
     }
 
-    /// The same of a session that was there before: what was chosen for it holds again, unless the client says
-    /// otherwise.
+    /// The terms of an existing session: the values that were chosen for it apply, unless the client overrides them.
     ///
     /// # Errors
     ///
-    /// 1006: there is no model; 1005: the store.
+    /// 1006 if no model can be used, 1005 if the store cannot be used.
     pub(crate) async fn terms_of(&self, id: &str, wake: Option<Wake>) -> Result<session::Terms> {
         let chosen = Chosen::of(self.engine().await?, id).await;
         let chosen = chosen.map_err(|error| error::from_session(&error))?;
@@ -223,8 +222,8 @@ impl Desk {
             Some(setting) => match self.setup().provider_named(&setting).await {
                 Ok(provider) => self.terms(provider),
                 Err(error) => {
-                    // Its key may be gone. A session that cannot be opened would be worse.
-                    tracing::warn!(%error, "session `{id}` goes on with another model");
+                    // The key of the chosen model may be gone; it is better to use another model than to fail.
+                    tracing::warn!(%error, "session `{id}` continues with another model");
                     self.session_terms(None).await?
                 }
             },
@@ -240,17 +239,17 @@ impl Desk {
         terms
     }
 
-    /// Sessions that are opened from here on read and write files through the client.
+    /// From now on, opened sessions read and write files through the client.
     pub(crate) fn use_editor(&self, editor: Editor) {
-        // A second handshake changes nothing.
+        // A second handshake has no effect.
         let _ = self.0.editor.set(editor);
     }
 
-    /// The model of a setting.
+    /// The model that a setting names.
     ///
     /// # Errors
     ///
-    /// It names none that can be used; the text says what was expected.
+    /// The setting does not name a usable model; the text says what was expected.
     pub(crate) async fn model_named(
         &self,
         setting: &str,
@@ -258,12 +257,12 @@ impl Desk {
         self.setup().provider_named(setting).await
     }
 
-    /// The models that may be chosen; none before [`Desk::learn_models`] has found any.
+    /// The models that a person may choose; empty until [`Desk::learn_models`] has found some.
     pub(crate) fn models(&self) -> &[String] {
         self.0.models.get().map_or(&[], Vec::as_slice)
     }
 
-    /// Asks the servers which models there are, the first time. Returns whether there are some.
+    /// Asks the servers for their models, once. Returns whether there are any.
     pub(crate) async fn learn_models(&self) -> bool {
         let models = self.0.models.get_or_init(async || self.setup().models().await).await;
         !models.is_empty()
@@ -274,7 +273,7 @@ impl Desk {
         self.setup().takes_images()
     }
 
-    /// Takes a session in, of which this is the past. The client is told what it says.
+    /// Adds an opened session with its story so far, and sends the client its updates.
     pub(crate) fn take_in(
         &self,
         session: session::Session,
@@ -299,25 +298,24 @@ impl Desk {
         &self.0.watches
     }
 
-    /// Has the client told of a session that another process has open, of which this is the story so far. `false`: it is
-    /// told already.
+    /// Starts to send the client a session that another process has open, with its story so far. Returns false if
+    /// that has already been started.
     pub(crate) fn watch(&self, session: &str, watch: Watch, story: Story, told: Answering) -> bool {
         let reading = self.0.watches.begin(&self.0.sessions, session, watch, story, told);
         reading.map(|reading| self.0.jobs.beside(reading.run(self.0.client.clone()))).is_some()
     }
 
-    /// The client.
     pub(crate) fn client(&self) -> &Client {
         &self.0.client
     }
 
-    /// Tells the client something about a session that the session did not say itself.
+    /// Sends the client an update about a session that does not come from the session itself.
     pub(crate) fn tell(&self, session: &str, update: acp::SessionUpdate) {
         let update = acp::SessionNotification::new(session.to_owned(), update);
         self.0.client.push(&wire::Push::Session(Box::new(update)));
     }
 
-    /// The client answered the server's request `id`. Returns whether it was a session's question.
+    /// Handles the client's response to the server's request `id`. Returns whether that was a session's question.
     pub(crate) fn answered(&self, id: &str, outcome: &std::result::Result<Value, Value>) -> bool {
         self.0.sessions.asks().answered(id, outcome)
     }
@@ -327,13 +325,12 @@ impl Desk {
         self.0.output_gate.clone().read_owned().await
     }
 
-    /// The questions of a session are asked again: the client may have passed over one that came when it
-    /// waited for nothing.
+    /// Asks the questions of a session again: the client may have missed one that arrived when it did not expect any.
     pub(crate) fn ask_again(&self, session: &str) {
         self.0.sessions.asks().again(session, &self.0.client);
     }
 
-    /// Detaches from the workspace. Tasks go on.
+    /// Detaches from the workspace. Tasks keep running.
     pub(crate) async fn leave(&self) {
         let _opened = self.0.opening.lock().await;
         if let Some(engine) = self.0.engine.get() {
@@ -341,7 +338,7 @@ impl Desk {
         }
     }
 
-    /// Detaches from the workspace, and closes the ledger: of several desks the last one does.
+    /// Detaches from the workspace and closes the ledger; with several desks, only the last one calls this.
     pub(crate) async fn close(&self) {
         self.leave().await;
         if let Some(house) = self.0.house.get() {
@@ -353,11 +350,11 @@ impl Desk {
         self.0.connection.get().ok_or_else(error::not_initialized)
     }
 
-    /// What the desks of one connection share.
+    /// The engine that the desks of one connection share.
     ///
     /// # Errors
     ///
-    /// 1005: the store cannot be used.
+    /// 1005 if the store cannot be used.
     pub(crate) async fn house(&self) -> Result<&Engine> {
         let Options { state_dir, store, .. } = &self.0.options;
         let unavailable =
@@ -382,7 +379,7 @@ impl Desk {
 
 #[cfg(test)]
 impl Options {
-    /// Where no store can be opened: what needs one answers 1005.
+    /// Options without a store: requests that need one return 1005.
     pub(crate) fn without_store() -> Self {
         Self {
             state_dir: Err("there is none in this test".to_owned()),
@@ -395,7 +392,7 @@ impl Options {
 
 #[cfg(test)]
 impl Desk {
-    /// A desk after a handshake that asked for nothing, without a store.
+    /// A desk without a store, after a handshake with default options.
     pub(crate) fn without_store() -> Self {
         let desk = Self::new(Options::without_store(), crate::peer::mute(), Jobs::none());
         let workspace = std::env::current_dir().expect("a test has a directory");

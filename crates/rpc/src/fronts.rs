@@ -1,5 +1,5 @@
-//! The protocols a client may speak, one module each: a [`Front`](crate::peer::Front) says what the
-//! messages of its protocol mean, and the methods' table does the rest.
+//! The protocols that a client can use, one module each: a [`Front`](crate::peer::Front) interprets the messages of
+//! its protocol, and the table of methods does the rest.
 
 mod acp;
 pub(crate) mod lsp;
@@ -13,6 +13,6 @@ use crate::desk::Options;
 /// Serves one client on standard input and output until it is gone.
 pub(crate) type Serve = fn(Options) -> io::Result<ExitCode>;
 
-/// Every front under its name, the usual one first.
+/// All fronts by name, the default first.
 pub(crate) const FRONTS: &[(&str, Serve)] =
     &[("lsp", lsp::serve), ("mcp", mcp::serve), ("acp", acp::serve)];

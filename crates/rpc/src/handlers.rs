@@ -1,8 +1,8 @@
 //! The methods of the protocol, one file each.
 //!
-//! A handler checks its parameters, asks the background manager, and shows what it said.
-//! It keeps no state and changes nothing but by one call of the background manager, so dropping it at
-//! any moment leaves nothing half done.
+//! A handler checks its parameters, calls the background manager, and converts the result. It keeps no state and
+//! makes changes only through one call of the background manager, so dropping it at any time leaves no partial
+//! change.
 
 pub(crate) mod ack;
 pub(crate) mod check;
@@ -25,10 +25,9 @@ pub(crate) mod write;
 use crate::convert::error;
 use crate::wire::Error;
 
-/// What a request got.
 pub(crate) type Result<T> = std::result::Result<T, Error>;
 
-/// Shows an error of the background manager.
+/// Converts an error of the background manager.
 fn refused(why: meanwhile_core::Error) -> Error {
     error::from_core(&why)
 }

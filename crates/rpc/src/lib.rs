@@ -1,7 +1,7 @@
-//! The pure half of the wire: bytes to frames, frames to messages.
+//! The parts of the wire without I/O: bytes to frames, frames to messages.
 //!
-//! A library of its own so that fuzzers and property tests reach it without a process. Does no I/O
-//! and knows no method: the server is the binary beside it, whose `peer` these two belong to.
+//! It is a separate library so that fuzzers and property tests can use it without a process. It knows no method: the
+//! server is the binary in this package, and these two modules belong to its `peer`.
 
 mod peer {
     pub mod frame;

@@ -1,7 +1,7 @@
-//! The log: to standard error, because standard output is the wire. Silent in normal use.
+//! The log. It goes to standard error, because standard output is the wire, and is empty in normal use.
 //!
-//! A client may not read standard error, or may have closed it. The log must not stop the daemon
-//! then, so a line that does not fit now is dropped.
+//! A client may not read standard error, or may have closed it. The log must not block the daemon then, so a line
+//! that cannot be written at once is dropped.
 
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -10,21 +10,21 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-/// Bytes of a line: `PIPE_BUF` of Linux. A pipe that is writable takes so many without blocking
+/// The most bytes of a line: `PIPE_BUF` on Linux. A pipe that is writable accepts this many without blocking
 /// (pipe(7)).
 const LINE_BYTES: usize = 4_096;
 
-/// What is logged where `MEANWHILE_LOG` says nothing: errors. Those of rmcp have the whole address of a server, in
-/// which there may be a key, and the agent tells of them by itself.
+/// The filter without `MEANWHILE_LOG`: errors only. Errors of rmcp contain the whole URL of a server, which may
+/// include a key, and the agent reports them itself.
 const QUIETLY: &str = "error,rmcp=off";
 
-/// Begins to log as `MEANWHILE_LOG` says (`tracing`'s filter syntax), else errors only.
+/// Starts to log with the filter in `MEANWHILE_LOG` (`tracing`'s syntax), or else errors only.
 pub(crate) fn init() {
     let wanted = std::env::var("MEANWHILE_LOG").unwrap_or_default();
     let wanted = if wanted.trim().is_empty() { QUIETLY } else { &wanted };
     let filter =
         EnvFilter::builder().with_default_directive(LevelFilter::ERROR.into()).parse_lossy(wanted);
-    // Fails where a log is set up already, which then stays.
+    // Fails if a logger is already set; it is then kept.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(|| Lines(io::stderr()))
@@ -32,8 +32,8 @@ pub(crate) fn init() {
         .try_init();
 }
 
-/// Writes whole lines to a descriptor that is writable now, and drops the others. The descriptor
-/// stays a blocking one: other processes may share it.
+/// Writes whole lines to a descriptor that is writable now, and drops others. The descriptor stays blocking, because
+/// other processes may share it.
 struct Lines<W>(W);
 
 impl<W: Write + AsFd> Lines<W> {
@@ -45,7 +45,7 @@ impl<W: Write + AsFd> Lines<W> {
 }
 
 impl<W: Write + AsFd> Write for Lines<W> {
-    // Never an error: `tracing` would report it on standard error, and panic where that fails.
+    // Never returns an error: `tracing` would report it on standard error, and panic if that fails.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         if self.is_writable() {
             let _ = match line.len() {

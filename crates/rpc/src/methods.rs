@@ -1,7 +1,7 @@
-//! The methods of the protocol, one row each: everything that is not said by the handler itself.
+//! The methods of the protocol, one row each: everything about a method other than its handler.
 //!
-//! Routing, `initialize`, `docs/schema.json`, and the tests that read the documentation and send
-//! nonsense are derived from this table, whichever protocol carries a method.
+//! Routing, `initialize`, `docs/schema.json`, and the tests that check the documentation and send invalid input are
+//! derived from this table, for every front.
 
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::Value;
@@ -15,22 +15,21 @@ use crate::handlers::{
 use crate::peer::{Answer, Conduct, Handling};
 use crate::wire::{self, acp};
 
-/// One method.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Method {
-    /// What it is called.
+    /// The name of the method.
     pub(crate) name: &'static str,
-    /// How a request with these parameters is conducted.
+    /// How to run a request with these parameters.
     pub(crate) conduct: fn(&Value) -> Conduct,
-    /// Reads the parameters, and asks the handler.
+    /// Parses the parameters and calls the handler.
     pub(crate) run: fn(Desk, Value) -> Handling,
-    /// The schema of its parameters.
+    /// Generates the schema of its parameters.
     pub(crate) params: fn(&mut SchemaGenerator) -> Value,
-    /// The schema of its result.
+    /// Generates the schema of its result.
     pub(crate) result: fn(&mut SchemaGenerator) -> Value,
 }
 
-/// A row: name, conduct, handler, parameters => result.
+/// Defines a row: name, conduct, handler, parameters => result.
 macro_rules! methods {
     ($($name:literal, $conduct:ident, $handler:path, $params:ty => $result:ty;)*) => {
         /// Every method, in the order of the protocol.
@@ -64,7 +63,7 @@ methods! {
     "task/timeline", shows, timeline::run, wire::TimelineParams => wire::Timeline;
     "task/remove", changes, remove::run, wire::RemoveParams => wire::RemoveResult;
     "place/list", shows, places::run, wire::PlaceListParams => wire::PlaceList;
-    // A model server may be looked for, another process's session asked after.
+    // May look for a model server, or ask about a session of another process.
     "session/new", changes_late, session::new::run,
         acp::NewSessionRequest => acp::NewSessionResponse;
     "session/load", changes_late, session::load::run,
@@ -73,15 +72,15 @@ methods! {
         acp::ResumeSessionRequest => acp::ResumeSessionResponse;
     "session/list", shows, session::list::run,
         acp::ListSessionsRequest => acp::ListSessionsResponse;
-    // Cancelling it ends the waiting; the turn is ended by `session/cancel`.
+    // Cancelling it ends only the waiting; `session/cancel` ends the turn.
     "session/prompt", waits, session::prompt::run, acp::PromptRequest => acp::PromptResponse;
     "session/cancel", changes, session::cancel::run, acp::CancelNotification => wire::Empty;
-    // A command in the foreground is stopped first.
+    // Stops a foreground command first.
     "session/close", changes_late, session::close::run,
         acp::CloseSessionRequest => acp::CloseSessionResponse;
     "session/delete", changes_late, session::delete::run,
         acp::DeleteSessionRequest => acp::DeleteSessionResponse;
-    // A server that names one model may be asked which.
+    // May ask a server for its only model.
     "session/set_config_option", changes_late, session::set_config_option::run,
         acp::SetSessionConfigOptionRequest => acp::SetSessionConfigOptionResponse;
     "session/set_mode", changes, session::set_mode::run,
@@ -91,8 +90,8 @@ methods! {
     "session/unwatch", changes, session::watch::end, wire::WatchSessionParams => wire::Empty;
 }
 
-/// What came after the first release and is to be looked for: parameters as `method.member`, which a
-/// server that lacks one refuses, and members of objects as `Object.member`. `initialize` lists them.
+/// Features that were added after the first release: parameters as `method.member`, which a server without this
+/// feature refuses, and members of objects as `Object.member`. `initialize` lists them.
 pub(crate) const FEATURES: [&str; 19] = [
     "initialize.secrets",
     "task/spawn.shell",
@@ -115,38 +114,38 @@ pub(crate) const FEATURES: [&str; 19] = [
     "Task.agent",
 ];
 
-/// The method of this name, in the table a connection serves.
+/// The method of this name in the table.
 pub(crate) fn find(table: &'static [Method], name: &str) -> Option<&'static Method> {
     table.iter().find(|method| method.name == name)
 }
 
-/// Answers by itself, and changes something.
+/// For a method that answers by itself, and changes something.
 fn changes(_: &Value) -> Conduct {
     Conduct { waits: false, cancellable: false, large: false }
 }
 
-/// Answers by itself, changes something, and may have much to say.
+/// For a method that answers by itself, changes something, and may have a large reply.
 fn takes(_: &Value) -> Conduct {
     Conduct { waits: false, cancellable: false, large: true }
 }
 
-/// Answers by itself, and changes nothing.
+/// For a method that answers by itself, and changes nothing.
 fn shows(_: &Value) -> Conduct {
     Conduct { waits: false, cancellable: true, large: true }
 }
 
-/// Waits for something outside.
+/// For a method that waits for something outside.
 fn waits(_: &Value) -> Conduct {
     Conduct { waits: true, cancellable: true, large: false }
 }
 
-/// Waits for something outside, such as the shim's word on `execve`; then it has happened.
+/// For a change that waits for something outside, such as the shim's report about `execve`, and has happened then.
 fn changes_late(_: &Value) -> Conduct {
     Conduct { waits: true, cancellable: false, large: false }
 }
 
-/// A line for `/bin/sh` is answered once it is recorded; an argv, and a shell that was named, once it is
-/// known to execute.
+/// A line for `/bin/sh` is answered once it is recorded; an argv, or a line for another shell, once it is known to
+/// execute.
 fn spawns(params: &Value) -> Conduct {
     match (params.get("command"), params.get("shell")) {
         (Some(Value::Array(_)), _) | (_, Some(Value::String(_))) => changes_late(params),

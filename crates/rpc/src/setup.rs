@@ -1,8 +1,7 @@
-//! What an agent session is made with: the settings, the rules and the model of this user.
+//! The settings of agent sessions: behaviour, rules and model of this user.
 //!
-//! Owns the choice between what the file says, what the environment says and what the command line
-//! says. The model is looked for when a session is made, never earlier: a daemon without one runs
-//! tasks all the same.
+//! Owns the precedence of the settings file, the environment and the command line. The model is looked up when a
+//! session is created, not earlier: a daemon without a model can still run tasks.
 
 use std::time::Duration;
 
@@ -14,24 +13,24 @@ use meanwhile_core::agent::{ModelChoice, NoModel, Provider};
 
 use crate::config::Config;
 
-/// How long servers have to say which models they have.
+/// The timeout for servers to list their models.
 const MODELS_TIME: Duration = Duration::from_secs(10);
-/// How many models a person is shown. OpenRouter has hundreds.
+/// The most models to show. OpenRouter has hundreds.
 const MODELS_MAX: usize = 500;
 
-/// How the sessions of this user are made.
+/// The settings of this user's sessions.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Setup {
-    /// How they behave.
+    /// The behaviour of sessions.
     pub(crate) policy: Policy,
-    /// Which model they talk to, with the environment's word before the file's.
+    /// The model; the environment takes precedence over the file.
     pub(crate) model: ModelChoice,
-    /// What the agent may do.
+    /// The permission rules.
     pub(crate) rules: Vec<Rule>,
 }
 
 impl Setup {
-    /// What the settings file says.
+    /// The settings of the settings file.
     pub(crate) fn of(config: &Config) -> Self {
         Self {
             policy: config.agent.clone(),
@@ -40,43 +39,43 @@ impl Setup {
         }
     }
 
-    /// The environment's settings of a model, over those of the file.
+    /// Adds the environment's settings of a model, which take precedence over those of the file.
     pub(crate) fn with_environment(self) -> Self {
         self.preferring(ModelChoice::from_env(|name| std::env::var(name).ok()))
     }
 
-    /// What is said about models, over what is set so far.
+    /// Adds settings of a model, which take precedence over the present ones.
     pub(crate) fn preferring(mut self, model: ModelChoice) -> Self {
         self.model = model.or(self.model);
         self
     }
 
-    /// The model meant. May ask a server for its models.
+    /// The chosen model. May ask a server for its models.
     ///
     /// # Errors
     ///
-    /// None is set and none was found, or what is set cannot be used; the text says what to set.
+    /// No model is set and none was found, or the one that is set cannot be used; the text says what to set.
     pub(crate) async fn provider(&self) -> Result<Provider, NoModel> {
         self.model.provider(Patience::default(), &LOCAL_SERVERS).await
     }
 
-    /// Whether a client may offer images: the model that is set takes them.
+    /// Whether a client may offer images: the chosen model accepts them.
     pub(crate) fn takes_images(&self) -> bool {
         self.policy.images.or_else(|| self.model.takes_images()).unwrap_or(false)
     }
 
-    /// The model of this setting, `anthropic/NAME`.
+    /// The model that this setting names, such as `anthropic/NAME`.
     ///
     /// # Errors
     ///
-    /// It names none, or its vendor is not set up; the text says what was expected.
+    /// The setting is not a model's name, or the vendor is not configured; the text says what was expected.
     pub(crate) async fn provider_named(&self, setting: &str) -> Result<Provider, NoModel> {
         let mut model = self.model.clone();
         model.model = Some(setting.to_owned());
         model.provider(Patience::default(), &[]).await
     }
 
-    /// The models that could be chosen, as far as their servers say so in time.
+    /// The models that can be chosen, from all servers that answer in time.
     pub(crate) async fn models(&self) -> Vec<String> {
         let patience = Patience { retries: 0, ..Patience::default() };
         let mut models = self.model.models(patience, MODELS_TIME).await;
@@ -84,7 +83,7 @@ impl Setup {
         models
     }
 
-    /// What a session needs.
+    /// The terms for a session with this model.
     pub(crate) fn terms(&self, provider: Provider, can_ask: bool) -> Terms {
         let rules = Rules::new(self.rules.clone())
             .confining(self.policy.confine_allowed)

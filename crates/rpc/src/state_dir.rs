@@ -1,37 +1,37 @@
-//! Where the state is kept (docs/settings.md).
+//! The location of the state directory (docs/settings.md).
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// The state directory, and why it is not where it would be.
+/// The state directory, and why it is not the usual one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Found {
-    /// An absolute path.
+    /// The absolute path of the directory.
     pub(crate) path: PathBuf,
-    /// Set where the usual place is on a file system that several machines share.
+    /// Set if the usual directory is on a file system that several machines may share.
     pub(crate) moved: Option<Moved>,
 }
 
-/// Where the state directory would be.
+/// The usual directory, and why it is not used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Moved {
     pub(crate) from: PathBuf,
-    /// Its file system.
+    /// The type of its file system.
     pub(crate) file_system: &'static str,
 }
 
-/// The state directory: `$MEANWHILE_STATE_DIR`, else `$XDG_STATE_HOME/meanwhile`, else
-/// `~/.local/state/meanwhile`. Where the last two are on a file system that is not a local disk, it is
-/// `/var/tmp/meanwhile-UID`: locks, named pipes and the ledger work among the processes of one machine only.
+/// The state directory: `$MEANWHILE_STATE_DIR`, else `$XDG_STATE_HOME/meanwhile`, else `~/.local/state/meanwhile`. If
+/// one of the last two is not on a local disk, `/var/tmp/meanwhile-UID` is used instead: locks, named pipes and the
+/// ledger only work between processes of one machine.
 ///
 /// # Errors
 ///
-/// None of these is set to an absolute path; the text says what to set.
+/// None of these is an absolute path; the text says what to set.
 pub(crate) fn find() -> Result<PathBuf, String> {
     found().map(|found| found.path)
 }
 
-/// The same, with the reason.
+/// The state directory, and why it is not the usual one.
 pub(crate) fn found() -> Result<Found, String> {
     from(|name| std::env::var_os(name), shared)
 }
@@ -42,14 +42,14 @@ fn from(
 ) -> Result<Found, String> {
     let set = |name| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     if let Some(path) = set("MEANWHILE_STATE_DIR") {
-        // Named by a person: `doctor` says what is wrong with it.
+        // If a person has set it, it is used as it is; `doctor` reports problems with it.
         if path.is_absolute() {
             return Ok(Found { path, moved: None });
         }
         let shown = path.display();
         return Err(format!("`MEANWHILE_STATE_DIR` is `{shown}`; set it to an absolute path"));
     }
-    // A relative one is to be ignored (XDG Base Directory Specification).
+    // A relative path must be ignored (XDG Base Directory Specification).
     let absolute = |name| set(name).filter(|path| Path::is_absolute(path));
     let usual = match (absolute("XDG_STATE_HOME"), absolute("HOME")) {
         (Some(state), _) => state.join("meanwhile"),
@@ -68,11 +68,11 @@ fn from(
     }
 }
 
-/// Kept when the machine starts again, unlike `/tmp` (file-hierarchy(7)).
+/// A directory that is kept across reboots, unlike `/tmp` (file-hierarchy(7)).
 const LOCAL: &str = "/var/tmp";
 
-/// File systems that several machines share, or that a program serves: the number by which statfs(2) names
-/// each, from the kernel's `magic.h` or, where it is not part of the kernel, from its own sources.
+/// File systems that several machines may share, or that a program serves: the magic number that statfs(2) returns,
+/// from the kernel's `magic.h` or, for file systems outside the kernel, from their own sources.
 const SHARED: [(u32, &str); 15] = [
     (0x6969, "nfs"),
     (0xff53_4d42, "cifs"),
@@ -91,10 +91,10 @@ const SHARED: [(u32, &str); 15] = [
     (0x6573_5546, "fuse"),
 ];
 
-/// The name of the file system on which a path is or will be, if it is one of [`SHARED`].
+/// The name of the file system that contains a path, which need not exist, if it is one of [`SHARED`].
 pub(crate) fn shared(path: &Path) -> Option<&'static str> {
     let there = path.ancestors().find_map(|path| nix::sys::statfs::statfs(path).ok())?;
-    // Some are kept as a signed number of 32 bits.
+    // Some platforms store the number as a signed 32-bit integer.
     let magic = i128::from(there.filesystem_type().0) & 0xffff_ffff;
     SHARED.iter().find(|(number, _)| i128::from(*number) == magic).map(|(_, name)| *name)
 }
@@ -121,7 +121,7 @@ mod tests {
         assert_eq!(found.path, Path::new(&own));
         let moved = found.moved.unwrap();
         assert_eq!(moved, Moved { from: "/h/.local/state/meanwhile".into(), file_system: "nfs" });
-        // With no local disk at all, it stays where a person looks for it.
+        // If there is no local disk at all, the usual directory is used.
         assert_eq!(from(home, |_| Some("9p")).unwrap().moved, None);
         let named = |name: &str| (name == "MEANWHILE_STATE_DIR").then(|| OsString::from("/h/s"));
         assert_eq!(from(named, on_nfs).unwrap(), Found { path: "/h/s".into(), moved: None });

@@ -1,9 +1,9 @@
-//! The storeys of this crate, and a test that imports go only downwards.
+//! The storeys of this crate, and tests that imports only go downwards.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// Each module at the top and what it may import, the lowest first. What is not here is not a module.
+/// The top-level modules, the lowest first, and what each may import. Other modules are an error.
 const STOREYS: [(&str, &[&str]); 13] = [
     ("wire", &[]),
     ("log", &[]),
@@ -23,14 +23,14 @@ const STOREYS: [(&str, &[&str]); 13] = [
     ),
 ];
 
-/// What stands above all: the entry, and this test.
+/// Modules above all storeys: the entry points, and this test.
 const ABOVE: [&str; 3] = ["main", "lib", "storeys"];
 
 fn source() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
 }
 
-/// Every file of this crate: its path from `src` as modules, and its text.
+/// All files of this crate: the module path from `src`, and the text.
 fn files() -> Vec<(Vec<String>, String)> {
     let (mut files, mut folders) = (Vec::new(), vec![source()]);
     while let Some(folder) = folders.pop() {
@@ -48,20 +48,20 @@ fn files() -> Vec<(Vec<String>, String)> {
     files
 }
 
-/// The code of a file, without what only speaks of it.
+/// The code of a file without comments.
 fn code(text: &str) -> String {
     let lines = text.lines().map(|line| line.split("//").next().unwrap_or_default());
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// The names that follow `prefix` somewhere: one, or each of a list in braces.
+/// The names that follow `prefix`: a single name, or each name of a list in braces.
 fn after(code: &str, prefix: &str) -> BTreeSet<String> {
     let name = |text: &str| -> String {
         text.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
     };
     let mut found = BTreeSet::new();
     for (at, _) in code.match_indices(prefix) {
-        // The end of another name, or of a longer way up.
+        // `prefix` is the end of another name, or of a longer path upwards.
         if code[..at].ends_with(|c: char| c.is_alphanumeric() || matches!(c, '_' | '$' | ':')) {
             continue;
         }
@@ -92,11 +92,11 @@ fn after(code: &str, prefix: &str) -> BTreeSet<String> {
     found
 }
 
-/// The modules at the top that a file names. `super` is followed to the top, too.
+/// The top-level modules that a file names, also through `super`.
 fn imports(modules: &[String], text: &str) -> BTreeSet<String> {
     let code = code(text);
     let mut found = after(&code, "crate::");
-    // From the file's own module; from a module inside it one more `super` gets as far.
+    // From the file's module; a module inside the file needs one more `super`.
     for depth in [modules.len(), modules.len() + 1] {
         let up = "super::".repeat(depth);
         found.extend(after(&code, &up).into_iter().filter(|name| name != "super"));

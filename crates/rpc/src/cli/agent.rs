@@ -155,7 +155,7 @@ pub(crate) fn refused(error: session::Error) -> Failure {
         }
         session::Error::EmptyPrompt => Failure::usage("the prompt is empty; expected some text"),
         session::Error::Busy { ref id, .. } => {
-            let watch = format!("`meanwhile sessions --watch {id}` shows what is said there");
+            let watch = format!("`meanwhile sessions --watch {id}` shows it");
             Failure::new(error.to_string()).advise(hint::session(&error)).hint(watch)
         }
         session::Error::Closed(_) => Failure::new(error.to_string()).advise(hint::session(&error)),

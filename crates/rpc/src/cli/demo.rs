@@ -62,7 +62,7 @@ pub(crate) async fn run(session: &mut Session, args: args::Demo) -> Result<u8, F
     drive.close().await;
     let (running, _) = agent.unfinished().await.map_err(agent::refused)?;
     if !running.is_empty() {
-        agent::stop(background, &running, "the demo was left").await?;
+        agent::stop(background, &running, "the demo has ended").await?;
     }
     // This was only a demonstration: its session, tasks and output are removed from the store.
     background.forget_session(&agent.id().to_string()).await?;

@@ -1,12 +1,11 @@
 //! `meanwhile learn`: a lesson, played with keys.
 //!
-//! Three chapters on the real engine: a loop with commands beside it, which place a command belongs
-//! in, and which model call sees a result. Nothing the player is told is written down here: the
-//! second chapter asks the core's rule, the third runs the scenario and reads the session's trace.
+//! Three chapters on the real engine: a loop with commands beside it, where to run a command, and which model call
+//! sees a result. No answer is stored here: the second chapter uses the core's rule, and the third runs the scenario
+//! and reads the session's trace.
 //!
-//! Everything happens in a [`Scratch`] of its own. Whichever way the player leaves, by a key, Ctrl-C
-//! or a signal, it goes through the same end: the terminal is given back, tasks are stopped, the
-//! directory is taken away.
+//! Everything happens in a temporary [`Scratch`]. However the player exits, by a key, Ctrl-C or a signal, the same
+//! cleanup runs: the terminal is restored, tasks are stopped, and the directory is deleted.
 
 mod clock;
 mod conductor;
@@ -52,9 +51,9 @@ pub(crate) fn run(args: args::Learn) -> Result<u8, Failure> {
     result
 }
 
-/// Opens the scratch, does what was asked in it, and takes it away again, whatever came of it.
+/// Opens the scratch directory, plays or prints the lesson in it, and deletes it, whatever the result.
 async fn stay(args: args::Learn) -> Result<u8, Failure> {
-    // Before there is anything to leave behind.
+    // Handle signals before anything exists that has to be cleaned up.
     let mut endings = Endings::listen()?;
     let questions = placing::questions(placing::history());
     let (scratch, mut events) = Scratch::open().await?;
@@ -73,7 +72,7 @@ async fn stay(args: args::Learn) -> Result<u8, Failure> {
     closed.map(|()| code)
 }
 
-/// Prints the questions of one chapter, or of all, and their answers.
+/// Prints the questions and answers of one chapter, or of all.
 async fn print(
     scratch: &Scratch,
     endings: &mut Endings,
@@ -94,7 +93,7 @@ async fn print(
     Ok(0)
 }
 
-/// Shows the lesson until it is left. Returns what the program ends with.
+/// Plays the lesson until the player exits. Returns the program's exit code.
 async fn play(
     scratch: &Scratch,
     events: &mut Events,
@@ -109,14 +108,14 @@ async fn play(
     };
     let last = lesson.close().await;
     if left.is_ok() {
-        // A terminal that is gone reads no last words.
+        // Ignore errors: the terminal may be gone.
         let mut out = Out::new();
         let _told = last.iter().try_for_each(|line| out.line(line)).and_then(|()| out.flush());
     }
     left
 }
 
-/// The signals that end the program, each with its exit code: 128 plus its number, as shells have it.
+/// The signals that end the program, each with its exit code: 128 plus its number, as in shells.
 struct Endings([(Signal, u8); 3]);
 
 impl Endings {
@@ -134,7 +133,7 @@ impl Endings {
         ]))
     }
 
-    /// The exit code that the next one asks for. Cancel-safe.
+    /// The exit code for the next signal. Cancel-safe.
     async fn next(&mut self) -> u8 {
         let [(a, a_code), (b, b_code), (c, c_code)] = &mut self.0;
         tokio::select! {

@@ -13,9 +13,9 @@ use super::session::Session;
 use super::table::{Cell, Column, Fit, Table};
 use super::{json, show};
 
-/// Ended tasks that are listed without `--all`: what fits a screen with what runs.
+/// The most ended tasks to list without `--all`, so that they fit on a screen with the running ones.
 const RECENT_MAX: usize = 15;
-/// How long an end is recent: a day's work.
+/// How long an end counts as recent: one day.
 const RECENT: Duration = Duration::from_secs(24 * 3_600);
 
 pub(crate) async fn run(session: &mut Session, args: args::Ps) -> Result<u8, Failure> {
@@ -54,7 +54,7 @@ pub(crate) async fn run(session: &mut Session, args: args::Ps) -> Result<u8, Fai
     Ok(0)
 }
 
-/// What runs and what ended lately, and how many more there are.
+/// The running and recently ended tasks, and how many more there are.
 fn recent(mut tasks: Vec<Task>, now: Timestamp) -> (Vec<Task>, usize) {
     let all = tasks.len();
     let mut ended = 0;

@@ -1,4 +1,4 @@
-//! `meanwhile restart`: starts a task again, as it was started.
+//! `meanwhile restart`: starts a task again, with the same command, directory and environment.
 
 use meanwhile_core::background::Stop;
 use meanwhile_core::background::task::{Actor, Cause};

@@ -1,8 +1,8 @@
-//! `meanwhile run`: the agent does one thing, and the command ends when it is done.
+//! `meanwhile run`: the agent does one thing, and the command exits when it has finished.
 //!
-//! What the model says goes to standard output, everything else to standard error. Where
-//! standard output is not a terminal, an answer is written once it is whole: a call that failed half-way and was made again
-//! must not stand in a file twice.
+//! Answers of the model go to standard output, everything else to standard error. If standard output is not a
+//! terminal, an answer is written when it is complete, so that a call that failed halfway and was repeated does not
+//! appear twice in a file.
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -47,10 +47,10 @@ pub(crate) async fn run(session: &mut Session, args: args::Run) -> Result<u8, Fa
         }
         false => Show::text(out),
     };
-    // A person who resumes a session has seen it.
+    // The person has seen the earlier conversation of a resumed session.
     drive.replay(drop).await;
     let worked = work(background, &mut drive, &mut show, prompt, args.agent.patience, wait).await;
-    // Whatever came of it: nothing is left running that was to be stopped, and the rest is told.
+    // Whatever the result: stop the tasks that are to be stopped, and report the others.
     drive.close().await;
     let left = leave(background, &session, &args).await;
     let (end, (running, waiting)) = (worked?, left?);
@@ -69,10 +69,11 @@ pub(crate) async fn run(session: &mut Session, args: args::Run) -> Result<u8, Fa
     Ok(if code == 0 && !show.denied.is_empty() { DENIED } else { code })
 }
 
-/// The exit code of a run that finished, but was denied something.
+/// The exit code of a run that finished, but in which something was denied.
 const DENIED: u8 = 3;
 
-/// Stops what is not to go on, and tells what does: tasks, and how many results wait.
+/// Stops tasks unless they are to keep running, and reports what is left: the running tasks, and the number of
+/// waiting results.
 async fn leave(
     background: &Background,
     session: &Agent,
@@ -96,9 +97,9 @@ async fn leave(
 
 /// How a run ended.
 enum End {
-    /// By itself, with the end of its last turn.
+    /// The last turn ended in this way.
     Turn(TurnEnd),
-    /// By Ctrl-C.
+    /// The person exited with Ctrl-C.
     Left,
 }
 
@@ -108,13 +109,13 @@ impl End {
             Self::Turn(TurnEnd::EndTurn) => return Ok(0),
             Self::Turn(TurnEnd::Cancelled) | Self::Left => return Ok(show::INTERRUPTED),
             Self::Turn(TurnEnd::MaxTokens) => {
-                "the answer was cut: it reached the longest length the model gives".to_owned()
+                "the answer was cut off: it reached the model's maximum length".to_owned()
             }
             Self::Turn(TurnEnd::MaxCalls) => {
                 return Err(Failure::new(
-                    "the turn was ended: it made as many model calls as it may",
+                    "the turn was ended: it reached the maximum number of model calls",
                 )
-                .hint("`calls_per_turn` in the settings says how many that are"));
+                .hint("`calls_per_turn` in the settings sets this number"));
             }
             Self::Turn(TurnEnd::Refusal) => "the model declined to go on".to_owned(),
             Self::Turn(TurnEnd::Failed(why)) => why,
@@ -123,7 +124,7 @@ impl End {
     }
 }
 
-/// Has the agent work, and with `wait` everything it has started.
+/// Lets the agent work on the prompt and, with `wait`, until its background tasks have ended.
 async fn work(
     background: &Background,
     drive: &mut Drive,
@@ -149,13 +150,13 @@ async fn work(
             return Ok(End::Left);
         }
         let is_over = settled && last.is_none();
-        // A turn that results began says how the whole ended.
+        // If results started another turn, its end counts.
         end = last.unwrap_or(end);
         let (running, _) = session.unfinished().await.map_err(agent::refused)?;
         if running.is_empty() {
-            // What ended since the session was idle has begun a turn by now, or is about to: it is
-            // over once it is idle again and there was none. What still waits then has to, because
-            // the hour's turns are used up.
+            // A task that ended since the session became idle has started a turn by now, or soon will: the run is
+            // over if the session is idle again without such a turn. Results that still wait have to wait longer,
+            // because the limit of such turns per hour is reached.
             if is_over {
                 break;
             }
@@ -176,11 +177,11 @@ async fn work(
     Ok(End::Turn(end))
 }
 
-/// Puts what can be no option behind `--`, at the end of the line: a prompt may begin with a dash, as
-/// a Markdown list and a diff do.
+/// Moves arguments that cannot be options behind a `--` at the end of the command line, because a prompt may begin
+/// with a dash, as a Markdown list or a diff does.
 pub(crate) fn with_prompt(line: Vec<OsString>) -> Vec<OsString> {
     let is = |word: &OsString, text: &str| word == OsStr::new(text);
-    // Only `--workspace DIR` can stand before a command.
+    // Only `--workspace DIR` can precede the command.
     let at = match line.get(1).map(|word| word.to_string_lossy()).as_deref() {
         Some("--workspace") => 3,
         Some(word) if word.starts_with("--workspace=") => 2,
@@ -206,13 +207,13 @@ pub(crate) fn with_prompt(line: Vec<OsString>) -> Vec<OsString> {
     kept
 }
 
-/// The prompt: the words, or standard input.
+/// The prompt: the arguments, or standard input.
 fn prompt(words: &[String]) -> Result<String, Failure> {
     let text = match words {
         [dash] if dash == "-" => read_input()?,
         [] if !std::io::stdin().is_terminal() => read_input()?,
         [] => {
-            return Err(Failure::usage("there is no prompt")
+            return Err(Failure::usage("the prompt is missing")
                 .hint("`meanwhile run 'fix the failing test'`, or `-` to read standard input"));
         }
         words => words.join(" "),
@@ -234,20 +235,20 @@ fn read_input() -> Result<String, Failure> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Where what happens is shown.
+/// Shows the session's updates.
 struct Show<'a> {
     out: &'a mut Out,
     form: Form,
-    /// The titles of the calls that were made, by their ids.
+    /// The titles of the tool calls, by their ids.
     titles: HashMap<String, String>,
-    /// What was denied.
+    /// The titles of the calls that were denied.
     denied: Vec<String>,
 }
 
 enum Form {
-    /// For a person, with what of an answer is held back.
+    /// For a person. `held` is the part of an answer that has not been written.
     Text { colour: bool, lines: Lines, held: String, ends_line: bool, told_wait: bool },
-    /// For a program.
+    /// For a program, as JSON lines.
     Json(Box<Teller>),
 }
 
@@ -266,7 +267,7 @@ impl<'a> Show<'a> {
         Ok(Self { out, form, titles: HashMap::new(), denied: Vec::new() })
     }
 
-    /// Shows an update, and keeps the end of a turn.
+    /// Shows an update. If it is the end of a turn, `last` is set to it.
     fn turn(&mut self, update: Update, last: &mut Option<TurnEnd>) -> Result<(), Failure> {
         if let Update::TurnEnded { end, .. } = &update {
             *last = Some(end.clone());
@@ -285,7 +286,7 @@ impl<'a> Show<'a> {
         match form {
             Form::Json(teller) => match teller.tell(update) {
                 Some(Told::Push(push)) => out.json(&Named::new(&push)),
-                // No person can be asked here; a dropped question is a no.
+                // Nothing can be asked here; dropping a question rejects it.
                 Some(Told::Ask(_)) | None => Ok(()),
             },
             Form::Text { colour, lines, held, ends_line, .. } => {
@@ -296,7 +297,7 @@ impl<'a> Show<'a> {
                         *ends_line = text.ends_with('\n');
                     }
                     Update::Text(text) => held.push_str(text),
-                    // What came of it is void.
+                    // Discard the output of the failed call.
                     Update::Retrying { .. } => held.clear(),
                     Update::Traced(Event { fact: Fact::CallEnded { .. }, .. })
                     | Update::TurnEnded { .. } => {
@@ -338,7 +339,7 @@ impl<'a> Show<'a> {
         }
     }
 
-    /// The agent is done for now, and waits for these.
+    /// Prints, once, which tasks the run is waiting for.
     fn waits(&mut self, running: &[Task]) -> Result<(), Failure> {
         if let Form::Text { told_wait, .. } = &mut self.form
             && !std::mem::replace(told_wait, true)
@@ -346,14 +347,14 @@ impl<'a> Show<'a> {
             let names: Vec<String> =
                 running.iter().map(|task| show::one_line(&task.command)).collect();
             out::remark(format_args!(
-                "waiting for {} in the background; Ctrl-C leaves without it",
+                "waiting for {} in the background; Ctrl-C exits without waiting",
                 names.join(", ")
             ));
         }
         Ok(())
     }
 
-    /// The last line for a program.
+    /// Prints the last line for a program.
     fn end(&mut self, end: &End, running: &[Task], waiting: u64) -> Result<(), Failure> {
         let Form::Json(_) = &self.form else { return Ok(()) };
         let (reason, error) = match end {

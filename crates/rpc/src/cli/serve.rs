@@ -1,4 +1,4 @@
-//! `meanwhile serve`: hands standard input and output to the server.
+//! `meanwhile serve`: runs the server on standard input and output.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -18,7 +18,7 @@ pub(crate) fn run(workspace: Option<&Path>, front: &str) -> Result<ExitCode, Fai
         .find(|(name, _)| *name == front)
         .expect("the command line takes only names of fronts");
     if workspace.is_some() {
-        // A client that names no workspace means the directory the server was started in.
+        // A client that does not name a workspace means the server's working directory.
         let directory = super::session::workspace(workspace)?;
         std::env::set_current_dir(&directory).map_err(|error| {
             Failure::usage(format!("cannot enter `{}`: {}", directory.display(), reason(&error)))
@@ -32,8 +32,8 @@ pub(crate) fn run(workspace: Option<&Path>, front: &str) -> Result<ExitCode, Fai
             agent: Setup::of(&config).with_environment(),
             store: config.store,
         },
-        // As with a state directory that cannot be used: the handshake works, and each request
-        // tells the client what is wrong, where a person sees it.
+        // As with an unusable state directory: the handshake succeeds, and each request reports the error to the
+        // client, which shows it to a person.
         Err(error) => Options {
             state_dir: Err(error.to_string()),
             state_moved: None,

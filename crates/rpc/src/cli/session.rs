@@ -1,8 +1,7 @@
-//! One command's hold on the store.
+//! Opens the store for one command.
 //!
-//! Owns the runtime, the background manager's handle and the writer for as long as a command runs.
-//! A command is a visitor: it never attaches to the workspace, and no daemon has to be there. Only one
-//! that holds an agent stays attached, as a daemon does.
+//! Owns the runtime, the background manager's handle and the output for as long as a command runs. A command does not
+//! attach to the workspace and needs no daemon. Only a command that holds an agent stays attached, like a daemon.
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -17,46 +16,46 @@ use super::ids;
 use super::out::Out;
 use crate::{config, state_dir};
 
-/// The queue of a client that names none.
+/// The queue of clients that do not name one.
 const DEFAULT_QUEUE: &str = "default";
 
-/// What there is in an agent's sandbox.
+/// Advice for commands inside an agent's sandbox.
 const OUTSIDE: &str = "in an agent's sandbox, use the tools of its MCP server `meanwhile mcp`, which runs outside; \
     `meanwhile setup codex` adds it";
 
-/// Refuses to start a task where it would end with the agent's command, though it was said to go on.
+/// Refuses to start a task if the agent's sandbox would end it with this command, although it is to outlive it.
 pub(crate) fn must_outlive_command() -> Result<(), Failure> {
     match hosts::ends_with_command() {
         true => Err(Failure::new(
             "no task is started: the agent's sandbox ends all processes with this command",
         )
         .hint("the tool `background_run` of the MCP server `meanwhile mcp` starts it outside; `meanwhile setup codex` adds it")
-        .hint("`--wait` stays with the task, which ends with this command")),
+        .hint("`--wait` runs the task, which ends with this command")),
         false => Ok(()),
     }
 }
 
-/// What a command works with.
+/// The context of a running command.
 pub(crate) struct Session {
     pub(crate) background: Background,
     pub(crate) events: Events,
     pub(crate) out: Out,
     /// The agent's session in whose shell the command runs.
     pub(crate) owner: Option<Owner>,
-    /// The current directory, where the workspace is another one because the owner's tasks are there.
+    /// The current directory, if the workspace is a different one because the owner's tasks are there.
     pub(crate) away: Option<PathBuf>,
     pub(crate) engine: Engine,
-    /// Other workspaces that it has opened.
+    /// Other workspaces that the command has opened.
     others: Vec<Background>,
 }
 
-/// Which workspace a command works on where none is named.
+/// Which workspace a command uses if none is named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Default {
     /// The current directory.
     Here,
-    /// That of the agent's session in whose shell it runs, whatever directory the shell went to; the
-    /// current directory where the session has no task yet.
+    /// The workspace of the agent's session in whose shell the command runs, in any directory; the current directory
+    /// if the session has no task yet.
     OfOwner,
 }
 
@@ -72,7 +71,7 @@ impl Session {
         let here = self::workspace(named)?;
         let engine = Engine::open(&state_dir, config::load()?.store).await?;
         let known = match (&owner, named) {
-            // Every workspace has a queue of the default name.
+            // Every workspace has a queue of this name, so it identifies none.
             (Some(owner), None) if owner.queue != DEFAULT_QUEUE => {
                 engine.workspace_of(owner.queue.clone()).await?
             }
@@ -87,13 +86,13 @@ impl Session {
         Ok(Self { background, events, out, owner, away, engine, others })
     }
 
-    /// The queue meant: the one that is named, else the owner's.
+    /// The queue to use: the named one, or else the owner's.
     pub(crate) fn queue(&self, named: Option<String>) -> String {
         let owners = || self.owner.as_ref().map(|owner| owner.queue.clone());
         named.or_else(owners).unwrap_or_else(|| DEFAULT_QUEUE.to_owned())
     }
 
-    /// Opens the workspace that a task of another one is in.
+    /// Opens another workspace that contains a task.
     pub(crate) async fn visit(
         &mut self,
         workspace: PathBuf,
@@ -103,7 +102,7 @@ impl Session {
         Ok((background, events))
     }
 
-    /// Goes to the workspace of the task that was named, which is returned.
+    /// Opens the workspace of the named task, and returns the task's id.
     pub(crate) async fn enter(&mut self, name: &str) -> Result<TaskId, Failure> {
         let mut places = ids::resolve(self, &[name.to_owned()]).await?;
         let place = places.pop().expect("one was named");
@@ -123,7 +122,7 @@ impl Session {
     }
 }
 
-/// Opens the store, runs a command about tasks on it and closes it again, whatever came of the command.
+/// Opens the store, runs a command about tasks, and closes the store, whatever the result.
 pub(crate) fn run<F>(workspace: Option<PathBuf>, command: F) -> Result<u8, Failure>
 where
     F: AsyncFnOnce(&mut Session) -> Result<u8, Failure>,
@@ -131,7 +130,7 @@ where
     run_as(Role::Visitor, Default::OfOwner, workspace, command)
 }
 
-/// The same for a command about this project's agent.
+/// The same for a command about the agent of this workspace.
 pub(crate) fn run_here<F>(workspace: Option<PathBuf>, command: F) -> Result<u8, Failure>
 where
     F: AsyncFnOnce(&mut Session) -> Result<u8, Failure>,
@@ -139,7 +138,7 @@ where
     run_as(Role::Visitor, Default::Here, workspace, command)
 }
 
-/// The same for a command that holds an agent: while it stays, no task of the workspace lingers.
+/// The same for a command that holds an agent: while it runs, linger times in the workspace do not start.
 pub(crate) fn stay<F>(workspace: Option<PathBuf>, command: F) -> Result<u8, Failure>
 where
     F: AsyncFnOnce(&mut Session) -> Result<u8, Failure>,
@@ -169,12 +168,12 @@ where
         session.close().await;
         result.and_then(|code| flushed.map(|()| code))
     });
-    // A read of standard input that is not waited for any more must not hold the end back.
+    // A read of standard input that is still blocked must not delay the exit.
     runtime.shutdown_background();
     result
 }
 
-/// The workspace: an absolute path without links, so that a directory has one name only.
+/// The workspace as an absolute path without symbolic links, so that a directory has only one name.
 pub(crate) fn workspace(named: Option<&Path>) -> Result<PathBuf, Failure> {
     let directory = named.unwrap_or(Path::new("."));
     let problem = |reason: String| {
@@ -188,7 +187,7 @@ pub(crate) fn workspace(named: Option<&Path>) -> Result<PathBuf, Failure> {
     }
 }
 
-/// Whether a person looks at standard error, where everything that moves is drawn.
+/// Whether standard error, where status lines are drawn, is a terminal.
 pub(crate) fn watched() -> bool {
     std::io::stderr().is_terminal()
 }

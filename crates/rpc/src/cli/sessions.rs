@@ -14,9 +14,9 @@ use super::session::Session;
 use super::show;
 use crate::convert::to_wire;
 
-/// Sessions of directories that are gone that are offered.
+/// The most sessions of deleted directories to list.
 const STRAYS: u32 = 5;
-/// Characters of a title.
+/// The most characters of a title.
 const TITLE_CHARS: usize = 60;
 
 pub(crate) async fn run(session: &mut Session, args: args::Sessions) -> Result<u8, Failure> {
@@ -41,7 +41,7 @@ pub(crate) async fn run(session: &mut Session, args: args::Sessions) -> Result<u
         return Ok(0);
     }
     if found.is_empty() {
-        remark("no session in this workspace; `meanwhile chat` begins one");
+        remark("no session in this workspace; `meanwhile chat` starts one");
     }
     let now = Timestamp::now();
     for info in found {
@@ -51,12 +51,12 @@ pub(crate) async fn run(session: &mut Session, args: args::Sessions) -> Result<u
         let title: String = title.chars().take(TITLE_CHARS).collect();
         out.line(format_args!("{id}  {:>10}  {title}", format!("{age} ago")))?;
     }
-    // Also where no terminal is: what is offered nowhere cannot be found again.
+    // Also if the output is not a terminal, because such a session is not listed elsewhere.
     for stray in Agent::strays(background, STRAYS).await.map_err(agent::refused)? {
         let title = show::one_line(stray.title.as_deref().unwrap_or("(nothing said yet)"));
         let title: String = title.chars().take(TITLE_CHARS).collect();
         note(format_args!(
-            "of `{}`, which is gone: {title}; `meanwhile chat --resume {}` goes on with it here",
+            "of `{}`, which is gone: {title}; `meanwhile chat --resume {}` resumes it here",
             stray.workspace.display(),
             stray.id.as_str()
         ));

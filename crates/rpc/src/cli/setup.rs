@@ -1,7 +1,7 @@
-//! `meanwhile setup`: writes the settings of other agents, so that they use `meanwhile`.
+//! `meanwhile setup`: changes the settings of other agents so that they use `meanwhile`.
 //!
-//! Owns what goes where. It shows each change before it is made, keeps what is there, and takes away with
-//! `--undo` what it added. It never writes an approval: what a host lets run unasked is its user's to say.
+//! Owns what is written to which file. It shows each change before making it, keeps existing settings, and removes
+//! what it added with `--undo`. It never writes an approval: the user decides what a host may run without asking.
 
 mod change;
 mod parts;
@@ -32,7 +32,11 @@ pub(crate) fn run(out: &mut Out, args: &args::Setup) -> Result<u8, Failure> {
     }
     let changes = changes(&parts(args.host, &places), args.undo)?;
     if changes.is_empty() {
-        let state = if args.undo { "nothing of meanwhile is there" } else { "all of it is there" };
+        let state = if args.undo {
+            "no settings of meanwhile are there"
+        } else {
+            "all settings of meanwhile are there"
+        };
         note(format_args!("{}: {state}", args.host.name()));
         return Ok(0);
     }
@@ -50,16 +54,16 @@ pub(crate) fn run(out: &mut Out, args: &args::Setup) -> Result<u8, Failure> {
     if args.undo { Ok(0) } else { notes(args.host, true) }
 }
 
-/// The files of a host in which something of meanwhile is missing, or is otherwise than it would be written.
+/// The files of a host in which a setting of meanwhile is missing or differs from what `setup` would write.
 pub(crate) fn missing(host: args::Host) -> Result<Vec<PathBuf>, Failure> {
     let changes = changes(&parts(host.into(), &Places::find()?), false)?;
     Ok(changes.iter().map(|change| change.path().to_owned()).collect())
 }
 
-/// Where things are.
+/// The paths that the settings depend on.
 #[derive(Debug)]
 pub(crate) struct Places {
-    /// This binary, an absolute path.
+    /// The absolute path of this binary.
     binary: PathBuf,
     home: PathBuf,
     claude: Option<PathBuf>,
@@ -95,11 +99,11 @@ impl Places {
     }
 }
 
-/// Asks the person who sits there.
+/// Asks the person for consent.
 fn agreed() -> Result<bool, Failure> {
     if !std::io::stdin().is_terminal() {
-        return Err(Failure::usage("the change is not made unasked")
-            .hint("`--yes` makes it, `--print` only shows what goes where"));
+        return Err(Failure::usage("a change needs consent, and standard input is not a terminal")
+            .hint("`--yes` makes it, `--print` only shows it"));
     }
     let mut stderr = std::io::stderr().lock();
     write!(stderr, "Make this change? [y/N] ").and_then(|()| stderr.flush())?;
@@ -108,7 +112,7 @@ fn agreed() -> Result<bool, Failure> {
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
-/// What is left to the user.
+/// Prints what is left for the user to do.
 fn notes(host: args::SetupHost, written: bool) -> Result<u8, Failure> {
     let lines: &[&str] = match host {
         args::SetupHost::Claude => &[
@@ -116,24 +120,24 @@ fn notes(host: args::SetupHost, written: bool) -> Result<u8, Failure> {
              `permissions.allow` lets it start any command unasked",
         ],
         args::SetupHost::Codex => &[
-            "start Codex and trust the hooks once with `/hooks`: it skips untrusted ones without a word",
+            "start Codex and trust the hooks once with `/hooks`: it skips untrusted ones silently",
             "Codex asks before each background_run, and `codex exec` refuses it. `approval_mode = \"approve\"` under \
              [mcp_servers.meanwhile.tools.background_run] lets it start any command, held by the \
              session's sandbox, unasked",
         ],
         args::SetupHost::Gemini => &["restart Gemini CLI; it asks before each background_run"],
         args::SetupHost::Opencode => &[
-            "restart opencode; `opencode run` leaves when the turn ends: results that come later are told with the \
+            "restart opencode; `opencode run` exits when the turn ends: later results are reported with the \
              session's next prompt",
         ],
         args::SetupHost::Cursor | args::SetupHost::Vscode => {
-            &["this was not tried with the editor; put it there by hand"]
+            &["this was not tested with the editor; add it by hand"]
         }
         args::SetupHost::Zed | args::SetupHost::Jetbrains => &[
-            "this was not tried with the editor; put it there by hand. With `acp` the editor talks to meanwhile's \
+            "this was not tested with the editor; add it by hand. With `acp` the editor talks to meanwhile's \
              own agent, with `mcp` its own agent gets the tools",
         ],
-        args::SetupHost::Codecompanion => &["put it there by hand"],
+        args::SetupHost::Codecompanion => &["add it by hand"],
     };
     for line in lines {
         note(line);
@@ -142,7 +146,7 @@ fn notes(host: args::SetupHost, written: bool) -> Result<u8, Failure> {
         let name = host.to_possible_value();
         let name = name.as_ref().map_or("HOST", PossibleValue::get_name);
         note(format_args!(
-            "`meanwhile doctor --host {name}` tries it, `meanwhile setup {name} --undo` takes it away"
+            "`meanwhile doctor --host {name}` tests it, `meanwhile setup {name} --undo` removes it"
         ));
     } else {
         note("nothing was changed");
@@ -150,7 +154,6 @@ fn notes(host: args::SetupHost, written: bool) -> Result<u8, Failure> {
     Ok(0)
 }
 
-/// A path, for messages.
 fn shown(path: &Path) -> String {
     path.display().to_string()
 }

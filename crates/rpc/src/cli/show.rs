@@ -1,6 +1,6 @@
-//! Words for people: how long, how much, and how a task ended.
+//! Formats durations, sizes and the ends of tasks for people.
 //!
-//! Pure functions from the core's types to short text and a style. Nothing here prints.
+//! Pure functions from the core's types to short texts and styles. This module prints nothing.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ pub(crate) use meanwhile_core::background::words::{elapsed, exit, one_line, seco
 
 use super::out::style;
 
-/// A number of bytes: `0 B`, `1.5 KiB`, `12 MiB`.
+/// Formats a number of bytes: `0 B`, `1.5 KiB`, `12 MiB`.
 pub(crate) fn bytes(count: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     if count < 1_024 {
@@ -20,7 +20,7 @@ pub(crate) fn bytes(count: u64) -> String {
     }
     let mut value = count as f64 / 1_024.0;
     let mut unit = 0;
-    // What would be rounded to 1024 is the next unit's 1.0.
+    // A value that would round to 1024 becomes 1.0 of the next unit.
     while value >= 1_023.5 && unit + 1 < UNITS.len() {
         value /= 1_024.0;
         unit += 1;
@@ -31,8 +31,8 @@ pub(crate) fn bytes(count: u64) -> String {
     }
 }
 
-/// Text of several lines with nothing in it that moves a cursor or changes a colour. What was cut
-/// anywhere is as harmless in its pieces.
+/// Keeps lines and tabs, and replaces characters that move the cursor or change colours. Every part of the result is
+/// harmless too.
 pub(crate) fn harmless(text: &str) -> String {
     text.chars()
         .filter(|c| *c != '\r')
@@ -44,8 +44,8 @@ pub(crate) fn harmless(text: &str) -> String {
         .collect()
 }
 
-/// The state with its cause and how far it is, and how it looks: `running 41%`, `exit 1`, `stopped by
-/// client`, `timed out after 10s`.
+/// The state with its cause or progress, and its style: `running 41%`, `exit 1`, `stopped by client`, `timed out
+/// after 10s`.
 pub(crate) fn state(task: &Task) -> (String, Style) {
     let percent = task.progress.as_ref().and_then(|progress| progress.percent);
     let text = match (&task.state, percent) {
@@ -74,8 +74,8 @@ fn look(state: &State) -> Style {
     }
 }
 
-/// One sentence on a task's end, without its id: `exit 1 after 4.0s`, `stopped by client (SIGTERM)
-/// after 1m 32s`, `lost after 3m: the supervisor left no exit record`.
+/// A sentence about a task's end, without its id: `exit 1 after 4.0s`, `stopped by client (SIGTERM) after 1m 32s`,
+/// `lost after 3m: the supervisor left no exit record`.
 pub(crate) fn result(task: &Task, end: &End) -> String {
     let (word, _) = state(task);
     let took = elapsed(end.duration);
@@ -97,27 +97,27 @@ pub(crate) fn result(task: &Task, end: &End) -> String {
     }
 }
 
-/// How long it has run, or ran.
+/// How long the task has run.
 pub(crate) fn age(task: &Task, now: Timestamp) -> Duration {
     task.end().map_or_else(|| now.since(task.created_at), |end| end.duration)
 }
 
-/// The exit code that follows a task's end: its own, 128 + the signal (as shells have it), 124 for
-/// a command that left with 0 when its time was up (as timeout(1) has it), 1 where it is not known.
+/// The exit code for a task's end: its own; 128 plus the signal, as in shells; 124 for a command that exited with 0
+/// after its deadline, as in timeout(1); 1 if it is unknown.
 pub(crate) fn exit_code(end: &End) -> u8 {
     match (end.exit, end.outcome) {
         (Exit::Code(0), Outcome::TimedOut) => TIMED_OUT,
-        // wait(2): only the low eight bits of a code ever reach a parent.
+        // wait(2): a parent only receives the low eight bits of a code.
         (Exit::Code(code), _) => code.to_le_bytes()[0],
         (Exit::Signal(number), _) => u8::try_from(128 + number).unwrap_or(u8::MAX),
         (Exit::Unknown, _) => super::failure::FAILED,
     }
 }
 
-/// The exit code of a wait whose time was up, as timeout(1) has it.
+/// The exit code of a wait that timed out, as in timeout(1).
 pub(crate) const TIMED_OUT: u8 = 124;
 
-/// The exit code of a wait that was interrupted: 128 + SIGINT.
+/// The exit code of an interrupted wait: 128 + SIGINT.
 pub(crate) const INTERRUPTED: u8 = 130;
 
 #[cfg(test)]
@@ -163,7 +163,7 @@ mod tests {
         let check = |text: &str, expected: &str| assert_eq!(harmless(text), expected, "{text:?}");
         check("one\r\n\ttwo", "one\n\ttwo");
         check("\x1b]0;title\x07\x1b[2J", "\u{fffd}]0;title\u{fffd}\u{fffd}[2J");
-        // The C1 controls (ECMA-48) are such sequences in one character.
+        // A C1 control character (ECMA-48) is the same as an escape sequence.
         check("\u{9b}31m", "\u{fffd}31m");
         check("a\u{202e}b", "a\u{fffd}b");
     }

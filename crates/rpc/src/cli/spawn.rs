@@ -1,4 +1,4 @@
-//! `meanwhile spawn`: starts a task, and with `--wait` stays with it to its end.
+//! `meanwhile spawn`: starts a task, and with `--wait` waits until it ends.
 
 use std::path::PathBuf;
 
@@ -21,9 +21,9 @@ use super::out::{self, Out, note, remark};
 use super::session::Session;
 use super::{ids, json, show};
 
-/// Bytes of standard input passed on at a time: what a pipe holds.
+/// The most bytes of standard input to forward at a time: the size of a pipe.
 const INPUT_BYTES: usize = 64 << 10;
-/// A terminal's size where the command has no terminal.
+/// The size of the task's terminal if the command has none.
 const ROWS_COLUMNS: (u16, u16) = (24, 80);
 
 pub(crate) async fn run(session: &mut Session, args: args::Spawn) -> Result<u8, Failure> {
@@ -56,7 +56,7 @@ pub(crate) async fn run(session: &mut Session, args: args::Spawn) -> Result<u8, 
     stay(session, &task, pty, as_json, pass_input).await
 }
 
-/// The tasks that one is to follow.
+/// The ids of the tasks to run after.
 async fn followed(session: &mut Session, names: &[String]) -> Result<Vec<TaskId>, Failure> {
     let mut ids = Vec::new();
     for place in ids::resolve(session, names).await? {
@@ -64,8 +64,9 @@ async fn followed(session: &mut Session, names: &[String]) -> Result<Vec<TaskId>
             None => ids.extend(place.ids),
             Some(_) => {
                 let id = place.ids[0];
-                let message =
-                    format!("task `{id}` is of another workspace, and cannot be followed");
+                let message = format!(
+                    "task `{id}` belongs to another workspace, so no task can run after it"
+                );
                 return Err(Failure::usage(message));
             }
         }
@@ -83,8 +84,8 @@ fn wish(session: &Session, args: args::Spawn, after: Vec<TaskId>) -> Result<Spaw
         (false, false) => Stdin::Null,
     };
     let watches = args.watch.into_iter().enumerate().map(|(place, pattern)| Watch {
-        // A notice that names the pattern says more than one that counts; a long one is counted, as
-        // the protocol does.
+        // The pattern as id makes a notification clearer than an index; a longer pattern gets an index, as in the
+        // protocol.
         id: match pattern.len() {
             1..=limits::NAME_BYTES => pattern.clone(),
             _ => place.to_string(),
@@ -94,10 +95,10 @@ fn wish(session: &Session, args: args::Spawn, after: Vec<TaskId>) -> Result<Spaw
     });
     let others = session.owner.iter().flat_map(Owner::others);
     let foreign = others.filter(|name| std::env::var_os(name).is_some());
-    // A session that only a hook names is named to what the task spawns.
+    // If only a hook names the session, pass its queue to the task in the environment.
     let noted = session.owner.iter().filter(|it| std::env::var_os(it.variable).is_none());
     let noted = noted.map(|it| (it.variable.to_owned(), Some(it.queue.clone())));
-    // What is asked for comes last, and counts.
+    // The variables of `--env` come last and take precedence.
     let env = foreign.map(|name| (name.to_owned(), None)).chain(noted).chain(args.env);
     Ok(Spawn {
         command: match args.shell {
@@ -116,9 +117,7 @@ fn wish(session: &Session, args: args::Spawn, after: Vec<TaskId>) -> Result<Spaw
         service: args.service,
         confine: match (args.confine, args.network) {
             (Some(args::Confine::Look), true) => {
-                return Err(Failure::usage(
-                    "`--network` goes with `--confine work` only".to_owned(),
-                ));
+                return Err(Failure::usage("`--network` requires `--confine work`".to_owned()));
             }
             (mode, network) => {
                 mode.map(|mode| confine::Confine { network, ..confine::Mode::from(mode).into() })
@@ -135,7 +134,7 @@ fn wish(session: &Session, args: args::Spawn, after: Vec<TaskId>) -> Result<Spaw
     })
 }
 
-/// Stops the tasks that run under a label.
+/// Stops the running tasks with a label.
 async fn stop_labelled(session: &Session, label: &str) -> Result<(), Failure> {
     let message = "replaced from the command line".to_owned();
     let cause = Cause { actor: Actor::Client, message };
@@ -148,11 +147,11 @@ async fn stop_labelled(session: &Session, label: &str) -> Result<(), Failure> {
         match stopped {
             Ok(task) if task.end().is_none() => {
                 return Err(Failure::new(format!(
-                    "task `{}` runs at a place that cannot be reached now, so nothing takes its place",
+                    "task `{}` runs at a place that cannot be reached now, so it is not replaced",
                     task.id
                 )));
             }
-            // It ended by itself between the list and the stop.
+            // It ended between the list and the stop.
             Ok(_) | Err(Error::NotRunning { .. }) => {}
             Err(error) => return Err(error.into()),
         }
@@ -160,14 +159,14 @@ async fn stop_labelled(session: &Session, label: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A person means a directory as seen from where they stand, not from the workspace.
+/// A person means a directory relative to the current one, not to the workspace.
 fn from_here(directory: PathBuf) -> Result<PathBuf, Failure> {
     std::path::absolute(&directory).map_err(|error| {
         Failure::usage(format!("cannot use `{}` as --cwd: {}", directory.display(), reason(&error)))
     })
 }
 
-/// Shows a task's output as it comes and ends as the task does.
+/// Shows a task's output as it arrives, and returns its exit code.
 async fn stay(
     session: &mut Session,
     task: &Task,
@@ -201,14 +200,14 @@ async fn stay(
                 Piece::End => break,
             },
             result = &mut input, if !fed => { result?; fed = true; }
-            // That a task cannot take it any more is not a failure of this command.
+            // If the task can no longer be resized, this command goes on.
             Some(()) = next(&mut resized) => if let Some((rows, cols)) = screen_size() {
                 let _ = background.resize(id, Size { rows, cols }).await;
             },
             _ = tick.tick(), if screen.live.is_some() => if let Some(live) = &mut screen.live {
                 live.tick();
             },
-            // Without a handler the signal would have ended this process anyway.
+            // Without a handler the signal would have ended this process.
             _ = &mut interrupt => {
                 drop(screen);
                 return Ok(interrupted(&[id]));
@@ -224,18 +223,18 @@ async fn stay(
     Ok(show::exit_code(end))
 }
 
-/// The size of the terminal that a person looks at.
+/// The size of the person's terminal.
 fn screen_size() -> Option<(u16, u16)> {
     console::Term::stderr().size_checked()
 }
 
-/// The next signal, if one is waited for.
+/// The next signal; never returns if there is no listener.
 async fn next(signal: &mut Option<Signal>) -> Option<()> {
     signal.as_mut()?.recv().await
 }
 
-/// The reader of our output went away. As with any program in a pipe this is the end of us, but not
-/// of the task, and so it is told.
+/// The reader of the output has exited. Like other programs in a pipe, this command exits; the task does not, so
+/// print that it goes on.
 fn left(failure: Failure, id: TaskId) -> Result<u8, Failure> {
     match failure {
         Failure::ClosedOutput => {
@@ -250,12 +249,12 @@ fn left(failure: Failure, id: TaskId) -> Result<u8, Failure> {
     }
 }
 
-/// Tells what becomes of tasks whose wait was interrupted.
+/// Prints that the tasks go on although the wait was interrupted.
 pub(crate) fn interrupted(ids: &[TaskId]) -> u8 {
     let names: Vec<&str> = ids.iter().map(TaskId::as_str).collect();
     let names = names.join(" ");
     match ids {
-        // The last one ended in this moment.
+        // The last task ended at this moment.
         [] => {}
         [id] => note(format_args!(
             "the task goes on: `meanwhile logs -f {id}` shows it, `meanwhile stop {id}` ends it"
@@ -267,7 +266,7 @@ pub(crate) fn interrupted(ids: &[TaskId]) -> u8 {
     show::INTERRUPTED
 }
 
-/// Passes standard input on to a task, to the end of either.
+/// Forwards standard input to a task, until either ends.
 async fn feed(background: &Background, id: TaskId) -> Result<(), Failure> {
     let mut stdin = tokio::io::stdin();
     let mut buffer = vec![0; INPUT_BYTES];
@@ -277,26 +276,26 @@ async fn feed(background: &Background, id: TaskId) -> Result<(), Failure> {
         })?;
         match background.write(id, buffer[..count].to_vec(), count == 0).await {
             Ok(()) if count > 0 => {}
-            // A command that ends before it has read all is not a failure, as in any pipe.
+            // A command may end before it has read all input, as in any pipe.
             Ok(()) | Err(Error::NotRunning { .. }) => return Ok(()),
             Err(error) => return Err(error.into()),
         }
     }
 }
 
-/// Where the output of the task that is waited for goes.
+/// Shows the output of the task that the command waits for.
 struct Screen<'a> {
     out: &'a mut Out,
     id: TaskId,
     live: Option<Live>,
     as_json: bool,
-    /// The line that has not ended yet. The moving line is drawn below whole lines only.
+    /// The line that is not complete yet, because the status line is only drawn below complete lines.
     held: Vec<u8>,
-    /// Bytes that were not shown and are not told of yet.
+    /// The number of bytes that were not shown and not yet reported.
     missed: u64,
 }
 
-/// A longer line is shown without waiting for its end.
+/// A line longer than this is shown before it is complete.
 const HELD_MAX: usize = 64 << 10;
 
 impl Screen<'_> {
@@ -324,7 +323,7 @@ impl Screen<'_> {
         Ok(())
     }
 
-    /// Whether output and moving line are drawn in one place.
+    /// Whether output and status line appear on the same terminal.
     fn shares_screen(&self) -> bool {
         self.live.is_some() && self.out.terminal
     }
@@ -342,8 +341,8 @@ impl Screen<'_> {
         }
     }
 
-    /// The task wrote faster than it was read. Told in its place where the terminal shows it, and once at
-    /// the end where not.
+    /// The task wrote faster than its output was read. A terminal shows this at its position in the output; otherwise
+    /// it is reported once at the end.
     fn gap(&mut self, bytes: u64) {
         match &self.live {
             Some(live) if self.out.terminal => live.suspend(|| {
@@ -353,7 +352,7 @@ impl Screen<'_> {
         }
     }
 
-    /// Shows what is left, and the result.
+    /// Shows the rest of the output and the result.
     fn finish(mut self, task: &Task) -> Result<(), Failure> {
         if !self.held.is_empty() {
             self.held.push(b'\n');
@@ -365,8 +364,8 @@ impl Screen<'_> {
         let missed = self.missed;
         if missed > 0 {
             let text = format!(
-                "{} bytes came faster than they could be shown and are not kept; \
-                 `output_tail` in config.toml makes room for more",
+                "{} bytes arrived faster than they could be shown, and were not kept; \
+                 `output_tail` in config.toml keeps more",
                 show::thousands(missed)
             );
             match &self.live {
@@ -378,7 +377,7 @@ impl Screen<'_> {
             live.ended(task);
             return Ok(());
         }
-        // Quiet, but an end that was not the command's own is never taken for one.
+        // Prints nothing else, but an end by another actor must not look like the command's own.
         if task.end().is_some_and(|end| end.outcome != Outcome::Exited) {
             note(result_line(task, out::stderr_colour()));
         }

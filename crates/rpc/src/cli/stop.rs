@@ -1,4 +1,4 @@
-//! `meanwhile stop`: ends tasks, with every process they started.
+//! `meanwhile stop`: stops tasks with all processes that they started.
 
 use meanwhile_core::Error;
 use meanwhile_core::background::task::{Actor, Cause, Task, TaskId};
@@ -29,7 +29,7 @@ pub(crate) async fn run(session: &mut Session, args: args::Stop) -> Result<u8, F
         grace: args.grace,
         cause: Cause { actor: Actor::Client, message: "stopped from the command line".to_owned() },
     };
-    // All at once: ten tasks that need their grace need it together.
+    // In parallel, so that ten tasks that use their grace period do not take ten times as long.
     let mut stops = JoinSet::new();
     for Place { elsewhere, ids } in &places {
         let background = elsewhere.as_ref().map_or(&*background, |(background, _)| background);
@@ -43,7 +43,7 @@ pub(crate) async fn run(session: &mut Session, args: args::Stop) -> Result<u8, F
     let mut failures: Vec<Failure> = Vec::new();
     while let Some(joined) = stops.join_next().await {
         let (_, result) =
-            joined.map_err(|error| Failure::new(format!("a stop was lost: {error}")))?;
+            joined.map_err(|error| Failure::new(format!("a stop failed: {error}")))?;
         match result {
             Ok(task) => {
                 if !args.json {
@@ -52,7 +52,7 @@ pub(crate) async fn run(session: &mut Session, args: args::Stop) -> Result<u8, F
                 }
                 stopped.push(task);
             }
-            // It ended by itself between the list and the stop.
+            // It ended between the list and the stop.
             Err(Error::NotRunning { .. }) if args.all => {}
             Err(error) => failures.push(error.into()),
         }
@@ -61,7 +61,7 @@ pub(crate) async fn run(session: &mut Session, args: args::Stop) -> Result<u8, F
     if args.json {
         out.json(&json::tasks(&stopped))?;
     } else if ids.is_empty() {
-        remark("nothing runs here");
+        remark("no task is running here");
     }
     for failure in &failures {
         failure.tell();

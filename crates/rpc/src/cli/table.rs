@@ -1,8 +1,8 @@
-//! A table that fits its terminal.
+//! Tables that fit the terminal.
 //!
-//! Owns the arithmetic of column widths; the measuring and cutting of text with wide characters
-//! and colours is the `console` crate's. Where there is no room, whole columns are left out, least
-//! important first, and the last column is cut; a line is never broken in two.
+//! Owns the arithmetic of column widths; the `console` crate measures and cuts text with wide characters and colours.
+//! If the width is not sufficient, whole columns are omitted, the least important first, and the last column is cut;
+//! a line is never wrapped.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -11,25 +11,25 @@ use anstyle::Style;
 
 use super::out::{paint, style};
 
-/// A column's title and what becomes of it where there is little room.
+/// A column's title, and what happens to it if the width is not sufficient.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Column {
     pub(crate) title: &'static str,
     pub(crate) fit: Fit,
 }
 
-/// What becomes of a column where there is little room.
+/// What happens to a column if the width is not sufficient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fit {
-    /// It stays as wide as its content.
+    /// It keeps the width of its content.
     Fixed,
-    /// It is left out; the highest rank goes first.
+    /// It is omitted; the highest rank first.
     Optional(u8),
-    /// It is cut to what the others leave. One column, the last.
+    /// It is cut to the remaining width. Only the last column may be of this kind.
     Stretch,
 }
 
-/// The text of a cell and how it looks.
+/// A cell's text and style.
 #[derive(Debug, Clone)]
 pub(crate) struct Cell {
     pub(crate) text: String,
@@ -42,20 +42,19 @@ impl Cell {
     }
 }
 
-/// Columns and rows.
 #[derive(Debug)]
 pub(crate) struct Table {
     pub(crate) columns: Vec<Column>,
     pub(crate) rows: Vec<Vec<Cell>>,
 }
 
-/// Blanks between two columns.
+/// The number of spaces between two columns.
 const GAP: usize = 2;
-/// What the last column must have before another column is left out for it.
+/// The least width of the last column before another column is omitted for it.
 const STRETCH_MIN: usize = 16;
 
 impl Table {
-    /// The table as lines, each at most `width` wide; `None` cuts nothing.
+    /// Renders the table as lines, each at most `width` columns wide; `None` cuts nothing.
     pub(crate) fn render(&self, width: Option<usize>, colour: bool) -> String {
         let wanted = self.content_widths();
         let shown = self.choose(&wanted, width);
@@ -79,7 +78,7 @@ impl Table {
         widths
     }
 
-    /// The indices of the columns there is room for.
+    /// The indices of the columns that fit.
     fn choose(&self, wanted: &[usize], width: Option<usize>) -> Vec<usize> {
         let mut shown: Vec<usize> = (0..self.columns.len()).collect();
         let Some(width) = width else { return shown };

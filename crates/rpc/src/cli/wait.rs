@@ -1,4 +1,4 @@
-//! `meanwhile wait`: until tasks end.
+//! `meanwhile wait`: waits until tasks end.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -46,7 +46,7 @@ pub(crate) async fn run(session: &mut Session, args: args::Wait) -> Result<u8, F
     }
     if tasks.is_empty() && !args.json {
         let queue = show::one_line(&queue);
-        remark(format_args!("nothing runs or waits for the queue `{queue}` here"));
+        remark(format_args!("no task of the queue `{queue}` is running, and the queue is empty"));
     }
     let ids: Vec<TaskId> = tasks.iter().map(|task| task.id).collect();
     let mut live = match args.json {
@@ -116,7 +116,7 @@ async fn wait_everywhere(
         Mode::All => try_join_all(waits_for(timeout)).await?,
         Mode::Any => {
             let timed_out = select_all(waits_for(timeout)).await.0?.timed_out;
-            // How all of them stand now.
+            // Get the current state of all tasks.
             let mut all = try_join_all(waits_for(Duration::ZERO)).await?;
             all.iter_mut().for_each(|waited| waited.timed_out = timed_out);
             all
@@ -128,7 +128,7 @@ async fn wait_everywhere(
     })
 }
 
-/// What happens next in any of the workspaces.
+/// The next event in any of the workspaces.
 async fn next_event(streams: &mut [&mut Events]) -> Option<Event> {
     select_all(streams.iter_mut().map(|events| Box::pin(events.next()))).await.0
 }
@@ -158,7 +158,7 @@ fn still_running(tasks: &[Task], timeout: Duration) -> String {
     format!("after {} {} still {verb}", show::elapsed(timeout), running.join(", "))
 }
 
-/// The highest exit code of those that ended; 124 where the time was up.
+/// The highest exit code of the ended tasks; 124 after a timeout.
 fn exit_code(waited: &Waited) -> u8 {
     if waited.timed_out {
         return show::TIMED_OUT;

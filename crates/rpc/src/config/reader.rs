@@ -1,4 +1,4 @@
-//! How a value is read from the settings file, and how a complaint about it names its place.
+//! Parses values of the settings file; an error names their position.
 
 use std::fmt;
 use std::path::Path;
@@ -10,10 +10,10 @@ use toml::de::{DeArray, DeValue};
 
 use super::ConfigError;
 
-/// A value with its place in the file.
+/// A value with its position in the file.
 pub(super) type Value<'a> = Spanned<DeValue<'a>>;
 
-/// A file that is being read, so that a complaint can name its place.
+/// The file that is being parsed, for the positions in errors.
 pub(super) struct File<'a> {
     pub(super) path: &'a Path,
     pub(super) text: &'a str,
@@ -36,7 +36,7 @@ impl File<'_> {
         self.bad(span.start, format_args!("`{key}`: expected {expected}, found `{found}`"))
     }
 
-    /// The same without what was found, which may be a key.
+    /// An error that does not show the value, because it may be a secret.
     pub(super) fn bad_secret(&self, key: &str, value: &Value<'_>, expected: &str) -> ConfigError {
         self.bad(value.span().start, format_args!("`{key}`: expected {expected}"))
     }
@@ -54,7 +54,7 @@ impl File<'_> {
         )
     }
 
-    /// A number of bytes.
+    /// Parses a number of bytes.
     pub(super) fn size(&self, name: &str, value: &Value<'_>) -> Result<u64, ConfigError> {
         let expected = "a size such as \"2GiB\" or a number of bytes";
         value
@@ -101,8 +101,8 @@ fn whole_number(value: &Value<'_>) -> Option<u64> {
     u64::from_str_radix(number.as_str(), number.radix()).ok()
 }
 
-/// Reads a time such as `90s`, `10m`, `1h30m` or `7d`. A bare number is refused: seconds to one
-/// reader are milliseconds to the next.
+/// Parses a time such as `90s`, `10m`, `1h30m` or `7d`. A number without a unit is refused, because some readers
+/// would mean seconds and others milliseconds.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let expected = "expected a time such as `90s`, `10m`, `1h30m` or `7d`";
     let time = humantime::parse_duration(text.trim())
@@ -121,8 +121,7 @@ fn first_lower(text: &str) -> String {
     chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default()
 }
 
-/// Reads a size such as `512KiB`, `2GiB`, `10MB` or `4096`. As everywhere but in marketing, `KB`
-/// is 1 000 and `KiB` (or a lone `K`) is 1 024.
+/// Parses a size such as `512KiB`, `2GiB`, `10MB` or `4096`. `KB` is 1 000 bytes, and `KiB` (or just `K`) is 1 024.
 fn parse_size(text: &str) -> Result<u64, String> {
     let expected = "expected a size such as `4096`, `512KiB` or `2GiB`";
     let trimmed = text.trim();

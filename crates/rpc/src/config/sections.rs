@@ -1,4 +1,4 @@
-//! The sections of the settings file, a function each: what their keys mean.
+//! The sections of the settings file, one function each.
 
 use std::borrow::Cow;
 
@@ -15,12 +15,12 @@ use super::{Config, ConfigError};
 
 type Key<'a> = Spanned<Cow<'a, str>>;
 
-/// The least that a tool's result may be cut to: an error message has to fit in.
+/// The smallest limit for a tool's result: an error message has to fit.
 const RESULT_MIN: u64 = 1 << 10;
-/// The most: what fills a model's context is of no use to it.
+/// The largest one: a result that fills the model's context is useless.
 const RESULT_MAX: u64 = 1 << 20;
 
-/// Section `[store]`.
+/// Parses section `[store]`.
 pub(super) fn store(
     file: &File<'_>,
     config: &mut Config,
@@ -48,7 +48,7 @@ pub(super) fn store(
     Ok(())
 }
 
-/// Section `[agent]`.
+/// Parses section `[agent]`.
 pub(super) fn agent(
     file: &File<'_>,
     config: &mut Config,
@@ -110,8 +110,7 @@ pub(super) fn agent(
     Ok(())
 }
 
-/// Section `[model]`. No complaint shows a value: a key that was pasted in the wrong place is one
-/// all the same.
+/// Parses section `[model]`. No error shows a value, because it may be a key in the wrong place.
 pub(super) fn model(
     file: &File<'_>,
     config: &mut Config,
@@ -166,7 +165,7 @@ pub(super) fn model(
     Ok(())
 }
 
-/// Section `[permissions]`.
+/// Parses section `[permissions]`.
 pub(super) fn permissions(
     file: &File<'_>,
     config: &mut Config,
@@ -191,7 +190,7 @@ pub(super) fn permissions(
     Ok(())
 }
 
-/// A section `[KINDs.NAME]`: what it is called in complaints, and its keys.
+/// Parses a section `[KINDs.NAME]`: returns its name in errors, and its keys.
 fn named<'a>(
     file: &File<'_>,
     kind: &str,
@@ -202,7 +201,7 @@ fn named<'a>(
     let section = format!("{kind}s.{name}");
     if !slots::is_name(name) {
         let expected = format!("1 to {} letters, digits, `-` or `_`", slots::NAME_BYTES);
-        let text = format_args!("`{section}`: a {kind} cannot be called so: expected {expected}");
+        let text = format_args!("`{section}`: not a name for a {kind}: expected {expected}");
         return Err(file.bad(key.span().start, text));
     }
     let table = value.get_ref().as_table();
@@ -211,7 +210,7 @@ fn named<'a>(
     Ok((section, table))
 }
 
-/// A section `[slots.NAME]`.
+/// Parses a section `[slots.NAME]`.
 pub(super) fn slot(
     file: &File<'_>,
     config: &mut Config,
@@ -233,7 +232,7 @@ pub(super) fn slot(
     Ok(())
 }
 
-/// Section `[places.NAME]`.
+/// Parses a section `[places.NAME]`.
 pub(super) fn place(
     file: &File<'_>,
     config: &mut Config,
@@ -286,7 +285,7 @@ pub(super) fn place(
     Ok(())
 }
 
-/// A list of what commands begin with, each as behind `bash` in a rule.
+/// Parses a list of starts of commands, each as after `bash` in a rule.
 fn commands(file: &File<'_>, name: &str, value: &Value<'_>) -> Result<Vec<Rule>, ConfigError> {
     let expected = "a list of commands such as [\"cargo build\", \"npm test\"]";
     let mut rules = Vec::new();

@@ -109,7 +109,7 @@ fn shown(option: ConfigOption, session: &Session, models: &[String]) -> acp::Ses
                 choice(it.name(), name, Some(about))
             });
             select("Permissions", session.permissions().name(), choices.to_vec())
-                .description("What the agent may do unasked".to_owned())
+                .description("What the agent may do without asking".to_owned())
                 .category(Category::Mode)
         }
         ConfigOption::Wake => {
@@ -118,7 +118,7 @@ fn shown(option: ConfigOption, session: &Session, models: &[String]) -> acp::Ses
                 choice("queue", "Wait for the next prompt", None),
             ];
             select("Results", session.wake().name(), choices).description(
-                "What the result of a background task does while the agent is idle".to_owned(),
+                "What happens when a background task ends while the agent is idle".to_owned(),
             )
         }
     }

@@ -1,7 +1,7 @@
-//! The Language Server Protocol: the protocol of `docs/protocol.md`, as editors speak it.
+//! The Language Server Protocol, which carries the protocol of `docs/protocol.md` for editors.
 //!
-//! Owns the handshake, LSP's own messages, and what the methods' table is called on this wire. The
-//! only place that knows tower-lsp, which gives LSP's types, its lifecycle and its routing.
+//! Owns the handshake, LSP's own messages, and the names of pushes in this protocol. It is the only module that uses
+//! tower-lsp, which provides LSP's types, lifecycle and routing.
 
 mod commands;
 mod earlier;
@@ -35,12 +35,11 @@ pub(crate) use self::voice::Named;
 ///
 /// # Errors
 ///
-/// Standard input or output cannot be used at all.
+/// Standard input or output cannot be used.
 pub(crate) fn serve(options: Options) -> io::Result<ExitCode> {
     peer::run(|outbox, jobs| Lsp::new(METHODS, options, outbox, jobs))
 }
 
-/// LSP on one connection.
 struct Lsp {
     methods: &'static [Method],
     router: Router,
@@ -48,7 +47,7 @@ struct Lsp {
     client: Client,
     voice: Arc<LspVoice>,
     jobs: Jobs,
-    /// When the client spoke last.
+    /// When the client last sent something.
     heard: Arc<Mutex<Instant>>,
 }
 
@@ -62,13 +61,13 @@ impl Lsp {
         Self { methods, router, desk, client, voice, jobs, heard }
     }
 
-    /// Runs a method that the router lets pass.
+    /// Runs a method that the router has accepted.
     fn run(&self, method: &Method, params: Option<Value>) -> Call {
         let params = params.unwrap_or_else(empty);
         Call::Run((method.conduct)(&params), (method.run)(self.desk.clone(), params))
     }
 
-    /// After the handshake: opens the store, and watches the client.
+    /// Runs after the handshake: opens the store, and watches the client.
     fn begin(&self) {
         if let Some(pid) = self.router.handshake().parent() {
             self.jobs.until_gone(peer::gone(pid));
@@ -95,13 +94,13 @@ impl Lsp {
         *self.heard.lock().expect("no holder panics") = Instant::now();
     }
 
-    /// Stops the task whose progress the client cancelled.
+    /// Stops the task whose progress the client has cancelled.
     fn cancel_progress(&self, params: Option<Value>) {
         let token = params.and_then(|mut params| params.get_mut("token").map(Value::take));
         let Some(token) = token.and_then(|token| serde_json::from_value(token).ok()) else {
             return;
         };
-        // However often it is cancelled, it is stopped once.
+        // A repeated cancellation does not stop the task twice.
         let Some(task) = self.voice.progresses.cancel(&token) else { return };
         let (desk, voice) = (self.desk.clone(), self.voice.clone());
         self.jobs.beside(async move {
@@ -168,7 +167,7 @@ impl Front for Lsp {
                     }
                 }))
             }
-            // LSP has many, and none of the others means anything here.
+            // Other notifications of LSP are ignored.
             _ => Note::Done,
         }
     }
@@ -192,8 +191,8 @@ impl Front for Lsp {
     }
 }
 
-/// Whether these parameters are another way to say that there are none: some clients send every list
-/// of them as an array (vim), and `shutdown` with an empty object (Emacs' eglot).
+/// Whether these parameters mean that there are none: vim sends empty parameters as an array, and Emacs' eglot sends
+/// an empty object with `shutdown`.
 fn is_nothing(method: &str, params: &Value) -> bool {
     match params {
         Value::Array(list) => list.is_empty(),

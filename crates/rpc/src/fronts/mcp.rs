@@ -1,8 +1,8 @@
-//! The Model Context Protocol: background work as tools of an agent that has its own loop.
+//! The Model Context Protocol (MCP): background work as tools for an agent with its own loop.
 //!
-//! Owns what MCP's messages mean here. rmcp, which this module alone knows, gives the types, both eras of the
-//! handshake (`initialize`, and `server/discover` of 2026-07-28) and the rules of the Tasks extension; the
-//! serve loop is the one of every front, so that what a reply tells is acknowledged once it is written.
+//! Owns the meaning of MCP's messages. Only this module uses rmcp, which provides the types, both handshakes
+//! (`initialize`, and `server/discover` of 2026-07-28) and the rules of the Tasks extension. The serve loop is the
+//! same as for every front, so that notifications in a reply are acknowledged once the reply is written.
 
 mod bridge;
 mod place;
@@ -33,18 +33,17 @@ use crate::wire::{Error, Push, acp};
 ///
 /// # Errors
 ///
-/// Standard input or output cannot be used at all.
+/// Standard input or output cannot be used.
 pub(crate) fn serve(options: Options) -> io::Result<ExitCode> {
     let client = std::os::unix::process::parent_id();
     peer::run(move |outbox, jobs| {
-        // A host may be killed while another process holds the other end of standard input.
+        // A host may be killed while another process holds standard input open.
         jobs.until_gone(peer::gone(client));
         jobs.until_gone(peer::terminated());
         Mcp::new(options, outbox, jobs)
     })
 }
 
-/// MCP on one connection.
 struct Mcp {
     bridge: Bridge,
     places: Arc<Places>,
@@ -61,8 +60,8 @@ impl Mcp {
         Self { bridge, places, client, jobs, begun: false }
     }
 
-    /// With the first message: attaches to the workspace of the session, whose tasks do not linger from here
-    /// on.
+    /// On the first message: attaches to the workspace of the session, so that linger times of its tasks do not
+    /// start.
     fn begin(&mut self) {
         if std::mem::replace(&mut self.begun, true) {
             return;
@@ -100,13 +99,13 @@ impl Front for Mcp {
         let request = || params.as_ref()?.get("requestId").and_then(Id::read);
         match (method, request()) {
             ("notifications/cancelled", Some(id)) => Note::Cancel(id),
-            // The others say nothing that matters here.
+            // Other notifications are ignored.
             _ => Note::Done,
         }
     }
 
     fn answered(&mut self, _: &str, _: Result<Value, Value>) -> bool {
-        // The client is asked nothing.
+        // The server sends the client no requests.
         false
     }
 
@@ -119,12 +118,12 @@ impl Front for Mcp {
     }
 
     fn is_clean(&self) -> bool {
-        // MCP has no leave-taking: a client closes the pipe.
+        // MCP has no shutdown request: a client closes the pipe.
         true
     }
 }
 
-/// The parameters as rmcp reads them. Lua and PHP write an empty table as an empty list.
+/// The parameters as rmcp expects them. Lua and PHP encode an empty table as an empty list.
 fn tidied(method: &str, params: Option<Value>) -> Value {
     let empty = || Value::Object(Map::new());
     let is_nothing = |value: &Value| value.is_null() || value.as_array().is_some_and(Vec::is_empty);
@@ -135,13 +134,13 @@ fn tidied(method: &str, params: Option<Value>) -> Value {
         }
     }
     if let (Some(members), "tasks/update") = (params.as_object_mut(), method) {
-        // No task asks for input, so that there is nothing to answer.
+        // Tasks never ask for input, so there are no responses.
         members.entry("inputResponses").or_insert_with(empty);
     }
     params
 }
 
-/// Names what is wrong with parameters that rmcp would only take for another method's.
+/// Reports invalid parameters, which rmcp would otherwise match to another method.
 fn check(method: &str, params: &Value) -> Result<(), Error> {
     let read = match method {
         "initialize" => serde_json::from_value::<InitializeRequestParams>(params.clone()).err(),
@@ -160,7 +159,7 @@ fn check(method: &str, params: &Value) -> Result<(), Error> {
     }
 }
 
-/// How a request is conducted. What changes something is carried out and told, whatever a client cancels.
+/// How a request is run. A change is completed and reported even if the client cancels it.
 fn conduct(method: &str, params: &Value) -> Conduct {
     let name = params.get("name").and_then(Value::as_str).unwrap_or_default();
     let waits = matches!(method, "tools/call" | "tasks/cancel");
@@ -169,7 +168,7 @@ fn conduct(method: &str, params: &Value) -> Conduct {
     Conduct { waits, cancellable, large: false }
 }
 
-/// MCP pushes nothing: no notification begins a turn or reaches a model in the hosts there are.
+/// Sends no pushes: in existing hosts a notification neither starts a turn nor reaches a model.
 #[derive(Debug)]
 struct Silent;
 

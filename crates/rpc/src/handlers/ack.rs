@@ -1,4 +1,4 @@
-//! `task/ack`: acknowledges what was drained with `ack: manual`.
+//! `task/ack`: acknowledges notifications that were drained with `ack: manual`.
 
 use super::{Result, refused};
 use crate::convert::from_wire;
@@ -6,7 +6,7 @@ use crate::desk::Desk;
 use crate::peer::Answer;
 use crate::wire::{AckParams, AckResult};
 
-/// Acknowledges every notification up to a number. Doing it twice acknowledges nothing more.
+/// Acknowledges every notification up to a number. Repeating it has no effect.
 pub(crate) async fn run(desk: &Desk, params: AckParams) -> Result<Answer<AckResult>> {
     let through = from_wire::integer("through", params.through)?;
     let queue = from_wire::queue(params.queue, desk.defaults()?)?;

@@ -6,14 +6,14 @@ use crate::desk::Desk;
 use crate::peer::Answer;
 use crate::wire::{CheckParams, CheckResult, OneTask, TaskList};
 
-/// Shows or lists.
+/// Shows one task or lists tasks.
 pub(crate) async fn run(desk: &Desk, params: CheckParams) -> Result<Answer<CheckResult>> {
     match params.id {
         Some(id) => {
             let id = from_wire::id("id", &id)?;
             let bytes = from_wire::tail_bytes(params.tail_bytes);
             let engine = desk.engine().await?;
-            // The task first: the tail of a task that shows as ended is then the whole tail.
+            // Get the task first: if it has ended, the tail read afterwards is complete.
             let task = engine.get(id).await.map_err(refused)?;
             let tail = engine.tail(id, bytes).await.map_err(refused)?;
             let (task, tail) = (desk.shown(&task), to_wire::tail(&tail));

@@ -6,8 +6,8 @@ use crate::desk::Desk;
 use crate::peer::{After, Answer};
 use crate::wire::{DrainParams, DrainResult};
 
-/// Answers with what waits. With `ack: auto` it is acknowledged once the reply is written; a reply
-/// that does not get that far leaves it to be drained again.
+/// Returns the waiting notifications. With `ack: auto` they are acknowledged once the reply is written; if it is not
+/// written, they can be drained again.
 pub(crate) async fn run(desk: &Desk, params: DrainParams) -> Result<Answer<DrainResult>> {
     let (queue, max, ack) = from_wire::drain(params, desk.defaults()?)?;
     let drained = desk.engine().await?.drain(queue, max, ack).await.map_err(refused)?;

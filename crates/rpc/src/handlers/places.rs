@@ -1,4 +1,4 @@
-//! `place/list`: other machines on which tasks run.
+//! `place/list`: lists the other machines on which tasks can run.
 
 use super::Result;
 use crate::convert::to_wire;
@@ -6,7 +6,7 @@ use crate::desk::Desk;
 use crate::peer::Answer;
 use crate::wire::{PlaceInfo, PlaceList, PlaceListParams};
 
-/// Answers from what couriers have said last; reaches out to none.
+/// Returns the couriers' last reports; connects to no place.
 pub(crate) async fn run(
     desk: &Desk,
     PlaceListParams {}: PlaceListParams,

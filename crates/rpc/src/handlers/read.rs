@@ -1,4 +1,4 @@
-//! `task/read`: a piece of a task's output. Never consumes.
+//! `task/read`: returns a piece of a task's output. Takes nothing out of a queue.
 
 use super::{Result, refused};
 use crate::convert::{from_wire, to_wire};
@@ -6,7 +6,7 @@ use crate::desk::Desk;
 use crate::peer::Answer;
 use crate::wire::{Encoding, ReadParams, ReadResult};
 
-/// Answers with what is there now; it does not wait for more.
+/// Returns the output that is there now; does not wait for more.
 pub(crate) async fn run(desk: &Desk, params: ReadParams) -> Result<Answer<ReadResult>> {
     let id = from_wire::id("id", &params.id)?;
     let offset = from_wire::integer("offset", params.offset.unwrap_or(0))?;

@@ -6,7 +6,7 @@ use crate::desk::Desk;
 use crate::peer::Answer;
 use crate::wire::{RemoveParams, RemoveResult};
 
-/// Answers with how many were removed; a running task never is.
+/// Returns how many tasks were removed; running tasks are kept.
 pub(crate) async fn run(desk: &Desk, params: RemoveParams) -> Result<Answer<RemoveResult>> {
     let what = from_wire::remove(params)?;
     let removed = desk.engine().await?.remove(what).await.map_err(refused)?;

@@ -1,4 +1,4 @@
-//! `task/restart`: starts a task again, as it was started.
+//! `task/restart`: starts a task again with its original parameters.
 
 use super::{Result, refused, spawn};
 use crate::convert::from_wire;
@@ -6,7 +6,7 @@ use crate::desk::Desk;
 use crate::peer::Answer;
 use crate::wire::{RestartParams, TaskResult};
 
-/// Answers as `task/spawn` does, once the task that ran is gone.
+/// Answers like `task/spawn`, once the running task has ended.
 pub(crate) async fn run(desk: &Desk, params: RestartParams) -> Result<Answer<TaskResult>> {
     let id = from_wire::id("id", &params.id)?;
     let env = from_wire::environment(params.env)?;

@@ -1,8 +1,7 @@
 //! `session/*`: the methods of agent sessions, one file each.
 //!
-//! Parameters and results are the Agent Client Protocol's. Its own reading is lenient, as its
-//! extensibility wants; what would change the meaning of a request is checked here and refused by
-//! name.
+//! Parameters and results have the types of the Agent Client Protocol. Its parser ignores much of what it does not
+//! know, for extensibility; this module refuses, by name, whatever would change the meaning of a request.
 
 pub(crate) mod cancel;
 pub(crate) mod close;
@@ -31,12 +30,12 @@ use crate::convert::servers;
 use crate::desk::{Desk, Open};
 use crate::wire::{Error, acp};
 
-/// Shows an error of a session.
+/// Converts an error of a session.
 pub(crate) fn refused(why: session::Error) -> Error {
     error::from_session(&why)
 }
 
-/// The session of this name, which has to be open on this connection.
+/// The session with this id, which must be open on this connection.
 pub(crate) fn open(desk: &Desk, id: &acp::SessionId) -> Result<Open> {
     desk.sessions().get(&id.0).ok_or_else(|| {
         let shown: String = id.0.chars().take(64).collect();
@@ -48,14 +47,14 @@ pub(crate) fn open(desk: &Desk, id: &acp::SessionId) -> Result<Open> {
     })
 }
 
-/// What is ours in the answer that names a session.
+/// The project's `_meta` of a response that names a session.
 fn about(session: &Session) -> acp::Meta {
     let mut meta = acp::Meta::new();
     meta.insert("meanwhile".to_owned(), json!({"model": session.model()}));
     meta
 }
 
-/// What a session that was there before is opened with, where it is not open on this connection.
+/// The background manager and the terms for opening an existing session, which must not be open on this connection.
 async fn again(
     desk: &Desk,
     id: &acp::SessionId,
@@ -71,7 +70,7 @@ async fn again(
     Ok((engine, Terms { servers, ..desk.terms_of(&id.0, wake).await? }))
 }
 
-/// Where a session is to work: in the workspace.
+/// Checks that a session's directory is the workspace.
 fn place(desk: &Desk, cwd: &Path, more: &[PathBuf]) -> Result<()> {
     let workspace = desk.workspace()?;
     let real = std::fs::canonicalize(cwd).unwrap_or_else(|_| cwd.to_owned());
@@ -92,7 +91,7 @@ fn place(desk: &Desk, cwd: &Path, more: &[PathBuf]) -> Result<()> {
     Ok(())
 }
 
-/// What a task that ends while the agent is idle is to do, if the client says so.
+/// What happens when a task ends while the agent is idle, if the client sets it.
 fn wake(meta: Option<&acp::Meta>) -> Result<Option<Wake>> {
     let said = meta.and_then(|meta| meta.get("meanwhile")).and_then(|ours| ours.get("wake"));
     match said.map(|said| (said, said.as_str())) {
@@ -107,7 +106,7 @@ fn wake(meta: Option<&acp::Meta>) -> Result<Option<Wake>> {
     }
 }
 
-/// For how long a model that cannot be asked for the moment is asked again, if the client says so.
+/// How long to retry while the model is temporarily unavailable, if the client sets it.
 fn patience(meta: Option<&acp::Meta>) -> Result<Duration> {
     let said = meta.and_then(|meta| meta.get("meanwhile")).and_then(|ours| ours.get("patienceMs"));
     let Some(said) = said else { return Ok(Duration::ZERO) };

@@ -6,7 +6,7 @@ use crate::desk::Desk;
 use crate::peer::Answer;
 use crate::wire::{Empty, SignalParams};
 
-/// Answers once the task's supervisor has the order. What the task makes of it is the task's own.
+/// Answers once the task's supervisor has the order. The effect depends on the task.
 pub(crate) async fn run(desk: &Desk, params: SignalParams) -> Result<Answer<Empty>> {
     let id = from_wire::id("id", &params.id)?;
     let what = from_wire::send_signal(&params.signal, params.to)?;

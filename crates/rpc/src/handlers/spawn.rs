@@ -7,8 +7,7 @@ use crate::peer::{After, Answer, Follow};
 use crate::wire::{ProgressToken, SpawnParams, TaskResult};
 use meanwhile_core::background::Spawned;
 
-/// Answers once the task is recorded and in its supervisor's hands. Its pushes, and its progress,
-/// follow the reply.
+/// Answers once the task is recorded and has a supervisor. The pushes about it, and its progress, follow the reply.
 pub(crate) async fn run(desk: &Desk, mut params: SpawnParams) -> Result<Answer<TaskResult>> {
     let token = params.work_done_token.take();
     let wish = from_wire::spawn(params, desk.defaults()?)?;
@@ -16,7 +15,7 @@ pub(crate) async fn run(desk: &Desk, mut params: SpawnParams) -> Result<Answer<T
     Ok(answer(desk, spawned, token))
 }
 
-/// The answer that names a task, and what follows it.
+/// The answer with a task, and the actions that follow it.
 pub(super) fn answer(
     desk: &Desk,
     spawned: Spawned,

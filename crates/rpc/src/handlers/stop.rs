@@ -1,4 +1,4 @@
-//! `task/stop`: ends a task's whole tree.
+//! `task/stop`: stops a task with its whole process tree.
 
 use super::{Result, refused};
 use crate::convert::from_wire;
@@ -7,7 +7,7 @@ use crate::peer::Answer;
 use crate::wire::{StopParams, TaskResult};
 use meanwhile_core::background::task::TaskId;
 
-/// Answers when the tree is gone. Cancelling the request ends the waiting, not the stop.
+/// Answers when the process tree has exited. Cancelling the request ends only the waiting.
 pub(crate) async fn run(desk: &Desk, params: StopParams) -> Result<Answer<TaskResult>> {
     let id = from_wire::id("id", &params.id)?;
     let how = from_wire::stop(params.signal.as_deref(), params.grace_ms, "stopped by the client")?;
@@ -15,7 +15,7 @@ pub(crate) async fn run(desk: &Desk, params: StopParams) -> Result<Answer<TaskRe
     Ok(TaskResult { task: desk.shown(&task) }.into())
 }
 
-/// Stops a task as `task/stop` does where it is told no more than the task.
+/// Stops a task like a `task/stop` without options.
 pub(crate) async fn whole(desk: &Desk, id: TaskId, why: &str) -> Result<()> {
     let how = from_wire::stop(None, None, why)?;
     desk.engine().await?.stop(id, how).await.map_err(refused).map(drop)

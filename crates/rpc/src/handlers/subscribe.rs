@@ -1,4 +1,4 @@
-//! `task/subscribe`: begins `task/output` for a task.
+//! `task/subscribe`: starts `task/output` for a task.
 
 use super::{Result, refused};
 use crate::convert::from_wire;
@@ -6,7 +6,7 @@ use crate::desk::Desk;
 use crate::peer::{After, Answer};
 use crate::wire::{Empty, SubscribeParams};
 
-/// Begins at `offset`, or with what is written from now on. The reply comes before the first push.
+/// Starts at `offset`, or at the current end of the output. The reply comes before the first push.
 pub(crate) async fn run(desk: &Desk, params: SubscribeParams) -> Result<Answer<Empty>> {
     let id = from_wire::id("id", &params.id)?;
     let offset = params.offset.map(|offset| from_wire::integer("offset", offset)).transpose()?;

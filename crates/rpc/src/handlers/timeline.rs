@@ -11,10 +11,10 @@ use crate::desk::Desk;
 use crate::peer::Answer;
 use crate::wire::{self, TimelineParams};
 
-/// Tasks that are looked at: more than are shown, since all that run are.
+/// The most tasks to read: more than are shown, because all running ones are shown.
 const TASKS: u32 = 500;
 
-/// Answers with the newest tasks, and all that run; where there are none, with a recording of the demo.
+/// Returns the newest tasks and all running ones; a recording of the demo if there are none.
 pub(crate) async fn run(desk: &Desk, _params: TimelineParams) -> Result<Answer<wire::Timeline>> {
     let filter = Filter { state: None, limit: Some(TASKS), steps: false };
     let tasks = desk.engine().await?.list(filter).await.map_err(refused)?;

@@ -6,7 +6,7 @@ use crate::desk::Desk;
 use crate::peer::Answer;
 use crate::wire::{Empty, UnsubscribeParams};
 
-/// Ends it; without a subscription there is nothing to end, and that is fine.
+/// Ends the subscription; without one, this has no effect.
 pub(crate) async fn run(desk: &Desk, params: UnsubscribeParams) -> Result<Answer<Empty>> {
     let id = from_wire::id("id", &params.id)?;
     desk.engine().await?.unsubscribe(id).await.map_err(refused)?;

@@ -1,4 +1,4 @@
-//! `task/wait`: waits until tasks end. Never consumes.
+//! `task/wait`: waits until tasks end. Takes nothing out of a queue.
 
 use super::{Result, refused};
 use crate::convert::from_wire;
@@ -6,7 +6,7 @@ use crate::desk::Desk;
 use crate::peer::Answer;
 use crate::wire::{WaitParams, WaitResult};
 
-/// Answers when the wait is over or the time is up; cancelling it changes nothing.
+/// Answers when the tasks have ended or the timeout has passed; cancelling it changes nothing.
 pub(crate) async fn run(desk: &Desk, params: WaitParams) -> Result<Answer<WaitResult>> {
     let (which, mode, timeout) = from_wire::wait(params, desk.defaults()?)?;
     let engine = desk.engine().await?;

@@ -6,7 +6,7 @@ use crate::desk::Desk;
 use crate::peer::Answer;
 use crate::wire::{Empty, WriteParams};
 
-/// Answers when the task's pipe has taken all of it, which a task that does not read delays.
+/// Answers when all data has been written to the task's pipe, which takes longer if the task does not read.
 pub(crate) async fn run(desk: &Desk, params: WriteParams) -> Result<Answer<Empty>> {
     let id = from_wire::id("id", &params.id)?;
     let data = from_wire::data(params.data, params.encoding)?;

@@ -1,6 +1,6 @@
-//! Which parameters each method takes, and which field a refusal names.
+//! Which parameters each method accepts, and which field an error names.
 //!
-//! The server has no store, so parameters that are taken show as 1005.
+//! The server has no store, so accepted parameters result in 1005.
 
 mod session;
 
@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 use super::*;
 use crate::wire::Error;
 
-/// What a method says to parameters where there is no store.
+/// The error of a method for these parameters, without a store.
 async fn refusal(method: &str, params: Value) -> Error {
     let method = find(METHODS, method).expect("it is in the table");
     (method.run)(Desk::without_store(), params).await.expect_err("there is no store")
 }
 
-/// Checks a method's parameters: each is taken, or refused for this field.
+/// Checks a method's parameters: each value is accepted, or refused with this field.
 async fn table(method: &str, cases: &[(Value, Result<(), &str>)]) {
     for (params, expect) in cases {
         let error = refusal(method, params.clone()).await;
@@ -323,12 +323,12 @@ async fn every_method_refuses_what_it_does_not_know() {
     }
 }
 
-/// Values of every type of JSON.
+/// Values of each JSON type.
 fn one_of_each() -> [Value; 6] {
     [json!(null), json!(true), json!(-7), json!("nonsense"), json!([]), json!({})]
 }
 
-/// The types of JSON a schema allows, and none where it says nothing of them.
+/// The JSON types that a schema allows; empty if it does not restrict them.
 fn types(schema: &Value, root: &Value) -> Vec<String> {
     let mut found: Vec<String> = match &schema["type"] {
         Value::String(one) => vec![one.clone()],
@@ -360,7 +360,7 @@ fn type_of(value: &Value) -> &'static str {
     }
 }
 
-/// What ACP reads leniently, as its extensibility wants: a member it cannot read is left out.
+/// Members that ACP ignores if it cannot parse them, for extensibility.
 const LENIENT: [&str; 3] = ["_meta", "additionalDirectories", "mcpServers"];
 
 #[tokio::test]
@@ -385,7 +385,7 @@ async fn nonsense_is_refused_by_name_whatever_the_method() {
             members += 1;
             for value in one_of_each() {
                 let fits = takes.iter().any(|of| of == type_of(&value));
-                // Null is as good as left out.
+                // Null is equivalent to a missing member.
                 if fits || value.is_null() {
                     continue;
                 }

@@ -32,12 +32,12 @@ impl<F: Front> Peer<F> {
             }
             Message::Response { id: Some(Id::Text(id)), outcome } => {
                 if !self.front.answered(&id, outcome) {
-                    tracing::warn!(id, "a response to a request that was not made");
+                    tracing::warn!(id, "received a response to an unknown request");
                 }
             }
             // Not answered, because replying to an error with an error could loop forever.
             Message::Response { id, outcome } => {
-                tracing::warn!(?id, ?outcome, "a response to a request that was not made");
+                tracing::warn!(?id, ?outcome, "received a response to an unknown request");
             }
         }
         None

@@ -46,7 +46,7 @@ fn pidfd(pid: i32) -> Option<AsyncFd<OwnedFd>> {
     let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::NONBLOCK).ok()?;
     #[expect(
         deprecated,
-        reason = "its replacement is unsafe; what that asks for, an `OwnedFd` keeps by its type"
+        reason = "its replacement is unsafe; an `OwnedFd` fulfils its safety condition by its type"
     )]
     AsyncFd::with_interest(pidfd, Interest::READABLE).ok()
 }

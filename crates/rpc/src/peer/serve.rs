@@ -264,7 +264,7 @@ impl<F: Front> Peer<F> {
     fn acknowledge(&mut self, lease: Lease) {
         self.owned.spawn(async {
             if let Err(error) = lease.ack().await {
-                tracing::warn!(%error, "cannot acknowledge what was drained; it is drained again");
+                tracing::warn!(%error, "cannot acknowledge drained notifications; they can be drained again");
             }
             Owned::Job(JobEnd::Nothing)
         });
@@ -298,7 +298,7 @@ impl<F: Front> Peer<F> {
         let acknowledged = async {
             while let Ok(lease) = self.leases.try_recv() {
                 if let Err(error) = lease.ack().await {
-                    tracing::warn!(%error, "cannot acknowledge what was drained");
+                    tracing::warn!(%error, "cannot acknowledge drained notifications");
                 }
             }
         };

@@ -489,7 +489,7 @@ pub(crate) struct SubscribeParams {
 pub(crate) struct UnsubscribeParams {
     /// The id of the task.
     pub(crate) id: String,
-    /// Ignored.
+    /// Accepted for symmetry with `task/subscribe`, and ignored.
     #[serde(rename = "offset")]
     #[schemars(range(max = INTEGER_MAX))]
     pub(crate) _offset: Option<u64>,

@@ -30,7 +30,7 @@ pub(crate) struct Timeline {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct TimelinePush {
-    /// The session.
+    /// The id of the session.
     pub(crate) session_id: String,
     /// The pieces. New lanes are drawn after the existing ones.
     pub(crate) pieces: Vec<Piece>,
@@ -39,7 +39,7 @@ pub(crate) struct TimelinePush {
 /// The meaning of one look.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct LegendEntry {
-    /// The look.
+    /// The look that is explained.
     pub(crate) look: Look,
     /// What the look means, in words.
     pub(crate) label: String,
@@ -99,7 +99,7 @@ pub(crate) enum Piece {
         key: String,
         /// The key of its lane.
         lane: String,
-        /// What happened.
+        /// Which kind of event it marks.
         kind: MarkKind,
         /// When it happened.
         at: DateTime,

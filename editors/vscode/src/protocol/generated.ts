@@ -2013,7 +2013,7 @@ export interface TracedPush {
  */
 export interface TimelinePush {
   /**
-   * The session.
+   * The id of the session.
    */
   sessionId: string;
   /**
@@ -2628,7 +2628,7 @@ export interface UnsubscribeParams {
    */
   id: string;
   /**
-   * Ignored.
+   * Accepted for symmetry with `task/subscribe`, and ignored.
    */
   offset?: number | null;
 }

@@ -1,7 +1,7 @@
-//! What an agent does, in lines for a person.
+//! Describes the agent's actions in lines for a person.
 //!
-//! Updates become text. Owns which calls are open, since those that look run side by side, and what comes of
-//! one must name it then. What the model says itself is not here: it goes to standard output as it comes.
+//! Converts updates to text. Owns which calls are open: calls that only look run in parallel, so a line about one of
+//! them has to name it. The model's own text is not shown here: it goes directly to standard output.
 
 use meanwhile_core::agent::session::Update;
 use meanwhile_core::agent::tools::PlanStatus;
@@ -11,15 +11,15 @@ use crate::cli::live::result_line;
 use crate::cli::out::{paint, style};
 use crate::cli::show;
 
-/// Most characters of a line that is not cut to a screen.
+/// The most characters of a line that is not cut to a screen.
 const LINE_CHARS: usize = 200;
 
-/// The calls that run, oldest first: the id and the title of each.
+/// The open calls, oldest first: the id and the title of each.
 #[derive(Debug, Default)]
 pub(crate) struct Lines(Vec<(String, String)>);
 
 impl Lines {
-    /// The lines an update is worth; none for what is shown otherwise or not at all.
+    /// The lines for an update; none if it is shown elsewhere or not at all.
     pub(crate) fn of(&mut self, update: &Update, colour: bool) -> Vec<String> {
         if let Update::ToolCall { id, title, .. } = update {
             self.0.push((id.clone(), title.clone()));
@@ -31,7 +31,7 @@ impl Lines {
         lines
     }
 
-    /// What a line about a call begins with, where it could be about another one.
+    /// The prefix of a line about a call, if other calls are open too.
     fn name(&self, id: &str) -> String {
         match self.0.iter().find(|(open, _)| open == id) {
             Some((_, title)) if self.0.len() > 1 => format!("{}: ", cut(title)),
@@ -70,7 +70,7 @@ fn lines(update: &Update, name: impl Fn(&str) -> String, colour: bool) -> Vec<St
             })
             .collect(),
         Update::Background { notifications, text, .. } => match notifications.as_slice() {
-            // As after a load.
+            // The notifications are missing after a load, so use the text.
             [] => text
                 .lines()
                 .filter(|line| line.starts_with("[bg:"))
@@ -80,11 +80,11 @@ fn lines(update: &Update, name: impl Fn(&str) -> String, colour: bool) -> Vec<St
                 told.iter().map(|one| format!("{} {}", mark("◂"), heard(one, colour))).collect()
             }
         },
-        // It may name a file, whose path is of no use when it is cut.
+        // It may contain the path of a file, so do not cut it.
         Update::Notice(text) => vec![dim(show::one_line(first_line(text)))],
         Update::Retrying { attempt, delay, why } => {
             let text = format!(
-                "the model could not be asked: {}; attempt {attempt} in {}",
+                "the model call failed: {}; attempt {attempt} in {}",
                 cut(why),
                 show::elapsed(*delay)
             );
@@ -107,7 +107,7 @@ fn lines(update: &Update, name: impl Fn(&str) -> String, colour: bool) -> Vec<St
     }
 }
 
-/// What a result says: `b3f9c2a1  exit 0 after 3.2s: cargo build`.
+/// The line for a result: `b3f9c2a1  exit 0 after 3.2s: cargo build`.
 fn heard(notification: &Notification, colour: bool) -> String {
     let task = &notification.task;
     match &notification.kind {
@@ -121,11 +121,11 @@ fn heard(notification: &Notification, colour: bool) -> String {
     }
 }
 
-/// Why a call failed: its first line, and of a command that ended badly what it said last.
+/// Why a call failed: its first line and, for a command that failed, the last line of its output.
 fn why(content: &str) -> String {
     let first = first_line(content);
     let said = content.lines().skip(1).filter(|line| !line.trim().is_empty());
-    // What stands in brackets is told to the model.
+    // Lines in parentheses are for the model.
     match said.filter(|line| !line.starts_with('(')).last() {
         Some(last) if first.starts_with("exited ") => format!("{first}: {}", last.trim()),
         Some(_) | None => first.to_owned(),

@@ -1,7 +1,7 @@
-//! What has happened in the demo, as facts with times: model calls, tasks, results on their way.
+//! Records what has happened in the demo, with times: model calls, tasks, and the delivery of results.
 //!
-//! Fed with the session's updates and the workspace's events, in whatever order they come, or made
-//! from a session's trace. Draws nothing. `learn` shows the same board in its own way.
+//! It is built from the session's updates and the workspace's events, in any order, or from a session's trace. It
+//! draws nothing; `learn` shows the same board in its own way.
 
 use std::time::Duration;
 
@@ -13,49 +13,48 @@ use meanwhile_core::background::task::{End, Task, TaskId, Timestamp};
 
 use crate::cli::show;
 
-/// Everything so far.
+/// Everything that has happened so far.
 #[derive(Debug)]
 pub(crate) struct Board {
-    /// When it began.
+    /// When the demo started.
     pub(crate) start: Timestamp,
     session: String,
-    /// Model calls, in order.
+    /// The model calls, in order.
     pub(crate) calls: Vec<Call>,
-    /// Background tasks, in the order they were started.
+    /// The background tasks, in the order in which they were started.
     pub(crate) tasks: Vec<Lane>,
-    /// Turns that results began.
+    /// The number of turns that results started.
     pub(crate) wakes: usize,
-    /// When each turn began and ended: between two of them the agent is idle.
+    /// The start and end of each turn: between two turns the agent is idle.
     pub(crate) turns: Vec<(Timestamp, Option<Timestamp>)>,
     moments: Vec<Moment>,
-    /// What the model says, until the call is over.
+    /// The current text of the model, until the call ends.
     saying: String,
-    /// A call whose request may still turn out to carry results.
+    /// The call that has just started; its results may still follow.
     begun: Option<Call>,
 }
 
-/// A model call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Call {
     pub(crate) number: u64,
     pub(crate) start: Timestamp,
     pub(crate) end: Option<Timestamp>,
-    /// It began a turn that no prompt asked for.
+    /// Whether the call started a turn without a prompt.
     pub(crate) wake: bool,
 }
 
-/// A background task, and the way of its result.
+/// A background task and the delivery of its result.
 #[derive(Debug, Clone)]
 pub(crate) struct Lane {
     pub(crate) task: Task,
-    /// The model call whose answer started it.
+    /// The number of the model call whose answer started it.
     pub(crate) spawned_in: u64,
-    /// When its result entered a model call, and which.
+    /// The model call that its result entered, and when.
     pub(crate) delivered: Option<(u64, Timestamp)>,
 }
 
 impl Lane {
-    /// What it is called.
+    /// The task's label, or else its command.
     pub(crate) fn name(&self) -> String {
         show::one_line(self.task.label.as_deref().unwrap_or(&self.task.command))
     }
@@ -71,30 +70,29 @@ impl Lane {
     }
 }
 
-/// Something worth a line.
+/// An event that gets a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Moment {
-    /// How long after the start.
+    /// The time since the start.
     pub(crate) after: Duration,
     pub(crate) what: What,
 }
 
-/// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum What {
-    /// A person said something.
+    /// A person sent this prompt.
     Prompt(String),
-    /// A model call began, with these results in its request.
+    /// A model call started; its request contains these results.
     Call { number: u64, carries: Vec<String>, wake: bool },
-    /// The model said something.
+    /// The model wrote this text.
     Said(String),
-    /// A tool ran in the foreground.
+    /// This tool ran in the foreground.
     Tool(String),
     /// A task was started in the background.
     Spawned { name: String, command: String },
-    /// A task ended; its result is in the queue.
+    /// A task ended, and its result was added to the queue.
     Ended { name: String, how: String, good: bool },
-    /// The agent has nothing to do.
+    /// The agent became idle.
     Idle { running: usize },
 }
 
@@ -115,7 +113,7 @@ impl Board {
         board
     }
 
-    /// The board of a session as its trace tells it, with the tasks that began in the background.
+    /// The board of a session from its trace, with the tasks that started in the background.
     pub(crate) fn of(session: String, trace: &Trace) -> Self {
         let start = trace.events.first().map_or(Timestamp(0), |event| event.at);
         let mut board = Self::new(start, session, "");
@@ -134,12 +132,12 @@ impl Board {
         board
     }
 
-    /// What was worth a line, in order.
+    /// The events that get a line, in order.
     pub(crate) fn moments(&self) -> &[Moment] {
         &self.moments
     }
 
-    /// What the model is saying just now.
+    /// The current text of the model.
     pub(crate) fn saying(&self) -> &str {
         &self.saying
     }
@@ -149,14 +147,14 @@ impl Board {
         self.tasks.iter().all(|lane| lane.end().is_some() && lane.delivered.is_some())
     }
 
-    /// Tasks that run.
+    /// The number of running tasks.
     pub(crate) fn running(&self) -> usize {
         self.tasks.iter().filter(|lane| lane.end().is_none()).count()
     }
 
-    /// Takes in what the session says.
+    /// Adds an update of the session.
     pub(crate) fn update(&mut self, update: Update) {
-        // What enters a call is told with its beginning, and before anything else.
+        // Results that enter a call are reported after its start and before anything else.
         let begins = matches!(
             &update,
             Update::Background { .. }
@@ -175,7 +173,7 @@ impl Board {
                 let mut names: Vec<String> = Vec::new();
                 for told in notifications {
                     let id = told.task.id;
-                    // Whichever comes first, the push or the request that carries it.
+                    // Either the push or the request with the result may come first.
                     self.ended(told.task);
                     names.extend(self.lane(id).map(|lane| lane.name()));
                 }
@@ -199,9 +197,9 @@ impl Board {
         }
     }
 
-    /// Takes in what happens in the workspace.
+    /// Adds an event of the workspace.
     pub(crate) fn event(&mut self, event: Event) {
-        // A call's results come with it: by now there are none.
+        // The results of a call follow its start at once, so there are none.
         self.call_begins(Vec::new());
         match event {
             Event::Exited(notification) if notification.queue == self.session => {
@@ -287,7 +285,7 @@ impl Board {
         }
     }
 
-    /// Takes in a task that was started by the last call, or beside it.
+    /// Adds a task that the last call started, or that was started in parallel.
     pub(crate) fn spawned(&mut self, task: Task) {
         let spawned_in = self.calls.last().map_or(0, |call| call.number);
         self.spawned_by(task, spawned_in);
@@ -318,7 +316,7 @@ impl Board {
         }
     }
 
-    /// A call has begun, with these results in its request.
+    /// Records that a call has started, with these results in its request.
     fn call_begins(&mut self, carries: Vec<String>) {
         if let Some(Call { number, start, wake, .. }) = self.begun.take() {
             self.push(start, What::Call { number, carries, wake });

@@ -1,7 +1,7 @@
-//! The demo as lanes: time runs to the right, and what happens at one moment stands in one column.
+//! The demo as lanes: time runs to the right, and simultaneous events are in the same column.
 //!
-//! A frame is a pure function of the board and the clock; drawing it is moving up by the frame before
-//! and writing over it.
+//! A frame is a pure function of the board and the clock; it is drawn by moving the cursor up and overwriting the
+//! previous frame.
 
 use console::{measure_text_width, truncate_str};
 use meanwhile_core::background::task::Timestamp;
@@ -12,24 +12,24 @@ use crate::cli::failure::Failure;
 use crate::cli::out::{Out, paint, style};
 use crate::cli::show;
 
-/// Columns of the lanes' names, with the blank after them.
+/// The columns for the lanes' names, with the space after them.
 const NAME: usize = 8;
-/// Rows of words below the lanes.
+/// The rows of text below the lanes.
 const WORDS: usize = 8;
-/// Most lanes of tasks.
+/// The most lanes for tasks.
 const LANES: usize = 6;
-/// What the ruler may span, in seconds. Beyond, it grows by half.
+/// The spans of the ruler, in seconds. After the last one, the span grows by half.
 const SPANS: [u64; 8] = [10, 15, 20, 30, 45, 60, 90, 120];
-/// The widest frame: beyond it the eye loses the row.
+/// The width of the widest frame: longer rows are hard to follow.
 const WIDTH_MAX: usize = 140;
-/// Rows that are drawn where the terminal does not say how many it has.
+/// The number of rows if the terminal does not report it.
 const ROWS: usize = 24;
 
-/// The lanes on a terminal.
+/// Draws the lanes on a terminal.
 pub(super) struct Lanes<'a> {
     out: &'a mut Out,
     colour: bool,
-    /// Rows of the last frame.
+    /// The number of rows of the last frame.
     rows: usize,
 }
 
@@ -38,14 +38,14 @@ impl<'a> Lanes<'a> {
         Self { out, colour, rows: 0 }
     }
 
-    /// Draws the board as it stands now.
+    /// Draws the current state of the board.
     pub(super) fn draw(&mut self, board: &Board, now: Timestamp) -> Result<(), Failure> {
         let (rows, columns) = size();
         let frame = frame(board, now, columns, rows, self.colour);
         self.write(&frame)
     }
 
-    /// Draws it for the last time, and says what it showed.
+    /// Draws the last frame, with the summary.
     pub(super) fn last(&mut self, board: &Board, now: Timestamp) -> Result<(), Failure> {
         let (rows, columns) = size();
         let mut frame = frame(board, now, columns, rows, self.colour);
@@ -56,7 +56,7 @@ impl<'a> Lanes<'a> {
     }
 
     fn write(&mut self, frame: &[String]) -> Result<(), Failure> {
-        // As one picture, where the terminal can; without the cursor hopping about everywhere.
+        // Synchronized output, if the terminal supports it, and a hidden cursor avoid flicker.
         let mut text = String::from("\x1b[?2026h\x1b[?25l");
         if self.rows > 0 {
             text.push_str(&format!("\x1b[{}A\r", self.rows));
@@ -72,7 +72,7 @@ impl<'a> Lanes<'a> {
     }
 }
 
-/// Rows and columns of the terminal.
+/// The rows and columns of the terminal.
 fn size() -> (usize, usize) {
     match console::Term::stdout().size_checked() {
         Some((rows, columns)) => (usize::from(rows), usize::from(columns)),
@@ -80,9 +80,9 @@ fn size() -> (usize, usize) {
     }
 }
 
-/// A frame, each row at most as wide as the terminal.
+/// A frame; each row is at most as wide as the terminal.
 fn frame(board: &Board, now: Timestamp, columns: usize, rows: usize, colour: bool) -> Vec<String> {
-    // Some terminals go on to the next row by themselves when one is full.
+    // Some terminals wrap when the last column is used.
     let width = columns.saturating_sub(1).clamp(30, WIDTH_MAX);
     let plot = Plot::new(board, now, width - NAME);
     let mut frame = vec![header(board, now, width, colour), ruler(&plot, colour)];
@@ -120,7 +120,7 @@ fn legend(width: usize, colour: bool) -> String {
     format!("{gap}{}", paint(colour, style::DIM, text))
 }
 
-/// From moments to columns.
+/// Maps times to columns.
 struct Plot {
     start: Timestamp,
     span: u64,
@@ -141,7 +141,7 @@ impl Plot {
     }
 }
 
-/// A row of cells, each with its look.
+/// A row of cells with their styles.
 struct Row(Vec<(char, anstyle::Style)>);
 
 impl Row {
@@ -162,7 +162,7 @@ impl Row {
     }
 
     fn text(&mut self, column: usize, text: &str, look: anstyle::Style) {
-        // A text that does not fit would be read wrong.
+        // A text that was cut would be misleading.
         if column + text.chars().count() <= self.0.len() {
             for (at, c) in text.chars().enumerate() {
                 self.put(column + at, c, look);
@@ -170,7 +170,7 @@ impl Row {
         }
     }
 
-    /// The row as text: a style once for each run of cells.
+    /// The row as text, with one escape sequence for each run of cells in one style.
     fn render(&self, colour: bool) -> String {
         let mut text = String::new();
         for run in self.0.chunk_by(|a, b| a.1 == b.1) {
@@ -201,7 +201,7 @@ fn ruler(plot: &Plot, colour: bool) -> String {
     format!("{}{}", " ".repeat(NAME), row.render(colour))
 }
 
-/// The agent's lane: each model call a bar with its number, a diamond where results enter one.
+/// The agent's lane: each model call is a bar with its number, with a diamond where results enter it.
 fn agent(board: &Board, plot: &Plot, now: Timestamp, colour: bool) -> String {
     let mut row = Row::new(plot.columns);
     let first = board.calls.first().map_or(0, |call| plot.column(call.start));
@@ -226,7 +226,7 @@ fn agent(board: &Board, plot: &Plot, now: Timestamp, colour: bool) -> String {
     row.render(colour)
 }
 
-/// The queue: each result from its task's end to the call that takes it.
+/// The queue: each result from its task's end until the call that takes it.
 fn queue(board: &Board, plot: &Plot, now: Timestamp, colour: bool) -> String {
     let mut row = Row::new(plot.columns);
     for task in &board.tasks {
@@ -242,7 +242,7 @@ fn queue(board: &Board, plot: &Plot, now: Timestamp, colour: bool) -> String {
     row.render(colour)
 }
 
-/// A task's lane.
+/// The lane of a task.
 fn bar(task: &super::board::Lane, plot: &Plot, now: Timestamp, colour: bool) -> String {
     let mut row = Row::new(plot.columns);
     let start = plot.column(task.task.created_at);
@@ -257,7 +257,7 @@ fn bar(task: &super::board::Lane, plot: &Plot, now: Timestamp, colour: bool) -> 
     row.render(colour)
 }
 
-/// The last things said and done.
+/// The last events as text.
 fn words(board: &Board, width: usize, room: usize, colour: bool) -> Vec<String> {
     let mut rows: Vec<String> = board
         .moments()
@@ -287,7 +287,7 @@ fn words(board: &Board, width: usize, room: usize, colour: bool) -> Vec<String> 
     rows.split_off(skip)
 }
 
-/// Breaks a line between words.
+/// Wraps a line between words.
 fn wrap(line: &str, columns: usize) -> Vec<String> {
     let width = columns.saturating_sub(1).max(20);
     let mut rows = vec![String::new()];

@@ -1,16 +1,16 @@
-//! The demo in words: a line a moment, and what it comes to.
+//! The demo as text: one line per event, and a summary.
 
 use std::time::Duration;
 
 use super::board::{Board, Lane, Moment, What};
 use crate::cli::show;
 
-/// A moment with its time: `  2.9s  call 4  carries count`.
+/// An event with its time: `  2.9s  call 4  carries count`.
 pub(super) fn line(moment: &Moment) -> String {
     format!("{:>6}  {}", show::seconds(moment.after), words(&moment.what))
 }
 
-/// A moment without its time.
+/// An event without its time.
 pub(super) fn words(what: &What) -> String {
     match what {
         What::Prompt(text) => format!("you      {text}"),
@@ -32,7 +32,7 @@ pub(super) fn words(what: &What) -> String {
     }
 }
 
-/// What became of each result.
+/// How each result was delivered.
 pub(super) fn summary(board: &Board) -> Vec<String> {
     let mut lines: Vec<String> = board.tasks.iter().filter_map(|lane| way(board, lane)).collect();
     if !lines.is_empty() {
@@ -41,7 +41,7 @@ pub(super) fn summary(board: &Board) -> Vec<String> {
     lines
 }
 
-/// The way of one result.
+/// How one result was delivered.
 fn way(board: &Board, lane: &Lane) -> Option<String> {
     let (call, _) = lane.delivered?;
     let end = lane.end()?.at;

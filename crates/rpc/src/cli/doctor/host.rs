@@ -1,7 +1,7 @@
-//! `meanwhile doctor --host`: whether another agent uses meanwhile, tried from end to end.
+//! `meanwhile doctor --host`: tests from end to end whether another agent uses meanwhile.
 //!
-//! The agent is asked itself where it can be: what it says of its own settings counts more than what is in
-//! its files. The real task runs in a store of its own.
+//! If possible, the agent itself is asked: its own report about its settings is more reliable than its files. The
+//! real task runs in a temporary store.
 
 mod talk;
 
@@ -22,19 +22,19 @@ use crate::cli::args::{Host, SetupHost};
 use crate::cli::failure::Failure;
 use crate::cli::setup;
 
-/// How long an agent may take to answer, with its start.
+/// The timeout for an agent's answer, including its start.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Between two looks at whether the task has ended.
+/// The polling interval for the task's end.
 const ROUND: Duration = Duration::from_millis(20);
-/// The session and what its task says.
+/// The name of the session, and the output of its task.
 const SESSION: &str = "meanwhile-doctor";
 const SAID: &str = "said-by-a-task";
 
-/// What is known of an agent.
+/// Properties of an agent.
 struct Known {
-    /// The version that was tried.
+    /// The version that was tested.
     tried: [u32; 3],
-    /// The moment after a tool, as its hooks call it.
+    /// The hook's name for the event after a tool call.
     tool_ran: &'static str,
 }
 
@@ -48,11 +48,11 @@ fn known(host: Host) -> Known {
     Known { tried, tool_ran }
 }
 
-/// Looks at everything between an agent and its tasks.
+/// Checks everything between an agent and its tasks.
 pub(super) fn check(host: Host) -> Result<Vec<Check>, Failure> {
     let about = known(host);
     let mut checks = Vec::new();
-    // The programs are called as the hosts are here.
+    // The programs have the same names as the hosts.
     let path = std::env::var_os("PATH");
     let program = path.and_then(|path| find_program(host.name().as_ref(), Some(&path)));
     checks.push(version(host, &about, program.as_deref()));
@@ -62,17 +62,20 @@ pub(super) fn check(host: Host) -> Result<Vec<Check>, Failure> {
         match host {
             Host::Claude => checks.push(claude(program)),
             Host::Codex => checks.extend(codex(program)),
-            // Neither can be asked without a model.
+            // These two report it only through a model.
             Host::Gemini | Host::Opencode => {}
         }
     }
     checks.push(match task(host, &about) {
-        Ok(took) => Check::ok("a task", format!("started by the server, told by the hook, in {} ms", took.as_millis())),
+        Ok(took) => Check::ok(
+            "a task",
+            format!("started by the server, told by the hook, in {} ms", took.as_millis()),
+        ),
         Err(why) => Check::fail(
             "a task",
             why,
-            "the agent's model is not told of its tasks",
-            "see that `meanwhile doctor` finds nothing wrong; else this is a bug of meanwhile: report it",
+            "the agent's model is not told about its tasks",
+            "run `meanwhile doctor`; if it finds nothing wrong, report this as a bug of meanwhile",
         ),
     });
     Ok(checks)
@@ -82,7 +85,7 @@ fn version(host: Host, about: &Known, program: Option<&Path>) -> Check {
     let (name, called, tried) = (SetupHost::from(host).name(), host.name(), &about.tried);
     let absent = |found: String| {
         let remedy = format!("install {name}, or put the directory of `{called}` on the PATH");
-        Check::warn("the agent", found, "nothing can be asked of it", &remedy)
+        Check::warn("the agent", found, "its settings cannot be checked with it", &remedy)
     };
     let Some(program) = program else { return absent(format!("no `{called}` on the PATH")) };
     let said = match output(Command::new(program).arg("--version")) {
@@ -90,18 +93,18 @@ fn version(host: Host, about: &Known, program: Option<&Path>) -> Check {
         Err(why) => return absent(format!("`{called} --version`: {why}")),
     };
     let found = format!("{}, {}", said.trim(), program.display());
-    let cost = "hooks and tools may be called otherwise than meanwhile expects";
+    let cost = "its hooks and tools may have other names than meanwhile expects";
     match numbers(&said) {
         Some(found_numbers) if found_numbers < *tried => {
             let [major, minor, patch] = tried;
-            let found = format!("{found}; older than {major}.{minor}.{patch}, which was tried");
+            let found = format!("{found}; older than {major}.{minor}.{patch}, which was tested");
             Check::warn("the agent", found, cost, &format!("update {name}"))
         }
         Some(_) | None => Check::ok("the agent", found),
     }
 }
 
-/// The first three numbers with points between them.
+/// The first three numbers separated by periods.
 fn numbers(text: &str) -> Option<[u32; 3]> {
     let of_word = |word: &str| {
         let mut parts = word.split('.').map(|part| {
@@ -121,12 +124,12 @@ fn settings(host: Host, missing: &[PathBuf]) -> Check {
         );
     }
     let files: Vec<_> = missing.iter().map(|path| path.display().to_string()).collect();
-    let found = format!("not, or otherwise, in {}", files.join(", "));
+    let found = format!("missing or different in {}", files.join(", "));
     let remedy = format!("`meanwhile setup {}` shows what it writes, and asks", host.name());
-    Check::fail("settings", found, "the agent does not know of meanwhile", &remedy)
+    Check::fail("settings", found, "the agent does not know about meanwhile", &remedy)
 }
 
-/// What Claude Code says of the server.
+/// Asks Claude Code about the server.
 fn claude(program: &Path) -> Check {
     let cost = "the model has no tools for tasks";
     let said = output(Command::new(program).args(["mcp", "get", "meanwhile"]).current_dir("/"));
@@ -150,7 +153,7 @@ fn claude(program: &Path) -> Check {
     }
 }
 
-/// What Codex says of the hooks, which it skips without a word until they are trusted, and of the server.
+/// Asks Codex about the hooks, which it skips silently until they are trusted, and about the server.
 fn codex(program: &Path) -> Vec<Check> {
     let asked = || -> Result<(Value, Value), String> {
         let mut codex = Talk::start(Command::new(program).arg("app-server").current_dir("/"))?;
@@ -165,7 +168,7 @@ fn codex(program: &Path) -> Vec<Check> {
         Err(why) => vec![Check::warn(
             "the hooks",
             format!("`codex app-server` was asked about them: {why}"),
-            "if they are not trusted, Codex skips them without a word",
+            "if they are not trusted, Codex skips them silently",
             "`/hooks` in Codex shows and trusts them",
         )],
     }
@@ -184,7 +187,7 @@ fn trust(hooks: &Value) -> Check {
             (false, _) => left.push(format!("{event} (disabled)")),
         }
     }
-    let cost = "Codex skips them without a word, and no result comes by itself";
+    let cost = "Codex skips them silently, and results are not reported automatically";
     match (trusted, left.is_empty()) {
         (0, true) => Check::fail("the hooks", "Codex lists none", cost, "`meanwhile setup codex`"),
         (trusted, true) => Check::ok("the hooks", format!("Codex runs {trusted} of them")),
@@ -204,7 +207,7 @@ fn server(servers: &Value) -> Check {
     match tools {
         0 => Check::fail(
             "the server",
-            "Codex has no tool of it",
+            "Codex has none of its tools",
             "the model has no tools for tasks",
             "`codex mcp list` says what is wrong",
         ),
@@ -212,7 +215,7 @@ fn server(servers: &Value) -> Check {
     }
 }
 
-/// A real task: the server starts it as the agent would have it do, and the hook tells it.
+/// Tests a real task: the server starts it as the agent would, and the hook reports its end.
 fn task(host: Host, about: &Known) -> Result<Duration, String> {
     let said = |error: std::io::Error| reason(&error);
     let probe = Probe::new(&std::env::temp_dir()).map_err(said)?;
@@ -222,7 +225,7 @@ fn task(host: Host, about: &Known) -> Result<Duration, String> {
     let command = |args: &[&str]| {
         let mut command = Command::new(&binary);
         command.args(args).current_dir(&project).env("MEANWHILE_STATE_DIR", &state);
-        // This program may run in the shell of an agent.
+        // This program may itself run in the shell of an agent.
         for variable in hosts::HOSTS.into_iter().chain([hosts::QUEUE_VARIABLE]) {
             command.env_remove(variable);
         }
@@ -239,7 +242,7 @@ fn task(host: Host, about: &Known) -> Result<Duration, String> {
             meta = json!({ "threadId": SESSION, "codex/sandbox-state-meta": sandbox });
         }
         Host::Gemini => drop(server.env(hosts::QUEUE_VARIABLE, SESSION)),
-        // As its plugin does.
+        // As the opencode plugin does.
         Host::Opencode => arguments["_session"] = json!(SESSION),
     }
     let mut server = Talk::start(&mut server)?;
@@ -261,28 +264,28 @@ fn task(host: Host, about: &Known) -> Result<Duration, String> {
     while began.elapsed() < PATIENCE {
         let mut hook = command(&["hook", host.name()]);
         let told = with_input(&mut hook, &payload)?;
-        // The words of the result, not those of the command that it quotes.
+        // Match the result, not the command that it quotes.
         if told.contains("exited 0") && told.matches(SAID).count() > 1 {
             return Ok(began.elapsed());
         }
         std::thread::sleep(ROUND);
     }
-    Err("the server has started one, and the hook did not tell its end".to_owned())
+    Err("the server has started a task, and the hook did not report its end".to_owned())
 }
 
-/// What a command prints, in time.
+/// The output of a command, within the timeout.
 fn output(command: &mut Command) -> Result<String, String> {
     with_input(command, "")
 }
 
-/// What a command prints that is given this to read.
+/// The output of a command that reads this input, within the timeout.
 fn with_input(command: &mut Command, input: &str) -> Result<String, String> {
     let said = |error: std::io::Error| reason(&error);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let began = Instant::now();
     let mut child = command.spawn().map_err(said)?;
     if let Some(mut stdin) = child.stdin.take() {
-        // One that reads nothing may have ended.
+        // Fails if the command has ended without reading.
         let _ = stdin.write_all(input.as_bytes());
     }
     let mut stdout = child.stdout.take().expect("it is piped");
@@ -301,7 +304,7 @@ fn with_input(command: &mut Command, input: &str) -> Result<String, String> {
         }
     };
     let Some(status) = ended else {
-        // It has had its time.
+        // The timeout has passed.
         let _ = child.kill();
         let _ = child.wait();
         return Err(format!("no answer within {} s", PATIENCE.as_secs()));

@@ -1,4 +1,4 @@
-//! What is asked of the kernel and of the system around it, each tried once.
+//! Tests the required features of the kernel and the system.
 
 use std::fs;
 use std::io;
@@ -9,8 +9,8 @@ use nix::sys::prctl;
 
 use super::{Check, Status};
 
-/// The version of Landlock's ABI that holds signals by itself (Linux 6.12); with an older one a look is
-/// refused all of them.
+/// The Landlock ABI that can restrict signals (Linux 6.12); with an older one, a command confined with `look` may not
+/// send any.
 const FULL_ABI: u32 = 6;
 
 pub(super) fn check() -> Vec<Check> {
@@ -26,7 +26,7 @@ pub(super) fn check() -> Vec<Check> {
             Status::Fail,
             "subreaper",
             subreaper(),
-            "what a task leaves behind is not found, and a stop leaves it running",
+            "processes that a task leaves behind are not found, and a stop does not end them",
             "use Linux 3.4 or later, and allow prctl(2) in the sandbox",
         ),
         verdict(
@@ -80,8 +80,8 @@ pub(super) fn check() -> Vec<Check> {
             Status::Warn,
             "rules for files",
             meanwhile_core::confine::measure_mounts()
-                .map(|()| "kept by a mount namespace".to_owned()),
-            "`deny read X` and `deny write X` beside `allow bash` are judged by a line's words alone",
+                .map(|()| "enforced by a mount namespace".to_owned()),
+            "`deny read X` and `deny write X` beside `allow bash` are only checked against the text of a command",
             "allow users namespaces of their own (`kernel.unprivileged_userns_clone`, \
              `kernel.apparmor_restrict_unprivileged_userns`)",
         ),
@@ -89,23 +89,23 @@ pub(super) fn check() -> Vec<Check> {
             Status::Fail,
             "boot id",
             fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()),
-            "a process cannot be told from one of the same number after a restart",
+            "a process cannot be distinguished from one with the same pid after a reboot",
             "mount /proc",
         ),
         verdict(
             Status::Warn,
             "process 1",
             reaper(&processes()),
-            "what ended stays as a zombie, and its process id stays taken",
+            "processes that have exited remain zombies, and their pids stay in use",
             "start the container with an init (`docker run --init`, `init: true` in a compose file)",
         ),
     ]
 }
 
-/// A process: its number, its parent, its state, its name.
+/// A process: its pid, its parent's pid, its state, its name.
 type Process = (u32, u32, u8, String);
 
-/// Every process that `/proc` shows.
+/// The processes in `/proc`.
 fn processes() -> Vec<Process> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
@@ -120,7 +120,7 @@ fn processes() -> Vec<Process> {
     pids.filter_map(read).collect()
 }
 
-/// Whether process 1 reaps the children that it is left with. One that does leaves hardly one zombie.
+/// Whether process 1 reaps orphaned processes. If it does, there is hardly ever a zombie.
 fn reaper(processes: &[Process]) -> io::Result<String> {
     let init = processes.iter().find(|(pid, ..)| *pid == 1);
     let name = init.map_or("not seen", |(.., name)| name.as_str());
@@ -153,18 +153,18 @@ fn shell() -> io::Result<String> {
     }
 }
 
-/// Becomes a subreaper and stops being one.
+/// Tries to become a subreaper, and undoes it.
 fn subreaper() -> io::Result<String> {
     prctl::set_child_subreaper(true)?;
     let set = prctl::get_child_subreaper()?;
     prctl::set_child_subreaper(false)?;
     match set {
         true => Ok("yes".to_owned()),
-        false => Err(io::Error::other("it was asked for and did not come about")),
+        false => Err(io::Error::other("the call succeeded without effect")),
     }
 }
 
-/// Does something while a child of this process waits for input that never comes.
+/// Runs a check while a child of this process waits for input.
 fn with_blocked_child(look: impl FnOnce(&Child) -> io::Result<String>) -> io::Result<String> {
     let mut child = Command::new("/bin/sh")
         .args(["-c", "read line"])
@@ -173,7 +173,7 @@ fn with_blocked_child(look: impl FnOnce(&Child) -> io::Result<String>) -> io::Re
         .stderr(Stdio::null())
         .spawn()?;
     let found = look(&child);
-    // Its standard input closes, and it ends by itself.
+    // Its standard input is closed, so it exits.
     child.wait()?;
     found
 }

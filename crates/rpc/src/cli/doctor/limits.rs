@@ -1,4 +1,4 @@
-//! How much this session may use: files, processes, memory.
+//! Checks the limits for this session: files, processes, memory.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,11 +9,11 @@ use super::Check;
 use super::mounts::{self, Mount};
 use crate::cli::show;
 
-/// Open files below which a busy daemon runs out: a few for each task it starts or shows.
+/// With fewer open files a busy daemon reaches the limit: it needs a few for each task that it starts or shows.
 const FILES_LOW: u64 = 256;
-/// Processes below which tasks fail for reasons that do not look like it. A task is at least two.
+/// With fewer processes, tasks fail with misleading errors. A task is at least two processes.
 const PROCESSES_LOW: u64 = 64;
-/// Memory below which the kernel ends tasks soon.
+/// With less memory the kernel soon kills tasks.
 const MEMORY_LOW: u64 = 64 << 20;
 
 pub(super) fn check() -> Vec<Check> {
@@ -78,7 +78,7 @@ fn group_memory(groups: &str, mounts: &[Mount]) -> Option<Check> {
     let directories = directories(groups, mounts, "memory");
     let (most, used) = tightest(&directories, "memory.max", "memory.current").or_else(|| {
         tightest(&directories, "memory.limit_in_bytes", "memory.usage_in_bytes")
-            // Version 1 says "unlimited" with the largest number of whole pages.
+            // Version 1 represents "unlimited" as the largest number of whole pages.
             .filter(|(most, _)| *most < 1 << 62)
     })?;
     let found = format!("{} of {} in use", show::bytes(used), show::bytes(most));
@@ -94,18 +94,18 @@ fn group_memory(groups: &str, mounts: &[Mount]) -> Option<Check> {
     })
 }
 
-/// The smallest limit of a group and those above it, and what is used of that one.
+/// The limit of a cgroup or one of its ancestors that leaves the least room, and its usage.
 fn tightest(directories: &[PathBuf], limit: &str, usage: &str) -> Option<(u64, u64)> {
     let number = |path: PathBuf| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
     directories
         .iter()
-        // No limit reads `max`, which is not a number.
+        // Without a limit the file contains `max`, which is not a number.
         .filter_map(|dir| Some((number(dir.join(limit))?, number(dir.join(usage)).unwrap_or(0))))
         .min_by_key(|(most, used)| (most.saturating_sub(*used), *most))
 }
 
-/// The directories of this process's cgroup and those above it (cgroups(7)): of version 1 where the
-/// controller is mounted so, else of version 2.
+/// The directories of this process's cgroup and its ancestors (cgroups(7)): those of version 1 if the controller is
+/// mounted there, else those of version 2.
 fn directories(groups: &str, mounts: &[Mount], controller: &str) -> Vec<PathBuf> {
     let line = |wanted: &dyn Fn(&str) -> bool| {
         groups.lines().find_map(|line| {
@@ -125,7 +125,7 @@ fn directories(groups: &str, mounts: &[Mount], controller: &str) -> Vec<PathBuf>
         Some((mount, line(&str::is_empty)?))
     };
     let Some((mount, path)) = version_1().or_else(version_2) else { return Vec::new() };
-    // In a container the mount shows a part of the tree only, and the path may be outside of it.
+    // In a container the mount shows only a part of the tree, and the path may be outside of it.
     let path = Path::new(path);
     let below = path.strip_prefix(&mount.root).or_else(|_| path.strip_prefix("/"));
     let leaf = mount.point.join(below.unwrap_or(Path::new("")));

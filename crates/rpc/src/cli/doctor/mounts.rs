@@ -1,21 +1,21 @@
-//! What is mounted where, read from `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
+//! Reads the mount table from `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
 
 use std::path::{Path, PathBuf};
 
-/// One line of the table.
+/// A line of the mount table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Mount {
-    /// Which part of the file system is seen here.
+    /// The directory of the file system that is mounted.
     pub(super) root: PathBuf,
-    /// Where it is seen.
+    /// The mount point.
     pub(super) point: PathBuf,
-    /// `ext4`, `nfs4`, `cgroup2`.
+    /// The type of the file system, such as `ext4`, `nfs4`, `cgroup2`.
     pub(super) kind: String,
-    /// The options of the file system, a cgroup's controllers among them.
+    /// The options of the file system, including a cgroup's controllers.
     pub(super) options: Vec<String>,
 }
 
-/// The table of this process.
+/// Reads the mount table of this process.
 pub(super) fn read() -> Vec<Mount> {
     std::fs::read_to_string("/proc/self/mountinfo").map(|text| parse(&text)).unwrap_or_default()
 }
@@ -38,14 +38,14 @@ fn parse_line(line: &str) -> Option<Mount> {
     })
 }
 
-/// Blanks, tabs, newlines and backslashes are written as three octal digits.
+/// Decodes spaces, tabs, newlines and backslashes, which are written as three octal digits.
 fn unescape(text: &str) -> String {
     [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
         .iter()
         .fold(text.to_owned(), |text, (code, plain)| text.replace(code, plain))
 }
 
-/// The mount a path lies on: the deepest, and of several at one place the last.
+/// The mount that contains a path: the one with the longest mount point and, among equal ones, the last.
 pub(super) fn of<'a>(mounts: &'a [Mount], path: &Path) -> Option<&'a Mount> {
     mounts
         .iter()

@@ -1,4 +1,4 @@
-//! The way to a place and back.
+//! Tests the connection to a place.
 
 use super::Check;
 use crate::cli::failure::Failure;
@@ -9,8 +9,8 @@ pub(super) fn check(name: &str) -> Result<Vec<Check>, Failure> {
     let found = match places::tried(&place)? {
         Ok(found) => found,
         Err(failed) => {
-            let cost = "tasks there wait until it is reached; those that run there run on";
-            return Ok(vec![Check::fail("way", failed.why, cost, &failed.remedy)]);
+            let cost = "tasks there wait until it is reached; running tasks there go on";
+            return Ok(vec![Check::fail("connection", failed.why, cost, &failed.remedy)]);
         }
     };
     let own = env!("CARGO_PKG_VERSION");
@@ -19,16 +19,16 @@ pub(super) fn check(name: &str) -> Result<Vec<Check>, Failure> {
         false => Check::warn(
             "version",
             format!("{} there, {own} here", found.version),
-            "what one of them does not know is refused",
+            "requests that one of them does not know are refused",
             "install the same version on both",
         ),
     };
     Ok(vec![
-        Check::ok("way", format!("it answered in {} ms", found.reached.as_millis())),
+        Check::ok("connection", format!("it answered in {} ms", found.reached.as_millis())),
         version,
         Check::ok(
             "task",
-            format!("its end came after {} ms: {}", found.task.as_millis(), found.said),
+            format!("its end arrived after {} ms: {}", found.task.as_millis(), found.said),
         ),
     ])
 }

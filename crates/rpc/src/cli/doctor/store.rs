@@ -1,4 +1,4 @@
-//! The state directory: whether it can be used, and whether its file system can do what is asked.
+//! Checks whether the state directory can be used, and whether its file system has the required features.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -18,7 +18,7 @@ use crate::cli::{session, show};
 use crate::state_dir::{Found, Moved};
 use crate::{config, state_dir};
 
-/// Less room than this is soon gone: one task's output, kept at its default size, four times.
+/// Less free space than this is soon used up: it is four times one task's output at the default limit.
 const SPACE_LOW: u64 = 64 << 20;
 
 const NO_TASK: &str = "no task can be started, and no result of an earlier one can be read";
@@ -28,7 +28,7 @@ pub(super) fn check(workspace: Option<&Path>) -> Vec<Check> {
     let settings = match config::load() {
         Ok(_) => match config::config_file().is_ok_and(|path| path.exists()) {
             true => Check::ok("settings", "read"),
-            false => Check::ok("settings", "none; the defaults hold"),
+            false => Check::ok("settings", "none; the defaults apply"),
         },
         Err(error) => Check::fail("settings", error.to_string(), NO_TASK, "correct the file"),
     };
@@ -40,7 +40,7 @@ pub(super) fn check(workspace: Option<&Path>) -> Vec<Check> {
         }
     };
     let mut checks = vec![settings];
-    // Opening the store makes the directory where it can; what is wrong with it is told above.
+    // Opening the store creates the directory if possible; the checks above report why it fails.
     let was_there = state.exists();
     let opened = session::run(workspace.map(Path::to_owned), async |_| Ok(0));
     checks.push(directory(&state, was_there));
@@ -70,9 +70,9 @@ fn directory(state: &Path, was_there: bool) -> Check {
     let Ok(metadata) = fs::metadata(state) else {
         let above = existing_ancestor(state);
         let found = match access(&above, AccessFlags::W_OK | AccessFlags::X_OK) {
-            Ok(()) => format!("{shown} is not there and could not be made"),
+            Ok(()) => format!("{shown} does not exist and could not be created"),
             Err(error) => {
-                format!("{shown} cannot be made in `{}`: {}", above.display(), error.desc())
+                format!("{shown} cannot be created in `{}`: {}", above.display(), error.desc())
             }
         };
         return Check::fail(NAME, found, NO_TASK, ELSEWHERE);
@@ -99,7 +99,7 @@ fn directory(state: &Path, was_there: bool) -> Check {
             &format!("chmod 700 '{shown}'"),
         );
     }
-    let made = if was_there { "" } else { ", made just now" };
+    let made = if was_there { "" } else { ", just created" };
     Check::ok(NAME, format!("{shown}, mode {mode:04o}{made}"))
 }
 
@@ -118,7 +118,7 @@ fn space(state: &Path) -> Check {
     };
     let free = stat.blocks_available().saturating_mul(stat.fragment_size());
     let found = format!("{} free", show::bytes(free));
-    // A file system without a table of files (btrfs, overlay on it) counts none at all.
+    // A file system without a fixed number of files (btrfs, overlay on it) reports 0 for all counts.
     let files_full = stat.files() > 0 && stat.files_available() == 0;
     if free < SPACE_LOW || files_full {
         let found = if files_full { format!("{found}, but no more files") } else { found };
@@ -132,7 +132,7 @@ fn space(state: &Path) -> Check {
     Check::ok(NAME, found)
 }
 
-/// The usual directory is not on a local disk: what an older version kept there is told by name.
+/// The usual directory is not on a local disk: name what an older version has kept there.
 fn elsewhere(moved: &Moved) -> Check {
     const NAME: &str = "state kept elsewhere";
     let Moved { from, file_system } = moved;
@@ -141,12 +141,7 @@ fn elsewhere(moved: &Moved) -> Check {
         return Check::ok(NAME, found);
     }
     let advice = format!("`MEANWHILE_STATE_DIR={} meanwhile drain` takes them", from.display());
-    Check::warn(
-        NAME,
-        found,
-        "an older version kept results there, which are not looked at",
-        &advice,
-    )
+    Check::warn(NAME, found, "an older version kept results there, which are not used", &advice)
 }
 
 fn file_system(state: &Path) -> Check {
@@ -154,7 +149,7 @@ fn file_system(state: &Path) -> Check {
     let mounts = mounts::read();
     let state = state.canonicalize().unwrap_or_else(|_| state.to_owned());
     let Some(mount) = mounts::of(&mounts, &state) else {
-        let cost = "it is not known whether it keeps locks";
+        let cost = "it is unknown whether it supports locks";
         return Check::warn(NAME, "unknown", cost, "mount /proc");
     };
     match nature(&mount.kind, state_dir::shared(&state)) {
@@ -162,13 +157,13 @@ fn file_system(state: &Path) -> Check {
         Nature::Network => Check::warn(
             NAME,
             format!("{}, over the network", mount.kind),
-            "locks and the ledger are not reliable there: results may be lost or told twice",
+            "locks and the ledger are not reliable there: results may be lost or reported twice",
             ELSEWHERE,
         ),
         Nature::Memory => Check::warn(
             NAME,
             format!("{}, in memory", mount.kind),
-            "results and output are gone after a restart of the machine, and take memory",
+            "results and output are gone after a reboot, and take memory",
             ELSEWHERE,
         ),
     }
@@ -181,12 +176,12 @@ enum Nature {
     Memory,
 }
 
-/// What a file system is by its name in the table of mounts and the one that [`state_dir::shared`] has for it.
+/// Classifies a file system by its type in the mount table and the type that [`state_dir::shared`] reports for it.
 fn nature(kind: &str, shared: Option<&str>) -> Nature {
     const BEHIND_FUSE: [&str; 5] =
         ["virtiofs", "fuse.sshfs", "fuse.glusterfs", "fuse.s3fs", "fuse.rclone"];
     match (kind, shared) {
-        // Some that programs serve are on a local disk.
+        // Some FUSE file systems are on a local disk.
         (kind, None | Some("fuse")) if !BEHIND_FUSE.contains(&kind) => match kind {
             "tmpfs" | "ramfs" => Nature::Memory,
             _ => Nature::Local,
@@ -195,7 +190,7 @@ fn nature(kind: &str, shared: Option<&str>) -> Nature {
     }
 }
 
-/// What the file system of the state directory must be able to do, each tried once.
+/// Tries each feature that the file system of the state directory must have.
 fn abilities(probe: &Probe) -> Vec<Check> {
     let verdict = |name, result: io::Result<()>, cost: &str| match result {
         Ok(()) => Check::ok(name, "yes"),
@@ -214,31 +209,31 @@ fn abilities(probe: &Probe) -> Vec<Check> {
             ),
         },
         verdict(
-            "pipes with a name",
+            "named pipes",
             mkfifo(&probe.path("fifo"), Mode::S_IRUSR | Mode::S_IWUSR).map_err(io::Error::from),
-            "no task can be started: supervisors are spoken to through such pipes",
+            "no task can be started: supervisors are controlled through named pipes",
         ),
         verdict(
             "locks",
             file("lock").and_then(lock),
-            "no task can be started: a supervisor shows that it lives by a lock",
+            "no task can be started: a lock shows that a supervisor is alive",
         ),
         verdict(
-            "room set aside",
+            "preallocation",
             file("room").and_then(|file| {
                 fallocate(file, FallocateFlags::empty(), 0, 4_096).map_err(io::Error::from)
             }),
-            "no task can be started: the room for its result is set aside first",
+            "no task can be started: the space for its result is allocated first",
         ),
     ]
 }
 
-/// Runs a program from the folder: a mount with `noexec` refuses it.
+/// Runs a program from the directory: a mount with `noexec` refuses it.
 fn run_there(probe: &Probe) -> io::Result<()> {
     let path = probe.path("program");
     let mut file = File::options().create_new(true).write(true).mode(0o700).open(&path)?;
     file.write_all(b"#!/bin/sh\nexit 0\n")?;
-    // Open for writing, it would be refused as busy (execve(2), ETXTBSY).
+    // A program that is open for writing is busy (execve(2), ETXTBSY).
     drop(file);
     let status = Command::new(&path).status()?;
     match status.success() {
@@ -266,8 +261,8 @@ fn schema(version: &Result<usize, LedgerError>) -> String {
     }
 }
 
-/// What to do about a store that does not open. The results in one that a newer program wrote are
-/// whole: it is never to be moved away.
+/// What to do about a store that does not open. The results in a store of a newer program are intact, so the advice
+/// is never to move it away.
 fn advice(version: &Result<usize, LedgerError>) -> &'static str {
     if let Err(LedgerError::NewerVersion { .. }) = version {
         return "update meanwhile, or set MEANWHILE_STATE_DIR to another directory";

@@ -1,19 +1,18 @@
-//! The lesson's time, which can be slowed, sped up and stopped.
+//! The time of the lesson, which can be slowed down, sped up and paused.
 
 use std::time::Duration;
 
 use meanwhile_core::background::task::Timestamp;
 
-/// How fast the lesson can go, as a share of its usual pace.
+/// The available speeds, relative to the usual one.
 const SPEEDS: [f64; 5] = [0.5, 1.0, 2.0, 4.0, 8.0];
-/// Which of them it begins with.
+/// The index of the initial speed.
 const USUAL: usize = 1;
 
-/// From moments of the machine to moments of the lesson.
+/// Maps real time to the lesson's time.
 #[derive(Debug, Clone)]
 pub(super) struct Clock {
-    /// Where the pace changed: the moment, what the lesson's time was, and the pace from then on.
-    /// Never empty.
+    /// The changes of speed: when, the lesson's time then, and the new speed. Never empty.
     marks: Vec<(Timestamp, Duration, f64)>,
     speed: usize,
     paused: bool,
@@ -24,19 +23,19 @@ impl Clock {
         Self { marks: vec![(now, Duration::ZERO, SPEEDS[USUAL])], speed: USUAL, paused: false }
     }
 
-    /// Begins at zero again, at the speed that is set.
+    /// Restarts at zero, with the current speed.
     pub(super) fn begin(&mut self, now: Timestamp) {
         self.paused = false;
         self.marks = vec![(now, Duration::ZERO, self.rate())];
     }
 
-    /// The lesson's time at a moment; zero before it began.
+    /// The lesson's time at a real time; zero before the start.
     pub(super) fn at(&self, moment: Timestamp) -> Duration {
         let mark = self.marks.iter().rev().find(|mark| mark.0 <= moment).unwrap_or(&self.marks[0]);
         mark.1 + moment.since(mark.0).mul_f64(mark.2)
     }
 
-    /// The pace: zero while it is paused.
+    /// The current speed; zero while paused.
     pub(super) fn rate(&self) -> f64 {
         if self.paused { 0.0 } else { SPEEDS[self.speed] }
     }
@@ -45,18 +44,18 @@ impl Clock {
         self.paused
     }
 
-    /// The pace as it is set: `2x`.
+    /// The name of the selected speed: `2x`.
     pub(super) fn name(&self) -> String {
         format!("{}x", SPEEDS[self.speed])
     }
 
-    /// Pauses, or goes on.
+    /// Pauses or resumes.
     pub(super) fn pause(&mut self, now: Timestamp, paused: bool) {
         self.paused = paused;
         self.mark(now);
     }
 
-    /// One step faster or slower, as far as there is one.
+    /// Selects the next faster or slower speed, if there is one.
     pub(super) fn change(&mut self, now: Timestamp, faster: bool) {
         let wanted =
             if faster { self.speed.saturating_add(1) } else { self.speed.saturating_sub(1) };

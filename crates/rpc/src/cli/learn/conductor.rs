@@ -1,4 +1,4 @@
-//! Leads the engine through a scenario, and reads from the session's trace what came of it.
+//! Runs a scenario on the engine, and reads the result from the session's trace.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -23,20 +23,20 @@ use crate::cli::failure::Failure;
 /// How long the conductor waits between two steps, in the lesson's time.
 const DWELL: Duration = Duration::from_millis(700);
 
-/// What the conductor tells while it conducts.
+/// What the conductor reports while it runs.
 #[derive(Debug)]
 pub(super) enum Told {
-    /// The session, once it is open.
+    /// The session was opened.
     Began(Agent),
-    /// It says something.
+    /// The session sent an update.
     Update(Update),
 }
 
-/// Where it is told; the receiver may be gone.
+/// The sender of the reports; the receiver may be gone.
 pub(super) type Teller = mpsc::UnboundedSender<Told>;
 
-/// Runs a scenario on the engine. `directory` is to be new, in the workspace, with a plain name.
-/// `rate` is the pace: 1 is usual, 0 a pause.
+/// Runs a scenario on the engine. `directory` must not exist, and be in the workspace, with a plain name. `rate` is
+/// the speed: 1 is usual, 0 is a pause.
 pub(super) async fn conduct(
     background: Background,
     scenario: &'static Scenario,
@@ -90,18 +90,18 @@ pub(super) async fn conduct(
     conductor.close().await
 }
 
-/// What was seen of a session.
+/// What has been observed of a session.
 #[derive(Debug, Default)]
 struct Seen {
-    /// Model calls that have begun.
+    /// The number of model calls that have started.
     calls: u64,
-    /// The call whose answer asked for the tool that began last.
+    /// The number of the call whose answer requested the tool that started last.
     tool_of: u64,
-    /// Background tasks, in the order they were started.
+    /// The background tasks, in the order in which they were started.
     tasks: Vec<Task>,
-    /// The last turn is over.
+    /// Whether the last turn is over.
     idle: bool,
-    /// Why it cannot go on.
+    /// Why the session cannot continue.
     failed: Option<String>,
 }
 
@@ -156,11 +156,11 @@ impl Conductor {
     fn say(&mut self, text: String) {
         self.seen.idle = false;
         let agent = self.agent.clone();
-        // Ends with the session: how the turn ends is told with the updates.
+        // The prompt returns when the turn ends, which the updates report too.
         tokio::spawn(async move { agent.prompt(text).await });
     }
 
-    /// Takes in one update. Cancel-safe.
+    /// Processes one update. Cancel-safe.
     async fn next(&mut self) -> Result<(), Failure> {
         let Some(update) = self.updates.next().await else {
             return Err(Failure::new("the session of the scenario ended too early"));
@@ -180,7 +180,7 @@ impl Conductor {
         Ok(())
     }
 
-    /// Lets some of the lesson's time go by.
+    /// Waits for some of the lesson's time.
     async fn dwell(&mut self, time: Duration) -> Result<(), Failure> {
         let mut left = time;
         while !left.is_zero() {
@@ -199,7 +199,7 @@ impl Conductor {
         Ok(())
     }
 
-    /// Waits until the task of this label has ended, and its result is queued or was told.
+    /// Waits until the task with this label has ended, and its result is in the queue or was delivered.
     async fn ended(&mut self, label: &str) -> Result<(), Failure> {
         self.until(|seen| task(seen, label).is_some()).await?;
         let id = task(&self.seen, label).expect("it was waited for");
@@ -238,7 +238,7 @@ fn task(seen: &Seen, label: &str) -> Option<TaskId> {
     seen.tasks.iter().find(|task| task.label.as_deref() == Some(label)).map(|task| task.id)
 }
 
-/// The model calls whose requests carried the end of a task.
+/// The model calls whose requests contained the end of a task.
 fn carried(trace: &Trace, id: TaskId) -> Vec<u64> {
     let id = id.to_string();
     trace

@@ -1,7 +1,7 @@
 //! Chapter 3: five scenarios, and which model call sees a result.
 //!
-//! The player picks first. Then the engine runs the scenario, drawn as it goes; at its end the board is
-//! made again from the session's trace, and the trace alone says which choice is right.
+//! The player answers first. Then the engine runs the scenario, which is drawn live; at its end the board is rebuilt
+//! from the session's trace, and only the trace decides which choice is right.
 
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -19,12 +19,12 @@ use super::scenario::{Choice, Outcome, SCENARIOS, Scenario};
 use crate::cli::demo::board::{Board, Lane};
 use crate::cli::failure::Failure;
 
-/// Rows below which a story makes room for its answer: choices, verdict, picture and legend take 17.
+/// With fewer rows, the story is hidden when the answer is shown: choices, verdict, picture and legend take 17 rows.
 const ROOMY: usize = 18;
 
 type Conducting = Pin<Box<dyn Future<Output = Result<Outcome, Failure>>>>;
 
-/// A scenario under way.
+/// A running scenario.
 struct Running {
     conducting: Conducting,
     told: mpsc::UnboundedReceiver<Told>,
@@ -33,7 +33,7 @@ struct Running {
     board: Option<Board>,
 }
 
-/// A scenario that was run.
+/// A scenario that has run.
 pub(super) struct Shown {
     outcome: Outcome,
     board: Board,
@@ -41,23 +41,22 @@ pub(super) struct Shown {
     end: Timestamp,
 }
 
-/// Where the player is with a scenario.
+/// The state of the current scenario.
 enum Stage {
     Asked,
     Running(char, Box<Running>),
     Shown(char, Box<Shown>),
-    /// All five are behind.
+    /// All five scenarios are done.
     Over,
 }
 
-/// The chapter.
 pub(super) struct Draining {
     background: Background,
     work: PathBuf,
     at: usize,
     right: usize,
     stage: Stage,
-    /// The time of the scenario that runs; its speed stays for the next.
+    /// The clock of the running scenario; its speed is kept for the next one.
     clock: Clock,
 }
 
@@ -75,28 +74,27 @@ impl Draining {
         matches!(self.stage, Stage::Over)
     }
 
-    /// The clock, also for the scenarios to come.
     pub(super) fn clock(&mut self) -> &mut Clock {
         &mut self.clock
     }
 
-    /// Whether a scenario runs.
+    /// Whether a scenario is running.
     pub(super) fn moves(&self) -> bool {
         matches!(self.stage, Stage::Running(..))
     }
 
-    /// Takes over what was done to the clock.
+    /// Passes a change of the clock to the running scenario.
     pub(super) fn paced(&self) {
         if let Stage::Running(_, running) = &self.stage {
             running.rate.send_replace(self.clock.rate());
         }
     }
 
-    /// Leaves the scenario that runs. Its tasks are the store's to stop.
+    /// Closes the running scenario. Closing the store stops its tasks.
     pub(super) async fn close(self) {
         let Stage::Running(_, running) = self.stage else { return };
         if let Running { conducting, agent: Some(agent), told, .. } = *running {
-            // With them goes the reader of the session's updates, which then waits for no one else.
+            // This also drops the reader of the session's updates, so that the session does not wait for it.
             drop((conducting, told));
             agent.close().await;
         }
@@ -131,7 +129,7 @@ impl Draining {
         Running { conducting, told, rate, agent: None, board: None }
     }
 
-    /// Takes in the next thing of a scenario that runs. Cancel-safe.
+    /// Processes the next report of the running scenario. Cancel-safe.
     pub(super) async fn step(&mut self) -> Result<(), Failure> {
         let Stage::Running(picked, running) = &mut self.stage else {
             return std::future::pending().await;
@@ -151,7 +149,7 @@ impl Draining {
         Ok(())
     }
 
-    /// Takes in what happens in the workspace.
+    /// Adds an event of the workspace.
     pub(super) fn event(&mut self, event: Event) {
         if let Stage::Running(_, running) = &mut self.stage
             && let Some(board) = &mut running.board
@@ -160,7 +158,7 @@ impl Draining {
         }
     }
 
-    /// The keys of this moment.
+    /// The keys that have a meaning now.
     pub(super) fn keys(&self) -> Vec<(&'static str, &'static str)> {
         match &self.stage {
             Stage::Asked => vec![(SCENARIOS[self.at].keys, "pick")],
@@ -183,7 +181,7 @@ impl Draining {
             Stage::Running(picked, _) => (Some(*picked), None),
             Stage::Shown(picked, shown) => (Some(*picked), scenario.right(&shown.outcome)),
         };
-        // With the answer there is more to show, and the story was read.
+        // The answer needs the space, and the player has read the story.
         if truth.is_none() || pen.left() >= ROOMY {
             pen.text(scenario.story, Look::Plain, 0);
             pen.gap();
@@ -258,10 +256,10 @@ fn choice_row(pen: &mut Pen<'_>, choice: &Choice, picked: Option<char>, truth: O
     pen.row(&[(format!("{sign} {}  {}", choice.key, choice.says), look)]);
 }
 
-/// The picture: everything up to now, each task in a lane of its own.
+/// The picture: everything until now, with a lane for each task.
 fn lanes(pen: &mut Pen<'_>, board: &Board, clock: &Clock, now: Timestamp) {
     let (columns, _) = pen.size();
-    // Room for how the last task ended.
+    // Leave room for how the last task ended.
     let scale = Scale::whole(board, clock, now, columns.saturating_sub(NAME + 10));
     let names: Vec<String> = board.tasks.iter().map(Lane::name).collect();
     let rows: Vec<Row<'_>> =
@@ -270,7 +268,7 @@ fn lanes(pen: &mut Pen<'_>, board: &Board, clock: &Clock, now: Timestamp) {
     lanes::legend(pen);
 }
 
-/// What the trace says: `the trace has task in call 3`.
+/// What the trace contains: `the trace has task in call 3`.
 fn told(outcome: &Outcome) -> String {
     let names = outcome.trace.journeys.iter().map(|journey| &journey.task);
     let parts: Vec<String> = names

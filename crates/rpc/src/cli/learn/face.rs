@@ -1,4 +1,4 @@
-//! The page around a chapter: its title, its keys, the help, the summary.
+//! The page around a chapter: title, keys, help, summary.
 
 use meanwhile_core::agent::placement::Next;
 use meanwhile_core::background::task::Timestamp;
@@ -8,14 +8,13 @@ use super::lesson::{Chapter, Lesson, Score};
 use super::pen::{Look, Pen, Piece};
 use crate::cli::show;
 
-/// The smallest terminal that holds a page.
+/// The size of the smallest terminal that fits a page.
 pub(super) const COLUMNS: usize = 60;
 pub(super) const ROWS: usize = 22;
 
-/// The chapters' names.
 const CHAPTERS: [&str; 3] = ["1 Timeline", "2 Fire & Forget", "3 Drain Timing"];
 
-/// What all chapters have in common, in the line of keys.
+/// A key and its meaning, for the line of keys.
 type Hint = (&'static str, &'static str);
 
 /// Draws the whole page.
@@ -83,13 +82,13 @@ fn title(pen: &mut Pen<'_>, lesson: &Lesson) {
     pen.row(&pieces);
 }
 
-/// The keys in as many rows as they need.
+/// The keys, in as many rows as needed.
 fn keys(hints: &[Hint], columns: usize) -> Vec<Vec<Piece>> {
     let mut rows: Vec<Vec<Piece>> = vec![Vec::new()];
     let mut used = 0;
     for (key, says) in hints {
         let width = key.chars().count() + says.chars().count() + 5;
-        // The blanks behind the last one may be cut.
+        // The spaces after the last one may be cut.
         if used > 0 && used + width > columns + 2 {
             rows.push(Vec::new());
             used = 0;
@@ -128,7 +127,7 @@ fn help(pen: &mut Pen<'_>) {
     }
 }
 
-/// What was to be learned, in three lines, and where to read on.
+/// The results of the lesson in three lines, and a line about where to read more.
 pub(super) fn summary(scores: (Score, Score)) -> Vec<String> {
     let score = |score: Score| match score {
         Some((right, all)) => format!(" Your score: {right} / {all}."),

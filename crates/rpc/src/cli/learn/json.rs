@@ -1,7 +1,7 @@
-//! `meanwhile learn --json`: the questions and their answers, for other faces.
+//! `meanwhile learn --json`: the questions and their answers, for other user interfaces.
 //!
-//! One document. The answers are computed as in the lesson: those of the second chapter by the core's
-//! rule, those of the third by running each scenario, with its trace as `session/trace` has it.
+//! Prints one document. The answers are computed as in the lesson: those of the second chapter by the core's rule,
+//! those of the third by running each scenario and returning its trace in the form of `session/trace`.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::cli::failure::Failure;
 use crate::convert;
 use crate::wire;
 
-/// The pace of a scenario that no person watches: each pause of the conductor is less than a timer's tick.
+/// The speed of a scenario that is not watched: each pause of the conductor is shorter than a tick of the timer.
 const AT_ONCE: f64 = 1_000.0;
 
 /// The whole document.
@@ -36,11 +36,11 @@ pub(super) struct Lesson {
 pub(super) struct Asked {
     command: String,
     situation: String,
-    /// It is out of the user's history.
+    /// Whether it is from the user's history.
     own: bool,
-    /// How long it takes on average; null: it never ends by itself.
+    /// The average duration in milliseconds; null: it never ends by itself.
     duration_ms: Option<u64>,
-    /// Runs that were measured; none where the duration is stated.
+    /// The number of measured runs; 0 if the duration is given.
     runs: usize,
     next: &'static str,
     answer: &'static str,
@@ -63,9 +63,9 @@ pub(super) struct Played {
     story: &'static str,
     question: &'static str,
     choices: Vec<Choice>,
-    /// The key of the choice that the trace bears out.
+    /// The key of the choice that matches the trace.
     answer: Option<String>,
-    /// For each task the model calls that carried its result.
+    /// For each task, the model calls that contained its result.
     calls: Vec<Vec<u64>>,
     moral: &'static str,
     trace: wire::TraceResult,
@@ -112,7 +112,7 @@ pub(super) fn asked(questions: &[Question]) -> Vec<Asked> {
         .collect()
 }
 
-/// Plays every scenario.
+/// Runs every scenario.
 pub(super) async fn played(scratch: &Scratch) -> Result<Vec<Played>, Failure> {
     let mut all = Vec::new();
     for scenario in &SCENARIOS {

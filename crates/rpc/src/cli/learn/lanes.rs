@@ -1,7 +1,7 @@
-//! The lanes: time runs to the right, and what happens at one moment stands in one column.
+//! Draws the lanes: time runs to the right, and simultaneous events are in the same column.
 //!
-//! Draws a [`Board`] in the lesson's time. Everything here is a fact of the session: the diamond
-//! stands at the call that the trace names, and nowhere else.
+//! Draws a [`Board`] in the lesson's time. Everything is taken from the session: a diamond is only drawn at the call
+//! that the trace names.
 
 use std::time::Duration;
 
@@ -13,24 +13,24 @@ use super::pen::{Look, Pen};
 use crate::cli::demo::board::Board;
 use crate::cli::show;
 
-/// Columns of the lanes' names, with the blank after them.
+/// The columns for the lanes' names, with the space after them.
 pub(super) const NAME: usize = 8;
 
-/// Columns that the beginning of a call needs to be read: a diamond and a number of two digits.
+/// The columns for the start of a call: a diamond and a number of two digits.
 const CALL: usize = 3;
 
-/// From the lesson's time to columns.
+/// Maps the lesson's time to columns.
 #[derive(Debug, Clone)]
 pub(super) enum Scale {
-    /// Columns of one width, from this time on.
+    /// Columns of equal duration, from this time on.
     Rolling {
-        /// The time at the first column.
+        /// The time of the first column.
         start: Duration,
-        /// How much of it a column is. Never zero.
+        /// The duration of one column. Never zero.
         column: Duration,
     },
-    /// From the beginning to the end. Between two calls time is even; but each call has the columns
-    /// that its beginning needs, however short it was. Times ascend, and columns with them.
+    /// The whole time, from start to end. It is linear between two calls, but each call has at least the columns that
+    /// its start needs. Times and columns are ascending.
     Whole(Vec<(Duration, usize)>),
 }
 
@@ -41,7 +41,7 @@ impl Scale {
         Self::Rolling { start: now.saturating_sub(shown), column }
     }
 
-    /// A scale of everything up to now.
+    /// A scale of everything until now.
     pub(super) fn whole(board: &Board, clock: &Clock, now: Timestamp, columns: usize) -> Self {
         let last = columns.saturating_sub(1);
         let end = clock.at(now).max(Duration::from_millis(1));
@@ -63,7 +63,7 @@ impl Scale {
         Self::Whole(marks)
     }
 
-    /// The column of a time; `None` before the first.
+    /// The column of a time; `None` before the first column.
     fn column(&self, time: Duration) -> Option<usize> {
         match self {
             Self::Rolling { start, column } => {
@@ -88,19 +88,19 @@ impl Scale {
     }
 }
 
-/// From moments to columns.
+/// Maps real times to columns.
 struct Plot<'a> {
     clock: &'a Clock,
     scale: Scale,
 }
 
 impl Plot<'_> {
-    /// The column of a moment; `None` before the first.
+    /// The column of a time; `None` before the first column.
     fn column(&self, at: Timestamp) -> Option<usize> {
         self.scale.column(self.clock.at(at))
     }
 
-    /// The column a bar begins at: what began before the first column begins at the edge.
+    /// The column where a bar starts: the first column if it started before that.
     fn from(&self, at: Timestamp) -> usize {
         self.column(at).unwrap_or(0)
     }
@@ -109,13 +109,13 @@ impl Plot<'_> {
 /// A lane of tasks.
 pub(super) struct Row<'a> {
     pub(super) name: &'a str,
-    /// What the tasks in it are called.
+    /// The name of the tasks in it.
     pub(super) tasks: &'a str,
-    /// What stands behind its last task, such as how many wait for the lane.
+    /// The text after its last task, such as how many commands wait for the lane.
     pub(super) note: String,
 }
 
-/// Draws the agent, the queue and the lanes, a row each.
+/// Draws the agent, the queue and the lanes, one row each.
 pub(super) fn draw(
     pen: &mut Pen<'_>,
     board: &Board,
@@ -132,7 +132,7 @@ pub(super) fn draw(
     }
 }
 
-/// What the signs mean, in as many rows as they need.
+/// Draws the meaning of the signs, in as many rows as needed.
 pub(super) fn legend(pen: &mut Pen<'_>) {
     let text = "━ model call  ╌ its tools  · idle  ● result queued  ▲ enters ◆ that call";
     pen.text(text, Look::Dim, 0);
@@ -142,13 +142,13 @@ fn lane(pen: &mut Pen<'_>, name: &str, look: Look, draw: impl FnOnce(&mut Pen<'_
     let name = truncate_str(name, NAME - 1, "…").into_owned();
     pen.word(0, &name, look);
     let indent = u16::try_from(NAME).unwrap_or(0);
-    // Only the left side is indented: the right one is the terminal's edge.
+    // Only the left side is indented: the right side is the terminal's edge.
     let mut inner = pen.at_column(indent);
     draw(&mut inner);
     pen.gap();
 }
 
-/// Each model call a bar with its number, a diamond where results enter one; its tools behind it.
+/// Draws each model call as a bar with its number, with a diamond where results enter it; its tools follow it.
 fn agent(pen: &mut Pen<'_>, board: &Board, plot: &Plot<'_>, now: Timestamp) {
     let end = plot.from(now);
     if let Some(first) = board.turns.first() {
@@ -174,10 +174,10 @@ fn agent(pen: &mut Pen<'_>, board: &Board, plot: &Plot<'_>, now: Timestamp) {
                 start + 1
             }
             (false, Some(start)) => start,
-            // Its beginning is out of sight.
+            // It started before the first column.
             (_, None) => continue,
         };
-        // A number that the next call would cut is read wrong.
+        // A number that the next call would cut off would be misleading.
         let next = board.calls.get(place + 1).and_then(|next| plot.column(next.start));
         if next.is_none_or(|next| at + number.len() <= next) {
             pen.word(at, &number, Look::Bold);
@@ -185,7 +185,7 @@ fn agent(pen: &mut Pen<'_>, board: &Board, plot: &Plot<'_>, now: Timestamp) {
     }
 }
 
-/// Each result from its task's end to the call that takes it.
+/// Draws each result from its task's end until the call that takes it.
 fn queue(pen: &mut Pen<'_>, board: &Board, plot: &Plot<'_>, now: Timestamp) {
     for task in &board.tasks {
         let Some(end) = task.end() else { continue };
@@ -203,13 +203,13 @@ fn queue(pen: &mut Pen<'_>, board: &Board, plot: &Plot<'_>, now: Timestamp) {
     }
 }
 
-/// The lane's tasks, one after the other; how the last one ended stands behind it.
+/// Draws the lane's tasks one after the other, followed by how the last one ended.
 fn tasks(pen: &mut Pen<'_>, board: &Board, row: &Row<'_>, plot: &Plot<'_>, now: Timestamp) {
     let (mut free, mut behind) = (0, None);
     for task in board.tasks.iter().filter(|task| task.name() == row.tasks) {
         let over = task.end().map_or(now, |end| end.at);
         let Some(column) = plot.column(over) else { continue };
-        // The end of the one before stays to be seen.
+        // Do not overwrite the end of the previous task.
         let start = plot.from(task.task.created_at).max(free);
         let end = column.max(start);
         free = end + 1;

@@ -1,4 +1,4 @@
-//! The lesson: which chapter is open, what keys do, and what is drawn when.
+//! The lesson: the open chapter, the keys, and what is drawn.
 
 use std::time::Duration;
 
@@ -17,12 +17,11 @@ use super::timeline::Timeline;
 use crate::cli::failure::Failure;
 use crate::cli::show;
 
-/// How often the screen is drawn and the lesson's time handed out.
+/// How often the screen is drawn and the lesson's time is advanced.
 const TICK: Duration = Duration::from_millis(40);
-/// The exit code of a program whose terminal went away: 128 + SIGHUP.
+/// The exit code of a program whose terminal is gone: 128 + SIGHUP.
 const HUNG_UP: u8 = 129;
 
-/// Where the player is.
 pub(super) enum Chapter {
     Timeline(Box<Timeline>),
     Placing(Placing),
@@ -30,18 +29,17 @@ pub(super) enum Chapter {
     Summary,
 }
 
-/// A chapter's score: how many answers were right, and of how many questions.
+/// A chapter's score: the number of right answers, and of questions.
 pub(super) type Score = Option<(usize, usize)>;
 
-/// The lesson.
 pub(super) struct Lesson {
     background: Background,
     work: std::path::PathBuf,
     questions: Vec<Question>,
     pub(super) chapter: Chapter,
-    /// The scores of chapters 2 and 3, once they were opened.
+    /// The scores of chapters 2 and 3, if they were opened.
     pub(super) scores: (Score, Score),
-    /// The page of help lies over the chapter, and whether the clock stood still before.
+    /// Set while the help page covers the chapter: whether the clock was paused before.
     help: Option<bool>,
 }
 
@@ -63,7 +61,7 @@ impl Lesson {
         Ok(lesson)
     }
 
-    /// Plays until the player leaves. Returns what the program ends with.
+    /// Plays until the player exits. Returns the program's exit code.
     pub(super) async fn run(
         &mut self,
         screen: &mut Screen,
@@ -82,7 +80,7 @@ impl Lesson {
                     }
                     self.draw(screen)?;
                 }
-                // Its time is not to wait for what is said, however much that is.
+                // Before the updates, so that many updates do not delay the lesson's time.
                 _ = tick.tick() => {
                     self.tick().await?;
                     self.draw(screen)?;
@@ -93,19 +91,19 @@ impl Lesson {
         }
     }
 
-    /// Closes what is open. Returns what is told once the terminal is as it was.
+    /// Closes everything. Returns the text to print after the terminal is restored.
     pub(super) async fn close(mut self) -> Vec<String> {
         self.note_score();
         let words = match &self.chapter {
             Chapter::Summary => face::summary(self.scores),
             Chapter::Timeline(_) | Chapter::Placing(_) | Chapter::Draining(_) => Vec::new(),
         };
-        // The store is about to be closed, which stops what could not be stopped here.
+        // If this fails, closing the store stops the tasks.
         let _ = self.leave().await;
         words
     }
 
-    /// The number of the open chapter; the summary is one more than the last.
+    /// The number of the open chapter; the summary follows the last one.
     pub(super) fn number(&self) -> u8 {
         match self.chapter {
             Chapter::Timeline(_) => 1,
@@ -119,7 +117,7 @@ impl Lesson {
         self.help.is_some()
     }
 
-    /// The clock of what moves, if anything does.
+    /// The clock of the open chapter, if it has one.
     fn clock(&mut self) -> Option<&mut Clock> {
         match &mut self.chapter {
             Chapter::Timeline(timeline) => Some(&mut timeline.clock),
@@ -128,7 +126,7 @@ impl Lesson {
         }
     }
 
-    /// Whether something moves that can be slowed and stopped.
+    /// Whether something moves that can be slowed down and paused.
     pub(super) fn moves(&self) -> bool {
         match &self.chapter {
             Chapter::Timeline(_) => true,
@@ -137,7 +135,7 @@ impl Lesson {
         }
     }
 
-    /// Closes the open chapter, with the tasks that run in it.
+    /// Closes the open chapter, with its running tasks.
     async fn leave(&mut self) -> Result<(), Failure> {
         match std::mem::replace(&mut self.chapter, Chapter::Summary) {
             Chapter::Timeline(timeline) => timeline.close().await,
@@ -173,7 +171,7 @@ impl Lesson {
         Ok(())
     }
 
-    /// Takes in the next thing the open chapter has under way. Cancel-safe.
+    /// Processes the next event of the open chapter. Cancel-safe.
     async fn step(&mut self) -> Result<(), Failure> {
         match &mut self.chapter {
             Chapter::Timeline(timeline) => match timeline.next().await {
@@ -200,7 +198,7 @@ impl Lesson {
         }
     }
 
-    /// What a key does; the exit code if it leaves.
+    /// Handles a key; returns the exit code if the key exits.
     async fn key(&mut self, key: Key) -> Result<Option<u8>, Failure> {
         let key = match key {
             Key::Interrupt => return Ok(Some(show::INTERRUPTED)),
@@ -250,7 +248,7 @@ impl Lesson {
         Ok(None)
     }
 
-    /// Opens or closes the page of help. Nothing moves behind it.
+    /// Opens or closes the help page. The clock is paused behind it.
     fn help(&mut self, open: bool) {
         let now = Timestamp::now();
         match (self.help, open) {
@@ -272,7 +270,7 @@ impl Lesson {
         self.paced();
     }
 
-    /// Tells what moves of what was done to its clock.
+    /// Passes a change of the clock to the running scenario.
     fn paced(&self) {
         if let Chapter::Draining(draining) = &self.chapter {
             draining.paced();

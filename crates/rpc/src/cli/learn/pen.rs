@@ -1,4 +1,4 @@
-//! Text and signs on a frame: a pen that goes down the page, and how things look.
+//! Draws text and signs on a frame, from top to bottom.
 
 use console::measure_text_width;
 use ratatui::buffer::Buffer;
@@ -6,26 +6,26 @@ use ratatui::layout::Rect;
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 
-/// How pieces of a page look. The colours are the terminal's own sixteen, on its own background, so
-/// that both light and dark ones show them.
+/// The styles of a page. The colours are the terminal's sixteen on its own background, so that they are readable on
+/// light and dark ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Look {
     Plain,
     Bold,
     Dim,
-    /// The agent.
+    /// For the agent.
     Agent,
-    /// A task that runs; an answer that is right.
+    /// For a running task, or a right answer.
     Good,
-    /// A task that failed; an answer that is wrong.
+    /// For a failed task, or a wrong answer.
     Bad,
-    /// A result on its way.
+    /// For a result that has not been delivered.
     Result,
-    /// Where one is.
+    /// For the current position.
     Here,
 }
 
-/// Whether there are colours.
+/// Whether colours are used.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Theme {
     pub(super) colour: bool,
@@ -47,10 +47,10 @@ impl Theme {
     }
 }
 
-/// A piece of text with its look.
+/// A piece of text with its style.
 pub(super) type Piece = (String, Look);
 
-/// A pen on a frame. It starts at the top and goes down as it writes; what does not fit is not shown.
+/// Draws on a frame. It starts at the top and moves down as it writes; what does not fit is not shown.
 pub(super) struct Pen<'a> {
     buffer: &'a mut Buffer,
     area: Rect,
@@ -64,17 +64,17 @@ impl<'a> Pen<'a> {
         Self { buffer, area, theme, row: 0 }
     }
 
-    /// Columns and rows.
+    /// The number of columns and rows.
     pub(super) fn size(&self) -> (usize, usize) {
         (usize::from(self.area.width), usize::from(self.area.height))
     }
 
-    /// Rows that are left.
+    /// The number of rows that are left.
     pub(super) fn left(&self) -> usize {
         usize::from(self.area.height.saturating_sub(self.row))
     }
 
-    /// A pen for a part of what is left: so many columns off each side, and rows kept at the bottom.
+    /// A pen for a part of the remaining area: without `columns` on each side and `bottom` rows.
     pub(super) fn inside(&mut self, columns: u16, bottom: u16) -> Pen<'_> {
         let area = Rect {
             x: self.area.x + columns.min(self.area.width),
@@ -85,7 +85,7 @@ impl<'a> Pen<'a> {
         Pen { buffer: &mut *self.buffer, area, theme: self.theme, row: 0 }
     }
 
-    /// A pen for the current row and those below it, from a column on.
+    /// A pen for the current row and those below it, starting at a column.
     pub(super) fn at_column(&mut self, column: u16) -> Pen<'_> {
         let column = column.min(self.area.width);
         let row = self.row.min(self.area.height);
@@ -98,17 +98,17 @@ impl<'a> Pen<'a> {
         Pen { buffer: &mut *self.buffer, area, theme: self.theme, row: 0 }
     }
 
-    /// Goes to a row, counted from the top.
+    /// Moves to a row, counted from the top.
     pub(super) fn go_to(&mut self, row: usize) {
         self.row = u16::try_from(row).unwrap_or(u16::MAX).min(self.area.height);
     }
 
-    /// Leaves a row blank.
+    /// Leaves a row empty.
     pub(super) fn gap(&mut self) {
         self.row = (self.row + 1).min(self.area.height);
     }
 
-    /// One row of pieces, cut where the area ends.
+    /// Writes a row of pieces, cut at the edge of the area.
     pub(super) fn row(&mut self, pieces: &[Piece]) {
         if self.left() == 0 {
             return;
@@ -122,34 +122,34 @@ impl<'a> Pen<'a> {
         self.gap();
     }
 
-    /// Text, broken between words; what follows the first row is indented by so many columns.
+    /// Writes text, wrapped between words; rows after the first are indented by `indent` columns.
     pub(super) fn text(&mut self, text: &str, look: Look, indent: usize) {
         for line in wrap(text, usize::from(self.area.width), indent) {
             self.row(&[(line, look)]);
         }
     }
 
-    /// A sign at a column of the current row. Nothing happens outside the area.
+    /// Writes a sign at a column of the current row, if it is inside the area.
     pub(super) fn put(&mut self, column: usize, sign: char, look: Look) {
         let Ok(column) = u16::try_from(column) else { return };
         if column >= self.area.width || self.row >= self.area.height {
             return;
         }
         if let Some(cell) = self.buffer.cell_mut((self.area.x + column, self.area.y + self.row)) {
-            // Styles add up: what lay below is not to shine through.
+            // Styles accumulate, so reset the previous one.
             cell.reset();
             cell.set_char(sign).set_style(self.theme.style(look));
         }
     }
 
-    /// The same sign from one column up to another.
+    /// Writes the same sign in the columns from `from` up to, not including, `to`.
     pub(super) fn fill(&mut self, from: usize, to: usize, sign: char, look: Look) {
         for column in from..to.min(usize::from(self.area.width)) {
             self.put(column, sign, look);
         }
     }
 
-    /// A word at a column, if all of it fits: cut it would be read wrong.
+    /// Writes a word at a column if all of it fits: a word that was cut would be misleading.
     pub(super) fn word(&mut self, column: usize, word: &str, look: Look) {
         if column + word.chars().count() <= usize::from(self.area.width) {
             for (at, sign) in word.chars().enumerate() {
@@ -159,7 +159,7 @@ impl<'a> Pen<'a> {
     }
 }
 
-/// Breaks text between words.
+/// Wraps text between words.
 pub(super) fn wrap(text: &str, width: usize, indent: usize) -> Vec<String> {
     let mut rows = vec![String::new()];
     for word in text.split(' ') {

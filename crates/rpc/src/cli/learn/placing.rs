@@ -1,8 +1,8 @@
-//! Chapter 2: eight commands, and whether each deserves the foreground or the background.
+//! Chapter 2: eight commands, and whether to run each in the foreground or the background.
 //!
-//! No answer is written here. A question is a command, how long it takes and what comes next; the
-//! core's rule answers it, with its reasons. Commands out of the user's own history come with their
-//! measured durations. Nothing in this chapter is ever run.
+//! No answer is stored here. A question is a command, its duration and what comes next; the core's rule gives the
+//! answer and its reasons. Commands from the user's own history have their measured durations. This chapter runs no
+//! command.
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,36 +14,35 @@ use super::pen::{Look, Pen};
 use crate::cli::show;
 use crate::state_dir;
 
-/// How many questions there are.
+/// The number of questions.
 const QUESTIONS: usize = 8;
-/// How many of them may be out of the user's history.
+/// The most questions from the user's history.
 const OWN: usize = 4;
-/// Past commands that are looked at for questions.
+/// How many earlier commands are considered.
 const LOOKED_AT: u32 = 200;
 
-/// A question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Question {
     pub(super) command: String,
-    /// How things stand, and what comes next.
+    /// The situation, and what comes next.
     pub(super) situation: String,
     pub(super) length: Length,
     pub(super) next: Next,
-    /// It is out of the user's history.
+    /// Whether it is from the user's history.
     pub(super) own: bool,
 }
 
 impl Question {
-    /// What the rule says.
+    /// The answer of the core's rule.
     pub(super) fn answer(&self) -> Placement {
         place(&self.length, self.next)
     }
 }
 
-/// A command, how things stand, how many milliseconds it takes (`None`: it never ends), what is next.
+/// A command, the situation, its duration in milliseconds (`None`: it never ends), and what is next.
 type Known = (&'static str, &'static str, Option<u64>, Next);
 
-/// The kind of a well-known command.
+/// Questions about well-known commands.
 const KNOWN: [Known; QUESTIONS] = [
     (
         "cat src/config.ts",
@@ -90,7 +89,7 @@ const KNOWN: [Known; QUESTIONS] = [
     ),
 ];
 
-/// The eight questions: the user's own commands last, as many as the history gives.
+/// The eight questions: the user's own commands last, as many as the history has.
 pub(super) fn questions(past: Vec<Past>) -> Vec<Question> {
     let own = own(past);
     let known = KNOWN.iter().map(|(command, situation, millis, next)| Question {
@@ -106,8 +105,8 @@ pub(super) fn questions(past: Vec<Past>) -> Vec<Question> {
     known.take(QUESTIONS - own.len()).chain(own).collect()
 }
 
-/// Questions out of a history: as many for one place as for the other as far as it goes, and none that
-/// is so close that no player should be asked.
+/// Questions from a history: if possible as many with the answer foreground as background, and none that is too close
+/// to call.
 fn own(past: Vec<Past>) -> Vec<Question> {
     let mut chosen: Vec<Question> = Vec::new();
     let mut places = (0, 0);
@@ -141,8 +140,8 @@ fn own(past: Vec<Past>) -> Vec<Question> {
     chosen
 }
 
-/// The user's history, from the store where it is kept. None where there is no store: this must not
-/// make one. A store that cannot be read does not keep the player from learning.
+/// The user's history from the store. Empty if there is no store, because the lesson must not create one, or if the
+/// store cannot be read.
 pub(super) fn history() -> Vec<Past> {
     let Ok(state) = state_dir::find() else { return Vec::new() };
     if !state.join(ledger::FILE).is_file() {
@@ -156,12 +155,11 @@ fn read(state: &Path, here: &Path) -> Result<Vec<Past>, ledger::LedgerError> {
     Ledger::open(state, false)?.past_commands(here, LOOKED_AT)
 }
 
-/// The chapter.
 pub(super) struct Placing {
     questions: Vec<Question>,
-    /// What was picked for each question that was answered.
+    /// The answers of the player so far.
     picked: Vec<Place>,
-    /// The last answer is shown.
+    /// Whether the answer to the last question is shown.
     shown: bool,
 }
 
@@ -170,14 +168,14 @@ impl Placing {
         Self { questions, picked: Vec::new(), shown: false }
     }
 
-    /// How many were answered rightly, and how many there are.
+    /// The number of right answers, and of questions.
     pub(super) fn score(&self) -> (usize, usize) {
         let right = self.questions.iter().zip(&self.picked);
         let right = right.filter(|(question, picked)| question.answer().place == **picked);
         (right.count(), self.questions.len())
     }
 
-    /// Whether every question was answered and its answer read.
+    /// Whether every question was answered and every answer was read.
     pub(super) fn is_over(&self) -> bool {
         self.picked.len() == self.questions.len() && !self.shown
     }
@@ -198,7 +196,7 @@ impl Placing {
         }
     }
 
-    /// The keys of this moment.
+    /// The keys that have a meaning now.
     pub(super) fn keys(&self) -> Vec<(&'static str, &'static str)> {
         match self.shown {
             true => vec![("enter", "go on")],
@@ -324,7 +322,7 @@ mod tests {
                 chapter.key('x');
                 chapter.key('\n');
                 chapter.key(key);
-                // A second thought does not count.
+                // A second answer does not count.
                 chapter.key('f');
                 chapter.key('b');
                 assert!(!chapter.is_over());

@@ -1,13 +1,12 @@
-//! Chapter 3's scenarios: what happens in each, and how the real engine is led through it.
+//! The scenarios of chapter 3: what happens in each, and how it is run on the real engine.
 //!
-//! A scenario is a script for the model, commands that run until they are let go, and a list of cues
-//! that say when that is. The order of what happens follows from the cues alone, however fast or slow
-//! it is conducted, and what came of it is read from the session's trace. Which choice is right is
-//! written nowhere.
+//! A scenario is a script for the model, commands that run until they are released, and a list of cues that say when.
+//! Only the cues determine the order of events, at any speed, and the result is read from the session's trace. The
+//! right choice is not stored.
 
 use meanwhile_core::agent::trace::Trace;
 
-/// A choice of the player: a key, what it says, and for each task the calls that would carry it.
+/// A choice of the player: a key, its text, and for each task the calls that would contain it.
 #[derive(Debug)]
 pub(super) struct Choice {
     pub(super) key: char,
@@ -15,7 +14,6 @@ pub(super) struct Choice {
     pub(super) calls: &'static [&'static [u64]],
 }
 
-/// A scenario.
 #[derive(Debug)]
 pub(super) struct Scenario {
     pub(super) id: &'static str,
@@ -26,7 +24,7 @@ pub(super) struct Scenario {
     pub(super) choices: [Choice; 3],
     /// The keys of the choices, for the line of keys.
     pub(super) keys: &'static str,
-    /// What is to be learned from it, shown with the answer.
+    /// What it teaches, shown with the answer.
     pub(super) moral: &'static str,
     pub(super) script: &'static str,
     pub(super) steps: &'static [Step],
@@ -35,23 +33,23 @@ pub(super) struct Scenario {
 /// A step of the conductor.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Step {
-    /// Wait until this model call has begun.
+    /// Wait until this model call has started.
     Call(u64),
-    /// Wait until a tool runs that this call's answer asked for.
+    /// Wait until a tool runs that the answer of this call requested.
     Tool(u64),
     /// Wait until the agent is idle.
     Idle,
-    /// Let go what waits for this name, after a while.
+    /// Release the command that waits for this name, after a delay.
     Let(&'static str),
-    /// Let the task of this label go, and wait until its end is queued.
+    /// Release the task with this label, and wait until its end is in the queue.
     End(&'static str),
-    /// A person says something.
+    /// The person sends this prompt.
     Say(&'static str),
 }
 
 use Step::{Call, End, Idle, Let, Say, Tool};
 
-/// One task, started by call 1.
+/// One task, which call 1 starts.
 pub(super) const START: &str = r#"
 [[turn]]
 hold = "DIR/1"
@@ -61,7 +59,7 @@ tool = "background_run"
 input = { label = "task", command = "until [ -e HERE/task ]; do sleep 0.02; done; echo done" }
 save = { task = "[0-9a-f]{8}" }
 "#;
-/// Two more calls: one with a small step, and the last.
+/// Two further calls: one with a small step, and the last one.
 pub(super) const REST: &str = r#"
 [[turn]]
 hold = "DIR/3"
@@ -74,7 +72,6 @@ hold = "DIR/4"
 text = "That is all."
 "#;
 
-/// The five scenarios.
 pub(super) static SCENARIOS: [Scenario; 5] = [
     Scenario {
         id: "during-call",
@@ -291,17 +288,17 @@ REST",
     },
 ];
 
-/// What came of a scenario.
+/// The result of a scenario.
 #[derive(Debug, Clone)]
 pub(super) struct Outcome {
     pub(super) session: String,
     pub(super) trace: Trace,
-    /// For each task, in the order they were started, the calls that carried its end.
+    /// For each task, in the order in which they were started, the calls that contained its end.
     pub(super) calls: Vec<Vec<u64>>,
 }
 
 impl Scenario {
-    /// The choice that the trace bears out.
+    /// The choice that matches the trace.
     pub(super) fn right(&self, outcome: &Outcome) -> Option<&Choice> {
         self.choices.iter().find(|choice| choice.calls == outcome.calls)
     }

@@ -1,9 +1,9 @@
-//! A workspace and a store of the lesson's own, which leave nothing behind.
+//! A temporary workspace and store for the lesson.
 //!
-//! Everything lies in one private directory below the system's directory for temporary files. A lock
-//! on that directory says that its program lives: the kernel drops it at every kind of death, so the
-//! next start finds what a killed one left and clears it away. Tasks of a killed lesson end by
-//! themselves, because no daemon is attached to their workspace any more.
+//! Everything is in one private directory below the system's directory for temporary files. A lock on that directory
+//! shows that its program is alive: the kernel releases it whenever the program dies, so the next start finds what a
+//! killed one has left, and deletes it. Tasks of a killed lesson are stopped by their shims, because no daemon is
+//! attached to their workspace.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -20,25 +20,25 @@ use nix::fcntl::{Flock, FlockArg};
 
 use crate::cli::failure::Failure;
 
-/// How the directories are called, before eight hex digits.
+/// The prefix of the directories' names, followed by eight hex digits.
 const PREFIX: &str = "meanwhile-learn-";
-/// How long a task may run once the lesson was killed.
+/// How long a task may run after the lesson was killed.
 pub(super) const LINGER: Duration = Duration::from_secs(10);
-/// How long a task has to end by itself when the lesson is left.
+/// How long a task has to exit when the lesson ends.
 const GRACE: Duration = Duration::from_millis(500);
-/// How often a directory is cleared that something still writes to, as a dying shim may.
+/// How often to retry deleting a directory that some process still writes to, such as a shim that is exiting.
 const ATTEMPTS: u32 = 50;
 
-/// The directory, held by this process.
+/// The directory, locked by this process.
 pub(super) struct Scratch {
     root: PathBuf,
-    /// Dropped last, and with it the lock.
+    /// Dropped last, which releases the lock.
     _lock: Flock<File>,
     pub(super) background: Background,
 }
 
 impl Scratch {
-    /// Clears away what killed lessons left, then makes a directory with a store and a workspace.
+    /// Deletes the directories of killed lessons, then creates a directory with a store and a workspace.
     pub(super) async fn open() -> Result<(Self, Events), Failure> {
         let parent = std::env::temp_dir();
         sweep(&parent).await;
@@ -56,12 +56,11 @@ impl Scratch {
         }
     }
 
-    /// The workspace.
     pub(super) fn work(&self) -> PathBuf {
         work(&self.root)
     }
 
-    /// Stops every task and takes the directory away.
+    /// Stops every task and deletes the directory.
     pub(super) async fn close(self) -> Result<(), Failure> {
         let stopped = stop_all(&self.background).await;
         self.background.close().await;
@@ -84,9 +83,9 @@ async fn manager(root: &Path, role: Role) -> Result<(Background, Events), Failur
     Ok(Background::open(options).await?)
 }
 
-/// Makes the directory and locks it.
+/// Creates and locks the directory.
 fn make(parent: &Path) -> io::Result<(PathBuf, Flock<File>)> {
-    // Scripts name files in it, and they are text.
+    // Scripts contain its path, and they are text.
     if parent.to_str().is_none() {
         return Err(io::Error::other("its name is not UTF-8"));
     }
@@ -98,7 +97,7 @@ fn make(parent: &Path) -> io::Result<(PathBuf, Flock<File>)> {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
             Err(error) => return Err(error),
         }
-        // Another start may have taken it for a leftover before it was locked: then it is gone.
+        // Another start may have deleted the directory before it was locked, as a leftover.
         let Some(lock) = lock(&root) else { continue };
         if !same(&root, &lock) {
             continue;
@@ -108,7 +107,7 @@ fn make(parent: &Path) -> io::Result<(PathBuf, Flock<File>)> {
     }
 }
 
-/// Locks a directory of this user, unless another process has it.
+/// Locks a directory of this user; `None` if another process has locked it.
 fn lock(root: &Path) -> Option<Flock<File>> {
     let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(root).ok()?;
@@ -117,7 +116,7 @@ fn lock(root: &Path) -> Option<Flock<File>> {
     private.then(|| Flock::lock(file, FlockArg::LockExclusiveNonblock).ok())?
 }
 
-/// Whether the path still leads to what is locked.
+/// Whether the path still refers to the locked directory.
 fn same(root: &Path, lock: &Flock<File>) -> bool {
     match (std::fs::symlink_metadata(root), lock.metadata()) {
         (Ok(there), Ok(ours)) => (there.dev(), there.ino()) == (ours.dev(), ours.ino()),
@@ -125,8 +124,8 @@ fn same(root: &Path, lock: &Flock<File>) -> bool {
     }
 }
 
-/// Clears away the directories of lessons that were killed. What cannot be cleared stays for the
-/// next start, and does not keep the player from learning.
+/// Deletes the directories of killed lessons. What cannot be deleted is left for the next start; this is not an
+/// error.
 async fn sweep(parent: &Path) {
     let Ok(entries) = std::fs::read_dir(parent) else { return };
     for entry in entries.flatten() {
@@ -145,17 +144,16 @@ async fn sweep(parent: &Path) {
     }
 }
 
-/// Stops every task of the workspace.
 pub(super) async fn stop_all(background: &Background) -> Result<(), Failure> {
     let filter = Filter { state: Some(StateFilter::Running), limit: None, steps: true };
     let tasks = background.list(filter).await?;
     let stops = tasks.iter().map(|task| {
-        let cause = Cause { actor: Actor::Client, message: "the lesson was left".to_owned() };
+        let cause = Cause { actor: Actor::Client, message: "the lesson has ended".to_owned() };
         background.stop(task.id, Stop { signal: libc::SIGTERM, grace: GRACE, cause })
     });
     for stopped in futures_util::future::join_all(stops).await {
         match stopped {
-            // It ended by itself first.
+            // It ended before the stop.
             Ok(_) | Err(meanwhile_core::Error::NotRunning { .. }) => {}
             Err(error) => return Err(error.into()),
         }
@@ -163,7 +161,7 @@ pub(super) async fn stop_all(background: &Background) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Takes the directory away, as often as something new lies in it.
+/// Deletes the directory, and retries while new files appear in it.
 async fn clear(root: &Path) {
     for _ in 0..ATTEMPTS {
         match std::fs::remove_dir_all(root) {

@@ -1,7 +1,7 @@
-//! The terminal: taken for the lesson, and given back as it was found.
+//! The terminal, which the lesson takes over and restores.
 //!
-//! Owns raw mode, the alternate screen and the thread that reads the keyboard. What is drawn goes
-//! through [`Out`], a frame at a time and only what differs from the frame before.
+//! Owns raw mode, the alternate screen and the thread that reads the keyboard. Output goes through [`Out`], one frame
+//! at a time, and only where it differs from the previous frame.
 
 use std::cell::Cell;
 use std::io::{self, IsTerminal, Write};
@@ -25,12 +25,12 @@ use super::pen::{Pen, Theme};
 use crate::cli::failure::Failure;
 use crate::cli::out::{self, Out};
 
-/// How long the keyboard's thread looks for a key until it looks whether it is still wanted.
+/// How long the keyboard thread waits for a key before it checks whether it should end.
 const LOOK: Duration = Duration::from_millis(50);
-/// Keys that wait to be taken. Beyond, the terminal keeps them.
+/// The most keys to buffer. The terminal keeps further ones.
 const KEYS: usize = 64;
 
-/// Something a person did.
+/// An input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Key {
     /// A character, or Enter as `\n`.
@@ -39,14 +39,14 @@ pub(super) enum Key {
     Escape,
     /// Ctrl-C.
     Interrupt,
-    /// The window has another size.
+    /// The size of the window has changed.
     Resized,
     /// The terminal is gone.
     Gone,
 }
 
-/// Standard output, for as long as there is a terminal. A library that draws would panic at its end
-/// where it cannot write; so a terminal that is gone takes everything and is only noted.
+/// Standard output, until the terminal is gone. The drawing library would panic when it is dropped if it cannot
+/// write, so later writes succeed without effect, and `gone` is set.
 struct Ink {
     out: Out,
     gone: Rc<Cell<bool>>,
@@ -73,7 +73,7 @@ impl Write for Ink {
     }
 }
 
-/// The terminal. Dropped, it is as it was before.
+/// The terminal. Dropping this restores it.
 pub(super) struct Screen {
     terminal: Terminal<CrosstermBackend<Ink>>,
     gone: Rc<Cell<bool>>,
@@ -82,7 +82,7 @@ pub(super) struct Screen {
     wanted: Arc<AtomicBool>,
 }
 
-/// What a terminal lacks for the lesson; `None` if it has everything.
+/// What the terminal lacks for the lesson; `None` if it is suitable.
 pub(super) fn lacks() -> Option<&'static str> {
     if !io::stdin().is_terminal() {
         return Some("standard input is not a terminal");
@@ -103,7 +103,7 @@ impl Screen {
         enable_raw_mode().map_err(broken)?;
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
-            // What it says is to be read.
+            // Restore the terminal first, so that the message can be read.
             give_back();
             before(panic);
         }));
@@ -120,7 +120,7 @@ impl Screen {
         Ok(Self { terminal, gone, theme, keys, wanted })
     }
 
-    /// The next thing a person does. Cancel-safe.
+    /// The next input. Cancel-safe.
     pub(super) async fn key(&mut self) -> Key {
         if self.gone.get() {
             return Key::Gone;
@@ -128,7 +128,7 @@ impl Screen {
         self.keys.recv().await.unwrap_or(Key::Gone)
     }
 
-    /// Draws a frame, as one picture where the terminal can.
+    /// Draws a frame, with synchronized output if the terminal supports it.
     pub(super) fn draw(&mut self, paint: impl FnOnce(&mut Pen<'_>)) -> Result<(), Failure> {
         let theme = self.theme;
         queue!(self.terminal.backend_mut(), BeginSynchronizedUpdate)?;
@@ -148,7 +148,7 @@ impl Drop for Screen {
     }
 }
 
-/// Gives the terminal back. One that is gone needs nothing.
+/// Restores the terminal. Errors are ignored, because it may be gone.
 fn give_back() {
     let mut out = io::stdout();
     let _ = execute!(out, EndSynchronizedUpdate, LeaveAlternateScreen, cursor::Show);
@@ -156,7 +156,7 @@ fn give_back() {
     let _ = disable_raw_mode();
 }
 
-/// Reads the keyboard until its keys are not wanted any more.
+/// Reads the keyboard until `wanted` is false.
 fn read(keys: &mpsc::Sender<Key>, wanted: &AtomicBool) {
     while wanted.load(Ordering::Relaxed) {
         let key = match event::poll(LOOK) {
@@ -176,7 +176,7 @@ fn read(keys: &mpsc::Sender<Key>, wanted: &AtomicBool) {
     }
 }
 
-/// What an event of the terminal means; `None` for what means nothing here.
+/// The input for an event of the terminal; `None` for events without a meaning here.
 fn key(event: &Event) -> Option<Key> {
     match event {
         Event::Resize(..) => Some(Key::Resized),

@@ -1,4 +1,4 @@
-//! Sessions of the lesson: real ones, with a scripted model that may do what its script says.
+//! The sessions of the lesson: real sessions with a scripted model that may do whatever its script says.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use meanwhile_core::agent::session::{Session as Agent, Terms, Updates, Wake};
 use super::scratch::LINGER;
 use crate::setup::Setup;
 
-/// A foreground command is never moved: a lesson may be paused for as long as a person reads.
+/// A foreground command is never moved to the background, because a person may pause the lesson for any time.
 const NEVER: Duration = Duration::from_secs(24 * 3_600);
 
-/// What a session of the lesson is made with.
+/// The terms of a session of the lesson.
 pub(super) fn terms(provider: Provider) -> Terms {
     let mut setup = Setup::default();
-    // The scripts are part of the program, and their commands only read what the lesson hands them.
+    // The scripts are part of the program, and their commands only read what the lesson gives them.
     setup.rules.push(Rule { effect: Effect::Allow, scope: Scope::Everything, prefix: None });
     setup.policy.wake = Wake::On;
     setup.policy.calls_per_turn = u32::MAX;
@@ -25,7 +25,7 @@ pub(super) fn terms(provider: Provider) -> Terms {
     setup.terms(provider, false)
 }
 
-/// Closes a session. What it still says is not shown any more.
+/// Closes a session. Its last updates are not shown.
 pub(super) async fn close(agent: &Agent, updates: &mut Updates) {
     let mut closed = std::pin::pin!(agent.close());
     loop {

@@ -1,8 +1,8 @@
-//! Chapter 1: a loop that beats, two lanes of real commands, and the point where results enter.
+//! Chapter 1: an agent's loop, two lanes of real commands, and the points where results enter.
 //!
-//! The loop is a session with a scripted model. Each of its steps is a command that reads one word
-//! from a FIFO, and each command in a lane is a shell that reads its steps from standard input. So
-//! this module hands out the lesson's time, and can slow it and stop it without touching a process.
+//! The loop is a session with a scripted model. Each of its steps is a command that reads one word from a FIFO, and
+//! each command in a lane is a shell that reads its steps from standard input. So this module controls the lesson's
+//! time, and can slow it down and pause it without touching a process.
 
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
@@ -33,27 +33,27 @@ use crate::cli::demo::board::{Board, Lane as Task, What};
 use crate::cli::failure::Failure;
 use crate::cli::show;
 
-/// The loop's model and its steps.
+/// The script for the loop's model.
 const SCRIPT: &str = include_str!("timeline/script.toml");
-/// The FIFO that the loop's steps read from, in the workspace.
+/// The FIFO in the workspace that the loop's steps read from.
 const STEPS: &str = "steps";
-/// What a step reads while there is work, and when there is none. The script knows both.
+/// What a step reads while there is work, and when there is none. The script contains both lines.
 const WORK: &[u8] = b"work goes on\n";
 const NO_WORK: &[u8] = b"no work is left\n";
-/// What begins the loop's work.
+/// The prompt that starts the loop's work.
 const PROMPT: &str = "There is work.";
-/// How long a step of the loop takes in the lesson's time. With the model call before it, a second.
+/// How long a step of the loop takes in the lesson's time. With the model call before it, it is one second.
 const STEP: Duration = Duration::from_millis(650);
-/// How long a step of a command takes.
+/// How long a step of a command takes in the lesson's time.
 const COMMAND_STEP: Duration = Duration::from_secs(1);
-/// How much of the lesson's time a column is.
+/// The duration of one column in the lesson's time.
 const COLUMN: Duration = Duration::from_millis(200);
-/// Columns right of this moment, for what stands behind a bar: how a command ended, how many wait.
+/// The columns after the current time, for the text after a bar: how a command ended, how many wait.
 const NOTE: usize = 15;
-/// Commands that wait for a lane at most.
+/// The most commands that wait for a lane.
 const WAITING: usize = 9;
 
-/// What a lane runs.
+/// The command of a lane.
 struct Kind {
     key: char,
     lane: &'static str,
@@ -79,31 +79,31 @@ const KINDS: [Kind; 2] = [
     },
 ];
 
-/// A lane: what runs in it, and how many commands wait for it.
+/// A lane: the running command, and how many wait.
 #[derive(Default)]
 struct Lane {
     waiting: usize,
     running: Option<Running>,
 }
 
-/// A command that is handed its steps.
+/// A running command, which is given its steps.
 struct Running {
     id: TaskId,
-    /// Steps it has been given.
+    /// The number of steps that it has been given.
     done: u32,
-    /// When the next is due, in the lesson's time.
+    /// When the next step is due, in the lesson's time.
     due: Duration,
 }
 
-/// What the loop has to do.
+/// Whether the loop has work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Work {
     GoesOn,
-    /// The next step says that there is none.
+    /// The next step reports that there is no more work.
     Ends,
 }
 
-/// What is to be seen in this chapter.
+/// What the player has seen of this chapter.
 #[derive(Debug, Default)]
 struct Seen {
     started: bool,
@@ -115,7 +115,7 @@ struct Seen {
 impl Seen {
     const ALL: usize = 4;
 
-    /// How much of it was seen, and what to do for the next.
+    /// The number of things seen, and what to do next.
     fn next(&self) -> (usize, &'static str) {
         let steps = [
             (self.started, "Press a or b: a command starts beside the loop."),
@@ -129,7 +129,6 @@ impl Seen {
     }
 }
 
-/// The chapter.
 pub(super) struct Timeline {
     background: Background,
     agent: Agent,
@@ -138,11 +137,11 @@ pub(super) struct Timeline {
     pub(super) clock: Clock,
     steps: File,
     work: Work,
-    /// Steps of the loop that wait for their word, each since when in the lesson's time.
+    /// When each waiting step of the loop started to wait, in the lesson's time.
     beats: VecDeque<Duration>,
     lanes: [Lane; 2],
     seen: Seen,
-    /// Prompts under way.
+    /// The running prompts.
     prompts: JoinSet<()>,
 }
 
@@ -157,8 +156,7 @@ impl Timeline {
             Ok(()) | Err(nix::errno::Errno::EEXIST) => {}
             Err(error) => return Err(broken(error.into())),
         }
-        // Open for reading too (fifo(7)): then the opening does not wait, and no reader ever finds
-        // the end of the file.
+        // Open for reading too (fifo(7)): opening then does not block, and readers never see the end of the file.
         let mut how = OpenOptions::new();
         how.read(true).write(true).custom_flags(libc::O_NONBLOCK);
         let steps = how.open(&path).map_err(broken)?;
@@ -185,17 +183,17 @@ impl Timeline {
         Ok(this)
     }
 
-    /// Ends the loop. Its commands are the store's to stop.
+    /// Closes the loop's session. Closing the store stops its commands.
     pub(super) async fn close(mut self) {
         session::close(&self.agent, &mut self.updates).await;
     }
 
-    /// The next thing the session says. Cancel-safe.
+    /// The next update of the session. Cancel-safe.
     pub(super) async fn next(&mut self) -> Option<Update> {
         self.updates.next().await
     }
 
-    /// Takes it in.
+    /// Adds an update of the session.
     pub(super) fn update(&mut self, update: Update) -> Result<(), Failure> {
         if let Update::Traced(Traced { fact: Fact::ToolStarted { .. }, at, .. }) = &update {
             self.beats.push_back(self.clock.at(*at));
@@ -211,12 +209,12 @@ impl Timeline {
         Ok(())
     }
 
-    /// Takes in what happens in the workspace.
+    /// Adds an event of the workspace.
     pub(super) fn event(&mut self, event: Event) {
         self.board.event(event);
     }
 
-    /// Hands out the time that has gone.
+    /// Gives out the steps that are due.
     pub(super) async fn tick(&mut self, now: Timestamp) -> Result<(), Failure> {
         let time = self.clock.at(now);
         if self.beats.front().is_some_and(|since| time >= *since + STEP) && self.clock.rate() > 0.0
@@ -225,7 +223,7 @@ impl Timeline {
                 Work::GoesOn => WORK,
                 Work::Ends => NO_WORK,
             };
-            // Each word is far shorter than PIPE_BUF, and a step reads it before the next is due.
+            // Each word is shorter than PIPE_BUF, and a step reads it before the next is due.
             if self.steps.write_all(word).is_ok() {
                 self.beats.pop_front();
             }
@@ -248,7 +246,7 @@ impl Timeline {
                     let line = format!("{}\n", it.done).into_bytes();
                     let last = it.done == kind.steps;
                     match self.background.write(it.id, line, last).await {
-                        // Stopped from outside: its end says so.
+                        // Stopped from outside, which its end reports.
                         Ok(()) | Err(meanwhile_core::Error::NotRunning { .. }) => {}
                         Err(error) => return Err(error.into()),
                     }
@@ -259,7 +257,7 @@ impl Timeline {
         Ok(())
     }
 
-    /// What a key does.
+    /// Handles a key.
     pub(super) fn key(&mut self, key: char) {
         if let Some(at) = KINDS.iter().position(|kind| kind.key == key) {
             let lane = &mut self.lanes[at];
@@ -279,11 +277,11 @@ impl Timeline {
         }
     }
 
-    /// Tells the loop that there is work.
+    /// Sends the loop a prompt.
     fn prompt(&mut self) {
         let agent = self.agent.clone();
         self.prompts.spawn(async move {
-            // How the turn ends is told with the updates.
+            // The updates report how the turn ends.
             let _ = agent.prompt(PROMPT.to_owned()).await;
         });
     }
@@ -292,7 +290,6 @@ impl Timeline {
         self.board.turns.last().is_some_and(|turn| turn.1.is_some())
     }
 
-    /// The keys of this chapter.
     pub(super) fn keys(&self) -> Vec<(&'static str, &'static str)> {
         let work = match self.work {
             Work::GoesOn => "end its work",
@@ -334,7 +331,7 @@ impl Timeline {
         self.words(pen);
     }
 
-    /// What waits for the next model call: ids and ends.
+    /// The results that wait for the next model call: ids and ends.
     fn queue(&self) -> Vec<Piece> {
         let waiting: Vec<String> = self
             .board
@@ -364,7 +361,7 @@ impl Timeline {
         vec![(loop_is, look), (pace, pace_look)]
     }
 
-    /// The last things that happened to results.
+    /// The last events about results.
     fn words(&self, pen: &mut Pen<'_>) {
         let told: Vec<(Timestamp, String, Look)> =
             self.board.moments().iter().filter_map(|it| self.word(it.after, &it.what)).collect();

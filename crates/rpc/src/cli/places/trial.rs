@@ -1,4 +1,4 @@
-//! The whole way to a place, tried: the command, the protocol, the version, a task and its result.
+//! Tests a place: the command, the protocol, the version, a task and its result.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -14,23 +14,23 @@ use crate::courier::link::{Link, News};
 use crate::courier::{greeting, needs_a_person, refusal};
 use crate::peer::message::{Id, Message};
 
-/// How long the place has to answer in all: signing in takes seconds over a slow line.
+/// The timeout for the whole test: signing in takes seconds over a slow connection.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The queue of the task that is tried.
+/// The queue of the test task.
 const QUEUE: &str = "trial";
-/// Says where it runs and on what: the directory, the system and the machine.
+/// A task that prints where it runs: the directory, the system and the machine.
 const TASK: &str = "pwd; uname -sm";
 
-/// What was found at a place.
+/// What the test found at a place.
 #[derive(Debug)]
 pub(crate) struct Found {
-    /// The version there.
+    /// The version of `meanwhile` there.
     pub(crate) version: String,
-    /// How long it took until it answered.
+    /// How long it took until the place answered.
     pub(crate) reached: Duration,
-    /// How long a task took from its spawn to the answer with its end.
+    /// How long a task took from its spawn until its end was reported.
     pub(crate) task: Duration,
-    /// What that task printed: the directory, the system and the machine.
+    /// The output of that task: the directory, the system and the machine.
     pub(crate) said: String,
 }
 
@@ -82,22 +82,22 @@ fn over(why: String) -> Failed {
         "install `meanwhile` there, in a directory of the PATH that a command without a terminal has, or name its \
          whole path; `--copy` copies this program"
     } else {
-        "run the command in a terminal, and see what it says"
+        "run the command in a terminal, and read its output"
     };
     Failed { why, remedy: remedy.to_owned() }
 }
 
-/// Tries it.
+/// Tests a place.
 ///
 /// # Errors
 ///
-/// Where the way ends.
+/// The step that failed.
 pub(crate) async fn run(place: &Place) -> Result<Found, Failed> {
     let (sender, news) = mpsc::unbounded_channel();
     let began = Instant::now();
     let link = Link::open(&place.command, 0, sender).map_err(|error| Failed {
         why: format!("`{}` cannot be started: {}", place.command.join(" "), reason(&error)),
-        remedy: "name a program that is there".to_owned(),
+        remedy: "name a program that exists".to_owned(),
     })?;
     let mut talk = Talk { link, news, until: began + PATIENCE };
     let hello = talk.call("initialize", &greeting(QUEUE, None)).await?;
@@ -118,7 +118,7 @@ pub(crate) async fn run(place: &Place) -> Result<Found, Failed> {
     Ok(Found { version, reached, task: took, said: one_line(&said) })
 }
 
-/// The command without the `meanwhile serve` at its end, where it has that.
+/// The command without a final `meanwhile serve`, if it ends with that.
 pub(crate) fn way(command: &[String]) -> Option<&[String]> {
     match command {
         [way @ .., program, serve] if serve == "serve" && program.ends_with("meanwhile") => {
@@ -128,11 +128,11 @@ pub(crate) fn way(command: &[String]) -> Option<&[String]> {
     }
 }
 
-/// Copies this program to a place, below the home directory there; returns how it is called there.
+/// Copies this program to a place, below the home directory there; returns its path there.
 ///
 /// # Errors
 ///
-/// It is of another machine, or does not run there; the text has what the place said.
+/// The machine is of another kind, or the program does not run there; the text includes the place's output.
 pub(crate) fn copy(way: &[String]) -> Result<String, String> {
     let there = ".local/bin/meanwhile";
     let own = std::fs::File::open("/proc/self/exe").map_err(|error| reason(&error))?;
@@ -148,7 +148,7 @@ pub(crate) fn copy(way: &[String]) -> Result<String, String> {
         .arg("sh")
         .arg("-c")
         .arg(match Path::new(program).file_name() {
-            // Its words are put together and read by a shell there.
+            // ssh joins its arguments, and a shell there parses them.
             Some(name) if name == "ssh" => format!("'{}'", script.replace('\'', "'\\''")),
             Some(_) | None => script,
         })

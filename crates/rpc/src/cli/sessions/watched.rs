@@ -1,6 +1,6 @@
-//! `meanwhile sessions --watch`: a conversation that another process holds, as it goes on.
+//! `meanwhile sessions --watch`: shows a session that another process has open.
 //!
-//! All of it goes to standard output, in its order, and ends when that process has let the session go.
+//! All output goes to standard output, in order. The command exits when that process has closed the session.
 
 use meanwhile_core::agent::session::{
     Holder, Question, Seen, Session as Agent, Stands, TurnEnd, Update,
@@ -43,7 +43,7 @@ pub(super) async fn run(
             Some(Holder::Open { pid }) => {
                 let is_new = !std::mem::replace(&mut was_open, true);
                 if is_new && !json {
-                    note(format_args!("open in process {pid}; Ctrl-C ends the watching alone"));
+                    note(format_args!("open in process {pid}; Ctrl-C only stops watching"));
                 }
             }
             Some(Holder::Closed) if was_open => return Ok(0),
@@ -62,14 +62,14 @@ pub(super) async fn run(
 }
 
 fn goes_on(id: &str) -> String {
-    format!("`meanwhile chat --resume {id}` goes on with it")
+    format!("`meanwhile chat --resume {id}` resumes it")
 }
 
-/// How it is shown.
+/// How the session is shown.
 enum Show {
-    /// For a person, with the questions that were shown.
+    /// For a person, with the questions that were printed.
     Text { lines: Lines, questions: Vec<Question> },
-    /// For a program: what a client of the daemon is told.
+    /// For a program: the same messages that a client of the daemon is sent.
     Json(Box<Teller>),
 }
 
@@ -88,7 +88,7 @@ impl Show {
                 out.json(&Named::new(&Push::Watched(watched(id, stands))))
             }
             (Self::Text { lines, .. }, Seen::Said(update)) => said(out, lines, &update),
-            // The message of results says it.
+            // The message with the results shows them.
             (Self::Text { .. }, Seen::Result { .. }) => Ok(()),
             (Self::Text { questions, .. }, Seen::Stands(stands)) => {
                 let Stands { questions: open, .. } = stands;

@@ -1,4 +1,4 @@
-//! One file as it is and as it is to be.
+//! The changes of one file.
 
 use std::fmt::Display;
 use std::fs;
@@ -19,11 +19,11 @@ use crate::cli::files;
 pub(super) struct Change {
     path: PathBuf,
     before: Option<String>,
-    /// `None`: it is removed.
+    /// `None` removes the file.
     after: Option<String>,
 }
 
-/// The changes that add these parts, or take them away. Several parts may be of one file.
+/// The changes that add or remove these parts. Several parts may belong to one file.
 pub(super) fn changes(parts: &[Part], undo: bool) -> Result<Vec<Change>, Failure> {
     let mut changes: Vec<Change> = Vec::new();
     for part in parts {
@@ -41,7 +41,7 @@ pub(super) fn changes(parts: &[Part], undo: bool) -> Result<Vec<Change>, Failure
     Ok(changes)
 }
 
-/// A file with a part, or without it.
+/// The text of a file with a part added or removed.
 fn after(part: &Part, before: Option<&str>, undo: bool) -> Result<Option<String>, Failure> {
     match part {
         Part::Member { .. } | Part::Hooks { .. } => json_after(part, before, undo),
@@ -51,7 +51,7 @@ fn after(part: &Part, before: Option<&str>, undo: bool) -> Result<Option<String>
 }
 
 impl Change {
-    /// A file as it is.
+    /// Reads a file; the change does nothing yet.
     fn unchanged(path: &Path) -> Result<Self, Failure> {
         let before = match fs::read_to_string(path) {
             Ok(text) => Some(text),
@@ -65,7 +65,7 @@ impl Change {
         &self.path
     }
 
-    /// The lines that come and go.
+    /// The removed and added lines.
     pub(super) fn shown(&self) -> String {
         let old: Vec<&str> = self.before.iter().flat_map(|text| text.lines()).collect();
         let new: Vec<&str> = self.after.iter().flat_map(|text| text.lines()).collect();
@@ -83,7 +83,7 @@ impl Change {
         text
     }
 
-    /// Makes it, whole or not at all.
+    /// Makes the change, atomically.
     pub(super) fn make(&self) -> Result<(), Failure> {
         let fail = |error: std::io::Error| cannot("write", &self.path, &error);
         let Some(after) = &self.after else {
@@ -116,7 +116,7 @@ fn json_after(part: &Part, before: Option<&str>, undo: bool) -> Result<Option<St
             };
             match undo {
                 true => drop(object.shift_remove(*inner)),
-                // What a person has set beside it stays.
+                // Members that a person has added are kept.
                 false => drop(object.entry(*inner).or_insert_with(|| value.clone())),
             }
             remove_empty(members, outer);
@@ -148,7 +148,7 @@ fn json_after(part: &Part, before: Option<&str>, undo: bool) -> Result<Option<St
     if file == original {
         return Ok(before.map(str::to_owned));
     }
-    // A file that held nothing else goes with what it held.
+    // A file that contained nothing else is removed.
     if undo && file.as_object().is_some_and(Map::is_empty) {
         return Ok(None);
     }
@@ -161,14 +161,14 @@ fn remove_empty(members: &mut Map<String, Value>, name: &str) {
     }
 }
 
-/// Whether a hook of a host runs `meanwhile`, by its path, which may be in quotes.
+/// Whether a host's hook runs `meanwhile`, by its path, which may be quoted.
 pub(crate) fn is_own(hook: &Value, host: &str) -> bool {
     let command = hook.get("command").and_then(Value::as_str).unwrap_or_default();
     let command = command.strip_suffix(" --rewake").unwrap_or(command);
     ["meanwhile", "meanwhile'"].iter().any(|end| command.ends_with(&format!("{end} hook {host}")))
 }
 
-/// Takes the hooks of `meanwhile` out of an event's groups, and the groups that are empty then.
+/// Removes the hooks of `meanwhile` from an event's groups, and groups that are then empty.
 fn remove_own(groups: &mut Value, host: &str) {
     let Some(groups) = groups.as_array_mut() else { return };
     let is_own = |hook: &Value| is_own(hook, host);
@@ -182,10 +182,10 @@ fn remove_own(groups: &mut Value, host: &str) {
 
 fn unchangeable(part: &Part, why: &dyn Display) -> Failure {
     Failure::new(format!("`{}` cannot be changed: {why}", shown(part.path())))
-        .hint("`--print` shows what goes into it, to be put there by hand")
+        .hint("`--print` shows what to add to it by hand")
 }
 
-/// The host writes into the same file, also beside and under the table; comments and the order stay as they are.
+/// The host writes to the same file, beside and inside this table; comments and the order are kept.
 fn toml_after(
     part: &Part,
     at: [&str; 2],

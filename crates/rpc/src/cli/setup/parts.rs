@@ -1,4 +1,4 @@
-//! What each host's settings need.
+//! The settings that each host needs.
 
 use std::path::PathBuf;
 
@@ -14,7 +14,8 @@ const PLUGIN: &str = include_str!("opencode.js");
 /// The skill for Claude Code.
 const SKILL: &str = include_str!("skill.md");
 
-/// An adapter for CodeCompanion, whose settings are Lua. The one for Gemini would log in at Google.
+/// An adapter for CodeCompanion, which is configured in Lua. It extends opencode's, because Gemini's would sign in at
+/// Google.
 const CODECOMPANION: &str = "\
 meanwhile = function()
   return require('codecompanion.adapters.acp').extend('opencode', {
@@ -24,16 +25,16 @@ meanwhile = function()
 end,
 ";
 
-/// One thing to write.
+/// A part of a host's settings.
 #[derive(Debug, Clone)]
 pub(super) enum Part {
-    /// A member of a JSON file, by the names of the objects it is in.
+    /// A member of a JSON file, by the names of the object that contains it and of the member.
     Member { path: PathBuf, at: [&'static str; 2], value: Value },
-    /// Hooks of a JSON file: for each event a group of them.
+    /// Hooks in a JSON file: a group for each event.
     Hooks { path: PathBuf, groups: Vec<(&'static str, Value)>, host: &'static str },
-    /// A table of a TOML file, by the name of the table it is in.
+    /// A table of a TOML file, by the names of the table that contains it and of the table.
     Table { path: PathBuf, at: [&'static str; 2], table: Table },
-    /// A file of its own.
+    /// A separate file.
     File { path: PathBuf, text: String },
 }
 
@@ -47,7 +48,7 @@ impl Part {
         }
     }
 
-    /// As a person would write it there.
+    /// The text as a person would write it.
     pub(super) fn shown(&self) -> String {
         let pretty = |value: &Value| format!("{value:#}");
         match self {
@@ -75,7 +76,7 @@ impl Part {
     }
 }
 
-/// Adds a table to a TOML file; one that is there stays. Returns whether its place is a table.
+/// Adds a table to a TOML file, unless it exists. Returns false if the outer name is not a table.
 pub(super) fn add(file: &mut DocumentMut, [outer, inner]: [&str; 2], table: &Table) -> bool {
     let place = file.entry(outer).or_insert_with(|| {
         let mut outer = Table::new();
@@ -87,7 +88,7 @@ pub(super) fn add(file: &mut DocumentMut, [outer, inner]: [&str; 2], table: &Tab
     true
 }
 
-/// What a host needs.
+/// The parts that a host needs.
 pub(super) fn parts(host: SetupHost, places: &Places) -> Vec<Part> {
     let binary = places.binary.to_string_lossy();
     let server = json!({ "command": binary, "args": ["mcp"] });
@@ -123,7 +124,7 @@ pub(super) fn parts(host: SetupHost, places: &Places) -> Vec<Part> {
             });
             let group = json!({ "matcher": "Bash|mcp__meanwhile__.*", "hooks": [rewake] });
             groups.push(("PostToolUse", group));
-            // A turn that was woken may end without a tool: the next result wakes, too.
+            // A turn that was woken may end without a tool call; the next result must wake it, too.
             groups.push(("Stop", json!({ "hooks": [rewake] })));
             let path = folder.join("settings.json");
             let skill = folder.join("skills/meanwhile/SKILL.md");
@@ -163,7 +164,7 @@ pub(super) fn parts(host: SetupHost, places: &Places) -> Vec<Part> {
                     ("SessionStart", None, None),
                     ("BeforeAgent", None, None),
                     ("AfterTool", Some("*"), None),
-                    // In milliseconds there.
+                    // Gemini CLI's timeouts are in milliseconds.
                     ("AfterAgent", None, Some(3_600_000)),
                     ("SessionEnd", None, None),
                 ],
@@ -202,7 +203,7 @@ pub(super) fn parts(host: SetupHost, places: &Places) -> Vec<Part> {
     }
 }
 
-/// A group of one hook for each event, with its matcher and its time-out.
+/// A group with one hook for each event, with its matcher and its timeout.
 fn hooks(
     places: &Places,
     host: &'static str,

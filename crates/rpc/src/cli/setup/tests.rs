@@ -97,7 +97,7 @@ fn what_is_there_stays_as_it_is() {
     assert_eq!(lab.read(".codex/config.toml").unwrap(), before);
 }
 
-/// Codex keeps what a person has chosen in it in the same file, behind the table of the server and under it.
+/// Codex stores a person's choices in the same file, after the server's table and inside it.
 #[test]
 fn what_a_host_writes_beside_a_server_stays() {
     let lab = Lab::new();

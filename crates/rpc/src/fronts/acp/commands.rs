@@ -1,6 +1,6 @@
-//! What a person types as `/tasks`: commands to the agent's program, which its model is told nothing of.
+//! Commands that a person types in a prompt, such as `/tasks`. The program executes them, and the model is not told.
 //!
-//! A prompt that begins with one of them is answered here, at once, also while a turn runs or a prompt is held.
+//! A prompt that is one of them is answered at once, even if a turn is running or a prompt is held.
 
 use meanwhile_core::agent::session::{Session, TurnEnd};
 use meanwhile_core::background::Filter;
@@ -13,31 +13,31 @@ use crate::convert::{from_wire, update};
 use crate::handlers::session::refused;
 use crate::wire::{Error, acp};
 
-/// A command.
+/// A command that a person can type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Command {
-    /// Lists what runs.
+    /// Lists the running tasks.
     Tasks,
-    /// Shows the end of an output.
+    /// Shows the end of a task's output.
     Output,
     /// Stops a task.
     Stop,
-    /// Makes room in the model's context.
+    /// Summarizes the conversation, to make room in the model's context.
     Compact,
 }
 
-/// Of each: how it is typed, what it does, and what is typed behind it.
+/// For each command: its name, what it does, and its argument.
 const COMMANDS: [(Command, &str, &str, Option<&str>); 4] = [
     (Command::Tasks, "tasks", "List the background tasks of this session", None),
     (Command::Output, "output", "Show the end of a task's output", Some("the id of a task")),
     (Command::Stop, "stop", "Stop a task", Some("the id of a task")),
-    (Command::Compact, "compact", "Sum up what was said, to make room in the context", None),
+    (Command::Compact, "compact", "Summarize the conversation, to make room in the context", None),
 ];
 
-/// Bytes of output that are shown at most.
+/// The most bytes of output to show.
 const SHOWN_BYTES: u64 = 4_096;
 
-/// The commands as a client offers them.
+/// The commands for a client's list.
 pub(super) fn offered() -> acp::SessionUpdate {
     let commands = COMMANDS.map(|(_, name, about, hint)| {
         let input = hint.map(|hint| {
@@ -50,8 +50,8 @@ pub(super) fn offered() -> acp::SessionUpdate {
     ))
 }
 
-/// The command that a prompt is, and what stands behind it. One that has more to say is for the model: a sentence
-/// may begin with such a word.
+/// The command that a prompt contains, and its argument. If more text follows, the prompt is for the model, because a
+/// sentence may start with such a word.
 pub(super) fn meant(prompt: &[acp::ContentBlock]) -> Option<(Command, String)> {
     let [acp::ContentBlock::Text(text)] = prompt else { return None };
     let typed = text.text.trim().strip_prefix('/')?;
@@ -61,11 +61,11 @@ pub(super) fn meant(prompt: &[acp::ContentBlock]) -> Option<(Command, String)> {
     (rest.split_whitespace().count() <= most).then(|| (*command, rest.trim().to_owned()))
 }
 
-/// Carries a command out. The text is what the person is shown.
+/// Executes a command. Returns the text for the person.
 ///
 /// # Errors
 ///
-/// The store, or a model that could not be asked for a summary.
+/// The store cannot be used, or the model did not write a summary.
 pub(super) async fn run(
     command: Command,
     rest: &str,
@@ -84,7 +84,7 @@ pub(super) async fn run(
         Command::Compact => {
             let end = session.compact().await.map_err(refused)?;
             let text = match end == TurnEnd::EndTurn {
-                true => "What was said is summed up.".to_owned(),
+                true => "The conversation has been summarized.".to_owned(),
                 false => String::new(),
             };
             return Ok((update::stop_reason(end).map_err(error::model_failed)?, text));
@@ -101,13 +101,13 @@ async fn tasks(session: &Session) -> Result<String, Error> {
     }
     match waiting {
         0 => {}
-        1 => lines.push("\nOne result waits to be told.".to_owned()),
-        results => lines.push(format!("\n{results} results wait to be told.")),
+        1 => lines.push("\nOne result waits in the queue.".to_owned()),
+        results => lines.push(format!("\n{results} results wait in the queue.")),
     }
     Ok(lines.join("\n"))
 }
 
-/// A task in a list.
+/// The line for a task in a list.
 fn line(task: &Task) -> String {
     let how = match &task.state {
         State::Queued(why) => format!("queued, {}", queued(why)),
@@ -120,7 +120,7 @@ fn line(task: &Task) -> String {
     format!("- `{}` {how}: {}", task.id, fenced(&one_line(&task.command), "`"))
 }
 
-/// A text between as many marks as it needs.
+/// Puts a text between as many marks as it needs.
 fn fenced(text: &str, mark: &str) -> String {
     let mut fence = mark.to_owned();
     while text.contains(&fence) {
@@ -132,7 +132,7 @@ fn fenced(text: &str, mark: &str) -> String {
     }
 }
 
-/// The task of this id, or the only one of this session that begins so. Else what a person is told.
+/// The task with this id, or the only one of this session whose id starts with it. Otherwise the text for the person.
 async fn find(session: &Session, id: &str) -> Result<Result<Task, String>, Error> {
     if id.is_empty() {
         return Ok(Err("Which task? `/tasks` lists them.".to_owned()));
@@ -142,13 +142,15 @@ async fn find(session: &Session, id: &str) -> Result<Result<Task, String>, Error
     let queue = session.id().as_str();
     let is_meant = |it: &Task| match it.queue == queue {
         true => it.id.as_str().starts_with(id),
-        // Another agent's, which no beginning is to hit by chance.
+        // Another agent's task must be named by its full id, so that a prefix does not match it by chance.
         false => it.id.as_str() == id,
     };
     let mut fit: Vec<Task> = listed.into_iter().filter(is_meant).collect();
     Ok(match (fit.pop(), fit.len()) {
         (Some(task), 0) => Ok(task),
-        (Some(_), more) => Err(format!("{} tasks begin with `{id}`: type more of it.", more + 1)),
+        (Some(_), more) => {
+            Err(format!("{} tasks start with `{id}`: type more of the id.", more + 1))
+        }
         (None, _) => {
             let id: String = id.chars().take(64).collect();
             Err(format!("There is no task {}. `/tasks` lists those that run.", fenced(&id, "`")))

@@ -1,4 +1,4 @@
-//! Files through the client: `fs/read_text_file` and `fs/write_text_file`, where its capabilities have them.
+//! Accesses files through the client: `fs/read_text_file` and `fs/write_text_file`, if its capabilities include them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,10 +10,10 @@ use tokio::sync::{mpsc, oneshot};
 use crate::peer::{Client, Jobs};
 use crate::wire::acp;
 
-/// What the ids of these requests begin with.
+/// The prefix of the ids of these requests.
 const PREFIX: &str = "meanwhile/fs/";
 
-/// What the client was asked and has not answered.
+/// The requests that the client has not answered.
 #[derive(Debug, Default)]
 pub(super) struct Files(Arc<Mutex<State>>);
 
@@ -24,7 +24,7 @@ struct State {
     asked: HashMap<String, Reply>,
 }
 
-/// Where an answer goes.
+/// The receiver of a response.
 #[derive(Debug)]
 enum Reply {
     Text(oneshot::Sender<Result<String, String>>),
@@ -32,7 +32,7 @@ enum Reply {
 }
 
 impl Reply {
-    /// The call that asked is gone, or waits no more.
+    /// Whether the call that waits for the response is gone.
     fn is_closed(&self) -> bool {
         match self {
             Self::Text(reply) => reply.is_closed(),
@@ -42,7 +42,7 @@ impl Reply {
 }
 
 impl Files {
-    /// The client said what it can. Returns the way to its files, if it has any.
+    /// Reads the client's capabilities. Returns access to its files, if it offers that.
     pub(super) fn learn(
         &self,
         capabilities: &acp::ClientCapabilities,
@@ -59,7 +59,7 @@ impl Files {
         Some(editor)
     }
 
-    /// The client answered. Returns whether it was asked that here.
+    /// Handles a response of the client. Returns whether it belongs to one of these requests.
     pub(super) fn answered(&self, id: &str, outcome: &Result<Value, Value>) -> bool {
         if !id.starts_with(PREFIX) {
             return false;
@@ -72,7 +72,7 @@ impl Files {
             Some(message) => message.chars().take(500).collect(),
             None => "it does not say why".to_owned(),
         };
-        // Each may be waited for no more.
+        // The receiver may be gone.
         match state.asked.remove(id) {
             Some(Reply::Text(reply)) => {
                 let text = outcome.as_ref().map_err(failed).and_then(|result| {
@@ -90,7 +90,7 @@ impl Files {
     }
 }
 
-/// Asks the client for what sessions want of it.
+/// Sends the sessions' requests to the client.
 async fn ask(
     state: Arc<Mutex<State>>,
     mut requests: mpsc::UnboundedReceiver<EditorRequest>,
@@ -117,14 +117,14 @@ async fn ask(
         };
         client.room().await;
         if reply.is_closed() {
-            // It was given up before there was room for it: sent now, it would undo what came after.
+            // The request was given up while it waited for room: a write that is sent now would undo later ones.
             continue;
         }
         let id = {
             let mut state = lock(&state);
             state.last += 1;
             let id = format!("{PREFIX}{}", state.last);
-            // Before it is sent: the answer must find it.
+            // Stored before the request is sent, so that the response finds it.
             state.asked.insert(id.clone(), reply);
             id
         };
@@ -135,6 +135,6 @@ async fn ask(
 }
 
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    // A panic under the lock leaves a state that is whole: every change is one insert or remove.
+    // A panic under the lock leaves the state consistent: every change is one insert or remove.
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }

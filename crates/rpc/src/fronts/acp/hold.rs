@@ -1,8 +1,8 @@
-//! Prompts that are held open after their turn.
+//! Prompts whose reply is delayed after their turn.
 //!
-//! What a client of ACP is told after the answer to a prompt, most show late or never. So a prompt is answered
-//! only when the session's finite background tasks have ended and their results were told, unless the person
-//! cancels or says something else, or the time is up. Tasks go on in any case.
+//! Most ACP clients show late or never what they are sent after the reply to a prompt. So a prompt is only answered
+//! when the session's finite background tasks have ended and their results were delivered, unless the person cancels
+//! or sends another prompt, or the time limit passes. Tasks keep running in any case.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,10 +19,10 @@ use crate::convert::error::invalid;
 use crate::desk::Open;
 use crate::wire::{Error, acp};
 
-/// How long the answer to a prompt that was cancelled waits for the end of the turn.
+/// How long the reply to a cancelled prompt waits for the end of the turn.
 const CANCEL: Duration = Duration::from_secs(10);
 
-/// The holds of one connection, by session.
+/// The held prompts of one connection, by session.
 #[derive(Debug, Default)]
 pub(super) struct Holds(Mutex<HashMap<String, State>>);
 
@@ -32,19 +32,19 @@ struct State {
     released: Released,
 }
 
-/// Tasks that were running when a hold ended before them: they hold no later prompt.
+/// Tasks that were running when an earlier hold ended: they do not hold a later prompt.
 type Released = Arc<Mutex<HashSet<TaskId>>>;
 
-/// Why a hold ends before its tasks.
+/// Why a hold ends before its tasks do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Early {
     /// The person cancelled.
     Cancelled,
-    /// Another prompt holds from here on.
+    /// Another prompt of the session is held instead.
     Succeeded,
 }
 
-/// One prompt's hold.
+/// The hold of one prompt.
 #[derive(Debug)]
 pub(super) struct Hold {
     end: watch::Receiver<Option<Early>>,
@@ -52,7 +52,7 @@ pub(super) struct Hold {
 }
 
 impl Holds {
-    /// A prompt came. The one before it of the same session is not held any more.
+    /// Holds a new prompt, and releases the previous one of the same session.
     pub(super) fn begin(&self, session: &str) -> Hold {
         let mut all = self.lock();
         let (sender, end) = watch::channel(None);
@@ -64,31 +64,31 @@ impl Holds {
         Hold { end, released: state.released.clone() }
     }
 
-    /// Ends the hold of a session: the person cancelled.
+    /// Releases the prompt of a session, because the person cancelled.
     pub(super) fn cancel(&self, session: &str) {
         if let Some(state) = self.lock().get(session) {
             state.end.send_replace(Some(Early::Cancelled));
         }
     }
 
-    /// The same, of a session that is closed.
+    /// Releases the prompt of a session that is closed.
     pub(super) fn forget(&self, session: &str) {
         self.cancel(session);
         self.lock().remove(session);
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, State>> {
-        // A panic under the lock leaves a map that is whole: every change is one insert.
+        // A panic under the lock leaves the map consistent: every change is one insert.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Hold {
-    /// Returns once the prompt is to be answered: whether it was cancelled.
+    /// Returns when the prompt can be answered: whether it was cancelled.
     pub(super) async fn over(mut self, open: &Open, longest: Duration, voice: &AcpVoice) -> bool {
         let session = &open.session;
         if session.wake() == Wake::Queue {
-            // No result would be told before the next prompt.
+            // No result would be delivered before the next prompt.
             return false;
         }
         let released = self.released.clone();
@@ -106,7 +106,7 @@ impl Hold {
         };
         let is_cancelled = early == Some(Early::Cancelled);
         if is_cancelled {
-            // What a turn of results has begun is said to its end before the answer.
+            // Send the updates of a turn that results have started before the reply.
             let _ = tokio::time::timeout(CANCEL, session.idle()).await;
         }
         if early != Some(Early::Succeeded)
@@ -119,7 +119,7 @@ impl Hold {
     }
 }
 
-/// Returns once no finite task runs and no result is told.
+/// Returns once no finite task is running and no result is being delivered.
 async fn settle(open: &Open, released: &Released, voice: &AcpVoice) -> Result<(), session::Error> {
     let session = &open.session;
     let mut quiet_since = None;
@@ -127,7 +127,7 @@ async fn settle(open: &Open, released: &Released, voice: &AcpVoice) -> Result<()
         session.idle().await?;
         open.told().await;
         let turns = voice.turns();
-        // What is told while the tasks are read counts.
+        // Subscribe first: a change while the tasks are read counts.
         let mut listening = voice.listening();
         let (running, _) = session.unfinished().await?;
         let ids: Vec<TaskId> = {
@@ -136,8 +136,8 @@ async fn settle(open: &Open, released: &Released, voice: &AcpVoice) -> Result<()
             running.iter().filter(holds).map(|task| task.id).collect()
         };
         if ids.is_empty() {
-            // What ended since the session was idle has begun a turn by now, or is about to: it is over once
-            // it is idle again and there was none.
+            // A task that ended since the session became idle has started a turn by now, or soon will: the session
+            // has settled if it is idle again without such a turn.
             if quiet_since == Some(turns) {
                 return Ok(());
             }
@@ -149,14 +149,15 @@ async fn settle(open: &Open, released: &Released, voice: &AcpVoice) -> Result<()
             ended = session.background().wait(Which::Ids(ids), Mode::Any, limits::TIME_MAX) => {
                 drop(ended?);
             }
-            // It may be a server, for which nothing waits.
+            // The task may turn out to be a server, which nothing waits for.
             Ok(()) = listening.changed() => {}
         }
     }
 }
 
-/// Whether a task is expected to end: it is not a server, by its spawn's word or by a port that stands. A watch that
-/// matched is not enough, as it is where a hook waits: a build has watches too, and to hold costs nothing.
+/// Whether a task is expected to end: it is not a server, which its spawn declares or an open port shows. A matched
+/// watch is not sufficient, as it is for a hook that waits: builds have watches too, and holding a prompt costs
+/// nothing.
 fn is_finite(task: &Task) -> bool {
     let serving = &task.serving;
     let stands = serving.ready && !serving.ports.is_empty();
@@ -167,7 +168,7 @@ fn is_finite(task: &Task) -> bool {
 ///
 /// # Errors
 ///
-/// It is not a whole number, or more than [`limits::PROMPT_HOLD`].
+/// The value is not an integer, or exceeds [`limits::PROMPT_HOLD`].
 pub(super) fn longest(meta: Option<&acp::Meta>) -> Result<Duration, Error> {
     let said = meta.and_then(|meta| meta.get("meanwhile")).and_then(|ours| ours.get("holdMs"));
     let Some(said) = said else { return Ok(limits::PROMPT_HOLD) };

@@ -1,4 +1,4 @@
-//! The workspaces of one connection: a desk for each directory that a session names.
+//! The workspaces of one connection: a desk for each directory of a session.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -14,10 +14,9 @@ use crate::desk::{Connection, Desk};
 use crate::handlers::session;
 use crate::wire::Error;
 
-/// The desks.
 #[derive(Debug)]
 pub(super) struct Places {
-    /// What they have in common.
+    /// The desk that the others are derived from.
     root: Desk,
     desks: Mutex<HashMap<PathBuf, Desk>>,
 }
@@ -27,11 +26,11 @@ impl Places {
         Self { root, desks: Mutex::default() }
     }
 
-    /// The desk for this directory, or for that of the process where none is named.
+    /// The desk for this directory, or for the current directory if it is missing.
     ///
     /// # Errors
     ///
-    /// It is not an absolute path of a directory.
+    /// The value is not the absolute path of a directory.
     pub(super) fn of(&self, cwd: Option<&Value>) -> Result<Desk, Error> {
         let named = match cwd {
             None | Some(Value::Null) => std::env::current_dir().map_err(|why| {
@@ -50,16 +49,16 @@ impl Places {
                 return Err(invalid("cwd", message));
             }
         };
-        // One that does not exist any more stays as it is: its sessions are listed and loaded.
+        // A deleted directory is kept as it is, so that its sessions can be listed and loaded.
         let workspace = std::fs::canonicalize(&named).unwrap_or(named);
         Ok(self.at(workspace))
     }
 
-    /// The desk for the directory of a session that need not be open.
+    /// The desk for the directory of a session, which may be closed.
     ///
     /// # Errors
     ///
-    /// There is no such session, or the store cannot be read.
+    /// The session does not exist, or the store cannot be read.
     pub(super) async fn of_session(&self, id: &str) -> Result<Desk, Error> {
         let house = self.root.house().await?;
         let home = Session::home_in(house.store(), id).await.map_err(session::refused)?;
@@ -79,7 +78,7 @@ impl Places {
         desk
     }
 
-    /// Detaches from all. Tasks go on.
+    /// Detaches from all workspaces. Tasks keep running.
     pub(super) async fn close(&self) {
         let all: Vec<Desk> = self.lock().drain().map(|(_, desk)| desk).collect();
         futures_util::future::join_all(all.iter().map(Desk::leave)).await;
@@ -87,7 +86,7 @@ impl Places {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<PathBuf, Desk>> {
-        // A panic under the lock leaves a map that is whole: every change is one insert or drain.
+        // A panic under the lock leaves the map consistent: every change is one insert or drain.
         self.desks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

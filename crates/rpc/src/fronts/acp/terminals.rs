@@ -1,9 +1,9 @@
-//! Commands as terminals, for clients that show what an agent's own terminal says.
+//! Shows commands as terminals, for clients that can display the output of an agent's own terminal.
 //!
-//! ACP's terminals are the client's: it runs the command. Ours run as tasks, so the client is only told of them, as
-//! Zed reads it from `_meta`: `terminal_info` with the first word of a tool call, then `terminal_output`, then
-//! `terminal_exit`. A client says that it reads this by `_meta.terminal_output` of its capabilities. No terminal is
-//! named that it was not told of: it would drop the whole update.
+//! In ACP the client owns a terminal and runs its command. Here commands run as tasks, so the client is only sent
+//! their output, in the members of `_meta` that Zed reads: `terminal_info` with the first update of a tool call, then
+//! `terminal_output`, then `terminal_exit`. A client announces this with `_meta.terminal_output` in its capabilities.
+//! Never name a terminal that the client has not been told about: it would drop the whole update.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -23,9 +23,9 @@ use tokio::sync::{mpsc, watch};
 use crate::convert::to_wire;
 use crate::wire::{Encoding, OutputPush, acp};
 
-/// Output of an end that is told at once, at most. What lies before it was told, or is left out.
+/// The most bytes of final output to send at once. Earlier output was already sent, or is left out.
 const LAST_BYTES: u64 = 256 << 10;
-/// How long the answer to a prompt waits for the ends of its commands to be told.
+/// How long the reply to a prompt waits until the ends of its commands have been sent.
 const SETTLE: Duration = Duration::from_secs(2);
 
 /// The terminals of a connection.
@@ -33,11 +33,11 @@ const SETTLE: Duration = Duration::from_secs(2);
 pub(super) struct Terminals {
     state: Mutex<State>,
     wanted: mpsc::UnboundedSender<Wanted>,
-    /// Changes when a terminal ends or is forgotten.
+    /// Changes when a terminal ends or is removed.
     ended: watch::Sender<()>,
 }
 
-/// A task whose output is to be shown.
+/// A task whose output should be shown.
 #[derive(Debug)]
 pub(super) struct Wanted {
     pub(super) session: String,
@@ -46,36 +46,36 @@ pub(super) struct Wanted {
 
 #[derive(Debug, Default)]
 struct State {
-    /// The client shows terminals.
+    /// Whether the client can show terminals.
     are_shown: bool,
-    /// Where each session works.
+    /// The working directory of each session.
     places: HashMap<String, PathBuf>,
-    /// Sessions that say over again what was said: their commands have ended.
+    /// Sessions that are repeating earlier updates: their commands have ended.
     again: Vec<String>,
-    /// Calls that the client was told a terminal of, by session and call.
+    /// The calls whose terminal the client knows, by session and call.
     calls: HashMap<(String, String), Call>,
-    /// The same by task, as long as it runs.
+    /// The session and call of each running task.
     tasks: HashMap<String, (String, String)>,
 }
 
 #[derive(Debug, Default)]
 struct Call {
     task: Option<String>,
-    /// The next byte to be told.
+    /// The offset of the next byte to send.
     next: u64,
     in_background: bool,
-    /// The call was answered.
+    /// Whether the call has ended.
     is_answered: bool,
-    /// The end of its command was told.
+    /// Whether the end of its command has been sent.
     has_ended: bool,
 }
 
-/// The terminal of a call.
+/// The id of a call's terminal.
 fn name(session: &str, call: &str) -> String {
     format!("{session}/{call}")
 }
 
-/// An update that says something of the terminal of a call.
+/// An update about the terminal of a call.
 fn about(session: &str, call: &str, member: &str, mut what: Value) -> acp::SessionNotification {
     what["terminal_id"] = name(session, call).into();
     let mut meta = acp::Meta::new();
@@ -86,19 +86,19 @@ fn about(session: &str, call: &str, member: &str, mut what: Value) -> acp::Sessi
 }
 
 impl Terminals {
-    /// None yet, and what asks for their output.
+    /// Creates an empty set, and the receiver of tasks whose output should be shown.
     pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<Wanted>) {
         let (wanted, incoming) = mpsc::unbounded_channel();
         (Self { state: Mutex::default(), wanted, ended: watch::Sender::new(()) }, incoming)
     }
 
-    /// The client said what it can.
+    /// Reads the client's capabilities.
     pub(super) fn learn(&self, capabilities: &acp::ClientCapabilities) {
         let said = capabilities.meta.as_ref().and_then(|meta| meta.get("terminal_output"));
         self.lock().are_shown = said == Some(&Value::Bool(true));
     }
 
-    /// A session works here; `again`: it says over again what was said, until [`Terminals::is_live`].
+    /// Records a session's working directory; with `again`, it repeats earlier updates until [`Terminals::is_live`].
     pub(super) fn is_at(&self, session: &str, place: &Path, again: bool) {
         let mut state = self.lock();
         state.places.insert(session.to_owned(), place.to_owned());
@@ -107,12 +107,12 @@ impl Terminals {
         }
     }
 
-    /// What a session says from here on happens now.
+    /// Records that a session's updates are live from now on.
     pub(super) fn is_live(&self, session: &str) {
         self.lock().again.retain(|it| it != session);
     }
 
-    /// A session is closed.
+    /// Removes a closed session.
     pub(super) fn forget(&self, session: &str) {
         let mut state = self.lock();
         state.places.remove(session);
@@ -123,7 +123,7 @@ impl Terminals {
         self.ended.send_replace(());
     }
 
-    /// A tool is called: a command gets a terminal.
+    /// Adds a terminal to a tool call that runs a command.
     pub(super) fn called(&self, session: &str, call: &mut acp::ToolCall) {
         let mut state = self.lock();
         let is_command =
@@ -140,7 +140,7 @@ impl Terminals {
         state.calls.insert((session.to_owned(), id), Call::default());
     }
 
-    /// There is more of a call: its task's terminal is the one that was told, or none.
+    /// Adjusts an update of a call: it names the announced terminal of its task, or none.
     pub(super) fn updated(&self, session: &str, update: &mut acp::ToolCallUpdate) {
         let id = update.tool_call_id.0.to_string();
         let is_over = matches!(
@@ -165,7 +165,7 @@ impl Terminals {
         if let Some(call) = call {
             call.in_background |= goes_on;
             call.is_answered |= is_over;
-            // What a command in the foreground said stands in its terminal.
+            // The terminal shows the output of a foreground command.
             is_whole = is_over && is_shown && !call.in_background;
             if call.task.is_none() {
                 call.task.clone_from(&task);
@@ -197,7 +197,7 @@ impl Terminals {
         }
     }
 
-    /// Output of a task: what the client is told of it.
+    /// The message for a task's output.
     pub(super) fn output(&self, push: &OutputPush) -> Option<acp::SessionNotification> {
         let bytes = match push.encoding {
             Encoding::Utf8 => push.data.clone().into_bytes(),
@@ -206,7 +206,7 @@ impl Terminals {
         self.piece(&push.id, push.offset, &bytes)
     }
 
-    /// A piece of output, as far as the client was not told it.
+    /// The part of a piece of output that the client has not been sent.
     fn piece(&self, task: &str, offset: u64, bytes: &[u8]) -> Option<acp::SessionNotification> {
         let mut state = self.lock();
         let (session, id) = state.tasks.get(task)?.clone();
@@ -223,7 +223,7 @@ impl Terminals {
         Some(about(&session, &id, "terminal_output", json!({ "data": data })))
     }
 
-    /// A task has ended, and its output was told.
+    /// Ends the terminal of a task whose output has been sent.
     fn end(&self, task: &Task) -> Option<acp::SessionNotification> {
         let mut state = self.lock();
         let key = state.tasks.remove(task.id.as_str())?;
@@ -242,38 +242,38 @@ impl Terminals {
         Some(about(&key.0, &key.1, "terminal_exit", what))
     }
 
-    /// From where on output of a task is to be told; `None`: its session is closed.
+    /// The offset of the next output to send for a task; `None` if its session is closed.
     fn next(&self, task: TaskId) -> Option<u64> {
         let state = self.lock();
         let key = state.tasks.get(task.as_str())?;
         Some(state.calls.get(key)?.next)
     }
 
-    /// Returns once the ends of all commands that a session waited for were told.
+    /// Returns once the ends of all commands that the session waited for have been sent.
     pub(super) async fn settled(&self, session: &str) {
         let mut ended = self.ended.subscribe();
         let is_open = |((of, _), call): (&(String, String), &Call)| {
             of == session && call.is_answered && !call.in_background && !call.has_ended
         };
         let settle = ended.wait_for(|()| !self.lock().calls.iter().any(is_open));
-        // A client that does not read keeps no prompt.
+        // A client that does not read its output must not hold up the reply to a prompt.
         let _ = tokio::time::timeout(SETTLE, settle).await;
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic under the lock leaves maps that are whole: at worst a terminal is told no more.
+        // A panic under the lock leaves the maps consistent: at worst a terminal gets no more output.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Shows the output of a task until it ends; `tell` tells the client.
+/// Sends the output of a task to the client with `tell`, until the task ends.
 pub(super) async fn show(
     terminals: &Terminals,
     background: &Background,
     id: TaskId,
     tell: impl Fn(acp::SessionNotification),
 ) {
-    // One that was removed has nothing to show.
+    // A removed task has no output.
     let _ = background.subscribe(id, Some(0)).await;
     let mut ended = terminals.ended.subscribe();
     let task = tokio::select! {

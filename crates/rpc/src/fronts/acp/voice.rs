@@ -1,5 +1,5 @@
-//! What the client is told without asking, in ACP's words: `session/update`, and questions to the person.
-//! Nothing else is written: clients warn of what they do not know, or stop.
+//! The messages that an ACP client is sent without a request: `session/update`, and questions to the person. There
+//! are no others, because clients warn about messages that they do not know, or exit.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,27 +14,27 @@ use super::watched;
 use crate::peer::{Follow, Outbox, Voice};
 use crate::wire::{Push, TurnState, acp};
 
-/// How a client of ACP is told.
+/// Sends messages to an ACP client.
 #[derive(Debug)]
 pub(super) struct AcpVoice {
-    /// Turns that have ended, of all sessions.
+    /// The number of turns that have ended, in all sessions.
     turns: AtomicU64,
-    /// Changes when a task listens on other ports.
+    /// Changes when a task listens on different ports.
     listening: watch::Sender<()>,
     messages: Mutex<Messages>,
     pub(super) terminals: Terminals,
 }
 
-/// The message that each session is saying: clients put the chunks of one name together.
+/// The current message of each session: clients join the chunks with the same message id.
 #[derive(Debug, Default)]
 struct Messages {
     last: u64,
     open: HashMap<String, (Speaker, u64)>,
-    /// Of sessions whose last word was an answer: which message that was.
+    /// For each session whose last update was an answer: the id of that message.
     answered: HashMap<String, acp::MessageId>,
 }
 
-/// Whose message it is, as far as it may go on.
+/// The author of a message that further chunks may extend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Speaker {
     Answer,
@@ -42,7 +42,8 @@ enum Speaker {
 }
 
 impl Messages {
-    /// Names the message of a chunk. Returns the one before it where another answer begins right behind an answer.
+    /// Sets the message id of a chunk. Returns the id of the previous message if this answer directly follows another
+    /// answer.
     fn name(&mut self, update: &mut acp::SessionNotification) -> Option<acp::MessageId> {
         let session = update.session_id.0.to_string();
         if let acp::SessionUpdate::AgentMessageChunk(chunk) = &mut update.update {
@@ -55,7 +56,7 @@ impl Messages {
             self.answered.remove(&session);
             chunk.message_id = Some(self.going_on(session, Speaker::Thought));
         } else if let acp::SessionUpdate::UserMessageChunk(chunk) = &mut update.update {
-            // Each is whole. What no person said, most clients do not show.
+            // These messages are complete. Most clients do not show those that a person did not write.
             self.open.remove(&session);
             if chunk.meta.is_none() {
                 self.answered.remove(&session);
@@ -94,7 +95,7 @@ struct Notification<'a> {
     params: &'a acp::SessionNotification,
 }
 
-/// What people are shown of what the server says for itself.
+/// The text for people in a message of the server itself.
 fn notice(chunk: &acp::ContentChunk) -> Option<&str> {
     let ours = chunk.meta.as_ref()?.get("meanwhile")?;
     if ours.get("origin")? != "notice" { None } else { ours.get("shown")?.as_str() }
@@ -105,18 +106,18 @@ fn send(params: &acp::SessionNotification, outbox: &Outbox) {
 }
 
 impl AcpVoice {
-    /// One that has said nothing yet.
+    /// Creates a voice for a new connection.
     pub(super) fn new(terminals: Terminals) -> Self {
         let (turns, listening, messages) = Default::default();
         Self { turns, listening, messages, terminals }
     }
 
-    /// Turns that have ended, of all sessions.
+    /// The number of turns that have ended, in all sessions.
     pub(super) fn turns(&self) -> u64 {
         self.turns.load(Ordering::Relaxed)
     }
 
-    /// A session is closed.
+    /// Removes a closed session.
     pub(super) fn forget(&self, session: &str) {
         let mut messages = self.messages();
         messages.open.remove(session);
@@ -125,29 +126,29 @@ impl AcpVoice {
         self.terminals.forget(session);
     }
 
-    /// Changes when a task listens on other ports.
+    /// Changes when a task listens on different ports.
     pub(super) fn listening(&self) -> watch::Receiver<()> {
         self.listening.subscribe()
     }
 
     fn messages(&self) -> MutexGuard<'_, Messages> {
-        // A panic under the lock leaves every name in use at most once.
+        // A panic under the lock leaves every message id in use at most once.
         self.messages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// An update as the client can show it; `None` where nothing is left of it.
+    /// An update in the form that the client can show; `None` if nothing is left of it.
     fn shown(&self, mut update: acp::SessionNotification) -> Option<acp::SessionNotification> {
         let session = update.session_id.0.to_string();
         if let acp::SessionUpdate::UsageUpdate(usage) = &update.update
             && usage.size == 0
         {
-            // A size that is not known is not 0.
+            // Omit a usage without a known size, because 0 would be wrong.
             return None;
         }
         if let acp::SessionUpdate::UserMessageChunk(chunk) = &update.update
             && let Some(text) = notice(chunk)
         {
-            // Most clients show nothing of a message of the person's that they have not sent.
+            // Most clients do not show a message of the person that they have not sent themselves.
             let text = acp::ContentBlock::Text(acp::TextContent::new(format!("{text}\n")));
             let thought = acp::ContentChunk::new(text).meta(chunk.meta.clone());
             update.update = acp::SessionUpdate::AgentThoughtChunk(thought);
@@ -160,7 +161,7 @@ impl AcpVoice {
         Some(update)
     }
 
-    /// Answers the person, in a message of its own, what is not the model's.
+    /// Answers the person in a separate message that is not the model's.
     pub(super) fn say(&self, session: &str, text: String, outbox: &Outbox) {
         self.messages().open.remove(session);
         let text = acp::ContentBlock::Text(acp::TextContent::new(text));
@@ -169,12 +170,12 @@ impl AcpVoice {
         self.messages().open.remove(session);
     }
 
-    /// The person says something: what comes now answers that.
+    /// Records that the person has sent a prompt, so that the next answer belongs to it.
     pub(super) fn asked(&self, session: &str) {
         self.messages().answered.remove(session);
     }
 
-    /// Tells the person something that the model is not told.
+    /// Shows the person something that the model is not told.
     pub(super) fn think(&self, session: &str, text: String, outbox: &Outbox) {
         let text = acp::ContentBlock::Text(acp::TextContent::new(text));
         let update = acp::SessionUpdate::AgentThoughtChunk(acp::ContentChunk::new(text));
@@ -184,7 +185,7 @@ impl AcpVoice {
     pub(super) fn update(&self, mut params: acp::SessionNotification, outbox: &Outbox) {
         let before = self.messages().name(&mut params);
         if let Some(before) = before {
-            // acpx and CodeCompanion show the chunks of a prompt one behind the other, whatever they are called.
+            // acpx and CodeCompanion join the chunks of a prompt regardless of their message ids.
             let text = acp::ContentBlock::Text(acp::TextContent::new("\n\n"));
             let end = acp::ContentChunk::new(text).message_id(before);
             let end = acp::SessionUpdate::AgentMessageChunk(end);
@@ -203,16 +204,16 @@ impl Voice for AcpVoice {
                 }
             }
             Push::Turn(turn) => {
-                // What a turn says belongs to no message of the turn before.
+                // The messages of a new turn do not continue those of the previous one.
                 self.messages().open.remove(&turn.session_id);
                 if turn.state == TurnState::Ended {
                     self.turns.fetch_add(1, Ordering::Relaxed);
                 }
             }
             Push::Retrying(retrying) => {
-                // What came of the answer so far is void.
+                // The answer so far is void.
                 self.messages().open.remove(&retrying.session_id);
-                let text = format!("The model is asked again: {}\n", retrying.message);
+                let text = format!("The model call is repeated: {}\n", retrying.message);
                 self.think(&retrying.session_id, text, outbox);
             }
             Push::Output(output) => {

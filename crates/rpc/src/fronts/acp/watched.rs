@@ -1,8 +1,8 @@
-//! Sessions that a client loads and another process has open: they are watched, and the first prompt opens one once
-//! that process has let it go.
+//! Sessions that a client loads while another process has them open: they are watched, and the first prompt after
+//! that process has closed one opens it.
 //!
-//! To refuse them, as other methods do, would hide from a person the very session that works; and a client of ACP has
-//! no word for a session that is only to be read.
+//! Refusing them, as other methods do, would hide from a person the session that is at work; and ACP has no read-only
+//! sessions.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -24,33 +24,33 @@ impl Loads {
         self.lock().get(session).cloned()
     }
 
-    /// Returns whether it was watched.
+    /// Removes a session. Returns whether it was watched.
     pub(super) fn forget(&self, session: &str) -> bool {
         self.lock().remove(session).is_some()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Value>> {
-        // A panic under the lock leaves a map that is whole: every change is one insert or remove.
+        // A panic under the lock leaves the map consistent: every change is one insert or remove.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Whether another process has the session open.
+/// Whether the error says that another process has the session open.
 pub(super) fn is_held(error: &Error) -> bool {
     error.data.as_ref().is_some_and(|data| data["limit"] == "sessionHolders")
 }
 
-/// What a person is told of a session that is watched; `None`: what they see already.
+/// The text for a person about the state of a watched session; `None` if there is nothing new to say.
 pub(super) fn told(watched: &Watched) -> Option<String> {
     let pid = watched.pid.unwrap_or_default();
-    let here = "The next prompt goes on with it here.";
+    let here = "The next prompt continues it here.";
     let text = match (watched.holder, &*watched.asks) {
         (Holder::Open, []) => return None,
         (Holder::Open, asks) => {
             let asked =
                 asks.iter().map(|it| format!("may the agent {}? ({})", it.question, it.why));
             format!(
-                "It is asked in process {pid}, and to be answered there: {}",
+                "Process {pid} asks, and only it can take the answer: {}",
                 asked.collect::<Vec<_>>().join("; ")
             )
         }
@@ -63,12 +63,12 @@ pub(super) fn told(watched: &Watched) -> Option<String> {
     Some(format!("{text}\n"))
 }
 
-/// What a person is told first.
+/// The first text for a person about a watched session.
 pub(super) fn begun(watched: &Watched) -> String {
     let pid = watched.pid.unwrap_or_default();
     let asks = told(watched).unwrap_or_default();
     format!(
-        "Process {pid} has this session open: what is said there is shown here. A prompt goes on with it here once \
+        "Process {pid} has this session open: its updates are shown here. A prompt continues it here once \
          it is closed there.\n{asks}"
     )
 }

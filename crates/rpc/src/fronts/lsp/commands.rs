@@ -7,10 +7,10 @@ use crate::convert::error::invalid;
 use crate::methods::{self, Method};
 use crate::wire::Error;
 
-/// The request.
+/// The name of the request.
 pub(super) const REQUEST: &str = "workspace/executeCommand";
 
-/// Each command, and the method it stands for.
+/// Each command, with the method that it runs.
 pub(super) const COMMANDS: [(&str, &str); 4] = [
     ("meanwhile.spawn", "task/spawn"),
     ("meanwhile.check", "task/check"),
@@ -18,11 +18,11 @@ pub(super) const COMMANDS: [(&str, &str); 4] = [
     ("meanwhile.stop", "task/stop"),
 ];
 
-/// The method that is meant and its parameters, which are the first argument and may be left out.
+/// The method that the command runs, with its parameters, which are the first argument and may be left out.
 ///
 /// # Errors
 ///
-/// -32602: no such command, or more than one argument.
+/// -32602 if the command does not exist, or if there is more than one argument.
 pub(super) fn resolve(params: ExecuteCommandParams) -> Result<Value, Error> {
     let mut arguments = params.arguments;
     if arguments.len() > 1 {
@@ -40,13 +40,13 @@ pub(super) fn resolve(params: ExecuteCommandParams) -> Result<Value, Error> {
     Ok(Value::Array(vec![(*method).into(), given]))
 }
 
-/// What [`resolve`] said, after its way through the router.
+/// Reads the result of [`resolve`] after it has passed through the router.
 pub(super) fn meant(methods: &'static [Method], resolved: Value) -> (&'static Method, Value) {
-    let Value::Array(mut both) = resolved else { unreachable!("`resolve` says an array") };
+    let Value::Array(mut both) = resolved else { unreachable!("`resolve` returns an array") };
     let params = both.pop().unwrap_or_default();
     let name = both.pop().unwrap_or_default();
     let method = name.as_str().and_then(|name| methods::find(methods, name));
-    (method.expect("every command stands for a method of the table"), params)
+    (method.expect("every command names a method of the table"), params)
 }
 
 #[cfg(test)]

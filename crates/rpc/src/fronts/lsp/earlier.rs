@@ -1,5 +1,5 @@
-//! A server that is left of an earlier connection of the same client: a connection that broke without a word (a
-//! lid that was closed) leaves one behind.
+//! Ends a server that is left over from an earlier connection of the same client, which happens when a connection
+//! breaks without being closed (when a laptop's lid is closed).
 
 use std::fs;
 use std::path::Path;
@@ -7,10 +7,10 @@ use std::path::Path;
 use meanwhile_shim::clock;
 use meanwhile_shim::identity::Process;
 
-/// The folder of clients that have a name.
+/// The directory with a file for each named client.
 const CLIENTS: &str = "clients";
 
-/// Ends it, and notes this process in its place.
+/// Ends the earlier server, and records this process in the client's file.
 pub(super) fn end(state: &Path, name: &str) {
     let path = state.join(CLIENTS).join(name);
     let text = fs::read_to_string(&path).unwrap_or_default();
@@ -26,6 +26,6 @@ pub(super) fn end(state: &Path, name: &str) {
     let noted = fs::create_dir_all(state.join(CLIENTS))
         .and_then(|()| fs::write(path, format!("{own} {}\n", clock::start_time(own).unwrap_or(0))));
     if let Err(error) = noted {
-        tracing::warn!(%error, "cannot note the client `{name}`");
+        tracing::warn!(%error, "cannot record the client `{name}`");
     }
 }

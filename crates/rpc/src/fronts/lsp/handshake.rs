@@ -24,24 +24,24 @@ use crate::desk::{Connection, Desk};
 use crate::methods::{FEATURES, METHODS};
 use crate::wire;
 
-/// How long sessions have to end their turns at `shutdown`.
+/// How long sessions may take to end their turns at `shutdown`.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
-/// What LSP settles between the two sides.
+/// The result of the handshake.
 #[derive(Debug)]
 pub(super) struct Handshake {
     desk: Desk,
-    /// The process to live with, if one was named.
+    /// The pid that the client named, whose exit ends the server.
     parent: OnceLock<u32>,
-    /// How long the client may be silent, if it said so.
+    /// How long the client may be silent, if it sends heartbeats.
     silence: OnceLock<Duration>,
-    /// The client's own name, if it gave one.
+    /// The client's name, if it sent one.
     name: OnceLock<String>,
     shut_down: AtomicBool,
 }
 
 impl Handshake {
-    /// Before the handshake.
+    /// The state before the handshake.
     pub(super) fn new(desk: Desk) -> Self {
         Self {
             desk,
@@ -52,28 +52,28 @@ impl Handshake {
         }
     }
 
-    /// The process to live with, once the handshake named one.
+    /// The pid that the client named in the handshake.
     pub(super) fn parent(&self) -> Option<u32> {
         self.parent.get().copied()
     }
 
-    /// How long the client may be silent, if the handshake said so.
+    /// How long the client may be silent, if the handshake says that it sends heartbeats.
     pub(super) fn silence(&self) -> Option<Duration> {
         self.silence.get().copied()
     }
 
-    /// The client's own name, if the handshake gave one.
+    /// The client's name, if the handshake has one.
     pub(super) fn name(&self) -> Option<&str> {
         self.name.get().map(String::as_str)
     }
 
-    /// What the store is called, for a client that has a name.
+    /// The name of the store, for a client with a name.
     fn store(&self) -> Option<String> {
         let state = self.name().and(self.desk.state_dir())?;
         place::installation(state).ok()
     }
 
-    /// Whether `shutdown` was answered.
+    /// Whether `shutdown` has been answered.
     pub(super) fn is_shut_down(&self) -> bool {
         self.shut_down.load(Ordering::Relaxed)
     }
@@ -94,7 +94,7 @@ impl Handshake {
             model,
         };
         if let Some(pid) = params.process_id {
-            // A second one comes only after a handshake that failed, which named none.
+            // Fails only on the second handshake after a failed one, which has set nothing.
             let _ = self.parent.set(pid);
         }
         let _ = silence.map(|it| self.silence.set(it));
@@ -105,7 +105,7 @@ impl Handshake {
 
 impl LanguageServer for Handshake {
     async fn initialize(&self, params: InitializeParams) -> jsonrpc::Result<InitializeResult> {
-        // The router lets a second handshake through only where the first one failed.
+        // The router accepts a second handshake only if the first one failed.
         match self.settle(params).map_err(to_lsp)? {
             true => Ok(result(self.desk.state_moved(), self.store())),
             false => Err(Error::invalid_request()),
@@ -120,8 +120,8 @@ impl LanguageServer for Handshake {
     }
 
     async fn shutdown(&self) -> jsonrpc::Result<()> {
-        // A turn that runs is ended by the client that asked for it, not by a death in the middle; but a
-        // command in the foreground may take its time, and can be found again.
+        // End running turns in an orderly way before the process exits. A command in the foreground may take longer;
+        // a later load finds it again.
         let _ = timeout(LAST_WORDS, self.desk.sessions().close()).await;
         self.shut_down.store(true, Ordering::Relaxed);
         Ok(())

@@ -1,9 +1,9 @@
 //! LSP's standard progress (`$/progress`) for the tasks this connection spawned.
 //!
-//! Owns which task is shown under which token. A token comes with the spawn, or is made by us where
-//! the client has `window.workDoneProgress`; then the client is asked first. The state is the
-//! connection's, a few words a task, shared by the loop and the pusher under a lock that is never
-//! held across an await.
+//! Owns which task is shown under which token. The client sends the token with the spawn; otherwise the server
+//! creates one if the client has `window.workDoneProgress`, and asks the client first. The state belongs to the
+//! connection, is a few words per task, and is shared by the loop and the pusher under a lock that is never held
+//! across an await.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,7 +22,7 @@ pub(super) struct Progresses(Arc<Mutex<HashMap<TaskId, Vec<Track>>>>);
 struct Track {
     token: ProgressToken,
     phase: Phase,
-    /// The client cancelled it, and its task is being stopped.
+    /// Whether the client has cancelled it, so that its task is being stopped.
     cancelled: bool,
 }
 
@@ -34,15 +34,15 @@ impl Track {
 
 #[derive(Debug)]
 enum Phase {
-    /// The client was asked to make the token; `title` is for the begin.
+    /// The client was asked to create the token; `title` is for the `begin` report.
     Asked { title: String },
-    /// Begun.
+    /// The progress was begun.
     Shown,
 }
 
 impl Progresses {
-    /// Begins to show a task, or asks the client to. A token that shows one already is left alone:
-    /// the same spawn was sent again, by its `clientToken`, or the client mixes up its own.
+    /// Begins to show a task, or asks the client to create a token. A token that is in use is ignored: either the
+    /// same spawn was sent again, with its `clientToken`, or the client reuses a token.
     pub(super) fn follow(&self, follow: Follow, outbox: &Outbox) {
         let Follow { task, title, token } = follow;
         let mut tasks = self.lock();
@@ -58,7 +58,7 @@ impl Progresses {
                 Track::new(token, Phase::Shown)
             }
             None => {
-                // The token is the request's id too, so the answer finds its task.
+                // The token is also the id of the request, so that the response finds its task.
                 let token = ProgressToken::Text(format!("meanwhile/{task}"));
                 if is_shown(&token) {
                     return;
@@ -75,7 +75,7 @@ impl Progresses {
         tasks.entry(task).or_default().push(track);
     }
 
-    /// The client answered our request for a token. Returns whether it was one.
+    /// Handles the client's response to a token request. Returns whether there was such a request.
     pub(super) fn created(&self, id: &str, accepted: bool, outbox: &Outbox) -> bool {
         let mut tasks = self.lock();
         for tracks in tasks.values_mut() {
@@ -96,7 +96,7 @@ impl Progresses {
         id.starts_with("meanwhile/")
     }
 
-    /// Reports how far a task is.
+    /// Reports the progress of a task.
     pub(super) fn report(&self, progress: &ProgressPush, outbox: &Outbox) {
         let Ok(task) = progress.id.parse() else { return };
         let tasks = self.lock();
@@ -105,8 +105,8 @@ impl Progresses {
                 let mut value = json!({"kind": "report"});
                 if let Some(percent) = progress.percent {
                     value["percentage"] = percent.into();
-                    // It began without a percentage, since most tasks never have one; clients may
-                    // then ignore it, but they show a message.
+                    // The progress began without a percentage, because most tasks have none. Clients may then ignore
+                    // a percentage, but they show a message.
                     value["message"] = format!("{percent}%").into();
                 }
                 if let Some(message) = &progress.message {
@@ -129,14 +129,14 @@ impl Progresses {
         }
     }
 
-    /// The client cancelled a progress. Returns the task to stop, unless it is being stopped.
+    /// Handles a cancellation by the client. Returns the task to stop, unless it is already being stopped.
     pub(super) fn cancel(&self, token: &ProgressToken) -> Option<TaskId> {
         let mut tasks = self.lock();
         let (task, track) = find(&mut tasks, token)?;
         (!std::mem::replace(&mut track.cancelled, true)).then_some(task)
     }
 
-    /// The task of a progress that was cancelled could not be stopped: it may be cancelled again.
+    /// Allows another cancellation, because the task could not be stopped.
     pub(super) fn not_cancelled(&self, token: &ProgressToken) {
         if let Some((_, track)) = find(&mut self.lock(), token) {
             track.cancelled = false;
@@ -144,12 +144,12 @@ impl Progresses {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<TaskId, Vec<Track>>> {
-        // A panic under the lock leaves a map that is whole: every change is one insert or remove.
+        // A panic under the lock leaves the map consistent: every change is one insert or remove.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The task shown under a token, and how.
+/// The task that is shown under a token, and its state.
 fn find<'a>(
     tasks: &'a mut HashMap<TaskId, Vec<Track>>,
     token: &ProgressToken,
@@ -172,7 +172,7 @@ fn send(token: &ProgressToken, value: &Value, outbox: &Outbox) {
     }));
 }
 
-/// How a task ended.
+/// Describes how a task ended.
 fn describe(task: &Task) -> String {
     let how = match task.state {
         TaskState::Queued | TaskState::Running | TaskState::Stopping => return String::new(),

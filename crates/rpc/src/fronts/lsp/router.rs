@@ -1,8 +1,8 @@
-//! tower-lsp's router: what may be asked now, and LSP's own requests.
+//! tower-lsp's router: decides which requests are allowed now, and handles LSP's own requests.
 //!
-//! The methods of the table are registered with it under their names, so that it decides whether one
-//! may come now (not before `initialize`, not after `shutdown`). What it lets pass is run by the
-//! connection, because a handler says more than a result: what is to follow its reply.
+//! The methods of the table are registered with it, so that it decides whether one is allowed now (not before
+//! `initialize`, not after `shutdown`). The connection runs the accepted ones, because a handler returns more than a
+//! result: the actions that follow its reply.
 
 use std::borrow::Cow;
 
@@ -21,12 +21,12 @@ use crate::wire::Error;
 pub(super) struct Router {
     service: LspService<Handshake>,
     methods: &'static [Method],
-    /// The router's own way to the client. Unused, and its end would be the router's.
+    /// The router's channel to the client. It is unused, but dropping it would end the router.
     _socket: ClientSocket,
 }
 
 impl Router {
-    /// Routes these methods, and what LSP has.
+    /// Creates a router for these methods and those of LSP.
     pub(super) fn new(methods: &'static [Method], handshake: Handshake) -> Self {
         let mut builder = LspService::build(|_| handshake);
         for method in methods {
@@ -36,16 +36,16 @@ impl Router {
         Self { service, methods, _socket }
     }
 
-    /// What the handshake settled.
+    /// The state of the handshake.
     pub(super) fn handshake(&self) -> &Handshake {
         self.service.inner()
     }
 
-    /// Asks it.
+    /// Passes a request to the router.
     ///
     /// # Errors
     ///
-    /// What it refuses, in words that help.
+    /// The router's refusal, with a helpful message.
     pub(super) async fn call(
         &mut self,
         method: impl Into<Cow<'static, str>>,
@@ -53,7 +53,7 @@ impl Router {
     ) -> Result<Value, Error> {
         let method = method.into();
         let shut_down = self.handshake().is_shut_down();
-        // Each call is over before the next, so all have one number.
+        // The calls do not overlap, so all can have the same id.
         let mut request = Request::build(method.clone()).id(0);
         if let Some(params) = params {
             request = request.params(params);
@@ -63,18 +63,18 @@ impl Router {
             Some(response) => {
                 response.into_parts().1.map_err(|error| self.explain(&method, shut_down, error))
             }
-            // It keeps silent about requests of `$/` that it does not know.
+            // The router does not answer unknown requests whose names start with `$/`.
             None => Err(error::unknown_method(&method)),
         }
     }
 
-    /// Its bare errors, put in words.
+    /// Replaces the router's bare errors with helpful messages.
     fn explain(&self, method: &str, shut_down: bool, mut error: jsonrpc::Error) -> Error {
         let bare = error.message == error.code.description();
         let is_known = matches!(method, "initialize" | "shutdown" | commands::REQUEST)
             || methods::find(self.methods, method).is_some();
         match error.code {
-            // It knows all of LSP, and reads the parameters of what is not served here.
+            // The router knows all methods of LSP, and parses the parameters of those that are not served here.
             ErrorCode::InvalidParams if !is_known => return error::unknown_method(method),
             ErrorCode::MethodNotFound => return error::unknown_method(method),
             ErrorCode::ServerError(Error::NOT_INITIALIZED) => return error::not_initialized(),
@@ -97,12 +97,12 @@ impl Router {
     }
 }
 
-/// What a method of the table is to the router: something that may come now.
+/// The handler that is registered for each method of the table: the method is allowed now.
 async fn passed(_: &Handshake) -> jsonrpc::Result<()> {
     Ok(())
 }
 
-/// An error as the router takes it.
+/// Converts an error to the router's type.
 pub(super) fn to_lsp(error: Error) -> jsonrpc::Error {
     let Error { code, message, data } = error;
     jsonrpc::Error { code: code.into(), message, data }

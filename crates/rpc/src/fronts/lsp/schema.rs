@@ -9,10 +9,10 @@ use super::voice::{PERMISSION, PUSHES};
 use crate::methods::METHODS;
 use crate::wire::{self, acp};
 
-/// The document: for each method its `params` and `result`, for each push its `params`, what the
-/// handshake adds to LSP's, and what rides in ACP's `_meta`.
+/// The document: the `params` and `result` of each method, the `params` of each push, the additions to LSP's
+/// handshake, and the project's members of ACP's `_meta`.
 pub(crate) fn document() -> Value {
-    // What is read may leave out what has a default; what is written always has it.
+    // Input may omit members that have a default; output always contains them.
     let mut read = SchemaSettings::draft2020_12().into_generator();
     let mut written = SchemaSettings::draft2020_12().for_serialize().into_generator();
     let methods: Map<String, Value> = METHODS
@@ -64,7 +64,7 @@ pub(crate) fn document() -> Value {
     })
 }
 
-/// An optional member of what we write is left out, never null; the generator cannot know.
+/// An optional member of the output is left out, never null; the generator cannot know that.
 fn never_null(schema: &mut Value) {
     if let Some(Value::Array(variants)) = schema.get_mut("oneOf") {
         variants.iter_mut().for_each(never_null);
@@ -97,7 +97,7 @@ fn never_null(schema: &mut Value) {
     }
 }
 
-/// The document as text: what is committed as `docs/schema.json`.
+/// The text of the document, which is committed as `docs/schema.json`.
 pub(crate) fn text() -> String {
     let mut text = serde_json::to_string_pretty(&document())
         .expect("a schema is made of strings, numbers and string-keyed maps only");

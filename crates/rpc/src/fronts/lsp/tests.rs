@@ -1,4 +1,4 @@
-//! The loop over an in-memory connection. The server has no store: what needs one answers 1005.
+//! Tests the loop over an in-memory connection. The server has no store: requests that need one return 1005.
 
 use std::time::Duration;
 
@@ -11,9 +11,9 @@ use super::*;
 use crate::peer::frame::Decoder;
 use crate::peer::{BUSY_MAX, Handling, serve};
 
-/// A client that talks to the loop.
+/// A client that is connected to the loop.
 struct Client {
-    /// `None` once the client has ended its side.
+    /// `None` once the client has closed its output.
     to: Option<DuplexStream>,
     from: DuplexStream,
     decoder: Decoder,
@@ -25,7 +25,7 @@ impl Client {
         Self::start_with(&[])
     }
 
-    /// With other handlers for some methods.
+    /// Starts a server with other handlers for some methods.
     fn start_with(others: &[(&str, Handler)]) -> Self {
         let mut methods = METHODS.to_vec();
         for (name, handler) in others {
@@ -97,7 +97,7 @@ impl Client {
         tokio::time::timeout(Duration::from_secs(10), read).await.expect("a message or the end")
     }
 
-    /// Waits for the loop's end and returns whether it was clean. No message is left unread.
+    /// Waits until the loop ends, and returns whether the end was clean. Fails if a message was not read.
     async fn end(mut self) -> bool {
         assert_eq!(self.read().await, None, "a message went unread");
         self.server.await.unwrap()
@@ -184,7 +184,7 @@ async fn what_is_malformed_is_answered_and_the_next_message_too() {
         is_error(&client.read().await.unwrap(), id, code);
         is_error(&client.ask("task/check", json!({})).await, json!("task/check"), 1005);
     }
-    // Neither an answer to nothing nor a complaint about us is answered.
+    // Neither a response without a request nor an error about the server's messages is answered.
     client.send(r#"{"jsonrpc":"2.0","id":99,"result":1}"#).await;
     client.send(r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32700}}"#).await;
     is_error(&client.ask("task/check", json!({})).await, json!("task/check"), 1005);
@@ -227,24 +227,24 @@ async fn ids_come_back_as_they_were() {
 
 #[tokio::test(start_paused = true)]
 async fn every_end_ends() {
-    // The end of the input.
+    // The input ends.
     let mut client = Client::ready().await;
     client.to = None;
     assert!(!client.end().await);
-    // `exit` with the input still open, and before any handshake.
+    // `exit` arrives before the handshake, and the input stays open.
     let mut client = Client::ready().await;
     client.notify("exit", json!({})).await;
     assert!(!client.end().await);
     let mut client = Client::start();
     client.notify("exit", json!({})).await;
     assert!(!client.end().await);
-    // The client closes our output.
+    // The client closes the server's output.
     let Client { to, from, server, .. } = Client::ready().await;
     drop(from);
     let mut to = to.expect("the client has not ended");
     let mut bytes = Vec::new();
     Framing::ContentLength.append(&mut bytes, b"{}");
-    // The loop may be gone before the second write, so its failure says nothing.
+    // The loop may end before the second write, so its failure is ignored.
     to.write_all(&bytes).await.unwrap();
     assert!(!server.await.unwrap());
 }
@@ -279,7 +279,7 @@ fn too_much(_: Desk, _: Value) -> Handling {
     Box::pin(async { Ok(Value::from("x".repeat(17 << 20)).into()) })
 }
 
-/// Answers a while after whatever came in with it.
+/// Answers after the requests that arrived with it have been dispatched.
 fn patient(_: Desk, _: Value) -> Handling {
     Box::pin(async {
         for _ in 0..100 {
@@ -311,11 +311,11 @@ async fn no_number_of_waiting_requests_holds_up_another() {
 
     client.notify("$/cancelRequest", json!({"id": 7})).await;
     is_error(&client.read().await.unwrap(), json!(7), -32800);
-    // Neither is running, so neither is answered.
+    // Neither request is running, so neither is answered.
     client.notify("$/cancelRequest", json!({"id": 7})).await;
     client.notify("$/cancelRequest", json!({"id": {}})).await;
     is_error(&client.ask("task/check", json!({})).await, json!("task/check"), 1005);
-    // The place that was freed is taken again, under the same id.
+    // The released permit can be used again, with the same id.
     client.request(7, "task/wait", json!({})).await;
     client.request(7, "task/wait", json!({})).await;
     is_error(&client.read().await.unwrap(), json!(7), -32600);
@@ -379,7 +379,7 @@ async fn a_panic_harms_no_other_request() {
             _ => is_error(reply, json!(id), -32603),
         }
     }
-    // Their ids and places are free again.
+    // Their ids and permits can be used again.
     for id in 0..10 {
         client.request(id, "task/check", json!({})).await;
         is_error(&client.read().await.unwrap(), json!(id), 1005);

@@ -1,5 +1,5 @@
-//! What the client is told without asking, in LSP's words: notifications under the protocol's names,
-//! `$/progress` beside them, and questions to the person.
+//! The messages that an LSP client is sent without a request: notifications with the protocol's names, `$/progress`,
+//! and questions to the person.
 
 use schemars::{JsonSchema, SchemaGenerator};
 use serde::Serialize;
@@ -9,13 +9,13 @@ use super::progress::Progresses;
 use crate::peer::{Follow, Outbox, Voice};
 use crate::wire::{self, Push, acp};
 
-/// What the person is asked with.
+/// The method that asks the person.
 pub(super) const PERMISSION: &str = "session/request_permission";
 
-/// A row: what happened, its name, its parameters.
+/// Defines a row: the event, its name, its parameters.
 macro_rules! pushes {
     ($($variant:ident, $name:literal, $params:ty;)*) => {
-        /// The name and the schema of every push, in the order of the protocol.
+        /// The name and the schema of each push, in the order of the protocol.
         pub(super) const PUSHES: &[(&str, fn(&mut SchemaGenerator) -> Value)] =
             &[$(($name, schema::<$params>)),*];
 
@@ -48,7 +48,7 @@ fn schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> Value {
     generator.subschema_for::<T>().to_value()
 }
 
-/// A push under its name.
+/// A push with its method name.
 #[derive(Debug, Serialize)]
 pub(crate) struct Named<'a> {
     method: &'static str,
@@ -56,13 +56,13 @@ pub(crate) struct Named<'a> {
 }
 
 impl<'a> Named<'a> {
-    /// Under the protocol's name.
+    /// Adds the protocol's name to the push.
     pub(crate) fn new(push: &'a Push) -> Self {
         Self { method: name(push), params: push }
     }
 }
 
-/// A notification as it stands on the wire.
+/// A notification on the wire.
 #[derive(Debug, Serialize)]
 struct Notification<'a> {
     jsonrpc: &'static str,
@@ -70,7 +70,7 @@ struct Notification<'a> {
     params: &'a Push,
 }
 
-/// How a client of LSP is told.
+/// Sends messages to an LSP client.
 #[derive(Debug, Default)]
 pub(super) struct LspVoice {
     pub(super) progresses: Progresses,

@@ -1,7 +1,7 @@
-//! Which directory a connection is about.
+//! Determines the workspace of a connection.
 //!
-//! Folders come as URIs. Clients write them with more or less care, so what a strict reader would
-//! refuse (a space, a letter beyond ASCII) is encoded before the handshake is read.
+//! Folders are URIs. Clients do not always encode them, so characters that a strict parser would refuse (a space, a
+//! non-ASCII letter) are encoded before the handshake is parsed.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -16,7 +16,7 @@ use crate::wire::Error;
 
 type Result<T> = std::result::Result<T, Error>;
 
-/// What no URI may have as it is (RFC 3986, section 2).
+/// Characters that must be encoded in a URI (RFC 3986, section 2).
 const UNSAFE: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -29,8 +29,8 @@ const UNSAFE: &AsciiSet = &CONTROLS
     .add(b'|')
     .add(b'}');
 
-/// Makes the parameters of `initialize` what LSP's types read, without changing what they mean:
-/// capabilities are cut to what matters here, because their types lag behind the clients; URIs are
+/// Rewrites the parameters of `initialize` so that LSP's types can parse them, without changing their meaning:
+/// capabilities are reduced to those that are used, because their types may be older than the client; URIs are
 /// encoded.
 pub(crate) fn normalize(params: &mut Value) {
     let Some(members) = params.as_object_mut() else { return };
@@ -57,11 +57,11 @@ pub(crate) fn normalize(params: &mut Value) {
     }
 }
 
-/// The workspace: the first folder that is a directory's URI, else the root, else where we are.
+/// The workspace: the first folder, or else the root, or else the current directory.
 ///
 /// # Errors
 ///
-/// A URI that is not a `file:` URI, or not of a directory.
+/// The URI is not a `file:` URI, or does not name a directory.
 pub(crate) fn of(params: &InitializeParams) -> Result<PathBuf> {
     let folder = params.workspace_folders.iter().flatten().next();
     #[expect(deprecated, reason = "clients still send the older fields, and no folders")]
@@ -73,7 +73,7 @@ pub(crate) fn of(params: &InitializeParams) -> Result<PathBuf> {
         (None, None, Some(_) | None) => std::env::current_dir()
             .map_err(|error| invalid("rootUri", format!("missing, and no directory: {error}")))?,
     };
-    // One that does not exist yet stays as it is: a spawn there says so.
+    // A directory that does not exist yet is kept: a spawn there reports it.
     Ok(std::fs::canonicalize(&path).unwrap_or(path))
 }
 
@@ -109,7 +109,7 @@ fn absolute(field: &str, path: PathBuf) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Encodes what no URI may have; what is encoded already stays.
+/// Encodes characters that a URI cannot contain; existing escapes are kept.
 fn encode(value: &mut Value) {
     if let Value::String(uri) = value {
         *uri = utf8_percent_encode(uri, UNSAFE).to_string();

@@ -1,7 +1,7 @@
-//! Between the connection and rmcp: requests in, replies out, each with what is to follow it.
+//! Connects the peer to rmcp: passes requests to it, and returns replies with the actions that follow them.
 //!
-//! rmcp's service runs on a transport whose other end is this process. It is given one request at a time and
-//! its reply is taken back to the connection, which writes it.
+//! rmcp's service runs on a transport whose other end is in this process. It receives one request at a time, and its
+//! reply goes back to the connection, which writes it.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -24,7 +24,7 @@ use crate::wire::Error;
 
 type Outcome = Result<ServerResult, ErrorData>;
 
-/// The way to rmcp's service.
+/// A handle to rmcp's service.
 pub(super) struct Bridge {
     to: mpsc::UnboundedSender<ClientJsonRpcMessage>,
     replies: Replies,
@@ -34,12 +34,12 @@ pub(super) struct Bridge {
 impl Bridge {
     /// Starts the service.
     pub(super) fn new(server: Server, jobs: &Jobs) -> Self {
-        // As many as the connection lets run at once: it counts them.
+        // Unbounded, because the connection limits how many requests run at once.
         let (to, from) = mpsc::unbounded_channel();
         let replies = Replies::default();
         let pipe = Pipe { from, replies: replies.clone() };
         jobs.vital(async move {
-            // Ends when the connection drops the other end.
+            // The service ends when the connection drops the other end.
             if let Err(error) = serve_directly(server, pipe, None).waiting().await {
                 tracing::error!(%error, "the service failed");
             }
@@ -47,7 +47,7 @@ impl Bridge {
         Self { to, replies, next: 0 }
     }
 
-    /// Hands a request over.
+    /// Passes a request to the service.
     pub(super) fn ask(&mut self, method: String, params: Value) -> Result<Handling, Error> {
         let request = json!({ "method": method, "params": params });
         let mut request: ClientRequest = serde_json::from_value(request)
@@ -61,7 +61,7 @@ impl Bridge {
         let message = JsonRpcMessage::request(request, RequestId::Number(id));
         Ok(Box::pin(async move {
             let mut unwanted = Unwanted { to: Some(to.clone()), id };
-            // The service ends with the connection only.
+            // Fails only when the connection ends, because the service ends with it.
             to.send(message).map_err(|_| error::internal())?;
             let outcome = reply.await.map_err(|_| error::internal())?;
             unwanted.to = None;
@@ -71,7 +71,7 @@ impl Bridge {
     }
 }
 
-/// Tells the service that the reply to a request is not wanted any more, where it is dropped before it came.
+/// When it is dropped before the reply arrives, it tells the service that the request is cancelled.
 struct Unwanted {
     to: Option<mpsc::UnboundedSender<ClientJsonRpcMessage>>,
     id: i64,
@@ -83,27 +83,27 @@ impl Drop for Unwanted {
         let params = CancelledNotificationParam::new(Some(RequestId::Number(self.id)), None);
         let cancelled =
             ClientNotification::CancelledNotification(CancelledNotification::new(params));
-        // Without a service nothing runs.
+        // Fails if the service has ended; then nothing runs.
         let _ = to.send(JsonRpcMessage::notification(cancelled));
     }
 }
 
-/// What is to follow a reply. Travels with its request.
+/// The actions that follow a reply. It travels with the request.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Afters(Arc<Mutex<Vec<After>>>);
 
 impl Afters {
-    /// Those of a request.
+    /// The actions of a request.
     pub(super) fn of(extensions: &Extensions) -> Self {
         extensions.get::<Self>().cloned().unwrap_or_default()
     }
 
-    /// Adds one.
+    /// Adds an action.
     pub(super) fn push(&self, after: After) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(after);
     }
 
-    /// Lets nothing follow: what was leased waits again.
+    /// Drops the actions, so that leased notifications return to the queue.
     pub(super) fn give_back(&self) {
         drop(self.take());
     }
@@ -113,7 +113,7 @@ impl Afters {
     }
 }
 
-/// The requests that are not answered, and who waits for each.
+/// The unanswered requests, each with the sender for its reply.
 #[derive(Debug, Clone, Default)]
 struct Replies(Arc<Mutex<HashMap<i64, oneshot::Sender<Outcome>>>>);
 
@@ -128,13 +128,13 @@ impl Replies {
         let Some(RequestId::Number(id)) = id else { return };
         let waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
         if let Some(reply) = waiting {
-            // It was cancelled: what was to follow goes with the request.
+            // Fails if the request was cancelled; then its actions are dropped too.
             let _ = reply.send(outcome);
         }
     }
 }
 
-/// The service's end.
+/// The service's end of the transport.
 struct Pipe {
     from: mpsc::UnboundedReceiver<ClientJsonRpcMessage>,
     replies: Replies,
@@ -150,7 +150,7 @@ impl Transport<RoleServer> for Pipe {
         match item {
             JsonRpcMessage::Response(reply) => self.replies.give(Some(reply.id), Ok(reply.result)),
             JsonRpcMessage::Error(reply) => self.replies.give(reply.id, Err(reply.error)),
-            // The server asks the client for nothing and pushes nothing.
+            // The service sends no requests or notifications to the client.
             JsonRpcMessage::Request(_) | JsonRpcMessage::Notification(_) => {}
         }
         ready(Ok(()))
@@ -165,7 +165,7 @@ impl Transport<RoleServer> for Pipe {
     }
 }
 
-/// -32602, in this module's words.
+/// The error -32602 with this message.
 pub(super) fn invalid(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
     Error::new(ErrorData::invalid_params("", None).code.0.into(), message)
 }

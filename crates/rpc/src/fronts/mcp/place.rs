@@ -1,7 +1,7 @@
-//! Whose request it is, and in which workspace its tasks are.
+//! Determines the session of a request, and the workspace of its tasks.
 //!
-//! A host's session is looked for with each request: one server of Codex serves several threads, and a session
-//! of Claude Code may be another one after `/clear`. A session stays in the workspace of its first task.
+//! The session is determined for each request: one server of Codex serves several threads, and the session of a
+//! Claude Code process changes after `/clear`. A session stays in the workspace of its first task.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -15,8 +15,8 @@ use tokio::sync::{Mutex, OnceCell};
 
 use crate::desk::Options;
 
-/// The argument in which a host's plugin names its session with each call, where the host has several sessions in
-/// one process and names none itself: the plugin for opencode, which can add arguments and no `_meta`.
+/// The argument in which a host's plugin names the session in each call. The plugin for opencode uses it, because
+/// opencode has several sessions in one process and names none, and its plugin can add arguments but no `_meta`.
 pub(super) const SESSION: &str = "_session";
 
 /// The workspaces that are open on this connection.
@@ -24,19 +24,19 @@ pub(super) const SESSION: &str = "_session";
 pub(super) struct Places {
     pub(super) options: Options,
     engine: OnceCell<Engine>,
-    /// Held while one is opened, so that it is opened once.
+    /// Locked while a workspace is being opened, so that it is opened only once.
     open: Mutex<HashMap<PathBuf, Background>>,
 }
 
-/// Where a request is at home.
+/// The session and workspace of a request.
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) background: Background,
-    /// The session's queue.
+    /// The queue of the session.
     pub(super) queue: String,
-    /// The session, and the variable that names it to what its tasks spawn.
+    /// The session, and the variable that passes it to what its tasks spawn.
     pub(super) owner: Owner,
-    /// Whether a hook of the session tells its results, too.
+    /// Whether a hook of the session reports its results too.
     pub(super) hooked: bool,
 }
 
@@ -45,11 +45,11 @@ impl Places {
         Self { options, engine: OnceCell::new(), open: Mutex::default() }
     }
 
-    /// The place of a request with this `_meta`.
+    /// The session and workspace of a request with this `_meta`.
     ///
     /// # Errors
     ///
-    /// The store cannot be opened, or the session has a name that no queue can have.
+    /// The store cannot be opened, or the session's name is not valid for a queue.
     pub(super) async fn of(&self, meta: Option<&JsonObject>) -> Result<Place, Error> {
         let engine = self.engine().await?;
         let notes = engine.notes();
@@ -64,11 +64,11 @@ impl Places {
         Ok(Place { background, queue, owner, hooked })
     }
 
-    /// The workspace of a task, whichever session's it is.
+    /// The workspace of a task of any session.
     ///
     /// # Errors
     ///
-    /// There is no such task, or the store cannot be opened.
+    /// The task does not exist, or the store cannot be opened.
     pub(super) async fn of_task(&self, id: TaskId) -> Result<Background, Error> {
         let workspace = self.engine().await?.workspace_of_task(id).await?;
         self.background(workspace.ok_or(Error::UnknownTask(id))?).await
@@ -79,7 +79,7 @@ impl Places {
         if let Some(background) = open.get(&workspace) {
             return Ok(background.clone());
         }
-        // Tasks of an open session do not linger: a daemon's role attaches.
+        // The daemon's role attaches to the workspace, so that linger times do not start.
         let (background, _) =
             self.engine().await?.workspace(workspace.clone(), Role::Daemon).await?;
         open.insert(workspace, background.clone());
@@ -100,7 +100,7 @@ impl Places {
             .await
     }
 
-    /// Detaches. Tasks go on.
+    /// Detaches from all workspaces. Tasks keep running.
     pub(super) async fn close(&self) {
         for (_, background) in self.open.lock().await.drain() {
             background.close().await;
@@ -111,7 +111,7 @@ impl Places {
     }
 }
 
-/// Whose request it is.
+/// The session that sent a request.
 fn session(meta: Option<&JsonObject>, notes: &Notes) -> Result<Owner, Error> {
     let refused = |why: &dyn std::fmt::Display| Error::Invalid {
         field: "_meta".to_owned(),
@@ -122,11 +122,11 @@ fn session(meta: Option<&JsonObject>, notes: &Notes) -> Result<Owner, Error> {
     }
     let named = Owner::find().map_err(|why| refused(&why))?;
     let host = Process::find(std::os::unix::process::parent_id());
-    // What its hook said last is newer than what was in the environment when this process started.
+    // The report of the session's hook is newer than the environment that this process started with.
     let bound = host.and_then(|host| notes.session_of(host));
     let given = meta.and_then(|meta| meta.get(SESSION));
     if let (None, None, Some(given)) = (&named, &bound, given) {
-        // Not before the others: a model could write it.
+        // Checked last, because a model could set this argument.
         let given = given.as_str().unwrap_or_default();
         return Owner::of_plugin(given).map_err(|why| refused(&why));
     }
@@ -135,14 +135,14 @@ fn session(meta: Option<&JsonObject>, notes: &Notes) -> Result<Owner, Error> {
         (Some(owner), _) => owner,
         (None, Some(queue)) => Owner { queue, variable: QUEUE_VARIABLE },
         (None, None) => {
-            // Two hosts that name no session never share a queue.
+            // Hosts without a session name never share a queue.
             let queue = host.map_or_else(|| "default".to_owned(), Process::queue);
             Owner { queue, variable: QUEUE_VARIABLE }
         }
     })
 }
 
-/// The directory of a session that has no task yet: what the request names, else that of this process.
+/// The directory of a session without tasks: the one in the request, or else that of this process.
 fn directory(meta: Option<&JsonObject>) -> Result<PathBuf, Error> {
     let named = meta.and_then(super::sandbox::directory);
     let unusable = |why: std::io::Error| Error::Invalid {

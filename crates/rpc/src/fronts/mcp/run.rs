@@ -1,4 +1,4 @@
-//! Calls of tools, carried out.
+//! Executes tool calls.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -23,26 +23,26 @@ use crate::convert::hint;
 use crate::peer::After;
 use crate::wire;
 
-/// Bytes of the end of an output that `check` shows.
+/// How many bytes of the end of an output `check` shows.
 const CHECK_BYTES: u64 = 4 << 10;
-/// Bytes of output in one reply: hosts cut a longer result, from one side or the other.
+/// The most bytes of output in one reply: hosts truncate a longer result, at either end.
 const OUTPUT_BYTES: u64 = 16 << 10;
-/// How long a task has to read what is written to it.
+/// How long to wait for a task to read what is written to it.
 const WRITE_PATIENCE: Duration = Duration::from_secs(10);
-/// Tasks in a list that run, and that ended.
+/// The most running tasks in a list, and the most ended ones.
 const LISTED: (usize, usize) = (40, 10);
 
-/// What a call came to.
+/// The result of a call.
 pub(super) enum Done {
     Text(String),
-    /// It is a task of the client's runtime, which asks for it.
+    /// The call became a task in the sense of MCP, which the client polls.
     Task(Box<Task>),
 }
 
-/// What a call that did not do its work says.
+/// The text of a call that failed.
 type Refused = String;
 
-/// Carries a call out. Whatever it is, its reply also tells what has ended.
+/// Executes a call. Every reply also reports what has ended.
 pub(super) async fn call(
     places: &Places,
     call: Call,
@@ -55,13 +55,14 @@ pub(super) async fn call(
     let place = &place;
     allowed(places, place, &call)?;
     let (text, about) = match call {
-        // Where hooks tell the session, the end of a task would wake it a second time, for nothing.
+        // With hooks, the end of an MCP task would wake the session a second time, without need.
         Call::Run(run) if wants_task && !place.hooked => {
             let task = start(places, place, run, meta, after).await?;
             return Ok(Done::Task(Box::new(task)));
         }
         Call::Run(run) => {
-            // What the new task says, a later reply tells: in this one it would read as if it had not started.
+            // Take the notifications first: one from the new task, in this reply, would look as if the task had not
+            // started.
             let news = News::take(place, after).await.map_err(said)?;
             let task = start(places, place, run, meta, after).await?;
             return Ok(Done::Text(started(&task, place.hooked) + &news.text()));
@@ -89,7 +90,7 @@ pub(super) async fn call(
     };
     let news = News::take(place, after).await.map_err(said)?;
     let text = match about {
-        // The news has the end and the output of the task.
+        // The notifications contain the end and the output of the task.
         Some(task) if news.tells_end_of(task.id) => String::new(),
         Some(task) => about_task(place, &task).await.map_err(said)?,
         None if text.is_empty() && news.is_empty() => nothing_new(place).await.map_err(said)?,
@@ -98,8 +99,8 @@ pub(super) async fn call(
     Ok(Done::Text(text + &news.text()))
 }
 
-/// Refuses what a rule denies. A command is judged by its line when it is started; no rule is about what only tells
-/// which tasks there are and what has ended.
+/// Refuses a call that a rule denies. A command is checked when it is started; there are no rules about tools that
+/// only list tasks or report what has ended.
 fn allowed(places: &Places, place: &Place, call: &Call) -> Result<(), Refused> {
     let (tool, kind) = match call {
         Call::Check(_) => (Builtin::CheckBackground, Kind::Read),
@@ -112,7 +113,7 @@ fn allowed(places: &Places, place: &Place, call: &Call) -> Result<(), Refused> {
     let intent = Intent::new(tool, String::new(), kind, Vec::new());
     match rules.judge(&intent, place.background.workspace()) {
         Verdict::Deny { why } => Err(format!("not done: {why}")),
-        // What is to be asked the host has asked.
+        // The host has already asked the user where that was needed.
         Verdict::Allow(_) | Verdict::Ask { .. } => Ok(()),
     }
 }
@@ -159,7 +160,7 @@ async fn start(
             Some(place) => Access::Elsewhere { place, line: line.clone(), cwd },
         };
         let intent = Intent::new(Builtin::BackgroundRun, line.clone(), Kind::Execute, vec![access]);
-        // What is to be asked the host has asked: a call that arrives here was let through.
+        // The host has already asked the user where that was needed: a call that arrives here was allowed.
         if let Verdict::Deny { why } = rules.judge(&intent, workspace) {
             return Err(format!("not started: {why}"));
         }
@@ -168,13 +169,13 @@ async fn start(
         Sandbox::None => {}
         Sandbox::Held(_) if wish.on.is_some() => {
             return Err(
-                "not started: this session's sandbox holds commands on this machine, not at a place"
+                "not started: this session's sandbox can only confine commands on this machine"
                     .to_owned(),
             );
         }
         Sandbox::Held(mut held) => {
             let of_session = meta.and_then(sandbox::directory);
-            // What `work` writes is the workspace: all of it must be the session's.
+            // `work` allows writing to the whole workspace, so the session must be allowed to write to all of it.
             let is_here = of_session
                 .is_none_or(|it| it.canonicalize().is_ok_and(|it| workspace.starts_with(it)));
             if !is_here {
@@ -186,7 +187,7 @@ async fn start(
             let Some(ours) = rules.confined(workspace) else {
                 return Err("not started: a rule holds back all that could be read".to_owned());
             };
-            // Those that are not there need no mount.
+            // Paths that do not exist need no mount.
             if let Some(first) = held.sealed.iter().find(|path| path.exists())
                 && !tokio::task::spawn_blocking(confine::has_mounts).await.unwrap_or_default()
             {
@@ -210,7 +211,7 @@ async fn start(
     Ok(spawned.task)
 }
 
-/// A task has the id of its own session in its environment, and no other host's.
+/// A task's environment contains the id of its own session, and of no other host's session.
 fn environment(place: &Place) -> BTreeMap<String, Option<String>> {
     let owner = &place.owner;
     let others = owner.others().map(|name| (name.to_owned(), None));
@@ -269,12 +270,12 @@ async fn about_task(place: &Place, task: &Task) -> Result<String, Error> {
     Ok(text)
 }
 
-/// What others have written, on one line and without the power to look like one of our marks.
+/// Text from others on one line, which cannot imitate the markers of this server.
 fn harmless(text: &str) -> String {
     notice::harmless(&words::one_line(text), true)
 }
 
-/// A task in one line.
+/// A task on one line.
 fn line(task: &Task, place: &Place) -> String {
     let state = match &task.state {
         State::Queued(why) => format!("queued, {}", words::queued(why)),
@@ -331,7 +332,7 @@ async fn written(
 ) -> Result<String, Refused> {
     let task = own(place, &write.id).await?;
     if let Sandbox::Held(held) = sandbox::of(meta, place.background.workspace())? {
-        // A shell that was started when the session might do more would do it now.
+        // A shell that was started with wider permissions would use them now.
         let began = place.background.manner(task.id).map_err(said)?;
         if !began.zip(held.manner()).is_some_and(|(began, now)| began.is_within(now)) {
             return Err(format!(
@@ -371,7 +372,7 @@ async fn wait_for(place: &Place, wait: tools::Wait) -> Result<String, Refused> {
     let mode = if wait.any { Mode::Any } else { Mode::All };
     let queue = place.queue.clone();
     let ids = match wait.ids.is_empty() {
-        // Of all, one that has ended and is not told is waited for no longer.
+        // If a task has ended and was not reported, do not wait.
         true if wait.any && untold(place).await.map_err(said)? => Vec::new(),
         true => {
             background.wait_finite(queue.clone(), mode, patience).await.map_err(said)?;
@@ -388,7 +389,7 @@ async fn wait_for(place: &Place, wait: tools::Wait) -> Result<String, Refused> {
                 waited = background.wait(Which::Ids(ids.clone()), mode, patience) => {
                     waited.map_err(said)?;
                 }
-                // A server that is ready, or a task that wants input, is worth more than the rest of a wait.
+                // Report a server that is ready, or a task that waits for input, without waiting any longer.
                 told = background.news_in(queue, |kind| *kind != NotificationKind::Exited) => {
                     told.map_err(said)?;
                 }
@@ -411,7 +412,7 @@ async fn wait_for(place: &Place, wait: tools::Wait) -> Result<String, Refused> {
     Ok(text)
 }
 
-/// Whether something waits that the session was not told.
+/// Whether the queue contains notifications for the session.
 async fn untold(place: &Place) -> Result<bool, Error> {
     let waiting = place.background.drain(place.queue.clone(), 1, Ack::Manual).await?;
     Ok(!waiting.notifications.is_empty())
@@ -452,7 +453,7 @@ async fn nothing_new(place: &Place) -> Result<String, Error> {
     Ok(text)
 }
 
-/// An error in words for a model.
+/// An error as a text for a model.
 fn said(error: Error) -> Refused {
     let advice = hint::core(&error);
     match error {

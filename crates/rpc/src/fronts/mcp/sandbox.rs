@@ -1,8 +1,8 @@
-//! The sandbox of a host's session, which its tasks keep.
+//! The sandbox of a host's session, which its tasks must keep.
 //!
-//! Codex tells how its own commands are held in the `_meta` of each call (`codex/sandbox-state-meta`), because
-//! the server declares that it reads it. What is not understood is refused: a task never may more than the
-//! session that started it.
+//! Codex sends the restrictions of its own commands in the `_meta` of each call (`codex/sandbox-state-meta`), because
+//! the server declares this capability. Restrictions that are not understood lead to a refusal: a task must never be
+//! allowed more than the session that started it.
 
 use std::path::{Path, PathBuf};
 
@@ -11,19 +11,19 @@ use percent_encoding::percent_decode_str;
 use rmcp::model::JsonObject;
 use serde_json::Value;
 
-/// The capability, and the member of `_meta`.
+/// The name of the capability, and of the member of `_meta`.
 pub(super) const STATE: &str = "codex/sandbox-state-meta";
 
-/// What a session's tasks may do.
+/// The restrictions for a session's tasks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Sandbox {
-    /// The host says nothing of a sandbox: what its user may.
+    /// The host reports no sandbox: tasks may do what the user may.
     None,
-    /// No more than this.
+    /// Tasks are confined like this.
     Held(Confine),
 }
 
-/// The directory that the sandbox is about.
+/// The directory that the sandbox refers to.
 pub(super) fn directory(meta: &JsonObject) -> Option<PathBuf> {
     let named = meta.get(STATE)?.get("sandboxCwd")?.as_str()?;
     let path = match named.strip_prefix("file://") {
@@ -37,12 +37,12 @@ pub(super) fn directory(meta: &JsonObject) -> Option<PathBuf> {
 ///
 /// # Errors
 ///
-/// Why it cannot be kept.
+/// The reason why a task cannot keep it.
 pub(super) fn of(meta: Option<&JsonObject>, workspace: &Path) -> Result<Sandbox, String> {
     let Some(meta) = meta else { return Ok(Sandbox::None) };
     match meta.get(STATE) {
         Some(state) => {
-            // The newer form says more; where both are there it is the one in force.
+            // The newer form has more detail, and takes precedence if both are present.
             let (profile, policy) = (state.get("permissionProfile"), state.get("sandboxPolicy"));
             match (profile.filter(|it| !it.is_null()), policy.filter(|it| !it.is_null())) {
                 (Some(profile), _) => of_profile(profile, workspace),
@@ -51,7 +51,7 @@ pub(super) fn of(meta: Option<&JsonObject>, workspace: &Path) -> Result<Sandbox,
             }
         }
         None if meta.contains_key("threadId") => {
-            Err(unknown("this version of Codex does not tell it to MCP servers"))
+            Err(unknown("this version of Codex does not report it to MCP servers"))
         }
         None => Ok(Sandbox::None),
     }
@@ -65,7 +65,7 @@ fn unknown(why: &str) -> String {
 }
 
 fn held(mode: Mode, network: bool, hidden: Vec<PathBuf>, sealed: Vec<PathBuf>) -> Sandbox {
-    // Only `work` may use the network, and only it writes.
+    // Only `work` may use the network and write.
     let (network, mut sealed) = match mode {
         Mode::Work => (network, sealed),
         Mode::Look | Mode::Open => (false, Vec::new()),
@@ -75,15 +75,15 @@ fn held(mode: Mode, network: bool, hidden: Vec<PathBuf>, sealed: Vec<PathBuf>) -
     Sandbox::Held(Confine { hidden, network, sealed, ..Confine::from(mode) })
 }
 
-/// What Codex keeps from being written in each directory that may be, whether it says so or not, links
-/// resolved; and the repository that a file `.git` leads to.
+/// What Codex protects from writing in each writable directory, whether it reports it or not, with symbolic links
+/// resolved; and the repository that a file `.git` refers to.
 fn kept(workspace: &Path) -> Vec<PathBuf> {
     let named = [".git", ".codex", ".agents"].map(|name| workspace.join(name)).into_iter();
     let targets = named.map(|path| path.canonicalize().unwrap_or(path));
     targets.chain(led_to(workspace)).filter(|it| it.starts_with(workspace)).collect()
 }
 
-/// Codex' `SandboxPolicy`.
+/// Parses Codex' `SandboxPolicy`.
 fn of_policy(policy: &Value, workspace: &Path) -> Result<Sandbox, String> {
     let kind = policy.get("type").and_then(Value::as_str).or_else(|| policy.as_str());
     let flag = |name: &str| policy.get(name).and_then(Value::as_bool).unwrap_or_default();
@@ -99,7 +99,7 @@ fn of_policy(policy: &Value, workspace: &Path) -> Result<Sandbox, String> {
     }
 }
 
-/// Codex' `PermissionProfile`.
+/// Parses Codex' `PermissionProfile`.
 fn of_profile(profile: &Value, workspace: &Path) -> Result<Sandbox, String> {
     match profile.get("type").and_then(Value::as_str) {
         Some("disabled") => return Ok(Sandbox::None),
@@ -118,7 +118,7 @@ fn of_profile(profile: &Value, workspace: &Path) -> Result<Sandbox, String> {
         (Some("unrestricted"), _) => Ok(held(Mode::Work, false, Vec::new(), Vec::new())),
         (Some("restricted"), Some(entries)) => {
             let (mut hidden, mut sealed) = (Vec::new(), kept(workspace));
-            // How deep the nearest entry around the workspace is; it is the one in force.
+            // The depth of the deepest entry that contains the workspace: it takes precedence.
             let (mut read, mut written) = (None, None);
             let depth = |it: &PathBuf| workspace.starts_with(it).then(|| it.components().count());
             for entry in entries {
@@ -129,10 +129,12 @@ fn of_profile(profile: &Value, workspace: &Path) -> Result<Sandbox, String> {
                         sealed
                             .extend(path.filter(|it| it != workspace && it.starts_with(workspace)));
                     }
-                    // `work` writes all of the workspace: less than that is not enough for it.
+                    // `work` allows writing to the whole workspace, so a smaller directory is not sufficient.
                     Some("write") => written = written.max(path.as_ref().and_then(depth)),
                     Some("none" | "deny") => hidden.push(denied(entry)?),
-                    Some(_) | None => return Err(unknown("an entry of its profile is not clear")),
+                    Some(_) | None => {
+                        return Err(unknown("an entry of its profile is not understood"));
+                    }
                 }
             }
             let mode = if written > read { Mode::Work } else { Mode::Look };
@@ -142,14 +144,14 @@ fn of_profile(profile: &Value, workspace: &Path) -> Result<Sandbox, String> {
     }
 }
 
-/// The path of an entry, where it is one, with links resolved.
+/// The path of an entry, with symbolic links resolved; `None` if it has none.
 fn path_of(entry: &Value) -> Option<PathBuf> {
     let path = entry.get("path").filter(|path| path.get("type") == Some(&"path".into()))?;
     let path = Path::new(path.get("path")?.as_str()?);
     Some(path.canonicalize().unwrap_or_else(|_| path.to_owned()))
 }
 
-/// A path that may not be read.
+/// The path that an entry forbids to read.
 fn denied(entry: &Value) -> Result<PathBuf, String> {
     path_of(entry).ok_or_else(|| unknown("it forbids files by a pattern"))
 }

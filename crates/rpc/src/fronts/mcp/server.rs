@@ -1,4 +1,4 @@
-//! What rmcp asks this server.
+//! Handles the requests that rmcp's service receives.
 
 use std::sync::Arc;
 
@@ -17,10 +17,9 @@ use super::run::{self, Done};
 use super::tools::{Call, INSTRUCTIONS, Tool};
 use super::{sandbox, tasks};
 
-/// Characters of a name that an error repeats.
+/// The most characters of a name that an error quotes.
 const NAME_CHARS: usize = 64;
 
-/// The server of one connection.
 #[derive(Debug, Clone)]
 pub(super) struct Server {
     places: Arc<Places>,
@@ -69,7 +68,7 @@ impl ServerHandler for Server {
         }
         let call = match Call::read(tool, request.arguments) {
             Ok(call) => call,
-            // The model reads what a tool says, and only the host reads an error of the protocol.
+            // The model reads a tool's result, but only the host reads an error of the protocol.
             Err(error) => return Ok(failed(error.to_string())),
         };
         let after = Afters::of(&context.extensions);
@@ -84,7 +83,7 @@ impl ServerHandler for Server {
                 }
                 Ok(Done::Task(task)) => CreateTaskResult::new(tasks::seed(&task)).into(),
                 Err(why) => {
-                    // What was taken for this reply is not told by it.
+                    // The notifications taken for this reply are not delivered with it, so give them back.
                     after.give_back();
                     failed(why)
                 }
@@ -126,7 +125,7 @@ impl ServerHandler for Server {
     }
 }
 
-/// A call that did not do its work.
+/// The result of a call that failed.
 fn failed(why: String) -> CallToolResponse {
     CallToolResult::error(vec![ContentBlock::text(why)]).into()
 }

@@ -1,4 +1,4 @@
-//! The Tasks extension: our tasks as MCP's, by their own ids, in whichever session and after every restart.
+//! The Tasks extension: the tasks of this program as MCP's, by their own ids, in any session and after any restart.
 
 use meanwhile_core::Error;
 use meanwhile_core::agent::notice;
@@ -17,13 +17,13 @@ use super::told;
 use crate::convert::{error, to_wire};
 use crate::peer::After;
 
-/// How often a client should ask. A question costs a look at the ledger, and no model is asked.
+/// How often a client should poll. A poll reads the ledger and calls no model.
 const POLL_MS: u64 = 1_000;
 
-/// Why a task was stopped that its client cancelled.
+/// The cause of a task's end if its client cancelled it.
 const CANCELLED: &str = "tasks/cancel";
 
-/// A task, before its end is known.
+/// A task whose end is not known yet.
 pub(super) fn seed(task: &Task) -> model::Task {
     let created = to_wire::time(task.created_at).0;
     let updated = task.end().map_or_else(|| created.clone(), |end| to_wire::time(end.at).0);
@@ -36,13 +36,13 @@ pub(super) fn seed(task: &Task) -> model::Task {
         State::Stopping { .. } => format!("is being stopped: {}", words::one_line(&task.command)),
         State::Ended(_) => words::ended(task),
     };
-    // No time to live: how long an ended task is kept is a setting of the store.
+    // Without a time to live: a setting of the store says how long an ended task is kept.
     model::Task::new(task.id.to_string(), TaskStatus::Working, created, updated)
         .with_status_message(words::shorten(&said, 200))
         .with_poll_interval_ms(POLL_MS)
 }
 
-/// `tasks/get`.
+/// Handles `tasks/get`.
 pub(super) async fn get(
     places: &Places,
     meta: &JsonObject,
@@ -60,7 +60,7 @@ pub(super) async fn get(
     let Some(end) = ended else {
         return Ok(DetailedTask::new(seed(&task), TaskPayload::Working));
     };
-    // What a client took back is told to its model with whatever ends next.
+    // A later reply tells the model about a task that its client cancelled.
     if task.end().is_some_and(is_cancelled) {
         return Ok(DetailedTask::new(seed(&task), TaskPayload::Cancelled));
     }
@@ -70,16 +70,16 @@ pub(super) async fn get(
         false => None,
     };
     let text = match claimed {
-        // It is shown, and waits for the session that it belongs to.
+        // It is shown here, and stays in the queue of the session that it belongs to.
         None if !is_own => notice::block(&[end], told::style(1)),
         Some(lease) => {
             after.push(After::Ack(Box::new(lease)));
             notice::block(&[end], told::style(1))
         }
-        // A hook or another reply has it: told twice it would be taken for two results.
+        // A hook or another reply has reported it: reporting it twice would look like two results.
         None => format!("[bg:{id}] {}; its result was told before", words::ended(&task)),
     };
-    // A command that failed is a result like any other: hosts show one line of an error.
+    // A failed command is an ordinary result: hosts show only one line of an error.
     let result = CallToolResult::success(vec![ContentBlock::text(text)]);
     let Ok(Value::Object(result)) = serde_json::to_value(result) else {
         return Err(ErrorData::internal_error("a result cannot be written", None));
@@ -88,7 +88,7 @@ pub(super) async fn get(
     Ok(DetailedTask::new(seed(&task), TaskPayload::Completed { result }))
 }
 
-/// `tasks/cancel`: stops the task with all its processes. One that has ended stays as it is.
+/// Handles `tasks/cancel`: stops the task with all its processes. A task that has ended is not changed.
 pub(super) async fn cancel(places: &Places, meta: &JsonObject, id: &str) -> Result<(), ErrorData> {
     let id = read(id)?;
     let place = places.of(Some(meta)).await.map_err(|why| refused(&why))?;
@@ -104,7 +104,7 @@ pub(super) async fn cancel(places: &Places, meta: &JsonObject, id: &str) -> Resu
     }
 }
 
-/// `tasks/update`: our tasks ask for nothing.
+/// Handles `tasks/update`, which does nothing, because these tasks never ask for input.
 pub(super) async fn update(places: &Places, id: &str) -> Result<(), ErrorData> {
     places.of_task(read(id)?).await.map(|_| ()).map_err(|why| refused(&why))
 }
@@ -124,7 +124,7 @@ fn read(id: &str) -> Result<TaskId, ErrorData> {
     id.parse().map_err(|why| ErrorData::invalid_params(format!("`taskId`: {why}"), None))
 }
 
-/// The extension has -32602 for a task that is not there.
+/// Converts an error; the extension requires -32602 for a task that does not exist.
 fn refused(why: &Error) -> ErrorData {
     match why {
         Error::UnknownTask(id) => {

@@ -1,4 +1,4 @@
-//! What a session is told in any reply: what has ended or happened since, once.
+//! The notifications in a reply: what has ended or happened since the last one, each reported once.
 
 use meanwhile_core::Error;
 use meanwhile_core::agent::notice;
@@ -9,20 +9,20 @@ use super::bridge::Afters;
 use super::place::Place;
 use crate::peer::After;
 
-/// Notifications of one reply at most.
+/// The most notifications in one reply.
 const ENTRIES: u32 = 50;
-/// Bytes of all of them.
+/// The most bytes of all notifications together.
 const BLOCK_BYTES: usize = 12 << 10;
-/// Bytes of one.
+/// The most bytes of one notification.
 const ENTRY_BYTES: usize = 2 << 10;
 
-/// What was taken out of the session's queue for a reply.
+/// The notifications that were taken out of the session's queue for a reply.
 pub(super) struct News {
     notifications: Vec<Notification>,
     remaining: u64,
 }
 
-/// How output is told.
+/// How the notifications are formatted.
 pub(super) fn style(entries: usize) -> notice::Style {
     let share = BLOCK_BYTES / entries.max(1);
     let rest = |id: TaskId| format!("the tool `output` with id {id} and offset 0");
@@ -30,7 +30,8 @@ pub(super) fn style(entries: usize) -> notice::Style {
 }
 
 impl News {
-    /// Takes what waits. It is acknowledged once the reply is written, and waits again if that fails.
+    /// Takes the waiting notifications. They are acknowledged once the reply is written, and return to the queue if
+    /// that fails.
     pub(super) async fn take(place: &Place, after: &Afters) -> Result<Self, Error> {
         let drained = place.background.drain(place.queue.clone(), ENTRIES, Ack::Auto).await?;
         if let Some(lease) = drained.lease {
@@ -39,7 +40,7 @@ impl News {
         Ok(Self { notifications: drained.notifications, remaining: drained.remaining })
     }
 
-    /// Whether it tells the end of a task.
+    /// Whether they contain the end of a task.
     pub(super) fn tells_end_of(&self, id: TaskId) -> bool {
         let is_end = |it: &&Notification| it.kind == NotificationKind::Exited;
         self.notifications.iter().filter(is_end).any(|it| it.task.id == id)
@@ -49,7 +50,7 @@ impl News {
         self.notifications.is_empty()
     }
 
-    /// As text; empty where there is nothing.
+    /// The notifications as text; empty if there are none.
     pub(super) fn text(&self) -> String {
         if self.is_empty() {
             return String::new();

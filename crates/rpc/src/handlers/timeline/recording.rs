@@ -1,7 +1,7 @@
-//! A recording of `meanwhile demo`, for a timeline that has nothing of its own to show.
+//! A recording of `meanwhile demo`, for a timeline that has no tasks to show.
 //!
-//! It is the answer of `session/trace` as a test has recorded it (`tests/e2e/session_timeline.rs`), and is folded like
-//! every other.
+//! It is a result of `session/trace` that a test has recorded (`tests/e2e/session_timeline.rs`), and is folded like
+//! any other.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -49,7 +49,7 @@ struct RecordedWords {
     title: String,
 }
 
-/// The lanes of the demo.
+/// The lanes of the recorded demo.
 pub(super) fn timeline() -> Timeline {
     let recording: Recording = serde_json::from_str(RECORDED).expect("a test reads it");
     let events = recording.events.into_iter().map(|RecordedEvent { n, at, fact }| Event {
@@ -83,7 +83,7 @@ fn journey(it: RecordedTask) -> Journey {
         delivered: None,
         serving: Default::default(),
         waits_for_input: false,
-        // A command in the foreground is a part of the agent's lane; its tool has no label for it.
+        // A foreground command belongs to the agent's lane, so its tool has no label for it.
         is_step: false,
         on: None,
         contact: None,

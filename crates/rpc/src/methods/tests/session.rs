@@ -1,6 +1,6 @@
-//! Which parameters the session methods take, and which field a refusal names.
+//! Which parameters the session methods accept, and which field an error names.
 //!
-//! The server has no store, so parameters that are taken show as 1005; and no session is open.
+//! The server has no store, so accepted parameters result in 1005; no session is open.
 
 use serde_json::{Value, json};
 
@@ -28,7 +28,7 @@ fn here() -> Value {
     json!(std::env::current_dir().unwrap())
 }
 
-/// An object with one member set.
+/// The object with one member replaced.
 fn with(base: &Value, member: &str, value: Value) -> Value {
     let mut params = base.clone();
     params[member] = value;

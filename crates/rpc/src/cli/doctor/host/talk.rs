@@ -1,4 +1,4 @@
-//! JSON-RPC with a child process, a line for each message.
+//! Exchanges JSON-RPC messages with a child process, one per line.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 
 use super::{PATIENCE, ROUND};
 
-/// How long a server has to end once its input has.
+/// How long a server may take to exit after its input was closed.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// A server that was started. Its input ends when this is dropped, and it is killed if it does not end then.
+/// A running server. Dropping this closes its input, and kills it if it does not exit in time.
 pub(super) struct Talk {
     child: Child,
     stdin: Option<ChildStdin>,
@@ -31,7 +31,7 @@ impl Talk {
         std::thread::spawn(move || {
             for line in stdout.lines() {
                 let Ok(line) = line else { return };
-                // What is not a message is not for this client.
+                // Ignore lines that are not messages.
                 if let Ok(message) = serde_json::from_str(&line)
                     && send.send(message).is_err()
                 {
@@ -59,7 +59,7 @@ impl Talk {
                     format!("it ended before it answered {method}")
                 }
             })?;
-            // A request of the server may have the same number.
+            // A request of the server may have the same id.
             if message["id"] != self.number || message.get("method").is_some() {
                 continue;
             }
@@ -70,7 +70,6 @@ impl Talk {
         }
     }
 
-    /// Sends a notification.
     pub(super) fn tell(&mut self, method: &str) -> Result<(), String> {
         self.send(&json!({ "jsonrpc": "2.0", "method": method }))
     }

@@ -1,4 +1,4 @@
-//! Every scenario on the real engine, at any speed: what is drawn is what the trace says.
+//! Runs every scenario on the real engine at varying speeds: what is drawn must match the trace.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use ratatui::layout::Rect;
 use super::super::pen::Theme;
 use super::*;
 
-/// Numbers of the calls behind a diamond, as they stand in the agent's row.
+/// The numbers after the diamonds in the agent's row.
 fn diamonds(row: &str) -> Vec<u64> {
     let digits = |rest: &str| -> String { rest.chars().take_while(char::is_ascii_digit).collect() };
     row.split('◆').skip(1).map(|rest| digits(rest).parse().expect("a number")).collect()
@@ -23,7 +23,7 @@ fn rows(buffer: &Buffer) -> Vec<String> {
     symbols.chunks(width).map(|row| row.concat().trim_end().to_owned()).collect()
 }
 
-/// Draws what is shown of a scenario; the agent's row and the queue's.
+/// Draws a scenario that has run, and returns the agent's row and the queue's.
 fn drawn(shown: &Shown, columns: u16) -> (String, String) {
     let area = Rect::new(0, 0, columns, 12);
     let mut buffer = Buffer::empty(area);
@@ -37,10 +37,10 @@ fn drawn(shown: &Shown, columns: u16) -> (String, String) {
     (rows[0].clone(), rows[1].clone())
 }
 
-/// A change of the pace: how long after the one before, and whether it stops.
+/// A change of the speed: the time since the previous change, and whether it pauses.
 type Change = (u64, bool);
 
-/// Plays a scenario at a pace that changes, in a directory of its own.
+/// Runs a scenario with changing speed, in its own directory.
 async fn play(
     background: &Background,
     work: &std::path::Path,
@@ -84,7 +84,7 @@ fn check(scenario: &Scenario, shown: &Shown, columns: u16) {
     calls.dedup();
     let (agent, queue) = drawn(shown, columns);
     assert_eq!(diamonds(&agent), calls, "{id}:\n{agent}\n{queue}");
-    // What enters a call stands below it.
+    // A result is drawn in the column of the call that it enters.
     let column = |row: &str, sign: char| row.chars().position(|c| c == sign);
     assert_eq!(column(&agent, '◆'), column(&queue, '▲'), "{id}:\n{agent}\n{queue}");
 }

@@ -43,7 +43,7 @@ fn half() -> ProgressPush {
     ProgressPush { id: "0123abcd".to_owned(), percent: Some(50), message: None }
 }
 
-/// What was sent.
+/// The messages that were sent.
 async fn sent(outbox: Outbox) -> Vec<Value> {
     outbox.close();
     let (written, _leases) = mpsc::unbounded_channel();
@@ -91,7 +91,7 @@ async fn a_client_without_a_token_is_asked_for_one() {
     let running = task(State::Running);
     let token = "meanwhile/0123abcd";
     progresses.follow(Follow::new(&running, None).unwrap(), &outbox);
-    // The same task again, by its `clientToken`: the client was asked already.
+    // The spawn was repeated with its `clientToken`: the client was already asked.
     progresses.follow(Follow::new(&running, None).unwrap(), &outbox);
     progresses.report(&half(), &outbox);
     assert!(progresses.created(token, true, &outbox));
