@@ -23,7 +23,7 @@ use toml::de::DeTable;
 use self::reader::File;
 pub(crate) use self::reader::parse_duration;
 
-/// The most bytes of the file. One with all settings has less than two thousand.
+/// The maximum number of bytes of the file. One with all settings has less than two thousand.
 const CONFIG_BYTES: u64 = 1 << 20;
 
 /// All settings of this user.

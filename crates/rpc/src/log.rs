@@ -10,8 +10,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-/// The most bytes of a line: `PIPE_BUF` on Linux. A pipe that is writable accepts this many without blocking
-/// (pipe(7)).
+/// The maximum number of bytes of a line: `PIPE_BUF` on Linux. A pipe that is writable accepts this many without
+/// blocking (pipe(7)).
 const LINE_BYTES: usize = 4_096;
 
 /// The filter without `MEANWHILE_LOG`: errors only. Errors of rmcp contain the whole URL of a server, which may

@@ -15,7 +15,7 @@ use crate::config::Config;
 
 /// The timeout for servers to list their models.
 const MODELS_TIME: Duration = Duration::from_secs(10);
-/// The most models to show. OpenRouter has hundreds.
+/// The maximum number of models to show. OpenRouter has hundreds.
 const MODELS_MAX: usize = 500;
 
 /// The settings of this user's sessions.
@@ -30,7 +30,7 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    /// The settings of the settings file.
+    /// The settings from the settings file.
     pub(crate) fn of(config: &Config) -> Self {
         Self {
             policy: config.agent.clone(),

@@ -14,7 +14,7 @@ use super::out::{note, remark};
 use super::session::Session;
 use super::{json, show};
 
-/// The most other workspaces and queues with results to list.
+/// The maximum number of other workspaces and queues with results to list.
 const PLACES: usize = 5;
 
 pub(crate) async fn run(session: &mut Session, args: args::Drain) -> Result<u8, Failure> {

@@ -102,7 +102,7 @@ impl<'a> Follow<'a> {
 }
 
 /// Moves an incomplete character at the end of a piece to the next one; at the end of the output it is then a piece
-/// of its own. A piece that is nothing but such a character is kept back only if more is to come.
+/// of its own. A piece that consists only of such a character is kept back only if more output follows.
 fn cut_to_characters(chunk: &mut Chunk, more_to_come: bool) {
     let held = incomplete_tail(&chunk.data);
     if held < chunk.data.len() || more_to_come {

@@ -25,13 +25,13 @@ use super::args;
 use super::failure::Failure;
 use crate::{config, peer, state_dir};
 
-/// The most bytes of a payload: hosts include the output of a tool.
+/// The maximum number of bytes of a payload: hosts include the output of a tool.
 const PAYLOAD_BYTES: u64 = 64 << 20;
-/// The most notifications in one reply.
+/// The maximum number of notifications in one reply.
 const ENTRIES: u32 = 50;
-/// The most bytes of all notifications together: Claude Code moves a longer text into a file.
+/// The maximum number of bytes of all notifications together: Claude Code moves a longer text into a file.
 const BLOCK_BYTES: usize = 8 << 10;
-/// The most bytes of one notification.
+/// The maximum number of bytes of one notification.
 const ENTRY_BYTES: usize = 2 << 10;
 /// How long a wake-up waits for further ends, so that ends at about the same time are reported together.
 const COMPANY: Duration = Duration::from_millis(50);

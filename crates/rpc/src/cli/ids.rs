@@ -19,7 +19,7 @@ use super::show;
 
 /// The shortest accepted start of an id: a single digit is more likely a typing error.
 const PREFIX_MIN: usize = 2;
-/// The most candidates that an error lists.
+/// The maximum number of candidates that an error lists.
 const CANDIDATES: usize = 5;
 
 /// Named tasks of one workspace.

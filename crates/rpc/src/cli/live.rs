@@ -15,7 +15,7 @@ use super::{session, show};
 
 /// How often the lines are redrawn.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
-/// The most tasks with a line of their own, so that a small terminal does not scroll.
+/// The maximum number of tasks with a line of their own, so that a small terminal does not scroll.
 const LINES_MAX: usize = 12;
 /// The length of a full bar.
 const FULL: u64 = 1_000;

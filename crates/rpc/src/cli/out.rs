@@ -139,7 +139,8 @@ pub(crate) fn paint<T: fmt::Display>(colour: bool, style: Style, text: T) -> Pai
     Painted { style: if colour { style } else { style::PLAIN }, text }
 }
 
-/// Whether a stream is a terminal that supports colours, and they are not disabled (`NO_COLOR`, `CLICOLOR`, `TERM=dumb`).
+/// Whether a stream is a terminal that supports colours, and they are not disabled (`NO_COLOR`, `CLICOLOR`,
+/// `TERM=dumb`).
 fn wants_colour(stream: &impl anstream::stream::RawStream) -> bool {
     !matches!(AutoStream::choice(stream), ColorChoice::Never)
 }

@@ -13,7 +13,7 @@ use super::session::Session;
 use super::table::{Cell, Column, Fit, Table};
 use super::{json, show};
 
-/// The most ended tasks to list without `--all`, so that they fit on a screen with the running ones.
+/// The maximum number of ended tasks to list without `--all`, so that they fit on a screen with the running ones.
 const RECENT_MAX: usize = 15;
 /// How long an end counts as recent: one day.
 const RECENT: Duration = Duration::from_secs(24 * 3_600);

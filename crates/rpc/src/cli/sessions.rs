@@ -14,9 +14,9 @@ use super::session::Session;
 use super::show;
 use crate::convert::to_wire;
 
-/// The most sessions of deleted directories to list.
+/// The maximum number of sessions of deleted directories to list.
 const STRAYS: u32 = 5;
-/// The most characters of a title.
+/// The maximum number of characters of a title.
 const TITLE_CHARS: usize = 60;
 
 pub(crate) async fn run(session: &mut Session, args: args::Sessions) -> Result<u8, Failure> {

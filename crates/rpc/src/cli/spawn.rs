@@ -21,7 +21,7 @@ use super::out::{self, Out, note, remark};
 use super::session::Session;
 use super::{ids, json, show};
 
-/// The most bytes of standard input to forward at a time: the size of a pipe.
+/// The maximum number of bytes of standard input to forward at a time: the size of a pipe.
 const INPUT_BYTES: usize = 64 << 10;
 /// The size of the task's terminal if the command has none.
 const ROWS_COLUMNS: (u16, u16) = (24, 80);

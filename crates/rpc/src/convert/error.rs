@@ -86,9 +86,9 @@ pub(crate) fn model_failed(why: String) -> Error {
     build(why, &ErrorData::of(Code::ModelFailed))
 }
 
-/// Most characters of a field's name in an error. Clients choose these names, so they can be anything.
+/// The maximum number of characters of a field's name in an error. Clients choose these names, so they can be anything.
 const FIELD_CHARS: usize = 200;
-/// Most characters of a message in an error, because it may repeat a client's value.
+/// The maximum number of characters of a message in an error, because it may repeat a client's value.
 const MESSAGE_CHARS: usize = 600;
 
 /// Keeps both ends of a text that is too long: the start says what was wrong, the end what was expected.

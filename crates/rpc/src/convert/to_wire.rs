@@ -16,7 +16,7 @@ use crate::wire;
 /// The last time that RFC 3339 can represent, in milliseconds: the end of the year 9999.
 const LAST_MOMENT: i64 = 253_402_300_799_999;
 
-/// Most bytes of the title of the task that another one waits for.
+/// The maximum number of bytes of the title of the task that another one waits for.
 const TITLE_BYTES: usize = 200;
 
 /// Converts a task.

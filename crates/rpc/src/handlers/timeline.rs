@@ -11,7 +11,7 @@ use crate::desk::Desk;
 use crate::peer::Answer;
 use crate::wire::{self, TimelineParams};
 
-/// The most tasks to read: more than are shown, because all running ones are shown.
+/// The maximum number of tasks to read: more than are shown, because all running ones are shown.
 const TASKS: u32 = 500;
 
 /// Returns the newest tasks and all running ones; a recording of the demo if there are none.

@@ -6,10 +6,10 @@
 //! the input is split, which a property test checks. A fault in a frame is returned in its position among the frames;
 //! [`Fault::is_fatal`] says whether reading can continue after it.
 
-/// Most bytes of a message in either direction. The largest legitimate one is a `task/write` or a `task/read` of a
-/// few megabytes.
+/// The maximum number of bytes of a message in either direction. The largest legitimate one is a `task/write` or a
+/// `task/read` of a few megabytes.
 pub const MESSAGE_BYTES: usize = 16 << 20;
-/// Most bytes of all headers of a frame. Real ones take about 25.
+/// The maximum number of bytes of all headers of a frame. Real ones take about 25.
 pub const HEADER_BYTES: usize = 8 << 10;
 /// A length that must be a mistake: skipping so many bytes would take too long.
 pub const ABSURD_BYTES: u64 = 1 << 30;

@@ -27,11 +27,11 @@ use super::outbox::{Outbox, READ_ROOM};
 use super::reply::Reply;
 use super::transport;
 
-/// Most running requests of the kind that finish by themselves. Above this, no message is read until one of them is
-/// answered, which depends on nothing outside.
+/// The maximum number of running requests of the kind that finish by themselves. Above this, no message is read until
+/// one of them is answered, which depends on nothing outside.
 pub(crate) const BUSY_MAX: usize = 4_096;
-/// Most large replies in progress: three of the largest message, together with [`READ_ROOM`], stay below
-/// [`UNWRITTEN_MAX`](super::outbox::UNWRITTEN_MAX).
+/// The maximum number of large replies in progress: three of the largest message, together with [`READ_ROOM`], stay
+/// below [`UNWRITTEN_MAX`](super::outbox::UNWRITTEN_MAX).
 const LARGE_MAX: usize = 3;
 /// The number of bytes to request in one read.
 const READ_BYTES: usize = 64 << 10;

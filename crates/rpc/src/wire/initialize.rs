@@ -18,7 +18,7 @@ pub(crate) struct InitializationOptions {
     /// The queue for every request that does not name one; default `default`.
     #[serde(default)]
     pub(crate) queue: Option<String>,
-    /// How long a task outlives the last daemon of its workspace, in milliseconds; null: without limit. Default an hour.
+    /// How many milliseconds a task outlives the last daemon of its workspace; null: without limit. Default an hour.
     #[serde(default, deserialize_with = "present")]
     #[schemars(with = "Option<u64>", range(max = INTEGER_MAX))]
     pub(crate) linger_ms: Option<Option<u64>>,
@@ -157,50 +157,50 @@ pub(crate) struct StateMoved {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Limits {
-    /// Most bytes of one message, in either direction.
+    /// The maximum number of bytes of one message, in either direction.
     pub(crate) message_bytes: u64,
-    /// Most requests that wait at the same time.
+    /// The maximum number of requests that wait at the same time.
     pub(crate) waiting_requests: u64,
-    /// Most tasks that run at the same time in one workspace.
+    /// The maximum number of tasks that run at the same time in one workspace.
     pub(crate) running_tasks: u64,
-    /// Most bytes of a command, and of one argument of an argv.
+    /// The maximum number of bytes of a command, and of one argument of an argv.
     pub(crate) command_bytes: u64,
-    /// Most bytes of all arguments together, and of the given environment.
+    /// The maximum number of bytes of all arguments together, and of the given environment.
     pub(crate) arguments_bytes: u64,
-    /// Most bytes of a label, a queue's name, a client token or a watch's id.
+    /// The maximum number of bytes of a label, a queue's name, a client token or a watch's id.
     pub(crate) name_bytes: u64,
-    /// Most watches of one task.
+    /// The maximum number of watches of one task.
     pub(crate) watches: u64,
-    /// Most bytes of a watch's pattern.
+    /// The maximum number of bytes of a watch's pattern.
     pub(crate) pattern_bytes: u64,
-    /// Most notifications of one watch.
+    /// The maximum number of notifications of one watch.
     pub(crate) watch_limit: u64,
-    /// Most bytes of the two ends of an output in a notification.
+    /// The maximum number of bytes of the two ends of an output in a notification.
     pub(crate) preview_bytes: u64,
-    /// Most bytes of a matched line.
+    /// The maximum number of bytes of a matched line.
     pub(crate) match_line_bytes: u64,
-    /// Most bytes of output in one reply.
+    /// The maximum number of bytes of output in one reply.
     pub(crate) read_bytes: u64,
-    /// Most bytes of one `task/output`.
+    /// The maximum number of bytes of one `task/output`.
     pub(crate) push_bytes: u64,
     /// Shortest time between two `task/output` of a task, in milliseconds.
     pub(crate) push_interval_ms: u64,
     /// Shortest time between two progress reports of a task, in milliseconds.
     pub(crate) progress_interval_ms: u64,
-    /// Most tasks in one `task/check`.
+    /// The maximum number of tasks in one `task/check`.
     pub(crate) list: u64,
-    /// Most notifications in one `task/drain`.
+    /// The maximum number of notifications in one `task/drain`.
     pub(crate) drain: u64,
-    /// Most ids in one request.
+    /// The maximum number of ids in one request.
     pub(crate) ids: u64,
-    /// Most bytes of one `task/write`.
+    /// The maximum number of bytes of one `task/write`.
     pub(crate) write_bytes: u64,
     /// Longest grace period of a stop, in milliseconds.
     pub(crate) stop_grace_ms: u64,
     /// Longest deadline, linger time or wait, in milliseconds.
     pub(crate) time_ms: u64,
-    /// Most tasks that one task runs after.
+    /// The maximum number of tasks that one task runs after.
     pub(crate) after: u64,
-    /// Most rows or columns of a terminal.
+    /// The maximum number of rows or columns of a terminal.
     pub(crate) pty_side: u64,
 }

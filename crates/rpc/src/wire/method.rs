@@ -156,7 +156,7 @@ pub(crate) struct WatchParam {
     pub(crate) id: Option<String>,
     /// The regular expression, matched against each line.
     pub(crate) pattern: String,
-    /// The most notifications that it makes; default 1.
+    /// The maximum number of notifications that it makes; default 1.
     #[schemars(range(min = 1, max = limits::WATCH_LIMIT_MAX))]
     pub(crate) limit: Option<u32>,
 }
@@ -179,7 +179,7 @@ pub(crate) struct CheckParams {
     pub(crate) tail_bytes: Option<u64>,
     /// Without `id`: list only tasks in this state.
     pub(crate) state: Option<TaskState>,
-    /// Without `id`: the most tasks to list; default 100.
+    /// Without `id`: the maximum number of tasks to list; default 100.
     #[schemars(range(min = 1, max = limits::LIST_LIMIT_MAX))]
     pub(crate) limit: Option<u32>,
     /// Without `id`: whether to include the foreground steps of agents' turns; default false.
@@ -228,7 +228,7 @@ pub(crate) struct TaskList {
 pub(crate) struct DrainParams {
     /// The queue to drain; default the connection's queue.
     pub(crate) queue: Option<String>,
-    /// The most notifications to return; default 100.
+    /// The maximum number of notifications to return; default 100.
     #[schemars(range(min = 1, max = limits::DRAIN_MAX_MAX))]
     pub(crate) max: Option<u32>,
     /// Who acknowledges the notifications; default `auto`.
@@ -318,7 +318,7 @@ pub(crate) struct ReadParams {
     /// The offset of the first byte to return; default 0.
     #[schemars(range(max = INTEGER_MAX))]
     pub(crate) offset: Option<u64>,
-    /// The most bytes to return; default 65 536.
+    /// The maximum number of bytes to return; default 65 536.
     #[schemars(range(min = 1, max = INTEGER_MAX))]
     pub(crate) limit: Option<u64>,
     /// How to encode `data`; default `utf8`.

@@ -2087,55 +2087,55 @@ export interface Capability {
  */
 export interface Limits {
   /**
-   * Most bytes of one message, in either direction.
+   * The maximum number of bytes of one message, in either direction.
    */
   messageBytes: number;
   /**
-   * Most requests that wait at the same time.
+   * The maximum number of requests that wait at the same time.
    */
   waitingRequests: number;
   /**
-   * Most tasks that run at the same time in one workspace.
+   * The maximum number of tasks that run at the same time in one workspace.
    */
   runningTasks: number;
   /**
-   * Most bytes of a command, and of one argument of an argv.
+   * The maximum number of bytes of a command, and of one argument of an argv.
    */
   commandBytes: number;
   /**
-   * Most bytes of all arguments together, and of the given environment.
+   * The maximum number of bytes of all arguments together, and of the given environment.
    */
   argumentsBytes: number;
   /**
-   * Most bytes of a label, a queue's name, a client token or a watch's id.
+   * The maximum number of bytes of a label, a queue's name, a client token or a watch's id.
    */
   nameBytes: number;
   /**
-   * Most watches of one task.
+   * The maximum number of watches of one task.
    */
   watches: number;
   /**
-   * Most bytes of a watch's pattern.
+   * The maximum number of bytes of a watch's pattern.
    */
   patternBytes: number;
   /**
-   * Most notifications of one watch.
+   * The maximum number of notifications of one watch.
    */
   watchLimit: number;
   /**
-   * Most bytes of the two ends of an output in a notification.
+   * The maximum number of bytes of the two ends of an output in a notification.
    */
   previewBytes: number;
   /**
-   * Most bytes of a matched line.
+   * The maximum number of bytes of a matched line.
    */
   matchLineBytes: number;
   /**
-   * Most bytes of output in one reply.
+   * The maximum number of bytes of output in one reply.
    */
   readBytes: number;
   /**
-   * Most bytes of one `task/output`.
+   * The maximum number of bytes of one `task/output`.
    */
   pushBytes: number;
   /**
@@ -2147,19 +2147,19 @@ export interface Limits {
    */
   progressIntervalMs: number;
   /**
-   * Most tasks in one `task/check`.
+   * The maximum number of tasks in one `task/check`.
    */
   list: number;
   /**
-   * Most notifications in one `task/drain`.
+   * The maximum number of notifications in one `task/drain`.
    */
   drain: number;
   /**
-   * Most ids in one request.
+   * The maximum number of ids in one request.
    */
   ids: number;
   /**
-   * Most bytes of one `task/write`.
+   * The maximum number of bytes of one `task/write`.
    */
   writeBytes: number;
   /**
@@ -2171,11 +2171,11 @@ export interface Limits {
    */
   timeMs: number;
   /**
-   * Most tasks that one task runs after.
+   * The maximum number of tasks that one task runs after.
    */
   after: number;
   /**
-   * Most rows or columns of a terminal.
+   * The maximum number of rows or columns of a terminal.
    */
   ptySide: number;
 }
@@ -2417,7 +2417,7 @@ export interface WatchParam {
    */
   pattern: string;
   /**
-   * The most notifications that it makes; default 1.
+   * The maximum number of notifications that it makes; default 1.
    */
   limit?: number | null;
 }
@@ -2438,7 +2438,7 @@ export interface CheckParams {
    */
   state?: TaskState | null;
   /**
-   * Without `id`: the most tasks to list; default 100.
+   * Without `id`: the maximum number of tasks to list; default 100.
    */
   limit?: number | null;
   /**
@@ -2455,7 +2455,7 @@ export interface DrainParams {
    */
   queue?: string | null;
   /**
-   * The most notifications to return; default 100.
+   * The maximum number of notifications to return; default 100.
    */
   max?: number | null;
   /**
@@ -2510,7 +2510,7 @@ export interface ReadParams {
    */
   offset?: number | null;
   /**
-   * The most bytes to return; default 65 536.
+   * The maximum number of bytes to return; default 65 536.
    */
   limit?: number | null;
   /**
@@ -2903,7 +2903,7 @@ export interface InitializationOptions {
    */
   queue?: string | null;
   /**
-   * How long a task outlives the last daemon of its workspace, in milliseconds; null: without limit. Default an hour.
+   * How many milliseconds a task outlives the last daemon of its workspace; null: without limit. Default an hour.
    */
   lingerMs?: number | null;
   /**

@@ -11,7 +11,7 @@ use crate::cli::live::result_line;
 use crate::cli::out::{paint, style};
 use crate::cli::show;
 
-/// The most characters of a line that is not cut to a screen.
+/// The maximum number of characters of a line that is not cut to a screen.
 const LINE_CHARS: usize = 200;
 
 /// The open calls, oldest first: the id and the title of each.

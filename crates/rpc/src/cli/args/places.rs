@@ -4,8 +4,8 @@ use clap::{Args, Subcommand};
 
 /// Set up another machine on which tasks run.
 ///
-/// A place is reached by a command that runs `meanwhile serve` there and connects its standard input and output. With ssh:
-/// `meanwhile place add build -- ssh build meanwhile serve`, then `meanwhile spawn --on build -- cargo test`.
+/// A place is reached by a command that runs `meanwhile serve` there and connects its standard input and output. With
+/// ssh: `meanwhile place add build -- ssh build meanwhile serve`, then `meanwhile spawn --on build -- cargo test`.
 #[derive(Debug, Args)]
 pub(crate) struct Place {
     #[command(subcommand)]

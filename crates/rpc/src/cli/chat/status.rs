@@ -9,7 +9,7 @@ use crate::cli::show;
 const SPINNER: [char; 10] = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'];
 /// How long one frame of the spinner is shown, in milliseconds.
 const FRAME_MS: i64 = 120;
-/// Most columns of a task's name.
+/// The maximum number of columns of a task's name.
 const NAME_COLUMNS: usize = 24;
 
 /// What the status line shows.

@@ -16,7 +16,7 @@ use crate::cli::show;
 const NAME: usize = 8;
 /// The rows of text below the lanes.
 const WORDS: usize = 8;
-/// The most lanes for tasks.
+/// The maximum number of lanes for tasks.
 const LANES: usize = 6;
 /// The spans of the ruler, in seconds. After the last one, the span grows by half.
 const SPANS: [u64; 8] = [10, 15, 20, 30, 45, 60, 90, 120];

@@ -310,7 +310,7 @@ mod tests {
         let file = dir.path().join("file");
         fs::write(&file, "").expect("it is writable");
         check(&file, Status::Fail, "is not a directory");
-        check(&dir.path().join("none"), Status::Fail, "could not be made");
+        check(&dir.path().join("none"), Status::Fail, "could not be created");
     }
 
     #[test]

@@ -198,7 +198,7 @@ impl Lesson {
         }
     }
 
-    /// Handles a key; returns the exit code if the key exits.
+    /// Handles a key; returns the exit code if it ends the lesson.
     async fn key(&mut self, key: Key) -> Result<Option<u8>, Failure> {
         let key = match key {
             Key::Interrupt => return Ok(Some(show::INTERRUPTED)),

@@ -16,7 +16,7 @@ use crate::state_dir;
 
 /// The number of questions.
 const QUESTIONS: usize = 8;
-/// The most questions from the user's history.
+/// The maximum number of questions from the user's history.
 const OWN: usize = 4;
 /// How many earlier commands are considered.
 const LOOKED_AT: u32 = 200;

@@ -27,7 +27,7 @@ use crate::cli::out::{self, Out};
 
 /// How long the keyboard thread waits for a key before it checks whether it should end.
 const LOOK: Duration = Duration::from_millis(50);
-/// The most keys to buffer. The terminal keeps further ones.
+/// The maximum number of keys to buffer. The terminal keeps further ones.
 const KEYS: usize = 64;
 
 /// An input.

@@ -50,7 +50,7 @@ const COMMAND_STEP: Duration = Duration::from_secs(1);
 const COLUMN: Duration = Duration::from_millis(200);
 /// The columns after the current time, for the text after a bar: how a command ended, how many wait.
 const NOTE: usize = 15;
-/// The most commands that wait for a lane.
+/// The maximum number of commands that wait for a lane.
 const WAITING: usize = 9;
 
 /// The command of a lane.

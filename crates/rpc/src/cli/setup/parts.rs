@@ -28,11 +28,11 @@ end,
 /// A part of a host's settings.
 #[derive(Debug, Clone)]
 pub(super) enum Part {
-    /// A member of a JSON file, by the names of the object that contains it and of the member.
+    /// A member of a JSON file. `at` names the object that contains it, and the member.
     Member { path: PathBuf, at: [&'static str; 2], value: Value },
     /// Hooks in a JSON file: a group for each event.
     Hooks { path: PathBuf, groups: Vec<(&'static str, Value)>, host: &'static str },
-    /// A table of a TOML file, by the names of the table that contains it and of the table.
+    /// A table of a TOML file. `at` names the table that contains it, and the table.
     Table { path: PathBuf, at: [&'static str; 2], table: Table },
     /// A separate file.
     File { path: PathBuf, text: String },

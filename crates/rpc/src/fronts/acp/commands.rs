@@ -34,7 +34,7 @@ const COMMANDS: [(Command, &str, &str, Option<&str>); 4] = [
     (Command::Compact, "compact", "Summarize the conversation, to make room in the context", None),
 ];
 
-/// The most bytes of output to show.
+/// The maximum number of bytes of output to show.
 const SHOWN_BYTES: u64 = 4_096;
 
 /// The commands for a client's list.
@@ -132,7 +132,7 @@ fn fenced(text: &str, mark: &str) -> String {
     }
 }
 
-/// The task with this id, or the only one of this session whose id starts with it. Otherwise the text for the person.
+/// The task with this id, or the only one of this session whose id starts with it; `Err` is the text for the person.
 async fn find(session: &Session, id: &str) -> Result<Result<Task, String>, Error> {
     if id.is_empty() {
         return Ok(Err("Which task? `/tasks` lists them.".to_owned()));

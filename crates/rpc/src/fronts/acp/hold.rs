@@ -155,9 +155,9 @@ async fn settle(open: &Open, released: &Released, voice: &AcpVoice) -> Result<()
     }
 }
 
-/// Whether a task is expected to end: it is not a server, which its spawn declares or an open port shows. A matched
-/// watch is not sufficient, as it is for a hook that waits: builds have watches too, and holding a prompt costs
-/// nothing.
+/// Whether a task is expected to end. A server is not: its spawn declares it to be one, or it has an open port. A
+/// matched watch does not make it one here, although it does for a hook that waits: builds have watches too, and
+/// holding a prompt costs nothing.
 fn is_finite(task: &Task) -> bool {
     let serving = &task.serving;
     let stands = serving.ready && !serving.ports.is_empty();

@@ -23,7 +23,7 @@ use tokio::sync::{mpsc, watch};
 use crate::convert::to_wire;
 use crate::wire::{Encoding, OutputPush, acp};
 
-/// The most bytes of final output to send at once. Earlier output was already sent, or is left out.
+/// The maximum number of bytes of final output to send at once. Earlier output was already sent, or is left out.
 const LAST_BYTES: u64 = 256 << 10;
 /// How long the reply to a prompt waits until the ends of its commands have been sent.
 const SETTLE: Duration = Duration::from_secs(2);

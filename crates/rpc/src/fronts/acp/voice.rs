@@ -1,5 +1,5 @@
-//! The messages that an ACP client is sent without a request: `session/update`, and questions to the person. There
-//! are no others, because clients warn about messages that they do not know, or exit.
+//! The messages that an ACP client is sent without a request: `session/update`, and questions to the person. It sends
+//! nothing else, because clients warn about messages that they do not know, or exit.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};

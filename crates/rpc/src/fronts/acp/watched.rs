@@ -1,5 +1,5 @@
-//! Sessions that a client loads while another process has them open: they are watched, and the first prompt after
-//! that process has closed one opens it.
+//! Sessions that a client loads while another process has them open: they are watched. Once that process has closed
+//! one, the next prompt opens it.
 //!
 //! Refusing them, as other methods do, would hide from a person the session that is at work; and ACP has no read-only
 //! sessions.

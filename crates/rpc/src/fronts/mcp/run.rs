@@ -25,11 +25,11 @@ use crate::wire;
 
 /// How many bytes of the end of an output `check` shows.
 const CHECK_BYTES: u64 = 4 << 10;
-/// The most bytes of output in one reply: hosts truncate a longer result, at either end.
+/// The maximum number of bytes of output in one reply: hosts truncate a longer result, at either end.
 const OUTPUT_BYTES: u64 = 16 << 10;
 /// How long to wait for a task to read what is written to it.
 const WRITE_PATIENCE: Duration = Duration::from_secs(10);
-/// The most running tasks in a list, and the most ended ones.
+/// The maximum numbers of running and of ended tasks in a list.
 const LISTED: (usize, usize) = (40, 10);
 
 /// The result of a call.

@@ -17,7 +17,7 @@ use super::run::{self, Done};
 use super::tools::{Call, INSTRUCTIONS, Tool};
 use super::{sandbox, tasks};
 
-/// The most characters of a name that an error quotes.
+/// The maximum number of characters of a name that an error quotes.
 const NAME_CHARS: usize = 64;
 
 #[derive(Debug, Clone)]

@@ -9,11 +9,11 @@ use super::bridge::Afters;
 use super::place::Place;
 use crate::peer::After;
 
-/// The most notifications in one reply.
+/// The maximum number of notifications in one reply.
 const ENTRIES: u32 = 50;
-/// The most bytes of all notifications together.
+/// The maximum number of bytes of all notifications together.
 const BLOCK_BYTES: usize = 12 << 10;
-/// The most bytes of one notification.
+/// The maximum number of bytes of one notification.
 const ENTRY_BYTES: usize = 2 << 10;
 
 /// The notifications that were taken out of the session's queue for a reply.

@@ -297,7 +297,7 @@ impl Call {
 mod tests {
     use super::*;
 
-    /// The most bytes that a host's model reads about this server with each request.
+    /// The maximum number of bytes that a host's model reads about this server with each request.
     const TEXT_BYTES_MAX: usize = 3_600;
 
     #[test]
