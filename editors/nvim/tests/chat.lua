@@ -41,7 +41,7 @@ function M.open(place, script, opts)
   opts = vim.tbl_extend("force", { lines = 50, columns = 120 }, opts or {})
   opts.env = M.model(place, script)
   local nvim = setmetatable(harness.child(place, opts), { __index = Chatting })
-  nvim:cmd("Meanwhile chat")
+  nvim:cmd("Meanwhile! chat")
   nvim:sees("idle")
   nvim:eventually("vim.bo.filetype == 'meanwhile-prompt'")
   return nvim

@@ -44,6 +44,45 @@ function M.clear(workspace)
   end)
 end
 
+--- What a key does to a task, by name.
+---@type table<string, fun(workspace: meanwhile.Workspace, task: meanwhile.Task)>
+M.deeds = {
+  open = function(workspace, task)
+    require("meanwhile.ui.output").open(workspace, task.id)
+  end,
+  stop = function(workspace, task)
+    if format.ended(task) then
+      return tell.info(("%s has ended: %s"):format(format.name(task), format.state(task)))
+    end
+    workspace:stop(task.id, nil, function(err)
+      -- It may have ended meanwhile.
+      if not err or err.code ~= 1004 then
+        tell.failure(err)
+      end
+    end)
+  end,
+  restart = function(workspace, task)
+    M.restart(workspace, task, tell.failure)
+  end,
+  quickfix = function(workspace, task)
+    require("meanwhile.quickfix").fill(workspace, task.id)
+  end,
+  details = function(_, task)
+    require("meanwhile.ui.list").details(task)
+  end,
+  copy = function(_, task)
+    vim.fn.setreg(vim.v.register, task.id)
+    tell.info("copied " .. task.id)
+  end,
+  forget = function(workspace, task)
+    if format.ended(task) then
+      workspace:remove({ task.id }, tell.failure)
+    else
+      tell.warn("a running task is not removed; x stops it")
+    end
+  end,
+}
+
 --- One line on a task, to choose by.
 ---@param task meanwhile.Task
 ---@return string

@@ -89,7 +89,8 @@ function M.milliseconds(text)
   return sum > 0 and sum or nil
 end
 
-local switches = { "++label=", "++cwd=", "++deadline=", "++queue=", "++pty", "++pipe", "++open" }
+local switches =
+  vim.split("++label= ++cwd= ++deadline= ++queue= ++slot= ++on= ++pty ++pipe ++open", " ")
 
 --- Splits `++label=x ++pty make -j4` into options and the command.
 ---@param rest string
@@ -113,7 +114,7 @@ function M.parse_run(rest)
       if not opts.deadline then
         return nil, ("`%s` is not a time, expected one such as 90s or 1h30m"):format(value)
       end
-    elseif name == "label" or name == "queue" then
+    elseif value and vim.list_contains({ "label", "queue", "slot", "on" }, name) then
       opts[name] = value
     elseif name == "cwd" and value then
       opts.cwd = vim.fn.expand(value) --[[@as string]]
@@ -145,6 +146,41 @@ local function spawn(opts, open)
   end
 end
 
+--- Those words that can be meant.
+---@param words string[]
+---@param lead string
+---@return string[]
+function M.fitting(words, lead)
+  return vim.tbl_filter(function(word)
+    return vim.startswith(word, lead)
+  end, words)
+end
+
+--- Where it is to run, where there is more than this machine and the person has not said it.
+---@param opts meanwhile.SpawnOpts
+---@param done fun()
+local function where(opts, done)
+  if opts.on then
+    return done()
+  end
+  spaces.get():request("place/list", {}, function(_, result)
+    if not result or #result.places == 0 then
+      return done()
+    end
+    vim.ui.select(vim.list_extend({ { name = "this machine" } }, result.places), {
+      prompt = "Run where?",
+      format_item = function(place)
+        return place.name .. (place.contact and ", no contact: " .. place.contact.reason or "")
+      end,
+    }, function(place, index)
+      if place then
+        opts.on = index > 1 and place.name or nil
+        done()
+      end
+    end)
+  end, { again = true })
+end
+
 ---@param args meanwhile.Invocation
 local function run(args)
   local opts, command = M.parse_run(args.rest)
@@ -171,7 +207,9 @@ local function run(args)
   vim.ui.input({ prompt = "Run: ", completion = "shellcmdline" }, function(text)
     if text and vim.trim(text) ~= "" then
       opts.command = M.expand(vim.trim(text))
-      spawn(opts, open)
+      where(opts, function()
+        spawn(opts, open)
+      end)
     end
   end)
 end
@@ -277,6 +315,12 @@ local function of_one(prompt, use)
   }
 end
 
+---@param lead string
+---@return string[]
+local function sessions(lead)
+  return require("meanwhile.sessions").complete(spaces.get(), lead)
+end
+
 ---@type table<string, meanwhile.Subcommand>
 M.subcommands = {
   run = {
@@ -284,9 +328,11 @@ M.subcommands = {
     run = run,
     complete = function(lead, rest)
       if vim.startswith(lead, "+") then
-        return vim.tbl_filter(function(switch)
-          return vim.startswith(switch, lead)
-        end, switches)
+        local there = vim.startswith(lead, "++on=") and spaces.get():await("place/list", {}) or {}
+        local words = vim.tbl_map(function(place)
+          return "++on=" .. place.name
+        end, there.places or {})
+        return M.fitting(#words > 0 and words or switches, lead)
       end
       local _, command = M.parse_run(rest)
       local first = not command:find("%s")
@@ -340,26 +386,20 @@ M.subcommands = {
     run = function(args)
       require("meanwhile.ui.timeline").open(spaces.get(), word(args.rest))
     end,
-    complete = function(lead)
-      return require("meanwhile.sessions").complete(spaces.get(), lead)
-    end,
+    complete = sessions,
   },
   chat = {
     run = function(args)
       require("meanwhile.ui.chat").open(spaces.get(), word(args.rest), args.bang)
     end,
-    complete = function(lead)
-      return require("meanwhile.sessions").complete(spaces.get(), lead)
-    end,
+    complete = sessions,
   },
   learn = {
     run = function(args)
       require("meanwhile.learn").open(word(args.rest))
     end,
     complete = function(lead)
-      return vim.tbl_filter(function(chapter)
-        return vim.startswith(chapter, lead)
-      end, { "1", "2", "3" })
+      return M.fitting({ "1", "2", "3" }, lead)
     end,
   },
   log = { run = log },
@@ -403,9 +443,7 @@ function M.complete(lead, line, position)
   local typed = line:sub(1, position):match("Mea%a*!?%s+(.*)$") or ""
   local name, rest = typed:match("^(%S+)%s+(.*)$")
   if not name or not rest then
-    local names = vim.tbl_filter(function(known)
-      return vim.startswith(known, lead)
-    end, vim.tbl_keys(M.subcommands))
+    local names = M.fitting(vim.tbl_keys(M.subcommands), lead)
     table.sort(names)
     return names
   end

@@ -26,27 +26,15 @@ M.defaults = {
   chat = { open = "botright vertical 80split" },
 }
 
-local window = { open = "string" }
-
----@type table<string, string|string[]|table>
+--- Types of options that the defaults do not say.
+---@type table<string, string[]>
 local kinds = {
-  binary = "string",
-  env = "table",
+  binary = { "string" },
   root = { "string", "function" },
-  queue = "string",
   linger = { "number", "boolean" },
-  autostart = "boolean",
   notify = { "boolean", "function" },
-  notify_after = "number",
-  progress = "boolean",
   quickfix = { "boolean", "string" },
-  errorformat = "string",
-  terminal = "boolean",
-  icons = "string",
-  list = window,
-  output = { open = "string", tail = "number", scrollback = "number" },
-  timeline = window,
-  chat = window,
+  errorformat = { "string" },
 }
 
 --- What is wrong with some options, one sentence each.
@@ -54,28 +42,25 @@ local kinds = {
 ---@return string[]
 function M.problems(opts)
   local found = {}
-  local function check(value, rules, path)
+  local function check(value, defaults, path)
     if type(value) ~= "table" then
       table.insert(found, ("`%s` is a %s, expected a table"):format(path, type(value)))
       return
     end
     for key, member in vim.spairs(value) do
-      local name = path .. "." .. tostring(key)
-      local rule = rules[key]
-      if rule == nil then
+      local name, default = path .. "." .. tostring(key), defaults[key]
+      local allowed = defaults == M.defaults and kinds[key] or { type(default) }
+      if allowed[1] == "nil" then
         table.insert(found, ("`%s` is not an option"):format(name))
-      elseif type(rule) == "table" and not vim.islist(rule) then
-        check(member, rule, name)
-      else
-        local allowed = type(rule) == "table" and rule or { rule }
-        if not vim.list_contains(allowed, type(member)) then
-          local expected = table.concat(allowed, " or ")
-          table.insert(found, ("`%s` is a %s, expected %s"):format(name, type(member), expected))
-        end
+      elseif type(default) == "table" and next(default) then
+        check(member, default, name)
+      elseif not vim.list_contains(allowed, type(member)) then
+        local expected = table.concat(allowed, " or ")
+        table.insert(found, ("`%s` is a %s, expected %s"):format(name, type(member), expected))
       end
     end
   end
-  check(opts, kinds, "vim.g.meanwhile")
+  check(opts, M.defaults, "vim.g.meanwhile")
   if type(opts) == "table" then
     if
       type(opts.icons) == "string" and not vim.list_contains({ "unicode", "ascii" }, opts.icons)
@@ -132,38 +117,14 @@ function M.get()
 end
 
 --- Programs, and the compiler plugin of Neovim that reads what they say.
-local compilers = {
-  ["c++"] = "gcc",
-  ["clang++"] = "gcc",
-  ["g++"] = "gcc",
-  cc = "gcc",
-  clang = "gcc",
-  cmake = "gcc",
-  gmake = "gcc",
-  make = "gcc",
-  ninja = "gcc",
-  mvn = "maven",
-}
-for _, name in ipairs({
-  "cargo",
-  "eslint",
-  "gcc",
-  "ghc",
-  "go",
-  "javac",
-  "jest",
-  "mypy",
-  "pylint",
-  "pytest",
-  "rspec",
-  "rubocop",
-  "ruff",
-  "rustc",
-  "shellcheck",
-  "tsc",
-  "zig",
-}) do
+local compilers = { mvn = "maven" }
+local own =
+  "cargo eslint gcc ghc go javac jest mypy pylint pytest rspec rubocop ruff rustc shellcheck tsc zig"
+for name in own:gmatch("%S+") do
   compilers[name] = name
+end
+for name in ("c++ clang++ g++ cc clang cmake gmake make ninja"):gmatch("%S+") do
+  compilers[name] = "gcc"
 end
 
 ---@type table<string, string>

@@ -112,16 +112,9 @@ function Connection:launch(generation)
   local handlers = setmetatable({}, {
     -- Every push and every request of the daemon, without a list that has to keep up with it.
     __index = function(_, method)
-      local withdraws = method == "$/cancelRequest"
-      if not withdraws and (type(method) ~= "string" or not method:match("^[%a]+/")) then
-        return nil
-      elseif
-        method:match("^window/")
-        or method:match("^workspace/")
-        or method:match("^client/")
-      then
-        return nil
-      elseif method:match("^textDocument/") then
+      local kind = tostring(method):match("^%a+/")
+      local ours = vim.list_contains({ "task/", "tasks/", "session/" }, kind)
+      if not ours and method ~= "$/cancelRequest" then
         return nil
       end
       if method == "session/request_permission" then

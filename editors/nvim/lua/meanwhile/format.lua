@@ -190,41 +190,27 @@ function M.name(task)
   return task.shown.title
 end
 
----@type table<string, table<meanwhile.Outcome, string>>
-local icons = {
-  unicode = {
-    running = "●",
-    stopping = "◌",
-    ok = "✓",
-    failed = "✗",
-    stopped = "■",
-    lost = "?",
-  },
-  ascii = {
-    running = "*",
-    stopping = "~",
-    ok = "+",
-    failed = "x",
-    stopped = "-",
-    lost = "?",
-  },
+--- How each is drawn: with Unicode, with ASCII, in which colour.
+---@type table<meanwhile.Outcome, { [1]: string, [2]: string, [3]: string }>
+local signs = {
+  running = { "●", "*", "Running" },
+  stopping = { "◌", "~", "Stopped" },
+  ok = { "✓", "+", "Ok" },
+  failed = { "✗", "x", "Failed" },
+  stopped = { "■", "-", "Stopped" },
+  lost = { "?", "?", "Failed" },
 }
 
 ---@param outcome meanwhile.Outcome
 ---@param set? "unicode"|"ascii"
 ---@return string
 function M.icon(outcome, set)
-  return icons[set or "unicode"][outcome]
+  return signs[outcome][set == "ascii" and 2 or 1]
 end
 
 ---@type table<meanwhile.Outcome, string>
-M.highlight = {
-  running = "MeanwhileRunning",
-  stopping = "MeanwhileStopped",
-  ok = "MeanwhileOk",
-  failed = "MeanwhileFailed",
-  stopped = "MeanwhileStopped",
-  lost = "MeanwhileFailed",
-}
+M.highlight = vim.tbl_map(function(row)
+  return "Meanwhile" .. row[3]
+end, signs)
 
 return M

@@ -6,11 +6,7 @@ local health = vim.health
 
 local function editor()
   health.start("meanwhile: Neovim")
-  if vim.fn.has("nvim-0.11") == 1 then
-    health.ok(vim.split(vim.fn.execute("version"), "\n", { trimempty = true })[1] or "0.11")
-  else
-    health.error("Neovim 0.11 or newer is needed", "update Neovim")
-  end
+  health.ok(tostring(vim.version()))
   if vim.fn.has("linux") == 0 then
     health.error("meanwhile runs on Linux only")
   end
@@ -19,27 +15,20 @@ end
 ---@return meanwhile.Binary?
 local function daemon()
   health.start("meanwhile: the daemon's binary")
-  local binary = require("meanwhile.binary")
-  local configured = require("meanwhile.config").get().binary
-  local found, problem = binary.find(configured)
+  local found, problem, answered
+  require("meanwhile.binary").resolve(require("meanwhile.config").get().binary, function(...)
+    found, problem = ...
+    answered = true
+  end)
+  vim.wait(15000, function()
+    return answered
+  end)
   if not found then
-    health.error(problem or "not found")
+    health.error(problem or "it does not answer")
     return nil
   end
   health.ok(("`%s`, from %s"):format(found.path, found.source))
-  local ok, out = pcall(function()
-    return vim.system({ found.path, "--version" }, { text = true, timeout = 10000 }):wait()
-  end)
-  if not ok then
-    health.error(("it cannot be executed: %s"):format(out), "set `vim.g.meanwhile.binary`")
-    return nil
-  end
-  local version, why = binary.judge(found.path, out)
-  if not version then
-    health.error(why or "wrong version")
-    return nil
-  end
-  health.ok("version " .. version)
+  health.ok("version " .. found.version)
   return found
 end
 

@@ -29,6 +29,8 @@ local function params_of(opts)
     env = env,
     label = opts.label,
     queue = opts.queue,
+    slot = opts.slot,
+    on = opts.on,
     deadlineMs = opts.deadline,
     stdin = opts.stdin and "pipe" or nil,
     pty = pty or nil,

@@ -97,30 +97,17 @@ function M.extent(picture, now)
   return from - room, to + room
 end
 
-local second, minute, hour, day = 1000, 60000, 3600000, 86400000
-local steps = {
-  100,
-  200,
-  500,
-  second,
-  2 * second,
-  5 * second,
-  10 * second,
-  15 * second,
-  30 * second,
-  minute,
-  2 * minute,
-  5 * minute,
-  10 * minute,
-  15 * minute,
-  30 * minute,
-  hour,
-  2 * hour,
-  6 * hour,
-  12 * hour,
-  day,
-  7 * day,
-}
+local second, minute = 1000, 60000
+--- Of the axis, in seconds.
+local steps = vim.tbl_map(
+  function(text)
+    return tonumber(text) * second
+  end,
+  vim.split(
+    "0.1 0.2 0.5 1 2 5 10 15 30 60 120 300 600 900 1800 3600 7200 21600 43200 86400 604800",
+    " "
+  )
+)
 
 --- How each look is drawn: what it is filled with, its first and its last cell, and its colour.
 ---@type table<string, table<string, { [1]: string, [2]?: string, [3]?: string, group: string }>>

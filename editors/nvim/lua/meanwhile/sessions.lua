@@ -83,42 +83,24 @@ end
 ---@field title? string
 ---@field updatedAt? string
 
----@type table<string, meanwhile.SessionInfo[]> by root, as they were listed last
-local listed = {}
-
---- The sessions of a workspace, the newest first.
 ---@param workspace meanwhile.Workspace
----@param done fun(sessions?: meanwhile.SessionInfo[], err?: meanwhile.Error)
+---@param done fun(sessions?: meanwhile.SessionInfo[], err?: meanwhile.Error) the newest first
 function M.list(workspace, done)
   workspace:request("session/list", { cwd = workspace.root }, function(err, result)
-    if result then
-      listed[workspace.root] = result.sessions
-    end
     done(result and result.sessions, err)
   end, { again = true })
 end
 
---- Ids of sessions for the command line. Waits a moment, and only where a daemon runs.
+--- Ids of sessions for the command line.
 ---@param workspace meanwhile.Workspace
 ---@param lead string
 ---@return string[]
 function M.complete(workspace, lead)
-  if workspace.connection.state == "ready" then
-    local there = false
-    M.list(workspace, function()
-      there = true
-    end)
-    vim.wait(300, function()
-      return there
-    end, 5)
-  end
-  local ids = {}
-  for _, session in ipairs(listed[workspace.root] or {}) do
-    if vim.startswith(session.sessionId, lead) then
-      table.insert(ids, session.sessionId)
-    end
-  end
-  return ids
+  local answer = workspace:await("session/list", { cwd = workspace.root }) or {}
+  local ids = vim.tbl_map(function(session)
+    return session.sessionId
+  end, answer.sessions or {})
+  return require("meanwhile.command").fitting(ids, lead)
 end
 
 --- Lets the person choose a session.
@@ -172,9 +154,7 @@ end
 ---@param err meanwhile.Error
 ---@return string
 function M.explain(err)
-  if err.code == -32601 then
-    return "this `meanwhile` has no agent: update it, or set `vim.g.meanwhile.binary` to a newer one"
-  elseif err.code == 1006 and not err.message:find("MEANWHILE_MODEL") then
+  if err.code == 1006 and not err.message:find("MEANWHILE_MODEL") then
     return err.message
       .. " (set MEANWHILE_MODEL and a key before Neovim starts, or in "
       .. "`vim.g.meanwhile.env`)"

@@ -146,14 +146,14 @@ end
 ---@type string?
 local faulty
 
---- Whether the person wants to hear of an end. A function of the person's decides alone; one that fails is
---- told of once, and the end is told.
+--- Whether the person wants to hear of a task. A function of the person's decides alone; one that fails is
+--- told of once, and the task is told.
 ---@param task meanwhile.Task
 ---@return boolean
 local function wanted(task)
   local notify = config.get().notify
   if type(notify) ~= "function" then
-    local long = (task.durationMs or 0) >= config.get().notify_after * 1000
+    local long = not task.durationMs or task.durationMs >= config.get().notify_after * 1000
     return notify == true and long and not seen(task)
   end
   local ok, answer = pcall(notify, task)
@@ -187,6 +187,14 @@ vim.api.nvim_create_autocmd("FocusLost", {
   end,
 })
 vim.api.nvim_create_autocmd({ "FocusGained", "VimResume" }, { group = group, callback = present })
+
+--- A task that goes on waits for a person to type.
+---@param task meanwhile.Task
+function M.stalled(task)
+  if not task.agent and wanted(task) then
+    M.warn(("%s waits for input (:Meanwhile output %s)"):format(format.name(task), task.id))
+  end
+end
 
 --- The end of a task, if the person wants to hear it. What an agent started is the agent's to hear.
 ---@param task meanwhile.Task

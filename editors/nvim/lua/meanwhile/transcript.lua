@@ -36,6 +36,7 @@ local diff = vim.text.diff or vim.diff
 ---@field title? string
 ---@field usage? string
 ---@field private tools table<string, meanwhile.Item>
+---@field private plan? meanwhile.Item
 local Transcript = {}
 Transcript.__index = Transcript
 
@@ -48,6 +49,10 @@ end
 ---@return meanwhile.Item
 function Transcript:add(item)
   item.stale = true
+  if item.kind == "user" then
+    -- What was planned before is another plan.
+    self.plan = nil
+  end
   table.insert(self.items, item)
   return item
 end
@@ -82,29 +87,24 @@ function Transcript:chunk(kind, text, call)
   end
 end
 
---- What an edit would change, from its arguments: a person has to see it before allowing it.
+--- The lines of a change. Without `places` there are no line numbers in it: they would be those of pieces.
+---@param old string
+---@param new string
+---@param places boolean
+---@return string[]
+local function changed(old, new, places)
+  local lines = vim.split(vim.trim(diff(old, new, { ctxlen = 1 }) --[[@as string]]), "\n")
+  return vim.tbl_filter(function(line)
+    return not line:find("^\\ No newline") and (places or not line:find("^@@"))
+  end, lines)
+end
+
+--- What an edit of a session that is loaded has changed, from its arguments.
 ---@param input any
 ---@return string[][]?
 local function proposed(input)
-  if type(input) ~= "table" then
-    return nil
-  end
-  local old, new = input.old_string, input.new_string
-  if type(input.content) == "string" then
-    old, new = "", input.content
-  end
-  if type(old) ~= "string" or type(new) ~= "string" then
-    return nil
-  end
-  local function whole(text)
-    return text == "" and "" or text:gsub("\n$", "") .. "\n"
-  end
-  local changes = diff(whole(old), whole(new), { ctxlen = 1 }) --[[@as string]]
-  local lines = vim.tbl_filter(function(line)
-    -- Line numbers would be those of the pieces.
-    return line ~= "" and not vim.startswith(line, "@@")
-  end, vim.split(changes, "\n", { plain = true }))
-  return { lines }
+  local new = type(input) == "table" and (input.new_string or input.content)
+  return type(new) == "string" and { changed(input.old_string or "", new, false) } or nil
 end
 
 ---@private
@@ -135,15 +135,7 @@ function Transcript:tool_call(update)
         table.insert(parts, text_of(content.content))
       elseif content.type == "diff" then
         diffs = diffs or {}
-        local old, new = content.oldText or "", content.newText or ""
-        local changes = diff(old, new, { ctxlen = 1 }) --[[@as string]]
-        local lines = vim.split(vim.trim(changes), "\n", { plain = true })
-        table.insert(
-          diffs,
-          vim.tbl_filter(function(line)
-            return not line:match("^\\ No newline")
-          end, lines)
-        )
+        table.insert(diffs, changed(content.oldText or "", content.newText or "", true))
       end
     end
     item.text = table.concat(parts, "\n")
@@ -171,17 +163,8 @@ function Transcript:apply(update)
   elseif kind == "tool_call" or kind == "tool_call_update" then
     self:tool_call(update)
   elseif kind == "plan" then
-    local last
-    for i = #self.items, 1, -1 do
-      if self.items[i].kind == "plan" then
-        last = i
-        break
-      elseif self.items[i].kind == "user" then
-        break
-      end
-    end
-    local item = last and self.items[last] or self:add({ kind = "plan", text = "" })
-    item.entries, item.stale = update.entries, true
+    self.plan = self.plan or self:add({ kind = "plan", text = "" })
+    self.plan.entries, self.plan.stale = update.entries, true
   elseif kind == "usage_update" then
     self.usage = ours.says
   elseif kind == "session_info_update" then
@@ -245,32 +228,21 @@ function Transcript:tasks_changed(find)
   end
 end
 
-local marks = {
-  unicode = {
-    pending = "○",
-    in_progress = "●",
-    completed = "✓",
-    failed = "✗",
-    bar = "┃",
-    top = "┏",
-    bottom = "┗",
-    line = "━",
-    head = "▌",
-    thought = "┆",
-  },
-  ascii = {
-    pending = "o",
-    in_progress = "*",
-    completed = "+",
-    failed = "x",
-    bar = "|",
-    top = "|",
-    bottom = "|",
-    line = "-",
-    head = "#",
-    thought = ":",
-  },
-}
+local marks = { unicode = {}, ascii = {} }
+for name, pair in pairs({
+  pending = { "○", "o" },
+  in_progress = { "●", "*" },
+  completed = { "✓", "+" },
+  failed = { "✗", "x" },
+  bar = { "┃", "|" },
+  top = { "┏", "|" },
+  bottom = { "┗", "|" },
+  line = { "━", "-" },
+  head = { "▌", "#" },
+  thought = { "┆", ":" },
+}) do
+  marks.unicode[name], marks.ascii[name] = pair[1], pair[2]
+end
 
 local status_groups = {
   pending = "MeanwhileStopped",
@@ -313,13 +285,10 @@ function M.render(item, find, icons, previous)
     end
   end
 
-  if item.kind == "user" then
+  if item.kind == "user" or item.kind == "agent" then
+    local you = item.kind == "user"
     add("", nil)
-    add(set.head .. " you", "MeanwhileYou")
-    body(vim.trim(item.text), "")
-  elseif item.kind == "agent" then
-    add("", nil)
-    add(set.head .. " agent", "MeanwhileAgent")
+    add(set.head .. (you and " you" or " agent"), you and "MeanwhileYou" or "MeanwhileAgent")
     body(vim.trim(item.text), "")
   elseif item.kind == "thought" then
     add("", nil)

@@ -4,19 +4,16 @@
 
 ---@alias meanwhile.State "running"|"stopping"|"exited"|"stopped"|"timedOut"|"lost"
 
----@class meanwhile.Exit
----@field code? integer the exit code; absent where a signal ended it or it is not known
----@field signal? string such as `SIGKILL`
+---@class meanwhile.Contact a place cannot be reached
+---@field lostSince string
+---@field reason string
+---@field needsYou? boolean a person has to sign in
 
----@class meanwhile.Cause
----@field actor "client"|"agent"|"deadline"|"linger"|"limit"|"daemon"|"dependency"
----@field message string
-
----@class meanwhile.Queued
----@field since string RFC 3339, UTC
----@field reason { slot?: string, behind?: string, title?: string, after?: string[], place?: string }
----@field position? integer among those that wait for the slot, from 1
----@field leftMs? integer about how long it still waits
+---@class meanwhile.Watched a session that another process has open, or had
+---@field sessionId string
+---@field holder "open"|"closed"|"gone"|"deleted"
+---@field pid? integer
+---@field asks { question: string }[] what is asked there
 
 ---@class meanwhile.Task
 ---@field id string 8 lowercase hex digits
@@ -27,9 +24,9 @@
 ---@field cwd string
 ---@field pid? integer
 ---@field state meanwhile.State
----@field queued? meanwhile.Queued what it waits for before it starts; its state is "running" then
----@field exit? meanwhile.Exit the kernel's word, once it has ended
----@field cause? meanwhile.Cause on every end that was not the command's own
+---@field queued? { since: string, reason: table, position?: integer, leftMs?: integer } what it waits for
+---@field exit? { code?: integer, signal?: string } the kernel's word, once it has ended
+---@field cause? { actor: string, message: string } on every end that was not the command's own
 ---@field createdAt string RFC 3339, UTC
 ---@field endedAt? string
 ---@field durationMs? integer
@@ -45,7 +42,7 @@
 ---@field role? "step" an agent runs it in the foreground, as a step of its turn
 ---@field delivered? { at: string, by: "drain"|"wait"|"check", turn?: integer }
 ---@field on? string the place where it runs, if that is not this machine
----@field contact? { lostSince: string, reason: string, needsYou?: boolean } that place cannot be reached
+---@field contact? meanwhile.Contact
 ---@field shown meanwhile.Shown the words that people are shown
 
 ---@class meanwhile.Card a result as it entered a conversation
@@ -109,6 +106,8 @@
 ---@field env? table<string, string|false> false takes a name out of the environment
 ---@field label? string
 ---@field queue? string
+---@field slot? string
+---@field on? string the place where it runs
 ---@field deadline? integer milliseconds it may run
 ---@field stdin? string text it reads from its standard input
 ---@field pty? boolean|{ rows: integer, cols: integer }

@@ -228,15 +228,15 @@ function Workspace:pushed(method, params)
   elseif method == "task/exited" then
     self:absorb(params.notification.task, params.notification)
   elseif method == "task/notified" then
-    self:absorb(params.notification.task)
-    local name = params.notification.kind == "stalled" and "MeanwhileTaskStalled"
-      or "MeanwhileTaskMatched"
-    local data = {
-      task = params.notification.task,
-      notification = params.notification,
-      root = self.root,
-    }
-    autocmd(name, data)
+    local notification = params.notification
+    local task = notification.task
+    self:absorb(task)
+    local stalled = notification.kind == "stalled"
+    if stalled then
+      tell.stalled(task)
+    end
+    local name = stalled and "MeanwhileTaskStalled" or "MeanwhileTaskMatched"
+    autocmd(name, { task = task, notification = notification, root = self.root })
   elseif method == "tasks/changed" then
     self:changed(params)
   elseif vim.startswith(method, "session/") then
@@ -294,12 +294,7 @@ end
 function Workspace:refresh(done)
   -- What comes while the list is on its way is not missing from it.
   local known = vim.tbl_keys(self.tasks)
-  local params = { limit = list_limit }
-  local function prepare(capability)
-    -- An older daemon knows no steps, and refuses the parameter.
-    params.steps = vim.list_contains(capability.features or {}, "task/check.steps") or nil
-  end
-  self:request("task/check", params, function(err, result)
+  self:request("task/check", { limit = list_limit, steps = true }, function(err, result)
     if result then
       local there = {}
       for _, task in ipairs(result.tasks) do
@@ -317,7 +312,7 @@ function Workspace:refresh(done)
     if done then
       done(err)
     end
-  end, { again = true, prepare = prepare })
+  end, { again = true })
 end
 
 ---@param method string
@@ -326,6 +321,23 @@ end
 ---@param opts? meanwhile.RequestOpts
 function Workspace:request(method, params, done, opts)
   self.connection:request(method, params, done, opts)
+end
+
+--- The answer, where there is a daemon that gives it within a second: for what cannot go on without it.
+---@param method string
+---@param params table
+---@return any?
+function Workspace:await(method, params)
+  local answer
+  if not vim.list_contains({ "idle", "failed" }, self.connection.state) then
+    self:request(method, params, function(_, result)
+      answer = result or {}
+    end, { again = true })
+    vim.wait(1000, function()
+      return answer
+    end, 5)
+  end
+  return answer
 end
 
 --- What runs, of that what waits for input, then the newest. Without the steps of agents' turns.
@@ -348,9 +360,6 @@ function Workspace:sorted()
   end)
   return tasks
 end
-
---- The variables that a daemon of version 0.1.0, which does not name them, keeps from tasks.
-local UNNAMED_SECRETS = { "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "OPENAI_API_KEY" }
 
 --- What a spawn has to say of the environment: what the person, or a plugin that chooses a virtual
 --- environment, has changed in Neovim since the daemon was started. A task gets keys of models only if
@@ -386,9 +395,9 @@ function Workspace:spawn(params, done)
   local asked = params.env or {}
   local now = vim.tbl_extend("force", vim.fn.environ(), config.get().env)
   local function prepare(capability, started)
-    local secrets = capability.secretVariables or UNNAMED_SECRETS
-    local env = M.changed_environment(started, now, secrets)
-    env = vim.tbl_extend("force", env, asked)
+    local env = M.changed_environment(started, now, capability.secretVariables)
+    -- What is changed here means nothing on another machine.
+    env = params.on and asked or vim.tbl_extend("force", env, asked)
     params.env = next(env) and env or nil
   end
   self:request("task/spawn", params, function(err, result)

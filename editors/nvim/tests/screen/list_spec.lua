@@ -37,6 +37,8 @@ describe("the list", function()
     -- The cursor stayed on the stopped one.
     nvim:type("gg/running  <CR><CR>")
     nvim:sees("once")
+    -- The output takes its lines from the code.
+    nvim:sees("1 running, 0 failed, 2 in all")
     assert.truthy(nvim:lua("return vim.api.nvim_buf_get_name(0)"):find("meanwhile://output/"))
     nvim:type("q")
     nvim:eventually("vim.bo.filetype == 'meanwhile-list'")

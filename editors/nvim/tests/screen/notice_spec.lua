@@ -202,6 +202,28 @@ describe("a notice", function()
     assert.equal(1, nvim:lua("return #_G.told"), nvim:told())
   end)
 
+  it("says that a task waits for input, where that cannot be seen", function()
+    local nvim = harness.child(place)
+    local stall = [[
+      local task = require("meanwhile").list()[1]
+      task.waitsForInput, task.shown.stands = true, "waits for input"
+      local notification = { kind = "stalled", seq = 1, queue = "default", task = task }
+      require("meanwhile.workspace").get():pushed("task/notified", { notification = notification })
+    ]]
+    local id = nvim:spawn("sleep 300", { label = "release" })
+    nvim:lua(stall)
+    nvim:hears("release waits for input %(:Meanwhile output " .. id .. "%)")
+    nvim:cmd("Meanwhile output")
+    nvim:lua(stall)
+    assert.equal(1, nvim:lua("return #_G.told"), nvim:told())
+    assert.equal(
+      2,
+      nvim:lua([[
+      return #vim.tbl_filter(function(it) return it.name == "MeanwhileTaskStalled" end, _G.events)
+    ]])
+    )
+  end)
+
   it("leaves nothing behind of a task that is forgotten", function()
     local nvim = harness.child(place)
     local id = nvim:spawn("sleep 300")

@@ -48,7 +48,8 @@ describe("the output", function()
 
   it("has the size of the window that shows it, and of the one looked at last", function()
     local wait = "while :; do sleep 0.05; done"
-    local id = nvim:spawn("trap 'stty size' WINCH; echo ready; " .. wait, { pty = true })
+    -- It may get its size before it can be told of another.
+    local id = nvim:spawn("trap 'stty size' WINCH; echo ready; stty size; " .. wait, { pty = true })
     nvim:cmd("Meanwhile output")
     has("ready")
     local size = "(function() local i = vim.fn.getwininfo(vim.fn.win_getid())[1]"

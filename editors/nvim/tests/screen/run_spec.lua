@@ -108,6 +108,55 @@ describe(":Meanwhile run", function()
     nvim:hears("echo asked for exited 0")
   end)
 
+  it("runs where the person says, and behind a slot", function()
+    local far = place.dir .. "/far"
+    vim.fn.mkdir(far .. "/ws", "p")
+    vim.fn.mkdir(place.dir .. "/home/config/meanwhile", "p")
+    local there = ('["env", "HOME=%s", "MEANWHILE_STATE_DIR=%s/state", "%s", "serve"]'):format(
+      far,
+      far,
+      harness.binary
+    )
+    vim.fn.writefile({
+      "[places.far]",
+      "command = " .. there,
+      ('workspace = "%s/ws"'):format(far),
+      "[places.attic]",
+      [[command = ["sh", "-c", "echo 'No route to host' >&2; exit 255"] ]],
+      "[slots.one]",
+    }, place.dir .. "/home/config/meanwhile/config.toml")
+    nvim:cmd("Meanwhile list | wincmd w")
+    nvim:sees("No tasks yet")
+    -- A daemon that begins slowly completes nothing yet.
+    nvim:eventually("require('meanwhile.workspace').get().connection.state == 'ready'")
+    nvim:type(":Meanwhile run ++on=f<Tab>")
+    nvim:sees(":Meanwhile run %+%+on=far")
+    nvim:type(" pwd<CR>")
+    nvim:sees("✓ exit 0 .* at far")
+    nvim:type(":Meanwhile output<CR>")
+    nvim:sees(vim.pesc(far) .. "/ws")
+    nvim:type("q:Meanwhile run<CR>sleep 300<CR>")
+    nvim:sees("1: this machine\n2: attic.*\n3: far")
+    nvim:type("2<CR>")
+    nvim:sees("● queued .* attic out of reach")
+    nvim:cmd("Meanwhile list")
+    nvim:type("ggjK")
+    nvim:sees("no contact +since %d+.*No route to host")
+    nvim:type("q")
+    nvim:cmd("Meanwhile! stop")
+    nvim:cmd("Meanwhile run ++slot=one sleep 300")
+    nvim:cmd("Meanwhile run ++slot=one true")
+    nvim:sees("● queued .* 1st for one, behind %x+ sleep 300")
+    nvim:cmd("Meanwhile! stop")
+    nvim:quit()
+    -- What looks after a place stays for a while.
+    for _, process in ipairs(harness.processes("MEANWHILE_STATE_DIR=" .. place.dir)) do
+      if process.command:find(" courier ") then
+        vim.uv.kill(process.pid, "sigterm")
+      end
+    end
+  end)
+
   it("says what is wrong with its options", function()
     nvim:cmd("Meanwhile run ++colour=red make")
     nvim:hears("`%+%+colour=red` is not an option of run")

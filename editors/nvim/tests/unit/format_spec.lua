@@ -121,23 +121,56 @@ describe("format", function()
         endedAt = "2026-11-22T09:30:04.000Z",
         shown = { title = "tests", outcome = "failed", stands = "exit 1" },
       }),
+      task({
+        id = "cccccccc",
+        state = "running",
+        on = "build",
+        durationMs = 3000,
+        shown = { title = "make", outcome = "running", stands = "running" },
+      }),
+      task({
+        id = "dddddddd",
+        state = "running",
+        durationMs = 3000,
+        shown = {
+          title = "make",
+          outcome = "queued",
+          stands = "queued, 1st for tests, behind b3f9c2a1 make, about 6 s",
+        },
+      }),
+      task({
+        id = "eeeeeeee",
+        on = "attic",
+        endedAt = "2026-11-22T09:30:54.000Z",
+        shown = { title = "make", outcome = "lost", stands = "lost, attic out of reach" },
+      }),
     }
     tasks[1].durationMs = nil
     local opts =
       { now = now, width = 96, icons = "ascii", filter = "", root = "/w", state = "ready" }
     local lines, _, rows = list.lines(tasks, opts)
     assert.same({
-      " /w  1 running, 1 failed, 2 in all",
+      " /w  3 running, 1 failed, 5 in all",
       " * running 40%      1m           (agent)  make                     ####...... linking  aaaaaaaa",
       " x exit 1         4.0s  56s ago  tests    make                                         b3f9c2a1",
+      " * running        3.0s                    make                               at build  cccccccc",
+      " * queued         3.0s                    make      1st for tests, behind b3f9c2a1 m…  dddddddd",
+      " ? lost           4.0s  6s ago            make                     attic out of reach  eeeeeeee",
     }, lines)
-    assert.same({ [2] = "aaaaaaaa", [3] = "b3f9c2a1" }, rows)
+    assert.same({ "b3f9c2a1", "eeeeeeee" }, { rows[3], rows[6] })
     -- A narrow window keeps what a task is called and how it stands.
     for _, width in ipairs({ 60, 80 }) do
       opts.width = width
       for row, line in ipairs(list.lines(tasks, opts)) do
         assert.truthy(vim.fn.strdisplaywidth(line) <= width, line)
-        local name = ({ "1 running, 1 failed", "running 40%%.*make", "exit 1.*tests" })[row]
+        local name = ({
+          "3 running, 1 failed",
+          "running 40%%.*make",
+          "exit 1.*tests",
+          "make.*at build",
+          "queued +3.0s.*make.*1st",
+          "make.*attic out",
+        })[row]
         assert.truthy(line:find(name), line)
       end
     end

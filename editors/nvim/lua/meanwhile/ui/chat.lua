@@ -31,6 +31,7 @@ local M = {}
 ---@field note? string
 ---@field pending boolean
 ---@field ending? string how the last turn ended, where that was out of the ordinary
+---@field watched? meanwhile.Watched another process has the session, or had it
 ---@field offs fun()[]
 local Chat = {}
 Chat.__index = Chat
@@ -109,8 +110,8 @@ function Chat:pushed(method, params)
     self.log:void(params.call)
     self.note = params.says
   elseif method == "session/turn" then
-    -- Those of prompts end with the answer to the prompt.
-    if params.origin == "background" then
+    -- Those of prompts that are sent from here end with the answer to the prompt.
+    if params.origin == "background" or self.watched then
       self.self_turn = params.state == "started"
     end
     if params.state == "started" and params.origin == "prompt" then
@@ -121,13 +122,16 @@ function Chat:pushed(method, params)
       if params.says then
         self.log:fault(params.says)
       end
-      if params.error and params.origin == "background" then
+      if params.error and (params.origin == "background" or self.watched) then
         self.log:fault(params.error)
       end
       if params.origin == "background" then
         self:answered(params.error)
       end
     end
+  elseif method == "session/watched" then
+    self.watched = params --[[@as meanwhile.Watched]]
+    self.self_turn = self.self_turn and params.holder == "open"
   else
     return
   end
@@ -158,31 +162,54 @@ function Chat:leave(next)
     permission.cancel(self.session)
     local params = { sessionId = self.session }
     -- Where it is not open there is nothing to close.
-    self.workspace:request("session/close", params, function() end)
+    local method = self.watched and "session/unwatch" or "session/close"
+    self.workspace:request(method, params, function() end)
   end
+end
+
+--- Nothing is known of what was said.
+---@private
+function Chat:reset()
+  self.log = transcript.new()
+  self.turns, self.self_turn, self.note, self.queued = 0, false, nil, {}
+  self.shown, self.begun, self.watched = 0, 0, nil
 end
 
 --- The daemon has nothing of what we knew: it is asked for all of it.
 ---@param id string
 function Chat:load(id)
   self:leave(id)
-  self.session = id
+  self:become(id)
+  self:reset()
   self.loading = true
-  self.log = transcript.new()
-  self.turns, self.self_turn, self.note, self.queued = 0, false, nil, {}
-  self.shown, self.begun = 0, 0
   self:soon()
-  self.workspace:request("session/load", {
-    sessionId = id,
-    cwd = self.workspace.root,
-    mcpServers = {},
-  }, function(err, result)
+  self:open("session/load")
+end
+
+--- Opens the session; one that another process has open is watched.
+---@private
+---@param method "session/load"|"session/resume"|"session/watch"
+function Chat:open(method)
+  local id = self.session
+  local watches = method == "session/watch"
+  local params = { sessionId = id }
+  if not watches then
+    params = { sessionId = id, cwd = self.workspace.root, mcpServers = {} }
+  end
+  self.workspace:request(method, params, function(err, result)
     if self.session ~= id then
       return
+    elseif err and err.code == 1003 and not watches then
+      return self:open("session/watch")
     end
     self.loading = false
     self.log:close()
+    self.watched = watches and result or nil
     if err then
+      if err.code == -32602 then
+        -- It was deleted: the next prompt begins another.
+        self.session = nil
+      end
       self:failed(err)
     else
       self.model = vim.tbl_get(result, "_meta", "meanwhile", "model") or self.model
@@ -209,7 +236,7 @@ function Chat:begin()
       self:give_back()
       return self:soon()
     end
-    self.session = result.sessionId
+    self:become(result.sessionId)
     self.model = vim.tbl_get(result, "_meta", "meanwhile", "model")
     self:soon()
     self:flush()
@@ -251,9 +278,19 @@ function Chat:give_back()
   end
 end
 
---- Sends what was written.
+--- Sends what was written. A session that was watched is opened first.
 ---@param text string
 function Chat:send(text)
+  if self.watched and self.session then
+    table.insert(self.unsent, text)
+    if self.watched.holder == "open" then
+      self:give_back()
+      local pid = self.watched.pid
+      return tell.warn(("process %d has this session: `:Meanwhile! chat` begins one"):format(pid))
+    end
+    self.loading, self.watched = true, nil
+    return self:open("session/resume")
+  end
   if self.loading or not self.session then
     table.insert(self.unsent, text)
     return self.loading or self:begin()
@@ -296,11 +333,34 @@ function Chat:send(text)
   end)
 end
 
---- Where what was written and not sent is kept while no Neovim has it. Nothing of it is the daemon's yet.
+--- A file of a workspace: `draft`, what was written and not sent while no Neovim has it, of which nothing is
+--- the daemon's yet, or `session`, the one that was open last.
+---@param what "draft"|"session"
 ---@param root string
 ---@return string
-function M.draft_of(root)
-  return ("%s/meanwhile/draft-%s"):format(vim.fn.stdpath("state"), vim.fn.sha256(root):sub(1, 16))
+local function file(what, root)
+  local name = vim.fn.sha256(root):sub(1, 16)
+  return ("%s/meanwhile/%s-%s"):format(vim.fn.stdpath("state"), what, name)
+end
+
+---@param path string
+---@param lines string[]
+---@return boolean ok
+---@return any problem
+local function write(path, lines)
+  return pcall(function()
+    vim.fn.mkdir(vim.fs.dirname(path), "p", tonumber("700", 8))
+    assert(vim.fn.writefile(lines, path) == 0, "it cannot be written")
+  end)
+end
+
+--- The session of this chat from now on, and of the next Neovim's.
+---@private
+---@param id string
+function Chat:become(id)
+  self.session = id
+  -- Where it cannot be kept the next chat is a new one.
+  write(file("session", self.workspace.root), { id })
 end
 
 --- Nothing written changes nothing: what is kept may be of another Neovim.
@@ -310,11 +370,8 @@ function Chat:keep_draft()
   if vim.trim(table.concat(lines)) == "" then
     return
   end
-  local draft = M.draft_of(self.workspace.root)
-  local ok, problem = pcall(function()
-    vim.fn.mkdir(vim.fs.dirname(draft), "p", tonumber("700", 8))
-    assert(vim.fn.writefile(lines, draft) == 0, "it cannot be written")
-  end)
+  local draft = file("draft", self.workspace.root)
+  local ok, problem = write(draft, lines)
   if not ok then
     local why = format.one_line(tostring(problem))
     tell.warn(("what was written and not sent is lost, %s: %s"):format(draft, why))
@@ -324,7 +381,7 @@ end
 --- What was kept stands below again, and nowhere else: sent, it must not come back.
 ---@private
 function Chat:take_draft()
-  local draft = M.draft_of(self.workspace.root)
+  local draft = file("draft", self.workspace.root)
   local read, lines = pcall(vim.fn.readfile, draft)
   if read then
     vim.fn.delete(draft)
@@ -347,7 +404,7 @@ end
 --- Ends the running turn; background tasks go on.
 function Chat:cancel()
   if self.session and self:working() then
-    permission.cancel(self.session)
+    -- The daemon withdraws what it asks; after an answer from here it would go on to ask the model.
     self.workspace.connection:notify("session/cancel", { sessionId = self.session })
     self.note = "cancelling"
     draw.bar(self)
@@ -381,17 +438,10 @@ end
 local function make(workspace)
   local self = setmetatable({
     workspace = workspace,
-    log = transcript.new(),
     drawn = {},
-    turns = 0,
-    queued = {},
     unsent = {},
-    shown = 0,
-    begun = 0,
-    self_turn = false,
-    loading = false,
-    pending = false,
   }, Chat)
+  self:reset()
   self.buf = view.scratch("meanwhile://chat" .. workspace.root, "meanwhile-chat")
   self.input = view.scratch("meanwhile://prompt" .. workspace.root, "meanwhile-prompt")
   vim.bo[self.input].modifiable = true
@@ -490,7 +540,7 @@ end
 --- Opens the chat: of the session that is named, or of the one that was open, or a new one.
 ---@param workspace meanwhile.Workspace
 ---@param word? string a session, or the beginning of one
----@param new? boolean a new session, whatever was open
+---@param new? boolean a new session, whatever was open, here or in the Neovim before
 function M.open(workspace, word, new)
   local self = chats[workspace.root]
   if not self or not view.whole(self.buf) or not view.whole(self.input) then
@@ -505,11 +555,14 @@ function M.open(workspace, word, new)
       end
     end)
   elseif new or not self.session then
+    local kept, last = pcall(vim.fn.readfile, file("session", workspace.root))
+    if kept and last[1] and not new then
+      return self:load(last[1])
+    end
+    vim.fn.delete(file("session", workspace.root))
     self:leave()
     self.session = nil
-    self.turns, self.self_turn, self.note, self.queued = 0, false, nil, {}
-    self.shown, self.begun = 0, 0
-    self.log = transcript.new()
+    self:reset()
     -- Connected, so that the first prompt finds a daemon; the session begins with it.
     workspace.connection:start()
   end

@@ -19,19 +19,19 @@ function M.bar(chat)
       running = running + 1
     end
   end
-  local parts = {}
-  local waits = chat.session and #permission.waiting(chat.session) or 0
-  if waits > 0 then
-    table.insert(parts, "waits for your permission (p)")
-  elseif chat.loading then
-    table.insert(parts, "loading")
-  elseif chat.note then
-    table.insert(parts, chat.note)
-  elseif chat:working() then
-    table.insert(parts, "working")
-  else
-    table.insert(parts, "idle")
+  local does = chat:working() and "working" or "idle"
+  if chat.watched then
+    local pid, asked = chat.watched.pid or 0, chat.watched.asks[1]
+    does = ({
+      open = ("process %d has it open, "):format(pid)
+        .. (asked and "and is asked: " .. asked.question or does),
+      deleted = "deleted in another process",
+    })[chat.watched.holder] or "free again: a prompt goes on with it"
   end
+  local waits = chat.session and #permission.waiting(chat.session) > 0
+  local parts = {
+    waits and "waits for your permission (p)" or chat.loading and "loading" or chat.note or does,
+  }
   if #chat.queued > 0 then
     local count = #chat.queued
     table.insert(parts, count == 1 and "1 prompt waits" or count .. " prompts wait")
@@ -131,6 +131,12 @@ function M.draw(chat)
   for _, win in ipairs(following) do
     if vim.api.nvim_win_is_valid(win) then
       vim.api.nvim_win_set_cursor(win, { now_last, 0 })
+      -- What was above is drawn again where it fits.
+      vim.api.nvim_win_call(win, function()
+        if vim.fn.line("w0") > 1 and vim.fn.winline() < vim.fn.winheight(0) - 1 then
+          vim.cmd("normal! zb")
+        end
+      end)
     end
   end
   M.bar(chat)

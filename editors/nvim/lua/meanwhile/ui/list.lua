@@ -1,6 +1,7 @@
 --- The list of tasks: one buffer a workspace, drawn again when something changes and, while something
 --- runs and can be seen, each second.
 
+local actions = require("meanwhile.actions")
 local config = require("meanwhile.config")
 local format = require("meanwhile.format")
 local tell = require("meanwhile.tell")
@@ -8,7 +9,11 @@ local view = require("meanwhile.ui.view")
 
 local M = {}
 
+--- How often it is asked whether the places of tasks can be reached, of which there is no push.
+local place_ms = 3000
+
 ---@class meanwhile.List
+---@field looked integer when that was
 ---@field workspace meanwhile.Workspace
 ---@field buf integer
 ---@field rows string[] task ids by line
@@ -62,10 +67,23 @@ local function when(task, now)
     return ""
   end
   local ago = now - (format.time(task.endedAt) or now)
-  return ago < 5000 and "now" or format.duration(ago):gsub(" .*", "") .. " ago"
+  return ago < 5000 and "now"
+    or format.duration(ago):gsub("[ .]%S*", ago < 10000 and "s" or "") .. " ago"
 end
 
 local bar_width = 10
+
+--- How it stands, and what else the daemon says of that: what it waits for, where it runs.
+---@param task meanwhile.Task
+---@return string state
+---@return string rest
+local function standing(task)
+  local state, rest = format.state(task):match("^([^,]*),? ?(.*)$")
+  if task.on and not rest:find(task.on, 1, true) then
+    rest = vim.trim("at " .. task.on .. " " .. rest)
+  end
+  return state, rest
+end
 
 --- Progress as a bar, where a number is known, and what it says of itself.
 ---@param task meanwhile.Task
@@ -113,7 +131,7 @@ function M.lines(tasks, opts)
     end
     if M.matches(task, opts.filter) then
       table.insert(shown, task)
-      states = math.max(states, #format.state(task))
+      states = math.max(states, #standing(task))
       names = math.max(names, vim.fn.strdisplaywidth(M.label(task) or ""))
       labelled = labelled or M.label(task) ~= nil
     end
@@ -151,7 +169,8 @@ function M.lines(tasks, opts)
       text = text .. part
     end
     add(format.icon(outcome, opts.icons), group)
-    add(" " .. format.pad(format.cut(format.state(task), states), states), group)
+    local state, rest = standing(task)
+    add(" " .. format.pad(format.cut(state, states), states), group)
     add(" " .. format.pad(format.duration(format.elapsed(task, opts.now)), 7, true))
     if opts.width >= 70 then
       add("  " .. format.pad(when(task, opts.now), 7), "MeanwhileDim")
@@ -165,11 +184,13 @@ function M.lines(tasks, opts)
       -- The bar alone: three letters of a message say nothing.
       progress = progress:match("^%S*") --[[@as string]]
     end
+    progress = vim.trim(rest .. "  " .. progress)
     local tail = wide and "  " .. task.id or ""
     local room = opts.width - vim.fn.strdisplaywidth(text) - #tail - 3
     local command = format.one_line(not wide and task.label or task.command)
     if progress ~= "" then
-      progress = format.cut(progress, math.max(0, math.min(36, math.floor(room / 2))))
+      local named = math.max(8, vim.fn.strdisplaywidth(command))
+      progress = format.cut(progress, math.max(0, math.floor(room / 2), room - named - 2))
       room = room - vim.fn.strdisplaywidth(progress) - 2
     end
     add("  ")
@@ -224,8 +245,15 @@ function List:draw()
     end
   end
   local runs = false
+  local looks = vim.uv.now() - self.looked > place_ms
   for _, task in ipairs(self.workspace:sorted()) do
-    runs = runs or not format.ended(task)
+    if not format.ended(task) then
+      runs = true
+      if task.on and looks then
+        self.looked = vim.uv.now()
+        self.workspace:check(task.id)
+      end
+    end
   end
   self.tick(runs)
 end
@@ -258,22 +286,19 @@ function List:selected()
   return tasks
 end
 
----@private
----@param fn fun(task: meanwhile.Task)
----@return fun()
-function List:each(fn)
-  return function()
-    for _, task in ipairs(self:selected()) do
-      fn(task)
-    end
-  end
-end
-
 local failed = tell.failure
+
+--- A time as the clock on the wall has it.
+---@param text string
+---@return string
+local function clock(text)
+  return os.date("%Y-%m-%d %H:%M:%S", math.floor((format.time(text) or 0) / 1000)) --[[@as string]]
+end
 
 --- Everything that is known of a task, in a small window.
 ---@param task meanwhile.Task
 function M.details(task)
+  local lost = task.contact
   local rows = {
     { "command", format.one_line(task.command) },
     { "id", task.id },
@@ -281,12 +306,14 @@ function M.details(task)
     { "directory", task.cwd },
     { "queue", task.queue },
     { "pid", task.pid },
-    { "began", task.createdAt },
-    { "ended", task.endedAt },
+    { "place", task.on },
+    { "no contact", lost and ("since %s: %s"):format(clock(lost.lostSince), lost.reason) },
+    { "sign in", lost and lost.needsYou and "meanwhile place connect " .. task.on },
+    { "began", clock(task.createdAt) },
+    { "ended", task.endedAt and clock(task.endedAt) },
     { "took", format.duration(format.elapsed(task)) },
     { "output", format.bytes(task.output.total) },
     { "cause", task.cause and ("%s: %s"):format(task.cause.actor, task.cause.message) },
-    { "delivered", task.delivered and ("%s by %s"):format(task.delivered.at, task.delivered.by) },
   }
   for _, survivor in ipairs(task.survivors or {}) do
     table.insert(rows, {
@@ -304,115 +331,51 @@ function M.details(task)
   view.float(task.label or "task " .. task.id, lines, spans)
 end
 
+--- Does it to the tasks under the cursor, or those of the selected lines.
+---@param deed string
+function List:each(deed)
+  for _, task in ipairs(self:selected()) do
+    actions.deeds[deed](self.workspace, task)
+  end
+end
+
+function List:clear()
+  actions.clear(self.workspace)
+end
+
+function List:ask_filter()
+  vim.ui.input({ prompt = "Show tasks with: ", default = self.filter }, function(text)
+    if text then
+      self.filter = vim.trim(text)
+      self:draw()
+    end
+  end)
+end
+
+function List:timeline()
+  require("meanwhile.ui.timeline").open(self.workspace)
+end
+
+function List:refresh()
+  self.workspace:refresh(failed)
+end
+
 ---@private
 function List:map()
-  local workspace = self.workspace
-  local keys = {
-    {
-      { "<CR>", "o" },
-      self:each(function(task)
-        require("meanwhile.ui.output").open(workspace, task.id)
-      end),
-      "open the output",
-    },
-    {
-      "x",
-      self:each(function(task)
-        if format.ended(task) then
-          return tell.info(("%s has ended: %s"):format(format.name(task), format.state(task)))
-        end
-        workspace:stop(task.id, nil, function(err)
-          -- It may have ended meanwhile.
-          if not err or err.code ~= 1004 then
-            failed(err)
-          end
-        end)
-      end),
-      "stop, with all it started",
-    },
-    {
-      "r",
-      self:each(function(task)
-        require("meanwhile.actions").restart(workspace, task, failed)
-      end),
-      "run again (stops it first)",
-    },
-    {
-      "Q",
-      self:each(function(task)
-        require("meanwhile.quickfix").fill(workspace, task.id)
-      end),
-      "fill the quickfix list",
-    },
-    { { "K", "i" }, self:each(M.details), "show details" },
-    {
-      "y",
-      self:each(function(task)
-        vim.fn.setreg(vim.v.register, task.id)
-        tell.info("copied " .. task.id)
-      end),
-      "copy the id",
-    },
-    {
-      "dd",
-      self:each(function(task)
-        if format.ended(task) then
-          workspace:remove({ task.id }, failed)
-        else
-          tell.warn("a running task is not removed; x stops it")
-        end
-      end),
-      "forget a finished task",
-    },
-    {
-      "D",
-      function()
-        require("meanwhile.actions").clear(workspace)
-      end,
-      "forget all finished tasks",
-    },
-    {
-      "f",
-      function()
-        vim.ui.input({ prompt = "Show tasks with: ", default = self.filter }, function(text)
-          if text then
-            self.filter = vim.trim(text)
-            self:draw()
-          end
-        end)
-      end,
-      "filter",
-    },
-    {
-      "t",
-      function()
-        require("meanwhile.ui.timeline").open(workspace)
-      end,
-      "open the timeline",
-    },
-    {
-      "R",
-      function()
-        workspace:refresh(failed)
-      end,
-      "fetch again",
-    },
-    {
-      "q",
-      function()
-        view.close(self.buf)
-      end,
-      "close",
-    },
-  }
-  view.map(self.buf, "Tasks", keys)
-  for _, lhs in ipairs({ "x", "y", "r" }) do
-    for _, key in ipairs(keys) do
-      if key[1] == lhs then
-        vim.keymap.set("x", lhs, key[2], { buffer = self.buf, nowait = true, desc = key[3] })
-      end
-    end
-  end
+  local both = { "n", "x" }
+  view.map(self.buf, "Tasks", self, {
+    { { "<CR>", "o" }, "each", "open the output", "open" },
+    { "x", "each", "stop, with all it started", "stop", mode = both },
+    { "r", "each", "run again (stops it first)", "restart", mode = both },
+    { "Q", "each", "fill the quickfix list", "quickfix" },
+    { { "K", "i" }, "each", "show details", "details" },
+    { "y", "each", "copy the id", "copy", mode = both },
+    { "dd", "each", "forget a finished task", "forget" },
+    { "D", "clear", "forget all finished tasks" },
+    { "f", "ask_filter", "filter" },
+    { "t", "timeline", "open the timeline" },
+    { "R", "refresh", "fetch again" },
+  })
 end
 
 --- Opens the list of a workspace.
@@ -420,7 +383,7 @@ end
 function M.open(workspace)
   local self = lists[workspace.root]
   if not self or not view.whole(self.buf) then
-    self = setmetatable({ workspace = workspace, rows = {}, filter = "" }, List)
+    self = setmetatable({ workspace = workspace, rows = {}, filter = "", looked = 0 }, List)
     self.buf = view.scratch("meanwhile://tasks" .. workspace.root, "meanwhile-list")
     lists[workspace.root] = self
     self:map()
@@ -429,27 +392,13 @@ function M.open(workspace)
     end
     self.tick = view.ticker(self.buf, 1000, draw)
     local offs = { workspace:on("tasks", draw), workspace:on("state", draw) }
-    local group = vim.api.nvim_create_augroup("meanwhile-list-" .. self.buf, { clear = true })
-    vim.api.nvim_create_autocmd({ "BufWinEnter", "WinResized", "WinEnter" }, {
-      group = group,
-      callback = function(event)
-        if event.event == "WinResized" or event.buf == self.buf then
-          vim.schedule(draw)
-        end
-      end,
-    })
-    vim.api.nvim_create_autocmd("BufWipeout", {
-      group = group,
-      buffer = self.buf,
-      callback = function()
-        self.tick(false)
-        for _, off in ipairs(offs) do
-          off()
-        end
-        lists[workspace.root] = nil
-        vim.api.nvim_del_augroup_by_id(group)
-      end,
-    })
+    view.follow(self.buf, draw, function()
+      self.tick(false)
+      for _, off in ipairs(offs) do
+        off()
+      end
+      lists[workspace.root] = nil
+    end)
   end
   local win = view.show(self.buf, config.get().list.open)
   vim.wo[win].cursorline = true

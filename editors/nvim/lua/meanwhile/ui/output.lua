@@ -5,6 +5,7 @@
 --- read when it is asked for. Pushes that jump are filled by reading; a flood that is far ahead is
 --- skipped, and says so. Errorformat and the API read the raw bytes, never this buffer.
 
+local actions = require("meanwhile.actions")
 local config = require("meanwhile.config")
 local format = require("meanwhile.format")
 local tell = require("meanwhile.tell")
@@ -314,61 +315,22 @@ function Output:earlier()
   self:begin(from)
 end
 
+---@param deed string
+function Output:do_(deed)
+  local task = self.workspace.tasks[self.id]
+  if task then
+    actions.deeds[deed](self.workspace, task)
+  end
+end
+
 ---@private
 function Output:map()
-  view.map(self.buf, "Output", {
-    {
-      "o",
-      function()
-        self:earlier()
-      end,
-      "read more of what came before",
-    },
-    {
-      "x",
-      function()
-        self.workspace:stop(self.id, nil, function(err)
-          if err and not err.told then
-            tell.warn(err.message)
-          end
-        end)
-      end,
-      "stop the task",
-    },
-    {
-      "r",
-      function()
-        local task = self.workspace.tasks[self.id]
-        if task then
-          require("meanwhile.actions").restart(self.workspace, task, tell.failure)
-        end
-      end,
-      "run it again",
-    },
-    {
-      "Q",
-      function()
-        require("meanwhile.quickfix").fill(self.workspace, self.id)
-      end,
-      "fill the quickfix list",
-    },
-    {
-      "K",
-      function()
-        local task = self.workspace.tasks[self.id]
-        if task then
-          require("meanwhile.ui.list").details(task)
-        end
-      end,
-      "show details",
-    },
-    {
-      "q",
-      function()
-        view.close(self.buf)
-      end,
-      "close",
-    },
+  view.map(self.buf, "Output", self, {
+    { "o", "earlier", "read more of what came before" },
+    { "x", "do_", "stop the task", "stop" },
+    { "r", "do_", "run it again", "restart" },
+    { "Q", "do_", "fill the quickfix list", "quickfix" },
+    { "K", "do_", "show details", "details" },
   })
 end
 
@@ -483,13 +445,9 @@ function M.open(workspace, id, opts)
     self = setmetatable({
       workspace = workspace,
       id = id,
-      warned = false,
       pushed_to = 0,
-      begun = false,
-      reading = false,
       from = 0,
       next = 0,
-      ended = false,
     }, Output)
     self:make()
     self:name()

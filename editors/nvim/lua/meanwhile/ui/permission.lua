@@ -163,20 +163,19 @@ local function show(ask, above)
   local lines, spans, options = drawn(ask)
   view.render(buf, lines, spans)
   shown = { buf = buf, ask = ask }
+  local function take()
+    local option = vim.fn.index(options, vim.fn.line("."))
+    if option >= 0 then
+      return choose(ask, ask.params.options[option + 1])
+    end
+    tell.info("nothing is answered: choose a line below")
+  end
+  local function later()
+    close(ask)
+    tell.info("the agent waits for your answer (p in the chat asks again)")
+  end
   local keys = {
-    {
-      "<CR>",
-      function()
-        local row = vim.fn.line(".")
-        for i, line in ipairs(options) do
-          if line == row then
-            return choose(ask, ask.params.options[i])
-          end
-        end
-        tell.info("nothing is answered: choose a line below")
-      end,
-      "answer with the line under the cursor",
-    },
+    { "<CR>", take, "answer with the line under the cursor" },
     {
       "d",
       function()
@@ -184,29 +183,20 @@ local function show(ask, above)
       end,
       "look at the change, and take a part of it",
     },
-    {
-      "q",
-      function()
-        close(ask)
-        tell.info("the agent waits for your answer (p in the chat asks again)")
-      end,
-      "decide later",
-    },
+    { "q", later, "decide later" },
   }
   for i, line in ipairs(options) do
-    table.insert(keys, {
-      tostring(i),
-      function()
-        vim.api.nvim_win_set_cursor(0, { line, 0 })
-      end,
-      "go to: " .. ask.params.options[i].name,
-    })
+    local function go()
+      vim.api.nvim_win_set_cursor(0, { line, 0 })
+    end
+    table.insert(keys, { tostring(i), go, "go to: " .. ask.params.options[i].name })
   end
-  view.map(buf, "The agent asks", keys)
-  local config = { split = "below", win = above, height = #lines + 1 }
-  local win = vim.api.nvim_open_win(buf, false, config)
+  view.map(buf, "The agent asks", nil, keys, { close = false })
+  local win = vim.api.nvim_open_win(buf, false, { split = "below", win = above })
   view.plain(win)
   vim.wo[win].wrap = true
+  -- A line that is wrapped hides no answer.
+  vim.api.nvim_win_set_height(win, vim.api.nvim_win_text_height(win, {}).all + 1)
   vim.wo[win].cursorline = true
   vim.wo[win].winfixheight = true
   local number = #M.waiting(ask.params.sessionId)

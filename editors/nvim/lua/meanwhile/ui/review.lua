@@ -105,29 +105,15 @@ function M.new(change, allow)
       vim.bo[self.proposed].modified = false
     end,
   })
-  local keys = {
-    {
-      "q",
-      function()
-        self:hide()
-      end,
-      "back to the question; what you changed stays",
-    },
-  }
-  view.map(self.was, "A change", keys)
-  vim.list_extend(keys, {
+  local back = { "q", "hide", "back to the question; what you changed stays" }
+  view.map(self.was, "A change", self, { back }, { close = false })
+  view.map(self.proposed, "A proposed change", self, {
+    back,
     { "ZZ", allow, "allow what stands here" },
-    { "do", "do", "take the part under the cursor back" },
-    { "]c", "]c", "to the next part" },
-    { "[c", "[c", "to the one before" },
-  })
-  for i = 1, 2 do
-    local key, does, what = unpack(keys[i])
-    vim.keymap.set("n", key, does, { buffer = self.proposed, nowait = true, desc = what })
-  end
-  vim.keymap.set("n", "g?", function()
-    view.help("A proposed change", keys)
-  end, { buffer = self.proposed, nowait = true, desc = "show this" })
+    { "do", false, "take the part under the cursor back" },
+    { "]c", false, "to the next part" },
+    { "[c", false, "to the one before" },
+  }, { close = false, help = { "g?" } })
   return self
 end
 

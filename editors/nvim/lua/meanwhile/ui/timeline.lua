@@ -28,6 +28,8 @@ Timeline.__index = Timeline
 ---@type table<string, meanwhile.Timeline> by name of the buffer
 local timelines = {}
 
+local show ---@type fun(workspace: meanwhile.Workspace, session?: string, win?: integer)
+
 --- How long the end of a recording stands before it plays again, in milliseconds.
 local rest = 4000
 
@@ -172,117 +174,61 @@ function Timeline:jump(direction)
   local best, line
   for row, lane in ipairs(self.rows) do
     for _, thing in ipairs(lane and lane.piece.kind == "agent" and lane.things or {}) do
-      local from = lanes.fold(self.picture, thing.from)
-      local ahead_of = direction == 1 and from > at + half or direction == -1 and from < at - half
-      if thing.piece.kind == "call" and ahead_of then
-        local nearer = not best
-          or (direction == 1 and from < best)
-          or (direction == -1 and from > best)
-        best, line = nearer and from or best, row
+      local away = (lanes.fold(self.picture, thing.from) - at) * direction
+      if thing.piece.kind == "call" and away > half and away < (best or math.huge) then
+        best, line = away, row
       end
     end
   end
   if best then
-    local column = math.floor((best - self.shown.from) / span * self.layout.width) + 1
+    local column = math.floor((at + best * direction - self.shown.from) / span * self.layout.width)
+      + 1
     local byte = vim.fn.virtcol2col(0, line, self.layout.label + column)
     vim.api.nvim_win_set_cursor(0, { line, math.max(0, byte - 1) })
   end
 end
 
+function Timeline:open_task()
+  local lane = self.rows[vim.fn.line(".")]
+  if lane and lane.piece.taskId and not self.timeline.recorded then
+    require("meanwhile.ui.output").open(self.workspace, lane.piece.taskId)
+  else
+    self:details()
+  end
+end
+
+function Timeline:whole()
+  self.range = nil
+  self:draw()
+end
+
+function Timeline:choose()
+  local win = vim.api.nvim_get_current_win()
+  sessions.choose(self.workspace, function(id)
+    show(self.workspace, id, win)
+  end)
+end
+
 ---@private
 function Timeline:map()
-  view.map(self.buf, "Timeline", {
-    {
-      "<CR>",
-      function()
-        local lane = self.rows[vim.fn.line(".")]
-        if lane and lane.piece.taskId and not self.timeline.recorded then
-          require("meanwhile.ui.output").open(self.workspace, lane.piece.taskId)
-        else
-          self:details()
-        end
-      end,
-      "open the output of a task",
-    },
-    {
-      { "K", "i" },
-      function()
-        self:details()
-      end,
-      "say what is under the cursor",
-    },
-    {
-      { "+", "zi" },
-      function()
-        self:zoom(0.5)
-      end,
-      "zoom in, around the cursor",
-    },
-    {
-      { "-", "zo" },
-      function()
-        self:zoom(2)
-      end,
-      "zoom out",
-    },
-    {
-      { "=", "z0" },
-      function()
-        self.range = nil
-        self:draw()
-      end,
-      "show all of it, and follow",
-    },
-    {
-      "H",
-      function()
-        self:pan(-0.25)
-      end,
-      "earlier",
-    },
-    {
-      "L",
-      function()
-        self:pan(0.25)
-      end,
-      "later",
-    },
-    {
-      "]]",
-      function()
-        self:jump(1)
-      end,
-      "to the next call of the model",
-    },
-    {
-      "[[",
-      function()
-        self:jump(-1)
-      end,
-      "to the call before",
-    },
-    {
-      "s",
-      function()
-        sessions.choose(self.workspace, function(id)
-          M.open(self.workspace, id)
-        end)
-      end,
-      "choose a session",
-    },
-    {
-      "q",
-      function()
-        view.close(self.buf)
-      end,
-      "close",
-    },
+  view.map(self.buf, "Timeline", self, {
+    { "<CR>", "open_task", "open the output of a task" },
+    { { "K", "i" }, "details", "say what is under the cursor" },
+    { { "+", "zi" }, "zoom", "zoom in, around the cursor", 0.5 },
+    { { "-", "zo" }, "zoom", "zoom out", 2 },
+    { { "=", "z0" }, "whole", "show all of it, and follow" },
+    { "H", "pan", "earlier", -0.25 },
+    { "L", "pan", "later", 0.25 },
+    { "]]", "jump", "to the next call of the model", 1 },
+    { "[[", "jump", "to the call before", -1 },
+    { "s", "choose", "choose a session" },
   })
 end
 
 ---@param workspace meanwhile.Workspace
 ---@param session? string
-local function show(workspace, session)
+---@param win? integer where to show it
+function show(workspace, session, win)
   local name = "meanwhile://timeline" .. workspace.root .. (session and "#" .. session or "")
   local self = timelines[name]
   if not self or not view.whole(self.buf) then
@@ -309,21 +255,18 @@ local function show(workspace, session)
       self.problem = err and sessions.explain(err)
       soon()
     end)
-    local group = vim.api.nvim_create_augroup("meanwhile-timeline-" .. self.buf, { clear = true })
-    vim.api.nvim_create_autocmd({ "WinResized", "BufWinEnter" }, { group = group, callback = soon })
-    vim.api.nvim_create_autocmd("BufWipeout", {
-      group = group,
-      buffer = self.buf,
-      callback = function()
-        self.tick(false)
-        off()
-        timelines[name] = nil
-        vim.api.nvim_del_augroup_by_id(group)
-      end,
-    })
+    view.follow(self.buf, soon, function()
+      self.tick(false)
+      off()
+      timelines[name] = nil
+    end)
   end
-  local win = view.show(self.buf, config.get().timeline.open)
-  vim.wo[win].cursorline = false
+  if win and vim.api.nvim_win_is_valid(win) then
+    vim.api.nvim_win_set_buf(win, self.buf)
+    view.plain(win)
+  else
+    view.show(self.buf, config.get().timeline.open)
+  end
   self:draw()
 end
 

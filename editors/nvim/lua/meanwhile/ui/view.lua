@@ -11,8 +11,10 @@ local M = {}
 
 ---@class meanwhile.Key
 ---@field [1] string|string[] keys
----@field [2] function
+---@field [2] function|string|false a name: the owner's method; false: Neovim's own key
 ---@field [3] string what it does
+---@field [4]? any given to the method
+---@field mode? string|string[] default: Normal mode
 
 local links = {
   Running = "DiagnosticInfo",
@@ -112,6 +114,8 @@ end
 
 --- What a window at the side leaves at least.
 local code_columns = 60
+--- What it has itself, or else it goes below.
+local side_columns = 56
 
 --- Shows a buffer: in the window that has it, else in a new one.
 ---@param buf integer
@@ -125,14 +129,32 @@ function M.show(buf, command)
     end
   end
   -- At the side of a narrow screen it would leave a column or two for the code.
-  local width = tonumber(command:match("vertical (%d+)"))
-  if width and vim.o.columns - width < code_columns then
-    command = ("botright %dsplit"):format(math.max(8, math.floor(vim.o.lines * 0.6)))
+  local width, room = tonumber(command:match("vertical (%d+)")), vim.o.columns - code_columns - 1
+  if width and width > room then
+    command = room >= side_columns and command:gsub("%d+", room, 1)
+      or ("botright %dsplit"):format(math.max(8, math.floor(vim.o.lines * 0.6)))
   end
+  local before = vim.api.nvim_get_current_win()
   vim.cmd(command)
   local win = vim.api.nvim_get_current_win()
   vim.api.nvim_win_set_buf(win, buf)
   M.plain(win)
+  -- The next one takes its lines from the code, not from this one.
+  vim.wo[win].winfixheight = not command:find("vert")
+  -- Neovim goes to one whose height is not fixed.
+  vim.api.nvim_create_autocmd("WinClosed", {
+    pattern = tostring(win),
+    once = true,
+    callback = function()
+      local here = vim.api.nvim_get_current_win() == win
+      vim.schedule(function()
+        local ours = vim.startswith(vim.api.nvim_buf_get_name(0), "meanwhile://")
+        if here and not ours and vim.api.nvim_win_is_valid(before) then
+          vim.api.nvim_set_current_win(before)
+        end
+      end)
+    end,
+  })
   return win
 end
 
@@ -210,19 +232,36 @@ function M.render(buf, lines, spans)
   M.colour(buf, 0, lines, spans)
 end
 
---- Maps the keys and shows them by `?` and `g?`.
+--- Maps the keys and shows them by `?` and `g?`; `q` closes the window where no other key is given.
 ---@param buf integer
 ---@param title string
+---@param owner? table whose methods the keys name
 ---@param keys meanwhile.Key[]
-function M.map(buf, title, keys)
+---@param opts? { close?: false, help?: string[] }
+function M.map(buf, title, owner, keys, opts)
+  opts = opts or {}
   local function help()
     M.help(title, keys)
   end
+  local function close()
+    M.close(buf)
+  end
   keys = vim.list_extend({}, keys)
-  table.insert(keys, { { "?", "g?" }, help, "show this" })
+  if opts.close ~= false then
+    table.insert(keys, { "q", close, "close" })
+  end
+  table.insert(keys, { opts.help or { "?", "g?" }, help, "show this" })
   for _, key in ipairs(keys) do
-    for _, lhs in ipairs(type(key[1]) == "table" and key[1] or { key[1] }) do
-      vim.keymap.set("n", lhs, key[2], { buffer = buf, nowait = true, desc = key[3] })
+    local does = key[2]
+    local function call()
+      if type(does) == "string" then
+        owner[does](owner, key[4])
+      else
+        does()
+      end
+    end
+    for _, lhs in ipairs(does and (type(key[1]) == "table" and key[1] or { key[1] }) or {}) do
+      vim.keymap.set(key.mode or "n", lhs, call, { buffer = buf, nowait = true, desc = key[3] })
     end
   end
 end
@@ -297,6 +336,26 @@ function M.close(buf)
       end)
     end
   end
+end
+
+--- Draws a buffer again when its windows change, and calls `gone` once it is wiped out.
+---@param buf integer
+---@param draw fun()
+---@param gone fun()
+function M.follow(buf, draw, gone)
+  local group = vim.api.nvim_create_augroup("meanwhile-" .. buf, { clear = true })
+  vim.api.nvim_create_autocmd({ "BufWinEnter", "WinResized", "WinEnter" }, {
+    group = group,
+    callback = vim.schedule_wrap(draw),
+  })
+  vim.api.nvim_create_autocmd("BufWipeout", {
+    group = group,
+    buffer = buf,
+    callback = function()
+      gone()
+      vim.api.nvim_del_augroup_by_id(group)
+    end,
+  })
 end
 
 --- Whether anybody can see it.
