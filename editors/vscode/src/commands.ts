@@ -252,8 +252,9 @@ async function run(parts: Parts, given: string | undefined): Promise<string | un
   const folder = await pickFolder(parts.folders);
   if (!folder) return undefined;
   const command = given ?? (await askCommand(folder));
-  if (!command) return undefined;
-  const task = await folder.spawn({ command, ...terminalParams(folder) });
+  const where = command && (given ? {} : await askPlace(folder));
+  if (!where) return undefined;
+  const task = await folder.spawn({ command, ...where, ...terminalParams(folder) });
   const node = parts.tree.nodeOf(task.id);
   if (node && parts.tree.view.visible) {
     // The tree may be drawing just now; not to see the new line selected is not a failure.
@@ -276,6 +277,20 @@ async function pickFolder(folders: Folders): Promise<Folder | undefined> {
     }));
   const picked = await vscode.window.showQuickPick(items, { title: 'Run in which folder?' });
   return picked?.folder;
+}
+
+/** Where it is to run, where other machines are set up. */
+async function askPlace(folder: Folder): Promise<Pick<SpawnParams, 'on'> | undefined> {
+  if (!folder.daemon.can('place/list')) return {};
+  const { places } = await folder.daemon.request('place/list', {});
+  if (places.length === 0) return {};
+  const items = places.map(({ name, contact }) => ({
+    label: name,
+    description: contact ? `no contact: ${contact.reason}` : '',
+    where: { on: name },
+  }));
+  const here = { label: 'This machine', description: '', where: {} };
+  return (await vscode.window.showQuickPick([here, ...items], { title: 'Run where?' }))?.where;
 }
 
 /** A box for a command, with those that were run before. */

@@ -86,11 +86,11 @@ export class Folder implements vscode.Disposable {
       this.events.output.fire({ folder: this, push });
     });
     this.daemon.onPush('task/notified', ({ notification }) => {
-      this.apply(this.store.notified(notification));
+      this.apply(this.store.upsert(notification.task));
       this.events.notified.fire({ folder: this, notification });
     });
     this.daemon.onPush('task/exited', ({ notification }) => {
-      this.apply(this.store.notified(notification));
+      this.apply(this.store.upsert(notification.task));
       this.events.ended.fire({ folder: this, notification });
     });
     this.daemon.onPush('tasks/changed', (snapshot) => {
@@ -140,6 +140,12 @@ export class Folder implements vscode.Disposable {
     });
   }
 
+  /** Asks how it stands: of a place that is lost or found again there is no push. */
+  async look(id: string): Promise<void> {
+    const result = await this.daemon.request('task/check', { id, tailBytes: 0 });
+    if ('task' in result) this.apply(this.store.upsert(result.task));
+  }
+
   async remove(ids: string[]): Promise<void> {
     await this.daemon.request('task/remove', { ids });
     // Those that run stay; the list says which.
@@ -177,9 +183,7 @@ export class Folder implements vscode.Disposable {
   private async fetch(): Promise<void> {
     if (this.daemon.state.kind !== 'running') return;
     const known = this.store.ids();
-    // An older daemon knows no steps, and refuses the parameter.
-    const steps = this.daemon.has('task/check.steps') ? { steps: true } : {};
-    const result = await this.daemon.request('task/check', { limit: LIST_LIMIT, ...steps });
+    const result = await this.daemon.request('task/check', { limit: LIST_LIMIT, steps: true });
     if ('tasks' in result) {
       this.loaded = true;
       this.apply(this.store.replace(result.tasks, known));

@@ -14,12 +14,12 @@ export const TASK_TYPE = 'meanwhile';
  */
 const STOP_AFTER_CLOSE_MS = 1_500;
 
-export interface MeanwhileTaskDefinition extends vscode.TaskDefinition {
-  command: string | string[];
-  label?: string;
-  cwd?: string;
-  env?: Record<string, string | null>;
-  deadlineMs?: number;
+/** Members of a definition that the daemon knows by the same names. */
+const SPAWNED = ['cwd', 'env', 'deadlineMs', 'slot', 'on'] as const;
+
+export interface MeanwhileTaskDefinition
+  extends vscode.TaskDefinition,
+    Pick<SpawnParams, (typeof SPAWNED)[number] | 'command' | 'label'> {
   terminal?: boolean;
   detach?: boolean;
 }
@@ -132,13 +132,11 @@ function spawnParams(
   name: string,
   size: vscode.TerminalDimensions | undefined,
 ): SpawnParams {
-  const { command, cwd, env, deadlineMs } = definition;
+  const given = SPAWNED.filter((member) => definition[member] !== undefined);
   return {
-    command: command as SpawnParams['command'],
+    ...Object.fromEntries(given.map((member) => [member, definition[member]])),
+    command: definition.command,
     label: definition.label ?? name,
-    ...(cwd === undefined ? {} : { cwd }),
-    ...(env === undefined ? {} : { env }),
-    ...(deadlineMs === undefined ? {} : { deadlineMs }),
     ...((definition.terminal ?? true)
       ? { pty: size ? { rows: size.rows, cols: size.columns } : unseenSize() }
       : { stdin: 'pipe' as const }),

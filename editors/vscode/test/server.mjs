@@ -29,17 +29,18 @@ const SETTINGS = {
 
 /**
  * Starts it; `flags` go to code-server, `vsix` is installed first, `settings` are the user's,
- * `files` are the workspace's, `model` names a script among them ('': no model), `env` is added.
+ * `files` are the workspace's, `model` names a script among them ('': no model), `env` is added, `workspace`
+ * is a folder of the caller's; with `configured` the program's settings are those of `../config`.
  * `dispose` ends it with all that it started.
  */
 export async function startServer(
   flags = [],
-  { model, vsix, settings = {}, files = {}, env = {} } = {},
+  { model, vsix, settings = {}, files = {}, env = {}, workspace: given, configured } = {},
 ) {
   const root = await mkdtemp(join(tmpdir(), 'meanwhile-vscode-'));
-  const workspace = join(root, 'project');
+  const workspace = given ?? join(root, 'project');
   const state = join(root, 'state');
-  await mkdir(workspace);
+  await mkdir(workspace, { recursive: true });
   await writeFiles(workspace, files);
   await writeFiles(join(root, 'data/user/User'), {
     'settings.json': JSON.stringify({ ...SETTINGS, ...settings }),
@@ -51,6 +52,7 @@ export async function startServer(
     env: {
       ...process.env,
       MEANWHILE_STATE_DIR: state,
+      ...(configured ? { XDG_CONFIG_HOME: join(root, 'config') } : {}),
       MEANWHILE_TEST_RESULTS: join(root, 'results'),
       // Never the model of whoever runs the tests.
       MEANWHILE_MODEL: model === '' ? undefined : `script/${join(root, model ?? 'no-script.toml')}`,

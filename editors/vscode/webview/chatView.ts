@@ -3,7 +3,7 @@
 
 import MarkdownIt from 'markdown-it';
 import type { AgentState, FromWebview } from '../src/panel/messages';
-import type { Entry, Permission, SessionModel } from '../src/panel/session';
+import { type Entry, type Permission, type SessionModel, shown } from '../src/panel/session';
 import type { Card } from '../src/protocol/generated';
 import {
   blockText,
@@ -12,6 +12,7 @@ import {
   type ToolContent,
   unseenOf,
 } from '../src/protocol/session';
+import { ICONS } from '../src/tasks/describe';
 import { codicon, h, iconButton } from './dom';
 
 /** No HTML of a model's is ever markup. */
@@ -100,8 +101,8 @@ export class ChatView {
     this.drawEntries([...(session?.entries ?? []), ...waiting]);
     this.drawAsks(session?.permissions ?? []);
     this.drawState(session);
-    this.stop.hidden = !session?.busy;
-    this.box.disabled = agent.kind !== 'ready' || session?.readOnly !== undefined;
+    this.stop.hidden = !session?.busy || session.held !== undefined;
+    this.box.disabled = agent.kind !== 'ready' || session?.held?.free === false;
     this.enable();
     if (atEnd) this.log.scrollTop = this.log.scrollHeight;
   }
@@ -172,12 +173,12 @@ export class ChatView {
   private drawAsk({ key, request }: Permission): HTMLElement {
     const { toolCall, options } = request;
     const question = `May the agent ${questionOf(request)}?`;
-    const input = inputOf(toolCall.rawInput);
+    const input = shown(toolCall.rawInput, question);
     return h(
       'div',
       { class: 'ask', role: 'group', 'aria-label': question },
       h('div', { class: 'ask-title' }, codicon('shield'), h('strong', {}, question)),
-      input !== '' && input !== toolCall.title && h('pre', {}, input),
+      input !== '' && h('pre', {}, input),
       ...[...reasons(toolCall.content), ...unseenOf(request)].map((reason) =>
         h('div', { class: 'reason' }, reason),
       ),
@@ -217,7 +218,8 @@ export class ChatView {
         h('button', { class: 'link', click: () => this.post({ type: 'retryAgent' }) }, 'Try again'),
       );
     } else if (agent.kind === 'starting') parts.push(spinner(), 'Starting…');
-    else if (session?.readOnly !== undefined) parts.push(codicon('lock'), session.readOnly);
+    else if (session?.held)
+      parts.push(session.busy ? spinner() : codicon('eye'), session.held.says);
     else if (session?.retry !== undefined) parts.push(codicon('warning'), session.retry);
     else if (session && session.permissions.length > 0) parts.push('Waits for your answer');
     else if (session?.busy) parts.push(spinner(), 'Working…');
@@ -365,7 +367,7 @@ function drawCard(card: Card): HTMLElement {
     h(
       'div',
       { class: 'head' },
-      codicon(CARD_ICONS[card.kind === 'exited' ? outcome : 'running']),
+      codicon(cardIcon(card)),
       h('span', { class: 'title' }, title),
       says !== '' && h('span', { class: 'says' }, says),
       taskLink(taskId),
@@ -376,20 +378,15 @@ function drawCard(card: Card): HTMLElement {
   );
 }
 
-const CARD_ICONS: { [outcome in NonNullable<Card['outcome']>]: string } = {
-  queued: 'bell',
-  running: 'bell',
-  stopping: 'bell',
-  succeeded: 'pass',
-  failed: 'error',
-  stopped: 'circle-slash',
-  timedOut: 'watch',
-  lost: 'question',
-};
+/** What a task told before its end is a bell. */
+function cardIcon({ kind, outcome = 'lost' }: Card): string {
+  const over = kind === 'exited' && outcome !== 'queued' && outcome !== 'running';
+  return over && outcome !== 'stopping' ? ICONS[outcome][0] : 'bell';
+}
 
 function drawTool(entry: Extract<Entry, { kind: 'tool' }>): HTMLElement {
   const icon = entry.card?.outcome
-    ? CARD_ICONS[entry.card.outcome]
+    ? cardIcon(entry.card)
     : {
         pending: 'circle-large-outline',
         in_progress: 'loading codicon-modifier-spin',
@@ -415,10 +412,7 @@ function drawTool(entry: Extract<Entry, { kind: 'tool' }>): HTMLElement {
       entry.confined && h('span', { class: 'badge' }, 'confined'),
       entry.taskId !== undefined && taskLink(entry.taskId),
     ),
-    entry.diffs.length === 0 &&
-      entry.input !== '' &&
-      entry.input !== entry.title &&
-      folded(entry.input, 'input'),
+    entry.diffs.length === 0 && entry.input !== '' && folded(entry.input, 'input'),
     ...entry.diffs.map((diff) =>
       h(
         'div',
@@ -484,14 +478,6 @@ function reasons(content: ToolContent[] | undefined): string[] {
   return (content ?? []).flatMap((part) =>
     part.type === 'content' ? [blockText(part.content)] : [],
   );
-}
-
-function inputOf(input: unknown): string {
-  if (input === null || input === undefined) return '';
-  if (typeof input === 'string') return input;
-  const command = (input as { command?: unknown }).command;
-  if (typeof command === 'string' && Object.keys(input as object).length === 1) return command;
-  return JSON.stringify(input, null, 2);
 }
 
 function spinner(): HTMLElement {

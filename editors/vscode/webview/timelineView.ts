@@ -379,46 +379,24 @@ export class TimelineView {
       all
         .filter((one) => one.lane === lane)
         .sort((a, b) => Math.abs(a.at - (here?.at ?? 0)) - Math.abs(b.at - (here?.at ?? 0)))[0];
-    const move = (to: Place | undefined) => this.focusOn(to);
-    switch (event.key) {
-      case 'ArrowRight':
-        move(all[at + 1]);
-        break;
-      case 'ArrowLeft':
-        move(all[at - 1]);
-        break;
-      case 'ArrowDown':
-        move(near((here?.lane ?? -1) + 1));
-        break;
-      case 'ArrowUp':
-        move(near((here?.lane ?? 1) - 1));
-        break;
-      case 'Home':
-        move(all[0]);
-        break;
-      case 'End':
-        move(all.at(-1));
-        break;
-      case '+':
-      case '=':
-        this.zoom(0.5);
-        break;
-      case '-':
-        this.zoom(2);
-        break;
-      case '0':
-        this.fit();
-        break;
-      case 'Enter':
-      case ' ':
-        this.open(here && this.elements.get(here.key));
-        break;
-      case 'Escape':
-        this.point(undefined);
-        break;
-      default:
-        return;
-    }
+    const deeds: { [key: string]: (() => void) | undefined } = {
+      ArrowRight: () => this.focusOn(all[at + 1]),
+      ArrowLeft: () => this.focusOn(all[at - 1]),
+      ArrowDown: () => this.focusOn(near((here?.lane ?? -1) + 1)),
+      ArrowUp: () => this.focusOn(near((here?.lane ?? 1) - 1)),
+      Home: () => this.focusOn(all[0]),
+      End: () => this.focusOn(all.at(-1)),
+      '+': () => this.zoom(0.5),
+      '=': () => this.zoom(0.5),
+      '-': () => this.zoom(2),
+      '0': () => this.fit(),
+      Enter: () => this.open(here && this.elements.get(here.key)),
+      ' ': () => this.open(here && this.elements.get(here.key)),
+      Escape: () => this.point(undefined),
+    };
+    const deed = deeds[event.key];
+    if (!deed) return;
+    deed();
     event.preventDefault();
   }
 

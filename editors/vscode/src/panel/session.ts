@@ -2,7 +2,7 @@
 // same code in the extension and in its webview, so that a view that was thrown away is rebuilt from
 // one copy and then follows by the same steps.
 
-import type { Card, Diff, Piece, Timeline } from '../protocol/generated';
+import type { Card, Diff, Piece, Timeline, Watched } from '../protocol/generated';
 import type {
   PermissionRequest,
   RetryingPush,
@@ -66,8 +66,8 @@ export interface SessionModel {
   permissions: Permission[];
   usage: string | undefined;
   timeline: Timeline;
-  /** Why this session can only be looked at. */
-  readOnly: string | undefined;
+  /** Another process has it, or had it, and whether a prompt from here can go on with it. */
+  held: { says: string; free: boolean } | undefined;
 }
 
 export type SessionEvent =
@@ -81,7 +81,8 @@ export type SessionEvent =
   | { type: 'answered'; text?: string; error: string | undefined }
   | { type: 'permission'; permission: Permission }
   | { type: 'permissionOver'; key: number }
-  | { type: 'readOnly'; reason: string };
+  | { type: 'held'; held: SessionModel['held'] }
+  | { type: 'watched'; watched: Watched };
 
 export function emptySession(id: string): SessionModel {
   return {
@@ -96,7 +97,7 @@ export function emptySession(id: string): SessionModel {
     permissions: [],
     usage: undefined,
     timeline: NOTHING,
-    readOnly: undefined,
+    held: undefined,
   };
 }
 
@@ -144,9 +145,30 @@ export function reduce(model: SessionModel, event: SessionEvent): void {
     case 'permissionOver':
       model.permissions = model.permissions.filter(({ key }) => key !== event.key);
       return;
-    case 'readOnly':
-      model.readOnly = event.reason;
+    case 'held':
+      model.held = event.held;
       return;
+    case 'watched':
+      model.held = holderOf(event.watched);
+      model.busy &&= event.watched.holder === 'open';
+      return;
+  }
+}
+
+function holderOf({ holder, pid, asks: [asked] }: Watched): SessionModel['held'] {
+  switch (holder) {
+    case 'open':
+      return {
+        says: asked
+          ? `Process ${pid} is asked, and to be answered there: may the agent ${asked.question}?`
+          : `Process ${pid} has this session open: what is said there is shown here.`,
+        free: false,
+      };
+    case 'deleted':
+      return { says: 'The session was deleted in another process.', free: false };
+    case 'closed':
+    case 'gone':
+      return { says: 'Free again: the next prompt goes on with it here.', free: true };
   }
 }
 
@@ -239,7 +261,7 @@ function tool(model: SessionModel, call: ToolCall | ToolCallUpdate): void {
   if (call.title) entry.title = call.title;
   if (call.kind) entry.tool = call.kind;
   if (call.status) entry.status = call.status;
-  if (call.rawInput !== undefined && call.rawInput !== null) entry.input = shown(call.rawInput);
+  if (call.rawInput !== undefined) entry.input = shown(call.rawInput, entry.title);
   if (call.content) {
     // Of a command the text is for the model.
     entry.output =
@@ -268,15 +290,14 @@ function contentText(part: ToolContent): string {
   }
 }
 
-/** Arguments as a person reads them: a command as it is, the rest as `name: value`. */
-function shown(input: unknown): string {
-  if (typeof input === 'string') return input;
-  if (input === null || typeof input !== 'object') return String(input);
+/** Arguments as a person reads them, without those that the words before them have. */
+export function shown(input: unknown, before: string): string {
+  if (input === null || typeof input !== 'object') return String(input ?? '');
   const entries = Object.entries(input);
-  const [only] = entries;
-  if (entries.length === 1 && only && typeof only[1] === 'string') return only[1];
   return entries
-    .map(([key, value]) => `${key}: ${typeof value === 'string' ? value : JSON.stringify(value)}`)
+    .map(([key, value]) => [key, typeof value === 'string' ? value : JSON.stringify(value)])
+    .filter(([, text]) => !before.includes(text ?? ''))
+    .map(([key, text]) => (entries.length > 1 ? `${key}: ${text}` : text))
     .join('\n');
 }
 

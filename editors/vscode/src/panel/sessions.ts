@@ -66,6 +66,9 @@ export class Sessions {
     daemon.onPush('session/timeline', ({ sessionId, pieces }) =>
       this.take(sessionId, { type: 'pieces', pieces }),
     );
+    daemon.onPush('session/watched', (watched) =>
+      this.take(watched.sessionId, { type: 'watched', watched }),
+    );
     daemon.onRequest('session/request_permission', (request, token) => this.ask(request, token));
     daemon.onDidConnect(() => this.reset());
   }
@@ -99,13 +102,12 @@ export class Sessions {
   }
 
   /**
-   * Opens a past session: its transcript, and its trace. One that is open is left as it is. Throws where
-   * there is no model.
+   * Opens a past session: its transcript, and its trace. One that is open, here or in another process, is left as
+   * it is. Throws where there is no model.
    */
   async open(id: string): Promise<SessionModel> {
     const there = this.models.get(id);
-    // One that was open elsewhere may be free by now.
-    if (there && there.readOnly === undefined) return there;
+    if (there) return there;
     const model = emptySession(id);
     this.models.set(id, model);
     this.loading.add(model);
@@ -120,7 +122,11 @@ export class Sessions {
         throw error;
       }
       // Open in another process: it can be looked at, not spoken to.
-      this.take(id, { type: 'readOnly', reason: (error as Error).message });
+      const held = { says: (error as Error).message, free: true };
+      await this.folder.daemon.request('session/watch', { sessionId: id }).then(
+        (watched) => this.take(id, { type: 'watched', watched }),
+        () => this.take(id, { type: 'held', held }),
+      );
     }
     await this.trace(id);
     this.loading.delete(model);
@@ -141,8 +147,14 @@ export class Sessions {
 
   /** Returns when the turn is over. */
   async prompt(id: string, text: string): Promise<void> {
+    const { held } = this.models.get(id) ?? {};
     this.take(id, { type: 'prompted', text });
     try {
+      if (held) {
+        const cwd = this.folder.workspaceFolder.uri.fsPath;
+        await this.folder.daemon.request('session/resume', { sessionId: id, cwd, mcpServers: [] });
+        this.take(id, { type: 'held', held: undefined });
+      }
       await this.folder.daemon.request('session/prompt', {
         sessionId: id,
         prompt: [{ type: 'text', text }],
@@ -155,9 +167,7 @@ export class Sessions {
   }
 
   async cancel(id: string): Promise<void> {
-    for (const [key, asked] of this.asked) {
-      if (asked.session === id) this.settle(key, { outcome: { outcome: 'cancelled' } });
-    }
+    // The daemon withdraws what it asks; after an answer from here it would go on to ask the model.
     await this.folder.daemon.notify('session/cancel', { sessionId: id });
   }
 

@@ -121,25 +121,14 @@ function add(problems: Problem[], found: Captured, matcher: Matcher): void {
   });
 }
 
+const SEVERITIES: { [word: string]: Severity | undefined } = Object.fromEntries([
+  ...['error', 'fatal', 'fatal error', 'e'].map((word) => [word, 'error']),
+  ...['warning', 'warn', 'w'].map((word) => [word, 'warning']),
+  ...['info', 'note', 'hint', 'i'].map((word) => [word, 'info']),
+]);
+
 export function severityOf(word: string | undefined): Severity | undefined {
-  switch (word?.toLowerCase()) {
-    case 'error':
-    case 'fatal':
-    case 'fatal error':
-    case 'e':
-      return 'error';
-    case 'warning':
-    case 'warn':
-    case 'w':
-      return 'warning';
-    case 'info':
-    case 'note':
-    case 'hint':
-    case 'i':
-      return 'info';
-    default:
-      return undefined;
-  }
+  return SEVERITIES[word?.toLowerCase() ?? ''];
 }
 
 /** What a package.json contributes. */

@@ -32,19 +32,20 @@ export function asText(words: string): string {
 
 /** Ended, and not well. A task that was stopped is not a failure. */
 export function isFailure(task: Task): boolean {
-  switch (outcome(task)) {
-    case 'failed':
-    case 'timedOut':
-    case 'lost':
-      return true;
-    case 'running':
-    case 'waiting':
-    case 'stopping':
-    case 'succeeded':
-    case 'stopped':
-      return false;
-  }
+  return ['failed', 'timedOut', 'lost'].includes(outcome(task));
 }
+
+/** How each is drawn: a codicon, and a colour of the theme. */
+export const ICONS: { [how in Outcome]: [icon: string, colour: string] } = {
+  running: ['loading~spin', 'charts.blue'],
+  waiting: ['bell-dot', 'charts.yellow'],
+  stopping: ['loading~spin', 'charts.orange'],
+  succeeded: ['pass', 'testing.iconPassed'],
+  failed: ['error', 'testing.iconFailed'],
+  stopped: ['circle-slash', 'descriptionForeground'],
+  timedOut: ['watch', 'testing.iconFailed'],
+  lost: ['question', 'testing.iconFailed'],
+};
 
 /** `2.4s`, `38s`, `1m 40s`, `2h 5m`. */
 export function elapsed(ms: number): string {
@@ -110,14 +111,14 @@ function rough(ms: number): string {
 
 /** What stands behind the title in the list. */
 export function description(task: Task, now: number, usualMs: number | undefined): string {
+  const { outcome: how, stands } = task.shown;
+  // The icon says the ordinary, and that it waits for input only the push that it does not any more.
+  const ordinary = task.waitsForInput ? [] : ['running', 'waits for input', 'exit 0'];
+  const parts = ordinary.includes(stands) ? [] : [stands];
+  if (task.on !== undefined && !stands.includes(task.on)) parts.push(`at ${task.on}`);
   if (!hasEnded(task)) {
-    if (task.shown.outcome === 'running') {
-      const words = task.waitsForInput ? ['waits for input'] : [];
-      return [...words, ...timing(task, now, usualMs)].join(' · ');
-    }
-    return [task.shown.stands, ...timing(task, now, undefined)].join(' · ');
+    return [...parts, ...timing(task, now, how === 'running' ? usualMs : undefined)].join(' · ');
   }
-  const parts = outcome(task) === 'succeeded' ? [] : [task.shown.stands];
   if (task.shown.took !== undefined) parts.push(task.shown.took);
   if (task.endedAt !== undefined) parts.push(ago(now - Date.parse(task.endedAt)));
   if (task.survivors?.length) parts.push(`${task.survivors.length} left behind`);

@@ -3,7 +3,7 @@
 // later life of a task wins, since an end is final. The steps of agents' turns are known by their ids,
 // for the panel, and stand in no list.
 
-import type { Changed, Notification, Task } from '../protocol/generated';
+import type { Changed, Task } from '../protocol/generated';
 
 /** A task changed in place, or came, went or moved in the order (`structure`). */
 export interface StoreChange {
@@ -13,11 +13,6 @@ export interface StoreChange {
 
 export class TaskStore {
   private readonly byId = new Map<string, Task>();
-  private snapshot: Changed = { running: [], undelivered: {} };
-
-  get undelivered(): { [queue: string]: number | undefined } {
-    return this.snapshot.undelivered;
-  }
 
   get(id: string): Task | undefined {
     return this.byId.get(id);
@@ -66,10 +61,6 @@ export class TaskStore {
     return { structure: moved, tasks: [now] };
   }
 
-  notified(notification: Notification): StoreChange {
-    return this.upsert(notification.task);
-  }
-
   progress(id: string, percent?: number, message?: string): StoreChange {
     const task = this.byId.get(id);
     if (!task || hasEnded(task)) return { structure: false, tasks: [] };
@@ -88,7 +79,6 @@ export class TaskStore {
 
   /** The daemon's snapshot. True where it speaks of tasks that are not known here. */
   changed(snapshot: Changed): boolean {
-    this.snapshot = snapshot;
     const running = new Set(snapshot.running);
     if (snapshot.running.some((id) => !this.byId.has(id))) return true;
     return [...this.byId.values()].some((task) => !hasEnded(task) && !running.has(task.id));
@@ -139,18 +129,8 @@ export function isStep(task: Task): boolean {
   return task.role === 'step';
 }
 
-export function hasEnded(task: Task): boolean {
-  switch (task.state) {
-    case 'queued':
-    case 'running':
-    case 'stopping':
-      return false;
-    case 'exited':
-    case 'stopped':
-    case 'timedOut':
-    case 'lost':
-      return true;
-  }
+export function hasEnded({ state }: Task): boolean {
+  return state !== 'queued' && state !== 'running' && state !== 'stopping';
 }
 
 function order(a: Task, b: Task): number {

@@ -13,8 +13,8 @@ import {
   type Filter,
   filterInWords,
   headed,
+  ICONS,
   NO_FILTER,
-  type Outcome,
   outcome,
   passes,
   sentence,
@@ -41,6 +41,8 @@ const TICK_MS = 1_000;
 /** More running tasks than anybody watches; then they move every few seconds only. */
 const CROWD = 50;
 const CROWD_TICKS = 5;
+/** How often it is asked whether the place of a task can be reached. */
+const PLACE_TICKS = 3;
 /** Changes within this time are one redraw. */
 const REDRAW_AFTER_MS = 50;
 /** Of a long list, which VS Code takes longer to lay out than tasks take to come. */
@@ -193,7 +195,8 @@ export class TaskTree implements vscode.TreeDataProvider<Node>, vscode.Disposabl
     const how = outcome(task);
     node.drawn = this.words(node, task);
     item.id = task.id;
-    item.iconPath = icon(how);
+    const [icon, colour] = ICONS[how];
+    item.iconPath = new vscode.ThemeIcon(icon, new vscode.ThemeColor(colour));
     item.description = node.drawn;
     item.contextValue = hasEnded(task) ? `task.ended.${how}` : `task.running.${how}`;
     item.accessibilityInformation = { label: `${sentence(task)}, ${node.drawn}` };
@@ -224,14 +227,17 @@ export class TaskTree implements vscode.TreeDataProvider<Node>, vscode.Disposabl
     text.appendCodeblock(task.command, 'sh');
     const facts = [
       task.shown.ended ?? task.shown.stands,
+      ...(task.contact?.needsYou ? [`sign in: meanwhile place connect ${task.on}`] : []),
+      ...(task.contact
+        ? [`no contact since ${time(task.contact.lostSince)}: ${task.contact.reason}`]
+        : []),
       ...(task.cause ? [task.cause.message] : []),
       `id ${task.id}${task.pid === undefined ? '' : `, process ${task.pid}`}, queue ${task.queue}`,
-      `in ${task.cwd}`,
-      `began ${new Date(task.createdAt).toLocaleString()}`,
-      ...(task.endedAt ? [`ended ${new Date(task.endedAt).toLocaleString()}`] : []),
+      `in ${task.cwd}${task.on ? ` at ${task.on}` : ''}`,
+      `began ${time(task.createdAt)}`,
+      ...(task.endedAt ? [`ended ${time(task.endedAt)}`] : []),
       ...(task.progress?.message ? [task.progress.message] : []),
       `output ${bytes(task.output.total)}${task.output.dropped > 0 ? `, ${bytes(task.output.dropped)} not kept` : ''}`,
-      ...(task.delivered ? [`told by ${task.delivered.by}`] : []),
       ...(task.survivors ?? []).map((one) => `left behind: ${one.pid} ${one.command}`),
     ];
     for (const fact of facts) {
@@ -253,6 +259,9 @@ export class TaskTree implements vscode.TreeDataProvider<Node>, vscode.Disposabl
     const moved: TaskNode[] = [];
     for (const folder of this.folders.all()) {
       for (const task of folder.store.all()) {
+        if (task.on && !hasEnded(task) && this.ticks % PLACE_TICKS === 0) {
+          folder.look(task.id).catch(() => undefined);
+        }
         const node = this.nodes.get(task.id);
         if (node && node.drawn !== '' && this.words(node, task) !== node.drawn) moved.push(node);
       }
@@ -307,24 +316,4 @@ export class TaskTree implements vscode.TreeDataProvider<Node>, vscode.Disposabl
   }
 }
 
-export function icon(how: Outcome): vscode.ThemeIcon {
-  const colour = (name: string) => new vscode.ThemeColor(name);
-  switch (how) {
-    case 'running':
-      return new vscode.ThemeIcon('loading~spin', colour('charts.blue'));
-    case 'waiting':
-      return new vscode.ThemeIcon('bell-dot', colour('charts.yellow'));
-    case 'stopping':
-      return new vscode.ThemeIcon('loading~spin', colour('charts.orange'));
-    case 'succeeded':
-      return new vscode.ThemeIcon('pass', colour('testing.iconPassed'));
-    case 'failed':
-      return new vscode.ThemeIcon('error', colour('testing.iconFailed'));
-    case 'stopped':
-      return new vscode.ThemeIcon('circle-slash', colour('descriptionForeground'));
-    case 'timedOut':
-      return new vscode.ThemeIcon('watch', colour('testing.iconFailed'));
-    case 'lost':
-      return new vscode.ThemeIcon('question', colour('testing.iconFailed'));
-  }
-}
+const time = (at: string) => new Date(at).toLocaleString();

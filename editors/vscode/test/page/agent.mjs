@@ -1,11 +1,12 @@
 // The agent in the page of a real VS Code, on a scripted model.
 //   usage: node test/page/agent.mjs X.vsix [PATTERN]
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { startServer } from '../server.mjs';
 import { launch, Window } from './browser.mjs';
-import { daemons } from './processes.mjs';
+import { daemons, running } from './processes.mjs';
 import { runner, until } from './runner.mjs';
 
 const [vsix = 'meanwhile-linux-x64.vsix', pattern = ''] = process.argv.slice(2);
@@ -61,7 +62,7 @@ when = "the person changed this call"
 text = "As you have it."
 
 [[turn]]
-when = "the person took nothing"
+when = "the person rejected all"
 text = "Then not."
 
 [[turn]]
@@ -83,10 +84,20 @@ tool = "bash"
 input = { command = "touch asked; echo asked-it" }
 `;
 
+const program = join(import.meta.dirname, '../../bin/meanwhile');
+const far = mkdtempSync(join(tmpdir(), 'meanwhile-far-'));
+const PLACES = `
+[places.far]
+command = ["env", "HOME=${far}", "MEANWHILE_STATE_DIR=${far}/state", "${program}", "serve"]
+workspace = "${far}"
+[places.attic]
+command = ["sh", "-c", "echo 'No route to host' >&2; exit 255"]
+`;
 const server = await startServer([], {
   vsix: resolve(vsix),
-  files: { '../script.toml': SCRIPT },
+  files: { '../script.toml': SCRIPT, '../config/meanwhile/config.toml': PLACES },
   model: 'script.toml',
+  configured: true,
 });
 const browser = await launch();
 const window = await Window.open(browser, server, { width: 1280, height: 900 });
@@ -232,7 +243,7 @@ await test('a past session is chosen from the list, and all tasks are another st
   await whole();
 });
 
-await test('a second window can look at the session, and is told where it is open', async () => {
+await test('a second window watches the session, and goes on with it once it is free', async () => {
   const other = await Window.open(browser, server);
   await other.showTimeline();
   await other.showChat();
@@ -240,9 +251,30 @@ await test('a second window can look at the session, and is told where it is ope
   await select.waitFor();
   await until(async () => (await select.locator('option').count()) >= 3, 'the list');
   await select.selectOption(await select.locator('option').nth(2).getAttribute('value'));
-  await other.chat().locator('.state .codicon-lock').waitFor();
+  const state = other.chat().locator('.state');
+  await state.filter({ hasText: /Process \d+ has this session open/ }).waitFor();
   await other.timeline().locator('path.mark.enters[aria-label*="takes in 1 result"]').waitFor();
   assert.ok(await other.chat().locator('textarea').isDisabled());
+  await say('And then this');
+  await other.chat().locator('.entry.user', { hasText: 'And then this' }).nth(1).waitFor();
+  await until(async () => (await said('That, then.').count()) === 2, 'the answer here');
+  await until(
+    async () =>
+      (await other.chat().locator('.agent-text', { hasText: 'That, then.' }).count()) === 2,
+    'and there',
+  );
+  // A daemon that ends closes what it had open.
+  await window.command('Meanwhile: New Agent Session');
+  await window.command('Meanwhile: Restart Daemon (Tasks Go On)');
+  await state.filter({ hasText: 'Free again' }).waitFor();
+  const box = other.chat().locator('textarea:enabled');
+  await box.fill('And then this, from here');
+  await box.press('Enter');
+  await until(
+    async () =>
+      (await other.chat().locator('.agent-text', { hasText: 'That, then.' }).count()) === 3,
+    'the answer to it',
+  );
   await other.close();
 });
 
@@ -357,6 +389,35 @@ await test('a question however long leaves its answers and the prompt in sight',
   await window.page.setViewportSize({ width: 1280, height: 900 });
 });
 
+await test('where there are other machines a person says on which one it runs', async () => {
+  const on = (place) =>
+    window.page.locator('.quick-input-list .monaco-list-row', { hasText: place }).first().click();
+  await window.showTasks();
+  await window.run('pwd; echo there');
+  await on('far');
+  await window.row(/pwd; echo there.*at far/s).waitFor();
+  await window.output('pwd; echo there', far);
+  await window.run('sleep 300');
+  await on('attic');
+  await window.row(/sleep 300.*attic out of reach/s).waitFor();
+  // A line that is drawn again takes its hover away: the clock in it moves each second.
+  const why = window.page.locator('.monaco-hover', { hasText: 'No route to host' });
+  const seen = async () => {
+    await window.page.mouse.move(700, 300);
+    await window.row('sleep 300').hover();
+    return why.waitFor({ timeout: 3_000 }).then(
+      () => true,
+      () => false,
+    );
+  };
+  await until(seen, 'why it does not go on', 40_000);
+  await window.act('sleep 300', 'Stop');
+  await window.row(/sleep 300.*stopped/s).waitFor();
+  await window.run('echo here');
+  await on('This machine');
+  await window.row(/echo here.*just now/s).waitFor();
+});
+
 await test('without a folder the panel says what is missing, and nothing pops up', async () => {
   const empty = await Window.empty(browser, server);
   await empty.showChat();
@@ -368,5 +429,8 @@ await test('without a folder the panel says what is missing, and nothing pops up
 });
 
 await browser.close();
+// What looks after a place stays for a while.
+for (const { pid } of running(server, '\u0000courier\u0000')) process.kill(pid);
 await server.dispose();
+rmSync(far, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
 end();

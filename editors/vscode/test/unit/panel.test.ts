@@ -66,5 +66,5 @@ test('without a model there are buttons also where a session was open before', a
   // A key is set, which starts another daemon.
   await connect(true);
   expect(panel.snapshot()).toMatchObject({ agent: { kind: 'ready' }, session: { id: SESSION } });
-  expect(panel.snapshot().session?.readOnly).toBeUndefined();
+  expect(panel.snapshot().session?.held).toBeUndefined();
 });

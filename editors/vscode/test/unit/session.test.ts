@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { emptySession, reduce, type SessionEvent } from '../../src/panel/session';
+import { emptySession, reduce, type SessionEvent, shown } from '../../src/panel/session';
 import type { Piece } from '../../src/protocol/generated';
 import type { SessionUpdate } from '../../src/protocol/session';
 
@@ -161,6 +161,35 @@ test('how a command ended and what it wrote is shown, and not what the model is 
   });
   const card = { says: 'exited 2 after 3.0s' };
   expect(after(ended).entries).toMatchObject([{ kind: 'tool', output: 'wrong', card }]);
+});
+
+test('arguments are words, without those that stand before them', () => {
+  const before = 'May the agent run in the background: make all?';
+  expect(shown({ command: 'make all' }, before)).toBe('');
+  expect(shown({ command: 'make all', label: 'build' }, before)).toBe('label: build');
+  expect(shown({ pattern: 'x', limit: 5 }, 'grep')).toBe('pattern: x\nlimit: 5');
+  expect(shown({ query: 'x' }, 'look')).toBe('x');
+  expect([shown('x', 'y'), shown(null, 'y')]).toEqual(['x', '']);
+});
+
+test('a session of another process says how it stands there', () => {
+  const watched = {
+    sessionId: 's',
+    pid: 7,
+    asks: [{ toolCallId: 't', question: 'edit x', why: '' }],
+  };
+  const model = after({ type: 'watched', watched: { ...watched, holder: 'open' } });
+  expect(model.held?.says).toMatch(
+    'Process 7 is asked, and to be answered there: may the agent edit x?',
+  );
+  reduce(model, {
+    type: 'turn',
+    push: { sessionId: 's', turn: 1, state: 'started', origin: 'prompt' },
+  });
+  reduce(model, { type: 'watched', watched: { ...watched, asks: [], holder: 'open' } });
+  expect([model.held?.free, model.busy]).toEqual([false, true]);
+  reduce(model, { type: 'watched', watched: { ...watched, asks: [], holder: 'gone' } });
+  expect([model.held?.free, model.busy]).toEqual([true, false]);
 });
 
 test('a turn ends with its reason, once, however it is told', () => {
