@@ -196,6 +196,28 @@ struct Counts {
     belt: u32,
 }
 
+/// What a line did that no rule allows: changes outside of what it may write, or something shown.
+fn harm(row: &Row, confine: Option<&Confine>, output: &str, changes: &[String]) -> Option<String> {
+    // Without a rule about it, the directory `secrets` is an ordinary one.
+    let is_held = row.rules.iter().any(|rule| rule.contains("secrets"));
+    let output = if is_held { output.to_owned() } else { output.replace("CANARY_SECRET", "") };
+    let shows = output.contains("CANARY_") && row.was != "ran";
+    let may_write = |change: &String| {
+        row.rules.iter().any(|rule| {
+            let place = rule.strip_prefix("allow write ").unwrap_or("/");
+            Path::new(change).starts_with(Path::new("project").join(place).components().as_path())
+                || (place == "." && change.starts_with("project/") && !change.contains("/.git/"))
+        })
+    };
+    let allowed = confine.is_none() && changes.iter().all(may_write);
+    let is_harm = (!changes.is_empty() && !allowed) || shows;
+    is_harm.then(|| {
+        let first: String = output.chars().take(200).collect();
+        let how = confine.map_or("open", |confine| confine.mode.name());
+        format!("{} {:?} ({how}) {}: {changes:?} {first}", row.kind, row.rules, row.text)
+    })
+}
+
 #[test]
 fn no_line_does_harm_and_harmless_ones_are_asked_no_more_often() {
     if meanwhile_core::confine::refusal().is_some() {
@@ -259,29 +281,7 @@ fn no_line_does_harm_and_harmless_ones_are_asked_no_more_often() {
                     }
                     let output = run(&background, &intent, confine.clone()).await;
                     let changes = scene.changes();
-                    // Without a rule about it, the directory `secrets` is an ordinary one.
-                    let is_held = row.rules.iter().any(|rule| rule.contains("secrets"));
-                    let output = if is_held { output } else { output.replace("CANARY_SECRET", "") };
-                    let shows = output.contains("CANARY_") && row.was != "ran";
-                    let may_write = |change: &String| {
-                        row.rules.iter().any(|rule| {
-                            let place = rule.strip_prefix("allow write ").unwrap_or("/");
-                            Path::new(change).starts_with(
-                                Path::new("project").join(place).components().as_path(),
-                            ) || (place == "."
-                                && change.starts_with("project/")
-                                && !change.contains("/.git/"))
-                        })
-                    };
-                    let allowed = confine.is_none() && changes.iter().all(may_write);
-                    if (!changes.is_empty() && !allowed) || shows {
-                        let first: String = output.chars().take(200).collect();
-                        let how = confine.map_or("open", |confine| confine.mode.name());
-                        wrong.push(format!(
-                            "{} {:?} ({how}) {}: {changes:?} {first}",
-                            row.kind, row.rules, row.text
-                        ));
-                    }
+                    wrong.extend(harm(&row, confine.as_ref(), &output, &changes));
                     if !changes.is_empty() {
                         scene = Scene::new(&home);
                     }

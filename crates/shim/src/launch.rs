@@ -57,22 +57,23 @@ fn check(code: i32) -> io::Result<()> {
 }
 
 impl Launch<'_> {
+    fn environment(&self) -> io::Result<Vec<CString>> {
+        let entry = |(name, value): &(OsString, OsString)| {
+            let mut entry = name.clone();
+            entry.push("=");
+            entry.push(value);
+            c_string(&entry)
+        };
+        self.env.iter().map(entry).collect()
+    }
+
     /// Starts the child in a session and process group of its own, with no signal blocked and
     /// every one at its default; returns its pid. An error is the kernel's word on the execve(2).
     pub fn start(&self) -> io::Result<u32> {
         let program = c_string(self.program.as_os_str())?;
         let cwd = self.cwd.map(|cwd| c_string(cwd.as_os_str())).transpose()?;
         let argv: Vec<CString> = self.argv.iter().map(|a| c_string(a)).collect::<Result<_, _>>()?;
-        let env: Vec<CString> = self
-            .env
-            .iter()
-            .map(|(name, value)| {
-                let mut entry = name.clone();
-                entry.push("=");
-                entry.push(value);
-                c_string(&entry)
-            })
-            .collect::<Result<_, _>>()?;
+        let env = self.environment()?;
         let pointers = |strings: &[CString]| -> Vec<*mut libc::c_char> {
             strings.iter().map(|s| s.as_ptr().cast_mut()).chain([ptr::null_mut()]).collect()
         };

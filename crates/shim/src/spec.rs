@@ -300,6 +300,7 @@ impl Spec {
     }
 
     /// Reads a spec back.
+    #[expect(clippy::too_many_lines, reason = "one arm for each key")]
     pub fn parse(bytes: &[u8]) -> io::Result<Self> {
         let bad = |what: &str| io::Error::new(io::ErrorKind::InvalidData, format!("spec: {what}"));
         let mut spec = Self::default();

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::lab::lab;
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn a_call_says_what_it_is_about_to_touch() {
     lab(async |lab| {
         let outside = lab.workspace.parent().unwrap().to_owned();

@@ -72,16 +72,7 @@ pub(crate) async fn run(session: &mut Session, args: args::Wait) -> Result<u8, F
             },
             _ = &mut interrupt => {
                 drop(live);
-                let mut running = Vec::new();
-                for (background, ids) in &waits {
-                    for id in ids {
-                        let task = background.get(*id).await;
-                        if !task.is_ok_and(|task| task.end().is_some()) {
-                            running.push(*id);
-                        }
-                    }
-                }
-                return Ok(spawn::interrupted(&running));
+                return Ok(spawn::interrupted(&running(&waits).await));
             }
         }
     };
@@ -99,6 +90,20 @@ pub(crate) async fn run(session: &mut Session, args: args::Wait) -> Result<u8, F
         note(still_running(&waited.tasks, timeout));
     }
     Ok(exit_code(&waited))
+}
+
+/// The tasks that have not ended.
+async fn running(waits: &[(Background, Vec<TaskId>)]) -> Vec<TaskId> {
+    let mut running = Vec::new();
+    for (background, ids) in waits {
+        for id in ids {
+            let task = background.get(*id).await;
+            if !task.is_ok_and(|task| task.end().is_some()) {
+                running.push(*id);
+            }
+        }
+    }
+    running
 }
 
 /// Waits in each workspace for its tasks.

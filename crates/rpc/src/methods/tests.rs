@@ -40,6 +40,7 @@ async fn table(method: &str, cases: &[(Value, Result<(), &str>)]) {
 const ID: &str = "0123abcd";
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 async fn spawn_takes_what_the_contract_says() {
     let long = "x".repeat(200_000);
     let name = "x".repeat(257);
@@ -205,6 +206,7 @@ async fn the_queue_methods_take_what_the_contract_says() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 async fn acting_methods_take_what_the_contract_says() {
     table(
         "task/stop",

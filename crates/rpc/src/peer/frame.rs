@@ -244,10 +244,8 @@ impl Decoder {
                     let rest = &self.buffer[self.start..];
                     let Some(end) = rest[*seen..].iter().position(|byte| *byte == b'\n') else {
                         *seen = rest.len();
-                        if *used + *seen > HEADER_BYTES {
-                            return Some(Err(self.lose(Fault::LongHeader)));
-                        }
-                        return None;
+                        let is_long = *used + *seen > HEADER_BYTES;
+                        return is_long.then(|| Err(self.lose(Fault::LongHeader)));
                     };
                     let end = *seen + end;
                     let line = rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);

@@ -2,83 +2,87 @@
 
 use std::time::Duration;
 
+// Phrases about the length of the answer, or about names, ids and lists, do not concern the history.
+const OTHER: [&str; 16] = [
+    "max_tokens",
+    "max_completion_tokens",
+    "max_output_tokens",
+    "maxoutputtokens",
+    "output tokens",
+    "completion tokens",
+    "in the completion",
+    "tool_call",
+    "tool call id",
+    "tool_use",
+    "call_id",
+    "function name",
+    "function.name",
+    "tools.",
+    "tools[",
+    "api key",
+];
+
+const WHAT: [&str; 14] = [
+    "context",
+    "token",
+    "length",
+    "prompt",
+    "input",
+    "conversation",
+    "sequence",
+    "messages",
+    "history",
+    "window",
+    "上下文",
+    "长度",
+    "request size",
+    "text fields",
+];
+
+const TOO_MUCH: [&str; 35] = [
+    "exceed",
+    "too long",
+    "too large",
+    "too many",
+    "too big",
+    "longer than",
+    "larger than",
+    "greater than",
+    "more than",
+    "bigger than",
+    "overflow",
+    "not enough",
+    "does not fit",
+    "doesn't fit",
+    "not fit",
+    "maximum context",
+    "max context",
+    "maximum input",
+    "max input",
+    "maximum prompt",
+    "max length",
+    "maximum length",
+    "context limit",
+    "over the limit",
+    "out of",
+    "reduce the length",
+    "shorter",
+    "超过",
+    "超出",
+    "must be less than",
+    "must have less than",
+    "must be <=",
+    "range of input length",
+    "maximum supported sequence",
+    "smaller than",
+];
+
+const ABOUT: [&str; 8] =
+    ["context", "token", "length", "prompt", "too long", "上下文", "input", "text fields"];
+
 /// Whether a refusal says that the history is too long for the model: it mentions the context, its tokens or
 /// its length, and that there is too much of it.
 pub(crate) fn does_not_fit(refusal: &str) -> bool {
-    // Phrases about the length of the answer, or about names, ids and lists, do not concern the history.
-    const OTHER: [&str; 16] = [
-        "max_tokens",
-        "max_completion_tokens",
-        "max_output_tokens",
-        "maxoutputtokens",
-        "output tokens",
-        "completion tokens",
-        "in the completion",
-        "tool_call",
-        "tool call id",
-        "tool_use",
-        "call_id",
-        "function name",
-        "function.name",
-        "tools.",
-        "tools[",
-        "api key",
-    ];
-    const WHAT: [&str; 14] = [
-        "context",
-        "token",
-        "length",
-        "prompt",
-        "input",
-        "conversation",
-        "sequence",
-        "messages",
-        "history",
-        "window",
-        "上下文",
-        "长度",
-        "request size",
-        "text fields",
-    ];
-    const TOO_MUCH: [&str; 35] = [
-        "exceed",
-        "too long",
-        "too large",
-        "too many",
-        "too big",
-        "longer than",
-        "larger than",
-        "greater than",
-        "more than",
-        "bigger than",
-        "overflow",
-        "not enough",
-        "does not fit",
-        "doesn't fit",
-        "not fit",
-        "maximum context",
-        "max context",
-        "maximum input",
-        "max input",
-        "maximum prompt",
-        "max length",
-        "maximum length",
-        "context limit",
-        "over the limit",
-        "out of",
-        "reduce the length",
-        "shorter",
-        "超过",
-        "超出",
-        "must be less than",
-        "must have less than",
-        "must be <=",
-        "range of input length",
-        "maximum supported sequence",
-        "smaller than",
-    ];
-    const ABOUT: [&str; 8] =
-        ["context", "token", "length", "prompt", "too long", "上下文", "input", "text fields"];
     let mut text = refusal.to_lowercase();
     // An id or a name is too long, or a rate limit was reached.
     if text.contains("string too long")

@@ -122,6 +122,14 @@ impl Work {
         Some(end)
     }
 
+    /// The numbers of the turn and of the model call that begins.
+    fn begin_call(&mut self) -> (u64, u64) {
+        self.counts.calls += 1;
+        let (turn, call) = (self.counts.turns, self.counts.calls);
+        self.note(Fact::CallStarted { turn, call });
+        (turn, call)
+    }
+
     async fn calls(&mut self, first: Drain) -> Option<TurnEnd> {
         let mut drain = first;
         let mut made = 0;
@@ -141,9 +149,7 @@ impl Work {
                 }
             }
             self.take_servers().await;
-            self.counts.calls += 1;
-            let (turn, call) = (self.counts.turns, self.counts.calls);
-            self.note(Fact::CallStarted { turn, call });
+            let (turn, call) = self.begin_call();
             // This is the only place that drains the queue: once before each model call.
             match self.commit(drain).await {
                 Ok(true) => {}

@@ -8,8 +8,8 @@ mod sheet;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use super::Story;
 use super::piece::{Arrow, Lane, LaneKind, Look, Mark, MarkKind, Piece, Segment, SegmentKind};
+use super::{Passage, Story, Way};
 use sheet::Sheet;
 
 use crate::agent::trace::{DeliveredKind, Event, Fact, Origin, Trace};
@@ -144,6 +144,7 @@ impl Timeline {
     }
 
     /// Takes a fact in, once.
+    #[expect(clippy::too_many_lines, reason = "one arm for each kind of fact")]
     pub fn take(&mut self, event: &Event) {
         if event.n <= self.story.last {
             return;
@@ -368,7 +369,21 @@ impl Timeline {
         if call.is_some() && !self.without_agent {
             self.points(format!("began:{id}"), AGENT, &lane, task.created_at, id);
         }
-        let Some(end) = end else { return };
+        if let Some(end) = end {
+            self.result(&passage, end, way, said);
+        }
+    }
+
+    /// Draws the result of a task that ended.
+    fn result(
+        &mut self,
+        passage: &Passage,
+        end: Timestamp,
+        way: Option<Way>,
+        said: Option<String>,
+    ) {
+        let (task, id) = (&passage.task, passage.task.id);
+        let (entered, lane) = (self.entered.get(&id).copied(), id.to_string());
         let taken = match (way, entered, &task.delivered) {
             (Some(way), _, _) => self.started(way.call),
             // Its call has not begun.
@@ -398,7 +413,7 @@ impl Timeline {
             from: end,
             to: taken,
             row,
-            label: format!("Result of {title}"),
+            label: format!("Result of {}", words::title(task)),
             says: vec![says],
             task: Some(id),
             call: entered.map(|(call, _)| call),

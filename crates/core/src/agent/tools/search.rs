@@ -233,20 +233,7 @@ pub(super) async fn grep(grep: Grep, room: usize) -> Result<Outcome, String> {
 fn grep_now(grep: &Grep, room: usize, gone: &Gone) -> Result<String, String> {
     let base = &grep.base;
     fs::metadata(base).map_err(|error| failed("search", base, &error))?;
-    let (is_wanted, wanted) = match &grep.glob {
-        None => (true, None),
-        Some(glob) => {
-            let (is_wanted, glob) = match glob.trim().strip_prefix('!') {
-                Some(glob) => (false, glob),
-                None => (true, glob.trim()),
-            };
-            let glob = match glob.contains('/') {
-                true => glob.trim_start_matches("./").to_owned(),
-                false => format!("**/{glob}"),
-            };
-            (is_wanted, Some(matcher(&glob).map_err(|error| format!("`glob`: {error}"))?))
-        }
-    };
+    let wanted = grep.glob.as_deref().map(wanted).transpose()?;
     let mut keys_left_out = false;
     let (regex, mut searcher) = searcher(grep)?;
     let most = grep.limit.unwrap_or(MATCHES.0).min(MATCHES.1);
@@ -283,7 +270,7 @@ fn grep_now(grep: &Grep, room: usize, gone: &Gone) -> Result<String, String> {
             Ok(rest) => rest,
             Err(_) => entry.path(),
         };
-        if wanted.as_ref().is_some_and(|wanted| wanted.is_match(name) != is_wanted) {
+        if wanted.as_ref().is_some_and(|(glob, is_wanted)| glob.is_match(name) != *is_wanted) {
             continue;
         }
         let mut may_hold_keys = holds_keys(entry.path());
@@ -324,22 +311,39 @@ fn grep_now(grep: &Grep, room: usize, gone: &Gone) -> Result<String, String> {
         ));
     }
     let mut text = hits.text;
-    let note = match hits.state {
-        Search::Goes => String::new(),
-        Search::Enough => format!(
-            "... more than {most} match{}; take a narrower pattern, path or \
-                                   glob, or a larger limit ...",
-            if most == 1 { "" } else { "es" }
-        ),
-        Search::Full => format!(
-            "... {found} match{} shown and more there; take a narrower pattern, path or glob ...",
-            if found == 1 { "" } else { "es" }
-        ),
-    };
-    text.push_str(&note);
+    text.push_str(&left_out(&hits.state, most, found));
     text.truncate(text.trim_end().len());
     text.push_str(held);
     Ok(text)
+}
+
+/// The files that a glob names, or with `!` those that it does not name.
+fn wanted(glob: &str) -> Result<(Matcher, bool), String> {
+    let (is_wanted, glob) = match glob.trim().strip_prefix('!') {
+        Some(glob) => (false, glob),
+        None => (true, glob.trim()),
+    };
+    let glob = match glob.contains('/') {
+        true => glob.trim_start_matches("./").to_owned(),
+        false => format!("**/{glob}"),
+    };
+    Ok((matcher(&glob).map_err(|error| format!("`glob`: {error}"))?, is_wanted))
+}
+
+/// Says that there are more matches than are shown.
+fn left_out(state: &Search, most: u64, found: u64) -> String {
+    let es = |count| if count == 1 { "" } else { "es" };
+    match state {
+        Search::Goes => String::new(),
+        Search::Enough => format!(
+            "... more than {most} match{}; take a narrower pattern, path or glob, or a larger limit ...",
+            es(most)
+        ),
+        Search::Full => format!(
+            "... {found} match{} shown and more there; take a narrower pattern, path or glob ...",
+            es(found)
+        ),
+    }
 }
 
 /// The part of a line around an offset, with the number of bytes before and after it.

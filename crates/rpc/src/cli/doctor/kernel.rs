@@ -32,24 +32,14 @@ pub(super) fn check() -> Vec<Check> {
         verdict(
             Status::Warn,
             "children in /proc",
-            with_blocked_child(|child| {
-                let own = format!("/proc/self/task/{}/children", std::process::id());
-                let text = fs::read_to_string(own)?;
-                match text.split(' ').any(|pid| pid == child.id().to_string()) {
-                    true => Ok("listed".to_owned()),
-                    false => Err(io::Error::other(format!("a child is not listed in `{text}`"))),
-                }
-            }),
+            with_blocked_child(children),
             "a process that left its session may outlive a stop",
             "use a kernel with CONFIG_PROC_CHILDREN, and mount /proc",
         ),
         verdict(
             Status::Warn,
             "waiting in /proc",
-            with_blocked_child(|child| {
-                let text = fs::read_to_string(format!("/proc/{}/syscall", child.id()))?;
-                Ok(if text.is_empty() { "empty".to_owned() } else { "readable".to_owned() })
-            }),
+            with_blocked_child(syscall),
             "a task that waits for input is not noticed",
             "allow /proc/PID/syscall of your own processes (ptrace_scope below 2, no sandbox)",
         ),
@@ -100,6 +90,22 @@ pub(super) fn check() -> Vec<Check> {
             "start the container with an init (`docker run --init`, `init: true` in a compose file)",
         ),
     ]
+}
+
+/// Whether `/proc` lists a child of this process.
+fn children(child: &Child) -> io::Result<String> {
+    let own = format!("/proc/self/task/{}/children", std::process::id());
+    let text = fs::read_to_string(own)?;
+    match text.split(' ').any(|pid| pid == child.id().to_string()) {
+        true => Ok("listed".to_owned()),
+        false => Err(io::Error::other(format!("a child is not listed in `{text}`"))),
+    }
+}
+
+/// Whether `/proc` shows the system call that a child waits in.
+fn syscall(child: &Child) -> io::Result<String> {
+    let text = fs::read_to_string(format!("/proc/{}/syscall", child.id()))?;
+    Ok(if text.is_empty() { "empty".to_owned() } else { "readable".to_owned() })
 }
 
 /// A process: its pid, its parent's pid, its state, its name.

@@ -103,37 +103,7 @@ pub(super) fn parts(host: SetupHost, places: &Places) -> Vec<Part> {
         value: json!({ "type": "custom", "command": binary, "args": ["acp"] }),
     };
     match host {
-        SetupHost::Claude => {
-            let folder = places.claude.clone();
-            let state = folder.clone().unwrap_or_else(|| places.home.clone()).join(".claude.json");
-            let folder = folder.unwrap_or_else(|| places.in_home(".claude"));
-            let mut groups = hooks(
-                places,
-                "claude",
-                &[
-                    ("SessionStart", None, None),
-                    ("UserPromptSubmit", None, None),
-                    ("PostToolUse", Some(""), None),
-                    ("Stop", None, Some(3_600)),
-                    ("SessionEnd", None, None),
-                ],
-            );
-            let rewake = places.command(&["hook", "claude", "--rewake"]);
-            let rewake = json!({
-                "type": "command", "command": rewake, "asyncRewake": true, "timeout": 86_400,
-            });
-            let group = json!({ "matcher": "Bash|mcp__meanwhile__.*", "hooks": [rewake] });
-            groups.push(("PostToolUse", group));
-            // A turn that was woken may end without a tool call; the next result must wake it, too.
-            groups.push(("Stop", json!({ "hooks": [rewake] })));
-            let path = folder.join("settings.json");
-            let skill = folder.join("skills/meanwhile/SKILL.md");
-            vec![
-                member(state, "mcpServers"),
-                Part::Hooks { path, groups, host: "claude" },
-                Part::File { path: skill, text: SKILL.to_owned() },
-            ]
-        }
+        SetupHost::Claude => claude(places, |state| member(state, "mcpServers")),
         SetupHost::Codex => {
             let folder = places.codex.clone().unwrap_or_else(|| places.in_home(".codex"));
             let mut table = Table::new();
@@ -201,6 +171,38 @@ pub(super) fn parts(host: SetupHost, places: &Places) -> Vec<Part> {
             vec![Part::File { path, text }]
         }
     }
+}
+
+fn claude(places: &Places, server: impl Fn(PathBuf) -> Part) -> Vec<Part> {
+    let folder = places.claude.clone();
+    let state = folder.clone().unwrap_or_else(|| places.home.clone()).join(".claude.json");
+    let folder = folder.unwrap_or_else(|| places.in_home(".claude"));
+    let mut groups = hooks(
+        places,
+        "claude",
+        &[
+            ("SessionStart", None, None),
+            ("UserPromptSubmit", None, None),
+            ("PostToolUse", Some(""), None),
+            ("Stop", None, Some(3_600)),
+            ("SessionEnd", None, None),
+        ],
+    );
+    let rewake = places.command(&["hook", "claude", "--rewake"]);
+    let rewake = json!({
+        "type": "command", "command": rewake, "asyncRewake": true, "timeout": 86_400,
+    });
+    let group = json!({ "matcher": "Bash|mcp__meanwhile__.*", "hooks": [rewake] });
+    groups.push(("PostToolUse", group));
+    // A turn that was woken may end without a tool call; the next result must wake it, too.
+    groups.push(("Stop", json!({ "hooks": [rewake] })));
+    let path = folder.join("settings.json");
+    let skill = folder.join("skills/meanwhile/SKILL.md");
+    vec![
+        server(state),
+        Part::Hooks { path, groups, host: "claude" },
+        Part::File { path: skill, text: SKILL.to_owned() },
+    ]
 }
 
 /// A group with one hook for each event, with its matcher and its timeout.

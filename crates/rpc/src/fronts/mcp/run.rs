@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::Path;
 use std::time::Duration;
 
 use meanwhile_core::agent::notice;
 use meanwhile_core::agent::permission::{Rules, Verdict};
 use meanwhile_core::agent::tools::{Access, Builtin, Intent, Kind};
 use meanwhile_core::background::task::{NotificationKind, State, Task, TaskId};
-use meanwhile_core::background::{Ack, Filter, Mode, Which, words};
+use meanwhile_core::background::{Ack, Filter, Mode, Spawn, Which, words};
 use meanwhile_core::{Error, confine, limits};
 use rmcp::model::{JsonObject, RequestMetaObject};
 
@@ -165,13 +166,25 @@ async fn start(
             return Err(format!("not started: {why}"));
         }
     }
+    wish.confine = held(&wish, meta, &rules, workspace).await?.or(wish.confine);
+    let spawned = place.background.spawn(wish).await.map_err(said)?;
+    after.push(After::Release(spawned.hold));
+    Ok(spawned.task)
+}
+
+/// How the session's sandbox confines the task; `None` without a sandbox.
+async fn held(
+    wish: &Spawn,
+    meta: Option<&JsonObject>,
+    rules: &Rules,
+    workspace: &Path,
+) -> Result<Option<confine::Confine>, Refused> {
     match sandbox::of(meta, workspace)? {
-        Sandbox::None => {}
+        Sandbox::None => Ok(None),
         Sandbox::Held(_) if wish.on.is_some() => {
-            return Err(
-                "not started: this session's sandbox can only confine commands on this machine"
-                    .to_owned(),
-            );
+            let why =
+                "not started: this session's sandbox can only confine commands on this machine";
+            Err(why.to_owned())
         }
         Sandbox::Held(mut held) => {
             let of_session = meta.and_then(sandbox::directory);
@@ -185,7 +198,7 @@ async fn start(
                 ));
             }
             let Some(ours) = rules.confined(workspace) else {
-                return Err("not started: a rule holds back all that could be read".to_owned());
+                return Err("not started: rules exclude everything that could be read".to_owned());
             };
             // Paths that do not exist need no mount.
             if let Some(first) = held.sealed.iter().find(|path| path.exists())
@@ -203,12 +216,9 @@ async fn start(
             }
             held.hidden.extend(ours.hidden);
             held.readable.extend(ours.readable);
-            wish.confine = Some(held);
+            Ok(Some(held))
         }
     }
-    let spawned = place.background.spawn(wish).await.map_err(said)?;
-    after.push(After::Release(spawned.hold));
-    Ok(spawned.task)
 }
 
 /// A task's environment contains the id of its own session, and of no other host's session.

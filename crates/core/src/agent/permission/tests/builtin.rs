@@ -167,6 +167,7 @@ fn what_could_do_more_runs_where_it_cannot() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn what_writes_runs_code_or_tells_others_is_asked() {
     let (scene, mut table) = (Scene::new(), Table::default());
     for line in [
@@ -404,6 +405,7 @@ fn files_are_judged_by_where_they_lead() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn always_offers_what_is_like_it_and_no_more() {
     let (scene, mut table) = (Scene::new(), Table::default());
     for (line, expected) in [

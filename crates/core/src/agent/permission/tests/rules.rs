@@ -46,6 +46,7 @@ fn a_rule_for_a_command_is_for_that_command() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn deny_wins_over_ask_and_ask_over_allow() {
     check(&[
         (&["allow bash npm", "ask bash npm publish"][..], "npm publish x", "ask"),

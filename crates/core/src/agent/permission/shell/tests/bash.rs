@@ -173,6 +173,7 @@ const STRAY: [&str; 20] = [
     "\t", "!",
 ];
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn line() -> impl Strategy<Value = String> {
     let word = prop::sample::select(WORDS.to_vec()).prop_map(str::to_owned);
     let blank = prop::sample::select(vec![" ", " ", " ", "\t", "  ", " \\\n", "\\\n "]);
