@@ -428,8 +428,8 @@ fn a_task_follows_others_and_is_skipped_where_one_fails() {
         assert_eq!((&task["state"], &task["exit"]["code"]), (&json!("exited"), &json!(0)));
     }
     for (id, says) in [
-        (&skipped, format!("task `{bad}`, which it was to follow, exited with code 3")),
-        (&chained, format!("task `{skipped}`, which it was to follow, was stopped")),
+        (&skipped, format!("task `{bad}`, which it waited for, exited with code 3")),
+        (&chained, format!("task `{skipped}`, which it waited for, was stopped")),
     ] {
         let task = daemon.exited(id)["task"].clone();
         let cause = json!({ "actor": "dependency", "message": says });

@@ -1,11 +1,11 @@
 //! Doorbells: how a shim wakes daemons, and how daemons wake one another.
 //!
-//! Each process that wants to be woken makes a FIFO in `bells/` and keeps both its ends open.
+//! Each process that wants to be woken creates a FIFO in `bells/` and keeps both its ends open.
 //! Its name begins with the hash of its workspace, so that ringing opens only the bells of that
-//! workspace, however many others use the store. Ringing writes one small message, which pipe(7) keeps
-//! whole, and never waits: the reader of a full FIFO will look at everything anyway, and a FIFO
-//! without a reader belongs to a dead process and is removed. A bell only wakes; the truth is in the
-//! files.
+//! workspace, however many other workspaces use the store. Ringing writes one small message, which
+//! pipe(7) keeps whole, and never blocks: the reader of a full FIFO will check everything anyway, and
+//! a FIFO without a reader belongs to a dead process and is removed. A bell only wakes its owner; the
+//! files hold the state.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
@@ -29,29 +29,29 @@ pub enum Kind {
     Ready = b'R',
     /// The leader was started.
     Started = b'S',
-    /// There is output where a daemon asked to be told.
+    /// There is output behind the offset that a daemon armed, see [`crate::ctl::Order::Arm`].
     Output = b'O',
     /// The task waits for input.
     Stalled = b'W',
-    /// The tree is being ended.
+    /// The shim is ending the process tree.
     Stopping = b'K',
     /// The end is recorded.
     Ended = b'E',
-    /// The last of the tree is gone, and the shim with it.
+    /// The last process of the tree has exited, and the shim exits too.
     Gone = b'Z',
-    /// A task waits for its turn. Version 0.1.0 does not know it, and leaves it out.
+    /// A task waits for its turn. Version 0.1.0 does not know this kind, and ignores it.
     Queued = b'Q',
-    /// The ledger changed: a client drained, acknowledged or removed.
+    /// The ledger changed: a client drained, acknowledged or removed something.
     Ledger = b'L',
-    /// Something was said in an agent's session, or it was opened or closed. Version 0.1.0 does not know
-    /// it, and leaves it out.
+    /// A message was added to an agent's session, or the session was opened or closed. Version 0.1.0 does
+    /// not know this kind, and ignores it.
     Said = b'T',
 }
 
-/// A message.
+/// A message that rings a bell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Message {
-    /// Why.
+    /// Why the bell rings.
     pub kind: Kind,
     /// The task, as its 8 hex digits; zeros for [`Kind::Ledger`] and [`Kind::Said`].
     pub id: [u8; 8],
@@ -60,7 +60,7 @@ pub struct Message {
 }
 
 impl Message {
-    /// The message as it is sent.
+    /// The bytes that are written to the FIFO.
     pub fn to_bytes(self) -> [u8; MESSAGE_BYTES] {
         let mut bytes = [0; MESSAGE_BYTES];
         bytes[0] = self.kind as u8;
@@ -69,7 +69,7 @@ impl Message {
         bytes
     }
 
-    /// Reads a message; `None` for one of a version to come.
+    /// Reads a message; `None` if its kind is unknown, as one of a later version is.
     pub fn parse(bytes: &[u8; MESSAGE_BYTES]) -> Option<Self> {
         let kinds = [
             Kind::Ready,
@@ -93,7 +93,7 @@ impl Message {
 
 /// Bytes of a bell's name.
 pub const NAME_BYTES: usize = 32;
-/// Stands between the workspace and the rest of a name. A name of 0.1.0 has 32 hex digits and none.
+/// Separates the workspace from the rest of a name. A name of version 0.1.0 is 32 hex digits without it.
 const AFTER_WORKSPACE: char = '-';
 
 /// The name of a workspace's bell; `random` makes it unique.
@@ -102,7 +102,7 @@ pub fn name_of(workspace: u64, random: u64) -> String {
     format!("{workspace:016x}{AFTER_WORKSPACE}{:0rest$x}", random >> (64 - 4 * rest))
 }
 
-/// Rings the bells of the message's workspace, and those whose names have no workspace, but not the one
+/// Rings the bells of the message's workspace, and those whose names have no workspace, except the bell
 /// named `except`.
 pub fn ring(bells: &Path, message: Message, except: Option<&str>) {
     let own = format!("{:016x}", message.workspace);
@@ -120,12 +120,12 @@ pub fn ring_one(bells: &Path, name: &OsStr, message: Message) {
     ring_at(&bells.join(name), message);
 }
 
-/// Removes the bells of dead processes, of every workspace.
+/// Removes the bells of dead processes, in all workspaces.
 pub fn remove_dead(bells: &Path) {
     for_each(bells, |_, path| drop(open_or_remove(path)));
 }
 
-/// Every bell with an owner; those without are removed where their maker is dead.
+/// Calls `with` for every finished bell, and removes unfinished ones whose maker is dead.
 fn for_each(bells: &Path, mut with: impl FnMut(&str, &Path)) {
     let Ok(entries) = fs::read_dir(bells) else { return };
     for entry in entries.flatten() {
@@ -141,7 +141,7 @@ fn for_each(bells: &Path, mut with: impl FnMut(&str, &Path)) {
 
 fn ring_at(path: &Path, message: Message) {
     if let Some(mut bell) = open_or_remove(path) {
-        // A full FIFO (EAGAIN) wakes its owner as well as this message would.
+        // If the FIFO is full (EAGAIN), the messages in it already wake its owner.
         let _ = bell.write(&message.to_bytes());
     }
 }
@@ -158,13 +158,13 @@ fn open_or_remove(path: &Path) -> Option<File> {
     }
 }
 
-/// Hangs a doorbell of this name up; both its ends stay open with the file.
+/// Creates a doorbell of this name. The returned file keeps both its ends open.
 ///
 /// # Errors
 ///
-/// It cannot be made.
+/// The FIFO cannot be created, opened or renamed.
 pub fn hang_up(bells: &Path, name: &str) -> io::Result<File> {
-    // A ringing process removes a bell without an owner: it gets its name once it has one.
+    // A process that rings removes a bell without a reader, so the bell gets its name only once it is open.
     let new = bells.join(name_in_the_making(name));
     mkfifo(&new, Mode::S_IRUSR | Mode::S_IWUSR)?;
     let flags = libc::O_NONBLOCK | libc::O_CLOEXEC;
@@ -172,8 +172,8 @@ pub fn hang_up(bells: &Path, name: &str) -> io::Result<File> {
     fs::rename(&new, bells.join(name)).map(|()| bell)
 }
 
-/// The name of a bell that has no owner yet. It tells whose it will be, so that it can be taken away
-/// if that process is killed in between.
+/// The name of a bell that is not open yet. It contains its maker's pid and start time, so that the bell
+/// can be removed if that process is killed before it is finished.
 fn name_in_the_making(name: &str) -> String {
     let pid = std::process::id();
     format!(".{name}.{pid}.{}", clock::start_time(pid).unwrap_or(0))
@@ -211,7 +211,7 @@ mod tests {
             .unwrap()
     }
 
-    /// What a bell was told.
+    /// The kinds of all messages in a bell.
     fn heard(mut bell: &File) -> Vec<Kind> {
         let mut kinds = Vec::new();
         let mut bytes = [0; MESSAGE_BYTES];

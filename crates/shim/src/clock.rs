@@ -1,4 +1,4 @@
-//! Clocks: the wall clock for people, `/proc`'s start times for the identity of a process.
+//! Clocks: the wall clock for people, and start times from `/proc`, which identify processes.
 
 use std::fs;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -9,7 +9,7 @@ pub fn wall_ms() -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// The 16 bytes of `/proc/sys/kernel/random/boot_id`; zeros where it cannot be read.
+/// The 16 bytes of `/proc/sys/kernel/random/boot_id`; zeros if it cannot be read.
 pub fn boot_id() -> [u8; 16] {
     let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let mut id = [0; 16];
@@ -21,13 +21,13 @@ pub fn boot_id() -> [u8; 16] {
     id
 }
 
-/// When a process started, in clock ticks since boot (proc_pid_stat(5), field 22). Together with
-/// the boot id and the pid it names one process for ever; `None` once the process is gone.
+/// When a process started, in clock ticks since boot (proc_pid_stat(5), field 22). Boot id, pid and
+/// start time together are never reused; `None` once the process is gone.
 pub fn start_time(pid: u32) -> Option<u64> {
     stat_fields(pid).and_then(|fields| fields.start_time)
 }
 
-/// How long ago a process started, by its start time.
+/// How long ago a process with this start time started.
 pub fn age(start_time: u64) -> Duration {
     let up = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).map(Duration::from);
     let ticks = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).ok().flatten();
@@ -36,16 +36,16 @@ pub fn age(start_time: u64) -> Duration {
     up.unwrap_or_default().saturating_sub(started)
 }
 
-/// What `/proc/<pid>/stat` tells about a process.
+/// Fields of `/proc/<pid>/stat`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stat {
-    /// `R`, `S`, `D`, `T`, `Z`, ... (field 3).
+    /// The state: `R`, `S`, `D`, `T`, `Z`, ... (field 3).
     pub state: u8,
-    /// The parent (field 4).
+    /// The parent's pid (field 4).
     pub parent: u32,
-    /// The session (field 6).
+    /// The session id (field 6).
     pub session: u32,
-    /// See [`start_time`].
+    /// When it started, see [`start_time`].
     pub start_time: Option<u64>,
 }
 
@@ -55,7 +55,7 @@ pub fn stat_fields(pid: u32) -> Option<Stat> {
 }
 
 fn parse_stat(bytes: &[u8]) -> Option<Stat> {
-    // The second field is the command in parentheses and may itself hold spaces and parentheses.
+    // The second field is the command in parentheses and may itself contain spaces and parentheses.
     let after = bytes.iter().rposition(|b| *b == b')')? + 2;
     let text = std::str::from_utf8(bytes.get(after..)?).ok()?;
     let mut fields = text.split_ascii_whitespace();

@@ -1,11 +1,11 @@
-//! `meanwhile-shim companion PROGRAM [ARG..]`: runs a program for as long as the process lives that wants it, and
-//! ends it with everything that it has started.
+//! `meanwhile-shim companion PROGRAM [ARG..]`: runs a program for as long as the process that started the companion
+//! lives, then ends the program with everything that it has started.
 //!
-//! For programs that speak to a daemon over pipes, as servers of MCP do. It is not a task: it has no record and no log,
-//! and nothing is left of it. The companion stands outside of its starter's tree and is a subreaper, so whatever the
-//! program starts stays below it. It holds the reading end of a pipe whose other end its starter has alone: when that
-//! closes, however its starter ended, the program has had the end of its input, and is given a moment to leave, then
-//! SIGTERM, then SIGKILL.
+//! For programs that speak to a daemon over pipes, such as MCP servers. Such a program is not a task: it has no record
+//! and no log, and leaves nothing behind. The companion is outside of its starter's process tree and is a subreaper, so
+//! whatever the program starts stays below the companion. It holds the read end of a pipe whose write end only its
+//! starter has. When that pipe closes, however the starter ended, the program's input has ended too; the companion
+//! gives the program a moment to exit, then sends SIGTERM, then SIGKILL.
 
 use std::ffi::OsString;
 use std::io;
@@ -27,26 +27,26 @@ use crate::files::poll_again;
 use crate::leader::{self, Reaped};
 use crate::process;
 
-/// How long the program has after the end of its input, and again after SIGTERM.
+/// How long the program has to exit after its input ended, and again after SIGTERM.
 const GRACE: Duration = Duration::from_secs(1);
-/// Between two rounds of SIGKILL.
+/// Time between two rounds of SIGKILL.
 const ROUND: Duration = Duration::from_millis(20);
-/// How long a process is waited for that SIGKILL does not end: another user's, or one that hangs in the kernel.
+/// How long to wait for a process that SIGKILL does not end: another user's, or one that hangs in the kernel.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How far the end is.
+/// How far the companion is with ending the program. The times are when the next stage begins.
 enum Stage {
     /// The program runs.
     Serving,
     /// Its input has ended.
     Asked(Instant),
-    /// It has SIGTERM.
+    /// It was sent SIGTERM.
     Told(Instant),
-    /// What is left of it is killed.
+    /// Its remaining processes are being killed.
     Killed(Instant),
 }
 
-/// Starts the program, and stays until it is gone.
+/// Starts the program in a child, and returns there once all its processes have exited.
 pub fn run(program: OsString, args: Vec<OsString>) -> io::Result<()> {
     process::close_from(fd::LIFE + 1);
     let life = process::inherited(fd::LIFE)?;
@@ -67,20 +67,20 @@ pub fn run(program: OsString, args: Vec<OsString>) -> io::Result<()> {
     keep(leader, &life)
 }
 
-/// Executes the program. Killed is the companion, the kernel kills it.
+/// Executes the program. If the companion is killed, the kernel kills the program.
 fn become_program(companion: Pid, program: &OsString, args: Vec<OsString>) -> ! {
     let lived = prctl::set_pdeathsig(Signal::SIGKILL).is_ok() && getppid() == companion;
     let error = match lived {
         true => Command::new(program).args(args).exec(),
         false => io::ErrorKind::BrokenPipe.into(),
     };
-    // The one who started us reads what comes out there.
+    // The process that started this one reads our standard error.
     let why = format!("cannot start `{}`: {error}\n", program.display());
     let _ = nix::unistd::write(io::stderr().as_fd(), why.as_bytes());
     process::finish(Err(error))
 }
 
-/// The pipes are the program's: they close when it is gone.
+/// Closes this process's copies of the program's pipes, so that they close when the program exits.
 fn let_go_of_pipes() -> io::Result<()> {
     let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?;
     nix::unistd::dup2_stdin(&null)?;

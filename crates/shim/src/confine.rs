@@ -1,13 +1,12 @@
-//! Confinement: what a task can do, held by the kernel.
+//! Confinement: limits on what a task can do, enforced by the kernel.
 //!
 //! A confined task is started through this program's mode `confine`: it restricts itself with Landlock
-//! and seccomp, and executes the command, which keeps the restrictions, as do all that it starts. The
-//! daemon says what may be read and written ([`Plan`]), since that takes walks through directories. The
-//! table of system calls is here ([`calls`]), since it is the same for all, and so is what is left of
-//! the environment ([`environment`]).
+//! and seccomp, then executes the command, which keeps the restrictions, as do all processes that it
+//! starts. The daemon decides what may be read and written ([`Plan`]), because that requires walking
+//! directories. The table of system calls ([`calls`]) and the list of environment variables
+//! ([`environment`]) are here, because they are the same for all tasks.
 //!
-//! Nothing here runs in a shim that supervises: a confined command costs a second execve(2), and no
-//! memory.
+//! None of this runs in a supervising shim: a confined command costs a second execve(2), but no memory.
 
 pub mod calls;
 pub mod enter;
@@ -17,17 +16,17 @@ mod plan;
 
 pub use plan::{Mode, Plan, Right};
 
-/// The descriptor on which the mode `confine` finds its plan.
+/// The descriptor from which the mode `confine` reads its plan.
 pub const PLAN_FD: i32 = 3;
-/// The descriptor on which it says why it could not execute the command: the error number, four bytes
-/// in the machine's order. Closed without a word when the command runs.
+/// The descriptor on which it reports why it could not execute the command: the errno, four bytes in
+/// native byte order. It is closed without data when the command runs.
 pub const WORD_FD: i32 = 4;
-/// The first argument of the mode.
+/// The first argument that selects this mode.
 pub const MODE: &str = "confine";
-/// `landlock_create_ruleset(2)`: return the version of the ABI.
+/// The flag of `landlock_create_ruleset(2)` that makes it return the version of the ABI.
 const CREATE_RULESET_VERSION: u32 = 1;
 
-/// The version of the kernel's Landlock ABI; 0 where it has none, or has it turned off.
+/// The version of the kernel's Landlock ABI; 0 if the kernel lacks Landlock or has it disabled.
 #[expect(unsafe_code, reason = "landlock_create_ruleset(2) has no wrapper that only asks")]
 pub fn abi() -> u32 {
     let none = std::ptr::null::<libc::c_void>();
@@ -38,7 +37,7 @@ pub fn abi() -> u32 {
     u32::try_from(version).unwrap_or(0)
 }
 
-/// Whether this kernel can hold a command: Landlock is there, and seccomp filters for this
+/// Whether this kernel can confine a command: it has Landlock, and there are seccomp filters for this
 /// architecture.
 pub fn is_supported() -> bool {
     cfg!(any(target_arch = "x86_64", target_arch = "aarch64")) && abi() > 0

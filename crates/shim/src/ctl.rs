@@ -1,9 +1,10 @@
 //! Orders to a shim, through the FIFO `ctl` in its task's folder.
 //!
 //! An order is one write of at most `PIPE_BUF` (4 096) bytes, which pipe(7) keeps whole: two
-//! bytes of length, eight of the task's id, one of kind, and what belongs to it. Opening the FIFO
-//! fails with ENXIO where no shim lives. A folder is used again for another task, and a process that
-//! opened the FIFO before may write to it after: so an order names its task, and a shim obeys no other.
+//! bytes of length, eight of the task's id, one of kind, and the parameters of that kind. Opening the
+//! FIFO fails with ENXIO if no shim lives. A folder is reused for another task, and a process that
+//! opened the FIFO before that may write to it afterwards: so an order names its task, and a shim
+//! ignores orders for other tasks.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -13,55 +14,55 @@ use std::time::Duration;
 
 use crate::record::{Actor, Cause, MESSAGE_BYTES, cut};
 
-/// What a shim can be told.
+/// An order that a shim can get.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Order {
     /// The folder has been published: run what its spec says.
     Go,
-    /// End the tree.
+    /// End the process tree.
     Stop {
         /// The first signal.
         signal: i32,
-        /// How long before SIGKILL.
+        /// The time between the first signal and SIGKILL.
         grace: Duration,
         /// Who asks, and why.
         cause: Cause,
     },
-    /// No more standard input.
+    /// Close the task's standard input.
     EndInput,
-    /// Ring once when there is output behind this offset.
+    /// Ring once when there is output behind this offset, in bytes.
     Arm(u64),
-    /// The wait status of the leader, as waitpid(2) gives it, from the process that reaped it.
+    /// The wait status of the leader, as waitpid(2) returned it to the process that reaped it.
     Reaped(i32),
-    /// Send a signal, and note who wanted it.
+    /// Send a signal, and record who asked for it.
     Signal {
-        /// The signal.
+        /// The number of the signal.
         signal: i32,
-        /// Who gets it.
+        /// Which processes get it.
         to: Recipient,
         /// Who asks, and why.
         cause: Cause,
     },
     /// Give the task's terminal this size.
     Resize {
-        /// Rows.
+        /// The height in characters.
         rows: u16,
-        /// Columns.
+        /// The width in characters.
         cols: u16,
     },
-    /// Look whether the task's turn has come: its slot has more room than it had.
+    /// Check whether the task's turn has come, because the limit of its slot was changed.
     Look,
-    /// Fetch the output of a task at a place, and say so in its record.
+    /// Fetch the output of a task at a place, and record that it was fetched.
     Fetch,
 }
 
-/// Who of a task gets a signal. The numbers are the order's.
+/// Which processes of a task get a signal. The numbers are those in the order's bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Recipient {
     /// The process group of its leader.
     Group = 1,
-    /// Its leader alone.
+    /// Only its leader.
     Leader = 2,
 }
 
@@ -71,14 +72,14 @@ impl Recipient {
     }
 }
 
-/// The kinds of order that this version's shim knows, as their bytes in an order. A shim that does not
-/// know one leaves it out.
+/// The kinds of order that this version's shim knows, as their bytes in an order. A shim ignores an order
+/// of a kind that it does not know.
 pub const KNOWN: &[u8] = b"GKEAXSWL";
-/// Those of a shim that took a task over: a terminal went with the shim that was killed.
+/// The kinds that a shim knows that took a task over: the terminal was lost with the shim that was killed.
 pub const KNOWN_ADOPTED: &[u8] = b"GKEAXSL";
-/// Those of a courier, which looks after the tasks at a place.
+/// The kinds that a courier knows, which manages the tasks at a place.
 pub const KNOWN_ELSEWHERE: &[u8] = b"KEASWF";
-/// Those of version 0.1.0, whose records do not say.
+/// The kinds that a shim of version 0.1.0 knows, whose records do not list them.
 pub const KNOWN_FIRST: &[u8] = b"GKEAX";
 
 impl Order {
@@ -97,17 +98,17 @@ impl Order {
         }
     }
 
-    /// What it orders, after "the order to".
+    /// What it orders, as an infinitive after "the order to".
     pub fn describe(&self) -> &'static str {
         match self {
             Self::Go => "start the task",
             Self::Stop { .. } => "stop the task",
             Self::EndInput => "end its standard input",
-            Self::Arm(_) => "tell of output",
-            Self::Reaped(_) => "take its leader's status",
+            Self::Arm(_) => "report output",
+            Self::Reaped(_) => "record its leader's status",
             Self::Signal { .. } => "send a signal",
             Self::Resize { .. } => "resize its terminal",
-            Self::Look => "look whether its turn has come",
+            Self::Look => "check whether its turn has come",
             Self::Fetch => "fetch its output",
         }
     }
@@ -180,7 +181,7 @@ impl Order {
     /// Sends the order to the shim of task `id` through its open FIFO.
     pub fn send(&self, mut fifo: &File, id: &[u8; 8]) -> io::Result<()> {
         let bytes = self.to_bytes(id);
-        // One write: a message below PIPE_BUF goes whole or not at all.
+        // One write: a message below PIPE_BUF is written whole or not at all.
         match fifo.write(&bytes)? {
             n if n == bytes.len() => Ok(()),
             _ => Err(io::ErrorKind::WriteZero.into()),
@@ -188,12 +189,12 @@ impl Order {
     }
 }
 
-/// Opens the FIFO of a living shim; ENXIO where there is none.
+/// Opens the FIFO of a living shim; fails with ENXIO if no shim has it open.
 pub fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC).open(path)
 }
 
-/// Cuts the orders for task `id` out of what was read from the FIFO; a rest stays in `buffer`.
+/// Removes all complete orders from `buffer`, which was read from the FIFO, and returns those for task `id`.
 pub fn take(buffer: &mut Vec<u8>, id: &[u8; 8]) -> Vec<Order> {
     let mut orders = Vec::new();
     while let [low, high, ..] = buffer[..] {
@@ -215,7 +216,7 @@ pub fn take(buffer: &mut Vec<u8>, id: &[u8; 8]) -> Vec<Order> {
 mod tests {
     use super::*;
 
-    /// As version 0.1.0 wrote them: its daemons and shims are in use still.
+    /// The bytes that version 0.1.0 wrote: its daemons and shims are still in use.
     #[test]
     fn the_orders_of_the_first_version_keep_their_bytes() {
         let cause = Cause { actor: Actor::Agent, message: "enough".into() };

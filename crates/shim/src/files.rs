@@ -1,4 +1,4 @@
-//! A task's folder, from the shim's side: the record it alone writes, and the FIFOs.
+//! A task's folder as its shim uses it: the record, which only the shim writes, and the FIFOs.
 
 use std::cell::Cell;
 use std::fs::{self, File, OpenOptions};
@@ -26,11 +26,11 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
-/// Bytes of log allocated in advance, so that a short output survives a full disk.
+/// Bytes of the log allocated in advance, so that a short output can be stored on a full disk.
 const LOG_ALLOCATED: usize = 8_192;
-/// Bytes of the first reads; most commands never fill it.
+/// Bytes of the first reads; the output of most commands never fills such a buffer.
 const BUFFER_BYTES: usize = 16 << 10;
-/// Bytes of a read, and of the pipe, once a task floods: larger ones gain nothing more.
+/// Bytes of a read once a task writes much, and a quarter of the pipe's size then: larger ones are not faster.
 const FLOOD_BYTES: usize = 256 << 10;
 
 /// A task's folder.
@@ -50,22 +50,22 @@ pub struct Files {
     buffer: Vec<u8>,
     /// Ring once there is output behind this offset.
     armed: Option<u64>,
-    /// Orders come in here.
+    /// The FIFO from which orders are read.
     pub ctl: File,
-    /// The output comes in here. Always there but while it is read.
+    /// The read end of the output's pipe. `None` only while it is read.
     pipe: Option<File>,
-    /// Opened before a task is there, so that its start need not wait for it.
+    /// Opened before there is a task, so that its start need not wait for this.
     pub score: Option<Score>,
-    /// Keeps the pipe from ending while the task has closed it.
+    /// The write end of the output's pipe: prevents an end of file while the task has closed its own.
     _pipe_end: Option<File>,
 }
 
-/// Takes room on the disk for what is written later.
+/// Allocates disk space for what is written later.
 fn allocate(file: &File, bytes: usize) -> io::Result<()> {
     match fallocate(file, FallocateFlags::empty(), 0, bytes as i64) {
         Ok(()) => Ok(()),
-        // NFS before 4.2, ZFS, ext3, eCryptfs, 9p; or a sandbox. Where the file system copies on a write,
-        // this is the most there is.
+        // NFS before 4.2, ZFS, ext3, eCryptfs, 9p; or a sandbox. Writing zeros is the best there is then,
+        // though it guarantees nothing on a copy-on-write file system.
         Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EPERM) => {
             file.write_all_at(&vec![0; bytes], 0)
         }
@@ -75,7 +75,7 @@ fn allocate(file: &File, bytes: usize) -> io::Result<()> {
 
 fn make_ctl() -> io::Result<()> {
     match mkfifo(layout::CTL, Mode::S_IRUSR | Mode::S_IWUSR) {
-        // The folder had another task, or another shim, before.
+        // The folder belonged to another task, or had another shim, before.
         Ok(()) | Err(Errno::EEXIST) => Ok(()),
         Err(errno) => Err(errno.into()),
     }
@@ -89,7 +89,7 @@ fn open_ctl() -> io::Result<File> {
         .open(layout::CTL)
 }
 
-/// `live/.<id>.<bell>` is the folder of an idle shim, `live/<id>` a task's.
+/// The id in a folder's name: `live/.<id>.<bell>` is the folder of an idle shim, `live/<id>` that of a task.
 fn id_of(dir: &Path) -> io::Result<[u8; 8]> {
     let name = dir.file_name().map(|name| name.as_encoded_bytes()).unwrap_or_default();
     let name = name.strip_prefix(b".").unwrap_or(name);
@@ -98,7 +98,7 @@ fn id_of(dir: &Path) -> io::Result<[u8; 8]> {
 }
 
 impl Files {
-    /// Makes the record and the FIFOs in `dir`, which is the working directory, for a task whose output
+    /// Creates the record and the FIFOs in `dir`, which is the working directory, for a task whose output
     /// comes through `pipe`.
     pub fn create(dir: PathBuf, (pipe, end): (File, File)) -> io::Result<Self> {
         let record = OpenOptions::new()
@@ -115,11 +115,11 @@ impl Files {
         Self::open(dir, record, sheet, (Extent::default(), 0), (pipe, Some(end)))
     }
 
-    /// Opens what another shim left behind. Without its output's pipe, `owner` is asked for it too: the
-    /// process that wants the task taken over.
+    /// Opens the files that a killed shim left behind. If `pipe`, the output's pipe, is missing, it is looked
+    /// for in the task's processes and in `owner`, the process that started the keeper.
     pub fn take_over(dir: PathBuf, pipe: Option<File>, owner: u32) -> io::Result<Self> {
         let record = OpenOptions::new().read(true).write(true).open(layout::RECORD)?;
-        // It may have been taken away with what is old in the directory.
+        // A cleaner of old files may have removed the FIFO.
         make_ctl()?;
         let found = record::read(&record)?;
         let found_pipe = || {
@@ -138,7 +138,7 @@ impl Files {
             }
             None => match found_pipe() {
                 Some(pipe) => (pipe, None),
-                // No process has it any more: nothing will come.
+                // No process has the pipe open any more, so no output will come.
                 None => output::create().map(|(pipe, end)| (pipe, Some(end)))?,
             },
         };
@@ -178,7 +178,7 @@ impl Files {
         })
     }
 
-    /// Waits for a task. `None`: the daemon went away without one, and the folder is gone.
+    /// Waits for a task. `None`: the daemon exited without giving one, and the folder was removed.
     pub fn idle(mut self, parent: OwnedFd) -> io::Result<Option<Self>> {
         self.ring_ready();
         loop {
@@ -192,8 +192,8 @@ impl Files {
                 return Ok(Some(self));
             }
             if gone {
-                // Published means that the folder lost its dot. Then the task is to run, though
-                // the daemon died before it could say so.
+                // If the folder was renamed, the task was published and must run, even though the
+                // daemon died before it could send the order.
                 if !self.dir.exists() {
                     return Ok(Some(self));
                 }
@@ -203,10 +203,10 @@ impl Files {
         }
     }
 
-    /// Reads what to run.
+    /// Reads the spec, and updates the folder's path, id and workspace from it.
     pub fn spec(&mut self) -> io::Result<Spec> {
         let spec = Spec::parse(&fs::read(layout::SPEC)?)?;
-        // The folder an idle shim waited in may have been published under another name.
+        // The folder of an idle shim may have been published under another name.
         self.dir = self.state.join(layout::LIVE).join(&spec.id);
         self.id = id_of(&self.dir)?;
         self.workspace.set(layout::workspace_hash(&spec.workspace));
@@ -218,7 +218,6 @@ impl Files {
         Ok(spec)
     }
 
-    /// The task.
     pub fn id(&self) -> [u8; 8] {
         self.id
     }
@@ -228,18 +227,18 @@ impl Files {
         self.dir.clone()
     }
 
-    /// Whether the shim before this one had not begun to start the leader, in this boot.
+    /// Whether the shim before this one was killed before it started the leader, in this boot.
     pub fn has_waited(&self) -> bool {
         record::read(&self.record).is_ok_and(|record| record.phase == Phase::Idle)
             && self.is_of_this_boot()
     }
 
-    /// Whether the task was spawned since the machine was started.
+    /// Whether the task was spawned after the machine was booted.
     pub fn is_of_this_boot(&self) -> bool {
         record::read(&self.record).is_ok_and(|record| record.boot_id == clock::boot_id())
     }
 
-    /// This shim took over nothing but a place in line.
+    /// Declares the full abilities of this shim: it took over a task that was only waiting for its turn.
     pub fn begin(&mut self) {
         self.sheet.introduce(ctl::KNOWN);
     }
@@ -249,12 +248,12 @@ impl Files {
         &self.state
     }
 
-    /// The pipe of the output.
+    /// The read end of the output's pipe.
     pub fn pipe(&self) -> &File {
         self.pipe.as_ref().expect("it is taken only while it is read")
     }
 
-    /// Moves output that is in the pipe into the log, see [`Files::take_output`].
+    /// Moves output from the pipe into the log, see [`Files::take_output`].
     pub fn take_pipe(&mut self, reads: usize) -> io::Result<u64> {
         let Some(pipe) = self.pipe.take() else { return Ok(0) };
         let taken = self.take_output(&pipe, reads);
@@ -262,7 +261,6 @@ impl Files {
         taken
     }
 
-    /// The record.
     pub fn sheet(&mut self) -> &mut Sheet {
         &mut self.sheet
     }
@@ -278,7 +276,7 @@ impl Files {
         bell::ring(&self.state.join(layout::BELLS), message, None);
     }
 
-    /// Tells the process that this idle shim waits for. The folder's name ends with its bell.
+    /// Rings the bell of the process that this idle shim waits for; the folder's name ends with that bell.
     fn ring_ready(&self) {
         let message = Message { kind: Kind::Ready, id: self.id, workspace: 0 };
         if let Some(bell) = self.dir.extension() {
@@ -286,7 +284,7 @@ impl Files {
         }
     }
 
-    /// The orders that have come.
+    /// Reads all orders that have arrived.
     pub fn orders(&mut self) -> io::Result<Vec<Order>> {
         let mut bytes = [0; 4_096];
         match (&self.ctl).read(&mut bytes) {
@@ -304,9 +302,9 @@ impl Files {
         orders
     }
 
-    /// The order that has come, if it is for us. Those that follow it stay in the FIFO: behind the one
-    /// to go they are for the task, which may have another id, and an order to stop may come before
-    /// this process has read the first.
+    /// Reads one order if one has arrived, and returns it if it is for this shim. Later orders stay in the
+    /// FIFO: those after `Go` are for the task, which may have another id, and an order to stop may arrive
+    /// before this process has read `Go`.
     fn one_order(&mut self) -> io::Result<Vec<Order>> {
         loop {
             let wanted = match self.orders[..] {
@@ -326,7 +324,7 @@ impl Files {
         }
     }
 
-    /// A daemon wants to know of output behind `offset`.
+    /// Rings as soon as there is output behind `offset`, because a daemon asked for it.
     pub fn arm(&mut self, offset: u64) {
         if self.extent.total > offset {
             self.ring(Kind::Output);
@@ -335,8 +333,8 @@ impl Files {
         }
     }
 
-    /// Moves output that is there from `source` into the log, at most `reads` buffers full.
-    /// Returns how many bytes; 0: there is none now. A terminal that was hung up has none either.
+    /// Moves available output from `source` into the log, at most `reads` full buffers. Returns how many
+    /// bytes it moved; 0: there is none now, or the terminal was hung up.
     pub fn take_output(&mut self, mut source: &File, reads: usize) -> io::Result<u64> {
         let before = self.extent.total;
         if self.buffer.is_empty() {
@@ -347,7 +345,7 @@ impl Files {
                 Ok(len) => len,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                // The task hung its terminal up.
+                // The task hung up its terminal.
                 Err(error) if error.raw_os_error() == Some(libc::EIO) => break,
                 Err(error) => return Err(error),
             };
@@ -359,7 +357,7 @@ impl Files {
             keep_last(&mut self.last, &self.buffer[..len]);
             if len == self.buffer.len() && len < FLOOD_BYTES {
                 self.buffer = vec![0; FLOOD_BYTES];
-                // Best effort: pipes of one user are limited (pipe(7)), and terminals have none.
+                // Best effort: the total size of a user's pipes is limited (pipe(7)), and a terminal has no pipe.
                 let size = nix::fcntl::FcntlArg::F_SETPIPE_SZ(4 * FLOOD_BYTES as i32);
                 let _ = nix::fcntl::fcntl(source, size);
             }
@@ -375,23 +373,23 @@ impl Files {
         Ok(taken)
     }
 
-    /// Gives the memory of a flood back.
+    /// Frees the read buffer.
     pub fn calm(&mut self) {
         self.buffer = Vec::new();
     }
 
-    /// Notes that the tree is being ended.
+    /// Records that the shim is ending the tree, and why.
     pub fn stopping(&mut self, cause: &Cause) {
         self.sheet.stopping(cause);
         self.ring(Kind::Stopping);
     }
 
-    /// How many processes of our control group the kernel had killed for want of memory when the task started.
+    /// How many processes of this control group the kernel had killed because of low memory when the task started.
     pub fn oom_kills(&self) -> Option<u64> {
         record::read(&self.record).ok()?.oom_kills
     }
 
-    /// Notes who could not be ended.
+    /// Records which processes could not be ended.
     pub fn left(&mut self, left: &[Process]) {
         let pids: Vec<u32> = left.iter().map(|process| process.pid).collect();
         self.sheet.left(&pids);
@@ -406,12 +404,12 @@ impl Files {
         self.sheet.extent(&self.extent);
         self.sheet.end(&end);
         if sync {
-            // The record is whole in the page cache either way; a failing disk changes nothing.
+            // Other processes read the complete record from the page cache even if the disk fails.
             let _ = self.record.sync_data();
         }
     }
 
-    /// Writes the end of a task that never began, and says so.
+    /// Records the end of a task that could not be started, and rings.
     pub fn not_started(&mut self, error: &io::Error, sync: bool) {
         let errno = error.raw_os_error().unwrap_or(libc::EIO);
         let actor = match errno {
@@ -433,8 +431,8 @@ impl Files {
         self.ring(Kind::Ended);
     }
 
-    /// Takes away what only a task under way needs. The working directory is the task's folder, under
-    /// whatever name it goes by now.
+    /// Removes the files that only a running task needs. The working directory is the task's folder, whatever
+    /// its current name is.
     pub fn clear(&self) -> io::Result<()> {
         if fs::remove_file(layout::PLAN).is_ok() {
             temporary::remove(Path::new("."));
@@ -442,7 +440,7 @@ impl Files {
         Ok(())
     }
 
-    /// Where the task is in its life.
+    /// Records the task's phase.
     pub fn phase(&mut self, phase: Phase) {
         self.sheet.phase(phase);
     }
@@ -455,7 +453,7 @@ fn keep_last(last: &mut Vec<u8>, data: &[u8]) {
     last.extend_from_slice(data);
 }
 
-/// poll(2), again after a signal.
+/// Calls poll(2); an interruption by a signal counts as success.
 pub fn poll_again(fds: &mut [PollFd], timeout: PollTimeout) -> io::Result<()> {
     match poll(fds, timeout) {
         Ok(_) | Err(Errno::EINTR) => Ok(()),

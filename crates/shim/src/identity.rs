@@ -1,5 +1,5 @@
-//! Which process a number means. Process ids are given out again, so a signal goes only to the process
-//! whose start time is the one that was noted.
+//! Which process a pid refers to. The kernel reuses pids, so a signal is sent only to the process whose
+//! start time matches the recorded one.
 
 #![expect(unsafe_code, reason = "nix has no pidfd, and its kill takes no real-time signal")]
 
@@ -10,28 +10,28 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::clock;
 
-/// A process, by its number and its start time: in one boot no other has both.
+/// A process, identified by its pid and its start time: within one boot no other process has both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Process {
-    /// Its number.
+    /// Its pid, which the kernel reuses after the process was reaped.
     pub pid: u32,
-    /// See [`clock::start_time`]; `None` where `/proc` hides the process of another user (`hidepid`).
+    /// See [`clock::start_time`]; `None` if `/proc` hides the process of another user (`hidepid`).
     start: Option<u64>,
 }
 
-/// What came of a signal.
+/// The result of sending a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sent {
-    /// The process has it.
+    /// The signal was sent.
     Yes,
-    /// It may not be signalled from here: it is another user's.
+    /// The process belongs to another user, whom this one may not signal.
     Refused,
-    /// The process is gone, or it cannot be told from another one of its number.
+    /// The process is gone, or it cannot be distinguished from another one with the same pid.
     Gone,
 }
 
 impl Process {
-    /// The process that has this number now, if there is one. A zombie is one.
+    /// The process that has this pid now, if there is one. A zombie counts.
     pub fn of(pid: u32) -> Option<Self> {
         match clock::stat_fields(pid) {
             Some(stat) => Some(Self { pid, start: stat.start_time }),
@@ -39,17 +39,17 @@ impl Process {
         }
     }
 
-    /// The process that was noted with this start time.
+    /// The process that was recorded with this pid and start time.
     pub fn noted(pid: u32, start: u64) -> Self {
         Self { pid, start: Some(start) }
     }
 
-    /// Whether the number is its own still, if only as a zombie's.
+    /// Whether the process still has its pid, be it as a zombie.
     pub fn exists(self) -> bool {
         Self::of(self.pid) == Some(self)
     }
 
-    /// Whether it is there and not a zombie. One that `/proc` hides is alive until it is known to have ended.
+    /// Whether it exists and is not a zombie. One that `/proc` hides is alive until it is known to have exited.
     pub fn is_alive(self) -> bool {
         match clock::stat_fields(self.pid) {
             Some(stat) => {
@@ -64,7 +64,7 @@ impl Process {
         }
     }
 
-    /// A descriptor of it, which means no other process however long it is kept; `None` where the process
+    /// Opens a pidfd, which never refers to another process, however long it is kept; `None` if the process
     /// is gone.
     pub fn open(self) -> io::Result<Option<OwnedFd>> {
         let pidfd = match pidfd_open(self.pid) {
@@ -72,23 +72,23 @@ impl Process {
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Ok(None),
             Err(error) => return Err(error),
         };
-        // Compared after it was opened: if the process opened lives still, it is the one compared.
+        // Compare after opening: if the opened process still lives, it is the one whose start time is read.
         Ok((clock::start_time(self.pid) == self.start).then_some(pidfd))
     }
 
-    /// Sends it a signal; 0 only asks whether one could be sent.
+    /// Sends it a signal; 0 only checks whether a signal could be sent.
     pub fn signal(self, signal: i32) -> Sent {
         match self.open() {
             Ok(Some(pidfd)) => sent(pidfd_signal(&pidfd, signal, 0)),
             Ok(None) => Sent::Gone,
-            // A kernel before 5.3, or a sandbox that refuses the call: as near as one gets.
+            // A kernel before 5.3, or a sandbox that refuses the call: this leaves a short race, but is all there is.
             Err(_) if clock::start_time(self.pid) == self.start => kill(self.pid, signal),
             Err(_) => Sent::Gone,
         }
     }
 }
 
-/// Sends a signal to the process of this number, whichever it is.
+/// Sends a signal to whichever process has this pid.
 fn kill(pid: u32, signal: i32) -> Sent {
     match i32::try_from(pid) {
         // SAFETY: kill(2) takes two numbers.
@@ -112,8 +112,8 @@ fn sent(result: io::Result<()>) -> Sent {
     }
 }
 
-/// A descriptor that is readable once the process has ended. The number may be another process's by now;
-/// see [`Process::open`].
+/// Opens a pidfd, which is readable once the process has exited. The pid may have been reused; see
+/// [`Process::open`].
 pub fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
     // SAFETY: the call takes two numbers and returns a new descriptor, which nothing else owns.
     unsafe {
@@ -124,7 +124,7 @@ pub fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
     }
 }
 
-/// Sends a signal to the process of a descriptor; `flags` as in pidfd_send_signal(2).
+/// Sends a signal to the process of a pidfd; `flags` as in pidfd_send_signal(2).
 pub fn pidfd_signal(pidfd: &OwnedFd, signal: i32, flags: u32) -> io::Result<()> {
     let none = std::ptr::null::<libc::siginfo_t>();
     // SAFETY: without a siginfo_t the call reads no memory of this process.
@@ -134,7 +134,7 @@ pub fn pidfd_signal(pidfd: &OwnedFd, signal: i32, flags: u32) -> io::Result<()> 
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Whether a descriptor has something to read.
+/// Whether a descriptor is readable now.
 pub fn is_readable(fd: &OwnedFd) -> bool {
     let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
     poll(&mut fds, PollTimeout::ZERO).is_ok()
@@ -161,7 +161,7 @@ mod tests {
         }
         assert!(process.is_alive() && !Process::noted(child.id(), start - 1).is_alive());
         assert_eq!(process.signal(libc::SIGTERM), Sent::Yes);
-        // A zombie until it is reaped: its number is its own, and it is not alive.
+        // Until it is reaped it is a zombie: it keeps its pid, and is not alive.
         let pidfd = pidfd_open(child.id()).unwrap();
         let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
         poll(&mut fds, PollTimeout::from(20_000_u16)).unwrap();

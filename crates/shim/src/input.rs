@@ -1,8 +1,9 @@
-//! A task's standard input, as far as it comes through the shim.
+//! The shim's part in a task's standard input.
 //!
-//! A pipe's data does not: a writer opens the pipe itself, through `/proc` in the shim, which only
-//! keeps it open, so that the task sees no end before a client says so. A terminal's data goes from
-//! the FIFO `stdin` through the shim into the terminal.
+//! Data for a pipe does not go through the shim: a writer opens the pipe itself, through the shim's
+//! descriptors in `/proc`, and the shim only keeps the pipe open, so that the task sees no end of file
+//! before a client ends the input. Data for a terminal goes from the FIFO `stdin` through the shim into
+//! the terminal.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -12,27 +13,27 @@ use meanwhile_shim::layout;
 
 use crate::terminal::Terminal;
 
-/// Bytes taken from the FIFO at once: while the terminal does not take them, the rest stays there.
+/// Bytes read from the FIFO at once: while the terminal does not accept them, the rest stays in the FIFO.
 const BUFFER_BYTES: usize = 4_096;
 
 /// Where standard input comes from.
 pub enum Input {
-    /// `/dev/null`.
+    /// It is `/dev/null`.
     None,
-    /// The writing end of the pipe; held open until the end of input.
+    /// The write end of the pipe; held open until the end of input.
     Pipe(Option<File>),
-    /// What is typed into the terminal.
+    /// The source of what is typed into the terminal.
     Terminal(Typist),
 }
 
 /// Moves input from the FIFO into a terminal.
 pub struct Typist {
     fifo: File,
-    /// What the terminal has not taken yet.
+    /// Bytes that the terminal has not accepted yet.
     waiting: Vec<u8>,
-    /// What it took last.
+    /// The last byte that it accepted.
     last: Option<u8>,
-    /// There is no more behind what waits, which the terminal has not been told.
+    /// The input ends after `waiting`, and the end has not been typed yet.
     ends: bool,
 }
 
@@ -44,13 +45,13 @@ fn open(read: bool, write: bool) -> io::Result<File> {
         .open(layout::STDIN)
 }
 
-/// The writing end of a task's input that a shim of version 0.1.0 started: there it was the FIFO.
+/// Opens the write end of a task's input that a shim of version 0.1.0 started, which is the FIFO.
 pub fn open_old_pipe() -> io::Result<File> {
     open(false, true)
 }
 
 impl Input {
-    /// Takes note that there is no more.
+    /// Ends the input.
     pub fn end(&mut self) {
         match self {
             Self::None => {}
@@ -61,18 +62,18 @@ impl Input {
 }
 
 impl Typist {
-    /// Opens the FIFO.
+    /// Opens the FIFO `stdin` in the working directory.
     pub fn new() -> io::Result<Self> {
         Ok(Self { fifo: open(true, true)?, waiting: Vec::new(), last: None, ends: false })
     }
 
-    /// Where input comes from, while nothing waits for the terminal.
+    /// The FIFO to read from; `None` while bytes wait for the terminal.
     pub fn source(&self) -> Option<&File> {
         self.waiting.is_empty().then_some(&self.fifo)
     }
 
     fn end(&mut self) {
-        // What was written before the end comes before the end.
+        // What was written before the input was ended must be typed before the end.
         let mut bytes = [0; BUFFER_BYTES];
         while let Ok(len @ 1..) = self.fifo.read(&mut bytes) {
             self.waiting.extend_from_slice(&bytes[..len]);
@@ -80,7 +81,7 @@ impl Typist {
         self.ends = true;
     }
 
-    /// Moves data on into the terminal, as far as it takes it.
+    /// Moves data into the terminal, as much as it accepts.
     pub fn feed(&mut self, terminal: &Terminal) {
         if self.waiting.is_empty() && !self.ends {
             let mut bytes = [0; BUFFER_BYTES];

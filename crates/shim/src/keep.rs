@@ -1,78 +1,78 @@
-//! What a daemon asks of its keeper, and what the keeper tells it: messages of one size on two pipes.
+//! Requests from a daemon to its keeper, and the keeper's reports: fixed-size messages on two pipes.
 //!
-//! A keeper is started by one process, the daemon or a command, and serves that one alone. It inherits
-//! everything that a task inherits today: environment, limits, control group, namespaces, every
-//! confinement. Nothing has a name in the file system, so no other process can ask it for anything.
+//! A keeper is started by one process, a daemon or a command, and serves only that process. A task
+//! inherits from the keeper what the keeper inherited: environment, limits, control group, namespaces and
+//! confinement. The pipes have no name in the file system, so no other process can ask the keeper for anything.
 
-/// The keeper's descriptors, as its starter passes them.
+/// Numbers of the descriptors that the keeper gets from its starter.
 pub mod fd {
-    /// The read end of a pipe whose other end its starter holds. An idle shim ends when that closes.
+    /// The read end of a pipe whose write end its starter holds. An idle shim exits when that closes.
     pub const LIFE: i32 = 3;
-    /// Where it reads [`super::Request`]s.
+    /// The pipe from which it reads [`super::Request`]s.
     pub const REQUESTS: i32 = 4;
-    /// Where it writes [`super::Report`]s.
+    /// The pipe to which it writes [`super::Report`]s.
     pub const REPORTS: i32 = 5;
 }
 
-/// The one word of its command line, before the state directory.
+/// The first argument of a keeper, before the state directory.
 pub const MODE: &str = "keeper";
-/// The first word of a companion's command line, before the program that it runs. Of the descriptors it has
-/// [`fd::LIFE`] alone.
+/// The first argument of a companion, before the program that it runs. Of these descriptors it gets only
+/// [`fd::LIFE`].
 pub const COMPANION: &str = "companion";
-/// Bytes of a request: one letter, a task's id, a bell's name. Below `PIPE_BUF`, so each is whole.
+/// Bytes of a request: one letter, a task's id, a bell's name. Below `PIPE_BUF`, so each write is atomic.
 pub const REQUEST_BYTES: usize = 48;
 /// Bytes of a report: one letter, an errno(3), a task's id.
 pub const REPORT_BYTES: usize = 16;
 
-/// What a keeper can be asked for.
+/// A request to a keeper.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Request {
-    /// An idle shim in the folder `live/.<id>.<bell>`, which is there.
+    /// Start an idle shim in the folder `live/.<id>.<bell>`, which exists.
     Idle {
         /// The id in the folder's name.
         id: [u8; 8],
         /// The bell in the folder's name.
         bell: [u8; 32],
     },
-    /// A shim that takes over the task in `live/<id>`, whose own shim is dead.
+    /// Start a shim that takes over the task in `live/<id>`, whose own shim is dead.
     Adopt {
-        /// The task.
+        /// The task's id.
         id: [u8; 8],
     },
-    /// To be the keeper of the task in `live/<id>`, whose own keeper was killed.
+    /// Become the keeper of the task in `live/<id>`, whose own keeper was killed.
     Watch {
-        /// The task.
+        /// The task's id.
         id: [u8; 8],
     },
 }
 
-/// What a keeper tells.
+/// A report of a keeper.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Report {
-    /// The idle shim of this id is gone, or did not come to be.
+    /// The idle shim of this id has exited, or could not be started.
     Failed {
         /// The id in the request.
         id: [u8; 8],
-        /// What it was short of; 0 where it was killed.
+        /// Why it could not be started; 0 if it was killed.
         errno: i32,
     },
-    /// This keeper is the task's now: it has started another shim in the place of one that was killed, or
-    /// watches the one there is.
+    /// This is now the task's keeper: it has started another shim instead of one that was killed, or watches
+    /// the existing one.
     Kept {
-        /// The task.
+        /// The task's id.
         id: [u8; 8],
     },
-    /// The task has no shim, and none can be started now. The keeper tries again.
+    /// The task has no shim, and none can be started now. The keeper will retry.
     Orphaned {
-        /// The task.
+        /// The task's id.
         id: [u8; 8],
-        /// What it is short of.
+        /// Why none can be started.
         errno: i32,
     },
 }
 
 impl Request {
-    /// The request as it is sent.
+    /// The bytes of the request on the pipe.
     pub fn to_bytes(self) -> [u8; REQUEST_BYTES] {
         let mut bytes = [0; REQUEST_BYTES];
         let (kind, id) = match self {
@@ -88,7 +88,7 @@ impl Request {
         bytes
     }
 
-    /// Reads a request; `None` for none that is known.
+    /// Reads a request; `None` if its letter is unknown.
     pub fn parse(bytes: &[u8; REQUEST_BYTES]) -> Option<Self> {
         let id = bytes[8..16].try_into().expect("eight bytes");
         match bytes[0] {
@@ -101,7 +101,7 @@ impl Request {
 }
 
 impl Report {
-    /// The report as it is sent.
+    /// The bytes of the report on the pipe.
     pub fn to_bytes(self) -> [u8; REPORT_BYTES] {
         let (kind, id, errno) = match self {
             Self::Failed { id, errno } => (b'F', id, errno),
@@ -115,7 +115,7 @@ impl Report {
         bytes
     }
 
-    /// Reads a report; `None` for none that is known.
+    /// Reads a report; `None` if its letter is unknown.
     pub fn parse(bytes: &[u8; REPORT_BYTES]) -> Option<Self> {
         let errno = i32::from_le_bytes(bytes[4..8].try_into().expect("four bytes"));
         let id = bytes[8..].try_into().expect("eight bytes");

@@ -1,13 +1,13 @@
 //! The keeper: the parent of all shims that one daemon or command has started.
 //!
-//! It stands outside of its starter's process tree, so a kill of that tree finds no task in it. It
-//! is a subreaper: when a shim is killed, the leader becomes the keeper's child, the keeper starts an
-//! adopting shim at once and tells it the leader's status. It holds the reading end of each task's output
-//! and the writing end of its input, so a task notices nothing of its shim's death.
+//! The keeper is outside of its starter's process tree, so killing that tree kills no task. It is a
+//! subreaper: when a shim is killed, the leader becomes the keeper's child, and the keeper at once starts
+//! an adopting shim and sends it the leader's status. It holds the read end of each task's output and the
+//! write end of its input, so a task does not notice that its shim was killed.
 //!
-//! A shim is forked off, not executed: that takes a fifth of the time, shares memory, and needs no file
-//! that could be gone by then. Nothing lies between a spawn and its answer but the shim that was
-//! forked before. The keeper is gone when its starter is gone and no child is left.
+//! A shim is forked, not executed: that takes a fifth of the time, shares memory, and needs no file that
+//! could have been removed. A spawn depends only on the shim that was forked in advance, not on the
+//! keeper. The keeper exits once its starter has exited and no child is left.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File};
@@ -34,22 +34,22 @@ use crate::held::{Folder, Held, Kept, Legacy, Orphan, Status};
 use crate::notes::{Note, Notes};
 use crate::{leader, process};
 
-/// Between two looks at whether the process that forked us off is gone.
+/// Time between two checks whether the process that forked the keeper has exited.
 const PARENT_ROUND: Duration = Duration::from_micros(100);
-/// Between two attempts to start a shim for an orphaned task: while the machine is short of something, or
+/// Time between two attempts to start a shim for an orphaned task, while the machine is short of a resource, or
 /// while a process that the dead shim was about to start still shares its lock.
 const RETRY: Duration = Duration::from_millis(100);
 
 struct Keeper {
     live: PathBuf,
-    /// Who started us.
+    /// The pid of the starter.
     owner: u32,
-    /// The read end of the starter's life pipe, its requests, and the way back. `None`: it is gone.
+    /// The pipes to the starter. `None`: it has exited.
     starter: Option<Starter>,
     notes: File,
     notes_in: File,
     signals: SignalFd,
-    /// The soft limit of open files that tasks are to have, where ours is higher.
+    /// The soft and hard limit of open files that tasks get, if the keeper has raised its own.
     files: Option<(rlim_t, rlim_t)>,
     kept: BTreeMap<u32, Kept>,
     orphans: VecDeque<Orphan>,
@@ -61,11 +61,8 @@ struct Starter {
     reports: File,
 }
 
-/// What is left to do: the keeper's end, or in a process that was forked off, a shim's work.
-type Outcome = io::Result<()>;
-
-/// Leaves the starter's tree and keeps shims until nothing is left.
-pub fn run(state: &std::path::Path) -> Outcome {
+/// Leaves the starter's process tree and keeps shims until none is left and the starter has exited.
+pub fn run(state: &std::path::Path) -> io::Result<()> {
     process::close_from(fd::REPORTS + 1);
     let starter = Starter {
         life: process::inherited(fd::LIFE)?,
@@ -78,11 +75,11 @@ pub fn run(state: &std::path::Path) -> Outcome {
         return Ok(());
     }
     setsid()?;
-    // Until the kernel has given us another parent we are still in the starter's tree.
+    // Until the kernel has given this process another parent, it is still in the starter's tree.
     while getppid() == parent {
         std::thread::sleep(PARENT_ROUND);
     }
-    // No file system is kept in use by it.
+    // So that the keeper does not prevent a file system from being unmounted.
     std::env::set_current_dir("/")?;
     prctl::set_name(c"meanwhile-keep")?;
     prctl::set_child_subreaper(true)?;
@@ -102,7 +99,7 @@ pub fn run(state: &std::path::Path) -> Outcome {
     keeper.keep()
 }
 
-/// Takes as many open files as the keeper may have; returns what its children are to have.
+/// Raises the keeper's limit of open files to the hard limit; returns the limits for its children.
 fn raise_files() -> Option<(rlim_t, rlim_t)> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).ok()?;
@@ -110,9 +107,9 @@ fn raise_files() -> Option<(rlim_t, rlim_t)> {
 }
 
 impl Keeper {
-    fn keep(mut self) -> Outcome {
+    fn keep(mut self) -> io::Result<()> {
         loop {
-            // In this order: a shim that died is known before it is asked for.
+            // Reap first, so that the death of a shim is known before a request mentions its task.
             let childless = self.reap();
             self.take_over_orphans();
             if childless
@@ -149,7 +146,7 @@ impl Keeper {
             .collect();
         drop(fds);
         if signalled {
-            // SIGTERM too, which is not for us: the shims hear it, and we go after them.
+            // SIGTERM is ignored: the shims get it too, and the keeper exits after them.
             while self.signals.read_signal()?.is_some() {}
         }
         if noted {
@@ -161,7 +158,7 @@ impl Keeper {
             }
         }
         if asked {
-            // What a shim wrote before it died is known before its death is looked at.
+            // First handle the deaths of shims that happened before the request was sent.
             self.reap();
             self.take_request();
         }
@@ -174,7 +171,7 @@ impl Keeper {
         match starter.requests.read(&mut bytes) {
             Ok(REQUEST_BYTES) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return,
-            // The starter is gone: it was the only reader of news about idle shims.
+            // The starter has exited; no other process needs reports about idle shims.
             Ok(_) | Err(_) => {
                 self.starter = None;
                 return;
@@ -194,8 +191,8 @@ impl Keeper {
 
     fn report(&mut self, report: Report) {
         if let Some(starter) = &mut self.starter {
-            // A full pipe belongs to a starter that looks at everything anyway once it goes on, and the
-            // end of one that is gone shows in its requests.
+            // If the pipe is full, the starter will check everything anyway when it continues. That it has
+            // exited is noticed when its requests are read.
             let _ = starter.reports.write(&report.to_bytes());
         }
     }
@@ -233,14 +230,14 @@ impl Keeper {
         }
     }
 
-    /// Does for another keeper's task what that one did, as far as a stranger can.
+    /// Watches the task of a keeper that was killed, as far as is possible for a process that is not its parent.
     fn watch(&mut self, id: [u8; 8]) {
         if self.knows(&id) {
             return self.report(Report::Kept { id });
         }
         let Some(record) = self.record_of(id).filter(|record| record.end.is_none()) else { return };
         let shim = record.shim_pid;
-        // The shim may have died before it was opened, and its number may be another process's.
+        // The shim may have died before its pidfd was opened, and its pid may have been reused.
         let pidfd = identity::pidfd_open(shim).ok();
         let lives = self.record_of(id).is_some_and(|now| now.shim_pid == shim) && self.is_held(id);
         let held = Held {
@@ -286,17 +283,17 @@ impl Keeper {
         self.orphans.push_back(Orphan { again: Some(Instant::now() + RETRY), ..orphan });
     }
 
-    /// Starts a shim for a task that has none; `false`: it has ended, or has one.
+    /// Starts a shim for a task that has none; `false`: the task has ended, or has a shim.
     fn take_over(&mut self, orphan: &Orphan) -> io::Result<bool> {
         let (id, held) = (orphan.id, &orphan.held);
         let folder = Folder::Task { id };
         let dir = self.live.join(folder.name());
-        // A folder that is gone was removed by the process that recorded its end.
+        // If the folder is gone, it was removed by the process that recorded the task's end.
         let Some(record) = self.record_of(id).filter(|record| record.end.is_none()) else {
             return Ok(false);
         };
         if orphan.again.is_some() && self.is_held(id) {
-            // Another keeper's was quicker.
+            // Another keeper was faster.
             return Ok(false);
         }
         let stat = clock::stat_fields(record.leader_pid);
@@ -326,7 +323,7 @@ impl Keeper {
         Ok(true)
     }
 
-    /// Forks; `None` in the child, which has none but these descriptors and its standard ones.
+    /// Forks; `None` in the child, which keeps only these descriptors and its standard ones.
     fn fork(&self, keep: &[RawFd]) -> io::Result<Option<u32>> {
         match process::fork()? {
             ForkResult::Parent { child } => Ok(Some(child.as_raw() as u32)),
@@ -350,7 +347,7 @@ impl Keeper {
         }
     }
 
-    /// Reaps every child that ended; whether none is left.
+    /// Reaps every child that exited; returns whether no child is left.
     fn reap(&mut self) -> bool {
         let mut ended = Vec::new();
         let childless = loop {
@@ -394,13 +391,13 @@ impl Keeper {
         childless
     }
 
-    /// A shim is dead. If its task has not ended, another one takes over. Its leader may be among the
-    /// children that ended with it.
+    /// Handles the death of a shim. If its task has not ended, another shim takes over. Its leader may be among
+    /// `ended`, the children that were reaped together with it.
     fn shim_died(&mut self, pid: u32, kept: Kept, (errno, ended): (i32, &[(u32, i32)])) {
         let id = match kept.folder {
             Folder::Idle { id, .. } => match self.task_of(pid, id) {
                 Some(task) => task,
-                // It had none, and its folder was taken away.
+                // It had no task, and its folder was removed.
                 None => return self.report(Report::Failed { id, errno }),
             },
             Folder::Task { id } => id,
@@ -411,7 +408,7 @@ impl Keeper {
             held.status.raw = held.status.raw.or(leader.map(|(_, raw)| *raw));
             let stat = clock::stat_fields(record.leader_pid);
             if stat.is_some_and(|stat| stat.parent == std::process::id()) {
-                // It may end before another shim was started.
+                // The leader may exit before another shim is started.
                 held.status.leader = record.leader_pid;
             }
         }
@@ -423,7 +420,7 @@ impl Keeper {
         record::read(&layout::open_regular(&folder.join(layout::RECORD)).ok()?).ok()
     }
 
-    /// The task that this dead shim had: as a rule the one of its folder's first name.
+    /// The task that this dead shim had: usually the one with the id in its folder's first name.
     fn task_of(&self, pid: u32, id: [u8; 8]) -> Option<[u8; 8]> {
         let had = |id: &[u8; 8]| {
             self.record_of(*id)

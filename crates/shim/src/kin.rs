@@ -1,6 +1,6 @@
-//! What a task's leader is to its shim, and how its status is learnt: from the kernel, as of a child; from
-//! the keeper, whose child it becomes when its shim is killed; or, where the keeper was killed too, from
-//! what the kernel tells of strangers.
+//! How a task's leader is related to its shim, and how the shim learns the leader's exit status: from the
+//! kernel if the leader is the shim's child; from the keeper, whose child the leader becomes when its shim is
+//! killed; or, if the keeper was killed too, from what the kernel reports about other processes.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -12,35 +12,35 @@ use meanwhile_shim::record::Exit;
 
 use crate::leader;
 
-/// How long the status of an adopted leader that is not the keeper's child is asked for. The kernel tells
-/// it once the leader is reaped, which its new parent does at once.
+/// How long to ask the kernel for the status of an adopted leader that is not the keeper's child. The kernel
+/// reports it once the leader is reaped, which its new parent does at once.
 const STATUS_PATIENCE: Duration = Duration::from_millis(200);
-/// Between two questions.
+/// Time between two of these requests.
 pub const STATUS_ROUND: Duration = Duration::from_millis(5);
-/// For tests: as if the kernel did not tell the status of a process that is not a child.
+/// For tests: act as if the kernel did not report the status of a process that is not a child.
 const NO_INFO_VARIABLE: &str = "MEANWHILE_TEST_NO_PIDFD_INFO";
 
-/// What the leader is to us.
+/// How the leader is related to this shim.
 pub enum Kin {
-    /// Our child.
+    /// The leader is the shim's child.
     Child,
-    /// A stranger, watched through its pidfd: its own shim was killed.
+    /// It is not a child, because the shim that started it was killed; it is watched through its pidfd.
     Adopted {
-        /// Who it is; `None` where it was never started, or in another boot.
+        /// Which process it is; `None` if it was never started, or was started in another boot.
         leader: Option<Process>,
-        /// Readable once it ended.
+        /// Readable once it has exited.
         pidfd: Option<OwnedFd>,
         /// Its wait status, from the process that reaped it.
         status: Option<Exit>,
-        /// Where the keeper tells it, whose child the leader is now.
+        /// The pipe on which the keeper sends the status, if the leader is now the keeper's child.
         told: Option<File>,
-        /// When it was seen to have ended, where no process tells its status.
+        /// When the shim noticed that it has exited, if no process reports its status.
         gone: Option<Instant>,
     },
 }
 
 impl Kin {
-    /// What is readable once there may be news of the leader, beside the signal of a child's end.
+    /// A descriptor that is readable once the leader may have exited; for a child there is SIGCHLD instead.
     pub fn watched(&self) -> Option<BorrowedFd<'_>> {
         match self {
             Self::Adopted { told: Some(told), .. } => Some(told.as_fd()),
@@ -49,7 +49,7 @@ impl Kin {
         }
     }
 
-    /// The leader's status, if it ended.
+    /// The leader's status, if it has exited.
     pub fn exit(&mut self, leader: u32, now: Instant) -> Option<Exit> {
         match self {
             Self::Child => leader::exit_of(leader),
@@ -62,7 +62,7 @@ impl Kin {
                             (*told, *status) = (None, Some(exit));
                             return *status;
                         }
-                        // The keeper was killed. The leader's next parent does not tell the status.
+                        // The keeper was killed. The leader's next parent does not report the status.
                         Told::Nothing => *told = None,
                     }
                 }
@@ -78,7 +78,7 @@ impl Kin {
     }
 }
 
-/// As much of `struct pidfd_info` of `linux/pidfd.h` as is read here: its first published size.
+/// The part of `struct pidfd_info` (`linux/pidfd.h`) that is read here, which is its first published size.
 #[repr(C)]
 #[derive(Default)]
 struct PidfdInfo {
@@ -88,8 +88,8 @@ struct PidfdInfo {
     exit: i32,
 }
 
-/// The status of a process that is not a child of this one and was reaped while this descriptor was open.
-/// Linux before 6.15 does not tell it.
+/// The status of a process that is not a child of this one and was reaped while this pidfd was open.
+/// Linux before 6.15 does not report it.
 #[expect(unsafe_code, reason = "ioctl(2) has no safe interface")]
 fn exit_of_stranger(pidfd: &OwnedFd) -> Option<Exit> {
     // `PIDFD_INFO_EXIT` and `PIDFD_GET_INFO`, `_IOWR(0xFF, 11, struct pidfd_info)`.
@@ -104,17 +104,17 @@ fn exit_of_stranger(pidfd: &OwnedFd) -> Option<Exit> {
     (done && info.mask & EXIT != 0).then(|| leader::exit_of_raw(info.exit))
 }
 
-/// What a keeper has told of a leader's end.
+/// What a keeper has reported about a leader's exit.
 enum Told {
-    /// The leader lives.
+    /// The leader still runs.
     NotYet,
-    /// Its status.
+    /// The leader has exited with this status.
     Status(Exit),
-    /// The keeper is gone.
+    /// The keeper has exited without a report.
     Nothing,
 }
 
-/// Reads what the keeper has told.
+/// Reads the keeper's report.
 fn told_exit(mut pipe: &File) -> Told {
     let mut raw = [0; 4];
     match pipe.read_exact(&mut raw) {

@@ -1,8 +1,8 @@
-//! Starting a process with posix_spawn(3), and nothing else.
+//! Starts processes, always with posix_spawn(3).
 //!
-//! `std::process::Command` forks instead as soon as `PATH` is changed or a hook is set, which
-//! takes time in proportion to the caller's memory (31 ms with half a gigabyte, against 0.15 ms).
-//! A spawned child also needs a session of its own, which `Command` cannot give without a hook.
+//! `std::process::Command` forks instead as soon as `PATH` is changed or a hook is set, and the time of
+//! a fork grows with the caller's memory (31 ms with half a gigabyte, against 0.15 ms). A child also
+//! needs its own session, which `Command` cannot create without a hook.
 
 #![expect(unsafe_code, reason = "posix_spawn(3) is a C interface")]
 
@@ -18,31 +18,31 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::unistd::AccessFlags;
 
-/// Descriptors of a child have numbers below this.
+/// The numbers of a child's descriptors are below this.
 const CHILDS_MAX: i32 = 8;
 
-/// What a child's descriptor is.
+/// What a child's descriptor refers to.
 #[derive(Debug, Clone, Copy)]
 pub enum Fd<'a> {
-    /// This file, opened in the child. A terminal opened so by a session's leader becomes the
-    /// session's controlling terminal.
+    /// This file, opened in the child with these flags. A terminal that is opened this way by a session's
+    /// leader becomes the session's controlling terminal.
     Open(&'a CStr, i32),
     /// A descriptor of this process.
     Share(BorrowedFd<'a>),
-    /// The same as this one of the child's, listed before.
+    /// The same as the child's descriptor of this number, which is listed before.
     Same(i32),
 }
 
-/// A child to be: its program, arguments, environment and descriptors.
+/// What to start: the child's program, arguments, environment and descriptors.
 #[derive(Debug)]
 pub struct Launch<'a> {
-    /// The file to execute; not searched for.
+    /// The file to execute; it is not searched for in `PATH`.
     pub program: &'a Path,
-    /// Its arguments, its own name first.
+    /// Its arguments, beginning with its own name.
     pub argv: &'a [OsString],
     /// Its whole environment.
     pub env: &'a [(OsString, OsString)],
-    /// The directory it starts in, entered after its descriptors were opened; `None`: the parent's.
+    /// Its working directory, entered after its descriptors were opened; `None`: the parent's.
     pub cwd: Option<&'a Path>,
     /// Its descriptors, in this order; all others of this process must be close-on-exec.
     pub fds: &'a [(i32, Fd<'a>)],
@@ -67,8 +67,8 @@ impl Launch<'_> {
         self.env.iter().map(entry).collect()
     }
 
-    /// Starts the child in a session and process group of its own, with no signal blocked and
-    /// every one at its default; returns its pid. An error is the kernel's word on the execve(2).
+    /// Starts the child in a new session and process group, with no signal blocked and all signals at
+    /// their defaults; returns its pid. An error is the one that execve(2) returned.
     pub fn start(&self) -> io::Result<u32> {
         let program = c_string(self.program.as_os_str())?;
         let cwd = self.cwd.map(|cwd| c_string(cwd.as_os_str())).transpose()?;
@@ -83,9 +83,9 @@ impl Launch<'_> {
         let mut no_signals = MaybeUninit::uninit();
         let mut all_signals = MaybeUninit::uninit();
         let mut pid = 0;
-        // SAFETY: both objects are initialised before anything else is done with them and
-        // destroyed before they go; every pointer handed over is to memory that outlives the
-        // call, and the two vectors end with a null pointer.
+        // SAFETY: both objects are initialised before they are used and destroyed afterwards; every
+        // pointer that is passed is to memory that outlives the call, and the two vectors end with a
+        // null pointer.
         unsafe {
             check(libc::posix_spawn_file_actions_init(actions.as_mut_ptr()))?;
             check(libc::posix_spawnattr_init(attributes.as_mut_ptr()))?;
@@ -148,19 +148,19 @@ impl Launch<'_> {
     }
 }
 
-/// Gives a descriptor a number beyond those that a child's own have, so that none of them takes its
-/// place in the child before it is used.
+/// Moves a descriptor to a number above those of a child's own descriptors, so that none of these
+/// overwrites it in the child before it is used.
 pub fn out_of_the_way(fd: OwnedFd) -> io::Result<OwnedFd> {
     if fd.as_raw_fd() >= CHILDS_MAX {
         return Ok(fd);
     }
     let number = fcntl(&fd, FcntlArg::F_DUPFD_CLOEXEC(CHILDS_MAX))?;
-    // SAFETY: the call has just made it, and nothing else knows it.
+    // SAFETY: the call has just created the descriptor, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
-/// The files to try for a program's name, as execvp(3) would: itself if it has a slash, else one
-/// in each folder of `path`.
+/// The files that execvp(3) would try for a program's name: the name itself if it has a slash, otherwise
+/// one in each folder of `path`.
 pub fn candidates(program: &OsStr, path: Option<&OsStr>) -> Vec<PathBuf> {
     if program.as_bytes().contains(&b'/') {
         return vec![program.into()];
@@ -173,18 +173,18 @@ pub fn candidates(program: &OsStr, path: Option<&OsStr>) -> Vec<PathBuf> {
         .collect()
 }
 
-/// The program of this name that `path` leads to, wherever it is run: a relative entry would mean another file in
-/// each directory.
+/// The first program of this name in the absolute folders of `path`: a relative folder would mean another file in
+/// each working directory.
 pub fn find(program: &OsStr, path: Option<&OsStr>) -> Option<PathBuf> {
     let fits = |file: &PathBuf| file.is_absolute() && file.is_file() && probe(file).is_ok();
     candidates(program, path).into_iter().find(fits)
 }
 
-/// What execve(2) would certainly refuse about a file: that it is not there, or not ours to execute.
-/// `Ok` promises nothing: an interpreter may be missing, or this question is not the one that fails.
+/// An error with which execve(2) would certainly fail: the file does not exist, or this user may not execute
+/// it. `Ok` promises nothing: its interpreter may be missing, for example.
 pub fn probe(candidate: &Path) -> io::Result<()> {
     match nix::unistd::eaccess(candidate, AccessFlags::X_OK) {
-        // A folder one may search passes for a file one may execute.
+        // eaccess(3) reports a searchable folder as executable.
         Ok(()) if candidate.is_dir() => Err(io::Error::from_raw_os_error(libc::EACCES)),
         Err(errno @ (Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES)) => Err(errno.into()),
         Ok(()) | Err(_) => Ok(()),

@@ -1,4 +1,4 @@
-//! Starting the leader: the process whose end is the task's end.
+//! Starts, signals and reaps the leader: the process whose exit ends the task.
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, OsStr, OsString};
@@ -25,8 +25,8 @@ use crate::input::{Input, Typist};
 use crate::memory::Score;
 use crate::terminal::Terminal;
 
-/// Waits between attempts while the machine is short of processes or memory: 0.6 s in all, so
-/// that a passing shortage ends no task.
+/// Delays between attempts while the machine is short of processes or memory: 0.6 s in all, so that a
+/// short shortage does not make a task fail.
 const RETRIES: [Duration; 4] = [
     Duration::from_millis(20),
     Duration::from_millis(60),
@@ -36,22 +36,20 @@ const RETRIES: [Duration; 4] = [
 
 /// The shell of scripts without `#!` (execvp(3), `_PATH_BSHELL`).
 const SH: &str = "/bin/sh";
-/// Bytes of a file's beginning that are looked at to tell a script from a program.
+/// How many of a file's first bytes are read to distinguish a script from a program.
 const SCRIPT_BYTES: u64 = 128;
-/// [`layout::PLAN`], for the child to open.
+/// The same name as [`layout::PLAN`], as a C string for the child to open.
 const PLAN: &CStr = c"confine";
 
-/// A leader that runs.
+/// A leader that was started.
 pub struct Leader {
-    /// Its pid.
     pub pid: u32,
-    /// Its terminal.
     pub terminal: Option<Terminal>,
-    /// Its standard input, as far as it comes through the shim.
+    /// The shim's side of its standard input.
     pub input: Input,
 }
 
-/// Starts the leader. An error is the kernel's word.
+/// Starts the leader. An error is the one that the kernel returned.
 pub fn start(spec: &Spec, pipe: &File, score: Option<&Score>) -> io::Result<Leader> {
     let pipe = CString::new(output::path_for_child(pipe))?;
     let env = environment(spec);
@@ -77,16 +75,16 @@ pub fn start(spec: &Spec, pipe: &File, score: Option<&Score>) -> io::Result<Lead
                 (2, Fd::Same(1)),
             ];
             let pid = Score::raised(score, || exec(spec, &env, &fds))?;
-            // The leader alone has it now, so a writer is told (EPIPE) when the task has closed it.
+            // Now only the task has the read end, so a writer gets EPIPE once the task has closed it.
             drop(reader);
             Ok(Leader { pid, terminal: None, input: Input::Pipe(Some(writer)) })
         }
         Stdin::Pty { rows, cols } => {
             let (terminal, path) = Terminal::create(rows, cols)?;
-            // The leader opens the terminal itself, as the leader of a new session, and so makes
-            // it its controlling terminal.
+            // The leader opens the terminal itself: because it leads a new session, this makes the terminal
+            // its controlling terminal.
             let fds = [(0, Fd::Open(&path, libc::O_RDWR)), (1, Fd::Same(0)), (2, Fd::Same(0))];
-            // All that may fail comes before the leader runs.
+            // Everything that may fail is done before the leader runs.
             let input = Input::Terminal(Typist::new()?);
             let pid = Score::raised(score, || exec(spec, &env, &fds))?;
             Ok(Leader { pid, terminal: Some(terminal), input })
@@ -103,7 +101,7 @@ fn environment(spec: &Spec) -> Vec<(OsString, OsString)> {
     if let Some(mode) = spec.confine.filter(|mode| *mode != confine::Mode::Open) {
         env = confine::environment::environment(mode, env, &temporary());
     }
-    // The server's own would name the directory that the server was started in.
+    // The inherited value names the daemon's working directory.
     env.insert("PWD".into(), working_directory(&spec.cwd));
     for (name, value) in &spec.env {
         match value {
@@ -115,14 +113,14 @@ fn environment(spec: &Spec) -> Vec<(OsString, OsString)> {
     env.into_iter().collect()
 }
 
-/// A directory as `PWD` has it: without `.` and `..` (POSIX, "Environment Variables").
+/// The value of `PWD` for a directory: a path without `.` and `..` (POSIX, "Environment Variables").
 fn working_directory(cwd: &Path) -> OsString {
     let climbs = cwd.components().any(|part| part == Component::ParentDir);
     let path = if climbs { cwd.canonicalize().ok() } else { None };
     path.unwrap_or_else(|| cwd.components().collect()).into()
 }
 
-/// Where a confined task may write. The shim's directory is its task's folder.
+/// The temporary directory of a confined task. The shim's working directory is the task's folder.
 fn temporary() -> PathBuf {
     std::env::current_dir().unwrap_or_default().join(layout::TEMPORARY)
 }
@@ -133,15 +131,15 @@ fn exec(spec: &Spec, env: &[(OsString, OsString)], fds: &[(i32, Fd)]) -> io::Res
     let mut error = io::Error::from_raw_os_error(libc::ENOENT);
     let searched = !program.as_encoded_bytes().contains(&b'/');
     for candidate in launch::candidates(program, path) {
-        // A search asks the files first: each start that fails costs as much as one that does not.
+        // A search checks the files first, because a failing start takes as long as a successful one.
         let asked = if searched { launch::probe(&spec.cwd.join(&candidate)) } else { Ok(()) };
         match asked.and_then(|()| exec_patiently(&candidate, spec, &spec.argv, env, fds)) {
             Ok(pid) => return Ok(pid),
             Err(new) => match new.raw_os_error() {
                 Some(libc::ENOENT | libc::ENOTDIR) if searched => {}
-                // As execvp(3): go on looking, but say this in the end.
+                // As execvp(3): try the next candidate, but return this error if none works.
                 Some(libc::EACCES) => error = new,
-                // As execvp(3): a script without `#!` is one for sh(1).
+                // As execvp(3): sh(1) runs a script without `#!`.
                 Some(libc::ENOEXEC) if is_text(&spec.cwd.join(&candidate)) => {
                     return exec_patiently(Path::new(SH), spec, &script(spec, candidate), env, fds);
                 }
@@ -152,12 +150,12 @@ fn exec(spec: &Spec, env: &[(OsString, OsString)], fds: &[(i32, Fd)]) -> io::Res
     Err(error)
 }
 
-/// What sh(1) is started with to run a script.
+/// The arguments with which sh(1) runs a script.
 fn script(spec: &Spec, file: PathBuf) -> Vec<OsString> {
     [SH.into(), file.into()].into_iter().chain(spec.argv.iter().skip(1).cloned()).collect()
 }
 
-/// Whether a file that the kernel does not execute may be a script: a program of another machine has
+/// Whether a file that the kernel cannot execute may be a script: a program for another architecture has
 /// NUL bytes at its beginning.
 fn is_text(file: &Path) -> bool {
     let mut start = Vec::new();
@@ -188,8 +186,8 @@ fn exec_patiently(
     start()
 }
 
-/// Starts this program in its mode `confine`, which becomes the command. The word of an execve(2) that
-/// fails there comes through a pipe that closes when it succeeds.
+/// Starts this program in its mode `confine`, which becomes the command. The errno of an execve(2) that
+/// fails there arrives through a pipe, which closes if execve(2) succeeds.
 fn start_confined(launch: &Launch) -> io::Result<u32> {
     let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
     let mut argv: Vec<OsString> = vec!["meanwhile-shim".into(), confine::MODE.into()];
@@ -197,7 +195,7 @@ fn start_confined(launch: &Launch) -> io::Result<u32> {
     argv.extend_from_slice(launch.argv);
     let mut fds: Vec<(i32, Fd)> = Vec::with_capacity(launch.fds.len() + 2);
     fds.extend(launch.fds.iter().copied());
-    // The pipe first: its own number may be the plan's.
+    // The pipe first: its number in this process may be the plan's number in the child.
     fds.push((confine::WORD_FD, Fd::Share(writer.as_fd())));
     fds.push((confine::PLAN_FD, Fd::Open(PLAN, libc::O_RDONLY)));
     let program = Path::new("/proc/self/exe");
@@ -212,14 +210,14 @@ fn start_confined(launch: &Launch) -> io::Result<u32> {
     Err(io::Error::from_raw_os_error(errno))
 }
 
-/// The status of a child that ended, which stays a zombie; `None` while it runs.
+/// The status of a child that has exited, which stays a zombie; `None` while it runs.
 ///
-/// nix's `waitid` knows no real-time signal, and a child may die of one.
+/// nix's `waitid` does not know real-time signals, and a child may be killed by one.
 #[expect(unsafe_code, reason = "waitid(2) is a C interface")]
 pub fn exit_of(pid: u32) -> Option<Exit> {
     let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-    // SAFETY: an all-zero siginfo_t is a valid one, and the call writes nothing else. The status
-    // is a field of the union's variant that SIGCHLD fills.
+    // SAFETY: an all-zero siginfo_t is valid, and the call writes nothing else. The status is a field of
+    // the union's variant that the kernel fills for SIGCHLD.
     unsafe {
         let mut info: libc::siginfo_t = std::mem::zeroed();
         if libc::waitid(libc::P_PID, pid, &raw mut info, flags) != 0 || info.si_pid() == 0 {
@@ -232,7 +230,7 @@ pub fn exit_of(pid: u32) -> Option<Exit> {
     }
 }
 
-/// The status that waitpid(2) gave another process.
+/// Converts a status that waitpid(2) returned in another process.
 pub fn exit_of_raw(status: i32) -> Exit {
     if libc::WIFEXITED(status) {
         Exit::Code(libc::WEXITSTATUS(status))
@@ -241,7 +239,8 @@ pub fn exit_of_raw(status: i32) -> Exit {
     }
 }
 
-/// Sends a signal to a leader that is our child, and so keeps its number. Its process group has its pid.
+/// Sends a signal to a leader that is an unreaped child, so its pid cannot be reused. Its pid is also the id
+/// of its process group.
 #[expect(unsafe_code, reason = "nix's kill takes no real-time signal")]
 pub fn signal(leader: u32, to: Recipient, signal: i32) {
     let Ok(pid @ 2..) = i32::try_from(leader) else { return };
@@ -253,7 +252,7 @@ pub fn signal(leader: u32, to: Recipient, signal: i32) {
     let _ = unsafe { libc::kill(pid, signal) };
 }
 
-/// The same to a leader that is not our child, through its descriptor.
+/// Sends a signal through its pidfd to a leader that is not a child of this process.
 pub fn signal_stranger(leader: u32, pidfd: &OwnedFd, to: Recipient, number: i32) {
     // `PIDFD_SIGNAL_PROCESS_GROUP`, Linux 6.9.
     const GROUP: u32 = 1 << 2;
@@ -269,18 +268,21 @@ pub fn signal_stranger(leader: u32, pidfd: &OwnedFd, to: Recipient, number: i32)
     }
 }
 
-/// What reaping found.
+/// What an attempt to reap found.
 pub enum Reaped {
-    /// A child that ended, with its status as waitpid(2) gives it.
+    /// The pid of a child that has exited, and its status as waitpid(2) returns it.
     Child(u32, i32),
-    /// All children live.
+    /// All children still run.
     NoneEnded,
     /// There are no children.
     NoneLeft,
 }
 
-/// Reaps one child that ended, whichever it is.
-#[expect(unsafe_code, reason = "nix's waitpid knows no real-time signal, and gives no raw status")]
+/// Reaps any one child that has exited.
+#[expect(
+    unsafe_code,
+    reason = "nix's waitpid knows no real-time signals and returns no raw status"
+)]
 pub fn reap_one() -> Reaped {
     let mut raw = 0;
     // SAFETY: the call writes one integer.

@@ -1,49 +1,49 @@
-//! How far a task is, as its shim sees it.
+//! The state of a task in its shim.
 
 use std::time::{Duration, Instant};
 
 use meanwhile_shim::identity::Process;
 use meanwhile_shim::record::{Actor, Cause, Exit, Outcome};
 
-/// A process that SIGKILL has not ended by then hangs in the kernel (state D); it is named as a
-/// survivor, and the task's end is told.
+/// A process that SIGKILL has not ended after this time hangs in the kernel (state D); it is named as a
+/// survivor, and the task's end is recorded.
 const KILL_PATIENCE: Duration = Duration::from_secs(5);
 
-/// How far the task is.
+/// The state of the task.
 #[derive(Clone, Copy)]
 pub enum Life {
     /// The leader runs.
     Running,
-    /// The leader ended; others of its tree may still write.
+    /// The leader has exited; other processes of its tree may still write.
     Draining {
-        /// Its status.
+        /// The leader's status.
         exit: Exit,
-        /// When we stop waiting for them.
+        /// When the shim stops waiting for the others.
         until: Instant,
     },
     /// The end is recorded.
     Ended {
-        /// Others of its tree lived on.
+        /// Whether other processes of the tree still ran then.
         survived: bool,
     },
 }
 
-/// A tree that is being ended.
+/// A process tree that the shim is ending.
 pub struct Stopping {
-    /// Who wants it, and why.
+    /// Who asked for it, and why.
     pub cause: Cause,
     /// When SIGKILL follows.
     pub kill_at: Instant,
     /// The first signal.
     pub signal: i32,
-    /// Who got the signal.
+    /// The processes that were sent the first signal.
     pub signalled: Vec<Process>,
-    /// Whom SIGKILL has not ended: processes of another user, or ones that hang in the kernel.
+    /// Processes that SIGKILL has not ended: those of another user, or ones that hang in the kernel.
     pub stuck: Vec<Process>,
 }
 
 impl Stopping {
-    /// How the task ends, by the actor of the order, also for a shim that only took it over.
+    /// How the task ends. It follows from the actor in the record, so a shim that took the task over knows it too.
     pub fn outcome(&self) -> Outcome {
         match self.cause.actor {
             Actor::Deadline => Outcome::TimedOut,
@@ -56,7 +56,7 @@ impl Stopping {
         }
     }
 
-    /// When processes that SIGKILL has not ended are left alone.
+    /// When the shim stops trying to end processes that SIGKILL has not ended.
     pub fn give_up_at(&self) -> Instant {
         self.kill_at + KILL_PATIENCE
     }

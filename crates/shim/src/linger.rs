@@ -1,4 +1,4 @@
-//! How long a task goes on with no daemon attached to its workspace.
+//! How long a task continues while no daemon is attached to its workspace.
 
 use std::fs::File;
 use std::path::Path;
@@ -8,33 +8,33 @@ use meanwhile_shim::record::{Actor, Cause};
 use meanwhile_shim::spec::Spec;
 use meanwhile_shim::{layout, lock};
 
-/// Longest time between two looks at whether a daemon is attached.
+/// The longest time between two checks whether a daemon is attached.
 const ROUND: Duration = Duration::from_secs(30);
 
-/// The looks at the daemons.
+/// Checks regularly whether a daemon is attached.
 pub struct Linger {
     check: Option<Instant>,
     unattached_since: Option<Instant>,
 }
 
 impl Linger {
-    /// For a task that was started, or taken over, now.
+    /// For a task that was started, or taken over, at `now`.
     pub fn new(spec: &Spec, now: Instant) -> Self {
         Self { check: spec.linger.map(|_| now), unattached_since: None }
     }
 
-    /// When to look next.
+    /// When to check next; `None` if the task lingers without limit.
     pub fn timer(&self) -> Option<Instant> {
         self.check
     }
 
-    /// Why the task is to end: no daemon was there for too long.
+    /// The cause for which the task must end, once no daemon has been attached for too long.
     pub fn look(&mut self, now: Instant, state: &Path, spec: &Spec) -> Option<Cause> {
         let (at, linger) = (self.check?, spec.linger?);
         if now < at {
             return None;
         }
-        // Opened each time: it may have been taken away and made again.
+        // Opened each time, because it may have been removed and created again.
         let path = layout::attached(state, layout::workspace_hash(&spec.workspace));
         let attached = File::options().read(true).write(true).open(path);
         let attached = attached.is_ok_and(|file| lock::is_held(&file).unwrap_or(true));

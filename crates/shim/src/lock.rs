@@ -1,7 +1,7 @@
-//! Open-file-description locks, and asking for one without taking it (fcntl(2), `F_OFD_GETLK`).
+//! Open-file-description locks, and querying one without taking it (fcntl(2), `F_OFD_GETLK`).
 //!
-//! A held lock is how a shim and a daemon show that they live: the kernel drops it at every kind
-//! of death. Asking never takes the lock, so an onlooker never gets in anybody's way.
+//! By holding a lock a shim or a daemon shows that it lives: the kernel releases the lock however the
+//! process dies. A query never takes the lock, so it never gets in the way of another process.
 
 use std::fs::File;
 use std::io;
@@ -23,7 +23,7 @@ pub fn exclusive(file: &File) -> io::Result<bool> {
     set(file, libc::F_WRLCK)
 }
 
-/// Takes the lock together with others.
+/// Takes the lock together with other processes. `false`: one of them holds it exclusively.
 pub fn shared(file: &File) -> io::Result<bool> {
     set(file, libc::F_RDLCK)
 }
@@ -36,7 +36,7 @@ fn set(file: &File, kind: i32) -> io::Result<bool> {
     }
 }
 
-/// Whether the lock is held, shared or not, through another open of the file.
+/// Whether the lock is held, shared or not, through another open file description.
 pub fn is_held(file: &File) -> io::Result<bool> {
     let mut lock = whole_file(libc::F_WRLCK);
     fcntl(file, FcntlArg::F_OFD_GETLK(&mut lock))?;

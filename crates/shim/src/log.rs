@@ -1,12 +1,13 @@
-//! The log of a task: its beginning, and a ring of its end, in the record's own file.
+//! A task's log: the beginning of its output (the head) and a ring buffer with the end, both in the
+//! record's file.
 //!
-//! Byte `o` of the output lies at `o` while it is below the head's capacity, and in the ring
-//! otherwise. A ring reuses its pages: on the machine this was measured on, a gigabyte through a
-//! pipe into a ring took a third of the time of a gigabyte into a plain file, and the disk is
-//! bounded on every file system, with no holes to punch.
+//! Byte `o` of the output is at `o` if that is below the head's capacity, and in the ring otherwise.
+//! A ring reuses its pages: when this was measured, writing a gigabyte from a pipe into a ring took a
+//! third of the time that a plain file took. It also bounds disk usage on every file system, without
+//! punching holes.
 //!
-//! A write that fails (a full disk, a quota) loses log, never the task: the bytes count as
-//! dropped, and the log goes on once there is space again.
+//! A write that fails (a full disk, a quota) loses output but never the task: the bytes count as
+//! dropped, and the log continues once there is space again.
 
 use std::fs::File;
 use std::io;
@@ -15,25 +16,26 @@ use std::os::unix::fs::FileExt;
 
 use crate::record::HEADER_BYTES;
 
-/// What of an output is kept, and where.
+/// Which parts of an output are kept, and at which offsets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Extent {
-    /// Bytes written so far.
+    /// Bytes that the task has written so far.
     pub total: u64,
-    /// The head is whole up to here.
+    /// The head is complete up to this offset.
     pub head_len: u64,
-    /// Nothing between the head and here is kept: a write failed. From here on all was written.
+    /// After a failed write, nothing between the head and this offset is kept; from here on every write
+    /// succeeded.
     pub tail_from: u64,
-    /// Bytes kept from the beginning.
+    /// Bytes to keep from the beginning.
     pub head_cap: u64,
-    /// Bytes kept from the end.
+    /// Bytes to keep from the end.
     pub tail_cap: u64,
-    /// A write up to here may be under way: what it overwrites in the ring is gone already.
+    /// A write up to this offset may be in progress: what it overwrites in the ring no longer counts as kept.
     pub reserved: u64,
 }
 
 impl Extent {
-    /// The ranges of the output that are kept, in order, none empty, no two touching.
+    /// The ranges of the output that are kept, in order; none is empty, and no two touch.
     pub fn kept(&self) -> Vec<Range<u64>> {
         let end = self.total.max(self.reserved);
         let ring_from = self.head_cap.max(end.saturating_sub(self.tail_cap));
@@ -53,18 +55,18 @@ impl Extent {
         kept
     }
 
-    /// Bytes that are no longer kept, or never were.
+    /// How many bytes of the output are no longer kept, or never were.
     pub fn dropped(&self) -> u64 {
         self.total - self.kept().iter().map(|range| range.end - range.start).sum::<u64>()
     }
 
-    /// The first kept range that reaches beyond `offset`, cut to begin there.
+    /// The first kept range that ends after `offset`, cut to begin at `offset` or later.
     pub fn next_kept(&self, offset: u64) -> Option<Range<u64>> {
         let range = self.kept().into_iter().find(|range| range.end > offset)?;
         Some(range.start.max(offset)..range.end)
     }
 
-    /// Where byte `offset` lies in the file, and how many follow it there without a break.
+    /// The position of byte `offset` in the file, and how many bytes are contiguous from there.
     fn place(&self, offset: u64) -> (u64, u64) {
         let header = HEADER_BYTES as u64;
         if offset < self.head_cap {
@@ -75,7 +77,7 @@ impl Extent {
         }
     }
 
-    /// Takes note of a write of `len` bytes at the end that succeeded or failed.
+    /// Records a write of `len` bytes at the end, and whether it succeeded.
     fn advance(&mut self, len: u64, written: bool) {
         let from = self.total;
         self.total += len;
@@ -87,12 +89,12 @@ impl Extent {
     }
 }
 
-/// Writes `data` behind what is there. `publish` is told of every step, so that a reader never
-/// takes for kept what is being overwritten; the log's own failures never reach the task.
+/// Appends `data`. Calls `publish` before and after each write, so that a reader never treats as kept what
+/// is being overwritten. A failed write is recorded in `extent` and has no other effect.
 pub fn append(file: &File, extent: &mut Extent, mut data: &[u8], publish: impl Fn(&Extent)) {
     while !data.is_empty() {
         let (at, room) = extent.place(extent.total);
-        // A log without a ring keeps its head only.
+        // A log without a ring keeps only its head.
         let (now, keep) = match room {
             0 => (data.len(), false),
             room => (data.len().min(usize::try_from(room).unwrap_or(usize::MAX)), true),
@@ -107,7 +109,7 @@ pub fn append(file: &File, extent: &mut Extent, mut data: &[u8], publish: impl F
     }
 }
 
-/// Writes bytes where those of this offset lie.
+/// Writes bytes at the position of this offset of the output.
 pub(crate) fn write_at(
     file: &File,
     extent: &Extent,
@@ -128,8 +130,8 @@ pub(crate) fn write_at(
     Ok(())
 }
 
-/// Reads what is kept from `range`, which must lie in one kept range of `extent`. The caller reads
-/// the record again afterwards and throws away what was overwritten meanwhile.
+/// Reads `range`, which must be within one kept range of `extent`. The caller reads the record again
+/// afterwards and discards what was overwritten meanwhile.
 pub fn read(file: &File, extent: &Extent, range: Range<u64>) -> io::Result<Vec<u8>> {
     let mut data = vec![0; usize::try_from(range.end - range.start).unwrap_or(0)];
     let mut done = 0;

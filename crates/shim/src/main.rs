@@ -1,11 +1,11 @@
-//! `meanwhile-shim keeper STATE`: the parent of the shims of one daemon or command, which forks each
-//! of them off. `meanwhile-shim FOLDER run`: a shim alone, for the task whose spec lies in the folder.
-//! `meanwhile-shim companion PROGRAM [ARG..]`: a program that ends with the process that wants it.
+//! `meanwhile-shim keeper STATE`: the parent of all shims of one daemon or command; it forks each shim.
+//! `meanwhile-shim FOLDER run`: a shim without a keeper, for the task whose spec is in the folder.
+//! `meanwhile-shim companion PROGRAM [ARG..]`: runs a program until the process that started it exits.
 //! `meanwhile-shim confine PROGRAM ARG0 [ARG..]`: restricts itself and executes a task's command, for a
 //! shim that starts a confined task.
 //!
-//! Started by a daemon or by the command line, never by hand. One thread, no runtime: a task's
-//! supervisor must cost next to nothing, and nothing must be able to stop it.
+//! A daemon or the command line starts it; people do not. It has one thread and no async runtime, because
+//! a task's supervisor must cost next to nothing, and nothing must be able to stop it.
 
 mod companion;
 mod files;
@@ -68,7 +68,7 @@ fn run(dir: PathBuf) -> io::Result<()> {
     begin(Files::create(dir, output::create()?)?, Notes::none())
 }
 
-/// A shim that waits in its folder for a task, until `life` closes.
+/// Runs a shim that waits in its folder for a task, until `life` closes.
 fn idle(dir: PathBuf, pipe: (File, File), notes: Notes, life: OwnedFd) -> io::Result<()> {
     setsid()?;
     prepare(&dir)?;
@@ -78,7 +78,7 @@ fn idle(dir: PathBuf, pipe: (File, File), notes: Notes, life: OwnedFd) -> io::Re
     }
 }
 
-/// A shim that takes over from one that was killed, with what the keeper held of the task.
+/// Runs a shim that takes over from one that was killed, with the descriptors that the keeper held.
 fn adopt(dir: PathBuf, mut legacy: Legacy, notes: Notes) -> io::Result<()> {
     setsid()?;
     prepare(&dir)?;
@@ -109,7 +109,7 @@ fn start(mut files: Files, spec: Spec, notes: Notes) -> io::Result<()> {
         },
     };
     let shim = Shim::start(files, spec, notes)?;
-    // Its leader is known: those behind it watch that one now.
+    // The leader is recorded, so the tasks further back in the queue watch the leader from here on.
     drop(line);
     shim.supervise()
 }

@@ -1,6 +1,7 @@
-//! The record's header as shared memory: the one place that handles raw memory.
+//! The record's header as shared memory; the only module that handles raw memory.
 //!
-//! Only its shim, or its courier, maps a record, and it alone writes it. Readers use pread(2).
+//! Only a task's shim, or its courier, maps the record, and only that process writes it. Readers use
+//! pread(2).
 
 #![expect(unsafe_code, reason = "a shared mapping has no safe interface")]
 
@@ -12,7 +13,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 
-/// A file's first bytes, shared with everybody who reads the file.
+/// A file's first bytes, shared with all processes that read the file.
 #[derive(Debug)]
 pub struct Map {
     start: NonNull<u8>,
@@ -27,8 +28,8 @@ impl Drop for Map {
 }
 
 impl Map {
-    /// Maps the first `len` bytes. They must be allocated already, or a full disk would turn a
-    /// store into SIGBUS.
+    /// Maps the first `len` bytes. They must be allocated already, because on a full disk a store to an
+    /// unallocated page raises SIGBUS.
     pub fn new(file: &File, len: usize) -> io::Result<Self> {
         let size = NonZeroUsize::new(len).ok_or(io::ErrorKind::InvalidInput)?;
         let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
@@ -56,8 +57,8 @@ impl Map {
         unsafe { self.at(offset, 4).cast::<AtomicU32>().as_ref() }
     }
 
-    /// Copies bytes in. Readers must have another way to know that they are whole (a checksum, or
-    /// a field stored afterwards).
+    /// Copies bytes into the mapping. Readers need another way to know that the bytes are complete (a checksum,
+    /// or a field that is stored afterwards).
     pub fn write(&mut self, offset: usize, bytes: &[u8]) {
         assert!(offset + bytes.len() <= self.len, "inside the mapping");
         // SAFETY: the range is inside the mapping and `bytes` is not: a shared mapping is never
@@ -71,7 +72,7 @@ impl Map {
         }
     }
 
-    /// Copies bytes out.
+    /// Copies bytes out of the mapping.
     pub fn read(&self, offset: usize, bytes: &mut [u8]) {
         assert!(offset + bytes.len() <= self.len, "inside the mapping");
         // SAFETY: as for `write`, the other way round.
@@ -84,7 +85,7 @@ impl Map {
         }
     }
 
-    /// Stores 64 bits so that a reader who sees them sees what was stored before.
+    /// Stores 64 bits so that a reader that sees them also sees what was stored before.
     pub fn store_u64(&self, offset: usize, value: u64) {
         self.u64(offset).store(value.to_le(), Ordering::Release);
     }

@@ -1,4 +1,4 @@
-//! What the kernel does when memory is short: whom it takes first, and whether it has taken anybody.
+//! The kernel's OOM killer: which process it kills first, and whether it has killed any.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use meanwhile_shim::record::{Actor, Cause};
 
-/// How much likelier a task is taken than its supervisor (proc_pid_oom_score_adj(5)): as if it had a tenth of
-/// the memory more.
+/// How much higher a task's `oom_score_adj` is than its shim's (proc_pid_oom_score_adj(5)), so that the kernel
+/// kills the task first: as if the task used another tenth of the memory.
 const HIGHER: i32 = 100;
-/// The highest value there is.
+/// The highest value of `oom_score_adj`.
 const HIGHEST: i32 = 1_000;
 const CGROUPS: &str = "/sys/fs/cgroup";
 
@@ -20,17 +20,17 @@ pub struct Score {
 }
 
 impl Score {
-    /// Where the kernel lets it be changed.
+    /// Opens it; `None` if it cannot be read or written.
     pub fn open() -> Option<Self> {
         let path = "/proc/self/oom_score_adj";
         let own = fs::read_to_string(path).ok()?.trim().parse().ok()?;
         Some(Self { file: File::options().write(true).open(path).ok()?, own })
     }
 
-    /// Has what is started in `start` be taken before this process.
+    /// Calls `start` with a raised score, so that the kernel kills the processes started there before this one.
     pub fn raised<T>(score: Option<&Self>, start: impl FnOnce() -> T) -> T {
         let set = |value: i32| {
-            // A sandbox may refuse it: then both stay as they are.
+            // A sandbox may refuse the write: then both have the same score.
             score.map(|score| score.file.write_all_at(value.to_string().as_bytes(), 0))
         };
         let own = score.map_or(0, |score| score.own);
@@ -41,15 +41,16 @@ impl Score {
     }
 }
 
-/// How many processes of our control group the kernel has killed for want of memory; `None` where it does not
-/// say.
+/// How many processes of this control group the kernel has killed because of low memory; `None` if the kernel
+/// does not report it.
 pub fn kills() -> Option<u64> {
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
     counters(&groups).iter().find_map(|file| count(&fs::read_to_string(file).ok()?))
 }
 
-/// Where the number may be, for a process in these groups (cgroups(7)): the memory controller's own
-/// hierarchy first. In a container the path may be one of the host's; then the root of the mount is ours.
+/// The files that may hold this number for a process in these control groups (cgroups(7)): first those of the
+/// memory controller's own hierarchy. In a container the path may be the host's; then the root of the mount is
+/// the process's group.
 fn counters(groups: &str) -> Vec<PathBuf> {
     let place = |mount: &str, path: &str, file: &str| {
         let mount = Path::new(CGROUPS).join(mount);
@@ -76,7 +77,7 @@ fn count(text: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
 }
 
-/// The cause of an end during which that number rose. Which process it was is not known.
+/// The cause of an end, if the number rose while the task ran. It is not known which processes were killed.
 pub fn cause(before: Option<u64>, after: Option<u64>) -> Option<Cause> {
     let (before, after) = (before?, after?);
     (after > before).then(|| Cause {

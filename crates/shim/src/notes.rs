@@ -1,26 +1,26 @@
-//! What a shim tells its keeper: which of its descriptors is the writing end of its task's input, so
-//! that the keeper holds it too, and that the input has ended. One pipe for all shims of a keeper.
+//! Messages from shims to their keeper, through one pipe: which of the shim's descriptors is the write end of
+//! its task's input, so that the keeper holds it too, and that the input has ended.
 
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-/// Bytes of a note: pid and descriptor, or -1.
+/// Bytes of a note: the shim's pid, and the descriptor or -1.
 const NOTE_BYTES: usize = 8;
 
-/// The way to the keeper; it leads nowhere where there is none, or where it was killed.
+/// The pipe to the keeper; `None` for a shim without a keeper.
 pub struct Notes(Option<File>);
 
-/// What a shim told.
+/// A message from a shim.
 pub struct Note {
-    /// The shim.
+    /// The shim's pid.
     pub pid: u32,
-    /// Its descriptor of the input's writing end; `None`: the input has ended.
+    /// The shim's descriptor of the input's write end; `None`: the input has ended.
     pub input: Option<i32>,
 }
 
 impl Notes {
-    /// The way through this descriptor.
+    /// Sends notes through a copy of this descriptor.
     pub fn new(pipe: BorrowedFd<'_>) -> Self {
         Self(pipe.try_clone_to_owned().map(File::from).ok())
     }
@@ -30,12 +30,12 @@ impl Notes {
         Self(None)
     }
 
-    /// Asks the keeper to hold this input.
+    /// Asks the keeper to hold this write end of the input.
     pub fn input(&self, writer: &File) {
         self.send(writer.as_raw_fd());
     }
 
-    /// Asks the keeper to let the input go.
+    /// Asks the keeper to close its write end of the input.
     pub fn input_ended(&self) {
         self.send(-1);
     }
@@ -45,14 +45,14 @@ impl Notes {
         note[..4].copy_from_slice(&std::process::id().to_le_bytes());
         note[4..].copy_from_slice(&fd.to_le_bytes());
         if let Some(mut pipe) = self.0.as_ref() {
-            // Without a keeper nothing is held, and nothing needs to be let go.
+            // If the keeper was killed, it holds nothing, so the error does not matter.
             let _ = pipe.write_all(&note);
         }
     }
 }
 
 impl Note {
-    /// The next one, if there is one now.
+    /// Reads the next note, if there is one now.
     pub fn read(pipe: &mut File) -> Option<Self> {
         let mut note = [0; NOTE_BYTES];
         pipe.read_exact(&mut note).ok()?;

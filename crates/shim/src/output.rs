@@ -1,9 +1,9 @@
-//! The anonymous pipes of a task: its standard output and error, and its standard input.
+//! The anonymous pipes of a task: one for its standard output and error, one for its standard input.
 //!
-//! A task has only its own end of each. The keeper holds the reading end of the output and the
-//! writing end of the input beside the shim, so neither ends in the moment between a shim's death and
-//! the next one's start. A pipe has no name: a process that wants an end of it opens it through `/proc` in a
-//! process that has one.
+//! A task has only its own end of each. The keeper holds the read end of the output and the write end of
+//! the input together with the shim, so neither pipe closes between the death of a shim and the start of
+//! the next one. A pipe has no name: a process that needs an end of it opens it through the `/proc` entry of
+//! a process that has one.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -12,22 +12,22 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 
 use nix::fcntl::OFlag;
 
-/// Which ends of a pipe are opened.
+/// Which ends of a pipe to open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// The writing end.
+    /// Only the write end.
     Write,
-    /// Both: a reader sees no end of file although no other process has it open.
+    /// Both ends, so that a reader sees no end of file even if no other process has the pipe open.
     Both,
 }
 
-/// The two ends of a new pipe, reading and writing. Neither blocks.
+/// Creates a pipe; returns its read end and its write end, both non-blocking.
 pub fn create() -> io::Result<(File, File)> {
     let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
     Ok((read.into(), write.into()))
 }
 
-/// What names a pipe for as long as it exists.
+/// The inode of a pipe, which identifies it as long as it exists.
 pub fn inode(pipe: &File) -> io::Result<u64> {
     Ok(pipe.metadata()?.ino())
 }
@@ -37,7 +37,7 @@ pub fn path_for_child(pipe: &File) -> String {
     format!("/proc/self/fd/{}", pipe.as_raw_fd())
 }
 
-/// Opens ends of the pipe of this inode through one of the processes that may have it.
+/// Opens ends of the pipe with this inode through one of the processes that may have it open.
 pub fn find(inode: u64, pids: &[u32], end: End) -> Option<File> {
     pids.iter().find_map(|pid| {
         let fds = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;

@@ -1,4 +1,4 @@
-//! This process itself: its descriptors, its signals, forking.
+//! This process's descriptors and signals, and forking.
 
 #![expect(unsafe_code, reason = "fork(2), close_range(2), signal(2) and inherited descriptors")]
 
@@ -10,9 +10,9 @@ use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, signal, sigprocma
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::ForkResult;
 
-/// A shim outlives terminals and is not a target of a stray signal; SIGTERM means that the machine
-/// goes down, and is taken as an order to stop the task. A limit on the size of files (`ulimit -f`) is to a
-/// shim what a full disk is: a write that fails, not a signal that ends it.
+/// Ignores all signals that might end a shim by accident, such as the hangup of a terminal. SIGTERM is not
+/// ignored: it means that the machine is shutting down, and counts as an order to stop the task. SIGXFSZ is
+/// ignored so that at a limit on file sizes (`ulimit -f`) a write fails, as on a full disk.
 pub fn ignore_signals() -> nix::Result<()> {
     let ignored = [
         Signal::SIGHUP,
@@ -34,29 +34,29 @@ pub fn ignore_signals() -> nix::Result<()> {
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&watched_signals()), None)
 }
 
-/// What comes through the signal descriptor.
+/// The signals that are read from the signal descriptor.
 fn watched_signals() -> SigSet {
     SigSet::from_iter([Signal::SIGCHLD, Signal::SIGTERM])
 }
 
-/// The descriptor that the watched signals come through.
+/// Opens the signal descriptor.
 pub fn signals() -> nix::Result<SignalFd> {
     SignalFd::with_flags(&watched_signals(), SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
 }
 
 /// Forks. The process has one thread, so the child may do whatever its parent may.
 pub fn fork() -> nix::Result<ForkResult> {
-    // SAFETY: no other thread exists that could hold a lock in the moment of the fork.
+    // SAFETY: there is no other thread that could hold a lock during the fork.
     unsafe { nix::unistd::fork() }
 }
 
-/// Ends this process, which was forked off, with the outcome of its work.
+/// Ends this forked process with the exit code of its outcome.
 pub fn finish(outcome: io::Result<()>) -> ! {
     std::process::exit(code_of(&outcome).into())
 }
 
-/// The exit code of an outcome. No process reads a shim's standard error; the keeper learns from the
-/// code what a shim that never became ready was short of.
+/// The exit code of an outcome: the errno. No process reads a shim's standard error; the code tells the
+/// keeper why a shim could not start.
 pub fn code_of(outcome: &io::Result<()>) -> u8 {
     match outcome {
         Ok(()) => 0,
@@ -64,7 +64,7 @@ pub fn code_of(outcome: &io::Result<()>) -> u8 {
     }
 }
 
-/// Takes a descriptor that this process was started with.
+/// Takes ownership of a descriptor that this process was started with.
 pub fn inherited(number: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: nothing else in this process owns it: each number is taken in one place, at the start.
     let fd = unsafe { OwnedFd::from_raw_fd(number) };
@@ -72,14 +72,14 @@ pub fn inherited(number: RawFd) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// Closes whatever a client left open in its daemon, which is nothing of a task's. Every descriptor
-/// opened from here on is close-on-exec.
+/// Closes all descriptors from `first` on: those that a client has left open in its daemon must not reach
+/// a task. All descriptors that are opened later are close-on-exec.
 pub fn close_from(first: RawFd) {
     close_range(first, RawFd::MAX);
 }
 
-/// Closes all descriptors but the standard ones and these. For a process that was forked off and never
-/// drops what it closes here.
+/// Closes all descriptors except the standard ones and these. Only for a forked process that never drops
+/// the values that own the closed descriptors.
 pub fn close_all_but(keep: &[RawFd]) {
     let mut keep = keep.to_vec();
     keep.sort_unstable();
@@ -95,7 +95,7 @@ fn close_range(first: RawFd, last: RawFd) {
     if first > last {
         return;
     }
-    // SAFETY: the caller says that nothing uses these descriptors any more.
+    // SAFETY: the caller ensures that nothing uses these descriptors any more.
     if unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } == 0 {
         return;
     }

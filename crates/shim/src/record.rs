@@ -1,11 +1,11 @@
 //! The record of a task: who supervises it, how much it wrote, and how it ended.
 //!
-//! The first [`HEADER_BYTES`] of the file `record`, allocated before the task starts, because an
-//! allocated record can be written on a full disk. The end is written once, sealed by a CRC and
-//! published by the phase. A record is never guessed: what does not parse is not an end.
+//! It is the first [`HEADER_BYTES`] of the file `record`, which are allocated before the task starts,
+//! because an allocated record can be written on a full disk. The end is written once, protected by a
+//! CRC, and published by the phase. Readers never guess: bytes that do not parse are not an end.
 //!
-//! All numbers are little-endian. From 6 656 on everything is zero in a record of version 0.1.0,
-//! whose reader looks no further. Version 1:
+//! All numbers are little-endian. From byte 6 656 on, a record of version 0.1.0 is all zeros, and readers
+//! of that version ignore these bytes. Version 1:
 //!
 //! | at | bytes | what |
 //! |---|---|---|
@@ -15,22 +15,22 @@
 //! | 16 | 4, 4, 8 | the shim's pid, the leader's pid, the leader's start time |
 //! | 32 | 16 | boot id |
 //! | 48 | 8 × 6 | log: total, head length, tail start, head capacity, tail capacity, reserved |
-//! | 96 | 8, 8 | the inodes of the pipes that are its output and, while it can be written to, its input |
+//! | 96 | 8, 8 | the inodes of the pipe of its output and, while input can be written, of the pipe of its input |
 //! | 112 | 1, 1, 2 | stop: actor, pad, message length |
 //! | 116 | 512 | stop: message |
 //! | 636 | 4 | length of the last bytes |
 //! | 640 | 3 968 | the end, see [`End`] |
-//! | 4 608 | 2 048 | the last bytes written, whatever became of the log |
+//! | 4 608 | 2 048 | the last bytes that the task wrote, even if writing the log failed |
 //! | 6 656 | 3 × 2, 1, 1 | the shim: its version, how many kinds of order it knows, pad |
 //! | 6 664 | 8 | how many orders it has taken |
 //! | 6 672 | 16 | the kinds of order it knows, a byte each, see [`crate::ctl`] |
 //! | 6 688 | 1, 1, 2, 4 | the last signal it was ordered to send: actor, pad, message length, signal |
 //! | 6 696 | 512 | that order's message |
-//! | 7 208 | 4 | the pid of the shim that wrote its abilities: of another shim they say nothing |
+//! | 7 208 | 4 | the pid of the shim that wrote these abilities; they are ignored if another shim runs the task |
 //! | 7 212 | 4, 16 × 4 | how many processes could not be ended, and their pids |
-//! | 7 280 | 8 | one more than its control group's `oom_kill` at its start; 0: not known |
-//! | 7 288 | 4, 4, 8 | bits: 1 = it runs at a place, 2 = its output is still to be fetched, 4 = it may have been sent; pad; how often its output was fetched |
-//! | 7 304 | 8, 8, 4 | its id at its place, the hash of the place, 1 = no more input comes |
+//! | 7 280 | 8 | its control group's `oom_kill` at its start, plus one; 0: not known |
+//! | 7 288 | 4, 4, 8 | bits: 1 = it runs at a place, 2 = output not fetched yet, 4 = may have been sent; pad; fetches so far |
+//! | 7 304 | 8, 8, 4 | its id at its place, the hash of the place, 1 = its input has ended |
 //! | 8 192 | | the log |
 
 mod abilities;
@@ -49,13 +49,13 @@ pub use elsewhere::Elsewhere;
 
 /// Bytes before the log.
 pub const HEADER_BYTES: usize = 8_192;
-/// Bytes of a message in a record.
+/// The maximum length of a message in a record, in bytes.
 pub const MESSAGE_BYTES: usize = 512;
-/// Survivors named in a record.
+/// The maximum number of survivors named in a record.
 pub const SURVIVORS_MAX: usize = 16;
-/// Bytes of a survivor's command.
+/// The maximum length of a survivor's command, in bytes.
 pub const SURVIVOR_BYTES: usize = 200;
-/// Bytes of the very end of the output kept in the header.
+/// How many of the last bytes of the output the header holds.
 pub const LAST_BYTES: usize = 2_048;
 
 pub(crate) const MAGIC: &[u8; 8] = b"MWTASK01";
@@ -87,17 +87,17 @@ const _: () = assert!(END_SURVIVORS + SURVIVORS_MAX * SURVIVOR_SLOT <= END_BYTES
 const _: () =
     assert!(AT_END + END_BYTES == AT_LAST && AT_LAST + LAST_BYTES <= abilities::AT_VERSION);
 
-/// Where a task is in its life, in its supervisor's words.
+/// The phase of a task's life, as its supervisor writes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Phase {
     /// The shim waits for a task.
     Idle = 0,
-    /// It has one and is about to start the leader.
+    /// The shim has a task and is about to start the leader.
     Starting = 1,
     /// The leader runs.
     Running = 2,
-    /// The tree is being ended.
+    /// The shim is ending the process tree.
     Stopping = 3,
     /// The end is written.
     Ended = 4,
@@ -111,24 +111,24 @@ impl Phase {
     }
 }
 
-/// Who asked for an end. The numbers are the file's.
+/// Who asked for a stop or a signal. The numbers are those in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Actor {
     /// A person or program.
     Client = 1,
-    /// A model.
+    /// An agent's model.
     Agent = 2,
     /// The task's deadline.
     Deadline = 3,
-    /// No daemon for the linger time.
+    /// No daemon was attached for the linger time.
     Linger = 4,
     /// A limit of the machine.
     Limit = 5,
     /// The daemon or the shim.
     Daemon = 6,
-    /// A task that it was to follow. In the file it is the daemon, with a mark that version 0.1.0, which knows
-    /// no such actor, does not read.
+    /// A task that it waited for. The file has the number of the daemon instead, and a mark that version 0.1.0,
+    /// which does not know this actor, ignores.
     Dependency = 7,
 }
 
@@ -146,7 +146,7 @@ impl Actor {
         }
     }
 
-    /// The actor of this number.
+    /// The actor of this number; `None` if it is unknown.
     pub fn from_u8(value: u8) -> Option<Self> {
         [Self::Client, Self::Agent, Self::Deadline, Self::Linger, Self::Limit, Self::Daemon]
             .into_iter()
@@ -154,39 +154,39 @@ impl Actor {
     }
 }
 
-/// Who asked for an end, and why.
+/// Who asked for a stop or a signal, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cause {
-    /// Who.
+    /// Who asked for it.
     pub actor: Actor,
-    /// Why, cut to [`MESSAGE_BYTES`].
+    /// Why, as text for people and models; a record keeps at most [`MESSAGE_BYTES`] of it.
     pub message: String,
 }
 
-/// What kind of end it was.
+/// How a task ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Outcome {
-    /// By itself.
+    /// Its leader exited, or could not be started.
     Exited = 0,
-    /// Stopped by an order.
+    /// It was stopped by an order.
     Stopped = 1,
-    /// By its deadline.
+    /// It was stopped at its deadline.
     TimedOut = 2,
-    /// The supervisor that knew is gone.
+    /// Its supervisor was killed, and no other process saw how it ended.
     Lost = 3,
 }
 
 /// The leader's wait status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// `_exit` with this code.
+    /// It exited with this code.
     Code(i32),
-    /// By this signal.
+    /// It was killed by this signal.
     Signal(i32),
-    /// It was never started: errno(3).
+    /// It was never started, because of this errno(3).
     NotStarted(i32),
-    /// Not known.
+    /// The status is not known.
     Unknown,
 }
 
@@ -195,88 +195,89 @@ pub enum Exit {
 pub struct Survivor {
     /// Its process id.
     pub pid: u32,
-    /// Its command line, cut to [`SURVIVOR_BYTES`].
+    /// Its command line, at most [`SURVIVOR_BYTES`] of it.
     pub command: String,
 }
 
-/// How a task ended. Written once.
+/// A task's end. It is written once.
 ///
-/// In the file: CRC-32 (4) of the rest, outcome (1), exit kind (1), cause's actor or 0 (1), 1 where
-/// that is a dependency (1), exit value (4), pad (4), ended at (8), duration (8), total (8), dropped (8), pad (24), message
-/// length (2), survivors (2), pad (4), message (512), survivors of 208 bytes each: pid (4), length
+/// In the file: CRC-32 (4) of the rest, outcome (1), exit kind (1), cause's actor or 0 (1), 1 if the
+/// actor is a dependency (1), exit value (4), pad (4), ended at (8), duration (8), total (8), dropped (8), pad (24),
+/// message length (2), survivors (2), pad (4), message (512), survivors of 208 bytes each: pid (4), length
 /// (2), pad (2), command (200).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct End {
-    /// What kind of end.
+    /// How the task ended.
     pub outcome: Outcome,
-    /// The kernel's word.
+    /// The leader's status from the kernel.
     pub exit: Exit,
-    /// Why, where it was not the command's own.
+    /// Who ended the task and why; `None` if the command ended by itself.
     pub cause: Option<Cause>,
     /// When, in milliseconds since the epoch.
     pub at_ms: i64,
     /// How long it ran, in nanoseconds of the monotonic clock.
     pub duration_ns: u64,
-    /// Bytes written until then.
+    /// How many bytes of output the task had written.
     pub total: u64,
-    /// Bytes of these not kept.
+    /// How many of these bytes are not kept.
     pub dropped: u64,
-    /// Who outlived the leader.
+    /// Processes of the tree that still ran then.
     pub survivors: Vec<Survivor>,
 }
 
-/// A record as read.
+/// The contents of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// Where the task is in its life.
+    /// The phase of the task's life.
     pub phase: Phase,
-    /// It waits for input.
+    /// Whether the task waits for input.
     pub stalled: bool,
-    /// Its shim waits for its turn, and holds the FIFO `line` open.
+    /// Whether the task waits for its turn; its shim then holds the FIFO `line` open.
     pub queued: bool,
-    /// Its supervisor.
+    /// The pid of its shim.
     pub shim_pid: u32,
-    /// Its leader; 0 before the start.
+    /// The pid of its leader; 0 before the start.
     pub leader_pid: u32,
     /// The leader's start time, see [`crate::clock::start_time`].
     pub leader_start: u64,
-    /// The boot it runs in.
+    /// The id of the boot in which its shim was started, see [`crate::clock::boot_id`].
     pub boot_id: [u8; 16],
-    /// The inode of the pipe that is its output; 0 where that is a terminal.
+    /// The inode of the pipe of its output.
     pub pipe: u64,
-    /// The inode of the pipe that is its input; 0 where it has none, has not got it yet, or its end
-    /// was said. Version 0.1.0 had a FIFO in the folder instead.
+    /// The inode of the pipe of its input; 0 if it has none, has not got it yet, or its input was ended.
+    /// Version 0.1.0 had a FIFO in the folder instead.
     pub input: u64,
-    /// What of its output lies where.
+    /// Which parts of its output are kept, and at which offsets.
     pub extent: Extent,
     /// Who asked for its end; set from phase stopping on.
     pub stop: Option<Cause>,
-    /// What its shim can do.
+    /// Which orders its shim knows, and how many it has taken.
     pub shim: Abilities,
     /// The last signal that its shim was ordered to send.
     pub signal: Option<Sent>,
-    /// Processes of it that could not be ended, though it is to be stopped.
+    /// Pids of its processes that an order to stop could not end.
     pub left: Vec<u32>,
-    /// How many processes of its control group the kernel had killed for want of memory when it started.
+    /// How many processes of its control group the kernel had killed because of low memory when the task started;
+    /// `None` if not known.
     pub oom_kills: Option<u64>,
-    /// Its last bytes of output.
+    /// The last bytes of its output, at most [`LAST_BYTES`].
     pub last: Vec<u8>,
     /// The end, from phase ended on.
     pub end: Option<End>,
-    /// Set where it runs at a place.
+    /// Set if it runs at a place.
     pub elsewhere: Option<Elsewhere>,
 }
 
-/// The bytes are not a record.
+/// Why bytes are not a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RecordError {
-    /// Shorter than a header.
+    /// They are shorter than a header.
     Short,
-    /// Another magic number or version.
+    /// They begin with another magic number or version.
     Magic,
-    /// A number outside its range.
+    /// The number in this field is out of range.
     Range(&'static str),
-    /// The end's checksum is wrong.
+    /// The checksum of the end is wrong.
     Checksum,
 }
 
@@ -309,7 +310,7 @@ fn text_at(bytes: &[u8], at: usize, len: usize) -> String {
     String::from_utf8_lossy(&bytes[at..at + len]).into_owned()
 }
 
-/// A cause: actor (1), pad (1) and the message's length (2) lie at `at`, the message at `message`.
+/// Reads a cause: actor (1), pad (1) and the message's length (2) are at `at`, the message is at `message`.
 fn cause_at(bytes: &[u8], at: usize, message: usize) -> Result<Option<Cause>, RecordError> {
     if bytes[at] == 0 {
         return Ok(None);
@@ -322,12 +323,12 @@ fn cause_at(bytes: &[u8], at: usize, message: usize) -> Result<Option<Cause>, Re
     Ok(Some(Cause { actor, message: text_at(bytes, message, len) }))
 }
 
-/// `text` cut to `max` bytes at a character's boundary.
+/// At most the first `max` bytes of `text`, cut at a character boundary.
 pub fn cut(text: &str, max: usize) -> &str {
     &text[..text.floor_char_boundary(max)]
 }
 
-/// Reads a record from the first [`HEADER_BYTES`] of its file.
+/// Parses a record from the first [`HEADER_BYTES`] of its file.
 pub fn parse(bytes: &[u8]) -> Result<Record, RecordError> {
     let bytes = bytes.get(..HEADER_BYTES).ok_or(RecordError::Short)?;
     if &bytes[..8] != MAGIC {
@@ -382,14 +383,14 @@ pub fn read(file: &File) -> io::Result<Record> {
     parse(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
-/// A record under its supervisor's pen.
+/// A record that its supervisor writes.
 #[derive(Debug)]
 pub struct Sheet {
     map: Map,
 }
 
 impl Sheet {
-    /// Begins the record of this file, whose header must be allocated.
+    /// Creates the record of this file, whose header must be allocated.
     pub fn create(file: &File) -> io::Result<Self> {
         let mut sheet = Self::open(file)?;
         sheet.map.write(0, MAGIC);
@@ -397,7 +398,7 @@ impl Sheet {
         Ok(sheet)
     }
 
-    /// Goes on with the record of this file, which is now this process's.
+    /// Opens the existing record of this file, and writes this process's pid as the shim's.
     pub fn open(file: &File) -> io::Result<Self> {
         let sheet = Self { map: Map::new(file, HEADER_BYTES)? };
         sheet.map.store_u32(AT_SHIM_PID, std::process::id());
@@ -409,7 +410,7 @@ impl Sheet {
         self.map.store_u32(AT_PHASE, phase as u32);
     }
 
-    /// Names the leader.
+    /// Records the leader and the phase running.
     pub fn leader(&self, pid: u32, start_time: u64) {
         self.map.store_u64(AT_LEADER_START, start_time);
         self.map.store_u32(AT_LEADER_PID, pid);
@@ -417,19 +418,19 @@ impl Sheet {
         self.phase(Phase::Running);
     }
 
-    /// Names the pipe of its output.
+    /// Records the inode of the output's pipe.
     pub fn pipe(&self, inode: u64) {
         self.map.store_u64(AT_PIPE, inode);
     }
 
-    /// Names the pipe of its input; 0: no more can be written.
+    /// Records the inode of the input's pipe; 0: no more input can be written.
     pub fn input(&self, inode: u64) {
         self.map.store_u64(AT_INPUT, inode);
     }
 
-    /// Says what is in the log.
+    /// Records which parts of the output the log holds.
     pub fn extent(&self, extent: &Extent) {
-        // `reserved` first: who sees a new total must see what it overwrote.
+        // `reserved` first: a reader that sees a new total must see what was overwritten for it.
         self.map.store_u64(AT_RESERVED, extent.reserved);
         self.map.store_u64(AT_TAIL_FROM, extent.tail_from);
         self.map.store_u64(AT_HEAD_CAP, extent.head_cap);
@@ -438,24 +439,24 @@ impl Sheet {
         self.map.store_u64(AT_TOTAL, extent.total);
     }
 
-    /// Keeps the last bytes of the output.
+    /// Records the last bytes of the output.
     pub fn last(&mut self, bytes: &[u8]) {
         let bytes = &bytes[bytes.len().saturating_sub(LAST_BYTES)..];
         self.map.write(AT_LAST, bytes);
         self.map.store_u32(AT_LAST_LEN, bytes.len() as u32);
     }
 
-    /// Says whether the task waits for input.
+    /// Records whether the task waits for input.
     pub fn stalled(&self, stalled: bool) {
         self.map.store_u32(AT_FLAGS, if stalled { FLAG_STALLED } else { 0 });
     }
 
-    /// Says whether the task waits for its turn.
+    /// Records whether the task waits for its turn.
     pub fn queued(&self, queued: bool) {
         self.map.store_u32(AT_FLAGS, if queued { FLAG_QUEUED } else { 0 });
     }
 
-    /// Notes who wants the end.
+    /// Records who asked for the end, and the phase stopping.
     pub fn stopping(&mut self, cause: &Cause) {
         let message = cut(&cause.message, MESSAGE_BYTES).as_bytes();
         self.map.write(AT_STOP + 4, message);
@@ -472,7 +473,7 @@ impl Sheet {
 }
 
 impl End {
-    /// The end as its file holds it.
+    /// The bytes of the end in the file.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = vec![0; END_BYTES];
         let (kind, value) = match self.exit {

@@ -1,14 +1,14 @@
-//! Slots: no more tasks at once than fit. Tickets, which are the order, and who holds a slot.
+//! Slots limit how many tasks run at once. This module has the tickets, which give the order, and decides
+//! which tasks hold a slot.
 //!
-//! `slots/<name>/` has an empty file for each task that waits for the slot or holds one:
-//! `<number>.<task>`, numbers ascending in the order of drawing, and `+` behind it once the task may
-//! start. `limit` beside them says how many may hold one at once, `lock` is locked (see [`crate::lock`]) by
-//! the process that draws a ticket together with publishing its task, or that takes a slot.
+//! `slots/<name>/` has an empty file for each task that waits for the slot or holds it: `<number>.<task>`,
+//! with numbers that ascend in the order of drawing, and a `+` at the end once the task may start. The file
+//! `limit` says how many tasks may hold the slot at once. The file `lock` is locked (see [`crate::lock`]) by a
+//! process that draws a ticket and publishes its task, or that takes the slot.
 //!
-//! A ticket by itself holds nothing. It counts for as long as its task's record says so and the process
-//! that proves it lives: the leader, and before its start the shim. So a slot is free in the moment of the
-//! leader's end, whichever shim, keeper or daemon was killed, and a ticket that was left behind hinders no
-//! task.
+//! A ticket alone does not hold a slot. It counts only while its task's record says so and the process that
+//! proves it lives: the leader, and before its start the shim. So a slot is free as soon as the leader has
+//! exited, whichever shim, keeper or daemon was killed, and a stale ticket blocks no task.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -20,16 +20,16 @@ use crate::ctl::{self, Order};
 use crate::record::{self, End, Record};
 use crate::{clock, layout, lock, tree};
 
-/// In a slot's folder: how many tasks hold it at once.
+/// In a slot's folder: how many tasks may hold it at once.
 const LIMIT: &str = "limit";
 /// In a slot's folder: the lock.
 const LOCK: &str = "lock";
-/// Behind the name of a ticket whose task may start.
+/// The suffix of a ticket whose task may start.
 const HELD: &str = "+";
-/// Bytes of a slot's name, which is a folder's.
+/// The maximum length of a slot's name, in bytes; the name is also that of a folder.
 pub const NAME_BYTES: usize = 64;
 
-/// A task's id.
+/// A task's id: 8 hex digits.
 pub type Id = [u8; 8];
 
 /// A slot's folder.
@@ -39,44 +39,44 @@ pub struct Slot {
     dir: PathBuf,
 }
 
-/// A place in line.
+/// A task's position in the queue for a slot.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket {
-    /// Its number.
+    /// Its number: tasks get the slot in ascending order.
     pub number: u64,
-    /// Whose it is.
+    /// The task that it belongs to.
     pub id: Id,
-    /// The task may start, or has.
+    /// Whether the task may start, or has started.
     pub held: bool,
 }
 
-/// The right to change a slot's tickets, until it is dropped.
+/// The lock on a slot's tickets, held until it is dropped.
 #[derive(Debug)]
 pub struct Lock(#[expect(dead_code, reason = "the lock goes with the open file")] File);
 
-/// Whether a task under way takes room, and what tells that this has changed.
+/// Whether a task takes up room in a slot, and how a change of that can be noticed.
 #[derive(Debug)]
 pub enum Standing {
-    /// It does, until this is readable or hung up.
+    /// It does, until this descriptor is readable or hung up.
     Counts(Sign),
-    /// It does, and nothing tells of a change: it begins in this moment, or is out of sight.
+    /// It does, but nothing signals a change: the task is just starting, or cannot be observed from here.
     Unseen,
-    /// No process looks after it, and none is known to run of it.
+    /// No shim supervises it, and no process of it is known to run.
     Orphan,
-    /// It has ended, or never was.
+    /// It has ended, or never existed.
     Gone,
 }
 
-/// What shows that a task has gone on.
+/// A descriptor that is readable or hung up once a task's state changes.
 #[derive(Debug)]
 pub enum Sign {
-    /// Its leader, which ends.
+    /// A pidfd of its leader.
     Leader(OwnedFd),
-    /// The FIFO that its shim holds open for as long as it waits.
+    /// The FIFO that its shim holds open while the task waits.
     Line(File),
 }
 
-/// Whether a slot may be called so.
+/// Whether a slot may have this name.
 pub fn is_name(name: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     (1..=NAME_BYTES).contains(&name.len()) && name.bytes().all(fits)
@@ -88,12 +88,12 @@ impl Slot {
         Self { state: state.to_owned(), dir: state.join(layout::SLOTS).join(name) }
     }
 
-    /// Makes its folder.
+    /// Creates its folder.
     pub fn make(&self) -> io::Result<()> {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.dir)
     }
 
-    /// Locks it; `None`: another process has the lock, for a moment.
+    /// Locks it; `None`: another process holds the lock, which takes only a moment.
     pub fn lock(&self) -> io::Result<Option<Lock>> {
         let file = OpenOptions::new()
             .read(true)
@@ -106,7 +106,7 @@ impl Slot {
         Ok(lock::exclusive(&file)?.then_some(Lock(file)))
     }
 
-    /// Its tickets, in their order.
+    /// Its tickets, in the order in which they were drawn.
     pub fn tickets(&self) -> io::Result<Vec<Ticket>> {
         let entries = match fs::read_dir(&self.dir) {
             Ok(entries) => entries,
@@ -123,13 +123,13 @@ impl Slot {
         Ok(tickets)
     }
 
-    /// How many tasks may hold it at once.
+    /// How many tasks may hold it at once, at least 1.
     pub fn limit(&self) -> usize {
         let text = fs::read_to_string(self.dir.join(LIMIT)).unwrap_or_default();
         text.trim().parse().unwrap_or(1).max(1)
     }
 
-    /// Says how many may hold it from now on, and has those look that wait.
+    /// Sets how many tasks may hold it from now on, and orders the waiting ones to check their turn.
     pub fn set_limit(&self, _: &Lock, limit: u32) -> io::Result<()> {
         let text = limit.to_string();
         if fs::read_to_string(self.dir.join(LIMIT)).is_ok_and(|said| said == text) {
@@ -141,13 +141,13 @@ impl Slot {
         for ticket in self.tickets()?.iter().filter(|ticket| !ticket.held) {
             let name = String::from_utf8_lossy(&ticket.id).into_owned();
             let ctl = self.state.join(layout::LIVE).join(name).join(layout::CTL);
-            // Where its shim is dead, the next one looks by itself.
+            // If its shim is dead, the next one checks without an order.
             let _ = ctl::open(&ctl).and_then(|ctl| Order::Look.send(&ctl, &ticket.id));
         }
         Ok(())
     }
 
-    /// Draws a ticket behind all others; a task that has one keeps it.
+    /// Draws a ticket after all others; a task that already has one keeps it.
     pub fn draw(&self, _: &Lock, id: Id) -> io::Result<()> {
         let tickets = self.tickets()?;
         if tickets.iter().any(|ticket| ticket.id == id) {
@@ -159,7 +159,7 @@ impl Slot {
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map(|_| ())
     }
 
-    /// Notes that a ticket's task may start, or that it waits after all.
+    /// Records that a ticket's task may start, or that it must wait again.
     pub fn hold(&self, _: &Lock, ticket: &Ticket, held: bool) -> io::Result<()> {
         let to = Ticket { held, ..ticket.clone() };
         if to == *ticket {
@@ -168,12 +168,12 @@ impl Slot {
         fs::rename(self.dir.join(ticket.name()), self.dir.join(to.name()))
     }
 
-    /// Takes a ticket away.
+    /// Removes a ticket.
     pub fn discard(&self, ticket: &Ticket) {
         let _ = fs::remove_file(self.dir.join(ticket.name()));
     }
 
-    /// Takes a task's ticket away.
+    /// Removes a task's ticket.
     pub fn leave(&self, id: Id) {
         for ticket in self.tickets().unwrap_or_default() {
             if ticket.id == id {
@@ -182,36 +182,36 @@ impl Slot {
         }
     }
 
-    /// How a ticket's task stands.
+    /// Whether a ticket's task takes up room.
     pub fn standing(&self, id: Id) -> Standing {
         standing(&self.state, id)
     }
 }
 
-/// How a task ended, as far as its record is kept.
+/// How a task ended; `None` if it has not ended, or its record was removed or is just being moved.
 pub fn end_of(state: &Path, id: Id) -> Option<End> {
     let name = String::from_utf8_lossy(&id).into_owned();
     let live = state.join(layout::LIVE).join(&name).join(layout::RECORD);
     let read = |path: &Path| record::read(&layout::open_regular(path).ok()?).ok();
-    // It may be put away between the two looks.
+    // The record may have been moved to `done` since the caller checked whether the task runs.
     read(&state.join(layout::DONE).join(&name)).or_else(|| read(&live))?.end
 }
 
-/// How a task stands. Everything that may have become true meanwhile is looked at after what would tell
-/// of it was opened.
+/// Whether a task takes up room. A descriptor is opened before the state that it signals is checked, so that
+/// no change is missed.
 pub fn standing(state: &Path, id: Id) -> Standing {
     let name = String::from_utf8_lossy(&id).into_owned();
     let folder = state.join(layout::LIVE).join(&name);
     let read = || {
         let file = layout::open_regular(&folder.join(layout::RECORD)).ok()?;
         let record = record::read(&file).ok()?;
-        // The folder may have become another task's while the path was walked.
+        // The folder may have been renamed for another task while the path was resolved.
         fs::metadata(&folder).ok()?;
         Some((file, record))
     };
     let Some((file, record)) = read() else { return Standing::Gone };
     if record.elsewhere.is_some() {
-        // At a place: another boot of this machine ends nothing there.
+        // It runs at a place, so a reboot of this machine does not end it.
         return if record.end.is_some() { Standing::Gone } else { Standing::Unseen };
     }
     if record.end.is_some() && record.leader_pid != 0 || record.boot_id != clock::boot_id() {
@@ -221,7 +221,7 @@ pub fn standing(state: &Path, id: Id) -> Standing {
     if let Some(leader) = record.leader() {
         return match leader.open() {
             Ok(Some(pidfd)) if leader.is_alive() => Standing::Counts(Sign::Leader(pidfd)),
-            // In another pid namespace its number means nothing, and its shim's word does.
+            // If the leader's pid belongs to another pid namespace, only the shim's lock counts.
             Ok(_) if is_supervised && record.shim_in(&folder).is_none() => Standing::Unseen,
             Ok(_) => Standing::Gone,
             Err(_) if leader.is_alive() => Standing::Unseen,
@@ -232,7 +232,7 @@ pub fn standing(state: &Path, id: Id) -> Standing {
         return of_marked(&name, &record);
     }
     if !record.queued {
-        // It is about to wait, or about to start.
+        // It is about to wait or to start.
         return Standing::Unseen;
     }
     let flags = libc::O_NONBLOCK | libc::O_CLOEXEC;
@@ -244,8 +244,8 @@ pub fn standing(state: &Path, id: Id) -> Standing {
     }
 }
 
-/// A shim that is killed while it starts the leader does not note which that is. Its processes have the
-/// task's mark.
+/// Whether a task takes up room whose shim was killed before it could record the leader: its processes are
+/// found by the variable that marks them.
 fn of_marked(name: &str, record: &Record) -> Standing {
     if record.phase == record::Phase::Idle {
         return Standing::Orphan;

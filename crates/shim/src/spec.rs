@@ -1,8 +1,8 @@
-//! What to run, as the daemon writes it and as shims and late readers find it.
+//! A task's spec: what to run. The daemon writes it; shims, and daemons later, read it.
 //!
-//! A text of `key=value` entries, each ended by a NUL, like `/proc/<pid>/environ`: no value can
-//! hold a NUL, since none could be passed to execve(2). The last entry is `end=`; a text without
-//! it was never finished. Unknown keys are skipped, so that an older reader takes a newer text.
+//! It is a text of `key=value` entries, each ended by a NUL, like `/proc/<pid>/environ`: no value can
+//! contain a NUL, since execve(2) could not take it. The last entry is `end=`; a text without it is
+//! incomplete. Unknown keys are skipped, so that an older reader can read a newer text.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -25,54 +25,54 @@ const ELSEWHERE_ARG: &str = "place-arg";
 pub struct Spec {
     /// The task's id.
     pub id: String,
-    /// The workspace.
+    /// The directory of its workspace.
     pub workspace: PathBuf,
-    /// The queue of its notifications.
+    /// The queue that gets its notifications.
     pub queue: String,
-    /// What its owner calls it.
+    /// A name for people, given by the client.
     pub label: Option<String>,
-    /// The command as shown.
+    /// The command as it is shown to people.
     pub command: String,
     /// The program and its arguments; for a shell line, `/bin/sh -c line`.
     pub argv: Vec<OsString>,
-    /// The spawning client waits for the execve(2): if that fails, there was no task.
+    /// The spawning client waits for execve(2): if that fails, the spawn fails and there is no task.
     pub checked: bool,
-    /// Where to run it.
+    /// Its working directory.
     pub cwd: PathBuf,
-    /// What to set or take out of the environment.
+    /// Variables to set in the environment, or with `None` to remove from it.
     pub env: Vec<(OsString, Option<OsString>)>,
-    /// When it was asked for, in milliseconds since the epoch.
+    /// When it was spawned, in milliseconds since the epoch.
     pub created_ms: i64,
-    /// How long it may run.
+    /// How long it may run; `None`: without limit.
     pub deadline: Option<Duration>,
-    /// How long it may run with no daemon attached to its workspace.
+    /// How long it may run while no daemon is attached to its workspace; `None`: without limit.
     pub linger: Option<Duration>,
     /// Its standard input.
     pub stdin: Stdin,
-    /// Bytes of output kept from the beginning.
+    /// Bytes of output to keep from the beginning.
     pub head_cap: u64,
-    /// Bytes of output kept from the end.
+    /// Bytes of output to keep from the end.
     pub tail_cap: u64,
     /// Force the exit record to the disk.
     pub sync: bool,
-    /// Patterns to watch the output for.
+    /// Patterns to match in the output.
     pub watches: Vec<Watch>,
-    /// The caller's token.
+    /// The client's token, which makes a repeated spawn return the same task.
     pub client_token: Option<String>,
-    /// It is a server. The shim does not look at it.
+    /// It is a server. The shim ignores this.
     pub service: bool,
-    /// How far it is confined; `None`: not at all. What it may touch is in a file of its own.
+    /// How strictly it is confined; `None`: not at all. What it may access is in a separate file.
     pub confine: Option<Mode>,
-    /// What it may touch: written to a file of its own by the process that hands the task over, and not
-    /// read back with the rest.
+    /// What it may access. The process that publishes the task writes it to a separate file, and
+    /// [`Spec::parse`] does not read it.
     pub plan: Option<Box<Plan>>,
     /// What it waits for before it starts.
     pub line: Line,
-    /// `env` is the whole environment, and nothing of the starter's belongs to it.
+    /// `env` is the complete environment; none of the starter's variables are added.
     pub whole: bool,
-    /// An agent runs it in the foreground, as a step of its turn. The shim does not look at it.
+    /// An agent runs it in the foreground, as a step of its turn. The shim ignores this.
     pub is_step: bool,
-    /// The place where it runs; `None`: this machine. `cwd` is a directory there. No shim runs it.
+    /// The place where it runs; `None`: this machine. At a place `cwd` is a directory there, and no shim runs it.
     pub place: Option<String>,
 }
 
@@ -81,22 +81,22 @@ pub struct Spec {
 pub struct Line {
     /// The slot that it holds while it runs.
     pub slot: Option<Slot>,
-    /// Tasks that end first.
+    /// Ids of the tasks that must end first.
     pub after: Vec<String>,
-    /// What becomes of it where one of them fails.
+    /// What happens to it if one of them fails.
     pub on_failure: OnFailure,
-    /// Why one of them counts as failed: it had ended before the spawn.
+    /// Why one of them counts as failed, if that one had ended before the spawn.
     pub failed: Option<String>,
-    /// How long it may wait.
+    /// How long it may wait; `None`: without limit.
     pub deadline: Option<Duration>,
 }
 
-/// A slot, as it was set up when the task was spawned.
+/// A slot, with the limit that was configured when the task was spawned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Slot {
-    /// Its name.
+    /// Its name, see [`crate::slots::is_name`].
     pub name: String,
-    /// How many tasks hold it at once.
+    /// How many tasks may hold it at once.
     pub limit: u32,
 }
 
@@ -128,51 +128,51 @@ impl Line {
     }
 }
 
-/// What becomes of a task where one that it waits for fails.
+/// What happens to a task if one that it waits for fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnFailure {
-    /// It runs all the same.
+    /// It runs nevertheless.
     Run,
-    /// It never runs.
+    /// It does not run.
     #[default]
     Skip,
 }
 
-/// What a task was started with, as it is kept for another start.
+/// What a task was started with, kept so that it can be started again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kept {
-    /// The spec.
+    /// The spec without the variables in `keys`.
     pub spec: Spec,
-    /// The environment that `env` sets and takes out of.
+    /// The environment to which the spec's `env` is applied.
     pub base: Vec<(OsString, OsString)>,
-    /// Variables that `env` set, and whose values are not kept.
+    /// Names of variables that `env` set, and whose values are not kept because they are keys.
     pub keys: Vec<OsString>,
 }
 
 /// Where standard input comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stdin {
-    /// `/dev/null`.
+    /// It is `/dev/null`.
     Null,
-    /// The FIFO `stdin`.
+    /// A pipe.
     Pipe,
     /// A terminal, fed from the FIFO `stdin`.
     Pty {
-        /// Its rows.
+        /// Its height in characters.
         rows: u16,
-        /// Its columns.
+        /// Its width in characters.
         cols: u16,
     },
 }
 
-/// A pattern to watch the output for. The shim does not look at it.
+/// A pattern to match in the output. The shim ignores it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Watch {
-    /// Its name.
+    /// Its name, given by the client.
     pub id: String,
     /// A regular expression.
     pub pattern: String,
-    /// How many matches are told.
+    /// How many matches are reported at most.
     pub limit: u32,
 }
 
@@ -209,12 +209,12 @@ impl Default for Spec {
 }
 
 impl Spec {
-    /// The spec as its file holds it.
+    /// The bytes of the spec's file.
     pub fn to_bytes(&self) -> Vec<u8> {
         self.to_bytes_on(&[])
     }
 
-    /// The same, with the environment it is started in as [`base_bytes`] gives it.
+    /// The bytes of the spec's file, including the environment of the start as [`base_bytes`] returns it.
     pub fn to_bytes_on(&self, base: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(512);
         let mut put = |key: &str, value: &[u8]| {
@@ -232,8 +232,8 @@ impl Spec {
             put("label", label.as_bytes());
         }
         put("command", self.command.as_bytes());
-        // The arguments of a confined task, and those of one at a place, have other keys, which a shim that
-        // knows nothing of these skips: it finds nothing to run, and never runs it open, or here.
+        // The arguments of a confined task, and those of one at a place, have other keys. A shim that knows
+        // neither skips these, finds nothing to run, and so never runs the task unconfined or on this machine.
         let key = match (&self.place, self.confine) {
             (Some(_), _) => ELSEWHERE_ARG,
             (None, Some(_)) => CONFINED_ARG,
@@ -299,7 +299,7 @@ impl Spec {
         out
     }
 
-    /// Reads a spec back.
+    /// Parses a spec; fails if its last entry is missing.
     #[expect(clippy::too_many_lines, reason = "one arm for each key")]
     pub fn parse(bytes: &[u8]) -> io::Result<Self> {
         let bad = |what: &str| io::Error::new(io::ErrorKind::InvalidData, format!("spec: {what}"));
@@ -392,7 +392,7 @@ impl Spec {
     }
 }
 
-/// An environment as a spec's file holds it beside the spec. No shim reads it.
+/// An environment as bytes that are added to a spec's file. No shim reads it.
 pub fn base_bytes<'a>(env: impl Iterator<Item = (&'a OsStr, &'a OsStr)>) -> Vec<u8> {
     let mut out = Vec::new();
     for (name, value) in env {
@@ -401,7 +401,7 @@ pub fn base_bytes<'a>(env: impl Iterator<Item = (&'a OsStr, &'a OsStr)>) -> Vec<
     out
 }
 
-/// A spec's bytes with the name alone of each variable that is a key; `None` where there is none.
+/// A spec's bytes with only the name of each variable that is a key; `None` if there is no such variable.
 pub fn without_keys(bytes: &[u8], is_key: impl Fn(&OsStr) -> bool) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(bytes.len());
     let mut found = false;
@@ -425,7 +425,7 @@ fn variable<'a>(entry: &'a [u8], key: &[u8]) -> Option<(&'a OsStr, &'a OsStr)> {
 }
 
 impl Kept {
-    /// Reads it back.
+    /// Parses a spec's file, including the environment and the names of the keys.
     pub fn parse(bytes: &[u8]) -> io::Result<Self> {
         let entries = || bytes.split(|byte| *byte == 0);
         let base = entries().filter_map(|entry| variable(entry, b"base="));

@@ -1,15 +1,15 @@
 //! Whether a task waits for typed input.
 //!
-//! A process of the task is in a system call that reads its terminal or its input pipe; or it
-//! waits in poll(2) and its like, as an event loop does, while the output stands at a prompt: a
-//! line that is not ended.
+//! It does if one of its processes is in a system call that reads its terminal or its input pipe, or if
+//! one waits in poll(2) or a similar call, as an event loop does, while the output ends with a prompt: a
+//! line without a newline.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
 use meanwhile_shim::identity::Process;
 
-/// Whether one of these processes is blocked on the file that `input` names.
+/// Whether one of these processes is blocked on the file `input`.
 pub fn is_waiting(processes: &[Process], input: &fs::Metadata, last_byte: Option<u8>) -> bool {
     let at_prompt = last_byte.is_some_and(|byte| byte != b'\n' && byte != b'\r');
     processes.iter().any(|process| match blocked_in(process.pid) {
@@ -24,7 +24,7 @@ enum Call {
     Poll,
 }
 
-/// The system call a process sits in, from `/proc/<pid>/syscall` (proc_pid_syscall(5)).
+/// The system call in which a process is blocked, from `/proc/<pid>/syscall` (proc_pid_syscall(5)).
 fn blocked_in(pid: u32) -> Option<Call> {
     let text = fs::read_to_string(format!("/proc/{pid}/syscall")).ok()?;
     let mut words = text.split_ascii_whitespace();

@@ -1,7 +1,7 @@
-//! The supervisor's loop: everything that can happen to a task, in one place.
+//! The supervisor's loop, which handles everything that can happen to a task.
 //!
-//! The leader stays unreaped until its end is recorded, so its pid and process group cannot be
-//! anybody else's while signals are sent to them. An order to stop goes to the whole tree.
+//! The leader is not reaped until its end is recorded, so its pid and process group cannot be reused
+//! while signals are sent to them. An order to stop applies to the whole tree.
 
 mod ending;
 mod orders;
@@ -36,22 +36,22 @@ use crate::notes::Notes;
 use crate::terminal::Terminal;
 use crate::{leader, memory, process, stall, waiting};
 
-/// How long output of a leader's children is waited for after its own end.
+/// How long to wait for output of the leader's children after the leader has exited.
 const DRAIN_TIME: Duration = Duration::from_millis(200);
-/// How long without output before a look at whether the task waits for input.
+/// How long the task writes nothing before the shim checks whether it waits for input.
 const STALL_TIME: Duration = Duration::from_secs(15);
-/// How often to look again.
+/// The time between two such checks.
 const STALL_RETRY: Duration = Duration::from_secs(5);
-/// How long a deadline's or a linger's SIGTERM has before SIGKILL: the protocol's default grace.
+/// The time between SIGTERM and SIGKILL at a deadline or the end of lingering: the protocol's default grace.
 const GRACE: Duration = Duration::from_secs(2);
-/// Between two rounds of SIGKILL.
+/// The time between two rounds of SIGKILL.
 const KILL_ROUND: Duration = Duration::from_millis(5);
-/// The same, while those that are left are not ended by it.
+/// The same, once SIGKILL has failed to end the remaining processes.
 const STUCK_ROUND: Duration = Duration::from_secs(1);
-/// Between two looks at the processes of a task whose ends the kernel does not report to the
-/// shim: those that are not its children, and all while the tree is being ended.
+/// The time between two checks of processes whose exit the kernel does not report to the shim: those
+/// that are not its children, and all processes while the shim is ending the tree.
 const STRANGERS_ROUND: Duration = Duration::from_millis(50);
-/// Buffers of output taken before looking at anything else.
+/// How many buffers of output to read before checking for anything else.
 const READS: usize = 16;
 
 /// A shim at work.
@@ -59,11 +59,11 @@ pub struct Shim {
     files: Files,
     spec: Spec,
     signals: SignalFd,
-    /// SIGCHLD came since the last look.
+    /// SIGCHLD has arrived since the last check.
     children_changed: bool,
     leader: u32,
     kin: Kin,
-    /// Of a task that was taken over: the processes that were ever proven to be of it.
+    /// For a task that was taken over: all processes that were ever proven to belong to it.
     known: RefCell<BTreeSet<Process>>,
     terminal: Option<Terminal>,
     input: Input,
@@ -71,7 +71,7 @@ pub struct Shim {
     started: Instant,
     life: Life,
     stopping: Option<Stopping>,
-    /// The last signal that was ordered, and who wanted it.
+    /// The last signal that was ordered, and who asked for it.
     signalled: Option<(i32, Cause)>,
     last_output: Instant,
     stall_check: Option<Instant>,
@@ -112,7 +112,7 @@ impl Shim {
         let pidfd = leader.or_else(|| first?.open().ok()?);
         let age = || clock::wall_ms().saturating_sub(spec.created_ms).max(0) as u64;
         let age = match spec.line.waits() {
-            // It was asked for long before it started.
+            // It was spawned long before its leader started.
             true => clock::age(record.leader_start),
             false => Duration::from_millis(age()),
         };
@@ -132,9 +132,9 @@ impl Shim {
             }
         }
         shim.signalled = record.signal.map(|sent| (sent.signal, sent.cause));
-        // While the leader proves whose session it is.
+        // Look up the members now, while the leader still exists and proves that the session is the task's.
         shim.members();
-        // Daemons tell it what they had told the one before it.
+        // This makes daemons repeat the orders that they had sent to the killed shim.
         shim.files.ring(Kind::Started);
         if let Some(cause) = record.stop {
             shim.stop(libc::SIGTERM, GRACE, cause);
@@ -182,7 +182,7 @@ impl Shim {
                 && (!survived || self.living().is_empty())
             {
                 if survived {
-                    // The last of the tree may have written something.
+                    // The last process of the tree may have written something.
                     self.take_output(usize::MAX)?;
                     self.files.ring(Kind::Gone);
                 }
@@ -192,7 +192,7 @@ impl Shim {
         }
     }
 
-    /// Waits for something to happen, and takes in output, orders and signals.
+    /// Waits until something happens, and handles output, input, signals and orders.
     fn wait(&mut self) -> io::Result<()> {
         let timeout = self.next_look().map_or(PollTimeout::NONE, |at| {
             let left = at.saturating_duration_since(Instant::now()) + Duration::from_micros(999);
@@ -250,7 +250,7 @@ impl Shim {
         Ok(())
     }
 
-    /// Moves input on into the terminal.
+    /// Moves input into the terminal.
     fn feed_terminal(&mut self) {
         if let (Input::Terminal(typist), Some(terminal)) = (&mut self.input, &self.terminal) {
             typist.feed(terminal);
@@ -287,7 +287,7 @@ impl Shim {
         Ok(())
     }
 
-    /// Looks at everything that may have changed.
+    /// Checks everything that may have changed.
     fn look(&mut self) -> io::Result<()> {
         let now = Instant::now();
         if std::mem::take(&mut self.children_changed) {
@@ -319,7 +319,7 @@ impl Shim {
         Ok(())
     }
 
-    /// Deadline, lingering, waiting for input.
+    /// Checks the deadline, lingering, and whether the task waits for input.
     fn look_at_limits(&mut self, now: Instant) {
         if let (Life::Running, None, Some(deadline)) =
             (&self.life, &self.stopping, self.spec.deadline)
@@ -359,7 +359,7 @@ impl Shim {
         input.is_ok_and(|input| stall::is_waiting(&self.members(), &input, last_byte))
     }
 
-    /// Reaps the processes of the tree that ended, but not the leader while its end is unrecorded.
+    /// Reaps the processes of the tree that have exited, but not the leader before its end is recorded.
     fn reap(&self) {
         let spared = match (&self.life, &self.kin) {
             (Life::Running | Life::Draining { .. }, Kin::Child) => Some(self.leader),
@@ -377,7 +377,7 @@ impl Shim {
         }
     }
 
-    /// The leader's status, if it ended.
+    /// The leader's status, if it has exited.
     fn leader_exit(&mut self, now: Instant) -> Option<Exit> {
         self.kin.exit(self.leader, now)
     }
@@ -408,16 +408,16 @@ impl Shim {
         waiting::leave(&self.files, &self.spec);
         self.life = Life::Ended { survived };
         self.files.calm();
-        // Nothing is left of the tree once its end is heard of, no zombie either.
+        // When others learn about the end, no process of the tree is left, not even a zombie.
         self.reap();
         self.files.ring(Kind::Ended);
     }
 
-    /// Why no status is known.
+    /// The cause of an end whose status is unknown.
     fn lost(&self) -> Cause {
         let message = match &self.kin {
             Kin::Adopted { leader: None, .. } if !self.files.is_of_this_boot() => {
-                "the machine was started again before it ended"
+                "the machine was restarted before the task ended"
             }
             Kin::Adopted { .. } | Kin::Child => {
                 "its supervisor was killed, and no process saw how it ended"
@@ -426,7 +426,7 @@ impl Shim {
         Cause { actor: Actor::Daemon, message: message.to_owned() }
     }
 
-    /// When to look again though nothing happens.
+    /// When to check again even if nothing happens.
     fn next_look(&self) -> Option<Instant> {
         let now = Instant::now();
         let strangers = match (&self.kin, &self.life, &self.stopping) {

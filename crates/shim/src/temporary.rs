@@ -1,8 +1,8 @@
-//! The temporary directory of a confined task: how much is in it, and taking it away.
+//! The temporary directory of a confined task: its size and its removal.
 //!
-//! Its task made what is in it, and what the task left behind may still run: a directory may become a
-//! symbolic link while this walks. So each is opened by a path in which no link is followed, and what is
-//! done to it is done to what was opened.
+//! The task created its contents, and processes of the task may still run: a directory may be replaced by a
+//! symbolic link during a walk. So each directory is opened without following links, and the walk then works
+//! on the opened descriptor.
 
 use std::fs::{self, DirEntry, Permissions};
 use std::io::{self, ErrorKind};
@@ -13,11 +13,11 @@ use std::path::{Path, PathBuf};
 use crate::confine::enter;
 use crate::layout::TEMPORARY;
 
-/// Entries of one task's directory that are looked at: some 0.2 s of work.
+/// The maximum number of entries that a walk visits: about 0.2 s of work.
 const ENTRIES_MAX: usize = 100_000;
 
-/// Bytes that the temporary directory in a task's folder takes on disk, as far as its directories can
-/// be listed.
+/// How many bytes on disk the temporary directory in a task's folder takes, not counting directories that
+/// cannot be listed.
 pub fn size(folder: &Path) -> u64 {
     let mut bytes = 0;
     let add = |entry: &DirEntry| bytes += entry.metadata().map_or(0, |file| file.blocks() * 512);
@@ -25,8 +25,8 @@ pub fn size(folder: &Path) -> u64 {
     bytes
 }
 
-/// Takes the temporary directory in a task's folder away. The task may have made a directory that its
-/// owner cannot enter; it can make no link that leads out, since links are taken away and not followed.
+/// Removes the temporary directory in a task's folder, including directories that their owner may not enter.
+/// It removes symbolic links and does not follow them.
 pub fn remove(folder: &Path) {
     let top = folder.join(TEMPORARY);
     if fs::remove_dir(&top).is_ok() || fs::symlink_metadata(&top).is_err() {
@@ -42,7 +42,8 @@ pub fn remove(folder: &Path) {
     }
 }
 
-/// Lists the directory and all below it with `list`, which is given each as an open place.
+/// Lists the temporary directory and everything below it. Calls `list` with a path to each opened directory,
+/// and `each` with each entry.
 fn walk(
     folder: &Path,
     list: impl Fn(&Path) -> io::Result<fs::ReadDir>,
@@ -68,7 +69,7 @@ fn walk(
     }
 }
 
-/// Opens a directory, and names it by what was opened.
+/// Opens a directory; returns the descriptor, and a path that leads to it.
 fn open(directory: &Path) -> io::Result<(impl AsRawFd, PathBuf)> {
     let held = enter::open(directory)?;
     let is_directory = nix::sys::stat::fstat(&held)?.st_mode & libc::S_IFMT == libc::S_IFDIR;
@@ -82,7 +83,7 @@ mod tests {
 
     use super::*;
 
-    /// A task's folder with some of everything in its temporary directory, and a place outside.
+    /// A task's folder with files, directories and a link in its temporary directory, and a directory outside.
     fn lab() -> (tempfile::TempDir, PathBuf, PathBuf) {
         let root = tempfile::tempdir().unwrap();
         let (folder, outside) = (root.path().join("task"), root.path().join("outside"));

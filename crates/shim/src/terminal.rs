@@ -1,9 +1,9 @@
-//! A task's terminal: the master, through which the shim reads and types, and a slave that the shim holds
-//! open beside it.
+//! A task's terminal: the master, through which the shim reads and types, and a slave that the shim also
+//! holds open.
 //!
-//! A terminal hangs up when its last slave is closed, and a task may close every descriptor of it
-//! and go on (`exec >log 2>&1 </dev/null`, the filters of coreutils at their end). With the shim's
-//! slave it lives as long as the shim looks after the task, whatever the task opens and closes.
+//! A terminal hangs up when its last slave is closed, and a task may close all its descriptors of the
+//! terminal and continue (`exec >log 2>&1 </dev/null`, the filters of coreutils before they exit). With the
+//! shim's slave the terminal lives as long as the shim supervises the task.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -16,20 +16,20 @@ use nix::sys::termios::{
     InputFlags, LocalFlags, SpecialCharacterIndices as Special, Termios, tcgetattr,
 };
 
-/// Control-D, which ends the input of a program that reads each key by itself (readline).
+/// Control-D, which ends the input of a program that reads single keys, such as one with readline.
 const END_OF_INPUT: u8 = 4;
-/// `_POSIX_VDISABLE` (termios(3)): the terminal has no such character.
+/// `_POSIX_VDISABLE` (termios(3)): the terminal has no character for this function.
 const DISABLED: u8 = 0;
 
 /// A terminal, from the shim's side.
 pub struct Terminal {
     master: File,
-    /// `None`: the task hung the terminal up (vhangup(2)), and no other slave can be opened.
+    /// `None`: the task hung up the terminal (vhangup(2)), and no other slave could be opened.
     slave: Option<OwnedFd>,
 }
 
 impl Terminal {
-    /// Makes one of this size, and the path at which its leader opens it.
+    /// Creates a terminal of this size; also returns the path at which the task's leader opens it.
     pub fn create(rows: u16, cols: u16) -> io::Result<(Self, CString)> {
         let size = Winsize { ws_row: rows, ws_col: cols, ws_xpixel: 0, ws_ypixel: 0 };
         let pty = openpty(&size, None)?;
@@ -42,12 +42,12 @@ impl Terminal {
         Ok((Self { master: File::from(pty.master), slave: Some(pty.slave) }, path))
     }
 
-    /// Where output is read.
+    /// The master, from which output is read.
     pub fn output(&self) -> &File {
         &self.master
     }
 
-    /// What is readable once there is output, unless it would be readable for ever.
+    /// A descriptor that is readable when there is output; `None` after a hangup, when it would always be readable.
     pub fn watched(&self) -> Option<BorrowedFd<'_>> {
         self.slave.as_ref().map(|_| self.master.as_fd())
     }
@@ -57,7 +57,7 @@ impl Terminal {
         (&self.master).write(bytes)
     }
 
-    /// The terminal was hung up with our slave: opens another one.
+    /// Opens another slave, after the terminal was hung up together with the shim's slave.
     #[expect(unsafe_code, reason = "ioctl(2) is a C interface")]
     pub fn open_again(&mut self) {
         let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
@@ -71,13 +71,13 @@ impl Terminal {
         };
     }
 
-    /// What names the terminal: the slave's file.
+    /// The metadata of the slave's file, which identify the terminal.
     pub fn metadata(&self) -> io::Result<std::fs::Metadata> {
         let slave = self.slave.as_ref().ok_or(io::ErrorKind::NotConnected)?;
         File::from(slave.try_clone()?).metadata()
     }
 
-    /// Gives it another size, which its foreground process group hears of by SIGWINCH.
+    /// Changes its size; the kernel sends SIGWINCH to the foreground process group.
     #[expect(unsafe_code, reason = "ioctl(2) is a C interface")]
     pub fn resize(&self, rows: u16, cols: u16) {
         let size = Winsize { ws_row: rows, ws_col: cols, ws_xpixel: 0, ws_ypixel: 0 };
@@ -85,15 +85,15 @@ impl Terminal {
         let _ = unsafe { libc::ioctl(self.master.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
     }
 
-    /// What to type for the end of input, where `last` was typed last.
+    /// The bytes to type for the end of input; `last` is the last byte that was typed.
     pub fn end_of_input(&self, last: Option<u8>) -> Vec<u8> {
-        // A master's are those of its slave.
+        // The settings of a master are those of its slave.
         tcgetattr(&self.master).map_or(Vec::new(), |settings| end_of_input(&settings, last))
     }
 }
 
-/// In canonical mode the first sign in a line that is not ended hands that line over, and only the
-/// next one says that there is no more.
+/// In canonical mode, the first end-of-file character in an unfinished line only submits that line, and
+/// a second one ends the input.
 fn end_of_input(settings: &Termios, last: Option<u8>) -> Vec<u8> {
     let sign = settings.control_chars[Special::VEOF as usize];
     if !settings.local_flags.contains(LocalFlags::ICANON) {
@@ -106,7 +106,7 @@ fn end_of_input(settings: &Termios, last: Option<u8>) -> Vec<u8> {
     vec![sign; 1 + usize::from(is_open)]
 }
 
-/// Whether nothing is left in the line once this was typed.
+/// Whether the terminal's line is empty after this byte was typed.
 fn ends_line(settings: &Termios, byte: u8) -> bool {
     let translates = |flag| settings.input_flags.contains(flag);
     let is_newline = match byte {

@@ -1,14 +1,14 @@
-//! A task's processes: who they are, and how all of them are ended.
+//! A task's processes: how they are found, and how all of them are ended.
 //!
-//! A shim is a subreaper (prctl(2)), so whatever a task starts stays its descendant, however it
-//! forks and whatever session it makes. Where the shim was killed, the processes are found by the
-//! variable that marks them, by the leader's session and by their parents.
+//! A shim is a subreaper (prctl(2)), so all processes that a task starts stay the shim's descendants, even
+//! if they fork twice or create a session. If the shim was killed, the processes are found by the
+//! environment variable that marks them, by the leader's session and by their parents.
 //!
-//! A task may itself run a daemon or a command that starts tasks. Those are tasks of their own: every
-//! walk stops at a keeper or shim.
+//! A task may itself run a daemon or a command that starts tasks. Those are separate tasks: every walk
+//! stops at a keeper or shim.
 //!
-//! `cgroup.kill` is not used: a folder under `/sys/fs/cgroup` for each task costs more than the
-//! spawn itself, is writable on few machines, and finds no process that the subreaper does not.
+//! `cgroup.kill` is not used: creating a folder under `/sys/fs/cgroup` for each task takes longer than
+//! the spawn itself, is permitted on few machines, and finds no process that the subreaper does not.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fs;
@@ -18,27 +18,27 @@ use crate::identity::{Process, Sent};
 use crate::layout::{self, TASK_ID_VARIABLE};
 use crate::record::{SURVIVOR_BYTES, SURVIVORS_MAX, Survivor, cut};
 
-/// What is shown for the command of a process that `/proc` hides.
+/// The text shown instead of the command of a process that `/proc` hides.
 const HIDDEN: &str = "(a process of another user)";
 
-/// Whether this process is a keeper or shim, of whichever version and store: its executable and its first
-/// argument are called so.
+/// Whether this process is a keeper or shim, of any version and store: the names of its executable and its
+/// `argv[0]` begin with [`layout::SHIM`].
 pub fn is_shim(pid: u32) -> bool {
     let named = |name: &[u8]| name.starts_with(layout::SHIM.as_bytes());
     let Ok(program) = fs::read_link(format!("/proc/{pid}/exe")) else { return false };
-    // In a store, or where that allows no programs, in memory: `/memfd:<name> (deleted)`.
+    // The executable is in a store or, if the store allows no programs, in memory: `/memfd:<name> (deleted)`.
     let program = program.file_name().unwrap_or_default().as_encoded_bytes();
     named(program.strip_prefix(b"memfd:").unwrap_or(program))
         && fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|arguments| named(&arguments))
 }
 
-/// The descendants of a process, not itself, parents first; without other keepers and shims and what
-/// descends from them. Zombies count.
+/// The descendants of a process, without the process itself, parents first. Keepers and shims and their
+/// descendants are left out; zombies are included.
 pub fn descendants(root: u32) -> Vec<Process> {
     below(&[root])
 }
 
-/// What descends from these, parents first, without themselves.
+/// The same for several processes.
 fn below(roots: &[u32]) -> Vec<Process> {
     let mut found: Vec<Process> = Vec::new();
     let mut seen: BTreeSet<u32> = roots.iter().copied().collect();
@@ -48,7 +48,7 @@ fn below(roots: &[u32]) -> Vec<Process> {
             if seen.contains(&child) || is_shim(child) {
                 continue;
             }
-            // The number may be another process's since it was listed; then it has another parent.
+            // The pid may have been reused since it was listed; the process then has another parent.
             let stat = clock::stat_fields(child);
             if stat.is_some_and(|stat| !seen.contains(&stat.parent)) {
                 continue;
@@ -67,7 +67,7 @@ fn below(roots: &[u32]) -> Vec<Process> {
     found
 }
 
-/// The children of a process, of all its threads.
+/// The children of all threads of a process.
 pub fn children(pid: u32) -> Vec<u32> {
     let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
     let mut found = Vec::new();
@@ -88,20 +88,20 @@ pub fn children_of_single_thread(pid: u32) -> Vec<u32> {
 /// The processes of a task whose shim is gone.
 #[derive(Debug, Default)]
 pub struct Marked {
-    /// Those that are proven to be the task's.
+    /// Processes that are proven to belong to the task.
     pub members: Vec<Process>,
-    /// Those whose session has the number of the leader's, which has ended, and of which nothing proves
-    /// that they are the task's: the number may have been given out again.
+    /// Processes whose session id is the pid of the leader, which has exited, without a proof that they
+    /// belong to the task: the pid may have been reused.
     pub unproven: Vec<Process>,
 }
 
-/// Finds the processes of a task whose shim is gone: those that carry its id in their environment,
-/// those of its leader's session, and whatever descends from these. Never this process, nor keepers and
-/// shims and what descends from them alone.
+/// Finds the processes of a task whose shim is gone: those that have its id in their environment, those of
+/// its leader's session, and the descendants of both. Never includes this process, nor keepers and shims and
+/// processes that descend only from these.
 ///
-/// A session's number is the number of the process that made it, and is not given out again while it has a
-/// member. So it is the leader's session where the leader is there still, and where one of its members
-/// carries the mark.
+/// A session's id is the pid of the process that created it, and is not reused while the session has a
+/// member. So the session is the leader's if the leader still exists, or if one of its members has the task's
+/// id in its environment.
 pub fn marked(id: &str, leader: Option<Process>) -> Marked {
     let mark = format!("{TASK_ID_VARIABLE}={id}");
     let Ok(entries) = fs::read_dir("/proc") else { return Marked::default() };
@@ -134,12 +134,12 @@ pub fn marked(id: &str, leader: Option<Process>) -> Marked {
     Marked { members: members.into_iter().collect(), unproven }
 }
 
-/// Whether the process that has this number now is there and not a zombie.
+/// Whether a process with this pid exists now and is not a zombie.
 pub fn is_alive(pid: u32) -> bool {
     Process::of(pid).is_some_and(Process::is_alive)
 }
 
-/// Sends a signal to each of these, and SIGCONT so that a stopped one takes it.
+/// Sends a signal to each of these, and then SIGCONT, so that a stopped process handles it.
 pub fn signal(processes: &[Process], signal: i32) {
     for process in processes {
         process.signal(signal);
@@ -151,13 +151,13 @@ pub fn signal(processes: &[Process], signal: i32) {
     }
 }
 
-/// One round of ending a tree: stops every process first, so that none forks meanwhile, then
-/// sends SIGKILL. Returns which processes were alive, and what came of the signal; the caller reaps and
-/// calls again until none is.
+/// Does one round of ending a tree: stops every process first, so that none forks meanwhile, then sends
+/// SIGKILL. Returns which processes were alive, and the result of the signal; the caller reaps and calls
+/// again until none is alive.
 pub fn kill_all(members: impl Fn() -> Vec<Process>) -> Vec<(Process, Sent)> {
     let mut stopped = BTreeSet::new();
-    // Each round finds only what was forked before its parent was stopped; a fork bomb is caught
-    // up with sooner or later, and the caller comes back anyway.
+    // Each pass finds only processes that were forked before their parent was stopped. A fork bomb may
+    // need more passes, and the caller calls again anyway.
     for _ in 0..32 {
         let new: Vec<Process> =
             members().into_iter().filter(|process| !stopped.contains(process)).collect();
@@ -174,7 +174,7 @@ pub fn kill_all(members: impl Fn() -> Vec<Process>) -> Vec<(Process, Sent)> {
     alive.into_iter().map(|process| (process, process.signal(libc::SIGKILL))).collect()
 }
 
-/// Names those that are alive.
+/// The pids and commands of those that are alive, at most [`SURVIVORS_MAX`].
 pub fn name(processes: &[Process]) -> Vec<Survivor> {
     processes
         .iter()
@@ -189,7 +189,7 @@ fn command_line(pid: u32) -> String {
     let words: Vec<_> =
         bytes.split(|b| *b == 0).filter(|w| !w.is_empty()).map(String::from_utf8_lossy).collect();
     if words.is_empty() {
-        // Hidden: it is another user's (`hidepid`).
+        // A kernel thread or zombie has no command line; with `hidepid`, that of another user is hidden.
         let name = fs::read_to_string(format!("/proc/{pid}/comm"));
         return name.map_or_else(|_| HIDDEN.to_owned(), |name| name.trim_end().to_owned());
     }
@@ -228,7 +228,7 @@ mod tests {
         assert_eq!(marked(&mark, None).members, []);
     }
 
-    /// A process in a session of its own, and a child of it, neither with the mark.
+    /// A process that leads its own session, and its child; neither has the mark.
     fn session() -> (std::process::Child, Process) {
         let mut child = Command::new("setsid")
             .args(["sh", "-c", "echo; sleep 1000 & wait"])

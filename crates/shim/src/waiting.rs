@@ -1,12 +1,12 @@
 //! A task that waits for its turn, before its leader is started.
 //!
-//! Its shim waits by itself: for the ends of other tasks, then for a slot. It watches as many tasks ahead of
-//! it as the slot has room for: while all of these take room, its turn has not come, whatever becomes of
-//! the rest. What it watches are the leaders of those that run and the FIFOs `line` of those that wait, so
-//! nothing is polled, and the kernel tells of every kind of death. In return it holds its own `line` open until
-//! its leader is known.
+//! Its shim waits on its own: first for the ends of other tasks, then for a slot. It watches as many tasks
+//! ahead of it as may hold the slot: while all of these take up room, its turn has not come, whatever happens
+//! to the others. It watches the leaders of those that run and the FIFOs `line` of those that wait, so nothing
+//! is polled periodically, and the kernel reports every kind of death. Its own `line` stays open until its
+//! leader is recorded.
 //!
-//! Looking takes no lock. The lock is taken to confirm that the turn has come, and the ticket then says so.
+//! Checking takes no lock. The lock is taken to confirm that the turn has come, and to mark that in the ticket.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -33,25 +33,26 @@ use crate::files::{Files, poll_again};
 use crate::linger::Linger;
 use crate::process;
 
-/// How long a task that no shim looks after keeps its place: longer than its keeper, or after it a daemon,
-/// takes to start another shim. Then those behind it may pass.
+/// How long a task without a shim keeps its position: longer than its keeper, or a daemon if the keeper is
+/// dead, needs to start another shim. After that, the tasks behind it may go first.
 const ORPHANED: Duration = Duration::from_secs(5);
-/// Between two looks while a task ahead is between two states, and at a lock that another process has.
+/// The time between two checks while a task ahead is between two states, or another process holds the lock.
 const ROUND: Duration = Duration::from_millis(5);
-/// The same, once that lasts: it is out of sight, in another pid namespace, or orphaned.
+/// The same, once this has lasted for [`LOOKS`] checks: the task cannot be observed (it is in another pid
+/// namespace) or is orphaned.
 const LONG_ROUND: Duration = Duration::from_millis(250);
-/// Looks in a row after which it lasts.
+/// After how many checks in a row the time between them gets longer.
 const LOOKS: u32 = 40;
 
-/// How the waiting ended.
+/// How the wait ended.
 pub enum Turn {
-    /// The task is to be started. What is returned is dropped once its leader is known.
+    /// The task must be started. The caller drops the value once the leader is recorded.
     Come(Line),
-    /// The task has ended without a start, and that is recorded.
+    /// The task has ended without being started, and its end is recorded.
     Over,
 }
 
-/// The FIFO that tells others that this task waits.
+/// The FIFO that shows other shims that this task waits.
 pub struct Line {
     path: PathBuf,
     _open: File,
@@ -61,7 +62,7 @@ impl Line {
     fn open(folder: PathBuf) -> io::Result<Self> {
         let path = folder.join(layout::LINE);
         match mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR) {
-            // Another shim of the task was killed.
+            // It is left from a shim of this task that was killed.
             Ok(()) | Err(Errno::EEXIST) => {}
             Err(errno) => return Err(errno.into()),
         }
@@ -77,13 +78,13 @@ impl Drop for Line {
     }
 }
 
-/// What a look at the line found.
+/// The result of a check.
 enum Look {
     /// The turn has come.
     Come,
-    /// It has not, and these tell when to look again.
+    /// It has not; check again when one of these descriptors is ready.
     Wait(Vec<Sign>),
-    /// The same, but something tells nothing.
+    /// It has not; check again also after a while, because one of the tasks signals no change.
     Again(Vec<Sign>),
 }
 
@@ -92,28 +93,28 @@ struct Waiting<'a> {
     files: &'a mut Files,
     spec: &'a Spec,
     id: Id,
-    /// The tasks that are to end first, and have not.
+    /// The tasks that must end first, and have not.
     after: Vec<Id>,
-    /// Why it is not to run: one of them failed.
+    /// Why one of these counts as failed.
     failed: Option<String>,
     slot: Option<Slot>,
     signals: SignalFd,
     linger: Linger,
     until: Option<Instant>,
-    /// Since when tasks were seen without a shim.
+    /// When each task without a shim was first noticed.
     orphans: BTreeMap<Id, Instant>,
-    /// Looks in a row that found something that tells nothing.
+    /// How many checks in a row had the result [`Look::Again`].
     blind: u32,
 }
 
-/// Waits until the task may start, or is not to start any more.
+/// Waits until the task may start, or must not start any more.
 pub fn wait(files: &mut Files, spec: &Spec) -> io::Result<Turn> {
     let now = Instant::now();
     let id = files.id();
     let line = Line::open(files.folder())?;
     files.sheet().queued(true);
-    // Until its start nothing else tells other processes of it, which start another shim if this one and
-    // its keeper are killed.
+    // Without this, other daemons would not know the task before its start. They start another shim if this
+    // one and its keeper are killed.
     files.ring(Kind::Queued);
     let waited = Duration::from_millis(
         u64::try_from(clock::wall_ms().saturating_sub(spec.created_ms)).unwrap_or(0),
@@ -166,7 +167,8 @@ impl Waiting<'_> {
         }
     }
 
-    /// A shim that took the task over does not know whether those behind it passed meanwhile.
+    /// Marks the task's ticket as waiting again: if a killed shim had marked that it may start, tasks behind it may
+    /// have started meanwhile.
     fn begin_again(&mut self) -> io::Result<()> {
         let Some(slot) = &self.slot else { return Ok(()) };
         loop {
@@ -179,7 +181,7 @@ impl Waiting<'_> {
         }
     }
 
-    /// Why the task is not to start any more.
+    /// Why the task must not start any more, if so. Also handles orders.
     fn over(&mut self, now: Instant) -> io::Result<Option<(Outcome, Cause)>> {
         let mut over = None;
         while let Some(signal) = self.signals.read_signal()? {
@@ -192,8 +194,8 @@ impl Waiting<'_> {
             match order {
                 Order::Stop { cause, .. } => over = over.or(Some((Outcome::Stopped, cause))),
                 Order::Arm(offset) => self.files.arm(offset),
-                // That it came has woken this process, which looks then. There is no leader and no
-                // terminal yet, and nothing that could be written to.
+                // The arrival of an order has woken this process, so `Look` needs nothing else. The others
+                // concern a leader, a terminal or an input, and there is none yet.
                 Order::Look
                 | Order::Go
                 | Order::EndInput
@@ -224,7 +226,7 @@ impl Waiting<'_> {
             Look::Come => {}
             look @ (Look::Wait(_) | Look::Again(_)) => return Ok(look),
         }
-        // Whether the slot's folder was taken away shows here, too.
+        // This also creates the slot's folder again if it was removed.
         slot.make()?;
         match slot.lock()? {
             Some(lock) => self.look_at(&slot, Some(&lock), now),
@@ -232,7 +234,7 @@ impl Waiting<'_> {
         }
     }
 
-    /// Looks at the tasks that are to end first; `None`: all have, or one has failed.
+    /// Checks the tasks that must end first; `None`: all have ended, or one has failed.
     fn look_at_others(&mut self, now: Instant) -> Option<Look> {
         let (mut signs, mut is_blind) = (Vec::new(), false);
         for id in std::mem::take(&mut self.after) {
@@ -250,10 +252,10 @@ impl Waiting<'_> {
                             continue;
                         }
                         None if now >= since + ORPHANED => {
-                            self.failed = Some(failed(&name, "ended, and how is not known"));
+                            self.failed = Some(failed(&name, "ended in an unknown way"));
                             continue;
                         }
-                        // Its leader has ended, and its shim is about to say how.
+                        // Its leader has exited, and its shim is about to record the end.
                         None => is_blind = true,
                     }
                 }
@@ -267,11 +269,12 @@ impl Waiting<'_> {
         Some(if is_blind { Look::Again(signs) } else { Look::Wait(signs) })
     }
 
-    /// Looks at the tickets. With the lock, what is over is taken away, and a turn that has come is noted.
+    /// Checks the tickets. With the lock, it also removes tickets of ended tasks, and marks the own ticket if the
+    /// turn has come.
     fn look_at(&mut self, slot: &Slot, lock: Option<&Lock>, now: Instant) -> io::Result<Look> {
         let tickets = slot.tickets()?;
         let Some(at) = tickets.iter().position(|ticket| ticket.id == self.id) else {
-            // It was taken away, or not drawn yet: the end of the line, then.
+            // The ticket was removed or not drawn yet: draw one at the end of the queue.
             let Some(lock) = lock else { return Ok(Look::Come) };
             if let Some(wanted) = &self.spec.line.slot {
                 slot.set_limit(lock, wanted.limit)?;
@@ -280,7 +283,7 @@ impl Waiting<'_> {
             return Ok(Look::Again(Vec::new()));
         };
         let limit = slot.limit();
-        // Those that have come before and, where they passed while this task had no shim, those that run.
+        // The tasks ahead, and those behind that run because they went first while this task had no shim.
         let ahead = tickets[..at].iter().rev();
         let passed = tickets[at + 1..].iter().filter(|ticket| ticket.held);
         let (mut signs, mut count, mut is_blind) = (Vec::new(), 0, false);
@@ -321,7 +324,7 @@ impl Waiting<'_> {
         Ok(Look::Come)
     }
 
-    /// Sleeps until one of these tells something, an order comes, or it is time.
+    /// Sleeps until one of these descriptors is ready, an order or a signal arrives, or it is time to check again.
     fn sleep(&self, now: Instant, signs: &[Sign]) -> io::Result<()> {
         let again = match self.blind {
             0 => None,
@@ -364,10 +367,10 @@ impl Waiting<'_> {
 }
 
 fn failed(name: &str, how: &str) -> String {
-    format!("task `{name}`, which it was to follow, {how}")
+    format!("task `{name}`, which it waited for, {how}")
 }
 
-/// How a task failed, if it did.
+/// How a task failed; `None` if it succeeded.
 fn failure(end: &End) -> Option<String> {
     match (end.outcome, end.exit) {
         (Outcome::Exited, Exit::Code(0)) => None,
@@ -382,12 +385,12 @@ fn failure(end: &End) -> Option<String> {
     }
 }
 
-/// Says that a task ended without a start, once it waits no more.
+/// Rings for a task that ended without being started, after its FIFO `line` was removed.
 pub fn tell(files: &Files) {
     files.ring(Kind::Ended);
 }
 
-/// The ticket of a task that is over.
+/// Removes the ticket of a task that has ended.
 pub fn leave(files: &Files, spec: &Spec) {
     if let Some(slot) = &spec.line.slot {
         Slot::new(files.state(), &slot.name).leave(files.id());

@@ -1,11 +1,11 @@
-//! The mode `confine`, run on its own: what a process can do once it has confined itself.
+//! The mode `confine` without a shim: what a process can do once it has confined itself.
 //!
-//! This test runs itself again under the mode, with the name of what to try in the environment, since
-//! what is put on a process cannot be taken off it.
+//! This test runs its own program in that mode, with the system call to try in the environment, because a
+//! process cannot remove its restrictions.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
-#![expect(clippy::print_stderr, reason = "what is not tried is said to the reader of the test")]
-#![expect(unsafe_code, reason = "raw system calls are what is tried")]
+#![expect(clippy::print_stderr, reason = "the reader of the test learns what was not tried")]
+#![expect(unsafe_code, reason = "the tests try raw system calls")]
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -21,13 +21,13 @@ use nix::fcntl::OFlag;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Pid, pipe2};
 
-/// Set in a process that is to try something.
+/// The variable with the number and the arguments of the system call to try.
 const TRY: &str = "MEANWHILE_TRY";
-/// Exit codes of such a process.
+/// Exit codes of a process that tries a system call.
 const REFUSED: i32 = 40;
 const DONE: i32 = 41;
 
-/// A directory with a workspace, a temporary directory and a place outside.
+/// A directory that contains a workspace, a temporary directory and a directory outside of both.
 struct Lab {
     root: tempfile::TempDir,
 }
@@ -48,7 +48,7 @@ impl Lab {
         self.root.path().canonicalize().unwrap().join(name)
     }
 
-    /// A plan that shows `work` without `.env`, and the system.
+    /// A plan that allows reading the system's directories and `work` without `.env`.
     fn plan(&self, mode: Mode) -> Plan {
         let mut rules: Vec<(Right, PathBuf)> = ["/usr", "/bin", "/lib", "/lib64", "/proc", "/etc"]
             .iter()
@@ -66,8 +66,8 @@ impl Lab {
         Plan { mode, network: false, rules, abi_max: None }
     }
 
-    /// Runs `argv` under a plan in `work`: its exit code and its output, or the errno of what failed
-    /// before it ran.
+    /// Runs `argv` under a plan in `work`. Returns its exit code and its output, or the errno of the step that
+    /// failed before it ran.
     fn run(&self, plan: &Plan, argv: &[&str], env: &[(&str, &str)]) -> Result<(i32, String), i32> {
         let plan_file = self.root.path().join("plan");
         fs::write(&plan_file, plan.to_bytes(&self.path("tmp"))).unwrap();
@@ -100,7 +100,7 @@ impl Lab {
         if let Ok(errno) = errno.try_into().map(i32::from_ne_bytes) {
             return Err(errno);
         }
-        // As a shell tells it: a signal is 128 and its number.
+        // As in a shell, a signal is 128 plus its number.
         let code = match status {
             WaitStatus::Exited(_, code) => Some(code),
             WaitStatus::Signaled(_, signal, _) => Some(128 + signal as i32),
@@ -119,11 +119,11 @@ impl Lab {
     }
 }
 
-/// Whether this kernel can be tried. Where it cannot, no confined task runs either.
+/// Whether this kernel can be tested. If not, it runs no confined task either.
 fn is_here() -> bool {
     let here = confine::is_supported();
     if !here {
-        eprintln!("not tried: this kernel has no Landlock");
+        eprintln!("not tested: this kernel has no Landlock");
     }
     here
 }
@@ -133,7 +133,7 @@ fn has_mounts() -> bool {
     let tried = std::process::Command::new("unshare").args(["-rm", "true"]).status();
     let has = tried.is_ok_and(|it| it.success());
     if !has {
-        eprintln!("not tried: no mount namespace for this user");
+        eprintln!("not tested: this user may not create a mount namespace");
     }
     has
 }
@@ -164,7 +164,7 @@ fn an_open_task_is_kept_from_what_is_hidden_and_sealed_and_from_nothing_else() {
     assert_eq!(fs::read_to_string(lab.path("work/sub/b")).unwrap(), "text of work/sub/b");
 }
 
-/// Root gets a mount namespace by itself, another user only with a user namespace around it.
+/// Root can create a mount namespace directly, another user only inside a user namespace.
 #[test]
 fn another_user_is_kept_from_the_same() {
     let program = std::env::current_exe().unwrap();
@@ -178,7 +178,7 @@ fn another_user_is_kept_from_the_same() {
     };
     let is_reachable = as_user(&["--list"]).is_ok_and(|it| it.status.success());
     if !is_reachable {
-        eprintln!("not tried: this user cannot become another that can run this test");
+        eprintln!("not tested: this user cannot run the test as another user");
         return;
     }
     let name = "an_open_task_is_kept_from_what_is_hidden_and_sealed_and_from_nothing_else";
@@ -213,7 +213,7 @@ fn a_look_reads_what_it_may_and_writes_only_its_own_directory() {
     check("echo x > /dev/null && echo fine", "fine");
     check("kill -0 1; echo ended", "not permitted");
     check("mkdir -m 0 ../tmp/closed && echo made", "made");
-    // A signal that is sent within it arrives.
+    // Processes of the same task may signal each other.
     check("sleep 60 & kill $!; wait $!; echo $?", "143");
     assert_eq!(fs::read_dir(lab.path("work")).unwrap().count(), 3);
     assert_eq!(fs::metadata(lab.path("work/a")).unwrap().permissions().mode() & 0o777, 0o644);
@@ -268,14 +268,14 @@ fn what_cannot_be_executed_is_told_by_its_number() {
     };
     check("/no/such/program", libc::ENOENT);
     check("/etc/passwd", libc::EACCES);
-    // It is there and may not be seen.
+    // It exists, but the task may not see it.
     fs::copy("/bin/true", lab.path("outside/true")).unwrap();
     check(lab.path("outside/true").to_str().unwrap(), libc::EACCES);
     let none = Plan { abi_max: Some(0), ..lab.plan(Mode::Look) };
     assert_eq!(lab.run(&none, &["/bin/true"], &[]).err(), Some(libc::EOPNOTSUPP));
 }
 
-/// What the tests below run again; nothing to do by itself.
+/// The program that the tests below run again. As a test by itself it does nothing.
 #[test]
 fn tried() {
     let Ok(what) = std::env::var(TRY) else { return };
@@ -285,7 +285,7 @@ fn tried() {
     if args[0] == -1 {
         std::process::exit(foreign());
     }
-    // SAFETY: the arguments are numbers that point nowhere: at the worst the kernel answers EFAULT.
+    // SAFETY: the arguments are not valid pointers, so at worst the kernel returns EFAULT.
     let result =
         unsafe { libc::syscall(args[0], args[1], args[2], args[3], args[4], args[5], args[6]) };
     let errno = std::io::Error::last_os_error().raw_os_error();
@@ -293,7 +293,7 @@ fn tried() {
     std::process::exit(if refused { REFUSED } else { DONE });
 }
 
-/// A call of the 32-bit architecture: getpid.
+/// Calls getpid through the 32-bit interface.
 #[cfg(target_arch = "x86_64")]
 fn foreign() -> i32 {
     let result: i64;
@@ -306,7 +306,7 @@ fn foreign() -> i32 {
     REFUSED
 }
 
-/// Arguments that fit a row, or that do not fit its first condition.
+/// The call's number and arguments that match a row, or that do not match its first condition.
 fn arguments(row: &Row, fits: bool) -> Vec<i64> {
     // Descriptors that are not open and addresses that are not mapped.
     let mut args = vec![row.number, -1, -1, -1, -1, -1, -1];
@@ -337,7 +337,7 @@ fn every_row_of_the_table_is_refused_in_the_kernel() {
         return;
     }
     let lab = Lab::new();
-    // As old as the kernel may be, so that every row holds; and as it is.
+    // The oldest version, so that every row applies.
     let old = Plan { abi_max: Some(1), ..lab.plan(Mode::Look) };
     for row in calls::TABLE.iter().chain(calls::OLD) {
         let online = row.when == calls::When::Online;
@@ -372,7 +372,7 @@ fn what_a_row_does_not_mean_is_not_refused() {
     let x32 = vec![0x4000_0000 | libc::SYS_getpid];
     if cfg!(target_arch = "x86_64") {
         assert_eq!(try_call(&lab, &plan, &x32), REFUSED, "x32");
-        // The filter ends a process that speaks another architecture.
+        // The filter kills a process that makes a call of another architecture.
         let code = try_call(&lab, &plan, &[-1]);
         assert_eq!(code, 128 + libc::SIGSYS, "int 0x80");
     }

@@ -1,4 +1,4 @@
-//! What the shim's own program does where a task cannot be started.
+//! What the shim's program does if a task cannot be started.
 
 use std::fs::{self, File};
 use std::process::Command;
@@ -12,14 +12,14 @@ fn a_task_whose_input_cannot_be_opened_does_not_run() {
     let state = tempfile::tempdir().expect("a temporary directory");
     let folder = state.path().join(layout::LIVE).join("0123abcd");
     fs::create_dir_all(&folder).expect("the folder can be made");
-    // A program that cannot be executed either (EACCES): what is told is what was tried first.
+    // The program cannot be executed either (EACCES); the reported error is that of the first step.
     let program = state.path().join("program");
     fs::write(&program, "").expect("the program is written");
     let spec = Spec {
         id: "0123abcd".to_owned(),
         argv: vec![program.into()],
         cwd: state.path().to_owned(),
-        // Its input comes through a FIFO, which is not there (ENOENT).
+        // Its input comes through a FIFO, which does not exist (ENOENT).
         stdin: Stdin::Pty { rows: 24, cols: 80 },
         ..Spec::default()
     };

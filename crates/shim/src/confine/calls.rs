@@ -1,9 +1,10 @@
-//! The system calls that a confined task is refused, as one table.
+//! The table of system calls that are refused to a confined task.
 //!
-//! Landlock holds what opens, makes, moves and removes files. What is here goes past it: metadata of
-//! files that may only be read, sockets, other processes, keys, and interfaces too wide to be looked
-//! into. `tests/confine.rs` tries every row. The refusal is EPERM, which programs know; for `clone3`
-//! it is ENOSYS, upon which the C library takes `clone`, whose flags can be looked at.
+//! Landlock restricts calls that open, create, move and remove files. The calls here bypass it: those
+//! that change the metadata of files that may only be read, sockets, other processes, keys, and
+//! interfaces too wide to filter. `tests/confine.rs` tries every row. A refused call fails with EPERM,
+//! which programs know; `clone3` fails with ENOSYS, and the C library then uses `clone`, whose flags a
+//! filter can check.
 
 use std::collections::BTreeMap;
 
@@ -15,18 +16,19 @@ use seccompiler::{
 
 use super::{Mode, Plan};
 
-/// When a row holds.
+/// In which tasks a row applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum When {
     /// In every confined task.
     Confined,
-    /// In one that looks.
+    /// In a task with [`Mode::Look`].
     Looking,
-    /// In one that looks, where Landlock is older than this version of its ABI and does not see it.
+    /// In a task with [`Mode::Look`], if the kernel's Landlock ABI is below this version and does not cover
+    /// the call.
     LookingBelow(u32),
-    /// In one that has no network.
+    /// In a confined task without network.
     Offline,
-    /// In one that has.
+    /// In a confined task with network.
     Online,
 }
 
@@ -43,28 +45,28 @@ impl When {
     }
 }
 
-/// What an argument must be for a row to hold, by its index. Only its lower 32 bits count, as in the
-/// kernel: these are flags, commands, families and process ids.
+/// What an argument must be for a row to apply; the first number is the argument's index. Only its lower
+/// 32 bits count, as in the kernel: these are flags, commands, families and process ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arg {
-    /// It is this.
+    /// It equals this value.
     Is(u8, u32),
-    /// It is not this.
+    /// It differs from this value.
     Not(u8, u32),
-    /// It has these bits (the second number) under this mask (the first).
+    /// Masked with the first value it equals the second.
     Has(u8, u32, u32),
 }
 
-/// A call that is refused.
+/// A system call that is refused.
 #[derive(Debug, Clone, Copy)]
 pub struct Row {
-    /// When.
+    /// In which tasks the call is refused.
     pub when: When,
-    /// Its name.
+    /// The call's name, with the argument that matters if there is one; for messages of tests.
     pub name: &'static str,
-    /// Its number.
+    /// The call's number on this architecture.
     pub number: i64,
-    /// If all of its arguments are so.
+    /// The row applies only if all of these conditions hold.
     pub args: &'static [Arg],
 }
 
@@ -75,23 +77,23 @@ const fn row(when: When, name: &'static str, number: c_long, args: &'static [Arg
 use Arg::{Has, Is, Not};
 use When::{Confined, Looking, LookingBelow, Offline, Online};
 
-/// Numbers that the C library's bindings do not have yet; the same on all architectures.
+/// Numbers that the `libc` crate does not have yet; the same on all architectures.
 const SYS_FCHMODAT2: c_long = 452;
 const SYS_SETXATTRAT: c_long = 463;
 const SYS_REMOVEXATTRAT: c_long = 466;
 const SYS_FILE_SETATTR: c_long = 469;
 
-/// `setpriority(2)` and `ioprio_set(2)`: all processes of a user. `PRIO_USER` has another type in each
-/// C library.
+/// The argument of `setpriority(2)` and `ioprio_set(2)` that means all processes of a user. The type of
+/// `PRIO_USER` differs between C libraries.
 const PRIO_OF_USER: u32 = 2;
 const IOPRIO_WHO_USER: u32 = 3;
-/// A type of `socketpair(2)` without its flags.
+/// Masks the type argument of `socketpair(2)` without its flags.
 const TYPE: u32 = 0xf;
-/// `open(2)`: to read, and truncate nevertheless.
+/// Flags of `open(2)` that open a file read-only and truncate it nevertheless.
 const TRUNCATES: u32 = O_TRUNC as u32;
 const TRUNCATES_OR_WRITES: u32 = (O_TRUNC | O_ACCMODE) as u32;
 
-/// ioctl(2) commands that change what is open for reading only: attributes (FS_IOC_SETFLAGS and its
+/// ioctl(2) commands that change a file that is open read-only: attributes (FS_IOC_SETFLAGS and its
 /// 32-bit form, FS_IOC_FSSETXATTR, FS_IOC_SETVERSION), encryption and verity, and btrfs's subvolumes.
 /// From linux/fs.h, linux/fscrypt.h, linux/fsverity.h, linux/btrfs.h.
 const FS_IOC_SETFLAGS: u32 = 0x4008_6602;
@@ -107,12 +109,12 @@ const BTRFS_IOC_SNAP_CREATE_V2: u32 = 0x5000_9417;
 const BTRFS_IOC_SUBVOL_CREATE_V2: u32 = 0x5000_9418;
 const BTRFS_IOC_SUBVOL_SETFLAGS: u32 = 0x4008_941a;
 const BTRFS_IOC_SNAP_DESTROY_V2: u32 = 0x5000_943f;
-/// Puts bytes into a terminal as if they had been typed.
+/// The ioctl(2) command that puts bytes into a terminal as if they had been typed.
 const TIOCSTI_: u32 = TIOCSTI as u32;
 
-/// The table.
+/// The rows for calls that every architecture has; see [`OLD`] for the others.
 pub const TABLE: &[Row] = &[
-    // Metadata: Landlock covers none of it.
+    // Metadata, which Landlock does not cover.
     row(Looking, "fchmod", SYS_fchmod, &[]),
     row(Looking, "fchmodat", SYS_fchmodat, &[]),
     row(Looking, "fchmodat2", SYS_FCHMODAT2, &[]),
@@ -144,9 +146,9 @@ pub const TABLE: &[Row] = &[
     row(LookingBelow(3), "truncate", SYS_truncate, &[]),
     row(LookingBelow(3), "openat TRUNC", SYS_openat, &[Has(2, TRUNCATES_OR_WRITES, TRUNCATES)]),
     row(LookingBelow(3), "openat2", SYS_openat2, &[]),
-    // Names for files that go past their directories.
+    // Opens a file by a handle, without its directories.
     row(Confined, "open_by_handle_at", SYS_open_by_handle_at, &[]),
-    // Sockets: one to a path in the file system is not a file to Landlock.
+    // Sockets: to Landlock, a Unix socket in the file system is not a file.
     row(Offline, "socket", SYS_socket, &[]),
     row(Offline, "connect", SYS_connect, &[]),
     row(Offline, "bind", SYS_bind, &[]),
@@ -159,7 +161,7 @@ pub const TABLE: &[Row] = &[
     ),
     row(Confined, "socketpair of others", SYS_socketpair, &[Not(0, AF_UNIX as u32)]),
     row(Confined, "socketpair DGRAM", SYS_socketpair, &[Has(1, TYPE, SOCK_DGRAM as u32)]),
-    // To AF_UNIX this is another word for datagrams.
+    // AF_UNIX treats SOCK_RAW as SOCK_DGRAM.
     row(Confined, "socketpair RAW", SYS_socketpair, &[Has(1, TYPE, SOCK_RAW as u32)]),
     row(Confined, "io_uring_setup", SYS_io_uring_setup, &[]),
     row(Confined, "io_uring_enter", SYS_io_uring_enter, &[]),
@@ -189,7 +191,7 @@ pub const TABLE: &[Row] = &[
     row(LookingBelow(6), "fcntl SETOWN", SYS_fcntl, &[Is(1, F_SETOWN as u32)]),
     row(LookingBelow(6), "fcntl SETOWN_EX", SYS_fcntl, &[Is(1, 15)]),
     row(Looking, "ioctl TIOCSTI", SYS_ioctl, &[Is(1, TIOCSTI_)]),
-    // Memory and messages that others share.
+    // Memory, semaphores and messages shared with other processes.
     row(Looking, "shmget", SYS_shmget, &[]),
     row(Looking, "shmat", SYS_shmat, &[]),
     row(Looking, "shmctl", SYS_shmctl, &[]),
@@ -203,14 +205,14 @@ pub const TABLE: &[Row] = &[
     row(Looking, "msgctl", SYS_msgctl, &[]),
     row(Looking, "mq_open", SYS_mq_open, &[]),
     row(Looking, "mq_unlink", SYS_mq_unlink, &[]),
-    // Keys, and interfaces of the kernel too wide to be looked into.
+    // Keys, and kernel interfaces too wide to filter.
     row(Confined, "add_key", SYS_add_key, &[]),
     row(Confined, "request_key", SYS_request_key, &[]),
     row(Confined, "keyctl", SYS_keyctl, &[]),
     row(Confined, "bpf", SYS_bpf, &[]),
     row(Confined, "perf_event_open", SYS_perf_event_open, &[]),
     row(Confined, "userfaultfd", SYS_userfaultfd, &[]),
-    // In a namespace of its own it would have rights that reach more of the kernel.
+    // In its own namespace the task would have capabilities that reach more of the kernel.
     row(Looking, "unshare", SYS_unshare, &[]),
     row(Looking, "setns", SYS_setns, &[]),
     row(Looking, "clone NEWUSER", SYS_clone, &[Has(0, CLONE_NEWUSER as u32, CLONE_NEWUSER as u32)]),
@@ -231,10 +233,10 @@ pub const OLD: &[Row] = &[
 #[cfg(not(target_arch = "x86_64"))]
 pub const OLD: &[Row] = &[];
 
-/// Calls of x86_64's 32-bit pointers have this bit. They are the same calls under other numbers.
+/// System calls of the x32 ABI have this bit. They are the same calls under other numbers.
 const X32: u32 = 0x4000_0000;
 
-/// The rows that hold for a plan, where Landlock is of this version.
+/// The rows that apply to a plan on a kernel with this version of the Landlock ABI.
 pub fn rows(plan: &Plan, abi: u32) -> impl Iterator<Item = &'static Row> {
     TABLE.iter().chain(OLD).filter(move |row| row.when.holds(plan, abi))
 }
@@ -248,8 +250,8 @@ fn condition(arg: Arg) -> Result<SeccompCondition, seccompiler::BackendError> {
     SeccompCondition::new(index, SeccompCmpArgLen::Dword, operator, u64::from(value))
 }
 
-/// The filter of a plan. A call of another architecture ends the process. One program, because each
-/// costs its process a few hundred microseconds to put on.
+/// Builds the filter of a plan. A call of another architecture ends the process. It is a single program,
+/// because installing each one takes a few hundred microseconds.
 pub fn filter(plan: &Plan, abi: u32) -> Result<BpfProgram, seccompiler::BackendError> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
     for row in rows(plan, abi) {
@@ -265,8 +267,8 @@ pub fn filter(plan: &Plan, abi: u32) -> Result<BpfProgram, seccompiler::BackendE
     Ok(before(plan, filter.try_into()?))
 }
 
-/// What seccompiler has no words for, before the rest: `clone3` is not there, and no call has the bit of
-/// x32.
+/// Prepends rules that seccompiler cannot express: `clone3` fails with ENOSYS, and calls of the x32 ABI are
+/// refused.
 fn before(plan: &Plan, program: BpfProgram) -> BpfProgram {
     let statement = |code: u32, jf, k| sock_filter { code: code as u16, jt: 0, jf, k };
     let refused = |errno: i32| statement(BPF_RET | BPF_K, 0, SECCOMP_RET_ERRNO | errno as u32);

@@ -1,6 +1,6 @@
-//! The mode `confine`: restrict this process, and execute the command.
+//! The mode `confine`: restricts this process and executes the command.
 //!
-//! Whatever cannot be put on ends it: a command runs as confined as was asked for, or not at all.
+//! If a restriction cannot be applied, the process exits: a command runs fully confined or not at all.
 
 #![expect(unsafe_code, reason = "prctl(2), capset(2), openat2(2) and execve(2) are C interfaces")]
 
@@ -19,25 +19,25 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
 use super::{Mode, PLAN_FD, Plan, Right, WORD_FD, calls};
 
-/// The capabilities that a confined task of root keeps (capabilities(7)): to read what belongs to
-/// others, which Landlock bounds, and to write and own it.
+/// The capabilities that a confined task of root keeps (capabilities(7)): to read files of other users,
+/// within what Landlock allows, and in work mode to write and own them.
 const CAP_CHOWN: u32 = 0;
 const CAP_DAC_OVERRIDE: u32 = 1;
 const CAP_FOWNER: u32 = 3;
 const CAP_FSETID: u32 = 4;
 const KEPT_LOOKING: u64 = 1 << CAP_DAC_OVERRIDE;
 const KEPT_WORKING: u64 = KEPT_LOOKING | 1 << CAP_CHOWN | 1 << CAP_FOWNER | 1 << CAP_FSETID;
-/// `_LINUX_CAPABILITY_VERSION_3` (linux/capability.h).
+/// The value of `_LINUX_CAPABILITY_VERSION_3` (linux/capability.h).
 const CAPABILITY_VERSION: u32 = 0x2008_0522;
 
 /// Executes `program` with `argv` under the plan on descriptor 3. Returns only if that failed, with the
-/// kernel's word, which is also written to descriptor 4.
+/// errno, which it has also written to descriptor 4.
 pub fn run(program: OsString, argv: Vec<OsString>) -> i32 {
     // SAFETY: the shim passes both descriptors, and nothing else in this process owns them.
     let (plan, word) = unsafe { (File::from_raw_fd(PLAN_FD), File::from_raw_fd(WORD_FD)) };
     let error = execute(program, argv, plan, &word).unwrap_or_else(|error| error);
     let errno = error.raw_os_error().unwrap_or(libc::EOPNOTSUPP);
-    // The reader of the word is gone where it could not be written.
+    // If this write fails, the reader has exited, so the error can be ignored.
     let _ = (&word).write_all(&errno.to_ne_bytes());
     errno
 }
@@ -57,7 +57,7 @@ fn execute(
     Ok(exec(program, argv))
 }
 
-/// Restricts this process and all that it will start.
+/// Restricts this process and all processes that it will start.
 pub fn restrict(plan: &Plan) -> io::Result<()> {
     let covers = plan.rules.iter().any(|(right, _)| matches!(right, Right::Hide | Right::Seal));
     let covered = !covers || super::mounts::cover(plan)?;
@@ -78,7 +78,7 @@ pub fn restrict(plan: &Plan) -> io::Result<()> {
     seccompiler::apply_filter(&program).map_err(refused)
 }
 
-/// The kernel's word, from wherever in an error it is.
+/// The errno in an error or in one of its causes.
 fn refused(error: impl std::error::Error + 'static) -> io::Error {
     let mut cause: Option<&dyn std::error::Error> = Some(&error);
     while let Some(error) = cause {
@@ -90,7 +90,7 @@ fn refused(error: impl std::error::Error + 'static) -> io::Error {
     io::Error::from_raw_os_error(libc::EOPNOTSUPP)
 }
 
-/// What a right is to Landlock.
+/// The Landlock access rights of a right.
 fn access(right: Right, abi: ABI) -> BitFlags<AccessFs> {
     let granted = match right {
         Right::List => AccessFs::ReadDir.into(),
@@ -129,11 +129,11 @@ fn landlock(plan: &Plan, abi: ABI) -> io::Result<()> {
     let mut rules = rules.create().map_err(refused)?;
     for (right, path) in &plan.rules {
         let mut access = access(*right, abi);
-        // Those are the mounts' to keep.
+        // Hidden and sealed paths are enforced by mounts.
         if access.is_empty() {
             continue;
         }
-        // What went since the plan was made, or is not what it was, grants nothing.
+        // A path that was removed since the plan was made, or became a symbolic link, grants nothing.
         let Ok(fd) = open(path) else { continue };
         if nix::sys::stat::fstat(&fd)?.st_mode & libc::S_IFMT != libc::S_IFDIR {
             access &= AccessFs::from_file(abi);
@@ -144,8 +144,8 @@ fn landlock(plan: &Plan, abi: ABI) -> io::Result<()> {
     Ok(())
 }
 
-/// Opens a path as a place, and none that leads through a symbolic link: a process that can write a
-/// workspace could put one there between the plan and this moment.
+/// Opens a path with `O_PATH`; fails if the path contains a symbolic link, because a process that can
+/// write to the workspace could have put one there since the plan was made.
 pub(crate) fn open(path: &Path) -> io::Result<OwnedFd> {
     let path = CString::new(path.as_os_str().as_bytes())?;
     // SAFETY: an all-zero open_how is a valid one (openat2(2)).
@@ -169,8 +169,8 @@ pub(crate) fn open(path: &Path) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
-/// Drops what root could do past Landlock: mount, reboot, set the clock, open devices. Other
-/// users have none to drop.
+/// Drops the capabilities with which root could bypass Landlock: mount, reboot, set the clock, open
+/// devices. Other users have none to drop.
 fn drop_capabilities(kept: u64) -> io::Result<()> {
     #[repr(C)]
     struct Header {
@@ -188,9 +188,9 @@ fn drop_capabilities(kept: u64) -> io::Result<()> {
         if kept & 1 << number != 0 {
             continue;
         }
-        // SAFETY: takes numbers.
+        // SAFETY: the call takes only numbers.
         if unsafe { libc::prctl(libc::PR_CAPBSET_DROP, number, 0, 0, 0) } != 0 {
-            // EINVAL: the kernel has no such capability; EPERM: nor has this process.
+            // EINVAL: the kernel has no capability of this number; EPERM: this process may not drop any.
             break;
         }
     }
@@ -218,9 +218,9 @@ fn exec(program: OsString, argv: Vec<OsString>) -> io::Error {
         return io::Error::from_raw_os_error(libc::EINVAL);
     };
     let argv: Vec<_> = argv.iter().map(|arg| arg.as_ptr()).chain([std::ptr::null()]).collect();
-    // SAFETY: the runtime ignores SIGPIPE, and what is ignored stays so over an execve(2). The vector
-    // ends with a null pointer and outlives the call, and `environ` is not changed by anybody: there
-    // is one thread.
+    // SAFETY: the vector ends with a null pointer and outlives the call, and nothing changes `environ`
+    // meanwhile, because there is one thread. SIGPIPE is reset because the Rust runtime ignores it, and
+    // execve(2) keeps ignored signals ignored.
     unsafe {
         libc::signal(libc::SIGPIPE, libc::SIG_DFL);
         libc::execve(program.as_ptr(), argv.as_ptr(), environ);

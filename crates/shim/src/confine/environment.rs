@@ -1,13 +1,13 @@
-//! What a confined task is left of its daemon's environment, and what looking needs besides.
+//! Which of its daemon's environment variables a confined task gets, and which are set for it.
 //!
-//! A list of what may pass, not of what may not: keys have every name, and the address of a proxy
-//! carries a password. What a caller sets for the task itself passes whole.
+//! This lists the allowed variables, not the forbidden ones: a variable of any name can hold a key, and a
+//! proxy's address can contain a password. Variables that a caller sets for the task itself always pass.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
-/// Names that pass.
+/// Names of variables that pass.
 const KEPT: &[&str] = &[
     "ANDROID_HOME",
     "ANDROID_SDK_ROOT",
@@ -71,21 +71,22 @@ const KEPT: &[&str] = &[
     "VOLTA_HOME",
 ];
 
-/// The name of every locale's variable begins so.
+/// The prefix of locale variables, which all pass.
 const LOCALE: &[u8] = b"LC_";
 
-/// What a confined command finds set. A value that begins with a slash lies in its temporary directory.
+/// Variables that are set for a confined command. A value that begins with a slash is a path below its
+/// temporary directory, except `/dev/null`.
 const SET: &[(&str, &str)] = &[
-    // git refreshes its index and takes a lock for it, where it may.
+    // Otherwise git refreshes its index under a lock.
     ("GIT_OPTIONAL_LOCKS", "0"),
     ("GIT_PAGER", "cat"),
     ("GIT_TERMINAL_PROMPT", "0"),
     ("PAGER", "cat"),
     ("PYTHONDONTWRITEBYTECODE", "1"),
-    // Go wants a cache to write even for `go list`.
+    // Go needs a writable cache even for `go list`.
     ("GOCACHE", "/go-build"),
     ("GOTELEMETRY", "off"),
-    // npm reads the person's `.npmrc` and keeps logs and a cache.
+    // npm reads the user's `.npmrc` and writes logs and a cache.
     ("npm_config_userconfig", "/dev/null"),
     ("npm_config_cache", "/npm"),
     ("npm_config_update_notifier", "false"),
@@ -94,13 +95,14 @@ const SET: &[(&str, &str)] = &[
     ("LESSHISTFILE", "-"),
     ("CARGO_NET_OFFLINE", "true"),
 ];
-/// Of [`SET`], what only a command that looks finds: one that works has the caches themselves.
+/// The variables of [`SET`] that are set only in look mode: in work mode a command uses the real caches.
 const ONLY_LOOKING: &[&str] =
     &["GOCACHE", "npm_config_cache", "XDG_CACHE_HOME", "XDG_STATE_HOME", "CARGO_NET_OFFLINE"];
-/// Where programs put what they need for a moment.
+/// Variables that name the directory for temporary files.
 const TEMPORARY: &[&str] = &["TMPDIR", "TMP", "TEMP", "GOTMPDIR"];
 
-/// What is left of `inherited` for a confined task with this directory for what it writes.
+/// The environment of a confined task: the variables of `inherited` that pass, and those that are set for it,
+/// with `temporary` as its temporary directory.
 pub fn environment(
     mode: super::Mode,
     inherited: BTreeMap<OsString, OsString>,

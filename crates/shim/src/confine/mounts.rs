@@ -1,10 +1,12 @@
-//! What a rule forbids, kept from a command that runs as it is otherwise: a mount namespace in which an empty
-//! file or directory lies over what may not be read, and what may not be written is mounted for reading only.
+//! Keeps a command that is otherwise unconfined from paths that rules forbid: in a mount namespace, an empty
+//! file or directory is mounted over each path that may not be read, and each path that may not be written is
+//! mounted read-only.
 //!
-//! Where the kernel allows no such namespace, a confined command does not run, and one that is not confined runs
-//! without: a rule beside one that allows every command is a seat belt there, as the documentation says. A trial
-//! tells which it is (`meanwhile doctor`). A user who is not root gets a user namespace, too, and in it a second
-//! one, so that the command cannot take the mounts off; root's command can, unless it is confined.
+//! If the kernel allows no such namespace, a confined command does not run, and an unconfined one runs without
+//! these mounts: then a rule that forbids a path, next to one that allows every command, cannot be enforced, as
+//! the documentation says. `meanwhile doctor` tries it and reports the result. For a user other than root, a user
+//! namespace is created too, and a second one inside it, so that the command cannot remove the mounts; root's
+//! command can, unless it is confined.
 
 #![expect(unsafe_code, reason = "unshare(2), mount(2), mount_setattr(2), fork(2)")]
 
@@ -20,11 +22,11 @@ use super::{Plan, Right, enter};
 
 /// An empty file that every user may read.
 const EMPTY: &str = "/dev/null";
-/// `mount_setattr(2)`, the same on all architectures, and its attribute for reading only (linux/mount.h).
+/// The number of `mount_setattr(2)`, the same on all architectures, and its read-only attribute (linux/mount.h).
 const SYS_MOUNT_SETATTR: libc::c_long = 442;
 const MOUNT_ATTR_RDONLY: u64 = 1;
 
-/// `struct mount_attr` (linux/mount.h).
+/// The same layout as `struct mount_attr` (linux/mount.h).
 #[repr(C)]
 struct Attributes {
     set: u64,
@@ -33,7 +35,7 @@ struct Attributes {
     user_namespace: u64,
 }
 
-/// Lays the plan's mounts over this process and all that it will start. Returns whether it may have them.
+/// Applies the plan's mounts to this process and all that it will start. Returns whether the kernel allows them.
 pub(super) fn cover(plan: &Plan) -> io::Result<bool> {
     let here = std::env::current_dir();
     if !is_allowed(plan)? {
@@ -41,7 +43,7 @@ pub(super) fn cover(plan: &Plan) -> io::Result<bool> {
     }
     let has_user = private()?;
     for (right, path) in &plan.rules {
-        // What is not there, or became a link since, is not covered.
+        // A path that does not exist, or has become a symbolic link, is skipped.
         let Ok(place) = enter::open(path) else { continue };
         let is_directory = nix::sys::stat::fstat(&place)?.st_mode & libc::S_IFMT == libc::S_IFDIR;
         let target = format!("/proc/self/fd/{}", place.as_raw_fd());
@@ -53,7 +55,7 @@ pub(super) fn cover(plan: &Plan) -> io::Result<bool> {
             Right::Hide => mount(Some(Path::new(EMPTY)), target, None, libc::MS_BIND)?,
             Right::Seal => {
                 mount(Some(target), target, None, libc::MS_BIND | libc::MS_REC)?;
-                // By its name it is the new mount; the descriptor is below it.
+                // The path leads to the new mount; the descriptor still refers to what is below it.
                 read_only(path)?;
             }
             Right::List | Right::Read | Right::Write | Right::Device => {}
@@ -62,16 +64,16 @@ pub(super) fn cover(plan: &Plan) -> io::Result<bool> {
     if has_user {
         namespace()?;
     }
-    // The directory it is in may be below a new mount.
+    // The working directory may now be hidden below a new mount.
     if let Ok(here) = here {
         std::env::set_current_dir(here)?;
     }
     Ok(true)
 }
 
-/// Whether this process may have such mounts. A child tries it: where a kernel allows a part of it alone (the
-/// namespace of a user without that user in it, as AppArmor may have it, or no `mount_setattr(2)` before
-/// Linux 5.12), this process would be left in the midst.
+/// Whether the kernel allows such mounts. A child tries it, because some kernels allow only the first steps
+/// (AppArmor may allow a user namespace without capabilities in it; `mount_setattr(2)` needs Linux 5.12), and
+/// this process would be left in a half-finished namespace.
 fn is_allowed(plan: &Plan) -> io::Result<bool> {
     let seals = plan.rules.iter().any(|(right, _)| *right == Right::Seal);
     // SAFETY: this process has one thread, so the child may do whatever its parent may.
@@ -86,7 +88,7 @@ fn is_allowed(plan: &Plan) -> io::Result<bool> {
     Ok(matches!(waitpid(child, None)?, WaitStatus::Exited(_, 0)))
 }
 
-/// The same steps as for a plan, without the paths.
+/// Does the same steps as [`cover`], without the paths.
 fn attempt(seals: bool) -> io::Result<()> {
     let has_user = private()?;
     if seals {
@@ -100,23 +102,24 @@ fn attempt(seals: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// Goes to a namespace from which no mount shows elsewhere. Returns whether a user namespace is around it.
+/// Enters a mount namespace whose mounts are not visible outside. Returns whether a user namespace was
+/// created for it.
 fn private() -> io::Result<bool> {
     let has_user = namespace()?;
     mount(None, Path::new("/"), None, libc::MS_REC | libc::MS_SLAVE)?;
     Ok(has_user)
 }
 
-/// A mount namespace of this process's own, and for a user who may not have one a user namespace around it.
-/// Returns whether it has that.
+/// Enters a new mount namespace, together with a new user namespace if the user is not allowed the former
+/// alone. Returns whether a user namespace was created.
 fn namespace() -> io::Result<bool> {
-    // SAFETY: these take nothing and always succeed.
+    // SAFETY: these calls take no arguments and always succeed.
     let (user, group) = unsafe { (libc::geteuid(), libc::getegid()) };
-    // SAFETY: takes a number.
+    // SAFETY: the call takes a number.
     if user == 0 && check(unsafe { libc::unshare(libc::CLONE_NEWNS) }.into()).is_ok() {
         return Ok(false);
     }
-    // SAFETY: takes a number; this process has one thread.
+    // SAFETY: the call takes a number, and this process has one thread.
     check(unsafe { libc::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNS) }.into())?;
     std::fs::write("/proc/self/setgroups", "deny")?;
     std::fs::write("/proc/self/uid_map", format!("{user} {user} 1"))?;
@@ -135,8 +138,8 @@ fn mount(source: Option<&Path>, target: &Path, kind: Option<&str>, flags: u64) -
     )
 }
 
-/// Makes a mount, and those below it, one for reading only. mount(2) would have to repeat flags that it may
-/// not take off here.
+/// Makes a mount, and those below it, read-only. mount(2) would have to repeat the mount's other flags, which
+/// this process may not clear.
 fn read_only(path: &Path) -> io::Result<()> {
     let path = CString::new(path.as_os_str().as_encoded_bytes())?;
     let attributes =

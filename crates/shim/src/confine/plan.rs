@@ -1,21 +1,21 @@
-//! What a confined task may touch, as the daemon writes it and the mode `confine` reads it.
+//! What a confined task may access: the file that the daemon writes and the mode `confine` reads.
 //!
-//! The same text as a spec's: `key=value` entries, each ended by a NUL, the last one `end=`. A file of
-//! its own, because a plan may name two thousand paths, and a shim that supervises needs none of them.
+//! The format is that of a spec: `key=value` entries, each ended by a NUL, the last one `end=`. It is a
+//! separate file, because a plan may name two thousand paths, and a supervising shim needs none of them.
 
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-/// How far a task is confined.
+/// How strictly a task is confined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Mode {
     /// It reads what the plan names and changes nothing but its own temporary directory.
     Look,
     /// It may also write what the plan names.
     Work,
-    /// It runs as it is, but for what the plan hides or seals, where the kernel has mount namespaces for it.
+    /// It runs unconfined, except that paths are hidden or sealed if the kernel allows mount namespaces.
     Open,
 }
 
@@ -29,26 +29,26 @@ impl Mode {
         }
     }
 
-    /// The mode of this name.
+    /// The mode of this name; `None` if the name is unknown.
     pub fn of_name(name: &[u8]) -> Option<Self> {
         [Self::Look, Self::Work, Self::Open].into_iter().find(|mode| mode.name().as_bytes() == name)
     }
 }
 
-/// What may be done with a path and all below it.
+/// What may be done with a path and everything below it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Right {
     /// List directories; their files cannot be opened.
     List,
     /// Read and execute files, list directories.
     Read,
-    /// Write, make, move and remove files.
+    /// Write, create, move and remove files.
     Write,
     /// Read and write a device.
     Device,
-    /// Nothing; for [`Mode::Open`] alone, as the next.
+    /// Nothing. Only with [`Mode::Open`], as is the next one.
     Hide,
-    /// Do anything but write.
+    /// Anything but write.
     Seal,
 }
 
@@ -61,22 +61,22 @@ const RIGHTS: [(Right, &str); 6] = [
     (Right::Seal, "seal"),
 ];
 
-/// What a confined task may touch.
+/// What a confined task may access.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// How far it is confined.
+    /// How strictly it is confined.
     pub mode: Mode,
     /// Whether it may use the network. Only with [`Mode::Work`].
     pub network: bool,
-    /// Paths without symbolic links in them. One that is gone, or has become a symbolic link, grants
-    /// nothing.
+    /// Rights and the paths that they apply to. The paths contain no symbolic links; one that no longer
+    /// exists, or has become a symbolic link, grants nothing.
     pub rules: Vec<(Right, PathBuf)>,
-    /// Take the kernel's Landlock for no newer than this version; for tests of older kernels.
+    /// Use no newer version of the Landlock ABI than this one; for tests of older kernels.
     pub abi_max: Option<u32>,
 }
 
 impl Plan {
-    /// The plan as its file holds it, with the task's own temporary directory.
+    /// The bytes of the plan's file, including the right to write to the task's own temporary directory.
     pub fn to_bytes(&self, temporary: &Path) -> Vec<u8> {
         let mut out = Vec::with_capacity(64 * (self.rules.len() + 4));
         let mut put = |key: &str, value: &[u8]| {
@@ -102,8 +102,8 @@ impl Plan {
         out
     }
 
-    /// Reads a plan back. What it does not understand it refuses: a plan that is half understood might
-    /// hold less than was asked for.
+    /// Reads a plan. Fails on anything unknown, because a partly understood plan might restrict less than was
+    /// asked for.
     pub fn parse(bytes: &[u8]) -> io::Result<Self> {
         let bad = || io::Error::from_raw_os_error(libc::EINVAL);
         let mut plan = Self { mode: Mode::Look, network: false, rules: Vec::new(), abi_max: None };

@@ -1,5 +1,5 @@
-//! What a record says of its shim: which orders it knows, how many it took, and the last signal it
-//! was ordered to send. Version 0.1.0 has nothing here.
+//! What a record says about its shim: which orders it knows, how many it has taken, and the last signal
+//! that it was ordered to send. Version 0.1.0 writes none of this.
 
 use super::{AT_SHIM_PID, Cause, HEADER_BYTES, MESSAGE_BYTES, RecordError, Sheet, cause_at, cut};
 use super::{u16_at, u32_at, u64_at};
@@ -31,12 +31,12 @@ const fn part(digits: &str) -> u16 {
     }
 }
 
-/// What a shim can do, and how far it is with its orders.
+/// Which orders a shim knows, and how many it has taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Abilities {
     version: [u16; 3],
     known: Vec<u8>,
-    /// How many orders it has taken: the number of the last one.
+    /// How many orders it has taken, which is also the number of the last one.
     pub taken: u64,
 }
 
@@ -46,12 +46,12 @@ impl Abilities {
         self.known.contains(&order.kind())
     }
 
-    /// Whether it took the task over from a shim that was killed, and a terminal with it.
+    /// Whether it took the task over from a killed shim, with which the task's terminal was lost if it had one.
     pub fn has_lost_terminal(&self) -> bool {
         self.known == ctl::KNOWN_ADOPTED
     }
 
-    /// Its version.
+    /// The shim's version, as `major.minor.patch`.
     pub fn version(&self) -> String {
         self.version.map(|part| part.to_string()).join(".")
     }
@@ -60,7 +60,7 @@ impl Abilities {
         let taken = u64_at(bytes, AT_TAKEN);
         let introduced = u32_at(bytes, AT_INTRODUCED);
         if introduced == 0 || introduced != u32_at(bytes, AT_SHIM_PID) {
-            // Version 0.1.0 does not say, and leaves what the shim said that it took over from.
+            // A shim of version 0.1.0 does not write this, and keeps what the shim before it wrote.
             return Ok(Self { version: [0, 1, 0], known: ctl::KNOWN_FIRST.to_vec(), taken });
         }
         let len = usize::from(bytes[AT_KNOWN_LEN]);
@@ -75,9 +75,9 @@ impl Abilities {
 /// A signal that a shim sent on an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sent {
-    /// The signal.
+    /// The number of the signal.
     pub signal: i32,
-    /// Who wanted it, and why.
+    /// Who asked for it, and why.
     pub cause: Cause,
 }
 
@@ -90,7 +90,7 @@ impl Sent {
 }
 
 impl Sheet {
-    /// Says which kinds of order this shim knows. Without it, it is taken for one of version 0.1.0.
+    /// Records which kinds of order this shim knows. Otherwise readers treat it as one of version 0.1.0.
     pub fn introduce(&mut self, known: &[u8]) {
         for (at, part) in VERSION.iter().enumerate() {
             self.map.write(AT_VERSION + 2 * at, &part.to_le_bytes());
@@ -100,12 +100,12 @@ impl Sheet {
         self.map.store_u32(AT_INTRODUCED, std::process::id());
     }
 
-    /// Counts an order that was taken.
+    /// Records how many orders were taken so far.
     pub fn took(&self, count: u64) {
         self.map.store_u64(AT_TAKEN, count);
     }
 
-    /// Notes who had a signal sent.
+    /// Records a signal, and who asked for it.
     pub fn signalled(&mut self, signal: i32, cause: &Cause) {
         let message = cut(&cause.message, MESSAGE_BYTES).as_bytes();
         self.map.write(AT_SIGNAL + 8, message);
@@ -123,7 +123,7 @@ pub(super) mod tests {
     use super::super::{Actor, read};
     use super::*;
 
-    /// Makes random bytes ones that a parser looks at.
+    /// Changes random bytes so that most parts of the parser see values in range.
     pub(in super::super) fn bring_into_range(bytes: &mut [u8]) {
         bytes[AT_SIGNAL] %= 8;
         bytes[AT_KNOWN_LEN] %= 20;
@@ -152,7 +152,7 @@ pub(super) mod tests {
         let record = read(&file).unwrap();
         assert!(record.shim.knows(&resize));
         assert_eq!((record.shim.taken, record.signal), (7, Some(Sent { signal: 10, cause })));
-        // A shim of version 0.1.0 takes over: it writes its pid, and nothing of what it can do.
+        // A shim of version 0.1.0 takes over: it writes its pid, but not which orders it knows.
         file.write_all_at(&1_u32.to_le_bytes(), AT_SHIM_PID as u64).unwrap();
         assert!(!read(&file).unwrap().shim.knows(&resize));
     }

@@ -1,4 +1,4 @@
-//! Ending a task's tree: who is in it, and how all of them are ended.
+//! Ends a task's process tree: which processes belong to it, and how all of them are stopped.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -9,11 +9,11 @@ use meanwhile_shim::tree;
 
 use super::{Kin, Life, Shim, Stopping};
 
-/// Bytes of the command of a process that is named as left alone.
+/// The maximum length of a command in the text of [`Shim::unproven`], in bytes.
 const NAMED_BYTES: usize = 60;
 
 impl Shim {
-    /// Begins to end the tree; a second order only shortens the first one's grace.
+    /// Begins to end the tree; a second order can only shorten the grace of the first.
     pub(super) fn stop(&mut self, signal: i32, grace: Duration, cause: Cause) {
         let now = Instant::now();
         let kill_at = now + grace;
@@ -36,8 +36,8 @@ impl Shim {
         tree::signal(&signalled, signal);
     }
 
-    /// Sends the signal to orphans it missed: a process that was being forked when its parent died of
-    /// it. What a parent that lives starts now is how it tidies up, and is left alone.
+    /// Sends the signal to orphans that missed it: a process that was being forked when its parent was killed
+    /// by it. Processes that a living parent starts now are part of its cleanup, so they get no signal.
     pub(super) fn signal_orphans(&mut self) {
         let (Kin::Child, Some(stopping)) = (&self.kin, &mut self.stopping) else { return };
         let children = tree::children_of_single_thread(std::process::id()).into_iter();
@@ -52,7 +52,7 @@ impl Shim {
         stopping.signalled.extend(missed);
     }
 
-    /// The processes of the task, zombies too.
+    /// The processes of the task, including zombies.
     pub(super) fn members(&self) -> Vec<Process> {
         let members = tree::descendants(std::process::id());
         match &self.kin {
@@ -67,7 +67,7 @@ impl Shim {
         }
     }
 
-    /// What is said of processes that may be the task's, and are left alone because nothing proves it.
+    /// A text for the cause about processes that may be the task's, but get no signal because nothing proves it.
     pub(super) fn unproven(&self) -> Option<String> {
         let Kin::Adopted { leader: Some(leader), .. } = self.kin else { return None };
         let found = tree::marked(&self.spec.id, Some(leader)).unproven;
@@ -76,8 +76,8 @@ impl Shim {
             named.map(|it| format!("{} (`{}`)", it.pid, cut(&it.command, NAMED_BYTES))).collect();
         (!named.is_empty()).then(|| {
             format!(
-                "; left alone, as nothing proves that they are of this task, though their session has \
-                 its number: {}",
+                "; not stopped, because nothing proves that they belong to this task, although the id of \
+                 their session is its leader's pid: {}",
                 named.join(", ")
             )
         })
@@ -85,7 +85,7 @@ impl Shim {
 
     pub(super) fn living(&self) -> Vec<Process> {
         if let (Kin::Child, Life::Draining { .. }) = (&self.kin, self.life) {
-            // The leader's children are ours now; usually there are none.
+            // The leader's children are now this process's children; usually there are none.
             let others = tree::children_of_single_thread(std::process::id());
             if others.iter().all(|pid| *pid == self.leader) {
                 return Vec::new();
@@ -94,7 +94,7 @@ impl Shim {
         self.members().into_iter().filter(|process| process.is_alive()).collect()
     }
 
-    /// Goes on with an order to stop.
+    /// Continues an order to stop.
     pub(super) fn look_at_stop(&mut self, now: Instant) -> io::Result<()> {
         let Some(stopping) = &self.stopping else { return Ok(()) };
         let (kill_at, give_up_at) = (stopping.kill_at, stopping.give_up_at());
@@ -102,7 +102,7 @@ impl Shim {
         if now >= kill_at {
             let killed = tree::kill_all(|| self.members());
             self.reap();
-            // What is refused once is refused always; what hangs in the kernel gets its time.
+            // A signal that was refused will be refused again; a process that hangs in the kernel gets time.
             if now >= give_up_at || killed.iter().all(|(_, sent)| *sent == Sent::Refused) {
                 stuck = killed.into_iter().map(|(process, _)| process).collect();
                 stuck.retain(|process| process.is_alive());
@@ -120,12 +120,12 @@ impl Shim {
                 }
             }
         }
-        // After the end: those who wait for the stop are told of both.
+        // After the end, so that clients that wait for the stop see both.
         self.note_stuck(stuck);
         Ok(())
     }
 
-    /// Notes who could not be ended, and tells it.
+    /// Records which processes could not be ended, and rings, if that has changed.
     fn note_stuck(&mut self, stuck: Vec<Process>) {
         if let Some(stopping) = self.stopping.as_mut().filter(|stopping| stopping.stuck != stuck) {
             self.files.left(&stuck);

@@ -1,4 +1,4 @@
-//! Orders from daemons.
+//! Executes orders from daemons.
 
 use meanwhile_shim::ctl::{Order, Recipient};
 use meanwhile_shim::record::{Cause, Exit};
@@ -16,7 +16,8 @@ impl Shim {
             }
             Order::EndInput => {
                 if let Input::Pipe(_) = &self.input {
-                    // Before it is closed here: the keeper takes a number for what it is now.
+                    // Tell the keeper before the pipe is closed: it resolves a descriptor's number when it
+                    // reads the note, and the number may be reused.
                     self.notes.input_ended();
                     self.files.sheet().input(0);
                 }
@@ -38,10 +39,10 @@ impl Shim {
         }
     }
 
-    /// Sends a signal to a leader that runs.
+    /// Sends a signal to the leader while it runs.
     fn signal(&mut self, signal: i32, to: Recipient, cause: &Cause) {
         let Life::Running = self.life else { return };
-        // Noted first: it may be the leader's end.
+        // Recorded first, because the signal may end the leader.
         self.files.sheet().signalled(signal, cause);
         self.signalled = Some((signal, cause.clone()));
         match &self.kin {
@@ -53,8 +54,8 @@ impl Shim {
         }
     }
 
-    /// What is known of why it ended so: who had the signal sent that ended the leader, or that memory was
-    /// short, which may have ended a child of a leader that failed then.
+    /// The known cause of this exit: who asked for the signal that killed the leader, or a shortage of memory, in
+    /// which the kernel may have killed the leader or a child whose loss made the leader fail.
     pub(super) fn cause_of(&self, exit: Exit) -> Option<Cause> {
         match (exit, &self.signalled) {
             (Exit::Signal(by), Some((signal, cause))) if by == *signal => Some(cause.clone()),

@@ -35,7 +35,7 @@ impl Background {
                 Some(End { outcome: Outcome::Exited, exit: Exit::Code(0), .. }) => {}
                 Some(_) => {
                     let how = ended(&task);
-                    failed = failed.or(Some(format!("task `{id}`, which it was to follow, {how}")));
+                    failed = failed.or(Some(format!("task `{id}`, which it waited for, {how}")));
                 }
             }
         }
